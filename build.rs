@@ -1,8 +1,60 @@
-//! Embeds what `cargo xtask ui` built; without it the server explains how to build the UI.
+//! Embeds what `cargo xtask ui` built, and the version with the commit it was built from. Without the
+//! former the server explains how to build the UI; without the latter the version stands alone.
 
-use std::{env, fmt::Write as _, fs, io, path::Path};
+use std::{env, fmt::Write as _, fs, io, path::Path, process::Command};
+
+/// The commit of an archive: `git archive` writes it there (`.gitattributes`).
+const ARCHIVED_COMMIT: &str = ".git-commit";
+/// Hex digits of a commit in the version.
+const COMMIT_DIGITS: usize = 12;
 
 fn main() -> io::Result<()> {
+    embed_version();
+    embed_ui()
+}
+
+/// Sets `VERSION_WITH_COMMIT`: `0.1.0 (0123456789ab)`, or the version alone where no commit is known.
+/// Changes that are not committed are not told from the commit before them.
+fn embed_version() {
+    println!("cargo::rerun-if-changed={ARCHIVED_COMMIT}");
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = checked_out_commit().or_else(archived_commit);
+    let version = match commit.as_deref().and_then(|commit| commit.get(..COMMIT_DIGITS)) {
+        Some(commit) => format!("{version} ({commit})"),
+        None => version.to_owned(),
+    };
+    println!("cargo::rustc-env=VERSION_WITH_COMMIT={version}");
+}
+
+/// The commit of this checkout. A checkout around the folder of an archive is not this one.
+fn checked_out_commit() -> Option<String> {
+    if !Path::new(".git").exists() {
+        return None;
+    }
+    // Every commit and checkout appends to this log; it is absent where logs are switched off.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"])
+        && Path::new(&log).exists()
+    {
+        println!("cargo::rerun-if-changed={log}");
+    }
+    git(&["rev-parse", "HEAD"])
+}
+
+/// The output of git, if git is there and succeeds.
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+/// The commit that an archive was made of.
+fn archived_commit() -> Option<String> {
+    let text = fs::read_to_string(ARCHIVED_COMMIT).ok()?;
+    let commit = text.trim();
+    commit.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| commit.to_owned())
+}
+
+fn embed_ui() -> io::Result<()> {
     let dist = Path::new("ui/dist");
     println!("cargo::rerun-if-changed=ui/dist");
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,9 +1,9 @@
 //! Where memory comes from, and how long it stays after it is free.
 //!
 //! Owns the process's allocator and its one option that is ours to choose. The only file of the
-//! workspace with `unsafe` (`docs/decisions/0029-processor-time.md` has the measurement that asks
-//! for it); the architecture test sees to that. Does not own how much memory anything may take:
-//! that is in the settings.
+//! workspace with `unsafe` (`docs/decisions/0023-allocate-with-mimalloc.md` has the measurement that
+//! asks for it); the architecture test sees to that. Does not own how much memory anything may
+//! take: that is in the settings.
 
 #![expect(unsafe_code, reason = "the allocator's options have no safe door")]
 
@@ -13,7 +13,7 @@ use libmimalloc_sys::mi_option_set_default;
 use mimalloc::MiMalloc;
 
 /// Gives the memory of a burst back, which the system's allocator keeps: see
-/// `docs/decisions/0023-allocator.md`.
+/// `docs/decisions/0023-allocate-with-mimalloc.md`.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -5,7 +5,7 @@ use clap::ArgMatches;
 use serde_json::Value as Json;
 use tidings_proto::api::{ProblemDetails, SqlResult};
 
-use crate::{cli, client::Client, client_tls::ClientTls, settings::Sources};
+use crate::{cli, client::Client, client_identity::ClientIdentity, settings::Sources};
 
 /// The widest a column is drawn, in characters.
 const COLUMN_MAX: usize = 60;
@@ -14,7 +14,7 @@ const COLUMN_MAX: usize = 60;
 pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let query = matches.get_one::<String>("query").cloned().unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new(&ClientTls::from_matches(matches, sources))?;
+    let client = Client::new(&ClientIdentity::from_matches(matches, sources)?)?;
     let result = runtime.block_on(fetch(&client, &sources.text("http"), query))?;
     cli::print(&table(&result))
 }

@@ -4,24 +4,33 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+use clap_complete::Shell;
+use clap_mangen::Man;
 
+use tidings_access::KeyFileError;
 use tidings_collector::TlsError;
 use tidings_storage::StorageError;
 
 use crate::{
     ask, check,
-    client_tls::ClientTls,
+    client_identity::ClientIdentity,
     demo,
     health::TaskFailure,
-    import, serve,
+    import, keys, serve,
     settings::{MemoryFiles, SETTINGS, Settings, SettingsError, Sources},
     show, sql_worker, upkeep,
 };
 
+/// The version and, where it is known, the commit of this build.
+pub(crate) const VERSION: &str = env!("VERSION_WITH_COMMIT");
+
+/// The program's name.
+const NAME: &str = "tidings";
+
 /// The whole command line.
 pub(crate) fn command() -> Command {
-    Command::new("tidings")
-        .version(env!("CARGO_PKG_VERSION"))
+    Command::new(NAME)
+        .version(VERSION)
         .about("Collects traces and logs durably and rebuilds any transaction hop by hop")
         .args_conflicts_with_subcommands(true)
         .arg(recover_arg())
@@ -40,11 +49,22 @@ pub(crate) fn command() -> Command {
         .subcommand(compact_command())
         .subcommand(erase_command())
         .subcommand(check_command())
+        .subcommand(keys::command(setting_args()))
         .subcommand(
             Command::new("config")
                 .about("Print the effective settings with where each came from")
                 .args(setting_args()),
         )
+        .subcommand(
+            Command::new("completions").about("Print the completions of a shell").arg(
+                Arg::new("shell")
+                    .required(true)
+                    .value_name("SHELL")
+                    .value_parser(value_parser!(Shell))
+                    .help("The shell that reads them"),
+            ),
+        )
+        .subcommand(Command::new("man").about("Print the manual page, in roff"))
 }
 
 fn recover_arg() -> Arg {
@@ -83,7 +103,7 @@ fn demo_command() -> Command {
         .arg(server("otlp-grpc", "The OTLP/gRPC receiver"))
         .arg(server("otlp-http", "The OTLP/HTTP receiver"))
         .arg(server("zipkin", "The Zipkin receiver"))
-        .args(ClientTls::args())
+        .args(ClientIdentity::args())
         .arg(config_arg())
 }
 
@@ -99,7 +119,7 @@ fn import_command() -> Command {
                 .help("What to import; - is standard input"),
         )
         .arg(server("otlp-http", "The OTLP/HTTP receiver"))
-        .args(ClientTls::args())
+        .args(ClientIdentity::args())
         .arg(config_arg())
 }
 
@@ -113,7 +133,7 @@ fn trace_command() -> Command {
                 .help("A trace id or a transaction id, in any form"),
         )
         .arg(server("http", "The API"))
-        .args(ClientTls::args())
+        .args(ClientIdentity::args())
         .arg(config_arg())
         .arg(
             Arg::new("width")
@@ -130,7 +150,7 @@ fn sql_command() -> Command {
         .about("Ask a query over spans, logs, traces, red and edges, and print its rows")
         .arg(Arg::new("query").required(true).value_name("QUERY").help("The query"))
         .arg(server("http", "The API"))
-        .args(ClientTls::args())
+        .args(ClientIdentity::args())
         .arg(config_arg())
 }
 
@@ -235,9 +255,30 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("trace", matches)) => show::run(matches, &sources(matches)?),
         Some(("sql", matches)) => ask::run(matches, &sources(matches)?),
         Some(("check", matches)) => check::run(matches),
+        Some(("keys", matches)) => {
+            let (_, given) = matches.subcommand().unwrap_or(("", matches));
+            keys::run(matches, &sources(given)?.settings()?)
+        }
+        Some(("completions", matches)) => print_completions(matches),
+        Some(("man", _)) => print_manual(),
         Some((sql_worker::NAME, matches)) => sql_worker::run(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
+}
+
+/// Prints what a shell reads to complete this command line.
+fn print_completions(matches: &ArgMatches) -> Result<()> {
+    let shell: Shell = *matches.get_one("shell").context("a shell")?;
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command(), NAME, &mut text);
+    print(&String::from_utf8(text)?)
+}
+
+/// Prints the manual page of this command line.
+fn print_manual() -> Result<()> {
+    let mut text = Vec::new();
+    Man::new(command()).render(&mut text)?;
+    print(&String::from_utf8(text)?)
 }
 
 /// Serves; its warnings go to its log.
@@ -269,6 +310,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let storage = error.chain().find_map(|cause| cause.downcast_ref::<StorageError>());
     match storage {
         _ if error.is::<SettingsError>() || error.is::<TlsError>() => 78,
+        _ if error.is::<KeyFileError>() && storage.is_none() => 78,
         _ if error.is::<check::Unreadable>() => 2,
         _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,

@@ -5,20 +5,20 @@ use std::error::Error;
 use anyhow::{Context, Result, bail};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming};
+use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming, http::request::Builder};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as Pool, Error as PoolError, connect::HttpConnector},
     rt::TokioExecutor,
 };
 
-use crate::client_tls::ClientTls;
+use crate::client_identity::{ClientIdentity, ClientKey};
 
 /// The gRPC service that takes spans.
 pub(crate) const TRACE_SERVICE: &str =
     "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// How much of an answer is kept.
+/// Maximum bytes of a response that are read.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// Connections to one server, reused.
@@ -28,6 +28,7 @@ pub(crate) struct Client {
     http2: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// The scheme of addresses that have none.
     scheme: &'static str,
+    key: ClientKey,
 }
 
 /// An answer, read to its end.
@@ -42,7 +43,8 @@ impl Client {
     ///
     /// # Errors
     /// The file that cannot be used, with the reason.
-    pub(crate) fn new(tls: &ClientTls) -> Result<Self> {
+    pub(crate) fn new(identity: &ClientIdentity) -> Result<Self> {
+        let ClientIdentity { tls, key } = identity;
         let builder = || Pool::builder(TokioExecutor::new());
         let config = tls.config()?;
         let connector =
@@ -51,12 +53,13 @@ impl Client {
             http1: builder().build(connector().enable_http1().build()),
             http2: builder().http2_only(true).build(connector().enable_http2().build()),
             scheme: if tls.is_used() { "https" } else { "http" },
+            key: key.clone(),
         })
     }
 
     /// Gets a path of the server at this address.
     pub(crate) async fn get(&self, address: &str, path: &str) -> Result<Answer> {
-        let request = Request::get(self.uri(address, path)?).body(Full::default())?;
+        let request = self.request(address, path)?.body(Full::default())?;
         read(self.http1.request(request).await.map_err(|error| unreached(address, error))?).await
     }
 
@@ -68,7 +71,9 @@ impl Client {
         kind: &str,
         body: Bytes,
     ) -> Result<Answer> {
-        let request = Request::post(self.uri(address, path)?)
+        let request = self
+            .request(address, path)?
+            .method(Method::POST)
             .header("content-type", kind)
             .body(Full::new(body))?;
         read(self.http1.request(request).await.map_err(|error| unreached(address, error))?).await
@@ -80,9 +85,9 @@ impl Client {
         frame.put_u8(0);
         frame.put_u32(u32::try_from(message.len())?);
         frame.put_slice(message);
-        let request = Request::builder()
+        let request = self
+            .request(address, method)?
             .method(Method::POST)
-            .uri(self.uri(address, method)?)
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(Full::new(frame.freeze()))?;
@@ -104,6 +109,15 @@ impl Client {
         }
         let body = collected.to_bytes();
         Ok(body.slice(body.len().min(5)..))
+    }
+
+    /// Begins a request, with the key where there is one.
+    fn request(&self, address: &str, path: &str) -> Result<Builder> {
+        let request = Request::builder().uri(self.uri(address, path)?);
+        Ok(match &self.key.0 {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        })
     }
 
     fn uri(&self, address: &str, path: &str) -> Result<Uri> {

@@ -30,7 +30,7 @@ pub(crate) use incident::INCIDENTS;
 
 use crate::{
     client::{Client, TRACE_SERVICE},
-    client_tls::ClientTls,
+    client_identity::ClientIdentity,
     settings::Sources,
 };
 
@@ -45,7 +45,7 @@ const INCIDENT_BACKFILL: u32 = 3_000;
 /// Transactions of the past that are sent at once.
 const BACKFILL_AT_ONCE: u32 = 50;
 
-/// What to send and where.
+/// Content and target of the demo traffic.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     rate: u32,
@@ -56,7 +56,7 @@ pub(crate) struct Options {
     otlp_grpc: String,
     otlp_http: String,
     zipkin: String,
-    tls: ClientTls,
+    identity: ClientIdentity,
 }
 
 impl Options {
@@ -82,12 +82,15 @@ impl Options {
             otlp_grpc: sources.text("otlp-grpc"),
             otlp_http: sources.text("otlp-http"),
             zipkin: sources.text("zipkin"),
-            tls: ClientTls::from_matches(matches, sources),
+            identity: ClientIdentity::from_matches(matches, sources)?,
         })
     }
 
     /// A minute of traffic for this server's own receivers, with some history before it.
-    pub(crate) fn for_receivers(receivers: &[ReceiverStatus], tls: ClientTls) -> Option<Self> {
+    pub(crate) fn for_receivers(
+        receivers: &[ReceiverStatus],
+        identity: ClientIdentity,
+    ) -> Option<Self> {
         let address = |name: &str| {
             Some(receivers.iter().find(|receiver| receiver.name == name)?.address.clone())
         };
@@ -100,12 +103,12 @@ impl Options {
             otlp_grpc: address("otlp/grpc")?,
             otlp_http: address("otlp/http")?,
             zipkin: address("zipkin")?,
-            tls,
+            identity,
         })
     }
 }
 
-/// How many of everything were sent.
+/// Counts of sent items.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sent {
     transactions: u64,
@@ -130,8 +133,8 @@ pub(crate) async fn send(options: &Options) -> Result<Sent> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let begin = clock.instant();
     let mut rng = Rng::with_seed(options.seed.unwrap_or_else(|| clock.now().0));
-    let tls = options.tls.clone();
-    let client = tokio::task::spawn_blocking(move || Client::new(&tls)).await??;
+    let identity = options.identity.clone();
+    let client = tokio::task::spawn_blocking(move || Client::new(&identity)).await??;
     let sender = Sender { options, client };
     let mut sent = Sent::default();
 

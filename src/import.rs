@@ -19,14 +19,14 @@ use tidings_proto::{
 use crate::{
     cli::said_once,
     client::{Answer, Client},
-    client_tls::ClientTls,
+    client_identity::ClientIdentity,
     settings::Sources,
 };
 
 /// The largest file that is read into memory, decompressed.
 const FILE_BYTES_MAX: u64 = 2 << 30;
 
-/// What was sent.
+/// Counts of sent items.
 #[derive(Debug, Default)]
 struct Report {
     spans: usize,
@@ -41,7 +41,7 @@ pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let files: Vec<_> =
         matches.get_many::<std::path::PathBuf>("file").unwrap_or_default().collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new(&ClientTls::from_matches(matches, sources))?;
+    let client = Client::new(&ClientIdentity::from_matches(matches, sources)?)?;
     let server = sources.text("otlp-http");
     let mut out = std::io::stdout().lock();
     let (mut failed, mut refused) = (0_usize, 0_u64);

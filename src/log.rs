@@ -78,7 +78,7 @@ struct Place {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct LeftOut {
     lines: u64,
-    /// What all of them say.
+    /// Message that all of them share.
     message: String,
 }
 

@@ -1,9 +1,9 @@
-//! How many files and connections the process may have open, and how many connections that leaves
-//! to each listener.
+//! Limit of open files for the process, and the number of connections that it leaves to each
+//! listener.
 //!
-//! A connection is an open file to the system. Where connections may use all there are, the store
-//! can write no segment and read no data file, and nobody can ask whether the process lives. Does
-//! not own how many connections an operator wants: that is in the settings.
+//! A connection is an open file. If connections could use all of them, the store could write no
+//! segment and read no data file, and health checks would fail. The settings own the number of
+//! connections that an operator wants.
 
 /// Kept for the store and for what it reads, when the limit is as high as limits are.
 const RESERVE_MAX: u64 = 1024;

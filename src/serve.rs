@@ -4,10 +4,11 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::Router;
+use tidings_access::{AccessPolicy, KeyFile, KeyRing};
 use tidings_collector::{
     Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, Sink, Tls, listen,
 };
-use tidings_query::{QueryService, QuerySettings};
+use tidings_query::{QueryService, QuerySettings, ReceiverStates};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{
     Clock, ObjectStoreSettings, Store, StoreSettings, Supervision, SystemClock, TablesAt,
@@ -27,13 +28,13 @@ use crate::{
     sql_worker, web,
 };
 
-/// How long requests under way may take to finish after SIGTERM.
+/// Maximum time for running requests to finish after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Time for answers to leave when a task has failed.
 const FAILURE_DRAIN: Duration = Duration::from_millis(500);
 
-/// How long threads that were not asked to end are waited for.
+/// Maximum time to wait for threads that were not told to stop.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT; `warnings` are of the settings.
@@ -67,6 +68,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let phases = Phases::new(stopped);
     let web_tasks = Supervision::default();
     let tls = open_tls(&settings, &clock, &phases, &web_tasks).await?;
+    let access = open_keys(&settings, &clock, &web_tasks).await?;
     let listening = web::connections(apps, Arc::clone(&clock), connections_max, phases);
     let listening = Arc::new(listening.over(tls.clone()));
     let bound = TcpListener::bind(settings.http).await;
@@ -96,14 +98,21 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let query = QueryService::new(store.clone(), query_settings(&settings), Arc::clone(&clock));
     let reads: Arc<dyn ReadApi> = Arc::new(ZipkinReads::new(query.clone()));
     let sink: Arc<dyn Sink> = Arc::new(store.clone());
-    let receivers = CollectorSettings { tls, ..collector_settings(&settings) };
+    let receivers =
+        CollectorSettings { tls, access: access.clone(), ..collector_settings(&settings) };
     let collector = Collector::start_beside(receivers, sink, Some(reads), Arc::clone(&clock))
         .await
         .context("a receiver could not be started")?;
     let collector = Arc::new(collector);
     let health = [store.supervision(), collector.supervision(), &web_tasks].map(Clone::clone);
-    let parts =
-        ServerParts { store, query, collector, health: Health::new(health.to_vec()), clock };
+    let parts = ServerParts {
+        store,
+        query,
+        collector,
+        access,
+        health: Health::new(health.to_vec()),
+        clock,
+    };
     let server = parts.server(&settings);
     let routes = routes(&settings, address, &parts, server.clone(), listening)?;
     app.send_modify(|app| *app = routes);
@@ -148,11 +157,42 @@ async fn open_tls(
     Ok(Some(tls))
 }
 
+/// Reads the file of keys, where keys are required, and follows it from now on.
+async fn open_keys(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    tasks: &Supervision,
+) -> Result<AccessPolicy> {
+    if !settings.require_keys {
+        return Ok(AccessPolicy::Open);
+    }
+    let (file, time) = (KeyFile::new(settings.key_file()), Arc::clone(clock));
+    let ring = tokio::task::spawn_blocking(move || KeyRing::open(file, time)).await??;
+    let ring = Arc::new(ring);
+    if ring.list().is_empty() {
+        tracing::warn!(
+            file = %settings.key_file().display(),
+            "keys are required and there is none: `tidings keys create` makes one"
+        );
+    }
+    let (unstopped, never_stopped) = watch::channel(false);
+    let following = {
+        let ring = Arc::clone(&ring);
+        move || {
+            let _ = &unstopped;
+            Arc::clone(&ring).follow()
+        }
+    };
+    tasks.spawn_restarting("keys", Arc::clone(clock), never_stopped, following);
+    Ok(AccessPolicy::Keys(ring))
+}
+
 /// The running parts of the process.
 struct ServerParts {
     store: Store,
     query: QueryService,
     collector: Arc<Collector>,
+    access: AccessPolicy,
     health: Health,
     clock: Arc<dyn Clock>,
 }
@@ -160,8 +200,14 @@ struct ServerParts {
 impl ServerParts {
     fn server(&self, settings: &Settings) -> web::Server {
         let (store, collector) = (self.store.clone(), Arc::clone(&self.collector));
-        let listens = web::ListenerSetup { insecure: settings.insecure, tls: settings.tls() };
-        web::Server::new(store, collector, self.health.clone(), self.clock.now(), listens)
+        let setup = web::ServerSetup {
+            // Where keys are required, somebody checks.
+            insecure: settings.insecure && !settings.require_keys,
+            tls: settings.tls(),
+            access: self.access.clone(),
+            transaction_keys: settings.transaction_keys.clone(),
+        };
+        web::Server::new(store, collector, self.health.clone(), self.clock.now(), setup)
     }
 
     /// Lets answers leave that are there. Nothing is flushed: what failed may have left half of
@@ -183,7 +229,8 @@ fn routes(
     server: web::Server,
     listening: Arc<web::WebListening>,
 ) -> Result<Router> {
-    let ServerParts { store, query, collector, health, clock } = parts;
+    let ServerParts { store, query, collector, access, health, clock } = parts;
+    let is_over_tls = settings.tls().is_some();
     let sql = sql_service(settings, address, store, clock)?;
     let measured = web::Measured {
         store: store.clone(),
@@ -195,17 +242,20 @@ fn routes(
         started_seconds: Duration::from_nanos(clock.now().0).as_secs_f64(),
     };
     let document = web::described(tidings_query::document());
+    let receivers = Arc::clone(collector);
+    let query = query.with_receivers(ReceiverStates::new(move || receivers.receivers()));
     Ok(web::router(
         [
-            tidings_query::router_described_by(document, query.clone()),
+            tidings_query::router_described_by(document, query),
             tidings_sql::router(sql),
             web::pins(store.clone(), Arc::clone(clock)),
+            web::keys(access.clone(), Arc::clone(clock), is_over_tls),
         ],
         server,
         web::Visitors {
-            guard: Guard::new(address, &host_names(&settings.allowed_hosts))
-                .over_tls(settings.tls().is_some()),
+            guard: Guard::new(address, &host_names(&settings.allowed_hosts)).over_tls(is_over_tls),
             origins: settings.allow_origins.clone(),
+            access: access.clone(),
         },
         web::Bodies::new(Arc::clone(clock)),
         measured,

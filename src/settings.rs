@@ -21,6 +21,9 @@ pub(crate) use table::{SETTINGS, Setting};
 use thiserror::Error;
 use tidings_collector::TlsFiles;
 use tidings_storage::{ObjectAddress, Retention};
+pub(crate) use value::{age as parse_age, bytes as parse_bytes};
+
+use crate::client_identity::ClientKey;
 
 /// The effective settings.
 #[derive(Debug, Clone)]
@@ -38,6 +41,9 @@ pub(crate) struct Settings {
     pub(crate) otlp_http: SocketAddr,
     pub(crate) zipkin: SocketAddr,
     pub(crate) insecure: bool,
+    pub(crate) require_keys: bool,
+    /// `None`: the one in the data directory.
+    pub(crate) keys_file: Option<PathBuf>,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
@@ -84,7 +90,7 @@ pub(crate) enum SqlAt {
 }
 
 impl SqlAt {
-    /// Whether the listener at this address answers them.
+    /// Reports whether the listener at this address answers SQL.
     pub(crate) fn includes(self, address: SocketAddr) -> bool {
         match self {
             Self::On => true,
@@ -134,7 +140,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is wrong with the settings.
+/// Errors in the settings.
 #[derive(Debug, Error)]
 pub(crate) enum SettingsError {
     #[error("{origin}: `{value}` is not a value for {name}: {reason}")]
@@ -144,7 +150,7 @@ pub(crate) enum SettingsError {
     #[error("{path}: {reason}", path = path.display())]
     File { path: PathBuf, reason: String },
     #[error(
-        "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set insecure = true if that is meant"
+        "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set require-keys = true and make keys with `tidings keys create`, or insecure = true if that is meant"
     )]
     Exposed { name: &'static str, address: SocketAddr },
     #[error("{given} is set and {missing} is not: TLS needs a certificate and its key")]
@@ -166,6 +172,7 @@ pub(crate) enum SettingsError {
 pub(crate) struct Sources {
     values: BTreeMap<&'static str, (String, Origin)>,
     aws: AwsVariables,
+    client_key: ClientKey,
     warnings: Vec<String>,
 }
 
@@ -180,8 +187,8 @@ impl Sources {
         for setting in SETTINGS {
             sources.set(setting, setting.default.to_owned(), Origin::Default);
         }
-        let Environment { config, values, aws, warnings } = Environment::read(environment)?;
-        (sources.aws, sources.warnings) = (aws, warnings);
+        let Environment { config, values, aws, key, warnings } = Environment::read(environment)?;
+        (sources.aws, sources.client_key, sources.warnings) = (aws, key, warnings);
         if let Some(path) = file.or(config) {
             sources.read_file(&path)?;
         }
@@ -247,6 +254,11 @@ impl Sources {
         &self.warnings
     }
 
+    /// Returns the key of commands that are clients.
+    pub(crate) fn client_key(&self) -> &ClientKey {
+        &self.client_key
+    }
+
     /// The text of a setting, not checked.
     pub(crate) fn text(&self, name: &str) -> String {
         self.values.get(name).map(|(value, _)| value.clone()).unwrap_or_default()
@@ -289,6 +301,8 @@ impl Settings {
             otlp_http: nowhere,
             zipkin: nowhere,
             insecure: false,
+            require_keys: false,
+            keys_file: None,
             tls_certificate: None,
             tls_key: None,
             tls_client_ca: None,
@@ -348,14 +362,19 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses to listen beyond this machine unless told so: nothing authenticates senders yet.
+    /// Refuses to listen beyond this machine where nobody is asked for a key, unless told so.
     fn check_exposure(&self) -> Result<(), SettingsError> {
         match self.listeners().into_iter().find(|(_, address)| !address.ip().is_loopback()) {
-            Some((name, address)) if !self.insecure => {
+            Some((name, address)) if !self.insecure && !self.require_keys => {
                 Err(SettingsError::Exposed { name, address })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the path of the file of keys.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.keys_file.clone().unwrap_or_else(|| self.data_dir.join("keys.json"))
     }
 
     /// Returns the files of TLS, if it is set up.
@@ -379,14 +398,24 @@ impl Settings {
         Err(SettingsError::TlsPart { given, missing })
     }
 
-    /// The warning that `insecure` deserves.
+    /// Returns the warning that the listeners' addresses deserve.
     pub(crate) fn exposure(&self) -> Option<String> {
-        if !self.insecure {
-            return None;
-        }
         let exposed =
             self.listeners().into_iter().filter(|(_, address)| !address.ip().is_loopback());
         let exposed: Vec<_> = exposed.map(|(name, _)| name).collect();
+        if self.require_keys {
+            let is_in_clear = !exposed.is_empty() && self.tls_certificate.is_none();
+            return is_in_clear.then(|| {
+                format!(
+                    "other machines can reach {} without TLS: keys and telemetry cross the network \
+                     in clear text unless a proxy with TLS is before it; set tls-certificate",
+                    exposed.join(", ")
+                )
+            });
+        }
+        if !self.insecure {
+            return None;
+        }
         let unchecked = match self.tls_client_ca {
             None => "nothing checks who sends and who reads",
             Some(_) => "every client with a certificate may send, read and change everything",

@@ -6,14 +6,14 @@ use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
 use tidings_proto::api::{ProblemDetails, ResolveResult, TraceSkeleton};
 
-use crate::{cli, client::Client, client_tls::ClientTls, settings::Sources};
+use crate::{cli, client::Client, client_identity::ClientIdentity, settings::Sources};
 
 /// Asks the API for the trace and draws it.
 pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let id = matches.get_one::<String>("id").map(String::as_str).unwrap_or_default();
     let width = matches.get_one::<u16>("width").copied().unwrap_or(120);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new(&ClientTls::from_matches(matches, sources))?;
+    let client = Client::new(&ClientIdentity::from_matches(matches, sources)?)?;
     let trace = runtime.block_on(fetch(&client, &sources.text("http"), id))?;
     cli::print(&draw::waterfall(&trace, usize::from(width)))
 }

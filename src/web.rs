@@ -2,9 +2,12 @@
 //!
 //! The API's routes come from `tidings_query` and `tidings_sql`; this module adds what belongs to the process.
 
+mod access;
 mod assets;
 mod bodies;
 mod guard;
+mod json_body;
+mod keys;
 mod listen;
 mod metrics;
 mod pins;
@@ -19,19 +22,21 @@ use axum::{Router, middleware};
 pub(crate) use bodies::Bodies;
 use guard::Entrance;
 pub(crate) use guard::Visitors;
+pub(crate) use keys::routes as keys;
 pub(crate) use listen::{WebListening, connections};
 pub(crate) use metrics::{Measured, QueryTimes};
 pub(crate) use pins::routes as pins;
-pub(crate) use status::{ListenerSetup, Server, described, starting};
+pub(crate) use status::{Server, ServerSetup, described, starting};
 
 /// The routes of the HTTP address: those of the API's parts, and the process's.
 pub(crate) fn router(
-    api: [Router; 3],
+    api: [Router; 4],
     server: Server,
     visitors: Visitors,
     bodies: Bodies,
     measured: Measured,
 ) -> Router {
+    let access = visitors.access.clone();
     let visitors = Arc::new(visitors);
     let checked = |routes: Router, entrance| {
         routes.layer(middleware::from_fn_with_state(entrance, guard::check_origin))
@@ -41,7 +46,8 @@ pub(crate) fn router(
     let api = api
         .into_iter()
         .fold(own, Router::merge)
-        .layer(middleware::from_fn_with_state(queries, metrics::measure));
+        .layer(middleware::from_fn_with_state(queries, metrics::measure))
+        .layer(middleware::from_fn_with_state(access, access::check_key));
     checked(api, Entrance::to_api(Arc::clone(&visitors)))
         .merge(checked(assets::routes(), Entrance::to_pages(visitors)))
         .layer(middleware::from_fn_with_state(bodies, bodies::bound))

@@ -13,13 +13,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-proto", &[]),
     ("tidings-assembly", &["tidings-proto"]),
     ("tidings-storage", &["tidings-assembly", "tidings-proto"]),
-    ("tidings-collector", &["tidings-proto", "tidings-storage"]),
+    ("tidings-access", &["tidings-proto", "tidings-storage"]),
+    ("tidings-collector", &["tidings-access", "tidings-proto", "tidings-storage"]),
     ("tidings-query", &["tidings-assembly", "tidings-proto", "tidings-storage"]),
     ("tidings-sql", &["tidings-assembly", "tidings-proto", "tidings-query", "tidings-storage"]),
     ("tidings-ui", &["tidings-proto"]),
     (
         "tidings",
-        &["tidings-collector", "tidings-proto", "tidings-query", "tidings-sql", "tidings-storage"],
+        &[
+            "tidings-access",
+            "tidings-collector",
+            "tidings-proto",
+            "tidings-query",
+            "tidings-sql",
+            "tidings-storage",
+        ],
     ),
     ("tidings-bench", &[]),
     ("xtask", &[]),
@@ -128,12 +136,18 @@ fn telemetry_is_never_markup() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(!text.contains("inner_html"), "{} sets markup", path.display());
     }
+    for path in ["ui/trace-page.html", "ui/boot.js"] {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "srcdoc"] {
+            assert!(!text.contains(word), "{path} sets markup");
+        }
+    }
 }
 
 /// Every Rust source file of ours.
 fn sources() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
-        "src tests proto assembly storage collector query sql ui xtask bench"
+        "src tests proto assembly storage access collector query sql ui xtask bench"
             .split(' ')
             .map(|name| root().join(name))
             .collect();

@@ -14,9 +14,14 @@ use crate::harness::{
     spans::{log, logs, span, traces},
 };
 
+mod accessibility;
 mod explore;
+mod hostile;
+mod incidents;
+mod keys;
 mod logs;
 mod pages;
+mod settings;
 mod trace;
 
 /// Clicks the first button or link with this text.

@@ -42,22 +42,7 @@ const INCIDENTS: [Incident; 10] = [
 /// Sends the demo's past and its incident.
 fn struck_by(name: &str) -> Server {
     let server = Server::start();
-    let (code, _, error) = Server::command(&[
-        "demo",
-        "--incident",
-        name,
-        "--seed",
-        "7",
-        "--duration",
-        "0",
-        "--otlp-grpc",
-        &server.otlp_grpc,
-        "--otlp-http",
-        &server.otlp_http,
-        "--zipkin",
-        &server.zipkin,
-    ]);
-    assert_eq!(code, Some(0), "{error}");
+    server.send_incident(name);
     server
 }
 

@@ -24,7 +24,7 @@ pub(crate) const GO: Tool = Tool { program: "go", version: "version", least: (1,
 pub(crate) const JAVA: Tool = Tool { program: "javac", version: "--version", least: (11, 0) };
 pub(crate) const MAVEN: Tool = Tool { program: "mvn", version: "--version", least: (3, 6) };
 const NODE: Tool = Tool { program: "node", version: "--version", least: (18, 19) };
-const NPM: Tool = Tool { program: "npm", version: "--version", least: (7, 0) };
+pub(crate) const NPM: Tool = Tool { program: "npm", version: "--version", least: (7, 0) };
 pub(crate) const PYTHON: Tool = Tool { program: "python3", version: "--version", least: (3, 10) };
 
 #[test]

@@ -1,7 +1,14 @@
 //! The server keeps to its description: Schemathesis asks what the OpenAPI document allows, and what
-//! it does not allow, and looks at statuses, content types, bodies and refusals.
+//! it does not allow, and looks at statuses, content types, bodies and refusals. Each endpoint that
+//! the document describes feeds a page.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use prost::Message;
 use tidings_proto::otlp::{Event, KeyValue, Link, Span, Status};
@@ -93,4 +100,66 @@ fn fill(server: &Server) {
 fn send(server: &Server, path: &str, body: Vec<u8>) {
     let answer = post(&server.otlp_http, path, "application/x-protobuf", body);
     assert_eq!(answer.status, 200, "{path}");
+}
+
+/// A path below `/api/v1` with its variable parts as `{}`.
+fn template(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The endpoints in the table of `docs/ui.md`.
+fn in_table() -> BTreeSet<String> {
+    let text = fs::read_to_string("docs/ui.md").unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `/") || line.starts_with("| every"));
+    let asks = rows.map(|row| row.split('|').nth(3).unwrap());
+    let names = asks.flat_map(|asks| asks.split('`').skip(1).step_by(2));
+    names.map(template).collect()
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The endpoints that the sources of the UI ask.
+fn asked_by_pages() -> BTreeSet<String> {
+    let mut files = Vec::new();
+    sources(Path::new("ui/src"), &mut files);
+    let mut asked = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
+        let mut add = |begin: &str, is_whole: bool| {
+            for (at, _) in text.match_indices(begin) {
+                // Of what follows, the first text.
+                let rest = &text[at + begin.len()..];
+                let path = if is_whole { rest } else { rest.split_once('"').unwrap().1 };
+                let path = template(path.split('"').next().unwrap());
+                asked.insert(format!("/{}", path.trim_start_matches('/')));
+            }
+        };
+        add("Request::get(", false);
+        add("Request::post(", false);
+        add("\"/api/v1/", true);
+    }
+    asked
+}
+
+#[test]
+fn every_endpoint_feeds_a_page_and_pages_ask_no_other() {
+    let server = Server::start();
+    let (_, document) = server.get("/api/v1/openapi.json");
+    let paths = document["paths"].as_object().unwrap().keys();
+    let described: BTreeSet<String> =
+        paths.map(|path| template(path.strip_prefix("/api/v1").unwrap())).collect();
+    assert!(described.len() > 30, "{described:?}");
+    assert_eq!(described, in_table(), "the document, and the table of docs/ui.md");
+    assert_eq!(described, asked_by_pages(), "the document, and what pages ask");
 }

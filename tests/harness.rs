@@ -106,6 +106,26 @@ impl Server {
         Self { child, flags, environment, http, otlp_grpc, otlp_http, zipkin, folder }
     }
 
+    /// Sends the demo's past, which ends in this incident.
+    pub(crate) fn send_incident(&self, name: &str) {
+        let (code, _, error) = Self::command(&[
+            "demo",
+            "--incident",
+            name,
+            "--seed",
+            "7",
+            "--duration",
+            "0",
+            "--otlp-grpc",
+            &self.otlp_grpc,
+            "--otlp-http",
+            &self.otlp_http,
+            "--zipkin",
+            &self.zipkin,
+        ]);
+        assert_eq!(code, Some(0), "{error}");
+    }
+
     /// The data directory.
     pub(crate) fn data_dir(&self) -> &Path {
         self.folder.path()

@@ -337,3 +337,43 @@ fn the_status_lists_the_tasks_of_the_process() {
     }
     assert!(tasks.iter().all(|task| task["state"] == "running" && task["restarts"] == 0));
 }
+
+/// Every build of a checkout knows its commit; one of an archive without git may know none.
+#[test]
+fn the_version_names_the_commit_on_the_command_line_and_in_the_status() {
+    let (code, printed, _) = Server::command(&["--version"]);
+    assert_eq!(code, Some(0));
+    let server = Server::start();
+    let status = server.get("/api/v1/status").1;
+    assert_eq!(printed.trim(), format!("tidings {}", status["version"].as_str().unwrap()));
+    let root = env!("CARGO_MANIFEST_DIR");
+    if !std::path::Path::new(root).join(".git").exists() {
+        return;
+    }
+    let head = Command::new("git").args(["-C", root, "rev-parse", "HEAD"]).output();
+    let Some(head) = head.ok().filter(|output| output.status.success()) else { return };
+    let head = String::from_utf8(head.stdout).unwrap();
+    let expected = format!("tidings {} ({})\n", env!("CARGO_PKG_VERSION"), &head[..12]);
+    assert_eq!(printed, expected);
+}
+
+#[test]
+fn completions_and_the_manual_have_every_setting() {
+    let (_, settings, _) = Server::command(&["config"]);
+    let flags = settings.lines().filter_map(|line| line.split_once(" = "));
+    let flags: Vec<String> = flags.map(|(key, _)| key.replace('_', "-")).collect();
+    assert!(flags.len() > 30, "{settings}");
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, text, error) = Server::command(&["completions", shell]);
+        assert_eq!(code, Some(0), "{error}");
+        let missing: Vec<&String> = flags.iter().filter(|flag| !text.contains(*flag)).collect();
+        assert!(missing.is_empty(), "{shell} lacks {missing:?}");
+    }
+    let (code, manual, error) = Server::command(&["man"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(manual.contains(".TH tidings 1"), "{manual}");
+    let manual = manual.replace("\\-", "-");
+    let missing: Vec<&String> = flags.iter().filter(|flag| !manual.contains(*flag)).collect();
+    assert!(missing.is_empty(), "the manual lacks {missing:?}");
+    assert_eq!(Server::command(&["completions", "basic"]).0, Some(2));
+}

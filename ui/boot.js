@@ -1,7 +1,8 @@
-// Chooses the theme before the first paint, then loads the interface.
+// Chooses the theme and the density before the first paint, then loads the interface.
 const stored = localStorage.getItem('tidings.theme');
 const system = matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark';
 document.documentElement.dataset.theme = stored === 'light' || stored === 'dark' ? stored : system;
+document.documentElement.dataset.density = localStorage.getItem('tidings.density') === 'compact' ? 'compact' : 'comfortable';
 
 try {
   const { default: init } = await import('./tidings-ui.js');

@@ -1,4 +1,4 @@
-//! What lies between spans: parents that are missing, and messages that wait.
+//! Gaps between spans: missing parents, and the time messages wait in queues.
 
 use tidings_proto::{UnixNanos, api::PlaceRule};
 

@@ -1,22 +1,21 @@
-//! How far the clocks of a trace's hosts are apart.
+//! Clock offsets between the hosts of a trace.
 //!
-//! Owns an estimate and what would have to be added to each span's times; changes nothing itself.
+//! Owns an estimate and the correction for each span's times. Changes no span itself.
 //!
-//! - **Evidence** is a call from one host to another whose caller waited for it: never a message,
-//!   never a child that took longer than its parent. Between a CLIENT and a SERVER any such call
-//!   counts. Between other kinds a child that starts in its parent's time and outlives it may just
-//!   have run on, so it says nothing.
+//! - **Evidence** is a call from one host to another whose caller waited for it. Messages are
+//!   excluded, and so are children that took longer than their parent. Between a CLIENT and a
+//!   SERVER any such call counts. Between other kinds a child that starts in its parent's time and
+//!   outlives it may run on by design, so it is excluded too.
 //! - **One call** bounds the offset: added to the child's times it must bring the child between its
-//!   parent's start and end. That leaves an interval as wide as the time spent on the network.
-//! - **Of all calls between two hosts**, either way, the offset is the middle of the stretch in
-//!   which most intervals agree ([Marzullo's algorithm](https://doi.org/10.1145/1041673.1041679),
-//!   as in NTP), half its width the uncertainty. Where 0 is in that stretch nothing is wrong; where
-//!   no more than half of the calls agree nothing is known.
+//!   parent's start and end. The interval is as wide as the time spent on the network.
+//! - **All calls between two hosts**, either way: the offset is the middle of the interval in which
+//!   most calls agree ([Marzullo's algorithm](https://doi.org/10.1145/1041673.1041679), as in NTP).
+//!   Half its width is the uncertainty. An interval that contains 0 gives offset 0. Without a
+//!   majority of agreeing calls there is no estimate.
 //! - **Between hosts that never call each other** offsets add up, along the calls that are least
-//!   uncertain. The host of the trace's first root that names no
-//!   parent is right by definition.
-//! - **A span** has its host's offset when its parent waited for it; what ran on without its parent
-//!   on another host keeps its own times. On one host a span moves with its parent.
+//!   uncertain. The reference host is that of the trace's first root that names no parent.
+//! - **A span** gets its host's offset when its parent waited for it. An asynchronous child on
+//!   another host keeps its own times. On one host a span moves with its parent.
 
 mod interval;
 
@@ -30,13 +29,13 @@ use tidings_proto::{DurationNanos, OffsetNanos, api::PlaceRule, otlp::SpanKind};
 use crate::{Assembled, SpanFacts, plausible};
 use interval::{Agreement, Interval, agreement};
 
-/// How far the clocks are apart.
+/// Clock offsets of a trace's hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Clocks {
     /// Every host whose clock could be compared, by number; the ones they are measured by are not
     /// listed.
     pub hosts: Vec<HostOffset>,
-    /// What to add to the times of each node.
+    /// Correction to add to the times of each node.
     pub offsets: Vec<OffsetNanos>,
 }
 
@@ -47,18 +46,18 @@ pub struct HostOffset {
     pub host: u32,
     /// The host with which its calls were compared.
     pub compared_with: u32,
-    /// What to add to its times to have those of the first host.
+    /// Correction to add to this host's times to express them in the reference host's clock.
     pub offset: OffsetNanos,
-    /// How far the offset from `compared_with` can be wrong, either way.
+    /// Largest error of the offset from `compared_with`, either way.
     pub uncertainty: DurationNanos,
-    /// How many calls between the two were looked at.
+    /// Number of calls between the two hosts that were compared.
     pub calls: u64,
-    /// How many of them agree.
+    /// Number of compared calls that agree with the offset.
     pub agreeing: u64,
 }
 
-/// Compares the clocks of a trace's hosts. `hosts` are the caller's numbers for the hosts of the
-/// facts, as far as they are known.
+/// Estimates the clock offsets of a trace's hosts. `hosts` are the caller's numbers for the hosts
+/// of the facts; `None` where the host is not known.
 #[must_use]
 pub fn clocks(assembled: &Assembled, facts: &[SpanFacts], hosts: &[Option<u32>]) -> Clocks {
     let trace = Trace { assembled, facts, hosts };
@@ -108,7 +107,7 @@ impl Trace<'_> {
         plausible::one(self.facts[self.assembled.nodes[node].fact as usize])
     }
 
-    /// What the calls between two hosts say of their clocks.
+    /// Collects the intervals that calls allow for the offset between each pair of hosts.
     fn calls(&self) -> BTreeMap<Pair, Vec<Interval>> {
         let mut calls: BTreeMap<Pair, Vec<Interval>> = BTreeMap::new();
         for (at, node) in self.assembled.nodes.iter().enumerate() {
@@ -128,7 +127,8 @@ impl Trace<'_> {
     }
 }
 
-/// What the offset of the child's clock from its parent's can be, where the call tells.
+/// Returns the interval of the child's clock offset from its parent's, or `None` when the call is
+/// no evidence.
 fn evidence(parent: &SpanFacts, child: &SpanFacts) -> Option<Interval> {
     let times = [parent.start, parent.end, child.start, child.end];
     if times.iter().any(|time| time.0 == 0) || !waits(parent, child) {
@@ -141,8 +141,8 @@ fn evidence(parent: &SpanFacts, child: &SpanFacts) -> Option<Interval> {
         .then_some(Interval { least, most })
 }
 
-/// Whether the parent waited for the child, as far as their kinds and times tell without comparing
-/// their clocks.
+/// Returns true if kinds and times show that the parent waited for the child. Compares no times of
+/// different clocks except to tell an overlap.
 fn waits(parent: &SpanFacts, child: &SpanFacts) -> bool {
     if child.kind == SpanKind::Consumer || parent.kind == SpanKind::Producer {
         return false;

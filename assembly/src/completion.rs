@@ -8,7 +8,7 @@ use tidings_proto::{UnixNanos, api::PlaceRule};
 
 use crate::{
     Assembled, Completion, CompletionSegment, Node, SpanFacts, Spent,
-    critical::{Timed, Walk},
+    critical::{PathWalk, Timed},
     order, plausible,
     times::{self, Extent},
 };
@@ -67,9 +67,9 @@ fn first_root(timed: Timed<'_>, ends: &[u64]) -> Option<(usize, Extent)> {
 #[derive(Debug, Clone, Copy)]
 struct Stage {
     node: usize,
-    /// When it was open, as far as that is not before what is above it.
+    /// Time the span was open, cut to the time of the stage above it.
     open: Extent,
-    /// Whether it says when it began.
+    /// True if the span has a start time.
     is_started: bool,
 }
 
@@ -102,7 +102,7 @@ fn down(timed: Timed<'_>, ends: &[u64], root: usize, whole: Extent) -> Vec<Stage
 /// Back from the last end: each span's own part until the next was handed over, and the wait of
 /// the next.
 fn up(timed: Timed<'_>, way: &[Stage], end: u64) -> Vec<CompletionSegment> {
-    let mut walk = Walk::new(timed);
+    let mut walk = PathWalk::new(timed);
     let mut path = Vec::new();
     let mut back_to = end;
     let mut waiting = None;

@@ -21,7 +21,7 @@ pub(crate) fn fill(
     extents: &[Option<Extent>],
     main_root: Option<u32>,
 ) -> Vec<Segment> {
-    let mut walk = Walk::new(Timed { nodes, facts, extents });
+    let mut walk = PathWalk::new(Timed { nodes, facts, extents });
     walk.waiting = roots(nodes, extents, main_root);
     walk.run();
     let mut path = walk.path;
@@ -65,17 +65,17 @@ pub(crate) struct Timed<'a> {
 
 /// A walk under way.
 #[derive(Debug)]
-pub(crate) struct Walk<'a> {
-    /// What was found, in no order.
+pub(crate) struct PathWalk<'a> {
+    /// Segments found so far, in no order.
     pub(crate) path: Vec<Segment>,
     timed: Timed<'a>,
     /// Nodes with the windows of theirs that are still to be divided.
     waiting: Vec<(usize, Extent)>,
-    /// Those of the last node; kept for their memory.
+    /// Candidates of the last node; kept to reuse the allocation.
     candidates: Vec<Candidate>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> PathWalk<'a> {
     pub(crate) fn new(timed: Timed<'a>) -> Self {
         Self { path: Vec::new(), timed, waiting: Vec::new(), candidates: Vec::new() }
     }

@@ -15,7 +15,7 @@ use crate::{SpanFacts, plausible};
 /// times as large.
 type Siblings = (u64, SpanId, u64);
 
-/// One distinct span: the fact that was kept and what it says.
+/// A distinct span: the number of the fact that was kept, and its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) fact: u32,
@@ -33,8 +33,8 @@ impl Span {
         (self.start_or_last(), self.facts.span_id, self.facts.content_hash)
     }
 
-    /// By id and content, duplicates next to each other. Two facts that are told apart by nothing
-    /// but their place in the input are the same to every caller, so that place decides last.
+    /// Orders by id and content, so that duplicates are adjacent. Two facts that differ only in
+    /// their input position are the same to every caller, so that position decides last.
     fn identity_order(&self, other: &Self) -> Ordering {
         let rest = |span: &Self| {
             let facts = span.facts;
@@ -53,7 +53,7 @@ impl Span {
             .then_with(|| rest(self).cmp(&rest(other)))
     }
 
-    /// What the reports of one span, before and after its end, have in common.
+    /// Returns the fields that the reports of one span share, before and after its end.
     fn report(&self) -> (u32, u32, i32, u64) {
         let facts = self.facts;
         (facts.service, facts.operation, facts.kind as i32, facts.start.0)
@@ -116,7 +116,7 @@ fn all_of(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
     }
 }
 
-/// Those of any facts. `by_id` is [`by_id`] of them.
+/// Builds the distinct spans of the facts. `by_id` is [`by_id`] of the same facts.
 pub(crate) fn without_repeats(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
     let span = |(_, fact): &(SpanId, u32)| Span { fact: *fact, facts: facts[*fact as usize] };
     let mut all: Vec<Span> = by_id.iter().map(span).collect();

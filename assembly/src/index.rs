@@ -9,8 +9,8 @@ use tidings_proto::{SpanId, api::PlaceRule, otlp::SpanKind};
 
 use crate::distinct::{Distinct, Span};
 
-/// Who of the spans with one id stands first when a child names that id: the called side works for
-/// the caller, so what happens below happens there.
+/// Rank of a span among those with the same id, when a child names that id; 0 is first. The called
+/// side works for the caller, so its rank is before the caller's.
 fn rank(kind: SpanKind) -> u8 {
     match kind {
         SpanKind::Server => 0,
@@ -114,8 +114,8 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// Whether the span has its id in common with spans it has no business with: anything but one
-    /// calling side and its called sides.
+    /// Returns the spans that share their id with unrelated spans. One calling side and its called
+    /// sides are related.
     pub(crate) fn shared_ids(&self) -> Vec<u32> {
         self.by_rank
             .chunk_by(|one, other| self.id(*one) == self.id(*other))

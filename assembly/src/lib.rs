@@ -13,7 +13,7 @@
 //!   other is dropped and reported.
 //! - **Order**: siblings and roots by start, then id, then content hash; without a start, last.
 //!
-//! # Where a span hangs (`index`, `place`)
+//! # Where a span hangs (`index`, `placement`)
 //! - **Call**: a SERVER whose id is also a CLIENT's hangs under that client whatever parent it
 //!   names, a CONSUMER likewise under a PRODUCER; failing that, under a span with that id that does
 //!   not say its kind. So one client may have several servers. Any other sharing of an id is
@@ -57,19 +57,19 @@
 //!   duration only where its end or start is not known.
 //!
 //! # What the whole transaction waited for (`completion`)
-//! - **Whose**: the first parentless root's of which any time passes between its start and the last
-//!   end below it; where there is none, the first such root's. The path is from that start to that
-//!   end, without a gap. Other roots take no part: nobody is known to have started them.
+//! - **Root**: the first parentless root with a time above zero between its start and the last end
+//!   below it; without one, the first parentless root. The path runs from that start to that end,
+//!   without a gap. Other roots take no part: nothing shows what started them.
 //! - **Last end**: that of the span with a known start that ended last, asynchronous or not.
-//! - **Down**: from the root, while the last end lies beyond a span's own end, to the child it is
-//!   at or below; of several, the first in sibling order.
-//! - **Within a span**: as above, until the next one down was handed over: until that one began,
-//!   or its parent's end, if that was earlier.
+//! - **Down**: from the root, while the last end lies beyond a span's own end, to the child that
+//!   contains the last end; of several, the first in sibling order.
+//! - **Within a span**: as above, until the handover to the next one down: that one's start, or its
+//!   parent's end, if that was earlier.
 //! - **Waiting**: the time between the parent's end and the start of the next one down, message or
-//!   not. Where clocks agree, it is the least that the wait can have been.
-//! - **Clocks**: a span that starts before the one above it counts from that one's start. One that
-//!   does not say when it began counts as far as it is known to have been open before the next one
-//!   down began, and is passed over otherwise.
+//!   not. Where clocks agree, it is a lower bound of the wait.
+//! - **Clocks**: a span that starts before the one above it counts from that one's start. One
+//!   without a start counts from the earliest moment it is known to have been open, if that lies
+//!   before the start of the next one down. Otherwise it is skipped.
 //!
 //! The documented cases of Jaeger's UI give the same path. CRISP takes a sibling that overlaps the
 //! next a little to have finished before it, and cuts it there (its cases 19 and 21, and the like);
@@ -87,7 +87,7 @@ mod critical;
 mod distinct;
 mod index;
 mod order;
-mod place;
+mod placement;
 mod plausible;
 mod problems;
 mod times;
@@ -104,7 +104,7 @@ use tidings_proto::{
 pub use clock::{Clocks, HostOffset, clocks};
 pub use completion::completion;
 
-/// What assembly needs to know of one span.
+/// Facts of one span that assembly needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpanFacts {
     /// Its id; several spans may share one.
@@ -131,9 +131,9 @@ pub struct Assembled {
     /// Every distinct span, depth first: a parent before its children, siblings and roots by
     /// start, then span id, then content hash.
     pub nodes: Vec<Node>,
-    /// What the trace waited for, in order of time; segments do not overlap.
+    /// Critical path of the trace, in order of time; segments do not overlap.
     pub critical_path: Vec<Segment>,
-    /// What was odd, by node, then kind.
+    /// Problems of the spans, by node, then kind.
     pub problems: Vec<Problem>,
     /// The missing parents, by their first child.
     pub gaps: Vec<Gap>,
@@ -174,9 +174,9 @@ pub struct Node {
     pub fact: u32,
     /// The node it hangs under.
     pub parent: Option<u32>,
-    /// How many nodes are above it.
+    /// Number of nodes above it.
     pub depth: u32,
-    /// How many nodes are below it; they are the ones that follow.
+    /// Number of nodes below it; they follow it in the list.
     pub descendants: u32,
     /// From start to end; zero when it has no end or ends before its start.
     pub duration: DurationNanos,
@@ -197,7 +197,7 @@ pub struct Node {
 /// A stretch of the critical path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// Whose own time it is.
+    /// Node whose own time this is.
     pub node: u32,
     /// From.
     pub start: UnixNanos,
@@ -211,17 +211,17 @@ pub struct Completion {
     /// From the start of the root to the last end below it, in order of time, each segment
     /// beginning where the one before ends.
     pub path: Vec<CompletionSegment>,
-    /// Whether anything below the root went on after the root had ended. When not, the path is
-    /// the part of [`Assembled::critical_path`] that is the root's.
+    /// True if anything below the root continued after the root ended. When false, the path is the
+    /// root's part of [`Assembled::critical_path`].
     pub outlives: bool,
 }
 
 /// A stretch of the path to completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompletionSegment {
-    /// Whose time it is.
+    /// Node whose time this is.
     pub node: u32,
-    /// What the time is.
+    /// Use of the time.
     pub spent: Spent,
     /// From.
     pub start: UnixNanos,
@@ -260,16 +260,16 @@ pub struct Called {
     pub duration: DurationNanos,
 }
 
-/// What hangs under what, and nothing else of what [`assemble`] finds out, at a fraction of its
-/// cost: every distinct span once, siblings in their order.
+/// Returns the parent of every distinct span, siblings in their order. Computes nothing else of
+/// [`assemble`], at a fraction of its cost.
 ///
-/// Looks at no more than `u32::MAX` facts.
+/// Reads no more than `u32::MAX` facts.
 #[must_use]
 pub fn callers(facts: &[SpanFacts]) -> Vec<Called> {
     let facts = &facts[..facts.len().min(u32::MAX as usize)];
     let distinct = distinct::distinct(facts);
-    let places = place::place(&distinct, &index::Index::new(&distinct));
-    let called = |(span, place): (&distinct::Span, &place::Place)| Called {
+    let places = placement::place(&distinct, &index::Index::new(&distinct));
+    let called = |(span, place): (&distinct::Span, &placement::Placement)| Called {
         fact: span.fact,
         parent: place.parent(),
         duration: times::duration(&span.facts),
@@ -284,7 +284,7 @@ pub fn callers(facts: &[SpanFacts]) -> Vec<Called> {
 pub fn nodes(facts: &[SpanFacts]) -> Vec<Node> {
     let facts = &facts[..facts.len().min(u32::MAX as usize)];
     let distinct = distinct::distinct(facts);
-    let places = place::place(&distinct, &index::Index::new(&distinct));
+    let places = placement::place(&distinct, &index::Index::new(&distinct));
     timed(&plausible::all(facts), &distinct, &places).forest.nodes
 }
 
@@ -298,7 +298,7 @@ pub fn assemble(facts: &[SpanFacts]) -> Assembled {
     let said = facts;
     let facts = &*plausible::all(said);
     let index = index::Index::new(&distinct);
-    let places = place::place(&distinct, &index);
+    let places = placement::place(&distinct, &index);
     let Timed { forest, extents, critical_path } = timed(facts, &distinct, &places);
     let order::Forest { nodes, node_of } = forest;
     let problems = problems::list(said, &nodes, &node_of, &distinct, &index, &places);
@@ -320,12 +320,17 @@ struct Timed {
 }
 
 /// The placed spans as nodes; `facts` are plausible.
-fn timed(facts: &[SpanFacts], distinct: &distinct::Distinct, places: &[place::Place]) -> Timed {
+fn timed(
+    facts: &[SpanFacts],
+    distinct: &distinct::Distinct,
+    places: &[placement::Placement],
+) -> Timed {
     let mut forest = order::depth_first(&distinct.spans, places);
     let order::Forest { nodes, node_of } = &mut forest;
     let extents = times::extents(nodes, facts);
     times::fill(nodes, facts, &extents);
-    let main_root = place::parentless(places, node_of).find(|root| times::lasts(&extents, *root));
+    let main_root =
+        placement::parentless(places, node_of).find(|root| times::lasts(&extents, *root));
     let critical_path = critical::fill(nodes, facts, &extents, main_root);
     Timed { forest, extents, critical_path }
 }

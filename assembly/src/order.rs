@@ -5,7 +5,7 @@
 
 use tidings_proto::{DurationNanos, otlp::SpanKind};
 
-use crate::{Node, SpanFacts, distinct::Span, place::Place};
+use crate::{Node, SpanFacts, distinct::Span, placement::Placement};
 
 /// FNV-1a, 64 bits.
 const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
@@ -21,12 +21,12 @@ pub(crate) struct Forest {
 }
 
 /// Puts the spans in depth-first order, siblings by their numbers.
-pub(crate) fn depth_first(spans: &[Span], places: &[Place]) -> Forest {
+pub(crate) fn depth_first(spans: &[Span], places: &[Placement]) -> Forest {
     let children = Children::new(places);
     let mut nodes: Vec<Node> = Vec::with_capacity(spans.len());
     let mut node_of = vec![0; spans.len()];
     let mut waiting: Vec<(u32, Option<u32>)> = Vec::new();
-    let roots = (0..).zip(places).filter(|(_, place)| !matches!(place, Place::Under(..)));
+    let roots = (0..).zip(places).filter(|(_, place)| !matches!(place, Placement::Under(..)));
     waiting.extend(roots.map(|(number, _)| (number, None)));
     waiting.reverse();
     for node in 0_u32.. {
@@ -46,7 +46,7 @@ pub(crate) fn depth_first(spans: &[Span], places: &[Place]) -> Forest {
             rule: places[number as usize].rule(),
             path_hash: path_hash(above.map_or(HASH_START, |above| above.path_hash), &span.facts),
         });
-        let below = children.of(number).iter().rev();
+        let below = children.below(number).iter().rev();
         waiting.extend(below.map(|child| (*child, Some(node))));
     }
     count_descendants(&mut nodes);
@@ -101,10 +101,10 @@ struct Children {
 }
 
 impl Children {
-    fn new(places: &[Place]) -> Self {
+    fn new(places: &[Placement]) -> Self {
         let mut ends = vec![0; places.len()];
-        let under = |place: &Place| match place {
-            Place::Under(parent, _) => Some(*parent as usize),
+        let under = |place: &Placement| match place {
+            Placement::Under(parent, _) => Some(*parent as usize),
             _ => None,
         };
         for parent in places.iter().filter_map(under) {
@@ -125,7 +125,7 @@ impl Children {
         Self { list, ends }
     }
 
-    fn of(&self, number: u32) -> &[u32] {
+    fn below(&self, number: u32) -> &[u32] {
         let number = number as usize;
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.list[start..self.ends[number]]

@@ -16,7 +16,7 @@ const LATEST: u64 = 7_258_118_400 * SECOND;
 /// No span lasts longer.
 const LONGEST: u64 = 366 * 24 * 3_600 * SECOND;
 
-/// What the span says, without the times that cannot be.
+/// Returns the facts with implausible times set to 0.
 pub(crate) fn one(said: SpanFacts) -> SpanFacts {
     let start = if said.start.0 < LATEST { said.start } else { UnixNanos(0) };
     let last = if start.0 == 0 { LATEST - 1 } else { start.0.saturating_add(LONGEST) };

@@ -1,11 +1,13 @@
-//! What was odd about the spans.
+//! List of problems in the spans.
 //!
-//! Owns the list: one entry per oddity, by node, then kind. What was done about each is decided
-//! in `distinct`, `place` and `times`.
+//! Owns the list: one entry per problem, by node, then kind. `distinct`, `placement` and `times` decide
+//! how each problem is handled.
 
 use tidings_proto::{api::ProblemKind, otlp::SpanKind};
 
-use crate::{Node, Problem, SpanFacts, distinct::Distinct, index::Index, place::Place, plausible};
+use crate::{
+    Node, Problem, SpanFacts, distinct::Distinct, index::Index, placement::Placement, plausible,
+};
 
 /// Lists the oddities. `node_of` and `places` are by span number.
 pub(crate) fn list(
@@ -14,10 +16,10 @@ pub(crate) fn list(
     node_of: &[u32],
     distinct: &Distinct,
     index: &Index<'_>,
-    places: &[Place],
+    places: &[Placement],
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let parentless = places.iter().filter(|place| **place == Place::NoParent).count();
+    let parentless = places.iter().filter(|place| **place == Placement::NoParent).count();
     if parentless > 1 {
         problems.push(Problem { kind: ProblemKind::SeveralRoots, node: None, fact: None });
     }
@@ -41,10 +43,10 @@ pub(crate) fn list(
     }
     for (place, node) in places.iter().zip(node_of) {
         match place {
-            Place::Under(..) | Place::NoParent => {}
-            Place::MissingParent => about(ProblemKind::MissingParent, *node),
-            Place::SelfParent => about(ProblemKind::SelfParent, *node),
-            Place::CutCycle => about(ProblemKind::Cycle, *node),
+            Placement::Under(..) | Placement::NoParent => {}
+            Placement::MissingParent => about(ProblemKind::MissingParent, *node),
+            Placement::SelfParent => about(ProblemKind::SelfParent, *node),
+            Placement::CutCycle => about(ProblemKind::Cycle, *node),
         }
     }
     for (number, node) in (0..).zip(nodes) {

@@ -28,7 +28,7 @@ impl Extent {
     }
 }
 
-/// Whether the node took its parent's message from a queue: the parent did not wait for it, even
+/// Returns true if the node is a CONSUMER under a PRODUCER. The parent did not wait for it, even
 /// where the two overlap.
 pub(crate) fn is_received(nodes: &[Node], facts: &[SpanFacts], node: usize) -> bool {
     let kind = |node: usize| facts[nodes[node].fact as usize].kind;
@@ -112,7 +112,7 @@ fn is_asynchronous(
     own.end > parent_end || (unfinished && own.start == parent_end)
 }
 
-/// How much time at least one of the stretches covers.
+/// Returns the length of the union of the extents, in nanoseconds.
 fn covered(stretches: &mut [Extent]) -> u64 {
     stretches.sort_unstable_by_key(|stretch| stretch.start);
     let mut total = 0;
@@ -127,7 +127,7 @@ fn covered(stretches: &mut [Extent]) -> u64 {
     total
 }
 
-/// Whether the node is known to have been open for any time.
+/// Returns true if the node was open for a known time above zero.
 pub(crate) fn lasts(extents: &[Option<Extent>], node: u32) -> bool {
     extents[node as usize].is_some_and(|extent| extent.start < extent.end)
 }

@@ -1,8 +1,8 @@
-//! What a span costs on the disk, column by column, as flushed and as compacted.
+//! Disk bytes per span, column by column, as flushed and as compacted.
 //!
-//! `cargo xtask bench layout` runs it. Telemetry of the crate goes through the real store in this
-//! process: appended, flushed in several files, compacted. The sizes are those that the footers of
-//! the data files say, so they are the same on every machine; processor time is this process's.
+//! `cargo xtask bench layout` runs it. The crate's telemetry goes through the real store in this
+//! process: appended, flushed into several files, compacted. Sizes come from the footers of the
+//! data files, so every machine gets the same ones. Processor time is this process's.
 
 #![allow(
     clippy::disallowed_methods,
@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use tempfile::TempDir;
-use tidings_bench::{Corpus, Shape};
+use tidings_bench::{Corpus, TelemetryKind};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 
 #[global_allocator]
@@ -44,7 +44,7 @@ const SEED: u64 = 1;
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
 struct Options {
-    shapes: Vec<Shape>,
+    shapes: Vec<TelemetryKind>,
     spans: u64,
     flushes: u64,
     folder: PathBuf,
@@ -53,7 +53,7 @@ struct Options {
 
 fn main() -> Result<()> {
     let mut options = Options {
-        shapes: vec![Shape::J10, Shape::Realistic],
+        shapes: vec![TelemetryKind::J10, TelemetryKind::Realistic],
         spans: 500_000,
         flushes: 5,
         folder: std::env::temp_dir(),
@@ -78,12 +78,12 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn shape(name: &str) -> Result<Shape> {
-    let shapes = [Shape::J10, Shape::Realistic];
+fn shape(name: &str) -> Result<TelemetryKind> {
+    let shapes = [TelemetryKind::J10, TelemetryKind::Realistic];
     shapes.into_iter().find(|shape| shape.name() == name).context("there is no such shape")
 }
 
-async fn measure(shape: Shape, options: &Options) -> Result<()> {
+async fn measure(shape: TelemetryKind, options: &Options) -> Result<()> {
     let folder = TempDir::new_in(&options.folder)?;
     let spans_folder = folder.path().join("tables/spans");
     let clock = SystemClock;
@@ -116,11 +116,11 @@ async fn measure(shape: Shape, options: &Options) -> Result<()> {
             waiting = 0;
         }
     }
-    let flushed = Sizes::of(&spans_folder)?;
+    let flushed = Sizes::read(&spans_folder)?;
     let begin = cpu_seconds()?;
     store.compact(true).await?;
     let compacting = Spent(cpu_seconds()? - begin);
-    let compacted = Sizes::of(&spans_folder)?;
+    let compacted = Sizes::read(&spans_folder)?;
     store.close().await?;
     for sizes in [&flushed, &compacted] {
         ensure!(sizes.rows == sent, "{} rows are in files, {sent} were sent", sizes.rows);
@@ -169,14 +169,14 @@ struct Sizes {
     rows: u64,
     /// Compressed bytes of all columns, with how the last of them is encoded.
     columns: BTreeMap<String, (u64, String)>,
-    /// What files have besides columns: footers, page indexes, filters.
+    /// Bytes of files outside of columns: footers, page indexes, filters.
     besides: u64,
     /// The files of `_index`.
     indexes: u64,
 }
 
 impl Sizes {
-    fn of(table: &Path) -> Result<Self> {
+    fn read(table: &Path) -> Result<Self> {
         let mut sizes = Self::default();
         let mut folders = vec![table.to_owned()];
         while let Some(folder) = folders.pop() {

@@ -18,17 +18,17 @@ pub(crate) struct Node {
     pub(crate) end: u64,
 }
 
-/// What a span is.
+/// Part that a span plays in the call graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Works on an operation of its service: server or consumer.
     Work { operation: usize },
-    /// What call number `call` of operation `operation` of its service looks like from the caller.
+    /// The caller's view of call number `call` of operation `operation` of its service.
     Call { operation: usize, call: usize },
 }
 
 /// Work that may still have this many descendants.
-struct Open {
+struct OpenCall {
     span: u32,
     service: usize,
     operation: usize,
@@ -49,20 +49,20 @@ pub(crate) fn grow(services: &[Service], size: usize, random: &mut Random) -> Ve
         end: end.max(1000),
     };
     let mut nodes = vec![root];
-    let mut open = vec![Open { span: 0, service, operation, budget: size.max(1) - 1 }];
+    let mut open = vec![OpenCall { span: 0, service, operation, budget: size.max(1) - 1 }];
     while let Some(work) = open.pop() {
         work.call(services, &mut nodes, &mut open, random);
     }
     nodes
 }
 
-impl Open {
+impl OpenCall {
     /// Makes the calls of this work and hands its descendants out to them.
     fn call(
         &self,
         services: &[Service],
         nodes: &mut Vec<Node>,
-        open: &mut Vec<Open>,
+        open: &mut Vec<OpenCall>,
         random: &mut Random,
     ) {
         let calls = &services[self.service].operations[self.operation].calls;
@@ -94,18 +94,18 @@ impl Open {
                         start: from.min(end) + network,
                         end: to - network,
                     });
-                    open.push(Open { span: number + 1, service, operation, budget: share - 2 });
+                    open.push(OpenCall { span: number + 1, service, operation, budget: share - 2 });
                 }
                 // What cannot have descendants gives them back.
                 _ if share > 1 => {
-                    open.push(Open { budget: share - 1, ..*self });
+                    open.push(OpenCall { budget: share - 1, ..*self });
                 }
                 _ => {}
             }
         }
     }
 
-    /// How many spans each call gets, itself included.
+    /// Divides the span budget among the calls. Each share includes the call's own span.
     fn shares(&self, random: &mut Random) -> Vec<usize> {
         if self.budget == 0 {
             return Vec::new();

@@ -15,11 +15,11 @@ use serde_json::Value as Json;
 use crate::clock;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// What gRPC calls "try again",
+/// gRPC status codes that ask the client to retry: 8 `RESOURCE_EXHAUSTED` and 14 `UNAVAILABLE`,
 const AGAIN: [&str; 2] = ["8", "14"];
 /// and what OTLP over HTTP does.
 const AGAIN_HTTP: [u16; 4] = [429, 502, 503, 504];
-/// Bytes of a message of gRPC before what it says.
+/// Length in bytes of the prefix of a gRPC message.
 const GRPC_HEAD: usize = 5;
 /// How servers say that they took all spans: nothing, or a partial success without anything in it.
 const ALL: [&[u8]; 2] = [b"", b"\x0a\x00"];
@@ -37,8 +37,8 @@ pub(crate) enum Otlp {
     Http(String),
 }
 
-/// What a server says to a request.
-enum Said {
+/// Outcome of a request.
+enum SendOutcome {
     Stored,
     Again,
 }
@@ -96,16 +96,16 @@ impl Client {
                 Otlp::Http(url) => self.post(url, message.clone()).await?,
             };
             match said {
-                Said::Stored => {
+                SendOutcome::Stored => {
                     return Ok(Acknowledged { took: begin.elapsed(), refusals: refusals.into() });
                 }
-                Said::Again => clock::wait(BACKOFF).await,
+                SendOutcome::Again => clock::wait(BACKOFF).await,
             }
         }
         bail!("{otlp:?} was busy {TRIES_MAX} times")
     }
 
-    async fn call(&self, address: &str, frame: Bytes) -> Result<Said> {
+    async fn call(&self, address: &str, frame: Bytes) -> Result<SendOutcome> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("http://{address}{EXPORT}"))
@@ -118,16 +118,16 @@ impl Client {
         let status = trailers.get("grpc-status").or_else(|| head.headers.get("grpc-status"));
         let status = status.and_then(|status| status.to_str().ok()).unwrap_or("none").to_owned();
         if AGAIN.contains(&status.as_str()) {
-            return Ok(Said::Again);
+            return Ok(SendOutcome::Again);
         }
         ensure!(status == "0", "{address} answered gRPC status {status}");
         let message = body.to_bytes();
         let took_all = message.get(GRPC_HEAD..).is_none_or(|said| ALL.contains(&said));
         ensure!(took_all, "the server left spans out: {message:?}");
-        Ok(Said::Stored)
+        Ok(SendOutcome::Stored)
     }
 
-    async fn post(&self, url: &str, message: Bytes) -> Result<Said> {
+    async fn post(&self, url: &str, message: Bytes) -> Result<SendOutcome> {
         let request = Request::post(url)
             .header("content-type", "application/x-protobuf")
             .body(Full::new(message))?;
@@ -135,11 +135,11 @@ impl Client {
         let answer = body.collect().await?.to_bytes();
         let status = head.status.as_u16();
         if AGAIN_HTTP.contains(&status) {
-            return Ok(Said::Again);
+            return Ok(SendOutcome::Again);
         }
         ensure!(status / 100 == 2, "{url} answered {status}: {}", String::from_utf8_lossy(&answer));
         ensure!(ALL.contains(&&answer[..]), "{url} left spans out: {answer:?}");
-        Ok(Said::Stored)
+        Ok(SendOutcome::Stored)
     }
 
     /// Asks the API: the answer, `None` when there is no such thing, and how long it took.
@@ -152,7 +152,7 @@ impl Client {
         }
     }
 
-    /// What is at this path, whatever it is.
+    /// Gets this path and returns the answer with any status.
     pub(crate) async fn get(&self, address: &str, path: &str) -> Result<Got> {
         let begin = clock::now();
         let request = Request::get(format!("http://{address}{path}")).body(Full::default())?;

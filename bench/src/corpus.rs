@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use crate::{
     call_graph::{self, Node, Role},
     facts::{Calls, Facts},
-    piece::{Part, Piece, Round},
+    piece::{Piece, Round, TextPart},
     random::{Random, mix},
-    span::{Place, Writer},
+    span::{SpanPosition, Writer},
     tracegen,
     world::{self, Call, Entry, Service},
 };
@@ -21,7 +21,7 @@ use crate::{
 const REQUEST_SPANS: usize = 500;
 /// Spans of a group, at least.
 const GROUP_SPANS: usize = 4_000;
-/// How many spans come late, and how many of all come twice.
+/// Share of spans that arrive late, and share of all spans that are sent twice.
 const LATE: f64 = 0.01;
 const TWICE: f64 = 0.001;
 /// Late spans come with the requests of so many groups later.
@@ -32,16 +32,16 @@ const NANOS_PER_SPAN: u64 = 500_000;
 /// No trace lasts longer than this after its last span has begun.
 const AFTER_LAST_NANOS: u64 = 60_000_000_000;
 
-/// What the telemetry is like.
+/// Kind of telemetry to generate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum TelemetryKind {
     /// Call graphs of 60 services; 10 to 50 attributes per span.
     Realistic,
     /// Jaeger's `tracegen`: 10 spans of 11 attributes per trace.
     J10,
 }
 
-impl Shape {
+impl TelemetryKind {
     /// Its name in commands and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -64,10 +64,10 @@ pub struct Corpus {
 pub(crate) struct Group {
     pub(crate) requests: Vec<Request>,
     pub(crate) late: Option<Request>,
-    /// How many spans each trace has.
+    /// Number of spans of each trace.
     pub(crate) trace_spans: Vec<u32>,
     pub(crate) spans: u64,
-    /// What its spans say; nothing of Jaeger's shape.
+    /// Counts of the spans' values; empty for Jaeger's shape.
     pub(crate) facts: Facts,
 }
 
@@ -85,7 +85,7 @@ pub struct Send {
     /// Which of the group's requests; the late one is behind the others.
     request: usize,
     round: u64,
-    /// How many spans it has, those that come twice included.
+    /// Number of spans in it, repeated spans included.
     pub spans: u64,
 }
 
@@ -94,7 +94,7 @@ pub struct Send {
 pub struct SentTrace {
     /// Its id.
     pub trace_id: [u8; 16],
-    /// How many different spans it has.
+    /// Number of distinct spans in it.
     pub spans: u32,
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What to send, in order, and what is in it.
+/// Requests to send in order, with counts of their contents.
 #[derive(Debug)]
 pub struct Plan<'a> {
     corpus: &'a Corpus,
@@ -127,15 +127,17 @@ pub struct Plan<'a> {
 impl Corpus {
     /// Requests of this shape with about so many spans, for this seed always the same.
     #[must_use]
-    pub fn new(shape: Shape, spans: usize, seed: u64) -> Self {
+    pub fn new(shape: TelemetryKind, spans: usize, seed: u64) -> Self {
         let mut random = Random::new(mix(seed, 1));
         let mut groups = Vec::new();
         let mut total = 0;
         let services = world::services(&mut random);
         while total < spans.max(1) {
             let group = match shape {
-                Shape::Realistic => realistic(&services, &mut random, spans.min(GROUP_SPANS)),
-                Shape::J10 => tracegen::group(),
+                TelemetryKind::Realistic => {
+                    realistic(&services, &mut random, spans.min(GROUP_SPANS))
+                }
+                TelemetryKind::J10 => tracegen::group(),
             };
             total += usize::try_from(group.spans).unwrap_or(usize::MAX);
             groups.push(group);
@@ -143,8 +145,8 @@ impl Corpus {
         Self { groups, seed }
     }
 
-    /// What to send for this many different spans or some more, the last of which happened at
-    /// this time, 2,000 a second.
+    /// Plans requests for at least this many distinct spans. The last span ends at this time, and
+    /// 2,000 spans begin per second.
     #[must_use]
     pub fn plan(&self, spans: u64, end_unix_nanos: u64) -> Plan<'_> {
         self.plan_within(spans, end_unix_nanos, None)
@@ -241,7 +243,7 @@ impl Plan<'_> {
         values
     }
 
-    /// What all spans together say.
+    /// Adds up the facts of all spans in the plan.
     pub(crate) fn facts(&self) -> Facts {
         let mut rounds = vec![0_u64; self.corpus.groups.len()];
         self.rounds.iter().for_each(|(group, _)| rounds[*group] += 1);
@@ -252,7 +254,7 @@ impl Plan<'_> {
         facts
     }
 
-    /// How many spans are sent, those that come twice as often as they come.
+    /// Number of spans sent, repeated spans counted each time.
     pub(crate) fn spans_sent(&self) -> u64 {
         self.sends.iter().map(|send| send.spans).sum()
     }
@@ -308,7 +310,7 @@ fn realistic(services: &[Service], random: &mut Random, spans: usize) -> Group {
         *group.facts.kinds.entry(place).or_default() += 1;
         for (index, node) in (0..).zip(&nodes) {
             let failed = writer.failed;
-            let span = writer.span(node, Place { trace, first, index }, &links);
+            let span = writer.span(node, SpanPosition { trace, first, index }, &links);
             let calls = Calls { spans: 1, failed: writer.failed - failed };
             let is_leaf = nodes.get(index as usize + 1).is_none_or(|of| of.parent != Some(index));
             count(&mut group.facts, services, node, is_leaf, calls);
@@ -361,8 +363,8 @@ fn requests(by_sender: BySender, writer: &Writer<'_>, most: u64) -> Vec<Request>
         for ((name, version), spans) in scopes {
             for spans in spans.chunks(REQUEST_SPANS) {
                 let mut scope = Piece::default();
-                scope.text(1, &[Part::Text(name)]);
-                scope.text(2, &[Part::Text(version)]);
+                scope.text(1, &[TextPart::Text(name)]);
+                scope.text(2, &[TextPart::Text(version)]);
                 let mut scope_spans = Piece::default();
                 scope_spans.message(1, &scope);
                 for span in spans {
@@ -371,7 +373,8 @@ fn requests(by_sender: BySender, writer: &Writer<'_>, most: u64) -> Vec<Request>
                 let mut resource_spans = Piece::default();
                 resource_spans.message(1, &writer.resource(service, instance));
                 resource_spans.message(2, &scope_spans);
-                resource_spans.text(3, &[Part::Text("https://opentelemetry.io/schemas/1.34.0")]);
+                resource_spans
+                    .text(3, &[TextPart::Text("https://opentelemetry.io/schemas/1.34.0")]);
                 request.piece.message(1, &resource_spans);
                 request.spans += spans.len() as u64;
                 if request.spans >= most {

@@ -41,7 +41,7 @@ impl Sub for Cpu {
     }
 }
 
-/// What the same cost in several rounds, in seconds per million spans.
+/// Processor time of several rounds of the same work, in seconds per million spans.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Costs(Vec<Cpu>);
 

@@ -1,4 +1,4 @@
-//! What the spans that are sent say, counted while they are made: what answers are held against.
+//! Facts of the spans to send, counted while they are generated. Answers are checked against them.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ pub(crate) struct Facts {
     pub(crate) traces: u64,
     pub(crate) total: Calls,
     pub(crate) services: BTreeMap<String, Calls>,
-    /// How many traces enter at each service and operation.
+    /// Number of traces by root operation: service and operation.
     pub(crate) kinds: BTreeMap<(String, String), u64>,
     /// Calls of services by services, also those of which only the caller sends a span, if they are
     /// no messages.
@@ -17,7 +17,7 @@ pub(crate) struct Facts {
     pub(crate) cached: u64,
 }
 
-/// How many spans, and how many of them failed.
+/// Number of spans and of failed spans.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Calls {
     pub(crate) spans: u64,

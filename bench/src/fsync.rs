@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::{clock, latency::Latencies};
 
-/// What is written before each sync.
+/// Bytes written before each sync.
 const BYTES: usize = 64 << 10;
 const APART: Duration = Duration::from_millis(20);
 

@@ -1,4 +1,4 @@
-//! How long things took.
+//! Latency samples and their quantiles.
 
 use std::{fmt, time::Duration};
 

@@ -2,10 +2,10 @@
 //!
 //! [`Corpus`] makes OTLP requests that are cheap to send: encoded once, with ids, times and values
 //! filled in anew each time. [`measure`] starts the server, sends, asks, and makes a [`Report`] of
-//! what storing costs; [`measure_queries`] one of how long questions take, and [`measure_peers`] one
-//! of what other systems need for the same. Never ships, and knows of the server only what a client
-//! does: its command line, its ports and what Linux tells about its process. The example `layout`
-//! looks into data files instead.
+//! what storing costs; [`measure_queries`] one of how long questions take, and [`measure_peers`]
+//! one of what other systems need for the same. Never ships, and knows of the server only what a
+//! client does: its command line, its ports and what Linux tells about its process. The example
+//! `layout` looks into data files instead.
 
 mod call_graph;
 mod client;
@@ -29,7 +29,7 @@ mod storage;
 mod tracegen;
 mod world;
 
-pub use corpus::{Corpus, Plan, Send, SentTrace, Shape};
+pub use corpus::{Corpus, Plan, Send, SentTrace, TelemetryKind};
 pub use peers::{PeersOptions, measure_peers};
 pub use query::{QueryOptions, measure_queries};
 pub use report::Report;

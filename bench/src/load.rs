@@ -26,26 +26,26 @@ pub(crate) struct Pace {
     pub(crate) longest: Duration,
 }
 
-/// What was sent.
+/// Result of sending a plan.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sent {
+pub(crate) struct LoadResult {
     pub(crate) spans: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
     pub(crate) refusals: u64,
     /// From when a request was due until it was acknowledged.
     pub(crate) acknowledged: Latencies,
-    /// Whether everything was sent before the time was up.
+    /// True if everything was sent before the time limit.
     pub(crate) complete: bool,
 }
 
-impl Sent {
+impl LoadResult {
     pub(crate) fn spans_per_second(&self) -> f64 {
         self.spans as f64 / self.seconds.max(0.001)
     }
 }
 
-/// What the connections share.
+/// State that the connections share.
 struct Course<'a> {
     plan: &'a Plan<'a>,
     pace: Pace,
@@ -56,7 +56,7 @@ struct Course<'a> {
 }
 
 /// Sends the requests of the plan in order, over several connections.
-pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: Pace) -> Result<Sent> {
+pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: Pace) -> Result<LoadResult> {
     let course = Course {
         plan,
         pace,
@@ -65,7 +65,7 @@ pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: Pace) -> Result<Sen
         given: AtomicU64::new(0),
     };
     let connections = (0..pace.connections.max(1)).map(|_| connection(&course, otlp));
-    let mut total = Sent { complete: true, ..Sent::default() };
+    let mut total = LoadResult { complete: true, ..LoadResult::default() };
     for sent in join_all(connections).await {
         let sent = sent?;
         total.spans += sent.spans;
@@ -78,9 +78,9 @@ pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: Pace) -> Result<Sen
     Ok(total)
 }
 
-async fn connection(course: &Course<'_>, otlp: &Otlp) -> Result<Sent> {
+async fn connection(course: &Course<'_>, otlp: &Otlp) -> Result<LoadResult> {
     let client = Client::new();
-    let mut sent = Sent { complete: true, ..Sent::default() };
+    let mut sent = LoadResult { complete: true, ..LoadResult::default() };
     while let Some(send) = course.plan.sends.get(course.next.fetch_add(1, Relaxed)) {
         if course.begin.elapsed() > course.pace.longest {
             sent.complete = false;

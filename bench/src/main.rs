@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 
 fn run(args: &[String]) -> Result<()> {
     let [subject, flags @ ..] = args else { bail!("what to measure?\n{USAGE}") };
-    let flags = Flags::of(flags)?;
+    let flags = Flags::parse(flags)?;
     let report = match subject.as_str() {
         "storage" => measure(&storage(&flags)?)?,
         "query" => measure_queries(&query(&flags)?)?,
@@ -113,7 +113,7 @@ fn peers(flags: &Flags) -> Result<PeersOptions> {
 struct Flags(Vec<(String, String)>);
 
 impl Flags {
-    fn of(args: &[String]) -> Result<Self> {
+    fn parse(args: &[String]) -> Result<Self> {
         let pairs = args.chunks(2).map(|pair| match pair {
             [flag, value] => Ok((flag.clone(), value.clone())),
             _ => bail!("{} needs a value:\n{USAGE}", pair[0]),

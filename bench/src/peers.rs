@@ -1,5 +1,5 @@
-//! Measures other systems beside the server: the same telemetry, sent by the same client on the same
-//! machine, to one after the other and back again, so that ratios mean something where single
+//! Measures other systems beside the server: the same telemetry, sent by the same client on the
+//! same machine, to one after the other and back again, so that ratios mean something where single
 //! figures do not.
 //!
 //! Each is started on an empty folder, takes everything as fast as it says that it has it, is asked
@@ -28,14 +28,14 @@ use tokio::runtime::Runtime;
 
 use self::system::{Running, System, spans_of_jaeger, spans_of_tempo};
 use crate::{
-    Corpus, Plan, Report, SentTrace, Shape,
+    Corpus, Plan, Report, SentTrace, TelemetryKind,
     client::Client,
     clock,
     cost::{Costs, Cpu},
     latency::{Latencies, millis},
     load::{self, Pace},
     machine,
-    process::Rest,
+    process::IdleCriterion,
     report::count,
     server::folder_bytes,
 };
@@ -49,34 +49,38 @@ const CONNECTIONS: usize = 4;
 const SAMPLED: usize = 100;
 /// and those of them that are asked for as soon as everything is sent.
 const WATCHED: usize = 5;
-/// How long they may take to be there after the last acknowledgement.
+/// Maximum time from the last acknowledgement until the spans are visible.
 const VISIBLE_MAX: Duration = Duration::from_secs(300);
 /// A system does nothing more when it takes less than a fiftieth of one processor for so long.
-const REST: Rest =
-    Rest { window: Duration::from_secs(20), part: 0.02, patience: Duration::from_secs(180) };
+const REST: IdleCriterion = IdleCriterion {
+    window: Duration::from_secs(20),
+    part: 0.02,
+    patience: Duration::from_secs(180),
+};
 /// One that has not ended so long after it was told to is killed.
 const END_MAX: Duration = Duration::from_secs(60);
 /// Searches for the newest traces of a service.
 const SEARCHES: usize = 40;
 
-/// What to measure, and with how much.
+/// Options of a comparison with other systems.
 #[derive(Debug, Clone)]
 pub struct PeersOptions {
     /// The programs by their systems' names, ours among them.
     pub programs: BTreeMap<String, PathBuf>,
     /// Data is put into this folder: its disk is measured.
     pub folder: PathBuf,
-    /// How many spans each system is sent.
+    /// Number of spans sent to each system.
     pub spans: u64,
     /// How often; every second time in the opposite order.
     pub rounds: usize,
-    /// How many spans requests are encoded for; sent again and again with new ids and values.
+    /// Number of spans that requests are encoded for. Requests are sent repeatedly with new ids and
+    /// values.
     pub corpus_spans: usize,
-    /// What chance starts from.
+    /// Seed of the random numbers.
     pub seed: u64,
     /// No load lasts longer.
     pub longest: Duration,
-    /// Whether to wait until systems rest, which takes 20 seconds and longer.
+    /// True to wait until systems are idle, which takes 20 seconds or longer.
     pub rest: bool,
 }
 
@@ -87,7 +91,7 @@ impl PeersOptions {
     }
 }
 
-/// What was measured of a system in all rounds.
+/// Measurements of a system in all rounds.
 #[derive(Default)]
 struct Measured {
     costs: Costs,
@@ -108,8 +112,8 @@ struct Measured {
 /// When one cannot be started, refuses spans, or does not give back what was sent.
 pub fn measure_peers(options: &PeersOptions) -> Result<Report> {
     let runtime = Runtime::new()?;
-    let corpus = Corpus::new(Shape::Realistic, options.corpus_spans, options.seed);
-    let bench = Bench { options, corpus: &corpus, runtime: &runtime };
+    let corpus = Corpus::new(TelemetryKind::Realistic, options.corpus_spans, options.seed);
+    let bench = PeersBench { options, corpus: &corpus, runtime: &runtime };
     let there = SYSTEMS.iter().filter_map(|system| {
         options.programs.get(system.name).map(|program| (system, program.as_path()))
     });
@@ -139,13 +143,13 @@ pub fn measure_peers(options: &PeersOptions) -> Result<Report> {
     Ok(report)
 }
 
-struct Bench<'a> {
+struct PeersBench<'a> {
     options: &'a PeersOptions,
     corpus: &'a Corpus,
     runtime: &'a Runtime,
 }
 
-impl Bench<'_> {
+impl PeersBench<'_> {
     fn round(&self, system: &System, program: &Path, measured: &mut Measured) -> Result<()> {
         let folder = self.folder()?;
         let plan = self.corpus.plan(self.options.spans, clock::unix_nanos());
@@ -268,7 +272,7 @@ impl Bench<'_> {
     }
 }
 
-/// Whether there is anything in an answer.
+/// Fails if an answer has no traces.
 fn check(path: &str, body: &[u8]) -> Result<()> {
     let answer: serde_json::Value = serde_json::from_slice(body)?;
     let listed = answer["data"].as_array().or_else(|| answer["traces"].as_array());
@@ -300,7 +304,7 @@ fn median(values: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-/// What others are compared with.
+/// Figures of Tidings that others are compared with.
 struct Ours {
     seconds: f64,
     per_second: f64,

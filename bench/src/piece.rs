@@ -6,7 +6,7 @@
 
 use crate::random::{mix, skewed};
 
-/// What a gap is filled with.
+/// Value that fills a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fill {
     /// The id of one of the group's traces.
@@ -42,7 +42,7 @@ struct Gap {
 
 /// A part of a text.
 #[derive(Debug, Clone)]
-pub(crate) enum Part<'a> {
+pub(crate) enum TextPart<'a> {
     Text(&'a str),
     Gap(Fill),
 }
@@ -80,17 +80,17 @@ impl Piece {
     }
 
     /// A field of text or bytes, in parts.
-    pub(crate) fn text(&mut self, field: u32, parts: &[Part<'_>]) {
-        let width = |part: &Part<'_>| match part {
-            Part::Text(text) => text.len(),
-            Part::Gap(fill) => fill.width(),
+    pub(crate) fn text(&mut self, field: u32, parts: &[TextPart<'_>]) {
+        let width = |part: &TextPart<'_>| match part {
+            TextPart::Text(text) => text.len(),
+            TextPart::Gap(fill) => fill.width(),
         };
         self.varint(u64::from(field) << 3 | 2);
         self.varint(parts.iter().map(width).sum::<usize>() as u64);
         for part in parts {
             match part {
-                Part::Text(text) => self.bytes.extend_from_slice(text.as_bytes()),
-                Part::Gap(fill) => self.gap(*fill),
+                TextPart::Text(text) => self.bytes.extend_from_slice(text.as_bytes()),
+                TextPart::Gap(fill) => self.gap(*fill),
             }
         }
     }
@@ -153,7 +153,8 @@ impl Piece {
     }
 }
 
-/// What is counted separately must not be mixed from the same numbers.
+/// Stream numbers are offset by this for spans, so that separate counters never mix from the same
+/// numbers.
 const SPANS: u64 = 1 << 32;
 const VALUES: u64 = 2 << 32;
 const UNIQUE: u64 = 3 << 32;
@@ -167,7 +168,7 @@ pub(crate) struct Round {
     pub(crate) key: u64,
     /// When the group's first trace starts.
     pub(crate) begin_unix_nanos: u64,
-    /// How far apart its traces start.
+    /// Time between the starts of its traces.
     pub(crate) apart_nanos: u64,
 }
 

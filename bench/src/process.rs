@@ -15,7 +15,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// When a process rests.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rest {
+pub(crate) struct IdleCriterion {
     /// In so long
     pub(crate) window: Duration,
     /// it takes no more processor time than this part of it.
@@ -51,7 +51,7 @@ impl Process {
     }
 
     /// Processor time until it rests: what requests left to do after their answer is done by then.
-    pub(crate) fn cpu_at_rest(&self, rest: Rest) -> Result<Cpu> {
+    pub(crate) fn cpu_at_rest(&self, rest: IdleCriterion) -> Result<Cpu> {
         let deadline = clock::now() + rest.patience;
         let mut before = self.cpu()?;
         while clock::now() < deadline {

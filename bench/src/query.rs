@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::{
-    Corpus, Plan, Report, Shape,
+    Corpus, Plan, Report, TelemetryKind,
     client::{Client, Got},
     clock,
     latency::{Latencies, millis},
@@ -29,26 +29,27 @@ use crate::{
     report::count,
     server::{Launch, Server, folder_bytes},
 };
-use questions::{Asked, Question};
+use questions::{Asked, BenchQuery};
 
-/// What to ask of how much.
+/// Options of a query benchmark.
 #[derive(Debug, Clone)]
 pub struct QueryOptions {
     /// The program `tidings`.
     pub server: PathBuf,
     /// Data directories are made in this folder.
     pub folder: PathBuf,
-    /// How many spans, for each column of the table.
+    /// Number of spans, for each column of the table.
     pub spans: Vec<u64>,
     /// The spans begin within so long a time, evenly.
     pub window: Duration,
-    /// Whether data directories stay, and are taken as they are when they are there.
+    /// True to keep data directories, and to reuse those that exist.
     pub keep: bool,
     /// Only questions whose name has this in it, when it is given.
     pub only: Option<String>,
-    /// How many spans requests are encoded for; sent again and again with new ids and values.
+    /// Number of spans that requests are encoded for. Requests are sent repeatedly with new ids and
+    /// values.
     pub corpus_spans: usize,
-    /// What chance starts from.
+    /// Seed of the random numbers.
     pub seed: u64,
     /// Filling takes no longer.
     pub longest: Duration,
@@ -66,10 +67,10 @@ const CONNECTIONS: usize = 4;
 /// When the server cannot be started, refuses spans, or answers something that is not so.
 pub fn measure_queries(options: &QueryOptions) -> Result<Report> {
     let runtime = Runtime::new()?;
-    let corpus = Corpus::new(Shape::Realistic, options.corpus_spans, options.seed);
+    let corpus = Corpus::new(TelemetryKind::Realistic, options.corpus_spans, options.seed);
     let mut report = Report::default();
     for spans in &options.spans {
-        let bench = Bench { options, corpus: &corpus, runtime: &runtime };
+        let bench = QueryBench { options, corpus: &corpus, runtime: &runtime };
         report.column(format!("{} spans in {}", count(*spans), hours(options.window)));
         bench.column(&mut report, *spans)?;
     }
@@ -79,7 +80,7 @@ pub fn measure_queries(options: &QueryOptions) -> Result<Report> {
     Ok(report)
 }
 
-struct Bench<'a> {
+struct QueryBench<'a> {
     options: &'a QueryOptions,
     corpus: &'a Corpus,
     runtime: &'a Runtime,
@@ -100,7 +101,7 @@ impl Folder {
     }
 }
 
-impl Bench<'_> {
+impl QueryBench<'_> {
     fn column(&self, report: &mut Report, spans: u64) -> Result<()> {
         let folder = self.folder(spans)?;
         let launch = Launch {
@@ -140,7 +141,7 @@ impl Bench<'_> {
         self.corpus.plan_within(spans, end_unix_nanos, Some(window))
     }
 
-    /// What a directory was filled with, to be sent again by the same generator.
+    /// Describes the contents of a directory, so that the same generator can send them again.
     fn description(&self, spans: u64) -> Json {
         json!({
             "spans": spans,
@@ -205,7 +206,7 @@ impl Bench<'_> {
 }
 
 struct Asker<'a> {
-    bench: &'a Bench<'a>,
+    bench: &'a QueryBench<'a>,
     client: &'a Client,
     server: &'a Server,
 }
@@ -221,9 +222,9 @@ impl Asker<'_> {
         Ok(serde_json::from_slice(&got.body)?)
     }
 
-    /// How long the question takes: the first time, and again and again once each of its wordings was
-    /// asked.
-    fn measure(&self, question: &Question<'_>) -> Result<String> {
+    /// Measures the latency of a query: of its first request, and of repeated requests in all its
+    /// variants.
+    fn measure(&self, question: &BenchQuery<'_>) -> Result<String> {
         let options = self.bench.options;
         let begin = clock::now();
         let mut latencies = Latencies::default();
@@ -257,7 +258,7 @@ impl Asker<'_> {
     }
 }
 
-/// What is told of a question.
+/// Formats the table cell of a query.
 fn cell(first: Duration, latencies: &Latencies, rows: Option<u64>, whole: bool) -> String {
     let mut cell = format!("{latencies} (first {}; {}×)", millis(first), latencies.len());
     if let Some(rows) = rows {

@@ -41,7 +41,7 @@ impl Random {
         unit(self.next())
     }
 
-    /// Whether something of this probability happens.
+    /// Returns true with this probability.
     pub(crate) fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
@@ -100,7 +100,7 @@ mod tests {
         };
         assert_eq!(stream(7), stream(7));
         assert_ne!(stream(7), stream(8));
-        // What documents say was measured holds for these numbers only.
+        // Measurements in the documentation hold for these numbers only.
         assert_eq!(stream(1)[0], 0x910a_2dec_8902_5cc1);
     }
 

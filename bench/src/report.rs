@@ -1,4 +1,4 @@
-//! What was measured, as a table in Markdown.
+//! Table of measurements in Markdown.
 
 use std::{fmt::Write, fs, path::Path};
 

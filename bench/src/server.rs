@@ -15,18 +15,21 @@ use crate::{
     client::Otlp,
     clock,
     cost::Cpu,
-    process::{Process, Rest},
+    process::{IdleCriterion, Process},
 };
 
-/// How long the server may take to start or stop,
+/// Maximum time the server may take to start or stop,
 const PATIENCE: Duration = Duration::from_secs(900);
 /// and to merge what was sent: that takes longer the more there is.
 const MERGE_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 /// Linux counts what files take on the disk in these.
 const BLOCK_BYTES: u64 = 512;
 /// A server that rests takes no more than a tick in 300 ms.
-const REST: Rest =
-    Rest { window: Duration::from_millis(300), part: 0.05, patience: Duration::from_secs(30) };
+const REST: IdleCriterion = IdleCriterion {
+    window: Duration::from_millis(300),
+    part: 0.05,
+    patience: Duration::from_secs(30),
+};
 
 /// A running server, until it is dropped.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
-//! What spans say: attributes of mixed cardinality, events, links and status, as instrumentations
-//! write them. Field numbers are those of opentelemetry-proto.
+//! Contents of spans: attributes of mixed cardinality, events, links and status, as instrumentation
+//! libraries write them. Field numbers are those of opentelemetry-proto.
 
 use crate::{
     call_graph::{Node, Role},
-    piece::{Fill, Part, Piece},
+    piece::{Fill, Piece, TextPart},
     random::Random,
     world::{Call, Entry, Operation, Service},
 };
@@ -20,12 +20,12 @@ const LINKS: f64 = 0.03;
 
 /// Numbers that are given out once per group.
 #[derive(Debug, Default)]
-pub(crate) struct Numbers {
+pub(crate) struct NumberSource {
     pub(crate) spans: u32,
     gaps: u32,
 }
 
-impl Numbers {
+impl NumberSource {
     fn gap(&mut self) -> u32 {
         self.gaps += 1;
         self.gaps
@@ -34,7 +34,7 @@ impl Numbers {
 
 /// Where a span belongs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct SpanPosition {
     pub(crate) trace: u32,
     /// The number of the trace's first span.
     pub(crate) first: u32,
@@ -47,8 +47,8 @@ pub(crate) struct Place {
 pub(crate) struct Writer<'a> {
     services: &'a [Service],
     random: Random,
-    pub(crate) numbers: Numbers,
-    /// How many of its spans failed.
+    pub(crate) numbers: NumberSource,
+    /// Number of failed spans written.
     pub(crate) failed: u64,
 }
 
@@ -62,20 +62,20 @@ struct Attributes<'a> {
 impl Attributes<'_> {
     fn value(&mut self, key: &str, value: &Piece) {
         let mut attribute = Piece::default();
-        attribute.text(1, &[Part::Text(key)]);
+        attribute.text(1, &[TextPart::Text(key)]);
         attribute.message(2, value);
         self.piece.message(self.field, &attribute);
         self.count += 1;
     }
 
-    fn parts(&mut self, key: &str, parts: &[Part<'_>]) {
+    fn parts(&mut self, key: &str, parts: &[TextPart<'_>]) {
         let mut value = Piece::default();
         value.text(1, parts);
         self.value(key, &value);
     }
 
     fn text(&mut self, key: &str, text: &str) {
-        self.parts(key, &[Part::Text(text)]);
+        self.parts(key, &[TextPart::Text(text)]);
     }
 
     fn int(&mut self, key: &str, number: usize) {
@@ -97,7 +97,7 @@ impl Attributes<'_> {
     }
 }
 
-/// What a span is called and what sort it is.
+/// Name and kind of a span.
 struct Face {
     name: String,
     kind: u64,
@@ -105,7 +105,7 @@ struct Face {
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(services: &'a [Service], random: Random) -> Self {
-        Self { services, random, numbers: Numbers::default(), failed: 0 }
+        Self { services, random, numbers: NumberSource::default(), failed: 0 }
     }
 }
 
@@ -159,16 +159,16 @@ impl Writer<'_> {
     }
 
     /// The span of this node; `links` are spans of other traces that it may point to.
-    pub(crate) fn span(&mut self, node: &Node, place: Place, links: &[(u32, u32)]) -> Piece {
-        let Place { trace, first, index } = place;
+    pub(crate) fn span(&mut self, node: &Node, place: SpanPosition, links: &[(u32, u32)]) -> Piece {
+        let SpanPosition { trace, first, index } = place;
         let mut span = Piece::default();
-        span.text(1, &[Part::Gap(Fill::TraceId(trace))]);
-        span.text(2, &[Part::Gap(Fill::SpanId(first + index))]);
+        span.text(1, &[TextPart::Gap(Fill::TraceId(trace))]);
+        span.text(2, &[TextPart::Gap(Fill::SpanId(first + index))]);
         if let Some(parent) = node.parent {
-            span.text(4, &[Part::Gap(Fill::SpanId(first + parent))]);
+            span.text(4, &[TextPart::Gap(Fill::SpanId(first + parent))]);
         }
         let face = self.face(node);
-        span.text(5, &[Part::Text(&face.name)]);
+        span.text(5, &[TextPart::Text(&face.name)]);
         span.number(6, face.kind);
         span.time(7, trace, node.start);
         span.time(8, trace, node.end);
@@ -180,7 +180,7 @@ impl Writer<'_> {
         } else if self.random.chance(0.05) {
             let mut event = Piece::default();
             event.time(1, trace, node.start + (node.end - node.start) / 2);
-            event.text(2, &[Part::Text("message")]);
+            event.text(2, &[TextPart::Text("message")]);
             let mut attributes = Attributes { piece: &mut event, field: 3, count: 0 };
             attributes.text("message.type", "RECEIVED");
             attributes.int("message.id", 1);
@@ -189,14 +189,14 @@ impl Writer<'_> {
         if !links.is_empty() && self.random.chance(LINKS) {
             let (trace, linked) = *self.random.pick(links);
             let mut link = Piece::default();
-            link.text(1, &[Part::Gap(Fill::TraceId(trace))]);
-            link.text(2, &[Part::Gap(Fill::SpanId(linked))]);
+            link.text(1, &[TextPart::Gap(Fill::TraceId(trace))]);
+            link.text(2, &[TextPart::Gap(Fill::SpanId(linked))]);
             link.fixed32(6, 0x301);
             span.message(13, &link);
         }
         let mut status = Piece::default();
         if failed {
-            status.text(2, &[Part::Text("upstream did not answer in time")]);
+            status.text(2, &[TextPart::Text("upstream did not answer in time")]);
             status.number(3, 2);
         }
         span.message(15, &status);
@@ -263,11 +263,14 @@ impl Writer<'_> {
         match &operation.entry {
             Entry::Http { method, route } => {
                 let (before, after) = route.split_once("{id}").unwrap_or((route, ""));
-                let id = Part::Gap(Fill::Skewed { gap: self.numbers.gap(), below: 1_000_000 });
+                let id = TextPart::Gap(Fill::Skewed { gap: self.numbers.gap(), below: 1_000_000 });
                 attributes.text("http.request.method", method);
                 attributes.text("http.route", route);
                 attributes.text("url.scheme", "https");
-                attributes.parts("url.path", &[Part::Text(before), id.clone(), Part::Text(after)]);
+                attributes.parts(
+                    "url.path",
+                    &[TextPart::Text(before), id.clone(), TextPart::Text(after)],
+                );
                 let status =
                     if failed { 503 } else { *self.random.pick(&[200, 200, 200, 201, 204, 404]) };
                 attributes.int("http.response.status_code", status);
@@ -275,7 +278,10 @@ impl Writer<'_> {
                 let agent = AGENTS[self.random.skewed(AGENTS.len())];
                 attributes.text("user_agent.original", agent);
                 let address = Fill::Skewed { gap: self.numbers.gap(), below: 200_000 };
-                attributes.parts("client.address", &[Part::Text("2001:db8::"), Part::Gap(address)]);
+                attributes.parts(
+                    "client.address",
+                    &[TextPart::Text("2001:db8::"), TextPart::Gap(address)],
+                );
                 attributes.int("http.response.body.size", 200 + self.random.skewed(60_000));
             }
             Entry::Rpc { service, method } => {
@@ -303,7 +309,8 @@ impl Writer<'_> {
                 // Some drivers write values into the text.
                 if statement.ends_with("= ") {
                     let id = Fill::Skewed { gap: self.numbers.gap(), below: 1_000_000 };
-                    attributes.parts("db.query.text", &[Part::Text(statement), Part::Gap(id)]);
+                    attributes
+                        .parts("db.query.text", &[TextPart::Text(statement), TextPart::Gap(id)]);
                 } else {
                     attributes.text("db.query.text", statement);
                 }
@@ -324,7 +331,7 @@ impl Writer<'_> {
                 attributes.text("db.operation.name", verb);
                 attributes.parts(
                     "db.query.text",
-                    &[Part::Text(verb), Part::Text(" entry:"), Part::Gap(key)],
+                    &[TextPart::Text(verb), TextPart::Text(" entry:"), TextPart::Gap(key)],
                 );
                 attributes.text("server.address", "cache.internal");
                 attributes.int("server.port", 6379);
@@ -344,13 +351,13 @@ impl Writer<'_> {
         attributes.text("messaging.destination.name", topic);
         attributes.text("messaging.operation.type", operation);
         let key = "messaging.message.id";
-        attributes.parts(key, &[Part::Gap(Fill::Unique { gap: self.numbers.gap(), key })]);
+        attributes.parts(key, &[TextPart::Gap(Fill::Unique { gap: self.numbers.gap(), key })]);
         attributes.int("messaging.destination.partition.id", self.random.below(24));
         attributes.int("messaging.kafka.offset", 1_000_000 + self.random.below(8_000_000));
         attributes.int("messaging.message.body.size", 100 + self.random.skewed(20_000));
     }
 
-    /// What the company itself writes: the same keys for every span of an operation.
+    /// Writes the application's own attributes: the same keys for every span of an operation.
     fn business(&mut self, attributes: &mut Attributes<'_>, service: usize, operation: usize) {
         let mut of_operation = Random::new((service * 1000 + operation) as u64);
         let wanted = 10 + of_operation.skewed(40);
@@ -365,15 +372,20 @@ impl Writer<'_> {
             match of_operation.below(100) {
                 0..40 => attributes.text(&key, "standard"),
                 40..80 => attributes.text(&key, &format!("variant-{}", self.random.skewed(50))),
-                80..90 => attributes
-                    .parts(&key, &[Part::Text("t-"), Part::Gap(Fill::Even { gap, below: 5_000 })]),
+                80..90 => attributes.parts(
+                    &key,
+                    &[TextPart::Text("t-"), TextPart::Gap(Fill::Even { gap, below: 5_000 })],
+                ),
                 90..97 => attributes.parts(
                     &key,
-                    &[Part::Text("user-"), Part::Gap(Fill::Skewed { gap, below: 1_000_000 })],
+                    &[
+                        TextPart::Text("user-"),
+                        TextPart::Gap(Fill::Skewed { gap, below: 1_000_000 }),
+                    ],
                 ),
                 _ => {
                     let key = "request.id";
-                    attributes.parts(key, &[Part::Gap(Fill::Unique { gap, key })]);
+                    attributes.parts(key, &[TextPart::Gap(Fill::Unique { gap, key })]);
                 }
             }
         }
@@ -388,7 +400,7 @@ impl Writer<'_> {
         }
         let mut event = Piece::default();
         event.time(1, trace, node.end);
-        event.text(2, &[Part::Text("exception")]);
+        event.text(2, &[TextPart::Text("exception")]);
         let mut attributes = Attributes { piece: &mut event, field: 3, count: 0 };
         attributes.text("exception.type", "com.example.TimeoutException");
         attributes.text("exception.message", "upstream did not answer in time");

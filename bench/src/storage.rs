@@ -2,8 +2,8 @@
 //!
 //! Per number of spans: servers take part of them into memory only; another does the same, is
 //! killed, and its log is replayed by one that is configured as it comes; others take all of them
-//! as it comes configured, and the last of those is stopped and started again, and is asked. What is
-//! measured of the server is its own process's processor time and memory; what is measured of
+//! as it comes configured, and the last of those is stopped and started again, and is asked. What
+//! is measured of the server is its own process's processor time and memory; what is measured of
 //! requests includes the client's part. Processor time is the median of several rounds, each on an
 //! empty folder.
 
@@ -17,37 +17,38 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::{
-    Corpus, Plan, Report, Shape,
+    Corpus, Plan, Report, TelemetryKind,
     client::Client,
     clock,
     cost::{Costs, Cpu},
     fsync::Probe,
     latency::{Latencies, millis},
-    load::{self, Pace, Sent},
+    load::{self, LoadResult, Pace},
     machine,
     random::whole,
     report::count,
     server::{Launch, Server, folder_bytes},
 };
 
-/// What to measure, and with how much.
+/// Options of a storage benchmark.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The program `tidings`.
     pub server: PathBuf,
     /// Data directories are made in this folder: its disk is measured.
     pub folder: PathBuf,
-    /// How many spans, for each column of the table.
+    /// Number of spans, for each column of the table.
     pub spans: Vec<u64>,
     /// How often what storing costs is measured.
     pub rounds: usize,
-    /// Whether to measure nothing else.
+    /// True to measure ingest costs only.
     pub costs_only: bool,
-    /// How many spans requests are encoded for; sent again and again with new ids and values.
+    /// Number of spans that requests are encoded for. Requests are sent repeatedly with new ids and
+    /// values.
     pub corpus_spans: usize,
-    /// What chance starts from.
+    /// Seed of the random numbers.
     pub seed: u64,
-    /// How long load at half the highest rate lasts.
+    /// Duration of the load at half the highest rate.
     pub half_load: Duration,
     /// No load lasts longer.
     pub longest: Duration,
@@ -79,10 +80,10 @@ const NO_FILES: [[&str; 2]; 5] = [
 /// When the server cannot be started, refuses spans, or answers with others than were sent.
 pub fn measure(options: &Options) -> Result<Report> {
     let runtime = Runtime::new()?;
-    let corpus = Corpus::new(Shape::Realistic, options.corpus_spans, options.seed);
+    let corpus = Corpus::new(TelemetryKind::Realistic, options.corpus_spans, options.seed);
     let mut report = Report::default();
     for spans in &options.spans {
-        let bench = Bench { options, corpus: &corpus, runtime: &runtime };
+        let bench = StorageBench { options, corpus: &corpus, runtime: &runtime };
         report.column(format!("{} realistic", count(*spans)));
         bench.without_files(&mut report, (*spans).min(IN_MEMORY_MAX))?;
         if !options.costs_only {
@@ -91,9 +92,10 @@ pub fn measure(options: &Options) -> Result<Report> {
         bench.with_files(&mut report, *spans)?;
     }
     let published = options.spans.iter().copied().max().unwrap_or(0).min(PUBLISHED_MAX);
-    let corpus = Corpus::new(Shape::J10, options.corpus_spans, options.seed);
+    let corpus = Corpus::new(TelemetryKind::J10, options.corpus_spans, options.seed);
     report.column(format!("{} J10", count(published)));
-    Bench { options, corpus: &corpus, runtime: &runtime }.published(&mut report, published)?;
+    StorageBench { options, corpus: &corpus, runtime: &runtime }
+        .published(&mut report, published)?;
     for note in machine::describe(&options.folder) {
         report.note(note);
     }
@@ -102,7 +104,7 @@ pub fn measure(options: &Options) -> Result<Report> {
 
 /// A data directory with everything in it.
 struct Filled {
-    sent: Sent,
+    sent: LoadResult,
     /// From the server's start to its end.
     in_files: Cpu,
     compacting: Cpu,
@@ -112,7 +114,7 @@ struct Filled {
     compacted_bytes: u64,
 }
 
-struct Bench<'a> {
+struct StorageBench<'a> {
     options: &'a Options,
     corpus: &'a Corpus,
     runtime: &'a Runtime,
@@ -125,7 +127,7 @@ const SIZE: &str = "bytes per span on disk, indexes and Delta log included";
 const SIZE_COMPACTED: &str = "the same, compacted";
 const RATE: &str = "spans per second taken in, load on the same machine";
 
-impl Bench<'_> {
+impl StorageBench<'_> {
     /// Into the log and into memory.
     fn without_files(&self, report: &mut Report, spans: u64) -> Result<()> {
         let mut costs = Costs::default();
@@ -200,7 +202,12 @@ impl Bench<'_> {
     }
 
     /// Fills data directories, the last of them that of `launch`, and says what that cost.
-    fn fill_often(&self, report: &mut Report, launch: &Launch, plan: &Plan<'_>) -> Result<Sent> {
+    fn fill_often(
+        &self,
+        report: &mut Report,
+        launch: &Launch,
+        plan: &Plan<'_>,
+    ) -> Result<LoadResult> {
         let (mut in_files, mut compacted) = (Costs::default(), Costs::default());
         let mut add = |filled: &Filled| {
             in_files.add(filled.in_files, filled.sent.spans);
@@ -237,8 +244,8 @@ impl Bench<'_> {
         Ok(Filled { sent, in_files, compacting, resident_bytes, bytes, compacted_bytes })
     }
 
-    /// Whether traces come back with as many spans as were sent.
-    fn check(&self, plan: &Plan<'_>, server: &Server, sent: &Sent) -> Result<()> {
+    /// Checks that traces are returned with as many spans as were sent.
+    fn check(&self, plan: &Plan<'_>, server: &Server, sent: &LoadResult) -> Result<()> {
         if !sent.complete {
             bail!("not everything was sent within {:?}", self.options.longest);
         }
@@ -315,7 +322,8 @@ impl Bench<'_> {
     ) -> Result<()> {
         let spans = (rate * self.options.half_load.as_secs_f64()).max(1.0);
         let seed = self.options.seed + 1;
-        let corpus = Corpus::new(Shape::Realistic, self.options.corpus_spans.min(20_000), seed);
+        let corpus =
+            Corpus::new(TelemetryKind::Realistic, self.options.corpus_spans.min(20_000), seed);
         let plan = corpus.plan(whole(spans), clock::unix_nanos());
         let probe = Probe::start(folder);
         let sent = self.send(&plan, server, Some(rate), self.options.half_load * 2)?;
@@ -328,12 +336,13 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// How long after its acknowledgement a trace can be seen.
+    /// Measures the time from the acknowledgement of a trace until it is visible.
     fn visible(&self, report: &mut Report, server: &Server) -> Result<()> {
         let client = Client::new();
         let mut latencies = Latencies::default();
         for number in 0..WAITS as u64 {
-            let corpus = Corpus::new(Shape::Realistic, 10, self.options.seed + 100 + number);
+            let corpus =
+                Corpus::new(TelemetryKind::Realistic, 10, self.options.seed + 100 + number);
             let plan = corpus.plan(1, clock::unix_nanos());
             let trace = plan.traces(20).into_iter().max_by_key(|trace| trace.spans);
             let path = trace.map_or_else(String::new, |trace| format!("/traces/{}", trace.id()));
@@ -360,7 +369,7 @@ impl Bench<'_> {
         server: &Server,
         spans_per_second: Option<f64>,
         longest: Duration,
-    ) -> Result<Sent> {
+    ) -> Result<LoadResult> {
         let pace = Pace { connections: CONNECTIONS, spans_per_second, longest };
         self.runtime.block_on(load::send(plan, &server.otlp, pace))
     }

@@ -7,7 +7,7 @@
 
 use crate::{
     corpus::{Group, Request},
-    piece::{Fill, Part, Piece},
+    piece::{Fill, Piece, TextPart},
 };
 
 const SPANS: u32 = 10;
@@ -37,7 +37,7 @@ pub(crate) fn group() -> Group {
 
 fn request(service: u32, traces: &[u32]) -> Request {
     let mut scope = Piece::default();
-    scope.text(1, &[Part::Text("tracegen")]);
+    scope.text(1, &[TextPart::Text("tracegen")]);
     let mut scope_spans = Piece::default();
     scope_spans.message(1, &scope);
     for trace in traces {
@@ -58,16 +58,16 @@ fn request(service: u32, traces: &[u32]) -> Request {
 fn span(trace: u32, index: u32) -> Piece {
     let number = trace * SPANS + index;
     let mut span = Piece::default();
-    span.text(1, &[Part::Gap(Fill::TraceId(trace))]);
-    span.text(2, &[Part::Gap(Fill::SpanId(number))]);
+    span.text(1, &[TextPart::Gap(Fill::TraceId(trace))]);
+    span.text(2, &[TextPart::Gap(Fill::SpanId(number))]);
     let (name, kind, from, to) = if index == 0 {
         ("lets-go".to_owned(), 2, 0, u64::from(SPANS - 1))
     } else {
-        span.text(4, &[Part::Gap(Fill::SpanId(trace * SPANS))]);
+        span.text(4, &[TextPart::Gap(Fill::SpanId(trace * SPANS))]);
         let child = index - 1;
         (format!("child-span-{child:02}"), 3, u64::from(child), u64::from(child + 1))
     };
-    span.text(5, &[Part::Text(&name)]);
+    span.text(5, &[TextPart::Text(&name)]);
     span.number(6, kind);
     span.time(7, trace, from * SPAN_NANOS);
     span.time(8, trace, to * SPAN_NANOS);
@@ -83,9 +83,9 @@ fn span(trace: u32, index: u32) -> Piece {
 
 fn attribute(key: &str, text: &str) -> Piece {
     let mut value = Piece::default();
-    value.text(1, &[Part::Text(text)]);
+    value.text(1, &[TextPart::Text(text)]);
     let mut attribute = Piece::default();
-    attribute.text(1, &[Part::Text(key)]);
+    attribute.text(1, &[TextPart::Text(key)]);
     attribute.message(2, &value);
     attribute
 }

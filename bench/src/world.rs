@@ -38,7 +38,7 @@ pub(crate) struct Runtime {
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
     pub(crate) entry: Entry,
-    /// What it does while it works, again and again.
+    /// Calls it makes during its work, repeatedly.
     pub(crate) calls: Vec<Call>,
 }
 

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use tidings_access::Caller;
 use tidings_storage::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -39,14 +40,19 @@ impl Gate {
         }
     }
 
-    /// Lets a request in to send its body.
-    pub(crate) fn open(&self, holder: Arc<RequestHolder>) -> Result<Admission, Refusal> {
+    /// Lets a request in to send its body; `caller` is whose it is, where keys are needed.
+    pub(crate) fn open(
+        &self,
+        holder: Arc<RequestHolder>,
+        caller: Option<Caller>,
+    ) -> Result<Admission, Refusal> {
         let open = Arc::clone(&self.open)
             .try_acquire_owned()
             .map_err(|_| Refusal::new(Reason::Busy, "too many requests at a time"))?;
         let memory = self.memory.take(Arc::clone(&holder) as _, 0).map_err(no_memory)?;
         Ok(Admission {
             holder,
+            caller,
             work_budget: Arc::clone(&self.working),
             memory_max: self.memory.total_max(),
             memory,
@@ -76,6 +82,7 @@ fn no_memory(_: Scarce) -> Refusal {
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) holder: Arc<RequestHolder>,
+    pub(crate) caller: Option<Caller>,
     work_budget: Arc<Semaphore>,
     memory_max: usize,
     memory: BudgetShare,
@@ -145,7 +152,7 @@ mod tests {
     /// A request of an address of its own.
     fn open(gate: &Gate, host: u8) -> Result<Admission, Refusal> {
         let peer = PeerAddress::from(IpAddr::from([192, 0, 2, host]));
-        gate.open(RequestHolder::new(peer, true, Arc::new(SystemClock)))
+        gate.open(RequestHolder::new(peer, true, Arc::new(SystemClock)), None)
     }
 
     #[test]

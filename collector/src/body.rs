@@ -23,11 +23,11 @@ use crate::{
 /// need not be true.
 const AHEAD_BYTES_MAX: usize = 1 << 20;
 
-/// How long a body will be, as far as its first bytes say.
+/// Function that estimates the length of a body in bytes from its first bytes.
 pub(crate) type Announced = fn(&[u8]) -> usize;
 
-/// How much of a refused body is still read, as a multiple of the limit, so that a client that
-/// sends first and reads later gets to see the refusal instead of a reset connection.
+/// Bytes of a refused body that are still read, as a multiple of the limit. A client that sends
+/// first and reads later then sees the refusal instead of a reset connection.
 const DRAIN_FACTOR: usize = 4;
 
 /// Reads bodies.
@@ -158,7 +158,7 @@ fn broken_off(error: &hyper::Error) -> Refusal {
 struct Arrived {
     first: Bytes,
     joined: BytesMut,
-    /// How long it will be; wrong, or 0, where the client did not say.
+    /// Expected length in bytes, as announced; possibly wrong, and 0 when nothing was announced.
     expected: usize,
 }
 

@@ -108,6 +108,7 @@ impl Collector {
                 receiver,
                 reads: reads.clone(),
                 ingest: Arc::clone(&ingest),
+                access: settings.access.clone(),
                 guard: Guard::new(address, &settings.host_names).over_tls(settings.tls.is_some()),
                 phases: Phases::new(phases.clone()),
                 counters: ReceiverCounters::default(),

@@ -1,7 +1,7 @@
-//! What happened at each receiver, for the status page and for metrics; and rate-limited log
-//! lines about it.
+//! Counters of each receiver, for the status page and for metrics; and rate-limited log lines about
+//! refusals.
 //!
-//! Nothing here holds anything of a payload but the texts of refusals, which are escaped and cut.
+//! Nothing here holds payload except the messages of refusals, which are escaped and cut.
 
 use std::{
     collections::BTreeMap,

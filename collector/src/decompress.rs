@@ -7,7 +7,7 @@ use flate2::bufread::GzDecoder;
 
 use crate::refusal::{Reason, Refusal};
 
-/// What comes out at a time, and is accounted for before more does.
+/// Size of a decompressed chunk; each is charged to the memory budget before the next is made.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// A gzip body may consist of several members, as `cat a.gz b.gz` makes; millions of empty ones
@@ -46,7 +46,7 @@ pub(crate) struct Bound<'a> {
     pub(crate) limit: usize,
     /// Called before so many more bytes are kept.
     pub(crate) hold: &'a mut dyn FnMut(usize) -> Result<(), Refusal>,
-    /// The reason given when the input is not what it says.
+    /// Reason of the refusal when the input is corrupt.
     pub(crate) broken: Reason,
 }
 

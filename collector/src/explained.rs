@@ -29,10 +29,10 @@ pub const HEAD_STATUSES: [StatusCode; 3] = [
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
 ];
 
-/// What hyper writes where a body would follow. No service here answers these statuses without one.
+/// End of hyper's response without a body. No service here answers these statuses without one.
 const NO_BODY: &str = "content-length: 0\r\n";
 
-/// How long, and how much of, what a client still sends is taken after its last answer.
+/// Limits in time and bytes for draining input of a client after its last response.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 16 << 20;
 /// Read at a time while lingering.
@@ -55,14 +55,14 @@ pub struct Explained<S> {
     stream: S,
     explain: Explain,
     clock: Arc<dyn Clock>,
-    /// What is being written in the place of hyper's answer, and how long that was.
+    /// Replacement for hyper's response that is being written, and the length of hyper's response.
     instead: Option<(Bytes, usize)>,
-    /// Whether the client may still be sending what was refused.
+    /// True while the client may still be sending the refused request.
     sending: bool,
     closing: Closing,
 }
 
-/// How far the end of a connection has come.
+/// States of closing a connection.
 enum Closing {
     /// It has not begun.
     Open,

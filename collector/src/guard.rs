@@ -140,7 +140,7 @@ mod tests {
 
     use super::{ForeignRequest, Guard};
 
-    /// What is foreign about a request, in one word.
+    /// Runs the guard and returns the kind of refusal in one word.
     fn check(bound: &str, names: &[&str], headers: &[(&str, &str)]) -> Option<&'static str> {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let mut request = Request::post("/v1/traces");

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread::available_parallelism,
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -23,12 +24,13 @@ use crate::{
     decompress::{Bound, Compression, decompress},
     normalise::{InPlace, Prepared, Signal},
     refusal::{Reason, Refusal},
+    sender_service::check_service,
 };
 
 /// Bodies up to this size are decoded at once; larger and compressed ones on another thread.
 const INLINE_BYTES_MAX: usize = 16 << 10;
 
-/// What the receivers share.
+/// State that the receivers share.
 #[derive(Debug)]
 pub(crate) struct Ingest {
     pub(crate) limits: CollectorLimits,
@@ -42,14 +44,14 @@ pub(crate) struct Ingest {
     refusals: AtomicU64,
 }
 
-/// What a receiver hands over.
+/// Request body from a receiver.
 #[derive(Debug)]
 pub(crate) struct Payload {
     pub(crate) bytes: Bytes,
     pub(crate) compression: Compression,
     /// The most bytes after decompression.
     pub(crate) limit: usize,
-    /// What broken compression is called in this protocol.
+    /// Refusal reason of this protocol for corrupt compression.
     pub(crate) broken: Reason,
     pub(crate) format: Format,
 }
@@ -63,11 +65,11 @@ pub(crate) struct Format {
     pub(crate) weigh: fn(&[u8]) -> usize,
     /// Decodes and normalises.
     pub(crate) decode: fn(Bytes) -> Result<Prepared, Refusal>,
-    /// Whether a bad record spoils its request: for protocols that know no partial success.
+    /// True when one bad record refuses the whole request, for protocols without partial success.
     pub(crate) all_or_nothing: bool,
 }
 
-/// What to tell the sender of a request that was stored.
+/// Result of a stored request, for the response to the sender.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Outcome {
     pub(crate) rejected: u64,
@@ -97,6 +99,7 @@ impl Ingest {
         admission.work()?;
         self.sink.has_room()?;
         let (admission, prepared) = self.prepare(admission, payload).await?;
+        let caller = admission.caller.clone();
         let Prepared { signal, batch, accepted, rejected, message } = prepared;
         if let Some(batch) = batch {
             // A task of its own: a client that goes away must not stop an append half way, and
@@ -108,6 +111,9 @@ impl Ingest {
                 result
             });
             append.await.map_err(|_| panicked())??;
+        }
+        if let Some(caller) = caller {
+            caller.count_records(accepted);
         }
         match signal {
             Signal::Traces => self.spans.add(accepted, rejected),
@@ -121,9 +127,9 @@ impl Ingest {
         admission: Admission,
         payload: Payload,
     ) -> Result<(Admission, Prepared), Refusal> {
-        let memory_max = self.limits.request_memory_bytes_max;
+        let (memory_max, now) = (self.limits.request_memory_bytes_max, self.clock.instant());
         if payload.compression == Compression::None && payload.bytes.len() <= INLINE_BYTES_MAX {
-            return prepare(admission, payload, memory_max, &*self.sink);
+            return prepare(admission, payload, memory_max, &*self.sink, now);
         }
         let sink = Arc::clone(&self.sink);
         // An error means the semaphore is closed, which nothing does.
@@ -131,7 +137,7 @@ impl Ingest {
         let work = move || {
             // Kept to the end, also when the client has gone.
             let _place = place;
-            prepare(admission, payload, memory_max, &*sink)
+            prepare(admission, payload, memory_max, &*sink, now)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| panicked())?
     }
@@ -162,10 +168,14 @@ fn prepare(
     payload: Payload,
     memory_max: usize,
     sink: &dyn Sink,
+    now: Instant,
 ) -> Result<(Admission, Prepared), Refusal> {
     let Payload { bytes, compression, limit, broken, format } = payload;
     let mut hold = |count| admission.hold(count);
     let bytes = decompress(compression, bytes, Bound { limit, hold: &mut hold, broken })?;
+    if let Some(caller) = &admission.caller {
+        caller.charge(bytes.len() as u64, now);
+    }
     let mut hold = |weight| {
         if weight > memory_max {
             let message = format!("takes {weight} bytes when decoded, the limit is {memory_max}");
@@ -185,6 +195,9 @@ fn prepare(
     };
     if format.all_or_nothing && prepared.rejected > 0 {
         return Err(Refusal::new(Reason::Malformed, prepared.message));
+    }
+    if let Some(caller) = &admission.caller {
+        check_service(caller, prepared.batch.as_ref())?;
     }
     prepared.batch = prepared.batch.map(|batch| sink.convert(batch)).transpose()?;
     Ok((admission, prepared))

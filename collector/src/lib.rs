@@ -30,6 +30,7 @@ mod phase;
 mod reads;
 mod receive;
 mod refusal;
+mod sender_service;
 mod server;
 mod settings;
 mod shares;

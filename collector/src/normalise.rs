@@ -35,7 +35,7 @@ pub const ATTRIBUTES_MAX: usize = 1024;
 /// The latest time storage can keep: in the year 2262.
 const UNIX_NANOS_MAX: u64 = i64::MAX as u64;
 
-/// What a request carries.
+/// Signals that a request can carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
     /// Spans.
@@ -47,13 +47,13 @@ pub enum Signal {
 /// A request, checked: what to store and what to tell the sender.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
-    /// What the request carried.
+    /// Signal of the request.
     pub signal: Signal,
-    /// What to store; `None` when nothing is left.
+    /// Batch to store; `None` when no record is left.
     pub batch: Option<TelemetryBatch>,
-    /// How many records are in the batch.
+    /// Number of records in the batch.
     pub accepted: u64,
-    /// How many were left out.
+    /// Number of rejected records.
     pub rejected: u64,
     /// Why some were left out, or a warning; empty when there is nothing to say.
     pub message: String,

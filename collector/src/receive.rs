@@ -14,7 +14,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderName, Response, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
@@ -31,6 +31,9 @@ use crate::{
 
 /// The content type of words for people.
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+/// The challenge of a request without a key that is good.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
 
 /// A request let in, and what a receiver needs to take it.
 pub(crate) struct Exchange<'a> {
@@ -52,7 +55,7 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
         exchange: Exchange<'a>,
     ) -> BoxFuture<'a, Result<Response<ReplyBody>, Refusal>>;
 
-    /// Whether the request asks for what is stored, if somebody answers that here.
+    /// Reports whether the request is a query that this listener can answer.
     fn is_question(&self, _head: &Parts) -> bool {
         false
     }
@@ -92,7 +95,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
-/// The content type without parameters, in lower case; empty when there is none.
+/// Content type in lower case without its parameters; empty when the header is missing.
 fn media_type(headers: &HeaderMap) -> String {
     let value = text(headers, header::CONTENT_TYPE).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()

@@ -5,11 +5,12 @@
 //! is never one of the retryable statuses, because they would send it again for ever. How a
 //! refusal is written is each receiver's business.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use http::StatusCode;
 use prost::Message;
 use serde_json::json;
+use tidings_access::AccessError;
 use tidings_proto::{
     DecodeError,
     otlp::{Any, BadRequest, Code, FieldViolation, ProtoDuration, RetryInfo, RpcStatus},
@@ -50,6 +51,12 @@ pub(crate) enum Reason {
     Origin,
     /// No TLS where it is needed, or a handshake that failed.
     Handshake,
+    /// No key where one is needed, or one that is not known or has ended.
+    Unauthenticated,
+    /// A key that does not allow what the request asks for.
+    Forbidden,
+    /// A key that has sent more than its rate.
+    Rate,
     /// The head or the body came too slowly.
     SlowBody,
     /// The client broke off.
@@ -70,7 +77,7 @@ pub(crate) enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Malformed,
         Self::Framing,
         Self::Cardinality,
@@ -84,6 +91,9 @@ impl Reason {
         Self::Host,
         Self::Origin,
         Self::Handshake,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Rate,
         Self::SlowBody,
         Self::Disconnected,
         Self::Deadline,
@@ -113,6 +123,9 @@ impl Reason {
             Self::Host => ("host", Http::MISDIRECTED_REQUEST, Code::PermissionDenied),
             Self::Origin => ("origin", Http::FORBIDDEN, Code::PermissionDenied),
             Self::Handshake => ("handshake", Http::BAD_REQUEST, Code::InvalidArgument),
+            Self::Unauthenticated => ("unauthenticated", Http::UNAUTHORIZED, Code::Unauthenticated),
+            Self::Forbidden => ("forbidden", Http::FORBIDDEN, Code::PermissionDenied),
+            Self::Rate => ("rate", Http::TOO_MANY_REQUESTS, Code::ResourceExhausted),
             Self::SlowBody => ("slow_body", Http::REQUEST_TIMEOUT, Code::DeadlineExceeded),
             Self::Disconnected => ("disconnected", Http::BAD_REQUEST, Code::Cancelled),
             Self::Deadline => ("deadline", Http::GATEWAY_TIMEOUT, Code::DeadlineExceeded),
@@ -144,9 +157,9 @@ impl Reason {
         self.row().2
     }
 
-    /// Whether the same request may succeed later.
+    /// Reports whether the same request may succeed later.
     pub(crate) fn is_transient(self) -> bool {
-        self.grpc() == Code::Unavailable
+        self.grpc() == Code::Unavailable || self == Self::Rate
     }
 }
 
@@ -154,7 +167,7 @@ impl Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) reason: Reason,
-    /// What is wrong and what would be right, for people. Never holds control characters.
+    /// Fault and right form, in words. Never holds control characters.
     pub(crate) message: String,
     /// Where in the request, when that is known.
     pub(crate) field: Option<String>,
@@ -175,6 +188,14 @@ impl Refusal {
             ForeignRequest::Origin | ForeignRequest::Site => Reason::Origin,
         };
         Self::new(reason, foreign.to_string())
+    }
+
+    /// The refusal of a key that has to wait so long before it sends more.
+    pub(crate) fn over_rate(name: &str, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX).max(1);
+        let message = format!("the key {name:?} has sent more than its rate: wait {seconds} s");
+        Self { retry_seconds: Some(seconds), ..Self::new(Reason::Rate, message) }
     }
 
     /// `google.rpc.Status`: OTLP's form of every refusal.
@@ -246,6 +267,16 @@ pub(crate) fn printable(text: &str) -> String {
     clean
 }
 
+impl From<AccessError> for Refusal {
+    fn from(error: AccessError) -> Self {
+        let reason = match error.is_unauthenticated() {
+            true => Reason::Unauthenticated,
+            false => Reason::Forbidden,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
         let mut refusal = Self::new(Reason::Malformed, error.to_string());
@@ -314,7 +345,10 @@ mod tests {
     fn only_transient_reasons_have_statuses_that_clients_retry() {
         for reason in Reason::ALL {
             let retried_http = [429, 502, 503, 504].contains(&reason.http().as_u16());
-            if reason.is_transient() {
+            if reason == Reason::Rate {
+                // OTLP retries RESOURCE_EXHAUSTED only with RetryInfo, which it always has.
+                assert!(reason.is_transient() && retried_http, "{reason:?}");
+            } else if reason.is_transient() {
                 assert_eq!(reason.http(), StatusCode::SERVICE_UNAVAILABLE, "{reason:?}");
             } else {
                 // Only gRPC has client deadlines, where the status is HTTP's 200.

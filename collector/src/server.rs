@@ -8,6 +8,8 @@ use http::{Request, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use tidings_access::{AccessPolicy, Caller, Credentials, Role};
+
 use crate::{
     body::BodyReader,
     counters::ReceiverCounters,
@@ -34,6 +36,7 @@ pub(crate) struct Server {
     /// Answers the receiver's questions.
     pub(crate) reads: Option<Arc<dyn ReadApi>>,
     pub(crate) ingest: Arc<Ingest>,
+    pub(crate) access: AccessPolicy,
     pub(crate) guard: Guard,
     pub(crate) phases: Phases,
     pub(crate) counters: ReceiverCounters,
@@ -108,7 +111,7 @@ impl Server {
 
     /// Counts a refusal; it says when to try again from now on, if that helps.
     fn counted(&self, mut refusal: Refusal, sender: &str) -> Refusal {
-        if refusal.reason.is_transient() {
+        if refusal.reason.is_transient() && refusal.retry_seconds.is_none() {
             refusal.retry_seconds = Some(self.ingest.retry_seconds());
         }
         let now = self.ingest.clock.now();
@@ -127,22 +130,37 @@ impl Server {
         }
         self.check_size(head)?;
         self.guard.check(head).map_err(|foreign| Refusal::foreign(&foreign))?;
+        let caller = self.admit(head)?;
         if let Some(reads) = self.question(head) {
             // Answers of receivers are small, those of questions need not be.
             let answer = reads.answer(head.clone()).await;
             return Ok(answer.map(|body| Unread::new(body).boxed_unsync()));
         }
-        let admission = self.ingest.gate.open(holder)?;
+        let admission = self.ingest.gate.open(holder, caller)?;
         let (reader, ingest) = (self.reader(), &*self.ingest);
         self.receiver.receive(Exchange { head, body, reader, ingest, admission }).await
     }
 
-    /// Who answers, when the request asks for what is stored.
+    /// Finds out whose request it is and whether it may be made now. Probes of health need no key.
+    fn admit(&self, head: &Parts) -> Result<Option<Caller>, Refusal> {
+        if self.receiver.is_health(head) {
+            return Ok(None);
+        }
+        let needed = if self.question(head).is_some() { Role::Read } else { Role::Ingest };
+        let caller = self.access.admit(&head.headers, Credentials::Keys, needed)?;
+        if let Some(caller) = &caller {
+            let admitted = caller.check_rate(self.ingest.clock.instant());
+            admitted.map_err(|wait| Refusal::over_rate(caller.name(), wait))?;
+        }
+        Ok(caller)
+    }
+
+    /// Query API that answers the request, when the request is a query.
     fn question(&self, head: &Parts) -> Option<&dyn ReadApi> {
         self.reads.as_deref().filter(|_| self.receiver.is_question(head))
     }
 
-    /// What a head takes, against its bound.
+    /// Checks the size of a request's head against its bound.
     fn check_size(&self, head: &Parts) -> Result<(), Refusal> {
         let path = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
         let fields = head.headers.iter();

@@ -2,10 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use tidings_access::AccessPolicy;
+
 use crate::{endpoint::ConnectionLimits, tls::Tls};
 
-/// How many times larger hyper's own bound on heads is: what is over ours but under hyper's gets an
-/// answer in the protocol's form and the request's encoding.
+/// Factor between our bound on heads and hyper's. Between the two bounds the response has the
+/// protocol's form and the request's encoding.
 const HYPER_HEAD_FACTOR: u32 = 4;
 
 /// Where the receivers listen and what they bear.
@@ -22,6 +24,8 @@ pub struct CollectorSettings {
     pub host_names: Vec<String>,
     /// TLS on all of them, if there is any.
     pub tls: Option<Arc<Tls>>,
+    /// The keys that senders need, if they need one.
+    pub access: AccessPolicy,
     /// The bounds.
     pub limits: CollectorLimits,
 }
@@ -36,6 +40,7 @@ impl CollectorSettings {
             zipkin,
             host_names: Vec::new(),
             tls: None,
+            access: AccessPolicy::Open,
             limits: CollectorLimits::default(),
         }
     }
@@ -49,7 +54,7 @@ impl Default for CollectorSettings {
     }
 }
 
-/// How much the receivers bear. What exceeds a bound is answered and counted, never ignored.
+/// Bounds of the receivers. A request beyond a bound is answered and counted, never ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorLimits {
     /// Bytes of one gRPC message after decompression (OTLP's usual default: 4 MiB).
@@ -73,16 +78,17 @@ pub struct CollectorLimits {
     pub streams_per_connection_max: u32,
     /// Bytes of a request's path and headers.
     pub header_bytes_max: u32,
-    /// How long a request's head may take to arrive.
+    /// Maximum time for a request's head to arrive.
     pub header_timeout: Duration,
-    /// How long a request's body may take to arrive.
+    /// Maximum time for a request's body to arrive.
     pub body_timeout: Duration,
     /// The slowest a body may arrive, in bytes per second, measured every five seconds over all of
     /// its time; it may also not stop coming ([`crate::Pace`]).
     pub body_bytes_per_second_min: usize,
-    /// How long a connection may be open without a request: longer than any exporter's interval.
+    /// Maximum time that a connection may be open without a request: longer than any exporter's
+    /// interval.
     pub idle_timeout: Duration,
-    /// How long [`crate::Collector::stop`] waits for requests under way.
+    /// Maximum time that [`crate::Collector::stop`] waits for running requests.
     pub drain_timeout: Duration,
 }
 

@@ -9,15 +9,13 @@ use tidings_storage::{StorageError, Store, TelemetryBatch};
 pub trait Sink: fmt::Debug + Send + Sync + 'static {
     /// Keeps the whole batch, or nothing of it.
     ///
-    /// # Errors
-    /// What the sender is told is decided by [`StorageError::kind`].
+    /// [`StorageError::kind`] decides the response to the sender.
     fn append(&self, batch: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>>;
 
-    /// Does what [`Self::append`] begins with, as far as it keeps the processor busy: on the thread
-    /// that has read the batch, which has its bytes in its caches.
+    /// Does the CPU work of [`Self::append`] early, on the thread that read the batch and has its
+    /// bytes in its caches.
     ///
-    /// # Errors
-    /// Those of [`Self::append`] that the batch is the reason of.
+    /// The errors of [`Self::append`] that the batch itself causes.
     fn convert(&self, batch: TelemetryBatch) -> Result<TelemetryBatch, StorageError> {
         Ok(batch)
     }
@@ -30,11 +28,10 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
         self.has_room()
     }
 
-    /// Whether a batch would be kept now, for all that is known without looking at it: what would
-    /// be refused need not be decoded first.
+    /// Reports whether a batch would be accepted now, judged without its content, so that a batch
+    /// to be refused need not be decoded.
     ///
-    /// # Errors
-    /// That of [`Self::append`].
+    /// The error of [`Self::append`].
     fn has_room(&self) -> Result<(), StorageError> {
         Ok(())
     }

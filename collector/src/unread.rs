@@ -27,8 +27,8 @@ use tokio::sync::Notify;
 
 use crate::stall::STALL;
 
-/// What a connection is given at a time: a frame of HTTP/2. Small enough that a slow client takes one
-/// in [`STALL`], of each of many answers.
+/// Bytes handed to a connection at a time: one frame of HTTP/2. Small enough that a slow client
+/// takes one within [`STALL`] of each of many responses.
 const PIECE_BYTES: usize = 16 << 10;
 
 tokio::task_local! {
@@ -67,7 +67,7 @@ where
     }
 }
 
-/// What the connection has of one stream's answer.
+/// Response data of one stream that its connection holds.
 #[derive(Debug, Default)]
 struct Stream {
     waiting: Mutex<Waiting>,
@@ -81,7 +81,7 @@ struct Waiting {
     pieces: usize,
     /// Counts those that have.
     left: u64,
-    /// Who goes on when all have left.
+    /// Task to wake when all have left.
     waker: Option<Waker>,
 }
 
@@ -159,7 +159,7 @@ impl Drop for Piece {
 pub struct Unread<B> {
     body: B,
     stream: Option<Arc<Stream>>,
-    /// What the connection is given next.
+    /// Next bytes for the connection.
     rest: Bytes,
     end: Option<End>,
 }

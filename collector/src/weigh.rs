@@ -1,8 +1,8 @@
-//! How much memory a request will take when decoded, estimated before it is.
+//! Estimates of the memory that a request takes when it is decoded, made before decoding.
 //!
-//! Two bytes of protobuf can be an empty span, which takes some hundred bytes in memory: a body
-//! within its limit could decode to gigabytes. Both estimates here are one pass over the bytes
-//! without allocation; what is not well formed is left to the decoder to refuse.
+//! Two bytes of protobuf can be an empty span, which takes some hundred bytes in memory. A body
+//! within its limit could therefore decode to gigabytes. Both estimates are one pass over the bytes
+//! without allocation. Malformed bytes are left to the decoder to refuse.
 
 use std::mem::size_of;
 
@@ -14,7 +14,7 @@ use tidings_proto::{
     zipkin,
 };
 
-/// What a protobuf request consists of, as far as memory goes.
+/// Messages of a protobuf request, by their size in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Traces,
@@ -44,7 +44,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What field `number` of this message holds.
+    /// Message in field `number` of this message.
     fn field(self, number: u64) -> Self {
         match (self, number) {
             (Self::Traces, 1) => Self::ResourceSpans,
@@ -174,7 +174,7 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-/// What a JSON text consists of, as far as memory goes.
+/// Sizes in memory of the objects of a JSON request.
 #[derive(Debug)]
 pub(crate) struct JsonForm {
     /// Objects at this depth are spans or log records.
@@ -182,8 +182,8 @@ pub(crate) struct JsonForm {
     record_bytes: usize,
     /// An object within a record.
     part_bytes: usize,
-    /// What follows a comma in a part takes so much at most when it is no object. Elsewhere only
-    /// objects take more than their place in what they are in.
+    /// Maximum size of a comma-separated element of a part that is not an object. Elsewhere only
+    /// objects take more than their slot in the parent.
     comma_bytes: usize,
 }
 
@@ -344,7 +344,7 @@ mod tests {
         }
     }
 
-    /// What the spans take in memory: as they are decoded, and translated.
+    /// Memory of the spans in bytes: decoded, and translated.
     fn taken(spans: Vec<zipkin::Span>) -> usize {
         let decoded = spans.len() * size_of::<zipkin::Span>();
         let (request, rejected) = zipkin::to_otlp(spans);

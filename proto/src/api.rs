@@ -5,10 +5,12 @@
 //! Offsets in [`TraceSkeleton`] are the exception: JSON integers, counted from the trace's start,
 //! so that a trace of 100,000 spans stays small.
 
+mod access;
 mod analysis;
 mod assembly;
 mod changes;
 mod compare;
+mod deployments;
 mod exceptions;
 mod explain;
 mod graph;
@@ -26,16 +28,19 @@ mod storage_status;
 mod trace;
 mod transaction;
 
+pub use access::{CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, SessionView, SignIn};
 pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
 pub use changes::{
     Baseline, BaselineState, Cause, CauseKind, Change, ChangeKind, ChangeReport, ChangeSentence,
     ChangeStep, ChangedGroup, Culprit, CulpritRanking, Deployment, GroupStats, OwnStats,
-    PartialReason, Reason, ReportPart, ServiceClock, Subject, SubjectKind, TransactionName,
+    PartialReason, Reason, ReceiverRefusal, ReportPart, ServiceClock, ServiceEnd, Subject,
+    SubjectKind, TrafficEnd, TransactionName,
 };
 pub use compare::{
     CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList, RepeatedCall,
 };
+pub use deployments::{VersionChange, VersionChangeList};
 pub use exceptions::{CountInStep, ExceptionGroup, ExceptionList};
 pub use explain::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
 pub use graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};

@@ -1,4 +1,4 @@
-//! What can be wrong with bytes that claim to be a known format.
+//! Errors in bytes that claim to be a known format.
 
 use thiserror::Error;
 
@@ -8,9 +8,9 @@ pub enum IdError {
     /// The text has the wrong number of hex digits.
     #[error("an id of {expected} hex digits is needed, got {got} characters")]
     Length {
-        /// How many digits the id has.
+        /// Number of hexadecimal digits of the id.
         expected: usize,
-        /// How many characters came.
+        /// Number of characters received.
         got: usize,
     },
     /// A character is not a hex digit.
@@ -32,7 +32,7 @@ pub enum DecodeError {
     Protobuf {
         /// The message that was expected.
         message: &'static str,
-        /// What the decoder said.
+        /// Message of the decoder.
         reason: String,
     },
     /// The JSON is broken or has a value of the wrong type.
@@ -42,13 +42,13 @@ pub enum DecodeError {
         message: &'static str,
         /// Where in the document, as `resourceSpans[0].scopeSpans[1].spans[3].traceId`.
         path: String,
-        /// What is wrong there.
+        /// Cause of the error at this position.
         reason: String,
     },
     /// The text is well formed but is not this format.
     #[error("{reason}")]
     Format {
-        /// What was expected and what came.
+        /// Expected and received input.
         reason: String,
     },
 }

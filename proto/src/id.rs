@@ -13,7 +13,7 @@ macro_rules! id {
         pub struct $name([u8; $bytes]);
 
         impl $name {
-            /// How many bytes the id has.
+            /// Length of the id in bytes.
             pub const LEN: usize = $bytes;
 
             /// The id with these bytes; `None` when all are zero, which means "no id".

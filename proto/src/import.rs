@@ -19,7 +19,7 @@ use crate::{
     },
     zipkin,
 };
-use shape::Shape;
+use shape::DocumentFormat;
 
 /// A request found in a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,21 +83,21 @@ fn numbered(error: DecodeError, number: usize) -> DecodeError {
 }
 
 fn one(document: &[u8]) -> Result<Vec<Imported>, DecodeError> {
-    Ok(match shape::of(document)? {
-        Shape::Empty => Vec::new(),
-        Shape::Otlp { listed } => {
+    Ok(match shape::detect(document)? {
+        DocumentFormat::Empty => Vec::new(),
+        DocumentFormat::Otlp { listed } => {
             let traces = requests::<ExportTraceServiceRequest>(document, listed)?;
             let logs = requests::<ExportLogsServiceRequest>(document, listed)?;
             let traces = traces.into_iter().filter(|request| !request.resource_spans.is_empty());
             let logs = logs.into_iter().filter(|request| !request.resource_logs.is_empty());
             traces.map(Imported::Traces).chain(logs.map(Imported::Logs)).collect()
         }
-        Shape::Jaeger => vec![Imported::Traces(jaeger::decode_json(document)?)],
-        Shape::ZipkinList => vec![zipkin_spans(zipkin::decode_json(document)?)?],
-        Shape::ZipkinSpan => {
+        DocumentFormat::Jaeger => vec![Imported::Traces(jaeger::decode_json(document)?)],
+        DocumentFormat::ZipkinList => vec![zipkin_spans(zipkin::decode_json(document)?)?],
+        DocumentFormat::ZipkinSpan => {
             vec![zipkin_spans(zipkin::decode_json(&[b"[", document.trim_ascii(), b"]"].concat())?)?]
         }
-        Shape::ZipkinTraces => {
+        DocumentFormat::ZipkinTraces => {
             let lists: Vec<zipkin::SpanList> = from_slice("Zipkin v2 traces", document)?;
             let spans = lists.into_iter().map(zipkin::SpanList::into_spans);
             let spans: Result<Vec<_>, _> = spans.collect();

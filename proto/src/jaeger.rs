@@ -27,8 +27,8 @@ pub const WARNINGS: &str = "@jaeger@warnings";
 ///
 /// # Errors
 ///
-/// [`DecodeError::Format`] when this is no Jaeger document; [`DecodeError::Json`] with the path when
-/// it is one and a value is wrong: an id that is not hex, a process that is not there.
+/// [`DecodeError::Format`] when this is no Jaeger document; [`DecodeError::Json`] with the path
+/// when it is one and a value is wrong: an id that is not hex, a process that is not there.
 pub fn decode_json(bytes: &[u8]) -> Result<ExportTraceServiceRequest, DecodeError> {
     let mut resource_spans = Vec::new();
     for (path, trace) in json::traces(bytes)? {

@@ -72,8 +72,9 @@ pub fn decode_protobuf<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
         .map_err(|error| DecodeError::Protobuf { message: T::NAME, reason: reason(&error) })
 }
 
-/// What is wrong and where. The decoder names every field up from the place to the whole, of which
-/// a deep one has hundreds: then only the outer ones are told, from the whole inwards.
+/// Returns the cause of a decoding error and the path of fields to it. The decoder names every
+/// field from the innermost to the outermost, hundreds of them for a deep message. Only the outer
+/// ones are kept, outermost first.
 fn reason(error: &prost::DecodeError) -> String {
     const FIELDS_MAX: usize = 12;
     let text = error.to_string();

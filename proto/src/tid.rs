@@ -1,9 +1,10 @@
 //! Recognises the ids in whatever somebody pasted: an id in any system's notation, a header, a log
 //! line, an address of another tool.
 //!
-//! Owns the notations (`notation.rs`), the values of transaction keys (`values.rs`) and the order of
-//! likelihood. Knows nothing of what is stored: the caller looks the candidates up in order. A notation that says what it is (a `traceparent`)
-//! comes before one that many things look like (16 hex digits).
+//! Owns the notations (`notation.rs`), the values of transaction keys (`values.rs`) and the order
+//! of likelihood. Knows nothing of what is stored: the caller looks the candidates up in order. A
+//! notation that says what it is (a `traceparent`) comes before one that many things look like (16
+//! hex digits).
 
 mod notation;
 mod values;
@@ -20,7 +21,7 @@ pub const CANDIDATES_MAX: usize = 16;
 /// Something that a text may mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// What to look for.
+    /// Id to look up.
     pub id: CandidateId,
     /// The span that the text names within the trace.
     pub span_id: Option<SpanId>,
@@ -28,7 +29,7 @@ pub struct Candidate {
     pub reason: &'static str,
 }
 
-/// What to look for.
+/// Id to look up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CandidateId {
     /// A trace.
@@ -62,7 +63,8 @@ pub fn span_alone(text: &str) -> Option<SpanId> {
     trimmed(text).parse().ok()
 }
 
-/// What is looked at of a text.
+/// Returns the text to examine: its first [`TEXT_BYTES_MAX`] bytes at most, without surrounding
+/// white space and quotes.
 fn trimmed(text: &str) -> &str {
     let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
     text.trim().trim_matches(['"', '\'', '`']).trim()

@@ -29,13 +29,13 @@ macro_rules! nanos {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 #[derive(Deserialize)]
                 #[serde(untagged)]
-                enum Form<'a> {
+                enum NumberOrText<'a> {
                     Number($int),
                     Text(#[serde(borrow)] std::borrow::Cow<'a, str>),
                 }
-                match Form::deserialize(deserializer)? {
-                    Form::Number(value) => Ok(Self(value)),
-                    Form::Text(text) => text.parse().map(Self).map_err(de::Error::custom),
+                match NumberOrText::deserialize(deserializer)? {
+                    NumberOrText::Number(value) => Ok(Self(value)),
+                    NumberOrText::Text(text) => text.parse().map(Self).map_err(de::Error::custom),
                 }
             }
         }

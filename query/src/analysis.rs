@@ -1,13 +1,14 @@
-//! Numbers over many spans: rates, latencies, graphs, differences.
+//! Aggregates over many spans: rates, latencies, graphs, differences.
 //!
-//! Every answer streams over a snapshot in bounded memory and says what it could not look at.
-//! `window` cuts time into steps, `calls` counts the calls of a
-//! group, `trees` reads whole traces in portions; the other modules are one question each. Owns no
-//! rule about single traces: those are assembly's.
+//! Every answer streams over a snapshot in bounded memory and says which part it could not read.
+//! `window` cuts time into steps, `calls` aggregates the calls of a group, and `trees` reads whole
+//! traces in portions. Each of the other modules answers one query. Rules about single traces are
+//! assembly's.
 
 pub(crate) mod calls;
 pub(crate) mod changes;
 pub(crate) mod compare;
+pub(crate) mod deployments;
 pub(crate) mod edges;
 pub(crate) mod exceptions;
 pub(crate) mod explain;
@@ -22,6 +23,7 @@ pub(crate) mod window;
 
 pub use changes::{BaselineChoice, ChangeSearch};
 pub use compare::{CompareSearch, ComparedWith};
+pub use deployments::DeploymentSearch;
 pub use edges::{Bounded, StretchEdge, StretchEdges, edges_between};
 pub use exceptions::ExceptionSearch;
 pub use explain::{ExplainSearch, Selection};

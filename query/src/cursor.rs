@@ -23,11 +23,11 @@ pub struct TraceCursor {
     pub start: UnixNanos,
     /// The last trace.
     pub trace_id: TraceId,
-    /// How many traces the pages so far had.
+    /// Number of traces on the pages so far.
     pub seen: u64,
 }
 
-/// What traces are ordered by, the highest first.
+/// Sort keys of trace lists; the highest value comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceRank {
     /// From the first start to the last end.
@@ -41,7 +41,7 @@ pub enum TraceRank {
 /// The end of a page of traces in the order of a [`TraceRank`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RankCursor {
-    /// What the traces are ordered by.
+    /// Sort key of the list.
     pub rank: TraceRank,
     /// That of the last trace: nanoseconds, or a count.
     pub value: u64,
@@ -68,7 +68,7 @@ pub struct LogCursor {
     pub time: UnixNanos,
     /// The content hash of the last record.
     pub content_hash: u64,
-    /// How many records the pages so far had.
+    /// Number of records on the pages so far.
     pub seen: u64,
 }
 

@@ -1,20 +1,20 @@
-//! Why a question could not be answered. `http/problem.rs` has the one table to HTTP statuses.
+//! Errors of queries. `http/problem.rs` has the table of HTTP statuses.
 
 use std::time::Duration;
 
 use thiserror::Error;
 use tidings_storage::StorageError;
 
-/// What a caller should do about a [`QueryError`].
+/// Reaction that a [`QueryError`] asks of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The question is wrong and will be wrong again.
+    /// The query is wrong and will stay wrong.
     Invalid,
     /// Nothing of that name is stored, or not yet.
     NotFound,
     /// The answer would be larger than the bounds allow: ask for less.
     TooLarge,
-    /// Too many questions at once: ask again in a moment.
+    /// The service is overloaded; a retry may succeed.
     Overloaded,
     /// The answer took too long: ask for less.
     TimedOut,
@@ -32,13 +32,13 @@ pub enum QueryError {
     Parameter {
         /// Its name, as the sender wrote it.
         name: String,
-        /// What is wrong with it and what would be right.
+        /// Fault of the value, and a right form.
         reason: String,
     },
     /// Nothing of that name is stored.
     #[error("{what}")]
     NotFound {
-        /// What was looked for, and where else to look.
+        /// Name of the missing thing, and another place to look.
         what: String,
     },
     /// Nothing of what a parameter names is stored.
@@ -46,23 +46,23 @@ pub enum QueryError {
     NothingOf {
         /// The parameter's name, as the sender wrote it.
         name: &'static str,
-        /// What was looked for.
+        /// Name of the missing thing.
         what: String,
     },
     /// More spans would have to be held in memory than the bounds allow.
     #[error("this needs more than {limit} spans in memory; {instead}")]
     TooManySpans {
-        /// How many are allowed.
+        /// Maximum number of spans.
         limit: u64,
-        /// What to ask for instead.
+        /// Narrower query to try.
         instead: &'static str,
     },
-    /// What spans say would take more memory than the bounds allow.
+    /// The spans need more memory than the bounds allow.
     #[error("this needs more than {} MiB of spans in memory; {instead}", bytes_max >> 20)]
     TooManyBytes {
-        /// How much is allowed.
+        /// Maximum number of bytes.
         bytes_max: u64,
-        /// What to ask for instead.
+        /// Narrower query to try.
         instead: &'static str,
     },
     /// More log records of a trace would have to be held in memory than the bounds allow.
@@ -71,15 +71,15 @@ pub enum QueryError {
         bytes_max >> 20
     )]
     TooManyRecords {
-        /// How many are allowed.
+        /// Maximum number of records.
         limit: usize,
-        /// How long their texts may be together.
+        /// Maximum total length of their texts, in bytes.
         bytes_max: usize,
     },
-    /// As many questions as allowed are running and waiting.
+    /// The maximum number of queries is running and waiting.
     #[error("{waiting} questions are waiting already; try again in a moment")]
     Overloaded {
-        /// How many wait.
+        /// Number of waiting queries.
         waiting: usize,
     },
     /// Clients hold as many bytes of unread answers as allowed.
@@ -88,19 +88,19 @@ pub enum QueryError {
         bytes_max >> 20
     )]
     Unread {
-        /// How many bytes may wait.
+        /// Maximum number of bytes that may wait to be read.
         bytes_max: u64,
     },
     /// The answer would be longer than the bounds allow.
     #[error("the answer has more than {} MiB; ask for less", bytes_max >> 20)]
     LongAnswer {
-        /// How many bytes are allowed.
+        /// Maximum length of the answer in bytes.
         bytes_max: u64,
     },
     /// The deadline passed.
     #[error("no answer within {} s; narrow the time range or the filters", limit.as_secs())]
     Deadline {
-        /// How long a question may take.
+        /// Maximum duration of a query.
         limit: Duration,
     },
     /// Nobody waits for the answer any more.
@@ -112,13 +112,13 @@ pub enum QueryError {
     /// The computation ended without an answer: a defect of this program.
     #[error("the computation failed: {reason}")]
     Defect {
-        /// What is known of it.
+        /// Details of the defect.
         reason: String,
     },
 }
 
 impl QueryError {
-    /// What the caller should do.
+    /// Returns the reaction that this error asks of the caller.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         use tidings_storage::ErrorKind as Storage;
@@ -142,7 +142,7 @@ impl QueryError {
         }
     }
 
-    /// Whether less would have to be held in memory for an answer.
+    /// Reports whether a query that holds less in memory would succeed.
     pub(crate) fn is_too_large(&self) -> bool {
         self.kind() == ErrorKind::TooLarge
     }

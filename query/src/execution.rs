@@ -1,13 +1,13 @@
-//! Runs a question on a blocking thread within its bounds.
+//! Runs a query on a blocking thread within its bounds.
 //!
-//! Owns the queue, the deadline and the withdrawal of questions; knows nothing of what is asked.
-//! A question that times out or whose asker goes away stops at the next portion of its scan,
-//! whether that has matches or not.
+//! Owns the queue, the deadline and the cancellation of queries. Knows nothing of their content. A
+//! query that times out or whose client disconnects stops at the next portion of its scan, with or
+//! without matches.
 
 mod added_up;
+mod admission;
 mod progress;
 mod spare_threads;
-mod turn;
 
 use std::{
     fmt,
@@ -26,27 +26,27 @@ use tidings_storage::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
+pub(crate) use admission::{Admission, AdmissionSlot};
 pub(crate) use progress::Progress;
 use spare_threads::SpareThreads;
-pub(crate) use turn::{Kept, Turn};
 
 use crate::{QueryError, QueryLimits, QuerySettings, analysis::Bounded};
 
 const STOP: ControlFlow<()> = ControlFlow::Break(());
 
-/// Where questions wait for their turn.
+/// Queue of queries.
 #[derive(Debug)]
 pub(crate) struct Execution {
-    /// One permit for each question that is running or waiting.
+    /// Semaphore with a permit for each running or waiting query.
     admitted: Arc<Semaphore>,
-    /// One permit for each question that is running.
+    /// Semaphore with a permit for each running query.
     running: Arc<Semaphore>,
     spare_threads: Arc<SpareThreads>,
     clock: Arc<dyn Clock>,
     limits: QueryLimits,
 }
 
-/// What a question reads from: one snapshot, watched for the deadline.
+/// Input of one query: a snapshot, with checks of deadline and cancellation.
 pub(crate) struct Reader {
     snapshot: Snapshot,
     withdrawn: Arc<AtomicBool>,
@@ -54,11 +54,11 @@ pub(crate) struct Reader {
     spare_threads: Arc<SpareThreads>,
     clock: Arc<dyn Clock>,
     deadline: Instant,
-    /// When the question was asked.
+    /// Time at which the query arrived.
     pub now: UnixNanos,
-    /// What the user may set.
+    /// Settings that users can change.
     pub settings: Arc<QuerySettings>,
-    /// What else is bounded.
+    /// Bounds that are not settings.
     pub limits: QueryLimits,
 }
 
@@ -82,18 +82,18 @@ impl Execution {
         self.clock.now()
     }
 
-    /// What questions may cost.
+    /// Bounds on the cost of a query.
     pub(crate) fn limits(&self) -> &QueryLimits {
         &self.limits
     }
 
-    /// The time, for whoever waits between questions.
+    /// Clock for waits between queries.
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
     }
 
-    /// Runs `work` when its turn comes and gives its answer; `progress` says meanwhile how far it is.
-    /// The turn ends then, unless it is to be kept.
+    /// Runs `work` when a permit is free and returns its result; `progress` is updated meanwhile.
+    /// The permits are released afterwards, unless the service handle keeps them.
     ///
     /// # Errors
     /// `Overloaded` at once when the queue is full, `Deadline` when time is up.
@@ -102,7 +102,7 @@ impl Execution {
         store: &Store,
         settings: &Arc<QuerySettings>,
         progress: Arc<Progress>,
-        kept: Option<Kept>,
+        kept: Option<AdmissionSlot>,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         if let Some(kept) = &kept {
@@ -184,7 +184,7 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Reads a snapshot that somebody else took.
+    /// Reader of a snapshot that the caller holds.
     pub(crate) fn over(bounded: Bounded, limits: QueryLimits) -> Self {
         let Bounded { snapshot, stop: withdrawn, clock, deadline } = bounded;
         let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
@@ -237,7 +237,7 @@ impl Reader {
         self.newest_spans_past(self.limits.counted_rows_min, filter, scan, visit)
     }
 
-    /// As [`Self::newest_spans`], once so many rows were looked at to be counted.
+    /// As [`Self::newest_spans`], after this many rows were read for counting.
     fn newest_spans_past(
         &self,
         counted_rows: u64,
@@ -302,7 +302,7 @@ impl Reader {
         self.tally_by(1 + spare.count(), filter, step, tallies)
     }
 
-    /// As [`Self::tally`], by so many threads.
+    /// As [`Self::tally`], with this number of threads.
     pub(crate) fn tally_by<T: Tallies>(
         &self,
         threads_max: usize,
@@ -343,7 +343,7 @@ impl Reader {
         })
     }
 
-    /// As [`Self::newest_logs`], once so many rows were looked at to be counted.
+    /// As [`Self::newest_logs`], after this many rows were read for counting.
     fn newest_logs_past(
         &self,
         counted_rows: u64,
@@ -370,7 +370,7 @@ impl Reader {
         self.progress.set_reached(time);
     }
 
-    /// Whether anybody listens to what is told.
+    /// Reports whether a client listens for progress.
     pub(crate) fn is_heard(&self) -> bool {
         self.progress.is_heard
     }
@@ -380,19 +380,19 @@ impl Reader {
         self.progress.add_traces(traces);
     }
 
-    /// How long the question has been running, waiting included.
+    /// Time since the query arrived, time in the queue included.
     pub(crate) fn elapsed(&self) -> Duration {
         let left = self.deadline.saturating_duration_since(self.clock.instant());
         self.limits.deadline.saturating_sub(left)
     }
 
-    /// Whether so many tenths of the question's time have passed that it should go on to what is
-    /// left to do with what it has.
+    /// Reports whether this many tenths of the deadline have passed. A query then stops collecting
+    /// and finishes with the rows it has.
     pub(crate) fn is_late(&self, tenths: u32) -> bool {
         self.elapsed() > self.limits.deadline / 10 * tenths
     }
 
-    /// What a scan comes to. It may have ended because time was up, without a visit.
+    /// Turns the end of a scan into a result; checks the deadline even when nothing was visited.
     fn ended<T>(&self, found: T, failure: Option<QueryError>) -> Result<T, QueryError> {
         match failure {
             Some(failure) => Err(failure),
@@ -415,12 +415,12 @@ impl Reader {
         }
     }
 
-    /// Whether spans may be missing, so that no answer is complete.
+    /// Reports whether stored spans may be missing, so that no answer is complete.
     pub(crate) fn lacks_spans(&self) -> bool {
         self.snapshot.lacks_spans()
     }
 
-    /// Whether to go on.
+    /// Fails when the query is cancelled or its deadline has passed.
     pub(crate) fn check(&self) -> Result<(), QueryError> {
         if self.withdrawn.load(Ordering::Relaxed) {
             return Err(QueryError::Withdrawn);

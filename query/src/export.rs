@@ -1,4 +1,4 @@
-//! A trace on its way out: its parts, one question each, so that a slow client holds up nobody.
+//! Export of a trace in parts, one query each, so that a slow client blocks no other.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,10 +6,10 @@ use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
 
 use crate::{
     QueryError, QueryService,
-    trace::export::{self, SpanKey},
+    trace::export::{self, ExportKey},
 };
 
-/// How long a part waits before it asks again where too many questions wait.
+/// Delay before a part is retried when the query service is overloaded.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// A trace as it was sent, part by part. Each part is a request that could have brought some of
@@ -18,12 +18,12 @@ const RETRY: Duration = Duration::from_millis(250);
 pub struct TraceExport {
     service: QueryService,
     trace_id: TraceId,
-    keys: Arc<[SpanKey]>,
+    keys: Arc<[ExportKey]>,
     given: usize,
 }
 
 impl TraceExport {
-    pub(crate) fn new(service: QueryService, trace_id: TraceId, keys: Vec<SpanKey>) -> Self {
+    pub(crate) fn new(service: QueryService, trace_id: TraceId, keys: Vec<ExportKey>) -> Self {
         Self { service, trace_id, keys: keys.into(), given: 0 }
     }
 

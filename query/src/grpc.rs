@@ -1,13 +1,13 @@
 //! gRPC's framing on the HTTP address: messages in, any number out, a status at the end.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>. Why this is not a library is
-//! told in `docs/decisions/0005-grpc-framing.md`. Knows no service and no message; `sql` has its
-//! service in the same frames.
+//! told in `docs/decisions/0005-frame-ingest-grpc-ourselves.md`. Knows no service and no message;
+//! `sql` has its service in the same frames.
 
 use std::{
     convert::Infallible,
     fmt::Write as _,
-    iter,
+    future::ready as now,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -17,7 +17,10 @@ use axum::{
     body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
-use futures::Stream;
+use futures::{
+    Stream, StreamExt,
+    stream::{BoxStream, iter, once},
+};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tidings_proto::otlp::Code;
 
@@ -43,7 +46,7 @@ impl Status {
         Self { code, message: message.into() }
     }
 
-    /// What was asked is not understood.
+    /// Status of a malformed request.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Code::InvalidArgument, message)
     }
@@ -66,7 +69,7 @@ impl From<QueryError> for Status {
     }
 }
 
-/// Whether the request claims to be gRPC.
+/// Reports whether the request's content type is gRPC with protobuf.
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -122,9 +125,10 @@ pub fn reply(result: Result<Vec<Vec<u8>>, Status>) -> Response {
     match result {
         Ok(messages) => {
             let size = messages.iter().map(|message| message.len() + PREFIX_BYTES).sum();
-            respond(messages.into_iter().map(|message| Ok(framed(&[message]))), size)
+            let frames = messages.into_iter().map(|message| Ok(framed(&[message])));
+            respond(iter(frames), size)
         }
-        Err(status) => respond(iter::once(Err(status)), 0),
+        Err(status) => respond(iter([Err(status)]), 0),
     }
 }
 
@@ -133,16 +137,14 @@ pub fn reply(result: Result<Vec<Vec<u8>>, Status>) -> Response {
 pub fn stream(
     messages: impl Iterator<Item = Result<Vec<u8>, Status>> + Send + 'static,
 ) -> Response {
-    let frames = messages.map(|message| Ok(framed(&[message?])));
-    respond(frames, 0)
+    respond(iter(messages.map(|message| Ok(framed(&[message?])))), 0)
 }
 
 /// The answer: messages that are in their frames, as they come, up to the first error.
 pub fn stream_frames(
     frames: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
 ) -> Response {
-    let body = Streamed(Some(Box::pin(frames)));
-    (StatusCode::OK, GRPC, Body::new(body)).into_response()
+    respond(frames, 0)
 }
 
 /// The answer: a message at once if there is one, and others when they are known, which end it.
@@ -150,10 +152,11 @@ pub(crate) fn reply_twice(
     first: Option<Vec<u8>>,
     last: impl Future<Output = Vec<Vec<u8>>> + Send + 'static,
 ) -> Response {
-    let first = first.map(|message| framed(&[message]));
-    let last = async move { framed(&last.await) };
-    let body = Twice { first, last: Some(Box::pin(last)), is_ended: false };
-    (StatusCode::OK, GRPC, Body::new(body)).into_response()
+    let first = iter(first.map(|message| Ok(framed(&[message]))));
+    let last = once(async move { Ok(framed(&last.await)) });
+    // Leaves out a frame without messages.
+    let last = last.filter(|frame| now(!frame.as_ref().is_ok_and(Bytes::is_empty)));
+    respond(first.chain(last), 0)
 }
 
 /// The messages in their frames.
@@ -173,10 +176,10 @@ fn push_framed(data: &mut Vec<u8>, message: &[u8]) {
 }
 
 fn respond(
-    frames: impl Iterator<Item = Result<Bytes, Status>> + Send + 'static,
+    frames: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
     size: usize,
 ) -> Response {
-    let body = Framed { frames: Some(Box::new(frames)), size: size as u64 };
+    let body = FramedBody { frames: Some(frames.boxed()), size: size as u64 };
     (StatusCode::OK, GRPC, Body::new(body)).into_response()
 }
 
@@ -204,24 +207,24 @@ fn encoded(message: &str) -> String {
     })
 }
 
-/// A body that ends with trailers.
-struct Framed {
-    /// What is still to be written, the trailers besides.
-    frames: Option<Box<dyn Iterator<Item = Result<Bytes, Status>> + Send>>,
+/// A body of frames that come when they are made. It ends with trailers.
+struct FramedBody {
+    /// Frames that are still to be written, before the trailers.
+    frames: Option<BoxStream<'static, Result<Bytes, Status>>>,
     /// The bytes that wait to be written and are in memory.
     size: u64,
 }
 
-impl HttpBody for Framed {
+impl HttpBody for FramedBody {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let Some(frames) = &mut self.frames else { return Poll::Ready(None) };
-        let next = frames.next();
+        let next = ready!(frames.as_mut().poll_next(context));
         self.size = 0;
         let frame = match next {
             Some(Ok(data)) => Frame::data(data),
@@ -243,71 +246,5 @@ impl HttpBody for Framed {
         let mut hint = SizeHint::new();
         hint.set_lower(self.size);
         hint
-    }
-}
-
-/// A body of frames that come when they are made. It ends with trailers.
-struct Streamed(Option<Pin<Box<dyn Frames>>>);
-
-/// Frames as they come.
-trait Frames: Stream<Item = Result<Bytes, Status>> + Send {}
-
-impl<S: Stream<Item = Result<Bytes, Status>> + Send> Frames for S {}
-
-impl HttpBody for Streamed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(frames) = &mut self.0 else { return Poll::Ready(None) };
-        let frame = match ready!(frames.as_mut().poll_next(context)) {
-            Some(Ok(data)) => Frame::data(data),
-            ended => {
-                self.0 = None;
-                Frame::trailers(trailers(ended.and_then(Result::err).as_ref()))
-            }
-        };
-        Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
-/// A body whose end is not known yet.
-struct Twice {
-    first: Option<Bytes>,
-    last: Option<Pin<Box<dyn Future<Output = Bytes> + Send>>>,
-    is_ended: bool,
-}
-
-impl HttpBody for Twice {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
-        }
-        if let Some(last) = &mut self.last {
-            let data = ready!(last.as_mut().poll(context));
-            self.last = None;
-            if !data.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-        }
-        let is_ended = std::mem::replace(&mut self.is_ended, true);
-        Poll::Ready((!is_ended).then(|| Ok(Frame::trailers(trailers(None)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_ended
     }
 }

@@ -8,6 +8,7 @@
 mod answer;
 mod changes;
 mod compare;
+mod deployments;
 mod etag;
 mod events;
 mod exceptions;
@@ -17,7 +18,6 @@ mod filters;
 mod graph;
 mod health;
 mod heatmap;
-mod held;
 mod jaeger;
 mod links;
 mod live_logs;
@@ -32,6 +32,7 @@ mod searching;
 mod tempo;
 mod traces;
 mod transactions;
+mod unread_budget;
 mod zipkin;
 
 use ::http::{HeaderName, HeaderValue, header};
@@ -66,7 +67,7 @@ pub fn router_described_by(
 ) -> Router {
     describe_responses(&mut document);
     drop_defaults(&mut document);
-    let room = held::Room::new(service.limits().unread_bytes_max);
+    let room = unread_budget::UnreadBudget::new(service.limits().unread_bytes_max);
     let json = document.to_json().expect("invariant: the document has only string keys");
     let json = Bytes::from(json);
     let openapi = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], json));
@@ -85,7 +86,7 @@ pub fn router_described_by(
         .merge(tempo::routes())
         .with_state(service)
         .layer(middleware::from_fn(etag::tag))
-        .layer(middleware::from_fn_with_state(room, held::hold));
+        .layer(middleware::from_fn_with_state(room, unread_budget::hold));
     compressed(routes)
 }
 
@@ -164,6 +165,7 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         transactions::kinds,
         transactions::transaction,
         changes::changes,
+        deployments::deployments,
         red::red,
         graph::graph,
         heatmap::heatmap,
@@ -202,6 +204,7 @@ fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
         endpoint::<traces::__path_otlp>(get(traces::otlp)),
         endpoint::<transactions::__path_kinds>(get(transactions::kinds)),
         endpoint::<changes::__path_changes>(get(changes::changes)),
+        endpoint::<deployments::__path_deployments>(get(deployments::deployments)),
         endpoint::<red::__path_red>(get(red::red)),
         endpoint::<graph::__path_graph>(get(graph::graph)),
         endpoint::<heatmap::__path_heatmap>(get(heatmap::heatmap)),

@@ -1,7 +1,8 @@
-//! Jaeger's questions, answered as Jaeger does on the same data, whatever it came in as.
+//! Jaeger's queries, answered as Jaeger answers them on the same data, whatever protocol it came
+//! by.
 //!
 //! ```text
-//! search (which traces) ─► trace::whole ─► adjust (as Jaeger's query service) ─► proto::jaeger
+//! search (which traces) ─► trace::complete ─► adjust (as Jaeger's query service) ─► proto::jaeger
 //! names, dependencies ──► rows
 //! metrics ──► crate::prometheus
 //! ```

@@ -33,9 +33,9 @@ mod version;
 mod zipkin;
 
 pub use analysis::{
-    BaselineChoice, Bounded, ChangeSearch, CompareSearch, ComparedWith, ExceptionSearch,
-    ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, PatternSearch, RedKey, RedKeys,
-    RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
+    BaselineChoice, Bounded, ChangeSearch, CompareSearch, ComparedWith, DeploymentSearch,
+    ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, PatternSearch,
+    RedKey, RedKeys, RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
 };
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};
@@ -46,7 +46,7 @@ pub use logs::{LogSearch, context::LogContextSearch, severity_name};
 pub use names::NameSearch;
 pub use params::well_encoded;
 pub use search::TraceSearch;
-pub use service::{QueryService, Wanted};
+pub use service::{QueryService, ReceiverStates, VersionWait};
 pub use settings::QuerySettings;
 pub use trace::{ClockView, TraceName, TraceQuestion, find::SpanSearch};
 pub use transactions::kinds::{Above, KindSearch};

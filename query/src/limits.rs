@@ -1,4 +1,4 @@
-//! What questions may cost: the bounds that [`crate::QuerySettings`] leaves at their defaults.
+//! Bounds on the cost of queries that are not part of [`crate::QuerySettings`].
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ pub(crate) const ANSWER_BYTES_MAX: u64 = 512 << 20;
 /// The bounds of the query service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryLimits {
-    /// So many questions are computed at once; more would only share the same processors.
+    /// Maximum number of running queries; more would only share the same processors.
     pub running_max: usize,
-    /// So many more wait for their turn; the next one is told to come back.
+    /// Maximum number of waiting queries; further ones are refused as overloaded.
     pub waiting_max: usize,
-    /// So many clients wait for the next version of an answer.
+    /// Maximum number of clients that wait for the next version of an answer.
     pub versions_awaited_max: usize,
-    /// So many clients follow the logs as they come.
+    /// Maximum number of log tails.
     pub tails_max: usize,
-    /// A question is given up after this long, waiting included.
+    /// Maximum duration of a query, time in the queue included.
     pub deadline: Duration,
-    /// Whoever listens is told of the traces that are found so often at most.
+    /// Minimum interval between early results.
     pub told_every: Duration,
-    /// Answers that clients have not read yet take at most so many bytes together.
+    /// Maximum bytes of all answers that clients have not read yet.
     pub unread_bytes_max: u64,
     /// A trace with more distinct spans than this is not given with all attributes (about 1 KiB
     /// each).
@@ -35,37 +35,37 @@ pub struct QueryLimits {
     pub skeleton_spans_max: u64,
     /// A trace with more distinct spans than this is not exported (24 bytes each).
     pub export_spans_max: u64,
-    /// A part of an export has at most so many spans,
+    /// Maximum number of spans in a part of an export.
     pub export_part_spans: usize,
-    /// and, unless it is a single span, at most so many bytes.
+    /// Maximum bytes of a part of an export, unless it is a single span.
     pub export_part_bytes: usize,
-    /// Of the traces of one page of a list, or of a transaction, at most so many distinct spans
-    /// are held together (about 200 bytes each); a trace that does not fit is cut.
+    /// Maximum number of distinct spans held for the traces of one page or of a transaction (about
+    /// 200 bytes each); a trace that does not fit is cut.
     pub page_spans_max: u64,
-    /// And so many rows are read for them at once, spans that came again included.
+    /// Maximum number of rows read for them at once, repeated spans included.
     pub page_rows_max: u64,
-    /// A search for the newest stops when it has them, but looks at so many rows at least: what is
-    /// rare or recent is counted exactly.
+    /// Minimum number of rows that a search for the newest reads, so that rare or recent matches
+    /// are counted exactly.
     pub counted_rows_min: u64,
-    /// So many different matches are told apart while counting them; from there on the count is a
-    /// lower bound.
+    /// Maximum number of distinct matches held while counting; beyond it the count is a lower
+    /// bound.
     pub counted_max: usize,
-    /// So many traces are remembered to tell their kinds; from there on one in two is forgotten.
+    /// Number of traces remembered to determine their types; beyond it every second one is dropped.
     pub sampled_traces_max: usize,
-    /// What is added up to tell kinds of transactions apart takes at most so many bytes; when it
-    /// would take more, only the most frequent are told apart.
+    /// Maximum bytes of the aggregates by transaction type; beyond it only the most frequent types
+    /// are kept.
     pub kinds_bytes_max: usize,
-    /// The service graph reads at most so many spans that are not added up; then it is of the newest
-    /// part of its window.
+    /// Maximum number of spans without rollup that the service graph reads; beyond it only the
+    /// newest part of the window is covered.
     pub graph_spans_max: u64,
-    /// And takes at most so many bytes for what is added up; then, too.
+    /// Maximum bytes of the service graph's rollups; beyond it the same applies.
     pub graph_bytes_max: usize,
-    /// The lines of a metrics query have at most so many points together, those of its terms while
-    /// they are computed included (8 bytes each, and about 50 in the answer).
+    /// Maximum number of points of all lines of a metrics query, those of its terms included (8
+    /// bytes each, and about 50 in the answer).
     pub metrics_points_max: usize,
-    /// What is counted for them, and their labels, take at most so many bytes.
+    /// Maximum bytes of accumulators and labels of metrics queries.
     pub metrics_bytes_max: usize,
-    /// So many different names are counted for completion.
+    /// Maximum number of distinct names counted for completion.
     pub names_counted_max: usize,
     /// A trace shows at most this many of its newest log records.
     pub logs_shown_max: usize,

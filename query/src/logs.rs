@@ -34,7 +34,7 @@ pub struct LogSearch {
     pub filters: Vec<LogFilter>,
     /// Which come first.
     pub order: LogOrder,
-    /// How many records a page has; 0 only counts.
+    /// Maximum number of records on a page; 0 only counts.
     pub limit: usize,
     /// Where the page before ended; its order is [`Self::order`].
     pub cursor: Option<LogCursor>,
@@ -57,7 +57,7 @@ impl LogSearch {
 }
 
 /// Time and content hash: what names a record.
-pub(crate) type Key = (UnixNanos, u64);
+pub(crate) type RecordKey = (UnixNanos, u64);
 
 /// A page of the records that match.
 pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchResult, QueryError> {
@@ -69,7 +69,7 @@ pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchRes
         stats.files = stats.files.saturating_add(part.files);
         stats.complete &= part.complete;
     }
-    let Records { logs, cut } = read(reader, &search.filters, search.order, page.keys.clone())?;
+    let RecordPage { logs, cut } = read(reader, &search.filters, search.order, page.keys.clone())?;
     page.keys.retain(|key| cut.is_none_or(|cut| is_before(search.order, *key, cut)));
     let seen = search.cursor.map_or(0, |cursor| cursor.seen);
     let matched = page.met.len() as u64;
@@ -95,8 +95,8 @@ pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchRes
 /// The keys of the page and of everything counted so far.
 #[derive(Debug, Default)]
 struct Page {
-    keys: BTreeSet<Key>,
-    met: HashSet<Key>,
+    keys: BTreeSet<RecordKey>,
+    met: HashSet<RecordKey>,
     overflowed: bool,
 }
 
@@ -125,7 +125,7 @@ impl Page {
         })
     }
 
-    fn meet(&mut self, key: Key, search: &LogSearch, counted_max: usize) {
+    fn meet(&mut self, key: RecordKey, search: &LogSearch, counted_max: usize) {
         if self.met.len() < counted_max {
             self.met.insert(key);
         } else if !self.met.contains(&key) {
@@ -158,12 +158,12 @@ fn narrowed(filter: &LogFilter, search: &LogSearch) -> LogFilter {
     filter
 }
 
-fn is_after(key: Key, cursor: Option<LogCursor>) -> bool {
+fn is_after(key: RecordKey, cursor: Option<LogCursor>) -> bool {
     cursor.is_none_or(|last| is_before(last.order, (last.time, last.content_hash), key))
 }
 
-/// Whether the first comes before the other.
-fn is_before(order: LogOrder, key: Key, other: Key) -> bool {
+/// Reports whether `key` comes before `other` in this order.
+fn is_before(order: LogOrder, key: RecordKey, other: RecordKey) -> bool {
     match order {
         LogOrder::Newest => key > other,
         LogOrder::Oldest => key < other,
@@ -172,10 +172,10 @@ fn is_before(order: LogOrder, key: Key, other: Key) -> bool {
 
 /// Records in their order.
 #[derive(Debug, Default)]
-pub(crate) struct Records {
+pub(crate) struct RecordPage {
     pub(crate) logs: Vec<LogView>,
     /// The first that there was no room for.
-    cut: Option<Key>,
+    cut: Option<RecordKey>,
 }
 
 /// The records with these keys, in this order: as many of the first as there is room for.
@@ -183,12 +183,12 @@ pub(crate) fn read(
     reader: &Reader,
     filters: &[LogFilter],
     order: LogOrder,
-    mut keys: BTreeSet<Key>,
-) -> Result<Records, QueryError> {
+    mut keys: BTreeSet<RecordKey>,
+) -> Result<RecordPage, QueryError> {
     let (Some(first), Some(last)) = (keys.first().copied(), keys.last().copied()) else {
-        return Ok(Records::default());
+        return Ok(RecordPage::default());
     };
-    let mut found: BTreeMap<Key, (LogView, u64)> = BTreeMap::new();
+    let mut found: BTreeMap<RecordKey, (LogView, u64)> = BTreeMap::new();
     let (mut bytes, mut cut) = (0, None);
     for filter in filters {
         let mut filter = filter.clone();
@@ -223,7 +223,7 @@ pub(crate) fn read(
         LogOrder::Newest => logs.rev().collect(),
         LogOrder::Oldest => logs.collect(),
     };
-    Ok(Records { logs, cut })
+    Ok(RecordPage { logs, cut })
 }
 
 /// About how much memory what a sender said takes.

@@ -27,7 +27,7 @@ pub struct NameSearch {
     pub start: TimeRange,
     /// From spans of this service.
     pub service: Option<String>,
-    /// At most so many names.
+    /// Maximum number of names.
     pub limit: usize,
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn attribute_keys(
     reader: &Reader,
     search: &NameSearch,
 ) -> Result<AttributeKeyList, QueryError> {
-    let mut tally = Tally::new(reader, search);
+    let mut tally = NameCounter::new(reader, search);
     let complete = each_attribute(reader, search, Vec::new(), |place, attribute, rows| {
         tally.count((place, attribute.key.as_str()), rows);
     })?;
@@ -76,14 +76,14 @@ pub(crate) fn attribute_values(
     key: &str,
     search: &NameSearch,
 ) -> Result<NameList, QueryError> {
-    let mut tally = Tally::new(reader, search);
+    let mut tally = NameCounter::new(reader, search);
     let with_key = vec![AttributeFilter::new(key, None)];
     let complete = each_attribute(reader, search, with_key, |_, attribute, rows| {
         if attribute.key == key
             && let Some(value) = attribute.value().and_then(value_text)
             && value.len() <= VALUE_BYTES_MAX
         {
-            tally.count((Place::Span, value.as_str()), rows);
+            tally.count((AttributeOwner::Span, value.as_str()), rows);
         }
     })?;
     Ok(tally.names(complete))
@@ -102,12 +102,12 @@ pub(crate) fn value_text(value: &Value) -> Option<String> {
 
 /// Where an attribute was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Place {
+enum AttributeOwner {
     Span,
     Resource,
 }
 
-impl Place {
+impl AttributeOwner {
     fn name(self) -> &'static str {
         match self {
             Self::Span => "span",
@@ -117,11 +117,11 @@ impl Place {
 }
 
 /// A name, where it was found, and how many rows have it.
-type Counted = ((Place, String), u64);
+type CountedName = ((AttributeOwner, String), u64);
 
 /// Counts names within bounds.
-struct Tally<'a> {
-    counts: HashMap<Place, HashMap<String, u64>>,
+struct NameCounter<'a> {
+    counts: HashMap<AttributeOwner, HashMap<String, u64>>,
     names: usize,
     names_max: usize,
     overflowed: bool,
@@ -129,14 +129,14 @@ struct Tally<'a> {
     prefix: String,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> NameCounter<'a> {
     fn new(reader: &Reader, search: &'a NameSearch) -> Self {
         let names_max = reader.limits.names_counted_max;
         let prefix = search.prefix.to_lowercase();
         Self { counts: HashMap::new(), names: 0, names_max, overflowed: false, search, prefix }
     }
 
-    fn count(&mut self, (place, name): (Place, &str), rows: u64) {
+    fn count(&mut self, (place, name): (AttributeOwner, &str), rows: u64) {
         let counts = self.counts.entry(place).or_default();
         if let Some(count) = counts.get_mut(name) {
             *count += rows;
@@ -151,9 +151,9 @@ impl<'a> Tally<'a> {
     }
 
     /// The names, most frequent first, and whether there may be more.
-    fn finish(self, complete: bool) -> (Vec<Counted>, bool) {
+    fn finish(self, complete: bool) -> (Vec<CountedName>, bool) {
         let by_place = self.counts.into_iter();
-        let mut names: Vec<Counted> = by_place
+        let mut names: Vec<CountedName> = by_place
             .flat_map(|(place, counts)| {
                 counts.into_iter().map(move |(name, count)| ((place, name), count))
             })
@@ -178,10 +178,10 @@ fn called(
     search: &NameSearch,
     name: impl for<'k> Fn(CallKey<'k>) -> &'k str,
 ) -> Result<NameList, QueryError> {
-    let mut tally = Tally::new(reader, search);
+    let mut tally = NameCounter::new(reader, search);
     let stats = reader.count_calls(range(reader, search)?, |key, count| {
         if search.service.as_ref().is_none_or(|service| service == key.service) {
-            tally.count((Place::Span, name(key)), count);
+            tally.count((AttributeOwner::Span, name(key)), count);
         }
     })?;
     Ok(tally.names(stats.complete))
@@ -193,7 +193,7 @@ fn each_attribute(
     reader: &Reader,
     search: &NameSearch,
     attributes: Vec<AttributeFilter>,
-    mut visit: impl FnMut(Place, &KeyValue, u64),
+    mut visit: impl FnMut(AttributeOwner, &KeyValue, u64),
 ) -> Result<bool, QueryError> {
     let (filter, scan) = plan(reader, search, Detail::Attributes, attributes)?;
     let mut spans = 0;
@@ -215,18 +215,18 @@ fn each_attribute(
     Ok(false)
 }
 
-fn attributes_of(rows: &SpanRows, visit: &mut impl FnMut(Place, &KeyValue, u64)) {
+fn attributes_of(rows: &SpanRows, visit: &mut impl FnMut(AttributeOwner, &KeyValue, u64)) {
     // Spans share few resources: each is decoded once a portion, however many spans it has.
     let mut resources: HashMap<&str, (usize, u64)> = HashMap::new();
     for row in 0..rows.len() {
         for attribute in rows.attributes(row) {
-            visit(Place::Span, &attribute, 1);
+            visit(AttributeOwner::Span, &attribute, 1);
         }
         resources.entry(rows.resource_key(row)).or_insert((row, 0)).1 += 1;
     }
     for (row, count) in resources.into_values() {
         for attribute in rows.resource(row).unwrap_or_default().attributes {
-            visit(Place::Resource, &attribute, count);
+            visit(AttributeOwner::Resource, &attribute, count);
         }
     }
 }
@@ -276,30 +276,46 @@ fn newest_range(reader: &Reader) -> Result<TimeRange, QueryError> {
 /// The start of the newest span whose clock can be right; 0 without any.
 pub(crate) fn newest(reader: &Reader) -> Result<UnixNanos, QueryError> {
     let filter = SpanFilter { start: plausible(reader), ..SpanFilter::default() };
-    let mut newest = UnixNanos(0);
+    Ok(latest_span(reader, filter)?.unwrap_or_default())
+}
+
+/// The latest start of a span like this.
+pub(crate) fn latest_span(
+    reader: &Reader,
+    filter: SpanFilter,
+) -> Result<Option<UnixNanos>, QueryError> {
+    let mut latest = None;
     reader.latest_spans(&filter, newest_scan(reader), |rows| {
-        newest = (0..rows.len()).map(|row| rows.start(row)).fold(newest, UnixNanos::max);
-        newest
+        latest = (0..rows.len()).map(|row| rows.start(row)).max().max(latest);
+        latest.unwrap_or_default()
     })?;
-    Ok(newest)
+    Ok(latest)
 }
 
 /// The time of the newest log record whose clock can be right; 0 without any.
 pub(crate) fn newest_log(reader: &Reader) -> Result<UnixNanos, QueryError> {
     let filter = LogFilter { time: plausible(reader), ..LogFilter::default() };
-    let mut newest = UnixNanos(0);
+    Ok(latest_log(reader, filter)?.unwrap_or_default())
+}
+
+/// The latest time of a log record like this.
+pub(crate) fn latest_log(
+    reader: &Reader,
+    filter: LogFilter,
+) -> Result<Option<UnixNanos>, QueryError> {
+    let mut latest = None;
     reader.latest_logs(&filter, newest_scan(reader), |rows| {
-        newest = (0..rows.len()).map(|row| rows.time(row)).fold(newest, UnixNanos::max);
-        newest
+        latest = (0..rows.len()).map(|row| rows.time(row)).max().max(latest);
+        latest.unwrap_or_default()
     })?;
-    Ok(newest)
+    Ok(latest)
 }
 
 fn newest_scan(reader: &Reader) -> Scan {
     Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max }
 }
 
-/// What a clock that is not very wrong can say.
+/// Range of plausible times: up to now plus the tolerance for clock errors.
 fn plausible(reader: &Reader) -> TimeRange {
     TimeRange { start: None, end: Some(after(reader.now, CLOCK_TOLERANCE)) }
 }

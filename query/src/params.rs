@@ -8,9 +8,9 @@
 pub(crate) mod declared;
 pub(crate) mod escapes;
 pub(crate) mod form;
-pub(crate) mod given;
 pub(crate) mod go;
 mod page;
+pub(crate) mod raw;
 mod text;
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ use tidings_storage::{AttributeFilter, TimeRange};
 pub(crate) use text::TYPICAL;
 
 use crate::{
-    Above, ClockView, QueryError, RedKeys, TraceName, Wanted,
+    Above, ClockView, QueryError, RedKeys, TraceName, VersionWait,
     params::{
         declared::{Declared, Lists, Takes},
         escapes::unescaped,
@@ -71,8 +71,8 @@ impl Params {
         Ok(Self { given, lists: T::LISTS })
     }
 
-    /// The parameters whose names begin so, under the rest of their names (`selectKind` is `kind`).
-    /// What is wrong with them is then said of the rest of the name.
+    /// Parameters whose names have this prefix, renamed to the rest (`selectKind` becomes `kind`).
+    /// Errors then name the rest of the name.
     pub(crate) fn named(&self, prefix: &str) -> Self {
         let given = self.given.iter().filter_map(|(name, value)| {
             let rest = name.strip_prefix(prefix)?;
@@ -130,7 +130,7 @@ impl Params {
         }
     }
 
-    /// Whether a flag is set.
+    /// Reports whether a flag is `true`.
     pub(crate) fn flag(&self, name: &str) -> bool {
         self.text(name) == Some("true")
     }
@@ -166,14 +166,14 @@ impl Params {
     }
 
     /// `after` and `wait`.
-    pub(crate) fn wanted(&self) -> Result<Wanted, QueryError> {
+    pub(crate) fn wanted(&self) -> Result<VersionWait, QueryError> {
         let wait = self.parsed("wait", Form::Duration, text::duration)?.unwrap_or_default();
         let wait = Duration::from_nanos(wait.0);
         if wait > WAIT_MAX {
             let reason = format!("`wait` must be at most {} s", WAIT_MAX.as_secs());
             return Err(QueryError::parameter("wait", reason));
         }
-        Ok(Wanted { after: self.owned("after"), wait })
+        Ok(VersionWait { after: self.owned("after"), wait })
     }
 
     /// `step`.
@@ -305,8 +305,8 @@ fn unknown(name: &str, lists: Lists) -> String {
     format!("`{name}` is not a parameter here; there are {}", known.join(", "))
 }
 
-/// Refuses a value that is not of its form. An empty one is none: a filter that was meant and is
-/// not applied, because a variable was empty, would give a wrong answer.
+/// Refuses a value that does not match its form, an empty one included. An empty variable would
+/// otherwise drop a filter and give a wrong answer.
 fn well_formed(name: &str, value: &str, form: Form) -> Result<(), QueryError> {
     if value.is_empty() {
         let reason = format!("`{name}` is empty: leave it out, or give {}", form.words());

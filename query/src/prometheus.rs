@@ -10,7 +10,6 @@
 //! `increase` and `rate` are exact where Prometheus extrapolates between what it scraped. Owns the
 //! language and the metrics; what a call is, is [`crate::analysis`]'s, and HTTP is not here.
 
-mod counted;
 mod error;
 mod evaluate;
 mod labels;
@@ -21,6 +20,7 @@ mod parser;
 mod plan;
 pub(crate) mod query;
 pub(crate) mod series;
+mod series_data;
 mod syntax;
 
 pub(crate) use error::PromqlError;

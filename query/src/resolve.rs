@@ -1,6 +1,6 @@
 //! Turns a pasted text into the traces it means.
 //!
-//! What a text may mean is decided in `proto::tid`; this module asks the store which of it exists.
+//! `proto::tid` lists the ids that a text can stand for; this module looks them up in the store.
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 

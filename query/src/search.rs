@@ -1,15 +1,15 @@
-//! Finds traces by what one of their spans is like.
+//! Finds traces that have a span matching a filter.
 //!
-//! A trace matches when one span of it matches every filter. Its place in the list is the earliest
-//! start among its matching spans, newest first, then by trace id: a key that stays as it is while
-//! other traces come in. The scan goes back in time only until the page is certain (`places`).
-//! Only the traces of the page are assembled, all of their spans: the time filter chooses traces,
-//! it does not cut them. Who listens is told the first of them before the page is full (`news`).
-//! Other orders than by time have to look at all that matches (`ranked`).
+//! A trace matches when one of its spans matches every filter. Its position in the list is the
+//! earliest start among its matching spans, newest first, then by trace id: a key that stays the
+//! same while other traces arrive. The scan goes back in time only until the page is certain
+//! (`positions`). Only the traces of the page are assembled, with all of their spans: the time
+//! filter selects traces and does not cut them. A client that listens gets the first of them before
+//! the page is full (`early_results`). Orders other than by time read every match (`ranked`).
 
 pub(crate) mod by_log;
-pub(crate) mod news;
-mod places;
+pub(crate) mod early_results;
+mod positions;
 pub(crate) mod ranked;
 
 use std::cmp::Ordering;
@@ -20,8 +20,8 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, Need, Scan, ScanStats, SpanFilter};
 
-use news::News;
-use places::Places;
+use early_results::EarlyResults;
+use positions::TracePositions;
 
 use crate::{
     QueryError,
@@ -38,9 +38,9 @@ use crate::{
 /// Which traces, and which page of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceSearch {
-    /// What one span of the trace must be like.
+    /// Condition that one span of the trace must fulfil.
     pub filter: SpanFilter,
-    /// How many traces a page has.
+    /// Maximum number of traces on a page.
     pub limit: usize,
     /// Where the page before ended.
     pub cursor: Option<TraceCursor>,
@@ -51,7 +51,7 @@ pub(crate) fn search(
     reader: &Reader,
     search: &TraceSearch,
 ) -> Result<TraceSearchResult, QueryError> {
-    let mut news = News::new(reader);
+    let mut news = EarlyResults::new(reader);
     let (mut found, stats) = find(reader, search, &mut news)?;
     let matched = found.len() as u64;
     found.sort_unstable_by(newest_first);
@@ -107,7 +107,7 @@ fn each_tree(
     Ok(gathered)
 }
 
-/// What was read, and whether that was everything.
+/// Statistics of the scan, and whether it was complete.
 pub(crate) fn searched(reader: &Reader, stats: ScanStats) -> Searched {
     let elapsed = u64::try_from(reader.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Searched {
@@ -130,7 +130,7 @@ pub(crate) fn total(value: u64, complete: bool) -> Total {
 fn find(
     reader: &Reader,
     search: &TraceSearch,
-    news: &mut News<'_>,
+    news: &mut EarlyResults<'_>,
 ) -> Result<(Vec<(TraceId, UnixNanos)>, ScanStats), QueryError> {
     let mut filter = search.filter.clone();
     if let Some(cursor) = search.cursor {
@@ -139,7 +139,7 @@ fn find(
         let end = UnixNanos(cursor.start.0.saturating_add(1));
         filter.start.end = Some(filter.start.end.map_or(end, |given| given.min(end)));
     }
-    let mut places = Places::new(reader, search, &filter);
+    let mut places = TracePositions::new(reader, search, &filter);
     let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
     let mut stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
         places.add(rows);
@@ -152,7 +152,7 @@ fn find(
     })?;
     stats.complete &= !places.overflowed;
     if !stats.complete {
-        places.settle()?;
+        places.resolve_positions()?;
     }
     Ok((places.after_cursor(), stats))
 }

@@ -1,9 +1,10 @@
-//! The questions that can be asked: one method each, without any HTTP.
+//! Query service: one method for each query, independent of HTTP.
 //!
-//! Owns nothing but the handles: each method runs its module's function on a blocking thread over
-//! one snapshot, within the bounds of [`crate::QueryLimits`].
+//! Owns only the handles. Each method runs its module's function on a blocking thread over one
+//! snapshot, within the bounds of [`crate::QueryLimits`].
 
 mod analysis;
+mod receivers;
 pub(crate) mod tailing;
 mod waiting;
 
@@ -21,18 +22,19 @@ use tidings_storage::{Clock, Store};
 
 use tokio::sync::{Semaphore, watch};
 
-pub use waiting::Wanted;
+pub use receivers::ReceiverStates;
+pub use waiting::VersionWait;
 
 use crate::{
     LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, SpanSearch,
     TraceExport, TraceName, TraceQuestion, TraceSearch,
-    execution::{Execution, Kept, Progress, Reader, Turn},
+    execution::{Admission, AdmissionSlot, Execution, Progress, Reader},
     logs, names, resolve, search, trace, transactions,
 };
 
-/// Answers questions about what is stored. Clones share the queue. Every method fails with
-/// `Overloaded` when too many questions wait, with `Deadline` when it takes too long, and stops
-/// reading soon after its future is dropped.
+/// Answers queries over the stored data. Clones share the queue. Every method fails with
+/// `Overloaded` when too many queries wait and with `Deadline` when it takes too long. A query
+/// stops reading soon after its future is dropped.
 #[derive(Debug, Clone)]
 pub struct QueryService {
     store: Store,
@@ -42,12 +44,14 @@ pub struct QueryService {
     awaiting: Arc<Semaphore>,
     /// One permit for each tail.
     tails: Arc<Semaphore>,
-    /// Whether tails and waits end.
+    /// Becomes true when tails and long polls must end.
     ended: Arc<watch::Sender<bool>>,
-    /// Where the questions of this handle say how far they are.
+    /// Progress of the queries of this handle.
     progress: Arc<Progress>,
-    /// Where they leave their turn, when it is to go on.
-    kept: Option<Kept>,
+    /// Slot for their permits, when these outlive the query.
+    kept: Option<AdmissionSlot>,
+    /// States of the receivers that fill the store.
+    receivers: ReceiverStates,
 }
 
 impl QueryService {
@@ -70,21 +74,29 @@ impl QueryService {
         let ended = Arc::new(watch::Sender::new(false));
         let execution = Arc::new(Execution::new(clock, limits));
         let (settings, progress) = (Arc::new(settings), Arc::default());
-        Self { store, settings, execution, awaiting, tails, ended, progress, kept: None }
+        let receivers = ReceiverStates::default();
+        Self { store, settings, execution, awaiting, tails, ended, progress, kept: None, receivers }
     }
 
-    /// A handle whose questions say here how far they are.
+    /// A handle whose answers name what these receivers refuse.
+    #[must_use]
+    pub fn with_receivers(&self, receivers: ReceiverStates) -> Self {
+        Self { receivers, ..self.clone() }
+    }
+
+    /// Handle whose queries report their progress here.
     pub(crate) fn watched_by(&self, progress: Arc<Progress>) -> Self {
         Self { progress, ..self.clone() }
     }
 
-    /// A handle whose questions' turn goes on, until the next of them or until the turn is dropped.
-    pub(crate) fn keeping_turn(&self) -> (Self, Turn) {
-        let turn = Turn::default();
+    /// Handle whose queries keep their permits until the next of them, or until the admission is
+    /// dropped.
+    pub(crate) fn keeping_turn(&self) -> (Self, Admission) {
+        let turn = Admission::default();
         (Self { kept: Some(turn.kept()), ..self.clone() }, turn)
     }
 
-    /// What questions may cost.
+    /// Bounds on the cost of queries.
     pub(crate) fn limits(&self) -> &QueryLimits {
         self.execution.limits()
     }
@@ -225,7 +237,7 @@ impl QueryService {
         self.ask(move |reader| names::attribute_values(reader, &key, &search)).await
     }
 
-    /// The stored traces a pasted text may mean; empty when there is none.
+    /// Stored traces that a pasted text can stand for; possibly empty.
     ///
     /// # Errors
     /// None of its own.
@@ -243,7 +255,7 @@ impl QueryService {
         self.execution.clock().instant()
     }
 
-    /// A search may look at so many rows.
+    /// Maximum number of rows that a search reads.
     pub(crate) fn search_rows_max(&self) -> u64 {
         self.settings.search_rows_max
     }
@@ -266,7 +278,7 @@ impl QueryService {
         }
     }
 
-    /// Runs a question: of another system's API, or for a part of an answer.
+    /// Runs a query of another system's API, or a part of an answer.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,

@@ -1,6 +1,6 @@
-//! What users may set about queries.
+//! Query settings of the user.
 
-/// What queries may cost and which attributes name transactions.
+/// Bounds on the cost of queries, and the attributes that carry transaction ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuerySettings {
     /// Attributes whose values are transaction ids.

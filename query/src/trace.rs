@@ -8,6 +8,8 @@
 //! Owns what is read for each answer and its bounds. Every answer is the same whatever order and
 //! protocol the spans came by.
 
+pub(crate) mod complete;
+pub(crate) mod descriptions;
 pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod gather;
@@ -19,8 +21,6 @@ mod present;
 mod skeleton;
 pub(crate) mod summary;
 pub(crate) mod tree;
-pub(crate) mod whole;
-pub(crate) mod words;
 
 use std::ops::ControlFlow;
 
@@ -40,12 +40,12 @@ use crate::{
     execution::Reader,
     logs::{self, LogSearch},
 };
-use export::SpanKey;
+use export::ExportKey;
 use gather::{Gather, Gathered, TraceFacts};
 use summary::Moment;
 use tree::Tree;
 
-/// How a trace is named in a question.
+/// Name of a trace in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceName {
     /// By its id.
@@ -57,10 +57,10 @@ pub enum TraceName {
 /// Which times an answer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClockView {
-    /// Those that were sent.
+    /// Times as sent.
     #[default]
     AsSent,
-    /// Those that were sent, brought together by the calls between hosts.
+    /// Times corrected for clock skew, which is estimated from calls between hosts.
     Adjusted,
 }
 
@@ -166,11 +166,11 @@ pub(crate) fn span(
         present::move_span(&mut span, offset.unwrap_or_default());
         found = Some(SpanDetails {
             span,
-            placement: Some(words::placement(&tree, &gathered.names, node)),
+            placement: Some(descriptions::placement(&tree, &gathered.names, node)),
             clock_offset_nano: offset,
             resource_value: rows.resource(at).unwrap_or_default(),
             scope_value: rows.scope(at).unwrap_or_default(),
-            problems: words::problems_of(&tree, &gathered.names, node),
+            problems: descriptions::problems_of(&tree, &gathered.names, node),
         });
         Ok(ControlFlow::Break(()))
     })?;
@@ -200,11 +200,11 @@ pub(crate) fn whole_tree(
     Ok((Tree::new(trace_id, facts), gathered))
 }
 
-/// What an export of the trace will have: its id and its spans in order.
+/// List for an export of the trace: its id and its spans in order.
 pub(crate) fn export_list(
     reader: &Reader,
     name: TraceName,
-) -> Result<(TraceId, Vec<SpanKey>), QueryError> {
+) -> Result<(TraceId, Vec<ExportKey>), QueryError> {
     let trace_id = locate(reader, name)?;
     let keys = export::list(reader, trace_id, NO_OTHER_WAY)?;
     if keys.is_empty() {
@@ -213,7 +213,7 @@ pub(crate) fn export_list(
     Ok((trace_id, keys))
 }
 
-/// When the reader's question was asked.
+/// Arrival time of the reader's query, with the settings that depend on it.
 pub(crate) fn moment(reader: &Reader) -> Moment {
     let QueryLimits { settled_after, silent_after, .. } = reader.limits;
     Moment { now: reader.now, settled_after, silent_after }
@@ -255,8 +255,8 @@ fn read(
     }
 }
 
-/// Of how many spans the hosts are told apart: always of all when clocks are to be adjusted,
-/// otherwise where that costs little.
+/// Maximum number of spans for which hosts are determined: no limit when clocks are adjusted,
+/// otherwise a number that costs little.
 fn hosts_max(reader: &Reader, clocks: ClockView) -> u64 {
     match clocks {
         ClockView::Adjusted => u64::MAX,
@@ -264,7 +264,7 @@ fn hosts_max(reader: &Reader, clocks: ClockView) -> u64 {
     }
 }
 
-/// The tree with the times asked for, and the clocks of its hosts where these were told apart.
+/// Returns the tree with the requested times, and clock estimates when hosts were determined.
 fn with_clocks(tree: Tree, clocks: ClockView) -> (Tree, Option<Clocks>) {
     let adjust = clocks == ClockView::Adjusted;
     if !adjust && !tree.has_calls_between_services() {

@@ -7,14 +7,15 @@
 //!                        └► observe ───────────────────────► metrics
 //! ```
 //!
-//! Owns the language: what is a query, what it means, and what is said about one that is none.
-//! Nothing here recurses deeper than [`DEPTH_MAX`], because depth is bounded while tokens are read
-//! and while the tree is built, and what stands in a row is a list of at most [`TERMS_MAX`]; texts
-//! are bounded by [`TEXT_BYTES_MAX`], and patterns by what all of a query need. Where Tempo parses a query
-//! but refuses to run it (`parent.`, aggregate against aggregate), it runs here.
+//! Owns the language: syntax, semantics and the text of errors. Recursion is bounded by
+//! [`DEPTH_MAX`], which the lexer and the parser enforce. Chains are lists of at most [`TERMS_MAX`]
+//! elements. Texts are bounded by [`TEXT_BYTES_MAX`]; the patterns of a query share one bound. Some
+//! queries that Tempo parses but refuses to run (`parent.`, aggregate against aggregate) run here.
 
+mod candidate_scan;
 mod candidates;
 mod compiled;
+pub(crate) mod display;
 mod error;
 mod evaluate;
 pub(crate) mod filter;
@@ -26,12 +27,10 @@ mod normal;
 pub(crate) mod overlap;
 mod parser;
 pub(crate) mod pattern;
-mod places;
 mod read;
 mod records;
 mod relations;
 pub(crate) mod search;
-pub(crate) mod shown;
 pub(crate) mod syntax;
 pub(crate) mod tags;
 mod types;
@@ -44,7 +43,7 @@ pub(crate) use parser::{parse, parse_with};
 const TEXT_BYTES_MAX: usize = 16 << 10;
 /// How deep brackets may nest and how deep the tree of a query may be.
 const DEPTH_MAX: u32 = 100;
-/// How many numbers, spansets or metrics may stand in a row, with operators between them.
+/// Maximum length of a chain of numbers, spansets or metrics with operators between them.
 const TERMS_MAX: usize = 1_000;
 
 #[cfg(test)]

@@ -26,11 +26,11 @@ use crate::{
     resolve::{SPAN_ROWS_MAX, trace_ids_in, traces_of_span},
     search::trees,
     trace::{
+        descriptions,
         gather::{Gathered, Names},
         moment, notes,
         summary::{ServiceClock, state as trace_state, summary},
         tree::Tree,
-        words,
     },
     version::Version,
 };
@@ -40,8 +40,8 @@ const MISSING_LINES_MAX: usize = 10;
 /// Trace ids remembered while looking for the values of a key.
 const TRACE_IDS_MAX: usize = 100_000;
 
-/// What an id was found to be.
-struct Found {
+/// Match of an id.
+struct IdMatch {
     matched: MatchedBy,
     /// With the latest matching start.
     traces: BTreeMap<TraceId, UnixNanos>,
@@ -80,7 +80,8 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     let problems_max = reader.limits.problems_shown_max;
     let (errors, all_errors) = errors(reader, &ids)?;
     let all_traces = trace_count == ids.len() as u64 && trees.iter().all(Tree::is_complete);
-    let problems = trees.iter().flat_map(|tree| words::problem_views(tree, names, problems_max));
+    let problems =
+        trees.iter().flat_map(|tree| descriptions::problem_views(tree, names, problems_max));
     Ok(TransactionView {
         tid: tid.to_owned(),
         matched: found.matched,
@@ -102,10 +103,10 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     })
 }
 
-fn find(reader: &Reader, tid: &str) -> Result<Found, QueryError> {
+fn find(reader: &Reader, tid: &str) -> Result<IdMatch, QueryError> {
     let of_traces = |ids: Vec<TraceId>, matched| {
         let traces = ids.into_iter().map(|trace_id| (trace_id, UnixNanos(0))).collect();
-        Found { matched, traces, attribute: None }
+        IdMatch { matched, traces, attribute: None }
     };
     let ids = trace_ids_in(reader, tid)?;
     if !ids.is_empty() {
@@ -117,7 +118,7 @@ fn find(reader: &Reader, tid: &str) -> Result<Found, QueryError> {
         let (traces, is_stored) = traces_with(reader, attribute)?;
         if is_stored {
             let matched = MatchedBy::Attribute { key: attribute.key.clone() };
-            return Ok(Found { matched, traces, attribute: Some(attribute.clone()) });
+            return Ok(IdMatch { matched, traces, attribute: Some(attribute.clone()) });
         }
     }
     let span_id = tid::span_alone(tid);
@@ -146,8 +147,7 @@ pub(crate) fn readings(text: &str, keys: &[String]) -> Vec<AttributeFilter> {
     of_keys.collect()
 }
 
-/// Those of these attributes that may be stored, in their order; each is looked for when it is
-/// wanted.
+/// Filters of these attributes that occur in the store, in their order; each is looked up lazily.
 pub(crate) fn stored<'a>(
     reader: &Reader,
     attributes: &'a [AttributeFilter],
@@ -185,7 +185,7 @@ fn first_stored(
     Ok(Some(at))
 }
 
-/// Whether a span or a log record may have one of these attributes; `false` is certain.
+/// Reports whether a span or log record may have one of these attributes; `false` is certain.
 fn any_stored(reader: &Reader, attributes: &[AttributeFilter]) -> Result<bool, QueryError> {
     let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
     let any_attribute = attributes.to_vec();
@@ -300,7 +300,7 @@ fn missing(
 }
 
 fn missing_of(tree: &Tree, names: &Names) -> Vec<String> {
-    words::missing(tree, names, MISSING_LINES_MAX)
+    descriptions::missing(tree, names, MISSING_LINES_MAX)
 }
 
 /// The failed spans of these traces, earliest first, and whether all were looked at.

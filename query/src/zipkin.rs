@@ -1,8 +1,9 @@
-//! Zipkin's questions, answered as Zipkin does on the same data, whatever it came in as.
+//! Zipkin's queries, answered as Zipkin answers them on the same data, whatever protocol it came
+//! by.
 //!
 //! ```text
-//! search ─► trace::whole ─► proto::zipkin ─► request (does it match?) ─► raw parts
-//! trace  ─► trace::whole ─► proto::zipkin ─► merge (parts of one span)
+//! search ─► trace::complete ─► proto::zipkin ─► request (does it match?) ─► raw parts
+//! trace  ─► trace::complete ─► proto::zipkin ─► merge (parts of one span)
 //! links  ─► rows ─────────► proto::zipkin ─► merge ─► tree ─► link
 //! ```
 //!

@@ -45,7 +45,7 @@ const ROWS_WRITTEN: usize = 512;
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Form {
+pub enum AnswerFormat {
     /// An object with columns, rows and what was read.
     Json,
     /// [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with a head.
@@ -60,20 +60,20 @@ pub enum Form {
 pub struct Answer {
     /// The number of rows.
     rows: usize,
-    /// What the answer lacks; empty when it is whole.
+    /// Reasons why the answer is partial; empty when it is complete.
     pub lacks: Vec<SqlLack>,
-    /// Whether a span or record that was sent twice may have counted twice.
+    /// True when a repeated span or record may have been counted twice.
     pub repeats_counted: bool,
-    /// What was read.
+    /// Statistics of the scans.
     pub read: SqlRead,
-    /// How long it took.
+    /// Duration of the query.
     pub elapsed: Duration,
     lines: Lines,
 }
 
 /// The way to the worker that has the rows.
 pub(crate) struct Lines {
-    pub(crate) form: oneshot::Sender<Form>,
+    pub(crate) form: oneshot::Sender<AnswerFormat>,
     pub(crate) parts: mpsc::Receiver<Line>,
     /// The query's place among those that run.
     pub(crate) place: Arc<OwnedSemaphorePermit>,
@@ -94,13 +94,13 @@ impl Answer {
         Self { rows, lacks, repeats_counted, read: facts.read, elapsed, lines }
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     #[must_use]
     pub fn row_count(&self) -> usize {
         self.rows
     }
 
-    /// Whether there are all.
+    /// Reports whether the answer is complete.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.lacks.is_empty()
@@ -108,7 +108,7 @@ impl Answer {
 
     /// The answer in this form, part by part.
     #[must_use]
-    pub fn parts(self, form: Form) -> AnswerParts {
+    pub fn parts(self, form: AnswerFormat) -> AnswerParts {
         let Lines { form: asked, parts, place } = self.lines;
         if asked.send(form).is_err() {
             // Its parts say so, too.
@@ -162,7 +162,7 @@ impl Collected {
         Self { schema, batches, rows: 0, bytes: 0, rows_max, bytes_max, lack: None }
     }
 
-    /// Takes rows, as far as there may be more; breaks when there may not.
+    /// Adds rows up to the bounds; breaks when a bound is reached.
     pub(crate) fn add(&mut self, mut batch: RecordBatch) -> ControlFlow<()> {
         let room = self.rows_max - self.rows;
         if batch.num_rows() > room {
@@ -208,12 +208,15 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// The bytes of this form, part by part.
-    pub(crate) fn parts(self, form: Form) -> Box<dyn Iterator<Item = Result<Bytes, SqlError>>> {
+    pub(crate) fn parts(
+        self,
+        form: AnswerFormat,
+    ) -> Box<dyn Iterator<Item = Result<Bytes, SqlError>>> {
         match form {
-            Form::Json => Box::new(json::parts(self)),
-            Form::Csv => Box::new(csv::parts(self)),
-            Form::Arrow => Box::new(arrow::parts(self)),
-            Form::Flight => Box::new(flight::framed(self)),
+            AnswerFormat::Json => Box::new(json::parts(self)),
+            AnswerFormat::Csv => Box::new(csv::parts(self)),
+            AnswerFormat::Arrow => Box::new(arrow::parts(self)),
+            AnswerFormat::Flight => Box::new(flight::framed(self)),
         }
     }
 

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Form, SqlError,
+    Answer, AnswerFormat, SqlError,
     answer::{Lines, nanos},
     frame::{self, FrameReader, WorkerFrame},
     message::{Assignment, Confinement, Facts, Head, ServerMessage, Task, WorkerMessage},
@@ -43,7 +43,7 @@ use scans::Scans;
 const WORKERS_MAX: usize = 3;
 /// Frames that wait for the worker to read them.
 const FRAMES_MAX: usize = 4;
-/// Parts of an answer that wait for whoever reads it.
+/// Maximum number of parts of an answer that wait to be read.
 const PARTS_MAX: usize = 2;
 /// Bytes of a worker's complaints that are kept; more are read and let go.
 const SAID_BYTES_MAX: usize = 4 << 10;
@@ -64,7 +64,7 @@ pub struct Described {
     pub parameters: Option<Bytes>,
 }
 
-/// Whoever waits for a query.
+/// Receiver of a query's reply.
 #[derive(Debug)]
 pub(crate) struct Asker {
     /// Is told once, when a worker has the query.
@@ -72,7 +72,7 @@ pub(crate) struct Asker {
     pub(crate) reply: oneshot::Sender<Result<Reply, SqlError>>,
 }
 
-/// Has a worker do the task, and tells whoever waits for it.
+/// Has a worker run the task and sends its reply.
 pub(crate) async fn converse(pool: Arc<Pool>, task: Task, stored: Stored, asker: Asker) {
     let Asker { mut begun, mut reply } = asker;
     let began = stored.meter.clock.instant();
@@ -133,7 +133,7 @@ enum Failure {
     Known(SqlError),
     /// The process has ended.
     Ended,
-    /// It has so many bytes of memory now.
+    /// The worker's memory, in bytes, exceeds the maximum.
     Outgrown { bytes: u64, max: u64 },
     /// It says what no worker says.
     Nonsense(String),
@@ -252,7 +252,7 @@ impl Worker {
         }
     }
 
-    /// Tells whoever waits, writes the answer when there is one, and ends the process.
+    /// Sends the reply, writes the answer if there is one, and ends the process.
     async fn tell(
         mut self,
         told: Result<TaskEnd, Failure>,
@@ -288,7 +288,7 @@ impl Worker {
     }
 
     /// Has the answer written, and hands on its parts as they are taken.
-    async fn write(&mut self, form: Form, facts: Facts, parts: &mpsc::Sender<Line>) {
+    async fn write(&mut self, form: AnswerFormat, facts: Facts, parts: &mpsc::Sender<Line>) {
         let failure = match self.send(&ServerMessage::Write { form, facts }).await {
             Ok(()) => self.hand_on(parts).await,
             Err(error) => Err(error.into()),

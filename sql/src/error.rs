@@ -1,7 +1,7 @@
-//! What can go wrong with a query. `engine` is the door from the engine's errors to ours.
+//! Errors of a query. `engine` translates the engine's errors into these.
 
 mod engine;
-mod words;
+mod wording;
 
 use std::{borrow::Cow, time::Duration};
 
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidings_storage::StorageError;
 
-pub(crate) use words::called_alike;
+pub(crate) use wording::called_alike;
 
 /// A place in a query's text, both counted from 1, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct QueryPosition {
     /// The line.
     pub line: u64,
     /// The column.
     pub column: u64,
 }
 
-/// What went wrong. A worker tells the server so, as far as it is the query's.
+/// Errors of a query. A worker sends those that the query causes to the server.
 #[derive(Debug, Error, Serialize, Deserialize)]
 pub enum SqlError {
     /// A parameter of the request is not understood.
@@ -37,41 +37,41 @@ pub enum SqlError {
         /// Why.
         reason: String,
         /// Where.
-        place: Option<Place>,
+        place: Option<QueryPosition>,
     },
     /// The text is something else than one query over the views.
     #[error("{what} is not allowed: {hint}{}", at(*.place))]
     NotAllowed {
-        /// What was found.
+        /// Name of the refused element.
         what: String,
-        /// What is allowed in its place.
+        /// Allowed alternative.
         hint: Cow<'static, str>,
         /// Where.
-        place: Option<Place>,
+        place: Option<QueryPosition>,
     },
     /// The text names what is not there.
     #[error("there is no {what} `{name}`{hint}{}", at(*.place))]
     Unknown {
-        /// What it would be.
+        /// Kind of the unknown name.
         what: Cow<'static, str>,
-        /// What it is called.
+        /// Unknown name.
         name: String,
-        /// What is there, or what was probably meant.
+        /// Known names, or the likely one.
         hint: String,
         /// Where.
-        place: Option<Place>,
+        place: Option<QueryPosition>,
     },
     /// The text is longer or more complicated than a query may be.
     #[error("the query has {got} {what}, and may have {max}{}", at(*.place))]
     TooComplex {
-        /// What is counted.
+        /// Name of the counted quantity.
         what: Cow<'static, str>,
-        /// How many there are, or how many were counted.
+        /// Count, or a lower bound of it.
         got: usize,
-        /// How many there may be.
+        /// Maximum.
         max: usize,
         /// Where it became too much.
-        place: Option<Place>,
+        place: Option<QueryPosition>,
     },
     /// Queries are switched off.
     #[error("this server answers no queries in SQL: the setting `sql` says where it does")]
@@ -87,33 +87,33 @@ pub enum SqlError {
         "{given:?} is no type of a query: application/json, application/sql and text/plain are"
     )]
     MediaType {
-        /// What it says it is.
+        /// Content type of the request.
         given: String,
     },
     /// As many queries are running as may.
     #[error("{max} queries are running, and no more may at once")]
     TooMany {
-        /// How many may.
+        /// Maximum number of running queries.
         max: usize,
     },
     /// Time is up.
     #[error("the query took longer than {limit:?}")]
     Deadline {
-        /// How long it may take.
+        /// Maximum duration of a query.
         limit: Duration,
     },
     /// It needs more memory than it may.
     #[error("the query needs more memory than it may: {reason}")]
     Memory {
-        /// What needed it.
+        /// Operation that needed the memory.
         reason: String,
     },
     /// The answer lacks something, and would go where that cannot be said.
     #[error("the answer has more than {max} {what}: ask for less, with LIMIT for instance")]
     Cut {
-        /// What there is too much of.
+        /// Name of the bounded quantity.
         what: Cow<'static, str>,
-        /// How much there may be.
+        /// Maximum.
         max: usize,
     },
     /// Not everything could be read, and the answer would go where that cannot be said.
@@ -122,7 +122,7 @@ pub enum SqlError {
     /// The query's process ended before the query.
     #[error("the query was ended: it needed {reason}")]
     Ended {
-        /// What it needed.
+        /// Cause of the end.
         reason: Cow<'static, str>,
     },
     /// No process can be started for the query.
@@ -151,12 +151,12 @@ pub enum SqlError {
     /// A defect of ours.
     #[error("the query could not be answered: {reason}")]
     Defect {
-        /// What happened.
+        /// Details of the defect.
         reason: String,
     },
 }
 
-/// What the asker can do.
+/// Reactions that an error asks of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// Ask something else.
@@ -182,7 +182,7 @@ pub enum ErrorKind {
 }
 
 impl SqlError {
-    /// What the asker can do.
+    /// Returns the reaction that this error asks of the client.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -216,7 +216,7 @@ impl SqlError {
     }
 
     /// The same error, at this place unless it has one.
-    pub(crate) fn at(mut self, here: Option<Place>) -> Self {
+    pub(crate) fn at(mut self, here: Option<QueryPosition>) -> Self {
         if let Self::Syntax { place, .. }
         | Self::NotAllowed { place, .. }
         | Self::Unknown { place, .. }
@@ -228,9 +228,9 @@ impl SqlError {
     }
 }
 
-fn at(place: Option<Place>) -> String {
+fn at(place: Option<QueryPosition>) -> String {
     match place {
-        Some(Place { line, column }) => format!(" (line {line}, column {column})"),
+        Some(QueryPosition { line, column }) => format!(" (line {line}, column {column})"),
         None => String::new(),
     }
 }

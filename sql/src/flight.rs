@@ -33,7 +33,7 @@ use prost::Message;
 use tidings_proto::otlp::Code;
 use tidings_query::grpc::{self, Status};
 
-use crate::{AnswerParts, Form, Query, SqlError, SqlService};
+use crate::{AnswerFormat, AnswerParts, Query, SqlError, SqlService};
 use command::Command;
 pub(crate) use ipc::{framed, schema_message};
 use messages::{
@@ -46,7 +46,7 @@ use status::not_here;
 const SERVICE: &str = "/arrow.flight.protocol.FlightService/{method}";
 /// Queries and their values are small.
 const REQUEST_BYTES_MAX: usize = 256 << 10;
-/// How long a request may take to arrive.
+/// Maximum time for a request to arrive.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The actions, with what they are for.
@@ -201,7 +201,7 @@ async fn rows(service: &SqlService, command: Command) -> Result<Called, Status> 
         return Err(SqlError::Defect { reason: format!("{command:?} has no rows") }.into());
     };
     let answer = ipc::whole(service.ask(query).await?, service.limits())?;
-    Ok(Called::Rows(answer.parts(Form::Flight)))
+    Ok(Called::Rows(answer.parts(AnswerFormat::Flight)))
 }
 
 /// Puts values into a prepared query: its handle from now on is one that has them.
@@ -223,7 +223,7 @@ async fn action(service: &SqlService, action: Action) -> Result<Messages, Status
             let text = command::statement(&request)?;
             let described = service.prepare(text.clone()).await?;
             let created = CreatedPreparedStatement {
-                handle: command::handle(Query::of(text)),
+                handle: command::handle(Query::new(text)),
                 dataset_schema: described.columns,
                 parameter_schema: described.parameters.unwrap_or_default(),
             };

@@ -1,19 +1,20 @@
-//! The functions that a query may call: a list, and nothing beside it.
+//! The functions that a query may call: an allowlist.
 //!
-//! The engine's own are taken by name. Those that make more text than they are given go through
-//! [`bounded`]; those that make any amount out of a number (`repeat`, `lpad`, `generate_series`, …)
-//! or keep every value they see (`array_agg`, `string_agg`) are not on the list. `ours` is
-//! what those about ids, attributes and patterns share; `operators` makes functions of operators;
-//! `sum` and `whole` are the engine's arithmetic of whole numbers without its overflow.
+//! The engine's functions are taken by name. Those that can lengthen their text go through
+//! [`bounded`]. Functions that make any amount out of a number (`repeat`, `lpad`,
+//! `generate_series`, …) or keep every value (`array_agg`, `string_agg`) are not on the list.
+//! `ours` is shared by functions for ids, attributes and patterns, and `operators` turns operators
+//! into functions. `sum` and `checked_integers` replace the engine's integer arithmetic, which
+//! overflows.
 
 mod bounded;
+mod checked_integers;
 mod entry;
 mod ids;
 mod operators;
 mod ours;
 mod pattern;
 mod sum;
-mod whole;
 
 use std::sync::Arc;
 
@@ -154,7 +155,7 @@ const WINDOWS: &[&str] = &[
     "row_number",
 ];
 
-/// What may be called on a row.
+/// Scalar functions that a query may call.
 pub(crate) fn scalars(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
     let mut functions = Vec::new();
     for function in datafusion::functions::all_default_functions() {
@@ -168,7 +169,7 @@ pub(crate) fn scalars(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
     functions
 }
 
-/// What may be called on a group of rows.
+/// Aggregate functions that a query may call.
 pub(crate) fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let all = datafusion::functions_aggregate::all_default_aggregate_functions();
     let known = all.into_iter().filter(|function| AGGREGATES.contains(&function.name()));
@@ -179,13 +180,13 @@ pub(crate) fn aggregates() -> Vec<Arc<AggregateUDF>> {
     known.map(exact).collect()
 }
 
-/// What may be called on a window.
+/// Window functions that a query may call.
 pub(crate) fn windows() -> Vec<Arc<WindowUDF>> {
     let all = datafusion::functions_window::all_default_window_functions();
     all.into_iter().filter(|function| WINDOWS.contains(&function.name())).collect()
 }
 
-/// What makes functions of operators and of the standard's ways to call some.
+/// Planners that turn operators and the standard's special call syntax into functions.
 pub(crate) fn planners(meter: &Arc<Meter>) -> Vec<Arc<dyn ExprPlanner>> {
     vec![
         Arc::new(operators::OperatorPlanner::new(meter)),
@@ -197,7 +198,7 @@ pub(crate) fn planners(meter: &Arc<Meter>) -> Vec<Arc<dyn ExprPlanner>> {
     ]
 }
 
-/// What is put in after planning.
+/// Rewrite that runs after planning.
 pub(crate) fn rewrite() -> Arc<dyn FunctionRewrite + Send + Sync> {
-    Arc::new(whole::CheckedNegation::new())
+    Arc::new(checked_integers::CheckedNegation::new())
 }

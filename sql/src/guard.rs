@@ -31,7 +31,7 @@ pub(crate) use rule::GuardRule;
 use stream::Guarded;
 pub(crate) use width::{bytes_of, column_bytes};
 
-/// What a guard does besides asking whether to go on.
+/// Duties of a guard besides the check of deadline and cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Duty {
     /// Hands on no more rows at once.

@@ -69,7 +69,7 @@ struct Document;
     operation_id = "getSql",
     params(
         ("query" = String, Query, description = "The query, of 8 KiB at most", min_length = 1, max_length = 8192, example = "SELECT 1"),
-        ("limit" = Option<u64>, Query, description = "At most so many rows: 1 to 100,000, and so many when not given", minimum = 1, maximum = 100_000),
+        ("limit" = Option<u64>, Query, description = "Maximum number of rows, from 1 to 100,000, which is also the default", minimum = 1, maximum = 100_000),
     ),
     responses(
         (status = 200, content(
@@ -127,7 +127,7 @@ async fn post_sql(
 
 async fn answer(service: &SqlService, headers: &HeaderMap, ask: Ask) -> Result<Response, SqlError> {
     let form = request::form(headers);
-    let answer = service.ask(Query { rows_max: ask.limit, ..Query::of(ask.query) }).await?;
+    let answer = service.ask(Query { rows_max: ask.limit, ..Query::new(ask.query) }).await?;
     let complete = HeaderValue::from_static(if answer.is_complete() { "true" } else { "false" });
     let media_type = HeaderValue::from_static(request::media_type(form));
     let headers = [(header::CONTENT_TYPE, media_type), (COMPLETE, complete)];

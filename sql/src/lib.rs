@@ -15,6 +15,7 @@
 
 mod answer;
 mod conversation;
+mod dynamic_filters;
 mod error;
 mod flight;
 mod frame;
@@ -34,12 +35,11 @@ mod source;
 mod statement;
 mod views;
 mod vocabulary;
-mod wanted;
 mod worker;
 
-pub use answer::{Answer, AnswerParts, Form};
+pub use answer::{Answer, AnswerFormat, AnswerParts};
 pub use conversation::Described;
-pub use error::{ErrorKind, Place, SqlError};
+pub use error::{ErrorKind, QueryPosition, SqlError};
 pub use http::{document, router};
 pub use limits::{QUERY_BYTES_MAX, SqlLimits};
 pub use parameters::Parameter;

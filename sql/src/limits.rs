@@ -1,10 +1,10 @@
-//! What a query may cost.
+//! Bounds on the cost of a query.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What a query may cost.
+/// Bounds on the cost of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SqlLimits {
     /// A query takes no longer, planning included.
@@ -15,9 +15,10 @@ pub struct SqlLimits {
     pub rows_max: usize,
     /// An answer's rows take no more memory.
     pub answer_bytes_max: usize,
-    /// So many queries run at once, those included whose answer is still being sent.
+    /// Maximum number of running queries, those included whose answer is still being sent.
     pub running_max: usize,
-    /// So many distinct rows of a scan are told apart; from there on a repeated one may count twice.
+    /// Maximum number of row hashes remembered to drop repeats; beyond it a repeated row may count
+    /// twice.
     pub remembered_max: usize,
 }
 
@@ -51,7 +52,7 @@ pub(crate) const SET_OPERATIONS_MAX: usize = 15;
 pub(crate) const RELATIONS_MAX: usize = 16;
 /// Columns of an answer and of everything in between.
 pub(crate) const COLUMNS_MAX: usize = 500;
-/// What the functions of one operator may make of one batch of rows.
+/// Maximum bytes that the functions of one operator may allocate for one batch of rows.
 pub(crate) const MADE_BYTES_MAX: u64 = 128 << 20;
 /// A row that is wider is not joined: a batch of joined rows would be as many times that.
 pub(crate) const JOINED_ROW_BYTES_MAX: usize = 16 << 10;

@@ -16,9 +16,10 @@ use tidings_proto::{
 };
 
 use crate::{
-    Form, Query, SqlError, SqlLimits, parameters, prescan,
+    AnswerFormat, Query, SqlError, SqlLimits,
+    dynamic_filters::Since,
+    parameters, prescan,
     views::{Condition, Relation},
-    wanted::Since,
 };
 
 /// A message to a worker.
@@ -29,7 +30,7 @@ pub(crate) enum ServerMessage {
     /// A scan has given all its rows, or has failed; the server knows why.
     ScanEnd { scan: u32, failed: bool },
     /// The rows of the answer are wanted in this form.
-    Write { form: Form, facts: Facts },
+    Write { form: AnswerFormat, facts: Facts },
 }
 
 /// A message from a worker.

@@ -1,7 +1,7 @@
-//! What a query has used so far, and whether it may go on.
+//! Usage of a query, with the check of deadline and cancellation.
 //!
-//! One per query, shared by everything that works for it. Asked between any two steps: an operator
-//! that never waits cannot be stopped from outside.
+//! One per query, shared by everything that works for it. Every step checks it, because an operator
+//! that never yields cannot be stopped from outside.
 
 use std::{
     sync::{
@@ -15,21 +15,21 @@ use tidings_storage::{Clock, ScanWatch};
 
 use crate::{SqlError, SqlLimits, limits::MADE_BYTES_MAX};
 
-/// What a query has used so far.
+/// Usage and bounds of one query.
 #[derive(Debug)]
 pub(crate) struct Meter {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) deadline: Instant,
     pub(crate) limits: SqlLimits,
-    /// Whether nobody waits for the answer; scans of the snapshot look at it too.
+    /// Cancellation flag; scans of the snapshot check it too.
     pub(crate) stop: Arc<AtomicBool>,
-    /// What scans of the snapshot have read.
+    /// Counters of the snapshot's scans.
     pub(crate) watch: Arc<ScanWatch>,
-    /// What functions made since a batch was last handed on.
+    /// Bytes that functions allocated since the last batch was handed on.
     made: AtomicU64,
-    /// Whether something could not be read.
+    /// True when some rows could not be read.
     partial: AtomicBool,
-    /// Whether a span that was sent twice may have counted twice.
+    /// True when a repeated span may have been counted twice.
     repeats_counted: AtomicBool,
 }
 
@@ -48,7 +48,7 @@ impl Meter {
         }
     }
 
-    /// Whether to go on.
+    /// Fails when the deadline has passed or the query is cancelled.
     pub(crate) fn check(&self) -> Result<(), SqlError> {
         if self.clock.instant() >= self.deadline {
             // Scans that go on without a match do not ask.
@@ -61,7 +61,7 @@ impl Meter {
         Ok(())
     }
 
-    /// Whether a function may make so many bytes more of the rows that it was given.
+    /// Charges bytes that a function allocates; fails beyond [`MADE_BYTES_MAX`].
     pub(crate) fn make(&self, bytes: u64) -> Result<(), SqlError> {
         self.check()?;
         let made = self.made.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
@@ -83,17 +83,17 @@ impl Meter {
         self.partial.store(true, Ordering::Relaxed);
     }
 
-    /// Whether everything was read that was asked for.
+    /// Reports whether every requested row was read.
     pub(crate) fn is_complete(&self) -> bool {
         !self.partial.load(Ordering::Relaxed)
     }
 
-    /// Repeated rows are no longer told apart.
+    /// Notes that the deduplication set is full, so that repeated rows count again.
     pub(crate) fn count_repeats(&self) {
         self.repeats_counted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a row that was sent twice may be there twice.
+    /// Reports whether a repeated row may occur twice.
     pub(crate) fn counts_repeats(&self) -> bool {
         self.repeats_counted.load(Ordering::Relaxed)
     }

@@ -1,8 +1,7 @@
 //! Values that stand in a query in the places of its placeholders.
 //!
-//! They are put into the parsed query as the literals that somebody would have written there, so
-//! that everything after that is as with any other query: what is allowed, what scans can use, what
-//! it may cost. No text of a value is ever parsed.
+//! Values replace placeholders in the parsed query as literals. Checks, filters of scans and bounds
+//! therefore apply as to any other query. No text of a value is ever parsed.
 
 use std::ops::ControlFlow;
 
@@ -110,7 +109,7 @@ fn signed(digits: String, is_negative: bool) -> Expr {
     }
 }
 
-/// Numbers by their bits: JSON has none that are none or without end.
+/// Encodes numbers by their bits, because JSON has no NaN or infinity.
 mod bits {
     use serde::{Deserialize, Deserializer, Serializer};
 

@@ -49,7 +49,7 @@ pub(crate) struct Described {
     pub(crate) parameters: SchemaRef,
 }
 
-/// What a plan runs with.
+/// Physical plan and its session.
 pub(crate) struct Planned {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
     pub(crate) session: SessionState,
@@ -64,7 +64,7 @@ pub(crate) async fn plan(statement: Statement, feed: Feed) -> Result<Planned, Sq
     Ok(Planned { plan, session })
 }
 
-/// What the plan for the query would give, and what is to be put into its placeholders.
+/// Schema of the answer, and the types of the placeholders.
 pub(crate) async fn describe(
     statement: Statement,
     placeholders: Placeholders,

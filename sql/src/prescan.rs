@@ -1,5 +1,5 @@
-//! Looks at a query's words before anything is parsed: what is too long, too deep or a chain too
-//! long would overflow the stack of whoever walks it.
+//! Checks a query's tokens before parsing: text that is too long or too deeply nested, or a chain
+//! that is too long, would overflow the stack of a recursive function.
 //!
 //! Owns the bounds on text and tokens. Knows nothing of what the words mean.
 
@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::{
 
 use crate::{
     SqlError,
-    error::Place,
+    error::QueryPosition,
     limits::{
         NESTING_MAX, OPERATORS_MAX, PLACEHOLDERS_MAX, QUERY_BYTES_MAX, SET_OPERATIONS_MAX,
         TOKENS_MAX,
@@ -28,13 +28,13 @@ pub(crate) struct Prescanned {
 /// The places that a text leaves for values.
 #[derive(Debug, Default)]
 pub(crate) struct Placeholders {
-    /// How many values they take.
+    /// Number of values they take.
     pub(crate) count: usize,
     /// Where the first is.
-    pub(crate) first: Option<Place>,
-    /// Those that are numbers of rows.
+    pub(crate) first: Option<QueryPosition>,
+    /// Placeholders in `LIMIT` and `OFFSET`.
     pub(crate) of_rows: Vec<usize>,
-    /// Whether they are `?`, which take one value after the other.
+    /// True for `?`, which take one value after the other.
     is_counted: bool,
 }
 
@@ -78,7 +78,7 @@ impl Placeholders {
     fn number(
         &mut self,
         token: &mut Token,
-        here: Option<Place>,
+        here: Option<QueryPosition>,
     ) -> Result<Option<usize>, SqlError> {
         let (number, is_counted) = match token {
             Token::Question => (self.count + 1, true),
@@ -113,9 +113,9 @@ pub(crate) fn lower_first(words: &str) -> String {
 }
 
 /// Where the parser says it is.
-pub(crate) fn place(location: Location) -> Option<Place> {
+pub(crate) fn place(location: Location) -> Option<QueryPosition> {
     let Location { line, column } = location;
-    (line > 0).then_some(Place { line, column })
+    (line > 0).then_some(QueryPosition { line, column })
 }
 
 #[derive(Debug, Default)]

@@ -14,8 +14,8 @@ use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, Ip
 use tokio::sync::mpsc::Sender;
 
 use crate::{
-    SqlError, frame, guard::bytes_of, limits::BATCH_ROWS, meter::Meter, views::Stored,
-    wanted::Since,
+    SqlError, dynamic_filters::Since, frame, guard::bytes_of, limits::BATCH_ROWS, meter::Meter,
+    views::Stored,
 };
 
 pub(crate) use budget::Budget;

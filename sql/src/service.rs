@@ -24,9 +24,9 @@ use crate::{
     views::Stored,
 };
 
-/// How long a thread that nothing is read on is kept.
+/// Time after which an idle reader thread ends.
 const IDLE_THREAD: Duration = Duration::from_secs(10);
-/// How long a query waits for a process that is ready.
+/// Maximum time that a query waits for a ready worker process.
 const START_MAX: Duration = Duration::from_secs(10);
 /// Threads that carry messages and batches; those that read views are others.
 const CARRIERS: usize = 2;
@@ -43,8 +43,8 @@ pub struct Query {
 }
 
 impl Query {
-    /// All rows of a query without placeholders, as far as there may be.
-    pub fn of(text: impl Into<String>) -> Self {
+    /// A query without placeholders, for as many rows as the bounds allow.
+    pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
 }
@@ -110,7 +110,7 @@ impl SqlService {
         })
     }
 
-    /// What queries may cost.
+    /// Bounds on the cost of queries.
     #[must_use]
     pub fn limits(&self) -> &SqlLimits {
         &self.limits
@@ -120,7 +120,7 @@ impl SqlService {
         &self.clock
     }
 
-    /// How many queries have a place: they run, or their answer is not read to its end.
+    /// Number of admitted queries, which run or whose answer is not read to its end.
     #[must_use]
     pub fn running(&self) -> usize {
         self.limits.running_max.saturating_sub(self.places.available_permits())
@@ -137,10 +137,9 @@ impl SqlService {
         }
     }
 
-    /// What the answer will be like.
+    /// Describes the columns of the answer.
     ///
-    /// # Errors
-    /// As [`Self::ask`], as far as nothing has to be read for it.
+    /// The errors of [`Self::ask`] that occur before anything is read.
     pub async fn describe(&self, query: Query) -> Result<Described, SqlError> {
         self.describe_by(Task::Describe(query)).await
     }
@@ -181,7 +180,7 @@ impl SqlService {
         result
     }
 
-    /// The reply, as far as it comes in time: a query's begins when its process has it.
+    /// Waits for the reply. The deadline of a query begins when its worker process has it.
     async fn await_reply(
         &self,
         begins: oneshot::Receiver<()>,
@@ -204,10 +203,10 @@ impl SqlService {
         }
     }
 
-    /// What there is to read at this moment.
+    /// Snapshot of the store for one query.
     fn stored(&self, place: Arc<OwnedSemaphorePermit>) -> Stored {
         let mut meter = Meter::new(Arc::clone(&self.clock), self.limits);
-        // Whoever waits knows better when the query began.
+        // The caller knows better when the query began.
         meter.deadline += START_MAX;
         let meter = Arc::new(meter);
         let snapshot = self.store.snapshot();

@@ -38,9 +38,9 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::{
     SqlError,
+    dynamic_filters::{DynamicFilters, DynamicTimeBound},
     message::{ScanRequest, WorkerMessage},
     views::{Condition, Feed, Relation},
-    wanted::{Wanted, WantedTimes},
 };
 
 /// Rows that a filter collects before it hands them on, when what was found decides what is read:
@@ -56,7 +56,7 @@ pub(crate) struct SourceExec {
     conditions: Vec<Condition>,
     feed: Feed,
     properties: Arc<PlanProperties>,
-    wanted: Wanted,
+    wanted: DynamicFilters,
 }
 
 impl SourceExec {
@@ -73,14 +73,14 @@ impl SourceExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         )
-        // The queue makes whoever takes from it give others their turn.
+        // The queue yields to other tasks.
         .with_scheduling_type(SchedulingType::Cooperative);
-        let (properties, wanted) = (Arc::new(properties), Wanted::default());
+        let (properties, wanted) = (Arc::new(properties), DynamicFilters::default());
         Self { relation, columns, conditions, feed, properties, wanted }
     }
 
     /// The times that the plan comes to want, when it comes to want only some.
-    fn wanted_times(&self) -> Option<WantedTimes> {
+    fn wanted_times(&self) -> Option<DynamicTimeBound> {
         let column = self.relation.time_column()?;
         let wanted = self.wanted.of_times(&self.schema(), column);
         wanted.may_narrow().then_some(wanted)
@@ -167,7 +167,7 @@ impl ExecutionPlan for SourceExec {
         _: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
         let filters = found.parent_filters.iter().map(|filter| Arc::clone(&filter.filter));
-        let wanted = Wanted::new(filters);
+        let wanted = DynamicFilters::new(filters);
         let none = FilterPushdownPropagation::all_unsupported(found);
         if wanted.is_empty() {
             return Ok(none);
@@ -204,7 +204,7 @@ struct ScanStream {
     scan: u32,
     schema: SchemaRef,
     feed: Feed,
-    wanted: Option<WantedTimes>,
+    wanted: Option<DynamicTimeBound>,
     /// A batch was handed on and the next is not asked for.
     owes: bool,
     batches: Receiver<Result<RecordBatch>>,
@@ -216,7 +216,7 @@ impl ScanStream {
         if !std::mem::take(&mut self.owes) {
             return Ok(());
         }
-        let since = self.wanted.as_mut().map(WantedTimes::since).unwrap_or_default();
+        let since = self.wanted.as_mut().map(DynamicTimeBound::since).unwrap_or_default();
         self.feed.link.send(&WorkerMessage::Next { scan: self.scan, since })
     }
 }

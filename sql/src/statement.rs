@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::{
 
 use crate::{
     SqlError,
-    error::Place,
+    error::QueryPosition,
     limits::{NESTING_MAX, RELATIONS_MAX},
     parameters::{self, Parameter},
     prescan::{self, Placeholders, Prescanned, prescan},
@@ -33,12 +33,12 @@ const PLAIN: &str = "ask with what docs/sql.md lists";
 
 pub(crate) use limit::bound;
 
-/// What stands in the places of placeholders.
+/// Values of placeholders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Values<'a> {
     /// These, as many as there are places.
     Given(&'a [Parameter]),
-    /// What is not known yet: the query can be described and not asked.
+    /// Not known yet: the query can be described but not run.
     Later,
 }
 
@@ -85,12 +85,12 @@ pub(crate) fn parse(text: &str, values: Values<'_>) -> Result<(Statement, Placeh
     Ok((statement, placeholders))
 }
 
-/// What the parser says, whose place comes last in its words.
+/// Translates the parser's message, which has its position at the end.
 fn misread(reason: &str) -> SqlError {
     let (words, place) = match reason.rsplit_once(" at Line: ") {
         Some((words, place)) => {
             let place = place.split_once(", Column: ").and_then(|(line, column)| {
-                Some(Place { line: line.parse().ok()?, column: column.parse().ok()? })
+                Some(QueryPosition { line: line.parse().ok()?, column: column.parse().ok()? })
             });
             (words, place)
         }
@@ -148,7 +148,7 @@ fn refused_statement(statement: &Statement) -> SqlError {
     SqlError::not_allowed(what, ONE_QUERY).at(place(statement))
 }
 
-fn place(of: &impl Spanned) -> Option<Place> {
+fn place(of: &impl Spanned) -> Option<QueryPosition> {
     prescan::place(of.span().start)
 }
 
@@ -210,7 +210,7 @@ fn single(name: &ObjectName) -> Option<&Ident> {
 /// Refuses whatever is not on the list.
 struct Allowed {
     names: HashMap<String, usize>,
-    /// How many queries are around the one that is looked at.
+    /// Depth of nested queries.
     depth: usize,
 }
 

@@ -33,14 +33,14 @@ use serde::{Deserialize, Serialize};
 use tidings_storage::Snapshot;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{meter::Meter, scan::Source, source::SourceExec, worker::Link};
+use crate::{meter::Meter, scan::Source, source::SourceExec, worker::ServerLink};
 
 use condition::Predicate;
 pub(crate) use condition::{Condition, conditions};
 
-/// What can be read by name.
+/// Names of the views.
 pub(crate) const VIEWS: &[&str] = &["spans", "logs", "traces", "red", "edges"];
-/// What can be read of one trace.
+/// Names of the table functions over one trace.
 pub(crate) const FUNCTIONS: &[&str] = &["tree", "ancestors", "descendants"];
 /// The catalog's only name.
 pub(crate) const CATALOG: &str = "tidings";
@@ -59,7 +59,7 @@ pub(crate) struct Stored {
 /// The way to the server's rows. The worker has it.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
-    pub(crate) link: Arc<Link>,
+    pub(crate) link: Arc<ServerLink>,
     pub(crate) meter: Arc<Meter>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) trait View: fmt::Debug + Send + Sync + 'static {
     /// Its columns.
     fn schema(&self) -> SchemaRef;
 
-    /// Whether a scan leaves out rows by these conditions, some of them at least.
+    /// Reports whether a scan prunes rows by at least one of these conditions.
     fn uses(&self, conditions: &[Condition]) -> bool;
 
     /// The column by whose times scans can go, the newest first.
@@ -198,7 +198,7 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
 
 /// The functions that give rows.
 pub(crate) fn functions(feed: &Feed) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
-    let functions = tree::Walk::ALL.map(|walk| tree::TreeFunction::new(walk, feed.clone()));
+    let functions = tree::TreePart::ALL.map(|walk| tree::TreeFunction::new(walk, feed.clone()));
     functions.into_iter().map(|function| {
         let name = function.name().to_owned();
         (name.clone(), Arc::new(TableFunction::new(name, Arc::new(function))))

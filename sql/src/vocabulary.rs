@@ -1,5 +1,5 @@
-//! The names that a query may use, from the lists by which queries are checked: for whoever makes
-//! queries (tests do), so that a new view or function is in what they make.
+//! Names that a query may use, taken from the lists that queries are checked against. Query
+//! generators in tests read it, so that they cover a new view or function.
 
 use std::sync::Arc;
 

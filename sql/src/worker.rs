@@ -24,13 +24,13 @@ use std::{
 };
 
 use crate::{
-    Form,
+    AnswerFormat,
     frame::{self, ServerFrame},
     limits::STACK_BYTES,
     message::{Assignment, Facts, ServerMessage, WorkerMessage},
 };
 
-pub(crate) use link::Link;
+pub(crate) use link::ServerLink;
 
 /// Bytes that are read from the server at once, when a frame is shorter.
 const READ_BYTES: usize = 64 << 10;
@@ -51,7 +51,7 @@ pub struct WorkerLimits {
 /// An order for the query's thread.
 enum Order {
     Job(Assignment),
-    Write(Form, Facts),
+    Write(AnswerFormat, Facts),
 }
 
 /// Runs one query for the server at the other end of standard input.
@@ -62,7 +62,7 @@ pub fn run_worker(limits: WorkerLimits) -> io::Result<Infallible> {
     let stdin = io::stdin().as_fd().try_clone_to_owned()?;
     let (input, output) = (std::fs::File::from(stdin.try_clone()?), std::fs::File::from(stdin));
     let confinement = confine::confine(limits)?;
-    let link = Arc::new(Link::new(output));
+    let link = Arc::new(ServerLink::new(output));
     let (orders, taken) = mpsc::sync_channel(1);
     let of_query = Arc::clone(&link);
     let query = thread::Builder::new().name("query".to_owned()).stack_size(STACK_BYTES);
@@ -90,7 +90,11 @@ pub fn run_worker(limits: WorkerLimits) -> io::Result<Infallible> {
 }
 
 /// Hands on what the server sends, until it has gone.
-fn read(from: &mut impl Read, link: &Link, orders: &mpsc::SyncSender<Order>) -> io::Result<()> {
+fn read(
+    from: &mut impl Read,
+    link: &ServerLink,
+    orders: &mpsc::SyncSender<Order>,
+) -> io::Result<()> {
     while let Some(frame) = frame::read_server_frame(from)? {
         let order = match frame {
             ServerFrame::Batch { scan, header, body } => {

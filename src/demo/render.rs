@@ -22,7 +22,7 @@ use super::{
 /// The services that speak Zipkin instead of OTLP.
 pub(crate) const ZIPKIN_SERVICES: [&str; 2] = ["inventory", "loyalty"];
 
-/// What the services of one transaction send: one request per service.
+/// Data sent by the services of one transaction: one request per service.
 #[derive(Debug, Default)]
 pub(crate) struct Rendered {
     pub(crate) traces: Vec<ExportTraceServiceRequest>,
@@ -126,7 +126,8 @@ pub(crate) fn transaction(root: &Call, end: UnixNanos, crew: &Crew, rng: &mut Rn
     rendered
 }
 
-/// How long a call's caller waits for it. The trees are ours and shallow.
+/// Time that a call's caller waits for it, in microseconds. The recursion is safe: the trees are
+/// generated here and shallow.
 fn duration_us(call: &Call) -> u64 {
     call.before_us + waited_us(&call.children) + call.after_us
 }

@@ -1,4 +1,4 @@
-//! What happens in the shop: which transactions there are and how they go.
+//! The demo shop: its transaction types and their call trees.
 
 use fastrand::Rng;
 use tidings_proto::otlp::{KeyValue, SpanKind, Value};

@@ -25,7 +25,7 @@ pub(super) fn split<R: Halve>(request: R) -> Vec<R> {
     parts
 }
 
-/// How many spans the request has.
+/// Number of spans in the request.
 pub(super) fn spans(request: &ExportTraceServiceRequest) -> usize {
     request
         .resource_spans
@@ -35,7 +35,7 @@ pub(super) fn spans(request: &ExportTraceServiceRequest) -> usize {
         .sum()
 }
 
-/// How many log records the request has.
+/// Number of log records in the request.
 pub(super) fn log_records(request: &ExportLogsServiceRequest) -> usize {
     let scopes = request.resource_logs.iter().flat_map(|resource| &resource.scope_logs);
     scopes.map(|scope| scope.log_records.len()).sum()

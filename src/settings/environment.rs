@@ -7,12 +7,16 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use crate::client_identity::ClientKey;
+
 use super::{AwsVariables, Origin, SETTINGS, Setting, SettingsError, suggestion};
 
 /// Begins the name of every variable that is a setting.
 const PREFIX: &str = "TIDINGS_";
 /// Names the file with settings.
 const CONFIG: &str = "TIDINGS_CONFIG";
+/// Holds the key of commands that are clients.
+const KEY: &str = "TIDINGS_KEY";
 /// So many names a warning has.
 const NAMES_MAX: usize = 8;
 
@@ -22,6 +26,7 @@ pub(super) struct Environment {
     pub(super) config: Option<PathBuf>,
     pub(super) values: Vec<(&'static Setting, String)>,
     pub(super) aws: AwsVariables,
+    pub(super) key: ClientKey,
     /// A sentence for each variable that is left alone, and one for all of Kubernetes'.
     pub(super) warnings: Vec<String>,
 }
@@ -45,6 +50,8 @@ impl Environment {
                     .extend(value.to_str().map(|value| (name.to_owned(), value.into())));
             } else if name == CONFIG {
                 environment.config = Some(PathBuf::from(value));
+            } else if name == KEY {
+                environment.key = ClientKey(value.to_str().map(|key| key.trim().to_owned()));
             } else if let Some(setting) = SETTINGS.iter().find(|known| known.variable() == name) {
                 environment.values.push((setting, text(setting, value)?));
             } else if is_of_a_service(name) {

@@ -8,7 +8,7 @@ pub(crate) struct Setting {
     pub(crate) name: &'static str,
     /// Its default, as a user would write it.
     pub(crate) default: &'static str,
-    /// What it is, with its unit.
+    /// Description with its unit.
     pub(crate) help: &'static str,
     /// Checks a text and takes it over.
     pub(crate) set: fn(&mut Settings, &str) -> Result<(), String>,
@@ -60,6 +60,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("otlp-http", "127.0.0.1:4318", value::address, otlp_http, "address of the OTLP/HTTP receiver"),
     setting!("zipkin", "127.0.0.1:9411", value::address, zipkin, "address of the Zipkin receiver"),
     setting!("insecure", "false", value::truth, insecure, "listen on addresses that other machines can reach, although nothing checks who sends and who reads"),
+    setting!("require-keys", "false", value::truth, require_keys, "every request needs a key, made with `tidings keys create`, of a role that allows it"),
+    setting!("keys-file", "", value::file, keys_file, "file with the digests of keys; keys.json in the data directory unless it is set"),
     setting!("tls-certificate", "", value::file, tls_certificate, "PEM file with the certificate of every listener, followed by those that lead to its root; they speak TLS then, and nothing else"),
     setting!("tls-key", "", value::file, tls_key, "PEM file with the key of tls-certificate"),
     setting!("tls-client-ca", "", value::file, tls_client_ca, "PEM file with roots: every client needs a certificate that leads to one of them"),

@@ -29,7 +29,7 @@ pub(super) fn tables(text: &str) -> Result<Option<ObjectAddress>, String> {
     if text == "local" { Ok(None) } else { text.parse().map(Some) }
 }
 
-/// What the program logs, in the words of `RUST_LOG`.
+/// Checks a filter of log lines, in the syntax of `RUST_LOG`.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -70,7 +70,7 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
 }
 
 /// A number of bytes, with or without a binary unit.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || "a number of bytes is needed, as 4MiB (B, KiB, MiB, GiB)".to_owned();
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit: u64 = match &text[digits.len()..] {
@@ -102,7 +102,7 @@ pub(super) fn limit(text: &str) -> Result<Option<u64>, String> {
 }
 
 /// A number of days, hours or minutes, or `forever`.
-pub(super) fn age(text: &str) -> Result<Option<Duration>, String> {
+pub(crate) fn age(text: &str) -> Result<Option<Duration>, String> {
     const MINUTE: u64 = 60;
     let wrong = || "a time is needed, as 30d, 12h, 45m or forever".to_owned();
     if text == "forever" {
@@ -198,7 +198,7 @@ pub(super) fn file_text(value: &toml::Value) -> Option<String> {
     }
 }
 
-/// How many letters differ: Levenshtein's distance.
+/// Levenshtein distance of two texts.
 pub(super) fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();

@@ -9,7 +9,7 @@ use tidings_proto::{
 
 /// Deeper spans are indented no further.
 const DEPTH_MAX: usize = 16;
-/// What a duration takes.
+/// Width of a duration in columns.
 const DURATION_COLUMNS: usize = 11;
 
 /// The trace as lines of at most `width` columns.
@@ -55,7 +55,7 @@ pub(crate) fn waterfall(trace: &TraceSkeleton, width: usize) -> String {
     out
 }
 
-/// What is drawn of a span.
+/// Drawn parts of a span.
 struct Line {
     name: String,
     start_offset_nano: u64,

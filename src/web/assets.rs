@@ -26,7 +26,7 @@ struct Asset {
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// What is shown when the UI was not built.
+/// Page that is served when the UI was not built.
 const HOW_TO_BUILD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Tidings</title>\
 <h1>Tidings is running</h1>\
 <p>This server was built without its web interface. To build both, run</p>\

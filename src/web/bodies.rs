@@ -30,13 +30,13 @@ use tidings_storage::Clock;
 
 use super::problem::problem;
 
-/// How long a body may take to arrive, where its route gives it no less.
+/// Maximum time for a body to arrive, unless its route sets a shorter one.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The slowest a body may arrive.
 const BYTES_PER_SECOND_MIN: usize = 1024;
-/// What all bodies take at most: four of the longest that a route reads.
+/// Memory bound for all bodies together: four of the longest that a route reads.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
-/// What a piece of a body takes beside its bytes, as long as it is not joined with the others.
+/// Memory of a piece of a body besides its bytes, until the pieces are joined.
 const PIECE_BYTES: usize = 64;
 /// When to try again.
 const RETRY_SECONDS: u32 = 1;
@@ -91,7 +91,7 @@ impl Fault {
     }
 }
 
-/// What is known of one body, until its request is answered.
+/// State of one body until its request is answered.
 #[derive(Debug)]
 struct Received {
     memory: Option<Arc<BudgetShare>>,

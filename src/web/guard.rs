@@ -18,13 +18,14 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use tidings_access::AccessPolicy;
 use tidings_collector::{
     ForeignRequest, Guard, SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, is_from_browser,
 };
 
 use super::problem::problem;
 
-/// What [`check_origin`] answers instead of any route, with the reason.
+/// Refusals of [`check_origin`], which replace the response of any route, with their descriptions.
 pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
     (StatusCode::FORBIDDEN, "a page of another site asked"),
     (StatusCode::MISDIRECTED_REQUEST, "asked by a name that is not this server's"),
@@ -41,13 +42,15 @@ const API_PREFIX: &str = "/api/v1/";
 /// may: what an answer is called, when to ask again, and whether it is all there is.
 const EXPOSED: &str = "etag, retry-after, tidings-complete, tidings-incomplete";
 
-/// Whose requests are answered.
+/// Rules about the origins whose requests are answered.
 #[derive(Debug)]
 pub(crate) struct Visitors {
     /// The receivers' own rules: names of this server, pages of its own.
     pub(crate) guard: Guard,
     /// The origins whose pages may read, as browsers write them.
     pub(crate) origins: Vec<String>,
+    /// The keys that requests need, if they need one.
+    pub(crate) access: AccessPolicy,
 }
 
 /// Some routes' check of who asks.

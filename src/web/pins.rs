@@ -4,7 +4,7 @@
 //! service's, which only reads; the pins are the store's. It answers no page of another origin, also
 //! not of one that may read (`guard`).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -14,7 +14,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, put},
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tidings_proto::{
     TraceId,
     api::{PinList, PinRequest, PinView, ProblemDetails},
@@ -23,24 +22,19 @@ use tidings_storage::{Clock, ErrorKind, PINS_MAX, Pin, StorageError, Store};
 use utoipa::OpenApi;
 
 use super::{
+    json_body::{BodyRefusal, read_json},
     problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
     status::wrong_method,
 };
 
-/// A note of the largest size whose every sign JSON escapes, and what is around it.
-const BODY_BYTES_MAX: usize = 8 << 10;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-const JSON: &str = "application/json";
-
-/// What these routes need.
+/// State of these routes.
 #[derive(Debug, Clone)]
 struct Pinning {
     store: Store,
     clock: Arc<dyn Clock>,
 }
 
-/// What these routes add to the API's description.
+/// API description of these routes.
 #[derive(OpenApi)]
 #[openapi(
     paths(pins, pin, unpin),
@@ -107,7 +101,8 @@ async fn pin(
     body: Body,
 ) -> Result<Response, Refusal> {
     let trace = trace(path, &uri)?;
-    let note = note(&headers, body, pinning.clock.as_ref()).await?;
+    let request = read_json::<Option<PinRequest>>(&headers, body, pinning.clock.as_ref()).await?;
+    let note = request.flatten().unwrap_or_default().note;
     let (pin, is_new) = pinning.store.pin(trace, note).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(view(pin))).into_response())
@@ -156,36 +151,11 @@ fn without_query(uri: &Uri) -> Result<(), Refusal> {
     parameter_of(uri).map_or(Ok(()), |name| Err(Refusal::parameter(&name, NO_PARAMETERS)))
 }
 
-/// The note in a body, which may be empty.
-async fn note(headers: &HeaderMap, body: Body, clock: &dyn Clock) -> Result<String, Refusal> {
-    let read = Limited::new(body, BODY_BYTES_MAX).collect();
-    let bytes = tokio::select! {
-        read = read => read.map_err(|error| match error.is::<LengthLimitError>() {
-            true => Refusal::LongBody,
-            false => Refusal::parameter("body", "it broke off"),
-        })?.to_bytes(),
-        () = clock.sleep(BODY_TIMEOUT) => return Err(Refusal::SlowBody),
-    };
-    if bytes.is_empty() {
-        return Ok(String::new());
-    }
-    let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok());
-    let given = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if !given.eq_ignore_ascii_case(JSON) {
-        return Err(Refusal::MediaType);
-    }
-    let request: Option<PinRequest> = serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::parameter("body", &error.to_string()))?;
-    Ok(request.unwrap_or_default().note)
-}
-
 /// Why a request is not answered.
 #[derive(Debug)]
 enum Refusal {
     Parameter { name: String, detail: String },
-    LongBody,
-    SlowBody,
-    MediaType,
+    Body(BodyRefusal),
     NotPinned(TraceId),
     Store(StorageError),
 }
@@ -193,6 +163,12 @@ enum Refusal {
 impl Refusal {
     fn parameter(name: &str, detail: &str) -> Self {
         Self::Parameter { name: name.to_owned(), detail: detail.to_owned() }
+    }
+}
+
+impl From<BodyRefusal> for Refusal {
+    fn from(refusal: BodyRefusal) -> Self {
+        Self::Body(refusal)
     }
 }
 
@@ -212,21 +188,7 @@ impl IntoResponse for Refusal {
                 let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
                 problem_with(status, "invalid-parameter", title, &detail, &name)
             }
-            Self::LongBody => {
-                let detail = format!("a body has at most {BODY_BYTES_MAX} bytes here");
-                let status = StatusCode::PAYLOAD_TOO_LARGE;
-                problem(status, "too-large", "the body is too large", &detail)
-            }
-            Self::SlowBody => {
-                let detail = format!("it did not arrive within {} s", BODY_TIMEOUT.as_secs());
-                let status = StatusCode::REQUEST_TIMEOUT;
-                problem(status, "timed-out", "the body took too long", &detail)
-            }
-            Self::MediaType => {
-                let detail = format!("send {JSON}, as {{\"note\": \"why\"}}, or nothing");
-                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                problem(status, "media-type", "the body has a form that is not known", &detail)
-            }
+            Self::Body(refusal) => refusal.into_response(),
             Self::NotPinned(trace) => {
                 let detail = format!("the trace {trace} is not pinned; see /api/v1/pins");
                 problem(StatusCode::NOT_FOUND, "not-found", "not found", &detail)

@@ -34,7 +34,7 @@ pub(super) fn parameter_of(uri: &Uri) -> Option<String> {
     Some(query.chars().take_while(|sign| *sign != '=').take(100).collect())
 }
 
-/// What is said of a parameter where there are none.
+/// Message about a parameter of a route that has none.
 pub(super) const NO_PARAMETERS: &str = "there are no parameters here";
 
 fn respond(status: StatusCode, body: Vec<u8>) -> Response {

@@ -1,4 +1,4 @@
-//! Whether the process lives, whether it takes data, what it did, and demo traffic on request.
+//! Liveness, readiness, the server's status, and demo traffic on request.
 
 use std::sync::{
     Arc,
@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use tidings_access::AccessPolicy;
 use tidings_collector::{Collector, HEAD_STATUSES, TlsFiles};
 use tidings_proto::{
     UnixNanos,
@@ -26,23 +27,34 @@ use utoipa::{
 };
 
 use super::{
+    access,
     guard::REFUSALS,
-    pins,
+    keys, pins,
     problem::{NO_PARAMETERS, PROBLEM_JSON, parameter_of, problem, problem_with},
     storage::storage_status,
 };
-use crate::{client_tls::ClientTls, demo, health::Health};
+use crate::{
+    cli::VERSION,
+    client_identity::{ClientIdentity, ClientKey},
+    client_tls::ClientTls,
+    demo,
+    health::Health,
+};
 
-/// The settings of the listeners that the status and the demo need.
+/// The settings that the status and the demo need.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ListenerSetup {
+pub(crate) struct ServerSetup {
     /// Other machines may reach them.
     pub(crate) insecure: bool,
     /// The files of their TLS.
     pub(crate) tls: Option<TlsFiles>,
+    /// The keys that requests need.
+    pub(crate) access: AccessPolicy,
+    /// The attributes whose values name transactions.
+    pub(crate) transaction_keys: Vec<String>,
 }
 
-/// What the process knows of itself.
+/// State of the server process.
 #[derive(Debug, Clone)]
 pub(crate) struct Server(Arc<Inner>);
 
@@ -52,24 +64,22 @@ struct Inner {
     collector: Arc<Collector>,
     health: Health,
     started: UnixNanos,
-    insecure: bool,
-    tls: Option<TlsFiles>,
+    setup: ServerSetup,
     draining: AtomicBool,
     demo: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
-    /// `listens` is how its listeners are set up.
+    /// `setup` holds the settings that it tells and uses.
     pub(crate) fn new(
         store: Store,
         collector: Arc<Collector>,
         health: Health,
         started: UnixNanos,
-        listens: ListenerSetup,
+        setup: ServerSetup,
     ) -> Self {
         let (draining, demo) = (AtomicBool::new(false), Mutex::new(None));
-        let ListenerSetup { insecure, tls } = listens;
-        Self(Arc::new(Inner { store, collector, health, started, insecure, tls, draining, demo }))
+        Self(Arc::new(Inner { store, collector, health, started, setup, draining, demo }))
     }
 
     /// Says "not ready" from now on and ends demo traffic.
@@ -84,21 +94,23 @@ impl Server {
         let counts = self.0.store.counts();
         let (spans, logs) = self.0.collector.counts();
         ServerStatus {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
             started_unix_nano: self.0.started,
             receivers: self.0.collector.receivers(),
             spans: SignalCounts { stored: counts.spans, ..spans },
             logs: SignalCounts { stored: counts.log_records, ..logs },
             has_data: counts.spans + counts.log_records > 0,
             demo_running,
-            insecure: self.0.insecure,
+            insecure: self.0.setup.insecure,
+            keys_required: self.0.setup.access.ring().is_some(),
+            transaction_keys: self.0.setup.transaction_keys.clone(),
             tasks: self.0.health.tasks(),
             storage: storage_status(self.0.store.usage()),
         }
     }
 }
 
-/// What these routes add to the API's description.
+/// API description of these routes.
 #[derive(OpenApi)]
 #[openapi(paths(status, start_demo), components(schemas(ServerStatus, ProblemDetails)))]
 struct Described;
@@ -109,11 +121,13 @@ pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document.merge(tidings_sql::document());
     document.merge(Described::openapi());
     document.merge(pins::Described::openapi());
+    document.merge(keys::Described::openapi());
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             let heads = HEAD_STATUSES.map(|status| (status, "what was sent is not read"));
-            for (status, reason) in heads.into_iter().chain(REFUSALS).chain(EVERYWHERE) {
+            let refused = access::REFUSALS.into_iter().chain(REFUSALS);
+            for (status, reason) in heads.into_iter().chain(refused).chain(EVERYWHERE) {
                 let responses = &mut operation.responses.responses;
                 let described = || RefOr::T(problem_response(reason));
                 responses.entry(status.as_str().to_owned()).or_insert_with(described);
@@ -123,7 +137,7 @@ pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document
 }
 
-/// What every route answers when it is asked in another way, or while the server starts.
+/// Responses of every route to a wrong method or a slow body, and while the server starts.
 const EVERYWHERE: [(StatusCode, &str); 3] = [
     (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
     (StatusCode::REQUEST_TIMEOUT, "a body took too long"),
@@ -167,7 +181,7 @@ async fn never_cached(mut response: Response) -> Response {
     response
 }
 
-/// What is served while the store is being opened: the process lives and is not ready.
+/// Routes that are served while the store opens: the process is live but not ready.
 pub(crate) fn starting() -> Router {
     let not_yet = || async {
         let detail = "the write-ahead log is being read; try again in a second";
@@ -233,7 +247,7 @@ async fn ready(State(server): State<Server>) -> Response {
     }
 }
 
-/// What the server received, where it listens, and whether demo traffic is being sent.
+/// Counters of received data, addresses of listeners, and the state of demo traffic.
 #[utoipa::path(
     get,
     path = "/api/v1/status",
@@ -287,7 +301,7 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
             "it ends by itself after a minute",
         );
     }
-    let tls = server.0.tls.clone();
+    let tls = server.0.setup.tls.clone();
     if tls.as_ref().is_some_and(|files| files.client_ca.is_some()) {
         return problem(
             StatusCode::CONFLICT,
@@ -297,8 +311,20 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
              `tidings demo` with --client-certificate and --client-key",
         );
     }
-    let tls = ClientTls::of_server(tls.map(|files| files.certificate));
-    let Some(options) = demo::Options::for_receivers(&server.0.collector.receivers(), tls) else {
+    let key = match server.0.setup.access.ring().map(|ring| ring.own_key()).transpose() {
+        Ok(key) => key.map(|key| key.reveal().to_owned()),
+        Err(error) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            let title = "Demo traffic cannot be sent";
+            return problem(status, "failed", title, &error.to_string());
+        }
+    };
+    let identity = ClientIdentity {
+        tls: ClientTls::of_server(tls.map(|files| files.certificate)),
+        key: ClientKey(key),
+    };
+    let receivers = server.0.collector.receivers();
+    let Some(options) = demo::Options::for_receivers(&receivers, identity) else {
         return problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
@@ -324,7 +350,7 @@ mod tests {
     use tidings_storage::{Clock, Store, StoreSettings, Supervision, SystemClock};
     use tower::ServiceExt;
 
-    use super::{Health, ListenerSetup, Server, StatusCode, routes};
+    use super::{Health, Server, ServerSetup, StatusCode, routes};
 
     #[tokio::test]
     async fn a_failed_task_is_said_by_every_probe_at_once() {
@@ -337,8 +363,8 @@ mod tests {
         let collector = Collector::start(receivers, store.clone(), clock).await.unwrap();
         let tasks = Supervision::default();
         let health = Health::new(vec![tasks.clone()]);
-        let (collector, listens) = (Arc::new(collector), ListenerSetup::default());
-        let server = Server::new(store, collector, health, SystemClock.now(), listens);
+        let (collector, setup) = (Arc::new(collector), ServerSetup::default());
+        let server = Server::new(store, collector, health, SystemClock.now(), setup);
         let ask = |path: &'static str| {
             let app = routes(server.clone());
             async move {

@@ -1,5 +1,5 @@
-//! What calls, those between services, and the kinds of transactions cost: to be added up at a flush,
-//! and to be asked for.
+//! What calls, those between services, and the kinds of transactions cost: to be added up at a
+//! flush, and to be asked for.
 //!
 //! Traces of ten spans cross four services, a queue and a database. Flushes are measured in
 //! processor time of the whole process, which the system counts in hundredths of a second, and

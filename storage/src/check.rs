@@ -1,6 +1,6 @@
 //! Verifies a data directory: the log's records, the tables' commits, every byte and every page of
-//! every data file, the indexes beside them, and the pins. Repairs nothing and writes nothing. The store
-//! verifies its own files in the background with parts of it (`store::scrub`).
+//! every data file, the indexes beside them, and the pins. Repairs nothing and writes nothing. The
+//! store verifies its own files in the background with parts of it (`store::scrub`).
 
 mod pieces;
 
@@ -21,7 +21,7 @@ use crate::{
     tables, wal,
 };
 
-pub(crate) use pieces::{Pieces, Start, Step};
+pub(crate) use pieces::{Pieces, Start, VerifyStep};
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Finding {
     pub path: PathBuf,
     /// Where in it, in bytes, when that is known.
     pub offset: Option<u64>,
-    /// What.
+    /// Description of the fault.
     pub what: String,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What was looked at.
+/// Counts of verified objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checked {
     /// Segments of the log.
@@ -67,7 +67,7 @@ pub struct Checked {
     pub data_files: u64,
     /// Rows in them.
     pub rows: u64,
-    /// What was found.
+    /// Number of findings.
     pub findings: u64,
 }
 
@@ -88,8 +88,9 @@ impl Findings<'_> {
 /// finds it.
 ///
 /// # Errors
-/// `Locked` when a process works on the directory, `Refused` when its tables are elsewhere, `Format` when it is newer than this program,
-/// `Io` when there is no such directory or it cannot be read.
+/// `Locked` when a process works on the directory, `Refused` when its tables are elsewhere,
+/// `Format` when it is newer than this program, `Io` when there is no such directory or it cannot
+/// be read.
 pub async fn check(
     data_dir: &Path,
     report: &mut (dyn FnMut(&Finding) + Send),

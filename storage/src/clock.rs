@@ -17,8 +17,8 @@ pub trait Clock: fmt::Debug + Send + Sync {
     /// A clock that only goes forward, for measuring.
     fn instant(&self) -> Instant;
 
-    /// How long the machine has slept since some moment: [`Self::instant`] leaves that out. Nothing
-    /// where it cannot be told.
+    /// Time the machine has been suspended since an arbitrary moment; [`Self::instant`] excludes
+    /// it. Zero where the platform does not report it.
     fn slept(&self) -> Duration {
         Duration::ZERO
     }
@@ -59,8 +59,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// How long the machine has been up, asleep or not, by Linux's boot-time clock: to a hundredth of a
-/// second.
+/// Returns the uptime by Linux's boot-time clock, suspension included, to a hundredth of a second.
 #[cfg(target_os = "linux")]
 fn uptime() -> Option<Duration> {
     let said = std::fs::read_to_string("/proc/uptime").ok()?;

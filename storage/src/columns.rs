@@ -4,10 +4,10 @@
 //! decoding it into structs first: the request is read in place ([`tidings_proto::otlp::view`]).
 //! [`crate::SpanRows::span`] and [`crate::LogRows::log_record`] are the way back. Resource and
 //! scope become one text per distinct value (`sender`), attributes keep their types and order
-//! (`attributes`), `hash` tells records that came twice. Checks nothing but ids and what makes a
-//! request unreadable: what a request may contain is the collector's business.
+//! (`attribute_builder`), `hash` tells records that came twice. Checks nothing but ids and what
+//! makes a request unreadable: what a request may contain is the collector's business.
 
-mod attributes;
+mod attribute_builder;
 mod buffers;
 mod hash;
 mod logs;
@@ -22,7 +22,7 @@ use tidings_proto::{
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest, view::Odd},
 };
 
-pub(crate) use buffers::Words as WordsBuilder;
+pub(crate) use buffers::WordsBuilder;
 pub(crate) use sender::load;
 pub use text::json_text;
 

@@ -1,23 +1,25 @@
 //! Data files: the tables' rows in Parquet, clustered by trace.
 //!
-//! [`encode_spans`] and [`encode_logs`] make the bytes of new files from chunks: `order` sorts and
-//! partitions, `derive` computes what only whole traces can tell, `shred` copies frequent
-//! attributes to columns of their own, `write` says how a file is laid out, `row_groups` encodes it
-//! with the help of `attributes` for most of what it holds. [`Merge`] gives the rows of several files
-//! in order, for a [`FileWriter`] to make one of. `gather` puts rows of several batches together
-//! for both, `sizes` says how much memory they take, and `sections` how many of a file are decoded at
-//! once. [`Groups`] reads a file, row group by row group: `prune` says which pages
-//! can hold what a filter looks for, `read` decodes its columns for those pages and the rest only
-//! for the rows that match, `columns` reads a few columns for other than scans, `ahead` fetches what
-//! they will read, `footer` keeps decoded metadata. `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
+//! [`encode_spans`] and [`encode_logs`] build the bytes of new files from chunks. `order` sorts and
+//! partitions the rows, and `derive` computes the columns that need whole traces. `shred` copies
+//! frequent attributes to columns of their own. `write` defines the layout of a file, and
+//! `row_groups` encodes it with the encoders of `encode`. [`Merge`] returns the rows of several
+//! files in order, and a [`FileWriter`] writes them to one. Both use `gatherer` for rows of several
+//! batches, `sizes` for their memory, and `sections` for the number of rows to decode at once.
+//!
+//! [`CandidateGroups`] reads a file, row group by row group. `prune` excludes pages by their
+//! statistics. `read` decodes the filter's columns for the remaining pages, and other columns for
+//! matching rows only (late materialisation). `column_reader` reads a few columns outside of scans,
+//! `ahead` prefetches, and `footer` caches decoded metadata. `docs/formats/tables.md` describes the
+//! format. Writes and deletes no file itself.
 
 mod ahead;
-mod columns;
+mod column_reader;
 mod derive;
 mod encode;
-mod entries;
+mod entries_builder;
 mod footer;
-mod gather;
+mod gatherer;
 mod groups;
 mod merge;
 mod order;
@@ -42,28 +44,28 @@ use crate::{
     paths::index_path,
     schema::Signal,
     snapshot::project,
-    table_store::{Home, Readable},
+    table_store::{DataFileStore, Readable},
 };
 
-pub(crate) use columns::{columns, whole_columns};
+pub(crate) use column_reader::{columns, whole_columns};
 pub(crate) use footer::set_metadata_bytes_max;
-pub(crate) use groups::Groups;
+pub(crate) use groups::CandidateGroups;
 pub(crate) use merge::{Choice, Merge};
 pub(crate) use read::index_of;
 use write::Layout;
-pub(crate) use write::{FileWriter, Written};
+pub(crate) use write::{FileWriter, WrittenFile};
 
 /// A data file that a snapshot reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataFile {
-    /// Its name; absolute. Where it is, or where a copy of it may be: see [`Home`].
+    /// Its name; absolute. Where it is, or where a copy of it may be: see [`DataFileStore`].
     pub(crate) path: PathBuf,
     /// Its partition: hours since the epoch. That of its rows' times, or for a spanning file the
     /// last one in which some of its rows were received.
     pub(crate) hour: i64,
-    /// How many rows it has.
+    /// Number of rows.
     pub(crate) rows: u64,
-    /// How long it is.
+    /// Size in bytes.
     pub(crate) bytes: u64,
     /// The earliest time of its rows.
     pub(crate) start_min: UnixNanos,
@@ -71,8 +73,8 @@ pub(crate) struct DataFile {
     pub(crate) start_max: UnixNanos,
     /// When the last of its rows came in, or later.
     pub(crate) received_max: UnixNanos,
-    /// What it is read through.
-    pub(crate) home: Home,
+    /// Store that the file is read from.
+    pub(crate) home: DataFileStore,
 }
 
 impl DataFile {
@@ -85,12 +87,13 @@ impl DataFile {
         start_max: UnixNanos,
     ) -> Self {
         let received_max = UnixNanos(0);
-        let home = Home::default();
+        let home = DataFileStore::default();
         Self { path, hour, rows, bytes, start_min, start_max, received_max, home }
     }
 
     /// Tells a spanning file by its statistics: some of its rows are not of its partition's hour,
-    /// because there were too few of their hours for a file, or because clocks of senders are wrong.
+    /// because there were too few of their hours for a file, or because clocks of senders are
+    /// wrong.
     pub(crate) fn is_spanning(&self) -> bool {
         let hour = |time: UnixNanos| (time.0 / HOUR_NANOS).cast_signed();
         hour(self.start_min) != self.hour || hour(self.start_max) != self.hour
@@ -110,7 +113,7 @@ impl DataFile {
     /// gets a new one.
     pub(crate) fn doubt(&self, error: &StorageError) {
         if matches!(error, StorageError::Corrupt { .. }) {
-            self.home.distrust(&self.path);
+            self.home.invalidate(&self.path);
         }
     }
 
@@ -136,17 +139,17 @@ const STATS_MAX: UnixNanos = UnixNanos(i64::MAX.unsigned_abs());
 pub(crate) struct EncodedFile {
     /// Its partition: hours since the epoch.
     pub(crate) hour: i64,
-    /// What to write.
+    /// Bytes of the data file.
     pub(crate) bytes: Bytes,
-    /// What to write beside it, as [`crate::paths::index_path`] says.
+    /// Bytes of its index file; see [`crate::paths::index_path`].
     pub(crate) index: Bytes,
-    /// How many rows it has.
+    /// Number of rows.
     pub(crate) rows: u64,
-    /// What prunes it.
+    /// Statistics for pruning the file.
     pub(crate) stats: FileStats,
 }
 
-/// What prunes a file.
+/// Statistics that prune a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileStats {
     /// The earliest time of its rows, at most `i64::MAX`.

@@ -4,7 +4,7 @@
 //! after [`Disk::sync_folder`]. Everything above takes a [`Disk`], so that tests can cut the power
 //! and fail any operation. Does not own which files exist: see `paths`.
 
-mod blocks;
+mod block_file;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod private;
@@ -28,7 +28,7 @@ use crate::StorageError;
 /// A disk shared by everything that writes.
 pub(crate) type SharedDisk = Arc<dyn Disk>;
 
-/// What the store needs of a disk.
+/// Operations that the store needs from a disk.
 pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
     /// Creates a file that must not exist yet.
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
@@ -42,7 +42,7 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
     /// Creates a folder in an existing one; its name is not durable yet.
     fn create_folder(&self, path: &Path) -> io::Result<()>;
 
-    /// Whether there is a folder of this name.
+    /// Returns true if there is a folder of this name.
     fn is_folder(&self, path: &Path) -> bool;
 
     /// Which folders are known to survive a power cut.
@@ -57,7 +57,7 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
         let mut unsure = Vec::new();
         for folder in path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
             let exists = self.is_folder(folder);
-            if exists && durable.has(folder) {
+            if exists && durable.contains(folder) {
                 break;
             }
             unsure.push((folder, exists));
@@ -89,7 +89,7 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// What is in a folder, sorted by name.
+    /// Entries of a folder, sorted by name.
     fn list(&self, folder: &Path) -> io::Result<Vec<DiskEntry>>;
 
     /// Gives a file a new name, replacing what had it.
@@ -101,9 +101,8 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
     /// Removes a file's name.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes the bytes of a file durable that another process may have written, and sees to it
-    /// that what is read from now on is what the disk has: after a sync that failed, a cache may
-    /// go on showing what was lost.
+    /// Makes the bytes of a file durable that another process may have written, and drops cached
+    /// pages. After a failed sync, the page cache may still show bytes that are lost.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the names in a folder durable.
@@ -132,7 +131,7 @@ impl DurableFolders {
     /// So many are remembered; forgetting costs a sync.
     const MAX: usize = 4096;
 
-    fn has(&self, folder: &Path) -> bool {
+    fn contains(&self, folder: &Path) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(folder)
     }
 
@@ -146,7 +145,7 @@ impl DurableFolders {
 
     /// As after a restart.
     #[cfg(test)]
-    pub(crate) fn forget(&self) {
+    pub(crate) fn invalidate(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
@@ -160,7 +159,7 @@ pub(crate) trait AppendFile: Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// What a [`BlockFile`] is written in.
+/// Alignment and unit of writes in a [`BlockFile`], in bytes.
 pub(crate) const BLOCK: usize = 4096;
 
 /// A file being written in whole blocks, past the system's cache where that can be: from memory
@@ -176,7 +175,7 @@ pub(crate) trait BlockFile: Send {
 
 /// A file being read.
 pub(crate) trait ReadFile: Send {
-    /// How long it is.
+    /// Size of the file in bytes.
     fn size(&self) -> io::Result<u64>;
 
     /// Reads at an offset; fewer bytes than asked for only at the end of the file.
@@ -188,7 +187,7 @@ pub(crate) trait ReadFile: Send {
 pub(crate) struct DiskEntry {
     /// Its name.
     pub(crate) name: String,
-    /// Whether it is a plain file.
+    /// True for a regular file.
     pub(crate) is_file: bool,
 }
 
@@ -232,6 +231,21 @@ pub(crate) fn write_durably(disk: &dyn Disk, path: &Path, parts: &[&[u8]]) -> io
         }
         other => other,
     }
+}
+
+/// Gives a file this content, whole and durably, or leaves it as it was. It is written beside it,
+/// under its name with `.new`.
+pub(crate) fn replace_durably(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
+    match disk.remove(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    write_durably(disk, &unfinished, &[content])?;
+    disk.rename(&unfinished, path)?;
+    disk.sync_folder(parent(path)?)
 }
 
 /// Copies a file to a name that is free, durably, in pieces. On an error no file is left, unless
@@ -334,8 +348,9 @@ pub(crate) enum Mistake {
     AcknowledgeRefused,
 }
 
-/// The mistakes that the store makes. Where the order of two steps matters it asks its disk, because
-/// it has that everywhere. The machine's disk makes none, a simulated one makes one when it is told.
+/// The mistakes that the store makes. Where the order of two steps matters it asks its disk,
+/// because it has that everywhere. The machine's disk makes none, a simulated one makes one when it
+/// is told.
 pub(crate) trait Mistakes {
     /// Tells if the store is to make this one.
     fn makes(&self, _: Mistake) -> bool {

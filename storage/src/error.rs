@@ -1,11 +1,11 @@
-//! What can go wrong in storage, and what the caller should do about it.
+//! Errors of the storage crate, and the caller's reaction to each.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 use tidings_proto::TraceId;
 
-/// What a caller should do about a [`StorageError`].
+/// Reaction that a [`StorageError`] calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The input is wrong and will be wrong again: answer 400 / `INVALID_ARGUMENT`.
@@ -28,11 +28,11 @@ pub enum StorageError {
     /// Reading or writing a file failed.
     #[error("{action} {path}: {source}", path = path.display())]
     Io {
-        /// What was being done, as `sync`.
+        /// Operation that failed, such as `sync`.
         action: &'static str,
         /// To which file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// The log has no room until a flush frees some.
@@ -82,7 +82,7 @@ pub enum StorageError {
     Corrupt {
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the damage.
         reason: String,
     },
     /// Something that acknowledged records depend on cannot be read: only a person can say to go on
@@ -147,7 +147,7 @@ pub enum StorageError {
     /// A record cannot be stored: the request should have been refused earlier.
     #[error("{record} has no valid {field}")]
     Invalid {
-        /// What kind of record.
+        /// Kind of the record.
         record: &'static str,
         /// Which of its fields.
         field: &'static str,
@@ -164,7 +164,7 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// What the caller should do.
+    /// Returns the reaction that the error calls for.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -1,10 +1,9 @@
-//! What a scan looks for: conjunctions of typed predicates, without any wire or HTTP form.
+//! Filters of scans: conjunctions of typed predicates, without any wire or HTTP form.
 //!
-//! `matcher` makes a filter ready and says what can be skipped unread, `bound` evaluates it over
-//! the columns of a batch, `attributes` and `text` hold the two predicates that are more than a
-//! comparison.
+//! `matcher` prepares a filter and prunes. `bound` evaluates it over the columns of a batch.
+//! `attribute_matcher` and `text` hold the two predicates that are more than a comparison.
 
-mod attributes;
+mod attribute_matcher;
 mod bound;
 mod matcher;
 mod text;
@@ -27,13 +26,13 @@ pub struct TimeRange {
 }
 
 impl TimeRange {
-    /// Whether the time is in the range.
+    /// Returns true if the time is in the range.
     #[must_use]
     pub fn contains(self, time: UnixNanos) -> bool {
         self.start.is_none_or(|start| start <= time) && self.end.is_none_or(|end| time < end)
     }
 
-    /// Whether a time between these two, both included, can be in the range.
+    /// Returns true if the interval between these two times, both included, overlaps the range.
     #[must_use]
     pub fn overlaps(self, min: UnixNanos, max: UnixNanos) -> bool {
         self.start.is_none_or(|start| start <= max) && self.end.is_none_or(|end| min < end)
@@ -51,12 +50,13 @@ pub struct AttributeFilter {
     pub key: String,
     /// The value as text; `None`: the key exists with any value.
     pub value: Option<String>,
-    /// Whether an array matches that has such an element. Arrays in it are no elements.
+    /// True to match an array by one of its elements. Nested arrays are no elements.
     pub elements: bool,
 }
 
 impl AttributeFilter {
-    /// An attribute with this value, or an array that has it; with any value when there is none.
+    /// Matches an attribute with this value, or an array that contains it. Without a value, matches
+    /// any.
     #[must_use]
     pub fn new(key: impl Into<String>, value: Option<String>) -> Self {
         Self { key: key.into(), value, elements: true }

@@ -1,16 +1,16 @@
-//! Where in data files things are: one small index file beside each of them.
+//! Index of a data file: one small file beside each, which locates traces and terms in it.
 //!
-//! An index says which rows of its data file can hold a trace, an attribute, a service or a name,
-//! so that finding one costs the same among a thousand rows and among a hundred million. It only
-//! ever says which rows need not be read: every row that is read is still compared with the
-//! filter, so a missing, damaged or foreign index makes scans slower and changes no answer.
+//! An index lists the rows of its data file that can hold a trace, an attribute, a service or a
+//! name. The cost of finding one is therefore independent of the number of rows. It only excludes
+//! rows: every remaining row is compared with the filter. A missing, damaged or foreign index makes
+//! scans slower and changes no answer.
 //!
-//! [`IndexBuilder`] makes the bytes while a data file is written, `terms` says what rows are found
-//! by, `find` finds them, `places` collects where, `file` is the format, `runs`, `fuse` and `grams` are its structures, and `sums` the
-//! checksums of the data file that it keeps as well. [`Indexes`] keeps the heads of the files in
-//! memory within a budget. Does not write files: whoever writes or removes a data file does so
-//! with its index
-//! (see [`crate::paths::index_path`]).
+//! [`IndexBuilder`] builds the bytes while a data file is written. `terms` defines the index terms,
+//! `postings` collects their positions, and `find` looks them up. `file` is the format, and `runs`,
+//! `fuse` and `grams` are its structures. `sums` has the checksums of the data file, which the
+//! index stores as well. [`Indexes`] caches the heads of the files within a memory budget. Does not
+//! write files: the writer or remover of a data file does so with its index (see
+//! [`crate::paths::index_path`]).
 
 mod build;
 mod bytes;
@@ -18,7 +18,7 @@ mod file;
 mod find;
 mod fuse;
 mod grams;
-mod places;
+mod postings;
 mod runs;
 mod sums;
 mod terms;
@@ -38,7 +38,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use build::IndexBuilder;
 pub(crate) use bytes::{Reader as Bytes, push_varint};
-pub(crate) use file::{Verified, is_of_earlier, verify, with_joint, without_joint};
+pub(crate) use file::{Verified, is_of_earlier, verify, with_corrections, without_corrections};
 pub(crate) use grams::text_bits;
 pub(crate) use runs::{Fetch, HashedRun, RUNS_PAGE};
 pub(crate) use sums::{PIECE_BYTES, Summer, Sums};
@@ -48,29 +48,29 @@ pub(crate) use terms::{
 };
 
 use file::Head;
-use find::{Unusable, find};
+use find::{LookupError, find};
 
 use crate::{
     data_file::DataFile,
     paths::index_path,
     rollup::{
-        Directory, ExceptionListing, ExceptionSection, GraphSection, Hours, JointSection,
-        KindSection, PeerKeys, Repeats, Splits,
+        CorrectionSection, Directory, ExceptionListing, ExceptionSection, GraphSection, Hours,
+        KindSection, PeerKeys, Repeats, SplitTraces,
     },
     schema::Signal,
 };
 
-/// So many indexes at most wait to be made again; those left out are asked for again.
+/// Maximum number of indexes that wait to be rebuilt. Indexes beyond it are requested again later.
 const MISSING_MAX: usize = 10_000;
 
-/// What a trace is looked up by: its id's last 8 bytes, so that both lengths of ids find it.
+/// Hash of a trace id's last 8 bytes. It finds 64-bit and 128-bit ids alike.
 pub(crate) fn trace_hash(low64: u64) -> u64 {
     xxh3_64(&low64.to_le_bytes())
 }
 
-/// What a filter asks indexes for: rows for which all of it holds.
+/// Index lookup of a filter: conditions that a row must all meet.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct IndexLookup {
     signal: Signal,
     /// The row belongs to one of these traces.
     traces: Option<Vec<u64>>,
@@ -84,13 +84,13 @@ pub(crate) struct Wanted {
 #[derive(Debug, Clone)]
 struct AnyOf {
     terms: Vec<u64>,
-    earlier: Earlier,
+    earlier: LegacyTerms,
 }
 
-/// What stands for terms in an index of an earlier program, which knew neither elements of arrays
-/// nor where links lead.
+/// Fallback for terms in an index of an earlier program, which has neither array elements nor link
+/// targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Earlier {
+pub(crate) enum LegacyTerms {
     /// The same.
     Same,
     /// This one.
@@ -99,7 +99,7 @@ pub(crate) enum Earlier {
     Nothing,
 }
 
-impl Wanted {
+impl IndexLookup {
     /// Rows of the traces whose ids end with one of these; any when there is no list.
     pub(crate) fn new(signal: Signal, trace_low64s: Option<&[u64]>) -> Self {
         let traces = trace_low64s.map(|low64s| low64s.iter().copied().map(trace_hash).collect());
@@ -108,18 +108,19 @@ impl Wanted {
 
     /// And the row has one of these terms.
     pub(crate) fn and_any(&mut self, terms: Vec<u64>) {
-        self.and_any_since(terms, Earlier::Same);
+        self.and_any_since(terms, LegacyTerms::Same);
     }
 
     /// And the row has one of these terms, which earlier programs did not write.
-    pub(crate) fn and_any_since(&mut self, terms: Vec<u64>, earlier: Earlier) {
+    pub(crate) fn and_any_since(&mut self, terms: Vec<u64>, earlier: LegacyTerms) {
         self.terms.push(AnyOf { terms, earlier });
     }
 
-    /// Whether an index of an earlier program says less than it could.
+    /// Returns true if an index of an earlier program is less selective than a current one would
+    /// be.
     fn outgrows(&self, head: &Head) -> bool {
         let is_earlier = head.terms.is_some() && !head.has_elements;
-        is_earlier && self.terms.iter().any(|any| any.earlier != Earlier::Same)
+        is_earlier && self.terms.iter().any(|any| any.earlier != LegacyTerms::Same)
     }
 
     /// And the row's text has these of [`text_bits`].
@@ -133,7 +134,7 @@ impl Wanted {
 }
 
 /// The rows of a data file that can match: ascending, apart. `None`: all of them can.
-pub(crate) type Candidates = Option<Vec<Range<u64>>>;
+pub(crate) type CandidateRows = Option<Vec<Range<u64>>>;
 
 /// The indexes of a store's data files.
 #[derive(Debug)]
@@ -143,13 +144,13 @@ pub(crate) struct Indexes {
     /// The data files whose indexes are to be made again, by the index's path.
     missing: Mutex<BTreeMap<PathBuf, (Signal, Arc<DataFile>)>>,
     missed: Notify,
-    /// What is known of spans that two files have.
+    /// Cached results for spans that are in two files.
     pub(crate) repeats: Repeats,
-    /// What is known of traces that two files have.
-    pub(crate) splits: Splits,
-    /// What is known of where files say what calls went to.
+    /// Cached results for split traces.
+    pub(crate) splits: SplitTraces,
+    /// Cached attribute keys that name the peers of calls.
     pub(crate) peer_keys: PeerKeys,
-    /// What is known of what the files of an hour come to together.
+    /// Cached rollups of an hour's files together.
     pub(crate) hours: Hours,
 }
 
@@ -184,13 +185,13 @@ impl RolledUp {
         }
     }
 
-    /// What the file and others of its hour say together.
-    pub(crate) fn joint(&self) -> Option<&JointSection> {
-        self.head.joint.as_ref()
+    /// Precomputed corrections for the traces split across files of its hour.
+    pub(crate) fn corrections(&self) -> Option<&CorrectionSection> {
+        self.head.corrections.as_ref()
     }
 
-    /// The traces on this page of their runs, which have the numbers from `page` times [`RUNS_PAGE`]
-    /// on. `None` when it is not there or damaged.
+    /// The traces on this page of their runs, which have the numbers from `page` times
+    /// [`RUNS_PAGE`] on. `None` when it is not there or damaged.
     pub(crate) fn trace_runs(&self, page: u64) -> Option<Vec<HashedRun>> {
         let traces = self.head.traces.as_ref()?;
         traces.runs(usize::try_from(page).ok()?, &mut |range| self.page(range))
@@ -210,16 +211,16 @@ impl RolledUp {
 #[derive(Debug, Default)]
 struct Heads {
     /// By the data file's path, as it is written: comparing paths takes them apart.
-    by_path: HashMap<OsString, Kept>,
+    by_path: HashMap<OsString, CachedHead>,
     bytes: usize,
-    /// How many scans there have been.
+    /// Number of scans so far.
     scans: u64,
     /// The scan that made room last.
     swept: u64,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CachedHead {
     /// `None`: the file has no index that can be read.
     head: Option<Arc<Head>>,
     bytes: usize,
@@ -235,14 +236,14 @@ impl Indexes {
             missing: Mutex::default(),
             missed: Notify::new(),
             repeats: Repeats::default(),
-            splits: Splits::default(),
+            splits: SplitTraces::default(),
             peer_keys: PeerKeys::default(),
             hours: Hours::default(),
         }
     }
 
     /// Begins a scan; its number is for [`Self::candidates`].
-    pub(crate) fn begin(&self) -> u64 {
+    pub(crate) fn begin_scan(&self) -> u64 {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         heads.scans += 1;
         heads.scans
@@ -253,8 +254,8 @@ impl Indexes {
         &self,
         scan: u64,
         file: &Arc<DataFile>,
-        wanted: &Wanted,
-    ) -> Candidates {
+        wanted: &IndexLookup,
+    ) -> CandidateRows {
         if wanted.is_nothing() {
             return None;
         }
@@ -263,23 +264,23 @@ impl Indexes {
             self.renew(wanted.signal, file);
         }
         let mut found = find(file, &head, wanted);
-        if matches!(found, Err(Unusable::Replaced)) {
+        if matches!(found, Err(LookupError::Replaced)) {
             found = find(file, &*self.load(scan, file, wanted.signal)?, wanted);
         }
         match found {
             Ok(candidates) => candidates,
-            Err(Unusable::Damaged) => {
+            Err(LookupError::Damaged) => {
                 self.renew(wanted.signal, file);
                 self.keep(file, scan, None);
                 None
             }
-            Err(Unusable::OutOfReach | Unusable::Replaced) => None,
+            Err(LookupError::OutOfReach | LookupError::Replaced) => None,
         }
     }
 
-    /// Whether the index says that nothing in the file has an attribute with this key.
+    /// Returns true if the index rules out the key for all attributes in the file.
     pub(crate) fn lacks_key(&self, scan: u64, file: &Arc<DataFile>, key: &str) -> bool {
-        let mut wanted = Wanted::new(Signal::Spans, None);
+        let mut wanted = IndexLookup::new(Signal::Spans, None);
         wanted.and_any(vec![key_term(key)]);
         self.candidates(scan, file, &wanted).is_some_and(|rows| rows.is_empty())
     }
@@ -306,9 +307,9 @@ impl Indexes {
         self.rolled_up(scan, file, is_made)
     }
 
-    /// Whether the index of a data file says what it and others say together.
-    pub(crate) fn is_joint(&self, scan: u64, file: &Arc<DataFile>) -> bool {
-        self.rolled_up(scan, file, |_| true).is_some_and(|of| of.joint().is_some())
+    /// Returns true if the data file's index has corrections for split traces.
+    pub(crate) fn has_corrections(&self, scan: u64, file: &Arc<DataFile>) -> bool {
+        self.rolled_up(scan, file, |_| true).is_some_and(|of| of.corrections().is_some())
     }
 
     fn rolled_up(
@@ -319,10 +320,10 @@ impl Indexes {
     ) -> Option<RolledUp> {
         let mut head = self.head(scan, file, Signal::Spans)?;
         let index = file.open_index().ok()?;
-        if !head.is_of(&index) {
+        if !head.belongs_to(&index) {
             // Another has taken its place, maybe between opening it and this.
             head = self.load(scan, file, Signal::Spans)?;
-            if !head.is_of(&index) {
+            if !head.belongs_to(&index) {
                 return None;
             }
         }
@@ -357,16 +358,16 @@ impl Indexes {
         self.missed.notified().await;
     }
 
-    /// Forgets what is known of a data file and its index: they are gone, or other ones.
-    pub(crate) fn forget(&self, data_file: &Path) {
-        self.repeats.forget(data_file);
-        self.splits.forget(data_file);
-        self.peer_keys.forget(data_file);
-        self.hours.forget(data_file);
+    /// Drops all cached results for a data file and its index, which were removed or replaced.
+    pub(crate) fn invalidate(&self, data_file: &Path) {
+        self.repeats.invalidate(data_file);
+        self.splits.invalidate(data_file);
+        self.peer_keys.invalidate(data_file);
+        self.hours.invalidate(data_file);
         self.forget_head(data_file);
     }
 
-    /// Forgets what is known of a data file's index: it says more now.
+    /// Drops the cached head of a data file's index, which has gained a section.
     pub(crate) fn forget_head(&self, data_file: &Path) {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(forgotten) = heads.by_path.remove(data_file.as_os_str()) {
@@ -411,7 +412,7 @@ impl Indexes {
     /// them do not fit, pushing out what the next scan needs first would help none.
     fn keep(&self, file: &DataFile, scan: u64, head: Option<Arc<Head>>) {
         let path = file.path.as_os_str();
-        let own = size_of::<Kept>() + 2 * path.len();
+        let own = size_of::<CachedHead>() + 2 * path.len();
         let bytes = own + head.as_ref().map_or(0, |head| head.bytes());
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let heads = &mut *heads;
@@ -425,7 +426,7 @@ impl Indexes {
         }
         if heads.bytes + bytes <= self.bytes_max {
             heads.bytes += bytes;
-            heads.by_path.insert(path.to_owned(), Kept { head, bytes, last_use: scan });
+            heads.by_path.insert(path.to_owned(), CachedHead { head, bytes, last_use: scan });
         }
     }
 }

@@ -16,6 +16,7 @@ mod disk;
 mod error;
 mod filter;
 mod index;
+mod locked_file;
 mod memory;
 mod metrics;
 mod packed;
@@ -42,6 +43,7 @@ pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
 pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
+pub use locked_file::LockedFile;
 pub use metrics::{StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{

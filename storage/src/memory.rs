@@ -9,7 +9,7 @@ use arrow_array::{Int64Array, RecordBatch};
 use arrow_select::concat::concat_batches;
 use tidings_proto::UnixNanos;
 
-use crate::{StorageError, rows::column::Column, schema::Signal};
+use crate::{StorageError, rows::column::OptionalColumn, schema::Signal};
 
 /// A piece of the memory table.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl Chunk {
     pub(crate) fn new(batch: RecordBatch) -> Result<Self, StorageError> {
         let is_spans = batch.column_by_name(Signal::Spans.time_column()).is_some();
         let signal = if is_spans { Signal::Spans } else { Signal::Logs };
-        let times = Column::<Int64Array>::of(&batch, signal.time_column())?;
-        let low64s = Column::<Int64Array>::of(&batch, "trace_id_low64")?;
+        let times = OptionalColumn::<Int64Array>::from_batch(&batch, signal.time_column())?;
+        let low64s = OptionalColumn::<Int64Array>::from_batch(&batch, "trace_id_low64")?;
         let rows = 0..batch.num_rows();
         let times = rows.clone().map(|row| times.time(row));
         let mut index: Vec<(u64, u32)> = low64s
@@ -57,12 +57,12 @@ impl Chunk {
         })
     }
 
-    /// How many rows it has.
+    /// Returns the number of rows.
     pub(crate) fn rows(&self) -> u64 {
         self.batch.num_rows() as u64
     }
 
-    /// How much memory it takes.
+    /// Returns its memory in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::tables::{Change, Why};
+use crate::tables::{CommitReason, TableChange};
 
 /// The upper bounds of a histogram's buckets, in seconds. What is above the last counts, too.
 pub const TIME_BOUNDS: [f64; 15] =
@@ -108,9 +108,9 @@ pub(crate) struct StoreMetrics {
 
 impl StoreMetrics {
     /// Counts a commit of upkeep.
-    pub(crate) fn upkeep(&self, change: &Change) {
+    pub(crate) fn upkeep(&self, change: &TableChange) {
         let removed = match change.why {
-            Why::Compaction => &self.merged_files,
+            CommitReason::Compaction => &self.merged_files,
             _ => &self.retired_files,
         };
         removed.fetch_add(change.removed.len() as u64, Relaxed);

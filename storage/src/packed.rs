@@ -1,18 +1,18 @@
 //! Values of attributes of rows as memory has them: what each is, and a text. (Those of events and
 //! links are in memory as they are in files.)
 //!
-//! A text is itself. Everything else is written in characters of seven bits, so that all values of a
-//! column are one text that is checked to be UTF-8 at once, and take no more than they say.
+//! A text is itself. Everything else is written in characters of seven bits, so that all values of
+//! a column are one text that is checked to be UTF-8 at once, and take no more than they say.
 
 use std::borrow::Cow;
 
 use arrow_array::{StringArray, StructArray, UInt8Array, cast::AsArray};
 
-/// What the value of an entry is.
+/// Type of an entry's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// There is none.
+    /// No value.
     None,
     /// OTLP's empty value.
     Empty,

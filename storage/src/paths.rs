@@ -9,6 +9,8 @@
 //! <data-dir>/tables.json                     where the tables are when they are not in here
 //! <data-dir>/cache/{spans,logs}/             copies of files of tables that are not in here
 //! <data-dir>/pins                            which traces are pinned
+//! <data-dir>/keys.json                       keys of senders and readers, see tidings-access
+//! <data-dir>/audit/                          what was changed and by whom, see tidings-access
 //! <data-dir>/scrub                           up to where files were verified
 //! <data-dir>/erasures/                       what was erased when, one JSON file each
 //! <data-dir>/quarantine/                     damaged files, kept for a person to look at
@@ -17,7 +19,7 @@
 use std::path::{Path, PathBuf};
 
 /// Names in the data directory of what is the store's own.
-pub(crate) const OWN_NAMES: [&str; 14] = [
+pub(crate) const OWN_NAMES: [&str; 18] = [
     "lock",
     "format",
     "format.new",
@@ -28,6 +30,10 @@ pub(crate) const OWN_NAMES: [&str; 14] = [
     "cache",
     "pins",
     "pins.new",
+    "keys.json",
+    "keys.json.new",
+    "keys.json.lock",
+    "audit",
     "scrub",
     "scrub.new",
     "erasures",
@@ -110,9 +116,9 @@ pub(crate) fn segment_name(first: u64) -> String {
     format!("{first:0NUMBER_DIGITS$}.wal")
 }
 
-/// The first sequence of a log segment, from its file name. Tables keep sequences as signed
-/// numbers, and there must be room for more behind the last: a name beyond a half of that is none
-/// of a segment, because no log gets there.
+/// Returns the first sequence of a log segment from its file name. Tables keep sequences as signed
+/// integers with room for later ones. A name with a sequence beyond 2^62 is not a segment's: no log
+/// gets there.
 pub(crate) fn segment_first(name: &str) -> Option<u64> {
     numbered(name, ".wal").filter(|first| *first <= 1 << 62)
 }

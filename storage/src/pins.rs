@@ -1,14 +1,14 @@
-//! Pinned traces: those that retention keeps, whatever their age and the size of the tables.
+//! Pinned traces: retention keeps them, whatever their age and the size of the tables.
 //!
-//! Owns the file `<data-dir>/pins` and what it says; `store::pin` changes it and
-//! `upkeep::retention` heeds it. The file is written whole under another name, synced, and renamed:
+//! Owns the file `<data-dir>/pins` and its content; `store::pin` changes it and `upkeep::retention`
+//! obeys it. The file is written whole under another name, synced, and renamed:
 //!
 //! ```text
 //! <CRC-32C of everything behind this line, 8 hex digits>
 //! {"pins":[{"trace":"<32 hex digits>","pinned_unix_nanos":…,"note":"…"}, …]}
 //! ```
 //!
-//! A damaged file says nothing: who would take it for an empty one would delete what was pinned.
+//! A damaged file leaves the pins unknown. Treating it as empty would delete what was pinned.
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -17,7 +17,7 @@ use tidings_proto::{TraceId, UnixNanos};
 
 use crate::{
     StorageError,
-    disk::{Disk, failed, parent, read_all, write_durably},
+    disk::{Disk, failed, read_all, replace_durably},
 };
 
 /// So many traces can be pinned: retention looks for each of them in every file that is due.
@@ -43,10 +43,10 @@ pub struct Pin {
 pub(crate) struct Pins(BTreeMap<TraceId, Pin>);
 
 impl Pins {
-    /// What the file says; nothing is pinned where there is none.
+    /// Reads the pins from the file; there are none without the file.
     ///
     /// # Errors
-    /// `Corrupt` when it is not what was written.
+    /// `Corrupt` when the file is damaged.
     pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Self, StorageError> {
         let corrupt = || StorageError::Corrupt {
             path: path.to_owned(),
@@ -65,17 +65,7 @@ impl Pins {
 
     /// Makes the file say this; durable when it returns.
     pub(crate) fn write(&self, disk: &dyn Disk, path: &Path) -> Result<(), StorageError> {
-        let unfinished = path.with_extension("new");
-        let written = (|| {
-            match disk.remove(&unfinished) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            write_durably(disk, &unfinished, &[self.encode().as_bytes()])?;
-            disk.rename(&unfinished, path)?;
-            disk.sync_folder(parent(path)?)
-        })();
-        written.map_err(failed("write", path))
+        replace_durably(disk, path, self.encode().as_bytes()).map_err(failed("write", path))
     }
 
     pub(crate) fn get(&self, trace: TraceId) -> Option<&Pin> {

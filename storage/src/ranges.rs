@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-/// What is in both; each is ascending and free of overlaps, as is the answer.
+/// Returns the intersection of two lists of ranges. Both are ascending and free of overlaps, and so
+/// is the result.
 pub(crate) fn intersection<T: Copy + Ord>(left: &[Range<T>], right: &[Range<T>]) -> Vec<Range<T>> {
     let mut both = Vec::new();
     let (mut l, mut r) = (0, 0);
@@ -29,7 +30,8 @@ pub(crate) fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     merged
 }
 
-/// What is not among the others; both are ascending and apart, as is the answer.
+/// Returns the ranges without the others. Both lists are ascending and not adjacent, and so is the
+/// result.
 pub(crate) fn without(ranges: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut left = Vec::new();
     let mut others = others.iter().peekable();

@@ -22,8 +22,8 @@ use tidings_proto::{
 };
 
 use crate::{
-    AttributeFilter, LogFilter, SpanFilter, TimeRange, packed::EntryValue, rows::entries::Entries,
-    schema,
+    AttributeFilter, LogFilter, SpanFilter, TimeRange, packed::EntryValue,
+    rows::entries::AttributeEntries, schema,
 };
 
 pub(crate) const NOW: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
@@ -346,7 +346,7 @@ fn spells(text: &str, value: Option<&Value>) -> bool {
     }
 }
 
-fn has(attributes: &[KeyValue], filter: &AttributeFilter) -> bool {
+fn has_attribute(attributes: &[KeyValue], filter: &AttributeFilter) -> bool {
     let is = |text: &str, value: Option<&Value>| match value {
         Some(Value::Array(array)) if filter.elements => {
             array.values.iter().any(|element| spells(text, element.value.as_ref()))
@@ -374,7 +374,7 @@ fn service(resource: Option<&Resource>) -> String {
     }
 }
 
-/// Whether a span matches, read from its documentation and nothing else.
+/// Returns true if a span matches. Implements the filter's documentation directly.
 pub(crate) fn span_matches(
     filter: &SpanFilter,
     resource: Option<&Resource>,
@@ -388,11 +388,11 @@ pub(crate) fn span_matches(
     let code = span.status.as_ref().map_or(0, |status| status.code);
     let status = StatusCode::try_from(code).unwrap_or(StatusCode::Unset);
     let is_had = |wanted: &AttributeFilter| {
-        has(&span.attributes, wanted)
-            || resource.is_some_and(|resource| has(&resource.attributes, wanted))
-            || scope.is_some_and(|scope| has(&scope.attributes, wanted))
-            || span.events.iter().any(|event| has(&event.attributes, wanted))
-            || span.links.iter().any(|link| has(&link.attributes, wanted))
+        has_attribute(&span.attributes, wanted)
+            || resource.is_some_and(|resource| has_attribute(&resource.attributes, wanted))
+            || scope.is_some_and(|scope| has_attribute(&scope.attributes, wanted))
+            || span.events.iter().any(|event| has_attribute(&event.attributes, wanted))
+            || span.links.iter().any(|link| has_attribute(&link.attributes, wanted))
     };
     filter.trace_ids.as_ref().is_none_or(|ids| ids.contains(&id))
         && filter.trace_id_low64.is_none_or(|low64| id.low64() == low64)
@@ -412,7 +412,7 @@ pub(crate) fn span_matches(
         && (filter.any_attribute.is_empty() || filter.any_attribute.iter().any(is_had))
 }
 
-/// Whether a log record matches; `text` is its message as text.
+/// Returns true if a log record matches; `text` is its message as text.
 pub(crate) fn log_matches(
     filter: &LogFilter,
     resource: Option<&Resource>,
@@ -424,9 +424,9 @@ pub(crate) fn log_matches(
     let given = record.time_unix_nano;
     let time = UnixNanos(if given == 0 { record.observed_time_unix_nano } else { given });
     let is_had = |wanted: &AttributeFilter| {
-        has(&record.attributes, wanted)
-            || resource.is_some_and(|resource| has(&resource.attributes, wanted))
-            || scope.is_some_and(|scope| has(&scope.attributes, wanted))
+        has_attribute(&record.attributes, wanted)
+            || resource.is_some_and(|resource| has_attribute(&resource.attributes, wanted))
+            || scope.is_some_and(|scope| has_attribute(&scope.attributes, wanted))
     };
     filter.trace_ids.as_ref().is_none_or(|ids| id.is_some_and(|id| ids.contains(&id)))
         && filter.span_id.is_none_or(|id| id.as_bytes().as_slice() == record.span_id)
@@ -445,7 +445,7 @@ pub(crate) fn log_matches(
 
 /// Attributes of memory as they are when they are read of a file.
 pub(crate) fn typed(packed: &ArrayRef) -> MapArray {
-    let (map, column) = (packed.as_map(), Entries::new(packed, "attributes").unwrap());
+    let (map, column) = (packed.as_map(), AttributeEntries::new(packed, "attributes").unwrap());
     let mut values = TypedValues::default();
     (0..map.values().len()).for_each(|entry| values.push(&column.value(entry)));
     let (offsets, keys) = (map.offsets().clone(), Arc::clone(map.keys()));

@@ -1,4 +1,4 @@
-//! Reads rows that match a filter from a snapshot, the newest first as far as row groups go.
+//! Reads rows that match a filter from a snapshot, newest first by row group.
 
 use std::{
     ops::AddAssign,
@@ -7,7 +7,7 @@ use std::{
 
 use tidings_proto::UnixNanos;
 
-/// How much of each row is read.
+/// Columns of a row that a scan reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Detail {
     /// Ids and starts: what finding needs.
@@ -33,32 +33,32 @@ pub enum Detail {
 /// How to scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
-    /// How much of each row is needed.
+    /// Columns to read.
     pub detail: Detail,
     /// Stop after looking at this many rows.
     pub rows_max: u64,
 }
 
-/// What a scan still has to give.
+/// Rows that a scan's visitor still needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Everything that matches.
     All,
-    /// What matches from this time on. Older rows may be left out, and the scan is then not
-    /// complete; some may still come.
+    /// Matches from this time on. The scan may skip older rows, and is not complete then; some may
+    /// still come.
     Since(UnixNanos),
     /// Nothing more.
     Nothing,
 }
 
-/// What a scan read.
+/// Work done by a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScanStats {
     /// Rows looked at.
     pub rows: u64,
     /// Data files opened.
     pub files: u64,
-    /// Whether everything that can match was looked at.
+    /// True if everything that can match was read.
     pub complete: bool,
 }
 
@@ -76,8 +76,8 @@ impl AddAssign for ScanStats {
     }
 }
 
-/// How far the scans of a snapshot are, for another thread to look at. The numbers are added up
-/// over all scans and lag behind by a portion at most.
+/// Progress of a snapshot's scans, readable by another thread. The counts cover all scans and lag
+/// behind by a portion at most.
 #[derive(Debug, Default)]
 pub struct ScanWatch {
     rows: AtomicU64,

@@ -3,9 +3,9 @@
 //! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
 //! from the lists: the table's (what Delta declares: all columns), memory's (without the columns
 //! that a flush derives or that copy attributes; repetitive texts and the keys of attributes are
-//! dictionaries, values of attributes are packed), and the data files' (without the partition column)
-//! as they are read, with a column for each type of value. `docs/formats/tables.md`
-//! says what each column means.
+//! dictionaries, values of attributes are packed), and the data files' (without the partition
+//! column) as they are read, with a column for each type of value. `docs/formats/tables.md` says
+//! what each column means.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,11 +17,11 @@ use crate::Detail;
 
 /// One column of a table.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Column {
+pub(crate) struct ColumnSpec {
     pub(crate) name: &'static str,
-    kind: Kind,
+    kind: ColumnKind,
     nullable: bool,
-    stage: Stage,
+    stage: ColumnStage,
     /// The attributes that fill it: the first key that has a value of its type.
     pub(crate) keys: &'static [&'static str],
     /// From which detail on rows carry it; `None`: only filters and SQL read it.
@@ -29,7 +29,7 @@ pub(crate) struct Column {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ColumnKind {
     Long,
     Int,
     Bool,
@@ -45,7 +45,7 @@ enum Kind {
 
 /// When a column comes into being.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ColumnStage {
     /// With the row.
     Row,
     /// When a flush sorts the rows.
@@ -56,17 +56,21 @@ enum Stage {
     Partition,
 }
 
-const fn column(name: &'static str, kind: Kind, detail: Option<Detail>) -> Column {
-    Column { name, kind, nullable: false, stage: Stage::Row, keys: &[], detail }
+const fn column(name: &'static str, kind: ColumnKind, detail: Option<Detail>) -> ColumnSpec {
+    ColumnSpec { name, kind, nullable: false, stage: ColumnStage::Row, keys: &[], detail }
 }
 
 /// A column of attributes that are frequent and of few values: what people group by.
-const fn shredded(name: &'static str, kind: Kind, keys: &'static [&'static str]) -> Column {
-    Column { keys, ..column(name, kind, None).nullable().at(Stage::File) }
+const fn shredded(
+    name: &'static str,
+    kind: ColumnKind,
+    keys: &'static [&'static str],
+) -> ColumnSpec {
+    ColumnSpec { keys, ..column(name, kind, None).nullable().at(ColumnStage::File) }
 }
 
-impl Column {
-    fn is_of(&self, detail: Detail) -> bool {
+impl ColumnSpec {
+    fn is_in(&self, detail: Detail) -> bool {
         self.detail.is_some_and(|at| at <= detail)
     }
 
@@ -74,7 +78,7 @@ impl Column {
         Self { nullable: true, ..self }
     }
 
-    const fn at(self, stage: Stage) -> Self {
+    const fn at(self, stage: ColumnStage) -> Self {
         Self { stage, ..self }
     }
 }
@@ -85,10 +89,10 @@ const RESOURCES: Option<Detail> = Some(Detail::Resources);
 const ATTRIBUTES: Option<Detail> = Some(Detail::Attributes);
 const FULL: Option<Detail> = Some(Detail::Full);
 
-/// What rows carry of how long traces are.
+/// Columns of [`Detail::Times`].
 const TIMES: [&str; 3] = ["start_unix_nanos", "end_unix_nanos", "trace_id"];
 
-/// What rows carry of a call.
+/// Columns of [`Detail::Calls`].
 const CALLS: [&str; 7] = [
     "start_unix_nanos",
     "duration_nanos",
@@ -114,107 +118,107 @@ pub(crate) const PROMOTED: [(&str, &[&str]); 6] = [
 ];
 
 /// The spans table.
-pub(crate) const SPAN_COLUMNS: &[Column] = &[
-    column(HOUR, Kind::Long, None).at(Stage::Partition),
-    column("start_unix_nanos", Kind::Long, IDS),
-    column("end_unix_nanos", Kind::Long, FACTS),
-    column("duration_nanos", Kind::Long, FACTS),
-    column("trace_id", Kind::Binary, IDS),
-    column("trace_id_low64", Kind::Long, None),
-    column("span_id", Kind::Binary, IDS),
-    column("parent_span_id", Kind::Binary, FACTS).nullable(),
-    column("service", Kind::Word, FACTS),
-    column("name", Kind::Word, FACTS),
-    column("kind", Kind::Int, FACTS),
-    column("status_code", Kind::Int, FACTS).nullable(),
-    column("status_message", Kind::Word, FACTS),
-    column("trace_state", Kind::Word, FULL),
-    column("flags", Kind::Long, FULL),
-    column("attributes", Kind::Attributes, ATTRIBUTES),
-    column("dropped_attributes_count", Kind::Long, FULL),
-    column("events", Kind::Events, FULL),
-    column("event_count", Kind::Int, FACTS),
-    column("has_exception", Kind::Bool, FACTS),
-    column("dropped_events_count", Kind::Long, FULL),
-    column("links", Kind::Links, FULL),
-    column("link_count", Kind::Int, FACTS),
-    column("dropped_links_count", Kind::Long, FULL),
-    column("resource", Kind::Word, RESOURCES).nullable(),
-    column("resource_schema_url", Kind::Word, FULL),
-    column("scope", Kind::Word, FULL).nullable(),
-    column("scope_schema_url", Kind::Word, FULL),
-    column(PROMOTED[0].0, Kind::Word, None).nullable(),
-    column(PROMOTED[1].0, Kind::Word, None).nullable(),
-    column(PROMOTED[2].0, Kind::Word, None).nullable(),
-    column(PROMOTED[3].0, Kind::Word, None).nullable(),
-    column(PROMOTED[4].0, Kind::Word, None).nullable(),
-    column(PROMOTED[5].0, Kind::Word, None).nullable(),
-    column("received_unix_nanos", Kind::Long, FACTS),
-    column("content_hash", Kind::Long, FACTS),
-    column("self_nanos", Kind::Long, None).nullable().at(Stage::Flush),
-    column("critical_nanos", Kind::Long, None).nullable().at(Stage::Flush),
-    column("path_hash", Kind::Long, None).nullable().at(Stage::Flush),
-    column("depth", Kind::Int, None).nullable().at(Stage::Flush),
-    shredded("http_request_method", Kind::Word, &["http.request.method", "http.method"]),
-    shredded("http_route", Kind::Word, &["http.route"]),
+pub(crate) const SPAN_COLUMNS: &[ColumnSpec] = &[
+    column(HOUR, ColumnKind::Long, None).at(ColumnStage::Partition),
+    column("start_unix_nanos", ColumnKind::Long, IDS),
+    column("end_unix_nanos", ColumnKind::Long, FACTS),
+    column("duration_nanos", ColumnKind::Long, FACTS),
+    column("trace_id", ColumnKind::Binary, IDS),
+    column("trace_id_low64", ColumnKind::Long, None),
+    column("span_id", ColumnKind::Binary, IDS),
+    column("parent_span_id", ColumnKind::Binary, FACTS).nullable(),
+    column("service", ColumnKind::Word, FACTS),
+    column("name", ColumnKind::Word, FACTS),
+    column("kind", ColumnKind::Int, FACTS),
+    column("status_code", ColumnKind::Int, FACTS).nullable(),
+    column("status_message", ColumnKind::Word, FACTS),
+    column("trace_state", ColumnKind::Word, FULL),
+    column("flags", ColumnKind::Long, FULL),
+    column("attributes", ColumnKind::Attributes, ATTRIBUTES),
+    column("dropped_attributes_count", ColumnKind::Long, FULL),
+    column("events", ColumnKind::Events, FULL),
+    column("event_count", ColumnKind::Int, FACTS),
+    column("has_exception", ColumnKind::Bool, FACTS),
+    column("dropped_events_count", ColumnKind::Long, FULL),
+    column("links", ColumnKind::Links, FULL),
+    column("link_count", ColumnKind::Int, FACTS),
+    column("dropped_links_count", ColumnKind::Long, FULL),
+    column("resource", ColumnKind::Word, RESOURCES).nullable(),
+    column("resource_schema_url", ColumnKind::Word, FULL),
+    column("scope", ColumnKind::Word, FULL).nullable(),
+    column("scope_schema_url", ColumnKind::Word, FULL),
+    column(PROMOTED[0].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[1].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[2].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[3].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[4].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[5].0, ColumnKind::Word, None).nullable(),
+    column("received_unix_nanos", ColumnKind::Long, FACTS),
+    column("content_hash", ColumnKind::Long, FACTS),
+    column("self_nanos", ColumnKind::Long, None).nullable().at(ColumnStage::Flush),
+    column("critical_nanos", ColumnKind::Long, None).nullable().at(ColumnStage::Flush),
+    column("path_hash", ColumnKind::Long, None).nullable().at(ColumnStage::Flush),
+    column("depth", ColumnKind::Int, None).nullable().at(ColumnStage::Flush),
+    shredded("http_request_method", ColumnKind::Word, &["http.request.method", "http.method"]),
+    shredded("http_route", ColumnKind::Word, &["http.route"]),
     shredded(
         "http_response_status_code",
-        Kind::Long,
+        ColumnKind::Long,
         &["http.response.status_code", "http.status_code"],
     ),
-    shredded("rpc_system", Kind::Word, &["rpc.system", "rpc.system.name"]),
-    shredded("rpc_service", Kind::Word, &["rpc.service"]),
-    shredded("rpc_method", Kind::Word, &["rpc.method"]),
-    shredded("db_system_name", Kind::Word, &["db.system.name", "db.system"]),
-    shredded("db_namespace", Kind::Word, &["db.namespace", "db.name"]),
-    shredded("db_operation_name", Kind::Word, &["db.operation.name", "db.operation"]),
-    shredded("db_collection_name", Kind::Word, &["db.collection.name", "db.sql.table"]),
-    shredded("messaging_system", Kind::Word, &["messaging.system"]),
+    shredded("rpc_system", ColumnKind::Word, &["rpc.system", "rpc.system.name"]),
+    shredded("rpc_service", ColumnKind::Word, &["rpc.service"]),
+    shredded("rpc_method", ColumnKind::Word, &["rpc.method"]),
+    shredded("db_system_name", ColumnKind::Word, &["db.system.name", "db.system"]),
+    shredded("db_namespace", ColumnKind::Word, &["db.namespace", "db.name"]),
+    shredded("db_operation_name", ColumnKind::Word, &["db.operation.name", "db.operation"]),
+    shredded("db_collection_name", ColumnKind::Word, &["db.collection.name", "db.sql.table"]),
+    shredded("messaging_system", ColumnKind::Word, &["messaging.system"]),
     shredded(
         "messaging_destination_name",
-        Kind::Word,
+        ColumnKind::Word,
         &["messaging.destination.name", "messaging.destination"],
     ),
     shredded(
         "messaging_operation_type",
-        Kind::Word,
+        ColumnKind::Word,
         &["messaging.operation.type", "messaging.operation"],
     ),
-    shredded("peer_service", Kind::Word, &["peer.service"]),
-    shredded("server_address", Kind::Word, &["server.address", "net.peer.name"]),
-    shredded("error_type", Kind::Word, &["error.type"]),
+    shredded("peer_service", ColumnKind::Word, &["peer.service"]),
+    shredded("server_address", ColumnKind::Word, &["server.address", "net.peer.name"]),
+    shredded("error_type", ColumnKind::Word, &["error.type"]),
 ];
 
 /// The logs table.
-pub(crate) const LOG_COLUMNS: &[Column] = &[
-    column(HOUR, Kind::Long, None).at(Stage::Partition),
-    column("time_unix_nanos", Kind::Long, IDS),
-    column("time_known", Kind::Bool, FULL),
-    column("observed_unix_nanos", Kind::Long, FACTS),
-    column("severity_number", Kind::Int, FACTS),
-    column("severity_text", Kind::Word, FACTS),
-    column("service", Kind::Word, FACTS),
-    column("text", Kind::Text, FACTS).nullable(),
-    column("body", Kind::Binary, FULL).nullable(),
-    column("event_name", Kind::Word, FULL),
-    column("trace_id", Kind::Binary, IDS).nullable(),
-    column("trace_id_low64", Kind::Long, None).nullable(),
-    column("span_id", Kind::Binary, IDS).nullable(),
-    column("flags", Kind::Long, FULL),
-    column("attributes", Kind::Attributes, ATTRIBUTES),
-    column("dropped_attributes_count", Kind::Long, FULL),
-    column("resource", Kind::Word, RESOURCES).nullable(),
-    column("resource_schema_url", Kind::Word, FULL),
-    column("scope", Kind::Word, FULL).nullable(),
-    column("scope_schema_url", Kind::Word, FULL),
-    column(PROMOTED[0].0, Kind::Word, None).nullable(),
-    column(PROMOTED[1].0, Kind::Word, None).nullable(),
-    column(PROMOTED[2].0, Kind::Word, None).nullable(),
-    column(PROMOTED[3].0, Kind::Word, None).nullable(),
-    column(PROMOTED[4].0, Kind::Word, None).nullable(),
-    column(PROMOTED[5].0, Kind::Word, None).nullable(),
-    column("received_unix_nanos", Kind::Long, None),
-    column("content_hash", Kind::Long, IDS),
+pub(crate) const LOG_COLUMNS: &[ColumnSpec] = &[
+    column(HOUR, ColumnKind::Long, None).at(ColumnStage::Partition),
+    column("time_unix_nanos", ColumnKind::Long, IDS),
+    column("time_known", ColumnKind::Bool, FULL),
+    column("observed_unix_nanos", ColumnKind::Long, FACTS),
+    column("severity_number", ColumnKind::Int, FACTS),
+    column("severity_text", ColumnKind::Word, FACTS),
+    column("service", ColumnKind::Word, FACTS),
+    column("text", ColumnKind::Text, FACTS).nullable(),
+    column("body", ColumnKind::Binary, FULL).nullable(),
+    column("event_name", ColumnKind::Word, FULL),
+    column("trace_id", ColumnKind::Binary, IDS).nullable(),
+    column("trace_id_low64", ColumnKind::Long, None).nullable(),
+    column("span_id", ColumnKind::Binary, IDS).nullable(),
+    column("flags", ColumnKind::Long, FULL),
+    column("attributes", ColumnKind::Attributes, ATTRIBUTES),
+    column("dropped_attributes_count", ColumnKind::Long, FULL),
+    column("resource", ColumnKind::Word, RESOURCES).nullable(),
+    column("resource_schema_url", ColumnKind::Word, FULL),
+    column("scope", ColumnKind::Word, FULL).nullable(),
+    column("scope_schema_url", ColumnKind::Word, FULL),
+    column(PROMOTED[0].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[1].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[2].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[3].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[4].0, ColumnKind::Word, None).nullable(),
+    column(PROMOTED[5].0, ColumnKind::Word, None).nullable(),
+    column("received_unix_nanos", ColumnKind::Long, None),
+    column("content_hash", ColumnKind::Long, IDS),
 ];
 
 /// Which of the two tables.
@@ -233,12 +237,12 @@ impl Signal {
         }
     }
 
-    /// What Delta declares: all columns.
+    /// Schema that Delta declares: all columns.
     pub(crate) fn table_schema(self) -> SchemaRef {
         table(self.columns())
     }
 
-    pub(crate) fn columns(self) -> &'static [Column] {
+    pub(crate) fn columns(self) -> &'static [ColumnSpec] {
         match self {
             Self::Spans => SPAN_COLUMNS,
             Self::Logs => LOG_COLUMNS,
@@ -258,43 +262,44 @@ impl Signal {
         self.columns()
             .iter()
             .filter(move |column| match detail {
-                Detail::Events => column.kind == Kind::Events || column.is_of(Detail::Facts),
+                Detail::Events => column.kind == ColumnKind::Events || column.is_in(Detail::Facts),
                 Detail::Times => TIMES.contains(&column.name),
                 Detail::Calls => CALLS.contains(&column.name),
-                _ => column.is_of(detail),
+                _ => column.is_in(detail),
             })
             .map(|column| column.name)
     }
 
-    /// What rows of memory have when they are about to be written: the file's columns before
+    /// Schema of sorted rows of memory before a flush writes them: the file's columns without
     /// [`Self::shreds`].
     pub(crate) fn sorted_schema(self) -> SchemaRef {
-        self.sorted(Place::Memory)
+        self.sorted(SchemaUse::Memory)
     }
 
     /// The same of rows that were read.
     pub(crate) fn merged_schema(self) -> SchemaRef {
-        self.sorted(Place::Read)
+        self.sorted(SchemaUse::Read)
     }
 
-    fn sorted(self, place: Place) -> SchemaRef {
-        let is_there = |column: &&Column| matches!(column.stage, Stage::Row | Stage::Flush);
+    fn sorted(self, place: SchemaUse) -> SchemaRef {
+        let is_there =
+            |column: &&ColumnSpec| matches!(column.stage, ColumnStage::Row | ColumnStage::Flush);
         let columns = self.columns().iter().filter(is_there);
         Arc::new(Schema::new(columns.map(|column| column.field(place)).collect::<Fields>()))
     }
 
     /// The data files' columns as they are read.
     pub(crate) fn written_schema(self) -> SchemaRef {
-        let columns = self.columns().iter().filter(|column| column.stage != Stage::Partition);
-        Arc::new(Schema::new(columns.map(Column::read_field).collect::<Fields>()))
+        let columns = self.columns().iter().filter(|column| column.stage != ColumnStage::Partition);
+        Arc::new(Schema::new(columns.map(ColumnSpec::read_field).collect::<Fields>()))
     }
 
     /// The columns that attributes fill when a file is written: its last ones.
-    pub(crate) fn shreds(self) -> impl Iterator<Item = &'static Column> {
-        self.columns().iter().filter(|column| column.stage == Stage::File)
+    pub(crate) fn shreds(self) -> impl Iterator<Item = &'static ColumnSpec> {
+        self.columns().iter().filter(|column| column.stage == ColumnStage::File)
     }
 
-    /// What chunks hold.
+    /// Schema of the memtable's chunks.
     pub(crate) fn memory_schema(self) -> SchemaRef {
         static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| memory(Signal::Spans));
         static LOGS: LazyLock<SchemaRef> = LazyLock::new(|| memory(Signal::Logs));
@@ -307,7 +312,8 @@ impl Signal {
     /// The column as it is read, where that is not as the file has it.
     pub(crate) fn read_field(self, name: &str) -> Option<Field> {
         let column = self.columns().iter().find(|column| column.name == name)?;
-        matches!(column.kind, Kind::Word | Kind::Attributes).then(|| column.read_field())
+        matches!(column.kind, ColumnKind::Word | ColumnKind::Attributes)
+            .then(|| column.read_field())
     }
 
     /// The batch of these columns, which must be memory's, in order.
@@ -320,47 +326,47 @@ impl Signal {
     }
 }
 
-fn table(columns: &[Column]) -> SchemaRef {
+fn table(columns: &[ColumnSpec]) -> SchemaRef {
     Arc::new(Schema::new(
-        columns.iter().map(|column| column.field(Place::File)).collect::<Fields>(),
+        columns.iter().map(|column| column.field(SchemaUse::File)).collect::<Fields>(),
     ))
 }
 
 fn memory(signal: Signal) -> SchemaRef {
-    let columns = signal.columns().iter().filter(|column| column.stage == Stage::Row);
-    Arc::new(Schema::new(columns.map(|column| column.field(Place::Memory)).collect::<Fields>()))
+    let columns = signal.columns().iter().filter(|column| column.stage == ColumnStage::Row);
+    Arc::new(Schema::new(columns.map(|column| column.field(SchemaUse::Memory)).collect::<Fields>()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum SchemaUse {
     File,
-    /// What is read of a file.
+    /// Columns read from a file.
     Read,
     Memory,
 }
 
-impl Column {
+impl ColumnSpec {
     /// As it is when it was read.
     pub(crate) fn read_field(&self) -> Field {
-        self.field(Place::Read)
+        self.field(SchemaUse::Read)
     }
 
-    fn field(&self, place: Place) -> Field {
+    fn field(&self, place: SchemaUse) -> Field {
         let data_type = match self.kind {
-            Kind::Long => DataType::Int64,
-            Kind::Int => DataType::Int32,
-            Kind::Bool => DataType::Boolean,
-            Kind::Text => DataType::Utf8,
-            Kind::Word if place == Place::File => DataType::Utf8,
-            Kind::Word => word(),
-            Kind::Binary => DataType::Binary,
-            Kind::Attributes => match place {
-                Place::File => attributes(),
-                Place::Read => coded_attributes(),
-                Place::Memory => packed_attributes(),
+            ColumnKind::Long => DataType::Int64,
+            ColumnKind::Int => DataType::Int32,
+            ColumnKind::Bool => DataType::Boolean,
+            ColumnKind::Text => DataType::Utf8,
+            ColumnKind::Word if place == SchemaUse::File => DataType::Utf8,
+            ColumnKind::Word => word(),
+            ColumnKind::Binary => DataType::Binary,
+            ColumnKind::Attributes => match place {
+                SchemaUse::File => attributes(),
+                SchemaUse::Read => coded_attributes(),
+                SchemaUse::Memory => packed_attributes(),
             },
-            Kind::Events => DataType::List(event()),
-            Kind::Links => DataType::List(link()),
+            ColumnKind::Events => DataType::List(event()),
+            ColumnKind::Links => DataType::List(link()),
         };
         Field::new(self.name, data_type, self.nullable)
     }
@@ -371,7 +377,7 @@ pub(crate) fn word() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-/// What the entries of attributes are called, between the column and `key` or `value`.
+/// Name of the map's entries, between the column and `key` or `value`.
 pub(crate) const ENTRIES: &str = "key_value";
 
 // One of each for the process: comparing two types is then comparing two addresses, where it would
@@ -394,8 +400,8 @@ pub(crate) fn coded_attributes() -> DataType {
 }
 
 /// The same in memory: of a value what it is and how it is written, as `crate::packed` says. It is
-/// there for a minute or so, in all of its columns, and most are texts: a column for each type would
-/// take more than the values.
+/// there for a minute or so, in all of its columns, and most are texts: a column for each type
+/// would take more than the values.
 pub(crate) fn packed_attributes() -> DataType {
     static ENTRY: LazyLock<FieldRef> = LazyLock::new(|| {
         let fields = Fields::from(vec![

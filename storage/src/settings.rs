@@ -36,7 +36,7 @@ pub struct StoreSettings {
     pub scrub_bytes_per_second: u64,
     /// Data files that upkeep replaced stay for so long, for other programs that read them.
     pub removed_file_age: Duration,
-    /// What is deleted, and when.
+    /// Age and size limits, and the rules that keep traces longer.
     pub retention: Retention,
     /// Damaged files that were set aside are deleted at this age; never when it is `None`.
     pub quarantine_age: Option<Duration>,
@@ -87,7 +87,7 @@ pub struct ObjectStoreSettings {
     /// How to reach it, in the names of AWS's environment variables, as `AWS_ACCESS_KEY_ID`. A
     /// later one wins. They may be secret, and are never shown.
     pub options: Vec<(String, String)>,
-    /// Whether requests may go to another machine unencrypted.
+    /// True to allow unencrypted requests to another machine.
     pub allow_http: bool,
     /// Copies of the tables' files on the local disk take at most so many bytes.
     pub cache_bytes_max: u64,
@@ -150,7 +150,7 @@ impl fmt::Display for ObjectAddress {
 }
 
 impl ObjectAddress {
-    /// What the bucket calls an object of this name.
+    /// Returns the bucket's name for an object.
     pub(crate) fn location(&self, inside: &str) -> ObjectPath {
         ObjectPath::from(format!("{}/{inside}", self.prefix))
     }

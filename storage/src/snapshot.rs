@@ -17,7 +17,7 @@ use tidings_proto::UnixNanos;
 use crate::{
     Detail, LogFilter, LogRows, Need, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
     StorageError,
-    data_file::{DataFile, Groups},
+    data_file::{CandidateGroups, DataFile},
     filter::{Bound, Matcher},
     index::Indexes,
     memory::Chunk,
@@ -25,7 +25,7 @@ use crate::{
 
 use progress::Floor;
 pub(crate) use progress::Progress;
-use sources::{Due, Source, Sources};
+use sources::{DueSource, ScanSource, Sources};
 
 /// The most rows that are looked at or given at once.
 pub(crate) const PORTION_ROWS: usize = 8192;
@@ -34,7 +34,7 @@ pub(crate) const PORTION_ROWS: usize = 8192;
 pub(crate) const SPANS: usize = 0;
 const LOGS: usize = 1;
 
-/// What a snapshot sees of one table.
+/// A snapshot's view of one table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TableView {
     /// The rows in memory.
@@ -85,7 +85,7 @@ impl Snapshot {
         Self { watch, ..self }
     }
 
-    /// Whether spans may be missing from this view: then no scan of them is complete.
+    /// Returns true if spans may be missing from this view. No scan of them is complete then.
     #[must_use]
     pub fn lacks_spans(&self) -> bool {
         self.lacking[SPANS]
@@ -97,8 +97,8 @@ impl Snapshot {
         self.lacking[LOGS]
     }
 
-    /// The earliest and the latest start of a span, as the sources of rows say of themselves; `None`
-    /// when there are none.
+    /// The earliest and the latest start of a span, as the sources of rows say of themselves;
+    /// `None` when there are none.
     #[must_use]
     pub fn span_times(&self) -> Option<(UnixNanos, UnixNanos)> {
         let chunks = self.spans.chunks.iter().map(|chunk| chunk.times());
@@ -109,13 +109,14 @@ impl Snapshot {
 
     /// The beginning of a scan of one of the tables (spans, logs).
     pub(crate) fn progress<'a>(&self, rows_max: u64, table: usize) -> Progress<'a> {
-        let progress = Progress::new(rows_max, Arc::clone(&self.stop)).of(self.lacking[table]);
+        let progress =
+            Progress::new(rows_max, Arc::clone(&self.stop)).with_lacking(self.lacking[table]);
         progress.watched_by(Arc::clone(&self.watch))
     }
 
-    /// Gives `visit` the spans that match, in portions, the newest first as far as chunks and
-    /// row groups of files go (rows within a portion are in no particular order), until it breaks or
-    /// the row budget is spent.
+    /// Passes matching spans to `visit` in portions, newest first by chunk and row group. Rows
+    /// within a portion are in no particular order. Ends when `visit` breaks or the row budget is
+    /// spent.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -128,7 +129,7 @@ impl Snapshot {
         let progress = self.progress(scan.rows_max, SPANS);
         let matcher = Matcher::spans(filter);
         self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
-            Ok(visit(&SpanRows::of(batch)?))
+            Ok(visit(&SpanRows::from_batch(batch)?))
         })
     }
 
@@ -149,11 +150,10 @@ impl Snapshot {
         )
     }
 
-    /// As [`Self::scan_spans`], for whoever looks for the newest: `visit` says from which time on
-    /// it still needs spans, and older ones are left out unread where that is possible, once
-    /// `counted_rows` rows were looked at. Rows of a portion and portions among themselves are in
-    /// no strict order of time, but none comes that is later than the time `visit` is given. It is
-    /// called without rows whenever that time is another.
+    /// Like [`Self::scan_spans`], for queries of the newest spans. `visit` returns the time from
+    /// which on it still needs spans; older ones are skipped where possible, once `counted_rows`
+    /// rows were read. Portions and their rows are not strictly ordered. No row is later than the
+    /// time passed to `visit`. A changed time is also passed in a call without rows.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -169,7 +169,7 @@ impl Snapshot {
         let floor = Floor::new(matcher.time.start, counted_rows);
         let progress = progress.above(&floor);
         self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
-            Ok(floor.take(visit(&SpanRows::of(batch)?, floor.reached())))
+            Ok(floor.take(visit(&SpanRows::from_batch(batch)?, floor.reached())))
         })
     }
 
@@ -185,7 +185,7 @@ impl Snapshot {
     ) -> Result<ScanStats, StorageError> {
         let progress = self.progress(scan.rows_max, LOGS);
         self.logs.scan(&self.indexes, Matcher::logs(filter), scan.detail, progress, &mut |batch| {
-            Ok(visit(&LogRows::of(batch)?))
+            Ok(visit(&LogRows::from_batch(batch)?))
         })
     }
 
@@ -205,7 +205,7 @@ impl Snapshot {
         let floor = Floor::new(matcher.time.start, counted_rows);
         let progress = progress.above(&floor);
         self.logs.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
-            Ok(floor.take(visit(&LogRows::of(batch)?, floor.reached())))
+            Ok(floor.take(visit(&LogRows::from_batch(batch)?, floor.reached())))
         })
     }
 }
@@ -226,8 +226,8 @@ impl TableView {
         let mut sources = Sources::new(&self.chunks, &self.files, matcher.time);
         let mut files = sources.files();
         progress.watch.find_files(files);
-        let (scan, wanted) = (indexes.begin(), matcher.wanted());
-        while let Some(Due { latest, times, number, source }) = sources.next() {
+        let (scan, wanted) = (indexes.begin_scan(), matcher.wanted());
+        while let Some(DueSource { latest, times, number, source }) = sources.next() {
             if progress.tell(latest, visit)?.is_break() {
                 progress.stats.complete = false;
                 break;
@@ -236,21 +236,21 @@ impl TableView {
                 break; // What follows is older still.
             }
             let (flow, is_done) = match source {
-                Source::Chunk(chunk) => {
+                ScanSource::Chunk(chunk) => {
                     (scan_chunk(chunk, &mut matcher, detail, &mut progress, visit)?, false)
                 }
-                Source::File(file) => {
+                ScanSource::File(file) => {
                     let rows = indexes.candidates(scan, file, &wanted);
                     let is_ruled_out = rows.as_ref().is_some_and(Vec::is_empty);
                     let is_left = !is_ruled_out && {
                         progress.stats.files += 1;
-                        let groups = Groups::open(file, rows, &matcher, detail)
+                        let groups = CandidateGroups::open(file, rows, &matcher, detail)
                             .inspect_err(|error| file.doubt(error))?;
                         sources.put_back(file, Box::new(groups), (latest, number))
                     };
                     (ControlFlow::Continue(()), !is_left)
                 }
-                Source::Groups(file, mut groups) => {
+                ScanSource::Groups(file, mut groups) => {
                     let flow = groups
                         .scan_next(&mut matcher, &mut progress, visit)
                         .inspect_err(|error| file.doubt(error))?;

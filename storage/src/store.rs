@@ -52,7 +52,9 @@ pub use self::{
     upkeep::UpkeepReport,
     usage::{StoreUsage, TableUsage},
 };
-use self::{flush::Tables, pin::PinBoard, scrub::Damages, state::State, upkeep::Keeper};
+use self::{
+    flush::Tables, pin::PinBoard, scrub::Damages, state::VisibleState, upkeep::MaintenanceState,
+};
 use crate::{
     Clock, Snapshot, StorageError, StoreSettings,
     disk::{DiskLock, Mistake, RealDisk, SharedDisk},
@@ -64,7 +66,7 @@ use crate::{
     supervision::{Supervision, panic_text},
     table_store::SharedTables,
     upkeep::WaitingForRoom,
-    wal::{Entry, Wal},
+    wal::{Wal, WalEntry},
 };
 
 pub(crate) use self::open::lock_existing;
@@ -94,7 +96,7 @@ pub enum TelemetryBatch {
     Converted(ConvertedBatch),
 }
 
-/// What opening a data directory found.
+/// Findings of opening a data directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovery {
     /// Log records replayed into the memory table.
@@ -105,7 +107,7 @@ pub struct Recovery {
     pub quarantined: Vec<PathBuf>,
 }
 
-/// How much the store holds.
+/// Size of the store's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreCounts {
     /// Spans, in memory and in files.
@@ -128,7 +130,7 @@ pub struct Store {
 }
 
 /// Stops the background when the last clone of the store is gone.
-struct Owner(Arc<Inner>);
+struct Owner(Arc<StoreInner>);
 
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -143,18 +145,18 @@ impl Drop for Owner {
     }
 }
 
-struct Inner {
-    shared: Arc<Shared>,
+struct StoreInner {
+    shared: Arc<StoreShared>,
     wal: Arc<Wal<Arc<Chunk>>>,
     tables: tokio::sync::Mutex<Tables>,
     /// Held by the one piece of upkeep that is under way.
-    upkeep: tokio::sync::Mutex<Keeper>,
+    upkeep: tokio::sync::Mutex<MaintenanceState>,
     pins: PinBoard,
     tables_at: SharedTables,
     disk: SharedDisk,
     paths: Paths,
     alarms: Vec<String>,
-    /// What was found since, by the file.
+    /// Damage found since opening, by file.
     damages: Mutex<Damages>,
     /// Bytes on their way into the log and memory.
     pending_bytes: AtomicU64,
@@ -180,7 +182,7 @@ struct Damaged {
 }
 
 impl Damaged {
-    fn has(self, signal: Signal) -> bool {
+    fn contains(self, signal: Signal) -> bool {
         match signal {
             Signal::Spans => self.spans,
             Signal::Logs => self.logs,
@@ -192,10 +194,10 @@ impl Damaged {
     }
 }
 
-/// What the log's thread shares with everybody else.
-struct Shared {
+/// State that the log's thread shares with the store.
+struct StoreShared {
     damaged: Damaged,
-    state: State,
+    state: VisibleState,
     indexes: Arc<Indexes>,
     disk: SharedDisk,
     flush_wanted: Notify,
@@ -253,12 +255,12 @@ impl Store {
         inner.check_memory(bytes)?;
         let _pending = Pending::new(&inner.pending_bytes, bytes);
         let (reply, answer) = oneshot::channel();
-        let entry = Entry { signal, received, payload, cargo: chunk, reply };
+        let entry = WalEntry { signal, received, payload, cargo: chunk, reply };
         inner.wal.append(entry).await?;
         answer.await.map_err(|_| StorageError::WriterStopped)?
     }
 
-    /// Whether memory has room for more, as [`Self::append`] asks first. Cheap.
+    /// Checks that memory has room for another append, as [`Self::append`] does first. Cheap.
     ///
     /// # Errors
     /// The error an append would get.
@@ -308,24 +310,24 @@ impl Store {
         stopped.and(flushed)
     }
 
-    /// Does all upkeep that is due, as if nothing more came: merges files, deletes what is no
-    /// longer kept and what no table has. The background does the same with more patience.
-    /// `clock_is_right` says that a clock that jumped may be believed.
+    /// Performs all maintenance that is due, as if no more data arrived: merges files, applies
+    /// retention and deletes unreferenced files. The background task merges less eagerly.
+    /// `clock_is_right` confirms a clock that has jumped.
     ///
     /// # Errors
-    /// Nothing is lost, and what was done is done.
+    /// Nothing is lost, and completed steps stay.
     pub async fn compact(&self, clock_is_right: bool) -> Result<UpkeepReport, StorageError> {
         self.flush().await?;
-        self.owner.0.keep_up_to_end(clock_is_right).await
+        self.owner.0.run_maintenance(clock_is_right).await
     }
 
-    /// Erases spans and log records for good: from the tables, the disk and the log, those of pinned
-    /// traces too. Rows that come in meanwhile are not looked at. Not all is gone while the report names files that are left
-    /// or could not be read.
+    /// Erases spans and log records permanently: from the tables, the disk and the log, pinned
+    /// traces included. Rows that arrive meanwhile are not erased. The erasure is incomplete while
+    /// the report names files that are left or unreadable.
     ///
     /// # Errors
     /// `Corrupt` with the commit's file when a table has a damaged one: nothing is erased then.
-    /// Otherwise some may be erased and some not; a second call goes on.
+    /// Otherwise the erasure may be partial; a second call continues.
     pub async fn erase(&self, what: &Erasure) -> Result<ErasureReport, StorageError> {
         if !self.owner.0.disk.makes(Mistake::EraseWithoutMemory) {
             self.flush().await?;
@@ -333,7 +335,7 @@ impl Store {
         Box::pin(self.owner.0.erase(what)).await
     }
 
-    /// How much the store holds.
+    /// Returns the size of the store's contents.
     #[must_use]
     pub fn counts(&self) -> StoreCounts {
         let inner = &self.owner.0;
@@ -361,9 +363,9 @@ impl Store {
         }
     }
 
-    /// What opening found that a person should look at, which files were found damaged since, and
-    /// what upkeep the disk has no room for, a sentence each. The store works; what it says of
-    /// damaged files may lack rows and tells so.
+    /// Returns one sentence for each condition that needs an operator: findings of opening, files
+    /// found damaged since, and maintenance that waits for disk space. The store works. Answers
+    /// from damaged files may lack rows and report that.
     #[must_use]
     pub fn alarms(&self) -> Vec<String> {
         let inner = &self.owner.0;
@@ -373,15 +375,15 @@ impl Store {
         inner.alarms.iter().chain(damages.values()).cloned().chain(waiting).collect()
     }
 
-    /// What keeps the rows in memory and in the log from the tables just now. It is being tried
-    /// again, and nothing is lost; appends are refused when there is no more room for them.
+    /// Returns the reason why rows in memory and in the log cannot be flushed to the tables. The
+    /// flush is retried and nothing is lost. Appends are refused when there is no more room.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let trouble = self.owner.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.as_ref().map(|why| format!("the tables cannot be written to: {why}"))
     }
 
-    /// Whether an append would be accepted now.
+    /// Checks that an append would be accepted now.
     ///
     /// # Errors
     /// The error an append would get.
@@ -422,7 +424,7 @@ impl Store {
     }
 }
 
-impl Inner {
+impl StoreInner {
     fn check_open(&self) -> Result<(), StorageError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(StorageError::Closed);
@@ -493,7 +495,7 @@ impl Inner {
     }
 }
 
-impl Shared {
+impl StoreShared {
     /// Makes durable chunks visible. Called by the log's thread, in order.
     fn publish(&self, chunks: Vec<(u64, Arc<Chunk>)>) {
         if self.state.publish(chunks, self.clock.instant()) {

@@ -1,12 +1,12 @@
-//! The long-lived tasks and threads of the process: which there are, how they are, and what happens
-//! when one of them panics.
+//! Long-lived tasks and threads of the process: their list, their state, and the reaction to a
+//! panic.
 //!
-//! Maintenance is restarted, because what it left undone is found again. Essential work is not: half
-//! a writer of the log, or half a flush, is no state to go on from. Its panic is the failure of the
-//! process, which whoever runs it waits for ([`Supervision::failed`]) to end with an exit code of
-//! its own. What was acknowledged is in the log, and a restart reads it.
+//! Maintenance is restarted, because it finds unfinished work again. Essential work is not
+//! restarted: a partial state of the log's writer or of a flush cannot be continued. Its panic is a
+//! failure of the process, reported by [`Supervision::failed`], and the process ends with an exit
+//! code of its own. Acknowledged data is in the log, and a restart replays it.
 //!
-//! Owns the list and the restarts. Does not own what a task does, nor how the process ends.
+//! Owns the list and the restarts. Does not own the work of a task, nor the exit of the process.
 
 use std::{
     any::Any,
@@ -100,8 +100,8 @@ impl Supervision {
         });
     }
 
-    /// Runs what a thread does; returns whether it came to its end. When it panics the process has to
-    /// end.
+    /// Runs what a thread does; returns whether it came to its end. When it panics the process has
+    /// to end.
     pub fn essential_thread(&self, name: &'static str, work: impl FnOnce()) -> bool {
         self.register(name);
         // Nothing that it has in hand is used again.
@@ -164,7 +164,7 @@ impl Supervision {
         })
     }
 
-    /// Changes what is known of a task. What has failed stays so.
+    /// Changes the state of a task. A failed task stays failed.
     fn change(&self, name: &'static str, change: impl FnOnce(&mut TaskHealth)) {
         self.tasks.send_modify(|tasks| {
             let task = tasks.iter_mut().find(|task| task.name == name);

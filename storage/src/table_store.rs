@@ -60,7 +60,7 @@ pub(crate) trait TableStore: fmt::Debug + Send + Sync + 'static {
     /// Makes sure that a folder is there, and that what a process which died wrote there stays.
     fn prepare(&self, folder: &Path) -> io::Result<()>;
 
-    /// What is in a folder, sorted by name. A missing folder is empty or `NotFound`.
+    /// Entries of a folder, sorted by name. A missing folder is empty or `NotFound`.
     fn list(&self, folder: &Path) -> io::Result<Vec<DiskEntry>>;
 
     /// Reads a small file whole, as it is now.
@@ -84,11 +84,11 @@ pub(crate) trait TableStore: fmt::Debug + Send + Sync + 'static {
     /// Removes a file. `NotFound` where that can be told.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Whether new files stay on the local disk, or only until they have been sent.
+    /// Returns true if new files stay on the local disk; false if only until they are uploaded.
     fn is_local(&self) -> bool;
 
-    /// How many bytes are free on the disk that new files are written to first, with what could be
-    /// given up for them.
+    /// Bytes free on the disk that new files are written to first, plus the cache that can be
+    /// evicted for them.
     fn room(&self) -> io::Result<u64>;
 
     /// Gives up what can be done without until so many bytes are free on that disk; how many are.
@@ -98,7 +98,7 @@ pub(crate) trait TableStore: fmt::Debug + Send + Sync + 'static {
     fn set_aside(&self, path: &Path, folder: &Path) -> io::Result<PathBuf>;
 
     /// A file that was opened cannot be decoded: should that have been a copy, it goes.
-    fn distrust(&self, path: &Path);
+    fn invalidate(&self, path: &Path);
 }
 
 /// Writes a new file and its name durably.
@@ -108,13 +108,13 @@ pub(crate) fn write(tables: &dyn TableStore, path: &Path, bytes: &[u8]) -> io::R
     file.sync()
 }
 
-/// What a data file is read through.
+/// Store through which a data file is read.
 #[derive(Clone, Default)]
-pub(crate) struct Home(Option<SharedTables>);
+pub(crate) struct DataFileStore(Option<SharedTables>);
 
-impl Home {
+impl DataFileStore {
     /// Files of these tables.
-    pub(crate) fn of(tables: &SharedTables) -> Self {
+    pub(crate) fn new(tables: &SharedTables) -> Self {
         Self(Some(Arc::clone(tables)))
     }
 
@@ -132,23 +132,23 @@ impl Home {
         }
     }
 
-    pub(crate) fn distrust(&self, path: &Path) {
+    pub(crate) fn invalidate(&self, path: &Path) {
         if let Some(tables) = &self.0 {
-            tables.distrust(path);
+            tables.invalidate(path);
         }
     }
 }
 
 /// Files are equal when their names are: there is one place for the tables of a store.
-impl PartialEq for Home {
+impl PartialEq for DataFileStore {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Home {}
+impl Eq for DataFileStore {}
 
-impl fmt::Debug for Home {
+impl fmt::Debug for DataFileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Home")
     }

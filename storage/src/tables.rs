@@ -1,25 +1,26 @@
 //! A Delta table of the store: its data files and its commits.
 //!
 //! Owns `tables/<name>/`: creating the table, writing data files, and one commit per change of the
-//! set of files: a flush adds files and says up to where they cover the write-ahead log, upkeep
-//! replaces files by others. Does not own rows (`data_file` encodes them) or the log; whoever calls
-//! [`Table::write`] may drop log segments only after it returned `Ok`.
+//! set of files. A flush adds files and advances the flushed position. Maintenance replaces files.
+//! Does not own rows (`data_file` encodes them) or the log. The caller of [`TelemetryTable::write`]
+//! may drop log segments only after it returned `Ok`.
 //!
-//! Commits are written here (`commit`) and not by delta-rs, whose snapshots grow with every commit
-//! and are read again for each: there is one writer, so the version and the position are all that
-//! has to be remembered, and a commit costs the same however many came before. Opening, settling
-//! and checkpoints (`checkpoint`) read the table through delta-rs. `columns` declares what is new.
+//! `commit` encodes commits instead of delta-rs, whose snapshots grow with every commit and are
+//! read again for each. With a single writer, only the version and the position have to be
+//! remembered, and every commit costs the same. Opening, resolving and checkpoints (`checkpoint`)
+//! read the table through delta-rs. `delta_columns` declares new columns.
 //!
-//! A commit whose fate is unknown (its call failed, or could not be read again) is remembered;
-//! [`Table::settle`] finds out before anything else is written, so that no row is committed twice.
+//! A commit that failed, or could not be read back, is in doubt.
+//! [`TelemetryTable::resolve_in_doubt`] resolves it before the next write, so that no row is
+//! committed twice.
 
-mod check;
 mod checkpoint;
-mod columns;
 mod commit;
+mod delta_columns;
 mod history;
 mod listing;
 mod position;
+mod table_check;
 mod tail;
 
 use std::{
@@ -43,14 +44,14 @@ use serde_json::Value;
 use tidings_proto::UnixNanos;
 
 pub(crate) use self::{
-    check::{check, decoded},
     checkpoint::Checkpoint,
-    commit::{Change, Why},
+    commit::{CommitReason, TableChange},
     history::Damage,
     position::PositionDamage,
+    table_check::{check, decoded},
 };
 use self::{
-    commit::Encoder,
+    commit::CommitEncoder,
     history::History,
     listing::{listed_files, load},
     position::FoundPosition,
@@ -61,10 +62,10 @@ use crate::{
     disk::failed,
     paths::{commit_name, index_path},
     schema::{HOUR, Signal},
-    table_store::{self, Home, SharedTables, TableStore},
+    table_store::{self, DataFileStore, SharedTables, TableStore},
 };
 
-/// What a table is told once, when it is created.
+/// Table properties set at creation.
 const PROPERTIES: [(&str, &str); 5] = [
     ("delta.checkpointInterval", "200"),
     ("delta.logRetentionDuration", "interval 1 days"),
@@ -76,37 +77,37 @@ const PROPERTIES: [(&str, &str); 5] = [
 const TRIES: usize = 16;
 
 /// One of the two tables.
-pub(crate) struct Table {
+pub(crate) struct TelemetryTable {
     signal: Signal,
     tables: SharedTables,
     folder: PathBuf,
     log_store: LogStoreRef,
-    encoder: Encoder,
+    encoder: CommitEncoder,
     /// The last commit.
     version: u64,
     /// The log is in the table up to this sequence.
     covered: u64,
     /// The last version that has a checkpoint.
     checkpointed: u64,
-    /// What the next commit has to declare of the table.
+    /// Protocol or metadata that the next commit has to declare.
     lacking: Option<Value>,
-    unsettled: Option<Unsettled>,
+    unsettled: Option<InDoubtCommit>,
     /// Files of ours that other programs' commits removed since the table was opened.
-    taken_away: HashSet<PathBuf>,
+    removed_elsewhere: HashSet<PathBuf>,
     damage: Option<Damage>,
 }
 
-impl fmt::Debug for Table {
+impl fmt::Debug for TelemetryTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.signal.table();
         f.debug_struct("Table").field("name", &name).field("version", &self.version).finish()
     }
 }
 
-/// What opening a table found.
+/// Findings of opening a table.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) table: Table,
+pub(crate) struct OpenedTable {
+    pub(crate) table: TelemetryTable,
     pub(crate) files: Vec<Arc<DataFile>>,
     /// The log is in the table up to this sequence.
     pub(crate) covered: u64,
@@ -115,13 +116,13 @@ pub(crate) struct Opened {
     /// When the newest of the files was committed.
     pub(crate) newest: Option<UnixNanos>,
     pub(crate) quarantined: Vec<PathBuf>,
-    /// How many commits the log still has.
+    /// Number of commits left in the table's log.
     pub(crate) commits: u64,
 }
 
-/// What became of a commit.
+/// Outcome of a commit attempt.
 #[derive(Debug)]
-enum Fate {
+enum CommitOutcome {
     Landed,
     /// Another one has its version.
     Taken(Bytes),
@@ -129,19 +130,19 @@ enum Fate {
 
 /// A commit that may be there or not.
 #[derive(Debug, Clone)]
-struct Unsettled {
+struct InDoubtCommit {
     version: u64,
     bytes: Bytes,
-    change: Change,
+    change: TableChange,
 }
 
-impl Table {
+impl TelemetryTable {
     /// Opens or creates a table, moving aside what is torn and can be done without.
     pub(crate) async fn open(
         tables: &SharedTables,
         quarantine: &Path,
         signal: Signal,
-    ) -> Result<Opened, StorageError> {
+    ) -> Result<OpenedTable, StorageError> {
         let folder = tables.folder(signal.table());
         let log_folder = folder.join("_delta_log");
         let (blocking, log_folder_of_it) = (Arc::clone(tables), log_folder.clone());
@@ -186,11 +187,11 @@ impl Table {
         Ok(opened)
     }
 
-    /// A table as it is, changing nothing; `None` when there is none.
+    /// Opens a table without changing it; `None` if it does not exist.
     pub(crate) async fn peek(
         tables: &SharedTables,
         signal: Signal,
-    ) -> Result<Option<Opened>, StorageError> {
+    ) -> Result<Option<OpenedTable>, StorageError> {
         let folder = tables.folder(signal.table());
         let log_folder = folder.join("_delta_log");
         let of_it = Arc::clone(tables);
@@ -212,13 +213,13 @@ impl Table {
         (signal, folder): (Signal, PathBuf),
         history: History,
         state: Option<DeltaTableState>,
-    ) -> Result<Opened, StorageError> {
-        let encoder = Encoder::new(signal, &folder);
+    ) -> Result<OpenedTable, StorageError> {
+        let encoder = CommitEncoder::new(signal, &folder);
         let commits = history.commits.len() as u64;
         let mut position_damage = None;
         let (files, covered, version) = match (&state, &history.damage) {
             (Some(state), _) => {
-                let files = listed_files((signal, &folder), state, &Home::of(tables))?;
+                let files = listed_files((signal, &folder), state, &DataFileStore::new(tables))?;
                 let position = position::read(&encoder.transaction_id(), state, &log_store).await?;
                 let covered = match position {
                     FoundPosition::Sound(position) => position,
@@ -242,7 +243,7 @@ impl Table {
             }
             (None, None) => (Vec::new(), 0, 0),
         };
-        let lacking = state.as_ref().map(|state| columns::lacking(signal, state.metadata()));
+        let lacking = state.as_ref().map(|state| delta_columns::lacking(signal, state.metadata()));
         let lacking = lacking.transpose()?.flatten();
         let table = Self {
             signal,
@@ -254,7 +255,7 @@ impl Table {
             checkpointed: history.checkpoint.unwrap_or(0),
             lacking,
             unsettled: None,
-            taken_away: HashSet::new(),
+            removed_elsewhere: HashSet::new(),
             damage: history.damage,
             log_store,
         };
@@ -263,7 +264,7 @@ impl Table {
             views.iter().map(|view| from_millis(view.modification_time())).max()
         });
         let quarantined = Vec::new();
-        Ok(Opened { table, files, covered, position_damage, newest, quarantined, commits })
+        Ok(OpenedTable { table, files, covered, position_damage, newest, quarantined, commits })
     }
 
     /// Which commit is damaged, when one is: nothing is to be written then.
@@ -279,15 +280,15 @@ impl Table {
     /// returns, the files and the commit are durable and have been read back.
     ///
     /// # Errors
-    /// The rows are in the table or not: [`Self::settle`] tells.
+    /// The rows are in the table or not: [`Self::resolve_in_doubt`] tells.
     pub(crate) async fn write(
         &mut self,
         encoded: Vec<EncodedFile>,
         covered: u64,
         now: UnixNanos,
-    ) -> Result<Change, StorageError> {
+    ) -> Result<TableChange, StorageError> {
         let tables = Arc::clone(&self.tables);
-        let (home, mut added, mut parts) = (Home::of(&tables), Vec::new(), Vec::new());
+        let (home, mut added, mut parts) = (DataFileStore::new(&tables), Vec::new(), Vec::new());
         for file in encoded {
             let name = file_path(file.hour, &format!("{covered:020}"), added.len());
             let (path, bytes) = (self.folder.join(name), file.bytes.len() as u64);
@@ -298,39 +299,44 @@ impl Table {
             parts.extend([(index_path(&path), file.index), (path, file.bytes)]);
         }
         crate::store::blocking(move || write_all(tables.as_ref(), &parts)).await?;
-        self.commit(Change { why: Why::Flush, added, removed: Vec::new() }, covered, now).await
+        self.commit(
+            TableChange { why: CommitReason::Flush, added, removed: Vec::new() },
+            covered,
+            now,
+        )
+        .await
     }
 
     /// Commits that these durable files take the place of those, and nothing else of the table
     /// changes.
     ///
     /// # Errors
-    /// The files are replaced or not: [`Self::settle`] tells.
+    /// The files are replaced or not: [`Self::resolve_in_doubt`] tells.
     pub(crate) async fn replace(
         &mut self,
-        change: Change,
+        change: TableChange,
         now: UnixNanos,
-    ) -> Result<Change, StorageError> {
+    ) -> Result<TableChange, StorageError> {
         self.commit(change, self.covered, now).await
     }
 
-    /// Ends a commit of unknown fate: what it changed when it is there now, `None` when another
-    /// one has its place. That it is not there yet would say nothing, because a request whose
-    /// answer was lost may still be on its way; so it is made again, of which one lands at most.
-    pub(crate) async fn settle(&mut self) -> Result<Option<Change>, StorageError> {
-        let Some(Unsettled { version, bytes, change }) = self.unsettled.clone() else {
+    /// Resolves an in-doubt commit. Returns its change if it is in the log, `None` if another
+    /// commit has its version. Its absence proves nothing, because the lost request may still
+    /// arrive. So the commit is attempted again; only one attempt can succeed.
+    pub(crate) async fn resolve_in_doubt(&mut self) -> Result<Option<TableChange>, StorageError> {
+        let Some(InDoubtCommit { version, bytes, change }) = self.unsettled.clone() else {
             return Ok(None);
         };
         let fate = self.attempt(version, &bytes).await?;
         self.unsettled = None;
-        if let Fate::Taken(_) = fate {
+        if let CommitOutcome::Taken(_) = fate {
             return Ok(None);
         }
         self.landed(version, &bytes);
         Ok(Some(change))
     }
 
-    /// What tells which files commits have removed lately.
+    /// Returns a reader of the files that recent commits removed.
     pub(crate) fn tombstones(&self) -> Tombstones {
         Tombstones { log_store: Arc::clone(&self.log_store), folder: self.folder.clone() }
     }
@@ -348,28 +354,28 @@ impl Table {
 
     async fn commit(
         &mut self,
-        change: Change,
+        change: TableChange,
         covered: u64,
         now: UnixNanos,
-    ) -> Result<Change, StorageError> {
-        if let Some(file) = change.removed.iter().find(|file| self.is_taken_away(file)) {
+    ) -> Result<TableChange, StorageError> {
+        if let Some(file) = change.removed.iter().find(|file| self.is_removed_elsewhere(file)) {
             let reason = "another program has removed it from the table".to_owned();
             return Err(StorageError::Conflict { path: file.path.clone(), reason });
         }
         let bytes = self.encoder.encode(self.lacking.as_ref(), &change, covered, now)?;
         for _ in 0..TRIES {
             let version = self.version + 1;
-            let unsettled = Unsettled { version, bytes: bytes.clone(), change: change.clone() };
+            let unsettled = InDoubtCommit { version, bytes: bytes.clone(), change: change.clone() };
             self.unsettled = Some(unsettled);
             let fate = self.attempt(version, &bytes).await?;
             self.unsettled = None;
             match fate {
-                Fate::Landed => {
+                CommitOutcome::Landed => {
                     self.landed(version, &bytes);
                     return Ok(change);
                 }
-                Fate::Taken(entry) => {
-                    self.taken_away.extend(self.encoder.removed_by(&entry));
+                CommitOutcome::Taken(entry) => {
+                    self.removed_elsewhere.extend(self.encoder.removed_by(&entry));
                     self.encoder.give_way(&entry, &change, &self.commit_path(version))?;
                     self.version = version;
                 }
@@ -379,14 +385,14 @@ impl Table {
         Err(StorageError::Conflict { path, reason: "it does not stop".to_owned() })
     }
 
-    /// Whether another program's commit removed this file: its rows may be in a file of that
-    /// program, and must not come into the table again. It is shown as before until the table is
+    /// Returns true if another program's commit removed this file. Its rows may be in a file of
+    /// that program, and must not enter the table again. Snapshots show the file until the table is
     /// opened again.
-    pub(crate) fn is_taken_away(&self, file: &DataFile) -> bool {
-        self.taken_away.contains(&file.path)
+    pub(crate) fn is_removed_elsewhere(&self, file: &DataFile) -> bool {
+        self.removed_elsewhere.contains(&file.path)
     }
 
-    /// What a commit that is there changes of what is remembered.
+    /// Updates the remembered state after a commit that is in the log.
     fn landed(&mut self, version: u64, bytes: &[u8]) {
         self.version = version;
         self.lacking = None;
@@ -395,7 +401,7 @@ impl Table {
 
     /// Makes a commit unless its version has one, and reads back which that is. No two commits
     /// are equal, so an equal one is this one: an earlier request for it has landed.
-    async fn attempt(&self, version: u64, bytes: &Bytes) -> Result<Fate, StorageError> {
+    async fn attempt(&self, version: u64, bytes: &Bytes) -> Result<CommitOutcome, StorageError> {
         let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let location = commit_uri_from_version(Some(version));
         let store = self.log_store.object_store(None);
@@ -405,8 +411,8 @@ impl Table {
             Err(error) => return Err(DeltaTableError::from(error).into()),
         };
         match self.log_store.read_commit_entry(version).await? {
-            Some(entry) if entry == *bytes => Ok(Fate::Landed),
-            Some(entry) if !created => Ok(Fate::Taken(entry)),
+            Some(entry) if entry == *bytes => Ok(CommitOutcome::Landed),
+            Some(entry) if !created => Ok(CommitOutcome::Taken(entry)),
             _ => {
                 let reason = "the commit is not what was written".to_owned();
                 Err(StorageError::Corrupt { path: self.commit_path(version), reason })
@@ -481,7 +487,7 @@ pub(crate) fn file_path(hour: i64, prefix: &str, number: usize) -> String {
 }
 
 async fn create(log_store: &LogStoreRef, signal: Signal) -> Result<(), StorageError> {
-    let columns = columns::all(signal)?;
+    let columns = delta_columns::all(signal)?;
     let created = CreateBuilder::new()
         .with_log_store(Arc::clone(log_store))
         .with_table_name(signal.table())

@@ -1,12 +1,11 @@
-//! The write-ahead log: what is acknowledged is here first, checksummed and synced.
+//! Write-ahead log: checksummed and synced before data is acknowledged.
 //!
-//! Owns the segment files under `wal/` and their format (`docs/formats/wal.md`): one thread
-//! writes ([`Wal`]), one pass reads when the store opens ([`Replay`]). Does not own what a payload
-//! means, when a segment may be dropped (the flush knows what the tables hold), or the memory
-//! table, to which it hands what became durable in the order of sequences.
+//! Owns the segment files under `wal/` and their format (`docs/formats/wal.md`). One thread writes
+//! ([`Wal`]), and one pass reads when the store opens ([`Replay`]). Does not own the meaning of a
+//! payload, the decision to drop a segment (the flush knows the flushed position), or the memtable.
+//! Durable records go to the memtable in the order of sequences.
 
 mod blocks;
-mod check;
 mod reader;
 mod record;
 mod replay;
@@ -14,6 +13,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 mod unreadable;
+mod wal_check;
 mod writer;
 
 use std::{
@@ -27,12 +27,12 @@ use bytes::Bytes;
 use tidings_proto::UnixNanos;
 use tokio::sync::{mpsc, oneshot};
 
-use self::writer::{Command, Refusal, Writer};
+use self::writer::{Command, WriteRefusal, Writer};
 pub(crate) use self::{
-    check::{SegmentCheck, check, check_formats},
-    record::{PAYLOAD_MAX, Record},
+    record::{PAYLOAD_MAX, WalRecord},
     replay::{Replay, ReplayEnd},
     segments::{Sealed, Segments},
+    wal_check::{SegmentCheck, check, check_formats},
     writer::Position,
 };
 use crate::{
@@ -65,7 +65,7 @@ pub(crate) struct WalMonitor {
 }
 
 /// A record on its way into the log, with what becomes visible once it is durable.
-pub(crate) struct Entry<T> {
+pub(crate) struct WalEntry<T> {
     pub(crate) signal: Signal,
     pub(crate) received: UnixNanos,
     pub(crate) payload: Bytes,
@@ -74,16 +74,16 @@ pub(crate) struct Entry<T> {
     pub(crate) reply: oneshot::Sender<Result<(), StorageError>>,
 }
 
-/// Whether the last attempt to write succeeded.
+/// Outcome of the last write: `None` after a success.
 #[derive(Debug, Default)]
-struct WalHealth(Mutex<Option<Refusal>>);
+struct WalHealth(Mutex<Option<WriteRefusal>>);
 
 impl WalHealth {
     fn recovered(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn failed(&self, refusal: Refusal) {
+    fn failed(&self, refusal: WriteRefusal) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
     }
 
@@ -110,13 +110,13 @@ impl<T> fmt::Debug for Wal<T> {
 }
 
 impl<T: Send + 'static> Wal<T> {
-    /// Opens a new segment behind what is there and starts the writing thread, which calls
-    /// `publish` with what became durable before it answers. Its panic is a failure of the process. A disk that is full or broken is no
-    /// reason not to start: what is stored can be read, and appends are refused until it is well.
-    /// Blocks.
+    /// Opens a new segment after the existing ones and starts the writer thread. It calls `publish`
+    /// with durable records before it answers. Its panic is a failure of the process. A full or
+    /// broken disk does not prevent the start: stored data can be read, and appends are refused
+    /// meanwhile. Blocks.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When the thread cannot be started.
     pub(crate) fn start(
         disk: SharedDisk,
         folder: PathBuf,
@@ -150,7 +150,7 @@ impl<T: Send + 'static> Wal<T> {
     ///
     /// # Errors
     /// `Closed` after [`Self::close`], `WriterStopped` when the thread is gone.
-    pub(crate) async fn append(&self, entry: Entry<T>) -> Result<(), StorageError> {
+    pub(crate) async fn append(&self, entry: WalEntry<T>) -> Result<(), StorageError> {
         self.send(Command::Append(entry)).await
     }
 
@@ -161,7 +161,7 @@ impl<T: Send + 'static> Wal<T> {
         answer.await.map_err(|_| StorageError::WriterStopped)?
     }
 
-    /// Whether the writer is alive and its last attempt succeeded.
+    /// Checks that the writer is alive and its last write succeeded.
     pub(crate) fn check(&self) -> Result<(), StorageError> {
         let sender = self.sender()?;
         if sender.is_closed() {

@@ -5,34 +5,15 @@ use serde_json::{Value as Json, json};
 
 use crate::harness::{Server, browser::Browser};
 
-/// Sends the past of the demo with a slow dependency in its last ten minutes.
-fn send_incident(server: &Server) {
-    let (code, _, error) = Server::command(&[
-        "demo",
-        "--incident",
-        "slow-dependency",
-        "--seed",
-        "7",
-        "--duration",
-        "0",
-        "--otlp-grpc",
-        &server.otlp_grpc,
-        "--otlp-http",
-        &server.otlp_http,
-        "--zipkin",
-        &server.zipkin,
-    ]);
-    assert_eq!(code, Some(0), "{error}");
-}
-
 /// A page, its name among the screenshots and an expression that is true once it is drawn.
-struct Case {
-    name: &'static str,
-    path: String,
-    is_drawn: &'static str,
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) path: String,
+    pub(super) is_drawn: &'static str,
 }
 
-fn cases(server: &Server) -> Vec<Case> {
+/// Every page and every tab of a trace; the server holds the incident `slow-dependency`.
+pub(super) fn cases(server: &Server) -> Vec<Case> {
     let slow = "/api/v1/traces?service=payment&operation=Payment.Authorize&minDuration=1s&limit=2";
     let found = |json: &Json| json["traces"].as_array().is_some_and(|traces| traces.len() == 2);
     let traces = server.wait_for(slow, found);
@@ -78,7 +59,7 @@ fn cases(server: &Server) -> Vec<Case> {
 }
 
 /// Elements that reach beyond the window, of what is not meant to be scrolled sideways.
-const BEYOND: &str = "(() => {
+pub(super) const BEYOND: &str = "(() => {
     const parts = [document.scrollingElement, document.querySelector('.content')];
     const wide = parts.map(e => e.scrollWidth - e.clientWidth);
     if (wide.every(by => by <= 0)) return [];
@@ -91,7 +72,7 @@ const BEYOND: &str = "(() => {
 fn every_page_is_drawn_in_both_themes_and_at_every_width() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
-    send_incident(&server);
+    server.send_incident("slow-dependency");
     let mut faults = Vec::new();
     for Case { name, path, is_drawn } in cases(&server) {
         browser.prefer("dark");

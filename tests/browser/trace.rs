@@ -3,12 +3,12 @@
 use prost::Message;
 use tidings_proto::otlp::{Event, KeyValue, Span, Status};
 
-use super::{click_text, count};
+use super::{click_text, count, send_logs};
 use crate::harness::{
-    Server,
+    PATIENCE, Server,
     browser::Browser,
     http::post,
-    spans::{now, span, traces},
+    spans::{log, now, span, traces},
 };
 
 /// A root whose 40 calls fill it, one of which fails with an exception, and one that outlives it.
@@ -123,6 +123,81 @@ fn a_trace_is_searched_zoomed_and_read() {
     click_text(&mut browser, "Export");
     browser.wait_for_text("Copy as text");
     browser.assert_no_errors();
+}
+
+/// The file that a download left in this folder.
+fn saved_file(browser: &mut Browser, folder: &std::path::Path) -> std::path::PathBuf {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let done = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "html");
+        if let Some(path) = files.into_iter().find(done) {
+            return path;
+        }
+        assert!(std::time::Instant::now() < deadline, "nothing is saved");
+        browser.evaluate("new Promise(done => requestAnimationFrame(() => done(0)))");
+    }
+}
+
+#[test]
+fn a_trace_is_one_file_that_opens_without_a_server() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    send_trace(&server);
+    let evil = "</script><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">";
+    let mut record = log(0x7ace, 40, evil);
+    record.attributes.push(KeyValue::new(evil, evil));
+    send_logs(&server, vec![record]);
+    let folder = tempfile::tempdir().unwrap();
+    browser.save_into(folder.path());
+    browser.open(&format!("http://{}/trace/{:032x}", server.http, 0x7ace));
+    browser.wait_for("document.querySelectorAll('.wf-line').length > 20");
+    click_text(&mut browser, "Export");
+    click_text(&mut browser, "Download as HTML");
+    let file = saved_file(&mut browser, folder.path());
+    browser.assert_no_errors();
+    drop(server);
+
+    browser.prefer("light");
+    browser.open(&format!("file://{}", file.display()));
+    browser.wait_for("document.querySelectorAll('.row').length > 20");
+    let facts = browser.evaluate("document.querySelector('#facts').innerText");
+    for wanted in ["1.63 s", "41 spans", "1 error", "1 log"] {
+        assert!(facts.as_str().unwrap().contains(wanted), "{wanted} in {facts}");
+    }
+    assert!(count(&mut browser, ".critical") > 3, "the critical path is not drawn");
+    // A search reaches attributes of events and records, and shows the span that says it.
+    for text in ["acquirertimeout", "onerror"] {
+        browser.evaluate(
+            "document.querySelector('#find').focus(), document.querySelector('#find').select()",
+        );
+        browser.type_text(text);
+        browser.wait_for("document.querySelector('#found').innerText === '1 found'");
+        browser
+            .wait_for("document.querySelector('.row.is-selected')?.innerText.includes('charge')");
+    }
+    for text in ["deadline passed", "exception.type", "service.name", evil] {
+        browser.wait_for_text(text);
+    }
+    browser.screenshot("trace-file-light");
+    click_text(&mut browser, "Fold all");
+    browser.wait_for("document.querySelectorAll('.row').length === 1");
+    click_text(&mut browser, "Unfold all");
+    browser.wait_for("document.querySelectorAll('.row').length > 20");
+    click_text(&mut browser, "Logs 1");
+    browser.wait_for("document.querySelector('.log pre').innerText.includes('onerror')");
+    browser.prefer("dark");
+    browser.resize(390, 844);
+    browser.screenshot("trace-file-dark-390");
+    let wide = browser.evaluate("document.scrollingElement.scrollWidth - innerWidth");
+    assert!(wide.as_i64().unwrap() <= 0, "{wide}");
+    assert_ne!(browser.evaluate("document.title"), "ran");
+    assert_eq!(count(&mut browser, "img"), 0);
+    // What is not its own may not run: the file says so itself.
+    browser.evaluate("(() => { const s = document.createElement('script'); s.textContent = \"document.title='ran'\"; document.body.append(s); })()");
+    assert_ne!(browser.evaluate("document.title"), "ran");
+    let errors = browser.take_errors();
+    assert!(errors.len() == 1 && errors[0].contains("Content Security Policy"), "{errors:?}");
 }
 
 #[test]

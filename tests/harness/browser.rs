@@ -36,6 +36,7 @@ pub(crate) struct Browser {
     next_id: u64,
     /// Errors of the console, uncaught exceptions and violations of the content security policy.
     errors: Vec<String>,
+    is_still: bool,
     _profile: TempDir,
 }
 
@@ -74,8 +75,14 @@ impl Browser {
         std::thread::spawn(move || lines.for_each(drop));
         let host = address.split('/').next().unwrap();
         let socket = page_socket(host);
-        let mut browser =
-            Self { process, socket, next_id: 0, errors: Vec::new(), _profile: profile };
+        let mut browser = Self {
+            process,
+            socket,
+            next_id: 0,
+            errors: Vec::new(),
+            is_still: false,
+            _profile: profile,
+        };
         for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
             browser.command(domain, json!({}));
         }
@@ -93,6 +100,10 @@ impl Browser {
 
     /// Sends a command and waits for its answer; events on the way are looked through for errors.
     pub(crate) fn command(&mut self, method: &str, params: Json) -> Json {
+        self.try_command(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_command(&mut self, method: &str, params: Json) -> Result<Json, Json> {
         self.next_id += 1;
         let id = self.next_id;
         let request = json!({ "id": id, "method": method, "params": params }).to_string();
@@ -100,8 +111,10 @@ impl Browser {
         loop {
             let message = self.read();
             if message["id"] == id {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].clone();
+                return match &message["error"] {
+                    Json::Null => Ok(message["result"].clone()),
+                    error => Err(error.clone()),
+                };
             }
             self.note(&message);
         }
@@ -156,7 +169,7 @@ impl Browser {
     /// Waits until an expression is true, and gives how long that took.
     pub(crate) fn wait_at_most(&mut self, patience: Duration, expression: &str) -> Duration {
         let begin = Instant::now();
-        while self.evaluate(&format!("!!({expression})")) != true {
+        while !self.is_true(expression) {
             if begin.elapsed() > patience {
                 let page = self.evaluate(
                     "location.href + '\\n' + (document.body?.innerText ?? '').slice(0, 3000)",
@@ -167,9 +180,30 @@ impl Browser {
                     self.errors
                 );
             }
-            self.evaluate("new Promise(done => requestAnimationFrame(() => done(0)))");
+            self.is_true("new Promise(done => requestAnimationFrame(() => done(0)))");
         }
         begin.elapsed()
+    }
+
+    /// Evaluates an expression once; one that a navigation ends is not true yet.
+    fn is_true(&mut self, expression: &str) -> bool {
+        let params = json!({
+            "expression": format!("(async () => !!(await ({expression})))()"),
+            "returnByValue": true, "awaitPromise": true,
+        });
+        match self.try_command("Runtime.evaluate", params) {
+            Ok(result) => {
+                let thrown = &result["exceptionDetails"];
+                assert!(thrown.is_null(), "{expression}: {thrown}");
+                result["result"]["value"] == true
+            }
+            Err(error) => {
+                let is_gone =
+                    error["message"].as_str().is_some_and(|words| words.contains("navigated"));
+                assert!(is_gone, "{expression}: {error}");
+                false
+            }
+        }
     }
 
     /// Whether a text stands on the page.
@@ -211,10 +245,36 @@ impl Browser {
         }
     }
 
+    /// Makes pages move nothing from now on.
+    pub(crate) fn still(&mut self) {
+        self.is_still = true;
+    }
+
     /// Makes the page prefer `dark` or `light`.
     pub(crate) fn prefer(&mut self, scheme: &str) {
-        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        let mut features = vec![json!({ "name": "prefers-color-scheme", "value": scheme })];
+        if self.is_still {
+            features.push(json!({ "name": "prefers-reduced-motion", "value": "reduce" }));
+        }
         self.command("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    /// Presses the left button of the mouse at a point of the window and lets it go.
+    pub(crate) fn click_at(&mut self, x: f64, y: f64) {
+        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            let is_press = kind == "mousePressed";
+            let mouse = json!({
+                "type": kind, "x": x, "y": y, "button": if kind == "mouseMoved" { "none" } else { "left" },
+                "buttons": u8::from(is_press), "clickCount": u8::from(kind != "mouseMoved"),
+            });
+            self.command("Input.dispatchMouseEvent", mouse);
+        }
+    }
+
+    /// Lets pages save files into this folder.
+    pub(crate) fn save_into(&mut self, folder: &Path) {
+        let params = json!({ "behavior": "allow", "downloadPath": folder });
+        self.command("Browser.setDownloadBehavior", params);
     }
 
     /// How many colours a part of the page has, as it is drawn.

@@ -73,7 +73,13 @@ pub(crate) fn try_send(
     }
     let request = request.body(Full::new(body.into())).unwrap();
     RUNTIME.block_on(async {
-        let response = HTTP1.request(request).await.map_err(|error| error.to_string())?;
+        let asked = HTTP1.request(request.clone()).await;
+        let response = match asked {
+            // A kept connection may lead to a server that had this port before.
+            Err(_) if method == "GET" => HTTP1.request(request).await,
+            asked => asked,
+        };
+        let response = response.map_err(|error| error.to_string())?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })

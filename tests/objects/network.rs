@@ -8,7 +8,7 @@ use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
@@ -21,7 +21,7 @@ enum Fate {
     Passed,
     /// The store is too busy, and has done nothing.
     Refused,
-    /// It is done, and the answer takes its time.
+    /// It is done, and the answer waits until other requests have overtaken it.
     Late,
     /// It is done, and the connection ends before the answer.
     Lost,
@@ -42,7 +42,10 @@ const TURNS: [Fate; 10] = [
     Fate::Passed,
     Fate::CutOff,
 ];
-const LATE: Duration = Duration::from_millis(1500);
+/// A late answer is overtaken by so many requests,
+const OVERTAKEN_BY: usize = 3;
+/// or comes after this time, when nobody asks anything else.
+const LATE_MAX: Duration = Duration::from_millis(1500);
 const SLOW_DOWN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
      <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
 /// Nobody sends more: the largest part of an upload is smaller.
@@ -52,11 +55,21 @@ const SILENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 struct Shared {
     store: String,
-    bad: AtomicBool,
     down: AtomicBool,
-    /// Requests while it was bad.
-    bad_requests: AtomicUsize,
+    /// Connections that were refused while it was down.
+    refused: AtomicUsize,
+    bad: Mutex<BadTime>,
+    /// Told when `bad` changes.
+    changed: Condvar,
     over: AtomicBool,
+}
+
+/// The time in which the network is bad.
+#[derive(Debug, Default)]
+struct BadTime {
+    is_now: bool,
+    /// Requests in it.
+    requests: usize,
 }
 
 /// A running network. Dropping it ends it.
@@ -74,9 +87,10 @@ impl Network {
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared {
             store: store.to_owned(),
-            bad: AtomicBool::new(false),
             down: AtomicBool::new(false),
-            bad_requests: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            bad: Mutex::default(),
+            changed: Condvar::new(),
             over: AtomicBool::new(false),
         });
         let of_all = Arc::clone(&shared);
@@ -94,7 +108,8 @@ impl Network {
     }
 
     pub(super) fn set_bad(&self, bad: bool) {
-        self.shared.bad.store(bad, SeqCst);
+        self.shared.bad.lock().unwrap().is_now = bad;
+        self.shared.changed.notify_all();
     }
 
     pub(super) fn set_down(&self, down: bool) {
@@ -103,7 +118,12 @@ impl Network {
 
     /// How many requests came while it was bad. All that can happen happens within ten.
     pub(super) fn bad_requests(&self) -> usize {
-        self.shared.bad_requests.load(SeqCst)
+        self.shared.bad.lock().unwrap().requests
+    }
+
+    /// How many connections were refused while it was down.
+    pub(super) fn refused(&self) -> usize {
+        self.shared.refused.load(SeqCst)
     }
 }
 
@@ -121,6 +141,7 @@ impl Drop for Network {
 impl Shared {
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         if self.down.load(SeqCst) {
+            self.refused.fetch_add(1, SeqCst);
             return client.shutdown(Shutdown::Both);
         }
         client.set_read_timeout(Some(SILENCE))?;
@@ -142,17 +163,29 @@ impl Shared {
         match fate {
             Fate::Lost => return client.shutdown(Shutdown::Both),
             Fate::CutOff => answer.truncate(answer.len() / 2),
-            Fate::Late => thread::sleep(LATE),
+            Fate::Late => self.wait_to_be_overtaken(),
             Fate::Passed | Fate::Refused => {}
         }
         client.write_all(&answer)
     }
 
     fn fate(&self) -> Fate {
-        if !self.bad.load(SeqCst) {
+        let mut bad = self.bad.lock().unwrap();
+        if !bad.is_now {
             return Fate::Passed;
         }
-        TURNS[self.bad_requests.fetch_add(1, SeqCst) % TURNS.len()]
+        let turn = bad.requests % TURNS.len();
+        bad.requests += 1;
+        self.changed.notify_all();
+        TURNS[turn]
+    }
+
+    /// Waits until other requests came, or the network is good again.
+    fn wait_to_be_overtaken(&self) {
+        let bad = self.bad.lock().unwrap();
+        let enough = bad.requests + OVERTAKEN_BY;
+        let waits = |bad: &mut BadTime| bad.is_now && bad.requests < enough;
+        drop(self.changed.wait_timeout_while(bad, LATE_MAX, waits).unwrap());
     }
 }
 

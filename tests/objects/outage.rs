@@ -1,13 +1,14 @@
 //! A store that is away for long and then badly reached, while data comes in: everything that was
 //! acknowledged is there exactly once, and the backlog goes faster than it came.
 //!
-//! Takes seconds. With the variable `TEST_OUTAGE_MINUTES` the store is away for so many minutes and
-//! the network bad for a third of that.
+//! Takes seconds. With the variable `TEST_OUTAGE_REQUESTS` the store is away while so many traces
+//! are sent, and the network bad for a third of that.
 
 use std::{
+    cell::RefCell,
+    collections::HashSet,
     fs,
-    path::Path,
-    thread,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -21,10 +22,10 @@ use crate::harness::{
     spans::{log, logs, span, traces},
 };
 
-/// How long the store is away, and the network bad, where nothing is said.
-const SHORT: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(3)];
-/// Between two requests of the sender.
-const PACE: Duration = Duration::from_millis(20);
+/// Traces that are sent while the store is away, and while the network is bad, where nothing is said.
+const SHORT: [u128; 2] = [150, 150];
+/// Attempts of the server that the bad times last for at least: all that can happen happens in them.
+const ATTEMPTS: usize = 10;
 /// Fills up within some minutes of an outage.
 const MEMORY: [&str; 4] = ["--memory-bytes-max", "48MiB", "--memory-flush-bytes", "16MiB"];
 const SPANS: u64 = 3;
@@ -68,12 +69,12 @@ impl Ledger {
         }
     }
 
-    /// Sends for so long.
-    fn send_for(&mut self, server: &Server, time: Duration) {
-        let begin = Instant::now();
-        while begin.elapsed() < time {
+    /// Sends so many traces, and more until enough is so.
+    fn send_until(&mut self, server: &Server, traces: u128, is_enough: impl Fn() -> bool) {
+        let (last, deadline) = (self.traces + traces, Instant::now() + HEALED_WITHIN);
+        while self.traces < last || !is_enough() {
+            assert!(self.traces < last || Instant::now() < deadline, "it never is enough");
             self.send(server);
-            thread::sleep(PACE);
         }
     }
 
@@ -97,37 +98,56 @@ impl Ledger {
     }
 }
 
-fn times() -> [Duration; 2] {
-    let minutes = std::env::var("TEST_OUTAGE_MINUTES").ok().and_then(|text| text.parse().ok());
-    minutes.map_or(SHORT, |minutes: u64| [60, 20].map(|part| Duration::from_secs(part * minutes)))
+fn lengths() -> [u128; 2] {
+    let requests = std::env::var("TEST_OUTAGE_REQUESTS").ok().and_then(|text| text.parse().ok());
+    requests.map_or(SHORT, |requests: u128| [requests, requests / 3])
 }
 
-/// Up to which request a table in the store has everything.
-fn covered(gateway: &Gateway, table: &str) -> u64 {
-    let folder = gateway.object(table).join("_delta_log");
-    let commits = fs::read_dir(folder).map(|entries| entries.map(|entry| entry.unwrap().path()));
-    let commits = commits.into_iter().flatten();
-    let commits = commits.filter(|path| path.extension().is_some_and(|end| end == "json"));
-    let positions = commits.flat_map(|path| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let actions: Vec<Json> =
-            text.lines().map_while(|it| serde_json::from_str(it).ok()).collect();
-        let is_position = |action: &Json| action["txn"]["appId"] == format!("tidings/{table}");
-        let positions = actions.into_iter().filter(is_position);
-        positions.filter_map(|action| action["txn"]["version"].as_u64()).collect::<Vec<_>>()
-    });
-    positions.max().unwrap_or(0)
+/// The commits of a table in the store, each read once.
+#[derive(Debug, Default)]
+struct Commits {
+    read: HashSet<PathBuf>,
+    /// The request up to which they have everything.
+    position: u64,
+}
+
+impl Commits {
+    /// Reads the commits that are new, and gives the request up to which the table has everything.
+    fn position(&mut self, gateway: &Gateway, table: &str) -> u64 {
+        let folder = gateway.object(table).join("_delta_log");
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let commits = paths.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        for path in commits.collect::<Vec<_>>() {
+            if self.read.contains(&path) {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let actions: Result<Vec<Json>, _> = text.lines().map(serde_json::from_str).collect();
+            let Ok(actions) = actions else { continue };
+            let is_position = |action: &&Json| action["txn"]["appId"] == format!("tidings/{table}");
+            let positions = actions.iter().filter(is_position);
+            let last = positions.filter_map(|action| action["txn"]["version"].as_u64()).max();
+            self.position = self.position.max(last.unwrap_or(0));
+            // One that is being written is read again.
+            if !text.is_empty() {
+                self.read.insert(path);
+            }
+        }
+        self.position
+    }
 }
 
 /// How long it takes until nothing that was taken waits for the store any more.
 fn drained(gateway: &Gateway, ledger: &Ledger) -> Duration {
     let begin = Instant::now();
+    let commits = RefCell::new([Commits::default(), Commits::default()]);
     let is_drained = || {
-        let covered = ["spans", "logs"].map(|table| covered(gateway, table));
-        covered.into_iter().max() >= Some(ledger.requests)
+        let [spans, logs] = &mut *commits.borrow_mut();
+        let positions = [spans.position(gateway, "spans"), logs.position(gateway, "logs")];
+        positions.into_iter().max() >= Some(ledger.requests)
     };
-    // A look reads all commits from the disk that is being written to: not without a pause.
-    wait_within(HEALED_WITHIN, "the backlog is gone", is_drained, || thread::sleep(PACE));
+    wait_within(HEALED_WITHIN, "the backlog is gone", is_drained, || {});
     begin.elapsed()
 }
 
@@ -146,12 +166,12 @@ fn a_backlog_of_an_outage_goes_faster_than_it_came_and_whole() {
     let flags = [&place[..], &MEMORY, &["--memory-flush-seconds", "1"]].concat();
     let keys = [("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET)];
     let mut server = Server::start_as(folder.path(), &flags, &keys);
-    let [away, bad] = times();
+    let [away, bad] = lengths();
     let mut ledger = Ledger::default();
 
     network.set_down(true);
     let begin = Instant::now();
-    ledger.send_for(&server, away);
+    ledger.send_until(&server, away, || network.refused() > 0);
     let (taken, came_in) = (ledger.spans, begin.elapsed());
     let kept = log_bytes(folder.path());
     network.set_down(false);
@@ -161,13 +181,13 @@ fn a_backlog_of_an_outage_goes_faster_than_it_came_and_whole() {
          drained in {drained:?}",
         ledger.refused
     );
-    if away > 2 * HEALED_WITHIN {
+    if came_in > 2 * HEALED_WITHIN {
         assert!(drained < came_in / 2, "{drained:?} for what came in {came_in:?}");
     }
 
     network.set_bad(true);
-    ledger.send_for(&server, bad);
-    println!("bad for {bad:?}: {} requests, {} spans taken", network.bad_requests(), ledger.spans);
+    ledger.send_until(&server, bad, || network.bad_requests() >= ATTEMPTS);
+    println!("bad: {} requests, {} spans taken", network.bad_requests(), ledger.spans);
     network.set_bad(false);
     println!("well again after {:?}", self::drained(&gateway, &ledger));
     ledger.check(&server);

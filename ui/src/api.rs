@@ -4,6 +4,7 @@
 //! through [`crate::remote::Remote`] when the answer is drawn. Owns the spelling of every path and
 //! parameter. Knows nothing of pages.
 
+pub mod access;
 pub mod analysis;
 pub mod changes;
 mod events;
@@ -19,7 +20,7 @@ use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{
         AttributeKeyList, LogContext, LogSearchResult, LogView, NameList, PinList, PinRequest,
-        PinView, ProblemDetails, ResolveResult, ServerStatus, SpanDetails, SpanMatches,
+        PinView, ProblemDetails, ResolveResult, ServerStatus, SpanDetails, SpanMatches, TraceLinks,
         TraceSearchResult, TraceSkeleton,
     },
 };
@@ -32,11 +33,11 @@ use crate::url::{
     traceql::write_traceql,
 };
 
-/// How many traces a page has.
+/// Number of traces on a page.
 pub const TRACE_PAGE: u32 = 50;
-/// How many log records a page has.
+/// Number of log records on a page.
 pub const LOG_PAGE: u32 = 200;
-/// How many names a completion offers.
+/// Maximum number of names that a completion offers.
 const NAME_LIMIT: u32 = 50;
 
 /// A question to the API; its answer is a `T`.
@@ -95,7 +96,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// What went wrong, in a few words.
+    /// Title of the error in a few words.
     #[must_use]
     pub fn title(&self) -> String {
         match self {
@@ -107,7 +108,7 @@ impl ApiError {
         }
     }
 
-    /// What was wrong this time and what to do.
+    /// Details of the error and the remedy.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
@@ -123,7 +124,7 @@ impl ApiError {
         }
     }
 
-    /// Whether asking the same again may have another end.
+    /// Reports whether the same request may succeed later.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -133,7 +134,13 @@ impl ApiError {
         }
     }
 
-    /// Whether what was asked for does not exist.
+    /// Returns whether the server asks for a key.
+    #[must_use]
+    pub fn needs_key(&self) -> bool {
+        matches!(self, Self::Problem(ProblemDetails { status: 401, .. }) | Self::Status(401))
+    }
+
+    /// Reports whether the requested item does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Problem(ProblemDetails { status: 404, .. }) | Self::Status(404))
@@ -143,10 +150,17 @@ impl ApiError {
 impl<T: DeserializeOwned> Request<T> {
     /// Asks and reads the answer; `signal` gives the question up.
     pub async fn send(&self, signal: Option<&AbortSignal>) -> Result<T, ApiError> {
-        let response = self.fetch("application/json", signal).await?;
-        let failed = |error: JsValue| failure(&error);
-        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
-        read(response.status(), &text.as_string().unwrap_or_default())
+        let (status, text) = self.text("application/json", signal).await?;
+        read(status, &text)
+    }
+
+    /// Asks and returns the answer as it was sent.
+    pub(crate) async fn send_unread(&self) -> Result<String, ApiError> {
+        let (status, text) = self.text("application/json, text/html", None).await?;
+        if (200..300).contains(&status) {
+            return Ok(text);
+        }
+        read::<serde::de::IgnoredAny>(status, &text).map(|_| text)
     }
 }
 
@@ -177,6 +191,18 @@ impl<T> Request<T> {
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         Ok(response.map_err(|error| failure(&error))?.unchecked_into())
     }
+
+    /// Asks for an answer of this media type; returns its status and its text.
+    async fn text(
+        &self,
+        accept: &str,
+        signal: Option<&AbortSignal>,
+    ) -> Result<(u16, String), ApiError> {
+        let response = self.fetch(accept, signal).await?;
+        let failed = |error: JsValue| failure(&error);
+        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+        Ok((response.status(), text.as_string().unwrap_or_default()))
+    }
 }
 
 fn failure(error: &JsValue) -> ApiError {
@@ -206,7 +232,7 @@ pub(crate) fn abort_controller() -> Option<AbortController> {
     AbortController::new().ok()
 }
 
-/// What the server is doing.
+/// Requests the server's status.
 #[must_use]
 pub fn status() -> Request<ServerStatus> {
     Request::get("/status", &Query::default())
@@ -242,7 +268,13 @@ fn pin_address(trace: TraceId) -> String {
     format!("/api/v1/traces/{trace}/pin")
 }
 
-/// What a pasted text may mean.
+/// The links of a trace, both ways.
+#[must_use]
+pub fn trace_links(trace: TraceId) -> Request<TraceLinks> {
+    Request::get(&format!("/traces/{trace}/links"), &Query::default())
+}
+
+/// Resolves a pasted text to stored traces.
 #[must_use]
 pub fn resolve(text: &str) -> Request<ResolveResult> {
     let mut query = Query::default();
@@ -440,6 +472,22 @@ pub fn trace_address(trace: TraceId, span: Option<SpanId>) -> String {
 #[must_use]
 pub fn log_trace_address(log: &LogView) -> Option<String> {
     log.trace_id.map(|trace| trace_address(trace, log.span_id))
+}
+
+/// One trace with everything its spans said, with the clocks of its hosts brought together or as
+/// they were.
+#[must_use]
+pub fn whole_trace(trace: TraceId, adjusted: bool) -> Request<serde::de::IgnoredAny> {
+    let mut query = Query::default();
+    push_clocks(&mut query, adjusted);
+    Request::get(&format!("/traces/{trace}"), &query)
+}
+
+/// The page that draws a trace without a server, yet without its trace.
+#[must_use]
+pub fn trace_page() -> Request<serde::de::IgnoredAny> {
+    let address = "/assets/trace-page.html".to_owned();
+    Request { method: "GET", address, body: None, answer: PhantomData }
 }
 
 /// Where the native API answers a trace with everything its spans said, for a link.

@@ -9,22 +9,34 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Element, HtmlElement};
 
+use crate::preferences;
+
 /// The browser's clock.
 pub(crate) fn now() -> UnixNanos {
     UnixNanos(whole(js_sys::Date::now()).saturating_mul(1_000_000))
 }
 
-/// How many minutes local time is ahead of UTC at `time`.
+/// Loads the page anew.
+pub(crate) fn reload() {
+    let _loading = window().location().reload();
+}
+
+/// Offset of the reader's time zone from UTC at `time`, in minutes; positive to the east.
 pub(crate) fn zone_minutes(time: UnixNanos) -> i32 {
+    if preferences::is_utc() {
+        return 0;
+    }
     let milliseconds = (time.0 / 1_000_000) as f64;
     let behind = js_sys::Date::new(&JsValue::from_f64(milliseconds)).get_timezone_offset();
     let minutes = i32::try_from(whole(behind.abs())).unwrap_or(0);
     if behind > 0.0 { -minutes } else { minutes }
 }
 
-/// Milliseconds since 1970 of a local date and time as a `datetime-local` field writes it.
+/// Milliseconds since 1970 of a date and time in the reader's zone, as a `datetime-local` field
+/// writes it.
 pub(crate) fn local_milliseconds(text: &str) -> Option<u64> {
-    let milliseconds = js_sys::Date::parse(text);
+    let zone = if preferences::is_utc() { "Z" } else { "" };
+    let milliseconds = js_sys::Date::parse(&format!("{text}{zone}"));
     (milliseconds.is_finite() && milliseconds >= 0.0).then(|| whole(milliseconds))
 }
 
@@ -37,7 +49,7 @@ pub(crate) fn whole(number: f64) -> u64 {
     number as u64
 }
 
-/// What this browser remembers under `key`.
+/// Value in local storage under `key`.
 pub(crate) fn stored(key: &str) -> Option<String> {
     window().local_storage().ok().flatten()?.get_item(key).ok().flatten()
 }
@@ -77,6 +89,12 @@ pub(crate) async fn next_frame() {
     let _never_fails = JsFuture::from(js_sys::Promise::new(&mut { wait })).await;
 }
 
+/// The path of the page with its query.
+pub(crate) fn address() -> String {
+    let search = window().location().search().unwrap_or_default();
+    path() + &search
+}
+
 /// The path of the page, without its query.
 pub(crate) fn path() -> String {
     window().location().pathname().unwrap_or_default()
@@ -91,7 +109,7 @@ pub(crate) async fn copy(text: &str) -> bool {
     exists && JsFuture::from(navigator.clipboard().write_text(text)).await.is_ok()
 }
 
-/// Whether the page is on screen: nothing is polled while it is not.
+/// Reports whether the page is on screen; polling pauses while it is not.
 pub(crate) fn visible() -> bool {
     !document().hidden()
 }
@@ -102,12 +120,12 @@ pub(crate) fn reading() -> bool {
     document().query_selector(READ).is_ok_and(|element| element.is_some())
 }
 
-/// Whether what has the focus takes typed text, so that letters are not shortcuts.
+/// Reports whether the focused element takes typed text, so that letters are not shortcuts.
 pub(crate) fn typing() -> bool {
     document().active_element().is_some_and(|element| takes_text(&element))
 }
 
-/// Whether what has the focus does something of its own on Enter: a link or a button.
+/// Reports whether the focused element, a link or a button, handles Enter itself.
 pub(crate) fn on_control() -> bool {
     document()
         .active_element()

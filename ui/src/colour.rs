@@ -17,7 +17,7 @@ use std::{cell::RefCell, collections::HashMap};
 #[cfg(test)]
 mod tests;
 
-/// How many hues there are: at these lightnesses, more are hard to tell apart.
+/// Number of hues: at these lightnesses, more are hard to distinguish.
 const HUES: u32 = 15;
 const FIRST_HUE: f64 = 45.0;
 /// From the first to the last hue, 52 degrees around the red of errors are left out.

@@ -1,4 +1,4 @@
-//! What pages are made of. Components take data and callbacks; none of them fetches.
+//! Components that pages are made of. They take data and callbacks; none of them fetches.
 
 pub mod attributes;
 pub mod badge;
@@ -13,7 +13,6 @@ pub mod panel;
 pub mod refusals;
 pub mod report;
 pub mod row_keys;
-pub mod segmented;
 pub mod segments;
 pub mod service;
 pub mod sort;
@@ -36,8 +35,7 @@ pub use panel::Panel;
 pub use refusals::{RefusalCard, receiver_words, refusals};
 pub use report::{ReportSentence, compared_words};
 pub use row_keys::use_row_keys;
-pub use segmented::{Segmented, use_choice};
-pub use segments::{Segment, Segments};
+pub use segments::{AddressSegments, Segment, Segments, use_choice};
 pub use service::{ServiceDot, ServiceName};
 pub use sort::{SortHead, SortOrder, use_sort};
 pub use spark::{SparkBars, SparkTone, Sparkline};

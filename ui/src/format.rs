@@ -60,7 +60,7 @@ pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{ending}", count(number))
 }
 
-/// How many there are, said honestly: `312 traces` or `at least 312 traces`.
+/// Formats a total: `312 traces`, or `at least 312 traces` for a lower bound.
 #[must_use]
 pub fn total(total: Total, noun: &str) -> String {
     let counted = counted(total.value, noun);
@@ -126,7 +126,7 @@ pub fn when(time: UnixNanos, now: UnixNanos, zone_minutes: i32) -> String {
     if day == date(now, zone_minutes) { clock } else { format!("{day} {clock}") }
 }
 
-/// How long ago, roughly: `just now`, `3 s ago`, `5 min ago`, `2 h ago`, `4 d ago`.
+/// Formats the age of a time roughly: `just now`, `3 s ago`, `5 min ago`, `2 h ago`, `4 d ago`.
 #[must_use]
 pub fn ago(time: UnixNanos, now: UnixNanos) -> String {
     let seconds = now.since(time).0 / 1_000_000_000;

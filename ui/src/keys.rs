@@ -11,7 +11,7 @@ use leptos::{ev, prelude::*};
 
 use crate::browser;
 
-/// How long the second key of a pair may take.
+/// Maximum time between the keys of a pair.
 const PAIR_MILLISECONDS: f64 = 1_200.0;
 
 struct Binding {
@@ -29,12 +29,12 @@ struct Registry {
     before: Option<(String, f64)>,
 }
 
-/// What a key does, as the sheet shows it.
+/// Shortcut as the sheet shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortcut {
     /// The keys, as `g l`.
     pub keys: &'static str,
-    /// What they do.
+    /// Description of the action.
     pub label: &'static str,
     /// The page or part they belong to.
     pub group: &'static str,
@@ -77,7 +77,7 @@ impl Keys {
         });
     }
 
-    /// What keys do now, in the order of registration.
+    /// Active shortcuts in the order of registration.
     pub(crate) fn shortcuts(self) -> Vec<Shortcut> {
         self.registry.with_value(|registry| {
             let shown = |binding: &Binding| Shortcut {

@@ -126,10 +126,11 @@ impl Links {
         self.on("/errors", filtered(filters))
     }
 
-    /// The map around a service.
+    /// The map around a service or an endpoint, with its numbers beside.
     #[must_use]
     pub fn map(self, focus: Option<&str>) -> String {
-        self.on("/map", filtered(&[("focus", focus.unwrap_or_default())]))
+        let focus = focus.unwrap_or_default();
+        self.on("/map", filtered(&[("focus", focus), ("node", focus)]))
     }
 
     /// A trace, which has the time it has.

@@ -37,7 +37,7 @@ const LIVE_EVERY: Duration = Duration::from_secs(2);
 pub trait Page: DeserializeOwned + Send + Sync + 'static {
     /// A row.
     type Item: Clone + PartialEq + Send + Sync + 'static;
-    /// What a row is called.
+    /// Noun for a row.
     const NOUN: &'static str;
 
     /// As many rows as are asked for.
@@ -47,15 +47,15 @@ pub trait Page: DeserializeOwned + Send + Sync + 'static {
     fn items(&self) -> &[Self::Item];
     /// Where the next page starts.
     fn next_cursor(&self) -> Option<&String>;
-    /// How many rows there are.
+    /// Total number of rows.
     fn total(&self) -> Total;
-    /// What was read to find them.
+    /// Statistics of the scan.
     fn searched(&self) -> Searched;
     /// The next rows of the page, if that is what is told under this name while it is made.
     fn rows(name: &str, data: &str) -> Option<Vec<Self::Item>>;
 }
 
-/// What a page asks.
+/// Query of a page.
 pub trait Question: Clone + PartialEq + Send + Sync + 'static {
     /// Of which time.
     fn range(&self) -> TimeRange;
@@ -113,7 +113,8 @@ page!(TraceSearchResult, TraceSummary, traces, "trace", TRACE_PAGE, |name, data|
 });
 page!(LogSearchResult, LogView, logs, "record", LOG_PAGE, |_, _| None);
 
-/// What a page asks: as a page from `cursor` on, of the stretch of time that ends now.
+/// Function that builds the request for a page after `cursor`, with the range that ends at the
+/// given time.
 pub type Ask<T, Q> = fn(&Q, UnixNanos, Option<&str>) -> Request<T>;
 
 /// Where the next page starts.
@@ -187,19 +188,19 @@ impl<T: Page, Q: Question> Paged<T, Q> {
         })
     }
 
-    /// Whether what is shown answers an earlier question.
+    /// Reports whether the shown answer belongs to an earlier query.
     #[must_use]
     pub fn stale(self) -> bool {
         self.search.stale()
     }
 
-    /// Whether the reader has asked for more than the newest page.
+    /// Reports whether the reader has loaded further pages.
     #[must_use]
     pub fn has_older(self) -> bool {
         self.older.with(|older| !older.is_empty())
     }
 
-    /// Whether the answer is that there is nothing.
+    /// Reports whether the answer is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         let none = self.search.value().is_some_and(|first| first.items().is_empty());

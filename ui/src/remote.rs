@@ -1,7 +1,7 @@
-//! What a page knows of an answer: nothing yet, the answer, or why there is none.
+//! State of an answer on a page: unknown, known, or failed.
 //!
-//! A [`Remote`] asks again whenever its question changes, gives the old question up, and gives
-//! everything up when the page goes away. While it asks again, the last answer stays.
+//! A [`Remote`] sends a new request whenever its query changes, and cancels the previous one. It
+//! cancels everything when the page closes. The last answer stays visible until the next arrives.
 
 use std::sync::Arc;
 
@@ -128,7 +128,7 @@ impl<T: Send + Sync + 'static> Remote<T> {
         self.error.get()
     }
 
-    /// Whether a question is under way.
+    /// Reports whether a request is running.
     #[must_use]
     pub fn pending(self) -> bool {
         self.pending.get()
@@ -140,7 +140,7 @@ impl<T: Send + Sync + 'static> Remote<T> {
         self.received.get()
     }
 
-    /// Whether nothing is known yet.
+    /// Reports whether nothing is known yet.
     #[must_use]
     pub fn loading(self) -> bool {
         self.value.with(Option::is_none) && self.error.with(Option::is_none)

@@ -9,6 +9,7 @@ use leptos_router::{components::A, hooks::use_location};
 use crate::{
     components::{Icon, IconName, ToastStack, Toasts},
     keys::Keys,
+    preferences,
     theme::{Theme, ThemeChoice},
     url::{Query, Step, use_go},
 };
@@ -18,14 +19,18 @@ pub mod omni;
 pub mod rail;
 pub mod range_picker;
 pub mod server_watch;
+pub mod settings;
 pub mod sheet;
+pub mod sign_in;
 
 use notices::notices;
 use omni::Omni;
 use rail::{PAGES, Rail};
 use range_picker::{LiveToggle, RangePicker};
 use server_watch::ServerWatch;
+use settings::SettingsSheet;
 use sheet::KeySheet;
+use sign_in::SignInForm;
 
 pub use range_picker::use_live;
 pub use server_watch::use_server;
@@ -86,6 +91,7 @@ pub(crate) fn crumb_to_list() -> Crumb {
 /// The frame.
 #[component]
 pub(crate) fn Shell(children: Children) -> impl IntoView {
+    preferences::load();
     let theme = ThemeChoice::provide();
     let keys = Keys::provide();
     let toasts = Toasts::provide();
@@ -93,12 +99,15 @@ pub(crate) fn Shell(children: Children) -> impl IntoView {
     let crumbs = RwSignal::new(Vec::new());
     provide_context(Crumbs(crumbs));
     let sheet_open = RwSignal::new(false);
-    bind_keys(keys, sheet_open);
+    let settings_open = RwSignal::new(false);
+    one_at_a_time(sheet_open, settings_open);
+    bind_keys(keys, sheet_open, settings_open);
+    let needs_key = Memo::new(move |_| server.needs_key());
     let path = use_location().pathname;
     let ranged = move || path.with(|path| rail::is_ranged(path));
     view! {
         <a class="skip" href="#content" rel="external">"Skip to content"</a>
-        <Rail sheet_open />
+        <Rail sheet_open settings_open />
         <header class="header">
             <Breadcrumb crumbs />
             <Omni />
@@ -112,14 +121,31 @@ pub(crate) fn Shell(children: Children) -> impl IntoView {
         </header>
         {notices(server)}
         <main id="content" class="content" tabindex="-1">
-            {children()}
+            <Show when=move || needs_key.get()>
+                <SignInForm />
+            </Show>
+            <div class="content-page" hidden=move || needs_key.get()>
+                {children()}
+            </div>
         </main>
         <ToastStack toasts />
         <KeySheet keys open=sheet_open />
+        <SettingsSheet open=settings_open />
     }
 }
 
-fn bind_keys(keys: Keys, sheet_open: RwSignal<bool>) {
+/// Closes either sheet when the other opens.
+fn one_at_a_time(one: RwSignal<bool>, other: RwSignal<bool>) {
+    for (opened, closed) in [(one, other), (other, one)] {
+        Effect::new(move |_| {
+            if opened.get() {
+                closed.set(false);
+            }
+        });
+    }
+}
+
+fn bind_keys(keys: Keys, sheet_open: RwSignal<bool>, settings_open: RwSignal<bool>) {
     let group = "Everywhere";
     let go = use_go();
     let to = move |address: &'static str| {
@@ -130,6 +156,7 @@ fn bind_keys(keys: Keys, sheet_open: RwSignal<bool>) {
     for page in PAGES {
         keys.bind(page.keys, page.key_label, group, to(page.path));
     }
+    keys.bind(",", "Show the settings", group, move || settings_open.update(|open| *open = !*open));
     keys.bind("?", "Show this sheet", group, move || sheet_open.update(|open| *open = !*open));
 }
 

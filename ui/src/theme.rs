@@ -20,14 +20,14 @@ pub enum Theme {
 }
 
 impl Theme {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Dark => "dark",
             Self::Light => "light",
         }
     }
 
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::Dark, Self::Light].into_iter().find(|theme| theme.name() == name)
     }
 
@@ -46,10 +46,9 @@ pub struct ThemeChoice {
 }
 
 impl ThemeChoice {
-    /// Reads the choice and follows the system while there is none.
+    /// Reads the choice; follows the system until there is one.
     pub(crate) fn provide() -> Self {
-        let chosen = browser::stored(STORAGE_KEY).and_then(|name| Theme::named(&name));
-        let choice = Self { theme: RwSignal::new(chosen.unwrap_or_else(system)) };
+        let choice = Self { theme: RwSignal::new(stored().unwrap_or_else(system)) };
         follow_system(choice.theme);
         Effect::new(move |_| {
             if let Some(root) = document().document_element() {
@@ -66,7 +65,7 @@ impl ThemeChoice {
         self.theme.get()
     }
 
-    /// Whether it is the dark one.
+    /// Reports whether the theme is dark.
     #[must_use]
     pub fn is_dark(self) -> bool {
         self.get() == Theme::Dark
@@ -75,8 +74,19 @@ impl ThemeChoice {
     /// Changes to the other theme and remembers it; the system's own is remembered as no choice.
     pub(crate) fn toggle(self) {
         let theme = self.theme.get_untracked().other();
-        browser::store(STORAGE_KEY, (theme != system()).then(|| theme.name()));
-        self.theme.set(theme);
+        self.choose((theme != system()).then_some(theme));
+    }
+
+    /// The reader's choice; `None` while the system chooses.
+    pub(crate) fn chosen(self) -> Option<Theme> {
+        let _follow = self.theme.get();
+        stored()
+    }
+
+    /// Remembers a choice; `None` leaves it to the system.
+    pub(crate) fn choose(self, theme: Option<Theme>) {
+        browser::store(STORAGE_KEY, theme.map(Theme::name));
+        self.theme.set(theme.unwrap_or_else(system));
     }
 }
 
@@ -84,6 +94,10 @@ impl ThemeChoice {
 #[must_use]
 pub fn use_theme() -> ThemeChoice {
     use_context().unwrap_or_else(|| ThemeChoice { theme: RwSignal::new(Theme::Dark) })
+}
+
+fn stored() -> Option<Theme> {
+    browser::stored(STORAGE_KEY).and_then(|name| Theme::named(&name))
 }
 
 fn light_query() -> Option<web_sys::MediaQueryList> {
@@ -94,7 +108,7 @@ fn system() -> Theme {
     if light_query().is_some_and(|query| query.matches()) { Theme::Light } else { Theme::Dark }
 }
 
-/// The shell lives as long as the page, so the listener is never taken away.
+/// The shell lives as long as the page, so the listener is never removed.
 fn follow_system(theme: RwSignal<Theme>) {
     let Some(query) = light_query() else { return };
     let changed = Closure::<dyn FnMut()>::new(move || {

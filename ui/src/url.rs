@@ -161,7 +161,7 @@ pub fn use_query() -> Memo<Query> {
     Memo::new(move |_| search.with(|search| Query::parse(search)))
 }
 
-/// Whether a change of address is a step that Back takes back.
+/// Effect of a change of address on the browser's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// A new entry in the history.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod fuzz;
+mod notices;
 mod steps;
 mod test;
 mod ui;
@@ -13,11 +14,18 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::steps::StepReport;
+
+/// The step that every command with a page begins with.
+const UI: &str = "UI: compile to WebAssembly, compress into ui/dist";
+
 const USAGE: &str = "\
 cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data
 cargo xtask test             format, lints, every test, docs; ends with `N passed, N failed`
 cargo xtask fuzz             generated queries in SQL; -- --seconds N, --seed N (600, at random)
 cargo xtask ui               build the UI into ui/dist
+cargo xtask notices          licences of all crates that ship, in target/dist
+cargo xtask sbom             the same crates as a bill of materials (CycloneDX)
 cargo xtask bench storage    measure the release build; -- --spans N,N… says with how much
 cargo xtask bench query      the same of how long questions take
 cargo xtask bench peers      the same of other systems; -- --tempo PROGRAM says with which
@@ -40,18 +48,24 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         [] => bail!("a command is needed:\n{USAGE}"),
     };
     match command {
-        "ui" => ui::build().map(|()| ExitCode::SUCCESS),
+        "ui" => StepReport::new(1).step(UI, ui::build).map(|()| ExitCode::SUCCESS),
         "run" => run(rest),
         "test" => test::run(),
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
+        "notices" => notices::write_notices().map(|()| ExitCode::SUCCESS),
+        "sbom" => notices::write_bill_of_materials().map(|()| ExitCode::SUCCESS),
         _ => bail!("there is no command `{command}`:\n{USAGE}"),
     }
 }
 
-/// Builds the UI and the server and becomes the server.
+/// Builds the UI and the server, then runs the server.
 fn run(args: &[String]) -> Result<ExitCode> {
-    ui::build()?;
+    let mut progress = StepReport::new(2);
+    progress.step(UI, ui::build)?;
+    progress.step("server: cargo build --release", || {
+        steps::check(steps::cargo().args(["build", "--release", "--package", "tidings"]))
+    })?;
     let args = args.strip_prefix(&["--".to_owned()]).unwrap_or(args);
     let status = steps::cargo()
         .args(["run", "--release", "--package", "tidings", "--", "serve"])

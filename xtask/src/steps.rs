@@ -1,11 +1,56 @@
-//! Running other programs: where the project is, what is installed, what a command printed.
+//! Running other programs: where the project is, what is installed, what a command printed, and how
+//! far a command of several steps is.
 
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+
+/// The steps of a command, each announced with its number and closed with the time it took. Cargo
+/// itself says within a step which crates it compiles.
+#[derive(Debug)]
+pub(crate) struct StepReport {
+    begun: Instant,
+    number: usize,
+    count: usize,
+}
+
+impl StepReport {
+    /// A command of this many steps that begins now.
+    pub(crate) fn new(count: usize) -> Self {
+        Self { begun: now(), number: 0, count }
+    }
+
+    /// Runs the next step.
+    ///
+    /// # Errors
+    /// Returns the error of `work`.
+    pub(crate) fn step<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.number += 1;
+        let (place, begun) = (format!("{}/{}", self.number, self.count), now());
+        eprintln!("── {place} {name} ({} since the start)", minutes(self.begun.elapsed()));
+        let result = work();
+        let end = if result.is_ok() { "done" } else { "failed" };
+        eprintln!("── {place} {name}: {end} in {}", minutes(begun.elapsed()));
+        result
+    }
+}
+
+/// A duration as `4 min 09 s`, or `9 s` below a minute.
+fn minutes(duration: Duration) -> String {
+    match (duration.as_secs() / 60, duration.as_secs() % 60) {
+        (0, seconds) => format!("{seconds} s"),
+        (minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures the developer's own wait")]
+fn now() -> Instant {
+    Instant::now()
+}
 
 /// The root of the checkout.
 pub(crate) fn root() -> PathBuf {
@@ -19,8 +64,8 @@ pub(crate) fn target_dir() -> PathBuf {
 
 /// The cargo that runs this command, in the root of the checkout.
 ///
-/// What cargo says of this package stays behind: the build scripts of some crates (`ring`) look at
-/// it, and everything above them would be built again after every `cargo test` of a shell.
+/// Cargo's variables about this package are removed. The build scripts of some crates (`ring`) read
+/// them, and everything above such a crate would be rebuilt after every `cargo test` in a shell.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
@@ -33,7 +78,7 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Whether a program of this name starts and succeeds.
+/// Reports whether a program of this name starts and succeeds.
 pub(crate) fn works(program: &str, args: &[&str]) -> bool {
     Command::new(program)
         .args(args)
@@ -43,13 +88,20 @@ pub(crate) fn works(program: &str, args: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// What a program printed.
+/// Returns a program's standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output().with_context(|| describe(command))?;
     if !output.status.success() {
         bail!("{} ended with {}", describe(command), output.status);
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// This machine's platform, as rustc calls it.
+pub(crate) fn host() -> Result<String> {
+    let version = output(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc does not say its host")
 }
 
 /// Runs a program to its end.
@@ -89,4 +141,19 @@ fn describe(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|arg| arg.to_string_lossy().into_owned()));
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::minutes;
+
+    #[test]
+    fn durations_are_minutes_and_seconds() {
+        let cases = [(0, "0 s"), (59, "59 s"), (60, "1 min 00 s"), (3_849, "64 min 09 s")];
+        for (seconds, expected) in cases {
+            assert_eq!(minutes(Duration::from_secs(seconds)), expected);
+        }
+    }
 }

@@ -7,19 +7,22 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     process::{Command, ExitCode, Stdio},
-    time::Instant,
 };
 
 use anyhow::{Context, Result};
 
 use crate::{
-    steps::{apt_install, cargo, root, target_dir, works},
+    steps::{StepReport, apt_install, cargo, root, target_dir, works},
     ui,
 };
 
-/// What the checks found.
-#[derive(Debug, Default)]
+/// Steps of [`run`]; the last, advisories, needs the network.
+const STEPS: usize = 7;
+
+/// Results of the checks.
+#[derive(Debug)]
 struct Tally {
+    progress: StepReport,
     passed: u64,
     failed: u64,
     failures: Vec<String>,
@@ -28,7 +31,7 @@ struct Tally {
 
 /// Runs everything and ends with `N passed, N failed`.
 pub(crate) fn run() -> Result<ExitCode> {
-    let mut tally = Tally::default();
+    let mut tally = Tally::new();
     prepare(&mut tally);
     tally.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
     tally.step("ui", ui::build);
@@ -83,11 +86,14 @@ fn dependencies(tally: &mut Tally) {
 }
 
 impl Tally {
+    fn new() -> Self {
+        let (failures, left_out) = (Vec::new(), Vec::new());
+        Self { progress: StepReport::new(STEPS), passed: 0, failed: 0, failures, left_out }
+    }
+
     /// One check that passes or fails as a whole.
     fn step(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
-        let begin = now();
-        eprintln!("── {name}");
-        match check() {
+        match self.progress.step(name, check) {
             Ok(()) => self.passed += 1,
             Err(error) => {
                 eprintln!("{name}: {error:#}");
@@ -95,45 +101,15 @@ impl Tally {
                 self.failures.push(name.to_owned());
             }
         }
-        eprintln!("── {name}: {:.0?}", begin.elapsed());
     }
 
     /// Every test of the workspace, counted from what the test programs print.
     fn tests(&mut self) -> Result<()> {
-        let begin = now();
-        eprintln!("── tests");
-        let skipped = target_dir().join("left-out.txt");
-        write(&skipped, "")?;
-        let mut tests = cargo()
-            .args(["test", "--workspace", "--no-fail-fast"])
-            .env("TEST_LEFT_OUT", fs::canonicalize(&skipped)?)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cargo test")?;
-        let output = tests.stdout.take().context("cargo test has no output")?;
-        let (mut passed, mut failed) = (0, 0);
-        for line in BufReader::new(output).lines() {
-            let line = line?;
-            writeln!(std::io::stdout(), "{line}")?;
-            if let Some((ok, bad)) = counts(&line) {
-                passed += ok;
-                failed += bad;
-            }
-            if let Some(name) =
-                line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
-            {
-                self.failures.push(name.to_owned());
-            }
-        }
-        let status = tests.wait()?;
-        if !status.success() && failed == 0 {
-            failed = 1;
-            self.failures.push("cargo test".to_owned());
-        }
-        self.passed += passed;
-        self.failed += failed;
-        self.left_out.extend(fs::read_to_string(&skipped)?.lines().map(str::to_owned));
-        eprintln!("── tests: {:.0?}", begin.elapsed());
+        let counted = self.progress.step("tests: build them, then run them", counted_tests)?;
+        self.passed += counted.passed;
+        self.failed += counted.failed;
+        self.failures.extend(counted.failures);
+        self.left_out.extend(counted.left_out);
         Ok(())
     }
 
@@ -153,6 +129,48 @@ impl Tally {
     }
 }
 
+/// Results of the test programs.
+#[derive(Debug, Default)]
+struct TestCounts {
+    passed: u64,
+    failed: u64,
+    failures: Vec<String>,
+    left_out: Vec<String>,
+}
+
+/// Builds and runs every test, and adds up what the test programs print.
+fn counted_tests() -> Result<TestCounts> {
+    let skipped = target_dir().join("left-out.txt");
+    write(&skipped, "")?;
+    let mut tests = cargo()
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .env("TEST_LEFT_OUT", fs::canonicalize(&skipped)?)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cargo test")?;
+    let output = tests.stdout.take().context("cargo test has no output")?;
+    let mut counted = TestCounts::default();
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        writeln!(std::io::stdout(), "{line}")?;
+        if let Some((passed, failed)) = counts(&line) {
+            counted.passed += passed;
+            counted.failed += failed;
+        }
+        if let Some(name) =
+            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
+            counted.failures.push(name.to_owned());
+        }
+    }
+    if !tests.wait()?.success() && counted.failed == 0 {
+        counted.failed = 1;
+        counted.failures.push("cargo test".to_owned());
+    }
+    counted.left_out.extend(fs::read_to_string(&skipped)?.lines().map(str::to_owned));
+    Ok(counted)
+}
+
 /// The numbers of a line as `test result: ok. 12 passed; 0 failed; …`.
 fn counts(line: &str) -> Option<(u64, u64)> {
     let rest = line.strip_prefix("test result: ")?.split_once(". ")?.1;
@@ -164,11 +182,6 @@ fn counts(line: &str) -> Option<(u64, u64)> {
 
 fn command(command: &mut Command) -> Result<()> {
     crate::steps::check(command.current_dir(root()))
-}
-
-#[expect(clippy::disallowed_methods, reason = "measures the developer's own wait")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a scratch file needs no durability")]

@@ -12,8 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
 
-use crate::steps::{apt_install, cargo, check, output, root, target_dir, works};
+use crate::steps::{apt_install, cargo, check, host, output, root, target_dir, works};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// Views of components have one type each, not one for every place they stand in: less to compile
@@ -36,6 +38,7 @@ pub(crate) fn build() -> Result<()> {
         ("index.html".to_owned(), fs::read(root().join("ui/index.html"))?),
         ("assets/boot.js".to_owned(), fs::read(root().join("ui/boot.js"))?),
         ("assets/tidings.css".to_owned(), stylesheet()?),
+        ("assets/trace-page.html".to_owned(), trace_page()?.into_bytes()),
     ];
     for name in ["tidings-ui.js", "tidings-ui_bg.wasm"] {
         files.push((format!("assets/{name}"), fs::read(glue.join(name))?));
@@ -98,12 +101,6 @@ fn debian_cargo() -> Result<Command> {
     Ok(command)
 }
 
-fn host() -> Result<String> {
-    let version = output(Command::new("rustc").arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).context("rustc does not say its host")
-}
-
 /// The style sheets in the order of their names.
 fn stylesheet() -> Result<Vec<u8>> {
     let folder = root().join("ui/style");
@@ -119,6 +116,24 @@ fn stylesheet() -> Result<Vec<u8>> {
         css.push(b'\n');
     }
     Ok(css)
+}
+
+/// The page of a trace that opens without a server. Its policy lets its own style and script run,
+/// by their hashes, and nothing else.
+fn trace_page() -> Result<String> {
+    let page = fs::read_to_string(root().join("ui/trace-page.html"))?;
+    let hash = |element: &str| -> Result<String> {
+        let (_, after) = page.split_once(&format!("<{element}>")).context(element.to_owned())?;
+        let (content, _) =
+            after.split_once(&format!("</{element}>")).context(element.to_owned())?;
+        Ok(format!("'sha256-{}'", STANDARD.encode(Sha256::digest(content))))
+    };
+    let policy = format!(
+        "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
+        hash("style")?,
+        hash("script")?
+    );
+    Ok(page.replace("{{policy}}", &policy))
 }
 
 /// The fonts and their licences.

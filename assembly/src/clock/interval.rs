@@ -1,6 +1,6 @@
 //! Where most of several intervals agree.
 
-/// What one call allows an offset to be, both ends included.
+/// Interval of offsets that one call allows, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Interval {
     pub(super) least: i64,

@@ -97,7 +97,8 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     /// Hosts with wrong clocks, symmetric networks: every offset is found to within the time that
-    /// the fastest call spent on the network, and bringing the clocks together makes every call fit.
+    /// the fastest call spent on the network, and bringing the clocks together makes every call
+    /// fit.
     #[test]
     fn offsets_are_found_within_their_uncertainty(
         wrong in prop::collection::vec(-1_000_000_i64..1_000_000, 4),

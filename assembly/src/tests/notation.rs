@@ -7,8 +7,8 @@
 //! What is expected is a list of sections, each checked only where it is given:
 //! `tree a(b(c) d)`, `self a=1 b=2`, `path a1..3 b3..4`, `async c`, `odd b:MissingParent`,
 //! `completion a1..2 ~b2..5 b5..9` (only where something outlives the root; `~b` waited for b),
-//! `rule b:CalledSide` (only what is not plain), `gaps x(b c)2..5`, `queues a>b3..4`, `bounds 1..9`.
-//! Nothing may be odd where no `odd` is given.
+//! `rule b:CalledSide` (only what is not plain), `gaps x(b c)2..5`, `queues a>b3..4`,
+//! `bounds 1..9`. Nothing may be odd where no `odd` is given.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -3,7 +3,7 @@ use std::collections::{HashMap, HashSet};
 use prost::Message;
 use tidings_proto::otlp::{ExportTraceServiceRequest, Span, Value};
 
-use super::{Corpus, Plan, Shape};
+use super::{Corpus, Plan, TelemetryKind};
 
 const END: u64 = 1_790_000_000_000_000_000;
 
@@ -26,7 +26,7 @@ fn spans(requests: &[ExportTraceServiceRequest]) -> Vec<&Span> {
 #[test]
 fn the_same_seed_sends_the_same_bytes() {
     let bodies = |seed| {
-        let corpus = Corpus::new(Shape::Realistic, 2_000, seed);
+        let corpus = Corpus::new(TelemetryKind::Realistic, 2_000, seed);
         let plan = corpus.plan(3_000, END);
         plan.sends.iter().map(|send| plan.body(send)).collect::<Vec<_>>()
     };
@@ -36,7 +36,7 @@ fn the_same_seed_sends_the_same_bytes() {
 
 #[test]
 fn a_plan_knows_what_it_sends() {
-    for shape in [Shape::Realistic, Shape::J10] {
+    for shape in [TelemetryKind::Realistic, TelemetryKind::J10] {
         let corpus = Corpus::new(shape, 8_000, 1);
         let plan = corpus.plan(20_000, END);
         let requests = decoded(&plan);
@@ -64,7 +64,7 @@ fn a_plan_knows_what_it_sends() {
 
 #[test]
 fn needles_are_in_one_trace() {
-    let corpus = Corpus::new(Shape::Realistic, 4_000, 1);
+    let corpus = Corpus::new(TelemetryKind::Realistic, 4_000, 1);
     let plan = corpus.plan(8_000, END);
     let requests = decoded(&plan);
     let needles = plan.needles(10);
@@ -85,7 +85,7 @@ fn needles_are_in_one_trace() {
 
 #[test]
 fn realistic_spans_are_like_those_of_real_systems() {
-    let corpus = Corpus::new(Shape::Realistic, 20_000, 1);
+    let corpus = Corpus::new(TelemetryKind::Realistic, 20_000, 1);
     let plan = corpus.plan(20_000, END);
     let requests = decoded(&plan);
     let sent = spans(&requests);
@@ -113,7 +113,7 @@ fn realistic_spans_are_like_those_of_real_systems() {
 
 #[test]
 fn j10_spans_are_as_published() {
-    let corpus = Corpus::new(Shape::J10, 1, 1);
+    let corpus = Corpus::new(TelemetryKind::J10, 1, 1);
     let plan = corpus.plan(1, END);
     let requests = decoded(&plan);
     let sent = spans(&requests);

@@ -1,4 +1,4 @@
-//! What there is to know of a system: how it is started, and which APIs it answers by.
+//! Description of a system: its command line, and the APIs it answers.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use crate::{
     process::Process,
 };
 
-/// How long a system may take to start.
+/// Maximum time a system may take to start.
 const START_MAX: Duration = Duration::from_secs(120);
 
 /// A system that can be measured.
@@ -27,11 +27,11 @@ pub(super) struct System {
     pub(super) name: &'static str,
     /// As the table has it.
     pub(super) title: &'static str,
-    /// What has happened to spans that it has acknowledged.
+    /// State of spans that the system has acknowledged, for the report.
     pub(super) acknowledges: &'static str,
     /// Starts this program with its data in this empty folder.
     pub(super) start: fn(&Path, &Path) -> Result<Running>,
-    /// What it has still to do for the same state that others reach by resting: its processor time.
+    /// Work left before the state that other systems reach while idle. Returns its processor time.
     pub(super) after: Option<fn(&Path, &Path) -> Result<Cpu>>,
     /// Where in its folder what it stores is, without a log that is written over.
     pub(super) stored: &'static str,
@@ -62,7 +62,7 @@ pub(super) fn configured(folder: &Path, text: &str) -> Result<std::path::PathBuf
     Ok(path)
 }
 
-/// Starts a program, what it says going into a file, and waits until it answers this path well.
+/// Starts a program with its output in a file. Waits until this path answers with success.
 #[expect(clippy::disallowed_methods, reason = "what a program says needs no durability")]
 pub(super) fn start(
     command: &mut Command,

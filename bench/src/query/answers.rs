@@ -1,4 +1,4 @@
-//! Reads answers: what they say of themselves, and whether that is what was sent.
+//! Reads answers and checks them against the spans that were sent.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,12 @@ use crate::{corpus::hex, facts::Facts};
 /// Where the APIs tell how many rows they looked at.
 const ROWS: [&str; 3] = ["/searched/rows", "/read/rows", "/metrics/inspectedSpans"];
 
-/// How many rows were read, if the answer tells.
+/// Returns the number of rows read, if the answer has it.
 pub(super) fn rows_read(answer: &Json) -> Option<u64> {
     ROWS.iter().find_map(|place| answer.pointer(place).and_then(number))
 }
 
-/// Whether the answer is of everything that was asked about. Those that cannot be of a part do not
-/// say.
+/// Returns true if the answer is complete. Answers that are never partial have no field for it.
 pub(super) fn is_of_everything(answer: &Json) -> bool {
     let complete = answer.pointer("/searched/complete").or(answer.get("complete"));
     complete.is_none_or(|complete| complete == true)
@@ -25,7 +24,7 @@ pub(super) fn is_of_everything(answer: &Json) -> bool {
         && answer.get("warnings").is_none()
 }
 
-/// Whether there are more groups than are listed: their numbers are less than everything then.
+/// Returns true if the answer lists only some of the groups; their sum is below the total then.
 pub(super) fn is_cut(answer: &Json) -> bool {
     let listed = answer["groups"].as_array().map(|groups| groups.len() as u64);
     listed.is_some_and(|listed| answer["groupCount"].as_u64() > Some(listed))
@@ -47,7 +46,7 @@ pub(super) fn field(answer: &Json, name: &str) -> Result<u64> {
     number(&answer[name]).with_context(|| format!("{name} is missing"))
 }
 
-/// How many calls of services by services a graph has, and of what has their names.
+/// Adds up the calls from services to services and external peers in a service graph.
 pub(super) fn of_services(graph: &Json) -> Result<u64> {
     let kind = |place: &Json| {
         let place = place.as_u64().and_then(|place| usize::try_from(place).ok());
@@ -75,7 +74,7 @@ pub(super) fn within(what: &str, found: u64, least: u64, most: u64) -> Result<()
     Ok(())
 }
 
-/// What the traces of a list must be like.
+/// Conditions that the traces of a list must meet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Listed {
     /// So many at least, whichever they are.

@@ -1,8 +1,7 @@
-//! The questions: how each is asked, whose it is, and what its answer must say.
+//! The queries: path, target page and expected answer of each.
 //!
-//! Those of the UI's pages are to be answered within 300 ms. Those that count are about all spans
-//! that were sent, or a part that is known; an answer that says that it is of a part only is told
-//! as such and its numbers are not looked at.
+//! The UI's pages have a target of 300 ms. Counting queries cover all spans that were sent, or a
+//! known part. An answer that reports itself partial is marked so and its counts are not checked.
 
 mod languages;
 
@@ -15,12 +14,12 @@ use super::answers::{Listed, field, is_cut, kinds, of_services, services, sum, w
 use crate::{Plan, SentTrace, facts::Facts};
 
 /// One question, in one or more wordings that are asked in turn.
-pub(super) struct Question<'a> {
+pub(super) struct BenchQuery<'a> {
     pub(super) name: &'static str,
-    /// What the project wants.
+    /// Latency target, as printed in the report.
     pub(super) target: &'static str,
     pub(super) paths: Vec<String>,
-    /// Whether the answer's numbers are only so when it is of everything.
+    /// True if the answer's counts hold only when the answer is complete.
     pub(super) counts: bool,
     /// Given the number of the wording.
     pub(super) check: Check<'a>,
@@ -40,7 +39,7 @@ const TRACES: usize = 100;
 /// So many moments lists end at.
 const MOMENTS: u64 = 24;
 
-/// What was sent, in the words of questions.
+/// Data that was sent, in the terms of queries.
 pub(super) struct Asked<'a> {
     plan: &'a Plan<'a>,
     facts: Facts,
@@ -99,7 +98,7 @@ impl<'a> Asked<'a> {
     }
 
     /// All questions, in the order of the table.
-    pub(super) fn questions(&self) -> Vec<Question<'_>> {
+    pub(super) fn questions(&self) -> Vec<BenchQuery<'_>> {
         let mut questions = self.searches();
         questions.extend(self.ranked());
         questions.extend(self.traceql());
@@ -112,7 +111,7 @@ impl<'a> Asked<'a> {
         questions
     }
 
-    fn searches(&self) -> Vec<Question<'_>> {
+    fn searches(&self) -> Vec<BenchQuery<'_>> {
         let window = &self.window;
         let names = self.facts.services_by_spans();
         let some: Vec<String> = names.iter().step_by(8).map(|name| (*name).to_owned()).collect();
@@ -180,7 +179,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Lists in another order than by time.
-    fn ranked(&self) -> Vec<Question<'_>> {
+    fn ranked(&self) -> Vec<BenchQuery<'_>> {
         let window = &self.window;
         let search = |more: &str| vec![format!("/api/v1/traces?{more}&{window}&limit=20")];
         let largest = self.sizes.values().max().copied().map_or(0, u64::from);
@@ -204,7 +203,7 @@ impl<'a> Asked<'a> {
         ]
     }
 
-    fn traceql(&self) -> Vec<Question<'_>> {
+    fn traceql(&self) -> Vec<BenchQuery<'_>> {
         let window = &self.window;
         let search =
             |query: &str| vec![format!("/api/v1/traces?q={}&{window}&limit=20", encoded(query))];
@@ -240,7 +239,7 @@ impl<'a> Asked<'a> {
     }
 
     /// One trace, one transaction, and names to choose from.
-    fn one_by_one(&self) -> Vec<Question<'_>> {
+    fn one_by_one(&self) -> Vec<BenchQuery<'_>> {
         let window = &self.window;
         let traces = self.plan.traces(TRACES);
         let all = |path: fn(&SentTrace) -> String| traces.iter().map(path).collect::<Vec<_>>();
@@ -250,7 +249,7 @@ impl<'a> Asked<'a> {
         let name = self.facts.services_by_spans().first().copied().unwrap_or_default();
         let operations = format!("/api/v1/operations?service={}&{window}", encoded(name));
         vec![
-            Question {
+            BenchQuery {
                 name: "one trace, as a page draws it",
                 target: PAGE,
                 paths: skeletons,
@@ -260,7 +259,7 @@ impl<'a> Asked<'a> {
                     within("spans", found, sizes[place], sizes[place])
                 }),
             },
-            Question {
+            BenchQuery {
                 name: "one transaction, hop by hop",
                 target: PAGE,
                 paths: transactions,
@@ -270,7 +269,7 @@ impl<'a> Asked<'a> {
                     within("traces", found as u64, 1, 1)
                 }),
             },
-            Question {
+            BenchQuery {
                 name: "names of services",
                 target: PAGE,
                 paths: vec![format!("/api/v1/services?{window}&limit=1000")],
@@ -298,7 +297,7 @@ impl<'a> Asked<'a> {
         ]
     }
 
-    fn transactions(&self) -> Vec<Question<'_>> {
+    fn transactions(&self) -> Vec<BenchQuery<'_>> {
         let (window, kind) = (&self.window, &self.kind);
         let whole = |answer: &Json| kinds(answer, &self.facts);
         vec![
@@ -323,7 +322,7 @@ impl<'a> Asked<'a> {
         ]
     }
 
-    fn numbers(&self) -> Vec<Question<'_>> {
+    fn numbers(&self) -> Vec<BenchQuery<'_>> {
         let window = &self.window;
         let hours = 3_600_000_000_000;
         let round = format!(
@@ -379,7 +378,7 @@ impl<'a> Asked<'a> {
         ]
     }
 
-    fn analyses(&self) -> Vec<Question<'_>> {
+    fn analyses(&self) -> Vec<BenchQuery<'_>> {
         let window = &self.window;
         let name = self.facts.services_by_spans().last().copied().unwrap_or_default();
         let [left, right] = &self.compared;
@@ -430,7 +429,7 @@ impl<'a> Asked<'a> {
         ]
     }
 
-    /// How many spans may be counted twice in this answer.
+    /// Maximum number of spans that this answer may count twice.
     fn repeats(&self, answer: &Json) -> u64 {
         if answer["repeatsCounted"] == false { 0 } else { self.repeated }
     }
@@ -448,10 +447,10 @@ impl<'a> Asked<'a> {
         target: &'static str,
         paths: Vec<String>,
         like: impl Fn(usize) -> Listed + 'static,
-    ) -> Question<'_> {
+    ) -> BenchQuery<'_> {
         let check: Check<'_> =
             Box::new(move |place, answer| like(place).check(answer, &self.sizes));
-        Question { name, target, paths, counts: false, check }
+        BenchQuery { name, target, paths, counts: false, check }
     }
 }
 
@@ -460,9 +459,9 @@ fn counting<'a>(
     target: &'static str,
     path: String,
     check: impl Fn(&Json) -> Result<()> + 'a,
-) -> Question<'a> {
+) -> BenchQuery<'a> {
     let check: Check<'a> = Box::new(move |_, answer| check(answer));
-    Question { name, target, paths: vec![path], counts: true, check }
+    BenchQuery { name, target, paths: vec![path], counts: true, check }
 }
 
 /// A trace at least.

@@ -25,7 +25,7 @@ use crate::weigh::{self, Kind};
 /// A request that can be stored as it was sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InPlace {
-    /// What to store: everything.
+    /// Batch to store, with every record of the request.
     pub prepared: Prepared,
     /// An estimate of the memory that its rows take, in bytes.
     pub weight: usize,
@@ -61,7 +61,7 @@ pub fn accept_in_place(signal: Signal, bytes: &Bytes) -> Option<InPlace> {
     Some(InPlace { prepared, weight: walk.weight })
 }
 
-/// What cannot be stored as it is; why is for others to find out.
+/// Fails when `holds` is false: the bytes cannot be stored unchanged. The decoder finds out why.
 fn demand(holds: bool) -> Result<(), Odd> {
     if holds { Ok(()) } else { Err(Odd) }
 }
@@ -71,7 +71,7 @@ fn is_text(bytes: &[u8]) -> Result<(), Odd> {
     demand(bytes.is_ascii() || std::str::from_utf8(bytes).is_ok())
 }
 
-/// What a resource weighs that can be stored as it is.
+/// Checks that a resource can be stored unchanged and returns its weight in bytes.
 fn resource(encoded: &[u8]) -> Result<usize, Odd> {
     let mut resource = Resource::decode(encoded).map_err(|_| Odd)?;
     let mut tally = Tally::new(Signal::Traces);
@@ -80,7 +80,7 @@ fn resource(encoded: &[u8]) -> Result<usize, Odd> {
     Ok(weigh::protobuf(encoded, Kind::Resource))
 }
 
-/// What a scope weighs that can be stored as it is.
+/// Checks that a scope can be stored unchanged and returns its weight in bytes.
 fn scope(encoded: &[u8]) -> Result<usize, Odd> {
     let mut scope = InstrumentationScope::decode(encoded).map_err(|_| Odd)?;
     let mut tally = Tally::new(Signal::Traces);

@@ -1,8 +1,8 @@
-//! Resources and scopes that were found right before: the same few come with every request, and
-//! decoding them is a fifth of checking it.
+//! Cache of checked resources and scopes. The same few come with every request, and decoding them
+//! is a fifth of checking it.
 //!
-//! Owns only what they weigh. What is right, and what something weighs, is its caller's to say, who
-//! has to say the same of the same bytes each time.
+//! Holds only their weights in bytes. The caller decides about validity and weight, and must decide
+//! the same for the same bytes every time.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use std::{
 
 use tidings_proto::otlp::view::Odd;
 
-/// How many are remembered of each.
+/// Maximum number of cached resources, and of cached scopes.
 const REMEMBERED_MAX: usize = 4096;
 /// Larger ones are checked each time.
 const REMEMBERED_BYTES_MAX: usize = 4 << 10;

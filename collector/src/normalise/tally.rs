@@ -10,7 +10,7 @@ use super::{ATTRIBUTES_MAX, Prepared, Signal};
 /// Different reasons named in one message; a hostile sender could make many.
 const REASONS_MAX: usize = 5;
 
-/// What is wrong with an id.
+/// Faults of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IdFault {
     /// So many bytes.
@@ -80,7 +80,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What happened to the records of one request.
+/// Counts of accepted, changed and rejected records of one request.
 #[derive(Debug)]
 pub(super) struct Tally {
     signal: Signal,
@@ -135,7 +135,7 @@ impl Tally {
         self.rejected
     }
 
-    /// Whether the request is other than the sender's bytes.
+    /// Reports whether the request differs from the bytes that the sender sent.
     pub(super) fn changed(&self) -> bool {
         self.changed || self.rejected > 0
     }

@@ -1,7 +1,7 @@
 //! gRPC's unary framing over HTTP/2: requests in, responses and statuses out.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>; why this is not a library is
-//! told in `docs/decisions/0005-grpc-framing.md`. Knows no service and no message.
+//! told in `docs/decisions/0005-frame-ingest-grpc-ourselves.md`. Knows no service and no message.
 
 use std::{convert::Infallible, fmt::Write as _, time::Duration};
 
@@ -28,7 +28,7 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The flag and the length before each message.
 pub(super) const PREFIX_BYTES: usize = 5;
 
-/// How long a body of one message is that begins like this; 0 when that is too short to tell.
+/// Length of a body with a single message, read from its prefix; 0 when the prefix is incomplete.
 pub(super) fn body_bytes(first: &[u8]) -> usize {
     let length = number(first.get(1..PREFIX_BYTES).unwrap_or_default());
     if length == 0 { 0 } else { length.saturating_add(PREFIX_BYTES) }
@@ -39,12 +39,12 @@ fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, &byte| number << 8 | usize::from(byte))
 }
 
-/// Whether the request claims to be gRPC.
+/// Reports whether the request's content type is gRPC with protobuf.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(media_type(headers).as_str(), "application/grpc" | "application/grpc+proto")
 }
 
-/// How long the client will wait, when it says so.
+/// Parses the client's timeout; `None` when it sent none.
 pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
     let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(None) };
     let parse = || {
@@ -152,7 +152,7 @@ fn response(body: ReplyBody) -> Response<ReplyBody> {
     response
 }
 
-/// Whether a request can be gRPC at all, and what is missing.
+/// Checks that the request can be gRPC; the refusal names the missing property.
 pub(super) fn check_transport(head: &Parts) -> Result<(), Refusal> {
     if !is_grpc(&head.headers) {
         let message = "this port speaks OTLP over gRPC (content type application/grpc); OTLP over \

@@ -1,4 +1,4 @@
-//! What OTLP's two transports share: the signals' decoders and responses.
+//! Decoders and responses of the signals, shared by OTLP's two transports.
 
 use bytes::Bytes;
 use tidings_proto::otlp::{

@@ -23,7 +23,7 @@ pub(super) struct OtlpGrpc;
 /// The health check's path.
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
-/// What can be called.
+/// Methods that can be called.
 enum Call {
     Export(Signal),
     Health,

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request
 use prost::Message;
 
 use super::{
-    Exchange, Receiver, content_encoding, full, grpc, media_type,
+    CHALLENGE, Exchange, Receiver, content_encoding, full, grpc, media_type,
     otlp::{self, Encoding},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct OtlpHttp;
 
-/// What OTLP's paths lead to.
+/// Targets of OTLP's paths.
 enum Target {
     Stored(Signal),
     NotStored(&'static str),
@@ -88,6 +88,9 @@ impl Receiver for OtlpHttp {
         match refusal.reason {
             Reason::Method => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            Reason::Unauthenticated => {
+                headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
             }
             Reason::Encoding => {
                 let names = HeaderValue::from_static("gzip, zstd");

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use tidings_proto::zipkin;
 
-use super::{Exchange, PLAIN_TEXT, Receiver, content_encoding, full, media_type};
+use super::{CHALLENGE, Exchange, PLAIN_TEXT, Receiver, content_encoding, full, media_type};
 use crate::{
     guard::is_from_browser,
     ingest::{Format, Payload},
@@ -104,6 +104,9 @@ impl Receiver for Zipkin {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if refusal.reason == Reason::Method {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        if refusal.reason == Reason::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         if let Some(seconds) = refusal.retry_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

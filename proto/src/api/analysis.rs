@@ -20,9 +20,9 @@ pub struct TimeWindow {
     pub step_nano: DurationNanos,
 }
 
-/// How long things took. Quantiles are nearest-rank: the smallest duration that at least that part
-/// of all is no longer than. Up to 512 durations they are exact; above, they are the upper bound
-/// of a bucket of the histogram and at most 1/64 (1.6 %) too high.
+/// Durations of a group. Quantiles are nearest-rank: the smallest duration that at least that share
+/// of all durations does not exceed. Up to 512 durations they are exact. Above that they are the
+/// upper bound of a histogram bucket, at most 1/64 (1.6 %) too high.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LatencyStats {
@@ -57,7 +57,7 @@ pub struct HistogramBucket {
     /// The longest duration in it.
     #[schema(value_type = String)]
     pub up_to_nano: DurationNanos,
-    /// How many are in it.
+    /// Number of durations in the bucket.
     pub count: u64,
 }
 
@@ -74,7 +74,7 @@ pub struct Exemplar {
     /// When it began.
     #[schema(value_type = String)]
     pub start_unix_nano: UnixNanos,
-    /// How long it took.
+    /// Duration in nanoseconds.
     #[schema(value_type = String)]
     pub duration_nano: DurationNanos,
 }
@@ -86,11 +86,11 @@ pub struct CallsInStep {
     /// When the step begins.
     #[schema(value_type = String)]
     pub start_unix_nano: UnixNanos,
-    /// How many began in it.
+    /// Number of calls that began in the step.
     pub count: u64,
-    /// How many of them failed.
+    /// Number of those calls that failed.
     pub error_count: u64,
-    /// How long they took.
+    /// Durations of the calls.
     pub duration: LatencyStats,
     /// The slowest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

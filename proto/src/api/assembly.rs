@@ -84,7 +84,7 @@ pub struct QueueSegment {
     pub wait_nano: DurationNanos,
 }
 
-/// How far the clock of one host is from that of another, by the calls between the two.
+/// Clock offset of one host from another, estimated from the calls between the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostClock {
@@ -92,16 +92,16 @@ pub struct HostClock {
     pub host: String,
     /// The host it was compared with.
     pub compared_with: String,
-    /// What must be added to the host's times to make them those of the trace's first host; 0 when
-    /// the calls fit as they are.
+    /// Correction to add to the host's times to express them in the clock of the trace's first
+    /// host; 0 when the calls fit uncorrected.
     #[schema(value_type = String)]
     pub offset_nano: OffsetNanos,
     /// The offset can be wrong by so much either way.
     #[schema(value_type = String)]
     pub uncertainty_nano: DurationNanos,
-    /// How many calls between the two hosts were looked at.
+    /// Number of calls between the two hosts that were compared.
     pub call_count: u64,
-    /// How many of them agree with the offset.
+    /// Number of compared calls that agree with the offset.
     pub agreeing_count: u64,
 }
 
@@ -121,7 +121,7 @@ pub struct AssemblyNotes {
     /// The clocks of the trace's hosts, where calls between hosts tell; not looked at in traces of
     /// more than 50,000 spans unless asked for.
     pub clocks: Vec<HostClock>,
-    /// Whether the times in this answer are adjusted by [`Self::clocks`].
+    /// True if the times in this answer are adjusted by [`Self::clocks`].
     pub clock_adjusted: bool,
     /// When they are: what was added to the times of each row, in nanoseconds.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AttributeName, Searched, TimeWindow};
+use super::{AttributeName, RefusalStatus, Searched, TimeWindow};
 use crate::{DurationNanos, OffsetNanos, TraceId, UnixNanos};
 
 /// Transactions and services ranked by how much they changed, and the culprits behind it.
@@ -15,8 +15,11 @@ pub struct ChangeReport {
     pub window: TimeWindow,
     /// The time it is compared with.
     pub baseline: Baseline,
+    /// End of all traffic, which the page says first; absent while spans arrive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_end: Option<TrafficEnd>,
     /// The sentence of the page: the first culprit, or the change of most weight where no culprit
-    /// is found; absent when nothing changed.
+    /// is found; absent when nothing changed. With `trafficEnd` it is of the time up to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headline: Option<ChangeSentence>,
     /// Transaction types (root operations), the most changed first, then those with most calls.
@@ -37,6 +40,52 @@ pub struct ChangeReport {
     pub partial: Vec<PartialReason>,
     /// Rows and files that were read.
     pub searched: Searched,
+}
+
+/// The end of all traffic: no span of any service began after it.
+///
+/// Traffic has ended when the silence is at least a minute and a whole step, twice as long as any
+/// silence before it, and ten transactions would have come in it at the rate before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficEnd {
+    /// Start of the last span. It may lie in the baseline.
+    #[schema(value_type = String)]
+    pub since_unix_nano: UnixNanos,
+    /// Transactions in a second before the end.
+    pub rate_per_second: f64,
+    /// Number of services that sent spans before.
+    pub service_count: u64,
+    /// The services that sent spans before, the first to stop first, at most 50.
+    pub services: Vec<ServiceEnd>,
+    /// Time of the newest log record, where log records still arrive; else absent.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_log_unix_nano: Option<UnixNanos>,
+    /// Refusals by receivers since then, the latest first; empty when no request was refused.
+    pub refusals: Vec<ReceiverRefusal>,
+}
+
+/// A service that sends no spans any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceEnd {
+    /// The service.
+    pub service: String,
+    /// End of the last step with a span of it.
+    #[schema(value_type = String)]
+    pub last_seen_unix_nano: UnixNanos,
+}
+
+/// The refusals of a receiver for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceiverRefusal {
+    /// The receiver, as in `/api/v1/status`.
+    pub receiver: String,
+    /// The refusals since the start of the server.
+    #[serde(flatten)]
+    pub refusal: RefusalStatus,
 }
 
 /// The time that a window is compared with.
@@ -87,7 +136,7 @@ pub enum ReportPart {
     Window,
     /// The baseline's spans.
     Baseline,
-    /// The groups beyond the limit of groups that are told apart.
+    /// Groups beyond the group limit, which are counted together.
     Groups,
     /// Self times and own failures, which are of a sample of traces.
     Culprits,
@@ -203,8 +252,9 @@ pub enum ChangeKind {
 /// One change of one thing.
 ///
 /// The unit of `before` and `now` follows from `kind`: nanoseconds for `latency` (that of
-/// `quantile`) and `clockSkew` (ahead of its callers), a share from 0 to 1 for `errors` and `callees`, calls in a second for `throughput`,
-/// `missing` and `new`, calls by one span for `repeats`, and a number of occurrences for the others.
+/// `quantile`) and `clockSkew` (ahead of its callers), a share from 0 to 1 for `errors` and
+/// `callees`, calls in a second for `throughput`, `missing` and `new`, calls by one span for
+/// `repeats`, and a number of occurrences for the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
@@ -252,8 +302,8 @@ pub struct ChangeSentence {
     pub subject: Subject,
     /// Its change.
     pub change: Change,
-    /// What came with it, the strongest first, at most three; empty when nothing sets the changed
-    /// calls apart.
+    /// Causes found for the change, the strongest first, at most three; empty when no attribute
+    /// distinguishes the changed calls.
     pub with: Vec<Cause>,
     /// Part of the change of the group (of all changed transactions, for the headline) that the
     /// subject explains, 0 to 1; absent where the group is its own subject.

@@ -16,7 +16,7 @@ pub struct Comparison {
     pub right: ComparedSet,
     /// The calls, depth first: calls of one operation at one place of the tree are one row.
     pub calls: Vec<ComparedCall>,
-    /// Whether there are more than 20,000 rows, which are left out.
+    /// True if rows beyond the first 20,000 are left out.
     pub truncated: bool,
 }
 
@@ -24,16 +24,16 @@ pub struct Comparison {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComparedSet {
-    /// How many traces.
+    /// Number of traces compared.
     pub trace_count: u64,
     /// Some of them.
     #[schema(value_type = Vec<String>)]
     pub trace_ids: Vec<TraceId>,
-    /// Those that were asked for and are not among them: no span of them is stored, or more than
-    /// can be compared.
+    /// Requested traces that are not compared: no span of them is stored, or they exceed the limit
+    /// of the comparison.
     #[schema(value_type = Vec<String>)]
     pub missing_trace_ids: Vec<TraceId>,
-    /// How long they took.
+    /// Durations of the traces.
     pub duration: LatencyStats,
 }
 
@@ -67,7 +67,7 @@ pub struct ComparedCall {
     /// The row of the caller; absent at a root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_index: Option<u32>,
-    /// How many rows are above it.
+    /// Number of rows above it.
     pub depth: u32,
     /// The service.
     pub service: String,
@@ -75,7 +75,7 @@ pub struct ComparedCall {
     pub operation: String,
     /// The part its spans play.
     pub kind: SpanKindName,
-    /// What is different, the gravest first; nothing where it is the same.
+    /// Differences between the two sides, the most severe first; empty when there are none.
     pub deviations: Vec<Deviation>,
     /// On the left.
     pub left: CallStats,
@@ -83,17 +83,17 @@ pub struct ComparedCall {
     pub right: CallStats,
 }
 
-/// What the traces of one side do at one place.
+/// Statistics of a call in the traces of one side.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallStats {
-    /// How many traces make the call.
+    /// Number of traces that make the call.
     pub trace_count: u64,
     /// How often.
     pub call_count: u64,
     /// How often it fails.
     pub error_count: u64,
-    /// How long it takes.
+    /// Durations of the call.
     pub duration: LatencyStats,
     /// Its self time, added up.
     #[schema(value_type = String)]
@@ -118,7 +118,7 @@ pub struct CallStats {
 pub struct RepeatList {
     /// The groups, most time first, at most 1,000.
     pub groups: Vec<RepeatedCall>,
-    /// How many groups there are.
+    /// Number of groups.
     pub group_count: u64,
 }
 
@@ -134,19 +134,19 @@ pub struct RepeatedCall {
     pub operation: String,
     /// The part the spans play.
     pub kind: SpanKindName,
-    /// How many.
+    /// Number of calls.
     pub count: u64,
-    /// How many of them failed.
+    /// Number of failed calls.
     pub error_count: u64,
-    /// How long at least one of them was under way.
+    /// Time during which at least one of the calls was under way.
     #[schema(value_type = String)]
     pub busy_nano: DurationNanos,
-    /// How long each took.
+    /// Durations of the calls.
     pub duration: LatencyStats,
-    /// How many begin only when the one before has ended.
+    /// Number of calls that begin only after the previous one has ended.
     pub sequential_count: u64,
-    /// Whether this looks like one query for each row of another (N+1): at least five calls out of
-    /// the process, nine of ten one after the other.
+    /// True if this looks like one query for each row of another (N+1): at least five calls leave
+    /// the process, and nine of ten run one after the other.
     pub n_plus_one: bool,
     /// The first rows, at most 100.
     pub span_indexes: Vec<u32>,

@@ -15,15 +15,15 @@ pub struct ExceptionList {
     pub window: TimeWindow,
     /// The groups.
     pub groups: Vec<ExceptionGroup>,
-    /// How many groups there are.
+    /// Number of groups.
     pub group_count: u64,
-    /// How many exceptions there are, in all groups.
+    /// Number of exceptions in all groups.
     #[serde(default)]
     pub count: u64,
-    /// Exceptions of groups that are not told apart: beyond 100,000, or beyond 64 MiB of names, and
-    /// beyond 2,000 groups that have log records.
+    /// Number of exceptions in groups that are not listed separately. Groups are limited to
+    /// 100,000, to 64 MiB of names, and to 2,000 with log records.
     pub other_count: u64,
-    /// What was read.
+    /// Rows and files read.
     pub searched: Searched,
 }
 
@@ -42,7 +42,7 @@ pub struct ExceptionGroup {
     pub exception_type: String,
     /// How often.
     pub count: u64,
-    /// How many of them came as log records.
+    /// Number of exceptions recorded as log records.
     pub log_count: u64,
     /// When the first of the window was.
     #[schema(value_type = String)]
@@ -56,7 +56,7 @@ pub struct ExceptionGroup {
     pub message: String,
     /// `exception.stacktrace` of the last.
     pub stack_trace: String,
-    /// What is the same in the stacks of all.
+    /// Stack trace without the parts that differ between the exceptions.
     pub normalised_stack: String,
     /// The trace of the last.
     #[schema(value_type = Option<String>)]
@@ -68,13 +68,13 @@ pub struct ExceptionGroup {
     pub span_id: Option<SpanId>,
 }
 
-/// How many in one step.
+/// Number of exceptions in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CountInStep {
     /// When the step begins.
     #[schema(value_type = String)]
     pub start_unix_nano: UnixNanos,
-    /// How many.
+    /// Number of exceptions.
     pub count: u64,
 }

@@ -1,32 +1,33 @@
-//! What two sets of spans differ in.
+//! Attribute values that distinguish two sets of spans.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Searched, TimeWindow};
 
-/// What the selected spans have that the rest has not, the greatest difference first.
+/// Attribute values that are more frequent in the selected spans than in the rest, the greatest
+/// difference first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// The time it is about.
     #[serde(flatten)]
     pub window: TimeWindow,
-    /// How many spans are selected.
+    /// Number of selected spans.
     pub selected_count: u64,
-    /// How many are not.
+    /// Number of spans that are not selected.
     pub rest_count: u64,
-    /// How many of the selected were compared: at most about 200,000, sampled by their content.
+    /// Number of selected spans that were compared: at most about 200,000, sampled by content.
     pub selected_sampled: u64,
-    /// How many of the rest were compared.
+    /// Number of spans of the rest that were compared.
     pub rest_sampled: u64,
     /// The differences that chance does not explain.
     pub differences: Vec<Difference>,
     /// The attributes that were left out because nearly every span has another value.
     pub left_out: Vec<AttributeName>,
-    /// How many attributes were compared.
+    /// Number of attributes compared.
     pub compared_count: u64,
-    /// What was read.
+    /// Rows and files read.
     pub searched: Searched,
 }
 
@@ -78,9 +79,9 @@ pub struct ValueShare {
     /// attribute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// How many of the compared selected spans have it.
+    /// Number of compared selected spans that have the value.
     pub selected_count: u64,
-    /// How many of the rest.
+    /// Number of compared spans of the rest that have the value.
     pub rest_count: u64,
     /// Which part of the selected spans, 0 to 1.
     pub selected_share: f64,

@@ -1,4 +1,4 @@
-//! Who calls whom.
+//! Service graph: calls between services.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,22 +9,22 @@ use super::{Exemplar, LatencyStats, Searched, TimeWindow};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceGraph {
-    /// The time it is about: the time of the trace for a single one, and the newest part of what was
-    /// asked for when that is too much.
+    /// The time it is about: the time of the trace for a single one, and the newest part of what
+    /// was asked for when that is too much.
     #[serde(flatten)]
     pub window: TimeWindow,
     /// The nodes, by kind and name.
     pub nodes: Vec<GraphNode>,
     /// The edges, most calls first, at most 10,000.
     pub edges: Vec<GraphEdge>,
-    /// How many edges there are.
+    /// Number of edges.
     pub edge_count: u64,
-    /// What was read; incomplete when it is of a part of the window, or of the newest 1,000,000
-    /// spans.
+    /// Rows and files read; incomplete when the graph covers a part of the window, or only the
+    /// newest 1,000,000 spans.
     pub searched: Searched,
 }
 
-/// What a node of the graph is.
+/// Kind of a node in the graph.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
@@ -40,6 +40,8 @@ pub enum NodeKind {
     External,
     /// Something that is called, of which nothing is known.
     Unknown,
+    /// The users: all that send requests and messages without a parent span. There is one, `user`.
+    User,
 }
 
 /// A service or something that services call.
@@ -48,7 +50,7 @@ pub enum NodeKind {
 pub struct GraphNode {
     /// Its name; empty when not known.
     pub name: String,
-    /// What it is.
+    /// Kind of the node.
     pub kind: NodeKind,
     /// `postgresql`, `kafka` and the like, where its callers say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,13 +58,13 @@ pub struct GraphNode {
     /// Requests it served and messages it took: its SERVER and CONSUMER spans. Of a node that sends
     /// no spans the calls to it, as its callers saw them.
     pub call_count: u64,
-    /// How many of them failed.
+    /// Number of failed requests and messages.
     pub error_count: u64,
-    /// How many of them nobody in the graph sent: here transactions enter.
+    /// Number of requests and messages without a caller in the graph: transactions enter here.
     pub entry_count: u64,
-    /// How many of its spans were looked at.
+    /// Number of the node's spans that were read.
     pub span_count: u64,
-    /// How long its requests and messages took.
+    /// Durations of its requests and messages.
     pub duration: LatencyStats,
 }
 
@@ -88,21 +90,22 @@ pub struct GraphEdge {
     pub to: u32,
     /// How.
     pub kind: EdgeKind,
-    /// How many calls.
+    /// Number of calls.
     pub call_count: u64,
-    /// How many failed, as the one or the other side saw it.
+    /// Number of calls that failed according to either side.
     pub error_count: u64,
-    /// How many in a second of the window.
+    /// Calls per second of the window.
     pub rate_per_second: f64,
-    /// How long they took, as the called saw it; as the caller did where the called sends no spans.
+    /// Durations as measured by the called side; by the caller where the called side sends no
+    /// spans.
     pub duration: LatencyStats,
-    /// How long they took as the caller saw it, for calls with a CLIENT or PRODUCER span.
+    /// Durations as measured by the caller, for calls with a CLIENT or PRODUCER span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller_duration: Option<LatencyStats>,
-    /// The slowest of them, as far as that is known.
+    /// The slowest call, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowest: Option<Exemplar>,
-    /// The last of them that failed, as far as that is known.
+    /// The last failed call, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Exemplar>,
 }

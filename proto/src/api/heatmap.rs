@@ -1,4 +1,4 @@
-//! How many spans took how long when.
+//! Heatmap of span durations over time.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,13 +18,13 @@ pub struct Heatmap {
     pub rows: Vec<HeatmapRow>,
     /// The cells that are not empty, by step, then row.
     pub cells: Vec<HeatmapCell>,
-    /// How many spans are in them.
+    /// Number of spans in the cells.
     pub count: u64,
-    /// How many spans have not ended and are in none.
+    /// Number of unfinished spans, which are in no cell.
     pub unfinished_count: u64,
-    /// Whether a span that was sent twice may have been counted twice.
+    /// True if a span that was sent twice may be counted twice.
     pub repeats_counted: bool,
-    /// What was read.
+    /// Rows and files read.
     pub searched: Searched,
 }
 
@@ -49,8 +49,8 @@ pub struct HeatmapCell {
     pub start_unix_nano: UnixNanos,
     /// The row in [`Heatmap::rows`].
     pub row: u32,
-    /// How many spans.
+    /// Number of spans.
     pub count: u64,
-    /// How many of them failed.
+    /// Number of failed spans.
     pub error_count: u64,
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::Searched;
 use crate::{SpanId, TraceId, UnixNanos, otlp::KeyValue};
 
-/// What the spans of a trace link to, and the spans that link to them.
+/// Links of the trace's spans, and links of other spans to them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TraceLinks {
@@ -15,7 +15,8 @@ pub struct TraceLinks {
     /// The links of other spans to the trace's spans, by start of the linking span, at most 1,000.
     /// They are looked for from a minute before the trace to a day after it.
     pub incoming: Vec<LinkView>,
-    /// What was read to find the incoming; incomplete when not every span with links was looked at.
+    /// Rows and files read to find the incoming links; incomplete when not every span with links
+    /// was read.
     pub searched: Searched,
 }
 
@@ -43,8 +44,8 @@ pub struct LinkView {
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linked_span_id: Option<SpanId>,
-    /// Whether a span of the linked trace is stored.
+    /// True if a span of the linked trace is stored.
     pub linked_is_stored: bool,
-    /// What the link says.
+    /// Attributes of the link.
     pub attributes: Vec<KeyValue>,
 }

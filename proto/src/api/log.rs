@@ -49,9 +49,9 @@ pub struct LogView {
     pub event_name: String,
     /// More about it.
     pub attributes: Vec<KeyValue>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     pub dropped_attributes_count: u32,
-    /// Who sent it.
+    /// Resource that sent it.
     pub resource: Resource,
     /// The schema URL of the resource.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -75,7 +75,7 @@ pub struct LogCorrelation {
     /// The field, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// How many bits of the id agree: 128, or 64 where only the last half is written.
+    /// Number of bits of the id that agree: 128, or 64 where only the last half is written.
     pub bits: u32,
 }
 
@@ -93,13 +93,13 @@ pub enum CorrelatedBy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogContext {
-    /// What the same sender said just before, oldest first.
+    /// Records of the same sender just before, oldest first.
     pub before: Vec<LogView>,
     /// The record.
     pub log: LogView,
-    /// What the same sender said just after, oldest first.
+    /// Records of the same sender just after, oldest first.
     pub after: Vec<LogView>,
-    /// What was read to find them.
+    /// Rows and files read to find them.
     pub searched: Searched,
 }
 
@@ -109,11 +109,11 @@ pub struct LogContext {
 pub struct LogSearchResult {
     /// The records.
     pub logs: Vec<LogView>,
-    /// What to send as `cursor` for the next page; absent at the end.
+    /// Value of `cursor` for the next page; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
-    /// How many records match.
+    /// Number of records that match.
     pub total: Total,
-    /// What was read to find them.
+    /// Rows and files read to find them.
     pub searched: Searched,
 }

@@ -15,11 +15,11 @@ pub struct LogHistogram {
     pub window: TimeWindow,
     /// The steps that have a record.
     pub steps: Vec<LogsInStep>,
-    /// How many records there are.
+    /// Number of records.
     pub count: u64,
-    /// Whether a record that was sent twice may have been counted twice.
+    /// True if a record that was sent twice may be counted twice.
     pub repeats_counted: bool,
-    /// What was read.
+    /// Rows and files read.
     pub searched: Searched,
 }
 
@@ -30,21 +30,21 @@ pub struct LogsInStep {
     /// When the step begins.
     #[schema(value_type = String)]
     pub start_unix_nano: UnixNanos,
-    /// How many.
+    /// Number of records.
     pub count: u64,
-    /// How many say nothing of their severity.
+    /// Number of records without a severity.
     pub unspecified: u64,
-    /// How many are traces.
+    /// Number of records of severity TRACE.
     pub trace: u64,
-    /// How many are for debugging.
+    /// Number of records of severity DEBUG.
     pub debug: u64,
-    /// How many are information.
+    /// Number of records of severity INFO.
     pub info: u64,
-    /// How many are warnings.
+    /// Number of records of severity WARN.
     pub warn: u64,
-    /// How many are errors.
+    /// Number of records of severity ERROR.
     pub error: u64,
-    /// How many are fatal.
+    /// Number of records of severity FATAL.
     pub fatal: u64,
 }
 
@@ -60,13 +60,13 @@ pub struct LogPatternList {
     pub known_since_unix_nano: UnixNanos,
     /// The patterns.
     pub patterns: Vec<LogPattern>,
-    /// How many patterns there are.
+    /// Number of patterns.
     pub pattern_count: u64,
-    /// How many records there are.
+    /// Number of records.
     pub count: u64,
     /// Records beyond the first 20,000 different forms, which are in no pattern.
     pub other_count: u64,
-    /// What was read.
+    /// Rows and files read.
     pub searched: Searched,
 }
 
@@ -80,11 +80,11 @@ pub struct LogPattern {
     pub service: String,
     /// The words that are the same, `<*>` for those that differ.
     pub template: String,
-    /// How many.
+    /// Number of records.
     pub count: u64,
     /// The highest severity among them: `trace` to `fatal`; empty when none says.
     pub severity: String,
-    /// Whether it was not seen before the window.
+    /// True if the pattern does not occur before the window.
     pub is_new: bool,
     /// When the first of the window was.
     #[schema(value_type = String)]

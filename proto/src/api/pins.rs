@@ -25,11 +25,11 @@ pub struct PinView {
 pub struct PinList {
     /// The pins.
     pub pins: Vec<PinView>,
-    /// How many there can be.
+    /// Maximum number of pins.
     pub limit: u64,
 }
 
-/// What is said of a trace that is pinned.
+/// Request that pins a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PinRequest {

@@ -13,7 +13,7 @@ pub struct ProblemDetails {
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What was wrong this time and what to do.
+    /// Cause of this error and the remedy.
     pub detail: String,
     /// The parameter that was wrong, where it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,14 +16,14 @@ pub struct RedResult {
     pub window: TimeWindow,
     /// The groups.
     pub groups: Vec<RedGroup>,
-    /// How many groups there are.
+    /// Number of groups.
     pub group_count: u64,
-    /// Calls of groups beyond 10,000, which are not told apart.
+    /// Number of calls in groups beyond the first 10,000, which are counted together.
     pub other_count: u64,
-    /// Whether a span that was sent twice may have been counted twice: only the first 1,000,000
-    /// spans of an answer are compared.
+    /// True if a span that was sent twice may be counted twice: only the first 1,000,000 spans of
+    /// an answer are deduplicated.
     pub repeats_counted: bool,
-    /// What was read.
+    /// Rows and files read.
     pub searched: Searched,
 }
 
@@ -46,13 +46,13 @@ pub struct RedGroup {
     /// The value of the attribute, as text; absent too where spans do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribute: Option<String>,
-    /// How many.
+    /// Number of calls.
     pub count: u64,
-    /// How many of them failed.
+    /// Number of failed calls.
     pub error_count: u64,
-    /// How many in a second of the window.
+    /// Calls per second of the window.
     pub rate_per_second: f64,
-    /// How long they took.
+    /// Durations of the calls.
     pub duration: LatencyStats,
     /// By step; steps without a call are left out.
     pub steps: Vec<CallsInStep>,

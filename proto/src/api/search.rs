@@ -12,27 +12,27 @@ use crate::{DurationNanos, SpanId, TraceId, UnixNanos, otlp::KeyValue};
 pub struct TraceSearchResult {
     /// The traces that have a span matching every filter.
     pub traces: Vec<TraceSummary>,
-    /// What a query in TraceQL found in each of them, in the same order; absent without one, and
-    /// where no trace is found.
+    /// Matches of the TraceQL query in each trace, in the same order. Absent without a query, and
+    /// when no trace is found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<TraceMatch>,
-    /// What to send as `cursor` for the next page; absent at the end.
+    /// Value of `cursor` for the next page; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
-    /// How many traces match.
+    /// Number of traces that match.
     pub total: Total,
-    /// What was read to find them.
+    /// Rows and files read to find them.
     pub searched: Searched,
 }
 
-/// What a query found in a trace.
+/// Matches of a query in a trace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TraceMatch {
     /// The trace's id.
     #[schema(value_type = String)]
     pub trace_id: TraceId,
-    /// How many spansets the query made of it.
+    /// Number of spansets that match in the trace.
     pub spanset_count: u64,
     /// The first of them: one, or one for each group of `by(…)`.
     pub spansets: Vec<SpansetView>,
@@ -42,10 +42,10 @@ pub struct TraceMatch {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpansetView {
-    /// How many spans they are.
+    /// Number of spans in the spanset.
     pub span_count: u64,
-    /// What the query says of them together: the value of `by(…)`, and the aggregates that it
-    /// compared, each under the words of the query.
+    /// Results of the query for the spanset: the value of `by(…)`, and the aggregates it compared,
+    /// each named as in the query.
     pub attributes: Vec<KeyValue>,
     /// The first of them, in the order of the trace.
     pub spans: Vec<MatchedSpan>,
@@ -60,12 +60,12 @@ pub struct MatchedSpan {
     pub span_id: SpanId,
     /// `service.name`.
     pub service: String,
-    /// What it did.
+    /// Name of the span.
     pub name: String,
     /// When it began.
     #[schema(value_type = String)]
     pub start_unix_nano: UnixNanos,
-    /// How long it took.
+    /// Duration in nanoseconds.
     #[schema(value_type = String)]
     pub duration_nano: DurationNanos,
     /// The values that the query read or selected, under the names that queries have for them;
@@ -80,23 +80,23 @@ pub struct MatchedSpan {
 pub struct SpanMatches {
     /// Their rows in the skeleton, ascending, at most 100,000.
     pub rows: Vec<u32>,
-    /// How many there are.
+    /// Number of matches.
     pub match_count: u64,
     /// Number of spans of the trace.
     pub span_count: u64,
 }
 
-/// How many there are.
+/// Number of matches, exact or a lower bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Total {
     /// The number.
     pub value: u64,
-    /// Whether it is the number or a lower bound.
+    /// Tells if the value is exact or a lower bound.
     pub relation: TotalRelation,
 }
 
-/// What [`Total::value`] says.
+/// Meaning of [`Total::value`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TotalRelation {
@@ -106,7 +106,7 @@ pub enum TotalRelation {
     AtLeast,
 }
 
-/// What a search read.
+/// Work done by a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Searched {
@@ -114,14 +114,14 @@ pub struct Searched {
     pub rows: u64,
     /// Data files opened.
     pub files: u64,
-    /// How long it took.
+    /// Duration of the search in nanoseconds.
     #[schema(value_type = String)]
     pub elapsed_nano: DurationNanos,
-    /// Whether everything in the time range was looked at.
+    /// True if everything in the time range was read.
     pub complete: bool,
 }
 
-/// How far a search is that goes on.
+/// Progress of a search that is still running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SearchProgress {
@@ -137,12 +137,13 @@ pub struct SearchProgress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub since_unix_nano: Option<UnixNanos>,
-    /// How long it has taken.
+    /// Time since the search began, in nanoseconds.
     #[schema(value_type = String)]
     pub elapsed_nano: DurationNanos,
 }
 
-/// What a search that goes on has found: the next traces of its page, which stay where they are.
+/// Traces found by a search that is still running: the next ones of its page. Their positions are
+/// final.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FoundTraces {
@@ -156,7 +157,7 @@ pub struct FoundTraces {
 pub struct NameList {
     /// The names.
     pub names: Vec<NameCount>,
-    /// Whether the list ends because of `limit` or the row budget.
+    /// True if the list was cut by `limit` or the row budget.
     pub truncated: bool,
 }
 
@@ -166,7 +167,7 @@ pub struct NameList {
 pub struct NameCount {
     /// The name.
     pub name: String,
-    /// How many rows have it.
+    /// Number of rows with the name.
     pub count: u64,
 }
 
@@ -176,7 +177,7 @@ pub struct NameCount {
 pub struct AttributeKeyList {
     /// The keys.
     pub keys: Vec<AttributeKey>,
-    /// Whether the list ends because of `limit` or the row budget.
+    /// True if the list was cut by `limit` or the row budget.
     pub truncated: bool,
 }
 
@@ -188,6 +189,6 @@ pub struct AttributeKey {
     pub key: String,
     /// `span` or `resource`.
     pub scope: String,
-    /// How many rows have it.
+    /// Number of rows with the key.
     pub count: u64,
 }

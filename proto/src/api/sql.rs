@@ -15,18 +15,18 @@ pub struct SqlResult {
     /// text (ids in hex, times in UTC as `2026-03-14T15:09:26.535897932Z`), a list or an object.
     #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     pub rows: Vec<Vec<serde_json::Value>>,
-    /// How many rows there are.
+    /// Number of rows.
     pub row_count: u64,
-    /// Whether these are all rows.
+    /// True if these are all rows.
     pub complete: bool,
-    /// What the answer lacks.
+    /// Reasons why the answer is partial.
     pub lacks: Vec<SqlLack>,
-    /// What was read.
+    /// Rows and files read.
     pub read: SqlRead,
-    /// Whether a span or log record that was sent twice may have counted twice: only the first
-    /// 4,000,000 of a scan are compared.
+    /// True if a span or log record that was sent twice may be counted twice: only the first
+    /// 4,000,000 rows of a scan are deduplicated.
     pub repeats_counted: bool,
-    /// How long it took.
+    /// Duration of the query in nanoseconds.
     #[schema(value_type = String)]
     pub elapsed_nano: DurationNanos,
 }
@@ -37,7 +37,7 @@ pub struct SqlResult {
 pub struct SqlColumn {
     /// Its name.
     pub name: String,
-    /// What its values are: `text`, `bigint`, `integer`, `double`, `decimal`, `boolean`,
+    /// Type of its values: `text`, `bigint`, `integer`, `double`, `decimal`, `boolean`,
     /// `timestamp`, `date`, `time`, `interval`, `map`, `list`, `struct`, `binary` or `null`.
     pub r#type: String,
 }
@@ -54,7 +54,7 @@ pub enum SqlLack {
     Unread,
 }
 
-/// What a query read.
+/// Work done by a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SqlRead {

@@ -1,4 +1,4 @@
-//! What the server is doing.
+//! Status of the server.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,7 +10,8 @@ use crate::UnixNanos;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerStatus {
-    /// The version of Tidings.
+    /// The version of Tidings and the commit it was built from, as `0.1.0 (0123456789ab)`; the
+    /// commit is absent where the build did not know it.
     pub version: String,
     /// When it started.
     #[schema(value_type = String)]
@@ -21,13 +22,19 @@ pub struct ServerStatus {
     pub spans: SignalCounts,
     /// Log records.
     pub logs: SignalCounts,
-    /// Whether anything was ever received: what the welcome page waits for.
+    /// True if anything was ever received. The welcome page waits for it.
     pub has_data: bool,
-    /// Whether demo traffic is being sent.
+    /// True while demo traffic is being sent.
     pub demo_running: bool,
     /// Set where other machines may send and read although nothing checks who they are
     /// (`insecure`).
     pub insecure: bool,
+    /// Set where every request needs a key (`require-keys`).
+    #[serde(default)]
+    pub keys_required: bool,
+    /// The attributes whose values name transactions (`transaction-keys`).
+    #[serde(default)]
+    pub transaction_keys: Vec<String>,
     /// The long-lived tasks of the process.
     pub tasks: Vec<TaskStatus>,
     /// Sizes of what is stored.
@@ -96,7 +103,7 @@ pub struct RefusalStatus {
     pub last_unix_nano: UnixNanos,
 }
 
-/// How many records of one signal there are.
+/// Record counts of one signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SignalCounts {

@@ -19,7 +19,7 @@ pub struct StorageStatus {
     pub wal_bytes: u64,
     /// Bytes that the log may take.
     pub wal_bytes_max: u64,
-    /// Age of the oldest row that is in no file yet; absent when there is none.
+    /// Age of the oldest row that no data file contains yet; absent when all rows are in files.
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unflushed_age_nano: Option<DurationNanos>,

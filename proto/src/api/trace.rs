@@ -30,8 +30,8 @@ pub struct TraceSummary {
     /// Its id.
     #[schema(value_type = String)]
     pub trace_id: TraceId,
-    /// Whether every stored span was looked at. When not, the trace is too large for a list: counts
-    /// are at least so many, and times, state and problems are those of the spans looked at.
+    /// True if every stored span was read. When false, the trace is too large for a list: counts
+    /// are lower bounds. Times, state and problems are those of the spans read.
     pub complete: bool,
     /// Where it stands.
     pub state: TransactionState,
@@ -48,29 +48,29 @@ pub struct TraceSummary {
     pub root_service: String,
     /// The operation of its entry span.
     pub root_operation: String,
-    /// Whether the entry span is a real root: it names no parent.
+    /// True if the entry span is a real root: it names no parent.
     pub has_root: bool,
-    /// How many spans it has, duplicates not counted.
+    /// Number of spans, without duplicates.
     pub span_count: u64,
-    /// How many of them failed.
+    /// Number of failed spans.
     pub error_count: u64,
-    /// How many problems its assembly found.
+    /// Number of problems found by assembly.
     pub problem_count: u64,
     /// Its services, most time on the critical path first.
     pub services: Vec<ServiceTime>,
 }
 
-/// What one service did in a trace.
+/// Share of one service in a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceTime {
     /// `service.name`.
     pub service: String,
-    /// How many spans are its.
+    /// Number of the service's spans.
     pub span_count: u64,
-    /// How many of them failed.
+    /// Number of its failed spans.
     pub error_count: u64,
-    /// How long at least one of its spans was open: its response time in this trace.
+    /// Time during which at least one of its spans was open: its response time in this trace.
     #[schema(value_type = String)]
     pub busy_nano: DurationNanos,
     /// The self time of its spans, added up.
@@ -85,7 +85,7 @@ pub struct ServiceTime {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TraceView {
-    /// What a list shows of it.
+    /// Summary, as in lists.
     #[serde(flatten)]
     pub summary: TraceSummary,
     /// The spans, depth first: a parent before its children, siblings by start.
@@ -94,20 +94,20 @@ pub struct TraceView {
     pub resources: Vec<Resource>,
     /// The scopes that [`SpanView::scope`] counts into.
     pub scopes: Vec<InstrumentationScope>,
-    /// What the transaction waited for, moment by moment, in order of time.
+    /// Critical path of the transaction: the span it waited for at each moment, in order of time.
     pub critical_path: Vec<CriticalSegment>,
     /// Why the whole transaction ended when it did: from the start of the first root to the last
     /// end below it, without a gap. Absent when nothing below the root outlives it: then
     /// [`Self::critical_path`] says it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub completion_path: Vec<CompletionSegment>,
-    /// What was odd about the spans, and what was done about it: at most the first 1,000.
+    /// Problems of the spans and how assembly handled them: at most the first 1,000.
     pub problems: Vec<ProblemView>,
-    /// How many problems there are of each kind.
+    /// Number of problems of each kind.
     pub problem_counts: Vec<ProblemCount>,
     /// The trace's log records, oldest first: at most the newest 1,000.
     pub logs: Vec<super::LogView>,
-    /// How many log records the trace has.
+    /// Number of the trace's log records.
     pub log_count: u64,
     /// How it was put together.
     #[serde(default)]
@@ -127,7 +127,7 @@ pub enum SpanKindName {
     Consumer,
 }
 
-/// Whether a span succeeded.
+/// Outcome of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "OTLP's words, see `otlp::StatusCode`")]
@@ -141,7 +141,7 @@ pub enum StatusName {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SpanStatus {
-    /// Whether it succeeded.
+    /// Outcome of the span.
     pub code: StatusName,
     /// The sender's description of the error.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -162,9 +162,9 @@ pub struct SpanView {
     /// The row in [`TraceView::spans`] it hangs under; absent at a root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_index: Option<u32>,
-    /// How many spans are above it.
+    /// Number of spans above it.
     pub depth: u32,
-    /// How many spans are below it; they are the rows that follow.
+    /// Number of spans below it; they are the rows that follow.
     pub descendant_count: u32,
     /// `service.name`.
     pub service: String,
@@ -189,24 +189,24 @@ pub struct SpanView {
     /// Its own time on the critical path.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
-    /// Whether it ran on without its parent waiting: started or ended after the parent's end.
+    /// True if its parent did not wait for it: it started or ended after the parent's end.
     pub asynchronous: bool,
     /// W3C `tracestate`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trace_state: String,
     /// OTLP's span flags.
     pub flags: u32,
-    /// What it was about.
+    /// Attributes of the span.
     pub attributes: Vec<KeyValue>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     pub dropped_attributes_count: u32,
-    /// What happened during it.
+    /// Events during the span.
     pub events: Vec<Event>,
-    /// How many events the sender dropped.
+    /// Number of events the sender dropped.
     pub dropped_events_count: u32,
     /// Other spans it has to do with.
     pub links: Vec<Link>,
-    /// How many links the sender dropped.
+    /// Number of links the sender dropped.
     pub dropped_links_count: u32,
     /// The row in [`TraceView::resources`].
     pub resource: u32,
@@ -221,7 +221,7 @@ pub struct SpanDetails {
     /// The span; its `resource` and `scope` rows are 0.
     #[serde(flatten)]
     pub span: SpanView,
-    /// Who sent it.
+    /// Resource that sent it.
     pub resource_value: Resource,
     /// The library that made it.
     pub scope_value: InstrumentationScope,
@@ -230,7 +230,7 @@ pub struct SpanDetails {
     /// Why it stands where it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
-    /// What was added to its times, when clocks are adjusted: 0 where its host needs none.
+    /// Correction added to its times when clocks are adjusted: 0 where its host needs none.
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_nano: Option<OffsetNanos>,
@@ -240,7 +240,7 @@ pub struct SpanDetails {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CriticalSegment {
-    /// Whose own time it is.
+    /// Span whose own time this is.
     #[schema(value_type = String)]
     pub span_id: SpanId,
     /// From.
@@ -278,7 +278,7 @@ pub struct CompletionSegment {
     pub end_unix_nano: UnixNanos,
 }
 
-/// What can be odd about a set of spans.
+/// Kind of a problem in a set of spans.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
@@ -310,15 +310,15 @@ pub enum ProblemKind {
     ImplausibleTime,
 }
 
-/// How many problems of one kind a trace has.
+/// Number of problems of one kind in a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProblemCount {
     /// Which.
     pub kind: ProblemKind,
-    /// How many problems there are, listed or not.
+    /// Number of problems, listed or not.
     pub count: u64,
-    /// How many spans they are about.
+    /// Number of spans concerned.
     pub span_count: u64,
 }
 
@@ -344,7 +344,7 @@ pub struct ProblemView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TraceSkeleton {
-    /// What a list shows of it.
+    /// Summary, as in lists.
     pub summary: TraceSummary,
     /// The names that [`SpanColumns::service`] counts into.
     pub services: Vec<String>,
@@ -361,7 +361,7 @@ pub struct TraceSkeleton {
     pub problems: Vec<ProblemView>,
     /// As [`TraceView::problem_counts`].
     pub problem_counts: Vec<ProblemCount>,
-    /// How many log records the trace has.
+    /// Number of the trace's log records.
     pub log_count: u64,
     /// How it was put together.
     #[serde(default)]
@@ -378,13 +378,13 @@ pub struct SpanColumns {
     pub span_id: Vec<SpanId>,
     /// The row each hangs under, −1 at a root.
     pub parent: Vec<i32>,
-    /// How many spans are above each.
+    /// Number of spans above each.
     pub depth: Vec<u32>,
-    /// How many of the following rows are below each.
+    /// Number of the following rows that are below each.
     pub descendant_count: Vec<u32>,
     /// When each began.
     pub start_offset_nano: Vec<i64>,
-    /// How long each took.
+    /// Duration of each in nanoseconds.
     pub duration_nano: Vec<u64>,
     /// The time no child of it was open.
     pub self_nano: Vec<u64>,

@@ -32,13 +32,14 @@ pub struct TransactionView {
     pub tid: String,
     /// How it was recognised.
     pub matched: MatchedBy,
-    /// Whether all of it was added up: not of more than 100 traces, nor of traces that are too
-    /// large ([`TraceSummary::complete`]). Counts are then at least so many; `missing` says what
-    /// was left out.
+    /// True if all of it was aggregated. Traces beyond the first 100, and traces that are too large
+    /// ([`TraceSummary::complete`]), are not. Counts are lower bounds then; `missing` names the
+    /// parts left out.
     pub complete: bool,
     /// Where it stands: the worst of its traces.
     pub state: TransactionState,
-    /// What is missing, in words; empty when the transaction is whole and all of it was added up.
+    /// Missing parts, in words; empty when the transaction is complete and all of it was
+    /// aggregated.
     pub missing: Vec<String>,
     /// The earliest start.
     #[schema(value_type = String)]
@@ -51,7 +52,7 @@ pub struct TransactionView {
     pub elapsed_nano: DurationNanos,
     /// Its traces, oldest first, at most 100.
     pub traces: Vec<TraceSummary>,
-    /// How many traces it has.
+    /// Number of its traces.
     pub trace_count: u64,
     /// Every call from one service into another (or into itself), in order of first call.
     pub hops: Vec<Hop>,
@@ -59,11 +60,11 @@ pub struct TransactionView {
     pub services: Vec<ServiceTime>,
     /// The spans that failed, in order of time, at most 100.
     pub errors: Vec<ErrorView>,
-    /// What was odd about the spans.
+    /// Problems of the spans.
     pub problems: Vec<ProblemView>,
     /// The log records, oldest first: at most the newest 1,000.
     pub logs: Vec<LogView>,
-    /// How many log records there are.
+    /// Number of log records.
     pub log_count: u64,
     /// Differs whenever the answer does: send it as `after` to wait for the next.
     #[serde(default)]
@@ -85,7 +86,7 @@ pub struct Hop {
     pub kind: SpanKindName,
     /// How often.
     pub call_count: u64,
-    /// How many of the calls failed.
+    /// Number of failed calls.
     pub error_count: u64,
     /// When the first call began.
     #[schema(value_type = String)]
@@ -107,8 +108,7 @@ pub struct Hop {
     #[serde(default)]
     #[schema(value_type = String)]
     pub completion_nano: DurationNanos,
-    /// How long the path to completion waited for the called spans to begin, after they had been
-    /// handed over.
+    /// Time on the path to completion between handing over and the start of the called spans.
     #[serde(default)]
     #[schema(value_type = String)]
     pub waiting_nano: DurationNanos,
@@ -133,19 +133,19 @@ pub struct ErrorView {
     pub start_unix_nano: UnixNanos,
     /// The status message.
     pub message: String,
-    /// `exception.type` of its exception event; empty when there is none.
+    /// `exception.type` of its exception event; empty without one.
     pub exception_type: String,
-    /// `exception.message` of its exception event; empty when there is none.
+    /// `exception.message` of its exception event; empty without one.
     pub exception_message: String,
 }
 
-/// What a pasted text was recognised as.
+/// Ids recognised in a pasted text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResolveResult {
     /// Best first; empty when nothing stored matches.
     pub matches: Vec<Resolved>,
-    /// What the text was tried as, in words.
+    /// Interpretations of the text that were looked up, in words.
     pub tried: Vec<String>,
 }
 
@@ -177,18 +177,18 @@ pub struct TransactionKindList {
     pub window: TimeWindow,
     /// The kinds.
     pub kinds: Vec<TransactionKind>,
-    /// How many kinds there are, of those that are told apart.
+    /// Number of kinds that are listed separately.
     pub kind_count: u64,
-    /// How many transactions are of kinds that are not told apart. All are as long as what is held
-    /// of them takes at most 128 MiB (some 100,000 kinds); beyond that only the most frequent.
+    /// Number of transactions of kinds that are not listed separately. All kinds are while their
+    /// state fits into 128 MiB (some 100,000 kinds); beyond that only the most frequent.
     pub other_count: u64,
-    /// No kind that is not told apart has more transactions than this: the list is of the most
-    /// frequent kinds as far as they have more.
+    /// Upper bound of the transactions of any kind that is not listed separately. Kinds with more
+    /// transactions than this are all in the list.
     pub other_kind_count_max: u64,
     /// Counts are of one transaction in so many, times that number: 1 is exact. When more than
     /// 500,000 traces would have to be put together from spans, they are sampled by their ids.
     pub sampled_one_in: u64,
-    /// What was read.
+    /// Rows and files read.
     pub searched: Searched,
 }
 
@@ -200,17 +200,17 @@ pub struct TransactionKind {
     pub service: String,
     /// The operation they enter at.
     pub operation: String,
-    /// How many.
+    /// Number of transactions.
     pub count: u64,
-    /// How many of them failed.
+    /// Number of failed transactions.
     pub error_count: u64,
-    /// How many in a second of the window.
+    /// Transactions per second of the window.
     pub rate_per_second: f64,
     /// Response times: the durations of the entry spans that have ended.
     pub duration: LatencyStats,
     /// By step; steps without a transaction are left out.
     pub steps: Vec<CallsInStep>,
-    /// What they waited for, most time on the critical path first.
+    /// Services and operations on the critical path, most time first.
     pub where_time_goes: Vec<TimeShare>,
     /// Over how many transactions that is added up.
     pub analysed_count: u64,
@@ -232,8 +232,8 @@ pub struct TimeShare {
     /// Its self time, on the critical path or not.
     #[schema(value_type = String)]
     pub self_nano: DurationNanos,
-    /// How many of the transactions it takes part in.
+    /// Number of transactions it takes part in.
     pub transaction_count: u64,
-    /// How many spans it has in them.
+    /// Number of its spans in them.
     pub span_count: u64,
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use crate::{DecodeError, otlp::json::Object};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum DocumentFormat {
     /// `[]` or `{}`.
     Empty,
     /// One OTLP request, or a list of them.
@@ -39,18 +39,18 @@ struct Keys {
 }
 
 /// The shape of a whole JSON value.
-pub(super) fn of(document: &[u8]) -> Result<Shape, DecodeError> {
+pub(super) fn detect(document: &[u8]) -> Result<DocumentFormat, DecodeError> {
     let document = document.trim_ascii();
-    let Some(inside) = document.strip_prefix(b"[") else { return of_object(document, false) };
+    let Some(inside) = document.strip_prefix(b"[") else { return detect_object(document, false) };
     match inside.trim_ascii_start() {
-        [b']', ..] => Ok(Shape::Empty),
-        [b'[', ..] => Ok(Shape::ZipkinTraces),
-        first => of_object(first, true),
+        [b']', ..] => Ok(DocumentFormat::Empty),
+        [b'[', ..] => Ok(DocumentFormat::ZipkinTraces),
+        first => detect_object(first, true),
     }
 }
 
 /// The shape of the value that begins here, or of the list that it is the first element of.
-fn of_object(begin: &[u8], listed: bool) -> Result<Shape, DecodeError> {
+fn detect_object(begin: &[u8], listed: bool) -> Result<DocumentFormat, DecodeError> {
     let mut values = serde_json::Deserializer::from_slice(begin).into_iter::<Object<Keys>>();
     let unknown = |what: &str| DecodeError::Format {
         reason: format!("{what}: neither OTLP nor Zipkin v2 nor Jaeger JSON"),
@@ -63,14 +63,16 @@ fn of_object(begin: &[u8], listed: bool) -> Result<Shape, DecodeError> {
             reason: "metrics are not stored: only traces and logs are".to_owned(),
         }),
         Keys { resource_spans: Some(_), .. } | Keys { resource_logs: Some(_), .. } => {
-            Ok(Shape::Otlp { listed })
+            Ok(DocumentFormat::Otlp { listed })
         }
-        Keys { data: Some(_), .. } if !listed => Ok(Shape::Jaeger),
-        Keys { spans: Some(_), .. } | Keys { jaeger_trace_id: Some(_), .. } => Ok(Shape::Jaeger),
+        Keys { data: Some(_), .. } if !listed => Ok(DocumentFormat::Jaeger),
+        Keys { spans: Some(_), .. } | Keys { jaeger_trace_id: Some(_), .. } => {
+            Ok(DocumentFormat::Jaeger)
+        }
         Keys { zipkin_trace_id: Some(_), id: Some(_), .. } => {
-            Ok(if listed { Shape::ZipkinList } else { Shape::ZipkinSpan })
+            Ok(if listed { DocumentFormat::ZipkinList } else { DocumentFormat::ZipkinSpan })
         }
-        _ if begin.trim_ascii() == b"{}" => Ok(Shape::Empty),
+        _ if begin.trim_ascii() == b"{}" => Ok(DocumentFormat::Empty),
         _ => Err(unknown("a JSON object without a known key")),
     }
 }

@@ -1,6 +1,6 @@
 //! OTLP as Jaeger's spans, as Jaeger itself translates what it gets as OTLP.
 //!
-//! - A resource is a process; its `service.name` is the service, [`NO_SERVICE`] where there is none.
+//! - A resource is a process; its `service.name` is the service, [`NO_SERVICE`] without one.
 //! - The parent is the first reference, `CHILD_OF`. A link is `FOLLOWS_FROM` unless its attribute
 //!   `opentracing.ref_type` is `child_of`; a link to the parent only changes the parent's type.
 //! - Attributes keep their types; lists and maps become JSON texts. `otel.scope.name`,
@@ -171,7 +171,7 @@ fn says_no_more(error: &str, message: &str) -> bool {
     error.is_empty() || error.eq_ignore_ascii_case("true") || error == message
 }
 
-/// The kind as the tag `span.kind` says it; empty when there is none.
+/// Returns the value of the tag `span.kind`; empty for the unspecified kind.
 #[must_use]
 pub fn kind(kind: SpanKind) -> &'static str {
     match kind {

@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for Traces {
     }
 }
 
-struct Spans(Vec<SpanJson>);
+struct Spans(Vec<JaegerSpanJson>);
 
 impl<'de> Deserialize<'de> for Spans {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -69,14 +69,14 @@ pub(super) struct TraceJson {
     #[serde(rename = "traceID", deserialize_with = "text")]
     pub(super) trace_id: String,
     #[serde(deserialize_with = "messages")]
-    pub(super) spans: Vec<SpanJson>,
+    pub(super) spans: Vec<JaegerSpanJson>,
     #[serde(deserialize_with = "processes")]
     pub(super) processes: HashMap<String, ProcessJson>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct SpanJson {
+pub(super) struct JaegerSpanJson {
     #[serde(rename = "traceID", deserialize_with = "text")]
     pub(super) trace_id: String,
     #[serde(rename = "spanID", deserialize_with = "text")]

@@ -53,7 +53,7 @@ pub struct Log {
     /// When.
     #[prost(message, optional, tag = "1")]
     pub timestamp: Option<Seconds>,
-    /// What.
+    /// Fields of the entry.
     #[prost(message, repeated, tag = "2")]
     pub fields: Vec<Tag>,
 }
@@ -82,7 +82,7 @@ pub enum RefType {
     FollowsFrom = 1,
 }
 
-/// Who recorded a span.
+/// Process that recorded a span.
 #[derive(Clone, PartialEq, Message)]
 pub struct Process {
     /// The service's name.
@@ -108,28 +108,28 @@ pub struct Span {
     /// The parent first, where there is one.
     #[prost(message, repeated, tag = "4")]
     pub references: Vec<SpanRef>,
-    /// Whether it was sampled; not known of what came as OTLP.
+    /// Sampling flags; not known for OTLP spans.
     #[prost(uint32, tag = "5")]
     pub flags: u32,
     /// When it began.
     #[prost(message, optional, tag = "6")]
     pub start_time: Option<Seconds>,
-    /// How long it took.
+    /// Duration of the span.
     #[prost(message, optional, tag = "7")]
     pub duration: Option<Seconds>,
-    /// What it was about.
+    /// Tags of the span.
     #[prost(message, repeated, tag = "8")]
     pub tags: Vec<Tag>,
-    /// What happened during it.
+    /// Log entries during the span.
     #[prost(message, repeated, tag = "9")]
     pub logs: Vec<Log>,
-    /// Who recorded it; in a [`Trace`] the one named by `process_id`.
+    /// Process that recorded it; in a [`Trace`] the one named by `process_id`.
     #[prost(message, optional, tag = "10")]
     pub process: Option<Process>,
     /// `p1`, `p2`, …
     #[prost(string, tag = "11")]
     pub process_id: String,
-    /// What Jaeger's query service found odd.
+    /// Warnings of Jaeger's query service about the span.
     #[prost(string, repeated, tag = "12")]
     pub warnings: Vec<String>,
 }
@@ -199,7 +199,7 @@ pub struct DependencyLink {
     /// How often.
     #[prost(uint64, tag = "3")]
     pub call_count: u64,
-    /// Who counted.
+    /// System that counted the calls.
     #[prost(string, tag = "4")]
     pub source: String,
 }

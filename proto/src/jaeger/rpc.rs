@@ -1,5 +1,6 @@
-//! The messages of Jaeger's gRPC services: `jaeger.api_v2.QueryService`, `jaeger.api_v3.QueryService`
-//! and `jaeger.storage.v2`, which Jaeger's own query service reads remote storage by.
+//! The messages of Jaeger's gRPC services: `jaeger.api_v2.QueryService`,
+//! `jaeger.api_v3.QueryService` and `jaeger.storage.v2`, which Jaeger's own query service reads
+//! remote storage by.
 //!
 //! <https://github.com/jaegertracing/jaeger-idl>. Messages that are alike in several of them stand
 //! here once. Traces travel as [`SpansResponseChunk`] in v2, and as OTLP in the others.
@@ -44,12 +45,12 @@ pub struct GetTraces {
 /// A search of v2 and v3, whose tags are texts.
 #[derive(Clone, PartialEq, Message)]
 pub struct FindTraces {
-    /// What for.
+    /// Query that traces must match.
     #[prost(message, optional, tag = "1")]
     pub query: Option<TraceQuery>,
 }
 
-/// What a span must be like.
+/// Conditions that a span must meet.
 #[derive(Clone, PartialEq, Message)]
 pub struct TraceQuery {
     /// The service; empty for any.
@@ -84,7 +85,7 @@ pub struct TraceQuery {
 /// A search of the storage API, whose tags have types.
 #[derive(Clone, PartialEq, Message)]
 pub struct FindStoredTraces {
-    /// What for.
+    /// Query that traces must match.
     #[prost(message, optional, tag = "1")]
     pub query: Option<StoredTraceQuery>,
 }

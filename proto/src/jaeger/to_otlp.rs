@@ -15,13 +15,13 @@ use serde_json::Value as Json;
 
 use super::{
     WARNINGS,
-    json::{LogJson, ProcessJson, ReferenceJson, SpanJson, TagJson, TraceJson},
+    json::{JaegerSpanJson, LogJson, ProcessJson, ReferenceJson, TagJson, TraceJson},
 };
 use crate::{
     SpanId, TraceId, UnixNanos,
     otlp::{
         AnyValue, ArrayValue, Event, InstrumentationScope, KeyValue, Link, Resource, ResourceSpans,
-        ScopeSpans, Span, SpanKind, Status, StatusCode, Value, json::base64, json::shown,
+        ScopeSpans, Span, SpanKind, Status, StatusCode, Value, json::base64, json::excerpt,
     },
 };
 
@@ -64,10 +64,10 @@ pub(super) fn translate(mut trace: TraceJson) -> Result<Vec<ResourceSpans>, Wron
     Ok(resources)
 }
 
-fn named(trace: &mut TraceJson, span: &SpanJson) -> Result<ProcessJson, Wrong> {
+fn named(trace: &mut TraceJson, span: &JaegerSpanJson) -> Result<ProcessJson, Wrong> {
     let id = &span.process_id;
     trace.processes.remove(id).ok_or_else(|| {
-        ("processID".to_owned(), format!("the trace has no process {:?}", shown(id)))
+        ("processID".to_owned(), format!("the trace has no process {:?}", excerpt(id)))
     })
 }
 
@@ -81,7 +81,10 @@ fn resource(process: ProcessJson) -> ResourceSpans {
     ResourceSpans { resource, ..ResourceSpans::default() }
 }
 
-fn translate_span(json: SpanJson, trace: &str) -> Result<(InstrumentationScope, Span), Wrong> {
+fn translate_span(
+    json: JaegerSpanJson,
+    trace: &str,
+) -> Result<(InstrumentationScope, Span), Wrong> {
     let own_trace = if json.trace_id.is_empty() { trace } else { &json.trace_id };
     let trace_id = trace_id(own_trace, "traceID")?;
     let span_id = span_id(&json.span_id, "spanID")?;
@@ -110,12 +113,12 @@ fn translate_span(json: SpanJson, trace: &str) -> Result<(InstrumentationScope, 
 
 fn trace_id(text: &str, at: &str) -> Result<TraceId, Wrong> {
     TraceId::from_short_hex(text)
-        .map_err(|error| (at.to_owned(), format!("{:?} is not a trace id: {error}", shown(text))))
+        .map_err(|error| (at.to_owned(), format!("{:?} is not a trace id: {error}", excerpt(text))))
 }
 
 fn span_id(text: &str, at: &str) -> Result<SpanId, Wrong> {
     SpanId::from_short_hex(text)
-        .map_err(|error| (at.to_owned(), format!("{:?} is not a span id: {error}", shown(text))))
+        .map_err(|error| (at.to_owned(), format!("{:?} is not a span id: {error}", excerpt(text))))
 }
 
 fn times(start: u64, duration: u64) -> Result<(u64, u64), Wrong> {

@@ -18,14 +18,14 @@ const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 struct TraceJson<'a> {
     #[serde(rename = "traceID")]
     trace_id: String,
-    spans: Vec<SpanJson<'a>>,
+    spans: Vec<UiSpanJson<'a>>,
     processes: BTreeMap<String, ProcessJson<'a>>,
     warnings: Option<Vec<&'a str>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SpanJson<'a> {
+struct UiSpanJson<'a> {
     #[serde(rename = "traceID")]
     trace_id: String,
     #[serde(rename = "spanID")]
@@ -93,8 +93,8 @@ fn is_zero(flags: &u32) -> bool {
     *flags == 0
 }
 
-fn span(span: &Span) -> SpanJson<'_> {
-    SpanJson {
+fn span(span: &Span) -> UiSpanJson<'_> {
+    UiSpanJson {
         trace_id: trace_id(&span.trace_id),
         span_id: hex(&span.span_id),
         flags: span.flags,

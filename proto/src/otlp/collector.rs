@@ -25,11 +25,11 @@ pub struct ExportTraceServiceResponse {
     pub partial_success: Option<ExportTracePartialSuccess>,
 }
 
-/// What was refused of a request that otherwise succeeded.
+/// Partial success: the spans refused of a request.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExportTracePartialSuccess {
-    /// How many spans were refused.
+    /// Number of refused spans.
     #[prost(int64, tag = "1")]
     #[serde(with = "json::i64_text", skip_serializing_if = "json::is_default")]
     #[schema(value_type = String)]
@@ -60,11 +60,11 @@ pub struct ExportLogsServiceResponse {
     pub partial_success: Option<ExportLogsPartialSuccess>,
 }
 
-/// What was refused of a request that otherwise succeeded.
+/// Partial success: the log records refused of a request.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExportLogsPartialSuccess {
-    /// How many records were refused.
+    /// Number of refused records.
     #[prost(int64, tag = "1")]
     #[serde(with = "json::i64_text", skip_serializing_if = "json::is_default")]
     #[schema(value_type = String)]

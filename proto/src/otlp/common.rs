@@ -107,7 +107,7 @@ pub struct InstrumentationScope {
     #[prost(message, repeated, tag = "3")]
     #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     #[prost(uint32, tag = "4")]
     #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,
@@ -117,11 +117,11 @@ pub struct InstrumentationScope {
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Resource {
-    /// What identifies it (`service.name` and others).
+    /// Attributes that identify it (`service.name` and others).
     #[prost(message, repeated, tag = "1")]
     #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     #[prost(uint32, tag = "2")]
     #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,

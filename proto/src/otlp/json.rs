@@ -36,11 +36,11 @@ use super::Wire;
 use crate::DecodeError;
 
 pub(crate) use scalar::{
-    any_integer, base64, boolean, double, enumeration, hex, i64_text, int32, is_default, shown,
+    any_integer, base64, boolean, double, enumeration, excerpt, hex, i64_text, int32, is_default,
     text, texts, u64_text, uint32,
 };
 
-/// What an id becomes when its text is not hex: bytes that are no id, whatever its length should be.
+/// Bytes that stand for an id whose text is not hexadecimal. They are invalid for every id length.
 pub const NOT_HEX: &[u8] = b"not hex";
 
 /// How deep a document may nest: `serde_json`'s own limit for what it does not ignore.
@@ -90,7 +90,8 @@ pub(crate) fn from_slice<T: DeserializeOwned>(
     Ok(value)
 }
 
-/// Whether a valid document nests no deeper than it may; where it does when not.
+/// Checks that a valid document nests no deeper than [`DEPTH_MAX`]. The error is the byte offset at
+/// which it does.
 fn check_depth(document: &[u8]) -> Result<(), usize> {
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
     for (at, byte) in document.iter().enumerate() {

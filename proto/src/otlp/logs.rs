@@ -9,7 +9,7 @@ use super::{AnyValue, InstrumentationScope, KeyValue, Resource, json};
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ResourceLogs {
-    /// Who sent them.
+    /// Resource that sent them.
     #[prost(message, optional, tag = "1")]
     #[serde(deserialize_with = "json::message", skip_serializing_if = "Option::is_none")]
     pub resource: Option<Resource>,
@@ -71,7 +71,7 @@ pub struct LogRecord {
     #[prost(message, repeated, tag = "6")]
     #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     #[prost(uint32, tag = "7")]
     #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,

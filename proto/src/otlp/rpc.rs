@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json;
 
-/// What went wrong.
+/// Status of a failed request.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Status {
@@ -50,7 +50,7 @@ pub struct ProtoDuration {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RetryInfo {
-    /// How long to wait first.
+    /// Minimum delay before the retry.
     #[prost(message, optional, tag = "1")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_delay: Option<ProtoDuration>,
@@ -74,7 +74,7 @@ pub struct FieldViolation {
     #[prost(string, tag = "1")]
     #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub field: String,
-    /// What is wrong with it.
+    /// Description of the error in the field.
     #[prost(string, tag = "2")]
     #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub description: String,

@@ -35,7 +35,7 @@ fn double(number: f64) -> String {
     }
 }
 
-/// What is left to write.
+/// Item on the stack of things to write.
 enum Step<'a> {
     Value(Option<&'a Value>),
     Key(&'a str),

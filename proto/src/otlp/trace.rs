@@ -9,7 +9,7 @@ use super::{InstrumentationScope, KeyValue, Resource, json};
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ResourceSpans {
-    /// Who sent them.
+    /// Resource that sent them.
     #[prost(message, optional, tag = "1")]
     #[serde(deserialize_with = "json::message", skip_serializing_if = "Option::is_none")]
     pub resource: Option<Resource>,
@@ -86,19 +86,19 @@ pub struct Span {
     #[serde(with = "json::u64_text", skip_serializing_if = "json::is_default")]
     #[schema(value_type = String)]
     pub end_time_unix_nano: u64,
-    /// What it was about.
+    /// Attributes of the span.
     #[prost(message, repeated, tag = "9")]
     #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     #[prost(uint32, tag = "10")]
     #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,
-    /// What happened during it.
+    /// Events during the span.
     #[prost(message, repeated, tag = "11")]
     #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
-    /// How many events the sender dropped.
+    /// Number of events the sender dropped.
     #[prost(uint32, tag = "12")]
     #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_events_count: u32,
@@ -106,7 +106,7 @@ pub struct Span {
     #[prost(message, repeated, tag = "13")]
     #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
-    /// How many links the sender dropped.
+    /// Number of links the sender dropped.
     #[prost(uint32, tag = "14")]
     #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_links_count: u32,
@@ -125,7 +125,7 @@ pub struct Event {
     #[serde(with = "json::u64_text", skip_serializing_if = "json::is_default")]
     #[schema(value_type = String)]
     pub time_unix_nano: u64,
-    /// What.
+    /// Name of the event.
     #[prost(string, tag = "2")]
     #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub name: String,
@@ -133,7 +133,7 @@ pub struct Event {
     #[prost(message, repeated, tag = "3")]
     #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     #[prost(uint32, tag = "4")]
     #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,
@@ -161,7 +161,7 @@ pub struct Link {
     #[prost(message, repeated, tag = "4")]
     #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     #[prost(uint32, tag = "5")]
     #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,
@@ -203,7 +203,7 @@ pub enum SpanKind {
     Consumer = 5,
 }
 
-/// Whether a span succeeded.
+/// Outcome of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum StatusCode {

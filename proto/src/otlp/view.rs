@@ -1,14 +1,14 @@
-//! OTLP's protobuf read in place: views of its messages that own and copy nothing.
+//! Zero-copy views of OTLP's protobuf messages.
 //!
-//! Telemetry comes in at a rate at which an allocation per attribute is most of the work. A view is
-//! read in one pass over the bytes of its message and refers to them. The messages' structs
-//! ([`super::Span`] and others) stay the model for everything that does not come at that rate;
-//! views have no more fields than they and no behaviour. Texts are bytes here: whoever takes them
-//! decides when to check that they are UTF-8.
+//! Telemetry arrives at a rate at which one allocation per attribute would dominate the work. A
+//! view is read in one pass over the bytes of its message and borrows from them. The messages'
+//! structs ([`super::Span`] and others) stay the model for everything off the hot path. Views have
+//! the same fields at most and no behaviour. Texts are bytes here: the consumer decides when to
+//! validate UTF-8.
 //!
-//! What protobuf allows and no sender writes is [`Odd`]: a message field in two parts, a text that
-//! is set twice, two values of a oneof, groups. Such bytes are decoded and encoded again by
-//! [`prost`]; the encoding of a struct is never odd.
+//! [`Odd`] reports non-canonical bytes, which protobuf allows and no sender writes: a message field
+//! in two parts, a text set twice, two values of a oneof, groups. Such bytes are decoded and
+//! encoded again by [`prost`]. The encoding of a struct is always canonical.
 
 mod field;
 
@@ -28,7 +28,7 @@ pub trait View<'a>: Sized {
 /// An export request of spans or of log records.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestView<'a, R> {
-    /// What was sent, by resource.
+    /// Resources with their spans or log records.
     pub resources: Repeated<'a, ResourceView<'a, R>>,
 }
 
@@ -75,17 +75,17 @@ pub struct SpanView<'a> {
     pub start_time_unix_nano: u64,
     /// When it ended.
     pub end_time_unix_nano: u64,
-    /// What it was about.
+    /// Attributes of the span.
     pub attributes: Repeated<'a, KeyValueView<'a>>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     pub dropped_attributes_count: u32,
-    /// What happened during it.
+    /// Events during the span.
     pub events: Repeated<'a, EventView<'a>>,
-    /// How many events the sender dropped.
+    /// Number of events the sender dropped.
     pub dropped_events_count: u32,
     /// Other spans it has to do with.
     pub links: Repeated<'a, LinkView<'a>>,
-    /// How many links the sender dropped.
+    /// Number of links the sender dropped.
     pub dropped_links_count: u32,
     /// How it ended.
     pub status: Option<StatusView<'a>>,
@@ -96,11 +96,11 @@ pub struct SpanView<'a> {
 pub struct EventView<'a> {
     /// When it happened.
     pub time_unix_nano: u64,
-    /// What happened.
+    /// Name of the event.
     pub name: &'a [u8],
     /// More about it.
     pub attributes: Repeated<'a, KeyValueView<'a>>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     pub dropped_attributes_count: u32,
 }
 
@@ -115,7 +115,7 @@ pub struct LinkView<'a> {
     pub trace_state: &'a [u8],
     /// More about it.
     pub attributes: Repeated<'a, KeyValueView<'a>>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     pub dropped_attributes_count: u32,
     /// W3C trace flags and more.
     pub flags: u32,
@@ -145,7 +145,7 @@ pub struct LogRecordView<'a> {
     pub body: Option<AnyView<'a>>,
     /// More about it.
     pub attributes: Repeated<'a, KeyValueView<'a>>,
-    /// How many attributes the sender dropped.
+    /// Number of attributes the sender dropped.
     pub dropped_attributes_count: u32,
     /// W3C trace flags and more.
     pub flags: u32,
@@ -153,7 +153,7 @@ pub struct LogRecordView<'a> {
     pub trace_id: &'a [u8],
     /// As sent.
     pub span_id: &'a [u8],
-    /// What kind of event it is.
+    /// Name that identifies the event's class.
     pub event_name: &'a [u8],
 }
 
@@ -206,7 +206,7 @@ fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Odd> {
 impl<'a, R> View<'a> for RequestView<'a, R> {
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
         let mut request = Self { resources: Repeats::none(message, 1) };
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         while let Some((number, field)) = fields.next()? {
             if number == 1 {
                 request.resources.add(&mut fields, field)?;
@@ -219,7 +219,7 @@ impl<'a, R> View<'a> for RequestView<'a, R> {
 impl<'a, R> View<'a> for ResourceView<'a, R> {
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
         let mut of = Self { resource: None, scopes: Repeats::none(message, 2), schema_url: &[] };
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => set(&mut of.resource, field.bytes()?)?,
@@ -235,7 +235,7 @@ impl<'a, R> View<'a> for ResourceView<'a, R> {
 impl<'a, R> View<'a> for ScopeView<'a, R> {
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
         let mut of = Self { scope: None, records: Repeats::none(message, 2), schema_url: &[] };
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => set(&mut of.scope, field.bytes()?)?,
@@ -268,7 +268,7 @@ impl<'a> View<'a> for SpanView<'a> {
             dropped_links_count: 0,
             status: None,
         };
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => span.trace_id = field.bytes()?,
@@ -302,7 +302,7 @@ impl<'a> View<'a> for EventView<'a> {
             attributes: Repeats::none(message, 3),
             dropped_attributes_count: 0,
         };
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => event.time_unix_nano = field.fixed64()?,
@@ -326,7 +326,7 @@ impl<'a> View<'a> for LinkView<'a> {
             dropped_attributes_count: 0,
             flags: 0,
         };
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => link.trace_id = field.bytes()?,
@@ -345,7 +345,7 @@ impl<'a> View<'a> for LinkView<'a> {
 impl<'a> View<'a> for StatusView<'a> {
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
         let mut status = Self { message: &[], code: 0 };
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 2 => set_text(&mut status.message, field.bytes()?)?,
@@ -372,7 +372,7 @@ impl<'a> View<'a> for LogRecordView<'a> {
             span_id: &[],
             event_name: &[],
         };
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => record.time_unix_nano = field.fixed64()?,
@@ -399,7 +399,7 @@ impl<'a> View<'a> for LogRecordView<'a> {
 impl<'a> View<'a> for KeyValueView<'a> {
     #[inline(always)]
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         let mut key = fields.bytes_of(1).unwrap_or_default();
         let mut value = fields.bytes_of(2);
         while let Some((number, field)) = fields.next()? {
@@ -416,7 +416,7 @@ impl<'a> View<'a> for KeyValueView<'a> {
 impl<'a> View<'a> for AnyView<'a> {
     #[inline(always)]
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
-        let mut fields = Fields::of(message);
+        let mut fields = Fields::new(message);
         let mut value = fields.bytes_of(1).map(Self::String);
         while let Some((number, field)) = fields.next()? {
             let one = match number {

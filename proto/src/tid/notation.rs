@@ -22,7 +22,7 @@ pub(super) fn all(text: &str) -> Vec<Candidate> {
     found.extend(google(text));
     found.extend(skywalking(text));
     found.extend(sleuth(text));
-    let mut words = Words::default();
+    let mut words = WordCandidates::default();
     for (before, word) in words_of(text, |c| c.is_ascii_alphanumeric() || c == '-') {
         words.take(before, word, word.len() == text.len());
     }
@@ -80,8 +80,8 @@ fn uber(text: &str) -> Option<Candidate> {
     })
 }
 
-/// `[application,trace,span]` in front of a line, and `[application,trace,span,exported]`, as Spring
-/// Cloud Sleuth writes it.
+/// `[application,trace,span]` in front of a line, and `[application,trace,span,exported]`, as
+/// Spring Cloud Sleuth writes it.
 fn sleuth(text: &str) -> Option<Candidate> {
     text.split('[').skip(1).take(WORDS_MAX).find_map(|rest| {
         let (inside, _) = rest.split_once(']')?;
@@ -149,16 +149,16 @@ fn skywalking(text: &str) -> Vec<Candidate> {
     [laid_over, plain].into_iter().filter_map(|id| candidate(id, None, reason)).collect()
 }
 
-/// What the words of letters, digits and dashes are, by likelihood.
+/// Candidates among the words of letters, digits and dashes, by likelihood.
 #[derive(Default)]
-struct Words {
+struct WordCandidates {
     headers: Vec<Candidate>,
     whole_ids: Vec<Candidate>,
     short_ids: Vec<Candidate>,
     span_id: Option<SpanId>,
 }
 
-impl Words {
+impl WordCandidates {
     fn finish(self) -> impl Iterator<Item = Candidate> {
         self.headers.into_iter().chain(self.whole_ids).chain(self.short_ids)
     }

@@ -35,7 +35,7 @@ pub fn values<'k>(text: &str, keys: &'k [String]) -> Vec<KeyedValue<'k>> {
     if text.is_empty() || keys.is_empty() {
         return Vec::new();
     }
-    let mut found = Found::default();
+    let mut found = FoundValues::default();
     let lower = text.to_ascii_lowercase();
     for key in keys {
         let key = key.as_str();
@@ -57,7 +57,7 @@ pub fn values<'k>(text: &str, keys: &'k [String]) -> Vec<KeyedValue<'k>> {
     found.0
 }
 
-/// What stands behind each mention of the name, from where its value begins.
+/// Returns the text behind each mention of the name, from the start of its value.
 fn behind<'t>(text: &'t str, lower: &'t str, name: &str) -> impl Iterator<Item = &'t str> {
     let length = name.len();
     let of_name = |sign: char| sign.is_alphanumeric() || matches!(sign, '_' | '.' | '-');
@@ -88,9 +88,9 @@ fn readings(rest: &str) -> Vec<&str> {
 }
 
 #[derive(Default)]
-struct Found<'k>(Vec<KeyedValue<'k>>);
+struct FoundValues<'k>(Vec<KeyedValue<'k>>);
 
-impl<'k> Found<'k> {
+impl<'k> FoundValues<'k> {
     /// Adds the value, and the other spellings of one in percent-encoding and of a UUID.
     fn add(&mut self, keys: &[&'k str], value: &str) {
         self.add_one(keys, value.to_owned());

@@ -30,7 +30,7 @@ use crate::otlp::{
     Span as OtlpSpan, SpanKind, StatusCode, Value,
 };
 
-/// What names the other side, best first. The last ones only do on the calling side.
+/// Attributes that name the remote side, best first. The last ones count on the calling side only.
 const PEER_NAMES: [&str; 4] =
     ["peer.service", "net.peer.name", "net.sock.peer.name", "peer.hostname"];
 const CALLED_NAMES: [&str; 8] = [

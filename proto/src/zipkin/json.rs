@@ -1,9 +1,9 @@
 //! Zipkin's v2 JSON: a list of spans.
 //!
-//! Stricter than nothing and milder than Zipkin: ids in either case and of 1 to 32 digits, integers
-//! as strings, tags that are numbers, truth values or whole structures (kept as their text), `null`
-//! for absent. An address that is none is dropped, as Zipkin does. A broken id or time refuses the
-//! whole list, as Zipkin does, with the path to it.
+//! The parser is more lenient than Zipkin. It accepts ids in either case and of 1 to 32 digits, and
+//! integers as strings. It accepts tags that are numbers, booleans or structures (kept as their
+//! text), and `null` for absent. An invalid address is kept as a tag,
+//! where Zipkin drops it. An invalid id or time refuses the whole list with its path, as in Zipkin.
 
 use std::{
     borrow::Cow,
@@ -19,7 +19,7 @@ use serde::{
 use super::{Annotation, Endpoint, Kind, Span, Tag};
 use crate::{
     DecodeError,
-    otlp::json::{self, Object, boolean, hex, messages, shown, text},
+    otlp::json::{self, Object, boolean, excerpt, hex, messages, text},
 };
 
 const TRACE_ID_DIGITS: usize = 32;
@@ -46,7 +46,8 @@ pub fn decode_json(bytes: &[u8]) -> Result<Vec<Span>, DecodeError> {
     }
 }
 
-/// Whether any span has what only v1 has, whatever else is wrong.
+/// Returns true if any span has a field that exists only in v1, even when the list is invalid
+/// otherwise.
 fn is_v1(body: &[u8]) -> bool {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -65,7 +66,7 @@ fn unexpected(received: &str) -> DecodeError {
     }
 }
 
-/// What a body is that begins so, in Zipkin's words where it has one.
+/// Describes a body by its first bytes, in Zipkin's terms where it has one.
 fn described(first: u8, bytes: &[u8]) -> &'static str {
     match (first, bytes) {
         (b'{', _) => "one JSON object",
@@ -78,15 +79,15 @@ fn described(first: u8, bytes: &[u8]) -> &'static str {
     }
 }
 
-/// A list that may still turn out to be v1.
-pub(crate) struct SpanList(Vec<SpanJson>);
+/// List of spans whose version, v1 or v2, is not checked yet.
+pub(crate) struct SpanList(Vec<ZipkinSpanJson>);
 
 impl SpanList {
     pub(crate) fn into_spans(self) -> Result<Vec<Span>, DecodeError> {
-        if self.0.iter().any(SpanJson::is_v1) {
+        if self.0.iter().any(ZipkinSpanJson::is_v1) {
             return Err(unexpected("JSON_V1"));
         }
-        Ok(self.0.into_iter().map(SpanJson::into_span).collect())
+        Ok(self.0.into_iter().map(ZipkinSpanJson::into_span).collect())
     }
 }
 
@@ -98,7 +99,7 @@ impl<'de> Deserialize<'de> for SpanList {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct SpanJson {
+struct ZipkinSpanJson {
     #[serde(deserialize_with = "trace_id")]
     trace_id: Vec<u8>,
     #[serde(deserialize_with = "span_id")]
@@ -155,7 +156,7 @@ struct EndpointJson {
     port: i32,
 }
 
-impl SpanJson {
+impl ZipkinSpanJson {
     fn is_v1(&self) -> bool {
         self.v1 || self.annotations.iter().any(|annotation| annotation.v1)
     }
@@ -210,7 +211,7 @@ fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
         "SERVER" => Kind::Server,
         "PRODUCER" => Kind::Producer,
         "CONSUMER" => Kind::Consumer,
-        _ => return Err(D::Error::custom(format!("{:?} is not a kind", shown(&name)))),
+        _ => return Err(D::Error::custom(format!("{:?} is not a kind", excerpt(&name)))),
     };
     Ok(kind.into())
 }
@@ -229,7 +230,7 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D, digits_max: usize) -> Result<V
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let wrong = |reason: String| D::Error::custom(format!("{:?}: {reason}", shown(&text)));
+    let wrong = |reason: String| D::Error::custom(format!("{:?}: {reason}", excerpt(&text)));
     if text.len() > digits_max {
         let length = text.len();
         return Err(wrong(format!("an id of at most {digits_max} hex digits, not {length}")));
@@ -257,14 +258,17 @@ fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ReadEnd
         port: json.port,
     };
     // Either address may stand in either field.
-    let mut unread = None;
+    let mut unread: Option<String> = None;
     for address in [json.ipv4, json.ipv6] {
         if let Ok(ip) = address.parse::<Ipv4Addr>() {
             endpoint.ipv4 = ip.octets().to_vec();
         } else if let Ok(ip) = address.parse::<Ipv6Addr>() {
             endpoint.ipv6 = ip.octets().to_vec();
         } else if !address.is_empty() {
-            unread.get_or_insert(address);
+            match &mut unread {
+                Some(unread) => unread.extend([", ", address.as_str()]),
+                None => unread = Some(address),
+            }
         }
     }
     Ok(Some(ReadEndpoint { endpoint, unread }))

@@ -32,25 +32,25 @@ pub struct Span {
     /// When it began, since 1970; 0 when not known.
     #[prost(fixed64, tag = "6")]
     pub timestamp: u64,
-    /// How long it took; 0 when it is not over or not known.
+    /// Duration in microseconds; 0 while it runs or when not known.
     #[prost(uint64, tag = "7")]
     pub duration: u64,
-    /// Who recorded it.
+    /// Endpoint that recorded it.
     #[prost(message, optional, tag = "8")]
     pub local_endpoint: Option<Endpoint>,
     /// The other side.
     #[prost(message, optional, tag = "9")]
     pub remote_endpoint: Option<Endpoint>,
-    /// What happened during it.
+    /// Events during the span.
     #[prost(message, repeated, tag = "10")]
     pub annotations: Vec<Annotation>,
-    /// What it was about; a map in the schema, here in the sender's order.
+    /// Tags of the span; a map in the schema, here in the sender's order.
     #[prost(message, repeated, tag = "11")]
     pub tags: Vec<Tag>,
-    /// Whether it was sampled whatever the rate.
+    /// True to sample the span regardless of the rate.
     #[prost(bool, tag = "12")]
     pub debug: bool,
-    /// Whether it is the server's half of a span that the client began.
+    /// True for the server's half of a span that the client began.
     #[prost(bool, tag = "13")]
     pub shared: bool,
 }
@@ -89,7 +89,7 @@ pub struct Annotation {
     /// When, in microseconds since 1970.
     #[prost(fixed64, tag = "1")]
     pub timestamp: u64,
-    /// What.
+    /// Text of the annotation.
     #[prost(string, tag = "2")]
     pub value: String,
 }

@@ -1,11 +1,12 @@
 use prost::Message;
 
 use super::{
-    Kind, Rejected, Span, Tag, decode_json, decode_protobuf, protobuf::ListOfSpans, to_otlp,
+    Endpoint, Kind, Rejected, Span, Tag, decode_json, decode_protobuf, protobuf::ListOfSpans,
+    to_otlp,
 };
 use crate::{
     DecodeError,
-    otlp::{ExportTraceServiceRequest, Span as OtlpSpan, Value},
+    otlp::{ExportTraceServiceRequest, KeyValue, Span as OtlpSpan, Value},
 };
 
 const IDS: &str = r#""traceId":"1","id":"2""#;
@@ -227,7 +228,18 @@ fn endpoints_become_attributes_unless_a_tag_says_otherwise() {
         attributes(r#""localEndpoint":{"ipv4":"10.0.0.300","ipv6":"::1"}"#),
         ["zipkin.local_endpoint.address=\"10.0.0.300\"", "network.local.address=\"::1\""]
     );
+    assert_eq!(
+        attributes(r#""remoteEndpoint":{"ipv4":"one","ipv6":"two"}"#),
+        ["zipkin.remote_endpoint.address=\"one, two\""]
+    );
     assert_eq!(attributes(r#""remoteEndpoint":null,"localEndpoint":{}"#), none);
+    // In protobuf an address is bytes, of which only 4 and 16 are one.
+    let mut span = decode_one(r#""traceId":"1","id":"2""#).unwrap();
+    let ipv4 = vec![10, 0, 0];
+    span.remote_endpoint = Some(Endpoint { ipv4, ..Endpoint::default() });
+    let (request, _) = to_otlp(vec![span]);
+    let kept = &request.resource_spans[0].scope_spans[0].spans[0].attributes;
+    assert_eq!(*kept, [KeyValue::new("zipkin.remote_endpoint.address", "0a0000")]);
 }
 
 #[test]

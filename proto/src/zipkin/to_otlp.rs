@@ -25,6 +25,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt::Write as _,
     net::{Ipv4Addr, Ipv6Addr},
 };
 
@@ -49,7 +50,7 @@ const DURATION_MICROS: &str = "zipkin.duration_micros";
 pub struct Rejected {
     /// Its position in the list, from 0.
     pub index: usize,
-    /// What is wrong with it.
+    /// Reason of the rejection.
     pub reason: String,
 }
 
@@ -175,7 +176,7 @@ fn trace_id(bytes: &[u8]) -> Result<TraceId, String> {
     TraceId::from_bytes(padded).ok_or_else(|| "traceId is zero".to_owned())
 }
 
-/// The parent's id; zero is none, as in Zipkin.
+/// Returns the parent's id; empty for zero, which means no parent in Zipkin.
 fn parent(bytes: &[u8]) -> Result<Vec<u8>, String> {
     match bytes {
         [] => Ok(Vec::new()),
@@ -226,7 +227,7 @@ fn last_of_each(tags: Vec<Tag>) -> Vec<Tag> {
         .collect()
 }
 
-/// What some tags mean to OTLP.
+/// OTLP fields that some tags set.
 #[derive(Default)]
 struct TagFields {
     status_code: Option<StatusCode>,
@@ -324,6 +325,13 @@ const REMOTE: EndpointKeys = EndpointKeys {
     other_port: "zipkin.remote_endpoint.port",
 };
 
+fn hex_text(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// Attributes, each key once.
 #[derive(Default)]
 struct Attributes {
@@ -356,6 +364,12 @@ impl Attributes {
         let addresses = [ipv4.map(|ip| ip.to_string()).ok(), ipv6.map(|ip| ip.to_string()).ok()];
         for address in addresses.into_iter().flatten() {
             self.add_unless_other(keys.address, &address, keys.other_address);
+        }
+        // Bytes of another length are no address; they are kept all the same.
+        for (bytes, length) in [(&endpoint.ipv4, 4), (&endpoint.ipv6, 16)] {
+            if !bytes.is_empty() && bytes.len() != length {
+                self.add(KeyValue::new(keys.other_address, hex_text(bytes)));
+            }
         }
         let port = i64::from(endpoint.port);
         if port > 0 && !self.add(KeyValue::new(keys.port, port)) {

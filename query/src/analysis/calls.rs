@@ -25,21 +25,21 @@ impl Steps {
         !self.0.contains_key(&step)
     }
 
-    /// Those of steps that begin at this time or later.
+    /// Merges the calls of all steps that begin at this time or later.
     pub(crate) fn since(&self, start: UnixNanos) -> Calls {
         let mut calls = Calls::default();
         self.0.range(start..).for_each(|(_, of)| calls.merge(of));
         calls
     }
 
-    /// What the API says of them; counts are times `factor`.
+    /// Returns the steps as API views, ascending; every count is multiplied by `factor`.
     pub(crate) fn view(&self, factor: u64) -> Vec<CallsInStep> {
         let step = |(start, calls): (&UnixNanos, &Calls)| in_step(*start, calls, factor);
         self.0.iter().map(step).collect()
     }
 }
 
-/// What the API says of the calls of a step; counts are times `factor`.
+/// Returns the API view of one step's calls; every count is multiplied by `factor`.
 pub(crate) fn in_step(start: UnixNanos, calls: &Calls, factor: u64) -> CallsInStep {
     CallsInStep {
         start_unix_nano: start,

@@ -24,6 +24,7 @@ mod services;
 mod shapes;
 mod statistics;
 mod symptoms;
+mod traffic_end;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -53,6 +54,7 @@ use reasons::Cases;
 use report::Findings;
 use sampled::Sides;
 use services::ServiceCalls;
+use traffic_end::{LastSpan, traffic_end};
 
 const MINUTE: u64 = 60_000_000_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -114,8 +116,15 @@ pub struct ChangeSearch {
 /// The changes.
 pub(crate) fn changes(reader: &Reader, search: &ChangeSearch) -> Result<ChangeReport, QueryError> {
     let windows = windows(reader, search)?;
-    let mut asked =
-        ChangeQuery { reader, search, windows, partial: Vec::new(), stats: ScanStats::NOTHING };
+    let last_span = LastSpan::read(reader, windows)?;
+    let mut asked = ChangeQuery {
+        reader,
+        search,
+        windows,
+        last_span,
+        partial: Vec::new(),
+        stats: ScanStats::NOTHING,
+    };
     asked.report()
 }
 
@@ -124,6 +133,7 @@ struct ChangeQuery<'a> {
     reader: &'a Reader,
     search: &'a ChangeSearch,
     windows: Sides<Window>,
+    last_span: Option<LastSpan>,
     partial: Vec<PartialReason>,
     stats: ScanStats,
 }
@@ -177,7 +187,11 @@ impl ChangeQuery<'_> {
         let traces_max = if self.search.explain { TRACES_EXPLAINED_MAX } else { TRACES_MAX };
         let roots = self.roots(traces_max)?;
         let calls = self.services()?;
-        let stretches = self.stretches(&roots, calls.as_ref());
+        let traffic_end = self
+            .last_span
+            .map(|last| traffic_end(self.reader, last, self.windows.now, &roots, calls.as_ref()));
+        let traffic_end = traffic_end.transpose()?.flatten();
+        let stretches = self.stretches(&roots, calls.as_ref(), traffic_end.is_some());
         let baseline = self.baseline(&roots, calls.before.span_count(), stretches);
         let (names, wanted) = transaction_names(&roots);
         let transaction_count = names.len() as u64;
@@ -196,7 +210,7 @@ impl ChangeQuery<'_> {
         let ids = wanted.as_ref().map(|wanted| some_traces(wanted));
         let mut culprits = CulpritRanking::default();
         let (mut headline, mut clocks) = (None, Vec::new());
-        if baseline.state != BaselineState::Empty {
+        if baseline.state != BaselineState::Empty && !roots.now.listed.is_empty() {
             let mut numbered = Names::default();
             let begin = self.changed_from(&transactions, &services);
             let changed = begin.map(|begin| self.changed_part(begin, traces_max, &names));
@@ -221,6 +235,11 @@ impl ChangeQuery<'_> {
             clocks = clocks::clocks(traces, &numbered);
             headline = sentences::headline(&culprits, &transactions, &services)
                 .or_else(|| sentences::of_clock(clocks.first()?, begin));
+        } else {
+            sentences::give_own(&mut transactions, &mut services);
+            if traffic_end.is_none() {
+                headline = sentences::headline(&culprits, &transactions, &services);
+            }
         }
         let ranges = self.windows.map(Window::range);
         let deployments = if self.reader.is_late(7) {
@@ -238,6 +257,7 @@ impl ChangeQuery<'_> {
         Ok(ChangeReport {
             window: self.windows.now.view(),
             baseline,
+            traffic_end,
             headline,
             transactions,
             transaction_count,
@@ -255,10 +275,18 @@ impl ChangeQuery<'_> {
         self.partial.push(PartialReason { part, reason: reason.to_owned() });
     }
 
-    /// The begins of the window's last parts, each that of a step.
-    fn recent(&self) -> Vec<UnixNanos> {
+    /// The end of the window; where the last span is long before it, that span.
+    fn end_of_spans(&self) -> UnixNanos {
         let window = self.windows.now;
         let [start, end] = window.times();
+        let last = self.last_span.and_then(|last| last.candidate(window));
+        last.filter(|last| *last > start).unwrap_or(end)
+    }
+
+    /// The begins of the last parts of the window with spans, each that of a step.
+    fn recent(&self) -> Vec<UnixNanos> {
+        let window = self.windows.now;
+        let ([start, _], end) = (window.times(), self.end_of_spans());
         let length = end.since(start).0;
         let begin = |part: &u64| UnixNanos(end.0.saturating_sub(length / part));
         RECENT.iter().map(|part| window.step_of(begin(part)).max(start)).collect()
@@ -271,7 +299,7 @@ impl ChangeQuery<'_> {
         transactions: &[ChangedGroup],
         services: &[ChangedGroup],
     ) -> Option<UnixNanos> {
-        let [start, end] = self.windows.now.times();
+        let ([start, _], end) = (self.windows.now.times(), self.end_of_spans());
         let first = transactions.iter().chain(services).max_by(|a, b| a.score.total_cmp(&b.score));
         let change = first?.changes.first().filter(|change| change.is_worse)?;
         let latest = UnixNanos(end.0.saturating_sub(end.since(start).0 / CHANGED_PART_MIN));
@@ -348,7 +376,12 @@ impl ChangeQuery<'_> {
     }
 
     /// The times in which there was traffic.
-    fn stretches(&self, roots: &Sides<RootOperations>, calls: Sides<&ServiceCalls>) -> Stretches {
+    fn stretches(
+        &self,
+        roots: &Sides<RootOperations>,
+        calls: Sides<&ServiceCalls>,
+        has_ended: bool,
+    ) -> Stretches {
         let step = self.windows.now.step().0;
         let windows = self.windows;
         let seconds = |window: Window, calls: &ServiceCalls| {
@@ -362,13 +395,18 @@ impl ChangeQuery<'_> {
             let [start, end] = window.times();
             statistics::float(end.since(start).0) / 1e9
         };
+        let [start, _] = windows.now.times();
+        let now = match has_ended {
+            true => statistics::float(self.end_of_spans().since(start).0) / 1e9,
+            // A service that stops in the window is missing until its end.
+            false => whole(windows.now),
+        };
         let before = seconds(windows.before, calls.before);
         let transactions: u64 = roots.before.listed.iter().map(|root| root.calls.count).sum();
         let is_full = before * 2.0 >= whole(windows.before) && transactions >= BASELINE_CALLS_MIN;
         Stretches {
             windows,
-            // What stops in the window is missing until its end.
-            seconds: Sides { now: whole(windows.now), before },
+            seconds: Sides { now, before },
             contiguous: windows.before.times()[1] == windows.now.times()[0],
             is_full,
         }
@@ -406,35 +444,37 @@ impl ChangeQuery<'_> {
     /// The reasons of the first parties; names the endpoints that they call on the way.
     fn reasons(&mut self, findings: &mut Findings<'_>) -> Result<Vec<Reason>, QueryError> {
         let reasoned = if self.search.explain { REASONED_EXPLAINED_MAX } else { REASONED_MAX };
-        let mut reasons = Vec::new();
-        let mut read = 0;
+        if self.reader.is_late(6) {
+            let reason = "time was short: attributes of culprits were not compared";
+            self.lacks(ReportPart::Reasons, reason);
+            return Ok(Vec::new());
+        }
+        let (mut parties, mut sets) = (Vec::new(), Vec::new());
         for (party, _) in findings.attribution.parties(None).into_iter().take(CULPRITS_MAX) {
-            let is_peer = matches!(party, Party::Peer { .. });
-            if read >= reasoned && !is_peer {
+            let is_reasoned = sets.len() < reasoned;
+            if !is_reasoned && !matches!(party, Party::Peer { .. }) {
                 continue;
-            }
-            if self.reader.is_late(6) {
-                let reason = "time was short: attributes of fewer culprits were compared";
-                self.lacks(ReportPart::Reasons, reason);
-                break;
             }
             let Some(part) = findings.best_part(party, None).copied() else { continue };
             let mut cases = findings.cases(&part);
-            if read >= reasoned {
+            if !is_reasoned {
                 // Only the name is wanted.
                 cases.truncate(20);
             }
-            let cases = Cases::read(self.reader, cases)?;
-            self.stats += cases.stats;
-            if let (Party::Peer { from, operation }, Some(name)) = (party, cases.peer()) {
+            parties.push((party, is_reasoned));
+            sets.push(cases);
+        }
+        let (sets, stats) = Cases::read(self.reader, sets)?;
+        self.stats += stats;
+        for ((party, _), cases) in parties.iter().zip(&sets) {
+            if let (Party::Peer { from, operation }, Some(name)) = (*party, cases.peer()) {
                 findings.peers.insert((from, operation), name);
             }
-            if read < reasoned {
-                reasons.extend(cases.reasons(&findings.subject(party), REASONS_MAX));
-            }
-            read += 1;
         }
-        Ok(reasons)
+        let of_parties = parties.into_iter().zip(sets).filter(|((_, is_reasoned), _)| *is_reasoned);
+        let reasons = of_parties
+            .flat_map(|((party, _), cases)| cases.reasons(&findings.subject(party), REASONS_MAX));
+        Ok(reasons.collect())
     }
 }
 

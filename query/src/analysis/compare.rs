@@ -26,16 +26,16 @@ use crate::{
 
 /// Traces that make up the typical one.
 const TYPICAL_MAX: usize = 200;
-/// Places that are told apart.
-const PLACES_MAX: usize = 20_000;
+/// Maximum number of call tree positions compared; calls at further positions are left out.
+const NODES_MAX: usize = 20_000;
 /// Trace ids that are given of a side.
 const IDS_SHOWN_MAX: usize = 10;
 /// Shorter differences are noise.
 const NOISE_NANOS: u64 = 100_000;
-/// From so many calls on their 95th percentile means something.
+/// Minimum number of calls for a meaningful 95th percentile.
 const CALLS_FOR_PERCENTILE: u64 = 10;
 
-/// What the left is compared with.
+/// Baseline of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ComparedWith {
     /// These traces.
@@ -55,15 +55,16 @@ pub struct CompareSearch {
 }
 
 /// A place in the tree: the place above, service, operation, kind.
-type PlaceKey = (Option<u32>, u32, u32, i32);
+type CallTreeNodeKey = (Option<u32>, u32, u32, i32);
 
 #[derive(Debug)]
-struct Place {
-    key: PlaceKey,
+struct CallTreeNode {
+    key: CallTreeNodeKey,
     depth: u32,
     kind: SpanKind,
     sides: [Side; 2],
-    /// How long after the start of its trace it began, added up, and how often that is known.
+    /// Sum of the offsets from the start of the trace in nanoseconds, and the number of known
+    /// offsets.
     offsets: (u128, u64),
 }
 
@@ -83,8 +84,8 @@ struct Side {
 #[derive(Debug, Default)]
 struct Overlay {
     names: Names,
-    places: Vec<Place>,
-    by_key: HashMap<PlaceKey, u32>,
+    places: Vec<CallTreeNode>,
+    by_key: HashMap<CallTreeNodeKey, u32>,
     truncated: bool,
     sides: [(Vec<TraceId>, Latency); 2],
 }
@@ -191,19 +192,19 @@ impl Overlay {
         if let Some(place) = self.by_key.get(&key) {
             return Some(*place);
         }
-        if self.places.len() >= PLACES_MAX {
+        if self.places.len() >= NODES_MAX {
             self.truncated = true;
             return None;
         }
         let place = u32::try_from(self.places.len()).ok()?;
         let depth = above.map_or(0, |above| self.places[above as usize].depth + 1);
         let (kind, sides) = (fact.kind, Default::default());
-        self.places.push(Place { key, depth, kind, sides, offsets: (0, 0) });
+        self.places.push(CallTreeNode { key, depth, kind, sides, offsets: (0, 0) });
         self.by_key.insert(key, place);
         Some(place)
     }
 
-    /// What differs; `asked` are the ids that each side should have.
+    /// Builds the answer from both sides; `asked` has the trace ids requested for each side.
     fn view(self, asked: [&[TraceId]; 2]) -> Comparison {
         let traces = [0, 1].map(|side| self.sides[side].0.len() as u64);
         let mut shown = vec![0; self.places.len()];

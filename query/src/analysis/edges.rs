@@ -1,4 +1,4 @@
-//! Who calls whom by stretch of time, of a snapshot that somebody else took.
+//! Edges of the service graph by time bucket, read from a snapshot that the caller holds.
 
 use std::{sync::Arc, sync::atomic::AtomicBool, time::Instant};
 
@@ -16,15 +16,15 @@ use crate::{QueryError, QueryLimits, execution::Reader};
 pub struct StretchEdge {
     /// Which stretch, counted from 0.
     pub stretch: u32,
-    /// Who calls.
+    /// Calling node.
     pub from: (NodeKind, String),
-    /// Who is called.
+    /// Called node.
     pub to: (NodeKind, String),
     /// How.
     pub kind: EdgeKind,
     /// The calls as the called saw them.
     pub calls: Calls,
-    /// How long their callers waited, as far as that is known.
+    /// Latency as the callers saw it; covers only calls whose caller span is known.
     pub caller: Latency,
 }
 
@@ -33,18 +33,18 @@ pub struct StretchEdge {
 pub struct StretchEdges {
     /// By who calls, who is called, how, and stretch.
     pub edges: Vec<StretchEdge>,
-    /// Whether all calls are there: of what is not added up yet, only the newest spans are read.
+    /// True when every call is counted. Where no rollup exists, only the newest spans are read.
     pub complete: bool,
 }
 
-/// What bounds a question of which somebody else has the snapshot.
+/// Snapshot and bounds for a query outside of the query service.
 #[derive(Debug, Clone)]
 pub struct Bounded {
     /// The snapshot.
     pub snapshot: Snapshot,
     /// The question ends soon after this becomes true.
     pub stop: Arc<AtomicBool>,
-    /// What tells the time.
+    /// Clock that the deadline is checked with.
     pub clock: Arc<dyn Clock>,
     /// When it ends in any case.
     pub deadline: Instant,

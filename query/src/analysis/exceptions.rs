@@ -21,11 +21,11 @@ use tidings_storage::{
 use super::window::Window;
 use crate::{QueryError, execution::Reader, search::searched, version};
 
-/// Where exceptions are not listed, those of so many spans are looked at, of the newest files first.
+/// Maximum number of spans read where no exception index exists; the newest files come first.
 const SPANS_MAX: u64 = 100_000;
-/// More groups are not told apart,
+/// Maximum number of groups; exceptions of further groups are only counted.
 const GROUPS_MAX: usize = 100_000;
-/// and no more that have log records: what these say is held.
+/// Maximum number of groups with log records, because the texts of these are held in memory.
 const LOG_GROUPS_MAX: usize = 2_000;
 /// Spans with exceptions that are remembered at a time, about 16 bytes each: each counts once.
 const REMEMBERED_MAX: u64 = 3 << 20;
@@ -45,27 +45,27 @@ pub struct ExceptionSearch {
     pub operation: Option<String>,
     /// Of this type.
     pub exception_type: Option<String>,
-    /// How many groups.
+    /// Maximum number of groups returned.
     pub limit: usize,
 }
 
-/// What an exception said, and whose it is: of those at the same time the greatest is the last.
-type Said = (Option<SpanId>, Option<TraceId>, String, String);
+/// Ids, type and message of one exception. Among exceptions of equal time the greatest is the last.
+type LoggedException = (Option<SpanId>, Option<TraceId>, String, String);
 
 #[derive(Debug, Default)]
-struct Group {
-    /// Those of spans.
+struct ExceptionAggregate {
+    /// Aggregate of the exceptions in spans.
     spans: Option<ExceptionSums>,
-    /// Those of log records.
-    logs: Logged,
+    /// Aggregate of the exceptions in log records.
+    logs: LogExceptions,
 }
 
 /// The exceptions of log records.
 #[derive(Debug, Default)]
-struct Logged {
+struct LogExceptions {
     count: u64,
     first: Option<UnixNanos>,
-    last: Option<(UnixNanos, Said)>,
+    last: Option<(UnixNanos, LoggedException)>,
     steps: BTreeMap<UnixNanos, u64>,
 }
 
@@ -87,17 +87,20 @@ pub(crate) fn exceptions(
         remembered_max: REMEMBERED_MAX,
     })?;
     let mut stats = of_spans.scan;
-    let mut groups = Groups { window, of: HashMap::new(), logged: 0, other: of_spans.others };
+    let mut groups =
+        ExceptionAggregates { window, of: HashMap::new(), logged: 0, other: of_spans.others };
     for (key, sums) in of_spans.groups {
-        groups.of.insert(key, Group { spans: Some(sums), ..Group::default() });
+        groups
+            .of
+            .insert(key, ExceptionAggregate { spans: Some(sums), ..ExceptionAggregate::default() });
     }
     if search.operation.is_none() {
         groups.add_logs(reader, search, &mut stats)?;
     }
     let group_count = groups.of.len() as u64;
     let other_count = groups.other;
-    let count = groups.of.values().map(Group::count).sum::<u64>() + other_count;
-    let mut shown: Vec<(ExceptionKey, Group)> = groups.of.into_iter().collect();
+    let count = groups.of.values().map(ExceptionAggregate::count).sum::<u64>() + other_count;
+    let mut shown: Vec<(ExceptionKey, ExceptionAggregate)> = groups.of.into_iter().collect();
     shown.sort_by(|(a, one), (b, other)| (other.count(), a).cmp(&(one.count(), b)));
     shown.truncate(search.limit);
     let views = views(reader, shown, &mut stats)?;
@@ -111,15 +114,15 @@ pub(crate) fn exceptions(
     })
 }
 
-struct Groups {
+struct ExceptionAggregates {
     window: Window,
-    of: HashMap<ExceptionKey, Group>,
-    /// How many of them have log records.
+    of: HashMap<ExceptionKey, ExceptionAggregate>,
+    /// Number of groups that have log records.
     logged: usize,
     other: u64,
 }
 
-impl Groups {
+impl ExceptionAggregates {
     fn add_logs(
         &mut self,
         reader: &Reader,
@@ -181,7 +184,7 @@ impl Groups {
     }
 }
 
-impl Group {
+impl ExceptionAggregate {
     fn count(&self) -> u64 {
         self.spans.as_ref().map_or(0, |spans| spans.count) + self.logs.count
     }
@@ -193,10 +196,10 @@ impl Group {
     }
 }
 
-/// What the API says of these groups. What the last of each said is read.
+/// Builds the API views of these groups and reads type and message of the last exception of each.
 fn views(
     reader: &Reader,
-    shown: Vec<(ExceptionKey, Group)>,
+    shown: Vec<(ExceptionKey, ExceptionAggregate)>,
     stats: &mut ScanStats,
 ) -> Result<Vec<ExceptionGroup>, QueryError> {
     let of_spans: Vec<(&ExceptionKey, &ExceptionSums)> =
@@ -218,11 +221,12 @@ fn views(
 
 fn view(
     key: ExceptionKey,
-    last_of_spans: Option<(UnixNanos, Said)>,
-    mut group: Group,
+    last_of_spans: Option<(UnixNanos, LoggedException)>,
+    mut group: ExceptionAggregate,
 ) -> ExceptionGroup {
     let count = group.count();
-    let Logged { count: log_count, first, last, mut steps } = std::mem::take(&mut group.logs);
+    let LogExceptions { count: log_count, first, last, mut steps } =
+        std::mem::take(&mut group.logs);
     let (time, (span_id, trace_id, message, stack_trace)) =
         last_of_spans.max(last).unwrap_or_default();
     let spans = group.spans;

@@ -1,10 +1,10 @@
-//! Which attributes the selected spans have that the rest has not.
+//! Attributes that distinguish selected spans from the rest.
 //!
-//! Two scans: the first counts both sides, the second takes a sample of each by the hash of the
-//! spans' content (`sample`), so that the same question has the same answer. Every value of every
-//! attribute is then a test of two shares (`statistics`); what chance explains is left out, as are
-//! ids, where nearly every span has a value of its own. Of attributes whose values stand on the
-//! same spans one is shown and the others are named with it.
+//! Two scans: the first counts both sides, the second samples each side by the hash of the spans'
+//! content (`sample`), so that equal queries give equal answers. Every value of every attribute is
+//! a test of two proportions (`statistics`). Differences that chance explains are left out, as are
+//! ids, where nearly every span has its own value. Of attributes whose values select the same
+//! spans, one is shown and names the others.
 
 mod sample;
 pub(super) mod statistics;
@@ -68,7 +68,7 @@ pub struct ExplainSearch {
     pub filter: SpanFilter,
     /// The selected.
     pub selected: Selection,
-    /// How many differences.
+    /// Maximum number of differences returned.
     pub limit: usize,
 }
 
@@ -79,7 +79,7 @@ struct Sides {
     rest: u64,
 }
 
-/// What the selected spans differ in.
+/// Compares the selected spans with all other spans of the filter, attribute by attribute.
 pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explanation, QueryError> {
     let window = Window::new(reader, search.filter.start, None)?;
     let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
@@ -133,19 +133,20 @@ fn visit(
     })
 }
 
-/// Whether the span is among the about [`SAMPLED_MAX`] of so many.
+/// Decides by a hash whether the span is in a sample of about [`SAMPLED_MAX`] of `of` spans.
 fn is_sampled(content_hash: u64, of: u64) -> bool {
     let place = (u128::from(mixed(content_hash)) * u128::from(of)) >> u64::BITS;
     of <= SAMPLED_MAX || place < u128::from(SAMPLED_MAX)
 }
 
 impl Selection {
-    /// How much of a row it looks at.
+    /// Columns that evaluating the selection needs.
     fn detail(&self) -> Detail {
         if self.attributes.is_empty() { Detail::Calls } else { Detail::Attributes }
     }
 
-    /// Whether the attribute differs because the selection says so.
+    /// Reports whether the selection itself filters by this attribute, so that a difference in it
+    /// is no finding.
     fn restates(&self, name: &AttributeName) -> bool {
         match (name.scope.as_str(), name.key.as_str()) {
             (INTRINSIC, "service") => self.services.is_some(),
@@ -183,7 +184,7 @@ impl Selection {
     }
 }
 
-/// Whether a value, or an element of an array, reads like this.
+/// Compares the text of a value, or of any element of an array, with `text`.
 fn is_or_has(value: Option<&Value>, text: &str) -> bool {
     let is = |value: &Value| value_text(value).is_some_and(|value| value == text);
     match value {
@@ -195,14 +196,14 @@ fn is_or_has(value: Option<&Value>, text: &str) -> bool {
 }
 
 /// A difference and the value it is greatest in.
-struct Found {
+struct RankedDifference {
     difference: Difference,
     /// The sample's number of that value.
     value: Option<u32>,
 }
 
 /// The attributes in which chance does not explain the difference, the greatest first.
-fn differences(sample: &Sample, counts: &Counts, selected: &Selection) -> Vec<Found> {
+fn differences(sample: &Sample, counts: &Counts, selected: &Selection) -> Vec<RankedDifference> {
     let tests: usize = counts.attributes.iter().map(|attribute| attribute.values.len()).sum();
     let mut found = Vec::new();
     for attribute in &counts.attributes {
@@ -241,7 +242,7 @@ fn differences(sample: &Sample, counts: &Counts, selected: &Selection) -> Vec<Fo
         let values = values.into_iter().map(|(_, share)| share).take(VALUES_MAX).collect();
         let attribute = attribute.name.clone();
         let difference = Difference { attribute, score, p_value, values, together: Vec::new() };
-        found.push(Found { difference, value });
+        found.push(RankedDifference { difference, value });
     }
     found.sort_by(|a, b| {
         let (a, b) = (&a.difference, &b.difference);
@@ -251,12 +252,12 @@ fn differences(sample: &Sample, counts: &Counts, selected: &Selection) -> Vec<Fo
 }
 
 /// The differences, of those whose values stand on the same spans only the first.
-fn merged(sample: &Sample, mut found: Vec<Found>, limit: usize) -> Vec<Difference> {
+fn merged(sample: &Sample, mut found: Vec<RankedDifference>, limit: usize) -> Vec<Difference> {
     found.truncate(TOGETHER_AMONG.max(limit));
     let values: Vec<u32> = found.iter().filter_map(|found| found.value).collect();
     let mut spans = sample.spans_with(&values).into_iter();
     let mut shown: Vec<(Difference, Option<Vec<u32>>)> = Vec::new();
-    for Found { mut difference, value } in found {
+    for RankedDifference { mut difference, value } in found {
         let spans = value.and_then(|_| spans.next());
         let first = shown.iter_mut().find(|(_, known)| match (known, &spans) {
             (Some(known), Some(spans)) => stand_together(known, spans),
@@ -273,7 +274,7 @@ fn merged(sample: &Sample, mut found: Vec<Found>, limit: usize) -> Vec<Differenc
     shown.into_iter().map(|(difference, _)| difference).take(limit).collect()
 }
 
-/// Whether two ascending lists have nearly all in common.
+/// Reports whether two ascending lists share nearly all of their elements.
 fn stand_together(one: &[u32], other: &[u32]) -> bool {
     let (mut a, mut b) = (one.iter().peekable(), other.iter().peekable());
     let mut both = 0_u64;

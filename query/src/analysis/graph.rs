@@ -1,10 +1,11 @@
-//! Who calls whom: services, what they call that sends no spans, and the calls between them.
+//! The service graph: services, their uninstrumented peers, and the edges between them.
 //!
 //! The spans of the window are assembled trace by trace, so that both halves of a shared id, late
-//! parents and messages count right; what a call is, is storage's to say (`graph_calls`). Calls
-//! count in the window their called span began in. Storage has most of them added up; where too much
-//! is not, the answer is of the newest part of the window. Where nothing is (of a single trace, of
-//! what came just now), the newest spans are read here. The answer says when that is not all.
+//! parents and messages count right. Storage defines a call (`graph_calls`). A call counts in the
+//! window in which its called span began. Storage has rollups of most calls. Where too many files
+//! lack rollups, the answer covers the newest part of the window. Where no rollup exists (a single
+//! trace, spans received just now), the newest spans are read here. The answer says when it is
+//! partial.
 
 mod read;
 
@@ -58,18 +59,18 @@ struct Graph<K> {
     edges: BTreeMap<(NodeKey, NodeKey, EdgeKind), K>,
 }
 
-/// What is kept of the calls of an edge.
+/// Accumulator of the single calls of an edge.
 trait Kept: Default {
-    /// One more call, and how long its caller waited for it, as far as that is known.
+    /// Adds a call; `waited` is the time its caller waited, when the caller's span is known.
     fn keep(&mut self, call: &Call, waited: Option<DurationNanos>);
 }
 
-/// What is kept of the calls of an edge that come added up.
+/// Accumulator of the pre-aggregated calls of an edge.
 trait Summed: Default {
     /// Some more calls that began in this stretch of time.
     fn add_calls(&mut self, stretch: u32, calls: &Calls);
 
-    /// How long callers waited for some of them.
+    /// Adds the caller-side latency of calls that began in this time bucket.
     fn add_waited(&mut self, stretch: u32, waited: &Latency);
 }
 
@@ -86,7 +87,7 @@ struct Node {
 pub(crate) struct Edge {
     /// As the called saw them.
     pub calls: Calls,
-    /// How long their callers waited, as far as that is known.
+    /// Latency as the callers saw it; covers only calls whose caller span is known.
     pub caller: Latency,
 }
 
@@ -127,11 +128,11 @@ impl Summed for ByStretch {
 pub(crate) struct EdgeCall {
     /// When the called began.
     pub start: UnixNanos,
-    /// Whether it failed.
+    /// True when the call failed.
     pub failed: bool,
-    /// How long it took, when it has ended.
+    /// Duration of the called span; `None` until it has ended.
     pub called: Option<DurationNanos>,
-    /// How long its caller waited for it, as far as that is known.
+    /// Time that the caller waited; `None` when the caller's span is not known.
     pub calling: Option<DurationNanos>,
 }
 
@@ -146,9 +147,9 @@ impl Kept for Vec<EdgeCall> {
 /// The calls of one node by another.
 #[derive(Debug)]
 pub(crate) struct EdgeCalls<K> {
-    /// Who calls.
+    /// Calling node.
     pub from: NodeKey,
-    /// Who is called.
+    /// Called node.
     pub to: NodeKey,
     /// How.
     pub kind: EdgeKind,
@@ -166,6 +167,7 @@ pub(crate) type EdgeSums = EdgeCalls<ByStretch>;
 struct Open {
     service: String,
     kind: SpanKind,
+    has_parent: bool,
     call: Call,
 }
 
@@ -201,7 +203,7 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
     Ok(graph.view(reader, window, stats))
 }
 
-/// Whether the question is about every trace of its window.
+/// Reports whether the query covers every trace of its window, so that rollups can answer it.
 fn is_of_all(search: &GraphSearch) -> bool {
     let unbounded = SpanFilter { start: TimeRange::default(), ..search.filter.clone() };
     search.trace_id.is_none() && unbounded == SpanFilter::default()
@@ -227,8 +229,9 @@ fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
     }
 }
 
-/// What storage has added up of the window, or of the newest quarter of it, of that, and so on,
-/// when too much is not, and of which part that is; `None` when that is so even of the shortest.
+/// Returns the rollup of the window and the part of the window that it covers. When too much of a
+/// part lacks rollups, its newest quarter is tried. Returns `None` when that holds for the shortest
+/// part too.
 fn added_up(reader: &Reader, window: Window) -> Result<Option<(Window, GraphTallied)>, QueryError> {
     let mut part = window;
     loop {
@@ -301,6 +304,11 @@ fn service(name: &str) -> NodeKey {
     (NodeKind::Service, name.to_owned())
 }
 
+/// The users, named as Tempo and the Collector name them.
+fn user() -> NodeKey {
+    (NodeKind::User, "user".to_owned())
+}
+
 impl<K: Kept> Graph<K> {
     /// Adds what these spans, which belong together, are to the graph; how many there are.
     fn add<'n>(
@@ -327,9 +335,11 @@ impl<K: Kept> Graph<K> {
                     let from = service(name(spans[caller].facts.service));
                     self.edge(from, own, kind).keep(&call, waited);
                 }
+                GraphPart::UserRequest => self.edge(user(), own, EdgeKind::Call).keep(&call, None),
                 GraphPart::Open => {
-                    let service = name(facts.service).to_owned();
-                    open.insert(facts.content_hash, Open { service, kind: facts.kind, call });
+                    let has_parent = facts.parent_span_id.is_some();
+                    let open_span = Open { service: own.1, kind: facts.kind, has_parent, call };
+                    open.insert(facts.content_hash, open_span);
                 }
             }
         }
@@ -340,7 +350,13 @@ impl<K: Kept> Graph<K> {
         let (kind, name) = match peer {
             Some(peer) => (peer.kind, peer.name.as_str()),
             // A consumer whose queue nobody names is an entry like any other.
-            None if open.kind == SpanKind::Consumer => return,
+            None if open.kind == SpanKind::Consumer => {
+                if !open.has_parent {
+                    let edge = self.edge(user(), service(&open.service), EdgeKind::Message);
+                    edge.keep(&open.call, None);
+                }
+                return;
+            }
             None => (NodeKind::Unknown, ""),
         };
         let there = self.peer(kind, name);
@@ -411,6 +427,9 @@ impl<K: Summed> Graph<K> {
                 GraphKey::Spans(name) => graph.node(service(name)).spans += calls.count,
                 GraphKey::Entries(name) => graph.node(service(name)).entries += calls.count,
                 GraphKey::Served(name) => graph.node(service(name)).served.merge(calls),
+                GraphKey::User { to, kind } => {
+                    graph.edge(user(), service(to), kind).add_calls(stretch, calls);
+                }
                 GraphKey::Called { from, to, kind } => {
                     graph.edge(service(from), service(to), kind).add_calls(stretch, calls);
                 }

@@ -24,7 +24,7 @@ pub struct HeatmapSearch {
 /// Each power of two is divided into `1 << PART_BITS` rows.
 const PART_BITS: u32 = 2;
 
-/// So many rows there can be.
+/// Number of duration rows.
 const ROWS: usize = 252;
 
 /// Counts the spans of a window.
@@ -33,9 +33,9 @@ struct Counting(Window);
 
 /// The spans as they are counted.
 #[derive(Debug)]
-struct Counted {
+struct HeatmapCounts {
     window: Window,
-    /// How many of them there are in each step and row, and how many failed.
+    /// Number of spans and of failed spans by step and duration row.
     steps: BTreeMap<UnixNanos, Box<[(u64, u64); ROWS]>>,
     unfinished_count: u64,
 }
@@ -44,18 +44,18 @@ struct Counted {
 const FAILED: u32 = 1;
 
 impl Tallies for Counting {
-    type Tally = Counted;
+    type Tally = HeatmapCounts;
 
-    fn unordered(&self) -> Counted {
-        Counted { window: self.0, steps: BTreeMap::new(), unfinished_count: 0 }
+    fn unordered(&self) -> HeatmapCounts {
+        HeatmapCounts { window: self.0, steps: BTreeMap::new(), unfinished_count: 0 }
     }
 
-    fn of(&self, _: Range<UnixNanos>, _: &Arc<Counted>) -> Counted {
+    fn of(&self, _: Range<UnixNanos>, _: &Arc<HeatmapCounts>) -> HeatmapCounts {
         self.unordered()
     }
 }
 
-impl Tally for Counted {
+impl Tally for HeatmapCounts {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         if key.status == StatusCode::Error { FAILED } else { 0 }
     }
@@ -82,7 +82,7 @@ impl Tally for Counted {
     }
 }
 
-impl Counted {
+impl HeatmapCounts {
     fn step(&mut self, time: UnixNanos) -> &mut [(u64, u64); ROWS] {
         let step = self.steps.entry(self.window.step_of(time));
         step.or_insert_with(|| Box::new([(0, 0); ROWS]))

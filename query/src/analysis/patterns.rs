@@ -26,7 +26,7 @@ use crate::{
     version::{self, mixed},
 };
 
-/// Different forms that are told apart.
+/// Maximum number of distinct message forms.
 const FORMS_MAX: usize = 20_000;
 /// Characters of an example.
 const EXAMPLE_CHARS_MAX: usize = 1_000;
@@ -38,14 +38,14 @@ pub struct PatternSearch {
     pub filter: LogFilter,
     /// The length of a step.
     pub step: Option<DurationNanos>,
-    /// How many patterns.
+    /// Maximum number of patterns returned.
     pub limit: usize,
 }
 
 /// The records of one form, or of one pattern.
 #[derive(Debug, Default)]
-struct Records {
-    /// How many were before the window.
+struct PatternRecords {
+    /// Number of records before the window.
     before: u64,
     count: u64,
     severity: i32,
@@ -56,7 +56,7 @@ struct Records {
 }
 
 /// A service and the words of its messages.
-type Form = (String, Vec<String>);
+type MessageForm = (String, Vec<String>);
 
 /// The patterns.
 pub(crate) fn patterns(
@@ -68,7 +68,7 @@ pub(crate) fn patterns(
     let time = TimeRange { start: Some(known_since), end: window.range().end };
     let filter = LogFilter { time, ..search.filter.clone() };
     let mut seen = Seen::new(reader.limits.counted_max);
-    let mut forms: HashMap<Form, Records> = HashMap::new();
+    let mut forms: HashMap<MessageForm, PatternRecords> = HashMap::new();
     let mut other = 0;
     let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
     let stats = reader.logs(&filter, scan, |rows| {
@@ -84,7 +84,7 @@ pub(crate) fn patterns(
                     other += u64::from(window.contains(rows.time(row)));
                 }
                 Entry::Vacant(new) => {
-                    new.insert_entry(Records::default()).into_mut().add(rows, row, window);
+                    new.insert_entry(PatternRecords::default()).into_mut().add(rows, row, window);
                 }
             }
         }
@@ -110,22 +110,22 @@ pub(crate) fn patterns(
 }
 
 /// The patterns that have a record in the window.
-fn put_together(forms: HashMap<Form, Records>) -> Vec<LogPattern> {
-    let mut services: BTreeMap<String, Vec<(Vec<String>, Records)>> = BTreeMap::new();
+fn put_together(forms: HashMap<MessageForm, PatternRecords>) -> Vec<LogPattern> {
+    let mut services: BTreeMap<String, Vec<(Vec<String>, PatternRecords)>> = BTreeMap::new();
     for ((service, form), records) in forms {
         services.entry(service).or_default().push((form, records));
     }
     let mut patterns = Vec::new();
     for (service, mut forms) in services {
         forms.sort_by(|(form, one), (other_form, other)| {
-            let all = |records: &Records| records.count + records.before;
+            let all = |records: &PatternRecords| records.count + records.before;
             all(other).cmp(&all(one)).then_with(|| form.cmp(other_form))
         });
-        let (words, records): (Vec<Vec<String>>, Vec<Records>) = forms.into_iter().unzip();
-        let mut records: Vec<Option<Records>> = records.into_iter().map(Some).collect();
+        let (words, records): (Vec<Vec<String>>, Vec<PatternRecords>) = forms.into_iter().unzip();
+        let mut records: Vec<Option<PatternRecords>> = records.into_iter().map(Some).collect();
         for (template, of) in template::templates(&words) {
             let of = of.into_iter().filter_map(|at| records[at].take());
-            let records = of.fold(Records::default(), Records::join);
+            let records = of.fold(PatternRecords::default(), PatternRecords::join);
             if records.count > 0 {
                 patterns.push(records.view(service.clone(), template.join(" ")));
             }
@@ -134,7 +134,7 @@ fn put_together(forms: HashMap<Form, Records>) -> Vec<LogPattern> {
     patterns
 }
 
-impl Records {
+impl PatternRecords {
     fn add(&mut self, rows: &LogRows, row: usize, window: Window) {
         let time = rows.time(row);
         if !window.contains(time) {

@@ -11,9 +11,9 @@ use tidings_storage::{SpanFilter, Tallied};
 use super::window::Window;
 use crate::{QueryError, execution::Reader, search::searched};
 
-use groups::{AllCalls, Groups};
+use groups::{AllCalls, RedGroups};
 
-/// What spans are grouped by.
+/// Keys to group spans by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RedKey {
     /// `service.name`.
@@ -44,9 +44,9 @@ pub struct RedSearch {
     pub step: Option<DurationNanos>,
     /// Keys that they are grouped by.
     pub by: RedKeys,
-    /// Whether the groups' histograms are wanted.
+    /// True when each group's latency histogram is requested.
     pub histogram: bool,
-    /// How many groups are wanted.
+    /// Maximum number of groups returned.
     pub limit: usize,
 }
 
@@ -60,11 +60,12 @@ pub(crate) fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, Quer
     let all = AllCalls { by: &search.by.keys, window };
     let mut tallied = reader.tally(&filter, window.step(), &all)?;
     if tallied.shares.len() > 1 && tallied.shares.iter().any(|share| share.other > 0) {
-        // Which groups are told apart must not depend on how many threads there were.
+        // The chosen groups must not depend on the number of threads, so one thread repeats the
+        // scan.
         tallied = reader.tally_by(1, &filter, window.step(), &all)?;
     }
     let Tallied { scan, repeats_counted, unordered, shares } = tallied;
-    let groups = Groups::joined(&unordered, shares);
+    let groups = RedGroups::joined(&unordered, shares);
     let other_count = groups.other;
     let group_count = groups.len() as u64;
     Ok(RedResult {

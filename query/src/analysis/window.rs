@@ -18,7 +18,7 @@ const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
 /// More steps than a screen has columns help nobody.
 const STEPS_MAX: u64 = 1_000;
-/// How many steps there are at most when the client does not say.
+/// Maximum number of steps when the client does not set a step.
 const STEPS_DEFAULT: u64 = 60;
 /// The steps that are chosen from, in nanoseconds.
 const STEPS: [u64; 19] = [
@@ -52,8 +52,8 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The window of a question: a missing end is now, a missing start is 24 hours before the end,
-    /// and where both are missing it is the last 24 hours that have data.
+    /// Window of a query. A missing end is now, and a missing start is 24 hours before the end.
+    /// Without both it is the last 24 hours that have data.
     pub(crate) fn new(
         reader: &Reader,
         range: TimeRange,
@@ -125,12 +125,12 @@ impl Window {
         UnixNanos(self.start.saturating_sub(self.end - self.start))
     }
 
-    /// Whether the time is in it.
+    /// Reports whether the time is inside the window.
     pub(crate) fn contains(self, time: UnixNanos) -> bool {
         (self.start..self.end).contains(&time.0)
     }
 
-    /// How long a step is.
+    /// Length of a step.
     pub(crate) fn step(self) -> DurationNanos {
         DurationNanos(self.step)
     }
@@ -140,18 +140,18 @@ impl Window {
         UnixNanos(time.0 - time.0 % self.step)
     }
 
-    /// When a step begins and ends, as far as it is in the window.
+    /// Start and end of a step, cut to the window.
     pub(crate) fn times_of(self, step: UnixNanos) -> Range<UnixNanos> {
         let end = step.0.saturating_add(self.step).min(self.end);
         UnixNanos(step.0.max(self.start))..UnixNanos(end)
     }
 
-    /// How many there are in a second of the window.
+    /// Converts a count over the window to a rate per second.
     pub(crate) fn rate(self, count: u64) -> f64 {
         ratio(count, self.end - self.start) * 1e9
     }
 
-    /// What the API says of it.
+    /// API view of the window.
     pub(crate) fn view(self) -> TimeWindow {
         TimeWindow {
             start_unix_nano: UnixNanos(self.start),

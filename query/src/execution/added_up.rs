@@ -13,8 +13,7 @@ use super::{Reader, STOP};
 use crate::QueryError;
 
 impl Reader {
-    /// As [`Reader::spans`], with the next portions read while `visit` looks at one: for whoever
-    /// wants them all.
+    /// As [`Reader::spans`], with read-ahead while `visit` processes a portion, for full scans.
     pub(crate) fn spans_ahead(
         &self,
         filter: &SpanFilter,
@@ -65,8 +64,9 @@ impl Reader {
         self.watched(|snapshot, go_on| snapshot.tally_kinds(bounds, choose, go_on))
     }
 
-    /// Gives `visit` how many spans of every service, operation, kind and status begin in this range,
-    /// in parts, as far as names to choose from need it: see [`Snapshot::count_calls`].
+    /// Gives `visit` the number of spans by service, operation, kind and status that begin in this
+    /// range. Counts come in parts and are exact enough to list names: see
+    /// [`Snapshot::count_calls`].
     pub(crate) fn count_calls(
         &self,
         start: TimeRange,
@@ -95,7 +95,7 @@ impl Reader {
         })
     }
 
-    /// What storage answers as a whole, which asks every now and then whether to go on.
+    /// Runs a storage operation that polls for the deadline and for cancellation.
     fn watched<T>(
         &self,
         answer: impl FnOnce(&Snapshot, &mut dyn FnMut() -> ControlFlow<()>) -> Result<T, StorageError>,
@@ -108,7 +108,7 @@ impl Reader {
         self.ended(answer, failure)
     }
 
-    /// What the last of these exceptions said.
+    /// Reads type and message of the last exception in each of these groups.
     pub(crate) fn last_exceptions(
         &self,
         groups: &[(&ExceptionKey, &ExceptionSums)],

@@ -1,7 +1,7 @@
-//! How far a question is, for whoever waits for its answer.
+//! Progress of a query, shown to the client while it waits.
 //!
-//! Written by the thread that answers, read by the one that tells the client. Owns no rule about
-//! when there is something to tell.
+//! Written by the thread that answers, read by the task that streams to the client. Does not decide
+//! when an event is sent.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -11,17 +11,17 @@ use std::sync::{
 use tidings_proto::{UnixNanos, api::TraceSummary};
 use tidings_storage::ScanWatch;
 
-/// How far a question is.
+/// Progress of one query.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    /// What was read.
+    /// Counters of the scan.
     pub(crate) scan: Arc<ScanWatch>,
-    /// Whether anybody listens.
+    /// True when a client listens for progress.
     pub(crate) is_heard: bool,
     found: AtomicU64,
     /// Everything after this time was looked at.
     reached: AtomicU64,
-    /// The next traces of the page, as far as nobody has taken them.
+    /// Next traces of the page that have not been sent yet.
     traces: Mutex<Vec<TraceSummary>>,
 }
 
@@ -38,12 +38,12 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// Of a question whose asker listens.
+    /// Progress of a query whose client listens.
     pub(crate) fn heard() -> Self {
         Self { is_heard: true, ..Self::default() }
     }
 
-    /// What was found so far that matches.
+    /// Number of matches found so far.
     pub(crate) fn found(&self) -> u64 {
         self.found.load(Ordering::Relaxed)
     }

@@ -1,18 +1,17 @@
-//! Threads that help with a question which one alone would take long for.
+//! Helper threads for expensive queries.
 //!
-//! Owns how many there may be, for all questions together: one less than the machine has
-//! processors, so that what is received is stored meanwhile. A question takes those that are free
-//! when it begins and waits for none.
+//! Owns their number for all queries together: one less than the machine's processors, so that
+//! ingest keeps one. A query takes the free threads when it begins and never waits for one.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
-/// A question has no more of them: what they have added up has to be joined.
+/// Maximum number of helper threads of a query, because their partial aggregates must be merged.
 const OF_QUESTION_MAX: usize = 7;
 
-/// How many are free.
+/// Counter of free helper threads.
 #[derive(Debug, Default)]
 pub(super) struct SpareThreads {
     free: AtomicUsize,
@@ -20,7 +19,7 @@ pub(super) struct SpareThreads {
 
 /// Some that are taken as long as this lives.
 #[derive(Debug)]
-pub(super) struct Taken<'a> {
+pub(super) struct ThreadLease<'a> {
     of: &'a SpareThreads,
     count: usize,
 }
@@ -31,22 +30,22 @@ impl SpareThreads {
         Self { free: AtomicUsize::new(processors - 1) }
     }
 
-    /// Takes those that are free, as many as one question may have.
-    pub(super) fn all_free(&self) -> Taken<'_> {
+    /// Takes the free threads, up to the maximum of one query.
+    pub(super) fn all_free(&self) -> ThreadLease<'_> {
         let left = |free: usize| Some(free - free.min(OF_QUESTION_MAX));
         let before = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
-        Taken { of: self, count: before.unwrap_or_default().min(OF_QUESTION_MAX) }
+        ThreadLease { of: self, count: before.unwrap_or_default().min(OF_QUESTION_MAX) }
     }
 }
 
-impl Taken<'_> {
-    /// How many.
+impl ThreadLease<'_> {
+    /// Number of threads taken.
     pub(super) fn count(&self) -> usize {
         self.count
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for ThreadLease<'_> {
     fn drop(&mut self) {
         self.of.free.fetch_add(self.count, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ use std::{
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 
-use super::{Execution, Turn};
+use super::{Admission, Execution};
 use crate::{QueryError, QueryLimits, QuerySettings};
 
 /// Sleeps for ever, so that only the computation decides.
@@ -110,7 +110,7 @@ async fn a_turn_that_is_kept_goes_on_until_the_next_question_or_its_end() {
     let ask = async |kept| {
         execution.run(&store, &settings, Arc::default(), kept, |_| Ok(7)).await.is_ok()
     };
-    let turn = Turn::default();
+    let turn = Admission::default();
     for _ in 0..2 {
         assert!(ask(Some(turn.kept())).await, "it does not wait for itself");
         assert!(!ask(None).await, "the turn goes on");
@@ -120,7 +120,7 @@ async fn a_turn_that_is_kept_goes_on_until_the_next_question_or_its_end() {
     assert!(ask(Some(turn.kept())).await);
     drop(turn);
     assert!(ask(None).await);
-    let turn = Turn::default();
+    let turn = Admission::default();
     let failed = execution.run(&store, &settings, Arc::default(), Some(turn.kept()), |_| {
         Err::<(), _>(QueryError::Withdrawn)
     });

@@ -1,5 +1,5 @@
-//! Writes answers. Encoding large ones takes milliseconds and memory, so it happens on a blocking
-//! thread and in the question's turn.
+//! Encodes answers. Large ones take milliseconds and memory, so encoding runs on a blocking thread
+//! and holds the query's permits.
 
 use std::io;
 
@@ -12,17 +12,17 @@ use axum::{
 use serde::{Serialize, Serializer};
 
 use super::{
-    export_body::{ExportBody, Form},
-    held::Holds,
+    export_body::{ExportBody, ExportFormat},
+    unread_budget::Holds,
 };
-use crate::{QueryError, TraceExport, execution::Turn, limits::ANSWER_BYTES_MAX};
+use crate::{QueryError, TraceExport, execution::Admission, limits::ANSWER_BYTES_MAX};
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const PROTOBUF: &str = "application/x-protobuf";
 
-/// The value, for which a question had this turn, as JSON.
+/// Encodes the value as JSON while holding the query's permits.
 pub(super) async fn json<T: Serialize + Send + 'static>(
-    turn: Turn,
+    turn: Admission,
     value: T,
 ) -> Result<Response, QueryError> {
     Ok(written_json(encoded(turn, value).await?))
@@ -33,7 +33,7 @@ pub(super) fn written_json(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, JSON)], Bytes::from(bytes)).into_response()
 }
 
-/// The bytes of the value's JSON, for whoever is on a blocking thread.
+/// Encodes the value as JSON; for callers on a blocking thread.
 pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, QueryError> {
     text(ANSWER_BYTES_MAX, |text| serde_json::to_writer(text, value))
 }
@@ -57,7 +57,7 @@ pub(super) fn text(
 #[derive(Debug)]
 pub(super) struct Text {
     bytes: Vec<u8>,
-    /// So many bytes may still come.
+    /// Bytes that may still be written.
     room: usize,
     is_full: bool,
 }
@@ -84,15 +84,15 @@ impl io::Write for Text {
 
 /// The bytes of the value's JSON.
 pub(super) async fn encoded<T: Serialize + Send + 'static>(
-    turn: Turn,
+    turn: Admission,
     value: T,
 ) -> Result<Vec<u8>, QueryError> {
     blocking(turn, move || written(&value)).await
 }
 
-/// What `write` gives, on a blocking thread; the turn ends after it.
+/// Runs `write` on a blocking thread and releases the query's permits afterwards.
 pub(super) async fn blocking<T: Send + 'static>(
-    turn: Turn,
+    turn: Admission,
     write: impl FnOnce() -> Result<T, QueryError> + Send + 'static,
 ) -> Result<T, QueryError> {
     let work = move || {
@@ -119,7 +119,7 @@ pub(super) async fn otlp(
     mut export: TraceExport,
     headers: &HeaderMap,
 ) -> Result<Response, QueryError> {
-    let form = if prefers_protobuf(headers) { Form::Protobuf } else { Form::Json };
+    let form = if prefers_protobuf(headers) { ExportFormat::Protobuf } else { ExportFormat::Json };
     let holds = Holds(export.bytes_held());
     let first = export.next().await?;
     let body = ExportBody::new(export, form, first);
@@ -127,7 +127,7 @@ pub(super) async fn otlp(
     Ok((content_type, Extension(holds), Body::new(body)).into_response())
 }
 
-/// Whether the first type that we can give is protobuf.
+/// Reports whether protobuf is the first acceptable type that the server can give.
 fn prefers_protobuf(headers: &HeaderMap) -> bool {
     const OTHER_NAME: &str = "application/protobuf";
     let known = [PROTOBUF, OTHER_NAME, JSON, "application/*", "*/*"];

@@ -25,7 +25,7 @@ use crate::{
 /// Traces on one side.
 const TRACES_MAX: usize = 500;
 
-/// What a comparison takes.
+/// Parameters of a comparison.
 pub(super) struct Compare;
 
 impl Takes for Compare {

@@ -26,7 +26,7 @@ impl ETag {
         Self(format!("W/\"{:032x}\"", xxh3_128(content)))
     }
 
-    /// Whether it is one of those that the values of `If-None-Match` list, which compares weakly.
+    /// Compares the tag weakly with each value of `If-None-Match`.
     pub fn is_among<'a>(&self, known: impl IntoIterator<Item = &'a HeaderValue>) -> bool {
         fn opaque(tag: &str) -> &str {
             tag.strip_prefix("W/").unwrap_or(tag)
@@ -36,7 +36,7 @@ impl ETag {
         tags.any(|known| known == "*" || opaque(known) == opaque(&self.0))
     }
 
-    /// What the header `ETag` says.
+    /// Value of the `ETag` header.
     #[must_use]
     pub fn into_header(self) -> HeaderValue {
         HeaderValue::try_from(self.0).expect("invariant: hex digits and quotes fit into a header")

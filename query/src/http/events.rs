@@ -18,17 +18,21 @@ use axum::{
 };
 use http_body::{Body as HttpBody, Frame};
 
-use super::held::Holds;
+use super::unread_budget::Holds;
 
 /// The description of the API has any value for it: OpenAPI 3.1 means the whole text, tools that
 /// follow the description look at each event.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
-/// What there is next: its bytes, and where to go on unless it was the last.
-pub(super) type Step<S> = Pin<Box<dyn Future<Output = (Option<S>, Bytes)> + Send>>;
+/// Future of the next bytes of a stream and its next state; `None` ends the stream.
+pub(super) type StreamStep<S> = Pin<Box<dyn Future<Output = (Option<S>, Bytes)> + Send>>;
 
-/// An answer of the events that `next` makes of a source; it takes so many bytes of memory.
-pub(super) fn events<S: Send + 'static>(source: S, next: fn(S) -> Step<S>, holds: u64) -> Response {
+/// Response with the events that `next` makes of a source; reserves `holds` bytes of memory.
+pub(super) fn events<S: Send + 'static>(
+    source: S,
+    next: fn(S) -> StreamStep<S>,
+    holds: u64,
+) -> Response {
     let body = Events { step: Some(next(source)), next };
     let content_type = [(header::CONTENT_TYPE, EVENT_STREAM)];
     (content_type, Extension(Holds(holds)), Body::new(body)).into_response()
@@ -41,8 +45,8 @@ pub(super) fn event(name: &str, id: Option<&str>, data: &str) -> String {
 }
 
 struct Events<S> {
-    step: Option<Step<S>>,
-    next: fn(S) -> Step<S>,
+    step: Option<StreamStep<S>>,
+    next: fn(S) -> StreamStep<S>,
 }
 
 impl<S> HttpBody for Events<S> {

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a list of exceptions takes.
+/// Parameters of a list of exceptions.
 pub(super) struct Exceptions;
 
 impl Takes for Exceptions {

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What an explanation takes.
+/// Parameters of an explanation.
 pub(super) struct Explain;
 
 impl Takes for Explain {
@@ -26,13 +26,13 @@ impl Takes for Explain {
         &[SPAN_FILTERS, WINDOW, SELECTED, &[limit(20, 200, "At most so many differences")]];
 }
 
-/// What some spans have that the rest has not.
+/// Attributes that distinguish selected spans from the rest.
 ///
-/// Of the spans that match the filters in the window, those for which every `select…` parameter
-/// holds are compared with all others: which attributes differ, by the difference of the shares of
+/// Among the spans that match the filters in the window, those for which every `select…` parameter
+/// holds are compared with all others. Attributes are ranked by the difference in the shares of
 /// their values. Differences that chance explains (G-test, corrected for the number of values) and
-/// ids are left out; attributes that say the same about the same spans are shown together. At
-/// least one `select…` parameter must be given.
+/// ids are left out. Attributes that select the same spans are shown together. At least one
+/// `select…` parameter is required.
 #[utoipa::path(
     get,
     path = "/api/v1/explain",

@@ -18,12 +18,12 @@ use crate::{QueryError, TraceExport};
 
 /// How spans are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ExportFormat {
     Json,
     Protobuf,
 }
 
-impl Form {
+impl ExportFormat {
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Json => JSON,
@@ -63,20 +63,20 @@ const JSON_BEGIN: &[u8] = br#"{"resourceSpans":["#;
 const JSON_END: &[u8] = b"]}";
 
 /// The export with its next bytes, if there are any.
-type Step = (TraceExport, Result<Option<Bytes>, QueryError>);
+type ExportStep = (TraceExport, Result<Option<Bytes>, QueryError>);
 
 /// The body.
 pub(super) struct ExportBody {
-    form: Form,
-    /// What comes next; none after the end.
-    step: Option<Pin<Box<dyn Future<Output = Step> + Send>>>,
+    form: ExportFormat,
+    /// Future of the next part; `None` after the end.
+    step: Option<Pin<Box<dyn Future<Output = ExportStep> + Send>>>,
 }
 
 impl ExportBody {
     /// The body of this export, whose first part was read already.
     pub(super) fn new(
         export: TraceExport,
-        form: Form,
+        form: ExportFormat,
         first: Option<ExportTraceServiceRequest>,
     ) -> Self {
         let step = async move {
@@ -87,7 +87,7 @@ impl ExportBody {
     }
 }
 
-async fn step(mut export: TraceExport, form: Form) -> Step {
+async fn step(mut export: TraceExport, form: ExportFormat) -> ExportStep {
     let bytes = match export.next().await {
         Ok(part) => encoded(part, form, false).await,
         Err(error) => Err(error),
@@ -97,7 +97,7 @@ async fn step(mut export: TraceExport, form: Form) -> Step {
 
 async fn encoded(
     part: Option<ExportTraceServiceRequest>,
-    form: Form,
+    form: ExportFormat,
     first: bool,
 ) -> Result<Option<Bytes>, QueryError> {
     let Some(part) = part else { return Ok(None) };

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What a graph takes.
+/// Parameters of a service graph.
 pub(super) struct Graph;
 
 impl Takes for Graph {
@@ -30,13 +30,13 @@ impl Takes for Graph {
     ];
 }
 
-/// Who calls whom.
+/// The service graph.
 ///
-/// Of the traces that have a span matching every filter in the window, or of one trace: services,
-/// the databases, queues and servers they call that send no spans, and the calls between them. A
-/// call counts in the window its called span begins in. Calls are added up beforehand; where that
-/// does not answer the question, as with filters, at most the newest 1,000,000 spans are looked
-/// at, and `searched.complete` says whether those are all.
+/// Returns services, their uninstrumented peers (databases, queues and servers that send no spans),
+/// and the edges between them. The traces are one trace, or those that have a span matching every
+/// filter in the window. A call counts in the window in which its called span begins. Rollups
+/// answer queries without filters; otherwise at most the newest 1,000,000 spans are read, and
+/// `searched.complete` says whether those are all.
 #[utoipa::path(
     get,
     path = "/api/v1/graph",

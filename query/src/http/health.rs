@@ -1,8 +1,8 @@
 //! gRPC's health check on the HTTP address: [the protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
 //!
-//! Owns the list of services that are known by name. What answers serves, until the process stops:
-//! whether a question can be answered is said by the question. Who watches is told when that
-//! changes, and costs a place in memory and no work.
+//! Owns the list of services that are known by name. A running process serves; single queries
+//! report their own failures. A watcher is notified when that changes, and costs a permit and
+//! memory but no work.
 
 use ::http::{HeaderMap, StatusCode};
 use axum::{
@@ -15,7 +15,7 @@ use axum::{
 use prost::Message;
 use tidings_proto::otlp::Code;
 
-use super::held::Holds;
+use super::unread_budget::Holds;
 use crate::{
     QueryService,
     grpc::{self, Status},
@@ -24,7 +24,7 @@ use crate::{
 /// A request has a service's name and nothing else.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
 
-/// What somebody who watches takes, counted with the answers that are not read yet.
+/// Bytes reserved for one `Watch` stream, counted with the unread answers.
 const WATCH_BYTES: u64 = 1 << 10;
 
 /// The services of the address, and "" for all of them. Flight SQL's is added by the process.
@@ -91,7 +91,7 @@ async fn call(
     answer.unwrap_or_else(|status| grpc::reply(Err(status)))
 }
 
-/// Whether the service that is asked about is one of the address.
+/// Reports whether the requested service is one of this address.
 fn is_known(body: Bytes) -> Result<bool, Status> {
     let asked = HealthCheckRequest::decode(grpc::unframe(body)?);
     let asked = asked.map_err(|error| Status::invalid(error.to_string()))?;
@@ -109,8 +109,8 @@ fn check(service: &QueryService, is_known: bool) -> Result<Response, Status> {
     Ok(grpc::reply(Ok(vec![status.message()])))
 }
 
-/// Serving until the process stops, then not serving, which ends the answer. What is not known
-/// stays so, and whoever watches it stays too.
+/// Reports serving until the process stops, then not serving, which ends the stream. An unknown
+/// service stays unknown, and its stream stays open.
 fn watch(service: &QueryService, is_known: bool) -> Response {
     let mut ended = service.ended();
     let first = match (is_known, *ended.borrow()) {

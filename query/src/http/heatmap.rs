@@ -18,17 +18,17 @@ use crate::{
     },
 };
 
-/// What a heatmap takes.
+/// Parameters of a heatmap.
 pub(super) struct Map;
 
 impl Takes for Map {
     const LISTS: Lists = &[SPAN_FILTERS, WINDOW, &[STEP]];
 }
 
-/// How many spans took how long when.
+/// Heatmap of span durations over time.
 ///
-/// Counts every span once that matches the filters and starts in the window, by step and by
-/// duration, with four rows for each power of two of nanoseconds.
+/// Counts every span that matches the filters and starts in the window once, by step and by
+/// duration. There are four rows for each power of two of nanoseconds.
 #[utoipa::path(
     get,
     path = "/api/v1/heatmap",

@@ -15,7 +15,7 @@ use crate::{
 
 /// The links of a trace, both ways.
 ///
-/// What its spans link to, and the spans of other traces that link to its spans.
+/// Returns the links of its spans, and the spans of other traces that link to its spans.
 #[utoipa::path(
     get,
     path = "/api/v1/traces/{traceId}/links",

@@ -13,7 +13,7 @@ use tidings_proto::api::LogContext;
 
 use super::{
     answer,
-    events::{Step, event, events},
+    events::{StreamStep, event, events},
     filters::LOG_FILTERS,
     logs::log_filter,
     problem::Problems,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     LogCursor, LogOrder, QueryError, QueryService,
-    logs::{context::LogContextSearch, tail::News},
+    logs::{context::LogContextSearch, tail::NewRecords},
     params::{
         Params,
         declared::{Lists, Of, Takes, header, path, query},
@@ -31,11 +31,11 @@ use crate::{
     service::tailing::{Tail, TailEvent},
 };
 
-/// What a tail holds: the records of one look.
+/// Bytes reserved for one tail: the records of one poll.
 const TAIL_BYTES: u64 = 1 << 20;
 const AROUND: Form = Form::Integer { min: 0, max: 200, default: Some(10) };
 
-/// What a tail takes.
+/// Parameters of a tail.
 pub(super) struct Tailing;
 
 impl Takes for Tailing {
@@ -45,7 +45,7 @@ impl Takes for Tailing {
     ];
 }
 
-/// What the records around one take.
+/// Parameters of a log record's context.
 pub(super) struct Around;
 
 impl Takes for Around {
@@ -97,10 +97,10 @@ fn place(text: &str) -> Result<LogCursor, QueryError> {
     cursor.ok_or_else(|| malformed("Last-Event-ID", text, Form::EventId))
 }
 
-fn next(mut tail: Tail) -> Step<Tail> {
+fn next(mut tail: Tail) -> StreamStep<Tail> {
     Box::pin(async move {
         match tail.next().await {
-            Ok(TailEvent::News(news)) => (Some(tail), told(&news)),
+            Ok(TailEvent::NewRecords(news)) => (Some(tail), encode_records(&news)),
             Ok(TailEvent::Quiet) => (Some(tail), Bytes::from_static(b":\n\n")),
             Ok(TailEvent::Ended) => (None, event("end", None, "{}").into()),
             Err(error) => (None, problem_event(&error)),
@@ -109,7 +109,7 @@ fn next(mut tail: Tail) -> Step<Tail> {
 }
 
 /// The news, oldest first, after how many are missing before them.
-fn told(news: &News) -> Bytes {
+fn encode_records(news: &NewRecords) -> Bytes {
     let mut told = String::new();
     if news.dropped > 0 {
         let count = json!({ "count": news.dropped });
@@ -131,7 +131,7 @@ fn told(news: &News) -> Bytes {
 
 /// The records around one.
 ///
-/// What the same sender, one instance of one service, said just before and just after, oldest
+/// Returns records of the same service instance from just before and just after the record, oldest
 /// first.
 #[utoipa::path(
     get,

@@ -19,14 +19,14 @@ use crate::{
     },
 };
 
-/// What a histogram takes.
+/// Parameters of a log histogram.
 pub(super) struct Histogram;
 
 impl Takes for Histogram {
     const LISTS: Lists = &[LOG_FILTERS, WINDOW, &[STEP]];
 }
 
-/// What a list of patterns takes.
+/// Parameters of a list of patterns.
 pub(super) struct Patterns;
 
 impl Takes for Patterns {

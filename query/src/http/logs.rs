@@ -7,9 +7,9 @@ use tidings_storage::LogFilter;
 
 use super::{
     filters::{CURSOR, LOG_FILTERS, LOG_TIMES},
-    held::Room,
     problem::Problems,
     searching,
+    unread_budget::UnreadBudget,
 };
 use crate::{
     LogCursor, LogOrder, LogSearch, QueryError, QueryService, TraceName,
@@ -24,10 +24,10 @@ use crate::{
 const DESCENDING: &str = "desc";
 const ASCENDING: &str = "asc";
 
-/// What a search takes.
-pub(super) struct Search;
+/// Parameters of a log search.
+pub(super) struct LogSearchParameters;
 
-impl Takes for Search {
+impl Takes for LogSearchParameters {
     const LISTS: Lists = &[
         LOG_FILTERS,
         LOG_TIMES,
@@ -53,7 +53,7 @@ impl Takes for Search {
     path = "/api/v1/logs",
     tag = "logs",
     operation_id = "searchLogs",
-    params(Of<Search>),
+    params(Of<LogSearchParameters>),
     responses(
         (status = 200, content(
             (LogSearchResult = "application/json"),
@@ -64,11 +64,11 @@ impl Takes for Search {
 )]
 pub(super) async fn search(
     State(service): State<QueryService>,
-    Extension(room): Extension<Room>,
+    Extension(room): Extension<UnreadBudget>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Search>(&uri)?;
+    let params = Params::read::<LogSearchParameters>(&uri)?;
     let filters = vec![log_filter(&params)?];
     let ((order, cursor), limit) = (place(&params)?, params.limit());
     let rows_max = service.search_rows_max();

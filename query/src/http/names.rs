@@ -27,21 +27,21 @@ const NAMES: &[Declared] = &[
 ];
 const OF_SERVICE: Declared = query("service", Text, "Only of this service");
 
-/// What a list of services takes.
+/// Parameters of a list of services.
 pub(super) struct Services;
 
 impl Takes for Services {
     const LISTS: Lists = &[NAMES];
 }
 
-/// What a list of operations or of keys takes.
-pub(super) struct Names;
+/// Parameters of a list of operations or of attribute keys.
+pub(super) struct NameParameters;
 
-impl Takes for Names {
+impl Takes for NameParameters {
     const LISTS: Lists = &[&[OF_SERVICE], NAMES];
 }
 
-/// What a list of values takes.
+/// Parameters of a list of attribute values.
 pub(super) struct Values;
 
 impl Takes for Values {
@@ -72,14 +72,14 @@ pub(super) async fn services(
     path = "/api/v1/operations",
     tag = "names",
     operation_id = "listOperations",
-    params(Of<Names>),
+    params(Of<NameParameters>),
     responses((status = 200, body = NameList), Problems)
 )]
 pub(super) async fn operations(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Names>(&uri)?;
+    let params = Params::read::<NameParameters>(&uri)?;
     let (service, turn) = service.keeping_turn();
     answer::json(turn, service.operations(name_search(&params)?).await?).await
 }
@@ -90,14 +90,14 @@ pub(super) async fn operations(
     path = "/api/v1/attributes/keys",
     tag = "names",
     operation_id = "listAttributeKeys",
-    params(Of<Names>),
+    params(Of<NameParameters>),
     responses((status = 200, body = AttributeKeyList), Problems)
 )]
 pub(super) async fn attribute_keys(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Names>(&uri)?;
+    let params = Params::read::<NameParameters>(&uri)?;
     let (service, turn) = service.keeping_turn();
     answer::json(turn, service.attribute_keys(name_search(&params)?).await?).await
 }

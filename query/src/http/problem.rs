@@ -19,24 +19,24 @@ use crate::{ErrorKind, QueryError};
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A kind of problem as HTTP knows it.
-struct Form {
+struct ProblemType {
     status: StatusCode,
     slug: &'static str,
     title: &'static str,
-    /// What `Retry-After` says, in seconds.
+    /// Value of `Retry-After`, in seconds.
     retry_after: Option<&'static str>,
 }
 
-const NO_SUCH_PATH: Form = form(StatusCode::NOT_FOUND, "no-such-path", "no such path");
-const NO_SUCH_METHOD: Form =
+const NO_SUCH_PATH: ProblemType = form(StatusCode::NOT_FOUND, "no-such-path", "no such path");
+const NO_SUCH_METHOD: ProblemType =
     form(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed");
 
-const fn form(status: StatusCode, slug: &'static str, title: &'static str) -> Form {
-    Form { status, slug, title, retry_after: None }
+const fn form(status: StatusCode, slug: &'static str, title: &'static str) -> ProblemType {
+    ProblemType { status, slug, title, retry_after: None }
 }
 
 /// The table.
-const fn form_of(kind: ErrorKind) -> Form {
+const fn form_of(kind: ErrorKind) -> ProblemType {
     match kind {
         ErrorKind::Invalid => {
             form(StatusCode::BAD_REQUEST, "invalid-parameter", "invalid parameter")
@@ -45,14 +45,14 @@ const fn form_of(kind: ErrorKind) -> Form {
         ErrorKind::TooLarge => {
             form(StatusCode::UNPROCESSABLE_ENTITY, "too-large", "the answer would be too large")
         }
-        ErrorKind::Overloaded => Form {
+        ErrorKind::Overloaded => ProblemType {
             retry_after: Some("1"),
             ..form(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many questions at once")
         },
         ErrorKind::TimedOut => {
             form(StatusCode::GATEWAY_TIMEOUT, "timed-out", "the answer took too long")
         }
-        ErrorKind::Unavailable => Form {
+        ErrorKind::Unavailable => ProblemType {
             retry_after: Some("5"),
             ..form(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage cannot be read now")
         },
@@ -74,10 +74,10 @@ impl IntoResponse for QueryError {
     }
 }
 
-/// The body that tells of an error, which is noted in the log when it is none of the client's.
+/// Builds the problem body of an error; errors of the server are logged.
 pub(super) fn details(error: &QueryError) -> ProblemDetails {
     let form = form_of(error.kind());
-    // Being asked too much is no defect of the server's.
+    // Overload is not a defect of the server.
     if form.status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(%error, "a question failed");
     } else if form.status.is_server_error() {
@@ -106,7 +106,7 @@ impl From<PathRejection> for QueryError {
     }
 }
 
-/// The answer to a path that is none of the API's.
+/// Response for an unknown path of the API.
 pub(super) async fn no_such_path(uri: Uri) -> Response {
     let detail = format!("{} is not a path of this API; see {}", uri.path(), super::OPENAPI_PATH);
     respond(NO_SUCH_PATH, problem(&NO_SUCH_PATH, detail, None))
@@ -139,7 +139,7 @@ impl IntoResponses for Problems {
     }
 }
 
-fn problem(form: &Form, detail: String, parameter: Option<String>) -> ProblemDetails {
+fn problem(form: &ProblemType, detail: String, parameter: Option<String>) -> ProblemDetails {
     ProblemDetails {
         r#type: format!("/problems/{}", form.slug),
         title: form.title.to_owned(),
@@ -149,7 +149,7 @@ fn problem(form: &Form, detail: String, parameter: Option<String>) -> ProblemDet
     }
 }
 
-fn respond(form: Form, problem: ProblemDetails) -> Response {
+fn respond(form: ProblemType, problem: ProblemDetails) -> Response {
     let body = serde_json::to_vec(&problem).expect("invariant: a problem has only string keys");
     let mut response = (form.status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
     if let Some(seconds) = form.retry_after {

@@ -23,12 +23,12 @@ use crate::{
     prometheus::{
         Kind, PromqlError,
         metrics::METRICS,
-        query::{self, Answer, Asked, POINTS_MAX},
+        query::{self, EvaluationTimes, POINTS_MAX, QueryAnswer},
         series::{self, SeriesSearch},
     },
 };
-use answer::{Unanswered, known, list, list_labels, success_of};
-use params::{Params, WantedSeries, bad, expression_of};
+use answer::{PrometheusError, known, list, list_labels, success_of};
+use params::{PrometheusParams, WantedSeries, bad, expression_of};
 
 /// The release of Prometheus whose API this is: Grafana switches features by it.
 const PROMETHEUS_VERSION: &str = "2.55.0";
@@ -55,15 +55,20 @@ pub(super) fn routes() -> Router<QueryService> {
         .layer(DefaultBodyLimit::max(params::FORM_BYTES_MAX))
 }
 
-/// What a query gives at one time.
+/// Handles an instant query.
 async fn query_at(
     State(service): State<QueryService>,
-    params: Params,
-) -> Result<Response, Unanswered> {
+    params: PrometheusParams,
+) -> Result<Response, PrometheusError> {
     let now = service.now();
     let time = params.time("time")?.unwrap_or_else(|| params::millis_of(now));
     let query = params.query();
-    let asked = Asked { start_ms: time, end_ms: time, step_ms: 1, lookback_ms: params.lookback()? };
+    let asked = EvaluationTimes {
+        start_ms: time,
+        end_ms: time,
+        step_ms: 1,
+        lookback_ms: params.lookback()?,
+    };
     let written = service.ask_within(params.timeout()?, move |reader| {
         let answer = at_once(reader, &query, asked);
         Ok(answer.and_then(|answer| Ok(success_of(&answer, Some(time))?)))
@@ -71,11 +76,11 @@ async fn query_at(
     Ok(written_json(written.await??))
 }
 
-/// What a query gives over a range of times.
+/// Handles a range query.
 async fn query_range(
     State(service): State<QueryService>,
-    params: Params,
-) -> Result<Response, Unanswered> {
+    params: PrometheusParams,
+) -> Result<Response, PrometheusError> {
     let start_ms = params.time("start")?.ok_or_else(|| bad("start", "it is missing"))?;
     let end_ms = params.time("end")?.ok_or_else(|| bad("end", "it is missing"))?;
     if end_ms < start_ms {
@@ -85,10 +90,10 @@ async fn query_range(
     if (end_ms - start_ms) / step_ms > POINTS_MAX {
         let reason = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing \
                       the query resolution (?step=XX)";
-        return Err(Unanswered::bad_data(reason));
+        return Err(PrometheusError::bad_data(reason));
     }
     let query = params.query();
-    let asked = Asked { start_ms, end_ms, step_ms, lookback_ms: params.lookback()? };
+    let asked = EvaluationTimes { start_ms, end_ms, step_ms, lookback_ms: params.lookback()? };
     let written = service.ask_within(params.timeout()?, move |reader| {
         let answer = over_range(reader, &query, asked);
         Ok(answer.and_then(|answer| Ok(success_of(&answer, None)?)))
@@ -97,12 +102,20 @@ async fn query_range(
 }
 
 /// Reads the query where it is answered: making its patterns takes time.
-fn at_once(reader: &Reader, query: &str, asked: Asked) -> Result<Answer, Unanswered> {
+fn at_once(
+    reader: &Reader,
+    query: &str,
+    asked: EvaluationTimes,
+) -> Result<QueryAnswer, PrometheusError> {
     Ok(query::at_once(reader, &expression_of(query)?, asked)?)
 }
 
 /// As [`at_once`].
-fn over_range(reader: &Reader, query: &str, asked: Asked) -> Result<Answer, Unanswered> {
+fn over_range(
+    reader: &Reader,
+    query: &str,
+    asked: EvaluationTimes,
+) -> Result<QueryAnswer, PrometheusError> {
     let query = expression_of(query)?;
     if !matches!(query.kind(), Kind::Scalar | Kind::Vector) {
         let kind = query.kind().words();
@@ -115,8 +128,8 @@ fn over_range(reader: &Reader, query: &str, asked: Asked) -> Result<Answer, Unan
 
 async fn labels(
     State(service): State<QueryService>,
-    params: Params,
-) -> Result<Response, Unanswered> {
+    params: PrometheusParams,
+) -> Result<Response, PrometheusError> {
     let (search, limit) = (params.series(false)?, params.limit()?);
     ask(&service, search, move |reader, search| {
         Ok(list(series::label_names(reader, search)?, limit)?)
@@ -127,9 +140,9 @@ async fn labels(
 async fn label_values(
     State(service): State<QueryService>,
     name: Result<Path<String>, PathRejection>,
-    params: Params,
-) -> Result<Response, Unanswered> {
-    let Path(name) = name.map_err(|rejected| Unanswered::bad_data(rejected.body_text()))?;
+    params: PrometheusParams,
+) -> Result<Response, PrometheusError> {
+    let Path(name) = name.map_err(|rejected| PrometheusError::bad_data(rejected.body_text()))?;
     let (search, limit) = (params.series(false)?, params.limit()?);
     ask(&service, search, move |reader, search| {
         Ok(list(series::label_values(reader, &name, search)?, limit)?)
@@ -139,8 +152,8 @@ async fn label_values(
 
 async fn series_list(
     State(service): State<QueryService>,
-    params: Params,
-) -> Result<Response, Unanswered> {
+    params: PrometheusParams,
+) -> Result<Response, PrometheusError> {
     let (search, limit) = (params.series(true)?, params.limit()?);
     ask(&service, search, move |reader, search| {
         Ok(list_labels(series::series(reader, search)?, limit)?)
@@ -153,13 +166,14 @@ async fn ask(
     service: &QueryService,
     wanted: WantedSeries,
     write: impl FnOnce(&Reader, &SeriesSearch) -> Result<Vec<u8>, PromqlError> + Send + 'static,
-) -> Result<Response, Unanswered> {
-    let written = move |reader: &Reader| Ok::<_, Unanswered>(write(reader, &wanted.search()?)?);
+) -> Result<Response, PrometheusError> {
+    let written =
+        move |reader: &Reader| Ok::<_, PrometheusError>(write(reader, &wanted.search()?)?);
     Ok(written_json(service.ask(move |reader| Ok(written(reader))).await??))
 }
 
-/// What the metrics are.
-async fn metadata(params: Params) -> Result<Response, Unanswered> {
+/// Handles `/metadata`: type and help of each metric.
+async fn metadata(params: PrometheusParams) -> Result<Response, PrometheusError> {
     let wanted = params.text("metric");
     let mut metrics = serde_json::Map::new();
     for metric in METRICS {
@@ -174,7 +188,7 @@ async fn metadata(params: Params) -> Result<Response, Unanswered> {
     known(&metrics)
 }
 
-async fn buildinfo() -> Result<Response, Unanswered> {
+async fn buildinfo() -> Result<Response, PrometheusError> {
     let info = json!({
         "version": PROMETHEUS_VERSION,
         "revision": env!("CARGO_PKG_VERSION"),

@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// What RED takes.
+/// Parameters of RED metrics.
 pub(super) struct Red;
 
 impl Takes for Red {

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What resolving takes.
+/// Parameters of resolving a pasted text.
 pub(super) struct Pasted;
 
 impl Takes for Pasted {

@@ -1,8 +1,8 @@
-//! Searches that may take a while: answered with JSON when they are done, or, for those who accept
-//! [server-sent events](super::events), with news of how far they are and then the same answer.
+//! Searches that may take a while. The response is JSON at the end, or a stream of [server-sent
+//! events](super::events) with progress and then the same answer.
 //!
-//! The question is a task that the answer's body has, so it is withdrawn when the client goes, and
-//! goes on to the end of its turn when the client only pauses.
+//! The search runs in a task that the response body owns. It is cancelled when the client
+//! disconnects, and runs to its end when the client only pauses.
 
 use std::{
     sync::Arc,
@@ -20,33 +20,35 @@ use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
 
 use super::{
     answer,
-    events::{EVENT_STREAM, Step, event, events},
-    held::Room,
+    events::{EVENT_STREAM, StreamStep, event, events},
     problem,
+    unread_budget::UnreadBudget,
 };
 use crate::{
     QueryError, QueryService,
-    execution::{Progress, Turn, defect},
+    execution::{Admission, Progress, defect},
 };
 
 /// So often there is news. An error that is known before the first has a status of its own.
 const NEWS_EVERY: Duration = Duration::from_millis(100);
 
 /// An event, and the room that it takes until it has gone to the connection.
-type Told = (String, OwnedSemaphorePermit);
+type EncodedEvent = (String, OwnedSemaphorePermit);
 
-/// A question that goes on by itself: nobody polls a body while its client takes nothing, and a
-/// turn must not wait for that.
-struct Asked(JoinSet<Result<Told, QueryError>>);
+/// Task that runs a search by itself. A body is not polled while its client does not read, and the
+/// permits must not wait for that.
+struct SearchTask(JoinSet<Result<EncodedEvent, QueryError>>);
 
-impl Asked {
-    fn begin(question: impl Future<Output = Result<Told, QueryError>> + Send + 'static) -> Self {
+impl SearchTask {
+    fn spawn(
+        question: impl Future<Output = Result<EncodedEvent, QueryError>> + Send + 'static,
+    ) -> Self {
         let mut task = JoinSet::new();
         task.spawn(question);
         Self(task)
     }
 
-    async fn answer(&mut self) -> Result<Told, QueryError> {
+    async fn answer(&mut self) -> Result<EncodedEvent, QueryError> {
         match self.0.join_next().await {
             Some(Ok(told)) => told,
             Some(Err(lost)) => Err(defect(&lost)),
@@ -55,10 +57,10 @@ impl Asked {
     }
 }
 
-/// What `ask` finds, in the form that the client accepts.
+/// Runs the search `ask` and answers in the form that the client accepts.
 pub(super) async fn answer<T, F>(
     service: QueryService,
-    room: Room,
+    room: UnreadBudget,
     headers: &HeaderMap,
     ask: impl FnOnce(QueryService) -> F,
 ) -> Result<Response, QueryError>
@@ -75,20 +77,20 @@ where
     let found = ask(asking.watched_by(Arc::clone(&progress)));
     let mut asked = {
         let room = room.clone();
-        Asked::begin(async move { told(turn, found.await?, "result", &room).await })
+        SearchTask::spawn(async move { encode_event(turn, found.await?, "result", &room).await })
     };
     let state = tokio::select! {
         biased;
-        found = asked.answer() => State::Found(found?),
-        () = service.pause(NEWS_EVERY) => State::Asked(asked),
+        found = asked.answer() => State::Ready(found?),
+        () = service.pause(NEWS_EVERY) => State::Running(asked),
     };
-    Ok(events(Search { service, room, progress, begun, state, place: None }, next, 0))
+    Ok(events(SearchStream { service, room, progress, begun, state, place: None }, next, 0))
 }
 
 /// A search and what was told of it.
-struct Search {
+struct SearchStream {
     service: QueryService,
-    room: Room,
+    room: UnreadBudget,
     progress: Arc<Progress>,
     begun: Instant,
     state: State,
@@ -97,24 +99,24 @@ struct Search {
 }
 
 enum State {
-    Asked(Asked),
-    Found(Told),
-    Told,
+    Running(SearchTask),
+    Ready(EncodedEvent),
+    Ended,
 }
 
-fn next(mut search: Search) -> Step<Search> {
+fn next(mut search: SearchStream) -> StreamStep<SearchStream> {
     Box::pin(async move {
-        let found = match std::mem::replace(&mut search.state, State::Told) {
-            State::Told => return (None, Bytes::new()),
-            State::Found(found) => Ok(found),
-            State::Asked(mut asked) => tokio::select! {
+        let found = match std::mem::replace(&mut search.state, State::Ended) {
+            State::Ended => return (None, Bytes::new()),
+            State::Ready(found) => Ok(found),
+            State::Running(mut asked) => tokio::select! {
                 biased;
                 found = asked.answer() => found,
                 () = search.service.pause(NEWS_EVERY) => {
                     let elapsed = search.service.instant() - search.begun;
                     match news(&search.progress, elapsed, &search.room).await {
                         Ok((news, place)) => {
-                            search.state = State::Asked(asked);
+                            search.state = State::Running(asked);
                             search.place = place;
                             return (Some(search), news);
                         }
@@ -137,13 +139,14 @@ fn next(mut search: Search) -> Step<Search> {
 async fn news(
     progress: &Progress,
     elapsed: Duration,
-    room: &Room,
+    room: &UnreadBudget,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), QueryError> {
     let (mut events, mut place) = (String::new(), None);
     let traces = progress.take_traces();
     if !traces.is_empty() {
-        // While the search itself has its turn.
-        let (found, taken) = told(Turn::default(), FoundTraces { traces }, "traces", room).await?;
+        // The search itself still holds its permits.
+        let (found, taken) =
+            encode_event(Admission::default(), FoundTraces { traces }, "traces", room).await?;
         (events, place) = (found, Some(taken));
     }
     let elapsed_nano = DurationNanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
@@ -160,13 +163,13 @@ async fn news(
     Ok((events.into(), place))
 }
 
-/// What was found in this turn as an event.
-async fn told<T: Serialize + Send + 'static>(
-    turn: Turn,
+/// Encodes a result as an event; holds the query's permits until it is written.
+async fn encode_event<T: Serialize + Send + 'static>(
+    turn: Admission,
     found: T,
     name: &str,
-    room: &Room,
-) -> Result<Told, QueryError> {
+    room: &UnreadBudget,
+) -> Result<EncodedEvent, QueryError> {
     let result = answer::encoded(turn, found).await?;
     let result = String::from_utf8(result)
         .map_err(|broken| QueryError::Defect { reason: broken.to_string() })?;
@@ -181,7 +184,7 @@ pub(super) fn problem_event(error: &QueryError) -> Bytes {
     event("problem", None, &data).into()
 }
 
-/// Whether the first type that we can give is that of events.
+/// Reports whether an event stream is the first acceptable type that the server can give.
 fn accepts_events(headers: &HeaderMap) -> bool {
     let known = [EVENT_STREAM, answer::JSON, "application/*", "*/*"];
     answer::preferred(headers, &known) == Some(EVENT_STREAM)

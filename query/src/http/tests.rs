@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 use utoipa::openapi::{RefOr, path::Operation};
 
-use super::{answer, document, endpoints, held::Room, searching};
+use super::{answer, document, endpoints, searching, unread_budget::UnreadBudget};
 use crate::{QueryLimits, QueryService, QuerySettings};
 
 fn operations() -> BTreeMap<String, Operation> {
@@ -97,7 +97,7 @@ async fn a_search_ends_its_turn_whether_its_news_are_taken_or_not() {
     let ask = |asking: QueryService| async move {
         asking.ask(move |_| Ok(ended.blocking_recv().unwrap_or(0))).await
     };
-    let room = Room::new(1 << 20);
+    let room = UnreadBudget::new(1 << 20);
     let answer = searching::answer(service.clone(), room, &headers, ask).await.unwrap();
     let mut news = answer.into_body();
     let first = news.frame().await.unwrap().unwrap().into_data().unwrap();

@@ -16,9 +16,9 @@ use tidings_storage::SpanFilter;
 use super::{
     answer,
     filters::{ADJUST, AWAITED, CURSOR, IN_PATH, SPAN_FILTERS, SPAN_TIMES, span_filter},
-    held::Room,
     problem::Problems,
     searching,
+    unread_budget::UnreadBudget,
 };
 use crate::{
     QueryError, QueryService, RankCursor, SpanSearch, TraceCursor, TraceQuestion, TraceRank,
@@ -45,7 +45,7 @@ const LINKS_TO: Declared = query(
     "The span has a link to this trace: 32 hex digits in either case",
 );
 
-/// How much of what a query finds is shown.
+/// Number of spans shown for each spanset of a query's result.
 const SPANS_PER_SPANSET: Declared = query(
     "spansPerSpanset",
     Integer { min: 0, max: 100, default: Some(3) },
@@ -65,10 +65,10 @@ const LOG_TEXT: Declared = query(
     "A log record of the trace, at most an hour before `start` or after `end`, has a message that contains this; the case of ASCII letters is ignored",
 );
 
-/// What a search takes.
-pub(super) struct Search;
+/// Parameters of a trace search.
+pub(super) struct TraceSearchParameters;
 
-impl Takes for Search {
+impl Takes for TraceSearchParameters {
     const LISTS: Lists = &[
         SPAN_FILTERS,
         SPAN_TIMES,
@@ -92,14 +92,14 @@ impl Takes for Search {
     ];
 }
 
-/// What a trace takes in any form of which there are versions.
+/// Parameters of an assembled trace, whose answers carry a version.
 pub(super) struct Assembled;
 
 impl Takes for Assembled {
     const LISTS: Lists = &[&[IN_PATH, ADJUST], AWAITED];
 }
 
-/// What a span takes.
+/// Parameters of one span.
 pub(super) struct OneSpan;
 
 impl Takes for OneSpan {
@@ -127,7 +127,7 @@ impl Takes for SpansOfTrace {
     ]];
 }
 
-/// What is asked of a trace as it is stored.
+/// Parameters of a trace as stored.
 pub(super) struct OneTrace;
 
 impl Takes for OneTrace {
@@ -148,7 +148,7 @@ impl Takes for OneTrace {
     path = "/api/v1/traces",
     tag = "traces",
     operation_id = "searchTraces",
-    params(Of<Search>),
+    params(Of<TraceSearchParameters>),
     responses(
         (status = 200, content(
             (TraceSearchResult = "application/json"),
@@ -159,11 +159,11 @@ impl Takes for OneTrace {
 )]
 pub(super) async fn search(
     State(service): State<QueryService>,
-    Extension(room): Extension<Room>,
+    Extension(room): Extension<UnreadBudget>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Search>(&uri)?;
+    let params = Params::read::<TraceSearchParameters>(&uri)?;
     let (limit, place) = (params.limit(), place(&params)?);
     let question = (wanted(&params)?, limit, place);
     let logs = match params.text("logText") {
@@ -184,51 +184,53 @@ pub(super) async fn search(
     .await
 }
 
-/// What traces are looked for.
-enum Wanted {
+/// Search as requested: span filters or a TraceQL query.
+enum TraceCondition {
     Filters(SpanFilter),
     Query(TraceQuery),
 }
 
 /// The order of the list, and where the page before ended.
 #[derive(Clone, Copy)]
-enum Place {
+enum PageStart {
     Newest(Option<TraceCursor>),
     Ranked(TraceRank, Option<RankCursor>),
 }
 
-/// What is found, among these traces when there are some.
+/// Runs the search, restricted to the traces in `among` when it is given.
 fn found(
     reader: &Reader,
-    (mut wanted, limit, place): (Wanted, usize, Place),
+    (mut wanted, limit, place): (TraceCondition, usize, PageStart),
     among: Option<Vec<TraceId>>,
 ) -> Result<TraceSearchResult, QueryError> {
     match &mut wanted {
-        Wanted::Filters(filter) => filter.trace_ids = among,
-        Wanted::Query(query) => query.among = among,
+        TraceCondition::Filters(filter) => filter.trace_ids = among,
+        TraceCondition::Query(query) => query.among = among,
     }
     match (wanted, place) {
-        (Wanted::Filters(filter), Place::Newest(cursor)) => {
+        (TraceCondition::Filters(filter), PageStart::Newest(cursor)) => {
             search::search(reader, &TraceSearch { filter, limit, cursor })
         }
-        (Wanted::Filters(filter), Place::Ranked(rank, cursor)) => {
+        (TraceCondition::Filters(filter), PageStart::Ranked(rank, cursor)) => {
             ranked::ranked(reader, &filter, Ranking { rank, limit, cursor })
         }
-        (Wanted::Query(query), Place::Newest(cursor)) => native::page(reader, query, limit, cursor),
-        (Wanted::Query(query), Place::Ranked(rank, cursor)) => {
+        (TraceCondition::Query(query), PageStart::Newest(cursor)) => {
+            native::page(reader, query, limit, cursor)
+        }
+        (TraceCondition::Query(query), PageStart::Ranked(rank, cursor)) => {
             native::ranked_page(reader, query, Ranking { rank, limit, cursor })
         }
     }
 }
 
-fn wanted(params: &Params) -> Result<Wanted, QueryError> {
+fn wanted(params: &Params) -> Result<TraceCondition, QueryError> {
     let Some(query) = params.text("q") else {
         if params.text(SPANS_PER_SPANSET.name).is_some() {
             let reason = "`spansPerSpanset` goes with `q`: filters make no spansets";
             return Err(QueryError::parameter(SPANS_PER_SPANSET.name, reason));
         }
         let links_to = params.trace("linksTo")?;
-        return Ok(Wanted::Filters(SpanFilter { links_to, ..span_filter(params)? }));
+        return Ok(TraceCondition::Filters(SpanFilter { links_to, ..span_filter(params)? }));
     };
     let mut filters = SPAN_FILTERS.iter().chain([&LINKS_TO]).map(|filter| filter.name);
     if let Some(filter) = filters.find(|name| params.text(name).is_some()) {
@@ -237,17 +239,17 @@ fn wanted(params: &Params) -> Result<Wanted, QueryError> {
     }
     let spans_shown = params.integer(SPANS_PER_SPANSET.name).unwrap_or_default() as usize;
     let (query, start) = (query.to_owned(), params.time_range()?);
-    Ok(Wanted::Query(TraceQuery { query, start, spans_shown, among: None }))
+    Ok(TraceCondition::Query(TraceQuery { query, start, spans_shown, among: None }))
 }
 
-fn place(params: &Params) -> Result<Place, QueryError> {
+fn place(params: &Params) -> Result<PageStart, QueryError> {
     let rank = match params.text("sort") {
         Some(DURATION) => TraceRank::Duration,
         Some(ERRORS) => TraceRank::Errors,
         Some(SPANS) => TraceRank::Spans,
-        _ => return Ok(Place::Newest(params.cursor(TraceCursor::decode)?)),
+        _ => return Ok(PageStart::Newest(params.cursor(TraceCursor::decode)?)),
     };
-    Ok(Place::Ranked(rank, params.cursor(|text| RankCursor::decode(rank, text))?))
+    Ok(PageStart::Ranked(rank, params.cursor(|text| RankCursor::decode(rank, text))?))
 }
 
 /// One trace, assembled, with everything its spans said.

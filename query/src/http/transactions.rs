@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What a list of kinds takes.
+/// Parameters of a list of transaction types.
 pub(super) struct Kinds;
 
 impl Takes for Kinds {
@@ -44,7 +44,7 @@ impl Takes for Kinds {
     ];
 }
 
-/// What a transaction takes.
+/// Parameters of a transaction.
 pub(super) struct Transaction;
 
 impl Takes for Transaction {
@@ -52,13 +52,13 @@ impl Takes for Transaction {
         &[&[path("tid", Text, "A trace id, or the value of a transaction key")], AWAITED];
 }
 
-/// The kinds of transactions: where they enter, how often, how long they take, and where that time
-/// goes.
+/// Transaction types: throughput, latency and the breakdown of time by service.
 ///
-/// A kind is the service and operation of a trace's entry: its earliest span without a parent, or
-/// its earliest span when there is none. A trace counts once, where its entry begins; an hour
-/// without the start of a span ends it. Where the time goes is added up over whole traces, at
-/// most 1,000 of them over all kinds; `analysedCount` says how many.
+/// A transaction type is the service and operation of a trace's root: its earliest span without a
+/// parent, or its earliest span when every span has one. A trace counts once, in the window in
+/// which its root begins; it ends after an hour without a new span. The breakdown of time is
+/// computed from whole traces, at most 1,000 of them over all types; `analysedCount` is their
+/// number.
 #[utoipa::path(
     get,
     path = "/api/v1/transactions",

@@ -21,13 +21,13 @@ use axum::{
 };
 use serde_json::{Value as Json, json};
 
-use self::answer::{Answer, ZipkinError};
-use super::{compressed, held};
-use crate::{QueryError, QueryService, execution::Turn, params::given::Given, zipkin};
+use self::answer::{ZipkinError, ZipkinResult};
+use super::{compressed, unread_budget};
+use crate::{QueryError, QueryService, execution::Admission, params::raw::RawParameters, zipkin};
 
 /// The routes, complete with an answer for every other path.
 pub fn zipkin_router(service: QueryService) -> Router {
-    let room = held::Room::new(service.limits().unread_bytes_max);
+    let room = unread_budget::UnreadBudget::new(service.limits().unread_bytes_max);
     let api = || {
         Router::new()
             .route("/api/v2/services", get(services))
@@ -49,15 +49,15 @@ pub fn zipkin_router(service: QueryService) -> Router {
         .nest("/zipkin", api())
         .fallback(no_such_path)
         .with_state(Zipkin { service, services_seen: Arc::default() })
-        .layer(middleware::from_fn_with_state(room, held::hold));
+        .layer(middleware::from_fn_with_state(room, unread_budget::hold));
     compressed(routes)
 }
 
-/// What the handlers share.
+/// State shared by the handlers.
 #[derive(Debug, Clone)]
 struct Zipkin {
     service: QueryService,
-    /// How many services there were when last asked: from four on, names may be cached.
+    /// Number of services at the last request; from four on, responses with names may be cached.
     services_seen: Arc<AtomicUsize>,
 }
 
@@ -70,7 +70,7 @@ impl FromRef<Zipkin> for QueryService {
 /// From how many names on a client may keep a list.
 const CACHED_FROM: usize = 4;
 
-async fn services(State(zipkin): State<Zipkin>) -> Answer {
+async fn services(State(zipkin): State<Zipkin>) -> ZipkinResult {
     let (service, turn) = zipkin.service.keeping_turn();
     let names = service.ask(zipkin::names::services).await?;
     zipkin.services_seen.store(names.len(), Ordering::Relaxed);
@@ -84,27 +84,27 @@ impl Zipkin {
     }
 }
 
-async fn spans(State(zipkin): State<Zipkin>, uri: Uri) -> Answer {
-    let of = params::required(&Given::read(&uri)?, "serviceName")?;
+async fn spans(State(zipkin): State<Zipkin>, uri: Uri) -> ZipkinResult {
+    let of = params::required(&RawParameters::read(&uri)?, "serviceName")?;
     let (service, turn) = zipkin.service.keeping_turn();
     let names = service.ask(move |reader| zipkin::names::spans(reader, &of)).await?;
     answer::names(turn, names, zipkin.names_are_cached()).await
 }
 
-async fn remote_services(State(zipkin): State<Zipkin>, uri: Uri) -> Answer {
-    let of = params::required(&Given::read(&uri)?, "serviceName")?;
+async fn remote_services(State(zipkin): State<Zipkin>, uri: Uri) -> ZipkinResult {
+    let of = params::required(&RawParameters::read(&uri)?, "serviceName")?;
     let (service, turn) = zipkin.service.keeping_turn();
     let names = service.ask(move |reader| zipkin::names::remote_services(reader, &of)).await?;
     answer::names(turn, names, zipkin.names_are_cached()).await
 }
 
-async fn keys(State(service): State<QueryService>) -> Answer {
+async fn keys(State(service): State<QueryService>) -> ZipkinResult {
     let (service, turn) = service.keeping_turn();
     answer::names(turn, service.ask(zipkin::names::keys).await?, true).await
 }
 
-async fn values(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let key = params::required(&Given::read(&uri)?, "key")?;
+async fn values(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
+    let key = params::required(&RawParameters::read(&uri)?, "key")?;
     let (service, turn) = service.keeping_turn();
     let values = service.ask(move |reader| zipkin::names::values(reader, &key)).await?;
     let cached = values.len() >= CACHED_FROM;
@@ -112,12 +112,12 @@ async fn values(State(service): State<QueryService>, uri: Uri) -> Answer {
 }
 
 /// Traces as the parts that were sent: joining them is the client's.
-async fn traces(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let given = Given::read(&uri)?;
+async fn traces(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
+    let given = RawParameters::read(&uri)?;
     let (service, turn) = service.keeping_turn();
     let found = service
         .ask(move |reader| {
-            // Inside, because the default end is when the question is asked.
+            // Parsed inside, because the default end is the arrival of the query.
             let request = params::request(&given, reader.now);
             let request = request.map_err(|wrong| QueryError::parameter("", wrong))?;
             zipkin::search::find(reader, &request)
@@ -127,8 +127,8 @@ async fn traces(State(service): State<QueryService>, uri: Uri) -> Answer {
 }
 
 /// One trace, with the parts of each span joined; `?raw` gives them as they were sent.
-async fn trace(State(service): State<QueryService>, path: RawPathParams, uri: Uri) -> Answer {
-    let raw = Given::read(&uri)?.texts("raw").next().is_some_and(|raw| raw != "false");
+async fn trace(State(service): State<QueryService>, path: RawPathParams, uri: Uri) -> ZipkinResult {
+    let raw = RawParameters::read(&uri)?.texts("raw").next().is_some_and(|raw| raw != "false");
     let id = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
     let id = params::trace_id(id.trim()).map_err(ZipkinError::invalid)?;
     let (service, turn) = service.keeping_turn();
@@ -144,22 +144,22 @@ async fn trace(State(service): State<QueryService>, path: RawPathParams, uri: Ur
     answer::json(turn, spans, true).await
 }
 
-async fn trace_many(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let ids = params::trace_ids(&Given::read(&uri)?).map_err(ZipkinError::invalid)?;
+async fn trace_many(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
+    let ids = params::trace_ids(&RawParameters::read(&uri)?).map_err(ZipkinError::invalid)?;
     let (service, turn) = service.keeping_turn();
     let found = service.ask(move |reader| zipkin::search::get_many(reader, &ids)).await?;
     answer::traces(turn, found).await
 }
 
-async fn dependencies(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let range = params::dependencies(&Given::read(&uri)?).map_err(ZipkinError::invalid)?;
+async fn dependencies(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
+    let range = params::dependencies(&RawParameters::read(&uri)?).map_err(ZipkinError::invalid)?;
     let (service, turn) = service.keeping_turn();
     let counted = service.ask(move |reader| zipkin::links::links(reader, range)).await?;
     answer::json(turn, counted.0, counted.1).await
 }
 
-/// What Zipkin's UI wants to know of its server.
-async fn config() -> Answer {
+/// Configuration for Zipkin's UI.
+async fn config() -> ZipkinResult {
     let config = json!({
         "environment": "",
         "queryLimit": params::LIMIT_DEFAULT,
@@ -172,10 +172,10 @@ async fn config() -> Answer {
         "dependency": {"enabled": true, "lowErrorRate": 0.5, "highErrorRate": 0.75},
         "basepath": "/zipkin",
     });
-    answer::json(Turn::default(), config, true).await
+    answer::json(Admission::default(), config, true).await
 }
 
-/// Whether spans can be read.
+/// Health check: reports whether spans can be read.
 async fn health(State(service): State<QueryService>) -> Response {
     let name = "TidingsStorage{}";
     let health = |status: &str, storage: Json| json!({"status": status, "zipkin": {"status": status, "details": {name: storage}}});
@@ -191,10 +191,10 @@ async fn health(State(service): State<QueryService>) -> Response {
     (code, [(header::CONTENT_TYPE, JSON_UTF8)], body.to_string()).into_response()
 }
 
-async fn info() -> Answer {
+async fn info() -> ZipkinResult {
     let version = env!("CARGO_PKG_VERSION");
     let info = json!({"zipkin": {"version": version, "commit": ""}});
-    answer::json(Turn::default(), info, true).await
+    answer::json(Admission::default(), info, true).await
 }
 
 async fn no_such_path(uri: Uri) -> ZipkinError {

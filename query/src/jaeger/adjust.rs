@@ -1,17 +1,17 @@
-//! What Jaeger's query service changes in a trace before it gives it away, in its order.
+//! Adjustments that Jaeger's query service makes to a trace, in Jaeger's order.
 //!
 //! 1. A server that shares its id with its client gets an id of its own, the lowest that is free,
 //!    and the client as parent. Its children follow it: those of its own resource, or when there is
 //!    one such server only, all that are not of the client's. (Jaeger gives them all to the last
 //!    server, and with them the client's own children.)
 //! 2. Attributes are sorted by name, events by time.
-//! 3. What is odd about parents and clocks is said in warnings (`skew.rs`); no time is changed,
-//!    which is Jaeger's default.
+//! 3. Warnings note implausible parents and clocks (`skew.rs`); times stay as sent, which is
+//!    Jaeger's default.
 //! 4. Addresses that are numbers become texts, on spans and on their resource.
-//! 5. What the library says of itself moves from spans to their resource.
-//! 6. Links to nowhere go.
+//! 5. Attributes of the instrumentation library move from spans to their resource.
+//! 6. Links without a trace id are removed.
 //!
-//! Exact duplicates are gone already: `trace::export` gives each span once.
+//! Exact duplicates are gone already: `trace::export` returns each span once.
 
 use std::{
     collections::{HashMap, HashSet},

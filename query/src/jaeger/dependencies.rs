@@ -20,12 +20,11 @@ use crate::{
     trace::gather::{Gather, Gathered},
 };
 
-/// Where storage has not added them up, links are counted over at most so many of the newest spans
-/// (about 200 bytes each).
+/// Maximum number of the newest spans read where no rollup exists (about 200 bytes each).
 const SPANS_MAX: u64 = 500_000;
 
 /// Calls by caller and called.
-type Counts = BTreeMap<(String, String), u64>;
+type CallCounts = BTreeMap<(String, String), u64>;
 
 /// The links, in order, and whether every span of the range was counted.
 pub(crate) fn dependencies(
@@ -50,7 +49,7 @@ pub(crate) fn dependencies(
     Ok((links, complete))
 }
 
-fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(Counts, bool)>, QueryError> {
+fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(CallCounts, bool)>, QueryError> {
     let Some((start, end)) = range.start.zip(range.end) else { return Ok(None) };
     let bounds = GraphBounds {
         between: vec![start, end],
@@ -60,7 +59,7 @@ fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(Counts, bool)>,
         bytes_max: reader.limits.graph_bytes_max,
     };
     let Some(tallied) = reader.tally_graph(&bounds)? else { return Ok(None) };
-    let mut counts = Counts::new();
+    let mut counts = CallCounts::new();
     for (_, key, calls) in tallied.calls() {
         if let GraphKey::Called { from, to, .. } = key
             && from != to
@@ -71,7 +70,7 @@ fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(Counts, bool)>,
     Ok(Some((counts, tallied.scan.complete)))
 }
 
-fn read(reader: &Reader, start: TimeRange) -> Result<(Counts, bool), QueryError> {
+fn read(reader: &Reader, start: TimeRange) -> Result<(CallCounts, bool), QueryError> {
     let filter = SpanFilter { start, ..SpanFilter::default() };
     let gather = Gather { detail: Detail::Facts, hosts_max: 0, spans_max: SPANS_MAX, instead: "" };
     let (gathered, complete) = Gathered::read_newest(reader, &filter, gather)?;

@@ -8,15 +8,15 @@ use crate::{
     execution::Reader,
     prometheus::{
         PromqlError, parse,
-        query::{Asked, Given, over_range},
+        query::{EvaluationTimes, QueryValue, over_range},
     },
 };
 
-/// What is asked.
+/// Request for metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MetricsSearch {
     /// Which numbers.
-    pub(crate) which: Which,
+    pub(crate) which: MetricKind,
     /// Of these services.
     pub(crate) services: Vec<String>,
     /// Of spans of these kinds, in OTLP's names.
@@ -24,14 +24,14 @@ pub(crate) struct MetricsSearch {
     /// For each operation.
     pub(crate) by_operation: bool,
     /// When.
-    pub(crate) asked: Asked,
+    pub(crate) asked: EvaluationTimes,
     /// Over so long a time each.
     pub(crate) rate_ms: i64,
 }
 
 /// Which numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Which {
+pub(crate) enum MetricKind {
     /// A quantile of the latencies, in milliseconds.
     Latencies(f64),
     /// Calls by second.
@@ -42,7 +42,7 @@ pub(crate) enum Which {
 
 /// Numbers over time of a service or of one of its operations.
 #[derive(Debug)]
-pub(crate) struct Numbers {
+pub(crate) struct ServiceSeries {
     /// The service.
     pub(crate) service: String,
     /// The operation, when it was asked for.
@@ -52,18 +52,21 @@ pub(crate) struct Numbers {
 }
 
 /// The numbers.
-pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<Vec<Numbers>, QueryError> {
+pub(crate) fn metrics(
+    reader: &Reader,
+    search: &MetricsSearch,
+) -> Result<Vec<ServiceSeries>, QueryError> {
     let failed = |error: PromqlError| match error {
         PromqlError::Query(error) => error,
         other => QueryError::parameter("", other.to_string()),
     };
     let query = parse(&query_of(search)).map_err(failed)?;
     let answer = over_range(reader, &query, search.asked).map_err(failed)?;
-    let Given::Matrix(series) = answer.given else { return Ok(Vec::new()) };
+    let QueryValue::Matrix(series) = answer.given else { return Ok(Vec::new()) };
     let numbers = series.into_iter().map(|(labels, mut points)| {
         points.retain(|(_, value)| !value.is_nan());
         let operation = search.by_operation.then(|| labels.get("span_name").to_owned());
-        Numbers { service: labels.get("service").to_owned(), operation, points }
+        ServiceSeries { service: labels.get("service").to_owned(), operation, points }
     });
     Ok(numbers.filter(|numbers| !numbers.points.is_empty()).collect())
 }
@@ -81,13 +84,13 @@ fn query_of(search: &MetricsSearch) -> String {
     let by = if search.by_operation { "service, span_name" } else { "service" };
     let calls = format!("sum by ({by}) ({})", rate("traces_spanmetrics_calls_total", ""));
     match search.which {
-        Which::Calls => calls,
-        Which::Errors => {
+        MetricKind::Calls => calls,
+        MetricKind::Errors => {
             let failed = ", status_code=\"STATUS_CODE_ERROR\"";
             let errors = rate("traces_spanmetrics_calls_total", failed);
             format!("(sum by ({by}) ({errors}) or 0 * {calls}) / ({calls} > 0)")
         }
-        Which::Latencies(part) => {
+        MetricKind::Latencies(part) => {
             let buckets = rate("traces_spanmetrics_latency_bucket", "");
             format!("1000 * histogram_quantile({part}, sum by ({by}, le) ({buckets}))")
         }
@@ -102,18 +105,23 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{MetricsSearch, Which, query_of};
-    use crate::prometheus::{parse, query::Asked};
+    use super::{MetricKind, MetricsSearch, query_of};
+    use crate::prometheus::{parse, query::EvaluationTimes};
 
     #[test]
     fn hostile_names_stay_names() {
-        for which in [Which::Calls, Which::Errors, Which::Latencies(0.95), Which::Latencies(-1.0)] {
+        for which in [
+            MetricKind::Calls,
+            MetricKind::Errors,
+            MetricKind::Latencies(0.95),
+            MetricKind::Latencies(-1.0),
+        ] {
             let search = MetricsSearch {
                 which,
                 services: vec!["a\"} or vector(1) or x{b=\"".to_owned(), "\\\n.*|é".to_owned()],
                 kinds: vec!["SPAN_KIND_SERVER".to_owned()],
                 by_operation: true,
-                asked: Asked { start_ms: 0, end_ms: 1, step_ms: 1, lookback_ms: 1 },
+                asked: EvaluationTimes { start_ms: 0, end_ms: 1, step_ms: 1, lookback_ms: 1 },
                 rate_ms: 600_000,
             };
             let query = query_of(&search);

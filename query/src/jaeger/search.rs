@@ -18,7 +18,7 @@ use crate::{QueryError, execution::Reader, params::go, trace::newest::Newest};
 
 /// Which traces, and how many.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Search {
+pub(crate) struct JaegerSearch {
     /// The span's service.
     pub service: Option<String>,
     /// The span's name.
@@ -27,24 +27,24 @@ pub(crate) struct Search {
     pub tags: BTreeMap<String, String>,
     /// When the span starts.
     pub start: TimeRange,
-    /// How long it takes at least.
+    /// Minimum duration of a span.
     pub duration_min: Option<DurationNanos>,
-    /// How long it takes at most.
+    /// Maximum duration of a span.
     pub duration_max: Option<DurationNanos>,
-    /// At most so many traces, the newest.
+    /// Maximum number of traces; the newest are returned.
     pub limit: usize,
 }
 
-/// What a search found.
+/// Result of a search for trace ids.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FoundIds {
     /// The newest matching traces, newest first by their latest matching span.
     pub ids: Vec<TraceId>,
-    /// Whether the row budget was spent before it was certain that these are the newest.
+    /// True when the row budget ran out before these were certain to be the newest.
     pub budget_spent: bool,
 }
 
-/// What a filter cannot say.
+/// Condition that a span filter cannot express; checked on each row.
 #[derive(Debug, PartialEq, Eq)]
 enum Check {
     /// An attribute `error` that is false, or the status *ok*.
@@ -61,7 +61,7 @@ enum Check {
 }
 
 /// The traces that match.
-pub(crate) fn search(reader: &Reader, search: &Search) -> Result<FoundIds, QueryError> {
+pub(crate) fn search(reader: &Reader, search: &JaegerSearch) -> Result<FoundIds, QueryError> {
     let Some((filter, checks)) = plan(search) else {
         return Ok(FoundIds { ids: Vec::new(), budget_spent: false });
     };
@@ -82,7 +82,7 @@ pub(crate) fn search(reader: &Reader, search: &Search) -> Result<FoundIds, Query
 }
 
 /// The filter and what else must hold; `None` when nothing can match.
-fn plan(search: &Search) -> Option<(SpanFilter, Vec<Check>)> {
+fn plan(search: &JaegerSearch) -> Option<(SpanFilter, Vec<Check>)> {
     let mut filter = SpanFilter {
         start: search.start,
         services: search.service.as_deref().map(|service| vec![stored(service)]),
@@ -135,7 +135,7 @@ fn narrow<T: PartialEq>(field: &mut Option<T>, value: T) -> Option<()> {
     }
 }
 
-/// The kind of a name in any case; any other name is none.
+/// Parses a span kind, ignoring case; an unknown name is `Unspecified`.
 pub(crate) fn kind(text: &str) -> SpanKind {
     match text.to_ascii_lowercase().as_str() {
         "internal" => SpanKind::Internal,
@@ -160,7 +160,9 @@ impl Check {
         match self {
             Self::NotError => {
                 rows.status(row) == StatusCode::Ok
-                    || has(&rows.attributes(row), "error", |text| go::boolean(text) == Ok(false))
+                    || has_attribute(&rows.attributes(row), "error", |text| {
+                        go::boolean(text) == Ok(false)
+                    })
             }
             Self::ScopeName(name) => rows.scope(row).unwrap_or_default().name == *name,
             Self::ScopeVersion(version) => rows.scope(row).unwrap_or_default().version == *version,
@@ -169,15 +171,15 @@ impl Check {
             Self::Resource { key, value } => {
                 let resource = rows.resource(row).unwrap_or_default().attributes;
                 let whole = format!("resource.{key}");
-                has(&resource, key, |text| text == value)
-                    || has(&resource, &whole, |text| text == value)
-                    || has(&rows.attributes(row), &whole, |text| text == value)
+                has_attribute(&resource, key, |text| text == value)
+                    || has_attribute(&resource, &whole, |text| text == value)
+                    || has_attribute(&rows.attributes(row), &whole, |text| text == value)
             }
         }
     }
 }
 
-fn has(attributes: &[KeyValue], key: &str, is: impl Fn(&str) -> bool) -> bool {
+fn has_attribute(attributes: &[KeyValue], key: &str, is: impl Fn(&str) -> bool) -> bool {
     let mut values = attributes.iter().filter(|attribute| attribute.key == key);
     values.any(|attribute| is(&attribute.value().map(Value::to_text).unwrap_or_default()))
 }

@@ -14,8 +14,8 @@ use tidings_proto::{
 use super::adjust;
 use crate::params::go;
 
-/// What is compared of a span.
-struct Node {
+/// Fields of a span that the skew check compares.
+struct SkewNode {
     id: Option<SpanId>,
     parent: Option<SpanId>,
     /// Which of the hosts; 0 is not known.
@@ -61,12 +61,12 @@ pub(super) fn warn(trace: &mut ExportTraceServiceRequest) {
 }
 
 /// Goes down from the roots. A span that is its own ancestor is never reached.
-fn compare(nodes: &mut [Node], children: &[Vec<usize>], roots: Vec<usize>) {
+fn compare(nodes: &mut [SkewNode], children: &[Vec<usize>], roots: Vec<usize>) {
     let mut left: Vec<(usize, i64, usize)> =
         roots.into_iter().map(|root| (root, 0, nodes[root].host)).collect();
     while let Some((parent, delta, host)) = left.pop() {
         if delta != 0 {
-            let shown = go::shown(delta);
+            let shown = go::format_duration(delta);
             nodes[parent].warnings.push(format!(
                 "clock skew adjustment disabled; not applying calculated delta of {shown}"
             ));
@@ -83,8 +83,8 @@ fn compare(nodes: &mut [Node], children: &[Vec<usize>], roots: Vec<usize>) {
     }
 }
 
-/// How far the child would be moved.
-fn skew(child: &Node, parent: &Node) -> i64 {
+/// Shift in nanoseconds that would move the child into its parent; 0 when it fits.
+fn skew(child: &SkewNode, parent: &SkewNode) -> i64 {
     let (took, parent_took) = (child.end - child.start, parent.end - parent.start);
     if took > parent_took {
         return (parent.start - child.start).max(0);
@@ -95,7 +95,7 @@ fn skew(child: &Node, parent: &Node) -> i64 {
     parent.start + (parent_took - took) / 2 - child.start
 }
 
-fn nodes(trace: &ExportTraceServiceRequest) -> Vec<Node> {
+fn nodes(trace: &ExportTraceServiceRequest) -> Vec<SkewNode> {
     let mut hosts: HashMap<String, usize> = HashMap::new();
     let mut nodes = Vec::new();
     for group in &trace.resource_spans {
@@ -112,10 +112,10 @@ fn nodes(trace: &ExportTraceServiceRequest) -> Vec<Node> {
     nodes
 }
 
-fn node(span: &Span, host: usize) -> Node {
+fn node(span: &Span, host: usize) -> SkewNode {
     // Half of the range, so that no difference of two overflows.
     let time = |nanos: u64| i64::try_from(nanos).unwrap_or(i64::MAX).min(i64::MAX / 4);
-    Node {
+    SkewNode {
         id: SpanId::from_wire(&span.span_id),
         parent: SpanId::from_wire(&span.parent_span_id),
         host,
@@ -125,7 +125,7 @@ fn node(span: &Span, host: usize) -> Node {
     }
 }
 
-/// What tells hosts apart.
+/// Identity of a host, from resource attributes.
 fn host(group: &ResourceSpans) -> String {
     let attributes = group.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
     let value = |key: &str| attributes.iter().find(|own| own.key == key).and_then(KeyValue::value);
@@ -140,7 +140,7 @@ fn host(group: &ResourceSpans) -> String {
         .unwrap_or_default()
 }
 
-fn write(trace: &mut ExportTraceServiceRequest, nodes: Vec<Node>) {
+fn write(trace: &mut ExportTraceServiceRequest, nodes: Vec<SkewNode>) {
     let spans = trace.resource_spans.iter_mut().flat_map(adjust::spans);
     for (span, node) in spans.zip(nodes) {
         for text in node.warnings {

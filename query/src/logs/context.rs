@@ -11,11 +11,12 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, LogFilter, LogRows, Need, Scan, ScanStats, TimeRange};
 
-use super::{Key, log_view, read};
+use super::{RecordKey, log_view, read};
 use crate::{QueryError, cursor::LogOrder, execution::Reader, search::searched};
 
 const SECOND: u64 = 1_000_000_000;
-/// How far ahead to look, until there is enough; at last to the end.
+/// Lengths of time to read ahead, tried in turn until enough records are found; the last has no
+/// end.
 const AHEAD_NANOS: [u64; 4] = [10 * SECOND, 600 * SECOND, 6 * 3_600 * SECOND, u64::MAX];
 
 /// Around which record, and how many.
@@ -25,15 +26,15 @@ pub struct LogContextSearch {
     pub id: u64,
     /// Its time; every record is looked at when it is not known.
     pub time: Option<UnixNanos>,
-    /// At most so many before it.
+    /// Maximum number of records before it.
     pub before: usize,
-    /// At most so many after it.
+    /// Maximum number of records after it.
     pub after: usize,
 }
 
 /// The record and its sender.
-struct Found {
-    key: Key,
+struct ContextRecord {
+    key: RecordKey,
     log: LogView,
     service: String,
     resource: String,
@@ -79,7 +80,7 @@ pub(crate) fn context(
 fn find(
     reader: &Reader,
     search: &LogContextSearch,
-) -> Result<(Option<Found>, ScanStats), QueryError> {
+) -> Result<(Option<ContextRecord>, ScanStats), QueryError> {
     let end = |time: UnixNanos| UnixNanos(time.0.saturating_add(1));
     let time = TimeRange { start: search.time, end: search.time.map(end) };
     let filter = LogFilter { time, ..LogFilter::default() };
@@ -89,7 +90,7 @@ fn find(
         let Some(row) = (0..rows.len()).find(|row| rows.content_hash(*row) == search.id) else {
             return Ok(ControlFlow::Continue(()));
         };
-        found = Some(Found {
+        found = Some(ContextRecord {
             key: (rows.time(row), search.id),
             log: log_view(rows, row),
             service: rows.service(row).to_owned(),
@@ -108,7 +109,7 @@ fn add(stats: &mut ScanStats, more: ScanStats) {
 }
 
 /// The keys of what the record's sender said.
-fn of_sender(rows: &LogRows, found: &Found) -> impl Iterator<Item = Key> {
+fn of_sender(rows: &LogRows, found: &ContextRecord) -> impl Iterator<Item = RecordKey> {
     let same = |row: &usize| rows.resource_key(*row) == found.resource;
     (0..rows.len()).filter(same).map(|row| (rows.time(row), rows.content_hash(row)))
 }
@@ -116,11 +117,11 @@ fn of_sender(rows: &LogRows, found: &Found) -> impl Iterator<Item = Key> {
 fn before(
     reader: &Reader,
     filter: &LogFilter,
-    found: &Found,
+    found: &ContextRecord,
     count: usize,
     stats: &mut ScanStats,
-) -> Result<BTreeSet<Key>, QueryError> {
-    let mut keys: BTreeSet<Key> = BTreeSet::new();
+) -> Result<BTreeSet<RecordKey>, QueryError> {
+    let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
     if count == 0 {
         return Ok(keys);
     }
@@ -147,11 +148,11 @@ fn before(
 fn after(
     reader: &Reader,
     filter: &LogFilter,
-    found: &Found,
+    found: &ContextRecord,
     count: usize,
     stats: &mut ScanStats,
-) -> Result<BTreeSet<Key>, QueryError> {
-    let mut keys: BTreeSet<Key> = BTreeSet::new();
+) -> Result<BTreeSet<RecordKey>, QueryError> {
+    let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
     let mut start = found.key.0;
     for ahead in AHEAD_NANOS {
         if keys.len() >= count {

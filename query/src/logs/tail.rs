@@ -1,43 +1,43 @@
-//! What is new among log records, from one look to the next.
+//! Log tail: records that are new since the previous poll.
 //!
-//! A record is new when it was not shown before and is not older than [`LATE_NANOS`] by its own
-//! time: what comes later than that is found by searching. Owns what was shown, within bounds.
+//! A record is new when it was not shown before and its own time is at most [`LATE_NANOS`] ago.
+//! Later ones are found by searching. Owns the deduplication set of shown records, within bounds.
 
 use std::{collections::BTreeSet, ops::ControlFlow, slice};
 
 use tidings_proto::{UnixNanos, api::LogView};
 use tidings_storage::{Detail, LogFilter, Scan, TimeRange};
 
-use super::{Key, read};
+use super::{RecordKey, read};
 use crate::{QueryError, cursor::LogOrder, execution::Reader};
 
 /// A record may come so long after its own time.
 const LATE_NANOS: u64 = 60_000_000_000;
-/// So many records that were shown are remembered.
+/// Maximum number of shown records remembered.
 const SHOWN_MAX: usize = 100_000;
-/// So many are given at a time, the newest; the others are counted.
+/// Maximum number of records returned at a time, the newest; the others are counted.
 const GIVEN_MAX: usize = 500;
 
-/// What was shown.
+/// Deduplication set of shown records.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct ShownRecords {
     /// Nothing before this is looked at.
     from: UnixNanos,
     /// Nothing up to this is new.
-    after: Option<Key>,
-    keys: BTreeSet<Key>,
+    after: Option<RecordKey>,
+    keys: BTreeSet<RecordKey>,
 }
 
-/// What is new.
+/// New records of one poll.
 #[derive(Debug, Default)]
-pub(crate) struct News {
+pub(crate) struct NewRecords {
     /// The newest of it, oldest first.
     pub(crate) logs: Vec<LogView>,
-    /// How many more there were.
+    /// Number of further new records that were left out.
     pub(crate) dropped: u64,
 }
 
-impl Shown {
+impl ShownRecords {
     /// Nothing yet: new is what comes from now on.
     pub(crate) fn nothing(now: UnixNanos) -> Self {
         let from = UnixNanos(now.0.saturating_sub(LATE_NANOS));
@@ -45,7 +45,7 @@ impl Shown {
     }
 
     /// Everything up to this.
-    pub(crate) fn until(key: Key) -> Self {
+    pub(crate) fn until(key: RecordKey) -> Self {
         Self { from: key.0, after: Some(key), keys: BTreeSet::new() }
     }
 
@@ -54,14 +54,18 @@ impl Shown {
         self.look(reader, filter, 0).map(drop)
     }
 
-    /// What is new since the last look.
-    pub(crate) fn news(&mut self, reader: &Reader, filter: &LogFilter) -> Result<News, QueryError> {
+    /// Polls for records that are new since the last poll.
+    pub(crate) fn news(
+        &mut self,
+        reader: &Reader,
+        filter: &LogFilter,
+    ) -> Result<NewRecords, QueryError> {
         let (keys, dropped) = self.look(reader, filter, GIVEN_MAX)?;
         let new = keys.len();
         let filters = slice::from_ref(filter);
         let mut logs = read(reader, filters, LogOrder::Newest, keys)?.logs;
         logs.reverse();
-        Ok(News { dropped: dropped + (new - logs.len()) as u64, logs })
+        Ok(NewRecords { dropped: dropped + (new - logs.len()) as u64, logs })
     }
 
     /// The newest new keys, and how many more there are.
@@ -70,7 +74,7 @@ impl Shown {
         reader: &Reader,
         filter: &LogFilter,
         given_max: usize,
-    ) -> Result<(BTreeSet<Key>, u64), QueryError> {
+    ) -> Result<(BTreeSet<RecordKey>, u64), QueryError> {
         let time = TimeRange { start: Some(self.from), end: None };
         let filter = LogFilter { time, ..filter.clone() };
         let (mut new, mut dropped) = (BTreeSet::new(), 0);

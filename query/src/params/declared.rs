@@ -1,4 +1,4 @@
-//! What an operation takes, declared once: for its description and for the reading of its requests.
+//! Parameters of an operation, declared once for the API description and for parsing requests.
 
 use utoipa::{
     IntoParams,
@@ -16,7 +16,7 @@ pub(crate) const REPEATS_MAX: usize = 32;
 
 /// Where a parameter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ParameterLocation {
     Query,
     Path,
     Header,
@@ -36,7 +36,7 @@ enum Times {
 pub(crate) struct Declared {
     pub(crate) name: &'static str,
     pub(crate) form: Form,
-    place: Place,
+    place: ParameterLocation,
     times: Times,
     description: &'static str,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Declared {
 /// The parameters of an operation, in groups.
 pub(crate) type Lists = &'static [&'static [Declared]];
 
-/// An operation as far as its parameters go.
+/// Parameter lists of one operation.
 pub(crate) trait Takes {
     const LISTS: Lists;
 }
@@ -60,20 +60,20 @@ impl<T: Takes> IntoParams for Of<T> {
 
 /// A parameter of the query, which may be left out.
 pub(crate) const fn query(name: &'static str, form: Form, description: &'static str) -> Declared {
-    Declared { name, form, place: Place::Query, times: Times::OnceOrNot, description }
+    Declared { name, form, place: ParameterLocation::Query, times: Times::OnceOrNot, description }
 }
 
 /// A part of the path.
 pub(crate) const fn path(name: &'static str, form: Form, description: &'static str) -> Declared {
-    Declared { name, form, place: Place::Path, times: Times::Once, description }
+    Declared { name, form, place: ParameterLocation::Path, times: Times::Once, description }
 }
 
 /// A header, which may be left out.
 pub(crate) const fn header(name: &'static str, form: Form, description: &'static str) -> Declared {
-    Declared { name, form, place: Place::Header, times: Times::OnceOrNot, description }
+    Declared { name, form, place: ParameterLocation::Header, times: Times::OnceOrNot, description }
 }
 
-/// `limit` of a list: so many entries when it is not given, and so many at most.
+/// Parameter `limit` of a list, with its default and its maximum.
 pub(crate) const fn limit(default: u32, max: u32, description: &'static str) -> Declared {
     query("limit", Form::Integer { min: 1, max, default: Some(default) }, description)
 }
@@ -97,9 +97,9 @@ impl Declared {
         Self { times, ..self }
     }
 
-    /// Whether it is this parameter of the query.
+    /// Reports whether this is the query parameter with this name.
     pub(crate) fn is(&self, name: &str) -> bool {
-        self.place == Place::Query && self.name == name
+        self.place == ParameterLocation::Query && self.name == name
     }
 
     /// How often it may be given.
@@ -107,7 +107,7 @@ impl Declared {
         if self.may_repeat() { REPEATS_MAX } else { 1 }
     }
 
-    /// Whether a request without it is refused.
+    /// Reports whether a request without it is refused.
     pub(crate) fn must_be(&self) -> bool {
         matches!(self.times, Times::Once | Times::OnceOrMore)
     }
@@ -127,9 +127,9 @@ impl Declared {
             false => one.into(),
         };
         let place = match self.place {
-            Place::Query => ParameterIn::Query,
-            Place::Path => ParameterIn::Path,
-            Place::Header => ParameterIn::Header,
+            ParameterLocation::Query => ParameterIn::Query,
+            ParameterLocation::Path => ParameterIn::Path,
+            ParameterLocation::Header => ParameterIn::Header,
         };
         ParameterBuilder::new()
             .name(self.name)

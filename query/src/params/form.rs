@@ -1,5 +1,5 @@
-//! What the values of a parameter look like, said once: in the API's description, in the reading of
-//! requests, and in the words of the refusal.
+//! Forms of parameter values, declared once for the API description, the parser and the text of
+//! errors.
 
 use serde_json::Value as Json;
 use tidings_proto::SpanId;
@@ -38,7 +38,7 @@ pub(crate) enum Form {
     Severity,
     /// `key=value` or `key`.
     Attribute,
-    /// What is counted by, with commas between.
+    /// Comma-separated keys to group by.
     Keys,
     TraceId,
     /// A trace id or its last half.
@@ -56,7 +56,8 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// Whether a text, which is not empty and not too long, has this form.
+    /// Reports whether a text of at least one and at most [`Form::chars_max`] characters has this
+    /// form.
     pub(crate) fn accepts(self, value: &str) -> bool {
         match self {
             Self::Text => true,
@@ -84,7 +85,7 @@ impl Form {
         }
     }
 
-    /// How many characters a value may have.
+    /// Maximum number of characters of a value.
     pub(crate) fn chars_max(self) -> usize {
         match self {
             Self::Text
@@ -96,7 +97,7 @@ impl Form {
         }
     }
 
-    /// What is right, in words.
+    /// Description of the form for error messages.
     pub(crate) fn words(self) -> String {
         let said = match self {
             Self::Integer { min, max, .. } => return format!("an integer from {min} to {max}"),

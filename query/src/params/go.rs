@@ -68,7 +68,7 @@ pub(crate) fn duration(text: &str) -> Result<i64, String> {
     i64::try_from(nanos).map_err(|_| invalid())
 }
 
-/// A decimal number of a unit of so many nanoseconds.
+/// Parses a decimal number of units of `unit` nanoseconds each.
 fn scaled(number: &str, unit: i128) -> Option<i128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let whole = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? };
@@ -85,7 +85,7 @@ fn scaled(number: &str, unit: i128) -> Option<i128> {
 }
 
 /// `time.Duration.String`, of nanoseconds.
-pub(crate) fn shown(nanos: i64) -> String {
+pub(crate) fn format_duration(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let size = nanos.unsigned_abs();
     let decimal = |size: u64, unit: u64| {
@@ -117,7 +117,7 @@ pub(crate) fn shown(nanos: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{boolean, duration, integer, shown};
+    use super::{boolean, duration, format_duration, integer};
 
     #[test]
     fn durations_are_read_as_go_does() {
@@ -163,7 +163,7 @@ mod tests {
             (18_367_001_000_000, "5h6m7.001s"),
             (3_600_000_000_000, "1h0m0s"),
         ] {
-            assert_eq!(shown(nanos), text);
+            assert_eq!(format_duration(nanos), text);
         }
     }
 

@@ -42,7 +42,7 @@ impl Params {
         cursor
     }
 
-    /// What the pages of one search have in common, the same whatever order it is said in.
+    /// Hash of the parameters that all pages of a search share, independent of their order.
     fn search(&self) -> String {
         let said = self.given.iter().filter(|(name, _)| !OF_THE_PAGE.contains(&name.as_str()));
         let mut said: Vec<&(String, String)> = said.collect();

@@ -70,7 +70,7 @@ pub(super) fn trace_name(text: &str) -> Option<TraceName> {
 pub(super) const TRACE_ID: &str = "^(?!0+$)[0-9a-fA-F]{32}$";
 pub(super) const TRACE_IDS: &str = "^(?!0{32})[0-9a-fA-F]{32}(,(?!0{32})[0-9a-fA-F]{32})*$";
 
-/// What stands for the traces of the same kind.
+/// Placeholder for the traces of the same transaction type.
 pub(crate) const TYPICAL: &str = "typical";
 pub(super) const TRACE_IDS_OR_TYPICAL: &str =
     "^(typical|(?!0{32})[0-9a-fA-F]{32}(,(?!0{32})[0-9a-fA-F]{32})*)$";
@@ -111,7 +111,7 @@ pub(super) const SEVERITIES: [(&str, Severity); 7] = [
     ("fatal", Severity::Fatal),
 ];
 
-/// What a word stands for.
+/// Looks up the value of a word.
 pub(super) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
     words.iter().find(|(word, _)| *word == text).map(|(_, meant)| *meant)
 }

@@ -4,12 +4,12 @@ use std::fmt;
 
 use crate::QueryError;
 
-/// What is wrong with a query.
+/// Errors of a PromQL query.
 #[derive(Debug)]
 pub(crate) enum PromqlError {
     /// The text is no query.
     Syntax {
-        /// What is wrong and what would be right.
+        /// Fault, and a right form.
         message: String,
         /// Counted from 1.
         line: usize,
@@ -18,7 +18,7 @@ pub(crate) enum PromqlError {
     },
     /// It cannot be evaluated over what is stored.
     Execution(String),
-    /// What every question can fail with.
+    /// Errors that any query can return.
     Query(QueryError),
 }
 

@@ -1,9 +1,9 @@
-//! What a query gives, one time after the other.
+//! Evaluation of a query, one time after the other.
 //!
-//! Counters begin where what is looked at begins. Between two times calls are counted exactly, from
-//! the first of them (included) to the second (not included), as everywhere in the API: `increase`
-//! is their number and `rate` their number by second, without the guesses that scraping needs. For
-//! the other functions over ranges a counter has a value every 15 s.
+//! Counters begin at the start of the planned time. Calls between two times are counted exactly,
+//! the first included and the second not, as everywhere in the API. `increase` is their number and
+//! `rate` their number by second, without the extrapolation that scraping needs. For the other
+//! functions over ranges a counter has a value every 15 s.
 
 mod aggregate;
 mod binary;
@@ -18,36 +18,36 @@ use std::{
 
 use super::{
     Labels, PromqlError,
-    counted::{Counted, Series},
-    plan::{Asked, SAMPLED_EVERY_MS, is_exact, multiples},
+    plan::{EvaluationTimes, SAMPLED_EVERY_MS, is_exact, multiples},
+    series_data::{Series, SeriesData},
     syntax::{Call, Expression, Selector},
 };
 use crate::{execution::Reader, traceql::pattern::Patterns};
 
-/// So many values are looked at for one query, as with Prometheus.
+/// Maximum number of samples read for one query, as in Prometheus.
 const SAMPLES_MAX: usize = 50_000_000;
 
-/// What an expression gives at a time.
+/// Value of an expression at one time.
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(super) enum EvaluatedValue {
     /// One number.
     Scalar(f64),
     /// A text.
     Text(String),
     /// A number for each series.
-    Vector(Vec<Sample>),
+    Vector(Vec<SeriesSample>),
 }
 
 /// A number of a series.
 #[derive(Debug, Clone)]
-pub(super) struct Sample {
+pub(super) struct SeriesSample {
     pub(super) labels: Labels,
     pub(super) value: f64,
 }
 
 /// The numbers of a series over time.
 #[derive(Debug)]
-pub(super) struct Stretch {
+pub(super) struct SeriesSamples {
     pub(super) labels: Labels,
     /// In order, with their times.
     pub(super) points: Vec<(i64, f64)>,
@@ -57,8 +57,8 @@ pub(super) struct Stretch {
 #[derive(Debug)]
 pub(super) struct Evaluator<'d> {
     pub(super) reader: &'d Reader,
-    pub(super) counted: &'d Counted,
-    pub(super) asked: Asked,
+    pub(super) counted: &'d SeriesData,
+    pub(super) asked: EvaluationTimes,
     samples: Cell<usize>,
     /// Of functions, which are asked at every time.
     patterns: RefCell<Patterns>,
@@ -66,7 +66,7 @@ pub(super) struct Evaluator<'d> {
 
 impl<'d> Evaluator<'d> {
     /// An evaluator that has looked at nothing yet.
-    pub(super) fn new(reader: &'d Reader, counted: &'d Counted, asked: Asked) -> Self {
+    pub(super) fn new(reader: &'d Reader, counted: &'d SeriesData, asked: EvaluationTimes) -> Self {
         Self { reader, counted, asked, samples: Cell::new(0), patterns: RefCell::default() }
     }
 
@@ -75,33 +75,37 @@ impl<'d> Evaluator<'d> {
         self.patterns.borrow_mut().made(text).ok().map(|pattern| pattern.regex)
     }
 
-    /// What the expression gives at this time.
-    pub(super) fn evaluate(&self, of: &Expression, time: i64) -> Result<Value, PromqlError> {
+    /// Evaluates the expression at this time.
+    pub(super) fn evaluate(
+        &self,
+        of: &Expression,
+        time: i64,
+    ) -> Result<EvaluatedValue, PromqlError> {
         Ok(match of {
-            Expression::Number(number) => Value::Scalar(*number),
-            Expression::Text(text) => Value::Text(text.clone()),
-            Expression::Select(selector) => Value::Vector(self.select(selector, time)?),
+            Expression::Number(number) => EvaluatedValue::Scalar(*number),
+            Expression::Text(text) => EvaluatedValue::Text(text.clone()),
+            Expression::Select(selector) => EvaluatedValue::Vector(self.select(selector, time)?),
             Expression::Range { .. } | Expression::Subquery(_) => {
                 let message = "a range vector is only something for functions";
                 return Err(PromqlError::Execution(message.to_owned()));
             }
             Expression::Negated(inner) => match self.evaluate(inner, time)? {
-                Value::Scalar(number) => Value::Scalar(-number),
-                other => Value::Vector(mapped(other.vector(), |value| -value)?),
+                EvaluatedValue::Scalar(number) => EvaluatedValue::Scalar(-number),
+                other => EvaluatedValue::Vector(mapped(other.vector(), |value| -value)?),
             },
             Expression::Chain(first, links) => binary::chain(self, first, links, time)?,
             Expression::Aggregate(aggregate) => {
-                Value::Vector(aggregate::aggregate(self, aggregate, time)?)
+                EvaluatedValue::Vector(aggregate::aggregate(self, aggregate, time)?)
             }
             Expression::Call(call) => self.call(call, time)?,
         })
     }
 
-    fn call(&self, call: &Call, time: i64) -> Result<Value, PromqlError> {
+    fn call(&self, call: &Call, time: i64) -> Result<EvaluatedValue, PromqlError> {
         if let Some(range) = call.arguments.iter().find(|given| is_range(given)) {
             let name = call.function.name;
             if let (Expression::Range { selector, range_ms }, true) = (range, is_exact(name)) {
-                return self.counted(name, selector, *range_ms, time).map(Value::Vector);
+                return self.counted(name, selector, *range_ms, time).map(EvaluatedValue::Vector);
             }
             let stretches = self.stretches(range, time)?;
             let first = match call.arguments.as_slice() {
@@ -109,28 +113,32 @@ impl<'d> Evaluator<'d> {
                 _ => 0.0,
             };
             return over_time::over_time(name, first, stretches, range, self, time)
-                .map(Value::Vector);
+                .map(EvaluatedValue::Vector);
         }
         functions::call(self, call, time)
     }
 
-    /// What an expression that is a vector gives.
-    pub(super) fn vector(&self, of: &Expression, time: i64) -> Result<Vec<Sample>, PromqlError> {
+    /// Evaluates an expression of type instant vector.
+    pub(super) fn vector(
+        &self,
+        of: &Expression,
+        time: i64,
+    ) -> Result<Vec<SeriesSample>, PromqlError> {
         Ok(self.evaluate(of, time)?.vector())
     }
 
-    /// What an expression that is a scalar gives.
+    /// Evaluates an expression of type scalar.
     pub(super) fn scalar(&self, of: &Expression, time: i64) -> Result<f64, PromqlError> {
         match self.evaluate(of, time)? {
-            Value::Scalar(number) => Ok(number),
+            EvaluatedValue::Scalar(number) => Ok(number),
             _ => Ok(f64::NAN),
         }
     }
 
-    /// What an expression that is a text gives.
+    /// Evaluates an expression of type string.
     pub(super) fn text(&self, of: &Expression, time: i64) -> Result<String, PromqlError> {
         match self.evaluate(of, time)? {
-            Value::Text(text) => Ok(text),
+            EvaluatedValue::Text(text) => Ok(text),
             _ => Ok(String::new()),
         }
     }
@@ -149,12 +157,12 @@ impl<'d> Evaluator<'d> {
     }
 
     /// The counters as they stand.
-    fn select(&self, selector: &Selector, time: i64) -> Result<Vec<Sample>, PromqlError> {
+    fn select(&self, selector: &Selector, time: i64) -> Result<Vec<SeriesSample>, PromqlError> {
         let at = self.asked.moment(selector.moment, time);
         let selected = self.counted.selected(selector.id);
         self.look(selected.series.len())?;
         let there = |series: &&Series| self.counted.has_calls(series, selected.origin_ms, at);
-        let sample = |series: &Series| Sample {
+        let sample = |series: &Series| SeriesSample {
             labels: series.labels.clone(),
             value: self.counted.between(series, selected.origin_ms, at),
         };
@@ -168,14 +176,14 @@ impl<'d> Evaluator<'d> {
         selector: &Selector,
         range_ms: i64,
         time: i64,
-    ) -> Result<Vec<Sample>, PromqlError> {
+    ) -> Result<Vec<SeriesSample>, PromqlError> {
         let at = self.asked.moment(selector.moment, time);
         let (from, selected) = (at - range_ms, self.counted.selected(selector.id));
         self.look(selected.series.len().saturating_mul(2))?;
         let alive = from - self.asked.lookback_ms;
         let by = if name == "rate" { super::number::seconds(range_ms) } else { 1.0 };
         let there = |series: &&Series| self.counted.has_calls(series, alive, at);
-        let sample = |series: &Series| Sample {
+        let sample = |series: &Series| SeriesSample {
             labels: series.unnamed.clone(),
             value: self.counted.between(series, from, at) / by,
         };
@@ -187,14 +195,14 @@ impl<'d> Evaluator<'d> {
         &self,
         of: &Expression,
         time: i64,
-    ) -> Result<Vec<Stretch>, PromqlError> {
+    ) -> Result<Vec<SeriesSamples>, PromqlError> {
         match of {
             Expression::Range { selector, range_ms } => {
                 let at = self.asked.moment(selector.moment, time);
                 let times: Vec<i64> = multiples(at - range_ms, at, SAMPLED_EVERY_MS).collect();
                 let selected = self.counted.selected(selector.id);
                 self.look(selected.series.len().saturating_mul(times.len().max(1)))?;
-                let stretch = |series: &Series| Stretch {
+                let stretch = |series: &Series| SeriesSamples {
                     labels: series.labels.clone(),
                     points: times
                         .iter()
@@ -206,7 +214,7 @@ impl<'d> Evaluator<'d> {
                 Ok(stretches.filter(|stretch| !stretch.points.is_empty()).collect())
             }
             Expression::Subquery(subquery) => {
-                let mut found = Found::default();
+                let mut found = MatrixBuilder::default();
                 for at in self.asked.inner_times(subquery, time) {
                     let value = self.evaluate(&subquery.inner, at)?;
                     let samples = value.vector();
@@ -224,12 +232,12 @@ fn is_range(of: &Expression) -> bool {
     matches!(of, Expression::Range { .. } | Expression::Subquery(_))
 }
 
-impl Value {
+impl EvaluatedValue {
     /// As a vector: a number is a series without labels.
-    pub(super) fn vector(self) -> Vec<Sample> {
+    pub(super) fn vector(self) -> Vec<SeriesSample> {
         match self {
             Self::Vector(samples) => samples,
-            Self::Scalar(value) => vec![Sample { labels: Labels::default(), value }],
+            Self::Scalar(value) => vec![SeriesSample { labels: Labels::default(), value }],
             Self::Text(_) => Vec::new(),
         }
     }
@@ -237,11 +245,11 @@ impl Value {
 
 /// The numbers of series over time as they come, time by time.
 #[derive(Debug, Default)]
-pub(super) struct Found(std::collections::HashMap<Labels, Vec<(i64, f64)>>);
+pub(super) struct MatrixBuilder(std::collections::HashMap<Labels, Vec<(i64, f64)>>);
 
-impl Found {
-    /// What there is at a time later than all before.
-    pub(super) fn add(&mut self, time: i64, samples: Vec<Sample>) -> Result<(), PromqlError> {
+impl MatrixBuilder {
+    /// Appends the samples of a time later than all before.
+    pub(super) fn add(&mut self, time: i64, samples: Vec<SeriesSample>) -> Result<(), PromqlError> {
         for sample in samples {
             let points = self.0.entry(sample.labels).or_default();
             if points.last().is_some_and(|(last, _)| *last == time) {
@@ -253,9 +261,9 @@ impl Found {
     }
 
     /// The series in the order of their labels.
-    pub(super) fn finish(self) -> Vec<Stretch> {
-        let stretches = self.0.into_iter().map(|(labels, points)| Stretch { labels, points });
-        let mut stretches: Vec<Stretch> = stretches.collect();
+    pub(super) fn finish(self) -> Vec<SeriesSamples> {
+        let stretches = self.0.into_iter().map(|(labels, points)| SeriesSamples { labels, points });
+        let mut stretches: Vec<SeriesSamples> = stretches.collect();
         stretches.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
         stretches
     }
@@ -263,17 +271,18 @@ impl Found {
 
 /// The samples with other values, which are no longer the metric's.
 pub(super) fn mapped(
-    samples: Vec<Sample>,
+    samples: Vec<SeriesSample>,
     change: impl Fn(f64) -> f64,
-) -> Result<Vec<Sample>, PromqlError> {
-    let samples = samples
-        .into_iter()
-        .map(|sample| Sample { labels: sample.labels.unnamed(), value: change(sample.value) });
+) -> Result<Vec<SeriesSample>, PromqlError> {
+    let samples = samples.into_iter().map(|sample| SeriesSample {
+        labels: sample.labels.unnamed(),
+        value: change(sample.value),
+    });
     distinct(samples.collect())
 }
 
 /// The samples, of which no two may have the same labels.
-pub(super) fn distinct(samples: Vec<Sample>) -> Result<Vec<Sample>, PromqlError> {
+pub(super) fn distinct(samples: Vec<SeriesSample>) -> Result<Vec<SeriesSample>, PromqlError> {
     let mut seen = HashSet::with_capacity(samples.len());
     if samples.iter().all(|sample| seen.insert(&sample.labels)) {
         return Ok(samples);

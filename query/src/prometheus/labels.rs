@@ -19,7 +19,7 @@ impl Labels {
         Self(pairs.into_iter().collect())
     }
 
-    /// The value of a label; empty when there is none.
+    /// Value of a label; empty when the series does not have it.
     pub(crate) fn get(&self, name: &str) -> &str {
         let place = self.0.binary_search_by(|(known, _)| (**known).cmp(name));
         place.map_or("", |place| &self.0[place].1)
@@ -30,7 +30,7 @@ impl Labels {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Those for which `keep` holds.
+    /// Labels whose names fulfil `keep`.
     pub(super) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
         if self.0.iter().all(|(name, _)| keep(name)) {
             return self.clone();
@@ -38,7 +38,7 @@ impl Labels {
         Self(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
     }
 
-    /// Without the metric's name: what is computed from a metric is none.
+    /// Labels without the metric's name, as for every computed series.
     pub(super) fn unnamed(&self) -> Self {
         self.only(|name| name != NAME)
     }
@@ -66,16 +66,16 @@ impl fmt::Display for Labels {
     }
 }
 
-/// What a label has to be like.
+/// Condition on the value of one label.
 #[derive(Debug, Clone)]
 pub(crate) struct Matcher {
     /// The label's name.
     pub(crate) name: String,
-    /// What its value has to be like; a label that is not there is an empty one.
+    /// Condition on the value; a missing label counts as empty.
     pub(crate) test: Test,
 }
 
-/// What a value has to be like.
+/// Condition on a text.
 #[derive(Debug, Clone)]
 pub(crate) enum Test {
     /// This text.
@@ -89,7 +89,7 @@ pub(crate) enum Test {
 }
 
 impl Matcher {
-    /// Whether both ask for the same.
+    /// Compares name, operator and operand of two matchers.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let same = match (&self.test, &other.test) {
             (Test::Equal(one), Test::Equal(other))
@@ -102,7 +102,7 @@ impl Matcher {
         self.name == other.name && same
     }
 
-    /// Whether the value is as it has to be.
+    /// Tests a value.
     pub(crate) fn matches(&self, value: &str) -> bool {
         match &self.test {
             Test::Equal(text) => text == value,

@@ -8,13 +8,13 @@ use super::{
 /// A word with the byte it begins at.
 #[derive(Debug, Clone)]
 pub(super) struct Token {
-    pub(super) what: What,
+    pub(super) what: TokenKind,
     pub(super) at: usize,
 }
 
 /// A word.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum What {
+pub(super) enum TokenKind {
     /// A name or a keyword.
     Name(String),
     /// A number.
@@ -63,29 +63,29 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, PromqlError> {
                 "]" => brackets = brackets.saturating_sub(1),
                 _ => (),
             }
-            (What::Sign(sign), sign.len())
+            (TokenKind::Sign(sign), sign.len())
         } else {
             return Err(PromqlError::at(text, at, format!("unexpected character: {first:?}")));
         };
         tokens.push(Token { what, at });
         at += length;
     }
-    tokens.push(Token { what: What::End, at: text.len() });
+    tokens.push(Token { what: TokenKind::End, at: text.len() });
     Ok(tokens)
 }
 
-fn name(rest: &str) -> (What, usize) {
+fn name(rest: &str) -> (TokenKind, usize) {
     let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
     let length = rest.find(is_end).unwrap_or(rest.len());
     let name = &rest[..length];
     match name.to_ascii_lowercase().as_str() {
-        "inf" => (What::Number(f64::INFINITY), length),
-        "nan" => (What::Number(f64::NAN), length),
-        _ => (What::Name(name.to_owned()), length),
+        "inf" => (TokenKind::Number(f64::INFINITY), length),
+        "nan" => (TokenKind::Number(f64::NAN), length),
+        _ => (TokenKind::Name(name.to_owned()), length),
     }
 }
 
-fn number(text: &str, at: usize) -> Result<(What, usize), PromqlError> {
+fn number(text: &str, at: usize) -> Result<(TokenKind, usize), PromqlError> {
     let rest = &text[at..];
     let bytes = rest.as_bytes();
     let mut length = 0;
@@ -102,8 +102,8 @@ fn number(text: &str, at: usize) -> Result<(What, usize), PromqlError> {
     }
     let word = &rest[..length];
     let what = match (number_of(word), duration_of(word)) {
-        (Some(number), _) => What::Number(number),
-        (None, Some(duration)) => What::Duration(duration),
+        (Some(number), _) => TokenKind::Number(number),
+        (None, Some(duration)) => TokenKind::Duration(duration),
         (None, None) => {
             let message = format!("bad number or duration syntax: {word:?}");
             return Err(PromqlError::at(text, at, message));
@@ -112,13 +112,13 @@ fn number(text: &str, at: usize) -> Result<(What, usize), PromqlError> {
     Ok((what, length))
 }
 
-/// A text in quotes, its escapes as in Go; between backticks there are none.
-fn quoted(text: &str, at: usize, quote: char) -> Result<(What, usize), PromqlError> {
+/// Quoted string with Go's escapes; a string in backticks has no escapes.
+fn quoted(text: &str, at: usize, quote: char) -> Result<(TokenKind, usize), PromqlError> {
     let unfinished = || PromqlError::at(text, at, "unterminated quoted string");
     let inner = &text[at + 1..];
     if quote == '`' {
         let end = inner.find('`').ok_or_else(unfinished)?;
-        return Ok((What::Text(inner[..end].to_owned()), end + 2));
+        return Ok((TokenKind::Text(inner[..end].to_owned()), end + 2));
     }
     let mut said = String::new();
     let mut rest = inner.chars();
@@ -138,7 +138,7 @@ fn quoted(text: &str, at: usize, quote: char) -> Result<(What, usize), PromqlErr
         }
     }
     let length = text.len() - rest.as_str().len() - at;
-    Ok((What::Text(said), length))
+    Ok((TokenKind::Text(said), length))
 }
 
 /// The character that the rest of an escape says.

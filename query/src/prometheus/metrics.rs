@@ -10,10 +10,10 @@ use tidings_storage::{Durations, LATENCY_BOUNDS};
 
 use super::labels::Labels;
 
-/// What is kept of durations: how many, their sum, and how many up to each bound.
+/// Columns for durations: count, sum, and one cumulative count for each bound.
 const DURATION_WIDTH: usize = 2 + LATENCY_BOUNDS.len();
 
-/// What is counted.
+/// Families of metrics: counts of spans, and of calls between services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Family {
     /// Spans by service, name, kind and status.
@@ -36,7 +36,7 @@ pub(super) const CALLING: usize = 2 + DURATION_WIDTH;
 pub(super) struct Columns(u64);
 
 impl Default for Columns {
-    /// How many calls there are says whether a series is there.
+    /// Only the count of calls, which decides whether a series exists.
     fn default() -> Self {
         Self(1 << COUNT)
     }
@@ -46,16 +46,16 @@ impl Columns {
     /// And those that a metric is made of.
     pub(super) fn add(&mut self, metric: &Metric) {
         match metric.shape {
-            Shape::Counter(place) | Shape::Count(place) => self.0 |= 1 << place,
-            Shape::Sum(from) => self.0 |= 1 << (from + 1),
-            Shape::Buckets(from) => {
+            MetricColumns::Counter(place) | MetricColumns::Count(place) => self.0 |= 1 << place,
+            MetricColumns::Sum(from) => self.0 |= 1 << (from + 1),
+            MetricColumns::Buckets(from) => {
                 let bounds = from + 2..from + DURATION_WIDTH;
                 bounds.chain([from]).for_each(|place| self.0 |= 1 << place);
             }
         }
     }
 
-    /// How many they are.
+    /// Number of columns.
     pub(super) fn width(self) -> usize {
         self.0.count_ones() as usize
     }
@@ -66,7 +66,7 @@ impl Columns {
         (self.0 >> place & 1 > 0).then_some(before.count_ones() as usize)
     }
 
-    /// Whether anything is kept of the durations that begin here.
+    /// Reports whether any duration column is kept, where the duration columns begin at `from`.
     pub(super) fn has_durations(self, from: usize) -> bool {
         self.0 >> from & ((1 << DURATION_WIDTH) - 1) > 0
     }
@@ -90,9 +90,9 @@ impl Columns {
     }
 }
 
-/// What a metric is of its family's numbers.
+/// Columns of its family that a metric reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum MetricColumns {
     Counter(usize),
     Count(usize),
     Sum(usize),
@@ -104,18 +104,18 @@ enum Shape {
 pub(crate) struct Metric {
     /// Its name.
     pub(crate) name: &'static str,
-    /// What Prometheus calls its type.
+    /// Prometheus' type of the metric.
     pub(crate) kind: &'static str,
-    /// What it is, for people.
+    /// Help text.
     pub(crate) help: &'static str,
     pub(super) family: Family,
-    shape: Shape,
+    shape: MetricColumns,
 }
 
 /// Every metric.
 pub(crate) const METRICS: [Metric; 12] = {
     use Family::{Calls, Spans};
-    use Shape::{Buckets, Count, Counter, Sum};
+    use MetricColumns::{Buckets, Count, Counter, Sum};
     const LATENCY: &str = "How long spans took, in seconds";
     const SERVED: &str = "How long calls took as the called saw them, in seconds";
     const WAITED: &str = "How long calls took as their callers saw them, in seconds";
@@ -165,11 +165,21 @@ pub(crate) const METRICS: [Metric; 12] = {
     ]
 };
 
-const fn counter(name: &'static str, help: &'static str, family: Family, shape: Shape) -> Metric {
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    family: Family,
+    shape: MetricColumns,
+) -> Metric {
     Metric { name, kind: "counter", help, family, shape }
 }
 
-const fn histogram(name: &'static str, help: &'static str, family: Family, shape: Shape) -> Metric {
+const fn histogram(
+    name: &'static str,
+    help: &'static str,
+    family: Family,
+    shape: MetricColumns,
+) -> Metric {
     Metric { name, kind: "histogram", help, family, shape }
 }
 
@@ -185,10 +195,10 @@ impl Metric {
     /// The name that the type and the help belong to: that of the histogram, not of its parts.
     pub(crate) fn described(&self) -> &'static str {
         match self.shape {
-            Shape::Counter(_) => self.name,
-            Shape::Buckets(_) => self.name.trim_end_matches("_bucket"),
-            Shape::Sum(_) => self.name.trim_end_matches("_sum"),
-            Shape::Count(_) => self.name.trim_end_matches("_count"),
+            MetricColumns::Counter(_) => self.name,
+            MetricColumns::Buckets(_) => self.name.trim_end_matches("_bucket"),
+            MetricColumns::Sum(_) => self.name.trim_end_matches("_sum"),
+            MetricColumns::Count(_) => self.name.trim_end_matches("_count"),
         }
     }
 
@@ -199,7 +209,7 @@ impl Metric {
             Family::Calls => vec!["client", "connection_type", "server"],
         };
         names.push(super::labels::NAME);
-        if matches!(self.shape, Shape::Buckets(_)) {
+        if matches!(self.shape, MetricColumns::Buckets(_)) {
             names.push(LE);
         }
         names
@@ -210,9 +220,11 @@ impl Metric {
         let named = group.with(super::labels::NAME, self.name);
         let plain = |place| Field { place, is_nanos: false };
         match self.shape {
-            Shape::Counter(place) | Shape::Count(place) => vec![(named, plain(place))],
-            Shape::Sum(from) => vec![(named, Field { place: from + 1, is_nanos: true })],
-            Shape::Buckets(from) => {
+            MetricColumns::Counter(place) | MetricColumns::Count(place) => {
+                vec![(named, plain(place))]
+            }
+            MetricColumns::Sum(from) => vec![(named, Field { place: from + 1, is_nanos: true })],
+            MetricColumns::Buckets(from) => {
                 let buckets = (from + 2..).take(LATENCY_BOUNDS.len()).chain([from]);
                 let bounds = bound_texts();
                 let series = buckets.zip(bounds.iter());

@@ -34,7 +34,7 @@ pub(crate) fn duration_of(text: &str) -> Option<i64> {
     (!text.is_empty() && total <= DURATION_MS_MAX).then_some(total)
 }
 
-/// The number that a text says: decimal, hexadecimal, or one of the words for what is none.
+/// Parses a number: decimal, hexadecimal, `nan` or `inf`.
 pub(super) fn number_of(text: &str) -> Option<f64> {
     let lower = text.to_ascii_lowercase();
     if let Some(digits) = lower.strip_prefix("0x") {

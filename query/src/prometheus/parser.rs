@@ -6,7 +6,7 @@ mod selectors;
 
 use super::{
     PromqlError,
-    lexer::{Token, What, tokens},
+    lexer::{Token, TokenKind, tokens},
     syntax::{
         Aggregate, Aggregation, Call, DEPTH_MAX, Expression, FUNCTIONS, Grouping, Kind, Link, Many,
         Matching, Operator, TERMS_MAX,
@@ -33,12 +33,12 @@ pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Expressi
     }
     let mut parser =
         Parser { text, tokens: tokens(text)?, at: 0, depth: 0, selectors: 0, patterns };
-    if *parser.peek() == What::End {
+    if *parser.peek() == TokenKind::End {
         return Err(parser.fail("no expression found in input"));
     }
     let root = parser.expression(0)?;
     match parser.peek() {
-        What::End => Ok(root.0),
+        TokenKind::End => Ok(root.0),
         _ => Err(parser.unexpected("")),
     }
 }
@@ -50,19 +50,19 @@ struct Parser<'t> {
     text: &'t str,
     tokens: Vec<Token>,
     at: usize,
-    /// How many expressions are open.
+    /// Number of open expressions.
     depth: usize,
-    /// How many selectors there are so far.
+    /// Number of selectors so far.
     selectors: usize,
     patterns: &'t mut Patterns,
 }
 
 impl Parser<'_> {
-    fn peek(&self) -> &What {
+    fn peek(&self) -> &TokenKind {
         &self.tokens[self.at].what
     }
 
-    fn next(&mut self) -> What {
+    fn next(&mut self) -> TokenKind {
         let what = self.tokens[self.at].what.clone();
         self.at = (self.at + 1).min(self.tokens.len() - 1);
         what
@@ -74,18 +74,18 @@ impl Parser<'_> {
 
     fn unexpected(&self, context: &str) -> PromqlError {
         let what = match self.peek() {
-            What::End => "end of input".to_owned(),
-            What::Name(name) => format!("identifier {name:?}"),
-            What::Number(number) => format!("number {number}"),
-            What::Duration(_) => "duration".to_owned(),
-            What::Text(text) => format!("string {text:?}"),
-            What::Sign(sign) => format!("{sign:?}"),
+            TokenKind::End => "end of input".to_owned(),
+            TokenKind::Name(name) => format!("identifier {name:?}"),
+            TokenKind::Number(number) => format!("number {number}"),
+            TokenKind::Duration(_) => "duration".to_owned(),
+            TokenKind::Text(text) => format!("string {text:?}"),
+            TokenKind::Sign(sign) => format!("{sign:?}"),
         };
         self.fail(format!("unexpected {what}{context}"))
     }
 
     fn is_sign(&self, sign: &str) -> bool {
-        matches!(self.peek(), What::Sign(given) if *given == sign)
+        matches!(self.peek(), TokenKind::Sign(given) if *given == sign)
     }
 
     fn take_sign(&mut self, sign: &str) -> bool {
@@ -101,9 +101,9 @@ impl Parser<'_> {
         Err(self.unexpected(&format!("{context}, expected {sign:?}")))
     }
 
-    /// Whether the next word is this keyword, in any letter case.
+    /// Reports whether the next word is this keyword, ignoring case.
     fn is_word(&self, word: &str) -> bool {
-        matches!(self.peek(), What::Name(name) if name.eq_ignore_ascii_case(word))
+        matches!(self.peek(), TokenKind::Name(name) if name.eq_ignore_ascii_case(word))
     }
 
     fn take_word(&mut self, word: &str) -> bool {
@@ -160,19 +160,19 @@ impl Parser<'_> {
 
     fn operator(&self) -> Option<Operator> {
         Some(match self.peek() {
-            What::Sign("+") => Operator::Add,
-            What::Sign("-") => Operator::Subtract,
-            What::Sign("*") => Operator::Multiply,
-            What::Sign("/") => Operator::Divide,
-            What::Sign("%") => Operator::Modulo,
-            What::Sign("^") => Operator::Power,
-            What::Sign("==") => Operator::Equal,
-            What::Sign("!=") => Operator::NotEqual,
-            What::Sign("<") => Operator::Less,
-            What::Sign("<=") => Operator::LessOrEqual,
-            What::Sign(">") => Operator::Greater,
-            What::Sign(">=") => Operator::GreaterOrEqual,
-            What::Name(name) => match name.to_ascii_lowercase().as_str() {
+            TokenKind::Sign("+") => Operator::Add,
+            TokenKind::Sign("-") => Operator::Subtract,
+            TokenKind::Sign("*") => Operator::Multiply,
+            TokenKind::Sign("/") => Operator::Divide,
+            TokenKind::Sign("%") => Operator::Modulo,
+            TokenKind::Sign("^") => Operator::Power,
+            TokenKind::Sign("==") => Operator::Equal,
+            TokenKind::Sign("!=") => Operator::NotEqual,
+            TokenKind::Sign("<") => Operator::Less,
+            TokenKind::Sign("<=") => Operator::LessOrEqual,
+            TokenKind::Sign(">") => Operator::Greater,
+            TokenKind::Sign(">=") => Operator::GreaterOrEqual,
+            TokenKind::Name(name) => match name.to_ascii_lowercase().as_str() {
                 "and" => Operator::And,
                 "or" => Operator::Or,
                 "unless" => Operator::Unless,
@@ -211,7 +211,7 @@ impl Parser<'_> {
         let mut labels = Vec::new();
         while !self.take_sign(")") {
             match self.next() {
-                What::Name(label) | What::Text(label) => labels.push(label),
+                TokenKind::Name(label) | TokenKind::Text(label) => labels.push(label),
                 _ => {
                     self.at -= 1;
                     return Err(self.unexpected(" in grouping opts, expected label"));
@@ -238,7 +238,7 @@ impl Parser<'_> {
         self.suffixed(inner, depth)
     }
 
-    /// What a sign stands before: it binds as multiplication does, so powers come first.
+    /// Parses the operand of a sign. A sign binds like multiplication, so powers are parsed first.
     fn signed(&mut self) -> Result<Deep, PromqlError> {
         let (inner, depth) = self.expression(Operator::Power.precedence())?;
         match inner.kind() {
@@ -262,27 +262,27 @@ impl Parser<'_> {
             return Ok((self.selector(None)?, 1));
         }
         match self.peek().clone() {
-            What::Number(number) => {
+            TokenKind::Number(number) => {
                 self.at += 1;
                 Ok((Expression::Number(number), 1))
             }
-            What::Duration(millis) => {
+            TokenKind::Duration(millis) => {
                 self.at += 1;
                 Ok((Expression::Number(super::number::seconds(millis)), 1))
             }
-            What::Text(text) => {
+            TokenKind::Text(text) => {
                 self.at += 1;
                 Ok((Expression::Text(text), 1))
             }
-            What::Name(name) => {
+            TokenKind::Name(name) => {
                 let aggregation = Aggregation::named(&name.to_ascii_lowercase());
                 let follows = &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].what;
-                let groups = matches!(follows, What::Name(word)
+                let groups = matches!(follows, TokenKind::Name(word)
                     if word.eq_ignore_ascii_case("by") || word.eq_ignore_ascii_case("without"));
                 match (aggregation, follows) {
-                    (Some(how), What::Sign("(")) => self.aggregate(how),
+                    (Some(how), TokenKind::Sign("(")) => self.aggregate(how),
                     (Some(how), _) if groups => self.aggregate(how),
-                    (None, What::Sign("(")) => self.call(&name),
+                    (None, TokenKind::Sign("(")) => self.call(&name),
                     _ => {
                         self.at += 1;
                         Ok((self.selector(Some(name))?, 1))
@@ -368,7 +368,7 @@ impl Parser<'_> {
     }
 }
 
-/// What is wrong with two expressions between which an operator stands.
+/// Type error of a binary operator, if there is one.
 fn refused(left: &Expression, link: &Link) -> Option<String> {
     let Link { operator, right, as_bool, matching } = link;
     let kinds = [left.kind(), right.kind()];

@@ -19,7 +19,7 @@ const TIMES_OF_ALL_MAX: usize = 2_000_000;
 
 /// The times a query is evaluated at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct EvaluationTimes {
     /// The first.
     pub(crate) start_ms: i64,
     /// None is later.
@@ -30,7 +30,7 @@ pub(crate) struct Asked {
     pub(crate) lookback_ms: i64,
 }
 
-impl Asked {
+impl EvaluationTimes {
     /// The times, in order.
     pub(super) fn times(&self) -> impl Iterator<Item = i64> + use<> {
         let step = usize::try_from(self.step_ms.max(1)).unwrap_or(usize::MAX);
@@ -66,10 +66,10 @@ pub(super) fn multiples(after: i64, until: i64, step: i64) -> impl Iterator<Item
     (first..=until).step_by(every)
 }
 
-/// What is looked at of one selector.
+/// Data to read for one selector.
 #[derive(Debug)]
 pub(super) struct Planned {
-    /// What its labels have to be like.
+    /// Label matchers.
     pub(super) matchers: Vec<Matcher>,
     /// From when on its counters count.
     pub(super) origin_ms: i64,
@@ -85,23 +85,27 @@ pub(super) fn is_exact(name: &str) -> bool {
 }
 
 /// The query's selectors, by their ids.
-pub(super) fn plan(root: &Expression, asked: &Asked) -> Result<Vec<Planned>, PromqlError> {
+pub(super) fn plan(
+    root: &Expression,
+    asked: &EvaluationTimes,
+) -> Result<Vec<Planned>, PromqlError> {
     // Counters as they stand count from before the longest range of the query on: what has calls in
     // a range is there beside it.
     let before_ms = asked.lookback_ms.saturating_add(longest_range(root));
-    let mut walk = Walk { asked: *asked, before_ms, added_up: None, times: 0, planned: Vec::new() };
+    let mut walk =
+        SelectorPlanner { asked: *asked, before_ms, added_up: None, times: 0, planned: Vec::new() };
     walk.visit(root, &asked.times().collect::<Vec<i64>>())?;
     walk.planned.sort_by_key(|(id, _)| *id);
     Ok(walk.planned.into_iter().map(|(_, planned)| planned).collect())
 }
 
-struct Walk {
-    asked: Asked,
-    /// How long before the first time counters begin to count.
+struct SelectorPlanner {
+    asked: EvaluationTimes,
+    /// Time in milliseconds by which counters begin before the first evaluated time.
     before_ms: i64,
     /// By which labels what is visited next is added up.
     added_up: Option<Grouping>,
-    /// How many times are planned.
+    /// Number of planned times.
     times: usize,
     planned: Vec<(usize, Planned)>,
 }
@@ -122,7 +126,7 @@ fn longest_range(of: &Expression) -> i64 {
     }
 }
 
-impl Walk {
+impl SelectorPlanner {
     /// Plans what is evaluated at these times, which are in order.
     fn visit(&mut self, of: &Expression, times: &[i64]) -> Result<(), PromqlError> {
         match of {
@@ -198,8 +202,8 @@ impl Walk {
     }
 }
 
-/// Whether what is added up are the counters of a selector, or the calls in ranges of them: these
-/// can be added up before.
+/// Reports whether the aggregate is a sum over counters of one selector, or over ranges of them.
+/// Such sums can be computed while rows are read.
 fn is_added_up(aggregate: &Aggregate) -> bool {
     let is_sum = matches!(aggregate.how, Aggregation::Sum | Aggregation::Group);
     is_sum
@@ -238,12 +242,13 @@ fn too_many() -> PromqlError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, Grouping, plan};
+    use super::{EvaluationTimes, Grouping, plan};
     use crate::prometheus::parse;
 
     /// By which labels the series of each of the query's selectors are added up.
     fn added_up(query: &str) -> Vec<Option<Grouping>> {
-        let asked = Asked { start_ms: 0, end_ms: 60_000, step_ms: 10_000, lookback_ms: 1_000 };
+        let asked =
+            EvaluationTimes { start_ms: 0, end_ms: 60_000, step_ms: 10_000, lookback_ms: 1_000 };
         let planned = plan(&parse(query).unwrap(), &asked).unwrap();
         planned.into_iter().map(|selector| selector.added_up).collect()
     }
@@ -251,7 +256,12 @@ mod tests {
     #[test]
     fn the_times_of_all_selectors_are_bounded() {
         // 20,000 times each at least.
-        let asked = Asked { start_ms: 0, end_ms: 109_990_000, step_ms: 10_000, lookback_ms: 1_000 };
+        let asked = EvaluationTimes {
+            start_ms: 0,
+            end_ms: 109_990_000,
+            step_ms: 10_000,
+            lookback_ms: 1_000,
+        };
         let planned = |selectors: usize| {
             let query = vec!["rate(m[5m])"; selectors].join(" + ");
             plan(&parse(&query).unwrap(), &asked).map(|planned| planned.len())
@@ -271,7 +281,7 @@ mod tests {
             ("sum without (a) (m)", vec![Some(Grouping::Without(vec!["a".to_owned()]))]),
             ("max_over_time(sum(delta(m[5m]))[1h:1m])", vec![all]),
             ("sum by (a) (m) + m", vec![by("a"), None]),
-            // What is computed of single series is none of their sum.
+            // Functions of single series cannot be computed from their sum.
             ("max by (a) (rate(m[5m]))", vec![None]),
             ("count(m)", vec![None]),
             ("sum by (a) (m > 2)", vec![None]),

@@ -2,32 +2,32 @@
 
 use super::{
     Labels, PromqlError,
-    counted::Counted,
-    evaluate::{Evaluator, Found, Value, distinct},
+    evaluate::{EvaluatedValue, Evaluator, MatrixBuilder, distinct},
     plan::plan,
+    series_data::SeriesData,
     syntax::{Expression, Kind},
 };
 use crate::execution::Reader;
 
-pub(crate) use super::plan::Asked;
+pub(crate) use super::plan::EvaluationTimes;
 
 /// The most points of a series, as with Prometheus.
 pub(crate) const POINTS_MAX: i64 = 11_000;
-/// An answer has at most so many numbers.
+/// Maximum number of values in an answer.
 const NUMBERS_MAX: usize = 5_000_000;
 
-/// What a query gives.
+/// Answer of a query.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct QueryAnswer {
     /// The result.
-    pub(crate) given: Given,
-    /// What people should know of it.
+    pub(crate) given: QueryValue,
+    /// Warnings for the user.
     pub(crate) warnings: Vec<&'static str>,
 }
 
-/// What a query gives, by its kind.
+/// Result of a query by type.
 #[derive(Debug)]
-pub(crate) enum Given {
+pub(crate) enum QueryValue {
     /// A number.
     Scalar(f64),
     /// A text.
@@ -38,40 +38,40 @@ pub(crate) enum Given {
     Matrix(Vec<(Labels, Vec<(i64, f64)>)>),
 }
 
-/// What the query gives at the start of the range.
+/// Evaluates the query at the start of the range.
 pub(crate) fn at_once(
     reader: &Reader,
     query: &Expression,
-    asked: Asked,
-) -> Result<Answer, PromqlError> {
-    let counted = Counted::read(reader, &plan(query, &asked)?)?;
+    asked: EvaluationTimes,
+) -> Result<QueryAnswer, PromqlError> {
+    let counted = SeriesData::read(reader, &plan(query, &asked)?)?;
     let evaluator = Evaluator::new(reader, &counted, asked);
     let time = asked.start_ms;
     let given = if query.kind() == Kind::Matrix {
         let stretches = evaluator.stretches(query, time)?;
-        Given::Matrix(stretches.into_iter().map(|one| (one.labels, one.points)).collect())
+        QueryValue::Matrix(stretches.into_iter().map(|one| (one.labels, one.points)).collect())
     } else {
         match evaluator.evaluate(query, time)? {
-            Value::Scalar(number) => Given::Scalar(number),
-            Value::Text(text) => Given::Text(text),
-            Value::Vector(samples) => {
+            EvaluatedValue::Scalar(number) => QueryValue::Scalar(number),
+            EvaluatedValue::Text(text) => QueryValue::Text(text),
+            EvaluatedValue::Vector(samples) => {
                 let samples = distinct(samples)?.into_iter();
-                Given::Vector(samples.map(|sample| (sample.labels, sample.value)).collect())
+                QueryValue::Vector(samples.map(|sample| (sample.labels, sample.value)).collect())
             }
         }
     };
-    Ok(Answer { given, warnings: counted.warnings })
+    Ok(QueryAnswer { given, warnings: counted.warnings })
 }
 
-/// What the query gives over the range.
+/// Evaluates the query over the range.
 pub(crate) fn over_range(
     reader: &Reader,
     query: &Expression,
-    asked: Asked,
-) -> Result<Answer, PromqlError> {
-    let counted = Counted::read(reader, &plan(query, &asked)?)?;
+    asked: EvaluationTimes,
+) -> Result<QueryAnswer, PromqlError> {
+    let counted = SeriesData::read(reader, &plan(query, &asked)?)?;
     let evaluator = Evaluator::new(reader, &counted, asked);
-    let mut found = Found::default();
+    let mut found = MatrixBuilder::default();
     let mut numbers = 0_usize;
     for time in asked.times() {
         reader.check()?;
@@ -84,5 +84,5 @@ pub(crate) fn over_range(
         found.add(time, samples)?;
     }
     let series = found.finish().into_iter().map(|one| (one.labels, one.points));
-    Ok(Answer { given: Given::Matrix(series.collect()), warnings: counted.warnings })
+    Ok(QueryAnswer { given: QueryValue::Matrix(series.collect()), warnings: counted.warnings })
 }

@@ -6,19 +6,19 @@ use tidings_storage::TimeRange;
 
 use super::{
     Labels, PromqlError, Selector,
-    counted::Counted,
     labels::{Matcher, NAME, Test},
     metrics::{LE, METRICS, bound_texts},
     plan::Planned,
+    series_data::SeriesData,
 };
 use crate::{analysis::window::Window, execution::Reader};
 
 /// The series that are asked for.
 #[derive(Debug)]
 pub(crate) struct SeriesSearch {
-    /// Those that one of these selects; every one when there is none.
+    /// Selectors, of which a series must match one; an empty list selects every series.
     pub(crate) selectors: Vec<Selector>,
-    /// Those that have calls in this range; in the last 24 hours of data when it is unbounded.
+    /// Range in which a series must have calls; the last 24 hours of data when it is unbounded.
     pub(crate) range: TimeRange,
 }
 
@@ -51,7 +51,7 @@ fn read(
         added_up: None,
     };
     let planned: Vec<Planned> = selected.into_iter().map(planned).collect();
-    let counted = Counted::read(reader, &planned)?;
+    let counted = SeriesData::read(reader, &planned)?;
     let mut found = BTreeSet::new();
     for id in 0..planned.len() {
         let series = counted.selected(id).series.iter();
@@ -120,7 +120,7 @@ fn is_of_name(matcher: &Matcher) -> bool {
     matcher.name == NAME
 }
 
-/// Whether a metric of this name is asked for, as far as that depends on its name.
+/// Reports whether a metric of this name can match; tests only matchers on the name.
 fn is_selected(search: &SeriesSearch, name: &str) -> bool {
     let selects = |selector: &Selector| {
         let mut names = selector.matchers.iter().filter(|matcher| is_of_name(matcher));

@@ -21,7 +21,7 @@ pub(crate) enum Expression {
     Range {
         /// The metric.
         selector: Selector,
-        /// How far back.
+        /// Length of the range in milliseconds.
         range_ms: i64,
     },
     /// A stretch of what an expression gives.
@@ -36,7 +36,7 @@ pub(crate) enum Expression {
     Call(Call),
 }
 
-/// What an expression gives.
+/// Types of expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One number.
@@ -62,7 +62,7 @@ impl Kind {
 }
 
 impl Expression {
-    /// What it gives.
+    /// Type of the expression.
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Number(_) => Kind::Scalar,
@@ -85,7 +85,7 @@ impl Expression {
 pub(crate) struct Selector {
     /// Its place among the query's selectors.
     pub(crate) id: usize,
-    /// What its labels have to be like, its name among them.
+    /// Label matchers, including the one of the metric's name.
     pub(crate) matchers: Vec<Matcher>,
     /// When.
     pub(crate) moment: Moment,
@@ -116,7 +116,7 @@ pub(crate) enum At {
 pub(crate) struct Subquery {
     /// The expression.
     pub(crate) inner: Expression,
-    /// How far back.
+    /// Length of the range in milliseconds.
     pub(crate) range_ms: i64,
     /// How often; a minute when not said.
     pub(crate) step_ms: Option<i64>,
@@ -124,20 +124,20 @@ pub(crate) struct Subquery {
     pub(crate) moment: Moment,
 }
 
-/// What is done with what stands to the left and an expression.
+/// A binary operator and its right operand, in a chain of operators.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
-    /// What is done.
+    /// Operator.
     pub(crate) operator: Operator,
     /// The expression.
     pub(crate) right: Expression,
-    /// Whether a comparison gives 0 and 1 rather than choose.
+    /// True when a comparison returns 0 or 1 (`bool`) and does not filter.
     pub(crate) as_bool: bool,
     /// Which series go together.
     pub(crate) matching: Matching,
 }
 
-/// What is done with two expressions.
+/// Binary operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operator {
     Add,
@@ -159,13 +159,13 @@ pub(crate) enum Operator {
 }
 
 impl Operator {
-    /// Whether it compares.
+    /// Reports whether this is a comparison.
     pub(super) fn compares(self) -> bool {
         use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
         matches!(self, Equal | NotEqual | Less | LessOrEqual | Greater | GreaterOrEqual)
     }
 
-    /// Whether it works on sets of series.
+    /// Reports whether this is a set operator.
     pub(super) fn is_of_sets(self) -> bool {
         matches!(self, Self::And | Self::Or | Self::Unless)
     }
@@ -186,7 +186,7 @@ impl Operator {
 /// Which series go together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Matching {
-    /// Those that are the same in these labels, or in all but these.
+    /// Labels on which both sides must agree: `on` these labels, or `ignoring` them.
     pub(crate) labels: Grouping,
     /// Which side may have several for one of the other.
     pub(crate) many: Option<Many>,
@@ -195,7 +195,7 @@ pub(crate) struct Matching {
 /// The side that may have several, and the labels it gets from the other one.
 #[derive(Debug, Clone)]
 pub(crate) struct Many {
-    /// Whether it is the left one.
+    /// True for the left side.
     pub(crate) left: bool,
     /// The labels.
     pub(crate) include: Vec<String>,
@@ -217,8 +217,8 @@ impl Default for Grouping {
 }
 
 impl Grouping {
-    /// Whether the label is one of them.
-    pub(super) fn has(&self, label: &str) -> bool {
+    /// Reports whether the grouping keeps the label.
+    pub(super) fn contains(&self, label: &str) -> bool {
         match self {
             Self::By(labels) => labels.iter().any(|known| known == label),
             Self::Without(labels) => {
@@ -233,11 +233,11 @@ impl Grouping {
 pub(crate) struct Aggregate {
     /// How.
     pub(crate) how: Aggregation,
-    /// How many, which quantile, or which label.
+    /// Parameter: the number of series, the quantile, or the label.
     pub(crate) parameter: Option<Expression>,
     /// The series.
     pub(crate) of: Expression,
-    /// Those that are the same in these labels.
+    /// Grouping labels.
     pub(crate) grouping: Grouping,
 }
 
@@ -278,7 +278,7 @@ impl Aggregation {
         })
     }
 
-    /// What its parameter is, when it has one.
+    /// Type of its parameter; `None` when it has none.
     pub(super) fn parameter(self) -> Option<Kind> {
         match self {
             Self::Top | Self::Bottom | Self::Quantile => Some(Kind::Scalar),
@@ -293,7 +293,7 @@ impl Aggregation {
 pub(crate) struct Call {
     /// The function.
     pub(crate) function: Function,
-    /// What it is given.
+    /// Arguments.
     pub(crate) arguments: Vec<Expression>,
 }
 
@@ -303,9 +303,9 @@ pub(crate) struct Function {
     /// Its name.
     pub(crate) name: &'static str,
     takes: &'static [Kind],
-    /// So many of the last arguments may be left out.
+    /// Number of trailing arguments that may be omitted.
     optional: usize,
-    /// Whether the last argument may come again.
+    /// True when the last argument may repeat.
     repeats: bool,
     gives: Kind,
 }
@@ -377,12 +377,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 impl Function {
-    /// What it gives.
+    /// Type of the result.
     pub(super) fn gives(&self) -> Kind {
         self.gives
     }
 
-    /// What is wrong with what it is given, when something is.
+    /// Error text for a wrong number or type of arguments; `None` when they fit.
     pub(super) fn refuses(&self, arguments: &[Expression]) -> Option<String> {
         let (name, most, given) = (self.name, self.takes.len(), arguments.len());
         let least = most - self.optional;

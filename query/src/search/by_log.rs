@@ -10,9 +10,9 @@ use tidings_storage::{Detail, KindBounds, LogFilter, Need, Scan, ScanStats, Time
 
 use crate::{QueryError, execution::Reader};
 
-/// So many traces are looked at; those with the newest records, when there are more.
+/// Maximum number of traces; those with the newest records are kept.
 const TRACES_MAX: usize = 100_000;
-/// Records are looked for so many tenths of a question's time: the rest is for the traces.
+/// Tenths of the deadline after which no more records are read, so that the traces get the rest.
 const LATE_TENTHS: u32 = 3;
 
 /// The traces that log records belong to.
@@ -21,7 +21,8 @@ pub(crate) struct Mentioned {
     pub(crate) traces: HashSet<TraceId>,
     /// There are more of them.
     pub(crate) overflowed: bool,
-    /// What was read. Not complete: records were left out, the oldest first.
+    /// Statistics of the scan. Not complete when records were left out; the oldest are left out
+    /// first.
     pub(crate) stats: ScanStats,
 }
 
@@ -49,7 +50,7 @@ pub(crate) fn mentioned(reader: &Reader, filters: &[LogFilter]) -> Result<Mentio
     Ok(found)
 }
 
-/// What `search` finds among the traces of which a log record contains this text.
+/// Runs `search` on the traces that have a log record with this text.
 pub(crate) fn with_logs(
     reader: &Reader,
     text: &str,

@@ -1,11 +1,10 @@
-//! Finds the traces that match in the order of what they are as a whole: the longest, those with
-//! the most failed spans, or with the most spans.
+//! Finds matching traces ordered by a value of the whole trace: duration, failed spans, or spans.
 //!
-//! Rows say what a trace's value is at most: spans that came again and rules of assembly only make
-//! it less. So traces are assembled from the highest bound down, until what is left cannot come
-//! before the last of the page. Rows are those that begin at most an hour before or after the times
-//! asked for, as for kinds of transactions; what a trace has further away does not count, nor do
-//! rows that the budget did not suffice for.
+//! Rows give an upper bound of a trace's value, because repeated spans and rules of assembly only
+//! lower it. Traces are assembled from the highest bound down. The search ends when no remaining
+//! bound can displace the last trace of the page. Rows are read from an hour before to an hour
+//! after the requested range, as for transaction types. Rows further away do not count, nor do rows
+//! beyond the budget.
 
 use std::{
     cmp::Reverse,
@@ -24,7 +23,7 @@ use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows};
 use super::{by_log::around, searched, summaries, total};
 use crate::{QueryError, RankCursor, TraceRank, execution::Reader};
 
-/// So many matching traces are looked up by their ids; the spans of more are all read.
+/// Maximum number of matching traces that are looked up by id; beyond it all rows are read.
 const LOOKUP_TRACES_MAX: usize = 4096;
 /// Traces assembled at once,
 const BATCH_TRACES_MAX: usize = 256;
@@ -34,9 +33,9 @@ const BATCH_ROWS_MAX: u64 = 500_000;
 /// Another order than by time, and which page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ranking {
-    /// What the traces are ordered by.
+    /// Sort key of the list.
     pub(crate) rank: TraceRank,
-    /// How many traces a page has.
+    /// Maximum number of traces on a page.
     pub(crate) limit: usize,
     /// Where the page before ended.
     pub(crate) cursor: Option<RankCursor>,
@@ -52,7 +51,7 @@ impl RankCursor {
         Some(Self { rank, value, trace_id })
     }
 
-    /// Whether a place is further down the list.
+    /// Reports whether a position is further down the list.
     pub(crate) fn is_before(self, place: &RankPlace) -> bool {
         (Reverse(self.value), self.trace_id) < *place
     }
@@ -78,7 +77,7 @@ pub(crate) fn ranked(
     })
 }
 
-/// What the list is ordered by.
+/// Sort value of a trace.
 fn value(rank: TraceRank, trace: &TraceSummary) -> u64 {
     match rank {
         TraceRank::Duration => trace.duration_nano.0,
@@ -127,15 +126,15 @@ fn best(
 
 /// The traces that were met.
 struct Met {
-    traces: HashMap<TraceId, Trace, RandomState>,
+    traces: HashMap<TraceId, TraceAggregate, RandomState>,
     traces_max: usize,
-    /// There were more traces than may be told apart.
+    /// True when a trace was left out because the maximum of traces was reached.
     overflowed: bool,
 }
 
-/// What the rows of a trace say.
+/// Aggregate of a trace's rows.
 #[derive(Debug, Clone, Copy, Default)]
-struct Trace {
+struct TraceAggregate {
     matches: bool,
     rows: u64,
     errors: u64,
@@ -146,7 +145,7 @@ struct Trace {
     end: UnixNanos,
 }
 
-impl Trace {
+impl TraceAggregate {
     fn add(&mut self, start: UnixNanos, end: UnixNanos) {
         self.rows += 1;
         let earliest = |known: Option<UnixNanos>, time: UnixNanos| match known {
@@ -224,7 +223,7 @@ impl Met {
     }
 
     /// The traces of which a span matches.
-    fn matching(&self) -> impl Iterator<Item = (&TraceId, &Trace)> {
+    fn matching(&self) -> impl Iterator<Item = (&TraceId, &TraceAggregate)> {
         self.traces.iter().filter(|(_, trace)| trace.matches)
     }
 
@@ -235,8 +234,8 @@ impl Met {
         (Reverse(value(rank, trace).min(bound)), trace.trace_id)
     }
 
-    /// Gives `visit` the rows that match, the newest first as far as row groups go: those of a trace
-    /// together that stand together.
+    /// Gives `visit` the matching rows, row groups with the newest first. Adjacent rows of the same
+    /// trace come together.
     fn scan(
         &mut self,
         reader: &Reader,
@@ -268,7 +267,7 @@ impl Met {
     }
 
     /// A trace, unless there are too many.
-    fn trace(&mut self, id: TraceId) -> Option<&mut Trace> {
+    fn trace(&mut self, id: TraceId) -> Option<&mut TraceAggregate> {
         let is_full = self.traces.len() >= self.traces_max;
         match self.traces.entry(id) {
             Entry::Occupied(trace) => Some(trace.into_mut()),
@@ -276,7 +275,7 @@ impl Met {
                 self.overflowed = true;
                 None
             }
-            Entry::Vacant(new) => Some(new.insert(Trace::default())),
+            Entry::Vacant(new) => Some(new.insert(TraceAggregate::default())),
         }
     }
 }

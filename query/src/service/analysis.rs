@@ -1,17 +1,17 @@
-//! The questions about many spans: one method each.
+//! Queries that aggregate many spans, one method each.
 
 use tidings_proto::api::{
     ChangeReport, Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList,
-    RedResult, RepeatList, ServiceGraph, TraceLinks, TransactionKindList,
+    RedResult, RepeatList, ServiceGraph, TraceLinks, TransactionKindList, VersionChangeList,
 };
 
 use super::QueryService;
 use crate::{
     QueryError, TraceName,
     analysis::{
-        ChangeSearch, CompareSearch, ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch,
-        LogHistogramSearch, PatternSearch, RedSearch, changes, compare, exceptions, explain, graph,
-        heatmap, log_histogram, patterns, red,
+        ChangeSearch, CompareSearch, DeploymentSearch, ExceptionSearch, ExplainSearch, GraphSearch,
+        HeatmapSearch, LogHistogramSearch, PatternSearch, RedSearch, changes, compare, deployments,
+        exceptions, explain, graph, heatmap, log_histogram, patterns, red,
     },
     trace,
     transactions::kinds::{self, KindSearch},
@@ -23,7 +23,22 @@ impl QueryService {
     /// # Errors
     /// `Parameter` when a window has too many steps, or nothing lies before it.
     pub async fn changes(&self, search: ChangeSearch) -> Result<ChangeReport, QueryError> {
-        self.ask(move |reader| changes::changes(reader, &search)).await
+        let mut report = self.ask(move |reader| changes::changes(reader, &search)).await?;
+        if let Some(end) = &mut report.traffic_end {
+            end.refusals = self.receivers.refusals_since(end.since_unix_nano);
+        }
+        Ok(report)
+    }
+
+    /// Version changes of a service.
+    ///
+    /// # Errors
+    /// `Parameter` when the window has too many steps.
+    pub async fn deployments(
+        &self,
+        search: DeploymentSearch,
+    ) -> Result<VersionChangeList, QueryError> {
+        self.ask(move |reader| deployments::deployments(reader, &search)).await
     }
 
     /// Rate, errors and duration of spans, by group.
@@ -34,15 +49,14 @@ impl QueryService {
         self.ask(move |reader| red::red(reader, &search)).await
     }
 
-    /// Who calls whom.
+    /// Service graph of a window or of one trace.
     ///
-    /// # Errors
-    /// `NotFound` when nothing of the trace it is to be of is stored.
+    /// `NotFound` when the search names a trace and nothing of it is stored.
     pub async fn graph(&self, search: GraphSearch) -> Result<ServiceGraph, QueryError> {
         self.ask(move |reader| graph::graph(reader, &search)).await
     }
 
-    /// How many spans took how long when.
+    /// Heatmap of span durations over time.
     ///
     /// # Errors
     /// As [`Self::red`].
@@ -58,7 +72,7 @@ impl QueryService {
         self.ask(move |reader| exceptions::exceptions(reader, &search)).await
     }
 
-    /// What some spans have that the rest has not.
+    /// Attributes that distinguish selected spans from the rest.
     ///
     /// # Errors
     /// None of its own.
@@ -109,7 +123,7 @@ impl QueryService {
         self.ask(move |reader| patterns::patterns(reader, &search)).await
     }
 
-    /// The kinds of transactions.
+    /// Transaction types.
     ///
     /// # Errors
     /// As [`Self::red`].

@@ -1,8 +1,8 @@
 //! Log records as they come.
 //!
-//! Between looks a tail holds no place in the queue of questions. It looks again when the store has
-//! grown, and only when what it gave was taken: a client that reads slowly is told how many records
-//! it missed instead of being waited for. Owns the number of tails and their end.
+//! Between polls a tail holds no permit of the queue. It polls when the store has grown and the
+//! previous records were read. A slow client is told how many records it missed. Owns the number of
+//! tails and their end.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::QueryService;
 use crate::{
     ErrorKind, LogCursor, QueryError,
-    logs::tail::{News, Shown},
+    logs::tail::{NewRecords, ShownRecords},
 };
 
 /// How often the size of the store is looked at.
@@ -28,18 +28,18 @@ const QUIET: Duration = Duration::from_secs(15);
 pub(crate) struct Tail {
     service: QueryService,
     filter: LogFilter,
-    shown: Arc<Mutex<Shown>>,
-    /// How many records were stored at the last look.
+    shown: Arc<Mutex<ShownRecords>>,
+    /// Number of stored records at the last poll.
     stored: u64,
     end: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 }
 
-/// What a tail has to say.
+/// Events of a tail.
 #[derive(Debug)]
 pub(crate) enum TailEvent {
     /// New records.
-    News(News),
+    NewRecords(NewRecords),
     /// Nothing for a while.
     Quiet,
     /// The process stops.
@@ -52,7 +52,7 @@ impl QueryService {
         self.ended.send_replace(true);
     }
 
-    /// Whether tails and waits end, now and from now on.
+    /// Returns a receiver that becomes true when tails and long polls must end.
     pub(crate) fn ended(&self) -> watch::Receiver<bool> {
         self.ended.subscribe()
     }
@@ -69,9 +69,9 @@ impl QueryService {
         let place = Arc::clone(&self.tails).try_acquire_owned();
         let waiting = self.limits().tails_max;
         let place = place.map_err(|_| QueryError::Overloaded { waiting })?;
-        let resumed = after.map(|after| Shown::until((after.time, after.content_hash)));
+        let resumed = after.map(|after| ShownRecords::until((after.time, after.content_hash)));
         let is_resumed = resumed.is_some();
-        let shown = resumed.unwrap_or_else(|| Shown::nothing(self.now()));
+        let shown = resumed.unwrap_or_else(|| ShownRecords::nothing(self.now()));
         let mut tail = Tail {
             service: self.clone(),
             filter,
@@ -93,7 +93,7 @@ impl QueryService {
 }
 
 impl Tail {
-    /// What comes next.
+    /// Waits for the next event.
     ///
     /// # Errors
     /// When storage cannot be read.
@@ -110,10 +110,10 @@ impl Tail {
                     Ok(news) => {
                         self.stored = stored;
                         if !news.logs.is_empty() || news.dropped > 0 {
-                            return Ok(TailEvent::News(news));
+                            return Ok(TailEvent::NewRecords(news));
                         }
                     }
-                    // Looked for again when others have had their turn.
+                    // Retried later, when other queries have run.
                     Err(error) if passes(&error) => tracing::debug!(%error, "a tail waits"),
                     Err(error) => return Err(error),
                 }
@@ -130,7 +130,11 @@ impl Tail {
 
     async fn look<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&mut Shown, &crate::execution::Reader, &LogFilter) -> Result<T, QueryError>
+        look: impl FnOnce(
+            &mut ShownRecords,
+            &crate::execution::Reader,
+            &LogFilter,
+        ) -> Result<T, QueryError>
         + Send
         + 'static,
     ) -> Result<T, QueryError> {

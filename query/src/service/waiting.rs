@@ -1,7 +1,7 @@
 //! Waits for the next version of an answer.
 //!
-//! A wait holds no place in the queue of questions: the question is asked again when the store has
-//! grown, and now and then because states change with time alone. Owns the number of waits.
+//! A wait holds no permit of the queue. The query runs again when the store has grown, and now and
+//! then because states change with time alone. Owns the number of waits.
 
 use std::{
     sync::Arc,
@@ -15,12 +15,12 @@ use crate::{QueryError, TraceQuestion};
 
 /// How often the size of the store is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// After so many looks the question is asked again even if nothing came in.
+/// Number of polls after which the query runs again even without new data.
 const LOOKS_MAX: u32 = 10;
 
 /// Which version of an answer is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wanted {
+pub struct VersionWait {
     /// Any but this one.
     pub after: Option<String>,
     /// Wait for so long before giving the one that is there.
@@ -59,7 +59,7 @@ impl QueryService {
     pub async fn next_trace(
         &self,
         question: TraceQuestion,
-        wanted: Wanted,
+        wanted: VersionWait,
     ) -> Result<TraceView, QueryError> {
         let ask = |service: Self| async move { service.trace(question).await };
         self.next(wanted, ask).await
@@ -72,7 +72,7 @@ impl QueryService {
     pub async fn next_skeleton(
         &self,
         question: TraceQuestion,
-        wanted: Wanted,
+        wanted: VersionWait,
     ) -> Result<TraceSkeleton, QueryError> {
         let ask = |service: Self| async move { service.skeleton(question).await };
         self.next(wanted, ask).await
@@ -85,7 +85,7 @@ impl QueryService {
     pub async fn next_transaction(
         &self,
         tid: String,
-        wanted: Wanted,
+        wanted: VersionWait,
     ) -> Result<TransactionView, QueryError> {
         let ask = |service: Self| {
             let tid = tid.clone();
@@ -96,7 +96,7 @@ impl QueryService {
 
     async fn next<T: Versioned, A: Future<Output = Result<T, QueryError>>>(
         &self,
-        wanted: Wanted,
+        wanted: VersionWait,
         ask: impl Fn(Self) -> A,
     ) -> Result<T, QueryError> {
         let is_wanted = |answer: &Result<T, QueryError>| match answer {
@@ -113,7 +113,7 @@ impl QueryService {
         let _place = Arc::clone(&self.awaiting)
             .try_acquire_owned()
             .map_err(|_| QueryError::Overloaded { waiting })?;
-        // Nothing is held meanwhile: neither an answer that is known, nor its turn.
+        // The wait holds neither the known answer nor its permits.
         drop(answer);
         let clock = self.execution.clock();
         let until = clock.instant() + wanted.wait;
@@ -146,7 +146,7 @@ impl QueryService {
         }
     }
 
-    /// How much is stored: other numbers, other data.
+    /// Numbers of stored spans and log records. Different numbers mean different data.
     fn stored(&self) -> (u64, u64) {
         let counts = self.store.counts();
         (counts.spans, counts.log_records)

@@ -1,10 +1,10 @@
 //! A stored trace as the OTLP requests it could have come in.
 //!
-//! Owns the order and the grouping, which depend on nothing but the content: spans by start, id
-//! and content, each content once, grouped by resource and scope in the order of their first span.
-//! A trace of any size is given in parts (`parts`).
+//! Owns the order and the grouping, which depend only on the content: spans by start, id and
+//! content, each content once, grouped by resource and scope in the order of their first span. A
+//! trace of any size is exported in parts (`chunked`).
 
-mod parts;
+mod chunked;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,10 +13,10 @@ use tidings_proto::otlp::{
 };
 use tidings_storage::SpanRows;
 
-pub(crate) use parts::{SpanKey, list, part};
+pub(crate) use chunked::{ExportKey, list, part};
 
 use super::{
-    gather::{Gathered, Place, TraceFacts},
+    gather::{Gathered, RowLocation, TraceFacts},
     tree::Tree,
 };
 
@@ -25,16 +25,16 @@ const SENDERS_MAX: usize = 256;
 
 /// Everything that was sent of the trace.
 pub(crate) fn export(trace: &TraceFacts, gathered: &Gathered) -> ExportTraceServiceRequest {
-    let mut groups = Groups::default();
+    let mut groups = SenderGroups::default();
     let mut senders = Senders::default();
     for place in ordered(trace) {
         let (rows, row) = gathered.row(place);
-        groups.add(&senders.of(rows, row), rows.span(row));
+        groups.add(&senders.intern(rows, row), rows.span(row));
     }
     groups.request
 }
 
-/// What was sent of these nodes, in the order of [`export`].
+/// OTLP request with the spans of these nodes, in the order of [`export`].
 pub(crate) fn of_nodes(
     tree: &Tree,
     gathered: &Gathered,
@@ -44,17 +44,17 @@ pub(crate) fn of_nodes(
         let fact = tree.fact(*node);
         (fact.start, fact.span_id, fact.content_hash)
     });
-    let mut groups = Groups::default();
+    let mut groups = SenderGroups::default();
     let mut senders = Senders::default();
     for node in nodes {
         let (rows, row) = gathered.row(tree.place(node));
-        groups.add(&senders.of(rows, row), rows.span(row));
+        groups.add(&senders.intern(rows, row), rows.span(row));
     }
     groups.request
 }
 
 /// The rows by start, id and content.
-fn ordered(trace: &TraceFacts) -> Vec<Place> {
+fn ordered(trace: &TraceFacts) -> Vec<RowLocation> {
     let mut order: Vec<usize> = (0..trace.facts.len()).collect();
     order.sort_by_key(|index| {
         let fact = &trace.facts[*index];
@@ -63,14 +63,14 @@ fn ordered(trace: &TraceFacts) -> Vec<Place> {
     order.into_iter().map(|index| trace.places[index]).collect()
 }
 
-/// What a span came from: equal texts, equal senders.
+/// Identity of a sender: encoded resource and scope. Equal texts are the same sender.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct SenderKey {
     resource: (String, String),
     scope: (String, String),
 }
 
-/// What a span came from.
+/// Resource and scope that a span came with.
 #[derive(Debug)]
 struct Sender {
     key: SenderKey,
@@ -85,7 +85,7 @@ struct Senders {
 }
 
 impl Senders {
-    fn of(&mut self, rows: &SpanRows, row: usize) -> Arc<Sender> {
+    fn intern(&mut self, rows: &SpanRows, row: usize) -> Arc<Sender> {
         let key = SenderKey {
             resource: (rows.resource_key(row).to_owned(), rows.resource_schema_url(row).to_owned()),
             scope: (rows.scope_key(row).to_owned(), rows.scope_schema_url(row).to_owned()),
@@ -105,13 +105,13 @@ impl Senders {
 
 /// Spans by resource and scope, in the order they are added in.
 #[derive(Debug, Default)]
-struct Groups {
+struct SenderGroups {
     request: ExportTraceServiceRequest,
     resources: HashMap<(String, String), usize>,
     scopes: HashMap<SenderKey, usize>,
 }
 
-impl Groups {
+impl SenderGroups {
     fn add(&mut self, sender: &Sender, span: Span) {
         let groups = &mut self.request.resource_spans;
         let (key, schema_url) = (&sender.key, |(_, url): &(String, String)| url.clone());

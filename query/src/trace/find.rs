@@ -39,7 +39,7 @@ pub enum SpanSearch {
 }
 
 /// Tells the distinct spans of a trace apart.
-type SpanKey = (SpanId, u64);
+type SpanIdentity = (SpanId, u64);
 
 /// The rows of the spans that are found.
 pub(crate) fn find(
@@ -87,7 +87,7 @@ fn words(text: &str) -> Result<Vec<String>, QueryError> {
     }
 }
 
-fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanKey>) {
+fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanIdentity>) {
     let all = u64::MAX >> (64 - words.len());
     let mut of_resources: HashMap<Option<usize>, u64> = HashMap::new();
     for row in 0..rows.len() {

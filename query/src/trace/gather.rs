@@ -1,8 +1,8 @@
 //! Collects the facts of spans from a scan, trace by trace, each distinct span once.
 //!
-//! Owns the numbers that stand for names during one question, and the dropping of spans that came
-//! more than once: a sender that tries again costs no memory here. What is gathered is in the
-//! order the scan gave it, which means nothing: assembly puts it in order.
+//! Owns the numbers of names during one query and the deduplication of repeated spans, so that a
+//! sender's retries cost no memory. Spans come in the order of the scan, which carries no meaning;
+//! assembly sorts them.
 
 mod page;
 
@@ -24,7 +24,7 @@ use crate::{QueryError, execution::Reader};
 pub(crate) struct Names {
     numbers: HashMap<Arc<str>, u32>,
     texts: Vec<Arc<str>>,
-    /// How long they are together.
+    /// Total length in bytes.
     bytes: u64,
 }
 
@@ -50,29 +50,29 @@ impl Names {
 
 /// Where a gathered span came from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct RowLocation {
     portion: u32,
     row: u32,
 }
 
-/// What is known of the distinct spans of one trace.
+/// Facts about the distinct spans of one trace.
 #[derive(Debug, Default)]
 pub(crate) struct TraceFacts {
-    /// What assembly needs.
+    /// Input of assembly.
     pub facts: Vec<SpanFacts>,
     /// How often a span came after its first time, by its place in `facts`.
     pub repeats: BTreeMap<u32, u64>,
     /// The [`SpanFlags`] a span has by itself.
     pub marks: Vec<u32>,
     /// Where each is in [`Gathered::portions`], when rows are kept.
-    pub places: Vec<Place>,
-    /// The host of each, when hosts are told apart.
+    pub places: Vec<RowLocation>,
+    /// Host number of each span; empty when hosts are not determined.
     pub hosts: Vec<Option<u32>>,
     /// When the last of them was received, or came again.
     pub received: UnixNanos,
-    /// Whether there are more spans than these.
+    /// True when the trace has further spans.
     pub is_cut: bool,
-    /// How many rows there were, those of spans that came before included.
+    /// Number of rows, repeated spans included.
     rows: u64,
     /// The places in `facts` by id and content, while spans are gathered.
     known: HashMap<(SpanId, u64), u32>,
@@ -83,30 +83,30 @@ pub(crate) struct TraceFacts {
 pub(crate) struct Gathered {
     /// Services and operations.
     pub names: Names,
-    /// The hosts they ran on, when these are told apart.
+    /// Hosts of the spans; empty when hosts are not determined.
     pub hosts: Hosts,
     /// By trace.
     pub traces: HashMap<TraceId, TraceFacts>,
-    /// How many distinct spans there are.
+    /// Number of distinct spans.
     spans: u64,
     /// The rows, when they are kept.
     portions: Vec<SpanRows>,
-    /// How much memory these take, and where it is.
+    /// Memory of the rows in bytes, and the addresses of the buffers that were counted.
     bytes: u64,
     held: HashSet<usize>,
 }
 
-/// How much to gather.
+/// Extent of a gather.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gather {
-    /// How much of each row to read; rows are kept when it is more than [`Detail::Resources`].
+    /// Columns to read of each row; rows are kept when this is more than [`Detail::Resources`].
     pub detail: Detail,
-    /// In traces of so many spans at most hosts are told apart, for which resources have to be
-    /// read.
+    /// Maximum number of spans of a trace for which hosts are determined, which needs resource
+    /// columns.
     pub hosts_max: u64,
     /// More distinct spans than this are an error.
     pub spans_max: u64,
-    /// What to ask for instead when there are more.
+    /// Narrower query that the error suggests.
     pub instead: &'static str,
 }
 
@@ -132,12 +132,12 @@ impl Gathered {
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        gathered.settle(gather.hosts_max);
+        gathered.finish(gather.hosts_max);
         Ok(gathered)
     }
 
-    /// As much of what matches as may be held in memory, the newest first as far as row groups go,
-    /// and whether that is everything.
+    /// Gathers the newest matching spans up to the memory bound. The flag is true when that is all
+    /// of them. Row groups are read with the newest first.
     pub(crate) fn read_newest(
         reader: &Reader,
         filter: &SpanFilter,
@@ -152,26 +152,26 @@ impl Gathered {
                 && gathered.bytes_held() <= reader.limits.view_bytes_max;
             Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        gathered.settle(gather.hosts_max);
+        gathered.finish(gather.hosts_max);
         Ok((gathered, all && stats.complete))
     }
 
-    /// How much memory the rows, the names and those of hosts take.
+    /// Memory of rows, names and host names in bytes.
     fn bytes_held(&self) -> u64 {
         self.bytes.saturating_add(self.names.bytes).saturating_add(self.hosts.bytes)
     }
 
     /// The row a gathered span came from.
-    pub(crate) fn row(&self, place: Place) -> (&SpanRows, usize) {
+    pub(crate) fn row(&self, place: RowLocation) -> (&SpanRows, usize) {
         (&self.portions[place.portion as usize], place.row as usize)
     }
 
-    /// Nothing more is gathered. Whether the hosts of a trace are told apart must not depend on
-    /// the portions it came in.
-    fn settle(&mut self, hosts_max: u64) {
-        let numbers = self.hosts.settle();
+    /// Ends the gathering. Hosts are dropped here for traces above `hosts_max`, so that the result
+    /// does not depend on portions.
+    fn finish(&mut self, hosts_max: u64) {
+        let numbers = self.hosts.finish();
         for facts in self.traces.values_mut() {
-            facts.settle();
+            facts.finish();
             if facts.facts.len() as u64 > hosts_max {
                 facts.hosts = Vec::new();
             }
@@ -181,7 +181,7 @@ impl Gathered {
 
     fn add(&mut self, rows: &SpanRows, keep: bool, hosts_max: u64) {
         let told_apart = hosts_max > 0 && self.spans <= hosts_max;
-        let hosts = if told_apart { self.hosts.of(rows) } else { Vec::new() };
+        let hosts = if told_apart { self.hosts.host_numbers(rows) } else { Vec::new() };
         let portion = u32::try_from(self.portions.len()).expect("invariant: spans are bounded");
         let mut kept = Vec::new();
         for row in 0..rows.len() {
@@ -206,7 +206,7 @@ impl Gathered {
             trace.hosts.extend(hosts.get(row));
             if keep {
                 let place = u32::try_from(kept.len()).expect("invariant: spans are bounded");
-                trace.places.push(Place { portion, row: place });
+                trace.places.push(RowLocation { portion, row: place });
                 kept.push(row);
             }
         }
@@ -219,7 +219,7 @@ impl Gathered {
 }
 
 impl TraceFacts {
-    /// Whether this is the first row with its id and content; any other is counted.
+    /// Adds the row and reports whether its id and content are new; a repeat is counted.
     fn meet(&mut self, rows: &SpanRows, row: usize) -> bool {
         let next = u32::try_from(self.facts.len()).expect("invariant: spans are bounded");
         match self.known.entry((rows.span_id(row), rows.content_hash(row))) {
@@ -235,7 +235,7 @@ impl TraceFacts {
     }
 
     /// Nothing more is gathered: lets go of what only that needs.
-    fn settle(&mut self) {
+    fn finish(&mut self) {
         self.known = HashMap::new();
     }
 }

@@ -14,13 +14,13 @@ use tidings_storage::{Scalar, SpanRows};
 pub(crate) struct Hosts {
     numbers: BTreeMap<String, u32>,
     names: Vec<String>,
-    /// How long their names are together.
+    /// Total length of the names in bytes.
     pub(super) bytes: u64,
 }
 
 impl Hosts {
     /// The hosts of these rows, which have their resources.
-    pub(super) fn of(&mut self, rows: &SpanRows) -> Vec<Option<u32>> {
+    pub(super) fn host_numbers(&mut self, rows: &SpanRows) -> Vec<Option<u32>> {
         // Not kept from portion to portion: how long resources are has no bound here.
         let mut of_resources = HashMap::new();
         let host = |row| {
@@ -48,7 +48,7 @@ impl Hosts {
 
     /// No more are met: numbers them in the order of their names, whichever way rows came, and
     /// gives the new numbers by those before.
-    pub(super) fn settle(&mut self) -> Vec<u32> {
+    pub(super) fn finish(&mut self) -> Vec<u32> {
         let mut numbers = vec![0; self.numbers.len()];
         for (new, (name, old)) in (0_u32..).zip(std::mem::take(&mut self.numbers)) {
             numbers[old as usize] = new;

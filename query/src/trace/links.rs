@@ -20,8 +20,8 @@ use crate::{QueryError, execution::Reader, search::searched};
 /// Links shown either way.
 const LINKS_MAX: usize = 1_000;
 
-/// What orders links and tells them apart: start, linking span, its content, which of its links.
-type Key = (UnixNanos, TraceId, SpanId, u64, usize);
+/// Sort key and identity of a link: start, linking span, content hash, position among its links.
+type LinkKey = (UnixNanos, TraceId, SpanId, u64, usize);
 
 /// The links of the trace.
 pub(crate) fn links(reader: &Reader, trace_id: TraceId) -> Result<TraceLinks, QueryError> {
@@ -44,7 +44,7 @@ pub(crate) fn links(reader: &Reader, trace_id: TraceId) -> Result<TraceLinks, Qu
 fn incoming(
     reader: &Reader,
     trace_id: TraceId,
-) -> Result<(BTreeMap<Key, LinkView>, ScanStats), QueryError> {
+) -> Result<(BTreeMap<LinkKey, LinkView>, ScanStats), QueryError> {
     let filter = SpanFilter { links_to: Some(trace_id), ..SpanFilter::default() };
     let scan = Scan { detail: Detail::Full, rows_max: reader.settings.search_rows_max };
     let mut found = BTreeMap::new();
@@ -60,7 +60,7 @@ fn incoming(
 
 /// Adds the links of a row to traces that are wanted, keeping the earliest.
 fn add(
-    found: &mut BTreeMap<Key, LinkView>,
+    found: &mut BTreeMap<LinkKey, LinkView>,
     rows: &SpanRows,
     row: usize,
     wanted: impl Fn(TraceId) -> bool,

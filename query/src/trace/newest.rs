@@ -15,7 +15,7 @@ pub(crate) struct Newest {
 }
 
 impl Newest {
-    /// For so many traces.
+    /// Keeps this number of traces.
     pub(crate) fn new(count: usize) -> Self {
         Self { count, starts: HashMap::new(), reached: UnixNanos(u64::MAX) }
     }
@@ -26,7 +26,8 @@ impl Newest {
         *known = start.max(*known);
     }
 
-    /// What could still change the list, now that all spans after this time were looked at.
+    /// Tells the scan how far back it must go, after it has read all spans that start after
+    /// `reached`.
     pub(crate) fn need(&mut self, reached: UnixNanos) -> Need {
         self.reached = reached;
         // Between two portions there are never more than these.
@@ -43,8 +44,8 @@ impl Newest {
         self.starts.values().min().map_or(Need::All, |oldest| Need::Since(*oldest))
     }
 
-    /// Whether the scan ended because nothing older was needed, or at the end, and not before that
-    /// because its row budget was spent.
+    /// Reports whether the list is certain: the scan ended by itself, or because the list was full.
+    /// It is not certain when the row budget ran out first.
     pub(crate) fn is_certain(&self, scan: Scan, stats: ScanStats) -> bool {
         let is_full = self.starts.len() >= self.count;
         let has_newest = || self.starts.values().all(|start| *start > self.reached);

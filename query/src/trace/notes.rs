@@ -6,11 +6,11 @@ use tidings_proto::api::{
 };
 
 use super::{
+    descriptions,
     gather::Gathered,
     hosts::Hosts,
     summary::{Moment, state},
     tree::Tree,
-    words,
 };
 use crate::version::Version;
 
@@ -26,7 +26,7 @@ pub(crate) fn notes(
     let nodes = (0_u32..).zip(&tree.assembled.nodes);
     let plain = |rule| matches!(rule, PlaceRule::NamesNoParent | PlaceRule::NamedParent);
     let placed = nodes.filter(|(_, node)| !plain(node.rule));
-    let placements = placed.map(|(at, _)| words::placement(tree, &gathered.names, at));
+    let placements = placed.map(|(at, _)| descriptions::placement(tree, &gathered.names, at));
     let gaps = tree.assembled.gaps.iter().map(|gap| Gap {
         span_id: gap.span_id,
         children: gap.children.clone(),
@@ -63,7 +63,8 @@ fn host_clocks(hosts: &Hosts, clocks: &Clocks) -> Vec<HostClock> {
     entries.collect()
 }
 
-/// What the answers about a trace depend on, the time of the question aside.
+/// Version of the answers about a trace: a hash of everything they depend on except the current
+/// time.
 pub(crate) fn version(tree: &Tree, log_count: u64, state: TransactionState) -> Version {
     let mut version = Version::default();
     tree.indexes().for_each(|node| version.add(tree.fact(node).content_hash));

@@ -16,10 +16,10 @@ use tidings_proto::{
 use tidings_storage::SpanRows;
 
 use super::{
+    descriptions::{problem_counts, problem_views},
     gather::Gathered,
     summary::{Moment, summary},
     tree::{Tree, moved},
-    words::{problem_counts, problem_views},
 };
 
 /// The whole trace. `logs` are its newest, newest first.

@@ -9,11 +9,11 @@ use tidings_proto::{
 };
 
 use super::{
+    descriptions::{problem_counts, problem_views},
     gather::Names,
     present::spent,
     summary::{Moment, summary},
     tree::Tree,
-    words::{problem_counts, problem_views},
 };
 
 /// The trace in columns.

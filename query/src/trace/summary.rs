@@ -1,4 +1,4 @@
-//! What a list shows of a trace: its bounds, entry, state and the time of each service.
+//! Summary of a trace in a list: bounds, entry, state and time by service.
 //!
 //! Owns the rule of [`TransactionState`] and the sums per service. Self time and critical time
 //! come from assembly.
@@ -12,11 +12,11 @@ use tidings_proto::{
 
 use super::{gather::Names, tree::Tree};
 
-/// When the question was asked, and how long before that a trace must have ended to be settled, or
-/// have been silent to be over.
+/// Time of the query, and the times after which an ended trace counts as settled and a silent one
+/// as over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    /// The time of the question.
+    /// Time of the query.
     pub now: UnixNanos,
     /// Spans may be this late.
     pub settled_after: Duration,
@@ -25,8 +25,8 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// Whether the time is less than this long ago, or ahead: one far in the future is a wrong
-    /// clock's, and would never pass.
+    /// Reports whether the time is less than `length` away from now, before or after. A time far
+    /// ahead comes from a wrong clock and never counts as recent.
     fn is_within(self, time: UnixNanos, length: Duration) -> bool {
         u128::from(self.now.0.abs_diff(time.0)) < length.as_nanos()
     }
@@ -77,13 +77,13 @@ pub(crate) fn state(tree: &Tree, moment: Moment) -> TransactionState {
 /// Adds up the time of services over any number of traces.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceClock {
-    sums: BTreeMap<u32, Sum>,
+    sums: BTreeMap<u32, ServiceTotals>,
     /// When spans of a service were open: service, start, end.
     open: Vec<(u32, UnixNanos, UnixNanos)>,
 }
 
 #[derive(Debug, Default)]
-struct Sum {
+struct ServiceTotals {
     spans: u64,
     errors: u64,
     own: DurationNanos,

@@ -11,7 +11,7 @@ use tidings_proto::{
     api::{ProblemKind, SpanFlags},
 };
 
-use super::gather::{Place, TraceFacts};
+use super::gather::{RowLocation, TraceFacts};
 
 /// One trace, assembled.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Tree {
     pub trace_id: TraceId,
     /// The forest.
     pub assembled: Assembled,
-    /// The earliest start, as far as it is plausible.
+    /// Earliest plausible start.
     pub start: UnixNanos,
     /// The latest end, or start of a span without an end.
     pub end: UnixNanos,
@@ -67,13 +67,13 @@ impl Tree {
         0..self.assembled.nodes.len()
     }
 
-    /// What the node's span says.
+    /// Facts about the node's span.
     pub(crate) fn fact(&self, node: usize) -> &SpanFacts {
         &self.facts.facts[self.assembled.nodes[node].fact as usize]
     }
 
     /// Where the node's row is, when rows were kept.
-    pub(crate) fn place(&self, node: usize) -> Place {
+    pub(crate) fn place(&self, node: usize) -> RowLocation {
         self.facts.places[self.assembled.nodes[node].fact as usize]
     }
 
@@ -88,13 +88,13 @@ impl Tree {
         self.flags[node]
     }
 
-    /// Whether the node's span failed.
+    /// Reports whether the node's span failed.
     pub(crate) fn failed(&self, node: usize) -> bool {
         self.flags[node] & SpanFlags::ERROR != 0
     }
 
-    /// Whether a span hangs under one of another service: only then can hosts differ in a way that
-    /// calls tell.
+    /// Reports whether a span has a parent in another service. Clock offsets can only be estimated
+    /// from such calls.
     pub(crate) fn has_calls_between_services(&self) -> bool {
         let service = |node: usize| self.fact(node).service;
         self.indexes().any(|node| {
@@ -140,7 +140,7 @@ impl Tree {
         tree
     }
 
-    /// What was added to the times of each node; empty in a trace as it was sent.
+    /// Offset in nanoseconds added to each node's times; empty in a trace as sent.
     pub(crate) fn offsets(&self) -> &[i64] {
         &self.offsets
     }
@@ -150,17 +150,17 @@ impl Tree {
         self.facts.received
     }
 
-    /// Whether every stored span of the trace is here.
+    /// Reports whether every stored span of the trace is present.
     pub(crate) fn is_complete(&self) -> bool {
         !self.facts.is_cut
     }
 
-    /// Whether the entry is a real root: a span that names no parent.
+    /// Reports whether the entry is a real root, which means a span without a parent id.
     pub(crate) fn has_root(&self) -> bool {
         self.entry.is_some_and(|node| self.fact(node).parent_span_id.is_none())
     }
 
-    /// Whether a span names a parent that is not here.
+    /// Reports whether a span names a parent that is not present.
     pub(crate) fn misses_parents(&self) -> bool {
         self.assembled.problems.iter().any(|problem| problem.kind == ProblemKind::MissingParent)
     }

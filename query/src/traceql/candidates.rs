@@ -1,8 +1,8 @@
-//! Which spans can be among those that a pipeline finds, as far as single rows tell.
+//! Candidate spans of a pipeline, decided by single rows.
 //!
-//! Owns the sound over-approximation: every span of a result fulfils one of the conditions, and
-//! every span that fulfils a condition passes one of the filters. So a scan for the filters, with
-//! the conditions checked on each row, misses no trace.
+//! Owns the sound over-approximation. Every span of a result fulfils one of the conditions, and
+//! every span that fulfils a condition passes one of the filters. A scan for the filters that
+//! checks the conditions on each row misses no trace.
 
 use tidings_proto::{
     DurationNanos,
@@ -23,7 +23,7 @@ const WHOLE_FLOATS: f64 = 9_007_199_254_740_992.0;
 /// More scans than this are not better than one over everything.
 const FILTERS_MAX: usize = 3;
 
-/// What to scan for.
+/// Filters and conditions of the scan.
 #[derive(Debug)]
 pub(crate) struct Candidates {
     /// Any of these holds for every span of a result.
@@ -37,8 +37,8 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Those of a pipeline, which start in this range.
-    pub(crate) fn of(stages: &[CompiledStage], fields: &Fields, start: TimeRange) -> Self {
+    /// Derives the candidates of a pipeline whose spans start in this range.
+    pub(crate) fn from_stages(stages: &[CompiledStage], fields: &Fields, start: TimeRange) -> Self {
         let conditions = conditions(stages);
         let mut known = true;
         for condition in &conditions {
@@ -53,7 +53,7 @@ impl Candidates {
         Self { conditions, filters, exact: known && filters_only, trace_duration_min }
     }
 
-    /// Whether the row may be of a span of a result.
+    /// Reports whether the row can belong to a result.
     pub(crate) fn may_hold(&self, row: &[Value]) -> bool {
         self.conditions.iter().any(|condition| condition.may_hold(row))
     }
@@ -80,7 +80,7 @@ fn conditions(stages: &[CompiledStage]) -> Vec<Node> {
     found
 }
 
-/// What fulfils one of each.
+/// Conjunction of two disjunctions, over-approximated.
 fn both(one: Vec<Node>, other: Vec<Node>) -> Vec<Node> {
     match (one.as_slice(), other.as_slice()) {
         ([Node::Value(Value::Bool(true))], _) => other,
@@ -157,7 +157,7 @@ fn filters(conditions: &[Node], fields: &Fields, start: TimeRange) -> Vec<SpanFi
     }
 }
 
-/// How long a trace with a span that fulfils the condition is at least.
+/// Minimum duration of a trace that has a span fulfilling the condition.
 fn trace_duration_min(condition: &Node, fields: &Fields) -> DurationNanos {
     let of = |each: &Node| trace_duration_min(each, fields);
     match condition {

@@ -35,7 +35,7 @@ impl Fields {
         self.fields.iter()
     }
 
-    /// Whether some are said by log records.
+    /// Reports whether any field is read from log records.
     pub(crate) fn ask_logs(&self) -> bool {
         let of_logs = |name: &Name| matches!(name, Name::Intrinsic(of) if of.is_of_logs());
         self.iter().any(|field| of_logs(&field.name))
@@ -74,8 +74,9 @@ impl Node {
     /// Every span.
     pub(crate) const TRUE: Self = Self::Value(Value::Bool(true));
 
-    pub(crate) fn of(expression: &Expression, fields: &mut Fields) -> Self {
-        let boxed = |inner: &Expression, fields: &mut Fields| Box::new(Self::of(inner, fields));
+    pub(crate) fn compile(expression: &Expression, fields: &mut Fields) -> Self {
+        let boxed =
+            |inner: &Expression, fields: &mut Fields| Box::new(Self::compile(inner, fields));
         match expression {
             Expression::Static(value) => Self::Value(value.into()),
             Expression::Field(field) => Self::Column(fields.number(field)),
@@ -83,17 +84,18 @@ impl Node {
             Expression::Not(inner) => Self::Not(boxed(inner, fields)),
             Expression::Exists(inner, exists) => Self::Exists(boxed(inner, fields), *exists),
             Expression::All(all) => {
-                Self::All(all.iter().map(|each| Self::of(each, fields)).collect())
+                Self::All(all.iter().map(|each| Self::compile(each, fields)).collect())
             }
             Expression::Any(any) => {
-                Self::Any(any.iter().map(|each| Self::of(each, fields)).collect())
+                Self::Any(any.iter().map(|each| Self::compile(each, fields)).collect())
             }
             Expression::Matches(inner, pattern, matches) => {
                 Self::Matches(boxed(inner, fields), pattern.regex.clone(), *matches)
             }
             Expression::Arithmetic(first, rest) => {
                 let first = boxed(first, fields);
-                let rest = rest.iter().map(|(operator, next)| (*operator, Self::of(next, fields)));
+                let rest =
+                    rest.iter().map(|(operator, next)| (*operator, Self::compile(next, fields)));
                 Self::Arithmetic(first, rest.collect())
             }
             Expression::Binary(operator, left, right) => {
@@ -162,12 +164,12 @@ impl Node {
         }
     }
 
-    /// Whether it holds for this row.
+    /// Evaluates the condition for this row.
     pub(crate) fn holds(&self, row: &[Value]) -> bool {
         matches!(self.value(row).as_ref(), Value::Bool(true))
     }
 
-    /// Whether it may hold, as far as the row is known.
+    /// Evaluates the condition for a row that is only partly known; unknown counts as true.
     pub(crate) fn may_hold(&self, row: &[Value]) -> bool {
         matches!(self.value(row).as_ref(), Value::Bool(true) | Value::Unknown)
     }
@@ -236,7 +238,7 @@ pub(crate) enum CompiledScalar {
     Arithmetic(Box<Self>, Vec<(Operator, Self)>),
 }
 
-/// As [`Stage`], without what only says what to show.
+/// A [`Stage`] without the parts that only choose fields to show.
 #[derive(Debug, Clone)]
 pub(crate) enum CompiledStage {
     Spansets(CompiledSpansets),
@@ -255,7 +257,7 @@ pub(crate) fn compile(stages: &[Stage], fields: &mut Fields) -> Vec<CompiledStag
                 CompiledStage::Compare(*operator, scalar(left, fields), scalar(right, fields))
             }
             Stage::By { of, label } => {
-                CompiledStage::By { of: Node::of(of, fields), label: label.clone() }
+                CompiledStage::By { of: Node::compile(of, fields), label: label.clone() }
             }
             Stage::Coalesce => CompiledStage::Coalesce,
             Stage::Select(selected) => {
@@ -271,7 +273,7 @@ pub(crate) fn compile(stages: &[Stage], fields: &mut Fields) -> Vec<CompiledStag
 
 fn spansets(of: &Spansets, fields: &mut Fields) -> CompiledSpansets {
     match of {
-        Spansets::Filter(expression) => CompiledSpansets::Filter(Node::of(expression, fields)),
+        Spansets::Filter(expression) => CompiledSpansets::Filter(Node::compile(expression, fields)),
         Spansets::Joined(first, rest) => {
             let first = Box::new(spansets(first, fields));
             let rest = rest.iter().map(|(join, next)| (*join, spansets(next, fields)));
@@ -286,7 +288,7 @@ fn scalar(of: &Scalar, fields: &mut Fields) -> CompiledScalar {
         Scalar::Static(value) => CompiledScalar::Value(value.into()),
         Scalar::Aggregate { fold, of, label } => CompiledScalar::Aggregate {
             fold: *fold,
-            of: of.as_ref().map(|of| Node::of(of, fields)),
+            of: of.as_ref().map(|of| Node::compile(of, fields)),
             label: label.clone(),
         },
         Scalar::Pipeline(stages, inner) => {

@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::QueryError;
 
-/// What is wrong with a query.
+/// Error in a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TraceqlError {
-    /// What is wrong and what would be right.
+    /// Fault, and a right form.
     pub(crate) message: String,
     /// Counted from 1.
     pub(crate) line: usize,

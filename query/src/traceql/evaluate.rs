@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Node},
-    relations::{Check, Pace, Shape},
+    relations::{Check, Pace, TreeShape},
     syntax::{Fold, Join, Operator},
     value::{Value, apply},
 };
@@ -20,8 +20,8 @@ use crate::QueryError;
 /// The spans of a trace as a query sees them.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    pub(crate) shape: Shape,
-    /// How many values a row has.
+    pub(crate) shape: TreeShape,
+    /// Number of values in a row.
     pub(crate) width: usize,
     /// Row by row.
     pub(crate) values: Vec<Value>,
@@ -58,8 +58,7 @@ impl Spanset {
 /// The spansets that the pipeline makes of the trace; none of them is empty. Asks `check` every now
 /// and then whether to go on.
 ///
-/// # Errors
-/// What `check` says.
+/// The error that `check` returns.
 pub(crate) fn evaluate(
     stages: &[CompiledStage],
     table: &Table,
@@ -185,7 +184,7 @@ impl Evaluation<'_> {
         right: &CompiledScalar,
         mut spanset: Spanset,
     ) -> Result<Option<Spanset>, QueryError> {
-        let mut counted = Counted::default();
+        let mut counted = ComparedValues::default();
         let left = self.scalar(left, &spanset, &mut counted)?;
         let right = self.scalar(right, &spanset, &mut counted)?;
         if apply(operator, &left, &right) != Value::Bool(true) {
@@ -204,7 +203,7 @@ impl Evaluation<'_> {
         &self,
         of: &CompiledScalar,
         input: &Spanset,
-        counted: &mut Counted,
+        counted: &mut ComparedValues,
     ) -> Result<Value, QueryError> {
         Ok(match of {
             CompiledScalar::Value(value) => value.clone(),
@@ -219,7 +218,7 @@ impl Evaluation<'_> {
                 counted.spans.extend(&spans);
                 // Their aggregates are about different spans; a label would not say about which.
                 let spanset = Spanset { spans, attributes: Vec::new() };
-                self.scalar(inner, &spanset, &mut Counted::default())?
+                self.scalar(inner, &spanset, &mut ComparedValues::default())?
             }
             CompiledScalar::Arithmetic(first, rest) => {
                 let mut value = self.scalar(first, input, counted)?;
@@ -290,9 +289,9 @@ impl Evaluation<'_> {
     }
 }
 
-/// What a comparison looked at.
+/// Values that a comparison read.
 #[derive(Default)]
-struct Counted {
+struct ComparedValues {
     labels: Vec<(String, Value)>,
     of_pipelines: bool,
     spans: BTreeSet<u32>,

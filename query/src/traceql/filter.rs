@@ -25,23 +25,23 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Filtered {
     pub(crate) request: ExportTraceServiceRequest,
-    /// Whether there are others.
+    /// True when the trace has further spans.
     pub(crate) is_part: bool,
 }
 
-/// What else is kept of a trace than what the query selects.
+/// Spans kept around the selected ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Around {
-    /// So many levels above each span.
+    /// Levels of ancestors kept.
     pub(crate) ancestors: Levels,
-    /// So many levels below it.
+    /// Levels of descendants kept.
     pub(crate) descendants: Levels,
 }
 
-/// How far from a span.
+/// Distance from a span in levels of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Levels {
-    /// At most so many levels.
+    /// At most this number of levels.
     Upto(u32),
     /// To the end.
     All,
@@ -54,7 +54,7 @@ impl Default for Levels {
 }
 
 impl Levels {
-    fn has(self, level: u32) -> bool {
+    fn includes(self, level: u32) -> bool {
         match self {
             Self::Upto(last) => level <= last,
             Self::All => true,
@@ -137,7 +137,7 @@ pub(crate) fn selected_keys(
     Ok(selected.into_iter().map(key).collect())
 }
 
-/// What is at most so many levels from these, the nearest first: each once.
+/// Nodes within this many levels of `from`, by breadth-first search; each is visited once.
 fn walked(from: &BTreeSet<u32>, levels: Levels, next: impl Fn(u32) -> Vec<u32>) -> BTreeSet<u32> {
     let (mut met, mut ahead) = (BTreeSet::new(), VecDeque::new());
     if levels != Levels::default() {
@@ -147,7 +147,7 @@ fn walked(from: &BTreeSet<u32>, levels: Levels, next: impl Fn(u32) -> Vec<u32>) 
         let level = level.saturating_add(1);
         for node in next(node) {
             // What is nearer came before, and cannot be met at a lower level later.
-            if levels.has(level) && met.insert(node) {
+            if levels.includes(level) && met.insert(node) {
                 ahead.push_back((node, level));
             }
         }

@@ -1,7 +1,7 @@
-//! Queries that are still being typed, as far as they can be read.
+//! Lenient parsing of queries that are still being typed.
 //!
-//! Owns what becomes of a condition that is not finished: it is true, so that those around it keep
-//! their meaning. Only the first selector counts: names and values are completed inside of one.
+//! An unfinished condition counts as true, so that its neighbours keep their meaning. Only the
+//! first selector is read: names and values are completed inside of one.
 
 use super::{
     lexer::{Token, TokenKind, readable_tokens},
@@ -72,7 +72,7 @@ fn condition(text: &str, tokens: &[Token], level: u32, patterns: &mut Patterns) 
     }
 }
 
-/// What stands in the parentheses around all of these tokens; the last one may be missing.
+/// Tokens inside the outermost parentheses; the closing one may be missing.
 fn inside(tokens: &[Token]) -> Option<&[Token]> {
     let (first, rest) = tokens.split_first()?;
     if first.kind != TokenKind::OpenParenthesis {

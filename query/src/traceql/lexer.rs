@@ -11,7 +11,7 @@ use super::{
     syntax::{Operator, Scope},
 };
 
-/// What a token is.
+/// Kinds of tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TokenKind {
     OpenBrace,
@@ -239,7 +239,7 @@ impl<'a> Lexer<'a> {
                     None => self.attribute(Scope::Any, true, 1),
                 }
             }
-            Some('.') => match Scope::of(&word) {
+            Some('.') => match Scope::parse(&word) {
                 Some(scope) => self.attribute(scope, false, 1),
                 None => Ok(TokenKind::Word(word)),
             },
@@ -307,7 +307,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// Whether the character can be part of an attribute's name outside quotes.
+/// Reports whether the character can occur in an unquoted attribute name.
 pub(super) fn is_of_a_name(c: char) -> bool {
     !c.is_whitespace()
         && !matches!(c, '{' | '}' | '(' | ')' | '=' | '~' | '!' | '<' | '>' | '&' | '|' | '^' | ',')

@@ -8,11 +8,11 @@
 //! trace by trace; a span that came twice counts once either way. A metric that hits a bound is
 //! partial and says why.
 
+mod budget;
 mod compare;
 mod math;
 mod observe;
 mod range;
-mod room;
 
 use std::{collections::HashSet, ops::ControlFlow};
 
@@ -32,25 +32,25 @@ use super::{
     value::Value,
 };
 use crate::{QueryError, execution::Reader, search::by_log::around};
+use budget::MetricsBudget;
 use observe::Observer;
-use room::Room;
 
-/// A metric over so many spans found by a scan is exact; from there on it is partial, because a
-/// span that came twice could not be told.
+/// Maximum number of spans that are deduplicated; a metric over more is partial, because repeated
+/// spans count again.
 const DISTINCT_SPANS_MAX: usize = 8_000_000;
 /// Why a metric is partial: for all its terms together.
 const TOO_MANY_SPANS: &str = "there are more spans than one query may look at; narrow it";
 const TOO_MANY_RECORDS: &str = "there are more log records than one query may look at; narrow it";
 const TOO_MANY_LINES: &str = "there are more series, or points of them, than one answer may have; group by less, or use a larger step";
 
-/// What to compute.
+/// Metrics query with its range.
 #[derive(Debug, Clone)]
 pub(crate) struct MetricsSearch {
     pub(crate) metrics: Metrics,
     pub(crate) range: Range,
-    /// At most so many examples.
+    /// Maximum number of exemplars.
     pub(crate) exemplars: usize,
-    /// At most so many series.
+    /// Maximum number of series.
     pub(crate) series_max: usize,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct MetricsSearch {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Series {
     pub(crate) labels: Vec<(String, Value)>,
-    /// By interval; not a number where there is none.
+    /// Values by interval; NaN in an empty interval.
     pub(crate) values: Vec<f64>,
     pub(crate) exemplars: Vec<Exemplar>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Exemplar {
     pub(crate) time: UnixNanos,
 }
 
-/// What a metrics query came to.
+/// Result of a metrics query.
 #[derive(Debug, Default)]
 pub(crate) struct MetricsFound {
     /// By their labels.
@@ -94,7 +94,7 @@ pub(super) struct Observed<'a> {
 /// Computes the series.
 pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<MetricsFound, QueryError> {
     let mut found = MetricsFound { stats: ScanStats::NOTHING, ..MetricsFound::default() };
-    let room = Room::new(search, &reader.limits);
+    let room = MetricsBudget::new(search, &reader.limits);
     let mut series = series(reader, (search, room), &search.metrics, &mut found)?;
     series.retain(|series| series.values.iter().any(|value| !value.is_nan()));
     series.sort_by_cached_key(math::order);
@@ -105,7 +105,7 @@ pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<Metrics
 /// No deeper than the query, whose depth is bounded.
 fn series(
     reader: &Reader,
-    (search, room): (&MetricsSearch, Room),
+    (search, room): (&MetricsSearch, MetricsBudget),
     metrics: &Metrics,
     found: &mut MetricsFound,
 ) -> Result<Vec<Series>, QueryError> {
@@ -139,7 +139,7 @@ fn series(
 
 fn of_spans(
     reader: &Reader,
-    (search, room): (&MetricsSearch, Room),
+    (search, room): (&MetricsSearch, MetricsBudget),
     (pipeline, measure, by): (&[Stage], &Measure, &[Field]),
     found: &mut MetricsFound,
 ) -> Result<Vec<Series>, QueryError> {
@@ -152,7 +152,7 @@ fn of_spans(
     let stages = compile(pipeline, &mut fields);
     let mut observer = Observer::new(search, measure, by, &mut fields, room);
     let start = search.range.starts();
-    let mut candidates = Candidates::of(&stages, &fields, start);
+    let mut candidates = Candidates::from_stages(&stages, &fields, start);
     let (times, filters) = (around(start), &mut candidates.filters);
     let mut of_logs = records::narrow(reader, (&stages, &fields), times, filters)?;
     let by_row = candidates.exact && !fields.iter().any(needs_tree);

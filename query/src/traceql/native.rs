@@ -11,10 +11,10 @@ use tidings_storage::TimeRange;
 
 use super::{
     TraceqlError,
+    display::DisplayLimits,
     overlap::Times,
     parse,
-    search::{FoundSpan, FoundSpanset, FoundTrace, Search, search},
-    shown::Shown,
+    search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlSearch, search},
     syntax::{Root, Stage},
     value::Value,
 };
@@ -23,7 +23,7 @@ use crate::{
     execution::Reader,
     search::{
         self as native,
-        news::News,
+        early_results::EarlyResults,
         ranked::{RankPlace, Ranking},
     },
 };
@@ -33,7 +33,7 @@ use crate::{
 pub(crate) struct TraceQuery {
     pub(crate) query: String,
     pub(crate) start: TimeRange,
-    /// How many spans of each spanset are shown.
+    /// Maximum number of spans shown for each spanset.
     pub(crate) spans_shown: usize,
     /// Only these traces, when there are some.
     pub(crate) among: Option<Vec<TraceId>>,
@@ -65,15 +65,15 @@ pub(crate) fn page(
     limit: usize,
     cursor: Option<TraceCursor>,
 ) -> Result<TraceSearchResult, QueryError> {
-    let wanted = Search {
+    let wanted = TraceqlSearch {
         stages: stages_of(&query.query)?,
         times: Times::OfResult(query.start),
         limit,
-        shown: shown(query.spans_shown),
+        shown: display_limits(query.spans_shown),
         after: cursor.map(|cursor| (cursor.start, cursor.trace_id)),
         among: query.among,
     };
-    let mut news = News::new(reader);
+    let mut news = EarlyResults::new(reader);
     let found = search(reader, &wanted, &mut news)?;
     let seen = cursor.map_or(0, |cursor| cursor.seen);
     let upto = seen.saturating_add(found.traces.len() as u64);
@@ -100,16 +100,16 @@ pub(crate) fn ranked_page(
     query: TraceQuery,
     page: Ranking,
 ) -> Result<TraceSearchResult, QueryError> {
-    let wanted = Search {
+    let wanted = TraceqlSearch {
         stages: stages_of(&query.query)?,
         times: Times::OfResult(query.start),
         limit: RANKED_MAX,
-        shown: Shown::NOTHING,
+        shown: DisplayLimits::NOTHING,
         after: None,
         among: query.among,
     };
     // What is found first is not what stands first.
-    let mut found = search(reader, &wanted, &mut News::none(reader))?;
+    let mut found = search(reader, &wanted, &mut EarlyResults::none(reader))?;
     let matched = found.traces.len() as u64;
     found.stats.complete &= found.left == 0 && found.traces.len() < RANKED_MAX;
     let places =
@@ -121,10 +121,10 @@ pub(crate) fn ranked_page(
     places.truncate(page.limit);
     let next = RankCursor::behind(page.rank, &places).filter(|_| more);
     let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
-    // What is shown of so many traces is only held of those of the page.
-    let (limit, among, shown) = (ids.len(), Some(ids.clone()), shown(query.spans_shown));
-    let wanted = Search { limit, among, shown, ..wanted };
-    let of_page = search(reader, &wanted, &mut News::none(reader))?;
+    // Displayed spans are held only for the traces of the page.
+    let (limit, among, shown) = (ids.len(), Some(ids.clone()), display_limits(query.spans_shown));
+    let wanted = TraceqlSearch { limit, among, shown, ..wanted };
+    let of_page = search(reader, &wanted, &mut EarlyResults::none(reader))?;
     found.stats.rows += of_page.stats.rows;
     found.stats.files += of_page.stats.files;
     found.stats.complete &= of_page.stats.complete || of_page.traces.len() == limit;
@@ -139,8 +139,8 @@ pub(crate) fn ranked_page(
     })
 }
 
-fn shown(spans: usize) -> Shown {
-    Shown { spansets: SPANSETS_SHOWN_MAX, spans, spans_together: SPANS_SHOWN_MAX }
+fn display_limits(spans: usize) -> DisplayLimits {
+    DisplayLimits { spansets: SPANSETS_SHOWN_MAX, spans, spans_together: SPANS_SHOWN_MAX }
 }
 
 fn trace_match(trace: &FoundTrace) -> TraceMatch {

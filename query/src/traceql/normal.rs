@@ -47,7 +47,7 @@ fn listed(operator: Operator, of: &[Expression]) -> String {
 fn arithmetic(first: &Expression, rest: &[(Operator, Expression)]) -> String {
     let mut rest = rest.iter();
     let mut head = computed(first);
-    // What the chain begins with is computed as far as it reads nothing of a span.
+    // A constant prefix of the chain is folded.
     while let Some(value) = &head
         && let Some((operator, next)) = rest.as_slice().first()
         && let Some(next) = computed(next)
@@ -84,7 +84,7 @@ fn operand(of: &Expression) -> String {
 /// Its value, when that takes no span.
 fn computed(of: &Expression) -> Option<Value> {
     let mut fields = Fields::default();
-    let node = Node::of(of, &mut fields);
+    let node = Node::compile(of, &mut fields);
     (fields.len() == 0).then(|| node.value(&[]).into_owned())
 }
 
@@ -92,7 +92,7 @@ fn value_text(value: &Value) -> String {
     match value {
         Value::Text(text) => format!("`{text}`"),
         Value::Float(number) => float_text(*number),
-        other => other.shown(),
+        other => other.display_text(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{collections::HashSet, ops::ControlFlow};
 use tidings_proto::{TraceId, UnixNanos};
 use tidings_storage::{Detail, Scan, SpanFilter, TimeRange};
 
-use super::places::Place;
+use super::candidate_scan::ResultPosition;
 use crate::{QueryError, execution::Reader, search::by_log::around};
 
 /// Spans of results are looked for so long before and after a time, in nanoseconds: longer traces
@@ -52,13 +52,13 @@ impl Times {
         }
     }
 
-    /// Whether it is the trace that has to be there, and not the result.
+    /// Reports whether the range applies to the trace and not to the result.
     pub(super) fn is_of_trace(self) -> bool {
         matches!(self, Self::OfTrace(_))
     }
 
-    /// Whether a trace from here to there is wanted, of whose result a span starts in the range or
-    /// none does.
+    /// Tests a trace. `bounds` are those of the whole trace; `has_start` is true when a span of its
+    /// result starts in the range.
     pub(super) fn hold(self, bounds: (UnixNanos, UnixNanos), has_start: bool) -> bool {
         match self {
             Self::OfResult(_) => has_start,
@@ -103,7 +103,7 @@ fn later(time: UnixNanos) -> UnixNanos {
 }
 
 impl Leg {
-    /// About so many traces its first step meets; `usual` in the time itself.
+    /// Number of traces that the first step should find; `usual` inside the range itself.
     pub(super) fn first_step(&self, usual: usize) -> usize {
         // Most traces outside the time are not wanted, and looking them up is cheap.
         if self.edge.is_some() { LOOKUP_TRACES_MAX } else { usual }
@@ -113,7 +113,7 @@ impl Leg {
     pub(super) fn retain(
         &self,
         reader: &Reader,
-        places: &mut Vec<Place>,
+        places: &mut Vec<ResultPosition>,
     ) -> Result<(), QueryError> {
         let Some(edge) = self.edge else { return Ok(()) };
         let (at, is_before) = match edge {

@@ -16,7 +16,7 @@ use super::{
     syntax::{Operator, Query, Root, Scalar, Spansets, Stage, Static},
 };
 use crate::suggest::did_you_mean;
-use terms::{Form, Term};
+use terms::{Term, TermKind};
 
 /// The query that the text says. Making its patterns takes time: for a blocking thread.
 pub(crate) fn parse(text: &str) -> Result<Query, TraceqlError> {
@@ -37,7 +37,8 @@ pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Query, T
     }
     match parser.peek() {
         TokenKind::End => Ok(Query { root, hints }),
-        _ => parser.fail(format!("the query should end here, but {} follows", parser.shown())),
+        _ => parser
+            .fail(format!("the query should end here, but {} follows", parser.describe_next())),
     }
 }
 
@@ -115,7 +116,7 @@ impl Parser<'_> {
         if self.eat(kind) {
             return Ok(());
         }
-        self.fail(format!("`{sign}` was expected, but {} follows", self.shown()))
+        self.fail(format!("`{sign}` was expected, but {} follows", self.describe_next()))
     }
 
     fn fail<T>(&self, message: impl Into<String>) -> Result<T, TraceqlError> {
@@ -127,7 +128,7 @@ impl Parser<'_> {
     }
 
     /// The next token in words.
-    fn shown(&self) -> String {
+    fn describe_next(&self) -> String {
         const SHOWN_CHARS: usize = 40;
         let token = &self.tokens[self.at];
         if token.kind == TokenKind::End {
@@ -157,7 +158,7 @@ impl Parser<'_> {
         self.fail(format!("expressions nest at most {DEPTH_MAX} deep"))
     }
 
-    /// Checks that one more fits behind so many that stand behind the first of a row.
+    /// Checks that the chain may have another element after `behind` further ones.
     fn check_terms(&self, at: usize, behind: usize) -> Result<(), TraceqlError> {
         if behind + 2 <= TERMS_MAX {
             return Ok(());
@@ -172,14 +173,14 @@ impl Parser<'_> {
         let first = self.first_stage()?;
         let (form, depth) = (first.form, first.depth);
         let mut stages = match form {
-            Form::Metrics(metrics) => return self.later_stages(metrics, start, depth),
-            Form::Stages(stages) => stages,
-            Form::Spansets(spansets) if self.peek() == &TokenKind::Pipe => {
+            TermKind::Metrics(metrics) => return self.later_stages(metrics, start, depth),
+            TermKind::Stages(stages) => stages,
+            TermKind::Spansets(spansets) if self.peek() == &TokenKind::Pipe => {
                 vec![Stage::Spansets(spansets)]
             }
-            Form::Compare(stage) => vec![stage],
+            TermKind::Compare(stage) => vec![stage],
             form if self.peek() == &TokenKind::Pipe => {
-                let found = form.shown();
+                let found = form.description();
                 return self.fail_at(start, format!("a pipeline cannot begin with {found}"));
             }
             form => return Ok(Term { form, start, depth }),
@@ -193,21 +194,23 @@ impl Parser<'_> {
             depth = depth.max(stage.depth) + 1;
             self.check_depth(self.depth + stage.depth)?;
             match stage.form {
-                Form::Spansets(spansets) => stages.push(Stage::Spansets(spansets)),
-                Form::Stages(more) => stages.extend(more),
-                Form::Compare(stage) => stages.push(stage),
-                Form::Scalar(scalar) if wrapped && self.peek() == &TokenKind::CloseParenthesis => {
-                    let form = Form::Scalar(Scalar::Pipeline(stages, Box::new(scalar)));
+                TermKind::Spansets(spansets) => stages.push(Stage::Spansets(spansets)),
+                TermKind::Stages(more) => stages.extend(more),
+                TermKind::Compare(stage) => stages.push(stage),
+                TermKind::Scalar(scalar)
+                    if wrapped && self.peek() == &TokenKind::CloseParenthesis =>
+                {
+                    let form = TermKind::Scalar(Scalar::Pipeline(stages, Box::new(scalar)));
                     return Ok(Term { form, start, depth: stage.depth + 1 });
                 }
-                form @ (Form::Scalar(_) | Form::Static(_) | Form::Metrics(_)) => {
+                form @ (TermKind::Scalar(_) | TermKind::Static(_) | TermKind::Metrics(_)) => {
                     let message =
-                        format!("{} cannot stand alone here{}", form.shown(), form.cure());
+                        format!("{} cannot stand alone here{}", form.description(), form.cure());
                     return self.fail_at(start_of_stage, message);
                 }
             }
         }
-        Ok(Term { form: Form::Stages(stages), start, depth })
+        Ok(Term { form: TermKind::Stages(stages), start, depth })
     }
 
     fn first_stage(&mut self) -> Result<Term, TraceqlError> {
@@ -245,7 +248,7 @@ impl Parser<'_> {
             }
             _ => return self.expression(0),
         };
-        Ok(Term { form: Form::Stages(vec![stage]), start, depth: 1 })
+        Ok(Term { form: TermKind::Stages(vec![stage]), start, depth: 1 })
     }
 
     fn by(&mut self) -> Result<Stage, TraceqlError> {
@@ -267,14 +270,15 @@ impl Parser<'_> {
 
     fn root(&self, term: Term) -> Result<Root, TraceqlError> {
         match term.form {
-            Form::Spansets(Spansets::Pipeline(stages)) | Form::Stages(stages) => {
+            TermKind::Spansets(Spansets::Pipeline(stages)) | TermKind::Stages(stages) => {
                 Ok(Root::Search(stages))
             }
-            Form::Spansets(spansets) => Ok(Root::Search(vec![Stage::Spansets(spansets)])),
-            Form::Compare(stage) => Ok(Root::Search(vec![stage])),
-            Form::Metrics(metrics) => Ok(Root::Metrics(metrics)),
-            form @ (Form::Scalar(_) | Form::Static(_)) => {
-                let message = format!("{} is not a query by itself{}", form.shown(), form.cure());
+            TermKind::Spansets(spansets) => Ok(Root::Search(vec![Stage::Spansets(spansets)])),
+            TermKind::Compare(stage) => Ok(Root::Search(vec![stage])),
+            TermKind::Metrics(metrics) => Ok(Root::Metrics(metrics)),
+            form @ (TermKind::Scalar(_) | TermKind::Static(_)) => {
+                let message =
+                    format!("{} is not a query by itself{}", form.description(), form.cure());
                 self.fail_at(term.start, message)
             }
         }
@@ -286,7 +290,8 @@ impl Parser<'_> {
         self.expect(&TokenKind::OpenParenthesis, "(")?;
         loop {
             let TokenKind::Word(name) = self.peek().clone() else {
-                return self.fail(format!("a hint's name was expected, not {}", self.shown()));
+                return self
+                    .fail(format!("a hint's name was expected, not {}", self.describe_next()));
             };
             self.advance();
             self.expect(&TokenKind::Operator(Operator::Equal), "=")?;
@@ -297,7 +302,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What is said about a word that has no meaning where it stands.
+    /// Error for a word that has no meaning in this position.
     fn unknown_word<T>(&self, word: &str) -> Result<T, TraceqlError> {
         if matches!(
             self.tokens.get(self.at + 1),

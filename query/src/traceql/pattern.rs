@@ -1,8 +1,7 @@
 //! Patterns: matched in linear time, within bounds.
 //!
-//! Making one takes milliseconds, so queries are read where they are answered: on a blocking thread,
-//! as one of the questions that may run. Each pattern of a query is made once, and all of them
-//! together have a bound.
+//! Compiling a pattern takes milliseconds, so a query is parsed on the blocking thread that runs
+//! it. Each pattern is compiled once, and the patterns of a query share a bound.
 //!
 //! Owns what of a pattern is read as Go reads it, whose expressions TraceQL and PromQL have, and
 //! which the engine here reads otherwise ([`translate`]).
@@ -16,7 +15,7 @@ use thiserror::Error;
 
 pub(crate) use texts::{TEXT_CHARS_MIN, texts_within};
 
-/// What is wrong with a pattern.
+/// Error in a pattern.
 #[derive(Debug, Error)]
 pub(crate) enum PatternError {
     /// The engine does not take it.
@@ -25,10 +24,10 @@ pub(crate) enum PatternError {
     /// It is no pattern.
     #[error("{}", .0.to_string().lines().last().unwrap_or_default().trim())]
     Syntax(#[from] Box<regex_syntax::Error>),
-    /// Those of one query need too much together.
+    /// The patterns of one query exceed their common bound.
     #[error("the patterns of one query need more than {} MiB together", bytes_max >> 20)]
     Together {
-        /// How much they may need.
+        /// Maximum number of bytes.
         bytes_max: usize,
     },
     /// One sign of repetition follows another.
@@ -41,16 +40,16 @@ pub(crate) enum PatternError {
 
 /// A pattern that needs more than this much memory is refused.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
-/// What a pattern needs is told by trying: first so much, then four times as much, and so on.
+/// First size limit tried when a pattern is compiled, in bytes; each retry has four times as much.
 const PATTERN_BYTES_MIN: usize = 16 << 10;
-/// What is remembered while a pattern is matched, in either direction.
+/// Size of the cache of the lazy automaton for each direction, in bytes.
 const MATCHING_BYTES: usize = 512 << 10;
 /// The patterns of one query may need so much together.
 const PATTERNS_BYTES_MAX: usize = 64 << 20;
 /// How deep the groups of a pattern nest.
 const PATTERN_DEPTH_MAX: u32 = 50;
 
-/// What stands around a pattern.
+/// Text put around a pattern to anchor it.
 const BEFORE: &str = "^(?s:";
 const AFTER: &str = ")$";
 

@@ -18,7 +18,7 @@ use super::{
     compiled::Fields,
     evaluate::Table,
     records::Records,
-    relations::{Family, Shape},
+    relations::{ParentKey, TreeShape},
     syntax::{Field, Intrinsic, Name, Scope},
     value::Value,
 };
@@ -30,7 +30,7 @@ use crate::trace::{
 /// Texts and senders that are kept; there are few, hostile ones excepted.
 const KEPT_MAX: usize = 4096;
 
-/// How much of its rows a query needs.
+/// Columns that the fields of a query need.
 pub(crate) fn detail(fields: &Fields) -> Detail {
     fields.iter().map(|field| detail_of(&field.name)).max().unwrap_or(Detail::Facts)
 }
@@ -52,7 +52,7 @@ fn detail_of(name: &Name) -> Detail {
     }
 }
 
-/// Whether the value takes more than the span's own row to tell.
+/// Reports whether a field needs more than the span's own row.
 pub(crate) fn needs_tree(field: &Field) -> bool {
     field.parent
         || matches!(
@@ -145,7 +145,7 @@ impl<'a> RowReader<'a> {
         if !self.span_keys.is_empty() {
             for attribute in rows.attributes(row) {
                 for column in self.span_keys.get(attribute.key.as_str()).into_iter().flatten() {
-                    values[*column] = Value::of(attribute.value());
+                    values[*column] = Value::from_otlp(attribute.value());
                 }
             }
         }
@@ -257,7 +257,7 @@ fn columns_of(
     let attributes = read();
     let found = wanted.iter().filter_map(|(key, column)| {
         let found = attributes.iter().find(|attribute| attribute.key == *key)?;
-        Some((*column, Value::of(found.value())))
+        Some((*column, Value::from_otlp(found.value())))
     });
     let columns: Columns = found.collect();
     if known.len() >= KEPT_MAX {
@@ -269,7 +269,7 @@ fn columns_of(
 
 fn of_key<'a>(attributes: &'a [KeyValue], key: &'a str) -> impl Iterator<Item = Value> + 'a {
     let found = attributes.iter().filter(move |attribute| attribute.key == *key);
-    found.map(|attribute| Value::of(attribute.value()))
+    found.map(|attribute| Value::from_otlp(attribute.value()))
 }
 
 /// Nothing, the one value, or the list.
@@ -306,7 +306,7 @@ pub(crate) fn table(
     let width = fields.len();
     let nodes = &tree.assembled.nodes;
     let mut values = Vec::with_capacity(width * nodes.len());
-    let whole = Whole::of(tree, &gathered.names);
+    let whole = TraceValues::new(tree, &gathered.names);
     for node in tree.indexes() {
         let (rows, row) = gathered.row(tree.place(node));
         let from = values.len();
@@ -331,16 +331,16 @@ pub(crate) fn table(
     Table { shape: shape(tree), width, values }
 }
 
-/// What takes a look at the whole trace, once.
-struct Whole {
+/// Values of the whole trace, computed once.
+struct TraceValues {
     children: Vec<i64>,
     missing: Vec<bool>,
     errors: i64,
     services: Value,
 }
 
-impl Whole {
-    fn of(tree: &Tree, names: &Names) -> Self {
+impl TraceValues {
+    fn new(tree: &Tree, names: &Names) -> Self {
         let services: BTreeSet<&str> =
             tree.indexes().map(|node| names.text(tree.fact(node).service)).collect();
         let failed = tree.indexes().filter(|node| tree.failed(*node)).count();
@@ -354,10 +354,10 @@ impl Whole {
 }
 
 /// Where the spans of an assembled trace hang.
-pub(crate) fn shape(tree: &Tree) -> Shape {
+pub(crate) fn shape(tree: &Tree) -> TreeShape {
     let missing = missing_parents(tree);
     let nodes = &tree.assembled.nodes;
-    Shape {
+    TreeShape {
         parents: nodes.iter().map(|node| node.parent).collect(),
         ends: (1..).zip(nodes).map(|(next, node)| node.descendants.saturating_add(next)).collect(),
         families: tree.indexes().map(|node| family(tree, node, &missing)).collect(),
@@ -382,15 +382,21 @@ fn missing_parents(tree: &Tree) -> Vec<bool> {
     tree.indexes().map(is_missing).collect()
 }
 
-fn family(tree: &Tree, node: usize, missing: &[bool]) -> Option<Family> {
+fn family(tree: &Tree, node: usize, missing: &[bool]) -> Option<ParentKey> {
     match tree.assembled.nodes[node].parent {
-        Some(parent) => Some(Family::Of(parent)),
-        None if missing[node] => tree.fact(node).parent_span_id.map(Family::Missing),
+        Some(parent) => Some(ParentKey::Of(parent)),
+        None if missing[node] => tree.fact(node).parent_span_id.map(ParentKey::Missing),
         None => None,
     }
 }
 
-fn of_tree(intrinsic: Intrinsic, tree: &Tree, node: usize, names: &Names, whole: &Whole) -> Value {
+fn of_tree(
+    intrinsic: Intrinsic,
+    tree: &Tree,
+    node: usize,
+    names: &Names,
+    whole: &TraceValues,
+) -> Value {
     let nodes = &tree.assembled.nodes;
     let entry = tree.entry.filter(|_| tree.has_root()).map(|node| tree.fact(node));
     // In the order of the tree a span is preceded by all that were opened, of which those that

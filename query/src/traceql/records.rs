@@ -30,10 +30,10 @@ pub(super) const RECORD_BYTES_MAX: usize = 64 << 20;
 /// So few traces are evaluated without a look at the logs first.
 const TRACES_FEW: usize = 1_000;
 
-/// What a log record says, as far as the query asks.
+/// Fields of a log record that the query reads.
 #[derive(Debug)]
 struct Record {
-    /// What tells it apart from others of its span.
+    /// Identity within the records of its span: time and content hash.
     key: (UnixNanos, u64),
     body: Option<Arc<str>>,
     severity: Option<Severity>,
@@ -46,7 +46,7 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// What the records of the span say of this, oldest first.
+    /// Values of an intrinsic in the records of the span, oldest first.
     pub(super) fn value(&self, intrinsic: Intrinsic, trace_id: TraceId, span_id: SpanId) -> Value {
         let records = self.of_spans.get(&(trace_id, span_id));
         let records = records.into_iter().flatten();
@@ -58,7 +58,7 @@ impl Records {
     }
 
     /// Puts the records of each span in order, each once.
-    fn settle(&mut self) {
+    fn sort_and_dedup(&mut self) {
         for records in self.of_spans.values_mut() {
             records.sort_unstable_by_key(|record| record.key);
             records.dedup_by_key(|record| record.key);
@@ -66,16 +66,16 @@ impl Records {
     }
 }
 
-/// What reading the records of some traces came to.
+/// Result of reading the records of some traces.
 pub(super) enum Read {
     All(Records),
     /// They do not fit in memory.
     TooMany,
-    /// The bounds of the question do not allow for more.
+    /// A bound of the query was reached.
     Exhausted,
 }
 
-/// What a query asks of log records.
+/// Fields that a query reads of log records.
 #[derive(Debug, Clone, Copy)]
 struct Asks {
     body: bool,
@@ -88,7 +88,7 @@ pub(super) struct RecordReader<'a> {
     asks: Asks,
     /// When records count.
     time: TimeRange,
-    /// What was read so far. Not complete: the bounds of the question do not allow for more.
+    /// Statistics of the scans so far. Not complete when a bound of the query was reached.
     pub(super) stats: ScanStats,
 }
 
@@ -134,7 +134,7 @@ impl<'a> RecordReader<'a> {
             self.stats.complete = false;
             return Ok(Read::Exhausted);
         }
-        records.settle();
+        records.sort_and_dedup();
         Ok(Read::All(records))
     }
 }
@@ -169,7 +169,7 @@ pub(super) fn narrow(
         needed.into_iter().map(|filter| LogFilter { time, ..filter }).collect();
     let Mentioned { traces, overflowed, stats } = mentioned(reader, &needed)?;
     if overflowed {
-        // So many can match that they are met soon without knowing which.
+        // With this many candidates, matches come soon without an index.
         return Ok(ScanStats { complete: true, ..stats });
     }
     for filter in filters {

@@ -13,37 +13,36 @@ use crate::QueryError;
 
 /// Where the spans of a trace hang.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shape {
+pub(crate) struct TreeShape {
     /// The parent of each span; a smaller number.
     pub(crate) parents: Vec<Option<u32>>,
-    /// The number after the last span below each; its own and one when there is none.
+    /// End of each span's subtree, exclusive; its own index plus one for a leaf.
     pub(crate) ends: Vec<u32>,
-    /// Whose child each span is. Spans that name no parent have no family, and no siblings.
-    pub(crate) families: Vec<Option<Family>>,
+    /// Family of each span; `None` for spans without a parent id, which have no siblings.
+    pub(crate) families: Vec<Option<ParentKey>>,
 }
 
-/// What siblings have in common.
+/// Key that siblings share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Family {
+pub(crate) enum ParentKey {
     /// Their parent.
     Of(u32),
     /// The id of their parent, which is not here.
     Missing(SpanId),
 }
 
-impl Shape {
+impl TreeShape {
     fn parent(&self, span: u32) -> Option<u32> {
         self.parents[span as usize]
     }
 
-    fn family(&self, span: u32) -> Option<Family> {
+    fn family(&self, span: u32) -> Option<ParentKey> {
         self.families[span as usize]
     }
 
     /// The spans of the relation's result, given both operands in order: in order.
     ///
-    /// # Errors
-    /// What the pace says.
+    /// The error that the pace check returns.
     pub(crate) fn related(
         &self,
         (relation, side): (Relation, Side),
@@ -106,7 +105,7 @@ impl Shape {
             }
             Relation::Sibling => {
                 let marks = self.marks(marked, Some, pace)?;
-                let mut counts: HashMap<Family, u32> = HashMap::new();
+                let mut counts: HashMap<ParentKey, u32> = HashMap::new();
                 for span in marked {
                     pace.step()?;
                     if let Some(family) = self.family(*span) {
@@ -196,8 +195,7 @@ impl<'a> Pace<'a> {
 
     /// The spans of both, which are in order and have each once: so, too.
     ///
-    /// # Errors
-    /// What the check says.
+    /// The error that the check returns.
     pub(crate) fn united(&self, left: &[u32], right: &[u32]) -> Result<Vec<u32>, QueryError> {
         let mut united = Vec::with_capacity(left.len().max(right.len()));
         let (mut left, mut right) =
@@ -224,7 +222,7 @@ const SPARSE: usize = 32;
 enum Marks {
     /// In order; some may be there more than once.
     Few(Vec<u32>),
-    /// Whether each of the trace is one.
+    /// Membership flag of each span of the trace.
     Many(Vec<bool>),
 }
 

@@ -15,21 +15,21 @@ use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
 
 use super::{
+    candidate_scan::{CandidateScan, ResultPosition, newest_first},
     candidates::Candidates,
     compiled::{CompiledStage, Fields, compile},
+    display::{DisplayBudget, DisplayLimits, bounded, read_values},
     evaluate::{Spanset, Table, evaluate},
     overlap::{Leg, Times},
-    places::{Place, Walk, newest_first},
     read::{RowReader, detail, table},
     records::{self, Read, RecordReader},
-    shown::{Left, Shown, bounded, read_values},
     syntax::{Field, Stage},
     value::Value,
 };
 use crate::{
     QueryError,
     execution::Reader,
-    search::news::News,
+    search::early_results::EarlyResults,
     trace::{
         gather::{Gather, Gathered},
         tree::Tree,
@@ -41,18 +41,18 @@ const BATCH_SPANS_MAX: u64 = 200_000;
 /// Traces fetched at once.
 const BATCH_TRACES_MAX: usize = 256;
 
-/// What to find.
+/// Request of a search.
 #[derive(Debug, Clone)]
-pub(crate) struct Search {
+pub(crate) struct TraceqlSearch {
     pub(crate) stages: Vec<Stage>,
     /// Which traces, by time.
     pub(crate) times: Times,
-    /// How many traces.
+    /// Maximum number of traces.
     pub(crate) limit: usize,
-    /// How much of what is found is shown.
-    pub(crate) shown: Shown,
+    /// Bounds on the spans shown.
+    pub(crate) shown: DisplayLimits,
     /// Only traces that stand after this one in the list.
-    pub(crate) after: Option<Place>,
+    pub(crate) after: Option<ResultPosition>,
     /// Only these traces, when there are some.
     pub(crate) among: Option<Vec<TraceId>>,
 }
@@ -68,7 +68,7 @@ pub(crate) struct FoundTrace {
     /// The first of its spansets, and how many there are.
     pub(crate) spansets: Vec<FoundSpanset>,
     pub(crate) spanset_count: usize,
-    pub(crate) place: Place,
+    pub(crate) place: ResultPosition,
     /// Spans and failed spans by service.
     pub(crate) services: BTreeMap<String, (u64, u64)>,
 }
@@ -91,13 +91,13 @@ pub(crate) struct FoundSpan {
     pub(crate) name: String,
     pub(crate) start: UnixNanos,
     pub(crate) duration: DurationNanos,
-    /// What the query looked at, but for what is shown anyway.
+    /// Values of fields that the query read, except those that are always shown.
     pub(crate) attributes: Vec<(Field, Value)>,
 }
 
-/// What a search came to.
+/// Result of a search.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct TraceqlResult {
     /// Newest first.
     pub(crate) traces: Vec<FoundTrace>,
     pub(crate) stats: ScanStats,
@@ -105,7 +105,7 @@ pub(crate) struct Found {
     pub(crate) inspected: u64,
     /// Traces further down the list that can match and were not evaluated.
     pub(crate) left: u64,
-    /// Those that are left do match.
+    /// True when every remaining trace matches.
     pub(crate) exact: bool,
 }
 
@@ -118,19 +118,19 @@ pub(crate) struct Fetched<'a> {
 }
 
 /// Finds traces.
-pub(crate) fn found(reader: &Reader, wanted: &Search) -> Result<Found, QueryError> {
-    search(reader, wanted, &mut News::new(reader))
+pub(crate) fn found(reader: &Reader, wanted: &TraceqlSearch) -> Result<TraceqlResult, QueryError> {
+    search(reader, wanted, &mut EarlyResults::new(reader))
 }
 
 /// Finds traces, and tells of them meanwhile.
 pub(crate) fn search(
     reader: &Reader,
-    search: &Search,
-    news: &mut News<'_>,
-) -> Result<Found, QueryError> {
+    search: &TraceqlSearch,
+    news: &mut EarlyResults<'_>,
+) -> Result<TraceqlResult, QueryError> {
     let mut fields = Fields::default();
     let stages = compile(&search.stages, &mut fields);
-    let mut candidates = Candidates::of(&stages, &fields, search.times.range());
+    let mut candidates = Candidates::from_stages(&stages, &fields, search.times.range());
     if search.among.is_some() {
         candidates.filters.iter_mut().for_each(|filter| filter.trace_ids.clone_from(&search.among));
     }
@@ -138,9 +138,9 @@ pub(crate) fn search(
     let filters = &mut candidates.filters;
     let narrowed = records::narrow(reader, (&stages, &fields), record_times, filters)?;
     let records = RecordReader::new(reader, &fields, record_times);
-    let found = Found { exact: candidates.exact, ..Found::default() };
+    let found = TraceqlResult { exact: candidates.exact, ..TraceqlResult::default() };
     let known = HashSet::new();
-    let left = Left::new(search.shown);
+    let left = DisplayBudget::new(search.shown);
     let mut run =
         Run { reader, search, fields: &fields, stages, candidates, records, left, known, found };
     run.found.stats.complete = true;
@@ -161,21 +161,21 @@ pub(crate) fn search(
 /// A search under way.
 struct Run<'a> {
     reader: &'a Reader,
-    search: &'a Search,
+    search: &'a TraceqlSearch,
     fields: &'a Fields,
     stages: Vec<CompiledStage>,
     candidates: Candidates,
     records: RecordReader<'a>,
-    /// How many more spans can be shown.
-    left: Left,
-    /// What was evaluated already, where a trace can be met again.
+    /// Remaining spans and bytes to show.
+    left: DisplayBudget,
+    /// Traces evaluated already, when a trace can be found again.
     known: HashSet<TraceId>,
-    found: Found,
+    found: TraceqlResult,
 }
 
 impl Run<'_> {
     /// Adds the traces of which a span starts there that can be in a result.
-    fn leg(&mut self, leg: Leg, news: &mut News<'_>) -> Result<(), QueryError> {
+    fn leg(&mut self, leg: Leg, news: &mut EarlyResults<'_>) -> Result<(), QueryError> {
         let (reader, search, candidates) = (self.reader, self.search, &self.candidates);
         let mut start = leg.start;
         if let Some((after, _)) = search.after {
@@ -185,7 +185,7 @@ impl Run<'_> {
         }
         let first = if candidates.exact { search.limit } else { search.limit.max(32) };
         let step = leg.first_step(first.saturating_add(1));
-        let mut walk = Walk::new(reader, candidates, self.fields, start, step);
+        let mut walk = CandidateScan::new(reader, candidates, self.fields, start, step);
         walk.stats = ScanStats { complete: false, ..self.found.stats };
         let (stages, known, found) = (&self.stages, &mut self.known, &mut self.found);
         let (records, left) = (&mut self.records, &mut self.left);
@@ -245,8 +245,8 @@ pub(crate) fn candidate_traces(
     candidates: &Candidates,
     fields: &Fields,
     start: TimeRange,
-) -> Result<(Vec<Place>, ScanStats), QueryError> {
-    let mut walk = Walk::new(reader, candidates, fields, start, usize::MAX);
+) -> Result<(Vec<ResultPosition>, ScanStats), QueryError> {
+    let mut walk = CandidateScan::new(reader, candidates, fields, start, usize::MAX);
     let places = walk.step()?.unwrap_or_default();
     Ok((places, walk.stats))
 }
@@ -288,7 +288,7 @@ pub(crate) fn each_candidate(
 /// nearly up. Gives whether none was left out.
 pub(super) fn each_trace(
     (reader, fields, records): (&Reader, &Fields, &mut RecordReader<'_>),
-    places: &[Place],
+    places: &[ResultPosition],
     first: usize,
     mut visit: impl FnMut(usize, &Fetched<'_>) -> Result<ControlFlow<()>, QueryError>,
 ) -> Result<bool, QueryError> {
@@ -355,10 +355,10 @@ pub(super) fn each_trace(
 
 fn found_trace(
     trace: &Fetched<'_>,
-    place: Place,
+    place: ResultPosition,
     fields: &Fields,
     spansets: &[Spanset],
-    (shown, left): (Shown, &mut Left),
+    (shown, left): (DisplayLimits, &mut DisplayBudget),
 ) -> FoundTrace {
     let (tree, table, names) = (&trace.tree, &trace.table, &trace.gathered.names);
     let root = tree.entry.filter(|_| tree.has_root()).map(|node| {
@@ -372,7 +372,7 @@ fn found_trace(
         counts.0 += 1;
         counts.1 += u64::from(tree.failed(node));
     }
-    let span = |span: &u32, left: &mut Left| {
+    let span = |span: &u32, left: &mut DisplayBudget| {
         let fact = tree.fact(*span as usize);
         let values = read_values(fields, table.row(*span));
         FoundSpan {
@@ -381,7 +381,7 @@ fn found_trace(
             name: names.text(fact.operation).to_owned(),
             start: fact.start,
             duration: tree.assembled.nodes[*span as usize].duration,
-            attributes: left.of(values),
+            attributes: left.take(values),
         }
     };
     let asks_logs = fields.ask_logs();
@@ -392,7 +392,7 @@ fn found_trace(
         let spans: Vec<FoundSpan> =
             spanset.spans.iter().take(count).map(|of| span(of, left)).collect();
         left.spans -= spans.len();
-        let attributes = left.of(spanset.attributes.iter().map(known).collect());
+        let attributes = left.take(spanset.attributes.iter().map(known).collect());
         FoundSpanset { matched: spanset.spans.len(), attributes, spans }
     });
     FoundTrace {

@@ -48,13 +48,13 @@ pub(crate) enum Operator {
 }
 
 impl Operator {
-    /// Whether it gives a number.
+    /// Reports whether the result is a number.
     pub(crate) fn is_arithmetic(self) -> bool {
         use Operator::{Add, Div, Mod, Mul, Pow, Sub};
         matches!(self, Add | Sub | Mul | Div | Mod | Pow)
     }
 
-    /// Whether it compares two numbers.
+    /// Reports whether this compares two numbers.
     pub(crate) fn is_comparison(self) -> bool {
         use Operator::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
         matches!(self, Equal | NotEqual | Greater | GreaterEqual | Less | LessEqual)
@@ -110,7 +110,7 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// Those that have a word.
+    /// Scopes with a keyword.
     pub(crate) const NAMED: [Self; 5] =
         [Self::Resource, Self::Span, Self::Event, Self::Link, Self::Instrumentation];
 
@@ -125,12 +125,12 @@ impl Scope {
         }
     }
 
-    pub(crate) fn of(word: &str) -> Option<Self> {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::NAMED.into_iter().find(|scope| scope.word() == word)
     }
 }
 
-/// What is known of every span without looking at its attributes.
+/// Intrinsic fields: values that a span has apart from its attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Intrinsic {
     Duration,
@@ -157,7 +157,7 @@ pub(crate) enum Intrinsic {
     LinkSpanId,
     InstrumentationName,
     InstrumentationVersion,
-    /// What the log records of the span say.
+    /// Bodies of the span's log records.
     LogBody,
     LogSeverity,
     /// `parent`, which only `= nil` and `!= nil` can be asked of.
@@ -197,7 +197,7 @@ pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 27] = [
 
 impl Intrinsic {
     /// The intrinsic of this name, as it stands in a query.
-    pub(crate) fn of(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         let mut all = INTRINSICS.iter();
         all.find(|(_, shown, other)| *shown == name || *other == name).map(|found| found.0)
     }
@@ -206,7 +206,7 @@ impl Intrinsic {
         INTRINSICS.iter().find(|(known, ..)| *known == self).map_or("", |found| found.1)
     }
 
-    /// Whether the log records of the span say it.
+    /// Reports whether the value comes from log records.
     pub(crate) fn is_of_logs(self) -> bool {
         matches!(self, Self::LogBody | Self::LogSeverity)
     }
@@ -229,7 +229,7 @@ impl Intrinsic {
     }
 }
 
-/// What a name stands for.
+/// Name of a field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Name {
     Intrinsic(Intrinsic),
@@ -305,13 +305,13 @@ pub(crate) enum Expression {
     /// Minus.
     Negative(Box<Self>),
     Not(Box<Self>),
-    /// Whether there is a value (`!= nil`), or whether there is none.
+    /// Test for a value (`!= nil`), or for none (`= nil`).
     Exists(Box<Self>, bool),
     /// `&&` of all.
     All(Vec<Self>),
     /// `||` of all.
     Any(Vec<Self>),
-    /// Whether the value matches the whole pattern; `false`: whether it does not.
+    /// Match of the whole value against a pattern; `false` negates it.
     Matches(Box<Self>, Pattern, bool),
     /// Computed from the left to the right.
     Arithmetic(Box<Self>, Vec<(Operator, Self)>),
@@ -332,11 +332,11 @@ pub(crate) enum Relation {
 /// Which spans of a relation are the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
-    /// Those on the right that have the relation.
+    /// Spans on the right that have the relation.
     Right,
-    /// Those on the right that do not have it.
+    /// Spans on the right that do not have it.
     NotRight,
-    /// Those on both sides that have it.
+    /// Spans on both sides that have it.
     Both,
 }
 
@@ -399,7 +399,7 @@ pub(crate) enum Stage {
     Select(Vec<Field>),
 }
 
-/// What a metrics query counts or measures.
+/// Measures of a metrics query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Measure {
     Rate,
@@ -444,11 +444,11 @@ pub(crate) enum Metrics {
         measure: Measure,
         by: Vec<Field>,
     },
-    /// What comes of these series by each step after the other.
+    /// Series passed through these steps in order.
     Chain(Box<Self>, Vec<Step>),
 }
 
-/// What is done with series.
+/// Steps that transform series.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
     /// Computes with others on the right.
@@ -468,7 +468,7 @@ pub(crate) struct Query {
     pub(crate) hints: Vec<(String, Static)>,
 }
 
-/// What a query asks for.
+/// Kinds of queries.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Root {
     /// Traces.

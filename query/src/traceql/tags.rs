@@ -1,7 +1,7 @@
-//! What can be written in a query: the names of attributes and their values.
+//! Completion of queries: attribute names and values.
 //!
-//! Owns which spans they are taken from: those that a query's conditions select, newest first
-//! within the row budget. A query that is still being typed counts as far as it can be read.
+//! Owns the choice of spans they are taken from: those that match a query's conditions, newest
+//! first within the row budget. An unfinished query is read leniently.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,9 +27,9 @@ use super::{
 };
 use crate::{QueryError, execution::Reader};
 
-/// Reading names takes whole rows: so many of the newest are looked at.
+/// Maximum number of the newest rows read for names, because names need whole rows.
 const NAME_ROWS_MAX: u64 = 100_000;
-/// So many different names or values are kept.
+/// Maximum number of distinct names or values.
 const KEPT_MAX: usize = 10_000;
 /// Longer values are not offered: nobody picks them from a list.
 const VALUE_BYTES_MAX: usize = 1_024;
@@ -37,7 +37,7 @@ const VALUE_BYTES_MAX: usize = 1_024;
 /// Which names or values.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TagSearch {
-    /// What spans are like that are looked at; may be unfinished.
+    /// Query that selects the spans; may be unfinished.
     pub(crate) query: String,
     pub(crate) start: TimeRange,
     pub(crate) limit: usize,
@@ -51,7 +51,7 @@ pub(crate) fn names(
 ) -> Result<BTreeMap<Scope, BTreeSet<String>>, QueryError> {
     let mut fields = Fields::default();
     let stages = compile(&lenient(&search.query), &mut fields);
-    let candidates = Candidates::of(&stages, &fields, search.start);
+    let candidates = Candidates::from_stages(&stages, &fields, search.start);
     let mut names: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
     let mut senders: BTreeSet<String> = BTreeSet::new();
     let narrow = [Scope::Span, Scope::Resource];
@@ -163,7 +163,7 @@ pub(crate) fn values(
     }
     let mut fields = Fields::default();
     let stages = compile(&stages, &mut fields);
-    let candidates = Candidates::of(&stages, &fields, search.start);
+    let candidates = Candidates::from_stages(&stages, &fields, search.start);
     let column = fields.number(&field);
     let mut counts: BTreeMap<String, (u64, Value)> = BTreeMap::new();
     each_candidate(reader, &candidates, &fields, Detail::Facts, |_, _, row| {

@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::syntax::Operator;
 
-/// The type of an expression as far as the text tells.
+/// Static type of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Type {
-    /// What the attribute's value has.
+    /// Type of an attribute's value, known only at run time.
     Dynamic,
     Nil,
     Int,
@@ -27,13 +27,13 @@ impl Type {
         matches!(self, Self::Int | Self::Float | Self::Duration)
     }
 
-    /// Whether an operator can stand between the two at all.
+    /// Reports whether an operator can have operands of these two types.
     pub(crate) fn matches(self, other: Self) -> bool {
         let dynamic = self == Self::Dynamic || other == Self::Dynamic;
         dynamic || self == other || (self.is_numeric() && other.is_numeric())
     }
 
-    /// Whether the operator takes this type.
+    /// Reports whether the operator accepts this type.
     pub(crate) fn allows(self, operator: Operator) -> bool {
         use Operator::{And, Equal, NotEqual, NotRegex, Or, Regex};
         let equality = matches!(operator, Equal | NotEqual);

@@ -34,7 +34,7 @@ impl Value {
         Self::Text(text.into())
     }
 
-    /// How long its text is, about.
+    /// Approximate length of its text in bytes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -49,7 +49,7 @@ impl Value {
     }
 
     /// The value of an attribute. Maps and bytes are shown as JSON.
-    pub(crate) fn of(value: Option<&otlp::Value>) -> Self {
+    pub(crate) fn from_otlp(value: Option<&otlp::Value>) -> Self {
         match value {
             None => Self::Nil,
             Some(otlp::Value::String(text)) => Self::text(text),
@@ -60,7 +60,7 @@ impl Value {
                 // Arrays in arrays are compared with nothing.
                 let single = |value: &AnyValue| match value.value.as_ref() {
                     Some(otlp::Value::Array(_)) => Self::Nil,
-                    other => Self::of(other),
+                    other => Self::from_otlp(other),
                 };
                 Self::Many(array.values.iter().map(single).collect())
             }
@@ -94,13 +94,13 @@ impl Value {
                 let values = values.iter().map(Self::to_otlp).collect();
                 otlp::Value::Array(ArrayValue { values })
             }
-            other => otlp::Value::String(other.shown()),
+            other => otlp::Value::String(other.display_text()),
         };
         AnyValue { value: Some(value) }
     }
 
     /// As text, without quotes.
-    pub(crate) fn shown(&self) -> String {
+    pub(crate) fn display_text(&self) -> String {
         match self {
             Self::Unknown | Self::Nil => "nil".to_owned(),
             Self::Int(number) => number.to_string(),
@@ -112,7 +112,7 @@ impl Value {
             Self::Kind(kind) => kind_word(*kind).to_owned(),
             Self::Severity(severity) => severity_word(*severity).to_owned(),
             Self::Many(values) => {
-                let texts: Vec<String> = values.iter().map(Self::shown).collect();
+                let texts: Vec<String> = values.iter().map(Self::display_text).collect();
                 format!("[{}]", texts.join(", "))
             }
         }
@@ -132,7 +132,7 @@ impl Value {
             Self::Severity(_) => 'l',
             Self::Many(_) => 'm',
         };
-        let shown = self.shown();
+        let shown = self.display_text();
         // Writing to a string does not fail.
         let _ = write!(key, "{kind}{}:{shown}", shown.len());
     }
@@ -213,7 +213,7 @@ pub(crate) fn duration_text(nanos: i64) -> String {
     format!("{sign}{text}")
 }
 
-/// What a binary operator makes of two values.
+/// Applies a binary operator to two values.
 pub(crate) fn apply(operator: Operator, left: &Value, right: &Value) -> Value {
     if matches!(left, Value::Unknown) || matches!(right, Value::Unknown) {
         return Value::Unknown;
@@ -237,12 +237,12 @@ pub(crate) fn apply(operator: Operator, left: &Value, right: &Value) -> Value {
     })
 }
 
-/// Whether one element fits, or all.
+/// Reports whether all elements fit, or at least one.
 pub(crate) fn fits(all: bool, many: &[Value], fit: impl Fn(&Value) -> bool) -> bool {
     if all { many.iter().all(fit) } else { many.iter().any(fit) }
 }
 
-/// Whether a comparison of two single values holds.
+/// Compares two single values.
 fn holds(operator: Operator, left: &Value, right: &Value) -> bool {
     let ordering = match (left, right) {
         (Value::Text(left), Value::Text(right)) => Some(left.cmp(right)),

@@ -23,7 +23,7 @@ use crate::{
     QueryError,
     cursor::LogOrder,
     execution::Reader,
-    logs::{self, Key},
+    logs::{self, RecordKey},
 };
 
 /// Logs are looked for so long before and after the spans.
@@ -58,7 +58,7 @@ pub(super) fn logs(
     };
     let filter = LogFilter { time, ..LogFilter::default() };
     let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
-    let mut found: BTreeMap<Key, LogCorrelation> = BTreeMap::new();
+    let mut found: BTreeMap<RecordKey, LogCorrelation> = BTreeMap::new();
     let mut dropped = 0;
     reader.logs(&filter, scan, |rows| {
         for row in (0..rows.len()).filter(|row| rows.trace_id(*row).is_none()) {
@@ -106,7 +106,7 @@ impl Ids {
         }
     }
 
-    /// How many bits of an id the text has in common with one that is looked for.
+    /// Number of bits of a searched id that the text contains; `None` when it contains none.
     fn bits_of_text(&self, text: &str) -> Option<u32> {
         if !may_hold_id(text) {
             return None;
@@ -122,7 +122,7 @@ impl Ids {
     }
 }
 
-/// Whether there is a word as long as an id: nearly all messages have none, and this is cheap.
+/// Cheap precheck: reports whether the text has a word as long as an id, which few messages have.
 fn may_hold_id(text: &str) -> bool {
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
     text.as_bytes().split(|byte| !is_part(byte)).any(|word| word.len() >= ID_BYTES_MIN)

@@ -1,4 +1,4 @@
-//! Who called whom in a transaction, how often and how long it took.
+//! Calls between services in a transaction, with count and latency.
 //!
 //! A call is a span that serves a request or takes a message, a span of another service than the
 //! span above it, or a span without one above it. The caller is the service of the span above.
@@ -10,7 +10,7 @@ use tidings_proto::{DurationNanos, UnixNanos, api::Hop, otlp::SpanKind};
 
 use crate::trace::{gather::Names, kind_name, summary::plus, tree::Tree};
 
-/// Who called which service's operation, by a span of which kind: names by number.
+/// Key of a call: calling service, called service, operation and span kind, as numbers of names.
 type Call = (Option<u32>, u32, u32, i32);
 
 /// Every kind of call, in order of its first call.

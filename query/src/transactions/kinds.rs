@@ -1,11 +1,10 @@
-//! The kinds of transactions: how many enter where, how long they take, and where that time goes.
+//! Transaction types: throughput, latency and the breakdown of their time.
 //!
-//! What transactions there are, and of which kind, is storage's to say ([`Transactions`]). It has
-//! most of them added up beside its files. Where too much would have to be read as rows for that,
-//! the spans around the window are read here; when there are too many traces to remember, every
-//! second one by a hash of its id is forgotten, and counts are doubled. Where the time goes is added
-//! up over whole traces, the first ones by the same hash. Of kinds that are not listed no more is
-//! held than storage does to find the most frequent.
+//! Storage defines transactions and their types ([`Transactions`]) and has rollups of most of them.
+//! Where too many rows lack rollups, the spans around the window are read here. With too many
+//! traces to remember, every second one by a hash of its id is dropped and counts are doubled. The
+//! breakdown of time is computed from whole traces, in the order of the same hash. Types that are
+//! not listed take no more memory than storage's top-k.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,7 +34,7 @@ use crate::{
 
 /// Traces that are added up for where the time goes, over all kinds of an answer.
 const ANALYSED_MAX: usize = 1_000;
-/// And at least so many for each kind.
+/// Minimum number for each type.
 const ANALYSED_MIN: usize = 10;
 /// Operations shown of where the time goes.
 const SHARES_MAX: usize = 100;
@@ -46,13 +45,13 @@ pub enum Above {
     /// All of them.
     #[default]
     All,
-    /// Those that took at least as long as this part of the kind's, in percent.
+    /// Traces that took at least this percentile of their type's duration.
     Percentile(u64),
-    /// Those that took at least so long.
+    /// Traces that took at least this long.
     Duration(DurationNanos),
 }
 
-/// Which kinds of transactions.
+/// Filter of transaction types.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KindSearch {
     /// They begin in this range.
@@ -63,27 +62,27 @@ pub struct KindSearch {
     pub service: Option<String>,
     /// They enter at this operation.
     pub operation: Option<String>,
-    /// Whose time is added up.
+    /// Traces whose time is broken down.
     pub above: Above,
-    /// How many kinds.
+    /// Maximum number of types.
     pub limit: usize,
 }
 
 /// The transactions of a kind.
 #[derive(Debug, Clone, Default)]
-struct Kind {
+struct TypeCalls {
     calls: Calls,
     steps: Steps,
 }
 
 /// The kinds that are listed, the most frequent first, each with its service and operation.
-type Kinds = Vec<((String, String), Kind)>;
+type Kinds = Vec<((String, String), TypeCalls)>;
 
 /// The transactions of a window.
 #[derive(Debug)]
-struct Found {
+struct CountedTypes {
     kinds: Kinds,
-    /// How many kinds there are that are told apart.
+    /// Number of distinct types that were counted.
     kind_count: u64,
     others: OtherKinds,
     /// The traces that were wanted, in the order of what was wanted.
@@ -93,14 +92,14 @@ struct Found {
     scan: ScanStats,
 }
 
-/// The kinds of transactions.
+/// Lists transaction types.
 pub(crate) fn kinds(
     reader: &Reader,
     search: &KindSearch,
 ) -> Result<TransactionKindList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
     let asked = (search.service.clone(), search.operation.clone());
-    let Found { kinds, kind_count, others, samples, level, scan } =
+    let CountedTypes { kinds, kind_count, others, samples, level, scan } =
         found(reader, window, asked, search.limit, |kinds| wanted(kinds, search))?;
     let factor = 1_u64 << level;
     let mut views = Vec::with_capacity(samples.len());
@@ -130,7 +129,7 @@ pub(crate) fn kinds(
     })
 }
 
-/// Whose time is added up.
+/// Traces to sample for the breakdown of time.
 fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<WantedTraces> {
     let traces_max = (ANALYSED_MAX / kinds.len().max(1)).max(ANALYSED_MIN);
     let wanted = kinds.iter().map(|((service, operation), kind)| WantedTraces {
@@ -146,7 +145,7 @@ fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<WantedTraces> {
     wanted.collect()
 }
 
-/// At most so many of the traces of a kind, no matter which, but the same ones every time.
+/// Returns a stable sample of at most this number of traces of a type.
 pub(crate) fn of_kind(
     reader: &Reader,
     window: Window,
@@ -183,13 +182,13 @@ pub(crate) struct RootOperations {
     pub listed: Vec<RootOperation>,
     /// Transactions of others.
     pub other_count: u64,
-    /// One trace in so many was counted; counts are not multiplied by it.
+    /// Sampling factor: one trace in this many was counted; counts are not multiplied by it.
     pub sampled_one_in: u64,
     /// Rows and files that were read.
     pub scan: ScanStats,
 }
 
-/// The most frequent transaction types of a window, so many at most, each with a part of
+/// Most frequent transaction types of a window, at most `limit`, each with its share of
 /// `traces_max` traces.
 pub(crate) fn root_operations(
     reader: &Reader,
@@ -241,15 +240,15 @@ fn fair_share(counts: &[u64], whole: usize) -> usize {
     whole
 }
 
-/// The most frequent of the kinds that enter this service and at this operation, so many at most,
-/// and those of their traces that `choose` wants.
+/// Most frequent types of this service and operation, at most `limit`, and those of their traces
+/// that `choose` selects.
 fn found(
     reader: &Reader,
     window: Window,
     (service, operation): (Option<String>, Option<String>),
     limit: usize,
     choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
-) -> Result<Found, QueryError> {
+) -> Result<CountedTypes, QueryError> {
     let bounds = KindBounds {
         between: window.bounds(),
         service,
@@ -267,15 +266,15 @@ fn found(
         return read(reader, window, &bounds, limit, choose);
     };
     let (kind_count, others) = (calls.kind_count(), calls.others());
-    Ok(Found { kinds, kind_count, others, samples, level: 0, scan })
+    Ok(CountedTypes { kinds, kind_count, others, samples, level: 0, scan })
 }
 
-/// The most frequent kinds of these transactions, so many at most.
+/// Most frequent types of these transactions, at most `limit`.
 fn listed(calls: &KindCalls, window: Window, bounds: &KindBounds, limit: usize) -> Kinds {
     let listed = calls.listed(limit);
     let places: HashMap<KindKey<'_>, usize> =
         listed.iter().zip(0..).map(|(kind, place)| (kind.key, place)).collect();
-    let mut kinds: Vec<Kind> = vec![Kind::default(); listed.len()];
+    let mut kinds: Vec<TypeCalls> = vec![TypeCalls::default(); listed.len()];
     for (stretch, key, calls) in calls.each() {
         let Some(place) = places.get(&key) else { continue };
         let start = bounds.between.get(stretch as usize).copied().unwrap_or_default();
@@ -297,7 +296,7 @@ fn read(
     bounds: &KindBounds,
     limit: usize,
     choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
-) -> Result<Found, QueryError> {
+) -> Result<CountedTypes, QueryError> {
     let [start, end] = window.times();
     let visible = KindBounds::visible(start..end);
     let start = TimeRange { start: Some(visible.start), end: Some(visible.end) };
@@ -332,17 +331,17 @@ fn read(
     let kinds = listed(&calls, window, bounds, limit);
     let samples = transactions.sample(&choose(&kinds));
     let (kind_count, others) = (calls.kind_count(), calls.others());
-    Ok(Found { kinds, kind_count, others, samples, level, scan })
+    Ok(CountedTypes { kinds, kind_count, others, samples, level, scan })
 }
 
-/// Whether the trace is among the one in `1 << level`.
+/// Reports whether the trace is in the sample of one in `1 << level`.
 fn is_sampled(trace_id: TraceId, level: u32) -> bool {
     transaction_place(trace_id).leading_zeros() >= level
 }
 
-/// What an operation adds to some traces.
+/// Time of one operation in some traces.
 #[derive(Debug, Default)]
-struct Share {
+struct OperationTime {
     critical: DurationNanos,
     own: DurationNanos,
     traces: u64,
@@ -351,11 +350,11 @@ struct Share {
 
 /// Where the time of these traces goes, and over how many of them that is.
 fn shares(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TimeShare>, u64), QueryError> {
-    let mut shares: BTreeMap<(String, String), Share> = BTreeMap::new();
+    let mut shares: BTreeMap<(String, String), OperationTime> = BTreeMap::new();
     let mut analysed = 0;
     trees::each(reader, ids, |tree, names| {
         analysed += 1;
-        let mut of_trace: HashMap<(u32, u32), Share> = HashMap::new();
+        let mut of_trace: HashMap<(u32, u32), OperationTime> = HashMap::new();
         for (at, node) in tree.assembled.nodes.iter().enumerate() {
             let fact = tree.fact(at);
             let share = of_trace.entry((fact.service, fact.operation)).or_default();

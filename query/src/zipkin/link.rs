@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 use tidings_proto::zipkin::{Kind, Span};
 
-use super::{merge::merge, tree::Tree};
+use super::{merge::merge, tree::LinkTree};
 
 /// How often one service called another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,7 +45,7 @@ impl Links {
     /// Counts the calls of one trace, given as it was sent.
     pub(crate) fn put_trace(&mut self, spans: Vec<Span>) {
         let spans = merge(spans);
-        let tree = Tree::new(&spans);
+        let tree = LinkTree::new(&spans);
         let mut steps: VecDeque<Step> = match tree.root {
             Some(root) => VecDeque::from([Step { span: root, remote: None }]),
             None => tree.headless.iter().map(|span| Step { span: *span, remote: None }).collect(),

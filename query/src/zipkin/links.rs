@@ -11,12 +11,13 @@ use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
 use super::link::{Link, Links};
 use crate::{QueryError, execution::Reader};
 
-/// Links are counted over at most so many of the newest spans (about 500 bytes each).
+/// Maximum number of the newest spans read for links (about 500 bytes each).
 const SPANS_MAX: usize = 200_000;
 
 /// The links, in order, and whether every span of the range was counted.
 ///
-/// Traces are told apart by the last 8 bytes of their ids, as in Zipkin: some services cut the id.
+/// Traces are identified by the last 8 bytes of their ids, as in Zipkin, because some services cut
+/// the id.
 pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, bool), QueryError> {
     let mut traces: HashMap<u64, Vec<Span>> = HashMap::new();
     let mut spans = 0;
@@ -60,7 +61,7 @@ pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, boo
     Ok((links.into_list(), stats.complete && !full))
 }
 
-/// What of a span the links are read from.
+/// The part of a span from which links are computed.
 fn part(rows: &SpanRows, row: usize) -> Span {
     let mut span = span_from_otlp(&rows.span(row), rows.resource(row).as_ref(), None);
     span.tags.retain(|tag| tag.key == "error");

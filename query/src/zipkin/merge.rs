@@ -134,7 +134,7 @@ fn add(span: &mut Span, part: Span) {
     span.shared |= part.shared;
 }
 
-/// What Zipkin's builder does when it is done.
+/// Final step of Zipkin's span builder.
 fn tidied(mut span: Span) -> Span {
     if span.parent_id == span.id {
         span.parent_id.clear();

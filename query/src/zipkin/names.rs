@@ -7,9 +7,9 @@ use tidings_storage::{AttributeFilter, Detail, Need, Scan, SpanFilter};
 
 use crate::{QueryError, execution::Reader};
 
-/// What is behind attributes is looked for in so many of the newest rows.
+/// Maximum number of the newest rows that are read for names in attributes.
 const ROWS_MAX: u64 = 100_000;
-/// Keys are looked for in so many of the newest rows: what is new is what is searched for.
+/// Maximum number of the newest rows read for tag keys, because searches mostly use recent keys.
 const KEY_ROWS_MAX: u64 = 10_000;
 /// The most keys, and the most values of one.
 const KEYS_MAX: usize = 1_000;

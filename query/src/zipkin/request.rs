@@ -1,7 +1,7 @@
-//! What Zipkin's search asks for, and whether a trace matches.
+//! Zipkin's search request and its test of a trace.
 //!
-//! The conditions hold of the trace and not of one span: each may be met by another span of the
-//! service that was asked for.
+//! Conditions apply to the trace and not to one span. Different spans of the requested service can
+//! meet different conditions.
 
 use tidings_proto::zipkin::Span;
 
@@ -16,15 +16,15 @@ pub(crate) struct Request {
     pub span_name: Option<String>,
     /// Tags; where the text is empty, tags or annotations.
     pub terms: Vec<(String, String)>,
-    /// How long a span took at least.
+    /// Minimum duration of a span in microseconds.
     pub duration_min: Option<u64>,
-    /// How long the same span took at most.
+    /// Maximum duration of the same span in microseconds.
     pub duration_max: Option<u64>,
     /// When the trace began at the latest.
     pub end_millis: u64,
-    /// How long before that at the earliest.
+    /// Length of the range before `end_millis`.
     pub lookback_millis: u64,
-    /// At most so many traces, the newest.
+    /// Maximum number of traces; the newest are returned.
     pub limit: usize,
 }
 
@@ -67,7 +67,7 @@ impl Request {
         (begin.saturating_mul(1_000), self.end_millis.saturating_mul(1_000))
     }
 
-    /// Whether the trace with these spans, in any order, is asked for.
+    /// Tests the spans of a trace, given in any order.
     pub(crate) fn matches(&self, spans: &[Span]) -> bool {
         let (from, to) = self.micros();
         let began = began(spans);

@@ -20,8 +20,8 @@ use crate::{
     QueryError,
     execution::Reader,
     trace::{
+        complete::{CompleteTraces, whole},
         newest::Newest,
-        whole::{Whole, whole},
     },
 };
 
@@ -36,32 +36,32 @@ const UNTIMED_MAX: usize = 1_000;
 
 /// Some traces, each as the parts that were sent.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct ZipkinTraces {
     /// The traces.
     pub traces: Vec<Vec<Span>>,
-    /// Whether nothing was left out for its size or number.
+    /// True when nothing was left out for its size or number.
     pub complete: bool,
-    /// Whether the row budget was spent before all that may match was looked at.
+    /// True when the row budget ran out before all candidates were read.
     pub budget_spent: bool,
 }
 
 /// The spans of one trace, as they were sent; none when nothing is stored.
 pub(crate) fn get(reader: &Reader, id: TraceId) -> Result<Vec<Span>, QueryError> {
-    let Whole { traces, .. } = whole(reader, &[id])?;
+    let CompleteTraces { traces, .. } = whole(reader, &[id])?;
     Ok(traces.iter().flat_map(|(_, trace)| from_otlp(trace)).collect())
 }
 
 /// These traces, without those of which nothing is stored.
-pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<Found, QueryError> {
-    let Whole { traces, left_out } = whole(reader, ids)?;
+pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<ZipkinTraces, QueryError> {
+    let CompleteTraces { traces, left_out } = whole(reader, ids)?;
     let traces = traces.iter().map(|(_, trace)| from_otlp(trace)).collect();
-    Ok(Found { traces, complete: left_out == 0, budget_spent: false })
+    Ok(ZipkinTraces { traces, complete: left_out == 0, budget_spent: false })
 }
 
 /// The newest matching traces, newest first.
-pub(crate) fn find(reader: &Reader, request: &Request) -> Result<Found, QueryError> {
+pub(crate) fn find(reader: &Reader, request: &Request) -> Result<ZipkinTraces, QueryError> {
     let (filter, all_known) = candidates(reader, request)?;
-    let mut search = Search {
+    let mut search = SearchState {
         reader,
         request,
         met: HashSet::new(),
@@ -96,8 +96,8 @@ pub(crate) fn find(reader: &Reader, request: &Request) -> Result<Found, QueryErr
     Ok(search.into_found())
 }
 
-/// What a span of every matching trace must be like, `None` when none can match; and whether all
-/// services are known.
+/// Filter that one span of every matching trace passes; `None` when no trace can match. The flag is
+/// true when all services are known.
 fn candidates(
     reader: &Reader,
     request: &Request,
@@ -133,7 +133,7 @@ fn candidates(
     Ok((Some(filter), all_known))
 }
 
-/// Whether a tag is an attribute of the same text, and not made of something else.
+/// Reports whether a tag is a stored string attribute and not derived from another field.
 fn is_attribute(key: &str, value: &str) -> bool {
     let made = ["error", "span.kind", "w3c.tracestate"].contains(&key)
         || ["otel.", "otlp.link.", "net", "peer.", "zipkin."]
@@ -142,19 +142,20 @@ fn is_attribute(key: &str, value: &str) -> bool {
     !made && !value.is_empty() && !value.starts_with(['[', '{'])
 }
 
-struct Search<'a> {
+struct SearchState<'a> {
     reader: &'a Reader,
     request: &'a Request,
     met: HashSet<TraceId>,
     matching: Vec<(u64, Vec<Span>)>,
-    /// How many spans were read whole.
+    /// Number of spans read with all columns.
     spans: u64,
     complete: bool,
     budget_spent: bool,
 }
 
-impl Search<'_> {
-    /// So many of the traces with the newest matching spans, and when these start, newest first.
+impl SearchState<'_> {
+    /// Returns at most this number of traces with the newest matching spans and their starts,
+    /// newest first.
     fn newest(
         &mut self,
         filter: &SpanFilter,
@@ -217,21 +218,21 @@ impl Search<'_> {
         self.matching.truncate(fits);
     }
 
-    /// Whether more may be read.
+    /// Reports whether more spans may be read.
     fn has_room(&mut self) -> bool {
         let has_room = self.spans < self.reader.limits.page_spans_max;
         self.complete &= has_room;
         has_room
     }
 
-    /// Whether traces with nothing newer than this cannot be among the newest.
+    /// Reports whether the page is full of traces newer than `oldest`.
     fn is_settled(&self, oldest: UnixNanos) -> bool {
         let last = self.matching.get(self.request.limit.saturating_sub(1));
         last.is_some_and(|(began, _)| *began >= oldest.0 / 1_000)
     }
 
-    fn into_found(self) -> Found {
+    fn into_found(self) -> ZipkinTraces {
         let traces = self.matching.into_iter().map(|(_, spans)| spans).collect();
-        Found { traces, complete: self.complete, budget_spent: self.budget_spent }
+        ZipkinTraces { traces, complete: self.complete, budget_spent: self.budget_spent }
     }
 }

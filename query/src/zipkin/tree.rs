@@ -1,10 +1,10 @@
-//! Zipkin's own tree of a trace, which its dependency links are read from: `SpanNode.Builder`.
+//! Zipkin's own tree of a trace, from which its dependency links are computed: `SpanNode.Builder`.
 //!
-//! It is not the tree that the rest of the product shows (that is assembly's): links must be the
-//! ones Zipkin would count. A shared span is known by its id and endpoint and hangs under the span
-//! with its id; any other hangs under the shared span of its parent's id on its own endpoint, or
-//! else under its parent. The first span without a parent is the root; what has no place hangs
-//! under it, or under nothing when there is none.
+//! This is not assembly's tree, which the rest of the product shows: links must be those that
+//! Zipkin counts. A shared span is identified by id and endpoint; its parent is the span with its
+//! id. The parent of any other span is the shared span of its parent id on its own endpoint, or
+//! else the span with that id. The first span without a parent is the root. Spans without a place
+//! become its children, or have no parent when there is no root.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,13 @@ use tidings_proto::zipkin::{Endpoint, Span};
 
 /// By what spans find each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
+enum NodeKey {
     Id(Vec<u8>),
     Shared(Vec<u8>, Option<Endpoint>),
 }
 
-impl Key {
-    fn of(id: &[u8], shared: bool, endpoint: Option<&Endpoint>) -> Self {
+impl NodeKey {
+    fn new(id: &[u8], shared: bool, endpoint: Option<&Endpoint>) -> Self {
         if shared { Self::Shared(id.to_vec(), endpoint.cloned()) } else { Self::Id(id.to_vec()) }
     }
 }
@@ -26,12 +26,12 @@ impl Key {
 /// A map that remembers in which order its keys came.
 #[derive(Debug, Default)]
 struct Parents {
-    places: HashMap<Key, usize>,
-    entries: Vec<(Key, Option<Key>)>,
+    places: HashMap<NodeKey, usize>,
+    entries: Vec<(NodeKey, Option<NodeKey>)>,
 }
 
 impl Parents {
-    fn put(&mut self, key: Key, parent: Option<Key>) {
+    fn put(&mut self, key: NodeKey, parent: Option<NodeKey>) {
         if let Some(place) = self.places.get(&key) {
             self.entries[*place].1 = parent;
         } else {
@@ -43,37 +43,37 @@ impl Parents {
 
 /// The tree: children of each span by number, and where it begins.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(super) struct LinkTree {
     /// The root's number.
     pub root: Option<usize>,
-    /// What hangs under nothing, when there is no root.
+    /// Spans without a parent, when there is no root.
     pub headless: Vec<usize>,
     /// The children of each span.
     pub children: Vec<Vec<usize>>,
 }
 
-impl Tree {
+impl LinkTree {
     /// The tree of merged spans.
     pub(super) fn new(spans: &[Span]) -> Self {
         let mut parents = Parents::default();
         for span in spans {
             let endpoint = span.local_endpoint.as_ref();
             let parent = match (span.shared, span.parent_id.is_empty()) {
-                (true, _) => Some(Key::Id(span.id.clone())),
-                (false, false) => Some(Key::Id(span.parent_id.clone())),
+                (true, _) => Some(NodeKey::Id(span.id.clone())),
+                (false, false) => Some(NodeKey::Id(span.parent_id.clone())),
                 (false, true) => None,
             };
-            parents.put(Key::of(&span.id, span.shared, endpoint), parent);
+            parents.put(NodeKey::new(&span.id, span.shared, endpoint), parent);
         }
         let mut root = None;
-        let mut nodes: HashMap<Key, usize> = HashMap::new();
+        let mut nodes: HashMap<NodeKey, usize> = HashMap::new();
         for (number, span) in spans.iter().enumerate() {
             let endpoint = span.local_endpoint.as_ref();
-            let anywhere = Key::of(&span.id, span.shared, None);
+            let anywhere = NodeKey::new(&span.id, span.shared, None);
             let is_child = span.shared || !span.parent_id.is_empty();
             if !span.shared && is_child {
                 // Most specific first: a local child of a shared span.
-                let shared = Key::of(&span.parent_id, true, endpoint);
+                let shared = NodeKey::new(&span.parent_id, true, endpoint);
                 if parents.places.contains_key(&shared) {
                     parents.put(anywhere.clone(), Some(shared));
                 }
@@ -83,7 +83,7 @@ impl Tree {
                 continue;
             }
             if span.shared {
-                nodes.insert(Key::of(&span.id, true, endpoint), number);
+                nodes.insert(NodeKey::new(&span.id, true, endpoint), number);
             }
             nodes.insert(anywhere, number);
         }

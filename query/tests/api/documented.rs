@@ -5,10 +5,10 @@ use axum::body::Body;
 use http::{Request, header};
 use http_body_util::BodyExt;
 use serde_json::Value as Json;
-use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_proto::otlp::{KeyValue, SpanKind, StatusCode};
 use tower::ServiceExt;
 
-use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, record, span, text};
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, record, request, span, text};
 
 const PAGES: [(&str, &str); 3] = [
     ("api.md", include_str!("../../../docs/api.md")),
@@ -16,7 +16,7 @@ const PAGES: [(&str, &str); 3] = [
     ("jaeger-and-zipkin.md", include_str!("../../../docs/jaeger-and-zipkin.md")),
 ];
 /// How the paths end that the process around the query service answers.
-const ELSEWHERE: [&str; 3] = ["/api/v1/status", "/api/v1/pins", "/pin"];
+const ELSEWHERE: [&str; 4] = ["/api/v1/keys", "/api/v1/status", "/api/v1/pins", "/pin"];
 
 /// An example: a line of a page, and the JSON that the page shows for it.
 #[derive(Debug)]
@@ -183,6 +183,12 @@ async fn story() -> Harness {
             ("shop", record(Some(1), 20, 17, "checkout failed")),
         ])
         .await;
+    for (trace, version) in [(70, "2.13.4"), (71, "2.14.0")] {
+        let mut deployed = request([later(span(trace, 1, "payment", "GET /ready"), trace * 1_000)]);
+        let resource = deployed.resource_spans[0].resource.as_mut().unwrap();
+        resource.attributes.push(KeyValue::new("service.version", version));
+        harness.send_request(deployed).await;
+    }
     let extra = span(60, 1, "shop", "POST /checkout").kind(SpanKind::Server);
     harness.send([extra.status(StatusCode::Error, "no")]).await;
     harness
@@ -208,11 +214,11 @@ async fn every_example_is_answered_as_the_page_shows() {
         if path.contains("/context") {
             assert!(path.contains(&id), "the record that the page is about has the id {id}");
         }
-        let mut request = Request::get(path);
+        let mut asks = Request::get(path);
         if let Some(accept) = &accept {
-            request = request.header(header::ACCEPT, accept);
+            asks = asks.header(header::ACCEPT, accept);
         }
-        let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = router.clone().oneshot(asks.body(Body::empty()).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let name = format!("{}: {}", example.page, example.line);
         if parts.status != 200 {

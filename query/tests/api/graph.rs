@@ -90,7 +90,7 @@ fn shopping(trace: u64) -> Vec<SpanBuilder> {
     ]
 }
 
-const EDGES: [&str; 7] = [
+const EDGES: [&str; 8] = [
     "service:bank>database:accounts call 2/0",
     "service:bank>database:redis call 2/0",
     "service:shop>external:weather.example call 2/0",
@@ -98,6 +98,7 @@ const EDGES: [&str; 7] = [
     "service:shop>service:bank call 4/2",
     "service:shop>service:store message 2/0",
     "service:shop>unknown: call 2/0",
+    "user:user>service:shop call 2/0",
 ];
 
 #[tokio::test]
@@ -178,7 +179,11 @@ async fn the_graph_of_a_filter_is_that_of_the_traces_it_finds() {
     let of_order = harness.get("/graph?attribute=order.id%3DA-17").await;
     assert_eq!(
         edges(&of_order),
-        ["service:payment>unknown: call 2/0", "service:shop>service:payment call 1/1"]
+        [
+            "service:payment>unknown: call 2/0",
+            "service:shop>service:payment call 1/1",
+            "user:user>service:shop call 1/1",
+        ]
     );
     let of_trace = harness.get(&format!("/graph?traceId={}", trace_id(2))).await;
     assert_eq!(edges(&of_trace), edges(&of_order));
@@ -203,8 +208,44 @@ async fn a_consumer_of_another_systems_message_hangs_on_its_queue() {
         ])
         .await;
     let graph = harness.get("/graph").await;
-    assert_eq!(edges(&graph), ["messaging:orders>service:store message 1/0"]);
+    assert_eq!(
+        edges(&graph),
+        ["messaging:orders>service:store message 1/0", "user:user>service:store message 1/0"]
+    );
     assert_eq!(graph["nodes"][0]["entryCount"], 1);
+}
+
+/// The Collector's test data of virtual nodes: a root SERVER is called by `user`, one whose parent
+/// is missing by nobody who is known.
+#[tokio::test]
+async fn a_user_calls_what_has_no_parent() {
+    let harness = Harness::new().await;
+    let spans = || {
+        [
+            span(1, 1, "foo", "server")
+                .kind(SpanKind::Server)
+                .at(0, 40)
+                .status(StatusCode::Error, "no"),
+            span(2, 1, "bar", "GET /ready").kind(SpanKind::Client),
+            span(3, 2, "late", "server").parent(1).kind(SpanKind::Server),
+            span(4, 1, "job", "run"),
+        ]
+    };
+    harness.send(spans()).await;
+    for is_flushed in [false, true] {
+        let expected = ["service:bar>unknown: call 1/0", "user:user>service:foo call 1/1"];
+        let graph = harness.get("/graph").await;
+        assert_eq!(edges(&graph), expected, "{is_flushed}");
+        let place = graph["nodes"].as_array().unwrap().iter().position(|of| of["kind"] == "user");
+        let edge = graph["edges"].as_array().unwrap().iter();
+        let edge = edge.clone().find(|edge| edge["from"] == json!(place.unwrap())).unwrap();
+        assert_eq!(edge["duration"]["maxNano"], (40 * MILLI).to_string());
+        assert_eq!(edge["callerDuration"], Json::Null);
+        assert_eq!(edge["failed"]["traceId"], trace_id(1));
+        let late = graph["nodes"].as_array().unwrap().iter().find(|of| of["name"] == "late");
+        assert_eq!(late.unwrap()["entryCount"], 1);
+        harness.store.flush().await.unwrap();
+    }
 }
 
 /// Trace, id, parent, service, kind, start and duration in milliseconds, failed, peer.

@@ -11,6 +11,7 @@
 
 mod assembly;
 mod bad_requests;
+mod deployments;
 mod differences;
 mod documented;
 mod exports;
@@ -35,5 +36,6 @@ mod resolve;
 mod searching;
 mod tempo;
 mod traces;
+mod traffic_end;
 mod transactions;
 mod zipkin;

@@ -115,7 +115,12 @@ async fn the_service_graph_view_gets_what_it_asks_for() {
         ("traces_service_graph_request_client_seconds_sum", 0.056, 0.0001),
     ] {
         let found = at(&harness, &sums(metric), 100).await;
-        assert_eq!(found.len(), 2, "{metric} {found:?}");
+        assert_eq!(found.len(), 3, "{metric} {found:?}");
+        let user = json!({ "client": "user", "server": "shop" });
+        let of_users = found.iter().find(|(of, _)| *of == user).unwrap().1;
+        if metric == "traces_service_graph_request_total" {
+            assert!(close(of_users, 0.1), "{of_users}");
+        }
         for (labels, expected) in [(&database, with_database), (&edge, between)] {
             let value = found.iter().find(|(of, _)| of == labels).unwrap().1;
             assert!(close(value, expected), "{metric}{labels}: {value}");
@@ -126,6 +131,7 @@ async fn the_service_graph_view_gets_what_it_asks_for() {
     let expected = [
         json!({ "client": "payment", "server": "postgresql", "connection_type": "database" }),
         json!({ "client": "shop", "server": "payment" }),
+        json!({ "client": "user", "server": "shop", "connection_type": "virtual_node" }),
     ];
     assert_eq!(found, expected.map(|labels| (labels, 1.0)));
     let table = "topk(5, sum(rate(traces_spanmetrics_calls_total{span_kind=\"SPAN_KIND_SERVER\"}\
@@ -488,7 +494,7 @@ async fn labels_series_and_metadata_are_listed() {
     let names = data(&harness, &format!("/labels?match%5B%5D={grafana}")).await;
     assert_eq!(names, json!(["__name__", "client", "connection_type", "server"]));
     assert_eq!(data(&harness, "/label/service/values").await, json!(["payment", "shop"]));
-    assert_eq!(data(&harness, "/label/client/values").await, json!(["payment", "shop"]));
+    assert_eq!(data(&harness, "/label/client/values").await, json!(["payment", "shop", "user"]));
     assert_eq!(data(&harness, "/label/le/values").await.as_array().unwrap().len(), 15);
     assert_eq!(data(&harness, "/label/color/values").await, json!([]));
     let metrics = data(&harness, "/label/__name__/values").await;

@@ -47,7 +47,7 @@ fn rows(text: &mut String, batch: &RecordBatch, is_first: &mut bool) -> Result<(
     Ok(())
 }
 
-/// What follows the rows.
+/// Fields after the rows.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Tail {

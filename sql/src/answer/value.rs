@@ -1,8 +1,8 @@
 //! Single values as text.
 //!
-//! Owns how a value is written, the same in JSON and CSV: times in UTC with nanoseconds as far as
-//! they have any, numbers in full, ids as they are. What neither has a form for is as the engine
-//! writes it.
+//! Owns the text of a value, the same in JSON and CSV. Times are in UTC, with nanoseconds when they
+//! are not zero; numbers are written in full; ids are hex. Other types are written as the engine
+//! writes them.
 
 use std::fmt::Write;
 
@@ -20,7 +20,7 @@ use crate::SqlError;
 /// The engine's types within each other that are written as JSON.
 const DEPTH_MAX: usize = 8;
 
-/// What a type is called in answers.
+/// Name of a type in answers.
 pub(crate) fn type_name(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Null => "null",
@@ -66,7 +66,8 @@ pub(crate) fn check_columns(schema: &Schema) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// Refuses rows with a time that no calendar has. Nanoseconds of 64 bits are none.
+/// Refuses rows with a time outside of the calendar. Every time in nanoseconds of 64 bits is
+/// inside.
 pub(crate) fn check_rows(batch: &RecordBatch) -> Result<(), SqlError> {
     for column in batch.columns() {
         let may_be_beyond = match column.data_type() {
@@ -91,7 +92,7 @@ pub(crate) fn check_rows(batch: &RecordBatch) -> Result<(), SqlError> {
 }
 
 /// How a value stands in JSON.
-enum Written {
+enum JsonQuoting {
     /// As it is.
     Bare,
     /// As a text.
@@ -116,7 +117,7 @@ pub(super) fn write_text(out: &mut String, column: &ArrayRef, row: usize) -> Res
     }
 }
 
-/// Whether there is no value: a column of nulls keeps no list of them.
+/// Reports whether the value is null; a column of type null has no null buffer.
 pub(super) fn is_null(column: &ArrayRef, row: usize) -> bool {
     column.data_type() == &DataType::Null || column.is_null(row)
 }
@@ -170,8 +171,8 @@ fn write_nested(
         _ => {
             let mut text = String::new();
             match write_flat(&mut text, column, row)? {
-                Written::Bare => out.push_str(&text),
-                Written::Quoted => push_quoted(out, &text),
+                JsonQuoting::Bare => out.push_str(&text),
+                JsonQuoting::Quoted => push_quoted(out, &text),
             }
         }
     }
@@ -196,17 +197,17 @@ pub(super) fn push_quoted(out: &mut String, text: &str) {
 }
 
 /// Writes a value that is not null and not made of others.
-fn write_flat(out: &mut String, column: &ArrayRef, row: usize) -> Result<Written, SqlError> {
+fn write_flat(out: &mut String, column: &ArrayRef, row: usize) -> Result<JsonQuoting, SqlError> {
     macro_rules! number {
         ($type:ty) => {{
             let written = write!(out, "{}", column.as_primitive::<$type>().value(row));
-            written.map(|()| Written::Bare).map_err(|_| defect())
+            written.map(|()| JsonQuoting::Bare).map_err(|_| defect())
         }};
     }
     match column.data_type() {
         DataType::Boolean => {
             out.push_str(if column.as_boolean().value(row) { "true" } else { "false" });
-            Ok(Written::Bare)
+            Ok(JsonQuoting::Bare)
         }
         DataType::Int32 => number!(Int32Type),
         DataType::Int64 => number!(Int64Type),
@@ -222,27 +223,27 @@ fn write_flat(out: &mut String, column: &ArrayRef, row: usize) -> Result<Written
         }
         DataType::Utf8 => {
             out.push_str(column.as_string::<i32>().value(row));
-            Ok(Written::Quoted)
+            Ok(JsonQuoting::Quoted)
         }
         DataType::LargeUtf8 => {
             out.push_str(column.as_string::<i64>().value(row));
-            Ok(Written::Quoted)
+            Ok(JsonQuoting::Quoted)
         }
         DataType::Utf8View => {
             out.push_str(column.as_string_view().value(row));
-            Ok(Written::Quoted)
+            Ok(JsonQuoting::Quoted)
         }
         other => write_other(out, column, row, other),
     }
 }
 
-/// JSON has no numbers that are none or without end.
-fn write_double(out: &mut String, number: f64) -> Written {
+/// Writes a double. JSON has no NaN or infinity, so these are quoted.
+fn write_double(out: &mut String, number: f64) -> JsonQuoting {
     if number.is_finite() {
         out.push_str(
             &serde_json::Number::from_f64(number).map(|n| n.to_string()).unwrap_or_default(),
         );
-        return Written::Bare;
+        return JsonQuoting::Bare;
     }
     out.push_str(if number.is_nan() {
         "NaN"
@@ -251,7 +252,7 @@ fn write_double(out: &mut String, number: f64) -> Written {
     } else {
         "-Infinity"
     });
-    Written::Quoted
+    JsonQuoting::Quoted
 }
 
 fn write_other(
@@ -259,7 +260,7 @@ fn write_other(
     column: &ArrayRef,
     row: usize,
     data_type: &DataType,
-) -> Result<Written, SqlError> {
+) -> Result<JsonQuoting, SqlError> {
     const TIME: &str = "%Y-%m-%dT%H:%M:%S%.f";
     const TIME_IN_ZONE: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
     let mut options = FormatOptions::new().with_display_error(false);
@@ -275,7 +276,7 @@ fn write_other(
     // What no calendar has was refused by `check` before the answer's head had gone.
     out.push_str(&formatter.value(row).try_to_string().map_err(|_| defect())?);
     let is_number = data_type.is_numeric();
-    Ok(if is_number { Written::Bare } else { Written::Quoted })
+    Ok(if is_number { JsonQuoting::Bare } else { JsonQuoting::Quoted })
 }
 
 fn defect() -> SqlError {

@@ -11,13 +11,14 @@ use std::{
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use crate::{
-    SqlError, SqlLimits, frame,
+    SqlError, SqlLimits,
+    dynamic_filters::Since,
+    frame,
     limits::RELATIONS_MAX,
     message::{ScanRequest, ServerMessage},
     meter::Withdraw,
     scan::{Budget, Credits, FrameBytes, Out, ScanLink, Source},
     views::Stored,
-    wanted::Since,
 };
 
 /// Scans of one query. A plan may read a view more often than the query names it.

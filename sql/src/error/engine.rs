@@ -1,9 +1,9 @@
-//! The door from the engine's errors to ours.
+//! Translation of the engine's errors into ours.
 //!
-//! Errors of ours come out as they went in. Of the engine's own, what is not there is said with
-//! what was probably meant; the rest as `words` has it. The engine calls many a mistake of the
-//! asker's internal (a text where a number has to be, a plan that it cannot make): whatever it says
-//! of a query is the query's, and no defect of ours.
+//! Our own errors pass unchanged. For an unknown name the engine's error is replaced by one with
+//! the likely name; `wording` rewrites the others. The engine calls many a client's mistake
+//! internal (a text in place of a number, a plan that it cannot make). Such errors count as errors
+//! of the query.
 
 use datafusion::{
     common::{Column, SchemaError, Span},
@@ -14,15 +14,15 @@ use tidings_query::suggest;
 use crate::conversation::UNABLE;
 
 use super::{
-    Place, SqlError,
-    words::{called_alike, first_line, worded},
+    QueryPosition, SqlError,
+    wording::{called_alike, first_line, worded},
 };
 
 /// Names that are listed when none of them is near.
 const LISTED_MAX: usize = 40;
 
 impl SqlError {
-    /// What the engine says while it makes a plan.
+    /// Translates an error of planning.
     pub(crate) fn planning(error: DataFusionError) -> Self {
         let place = place_of(&error);
         if let DataFusionError::SchemaError(reason, _) = error.find_root()
@@ -30,12 +30,12 @@ impl SqlError {
         {
             return unknown.at(place);
         }
-        Self::of(error, Self::syntax).at(place)
+        Self::from_engine(error, Self::syntax).at(place)
     }
 
-    /// What the engine says while it runs a plan.
+    /// Translates an error of execution.
     pub(crate) fn running(error: DataFusionError) -> Self {
-        Self::of(error, |reason| Self::Evaluation { reason })
+        Self::from_engine(error, |reason| Self::Evaluation { reason })
     }
 
     /// Something that is not there among what is.
@@ -43,7 +43,7 @@ impl SqlError {
         what: &'static str,
         name: &str,
         known: impl IntoIterator<Item = &'a str> + Clone,
-        place: Option<Place>,
+        place: Option<QueryPosition>,
     ) -> Self {
         let name: String = name.chars().take(100).collect();
         let mut hint = suggest::did_you_mean(&name, known.clone());
@@ -56,7 +56,7 @@ impl SqlError {
         Self::Unknown { what: what.into(), name, hint, place }
     }
 
-    fn of(error: DataFusionError, other: impl FnOnce(String) -> Self) -> Self {
+    fn from_engine(error: DataFusionError, other: impl FnOnce(String) -> Self) -> Self {
         // Several operators may hold one error: then it can only be copied.
         if let DataFusionError::External(inner) = error.find_root()
             && let Some(ours) = inner.downcast_ref::<Self>().and_then(Self::copied)
@@ -67,7 +67,7 @@ impl SqlError {
             DataFusionError::ResourcesExhausted(reason) => {
                 return Self::Memory { reason: first_line(reason) };
             }
-            // A task of the plan panicked. What it said is in the log.
+            // A task of the plan panicked. Its message is in the log.
             DataFusionError::ExecutionJoin(_) => return Self::Ended { reason: UNABLE.into() },
             _ => {}
         }
@@ -98,13 +98,13 @@ impl From<SqlError> for DataFusionError {
 }
 
 /// Where the engine says that it is.
-fn place_of(error: &DataFusionError) -> Option<Place> {
+fn place_of(error: &DataFusionError) -> Option<QueryPosition> {
     let mut inner = error;
     // Contexts are put on by operators, of which a plan has a bounded number.
     loop {
         inner = match inner {
             DataFusionError::Diagnostic(said, _) if said.span.is_some() => {
-                return said.span.as_ref().and_then(begin);
+                return said.span.as_ref().and_then(start_position);
             }
             DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => inner,
             DataFusionError::Collection(errors) => errors.first()?,
@@ -112,7 +112,7 @@ fn place_of(error: &DataFusionError) -> Option<Place> {
                 return match reason.as_ref() {
                     SchemaError::FieldNotFound { field, .. }
                     | SchemaError::AmbiguousReference { field } => {
-                        field.spans().first().as_ref().and_then(begin)
+                        field.spans().first().as_ref().and_then(start_position)
                     }
                     _ => None,
                 };
@@ -122,12 +122,12 @@ fn place_of(error: &DataFusionError) -> Option<Place> {
     }
 }
 
-fn begin(span: &Span) -> Option<Place> {
+fn start_position(span: &Span) -> Option<QueryPosition> {
     let (line, column) = (span.start.line, span.start.column);
-    (line > 0).then_some(Place { line, column })
+    (line > 0).then_some(QueryPosition { line, column })
 }
 
-/// What is wrong with a column.
+/// Translates an error about a column.
 fn of_columns(reason: &SchemaError) -> Option<SqlError> {
     match reason {
         SchemaError::FieldNotFound { field, valid_fields } => {

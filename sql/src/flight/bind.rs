@@ -20,22 +20,22 @@ const SECOND: i64 = 1_000_000_000;
 enum Kind {
     Null,
     Truth,
-    /// A whole number of so many bytes.
+    /// Integer of this size.
     Whole {
         bytes: usize,
         signed: bool,
     },
-    /// A number of so many bytes.
+    /// Float of this size.
     Number {
         bytes: usize,
     },
-    /// A text whose offsets have so many bytes.
+    /// Text with offsets of this size.
     Text {
         offset_bytes: usize,
     },
     /// A text that lies in its place when it is short, and in one of several buffers when not.
     TextView,
-    /// A moment in so many bytes, counted in so many nanoseconds.
+    /// Time of this size, in units of this many nanoseconds.
     Time {
         bytes: usize,
         unit_nanos: i64,
@@ -131,7 +131,7 @@ struct Row<'a> {
     body: &'a [u8],
     nodes: Box<dyn Iterator<Item = &'a FieldNode> + 'a>,
     buffers: Box<dyn Iterator<Item = &'a Buffer> + 'a>,
-    /// How many buffers the views' texts lie in.
+    /// Number of buffers with the texts of each view column.
     view_buffers: Box<dyn Iterator<Item = i64> + 'a>,
 }
 

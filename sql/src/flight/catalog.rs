@@ -1,4 +1,4 @@
-//! What Flight SQL tells of the views: catalogs, schemas, tables and keys, as rows.
+//! Flight SQL's metadata of the views: catalogs, schemas, tables and keys, as rows.
 
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ fn foreign_keys() -> SchemaRef {
     ])
 }
 
-/// Whether the only catalog, and its only schema, are among those that are asked for.
+/// Reports whether the only catalog and its only schema match the request.
 fn is_here(catalog: Option<&str>, schema_pattern: Option<&str>) -> bool {
     catalog.is_none_or(|name| name == CATALOG)
         && schema_pattern.is_none_or(|pattern| matches(pattern, SCHEMA))
@@ -144,8 +144,8 @@ fn tables(asked: &GetTables) -> Result<RecordBatch, SqlError> {
     batch(schema(fields), columns).map_err(|error| SqlError::Defect { reason: error.to_string() })
 }
 
-/// Whether the name is as the pattern says: `%` is anything, `_` any letter, and a backslash takes
-/// that meaning away. Names are short, and so are patterns that match them.
+/// Matches a name against a `LIKE` pattern: `%` is any text, `_` any letter, and a backslash
+/// escapes. Names are short, and so are patterns that match them.
 fn matches(pattern: &str, name: &str) -> bool {
     let mut ends: Vec<bool> = std::iter::once(true).chain(name.chars().map(|_| false)).collect();
     let mut signs = pattern.chars();

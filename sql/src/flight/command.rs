@@ -1,9 +1,8 @@
-//! What a descriptor, a ticket or an action asks for.
+//! Requests in a descriptor, a ticket or an action.
 //!
-//! A handle, of a prepared statement or in a ticket, is the query itself with the values of its
-//! placeholders: nothing is kept for it here, so it never runs out and no client can make the
-//! server keep too many. It gives nobody anything that asking the query would not: it goes through
-//! every check again.
+//! The handle of a prepared statement or of a ticket is the query itself with its parameter values.
+//! The server keeps no state for it, so it never expires and clients cannot exhaust the server. A
+//! handle grants nothing beyond the query: it passes every check again.
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
@@ -19,7 +18,7 @@ const TYPES: &str = "type.googleapis.com/";
 const PACKAGE: &str = "arrow.flight.protocol.sql.";
 const READS_ONLY: &str = "what is stored can be read and not written";
 
-/// What has columns and rows.
+/// Commands with columns and rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
     Query(Query),
@@ -59,7 +58,7 @@ impl Command {
     pub(super) fn read(wrapped: &[u8]) -> Result<Self, Status> {
         let (name, value) = unwrap(wrapped)?;
         Ok(match name.as_str() {
-            "CommandStatementQuery" => Self::Query(Query::of(statement(&value)?)),
+            "CommandStatementQuery" => Self::Query(Query::new(statement(&value)?)),
             "TicketStatementQuery" | "CommandPreparedStatementQuery" => {
                 Self::Query(query(&decode::<WithHandle>(&value)?.handle)?)
             }
@@ -117,12 +116,12 @@ struct Handle {
 
 #[derive(Clone, PartialEq, Message)]
 struct HandleValue {
-    #[prost(oneof = "Known", tags = "1, 2, 3, 4, 5")]
-    known: Option<Known>,
+    #[prost(oneof = "HandleParameter", tags = "1, 2, 3, 4, 5")]
+    known: Option<HandleParameter>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
-enum Known {
+enum HandleParameter {
     #[prost(bool, tag = "1")]
     Truth(bool),
     #[prost(sint64, tag = "2")]
@@ -144,13 +143,13 @@ fn query(handle: &[u8]) -> Result<Query, Status> {
     }
     let parameter = |value: HandleValue| match value.known {
         None => Parameter::Null,
-        Some(Known::Truth(truth)) => Parameter::Truth(truth),
-        Some(Known::Whole(number)) => Parameter::Whole(number),
-        Some(Known::Number(number)) => Parameter::Number(number),
-        Some(Known::Text(text)) => Parameter::Text(text),
-        Some(Known::Time(nanos)) => Parameter::Time(nanos),
+        Some(HandleParameter::Truth(truth)) => Parameter::Truth(truth),
+        Some(HandleParameter::Whole(number)) => Parameter::Whole(number),
+        Some(HandleParameter::Number(number)) => Parameter::Number(number),
+        Some(HandleParameter::Text(text)) => Parameter::Text(text),
+        Some(HandleParameter::Time(nanos)) => Parameter::Time(nanos),
     };
-    Ok(Query { parameters: values.into_iter().map(parameter).collect(), ..Query::of(text) })
+    Ok(Query { parameters: values.into_iter().map(parameter).collect(), ..Query::new(text) })
 }
 
 /// The handle of a query.
@@ -158,11 +157,11 @@ pub(super) fn handle(query: Query) -> Bytes {
     let value = |parameter| {
         let known = match parameter {
             Parameter::Null => None,
-            Parameter::Truth(truth) => Some(Known::Truth(truth)),
-            Parameter::Whole(number) => Some(Known::Whole(number)),
-            Parameter::Number(number) => Some(Known::Number(number)),
-            Parameter::Text(text) => Some(Known::Text(text)),
-            Parameter::Time(nanos) => Some(Known::Time(nanos)),
+            Parameter::Truth(truth) => Some(HandleParameter::Truth(truth)),
+            Parameter::Whole(number) => Some(HandleParameter::Whole(number)),
+            Parameter::Number(number) => Some(HandleParameter::Number(number)),
+            Parameter::Text(text) => Some(HandleParameter::Text(text)),
+            Parameter::Time(nanos) => Some(HandleParameter::Time(nanos)),
         };
         HandleValue { known }
     };

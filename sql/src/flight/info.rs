@@ -1,4 +1,4 @@
-//! What Flight SQL's clients ask about the server and its dialect, as `CommandGetSqlInfo` gives it.
+//! Answers to `CommandGetSqlInfo`: properties of the server and of its dialect.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
 
 /// A value of one of the types that there are.
 #[derive(Debug, Clone, Copy)]
-enum Told {
+enum InfoValue {
     Text(&'static str),
     Truth(bool),
     Large(usize),
@@ -25,10 +25,10 @@ enum Told {
     Bits(i32),
 }
 
-use Told::{Bits, Large, Text, Truth};
+use InfoValue::{Bits, Large, Text, Truth};
 
-/// What is known, by the numbers that `SqlInfo` of `FlightSql.proto` gives it.
-fn known(limits: &SqlLimits) -> Vec<(u32, Told)> {
+/// Known properties, by their numbers in `SqlInfo` of `FlightSql.proto`.
+fn known(limits: &SqlLimits) -> Vec<(u32, InfoValue)> {
     vec![
         // The server: name, version, Arrow's version, read-only, SQL, Substrait, transactions,
         // cancelling, and the timeouts of statements and transactions.
@@ -87,10 +87,10 @@ fn known(limits: &SqlLimits) -> Vec<(u32, Told)> {
     ]
 }
 
-/// What is known of what is wanted, or all.
+/// Rows of the requested properties; all of them when the request is empty.
 pub(super) fn rows(wanted: &[u32], limits: &SqlLimits) -> Result<RecordBatch, ArrowError> {
     let told = known(limits).into_iter();
-    let told: Vec<(u32, Told)> =
+    let told: Vec<(u32, InfoValue)> =
         told.filter(|(name, _)| wanted.is_empty() || wanted.contains(name)).collect();
     let (mut texts, mut truths, mut large, mut bits) = (vec![], vec![], vec![], vec![]);
     let (mut types, mut places) = (Vec::new(), Vec::new());

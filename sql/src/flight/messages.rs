@@ -1,4 +1,4 @@
-//! The messages of Arrow Flight and Flight SQL, as far as they are read or written here.
+//! Messages of Arrow Flight and Flight SQL that are read or written here.
 //!
 //! Numbers and names are those of `Flight.proto` and `FlightSql.proto`
 //! (<https://github.com/apache/arrow/tree/main/format>).
@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-/// Flight's descriptor of type `CMD`: the other type names paths, of which there are none.
+/// Flight's descriptor of type `CMD`; the other type names paths, which do not exist here.
 pub(super) const DESCRIPTOR_COMMAND: i32 = 2;
 
 #[derive(Clone, PartialEq, Message)]

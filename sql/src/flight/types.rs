@@ -8,22 +8,22 @@ use arrow_schema::{ArrowError, DataType, Field, Schema};
 use super::catalog::{field, optional};
 
 /// A type in terms of ODBC and JDBC.
-struct Known {
+struct TypeInfo {
     name: &'static str,
     code: i32,
     /// The most digits or letters.
     size: Option<i32>,
     quote: Option<&'static str>,
-    /// Whether its values have a sign, when it is a number.
+    /// True for unsigned numbers; `None` for types that are not numbers.
     is_unsigned: Option<bool>,
     scale_max: Option<i32>,
-    /// What counts as its digits: 2 or 10.
+    /// Radix of its precision: 2 or 10.
     radix: Option<i32>,
     /// The code of its family and its own number there, when it is a time.
     time: Option<(i32, i32)>,
 }
 
-const PLAIN: Known = Known {
+const PLAIN: TypeInfo = TypeInfo {
     name: "",
     code: 0,
     size: None,
@@ -33,16 +33,16 @@ const PLAIN: Known = Known {
     radix: None,
     time: None,
 };
-const WHOLE: Known =
-    Known { is_unsigned: Some(false), scale_max: Some(0), radix: Some(10), ..PLAIN };
+const WHOLE: TypeInfo =
+    TypeInfo { is_unsigned: Some(false), scale_max: Some(0), radix: Some(10), ..PLAIN };
 const DATETIME: i32 = 9;
 
 /// In the order of their codes.
-const KNOWN: [Known; 7] = [
-    Known { name: "boolean", code: -7, size: Some(1), ..PLAIN },
-    Known { name: "bigint", code: -5, size: Some(19), ..WHOLE },
-    Known { name: "integer", code: 4, size: Some(10), ..WHOLE },
-    Known {
+const KNOWN: [TypeInfo; 7] = [
+    TypeInfo { name: "boolean", code: -7, size: Some(1), ..PLAIN },
+    TypeInfo { name: "bigint", code: -5, size: Some(19), ..WHOLE },
+    TypeInfo { name: "integer", code: 4, size: Some(10), ..WHOLE },
+    TypeInfo {
         name: "double",
         code: 8,
         size: Some(53),
@@ -50,9 +50,9 @@ const KNOWN: [Known; 7] = [
         radix: Some(2),
         ..PLAIN
     },
-    Known { name: "text", code: 12, quote: Some("'"), ..PLAIN },
-    Known { name: "date", code: 91, size: Some(10), time: Some((DATETIME, 1)), ..PLAIN },
-    Known {
+    TypeInfo { name: "text", code: 12, quote: Some("'"), ..PLAIN },
+    TypeInfo { name: "date", code: 91, size: Some(10), time: Some((DATETIME, 1)), ..PLAIN },
+    TypeInfo {
         name: "timestamp",
         code: 93,
         size: Some(29),
@@ -66,15 +66,15 @@ const KNOWN: [Known; 7] = [
 pub(super) fn rows(wanted: Option<i32>) -> Result<RecordBatch, ArrowError> {
     const NULLABLE: i32 = 1;
     const SEARCHABLE_FULL: i32 = 3;
-    let known: Vec<&Known> =
+    let known: Vec<&TypeInfo> =
         KNOWN.iter().filter(|known| wanted.is_none_or(|code| code == known.code)).collect();
-    let text = |of: fn(&Known) -> Option<&'static str>| -> ArrayRef {
+    let text = |of: fn(&TypeInfo) -> Option<&'static str>| -> ArrayRef {
         Arc::new(known.iter().map(|known| of(known)).collect::<StringArray>())
     };
-    let number = |of: fn(&Known) -> Option<i32>| -> ArrayRef {
+    let number = |of: fn(&TypeInfo) -> Option<i32>| -> ArrayRef {
         Arc::new(known.iter().map(|known| of(known)).collect::<Int32Array>())
     };
-    let truth = |of: fn(&Known) -> Option<bool>| -> ArrayRef {
+    let truth = |of: fn(&TypeInfo) -> Option<bool>| -> ArrayRef {
         Arc::new(known.iter().map(|known| of(known)).collect::<BooleanArray>())
     };
     use DataType::{Boolean, Int32, Utf8};

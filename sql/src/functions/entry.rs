@@ -12,11 +12,10 @@ use datafusion::{
 use super::ours::{Arguments, Function};
 use crate::meter::Meter;
 
-/// What `attributes['key']` stands for.
+/// Function behind `attributes['key']`.
 pub(crate) const NAME: &str = "attribute_value";
 
-/// `attribute_value(attributes, key)`: the value of the first attribute of this key; null when
-/// there is none.
+/// `attribute_value(attributes, key)`: the value of the first attribute with this key, or null.
 pub(super) fn entry(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
     Function::new(NAME, 2..=2, DataType::Utf8, entries, meter).of_map().build()
 }

@@ -1,4 +1,4 @@
-//! Ids out of whatever somebody pasted.
+//! Functions that parse ids out of pasted text.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use tidings_proto::tid::{CandidateId, recognise};
 use super::ours::{Arguments, Function};
 use crate::meter::Meter;
 
-/// `trace_id(text)`: the trace's id in hex, in whatever notation the text has it; null when there
-/// is none, or only the last 64 bits of one.
+/// `trace_id(text)`: the trace's id in hex, parsed from any notation; null when the text has no id
+/// or only its last 64 bits.
 pub(super) fn trace_id(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
     Function::new("trace_id", 1..=1, DataType::Utf8, trace_ids, meter).build()
 }

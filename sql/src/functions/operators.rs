@@ -16,10 +16,10 @@ use datafusion::{
 };
 
 use super::{
+    checked_integers::Checked,
     entry,
     ours::{Arguments, Function},
     pattern,
-    whole::Checked,
 };
 use crate::meter::Meter;
 

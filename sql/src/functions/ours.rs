@@ -30,7 +30,7 @@ pub(super) struct Function {
     name: &'static str,
     signature: Signature,
     arity: RangeInclusive<usize>,
-    /// Whether the first argument is a map.
+    /// True when the first argument is a map.
     of_map: bool,
     returns: DataType,
     evaluate: Evaluate,
@@ -137,7 +137,7 @@ impl ScalarUDFImpl for Function {
     }
 }
 
-/// What a function is called with.
+/// Arguments of a call.
 pub(super) struct Arguments<'a> {
     args: &'a [ColumnarValue],
     pub(super) rows: usize,
@@ -145,7 +145,7 @@ pub(super) struct Arguments<'a> {
 }
 
 impl Arguments<'_> {
-    /// How many there are.
+    /// Number of arguments.
     pub(super) fn len(&self) -> usize {
         self.args.len()
     }

@@ -27,25 +27,25 @@ use crate::SqlError;
 
 /// The engine's function, but for sums of whole numbers.
 pub(super) fn exact(inner: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
-    Arc::new(AggregateUDF::new_from_impl(Sum { inner }))
+    Arc::new(AggregateUDF::new_from_impl(ExactSum { inner }))
 }
 
 /// It says nothing of how it can be simplified: the engine would add up what is added to each row
 /// apart, in 64 bits.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Sum {
+struct ExactSum {
     inner: Arc<AggregateUDF>,
 }
 
 /// Whole numbers of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whole {
+enum IntegerKind {
     Signed,
     Unsigned,
 }
 
-impl Whole {
-    fn of(data_type: &DataType) -> Option<Self> {
+impl IntegerKind {
+    fn from_type(data_type: &DataType) -> Option<Self> {
         match data_type {
             DataType::Int64 => Some(Self::Signed),
             DataType::UInt64 => Some(Self::Unsigned),
@@ -109,7 +109,7 @@ fn wide_type() -> DataType {
     DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0)
 }
 
-impl AggregateUDFImpl for Sum {
+impl AggregateUDFImpl for ExactSum {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -123,7 +123,7 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match (Whole::of(args.return_field.data_type()), args.is_distinct) {
+        match (IntegerKind::from_type(args.return_field.data_type()), args.is_distinct) {
             (None, _) => self.inner.accumulator(args),
             (Some(whole), true) => {
                 Ok(Box::new(Distinct { of: self.inner.accumulator(args)?, whole }))
@@ -133,7 +133,7 @@ impl AggregateUDFImpl for Sum {
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        if args.is_distinct || Whole::of(args.return_field.data_type()).is_none() {
+        if args.is_distinct || IntegerKind::from_type(args.return_field.data_type()).is_none() {
             return self.inner.state_fields(args);
         }
         let name = format_state_name(args.name, "sum");
@@ -148,7 +148,7 @@ impl AggregateUDFImpl for Sum {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        match Whole::of(args.return_field.data_type()) {
+        match IntegerKind::from_type(args.return_field.data_type()) {
             None => self.inner.create_groups_accumulator(args),
             Some(whole) => Ok(Box::new(Totals { whole, sums: Vec::new() })),
         }
@@ -158,7 +158,7 @@ impl AggregateUDFImpl for Sum {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
-        match Whole::of(args.return_field.data_type()).filter(|_| !args.is_distinct) {
+        match IntegerKind::from_type(args.return_field.data_type()).filter(|_| !args.is_distinct) {
             None => self.inner.create_sliding_accumulator(args),
             Some(whole) => Ok(Box::new(Total { whole, sum: 0, count: 0 })),
         }
@@ -176,9 +176,9 @@ impl AggregateUDFImpl for Sum {
 /// The sum of all rows, or of those that a window's frame has.
 #[derive(Debug)]
 struct Total {
-    whole: Whole,
+    whole: IntegerKind,
     sum: i128,
-    /// How many values it is of: of none it is null.
+    /// Number of values; the sum of none is null.
     count: u64,
 }
 
@@ -230,11 +230,11 @@ impl Accumulator for Total {
     }
 }
 
-/// The sum of the values that are told apart by the engine's.
+/// Sum of distinct values; the engine's accumulator removes repeats.
 #[derive(Debug)]
 struct Distinct {
     of: Box<dyn Accumulator>,
-    whole: Whole,
+    whole: IntegerKind,
 }
 
 impl Accumulator for Distinct {
@@ -269,7 +269,7 @@ impl Accumulator for Distinct {
 /// The sums of all groups.
 #[derive(Debug)]
 struct Totals {
-    whole: Whole,
+    whole: IntegerKind,
     /// Null while nothing was added.
     sums: Vec<Option<i128>>,
 }

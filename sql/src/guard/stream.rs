@@ -22,7 +22,7 @@ pub(super) struct Guarded {
     meter: Arc<Meter>,
     duty: Duty,
     kept: Option<MemoryReservation>,
-    /// What is left of a batch that is handed on in parts.
+    /// Rest of a batch that is handed on in parts.
     rest: Option<RecordBatch>,
 }
 

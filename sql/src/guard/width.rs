@@ -1,4 +1,4 @@
-//! How many bytes rows take, as they would when they are copied.
+//! Size of rows in bytes as if they were copied.
 
 use arrow_array::{
     Array, ArrayRef, RecordBatch,

@@ -16,10 +16,10 @@ use crate::{ErrorKind, SqlError};
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A kind of problem as HTTP knows it.
-type Shape = (StatusCode, &'static str, &'static str);
+type ProblemType = (StatusCode, &'static str, &'static str);
 
 /// The table.
-const fn shape(kind: ErrorKind) -> Shape {
+const fn shape(kind: ErrorKind) -> ProblemType {
     match kind {
         ErrorKind::Invalid => {
             (StatusCode::BAD_REQUEST, "invalid-parameter", "the query is not understood")
@@ -87,7 +87,11 @@ impl IntoResponse for SqlError {
     }
 }
 
-fn respond((status, slug, title): Shape, detail: String, parameter: Option<String>) -> Response {
+fn respond(
+    (status, slug, title): ProblemType,
+    detail: String,
+    parameter: Option<String>,
+) -> Response {
     let problem = ProblemDetails {
         r#type: format!("/problems/{slug}"),
         title: title.to_owned(),

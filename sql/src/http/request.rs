@@ -14,13 +14,13 @@ use tidings_query::{QueryError, well_encoded};
 use tidings_storage::Clock;
 use utoipa::ToSchema;
 
-use crate::{Form, QUERY_BYTES_MAX, SqlError};
+use crate::{AnswerFormat, QUERY_BYTES_MAX, SqlError};
 
 /// A query of the largest size whose every sign JSON escapes, and what is around it.
 pub(super) const BODY_BYTES_MAX: usize = 6 * QUERY_BYTES_MAX + 1024;
 /// Of a larger one so much is read before its connection is closed.
 const DISCARDED_BYTES_MAX: usize = 4 << 20;
-/// How long a body may take to arrive.
+/// Maximum time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const CSV: &str = "text/csv";
@@ -33,7 +33,7 @@ pub(super) struct Ask {
     /// The query, of 8 KiB at most.
     #[schema(min_length = 1, max_length = 8192, example = "SELECT 1")]
     pub(super) query: String,
-    /// At most so many rows: 1 to 100,000, and so many when not given.
+    /// Maximum number of rows, from 1 to 100,000, which is also the default.
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 100_000)]
     pub(super) limit: Option<usize>,
 }
@@ -46,7 +46,7 @@ impl Ask {
             QueryError::Parameter { name, reason } => SqlError::Parameter { name, reason },
             other => SqlError::parameter("query", other.to_string()),
         })?;
-        let mut given = Given { rows_max, ..Given::default() };
+        let mut given = RequestParameters { rows_max, ..RequestParameters::default() };
         for (name, value) in url::form_urlencoded::parse(encoded.as_bytes()) {
             match name.as_ref() {
                 "query" => given.query(value.into_owned())?,
@@ -94,7 +94,7 @@ impl Ask {
     fn of_json(bytes: &[u8], rows_max: usize) -> Result<Self, SqlError> {
         let Fields(fields) = serde_json::from_slice(bytes)
             .map_err(|error| SqlError::parameter("body", error.to_string()))?;
-        let mut given = Given { rows_max, ..Given::default() };
+        let mut given = RequestParameters { rows_max, ..RequestParameters::default() };
         for (name, value) in fields {
             match (name.as_str(), value) {
                 ("query" | "limit", Json::Null) => {}
@@ -108,15 +108,15 @@ impl Ask {
     }
 }
 
-/// What was given so far.
+/// Parameters parsed so far.
 #[derive(Debug, Default)]
-struct Given {
+struct RequestParameters {
     query: Option<String>,
     limit: Option<usize>,
     rows_max: usize,
 }
 
-impl Given {
+impl RequestParameters {
     fn query(&mut self, query: String) -> Result<(), SqlError> {
         match self.query.replace(query) {
             None => Ok(()),
@@ -193,7 +193,7 @@ async fn read(mut body: Body) -> Result<Vec<u8>, SqlError> {
 /// The form that the client would rather have than any other there is; of those it wants alike, the
 /// one that it names first
 /// ([RFC 9110, 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)).
-pub(super) fn form(headers: &HeaderMap) -> Form {
+pub(super) fn form(headers: &HeaderMap) -> AnswerFormat {
     let accepted = headers.get_all(header::ACCEPT).into_iter();
     let ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
     let ranges: Vec<(&str, f32)> = ranges.map(range).collect();
@@ -205,11 +205,11 @@ pub(super) fn form(headers: &HeaderMap) -> Form {
         })
     };
     let forms = [
-        (Form::Json, [JSON, "application/*"]),
-        (Form::Csv, [CSV, "text/*"]),
-        (Form::Arrow, [ARROW, "application/*"]),
+        (AnswerFormat::Json, [JSON, "application/*"]),
+        (AnswerFormat::Csv, [CSV, "text/*"]),
+        (AnswerFormat::Arrow, [ARROW, "application/*"]),
     ];
-    let mut best: Option<(Form, f32, usize)> = None;
+    let mut best: Option<(AnswerFormat, f32, usize)> = None;
     for (form, names) in forms {
         let Some((weight, place)) = wanted(names).filter(|(weight, _)| *weight > 0.0) else {
             continue;
@@ -221,7 +221,7 @@ pub(super) fn form(headers: &HeaderMap) -> Form {
             best = Some((form, weight, place));
         }
     }
-    best.map_or(Form::Json, |(form, ..)| form)
+    best.map_or(AnswerFormat::Json, |(form, ..)| form)
 }
 
 /// A media type and how much it is wanted.
@@ -235,12 +235,12 @@ fn range(text: &str) -> (&str, f32) {
     (media_type, weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0))
 }
 
-/// What an answer of this form is.
-pub(super) fn media_type(form: Form) -> &'static str {
+/// Content type of an answer in this form.
+pub(super) fn media_type(form: AnswerFormat) -> &'static str {
     match form {
-        Form::Json => JSON,
-        Form::Csv => "text/csv; charset=utf-8; header=present",
-        Form::Arrow => ARROW,
-        Form::Flight => "application/grpc",
+        AnswerFormat::Json => JSON,
+        AnswerFormat::Csv => "text/csv; charset=utf-8; header=present",
+        AnswerFormat::Arrow => ARROW,
+        AnswerFormat::Flight => "application/grpc",
     }
 }

@@ -1,4 +1,4 @@
-//! What a plan may be made of.
+//! Allowed elements of a plan.
 
 use arrow_schema::DataType;
 use datafusion::{
@@ -17,7 +17,7 @@ const TAKE_ALL: &[&str] =
 
 const QUERIES_ONLY: &str = "ask one query over the views";
 
-/// What to do about a placeholder without a value.
+/// Treatment of a placeholder without a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unbound {
     Refused,

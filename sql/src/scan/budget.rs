@@ -32,7 +32,7 @@ impl Held {
         Self { budget: Arc::clone(budget), bytes: 0 }
     }
 
-    /// Holds so many bytes from now on.
+    /// Changes the reservation to this number of bytes.
     pub(super) fn resize(&mut self, bytes: usize) -> Result<(), SqlError> {
         let Some(more) = bytes.checked_sub(self.bytes) else {
             self.budget.held.fetch_sub(self.bytes - bytes, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::wanted::Since;
+use crate::dynamic_filters::Since;
 
 /// Batches that a worker has room for before it has taken any.
 const AHEAD: u32 = 2;

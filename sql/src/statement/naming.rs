@@ -1,9 +1,9 @@
 //! Names for the columns of an answer that have none.
 //!
-//! The engine calls an unnamed column by its own way to write it, and refuses two that it writes
-//! alike, as a column and a cast of it. So columns are named as PostgreSQL names them (a function's
-//! name, the column of a cast) before it sees them, and no two alike. Only those of the query
-//! itself: what is within has names that somebody may refer to.
+//! The engine names an unnamed column after its own rendering and refuses two equal names, such as
+//! a column and a cast of it. Columns are therefore named first, as PostgreSQL names them (a
+//! function's name, the column of a cast), and uniquely. Only columns of the outer query are named,
+//! because the query may refer to inner names.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::name_of;
 use crate::{SqlError, error::called_alike, prescan};
 
-/// What nothing gives a name to.
+/// Name of an expression without a derived name, as in PostgreSQL.
 const NAMELESS: &str = "?column?";
 
 /// Names the columns of the query's answer that have no names.
@@ -59,8 +59,8 @@ fn name_query(query: &mut Query) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// Rows that are told apart can be ordered by what is there of them only, which has another name
-/// now.
+/// Renames `ORDER BY` of a `SELECT DISTINCT`, which can only use selected columns, to their new
+/// names.
 fn name_order(order_by: Option<&mut OrderBy>, named: &[(Expr, Ident)]) {
     let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = order_by else { return };
     for by in order {
@@ -111,7 +111,7 @@ fn name_select(select: &mut Select) -> Result<Vec<(Expr, Ident)>, SqlError> {
         if has_wildcard && !is_cast(expr) {
             continue;
         }
-        let name = said(expr, may_take_columns);
+        let name = derived_name(expr, may_take_columns);
         let name = free(&name, &taken);
         taken.insert(name.clone());
         let alias = Ident::with_quote('"', name);
@@ -122,7 +122,7 @@ fn name_select(select: &mut Select) -> Result<Vec<(Expr, Ident)>, SqlError> {
     Ok(named)
 }
 
-/// Whether the query's other parts could take a column's name for that of a column of the answer.
+/// Reports whether the query's other clauses could take a column's name for a column of the answer.
 fn is_grouped(select: &Select) -> bool {
     let groups = match &select.group_by {
         GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
@@ -138,7 +138,7 @@ fn free(name: &str, taken: &HashSet<String>) -> String {
     names.find(|name| !taken.contains(name)).unwrap_or_default()
 }
 
-/// Whether the engine would give the expression a column's name.
+/// Reports whether the engine would name the expression after a column.
 fn is_cast(expr: &Expr) -> bool {
     matches!(expr, Expr::Cast { .. } | Expr::Nested(_)) || column(expr).is_some()
 }
@@ -152,8 +152,8 @@ fn column(expr: &Expr) -> Option<String> {
     }
 }
 
-/// What the expression would be called.
-fn said(expr: &Expr, may_take_columns: bool) -> String {
+/// Derives the expression's name.
+fn derived_name(expr: &Expr, may_take_columns: bool) -> String {
     let mut expr = expr;
     // Brackets and casts within each other are bounded.
     loop {

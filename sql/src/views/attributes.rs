@@ -1,6 +1,6 @@
 //! Attributes as a map of text to text.
 //!
-//! What stored values are as text is storage's to say: see [`AttributeTexts`].
+//! Storage defines the text of stored values: see [`AttributeTexts`].
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,7 +13,8 @@ use tidings_storage::{AttributeTexts, json_text};
 
 use super::columns::Rows;
 
-/// Whether a list, a map or bytes may have this text: filters of the store never match those.
+/// Reports whether a list, a map or bytes may have this text; filters of the store never match
+/// those.
 pub(super) fn may_be_nested(text: &str) -> bool {
     text.is_empty() || text.starts_with(['[', '{', '"'])
 }

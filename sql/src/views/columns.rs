@@ -33,12 +33,12 @@ pub(super) const fn column(name: &'static str, origin: Origin, detail: Detail) -
     Column { name, origin, detail }
 }
 
-/// What a column is made of.
+/// Sources of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Nanoseconds since 1970; 0 is null.
     Time(&'static str),
-    /// How long, where it has ended.
+    /// Duration of a span that has ended.
     Duration,
     Hex(&'static str),
     Word(&'static str),

@@ -134,7 +134,7 @@ impl Condition {
 /// The simple conditions of these filters, within the bytes that a scan may have.
 pub(crate) fn conditions(filters: &[Expr]) -> Vec<Condition> {
     let mut bytes = 0;
-    let all = filters.iter().flat_map(split_conjunction).flat_map(of);
+    let all = filters.iter().flat_map(split_conjunction).flat_map(conditions_of);
     all.filter(|condition| {
         let needs = condition.bytes();
         let fits = bytes + needs <= TEXT_BYTES_MAX;
@@ -144,7 +144,7 @@ pub(crate) fn conditions(filters: &[Expr]) -> Vec<Condition> {
     .collect()
 }
 
-fn of(filter: &Expr) -> Vec<Condition> {
+fn conditions_of(filter: &Expr) -> Vec<Condition> {
     use Predicate::{Contains, Least, Most, OneOf, There};
     let one = |found: Option<(Subject, Predicate)>| {
         found.map(|(subject, predicate)| Condition::new(subject, predicate)).into_iter().collect()

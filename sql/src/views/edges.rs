@@ -29,9 +29,9 @@ use crate::{
 
 /// A week: more minutes are added up one week after the other.
 const MINUTES_AT_ONCE: u64 = 7 * 24 * 60;
-/// What a minute takes in memory while it is looked for.
+/// Memory of one minute while edges are collected, in bytes.
 const MINUTE_BYTES: usize = 32;
-/// What an edge takes in memory.
+/// Memory of one edge in bytes.
 const BYTES_EACH: usize = 700;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -245,6 +245,7 @@ fn node_word(kind: NodeKind) -> &'static str {
         NodeKind::Messaging => "messaging",
         NodeKind::External => "external",
         NodeKind::Unknown => "unknown",
+        NodeKind::User => "user",
     }
 }
 

@@ -1,13 +1,13 @@
-//! Scans of whoever looks for the newest rows: those that have no time first, because an order of
-//! times puts them before or behind all others, and then from the newest on, as far as rows are
-//! still wanted.
+//! Scans that look for the newest rows first. Rows without a time are read first, because an order
+//! by time puts them before or behind all others. The scan then goes back in time until no more
+//! rows are needed.
 
 use std::ops::ControlFlow;
 
 use tidings_proto::UnixNanos;
 use tidings_storage::{Need, TimeRange};
 
-use crate::{SqlError, wanted::Since};
+use crate::{SqlError, dynamic_filters::Since};
 
 /// The first time: before it, none is known.
 const FIRST: UnixNanos = UnixNanos(1);
@@ -22,7 +22,7 @@ pub(super) fn split(range: TimeRange) -> (Option<TimeRange>, TimeRange) {
     )
 }
 
-/// What a scan still has to give, after rows were handed on.
+/// Rows that a scan still has to return after some were handed on.
 pub(super) fn need(handed_on: &Result<ControlFlow<()>, SqlError>, since: Since) -> Need {
     if !matches!(handed_on, Ok(ControlFlow::Continue(()))) {
         return Need::Nothing;

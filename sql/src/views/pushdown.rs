@@ -180,7 +180,7 @@ pub(super) fn logs(conditions: &[Condition]) -> LogFilter {
 }
 
 /// The filter in words, for people.
-pub(super) fn said(filter: &SpanFilter) -> String {
+pub(super) fn describe(filter: &SpanFilter) -> String {
     let nothing = format!("{:?}", SpanFilter::default());
     let all = format!("{filter:?}");
     if all == nothing { "nothing".to_owned() } else { all }

@@ -19,9 +19,9 @@ use crate::{
     scan::{Out, Source},
 };
 
-use minutes::{AllMinutes, Giving};
+use minutes::{AllMinutes, RowSink};
 
-/// How long a row's time is.
+/// Length of a row's time bucket.
 pub(super) const MINUTE: DurationNanos = DurationNanos(60_000_000_000);
 /// A column that says how long some calls took, and its reading.
 type DurationColumn = (&'static str, fn(&LatencyStats) -> DurationNanos);
@@ -35,16 +35,16 @@ const DURATIONS: [DurationColumn; 7] = [
     ("p99_nanos", |stats| stats.p99_nano),
     ("duration_max_nanos", |stats| stats.max_nano),
 ];
-/// How many calls that is about.
+/// Name of the column with the number of calls that have a duration.
 const TIMED: &str = "timed";
 
-/// Those columns' fields.
+/// Fields of the duration columns.
 pub(super) fn duration_fields() -> impl Iterator<Item = Field> {
     let names = DURATIONS.iter().map(|(name, _)| *name).chain([TIMED]);
     names.map(|name| Field::new(name, DataType::Int64, true))
 }
 
-/// Those columns; null where no call has ended.
+/// Values of the duration columns; null where no call has ended.
 pub(super) fn durations<'a>(of: impl Iterator<Item = &'a Latency>) -> Vec<ArrayRef> {
     let stats: Vec<_> = of.map(|latency| (latency.stats(), latency.count())).collect();
     let columns = DURATIONS.iter().map(|(_, read)| {
@@ -123,7 +123,7 @@ struct RedSource {
 
 impl Source for RedSource {
     fn describe(&self) -> String {
-        format!("red, added up of {}", pushdown::said(&self.filter))
+        format!("red, added up of {}", pushdown::describe(&self.filter))
     }
 
     fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
@@ -133,7 +133,7 @@ impl Source for RedSource {
             remembered_max: meter.limits.remembered_max,
             threads_max: 1,
         };
-        let giving = Giving::new(out, &self.columns);
+        let giving = RowSink::new(out, &self.columns);
         let all = AllMinutes { giving: &giving };
         let watch = || match meter.check() {
             Ok(()) => ControlFlow::Continue(()),

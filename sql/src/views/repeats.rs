@@ -10,7 +10,7 @@ use crate::{SqlError, scan::Out};
 /// A hash with its place in a table of them.
 const BYTES_EACH: usize = 16;
 
-/// The rows of a scan so far, by what they say.
+/// Deduplication set of a scan: content hashes of its rows so far.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     seen: HashSet<i64>,

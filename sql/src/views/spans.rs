@@ -85,7 +85,7 @@ impl Source for SpanSource {
         format!(
             "spans, columns [{}], scanned by {}",
             names.join(", "),
-            pushdown::said(&self.filter)
+            pushdown::describe(&self.filter)
         )
     }
 
@@ -144,7 +144,7 @@ pub(super) fn scan_spans(
     finish(ended, stats.complete, out)
 }
 
-/// What a scan comes to: it may have been stopped without a visit.
+/// Turns the end of a scan into a result; checks the deadline even when nothing was visited.
 pub(super) fn finish(
     ended: Result<ControlFlow<()>, SqlError>,
     complete: bool,

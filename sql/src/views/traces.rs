@@ -25,9 +25,9 @@ use crate::{
     scan::{Out, Source},
 };
 
-/// So many traces are looked for by their ids; more are cheaper found by reading everything.
+/// Maximum number of traces looked up by id; beyond it a full scan is cheaper.
 const FOUND_MAX: usize = 10_000;
-/// What a trace takes in memory, besides its spans' hashes.
+/// Memory of a trace in bytes, without its spans' hashes.
 const BYTES_EACH: usize = 240;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -57,17 +57,17 @@ impl View for Traces {
     }
 
     fn uses(&self, conditions: &[Condition]) -> bool {
-        Wanted::of(conditions) != Wanted::default()
+        TraceFilters::from_conditions(conditions) != TraceFilters::default()
     }
 
     fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
-        Arc::new(TraceSource { columns, wanted: Wanted::of(conditions) })
+        Arc::new(TraceSource { columns, wanted: TraceFilters::from_conditions(conditions) })
     }
 }
 
-/// What is asked of traces.
+/// Filters of a scan of traces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Wanted {
+struct TraceFilters {
     trace_ids: Option<Vec<TraceId>>,
     /// When they began.
     start: TimeRange,
@@ -75,8 +75,8 @@ struct Wanted {
     root_operation: Option<String>,
 }
 
-impl Wanted {
-    fn of(conditions: &[Condition]) -> Self {
+impl TraceFilters {
+    fn from_conditions(conditions: &[Condition]) -> Self {
         let mut wanted = Self::default();
         for condition in conditions {
             match (condition.subject.column(), &condition.predicate) {
@@ -117,7 +117,7 @@ impl Wanted {
 #[derive(Debug)]
 struct TraceSource {
     columns: Vec<usize>,
-    wanted: Wanted,
+    wanted: TraceFilters,
 }
 
 impl Source for TraceSource {
@@ -169,7 +169,7 @@ impl TraceSource {
 
     fn give(&self, traces: All, out: &mut Out<'_>) -> Result<(), SqlError> {
         let All { of, names, .. } = traces;
-        let mut of: Vec<(TraceId, Trace)> = of.into_iter().collect();
+        let mut of: Vec<(TraceId, TraceAggregate)> = of.into_iter().collect();
         of.sort_unstable_by_key(|(id, trace)| (trace.start.unwrap_or_default(), *id));
         for part in of.rchunks(BATCH_ROWS) {
             let batch = batch(part, &names.texts)
@@ -185,13 +185,13 @@ impl TraceSource {
 
 /// Texts by number.
 #[derive(Debug, Default)]
-struct Names {
+struct TextNumbers {
     texts: Vec<String>,
     numbers: HashMap<String, u32>,
     bytes: usize,
 }
 
-impl Names {
+impl TextNumbers {
     fn number(&mut self, text: &str) -> u32 {
         if let Some(number) = self.numbers.get(text) {
             return *number;
@@ -207,19 +207,19 @@ impl Names {
 /// The traces as their spans come.
 #[derive(Debug, Default)]
 struct All {
-    of: HashMap<TraceId, Trace>,
-    names: Names,
+    of: HashMap<TraceId, TraceAggregate>,
+    names: TextNumbers,
     /// Only these.
     among: Option<HashSet<TraceId>>,
     spans: usize,
 }
 
 #[derive(Debug, Default)]
-struct Trace {
+struct TraceAggregate {
     start: Option<UnixNanos>,
     end: Option<UnixNanos>,
     errors: i64,
-    /// Its spans by what they say: one that was sent twice counts once.
+    /// Content hashes of its spans, so that a repeated span counts once.
     spans: HashSet<u64>,
     services: BTreeSet<u32>,
     entry: Option<Entry>,
@@ -280,7 +280,7 @@ impl All {
 }
 
 fn batch(
-    traces: &[(TraceId, Trace)],
+    traces: &[(TraceId, TraceAggregate)],
     names: &[String],
 ) -> Result<RecordBatch, arrow_schema::ArrowError> {
     let name = |number: u32| names.get(number as usize).map(String::as_str);
@@ -289,11 +289,11 @@ fn batch(
         Arc::new(texts.collect::<StringArray>())
     };
     let nanos = |time: Option<UnixNanos>| time.and_then(|time| i64::try_from(time.0).ok());
-    let times = |time: fn(&Trace) -> Option<UnixNanos>| -> ArrayRef {
+    let times = |time: fn(&TraceAggregate) -> Option<UnixNanos>| -> ArrayRef {
         let times = traces.iter().map(|(_, trace)| nanos(time(trace)));
         Arc::new(times.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
     };
-    let count = |count: fn(&Trace) -> Option<i64>| -> ArrayRef {
+    let count = |count: fn(&TraceAggregate) -> Option<i64>| -> ArrayRef {
         Arc::new(traces.iter().map(|(_, trace)| count(trace)).collect::<Int64Array>())
     };
     let mut services = ListBuilder::new(StringBuilder::new());

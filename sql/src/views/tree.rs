@@ -1,8 +1,8 @@
 //! `tree(id)`, `ancestors(id, span)` and `descendants(id, span)`: one trace, assembled.
 //!
-//! The spans in the order of the call tree, with what assembly says of each besides the columns of
-//! `spans`. A span's ancestors come from the root down, a span's descendants as in the tree; both
-//! with the span itself.
+//! Returns the spans in the order of the call tree, with columns from assembly besides those of
+//! `spans`. A span's ancestors come from the root down, a span's descendants as in the tree. Both
+//! include the span itself.
 
 use std::{
     collections::HashMap,
@@ -36,7 +36,7 @@ use crate::{
     scan::{Out, Source},
 };
 
-/// What a span takes while its trace is assembled, besides its columns.
+/// Memory of a span during assembly in bytes, without its columns.
 const BYTES_EACH: usize = 512;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -54,33 +54,33 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 /// The spans of a trace that are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Walk {
+pub(crate) enum TreePart {
     All,
     Up,
     Down,
 }
 
-impl Walk {
+impl TreePart {
     pub(super) const ALL: [Self; 3] = [Self::All, Self::Up, Self::Down];
 }
 
 /// A function that gives spans of a trace.
 #[derive(Debug)]
 pub(super) struct TreeFunction {
-    walk: Walk,
+    walk: TreePart,
     feed: Feed,
 }
 
 impl TreeFunction {
-    pub(super) fn new(walk: Walk, feed: Feed) -> Self {
+    pub(super) fn new(walk: TreePart, feed: Feed) -> Self {
         Self { walk, feed }
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self.walk {
-            Walk::All => "tree",
-            Walk::Up => "ancestors",
-            Walk::Down => "descendants",
+            TreePart::All => "tree",
+            TreePart::Up => "ancestors",
+            TreePart::Down => "descendants",
         }
     }
 }
@@ -89,21 +89,21 @@ impl TableFunctionImpl for TreeFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         if args.exprs().iter().any(|expr| matches!(expr, Expr::Placeholder(_))) {
             // Such a plan is described and never runs.
-            let trace = Named::Id(TraceId::default());
+            let trace = TraceReference::Id(TraceId::default());
             let tree = Tree { walk: self.walk, trace, span_id: None };
             return Ok(Arc::new(ViewTable::new(Relation::Tree(tree), self.feed.clone())));
         }
         let texts: Option<Vec<&str>> = args.exprs().iter().map(text).collect();
         let wrong = || {
             let takes = match self.walk {
-                Walk::All => "the id of a trace",
-                Walk::Up | Walk::Down => "the id of a trace and the id of a span",
+                TreePart::All => "the id of a trace",
+                TreePart::Up | TreePart::Down => "the id of a trace and the id of a span",
             };
             DataFusionError::Plan(format!("{}() takes {takes}, as texts", self.name()))
         };
         let (trace, span) = match (self.walk, texts.as_deref()) {
-            (Walk::All, Some([trace])) => (*trace, None),
-            (Walk::Up | Walk::Down, Some([trace, span])) => (*trace, Some(*span)),
+            (TreePart::All, Some([trace])) => (*trace, None),
+            (TreePart::Up | TreePart::Down, Some([trace, span])) => (*trace, Some(*span)),
             _ => return Err(wrong()),
         };
         let none = |what: &str, text: &str| {
@@ -111,7 +111,7 @@ impl TableFunctionImpl for TreeFunction {
             let reason = format!("{}() takes the id of a {what}: `{text}` is none", self.name());
             DataFusionError::Plan(reason)
         };
-        let trace = Named::of(trace).ok_or_else(|| none("trace", trace))?;
+        let trace = TraceReference::parse(trace).ok_or_else(|| none("trace", trace))?;
         let span_id = |span: &str| {
             let parsed = span.trim().parse::<SpanId>();
             parsed.map_err(|_| none("span in its second place", span))
@@ -130,15 +130,15 @@ fn text(expr: &Expr) -> Option<&str> {
 
 /// A trace as it was pasted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Named {
+enum TraceReference {
     Id(TraceId),
     /// The last 64 bits of its id.
     Low64(u64),
 }
 
-impl Named {
-    /// What the text most likely means.
-    fn of(text: &str) -> Option<Self> {
+impl TraceReference {
+    /// Parses the text; takes its likeliest meaning.
+    fn parse(text: &str) -> Option<Self> {
         match recognise(text).into_iter().next()?.id {
             CandidateId::Trace(id) => Some(Self::Id(id)),
             CandidateId::Low64(low64) => Some(Self::Low64(low64)),
@@ -167,7 +167,7 @@ impl Named {
     }
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for TraceReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => write!(f, "trace {id}"),
@@ -179,8 +179,8 @@ impl fmt::Display for Named {
 /// A trace, or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tree {
-    walk: Walk,
-    trace: Named,
+    walk: TreePart,
+    trace: TraceReference,
     span_id: Option<SpanId>,
 }
 
@@ -256,11 +256,11 @@ impl TreeSource {
         let mut chosen = vec![false; assembled.nodes.len()];
         for node in (0..assembled.nodes.len()).filter(is_it) {
             match self.tree.walk {
-                Walk::Down => {
+                TreePart::Down => {
                     let descendants = assembled.nodes[node].descendants as usize;
                     chosen[node..=node + descendants].fill(true);
                 }
-                Walk::Up | Walk::All => {
+                TreePart::Up | TreePart::All => {
                     let mut above = Some(node);
                     while let Some(node) = above.filter(|node| !chosen[*node]) {
                         chosen[node] = true;

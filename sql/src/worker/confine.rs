@@ -8,7 +8,7 @@
 //! | the score of the kernel's killer | when memory is short, this process goes first |
 //!
 //! Resource limits every system has. Where the kernel has no Landlock or no seccomp the worker says
-//! so and goes on: see `docs/decisions/0050-queries-in-a-child-process.md`.
+//! so and goes on: see `docs/decisions/0050-run-each-sql-query-in-a-child-process.md`.
 
 use std::io;
 
@@ -170,7 +170,7 @@ mod kernel {
         // Signals to itself only, with which a process ends that has no memory left.
         let own = condition(0, SeccompCmpOp::Eq, std::process::id().into());
         allowed.insert(libc::SYS_tgkill, rules(vec![own]).ok()?);
-        // As a kernel answers that is too old: whoever asks goes on without.
+        // Answers as an old kernel does; callers go on without the system call.
         let refused = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
         let architecture = std::env::consts::ARCH.try_into().ok()?;
         let filter = SeccompFilter::new(allowed, refused, SeccompAction::Allow, architecture);

@@ -27,7 +27,7 @@ const SCAN_BATCHES_MAX: usize = 4;
 
 /// The connection.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct ServerLink {
     output: Mutex<File>,
     scans: Mutex<HashMap<u32, OpenScan>>,
     scan_next: AtomicU32,
@@ -48,7 +48,7 @@ fn unreachable(error: &io::Error) -> SqlError {
     SqlError::Defect { reason: format!("the server is out of reach: {error}") }
 }
 
-impl Link {
+impl ServerLink {
     pub(super) fn new(output: File) -> Self {
         let (output, scans) = (Mutex::new(output), Mutex::default());
         Self { output, scans, scan_next: AtomicU32::new(0) }

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use tidings_storage::{Clock, SystemClock};
 use tokio::runtime::{Builder, Runtime};
 
-use super::{Link, Order};
+use super::{Order, ServerLink};
 use crate::{
     Query, SqlError, SqlLimits,
     answer::{Collected, check_rows},
@@ -30,7 +30,7 @@ const USUAL: &str = "SELECT service, count(*) AS n, max(duration_nanos) FROM spa
                      GROUP BY service ORDER BY n DESC LIMIT 10";
 
 /// Runs the only query of the process.
-pub(super) fn run(link: &Arc<Link>, orders: &Receiver<Order>) -> io::Result<()> {
+pub(super) fn run(link: &Arc<ServerLink>, orders: &Receiver<Order>) -> io::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runtime = Builder::new_current_thread().build()?;
     let feed = |limits| Feed {
@@ -102,7 +102,7 @@ async fn collect(query: Query, feed: Feed) -> Result<Collected, SqlError> {
 
 fn described(
     runtime: &Runtime,
-    link: &Link,
+    link: &ServerLink,
     describe: impl Future<Output = Result<Described, SqlError>>,
 ) -> Result<(), SqlError> {
     let Described { columns, parameters } = runtime.block_on(describe)?;

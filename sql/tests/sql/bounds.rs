@@ -15,7 +15,7 @@ async fn an_answer_that_is_cut_says_so() {
     assert_eq!((&answer["complete"], &answer["lacks"]), (&json!(false), &json!(["rows"])));
     let whole = harness.json("SELECT span_id FROM spans LIMIT 5").await;
     assert_eq!((&whole["complete"], &whole["lacks"]), (&json!(true), &json!([])));
-    let query = Query { rows_max: Some(2), ..Query::of("SELECT span_id FROM spans") };
+    let query = Query { rows_max: Some(2), ..Query::new("SELECT span_id FROM spans") };
     let answer = harness.service.ask(query).await.unwrap();
     assert_eq!((answer.row_count(), answer.is_complete()), (2, false));
 }
@@ -26,7 +26,7 @@ async fn an_answer_has_so_many_bytes() {
     let harness = Harness::with(limits).await;
     let text = "x".repeat(1_000);
     harness.log("shop", (1..=500).map(|id| record(1, id, id, &text)).collect()).await;
-    let query = Query::of("SELECT text FROM logs");
+    let query = Query::new("SELECT text FROM logs");
     let answer = harness.service.ask(query).await.unwrap();
     assert_eq!(answer.lacks, vec![SqlLack::Bytes]);
     assert!((10..100).contains(&answer.row_count()), "{}", answer.row_count());

@@ -8,7 +8,7 @@ use tidings_proto::{
     api::SqlResult,
     otlp::{KeyValue, Span},
 };
-use tidings_sql::{ErrorKind, Form};
+use tidings_sql::{AnswerFormat, ErrorKind};
 
 use crate::harness::{Harness, bytes, record, span, story, text};
 
@@ -57,10 +57,12 @@ async fn json_csv_and_arrow_give_the_same_rows() {
          CAST('1.25' AS DECIMAL(10, 2)) AS exact, DATE '2026-11-20' AS day, INTERVAL '1 day' AS step",
         "SELECT 1 AS one WHERE false",
     ] {
-        let json: SqlResult =
-            serde_json::from_slice(&bytes(harness.ask(question).await.unwrap(), Form::Json))
-                .unwrap();
-        let csv = cells(&text(harness.ask(question).await.unwrap(), Form::Csv));
+        let json: SqlResult = serde_json::from_slice(&bytes(
+            harness.ask(question).await.unwrap(),
+            AnswerFormat::Json,
+        ))
+        .unwrap();
+        let csv = cells(&text(harness.ask(question).await.unwrap(), AnswerFormat::Csv));
         let names: Vec<&str> = csv[0].iter().map(|(name, _)| name.as_str()).collect();
         let columns: Vec<&str> = json.columns.iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, columns, "{question}");
@@ -87,7 +89,7 @@ async fn json_csv_and_arrow_give_the_same_rows() {
                 assert!(same, "{question}: {cell:?} is not {value}");
             }
         }
-        let arrow = bytes(harness.ask(question).await.unwrap(), Form::Arrow);
+        let arrow = bytes(harness.ask(question).await.unwrap(), AnswerFormat::Arrow);
         let reader = StreamReader::try_new(Cursor::new(arrow), None).unwrap();
         let schema = reader.schema();
         let fields: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -102,7 +104,7 @@ async fn a_value_with_ends_of_lines_is_one_cell() {
     let harness = filled().await;
     let question =
         "SELECT text, attributes FROM logs WHERE span_id = '0000000000000032' ORDER BY time";
-    let csv = text(harness.ask(question).await.unwrap(), Form::Csv);
+    let csv = text(harness.ask(question).await.unwrap(), AnswerFormat::Csv);
     let rows = cells(&csv);
     assert_eq!(rows[1][0], (NASTY.to_owned(), true));
     assert_eq!(rows[2][0], (String::new(), true));
@@ -142,7 +144,7 @@ async fn numbers_that_json_has_none_for_are_texts_of_whatever_width() {
         for said in ["NaN", "Infinity", "-Infinity"] {
             let question = format!("SELECT CAST('{said}' AS {kind})");
             assert_eq!(harness.value(&question).await, said, "{question}");
-            let csv = text(harness.ask(&question).await.unwrap(), Form::Csv);
+            let csv = text(harness.ask(&question).await.unwrap(), AnswerFormat::Csv);
             assert_eq!(csv.lines().nth(1), Some(said), "{question}");
         }
         let question = format!("SELECT CAST(0.1 AS {kind})");
@@ -236,7 +238,7 @@ async fn a_zone_that_is_not_there_is_refused_before_the_answer_begins() {
             let said = format!("there is no time zone `{zone}`");
             assert_eq!(refusal.to_string(), said, "{text}");
             assert!(
-                harness.service.describe(tidings_sql::Query::of(&text)).await.is_err(),
+                harness.service.describe(tidings_sql::Query::new(&text)).await.is_err(),
                 "{text}"
             );
         }

@@ -8,7 +8,7 @@ use tidings_proto::otlp::{
     ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
     ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, SpanKind, Status,
 };
-use tidings_sql::{Answer, Form, Query, SqlError, SqlLimits, SqlService, WorkerProgram};
+use tidings_sql::{Answer, AnswerFormat, Query, SqlError, SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 
 /// 2026-11-20T08:00:00Z.
@@ -66,13 +66,13 @@ impl Harness {
     }
 
     pub(crate) async fn ask(&self, text: &str) -> Result<Answer, SqlError> {
-        self.service.ask(Query::of(text)).await
+        self.service.ask(Query::new(text)).await
     }
 
     /// The answer as JSON.
     pub(crate) async fn json(&self, text: &str) -> Json {
         let answer = self.ask(text).await.unwrap_or_else(|error| panic!("{text}: {error}"));
-        serde_json::from_slice(&bytes(answer, Form::Json)).unwrap()
+        serde_json::from_slice(&bytes(answer, AnswerFormat::Json)).unwrap()
     }
 
     /// The rows of the answer.
@@ -98,12 +98,12 @@ impl Harness {
     }
 }
 
-pub(crate) fn bytes(answer: Answer, form: Form) -> Vec<u8> {
+pub(crate) fn bytes(answer: Answer, form: AnswerFormat) -> Vec<u8> {
     let parts = futures::executor::block_on_stream(answer.parts(form));
     parts.flat_map(|part| part.unwrap().to_vec()).collect()
 }
 
-pub(crate) fn text(answer: Answer, form: Form) -> String {
+pub(crate) fn text(answer: Answer, form: AnswerFormat) -> String {
     String::from_utf8(bytes(answer, form)).unwrap()
 }
 

@@ -77,7 +77,7 @@ async fn a_query_that_never_waits_ends_with_its_time() {
 async fn a_query_whose_asker_goes_away_ends_and_the_store_takes_appends_meanwhile() {
     let harness = filled(SqlLimits { deadline: Duration::from_secs(60), ..LIMITS }).await;
     for text in &ENDLESS[..4] {
-        let query = Query::of(*text);
+        let query = Query::new(*text);
         let service = harness.service.clone();
         let asked = tokio::spawn(async move { service.ask(query).await.map(drop) });
         while harness.service.running() == 0 {
@@ -146,7 +146,7 @@ async fn so_many_queries_run_at_once_and_others_are_told_to_come_back() {
     let harness = filled(LIMITS).await;
     let ask = || {
         let service = harness.service.clone();
-        let query = Query::of(ENDLESS[0]);
+        let query = Query::new(ENDLESS[0]);
         tokio::spawn(async move { service.ask(query).await.map(drop) })
     };
     let asked: Vec<_> = (0..20).map(|_| ask()).collect();

@@ -499,7 +499,7 @@ async fn what_makes_no_sense_is_the_askers_mistake_or_has_an_answer() {
     let mut wrong = Vec::new();
     for text in SENSELESS {
         match harness.ask(text).await {
-            Ok(answer) => drop(crate::harness::bytes(answer, tidings_sql::Form::Json)),
+            Ok(answer) => drop(crate::harness::bytes(answer, tidings_sql::AnswerFormat::Json)),
             Err(error) if error.kind() == ErrorKind::Failed => {
                 wrong.push(format!("{text}: {error}"))
             }

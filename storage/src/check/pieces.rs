@@ -21,7 +21,7 @@ pub(crate) struct Pieces {
     buffer: Vec<u8>,
 }
 
-/// What a data file's index is good for.
+/// Result of opening a data file's index for verification.
 #[derive(Debug)]
 pub(crate) enum Start {
     /// The file can be compared.
@@ -32,9 +32,9 @@ pub(crate) enum Start {
     Wrong(Finding),
 }
 
-/// What comparing a piece has shown.
+/// Result of comparing one piece with its checksum.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum VerifyStep {
     /// So many bytes are what was written.
     Sound(u64),
     /// Everything was compared.
@@ -67,15 +67,15 @@ impl Pieces {
     }
 
     /// Compares the next piece.
-    pub(crate) fn step(&mut self, data: &DataFile) -> Step {
+    pub(crate) fn step(&mut self, data: &DataFile) -> VerifyStep {
         let offset = self.next as u64 * PIECE_BYTES as u64;
         if offset >= self.sums.bytes() {
-            return Step::End;
+            return VerifyStep::End;
         }
         self.buffer.clear();
         let read = (&self.file).take(PIECE_BYTES as u64).read_to_end(&mut self.buffer);
         if let Err(error) = read {
-            return Step::Wrong(Finding::at(
+            return VerifyStep::Wrong(Finding::at(
                 &data.path,
                 offset,
                 format!("cannot be read: {error}"),
@@ -83,19 +83,19 @@ impl Pieces {
         }
         if !self.sums.holds(self.next, &self.buffer) {
             let what = "its bytes from here on are not those that were written";
-            return Step::Wrong(Finding::at(&data.path, offset, what));
+            return VerifyStep::Wrong(Finding::at(&data.path, offset, what));
         }
         self.next += 1;
-        Step::Sound(self.buffer.len() as u64)
+        VerifyStep::Sound(self.buffer.len() as u64)
     }
 
     /// Compares all the rest.
     pub(crate) fn finish(mut self, data: &DataFile) -> Result<(), Finding> {
         loop {
             match self.step(data) {
-                Step::Sound(_) => {}
-                Step::End => return Ok(()),
-                Step::Wrong(finding) => return Err(finding),
+                VerifyStep::Sound(_) => {}
+                VerifyStep::End => return Ok(()),
+                VerifyStep::Wrong(finding) => return Err(finding),
             }
         }
     }

@@ -16,12 +16,12 @@ use super::{first_offset, offset};
 
 /// A column of texts or bytes that differ from row to row.
 #[derive(Debug)]
-pub(super) struct Texts {
+pub(super) struct TextsBuilder {
     offsets: Vec<i32>,
     bytes: Vec<u8>,
 }
 
-impl Texts {
+impl TextsBuilder {
     /// With room for so many texts of so many bytes.
     pub(super) fn new(texts: usize, bytes: usize) -> Self {
         Self { offsets: first_offset(texts), bytes: Vec::with_capacity(bytes) }
@@ -71,28 +71,28 @@ pub(super) fn nulls(count: usize, is_there: impl FnMut(usize) -> bool) -> Option
 
 /// A column of texts that repeat: each is kept once.
 #[derive(Debug)]
-pub(crate) struct Words<'a> {
+pub(crate) struct WordsBuilder<'a> {
     keys: Vec<i32>,
     values: Vec<&'a [u8]>,
     /// Places of values by hash: 0 is free, others are one more than the place.
     table: Vec<u32>,
     has_nulls: bool,
-    /// What came after each value when it last came, of texts that come in sequences.
+    /// For each value, the value that followed its last occurrence. Predicts texts that come in
+    /// sequences.
     next: Vec<i32>,
 }
 
 /// The key of a row without a text.
 const NULL: i32 = -1;
 
-/// Whether two texts are equal. Two empty ones, of which some columns have nothing else, are not
-/// compared: to read no bytes where there is no memory, as `memcmp` then does with a mask, costs
-/// some processors hundreds of cycles.
+/// Returns true if two texts are equal. Two empty texts are not passed to `memcmp`: some processors
+/// need hundreds of cycles for a masked read of no bytes. Some columns hold only empty texts.
 #[inline]
 fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && (one.is_empty() || one == other)
 }
 
-impl<'a> Words<'a> {
+impl<'a> WordsBuilder<'a> {
     pub(crate) fn new(rows: usize) -> Self {
         Self {
             keys: Vec::with_capacity(rows),
@@ -183,7 +183,7 @@ impl<'a> Words<'a> {
     pub(crate) fn finish(mut self) -> Result<ArrayRef, ArrowError> {
         self.keys.shrink_to_fit();
         let mut texts =
-            Texts::new(self.values.len(), self.values.iter().map(|text| text.len()).sum());
+            TextsBuilder::new(self.values.len(), self.values.iter().map(|text| text.len()).sum());
         for text in &self.values {
             texts.push(text);
         }

@@ -19,7 +19,7 @@ use tidings_proto::otlp::{
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::buffers::Words;
+use super::buffers::WordsBuilder;
 use crate::schema::PROMOTED;
 
 /// Marks stored text that is protobuf in base64 and not JSON, which begins with a brace.
@@ -35,7 +35,7 @@ fn store<M: Message + Serialize + DeserializeOwned + Default>(message: &M, bytes
     format!("{PROTOBUF}{}", STANDARD.encode(bytes))
 }
 
-/// The message of a stored text; the default one when the text is none of ours.
+/// Decodes the message of a stored text. A text in neither encoding gives the default message.
 pub(crate) fn load<M: Message + DeserializeOwned + Default>(text: &str) -> M {
     match text.strip_prefix(PROTOBUF) {
         Some(encoded) => {
@@ -46,9 +46,9 @@ pub(crate) fn load<M: Message + DeserializeOwned + Default>(text: &str) -> M {
     }
 }
 
-/// What the columns hold of a resource or a scope.
+/// Column values of a resource or a scope.
 #[derive(Debug, Default)]
-struct Known {
+struct SenderValues {
     /// Its encoding as it was sent.
     sent: Vec<u8>,
     text: Option<String>,
@@ -58,7 +58,7 @@ struct Known {
     promoted: [Option<String>; PROMOTED.len()],
 }
 
-/// How many resources, and how many scopes, are remembered.
+/// Maximum number of resources, and of scopes, in the cache.
 const REMEMBERED_MAX: usize = 4096;
 /// Larger ones are worked out each time.
 const REMEMBERED_BYTES_MAX: usize = 16 << 10;
@@ -66,7 +66,7 @@ const REMEMBERED_BYTES_MAX: usize = 16 << 10;
 /// Remembers what was worked out, by the bytes that were sent, which are found by their hash. Of
 /// two with one hash the later is remembered.
 #[derive(Debug, Default)]
-struct Memo(Mutex<HashMap<u64, Arc<Known>>>);
+struct Memo(Mutex<HashMap<u64, Arc<SenderValues>>>);
 
 static RESOURCES: LazyLock<Memo> = LazyLock::new(Memo::default);
 static SCOPES: LazyLock<Memo> = LazyLock::new(Memo::default);
@@ -75,8 +75,8 @@ impl Memo {
     fn get(
         &self,
         encoded: Option<&[u8]>,
-        work_out: impl FnOnce(&[u8]) -> Result<Known, Odd>,
-    ) -> Result<Arc<Known>, Odd> {
+        work_out: impl FnOnce(&[u8]) -> Result<SenderValues, Odd>,
+    ) -> Result<Arc<SenderValues>, Odd> {
         let Some(encoded) = encoded else { return Ok(Arc::default()) };
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = xxh3_64(encoded);
@@ -98,10 +98,10 @@ impl Memo {
     }
 }
 
-fn resource(encoded: &[u8]) -> Result<Known, Odd> {
+fn resource(encoded: &[u8]) -> Result<SenderValues, Odd> {
     let resource = Resource::decode(encoded).map_err(|_| Odd)?;
     let bytes = resource.encode_to_vec();
-    Ok(Known {
+    Ok(SenderValues {
         sent: encoded.to_vec(),
         text: Some(store(&resource, &bytes)),
         bytes: Some(bytes),
@@ -110,23 +110,23 @@ fn resource(encoded: &[u8]) -> Result<Known, Odd> {
     })
 }
 
-fn scope(encoded: &[u8]) -> Result<Known, Odd> {
+fn scope(encoded: &[u8]) -> Result<SenderValues, Odd> {
     let scope = InstrumentationScope::decode(encoded).map_err(|_| Odd)?;
     let bytes = scope.encode_to_vec();
-    Ok(Known {
+    Ok(SenderValues {
         sent: encoded.to_vec(),
         text: Some(store(&scope, &bytes)),
         bytes: Some(bytes),
-        ..Known::default()
+        ..SenderValues::default()
     })
 }
 
 /// The records of one resource and scope, and what they share.
 #[derive(Debug)]
-pub(super) struct Group<'a, R> {
-    resource: Arc<Known>,
+pub(super) struct ScopeRecords<'a, R> {
+    resource: Arc<SenderValues>,
     resource_schema_url: &'a [u8],
-    scope: Arc<Known>,
+    scope: Arc<SenderValues>,
     scope_schema_url: &'a [u8],
     /// A hash of sender and scope: the seed of the records' hashes.
     pub(super) hash: u64,
@@ -136,7 +136,7 @@ pub(super) struct Group<'a, R> {
 /// The groups of a request that have records, in order.
 pub(super) fn groups<'a, R>(
     resources: Repeated<'a, ResourceView<'a, R>>,
-) -> Result<Vec<Group<'a, R>>, Odd> {
+) -> Result<Vec<ScopeRecords<'a, R>>, Odd> {
     let mut groups = Vec::with_capacity(resources.len());
     for of in resources.iter() {
         let of: ResourceView<'a, R> = of?;
@@ -148,7 +148,7 @@ pub(super) fn groups<'a, R>(
             if scoped.records.is_empty() {
                 continue;
             }
-            groups.push(Group {
+            groups.push(ScopeRecords {
                 resource: Arc::clone(&known),
                 resource_schema_url: of.schema_url,
                 hash: hash(of_resource, known_scope.bytes.as_deref(), scoped.schema_url),
@@ -196,11 +196,11 @@ pub(super) struct SenderColumns {
 
 /// The columns of these groups' rows.
 pub(super) fn columns<'a, R>(
-    groups: &'a [Group<'a, R>],
+    groups: &'a [ScopeRecords<'a, R>],
     rows: usize,
 ) -> Result<SenderColumns, ArrowError> {
-    let words = |text: &dyn Fn(&'a Group<'a, R>) -> Option<&'a [u8]>| {
-        let mut words = Words::new(rows);
+    let words = |text: &dyn Fn(&'a ScopeRecords<'a, R>) -> Option<&'a [u8]>| {
+        let mut words = WordsBuilder::new(rows);
         for group in groups {
             words.push(text(group), group.records.len());
         }

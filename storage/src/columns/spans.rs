@@ -14,8 +14,8 @@ use tidings_proto::{
 };
 
 use super::{
-    attributes::{AttributesBuilder, ElementAttributesBuilder},
-    buffers::{Texts, Words},
+    attribute_builder::{AttributesBuilder, ElementAttributesBuilder},
+    buffers::{TextsBuilder, WordsBuilder},
     first_offset,
     hash::ContentHash,
     offset, sender,
@@ -42,15 +42,15 @@ struct SpanBuilder<'a> {
     start: Vec<i64>,
     end: Vec<i64>,
     duration: Vec<i64>,
-    trace_id: Texts,
+    trace_id: TextsBuilder,
     trace_id_low64: Vec<i64>,
-    span_id: Texts,
+    span_id: TextsBuilder,
     parent_span_id: BinaryBuilder,
-    name: Words<'a>,
+    name: WordsBuilder<'a>,
     kind: Vec<i32>,
     status_code: Int32Builder,
-    status_message: Words<'a>,
-    trace_state: Words<'a>,
+    status_message: WordsBuilder<'a>,
+    trace_state: WordsBuilder<'a>,
     flags: Vec<i64>,
     attributes: AttributesBuilder<'a>,
     dropped_attributes_count: Vec<i64>,
@@ -71,15 +71,15 @@ impl<'a> SpanBuilder<'a> {
             start: Vec::with_capacity(rows),
             end: Vec::with_capacity(rows),
             duration: Vec::with_capacity(rows),
-            trace_id: Texts::new(rows, rows * TraceId::LEN),
+            trace_id: TextsBuilder::new(rows, rows * TraceId::LEN),
             trace_id_low64: Vec::with_capacity(rows),
-            span_id: Texts::new(rows, rows * SpanId::LEN),
+            span_id: TextsBuilder::new(rows, rows * SpanId::LEN),
             parent_span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
-            name: Words::new(rows),
+            name: WordsBuilder::new(rows),
             kind: Vec::with_capacity(rows),
             status_code: Int32Builder::with_capacity(rows),
-            status_message: Words::new(rows),
-            trace_state: Words::new(rows),
+            status_message: WordsBuilder::new(rows),
+            trace_state: WordsBuilder::new(rows),
             flags: Vec::with_capacity(rows),
             attributes: AttributesBuilder::new(rows, bytes),
             dropped_attributes_count: Vec::with_capacity(rows),
@@ -199,7 +199,7 @@ fn hash(span: &SpanView<'_>, seed: u64) -> ContentHash {
 struct EventsBuilder {
     offsets: Vec<i32>,
     time: Int64Builder,
-    name: Texts,
+    name: TextsBuilder,
     attributes: ElementAttributesBuilder,
     dropped: Int64Builder,
 }
@@ -209,13 +209,13 @@ impl EventsBuilder {
         Self {
             offsets: first_offset(rows),
             time: Int64Builder::with_capacity(0),
-            name: Texts::new(0, 0),
+            name: TextsBuilder::new(0, 0),
             attributes: ElementAttributesBuilder::new(),
             dropped: Int64Builder::with_capacity(0),
         }
     }
 
-    /// Whether one of them is an exception.
+    /// Appends a span's events. Returns true if one of them is an exception.
     fn append(
         &mut self,
         events: Repeated<'_, EventView<'_>>,
@@ -257,7 +257,7 @@ struct LinksBuilder {
     offsets: Vec<i32>,
     trace_id: BinaryBuilder,
     span_id: BinaryBuilder,
-    trace_state: Texts,
+    trace_state: TextsBuilder,
     attributes: ElementAttributesBuilder,
     dropped: Int64Builder,
     flags: Int64Builder,
@@ -269,7 +269,7 @@ impl LinksBuilder {
             offsets: first_offset(rows),
             trace_id: BinaryBuilder::with_capacity(0, 0),
             span_id: BinaryBuilder::with_capacity(0, 0),
-            trace_state: Texts::new(0, 0),
+            trace_state: TextsBuilder::new(0, 0),
             attributes: ElementAttributesBuilder::new(),
             dropped: Int64Builder::with_capacity(0),
             flags: Int64Builder::with_capacity(0),

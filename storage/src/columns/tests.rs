@@ -9,7 +9,7 @@ use tidings_proto::{
     },
 };
 
-use super::{buffers::Words, json_text, log_rows, rows, span_rows};
+use super::{buffers::WordsBuilder, json_text, log_rows, rows, span_rows};
 use crate::{ErrorKind, LogRows, SpanRows, rows::column::downcast, samples, schema::Signal};
 
 type Sent = (Option<Vec<u8>>, String, Option<Vec<u8>>, String, Vec<u8>);
@@ -42,7 +42,7 @@ proptest! {
                 }));
             }
         }
-        let rows = SpanRows::of(&span_rows(&request, samples::NOW).unwrap()).unwrap();
+        let rows = SpanRows::from_batch(&span_rows(&request, samples::NOW).unwrap()).unwrap();
         let found: Vec<_> = (0..rows.len())
             .map(|row| {
                 let (resource, scope) = (rows.resource(row), rows.scope(row));
@@ -65,7 +65,7 @@ proptest! {
                 }));
             }
         }
-        let rows = LogRows::of(&log_rows(&request, samples::NOW).unwrap()).unwrap();
+        let rows = LogRows::from_batch(&log_rows(&request, samples::NOW).unwrap()).unwrap();
         let found: Vec<_> = (0..rows.len())
             .map(|row| {
                 let (resource, scope) = (rows.resource(row), rows.scope(row));
@@ -102,7 +102,7 @@ fn span() -> Span {
 fn the_hash_tells_contents_and_senders_apart_and_not_arrivals() {
     let hash = |request: &ExportTraceServiceRequest, received| {
         let batch = span_rows(request, UnixNanos(received)).unwrap();
-        SpanRows::of(&batch).unwrap().content_hash(0)
+        SpanRows::from_batch(&batch).unwrap().content_hash(0)
     };
     let plain = one_span(None, span());
     assert_eq!(hash(&plain, 1), hash(&plain, 2));
@@ -125,8 +125,9 @@ fn the_hash_does_not_depend_on_how_the_span_was_shipped() {
     let by_grpc = ExportTraceServiceRequest::decode(&*request.encode_to_vec()).unwrap();
     let json = tidings_proto::otlp::encode_json(&request);
     let by_json = tidings_proto::otlp::decode_json(&json).unwrap();
-    let hash =
-        |request| SpanRows::of(&span_rows(request, samples::NOW).unwrap()).unwrap().content_hash(0);
+    let hash = |request| {
+        SpanRows::from_batch(&span_rows(request, samples::NOW).unwrap()).unwrap().content_hash(0)
+    };
     assert_eq!(hash(&by_grpc), hash(&by_json));
 }
 
@@ -153,7 +154,7 @@ fn bytes_that_are_no_request_are_refused() {
 #[test]
 fn words_are_kept_once_however_many() {
     let texts: Vec<String> = (0..500).map(|number| format!("word {}", number % 170)).collect();
-    let mut words = Words::new(texts.len());
+    let mut words = WordsBuilder::new(texts.len());
     for text in &texts {
         words.push(Some(text.as_bytes()), 2);
         words.push(None, 1);

@@ -14,27 +14,27 @@ pub fn json_text(any: &AnyValue) -> String {
         return text;
     }
     // A stack of what is still to be written instead of recursion: senders choose the depth.
-    let mut rest = vec![Part::Value(Some(any))];
+    let mut rest = vec![JsonToken::Value(Some(any))];
     while let Some(part) = rest.pop() {
         match part {
-            Part::Text(piece) => text.push_str(piece),
-            Part::Key(key) => {
+            JsonToken::Text(piece) => text.push_str(piece),
+            JsonToken::Key(key) => {
                 push_json(&mut text, key);
                 text.push(':');
             }
-            Part::Value(any) => push_value(&mut text, any, &mut rest),
+            JsonToken::Value(any) => push_value(&mut text, any, &mut rest),
         }
     }
     text
 }
 
-enum Part<'a> {
+enum JsonToken<'a> {
     Value(Option<&'a AnyValue>),
     Key(&'a str),
     Text(&'static str),
 }
 
-fn push_value<'a>(text: &mut String, any: Option<&'a AnyValue>, rest: &mut Vec<Part<'a>>) {
+fn push_value<'a>(text: &mut String, any: Option<&'a AnyValue>, rest: &mut Vec<JsonToken<'a>>) {
     match any.and_then(|any| any.value.as_ref()) {
         None => text.push_str("null"),
         Some(Value::String(value)) => push_json(text, value),
@@ -49,22 +49,22 @@ fn push_value<'a>(text: &mut String, any: Option<&'a AnyValue>, rest: &mut Vec<P
         Some(Value::Bytes(bytes)) => push_json(text, &STANDARD.encode(bytes)),
         Some(Value::Array(array)) => {
             text.push('[');
-            rest.push(Part::Text("]"));
+            rest.push(JsonToken::Text("]"));
             for (index, value) in array.values.iter().enumerate().rev() {
-                rest.push(Part::Value(Some(value)));
+                rest.push(JsonToken::Value(Some(value)));
                 if index > 0 {
-                    rest.push(Part::Text(","));
+                    rest.push(JsonToken::Text(","));
                 }
             }
         }
         Some(Value::Kvlist(list)) => {
             text.push('{');
-            rest.push(Part::Text("}"));
+            rest.push(JsonToken::Text("}"));
             for (index, entry) in list.values.iter().enumerate().rev() {
-                rest.push(Part::Value(entry.value.as_ref()));
-                rest.push(Part::Key(&entry.key));
+                rest.push(JsonToken::Value(entry.value.as_ref()));
+                rest.push(JsonToken::Key(&entry.key));
                 if index > 0 {
-                    rest.push(Part::Text(","));
+                    rest.push(JsonToken::Text(","));
                 }
             }
         }

@@ -1,9 +1,9 @@
-//! What only a whole trace can tell of a span: its own time, its part of the critical path, its
-//! place in the call tree.
+//! Derived columns of a span that need the whole trace: self time, critical time, path hash and
+//! depth.
 //!
-//! Computed over the spans of a trace that are flushed together, and again over those that meet
-//! when files are merged; spans that come later are in another file until then, with values of
-//! their own.
+//! They are computed over the spans of a trace that are flushed together. A merge computes them
+//! again over the spans of its input files. Spans that arrive later are in another file until then,
+//! with derived values of their own.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use arrow_schema::ArrowError;
 use tidings_assembly::{SpanFacts, nodes};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::order::Traces;
+use super::order::TraceOrder;
 use crate::{Detail, SpanRows, rows::column::OfWords, schema::Signal, snapshot::project};
 
 /// The derived columns, in the schema's order.
 pub(super) const COLUMNS: [&str; 4] = ["self_nanos", "critical_nanos", "path_hash", "depth"];
 
-/// What it looks at.
+/// Columns that it reads.
 pub(super) const FACTS: [&str; 8] = [
     "trace_id",
     "span_id",
@@ -32,8 +32,11 @@ pub(super) const FACTS: [&str; 8] = [
 
 /// The derived columns in the schema's order, one value per row of the batch. A span that was
 /// sent more than once has values in one of its rows.
-pub(super) fn derive(batch: &RecordBatch, traces: &Traces) -> Result<Vec<ArrayRef>, ArrowError> {
-    let rows = SpanRows::of(&project(batch, Signal::Spans.detail_columns(Detail::Facts))?)?;
+pub(super) fn derive(
+    batch: &RecordBatch,
+    traces: &TraceOrder,
+) -> Result<Vec<ArrayRef>, ArrowError> {
+    let rows = SpanRows::from_batch(&project(batch, Signal::Spans.detail_columns(Detail::Facts))?)?;
     let mut names = NameHashes::default();
     // A trace's rows are here and there: what is known of a row lies side by side until the end.
     let all: Vec<SpanFacts> = (0..rows.len()).map(|row| names.facts(&rows, row)).collect();
@@ -63,7 +66,7 @@ pub(super) fn derive(batch: &RecordBatch, traces: &Traces) -> Result<Vec<ArrayRe
     ])
 }
 
-/// What was found out of a row.
+/// Derived values of a row.
 #[derive(Debug, Clone, Copy)]
 struct Derived {
     self_nanos: i64,
@@ -89,8 +92,8 @@ impl NameHashes {
             kind: rows.kind(row),
             start: rows.start(row),
             end: rows.end(row),
-            service: services.of(service, || name_hash(rows.service(row))),
-            operation: operations.of(operation, || name_hash(rows.name(row))),
+            service: services.get_or_compute(service, || name_hash(rows.service(row))),
+            operation: operations.get_or_compute(operation, || name_hash(rows.name(row))),
             content_hash: rows.content_hash(row),
         }
     }

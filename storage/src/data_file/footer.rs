@@ -28,7 +28,7 @@ static FOOTERS: LazyLock<Mutex<Footers>> = LazyLock::new(Mutex::default);
 
 #[derive(Debug)]
 struct Footers {
-    by_path: HashMap<PathBuf, Kept>,
+    by_path: HashMap<PathBuf, CachedFooter>,
     bytes: usize,
     bytes_max: usize,
     uses: u64,
@@ -41,7 +41,7 @@ impl Default for Footers {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CachedFooter {
     footer: ArrowReaderMetadata,
     bytes: usize,
     last_use: u64,
@@ -58,7 +58,7 @@ impl Footers {
     fn keep(&mut self, path: &Path, footer: ArrowReaderMetadata) {
         let bytes = footer.metadata().memory_size();
         self.uses += 1;
-        let kept = Kept { footer, bytes, last_use: self.uses };
+        let kept = CachedFooter { footer, bytes, last_use: self.uses };
         self.bytes += bytes;
         if let Some(replaced) = self.by_path.insert(path.to_owned(), kept) {
             self.bytes -= replaced.bytes;
@@ -122,8 +122,8 @@ fn load<T: ChunkReader>(
     Ok(ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options.with_schema(schema))?)
 }
 
-/// Runs a step of decoding; whatever is wrong with the file, also what makes a decoder panic, is
-/// an error that names it. That it could not be read says nothing of what it holds.
+/// Runs a step of decoding. Any fault of the file, a panic of the decoder included, becomes an
+/// error that names the file. A read error is not reported as damage.
 pub(super) fn guarded<T>(
     path: &Path,
     step: impl FnOnce() -> Result<T, StorageError>,

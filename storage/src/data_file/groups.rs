@@ -8,49 +8,49 @@ use tidings_proto::UnixNanos;
 use super::{
     DataFile,
     prune::Pruner,
-    read::{GroupTimes, Source},
-    shred::{self, Whole},
+    read::{FileReader, GroupTimes},
+    shred::{self, CompleteKeys},
 };
 use crate::{
     Detail, StorageError,
     filter::Matcher,
-    index::Candidates,
+    index::CandidateRows,
     ranges::intersection,
     schema::Signal,
     snapshot::{Progress, Visit},
 };
 
-/// Those that can have matches, of which those that come later in time are looked at first.
-pub(crate) struct Groups<'a> {
+/// Row groups that may match, the newest first.
+pub(crate) struct CandidateGroups<'a> {
     file: &'a DataFile,
-    candidates: Arc<Candidates>,
+    candidates: Arc<CandidateRows>,
     signal: Signal,
     detail: Detail,
     /// `None` while it rests.
-    source: Option<Source<'a>>,
+    source: Option<FileReader<'a>>,
     /// The keys for which its columns tell everything.
-    whole: Whole,
-    /// Those still to be looked at.
+    whole: CompleteKeys,
+    /// Row groups still to be read.
     left: Peekable<IntoIter<GroupTimes>>,
 }
 
-impl<'a> Groups<'a> {
+impl<'a> CandidateGroups<'a> {
     /// Opens a file to look at the candidates among its rows.
     ///
     /// # Errors
     /// When the file is missing or damaged.
     pub(crate) fn open(
         file: &'a DataFile,
-        candidates: Candidates,
+        candidates: CandidateRows,
         matcher: &Matcher,
         detail: Detail,
     ) -> Result<Self, StorageError> {
         let (candidates, signal) = (Arc::new(candidates), matcher.signal);
-        let source = Source::open(file, Arc::clone(&candidates), signal, detail)?;
+        let source = FileReader::open(file, Arc::clone(&candidates), signal, detail)?;
         let whole = if matcher.needs_columns() {
             shred::whole(signal, &source.footer)
         } else {
-            Whole::default()
+            CompleteKeys::default()
         };
         let left = source.newest_first(matcher)?.into_iter().peekable();
         Ok(Self { file, candidates, signal, detail, source: Some(source), whole, left })
@@ -67,7 +67,7 @@ impl<'a> Groups<'a> {
         self.source = None;
     }
 
-    /// Whether it rests.
+    /// Returns true while the file is closed.
     #[cfg(test)]
     pub(crate) fn rests(&self) -> bool {
         self.source.is_none()
@@ -90,7 +90,7 @@ impl<'a> Groups<'a> {
             Some(source) => source,
             None => {
                 let candidates = Arc::clone(&self.candidates);
-                Source::open(self.file, candidates, self.signal, self.detail)?
+                FileReader::open(self.file, candidates, self.signal, self.detail)?
             }
         };
         let source = self.source.insert(source);

@@ -2,14 +2,14 @@
 //!
 //! A sorted merge in bounded memory: a portion of rows is decoded of each file at a time. A trace
 //! whose spans are in several files becomes one run, and what `derive` computes of whole traces is
-//! computed again for it. `places` finds out beforehand where the runs of a trace are, reading
-//! nothing but ids and starts; `source` decodes, and `moved` what is read ahead.
+//! computed again for it. `trace_runs` finds out beforehand where the runs of a trace are, reading
+//! nothing but ids and starts; `source` decodes, and `read_ahead` what is read ahead.
 
 mod choose;
-mod entries;
-mod moved;
-mod places;
+mod entries_reader;
+mod read_ahead;
 mod source;
+mod trace_runs;
 
 use std::{ops::Range, sync::Arc};
 
@@ -18,8 +18,8 @@ use arrow_schema::SchemaRef;
 use arrow_select::zip::zip;
 
 pub(crate) use self::choose::Choice;
-use self::source::{Key, Source};
-use super::{DataFile, derive, gather, order::Traces, sections::Portion, sizes};
+use self::source::{MergeKey, MergeSource};
+use super::{DataFile, derive, gatherer, order::TraceOrder, sections::Portion, sizes};
 use crate::{StorageError, schema::Signal, snapshot::PORTION_ROWS};
 
 /// Derived columns are computed again for traces of up to so many rows; longer ones keep the
@@ -28,14 +28,15 @@ const TRACE_ROWS_MAX: usize = 65_536;
 /// Rows that are decoded at once, of all files together.
 const DECODED_ROWS: usize = 32_768;
 
-/// What a merge has in memory at most, each but for what a portion of every file takes.
+/// Memory bounds of a merge, apart from one portion of every input file.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// What is decoded at once, of all files together.
+    /// Decoded bytes at once, of all files together.
     decoded_bytes: usize,
-    /// What is decoded and passed, for rows that are to be given. It is copied when they are.
+    /// Decoded bytes kept for pending rows after their sources have passed them. Output copies
+    /// these rows.
     pending_bytes: usize,
-    /// What is read ahead of its turn at once.
+    /// Bytes of runs that are read ahead at once.
     moved_bytes: usize,
 }
 
@@ -43,7 +44,7 @@ const LIMITS: Limits =
     Limits { decoded_bytes: 128 << 20, pending_bytes: 128 << 20, moved_bytes: 256 << 20 };
 
 impl Limits {
-    /// How much of each of so many files.
+    /// Returns the portion of each of this many files.
     fn portion(&self, files: usize) -> Portion {
         let files = files.max(1);
         let rows = (DECODED_ROWS / files).clamp(1024, PORTION_ROWS);
@@ -56,10 +57,10 @@ pub(crate) struct Merge {
     signal: Signal,
     schema: SchemaRef,
     limits: Limits,
-    sources: Vec<Source>,
-    /// What is decoded; sources and `pending` say which batch by its place here.
+    sources: Vec<MergeSource>,
+    /// Decoded batches; sources and `pending` refer to them by position.
     batches: Vec<RecordBatch>,
-    /// How much memory each of them takes.
+    /// Memory of each batch in bytes.
     sizes: Vec<usize>,
     /// And those together of which no source has more rows.
     passed_bytes: usize,
@@ -67,27 +68,27 @@ pub(crate) struct Merge {
     pending: Vec<(usize, usize)>,
     /// Stretches of `pending` that are one trace from several places.
     joined: Vec<Range<usize>>,
-    group: Group,
+    group: MergeGroup,
     traces: u64,
     choice: Option<Choice>,
 }
 
 /// The trace, or the service in a time slot, that the last pending row belongs to.
 #[derive(Debug, Default)]
-struct Group {
+struct MergeGroup {
     begin: i64,
     name: Vec<u8>,
     /// Where it begins in `pending`.
     first: usize,
     source: usize,
-    /// Whether rows come from more than one source.
+    /// True if rows come from more than one source.
     joined: bool,
-    /// Whether a part of it has been given already.
+    /// True if a part of the group has been emitted already.
     cut: bool,
 }
 
-/// What comes next: so many rows of a source, all of one group.
-struct Stretch {
+/// Next rows of the merge: a number of rows of one source, all of one group.
+struct MergeRun {
     source: usize,
     rows: usize,
     opens_group: bool,
@@ -117,7 +118,7 @@ impl Merge {
         let opened = source::open(signal, files)?;
         let (sources, traces) = match signal {
             Signal::Spans => {
-                let plan = places::plan(&opened, limits.portion(1))?;
+                let plan = trace_runs::plan(&opened, limits.portion(1))?;
                 let traces = plan.traces;
                 (source::spans(opened, plan, &schema, limits)?, traces)
             }
@@ -136,13 +137,13 @@ impl Merge {
             passed_bytes: 0,
             pending: Vec::new(),
             joined: Vec::new(),
-            group: Group::default(),
+            group: MergeGroup::default(),
             traces,
             choice,
         })
     }
 
-    /// How many traces there are, at most.
+    /// Returns an upper bound of the number of traces.
     pub(crate) fn traces(&self) -> u64 {
         self.traces
     }
@@ -198,9 +199,9 @@ impl Merge {
         Ok(())
     }
 
-    fn stretch(&self) -> Option<Stretch> {
-        let mut first: Option<(usize, Key<'_>)> = None;
-        let mut second: Option<Key<'_>> = None;
+    fn stretch(&self) -> Option<MergeRun> {
+        let mut first: Option<(usize, MergeKey<'_>)> = None;
+        let mut second: Option<MergeKey<'_>> = None;
         for (number, source) in self.sources.iter().enumerate() {
             let Some(key) = source.key() else { continue };
             match &first {
@@ -215,10 +216,10 @@ impl Merge {
         }
         let (source, key) = first?;
         let opens_group = !self.group.is(&key);
-        Some(Stretch { source, rows: self.sources[source].same_group(&key, second), opens_group })
+        Some(MergeRun { source, rows: self.sources[source].same_group(&key, second), opens_group })
     }
 
-    fn take(&mut self, stretch: &Stretch) {
+    fn take(&mut self, stretch: &MergeRun) {
         self.group.joined |= self.group.source != stretch.source;
         let source = &mut self.sources[stretch.source];
         if let Some((batch, rows)) = source.take(stretch.rows) {
@@ -267,7 +268,7 @@ impl Merge {
         if self.pending.is_empty() {
             return Ok(None);
         }
-        let rows = gather::rows(&self.schema, &self.batches, &self.pending)?;
+        let rows = gatherer::rows(&self.schema, &self.batches, &self.pending)?;
         if self.signal == Signal::Logs || self.joined.is_empty() {
             return Ok(Some(rows));
         }
@@ -277,7 +278,7 @@ impl Merge {
     /// Forgets decoded rows that nobody needs any more.
     fn drop_batches(&mut self) {
         let mut places = vec![None; self.batches.len()];
-        let of_sources = self.sources.iter().filter_map(Source::batch);
+        let of_sources = self.sources.iter().filter_map(MergeSource::batch);
         for batch in of_sources.chain(self.pending.iter().map(|(batch, _)| *batch)) {
             places[batch] = Some(0);
         }
@@ -292,19 +293,21 @@ impl Merge {
         let new = |old: usize| places[old].unwrap_or_default();
         self.sources.iter_mut().for_each(|source| source.renumber(new));
         self.pending.iter_mut().for_each(|(batch, _)| *batch = new(*batch));
-        let begun = self.sources.iter().filter_map(Source::batch).map(|batch| self.sizes[batch]);
+        let begun =
+            self.sources.iter().filter_map(MergeSource::batch).map(|batch| self.sizes[batch]);
         self.passed_bytes = self.sizes.iter().sum::<usize>() - begun.sum::<usize>();
     }
 }
 
-impl Group {
-    fn is(&self, key: &Key<'_>) -> bool {
+impl MergeGroup {
+    fn is(&self, key: &MergeKey<'_>) -> bool {
         self.begin == key.begin && self.name == key.group
     }
 }
 
-/// Whether a span was deeper in its tree before: the flush that wrote it saw ancestors of it that
-/// are in another hour's files, so its values are better than those of this hour's spans alone.
+/// Returns true if a span was deeper in its tree before. The flush that wrote it saw ancestors that
+/// are in another hour's files. Its values are better than those computed from this hour's spans
+/// alone.
 fn knew_more(rows: &RecordBatch, derived: &[ArrayRef], trace: &Range<usize>) -> bool {
     let of = |array: Option<&ArrayRef>| {
         array.and_then(|array| array.as_primitive_opt::<Int32Type>().cloned())
@@ -319,7 +322,7 @@ fn knew_more(rows: &RecordBatch, derived: &[ArrayRef], trace: &Range<usize>) -> 
 
 /// The rows with the derived columns of these stretches, one trace each, computed again.
 fn rederived(rows: &RecordBatch, joined: &[Range<usize>]) -> Result<RecordBatch, StorageError> {
-    let mut of_traces = Traces { rows: Vec::new(), runs: Vec::new() };
+    let mut of_traces = TraceOrder { rows: Vec::new(), runs: Vec::new() };
     let mut again = vec![false; rows.num_rows()];
     for range in joined {
         let first = of_traces.rows.len();

@@ -1,10 +1,10 @@
 //! Where rows go: into which file and in which order.
 //!
-//! A file holds one hour, but for the spanning file of a flush: rows of hours that are too far away,
-//! or have too few rows, for a file of their own. In a file, spans are ordered by their trace's earliest start, then
-//! trace, then start: a trace is one run of rows, and rows follow time. They come in about that
-//! order too, so what a flush copies side by side lies side by side in memory. Log records are
-//! ordered by time slot, service and time. `merge` keeps both orders.
+//! A file holds one hour, but for the spanning file of a flush: rows of hours that are too far
+//! away, or have too few rows, for a file of their own. In a file, spans are ordered by their
+//! trace's earliest start, then trace, then start: a trace is one run of rows, and rows follow
+//! time. They come in about that order too, so what a flush copies side by side lies side by side
+//! in memory. Log records are ordered by time slot, service and time. `merge` keeps both orders.
 
 use std::{cmp::Reverse, collections::HashMap, ops::Range};
 
@@ -15,7 +15,7 @@ use tidings_proto::{TraceId, UnixNanos};
 
 use super::HOUR_NANOS;
 use crate::{
-    rows::column::{Column, Words, word},
+    rows::column::{OptionalColumn, WordColumn, word},
     schema::Signal,
 };
 
@@ -36,13 +36,13 @@ const HOURS_MAX: usize = 11;
 /// Rows that are worth a file, however many files there are.
 const HOUR_ROWS: usize = 32 << 10;
 
-/// What it looks at; `derive` looks at the trace id too.
+/// Columns that it reads; `derive` reads the trace id too.
 pub(super) const COLUMNS: [&str; 3] =
     ["start_unix_nanos", "time_unix_nanos", "received_unix_nanos"];
 
 /// The rows by trace.
 #[derive(Debug)]
-pub(super) struct Traces {
+pub(super) struct TraceOrder {
     /// Every row once; a trace's rows are neighbours, by start.
     pub(super) rows: Vec<usize>,
     /// The stretches of `rows` that are one trace.
@@ -51,7 +51,7 @@ pub(super) struct Traces {
 
 /// The file of a flush that a row goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Target {
+pub(super) struct FlushTarget {
     /// The file's partition.
     pub(super) hour: i64,
     /// True of the file for rows of many hours.
@@ -60,16 +60,16 @@ pub(super) struct Target {
 
 /// A row in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Placed {
-    pub(super) target: Target,
+pub(super) struct OrderedRow {
+    pub(super) target: FlushTarget,
     pub(super) row: usize,
     pub(super) time: UnixNanos,
 }
 
 /// Groups spans by trace.
-pub(super) fn traces(batch: &RecordBatch) -> Result<Traces, ArrowError> {
-    let ids = Column::<BinaryArray>::of(batch, "trace_id")?;
-    let starts = Column::<Int64Array>::of(batch, Signal::Spans.time_column())?;
+pub(super) fn traces(batch: &RecordBatch) -> Result<TraceOrder, ArrowError> {
+    let ids = OptionalColumn::<BinaryArray>::from_batch(batch, "trace_id")?;
+    let starts = OptionalColumn::<Int64Array>::from_batch(batch, Signal::Spans.time_column())?;
     // Rows are dealt out to their traces: to compare all of them takes several times as long.
     let mut numbers: HashMap<u128, usize, RandomState> = HashMap::default();
     let mut found: Vec<(u128, usize)> = Vec::new();
@@ -103,7 +103,7 @@ pub(super) fn traces(batch: &RecordBatch) -> Result<Traces, ArrowError> {
         ends[number] += 1;
     }
     runs.iter().for_each(|run| rows[run.clone()].sort_unstable());
-    Ok(Traces { rows: rows.into_iter().map(|(_, row)| row).collect(), runs })
+    Ok(TraceOrder { rows: rows.into_iter().map(|(_, row)| row).collect(), runs })
 }
 
 /// The trace id as a number of the same order.
@@ -123,12 +123,13 @@ pub(super) fn whole_id(id: &[u8]) -> [u8; TraceId::LEN] {
 /// Orders spans.
 pub(super) fn place_spans(
     batch: &RecordBatch,
-    traces: &Traces,
+    traces: &TraceOrder,
     now: UnixNanos,
-) -> Result<Vec<Placed>, ArrowError> {
+) -> Result<Vec<OrderedRow>, ArrowError> {
     let targets = Targets::new(batch, Signal::Spans, now)?;
     // What of a trace goes to one file stays together: there are fewer traces than spans to sort.
-    let mut stretches: Vec<(Target, u64, Range<usize>)> = Vec::with_capacity(traces.runs.len());
+    let mut stretches: Vec<(FlushTarget, u64, Range<usize>)> =
+        Vec::with_capacity(traces.runs.len());
     for run in &traces.runs {
         let starts = traces.rows[run.clone()].iter().map(|row| targets.times.unsigned(*row));
         let begin = starts.filter(|start| *start != 0).min().unwrap_or(0);
@@ -141,19 +142,22 @@ pub(super) fn place_spans(
         }
     }
     stretches.sort_unstable_by_key(|(target, begin, places)| (*target, *begin, places.start));
-    let place = |(target, row)| Placed { target, row, time: targets.times.time(row) };
-    let rows = |(target, _, places): (Target, u64, Range<usize>)| {
+    let place = |(target, row)| OrderedRow { target, row, time: targets.times.time(row) };
+    let rows = |(target, _, places): (FlushTarget, u64, Range<usize>)| {
         traces.rows[places].iter().map(move |row| (target, *row))
     };
     Ok(stretches.into_iter().flat_map(rows).map(place).collect())
 }
 
 /// Orders log records.
-pub(super) fn place_logs(batch: &RecordBatch, now: UnixNanos) -> Result<Vec<Placed>, ArrowError> {
+pub(super) fn place_logs(
+    batch: &RecordBatch,
+    now: UnixNanos,
+) -> Result<Vec<OrderedRow>, ArrowError> {
     let targets = Targets::new(batch, Signal::Logs, now)?;
-    let services = Words::of(batch, "service")?;
-    let mut placed: Vec<Placed> = (0..batch.num_rows())
-        .map(|row| Placed { target: targets.target(row), row, time: targets.times.time(row) })
+    let services = WordColumn::from_batch(batch, "service")?;
+    let mut placed: Vec<OrderedRow> = (0..batch.num_rows())
+        .map(|row| OrderedRow { target: targets.target(row), row, time: targets.times.time(row) })
         .collect();
     placed.sort_unstable_by_key(|placed| {
         let slot = placed.time.0 / SLOT_NANOS;
@@ -164,16 +168,16 @@ pub(super) fn place_logs(batch: &RecordBatch, now: UnixNanos) -> Result<Vec<Plac
 
 /// Chooses the file of each row of a flush.
 struct Targets {
-    times: Column<Int64Array>,
+    times: OptionalColumn<Int64Array>,
     /// The hours with a file of their own; ascending.
     own: Vec<i64>,
-    spanning: Target,
+    spanning: FlushTarget,
 }
 
 impl Targets {
     fn new(batch: &RecordBatch, signal: Signal, now: UnixNanos) -> Result<Self, ArrowError> {
-        let times = Column::<Int64Array>::of(batch, signal.time_column())?;
-        let received = Column::<Int64Array>::of(batch, "received_unix_nanos")?;
+        let times = OptionalColumn::<Int64Array>::from_batch(batch, signal.time_column())?;
+        let received = OptionalColumn::<Int64Array>::from_batch(batch, "received_unix_nanos")?;
         let earliest = now.0.saturating_sub(PAST_NANOS).max(1);
         let latest = now.0.saturating_add(FUTURE_NANOS);
         let mut counts: HashMap<i64, usize, RandomState> = HashMap::default();
@@ -189,14 +193,14 @@ impl Targets {
         let of_others =
             rows.filter(|row| own.binary_search(&hour_of(times.unsigned(*row))).is_err());
         let last = of_others.map(|row| received.unsigned(row)).max().unwrap_or(0);
-        let spanning = Target { hour: hour_of(last), is_spanning: true };
+        let spanning = FlushTarget { hour: hour_of(last), is_spanning: true };
         Ok(Self { times, own, spanning })
     }
 
-    fn target(&self, row: usize) -> Target {
+    fn target(&self, row: usize) -> FlushTarget {
         let hour = hour_of(self.times.unsigned(row));
         match self.own.binary_search(&hour) {
-            Ok(_) => Target { hour, is_spanning: false },
+            Ok(_) => FlushTarget { hour, is_spanning: false },
             Err(_) => self.spanning,
         }
     }
@@ -257,8 +261,8 @@ mod tests {
             request in samples::traces(),
         ) {
             let batch = span_rows(&request, samples::NOW).unwrap();
-            let ids = Column::<BinaryArray>::of(&batch, "trace_id").unwrap();
-            let starts = Column::<Int64Array>::of(&batch, "start_unix_nanos").unwrap();
+            let ids = OptionalColumn::<BinaryArray>::from_batch(&batch, "trace_id").unwrap();
+            let starts = OptionalColumn::<Int64Array>::from_batch(&batch, "start_unix_nanos").unwrap();
             let within = |row: usize| (ids.bytes(row).map(<[u8]>::to_vec), starts.time(row), row);
             let mut rows: Vec<usize> = (0..batch.num_rows()).collect();
             rows.sort_by_key(|row| within(*row));

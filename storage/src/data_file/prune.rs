@@ -55,15 +55,15 @@ fn of_page(index: &ColumnIndexMetaData, page: usize) -> Option<Bounds<'_>> {
     }
 }
 
-/// What a filter asks of one column.
-enum Question<'a> {
+/// Predicate that can be decided by the statistics of one column.
+enum PrunePredicate<'a> {
     Time(&'a Matcher),
     Durations(Option<u64>, Option<u64>),
     Services(&'a HashSet<String>),
     Traces(&'a HashSet<TraceId>),
 }
 
-impl Question<'_> {
+impl PrunePredicate<'_> {
     fn may_hold(&self, bounds: &Bounds<'_>) -> bool {
         match (self, bounds) {
             (Self::Time(matcher), Bounds::Numbers(min, max)) => {
@@ -87,7 +87,7 @@ impl Question<'_> {
 /// The columns of a file that a filter asks about, with the questions.
 pub(super) struct Pruner<'a> {
     footer: &'a ArrowReaderMetadata,
-    questions: Vec<(usize, Question<'a>)>,
+    questions: Vec<(usize, PrunePredicate<'a>)>,
     time_column: Option<usize>,
 }
 
@@ -98,16 +98,16 @@ impl<'a> Pruner<'a> {
         let mut ask = |column: Option<usize>, question| {
             questions.extend(column.map(|column| (column, question)));
         };
-        ask(time_column, Question::Time(matcher));
+        ask(time_column, PrunePredicate::Time(matcher));
         let (min, max) = matcher.durations();
         if min.is_some() || max.is_some() {
-            ask(leaf(footer, "duration_nanos"), Question::Durations(min, max));
+            ask(leaf(footer, "duration_nanos"), PrunePredicate::Durations(min, max));
         }
         if let Some(services) = matcher.services() {
-            ask(leaf(footer, "service"), Question::Services(services));
+            ask(leaf(footer, "service"), PrunePredicate::Services(services));
         }
         if let Some(ids) = matcher.trace_ids() {
-            ask(leaf(footer, "trace_id"), Question::Traces(ids));
+            ask(leaf(footer, "trace_id"), PrunePredicate::Traces(ids));
         }
         Self { footer, questions, time_column }
     }
@@ -129,7 +129,7 @@ impl<'a> Pruner<'a> {
         first..first + count(&groups[group])
     }
 
-    /// Whether the group's statistics leave room for a match.
+    /// Returns true if the group's statistics allow a match.
     pub(super) fn may_hold(&self, group: usize) -> bool {
         let group = self.footer.metadata().row_group(group);
         self.questions.iter().all(|(column, question)| {
@@ -174,7 +174,7 @@ fn leaf(footer: &ArrowReaderMetadata, name: &str) -> Option<usize> {
     footer.parquet_schema().columns().iter().position(|column| column.path().string() == name)
 }
 
-/// Whether the group's bloom filters leave room for the traces a filter names.
+/// Returns true if the group's bloom filters allow a match for the traces a filter names.
 pub(super) fn blooms_may_hold<T: ChunkReader + 'static>(
     reader: &ParquetRecordBatchReaderBuilder<T>,
     footer: &ArrowReaderMetadata,

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     Detail, StorageError,
     filter::{Bound, Matcher},
-    index::{Candidates, IndexBuilder, Sums},
+    index::{CandidateRows, IndexBuilder, Sums},
     ranges::intersection,
     rows::entries::LINKED_TRACE,
     schema::{ENTRIES, Signal},
@@ -46,8 +46,8 @@ use crate::{
 const FEW_ROWS: usize = 128;
 /// A gap of so few rows costs less to read than to skip.
 const GAP_ROWS: usize = 8;
-/// A scan that may be told to narrow reads a row group in stretches that begin with so many rows,
-/// and each has four times as many as the one before: each costs the decoding of dictionaries.
+/// Rows of the first stretch of a row group in a scan with a dynamic filter. Each further stretch
+/// has four times as many, because each costs the decoding of dictionaries.
 const STRETCH_ROWS: usize = 2048;
 
 /// The index of a file, made from its rows.
@@ -80,7 +80,7 @@ fn io(action: &'static str, path: &Path, source: std::io::Error) -> StorageError
     StorageError::Io { action, path: path.to_owned(), source }
 }
 
-/// Those of a file's rows that are in this stretch of it, counted from its start.
+/// Returns the rows of a file that are in this row group, counted from the group's start.
 pub(super) fn in_group(rows: &[Range<u64>], group: &Range<u64>) -> Vec<Range<usize>> {
     let from = rows.partition_point(|range| range.end <= group.start);
     let inside = rows[from..].iter().take_while(|range| range.start < group.end);
@@ -90,7 +90,7 @@ pub(super) fn in_group(rows: &[Range<u64>], group: &Range<u64>) -> Vec<Range<usi
         .collect()
 }
 
-/// Whether this is where links say to which traces they lead.
+/// Returns true for the column with the trace ids of links.
 fn is_linked_trace(parts: &[String]) -> bool {
     let ends = (parts.first().map(String::as_str), parts.last().map(String::as_str));
     ends == (Some("links"), Some(LINKED_TRACE))
@@ -111,19 +111,19 @@ fn positions(places: &[usize], rows: &[usize]) -> Vec<usize> {
 }
 
 /// A file that is open, and what is asked of it.
-pub(super) struct Source<'a> {
+pub(super) struct FileReader<'a> {
     path: &'a Path,
     file: Readable,
     pub(super) footer: ArrowReaderMetadata,
     detail: Detail,
-    candidates: Arc<Candidates>,
+    candidates: Arc<CandidateRows>,
 }
 
 /// The number of a row group, and between which times its rows are.
 pub(super) type GroupTimes = (usize, (UnixNanos, UnixNanos));
 
-/// What to read of a row group.
-pub(super) struct Plan {
+/// Rows to read of a row group.
+pub(super) struct RowGroupPlan {
     group: usize,
     rows: usize,
     /// The rows that can match; ascending.
@@ -131,7 +131,7 @@ pub(super) struct Plan {
     times: (UnixNanos, UnixNanos),
 }
 
-impl Plan {
+impl RowGroupPlan {
     /// The ranges, cut into pieces to be read one after the other: the last rows first, which are
     /// the newest for the most part.
     pub(super) fn stretches(&self, growing: bool) -> Vec<Vec<Range<usize>>> {
@@ -166,10 +166,10 @@ struct Matching {
     spent: bool,
 }
 
-impl<'a> Source<'a> {
+impl<'a> FileReader<'a> {
     pub(super) fn open(
         file: &'a DataFile,
-        candidates: Arc<Candidates>,
+        candidates: Arc<CandidateRows>,
         signal: Signal,
         detail: Detail,
     ) -> Result<Self, StorageError> {
@@ -179,8 +179,8 @@ impl<'a> Source<'a> {
         Ok(Self { path, file: opened, footer, detail, candidates })
     }
 
-    /// The row groups that can have matches, with the times of their rows: first those of which
-    /// later rows may match, then those that begin later.
+    /// Returns the row groups that may match, with the times of their rows. Those whose latest
+    /// possible match is later are first; among equals, those that begin later.
     pub(super) fn newest_first(&self, matcher: &Matcher) -> Result<Vec<GroupTimes>, StorageError> {
         guarded(self.path, || {
             let pruner = Pruner::new(&self.footer, matcher);
@@ -204,7 +204,7 @@ impl<'a> Source<'a> {
         matcher: &Matcher,
         group: usize,
         times: (UnixNanos, UnixNanos),
-    ) -> Result<Option<Plan>, StorageError> {
+    ) -> Result<Option<RowGroupPlan>, StorageError> {
         guarded(self.path, || {
             let pruner = Pruner::new(&self.footer, matcher);
             if !pruner.may_hold(group) {
@@ -225,7 +225,7 @@ impl<'a> Source<'a> {
                 return Ok(None);
             }
             let rows = usize::try_from(rows.end - rows.start).unwrap_or_default();
-            Ok(Some(Plan { group, rows, ranges, times }))
+            Ok(Some(RowGroupPlan { group, rows, ranges, times }))
         })
     }
 
@@ -233,7 +233,7 @@ impl<'a> Source<'a> {
     pub(super) fn read(
         &self,
         matcher: &mut Matcher,
-        plan: &Plan,
+        plan: &RowGroupPlan,
         ranges: &[Range<usize>],
         progress: &mut Progress<'_>,
         visit: &mut Visit<'_>,
@@ -255,7 +255,7 @@ impl<'a> Source<'a> {
     fn read_all(
         &self,
         matcher: &Matcher,
-        plan: &Plan,
+        plan: &RowGroupPlan,
         ranges: &[Range<usize>],
         progress: &mut Progress<'_>,
         visit: &mut Visit<'_>,
@@ -278,7 +278,7 @@ impl<'a> Source<'a> {
     fn read_few(
         &self,
         matcher: &mut Matcher,
-        plan: &Plan,
+        plan: &RowGroupPlan,
         ranges: &[Range<usize>],
         filter_columns: &[&'static str],
         progress: &mut Progress<'_>,
@@ -307,7 +307,7 @@ impl<'a> Source<'a> {
     fn matching(
         &self,
         matcher: &mut Matcher,
-        plan: &Plan,
+        plan: &RowGroupPlan,
         ranges: &[Range<usize>],
         stages: &[Vec<&'static str>],
         progress: &mut Progress<'_>,
@@ -348,7 +348,7 @@ impl<'a> Source<'a> {
     fn read_rows(
         &self,
         matcher: &Matcher,
-        plan: &Plan,
+        plan: &RowGroupPlan,
         rows: &[usize],
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, StorageError> {
@@ -390,7 +390,7 @@ impl<'a> Source<'a> {
     /// Reads columns whole.
     fn reader(
         &self,
-        plan: &Plan,
+        plan: &RowGroupPlan,
         columns: &[&str],
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> Result<ParquetRecordBatchReader, StorageError> {
@@ -403,7 +403,7 @@ impl<'a> Source<'a> {
     fn filter_reader(
         &self,
         matcher: &Matcher,
-        plan: &Plan,
+        plan: &RowGroupPlan,
         columns: &[&str],
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> Result<ParquetRecordBatchReader, StorageError> {
@@ -431,7 +431,7 @@ impl<'a> Source<'a> {
 
     fn masked(
         &self,
-        plan: &Plan,
+        plan: &RowGroupPlan,
         mask: ProjectionMask,
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> Result<ParquetRecordBatchReader, StorageError> {

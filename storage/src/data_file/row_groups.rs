@@ -1,5 +1,5 @@
-//! Row groups of a file: the columns of rows, attributes and what has a dictionary and no statistics
-//! by encoders of ours, all others by Arrow's.
+//! Row groups of a file: the columns of rows, attributes and what has a dictionary and no
+//! statistics by encoders of ours, all others by Arrow's.
 //!
 //! `write` says when a row group ends, besides at its most rows, and what the properties of the
 //! file are.
@@ -24,8 +24,8 @@ use super::encode::{AttributesEncoder, Codec, FlatEncoder};
 const ATTRIBUTES: &str = "attributes";
 const NO_COLUMN: &str = "there is no column of attributes";
 
-/// Who writes a column.
-enum Encoder {
+/// Writer of a column.
+enum ColumnEncoder {
     Attributes,
     Flat(Box<FlatEncoder>),
     Arrow,
@@ -40,7 +40,7 @@ pub(super) struct RowGroups<W: Write + Send> {
     /// Of flat columns.
     codec: Codec,
     /// Of each column, with how many columns of Parquet it is.
-    encoders: Vec<(Encoder, usize)>,
+    encoders: Vec<(ColumnEncoder, usize)>,
     rows_max: usize,
     /// Arrow's, of the row group; none when it has no rows.
     columns: Vec<Vec<ArrowColumnWriter>>,
@@ -65,13 +65,13 @@ impl<W: Write + Send> RowGroups<W> {
             let encoder = match (field.data_type(), own) {
                 _ if field.name() == ATTRIBUTES => {
                     attributes = Some(AttributesEncoder::new(own, &properties)?);
-                    Encoder::Attributes
+                    ColumnEncoder::Attributes
                 }
                 (DataType::Dictionary(..) | DataType::Int32 | DataType::Int64, [leaf]) => {
                     FlatEncoder::new(leaf, &properties)
-                        .map_or(Encoder::Arrow, |flat| Encoder::Flat(Box::new(flat)))
+                        .map_or(ColumnEncoder::Arrow, |flat| ColumnEncoder::Flat(Box::new(flat)))
                 }
-                _ => Encoder::Arrow,
+                _ => ColumnEncoder::Arrow,
             };
             encoders.push((encoder, own.len()));
         }
@@ -108,7 +108,7 @@ impl<W: Write + Send> RowGroups<W> {
             let mut columns = self.factory.create_column_writers(number)?.into_iter();
             for (encoder, leaves) in &self.encoders {
                 let mut columns: Vec<_> = columns.by_ref().take(*leaves).collect();
-                if !matches!(encoder, Encoder::Arrow) {
+                if !matches!(encoder, ColumnEncoder::Arrow) {
                     columns.clear();
                 }
                 self.columns.push(columns);
@@ -118,12 +118,12 @@ impl<W: Write + Send> RowGroups<W> {
         let fields = self.schema.fields().iter().zip(rows.columns());
         for ((field, column), ((encoder, _), columns)) in fields.zip(encoders) {
             match encoder {
-                Encoder::Attributes => {
+                ColumnEncoder::Attributes => {
                     let map = column.as_any().downcast_ref::<MapArray>();
                     self.attributes.push(map.ok_or_else(|| no_map(column))?)?;
                 }
-                Encoder::Flat(flat) => flat.push(column, &mut self.codec)?,
-                Encoder::Arrow => {
+                ColumnEncoder::Flat(flat) => flat.push(column, &mut self.codec)?,
+                ColumnEncoder::Arrow => {
                     for (leaf, column) in compute_leaves(field, column)?.iter().zip(columns) {
                         column.write(leaf)?;
                     }
@@ -139,13 +139,13 @@ impl<W: Write + Send> RowGroups<W> {
         let columns =
             self.columns.iter().flatten().map(ArrowColumnWriter::get_estimated_total_bytes);
         let flat = self.encoders.iter().map(|(encoder, _)| match encoder {
-            Encoder::Flat(flat) => flat.bytes(),
-            Encoder::Attributes | Encoder::Arrow => 0,
+            ColumnEncoder::Flat(flat) => flat.bytes(),
+            ColumnEncoder::Attributes | ColumnEncoder::Arrow => 0,
         });
         columns.sum::<usize>() + flat.sum::<usize>() + self.attributes.bytes()
     }
 
-    /// What was written.
+    /// Returns the number of bytes written.
     pub(super) fn written_bytes(&self) -> usize {
         self.writer.bytes_written()
     }
@@ -163,9 +163,9 @@ impl<W: Write + Send> RowGroups<W> {
         let columns = std::mem::take(&mut self.columns);
         for ((encoder, _), columns) in self.encoders.iter_mut().zip(columns) {
             match encoder {
-                Encoder::Attributes => self.attributes.append_to(&mut row_group)?,
-                Encoder::Flat(flat) => flat.append_to(&mut row_group, &mut self.codec)?,
-                Encoder::Arrow => {
+                ColumnEncoder::Attributes => self.attributes.append_to(&mut row_group)?,
+                ColumnEncoder::Flat(flat) => flat.append_to(&mut row_group, &mut self.codec)?,
+                ColumnEncoder::Arrow => {
                     for column in columns {
                         column.close()?.append_to_row_group(&mut row_group)?;
                     }

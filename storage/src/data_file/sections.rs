@@ -1,9 +1,9 @@
-//! How many rows of a file are decoded at once.
+//! Number of rows of a file to decode at once.
 //!
-//! Repetitive values take a hundred times as much memory as in the file. The offset index says of
-//! each page how long its values are together; where they are long, fewer rows are decoded at once.
-//! Nowhere else is it asked how much a portion of a file takes. Merges change what they read at once
-//! from section to section, scans from row group to row group.
+//! Repetitive values take a hundred times as much memory as in the file. The offset index has the
+//! unencoded length of each page's values; where they are long, fewer rows are decoded at once. All
+//! estimates of a portion's memory are made here. Merges change their portion from section to
+//! section, scans from row group to row group.
 
 use std::ops::Range;
 
@@ -55,7 +55,7 @@ pub(super) fn sections(
     let mut first = 0;
     for group in 0..metadata.num_row_groups() {
         let density =
-            Density::of(metadata, footer.schema(), mask, group, &(0..usize::MAX), portion);
+            Density::new(metadata, footer.schema(), mask, group, &(0..usize::MAX), portion);
         for block in density.blocks {
             let rows = first + block.rows.start..first + block.rows.end;
             let wanted = block.portion(portion);
@@ -69,7 +69,8 @@ pub(super) fn sections(
     sections
 }
 
-/// How many of these rows of a row group are decoded at once, of which these columns are.
+/// Returns the number of rows to decode at once for a read of these ranges and columns of a row
+/// group.
 pub(super) fn portion_of(
     footer: &ArrowReaderMetadata,
     mask: &ProjectionMask,
@@ -80,7 +81,7 @@ pub(super) fn portion_of(
     let start = ranges.iter().map(|rows| rows.start).min().unwrap_or_default();
     let end = ranges.iter().map(|rows| rows.end).max().unwrap_or_default();
     let (metadata, schema) = (footer.metadata(), footer.schema());
-    let mut density = Density::of(metadata, schema, mask, group, &(start..end), portion);
+    let mut density = Density::new(metadata, schema, mask, group, &(start..end), portion);
     let of =
         |rows: &Range<usize>| density.among(rows).iter().map(|block| block.portion(portion)).min();
     ranges.iter().filter_map(of).min().unwrap_or(portion.rows)
@@ -96,11 +97,11 @@ pub(super) fn whole_portion(
     portions.min().unwrap_or(portion.rows)
 }
 
-/// How much some of the rows of a row group take.
+/// Estimated memory of the rows in a row group.
 struct Density {
     /// Blocks that follow each other.
     blocks: Vec<Block>,
-    /// How many there are before them.
+    /// Number of blocks before the first one.
     before: usize,
     block_rows: usize,
 }
@@ -125,7 +126,7 @@ impl Block {
 }
 
 impl Density {
-    fn of(
+    fn new(
         metadata: &ParquetMetaData,
         schema: &Schema,
         mask: &ProjectionMask,
@@ -204,8 +205,8 @@ fn rows_of_page(rows: usize, bytes: u64, portion: Portion) -> usize {
     usize::try_from(evenly * u128::from(limit) / u128::from(bytes)).unwrap_or(usize::MAX)
 }
 
-/// The rows of each page that has some of those that are wanted, and how long its texts are
-/// together, where that is known.
+/// Returns the rows of each page with wanted rows, and the length of its texts where the file has
+/// it.
 fn pages(
     metadata: &ParquetMetaData,
     group: usize,
@@ -235,8 +236,8 @@ fn pages(
     bytes.iter().enumerate().map(page).filter(is_wanted).collect()
 }
 
-/// Whether it has texts that are copied for each row that has them. Words are not, as long as all
-/// of them are in the file's dictionary.
+/// Returns true if the column has texts that are copied for each row. Words are not copied while
+/// all of them are in the file's dictionary.
 fn has_texts(chunk: &ColumnChunkMetaData, schema: &Schema) -> bool {
     if chunk.column_type() != Type::BYTE_ARRAY {
         return false;
@@ -251,7 +252,7 @@ fn has_texts(chunk: &ColumnChunkMetaData, schema: &Schema) -> bool {
     !((is_word || path.string() == KEYS) && chunk.page_encoding_stats_mask().is_some_and(is_coded))
 }
 
-/// What a value takes besides its text, whether it is there or not.
+/// Bytes of a value besides its text, null or not.
 fn width(chunk: &ColumnChunkMetaData) -> u64 {
     match chunk.column_type() {
         Type::BOOLEAN => 1,

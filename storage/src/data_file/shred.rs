@@ -16,8 +16,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::{
     columns::WordsBuilder,
     rows::{
-        column::Words,
-        entries::{ElementEntries, Entries},
+        column::WordColumn,
+        entries::{AttributeEntries, ElementEntries},
     },
     schema::Signal,
 };
@@ -31,7 +31,7 @@ const SENDERS_MAX: usize = 65_536;
 #[derive(Debug)]
 pub(super) struct Shredder {
     columns: Vec<Arc<Field>>,
-    keys: Vec<Key>,
+    keys: Vec<ShredKey>,
     /// Places in `keys` by [`cell`].
     cells: Vec<Vec<usize>>,
     /// The hashes of resources and scopes.
@@ -40,19 +40,20 @@ pub(super) struct Shredder {
 
 /// A key that fills a column.
 #[derive(Debug)]
-struct Key {
+struct ShredKey {
     key: &'static str,
     column: usize,
-    /// How many attributes of rows have it.
+    /// Number of row attributes with the key.
     entries: u64,
-    /// How many of them are in the column.
+    /// Number of attributes that were copied to the column.
     copied: u64,
-    /// Whether something else has it too: an event, a link, a resource, a scope.
+    /// True if an event, a link, a resource or a scope has the key too.
     elsewhere: bool,
 }
 
-/// What fills a column of one row: the place of its key, the lowest of the column's, and the entry.
-type Found = Option<(usize, usize)>;
+/// Value for a column of one row: the position of its key, the lowest of the column's keys, and the
+/// entry.
+type ShredValue = Option<(usize, usize)>;
 
 const CELLS: usize = 256;
 
@@ -71,7 +72,7 @@ impl Shredder {
         for (column, of) in signal.shreds().enumerate() {
             for key in of.keys {
                 cells[cell(key)].push(keys.len());
-                keys.push(Key { key, column, entries: 0, copied: 0, elsewhere: false });
+                keys.push(ShredKey { key, column, entries: 0, copied: 0, elsewhere: false });
             }
         }
         let columns = signal.shreds().map(|column| Arc::new(column.read_field())).collect();
@@ -80,7 +81,8 @@ impl Shredder {
 
     /// The rows with the columns at the end.
     pub(super) fn widen(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let Some(entries) = Entries::of(rows, "attributes")?.filter(|_| !self.columns.is_empty())
+        let Some(entries) =
+            AttributeEntries::from_batch(rows, "attributes")?.filter(|_| !self.columns.is_empty())
         else {
             return Ok(rows.clone());
         };
@@ -91,7 +93,7 @@ impl Shredder {
         let mut filled = Vec::with_capacity(self.columns.len());
         let places: Vec<Vec<usize>> =
             entries.keys.iter().map(|key| self.places(key).collect()).collect();
-        let mut found: Vec<Found> = vec![None; self.columns.len()];
+        let mut found: Vec<ShredValue> = vec![None; self.columns.len()];
         for row in 0..rows.num_rows() {
             for entry in entries.of_row(row) {
                 for place in &places[entries.keys.code(entry)] {
@@ -114,13 +116,13 @@ impl Shredder {
         RecordBatch::try_new(schema, columns)
     }
 
-    /// What the file says of itself, if anything.
+    /// Returns the file's metadata entry that lists the complete keys, if there are any.
     pub(super) fn whole(&self) -> Option<KeyValue> {
-        let is_alone = |key: &Key| {
+        let is_alone = |key: &ShredKey| {
             let of_column = self.keys.iter().filter(|other| other.column == key.column);
             of_column.map(|other| other.copied).sum::<u64>() == key.copied
         };
-        let is_whole = |key: &&Key| {
+        let is_whole = |key: &&ShredKey| {
             key.copied > 0 && key.copied == key.entries && !key.elsewhere && is_alone(key)
         };
         let keys: Vec<_> = self.keys.iter().filter(is_whole).map(|key| key.key).collect();
@@ -137,9 +139,9 @@ impl Shredder {
     fn look(
         &mut self,
         place: usize,
-        entries: &Entries,
+        entries: &AttributeEntries,
         entry: usize,
-        found: &mut [Found],
+        found: &mut [ShredValue],
     ) -> usize {
         let known = &mut self.keys[place];
         known.entries += 1;
@@ -157,7 +159,7 @@ impl Shredder {
     /// Finds keys where filters look for attributes besides the map.
     fn look_elsewhere(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
         for name in ["events", "links"] {
-            let Some(elements) = ElementEntries::of(rows, name)? else { continue };
+            let Some(elements) = ElementEntries::from_batch(rows, name)? else { continue };
             for entry in elements.of_rows(&(0..rows.num_rows())) {
                 let key = elements.entries.keys.value(entry);
                 for place in &self.cells[cell(key)] {
@@ -166,7 +168,7 @@ impl Shredder {
             }
         }
         for name in ["resource", "scope"] {
-            let Some(words) = Words::of(rows, name)? else { continue };
+            let Some(words) = WordColumn::from_batch(rows, name)? else { continue };
             for text in words.values.iter().flatten().map(str::as_bytes) {
                 if self.senders.len() >= SENDERS_MAX {
                     self.senders.clear();
@@ -186,10 +188,10 @@ impl Shredder {
 }
 
 /// Keys for which a file's columns tell everything, each with its column.
-pub(super) type Whole = Vec<(&'static str, &'static str)>;
+pub(super) type CompleteKeys = Vec<(&'static str, &'static str)>;
 
-/// What a file says of its columns.
-pub(super) fn whole(signal: Signal, footer: &ArrowReaderMetadata) -> Whole {
+/// Returns the keys whose columns are complete in a file, with their columns.
+pub(super) fn whole(signal: Signal, footer: &ArrowReaderMetadata) -> CompleteKeys {
     let said = footer.metadata().file_metadata().key_value_metadata().into_iter().flatten();
     let said = said.filter(|said| said.key == WHOLE).find_map(|said| said.value.as_deref());
     let listed: HashSet<&str> = said.unwrap_or_default().split(',').collect();
@@ -205,7 +207,7 @@ pub(super) fn whole(signal: Signal, footer: &ArrowReaderMetadata) -> Whole {
 /// A column under construction.
 struct Builder<'a> {
     values: ColumnValues<'a>,
-    /// How many rows it has.
+    /// Number of rows in it.
     rows: usize,
 }
 
@@ -224,7 +226,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Gives the row the entry's value; those before it that have none stay without.
-    fn push(&mut self, entries: &'a Entries, row: usize, entry: usize) {
+    fn push(&mut self, entries: &'a AttributeEntries, row: usize, entry: usize) {
         self.skip_to(row);
         self.rows += 1;
         match &mut self.values {

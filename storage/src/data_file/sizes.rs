@@ -1,7 +1,7 @@
-//! How much memory rows take.
+//! Memory of rows in bytes.
 //!
-//! Offsets say it: no value is looked at. Where each of many rows is asked about, what has to be
-//! found out of a column is found out once.
+//! Computed from offsets, without reading values. Facts of a column are computed once when many of
+//! its rows are measured.
 
 use std::ops::Range;
 

@@ -226,9 +226,9 @@ fn a_scan_gives_few_rows_at_once_where_their_values_are_long() {
 fn rows_with_impossible_ids_are_damage() {
     let chunk = chunk(vec![span(1, 1, 0, NOW.0, NOW.0)]);
     let batch = chunk.batch();
-    assert!(SpanRows::of(batch).is_ok());
+    assert!(SpanRows::from_batch(batch).is_ok());
     let ids = arrow_array::BinaryArray::from(vec![b"short".as_slice()]);
     let mut columns = batch.columns().to_vec();
     columns[batch.schema().index_of("span_id").unwrap()] = Arc::new(ids);
-    assert!(SpanRows::of(&RecordBatch::try_new(batch.schema(), columns).unwrap()).is_err());
+    assert!(SpanRows::from_batch(&RecordBatch::try_new(batch.schema(), columns).unwrap()).is_err());
 }

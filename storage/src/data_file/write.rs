@@ -15,13 +15,13 @@ use parquet::{
 use tidings_proto::UnixNanos;
 
 use super::{
-    EncodedFile, FileStats, STATS_MAX, gather::Gather, order::Placed, row_groups::RowGroups,
+    EncodedFile, FileStats, STATS_MAX, gatherer::Gather, order::OrderedRow, row_groups::RowGroups,
     shred::Shredder, sizes,
 };
 use crate::{
     StorageError,
     index::{IndexBuilder, Sums},
-    rows::column::Column,
+    rows::column::OptionalColumn,
     schema::Signal,
 };
 
@@ -49,8 +49,8 @@ impl Layout {
 const TAKEN_ROWS: usize = 32 << 10;
 /// And at most so many bytes of them. It is only looked at each row when all of memory has more.
 const TAKEN_BYTES: usize = 256 << 20;
-/// Rows take so many times less in a file than in memory, or less still. What of its room a file does
-/// not fill is never touched; one that outgrows it is copied.
+/// Rows take so many times less in a file than in memory, or less still. What of its room a file
+/// does not fill is never touched; one that outgrows it is copied.
 const MEMORY_OF_FILE: usize = 5;
 /// Rows that the encoder takes at once; it looks at the limits of a page only in between.
 const WRITE_ROWS: usize = 1024;
@@ -83,11 +83,11 @@ const DELTAS: [&str; 5] =
 const PLAIN: [&str; 3] = ["start_unix_nanos", "critical_nanos", "trace_id_low64"];
 /// Ids that differ from most of the rows before: one after the other, lengths apart.
 const IDS: [&str; 2] = ["span_id", "parent_span_id"];
-/// Texts of which a few rows are read: in pages of at most so many bytes, with a dictionary of at
-/// most as many, because whoever reads one row decodes both.
+/// Texts of which few rows are read. Their pages and dictionaries have at most this many bytes,
+/// because reading one row decodes both.
 const TEXTS: [&str; 3] = ["attributes.key_value.value.string", "text", "body"];
 const TEXT_PAGE_BYTES: usize = 128 << 10;
-/// What senders write, which compression takes time for.
+/// Columns with the sender's texts, which justify a higher compression level.
 const SENT: [&str; 4] = ["attributes", "events", "text", "body"];
 /// Values that do not repeat at all.
 const UNIQUE: [&str; 2] = ["content_hash", "body"];
@@ -102,8 +102,8 @@ struct Unsorted<'a> {
     derived: &'a [ArrayRef],
     schema: SchemaRef,
     /// Of every batch the ids of its traces.
-    ids: Vec<Column<BinaryArray>>,
-    /// What all of them take.
+    ids: Vec<OptionalColumn<BinaryArray>>,
+    /// Bytes of all rows.
     bytes: usize,
     /// Of every batch what each of its rows takes, when all together take more than may be taken at
     /// once.
@@ -115,11 +115,11 @@ pub(super) fn files(
     signal: Signal,
     batches: &[RecordBatch],
     derived: &[ArrayRef],
-    placed: &[Placed],
+    placed: &[OrderedRow],
     layout: Layout,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    let rows = Unsorted::of(signal, batches, derived, TAKEN_BYTES)?;
-    let mut gather = Gather::of(&signal.memory_schema(), batches)?;
+    let rows = Unsorted::new(signal, batches, derived, TAKEN_BYTES)?;
+    let mut gather = Gather::new(&signal.memory_schema(), batches)?;
     placed
         .chunk_by(|left, right| left.target == right.target)
         .map(|placed| file(&rows, &mut gather, placed, layout))
@@ -127,9 +127,9 @@ pub(super) fn files(
 }
 
 impl<'a> Unsorted<'a> {
-    /// The rows of these batches, of which so many bytes may be taken at once. Whatever is found out
-    /// of a batch is found out here: there may be a dozen files.
-    fn of(
+    /// Prepares the rows of these batches; a portion takes at most this many bytes. Facts of a
+    /// batch are computed here once, because a flush may write a dozen files.
+    fn new(
         signal: Signal,
         batches: &'a [RecordBatch],
         derived: &'a [ArrayRef],
@@ -138,7 +138,7 @@ impl<'a> Unsorted<'a> {
         let of_batch = |(number, batch): (usize, &RecordBatch)| {
             (0..batch.num_rows()).map(move |row| (number, row))
         };
-        let ids = batches.iter().map(|batch| Column::of(batch, "trace_id"));
+        let ids = batches.iter().map(|batch| OptionalColumn::from_batch(batch, "trace_id"));
         let bytes = batches.iter().map(|batch| sizes::bytes(batch, &(0..batch.num_rows()))).sum();
         let is_much = bytes > bytes_max;
         Ok(Self {
@@ -153,7 +153,11 @@ impl<'a> Unsorted<'a> {
     }
 
     /// These rows, in this order.
-    fn take(&self, gather: &mut Gather<'_>, placed: &[Placed]) -> Result<RecordBatch, ArrowError> {
+    fn take(
+        &self,
+        gather: &mut Gather<'_>,
+        placed: &[OrderedRow],
+    ) -> Result<RecordBatch, ArrowError> {
         let named: Vec<_> = placed.iter().map(|placed| self.places[placed.row]).collect();
         let rows = gather.rows(&named)?;
         let indices = UInt64Array::from_iter_values(placed.iter().map(|placed| placed.row as u64));
@@ -164,13 +168,13 @@ impl<'a> Unsorted<'a> {
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
     }
 
-    /// Those that are taken at once: so many rows at most, which take so many bytes at most, or one.
+    /// Cuts the rows into portions of at most this many rows and bytes, or one row.
     fn portions<'p>(
         &self,
-        placed: &'p [Placed],
+        placed: &'p [OrderedRow],
         rows_max: usize,
         bytes_max: usize,
-    ) -> Vec<&'p [Placed]> {
+    ) -> Vec<&'p [OrderedRow]> {
         let Some(sizes) = &self.sizes else { return placed.chunks(rows_max).collect() };
         let (mut portions, mut first, mut bytes) = (Vec::new(), 0, 0);
         for (end, of) in placed.iter().enumerate() {
@@ -191,10 +195,10 @@ impl<'a> Unsorted<'a> {
         self.bytes / self.places.len().max(1) * rows / MEMORY_OF_FILE
     }
 
-    /// How many traces these rows have, at most: of spans exactly, because they are in the order
-    /// of their traces.
-    fn traces(&self, placed: &[Placed]) -> u64 {
-        let of = |placed: &Placed| {
+    /// Upper bound of the number of traces in these rows. Exact for spans, which are ordered by
+    /// trace.
+    fn traces(&self, placed: &[OrderedRow]) -> u64 {
+        let of = |placed: &OrderedRow| {
             let (batch, row) = self.places[placed.row];
             self.ids[batch].bytes(row)
         };
@@ -205,7 +209,7 @@ impl<'a> Unsorted<'a> {
 fn file(
     rows: &Unsorted<'_>,
     gather: &mut Gather<'_>,
-    placed: &[Placed],
+    placed: &[OrderedRow],
     layout: Layout,
 ) -> Result<EncodedFile, StorageError> {
     let traces = rows.traces(placed);
@@ -214,10 +218,10 @@ fn file(
     for portion in rows.portions(placed, TAKEN_ROWS, TAKEN_BYTES) {
         writer.push(&rows.take(gather, portion)?)?;
     }
-    let (bytes, Written { rows: count, stats, index }) = writer.finish()?;
+    let (bytes, WrittenFile { rows: count, stats, index }) = writer.finish()?;
     Ok(EncodedFile {
         hour: placed.first().map_or(0, |placed| placed.target.hour),
-        index: index.finish(&Sums::of(&bytes)),
+        index: index.finish(&Sums::from_bytes(&bytes)),
         bytes: Bytes::from(bytes),
         rows: count,
         stats,
@@ -234,9 +238,9 @@ pub(crate) struct FileWriter<W: Write + Send> {
     index: IndexBuilder,
 }
 
-/// What was written.
+/// Result of writing a file.
 #[derive(Debug)]
-pub(crate) struct Written {
+pub(crate) struct WrittenFile {
     pub(crate) rows: u64,
     pub(crate) stats: FileStats,
     /// To be told the file's checksums.
@@ -279,8 +283,8 @@ impl<W: Write + Send> FileWriter<W> {
     /// # Errors
     /// When they cannot be encoded, or the sink cannot take them.
     pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), StorageError> {
-        let times = Column::<Int64Array>::of(rows, self.time_column)?;
-        let received = Column::<Int64Array>::of(rows, "received_unix_nanos")?;
+        let times = OptionalColumn::<Int64Array>::from_batch(rows, self.time_column)?;
+        let received = OptionalColumn::<Int64Array>::from_batch(rows, "received_unix_nanos")?;
         for row in 0..rows.num_rows() {
             self.stats.received_max = self.stats.received_max.max(received.time(row));
             let time = times.time(row).min(STATS_MAX);
@@ -305,11 +309,11 @@ impl<W: Write + Send> FileWriter<W> {
     ///
     /// # Errors
     /// When the sink cannot take the rest.
-    pub(crate) fn finish(mut self) -> Result<(W, Written), StorageError> {
+    pub(crate) fn finish(mut self) -> Result<(W, WrittenFile), StorageError> {
         if let Some(whole) = self.shredder.whole() {
             self.writer.say(whole);
         }
-        let written = Written { rows: self.rows, stats: self.stats, index: self.index };
+        let written = WrittenFile { rows: self.rows, stats: self.stats, index: self.index };
         Ok((self.writer.finish()?, written))
     }
 }
@@ -388,8 +392,8 @@ fn bloom(properties: WriterPropertiesBuilder, name: &str, values: u64) -> Writer
 mod tests {
     use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
-    use super::{Placed, RecordBatch, Signal, Unsorted, sizes};
-    use crate::{columns::span_rows, data_file::order::Target, samples};
+    use super::{OrderedRow, RecordBatch, Signal, Unsorted, sizes};
+    use crate::{columns::span_rows, data_file::order::FlushTarget, samples};
 
     #[test]
     fn what_is_taken_at_once_is_bounded_by_rows_and_by_bytes() {
@@ -397,14 +401,14 @@ mod tests {
         let mut request = || samples::traces().new_tree(&mut runner).unwrap().current();
         let batches: Vec<RecordBatch> =
             (0..200).map(|_| span_rows(&request(), samples::NOW).unwrap()).collect();
-        let target = Target { hour: 0, is_spanning: false };
-        let placed = |row| Placed { target, row, time: samples::NOW };
+        let target = FlushTarget { hour: 0, is_spanning: false };
+        let placed = |row| OrderedRow { target, row, time: samples::NOW };
         let count = batches.iter().map(RecordBatch::num_rows).sum();
-        let placed: Vec<Placed> = (0..count).rev().map(placed).collect();
+        let placed: Vec<OrderedRow> = (0..count).rev().map(placed).collect();
         for (rows_max, bytes_max) in [(7, usize::MAX), (7, 2000), (usize::MAX, 2000), (7, 1)] {
-            let rows = Unsorted::of(Signal::Spans, &batches, &[], bytes_max).unwrap();
+            let rows = Unsorted::new(Signal::Spans, &batches, &[], bytes_max).unwrap();
             assert_eq!(rows.sizes.is_some(), bytes_max < usize::MAX, "asked where it matters");
-            let of = |placed: &Placed| {
+            let of = |placed: &OrderedRow| {
                 let (batch, row) = rows.places[placed.row];
                 sizes::bytes(&batches[batch], &(row..row + 1))
             };
@@ -415,7 +419,7 @@ mod tests {
                 assert!(portion.len() <= rows_max && !portion.is_empty());
                 assert!(bytes <= bytes_max || portion.len() == 1, "{bytes} {bytes_max}");
             }
-            let is_next = |two: &[&[Placed]]| {
+            let is_next = |two: &[&[OrderedRow]]| {
                 let bytes: usize = two[0].iter().chain(&two[1][..1]).map(of).sum();
                 two[0].len() == rows_max || bytes > bytes_max
             };

@@ -7,9 +7,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is a disk")]
 
+mod fault_plan;
 mod gate;
 mod medium;
-mod plan;
 
 use std::{
     fs, io,
@@ -19,10 +19,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use self::medium::{Inode, Medium};
+use self::medium::{DiskState, Inode};
 pub(crate) use self::{
+    fault_plan::{DiskFault, FaultRepeat, PlantedBug},
     gate::{Actor, Gate},
-    plan::{Fault, PlantedBug, Trouble},
 };
 use super::{
     AppendFile, BLOCK, BlockFile, Disk, DiskEntry, DiskLock, DurableFolders, Mistake, Mistakes,
@@ -45,7 +45,7 @@ impl Dice {
 #[derive(Debug, Clone)]
 pub(crate) struct FaultyDisk {
     root: PathBuf,
-    medium: Arc<Mutex<Medium>>,
+    medium: Arc<Mutex<DiskState>>,
     folders: Arc<DurableFolders>,
     gate: Option<Arc<Gate>>,
 }
@@ -61,12 +61,12 @@ impl FaultyDisk {
     }
 
     /// Makes the n-th operation from now on fail (1 is the next).
-    pub(crate) fn fail(&self, nth: u64, fault: Fault) {
-        self.fail_with(nth, fault, Trouble::Io);
+    pub(crate) fn fail(&self, nth: u64, fault: FaultRepeat) {
+        self.fail_with(nth, fault, DiskFault::Io);
     }
 
     /// Makes the n-th operation from now on fail in this way.
-    pub(crate) fn fail_with(&self, nth: u64, fault: Fault, trouble: Trouble) {
+    pub(crate) fn fail_with(&self, nth: u64, fault: FaultRepeat, trouble: DiskFault) {
         let mut medium = self.lock();
         medium.fail_at = Some((medium.operations + nth, fault, trouble));
     }
@@ -123,7 +123,7 @@ impl FaultyDisk {
         self.lock().trace.push(words);
     }
 
-    /// What was done so far, in words that are the same in every run.
+    /// Returns the operations so far, in text that is the same in every run.
     pub(crate) fn take_trace(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().trace)
     }
@@ -149,7 +149,7 @@ impl FaultyDisk {
         medium.dead = false;
         medium.fail_at = None;
         medium.faults = 0;
-        self.folders.forget();
+        self.folders.invalidate();
     }
 
     /// Un-synced names are there or not, un-synced bytes are there, cut or zeroed.
@@ -158,13 +158,13 @@ impl FaultyDisk {
         self.restart();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Medium> {
+    fn lock(&self) -> MutexGuard<'_, DiskState> {
         // A planted panic is no reason for others.
         self.medium.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for its turn and counts; the trouble it is in.
-    fn enter(&self, what: &str, path: &Path) -> (MutexGuard<'_, Medium>, Option<Trouble>) {
+    fn enter(&self, what: &str, path: &Path) -> (MutexGuard<'_, DiskState>, Option<DiskFault>) {
         if let Some(gate) = &self.gate {
             gate.enter();
         }
@@ -191,7 +191,7 @@ impl FaultyDisk {
         Ok(FaultyFile { disk: self.clone(), inode, path: path.to_path_buf(), file })
     }
 
-    fn operation(&self, what: &str, path: &Path) -> io::Result<MutexGuard<'_, Medium>> {
+    fn operation(&self, what: &str, path: &Path) -> io::Result<MutexGuard<'_, DiskState>> {
         match self.enter(what, path) {
             (_, Some(trouble)) => Err(trouble.error()),
             (medium, None) => Ok(medium),
@@ -297,7 +297,7 @@ impl Disk for FaultyDisk {
             return Ok(self.lock().free());
         }
         let medium = self.operation("measure", folder)?;
-        if medium.is_unmeasured { Err(Trouble::Io.error()) } else { Ok(medium.free()) }
+        if medium.is_unmeasured { Err(DiskFault::Io.error()) } else { Ok(medium.free()) }
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
@@ -318,7 +318,7 @@ impl FaultyFile {
     fn write(&self, offset: Option<u64>, bytes: &[u8]) -> io::Result<()> {
         let (mut medium, trouble) = self.disk.enter("append", &self.path);
         if medium.dead {
-            return Err(Trouble::Io.error());
+            return Err(DiskFault::Io.error());
         }
         let arriving = trouble.map_or(bytes.len(), |trouble| trouble.arriving(bytes.len()));
         let offset = offset.unwrap_or_else(|| medium.length(self.inode));
@@ -329,7 +329,7 @@ impl FaultyFile {
         }
         match trouble {
             Some(trouble) => Err(trouble.error()),
-            None if written < bytes.len() => Err(Trouble::NoSpace.error()),
+            None if written < bytes.len() => Err(DiskFault::NoSpace.error()),
             None => Ok(()),
         }
     }
@@ -337,7 +337,7 @@ impl FaultyFile {
     fn sync(&self) -> io::Result<()> {
         let (mut medium, trouble) = self.disk.enter("sync", &self.path);
         if medium.dead {
-            return Err(Trouble::Io.error());
+            return Err(DiskFault::Io.error());
         }
         medium.syncs += 1;
         let bug = medium.bug;
@@ -400,7 +400,7 @@ impl ReadFile for FaultyRead {
         let end = offset + buffer.len() as u64;
         let is_met = |bytes: &Range<u64>| bytes.start < end && offset < bytes.end;
         if medium.spoilt.iter().any(|(path, bytes)| *path == self.path && is_met(bytes)) {
-            return Err(Trouble::Io.error());
+            return Err(DiskFault::Io.error());
         }
         drop(medium);
         self.file.read_at(offset, buffer)

@@ -1,8 +1,8 @@
 //! Access to files by other users of the machine: they have none.
 //!
-//! Telemetry holds secrets. New files and folders are made so (`real`); what an earlier program or a
-//! copy left open to others is closed when the store opens, and said. Does not own access over the
-//! network, nor tables in an object store.
+//! Telemetry holds secrets. New files and folders are made so (`real`); what an earlier program or
+//! a copy left open to others is closed when the store opens, and said. Does not own access over
+//! the network, nor tables in an object store.
 
 use std::{
     fs, io,
@@ -28,8 +28,8 @@ pub(crate) struct OpenToOthers {
     pub(crate) example: Option<PathBuf>,
 }
 
-/// Closes to others what is in a folder under these names, and the folder when nothing else is in
-/// it. What links lead to is left alone, and so is a folder that a device is mounted on.
+/// Removes access for other users from the named files in a folder, and from the folder if it has
+/// no other files. Targets of links and folders that are mount points are left unchanged.
 ///
 /// # Errors
 /// When a folder cannot be listed.

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     AppendFile, BlockFile, Disk, DiskEntry, DiskLock, DurableFolders, Mistakes, ReadFile,
-    blocks::RealBlocks,
+    block_file::RealBlocks,
     private::{FILE_MODE, FOLDER_MODE},
 };
 

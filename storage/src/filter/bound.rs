@@ -12,10 +12,10 @@ use tidings_proto::{
     otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 
-use super::{Matcher, attributes::Wanted};
+use super::{Matcher, attribute_matcher::AttributeMatcher};
 use crate::rows::{
-    column::{Column, Words, word},
-    entries::{ElementEntries, Entries, Linked},
+    column::{OptionalColumn, WordColumn, word},
+    entries::{AttributeEntries, ElementEntries, Linked},
 };
 
 /// A filter and the columns it looks at. Columns that the filter does not need may be missing:
@@ -23,24 +23,24 @@ use crate::rows::{
 #[derive(Debug)]
 pub(crate) struct Bound<'a> {
     matcher: &'a mut Matcher,
-    trace_id: Column<BinaryArray>,
-    span_id: Column<BinaryArray>,
-    time: Column<Int64Array>,
+    trace_id: OptionalColumn<BinaryArray>,
+    span_id: OptionalColumn<BinaryArray>,
+    time: OptionalColumn<Int64Array>,
     service: Option<Memo>,
     name: Option<Memo>,
-    kind: Column<Int32Array>,
-    status: Column<Int32Array>,
-    duration: Column<Int64Array>,
-    has_exception: Column<BooleanArray>,
-    severity: Column<Int32Array>,
-    text: Column<StringArray>,
-    attributes: Option<Entries>,
+    kind: OptionalColumn<Int32Array>,
+    status: OptionalColumn<Int32Array>,
+    duration: OptionalColumn<Int64Array>,
+    has_exception: OptionalColumn<BooleanArray>,
+    severity: OptionalColumn<Int32Array>,
+    text: OptionalColumn<StringArray>,
+    attributes: Option<AttributeEntries>,
     events: Option<ElementEntries>,
     links: Option<ElementEntries>,
     linked: Option<Linked>,
-    resource: Option<Words>,
-    scope: Option<Words>,
-    /// One per attribute looked for: all that are wanted, then those of which one is.
+    resource: Option<WordColumn>,
+    scope: Option<WordColumn>,
+    /// One per attribute condition: first those that must all match, then those of which one must.
     sender_answers: Vec<(Answers, Answers)>,
     /// As many: the column that tells everything of it, when it was read.
     columns: Vec<Option<AttributeColumn>>,
@@ -54,7 +54,7 @@ enum AttributeColumn {
 }
 
 impl AttributeColumn {
-    fn of(batch: &RecordBatch, name: Option<&str>) -> Result<Option<Self>, ArrowError> {
+    fn from_batch(batch: &RecordBatch, name: Option<&str>) -> Result<Option<Self>, ArrowError> {
         let Some((name, array)) = name.and_then(|name| Some((name, batch.column_by_name(name)?)))
         else {
             return Ok(None);
@@ -62,11 +62,11 @@ impl AttributeColumn {
         if let Some(longs) = array.as_any().downcast_ref::<Int64Array>() {
             return Ok(Some(Self::Longs(longs.clone())));
         }
-        Ok(Words::of(batch, name)?.map(Memo::new).map(Self::Words))
+        Ok(WordColumn::from_batch(batch, name)?.map(Memo::new).map(Self::Words))
     }
 
-    /// Whether the row has the attribute, whose column this is.
-    fn has(&mut self, wanted: &Wanted, row: usize) -> bool {
+    /// Returns true if the row matches. The column must be the one of the attribute's key.
+    fn matches(&mut self, wanted: &AttributeMatcher, row: usize) -> bool {
         match self {
             Self::Words(memo) => {
                 memo.words.key(row).is_some() && memo.answer(row, |text| wanted.is_text(text))
@@ -78,33 +78,33 @@ impl AttributeColumn {
 
 impl<'a> Bound<'a> {
     pub(crate) fn new(matcher: &'a mut Matcher, batch: &RecordBatch) -> Result<Self, ArrowError> {
-        let resource = Words::of(batch, "resource")?;
-        let scope = Words::of(batch, "scope")?;
-        let answers = |words: &Option<Words>| {
+        let resource = WordColumn::from_batch(batch, "resource")?;
+        let scope = WordColumn::from_batch(batch, "scope")?;
+        let answers = |words: &Option<WordColumn>| {
             Answers(vec![None; words.as_ref().map_or(0, |words| words.values.len())])
         };
         let attributes = || matcher.attributes.iter().chain(&matcher.any_attribute);
         let sender_answers = attributes().map(|_| (answers(&resource), answers(&scope))).collect();
         let columns = attributes()
-            .map(|wanted| AttributeColumn::of(batch, matcher.column(wanted.key())))
+            .map(|wanted| AttributeColumn::from_batch(batch, matcher.column(wanted.key())))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             columns,
-            trace_id: Column::of(batch, "trace_id")?,
-            span_id: Column::of(batch, "span_id")?,
-            time: Column::of(batch, matcher.signal.time_column())?,
-            service: Words::of(batch, "service")?.map(Memo::new),
-            name: Words::of(batch, "name")?.map(Memo::new),
-            kind: Column::of(batch, "kind")?,
-            status: Column::of(batch, "status_code")?,
-            duration: Column::of(batch, "duration_nanos")?,
-            has_exception: Column::of(batch, "has_exception")?,
-            severity: Column::of(batch, "severity_number")?,
-            text: Column::of(batch, "text")?,
-            attributes: Entries::of(batch, "attributes")?,
-            events: ElementEntries::of(batch, "events")?,
-            links: ElementEntries::of(batch, "links")?,
-            linked: Linked::of(batch)?,
+            trace_id: OptionalColumn::from_batch(batch, "trace_id")?,
+            span_id: OptionalColumn::from_batch(batch, "span_id")?,
+            time: OptionalColumn::from_batch(batch, matcher.signal.time_column())?,
+            service: WordColumn::from_batch(batch, "service")?.map(Memo::new),
+            name: WordColumn::from_batch(batch, "name")?.map(Memo::new),
+            kind: OptionalColumn::from_batch(batch, "kind")?,
+            status: OptionalColumn::from_batch(batch, "status_code")?,
+            duration: OptionalColumn::from_batch(batch, "duration_nanos")?,
+            has_exception: OptionalColumn::from_batch(batch, "has_exception")?,
+            severity: OptionalColumn::from_batch(batch, "severity_number")?,
+            text: OptionalColumn::from_batch(batch, "text")?,
+            attributes: AttributeEntries::from_batch(batch, "attributes")?,
+            events: ElementEntries::from_batch(batch, "events")?,
+            links: ElementEntries::from_batch(batch, "links")?,
+            linked: Linked::from_batch(batch)?,
             resource,
             scope,
             sender_answers,
@@ -186,13 +186,13 @@ impl<'a> Bound<'a> {
     fn retain_columns(&mut self, rows: &mut Vec<usize>) {
         for (wanted, column) in self.matcher.attributes.iter().zip(&mut self.columns) {
             if let Some(column) = column {
-                rows.retain(|row| column.has(wanted, *row));
+                rows.retain(|row| column.matches(wanted, *row));
             }
         }
     }
 
     fn retain_attributes(&mut self, rows: &mut Vec<usize>) {
-        let Some(places) = Places::of(
+        let Some(places) = AttributeSources::new(
             &self.attributes,
             [&self.events, &self.links],
             [&self.resource, &self.scope],
@@ -211,7 +211,7 @@ impl<'a> Bound<'a> {
     /// Keeps the rows that have one of several attributes.
     fn retain_any(&mut self, rows: &mut Vec<usize>) {
         let Matcher { attributes, any_attribute, .. } = &mut *self.matcher;
-        let Some(places) = Places::of(
+        let Some(places) = AttributeSources::new(
             &self.attributes,
             [&self.events, &self.links],
             [&self.resource, &self.scope],
@@ -223,7 +223,7 @@ impl<'a> Bound<'a> {
         rows.retain(|row| {
             let parts = answers.iter_mut().zip(&mut *columns).skip(attributes.len());
             any_attribute.iter_mut().zip(parts).any(|(wanted, (answers, column))| match column {
-                Some(column) => column.has(wanted, *row),
+                Some(column) => column.matches(wanted, *row),
                 None => places.have(wanted, answers, *row),
             })
         });
@@ -231,28 +231,28 @@ impl<'a> Bound<'a> {
 }
 
 /// Where a row can have attributes.
-struct Places<'a> {
-    attributes: &'a Entries,
+struct AttributeSources<'a> {
+    attributes: &'a AttributeEntries,
     elements: [&'a Option<ElementEntries>; 2],
-    resource: Option<&'a Words>,
-    scope: Option<&'a Words>,
+    resource: Option<&'a WordColumn>,
+    scope: Option<&'a WordColumn>,
 }
 
-impl<'a> Places<'a> {
+impl<'a> AttributeSources<'a> {
     /// `None`: attributes are not among what was read.
-    fn of(
-        attributes: &'a Option<Entries>,
+    fn new(
+        attributes: &'a Option<AttributeEntries>,
         elements: [&'a Option<ElementEntries>; 2],
-        [resource, scope]: [&'a Option<Words>; 2],
+        [resource, scope]: [&'a Option<WordColumn>; 2],
     ) -> Option<Self> {
         let attributes = attributes.as_ref()?;
         Some(Self { attributes, elements, resource: resource.as_ref(), scope: scope.as_ref() })
     }
 
-    /// Whether the row has the attribute.
+    /// Returns true if the row has the attribute in any place.
     fn have(
         &self,
-        wanted: &mut Wanted,
+        wanted: &mut AttributeMatcher,
         (of_resource, of_scope): &mut (Answers, Answers),
         row: usize,
     ) -> bool {
@@ -265,7 +265,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// What was answered for each distinct value of a column.
+/// Memoised answers for each distinct value of a column.
 #[derive(Debug)]
 struct Answers(Vec<Option<bool>>);
 
@@ -273,7 +273,7 @@ impl Answers {
     /// The answer for the row's value; no for a row without one.
     fn answer(
         &mut self,
-        words: Option<&Words>,
+        words: Option<&WordColumn>,
         row: usize,
         ask: impl FnOnce(&str) -> bool,
     ) -> bool {
@@ -287,12 +287,12 @@ impl Answers {
 /// A column with the answers for its values.
 #[derive(Debug)]
 struct Memo {
-    words: Words,
+    words: WordColumn,
     answers: Answers,
 }
 
 impl Memo {
-    fn new(words: Words) -> Self {
+    fn new(words: WordColumn) -> Self {
         Self { answers: Answers(vec![None; words.values.len()]), words }
     }
 

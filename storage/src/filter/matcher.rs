@@ -7,10 +7,10 @@ use tidings_proto::{
     otlp::{Severity, SeverityNumber, SpanKind, StatusCode},
 };
 
-use super::{AttributeFilter, attributes::Wanted, text::Needle};
+use super::{AttributeFilter, attribute_matcher::AttributeMatcher, text::Needle};
 use crate::{
     LogFilter, SpanFilter, TimeRange,
-    index::{self, Earlier, Wanted as Indexed},
+    index::{self, IndexLookup, LegacyTerms},
     schema::Signal,
 };
 
@@ -31,9 +31,9 @@ pub(crate) struct Matcher {
     pub(super) has_exception: bool,
     pub(super) severity_min: Option<SeverityNumber>,
     pub(super) text: Option<Needle>,
-    pub(super) attributes: Vec<Wanted>,
+    pub(super) attributes: Vec<AttributeMatcher>,
     /// One of these, where there are some.
-    pub(super) any_attribute: Vec<Wanted>,
+    pub(super) any_attribute: Vec<AttributeMatcher>,
     pub(crate) links_to: Option<TraceId>,
     /// Keys for which columns of the file that is being read tell everything, with the columns.
     columns: Vec<(&'static str, &'static str)>,
@@ -104,10 +104,14 @@ impl Matcher {
 
     /// The types of attributes' values that the filter compares, as the fields that hold them.
     pub(crate) fn value_fields(&self) -> HashSet<&'static str> {
-        self.attributes.iter().chain(&self.any_attribute).flat_map(Wanted::fields).collect()
+        self.attributes
+            .iter()
+            .chain(&self.any_attribute)
+            .flat_map(AttributeMatcher::fields)
+            .collect()
     }
 
-    /// Whether it matters what a file says of its columns.
+    /// Returns true if the filter can use the file's list of complete attribute columns.
     pub(crate) fn needs_columns(&self) -> bool {
         !self.attributes.is_empty() || !self.any_attribute.is_empty()
     }
@@ -125,9 +129,9 @@ impl Matcher {
         of_key.map(|(_, column)| *column)
     }
 
-    /// What indexes are asked for.
-    pub(crate) fn wanted(&self) -> Indexed {
-        let mut wanted = Indexed::new(self.signal, self.trace_low64s().as_deref());
+    /// Returns the index lookup of this filter.
+    pub(crate) fn wanted(&self) -> IndexLookup {
+        let mut wanted = IndexLookup::new(self.signal, self.trace_low64s().as_deref());
         if let Some(services) = &self.services {
             wanted.and_any(services.iter().map(|service| index::service_term(service)).collect());
         }
@@ -150,18 +154,18 @@ impl Matcher {
         }
         if !self.any_attribute.is_empty() {
             let mut terms = Vec::new();
-            let mut all = Earlier::Same;
+            let mut all = LegacyTerms::Same;
             for attribute in &self.any_attribute {
                 let (of_one, earlier) = attribute.terms();
                 terms.extend(of_one);
-                if earlier != Earlier::Same {
-                    all = Earlier::Nothing;
+                if earlier != LegacyTerms::Same {
+                    all = LegacyTerms::Nothing;
                 }
             }
             wanted.and_any_since(terms, all);
         }
         if let Some(id) = self.links_to {
-            wanted.and_any_since(vec![index::link_term(id)], Earlier::Nothing);
+            wanted.and_any_since(vec![index::link_term(id)], LegacyTerms::Nothing);
         }
         wanted
     }
@@ -181,7 +185,7 @@ impl Matcher {
         (self.duration_min, self.duration_max)
     }
 
-    /// Whether rows of these times can match.
+    /// Returns true if rows between these times can match.
     pub(crate) fn may_match(&self, time_min: UnixNanos, time_max: UnixNanos) -> bool {
         self.time.overlaps(time_min, time_max)
     }
@@ -237,6 +241,6 @@ fn services(services: Option<&Vec<String>>) -> Option<HashSet<String>> {
     services.map(|services| services.iter().cloned().collect())
 }
 
-fn wanted(attributes: &[AttributeFilter]) -> Vec<Wanted> {
-    attributes.iter().map(Wanted::new).collect()
+fn wanted(attributes: &[AttributeFilter]) -> Vec<AttributeMatcher> {
+    attributes.iter().map(AttributeMatcher::new).collect()
 }

@@ -13,7 +13,7 @@ impl Needle {
         Self { bytes: text.as_bytes().to_ascii_lowercase() }
     }
 
-    /// What indexes know texts that contain it by.
+    /// Returns the n-gram bits to look up for texts that contain the needle.
     pub(super) fn bits(&self) -> Vec<u32> {
         index::text_bits(&self.bytes)
     }

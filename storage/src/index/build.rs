@@ -5,14 +5,14 @@ use arrow_schema::ArrowError;
 use bytes::Bytes;
 
 use super::{
-    file::{self, Parts},
+    file::{self, IndexSections},
     grams::GramCollector,
-    runs::Run,
+    runs::PostingRun,
     sums::Sums,
     terms::{BLOCK_ROWS, TermCollector, TermColumns},
     trace_hash,
 };
-use crate::{rollup::RollupBuilders, rows::column::Column, schema::Signal};
+use crate::{rollup::RollupBuilders, rows::column::OptionalColumn, schema::Signal};
 
 /// Rows beyond this number have no index: it counts them in 32 bits.
 const ROWS_MAX: u64 = u32::MAX as u64;
@@ -37,7 +37,7 @@ const INDEXED: [&str; 11] = [
 pub(crate) struct IndexBuilder {
     signal: Signal,
     rows: u64,
-    traces: Vec<Run>,
+    traces: Vec<PostingRun>,
     terms: TermCollector,
     grams: GramCollector,
     rollups: RollupBuilders,
@@ -74,8 +74,8 @@ impl IndexBuilder {
         if self.signal == Signal::Spans {
             self.rollups.push(batch)?;
         }
-        let columns = TermColumns::of(batch)?;
-        let texts = Column::<StringArray>::of(batch, "text")?;
+        let columns = TermColumns::from_batch(batch)?;
+        let texts = OptionalColumn::<StringArray>::from_batch(batch, "text")?;
         let mut start = 0;
         while start < batch.num_rows() {
             let at = before + start as u64;
@@ -92,7 +92,8 @@ impl IndexBuilder {
     }
 
     fn push_traces(&mut self, batch: &RecordBatch, first: u32) -> Result<(), ArrowError> {
-        let Some(low64s) = Column::<Int64Array>::of(batch, "trace_id_low64")?.0 else {
+        let Some(low64s) = OptionalColumn::<Int64Array>::from_batch(batch, "trace_id_low64")?.0
+        else {
             return Ok(());
         };
         for (row, low64) in (first..).zip(low64s.iter()) {
@@ -100,7 +101,7 @@ impl IndexBuilder {
             let hash = trace_hash(low64.cast_unsigned());
             match self.traces.last_mut() {
                 Some(run) if run.hash == hash && run.first + run.count == row => run.count += 1,
-                _ => self.traces.push(Run { hash, first: row, count: 1 }),
+                _ => self.traces.push(PostingRun { hash, first: row, count: 1 }),
             }
         }
         Ok(())
@@ -110,12 +111,12 @@ impl IndexBuilder {
     pub(crate) fn finish(self, data: &Sums) -> Bytes {
         let is_counted = self.rows <= ROWS_MAX;
         let rollups = match is_counted {
-            // Spans that came twice are told apart within a run.
+            // Repeated spans are detected only within a run.
             true if has_whole_traces(&self.traces) => self.rollups,
             true => self.rollups.without_sums(),
             false => RollupBuilders::nothing(),
         };
-        let parts = Parts {
+        let parts = IndexSections {
             traces: is_counted.then_some(self.traces),
             terms: self.terms.finish().filter(|_| is_counted),
             grams: (is_counted && self.signal == Signal::Logs).then_some(self.grams),
@@ -125,8 +126,8 @@ impl IndexBuilder {
     }
 }
 
-/// Whether every trace is one run.
-fn has_whole_traces(runs: &[Run]) -> bool {
+/// Returns true if every trace is one run.
+fn has_whole_traces(runs: &[PostingRun]) -> bool {
     let mut hashes: Vec<u64> = runs.iter().map(|run| run.hash).collect();
     hashes.sort_unstable();
     hashes.windows(2).all(|pair| pair[0] != pair[1])

@@ -16,13 +16,15 @@ use super::{
     bytes::Reader,
     fuse::{self, Fuse},
     grams::{GramCollector, Grams},
-    runs::{self, Directory, Run},
+    runs::{self, Directory, PostingRun},
     sums::Sums,
     terms::Terms,
 };
 use crate::{
     data_file::DataFile,
-    rollup::{self, ExceptionSection, GraphSection, JointSection, KindSection, RollupBuilders},
+    rollup::{
+        self, CorrectionSection, ExceptionSection, GraphSection, KindSection, RollupBuilders,
+    },
 };
 
 const MAGIC: &[u8; 8] = b"tidindex";
@@ -44,9 +46,9 @@ const KINDS: u32 = 14;
 const EXCEPTIONS: u32 = 15;
 const JOINT: u32 = 16;
 const TRACE_FILTER: u32 = 17;
-/// What earlier programs made instead: filters that are wrong more often, which are still read,
-/// cells that did not count durations up to bounds, terms of elements without those of texts. A
-/// check of such an index compares it with its checksums, and not with what its data file makes.
+/// Sections of earlier programs: trace filters with a higher error rate, which are still read,
+/// buckets without duration bounds, element terms without texts. A check of such an index verifies
+/// its checksums only, and does not rebuild it from the data file.
 const RETIRED: [u32; 5] = [TRACE_FILTER_BEFORE, 5, 8, 9, 10];
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
@@ -54,38 +56,38 @@ const TRACE_SPARE_BITS: u32 = 18;
 /// A wrong block for one term in 2,000.
 const TERM_SPARE_BITS: u32 = 11;
 
-/// What an index file is made of.
+/// Sections of an index file.
 #[derive(Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct IndexSections {
     /// The rows of every trace; `None` when they are not known.
-    pub(super) traces: Option<Vec<Run>>,
+    pub(super) traces: Option<Vec<PostingRun>>,
     /// The blocks of every term; `None` when they are not known.
     pub(super) terms: Option<Terms>,
     /// The signatures of the blocks' texts; `None` when there are no texts.
     pub(super) grams: Option<GramCollector>,
-    /// What is added up; `None` when the rows are no spans.
+    /// Rollups of the rows; `None` when the rows are not spans.
     pub(super) rollups: Option<RollupBuilders>,
 }
 
 /// The bytes of the index of a data file with these checksums and so many rows.
-pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
+pub(super) fn encode(parts: IndexSections, data: &Sums, data_rows: u64) -> Bytes {
     let mut sections = Vec::new();
     // Offsets count from the end of the head: how long that is depends on the directories.
     let mut pages = Vec::new();
-    let runs: Vec<_> = parts.traces.iter().flatten().map(Run::hash_and_rows).collect();
+    let runs: Vec<_> = parts.traces.iter().flatten().map(PostingRun::hash_and_rows).collect();
     if let Some(mut traces) = parts.traces {
         let mut hashes: Vec<u64> = traces.iter().map(|run| run.hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
         sections.extend(fuse::encode(&hashes).map(|bytes| (TRACE_FILTER, bytes)));
         traces.sort_unstable();
-        let each = |give: &mut dyn FnMut(Run)| traces.iter().copied().for_each(give);
+        let each = |give: &mut dyn FnMut(PostingRun)| traces.iter().copied().for_each(give);
         let (directory, more) = runs::encode(traces.len(), each, TRACE_SPARE_BITS, 0);
         sections.push((TRACE_RUNS, directory));
         pages = more;
     }
     if let Some(terms) = parts.terms {
-        let each = |give: &mut dyn FnMut(Run)| terms.each_run(give);
+        let each = |give: &mut dyn FnMut(PostingRun)| terms.each_run(give);
         let offset = pages.len() as u64;
         let (directory, more) = runs::encode(terms.runs(), each, TERM_SPARE_BITS, offset);
         sections.push((TERM_RUNS, directory));
@@ -145,16 +147,17 @@ fn assembled<'a>(
     Bytes::from(head)
 }
 
-/// The index of a data file with a section more, which says what it and others say together.
-/// `make` gives it, and its pages, which start where it is told.
+/// Adds a section of split-trace corrections to the index of a data file. `make` returns the
+/// section and its pages. It is called with the offset at which the pages start.
 ///
-/// Gives `None` where it does, and when these bytes are no whole index or have such a section.
+/// Returns `None` when `make` does, and when these bytes are no complete index or already have such
+/// a section.
 ///
 /// # Errors
-/// Those of `make`.
-pub(crate) fn with_joint<E>(
+/// The errors of `make`.
+pub(crate) fn with_corrections<E>(
     index: &[u8],
-    make: impl FnOnce(u64) -> Result<Option<rollup::JointBytes>, E>,
+    make: impl FnOnce(u64) -> Result<Option<rollup::CorrectionBytes>, E>,
 ) -> Result<Option<Bytes>, E> {
     let Some((sections, pages)) = parts(index) else { return Ok(None) };
     let sum = sections.iter().find(|(kind, _)| *kind == PAGES_SUM).map(|(_, sum)| *sum);
@@ -170,12 +173,12 @@ pub(crate) fn with_joint<E>(
     }))
 }
 
-/// An index as it was before it had a section that says what its file and others say together.
-pub(crate) fn without_joint(index: Bytes) -> Bytes {
+/// Removes the section of split-trace corrections from an index.
+pub(crate) fn without_corrections(index: Bytes) -> Bytes {
     let Some((mut sections, pages)) = parts(&index) else { return index };
     let Some(at) = sections.iter().position(|(kind, _)| *kind == JOINT) else { return index };
     let (_, section) = sections.remove(at);
-    let pages = JointSection::decode(section).and_then(|of| pages.get(..of.offset()?));
+    let pages = CorrectionSection::decode(section).and_then(|of| pages.get(..of.offset()?));
     let Some(pages) = pages else { return index.clone() };
     sections.retain(|(kind, _)| *kind != PAGES_SUM);
     assembled(index[..FIXED_BYTES].to_vec(), sections.into_iter(), &[pages])
@@ -202,7 +205,7 @@ fn parts(index: &[u8]) -> Option<(Sections<'_>, &[u8])> {
     Some((sections, pages))
 }
 
-/// What of an index file stays in memory.
+/// Part of an index file that stays in memory.
 #[derive(Debug)]
 pub(super) struct Head {
     length: u64,
@@ -211,14 +214,14 @@ pub(super) struct Head {
     pub(super) trace_filter: Option<Fuse>,
     pub(super) traces: Option<Directory>,
     pub(super) terms: Option<Directory>,
-    /// Whether elements of arrays have terms, and where links lead.
+    /// True if array elements and link targets have terms.
     pub(super) has_elements: bool,
     pub(super) grams: Option<Grams>,
     pub(super) rollup: Option<rollup::Directory>,
     pub(super) graph: Option<GraphSection>,
     pub(super) kinds: Option<KindSection>,
     pub(super) exceptions: Option<ExceptionSection>,
-    pub(super) joint: Option<JointSection>,
+    pub(super) corrections: Option<CorrectionSection>,
 }
 
 impl Head {
@@ -247,7 +250,7 @@ impl Head {
             graph: None,
             kinds: None,
             exceptions: None,
-            joint: None,
+            corrections: None,
         };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
@@ -265,21 +268,21 @@ impl Head {
                 GRAPH => decoded.graph = Some(GraphSection::decode(bytes)?),
                 KINDS => decoded.kinds = Some(KindSection::decode(bytes)?),
                 EXCEPTIONS => decoded.exceptions = Some(ExceptionSection::decode(bytes)?),
-                JOINT => decoded.joint = Some(JointSection::decode(bytes)?),
+                JOINT => decoded.corrections = Some(CorrectionSection::decode(bytes)?),
                 _ => {}
             }
         }
         Some(decoded)
     }
 
-    /// Whether it is of this file, and not of one that was there before.
-    pub(super) fn is_of(&self, index: &File) -> bool {
+    /// Returns true if the head belongs to this file, and not to a replaced one.
+    pub(super) fn belongs_to(&self, index: &File) -> bool {
         let mut crc = [0; CRC_BYTES];
         let offset = self.length - CRC_BYTES as u64;
         index.read_exact_at(&mut crc, offset).is_ok() && u32::from_le_bytes(crc) == self.crc
     }
 
-    /// How much memory it takes.
+    /// Returns its memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         let filter = self.trace_filter.as_ref().map_or(0, Fuse::bytes);
         let directories = [&self.traces, &self.terms].into_iter().flatten();
@@ -287,14 +290,14 @@ impl Head {
         let graph = self.graph.as_ref().map_or(0, GraphSection::bytes);
         let kinds = self.kinds.as_ref().map_or(0, KindSection::bytes);
         let exceptions = self.exceptions.as_ref().map_or(0, ExceptionSection::bytes);
-        let joint = self.joint.as_ref().map_or(0, JointSection::bytes);
+        let corrections = self.corrections.as_ref().map_or(0, CorrectionSection::bytes);
         size_of::<Self>()
             + filter
             + rollup
             + graph
             + kinds
             + exceptions
-            + joint
+            + corrections
             + directories.map(Directory::bytes).sum::<usize>()
     }
 
@@ -333,7 +336,7 @@ const PAGES_SUM: u32 = 7;
 /// So much of the pages is read at once to sum them.
 const READ_BYTES: usize = 256 << 10;
 
-/// What an index says of its data file.
+/// Result of verifying a data file's index.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verified {
     /// It is what was written, with the checksums of the data file; those of earlier programs
@@ -354,7 +357,7 @@ pub(crate) fn verify(data: &DataFile) -> Verified {
     }
 }
 
-/// Whether an index is of a program that made fewer of the sections that are in `made`.
+/// Returns true if an index lacks some of the current sections because an earlier program wrote it.
 pub(crate) fn is_of_earlier(index: &[u8], made: &[u8]) -> bool {
     let (Some(mut has), Some(all)) = (kinds(index), kinds(made)) else { return false };
     has.retain(|kind| !RETIRED.contains(kind));

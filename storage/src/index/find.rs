@@ -2,14 +2,14 @@
 
 use std::{io, ops::Range};
 
-use super::{Candidates, Earlier, Wanted, file::Head, terms};
+use super::{CandidateRows, IndexLookup, LegacyTerms, file::Head, terms};
 use crate::{
     data_file::DataFile,
     ranges::{intersection, merged},
 };
 
 /// Why an index says nothing.
-pub(super) enum Unusable {
+pub(super) enum LookupError {
     /// It is not what was written.
     Damaged,
     /// It cannot be read just now.
@@ -18,15 +18,19 @@ pub(super) enum Unusable {
     Replaced,
 }
 
-pub(super) fn find(file: &DataFile, head: &Head, wanted: &Wanted) -> Result<Candidates, Unusable> {
-    let (mut opened, mut why) = (None, Unusable::Damaged);
+pub(super) fn find(
+    file: &DataFile,
+    head: &Head,
+    wanted: &IndexLookup,
+) -> Result<CandidateRows, LookupError> {
+    let (mut opened, mut why) = (None, LookupError::Damaged);
     let mut fetch = |range| {
         if opened.is_none() {
             match file.open_index() {
-                Ok(index) if head.is_of(&index) => opened = Some(index),
-                Ok(_) => why = Unusable::Replaced,
+                Ok(index) if head.belongs_to(&index) => opened = Some(index),
+                Ok(_) => why = LookupError::Replaced,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => why = Unusable::OutOfReach,
+                Err(_) => why = LookupError::OutOfReach,
             }
         }
         head.page(opened.as_ref()?, range)
@@ -35,12 +39,12 @@ pub(super) fn find(file: &DataFile, head: &Head, wanted: &Wanted) -> Result<Cand
     found.ok_or(why)
 }
 
-/// What an index says; `None` when it is damaged.
+/// Returns the candidate rows of an index; `None` when it is damaged.
 fn found(
     head: &Head,
-    wanted: &Wanted,
+    wanted: &IndexLookup,
     mut fetch: &mut dyn FnMut(Range<u64>) -> Option<Vec<u8>>,
-) -> Option<Candidates> {
+) -> Option<CandidateRows> {
     let mut candidates = None;
     if let (Some(hashes), Some(directory)) = (&wanted.traces, &head.traces) {
         let filter = head.trace_filter.as_ref();
@@ -54,8 +58,8 @@ fn found(
                 break;
             }
             let terms = match &any.earlier {
-                Earlier::Instead(term) if !head.has_elements => std::slice::from_ref(term),
-                Earlier::Nothing if !head.has_elements => continue,
+                LegacyTerms::Instead(term) if !head.has_elements => std::slice::from_ref(term),
+                LegacyTerms::Nothing if !head.has_elements => continue,
                 _ => any.terms.as_slice(),
             };
             let blocks = directory.find_any(terms.iter().copied(), &mut fetch)?;
@@ -71,8 +75,8 @@ fn found(
     Some(candidates)
 }
 
-/// Those of the candidates that are in these blocks.
-fn narrowed(candidates: Candidates, blocks: Vec<Range<u64>>) -> Vec<Range<u64>> {
+/// Intersects the candidates with the rows of these blocks.
+fn narrowed(candidates: CandidateRows, blocks: Vec<Range<u64>>) -> Vec<Range<u64>> {
     let size = u64::from(terms::BLOCK_ROWS);
     let rows = blocks.into_iter().map(|blocks| blocks.start * size..blocks.end * size);
     let rows = merged(rows.collect());

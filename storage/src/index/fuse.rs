@@ -15,13 +15,13 @@ const SEGMENT_MAX_LOG2: u32 = 18;
 
 /// Which of three neighbouring segments' cells a hash uses.
 #[derive(Debug, Clone, Copy)]
-struct Shape {
+struct FuseLayout {
     seed: u64,
     segment_length: u32,
     segments: u32,
 }
 
-impl Shape {
+impl FuseLayout {
     fn new(keys: usize) -> Option<Self> {
         let keys = u64::try_from(keys).ok().filter(|keys| *keys < 1 << 30)?.max(2);
         // Four times the binary logarithm: precise enough for the paper's two formulas.
@@ -67,9 +67,9 @@ fn fingerprint(mixed: u64) -> u16 {
 /// The bytes of a filter over these keys, which are distinct; `None` when there is no seed for
 /// them, or there are too many.
 pub(super) fn encode(keys: &[u64]) -> Option<Vec<u8>> {
-    let shape = Shape::new(keys.len())?;
+    let shape = FuseLayout::new(keys.len())?;
     let (shape, order) = (0..SEEDS_MAX).find_map(|seed| {
-        let shape = Shape { seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), ..shape };
+        let shape = FuseLayout { seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), ..shape };
         peel(shape, keys).map(|order| (shape, order))
     })?;
     let mut cells = vec![0_u16; shape.cells()];
@@ -88,14 +88,14 @@ pub(super) fn encode(keys: &[u64]) -> Option<Vec<u8>> {
 }
 
 /// An order in which every key has a cell of its own, with which of its three that is.
-fn peel(shape: Shape, keys: &[u64]) -> Option<Vec<(u64, u8)>> {
-    /// What the keys of a cell come to: how many, and the exclusive or of all.
+fn peel(shape: FuseLayout, keys: &[u64]) -> Option<Vec<(u64, u8)>> {
+    /// Keys that map to a cell: their number, and the exclusive or of all.
     #[derive(Clone, Default)]
-    struct Cell {
+    struct PeelCell {
         keys: u32,
         mixed: u64,
     }
-    let mut cells = vec![Cell::default(); shape.cells()];
+    let mut cells = vec![PeelCell::default(); shape.cells()];
     for key in keys {
         let mixed = shape.mix(*key);
         for place in shape.places(mixed) {
@@ -127,12 +127,12 @@ fn peel(shape: Shape, keys: &[u64]) -> Option<Vec<(u64, u8)>> {
 /// A filter made of its bytes.
 #[derive(Debug)]
 pub(super) struct Fuse {
-    shape: Shape,
-    cells: Cells,
+    shape: FuseLayout,
+    cells: Fingerprints,
 }
 
 #[derive(Debug)]
-enum Cells {
+enum Fingerprints {
     Bytes(Box<[u8]>),
     Pairs(Box<[u16]>),
 }
@@ -143,20 +143,20 @@ impl Fuse {
         Self::with(bytes, |cells| {
             let (pairs, rest) = cells.as_chunks();
             let cells = pairs.iter().map(|pair| u16::from_le_bytes(*pair));
-            rest.is_empty().then(|| (Cells::Pairs(cells.collect()), pairs.len()))
+            rest.is_empty().then(|| (Fingerprints::Pairs(cells.collect()), pairs.len()))
         })
     }
 
     /// The same of one that an earlier program made.
     pub(super) fn decode_earlier(bytes: &[u8]) -> Option<Self> {
-        Self::with(bytes, |cells| Some((Cells::Bytes(cells.into()), cells.len())))
+        Self::with(bytes, |cells| Some((Fingerprints::Bytes(cells.into()), cells.len())))
     }
 
     /// `cells` gives them and how many they are.
-    fn with(bytes: &[u8], cells: impl Fn(&[u8]) -> Option<(Cells, usize)>) -> Option<Self> {
+    fn with(bytes: &[u8], cells: impl Fn(&[u8]) -> Option<(Fingerprints, usize)>) -> Option<Self> {
         let mut bytes = Reader::new(bytes);
         let (seed, segment_length, segments) = (bytes.u64()?, bytes.u32()?, bytes.u32()?);
-        let shape = Shape { seed, segment_length, segments };
+        let shape = FuseLayout { seed, segment_length, segments };
         let (cells, count) = cells(bytes.rest())?;
         let is_whole = segment_length.is_power_of_two()
             && segment_length <= 1 << SEGMENT_MAX_LOG2
@@ -165,22 +165,22 @@ impl Fuse {
         is_whole.then_some(Self { shape, cells })
     }
 
-    /// Whether the key may be in the set.
+    /// Returns true if the key may be in the set.
     pub(super) fn may_have(&self, key: u64) -> bool {
         let mixed = self.shape.mix(key);
         let places = self.shape.places(mixed);
         let all = fingerprint(mixed);
         match &self.cells {
-            Cells::Bytes(cells) => all.to_le_bytes()[0] == together(cells, places),
-            Cells::Pairs(cells) => all == together(cells, places),
+            Fingerprints::Bytes(cells) => all.to_le_bytes()[0] == together(cells, places),
+            Fingerprints::Pairs(cells) => all == together(cells, places),
         }
     }
 
-    /// How much memory it takes.
+    /// Returns its memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         match &self.cells {
-            Cells::Bytes(cells) => cells.len(),
-            Cells::Pairs(cells) => size_of_val(&**cells),
+            Fingerprints::Bytes(cells) => cells.len(),
+            Fingerprints::Pairs(cells) => size_of_val(&**cells),
         }
     }
 }
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// What the program before wrote for the same keys: the low bytes of the cells.
+    /// Returns the bytes an earlier program wrote for the same keys: the low byte of each cell.
     fn of_earlier(bytes: &[u8]) -> Vec<u8> {
         let (fixed, cells) = bytes.split_at(16);
         fixed.iter().chain(cells.iter().step_by(2)).copied().collect()

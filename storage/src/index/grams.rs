@@ -10,7 +10,7 @@ use std::ops::Range;
 use arrow_array::StringArray;
 
 use super::{bytes::Reader, runs::Fetch};
-use crate::rows::column::Column;
+use crate::rows::column::OptionalColumn;
 
 /// So many bytes in a row are one bit.
 const GRAM_BYTES: usize = 4;
@@ -34,7 +34,7 @@ fn bits(text: &[u8]) -> impl Iterator<Item = u32> {
     })
 }
 
-/// What to ask signatures for, to find texts that contain this one; nothing when it is too short.
+/// Returns the signature bits of texts that contain this one; none when it is too short.
 pub(crate) fn text_bits(text: &[u8]) -> Vec<u32> {
     let mut all: Vec<u32> = bits(text).collect();
     all.sort_unstable();
@@ -53,7 +53,12 @@ pub(super) struct GramCollector {
 
 impl GramCollector {
     /// Adds rows of a batch, all of which are in this block of the file.
-    pub(super) fn push(&mut self, texts: &Column<StringArray>, rows: Range<usize>, block: usize) {
+    pub(super) fn push(
+        &mut self,
+        texts: &OptionalColumn<StringArray>,
+        rows: Range<usize>,
+        block: usize,
+    ) {
         self.overflowed |= block >= BLOCKS_MAX;
         if self.overflowed {
             return;
@@ -163,12 +168,12 @@ mod tests {
     use arrow_array::StringArray;
 
     use super::{GramCollector, Grams, text_bits};
-    use crate::rows::column::Column;
+    use crate::rows::column::OptionalColumn;
 
     fn collected(blocks: &[Vec<String>]) -> (Vec<u8>, Vec<u8>) {
         let mut collector = GramCollector::default();
         for (number, texts) in blocks.iter().enumerate() {
-            let column = Column(Some(StringArray::from(texts.clone())));
+            let column = OptionalColumn(Some(StringArray::from(texts.clone())));
             collector.push(&column, 0..texts.len(), number);
         }
         collector.finish(5).unwrap()

@@ -22,7 +22,7 @@ const CRC_BYTES: usize = 4;
 
 /// A hash and where its value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Run {
+pub(super) struct PostingRun {
     pub(super) hash: u64,
     pub(super) first: u32,
     pub(super) count: u32,
@@ -31,7 +31,7 @@ pub(super) struct Run {
 /// Between which hashes that of a value is, and where it is.
 pub(crate) type HashedRun = (RangeInclusive<u64>, Range<u64>);
 
-impl Run {
+impl PostingRun {
     /// Its hash and the rows it is about.
     pub(super) fn hash_and_rows(&self) -> (u64, Range<u64>) {
         let first = u64::from(self.first);
@@ -49,31 +49,31 @@ fn hash_bits(entries: usize, spare: u32) -> u32 {
 /// bits more are kept than telling the runs apart needs.
 pub(super) fn encode(
     count: usize,
-    each: impl FnOnce(&mut dyn FnMut(Run)),
+    each: impl FnOnce(&mut dyn FnMut(PostingRun)),
     spare: u32,
     offset: u64,
 ) -> (Vec<u8>, Vec<u8>) {
-    let mut encoder = Encoder::new(hash_bits(count, spare), offset);
+    let mut encoder = RunEncoder::new(hash_bits(count, spare), offset);
     each(&mut |run| encoder.push(run));
     encoder.close_page();
     (encoder.directory, encoder.pages)
 }
 
 /// Writes runs, which come in order.
-struct Encoder {
+struct RunEncoder {
     bits: u32,
     directory: Vec<u8>,
     pages: Vec<u8>,
     /// Where the page starts, and with which hash.
     start: usize,
     begin: u64,
-    /// How many runs it has, the hash of the last one, and where that ends.
+    /// Number of runs, hash of the last run, and end of that run.
     entries: usize,
     hash: u64,
     end: u64,
 }
 
-impl Encoder {
+impl RunEncoder {
     fn new(bits: u32, offset: u64) -> Self {
         let (mut directory, pages) = (Vec::new(), Vec::new());
         directory.extend(bits.to_le_bytes());
@@ -81,7 +81,7 @@ impl Encoder {
         Self { bits, directory, pages, start: 0, begin: 0, entries: 0, hash: 0, end: 0 }
     }
 
-    fn push(&mut self, run: Run) {
+    fn push(&mut self, run: PostingRun) {
         let hash = run.hash >> (64 - self.bits);
         if self.entries == 0 {
             (self.start, self.begin) = (self.pages.len(), hash);
@@ -128,7 +128,7 @@ pub(super) struct Directory {
     offsets: Box<[u64]>,
 }
 
-/// What has this stretch of the file, or `None`.
+/// Reads this byte range of the file; `None` when that fails.
 pub(crate) type Fetch<'a> = dyn FnMut(Range<u64>) -> Option<Vec<u8>> + 'a;
 
 impl Directory {
@@ -242,7 +242,7 @@ mod tests {
 
     use proptest::{collection::vec, prelude::*};
 
-    use super::{Directory, Run, encode};
+    use super::{Directory, PostingRun, encode};
 
     fn find(directory: &[u8], pages: &[u8], hash: u64) -> Option<Vec<Range<u64>>> {
         let mut fetch = |range: Range<u64>| {
@@ -262,13 +262,13 @@ mod tests {
         fn every_run_is_found_by_its_hash(
             runs in vec((prop_oneof![0..40_u64, any::<u64>()], any::<u32>(), 1..9_u32), 0..900),
         ) {
-            let runs: Vec<Run> = runs
+            let runs: Vec<PostingRun> = runs
                 .into_iter()
-                .map(|(hash, first, count)| Run { hash: hash.reverse_bits(), first, count })
+                .map(|(hash, first, count)| PostingRun { hash: hash.reverse_bits(), first, count })
                 .collect();
             let mut sorted = runs.clone();
             sorted.sort_unstable();
-            let each = |give: &mut dyn FnMut(Run)| sorted.iter().copied().for_each(give);
+            let each = |give: &mut dyn FnMut(PostingRun)| sorted.iter().copied().for_each(give);
             let (directory, pages) = encode(sorted.len(), each, 64, 7);
             for run in runs.iter().step_by(7) {
                 let mut expected: Vec<Range<u64>> = runs
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn hashes_that_begin_alike_are_found_once() {
-        let run = |n: u32| Run { hash: 1 << 63 | u64::from(n), first: n, count: 1 };
+        let run = |n: u32| PostingRun { hash: 1 << 63 | u64::from(n), first: n, count: 1 };
         let (directory, pages) = encode(200, |give| (0..200).map(run).for_each(give), 8, 0);
         let mut fetches = 0;
         let mut fetch = |range: Range<u64>| {
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_damaged_page_is_noticed_at_any_byte() {
-        let run = |n: u32| Run { hash: u64::from(n) << 50, first: n, count: 1 };
+        let run = |n: u32| PostingRun { hash: u64::from(n) << 50, first: n, count: 1 };
         let (directory, pages) = encode(300, |give| (0..300).map(run).for_each(give), 12, 7);
         assert_eq!(find(&directory, &pages, 5 << 50).unwrap().first(), Some(&(5..6)));
         assert_eq!(find(&directory, &pages, 301 << 50), Some(vec![]));

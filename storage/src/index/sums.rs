@@ -52,7 +52,7 @@ impl Summer {
 
 impl Sums {
     /// The sums of these bytes.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let mut summer = Summer::default();
         summer.push(bytes);
         summer.finish()
@@ -75,12 +75,12 @@ impl Sums {
         }
     }
 
-    /// How long the file is.
+    /// Returns the size of the data file in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether these bytes, the next of the file after so many pieces, are what was written.
+    /// Returns true if the checksum of piece number `piece` matches these bytes.
     pub(crate) fn holds(&self, piece: usize, bytes: &[u8]) -> bool {
         let offset = piece as u64 * PIECE_BYTES as u64;
         let expected = self.bytes.saturating_sub(offset).min(PIECE_BYTES as u64);
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn sums_do_not_depend_on_how_bytes_come_and_say_where_they_changed() {
         let bytes: Vec<u8> = (0..=250).cycle().take(2 * PIECE_BYTES + 5).collect();
-        let sums = Sums::of(&bytes);
+        let sums = Sums::from_bytes(&bytes);
         assert_eq!(sums.bytes(), bytes.len() as u64);
         let mut summer = Summer::default();
         bytes.chunks(70_001).for_each(|part| summer.push(part));

@@ -1,9 +1,8 @@
-//! What rows can be found by besides their trace, as hashes: attributes, service, name, status,
-//! severity and where links lead.
+//! Index terms of rows, as hashes: attributes, service, name, status, severity and link targets.
 //!
-//! Owns the hashes and the collecting of them, block by block. A term that is in many places
-//! apart is remembered as being in a few longer stretches: it need not be found exactly, because
-//! a search for something frequent ends early anyway.
+//! Owns the hashes and collects them block by block. A term that is scattered over many blocks is
+//! stored as a few longer stretches. Exact positions are not needed, because a search for a
+//! frequent term ends early anyway.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -18,15 +17,15 @@ use tidings_proto::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    places::{BLOCK_BITS, Places},
-    runs::Run,
+    postings::{BLOCK_BITS, PostingCollector},
+    runs::PostingRun,
 };
 use crate::{
     columns::load,
     packed::EntryValue,
     rows::{
-        column::{Column, Words},
-        entries::{ElementEntries, Entries, Linked},
+        column::{OptionalColumn, WordColumn},
+        entries::{AttributeEntries, ElementEntries, Linked},
     },
 };
 
@@ -130,7 +129,7 @@ pub(super) struct TermCollector {
     /// The terms met last in this block, each in the cell its hash says.
     seen: Box<[u64]>,
     block: u32,
-    places: Places,
+    places: PostingCollector,
     overflowed: bool,
     resources: Senders,
     scopes: Senders,
@@ -141,7 +140,7 @@ impl Default for TermCollector {
         Self {
             seen: vec![0; SEEN].into(),
             block: 0,
-            places: Places::default(),
+            places: PostingCollector::default(),
             overflowed: false,
             resources: Senders::new(|text| load::<Resource>(text).attributes),
             scopes: Senders::new(|text| load::<InstrumentationScope>(text).attributes),
@@ -182,36 +181,36 @@ impl Senders {
 
 /// The columns that have terms.
 pub(super) struct TermColumns {
-    attributes: Option<Entries>,
+    attributes: Option<AttributeEntries>,
     /// The terms of the keys of attributes, in the order of the dictionary.
     keys: Vec<u64>,
     events: Option<ElementEntries>,
     links: Option<ElementEntries>,
     linked: Option<Linked>,
-    resource: Option<Words>,
-    scope: Option<Words>,
-    service: Option<Words>,
-    name: Option<Words>,
-    status: Column<Int32Array>,
-    severity: Column<Int32Array>,
+    resource: Option<WordColumn>,
+    scope: Option<WordColumn>,
+    service: Option<WordColumn>,
+    name: Option<WordColumn>,
+    status: OptionalColumn<Int32Array>,
+    severity: OptionalColumn<Int32Array>,
 }
 
 impl TermColumns {
-    pub(super) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
-        let attributes = Entries::of(batch, "attributes")?;
+    pub(super) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let attributes = AttributeEntries::from_batch(batch, "attributes")?;
         let keys = attributes.iter().flat_map(|attributes| attributes.keys.iter());
         Ok(Self {
             keys: keys.map(key_term).collect(),
             attributes,
-            events: ElementEntries::of(batch, "events")?,
-            links: ElementEntries::of(batch, "links")?,
-            linked: Linked::of(batch)?,
-            resource: Words::of(batch, "resource")?,
-            scope: Words::of(batch, "scope")?,
-            service: Words::of(batch, "service")?,
-            name: Words::of(batch, "name")?,
-            status: Column::of(batch, "status_code")?,
-            severity: Column::of(batch, "severity_number")?,
+            events: ElementEntries::from_batch(batch, "events")?,
+            links: ElementEntries::from_batch(batch, "links")?,
+            linked: Linked::from_batch(batch)?,
+            resource: WordColumn::from_batch(batch, "resource")?,
+            scope: WordColumn::from_batch(batch, "scope")?,
+            service: WordColumn::from_batch(batch, "service")?,
+            name: WordColumn::from_batch(batch, "name")?,
+            status: OptionalColumn::from_batch(batch, "status_code")?,
+            severity: OptionalColumn::from_batch(batch, "severity_number")?,
         })
     }
 }
@@ -259,7 +258,12 @@ impl TermCollector {
     }
 
     /// Adds values of entries, of whose keys `key` gives the terms.
-    fn push_values(&mut self, column: &Entries, entries: Range<usize>, key: impl Fn(usize) -> u64) {
+    fn push_values(
+        &mut self,
+        column: &AttributeEntries,
+        entries: Range<usize>,
+        key: impl Fn(usize) -> u64,
+    ) {
         for entry in entries {
             let key = key(entry);
             // Most are texts, which are read without looking at what else they could be.
@@ -322,14 +326,14 @@ impl TermCollector {
 pub(super) struct Terms(Vec<Vec<u64>>);
 
 impl Terms {
-    /// How many runs there are.
+    /// Returns the number of runs.
     pub(super) fn runs(&self) -> usize {
         let gaps = |places: &[u64]| places.windows(2).filter(|pair| is_gap(pair)).count();
         self.each().map(|places| (gaps(places) + 1).min(STRETCHES_MAX)).sum()
     }
 
     /// Gives the blocks of every term, in order of hash and place.
-    pub(super) fn each_run(&self, give: &mut dyn FnMut(Run)) {
+    pub(super) fn each_run(&self, give: &mut dyn FnMut(PostingRun)) {
         let mut gaps = Vec::new();
         for places in self.each() {
             each_stretch(places, &mut gaps, give);
@@ -343,13 +347,16 @@ impl Terms {
     }
 }
 
-/// Whether there are other blocks between two of a term.
+/// Returns true if there are other blocks between two of a term.
 fn is_gap(pair: &[u64]) -> bool {
     matches!(pair, [left, right] if right - left > 1)
 }
 
 /// The texts of these rows; one that comes again soon comes once.
-fn distinct<'a>(words: Option<&'a Words>, rows: &Range<usize>) -> impl Iterator<Item = &'a str> {
+fn distinct<'a>(
+    words: Option<&'a WordColumn>,
+    rows: &Range<usize>,
+) -> impl Iterator<Item = &'a str> {
     let mut met = [usize::MAX; DISTINCT];
     let keys = rows.clone().filter_map(move |row| words.and_then(|words| words.key(row)));
     let new = keys.filter(move |key| std::mem::replace(&mut met[key % DISTINCT], *key) != *key);
@@ -358,7 +365,7 @@ fn distinct<'a>(words: Option<&'a Words>, rows: &Range<usize>) -> impl Iterator<
 
 /// One term's places as stretches: where there are too many, the smallest gaps are closed.
 /// `gaps` is memory that may have anything in it.
-fn each_stretch(places: &[u64], gaps: &mut Vec<(u64, usize)>, give: &mut dyn FnMut(Run)) {
+fn each_stretch(places: &[u64], gaps: &mut Vec<(u64, usize)>, give: &mut dyn FnMut(PostingRun)) {
     let block = |place: u64| {
         u32::try_from(place & ((1 << BLOCK_BITS) - 1)).expect("invariant: the mask is narrower")
     };
@@ -374,7 +381,7 @@ fn each_stretch(places: &[u64], gaps: &mut Vec<(u64, usize)>, give: &mut dyn FnM
     for end in gaps.iter().map(|(_, at)| *at).chain([places.len()]) {
         let (first, last) = (block(places[start]), block(places[end - 1]));
         let hash = places[start] >> BLOCK_BITS << BLOCK_BITS;
-        give(Run { hash, first, count: last - first + 1 });
+        give(PostingRun { hash, first, count: last - first + 1 });
         start = end;
     }
 }

@@ -9,9 +9,9 @@ use ahash::RandomState;
 
 use super::{
     Call, Calls, LEVELS,
-    cells::{Encoded, Groups, Keep},
-    recent::{Recent, Spread, joined},
-    tally::HOUR,
+    call_query::HOUR,
+    cells::{Encoded, GroupTable, LevelLimits},
+    number_cache::{Recent, SlotHash, joined},
 };
 
 /// Cells that are held while a file is written: so many, and one more for every eight rows, but no
@@ -30,21 +30,21 @@ pub(super) type CellKey = (u64, GroupNumber);
 
 /// The calls by period and group.
 #[derive(Debug, Default)]
-struct Cells {
+struct CellAccumulator {
     /// Where each cell is in `calls`.
     places: HashMap<CellKey, u32, RandomState>,
     calls: Vec<Calls>,
     recent: Recent<CellKey>,
 }
 
-impl Spread for CellKey {
+impl SlotHash for CellKey {
     fn spread(&self) -> u64 {
         let (period, group) = *self;
         joined([period, group.into()])
     }
 }
 
-impl Cells {
+impl CellAccumulator {
     fn len(&self) -> usize {
         self.calls.len()
     }
@@ -74,8 +74,8 @@ impl Cells {
 pub(super) struct Adder {
     /// The level whose periods are counted; beyond the last one nothing is.
     level: usize,
-    pub(super) groups: Groups,
-    cells: Cells,
+    pub(super) groups: GroupTable,
+    cells: CellAccumulator,
 }
 
 impl Adder {
@@ -84,7 +84,7 @@ impl Adder {
         Self { level: LEVELS.len(), ..Self::default() }
     }
 
-    /// Whether it adds nothing up any more.
+    /// Returns true when the adder has given up.
     pub(super) fn is_full(&self) -> bool {
         self.level >= LEVELS.len()
     }
@@ -111,7 +111,7 @@ impl Adder {
             self.level += 1;
             if let Some(length) = LEVELS.get(self.level) {
                 let factor = length / LEVELS[self.level - 1];
-                let mut cells = Cells::default();
+                let mut cells = CellAccumulator::default();
                 for (key, calls) in longer(std::mem::take(&mut self.cells).sorted(), factor) {
                     *cells.at(key) = calls;
                 }
@@ -128,11 +128,11 @@ impl Adder {
 
     /// The bytes of the section and of its pages, which will start at this offset of the file,
     /// which has so many rows.
-    pub(super) fn finish(self, rows: usize, keep: Keep, offset: u64) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn finish(self, rows: usize, keep: LevelLimits, offset: u64) -> (Vec<u8>, Vec<u8>) {
         let mut encoded = Encoded::new(&self.groups, rows, keep, offset);
         let mut cells = self.cells.sorted();
         for (level, length) in LEVELS.iter().enumerate().skip(self.level) {
-            if keep.has(level) {
+            if keep.keeps(level) {
                 encoded.push_level(level, &cells);
             }
             if let Some(next) = LEVELS.get(level + 1) {

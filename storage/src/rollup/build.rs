@@ -11,9 +11,9 @@ use tidings_proto::{
 use super::{
     Call, CallKey,
     adder::{Adder, GroupNumber},
-    cells::Keep,
-    graph::Names,
-    recent::{Recent, Spread, joined},
+    cells::LevelLimits,
+    graph::NameTable,
+    number_cache::{Recent, SlotHash, joined},
 };
 use crate::{SpanRows, rows::column::OfWords};
 
@@ -22,7 +22,7 @@ const FEW: usize = 24;
 /// A set that has become larger is not worth clearing for every trace.
 const SEEN_KEPT: usize = 4096;
 
-/// What it looks at.
+/// Columns that it reads.
 pub(super) const COLUMNS: [&str; 9] = [
     "start_unix_nanos",
     "end_unix_nanos",
@@ -37,20 +37,20 @@ pub(super) const COLUMNS: [&str; 9] = [
 
 /// A group: the numbers of its texts, and its other parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Numbered {
+struct NumberedGroup {
     words: u64,
     parts: u64,
 }
 
-impl Numbered {
-    fn of([service, operation]: [u32; 2], kind: SpanKind, status: StatusCode) -> Self {
+impl NumberedGroup {
+    fn new([service, operation]: [u32; 2], kind: SpanKind, status: StatusCode) -> Self {
         let joined = |[one, other]: [u32; 2]| u64::from(one) << 32 | u64::from(other);
         let parts = [i32::from(kind), i32::from(status)].map(i32::cast_unsigned);
         Self { words: joined([service, operation]), parts: joined(parts) }
     }
 }
 
-impl Spread for Numbered {
+impl SlotHash for NumberedGroup {
     fn spread(&self) -> u64 {
         joined([self.words, self.parts])
     }
@@ -61,23 +61,23 @@ impl Spread for Numbered {
 pub(crate) struct RollupBuilder {
     rows: usize,
     adder: Adder,
-    names: Names,
-    known: HashMap<Numbered, GroupNumber, RandomState>,
-    recent: Recent<Numbered>,
+    names: NameTable,
+    known: HashMap<NumberedGroup, GroupNumber, RandomState>,
+    recent: Recent<NumberedGroup>,
     trace: Option<TraceId>,
     /// The spans of the trace that came.
-    came: Came,
+    came: TraceSpanSet,
 }
 
-/// Spans by what they say.
+/// Deduplication set of a trace's spans, by content hash.
 #[derive(Debug, Default)]
-struct Came {
+struct TraceSpanSet {
     few: Vec<u64>,
     /// All of them, once they are more.
     many: HashSet<u64, RandomState>,
 }
 
-impl Came {
+impl TraceSpanSet {
     fn clear(&mut self) {
         if self.many.len() > SEEN_KEPT {
             self.many = HashSet::default();
@@ -121,9 +121,11 @@ impl RollupBuilder {
             }
             let Self { adder, names, known, recent, .. } = self;
             let mut number = |text| names.number(text);
-            let service = services.of(rows.service_number(row), || number(rows.service(row)));
-            let operation = operations.of(rows.name_number(row), || number(rows.name(row)));
-            let key = Numbered::of([service, operation], rows.kind(row), rows.status(row));
+            let service =
+                services.get_or_compute(rows.service_number(row), || number(rows.service(row)));
+            let operation =
+                operations.get_or_compute(rows.name_number(row), || number(rows.name(row)));
+            let key = NumberedGroup::new([service, operation], rows.kind(row), rows.status(row));
             let mut number = || adder.groups.number(CallKey::of(rows, row).raw());
             let group = recent.number(key, || *known.entry(key).or_insert_with(&mut number));
             self.adder.add(group, &Call::of(rows, row));
@@ -136,7 +138,7 @@ impl RollupBuilder {
         }
     }
 
-    /// Whether the span is not in the file already.
+    /// Returns true if the span is not in the file already.
     fn is_new(&mut self, rows: &SpanRows, row: usize) -> bool {
         let trace = Some(rows.trace_id(row));
         if self.trace != trace {
@@ -148,7 +150,7 @@ impl RollupBuilder {
 
     /// The bytes of the section and of its pages, which will start at this offset of the file.
     pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
-        self.adder.finish(self.rows, Keep::ALL, offset)
+        self.adder.finish(self.rows, LevelLimits::ALL, offset)
     }
 }
 
@@ -158,12 +160,12 @@ mod tests {
 
     use proptest::{collection::vec, prelude::*};
 
-    use super::Came;
+    use super::TraceSpanSet;
 
     proptest! {
         #[test]
         fn a_span_is_new_once_in_each_trace(traces in vec(vec(0..60_u64, 0..100), 0..5)) {
-            let mut came = Came::default();
+            let mut came = TraceSpanSet::default();
             for spans in traces {
                 came.clear();
                 let mut plain = HashSet::new();

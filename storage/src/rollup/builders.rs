@@ -23,7 +23,7 @@ pub(crate) struct RollupBuilders {
 }
 
 impl RollupBuilders {
-    /// Whether they look at the column.
+    /// Returns true if they read the column.
     pub(crate) fn needs(column: &str) -> bool {
         build::COLUMNS.contains(&column)
             || graph::COLUMNS.contains(&column)
@@ -53,7 +53,7 @@ impl RollupBuilders {
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         // The attributes of rows are taken apart only where they are looked at.
         let names = build::COLUMNS.into_iter().chain(["parent_span_id"]);
-        let rows = SpanRows::of(&project(batch, names)?)?;
+        let rows = SpanRows::from_batch(&project(batch, names)?)?;
         self.calls.push(&rows);
         self.graph.push(&rows, batch)?;
         self.kinds.push(&rows);

@@ -9,7 +9,7 @@ use tidings_proto::{
 use super::{Latency, cells::RawKey};
 use crate::SpanRows;
 
-/// What calls are told apart by.
+/// Group key of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallKey<'a> {
     /// The service that was called.
@@ -27,20 +27,20 @@ pub struct CallKey<'a> {
 pub struct Call {
     /// It, as it would stand for others.
     pub exemplar: Exemplar,
-    /// Whether it failed.
+    /// True if the call failed.
     pub failed: bool,
-    /// Whether its duration is known: it has started and ended.
+    /// True if its duration is known: it has started and ended.
     pub timed: bool,
 }
 
 /// Some calls. Adding them in another order, or in parts, changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Calls {
-    /// How many.
+    /// Number of calls.
     pub count: u64,
-    /// How many failed.
+    /// Number of failed calls.
     pub errors: u64,
-    /// How long those took that have ended.
+    /// Latency of the calls that have ended.
     pub latency: Latency,
     pub(super) slowest: Option<Exemplar>,
     pub(super) failed: Option<Exemplar>,
@@ -93,7 +93,8 @@ impl Call {
         Self { exemplar, failed: false, timed: true }
     }
 
-    /// How long it took: nothing where the end comes first, not known where it has not ended.
+    /// Returns the duration, and false if it is unknown because the span has not ended. An end
+    /// before the start gives zero.
     #[must_use]
     pub fn timed(start: UnixNanos, end: UnixNanos) -> (DurationNanos, bool) {
         (end.since(start), start.0 != 0 && end.0 != 0)
@@ -133,8 +134,8 @@ impl Calls {
         keep(&mut self.failed, failed, lateness);
     }
 
-    /// Takes away a call that is counted elsewhere too. It may still stand for the others: where
-    /// both are added up, it does so in any case.
+    /// Retracts a call that counts in another file too. It may stay an exemplar here, because the
+    /// sum of both files has it anyway.
     pub(super) fn remove(&mut self, call: &Call) {
         self.count = self.count.saturating_sub(1);
         self.errors = self.errors.saturating_sub(u64::from(call.failed));

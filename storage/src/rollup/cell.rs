@@ -1,13 +1,13 @@
-//! The bytes of a cell: the calls of a group that began in one period, described in
+//! The bytes of a cell: the calls of a group in one time bucket, as described in
 //! `docs/formats/index.md`.
 //!
-//! A [`Cell`] is read as far as somebody asks: most questions want less than all of it.
+//! A [`Cell`] decodes only the fields a query reads, because most queries need few of them.
 
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
 
 use super::{
     Calls, Latency,
-    latency::{BUCKET_MAX, Divided, LATENCY_BOUNDS, upper_bound},
+    latency::{BUCKET_MAX, BucketCounts, LATENCY_BOUNDS, upper_bound},
 };
 use crate::index::{Bytes, push_varint};
 
@@ -26,12 +26,12 @@ pub struct Cell<'a> {
     start: UnixNanos,
     count: u64,
     errors: u64,
-    calls: Form<'a>,
+    calls: CellContent<'a>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Form<'a> {
-    /// What follows the counts.
+enum CellContent<'a> {
+    /// Undecoded bytes behind the counts.
     Encoded {
         flags: u8,
         rest: Bytes<'a>,
@@ -39,19 +39,19 @@ enum Form<'a> {
     Decoded(&'a Calls),
 }
 
-/// How long some calls took, as far as the bounds of histograms go.
+/// Latency summary over the bounds of a fixed histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Durations {
-    /// How many have ended.
+    /// Number of calls that have ended.
     pub count: u64,
-    /// How long these took together, in nanoseconds.
+    /// Sum of their durations in nanoseconds.
     pub sum: u128,
-    /// How many took no longer than each of [`LATENCY_BOUNDS`].
+    /// Cumulative counts: calls no longer than each of [`LATENCY_BOUNDS`].
     pub up_to_bounds: [u64; LATENCY_BOUNDS.len()],
 }
 
 impl Durations {
-    /// Those of a distribution.
+    /// Summarises a distribution.
     #[must_use]
     pub fn of(latency: &Latency) -> Self {
         let up_to_bounds = latency.up_to_bounds();
@@ -67,17 +67,18 @@ impl Durations {
 }
 
 impl<'a> Cell<'a> {
-    /// The cell with these bytes, of the period that begins at this time; `None` when it is damaged.
-    pub(super) fn of(bytes: &'a [u8], start: UnixNanos) -> Option<Self> {
+    /// The cell with these bytes, of the period that begins at this time; `None` when it is
+    /// damaged.
+    pub(super) fn decode(bytes: &'a [u8], start: UnixNanos) -> Option<Self> {
         let mut rest = Bytes::new(bytes);
         let [flags] = *rest.take(1)? else { return None };
         let (count, errors) = (rest.varint()?, rest.varint()?);
-        Some(Self { start, count, errors, calls: Form::Encoded { flags, rest } })
+        Some(Self { start, count, errors, calls: CellContent::Encoded { flags, rest } })
     }
 
     /// These calls, of the period that begins at this time.
     pub(super) fn of_calls(calls: &'a Calls, start: UnixNanos) -> Self {
-        Self { start, count: calls.count, errors: calls.errors, calls: Form::Decoded(calls) }
+        Self { start, count: calls.count, errors: calls.errors, calls: CellContent::Decoded(calls) }
     }
 
     /// When its period begins.
@@ -86,13 +87,13 @@ impl<'a> Cell<'a> {
         self.start
     }
 
-    /// How many calls there are.
+    /// Returns the number of calls.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// How many of them failed.
+    /// Returns the number of failed calls.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.errors
@@ -102,8 +103,8 @@ impl<'a> Cell<'a> {
     #[must_use]
     pub fn add_to(&self, calls: &mut Calls) -> Option<()> {
         let (flags, mut rest) = match self.calls {
-            Form::Encoded { flags, rest } => (flags, rest),
-            Form::Decoded(more) => {
+            CellContent::Encoded { flags, rest } => (flags, rest),
+            CellContent::Decoded(more) => {
                 calls.merge(more);
                 return Some(());
             }
@@ -134,13 +135,13 @@ impl<'a> Cell<'a> {
     /// Adds its bytes to these.
     pub(super) fn push_to(&self, bytes: &mut Vec<u8>) {
         match self.calls {
-            Form::Encoded { flags, rest } => {
+            CellContent::Encoded { flags, rest } => {
                 bytes.push(flags);
                 push_varint(bytes, self.count);
                 push_varint(bytes, self.errors);
                 bytes.extend(rest.rest());
             }
-            Form::Decoded(calls) => bytes.extend(encoded(calls, self.start)),
+            CellContent::Decoded(calls) => bytes.extend(encoded(calls, self.start)),
         }
     }
 
@@ -156,15 +157,17 @@ impl<'a> Cell<'a> {
     #[must_use]
     pub fn spread(&self, mut visit: impl FnMut(DurationNanos, u64)) -> Option<()> {
         match self.calls {
-            Form::Decoded(calls) => calls.latency.spread().for_each(|(of, count)| visit(of, count)),
-            Form::Encoded { flags, mut rest } if flags & BUCKETS == 0 => {
+            CellContent::Decoded(calls) => {
+                calls.latency.spread().for_each(|(of, count)| visit(of, count))
+            }
+            CellContent::Encoded { flags, mut rest } if flags & BUCKETS == 0 => {
                 let mut duration = 0_u64;
                 for _ in 0..rest.varint()? {
                     duration = duration.checked_add(rest.long_varint()?)?;
                     visit(DurationNanos(duration), 1);
                 }
             }
-            Form::Encoded { mut rest, .. } => {
+            CellContent::Encoded { mut rest, .. } => {
                 each_bucket(&mut rest, |bucket, count, _| {
                     visit(DurationNanos(upper_bound(bucket)), count);
                     Some(())
@@ -174,12 +177,13 @@ impl<'a> Cell<'a> {
         Some(())
     }
 
-    /// How long its calls took, as far as the bounds of histograms go; `None` when it is damaged.
+    /// Returns the durations of its calls over the fixed histogram bounds; `None` when the cell is
+    /// damaged.
     #[must_use]
     pub fn durations(&self) -> Option<Durations> {
         let (flags, mut rest) = match self.calls {
-            Form::Encoded { flags, rest } => (flags, rest),
-            Form::Decoded(calls) => return Some(Durations::of(&calls.latency)),
+            CellContent::Encoded { flags, rest } => (flags, rest),
+            CellContent::Decoded(calls) => return Some(Durations::of(&calls.latency)),
         };
         if flags & BUCKETS > 0 {
             let mut latency = Latency::default();
@@ -234,7 +238,7 @@ fn each_bucket(
             return None;
         }
         let count = rest.varint()?;
-        let within = if Divided::holds_bound(bucket) { rest.varint()? } else { 0 };
+        let within = if BucketCounts::holds_bound(bucket) { rest.varint()? } else { 0 };
         visit(bucket, count, within)?;
     }
     Some(())
@@ -277,7 +281,7 @@ fn push_exact(cell: &mut Vec<u8>, latency: &Latency) {
     }
 }
 
-fn push_buckets(cell: &mut Vec<u8>, latency: &Latency, divided: &Divided) {
+fn push_buckets(cell: &mut Vec<u8>, latency: &Latency, divided: &BucketCounts) {
     push_varint(cell, divided.buckets().count() as u64);
     let mut before = 0;
     for (bucket, count) in divided.buckets() {

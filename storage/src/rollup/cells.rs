@@ -19,21 +19,21 @@ use super::{
 use crate::index::{Bytes, Fetch, push_varint};
 
 const CRC_BYTES: usize = 4;
-/// A level is left out when it takes more than its part of the file's rows allows ([`Keep`]), and
-/// more than so many bytes in all,
+/// A level is left out when it takes more than its part of the file's rows allows
+/// ([`LevelLimits`]), and more than so many bytes in all,
 const BYTES_MIN: usize = 64 << 10;
 /// Of the longest periods: more than any cell of one call. A file always has them, because without
 /// them every question reads its rows.
 const COARSEST_BYTES_OF_ROW: usize = 96;
 /// or when one of its pages is larger.
 const PAGE_BYTES_MAX: usize = 8 << 20;
-/// What a group takes in the tables that know its number, without its texts,
+/// Memory of a group in the tables that hold its number, without its texts,
 const GROUP_BYTES: usize = 320;
 /// which are held so often: to be found, encoded, and listed.
 const TEXT_COPIES: usize = 3;
 
-/// What a group is: two texts and two numbers, whatever they mean. Of [`CallKey`]: service and
-/// operation, kind and status.
+/// Key of a group: two texts and two numbers. For [`CallKey`]: service and operation, kind and
+/// status.
 pub(super) type RawKey<'a> = ([&'a str; 2], [i32; 2]);
 
 /// The groups of two texts, by their numbers.
@@ -41,24 +41,24 @@ type OfTexts = HashMap<[i32; 2], GroupNumber, RandomState>;
 
 /// The groups of a file, numbered as they came.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
+pub(super) struct GroupTable {
     /// By the texts.
     numbers: HashMap<String, HashMap<String, OfTexts, RandomState>, RandomState>,
     bytes: Vec<u8>,
     len: GroupNumber,
 }
 
-impl Groups {
+impl GroupTable {
     pub(super) fn len(&self) -> usize {
         self.len as usize
     }
 
-    /// How much memory they take, once they are listed.
+    /// Returns their memory in bytes, names included.
     pub(super) fn bytes(&self) -> usize {
         self.len() * GROUP_BYTES + self.bytes.len() * TEXT_COPIES
     }
 
-    /// Whether they are more than a file may list.
+    /// Returns true if they exceed the size limit of a file's list.
     pub(super) fn are_too_large(&self) -> bool {
         self.bytes.len() > PAGE_BYTES_MAX
     }
@@ -93,18 +93,18 @@ impl Groups {
 /// Which levels are kept: those that take at most so many bytes for each of the file's rows, by the
 /// level's number; none for 0.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Keep {
+pub(super) struct LevelLimits {
     bytes_of_row: [usize; LEVELS.len()],
 }
 
-impl Keep {
+impl LevelLimits {
     /// All, where they are of use.
     pub(super) const ALL: Self = Self { bytes_of_row: [4, 8, COARSEST_BYTES_OF_ROW] };
     /// Minutes and half hours: what lies between would double what there is to store.
     pub(super) const ENDS: Self = Self { bytes_of_row: [2, 0, COARSEST_BYTES_OF_ROW] };
 
-    /// Whether the level is kept if it is not too large.
-    pub(super) fn has(self, level: usize) -> bool {
+    /// Returns true if the level is kept, unless it is too large.
+    pub(super) fn keeps(self, level: usize) -> bool {
         self.bytes_of_row[level] > 0
     }
 
@@ -123,7 +123,7 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    pub(super) fn new(groups: &Groups, rows: usize, keep: Keep, offset: u64) -> Self {
+    pub(super) fn new(groups: &GroupTable, rows: usize, keep: LevelLimits, offset: u64) -> Self {
         let level_bytes_max = std::array::from_fn(|level| keep.bytes_max(level, rows));
         let groups_bytes_max = level_bytes_max[LEVELS.len() - 1];
         let (mut section, mut pages) = (offset.to_le_bytes().to_vec(), groups.bytes.clone());
@@ -191,7 +191,7 @@ pub(super) fn each_cell(
     while !page.is_empty() {
         let group = GroupNumber::try_from(page.varint()?).ok()?;
         let length = usize::try_from(page.varint()?).ok()?;
-        visit(group, Cell::of(page.take(length)?, start)?)?;
+        visit(group, Cell::decode(page.take(length)?, start)?)?;
     }
     Some(())
 }
@@ -242,7 +242,7 @@ impl Directory {
         Some(Self { groups, levels })
     }
 
-    /// How much memory it takes.
+    /// Returns its memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let levels = self.levels.iter().flatten();
         size_of::<Self>() + levels.map(|level| 16 * level.periods.len()).sum::<usize>()
@@ -258,13 +258,13 @@ impl Directory {
         self.levels.iter().rposition(Option::is_some)
     }
 
-    /// Whether there are groups, and not only a page that says so of none.
+    /// Returns true if the file has groups. The page of an empty list has only a checksum.
     pub(super) fn has_groups(&self) -> bool {
         self.groups.end - self.groups.start > CRC_BYTES as u64
     }
 
-    /// Whether there is such a level.
-    pub(super) fn has(&self, level: usize) -> bool {
+    /// Returns true if the level exists.
+    pub(super) fn has_level(&self, level: usize) -> bool {
         self.levels.get(level).is_some_and(Option::is_some)
     }
 
@@ -278,7 +278,7 @@ impl Directory {
         })
     }
 
-    /// What the groups are, by number. `None` when that is not there or damaged.
+    /// Reads the group names by number. `None` when the page is missing or damaged.
     pub(super) fn groups(&self, fetch: &mut Fetch<'_>) -> Option<GroupNames> {
         let mut page = fetch(self.groups.clone())?;
         page.truncate(unsealed(&page)?.len());
@@ -317,13 +317,13 @@ impl Directory {
     }
 }
 
-/// What a page holds, when it is whole.
+/// Returns the content of a page if its checksum matches.
 pub(super) fn unsealed(page: &[u8]) -> Option<&[u8]> {
     let (held, crc) = page.split_at_checked(page.len().checked_sub(CRC_BYTES)?)?;
     (Bytes::new(crc).u32()? == crc32c::crc32c(held)).then_some(held)
 }
 
-/// What tells the groups of a file apart, by number.
+/// Keys of a file's groups, by number.
 #[derive(Debug, Default)]
 pub(super) struct GroupNames {
     /// The texts of all groups, one after the other.
@@ -358,12 +358,12 @@ impl GroupNames {
         Some(self.texts.len())
     }
 
-    /// How many there are.
+    /// Returns the number of groups.
     pub(super) fn len(&self) -> usize {
         self.groups.len()
     }
 
-    /// How much memory they take.
+    /// Returns their memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.texts.capacity() + self.groups.capacity() * size_of::<GroupName>()
     }
@@ -377,7 +377,7 @@ impl GroupNames {
         Some(([self.texts.get(start..*middle)?, self.texts.get(*middle..*end)?], *parts))
     }
 
-    /// Whether all of them are groups of calls.
+    /// Returns true if all of them are groups of calls.
     pub(super) fn are_calls(&self) -> bool {
         self.numbers().len() == self.groups.len()
     }

@@ -1,30 +1,30 @@
-//! The exceptions of spans, listed beside every data file.
+//! Exceptions of spans, listed beside every data file.
 //!
-//! Stack traces are most of what a span with an exception has, and which exceptions are the same
-//! only they tell. So the index of a file lists its exceptions: what group each is of, when its
-//! span began, and the hash that tells spans apart. Questions add up the lists; only the last of
-//! a group that is shown is read from its row.
+//! Stack traces are most of the bytes of a span with an exception, and grouping needs them. So the
+//! index of a file lists its exceptions: group, start of the span, and content hash. Queries
+//! aggregate the lists. Only the last exception of each group that is shown is read from its row.
 //!
-//! `thrown` is what one exception says, `stack` what stays the same of stacks, `build` makes the
-//! list of some rows, `section` is its bytes in the index, `tally` answers: from the lists of files
-//! and of what has none, made from rows. Each span counts once. Log records are not looked at.
+//! `thrown` has the attributes of one exception, and `stack` normalises stack traces. `build` lists
+//! the exceptions of some rows, and `exception_section` encodes the list. `exception_query` answers
+//! from the lists of files, and from lists built from rows where a file has none. Each span counts
+//! once. Log records are not included.
 
 mod build;
-mod section;
+mod exception_query;
+mod exception_section;
 mod stack;
-mod tally;
 mod thrown;
 
 use tidings_proto::UnixNanos;
 
-pub use tally::{ExceptionBounds, ExceptionSums, ExceptionTallied, LastException};
+pub use exception_query::{ExceptionBounds, ExceptionSums, ExceptionTallied, LastException};
 pub use thrown::ExceptionSaid;
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::ExceptionBuilder;
-pub(crate) use section::{ExceptionSection, Listing as ExceptionListing};
+pub(crate) use exception_section::{ExceptionSection, Listing as ExceptionListing};
 
-/// What exceptions of a group have in common.
+/// Group key of exceptions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExceptionKey {
     /// `service.name`.
@@ -38,7 +38,7 @@ pub struct ExceptionKey {
 }
 
 impl ExceptionKey {
-    /// How long its names are together.
+    /// Returns the length of its names in bytes.
     fn bytes(&self) -> usize {
         self.service.len() + self.operation.len() + self.exception_type.len()
     }
@@ -46,14 +46,14 @@ impl ExceptionKey {
 
 /// An exception of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listed {
+struct ListedException {
     /// The row of its span.
     row: u64,
     /// The number of its group in the list.
     group: u32,
     /// When its span began.
     start: UnixNanos,
-    /// What tells spans apart.
+    /// Hash of the span's content, for deduplication.
     content_hash: u64,
 }
 
@@ -61,7 +61,7 @@ struct Listed {
 #[derive(Debug, Default)]
 struct List {
     groups: Vec<ExceptionKey>,
-    exceptions: Vec<Listed>,
+    exceptions: Vec<ListedException>,
 }
 
 #[cfg(test)]

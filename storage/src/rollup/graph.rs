@@ -1,42 +1,42 @@
 //! Calls between services, added up by minute beside every data file of spans.
 //!
-//! What calls what only whole traces tell, and a trace can be in several files and in memory. So
-//! a file's rollups count the calls of its traces as if nothing else were known of them. When they
-//! are asked, the traces that are in two places, or that the question cuts in two, are put together
-//! from their rows: what the file has counted of them is taken away, and what the whole trace says
-//! is added. All others, nearly all, are not looked at.
+//! Calls are known only from whole traces, and a trace can be in several files and in memory. A
+//! file's rollups count the calls of its traces as if the file had all of them. A query assembles
+//! split traces, and traces cut by its range, from their rows. It retracts the file's counts for
+//! them and adds the counts of the whole trace. Nearly all traces need no correction.
 //!
-//! `calls` says what the calls of a trace are, for rollups and for rows; `key` by what they are
-//! counted, `peers` what was called that sends no spans. `build` adds them up while a file is
-//! written, `section` is their place in the index, `rows` reads spans, `pool` puts traces together,
-//! `tally` answers, `joint` finds out what two files say together. A question of which too much would have to be read as rows is not answered
-//! there. `chosen` answers for some traces, all from rows.
+//! `trace_calls` extracts the calls of a trace, for rollups and for rows. `key` is their group key,
+//! and `peers` names uninstrumented peers. `build` aggregates while a file is written, and
+//! `graph_section` is the index section. `rows` reads spans, `pool` assembles traces, `graph_query`
+//! answers queries, and `graph_correction` computes corrections for a pair of files. A query that
+//! would read too many rows has no answer from rollups. `chosen_traces` answers for selected
+//! traces, all from rows.
 
 mod build;
-mod calls;
-mod chosen;
-mod joint;
+mod chosen_traces;
+mod graph_correction;
+mod graph_query;
+mod graph_section;
 mod key;
 mod names;
 mod peers;
 mod pool;
 mod rolled;
 mod rows;
-mod section;
-mod tally;
+mod trace_calls;
 
-pub use calls::{GraphCall, GraphPart, GraphSpan, graph_calls, without_silence};
-pub use chosen::GraphChoice;
+pub use chosen_traces::GraphChoice;
+pub use graph_query::{GraphBounds, GraphTallied};
 pub use key::GraphKey;
 pub use peers::Peer;
-pub use tally::{GraphBounds, GraphTallied};
+pub use trace_calls::{GraphCall, GraphPart, GraphSpan, graph_calls, without_silence};
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;
-pub(super) use joint::change;
-pub(super) use names::Names;
+pub(super) use graph_correction::change;
+pub(crate) use graph_section::GraphSection;
+pub(super) use names::NameTable;
 pub(crate) use rows::PeerKeys;
-pub(crate) use section::GraphSection;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
-//! What the files of an hour, or of a few hours, come to together, in memory.
+//! Cache of rollups aggregated over the files of an hour, or of a few hours.
 //!
-//! Files never change, so neither do their sums: a question over whole hours would add up the same
-//! cells of the same files as the one before. Owns which sums are kept, for how long, and how much
-//! memory they take. Does not own how they are made: `tally/together` does that, and `tally/share`
-//! answers from them as from the pages of a file.
+//! Files never change, and neither do their aggregates. Without the cache, each query over whole
+//! hours would add up the same cells again. Owns the eviction and the memory bound. Does not own
+//! the aggregation: `call_query/hour_aggregate` does that, and `call_query/share` reads the results
+//! like the pages of a file.
 
 use std::{
     collections::HashMap,
@@ -17,22 +17,22 @@ use crate::data_file::DataFile;
 
 /// So much memory they may take, of all hours: a day or more of a few thousand groups.
 const BYTES_MAX: usize = 96 << 20;
-/// What this many questions have not used may go. A page of the UI asks a handful at once, over the
-/// same hours: of more hours than there is room for, some stay, instead of each making room for
-/// the next before the next question comes.
+/// Entries unused for this many queries may be evicted. A page of the UI sends a handful of queries
+/// over the same hours. When these hours exceed the cache, this keeps some entries instead of
+/// evicting each before its next use.
 const QUESTIONS_RECENT: u64 = 8;
 
 /// The sums of files, without what is counted twice.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     pub(super) names: GroupNames,
-    /// When the periods begin, and their cells, laid out as in a file's page: the longest that files
-    /// have of one hour, and one of several hours.
+    /// When the periods begin, and their cells, laid out as in a file's page: the longest that
+    /// files have of one hour, and one of several hours.
     pub(super) pages: Vec<(u64, Box<[u8]>)>,
 }
 
 impl Sums {
-    /// How much memory they take.
+    /// Returns their memory in bytes.
     fn bytes(&self) -> usize {
         let pages = self.pages.iter().map(|(_, page)| page.len()).sum::<usize>();
         size_of::<Self>() + size_of_val(self.pages.as_slice()) + pages + self.names.bytes()
@@ -40,17 +40,17 @@ impl Sums {
 }
 
 /// The first and the last of some hours.
-type Stretch = (i64, i64);
+type HourRange = (i64, i64);
 
 /// The hours of these files.
-fn stretch(files: &[&Arc<DataFile>]) -> Option<Stretch> {
+fn stretch(files: &[&Arc<DataFile>]) -> Option<HourRange> {
     let hours = || files.iter().map(|file| file.hour);
     Some((hours().min()?, hours().max()?))
 }
 
-/// What is known of an hour.
+/// Result of a cache lookup.
 #[derive(Debug)]
-pub(super) enum Known {
+pub(super) enum HourLookup {
     /// All of it.
     Sums(Arc<Sums>),
     /// Nothing, but it was asked for before and would be kept.
@@ -63,29 +63,29 @@ pub(super) enum Known {
 #[derive(Debug)]
 pub(crate) struct Hours {
     bytes_max: usize,
-    kept: Mutex<Keeping>,
+    kept: Mutex<HourCache>,
 }
 
 #[derive(Debug, Default)]
-struct Keeping {
+struct HourCache {
     /// By the first and the last hour, counted from 1970.
-    of: HashMap<Stretch, Kept>,
+    of: HashMap<HourRange, CachedHours>,
     bytes: usize,
-    /// How many questions there have been.
+    /// Number of queries so far.
     questions: u64,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CachedHours {
     /// Exactly whose sums they are, in the order that the groups came from.
     files: Box<[PathBuf]>,
-    what: What,
+    what: HourEntry,
     bytes: usize,
     last_use: u64,
 }
 
 #[derive(Debug)]
-enum What {
+enum HourEntry {
     /// That somebody asked. The sums take so much, when they were made once and had no room.
     Asked {
         bytes: usize,
@@ -106,71 +106,70 @@ impl Hours {
     }
 
     /// Begins a question over whole hours; its number is for the other methods.
-    pub(super) fn begin(&self) -> u64 {
+    pub(super) fn begin_query(&self) -> u64 {
         let mut kept = self.lock();
         kept.questions += 1;
         kept.questions
     }
 
-    /// What these files, which are all that is asked for of their hours, come to. Once a question has
-    /// asked for `all` of it, sums are wanted by the next one: not by the first, or those of the hour
-    /// that is being written to would be made again for every question.
-    pub(super) fn get(&self, question: u64, files: &[&Arc<DataFile>], all: bool) -> Known {
-        let Some(hours) = stretch(files) else { return Known::Nothing };
+    /// Looks up the aggregate of these files, which are all files of their hours in the query.
+    /// Aggregates are made from the second query for `all` on. Making them for the first would
+    /// repeat the work for the hour that is still being written.
+    pub(super) fn get(&self, question: u64, files: &[&Arc<DataFile>], all: bool) -> HourLookup {
+        let Some(hours) = stretch(files) else { return HourLookup::Nothing };
         let mut kept = self.lock();
         let Some(known) = kept.of.get_mut(&hours).filter(|known| known.are_of(files)) else {
             if all {
-                kept.put(self.bytes_max, hours, Kept::asked(question, files, 0));
+                kept.put(self.bytes_max, hours, CachedHours::asked(question, files, 0));
             }
-            return Known::Nothing;
+            return HourLookup::Nothing;
         };
         let before = std::mem::replace(&mut known.last_use, question);
         match &known.what {
-            What::Sums(sums) => Known::Sums(Arc::clone(sums)),
-            What::Asked { bytes } => {
+            HourEntry::Sums(sums) => HourLookup::Sums(Arc::clone(sums)),
+            HourEntry::Asked { bytes } => {
                 let more = (*bytes).max(known.bytes);
                 let is_wanted = all && before < question;
                 let has_room = is_wanted && kept.room(self.bytes_max, hours, more, question);
-                if has_room { Known::Wanted } else { Known::Nothing }
+                if has_room { HourLookup::Wanted } else { HourLookup::Nothing }
             }
         }
     }
 
-    /// Keeps what these files come to, which was wanted, if there is room and none of them was
-    /// forgotten meanwhile.
+    /// Caches the aggregate of these files, if it fits and none of them was invalidated meanwhile.
     pub(super) fn keep(&self, question: u64, files: &[&Arc<DataFile>], sums: &Arc<Sums>) {
         let Some(hours) = stretch(files) else { return };
-        let with_sums = Kept::new(question, files, What::Sums(Arc::clone(sums)));
+        let with_sums = CachedHours::new(question, files, HourEntry::Sums(Arc::clone(sums)));
         let bytes = with_sums.bytes;
         let mut kept = self.lock();
         if !kept.of.get(&hours).is_some_and(|known| known.are_of(files)) {
             return;
         }
         if !kept.put(self.bytes_max, hours, with_sums) {
-            kept.put(self.bytes_max, hours, Kept::asked(question, files, bytes));
+            kept.put(self.bytes_max, hours, CachedHours::asked(question, files, bytes));
         }
     }
 
     /// Forgets what is known of a file.
-    pub(crate) fn forget(&self, file: &Path) {
+    pub(crate) fn invalidate(&self, file: &Path) {
         let mut kept = self.lock();
         kept.of.retain(|_, known| known.files.iter().all(|of| of != file));
         kept.bytes = kept.of.values().map(|known| known.bytes).sum();
     }
 
-    fn lock(&self) -> impl std::ops::DerefMut<Target = Keeping> + '_ {
+    fn lock(&self) -> impl std::ops::DerefMut<Target = HourCache> + '_ {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Keeping {
+impl HourCache {
     /// Puts it in the place of what was known of the hours, if there is room; whether there is.
-    fn put(&mut self, bytes_max: usize, hours: Stretch, new: Kept) -> bool {
+    fn put(&mut self, bytes_max: usize, hours: HourRange, new: CachedHours) -> bool {
         if !self.room(bytes_max, hours, new.bytes, new.last_use) {
             return false;
         }
         self.remove(hours);
-        let mut oldest: Vec<(u64, Stretch)> = Vec::new();
+        let mut oldest: Vec<(u64, HourRange)> = Vec::new();
         if self.bytes + new.bytes > bytes_max {
             oldest.extend(self.of.iter().map(|(hours, known)| (known.last_use, *hours)));
             oldest.sort_unstable();
@@ -186,33 +185,32 @@ impl Keeping {
         true
     }
 
-    /// Whether there would be room for so many bytes of these hours without what recent questions
-    /// used.
-    fn room(&self, bytes_max: usize, hours: Stretch, bytes: usize, question: u64) -> bool {
-        let stays = |(of, known): &(&Stretch, &Kept)| {
+    /// Returns true if this many bytes fit without evicting recently used entries.
+    fn room(&self, bytes_max: usize, hours: HourRange, bytes: usize, question: u64) -> bool {
+        let stays = |(of, known): &(&HourRange, &CachedHours)| {
             **of != hours && known.last_use + QUESTIONS_RECENT >= question
         };
         let staying = self.of.iter().filter(stays).map(|(_, known)| known.bytes).sum::<usize>();
         staying + bytes <= bytes_max
     }
 
-    fn remove(&mut self, hours: Stretch) {
+    fn remove(&mut self, hours: HourRange) {
         if let Some(removed) = self.of.remove(&hours) {
             self.bytes -= removed.bytes;
         }
     }
 }
 
-impl Kept {
+impl CachedHours {
     fn asked(question: u64, files: &[&Arc<DataFile>], bytes: usize) -> Self {
-        Self::new(question, files, What::Asked { bytes })
+        Self::new(question, files, HourEntry::Asked { bytes })
     }
 
-    fn new(last_use: u64, files: &[&Arc<DataFile>], what: What) -> Self {
+    fn new(last_use: u64, files: &[&Arc<DataFile>], what: HourEntry) -> Self {
         let files: Box<[PathBuf]> = files.iter().map(|file| file.path.clone()).collect();
         let paths = files.iter().map(|path| size_of::<PathBuf>() + path.as_os_str().len());
-        let of_sums = if let What::Sums(sums) = &what { sums.bytes() } else { 0 };
-        let bytes = size_of::<(Stretch, Self)>() + paths.sum::<usize>() + of_sums;
+        let of_sums = if let HourEntry::Sums(sums) = &what { sums.bytes() } else { 0 };
+        let bytes = size_of::<(HourRange, Self)>() + paths.sum::<usize>() + of_sums;
         Self { files, what, bytes, last_use }
     }
 

@@ -1,39 +1,40 @@
 //! Kinds of transactions, added up by minute beside every data file of spans, and a summary of each
 //! of its traces.
 //!
-//! A transaction is a trace; its kind is the service and operation of its entry. A file's rollups
-//! count the entries of its traces as if nothing else were known of them, as those of the calls
-//! between services do ([`super::graph`]): traces in two places are put together from their rows,
-//! what files have counted of them is taken away, and what the whole trace says is added. The
-//! summaries say of which kind a trace is, in which minute it began and about how long it took, in
-//! the order of the index's runs of traces, which is that of a hash of their ids: so a sample by
-//! that hash, and the traces of some minutes, are found without reading rows.
+//! A transaction is a trace; its kind is its root operation: the service and operation of its
+//! entry. A file's rollups count the entries of its traces as if the file had all of them, as for
+//! calls between services ([`super::graph`]). Split traces are assembled from their rows. A query
+//! retracts the file's counts for them and adds the whole trace. A summary has a trace's kind, the
+//! minute of its start and its duration bucket. Summaries are ordered like the index's runs of
+//! traces, by a hash of the trace id. This finds a sample by that hash, and the traces of some
+//! minutes, without reading rows.
 //!
-//! `entries` says what the transactions of a trace are, for rollups and for rows. `build` adds them
-//! up while a file is written, `section` is their place in the index, `rolled` a file that answers,
-//! `tally` the answer, of the kinds that `told` says, `sample` picks the traces that are looked at closely, of
-//! which `look` reads rows. `joint` finds out what two files say together.
+//! `entry_spans` extracts the transactions of a trace, for rollups and for rows. `build` aggregates
+//! them while a file is written, and `kind_section` is the index section. `rolled` is a file that
+//! answers from rollups. `kind_query` answers queries, for the kinds that `kind_selection` selects.
+//! `sample` picks example traces, and `row_sampler` reads their rows. `pair_entries` computes
+//! corrections for a pair of files.
 
 mod build;
-mod calls;
-mod entries;
-mod joint;
-mod look;
+mod entry_spans;
+mod kind_calls;
+mod kind_query;
+mod kind_section;
+mod kind_selection;
+mod pair_entries;
 mod rolled;
+mod row_sampler;
 mod sample;
-mod section;
-mod tally;
-mod told;
 
-pub use calls::{KindCalls, ListedKind, OtherKinds};
-pub use entries::{KindKey, Transactions, transaction_place};
+pub use entry_spans::{KindKey, Transactions, transaction_place};
+pub use kind_calls::{KindCalls, ListedKind, OtherKinds};
+pub use kind_query::{KindAnswer, KindBounds};
 pub use sample::WantedTraces;
-pub use tally::{KindAnswer, KindBounds};
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::KindBuilder;
-pub(super) use joint::entries;
-pub(crate) use section::KindSection;
+pub(crate) use kind_section::KindSection;
+pub(super) use pair_entries::entries;
 
 #[cfg(test)]
 mod tests;

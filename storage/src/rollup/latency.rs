@@ -3,16 +3,16 @@
 //! Owns the bucket rule, which is part of the API: below 64 ns each nanosecond is a bucket, from
 //! there on every power of two is divided into 64 equal parts, so that the upper bound of a bucket
 //! is at most 1/64 above any duration in it. Buckets are the same everywhere, so distributions add
-//! up exactly. `divided` holds them.
+//! up exactly. `bucket_counts` holds them.
 
-mod divided;
+mod bucket_counts;
 
 use tidings_proto::{
     DurationNanos,
     api::{HistogramBucket, LatencyStats},
 };
 
-pub(super) use divided::Divided;
+pub(super) use bucket_counts::BucketCounts;
 
 /// So many durations are kept as they are.
 pub(super) const EXACT_MAX: usize = 512;
@@ -21,8 +21,8 @@ const PART_BITS: u32 = 6;
 /// The bucket of the longest durations.
 pub(super) const BUCKET_MAX: u16 = (59 << PART_BITS) - 1;
 
-/// How many durations are no longer than these is known of every distribution, although none of
-/// them ends a bucket: the bounds of the histograms that dashboards expect.
+/// Bounds of the fixed histograms that dashboards expect. Every distribution has an exact count up
+/// to each of them, although none of them ends a bucket.
 pub const LATENCY_BOUNDS: [DurationNanos; BOUNDS] = {
     let mut bounds = [DurationNanos(FIRST_BOUND); BOUNDS];
     let mut place = 1;
@@ -41,7 +41,7 @@ pub struct Latency {
     /// In no order.
     exact: Vec<u64>,
     /// Once there are too many to keep.
-    divided: Option<Box<Divided>>,
+    divided: Option<Box<BucketCounts>>,
     pub(super) count: u64,
     sum: u128,
     pub(super) min: u64,
@@ -77,7 +77,7 @@ impl Latency {
             Some(divided) => divided.filling().add(duration),
             None => {
                 self.exact.push(duration);
-                self.settle();
+                self.divide_if_many();
             }
         }
     }
@@ -94,7 +94,7 @@ impl Latency {
         match (&mut self.divided, &other.divided) {
             (None, None) => {
                 self.exact.extend(&other.exact);
-                self.settle();
+                self.divide_if_many();
             }
             (Some(divided), None) => {
                 let mut filling = divided.filling();
@@ -138,7 +138,8 @@ impl Latency {
         self.merge_numbers((count, sum), (first, last))
     }
 
-    /// Counts so many more that were put into buckets already, which have this sum and these bounds.
+    /// Counts so many more that were put into buckets already, which have this sum and these
+    /// bounds.
     pub(super) fn merge_numbers(
         &mut self,
         (count, sum): (u64, u128),
@@ -192,15 +193,15 @@ impl Latency {
         true
     }
 
-    /// Says again which is the least and which the longest, where they are kept as they are.
-    pub(super) fn settle_bounds(&mut self) {
+    /// Recomputes the minimum and the maximum from the exact durations.
+    pub(super) fn recompute_bounds(&mut self) {
         if let (Some(min), Some(max)) = (self.exact.iter().min(), self.exact.iter().max()) {
             (self.min, self.max) = (*min, *max);
         }
     }
 
-    /// Says which is the least and which the longest, where they are in buckets, as exactly as these
-    /// do.
+    /// Says which is the least and which the longest, where they are in buckets, as exactly as
+    /// these do.
     pub(super) fn narrow_bounds(&mut self) {
         let Some(divided) = &self.divided else { return };
         let (first, last) = (divided.buckets().next(), divided.buckets().last());
@@ -211,14 +212,14 @@ impl Latency {
     }
 
     /// Divides into buckets when there are too many.
-    fn settle(&mut self) {
+    fn divide_if_many(&mut self) {
         if self.exact.len() > EXACT_MAX {
             self.divide();
         }
     }
 
     /// They in buckets, from now on.
-    pub(super) fn divide(&mut self) -> &mut Divided {
+    pub(super) fn divide(&mut self) -> &mut BucketCounts {
         let exact = std::mem::take(&mut self.exact);
         let divided = self.divided.get_or_insert_default();
         let mut filling = divided.filling();
@@ -226,7 +227,7 @@ impl Latency {
         divided
     }
 
-    /// How many there are.
+    /// Returns the number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
@@ -238,29 +239,29 @@ impl Latency {
         self.sum
     }
 
-    /// How much memory its durations take.
+    /// Returns the memory of its durations in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         size_of::<u64>() * self.exact.capacity() + self.divided.as_ref().map_or(0, |of| of.bytes())
     }
 
-    /// Those that are kept as they are, in no order; none when they are in buckets.
+    /// Returns the exact durations in no order; none when they are in buckets.
     pub(super) fn exact(&self) -> &[u64] {
         &self.exact
     }
 
     /// They in buckets, when they are.
-    pub(super) fn divided(&self) -> Option<&Divided> {
+    pub(super) fn divided(&self) -> Option<&BucketCounts> {
         self.divided.as_deref()
     }
 
-    /// Whether they are in buckets, and not known one by one.
+    /// Returns true if the durations are in buckets.
     #[must_use]
     pub fn is_divided(&self) -> bool {
         self.divided.is_some()
     }
 
-    /// How many are no longer than each of [`LATENCY_BOUNDS`].
+    /// Returns cumulative counts: durations no longer than each of [`LATENCY_BOUNDS`].
     #[must_use]
     pub fn up_to_bounds(&self) -> [u64; BOUNDS] {
         let mut counts =
@@ -307,7 +308,7 @@ impl Latency {
         })
     }
 
-    /// What the API says of it.
+    /// Converts it to the API's statistics.
     #[must_use]
     pub fn stats(&self) -> LatencyStats {
         let [p50_nano, p90_nano, p95_nano, p99_nano] = self.quantiles([50, 90, 95, 99]);

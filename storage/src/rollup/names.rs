@@ -1,14 +1,15 @@
 //! Which calls there are and how many, without what they took: names to choose from.
 //!
 //! Rollups know the calls of a file without reading one of its rows. What they count is what the
-//! file has: a span that two files have is two, and a range is widened to their periods at its ends.
+//! file has: a span that two files have is two, and a range is widened to their periods at its
+//! ends.
 
 use std::{
     ops::{ControlFlow, Range},
     sync::{Arc, atomic::Ordering},
 };
 
-use super::{CallKey, cells::GroupNames, tally::common};
+use super::{CallKey, call_query::common, cells::GroupNames};
 use crate::{
     Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     data_file::DataFile,
@@ -17,23 +18,23 @@ use crate::{
     snapshot::{SPANS, TableView},
 };
 
-/// Takes calls that are told apart by this, so many.
+/// Visitor of calls: their group key and count.
 pub type CountVisit<'a> = dyn FnMut(CallKey<'_>, u64) -> ControlFlow<()> + 'a;
 
-/// What of files is wanted.
+/// Content to read from rollups.
 #[derive(Debug, Clone, Copy)]
-enum Wanted {
-    /// What there is.
+enum NameQuery {
+    /// Group keys.
     Keys,
-    /// How many there are that begin in here.
+    /// Counts of calls that begin in this range.
     Counts(TimeRange),
 }
 
 impl Snapshot {
-    /// Gives `visit` how many spans of every service, operation, kind and status begin in this
-    /// range, in any order and in parts. Where files have them added up the range is widened to
-    /// whole periods, half an hour at most, and a span counts as often as it came; other rows are
-    /// read, so many at most.
+    /// Calls `visit` with the number of spans of every service, operation, kind and status that
+    /// begin in this range, in any order and in parts. Where rollups answer, the range is widened
+    /// to whole buckets, half an hour at most, and repeated spans count each time. At most
+    /// `rows_max` other rows are read.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -43,7 +44,7 @@ impl Snapshot {
         rows_max: u64,
         visit: &mut CountVisit<'_>,
     ) -> Result<ScanStats, StorageError> {
-        self.each_call(Wanted::Counts(start), rows_max, visit)
+        self.each_call(NameQuery::Counts(start), rows_max, visit)
     }
 
     /// Gives `visit` every service, operation, kind and status there is, as often as it is met and
@@ -57,22 +58,22 @@ impl Snapshot {
         rows_max: u64,
         visit: &mut CountVisit<'_>,
     ) -> Result<ScanStats, StorageError> {
-        self.each_call(Wanted::Keys, rows_max, visit)
+        self.each_call(NameQuery::Keys, rows_max, visit)
     }
 
     fn each_call(
         &self,
-        wanted: Wanted,
+        wanted: NameQuery,
         rows_max: u64,
         visit: &mut CountVisit<'_>,
     ) -> Result<ScanStats, StorageError> {
         let start = match wanted {
-            Wanted::Keys => TimeRange::default(),
-            Wanted::Counts(start) => start,
+            NameQuery::Keys => TimeRange::default(),
+            NameQuery::Counts(start) => start,
         };
         let range = start.start.map_or(0, |start| start.0)..start.end.map_or(u64::MAX, |end| end.0);
         let mut view = TableView { chunks: self.spans.chunks.clone(), files: Vec::new() };
-        let number = self.indexes.begin();
+        let number = self.indexes.begin_scan();
         for file in &self.spans.files {
             let (min, max) = file.times();
             if max.0 < range.start || range.end <= min.0 {
@@ -111,7 +112,7 @@ impl Snapshot {
         let matcher = Matcher::spans(&SpanFilter { start, ..SpanFilter::default() });
         let progress = self.progress(rows_max, SPANS);
         view.scan(&self.indexes, matcher, Detail::Facts, progress, &mut |batch| {
-            let rows = SpanRows::of(batch)?;
+            let rows = SpanRows::from_batch(batch)?;
             let mut row = 0;
             while row < rows.len() {
                 let key = CallKey::of(&rows, row);
@@ -127,11 +128,11 @@ impl Snapshot {
     }
 }
 
-/// Whether a file's rollups have what is wanted: rare names are listed without being added up, and
-/// too many names are not listed.
-fn tells(rollup: &RolledUp, wanted: Wanted) -> bool {
+/// Returns true if a file's rollups have the content. Rare names are listed without counts, and too
+/// many names are not listed.
+fn tells(rollup: &RolledUp, wanted: NameQuery) -> bool {
     let directory = rollup.directory();
-    let adds_up = matches!(wanted, Wanted::Keys) || directory.finest().is_some();
+    let adds_up = matches!(wanted, NameQuery::Keys) || directory.finest().is_some();
     directory.has_groups() && adds_up
 }
 
@@ -139,13 +140,13 @@ fn tells(rollup: &RolledUp, wanted: Wanted) -> bool {
 fn counted(
     file: &DataFile,
     rollup: &RolledUp,
-    wanted: Wanted,
+    wanted: NameQuery,
     range: &Range<u64>,
 ) -> Option<(GroupNames, Vec<u64>)> {
     let directory = rollup.directory();
     let mut fetch = |range| rollup.page(range);
     let names = directory.groups(&mut fetch).filter(GroupNames::are_calls)?;
-    if matches!(wanted, Wanted::Keys) {
+    if matches!(wanted, NameQuery::Keys) {
         let counts = vec![1; names.len()];
         return Some((names, counts));
     }

@@ -18,8 +18,8 @@ use super::{Call, CallKey, adder::GroupNumber, build::COLUMNS, cells::GroupNames
 use crate::{
     SpanRows, StorageError,
     data_file::{DataFile, columns},
-    index::{Indexes, Wanted},
-    rows::column::Column,
+    index::{IndexLookup, Indexes},
+    rows::column::OptionalColumn,
     schema::Signal,
 };
 
@@ -36,10 +36,10 @@ pub(super) struct Repeat {
 
 /// The repeats that are known.
 #[derive(Debug, Default)]
-pub(crate) struct Repeats(Mutex<Known>);
+pub(crate) struct Repeats(Mutex<RepeatCache>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct RepeatCache {
     /// The spans of the first file that the second has too.
     of: HashMap<(PathBuf, PathBuf), Arc<[Repeat]>>,
     count: usize,
@@ -47,7 +47,7 @@ struct Known {
 
 impl Repeats {
     /// Forgets what is known of a file.
-    pub(crate) fn forget(&self, file: &Path) {
+    pub(crate) fn invalidate(&self, file: &Path) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.of.retain(|(one, other), _| one != file && other != file);
         known.count = known.of.values().map(|repeats| repeats.len()).sum();
@@ -61,7 +61,7 @@ impl Repeats {
     fn keep(&self, file: &DataFile, other: &DataFile, repeats: Arc<[Repeat]>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.count + repeats.len() > REMEMBERED_MAX {
-            *known = Known::default();
+            *known = RepeatCache::default();
         }
         known.count += repeats.len();
         known.of.insert((file.path.clone(), other.path.clone()), repeats);
@@ -72,7 +72,7 @@ impl Repeats {
     ///
     /// # Errors
     /// When a file is missing or damaged.
-    pub(super) fn of(
+    pub(super) fn find(
         &self,
         indexes: &Indexes,
         (file, names): (&Arc<DataFile>, &GroupNames),
@@ -122,7 +122,7 @@ fn compared(
     if !rows.is_empty() {
         let numbers = names.numbers();
         columns(Signal::Spans, file, &COLUMNS, Some(&rows), &mut |batch| {
-            let spans = SpanRows::of(batch)?;
+            let spans = SpanRows::from_batch(batch)?;
             for row in 0..spans.len() {
                 let content_hash = spans.content_hash(row);
                 let group = numbers.get(&CallKey::of(&spans, row)).copied();
@@ -145,7 +145,7 @@ pub(super) fn low64s(
 ) -> Result<Vec<u64>, StorageError> {
     let mut low64s: Vec<u64> = Vec::new();
     columns(Signal::Spans, file, &["trace_id_low64"], rows, &mut |batch| {
-        let column = Column::<Int64Array>::of(batch, "trace_id_low64")?;
+        let column = OptionalColumn::<Int64Array>::from_batch(batch, "trace_id_low64")?;
         low64s.extend((0..batch.num_rows()).map(|row| column.unsigned(row)));
         low64s.dedup();
         Ok(ControlFlow::Continue(()))
@@ -163,15 +163,15 @@ pub(super) fn each_of(
     low64s: &[u64],
     mut visit: impl FnMut(u64, u64),
 ) -> Result<(), StorageError> {
-    let wanted = Wanted::new(Signal::Spans, Some(low64s));
-    let candidates = indexes.candidates(indexes.begin(), file, &wanted);
+    let wanted = IndexLookup::new(Signal::Spans, Some(low64s));
+    let candidates = indexes.candidates(indexes.begin_scan(), file, &wanted);
     if candidates.as_ref().is_some_and(Vec::is_empty) {
         return Ok(());
     }
     let names = ["content_hash", "start_unix_nanos"];
     columns(Signal::Spans, file, &names, candidates.as_deref(), &mut |batch| {
-        let hashes = Column::<Int64Array>::of(batch, "content_hash")?;
-        let starts = Column::<Int64Array>::of(batch, "start_unix_nanos")?;
+        let hashes = OptionalColumn::<Int64Array>::from_batch(batch, "content_hash")?;
+        let starts = OptionalColumn::<Int64Array>::from_batch(batch, "start_unix_nanos")?;
         (0..batch.num_rows()).for_each(|row| visit(hashes.unsigned(row), starts.unsigned(row)));
         Ok(ControlFlow::Continue(()))
     })
@@ -187,7 +187,7 @@ fn rows_with(
         return Ok(rows);
     }
     columns(Signal::Spans, file, &["content_hash"], None, &mut |batch| {
-        let hashes = Column::<Int64Array>::of(batch, "content_hash")?;
+        let hashes = OptionalColumn::<Int64Array>::from_batch(batch, "content_hash")?;
         for (row, at) in (0..batch.num_rows()).zip(first..) {
             if contents.remove(&hashes.unsigned(row)) {
                 rows.push(at..at + 1);

@@ -11,11 +11,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{joint::Pairs, repeats::low64s};
+use super::{repeats::low64s, split_corrections::Pairs};
 use crate::{
     StorageError,
     data_file::DataFile,
-    index::{Indexes, Wanted},
+    index::{IndexLookup, Indexes},
     ranges::merged,
     schema::Signal,
 };
@@ -24,56 +24,56 @@ use crate::{
 const REMEMBERED_MAX: usize = 1 << 20;
 
 /// Some rows of a file; ascending, apart.
-pub(super) type Rows = Vec<Range<u64>>;
+pub(super) type RowRanges = Vec<Range<u64>>;
 
 /// The traces that are known to be in two files.
 #[derive(Debug, Default)]
-pub(crate) struct Splits(Mutex<Known>);
+pub(crate) struct SplitTraces(Mutex<SplitCache>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct SplitCache {
     /// Their rows in the one file and in the other.
-    of: HashMap<(PathBuf, PathBuf), Arc<[Rows; 2]>>,
+    of: HashMap<(PathBuf, PathBuf), Arc<[RowRanges; 2]>>,
     count: usize,
 }
 
-impl Splits {
+impl SplitTraces {
     /// Forgets what is known of a file.
-    pub(crate) fn forget(&self, file: &Path) {
+    pub(crate) fn invalidate(&self, file: &Path) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.of.retain(|(one, other), _| one != file && other != file);
         known.count = known.of.values().map(|rows| stretches(rows)).sum();
     }
 
-    fn get(&self, one: &DataFile, other: &DataFile) -> Option<Arc<[Rows; 2]>> {
+    fn get(&self, one: &DataFile, other: &DataFile) -> Option<Arc<[RowRanges; 2]>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.of.get(&(one.path.clone(), other.path.clone())).cloned()
     }
 
-    fn keep(&self, one: &DataFile, other: &DataFile, rows: Arc<[Rows; 2]>) {
+    fn keep(&self, one: &DataFile, other: &DataFile, rows: Arc<[RowRanges; 2]>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.count + stretches(&rows) > REMEMBERED_MAX {
-            *known = Known::default();
+            *known = SplitCache::default();
         }
         known.count += stretches(&rows);
         known.of.insert((one.path.clone(), other.path.clone()), rows);
     }
 
-    /// Of each of these files, the rows of traces that another of them has too, and perhaps some
-    /// of others; as far as one of the two files is `asked` for and they are none of the `pairs`.
-    /// `None` when it is not wanted any more.
+    /// Returns, for each file, the rows of traces that another file has too. The rows may include
+    /// some other traces. Compares two files only if one of them is `asked` for and they are not in
+    /// `pairs`. `None` when the work was cancelled.
     ///
     /// # Errors
     /// When a file is missing or damaged.
-    pub(super) fn of(
+    pub(super) fn find(
         &self,
         indexes: &Indexes,
         files: &[&Arc<DataFile>],
         pairs: &Pairs,
         asked: impl Fn(&DataFile) -> bool,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Option<Vec<Rows>>, StorageError> {
-        let mut rows = vec![Rows::new(); files.len()];
+    ) -> Result<Option<Vec<RowRanges>>, StorageError> {
+        let mut rows = vec![RowRanges::new(); files.len()];
         for (at, one) in files.iter().enumerate() {
             let is_larger = |other: &DataFile| (one.rows, &one.path) < (other.rows, &other.path);
             let mut traces = None;
@@ -106,7 +106,7 @@ impl Splits {
     }
 }
 
-fn stretches(rows: &[Rows; 2]) -> usize {
+fn stretches(rows: &[RowRanges; 2]) -> usize {
     rows.iter().map(Vec::len).sum::<usize>() + 1
 }
 
@@ -116,21 +116,21 @@ fn compared(
     one: &Arc<DataFile>,
     traces: &[u64],
     other: &Arc<DataFile>,
-) -> Result<[Rows; 2], StorageError> {
+) -> Result<[RowRanges; 2], StorageError> {
     let there = rows_of(indexes, other, traces);
     if there.is_empty() {
-        return Ok([Rows::new(), there]);
+        return Ok([RowRanges::new(), there]);
     }
     let both = low64s(other, Some(&there))?;
     Ok([rows_of(indexes, one, &both), there])
 }
 
 /// The rows of a file that belong to these traces, and perhaps some of others: of each trace all.
-pub(super) fn rows_of(indexes: &Indexes, file: &Arc<DataFile>, low64s: &[u64]) -> Rows {
+pub(super) fn rows_of(indexes: &Indexes, file: &Arc<DataFile>, low64s: &[u64]) -> RowRanges {
     if low64s.is_empty() {
-        return Rows::new();
+        return RowRanges::new();
     }
-    let wanted = Wanted::new(Signal::Spans, Some(low64s));
-    let candidates = indexes.candidates(indexes.begin(), file, &wanted);
+    let wanted = IndexLookup::new(Signal::Spans, Some(low64s));
+    let candidates = indexes.candidates(indexes.begin_scan(), file, &wanted);
     candidates.unwrap_or_else(|| std::iter::once(0..file.rows).collect())
 }

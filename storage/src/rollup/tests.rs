@@ -29,7 +29,7 @@ use crate::{
     Snapshot, SpanFilter, SpanRows, TimeRange,
     columns::span_rows,
     data_file::{DataFile, encode_spans},
-    index::{Indexes, tests::stored, with_joint, without_joint},
+    index::{Indexes, tests::stored, with_corrections, without_corrections},
     memory::Chunk,
     paths::index_path,
     snapshot::TableView,
@@ -221,7 +221,7 @@ pub(super) fn obvious(all: &[&Sent], filter: &SpanFilter, step: u64) -> Added {
     let mut added = Adding(step).unordered();
     let mut seen = HashSet::new();
     let chunk = chunk(all);
-    let rows = SpanRows::of(chunk.batch()).unwrap();
+    let rows = SpanRows::from_batch(chunk.batch()).unwrap();
     for row in 0..rows.len() {
         let (key, call) = (CallKey::of(&rows, row), Call::of(&rows, row));
         let matches = filter.start.contains(call.exemplar.start_unix_nano)
@@ -331,14 +331,14 @@ pub(super) fn snapshot_joined(folder: &TempDir, parts: &[Vec<&Sent>], joined: u3
 pub(super) fn join(snapshot: &Snapshot, file: &Arc<DataFile>, others: &[Arc<DataFile>]) -> bool {
     let path = index_path(&file.path);
     let index = fs::read(&path).unwrap();
-    let made = with_joint(&index, |offset| {
+    let made = with_corrections(&index, |offset| {
         let go_on = &mut || ControlFlow::Continue(());
         super::joined(&snapshot.indexes, file, others, offset, go_on)
     });
     let Some(made) = made.unwrap() else { return false };
-    assert_eq!(without_joint(made.clone()), index);
+    assert_eq!(without_corrections(made.clone()), index);
     fs::write(&path, made).unwrap();
-    snapshot.indexes.forget(&file.path);
+    snapshot.indexes.invalidate(&file.path);
     true
 }
 

@@ -10,8 +10,8 @@ use prost::Message;
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Link, Value};
 
 use super::{
-    column::{Column, downcast},
-    entries::Entries,
+    column::{OptionalColumn, downcast},
+    entries::AttributeEntries,
 };
 use crate::packed::EntryValue;
 
@@ -24,7 +24,7 @@ pub enum Scalar<'a> {
     Int(i64),
     /// A number.
     Double(f64),
-    /// Whether something is so.
+    /// A boolean.
     Bool(bool),
 }
 
@@ -43,11 +43,11 @@ impl<'a> Scalar<'a> {
 
 /// A column of attributes.
 #[derive(Debug, Clone)]
-pub(crate) struct Attributes(Entries);
+pub(crate) struct AttributesColumn(AttributeEntries);
 
-impl Attributes {
-    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
-        Ok(Entries::of(batch, name)?.map(Self))
+impl AttributesColumn {
+    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+        Ok(AttributeEntries::from_batch(batch, name)?.map(Self))
     }
 
     /// Gives `visit` the attributes of a row whose values are a text, a number or a truth value.
@@ -107,24 +107,27 @@ pub(super) fn range(offsets: &[i32], row: usize) -> Range<usize> {
 
 /// A column of events.
 #[derive(Debug, Clone)]
-pub(crate) struct Events {
+pub(crate) struct EventsColumn {
     list: ListArray,
-    time: Column<Int64Array>,
+    time: OptionalColumn<Int64Array>,
     name: StringArray,
-    attributes: Attributes,
-    dropped: Column<Int64Array>,
+    attributes: AttributesColumn,
+    dropped: OptionalColumn<Int64Array>,
 }
 
-impl Events {
-    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+impl EventsColumn {
+    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
         let Some(array) = batch.column_by_name(name) else { return Ok(None) };
         let list: ListArray = downcast(array, name)?;
         let elements: StructArray = downcast(list.values(), name)?;
         Ok(Some(Self {
-            time: Column(Some(field(&elements, "time_unix_nanos")?)),
+            time: OptionalColumn(Some(field(&elements, "time_unix_nanos")?)),
             name: field(&elements, "name")?,
-            attributes: Attributes(Entries::new(column(&elements, "attributes")?, "attributes")?),
-            dropped: Column(Some(field(&elements, "dropped_attributes_count")?)),
+            attributes: AttributesColumn(AttributeEntries::new(
+                column(&elements, "attributes")?,
+                "attributes",
+            )?),
+            dropped: OptionalColumn(Some(field(&elements, "dropped_attributes_count")?)),
             list,
         }))
     }
@@ -148,18 +151,18 @@ impl Events {
 
 /// A column of links.
 #[derive(Debug, Clone)]
-pub(crate) struct Links {
+pub(crate) struct LinksColumn {
     list: ListArray,
     trace_id: BinaryArray,
     span_id: BinaryArray,
     trace_state: StringArray,
-    attributes: Attributes,
-    dropped: Column<Int64Array>,
-    flags: Column<Int64Array>,
+    attributes: AttributesColumn,
+    dropped: OptionalColumn<Int64Array>,
+    flags: OptionalColumn<Int64Array>,
 }
 
-impl Links {
-    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+impl LinksColumn {
+    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
         let Some(array) = batch.column_by_name(name) else { return Ok(None) };
         let list: ListArray = downcast(array, name)?;
         let elements: StructArray = downcast(list.values(), name)?;
@@ -167,9 +170,12 @@ impl Links {
             trace_id: field(&elements, "trace_id")?,
             span_id: field(&elements, "span_id")?,
             trace_state: field(&elements, "trace_state")?,
-            attributes: Attributes(Entries::new(column(&elements, "attributes")?, "attributes")?),
-            dropped: Column(Some(field(&elements, "dropped_attributes_count")?)),
-            flags: Column(Some(field(&elements, "flags")?)),
+            attributes: AttributesColumn(AttributeEntries::new(
+                column(&elements, "attributes")?,
+                "attributes",
+            )?),
+            dropped: OptionalColumn(Some(field(&elements, "dropped_attributes_count")?)),
+            flags: OptionalColumn(Some(field(&elements, "flags")?)),
             list,
         }))
     }

@@ -11,11 +11,11 @@ use tidings_proto::UnixNanos;
 
 /// A column that may be left out; its values are then the type's empty ones.
 #[derive(Debug, Clone)]
-pub(crate) struct Column<A>(pub(crate) Option<A>);
+pub(crate) struct OptionalColumn<A>(pub(crate) Option<A>);
 
-impl<A: Array + Clone + 'static> Column<A> {
+impl<A: Array + Clone + 'static> OptionalColumn<A> {
     /// The column of this name.
-    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Self, ArrowError> {
+    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Self, ArrowError> {
         batch.column_by_name(name).map(|array| downcast(array, name)).transpose().map(Self)
     }
 
@@ -43,7 +43,7 @@ pub(crate) fn downcast<A: Array + Clone + 'static>(
     })
 }
 
-impl Column<Int64Array> {
+impl OptionalColumn<Int64Array> {
     pub(crate) fn long(&self, row: usize) -> i64 {
         self.valid(row).map_or(0, |array| array.value(row))
     }
@@ -62,25 +62,25 @@ impl Column<Int64Array> {
     }
 }
 
-impl Column<Int32Array> {
+impl OptionalColumn<Int32Array> {
     pub(crate) fn int(&self, row: usize) -> Option<i32> {
         self.valid(row).map(|array| array.value(row))
     }
 }
 
-impl Column<BooleanArray> {
+impl OptionalColumn<BooleanArray> {
     pub(crate) fn truth(&self, row: usize) -> bool {
         self.valid(row).is_some_and(|array| array.value(row))
     }
 }
 
-impl Column<BinaryArray> {
+impl OptionalColumn<BinaryArray> {
     pub(crate) fn bytes(&self, row: usize) -> Option<&[u8]> {
         self.valid(row).map(|array| array.value(row))
     }
 }
 
-impl Column<StringArray> {
+impl OptionalColumn<StringArray> {
     pub(crate) fn text(&self, row: usize) -> Option<&str> {
         self.valid(row).map(|array| array.value(row))
     }
@@ -88,16 +88,16 @@ impl Column<StringArray> {
 
 /// A column of repetitive text.
 #[derive(Debug, Clone)]
-pub(crate) struct Words {
+pub(crate) struct WordColumn {
     /// Which value each row has.
     pub(crate) keys: Int32Array,
     /// The values.
     pub(crate) values: StringArray,
 }
 
-impl Words {
+impl WordColumn {
     /// The column of this name, when it is there.
-    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
         let Some(array) = batch.column_by_name(name) else { return Ok(None) };
         let dictionary: DictionaryArray<Int32Type> = downcast(array, name)?;
         let values = downcast(dictionary.values(), name)?;
@@ -114,12 +114,12 @@ impl Words {
     }
 }
 
-/// The text of a row, empty when there is none.
-pub(crate) fn word(words: Option<&Words>, row: usize) -> &str {
+/// Returns the text of a row; empty for null.
+pub(crate) fn word(words: Option<&WordColumn>, row: usize) -> &str {
     words.and_then(|words| words.text(row)).unwrap_or_default()
 }
 
-/// What was found out of the words of a batch, by their numbers: once for each.
+/// Memoised results for the words of a batch, by dictionary code: computed once for each.
 #[derive(Debug)]
 pub(crate) struct OfWords<T> {
     of_none: Option<T>,
@@ -133,8 +133,8 @@ impl<T> Default for OfWords<T> {
 }
 
 impl<T: Copy> OfWords<T> {
-    /// What `find` finds out of the word with this number, or of no word.
-    pub(crate) fn of(&mut self, number: Option<usize>, find: impl FnOnce() -> T) -> T {
+    /// Returns the result for the word with this code, or for null. `find` computes it once.
+    pub(crate) fn get_or_compute(&mut self, number: Option<usize>, find: impl FnOnce() -> T) -> T {
         let known = match number {
             None => &mut self.of_none,
             Some(number) => {

@@ -10,7 +10,7 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 use tidings_proto::TraceId;
 
-use super::column::{Column, downcast};
+use super::column::{OptionalColumn, downcast};
 use crate::packed::{self, EntryValue, Kind, Nested};
 
 /// The field of a link that says to which trace it leads.
@@ -18,13 +18,13 @@ pub(crate) const LINKED_TRACE: &str = "trace_id";
 
 /// The keys of entries: a dictionary, or each for itself where they are those of events or links.
 #[derive(Debug, Clone)]
-pub(crate) struct Keys {
+pub(crate) struct EntryKeys {
     codes: Option<Int32Array>,
     values: StringArray,
 }
 
-impl Keys {
-    pub(super) fn of(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
+impl EntryKeys {
+    pub(super) fn from_array(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
         let Some(coded) = array.as_any().downcast_ref::<DictionaryArray<Int32Type>>() else {
             return Ok(Self { codes: None, values: downcast(array, name)? });
         };
@@ -51,28 +51,28 @@ impl Keys {
 /// The entries of a column of attributes, from memory or from a file. Values of a type that was not
 /// read are not there.
 #[derive(Debug, Clone)]
-pub(crate) struct Entries {
+pub(crate) struct AttributeEntries {
     map: MapArray,
-    pub(crate) keys: Keys,
-    values: Values,
+    pub(crate) keys: EntryKeys,
+    values: EntryValues,
 }
 
 #[derive(Debug, Clone)]
-enum Values {
-    /// Those of rows in memory.
-    Packed(Box<Packed>),
-    /// Those of files, and of events and links.
+enum EntryValues {
+    /// Values of rows in memory.
+    Packed(Box<PackedValues>),
+    /// Values in files, and those of events and links everywhere.
     Typed(Box<Typed>),
 }
 
-/// What values are, and how they are written: see [`packed`].
+/// Types and texts of packed values: see [`packed`].
 #[derive(Debug, Clone)]
-struct Packed {
+struct PackedValues {
     kinds: UInt8Array,
     texts: StringArray,
 }
 
-impl Packed {
+impl PackedValues {
     #[inline]
     fn is(&self, entry: usize, kind: Kind) -> bool {
         self.kinds.value(entry) == kind.code()
@@ -83,12 +83,12 @@ impl Packed {
 #[derive(Debug, Clone)]
 struct Typed {
     all: StructArray,
-    strings: Column<StringArray>,
-    ints: Column<Int64Array>,
-    doubles: Column<Float64Array>,
-    bools: Column<BooleanArray>,
-    /// What is none of these, encoded.
-    bytes: Column<BinaryArray>,
+    strings: OptionalColumn<StringArray>,
+    ints: OptionalColumn<Int64Array>,
+    doubles: OptionalColumn<Float64Array>,
+    bools: OptionalColumn<BooleanArray>,
+    /// Encoded values of all other types.
+    bytes: OptionalColumn<BinaryArray>,
 }
 
 impl Typed {
@@ -111,8 +111,8 @@ impl Typed {
     }
 }
 
-impl Entries {
-    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+impl AttributeEntries {
+    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
         batch.column_by_name(name).map(|array| Self::new(array, name)).transpose()
     }
 
@@ -122,9 +122,9 @@ impl Entries {
         let values = match packed::parts(&all) {
             Some((kinds, texts)) => {
                 let (kinds, texts) = (kinds.clone(), texts.clone());
-                Values::Packed(Box::new(Packed { kinds, texts }))
+                EntryValues::Packed(Box::new(PackedValues { kinds, texts }))
             }
-            None => Values::Typed(Box::new(Typed {
+            None => EntryValues::Typed(Box::new(Typed {
                 strings: field(&all, "string")?,
                 ints: field(&all, "int")?,
                 doubles: field(&all, "double")?,
@@ -133,15 +133,15 @@ impl Entries {
                 all,
             })),
         };
-        Ok(Self { keys: Keys::of(map.keys(), name)?, values, map })
+        Ok(Self { keys: EntryKeys::from_array(map.keys(), name)?, values, map })
     }
 
     /// The value of an entry.
     #[inline]
     pub(crate) fn value(&self, entry: usize) -> EntryValue<'_> {
         match &self.values {
-            Values::Packed(of) => packed::value(of.kinds.value(entry), of.texts.value(entry)),
-            Values::Typed(typed) => typed.value(entry),
+            EntryValues::Packed(of) => packed::value(of.kinds.value(entry), of.texts.value(entry)),
+            EntryValues::Typed(typed) => typed.value(entry),
         }
     }
 
@@ -149,8 +149,8 @@ impl Entries {
     #[inline]
     pub(crate) fn text(&self, entry: usize) -> Option<&str> {
         match &self.values {
-            Values::Packed(of) => of.is(entry, Kind::Text).then(|| of.texts.value(entry)),
-            Values::Typed(typed) => typed.strings.text(entry),
+            EntryValues::Packed(of) => of.is(entry, Kind::Text).then(|| of.texts.value(entry)),
+            EntryValues::Typed(typed) => typed.strings.text(entry),
         }
     }
 
@@ -158,10 +158,10 @@ impl Entries {
     #[inline]
     pub(crate) fn int(&self, entry: usize) -> Option<i64> {
         match &self.values {
-            Values::Packed(of) => {
+            EntryValues::Packed(of) => {
                 of.is(entry, Kind::Int).then(|| packed::int(of.texts.value(entry).as_bytes()))
             }
-            Values::Typed(typed) => typed.ints.valid(entry).map(|ints| ints.value(entry)),
+            EntryValues::Typed(typed) => typed.ints.valid(entry).map(|ints| ints.value(entry)),
         }
     }
 
@@ -187,8 +187,8 @@ pub(crate) struct Linked {
 }
 
 impl Linked {
-    /// Those of a batch, if they were read.
-    pub(crate) fn of(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
+    /// Reads the links of a batch, if it has the column.
+    pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
         let Some(array) = batch.column_by_name("links") else { return Ok(None) };
         let list: ListArray = downcast(array, "links")?;
         let elements: StructArray = downcast(list.values(), "links")?;
@@ -196,7 +196,7 @@ impl Linked {
         Ok(Some(Self { trace_ids: downcast(trace_ids, LINKED_TRACE)?, list }))
     }
 
-    /// Those of some rows after each other, each as often as it comes.
+    /// Returns the linked traces of adjacent rows, repetitions included.
     pub(crate) fn of_rows(&self, rows: &Range<usize>) -> impl Iterator<Item = TraceId> {
         let elements = |row| super::attributes::range(self.list.value_offsets(), row);
         let all = if rows.is_empty() {
@@ -212,16 +212,16 @@ impl Linked {
 #[derive(Debug, Clone)]
 pub(crate) struct ElementEntries {
     list: ListArray,
-    pub(crate) entries: Entries,
+    pub(crate) entries: AttributeEntries,
 }
 
 impl ElementEntries {
-    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+    pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
         let Some(array) = batch.column_by_name(name) else { return Ok(None) };
         let list: ListArray = downcast(array, name)?;
         let elements: StructArray = downcast(list.values(), name)?;
         let Some(attributes) = elements.column_by_name("attributes") else { return Ok(None) };
-        Ok(Some(Self { entries: Entries::new(attributes, name)?, list }))
+        Ok(Some(Self { entries: AttributeEntries::new(attributes, name)?, list }))
     }
 
     /// The entries of all elements of some rows after each other.
@@ -238,6 +238,6 @@ impl ElementEntries {
 fn field<A: Array + Clone + 'static>(
     array: &StructArray,
     name: &str,
-) -> Result<Column<A>, ArrowError> {
-    array.column_by_name(name).map(|array| downcast(array, name)).transpose().map(Column)
+) -> Result<OptionalColumn<A>, ArrowError> {
+    array.column_by_name(name).map(|array| downcast(array, name)).transpose().map(OptionalColumn)
 }

@@ -9,8 +9,8 @@ use tidings_proto::{
 };
 
 use super::{
-    attributes::Attributes,
-    column::{Column, Words, word},
+    attributes::AttributesColumn,
+    column::{OptionalColumn, WordColumn, word},
     sender::SenderRows,
 };
 
@@ -18,43 +18,46 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct LogRows {
     batch: RecordBatch,
-    time: Column<Int64Array>,
-    time_known: Column<BooleanArray>,
-    observed: Column<Int64Array>,
-    severity_number: Column<Int32Array>,
-    severity_text: Option<Words>,
-    text: Column<StringArray>,
-    body: Column<BinaryArray>,
-    event_name: Option<Words>,
-    trace_id: Column<BinaryArray>,
-    span_id: Column<BinaryArray>,
-    flags: Column<Int64Array>,
-    attributes: Option<Attributes>,
-    dropped_attributes_count: Column<Int64Array>,
-    content_hash: Column<Int64Array>,
+    time: OptionalColumn<Int64Array>,
+    time_known: OptionalColumn<BooleanArray>,
+    observed: OptionalColumn<Int64Array>,
+    severity_number: OptionalColumn<Int32Array>,
+    severity_text: Option<WordColumn>,
+    text: OptionalColumn<StringArray>,
+    body: OptionalColumn<BinaryArray>,
+    event_name: Option<WordColumn>,
+    trace_id: OptionalColumn<BinaryArray>,
+    span_id: OptionalColumn<BinaryArray>,
+    flags: OptionalColumn<Int64Array>,
+    attributes: Option<AttributesColumn>,
+    dropped_attributes_count: OptionalColumn<Int64Array>,
+    content_hash: OptionalColumn<Int64Array>,
     sender: SenderRows,
 }
 
 impl LogRows {
     /// The rows of a batch, which may lack columns that its reader does not need.
-    pub(crate) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
+    pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
         Ok(Self {
             batch: batch.clone(),
-            time: Column::of(batch, "time_unix_nanos")?,
-            time_known: Column::of(batch, "time_known")?,
-            observed: Column::of(batch, "observed_unix_nanos")?,
-            severity_number: Column::of(batch, "severity_number")?,
-            severity_text: Words::of(batch, "severity_text")?,
-            text: Column::of(batch, "text")?,
-            body: Column::of(batch, "body")?,
-            event_name: Words::of(batch, "event_name")?,
-            trace_id: Column::of(batch, "trace_id")?,
-            span_id: Column::of(batch, "span_id")?,
-            flags: Column::of(batch, "flags")?,
-            attributes: Attributes::of(batch, "attributes")?,
-            dropped_attributes_count: Column::of(batch, "dropped_attributes_count")?,
-            content_hash: Column::of(batch, "content_hash")?,
-            sender: SenderRows::of(batch)?,
+            time: OptionalColumn::from_batch(batch, "time_unix_nanos")?,
+            time_known: OptionalColumn::from_batch(batch, "time_known")?,
+            observed: OptionalColumn::from_batch(batch, "observed_unix_nanos")?,
+            severity_number: OptionalColumn::from_batch(batch, "severity_number")?,
+            severity_text: WordColumn::from_batch(batch, "severity_text")?,
+            text: OptionalColumn::from_batch(batch, "text")?,
+            body: OptionalColumn::from_batch(batch, "body")?,
+            event_name: WordColumn::from_batch(batch, "event_name")?,
+            trace_id: OptionalColumn::from_batch(batch, "trace_id")?,
+            span_id: OptionalColumn::from_batch(batch, "span_id")?,
+            flags: OptionalColumn::from_batch(batch, "flags")?,
+            attributes: AttributesColumn::from_batch(batch, "attributes")?,
+            dropped_attributes_count: OptionalColumn::from_batch(
+                batch,
+                "dropped_attributes_count",
+            )?,
+            content_hash: OptionalColumn::from_batch(batch, "content_hash")?,
+            sender: SenderRows::from_batch(batch)?,
         })
     }
 
@@ -65,7 +68,7 @@ impl LogRows {
         }
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.batch.num_rows()
@@ -77,7 +80,7 @@ impl LogRows {
         &self.batch
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -167,7 +170,7 @@ impl LogRows {
         self.sender.resource_key(row)
     }
 
-    /// Who sent it. Needs `Detail::Resources`.
+    /// Returns the resource that sent it. Needs `Detail::Resources`.
     #[must_use]
     pub fn resource(&self, row: usize) -> Option<Resource> {
         self.sender.resource(row)

@@ -1,30 +1,30 @@
-//! Who sent the rows.
+//! Resources and scopes of rows.
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use tidings_proto::otlp::{InstrumentationScope, Resource};
 
-use super::column::{Words, word};
+use super::column::{WordColumn, word};
 use crate::columns::load;
 
 /// The columns about resource and scope, which both tables have.
 #[derive(Debug, Clone)]
 pub(super) struct SenderRows {
-    pub(super) service: Option<Words>,
-    resource: Option<Words>,
-    resource_schema_url: Option<Words>,
-    scope: Option<Words>,
-    scope_schema_url: Option<Words>,
+    pub(super) service: Option<WordColumn>,
+    resource: Option<WordColumn>,
+    resource_schema_url: Option<WordColumn>,
+    scope: Option<WordColumn>,
+    scope_schema_url: Option<WordColumn>,
 }
 
 impl SenderRows {
-    pub(super) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
+    pub(super) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
         Ok(Self {
-            service: Words::of(batch, "service")?,
-            resource: Words::of(batch, "resource")?,
-            resource_schema_url: Words::of(batch, "resource_schema_url")?,
-            scope: Words::of(batch, "scope")?,
-            scope_schema_url: Words::of(batch, "scope_schema_url")?,
+            service: WordColumn::from_batch(batch, "service")?,
+            resource: WordColumn::from_batch(batch, "resource")?,
+            resource_schema_url: WordColumn::from_batch(batch, "resource_schema_url")?,
+            scope: WordColumn::from_batch(batch, "scope")?,
+            scope_schema_url: WordColumn::from_batch(batch, "scope_schema_url")?,
         })
     }
 

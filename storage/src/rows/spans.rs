@@ -16,8 +16,8 @@ use tidings_proto::{
 };
 
 use super::{
-    attributes::{Attributes, Events, Links, Scalar},
-    column::{Column, Words, word},
+    attributes::{AttributesColumn, EventsColumn, LinksColumn, Scalar},
+    column::{OptionalColumn, WordColumn, word},
     sender::SenderRows,
 };
 
@@ -25,83 +25,86 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct SpanRows {
     batch: RecordBatch,
-    start: Column<Int64Array>,
-    end: Column<Int64Array>,
-    duration: Column<Int64Array>,
-    trace_id: Column<BinaryArray>,
-    span_id: Column<BinaryArray>,
-    parent_span_id: Column<BinaryArray>,
-    name: Option<Words>,
-    kind: Column<Int32Array>,
-    status_code: Column<Int32Array>,
-    status_message: Option<Words>,
-    trace_state: Option<Words>,
-    flags: Column<Int64Array>,
-    attributes: Option<Attributes>,
-    dropped_attributes_count: Column<Int64Array>,
-    events: Option<Events>,
-    event_count: Column<Int32Array>,
-    has_exception: Column<BooleanArray>,
-    dropped_events_count: Column<Int64Array>,
-    links: Option<Links>,
-    link_count: Column<Int32Array>,
-    dropped_links_count: Column<Int64Array>,
-    received: Column<Int64Array>,
-    content_hash: Column<Int64Array>,
+    start: OptionalColumn<Int64Array>,
+    end: OptionalColumn<Int64Array>,
+    duration: OptionalColumn<Int64Array>,
+    trace_id: OptionalColumn<BinaryArray>,
+    span_id: OptionalColumn<BinaryArray>,
+    parent_span_id: OptionalColumn<BinaryArray>,
+    name: Option<WordColumn>,
+    kind: OptionalColumn<Int32Array>,
+    status_code: OptionalColumn<Int32Array>,
+    status_message: Option<WordColumn>,
+    trace_state: Option<WordColumn>,
+    flags: OptionalColumn<Int64Array>,
+    attributes: Option<AttributesColumn>,
+    dropped_attributes_count: OptionalColumn<Int64Array>,
+    events: Option<EventsColumn>,
+    event_count: OptionalColumn<Int32Array>,
+    has_exception: OptionalColumn<BooleanArray>,
+    dropped_events_count: OptionalColumn<Int64Array>,
+    links: Option<LinksColumn>,
+    link_count: OptionalColumn<Int32Array>,
+    dropped_links_count: OptionalColumn<Int64Array>,
+    received: OptionalColumn<Int64Array>,
+    content_hash: OptionalColumn<Int64Array>,
     sender: SenderRows,
 }
 
 impl SpanRows {
     /// The rows of a batch, which may lack columns that its reader does not need.
-    pub(crate) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
+    pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
         let rows = Self {
             batch: batch.clone(),
-            start: Column::of(batch, "start_unix_nanos")?,
-            end: Column::of(batch, "end_unix_nanos")?,
-            duration: Column::of(batch, "duration_nanos")?,
-            trace_id: Column::of(batch, "trace_id")?,
-            span_id: Column::of(batch, "span_id")?,
-            parent_span_id: Column::of(batch, "parent_span_id")?,
-            name: Words::of(batch, "name")?,
-            kind: Column::of(batch, "kind")?,
-            status_code: Column::of(batch, "status_code")?,
-            status_message: Words::of(batch, "status_message")?,
-            trace_state: Words::of(batch, "trace_state")?,
-            flags: Column::of(batch, "flags")?,
-            attributes: Attributes::of(batch, "attributes")?,
-            dropped_attributes_count: Column::of(batch, "dropped_attributes_count")?,
-            events: Events::of(batch, "events")?,
-            event_count: Column::of(batch, "event_count")?,
-            has_exception: Column::of(batch, "has_exception")?,
-            dropped_events_count: Column::of(batch, "dropped_events_count")?,
-            links: Links::of(batch, "links")?,
-            link_count: Column::of(batch, "link_count")?,
-            dropped_links_count: Column::of(batch, "dropped_links_count")?,
-            received: Column::of(batch, "received_unix_nanos")?,
-            content_hash: Column::of(batch, "content_hash")?,
-            sender: SenderRows::of(batch)?,
+            start: OptionalColumn::from_batch(batch, "start_unix_nanos")?,
+            end: OptionalColumn::from_batch(batch, "end_unix_nanos")?,
+            duration: OptionalColumn::from_batch(batch, "duration_nanos")?,
+            trace_id: OptionalColumn::from_batch(batch, "trace_id")?,
+            span_id: OptionalColumn::from_batch(batch, "span_id")?,
+            parent_span_id: OptionalColumn::from_batch(batch, "parent_span_id")?,
+            name: WordColumn::from_batch(batch, "name")?,
+            kind: OptionalColumn::from_batch(batch, "kind")?,
+            status_code: OptionalColumn::from_batch(batch, "status_code")?,
+            status_message: WordColumn::from_batch(batch, "status_message")?,
+            trace_state: WordColumn::from_batch(batch, "trace_state")?,
+            flags: OptionalColumn::from_batch(batch, "flags")?,
+            attributes: AttributesColumn::from_batch(batch, "attributes")?,
+            dropped_attributes_count: OptionalColumn::from_batch(
+                batch,
+                "dropped_attributes_count",
+            )?,
+            events: EventsColumn::from_batch(batch, "events")?,
+            event_count: OptionalColumn::from_batch(batch, "event_count")?,
+            has_exception: OptionalColumn::from_batch(batch, "has_exception")?,
+            dropped_events_count: OptionalColumn::from_batch(batch, "dropped_events_count")?,
+            links: LinksColumn::from_batch(batch, "links")?,
+            link_count: OptionalColumn::from_batch(batch, "link_count")?,
+            dropped_links_count: OptionalColumn::from_batch(batch, "dropped_links_count")?,
+            received: OptionalColumn::from_batch(batch, "received_unix_nanos")?,
+            content_hash: OptionalColumn::from_batch(batch, "content_hash")?,
+            sender: SenderRows::from_batch(batch)?,
         };
         check_ids(&rows.trace_id, |id| TraceId::from_wire(id).is_some(), "trace_id")?;
         check_ids(&rows.span_id, |id| SpanId::from_wire(id).is_some(), "span_id")?;
         Ok(rows)
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.batch.num_rows()
     }
 
     /// The columns that the scan's detail has, as `docs/formats/tables.md` describes them;
-    /// repetitive texts are dictionaries, and attributes of rows in memory have a form of their own:
-    /// [`crate::AttributeTexts`] reads both.
+    /// repetitive texts are dictionaries, and attributes of rows in memory have a form of their
+    /// own: [`crate::AttributeTexts`] reads both.
     #[must_use]
     pub fn columns(&self) -> &RecordBatch {
         &self.batch
     }
 
-    /// These rows alone, which are ascending, in that order. Holds nothing of the others, unless
-    /// all are wanted.
+    /// Returns these rows, which are ascending, in that order. Shares no memory with the others,
+    /// unless all rows are selected.
     #[must_use]
     pub fn select(&self, rows: &[usize]) -> Self {
         if rows.len() == self.len() {
@@ -110,11 +113,13 @@ impl SpanRows {
         let wanted = UInt64Array::from_iter_values(rows.iter().map(|row| *row as u64));
         let batch = take_record_batch(&self.batch, &wanted);
         let batch = batch.expect("invariant: the rows are the batch's");
-        Self::of(&batch).expect("invariant: the columns were checked when the rows were made")
+        Self::from_batch(&batch)
+            .expect("invariant: the columns were checked when the rows were made")
     }
 
-    /// How many bytes of memory these rows hold, what they share with those that were measured
-    /// before left out: `known` has the addresses of that. It is right while all of them are held.
+    /// Returns the memory in bytes that these rows hold, without buffers shared with rows measured
+    /// before. `known` has the addresses of those buffers. The sum is right while all measured rows
+    /// are held.
     pub fn bytes_held(&self, known: &mut HashSet<usize>) -> u64 {
         let mut bytes = 0;
         let mut open: Vec<ArrayData> = self.batch.columns().iter().map(|of| of.to_data()).collect();
@@ -130,7 +135,7 @@ impl SpanRows {
         bytes
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -210,19 +215,19 @@ impl SpanRows {
         word(self.status_message.as_ref(), row)
     }
 
-    /// How many events it has.
+    /// Returns its number of events.
     #[must_use]
     pub fn event_count(&self, row: usize) -> u32 {
         count(&self.event_count, row)
     }
 
-    /// How many links it has.
+    /// Returns its number of links.
     #[must_use]
     pub fn link_count(&self, row: usize) -> u32 {
         count(&self.link_count, row)
     }
 
-    /// Whether one of its events is an exception.
+    /// Returns true if one of its events is an exception.
     #[must_use]
     pub fn has_exception(&self, row: usize) -> bool {
         self.has_exception.truth(row)
@@ -317,7 +322,7 @@ impl SpanRows {
         self.sender.resource_key(row)
     }
 
-    /// Who sent it. Needs `Detail::Resources`.
+    /// Returns the resource that sent it. Needs `Detail::Resources`.
     #[must_use]
     pub fn resource(&self, row: usize) -> Option<Resource> {
         self.sender.resource(row)
@@ -348,12 +353,12 @@ impl SpanRows {
     }
 }
 
-fn count(column: &Column<Int32Array>, row: usize) -> u32 {
+fn count(column: &OptionalColumn<Int32Array>, row: usize) -> u32 {
     column.int(row).and_then(|count| u32::try_from(count).ok()).unwrap_or_default()
 }
 
 fn check_ids(
-    ids: &Column<BinaryArray>,
+    ids: &OptionalColumn<BinaryArray>,
     valid: impl Fn(&[u8]) -> bool,
     name: &str,
 ) -> Result<(), ArrowError> {

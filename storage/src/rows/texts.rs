@@ -8,7 +8,7 @@ use arrow_schema::ArrowError;
 use prost::Message;
 use tidings_proto::otlp::AnyValue;
 
-use super::entries::Entries;
+use super::entries::AttributeEntries;
 use crate::{columns::json_text, packed::EntryValue};
 
 /// The attributes of rows, one after the other.
@@ -24,14 +24,14 @@ pub struct AttributeTexts {
 }
 
 impl AttributeTexts {
-    /// Those of a stored column.
+    /// Reads a stored column of attributes.
     ///
     /// # Errors
-    /// When it is none of attributes.
+    /// When the column does not hold attributes.
     pub fn of(stored: &ArrayRef) -> Result<Self, ArrowError> {
         let wrong = || ArrowError::SchemaError("stored attributes are no map".to_owned());
         let map = stored.as_map_opt().ok_or_else(wrong)?;
-        let column = Entries::new(stored, "attributes")?;
+        let column = AttributeEntries::new(stored, "attributes")?;
         // Only the entries of these rows: the others may be many more.
         let entries = column.of_rows(&(0..map.len()));
         let mut values = StringBuilder::with_capacity(entries.len(), entries.len() * 16);
@@ -77,7 +77,7 @@ mod tests {
     use crate::{columns::span_rows, samples};
 
     /// Keys and values of each row.
-    fn said(column: &ArrayRef) -> Vec<Vec<(String, Option<String>)>> {
+    fn rows_of(column: &ArrayRef) -> Vec<Vec<(String, Option<String>)>> {
         let AttributeTexts { ends, keys, values } = AttributeTexts::of(column).unwrap();
         let keys = cast(&keys, &DataType::Utf8).unwrap();
         let keys: &StringArray = keys.as_any().downcast_ref().unwrap();
@@ -101,8 +101,8 @@ mod tests {
             let typed: ArrayRef = Arc::new(samples::typed(&packed));
             let from = from.min(packed.len());
             let count = packed.len() - from - to.min(packed.len() - from);
-            prop_assert_eq!(said(&packed.slice(from, count)), said(&typed.slice(from, count)));
-            prop_assert_eq!(&said(&packed)[from..from + count], &said(&typed.slice(from, count)));
+            prop_assert_eq!(rows_of(&packed.slice(from, count)), rows_of(&typed.slice(from, count)));
+            prop_assert_eq!(&rows_of(&packed)[from..from + count], &rows_of(&typed.slice(from, count)));
         }
     }
 }

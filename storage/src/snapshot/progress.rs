@@ -1,4 +1,4 @@
-//! How far a scan has come, and what of the rest it can leave out.
+//! Progress of a scan, and pruning of the sources that are left.
 
 use std::{
     cell::Cell,
@@ -17,8 +17,8 @@ use super::Visit;
 
 use crate::{Need, ScanStats, ScanWatch, filter::Matcher};
 
-/// What a scan's visitor and the scan tell each other: before which time no rows are needed any
-/// more, which only ever rises, and after which time all were looked at, which only ever falls.
+/// Dynamic filter that a scan shares with its visitor. Rows before `since`, which only rises, are
+/// no longer needed. All rows after `reached`, which only falls, were read.
 #[derive(Debug)]
 pub(super) struct Floor {
     since: Cell<UnixNanos>,
@@ -54,7 +54,7 @@ impl Floor {
     }
 }
 
-/// How far a scan has come.
+/// Progress of a scan.
 #[derive(Debug)]
 pub(crate) struct Progress<'a> {
     pub(crate) stats: ScanStats,
@@ -76,7 +76,7 @@ impl<'a> Progress<'a> {
     }
 
     /// Of a table that may lack rows: then the scan is never complete.
-    pub(crate) fn of(mut self, lacking: bool) -> Self {
+    pub(crate) fn with_lacking(mut self, lacking: bool) -> Self {
         self.stats.complete &= !lacking;
         self
     }
@@ -85,7 +85,7 @@ impl<'a> Progress<'a> {
         Self { floor: Some(floor), ..self }
     }
 
-    /// Whether the visitor may need less as the scan goes on.
+    /// Returns true if the visitor may raise the floor during the scan.
     pub(crate) fn may_narrow(&self) -> bool {
         self.floor.is_some()
     }
@@ -102,8 +102,8 @@ impl<'a> Progress<'a> {
         visit(&RecordBatch::new_empty(Arc::new(Schema::empty())))
     }
 
-    /// How many of these rows the budget allows to look at; they count as looked at. None of them
-    /// when the scan is to stop.
+    /// Spends the row budget on these rows and returns the number granted. Granted rows count as
+    /// read. Returns 0 when the scan is cancelled.
     pub(crate) fn spend(&mut self, rows: usize) -> usize {
         if self.is_stopped() {
             return 0;
@@ -115,7 +115,7 @@ impl<'a> Progress<'a> {
         granted
     }
 
-    /// Whether the scan is to stop.
+    /// Returns true if the scan is cancelled.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

@@ -1,9 +1,8 @@
-//! What a scan has yet to look at, the newest first.
+//! Sources that a scan has yet to read, the newest first.
 //!
-//! Owns the order: by the latest row that the filter's time leaves room for, file by file, and row
-//! group by row group of those files that are open. A file in which old rows and new ones are
-//! together would otherwise have a search for the newest read its old rows before everything in
-//! between.
+//! Owns the order: by the latest row within the filter's time, file by file, and row group by row
+//! group of open files. Without the order by row group, a file with old and new rows would be read
+//! whole. A search for the newest rows would then read its old rows before newer files.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -14,79 +13,79 @@ use std::{
 use tidings_proto::UnixNanos;
 
 use crate::{
-    data_file::{DataFile, Groups},
+    data_file::{CandidateGroups, DataFile},
     filter::TimeRange,
     memory::Chunk,
 };
 
-pub(super) enum Source<'a> {
+pub(super) enum ScanSource<'a> {
     Chunk(&'a Chunk),
     /// One that was not opened yet.
     File(&'a Arc<DataFile>),
-    /// What is left of one that was.
-    Groups(&'a Arc<DataFile>, Box<Groups<'a>>),
+    /// Remaining row groups of an open file.
+    Groups(&'a Arc<DataFile>, Box<CandidateGroups<'a>>),
 }
 
 /// A source that is to be looked at.
-pub(super) struct Due<'a> {
+pub(super) struct DueSource<'a> {
     /// Its latest row that may match is not later.
     pub(super) latest: UnixNanos,
     /// Between which times its rows are.
     pub(super) times: (UnixNanos, UnixNanos),
-    /// Its number: of what is equally late, what came first.
+    /// Position in the input; the first wins among equally late sources.
     pub(super) number: usize,
-    pub(super) source: Source<'a>,
+    pub(super) source: ScanSource<'a>,
 }
 
-impl Due<'_> {
-    /// Of what may match equally late, what begins last: where it ends tells little, when clocks
-    /// of senders are ahead.
+impl DueSource<'_> {
+    /// Order of sources. Among those whose latest possible match is equal, the one that begins last
+    /// is first. Its end is a weak hint, because clocks of senders may be ahead.
     fn rank(&self) -> (UnixNanos, UnixNanos, Reverse<usize>) {
         (self.latest, self.times.0, Reverse(self.number))
     }
 }
 
-impl Ord for Due<'_> {
+impl Ord for DueSource<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.rank().cmp(&other.rank())
     }
 }
 
-impl PartialOrd for Due<'_> {
+impl PartialOrd for DueSource<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Due<'_> {
+impl PartialEq for DueSource<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Due<'_> {}
+impl Eq for DueSource<'_> {}
 
 /// See the module's description.
 pub(super) struct Sources<'a> {
-    due: BinaryHeap<Due<'a>>,
+    due: BinaryHeap<DueSource<'a>>,
     asked: TimeRange,
 }
 
 impl<'a> Sources<'a> {
-    /// Those of these that have rows of this time.
+    /// Collects the chunks and files that have rows in this time range.
     pub(super) fn new(
         chunks: &'a [Arc<Chunk>],
         files: &'a [Arc<DataFile>],
         asked: TimeRange,
     ) -> Self {
-        let chunks = chunks.iter().map(|chunk| (chunk.times(), Source::Chunk(chunk)));
-        let files = files.iter().map(|file| (file.times(), Source::File(file)));
+        let chunks = chunks.iter().map(|chunk| (chunk.times(), ScanSource::Chunk(chunk)));
+        let files = files.iter().map(|file| (file.times(), ScanSource::File(file)));
         let mut sources = Self { due: BinaryHeap::new(), asked };
         for (number, (times, source)) in chunks.chain(files).enumerate() {
             // One without rows says that it begins after its end.
             if times.0 <= times.1 && asked.overlaps(times.0, times.1) {
                 let latest = sources.latest(times);
-                sources.due.push(Due { latest, times, number, source });
+                sources.due.push(DueSource { latest, times, number, source });
             }
         }
         sources
@@ -96,13 +95,13 @@ impl<'a> Sources<'a> {
         self.asked.end.map_or(max, |end| max.min(end))
     }
 
-    /// How many files there are that were not opened yet.
+    /// Returns the number of files that were not opened yet.
     pub(super) fn files(&self) -> u64 {
-        self.due.iter().filter(|due| matches!(due.source, Source::File(_))).count() as u64
+        self.due.iter().filter(|due| matches!(due.source, ScanSource::File(_))).count() as u64
     }
 
-    /// What is to be looked at next.
-    pub(super) fn next(&mut self) -> Option<Due<'a>> {
+    /// Removes and returns the next source to read.
+    pub(super) fn next(&mut self) -> Option<DueSource<'a>> {
         self.due.pop()
     }
 
@@ -110,16 +109,16 @@ impl<'a> Sources<'a> {
     pub(super) fn put_back(
         &mut self,
         file: &'a Arc<DataFile>,
-        mut groups: Box<Groups<'a>>,
+        mut groups: Box<CandidateGroups<'a>>,
         before: (UnixNanos, usize),
     ) -> bool {
         let Some(times) = groups.next_times() else { return false };
         // Statistics that say nothing must not put it before what was looked at.
         let latest = self.latest(times).min(before.0);
-        let source = Source::Groups(file, groups);
-        let mut due = Due { latest, times, number: before.1, source };
+        let source = ScanSource::Groups(file, groups);
+        let mut due = DueSource { latest, times, number: before.1, source };
         if self.due.peek().is_some_and(|next| *next > due)
-            && let Source::Groups(_, groups) = &mut due.source
+            && let ScanSource::Groups(_, groups) = &mut due.source
         {
             groups.rest();
         }
@@ -138,11 +137,11 @@ mod tests {
         otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span},
     };
 
-    use super::{Due, Source, Sources};
+    use super::{DueSource, ScanSource, Sources};
     use crate::{
         Detail, SpanFilter,
         columns::span_rows,
-        data_file::{self, Groups},
+        data_file::{self, CandidateGroups},
         filter::{Matcher, TimeRange},
         index::tests::stored,
         memory::Chunk,
@@ -183,16 +182,17 @@ mod tests {
             let mut progress = Progress::new(u64::MAX, std::sync::Arc::default());
             let mut sources = Sources::new(&[], &files, asked);
             let (mut looked_at, mut resting_most, mut latest_before) = (0, 0, None);
-            while let Some(Due { latest, number, source, .. }) = sources.next() {
+            while let Some(DueSource { latest, number, source, .. }) = sources.next() {
                 assert!(latest_before.is_none_or(|before| latest <= before));
                 latest_before = Some(latest);
                 let (file, groups) = match source {
-                    Source::Chunk(_) => unreachable!("there are none"),
-                    Source::File(file) => {
-                        let groups = Groups::open(file, None, &matcher, Detail::Ids).unwrap();
+                    ScanSource::Chunk(_) => unreachable!("there are none"),
+                    ScanSource::File(file) => {
+                        let groups =
+                            CandidateGroups::open(file, None, &matcher, Detail::Ids).unwrap();
                         (file, Box::new(groups))
                     }
-                    Source::Groups(file, mut groups) => {
+                    ScanSource::Groups(file, mut groups) => {
                         looked_at += 1;
                         let visit = &mut |_: &_| Ok(ControlFlow::Continue(()));
                         let flow = groups.scan_next(&mut matcher, &mut progress, visit);
@@ -202,7 +202,7 @@ mod tests {
                 };
                 sources.put_back(file, groups, (latest, number));
                 let waiting = sources.due.iter().filter_map(|due| match &due.source {
-                    Source::Groups(_, groups) => Some(groups.rests()),
+                    ScanSource::Groups(_, groups) => Some(groups.rests()),
                     _ => None,
                 });
                 let (resting, awake): (Vec<_>, Vec<_>) = waiting.partition(|rests| *rests);

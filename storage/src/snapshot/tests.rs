@@ -133,7 +133,7 @@ proptest! {
             for filter in filters.iter().chain([&LogFilter::default()]) {
                 let mut expected = Vec::new();
                 for (request, batch) in requests.iter().zip(&batches) {
-                    let rows = crate::LogRows::of(batch).unwrap();
+                    let rows = crate::LogRows::from_batch(batch).unwrap();
                     let mut row = 0;
                     for of in &request.resource_logs {
                         for scope in &of.scope_logs {

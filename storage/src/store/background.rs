@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use tokio::{select, sync::watch, task::JoinHandle};
 
-use super::{Inner, blocking, random, reindex::reindexer, scrub::scrubber};
-use crate::{StorageError, memory, upkeep::Pace};
+use super::{StoreInner, blocking, random, reindex::reindexer, scrub::scrubber};
+use crate::{StorageError, memory, upkeep::MergePace};
 
 /// How often age and health are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -22,17 +22,17 @@ const UPKEEP_MAX: Duration = Duration::from_secs(15 * 60);
 /// The name of flushes among the store's tasks.
 pub(super) const FLUSH: &str = "flush";
 
-type Task = fn(Arc<Inner>, watch::Receiver<bool>) -> BoxFuture<'static, ()>;
+type BackgroundTask = fn(Arc<StoreInner>, watch::Receiver<bool>) -> BoxFuture<'static, ()>;
 
 /// Tasks that are restarted when they panic.
-const MAINTENANCE: [(&str, Task); 4] = [
+const MAINTENANCE: [(&str, BackgroundTask); 4] = [
     ("memory merge", |inner, stop| Box::pin(merger(inner, stop))),
     ("reindexing", |inner, stop| Box::pin(reindexer(inner, stop))),
     ("upkeep", |inner, stop| Box::pin(keeper(inner, stop))),
     ("scrubbing", |inner, stop| Box::pin(scrubber(inner, stop))),
 ];
 
-pub(super) fn start(inner: &Arc<Inner>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+pub(super) fn start(inner: &Arc<StoreInner>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
     let supervision = &inner.supervision;
     let flusher = flusher(Arc::clone(inner), stop.clone());
     let mut tasks = vec![supervision.spawn_essential(FLUSH, flusher)];
@@ -46,7 +46,7 @@ pub(super) fn start(inner: &Arc<Inner>, stop: &watch::Receiver<bool>) -> Vec<Joi
     tasks
 }
 
-async fn flusher(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+async fn flusher(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
     let mut wait = LOOK;
     loop {
         select! {
@@ -74,7 +74,7 @@ async fn flusher(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn merger(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+async fn merger(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
     loop {
         select! {
             _ = stop.wait_for(|stopped| *stopped) => return,
@@ -93,7 +93,7 @@ async fn merger(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn keeper(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+async fn keeper(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
     let mut wait = UPKEEP;
     loop {
         select! {
@@ -101,7 +101,7 @@ async fn keeper(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
             () = inner.shared.clock.sleep(wait) => {}
         }
         loop {
-            match Box::pin(inner.keep_up(Pace::Running)).await {
+            match Box::pin(inner.run_maintenance_step(MergePace::Running)).await {
                 Ok(true) if !*stop.borrow() => wait = UPKEEP,
                 Ok(_) | Err(StorageError::Closed) => break,
                 Err(error) => {
@@ -118,7 +118,7 @@ fn random_byte() -> u8 {
     random().to_le_bytes()[0]
 }
 
-impl Inner {
+impl StoreInner {
     fn flush_is_due(&self) -> bool {
         let settings = &self.shared.settings;
         let state = &self.shared.state;

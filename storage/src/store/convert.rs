@@ -11,7 +11,7 @@ use crate::{
     StorageError, columns,
     memory::Chunk,
     schema::Signal,
-    wal::{PAYLOAD_MAX, Record},
+    wal::{PAYLOAD_MAX, WalRecord},
 };
 
 /// Larger requests are converted on a blocking thread.
@@ -39,11 +39,11 @@ impl PartialEq for ConvertedBatch {
 }
 
 impl Store {
-    /// Makes the rows of a batch, which is most of the processor time of [`Self::append`], on this
-    /// thread: for callers that have just read the batch on a thread that may be kept.
+    /// Converts a batch to rows on this thread, which is most of the processor time of
+    /// [`Self::append`]. For callers that have just read the batch on a blocking thread.
     ///
     /// # Errors
-    /// Those of [`Self::append`] that are the batch's fault.
+    /// The errors of [`Self::append`] that the batch causes.
     pub fn convert(&self, batch: TelemetryBatch) -> Result<TelemetryBatch, StorageError> {
         check_size(&batch)?;
         convert_now(batch, self.owner.0.shared.clock.now()).map(TelemetryBatch::Converted)
@@ -61,7 +61,7 @@ pub(super) async fn convert(
     blocking(move || convert_now(batch, received)).await
 }
 
-/// How many bytes are still to be converted.
+/// Returns the number of bytes still to be converted.
 fn check_size(batch: &TelemetryBatch) -> Result<usize, StorageError> {
     let size = match batch {
         TelemetryBatch::Converted(_) => 0,
@@ -97,7 +97,7 @@ fn convert_now(batch: TelemetryBatch, received: UnixNanos) -> Result<ConvertedBa
 }
 
 /// The rows of a log record; `None` when it has none.
-pub(super) fn replay(record: &Record) -> Result<Option<Chunk>, StorageError> {
+pub(super) fn replay(record: &WalRecord) -> Result<Option<Chunk>, StorageError> {
     let rows = columns::rows(record.signal, &record.payload, record.received)?;
     if rows.num_rows() == 0 { Ok(None) } else { Chunk::new(rows).map(Some) }
 }

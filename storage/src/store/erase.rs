@@ -1,20 +1,20 @@
-//! Erases what somebody wants gone, for good.
+//! Erases a trace, or all rows with an attribute, permanently.
 //!
-//! Every file that has some of it is written again without it and deleted at once, with what
-//! earlier upkeep left behind; the write-ahead log up to then is dropped. What was done is written
-//! down in `erasures/`, without the value that was looked for. Rows that come in meanwhile are not
-//! looked at.
+//! Every file with matching rows is rewritten without them. The old file is deleted at once,
+//! together with removed files of earlier maintenance. The write-ahead log up to then is dropped.
+//! `erasures/` records the erasure without the attribute's value. Rows that arrive meanwhile are
+//! not erased.
 //!
-//! It takes of the disk's reserve what it needs, one file at a time. Where that may not be enough,
-//! what nobody needs is deleted first. When the disk is full all the same it ends with an error, and
-//! a second call goes on.
+//! Rewriting may use the disk's reserve, one file at a time. If that may not suffice, unneeded
+//! files are deleted first. When the disk is full nevertheless, the call fails and a second call
+//! continues.
 //!
-//! A pin keeps nothing from being erased: the report names the pinned traces that lost something. Of
-//! which nothing is left, the pin goes too, and with it its note.
+//! A pin protects nothing from being erased: the report names the pinned traces that lost rows. A
+//! pin without rows left is removed with its note.
 //!
-//! What cannot be read may have some of it too. A table with a damaged commit does not say which
-//! files it has, so nothing is erased then; a damaged data file, and whatever was set aside in
-//! `quarantine/`, is named in the report, and the rest is erased.
+//! Unreadable files may contain matching rows too. The files of a table with a damaged commit are
+//! unknown, so nothing is erased then. A damaged data file, and everything in `quarantine/`, is
+//! named in the report, and the rest is erased.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use std::{
 use serde_json::json;
 use tidings_proto::{TraceId, UnixNanos};
 
-use super::{Inner, blocking, quarantine::set_aside, upkeep::Keeper};
+use super::{StoreInner, blocking, quarantine::set_aside, upkeep::MaintenanceState};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
     data_file::{Choice, DataFile},
@@ -34,13 +34,13 @@ use crate::{
     filter::Matcher,
     schema::Signal,
     snapshot::TableView,
-    tables::{Change, Why},
+    tables::{CommitReason, TableChange},
     upkeep::thinned_for,
 };
 
 const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
 
-/// What to erase.
+/// Target of an erasure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Erasure {
     /// The spans and log records of this trace.
@@ -49,7 +49,7 @@ pub enum Erasure {
     Attribute(AttributeFilter),
 }
 
-/// What was erased.
+/// Result of an erasure.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ErasureReport {
     /// Spans that are gone.
@@ -62,7 +62,7 @@ pub struct ErasureReport {
     pub left_files: u64,
     /// Pinned traces that lost something.
     pub pinned: Vec<TraceId>,
-    /// Those of them of which nothing is left: they are no longer pinned.
+    /// Pinned traces without any rows left: they are no longer pinned.
     pub unpinned: Vec<TraceId>,
     /// Files that cannot be read, or were set aside because they could not: they may still have
     /// some of it.
@@ -100,7 +100,7 @@ impl Erasure {
         }
     }
 
-    /// What may be written down of it.
+    /// Describes the erasure without the value that must not be recorded.
     fn described(&self) -> String {
         match self {
             Self::Trace(id) => format!("trace {id}"),
@@ -109,7 +109,7 @@ impl Erasure {
     }
 }
 
-impl Inner {
+impl StoreInner {
     /// Everything in memory must have been flushed.
     pub(super) async fn erase(&self, what: &Erasure) -> Result<ErasureReport, StorageError> {
         let mut keeper = self.upkeep.lock().await;
@@ -118,7 +118,7 @@ impl Inner {
         let mut pinned = BTreeSet::new();
         self.make_room(&mut keeper).await?;
         for signal in [Signal::Spans, Signal::Logs] {
-            self.settle(signal).await?;
+            self.resolve_in_doubt(signal).await?;
             let mut files = self.shared.state.files(signal);
             // What a small one gives back helps with a large one.
             files.sort_by_key(|file| (file.bytes, file.path.clone()));
@@ -180,11 +180,12 @@ impl Inner {
         }
     }
 
-    /// Deletes first what nobody needs, when there might be no room to write the largest file again.
-    async fn make_room(&self, keeper: &mut Keeper) -> Result<(), StorageError> {
+    /// Deletes first what nobody needs, when there might be no room to write the largest file
+    /// again.
+    async fn make_room(&self, keeper: &mut MaintenanceState) -> Result<(), StorageError> {
         let files = [Signal::Spans, Signal::Logs].map(|signal| self.shared.state.files(signal));
         let largest = files.iter().flatten().map(|file| file.bytes).max();
-        if self.room().await?.holds(Why::Erasure, largest.unwrap_or(0)) {
+        if self.room().await?.holds(CommitReason::Erasure, largest.unwrap_or(0)) {
             return Ok(());
         }
         self.delete_gone_by(keeper, UnixNanos(u64::MAX)).await?;
@@ -198,7 +199,7 @@ impl Inner {
         self.pins.pins().is_some_and(|pins| pins.get(trace).is_some())
     }
 
-    /// How many rows of a file match, and of which pinned traces.
+    /// Returns the number of matching rows in a file, and the pinned traces among them.
     async fn count(
         &self,
         signal: Signal,
@@ -240,7 +241,7 @@ impl Inner {
     /// were of.
     async fn erase_from(
         &self,
-        keeper: &mut Keeper,
+        keeper: &mut MaintenanceState,
         signal: Signal,
         file: Arc<DataFile>,
         what: &Erasure,
@@ -251,9 +252,9 @@ impl Inner {
         if rows > 0 {
             let choice = Choice::drop(what.matcher(signal));
             let (mark, removed) = (thinned_for(&file.path), vec![file]);
-            let why = Why::Erasure;
+            let why = CommitReason::Erasure;
             let added = self.rewritten((why, signal), &removed, Some(choice), mark).await?;
-            self.commit(keeper, signal, Change { why, added, removed }).await?;
+            self.commit(keeper, signal, TableChange { why, added, removed }).await?;
         }
         Ok(rows)
     }
@@ -287,7 +288,7 @@ impl Inner {
     }
 }
 
-/// Whether this file is what is wrong.
+/// Returns true if the error is damage of this file.
 fn is_about(error: &StorageError, file: &Path) -> bool {
     match error {
         StorageError::Corrupt { path, .. } | StorageError::Io { path, .. } => path == file,

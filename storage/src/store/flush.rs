@@ -11,22 +11,22 @@
 
 use std::sync::Arc;
 
-use super::{Inner, Shared, blocking};
-use crate::{StorageError, data_file, disk::Mistake, schema::Signal, tables::Table};
+use super::{StoreInner, StoreShared, blocking};
+use crate::{StorageError, data_file, disk::Mistake, schema::Signal, tables::TelemetryTable};
 
 /// Both tables, and up to where they cover the log.
 #[derive(Debug)]
 pub(super) struct Tables {
-    pub(super) spans: Table,
-    pub(super) logs: Table,
-    /// What the last flush covered.
+    pub(super) spans: TelemetryTable,
+    pub(super) logs: TelemetryTable,
+    /// Flushed position after the last flush.
     pub(super) covered: u64,
-    /// What the flush before it covered.
+    /// Flushed position after the flush before it.
     pub(super) covered_before: u64,
 }
 
 impl Tables {
-    pub(super) fn of(&mut self, signal: Signal) -> &mut Table {
+    pub(super) fn table_mut(&mut self, signal: Signal) -> &mut TelemetryTable {
         match signal {
             Signal::Spans => &mut self.spans,
             Signal::Logs => &mut self.logs,
@@ -34,7 +34,7 @@ impl Tables {
     }
 }
 
-impl Inner {
+impl StoreInner {
     /// One flush. Not to be cancelled: run it in a task of its own.
     pub(super) async fn flush(&self) -> Result<(), StorageError> {
         let mut tables = self.tables.lock().await;
@@ -56,7 +56,7 @@ impl Inner {
         self.drop_log(through).await
     }
 
-    /// Whether the log's disk has less than twice the reserve free.
+    /// Returns true if the log's disk has less than twice the reserve free.
     fn disk_is_short(&self) -> bool {
         let reserve = self.shared.settings.disk_reserve_bytes;
         // A disk that cannot be measured is no reason to give up anything.
@@ -69,11 +69,11 @@ impl Inner {
     }
 }
 
-impl Shared {
+impl StoreShared {
     /// Everything in memory goes to the tables.
     pub(super) async fn flush_tables(&self, tables: &mut Tables) -> Result<(), StorageError> {
         for table in [&mut tables.spans, &mut tables.logs] {
-            if let Some(change) = table.settle().await?
+            if let Some(change) = table.resolve_in_doubt().await?
                 && !self.disk.makes(Mistake::ForgetLandedCommit)
             {
                 self.state.apply(table.signal(), &change, self.clock.now());
@@ -91,10 +91,10 @@ impl Shared {
         Ok(())
     }
 
-    async fn flush_table(&self, table: &mut Table, cut: u64) -> Result<(), StorageError> {
+    async fn flush_table(&self, table: &mut TelemetryTable, cut: u64) -> Result<(), StorageError> {
         let signal = table.signal();
         let chunks = self.state.flushing(signal);
-        if chunks.is_empty() || self.damaged.has(signal) {
+        if chunks.is_empty() || self.damaged.contains(signal) {
             return Ok(());
         }
         let now = self.clock.now();

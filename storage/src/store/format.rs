@@ -49,7 +49,7 @@ pub(super) fn record(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError>
     written.map_err(failed("write", &path))
 }
 
-/// What the file says; `None` when there is none.
+/// Returns the recorded format; `None` without the file.
 fn recorded(disk: &dyn Disk, path: &Path) -> Result<Option<u32>, StorageError> {
     let bytes = match read_all(disk, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

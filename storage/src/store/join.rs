@@ -1,9 +1,8 @@
-//! Has files that are not merged any more say beforehand what they and others of their hour say
-//! together.
+//! Precomputes corrections for split traces in files that are not merged any more.
 //!
-//! One file at a time, each with those that have said so already. Files of hours in which nothing
-//! has changed since the store was opened are looked at only when all upkeep is done: that takes
-//! their indexes.
+//! Works on one file at a time. Each file gets corrections against the files of its hour that have
+//! them already. Hours without changes since the store was opened are checked only when all other
+//! maintenance is done, because that reads their indexes.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,51 +15,51 @@ use std::{
 use tidings_proto::UnixNanos;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Inner, Shared, blocking};
+use super::{StoreInner, StoreShared, blocking};
 use crate::{
     StorageError,
     data_file::DataFile,
     disk::failed,
-    index::{Indexes, with_joint},
+    index::{Indexes, with_corrections},
     paths::index_path,
     rollup,
     table_store::TableStore,
-    tables::Why,
-    upkeep::{Pace, Room, is_sealed},
+    tables::CommitReason,
+    upkeep::{DiskSpace, MergePace, is_sealed},
 };
 
 /// Hours that are looked at when the store has been opened: the last ones.
 const HOURS_AT_FIRST: usize = 2;
 
-/// A file that is not sealed is taken to stay as it is so long after the last of it came: merges that
-/// are worth it have been done an hour before.
+/// A file that is not sealed is taken to stay as it is so long after the last of it came: merges
+/// that are worth it have been done an hour before.
 const SETTLED: u64 = 7 * 3600 * 1_000_000_000;
 
-/// Whether a file stays as it is, as far as that can be told. When merges are done and nothing more
-/// comes, all do.
-pub(super) fn stays(file: &DataFile, pace: Pace, now: UnixNanos) -> bool {
+/// Returns true if no merge is expected to replace the file. When maintenance runs offline, that
+/// holds for all files.
+pub(super) fn stays(file: &DataFile, pace: MergePace, now: UnixNanos) -> bool {
     let is_old = file.received_max.0.saturating_add(SETTLED) <= now.0;
-    pace == Pace::Offline || is_sealed(file) || is_old
+    pace == MergePace::Offline || is_sealed(file) || is_old
 }
 
-/// What is known of which files have said it.
+/// State of the precomputation, by file.
 #[derive(Debug, Default)]
-pub(super) struct Joins {
+pub(super) struct CorrectionState {
     /// By hour, a hash of the names of its files when all of them had.
     done: Option<HashMap<i64, u64>>,
     /// Files that have nothing to say, or could not be read.
     silent: HashSet<PathBuf>,
 }
 
-impl Inner {
-    /// Has one of these files of spans, which stay as they are, say what it and others say; whether
-    /// there was one.
+impl StoreInner {
+    /// Precomputes corrections for one of these files, which are not merged any more. Returns true
+    /// if there was one to do.
     pub(super) async fn join(
         &self,
-        joins: &mut Joins,
+        joins: &mut CorrectionState,
         files: &[Arc<DataFile>],
-        pace: Pace,
-        room: &mut Room,
+        pace: MergePace,
+        room: &mut DiskSpace,
     ) -> Result<bool, StorageError> {
         let mut hours: BTreeMap<i64, (u64, Vec<Arc<DataFile>>)> = BTreeMap::new();
         for file in files {
@@ -69,7 +68,7 @@ impl Inner {
             of_hour.push(Arc::clone(file));
         }
         let done = joins.done.get_or_insert_with(|| {
-            let at_first = if pace == Pace::Offline { usize::MAX } else { HOURS_AT_FIRST };
+            let at_first = if pace == MergePace::Offline { usize::MAX } else { HOURS_AT_FIRST };
             let before = hours.iter().rev().skip(at_first);
             before.map(|(hour, (hash, _))| (*hour, *hash)).collect()
         });
@@ -80,8 +79,8 @@ impl Inner {
             of_hour.sort_by_key(|file| (file.received_max, file.path.clone()));
             let indexes = Arc::clone(&self.shared.indexes);
             let (have, mut lack): (Vec<_>, Vec<_>) = blocking(move || {
-                let scan = indexes.begin();
-                Ok(of_hour.into_iter().partition(|file| indexes.is_joint(scan, file)))
+                let scan = indexes.begin_scan();
+                Ok(of_hour.into_iter().partition(|file| indexes.has_corrections(scan, file)))
             })
             .await?;
             lack.retain(|file| !joins.silent.contains(&file.path));
@@ -89,7 +88,7 @@ impl Inner {
                 done.insert(hour, hash);
                 continue;
             };
-            if self.is_pressed() || !room.holds(Why::Compaction, file.bytes) {
+            if self.is_pressed() || !room.holds(CommitReason::Compaction, file.bytes) {
                 return Ok(false);
             }
             let (tables, indexes) = (Arc::clone(&self.tables_at), Arc::clone(&self.shared.indexes));
@@ -120,15 +119,15 @@ impl Inner {
     }
 }
 
-impl Shared {
-    /// Whether a flush is near or under way, which needs the processors more.
+impl StoreShared {
+    /// Returns true if a flush is due soon or running. Maintenance yields the processors to it.
     pub(super) fn is_pressed(&self) -> bool {
         let limit = self.settings.memory_flush_bytes;
         self.state.memory_bytes() >= limit - limit / 4
     }
 }
 
-/// Has a file say what it and these say together; whether it did.
+/// Writes corrections of a file against these others into its index. Returns true if it wrote them.
 fn say(
     tables: &dyn TableStore,
     indexes: &Indexes,
@@ -138,7 +137,8 @@ fn say(
 ) -> Result<bool, StorageError> {
     let path = index_path(&file.path);
     let index = tables.read(&path).map_err(failed("read", &path))?;
-    let made = with_joint(&index, |offset| rollup::joined(indexes, file, others, offset, go_on))?;
+    let made =
+        with_corrections(&index, |offset| rollup::joined(indexes, file, others, offset, go_on))?;
     let Some(made) = made else { return Ok(false) };
     tables.replace(&path, &made).map_err(failed("write", &path))?;
     indexes.forget_head(&file.path);

@@ -18,8 +18,8 @@ use tidings_proto::UnixNanos;
 use tokio::sync::watch;
 
 use super::{
-    Damaged, Inner, Recovery, Shared, background, blocking, convert, flush::Tables, format,
-    pin::PinBoard, state::State, upkeep::Keeper,
+    Damaged, Recovery, StoreInner, StoreShared, background, blocking, convert, flush::Tables,
+    format, pin::PinBoard, state::VisibleState, upkeep::MaintenanceState,
 };
 use crate::{
     Clock, StorageError, StoreSettings, data_file,
@@ -34,8 +34,8 @@ use crate::{
     schema::Signal,
     supervision::Supervision,
     table_store::{self, SharedTables},
-    tables::{Change, Opened, Table, Why},
-    wal::{Position, Record, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalSettings},
+    tables::{CommitReason, OpenedTable, TableChange, TelemetryTable},
+    wal::{Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings},
 };
 
 /// So many small chunks become one while replaying.
@@ -52,15 +52,15 @@ pub(super) async fn open(
     objects: Option<Arc<dyn ObjectStore>>,
     mut settings: StoreSettings,
     clock: Arc<dyn Clock>,
-) -> Result<(Arc<Inner>, Recovery), StorageError> {
+) -> Result<(Arc<StoreInner>, Recovery), StorageError> {
     settings.data_dir =
         std::path::absolute(&settings.data_dir).map_err(failed("resolve", &settings.data_dir))?;
     let paths = Paths::new(&settings.data_dir);
     let lock = lock(&disk, &paths, clock.as_ref()).await?;
     let tables_at = table_store::open(&disk, &paths, &settings, clock.as_ref(), objects).await?;
-    let mut spans = Table::open(&tables_at, &paths.quarantine(), Signal::Spans).await?;
-    let mut logs = Table::open(&tables_at, &paths.quarantine(), Signal::Logs).await?;
-    let keeper = Keeper::new(spans.newest.max(logs.newest), clock.as_ref());
+    let mut spans = TelemetryTable::open(&tables_at, &paths.quarantine(), Signal::Spans).await?;
+    let mut logs = TelemetryTable::open(&tables_at, &paths.quarantine(), Signal::Logs).await?;
+    let keeper = MaintenanceState::new(spans.newest.max(logs.newest), clock.as_ref());
     let damaged =
         Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };
     let pins = PinBoard::open(&disk, &paths).await?;
@@ -73,7 +73,7 @@ pub(super) async fn open(
     let is_position_ignored = disk.makes(Mistake::IgnorePosition);
     let covered = if is_position_ignored { [0; 2] } else { [spans.covered, logs.covered] };
     let covered_max = spans.covered.max(logs.covered);
-    let (state, recover) = (State::new(spans.files, logs.files), settings.recover);
+    let (state, recover) = (VisibleState::new(spans.files, logs.files), settings.recover);
     data_file::set_metadata_bytes_max(settings.metadata_memory_bytes_max);
     let shared = shared(&disk, damaged, state, settings, clock);
     let replay = start_replay(&disk, &paths, &tables_at, covered, recover).await?;
@@ -96,7 +96,7 @@ pub(super) async fn open(
     };
     let wal = start_wal(&disk, &paths, &shared, segments, position, monitor).await?;
     let (stop, stopped) = watch::channel(false);
-    let inner = Arc::new(Inner {
+    let inner = Arc::new(StoreInner {
         shared,
         wal: Arc::new(wal),
         tables: tokio::sync::Mutex::new(tables),
@@ -126,12 +126,12 @@ pub(super) async fn open(
 fn shared(
     disk: &SharedDisk,
     damaged: Damaged,
-    state: State,
+    state: VisibleState,
     settings: StoreSettings,
     clock: Arc<dyn Clock>,
-) -> Arc<Shared> {
+) -> Arc<StoreShared> {
     let index_bytes_max = usize::try_from(settings.index_memory_bytes_max).unwrap_or(usize::MAX);
-    Arc::new(Shared {
+    Arc::new(StoreShared {
         damaged,
         state,
         indexes: Arc::new(Indexes::new(index_bytes_max)),
@@ -146,7 +146,7 @@ fn shared(
 /// Commits the position that is proven in the place of one that is damaged, where the store is to
 /// recover; what has to be said of that.
 async fn mend_position(
-    opened: &mut Opened,
+    opened: &mut OpenedTable,
     recover: bool,
     now: UnixNanos,
 ) -> Result<Option<String>, StorageError> {
@@ -161,7 +161,10 @@ async fn mend_position(
          and data files prove that the table has it, and rows may come twice");
     if opened.table.damage().is_none() {
         let (added, removed) = (Vec::new(), Vec::new());
-        opened.table.replace(Change { why: Why::Compaction, added, removed }, now).await?;
+        opened
+            .table
+            .replace(TableChange { why: CommitReason::Compaction, added, removed }, now)
+            .await?;
     }
     Ok(Some(format!("{}: {reason}", path.display())))
 }
@@ -203,12 +206,12 @@ async fn start_replay(
     .await
 }
 
-/// Brings what could be read of the log into the tables and moves the segments that could not be
-/// read to their ends out of it: the next start needs nobody to say anything. Where they are now.
+/// Flushes the readable part of the log to the tables, and moves segments with unreadable blocks
+/// out of the log. The next start needs no `recover`. Returns the new paths.
 async fn leave_unreadable(
     disk: &SharedDisk,
     paths: &Paths,
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreShared>,
     tables: &mut Tables,
     end: &mut ReplayEnd,
 ) -> Result<Vec<PathBuf>, StorageError> {
@@ -237,8 +240,8 @@ async fn leave_unreadable(
     .await
 }
 
-/// What must be said of tables that are damaged, and of pins that are.
-fn alarms_of(spans: &Table, logs: &Table, pins: &PinBoard) -> Vec<String> {
+/// Returns the alarms for damaged tables and damaged pins.
+fn alarms_of(spans: &TelemetryTable, logs: &TelemetryTable, pins: &PinBoard) -> Vec<String> {
     let damages = [spans.damage(), logs.damage()].into_iter().flatten();
     let alarms = damages.map(|damage| {
         let path = damage.path.display();
@@ -312,7 +315,7 @@ pub(crate) fn lock_existing(
 }
 
 /// A stretch of the log, as chunks.
-struct Stretch {
+struct ReplayPortion {
     replay: Replay,
     chunks: Vec<Arc<Chunk>>,
     through: u64,
@@ -324,7 +327,7 @@ struct Stretch {
 async fn replay_all(
     disk: &SharedDisk,
     paths: &Paths,
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreShared>,
     tables: &mut Tables,
     replay: Replay,
     covered: [u64; 2],
@@ -343,7 +346,7 @@ async fn replay_all(
         // Rows of a damaged table cannot be flushed: those that memory has no room for stay in the
         // log, and its answers say already that they are not whole.
         let is_full = shared.state.memory_bytes() >= shared.settings.memory_bytes_max;
-        let has_room = |chunk: &Arc<Chunk>| !(is_full && shared.damaged.has(chunk.signal()));
+        let has_room = |chunk: &Arc<Chunk>| !(is_full && shared.damaged.contains(chunk.signal()));
         let chunks = stretch.chunks.into_iter().filter(has_room).map(|chunk| (through, chunk));
         shared.state.publish(chunks, shared.clock.instant());
         // Not further than it was read: the next flush claims to cover the log up to here.
@@ -372,7 +375,7 @@ fn read_stretch(
     mut replay: Replay,
     covered: [u64; 2],
     bytes_max: u64,
-) -> Result<Stretch, StorageError> {
+) -> Result<ReplayPortion, StorageError> {
     let mut small: [Vec<Arc<Chunk>>; 2] = [Vec::new(), Vec::new()];
     let mut stretch = (Vec::new(), 0, 0, Vec::new());
     let (chunks, through, records, unreadable) =
@@ -407,14 +410,14 @@ fn read_stretch(
     };
     chunks.extend(small.into_iter().flatten());
     let (chunks, through, records, unreadable) = stretch;
-    Ok(Stretch { replay, chunks, through, records, unreadable, ended })
+    Ok(ReplayPortion { replay, chunks, through, records, unreadable, ended })
 }
 
 /// Keeps the bytes of a record that this program cannot make rows of, and goes on.
 fn set_aside(
     disk: &SharedDisk,
     paths: &Paths,
-    record: &Record,
+    record: &WalRecord,
     error: &StorageError,
 ) -> Result<PathBuf, StorageError> {
     let path = paths.quarantine().join(format!("record-{:020}.bin", record.sequence));
@@ -451,7 +454,7 @@ fn keep(disk: &dyn Disk, path: PathBuf, bytes: &[u8]) -> Result<PathBuf, Storage
 async fn start_wal(
     disk: &SharedDisk,
     paths: &Paths,
-    shared: &Arc<Shared>,
+    shared: &Arc<StoreShared>,
     segments: Arc<Segments>,
     position: Position,
     monitor: WalMonitor,

@@ -1,7 +1,7 @@
 //! Pins traces, so that retention keeps them, and unpins them.
 //!
 //! A pin is on the disk when the call returns. From then on no commit of retention takes rows of
-//! the trace: such a commit and a change of the pins wait for each other ([`Turn`]), and what
+//! the trace: such a commit and a change of the pins wait for each other ([`PinLock`]), and what
 //! retention had prepared before the pin is thrown away when it is about the trace. Which files
 //! have which pinned traces is looked up when a file is due, and remembered.
 
@@ -14,7 +14,7 @@ use std::{
 
 use tidings_proto::TraceId;
 
-use super::{Inner, blocking};
+use super::{StoreInner, blocking};
 use crate::{
     Detail, LogFilter, Pin, Scan, Snapshot, SpanFilter, StorageError,
     data_file::DataFile,
@@ -32,14 +32,14 @@ const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
 pub(super) struct PinBoard {
     /// `None`: what is pinned is not known, because the file is damaged.
     pins: Mutex<Option<Arc<Pins>>>,
-    pub(super) turn: tokio::sync::Mutex<Turn>,
-    /// What is wrong with the file.
+    pub(super) turn: tokio::sync::Mutex<PinLock>,
+    /// Damage of the pins file.
     pub(super) damage: Option<String>,
 }
 
 /// Held by whoever changes the pins, and by retention while it commits.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct PinLock {
     /// A commit of retention may be there or not: what it removes must not be taken for kept.
     pub(super) in_doubt: bool,
 }
@@ -58,7 +58,7 @@ impl PinBoard {
         Ok(Self { pins: Mutex::new(pins), turn: tokio::sync::Mutex::default(), damage })
     }
 
-    /// What is pinned; `None` when that is not known.
+    /// Returns the pins; `None` when they are unknown.
     pub(super) fn pins(&self) -> Option<Arc<Pins>> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -68,14 +68,14 @@ impl PinBoard {
     }
 }
 
-/// Which files have which of the pinned traces, as far as was looked.
+/// Pinned traces in each file that was searched for them.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct PinnedFiles {
     pins: Arc<Pins>,
     by_file: HashMap<PathBuf, Vec<TraceId>>,
 }
 
-impl Places {
+impl PinnedFiles {
     /// Of these pins, and of files that are still there.
     pub(super) fn renew(&mut self, pins: &Arc<Pins>, files: &[(Signal, Vec<Arc<DataFile>>)]) {
         if *self.pins != **pins {
@@ -91,7 +91,7 @@ impl Places {
     }
 
     /// Which a file has; `None`: nobody has looked.
-    pub(super) fn of(&self, file: &DataFile) -> Option<&[TraceId]> {
+    pub(super) fn pins_of(&self, file: &DataFile) -> Option<&[TraceId]> {
         if self.pins.len() == 0 {
             return Some(&[]);
         }
@@ -104,13 +104,13 @@ impl Places {
 }
 
 impl super::Store {
-    /// Pins a trace: retention keeps all of its spans and log records, those that come later too,
-    /// until [`Self::unpin`]. The pin, and whether it is a new one; another one of the same trace
-    /// changes the note. Durable when it returns.
+    /// Pins a trace: retention keeps all of its spans and log records, later ones included, until
+    /// [`Self::unpin`]. Returns the pin, and true if it is new; pinning again changes the note.
+    /// Durable when it returns.
     ///
     /// # Errors
-    /// `UnknownTrace` when nothing is stored of it, `TooManyPins` and `LongNote` where it is beyond
-    /// the bounds, `Corrupt` while it is not known what is pinned.
+    /// `UnknownTrace` when nothing of it is stored, `TooManyPins` and `LongNote` beyond the bounds,
+    /// `Corrupt` while the pins are unknown.
     pub async fn pin(&self, trace: TraceId, note: String) -> Result<(Pin, bool), StorageError> {
         let inner = Arc::clone(&self.owner.0);
         to_end(async move { inner.pin(trace, note).await }).await
@@ -134,8 +134,8 @@ impl super::Store {
     }
 }
 
-impl Inner {
-    /// What is pinned.
+impl StoreInner {
+    /// Returns the pins, or `Corrupt` when they are unknown.
     pub(super) fn pinned(&self) -> Result<Arc<Pins>, StorageError> {
         self.pins.pins().ok_or_else(|| StorageError::Corrupt {
             path: self.paths.pins(),
@@ -158,7 +158,7 @@ impl Inner {
         let pins = self.pinned()?;
         if turn.in_doubt {
             for signal in [Signal::Spans, Signal::Logs] {
-                self.settle(signal).await?;
+                self.resolve_in_doubt(signal).await?;
             }
             turn.in_doubt = false;
         }
@@ -177,7 +177,7 @@ impl Inner {
         Ok((pin, known.is_none()))
     }
 
-    /// Whether it was pinned.
+    /// Unpins a trace. Returns true if it was pinned.
     pub(super) async fn unpin(&self, trace: TraceId) -> Result<bool, StorageError> {
         let _turn = self.pins.turn.lock().await;
         self.check_open()?;
@@ -189,7 +189,7 @@ impl Inner {
         Ok(was)
     }
 
-    /// Takes the pins of those of these traces of which nothing is left; which those were.
+    /// Removes the pins of those traces that have no rows left, and returns these traces.
     pub(super) async fn unpin_erased(
         &self,
         traces: impl IntoIterator<Item = TraceId>,
@@ -219,7 +219,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether there is a span or a log record of a trace.
+    /// Returns true if a span or a log record of a trace is stored.
     pub(super) async fn has_trace(&self, trace: TraceId) -> Result<bool, StorageError> {
         let snapshot = self.shared.state.snapshot().indexed_by(Arc::clone(&self.shared.indexes));
         blocking(move || {

@@ -12,13 +12,13 @@ use std::{
 
 use tidings_proto::UnixNanos;
 
-use super::{Inner, blocking};
+use super::{StoreInner, blocking};
 use crate::{
     StorageError,
     disk::{Disk, failed, parent},
 };
 
-impl Inner {
+impl StoreInner {
     /// Deletes the files of the quarantine that are older than the settings say; how many. A file
     /// that cannot be deleted is tried again the next time.
     ///

@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 
 use tokio::{select, sync::watch};
 
-use super::{Inner, blocking};
+use super::{StoreInner, blocking};
 use crate::{
     StorageError,
     data_file::{self, DataFile},
@@ -17,7 +17,7 @@ use crate::{
     table_store::TableStore,
 };
 
-pub(super) async fn reindexer(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn reindexer(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
     let indexes = Arc::clone(&inner.shared.indexes);
     loop {
         select! {
@@ -30,7 +30,7 @@ pub(super) async fn reindexer(inner: Arc<Inner>, mut stop: watch::Receiver<bool>
             }
             let (tables, path) = (Arc::clone(&inner.tables_at), file.path.clone());
             match blocking(move || reindex(tables.as_ref(), signal, &file)).await {
-                Ok(()) => indexes.forget(&path),
+                Ok(()) => indexes.invalidate(&path),
                 // Until the store is opened again, or the file is asked for when what is known
                 // of it is forgotten.
                 Err(error) => tracing::error!(%error, "an index cannot be made again"),

@@ -8,14 +8,14 @@ use std::{
 
 use tidings_proto::{TraceId, UnixNanos};
 
-use super::{Inner, blocking, upkeep::unreadable};
+use super::{StoreInner, blocking, upkeep::unreadable};
 use crate::{
     Detail, Scan, Snapshot, StorageError,
     data_file::{Choice, DataFile},
     filter::Matcher,
     schema::Signal,
     snapshot::TableView,
-    tables::{Change, Why},
+    tables::{CommitReason, TableChange},
     upkeep::{Noteworthy, Retired, mark},
 };
 
@@ -24,13 +24,16 @@ const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 const TRACES_MAX: usize = 4_000_000;
 
 /// The change that takes from files what is no longer kept. It is not committed yet.
-pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, StorageError> {
+pub(super) async fn retire(
+    inner: &StoreInner,
+    retired: Retired,
+) -> Result<TableChange, StorageError> {
     let Retired { signal, files, kept } = retired;
-    let why = Why::Retention;
+    let why = CommitReason::Retention;
     let count = files.len();
     let Some(hour) = files.first().map(|file| file.hour).filter(|_| !kept.is_empty()) else {
         tracing::info!(table = signal.table(), files = count, "files are no longer kept");
-        return Ok(Change { why, added: Vec::new(), removed: files });
+        return Ok(TableChange { why, added: Vec::new(), removed: files });
     };
     let mark = mark(&kept);
     // A trace that is named need not be looked for.
@@ -40,7 +43,7 @@ pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, St
     };
     let named = kept.iter().filter_map(name).collect();
     let found: Vec<_> = kept.into_iter().filter(|what| name(what).is_none()).collect();
-    let around = Around::new(&files);
+    let around = SearchRange::new(&files);
     let traces = noteworthy(inner, around, found.clone(), named).await?;
     let choice = traces.map(|traces| {
         // Only log records can be noteworthy without a trace.
@@ -50,18 +53,18 @@ pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, St
     });
     let added = inner.rewritten((why, signal), &files, choice, Some(mark)).await?;
     tracing::info!(table = signal.table(), hour, files = count, "files thinned");
-    Ok(Change { why, added, removed: files })
+    Ok(TableChange { why, added, removed: files })
 }
 
 /// Where the traces of some files may have more spans: in their hours and those beside them, and
 /// wherever there are spans of about their times.
 #[derive(Debug)]
-struct Around {
+struct SearchRange {
     hours: RangeInclusive<i64>,
     times: RangeInclusive<UnixNanos>,
 }
 
-impl Around {
+impl SearchRange {
     fn new(files: &[Arc<DataFile>]) -> Self {
         let hours = || files.iter().map(|file| file.hour);
         let first = files.iter().map(|file| file.times().0.0).min().unwrap_or(0);
@@ -83,8 +86,8 @@ impl Around {
 /// These traces and those with something noteworthy around; `None`: too many, or a file cannot be
 /// read that would say.
 async fn noteworthy(
-    inner: &Inner,
-    around: Around,
+    inner: &StoreInner,
+    around: SearchRange,
     kept: Vec<Noteworthy>,
     mut traces: HashSet<TraceId>,
 ) -> Result<Option<HashSet<TraceId>>, StorageError> {
@@ -118,9 +121,9 @@ async fn noteworthy(
     .await
 }
 
-impl super::State {
+impl super::VisibleState {
     /// The spans of these hours and times, in files and in memory.
-    fn around(&self, around: &Around) -> Snapshot {
+    fn around(&self, around: &SearchRange) -> Snapshot {
         let (chunks, mut files) = self.spans();
         files.retain(|file| around.covers(file));
         Snapshot::new(TableView { chunks, files }, TableView::default())

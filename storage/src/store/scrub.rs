@@ -1,12 +1,11 @@
-//! Reads everything that rests on the disk again and again, slowly, and says what is damaged while
-//! there is still another copy of it somewhere.
+//! Scrubbing: verifies all files on the disk periodically and slowly, to report damage while
+//! another copy may exist.
 //!
-//! One file at a time, in the order of their paths: segments of the log that get no more records,
-//! data files and their indexes, and at the end of a round the tables' commits. Waits after every
-//! piece, so that it reads no faster than `scrub_bytes_per_second`, and while a flush is near.
-//! Where it is stands in the file `scrub`, so that a restart does not begin again. An index that is
-//! damaged is made again; nothing else is repaired. What is found is an alarm until a later round
-//! finds it mended or gone.
+//! Verifies one file at a time, in the order of their paths: closed segments of the log, data files
+//! and their indexes, and at the end of a round the tables' commits. Waits after every piece, so
+//! that it reads at most `scrub_bytes_per_second`, and while a flush is due. The file `scrub` holds
+//! the position, so that a restart continues the round. A damaged index is rebuilt; nothing else is
+//! repaired. A finding is an alarm until a later round finds the file repaired or removed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,10 +19,10 @@ use serde_json::{Value, json};
 use tidings_proto::UnixNanos;
 use tokio::{select, sync::watch};
 
-use super::{Inner, blocking};
+use super::{StoreInner, blocking};
 use crate::{
     StorageError,
-    check::{Finding, Pieces, Start, Step},
+    check::{Finding, Pieces, Start, VerifyStep},
     data_file::DataFile,
     disk::{failed, read_all, write_durably},
     index::Verified,
@@ -41,7 +40,7 @@ const REST: Duration = Duration::from_secs(24 * 3600);
 const LOOK: Duration = Duration::from_secs(600);
 /// How often the place is written down.
 const NOTE: Duration = Duration::from_secs(60);
-/// How long to wait for a flush to make room before looking again.
+/// Delay before checking again whether a flush has finished.
 const YIELD: Duration = Duration::from_millis(200);
 /// So much of a segment is read at once.
 const SEGMENT_STEP: u64 = 1 << 20;
@@ -51,7 +50,7 @@ pub(super) type Damages = BTreeMap<PathBuf, String>;
 
 /// Where scrubbing is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Place {
+struct ScrubPosition {
     /// The file that was read last, in the data directory; empty at the start of a round.
     after: String,
     /// When the last round ended.
@@ -60,12 +59,12 @@ struct Place {
 
 /// Something to read.
 #[derive(Debug, Clone)]
-enum Item {
+enum ScrubItem {
     Segment(Sealed),
     Data(Signal, Arc<DataFile>),
 }
 
-impl Item {
+impl ScrubItem {
     fn path(&self) -> &Path {
         match self {
             Self::Segment(segment) => &segment.path,
@@ -82,7 +81,7 @@ enum Reading {
     Done,
 }
 
-pub(super) async fn scrubber(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+pub(super) async fn scrubber(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
     if inner.shared.settings.scrub_bytes_per_second == 0 {
         return;
     }
@@ -102,7 +101,7 @@ pub(super) async fn scrubber(inner: Arc<Inner>, mut stop: watch::Receiver<bool>)
     }
 }
 
-impl Inner {
+impl StoreInner {
     async fn scrub_if_due(&self) -> Result<(), StorageError> {
         let place = self.read_place().await?;
         let rested = self.shared.clock.now().0.saturating_sub(place.ended.0);
@@ -114,7 +113,7 @@ impl Inner {
     }
 
     /// Goes on from a place to the end of the round.
-    async fn scrub(&self, mut place: Place) -> Result<(), StorageError> {
+    async fn scrub(&self, mut place: ScrubPosition) -> Result<(), StorageError> {
         let mut noted = self.shared.clock.instant();
         for name in self.names_behind(&place.after) {
             if let Some(item) = self.item(&name) {
@@ -132,11 +131,11 @@ impl Inner {
         }
         self.scrub_commits().await?;
         let used = self.names_behind("");
-        self.forget(|path| {
+        self.invalidate(|path| {
             !is_commit(path) && self.name(path).is_none_or(|name| !used.contains(&name))
         });
         let ended = self.shared.clock.now();
-        self.write_place(&Place { after: String::new(), ended }).await
+        self.write_place(&ScrubPosition { after: String::new(), ended }).await
     }
 
     /// The names in the data directory of everything there is to read behind a place.
@@ -155,16 +154,16 @@ impl Inner {
         [Signal::Spans, Signal::Logs].into_iter().filter(move |_| are_here)
     }
 
-    /// What has this name, when it is still there.
-    fn item(&self, name: &str) -> Option<Item> {
+    /// Returns the file of this name, if it is still in use.
+    fn item(&self, name: &str) -> Option<ScrubItem> {
         let is_it = |path: &Path| self.name(path).is_some_and(|other| other == name);
         let segment = self.wal.segments().sealed().into_iter().find(|one| is_it(&one.path));
-        segment.map(Item::Segment).or_else(|| {
+        segment.map(ScrubItem::Segment).or_else(|| {
             [Signal::Spans, Signal::Logs].into_iter().find_map(|signal| {
                 let files = self.shared.state.files(signal);
                 let file = files.iter().find(|file| is_it(&file.path))?;
                 // A copy: the file must not seem to be read by a snapshot for so long.
-                Some(Item::Data(signal, Arc::new(DataFile::clone(file))))
+                Some(ScrubItem::Data(signal, Arc::new(DataFile::clone(file))))
             })
         })
     }
@@ -175,14 +174,14 @@ impl Inner {
     }
 
     /// Reads an item from end to end; what is wrong with it.
-    async fn read_item(&self, item: &Item) -> Result<Option<Finding>, StorageError> {
+    async fn read_item(&self, item: &ScrubItem) -> Result<Option<Finding>, StorageError> {
         let (disk, starting) = (Arc::clone(&self.disk), item.clone());
         let indexes = Arc::clone(&self.shared.indexes);
         let start = move || {
             Ok(match starting {
-                Item::Segment(segment) => SegmentCheck::open(disk.as_ref(), &segment)
+                ScrubItem::Segment(segment) => SegmentCheck::open(disk.as_ref(), &segment)
                     .map(|open| open.map_or(Reading::Done, Reading::Segment)),
-                Item::Data(signal, file) => match Pieces::open(&file) {
+                ScrubItem::Data(signal, file) => match Pieces::open(&file) {
                     Start::Pieces(pieces) => Ok(Reading::Data(pieces, file)),
                     Start::NoSums(index) => {
                         if index == Verified::Damaged {
@@ -207,14 +206,14 @@ impl Inner {
             let (back, step) = blocking(move || Ok(step(reading))).await?;
             reading = back;
             match step {
-                Step::Sound(bytes) => self.shared.clock.sleep(self.pause(bytes)).await,
-                Step::End => return Ok(None),
-                Step::Wrong(finding) => return Ok(Some(finding)),
+                VerifyStep::Sound(bytes) => self.shared.clock.sleep(self.pause(bytes)).await,
+                VerifyStep::End => return Ok(None),
+                VerifyStep::Wrong(finding) => return Ok(Some(finding)),
             }
         }
     }
 
-    /// How long so many bytes are to take.
+    /// Returns the time that reading this many bytes may take at the configured rate.
     fn pause(&self, bytes: u64) -> Duration {
         let rate = self.shared.settings.scrub_bytes_per_second.max(1);
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
@@ -224,7 +223,7 @@ impl Inner {
     /// Reads the tables' commits.
     async fn scrub_commits(&self) -> Result<(), StorageError> {
         for signal in self.signals_here() {
-            if self.shared.damaged.has(signal) {
+            if self.shared.damaged.contains(signal) {
                 continue; // Known since the store was opened.
             }
             let (of_it, folder) =
@@ -234,7 +233,9 @@ impl Inner {
             let damage = blocking(move || tables::damage(of_it.as_ref(), signal)).await?;
             drop(tables);
             let still = damage.as_ref().map(|damage| damage.path.as_path());
-            self.forget(|path| path.starts_with(&folder) && is_commit(path) && Some(path) != still);
+            self.invalidate(|path| {
+                path.starts_with(&folder) && is_commit(path) && Some(path) != still
+            });
             if let Some(damage) = &damage {
                 let finding = Finding::new(&damage.path, damage.reason);
                 self.note_damage(&damage.path, Some(finding));
@@ -259,23 +260,23 @@ impl Inner {
     }
 
     /// Forgets the damages of these files.
-    fn forget(&self, is_gone: impl Fn(&Path) -> bool) {
+    fn invalidate(&self, is_gone: impl Fn(&Path) -> bool) {
         let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
         damages.retain(|path, _| !is_gone(path));
     }
 
-    async fn read_place(&self) -> Result<Place, StorageError> {
+    async fn read_place(&self) -> Result<ScrubPosition, StorageError> {
         let (disk, path) = (Arc::clone(&self.disk), self.paths.scrub());
         blocking(move || match read_all(disk.as_ref(), &path) {
-            // What it says is lost with no harm: a round begins.
-            Ok(bytes) => Ok(Place::decode(&bytes).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::default()),
+            // A damaged position is harmless: a new round begins.
+            Ok(bytes) => Ok(ScrubPosition::decode(&bytes).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ScrubPosition::default()),
             Err(error) => Err(failed("read", &path)(error)),
         })
         .await
     }
 
-    async fn write_place(&self, place: &Place) -> Result<(), StorageError> {
+    async fn write_place(&self, place: &ScrubPosition) -> Result<(), StorageError> {
         let (disk, path, bytes) = (Arc::clone(&self.disk), self.paths.scrub(), place.encode());
         blocking(move || {
             let unfinished = path.with_extension("new");
@@ -298,26 +299,26 @@ fn is_commit(path: &Path) -> bool {
 }
 
 /// Reads a little.
-fn step(reading: Reading) -> (Reading, Step) {
+fn step(reading: Reading) -> (Reading, VerifyStep) {
     match reading {
         Reading::Segment(mut segment) => match segment.step(SEGMENT_STEP) {
-            Ok(0) => (Reading::Done, Step::End),
-            Ok(bytes) => (Reading::Segment(segment), Step::Sound(bytes)),
-            Err(finding) => (Reading::Done, Step::Wrong(finding)),
+            Ok(0) => (Reading::Done, VerifyStep::End),
+            Ok(bytes) => (Reading::Segment(segment), VerifyStep::Sound(bytes)),
+            Err(finding) => (Reading::Done, VerifyStep::Wrong(finding)),
         },
         Reading::Data(mut pieces, file) => {
             let step = pieces.step(&file);
             (Reading::Data(pieces, file), step)
         }
         Reading::Whole(file) => match tables::decoded(&file) {
-            None => (Reading::Done, Step::Sound(file.bytes)),
-            Some(what) => (Reading::Done, Step::Wrong(Finding::new(&file.path, what))),
+            None => (Reading::Done, VerifyStep::Sound(file.bytes)),
+            Some(what) => (Reading::Done, VerifyStep::Wrong(Finding::new(&file.path, what))),
         },
-        Reading::Done => (Reading::Done, Step::End),
+        Reading::Done => (Reading::Done, VerifyStep::End),
     }
 }
 
-impl Place {
+impl ScrubPosition {
     fn encode(&self) -> String {
         json!({ "after": self.after, "ended_unix_nanos": self.ended.0 }).to_string()
     }

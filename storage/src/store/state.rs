@@ -1,9 +1,9 @@
-//! What is visible: the memory table's chunks and the tables' files, under one lock.
+//! Visible rows: the memtable's chunks and the tables' files, under one lock.
 //!
-//! A row is in exactly one of three places: `active` (new), `flushing` (being written by a flush)
-//! or `files`. Every move is one critical section, so every snapshot sees each row once. Chunks
-//! arrive in the order of the log's sequences, so what is in `active` and `flushing` at any moment
-//! is everything up to `through` that the files do not have.
+//! A row is in exactly one of three sets: `active` (new), `flushing` (being written by a flush) or
+//! `files`. Every move is one critical section, so every snapshot sees each row once. Chunks arrive
+//! in the order of the log's sequences. Therefore `active` and `flushing` hold all rows up to
+//! `through` that the files lack.
 
 use std::{
     collections::HashSet,
@@ -20,13 +20,13 @@ use crate::{
     memory::Chunk,
     schema::Signal,
     snapshot::TableView,
-    tables::{Change, Why},
+    tables::{CommitReason, TableChange},
 };
 
 /// So many neighbours become one chunk, so that few are left to scan.
 const RUN: usize = 16;
-/// A chunk that is put together has at most so many rows. Requests of a collector are merged no
-/// more: what looking at a chunk costs is little beside looking at some hundred rows.
+/// Maximum rows of a concatenated chunk. Larger chunks gain nothing: the cost per chunk is small
+/// beside the cost of some hundred rows.
 const ROWS_ENOUGH: u64 = 4 << 10;
 /// Together they have at least so many times as many rows as the largest of them: a row is copied
 /// once for each time that its chunk grows by this factor, six times at most.
@@ -34,48 +34,48 @@ const GROWTH: u64 = 4;
 
 /// The visible rows.
 #[derive(Debug)]
-pub(crate) struct State(Mutex<Visible>);
+pub(crate) struct VisibleState(Mutex<VisibleTables>);
 
 #[derive(Debug, Default)]
-struct Visible {
-    spans: Rows,
-    logs: Rows,
+struct VisibleTables {
+    spans: TableRows,
+    logs: TableRows,
     through: u64,
     oldest: Option<Instant>,
     /// Files that a commit removed and that are still on the disk.
-    gone: Vec<Gone>,
+    gone: Vec<RemovedFile>,
     /// Commits whose change is visible.
     commits: u64,
 }
 
 /// A file that new snapshots do not see.
 #[derive(Debug)]
-struct Gone {
+struct RemovedFile {
     file: Arc<DataFile>,
     since: UnixNanos,
 }
 
 #[derive(Debug, Default)]
-struct Rows {
+struct TableRows {
     active: Vec<Arc<Chunk>>,
     flushing: Vec<Arc<Chunk>>,
     files: Vec<Arc<DataFile>>,
-    /// What the chunks take together.
+    /// Memory of all chunks in bytes.
     bytes: u64,
     /// No run begins with one of so many chunks of `active`.
     passed: usize,
 }
 
-/// How much there is.
+/// Row, byte and file counts.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Totals {
+pub(crate) struct StoreTotals {
     pub(crate) spans: u64,
     pub(crate) log_records: u64,
     pub(crate) memory_bytes: u64,
     pub(crate) data_files: u64,
 }
 
-impl Rows {
+impl TableRows {
     fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
         self.flushing.iter().chain(&self.active)
     }
@@ -94,7 +94,7 @@ impl Rows {
         self.active.push(chunk);
     }
 
-    /// Whether there are chunks that no look for a run has passed yet.
+    /// Returns true if chunks were added since the last search for a run to concatenate.
     fn may_have_run(&self) -> bool {
         self.active.len() >= self.passed + RUN
     }
@@ -139,8 +139,8 @@ impl Rows {
     }
 }
 
-impl Visible {
-    fn of(&mut self, signal: Signal) -> &mut Rows {
+impl VisibleTables {
+    fn table_mut(&mut self, signal: Signal) -> &mut TableRows {
         match signal {
             Signal::Spans => &mut self.spans,
             Signal::Logs => &mut self.logs,
@@ -148,10 +148,14 @@ impl Visible {
     }
 }
 
-impl State {
+impl VisibleState {
     pub(crate) fn new(spans: Vec<Arc<DataFile>>, logs: Vec<Arc<DataFile>>) -> Self {
-        let rows = |files| Rows { files, ..Rows::default() };
-        Self(Mutex::new(Visible { spans: rows(spans), logs: rows(logs), ..Visible::default() }))
+        let rows = |files| TableRows { files, ..TableRows::default() };
+        Self(Mutex::new(VisibleTables {
+            spans: rows(spans),
+            logs: rows(logs),
+            ..VisibleTables::default()
+        }))
     }
 
     /// Everything of the log up to this sequence is visible now.
@@ -160,7 +164,7 @@ impl State {
         visible.through = visible.through.max(through);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Visible> {
+    fn lock(&self) -> MutexGuard<'_, VisibleTables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -174,7 +178,7 @@ impl State {
         for (sequence, chunk) in chunks {
             visible.through = visible.through.max(sequence);
             visible.oldest.get_or_insert(now);
-            visible.of(chunk.signal()).push(chunk);
+            visible.table_mut(chunk.signal()).push(chunk);
         }
         visible.spans.may_have_run() || visible.logs.may_have_run()
     }
@@ -188,32 +192,34 @@ impl State {
     pub(crate) fn cut(&self) -> u64 {
         let mut visible = self.lock();
         for signal in [Signal::Spans, Signal::Logs] {
-            visible.of(signal).cut();
+            visible.table_mut(signal).cut();
         }
         visible.oldest = None;
         visible.through
     }
 
-    /// What a flush has to write.
+    /// Returns the chunks that a flush has to write.
     pub(crate) fn flushing(&self, signal: Signal) -> Vec<Arc<Chunk>> {
-        self.lock().of(signal).flushing.clone()
+        self.lock().table_mut(signal).flushing.clone()
     }
 
-    /// Whether a flush did not end well.
+    /// Returns true if a flush failed and left chunks to write.
     pub(crate) fn has_unflushed(&self) -> bool {
         let visible = self.lock();
         !visible.spans.flushing.is_empty() || !visible.logs.flushing.is_empty()
     }
 
-    /// What a commit changed: the files of a flush take the place of its chunks, those of upkeep
-    /// the place of other files.
-    pub(crate) fn apply(&self, signal: Signal, change: &Change, now: UnixNanos) {
+    /// Applies a commit: the files of a flush replace its chunks, those of maintenance replace
+    /// other files.
+    pub(crate) fn apply(&self, signal: Signal, change: &TableChange, now: UnixNanos) {
         let mut visible = self.lock();
         visible.commits += 1;
-        let gone = change.removed.iter().map(|file| Gone { file: Arc::clone(file), since: now });
+        let gone =
+            change.removed.iter().map(|file| RemovedFile { file: Arc::clone(file), since: now });
         visible.gone.extend(gone);
-        let rows = visible.of(signal);
-        let flushed = if change.why == Why::Flush { rows.take_flushed() } else { Vec::new() };
+        let rows = visible.table_mut(signal);
+        let flushed =
+            if change.why == CommitReason::Flush { rows.take_flushed() } else { Vec::new() };
         let removed: HashSet<&Path> =
             change.removed.iter().map(|file| file.path.as_path()).collect();
         rows.files.retain(|file| !removed.contains(file.path.as_path()));
@@ -225,7 +231,7 @@ impl State {
 
     /// Files that were removed by then and that no snapshot reads any more, nor ever will.
     pub(crate) fn gone(&self, by: UnixNanos) -> HashSet<PathBuf> {
-        let is_waste = |gone: &&Gone| gone.since <= by && Arc::strong_count(&gone.file) == 1;
+        let is_waste = |gone: &&RemovedFile| gone.since <= by && Arc::strong_count(&gone.file) == 1;
         let visible = self.lock();
         visible.gone.iter().filter(is_waste).map(|gone| gone.file.path.clone()).collect()
     }
@@ -240,7 +246,7 @@ impl State {
         self.lock().commits
     }
 
-    /// How many removed files are still on the disk.
+    /// Returns the number of removed files that are still on the disk.
     pub(crate) fn gone_files(&self) -> u64 {
         self.lock().gone.len() as u64
     }
@@ -261,7 +267,7 @@ impl State {
 
     /// The files of a table.
     pub(crate) fn files(&self, signal: Signal) -> Vec<Arc<DataFile>> {
-        self.lock().of(signal).files.clone()
+        self.lock().table_mut(signal).files.clone()
     }
 
     /// Chunks that should become one.
@@ -269,12 +275,12 @@ impl State {
         let mut visible = self.lock();
         [Signal::Spans, Signal::Logs]
             .into_iter()
-            .find_map(|signal| visible.of(signal).run().map(|run| (signal, run)))
+            .find_map(|signal| visible.table_mut(signal).run().map(|run| (signal, run)))
     }
 
     /// Puts a merged chunk in the place of its run; not when a flush took the run meanwhile.
     pub(crate) fn replace(&self, signal: Signal, run: &[Arc<Chunk>], merged: Arc<Chunk>) {
-        self.lock().of(signal).replace(run, merged);
+        self.lock().table_mut(signal).replace(run, merged);
     }
 
     pub(crate) fn memory_bytes(&self) -> u64 {
@@ -287,9 +293,9 @@ impl State {
         self.lock().oldest
     }
 
-    pub(crate) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> StoreTotals {
         let visible = self.lock();
-        Totals {
+        StoreTotals {
             spans: visible.spans.count(),
             log_records: visible.logs.count(),
             memory_bytes: visible.spans.bytes + visible.logs.bytes,

@@ -4,21 +4,24 @@ use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tidings_proto::UnixNanos;
 
-use super::{Inner, blocking, upkeep::Keeper};
+use super::{StoreInner, blocking, upkeep::MaintenanceState};
 use crate::{
     StorageError,
     disk::failed,
     paths::index_path,
     schema::Signal,
-    upkeep::{Pace, strays},
+    upkeep::{MergePace, strays},
 };
 
 /// How often the tables' folders are searched for files that no table has.
 const SWEEP: Duration = Duration::from_secs(6 * 3600);
 
-impl Inner {
+impl StoreInner {
     /// Deletes files that were removed long enough ago, if nobody reads them.
-    pub(super) async fn delete_gone(&self, keeper: &mut Keeper) -> Result<(), StorageError> {
+    pub(super) async fn delete_gone(
+        &self,
+        keeper: &mut MaintenanceState,
+    ) -> Result<(), StorageError> {
         let age = self.shared.settings.removed_file_age;
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let by = self.shared.clock.now().0.saturating_sub(age);
@@ -29,7 +32,7 @@ impl Inner {
     /// are tried again the next time.
     pub(super) async fn delete_gone_by(
         &self,
-        keeper: &mut Keeper,
+        keeper: &mut MaintenanceState,
         by: UnixNanos,
     ) -> Result<(), StorageError> {
         let gone = self.shared.state.gone(by);
@@ -43,12 +46,12 @@ impl Inner {
     /// every now and then.
     pub(super) async fn sweep_all(
         &self,
-        keeper: &mut Keeper,
-        pace: Pace,
+        keeper: &mut MaintenanceState,
+        pace: MergePace,
     ) -> Result<(), StorageError> {
         let instant = self.shared.clock.instant();
         let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
-        if pace == Pace::Offline || keeper.swept.is_none_or(rested) {
+        if pace == MergePace::Offline || keeper.swept.is_none_or(rested) {
             let age = self.shared.settings.removed_file_age;
             for signal in [Signal::Spans, Signal::Logs] {
                 self.sweep(keeper, signal, Some(age)).await?;
@@ -63,7 +66,7 @@ impl Inner {
     /// or all.
     pub(super) async fn sweep(
         &self,
-        keeper: &mut Keeper,
+        keeper: &mut MaintenanceState,
         signal: Signal,
         removed_file_age: Option<Duration>,
     ) -> Result<(), StorageError> {
@@ -78,12 +81,12 @@ impl Inner {
             // While this is held, no flush is writing files: what one had written by the time that
             // its folder was listed is known now, or no commit will ever name it.
             let mut tables = self.tables.lock().await;
-            if let Some(settled) = tables.of(signal).settle().await? {
+            if let Some(settled) = tables.table_mut(signal).resolve_in_doubt().await? {
                 self.shared.state.apply(signal, &settled, self.shared.clock.now());
             }
             let known = self.shared.state.known_files();
-            strays.retain(|stray| !stray.is_of(&known));
-            tables.of(signal).tombstones()
+            strays.retain(|stray| !stray.belongs_to_any(&known));
+            tables.table_mut(signal).tombstones()
         };
         let removed = match removed_file_age {
             Some(_) => Box::pin(tombstones.read()).await?,
@@ -102,12 +105,12 @@ impl Inner {
     /// others; an object store that fails is not asked about each.
     pub(super) async fn remove(
         &self,
-        keeper: &mut Keeper,
+        keeper: &mut MaintenanceState,
         paths: Vec<PathBuf>,
     ) -> Result<(), StorageError> {
         let tables = Arc::clone(&self.tables_at);
         for path in &paths {
-            self.shared.indexes.forget(path);
+            self.shared.indexes.invalidate(path);
         }
         let (deleted, done) = blocking(move || {
             let (mut deleted, mut done) = (0, Ok(()));

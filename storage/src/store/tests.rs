@@ -21,7 +21,7 @@ use crate::{
     Detail, ErrorKind, LogFilter, Scan, SpanFilter, StorageError, StoreSettings, SystemClock,
     disk::{
         RealDisk, SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk},
+        faulty::{Dice, FaultRepeat, FaultyDisk},
     },
 };
 
@@ -364,7 +364,7 @@ async fn storm(seed: u64) {
         stored = found;
         unknown.clear();
         if dice.roll(3) > 0 {
-            let fault = if dice.roll(2) == 0 { Fault::Once } else { Fault::Persistent };
+            let fault = if dice.roll(2) == 0 { FaultRepeat::Once } else { FaultRepeat::Persistent };
             faulty.fail(1 + dice.roll(60), fault);
         }
         for _ in 0..dice.roll(12) {
@@ -412,7 +412,7 @@ async fn acknowledged_batches_are_there_exactly_once_whatever_happens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_that_fails_anywhere_loses_and_doubles_nothing() {
-    for fault in [Fault::Once, Fault::Persistent] {
+    for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
         for nth in 1.. {
             let root = tempfile::tempdir().unwrap();
             let faulty = FaultyDisk::new(root.path());

@@ -19,9 +19,9 @@ use rustix::io::Errno;
 use tidings_proto::UnixNanos;
 
 use super::{
-    Inner, blocking,
-    join::{self, Joins},
-    pin::Places,
+    StoreInner, blocking,
+    join::{self, CorrectionState},
+    pin::PinnedFiles,
     retire,
 };
 use crate::{
@@ -31,17 +31,17 @@ use crate::{
     paths::index_path,
     pins::Pins,
     schema::Signal,
-    tables::{Change, Why},
+    tables::{CommitReason, TableChange},
     upkeep::{
-        ClockGuard, Due, Job, Pace, Retired, Rewrite, Room, WaitingForRoom, common_mark, due,
-        keeps_free, plan,
+        ClockGuard, DiskSpace, MergeJob, MergePace, RetentionStep, Retired, Rewrite,
+        WaitingForRoom, common_mark, due, keeps_free, plan,
     },
 };
 
-/// How long to wait for a flush to make room before looking again.
+/// Delay before checking again whether a flush has finished.
 const YIELD: Duration = Duration::from_millis(50);
 
-/// What upkeep did.
+/// Result of maintenance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UpkeepReport {
     /// Files whose rows are in others now.
@@ -58,10 +58,10 @@ pub struct UpkeepReport {
     pub deleted_files: u64,
     /// Files that could not be read. They stay as they are, and the others are kept up.
     pub damaged_files: Vec<PathBuf>,
-    /// Files whose rows could not be put into others though each could be read. They stay as they
-    /// are, and the others are kept up.
+    /// Files that could not be rewritten though each could be read. They stay, and maintenance of
+    /// other files continues.
     pub stuck_files: Vec<PathBuf>,
-    /// What is left to be done when the disk has more room.
+    /// Work that waits for disk space.
     pub waiting: Option<WaitingForRoom>,
 }
 
@@ -74,9 +74,9 @@ impl fmt::Display for UpkeepReport {
     }
 }
 
-/// What upkeep remembers.
+/// State that maintenance keeps between runs.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct MaintenanceState {
     clock: ClockGuard,
     pub(super) swept: Option<Instant>,
     /// Files that could not be read: they are left alone until the store is opened again.
@@ -85,13 +85,13 @@ pub(super) struct Keeper {
     /// are old.
     stuck: HashSet<PathBuf>,
     /// Which files have which pinned traces.
-    places: Places,
-    /// Which files say what they say together.
-    joins: Joins,
+    places: PinnedFiles,
+    /// Files with precomputed corrections for split traces.
+    joins: CorrectionState,
     pub(super) report: UpkeepReport,
 }
 
-impl Keeper {
+impl MaintenanceState {
     pub(super) fn new(newest: Option<UnixNanos>, clock: &dyn Clock) -> Self {
         let guard = ClockGuard::new(newest, clock.now(), ClockGuard::passing(clock));
         Self {
@@ -99,8 +99,8 @@ impl Keeper {
             swept: None,
             damaged: HashSet::new(),
             stuck: HashSet::new(),
-            places: Places::default(),
-            joins: Joins::default(),
+            places: PinnedFiles::default(),
+            joins: CorrectionState::default(),
             report: UpkeepReport::default(),
         }
     }
@@ -113,10 +113,10 @@ impl Keeper {
         &mut self.stuck
     }
 
-    fn count(&mut self, change: &Change) {
+    fn count(&mut self, change: &TableChange) {
         let report = &mut self.report;
         let bytes = |files: &[Arc<DataFile>]| files.iter().map(|file| file.bytes).sum::<u64>();
-        if change.why == Why::Compaction {
+        if change.why == CommitReason::Compaction {
             report.merged_files += change.removed.len() as u64;
             report.merged_bytes += bytes(&change.removed);
         } else {
@@ -127,27 +127,27 @@ impl Keeper {
     }
 }
 
-impl Inner {
+impl StoreInner {
     /// Does one thing that is due; whether there was one.
-    pub(super) async fn keep_up(&self, pace: Pace) -> Result<bool, StorageError> {
+    pub(super) async fn run_maintenance_step(&self, pace: MergePace) -> Result<bool, StorageError> {
         let mut keeper = self.upkeep.lock().await;
         let clock = &self.shared.clock;
         let believed = keeper.clock.is_believed(clock.now(), ClockGuard::passing(clock.as_ref()))
             || self.disk.makes(Mistake::BelieveClock);
         let mut tables = Vec::new();
         for signal in [Signal::Spans, Signal::Logs] {
-            if self.shared.damaged.has(signal) {
+            if self.shared.damaged.contains(signal) {
                 continue;
             }
-            self.settle(signal).await?;
+            self.resolve_in_doubt(signal).await?;
             if let Err(error) = self.write_checkpoint(signal).await {
                 tracing::error!(table = signal.table(), %error, "a checkpoint could not be made");
             }
             let mut files = self.shared.state.files(signal);
             files.retain(|file| !keeper.damaged.contains(&file.path));
             let mut turn = self.tables.lock().await;
-            let table = turn.of(signal);
-            files.retain(|file| !table.is_taken_away(file));
+            let table = turn.table_mut(signal);
+            files.retain(|file| !table.is_removed_elsewhere(file));
             drop(turn);
             if self.disk.makes(Mistake::AgeByTime) {
                 let received_max = UnixNanos(0);
@@ -158,8 +158,8 @@ impl Inner {
         }
         // What a damaged table does not name may be its all the same.
         let deletes = believed && !self.shared.damaged.any();
-        // First: other things may be due for hours, and would fill the disk meanwhile. What cannot be
-        // deleted keeps nothing else from being done.
+        // First: other things may be due for hours, and would fill the disk meanwhile. What cannot
+        // be deleted keeps nothing else from being done.
         let deleted = match deletes {
             true => self.delete_gone(&mut keeper).await,
             false => Ok(()),
@@ -186,12 +186,12 @@ impl Inner {
 
     /// The room on the disk for new files. A disk that cannot be measured is no reason to give up
     /// anything: writing says it when it is full.
-    pub(super) async fn room(&self) -> Result<Room, StorageError> {
+    pub(super) async fn room(&self) -> Result<DiskSpace, StorageError> {
         let tables = Arc::clone(&self.tables_at);
         let reserve = self.shared.settings.disk_reserve_bytes;
         blocking(move || {
             let free = tables.room().unwrap_or(u64::MAX);
-            Ok(Room::new(free, reserve, !tables.is_local()))
+            Ok(DiskSpace::new(free, reserve, !tables.is_local()))
         })
         .await
     }
@@ -210,10 +210,10 @@ impl Inner {
     /// Does the merge that helps most of those that there is room for; whether there was one.
     async fn merge(
         &self,
-        keeper: &mut Keeper,
+        keeper: &mut MaintenanceState,
         tables: Vec<(Signal, Vec<Arc<DataFile>>)>,
-        pace: Pace,
-        room: &mut Room,
+        pace: MergePace,
+        room: &mut DiskSpace,
     ) -> Result<bool, StorageError> {
         let mut plans = Vec::new();
         for (signal, mut files) in tables {
@@ -224,7 +224,7 @@ impl Inner {
         self.metrics.backlog_files.store(waiting.sum(), Ordering::Relaxed);
         for (signal, jobs) in plans {
             for job in jobs {
-                if !room.holds(Why::Compaction, job.bytes()) {
+                if !room.holds(CommitReason::Compaction, job.bytes()) {
                     room.wait(&job.files);
                     continue;
                 }
@@ -235,7 +235,7 @@ impl Inner {
                         room.run_out(&files);
                         continue;
                     }
-                    Err(error) => leave(keeper, &files, error, Keeper::stuck)?,
+                    Err(error) => leave(keeper, &files, error, MaintenanceState::stuck)?,
                 }
                 return Ok(true);
             }
@@ -243,30 +243,31 @@ impl Inner {
         Ok(false)
     }
 
-    /// Does one thing that retention has to do and there is room for; whether there was one. While
-    /// it is not known what is pinned, there is none.
+    /// Performs one retention step for which there is disk space. Returns true if there was one.
+    /// Always false while the pins are unknown.
     async fn retain(
         &self,
-        keeper: &mut Keeper,
+        keeper: &mut MaintenanceState,
         tables: &[(Signal, Vec<Arc<DataFile>>)],
         believed: bool,
-        room: &mut Room,
+        room: &mut DiskSpace,
     ) -> Result<bool, StorageError> {
         let Some(pins) = self.pins.pins() else { return Ok(false) };
         keeper.places.renew(&pins, tables);
         let (retention, now) = (&self.shared.settings.retention, self.shared.clock.now());
         let ignored = self.disk.makes(Mistake::IgnorePins).then(Vec::new);
-        let pinned =
-            |file: &DataFile| ignored.clone().or_else(|| keeper.places.of(file).map(<[_]>::to_vec));
+        let pinned = |file: &DataFile| {
+            ignored.clone().or_else(|| keeper.places.pins_of(file).map(<[_]>::to_vec))
+        };
         loop {
             let retired: Retired = match due(retention, tables, now, believed, &pinned, room) {
-                Due::Nothing => return Ok(false),
-                Due::Retire(retired) => retired,
-                Due::Look(files) => {
+                RetentionStep::Nothing => return Ok(false),
+                RetentionStep::Retire(retired) => retired,
+                RetentionStep::Look(files) => {
                     for (signal, file) in files {
                         match self.traces_of(signal, &file, pins.traces().collect()).await {
                             Ok(traces) => keeper.places.note(&file, traces),
-                            Err(error) => leave(keeper, &[file], error, Keeper::damaged)?,
+                            Err(error) => leave(keeper, &[file], error, MaintenanceState::damaged)?,
                         }
                     }
                     return Ok(true);
@@ -280,7 +281,7 @@ impl Inner {
                     room.run_out(&files);
                     continue;
                 }
-                Err(error) => leave(keeper, &files, error, Keeper::damaged)?,
+                Err(error) => leave(keeper, &files, error, MaintenanceState::damaged)?,
             }
             return Ok(true);
         }
@@ -289,9 +290,9 @@ impl Inner {
     /// Commits a change of retention, unless something was pinned meanwhile that it would remove.
     pub(super) async fn commit_retention(
         &self,
-        keeper: &mut Keeper,
+        keeper: &mut MaintenanceState,
         signal: Signal,
-        change: Change,
+        change: TableChange,
         known: &Pins,
     ) -> Result<(), StorageError> {
         let mut turn = self.pins.turn.lock().await;
@@ -310,30 +311,30 @@ impl Inner {
     }
 
     /// All upkeep that is due when nothing more comes, and what was done since the last call.
-    pub(super) async fn keep_up_to_end(
+    pub(super) async fn run_maintenance(
         &self,
         clock_is_right: bool,
     ) -> Result<UpkeepReport, StorageError> {
         if clock_is_right {
             self.upkeep.lock().await.clock.confirm();
         }
-        while Box::pin(self.keep_up(Pace::Offline)).await? {}
+        while Box::pin(self.run_maintenance_step(MergePace::Offline)).await? {}
         let waiting = *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let report = std::mem::take(&mut self.upkeep.lock().await.report);
         Ok(UpkeepReport { waiting, ..report })
     }
 
     async fn write_checkpoint(&self, signal: Signal) -> Result<(), StorageError> {
-        let due = self.tables.lock().await.of(signal).checkpoint();
+        let due = self.tables.lock().await.table_mut(signal).checkpoint();
         let Some(checkpoint) = due else { return Ok(()) };
         let version = Box::pin(checkpoint.write(self.shared.clock.now())).await?;
-        self.tables.lock().await.of(signal).checkpointed(version);
+        self.tables.lock().await.table_mut(signal).checkpointed(version);
         Ok(())
     }
 
-    async fn merged(&self, signal: Signal, job: Job) -> Result<Change, StorageError> {
+    async fn merged(&self, signal: Signal, job: MergeJob) -> Result<TableChange, StorageError> {
         let mark = common_mark(&job.files);
-        let why = Why::Compaction;
+        let why = CommitReason::Compaction;
         let first = usize::from(self.disk.makes(Mistake::MergeWithoutFirst));
         let added = self.rewritten((why, signal), &job.files[first..], None, mark).await?;
         let (from, into) = (job.files.len(), added.len());
@@ -353,13 +354,13 @@ impl Inner {
             })
             .await?;
         }
-        Ok(Change { why, added, removed })
+        Ok(TableChange { why, added, removed })
     }
 
     /// New files with the chosen rows of these, which are of one hour.
     pub(super) async fn rewritten(
         &self,
-        (why, signal): (Why, Signal),
+        (why, signal): (CommitReason, Signal),
         files: &[Arc<DataFile>],
         choice: Option<Choice>,
         mark: Option<u64>,
@@ -405,7 +406,7 @@ impl Inner {
         }
     }
 
-    /// Whether a flush is near or under way, which needs the processors more.
+    /// Returns true if a flush is due soon or running. Maintenance yields the processors to it.
     pub(super) fn is_pressed(&self) -> bool {
         self.shared.is_pressed()
     }
@@ -415,28 +416,28 @@ impl Inner {
     }
 
     /// Finds out about a commit of unknown fate: it may have changed the files already.
-    pub(super) async fn settle(&self, signal: Signal) -> Result<(), StorageError> {
+    pub(super) async fn resolve_in_doubt(&self, signal: Signal) -> Result<(), StorageError> {
         let mut tables = self.tables.lock().await;
         let _whole = WholeCommit(self);
-        if let Some(settled) = tables.of(signal).settle().await? {
+        if let Some(settled) = tables.table_mut(signal).resolve_in_doubt().await? {
             self.shared.state.apply(signal, &settled, self.shared.clock.now());
         }
         Ok(())
     }
 
-    /// Nobody but upkeep removes files, and its own commits were settled before the change was
-    /// planned, so what it removes is there.
+    /// Commits a change. Its removed files exist: only maintenance removes files, and in-doubt
+    /// commits were resolved before the change was planned.
     pub(super) async fn commit(
         &self,
-        keeper: &mut Keeper,
+        keeper: &mut MaintenanceState,
         signal: Signal,
-        change: Change,
+        change: TableChange,
     ) -> Result<(), StorageError> {
         let now = self.shared.clock.now();
         let mut tables = self.tables.lock().await;
         let _whole = WholeCommit(self);
-        let table = tables.of(signal);
-        if let Some(settled) = table.settle().await? {
+        let table = tables.table_mut(signal);
+        if let Some(settled) = table.resolve_in_doubt().await? {
             self.shared.state.apply(signal, &settled, now);
         }
         let change = table.replace(change, now).await?;
@@ -447,9 +448,9 @@ impl Inner {
     }
 }
 
-/// A commit of upkeep. One that is broken off by a panic is not gone on from: the files that the
-/// table has and those that are visible may be others.
-struct WholeCommit<'a>(&'a Inner);
+/// Guard of a commit of maintenance. After a panic inside it, the table's files and the visible
+/// files may differ, so maintenance does not continue.
+struct WholeCommit<'a>(&'a StoreInner);
 
 impl Drop for WholeCommit<'_> {
     fn drop(&mut self) {
@@ -459,14 +460,14 @@ impl Drop for WholeCommit<'_> {
     }
 }
 
-/// Leaves a damaged file alone from now on, or all of a job's when it cannot be told which one is in
-/// the way: they are then among the `others`. Nothing but what passes by itself, as a full disk, may
-/// keep other files from being kept up.
+/// Excludes a damaged file from maintenance; all files of the job, if the damaged one is not known,
+/// which are then in `others`. Only transient errors, such as a full disk, leave the files in
+/// maintenance.
 fn leave(
-    keeper: &mut Keeper,
+    keeper: &mut MaintenanceState,
     files: &[Arc<DataFile>],
     error: StorageError,
-    others: fn(&mut Keeper) -> &mut HashSet<PathBuf>,
+    others: fn(&mut MaintenanceState) -> &mut HashSet<PathBuf>,
 ) -> Result<(), StorageError> {
     let unreadable = unreadable(&error).or_else(|| refused(&error, files));
     match unreadable.filter(|path| !keeper.damaged.contains(*path)).cloned() {
@@ -495,7 +496,7 @@ fn refused<'a>(error: &'a StorageError, files: &[Arc<DataFile>]) -> Option<&'a P
     (is_refused && files.iter().any(|file| file.path == *path)).then_some(path)
 }
 
-/// Whether the same may work another time.
+/// Returns true if a retry may succeed.
 fn passes(error: &StorageError) -> bool {
     match error {
         // What a new file is written to fails inside of what encodes it.
@@ -504,7 +505,7 @@ fn passes(error: &StorageError) -> bool {
     }
 }
 
-/// Whether the disk was full, by our reserve or by its own account.
+/// Returns true if the disk was full, by the reserve or by the system's error.
 fn is_full(error: &StorageError) -> bool {
     let source = match error {
         StorageError::DiskFull { .. } => return true,

@@ -8,7 +8,7 @@ use super::Store;
 use crate::{
     Retention,
     schema::Signal,
-    upkeep::{Job, Pace, plan},
+    upkeep::{MergeJob, MergePace, plan},
 };
 
 /// Sizes of what the store keeps.
@@ -77,7 +77,7 @@ impl Store {
     fn table_usage(&self, name: &'static str, signal: Signal) -> TableUsage {
         let shared = &self.owner.0.shared;
         let files = shared.state.files(signal);
-        let backlog = plan(&files, shared.clock.now(), Pace::Running);
+        let backlog = plan(&files, shared.clock.now(), MergePace::Running);
         TableUsage {
             name,
             rows: files.iter().map(|file| file.rows).sum(),
@@ -86,7 +86,7 @@ impl Store {
             oldest: files.iter().map(|file| file.start_min).filter(|time| time.0 > 0).min(),
             newest: files.iter().map(|file| file.start_max).max(),
             backlog_files: backlog.iter().map(|job| job.files.len() as u64).sum(),
-            backlog_bytes: backlog.iter().map(Job::bytes).sum(),
+            backlog_bytes: backlog.iter().map(MergeJob::bytes).sum(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Copies on the local disk of files that are in an object store.
 //!
 //! A copy is whole and durable before it has its name, and its original never changes, so whatever
-//! is found under a name after a crash is right. Blocks of a file are copies, too, each under a name
-//! of its own; nothing makes them durable, and a new process starts without them. All copies
+//! is found under a name after a crash is right. Blocks of a file are copies, too, each under a
+//! name of its own; nothing makes them durable, and a new process starts without them. All copies
 //! together take at most so many bytes, and they go, those used longest ago first, before the disk
 //! gets as full as the write-ahead log minds. Who has a copy open goes on reading it when it goes.
 
@@ -63,7 +63,7 @@ impl Copies {
         self.used(path);
     }
 
-    /// Notes that a copy is used; false when there is none.
+    /// Records a use of the cached copy; false when the file is not cached.
     fn used(&mut self, path: &Path) -> bool {
         let Some(copy) = self.by_path.get_mut(path) else { return false };
         self.by_use.remove(&copy.last_use);
@@ -90,7 +90,7 @@ impl Copies {
     }
 }
 
-/// What the copy of a block of a file is called.
+/// Returns the path of a cached block of a file.
 pub(super) fn block_path(path: &Path, number: u64) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!("{BLOCK}{number:020}"));
@@ -140,11 +140,11 @@ impl Cache {
         &self.disk
     }
 
-    /// Opens the copy of a file; `fetch` makes one when there is none.
+    /// Opens the cached copy of a file; `fetch` downloads a missing one.
     pub(super) fn open(
         &self,
         path: &Path,
-        fetch: impl FnOnce(&mut Entering<'_>) -> io::Result<()>,
+        fetch: impl FnOnce(&mut CacheWriter<'_>) -> io::Result<()>,
     ) -> io::Result<File> {
         if let Some(copy) = self.opened(path)? {
             return Ok(copy);
@@ -154,7 +154,7 @@ impl Cache {
             return Ok(copy);
         }
         let (file, unfinished) = self.create(path)?;
-        let mut entering = Entering { cache: self, file, bytes: 0 };
+        let mut entering = CacheWriter { cache: self, file, bytes: 0 };
         let fetched = fetch(&mut entering).and_then(|()| entering.file.sync());
         // While it has another name nobody takes it away.
         match fetched.and_then(|()| File::open(&unfinished)) {
@@ -195,7 +195,7 @@ impl Cache {
         turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many blocks of a file there are.
+    /// Returns the number of cached blocks of a file.
     pub(super) fn blocks(&self, path: &Path) -> u64 {
         self.lock().blocks(path).count() as u64
     }
@@ -211,8 +211,8 @@ impl Cache {
         Ok((self.disk.create(&unfinished)?, unfinished))
     }
 
-    /// Makes a file, which is durable, the copy of this one. When that fails there is none, which
-    /// is no loss.
+    /// Makes a durable local file the cached copy of this one. On failure there is no copy, and
+    /// later reads fetch the file.
     pub(super) fn adopt(&self, unfinished: &Path, path: &Path, bytes: u64) {
         self.trim(bytes);
         match self.disk.rename(unfinished, path) {
@@ -225,7 +225,7 @@ impl Cache {
     }
 
     /// Removes the copy of a file and those of its blocks.
-    pub(super) fn forget(&self, path: &Path) {
+    pub(super) fn invalidate(&self, path: &Path) {
         self.forget_blocks(path);
         let mut copies = self.lock();
         copies.remove(path);
@@ -298,13 +298,13 @@ impl Cache {
 }
 
 /// A copy that is being made.
-pub(super) struct Entering<'a> {
+pub(super) struct CacheWriter<'a> {
     cache: &'a Cache,
     file: Box<dyn AppendFile>,
     bytes: u64,
 }
 
-impl Entering<'_> {
+impl CacheWriter<'_> {
     /// Makes room for a copy of this size. One that is larger than all copies may be is made all
     /// the same, and goes next.
     pub(super) fn make_room(&self, size: u64) -> io::Result<()> {

@@ -31,8 +31,8 @@ use crate::{
 const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// What a data directory says of its tables.
-struct Record {
+/// Identity that a data directory claims its tables with.
+struct ClaimRecord {
     tables: String,
     id: String,
 }
@@ -77,7 +77,7 @@ pub(super) async fn claim(
     }
 }
 
-/// Whether asking again is of no use: the bucket is missing, or the credentials are not right.
+/// Returns true if a retry cannot succeed: the bucket is missing, or the credentials are wrong.
 fn is_lasting(error: &Error) -> bool {
     match error {
         Error::NotFound { .. }
@@ -123,7 +123,10 @@ fn id(disk: &dyn Disk, paths: &Paths, tables: &str) -> std::result::Result<Strin
     Ok(id)
 }
 
-fn recorded(disk: &dyn Disk, path: &Path) -> std::result::Result<Option<Record>, StorageError> {
+fn recorded(
+    disk: &dyn Disk,
+    path: &Path,
+) -> std::result::Result<Option<ClaimRecord>, StorageError> {
     let bytes = match read_all(disk, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(failed("read", path))?,
@@ -131,7 +134,7 @@ fn recorded(disk: &dyn Disk, path: &Path) -> std::result::Result<Option<Record>,
     let record = || {
         let said: Value = serde_json::from_slice(&bytes).ok()?;
         let text = |key: &str| said.get(key)?.as_str().map(str::to_owned);
-        Some(Record { tables: text("tables")?, id: text("id")? })
+        Some(ClaimRecord { tables: text("tables")?, id: text("id")? })
     };
     record().map(Some).ok_or_else(|| StorageError::Corrupt {
         path: path.to_owned(),
@@ -161,7 +164,7 @@ async fn attempt(
     }
 }
 
-/// Whether somebody has the tables; if it is not this directory, why that is in the way.
+/// Checks for a claim on the tables. `Some(Some(reason))` is the claim of another directory.
 async fn owned(
     store: &dyn ObjectStore,
     owner: &ObjectPath,
@@ -178,7 +181,8 @@ async fn owned(
     Ok(Some((!is_ours).then(|| reason.to_owned())))
 }
 
-/// Whether a put creates, a get and a list see it at once; why not, if so.
+/// Tests that the store honours a conditional put, and that get and list see the object at once.
+/// Returns the reason if not.
 async fn probe(store: &dyn ObjectStore, address: &ObjectAddress) -> Result<Option<String>> {
     let name = format!("probe/{:016x}", random());
     let location = address.location(&name);

@@ -11,12 +11,12 @@ use url::{Host, Url};
 use super::credentials::FileCredentials;
 use crate::{StorageError, settings::ObjectStoreSettings};
 
-/// How long a request may take, with its body.
+/// Timeout of a request, body included.
 const REQUEST: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(5);
-/// How often a request is tried again when the store is busy or cannot be reached: the pauses come
-/// to about three seconds at most. None begins after [`RETRY`], where each attempt takes long.
-/// Whoever asked tries again later: a flush with longer and longer pauses, a reader when told to.
+/// Maximum retries of a request while the store is busy or unreachable, with pauses of about three
+/// seconds in total. No retry begins after [`RETRY`]. The caller retries later: a flush with
+/// growing pauses, a reader on the next request.
 const RETRIES: usize = 5;
 const RETRY: Duration = Duration::from_secs(30);
 const BACKOFF: BackoffConfig = BackoffConfig {

@@ -24,7 +24,7 @@ use object_store::{CredentialProvider, Error, Result, aws::AwsCredential};
 pub(super) struct FileCredentials {
     path: PathBuf,
     profile: String,
-    /// What the file said, and when it was written.
+    /// Content of the file, with its modification time and size.
     read: Mutex<Option<(SystemTime, u64, Arc<AwsCredential>)>>,
 }
 

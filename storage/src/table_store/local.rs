@@ -122,7 +122,7 @@ impl TableStore for LocalTables {
         move_durably(self.disk.as_ref(), path, folder)
     }
 
-    fn distrust(&self, _: &Path) {}
+    fn invalidate(&self, _: &Path) {}
 }
 
 /// A file whose name is made durable with it.

@@ -3,10 +3,10 @@
 //! An object is there whole or not at all, and a put that was answered is durable, so nothing is
 //! left to sync or to repair. Data files and indexes never change: they are read through copies in
 //! the local cache, fetched whole when they are not there, or in the blocks that are asked for
-//! (`blocks`). Requests run on a thread of their own, so that whoever waits for one may be on any
-//! thread.
+//! (`block_fetch`). Requests run on a thread of their own, so that whoever waits for one may be on
+//! any thread.
 
-mod blocks;
+mod block_fetch;
 
 use std::{
     fs::File,
@@ -26,12 +26,12 @@ use tidings_proto::UnixNanos;
 use tokio::runtime::{Builder, Runtime};
 
 #[cfg(test)]
-pub(super) use blocks::BLOCK;
-pub(super) use blocks::Blocks;
+pub(super) use block_fetch::BLOCK;
+pub(super) use block_fetch::Blocks;
 
 use super::{
     Readable, TableStore,
-    cache::{Cache, Entering},
+    cache::{Cache, CacheWriter},
 };
 use crate::{
     StorageError,
@@ -55,7 +55,7 @@ struct Objects {
     requests: Requests,
 }
 
-/// What runs requests. Dropping it cuts off those under way.
+/// Runtime of the requests. Dropping it cancels those under way.
 #[derive(Debug)]
 struct Requests(Option<Runtime>);
 
@@ -94,7 +94,7 @@ impl Drop for Requests {
     }
 }
 
-/// What the store said, as the system would have said it.
+/// Converts an error of the object store to the nearest I/O error.
 pub(super) fn as_io(error: object_store::Error) -> io::Error {
     use object_store::Error as E;
     let kind = match &error {
@@ -117,7 +117,7 @@ impl ObjectTables {
 }
 
 impl Objects {
-    /// What the store calls the file at a path.
+    /// Returns the object name of the file at a path.
     fn location(&self, path: &Path) -> io::Result<ObjectPath> {
         let inside = path.strip_prefix(self.cache.folder()).ok().and_then(Path::to_str);
         let inside = inside.ok_or_else(|| io::Error::other("it is not in the tables' folder"))?;
@@ -135,7 +135,7 @@ impl Objects {
     }
 
     /// Brings a copy of an object into the cache.
-    fn fetch(&self, path: &Path, entering: &mut Entering<'_>) -> io::Result<()> {
+    fn fetch(&self, path: &Path, entering: &mut CacheWriter<'_>) -> io::Result<()> {
         let location = self.location(path)?;
         let of_it = location.clone();
         let (size, first) = self.request(async move |store| {
@@ -200,7 +200,7 @@ impl Objects {
 }
 
 /// Takes over a piece, which must have come whole.
-fn append_all(entering: &mut Entering<'_>, piece: &Bytes, length: u64) -> io::Result<()> {
+fn append_all(entering: &mut CacheWriter<'_>, piece: &Bytes, length: u64) -> io::Result<()> {
     if piece.len() as u64 != length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -268,14 +268,14 @@ impl TableStore for ObjectTables {
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         // Before, so that it is not taken for the new one, and after, because somebody may have
         // fetched the old one meanwhile.
-        self.0.cache.forget(path);
+        self.0.cache.invalidate(path);
         let put = self.0.put(path, Bytes::copy_from_slice(bytes));
-        self.0.cache.forget(path);
+        self.0.cache.invalidate(path);
         put
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.cache.forget(path);
+        self.0.cache.invalidate(path);
         let location = self.0.location(path)?;
         self.0.request(async move |store| store.delete(&location).await)
     }
@@ -304,8 +304,8 @@ impl TableStore for ObjectTables {
         Ok(to)
     }
 
-    fn distrust(&self, path: &Path) {
-        self.0.cache.forget(path);
+    fn invalidate(&self, path: &Path) {
+        self.0.cache.invalidate(path);
     }
 }
 

@@ -40,7 +40,7 @@ impl Readable {
         }
     }
 
-    /// Whether some of it may have to be fetched.
+    /// Returns true if a read may have to fetch a part of the file.
     pub(crate) fn is_remote(&self) -> bool {
         matches!(self, Self::Blocks(_))
     }
@@ -78,10 +78,10 @@ impl Length for Readable {
 }
 
 impl ChunkReader for Readable {
-    type T = BufReader<From>;
+    type T = BufReader<SequentialReader>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(BufReader::new(From { file: self.clone(), at: start }))
+        Ok(BufReader::new(SequentialReader { file: self.clone(), at: start }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
@@ -101,12 +101,12 @@ impl ChunkReader for Readable {
 
 /// Reads on from a place of a file.
 #[derive(Debug)]
-pub(crate) struct From {
+pub(crate) struct SequentialReader {
     file: Readable,
     at: u64,
 }
 
-impl Read for From {
+impl Read for SequentialReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(self.at, buffer)?;
         self.at += read as u64;

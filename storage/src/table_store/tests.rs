@@ -13,7 +13,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::{
     Cache, ObjectTables, Readable, TableStore, connect,
     object::BLOCK,
-    unreliable::{Trouble, UnreliableStore},
+    unreliable::{RequestFault, UnreliableStore},
 };
 use crate::{ObjectAddress, ObjectStoreSettings, disk::RealDisk};
 
@@ -110,7 +110,7 @@ fn files_larger_than_a_piece_come_and_go_whole() {
         let before = objects.requests();
         assert!(contents(place.open(&path).unwrap()) == bytes);
         assert_eq!(objects.requests(), before, "what was just written is on the disk");
-        place.distrust(&path);
+        place.invalidate(&path);
         assert!(contents(place.open(&path).unwrap()) == bytes, "{size}");
         assert!(place.read(&path).unwrap() == bytes);
         place.remove(&path).unwrap();
@@ -159,7 +159,7 @@ fn of_blocks(blocks: u64) -> Vec<u8> {
 /// A file that is in the store and nowhere else, open in parts.
 fn in_parts(place: &ObjectTables, path: &Path, bytes: &[u8]) -> Readable {
     super::write(place, path, bytes).unwrap();
-    place.distrust(path);
+    place.invalidate(path);
     place.open_parts(path, bytes.len() as u64).unwrap()
 }
 
@@ -202,7 +202,7 @@ fn only_the_blocks_that_are_read_are_fetched_and_those_named_ahead_at_once() {
     let other = place.open_parts(&path, bytes.len() as u64).unwrap();
     is(7 * BLOCK..9 * BLOCK, &other);
     assert_eq!(objects.requests(), requests);
-    place.distrust(&path);
+    place.invalidate(&path);
     assert!(copies(root.path()).is_empty());
     is(7 * BLOCK..9 * BLOCK, &other);
     assert_eq!(objects.requests(), requests);
@@ -273,7 +273,7 @@ fn a_request_for_blocks_that_failed_is_made_again() {
     let place = tables(root.path(), &objects, 1 << 20);
     let (path, bytes) = (place.folder("spans").join("hour=1/a.parquet"), of_blocks(40));
     let file = in_parts(&place, &path, &bytes);
-    objects.fail(1, Trouble::Down);
+    objects.fail(1, RequestFault::Down);
     let failed = file.get_bytes(0, 10).unwrap_err().to_string();
     assert!(failed.contains("SlowDown"), "{failed}");
     objects.heal();

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum RequestFault {
     /// It has no effect.
     Refused,
     /// It has its effect, and its answer is lost.
@@ -30,16 +30,16 @@ pub(crate) enum Trouble {
     Down,
 }
 
-impl Trouble {
+impl RequestFault {
     pub(crate) const ALL: [Self; 4] = [Self::Refused, Self::Lost, Self::Late, Self::Down];
 }
 
-/// What a store can be wrong about at all times.
+/// Permanent defect of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// A put with a condition is a put.
     IgnoresConditions,
-    /// What was put is not listed.
+    /// Objects are missing from listings.
     ListsNothing,
 }
 
@@ -47,21 +47,21 @@ pub(crate) enum Flaw {
 #[derive(Debug, Clone)]
 pub(crate) struct UnreliableStore {
     objects: Arc<InMemory>,
-    plan: Arc<Mutex<Plan>>,
+    plan: Arc<Mutex<FaultPlan>>,
     let_go: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
-struct Plan {
+struct FaultPlan {
     requests: u64,
     bytes_read: u64,
-    fail_at: Option<(u64, Trouble)>,
+    fail_at: Option<(u64, RequestFault)>,
     troubles: u64,
     flaw: Option<Flaw>,
     late: Vec<(Path, PutPayload, PutOptions)>,
     /// Requests with this in their words wait.
     hold: Option<&'static str>,
-    /// How many do.
+    /// Number of requests held.
     held: u64,
 }
 
@@ -78,7 +78,7 @@ impl UnreliableStore {
     }
 
     /// Makes the n-th request from now on fail (1 is the next).
-    pub(crate) fn fail(&self, nth: u64, trouble: Trouble) {
+    pub(crate) fn fail(&self, nth: u64, trouble: RequestFault) {
         let mut plan = self.plan();
         plan.fail_at = Some((plan.requests + nth, trouble));
     }
@@ -97,7 +97,7 @@ impl UnreliableStore {
         self.let_go.notify_waiters();
     }
 
-    /// How many requests wait.
+    /// Returns the number of requests held.
     pub(crate) fn held(&self) -> u64 {
         self.plan().held
     }
@@ -124,20 +124,20 @@ impl UnreliableStore {
         self.plan().bytes_read
     }
 
-    /// What is there, whatever fails.
+    /// Returns the stored objects, without injected faults.
     pub(crate) fn objects(&self) -> &InMemory {
         &self.objects
     }
 
-    fn plan(&self) -> MutexGuard<'_, Plan> {
+    fn plan(&self) -> MutexGuard<'_, FaultPlan> {
         self.plan.lock().unwrap()
     }
 
-    fn trouble(&self) -> Option<Trouble> {
+    fn trouble(&self) -> Option<RequestFault> {
         let mut plan = self.plan();
         plan.requests += 1;
         let (at, trouble) = plan.fail_at?;
-        let hit = plan.requests == at || plan.requests > at && trouble == Trouble::Down;
+        let hit = plan.requests == at || plan.requests > at && trouble == RequestFault::Down;
         plan.troubles += u64::from(hit);
         hit.then_some(trouble)
     }
@@ -176,15 +176,15 @@ impl ObjectStore for UnreliableStore {
         }
         match trouble {
             None => self.objects.put_opts(location, payload, options).await,
-            Some(Trouble::Lost) => {
+            Some(RequestFault::Lost) => {
                 let _ = self.objects.put_opts(location, payload, options).await;
                 Err(no_answer())
             }
-            Some(Trouble::Late) => {
+            Some(RequestFault::Late) => {
                 self.plan().late.push((location.clone(), payload, options));
                 Err(no_answer())
             }
-            Some(Trouble::Refused | Trouble::Down) => Err(no_answer()),
+            Some(RequestFault::Refused | RequestFault::Down) => Err(no_answer()),
         }
     }
 
@@ -213,7 +213,7 @@ impl ObjectStore for UnreliableStore {
             let store = store.clone();
             async move {
                 let (location, trouble) = (location?, store.trouble());
-                if matches!(trouble, None | Some(Trouble::Lost)) {
+                if matches!(trouble, None | Some(RequestFault::Lost)) {
                     let one = stream::once(std::future::ready(Ok(location.clone()))).boxed();
                     store.objects.delete_stream(one).try_collect::<Vec<_>>().await?;
                 }

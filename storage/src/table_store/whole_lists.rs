@@ -1,8 +1,8 @@
 //! Lists that break off are asked for again.
 //!
-//! `object_store` tries a request again until its answer begins, and goes on reading an object where
-//! a connection broke; a list whose answer breaks off is an error. At a start that would end the
-//! process, and nothing is wrong with the store.
+//! `object_store` tries a request again until its answer begins, and goes on reading an object
+//! where a connection broke; a list whose answer breaks off is an error. At a start that would end
+//! the process, and nothing is wrong with the store.
 
 use std::{fmt, sync::Arc};
 
@@ -16,7 +16,7 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
-/// How often a list is asked for. At once: waiting is what the requests themselves do.
+/// Maximum attempts to get a list, without pauses: the requests themselves have backoff.
 const TRIES: u32 = 5;
 
 /// A store whose lists come whole.

@@ -28,9 +28,9 @@ use crate::{
 /// The column that says when a row came in.
 pub(super) const RECEIVED: &str = "received_unix_nanos";
 
-/// What a commit is for.
+/// Reason of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum CommitReason {
     /// Rows from memory.
     Flush,
     /// The same rows in other files.
@@ -41,7 +41,7 @@ pub(crate) enum Why {
     Erasure,
 }
 
-impl Why {
+impl CommitReason {
     fn operation(self) -> &'static str {
         match self {
             Self::Flush => "WRITE",
@@ -50,7 +50,7 @@ impl Why {
         }
     }
 
-    /// Whether readers of the table's changes have to look at it.
+    /// Returns true if the commit changes the table's rows, as Delta's `dataChange` declares.
     fn changes_data(self) -> bool {
         match self {
             Self::Flush | Self::Retention | Self::Erasure => true,
@@ -61,20 +61,20 @@ impl Why {
 
 /// A change of a table's set of files.
 #[derive(Debug, Clone)]
-pub(crate) struct Change {
-    pub(crate) why: Why,
+pub(crate) struct TableChange {
+    pub(crate) why: CommitReason,
     pub(crate) added: Vec<Arc<DataFile>>,
     pub(crate) removed: Vec<Arc<DataFile>>,
 }
 
 /// Writes commits of one table.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(super) struct CommitEncoder {
     signal: Signal,
     folder: PathBuf,
 }
 
-impl Encoder {
+impl CommitEncoder {
     pub(super) fn new(signal: Signal, folder: &Path) -> Self {
         Self { signal, folder: folder.to_owned() }
     }
@@ -88,7 +88,7 @@ impl Encoder {
     pub(super) fn encode(
         &self,
         table: Option<&Value>,
-        change: &Change,
+        change: &TableChange,
         covered: u64,
         now: UnixNanos,
     ) -> Result<Bytes, StorageError> {
@@ -150,15 +150,15 @@ impl Encoder {
         actions(commit).flatten().filter_map(app).any(|is_ours| is_ours)
     }
 
-    /// Whether a change can still be made after another program's commit took its version.
+    /// Checks that a change can still be committed after another program's commit took its version.
     ///
     /// # Errors
-    /// Not when that program changed what the table is, removed what the change removes, or moved
-    /// our position in the log.
+    /// `Conflict` when that program changed the table's metadata, removed a file that the change
+    /// removes, or moved the flushed position.
     pub(super) fn give_way(
         &self,
         commit: &[u8],
-        change: &Change,
+        change: &TableChange,
         path: &Path,
     ) -> Result<(), StorageError> {
         let conflict = |reason: &str| {

@@ -1,11 +1,10 @@
-//! Looks at a table's commits before anything relies on them, and saves what it can when some are
-//! damaged.
+//! Validates a table's commits before opening it, and salvages a damaged table.
 //!
-//! A last commit that is torn is `tail`'s business. A checkpoint that cannot be used is moved aside:
-//! the commits say the same. A commit in the middle that is torn or missing is a loss: Delta would
-//! refuse the table, or take a commit cut between two lines for a smaller one and silently show
-//! fewer rows. Such a table is read as far as its other commits go, every answer from it says that
-//! it is not whole, and nothing is written to it, so that a person can put the commit back.
+//! `tail` handles a torn last commit. An unusable checkpoint is moved aside: the commits hold the
+//! same state. A commit in the middle that is torn or missing is a loss. Delta would refuse the
+//! table, or accept a commit cut between two lines as a smaller one and silently show fewer rows.
+//! Such a table is read from its other commits, and every answer from it is a partial result.
+//! Nothing is written to it, so that an operator can put the commit back.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +16,7 @@ use deltalake_core::{logstore::LogStoreRef, table::state::DeltaTableState};
 use serde_json::Value;
 
 use super::{
-    commit::Encoder,
+    commit::CommitEncoder,
     from_millis,
     listing::{listed_file, listed_files},
     position::{self, FoundPosition},
@@ -29,7 +28,7 @@ use crate::{
     disk::failed,
     paths::{commit_name, commit_version},
     schema::Signal,
-    table_store::{Home, SharedTables, TableStore},
+    table_store::{DataFileStore, SharedTables, TableStore},
 };
 
 const POINTER: &str = "_last_checkpoint";
@@ -155,7 +154,7 @@ fn checkpoint_version(name: &str) -> Option<u64> {
     rest.starts_with("checkpoint").then(|| version.parse().ok()).flatten()
 }
 
-/// What can be read of a damaged table.
+/// Readable part of a damaged table.
 #[derive(Debug, Default)]
 pub(super) struct Salvage {
     pub(super) files: Vec<Arc<DataFile>>,
@@ -172,7 +171,7 @@ pub(super) async fn salvage(
 ) -> Result<Salvage, StorageError> {
     let mut files: BTreeMap<PathBuf, Arc<DataFile>> = BTreeMap::new();
     let mut covered = 0;
-    let (encoder, home) = (Encoder::new(signal, folder), Home::of(tables));
+    let (encoder, home) = (CommitEncoder::new(signal, folder), DataFileStore::new(tables));
     if let Some(before) = damage.version.checked_sub(1)
         && let Ok(state) = DeltaTableState::try_new(log_store.as_ref(), Some(before)).await
     {

@@ -14,7 +14,7 @@ use crate::{
     StorageError,
     data_file::DataFile,
     schema::{HOUR, Signal},
-    table_store::Home,
+    table_store::DataFileStore,
 };
 
 /// Reads a table's log. In a task of its own: some damage makes the reader panic.
@@ -33,7 +33,7 @@ pub(super) async fn load(log_store: &LogStoreRef) -> Result<DeltaTableState, Sto
 pub(super) fn listed_files(
     (signal, folder): (Signal, &Path),
     state: &DeltaTableState,
-    home: &Home,
+    home: &DataFileStore,
 ) -> Result<Vec<Arc<DataFile>>, StorageError> {
     let mut files = Vec::new();
     for view in state.log_data().iter() {

@@ -18,7 +18,7 @@ use deltalake_core::{
 };
 use serde_json::Value;
 
-use super::commit::Encoder;
+use super::commit::CommitEncoder;
 use crate::{
     StorageError,
     data_file::DataFile,
@@ -111,7 +111,7 @@ pub(super) async fn read(
 /// the name of a data file that a flush wrote.
 pub(super) async fn proven(
     tables: &SharedTables,
-    (encoder, folder): (&Encoder, &Path),
+    (encoder, folder): (&CommitEncoder, &Path),
     commits: &[u64],
     files: &[Arc<DataFile>],
 ) -> Result<u64, StorageError> {

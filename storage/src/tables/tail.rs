@@ -12,12 +12,13 @@ use serde_json::Value;
 use super::position;
 use crate::{StorageError, disk::failed, paths::commit_version, table_store::TableStore};
 
-/// What a commit of ours says in its commit info: how many files it adds.
+/// Key in the commit info of this store's commits: the number of files the commit adds.
 pub(super) const FILES: &str = "tidingsFiles";
 
-/// Whether the table exists, and where a broken last commit went.
+/// State of the last commit: existence of the table, and the path of a broken commit that was
+/// moved.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(super) struct LastCommit {
     pub(super) exists: bool,
     pub(super) quarantined: Vec<PathBuf>,
 }
@@ -27,7 +28,7 @@ pub(super) fn repair(
     tables: &dyn TableStore,
     log_folder: &Path,
     quarantine: &Path,
-) -> Result<Tail, StorageError> {
+) -> Result<LastCommit, StorageError> {
     let entries = tables.list(log_folder).map_err(failed("list", log_folder))?;
     let mut commits: Vec<(u64, &str)> = entries
         .iter()
@@ -36,7 +37,8 @@ pub(super) fn repair(
         .collect();
     commits.sort_unstable();
     let checkpointed = entries.iter().any(|entry| entry.name.contains(".checkpoint"));
-    let mut tail = Tail { exists: checkpointed || !commits.is_empty(), quarantined: Vec::new() };
+    let mut tail =
+        LastCommit { exists: checkpointed || !commits.is_empty(), quarantined: Vec::new() };
     let Some((version, name)) = commits.last() else { return Ok(tail) };
     let path = log_folder.join(name);
     let bytes = tables.read(&path).map_err(failed("read", &path))?;
@@ -53,8 +55,9 @@ pub(super) fn repair(
     Ok(tail)
 }
 
-/// A commit is one JSON object per line. A cut between two lines shows in what they say: the first
-/// commit makes the table, ours say how many files they add and end with the log's position.
+/// Returns true if a commit is complete. A commit is one JSON object per line, so a cut between two
+/// lines shows in their content. The first commit creates the table. This store's commits declare
+/// the number of files they add and end with the flushed position.
 pub(super) fn is_whole(version: u64, bytes: &[u8]) -> bool {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let Ok(actions) = lines.map(serde_json::from_slice::<Value>).collect::<Result<Vec<_>, _>>()

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use tidings_proto::UnixNanos;
 
-use super::{Change, DataFile, Table, Why, checkpoint, file_path};
+use super::{CommitReason, DataFile, TableChange, TelemetryTable, checkpoint, file_path};
 use crate::{
     Clock, SystemClock,
     disk::RealDisk,
@@ -16,23 +16,23 @@ fn tables(root: &Path) -> SharedTables {
     Arc::new(LocalTables::new(Arc::new(RealDisk), root.join("tables")))
 }
 
-async fn open(root: &Path) -> super::Opened {
-    Table::open(&tables(root), &root.join("quarantine"), Signal::Spans).await.unwrap()
+async fn open(root: &Path) -> super::OpenedTable {
+    TelemetryTable::open(&tables(root), &root.join("quarantine"), Signal::Spans).await.unwrap()
 }
 
-fn file(table: &Table, number: usize) -> Arc<DataFile> {
+fn file(table: &TelemetryTable, number: usize) -> Arc<DataFile> {
     let path = table.folder.join(file_path(7, "merged", number % 10_000));
     Arc::new(DataFile::new(path, 7, 3, 100, UnixNanos(1), UnixNanos(2)))
 }
 
 /// Each commit replaces the file of the one before.
-async fn commits(root: &Path, count: usize) -> Table {
+async fn commits(root: &Path, count: usize) -> TelemetryTable {
     let mut table = open(root).await.table;
     let mut last: Vec<Arc<DataFile>> = Vec::new();
     for number in 0..count {
         let added = vec![file(&table, number)];
         let removed = std::mem::replace(&mut last, added.clone());
-        let change = Change { why: Why::Compaction, added, removed };
+        let change = TableChange { why: CommitReason::Compaction, added, removed };
         table.replace(change, SystemClock.now()).await.unwrap();
         if let Some(checkpoint) = table.checkpoint() {
             let version = Box::pin(checkpoint.write(SystemClock.now())).await.unwrap();
@@ -71,7 +71,7 @@ async fn another_programs_commit_is_given_way_to_unless_it_is_in_the_way() {
         let text = format!("{{\"commitInfo\":{{}}}}\n{action}");
         std::fs::write(log.join(super::commit_name(version)), text).unwrap();
     };
-    let change = |added, removed| Change { why: Why::Compaction, added, removed };
+    let change = |added, removed| TableChange { why: CommitReason::Compaction, added, removed };
     foreign(table.version + 1, r#"{"remove":{"path":"elsewhere","dataChange":true}}"#);
     let (first, second) = (file(&table, 1), file(&table, 2));
     let landed = table.replace(change(vec![Arc::clone(&first)], vec![]), SystemClock.now()).await;
@@ -85,7 +85,7 @@ async fn another_programs_commit_is_given_way_to_unless_it_is_in_the_way() {
         let tried = change(vec![Arc::clone(&second)], vec![Arc::clone(&first)]);
         let refused = table.replace(tried, SystemClock.now()).await.unwrap_err();
         assert!(matches!(refused, crate::StorageError::Conflict { .. }), "{refused}");
-        assert!(table.settle().await.unwrap().is_none());
+        assert!(table.resolve_in_doubt().await.unwrap().is_none());
         std::fs::remove_file(log.join(super::commit_name(table.version + 1))).unwrap();
     }
 }
@@ -94,17 +94,17 @@ async fn another_programs_commit_is_given_way_to_unless_it_is_in_the_way() {
 async fn what_another_program_removed_is_never_removed_again() {
     let root = tempfile::tempdir().unwrap();
     let mut table = commits(root.path(), 1).await;
-    let change = |added, removed| Change { why: Why::Compaction, added, removed };
+    let change = |added, removed| TableChange { why: CommitReason::Compaction, added, removed };
     let (first, second) = (file(&table, 1), file(&table, 2));
     table.replace(change(vec![Arc::clone(&first)], vec![]), SystemClock.now()).await.unwrap();
     let path = first.path.strip_prefix(&table.folder).unwrap().to_str().unwrap();
     let text = format!("{{\"commitInfo\":{{}}}}\n{{\"remove\":{{\"path\":\"{path}\"}}}}");
     let log = root.path().join("tables/spans/_delta_log");
     std::fs::write(log.join(super::commit_name(table.version + 1)), text).unwrap();
-    assert!(!table.is_taken_away(&first));
+    assert!(!table.is_removed_elsewhere(&first));
     // This is not in its way, and the table goes on behind it.
     table.replace(change(vec![Arc::clone(&second)], vec![]), SystemClock.now()).await.unwrap();
-    assert!(table.is_taken_away(&first) && !table.is_taken_away(&second));
+    assert!(table.is_removed_elsewhere(&first) && !table.is_removed_elsewhere(&second));
     let third = file(&table, 3);
     let tried = change(vec![Arc::clone(&third)], vec![first, Arc::clone(&second)]);
     let refused = table.replace(tried, SystemClock.now()).await.unwrap_err();
@@ -161,7 +161,11 @@ async fn a_table_of_an_older_program_gets_the_new_columns_with_its_next_commit()
         "opening changes nothing"
     );
     for number in 1..3 {
-        let change = Change { why: Why::Flush, added: vec![file(&table, number)], removed: vec![] };
+        let change = TableChange {
+            why: CommitReason::Flush,
+            added: vec![file(&table, number)],
+            removed: vec![],
+        };
         table.replace(change, SystemClock.now()).await.unwrap();
         let (columns, same, times) = declared(root.path()).await;
         assert_eq!((same, times), (id.clone(), 2), "declared once, and still the same table");

@@ -1,11 +1,11 @@
-//! Whether the clock can be believed when something is to be deleted because of it.
+//! Guard against deleting data because of a wrong clock.
 //!
-//! A clock that jumps makes everything look old. So nothing is deleted by age while the clock is
-//! in doubt: after a jump of over an hour against the time that really passed, and after a start
-//! that is earlier than what the tables have seen, or [`DOWNTIME_MAX`] later. The doubt ends when
-//! the clock comes back, when it has run evenly for a day, or when somebody says that it is right.
+//! A clock that jumps makes everything look old. Nothing is deleted by age while the clock is in
+//! doubt. That is after a jump of over an hour against the monotonic clock. It is also after a
+//! start earlier than the newest commit, or more than [`DOWNTIME_MAX`] after it. The doubt ends
+//! when the clock comes back, when it has run evenly for a day, or when an operator confirms it.
 //!
-//! Time passes while a machine sleeps: one that does every night does not jump every morning.
+//! Time passes while a machine is suspended, so a nightly suspend is not a jump.
 
 use std::time::{Duration, Instant};
 
@@ -23,13 +23,13 @@ const STEADY: Duration = Duration::from_secs(24 * 3600);
 /// Watches the clock.
 #[derive(Debug)]
 pub(crate) struct ClockGuard {
-    /// What the clock said before, and when, by a clock that only goes forward.
+    /// Last reading of the wall clock and of the monotonic clock.
     last: (UnixNanos, Instant),
-    doubt: Option<Doubt>,
+    doubt: Option<ClockDoubt>,
 }
 
 #[derive(Debug)]
-struct Doubt {
+struct ClockDoubt {
     /// The last reading that was believed.
     believed: (UnixNanos, Instant),
     /// Since when the clock has run evenly.
@@ -43,17 +43,19 @@ impl ClockGuard {
             let earliest = newest.0.saturating_sub(nanos(TOLERANCE));
             (earliest..=newest.0.saturating_add(nanos(DOWNTIME_MAX))).contains(&now.0)
         });
-        let doubt = Doubt { believed: (newest.unwrap_or(now), instant), steady_since: instant };
+        let doubt =
+            ClockDoubt { believed: (newest.unwrap_or(now), instant), steady_since: instant };
         Self { last: (now, instant), doubt: (!plausible).then_some(doubt) }
     }
 
-    /// How time passes, by a clock that only goes forward and does not stop while the machine sleeps.
+    /// How time passes, by a clock that only goes forward and does not stop while the machine
+    /// sleeps.
     pub(crate) fn passing(clock: &dyn Clock) -> Instant {
         let instant = clock.instant();
         instant.checked_add(clock.slept()).unwrap_or(instant)
     }
 
-    /// Whether something may be deleted because of what the clock says now.
+    /// Returns true if data may be deleted by age at this reading of the clock.
     pub(crate) fn is_believed(&mut self, now: UnixNanos, instant: Instant) -> bool {
         if !agree(self.last, (now, instant)) {
             let believed = self.doubt.take().map_or(self.last, |doubt| doubt.believed);
@@ -62,7 +64,7 @@ impl ClockGuard {
                 to = now.0,
                 "the clock jumped: nothing is deleted by age until it is believed again"
             );
-            self.doubt = Some(Doubt { believed, steady_since: instant });
+            self.doubt = Some(ClockDoubt { believed, steady_since: instant });
         }
         self.last = (now, instant);
         let over = self.doubt.as_ref().is_some_and(|doubt| {
@@ -102,7 +104,7 @@ mod tests {
     const HOUR: u64 = 3600;
     const NOW: u64 = 500_000 * HOUR;
 
-    /// What the clock says after so many seconds, and whether it is believed then.
+    /// Checks belief at each look: seconds passed, reading of the clock, and expected result.
     fn check(newest: Option<u64>, start: u64, looks: &[(u64, u64, bool)]) {
         let time = |seconds: u64| UnixNanos(seconds * 1_000_000_000);
         let begin = SystemClock.instant();

@@ -1,15 +1,17 @@
-//! What is no longer kept.
+//! Retention: selects files and rows to delete.
 //!
-//! Files go whole, by hour: at an age counted from the end of the file's hour or from when its
-//! last row came in, whichever is later, so that importing an old trace does not delete it. A
-//! spanning file is in the hour its rows came in, and is never merged with those of another: its
-//! rows go when they were kept for that age since then, whatever their times. Rules
-//! keep whole traces for longer: when the rest is due, the hour is written again with nothing but
-//! the traces that some rule names, and the new file's name says for which rules that was done.
-//! When the files are too large together, the oldest hours go first, as if they were very old.
-//! Pinned traces are kept like those of a rule without an age, by the files that have them: a file
-//! without any is not written again because of somebody's pin. What there is no room on the disk to
-//! write again waits, and keeps nothing else from going.
+//! Files are deleted whole, by hour. Their age counts from the end of their hour, or from the
+//! arrival of their last row if that is later. So importing an old trace does not delete it. A
+//! spanning file belongs to the hour in which its rows arrived, and is never merged with those of
+//! another. Its rows age from their arrival, whatever their times.
+//!
+//! Rules keep whole traces for longer. When the rest is due, the hour is rewritten with the traces
+//! that some rule names. The new file's name records the rules that were applied. When the files
+//! exceed the size limit, the oldest hours are deleted first, as if they had reached their age.
+//!
+//! Pinned traces are kept like those of a rule without an age, by the files that contain them. A
+//! file without pinned traces is not rewritten because of a pin. A rewrite that lacks disk space
+//! waits, and delays no other deletion.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -25,21 +27,22 @@ use tidings_proto::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    plan::{FILE_BYTES, FILES_MAX},
-    room::Room,
+    merge_policy::{FILE_BYTES, FILES_MAX},
+    room::DiskSpace,
 };
 use crate::{
-    AttributeFilter, LogFilter, SpanFilter, data_file::DataFile, schema::Signal, tables::Why,
+    AttributeFilter, LogFilter, SpanFilter, data_file::DataFile, schema::Signal,
+    tables::CommitReason,
 };
 
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
-/// How long telemetry is kept.
+/// Age and size limits of telemetry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Retention {
     /// The age at which goes what no rule keeps; `None`: never.
     pub age: Option<Duration>,
-    /// What is kept for longer.
+    /// Rules that keep some traces longer.
     pub rules: Vec<RetentionRule>,
     /// The oldest hours go when the data files of both tables have more bytes; `None`: never.
     pub bytes_max: Option<u64>,
@@ -48,13 +51,13 @@ pub struct Retention {
 /// Keeps traces with something in them, and such log records, for longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionRule {
-    /// What has to be in the trace.
+    /// Condition that a span or record of the trace must meet.
     pub what: Noteworthy,
     /// The age at which the trace goes; `None`: never.
     pub age: Option<Duration>,
 }
 
-/// What makes a trace, or a log record, worth keeping.
+/// Condition that makes retention keep a trace or a log record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Noteworthy {
     /// A span with an error status; a record of severity `ERROR` or above.
@@ -94,13 +97,14 @@ impl Noteworthy {
 pub(crate) struct Retired {
     pub(crate) signal: Signal,
     pub(crate) files: Vec<Arc<DataFile>>,
-    /// The traces that are still kept of them, which are then of one hour, and all spanning or none.
+    /// The traces that are still kept of them, which are then of one hour, and all spanning or
+    /// none.
     pub(crate) kept: Vec<Noteworthy>,
 }
 
-/// What retention has to do first.
+/// Next retention step.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Due {
+pub(crate) enum RetentionStep {
     Nothing,
     /// It depends on which pinned traces these files have.
     Look(Vec<(Signal, Arc<DataFile>)>),
@@ -110,18 +114,18 @@ pub(crate) enum Due {
 /// Which pinned traces a file has; `None`: nobody has looked.
 pub(crate) type PinnedIn<'a> = dyn Fn(&DataFile) -> Option<Vec<TraceId>> + 'a;
 
-/// What is due first of what there is room for. Looks at no file.
+/// Returns the first step that is due and has disk space. Reads no file.
 pub(crate) fn due(
     retention: &Retention,
     tables: &[(Signal, Vec<Arc<DataFile>>)],
     now: UnixNanos,
     clock_is_believed: bool,
     pinned: &PinnedIn<'_>,
-    room: &mut Room,
-) -> Due {
+    room: &mut DiskSpace,
+) -> RetentionStep {
     for (signal, files) in tables.iter().filter(|_| clock_is_believed) {
         match old(retention, *signal, files, now, pinned, room) {
-            Due::Nothing => {}
+            RetentionStep::Nothing => {}
             due => return due,
         }
     }
@@ -134,9 +138,9 @@ fn old(
     files: &[Arc<DataFile>],
     now: UnixNanos,
     pinned: &PinnedIn<'_>,
-    room: &mut Room,
-) -> Due {
-    let Some(limit) = retention.age else { return Due::Nothing };
+    room: &mut DiskSpace,
+) -> RetentionStep {
+    let Some(limit) = retention.age else { return RetentionStep::Nothing };
     let (mut gone, mut unknown) = (Vec::new(), Vec::new());
     let mut thinned: BTreeMap<(i64, bool, u64), Retired> = BTreeMap::new();
     for file in files {
@@ -160,16 +164,16 @@ fn old(
         }
     }
     if !unknown.is_empty() {
-        return Due::Look(unknown);
+        return RetentionStep::Look(unknown);
     }
     if !gone.is_empty() {
-        return Due::Retire(Retired { signal, files: gone, kept: Vec::new() });
+        return RetentionStep::Retire(Retired { signal, files: gone, kept: Vec::new() });
     }
     let fitting = thinned.into_values().find_map(|due| {
         let files = some(due.files, room)?;
-        Some(Due::Retire(Retired { files, ..due }))
+        Some(RetentionStep::Retire(Retired { files, ..due }))
     });
-    fitting.unwrap_or(Due::Nothing)
+    fitting.unwrap_or(RetentionStep::Nothing)
 }
 
 /// The oldest hour that has something to give, and there is room to take it.
@@ -177,13 +181,13 @@ fn too_large(
     retention: &Retention,
     tables: &[(Signal, Vec<Arc<DataFile>>)],
     pinned: &PinnedIn<'_>,
-    room: &mut Room,
-) -> Due {
+    room: &mut DiskSpace,
+) -> RetentionStep {
     let all = || tables.iter().flat_map(|(signal, files)| files.iter().map(move |f| (*signal, f)));
     let bytes = all().map(|(_, file)| file.bytes).sum::<u64>();
     let excess = retention.bytes_max.map_or(0, |limit| bytes.saturating_sub(limit));
     if excess == 0 {
-        return Due::Nothing;
+        return RetentionStep::Nothing;
     }
     let mut hours: BTreeMap<i64, Vec<(Signal, &Arc<DataFile>)>> = BTreeMap::new();
     for (signal, file) in all() {
@@ -191,21 +195,21 @@ fn too_large(
     }
     for files in hours.into_values() {
         match of_hour(retention, &files, excess, pinned, room) {
-            Due::Nothing => {}
+            RetentionStep::Nothing => {}
             due => return due,
         }
     }
-    Due::Nothing
+    RetentionStep::Nothing
 }
 
-/// What the files of an hour can give.
+/// Returns the next step for the files of an hour.
 fn of_hour(
     retention: &Retention,
     files: &[(Signal, &Arc<DataFile>)],
     excess: u64,
     pinned: &PinnedIn<'_>,
-    room: &mut Room,
-) -> Due {
+    room: &mut DiskSpace,
+) -> RetentionStep {
     let (mut open, mut unknown) = (Vec::new(), Vec::new());
     for (signal, file) in files {
         let Some(pinned) = pinned(file) else {
@@ -218,13 +222,13 @@ fn of_hour(
         }
     }
     if !unknown.is_empty() {
-        return Due::Look(unknown);
+        return RetentionStep::Look(unknown);
     }
     loop {
         // What can go whole goes first.
         let whole = open.iter().find(|(_, kept, _)| kept.is_empty());
         let Some((signal, kept, first)) = whole.or(open.first()).cloned() else {
-            return Due::Nothing;
+            return RetentionStep::Nothing;
         };
         let is_alike = |(of, other, file): &mut (Signal, Vec<Noteworthy>, Arc<DataFile>)| {
             let is_of_kind = kept.is_empty() || file.is_spanning() == first.is_spanning();
@@ -233,7 +237,7 @@ fn of_hour(
         let files: Vec<_> = open.extract_if(.., is_alike).map(|(_, _, file)| file).collect();
         let chosen = if kept.is_empty() { Some(needed(files, excess)) } else { some(files, room) };
         if let Some(files) = chosen {
-            return Due::Retire(Retired { signal, files, kept });
+            return RetentionStep::Retire(Retired { signal, files, kept });
         }
     }
 }
@@ -250,14 +254,15 @@ fn needed(mut files: Vec<Arc<DataFile>>, excess: u64) -> Vec<Arc<DataFile>> {
     files
 }
 
-/// As many as one rewrite takes and there is room for, the smallest; `None`: there is room for none.
-fn some(mut files: Vec<Arc<DataFile>>, room: &mut Room) -> Option<Vec<Arc<DataFile>>> {
+/// As many as one rewrite takes and there is room for, the smallest; `None`: there is room for
+/// none.
+fn some(mut files: Vec<Arc<DataFile>>, room: &mut DiskSpace) -> Option<Vec<Arc<DataFile>>> {
     files.sort_by_key(|file| (file.bytes, file.path.clone()));
     let (mut bytes, mut count) = (0, 0);
     for file in files.iter().take(FILES_MAX) {
         bytes += file.bytes;
         let is_enough = count > 0 && bytes > FILE_BYTES;
-        if is_enough || !room.holds(Why::Retention, bytes) {
+        if is_enough || !room.holds(CommitReason::Retention, bytes) {
             break;
         }
         count += 1;
@@ -277,7 +282,7 @@ fn kept_from(file: &DataFile) -> u64 {
 }
 
 impl Retention {
-    /// What is kept at this age of a file with these pinned traces.
+    /// Returns the conditions that still keep rows at this age of a file with these pinned traces.
     fn kept_at(&self, age: Duration, pinned: &[TraceId]) -> Vec<Noteworthy> {
         let kept = self.rules.iter().filter(|rule| rule.age.is_none_or(|limit| age < limit));
         let mut kept: Vec<Noteworthy> = kept.map(|rule| rule.what.clone()).collect();

@@ -10,24 +10,24 @@ use std::{
 };
 
 use super::{
-    plan::FILE_BYTES,
+    merge_policy::FILE_BYTES,
     retention::{thinned_for, thinned_prefix},
 };
 use crate::{
     StorageError,
-    data_file::{Choice, DataFile, FileWriter, Merge, Written},
+    data_file::{Choice, DataFile, FileWriter, Merge, WrittenFile},
     disk::{AppendFile, failed},
     index::Summer,
     paths::index_path,
     schema::Signal,
-    table_store::{self, Home, SharedTables},
+    table_store::{self, DataFileStore, SharedTables},
     tables::file_path,
 };
 
 /// The beginning of the name of a file of which nothing was left out.
 const MERGED: &str = "merged";
 
-/// Whether it was made of other files, from its name.
+/// Returns true if the file was written by a merge or a rewrite, judging by its name.
 pub(super) fn is_rewritten(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.starts_with(MERGED)) || thinned_for(path).is_some()
@@ -46,19 +46,18 @@ pub(crate) struct Rewrite {
     /// So many bytes stay free on the disk.
     leave: u64,
     merge: Merge,
-    output: Option<Output>,
+    output: Option<RewriteOutput>,
     written: Vec<Arc<DataFile>>,
 }
 
-struct Output {
+struct RewriteOutput {
     path: PathBuf,
     writer: FileWriter<Sink>,
 }
 
 impl Rewrite {
-    /// Begins to make files of a table with the chosen rows of these, which are of one
-    /// hour. What they were thinned for is said by `mark`. So many bytes as `leave` stay free on the
-    /// disk.
+    /// Starts a rewrite of the chosen rows of these files, which are of one hour. `mark` records
+    /// the retention rules. At least `leave` bytes stay free on the disk.
     ///
     /// # Errors
     /// When an input is missing or damaged.
@@ -140,19 +139,19 @@ impl Rewrite {
         }
     }
 
-    fn start_output(&self) -> Result<Output, StorageError> {
+    fn start_output(&self) -> Result<RewriteOutput, StorageError> {
         let path = self.folder.join(file_path(self.hour, &self.prefix, self.written.len()));
         let file = self.tables.create(&path).map_err(failed("create", &path))?;
         let sink = Sink { file, summer: Summer::default() };
         let writer = FileWriter::new(self.signal, sink, self.merge.traces())?;
-        Ok(Output { path, writer })
+        Ok(RewriteOutput { path, writer })
     }
 
     fn end_output(&mut self) -> Result<(), StorageError> {
         let Some(output) = self.output.take() else { return Ok(()) };
         let path = output.path;
         let ended = (|| {
-            let (mut sink, Written { rows, stats, index }) = output.writer.finish()?;
+            let (mut sink, WrittenFile { rows, stats, index }) = output.writer.finish()?;
             sink.file.sync().map_err(failed("sync", &path))?;
             let sums = sink.summer.finish();
             let (index, index_path) = (index.finish(&sums), index_path(&path));
@@ -160,7 +159,7 @@ impl Rewrite {
             written.map_err(failed("write", &index_path))?;
             let (min, max) = (stats.start_min, stats.start_max);
             let file = DataFile::new(path.clone(), self.hour, rows, sums.bytes(), min, max);
-            let home = Home::of(&self.tables);
+            let home = DataFileStore::new(&self.tables);
             Ok(DataFile { received_max: stats.received_max, home, ..file })
         })();
         match ended {
@@ -193,8 +192,8 @@ struct Sink {
 
 impl io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Whoever writes tries again for ever what was interrupted, and an append is not to be tried
-        // again: some of it may be in the file.
+        // Whoever writes tries again for ever what was interrupted, and an append is not to be
+        // tried again: some of it may be in the file.
         self.file.append(bytes).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => io::Error::other(error),
             _ => error,

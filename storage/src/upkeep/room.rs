@@ -1,26 +1,26 @@
-//! Whether the disk has room for what upkeep writes.
+//! Disk space for maintenance.
 //!
-//! A rewrite writes about as much as it reads, and what it replaces stays for a while. So it begins
-//! only when the disk is not too full after it, and ends without a result when the disk gets that
-//! full all the same ([`keeps_free`]). What does not fit waits, and whatever fits goes on meanwhile.
-//! What only removes files is never asked. Does not own measuring the disk: see `table_store`.
+//! A rewrite writes about as much as it reads, and the replaced files stay for a while. It begins
+//! only if the disk stays below its limit afterwards, and aborts when the disk reaches the limit
+//! during it ([`keeps_free`]). Work that does not fit waits, and smaller work continues meanwhile.
+//! Steps that only remove files need no space. Does not own measuring the disk: see `table_store`.
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
-use super::plan::FILE_BYTES;
-use crate::{data_file::DataFile, tables::Why};
+use super::merge_policy::FILE_BYTES;
+use crate::{data_file::DataFile, tables::CommitReason};
 
-/// How much of the disk a rewrite leaves free, given the reserve.
+/// Returns the bytes that a rewrite must leave free, given the reserve.
 ///
-/// Merging can wait: it must not be what makes the log refuse senders, which it does at the reserve.
-/// Retention gives room back, and a disk that senders filled is at the reserve: it may have half of
-/// that, and leaves the other half to flushes. Erasing has to end, and deletes what it replaces at
-/// once, a file at a time: it may have all there is.
-pub(crate) fn keeps_free(why: Why, reserve: u64) -> u64 {
+/// The log refuses senders at the reserve. Merging can wait, so it stops at twice the reserve.
+/// Retention frees space, and a disk that senders filled is at the reserve. It may use half of
+/// that, and leaves the other half to flushes. Erasing has to finish, and deletes each replaced
+/// file at once, so it may use all space.
+pub(crate) fn keeps_free(why: CommitReason, reserve: u64) -> u64 {
     match why {
-        Why::Compaction => reserve.saturating_mul(2),
-        Why::Retention => reserve / 2,
-        Why::Flush | Why::Erasure => 0,
+        CommitReason::Compaction => reserve.saturating_mul(2),
+        CommitReason::Retention => reserve / 2,
+        CommitReason::Flush | CommitReason::Erasure => 0,
     }
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for WaitingForRoom {
 
 /// The room there is, and what waits for more.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct DiskSpace {
     free: u64,
     reserve: u64,
     /// The most that a rewrite has on the local disk at once.
@@ -58,15 +58,15 @@ pub(crate) struct Room {
     waiting: HashMap<PathBuf, u64>,
 }
 
-impl Room {
+impl DiskSpace {
     /// `are_sent` says that new files are on the local disk only until they are somewhere else.
     pub(crate) fn new(free: u64, reserve: u64, are_sent: bool) -> Self {
         let bytes_max = if are_sent { FILE_BYTES } else { u64::MAX };
         Self { free, reserve, bytes_max, begun_max: u64::MAX, waiting: HashMap::new() }
     }
 
-    /// Whether files with so many bytes can be written again.
-    pub(crate) fn holds(&self, why: Why, bytes: u64) -> bool {
+    /// Returns true if there is space to rewrite files of this many bytes.
+    pub(crate) fn holds(&self, why: CommitReason, bytes: u64) -> bool {
         if bytes > self.begun_max {
             return false;
         }
@@ -88,7 +88,7 @@ impl Room {
         self.wait(files);
     }
 
-    /// What waits, when something does.
+    /// Returns the work that waits for space, if there is any.
     pub(crate) fn waiting(&self) -> Option<WaitingForRoom> {
         let (files, bytes) = (self.waiting.len() as u64, self.waiting.values().sum());
         (files > 0).then_some(WaitingForRoom { files, bytes, free: self.free })
@@ -101,30 +101,38 @@ mod tests {
 
     use tidings_proto::UnixNanos;
 
-    use super::{DataFile, FILE_BYTES, Room, Why};
+    use super::{CommitReason, DataFile, DiskSpace, FILE_BYTES};
 
     #[test]
     fn merging_leaves_twice_the_reserve_retention_half_of_it_and_erasure_nothing() {
-        let room = Room::new(1000, 100, false);
-        for (why, most) in [(Why::Compaction, 533), (Why::Retention, 633), (Why::Erasure, 666)] {
+        let room = DiskSpace::new(1000, 100, false);
+        for (why, most) in [
+            (CommitReason::Compaction, 533),
+            (CommitReason::Retention, 633),
+            (CommitReason::Erasure, 666),
+        ] {
             assert!(room.holds(why, most) && !room.holds(why, most + 2), "{why:?}");
         }
-        assert!(!Room::new(u64::MAX - 1, 1, false).holds(Why::Erasure, u64::MAX));
+        assert!(!DiskSpace::new(u64::MAX - 1, 1, false).holds(CommitReason::Erasure, u64::MAX));
     }
 
     #[test]
     fn what_is_more_than_half_of_what_found_the_disk_full_is_not_begun() {
         let (path, start) = (PathBuf::from("/t/hour=1/a.parquet"), UnixNanos(0));
-        let mut room = Room::new(u64::MAX, 0, false);
+        let mut room = DiskSpace::new(u64::MAX, 0, false);
         room.run_out(&[Arc::new(DataFile::new(path, 1, 1, 100, start, start))]);
-        assert!(room.holds(Why::Retention, 50) && !room.holds(Why::Retention, 51));
+        assert!(
+            room.holds(CommitReason::Retention, 50) && !room.holds(CommitReason::Retention, 51)
+        );
         assert_eq!(room.waiting().map(|waiting| waiting.bytes), Some(100));
     }
 
     #[test]
     fn files_that_are_sent_need_room_for_one_of_them() {
         let free = FILE_BYTES * 3 / 2 + 20;
-        assert!(Room::new(free, 10, true).holds(Why::Compaction, 100 * FILE_BYTES));
-        assert!(!Room::new(free - 1, 10, true).holds(Why::Compaction, 100 * FILE_BYTES));
+        assert!(DiskSpace::new(free, 10, true).holds(CommitReason::Compaction, 100 * FILE_BYTES));
+        assert!(
+            !DiskSpace::new(free - 1, 10, true).holds(CommitReason::Compaction, 100 * FILE_BYTES)
+        );
     }
 }

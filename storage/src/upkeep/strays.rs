@@ -1,12 +1,13 @@
-//! Files in a table's folder that the table does not have.
+//! Strays: files in a table's folder that the table does not reference.
 //!
-//! They are what a commit took out of the table, what was written for a commit that never came to
-//! be, and what another program is writing just now. Only the first can go soon, and only ours.
+//! A stray was removed by a commit, or written for a commit that was never made, or is being
+//! written by another program. Only files of the first kind can be deleted soon, and only this
+//! store's.
 //!
-//! Looking takes its time where folders are in an object store, and flushes go on meanwhile: what is
-//! found may be a file that a commit adds just then. Who looks asks again afterwards, while no flush
-//! is under way, which of them the table has ([`Stray::is_of`]); the others it will never have, for
-//! no name is given out twice.
+//! Listing folders in an object store takes time, and flushes continue meanwhile. A stray may be a
+//! file that a commit has just added. The caller therefore checks again while no flush is running
+//! ([`Stray::belongs_to_any`]). Other strays can never be added later, because file names are
+//! unique.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,7 +19,7 @@ use tidings_proto::UnixNanos;
 
 use crate::{StorageError, disk::failed, paths::index_path, schema::HOUR, table_store::TableStore};
 
-/// What no commit ever named goes at this age: nobody takes longer from upload to commit.
+/// Age at which files without a commit are deleted. No writer takes longer from upload to commit.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// A file that is not in the table.
@@ -90,8 +91,8 @@ fn find(
     Ok(())
 }
 
-/// Data files as [`crate::tables::file_path`] names them, their indexes, and either while it is
-/// being written; not what other programs write here, nor what else somebody keeps here.
+/// Returns true for names given by [`crate::tables::file_path`], their indexes, and unfinished
+/// versions of both; false for files of other programs.
 fn is_ours(name: &str) -> bool {
     let (name, unfinished) = name.split_once('#').unwrap_or((name, ""));
     let Some(stem) = name.strip_suffix(".parquet").or_else(|| name.strip_suffix(".index")) else {
@@ -112,14 +113,14 @@ fn is_digits(text: &str) -> bool {
 }
 
 impl Stray {
-    /// Whether it is one of these data files, or the index of one.
-    pub(crate) fn is_of(&self, known: &HashSet<PathBuf>) -> bool {
+    /// Returns true if the stray is one of these data files, or the index of one.
+    pub(crate) fn belongs_to_any(&self, known: &HashSet<PathBuf>) -> bool {
         known.contains(&self.data_file)
             && (self.path == self.data_file || self.path == index_path(&self.data_file))
     }
 
-    /// Whether it can go: some time after a commit removed it, or long after it was written for a
-    /// commit that is not there.
+    /// Returns true if the stray may be deleted: long enough after the commit that removed it, or a
+    /// day after an orphan was written.
     pub(crate) fn is_waste(
         &self,
         removed: &HashMap<PathBuf, UnixNanos>,

@@ -6,7 +6,7 @@
 use std::io;
 
 use super::record::{
-    HeaderPage, MARKER, RECORD_HEADER, RECORDS_START, Record, RecordHeader, SegmentHeader,
+    HeaderPage, MARKER, RECORD_HEADER, RECORDS_START, RecordHeader, SegmentHeader, WalRecord,
 };
 use crate::disk::{BLOCK, ReadFile};
 
@@ -14,9 +14,9 @@ const READ_AHEAD: usize = 256 << 10;
 
 /// A piece of a segment, as the reader meets it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub(crate) enum SegmentPiece {
     /// A sound record.
-    Record(Record),
+    Record(WalRecord),
     /// Bytes that are no record, with a sound record behind them.
     Damaged { offset: u64, bytes: u64 },
     /// Bytes that are no record, up to the end of the file.
@@ -56,14 +56,14 @@ impl SegmentReader {
     }
 
     /// The next piece; `None` at the end, or where nothing but zeros fills the last block.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Piece>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<SegmentPiece>> {
         let start = self.offset;
         if start >= self.size {
             return Ok(None);
         }
         if let Some(record) = self.record_at(start)? {
             self.offset = start + (RECORD_HEADER + record.payload.len()) as u64;
-            return Ok(Some(Piece::Record(record)));
+            return Ok(Some(SegmentPiece::Record(record)));
         }
         if self.is_padding(start)? {
             self.padded = true;
@@ -74,17 +74,17 @@ impl SegmentReader {
         while let Some(found) = self.find_marker(from)? {
             if self.record_at(found)?.is_some() {
                 self.offset = found;
-                return Ok(Some(Piece::Damaged { offset: start, bytes: found - start }));
+                return Ok(Some(SegmentPiece::Damaged { offset: start, bytes: found - start }));
             }
             from = found + 1;
         }
         self.offset = self.size;
-        Ok(Some(Piece::Tail { offset: start, bytes: self.size - start }))
+        Ok(Some(SegmentPiece::Tail { offset: start, bytes: self.size - start }))
     }
 
     /// The record at an offset. The salted header is checked first: a payload full of imitated
     /// records costs one small checksum each.
-    fn record_at(&mut self, offset: u64) -> io::Result<Option<Record>> {
+    fn record_at(&mut self, offset: u64) -> io::Result<Option<WalRecord>> {
         let salt = self.salt;
         let Some(header) =
             self.window(offset, RECORD_HEADER)?.and_then(|bytes| RecordHeader::decode(salt, bytes))
@@ -106,7 +106,7 @@ impl SegmentReader {
         self.padded
     }
 
-    /// Whether a block that was not full ends here, and the file with it.
+    /// Returns true if the rest of the file is the zero padding of a partial block.
     fn is_padding(&mut self, offset: u64) -> io::Result<bool> {
         let rest = usize::try_from(self.size - offset).unwrap_or(usize::MAX);
         if rest >= BLOCK || !self.size.is_multiple_of(BLOCK as u64) {
@@ -130,7 +130,7 @@ impl SegmentReader {
         Ok(None)
     }
 
-    /// How many bytes from here on need not be read.
+    /// Returns the number of bytes from this offset on that are in the buffer.
     fn buffered(&self, offset: u64) -> usize {
         let behind = offset.checked_sub(self.buffer_start);
         let behind = behind.and_then(|behind| usize::try_from(behind).ok());

@@ -49,7 +49,7 @@ pub(crate) struct SegmentHeader {
     pub(crate) salt: u64,
 }
 
-/// What a page claims to be.
+/// Interpretation of a header page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeaderPage {
     /// A header this program understands.
@@ -84,7 +84,7 @@ impl SegmentHeader {
     }
 
     fn decode_page(page: &[u8]) -> HeaderPage {
-        let mut fields = Fields(page.get(..HEADER).unwrap_or_default());
+        let mut fields = RecordFields(page.get(..HEADER).unwrap_or_default());
         let (Some(magic), Some(format), Some(_), Some(first), Some(prior_end), Some(salt)) = (
             fields.take::<8>(),
             fields.u32(),
@@ -108,18 +108,18 @@ impl SegmentHeader {
 
 /// One record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct WalRecord {
     /// Its place in the log.
     pub(crate) sequence: u64,
     /// When it was received.
     pub(crate) received: UnixNanos,
-    /// What it carries.
+    /// Signal of the payload.
     pub(crate) signal: Signal,
     /// OTLP's protobuf bytes.
     pub(crate) payload: Bytes,
 }
 
-impl Record {
+impl WalRecord {
     /// The bytes before the payload; `None` when the payload is too long.
     pub(crate) fn header(&self, salt: u64) -> Option<[u8; RECORD_HEADER]> {
         let length = payload_length(&self.payload)?;
@@ -155,7 +155,7 @@ impl RecordHeader {
     /// The header in these bytes, when there is one.
     pub(crate) fn decode(salt: u64, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..RECORD_HEADER)?;
-        let mut fields = Fields(bytes);
+        let mut fields = RecordFields(bytes);
         let marker = fields.take::<4>()?;
         let length = fields.u32()?;
         let sequence = fields.u64()?;
@@ -171,8 +171,8 @@ impl RecordHeader {
     }
 
     /// The record with this payload, when it is the payload.
-    pub(crate) fn with_payload(self, payload: &[u8]) -> Option<Record> {
-        (crc32c::crc32c(payload) == self.payload_check).then(|| Record {
+    pub(crate) fn with_payload(self, payload: &[u8]) -> Option<WalRecord> {
+        (crc32c::crc32c(payload) == self.payload_check).then(|| WalRecord {
             sequence: self.sequence,
             received: self.received,
             signal: self.signal,
@@ -185,9 +185,9 @@ fn header_check(salt: u64, header: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), header)
 }
 
-struct Fields<'a>(&'a [u8]);
+struct RecordFields<'a>(&'a [u8]);
 
-impl Fields<'_> {
+impl RecordFields<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;

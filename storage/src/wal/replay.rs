@@ -1,11 +1,11 @@
-//! Reads the whole log when the store opens: what counts, what was torn, what is damaged.
+//! Replays the log when the store opens, and classifies its parts: valid, torn or damaged.
 //!
 //! Never writes to a segment and never deletes one. The log ends where the next segment's header
-//! says it ended (`prior_end`), so a torn tail and the leavings of a failed write are cut off by
-//! opening a successor, not by truncating. Damage before that end is a loss of acknowledged
-//! records: the segment gets a second name in `quarantine/`, which costs no space, and everything
-//! readable behind it still counts. A segment that the disk cannot read is no damage: the pass ends
-//! with [`StorageError::NeedsRecovery`], unless it was told to go on without what cannot be read.
+//! records its end (`prior_end`). So a torn tail and the remains of a failed write are cut off by
+//! opening a successor, without truncating. Damage before that end is a loss of acknowledged
+//! records. The segment gets a second name in `quarantine/`, which costs no space, and all readable
+//! records behind the damage are replayed. A segment that the disk cannot read is no damage: replay
+//! ends with [`StorageError::NeedsRecovery`], unless `recover` allows skipping unreadable blocks.
 
 use std::{
     io,
@@ -15,8 +15,8 @@ use std::{
 };
 
 use super::{
-    reader::{Piece, SegmentReader, read_header},
-    record::{HeaderPage, RECORDS_START, Record, SegmentHeader},
+    reader::{SegmentPiece, SegmentReader, read_header},
+    record::{HeaderPage, RECORDS_START, SegmentHeader, WalRecord},
     segments::{Sealed, limits},
     unreadable::{PatchedFile, UnreadableParts, first_unreadable, is_unreadable},
 };
@@ -30,7 +30,7 @@ use crate::{
 pub(crate) struct Replay {
     disk: SharedDisk,
     paths: Paths,
-    segments: Vec<Segment>,
+    segments: Vec<ReplaySegment>,
     at: usize,
     reader: Option<SegmentReader>,
     tail: Option<(u64, u64)>,
@@ -67,7 +67,7 @@ pub(crate) struct ReplayEnd {
     pub(crate) unreadable: Vec<PathBuf>,
 }
 
-struct Segment {
+struct ReplaySegment {
     path: PathBuf,
     size: u64,
     first: u64,
@@ -91,7 +91,7 @@ impl Replay {
         recover: bool,
     ) -> Result<Self, StorageError> {
         let folder = paths.wal();
-        let mut segments: Vec<Segment> = Vec::new();
+        let mut segments: Vec<ReplaySegment> = Vec::new();
         let mut end = ReplayEnd::default();
         for entry in disk.list(&folder).map_err(failed("list", &folder))? {
             let path = folder.join(&entry.name);
@@ -104,7 +104,7 @@ impl Replay {
                 // Not even its length is known.
                 end.used = end.used.max(first);
                 let (header, limit) = (None, u64::MAX);
-                segments.push(Segment { path, size: 0, first, header, limit, unreadable });
+                segments.push(ReplaySegment { path, size: 0, first, header, limit, unreadable });
                 continue;
             };
             let size = file.size().map_err(failed("read", &path))?;
@@ -138,7 +138,7 @@ impl Replay {
             }
             end.used = end.used.max(first.saturating_sub(1));
             let limit = u64::MAX;
-            segments.push(Segment { path, size, first, header, limit, unreadable });
+            segments.push(ReplaySegment { path, size, first, header, limit, unreadable });
         }
         let prior_ends = segments.iter().map(|segment| Some(segment.header?.prior_end));
         for (limit, segment) in limits(prior_ends).into_iter().zip(&mut segments) {
@@ -178,7 +178,7 @@ impl Replay {
             while let Some(piece) =
                 reader.next().map_err(|error| reader.unread(&segment.path, error))?
             {
-                if matches!(piece, Piece::Record(record) if sequence <= record.sequence) {
+                if matches!(piece, SegmentPiece::Record(record) if sequence <= record.sequence) {
                     return Ok(true);
                 }
             }
@@ -187,7 +187,7 @@ impl Replay {
     }
 
     /// A reader of a segment's records; `None` when its header is damaged.
-    fn reader_of(&self, segment: &Segment) -> Result<Option<SegmentReader>, StorageError> {
+    fn reader_of(&self, segment: &ReplaySegment) -> Result<Option<SegmentReader>, StorageError> {
         let Some(header) = &segment.header else { return Ok(None) };
         let file = open(self.disk.as_ref(), &segment.path, self.recover, &segment.unreadable)?;
         let Some(file) = file else { return Ok(None) };
@@ -200,7 +200,7 @@ impl Replay {
     /// # Errors
     /// `NeedsRecovery` when the disk could not be read: what was acknowledged is not given up for
     /// an error that may pass. Damage is not an error.
-    pub(crate) fn next(&mut self) -> Result<Option<Record>, StorageError> {
+    pub(crate) fn next(&mut self) -> Result<Option<WalRecord>, StorageError> {
         while let Some(segment) = self.segments.get(self.at) {
             if segment.limit <= self.settled {
                 self.end_segment()?;
@@ -221,7 +221,7 @@ impl Replay {
                 None => None,
             };
             match piece {
-                Some(Piece::Record(record)) => {
+                Some(SegmentPiece::Record(record)) => {
                     tell_of_gap(&segment.path, self.gap.take(), Some(record.sequence - 1));
                     self.end.used = self.end.used.max(record.sequence);
                     if record.sequence <= segment.limit && record.sequence > self.end.last {
@@ -230,12 +230,12 @@ impl Replay {
                     }
                 }
                 // What a write that failed left behind, with a part of it sound.
-                Some(Piece::Damaged { .. }) if self.end.last >= segment.limit => {}
-                Some(Piece::Damaged { offset, bytes }) => {
+                Some(SegmentPiece::Damaged { .. }) if self.end.last >= segment.limit => {}
+                Some(SegmentPiece::Damaged { offset, bytes }) => {
                     self.gap = Some((self.end.last, offset..offset + bytes));
                     self.damaged = true;
                 }
-                Some(Piece::Tail { offset, bytes }) => self.tail = Some((offset, bytes)),
+                Some(SegmentPiece::Tail { offset, bytes }) => self.tail = Some((offset, bytes)),
                 None => self.end_segment()?,
             }
         }

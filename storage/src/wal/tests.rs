@@ -15,14 +15,14 @@ use tidings_proto::UnixNanos;
 use tokio::sync::oneshot;
 
 use super::{
-    Entry, Position, Record, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalSettings,
+    Position, Replay, ReplayEnd, Segments, Wal, WalEntry, WalMonitor, WalRecord, WalSettings,
     record::{MARKER, RECORD_HEADER, RECORDS_START, SegmentHeader},
 };
 use crate::{
     ErrorKind, StorageError, SystemClock,
     disk::{
         Disk, RealDisk, SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk},
+        faulty::{Dice, FaultRepeat, FaultyDisk},
     },
     paths::{Paths, segment_name},
     schema::Signal,
@@ -47,7 +47,7 @@ struct Log {
     wal: Wal<u32>,
     published: Published,
     end: ReplayEnd,
-    records: Vec<Record>,
+    records: Vec<WalRecord>,
 }
 
 /// Reads what is there and opens the log behind it.
@@ -84,7 +84,7 @@ impl Log {
         let (reply, answer) = oneshot::channel();
         let signal = if n.is_multiple_of(3) { Signal::Logs } else { Signal::Spans };
         let received = UnixNanos(u64::from(n));
-        self.wal.append(Entry { signal, received, payload, cargo: n, reply }).await?;
+        self.wal.append(WalEntry { signal, received, payload, cargo: n, reply }).await?;
         answer.await.map_err(|_| StorageError::WriterStopped)?
     }
 
@@ -198,7 +198,7 @@ fn other_segment_bytes() -> Vec<u8> {
     let mut bytes = Vec::new();
     for sequence in 13..16 {
         let payload = Bytes::from_static(b"old");
-        let record = Record { sequence, received: UnixNanos(0), signal: Signal::Spans, payload };
+        let record = WalRecord { sequence, received: UnixNanos(0), signal: Signal::Spans, payload };
         bytes.extend(record.header(43).unwrap());
         bytes.extend(record.payload);
     }
@@ -361,7 +361,7 @@ async fn a_payload_that_imitates_records_is_never_taken_for_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_failing_operation_refuses_or_stores_and_never_mixes_up() {
-    for fault in [Fault::Once, Fault::Persistent] {
+    for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
         for nth in 1.. {
             let root = tempfile::tempdir().unwrap();
             let faulty = FaultyDisk::new(root.path());
@@ -377,7 +377,7 @@ async fn any_failing_operation_refuses_or_stores_and_never_mixes_up() {
                 }
             }
             let faults = faulty.heal();
-            assert!(fault == Fault::Persistent || stored.len() >= 11, "{nth}: {stored:?}");
+            assert!(fault == FaultRepeat::Persistent || stored.len() >= 11, "{nth}: {stored:?}");
             for n in 13..=14 {
                 log.append(n).await.unwrap();
                 stored.push(n);
@@ -422,7 +422,7 @@ async fn acknowledged_records_survive_power_cuts() {
             if dice.roll(2) == 0 {
                 faulty.fail(
                     1 + dice.roll(30),
-                    if dice.roll(2) == 0 { Fault::Once } else { Fault::Persistent },
+                    if dice.roll(2) == 0 { FaultRepeat::Once } else { FaultRepeat::Persistent },
                 );
             }
             for _ in 0..dice.roll(25) {

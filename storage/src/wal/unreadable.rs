@@ -1,9 +1,9 @@
 //! Segments with blocks that the disk cannot read.
 //!
-//! Without being told otherwise, the log stays shut then: what was acknowledged is not given up for
-//! an error that may pass. A person who starts the store with `recover` gives up what is in those
-//! blocks and nothing else: they read as zeros, which are no record, and what is behind them counts.
-//! Does not own what becomes of such a segment: see `replay`.
+//! By default the log is not opened then: a read error may be transient, and acknowledged data must
+//! not be given up for it. An operator who starts the store with `recover` gives up exactly the
+//! unreadable blocks. They read as zeros, which contain no record, and the records behind them are
+//! replayed. Does not own the fate of such a segment: see `replay`.
 
 use std::{
     io,

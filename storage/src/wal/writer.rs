@@ -23,9 +23,9 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Entry, WalHealth, WalMonitor, WalSettings,
+    WalEntry, WalHealth, WalMonitor, WalSettings,
     blocks::Blocks,
-    record::{RECORD_HEADER, RECORDS_START, Record, SegmentHeader, payload_length},
+    record::{RECORD_HEADER, RECORDS_START, SegmentHeader, WalRecord, payload_length},
     segments::{Sealed, Segments},
 };
 use crate::{
@@ -41,22 +41,22 @@ pub(super) const BATCH_ENTRIES: usize = 1024;
 /// So many names of segments may be taken by files that are none of ours.
 const NAMES_TAKEN_MAX: u32 = 1000;
 
-/// What the writer is asked to do.
+/// Request to the writer.
 pub(super) enum Command<T> {
-    Append(Entry<T>),
+    Append(WalEntry<T>),
     /// Close the open segment, so that a flush can drop it.
     Rotate(oneshot::Sender<Result<(), StorageError>>),
 }
 
 /// Why a batch was refused; made into one [`StorageError`] for each that waits.
 #[derive(Debug, Clone)]
-pub(super) enum Refusal {
+pub(super) enum WriteRefusal {
     WalFull { bytes: u64, limit: u64 },
     DiskFull { free: u64, reserve: u64 },
     Io { action: &'static str, path: PathBuf, kind: io::ErrorKind, os: Option<i32>, text: String },
 }
 
-impl Refusal {
+impl WriteRefusal {
     pub(super) fn io(action: &'static str, path: &std::path::Path, error: &io::Error) -> Self {
         Self::Io {
             action,
@@ -100,12 +100,12 @@ impl Active {
     fn write<T>(
         &mut self,
         first: u64,
-        entries: &[Entry<T>],
+        entries: &[WalEntry<T>],
         monitor: &WalMonitor,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), WriteRefusal> {
         let mut append = || {
             for (sequence, entry) in (first..).zip(entries) {
-                let record = Record {
+                let record = WalRecord {
                     sequence,
                     received: entry.received,
                     signal: entry.signal,
@@ -117,17 +117,17 @@ impl Active {
             }
             self.file.flush()
         };
-        append().map_err(|error| Refusal::io("write", &self.path, &error))?;
+        append().map_err(|error| WriteRefusal::io("write", &self.path, &error))?;
         let begun = monitor.clock.instant();
         let synced = self.file.sync();
         let time = monitor.clock.instant().saturating_duration_since(begun);
         monitor.metrics.log_syncs.observe(time);
-        synced.map_err(|error| Refusal::io("sync", &self.path, &error))
+        synced.map_err(|error| WriteRefusal::io("sync", &self.path, &error))
     }
 }
 
 /// Bytes of the records.
-fn size_of_entries<T>(entries: &[Entry<T>]) -> u64 {
+fn size_of_entries<T>(entries: &[WalEntry<T>]) -> u64 {
     entries.iter().map(|entry| (entry.payload.len() + RECORD_HEADER) as u64).sum()
 }
 
@@ -217,7 +217,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         self.seal();
     }
 
-    fn append(&mut self, entries: Vec<Entry<T>>) {
+    fn append(&mut self, entries: Vec<WalEntry<T>>) {
         if entries.is_empty() {
             return;
         }
@@ -252,10 +252,10 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
     }
 
     /// Writes and syncs; the last sequence given out.
-    fn write(&mut self, entries: &[Entry<T>]) -> Result<u64, Refusal> {
+    fn write(&mut self, entries: &[WalEntry<T>]) -> Result<u64, WriteRefusal> {
         if entries.iter().any(|entry| payload_length(&entry.payload).is_none()) {
             let error = io::ErrorKind::FileTooLarge.into();
-            return Err(Refusal::io("write", &self.folder, &error));
+            return Err(WriteRefusal::io("write", &self.folder, &error));
         }
         let bytes = size_of_entries(entries);
         self.check_room(bytes)?;
@@ -268,7 +268,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         }
         let Some(active) = &mut self.active else {
             let error = io::Error::other("no open segment");
-            return Err(Refusal::io("open", &self.folder, &error));
+            return Err(WriteRefusal::io("open", &self.folder, &error));
         };
         let first = self.position.next;
         let last = first + entries.len() as u64 - 1;
@@ -294,24 +294,24 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         }
     }
 
-    fn check_room(&self, wanted: u64) -> Result<(), Refusal> {
+    fn check_room(&self, wanted: u64) -> Result<(), WriteRefusal> {
         let (bytes, limit) = (self.segments.bytes(), self.settings.bytes_max);
         if bytes.saturating_add(wanted) > limit {
-            return Err(Refusal::WalFull { bytes, limit });
+            return Err(WriteRefusal::WalFull { bytes, limit });
         }
         let free = self
             .disk
             .free_bytes(&self.folder)
-            .map_err(|error| Refusal::io("measure", &self.folder, &error))?;
+            .map_err(|error| WriteRefusal::io("measure", &self.folder, &error))?;
         let reserve = self.settings.disk_reserve;
         if free < reserve.saturating_add(wanted) {
-            return Err(Refusal::DiskFull { free, reserve });
+            return Err(WriteRefusal::DiskFull { free, reserve });
         }
         Ok(())
     }
 
     /// Closes the open segment when it has records, and has a new one ready.
-    fn rotate(&mut self) -> Result<(), Refusal> {
+    fn rotate(&mut self) -> Result<(), WriteRefusal> {
         if self.active.as_ref().is_some_and(|active| active.has_records) {
             self.seal();
         }
@@ -329,7 +329,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         }
     }
 
-    fn open_segment(&mut self) -> Result<(), Refusal> {
+    fn open_segment(&mut self) -> Result<(), WriteRefusal> {
         let mut first = self.position.next;
         let mut tries = 0;
         let (path, mut file) = loop {
@@ -342,7 +342,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
                     tries += 1;
                     first += 1;
                 }
-                Err(error) => return Err(Refusal::io("create", &path, &error)),
+                Err(error) => return Err(WriteRefusal::io("create", &path, &error)),
             }
         };
         let salt = (self.settings.salt)();
@@ -355,7 +355,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         if let Err(error) = ready {
             // Without records it means nothing, so whether this succeeds does not matter.
             let _ = self.disk.remove(&path);
-            return Err(Refusal::io("create", &path, &error));
+            return Err(WriteRefusal::io("create", &path, &error));
         }
         self.position.next = first;
         self.segments.grew(RECORDS_START);

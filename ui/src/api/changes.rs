@@ -1,6 +1,6 @@
-//! The request for what changed, and for the numbers that stand in for it.
+//! The requests for what changed, and for new versions of a service.
 
-use tidings_proto::api::ChangeReport;
+use tidings_proto::api::{ChangeReport, VersionChangeList};
 
 use super::{Request, analysis::Analysis};
 
@@ -8,4 +8,10 @@ use super::{Request, analysis::Analysis};
 #[must_use]
 pub fn changes(analysis: &Analysis) -> Request<ChangeReport> {
     Request::get("/changes", analysis.query())
+}
+
+/// Returns the request for the version changes of a service.
+#[must_use]
+pub fn deployments(analysis: &Analysis, service: &str) -> Request<VersionChangeList> {
+    Request::get("/deployments", analysis.clone().with("service", service).query())
 }

@@ -5,7 +5,7 @@
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Event {
-    /// What it is called.
+    /// Type of the event.
     pub(super) name: String,
     /// Its lines of data.
     pub(super) data: String,
@@ -37,7 +37,7 @@ impl EventReader {
     }
 }
 
-/// What is between an event and the next.
+/// Separator of events.
 const END: &[u8] = b"\n\n";
 
 fn find_end(bytes: &[u8], from: usize) -> Option<usize> {

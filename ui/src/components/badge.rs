@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use tidings_proto::api::TransactionState;
 
-/// What a badge means; its colour follows.
+/// Meaning of a badge, which sets its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     /// Nothing special.
@@ -30,7 +30,7 @@ impl Tone {
 /// A badge.
 #[component]
 pub fn Badge(
-    /// What it means.
+    /// Meaning.
     tone: Tone,
     /// The words.
     children: Children,

@@ -59,6 +59,10 @@ pub fn change_words(change: &Change) -> String {
         }
         ChangeKind::NewException => format!("new exception {text}"),
         ChangeKind::NewLogPattern => format!("new log pattern: {text}"),
+        // Of a culprit: the share of calls to it that it sends no span for.
+        ChangeKind::Missing if change.now > 0.0 => {
+            format!("sends no span for {} of its calls", rates::percent(change.now))
+        }
         ChangeKind::Missing => "no calls any more".to_owned(),
         ChangeKind::New => format!("new, {} calls a minute", rates::per_minute(change.now)),
         ChangeKind::ClockSkew => format!("clock {} off", duration(change.difference)),
@@ -76,7 +80,7 @@ fn was_words(change: &Change) -> Option<String> {
             Some(format!("{}, it was {}", duration(change.now), duration(change.before)))
         }
         ChangeKind::Errors => Some(format!("it was {}", rates::percent(change.before))),
-        ChangeKind::Missing => {
+        ChangeKind::Missing if change.now <= 0.0 => {
             Some(format!("it had {} a minute", rates::per_minute(change.before)))
         }
         ChangeKind::Repeats => {
@@ -299,6 +303,7 @@ mod tests {
             (ChangeKind::NewException, 0.0, 3.0, "new exception CardDeclined"),
             (ChangeKind::NewLogPattern, 0.0, 3.0, "new log pattern: CardDeclined"),
             (ChangeKind::Missing, 2.0, 0.0, "no calls any more"),
+            (ChangeKind::Missing, 0.0, 0.667, "sends no span for 66.7 % of its calls"),
             (ChangeKind::New, 0.0, 2.0, "new, 120 calls a minute"),
             (ChangeKind::Callees, 0.0, 0.5, "calls others than before"),
             (ChangeKind::Repeats, 1.0, 700.0, "called 700 times by one span"),

@@ -7,7 +7,7 @@ use super::{Icon, IconName};
 /// A filter chip.
 #[component]
 pub fn Chip(
-    /// What is filtered, as `service`.
+    /// Name of the filter, as `service`.
     name: String,
     /// How, as `=`.
     relation: &'static str,

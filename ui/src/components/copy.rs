@@ -10,10 +10,10 @@ use crate::browser;
 /// Copies `text` and says so.
 #[component]
 pub fn CopyButton(
-    /// What is copied.
+    /// Text to copy.
     #[prop(into)]
     text: Signal<String>,
-    /// What the button says to screen readers and on hover, as `Copy the trace id`.
+    /// Label for screen readers and tooltip, as `Copy the trace id`.
     label: &'static str,
 ) -> impl IntoView {
     let copied = RwSignal::new(false);

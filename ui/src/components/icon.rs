@@ -29,6 +29,7 @@ pub enum IconName {
     System,
     SortDown,
     SortUp,
+    Settings,
 }
 
 impl IconName {
@@ -67,6 +68,7 @@ impl IconName {
                  M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M5.600 18.400l2.100-2.100M16.300 7.700l2.100-2.100"
             }
             Self::SortDown => "M12 5v14M6 13l6 6 6-6",
+            Self::Settings => "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4",
             Self::SortUp => "M12 19V5M6 11l6-6 6 6",
         }
     }

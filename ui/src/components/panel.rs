@@ -31,10 +31,10 @@ pub fn Panel<T, D, V>(
     /// Says what is missing from the answer, when something is.
     #[prop(optional)]
     missing: Option<fn(&T) -> Option<String>>,
-    /// The words of an empty panel: what there is none of and what would show some.
+    /// Text of an empty panel: the missing thing and a way to get some.
     #[prop(into)]
     empty: Signal<String>,
-    /// How many grey rows stand for the answer while it loads.
+    /// Number of grey rows shown while the answer loads.
     #[prop(default = 4)]
     rows: usize,
     /// Draws an answer that has something to draw.

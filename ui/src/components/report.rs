@@ -1,15 +1,19 @@
-//! The first words of a report of changes: the culprit, or that nothing changed, against which
-//! time, and what is missing from it.
+//! The first words of a report of changes: the end of all traffic, the culprit, or that nothing
+//! changed, against which time, and what is missing from it.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{BaselineState, ChangeReport, TimeWindow},
+    api::{BaselineState, ChangeReport, TimeWindow, TrafficEnd},
 };
 
-use super::{Headline, PartialNote, change::listed};
+use super::{
+    Headline, PartialNote,
+    change::{listed, short},
+    refusals::receiver_words,
+};
 use crate::{browser, format, format::rates, links::Links};
 
 /// Names that a sentence lists.
@@ -23,9 +27,25 @@ pub fn ReportSentence(
     /// Links within the page's range.
     links: Links,
 ) -> impl IntoView {
+    let end = report.traffic_end.as_ref().map(|end| {
+        let now = browser::now();
+        let moment =
+            rates::minute(end.since_unix_nano, now, browser::zone_minutes(end.since_unix_nano));
+        let words = end_words(end, &moment);
+        let refused = refused_words(end).map(|words| view! { <p class="say">{words}</p> });
+        view! {
+            <p class="say">
+                <span class="is-worse">{words}</span>
+            </p>
+            {refused}
+        }
+    });
     let first = match report.headline.clone() {
-        Some(sentence) => view! { <Headline sentence links /> }.into_any(),
-        None => view! { <p class="say mute">{quiet_words(report.baseline.state)}</p> }.into_any(),
+        Some(sentence) => Some(view! { <Headline sentence links /> }.into_any()),
+        None if end.is_some() => None,
+        None => {
+            Some(view! { <p class="say mute">{quiet_words(report.baseline.state)}</p> }.into_any())
+        }
     };
     let subject = report.headline.as_ref().map(|sentence| sentence.subject.service.clone());
     let feeling = report.services.iter().filter(|group| group.only_feels);
@@ -39,7 +59,32 @@ pub fn ReportSentence(
         let words = reasons.join(" ");
         view! { <PartialNote>{words} " A shorter time range can be read whole."</PartialNote> }
     });
-    view! { {first} {feels} {partial} }
+    view! { {end} {first} {feels} {partial} }
+}
+
+/// The end of all traffic as a sentence.
+fn end_words(end: &TrafficEnd, moment: &str) -> String {
+    let services = match end.services.as_slice() {
+        [one] => format!("from {}", short(format::service(&one.service))),
+        _ => format!("from any of {}", format::counted(end.service_count, "service")),
+    };
+    let logs = if end.last_log_unix_nano.is_some() { " Log records still arrive." } else { "" };
+    format!(
+        "No spans arrive {services} since {moment}; there were {} transactions a minute.{logs}",
+        rates::per_minute(end.rate_per_second)
+    )
+}
+
+/// The latest refusal since the end of traffic as a sentence.
+fn refused_words(end: &TrafficEnd) -> Option<String> {
+    let first = end.refusals.first()?;
+    let receiver = receiver_words(&first.receiver);
+    let sender = short(&first.refusal.sender);
+    let others = match end.refusals.len() - 1 {
+        0 => String::new(),
+        more => format!(" {} more on System.", format::counted(more as u64, "reason")),
+    };
+    Some(format!("{receiver} refused {sender}: {}.{others}", first.refusal.message))
 }
 
 fn quiet_words(state: BaselineState) -> &'static str {
@@ -92,7 +137,52 @@ pub fn compared_words(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> S
 
 #[cfg(test)]
 mod tests {
-    use super::feeling_words;
+    use tidings_proto::{
+        UnixNanos,
+        api::{ReceiverRefusal, RefusalStatus, ServiceEnd, TrafficEnd},
+    };
+
+    use super::{end_words, feeling_words, refused_words};
+
+    #[test]
+    fn the_end_of_traffic_says_since_when_and_who_was_refused() {
+        let service =
+            |name: &str| ServiceEnd { service: name.to_owned(), last_seen_unix_nano: UnixNanos(1) };
+        let mut end = TrafficEnd {
+            since_unix_nano: UnixNanos(1),
+            rate_per_second: 2.0,
+            service_count: 12,
+            services: vec![service("cart"), service("orders")],
+            last_log_unix_nano: None,
+            refusals: Vec::new(),
+        };
+        assert_eq!(
+            end_words(&end, "14:05"),
+            "No spans arrive from any of 12 services since 14:05; there were 120 transactions a minute."
+        );
+        assert_eq!(refused_words(&end), None);
+        end.services.pop();
+        end.last_log_unix_nano = Some(UnixNanos(2));
+        assert_eq!(
+            end_words(&end, "14:05"),
+            "No spans arrive from cart since 14:05; there were 120 transactions a minute. Log records still arrive."
+        );
+        let refusal = RefusalStatus {
+            reason: "handshake".to_owned(),
+            count: 9,
+            message: "no certificate was sent".to_owned(),
+            sender: "10.0.0.4".to_owned(),
+            last_unix_nano: UnixNanos(3),
+        };
+        let refusal = ReceiverRefusal { receiver: "otlp/grpc".to_owned(), refusal };
+        end.refusals = vec![refusal.clone(), refusal];
+        assert_eq!(
+            refused_words(&end).as_deref(),
+            Some(
+                "OTLP over gRPC refused 10.0.0.4: no certificate was sent. 1 reason more on System."
+            )
+        );
+    }
 
     #[test]
     fn those_that_feel_a_change_are_named_and_counted() {

@@ -2,6 +2,8 @@
 
 use leptos::prelude::*;
 
+use crate::url::{Step, use_edit_query, use_query};
+
 /// One thing to choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
@@ -50,4 +52,45 @@ pub fn Segments(
             {move || segments.get().into_iter().map(one).collect_view()}
         </div>
     }
+}
+
+/// Returns the choice in the page's address under `name`; one that is not offered is the first.
+#[must_use]
+pub fn use_choice(
+    name: &'static str,
+    offered: &'static [(&'static str, &'static str)],
+) -> Memo<&'static str> {
+    let query = use_query();
+    Memo::new(move |_| {
+        let chosen = query.with(|query| {
+            offered
+                .iter()
+                .find(|(value, _)| query.get(name) == Some(*value))
+                .map(|(value, _)| *value)
+        });
+        chosen.or_else(|| offered.first().map(|(value, _)| *value)).unwrap_or_default()
+    })
+}
+
+/// The row of buttons for a choice in the address. The first one is the usual one and is not
+/// written into the address.
+#[component]
+pub fn AddressSegments(
+    /// The parameter of the address.
+    name: &'static str,
+    /// The choices: the value in the address and the words of the button.
+    offered: &'static [(&'static str, &'static str)],
+    /// The subject of the choice, for those who do not see it.
+    label: &'static str,
+) -> impl IntoView {
+    let chosen = use_choice(name, offered);
+    let edit = use_edit_query();
+    let choose = Callback::new(move |value: &'static str| {
+        let usual = offered.first().is_some_and(|(first, _)| *first == value);
+        edit(Step::New, &|query| query.set(name, (!usual).then_some(value)));
+    });
+    let segments: Vec<_> =
+        offered.iter().map(|(value, words)| Segment::new(value, *words)).collect();
+    let chosen = Signal::derive(move || chosen.get().to_owned());
+    view! { <Segments label segments chosen on_choose=choose /> }
 }

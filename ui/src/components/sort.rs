@@ -11,7 +11,7 @@ use crate::url::{Step, use_edit_query, use_query};
 pub struct SortOrder {
     /// The column's name in the address.
     pub column: String,
-    /// Whether the greatest comes first.
+    /// True when the greatest value comes first.
     pub descending: bool,
 }
 
@@ -48,7 +48,7 @@ pub fn SortHead(
     label: &'static str,
     /// The order of the table.
     order: Memo<SortOrder>,
-    /// Whether the column has numbers: right-aligned, and the greatest first at the first click.
+    /// True for a column of numbers: aligned to the right, and descending at the first click.
     #[prop(optional)]
     numeric: bool,
 ) -> impl IntoView {

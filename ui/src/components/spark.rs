@@ -43,7 +43,7 @@ pub fn Sparkline(
     /// The colour.
     #[prop(optional)]
     tone: SparkTone,
-    /// What it shows, for those who do not see it.
+    /// Text alternative for screen readers.
     #[prop(into)]
     label: String,
 ) -> impl IntoView {
@@ -71,7 +71,7 @@ pub fn SparkBars(
     /// The colour.
     #[prop(optional)]
     tone: SparkTone,
-    /// What it shows, for those who do not see it.
+    /// Text alternative for screen readers.
     #[prop(into)]
     label: String,
 ) -> impl IntoView {

@@ -8,7 +8,7 @@ use crate::api::ApiError;
 /// Loading: grey rows where the rows will be.
 #[component]
 pub fn LoadingRows(
-    /// How many.
+    /// Number of rows.
     #[prop(default = 8)]
     count: usize,
 ) -> impl IntoView {
@@ -23,10 +23,10 @@ pub fn LoadingRows(
 /// Empty: what was looked for, and what would find something.
 #[component]
 pub fn EmptyState(
-    /// What there is none of, as `No traces match`.
+    /// Title, as `No traces match`.
     #[prop(into)]
     title: String,
-    /// What to do about it.
+    /// Remedy.
     children: Children,
 ) -> impl IntoView {
     view! {
@@ -43,7 +43,7 @@ pub fn EmptyState(
 /// Partial: what is drawn is not everything, and why.
 #[component]
 pub fn PartialNote(
-    /// What is missing and what to do.
+    /// Missing part and remedy.
     children: Children,
 ) -> impl IntoView {
     view! {
@@ -57,7 +57,7 @@ pub fn PartialNote(
 /// Error: what went wrong, what to do, and the way to ask again.
 #[component]
 pub fn ErrorState(
-    /// What went wrong.
+    /// The error.
     error: ApiError,
     /// Asks again.
     on_retry: Callback<()>,

@@ -20,9 +20,9 @@ pub enum FirstMark {
 /// One suggestion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suggestion {
-    /// What choosing it gives.
+    /// Text that choosing it inserts.
     pub value: String,
-    /// What is shown beside it, as a count.
+    /// Text shown beside it, as a count.
     pub hint: String,
 }
 
@@ -130,7 +130,7 @@ impl Choice {
 pub fn Suggest(
     /// The field's id; its list's id is derived from it.
     id: &'static str,
-    /// What the field is for.
+    /// Label of the field.
     #[prop(into)]
     label: Signal<String>,
     /// Shown while it is empty.
@@ -138,7 +138,7 @@ pub fn Suggest(
     placeholder: Signal<String>,
     /// The text.
     text: RwSignal<String>,
-    /// What is suggested for the text as it stands.
+    /// Suggestions for the current text.
     #[prop(into)]
     suggestions: Signal<Vec<Suggestion>>,
     /// The option that is marked before the reader moves to another.

@@ -109,21 +109,27 @@ pub fn round_durations(
     last.into_iter().step_by(every.max(1)).collect()
 }
 
-/// A round number that is no less than `value`, for the top of an axis.
+/// Round values from 0 to just above `greatest`, about `count` of them; the last is the axis's end.
 #[must_use]
-pub fn round_up(value: f64) -> f64 {
-    if !(value.is_finite() && value > 0.0) {
-        return 1.0;
+pub fn value_ticks(greatest: f64, count: u32) -> Vec<f64> {
+    let greatest = if greatest.is_finite() && greatest > 0.0 { greatest } else { 1.0 };
+    let step = round_up(greatest / f64::from(count.max(1)));
+    let steps = (greatest / step).ceil().max(1.0);
+    let mut ticks = Vec::new();
+    let mut tick = 0.0;
+    while tick <= steps {
+        ticks.push(tick * step);
+        tick += 1.0;
     }
-    let decade = 10_f64.powf(value.log10().floor());
-    let step = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].into_iter();
-    step.map(|step| step * decade).find(|top| *top >= value * 0.999_999).unwrap_or(value)
+    ticks
 }
 
-/// Ticks of a linear axis from 0 to `top`: its middle and its top.
-#[must_use]
-pub fn number_ticks(top: f64, label: impl Fn(f64) -> String) -> Vec<Tick> {
-    [0.5, 1.0].map(|at| Tick { at, label: label(top * at) }).to_vec()
+/// The next of 1, 2, 2.5, 5 times a power of ten.
+fn round_up(value: f64) -> f64 {
+    let scale = 10_f64.powf(value.log10().floor());
+    let digit = value / scale;
+    let rounded = [1.0, 2.0, 2.5, 5.0].into_iter().find(|round| digit <= round + 1e-9);
+    rounded.unwrap_or(10.0) * scale
 }
 
 /// A number as the label of an axis.
@@ -136,7 +142,7 @@ pub fn number_label(number: f64) -> String {
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos};
 
-    use super::{NANOS, Tick, number_ticks, round_durations, round_up, time_ticks};
+    use super::{NANOS, round_durations, time_ticks, value_ticks};
 
     fn labels(start: u64, length: u64, zone: i32, most: u64) -> Vec<String> {
         let (start, end) = (UnixNanos(start * NANOS), UnixNanos((start + length) * NANOS));
@@ -185,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_ends_at_a_round_number() {
-        let tops = [0.0, 0.7, 1.0, 1.2, 104.0, 999.0, f64::NAN].map(round_up);
-        let expected = [1.0, 0.8, 1.0, 1.5, 150.0, 1_000.0, 1.0];
-        assert!(
-            tops.iter().zip(expected).all(|(top, wanted)| (top - wanted).abs() < 1e-9),
-            "{tops:?}"
-        );
-        let ticks = number_ticks(4.0, |number| number.to_string());
-        assert_eq!(ticks[1], Tick { at: 1.0, label: "4".to_owned() });
+    fn ticks_are_round_and_hold_the_greatest_value() {
+        assert_eq!(value_ticks(2.31e9, 4), [0.0, 1e9, 2e9, 3e9]);
+        assert_eq!(value_ticks(11.9, 3), [0.0, 5.0, 10.0, 15.0]);
+        assert_eq!(value_ticks(0.0, 2), [0.0, 0.5, 1.0]);
+        for greatest in [1e-9, 0.07, 3.0, 999.0, 1.0e18, f64::NAN, f64::INFINITY] {
+            let ticks = value_ticks(greatest, 4);
+            let last = ticks[ticks.len() - 1];
+            assert!(ticks.len() <= 6 && (last >= greatest || !greatest.is_finite()), "{ticks:?}");
+        }
     }
 }

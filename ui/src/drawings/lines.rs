@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use leptos::prelude::*;
 
-use super::axis::{Tick, number_label, number_ticks, round_up};
+use super::axis::{Tick, number_label, value_ticks};
 
 /// Most series of a chart.
 pub const SERIES_MAX: usize = 6;
@@ -37,14 +37,20 @@ pub fn LineChart(
     let write = write.unwrap_or(number_label);
     let values = series.iter().flat_map(|one| one.points.iter().map(|(_, value)| *value));
     let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
-    let top = round_up(values.iter().copied().fold(0.0, f64::max));
+    let ticks_up = value_ticks(values.iter().copied().fold(0.0, f64::max), 2);
     let lowest = values.iter().copied().fold(0.0, f64::min);
-    let bottom = if lowest < 0.0 { -round_up(-lowest) } else { 0.0 };
+    let ticks_down = if lowest < 0.0 { value_ticks(-lowest, 2) } else { Vec::new() };
+    let end = |ticks: &[f64]| ticks.last().copied().unwrap_or(0.0);
+    let (bottom, top) = (-end(&ticks_down), end(&ticks_up));
     let lines = series.iter().take(SERIES_MAX).enumerate().map(|(index, one)| {
-        let path = line(&one.points, bottom, top);
+        let path = line(one, bottom, top);
         view! { <path class=format!("line line-{index}") d=path /> }
     });
-    let rows = number_ticks(top - bottom, |number| write(bottom + number));
+    let down = ticks_down.iter().skip(1).map(|value| -value);
+    let rows = down
+        .chain(ticks_up.iter().copied())
+        .map(|value| Tick { at: (value - bottom) / (top - bottom), label: write(value) });
+    let rows: Vec<Tick> = rows.collect();
     let grid = rows.iter().map(|tick| {
         let y = (1.0 - tick.at) * 100.0;
         view! { <path class="line-grid" d=format!("M0 {y:.1}H1000") /> }
@@ -92,42 +98,64 @@ pub fn LineChart(
     }
 }
 
-/// A path in a box of 1,000 by 100.
-fn line(points: &[(f64, f64)], bottom: f64, top: f64) -> String {
+/// The path of a series in a box of 1,000 by 100.
+fn line(series: &Series, bottom: f64, top: f64) -> String {
     let height = if top > bottom { top - bottom } else { 1.0 };
-    let mut path = String::new();
-    let mut is_drawing = false;
-    for (index, (across, value)) in points.iter().enumerate() {
-        if !(value.is_finite() && across.is_finite()) {
-            is_drawing = false;
-            continue;
+    let points = series.points.iter().map(|(across, value)| {
+        let is_drawn = value.is_finite() && across.is_finite();
+        is_drawn.then(|| (across * 1_000.0, 100.0 - (value - bottom) / height * 100.0))
+    });
+    line_path(&runs(points))
+}
+
+/// Divides points at their gaps.
+pub(super) fn runs(points: impl Iterator<Item = Option<(f64, f64)>>) -> Vec<Vec<(f64, f64)>> {
+    let mut runs = Vec::new();
+    let mut run = Vec::new();
+    for point in points {
+        match point {
+            Some(point) => run.push(point),
+            None if !run.is_empty() => runs.push(std::mem::take(&mut run)),
+            None => {}
         }
-        let (x, y) = (across * 1_000.0, 100.0 - (value - bottom) / height * 100.0);
-        let command = if is_drawing { 'L' } else { 'M' };
-        let _ = write!(path, "{command}{x:.1} {y:.1}");
-        // A value between two gaps is a short line and not nothing.
-        let is_alone =
-            !is_drawing && points.get(index + 1).is_none_or(|(_, next)| !next.is_finite());
-        if is_alone {
+    }
+    if !run.is_empty() {
+        runs.push(run);
+    }
+    runs
+}
+
+/// The path through runs of points. A point between two gaps is a short line and not nothing.
+pub(super) fn line_path(runs: &[Vec<(f64, f64)>]) -> String {
+    let mut path = String::new();
+    for run in runs {
+        for (index, (x, y)) in run.iter().enumerate() {
+            let command = if index == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{command}{x:.1} {y:.2}");
+        }
+        if run.len() == 1 {
             path.push_str("h2");
         }
-        is_drawing = true;
     }
     path
 }
 
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::{Series, line};
+
+    fn drawn(points: &[(f64, f64)], top: f64) -> String {
+        line(&Series { points: points.to_vec(), ..Series::default() }, 0.0, top)
+    }
 
     #[test]
     fn a_missing_value_divides_the_line() {
         let points = [(0.0, 0.0), (0.5, 10.0), (0.6, f64::NAN), (1.0, 5.0)];
-        assert_eq!(line(&points, 0.0, 10.0), "M0.0 100.0L500.0 0.0M1000.0 50.0h2");
+        assert_eq!(drawn(&points, 10.0), "M0.0 100.00L500.0 0.00M1000.0 50.00h2");
     }
 
     #[test]
     fn a_scale_without_height_draws_on_the_ground() {
-        assert_eq!(line(&[(0.0, 0.0), (1.0, 0.0)], 0.0, 0.0), "M0.0 100.0L1000.0 100.0");
+        assert_eq!(drawn(&[(0.0, 0.0), (1.0, 0.0)], 0.0), "M0.0 100.00L1000.0 100.00");
     }
 }

@@ -1,4 +1,4 @@
-//! Steps of a window as slots of a picture, and round numbers for the values in them.
+//! Steps of a window as slots of a picture.
 
 use tidings_proto::{UnixNanos, api::TimeWindow};
 
@@ -97,34 +97,11 @@ impl Slots {
     }
 }
 
-/// Round values from 0 to just above `greatest`, about `count` of them; the last is the axis's end.
-#[must_use]
-pub fn value_ticks(greatest: f64, count: u32) -> Vec<f64> {
-    let greatest = if greatest.is_finite() && greatest > 0.0 { greatest } else { 1.0 };
-    let step = round_up(greatest / f64::from(count.max(1)));
-    let steps = (greatest / step).ceil().max(1.0);
-    let mut ticks = Vec::new();
-    let mut tick = 0.0;
-    while tick <= steps {
-        ticks.push(tick * step);
-        tick += 1.0;
-    }
-    ticks
-}
-
-/// The next of 1, 2, 2.5, 5 times a power of ten.
-fn round_up(value: f64) -> f64 {
-    let scale = 10_f64.powf(value.log10().floor());
-    let digit = value / scale;
-    let rounded = [1.0, 2.0, 2.5, 5.0].into_iter().find(|round| digit <= round + 1e-9);
-    rounded.unwrap_or(10.0) * scale
-}
-
 #[cfg(test)]
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::{SECOND, Slots, value_ticks};
+    use super::{SECOND, Slots};
 
     fn window(start: u64, end: u64, step: u64) -> TimeWindow {
         TimeWindow {
@@ -158,17 +135,5 @@ mod tests {
         let begin = |step: &(u64, u64)| UnixNanos(step.0 * SECOND);
         let rates = slots.rates(&steps, begin, |step| step.1);
         assert_eq!(rates, [Some(1.0), Some(1.0), Some(0.0), None]);
-    }
-
-    #[test]
-    fn ticks_are_round_and_hold_the_greatest_value() {
-        assert_eq!(value_ticks(2.31e9, 4), [0.0, 1e9, 2e9, 3e9]);
-        assert_eq!(value_ticks(11.9, 3), [0.0, 5.0, 10.0, 15.0]);
-        assert_eq!(value_ticks(0.0, 2), [0.0, 0.5, 1.0]);
-        for greatest in [1e-9, 0.07, 3.0, 999.0, 1.0e18, f64::NAN, f64::INFINITY] {
-            let ticks = value_ticks(greatest, 4);
-            let last = ticks[ticks.len() - 1];
-            assert!(ticks.len() <= 6 && (last >= greatest || !greatest.is_finite()), "{ticks:?}");
-        }
     }
 }

@@ -11,8 +11,9 @@ use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 use wasm_bindgen::JsCast;
 
 use super::{
-    axis::time_ticks,
-    slots::{Slots, value_ticks},
+    axis::{time_ticks, value_ticks},
+    lines::{line_path, runs},
+    slots::Slots,
 };
 use crate::{
     browser, figures, format,
@@ -182,33 +183,23 @@ fn shapes(chart: &TimeChart, top: f64) -> Vec<(String, String)> {
     chart.series.iter().map(|series| line(series, width, height)).collect()
 }
 
+/// The line of a series, and the area under it.
 fn line(series: &ChartSeries, width: f64, height: impl Fn(f64) -> f64) -> (String, String) {
-    let (mut line, mut area) = (String::new(), String::new());
-    let mut begun_at = None;
-    for slot in 0..series.values.len() {
+    let points = (0..series.values.len()).map(|slot| {
         let x = (slot as f64 + 0.5) * width;
-        let Some(value) = value_at(series, slot) else {
-            close(&mut area, &mut begun_at, x - width);
-            continue;
-        };
-        let command = if begun_at.is_some() { 'L' } else { 'M' };
-        let y = TALL - height(value);
-        let alone = begun_at.is_none() && value_at(series, slot + 1).is_none();
-        begun_at.get_or_insert(x);
-        let _ = write!(line, "{command}{x:.1} {y:.2}");
-        let _ = write!(area, "{command}{x:.1} {y:.2}");
-        if alone {
-            line.push_str("h2");
+        value_at(series, slot).map(|value| (x, TALL - height(value)))
+    });
+    let runs = runs(points);
+    let mut area = String::new();
+    for run in &runs {
+        let (begin, end) = (run[0].0, run[run.len() - 1].0);
+        let _ = write!(area, "M{begin:.1} {TALL}");
+        for (x, y) in run {
+            let _ = write!(area, "L{x:.1} {y:.2}");
         }
+        let _ = write!(area, "L{end:.1} {TALL}z");
     }
-    close(&mut area, &mut begun_at, (series.values.len() as f64 - 0.5) * width);
-    (line, area)
-}
-
-fn close(area: &mut String, begun_at: &mut Option<f64>, end: f64) {
-    if let Some(begin) = begun_at.take() {
-        let _ = write!(area, "L{end:.1} {TALL}L{begin:.1} {TALL}z");
-    }
+    (line_path(&runs), area)
 }
 
 /// The stretch that two slots choose, in either order, as a range in whole milliseconds.
@@ -303,7 +294,7 @@ impl Plot {
 
 /// The chart. Sets the page's range when a stretch is chosen.
 #[component]
-pub fn LineChart(
+pub fn TimeChartView(
     /// Its heading.
     #[prop(into)]
     title: String,

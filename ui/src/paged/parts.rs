@@ -1,4 +1,4 @@
-//! What every list draws around its rows.
+//! Parts around the rows that every list draws.
 
 use leptos::prelude::*;
 use tidings_proto::UnixNanos;
@@ -11,14 +11,14 @@ use crate::{
     shell::use_live,
 };
 
-/// How many there are, what was read, and whether new ones come by themselves; while a search
-/// takes a while, how far it is and the way to stop it.
+/// Total, scan statistics and live state of a list. During a slow search it shows the progress and
+/// a button to stop.
 #[component]
 #[must_use]
 pub fn ListFacts<T: Page, Q: Question>(
     /// The list.
     paged: Paged<T, Q>,
-    /// Whether live waits for the reader.
+    /// True while live updates are on hold for the reader.
     held: Memo<bool>,
 ) -> impl IntoView {
     let live = use_live();
@@ -60,7 +60,7 @@ pub fn ListFacts<T: Page, Q: Question>(
     }
 }
 
-/// How far a search is, or was when it ended early.
+/// Progress of a search, also after it ended early.
 #[component]
 fn SearchFacts<T: Page, Q: Question>(paged: Paged<T, Q>, is_stopped: Memo<bool>) -> impl IntoView {
     let search = paged.search;
@@ -113,7 +113,7 @@ fn when(time: UnixNanos) -> String {
     format::when(time, browser::now(), browser::zone_minutes(time))
 }
 
-/// What is wrong or missing: an error, nothing yet, or a search that stopped early.
+/// Note about an error, an empty list, or a search that stopped early.
 #[component]
 #[must_use]
 pub fn ListTrouble<T: Page, Q: Question>(

@@ -24,12 +24,12 @@ pub(super) struct Search<T: Page> {
     /// The first rows of an answer that is not there yet.
     first: RwSignal<Vec<T::Item>>,
     error: RwSignal<Option<ApiError>>,
-    /// How far the search is, or was when it ended without an answer; nothing for a fast one.
+    /// Progress of the search, also after it ended without an answer; `None` for a fast one.
     progress: RwSignal<Option<SearchProgress>>,
     pending: RwSignal<bool>,
-    /// Whether the answer is to an earlier question.
+    /// True when the answer belongs to an earlier query.
     stale: RwSignal<bool>,
-    /// Whether the reader stopped it.
+    /// True when the reader stopped the search.
     stopped: RwSignal<bool>,
     asked: RwSignal<u32>,
     /// When it was asked for.
@@ -209,12 +209,12 @@ impl<T: Page> Search<T> {
         self.error.get()
     }
 
-    /// Whether what is shown answers an earlier question.
+    /// Reports whether the shown answer belongs to an earlier query.
     pub(super) fn stale(self) -> bool {
         self.stale.get() && self.value.with(Option::is_some)
     }
 
-    /// Whether nothing is known yet.
+    /// Reports whether nothing is known yet.
     pub(super) fn loading(self) -> bool {
         self.pending.get()
             && self.value.with(Option::is_none)
@@ -222,12 +222,12 @@ impl<T: Page> Search<T> {
             && self.first.with(Vec::is_empty)
     }
 
-    /// How far a search is that takes a while, or was when it ended without an answer.
+    /// Progress of a slow search, also after it ended without an answer.
     pub(super) fn progress(self) -> Option<SearchProgress> {
         self.progress.get()
     }
 
-    /// Whether the reader stopped it.
+    /// Reports whether the reader stopped the search.
     pub(super) fn stopped(self) -> bool {
         self.stopped.get()
     }

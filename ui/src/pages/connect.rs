@@ -10,7 +10,7 @@ use tidings_proto::api::{ReceiverStatus, ServerStatus};
 
 use crate::{
     api, browser,
-    components::{Badge, CopyButton, ErrorState, LoadingRows, Tone, use_toasts},
+    components::{Badge, CopyButton, ErrorState, LoadingRows, PartialNote, Tone, use_toasts},
     format,
     remote::Remote,
     shell::{crumb, set_crumbs},
@@ -87,6 +87,7 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
         status.value().map(|status| status.receivers.clone()).unwrap_or_default()
     });
     let addresses = Memo::new(move |_| receivers.with(|all| Addresses::of(all)));
+    let needs_key = Memo::new(move |_| status.value().is_some_and(|status| status.keys_required));
     let known = Memo::new(move |_| status.value().is_some());
     let waiting_for_status = Memo::new(move |_| status.loading());
     view! {
@@ -99,6 +100,13 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
                 <DemoButton status />
             </div>
             {failed}
+            <Show when=move || needs_key.get()>
+                <PartialNote>
+                    "Every sender needs a key here: make one on " <a href="/system">"System"</a>
+                    " and set " <code>"OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer tk_…"</code>
+                    ", or the key as Basic's password."
+                </PartialNote>
+            </Show>
             <Show when=move || waiting_for_status.get()>
                 <LoadingRows count=3 />
             </Show>

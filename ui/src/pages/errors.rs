@@ -13,8 +13,8 @@ use crate::{
     api::analysis::{self, Analysis},
     browser,
     components::{
-        Badge, Panel, Segmented, ServiceName, SortHead, SortOrder, SparkBars, SparkTone, Tone,
-        use_choice, use_sort,
+        AddressSegments, Badge, Panel, ServiceName, SortHead, SortOrder, SparkBars, SparkTone,
+        Tone, use_choice, use_sort,
     },
     drawings::slots::Slots,
     figures, format,
@@ -211,7 +211,7 @@ pub fn ErrorsPage() -> impl IntoView {
                     <h1>"Errors"</h1>
                     <span class="mute">{count}</span>
                     <span class="page-tools">
-                        <Segmented name="show" offered=SHOWN label="Which exceptions" />
+                        <AddressSegments name="show" offered=SHOWN label="Which exceptions" />
                     </span>
                 </div>
                 <p class="sentence">{move || sentence(page)}</p>

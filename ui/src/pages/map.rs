@@ -9,7 +9,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     TraceId,
-    api::{CallsInStep, RedResult, ServiceGraph, StatusName},
+    api::{CallsInStep, GraphNode, NodeKind, RedResult, ServiceGraph, StatusName},
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     drawings::{
         network::{Network, Pick, Viewport},
         slots::Slots,
-        time_chart::{ChartShape, LineChart, TimeChart, ValueUnit},
+        time_chart::{ChartShape, TimeChart, TimeChartView, ValueUnit},
     },
     figures, format,
     keys::use_keys,
@@ -61,7 +61,11 @@ impl MapPageState {
         });
         let of_trace =
             Remote::<ServiceGraph>::new(move || trace.get().map(analysis::graph_of_trace));
-        let focus = Memo::new(move |_| query.with(read_focus));
+        let focus = Memo::new(move |_| {
+            let (name, depth) = query.with(read_focus)?;
+            let graph = now.value();
+            Some((graph.map_or(name.clone(), |graph| name.among(&graph.nodes)), depth))
+        });
         let shown = Memo::new(move |_| {
             let (now, before) = (now.value()?, before.value());
             let lit = trace.get().and_then(|_| of_trace.value());
@@ -73,7 +77,8 @@ impl MapPageState {
         });
         let picked = Memo::new(move |_| {
             let shown = shown.get()?;
-            query.with(|query| read_pick(query, &shown))
+            let nodes = now.value().map(|graph| graph.nodes.clone()).unwrap_or_default();
+            query.with(|query| read_pick(query, &shown, &nodes))
         });
         let edit = use_edit_query();
         let edit = Callback::new(move |(step, change, names): QueryEdit| {
@@ -124,8 +129,8 @@ fn read_focus(query: &Query) -> Option<(NodeName, u32)> {
     Some((name, depth.filter(|depth| DEPTHS.contains(depth)).unwrap_or(1)))
 }
 
-fn read_pick(query: &Query, shown: &MapGraph) -> Option<Pick> {
-    let node = |key| shown.place(&NodeName::read(query.get(key)?)?);
+fn read_pick(query: &Query, shown: &MapGraph, nodes: &[GraphNode]) -> Option<Pick> {
+    let node = |key| shown.place(&NodeName::read(query.get(key)?)?.among(nodes));
     if let Some(node) = node("node") {
         return Some(Pick::Node(node));
     }
@@ -211,7 +216,8 @@ fn head(page: MapPageState) -> impl IntoView {
     let counts = move || {
         let graph = page.now.value()?;
         let services = graph.nodes.iter().filter(|node| node.span_count > 0).count() as u64;
-        let others = (graph.nodes.len() as u64).saturating_sub(services);
+        let known = graph.nodes.iter().filter(|node| node.kind != NodeKind::User).count() as u64;
+        let others = known.saturating_sub(services);
         let services = format::counted(services, "service");
         Some(if others == 0 {
             services
@@ -259,9 +265,10 @@ fn head(page: MapPageState) -> impl IntoView {
 /// The focus with its depth, and the way out of it.
 fn focus_tools(page: MapPageState) -> Option<impl IntoView> {
     let (name, depth) = page.focus.get()?;
-    let known = page.now.value().is_some_and(|graph| {
-        graph.nodes.iter().any(|node| NodeName::from_node(node) == name) || name == NodeName::user()
-    });
+    let known = page
+        .now
+        .value()
+        .is_some_and(|graph| graph.nodes.iter().any(|node| NodeName::from_node(node) == name));
     let shown = name.words();
     let button = move |at: u32| {
         let name = name.clone();
@@ -326,7 +333,7 @@ fn scrubber(page: MapPageState) -> impl IntoView {
             let chart = requests(&red);
             view! {
                 <section class="card chart-short">
-                    <LineChart title="Requests" note="drag to look at a part of the time" chart cursor />
+                    <TimeChartView title="Requests" note="drag to look at a part of the time" chart cursor />
                 </section>
             }
         })

@@ -5,12 +5,14 @@
 
 use leptos::prelude::*;
 use leptos_router::{components::A, hooks::use_params_map};
-use tidings_proto::api::{ChangeReport, ChangedGroup, Deployment, RedResult, SpanKindName};
+use tidings_proto::api::{
+    ChangeReport, ChangedGroup, Deployment, RedResult, SpanKindName, VersionChangeList,
+};
 
 use crate::{
     api::{
         analysis::{Analysis, red},
-        changes::changes,
+        changes::{changes, deployments},
     },
     asked::{AskedTime, before, use_asked_time},
     browser,
@@ -54,6 +56,7 @@ struct ServiceView {
     time: AskedTime,
     links: Memo<Links>,
     report: Remote<ChangeReport>,
+    versions: Remote<VersionChangeList>,
     operations: Remote<RedResult>,
     operations_before: Remote<RedResult>,
     chosen: Memo<Option<ChosenOperation>>,
@@ -66,6 +69,9 @@ impl ServiceView {
         let stored = StoredValue::new(name.to_owned());
         let report =
             Remote::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
+        let versions = Remote::new(move || {
+            stored.with_value(|service| Some(deployments(&time.analysis(), service)))
+        });
         let of_service = move |analysis: Analysis| {
             let analysis = analysis.with("service", stored.get_value());
             red(&analysis.with("by", "operation,kind").with("limit", OPERATIONS_MAX))
@@ -83,7 +89,7 @@ impl ServiceView {
             })
         });
         let links = use_links();
-        Self { name: stored, time, links, report, operations, operations_before, chosen }
+        Self { name: stored, time, links, report, versions, operations, operations_before, chosen }
     }
 
     fn name(self) -> String {
@@ -173,6 +179,7 @@ fn OneService(name: String) -> impl IntoView {
             || view.operations.pending()
             || view.operations_before.pending()
             || view.report.pending()
+            || view.versions.pending()
     });
     view! { <div class="page">{service_head(view)} {silence(view)} {panels}</div> }
 }

@@ -22,6 +22,7 @@ use crate::{
     format,
     keys::use_keys,
     remote::Remote,
+    saved,
     shell::{crumb, set_crumbs},
     url::{Step, use_edit_query, use_query},
 };
@@ -29,7 +30,6 @@ use crate::{
 mod editor;
 mod quick_chart;
 mod results;
-mod saved;
 mod schema;
 mod words;
 
@@ -155,7 +155,7 @@ pub fn SqlPage() -> impl IntoView {
         runner.result.error().filter(|_| same).and_then(|error| place_in(&error.detail()))
     });
     let state = EditorState::new(runner.text, asked, offered, mistake);
-    let kept = RwSignal::new(saved::load());
+    let kept = RwSignal::new(saved::load(saved::QUERIES));
     let open = Callback::new(move |text: String| {
         runner.text.set(text);
         run.run(());

@@ -27,8 +27,10 @@ use crate::{
     },
 };
 
+mod keys;
 mod store;
 
+use keys::keys_section;
 use store::{storage_facts, table_sizes, task_table};
 
 /// The page.
@@ -58,6 +60,7 @@ pub fn SystemPage() -> impl IntoView {
                         draw=receivers
                     />
                     {mends(server)}
+                    {keys_section()}
                 </div>
                 <div class="panel-stack">
                     <Panel
@@ -135,9 +138,8 @@ fn head(server: ServerWatch) -> impl IntoView {
             view! {
                 <PartialNote>
                     "The setting insecure lets other machines reach this server, and nothing \
-                     checks who sends and who reads. Listen on 127.0.0.1 (settings http, \
-                     otlp-grpc, otlp-http, zipkin) behind a proxy that asks who they are, and \
-                     take insecure away."
+                     checks who sends and who reads. Make keys with tidings keys create, set \
+                     require-keys = true, and take insecure away."
                 </PartialNote>
             }
         })

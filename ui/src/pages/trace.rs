@@ -41,6 +41,7 @@ mod merged;
 mod minimap;
 mod model;
 mod page;
+mod page_file;
 mod panel;
 mod pin;
 mod problems;

@@ -10,12 +10,12 @@ use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use tidings_proto::{
     DurationNanos, TraceId,
-    api::{Comparison, TraceSearchResult, TransactionKind, TransactionKindList},
+    api::{Comparison, TraceSearchResult, TransactionKind, TransactionKindList, VersionChangeList},
 };
 
 use crate::{
     addresses,
-    api::{analysis, trace_sets},
+    api::{analysis, changes::deployments, trace_sets},
     components::{ErrorState, use_choice},
     figures, format,
     remote::Remote,
@@ -73,6 +73,8 @@ pub(crate) struct TypePage {
     pub(crate) subject: Remote<TraceSearchResult>,
     pub(crate) reference: Remote<TraceSearchResult>,
     pub(crate) compared: Remote<Comparison>,
+    /// New versions of the type's service.
+    pub(crate) versions: Remote<VersionChangeList>,
 }
 
 impl TypePage {
@@ -123,7 +125,10 @@ impl TypePage {
             }
             asked
         });
-        Self { name, window, basis, now, before, measured, subject, reference, compared }
+        let versions = window.ask_slowly(move |window| {
+            name.with(|name| Some(deployments(&window.analysis(), &name.service)))
+        });
+        Self { name, window, basis, now, before, measured, subject, reference, compared, versions }
     }
 
     /// The type in the window.

@@ -1,7 +1,7 @@
 //! The box that takes anything pasted and finds the transaction it belongs to.
 //!
-//! The server does the recognising; this asks it, goes to the one match, lists several, and says
-//! what was tried when there is none. Text pasted anywhere outside a field lands here too.
+//! The server recognises the text. This box sends it, opens a single match, lists several, and
+//! explains a miss. Text pasted anywhere outside a field lands here too.
 
 use std::sync::Arc;
 

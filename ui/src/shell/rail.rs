@@ -25,9 +25,9 @@ pub struct RailPage {
     pub key_label: &'static str,
     /// Addresses that begin so belong to it, too.
     pub below: &'static [&'static str],
-    /// Whether its content depends on the header's time range.
+    /// True when its content depends on the header's time range.
     pub ranged: bool,
-    /// Whether it stands at the rail's end, apart from the pages about traffic.
+    /// True when it stands at the rail's end, apart from the pages about traffic.
     pub at_end: bool,
 }
 
@@ -75,7 +75,7 @@ pub const PAGES: [RailPage; 10] = [
 /// The pages that a narrow screen shows at its lower edge; the rest stands behind *More*.
 const NARROW: [&str; 4] = ["/", "/explore", "/logs", "/errors"];
 
-/// Whether what stands at this address depends on the header's time range.
+/// Reports whether the page at this address depends on the header's time range.
 pub(super) fn is_ranged(path: &str) -> bool {
     // A trace, a comparison and a transaction have the times they have.
     let own_time = ["/trace/", "/compare", "/tx/"].iter().any(|start| path.starts_with(start));
@@ -90,7 +90,7 @@ impl RailPage {
 
 /// The rail.
 #[component]
-pub(super) fn Rail(sheet_open: RwSignal<bool>) -> impl IntoView {
+pub(super) fn Rail(sheet_open: RwSignal<bool>, settings_open: RwSignal<bool>) -> impl IntoView {
     let path = use_location().pathname;
     let links = use_links();
     let more = RwSignal::new(false);
@@ -118,19 +118,21 @@ pub(super) fn Rail(sheet_open: RwSignal<bool>) -> impl IntoView {
     };
     view! {
         <nav class="nav" class:is-open=move || more.get() aria-label="Pages">
-            <a class="nav-logo" href="/" aria-label="Tidings: home" title="Tidings">
-                <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
-                    <rect class="logo-ground" width="32" height="32" rx="8" />
-                    <path
-                        class="logo-wave"
-                        d="M6 20c3.200 0 3.200-4 6.600-4s3.400 4 6.700 4S22.700 16 26 16"
-                    />
-                    <path class="logo-crest" d="M6 13c3.200 0 3.200-3 6.600-3h6" />
-                </svg>
-            </a>
+            {logo()}
             {items(false)}
             <span class="nav-space"></span>
             {items(true)}
+            <button
+                class="nav-item"
+                type="button"
+                on:click=move |_| {
+                    more.set(false);
+                    settings_open.set(true);
+                }
+            >
+                <Icon name=IconName::Settings />
+                <span class="nav-label">"Settings"</span>
+            </button>
             <button
                 class="nav-item"
                 type="button"
@@ -141,7 +143,7 @@ pub(super) fn Rail(sheet_open: RwSignal<bool>) -> impl IntoView {
                 }
             >
                 <Icon name=IconName::Keyboard />
-                <span class="nav-label">"Keys"</span>
+                <span class="nav-label">"Shortcuts"</span>
             </button>
             <button
                 class="nav-item nav-narrow nav-more"
@@ -153,5 +155,20 @@ pub(super) fn Rail(sheet_open: RwSignal<bool>) -> impl IntoView {
                 <span class="nav-label">"More"</span>
             </button>
         </nav>
+    }
+}
+
+fn logo() -> impl IntoView {
+    view! {
+        <a class="nav-logo" href="/" aria-label="Tidings: home" title="Tidings">
+            <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+                <rect class="logo-ground" width="32" height="32" rx="8" />
+                <path
+                    class="logo-wave"
+                    d="M6 20c3.200 0 3.200-4 6.600-4s3.400 4 6.700 4S22.700 16 26 16"
+                />
+                <path class="logo-crest" d="M6 13c3.200 0 3.200-3 6.600-3h6" />
+            </svg>
+        </a>
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     url::{Step, TimeRange, use_edit_query, use_query},
 };
 
-/// Whether the page takes new data by itself: unless switched off, or the range is fixed.
+/// True when the page loads new data by itself: always, unless switched off or the range is fixed.
 #[must_use]
 pub fn use_live() -> Memo<bool> {
     let query = use_query();

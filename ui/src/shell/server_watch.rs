@@ -99,6 +99,12 @@ impl ServerWatch {
         is_silent.then(|| self.answered.get().unwrap_or(UnixNanos(0)))
     }
 
+    /// Returns whether the server asks this browser for a key.
+    #[must_use]
+    pub fn needs_key(self) -> bool {
+        self.answer.error().is_some_and(|error| error.needs_key())
+    }
+
     /// Asks now.
     pub fn ask(self) {
         self.answer.refresh_when_idle();

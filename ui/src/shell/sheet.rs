@@ -11,9 +11,9 @@ use crate::{
 #[component]
 #[must_use]
 pub fn KeySheet(
-    /// What is listed.
+    /// Shortcuts to list.
     keys: Keys,
-    /// Whether it is open.
+    /// True while the sheet is open.
     open: RwSignal<bool>,
 ) -> impl IntoView {
     view! {

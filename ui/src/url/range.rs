@@ -10,7 +10,7 @@ use crate::format;
 pub enum TimeRange {
     /// The last so many seconds, moving on with the clock.
     Last {
-        /// How many seconds.
+        /// Length in seconds.
         seconds: u64,
     },
     /// From one moment to another, in milliseconds since 1970.
@@ -31,7 +31,7 @@ impl Default for TimeRange {
 }
 
 impl TimeRange {
-    /// What the picker offers.
+    /// Ranges that the picker offers.
     pub const PRESETS: [Self; 8] = [
         Self::Last { seconds: 300 },
         Self::Last { seconds: 900 },
@@ -94,7 +94,7 @@ impl TimeRange {
         }
     }
 
-    /// Whether new data can still fall into it.
+    /// Reports whether new data can still fall into the range.
     #[must_use]
     pub fn moves(self) -> bool {
         !matches!(self, Self::Between { .. })

@@ -1,4 +1,4 @@
-//! What Explore and Logs keep in their addresses.
+//! State of Explore and Logs in their addresses.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::links::HeatmapBox;
 pub struct AttributeFilter {
     /// The attribute.
     pub key: String,
-    /// Its value as text; any value when there is none.
+    /// Value as text; `None` matches any value.
     pub value: Option<String>,
 }
 
@@ -41,9 +41,9 @@ impl fmt::Display for AttributeFilter {
 /// wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Given<T> {
-    /// What it says.
+    /// Parsed value.
     Read(T),
-    /// What stands there.
+    /// Text that could not be parsed.
     Unread(String),
 }
 
@@ -72,7 +72,7 @@ impl<T: fmt::Display> fmt::Display for Given<T> {
     }
 }
 
-/// What one span of a trace must be like for the trace to be listed.
+/// Conditions that one span of a trace must fulfil for the trace to be listed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceFilters {
     /// `service.name`.
@@ -94,7 +94,7 @@ pub struct TraceFilters {
 }
 
 impl TraceFilters {
-    /// Whether nothing is filtered.
+    /// Reports whether no filter is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -174,7 +174,7 @@ impl TraceQuestion {
 pub struct ExploreState {
     /// When.
     pub range: TimeRange,
-    /// What.
+    /// Filters.
     pub filters: TraceFilters,
     /// A query in TraceQL in place of the filters.
     pub query: Option<String>,
@@ -191,7 +191,7 @@ pub struct ExploreState {
 }
 
 impl ExploreState {
-    /// What a query string says.
+    /// Parses a query string.
     #[must_use]
     pub fn read(query: &Query) -> Self {
         let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
@@ -299,12 +299,12 @@ pub struct LogState {
     pub open: Option<String>,
     /// When the open record was written, in nanoseconds since 1970: it is found at once by it.
     pub at: Option<u64>,
-    /// How many lines on either side of it are shown.
+    /// Number of lines shown on either side of it.
     pub around: Option<u32>,
 }
 
 impl LogState {
-    /// What a query string says.
+    /// Parses a query string.
     #[must_use]
     pub fn read(query: &Query) -> Self {
         let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);

@@ -5,15 +5,15 @@ use serde_json::Value as Json;
 
 use super::{
     super::answers::{samples, services, sum, within},
-    Asked, Question, counting, encoded,
+    Asked, BenchQuery, counting, encoded,
 };
 
 /// Of a dashboard's series.
 const STEP_SECONDS: u64 = 300;
 
 impl Asked<'_> {
-    /// What Grafana asks of Tempo and Prometheus.
-    pub(super) fn dashboards(&self) -> Vec<Question<'_>> {
+    /// Queries that Grafana's dashboards send to the Tempo and Prometheus APIs.
+    pub(super) fn dashboards(&self) -> Vec<BenchQuery<'_>> {
         let name = self.facts.services_by_spans().first().copied().unwrap_or_default();
         let seconds = (self.begin_unix_nanos / 1_000_000_000, self.end_unix_nanos / 1_000_000_000);
         let tempo = |query: &str| {
@@ -67,7 +67,7 @@ impl Asked<'_> {
         ]
     }
 
-    pub(super) fn sql(&self) -> Vec<Question<'_>> {
+    pub(super) fn sql(&self) -> Vec<BenchQuery<'_>> {
         let name = self.facts.services_by_spans().first().copied().unwrap_or_default();
         let spans = self.facts.services.get(name).map_or(0, |calls| calls.spans);
         let sql = |query: &str| format!("/api/v1/sql?query={}", encoded(query));

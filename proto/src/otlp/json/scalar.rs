@@ -86,7 +86,7 @@ impl Visitor<'_> for Integer {
         text.parse::<i128>()
             .ok()
             .or_else(|| whole(decimal(text)?))
-            .ok_or_else(|| E::custom(format!("{:?} is not an integer", shown(text))))
+            .ok_or_else(|| E::custom(format!("{:?} is not an integer", excerpt(text))))
     }
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn enumeration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<i128, E> {
-            let text = shown(text);
+            let text = excerpt(text);
             Err(E::custom(format!("enums are numbers in OTLP/JSON, never text: got {text:?}")))
         }
     }
@@ -241,7 +241,7 @@ pub(crate) mod double {
                     "Infinity" => Ok(f64::INFINITY),
                     "-Infinity" => Ok(f64::NEG_INFINITY),
                     _ => super::decimal(text).ok_or_else(|| {
-                        E::custom(format!("{:?} is not a number", super::shown(text)))
+                        E::custom(format!("{:?} is not a number", super::excerpt(text)))
                     }),
                 }
             }
@@ -251,8 +251,8 @@ pub(crate) mod double {
     }
 }
 
-/// Bytes as hex: trace and span ids. A text that is not hex becomes [`NOT_HEX`], so that it costs its
-/// span and not the whole request.
+/// Bytes as hex: trace and span ids. A text that is not hex becomes [`NOT_HEX`], so that it costs
+/// its span and not the whole request.
 ///
 /// [`NOT_HEX`]: super::NOT_HEX
 pub(crate) mod hex {
@@ -361,7 +361,7 @@ pub(crate) mod base64 {
 }
 
 /// The beginning of a client's text.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     if shown.len() < text.len() {
         shown.push('…');

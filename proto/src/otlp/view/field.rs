@@ -63,7 +63,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     #[inline]
-    pub(super) fn of(message: &'a [u8]) -> Self {
+    pub(super) fn new(message: &'a [u8]) -> Self {
         Self { message, rest: message, from: 0 }
     }
 
@@ -188,13 +188,13 @@ impl<'a, V> Repeated<'a, V> {
         Ok(())
     }
 
-    /// How many there are.
+    /// Returns the number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -204,7 +204,7 @@ impl<'a, V> Repeated<'a, V> {
 impl<'a, V: View<'a>> Repeated<'a, V> {
     /// The messages in the sender's order.
     pub fn iter(&self) -> impl Iterator<Item = Result<V, Odd>> + use<'a, V> {
-        let mut fields = Fields::of(self.message.get(self.from..self.to).unwrap_or_default());
+        let mut fields = Fields::new(self.message.get(self.from..self.to).unwrap_or_default());
         let wanted = self.number;
         std::iter::from_fn(move || {
             loop {
@@ -218,7 +218,7 @@ impl<'a, V: View<'a>> Repeated<'a, V> {
                     Ok(Some(_)) => {}
                     Ok(None) => return None,
                     Err(odd) => {
-                        fields = Fields::of(&[]);
+                        fields = Fields::new(&[]);
                         return Some(Err(odd));
                     }
                 }

@@ -75,8 +75,17 @@ pub(super) struct Cases {
     places: HashMap<(u32, u8, u32), usize, RandomState>,
     values: usize,
     /// The endpoints without spans that calls name.
-    pub peers: Vec<Option<Peer>>,
-    pub stats: ScanStats,
+    peers: Vec<Option<Peer>>,
+}
+
+/// A call that a span's attributes are compared for.
+#[derive(Debug, Clone, Copy)]
+struct WantedCase {
+    set: usize,
+    /// Place of the call in the set.
+    number: u32,
+    /// The span is the call itself, not one above it.
+    is_own: bool,
 }
 
 #[derive(Debug)]
@@ -93,51 +102,72 @@ struct ComparedAttribute {
 const SCOPES: [&str; 2] = ["span", "resource"];
 
 impl Cases {
-    /// Reads the attributes of these calls.
-    pub(super) fn read(reader: &Reader, cases: Vec<Case>) -> Result<Self, QueryError> {
-        let mut wanted: HashMap<(TraceId, SpanId), Vec<(u32, bool)>, RandomState> =
-            HashMap::default();
-        let mut trace_ids: Vec<TraceId> = Vec::with_capacity(cases.len());
-        for (number, case) in (0_u32..).zip(&cases) {
-            trace_ids.push(case.trace);
-            for (depth, span) in case.chain.iter().enumerate() {
-                wanted.entry((case.trace, *span)).or_default().push((number, depth == 0));
-            }
-        }
-        trace_ids.sort_unstable();
-        trace_ids.dedup();
+    fn new(cases: Vec<Case>) -> Self {
         let peers = vec![None; cases.len()];
-        let mut read = Self {
+        Self {
             cases,
             names: Names::default(),
             attributes: Vec::new(),
             places: HashMap::default(),
             values: 0,
             peers,
-            stats: ScanStats::NOTHING,
-        };
+        }
+    }
+
+    /// Reads the attributes of several sets of calls at once: the traces of sets are mostly the same.
+    pub(super) fn read(
+        reader: &Reader,
+        sets: Vec<Vec<Case>>,
+    ) -> Result<(Vec<Self>, ScanStats), QueryError> {
+        let mut wanted: HashMap<(TraceId, SpanId), Vec<WantedCase>, RandomState> =
+            HashMap::default();
+        let mut trace_ids: Vec<TraceId> = Vec::new();
+        for (set, cases) in sets.iter().enumerate() {
+            for (number, case) in (0_u32..).zip(cases) {
+                trace_ids.push(case.trace);
+                for (depth, span) in case.chain.iter().enumerate() {
+                    let wanted_case = WantedCase { set, number, is_own: depth == 0 };
+                    wanted.entry((case.trace, *span)).or_default().push(wanted_case);
+                }
+            }
+        }
+        trace_ids.sort_unstable();
+        trace_ids.dedup();
+        let mut read: Vec<Self> = sets.into_iter().map(Self::new).collect();
         if trace_ids.is_empty() {
-            return Ok(read);
+            return Ok((read, ScanStats::NOTHING));
         }
         let filter = SpanFilter { trace_ids: Some(trace_ids), ..SpanFilter::default() };
         let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
         let stats = reader.spans(&filter, scan, |rows| {
+            let mut resources: HashMap<Option<usize>, Vec<KeyValue>, RandomState> =
+                HashMap::default();
             for row in 0..rows.len() {
-                if let Some(cases) = wanted.get(&(rows.trace_id(row), rows.span_id(row))) {
-                    read.add(rows, row, cases);
+                let Some(cases) = wanted.get(&(rows.trace_id(row), rows.span_id(row))) else {
+                    continue;
+                };
+                let resource = resources
+                    .entry(rows.resource_number(row))
+                    .or_insert_with(|| rows.resource(row).unwrap_or_default().attributes);
+                let own = rows.attributes(row);
+                for cases in cases.chunk_by(|one, next| one.set == next.set) {
+                    read[cases[0].set].add(rows, row, [&own[..], &resource[..]], cases);
                 }
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        read.stats = stats;
-        Ok(read)
+        Ok((read, stats))
     }
 
-    fn add(&mut self, rows: &SpanRows, row: usize, cases: &[(u32, bool)]) {
+    fn add(
+        &mut self,
+        rows: &SpanRows,
+        row: usize,
+        [own, resource]: [&[KeyValue]; 2],
+        cases: &[WantedCase],
+    ) {
         let service = rows.service(row);
-        let own = rows.attributes(row);
-        let resource = rows.resource(row).unwrap_or_default().attributes;
-        for (scope, attributes) in [(0, &own), (1, &resource)] {
+        for (scope, attributes) in [(0, own), (1, resource)] {
             for attribute in attributes.iter().filter(|of| of.key != "service.name") {
                 self.add_value(service, scope, attribute, cases);
             }
@@ -147,15 +177,15 @@ impl Cases {
             let found = own.iter().find(|attribute| attribute.key == key);
             found.and_then(KeyValue::value).and_then(value_text)
         };
-        for (case, _) in cases.iter().filter(|(_, is_own)| *is_own) {
+        for case in cases.iter().filter(|case| case.is_own) {
             let is_call =
                 matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer);
             let peer = is_call.then(|| Peer::of(kind, text)).flatten();
-            self.peers[*case as usize] = peer;
+            self.peers[case.number as usize] = peer;
         }
     }
 
-    fn add_value(&mut self, service: &str, scope: u8, attribute: &KeyValue, cases: &[(u32, bool)]) {
+    fn add_value(&mut self, service: &str, scope: u8, attribute: &KeyValue, cases: &[WantedCase]) {
         let Some(value) = attribute.value() else { return };
         let is_number = matches!(
             value,
@@ -186,7 +216,7 @@ impl Cases {
         };
         let of = &mut self.attributes[place];
         of.numeric &= is_number;
-        of.own &= cases.iter().any(|(_, is_own)| *is_own);
+        of.own &= cases.iter().any(|case| case.is_own);
         if self.values >= VALUES_MAX && !of.values.contains_key(&text) {
             return;
         }
@@ -194,9 +224,9 @@ impl Cases {
             self.values += 1;
             Vec::new()
         });
-        for (case, _) in cases {
-            if known.last() != Some(case) {
-                known.push(*case);
+        for WantedCase { number, .. } in cases {
+            if known.last() != Some(number) {
+                known.push(*number);
             }
         }
     }

@@ -64,6 +64,14 @@ pub(super) fn give(
     }
 }
 
+/// Gives each changed group the sentence of its own change: no culprit was looked for.
+pub(super) fn give_own(transactions: &mut [ChangedGroup], services: &mut [ChangedGroup]) {
+    let groups = transactions.iter_mut().chain(services);
+    for group in groups.filter(|group| is_changed(group)) {
+        group.sentence = own(group);
+    }
+}
+
 /// The sentence of the page.
 pub(super) fn headline(
     culprits: &CulpritRanking,

@@ -126,10 +126,24 @@ impl ServiceCalls {
 
     /// The begins of the first and the last step with a span.
     pub(super) fn bounds(&self) -> Option<(UnixNanos, UnixNanos)> {
+        let starts = self.step_starts();
+        starts.first().copied().zip(starts.last().copied())
+    }
+
+    /// The begins of the steps with a span.
+    pub(super) fn step_starts(&self) -> BTreeSet<UnixNanos> {
         let calls = self.groups.values().flat_map(HashMap::values);
-        let steps = calls.flat_map(|calls| &calls.steps);
-        let starts = steps.map(|step| step.start_unix_nano);
-        starts.clone().min().zip(starts.max())
+        calls.flat_map(|calls| &calls.steps).map(|step| step.start_unix_nano).collect()
+    }
+
+    /// The begin of the last step with a span of each service.
+    pub(super) fn last_steps(&self) -> BTreeMap<String, UnixNanos> {
+        let last = |(service, of): (&String, &HashMap<Option<SpanKindName>, Calls>)| {
+            let steps = of.values().flat_map(|calls| &calls.steps);
+            let last = steps.map(|step| step.start_unix_nano).max()?;
+            Some((service.clone(), last))
+        };
+        self.groups.iter().filter_map(last).collect()
     }
 }
 

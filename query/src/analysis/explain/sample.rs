@@ -20,7 +20,7 @@ pub(super) use counts::Counts;
 use super::INTRINSIC;
 use crate::names::value_text;
 
-/// Values of one attribute that are told apart; the rest is one value.
+/// Maximum number of distinct values of one attribute; further values are counted as one.
 const VALUES_MAX: usize = 2_000;
 /// Attributes that are compared.
 const ATTRIBUTES_MAX: usize = 5_000;
@@ -51,7 +51,7 @@ pub(super) struct Sample {
     resources: HashMap<String, Vec<u32>, RandomState>,
 }
 
-/// Whose attribute it is; the intrinsics first.
+/// Scopes of attributes; intrinsics come first.
 const SCOPES: [&str; 3] = [INTRINSIC, "span", "resource"];
 const OF_NONE: usize = 0;
 const OF_SPAN: usize = 1;
@@ -62,13 +62,13 @@ struct Attribute {
     name: AttributeName,
     number: u32,
     values: HashMap<String, u32, RandomState>,
-    /// Those of whole numbers.
+    /// Value numbers of whole numbers, which saves formatting them as text.
     ints: HashMap<i64, u32, RandomState>,
     /// The value that came last.
     last: Option<u32>,
-    /// Whether all values are numbers.
+    /// True while every value so far is a number.
     numeric: bool,
-    /// How many values were not told apart, with repeats.
+    /// Number of values beyond the maximum of distinct values, repeats included.
     overflowed: u64,
 }
 
@@ -139,7 +139,7 @@ impl Sample {
         self.value(place, &text, is_number)
     }
 
-    /// The place of the attribute of a span that has so many before it.
+    /// Index of the attribute of a span at this position in its attributes.
     fn place_of_span(&mut self, number: usize, key: &str) -> Option<usize> {
         let likely = self.order.get(number).copied();
         if let Some(likely) = likely.filter(|likely| self.attributes[*likely].name.key == key) {

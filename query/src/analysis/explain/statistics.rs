@@ -1,10 +1,10 @@
-//! Whether chance explains that a value is more frequent on one side.
+//! Significance of a value being more frequent on one side.
 //!
-//! The [G-test](https://en.wikipedia.org/wiki/G-test) of two shares: twice the logarithm of how much
-//! likelier the counts are when the sides differ. With one degree of freedom its tail is that of
-//! the normal distribution. Tests are many, so the result is multiplied by their number
-//! (Bonferroni). Where fewer than five are expected on either side the test does not hold, and
-//! counts that small convince nobody: then chance explains it.
+//! The [G-test](https://en.wikipedia.org/wiki/G-test) of two proportions: twice the log likelihood
+//! ratio between different and equal proportions. With one degree of freedom its tail is that of
+//! the normal distribution. The result is multiplied by the number of tests (Bonferroni
+//! correction). The test does not hold where fewer than five are expected on either side; such a
+//! difference counts as chance.
 
 /// How likely chance alone gives shares at least so different, times the number of tests, at most
 /// 1. Each side is the number that has the value, and the number of all.
@@ -30,9 +30,8 @@ pub(super) fn chance(selected: (u64, u64), rest: (u64, u64), tests: usize) -> f6
     (tail(g.max(0.0).sqrt()) * tests as f64).min(1.0)
 }
 
-/// The probability that a normal variable is further from its mean than so many deviations:
-/// erfc(x / √2), by the rational approximation of Numerical Recipes (§6.2), whose relative error
-/// is below 1.2e-7.
+/// Two-sided tail probability of the normal distribution beyond this many deviations: erfc(x / √2),
+/// by the rational approximation of Numerical Recipes (§6.2) with a relative error below 1.2e-7.
 pub(in crate::analysis) fn tail(deviations: f64) -> f64 {
     const COEFFICIENTS: [f64; 10] = [
         0.170_872_77,

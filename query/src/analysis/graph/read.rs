@@ -69,7 +69,7 @@ pub(crate) fn graph_spans(trace: &TraceFacts) -> Vec<GraphSpan> {
     spans.collect()
 }
 
-/// What is at the other end of these spans, by content hash, as far as their attributes say.
+/// Peers named by the attributes of these spans, by content hash.
 fn peers(
     reader: &Reader,
     filter: &SpanFilter,
@@ -102,7 +102,7 @@ fn peers(
     Ok(peers)
 }
 
-/// What is read: the window and what leads up to it, or one trace.
+/// Filter of the spans to read: the window and a lead before it, or one trace.
 pub(super) fn selection(search: &GraphSearch, window: Option<Window>) -> SpanFilter {
     let Some(window) = window else {
         let trace_ids = search.trace_id.map(|trace_id| vec![trace_id]);

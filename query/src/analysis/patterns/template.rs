@@ -71,7 +71,7 @@ pub(super) fn templates(forms: &[Vec<String>]) -> Vec<(Vec<String>, Vec<usize>)>
     found
 }
 
-/// How many words the two have in common.
+/// Counts the positions at which both have the same word.
 fn same_words(template: &[String], form: &[String]) -> usize {
     template.iter().zip(form).filter(|(one, other)| one == other).count()
 }

@@ -22,7 +22,7 @@ use crate::{
     trace::{gather::Names, kind_name, status_name},
 };
 
-/// More groups are not told apart.
+/// Maximum number of groups; calls of further groups are only counted.
 const GROUPS_MAX: usize = 10_000;
 /// The number of all others.
 const OTHER: u32 = u32::MAX;
@@ -36,24 +36,24 @@ pub(super) struct AllCalls<'a> {
 
 /// The calls of a stretch of time by group.
 #[derive(Debug)]
-pub(super) struct Groups {
+pub(super) struct RedGroups {
     by: Vec<RedKey>,
     window: Window,
     range: Range<UnixNanos>,
     /// The calls that came in no order of time.
     unordered: Option<Arc<Self>>,
     names: Names,
-    numbers: HashMap<Key, u32>,
-    of: Vec<Group>,
-    /// Calls of groups that are not told apart.
+    numbers: HashMap<RedGroupKey, u32>,
+    of: Vec<RedAccumulator>,
+    /// Number of calls in groups beyond the maximum.
     pub(super) other: u64,
-    /// The steps of which more calls may come.
-    open: BTreeMap<UnixNanos, Step>,
+    /// Steps that can still receive calls.
+    open: BTreeMap<UnixNanos, OpenStep>,
 }
 
-/// What a group is: what is not asked for is `None`.
+/// Key of a group; a field is `None` when the query does not group by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+struct RedGroupKey {
     service: Option<u32>,
     operation: Option<u32>,
     kind: Option<SpanKind>,
@@ -61,24 +61,24 @@ struct Key {
 }
 
 #[derive(Debug)]
-struct Group {
-    key: Key,
+struct RedAccumulator {
+    key: RedGroupKey,
     /// The calls of all steps that are not open.
     total: Calls,
-    /// Those steps, in no order.
+    /// Closed steps, in no order.
     steps: Vec<CallsInStep>,
 }
 
 /// The calls of a step by group.
 #[derive(Debug, Default)]
-struct Step {
-    /// By the group's number, the place of its calls and 1; 0 where there are none.
+struct OpenStep {
+    /// One-based index of each group's calls; 0 for a group without calls.
     places: Vec<u32>,
     calls: Vec<(u32, Calls)>,
 }
 
-impl Step {
-    fn of(&mut self, group: u32) -> &mut Calls {
+impl OpenStep {
+    fn calls_mut(&mut self, group: u32) -> &mut Calls {
         let at = group as usize;
         if self.places.len() <= at {
             self.places.resize(at + 1, 0);
@@ -93,10 +93,10 @@ impl Step {
 }
 
 impl Tallies for AllCalls<'_> {
-    type Tally = Groups;
+    type Tally = RedGroups;
 
-    fn unordered(&self) -> Groups {
-        Groups {
+    fn unordered(&self) -> RedGroups {
+        RedGroups {
             by: self.by.to_vec(),
             window: self.window,
             range: UnixNanos(0)..UnixNanos(0),
@@ -109,10 +109,10 @@ impl Tallies for AllCalls<'_> {
         }
     }
 
-    fn of(&self, range: Range<UnixNanos>, unordered: &Arc<Groups>) -> Groups {
+    fn of(&self, range: Range<UnixNanos>, unordered: &Arc<RedGroups>) -> RedGroups {
         // With the same numbers of groups.
-        let of = unordered.of.iter().map(|group| Group::new(group.key)).collect();
-        Groups {
+        let of = unordered.of.iter().map(|group| RedAccumulator::new(group.key)).collect();
+        RedGroups {
             range,
             names: unordered.names.clone(),
             numbers: unordered.numbers.clone(),
@@ -123,10 +123,10 @@ impl Tallies for AllCalls<'_> {
     }
 }
 
-impl Tally for Groups {
+impl Tally for RedGroups {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let by = |wanted| self.by.contains(&wanted);
-        let key = Key {
+        let key = RedGroupKey {
             service: by(RedKey::Service).then(|| self.names.number(key.service)),
             operation: by(RedKey::Operation).then(|| self.names.number(key.operation)),
             kind: by(RedKey::Kind).then_some(key.kind),
@@ -165,8 +165,8 @@ impl Tally for Groups {
     }
 }
 
-impl Groups {
-    fn number(&mut self, key: Key) -> u32 {
+impl RedGroups {
+    fn number(&mut self, key: RedGroupKey) -> u32 {
         if let Some(number) = self.numbers.get(&key) {
             return *number;
         }
@@ -174,7 +174,7 @@ impl Groups {
             return OTHER;
         }
         let number = u32::try_from(self.of.len()).expect("invariant: groups are bounded");
-        self.of.push(Group::new(key));
+        self.of.push(RedAccumulator::new(key));
         self.numbers.insert(key, number);
         number
     }
@@ -184,14 +184,14 @@ impl Groups {
         if group == OTHER {
             return None;
         }
-        Some(self.open.entry(self.window.step_of(time)).or_default().of(group))
+        Some(self.open.entry(self.window.step_of(time)).or_default().calls_mut(group))
     }
 
     /// Makes a step what the answer says of it.
-    fn close(&mut self, start: UnixNanos, mut step: Step) {
+    fn close(&mut self, start: UnixNanos, mut step: OpenStep) {
         let unordered = self.unordered.as_ref().and_then(|all| all.open.get(&start));
         for (group, calls) in unordered.into_iter().flat_map(|more| &more.calls) {
-            step.of(*group).merge(calls);
+            step.calls_mut(*group).merge(calls);
         }
         for (group, calls) in step.calls {
             let group = &mut self.of[group as usize];
@@ -214,7 +214,7 @@ impl Groups {
         for share in shares {
             let Self { names, of, other, open, .. } = share;
             all.other += other;
-            let keys: Vec<Key> = of.iter().map(|group| group.key).collect();
+            let keys: Vec<RedGroupKey> = of.iter().map(|group| group.key).collect();
             let numbers: Vec<u32> =
                 keys.iter().map(|key| all.number_in_common(key, &names)).collect();
             for (number, group) in numbers.iter().zip(of) {
@@ -246,13 +246,13 @@ impl Groups {
     }
 
     /// The number of a group that has these names elsewhere.
-    fn number_in_common(&mut self, key: &Key, names: &Names) -> u32 {
+    fn number_in_common(&mut self, key: &RedGroupKey, names: &Names) -> u32 {
         let mut number = |name: Option<u32>| name.map(|name| self.names.number(names.text(name)));
         let (service, operation) = (number(key.service), number(key.operation));
-        self.number(Key { service, operation, ..*key })
+        self.number(RedGroupKey { service, operation, ..*key })
     }
 
-    fn add_group(&mut self, number: u32, group: Group) {
+    fn add_group(&mut self, number: u32, group: RedAccumulator) {
         match self.of.get_mut(number as usize) {
             Some(known) => {
                 known.total.merge(&group.total);
@@ -262,26 +262,26 @@ impl Groups {
         }
     }
 
-    /// How many groups there are.
+    /// Number of groups.
     pub(super) fn len(&self) -> usize {
         self.of.len()
     }
 
-    /// The groups with most calls, so many at most, with all durations or without.
+    /// Returns at most `limit` groups with the most calls, with their histograms on request.
     pub(super) fn views(self, limit: usize, histogram: bool) -> Vec<RedGroup> {
         let Self { names, window, mut of, .. } = self;
         let text = |name: Option<u32>| name.map(|name| names.text(name));
-        let order = |group: &Group| {
-            let Key { service, operation, kind, status } = group.key;
+        let order = |group: &RedAccumulator| {
+            let RedGroupKey { service, operation, kind, status } = group.key;
             let parts =
                 (kind.map(|kind| kind_name(kind) as u8), status.map(|of| status_name(of) as u8));
             (std::cmp::Reverse(group.total.count), text(service), text(operation), parts)
         };
         of.sort_by(|a, b| order(a).cmp(&order(b)));
         of.truncate(limit);
-        let view = |mut group: Group| {
+        let view = |mut group: RedAccumulator| {
             group.steps.sort_unstable_by_key(|step| step.start_unix_nano);
-            let Key { service, operation, kind, status } = group.key;
+            let RedGroupKey { service, operation, kind, status } = group.key;
             RedGroup {
                 service: text(service).map(str::to_owned),
                 operation: text(operation).map(str::to_owned),
@@ -300,8 +300,8 @@ impl Groups {
     }
 }
 
-impl Group {
-    fn new(key: Key) -> Self {
+impl RedAccumulator {
+    fn new(key: RedGroupKey) -> Self {
         Self { key, total: Calls::default(), steps: Vec::new() }
     }
 }

@@ -10,9 +10,9 @@ use tidings_proto::{TraceId, jaeger};
 use super::BUDGET_SPENT;
 use crate::{
     ErrorKind, QueryError,
-    execution::Turn,
+    execution::Admission,
     http::{answer, problem::status_of},
-    jaeger::traces::Found,
+    jaeger::traces::JaegerTraces,
     limits::ANSWER_BYTES_MAX,
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Envelope<T> {
 }
 
 impl<T> Envelope<T> {
-    pub(super) fn of(data: T, total: usize) -> Self {
+    pub(super) fn new(data: T, total: usize) -> Self {
         Self { data, total, limit: 0, offset: 0, errors: None }
     }
 }
@@ -104,7 +104,7 @@ impl IntoResponse for V1Error {
     fn into_response(self) -> Response {
         let complaint =
             Complaint { code: self.status.as_u16(), msg: self.message, ..Complaint::default() };
-        let envelope = Envelope { errors: Some(vec![complaint]), ..Envelope::of((), 0) };
+        let envelope = Envelope { errors: Some(vec![complaint]), ..Envelope::new((), 0) };
         failed(self.status, &envelope, self.retry_after)
     }
 }
@@ -187,9 +187,10 @@ pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, PLAIN)], body.into()).into_response()
 }
 
-/// The value, for which a question had this turn, as JSON, indented by four when it is for people.
+/// Encodes the value as JSON while holding the query's permits; pretty-printed with four spaces on
+/// request.
 pub(super) async fn json<T: Serialize + Send + 'static>(
-    turn: Turn,
+    turn: Admission,
     value: T,
     pretty: bool,
 ) -> Result<Response, QueryError> {
@@ -206,7 +207,7 @@ pub(super) async fn json<T: Serialize + Send + 'static>(
 }
 
 /// Why traces that were found are not all that match.
-pub(super) fn incomplete(found: &Found) -> Option<&'static str> {
+pub(super) fn incomplete(found: &JaegerTraces) -> Option<&'static str> {
     const NO_ROOM: &str = "more traces match than fit into one answer";
     if found.budget_spent { Some(BUDGET_SPENT) } else { (found.left_out > 0).then_some(NO_ROOM) }
 }

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    execution::Turn,
+    execution::Admission,
     http::answer::Each,
-    jaeger::metrics::{self, MetricsSearch, Numbers, Which},
-    params::given::Given,
+    jaeger::metrics::{self, MetricKind, MetricsSearch, ServiceSeries},
+    params::raw::RawParameters,
 };
 
 /// The shortest step there is, in milliseconds.
@@ -28,10 +28,10 @@ pub(super) async fn metrics(
     Path(which): Path<String>,
     uri: Uri,
 ) -> Result<Response, V1Error> {
-    let given = Given::read(&uri)?;
+    let given = RawParameters::read(&uri)?;
     let pretty = params::pretty(&given);
     if which == "minstep" {
-        return Ok(written(Turn::default(), Envelope::of(STEP_MIN_MS, 0), pretty).await?);
+        return Ok(written(Admission::default(), Envelope::new(STEP_MIN_MS, 0), pretty).await?);
     }
     if !matches!(which.as_str(), "latencies" | "calls" | "errors") {
         return Ok(super::no_such_page().await);
@@ -45,12 +45,12 @@ pub(super) async fn metrics(
             Ok::<_, QueryError>((search, numbers))
         })
         .await?;
-    Ok(written(turn, Family::of(&search, numbers), pretty).await?)
+    Ok(written(turn, MetricFamily::new(&search, numbers), pretty).await?)
 }
 
 /// The keys of objects are in their order, as everywhere in this answer.
 #[derive(Serialize)]
-struct Family {
+struct MetricFamily {
     help: String,
     metrics: Vec<Metric>,
     name: String,
@@ -58,11 +58,11 @@ struct Family {
 }
 
 /// A line of numbers, written from them.
-struct Metric(Numbers);
+struct Metric(ServiceSeries);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Written<L, P> {
+struct MetricJson<L, P> {
     labels: L,
     metric_points: P,
 }
@@ -86,7 +86,7 @@ struct Gauge {
     double_value: Double,
 }
 
-/// A number as protobuf's JSON has it: one that is none or infinite is a text.
+/// A number in protobuf's JSON form: NaN and infinities are strings.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Double {
@@ -94,12 +94,12 @@ enum Double {
     Other(&'static str),
 }
 
-impl Family {
-    fn of(search: &MetricsSearch, numbers: Vec<Numbers>) -> Self {
+impl MetricFamily {
+    fn new(search: &MetricsSearch, numbers: Vec<ServiceSeries>) -> Self {
         let (name, what) = match search.which {
-            Which::Latencies(part) => ("latencies", format!("{part}th quantile latency")),
-            Which::Calls => ("call_rate", "calls/sec".to_owned()),
-            Which::Errors => {
+            MetricKind::Latencies(part) => ("latencies", format!("{part}th quantile latency")),
+            MetricKind::Calls => ("call_rate", "calls/sec".to_owned()),
+            MetricKind::Errors => {
                 let what = "error rate, computed as a fraction of errors/sec over calls/sec";
                 ("error_rate", what.to_owned())
             }
@@ -120,21 +120,21 @@ impl Family {
 
 impl Serialize for Metric {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Numbers { service, operation, points } = &self.0;
+        let ServiceSeries { service, operation, points } = &self.0;
         let operation = operation.iter().map(|value| Label { name: "operation", value });
         let labels: Vec<Label<'_>> =
             operation.chain([Label { name: "service_name", value: service }]).collect();
         let point = |(time, value): &(i64, f64)| Point {
-            gauge_value: Gauge { double_value: Double::of(*value) },
+            gauge_value: Gauge { double_value: Double::new(*value) },
             timestamp: rfc_3339(*time),
         };
         let metric_points = Each(|| points.iter().map(point));
-        Written { labels, metric_points }.serialize(serializer)
+        MetricJson { labels, metric_points }.serialize(serializer)
     }
 }
 
 impl Double {
-    fn of(value: f64) -> Self {
+    fn new(value: f64) -> Self {
         match value {
             f64::INFINITY => Self::Other("Infinity"),
             f64::NEG_INFINITY => Self::Other("-Infinity"),
@@ -166,13 +166,13 @@ fn rfc_3339(millis: i64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Metric, Numbers, rfc_3339};
+    use super::{Metric, ServiceSeries, rfc_3339};
 
     #[test]
     fn numbers_that_json_has_not_are_texts() {
         let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.5];
         let points = values.into_iter().map(|value| (0, value)).collect();
-        let metric = Metric(Numbers { service: "shop".to_owned(), operation: None, points });
+        let metric = Metric(ServiceSeries { service: "shop".to_owned(), operation: None, points });
         let written = serde_json::to_value(&metric).unwrap();
         let points = written["metricPoints"].as_array().unwrap().iter();
         let values: Vec<_> = points.map(|point| &point["gaugeValue"]["doubleValue"]).collect();

@@ -15,11 +15,11 @@ use tidings_storage::TimeRange;
 
 use crate::{
     jaeger::{
-        metrics::{MetricsSearch, Which},
-        search::Search,
+        metrics::{MetricKind, MetricsSearch},
+        search::JaegerSearch,
     },
-    params::{given::Given, go},
-    prometheus::query::Asked as Times,
+    params::{go, raw::RawParameters},
+    prometheus::query::EvaluationTimes as Times,
 };
 
 /// The most traces of one answer, whatever the client asks for.
@@ -30,7 +30,7 @@ const DEPENDENCIES_LOOKBACK: Duration = Duration::from_secs(24 * 3_600);
 const MICRO: i64 = 1_000;
 const MILLI: i64 = 1_000_000;
 
-/// What is wrong with a request, in Jaeger's words.
+/// Error message for a malformed request, in Jaeger's wording.
 pub(super) type Wrong = String;
 
 fn unreadable(name: &str, error: &str) -> Wrong {
@@ -38,18 +38,18 @@ fn unreadable(name: &str, error: &str) -> Wrong {
 }
 
 /// A truth value; false when it is not given.
-pub(super) fn truth(given: &Given, name: &str) -> Result<bool, Wrong> {
+pub(super) fn truth(given: &RawParameters, name: &str) -> Result<bool, Wrong> {
     let text = given.text(name).map(go::boolean).transpose();
     text.map(Option::unwrap_or_default).map_err(|error| unreadable(name, &error))
 }
 
-/// Whether the answer is for people.
-pub(super) fn pretty(given: &Given) -> bool {
+/// Reports whether indented JSON is requested.
+pub(super) fn pretty(given: &RawParameters) -> bool {
     given.text("prettyPrint").is_some_and(|text| text != "false")
 }
 
-/// A number of units of so many nanoseconds each.
-fn units(given: &Given, name: &str, unit: i64) -> Result<Option<i64>, Wrong> {
+/// Parses a count of units of `unit` nanoseconds each.
+fn units(given: &RawParameters, name: &str, unit: i64) -> Result<Option<i64>, Wrong> {
     let number = given.text(name).map(go::integer).transpose();
     let number = number.map_err(|error| unreadable(name, &error))?;
     Ok(number.map(|number| number.saturating_mul(unit)))
@@ -74,7 +74,7 @@ fn nanos_of(duration: Duration) -> i64 {
 }
 
 /// `start` and `end` of one trace: hints, which only must be well formed.
-pub(super) fn check_hints(given: &Given) -> Result<(), Wrong> {
+pub(super) fn check_hints(given: &RawParameters) -> Result<(), Wrong> {
     units(given, "start", MICRO)?;
     units(given, "end", MICRO).map(|_| ())
 }
@@ -112,14 +112,14 @@ fn from_base64(text: &str) -> Option<[u8; 16]> {
     }
 }
 
-/// What v1's search asks for.
-pub(super) enum Asked {
+/// Request of v1's search.
+pub(super) enum V1Search {
     Traces(Vec<TraceId>),
-    Search(Box<Search>),
+    Search(Box<JaegerSearch>),
 }
 
 /// The parameters of v1's search.
-pub(super) fn search(given: &Given, now: UnixNanos) -> Result<Asked, Wrong> {
+pub(super) fn search(given: &RawParameters, now: UnixNanos) -> Result<V1Search, Wrong> {
     let now = nanos(now);
     let start = units(given, "start", MICRO)?;
     let start = start.unwrap_or_else(|| now.saturating_sub(nanos_of(SEARCH_LOOKBACK)));
@@ -155,10 +155,10 @@ pub(super) fn search(given: &Given, now: UnixNanos) -> Result<Asked, Wrong> {
         return Err("'maxDuration' should be greater than 'minDuration'".to_owned());
     }
     if given.texts("traceID").next().is_some() {
-        return Ok(Asked::Traces(ids));
+        return Ok(V1Search::Traces(ids));
     }
     let (duration_min, duration_max) = durations(min, max);
-    Ok(Asked::Search(Box::new(Search {
+    Ok(V1Search::Search(Box::new(JaegerSearch {
         service: service.map(str::to_owned),
         operation: given.text("operation").map(str::to_owned),
         tags,
@@ -181,7 +181,7 @@ fn durations(min: i64, max: i64) -> (Option<DurationNanos>, Option<DurationNanos
 }
 
 /// `tag=key:value` and `tags={"key":"value"}`, both repeatable.
-fn tags(given: &Given) -> Result<BTreeMap<String, String>, Wrong> {
+fn tags(given: &RawParameters) -> Result<BTreeMap<String, String>, Wrong> {
     let mut tags = BTreeMap::new();
     for tag in given.texts("tag") {
         let Some((key, value)) = tag.split_once(':') else {
@@ -207,7 +207,7 @@ fn json_tags(text: &str) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// `endTs` and `lookback` of v1's dependencies, in milliseconds.
-pub(super) fn dependencies(given: &Given, now: UnixNanos) -> Result<TimeRange, Wrong> {
+pub(super) fn dependencies(given: &RawParameters, now: UnixNanos) -> Result<TimeRange, Wrong> {
     let end = units(given, "endTs", MILLI)?.unwrap_or_else(|| nanos(now));
     let lookback = units(given, "lookback", MILLI)?;
     let lookback = lookback.unwrap_or_else(|| nanos_of(DEPENDENCIES_LOOKBACK));
@@ -220,14 +220,18 @@ const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "produc
 const POINTS_MAX: i64 = 11_000;
 
 /// The parameters of v1's metrics.
-pub(super) fn metrics(given: &Given, which: &str, now: UnixNanos) -> Result<MetricsSearch, Wrong> {
+pub(super) fn metrics(
+    given: &RawParameters,
+    which: &str,
+    now: UnixNanos,
+) -> Result<MetricsSearch, Wrong> {
     let which = match which {
         "latencies" => {
             let quantile = go::float(given.text("quantile").unwrap_or_default());
-            Which::Latencies(quantile.map_err(|error| unreadable("quantile", &error))?)
+            MetricKind::Latencies(quantile.map_err(|error| unreadable("quantile", &error))?)
         }
-        "calls" => Which::Calls,
-        _ => Which::Errors,
+        "calls" => MetricKind::Calls,
+        _ => MetricKind::Errors,
     };
     let services: Vec<String> = given.texts("service").map(str::to_owned).collect();
     if services.is_empty() {
@@ -262,7 +266,7 @@ fn malformed(name: &str, error: &str) -> Wrong {
 }
 
 /// A time of v3.
-fn time(given: &Given, names: &[&str]) -> Result<Option<UnixNanos>, Wrong> {
+fn time(given: &RawParameters, names: &[&str]) -> Result<Option<UnixNanos>, Wrong> {
     let Some((name, text)) = given.either(names) else { return Ok(None) };
     // A plus sign that was not encoded has become a blank.
     let mended = text.replacen(' ', "+", 1);
@@ -270,19 +274,19 @@ fn time(given: &Given, names: &[&str]) -> Result<Option<UnixNanos>, Wrong> {
     time.map(Some).ok_or_else(|| malformed(name, &format!("{text:?} is no RFC 3339 time")))
 }
 
-/// Whether a trace of v3 is wanted as it is stored, and whether its hints are well formed.
-pub(super) fn v3_trace(given: &Given) -> Result<bool, Wrong> {
+/// Reports whether a v3 trace is requested as stored. Fails when its time hints are malformed.
+pub(super) fn v3_trace(given: &RawParameters) -> Result<bool, Wrong> {
     time(given, &["startTime", "start_time"])?;
     time(given, &["endTime", "end_time"])?;
     v3_truth(given, &["rawTraces", "raw_traces"])
 }
 
-fn v3_truth(given: &Given, names: &[&str]) -> Result<bool, Wrong> {
+fn v3_truth(given: &RawParameters, names: &[&str]) -> Result<bool, Wrong> {
     let Some((name, text)) = given.either(names) else { return Ok(false) };
     go::boolean(text).map_err(|error| malformed(name, &error))
 }
 
-fn required_range(given: &Given, start: &[&str], end: &[&str]) -> Result<TimeRange, Wrong> {
+fn required_range(given: &RawParameters, start: &[&str], end: &[&str]) -> Result<TimeRange, Wrong> {
     let (Some(from), Some(to)) = (time(given, start)?, time(given, end)?) else {
         let names = [start, end].map(|names| names.first().copied().unwrap_or_default());
         return Err(format!("{} and {} are required", names[0], names[1]));
@@ -295,7 +299,7 @@ fn required_range(given: &Given, start: &[&str], end: &[&str]) -> Result<TimeRan
 }
 
 /// The parameters of v3's search, and whether the traces are wanted as they are stored.
-pub(super) fn v3_search(given: &Given) -> Result<(Search, bool), Wrong> {
+pub(super) fn v3_search(given: &RawParameters) -> Result<(JaegerSearch, bool), Wrong> {
     if given.text("query.filter").is_some() {
         let error = "structured filters are not enabled; use query.attributes";
         return Err(malformed("query.filter", error));
@@ -327,7 +331,7 @@ pub(super) fn v3_search(given: &Given) -> Result<(Search, bool), Wrong> {
     let tags = attributes.map_err(|error| malformed("query.attributes", &error))?;
     let text = |names: &[&str]| given.either(names).map(|(_, text)| text.to_owned());
     let (duration_min, duration_max) = durations(min, max);
-    let search = Search {
+    let search = JaegerSearch {
         service: text(&["query.serviceName", "query.service_name"]),
         operation: text(&["query.operationName", "query.operation_name"]),
         tags: tags.unwrap_or_default(),
@@ -340,6 +344,6 @@ pub(super) fn v3_search(given: &Given) -> Result<(Search, bool), Wrong> {
 }
 
 /// The range of v3's dependencies.
-pub(super) fn v3_dependencies(given: &Given) -> Result<TimeRange, Wrong> {
+pub(super) fn v3_dependencies(given: &RawParameters) -> Result<TimeRange, Wrong> {
     required_range(given, &["startTime", "start_time"], &["endTime", "end_time"])
 }

@@ -27,8 +27,8 @@ use crate::{
     grpc::{self, Status},
     jaeger::{
         dependencies, names,
-        search::{Search, kind, search},
-        traces::{self, Found},
+        search::{JaegerSearch, kind, search},
+        traces::{self, JaegerTraces},
     },
 };
 
@@ -200,14 +200,14 @@ async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> Mess
     answered.ok_or_else(|| Status::new(Code::NotFound, "trace not found"))
 }
 
-/// For a blocking thread, in the question's turn.
-fn answered(api: Api, found: Found) -> Answered {
+/// Encodes the answer; runs on a blocking thread and holds the query's permits.
+fn answered(api: Api, found: JaegerTraces) -> Answered {
     let incomplete = incomplete(&found);
     Answered { messages: messages(api, found.traces), incomplete }
 }
 
-/// What a search asks for, and whether the traces are wanted as they are stored.
-fn query(api: Api, message: &[u8]) -> Result<(Search, bool), Status> {
+/// Decodes the search, and whether traces are requested as stored.
+fn query(api: Api, message: &[u8]) -> Result<(JaegerSearch, bool), Status> {
     let query = match api {
         Api::Storage => decode::<rpc::FindStoredTraces>(message)?.query.map(Into::into),
         Api::V2 | Api::V3 => decode::<rpc::FindTraces>(message)?.query,
@@ -225,7 +225,7 @@ fn query(api: Api, message: &[u8]) -> Result<(Search, bool), Status> {
     let depth = if query.search_depth > 0 { query.search_depth } else { DEPTH_DEFAULT };
     let text = |text: String| (!text.is_empty()).then_some(text);
     let duration = |duration: Option<Seconds>| time(duration).filter(|nanos| *nanos > 0);
-    let search = Search {
+    let search = JaegerSearch {
         service: text(query.service_name),
         operation: text(query.operation_name),
         tags: query.tags.into_iter().collect::<BTreeMap<_, _>>(),

@@ -17,33 +17,36 @@ use tidings_proto::{
 
 use super::{
     answer::{Complaint, Envelope, V1Error, json, mark, not_counted},
-    params::{self, Asked},
+    params::{self, V1Search},
 };
 use crate::{
     QueryError, QueryService,
-    execution::Turn,
+    execution::Admission,
     jaeger::{
         dependencies, names,
         search::kind,
-        traces::{self, Found},
+        traces::{self, JaegerTraces},
     },
-    params::{escapes::unescaped, given::Given},
+    params::{escapes::unescaped, raw::RawParameters},
 };
 
-type Answer = Result<Response, V1Error>;
+type V1Result = Result<Response, V1Error>;
 
 /// Every service.
-pub(super) async fn services(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let given = Given::read(&uri)?;
+pub(super) async fn services(State(service): State<QueryService>, uri: Uri) -> V1Result {
+    let given = RawParameters::read(&uri)?;
     let (service, turn) = service.keeping_turn();
     let names = service.ask(names::services).await?;
     let total = names.len();
-    Ok(json(turn, Envelope::of(names, total), params::pretty(&given)).await?)
+    Ok(json(turn, Envelope::new(names, total), params::pretty(&given)).await?)
 }
 
 /// `/services/{service}/operations`. A service may have slashes in its name, encoded or not.
-pub(super) async fn operations_of_service(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let given = Given::read(&uri)?;
+pub(super) async fn operations_of_service(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> V1Result {
+    let given = RawParameters::read(&uri)?;
     let path = uri.path().strip_prefix("/jaeger/api/services/").unwrap_or_default();
     let name = path.strip_suffix("/operations").filter(|name| !name.is_empty());
     let Some(name) = name.map(decoded) else {
@@ -54,7 +57,7 @@ pub(super) async fn operations_of_service(State(service): State<QueryService>, u
     let mut names: Vec<String> = operations.into_iter().map(|(name, _)| name).collect();
     names.dedup();
     let total = names.len();
-    Ok(json(turn, Envelope::of(names, total), params::pretty(&given)).await?)
+    Ok(json(turn, Envelope::new(names, total), params::pretty(&given)).await?)
 }
 
 /// A text of a path, where a plus sign is a blank, as in a query.
@@ -70,8 +73,8 @@ struct OperationJson {
 }
 
 /// The operations of a service, each with its kind.
-pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let given = Given::read(&uri)?;
+pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) -> V1Result {
+    let given = RawParameters::read(&uri)?;
     let Some(name) = given.text("service").map(str::to_owned) else {
         return Err(V1Error::invalid("parameter 'service' is required"));
     };
@@ -79,9 +82,12 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
     let of_kind = wanted.as_deref().map(kind);
     if wanted.is_some() && of_kind == Some(SpanKind::Unspecified) {
         // No span has a kind of that name.
-        return Ok(
-            json(Turn::default(), Envelope::of(Vec::<OperationJson>::new(), 0), false).await?
-        );
+        return Ok(json(
+            Admission::default(),
+            Envelope::new(Vec::<OperationJson>::new(), 0),
+            false,
+        )
+        .await?);
     }
     let (service, turn) = service.keeping_turn();
     let operations = service.ask(move |reader| names::operations(reader, &name, of_kind)).await?;
@@ -90,36 +96,36 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
         .map(|(name, kind)| OperationJson { name, span_kind: jaeger::kind(kind) })
         .collect();
     let total = operations.len();
-    Ok(json(turn, Envelope::of(operations, total), params::pretty(&given)).await?)
+    Ok(json(turn, Envelope::new(operations, total), params::pretty(&given)).await?)
 }
 
 /// Finds traces, or gets those of the given ids.
-pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let given = Given::read(&uri)?;
+pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V1Result {
+    let given = RawParameters::read(&uri)?;
     let (service, turn) = service.keeping_turn();
     let (envelope, pretty) = service
         .ask(move |reader| {
-            // Inside, because the default times count from when the question is asked.
+            // Parsed inside, because default times count from the arrival of the query.
             let wrong = |wrong| QueryError::parameter("", wrong);
             let asked = params::search(&given, reader.now).map_err(wrong)?;
             let raw = params::truth(&given, "raw").map_err(wrong)?;
             let found = match asked {
-                Asked::Traces(ids) => traces::get(reader, &ids, raw)?,
-                Asked::Search(search) => traces::find(reader, &search, raw)?,
+                V1Search::Traces(ids) => traces::get(reader, &ids, raw)?,
+                V1Search::Search(search) => traces::find(reader, &search, raw)?,
             };
-            Ok((shown(found), params::pretty(&given)))
+            Ok((trace_envelope(found), params::pretty(&given)))
         })
         .await?;
     Ok(json(turn, envelope, pretty).await?)
 }
 
-fn shown(found: Found) -> Envelope<Vec<jaeger::Trace>> {
-    let Found { traces, missing, left_out, budget_spent } = found;
+fn trace_envelope(found: JaegerTraces) -> Envelope<Vec<jaeger::Trace>> {
+    let JaegerTraces { traces, missing, left_out, budget_spent } = found;
     let mut errors: Vec<Complaint> = missing.into_iter().map(Complaint::missing).collect();
     errors.extend((left_out > 0).then(|| Complaint::left_out(left_out)));
     errors.extend(budget_spent.then(Complaint::budget_spent));
     let traces = traces.iter().map(jaeger::from_otlp).collect();
-    Envelope { errors: (!errors.is_empty()).then_some(errors), ..Envelope::of(traces, 0) }
+    Envelope { errors: (!errors.is_empty()).then_some(errors), ..Envelope::new(traces, 0) }
 }
 
 /// The trace named in a path; `None` is a well-formed id that no trace has.
@@ -133,14 +139,15 @@ pub(super) async fn trace(
     State(service): State<QueryService>,
     path: RawPathParams,
     uri: Uri,
-) -> Answer {
-    let given = Given::read(&uri)?;
+) -> V1Result {
+    let given = RawParameters::read(&uri)?;
     let id = named(&path)?;
     params::check_hints(&given).map_err(V1Error::invalid)?;
     let raw = params::truth(&given, "raw").map_err(V1Error::invalid)?;
     let id = id.ok_or_else(V1Error::not_found)?;
     let (service, turn) = service.keeping_turn();
-    let envelope = service.ask(move |reader| traces::get(reader, &[id], raw).map(shown)).await?;
+    let envelope =
+        service.ask(move |reader| traces::get(reader, &[id], raw).map(trace_envelope)).await?;
     if envelope.data.is_empty() {
         return Err(V1Error::not_found());
     }
@@ -148,7 +155,7 @@ pub(super) async fn trace(
 }
 
 /// There is no archive: everything stays where it is until retention removes it.
-pub(super) async fn archive(path: RawPathParams) -> Answer {
+pub(super) async fn archive(path: RawPathParams) -> V1Result {
     named(&path)?;
     let message = "archive span storage was not configured";
     Err(V1Error::new(StatusCode::NOT_IMPLEMENTED, message))
@@ -159,8 +166,8 @@ pub(super) async fn transform(
     State(service): State<QueryService>,
     uri: Uri,
     body: Result<Bytes, BytesRejection>,
-) -> Answer {
-    let given = Given::read(&uri)?;
+) -> V1Result {
+    let given = RawParameters::read(&uri)?;
     let body = body.map_err(|error| V1Error::new(error.status(), error.body_text()))?;
     let (service, turn) = service.keeping_turn();
     let traces =
@@ -170,7 +177,7 @@ pub(super) async fn transform(
                 V1Error::new(StatusCode::PAYLOAD_TOO_LARGE, "the file has too many spans or traces")
             }
         })?;
-    Ok(json(turn, Envelope::of(traces, 0), params::pretty(&given)).await?)
+    Ok(json(turn, Envelope::new(traces, 0), params::pretty(&given)).await?)
 }
 
 /// Why a file is not translated.
@@ -181,7 +188,7 @@ enum Untranslatable {
 
 /// Objects take memory however short they are written.
 const OBJECTS_MAX: usize = 600_000;
-/// What is said once for many traces is copied for each of them, up to so many bytes.
+/// Limit in bytes for fields that many traces share and that are copied for each trace.
 const COPIES_BYTES_MAX: usize = 64 << 20;
 
 fn transformed(body: &[u8]) -> Result<Vec<jaeger::Trace>, Untranslatable> {
@@ -246,8 +253,8 @@ struct LinkJson {
 }
 
 /// Which service calls which.
-pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let given = Given::read(&uri)?;
+pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> V1Result {
+    let given = RawParameters::read(&uri)?;
     let (service, turn) = service.keeping_turn();
     let (links, complete, pretty) = service
         .ask(move |reader| {
@@ -266,6 +273,6 @@ pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) 
             Ok((links.collect::<Vec<_>>(), complete, params::pretty(&given)))
         })
         .await?;
-    let response = json(turn, Envelope::of(links, 0), pretty).await?;
+    let response = json(turn, Envelope::new(links, 0), pretty).await?;
     Ok(mark(response, not_counted(complete)))
 }

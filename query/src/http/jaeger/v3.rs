@@ -20,18 +20,18 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    execution::{Reader, Turn},
+    execution::{Admission, Reader},
     jaeger::{
         dependencies, names,
-        search::{Search, kind, search as find_ids},
-        traces::{self, Found},
+        search::{JaegerSearch, kind, search as find_ids},
+        traces::{self, JaegerTraces},
     },
-    params::given::Given,
+    params::raw::RawParameters,
     search::trees,
     trace::{gather::Names, tree::Tree},
 };
 
-type Answer = Result<Response, V3Error>;
+type V3Result = Result<Response, V3Error>;
 
 #[derive(Debug, Serialize)]
 struct Services {
@@ -39,7 +39,7 @@ struct Services {
 }
 
 /// Every service.
-pub(super) async fn services(State(service): State<QueryService>) -> Answer {
+pub(super) async fn services(State(service): State<QueryService>) -> V3Result {
     let (service, turn) = service.keeping_turn();
     let services = service.ask(names::services).await?;
     Ok(json(turn, Services { services }, false).await?)
@@ -58,11 +58,11 @@ struct Operation {
 }
 
 /// The operations of a service; spans without a kind count as internal.
-pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let given = Given::read(&uri)?;
+pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) -> V3Result {
+    let given = RawParameters::read(&uri)?;
     let wanted = given.either(&["spanKind", "span_kind"]).map(|(_, text)| kind(text));
     let Some(name) = given.text("service").map(str::to_owned) else {
-        return Ok(json(Turn::default(), Operations { operations: Vec::new() }, false).await?);
+        return Ok(json(Admission::default(), Operations { operations: Vec::new() }, false).await?);
     };
     let (service, turn) = service.keeping_turn();
     let found = match wanted {
@@ -88,8 +88,8 @@ pub(super) async fn trace(
     State(service): State<QueryService>,
     path: RawPathParams,
     uri: Uri,
-) -> Answer {
-    let given = Given::read(&uri)?;
+) -> V3Result {
+    let given = RawParameters::read(&uri)?;
     let id = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
     let id = params::trace_id(id);
     let id =
@@ -102,15 +102,15 @@ pub(super) async fn trace(
 }
 
 /// Every span of the traces found, in one answer.
-pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let given = Given::read(&uri)?;
+pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V3Result {
+    let given = RawParameters::read(&uri)?;
     let (search, raw) = params::v3_search(&given).map_err(V3Error::invalid)?;
     let (service, turn) = service.keeping_turn();
     let found = service.ask(move |reader| traces::find(reader, &search, raw)).await?;
     answer(turn, found).await
 }
 
-async fn answer(turn: Turn, found: Found) -> Answer {
+async fn answer(turn: Admission, found: JaegerTraces) -> V3Result {
     let incomplete = incomplete(&found);
     if found.traces.is_empty() {
         let none = found.budget_spent.then(V3Error::none_looked_at);
@@ -171,8 +171,8 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// One row for each trace found.
-pub(super) async fn summaries(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let given = Given::read(&uri)?;
+pub(super) async fn summaries(State(service): State<QueryService>, uri: Uri) -> V3Result {
+    let given = RawParameters::read(&uri)?;
     let (search, _) = params::v3_search(&given).map_err(V3Error::invalid)?;
     let (service, turn) = service.keeping_turn();
     let found = service.ask(move |reader| summarize(reader, &search)).await?;
@@ -183,7 +183,7 @@ pub(super) async fn summaries(State(service): State<QueryService>, uri: Uri) -> 
 /// The summaries, and why they are not of all that matches.
 fn summarize(
     reader: &Reader,
-    search: &Search,
+    search: &JaegerSearch,
 ) -> Result<(Vec<Summary>, Option<&'static str>), QueryError> {
     let found = find_ids(reader, search)?;
     let (trees, gathered) = trees(reader, &found.ids)?;
@@ -237,8 +237,8 @@ struct Dependency {
 }
 
 /// Which service calls which.
-pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> Answer {
-    let range = params::v3_dependencies(&Given::read(&uri)?).map_err(V3Error::invalid)?;
+pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> V3Result {
+    let range = params::v3_dependencies(&RawParameters::read(&uri)?).map_err(V3Error::invalid)?;
     let (service, turn) = service.keeping_turn();
     let counted = service.ask(move |reader| dependencies::dependencies(reader, range)).await?;
     let (links, complete) = counted;

@@ -13,7 +13,7 @@ use crate::{
     },
     prometheus::{
         Labels, PromqlError, number_text,
-        query::{Answer, Given},
+        query::{QueryAnswer, QueryValue},
         seconds,
         series::Listed,
     },
@@ -21,22 +21,22 @@ use crate::{
 
 /// An error in Prometheus's words.
 #[derive(Debug)]
-pub(super) struct Unanswered {
+pub(super) struct PrometheusError {
     status: StatusCode,
     kind: &'static str,
     reason: String,
     retry_after: Option<&'static str>,
 }
 
-impl Unanswered {
-    /// The question is wrong.
+impl PrometheusError {
+    /// Error for a malformed query.
     pub(super) fn bad_data(reason: impl Into<String>) -> Self {
         let (status, kind) = (StatusCode::BAD_REQUEST, "bad_data");
         Self { status, kind, reason: reason.into(), retry_after: None }
     }
 }
 
-impl From<PromqlError> for Unanswered {
+impl From<PromqlError> for PrometheusError {
     fn from(error: PromqlError) -> Self {
         let reason = error.to_string();
         match error {
@@ -50,7 +50,7 @@ impl From<PromqlError> for Unanswered {
     }
 }
 
-impl From<QueryError> for Unanswered {
+impl From<QueryError> for PrometheusError {
     fn from(error: QueryError) -> Self {
         let (status, retry_after) = status_of(error.kind());
         let (status, kind) = match error.kind() {
@@ -69,7 +69,7 @@ impl From<QueryError> for Unanswered {
     }
 }
 
-impl IntoResponse for Unanswered {
+impl IntoResponse for PrometheusError {
     fn into_response(self) -> Response {
         let body = json!({ "status": "error", "errorType": self.kind, "error": self.reason });
         let content_type = [(header::CONTENT_TYPE, answer::JSON)];
@@ -82,11 +82,11 @@ impl IntoResponse for Unanswered {
     }
 }
 
-/// The answer to a path that is none of the API's.
+/// Response for an unknown path of Prometheus' API.
 pub(super) async fn no_such_path(uri: Uri) -> Response {
     let reason = format!("{} is not a path of Prometheus's API here", uri.path());
     let (status, kind) = (StatusCode::NOT_FOUND, "not_found");
-    Unanswered { status, kind, reason, retry_after: None }.into_response()
+    PrometheusError { status, kind, reason, retry_after: None }.into_response()
 }
 
 /// The keys of objects are in their order, as everywhere in this API.
@@ -100,19 +100,19 @@ struct Success<'a, T> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Data<R> {
+struct QueryData<R> {
     result: R,
     result_type: &'static str,
 }
 
 #[derive(Serialize)]
-struct Sample<'a> {
+struct VectorSample<'a> {
     metric: LabelMap<'a>,
     value: Point,
 }
 
 #[derive(Serialize)]
-struct Line<'a, V> {
+struct MatrixSeries<'a, V> {
     metric: LabelMap<'a>,
     values: V,
 }
@@ -132,8 +132,8 @@ fn point(time: i64, value: f64) -> Point {
     (seconds(time), number_text(value))
 }
 
-/// What is known without a question.
-pub(super) fn known(data: &impl Serialize) -> Result<Response, Unanswered> {
+/// Response with data that needs no query.
+pub(super) fn known(data: &impl Serialize) -> Result<Response, PrometheusError> {
     Ok(answer::written_json(success(data, &[])?))
 }
 
@@ -143,35 +143,35 @@ fn success(data: &impl Serialize, warnings: &[&'static str]) -> Result<Vec<u8>, 
 }
 
 /// The bytes of what a query gives, at this time if it is one.
-pub(super) fn success_of(answer: &Answer, time: Option<i64>) -> Result<Vec<u8>, QueryError> {
+pub(super) fn success_of(answer: &QueryAnswer, time: Option<i64>) -> Result<Vec<u8>, QueryError> {
     let at = time.unwrap_or_default();
     let warnings = &answer.warnings;
     match &answer.given {
-        Given::Scalar(number) => {
-            success(&Data { result: point(at, *number), result_type: "scalar" }, warnings)
+        QueryValue::Scalar(number) => {
+            success(&QueryData { result: point(at, *number), result_type: "scalar" }, warnings)
         }
-        Given::Text(text) => {
-            success(&Data { result: (seconds(at), text), result_type: "string" }, warnings)
+        QueryValue::Text(text) => {
+            success(&QueryData { result: (seconds(at), text), result_type: "string" }, warnings)
         }
-        Given::Vector(samples) => {
+        QueryValue::Vector(samples) => {
             let result = Each(|| {
-                samples.iter().map(|(labels, value)| Sample {
+                samples.iter().map(|(labels, value)| VectorSample {
                     metric: LabelMap(labels),
                     value: point(at, *value),
                 })
             });
-            success(&Data { result, result_type: "vector" }, warnings)
+            success(&QueryData { result, result_type: "vector" }, warnings)
         }
-        Given::Matrix(series) => {
+        QueryValue::Matrix(series) => {
             let result = Each(|| series.iter().map(line));
-            success(&Data { result, result_type: "matrix" }, warnings)
+            success(&QueryData { result, result_type: "matrix" }, warnings)
         }
     }
 }
 
 fn line((labels, points): &(Labels, Vec<(i64, f64)>)) -> impl Serialize {
     let values = Each(|| points.iter().map(|(time, value)| point(*time, *value)));
-    Line { metric: LabelMap(labels), values }
+    MatrixSeries { metric: LabelMap(labels), values }
 }
 
 /// The bytes of names.

@@ -1,12 +1,12 @@
-//! What Prometheus has and this has not: rules, alerts, targets, a TSDB. Its clients ask for them,
-//! and find none.
+//! Empty answers for Prometheus features that do not exist here: rules, alerts, targets, TSDB
+//! status. Its clients request them and expect empty lists.
 
 use axum::{Router, extract::State, response::Response, routing::get};
 use serde_json::{Value as Json, json};
 
 use super::{
-    answer::{Unanswered, known},
-    params::{Params, bad, expression_of},
+    answer::{PrometheusError, known},
+    params::{PrometheusParams, bad, expression_of},
 };
 use crate::QueryService;
 
@@ -16,7 +16,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// Where nothing is found, and how Prometheus says so.
 type Nothing = (&'static str, fn() -> Json);
 
-/// The routes of what there is none of.
+/// Routes with empty answers.
 pub(super) fn routes() -> Router<QueryService> {
     let nothing: [Nothing; 9] = [
         ("/rules", || json!({ "groups": [] })),
@@ -72,11 +72,11 @@ fn tsdb() -> Json {
     })
 }
 
-/// Series have no exemplars; a wrong question is told.
+/// Series have no exemplars; a malformed query is still an error.
 async fn exemplars(
     State(service): State<QueryService>,
-    params: Params,
-) -> Result<Response, Unanswered> {
+    params: PrometheusParams,
+) -> Result<Response, PrometheusError> {
     let (start, end) = (params.time("start")?, params.time("end")?);
     if let (Some(start), Some(end)) = (start, end)
         && end < start

@@ -10,11 +10,11 @@ use std::time::Duration;
 use tidings_proto::UnixNanos;
 use tidings_storage::TimeRange;
 
-use super::answer::Unanswered;
+use super::answer::PrometheusError;
 use crate::{
     QueryError,
     params::{
-        given::{Given, is_form},
+        raw::{RawParameters, is_form},
         rfc_3339,
     },
     prometheus::{Expression, duration_of, millis, parse, parse_with, series::SeriesSearch},
@@ -31,31 +31,32 @@ const LIMIT_MAX: usize = 100_000;
 
 /// The parameters of a request.
 #[derive(Debug)]
-pub(super) struct Params(Given);
+pub(super) struct PrometheusParams(RawParameters);
 
-impl<S: Send + Sync> FromRequest<S> for Params {
-    type Rejection = Unanswered;
+impl<S: Send + Sync> FromRequest<S> for PrometheusParams {
+    type Rejection = PrometheusError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Unanswered> {
-        let broken = |error: QueryError| Unanswered::bad_data(error.to_string());
+    async fn from_request(request: Request, state: &S) -> Result<Self, PrometheusError> {
+        let broken = |error: QueryError| PrometheusError::bad_data(error.to_string());
         let uri = request.uri().clone();
         if !is_form(request.headers()) {
-            return Given::read(&uri).map(Self).map_err(broken);
+            return RawParameters::read(&uri).map(Self).map_err(broken);
         }
         let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|rejected| Unanswered::bad_data(rejected.body_text()))?;
+        let body = body.map_err(|rejected| PrometheusError::bad_data(rejected.body_text()))?;
         // A form is written as a query is; what comes first counts, so the body's comes first.
         let mut both = b"/?".to_vec();
         both.extend_from_slice(&body);
         both.push(b'&');
         both.extend_from_slice(uri.query().unwrap_or_default().as_bytes());
-        let both = Uri::try_from(both)
-            .map_err(|_| Unanswered::bad_data("the form is not encoded as a form".to_owned()))?;
-        Given::read(&both).map(Self).map_err(broken)
+        let both = Uri::try_from(both).map_err(|_| {
+            PrometheusError::bad_data("the form is not encoded as a form".to_owned())
+        })?;
+        RawParameters::read(&both).map(Self).map_err(broken)
     }
 }
 
-impl Params {
+impl PrometheusParams {
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.text(name)
     }
@@ -66,7 +67,7 @@ impl Params {
     }
 
     /// A time in milliseconds: seconds since 1970, with a fraction, or RFC 3339.
-    pub(super) fn time(&self, name: &str) -> Result<Option<i64>, Unanswered> {
+    pub(super) fn time(&self, name: &str) -> Result<Option<i64>, PrometheusError> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let number = text.parse().ok().filter(|seconds: &f64| seconds.is_finite());
         let time = match number {
@@ -78,7 +79,7 @@ impl Params {
     }
 
     /// A duration in milliseconds: seconds, with a fraction, or as `1h30m`.
-    fn duration(&self, name: &str) -> Result<Option<i64>, Unanswered> {
+    fn duration(&self, name: &str) -> Result<Option<i64>, PrometheusError> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let seconds = text.parse().ok().and_then(millis);
         let reason = || format!("cannot parse {text:?} to a valid duration");
@@ -86,7 +87,7 @@ impl Params {
         given.map(Some).ok_or_else(|| bad(name, &reason()))
     }
 
-    pub(super) fn step(&self) -> Result<i64, Unanswered> {
+    pub(super) fn step(&self) -> Result<i64, PrometheusError> {
         let step = self.duration("step")?.ok_or_else(|| bad("step", "it is missing"))?;
         if step <= 0 {
             let reason = "zero or negative query resolution step widths are not accepted. Try a \
@@ -96,18 +97,18 @@ impl Params {
         Ok(step)
     }
 
-    pub(super) fn lookback(&self) -> Result<i64, Unanswered> {
+    pub(super) fn lookback(&self) -> Result<i64, PrometheusError> {
         let given = self.duration("lookback_delta")?.filter(|given| *given > 0);
         Ok(given.unwrap_or(LOOKBACK_MS))
     }
 
-    pub(super) fn timeout(&self) -> Result<Option<Duration>, Unanswered> {
+    pub(super) fn timeout(&self) -> Result<Option<Duration>, PrometheusError> {
         let given = self.duration("timeout")?;
         Ok(given.map(|given| Duration::from_millis(u64::try_from(given).unwrap_or(0))))
     }
 
-    /// How many of a list are wanted; 0 is all.
-    pub(super) fn limit(&self) -> Result<usize, Unanswered> {
+    /// Maximum number of list entries; 0 stands for [`LIMIT_MAX`].
+    pub(super) fn limit(&self) -> Result<usize, PrometheusError> {
         let Some(text) = self.text("limit") else { return Ok(LIMIT_MAX) };
         let limit: Option<usize> = text.parse().ok();
         let reason = "limit must be a non-negative number";
@@ -116,10 +117,10 @@ impl Params {
     }
 
     /// The series that `match[]`, `start` and `end` ask for.
-    pub(super) fn series(&self, required: bool) -> Result<WantedSeries, Unanswered> {
+    pub(super) fn series(&self, required: bool) -> Result<WantedSeries, PrometheusError> {
         let selectors: Vec<String> = self.0.texts("match[]").map(str::to_owned).collect();
         if required && selectors.is_empty() {
-            return Err(Unanswered::bad_data("no match[] parameter provided"));
+            return Err(PrometheusError::bad_data("no match[] parameter provided"));
         }
         let nanos =
             |millis: i64| UnixNanos(u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000));
@@ -143,7 +144,7 @@ pub(super) struct WantedSeries {
 
 impl WantedSeries {
     /// Making patterns takes time: for a blocking thread.
-    pub(super) fn search(&self) -> Result<SeriesSearch, Unanswered> {
+    pub(super) fn search(&self) -> Result<SeriesSearch, PrometheusError> {
         let (mut selectors, mut patterns) = (Vec::new(), Patterns::default());
         for text in &self.selectors {
             let parsed = parse_with(text, &mut patterns);
@@ -158,7 +159,7 @@ impl WantedSeries {
 }
 
 /// The query that a text is. Making its patterns takes time: for a blocking thread.
-pub(super) fn expression_of(text: &str) -> Result<Expression, Unanswered> {
+pub(super) fn expression_of(text: &str) -> Result<Expression, PrometheusError> {
     parse(text).map_err(|error| bad("query", &error.to_string()))
 }
 
@@ -168,6 +169,6 @@ pub(super) fn millis_of(time: UnixNanos) -> i64 {
 }
 
 /// A parameter that is wrong.
-pub(super) fn bad(name: &str, reason: &str) -> Unanswered {
-    Unanswered::bad_data(format!("invalid parameter {name:?}: {reason}"))
+pub(super) fn bad(name: &str, reason: &str) -> PrometheusError {
+    PrometheusError::bad_data(format!("invalid parameter {name:?}: {reason}"))
 }

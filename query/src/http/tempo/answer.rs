@@ -8,7 +8,7 @@ use axum::{
 use prost::Message;
 use serde::Serialize;
 
-use crate::{QueryError, execution::Turn, http::answer::blocking, traceql::TraceqlError};
+use crate::{QueryError, execution::Admission, http::answer::blocking, traceql::TraceqlError};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROTOBUF: &str = "application/protobuf";
@@ -65,16 +65,16 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     plain(StatusCode::METHOD_NOT_ALLOWED, text)
 }
 
-/// Whether the client asked for protobuf.
+/// Reports whether the client accepts protobuf.
 pub(super) fn wants_protobuf(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).into_iter();
     let mut accepted = accepted.filter_map(|value| value.to_str().ok());
     accepted.any(|value| value.contains(PROTOBUF) || value.contains("application/x-protobuf"))
 }
 
-/// The message, for which a question had this turn, in protobuf.
+/// Encodes the message as protobuf while holding the query's permits.
 pub(super) async fn protobuf<M: Message + 'static>(
-    turn: Turn,
+    turn: Admission,
     message: M,
 ) -> Result<Response, TempoError> {
     let bytes = blocking(turn, move || Ok(message.encode_to_vec())).await?;

@@ -22,7 +22,7 @@ use super::{
         ValuesRequest, ValuesResponse,
     },
     metrics::{self, metrics_of},
-    search::{self, Wanted},
+    search::{self, TempoCondition},
     tags::{self, kind_of, listed, plain_values, scoped, scopes_named, typed_values},
 };
 use crate::{
@@ -30,10 +30,10 @@ use crate::{
     grpc::{self, Status},
     traceql::{
         self,
+        display::DisplayLimits,
         metrics::{MetricsSearch, Range},
         overlap::Times,
-        search::Search,
-        shown::Shown,
+        search::TraceqlSearch,
         tags::TagSearch,
     },
 };
@@ -93,9 +93,10 @@ async fn answer(service: &QueryService, method: &str, request: Request) -> Resul
         "SearchTagValuesV2" => {
             let asked: ValuesRequest = message(request).await?;
             let values = typed_values(service, &asked.tag_name, values_search(&asked)?).await?;
-            let typed = values
-                .iter()
-                .map(|value| TypedValue { kind: kind_of(value).to_owned(), value: value.shown() });
+            let typed = values.iter().map(|value| TypedValue {
+                kind: kind_of(value).to_owned(),
+                value: value.display_text(),
+            });
             TypedValuesResponse { tag_values: typed.collect() }.encode_to_vec()
         }
         "MetricsQueryRange" => {
@@ -103,7 +104,7 @@ async fn answer(service: &QueryService, method: &str, request: Request) -> Resul
             let encoded = service.ask(move |reader| {
                 let search = search()?;
                 let found = traceql::metrics::metrics(reader, &search)?;
-                Ok(RangeResponse::of(&found, &range).encode_to_vec())
+                Ok(RangeResponse::from_found(&found, &range).encode_to_vec())
             });
             encoded.await?
         }
@@ -112,7 +113,7 @@ async fn answer(service: &QueryService, method: &str, request: Request) -> Resul
             let encoded = service.ask(move |reader| {
                 let search = search()?;
                 let found = traceql::metrics::metrics(reader, &search)?;
-                Ok(InstantResponse::of(&found).encode_to_vec())
+                Ok(InstantResponse::from_found(&found).encode_to_vec())
             });
             encoded.await?
         }
@@ -120,7 +121,7 @@ async fn answer(service: &QueryService, method: &str, request: Request) -> Resul
     })
 }
 
-/// What was sent, or the default, up to the most.
+/// Returns the given count, or the default for 0; at most `max`.
 fn count(given: u32, default: usize, max: usize) -> usize {
     match usize::try_from(given) {
         Ok(given) if given > 0 => given.min(max),
@@ -145,17 +146,17 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>,
         let tags: Vec<(String, String)> = asked.tags.into_iter().collect();
         let nanos = |millis: u32| (millis > 0).then(|| i64::from(millis) * 1_000_000);
         let (min_nanos, max_nanos) = (nanos(asked.min_duration_ms), nanos(asked.max_duration_ms));
-        Wanted::Tags { tags, min_nanos, max_nanos }
+        TempoCondition::Tags { tags, min_nanos, max_nanos }
     } else {
-        Wanted::Query(asked.query)
+        TempoCondition::Query(asked.query)
     };
     let (shown, shown_max) = (search::SPANS_SHOWN_DEFAULT, search::SPANS_SHOWN_MAX);
     let times = Times::OfTrace(seconds(asked.start, asked.end)?);
     let limit = count(asked.limit, search::LIMIT_DEFAULT, search::LIMIT_MAX);
-    let shown = Shown::spans(count(asked.spans_per_span_set, shown, shown_max));
+    let shown = DisplayLimits::spans(count(asked.spans_per_span_set, shown, shown_max));
     let encoded = service.ask(move |reader| {
         let stages = wanted.stages()?;
-        let search = Search { stages, times, limit, shown, after: None, among: None };
+        let search = TraceqlSearch { stages, times, limit, shown, after: None, among: None };
         let found = traceql::search::found(reader, &search)?;
         Ok(SearchResponse::from(&found).encode_to_vec())
     });

@@ -9,7 +9,7 @@ use tidings_storage::ScanStats;
 use super::search::{NO_ROOT, named, short_id};
 use crate::traceql::{
     metrics::{MetricsFound, Range, Series as FoundSeries},
-    search::{Found, FoundSpan, FoundSpanset, FoundTrace},
+    search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlResult},
     value::Value,
 };
 
@@ -275,8 +275,8 @@ fn metrics_of(stats: ScanStats, inspected: u64) -> Option<SearchMetrics> {
     })
 }
 
-impl From<&Found> for SearchResponse {
-    fn from(found: &Found) -> Self {
+impl From<&TraceqlResult> for SearchResponse {
+    fn from(found: &TraceqlResult) -> Self {
         Self {
             traces: found.traces.iter().map(TraceSearchMetadata::from).collect(),
             metrics: metrics_of(found.stats, found.inspected),
@@ -329,7 +329,7 @@ impl From<&FoundSpan> for SpanEntry {
 }
 
 impl RangeResponse {
-    pub(super) fn of(found: &MetricsFound, range: &Range) -> Self {
+    pub(super) fn from_found(found: &MetricsFound, range: &Range) -> Self {
         let series = found.series.iter().map(|series: &FoundSeries| {
             let values = series.values.iter().enumerate().filter(|(_, value)| !value.is_nan());
             let samples = values.map(|(at, value)| Sample {
@@ -357,7 +357,7 @@ impl RangeResponse {
 }
 
 impl InstantResponse {
-    pub(super) fn of(found: &MetricsFound) -> Self {
+    pub(super) fn from_found(found: &MetricsFound) -> Self {
         let series = found.series.iter().map(|series| InstantSeries {
             labels: key_values(&series.labels),
             value: series.values.first().copied().unwrap_or_default(),

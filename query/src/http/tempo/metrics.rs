@@ -7,7 +7,7 @@ use tidings_proto::{UnixNanos, otlp::AnyValue};
 
 use super::{
     answer::TempoError,
-    params::{Params, invalid},
+    params::{TempoParams, invalid},
     search::metrics_json,
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) const SERIES_MAX: usize = 10_000;
 /// Series over time.
 pub(super) async fn query_range(
     State(service): State<QueryService>,
-    params: Params,
+    params: TempoParams,
 ) -> Result<Response, TempoError> {
     let (text, exemplars) = asked(&params)?;
     let (start, end) = params.bounds(service.now())?;
@@ -41,7 +41,7 @@ pub(super) async fn query_range(
         let search = MetricsSearch { metrics, range, exemplars, series_max };
         let found = traceql::metrics::metrics(reader, &search)?;
         let series = Each(|| found.series.iter().map(|series| line(series, &range)));
-        answer::written(&Answer::new(&found, series))
+        answer::written(&MetricsAnswer::new(&found, series))
     });
     Ok(answer::written_json(written.await?))
 }
@@ -49,7 +49,7 @@ pub(super) async fn query_range(
 /// One value for each series.
 pub(super) async fn query(
     State(service): State<QueryService>,
-    params: Params,
+    params: TempoParams,
 ) -> Result<Response, TempoError> {
     let (text, _) = asked(&params)?;
     let (start, end) = params.bounds(service.now())?;
@@ -62,16 +62,16 @@ pub(super) async fn query(
         let series = Each(|| {
             found.series.iter().map(|series| Instant {
                 labels: Each(|| labels(&series.labels)),
-                value: Number::of(series.values.first().copied().unwrap_or_default()),
+                value: Number::new(series.values.first().copied().unwrap_or_default()),
             })
         });
-        answer::written(&Answer::new(&found, series))
+        answer::written(&MetricsAnswer::new(&found, series))
     });
     Ok(answer::written_json(written.await?))
 }
 
 /// The query, which can also be named as Prometheus names it, and how many exemplars are wanted.
-fn asked(params: &Params) -> Result<(String, usize), TempoError> {
+fn asked(params: &TempoParams) -> Result<(String, usize), TempoError> {
     let Some(text) = params.text("q").or_else(|| params.text("query")) else {
         return Err(invalid("q", "a TraceQL metrics query is missing"));
     };
@@ -80,8 +80,8 @@ fn asked(params: &Params) -> Result<(String, usize), TempoError> {
     Ok((text.to_owned(), exemplars))
 }
 
-/// The metrics of a query, and how many exemplars it wants when so many are asked for. Making its
-/// patterns takes time: for a blocking thread.
+/// Parses a metrics query and its number of exemplars, of which `exemplars` were requested.
+/// Compiling patterns takes time, so this runs on a blocking thread.
 pub(super) fn metrics_of(text: &str, exemplars: usize) -> Result<(Metrics, usize), QueryError> {
     let query = traceql::parse(text)?;
     let hint = query.hints.iter().find(|(name, _)| name == "exemplars").map(|(_, value)| value);
@@ -99,9 +99,9 @@ pub(super) fn metrics_of(text: &str, exemplars: usize) -> Result<(Metrics, usize
     }
 }
 
-/// What was computed, with its series in whichever form. Nothing of it is held twice.
+/// Answer of a metrics query, generic over the form of its series so that nothing is held twice.
 #[derive(Serialize)]
-struct Answer<S> {
+struct MetricsAnswer<S> {
     series: S,
     metrics: Json,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +111,7 @@ struct Answer<S> {
 }
 
 #[derive(Serialize)]
-struct Line<L, S, E> {
+struct TempoSeries<L, S, E> {
     labels: L,
     samples: S,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +126,7 @@ struct Instant<L> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Sample {
+struct TempoSample {
     timestamp_ms: String,
     value: Number,
 }
@@ -153,7 +153,7 @@ enum Number {
     Other(&'static str),
 }
 
-impl<S> Answer<S> {
+impl<S> MetricsAnswer<S> {
     fn new(found: &MetricsFound, series: S) -> Self {
         let status = found.partial.map(|_| "PARTIAL");
         Self { series, metrics: metrics_json(found.stats), status, message: found.partial }
@@ -161,7 +161,7 @@ impl<S> Answer<S> {
 }
 
 impl Number {
-    fn of(value: f64) -> Self {
+    fn new(value: f64) -> Self {
         match value {
             value if value.is_finite() => Self::Finite(value),
             value if value.is_nan() => Self::Other("NaN"),
@@ -174,13 +174,13 @@ impl Number {
 fn line<'a>(series: &'a Series, range: &'a Range) -> impl Serialize + 'a {
     let samples = || {
         let values = series.values.iter().enumerate().filter(|(_, value)| !value.is_nan());
-        values.map(|(interval, value)| Sample {
+        values.map(|(interval, value)| TempoSample {
             timestamp_ms: millis(range.time_of(interval)),
-            value: Number::of(*value),
+            value: Number::new(*value),
         })
     };
     let exemplars = || series.exemplars.iter().map(exemplar);
-    Line {
+    TempoSeries {
         labels: Each(|| labels(&series.labels)),
         samples: Each(samples),
         exemplars: (!series.exemplars.is_empty()).then_some(Each(exemplars)),
@@ -190,7 +190,7 @@ fn line<'a>(series: &'a Series, range: &'a Range) -> impl Serialize + 'a {
 fn exemplar(exemplar: &Exemplar) -> impl Serialize {
     ExemplarLine {
         labels: Each(|| labels(&exemplar.labels)),
-        value: Number::of(exemplar.value),
+        value: Number::new(exemplar.value),
         timestamp_ms: millis(exemplar.time),
     }
 }

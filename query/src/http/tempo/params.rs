@@ -12,7 +12,7 @@ use tidings_storage::TimeRange;
 use super::answer::TempoError;
 use crate::{
     QueryError,
-    params::{escapes::unescaped, given::is_form, go::boolean},
+    params::{escapes::unescaped, go::boolean, raw::is_form},
     traceql::filter::Levels,
 };
 
@@ -32,11 +32,11 @@ const UNITS: [(&str, u64); 9] = [
 
 /// The parameters of a request, from its address and, when it is a form, its body.
 #[derive(Debug, Default)]
-pub(super) struct Params {
+pub(super) struct TempoParams {
     given: Vec<(String, String)>,
 }
 
-impl<S: Send + Sync> FromRequest<S> for Params {
+impl<S: Send + Sync> FromRequest<S> for TempoParams {
     type Rejection = TempoError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, TempoError> {
@@ -84,7 +84,7 @@ pub(super) fn decode(text: &str) -> String {
     String::from_utf8(unescaped(text).0).unwrap_or_else(|_| text.to_owned())
 }
 
-impl Params {
+impl TempoParams {
     /// The first value that is not empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let mut values = self.given.iter().filter(|(given, _)| given == name);
@@ -109,7 +109,7 @@ impl Params {
         }
     }
 
-    /// Whether something is so, as Go reads it.
+    /// Parses a flag as Go's `strconv.ParseBool` does.
     pub(super) fn flag(&self, name: &str) -> Result<bool, TempoError> {
         Ok(self.parsed(name, "true or false", |text| boolean(text).ok())?.unwrap_or_default())
     }
@@ -207,7 +207,7 @@ pub(super) fn invalid(name: &str, reason: &str) -> TempoError {
     TempoError(QueryError::parameter(name, format!("invalid {name}: {reason}")))
 }
 
-/// Whether Google's library, which Tempo asks, takes it for a UUID.
+/// Reports whether Google's UUID library, which Tempo uses, parses the text as a UUID.
 fn is_uuid(text: &str) -> bool {
     let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let braced = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));

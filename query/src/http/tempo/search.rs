@@ -11,17 +11,17 @@ use tidings_storage::ScanStats;
 use super::{
     answer::TempoError,
     metrics::labels,
-    params::{Params, invalid},
+    params::{TempoParams, invalid},
 };
 use crate::{
     QueryError, QueryService,
     http::answer::{self, Each},
     traceql::{
         self,
+        display::DisplayLimits,
         native::stages_of,
         overlap::Times,
-        search::{Found, FoundSpan, FoundSpanset, FoundTrace, Search},
-        shown::Shown,
+        search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlResult, TraceqlSearch},
         syntax::{Field, Name, Stage},
         tags::of_tags,
         value::Value,
@@ -32,7 +32,7 @@ pub(super) const LIMIT_DEFAULT: usize = 20;
 pub(super) const LIMIT_MAX: usize = 1_000;
 pub(super) const SPANS_SHOWN_DEFAULT: usize = 3;
 pub(super) const SPANS_SHOWN_MAX: usize = 1_000;
-/// What Tempo says in place of the root's service.
+/// Tempo's placeholder for an unknown root service.
 pub(super) const NO_ROOT: &str = "<root span not yet received>";
 /// The parameters that are no tags.
 const RESERVED: [&str; 8] =
@@ -41,7 +41,7 @@ const RESERVED: [&str; 8] =
 /// Finds traces.
 pub(super) async fn search(
     State(service): State<QueryService>,
-    params: Params,
+    params: TempoParams,
 ) -> Result<Response, TempoError> {
     let search = search_of(&params)?;
     let written = service.ask(move |reader| {
@@ -51,17 +51,17 @@ pub(super) async fn search(
     Ok(answer::written_json(written.await?))
 }
 
-/// What gives the search where it is run.
+/// Builds the search; called on the thread that runs it.
 fn search_of(
-    params: &Params,
-) -> Result<impl FnOnce() -> Result<Search, QueryError> + Send + 'static, TempoError> {
+    params: &TempoParams,
+) -> Result<impl FnOnce() -> Result<TraceqlSearch, QueryError> + Send + 'static, TempoError> {
     let start = params.seconds()?;
     let (query, tags) = (params.text("q"), params.text("tags"));
     if query.is_some() && tags.is_some() {
         return Err(invalid("request", "can't specify tags and q in the same query"));
     }
     let wanted = match (query, tags) {
-        (Some(query), _) => Wanted::Query(query.to_owned()),
+        (Some(query), _) => TempoCondition::Query(query.to_owned()),
         (None, tags) => {
             let min = params.duration("minDuration")?;
             let max = params.duration("maxDuration")?;
@@ -79,24 +79,31 @@ fn search_of(
                 None => Vec::new(),
             };
             let nanos = |nanos: Option<u64>| nanos.and_then(|nanos| i64::try_from(nanos).ok());
-            Wanted::Tags { tags, min_nanos: nanos(min), max_nanos: nanos(max) }
+            TempoCondition::Tags { tags, min_nanos: nanos(min), max_nanos: nanos(max) }
         }
     };
     let limit = params.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
-    let shown = Shown::spans(params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?);
+    let shown = DisplayLimits::spans(params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?);
     let times = Times::OfTrace(start);
     Ok(move || {
-        Ok(Search { stages: wanted.stages()?, times, limit, shown, after: None, among: None })
+        Ok(TraceqlSearch {
+            stages: wanted.stages()?,
+            times,
+            limit,
+            shown,
+            after: None,
+            among: None,
+        })
     })
 }
 
-/// What traces are looked for, as it was written.
-pub(super) enum Wanted {
+/// Search as requested, not parsed yet.
+pub(super) enum TempoCondition {
     Query(String),
     Tags { tags: Vec<(String, String)>, min_nanos: Option<i64>, max_nanos: Option<i64> },
 }
 
-impl Wanted {
+impl TempoCondition {
     /// Making patterns takes time: for a blocking thread.
     pub(super) fn stages(&self) -> Result<Vec<Stage>, QueryError> {
         match self {
@@ -148,7 +155,7 @@ fn logfmt(text: &str) -> Result<Vec<(String, String)>, TempoError> {
 
 /// An answer. The keys of objects are in their order, as everywhere in this API.
 #[derive(Serialize)]
-struct Answer<T> {
+struct SearchAnswer<T> {
     metrics: Json,
     traces: T,
 }
@@ -214,14 +221,14 @@ impl Serialize for Attributes {
 }
 
 /// The bytes of the answer, made without a second form of what was found.
-fn written(found: &Found) -> Result<Vec<u8>, QueryError> {
+fn written(found: &TraceqlResult) -> Result<Vec<u8>, QueryError> {
     let mut metrics = metrics_json(found.stats);
     metrics["inspectedTraces"] = found.inspected.into();
     let traces = Each(|| found.traces.iter().map(trace_entry));
-    answer::written(&Answer { metrics, traces })
+    answer::written(&SearchAnswer { metrics, traces })
 }
 
-/// What was read. A client sees by the jobs whether that was everything.
+/// Statistics of the scan. A client sees from the completed jobs whether the answer is complete.
 pub(super) fn metrics_json(stats: ScanStats) -> Json {
     json!({
         "inspectedBytes": "0",

@@ -1,4 +1,4 @@
-//! What clients ask to find out whether and what they talk to.
+//! Endpoints with which clients detect the server and its version.
 
 use ::http::StatusCode;
 use axum::{

@@ -1,5 +1,4 @@
-//! What queries are completed from: `/api/search/tags`, `/api/search/tag/{tag}/values` and their
-//! second versions.
+//! Completion of queries: `/api/search/tags`, `/api/search/tag/{tag}/values` and their v2 forms.
 
 use axum::{
     extract::{Path, State, rejection::PathRejection},
@@ -10,7 +9,7 @@ use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
 use super::{
     answer::{Nothing, TempoError},
-    params::{Params, decode, invalid},
+    params::{TempoParams, decode, invalid},
 };
 use crate::{
     QueryService,
@@ -60,7 +59,7 @@ struct TypedValue {
 /// The names of all scopes in one list.
 pub(super) async fn names(
     State(service): State<QueryService>,
-    params: Params,
+    params: TempoParams,
 ) -> Result<Response, TempoError> {
     let scope = params.text("scope").unwrap_or_default();
     let (service, turn) = service.keeping_turn();
@@ -89,7 +88,7 @@ pub(super) async fn listed(
 /// The names by scope.
 pub(super) async fn names_v2(
     State(service): State<QueryService>,
-    params: Params,
+    params: TempoParams,
 ) -> Result<Response, TempoError> {
     let scopes = scopes_of(&params)?;
     let (service, turn) = service.keeping_turn();
@@ -99,7 +98,7 @@ pub(super) async fn names_v2(
 }
 
 /// Which scopes are asked for, and whether intrinsics are.
-fn scopes_of(params: &Params) -> Result<(Vec<Scope>, bool), TempoError> {
+fn scopes_of(params: &TempoParams) -> Result<(Vec<Scope>, bool), TempoError> {
     scopes_named(params.text("scope").unwrap_or_default())
 }
 
@@ -108,7 +107,7 @@ pub(super) fn scopes_named(name: &str) -> Result<(Vec<Scope>, bool), TempoError>
     match name {
         "" | "none" | "all" => Ok((Scope::NAMED.to_vec(), true)),
         "intrinsic" => Ok((Vec::new(), true)),
-        word => match Scope::of(word) {
+        word => match Scope::parse(word) {
             Some(scope) => Ok((vec![scope], false)),
             None => Err(invalid("scope", word)),
         },
@@ -135,7 +134,7 @@ pub(super) async fn scoped(
     Ok(found)
 }
 
-fn tag_search(params: &Params) -> Result<TagSearch, TempoError> {
+fn tag_search(params: &TempoParams) -> Result<TagSearch, TempoError> {
     Ok(TagSearch {
         query: params.text("q").unwrap_or_default().to_owned(),
         start: params.seconds()?,
@@ -147,7 +146,7 @@ fn tag_search(params: &Params) -> Result<TagSearch, TempoError> {
 pub(super) async fn values(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
-    params: Params,
+    params: TempoParams,
 ) -> Result<Response, TempoError> {
     let (service, turn) = service.keeping_turn();
     let tag_values = plain_values(&service, &path?, tag_search(&params)?).await?;
@@ -169,7 +168,7 @@ pub(super) async fn plain_values(
     };
     let field = field_named(&name).unwrap_or_else(|| Field::attribute(Scope::Any, name));
     let values = values_of(service, field, search).await?;
-    let mut values: Vec<String> = values.iter().map(Value::shown).collect();
+    let mut values: Vec<String> = values.iter().map(Value::display_text).collect();
     values.sort_unstable();
     values.retain(|value| !always.contains(&value.as_str()));
     values.dedup();
@@ -183,16 +182,16 @@ pub(super) async fn plain_values(
 pub(super) async fn values_v2(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
-    params: Params,
+    params: TempoParams,
 ) -> Result<Response, TempoError> {
     let (service, turn) = service.keeping_turn();
     let values = typed_values(&service, &path?, tag_search(&params)?).await?;
-    let typed = |value: &Value| TypedValue { kind: kind_of(value), value: value.shown() };
+    let typed = |value: &Value| TypedValue { kind: kind_of(value), value: value.display_text() };
     let tag_values: Vec<TypedValue> = values.iter().map(typed).collect();
     Ok(answer::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
 }
 
-/// What Tempo calls the type of a value.
+/// Tempo's name for the type of a value.
 pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Int(_) => "int",

@@ -20,18 +20,18 @@ use tidings_proto::{
 
 use super::{
     answer::{Nothing, TempoError, protobuf, wants_protobuf},
-    params::{Params, invalid},
+    params::{TempoParams, invalid},
 };
 use crate::{
     QueryError, QueryService, TraceName,
-    execution::Turn,
+    execution::Admission,
     http::answer::{self, Each},
     traceql::filter::{Around, Levels, filtered},
 };
 
 /// `tempopb.PartialStatus`.
 const PARTIAL: i32 = 1;
-/// What Tempo says of a trace without the spans that a filter left out.
+/// Tempo's message for a trace from which a filter removed spans.
 const FILTERED: &str = "Trace filtered, only a subset of spans matching the filter is returned";
 
 /// `tempopb.Trace`.
@@ -66,7 +66,7 @@ pub(super) async fn trace(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    params: Params,
+    params: TempoParams,
 ) -> Result<Response, TempoError> {
     check_hints(&params)?;
     let (service, turn) = service.keeping_turn();
@@ -84,13 +84,13 @@ pub(super) async fn trace_v2(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    params: Params,
+    params: TempoParams,
 ) -> Result<Response, TempoError> {
     let path = path?;
     check_hints(&params)?;
     check_pruning(&params)?;
     let (service, turn) = service.keeping_turn();
-    // A blank query is none.
+    // A blank query counts as no query.
     let query = params.text("q").map(str::trim).filter(|query| !query.is_empty());
     let (found, is_part) = match query {
         None => (find(&service, &path).await?, false),
@@ -112,14 +112,14 @@ pub(super) async fn trace_v2(
             message: is_part.then_some(FILTERED),
             metrics: Nothing {},
             status: is_part.then_some("PARTIAL"),
-            trace: Groups { resource_spans: groups(&found.resource_spans) },
+            trace: TraceJson { resource_spans: groups(&found.resource_spans) },
         })
     })
     .await
 }
 
-/// What is kept besides what a filter selects. How far up is only read where something is.
-fn around(params: &Params) -> Result<Around, TempoError> {
+/// Levels of ancestors and descendants to keep around selected spans.
+fn around(params: &TempoParams) -> Result<Around, TempoError> {
     let levels = |name, default| Ok::<_, TempoError>(params.levels(name)?.unwrap_or(default));
     let is_hierarchy = params.flag("keep_hierarchy")?;
     let descendants = levels("match_depth", Levels::Upto(0))?;
@@ -130,7 +130,7 @@ fn around(params: &Params) -> Result<Around, TempoError> {
 
 /// Refuses what Tempo refuses of the parameters that say where to look for a trace. Here it is
 /// found without them.
-fn check_hints(params: &Params) -> Result<(), TempoError> {
+fn check_hints(params: &TempoParams) -> Result<(), TempoError> {
     match params.text("mode") {
         // Tempo reads nothing else then.
         Some("ingesters") => return Ok(()),
@@ -150,7 +150,7 @@ fn check_hints(params: &Params) -> Result<(), TempoError> {
 }
 
 /// As [`check_hints`] of the parameters that fold spans which are alike, which is not done here.
-fn check_pruning(params: &Params) -> Result<(), TempoError> {
+fn check_pruning(params: &TempoParams) -> Result<(), TempoError> {
     params.flag("span_pruning")?;
     params.integer("span_pruning_min_spans", "a number of spans")?;
     params.integer("span_pruning_max_parent_depth", "a number of levels, or -1")?;
@@ -169,7 +169,7 @@ fn trace_id(id: &str) -> Result<TraceId, TempoError> {
 }
 
 async fn json_of(
-    turn: Turn,
+    turn: Admission,
     write: impl FnOnce() -> Result<Vec<u8>, QueryError> + Send + 'static,
 ) -> Result<Response, TempoError> {
     Ok(answer::written_json(answer::blocking(turn, write).await?))
@@ -190,18 +190,18 @@ struct Filtered<G> {
     metrics: Nothing,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'static str>,
-    trace: Groups<G>,
+    trace: TraceJson<G>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Groups<G> {
+struct TraceJson<G> {
     resource_spans: G,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Group<'a, S> {
+struct ResourceJson<'a, S> {
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<Sorted<'a, Resource>>,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -246,7 +246,7 @@ fn groups(resource_spans: &[ResourceSpans]) -> impl Serialize {
 }
 
 fn group(of: &ResourceSpans) -> impl Serialize {
-    Group {
+    ResourceJson {
         resource: of.resource.as_ref().map(Sorted),
         schema_url: &of.schema_url,
         scope_spans: (!of.scope_spans.is_empty())

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::{
     ErrorKind, QueryError,
-    execution::Turn,
+    execution::Admission,
     http::{jaeger::BUDGET_SPENT, problem::status_of},
-    zipkin::search::Found,
+    zipkin::search::ZipkinTraces,
 };
 
-/// What a handler gives.
-pub(super) type Answer = Result<Response, ZipkinError>;
+/// Result of a handler.
+pub(super) type ZipkinResult = Result<Response, ZipkinError>;
 
 /// Says that an answer is not about everything that was asked for.
 const INCOMPLETE: HeaderName = HeaderName::from_static("tidings-incomplete");
@@ -57,21 +57,21 @@ impl IntoResponse for ZipkinError {
     }
 }
 
-/// The value, for which a question had this turn, as JSON, marked when it is not about everything.
+/// Encodes the value as JSON while holding the query's permits; marks a partial answer.
 pub(super) async fn json<T: Serialize + Send + 'static>(
-    turn: Turn,
+    turn: Admission,
     value: T,
     complete: bool,
-) -> Answer {
+) -> ZipkinResult {
     marked(turn, value, (!complete).then_some("there is more than fits into one answer")).await
 }
 
 /// The value as JSON, and why it is not about everything.
 async fn marked<T: Serialize + Send + 'static>(
-    turn: Turn,
+    turn: Admission,
     value: T,
     why: Option<&'static str>,
-) -> Answer {
+) -> ZipkinResult {
     let mut response = crate::http::answer::json(turn, value).await?;
     if let Some(why) = why {
         response.headers_mut().insert(INCOMPLETE, HeaderValue::from_static(why));
@@ -80,7 +80,7 @@ async fn marked<T: Serialize + Send + 'static>(
 }
 
 /// Names, which clients may keep for a while when there are several.
-pub(super) async fn names(turn: Turn, names: Vec<String>, cached: bool) -> Answer {
+pub(super) async fn names(turn: Admission, names: Vec<String>, cached: bool) -> ZipkinResult {
     let mut response = json(turn, names, true).await?;
     if cached {
         let seconds = HeaderValue::from_static("max-age=300, must-revalidate");
@@ -90,7 +90,7 @@ pub(super) async fn names(turn: Turn, names: Vec<String>, cached: bool) -> Answe
 }
 
 /// Traces, each a list of spans.
-pub(super) async fn traces(turn: Turn, found: Found) -> Answer {
+pub(super) async fn traces(turn: Admission, found: ZipkinTraces) -> ZipkinResult {
     if found.budget_spent {
         return marked(turn, found.traces, Some(BUDGET_SPENT)).await;
     }

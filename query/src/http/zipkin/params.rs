@@ -7,41 +7,41 @@ use tidings_storage::TimeRange;
 
 use super::answer::ZipkinError;
 use crate::{
-    params::given::Given,
+    params::raw::RawParameters,
     zipkin::request::{Request, terms},
 };
 
-/// So many traces, when it is not said how many.
+/// Default number of traces.
 pub(super) const LIMIT_DEFAULT: u64 = 10;
 const LIMIT_MAX: u64 = 10_000;
 const LOOKBACK_MILLIS: u64 = 86_400_000;
 /// The most ids of one request.
 const IDS_MAX: usize = 1_000;
 
-/// What is wrong with a request, in Zipkin's words.
+/// Error message for a malformed request, in Zipkin's wording.
 pub(super) type Wrong = String;
 
 /// A parameter that must be given, though it may be empty.
-pub(super) fn required(given: &Given, name: &str) -> Result<String, ZipkinError> {
+pub(super) fn required(given: &RawParameters, name: &str) -> Result<String, ZipkinError> {
     let value = given.texts(name).next().map(str::to_owned);
     value.ok_or_else(|| ZipkinError::invalid(format!("Mandatory parameter {name} is missing")))
 }
 
 /// A whole number, which may be negative.
-fn number(given: &Given, name: &str) -> Result<Option<i64>, Wrong> {
+fn number(given: &RawParameters, name: &str) -> Result<Option<i64>, Wrong> {
     let Some(text) = given.texts(name).next() else { return Ok(None) };
     text.parse().map(Some).map_err(|_| format!("Can't convert {text:?} of {name} to a number"))
 }
 
 /// A whole number above 0.
-fn positive(given: &Given, name: &str) -> Result<Option<u64>, Wrong> {
+fn positive(given: &RawParameters, name: &str) -> Result<Option<u64>, Wrong> {
     let Some(number) = number(given, name)? else { return Ok(None) };
     let positive = u64::try_from(number).ok().filter(|number| *number > 0);
     positive.map(Some).ok_or_else(|| format!("{name} <= 0"))
 }
 
-/// What the search asks for.
-pub(super) fn request(given: &Given, now: UnixNanos) -> Result<Request, Wrong> {
+/// Parses the search request.
+pub(super) fn request(given: &RawParameters, now: UnixNanos) -> Result<Request, Wrong> {
     let lower = |name: &str| given.text(name).map(str::to_lowercase);
     let end_millis = positive(given, "endTs")?.unwrap_or(now.0 / 1_000_000);
     let limit = positive(given, "limit")?.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
@@ -84,7 +84,7 @@ pub(super) fn trace_id(text: &str) -> Result<TraceId, Wrong> {
 }
 
 /// Two or more different ids.
-pub(super) fn trace_ids(given: &Given) -> Result<Vec<TraceId>, Wrong> {
+pub(super) fn trace_ids(given: &RawParameters) -> Result<Vec<TraceId>, Wrong> {
     let Some(text) = given.text("traceIds") else {
         return Err("traceIds parameter is empty".to_owned());
     };
@@ -105,7 +105,7 @@ pub(super) fn trace_ids(given: &Given) -> Result<Vec<TraceId>, Wrong> {
 }
 
 /// `endTs` and `lookback`.
-pub(super) fn dependencies(given: &Given) -> Result<TimeRange, Wrong> {
+pub(super) fn dependencies(given: &RawParameters) -> Result<TimeRange, Wrong> {
     let Some(end) = positive(given, "endTs")? else {
         return Err("Mandatory parameter endTs is missing".to_owned());
     };

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
-use super::{Evaluator, Sample};
+use super::{Evaluator, SeriesSample};
 use crate::prometheus::{
     Labels, PromqlError,
     number::{float, number_text},
@@ -14,11 +14,11 @@ pub(super) fn aggregate(
     evaluator: &Evaluator<'_>,
     aggregate: &Aggregate,
     time: i64,
-) -> Result<Vec<Sample>, PromqlError> {
+) -> Result<Vec<SeriesSample>, PromqlError> {
     let samples = evaluator.vector(&aggregate.of, time)?;
-    let mut groups: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
+    let mut groups: BTreeMap<Labels, Vec<SeriesSample>> = BTreeMap::new();
     for sample in samples {
-        let key = sample.labels.only(|label| aggregate.grouping.has(label));
+        let key = sample.labels.only(|label| aggregate.grouping.contains(label));
         groups.entry(key).or_default().push(sample);
     }
     let parameter = match (&aggregate.parameter, aggregate.how) {
@@ -38,9 +38,9 @@ pub(super) fn aggregate(
             Ok(groups.into_iter().flat_map(|(key, group)| by_value(&key, &group, &label)).collect())
         }
         how => {
-            let one = |(labels, group): (Labels, Vec<Sample>)| {
+            let one = |(labels, group): (Labels, Vec<SeriesSample>)| {
                 let values: Vec<f64> = group.iter().map(|sample| sample.value).collect();
-                Sample { labels, value: made_one(how, values, parameter) }
+                SeriesSample { labels, value: made_one(how, values, parameter) }
             };
             Ok(groups.into_iter().map(one).collect())
         }
@@ -113,9 +113,9 @@ pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
 }
 
 /// The series with the largest values, or the smallest, best first.
-fn extreme(mut group: Vec<Sample>, count: f64, top: bool) -> Vec<Sample> {
+fn extreme(mut group: Vec<SeriesSample>, count: f64, top: bool) -> Vec<SeriesSample> {
     // What is no number comes last, whichever way.
-    let order = |a: &Sample, b: &Sample| match (a.value.is_nan(), b.value.is_nan()) {
+    let order = |a: &SeriesSample, b: &SeriesSample| match (a.value.is_nan(), b.value.is_nan()) {
         (true, true) => Ordering::Equal,
         (true, false) => Ordering::Greater,
         (false, true) => Ordering::Less,
@@ -135,12 +135,12 @@ fn whole(count: f64) -> usize {
 }
 
 /// How often each value occurs.
-fn by_value(key: &Labels, group: &[Sample], label: &str) -> Vec<Sample> {
+fn by_value(key: &Labels, group: &[SeriesSample], label: &str) -> Vec<SeriesSample> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for sample in group {
         *counts.entry(number_text(sample.value)).or_default() += 1;
     }
-    let sample = |(value, count): (String, u64)| Sample {
+    let sample = |(value, count): (String, u64)| SeriesSample {
         labels: key.with(label, &value),
         value: float(count),
     };

@@ -2,47 +2,55 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Evaluator, Sample, Value, distinct};
+use super::{EvaluatedValue, Evaluator, SeriesSample, distinct};
 use crate::prometheus::{
     Labels, PromqlError,
     labels::NAME,
     syntax::{Expression, Grouping, Link, Many, Operator},
 };
 
-/// What the operators give, from the left to the right.
+/// Evaluates a chain of operators from left to right.
 pub(super) fn chain(
     evaluator: &Evaluator<'_>,
     first: &Expression,
     links: &[Link],
     time: i64,
-) -> Result<Value, PromqlError> {
+) -> Result<EvaluatedValue, PromqlError> {
     let first = evaluator.evaluate(first, time)?;
     links
         .iter()
         .try_fold(first, |left, link| linked(link, left, evaluator.evaluate(&link.right, time)?))
 }
 
-fn linked(link: &Link, left: Value, right: Value) -> Result<Value, PromqlError> {
+fn linked(
+    link: &Link,
+    left: EvaluatedValue,
+    right: EvaluatedValue,
+) -> Result<EvaluatedValue, PromqlError> {
     let operator = link.operator;
     Ok(match (left, right) {
-        (Value::Scalar(left), Value::Scalar(right)) => {
+        (EvaluatedValue::Scalar(left), EvaluatedValue::Scalar(right)) => {
             let (value, holds) = applied(operator, left, right);
-            Value::Scalar(if operator.compares() { f64::from(u8::from(holds)) } else { value })
+            EvaluatedValue::Scalar(if operator.compares() {
+                f64::from(u8::from(holds))
+            } else {
+                value
+            })
         }
-        (left, Value::Scalar(right)) => {
-            Value::Vector(with_scalar(link, left.vector(), |value| (value, right, value))?)
+        (left, EvaluatedValue::Scalar(right)) => {
+            EvaluatedValue::Vector(with_scalar(link, left.vector(), |value| (value, right, value))?)
         }
-        (Value::Scalar(left), right) => {
-            Value::Vector(with_scalar(link, right.vector(), |value| (left, value, value))?)
+        (EvaluatedValue::Scalar(left), right) => {
+            EvaluatedValue::Vector(with_scalar(link, right.vector(), |value| (left, value, value))?)
         }
         (left, right) if operator.is_of_sets() => {
-            Value::Vector(sets(link, left.vector(), right.vector()))
+            EvaluatedValue::Vector(sets(link, left.vector(), right.vector()))
         }
-        (left, right) => Value::Vector(joined(link, left.vector(), right.vector())?),
+        (left, right) => EvaluatedValue::Vector(joined(link, left.vector(), right.vector())?),
     })
 }
 
-/// What the operator gives for two numbers, and whether it holds when it compares.
+/// Applies the operator to two numbers; the flag is false when a comparison does not hold.
 fn applied(operator: Operator, left: f64, right: f64) -> (f64, bool) {
     #[expect(clippy::float_cmp, reason = "it is what was asked")]
     let holds = match operator {
@@ -70,32 +78,32 @@ fn applied(operator: Operator, left: f64, right: f64) -> (f64, bool) {
 /// Each sample with the number: the two operands and what a comparison lets through.
 fn with_scalar(
     link: &Link,
-    samples: Vec<Sample>,
+    samples: Vec<SeriesSample>,
     operands: impl Fn(f64) -> (f64, f64, f64),
-) -> Result<Vec<Sample>, PromqlError> {
+) -> Result<Vec<SeriesSample>, PromqlError> {
     let mut found = Vec::with_capacity(samples.len());
     for sample in samples {
         let (left, right, own) = operands(sample.value);
         let (value, holds) = applied(link.operator, left, right);
         if !link.operator.compares() {
-            found.push(Sample { labels: sample.labels.unnamed(), value });
+            found.push(SeriesSample { labels: sample.labels.unnamed(), value });
         } else if link.as_bool {
             let value = f64::from(u8::from(holds));
-            found.push(Sample { labels: sample.labels.unnamed(), value });
+            found.push(SeriesSample { labels: sample.labels.unnamed(), value });
         } else if holds {
-            found.push(Sample { labels: sample.labels, value: own });
+            found.push(SeriesSample { labels: sample.labels, value: own });
         }
     }
     distinct(found)
 }
 
 /// The labels by which a series finds its match.
-fn key(link: &Link, sample: &Sample) -> Labels {
-    sample.labels.only(|label| link.matching.labels.has(label))
+fn key(link: &Link, sample: &SeriesSample) -> Labels {
+    sample.labels.only(|label| link.matching.labels.contains(label))
 }
 
-fn sets(link: &Link, left: Vec<Sample>, right: Vec<Sample>) -> Vec<Sample> {
-    let keys = |side: &[Sample]| -> HashSet<Labels> {
+fn sets(link: &Link, left: Vec<SeriesSample>, right: Vec<SeriesSample>) -> Vec<SeriesSample> {
+    let keys = |side: &[SeriesSample]| -> HashSet<Labels> {
         side.iter().map(|sample| key(link, sample)).collect()
     };
     match link.operator {
@@ -106,18 +114,22 @@ fn sets(link: &Link, left: Vec<Sample>, right: Vec<Sample>) -> Vec<Sample> {
         }
         operator => {
             let (known, wanted) = (keys(&right), operator == Operator::And);
-            let fits = |sample: &Sample| known.contains(&key(link, sample)) == wanted;
+            let fits = |sample: &SeriesSample| known.contains(&key(link, sample)) == wanted;
             left.into_iter().filter(fits).collect()
         }
     }
 }
 
 /// The samples that go together, each pair made one.
-fn joined(link: &Link, left: Vec<Sample>, right: Vec<Sample>) -> Result<Vec<Sample>, PromqlError> {
+fn joined(
+    link: &Link,
+    left: Vec<SeriesSample>,
+    right: Vec<SeriesSample>,
+) -> Result<Vec<SeriesSample>, PromqlError> {
     let many = link.matching.many.as_ref();
     let many_left = many.is_none_or(|many| many.left);
     let (many_side, one_side) = if many_left { (left, right) } else { (right, left) };
-    let mut ones: HashMap<Labels, Sample> = HashMap::new();
+    let mut ones: HashMap<Labels, SeriesSample> = HashMap::new();
     for sample in one_side {
         let key = key(link, &sample);
         if let Some(other) = ones.insert(key.clone(), sample) {
@@ -149,7 +161,7 @@ fn joined(link: &Link, left: Vec<Sample>, right: Vec<Sample>) -> Result<Vec<Samp
             (true, false) => left,
             _ => value,
         };
-        found.push(Sample { labels: labels_of(link, &sample, one, many), value });
+        found.push(SeriesSample { labels: labels_of(link, &sample, one, many), value });
     }
     if distinct_labels(&found) {
         return Ok(found);
@@ -158,13 +170,18 @@ fn joined(link: &Link, left: Vec<Sample>, right: Vec<Sample>) -> Result<Vec<Samp
     Err(PromqlError::Execution(message.to_owned()))
 }
 
-fn distinct_labels(samples: &[Sample]) -> bool {
+fn distinct_labels(samples: &[SeriesSample]) -> bool {
     let mut seen = HashSet::with_capacity(samples.len());
     samples.iter().all(|sample| seen.insert(&sample.labels))
 }
 
 /// The labels of two samples that were made one.
-fn labels_of(link: &Link, sample: &Sample, one: &Sample, many: Option<&Many>) -> Labels {
+fn labels_of(
+    link: &Link,
+    sample: &SeriesSample,
+    one: &SeriesSample,
+    many: Option<&Many>,
+) -> Labels {
     let keeps_name = link.operator.compares() && !link.as_bool;
     let own = if keeps_name { sample.labels.clone() } else { sample.labels.unnamed() };
     match many {
@@ -172,7 +189,7 @@ fn labels_of(link: &Link, sample: &Sample, one: &Sample, many: Option<&Many>) ->
             many.include.iter().fold(own, |labels, name| labels.with(name, one.labels.get(name)))
         }
         None => match &link.matching.labels {
-            Grouping::By(_) => own.only(|label| link.matching.labels.has(label)),
+            Grouping::By(_) => own.only(|label| link.matching.labels.contains(label)),
             Grouping::Without(out) => {
                 own.only(|label| label == NAME || !out.iter().any(|left_out| left_out == label))
             }

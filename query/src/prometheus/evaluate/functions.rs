@@ -1,6 +1,6 @@
 //! Functions of what there is at one time.
 
-use super::{Evaluator, Sample, Value, distinct, histogram, mapped};
+use super::{EvaluatedValue, Evaluator, SeriesSample, distinct, histogram, mapped};
 use crate::prometheus::{
     Labels, PromqlError,
     labels::Test,
@@ -8,31 +8,31 @@ use crate::prometheus::{
     syntax::{Call, Expression},
 };
 
-/// What the function gives.
+/// Calls the function with evaluated arguments.
 pub(super) fn call(
     evaluator: &Evaluator<'_>,
     call: &Call,
     time: i64,
-) -> Result<Value, PromqlError> {
+) -> Result<EvaluatedValue, PromqlError> {
     let given = call.arguments.as_slice();
     let vector = |place: usize| evaluator.vector(&given[place], time);
     let scalar = |place: usize| match given.get(place) {
         Some(argument) => evaluator.scalar(argument, time),
         None => Ok(1.0),
     };
-    Ok(Value::Vector(match call.function.name {
-        "time" => return Ok(Value::Scalar(seconds(time))),
-        "pi" => return Ok(Value::Scalar(std::f64::consts::PI)),
+    Ok(EvaluatedValue::Vector(match call.function.name {
+        "time" => return Ok(EvaluatedValue::Scalar(seconds(time))),
+        "pi" => return Ok(EvaluatedValue::Scalar(std::f64::consts::PI)),
         "scalar" => {
             let samples = vector(0)?;
             let single = samples.first().filter(|_| samples.len() == 1);
-            return Ok(Value::Scalar(single.map_or(f64::NAN, |sample| sample.value)));
+            return Ok(EvaluatedValue::Scalar(single.map_or(f64::NAN, |sample| sample.value)));
         }
-        "vector" => vec![Sample { labels: Labels::default(), value: scalar(0)? }],
+        "vector" => vec![SeriesSample { labels: Labels::default(), value: scalar(0)? }],
         "histogram_quantile" => histogram::quantiles(scalar(0)?, vector(1)?)?,
         "absent" => {
             if vector(0)?.is_empty() {
-                vec![Sample { labels: labels_asked_for(&given[0]), value: 1.0 }]
+                vec![SeriesSample { labels: labels_asked_for(&given[0]), value: 1.0 }]
             } else {
                 Vec::new()
             }
@@ -45,7 +45,7 @@ pub(super) fn call(
         "clamp" => {
             let (least, most) = (scalar(1)?, scalar(2)?);
             if least > most {
-                return Ok(Value::Vector(Vec::new()));
+                return Ok(EvaluatedValue::Vector(Vec::new()));
             }
             mapped(vector(0)?, |value| at_most(at_least(value, least), most))?
         }
@@ -76,7 +76,7 @@ pub(super) fn call(
     }))
 }
 
-/// What is no number stays none.
+/// The greater of two numbers; NaN when either is NaN.
 fn at_least(value: f64, least: f64) -> f64 {
     if value.is_nan() || least.is_nan() { f64::NAN } else { value.max(least) }
 }
@@ -129,7 +129,7 @@ fn replaced(
     evaluator: &Evaluator<'_>,
     given: &[Expression],
     time: i64,
-) -> Result<Vec<Sample>, PromqlError> {
+) -> Result<Vec<SeriesSample>, PromqlError> {
     let text = |place: usize| evaluator.text(&given[place], time);
     let (to, replacement, from, pattern) = (text(1)?, text(2)?, text(3)?, text(4)?);
     check_label(&to)?;
@@ -151,7 +151,7 @@ fn put_together(
     evaluator: &Evaluator<'_>,
     given: &[Expression],
     time: i64,
-) -> Result<Vec<Sample>, PromqlError> {
+) -> Result<Vec<SeriesSample>, PromqlError> {
     let text = |place: usize| evaluator.text(&given[place], time);
     let (to, separator) = (text(1)?, text(2)?);
     check_label(&to)?;

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Sample, distinct};
+use super::{SeriesSample, distinct};
 use crate::prometheus::{Labels, PromqlError, metrics::LE, number::number_of};
 
 /// The quantile of each histogram among the samples.
-pub(super) fn quantiles(part: f64, samples: Vec<Sample>) -> Result<Vec<Sample>, PromqlError> {
+pub(super) fn quantiles(
+    part: f64,
+    samples: Vec<SeriesSample>,
+) -> Result<Vec<SeriesSample>, PromqlError> {
     let mut histograms: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
     for sample in samples {
         let Some(bound) = bound_of(sample.labels.get(LE)) else { continue };
@@ -15,7 +18,7 @@ pub(super) fn quantiles(part: f64, samples: Vec<Sample>) -> Result<Vec<Sample>, 
     }
     let quantiles = histograms
         .into_iter()
-        .map(|(labels, buckets)| Sample { labels, value: quantile(part, buckets) });
+        .map(|(labels, buckets)| SeriesSample { labels, value: quantile(part, buckets) });
     distinct(quantiles.collect())
 }
 

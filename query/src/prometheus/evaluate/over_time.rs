@@ -1,7 +1,7 @@
 //! Functions of numbers over time.
 
 use super::{
-    Evaluator, Sample, Stretch,
+    Evaluator, SeriesSample, SeriesSamples,
     aggregate::{quantile, sum, variance},
     distinct,
     functions::labels_asked_for,
@@ -12,17 +12,17 @@ use crate::prometheus::{
     syntax::Expression,
 };
 
-/// What the function gives for each series; what has too few numbers for it is left out.
+/// Evaluates the function for each series; leaves out series with too few samples for it.
 pub(super) fn over_time(
     name: &str,
     parameter: f64,
-    stretches: Vec<Stretch>,
+    stretches: Vec<SeriesSamples>,
     of: &Expression,
     evaluator: &Evaluator<'_>,
     time: i64,
-) -> Result<Vec<Sample>, PromqlError> {
+) -> Result<Vec<SeriesSample>, PromqlError> {
     if name == "absent_over_time" {
-        let absent = Sample { labels: labels_asked_for(of), value: 1.0 };
+        let absent = SeriesSample { labels: labels_asked_for(of), value: 1.0 };
         return Ok(if stretches.is_empty() { vec![absent] } else { Vec::new() });
     }
     let range = match of {
@@ -37,7 +37,7 @@ pub(super) fn over_time(
         _ => (time, time),
     };
     let mut samples = Vec::with_capacity(stretches.len());
-    for Stretch { labels, points } in stretches {
+    for SeriesSamples { labels, points } in stretches {
         let values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
         let found = match name {
             "rate" | "increase" | "delta" => extrapolated(name, &points, range),
@@ -47,7 +47,7 @@ pub(super) fn over_time(
         if let Some(value) = found {
             let keeps_name = name == "last_over_time";
             let labels = if keeps_name { labels } else { labels.unnamed() };
-            samples.push(Sample { labels, value });
+            samples.push(SeriesSample { labels, value });
         }
     }
     distinct(samples)

@@ -5,7 +5,7 @@ use crate::{
     prometheus::{
         PromqlError,
         labels::{Matcher, NAME, Test},
-        lexer::What,
+        lexer::TokenKind,
         number::{millis, seconds},
         syntax::{At, Expression, Kind, Moment, Selector, Subquery},
     },
@@ -41,13 +41,13 @@ impl Parser<'_> {
 
     fn matcher(&mut self) -> Result<Matcher, PromqlError> {
         let (name, quoted) = match self.peek().clone() {
-            What::Name(name) => (name, false),
-            What::Text(name) => (name, true),
+            TokenKind::Name(name) => (name, false),
+            TokenKind::Text(name) => (name, true),
             _ => return Err(self.unexpected(" in label matching, expected identifier or \"}\"")),
         };
         self.at += 1;
         let sign = match self.peek() {
-            What::Sign(sign @ ("=" | "!=" | "=~" | "!~")) => *sign,
+            TokenKind::Sign(sign @ ("=" | "!=" | "=~" | "!~")) => *sign,
             // A text alone is the metric's name.
             _ if quoted && (self.is_sign(",") || self.is_sign("}")) => {
                 return Ok(Matcher { name: NAME.to_owned(), test: Test::Equal(name) });
@@ -57,7 +57,7 @@ impl Parser<'_> {
             }
         };
         self.at += 1;
-        let What::Text(value) = self.peek().clone() else {
+        let TokenKind::Text(value) = self.peek().clone() else {
             return Err(self.unexpected(" in label matching, expected string"));
         };
         let test = match sign {
@@ -93,7 +93,7 @@ impl Parser<'_> {
                 let given = self.duration()?;
                 let offset_ms = if minus { -given } else { given };
                 let moment = self.moment(&mut inner, "offset")?;
-                // One of no length is none to Prometheus.
+                // Prometheus treats an offset of zero as no offset.
                 if moment.offset_ms != 0 {
                     return Err(self.fail("offset may not be set multiple times"));
                 }
@@ -111,8 +111,8 @@ impl Parser<'_> {
 
     fn duration(&mut self) -> Result<i64, PromqlError> {
         let given = match self.peek() {
-            What::Duration(millis) => Some(*millis),
-            What::Number(number) => millis(*number),
+            TokenKind::Duration(millis) => Some(*millis),
+            TokenKind::Number(number) => millis(*number),
             _ => None,
         };
         let given = given.ok_or_else(|| self.unexpected(", expected duration"))?;
@@ -123,11 +123,11 @@ impl Parser<'_> {
     fn at_time(&mut self) -> Result<At, PromqlError> {
         let minus = self.take_sign("-");
         let at = match self.peek().clone() {
-            What::Number(number) => {
+            TokenKind::Number(number) => {
                 let number = if minus { -number } else { number };
                 millis(number).map(At::Time)
             }
-            What::Name(name) if !minus => match name.as_str() {
+            TokenKind::Name(name) if !minus => match name.as_str() {
                 "start" => Some(At::Start),
                 "end" => Some(At::End),
                 _ => None,

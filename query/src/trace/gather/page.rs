@@ -13,10 +13,10 @@ use tidings_storage::{Detail, Scan, SpanFilter};
 use super::{Gathered, TraceFacts};
 use crate::{QueryError, QueryLimits, execution::Reader};
 
-/// So many letters of names take as much memory as a span.
+/// Number of bytes of names that cost as much memory as a span.
 const NAME_BYTES_PER_SPAN: u64 = 128;
 
-/// What one scan may take.
+/// Budget of one scan.
 #[derive(Debug, Clone, Copy)]
 struct Budget {
     /// Distinct spans.
@@ -81,7 +81,7 @@ impl Gathered {
 impl TraceFacts {
     /// These facts, or a share of them when there are more than was read.
     fn kept(mut self, is_all: bool, share: u64) -> Self {
-        self.settle();
+        self.finish();
         if !is_all {
             self.is_cut = true;
             let share = usize::try_from(share).unwrap_or(usize::MAX).max(1);

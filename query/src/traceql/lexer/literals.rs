@@ -141,7 +141,7 @@ impl Lexer<'_> {
     }
 }
 
-/// How many bytes of the text are a number.
+/// Length in bytes of the number at the start of the text.
 fn number_len(text: &str) -> usize {
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let mut length = digits(text);

@@ -7,17 +7,18 @@ use std::{
 };
 
 use super::{
-    Observed, Range, Series, math,
-    room::{Room, line_bytes},
+    Observed, Range, Series,
+    budget::{MetricsBudget, line_bytes},
+    math,
 };
 use crate::traceql::{
     compiled::Node,
-    shown::bounded,
+    display::bounded,
     syntax::{Field, Intrinsic, Scope},
     value::Value,
 };
 
-/// So many different attributes are told apart, and so many values of each.
+/// Maximum number of attributes, and of distinct values of each.
 const ATTRIBUTES_MAX: usize = 1_000;
 const VALUES_MAX: usize = 1_000;
 const META: &str = "__meta_type";
@@ -27,7 +28,7 @@ const VALUE_BYTES: usize = 512;
 const COUNT_BYTES: usize = 24;
 
 /// Counts by interval.
-type Counts = BTreeMap<u32, u64>;
+type IntervalCounts = BTreeMap<u32, u64>;
 
 /// Counts the values of two sets of spans.
 pub(super) struct Comparison {
@@ -43,17 +44,17 @@ pub(super) struct Comparison {
 
 #[derive(Debug, Default)]
 struct Attribute {
-    total: Counts,
-    values: HashMap<String, (Value, Counts)>,
+    total: IntervalCounts,
+    values: HashMap<String, (Value, IntervalCounts)>,
     too_many: bool,
 }
 
 /// A line that has no room yet.
-struct Line {
+struct RankedLine {
     /// Of all intervals.
     count: u64,
     labels: Vec<(String, Value)>,
-    counts: Counts,
+    counts: IntervalCounts,
 }
 
 impl Comparison {
@@ -62,7 +63,7 @@ impl Comparison {
         Self { range, selection, top, window, sides, overflowed: false }
     }
 
-    pub(super) fn observe(&mut self, span: &Observed<'_>, interval: u32, room: &mut Room) {
+    pub(super) fn observe(&mut self, span: &Observed<'_>, interval: u32, room: &mut MetricsBudget) {
         let start = i64::try_from(span.start.0).unwrap_or(i64::MAX);
         let in_window = self.window == (0, 0) || (self.window.0 < start && start <= self.window.1);
         let selected = in_window && self.selection.holds(span.row);
@@ -92,14 +93,14 @@ impl Comparison {
             let counts = attribute
                 .values
                 .entry(key)
-                .or_insert_with(|| (bounded(&value, true), Counts::new()));
+                .or_insert_with(|| (bounded(&value, true), IntervalCounts::new()));
             self.overflowed |= !add(&mut counts.1, interval, room);
         }
     }
 
     /// The lines for which there is room, those that count most first, and whether those are all
     /// and of all spans.
-    pub(super) fn series(self, room: &mut Room) -> (Vec<Series>, bool) {
+    pub(super) fn series(self, room: &mut MetricsBudget) -> (Vec<Series>, bool) {
         let (range, mut overflowed) = (self.range, self.overflowed);
         let mut lines = self.lines();
         // The total of an attribute counts no less than its values.
@@ -115,7 +116,7 @@ impl Comparison {
         (all, !overflowed)
     }
 
-    fn lines(self) -> Vec<Line> {
+    fn lines(self) -> Vec<RankedLine> {
         let top = self.top;
         let mut all = Vec::new();
         let mut too_many: BTreeSet<String> = BTreeSet::new();
@@ -131,31 +132,31 @@ impl Comparison {
                 let label = |meta: &str, value: Value| {
                     vec![(META.to_owned(), Value::text(meta)), (name.clone(), value)]
                 };
-                let mut values: Vec<(u64, String, Value, Counts)> = attribute
+                let mut values: Vec<(u64, String, Value, IntervalCounts)> = attribute
                     .values
                     .into_iter()
                     .map(|(key, (value, counts))| (counts.values().sum(), key, value, counts))
                     .collect();
                 values.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
                 for (count, _, value, counts) in values.into_iter().take(top) {
-                    all.push(Line { count, labels: label(one, value), counts });
+                    all.push(RankedLine { count, labels: label(one, value), counts });
                 }
                 let count = attribute.total.values().sum();
                 let labels = label(total, Value::Nil);
-                all.push(Line { count, labels, counts: attribute.total });
+                all.push(RankedLine { count, labels, counts: attribute.total });
             }
         }
         for name in too_many {
             let meta = ("__meta_error".to_owned(), Value::text("__too_many_values__"));
             let labels = vec![meta, (name, Value::Nil)];
-            all.push(Line { count: 0, labels, counts: Counts::new() });
+            all.push(RankedLine { count: 0, labels, counts: IntervalCounts::new() });
         }
         all
     }
 }
 
 /// Counts one more, if there is room for it.
-fn add(counts: &mut Counts, interval: u32, room: &mut Room) -> bool {
+fn add(counts: &mut IntervalCounts, interval: u32, room: &mut MetricsBudget) -> bool {
     let has_room = counts.contains_key(&interval) || room.take(COUNT_BYTES);
     if has_room {
         *counts.entry(interval).or_default() += 1;
@@ -163,7 +164,7 @@ fn add(counts: &mut Counts, interval: u32, room: &mut Room) -> bool {
     has_room
 }
 
-impl Line {
+impl RankedLine {
     fn series(self, range: Range) -> Series {
         let mut values = vec![0.0; range.count()];
         for (interval, count) in self.counts {
@@ -175,8 +176,7 @@ impl Line {
     }
 }
 
-/// What is counted of a span: its attributes, its resource's, and those intrinsics that have few
-/// values.
+/// Counted fields of a span: its attributes, its resource's, and intrinsics with few values.
 fn attributes(span: &Observed<'_>) -> Vec<(String, Value)> {
     let (rows, row) = span.rows;
     let mut all: Vec<(String, Value)> = vec![
@@ -195,7 +195,7 @@ fn attributes(span: &Observed<'_>) -> Vec<(String, Value)> {
     for (scope, attributes) in scoped {
         for attribute in attributes {
             let name = Field::attribute(scope, attribute.key.as_str()).to_string();
-            all.push((name, Value::of(attribute.value())));
+            all.push((name, Value::from_otlp(attribute.value())));
         }
     }
     all

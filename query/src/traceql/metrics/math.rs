@@ -1,4 +1,4 @@
-//! What can be done with series.
+//! Arithmetic between series, and filters on them.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(super) fn key(labels: &[(String, Value)]) -> String {
 
 /// The order of series: by their labels as they are shown.
 pub(super) fn order(series: &Series) -> Vec<(String, String)> {
-    series.labels.iter().map(|(name, value)| (name.clone(), value.shown())).collect()
+    series.labels.iter().map(|(name, value)| (name.clone(), value.display_text())).collect()
 }
 
 fn applied(operator: Operator, left: f64, right: f64) -> f64 {
@@ -70,7 +70,7 @@ pub(super) fn joined(
 fn join(operator: Operator, left: Series, right: Series) -> Series {
     let name = |series: &Series| {
         let named = series.labels.iter().find(|(name, _)| name == NAME);
-        named.map(|(_, value)| value.shown())
+        named.map(|(_, value)| value.display_text())
     };
     let mut labels: Vec<(String, Value)> = Vec::new();
     if let (Some(left), Some(right)) = (name(&left), name(&right)) {
@@ -171,13 +171,13 @@ mod tests {
         Series { labels, values: values.to_vec(), exemplars: Vec::new() }
     }
 
-    fn shown(mut all: Vec<Series>) -> String {
+    fn series_text(mut all: Vec<Series>) -> String {
         all.sort_by_cached_key(|one| format!("{:?}", one.labels));
         let each = all.iter().map(|one| {
             let labels: Vec<String> = one
                 .labels
                 .iter()
-                .map(|(name, value)| format!("{name}={}", value.shown()))
+                .map(|(name, value)| format!("{name}={}", value.display_text()))
                 .collect();
             format!("{}{:?}", labels.join(","), one.values)
         });
@@ -190,7 +190,7 @@ mod tests {
         let whole = series("rate", &[2.0, 0.0]);
         let divided = |left: &[&Series], right: &[&Series]| {
             let own = |side: &[&Series]| side.iter().map(|one| (*one).clone()).collect();
-            shown(joined(Operator::Div, own(left), own(right), 0))
+            series_text(joined(Operator::Div, own(left), own(right), 0))
         };
         assert_eq!(divided(&[&a, &b], &[&whole]), "s=a[2.0, NaN] s=b[3.0, NaN]");
         assert_eq!(divided(&[&whole], &[&a]), "s=a[0.5, 0.0]");
@@ -221,13 +221,13 @@ mod tests {
         let all = || {
             vec![series("a", &[1.0, 5.0]), series("b", &[3.0, 5.0]), series("c", &[2.0, f64::NAN])]
         };
-        let top = |limit, largest| shown(top(limit, largest, all(), &|| Ok(())).unwrap());
+        let top = |limit, largest| series_text(top(limit, largest, all(), &|| Ok(())).unwrap());
         assert_eq!(top(1, true), "s=a[NaN, 5.0] s=b[3.0, NaN] s=c[NaN, NaN]");
         assert_eq!(top(2, false), "s=a[1.0, 5.0] s=b[NaN, 5.0] s=c[2.0, NaN]");
         let above = compared(Operator::Greater, 2.0, all());
-        assert_eq!(shown(above), "s=a[NaN, 5.0] s=b[3.0, 5.0] s=c[NaN, NaN]");
+        assert_eq!(series_text(above), "s=a[NaN, 5.0] s=b[3.0, 5.0] s=c[NaN, NaN]");
         let from = with_number(Operator::Sub, 10.0, true, vec![series("a", &[1.0])]);
-        assert_eq!(shown(from), "s=a[9.0]");
+        assert_eq!(series_text(from), "s=a[9.0]");
     }
 
     #[test]

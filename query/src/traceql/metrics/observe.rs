@@ -6,24 +6,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Exemplar, MetricsSearch, Observed, Range, Series,
+    budget::{MetricsBudget, line_bytes},
     compare::Comparison,
-    room::{Room, line_bytes},
 };
 use crate::traceql::{
     compiled::{Fields, Node},
-    shown::bounded,
+    display::bounded,
     syntax::{Field, Measure},
     types::Type,
     value::Value,
 };
 
-/// What is known of an interval of a line, and its place.
+/// Memory of one interval of a line, in bytes, with its entry in the map.
 const CELL_BYTES: usize = 96;
 /// A bucket of it.
 const BUCKET_BYTES: usize = 48;
 /// Buckets of a quantile for each power of two: a value is known to about 2 %.
 const FINE: i32 = 16;
-/// Exemplars are spread over the range: at most so many in each part.
+/// Maximum number of exemplars in each part of the range, which spreads them.
 const EXEMPLARS_IN_PART: usize = 2;
 
 /// Sorts spans into series.
@@ -34,7 +34,7 @@ pub(super) struct Observer {
     measured: Option<(usize, f64)>,
     by: Vec<(usize, String)>,
     series: HashMap<String, Observations>,
-    room: Room,
+    room: MetricsBudget,
     overflowed: bool,
     exemplars: Vec<usize>,
     comparison: Option<Comparison>,
@@ -43,7 +43,7 @@ pub(super) struct Observer {
 #[derive(Debug, Default)]
 struct Observations {
     labels: Vec<Value>,
-    /// What each line of it takes.
+    /// Memory of one of its lines, in bytes.
     line_bytes: usize,
     cells: BTreeMap<u32, Cell>,
     /// Of all cells of a histogram: each makes a line.
@@ -57,7 +57,7 @@ struct Cell {
     min: f64,
     max: f64,
     sum: f64,
-    /// What the sum lost to rounding.
+    /// Rounding error of the sum (compensated summation).
     lost: f64,
     /// Values by bucket: the highest is two to the power of the number (in [`FINE`] parts).
     buckets: BTreeMap<i32, u64>,
@@ -69,7 +69,7 @@ impl Observer {
         measure: &Measure,
         by: &[Field],
         fields: &mut Fields,
-        room: Room,
+        room: MetricsBudget,
     ) -> Self {
         let measured = match measure {
             Measure::Rate | Measure::CountOverTime | Measure::Compare { .. } => None,
@@ -86,7 +86,7 @@ impl Observer {
         };
         let comparison = match measure {
             Measure::Compare { selection, top, start, end } => {
-                let selection = Node::of(selection, fields);
+                let selection = Node::compile(selection, fields);
                 Some(Comparison::new(search.range, selection, *top, (*start, *end)))
             }
             _ => None,
@@ -105,7 +105,7 @@ impl Observer {
         }
     }
 
-    /// Whether spans are needed with all their attributes.
+    /// Reports whether spans are needed with all their attributes.
     pub(super) fn needs_attributes(&self) -> bool {
         self.comparison.is_some()
     }
@@ -128,7 +128,7 @@ impl Observer {
         for (column, _) in &self.by {
             span.row[*column].key(&mut key);
         }
-        if !self.series.contains_key(&key) && !self.begin(&key, span) {
+        if !self.series.contains_key(&key) && !self.start_series(&key, span) {
             self.overflowed = true;
             return;
         }
@@ -156,7 +156,7 @@ impl Observer {
     }
 
     /// Makes the series that a span is the first of, if there is room for it.
-    fn begin(&mut self, key: &str, span: &Observed<'_>) -> bool {
+    fn start_series(&mut self, key: &str, span: &Observed<'_>) -> bool {
         let values = self.by.iter().map(|(column, _)| bounded(&span.row[*column], true));
         let values: Vec<Value> = values.collect();
         let lines = match &self.measure {
@@ -203,7 +203,7 @@ impl Observations {
         &mut self,
         (interval, value): (u32, Option<f64>),
         measure: &Measure,
-        room: &mut Room,
+        room: &mut MetricsBudget,
     ) -> bool {
         let cell = self.cells.get(&interval);
         let bucket = value.zip(parts(measure)).map(|(value, parts)| bucket(value, parts));
@@ -228,7 +228,7 @@ impl Observations {
     }
 }
 
-/// Whether there may be another exemplar in the part of the range that has this interval.
+/// Reports whether the part of the range with this interval can take another exemplar.
 fn takes_exemplar(taken: &mut [usize], interval: u32, range: Range) -> bool {
     let part = interval as usize * taken.len() / range.count().max(1);
     match taken.get_mut(part) {
@@ -369,7 +369,7 @@ impl Cell {
         if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
 
-    /// The value that so many of all are not above, between the least and the greatest.
+    /// Quantile of the values, interpolated between the least and the greatest.
     fn quantile(&self, quantile: f64) -> f64 {
         let wanted = (quantile * count(self.count)).ceil().max(1.0);
         let mut below = 0.0;
@@ -390,7 +390,7 @@ impl Cell {
     }
 }
 
-/// How many buckets there are for each power of two, if there are any.
+/// Number of histogram buckets for each power of two; `None` when the measure has no histogram.
 fn parts(measure: &Measure) -> Option<i32> {
     match measure {
         Measure::QuantileOverTime(..) => Some(FINE),

@@ -18,7 +18,7 @@ use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 pub(super) struct Operand {
     pub(super) expression: Expression,
     pub(super) value_type: Type,
-    /// Whether its value can differ between spans.
+    /// True when the value can differ between spans.
     pub(super) reads_span: bool,
     pub(super) depth: u32,
     /// Its first byte in the text.
@@ -167,7 +167,7 @@ impl Parser<'_> {
         }
         let start = self.start();
         let name = match self.peek() {
-            TokenKind::Word(word) if word != "nil" && Intrinsic::of(word).is_none() => word,
+            TokenKind::Word(word) if word != "nil" && Intrinsic::parse(word).is_none() => word,
             TokenKind::Text(text) => text,
             _ => return Ok(None),
         };
@@ -201,7 +201,10 @@ impl Parser<'_> {
                 Some((_, value)) => value,
                 None => return self.fail(format!("`{word}` is not a value; text needs quotes")),
             },
-            _ => return self.fail(format!("a value was expected, but {} follows", self.shown())),
+            _ => {
+                return self
+                    .fail(format!("a value was expected, but {} follows", self.describe_next()));
+            }
         };
         self.advance();
         Ok(value)
@@ -210,7 +213,7 @@ impl Parser<'_> {
     /// An attribute or intrinsic.
     pub(super) fn field(&mut self) -> Result<Field, TraceqlError> {
         let field = match self.peek() {
-            TokenKind::Attribute { scope, parent, name } => match Intrinsic::of(name) {
+            TokenKind::Attribute { scope, parent, name } => match Intrinsic::parse(name) {
                 // `parent.duration` is the parent's duration: an attribute of that name has a scope.
                 Some(intrinsic) if *parent && *scope == Scope::Any => {
                     Field { parent: true, name: Name::Intrinsic(intrinsic) }
@@ -219,16 +222,19 @@ impl Parser<'_> {
             },
             TokenKind::ScopedWord(scope, word) => {
                 // `span:childCount` is the name it is shown by; `childCount` the other one.
-                match Intrinsic::of(&format!("{scope}:{word}")) {
+                match Intrinsic::parse(&format!("{scope}:{word}")) {
                     Some(intrinsic) => Field::intrinsic(intrinsic),
                     None => return self.unknown_intrinsic(&format!("{scope}:{word}")),
                 }
             }
-            TokenKind::Word(word) => match Intrinsic::of(word) {
+            TokenKind::Word(word) => match Intrinsic::parse(word) {
                 Some(intrinsic) => Field::intrinsic(intrinsic),
                 None => return self.unknown_intrinsic(&word.clone()),
             },
-            _ => return self.fail(format!("a field was expected, but {} follows", self.shown())),
+            _ => {
+                return self
+                    .fail(format!("a field was expected, but {} follows", self.describe_next()));
+            }
         };
         self.advance();
         Ok(field)
@@ -375,7 +381,7 @@ impl Parser<'_> {
     }
 }
 
-/// Whether every span has a value for it.
+/// Reports whether every span has a value for the field.
 fn never_nil(field: &Field) -> bool {
     match &field.name {
         _ if field.parent => false,

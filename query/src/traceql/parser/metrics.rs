@@ -2,7 +2,7 @@
 
 use super::{
     Parser,
-    terms::{Form, Term, number_of},
+    terms::{Term, TermKind, number_of},
 };
 use crate::traceql::{
     TraceqlError,
@@ -10,15 +10,15 @@ use crate::traceql::{
     syntax::{Expression, Field, Measure, Metrics, Operator, Stage, Static, Step},
 };
 
-/// How many attributes series can be divided by.
+/// Maximum number of attributes to group series by.
 const BY_MAX: usize = 5;
-/// How many quantiles one query can ask for.
+/// Maximum number of quantiles in a query.
 const QUANTILES_MAX: usize = 20;
-/// How many values of an attribute `compare` shows when it does not say, and at most.
+/// Number of values that `compare` shows for an attribute: the default and the maximum.
 const COMPARE_TOP: usize = 10;
 const COMPARE_TOP_MAX: usize = 1000;
 
-/// Whether the word begins a metrics function.
+/// Reports whether the word begins a metrics function.
 pub(super) fn is_function(word: &str) -> bool {
     matches!(word, "rate" | "compare") || word.ends_with("_over_time")
 }
@@ -132,7 +132,7 @@ impl Parser<'_> {
         Ok(Measure::Compare { selection, top, start, end })
     }
 
-    /// What follows a metric: `| topk(n)`, `> 10`.
+    /// Parses the stages after a metric: `| topk(n)`, `> 10`.
     pub(super) fn later_stages(
         &mut self,
         metrics: Metrics,
@@ -151,7 +151,7 @@ impl Parser<'_> {
                 self.advance();
                 // Arithmetic binds more strongly than comparisons (2).
                 let number = self.expression(2)?;
-                let Form::Static(number) = number.form else {
+                let TermKind::Static(number) = number.form else {
                     return self.fail_at(number.start, "a metric is compared with a number");
                 };
                 metrics = self.with_number(operator, at, metrics, &number, false)?;
@@ -161,7 +161,7 @@ impl Parser<'_> {
                 // However many there were: one step stands in a row with the others.
                 let depth = depth + u32::from(matches!(metrics, Metrics::Chain(..)));
                 self.check_depth(self.depth + depth)?;
-                return Ok(Term { form: Form::Metrics(metrics), start, depth });
+                return Ok(Term { form: TermKind::Metrics(metrics), start, depth });
             }
         }
     }

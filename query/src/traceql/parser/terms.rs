@@ -1,6 +1,6 @@
-//! What stands at the root of a query: spansets, numbers about them, and metrics.
+//! Terms at the root of a query: spansets, numbers about them, and metrics.
 //!
-//! Owns which of them can be combined by which operator.
+//! Owns which terms an operator can combine.
 
 use super::Parser;
 use crate::traceql::{
@@ -13,14 +13,14 @@ use crate::traceql::{
 
 /// Something at the root of a query.
 pub(super) struct Term {
-    pub(super) form: Form,
+    pub(super) form: TermKind,
     /// Its first byte.
     pub(super) start: usize,
     pub(super) depth: u32,
 }
 
-/// What it is.
-pub(super) enum Form {
+/// Type of a term.
+pub(super) enum TermKind {
     Static(Static),
     Scalar(Scalar),
     Spansets(Spansets),
@@ -30,8 +30,8 @@ pub(super) enum Form {
     Metrics(Metrics),
 }
 
-impl Form {
-    pub(super) fn shown(&self) -> &'static str {
+impl TermKind {
+    pub(super) fn description(&self) -> &'static str {
         match self {
             Self::Static(_) => "a constant",
             Self::Scalar(_) => "a number",
@@ -41,7 +41,7 @@ impl Form {
         }
     }
 
-    /// Whether the operator makes it longer, not deeper.
+    /// Reports whether the operator extends the chain and does not nest it.
     fn is_chained_by(&self, operator: Operator) -> bool {
         match self {
             Self::Spansets(Spansets::Joined(..)) => true,
@@ -51,7 +51,7 @@ impl Form {
         }
     }
 
-    /// What could be written instead.
+    /// Suggestion for the error message.
     pub(super) fn cure(&self) -> &'static str {
         match self {
             Self::Scalar(_) => ": compare it, as in `{} | count() > 1`",
@@ -96,7 +96,7 @@ impl Parser<'_> {
                 parser.check_depth(parser.depth + depth)?;
                 let form = parser.combine(operator, at, left, right)?;
                 // Constants are computed at once.
-                let depth = if matches!(form, Form::Static(_)) { 1 } else { depth };
+                let depth = if matches!(form, TermKind::Static(_)) { 1 } else { depth };
                 left = Term { form, start, depth };
             }
             Ok(left)
@@ -108,15 +108,15 @@ impl Parser<'_> {
         match self.peek().clone() {
             TokenKind::OpenBrace => {
                 let (filter, depth) = self.filter()?;
-                Ok(Term { form: Form::Spansets(Spansets::Filter(filter)), start, depth })
+                Ok(Term { form: TermKind::Spansets(Spansets::Filter(filter)), start, depth })
             }
             TokenKind::OpenParenthesis => {
                 self.advance();
                 let inner = self.nested(|parser| parser.pipeline(true))?;
                 self.expect(&TokenKind::CloseParenthesis, ")")?;
                 let form = match inner.form {
-                    Form::Stages(stages) => Form::Spansets(Spansets::Pipeline(stages)),
-                    Form::Compare(stage) => Form::Spansets(Spansets::Pipeline(vec![stage])),
+                    TermKind::Stages(stages) => TermKind::Spansets(Spansets::Pipeline(stages)),
+                    TermKind::Compare(stage) => TermKind::Spansets(Spansets::Pipeline(vec![stage])),
                     form => form,
                 };
                 Ok(Term { form, start, depth: inner.depth + 1 })
@@ -125,15 +125,17 @@ impl Parser<'_> {
                 self.advance();
                 // Only a number: `-` binds more strongly than any operator here.
                 let inner = self.nested(Self::term)?;
-                let Form::Static(value) = inner.form else {
-                    return self
-                        .fail_at(start, format!("`-` cannot stand before {}", inner.form.shown()));
+                let TermKind::Static(value) = inner.form else {
+                    return self.fail_at(
+                        start,
+                        format!("`-` cannot stand before {}", inner.form.description()),
+                    );
                 };
-                let form = Form::Static(self.negated(value, start)?);
+                let form = TermKind::Static(self.negated(value, start)?);
                 Ok(Term { form, start, depth: 1 })
             }
             TokenKind::Int(_) | TokenKind::Float(_) | TokenKind::Duration(_) => {
-                Ok(Term { form: Form::Static(self.literal()?), start, depth: 1 })
+                Ok(Term { form: TermKind::Static(self.literal()?), start, depth: 1 })
             }
             TokenKind::Word(word) => match fold_of(&word) {
                 Some(fold) => self.aggregate(fold),
@@ -142,7 +144,7 @@ impl Parser<'_> {
             TokenKind::ScopedWord(..) | TokenKind::Attribute { .. } => {
                 self.fail("fields of spans stand in braces: `{ … }`")
             }
-            _ => self.fail(format!("a query was expected, but {} follows", self.shown())),
+            _ => self.fail(format!("a query was expected, but {} follows", self.describe_next())),
         }
     }
 
@@ -167,7 +169,7 @@ impl Parser<'_> {
         };
         self.expect(&TokenKind::CloseParenthesis, ")")?;
         let label = format!("{name}({inner})");
-        Ok(Term { form: Form::Scalar(Scalar::Aggregate { fold, of, label }), start, depth })
+        Ok(Term { form: TermKind::Scalar(Scalar::Aggregate { fold, of, label }), start, depth })
     }
 
     fn combine(
@@ -176,26 +178,28 @@ impl Parser<'_> {
         at: usize,
         left: Term,
         right: Term,
-    ) -> Result<Form, TraceqlError> {
+    ) -> Result<TermKind, TraceqlError> {
         match (left.form, right.form) {
-            (Form::Spansets(left), Form::Spansets(right)) => {
-                self.spansets(operator, at, left, right).map(Form::Spansets)
+            (TermKind::Spansets(left), TermKind::Spansets(right)) => {
+                self.spansets(operator, at, left, right).map(TermKind::Spansets)
             }
-            (Form::Static(left), Form::Static(right)) => self.folded(operator, at, &left, &right),
-            (Form::Metrics(left), Form::Metrics(right)) => {
-                self.of_metrics(operator, at, left, right).map(Form::Metrics)
+            (TermKind::Static(left), TermKind::Static(right)) => {
+                self.folded(operator, at, &left, &right)
             }
-            (Form::Metrics(of), Form::Static(number)) => {
-                self.with_number(operator, at, of, &number, false).map(Form::Metrics)
+            (TermKind::Metrics(left), TermKind::Metrics(right)) => {
+                self.of_metrics(operator, at, left, right).map(TermKind::Metrics)
             }
-            (Form::Static(number), Form::Metrics(of)) => {
-                self.with_number(operator, at, of, &number, true).map(Form::Metrics)
+            (TermKind::Metrics(of), TermKind::Static(number)) => {
+                self.with_number(operator, at, of, &number, false).map(TermKind::Metrics)
+            }
+            (TermKind::Static(number), TermKind::Metrics(of)) => {
+                self.with_number(operator, at, of, &number, true).map(TermKind::Metrics)
             }
             (left, right) => {
                 let shown = format!(
                     "`{operator}` cannot stand between {} and {}",
-                    left.shown(),
-                    right.shown()
+                    left.description(),
+                    right.description()
                 );
                 match (scalar(left), scalar(right)) {
                     (Some(left), Some(right)) => self.scalars(operator, at, left, right),
@@ -211,7 +215,7 @@ impl Parser<'_> {
         at: usize,
         left: Scalar,
         right: Scalar,
-    ) -> Result<Form, TraceqlError> {
+    ) -> Result<TermKind, TraceqlError> {
         if operator.is_arithmetic() {
             let (first, mut rest) = match left {
                 Scalar::Arithmetic(first, rest) => (first, rest),
@@ -219,10 +223,10 @@ impl Parser<'_> {
             };
             self.check_terms(at, rest.len())?;
             rest.push((operator, right));
-            return Ok(Form::Scalar(Scalar::Arithmetic(first, rest)));
+            return Ok(TermKind::Scalar(Scalar::Arithmetic(first, rest)));
         }
         if operator.is_comparison() {
-            return Ok(Form::Compare(Stage::Compare(operator, left, right)));
+            return Ok(TermKind::Compare(Stage::Compare(operator, left, right)));
         }
         self.fail_at(at, format!("`{operator}` cannot stand between numbers"))
     }
@@ -276,7 +280,7 @@ impl Parser<'_> {
         at: usize,
         left: &Static,
         right: &Static,
-    ) -> Result<Form, TraceqlError> {
+    ) -> Result<TermKind, TraceqlError> {
         use Operator::{Add, Div, Mul, Sub};
         let wrong = |message: &str| self.fail_at(at, message);
         if !matches!(operator, Add | Sub | Mul | Div) {
@@ -306,7 +310,7 @@ impl Parser<'_> {
             }
         };
         match folded {
-            Some(value) => Ok(Form::Static(value)),
+            Some(value) => Ok(TermKind::Static(value)),
             None => wrong("the result does not fit in 64 bits"),
         }
     }
@@ -332,10 +336,10 @@ pub(super) fn number_of(value: &Static) -> f64 {
     }
 }
 
-fn scalar(form: Form) -> Option<Scalar> {
+fn scalar(form: TermKind) -> Option<Scalar> {
     match form {
-        Form::Scalar(scalar) => Some(scalar),
-        Form::Static(value) => Some(Scalar::Static(value)),
+        TermKind::Scalar(scalar) => Some(scalar),
+        TermKind::Static(value) => Some(Scalar::Static(value)),
         _ => None,
     }
 }

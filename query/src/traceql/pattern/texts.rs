@@ -11,19 +11,19 @@ const ALTERNATIVES_MAX: usize = 8;
 /// here matches; none when there are no such texts, or only short ones.
 pub(crate) fn texts_within(pattern: &str) -> Option<Vec<String>> {
     let hir = regex_syntax::parse(pattern).ok()?;
-    Search::of(&hir).best
+    LiteralSearch::from_hir(&hir).best
 }
 
 /// Looks through what is in a row.
 #[derive(Default)]
-struct Search {
-    /// What stands together at the end of what was read.
+struct LiteralSearch {
+    /// Literal at the end of the part read so far.
     run: String,
     best: Option<Vec<String>>,
 }
 
-impl Search {
-    fn of(hir: &Hir) -> Self {
+impl LiteralSearch {
+    fn from_hir(hir: &Hir) -> Self {
         let mut search = Self::default();
         search.read(hir);
         search.end_run();
@@ -52,7 +52,7 @@ impl Search {
             HirKind::Concat(parts) => parts.iter().for_each(|part| self.read(part)),
             HirKind::Alternation(parts) => {
                 self.end_run();
-                let each = parts.iter().map(|part| Self::of(part).best);
+                let each = parts.iter().map(|part| Self::from_hir(part).best);
                 let all: Option<Vec<Vec<String>>> = each.collect();
                 if let Some(all) = all {
                     self.offer(all.into_iter().flatten().collect());

@@ -16,13 +16,13 @@ use crate::traceql::{
 
 /// More scans than this are not better than reading spans.
 const FILTERS_MAX: usize = 3;
-/// What is less severe is in most traces.
+/// Minimum severity that is worth a filter; nearly every trace has records below it.
 const SEVERITY_MIN: Severity = Severity::Warn;
 
 /// Filters of which a record has to pass one; none when nothing is known.
 type Needs = Option<Vec<LogFilter>>;
 
-/// What a trace needs for the stages to find something.
+/// Condition on the log records of a trace, derived from the stages.
 pub(in crate::traceql) fn of_stages(stages: &[CompiledStage], fields: &Fields) -> Needs {
     let each = stages.iter().map(|stage| match stage {
         CompiledStage::Spansets(of) => of_spansets(of, fields),
@@ -71,7 +71,8 @@ fn of_node(node: &Node, fields: &Fields) -> Needs {
     }
 }
 
-/// What is asked of logs by a node that is nothing else. The parent is of the same trace.
+/// Log intrinsic that the node reads directly, of the span or of its parent, which is in the same
+/// trace.
 fn asked(node: &Node, fields: &Fields) -> Option<Intrinsic> {
     let Node::Column(column) = node else { return None };
     match fields.get(*column) {

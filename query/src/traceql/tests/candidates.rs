@@ -14,10 +14,10 @@ use tidings_storage::{
 use super::super::{
     candidates::Candidates,
     compiled::{Fields, compile},
+    display::DisplayLimits,
     native::stages_of,
     overlap::Times,
-    search::{Search, found},
-    shown::Shown,
+    search::{TraceqlSearch, found},
 };
 use crate::{QueryLimits, QuerySettings, execution::Execution};
 
@@ -129,7 +129,7 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
     let work = move |reader: &crate::execution::Reader| {
         let mut fields = Fields::default();
         let compiled = compile(&stages, &mut fields);
-        let mut everything = Candidates::of(&compiled, &fields, TimeRange::default());
+        let mut everything = Candidates::from_stages(&compiled, &fields, TimeRange::default());
         everything.filters = vec![SpanFilter::default()];
         let mut all = Vec::new();
         let detail = tidings_storage::Detail::Full;
@@ -144,8 +144,14 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
             },
         )?;
         let times = Times::OfResult(TimeRange::default());
-        let wanted =
-            Search { stages, times, limit: 1_000, shown: Shown::NOTHING, after: None, among: None };
+        let wanted = TraceqlSearch {
+            stages,
+            times,
+            limit: 1_000,
+            shown: DisplayLimits::NOTHING,
+            after: None,
+            among: None,
+        };
         let found = found(reader, &wanted)?.traces;
         let mut found: Vec<String> =
             found.into_iter().map(|trace| trace.trace_id.to_string()).collect();
@@ -214,11 +220,11 @@ async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let start = TimeRange::default();
-            let wanted = Search {
+            let wanted = TraceqlSearch {
                 stages: stages.clone(),
                 times: Times::OfResult(start),
                 limit,
-                shown: Shown::NOTHING,
+                shown: DisplayLimits::NOTHING,
                 after,
                 among: None,
             };
@@ -282,7 +288,7 @@ fn of_how_long_traces_are_at_least_alternatives_tell_the_least_and_conditions_th
     ] {
         let mut fields = Fields::default();
         let stages = compile(&stages_of(query).unwrap(), &mut fields);
-        let candidates = Candidates::of(&stages, &fields, TimeRange::default());
+        let candidates = Candidates::from_stages(&stages, &fields, TimeRange::default());
         assert_eq!(candidates.trace_duration_min.0, least, "{query}");
     }
 }

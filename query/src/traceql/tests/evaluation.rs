@@ -8,7 +8,7 @@ use super::super::{
     compiled::{Fields, compile},
     evaluate::{Spanset, Table, evaluate},
     parse,
-    relations::{Check, Family, Shape},
+    relations::{Check, ParentKey, TreeShape},
     syntax::{Field, Intrinsic, Metrics, Name, Query, Root, Scope},
     value::{Value, duration_text},
 };
@@ -68,7 +68,7 @@ fn value(field: &Field, span: u32) -> Value {
 }
 
 /// What a query makes of a trace of this shape, whose spans say what those of the trace above do.
-fn evaluated(query: &str, shape: Shape, check: Check<'_>) -> Result<Vec<Spanset>, QueryError> {
+fn evaluated(query: &str, shape: TreeShape, check: Check<'_>) -> Result<Vec<Spanset>, QueryError> {
     let Query { root: Root::Search(stages), .. } = parse(query).unwrap() else { panic!("{query}") };
     let mut fields = Fields::default();
     let stages = compile(&stages, &mut fields);
@@ -80,16 +80,23 @@ fn evaluated(query: &str, shape: Shape, check: Check<'_>) -> Result<Vec<Spanset>
 
 /// The spansets that a query finds: their spans, and what is known of them together.
 fn found(query: &str) -> String {
-    let shape = Shape {
+    let shape = TreeShape {
         ends: vec![4, 2, 4, 4],
         parents: vec![None, Some(0), Some(0), Some(2)],
-        families: vec![None, Some(Family::Of(0)), Some(Family::Of(0)), Some(Family::Of(2))],
+        families: vec![
+            None,
+            Some(ParentKey::Of(0)),
+            Some(ParentKey::Of(0)),
+            Some(ParentKey::Of(2)),
+        ],
     };
     let spansets = evaluated(query, shape, &|| Ok(())).unwrap();
     let shown = spansets.iter().map(|spanset| {
         let spans: Vec<String> = spanset.spans.iter().map(u32::to_string).collect();
-        let known =
-            spanset.attributes.iter().map(|(name, value)| format!(" {name}={}", value.shown()));
+        let known = spanset
+            .attributes
+            .iter()
+            .map(|(name, value)| format!(" {name}={}", value.display_text()));
         format!("{}{}", spans.join(","), known.collect::<String>())
     });
     shown.collect::<Vec<_>>().join(" | ")
@@ -301,7 +308,7 @@ fn a_thousand_metrics_in_a_row_fit_in_a_small_stack_and_one_more_is_refused() {
 #[test]
 fn whatever_takes_time_asks_whether_to_go_on() {
     let length = 10_000_u32;
-    let chain = || Shape {
+    let chain = || TreeShape {
         parents: (0..length).map(|span| span.checked_sub(1)).collect(),
         ends: vec![length; length as usize],
         families: vec![None; length as usize],

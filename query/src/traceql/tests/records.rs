@@ -16,11 +16,11 @@ use tidings_storage::{
 
 use super::super::{
     compiled::{Fields, compile},
+    display::DisplayLimits,
     native::stages_of,
     overlap::Times,
     records::needs,
-    search::{Found, Search, found},
-    shown::Shown,
+    search::{TraceqlResult, TraceqlSearch, found},
     value::severity_word,
 };
 use crate::{QueryLimits, QuerySettings, execution::Execution};
@@ -185,15 +185,15 @@ async fn store_of(sent: &[Sent], is_flushed: bool) -> (tempfile::TempDir, Store)
     (folder, store)
 }
 
-async fn answer(store: &Store, query: &str) -> Found {
+async fn answer(store: &Store, query: &str) -> TraceqlResult {
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
     let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
     let stages = stages_of(query).unwrap();
     let work = move |reader: &crate::execution::Reader| {
         let times = Times::OfResult(TimeRange::default());
         let limit = 100;
-        let shown = Shown::spans(9);
-        found(reader, &Search { stages, times, limit, shown, after: None, among: None })
+        let shown = DisplayLimits::spans(9);
+        found(reader, &TraceqlSearch { stages, times, limit, shown, after: None, among: None })
     };
     execution.run(store, &Arc::new(settings), Arc::default(), None, work).await.unwrap()
 }

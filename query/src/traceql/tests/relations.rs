@@ -9,7 +9,7 @@ use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::SpanKind};
 
 use super::super::{
     read::shape,
-    relations::{Family, Pace, Shape},
+    relations::{Pace, ParentKey, TreeShape},
     syntax::{Relation, Side},
 };
 use crate::{
@@ -100,7 +100,7 @@ fn obvious(
 }
 
 /// The relation's result, however long it takes.
-fn related(shape: &Shape, of: (Relation, Side), left: &[u32], right: &[u32]) -> Vec<u32> {
+fn related(shape: &TreeShape, of: (Relation, Side), left: &[u32], right: &[u32]) -> Vec<u32> {
     shape.related(of, left, right, &Pace::new(&|| Ok(()))).unwrap()
 }
 
@@ -115,7 +115,7 @@ fn check(spans: &[(u8, Option<u8>, u8, u64)], left: &[bool], right: &[bool]) {
         tree.indexes().map(|node| marks.get(node).copied().unwrap_or(false)).collect()
     };
     let (left, right) = (marks(left), marks(right));
-    let shape: Shape = shape(&tree);
+    let shape: TreeShape = shape(&tree);
     for relation in RELATIONS {
         for side in [Side::Right, Side::NotRight, Side::Both] {
             let found = related(&shape, (relation, side), &numbers(&left), &numbers(&right));
@@ -161,11 +161,11 @@ fn cycles_orphans_and_several_roots_have_relations() {
 
 const LENGTH: u32 = 100_000;
 
-fn chain() -> Shape {
-    Shape {
+fn chain() -> TreeShape {
+    TreeShape {
         parents: (0..LENGTH).map(|span| span.checked_sub(1)).collect(),
         ends: vec![LENGTH; LENGTH as usize],
-        families: (0..LENGTH).map(|span| span.checked_sub(1).map(Family::Of)).collect(),
+        families: (0..LENGTH).map(|span| span.checked_sub(1).map(ParentKey::Of)).collect(),
     }
 }
 

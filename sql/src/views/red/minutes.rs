@@ -25,7 +25,7 @@ use crate::{
     views::columns::{kind_word, status_word},
 };
 
-/// What a row takes in memory besides its durations, and what a group takes besides its names.
+/// Memory of a row without its durations, and of a group without its names, in bytes.
 const BYTES_EACH: usize = 320;
 /// Bytes that are added up between two looks at the budget.
 const BYTES_BETWEEN_CHECKS: usize = 1 << 20;
@@ -33,43 +33,48 @@ const BYTES_BETWEEN_CHECKS: usize = 1 << 20;
 const TOLD: usize = 7;
 
 /// Where rows go.
-pub(super) struct Giving<'o, 'q> {
+pub(super) struct RowSink<'o, 'q> {
     columns: &'o [usize],
     schema: SchemaRef,
-    out: Mutex<To<'o, 'q>>,
+    out: Mutex<RowSinkState<'o, 'q>>,
 }
 
-struct To<'o, 'q> {
+struct RowSinkState<'o, 'q> {
     out: &'o mut Out<'q>,
     /// The rows of this minute and of later ones were handed on.
     given_from: u64,
-    /// Whether no more rows are wanted.
+    /// True when no more rows are needed.
     is_done: bool,
     failure: Option<SqlError>,
 }
 
-impl fmt::Debug for Giving<'_, '_> {
+impl fmt::Debug for RowSink<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Giving").field("columns", &self.columns).finish_non_exhaustive()
+        f.debug_struct("RowSink").field("columns", &self.columns).finish_non_exhaustive()
     }
 }
 
-impl<'o, 'q> Giving<'o, 'q> {
+impl<'o, 'q> RowSink<'o, 'q> {
     pub(super) fn new(out: &'o mut Out<'q>, columns: &'o [usize]) -> Self {
         let schema = SCHEMA.project(columns).map_or_else(|_| Arc::clone(&SCHEMA), Arc::new);
         Self {
             columns,
             schema,
-            out: Mutex::new(To { out, given_from: u64::MAX, is_done: false, failure: None }),
+            out: Mutex::new(RowSinkState {
+                out,
+                given_from: u64::MAX,
+                is_done: false,
+                failure: None,
+            }),
         }
     }
 
-    /// Whether durations are wanted.
+    /// Reports whether duration columns are requested.
     fn wants_durations(&self) -> bool {
         self.columns.iter().any(|column| *column >= TOLD)
     }
 
-    fn to(&self) -> MutexGuard<'_, To<'o, 'q>> {
+    fn to(&self) -> MutexGuard<'_, RowSinkState<'o, 'q>> {
         self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,9 +115,9 @@ impl<'o, 'q> Giving<'o, 'q> {
         }
     }
 
-    /// Whether no more rows were wanted; or why there are no more.
+    /// Ends the scan. Returns true when no more rows are needed, or the error that stopped it.
     pub(super) fn finish(self) -> Result<bool, SqlError> {
-        let To { is_done, failure, .. } =
+        let RowSinkState { is_done, failure, .. } =
             self.out.into_inner().unwrap_or_else(PoisonError::into_inner);
         failure.map_or(Ok(is_done), Err)
     }
@@ -149,17 +154,17 @@ impl<'o, 'q> Giving<'o, 'q> {
     }
 }
 
-/// What rows are told apart by besides their minute.
+/// Key of a row besides its minute.
 #[derive(Debug, Clone)]
-struct Key {
+struct RowKey {
     service: Arc<str>,
     operation: Arc<str>,
     kind: SpanKind,
     status: StatusCode,
 }
 
-impl Key {
-    /// What they are sorted by.
+impl RowKey {
+    /// Sort key.
     fn order(&self) -> (&str, &str, i32, i32) {
         (&self.service, &self.operation, self.kind.into(), self.status.into())
     }
@@ -168,7 +173,7 @@ impl Key {
 #[derive(Debug)]
 struct Row<'k> {
     minute: u64,
-    key: &'k Key,
+    key: &'k RowKey,
 }
 
 /// The numbers of the groups that have the same names.
@@ -177,23 +182,23 @@ type OfNames = HashMap<(SpanKind, StatusCode), u32>;
 /// Makes rows of all minutes.
 #[derive(Debug)]
 pub(super) struct AllMinutes<'g, 'o, 'q> {
-    pub(super) giving: &'g Giving<'o, 'q>,
+    pub(super) giving: &'g RowSink<'o, 'q>,
 }
 
 /// The calls of minutes by group.
 #[derive(Debug)]
 pub(super) struct Minutes<'g, 'o, 'q> {
-    giving: &'g Giving<'o, 'q>,
+    giving: &'g RowSink<'o, 'q>,
     wants_durations: bool,
     unordered: Option<Arc<Self>>,
     /// The groups' numbers by service and operation.
     numbers: HashMap<Arc<str>, HashMap<Arc<str>, OfNames>>,
-    keys: Vec<Key>,
+    keys: Vec<RowKey>,
     /// By minute and group.
     open: HashMap<(u64, u32), Calls>,
     /// The minutes from this one on are handed on.
     settled: u64,
-    /// What is held, and what of it is charged for.
+    /// Memory held in bytes, and the part of it charged to the query.
     kept: usize,
     charged: usize,
 }
@@ -218,7 +223,7 @@ impl<'g, 'o, 'q> Tallies for AllMinutes<'g, 'o, 'q> {
     fn of(&self, _: Range<UnixNanos>, unordered: &Arc<Self::Tally>) -> Self::Tally {
         let unordered = Some(Arc::clone(unordered));
         let mut minutes = Minutes { unordered, ..self.unordered() };
-        minutes.begin();
+        minutes.reset();
         minutes
     }
 }
@@ -232,7 +237,7 @@ impl Tally for Minutes<'_, '_, '_> {
         }
         let number = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         self.keep(BYTES_EACH + service.len() + operation.len());
-        let key = Key { service: service.into(), operation: operation.into(), kind, status };
+        let key = RowKey { service: service.into(), operation: operation.into(), kind, status };
         let of_service = self.numbers.entry(Arc::clone(&key.service)).or_default();
         let of_names = of_service.entry(Arc::clone(&key.operation)).or_default();
         of_names.insert((kind, status), number);
@@ -275,7 +280,7 @@ impl Tally for Minutes<'_, '_, '_> {
         self.giving.give(first, &rows);
         drop(rows);
         self.settled = first;
-        self.begin();
+        self.reset();
     }
 
     fn wants_more(&self) -> bool {
@@ -285,7 +290,7 @@ impl Tally for Minutes<'_, '_, '_> {
 
 impl Minutes<'_, '_, '_> {
     /// Holds nothing but the groups of what came in no order, under the same numbers.
-    fn begin(&mut self) {
+    fn reset(&mut self) {
         let unordered = self.unordered.as_ref();
         (self.numbers, self.keys) = unordered
             .map_or_else(Default::default, |held| (held.numbers.clone(), held.keys.clone()));

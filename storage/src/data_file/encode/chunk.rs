@@ -56,7 +56,7 @@ impl Codec {
 
 /// A page that is ready but for compression.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ready<'a> {
+pub(super) struct EncodedPage<'a> {
     pub(super) page: &'a [u8],
     pub(super) rows: usize,
     pub(super) levels: usize,
@@ -71,7 +71,7 @@ pub(super) struct Chunk {
     compression: Compression,
     pages: TrackedWrite<Vec<u8>>,
     dictionary: TrackedWrite<Vec<u8>>,
-    found: Vec<Found>,
+    found: Vec<WrittenPage>,
     encodings: Vec<PageEncodingStats>,
     uncompressed_bytes: usize,
     rows: usize,
@@ -79,7 +79,7 @@ pub(super) struct Chunk {
 }
 
 /// A page that was written.
-struct Found {
+struct WrittenPage {
     offset: usize,
     bytes: usize,
     rows: usize,
@@ -88,7 +88,11 @@ struct Found {
 
 impl Chunk {
     /// Without pages, in this room.
-    pub(super) fn new(column: ColumnDescPtr, compression: Compression, mut room: Parts) -> Self {
+    pub(super) fn new(
+        column: ColumnDescPtr,
+        compression: Compression,
+        mut room: ChunkBytes,
+    ) -> Self {
         room.pages.clear();
         room.dictionary.clear();
         Self {
@@ -105,7 +109,7 @@ impl Chunk {
     }
 
     /// The same column in the next row group.
-    pub(super) fn another(&self, room: Parts) -> Self {
+    pub(super) fn another(&self, room: ChunkBytes) -> Self {
         Self::new(Arc::clone(&self.column), self.compression, room)
     }
 
@@ -123,7 +127,7 @@ impl Chunk {
         self.pages.bytes_written() + self.dictionary.bytes_written()
     }
 
-    pub(super) fn push(&mut self, codec: &mut Codec, ready: Ready<'_>) -> Result<()> {
+    pub(super) fn push(&mut self, codec: &mut Codec, ready: EncodedPage<'_>) -> Result<()> {
         let buf = codec.compress(ready.page, self.compression)?;
         let page = Page::DataPage {
             buf: buf.clone(),
@@ -137,7 +141,7 @@ impl Chunk {
         let written = SerializedPageWriter::new(&mut self.pages)
             .write_page(CompressedPage::new(page, ready.page.len()))?;
         codec.reuse(buf);
-        self.found.push(Found {
+        self.found.push(WrittenPage {
             offset,
             bytes: written.compressed_size,
             rows: ready.rows,
@@ -185,8 +189,8 @@ impl Chunk {
         Ok(())
     }
 
-    /// What is to be put into the row group.
-    pub(super) fn close(self) -> Result<(Parts, ColumnCloseResult)> {
+    /// Returns the pages and metadata to put into the row group.
+    pub(super) fn close(self) -> Result<(ChunkBytes, ColumnCloseResult)> {
         let dictionary_bytes = self.dictionary.bytes_written();
         let mut offsets = OffsetIndexBuilder::new();
         for page in &self.found {
@@ -214,26 +218,28 @@ impl Chunk {
             column_index: None,
             offset_index: Some(offsets.build()),
         };
-        let parts =
-            Parts { dictionary: self.dictionary.into_inner()?, pages: self.pages.into_inner()? };
+        let parts = ChunkBytes {
+            dictionary: self.dictionary.into_inner()?,
+            pages: self.pages.into_inner()?,
+        };
         Ok((parts, closed))
     }
 }
 
 /// A chunk's bytes: of the dictionary, which comes first, and of the pages.
 #[derive(Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct ChunkBytes {
     dictionary: Vec<u8>,
     pages: Vec<u8>,
 }
 
-impl Length for &Parts {
+impl Length for &ChunkBytes {
     fn len(&self) -> u64 {
         (self.dictionary.len() + self.pages.len()) as u64
     }
 }
 
-impl<'a> ChunkReader for &'a Parts {
+impl<'a> ChunkReader for &'a ChunkBytes {
     type T = Chain<&'a [u8], &'a [u8]>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {

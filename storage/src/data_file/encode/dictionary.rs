@@ -47,7 +47,7 @@ impl Dictionary {
         &self.page
     }
 
-    /// How many values.
+    /// Returns the number of values.
     pub(super) fn len(&self) -> usize {
         self.ends.len() + self.words
     }

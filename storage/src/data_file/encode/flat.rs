@@ -26,7 +26,7 @@ use super::{
     levels,
     pages::Pages,
     unexpected,
-    values::{Full, Source, Texts},
+    values::{DictionaryFull, TextSlices, ValueSource},
 };
 
 /// Takes a column, and has its pages of the row group.
@@ -99,7 +99,9 @@ impl FlatEncoder {
                 self.end_page(codec)?;
                 continue;
             }
-            if let Err(Full) = self.pages.values.push(&source, valid, begin..begin + taken) {
+            if let Err(DictionaryFull) =
+                self.pages.values.push(&source, valid, begin..begin + taken)
+            {
                 self.end_page(codec)?;
                 self.pages.give_up_dictionary(codec)?;
                 continue;
@@ -147,19 +149,19 @@ impl FlatEncoder {
     }
 }
 
-/// What rows have, and which of them.
-fn values(rows: &dyn Array) -> Result<(Source<'_>, Option<&NullBuffer>)> {
+/// Returns the values of the rows and their validity.
+fn values(rows: &dyn Array) -> Result<(ValueSource<'_>, Option<&NullBuffer>)> {
     if let Some(longs) = rows.as_primitive_opt::<Int64Type>() {
-        return Ok((Source::Longs(longs.values()), longs.nulls()));
+        return Ok((ValueSource::Longs(longs.values()), longs.nulls()));
     }
     if let Some(ints) = rows.as_primitive_opt::<Int32Type>() {
-        return Ok((Source::Ints(ints.values()), ints.nulls()));
+        return Ok((ValueSource::Ints(ints.values()), ints.nulls()));
     }
     let words = rows.as_dictionary_opt::<Int32Type>();
     let words = words.ok_or_else(|| unexpected("neither words nor whole numbers"))?;
     let texts: Option<&StringArray> = words.values().as_string_opt();
     let texts = texts.ok_or_else(|| unexpected("words that are no texts"))?;
-    let source = Source::Texts(Texts {
+    let source = ValueSource::Texts(TextSlices {
         codes: Some(words.keys().values()),
         offsets: texts.value_offsets(),
         bytes: texts.value_data(),

@@ -10,14 +10,14 @@ const GROUP: usize = 8;
 /// More would need a second byte before the groups.
 const GROUPS_MAX: u8 = 63;
 
-/// What is packed.
-pub(super) trait Packed: Copy + Eq + Into<u32> {
+/// Type that the hybrid encoding packs.
+pub(super) trait BitPacked: Copy + Eq + Into<u32> {
     /// Appends these, each in so many bits.
     fn pack(group: &[Self; GROUP], width: u32, out: &mut Vec<u8>);
 }
 
 /// Levels, of which none needs more than two bits.
-impl Packed for u8 {
+impl BitPacked for u8 {
     #[inline]
     fn pack(group: &[Self; GROUP], width: u32, out: &mut Vec<u8>) {
         let bits = u64::from_le_bytes(*group);
@@ -35,7 +35,7 @@ impl Packed for u8 {
 }
 
 /// Codes of a dictionary.
-impl Packed for u32 {
+impl BitPacked for u32 {
     fn pack(group: &[Self; GROUP], width: u32, out: &mut Vec<u8>) {
         let (mut bits, mut count) = (0_u64, 0);
         for code in group {
@@ -53,7 +53,7 @@ impl Packed for u32 {
 }
 
 /// Appends values, none of which needs more bits than these.
-pub(super) fn encode<T: Packed>(values: &[T], width: u32, out: &mut Vec<u8>) {
+pub(super) fn encode<T: BitPacked>(values: &[T], width: u32, out: &mut Vec<u8>) {
     let mut at = 0;
     // Where the byte before the groups is, and how many there are.
     let mut open: Option<(usize, u8)> = None;
@@ -105,7 +105,7 @@ pub(super) fn encode_page(levels: &[u8], width: u32, page: &mut Vec<u8>) {
     page[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-/// How many bits levels need of which this is the highest.
+/// Returns the number of bits of a level up to this highest one.
 pub(super) fn width(level_max: i16) -> u32 {
     i16::BITS - level_max.leading_zeros()
 }
@@ -116,8 +116,8 @@ fn close(open: &mut Option<(usize, u8)>, out: &mut [u8]) {
     }
 }
 
-/// How many of the first values are the same.
-fn run<T: Packed>(values: &[T], value: T) -> usize {
+/// Returns the length of the run of this value at the start.
+fn run<T: BitPacked>(values: &[T], value: T) -> usize {
     let groups = values.chunks_exact(GROUP).take_while(|group| **group == [value; GROUP]).count();
     let rest = &values[groups * GROUP..];
     groups * GROUP + rest.iter().take_while(|other| **other == value).count()
@@ -131,7 +131,7 @@ fn varint(mut number: u64, out: &mut Vec<u8>) {
     out.push(number.to_le_bytes()[0]);
 }
 
-/// How many bits the codes of a dictionary of so many values need.
+/// Returns the number of bits of a code in a dictionary with this many values.
 pub(super) fn code_width(values: usize) -> u32 {
     usize::BITS - values.saturating_sub(1).leading_zeros()
 }
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// What the format says of runs and groups, value by value.
+    /// Decodes runs and groups value by value, as the format specifies.
     fn decoded(mut bytes: &[u8], width: u32, count: usize) -> Vec<u32> {
         let mut values = Vec::new();
         while values.len() < count {

@@ -10,21 +10,21 @@ use parquet::{
 };
 
 use super::{
-    chunk::{Chunk, Codec, Parts, Ready},
+    chunk::{Chunk, ChunkBytes, Codec, EncodedPage},
     dictionary::Dictionary,
-    values::Values,
+    values::PageValues,
 };
 
 /// The values of a page, and the pages before it.
 pub(super) struct Pages {
     /// Of the page that has not ended.
-    pub(super) values: Values,
+    pub(super) values: PageValues,
     has_texts: bool,
     /// One that is used again.
     dictionary: Option<Dictionary>,
     chunk: Chunk,
     /// Of the chunk before, to be used again.
-    room: Parts,
+    room: ChunkBytes,
 }
 
 impl Pages {
@@ -36,11 +36,11 @@ impl Pages {
         let bytes_max = properties.column_dictionary_page_size_limit(path);
         let compression = properties.compression(path);
         Self {
-            values: Values::new(has_dictionary.then(|| Dictionary::new(bytes_max))),
+            values: PageValues::new(has_dictionary.then(|| Dictionary::new(bytes_max))),
             has_texts: kind == Type::BYTE_ARRAY,
             dictionary: None,
-            chunk: Chunk::new(Arc::clone(column), compression, Parts::default()),
-            room: Parts::default(),
+            chunk: Chunk::new(Arc::clone(column), compression, ChunkBytes::default()),
+            room: ChunkBytes::default(),
         }
     }
 
@@ -54,7 +54,7 @@ impl Pages {
         self.chunk.rows()
     }
 
-    /// Ends a page of so many rows, whose packed levels these are, so many.
+    /// Ends a page of this many rows, with these packed levels and this number of levels.
     pub(super) fn end_page(
         &mut self,
         codec: &mut Codec,
@@ -64,7 +64,7 @@ impl Pages {
     ) -> Result<()> {
         let (encoding, text_bytes) = self.values.end_page(page);
         let text_bytes = self.has_texts.then_some(text_bytes as i64);
-        self.chunk.push(codec, Ready { page, rows, levels, encoding, text_bytes })
+        self.chunk.push(codec, EncodedPage { page, rows, levels, encoding, text_bytes })
     }
 
     /// Has values plain from here on; between two pages.

@@ -13,34 +13,34 @@ use crate::packed;
 
 /// Values of a portion of rows.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Source<'a> {
-    Texts(Texts<'a>),
+pub(super) enum ValueSource<'a> {
+    Texts(TextSlices<'a>),
     Longs(&'a [i64]),
     Ints(&'a [i32]),
     Doubles(&'a [f64]),
     Bools(&'a BooleanBuffer),
     /// As memory has them: see `crate::packed`.
-    PackedLongs(Texts<'a>),
-    PackedDoubles(Texts<'a>),
-    PackedBools(Texts<'a>),
-    PackedBytes(Texts<'a>),
+    PackedLongs(TextSlices<'a>),
+    PackedDoubles(TextSlices<'a>),
+    PackedBools(TextSlices<'a>),
+    PackedBytes(TextSlices<'a>),
 }
 
 /// Texts one after the other, or codes of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Texts<'a> {
+pub(super) struct TextSlices<'a> {
     pub(super) codes: Option<&'a [i32]>,
     pub(super) offsets: &'a [i32],
     pub(super) bytes: &'a [u8],
 }
 
-impl Texts<'_> {
+impl TextSlices<'_> {
     fn range(&self, text: usize) -> Range<usize> {
         span(&self.offsets[text..=text + 1])
     }
 
     /// The text of an entry without a code.
-    fn of(&self, entry: usize) -> &[u8] {
+    fn get(&self, entry: usize) -> &[u8] {
         &self.bytes[self.range(entry)]
     }
 
@@ -63,13 +63,13 @@ impl Texts<'_> {
     }
 }
 
-/// What a text is copied in, whatever its length: most are shorter.
+/// Size of the blocks that texts are copied in. Most texts are shorter than one block.
 const BLOCK: usize = 32;
 const UNKNOWN: u32 = u32::MAX;
 
-/// What was gathered of a column for its next page.
+/// Values of a column gathered for its next page.
 #[derive(Debug)]
-pub(super) struct Values {
+pub(super) struct PageValues {
     /// None once it was full, and where there never is one.
     dictionary: Option<Dictionary>,
     codes: Vec<u32>,
@@ -80,15 +80,15 @@ pub(super) struct Values {
     texts: PlainTexts,
     words: Vec<u8>,
     bits: Vec<u8>,
-    /// How many of the last byte.
+    /// Number of bits used in the last byte.
     last_bits: u32,
 }
 
 /// A value did not fit into the dictionary any more.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Full;
+pub(super) struct DictionaryFull;
 
-impl Values {
+impl PageValues {
     pub(super) fn new(dictionary: Option<Dictionary>) -> Self {
         Self {
             dictionary,
@@ -127,18 +127,20 @@ impl Values {
         coded + self.texts.used + self.words.len() + self.bits.len()
     }
 
-    /// How many of these rows are not too large for a page of at most so many bytes. Of what is
-    /// not text that is not asked: pages end by how many entries they have.
+    /// Returns the number of these rows that fit into a page of at most this many bytes. Only texts
+    /// count; other pages end by their number of entries.
     pub(super) fn fitting(
         &self,
-        source: &Source<'_>,
+        source: &ValueSource<'_>,
         valid: Option<&NullBuffer>,
         offsets: &[i32],
         bytes_max: usize,
     ) -> usize {
         let rows = offsets.len() - 1;
         // What is packed is a little larger than it becomes.
-        let (Source::Texts(texts) | Source::PackedBytes(texts)) = source else { return rows };
+        let (ValueSource::Texts(texts) | ValueSource::PackedBytes(texts)) = source else {
+            return rows;
+        };
         if self.dictionary.is_some() {
             return rows;
         }
@@ -165,10 +167,10 @@ impl Values {
     /// When one of them does not fit into the dictionary; then none is added.
     pub(super) fn push(
         &mut self,
-        source: &Source<'_>,
+        source: &ValueSource<'_>,
         valid: Option<&NullBuffer>,
         entries: Range<usize>,
-    ) -> Result<(), Full> {
+    ) -> Result<(), DictionaryFull> {
         match valid.filter(|valid| valid.null_count() > 0) {
             None => self.push_each(source, entries),
             Some(valid) if valid.null_count() == valid.len() => Ok(()),
@@ -183,43 +185,43 @@ impl Values {
 
     fn push_each(
         &mut self,
-        source: &Source<'_>,
+        source: &ValueSource<'_>,
         entries: impl Iterator<Item = usize>,
-    ) -> Result<(), Full> {
+    ) -> Result<(), DictionaryFull> {
         let (codes, text_bytes) = (self.codes.len(), self.text_bytes);
         let all = match source {
-            Source::Texts(texts) => self.push_texts(texts, entries),
-            Source::Longs(longs) => self.push_words(entries.map(|at| longs[at].to_le_bytes())),
-            Source::Ints(ints) => self.push_words(entries.map(|at| ints[at].to_le_bytes())),
-            Source::Doubles(doubles) => {
+            ValueSource::Texts(texts) => self.push_texts(texts, entries),
+            ValueSource::Longs(longs) => self.push_words(entries.map(|at| longs[at].to_le_bytes())),
+            ValueSource::Ints(ints) => self.push_words(entries.map(|at| ints[at].to_le_bytes())),
+            ValueSource::Doubles(doubles) => {
                 self.push_words(entries.map(|at| doubles[at].to_le_bytes()))
             }
-            Source::Bools(bools) => {
+            ValueSource::Bools(bools) => {
                 entries.for_each(|at| self.push_bool(bools.value(at)));
                 Some(())
             }
-            Source::PackedLongs(texts) => {
-                self.push_words(entries.map(|at| packed::int(texts.of(at)).to_le_bytes()))
+            ValueSource::PackedLongs(texts) => {
+                self.push_words(entries.map(|at| packed::int(texts.get(at)).to_le_bytes()))
             }
-            Source::PackedDoubles(texts) => {
-                self.push_words(entries.map(|at| packed::double(texts.of(at)).to_le_bytes()))
+            ValueSource::PackedDoubles(texts) => {
+                self.push_words(entries.map(|at| packed::double(texts.get(at)).to_le_bytes()))
             }
-            Source::PackedBools(texts) => {
-                entries.for_each(|at| self.push_bool(packed::truth(texts.of(at))));
+            ValueSource::PackedBools(texts) => {
+                entries.for_each(|at| self.push_bool(packed::truth(texts.get(at))));
                 Some(())
             }
-            Source::PackedBytes(texts) => self.push_packed(texts, entries),
+            ValueSource::PackedBytes(texts) => self.push_packed(texts, entries),
         };
         all.ok_or_else(|| {
             self.codes.truncate(codes);
             self.text_bytes = text_bytes;
-            Full
+            DictionaryFull
         })
     }
 
     fn push_texts(
         &mut self,
-        texts: &Texts<'_>,
+        texts: &TextSlices<'_>,
         entries: impl Iterator<Item = usize>,
     ) -> Option<()> {
         let Some(dictionary) = &mut self.dictionary else {
@@ -255,11 +257,11 @@ impl Values {
 
     fn push_packed(
         &mut self,
-        texts: &Texts<'_>,
+        texts: &TextSlices<'_>,
         entries: impl Iterator<Item = usize>,
     ) -> Option<()> {
         for entry in entries {
-            let bytes = packed::bytes(texts.of(entry));
+            let bytes = packed::bytes(texts.get(entry));
             match &mut self.dictionary {
                 Some(dictionary) => self.codes.push(dictionary.text(&bytes)?),
                 None => self.texts.push(&bytes, 0..bytes.len()),
@@ -323,7 +325,7 @@ impl Values {
 /// Texts, each with its length before it.
 #[derive(Debug, Default)]
 struct PlainTexts {
-    /// What is used of it, and at least a block more.
+    /// Buffer with at least one block of free space behind the texts.
     room: Vec<u8>,
     used: usize,
 }

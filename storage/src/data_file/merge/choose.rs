@@ -8,7 +8,7 @@ use tidings_proto::TraceId;
 use crate::{
     StorageError,
     filter::{Bound, Matcher},
-    rows::column::Column,
+    rows::column::OptionalColumn,
 };
 
 /// Decides about rows. A trace's derived columns stay what they were when all of it was there.
@@ -34,7 +34,7 @@ impl Choice {
     pub(super) fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<usize>, StorageError> {
         let mut found = vec![false; batch.num_rows()];
         if !self.traces.is_empty() {
-            let ids = Column::<BinaryArray>::of(batch, "trace_id")?;
+            let ids = OptionalColumn::<BinaryArray>::from_batch(batch, "trace_id")?;
             for (row, found) in found.iter_mut().enumerate() {
                 let id = ids.bytes(row).and_then(TraceId::from_wire);
                 *found = id.is_some_and(|id| self.traces.contains(&id));

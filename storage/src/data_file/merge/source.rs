@@ -15,9 +15,9 @@ use parquet::arrow::{
 use super::{
     Limits,
     choose::Choice,
-    entries::EntriesReader,
-    moved::Moved,
-    places::{Plan, Run},
+    entries_reader::EntriesReader,
+    read_ahead::ReadAheadRuns,
+    trace_runs::{MergePlan, TraceRun},
 };
 use crate::{
     StorageError,
@@ -28,14 +28,14 @@ use crate::{
         sections::{Portion, Section, sections},
     },
     ranges::intersection,
-    rows::column::{Column, Words, word},
+    rows::column::{OptionalColumn, WordColumn, word},
     schema::Signal,
     snapshot::select,
 };
 
 /// Where a row goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key<'a> {
+pub(super) struct MergeKey<'a> {
     /// Of a span when its trace began, of a log record the number of its time slot.
     pub(super) begin: i64,
     /// The trace of a span, the service of a log record.
@@ -43,50 +43,53 @@ pub(super) struct Key<'a> {
     time: u64,
 }
 
-/// What is read by a reader of its own.
+/// Column that [`EntriesReader`] reads.
 const ATTRIBUTES: &str = "attributes";
 
 /// Some columns of some rows, a portion at a time.
-pub(super) struct Rows {
+pub(super) struct PortionReader {
     columns: ParquetRecordBatchReader,
-    /// Those of them that are not in `entries`.
+    /// Columns that are not in `entries`.
     mask: ProjectionMask,
-    /// What comes after, the next last.
-    later: Vec<Stretch>,
+    /// Following stretches, the next one last.
+    later: Vec<ReadSection>,
     entries: Option<EntriesReader>,
 }
 
 /// Rows that are read in portions of one size; none of them are named when they are all.
-struct Stretch {
+struct ReadSection {
     ranges: Option<Vec<Range<usize>>>,
     portion: usize,
 }
 
 /// An open file.
-pub(super) struct Opened {
+pub(super) struct MergeFile {
     path: PathBuf,
     file: File,
     footer: ArrowReaderMetadata,
 }
 
-pub(super) fn open(signal: Signal, files: &[Arc<DataFile>]) -> Result<Vec<Opened>, StorageError> {
+pub(super) fn open(
+    signal: Signal,
+    files: &[Arc<DataFile>],
+) -> Result<Vec<MergeFile>, StorageError> {
     let open = |file: &Arc<DataFile>| {
         let path = file.path.clone();
         let opened = file.open().map_err(crate::disk::failed("open", &path))?;
         let footer = footer(signal, &path, &opened)?;
-        Ok(Opened { path, file: opened, footer })
+        Ok(MergeFile { path, file: opened, footer })
     };
     files.iter().map(open).collect()
 }
 
-impl Opened {
+impl MergeFile {
     /// Reads columns of these rows, or of all.
     pub(super) fn reader(
         &self,
         columns: &[&str],
         ranges: Option<&[Range<usize>]>,
         portion: Portion,
-    ) -> Result<Rows, StorageError> {
+    ) -> Result<PortionReader, StorageError> {
         guarded(&self.path, || {
             let entries = match columns.contains(&ATTRIBUTES) {
                 true => EntriesReader::open(&self.file, &self.footer, ranges)?,
@@ -97,15 +100,15 @@ impl Opened {
             };
             let all = mask(&mut columns.iter().copied());
             let mut later = stretches(sections(&self.footer, &all, portion), ranges);
-            let nothing = Stretch { ranges: Some(Vec::new()), portion: portion.rows };
+            let nothing = ReadSection { ranges: Some(Vec::new()), portion: portion.rows };
             let first = later.pop().unwrap_or(nothing);
             let is_read = |name: &&str| entries.is_none() || *name != ATTRIBUTES;
             let mask = mask(&mut columns.iter().copied().filter(is_read));
-            Ok(Rows { columns: self.columns(&mask, first)?, mask, later, entries })
+            Ok(PortionReader { columns: self.columns(&mask, first)?, mask, later, entries })
         })
     }
 
-    /// How many rows may be decoded at once, everywhere in the file.
+    /// Returns sections of the file with the number of rows to decode at once in each.
     pub(super) fn sections(
         &self,
         columns: &[&str],
@@ -121,7 +124,7 @@ impl Opened {
     fn columns(
         &self,
         mask: &ProjectionMask,
-        stretch: Stretch,
+        stretch: ReadSection,
     ) -> Result<ParquetRecordBatchReader, StorageError> {
         let file = self.file.try_clone().map_err(crate::disk::failed("open", &self.path))?;
         let rows = self.footer.metadata().file_metadata().num_rows();
@@ -139,7 +142,10 @@ impl Opened {
         Ok(builder.build()?)
     }
 
-    pub(super) fn next(&self, rows: &mut Rows) -> Result<Option<RecordBatch>, StorageError> {
+    pub(super) fn next(
+        &self,
+        rows: &mut PortionReader,
+    ) -> Result<Option<RecordBatch>, StorageError> {
         guarded(&self.path, || {
             let batch = loop {
                 if let Some(batch) = rows.columns.next().transpose()? {
@@ -162,7 +168,7 @@ impl Opened {
     pub(super) fn next_as(
         &self,
         schema: &SchemaRef,
-        rows: &mut Rows,
+        rows: &mut PortionReader,
     ) -> Result<Option<RecordBatch>, StorageError> {
         let Some(batch) = self.next(rows)? else { return Ok(None) };
         guarded(&self.path, || conformed(&batch, schema)).map(Some)
@@ -179,14 +185,14 @@ fn conformed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Sto
 }
 
 /// The sections of a file, or of these rows of it, the last one first.
-fn stretches(sections: Vec<Section>, ranges: Option<&[Range<usize>]>) -> Vec<Stretch> {
+fn stretches(sections: Vec<Section>, ranges: Option<&[Range<usize>]>) -> Vec<ReadSection> {
     if let ([Section { portion, .. }], None) = (&sections[..], ranges) {
-        return vec![Stretch { ranges: None, portion: *portion }];
+        return vec![ReadSection { ranges: None, portion: *portion }];
     }
     let stretch = |Section { rows, portion }| {
         let rows = std::slice::from_ref(&rows);
         let ranges = ranges.map_or_else(|| rows.to_vec(), |ranges| intersection(ranges, rows));
-        Stretch { ranges: Some(ranges), portion }
+        ReadSection { ranges: Some(ranges), portion }
     };
     let stretches = sections.into_iter().rev().map(stretch);
     stretches
@@ -194,10 +200,10 @@ fn stretches(sections: Vec<Section>, ranges: Option<&[Range<usize>]>) -> Vec<Str
         .collect()
 }
 
-/// What is read one portion at a time.
-enum Input {
-    File(Arc<Opened>, Box<Rows>),
-    Moved(Box<Moved>),
+/// Input of a source, read one portion at a time.
+enum MergeInput {
+    File(Arc<MergeFile>, Box<PortionReader>),
+    Moved(Box<ReadAheadRuns>),
     /// Nothing more. What was read, and with what, is given back.
     Ended,
 }
@@ -206,56 +212,62 @@ enum Input {
 pub(super) type Decoded = (RecordBatch, Option<Vec<i64>>);
 
 /// One input.
-pub(super) struct Source {
+pub(super) struct MergeSource {
     signal: Signal,
-    input: Input,
+    input: MergeInput,
     /// The runs of a file of spans that are still to come.
-    runs: vec::IntoIter<Run>,
-    /// What is left of the run that the last portion ended in.
+    runs: vec::IntoIter<TraceRun>,
+    /// Start and remaining rows of the run in which the last portion ended.
     rest: Option<(i64, usize)>,
-    decoded: Option<Rest>,
+    decoded: Option<RemainingRows>,
 }
 
 /// Decoded rows that were not taken yet.
-struct Rest {
+struct RemainingRows {
     batch: usize,
     row: usize,
     rows: usize,
-    keys: Keys,
+    keys: MergeKeys,
 }
 
-pub(super) enum Keys {
+pub(super) enum MergeKeys {
     Spans { begins: Vec<i64>, traces: BinaryArray, starts: Int64Array },
-    Logs { services: Option<Words>, times: Int64Array },
+    Logs { services: Option<WordColumn>, times: Int64Array },
 }
 
-impl Keys {
-    pub(super) fn of(batch: &RecordBatch, begins: Option<Vec<i64>>) -> Result<Self, StorageError> {
-        let times = |signal: Signal| Column::<Int64Array>::of(batch, signal.time_column());
+impl MergeKeys {
+    pub(super) fn from_batch(
+        batch: &RecordBatch,
+        begins: Option<Vec<i64>>,
+    ) -> Result<Self, StorageError> {
+        let times =
+            |signal: Signal| OptionalColumn::<Int64Array>::from_batch(batch, signal.time_column());
         let absent = |name| arrow_schema::ArrowError::SchemaError(format!("no column {name}"));
         Ok(match begins {
             Some(begins) => Self::Spans {
                 begins,
-                traces: Column::of(batch, "trace_id")?.0.ok_or_else(|| absent("trace_id"))?,
+                traces: OptionalColumn::from_batch(batch, "trace_id")?
+                    .0
+                    .ok_or_else(|| absent("trace_id"))?,
                 starts: times(Signal::Spans)?.0.ok_or_else(|| absent("start_unix_nanos"))?,
             },
             None => Self::Logs {
-                services: Words::of(batch, "service")?,
+                services: WordColumn::from_batch(batch, "service")?,
                 times: times(Signal::Logs)?.0.ok_or_else(|| absent("time_unix_nanos"))?,
             },
         })
     }
 
-    pub(super) fn at(&self, row: usize) -> Key<'_> {
+    pub(super) fn at(&self, row: usize) -> MergeKey<'_> {
         match self {
-            Self::Spans { begins, traces, starts } => Key {
+            Self::Spans { begins, traces, starts } => MergeKey {
                 begin: begins[row],
                 group: if traces.is_valid(row) { traces.value(row) } else { &[] },
                 time: starts.value(row).cast_unsigned(),
             },
             Self::Logs { services, times } => {
                 let time = times.value(row).cast_unsigned();
-                Key {
+                MergeKey {
                     begin: (time / SLOT_NANOS).cast_signed(),
                     group: word(services.as_ref(), row).as_bytes(),
                     time,
@@ -267,42 +279,50 @@ impl Keys {
 
 /// The files of a plan: each without the runs that move, and those together.
 pub(super) fn spans(
-    files: Vec<Opened>,
-    plan: Plan,
+    files: Vec<MergeFile>,
+    plan: MergePlan,
     schema: &SchemaRef,
     limits: Limits,
-) -> Result<Vec<Source>, StorageError> {
+) -> Result<Vec<MergeSource>, StorageError> {
     let columns = names(schema);
     let portion = limits.portion(files.len());
-    let files: Vec<Arc<Opened>> = files.into_iter().map(Arc::new).collect();
+    let files: Vec<Arc<MergeFile>> = files.into_iter().map(Arc::new).collect();
     let mut of_files = plan.files;
-    let moved = Moved::of(&files, &mut of_files, schema, portion, limits.moved_bytes)?;
+    let moved = ReadAheadRuns::plan(&files, &mut of_files, schema, portion, limits.moved_bytes)?;
     let mut sources = Vec::new();
     for (file, mut runs) in files.into_iter().zip(of_files) {
         let all = runs.len();
         runs.retain(|run| !run.moves());
-        let staying = || runs.iter().map(Run::range).collect::<Vec<_>>();
+        let staying = || runs.iter().map(TraceRun::range).collect::<Vec<_>>();
         let wanted = (runs.len() < all).then(staying);
         let reader = file.reader(&columns, wanted.as_deref(), portion)?;
-        sources.push(Source::new(Signal::Spans, Input::File(file, Box::new(reader)), runs));
+        sources.push(MergeSource::new(
+            Signal::Spans,
+            MergeInput::File(file, Box::new(reader)),
+            runs,
+        ));
     }
     if let Some(moved) = moved {
-        sources.push(Source::new(Signal::Spans, Input::Moved(Box::new(moved)), Vec::new()));
+        sources.push(MergeSource::new(
+            Signal::Spans,
+            MergeInput::Moved(Box::new(moved)),
+            Vec::new(),
+        ));
     }
     Ok(sources)
 }
 
 pub(super) fn logs(
-    files: Vec<Opened>,
+    files: Vec<MergeFile>,
     schema: &SchemaRef,
     limits: Limits,
-) -> Result<Vec<Source>, StorageError> {
+) -> Result<Vec<MergeSource>, StorageError> {
     let columns = names(schema);
     let portion = limits.portion(files.len());
-    let open = |file: Opened| {
+    let open = |file: MergeFile| {
         let reader = file.reader(&columns, None, portion)?;
-        let input = Input::File(Arc::new(file), Box::new(reader));
-        Ok(Source::new(Signal::Logs, input, Vec::new()))
+        let input = MergeInput::File(Arc::new(file), Box::new(reader));
+        Ok(MergeSource::new(Signal::Logs, input, Vec::new()))
     };
     files.into_iter().map(open).collect()
 }
@@ -311,14 +331,14 @@ pub(super) fn names(schema: &SchemaRef) -> Vec<&str> {
     schema.fields().iter().map(|field| field.name().as_str()).collect()
 }
 
-impl Source {
-    fn new(signal: Signal, input: Input, runs: Vec<Run>) -> Self {
+impl MergeSource {
+    fn new(signal: Signal, input: MergeInput, runs: Vec<TraceRun>) -> Self {
         Self { signal, input, runs: runs.into_iter(), rest: None, decoded: None }
     }
 
-    /// Whether rows have to be read before it can say which comes next.
+    /// Returns true if the source must read a portion before it has a next key.
     pub(super) fn needs_portion(&self) -> bool {
-        self.decoded.is_none() && !matches!(self.input, Input::Ended)
+        self.decoded.is_none() && !matches!(self.input, MergeInput::Ended)
     }
 
     /// Reads the next rows that are kept, which become the batch of this number.
@@ -330,7 +350,7 @@ impl Source {
     ) -> Result<Option<RecordBatch>, StorageError> {
         loop {
             let Some((mut batch, mut begins)) = self.decode(schema)? else {
-                self.input = Input::Ended;
+                self.input = MergeInput::Ended;
                 return Ok(None);
             };
             if let Some(choice) = choice.as_deref_mut() {
@@ -341,8 +361,9 @@ impl Source {
                 batch = select(&batch, &kept)?;
                 begins = begins.map(|begins| kept.iter().map(|row| begins[*row]).collect());
             }
-            let keys = Keys::of(&batch, begins)?;
-            self.decoded = Some(Rest { batch: number, row: 0, rows: batch.num_rows(), keys });
+            let keys = MergeKeys::from_batch(&batch, begins)?;
+            self.decoded =
+                Some(RemainingRows { batch: number, row: 0, rows: batch.num_rows(), keys });
             return Ok(Some(batch));
         }
     }
@@ -350,9 +371,9 @@ impl Source {
     /// The next rows, and of spans when their traces began.
     fn decode(&mut self, schema: &SchemaRef) -> Result<Option<Decoded>, StorageError> {
         let batch = match &mut self.input {
-            Input::File(file, reader) => file.next_as(schema, reader)?,
-            Input::Moved(moved) => return moved.next(),
-            Input::Ended => None,
+            MergeInput::File(file, reader) => file.next_as(schema, reader)?,
+            MergeInput::Moved(moved) => return moved.next(),
+            MergeInput::Ended => None,
         };
         let Some(batch) = batch else { return Ok(None) };
         let begins = (self.signal == Signal::Spans).then(|| self.begins(batch.num_rows()));
@@ -377,12 +398,13 @@ impl Source {
     }
 
     /// Where its next row goes.
-    pub(super) fn key(&self) -> Option<Key<'_>> {
+    pub(super) fn key(&self) -> Option<MergeKey<'_>> {
         self.decoded.as_ref().map(|rest| rest.keys.at(rest.row))
     }
 
-    /// How many of its next rows are of the first one's group and go before those of the others.
-    pub(super) fn same_group(&self, first: &Key<'_>, others: Option<Key<'_>>) -> usize {
+    /// Returns the number of its next rows that are in the first one's group and sort before all
+    /// other sources.
+    pub(super) fn same_group(&self, first: &MergeKey<'_>, others: Option<MergeKey<'_>>) -> usize {
         let Some(rest) = &self.decoded else { return 0 };
         let next = (rest.row..rest.rows).map(|row| rest.keys.at(row));
         next.take_while(|key| {

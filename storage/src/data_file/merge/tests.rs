@@ -81,7 +81,7 @@ type Told = (Vec<u8>, u64, Vec<u8>, u64, [Option<i64>; 4]);
 fn told(batches: &[RecordBatch]) -> Vec<Told> {
     let mut told = Vec::new();
     for batch in batches {
-        let rows = SpanRows::of(batch).unwrap();
+        let rows = SpanRows::from_batch(batch).unwrap();
         let depth = arrow_cast::cast(batch.column_by_name("depth").unwrap(), &i64_type()).unwrap();
         let derived: Vec<Int64Array> = ["self_nanos", "critical_nanos", "path_hash"]
             .iter()
@@ -256,7 +256,7 @@ fn merged_logs_are_in_the_order_of_a_flush() {
             .collect();
         let told = |batches: &[RecordBatch]| {
             let rows = batches.iter().flat_map(|batch| {
-                let rows = LogRows::of(batch).unwrap();
+                let rows = LogRows::from_batch(batch).unwrap();
                 (0..rows.len()).map(|row| rows.log_record(row)).collect::<Vec<_>>()
             });
             rows.map(|record| (record.time_unix_nano, record.severity_number)).collect::<Vec<_>>()

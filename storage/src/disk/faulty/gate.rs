@@ -26,7 +26,7 @@ impl Actor {
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct GateState {
     /// Nobody waits any more.
     open: bool,
     log: bool,
@@ -37,7 +37,7 @@ struct Waiting {
 /// Holds every operation until it is released.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<GateState>,
     changed: Condvar,
 }
 
@@ -104,7 +104,7 @@ impl Gate {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, GateState> {
         self.waiting.lock().unwrap()
     }
 }

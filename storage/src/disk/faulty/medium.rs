@@ -1,4 +1,4 @@
-//! What is on the simulated disk, and what of it a power cut leaves.
+//! State of the simulated disk, and the state that a power cut leaves.
 
 #![expect(clippy::disallowed_methods, reason = "this is a disk")]
 
@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Dice, Mistake,
-    plan::{Fault, PlantedBug, Trouble},
+    fault_plan::{DiskFault, FaultRepeat, PlantedBug},
 };
 
 pub(super) type Inode = u64;
@@ -30,7 +30,7 @@ pub(super) struct Content {
 
 /// Files and folders as they are and as they are for certain.
 #[derive(Debug, Default)]
-pub(super) struct Medium {
+pub(super) struct DiskState {
     pub(super) inodes: BTreeMap<Inode, Content>,
     pub(super) names: BTreeMap<PathBuf, Inode>,
     durable_names: BTreeMap<PathBuf, Inode>,
@@ -38,9 +38,9 @@ pub(super) struct Medium {
     durable_folders: BTreeSet<PathBuf>,
     pub(super) operations: u64,
     pub(super) syncs: u64,
-    pub(super) fail_at: Option<(u64, Fault, Trouble)>,
+    pub(super) fail_at: Option<(u64, FaultRepeat, DiskFault)>,
     pub(super) faults: u64,
-    /// What is said to be free, whatever there is room for.
+    /// Free space to report, independent of the actual capacity.
     pub(super) free: Option<u64>,
     /// Nobody can say what is free.
     pub(super) is_unmeasured: bool,
@@ -51,30 +51,32 @@ pub(super) struct Medium {
     pub(super) mistake: Option<Mistake>,
     /// The power is off: nothing has an effect any more.
     pub(super) dead: bool,
-    /// What was done, in words that are the same in every run.
+    /// Operations so far, in text that is the same in every run.
     pub(super) trace: Vec<String>,
 }
 
-impl Medium {
+impl DiskState {
     /// Counts an operation; the trouble it is in.
-    pub(super) fn count(&mut self, what: &str, path: &Path) -> Option<Trouble> {
+    pub(super) fn count(&mut self, what: &str, path: &Path) -> Option<DiskFault> {
         self.operations += 1;
         if self.dead {
             self.faults += 1;
-            return Some(Trouble::Io);
+            return Some(DiskFault::Io);
         }
         self.trace.push(format!("{what} {}", plain_name(path)));
         let trouble = match self.fail_at {
-            Some((at, Fault::Once, trouble)) => (self.operations == at).then_some(trouble),
-            Some((at, Fault::Persistent, trouble)) => (self.operations >= at).then_some(trouble),
+            Some((at, FaultRepeat::Once, trouble)) => (self.operations == at).then_some(trouble),
+            Some((at, FaultRepeat::Persistent, trouble)) => {
+                (self.operations >= at).then_some(trouble)
+            }
             None => None,
         };
         self.faults += u64::from(trouble.is_some());
-        assert!(trouble != Some(Trouble::Panic), "a planted panic: {what}");
+        assert!(trouble != Some(DiskFault::Panic), "a planted panic: {what}");
         trouble
     }
 
-    /// How much there is room for.
+    /// Returns the free capacity in bytes.
     pub(super) fn room(&self) -> u64 {
         let Some(capacity) = self.capacity else { return u64::MAX };
         let inodes: BTreeSet<_> = self.names.values().collect();

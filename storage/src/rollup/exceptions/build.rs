@@ -9,10 +9,10 @@ use ahash::RandomState;
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
 
-use super::{ExceptionKey, ExceptionSaid, List, Listed, section};
-use crate::{SpanRows, rows::column::Column, snapshot::project};
+use super::{ExceptionKey, ExceptionSaid, List, ListedException, exception_section};
+use crate::{SpanRows, rows::column::OptionalColumn, snapshot::project};
 
-/// What it looks at.
+/// Columns that it reads.
 pub(in crate::rollup) const COLUMNS: [&str; 6] =
     ["start_unix_nanos", "service", "name", "content_hash", HAS_EXCEPTION, "events"];
 const HAS_EXCEPTION: &str = "has_exception";
@@ -32,7 +32,7 @@ pub(crate) struct ExceptionBuilder {
     numbers: HashMap<(u32, String, u128), u32, RandomState>,
     callers: HashMap<(String, String), u32, RandomState>,
     list: List,
-    /// How long the names in the list are together.
+    /// Bytes of the names in the list.
     group_bytes: usize,
     /// The spans with exceptions that came.
     seen: HashSet<u64, RandomState>,
@@ -60,7 +60,7 @@ impl ExceptionBuilder {
         Ok(())
     }
 
-    /// Whether there was more than it takes.
+    /// Returns true if the list exceeded its limit and was dropped.
     pub(super) fn is_full(&self) -> bool {
         self.is_full
     }
@@ -79,7 +79,7 @@ impl ExceptionBuilder {
         if self.is_full || !has_any(batch)? {
             return Ok(());
         }
-        let rows = SpanRows::of(&project(batch, COLUMNS.into_iter())?)?;
+        let rows = SpanRows::from_batch(&project(batch, COLUMNS.into_iter())?)?;
         for (row, place) in (0..rows.len()).zip(places) {
             let content_hash = rows.content_hash(row);
             if !rows.has_exception(row) || !keep(&rows, row) || !self.seen.insert(content_hash) {
@@ -98,7 +98,12 @@ impl ExceptionBuilder {
                     self.is_full = true;
                     return Ok(());
                 };
-                self.list.exceptions.push(Listed { row: place, group, start, content_hash });
+                self.list.exceptions.push(ListedException {
+                    row: place,
+                    group,
+                    start,
+                    content_hash,
+                });
             }
         }
         Ok(())
@@ -143,19 +148,23 @@ impl ExceptionBuilder {
 
     /// The bytes of the section and of its pages, which will start at this offset of the file.
     pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
-        if self.is_full { section::nothing() } else { section::encode(&self.list, offset) }
+        if self.is_full {
+            exception_section::nothing()
+        } else {
+            exception_section::encode(&self.list, offset)
+        }
     }
 }
 
-/// Whether a row has an exception.
+/// Returns true if a row has an exception.
 fn has_any(batch: &RecordBatch) -> Result<bool, ArrowError> {
-    let column = Column::<BooleanArray>::of(batch, HAS_EXCEPTION)?;
+    let column = OptionalColumn::<BooleanArray>::from_batch(batch, HAS_EXCEPTION)?;
     Ok(column.0.is_some_and(|column| column.true_count() > 0))
 }
 
 /// The rows of a batch that have an exception, each by itself.
 pub(super) fn rows_with(batch: &RecordBatch) -> Result<Vec<usize>, ArrowError> {
-    let column = Column::<BooleanArray>::of(batch, HAS_EXCEPTION)?;
+    let column = OptionalColumn::<BooleanArray>::from_batch(batch, HAS_EXCEPTION)?;
     let all: Range<usize> = 0..batch.num_rows();
     Ok(all.filter(|row| column.truth(*row)).collect())
 }

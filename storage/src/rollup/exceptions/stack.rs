@@ -1,9 +1,9 @@
-//! What stays the same of a stack trace from one time to the next.
+//! Normalised stack traces: the part that is the same each time.
 //!
-//! Frames are lines. Numbers (line numbers, addresses, counters in generated names), what stands in
-//! quotes or brackets of messages, and the messages themselves differ, so they are left out: the
-//! first line and the lines of causes are cut after the type. Knows no language by name; what it
-//! knows holds for the stacks of the JVM, .NET, Python, JavaScript, Go, Ruby, PHP and Rust.
+//! Frames are lines. Three things vary and are left out: numbers (line numbers, addresses, counters
+//! in generated names), text in quotes or brackets of messages, and messages. The first line and
+//! the lines of causes are cut after the type. The rules are independent of the language. They hold
+//! for stacks of the JVM, .NET, Python, JavaScript, Go, Ruby, PHP and Rust.
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -49,7 +49,7 @@ pub(super) fn hashed(stack: &str, exception_type: &str, message: &str) -> u128 {
     xxh3_128(normalised(stack, exception_type, message).as_bytes())
 }
 
-/// Whether a line says where; others say what.
+/// Returns true if a line is a frame or a cause, false if it is a message.
 fn is_frame(line: &str, exception_type: &str) -> bool {
     if line.is_empty() {
         return false;

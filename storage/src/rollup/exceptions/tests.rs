@@ -11,7 +11,8 @@ use tidings_proto::{
 };
 
 use super::{
-    ExceptionBounds, ExceptionSaid, LastException, build::LISTED_MAX, tally::ExceptionTallied,
+    ExceptionBounds, ExceptionSaid, LastException, build::LISTED_MAX,
+    exception_query::ExceptionTallied,
 };
 use crate::{
     Snapshot, SpanRows, TimeRange,
@@ -64,7 +65,7 @@ fn asked(snapshot: &Snapshot, bounds: &ExceptionBounds) -> (Groups, ExceptionTal
 fn obvious(all: &[&Sent], bounds: &ExceptionBounds) -> Groups {
     let (mut groups, mut seen) = (Groups::new(), HashSet::new());
     let chunk = chunk(all);
-    let rows = SpanRows::of(chunk.batch()).unwrap();
+    let rows = SpanRows::from_batch(chunk.batch()).unwrap();
     for (row, sent) in all.iter().enumerate() {
         let span = &sent.span;
         let start = UnixNanos(span.start_time_unix_nano);

@@ -1,4 +1,4 @@
-//! What an exception says of itself, by OpenTelemetry's
+//! Attributes of an exception, by OpenTelemetry's
 //! [conventions](https://opentelemetry.io/docs/specs/semconv/exceptions/).
 
 use tidings_proto::otlp::{Event, KeyValue, Value};
@@ -12,7 +12,7 @@ const STACK: &str = "exception.stacktrace";
 /// The name of an event that is one.
 const EVENT: &str = "exception";
 
-/// What an exception says; what it does not say is empty.
+/// Attributes of an exception; missing ones are empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct ExceptionSaid {
     /// `exception.type`.
@@ -24,7 +24,7 @@ pub struct ExceptionSaid {
 }
 
 impl ExceptionSaid {
-    /// What these attributes say.
+    /// Extracts the exception from these attributes.
     #[must_use]
     pub fn of(attributes: &[KeyValue]) -> Self {
         let said = |key: &str| {
@@ -34,7 +34,7 @@ impl ExceptionSaid {
         Self { exception_type: said(TYPE), message: said(MESSAGE), stack_trace: said(STACK) }
     }
 
-    /// What an event says, if it is an exception that says what was thrown.
+    /// Extracts the exception of an event, if it is one and has a type or a message.
     #[must_use]
     pub fn of_event(event: &Event) -> Option<Self> {
         let says = |attribute: &KeyValue| [TYPE, MESSAGE].contains(&attribute.key.as_str());
@@ -42,7 +42,7 @@ impl ExceptionSaid {
         is_thrown.then(|| Self::of(&event.attributes))
     }
 
-    /// What is the same in the stacks of all of its group.
+    /// Returns the part of the stack trace that is the same in the whole group.
     #[must_use]
     pub fn normalised_stack(&self) -> String {
         stack::normalised(&self.stack_trace, &self.exception_type, &self.message)

@@ -12,33 +12,32 @@ use tidings_proto::{
 };
 
 use super::{
-    GraphCall, GraphKey, GraphPart, GraphSpan,
-    calls::each_graph_call,
+    GraphCall, GraphKey, GraphPart, GraphSpan, graph_section,
     key::{NumberedPeer, counted},
-    names::Names,
-    peers::{KEYS, ToldPeer},
-    section,
+    names::NameTable,
+    peers::{BorrowedPeer, KEYS},
+    trace_calls::each_graph_call,
 };
 use crate::{
     SpanRows,
     packed::EntryValue,
     rollup::{
         adder::{Adder, GroupNumber},
-        cells::Keep,
-        left_out,
-        recent::Recent,
-        tally::HOUR,
+        call_query::HOUR,
+        cells::LevelLimits,
+        number_cache::Recent,
+        uncounted_rows,
     },
-    rows::{column::OfWords, entries::Entries},
+    rows::{column::OfWords, entries::AttributeEntries},
 };
 
 /// Traces with more spans in a file are read as rows: they have to be held to be put together.
 const TRACE_SPANS_MAX: usize = 65_536;
-/// A file of which more than one row in so many belongs to traces that are read as rows has no
-/// rollups.
+/// Denominator of the limit for rows of traces that must be read as rows. A file with a larger
+/// share has no rollups.
 const LEFT_OUT_PART: u64 = 4;
 
-/// What it looks at.
+/// Columns that it reads.
 pub(in crate::rollup) const COLUMNS: [&str; 10] = [
     "start_unix_nanos",
     "end_unix_nanos",
@@ -65,7 +64,7 @@ struct Portion {
 pub(crate) struct GraphBuilder {
     rows: u64,
     adder: Adder,
-    names: Names,
+    names: NameTable,
     known: HashMap<GraphKey<u32>, GroupNumber, RandomState>,
     recent: Recent<GraphKey<u32>>,
     trace: Option<TraceId>,
@@ -90,7 +89,7 @@ impl GraphBuilder {
         if self.adder.is_full() {
             return Ok(());
         }
-        let attributes = PeerEntries::of(batch)?.map(Arc::new);
+        let attributes = PeerEntries::from_batch(batch)?.map(Arc::new);
         let mut services = OfWords::default();
         if self.trace.is_some() {
             let first = (0, self.spans.len());
@@ -99,13 +98,13 @@ impl GraphBuilder {
         for row in 0..rows.len() {
             let trace = rows.trace_id(row);
             if self.trace != Some(trace) {
-                self.settle();
+                self.finish_trace();
                 self.trace = Some(trace);
                 let attributes = attributes.clone();
                 self.portions.push(Portion { first: (row, 0), attributes });
             }
             let number = || self.names.number(rows.service(row));
-            let service = services.of(rows.service_number(row), number);
+            let service = services.get_or_compute(rows.service_number(row), number);
             self.rows += 1;
             if self.spans.len() <= TRACE_SPANS_MAX {
                 self.spans.push(span(rows, row, service));
@@ -117,14 +116,14 @@ impl GraphBuilder {
     }
 
     /// Counts what the trace has, which has come to its end.
-    fn settle(&mut self) {
+    fn finish_trace(&mut self) {
         let Some(trace) = self.trace.take() else { return };
         let run = self.first_row..self.rows;
         self.first_row = self.rows;
         let spans = std::mem::take(&mut self.spans);
         let mut portions = std::mem::take(&mut self.portions);
         if spans.len() > TRACE_SPANS_MAX || !is_of_one_hour(&spans) {
-            left_out::extend(&mut self.left_out, run);
+            uncounted_rows::extend(&mut self.left_out, run);
         } else if !self.adder.is_full() {
             each_graph_call(trace, &spans, |call| self.count(&call, &spans, &portions));
             self.adder.shrink(usize::try_from(self.rows).unwrap_or(usize::MAX));
@@ -160,7 +159,7 @@ impl GraphBuilder {
             attributes.as_ref()?.peer(first.0 + place - first.1, kind)
         });
         match peer {
-            Some(peer) => Some(NumberedPeer::of(&peer, &mut self.names)),
+            Some(peer) => Some(NumberedPeer::new(&peer, &mut self.names)),
             None if kind == SpanKind::Consumer => None,
             None => Some(NumberedPeer::unknown(&mut self.names)),
         }
@@ -168,18 +167,18 @@ impl GraphBuilder {
 
     /// The bytes of the section and of its pages, which will start at this offset of the file.
     pub(crate) fn finish(mut self, offset: u64) -> (Vec<u8>, Vec<u8>) {
-        self.settle();
+        self.finish_trace();
         let left_out: u64 = self.left_out.iter().map(|run| run.end - run.start).sum();
         if self.adder.is_full() || left_out.saturating_mul(LEFT_OUT_PART) > self.rows {
-            return section::nothing(offset);
+            return graph_section::nothing(offset);
         }
         let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        let (cells, pages) = self.adder.finish(rows, Keep::ALL, offset);
-        (section::encoded(&self.left_out, &cells), pages)
+        let (cells, pages) = self.adder.finish(rows, LevelLimits::ALL, offset);
+        (graph_section::encoded(&self.left_out, &cells), pages)
     }
 }
 
-/// What is known of the row's span.
+/// Returns the facts of the row's span.
 pub(super) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
     let facts = SpanFacts {
         span_id: rows.span_id(row),
@@ -197,21 +196,23 @@ pub(super) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
 /// Attributes that may say what is at the other end of a span.
 #[derive(Debug)]
 pub(super) struct PeerEntries {
-    entries: Entries,
+    entries: AttributeEntries,
     /// Of the distinct keys: its place among those that are looked at.
     asked: Vec<Option<usize>>,
 }
 
 impl PeerEntries {
-    /// Those of rows, if they were read.
-    pub(super) fn of(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
-        let Some(entries) = Entries::of(batch, "attributes")? else { return Ok(None) };
+    /// Reads the attribute entries of a batch, if it has the column.
+    pub(super) fn from_batch(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
+        let Some(entries) = AttributeEntries::from_batch(batch, "attributes")? else {
+            return Ok(None);
+        };
         let place = |key| KEYS.iter().position(|asked| *asked == key);
         Ok(Some(Self { asked: entries.keys.iter().map(place).collect(), entries }))
     }
 
-    /// What is at the other end of the row's span, which is of this kind.
-    pub(super) fn peer(&self, row: usize, kind: SpanKind) -> Option<ToldPeer<'_>> {
+    /// Returns the peer that the attributes of the row's span name. `kind` is the span's.
+    pub(super) fn peer(&self, row: usize, kind: SpanKind) -> Option<BorrowedPeer<'_>> {
         let keys = &self.entries.keys;
         // The first entry with each of the keys.
         let mut said = [None; KEYS.len()];
@@ -225,7 +226,7 @@ impl PeerEntries {
         if !says_any {
             return None;
         }
-        ToldPeer::of(kind, |key| {
+        BorrowedPeer::from_attributes(kind, |key| {
             let entry = said[key]?;
             Some(match self.entries.value(entry) {
                 EntryValue::Text(text) => Cow::Borrowed(text),

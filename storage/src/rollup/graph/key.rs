@@ -7,65 +7,72 @@ use tidings_proto::{
 
 use tidings_assembly::SpanFacts;
 
-use super::{GraphCall, GraphPart, GraphSpan, names::Names, peers::ToldPeer};
+use super::{GraphCall, GraphPart, GraphSpan, names::NameTable, peers::BorrowedPeer};
 use crate::{
     Call,
     rollup::{
         cells::RawKey,
-        recent::{Spread, joined},
+        number_cache::{SlotHash, joined},
     },
 };
 
-/// What some calls have in common; names are texts, or numbers that stand for them.
+/// Group key of calls in the graph; names are texts, or numbers that stand for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GraphKey<N> {
     /// Spans of this service; only how many.
     Spans(N),
     /// Requests and messages that nobody who is known sent to this service; only how many.
     Entries(N),
-    /// What this service served.
+    /// Requests and messages that this service served.
     Served(N),
+    /// Requests and messages of users to this service.
+    User {
+        /// The service.
+        to: N,
+        /// Kind of the calls.
+        kind: EdgeKind,
+    },
     /// Calls of one service by another, as the called saw them.
     Called {
-        /// Who called.
+        /// Calling service.
         from: N,
-        /// Who was called.
+        /// Called service.
         to: N,
         /// How.
         kind: EdgeKind,
     },
-    /// The same calls, as far as their callers said how long they waited.
+    /// The same calls, measured by their callers.
     Waited {
-        /// Who called.
+        /// Calling service.
         from: N,
-        /// Who was called.
+        /// Called service.
         to: N,
         /// How.
         kind: EdgeKind,
     },
     /// Calls of what sends no spans, or messages from there.
     Open {
-        /// Whose spans they are.
+        /// Service of the spans.
         service: N,
-        /// What the spans are.
+        /// Kind of the spans.
         kind: SpanKind,
-        /// What is at the other end; empty when not known.
+        /// Name of the peer; empty when not known.
         peer: N,
-        /// What that is.
+        /// Kind of the peer.
         peer_kind: NodeKind,
     },
     /// Calls that say by which system something without spans is run; only how many.
     System {
         /// Its name.
         peer: N,
-        /// What it is.
+        /// Kind of the peer.
         peer_kind: NodeKind,
         /// The system.
         system: N,
     },
 }
 
-/// What is at the other end of an open span, its names as numbers.
+/// Peer of an open span, its names as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NumberedPeer {
     name: u32,
@@ -75,18 +82,18 @@ pub(super) struct NumberedPeer {
 
 impl NumberedPeer {
     /// Something of which nothing is known.
-    pub(super) fn unknown(names: &mut Names) -> Self {
+    pub(super) fn unknown(names: &mut NameTable) -> Self {
         Self { name: names.number(""), kind: NodeKind::Unknown, system: None }
     }
 
-    pub(super) fn of(peer: &ToldPeer<'_>, names: &mut Names) -> Self {
+    pub(super) fn new(peer: &BorrowedPeer<'_>, names: &mut NameTable) -> Self {
         let system = peer.system.as_deref().map(|system| names.number(system));
         Self { name: names.number(&peer.name), kind: peer.kind, system }
     }
 }
 
-/// Gives `count` by what a span of a trace counts, and the call that does. `peer` is what is at
-/// the other end of an open one; `None`: it took a message of nobody.
+/// Calls `count` with each group key of a span's role, and its call. `peer` is the peer of an open
+/// span; `None` for a consumer without a known producer.
 pub(super) fn counted(
     of: &GraphCall,
     spans: &[GraphSpan],
@@ -106,8 +113,16 @@ pub(super) fn counted(
                 count(GraphKey::Waited { from, to, kind }, &call.waited(waited));
             }
         }
+        GraphPart::UserRequest => {
+            count(GraphKey::User { to: service, kind: EdgeKind::Call }, call);
+        }
         GraphPart::Open => {
-            let Some(NumberedPeer { name: peer, kind: peer_kind, system }) = peer else { return };
+            let Some(NumberedPeer { name: peer, kind: peer_kind, system }) = peer else {
+                if spans[*span].facts.parent_span_id.is_none() {
+                    count(GraphKey::User { to: service, kind: EdgeKind::Message }, call);
+                }
+                return;
+            };
             count(GraphKey::Open { service, kind: span_kind, peer, peer_kind }, call);
             if let Some(system) = system {
                 count(GraphKey::System { peer, peer_kind, system }, &call.counted());
@@ -116,12 +131,13 @@ pub(super) fn counted(
     }
 }
 
-impl Spread for GraphKey<u32> {
+impl SlotHash for GraphKey<u32> {
     fn spread(&self) -> u64 {
         let (one, other, part) = match *self {
             Self::Spans(service) => (service, 0, SPANS),
             Self::Entries(service) => (service, 0, ENTRIES),
             Self::Served(service) => (service, 0, SERVED),
+            Self::User { to, .. } => (to, 0, USER),
             Self::Called { from, to, .. } => (from, to, CALLED),
             Self::Waited { from, to, .. } => (from, to, WAITED),
             Self::Open { service, peer, .. } => (service, peer, OPEN),
@@ -133,12 +149,13 @@ impl Spread for GraphKey<u32> {
 
 impl GraphKey<u32> {
     /// With the names that the numbers stand for.
-    pub(super) fn named(self, names: &Names) -> GraphKey<&str> {
+    pub(super) fn named(self, names: &NameTable) -> GraphKey<&str> {
         let text = |number| names.text(number);
         match self {
             Self::Spans(service) => GraphKey::Spans(text(service)),
             Self::Entries(service) => GraphKey::Entries(text(service)),
             Self::Served(service) => GraphKey::Served(text(service)),
+            Self::User { to, kind } => GraphKey::User { to: text(to), kind },
             Self::Called { from, to, kind } => {
                 GraphKey::Called { from: text(from), to: text(to), kind }
             }
@@ -161,6 +178,7 @@ const SERVED: i32 = 2;
 const CALLED: i32 = 3;
 const WAITED: i32 = 4;
 const SYSTEM: i32 = 5;
+const USER: i32 = 6;
 /// And the number of the kind of span.
 const OPEN: i32 = 16;
 
@@ -180,6 +198,7 @@ impl<'a> GraphKey<&'a str> {
             Self::Spans(service) => ([service, ""], [SPANS, 0]),
             Self::Entries(service) => ([service, ""], [ENTRIES, 0]),
             Self::Served(service) => ([service, ""], [SERVED, 0]),
+            Self::User { to, kind } => ([to, ""], [USER, number(&EDGE_KINDS, kind)]),
             Self::Called { from, to, kind } => ([from, to], [CALLED, number(&EDGE_KINDS, kind)]),
             Self::Waited { from, to, kind } => ([from, to], [WAITED, number(&EDGE_KINDS, kind)]),
             Self::Open { service, kind, peer, peer_kind } => {
@@ -191,8 +210,8 @@ impl<'a> GraphKey<&'a str> {
         }
     }
 
-    /// What the group of a file is.
-    pub(super) fn of((texts, [part, detail]): RawKey<'a>) -> Option<Self> {
+    /// Decodes the key of a file's group.
+    pub(super) fn decode((texts, [part, detail]): RawKey<'a>) -> Option<Self> {
         let [one, other] = texts;
         let detail = usize::try_from(detail).ok()?;
         let edge_kind = || EDGE_KINDS.get(detail).copied();
@@ -201,6 +220,7 @@ impl<'a> GraphKey<&'a str> {
             SPANS => Self::Spans(one),
             ENTRIES => Self::Entries(one),
             SERVED => Self::Served(one),
+            USER => Self::User { to: one, kind: edge_kind()? },
             CALLED => Self::Called { from: one, to: other, kind: edge_kind()? },
             WAITED => Self::Waited { from: one, to: other, kind: edge_kind()? },
             SYSTEM => Self::System { peer: one, peer_kind: peer_kind()?, system: other },

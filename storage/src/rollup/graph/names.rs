@@ -6,12 +6,12 @@ use ahash::RandomState;
 
 /// Texts by number.
 #[derive(Debug, Default)]
-pub(in crate::rollup) struct Names {
+pub(in crate::rollup) struct NameTable {
     numbers: HashMap<Arc<str>, u32, RandomState>,
     texts: Vec<Arc<str>>,
 }
 
-impl Names {
+impl NameTable {
     /// The number of this text.
     pub(in crate::rollup) fn number(&mut self, text: &str) -> u32 {
         if let Some(number) = self.numbers.get(text) {

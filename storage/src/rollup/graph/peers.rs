@@ -1,7 +1,7 @@
-//! What a call went to that left no span there.
+//! Uninstrumented peers: targets of calls without spans of their own.
 //!
-//! Owns the attributes that name it, in OpenTelemetry's semantic conventions, present and past:
-//! [databases](https://opentelemetry.io/docs/specs/semconv/database/),
+//! Owns the attributes that name them, in present and past versions of OpenTelemetry's semantic
+//! conventions: [databases](https://opentelemetry.io/docs/specs/semconv/database/),
 //! [messaging](https://opentelemetry.io/docs/specs/semconv/messaging/) and
 //! [servers](https://opentelemetry.io/docs/specs/semconv/general/attributes/).
 
@@ -14,7 +14,7 @@ use tidings_proto::{api::NodeKind, otlp::SpanKind};
 pub struct Peer {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Kind of the peer.
     pub kind: NodeKind,
     /// The system that runs it, when the span says so.
     pub system: Option<String>,
@@ -22,7 +22,7 @@ pub struct Peer {
 
 /// A peer, as attributes say it.
 #[derive(Debug)]
-pub(super) struct ToldPeer<'a> {
+pub(super) struct BorrowedPeer<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) kind: NodeKind,
     pub(super) system: Option<Cow<'a, str>>,
@@ -50,7 +50,7 @@ pub(super) const KEYS: [&str; 19] = [
     "http.url",
     "peer.service",
 ];
-/// What of [`KEYS`] is the name of what, earlier ones first.
+/// Ranges of [`KEYS`] that name each kind of peer, preferred keys first.
 const DATABASE_NAMES: Range<usize> = 0..2;
 const DATABASE_SYSTEMS: Range<usize> = 2..4;
 const QUEUE_NAMES: Range<usize> = 4..7;
@@ -63,19 +63,23 @@ impl Peer {
     /// The peer of a span of this kind, of whose attributes `text` gives the first with a key as
     /// text. `None` when they do not name it.
     pub fn of(kind: SpanKind, text: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        ToldPeer::of(kind, |key| text(KEYS[key]).map(Cow::Owned)).map(ToldPeer::into_owned)
+        BorrowedPeer::from_attributes(kind, |key| text(KEYS[key]).map(Cow::Owned))
+            .map(BorrowedPeer::into_owned)
     }
 
     /// As attributes say it.
-    pub(super) fn told(&self) -> ToldPeer<'_> {
+    pub(super) fn borrowed(&self) -> BorrowedPeer<'_> {
         let system = self.system.as_deref().map(Cow::Borrowed);
-        ToldPeer { name: Cow::Borrowed(&self.name), kind: self.kind, system }
+        BorrowedPeer { name: Cow::Borrowed(&self.name), kind: self.kind, system }
     }
 }
 
-impl<'a> ToldPeer<'a> {
+impl<'a> BorrowedPeer<'a> {
     /// As [`Peer::of`], where keys are their places among [`KEYS`].
-    pub(super) fn of(kind: SpanKind, text: impl Fn(usize) -> Option<Cow<'a, str>>) -> Option<Self> {
+    pub(super) fn from_attributes(
+        kind: SpanKind,
+        text: impl Fn(usize) -> Option<Cow<'a, str>>,
+    ) -> Option<Self> {
         let said =
             |mut keys: Range<usize>| keys.find_map(|key| text(key).filter(|text| !text.is_empty()));
         let service = said(SERVICE);

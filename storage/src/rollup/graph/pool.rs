@@ -14,14 +14,14 @@ use tidings_proto::{TraceId, otlp::SpanKind};
 use super::{
     GraphKey, GraphPart, GraphSpan, Peer,
     build::{PeerEntries, span},
-    calls::{graph_calls, without_silence},
     key::{NumberedPeer, counted},
-    names::Names,
+    names::NameTable,
     rows::may_be_open,
+    trace_calls::{graph_calls, without_silence},
 };
 use crate::{
     Call, SpanRows,
-    rollup::{adder::GroupNumber, tally::HOUR, totals::Totals},
+    rollup::{adder::GroupNumber, call_query::HOUR, query_totals::QueryTotals},
     rows::column::OfWords,
 };
 
@@ -30,10 +30,10 @@ pub(super) const ALWAYS: Range<u64> = 0..u64::MAX;
 /// The mark of a span that names nothing at its other end.
 pub(super) const NOBODY: u32 = u32::MAX;
 
-/// What is known of names while a question is answered.
+/// Numbers of names, peers and groups during a query.
 #[derive(Debug, Default)]
 pub(super) struct Vocabulary {
-    names: Names,
+    names: NameTable,
     peers: Vec<NumberedPeer>,
     peer_numbers: HashMap<Peer, u32>,
     groups: HashMap<GraphKey<u32>, GroupNumber, RandomState>,
@@ -51,7 +51,7 @@ impl Vocabulary {
             return *number;
         }
         let number = u32::try_from(self.peers.len()).expect("invariant: rows are bounded");
-        self.peers.push(NumberedPeer::of(&peer.told(), &mut self.names));
+        self.peers.push(NumberedPeer::new(&peer.borrowed(), &mut self.names));
         self.peer_numbers.insert(peer, number);
         number
     }
@@ -62,11 +62,11 @@ impl Vocabulary {
         batch: &RecordBatch,
         mut visit: impl FnMut(TraceId, GraphSpan),
     ) -> Result<(), ArrowError> {
-        let (rows, attributes) = (SpanRows::of(batch)?, PeerEntries::of(batch)?);
+        let (rows, attributes) = (SpanRows::from_batch(batch)?, PeerEntries::from_batch(batch)?);
         let mut services = OfWords::default();
         for row in 0..rows.len() {
             let number = || self.number(rows.service(row));
-            let service = services.of(rows.service_number(row), number);
+            let service = services.get_or_compute(rows.service_number(row), number);
             let mut span = span(&rows, row, service);
             let kind = span.facts.kind;
             let peer = attributes.as_ref().filter(|_| may_be_open(kind));
@@ -77,15 +77,15 @@ impl Vocabulary {
         Ok(())
     }
 
-    /// Gives `count` what these spans of a trace, which belong together, come to: of those that
-    /// began in one of these ranges, by group.
+    /// Calls `count` with the group and the calls of these spans of one trace, for those that began
+    /// in one of these ranges.
     fn count(
         &mut self,
         trace: TraceId,
         spans: &[GraphSpan],
         ranges: &[Range<u64>],
-        totals: &mut Totals,
-        mut count: impl FnMut(&mut Totals, GroupNumber, &Call),
+        totals: &mut QueryTotals,
+        mut count: impl FnMut(&mut QueryTotals, GroupNumber, &Call),
     ) {
         for call in graph_calls(trace, spans) {
             let start = call.call.exemplar.start_unix_nano.0;
@@ -111,13 +111,13 @@ impl Vocabulary {
 
 /// Some traces.
 #[derive(Debug, Default)]
-pub(super) struct Pool {
+pub(super) struct TracePool {
     traces: HashMap<TraceId, Vec<GraphSpan>, RandomState>,
-    /// How many rows there are.
+    /// Number of rows.
     pub(super) rows: u64,
 }
 
-impl Pool {
+impl TracePool {
     /// Adds the rows that begin in this range.
     pub(super) fn add(
         &mut self,
@@ -164,8 +164,8 @@ impl Pool {
         &self,
         ranges: &[Range<u64>],
         words: &mut Vocabulary,
-        totals: &mut Totals,
-        mut count: impl FnMut(&mut Totals, GroupNumber, &Call),
+        totals: &mut QueryTotals,
+        mut count: impl FnMut(&mut QueryTotals, GroupNumber, &Call),
     ) {
         for (trace, spans) in &self.traces {
             words.count(*trace, spans, ranges, totals, &mut count);
@@ -176,8 +176,8 @@ impl Pool {
     pub(super) fn count_together(
         parts: &[Self],
         words: &mut Vocabulary,
-        totals: &mut Totals,
-        mut count: impl FnMut(&mut Totals, GroupNumber, &Call),
+        totals: &mut QueryTotals,
+        mut count: impl FnMut(&mut QueryTotals, GroupNumber, &Call),
     ) {
         let mut spans = Vec::new();
         for (number, part) in parts.iter().enumerate() {
@@ -209,8 +209,8 @@ impl Pool {
         self,
         range: &Range<u64>,
         words: &mut Vocabulary,
-        totals: &mut Totals,
-        mut count: impl FnMut(&mut Totals, GroupNumber, &Call),
+        totals: &mut QueryTotals,
+        mut count: impl FnMut(&mut QueryTotals, GroupNumber, &Call),
     ) {
         for (trace, mut spans) in self.traces {
             for part in without_silence(&mut spans) {

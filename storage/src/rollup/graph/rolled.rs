@@ -16,31 +16,31 @@ use crate::{
     ranges::{merged, without},
     rollup::{
         adder::GroupNumber,
+        call_query::{common, of_hour},
         cells::{Directory, GroupNames},
-        covered::{self, Added, Less, Open, TakenCalls},
-        joint::Joining,
-        splits::Rows,
-        taken::Left,
-        tally::{common, of_hour},
-        totals::Totals,
+        file_buckets::{self, Added, PairRetractions, PendingBucket, RetractedCalls},
+        query_totals::QueryTotals,
+        retraction::Remainder,
+        split_corrections::RollupFile,
+        splits::RowRanges,
     },
-    rows::column::Column,
+    rows::column::OptionalColumn,
     schema::Signal,
 };
 
 /// Such a file.
 #[derive(Debug)]
-pub(super) struct Rolled<'a> {
+pub(super) struct GraphRollupFile<'a> {
     pub(super) file: &'a Arc<DataFile>,
     rollup: RolledUp,
-    /// What of the question comes from it, at most one range of each stretch; ascending.
+    /// Time ranges of the query that the rollups cover, at most one between two bounds; ascending.
     pub(super) covered: Vec<Range<u64>>,
     /// Rows of traces that are put together with what is elsewhere.
-    pub(super) joined: Rows,
+    pub(super) joined: RowRanges,
     traces: Option<Vec<TraceRows>>,
 }
 
-impl Joining for Rolled<'_> {
+impl RollupFile for GraphRollupFile<'_> {
     fn file(&self) -> &Arc<DataFile> {
         self.file
     }
@@ -55,11 +55,11 @@ impl Joining for Rolled<'_> {
         is_inside(&merged(self.covered.clone()), min.0, max.0)
     }
 
-    fn joined(&self) -> &Rows {
+    fn joined(&self) -> &RowRanges {
         &self.joined
     }
 
-    fn join(&mut self, rows: Rows) {
+    fn join(&mut self, rows: RowRanges) {
         let all = self.joined.drain(..).chain(rows).collect();
         self.joined = without(&merged(all), self.left_out());
     }
@@ -73,10 +73,10 @@ struct TraceRows {
     last: u64,
 }
 
-impl<'a> Rolled<'a> {
+impl<'a> GraphRollupFile<'a> {
     /// The file, if of the stretches between these bounds some comes from its rollups, and if
     /// what it has of `visible` began in its hour.
-    pub(super) fn of(
+    pub(super) fn new(
         file: &'a Arc<DataFile>,
         rollup: RolledUp,
         visible: &Range<u64>,
@@ -87,9 +87,9 @@ impl<'a> Rolled<'a> {
         let is_stray = |period: Range<u64>| {
             common(&period, &of_hour(file.hour)).is_empty() && !common(&period, visible).is_empty()
         };
-        let covered = covered::covered(file.hour, finest, bounds);
+        let covered = file_buckets::covered(file.hour, finest, bounds);
         let fits = !covered.is_empty() && !cells.periods(finest).any(is_stray);
-        fits.then_some(Self { file, rollup, covered, joined: Rows::new(), traces: None })
+        fits.then_some(Self { file, rollup, covered, joined: RowRanges::new(), traces: None })
     }
 
     fn cells(&self) -> &Directory {
@@ -97,7 +97,7 @@ impl<'a> Rolled<'a> {
     }
 
     /// The rows of which no cell knows.
-    pub(super) fn left_out(&self) -> &Rows {
+    pub(super) fn left_out(&self) -> &RowRanges {
         &self.rollup.graph().left_out
     }
 
@@ -124,7 +124,10 @@ impl<'a> Rolled<'a> {
     ///
     /// # Errors
     /// As [`Self::join_cut`].
-    pub(super) fn own_rows(&mut self, periods: &[Open]) -> Result<Rows, StorageError> {
+    pub(super) fn own_rows(
+        &mut self,
+        periods: &[PendingBucket],
+    ) -> Result<RowRanges, StorageError> {
         let touches = |of: &&TraceRows| {
             let touched = |period: Range<u64>| of.first < period.end && period.start <= of.last;
             periods.iter().any(|period| touched(period.range()))
@@ -145,31 +148,31 @@ impl<'a> Rolled<'a> {
     /// away.
     pub(super) fn add(
         &self,
-        periods: Option<Vec<Open>>,
-        taken: (&[Less<'_>], &TakenCalls, Left),
-        totals: &mut Totals,
-        go_on: &mut dyn FnMut(&Totals) -> ControlFlow<()>,
+        periods: Option<Vec<PendingBucket>>,
+        taken: (&[PairRetractions<'_>], &RetractedCalls, Remainder),
+        totals: &mut QueryTotals,
+        go_on: &mut dyn FnMut(&QueryTotals) -> ControlFlow<()>,
     ) -> Added {
         let cells = self.cells();
         let names = cells.groups(&mut |range| self.rollup.page(range));
         let Some(groups) = names.and_then(|names| numbers(&names, totals)) else {
             return Added::Damaged;
         };
-        let periods = periods.unwrap_or_else(|| covered::all(cells, &self.covered));
-        covered::add((cells, &self.rollup), periods, &groups, taken, totals, go_on)
+        let periods = periods.unwrap_or_else(|| file_buckets::all(cells, &self.covered));
+        file_buckets::add((cells, &self.rollup), periods, &groups, taken, totals, go_on)
     }
 }
 
-/// Whether one of these ranges has both times and all between.
+/// Returns true if one of these ranges contains both times.
 fn is_inside(ranges: &[Range<u64>], first: u64, last: u64) -> bool {
     ranges.iter().any(|range| range.start <= first && last < range.end)
 }
 
 /// The groups' numbers in the answer, by their numbers in the file.
-fn numbers(names: &GroupNames, totals: &mut Totals) -> Option<Vec<GroupNumber>> {
+fn numbers(names: &GroupNames, totals: &mut QueryTotals) -> Option<Vec<GroupNumber>> {
     let known = |group| {
         let key = names.raw(group)?;
-        GraphKey::of(key).map(|_| totals.number(key))
+        GraphKey::decode(key).map(|_| totals.number(key))
     };
     let groups = GroupNumber::try_from(names.len()).ok()?;
     (0..groups).map(known).collect()
@@ -180,8 +183,8 @@ fn traces(file: &DataFile) -> Result<Vec<TraceRows>, StorageError> {
     let mut traces: Vec<TraceRows> = Vec::new();
     let (mut before, mut row): (Option<TraceId>, u64) = (None, 0);
     columns(Signal::Spans, file, &["trace_id", "start_unix_nanos"], None, &mut |batch| {
-        let ids = Column::<BinaryArray>::of(batch, "trace_id")?;
-        let starts = Column::<Int64Array>::of(batch, "start_unix_nanos")?;
+        let ids = OptionalColumn::<BinaryArray>::from_batch(batch, "trace_id")?;
+        let starts = OptionalColumn::<Int64Array>::from_batch(batch, "start_unix_nanos")?;
         for at in 0..batch.num_rows() {
             let (id, start) = (ids.bytes(at).and_then(TraceId::from_wire), starts.unsigned(at));
             match traces.last_mut().filter(|_| before == id) {

@@ -1,9 +1,8 @@
-//! Reads what the graph needs of a file's rows.
+//! Reads the rows of a file for the graph.
 //!
-//! What a span called is among its attributes, whose map takes longer to decode than everything
-//! else together. Most files tell it without: in columns that tell everything of some keys, and
-//! by an index that says that nothing has the other keys. The map is read for the rows of which
-//! that does not tell.
+//! The peer of a call is among its span's attributes. Their map takes longer to decode than all
+//! other columns together. Most files have it elsewhere: complete columns for some keys, and an
+//! index that rules out the other keys. The map is read only for the remaining rows.
 
 use std::{
     cell::Cell,
@@ -29,8 +28,8 @@ use crate::{
     data_file::{DataFile, columns, whole_columns},
     index::Indexes,
     ranges::merged,
-    rollup::{splits::Rows, unanswered::GoOn},
-    rows::column::{OfWords, Words},
+    rollup::{query_failure::GoOn, splits::RowRanges},
+    rows::column::{OfWords, WordColumn},
     schema::Signal,
 };
 
@@ -42,7 +41,7 @@ const REMEMBERED_MAX: usize = 65_536;
 
 /// Where a file says what a span has under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+enum KeySource {
     /// Nothing in the file has the key.
     Nowhere,
     /// In this one of the telling columns.
@@ -53,27 +52,31 @@ enum Told {
 
 /// Where a file says what spans called.
 #[derive(Debug, Default)]
-struct Keys {
-    told: HashMap<&'static str, Told>,
+struct PeerKeySources {
+    told: HashMap<&'static str, KeySource>,
     telling: Vec<&'static str>,
 }
 
 /// Where files say what spans called. Files never change, so it is found out once.
 #[derive(Debug, Default)]
-pub(crate) struct PeerKeys(Mutex<HashMap<PathBuf, Arc<Keys>>>);
+pub(crate) struct PeerKeys(Mutex<HashMap<PathBuf, Arc<PeerKeySources>>>);
 
 impl PeerKeys {
     /// Forgets what is known of a file.
-    pub(crate) fn forget(&self, file: &Path) {
+    pub(crate) fn invalidate(&self, file: &Path) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(file);
     }
 
-    fn of(&self, indexes: &Indexes, file: &Arc<DataFile>) -> Result<Arc<Keys>, StorageError> {
+    fn get(
+        &self,
+        indexes: &Indexes,
+        file: &Arc<DataFile>,
+    ) -> Result<Arc<PeerKeySources>, StorageError> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&file.path).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
-        let keys = Arc::new(Keys::of(indexes, file)?);
+        let keys = Arc::new(PeerKeySources::read(indexes, file)?);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED_MAX {
             known.clear();
@@ -83,17 +86,17 @@ impl PeerKeys {
     }
 }
 
-impl Keys {
-    fn of(indexes: &Indexes, file: &Arc<DataFile>) -> Result<Self, StorageError> {
+impl PeerKeySources {
+    fn read(indexes: &Indexes, file: &Arc<DataFile>) -> Result<Self, StorageError> {
         let whole = whole_columns(Signal::Spans, file)?;
-        let scan = indexes.begin();
+        let scan = indexes.begin_scan();
         let mut keys = Self::default();
         for key in KEYS {
             let column = whole.iter().find(|(of, _)| *of == key).map(|(_, column)| *column);
             let told = match column.and_then(|column| keys.place(column)) {
-                Some(place) => Told::Column(place),
-                None if indexes.lacks_key(scan, file, key) => Told::Nowhere,
-                None => Told::Map,
+                Some(place) => KeySource::Column(place),
+                None if indexes.lacks_key(scan, file, key) => KeySource::Nowhere,
+                None => KeySource::Map,
             };
             keys.told.insert(key, told);
         }
@@ -111,20 +114,21 @@ impl Keys {
 }
 
 /// The numbers of a row's values in the telling columns, and its kind.
-type Values = (SpanKind, [Option<usize>; TELLING_MAX]);
+type PeerColumnValues = (SpanKind, [Option<usize>; TELLING_MAX]);
 
 /// A batch's telling columns, and what was found out from their values: the mark of a span, or
 /// `None` where the map has to tell.
-struct Telling<'a> {
-    keys: &'a Keys,
-    columns: Vec<Option<Words>>,
-    known: HashMap<Values, Option<u32>, RandomState>,
+struct PeerColumns<'a> {
+    keys: &'a PeerKeySources,
+    columns: Vec<Option<WordColumn>>,
+    known: HashMap<PeerColumnValues, Option<u32>, RandomState>,
 }
 
-impl<'a> Telling<'a> {
-    fn of(keys: &'a Keys, batch: &RecordBatch) -> Result<Self, ArrowError> {
+impl<'a> PeerColumns<'a> {
+    fn from_batch(keys: &'a PeerKeySources, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let columns = keys.telling.iter().take(TELLING_MAX);
-        let columns = columns.map(|name| Words::of(batch, name)).collect::<Result<_, _>>()?;
+        let columns =
+            columns.map(|name| WordColumn::from_batch(batch, name)).collect::<Result<_, _>>()?;
         Ok(Self { keys, columns, known: HashMap::default() })
     }
 
@@ -138,12 +142,12 @@ impl<'a> Telling<'a> {
         }
         let untold = Cell::new(false);
         let peer = Peer::of(kind, |key| match self.keys.told.get(key) {
-            Some(Told::Nowhere) => None,
-            Some(Told::Column(place)) => {
+            Some(KeySource::Nowhere) => None,
+            Some(KeySource::Column(place)) => {
                 let column = self.columns.get(*place)?.as_ref()?;
                 column.text(row).map(str::to_owned)
             }
-            Some(Told::Map) | None => {
+            Some(KeySource::Map) | None => {
                 untold.set(true);
                 None
             }
@@ -160,7 +164,7 @@ impl<'a> Telling<'a> {
 /// When the file is missing or damaged.
 pub(super) fn read(
     indexes: &Indexes,
-    (file, rows): (&Arc<DataFile>, &Rows),
+    (file, rows): (&Arc<DataFile>, &RowRanges),
     words: &mut Vocabulary,
     go_on: &mut GoOn<'_>,
     mut visit: impl FnMut(TraceId, GraphSpan),
@@ -168,7 +172,7 @@ pub(super) fn read(
     if rows.is_empty() {
         return Ok(ControlFlow::Continue(()));
     }
-    let keys = indexes.peer_keys.of(indexes, file)?;
+    let keys = indexes.peer_keys.get(indexes, file)?;
     let facts = COLUMNS.into_iter().filter(|name| *name != ATTRIBUTES);
     let names: Vec<&str> = facts.chain(keys.telling.iter().copied()).collect();
     let mut places = rows.iter().flat_map(|rows| rows.start..rows.end.min(file.rows));
@@ -177,11 +181,12 @@ pub(super) fn read(
     let mut untold: Vec<(usize, u64)> = Vec::new();
     let mut flow = ControlFlow::Continue(());
     columns(Signal::Spans, file, &names, Some(rows), &mut |batch| {
-        let (of_batch, mut telling) = (SpanRows::of(batch)?, Telling::of(&keys, batch)?);
+        let (of_batch, mut telling) =
+            (SpanRows::from_batch(batch)?, PeerColumns::from_batch(&keys, batch)?);
         let mut services = OfWords::default();
         for (row, place) in (0..of_batch.len()).zip(&mut places) {
             let number = || words.number(of_batch.service(row));
-            let service = services.of(of_batch.service_number(row), number);
+            let service = services.get_or_compute(of_batch.service_number(row), number);
             let mut span = span(&of_batch, row, service);
             let kind = span.facts.kind;
             span.mark = NOBODY;
@@ -218,7 +223,7 @@ fn tell(
     let rows: Vec<Range<u64>> = merged(untold.iter().map(|(_, row)| *row..*row + 1).collect());
     let mut places = untold.iter().map(|(place, _)| *place);
     columns(Signal::Spans, file, &[ATTRIBUTES], Some(&rows), &mut |batch| {
-        let Some(attributes) = PeerEntries::of(batch)? else { return Ok(flow) };
+        let Some(attributes) = PeerEntries::from_batch(batch)? else { return Ok(flow) };
         for (row, place) in (0..batch.num_rows()).zip(&mut places) {
             let (_, span) = &mut spans[place];
             let peer = attributes.peer(row, span.facts.kind);
@@ -230,7 +235,7 @@ fn tell(
     Ok(flow)
 }
 
-/// Whether a span of this kind can be an open one.
+/// Returns true if a span of this kind can be an open one.
 pub(super) fn may_be_open(kind: SpanKind) -> bool {
     matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer)
 }

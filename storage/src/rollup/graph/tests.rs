@@ -13,16 +13,16 @@ use tidings_proto::{
 
 use super::{
     GraphBounds, GraphChoice, GraphKey, GraphTallied,
-    pool::{Pool, Vocabulary},
+    pool::{TracePool, Vocabulary},
 };
 use crate::{
     ScanStats, Snapshot, SpanFilter, TimeRange,
     rollup::{
+        query_totals::QueryTotals,
         tests::{
             BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, join, sending,
             snapshot, snapshot_joined,
         },
-        totals::Totals,
     },
 };
 
@@ -67,15 +67,15 @@ fn obvious(all: &[&Sent], counted: &Range<u64>, lead: u64) -> Graph {
 }
 
 fn obvious_between(all: &[&Sent], bounds: &[u64], (lead, trail): (u64, u64)) -> Graph {
-    let (mut words, mut pool) = (Vocabulary::default(), Pool::default());
-    let mut totals = Totals::between(bounds.to_vec());
+    let (mut words, mut pool) = (Vocabulary::default(), TracePool::default());
+    let mut totals = QueryTotals::between(bounds.to_vec());
     let counted = bounds[0]..bounds[bounds.len() - 1];
     let visible = counted.start.saturating_sub(lead)..counted.end.saturating_add(trail);
     pool.add(chunk(all).batch(), &visible, &mut words).unwrap();
     pool.count(&counted, &mut words, &mut totals, |totals, group, call| {
         totals.add(group, call);
     });
-    said(&GraphTallied::of(ScanStats::default(), totals))
+    said(&GraphTallied::new(ScanStats::default(), totals))
 }
 
 fn time() -> impl Strategy<Value = u64> {

@@ -28,9 +28,9 @@ fn kept(snapshot: &Snapshot) -> Vec<(i64, *const Sums)> {
     let kept = snapshot.indexes.hours.lock();
     assert_eq!(kept.bytes, kept.of.values().map(|known| known.bytes).sum::<usize>());
     assert!(kept.bytes <= snapshot.indexes.hours.bytes_max, "{} bytes", kept.bytes);
-    let sums = |((hour, _), known): (&Stretch, &Kept)| match &known.what {
-        What::Sums(sums) => Some((*hour, Arc::as_ptr(sums))),
-        What::Asked { .. } => None,
+    let sums = |((hour, _), known): (&HourRange, &CachedHours)| match &known.what {
+        HourEntry::Sums(sums) => Some((*hour, Arc::as_ptr(sums))),
+        HourEntry::Asked { .. } => None,
     };
     let mut hours: Vec<_> = kept.of.iter().filter_map(sums).collect();
     hours.sort_unstable();
@@ -41,8 +41,8 @@ fn kept(snapshot: &Snapshot) -> Vec<(i64, *const Sums)> {
 fn held(snapshot: &Snapshot) -> Vec<Arc<Sums>> {
     let kept = snapshot.indexes.hours.lock();
     let sums = kept.of.values().filter_map(|known| match &known.what {
-        What::Sums(sums) => Some(Arc::clone(sums)),
-        What::Asked { .. } => None,
+        HourEntry::Sums(sums) => Some(Arc::clone(sums)),
+        HourEntry::Asked { .. } => None,
     });
     sums.collect()
 }
@@ -151,9 +151,10 @@ fn hours_of_one_step_are_kept_as_one() {
         let (added, _) = tallied_by(1, &snapshot, filter, step);
         assert_eq!(added.said(), obvious(&all, filter, step).said());
     };
-    let stretches = || -> Vec<Stretch> {
+    let stretches = || -> Vec<HourRange> {
         let kept = snapshot.indexes.hours.lock();
-        let with_sums = kept.of.iter().filter(|(_, known)| matches!(known.what, What::Sums(_)));
+        let with_sums =
+            kept.of.iter().filter(|(_, known)| matches!(known.what, HourEntry::Sums(_)));
         let mut stretches: Vec<_> = with_sums.map(|(stretch, _)| *stretch).collect();
         stretches.sort_unstable();
         stretches
@@ -190,11 +191,11 @@ fn what_is_known_of_a_removed_file_is_forgotten() {
     assert_eq!(both.len(), 2);
     let of_second = |file: &&Arc<DataFile>| file.hour == both[1].0;
     let file = snapshot.spans.files.iter().find(of_second).unwrap();
-    snapshot.indexes.forget(&file.path);
+    snapshot.indexes.invalidate(&file.path);
     assert_eq!(kept(&snapshot), both[..1]);
     (0..2).for_each(|_| check(&snapshot, &spans, &of_hours(0, 2)));
     assert_eq!(kept(&snapshot).len(), 2);
-    snapshot.spans.files.iter().for_each(|file| snapshot.indexes.forget(&file.path));
+    snapshot.spans.files.iter().for_each(|file| snapshot.indexes.invalidate(&file.path));
     assert_eq!(snapshot.indexes.hours.lock().bytes, 0);
 }
 
@@ -229,11 +230,12 @@ fn hours_that_do_not_all_fit_stay_as_long_as_they_are_asked_for() {
         check(&some, &spans, &of_hours(0, 6));
         assert_eq!(kept(&some), before);
     }
-    // What has no room is not made again in vain. The first hours have none, because the last ones are read first.
+    // What has no room is not made again in vain. The first hours have none, because the last ones
+    // are read first.
     assert!(before.iter().all(|(hour, _)| *hour != FIRST));
     let of_first: Vec<_> = some.spans.files.iter().filter(|file| file.hour == FIRST).collect();
     let next = some.indexes.hours.lock().questions + 1;
-    assert!(matches!(some.indexes.hours.get(next, &of_first, true), Known::Nothing));
+    assert!(matches!(some.indexes.hours.get(next, &of_first, true), HourLookup::Nothing));
     for time in 0..=QUESTIONS_RECENT {
         check(&some, &spans, &of_hours(0, 1));
         let is_there = kept(&some).iter().any(|(hour, _)| *hour == FIRST);

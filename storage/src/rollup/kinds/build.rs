@@ -5,18 +5,20 @@ use std::{collections::HashMap, ops::Range};
 use tidings_proto::TraceId;
 
 use super::{
-    entries::{Entry, Rank, entry},
-    section::{self, HOUR_MINUTES, Summary},
+    entry_spans::{EntrySpan, Rank, entry},
+    kind_section::{self, HOUR_MINUTES, Summary},
 };
 use crate::{
     SpanRows,
-    rollup::{LEVELS, adder::Adder, cells::Keep, latency::bucket, left_out, tally::HOUR},
+    rollup::{
+        LEVELS, adder::Adder, call_query::HOUR, cells::LevelLimits, latency::bucket, uncounted_rows,
+    },
 };
 
-/// A file of which more than one row in so many belongs to traces that are read as rows has no
-/// rollups.
+/// Denominator of the limit for rows of traces that must be read as rows. A file with a larger
+/// share has no rollups.
 const LEFT_OUT_PART: u64 = 4;
-/// What it looks at.
+/// Columns that it reads.
 pub(in crate::rollup) const COLUMNS: [&str; 9] = [
     "start_unix_nanos",
     "end_unix_nanos",
@@ -38,12 +40,12 @@ struct Traced {
 
 /// The trace whose rows come.
 #[derive(Debug)]
-struct Open {
+struct OpenTrace {
     id: TraceId,
     first: u64,
     last: u64,
     /// Its entry among the rows of earlier batches,
-    entry: Option<Entry>,
+    entry: Option<EntrySpan>,
     /// and a better one among those of this batch.
     row: Option<(Rank, usize)>,
 }
@@ -53,7 +55,7 @@ struct Open {
 pub(crate) struct KindBuilder {
     rows: usize,
     adder: Adder,
-    open: Option<Open>,
+    open: Option<OpenTrace>,
     /// In the order of their rows.
     traces: Vec<Traced>,
 }
@@ -73,14 +75,15 @@ impl KindBuilder {
             let (id, start) = (rows.trace_id(row), rows.start(row).0);
             if self.open.as_ref().is_none_or(|open| open.id != id) {
                 self.carry(rows);
-                self.settle();
-                self.open = Some(Open { id, first: start, last: start, entry: None, row: None });
+                self.finish_trace();
+                self.open =
+                    Some(OpenTrace { id, first: start, last: start, entry: None, row: None });
             }
             let Some(open) = &mut self.open else { continue };
             (open.first, open.last) = (open.first.min(start), open.last.max(start));
             let known = open.row.map(|(known, _)| known).or(open.entry.map(|entry| entry.rank));
             if known.is_none_or(|known| known.is_after(rows, row)) {
-                open.row = Some((Rank::of(rows, row), row));
+                open.row = Some((Rank::from_row(rows, row), row));
             }
             self.rows += 1;
         }
@@ -96,8 +99,8 @@ impl KindBuilder {
     }
 
     /// Counts the trace, which has come to its end.
-    fn settle(&mut self) {
-        let Some(Open { first, last, entry: Some(Entry { kind, call, .. }), .. }) =
+    fn finish_trace(&mut self) {
+        let Some(OpenTrace { first, last, entry: Some(EntrySpan { kind, call, .. }), .. }) =
             self.open.take()
         else {
             return;
@@ -121,9 +124,9 @@ impl KindBuilder {
     /// The bytes of the section and of its pages, which will start at this offset of the file.
     /// `runs` are the hashes and rows of the file's traces, in the order of their rows.
     pub(crate) fn finish(mut self, runs: &[(u64, Range<u64>)], offset: u64) -> (Vec<u8>, Vec<u8>) {
-        self.settle();
+        self.finish_trace();
         if self.adder.is_full() || runs.len() != self.traces.len() {
-            return section::nothing(offset);
+            return kind_section::nothing(offset);
         }
         // The hour of nearly all; what is of another one came with a wrong clock.
         let mut hours: HashMap<u64, u64> = HashMap::new();
@@ -134,23 +137,27 @@ impl KindBuilder {
         for (of, (_, rows)) in self.traces.iter_mut().zip(runs) {
             of.summary.kind = of.summary.kind.filter(|_| of.hour == hour);
             if of.summary.kind.is_none() {
-                left_out::extend(&mut left_out, rows.clone());
+                uncounted_rows::extend(&mut left_out, rows.clone());
             }
         }
         let left_out_rows: u64 = left_out.iter().map(|rows| rows.end - rows.start).sum();
         if left_out_rows.saturating_mul(LEFT_OUT_PART) > self.rows as u64 {
-            return section::nothing(offset);
+            return kind_section::nothing(offset);
         }
         let mut sorted: Vec<(u64, Summary)> =
             runs.iter().zip(&self.traces).map(|((hash, _), of)| (*hash, of.summary)).collect();
         sorted.sort_unstable_by_key(|(hash, _)| *hash);
         self.adder.retain_hour(hour);
         let groups = self.adder.groups.len();
-        let (cells, mut pages) = self.adder.finish(self.rows, Keep::ENDS, offset);
-        let summaries = section::summaries(sorted.iter().map(|(_, summary)| *summary), groups);
+        let (cells, mut pages) = self.adder.finish(self.rows, LevelLimits::ENDS, offset);
+        let summaries = kind_section::summaries(sorted.iter().map(|(_, summary)| *summary), groups);
         let offset = offset + pages.len() as u64;
         pages.extend(summaries.pages);
-        let place = section::Place { offset, count: sorted.len() as u64, bits: summaries.bits };
-        (section::encoded(hour, &left_out, &place, &cells), pages)
+        let place = kind_section::SummaryLocation {
+            offset,
+            count: sorted.len() as u64,
+            bits: summaries.bits,
+        };
+        (kind_section::encoded(hour, &left_out, &place, &cells), pages)
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use super::{
     KindKey, KindSection,
-    section::{HOUR_MINUTES, Summary},
-    told::Told,
+    kind_section::{HOUR_MINUTES, Summary},
+    kind_selection::KindTotals,
 };
 use crate::{
     data_file::DataFile,
@@ -18,26 +18,26 @@ use crate::{
     rollup::{
         LEVELS,
         adder::GroupNumber,
+        call_query::{HOUR, common},
         cells::GroupNames,
-        covered::{self, Added, Less, Open, TakenCalls},
-        joint::{Joining, Pairs, Used},
-        splits::Rows,
-        taken::Left,
-        tally::{HOUR, common},
-        unanswered::Unanswered,
+        file_buckets::{self, Added, PairRetractions, PendingBucket, RetractedCalls},
+        query_failure::QueryFailure,
+        retraction::Remainder,
+        split_corrections::{Pairs, RollupFile, UsedPair},
+        splits::RowRanges,
     },
 };
 
 /// Some minutes of an hour, a bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Minutes(u64);
+pub(super) struct MinuteSet(u64);
 
-impl Minutes {
-    fn of(is_in: impl Fn(u64) -> bool) -> Self {
+impl MinuteSet {
+    fn matching(is_in: impl Fn(u64) -> bool) -> Self {
         Self((0..HOUR_MINUTES).filter(|minute| is_in(*minute)).fold(0, |all, at| all | 1 << at))
     }
 
-    pub(super) fn has(self, minute: u8) -> bool {
+    pub(super) fn contains(self, minute: u8) -> bool {
         self.0 >> minute & 1 > 0
     }
 
@@ -48,22 +48,22 @@ impl Minutes {
 
 /// Such a file.
 #[derive(Debug)]
-pub(super) struct Rolled<'a> {
+pub(super) struct KindRollupFile<'a> {
     pub(super) file: &'a Arc<DataFile>,
     rollup: RolledUp,
-    /// What of the question comes from it, at most one range of each stretch; ascending.
+    /// Time ranges of the query that the rollups cover, at most one between two bounds; ascending.
     pub(super) covered: Vec<Range<u64>>,
     /// The minutes that are covered,
-    pub(super) told: Minutes,
-    /// and those that are not, of which something is asked.
-    cut: Minutes,
+    pub(super) told: MinuteSet,
+    /// and those that are only partly inside the query's range.
+    cut: MinuteSet,
     /// Rows of traces that are put together with what is elsewhere.
-    pub(super) joined: Rows,
+    pub(super) joined: RowRanges,
     /// The last halves of the ids of traces of which a pair says that their entry is elsewhere.
     pub(super) elsewhere: HashSet<u64>,
 }
 
-impl Joining for Rolled<'_> {
+impl RollupFile for KindRollupFile<'_> {
     fn file(&self) -> &Arc<DataFile> {
         self.file
     }
@@ -76,40 +76,40 @@ impl Joining for Rolled<'_> {
         true
     }
 
-    fn joined(&self) -> &Rows {
+    fn joined(&self) -> &RowRanges {
         &self.joined
     }
 
-    fn join(&mut self, rows: Rows) {
+    fn join(&mut self, rows: RowRanges) {
         let all = self.joined.drain(..).chain(rows).collect();
         self.joined = without(&merged(all), self.left_out());
     }
 }
 
-impl<'a> Rolled<'a> {
+impl<'a> KindRollupFile<'a> {
     /// The file, if its rollups can be of use for the stretches between these bounds.
-    pub(super) fn of(file: &'a Arc<DataFile>, rollup: RolledUp, bounds: &[u64]) -> Option<Self> {
+    pub(super) fn new(file: &'a Arc<DataFile>, rollup: RolledUp, bounds: &[u64]) -> Option<Self> {
         let section = rollup.kinds();
         let finest = section.cells.finest()?;
         if u64::try_from(file.hour).ok()? != section.hour {
             return None;
         }
-        let covered = covered::covered(file.hour, finest, bounds);
+        let covered = file_buckets::covered(file.hour, finest, bounds);
         let minute = |minute: u64| {
             let start = section.hour.saturating_mul(HOUR).saturating_add(minute * LEVELS[0]);
             start..start.saturating_add(LEVELS[0])
         };
-        let told = Minutes::of(|at| {
+        let told = MinuteSet::matching(|at| {
             let minute = minute(at);
             covered.iter().any(|part| part.start <= minute.start && minute.end <= part.end)
         });
         let asked = *bounds.first()?..*bounds.last()?;
-        let cut = Minutes::of(|at| {
+        let cut = MinuteSet::matching(|at| {
             let at = minute(at);
             !common(&at, &asked).is_empty()
         });
-        let cut = Minutes(cut.0 & !told.0);
-        let (joined, elsewhere) = (Rows::new(), HashSet::new());
+        let cut = MinuteSet(cut.0 & !told.0);
+        let (joined, elsewhere) = (RowRanges::new(), HashSet::new());
         Some(Self { file, rollup, covered, told, cut, joined, elsewhere })
     }
 
@@ -117,13 +117,13 @@ impl<'a> Rolled<'a> {
         self.rollup.kinds()
     }
 
-    /// Whether transactions of it can be in the answer.
+    /// Returns true if its transactions can be in the answer.
     pub(super) fn is_asked(&self) -> bool {
         !self.told.is_empty() || !self.cut.is_empty()
     }
 
     /// The rows of which no cell knows.
-    pub(super) fn left_out(&self) -> &Rows {
+    pub(super) fn left_out(&self) -> &RowRanges {
         &self.section().left_out
     }
 
@@ -131,7 +131,7 @@ impl<'a> Rolled<'a> {
     /// file's index is damaged.
     pub(super) fn join_cut(&mut self) -> Option<()> {
         if !self.cut.is_empty() {
-            let is_cut = |of: Summary| Some(of.kind.is_some() && self.cut.has(of.minute));
+            let is_cut = |of: Summary| Some(of.kind.is_some() && self.cut.contains(of.minute));
             let rows = self.rows_of(is_cut)?;
             self.join(rows);
         }
@@ -140,23 +140,27 @@ impl<'a> Rolled<'a> {
 
     /// The rows of the traces that began in one of these periods, are of kinds of which these are
     /// open, and are not joined; as [`Self::join_cut`].
-    pub(super) fn own_rows(&self, open: &[Open], told: &mut Told<'_>) -> Option<Rows> {
+    pub(super) fn own_rows(
+        &self,
+        open: &[PendingBucket],
+        told: &mut KindTotals<'_>,
+    ) -> Option<RowRanges> {
         let (kinds, start) = (self.numbers(told)?, self.section().hour.saturating_mul(HOUR));
         let minutes = (0..HOUR_MINUTES).map(|minute| {
             let at = start.saturating_add(minute * LEVELS[0]);
             open.iter().filter(|open| open.range().contains(&at)).collect()
         });
-        let minutes: Vec<Vec<&Open>> = minutes.collect();
+        let minutes: Vec<Vec<&PendingBucket>> = minutes.collect();
         let rows = self.rows_of(|summary| {
             let Some(kind) = summary.kind else { return Some(false) };
             let kind = *kinds.get(kind as usize)?;
-            Some(minutes.get(usize::from(summary.minute))?.iter().any(|open| open.is_of(kind)))
+            Some(minutes.get(usize::from(summary.minute))?.iter().any(|open| open.includes(kind)))
         })?;
         Some(without(&rows, &self.joined))
     }
 
     /// The rows of the traces that are wanted.
-    fn rows_of(&self, is_wanted: impl Fn(Summary) -> Option<bool>) -> Option<Rows> {
+    fn rows_of(&self, is_wanted: impl Fn(Summary) -> Option<bool>) -> Option<RowRanges> {
         let mut numbers = Vec::new();
         self.each(|number, summary| {
             if is_wanted(summary)? {
@@ -193,7 +197,7 @@ impl<'a> Rolled<'a> {
         self.rollup.trace_places(number / RUNS_PAGE)
     }
 
-    /// Whether the trace with these rows is put together with what is elsewhere.
+    /// Returns true if the trace with these rows is assembled with its parts elsewhere.
     pub(super) fn is_joined(&self, rows: &Range<u64>) -> bool {
         let after = self.joined.partition_point(|joined| joined.end <= rows.start);
         self.joined.get(after).is_some_and(|joined| joined.start < rows.end)
@@ -204,21 +208,21 @@ impl<'a> Rolled<'a> {
         self.section().cells.groups(&mut |range| self.rollup.page(range))
     }
 
-    /// Adds what the covered periods count to `told`, without what is taken away.
+    /// Adds the covered buckets to `told`, without the retractions.
     pub(super) fn add(
         &self,
-        (less, taken): (&[Less<'_>], &TakenCalls),
-        told: &mut Told<'_>,
+        (less, taken): (&[PairRetractions<'_>], &RetractedCalls),
+        told: &mut KindTotals<'_>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Added {
         let Some(kinds) = self.numbers(told) else { return Added::Damaged };
         let cells = &self.section().cells;
-        let Told { bounds, totals, .. } = told;
-        covered::add(
+        let KindTotals { bounds, totals, .. } = told;
+        file_buckets::add(
             (cells, &self.rollup),
-            covered::all(cells, &self.covered),
+            file_buckets::all(cells, &self.covered),
             &kinds,
-            (less, taken, Left::Exact),
+            (less, taken, Remainder::Exact),
             totals,
             &mut |totals| {
                 if totals.bytes() > bounds.bytes_max { ControlFlow::Break(()) } else { go_on() }
@@ -229,13 +233,13 @@ impl<'a> Rolled<'a> {
     /// Gives `visit` how many transactions the covered periods count of kinds with these numbers.
     pub(super) fn count(
         &self,
-        told: &mut Told<'_>,
+        told: &mut KindTotals<'_>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
         mut visit: impl FnMut(GroupNumber, u64),
     ) -> Added {
         let Some(kinds) = self.numbers(told) else { return Added::Damaged };
         let cells = (&self.section().cells, &self.rollup);
-        covered::count(cells, &self.covered, go_on, |kind, count| {
+        file_buckets::count(cells, &self.covered, go_on, |kind, count| {
             if let Some(kind) = kinds.get(kind as usize) {
                 visit(*kind, count);
             }
@@ -243,13 +247,13 @@ impl<'a> Rolled<'a> {
     }
 
     /// The numbers of its kinds in the answer, by their numbers here; as [`Self::join_cut`].
-    fn numbers(&self, told: &mut Told<'_>) -> Option<Vec<GroupNumber>> {
+    fn numbers(&self, told: &mut KindTotals<'_>) -> Option<Vec<GroupNumber>> {
         if self.covered.is_empty() {
             return Some(Vec::new());
         }
         let names = self.kinds()?;
         let numbers = 0..GroupNumber::try_from(names.len()).unwrap_or(GroupNumber::MAX);
-        let keys = numbers.map_while(|kind| names.raw(kind)).map(KindKey::of);
+        let keys = numbers.map_while(|kind| names.raw(kind)).map(KindKey::decode);
         Some(keys.map(|key| told.number(key)).collect())
     }
 }
@@ -257,13 +261,13 @@ impl<'a> Rolled<'a> {
 /// Finds out of which traces of these files pairs say that their entry is elsewhere.
 pub(super) fn find_elsewhere(
     indexes: &Indexes,
-    files: &mut [Rolled<'_>],
+    files: &mut [KindRollupFile<'_>],
     pairs: &Pairs,
-) -> Result<(), Unanswered> {
-    let is_asked = |used: &&Used| used.files.iter().any(|file| files[*file].is_asked());
-    let asked: Vec<&Used> = pairs.used.iter().filter(is_asked).collect();
+) -> Result<(), QueryFailure> {
+    let is_asked = |used: &&UsedPair| used.files.iter().any(|file| files[*file].is_asked());
+    let asked: Vec<&UsedPair> = pairs.used.iter().filter(is_asked).collect();
     for used in asked {
-        let settled = used.settled(files).ok_or_else(|| used.damaged(indexes, files))?;
+        let settled = used.resolved_traces(files).ok_or_else(|| used.damaged(indexes, files))?;
         for (place, file) in used.files.into_iter().enumerate() {
             files[file].elsewhere.extend(settled.without_entry(place));
         }

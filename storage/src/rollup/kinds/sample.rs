@@ -13,10 +13,10 @@ use std::{
 
 use tidings_proto::{DurationNanos, TraceId};
 
-use super::{KindKey, entries::Samples, rolled::Rolled, transaction_place};
+use super::{KindKey, entry_spans::Samples, rolled::KindRollupFile, transaction_place};
 use crate::{
     index::HashedRun,
-    rollup::{adder::GroupNumber, latency::bucket, splits::Rows},
+    rollup::{adder::GroupNumber, latency::bucket, splits::RowRanges},
 };
 
 /// Which traces of a kind are wanted.
@@ -26,14 +26,14 @@ pub struct WantedTraces {
     pub service: String,
     /// The operation there.
     pub operation: String,
-    /// How long they took at least.
+    /// Minimum duration.
     pub least: DurationNanos,
     /// So many, the first by [`transaction_place`].
     pub traces_max: usize,
 }
 
 impl WantedTraces {
-    pub(super) fn is_of(&self, key: KindKey<'_>) -> bool {
+    pub(super) fn matches(&self, key: KindKey<'_>) -> bool {
         self.key() == key
     }
 
@@ -41,7 +41,7 @@ impl WantedTraces {
         KindKey { service: &self.service, operation: &self.operation }
     }
 
-    /// Whether all of a bucket took long enough, perhaps some, or none.
+    /// Tells if all, some or no durations of a bucket reach the minimum.
     fn takes(&self, of: u16) -> Takes {
         let DurationNanos(least) = self.least;
         let own = bucket(least);
@@ -63,7 +63,7 @@ enum Takes {
 
 /// A trace that may be wanted.
 #[derive(Debug, Clone)]
-struct Candidate {
+struct TraceCandidate {
     file: usize,
     number: u64,
     takes: Takes,
@@ -77,52 +77,52 @@ struct Candidate {
 pub(super) enum Failed<E> {
     /// The index of the file with this number is damaged.
     Damaged(usize),
-    /// What looks at rows says so.
+    /// Error of the row reader.
     Because(E),
 }
 
 /// Looks at rows of the file with a number.
-pub(super) trait Look {
-    /// What goes wrong.
+pub(super) trait SampleReader {
+    /// Error of a read.
     type Error;
 
     /// The ids of the traces whose first rows these are; ascending.
-    fn ids(&mut self, file: usize, rows: &Rows) -> Result<Vec<TraceId>, Self::Error>;
+    fn ids(&mut self, file: usize, rows: &RowRanges) -> Result<Vec<TraceId>, Self::Error>;
 
     /// The traces of which these are all rows, and how long their transactions took.
     fn durations(
         &mut self,
         file: usize,
-        rows: &Rows,
+        rows: &RowRanges,
     ) -> Result<Vec<(TraceId, DurationNanos)>, Self::Error>;
 }
 
-/// What is known of a trace that was looked up; `None`: it is not wanted.
-type Found = Option<TraceId>;
+/// Result of looking up a trace; `None` if it does not match.
+type TraceLookup = Option<TraceId>;
 
 /// Traces with their places, by the number of what wants them.
-type Known = BTreeMap<usize, Vec<(u64, TraceId)>>;
+type SampledTraces = BTreeMap<usize, Vec<(u64, TraceId)>>;
 
 struct Sampling<'a, 'f> {
-    rolled: &'a [Rolled<'f>],
+    rolled: &'a [KindRollupFile<'f>],
     wanted: &'a [WantedTraces],
-    /// What is wanted, by file and by the number of a kind in it.
+    /// Index of the wanted traces, by file and by the kind's number in it.
     by_kind: Vec<HashMap<GroupNumber, usize>>,
-    found: HashMap<(usize, u64), Found>,
+    found: HashMap<(usize, u64), TraceLookup>,
 }
 
 /// The candidates of one thing that is wanted, and the place from which on there may be others.
 #[derive(Debug, Default)]
-struct Candidates {
-    some: Vec<Candidate>,
+struct KindCandidates {
+    some: Vec<TraceCandidate>,
     /// The first one of each file that is not among them.
-    next: Vec<Candidate>,
+    next: Vec<TraceCandidate>,
     others_from: Option<u64>,
 }
 
-/// The traces that are wanted. `others` are those that are not in summaries.
-pub(super) fn sampled<L: Look>(
-    rolled: &[Rolled<'_>],
+/// Returns the sample traces. `others` are candidates without summaries.
+pub(super) fn sampled<L: SampleReader>(
+    rolled: &[KindRollupFile<'_>],
     wanted: &[WantedTraces],
     others: Samples,
     look: &mut L,
@@ -150,7 +150,7 @@ pub(super) fn sampled<L: Look>(
             let others_from = candidates.get(number).and_then(|of| of.others_from);
             let own = known.get(number).into_iter().flatten();
             let mut all: Vec<(u64, TraceId)> =
-                others.of(*number).iter().chain(own).copied().collect();
+                others.get(*number).iter().chain(own).copied().collect();
             all.sort_unstable();
             all.dedup();
             all.retain(|(place, _)| others_from.is_none_or(|from| *place < from));
@@ -165,8 +165,8 @@ pub(super) fn sampled<L: Look>(
 }
 
 impl Sampling<'_, '_> {
-    /// What is wanted, by the number of a kind in the file.
-    fn kinds_of(&self, rolled: &Rolled<'_>) -> Option<HashMap<GroupNumber, usize>> {
+    /// Maps a file's kind numbers to the wanted traces.
+    fn kinds_of(&self, rolled: &KindRollupFile<'_>) -> Option<HashMap<GroupNumber, usize>> {
         if rolled.covered.is_empty() {
             return Some(HashMap::new());
         }
@@ -175,7 +175,7 @@ impl Sampling<'_, '_> {
         for (number, wanted) in self.wanted.iter().enumerate() {
             numbers.entry(wanted.key()).or_insert(number);
         }
-        let keys = (0..).map_while(|kind| Some((kind, names.raw(kind).map(KindKey::of)?)));
+        let keys = (0..).map_while(|kind| Some((kind, names.raw(kind).map(KindKey::decode)?)));
         Some(keys.filter_map(|(kind, key)| Some((kind, *numbers.get(&key)?))).collect())
     }
 
@@ -184,9 +184,9 @@ impl Sampling<'_, '_> {
         &self,
         open: &[usize],
         limit: impl Fn(usize) -> usize,
-    ) -> Result<BTreeMap<usize, Candidates>, Failed<E>> {
-        let mut all: BTreeMap<usize, Candidates> =
-            open.iter().map(|number| (*number, Candidates::default())).collect();
+    ) -> Result<BTreeMap<usize, KindCandidates>, Failed<E>> {
+        let mut all: BTreeMap<usize, KindCandidates> =
+            open.iter().map(|number| (*number, KindCandidates::default())).collect();
         for (file, rolled) in self.rolled.iter().enumerate() {
             let of_file = self.candidates_of(file, rolled, &mut all, &limit);
             of_file.ok_or(Failed::Damaged(file))?;
@@ -197,8 +197,8 @@ impl Sampling<'_, '_> {
     fn candidates_of(
         &self,
         file: usize,
-        rolled: &Rolled<'_>,
-        all: &mut BTreeMap<usize, Candidates>,
+        rolled: &KindRollupFile<'_>,
+        all: &mut BTreeMap<usize, KindCandidates>,
         limit: &impl Fn(usize) -> usize,
     ) -> Option<()> {
         let by_kind = &self.by_kind[file];
@@ -210,7 +210,7 @@ impl Sampling<'_, '_> {
             .map(|number| all.contains_key(&number).then(|| limit(number)))
             .collect();
         rolled.each(|number, summary| {
-            let Some(kind) = summary.kind.filter(|_| rolled.told.has(summary.minute)) else {
+            let Some(kind) = summary.kind.filter(|_| rolled.told.contains(summary.minute)) else {
                 return Some(());
             };
             let Some(wanted) = by_kind.get(&kind).copied().filter(|of| left[*of].is_some()) else {
@@ -221,7 +221,7 @@ impl Sampling<'_, '_> {
                 return Some(());
             }
             let (places, of) = (rolled.places(number)?, all.get_mut(&wanted)?);
-            let candidate = Candidate { file, number, takes, places, rows: 0..0 };
+            let candidate = TraceCandidate { file, number, takes, places, rows: 0..0 };
             match left[wanted].as_mut().filter(|left| **left > 0) {
                 Some(left) => {
                     *left -= 1;
@@ -236,9 +236,9 @@ impl Sampling<'_, '_> {
         })
     }
 
-    /// Says of the candidates which rows they have, and where they are as exactly as is known.
-    /// Those that are put together with what is elsewhere are none.
-    fn find_rows<E>(&self, all: &mut BTreeMap<usize, Candidates>) -> Result<(), Failed<E>> {
+    /// Sets the rows and places of the candidates, as exactly as the index has them. Drops traces
+    /// that are assembled with parts elsewhere.
+    fn find_rows<E>(&self, all: &mut BTreeMap<usize, KindCandidates>) -> Result<(), Failed<E>> {
         let mut numbers: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
         for of in all.values().flat_map(|of| of.some.iter().chain(&of.next)) {
             numbers.entry(of.file).or_default().insert(of.number);
@@ -262,13 +262,13 @@ impl Sampling<'_, '_> {
         Ok(())
     }
 
-    /// Looks up the candidates: the places and ids of those that are wanted, by what wants them.
-    fn look_up<L: Look>(
+    /// Looks up the candidates and returns the places and ids of matching traces, by sample.
+    fn look_up<L: SampleReader>(
         &mut self,
-        candidates: &BTreeMap<usize, Candidates>,
+        candidates: &BTreeMap<usize, KindCandidates>,
         look: &mut L,
-    ) -> Result<Known, Failed<L::Error>> {
-        let mut unknown: BTreeMap<usize, Vec<(usize, &Candidate)>> = BTreeMap::new();
+    ) -> Result<SampledTraces, Failed<L::Error>> {
+        let mut unknown: BTreeMap<usize, Vec<(usize, &TraceCandidate)>> = BTreeMap::new();
         for (wanted, of) in candidates {
             for candidate in &of.some {
                 if !self.found.contains_key(&(candidate.file, candidate.number)) {
@@ -289,22 +289,22 @@ impl Sampling<'_, '_> {
     }
 
     /// Looks up candidates of a file, in the order of their rows.
-    fn look_into<L: Look>(
+    fn look_into<L: SampleReader>(
         &mut self,
         file: usize,
-        candidates: &[(usize, &Candidate)],
+        candidates: &[(usize, &TraceCandidate)],
         look: &mut L,
     ) -> Result<(), Failed<L::Error>> {
         let (sure, unsure): (Vec<_>, Vec<_>) =
             candidates.iter().partition(|(_, of)| of.takes == Takes::All);
-        let rows: Rows = sure.iter().map(|(_, of)| of.rows.start..of.rows.start + 1).collect();
+        let rows: RowRanges = sure.iter().map(|(_, of)| of.rows.start..of.rows.start + 1).collect();
         let ids = look.ids(file, &rows).map_err(Failed::Because)?;
         let elsewhere = &self.rolled[file].elsewhere;
         let is_here = |id: TraceId| !elsewhere.contains(&id.low64());
         for ((_, of), id) in sure.iter().zip(ids) {
             self.found.insert((file, of.number), Some(id).filter(|id| is_here(*id)));
         }
-        let rows: Rows = unsure.iter().map(|(_, of)| of.rows.clone()).collect();
+        let rows: RowRanges = unsure.iter().map(|(_, of)| of.rows.clone()).collect();
         let durations = look.durations(file, &rows).map_err(Failed::Because)?;
         for ((wanted, of), (id, duration)) in unsure.iter().zip(durations) {
             let is_wanted = self.wanted[*wanted].least <= duration && is_here(id);
@@ -314,7 +314,7 @@ impl Sampling<'_, '_> {
     }
 }
 
-impl Candidates {
+impl KindCandidates {
     /// There may be others from this place on.
     fn begin_others(&mut self, place: u64) {
         self.others_from = Some(self.others_from.map_or(place, |from| from.min(place)));

@@ -14,11 +14,11 @@ use super::{KindAnswer, KindBounds, Transactions, WantedTraces};
 use crate::{
     Calls, Snapshot, SpanRows,
     rollup::{
+        query_totals::QueryTotals,
         tests::{
             BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
             snapshot_joined,
         },
-        totals::Totals,
     },
 };
 
@@ -89,7 +89,7 @@ fn obvious(all: &[&Sent], (bounds, least, count): &Asked) -> Answer {
     let counted = UnixNanos(bounds[0])..UnixNanos(bounds[bounds.len() - 1]);
     let visible = KindBounds::visible(counted.clone());
     let chunk = chunk(all);
-    let rows = SpanRows::of(chunk.batch()).unwrap();
+    let rows = SpanRows::from_batch(chunk.batch()).unwrap();
     let mut transactions = Transactions::default();
     for row in (0..rows.len()).rev().filter(|row| visible.contains(&rows.start(*row))) {
         transactions.add(&rows, row);
@@ -182,8 +182,8 @@ proptest! {
     }
 }
 
-/// What is said of the kinds that are told apart is right, all others are counted, and none has more
-/// transactions than is said. Gives how many are told apart.
+/// What is said of the kinds that are told apart is right, all others are counted, and none has
+/// more transactions than is said. Gives how many are told apart.
 fn assert_honest(answer: &KindAnswer, asked: &Asked, all: &[&Sent]) -> usize {
     let ((told, samples), (kinds, all_samples)) = (said(answer), obvious(all, asked));
     let count = |said: &Said| said.counts.0;
@@ -290,7 +290,7 @@ fn what_the_only_period_of_a_file_adds_takes_no_more_memory_either() {
     let question = (whole(BEGIN..BEGIN + HOUR), 0, 1);
     let complete = asked(&snapshot, &question, u64::MAX).unwrap();
     // There is room for the names of all, and not for what is counted of them.
-    let mut names = Totals::between(vec![]);
+    let mut names = QueryTotals::between(vec![]);
     complete.calls.each().for_each(|(_, key, _)| _ = names.number(key.raw()));
     let bytes_max = names.bytes() + 100;
     let answer = asked_within(&snapshot, &question, u64::MAX, bytes_max).unwrap();
@@ -457,7 +457,7 @@ fn a_summary_of_a_trace_takes_a_few_bytes() {
     let folder = TempDir::new().unwrap();
     let snapshot = snapshot(&folder, &[all, vec![]]);
     let file = &snapshot.spans.files[0];
-    let rollup = snapshot.indexes.kinds(snapshot.indexes.begin(), file).unwrap();
+    let rollup = snapshot.indexes.kinds(snapshot.indexes.begin_scan(), file).unwrap();
     let mut last = 0;
     let mut fetch = |range: Range<u64>| {
         last = last.max(range.end);

@@ -2,16 +2,16 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use tidings_proto::{DurationNanos, UnixNanos};
 
-use super::Joins;
+use super::CorrectionState;
 use crate::{
     Clock, GraphBounds, Store, SystemClock, TelemetryBatch,
     disk::{
         SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk},
+        faulty::{Dice, FaultRepeat, FaultyDisk},
     },
     schema::Signal,
     store::tests::{contents, open, open_with, settings, traces},
-    upkeep::{Pace, Room},
+    upkeep::{DiskSpace, MergePace},
 };
 
 const HOUR: u64 = 3_600_000_000_000;
@@ -44,10 +44,10 @@ async fn fill(store: &Store, hour: u64) {
 }
 
 /// Has files say what is to be said; how many did.
-async fn join(store: &Store, joins: &mut Joins, pace: Pace) -> usize {
+async fn join(store: &Store, joins: &mut CorrectionState, pace: MergePace) -> usize {
     let inner = &store.owner.0;
     let (files, mut room) =
-        (inner.shared.state.files(Signal::Spans), Room::new(u64::MAX, 0, false));
+        (inner.shared.state.files(Signal::Spans), DiskSpace::new(u64::MAX, 0, false));
     let mut said = 0;
     while inner.join(joins, &files, pace, &mut room).await.unwrap() {
         said += 1;
@@ -84,16 +84,16 @@ async fn files_say_once_what_they_say_together() {
     fill(&store, hour).await;
     // Every trace is in four files.
     assert_eq!(graph(&store, hour), (80, 200));
-    assert_eq!(join(&store, &mut Joins::default(), Pace::Running).await, 4);
+    assert_eq!(join(&store, &mut CorrectionState::default(), MergePace::Running).await, 4);
     assert_eq!(graph(&store, hour), (80, 200));
-    assert_eq!(join(&store, &mut Joins::default(), Pace::Running).await, 0);
+    assert_eq!(join(&store, &mut CorrectionState::default(), MergePace::Running).await, 0);
     store.close().await.unwrap();
     assert_eq!(findings(root.path()).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_anywhere_leaves_an_index_that_is_right() {
-    for fault in [Fault::Once, Fault::Persistent] {
+    for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
         for nth in 1.. {
             let (root, hour) = (tempfile::tempdir().unwrap(), hour());
             let faulty = FaultyDisk::new(root.path());
@@ -108,8 +108,8 @@ async fn what_fails_anywhere_leaves_an_index_that_is_right() {
             let all = contents(&store);
             assert_eq!(graph(&store, hour), (90, 60));
             faulty.fail(nth, fault);
-            let mut joins = Joins::default();
-            join(&store, &mut joins, Pace::Running).await;
+            let mut joins = CorrectionState::default();
+            join(&store, &mut joins, MergePace::Running).await;
             let faults = faulty.heal();
             let (spans, rows) = graph(&store, hour);
             assert!(spans == 90 && [0, 60].contains(&rows), "{fault:?} {nth}: {rows} rows");
@@ -118,7 +118,7 @@ async fn what_fails_anywhere_leaves_an_index_that_is_right() {
             faulty.lose_power(&mut Dice(nth));
             let (store, _) = open_with(disk, settings(root.path())).await.unwrap();
             assert_eq!((contents(&store), graph(&store, hour).0), (all, 90), "{fault:?} {nth}");
-            join(&store, &mut Joins::default(), Pace::Offline).await;
+            join(&store, &mut CorrectionState::default(), MergePace::Offline).await;
             assert_eq!(graph(&store, hour), (90, 0), "{fault:?} {nth}");
             store.close().await.unwrap();
             assert_eq!(findings(root.path()).await, Vec::<String>::new(), "{fault:?} {nth}");

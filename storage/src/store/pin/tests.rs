@@ -9,7 +9,7 @@ use crate::{
     Pin, Retention, Scan, Snapshot, SpanFilter, StorageError, Store, StoreSettings, TelemetryBatch,
     disk::{
         SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk},
+        faulty::{Dice, FaultRepeat, FaultyDisk},
     },
     schema::Signal,
     store::{
@@ -17,7 +17,7 @@ use crate::{
         tests::{logs, open_with, settings},
         upkeep::tests::{DAY, MovedClock, files, keep_up, noted, open_at},
     },
-    upkeep::{Due, Pace, due},
+    upkeep::{MergePace, RetentionStep, due},
 };
 
 const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
@@ -158,7 +158,7 @@ async fn a_pin_that_comes_while_its_trace_is_being_removed_wins() {
     let now = inner.shared.clock.now();
     let mut room = inner.room().await.unwrap();
     let due = due(retention, &tables, now, true, &|_| Some(Vec::new()), &mut room);
-    let Due::Retire(retired) = due else { panic!() };
+    let RetentionStep::Retire(retired) = due else { panic!() };
     let known = inner.pinned().unwrap();
     let change = retire::retire(inner, retired).await.unwrap();
     // Prepared, and not committed.
@@ -186,7 +186,7 @@ async fn what_is_acknowledged_about_pins_survives_faults_and_power_cuts() {
         store.flush().await.unwrap();
         pin(&store, 0).await.unwrap();
         pin(&store, 1).await.unwrap();
-        faulty.fail(nth, if nth % 2 == 0 { Fault::Once } else { Fault::Persistent });
+        faulty.fail(nth, if nth % 2 == 0 { FaultRepeat::Once } else { FaultRepeat::Persistent });
         let unpinned = store.unpin(id(0)).await;
         let pinned = pin(&store, 2).await;
         let faults = faulty.heal();
@@ -364,8 +364,8 @@ async fn a_commit_of_unknown_fate_is_settled_before_a_pin_is_promised() {
     clock.pass(2 * DAY);
     let mut doubts = 0;
     for nth in 1..40 {
-        faulty.fail(nth, Fault::Once);
-        let kept_up = store.owner.0.keep_up(Pace::Offline).await;
+        faulty.fail(nth, FaultRepeat::Once);
+        let kept_up = store.owner.0.run_maintenance_step(MergePace::Offline).await;
         faulty.heal();
         let in_doubt = store.owner.0.pins.turn.lock().await.in_doubt;
         assert!(!in_doubt || kept_up.is_err());

@@ -9,13 +9,13 @@ use std::{
     },
 };
 
-use super::Place;
+use super::ScrubPosition;
 use crate::{
     Checked, Clock, Finding, Store, StoreSettings, SystemClock, check,
     disk::RealDisk,
     paths::index_path,
     store::tests::{contents, logs, settings, traces},
-    upkeep::Pace,
+    upkeep::MergePace,
 };
 
 /// A directory with files of both tables and a segment of the log that is closed.
@@ -30,7 +30,7 @@ async fn filled(root: &Path) -> Store {
 }
 
 async fn scrub(store: &Store) {
-    store.owner.0.scrub(Place::default()).await.unwrap();
+    store.owner.0.scrub(ScrubPosition::default()).await.unwrap();
 }
 
 fn files(root: &Path, part: &str) -> Vec<PathBuf> {
@@ -98,7 +98,7 @@ async fn a_file_that_is_gone_is_an_alarm_until_its_table_does_without_it() {
     scrub(&store).await;
     assert!(store.alarms()[0].contains("it is missing"), "{:?}", store.alarms());
     fs::rename(&aside, &victim).unwrap();
-    store.owner.0.keep_up(Pace::Offline).await.unwrap();
+    store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap();
     scrub(&store).await;
     assert_eq!(store.alarms(), Vec::<String>::new());
     store.close().await.unwrap();
@@ -178,7 +178,7 @@ async fn scrubbing_is_no_faster_than_it_may_be_and_goes_on_where_it_was() {
     assert!(ended.after.is_empty() && ended.ended.0 > 0);
     let last = parquet.last().unwrap();
     let after = inner.name(last).unwrap();
-    inner.write_place(&Place { after, ..ended.clone() }).await.unwrap();
+    inner.write_place(&ScrubPosition { after, ..ended.clone() }).await.unwrap();
     inner.scrub_if_due().await.unwrap();
     let of_the_log = clock.0.swap(0, Ordering::Relaxed);
     assert!(of_the_log < slept / 2, "{of_the_log} {slept}");

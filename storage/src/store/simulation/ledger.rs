@@ -1,4 +1,4 @@
-//! What was sent and what became of it, and whether the store agrees.
+//! Ledger of sent batches and their outcomes, compared with the store.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -63,14 +63,15 @@ impl Ledger {
         list.insert(name.to_owned(), records);
     }
 
-    /// What a running store must show: all that was acknowledged, nothing that was refused.
+    /// Checks the contents of a running store: all acknowledged batches, and no refused ones.
     pub(in crate::store) fn check(&self, found: &Contents) -> Result<(), String> {
         self.check_stored(found)?;
         self.check_known(found, &[&self.stored, &self.pending])
     }
 
-    /// What a store must show that was just opened; the fate of everything is known then.
-    pub(in crate::store) fn settle(&mut self, found: Contents) -> Result<(), String> {
+    /// Checks the contents of a store that was just opened. All in-doubt batches are resolved by
+    /// it.
+    pub(in crate::store) fn resolve(&mut self, found: Contents) -> Result<(), String> {
         self.check_stored(&found)?;
         self.check_known(&found, &[&self.stored, &self.pending, &self.unknown])?;
         *self = Self { stored: found, ..Self::default() };

@@ -15,8 +15,8 @@ fn find_by(bug: PlantedBug, simulate: impl Fn(u64) -> Result<Vec<String>, String
     assert!(found.is_some(), "{bug:?} was not found in {SEEDS_MAX} seeds");
 }
 
-/// A checkpoint says again what commits say, so that a power cut seldom shows this where upkeep
-/// writes one.
+/// A checkpoint repeats the contents of commits, so a power cut seldom reveals this bug where
+/// maintenance writes one.
 #[test]
 fn a_commit_that_is_not_synced() {
     let bug = PlantedBug::SkipFileSync(".json");

@@ -1,10 +1,10 @@
 //! Stories: appends, flushes beside merges, retention, pins, erasure, jumps of the clock, faults of
 //! the disk, kills and power cuts, step after step, compared with what must be there.
 //!
-//! Unlike a history (`world`), which decides about each operation on the disk, a story decides about
-//! whole steps, and so gets to what takes many of them. Time is the story's own. Which step comes
-//! next and what fails depends on the seed alone; how a flush and a merge that run at the same time
-//! take turns does not.
+//! Unlike a history (`world`), which decides about each operation on the disk, a story decides
+//! about whole steps, and so gets to what takes many of them. Time is the story's own. Which step
+//! comes next and what fails depends on the seed alone; how a flush and a merge that run at the
+//! same time take turns does not.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,13 +24,13 @@ use crate::{
     Clock, Erasure, Retention, Snapshot, Store, StoreSettings, SystemClock, TelemetryBatch,
     disk::{
         Mistake, SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk, Trouble},
+        faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     },
     store::{
-        Inner,
+        StoreInner,
         tests::{logs, settings, traces},
     },
-    upkeep::Pace,
+    upkeep::MergePace,
 };
 
 /// So many seeds are tried in the tests.
@@ -348,8 +348,9 @@ impl Story {
     async fn live(&mut self, store: Store) -> Result<(), String> {
         let faulty = self.dice.roll(3) > 0;
         if faulty {
-            let fault = if self.dice.roll(2) == 0 { Fault::Once } else { Fault::Persistent };
-            let trouble = Trouble::ALL[usize::try_from(self.dice.roll(4)).unwrap()];
+            let fault =
+                if self.dice.roll(2) == 0 { FaultRepeat::Once } else { FaultRepeat::Persistent };
+            let trouble = DiskFault::ALL[usize::try_from(self.dice.roll(4)).unwrap()];
             self.disk.fail_with(1 + self.dice.roll(300), fault, trouble);
         }
         for _ in 0..6 + self.dice.roll(14) {
@@ -400,8 +401,8 @@ impl Story {
     }
 }
 
-async fn run_upkeep(inner: &Inner) -> Result<(), crate::StorageError> {
-    while inner.keep_up(Pace::Offline).await? {}
+async fn run_upkeep(inner: &StoreInner) -> Result<(), crate::StorageError> {
+    while inner.run_maintenance_step(MergePace::Offline).await? {}
     Ok(())
 }
 

@@ -17,10 +17,10 @@ use crate::{
     Recovery, StorageError, Store, StoreSettings,
     disk::{
         SharedDisk,
-        faulty::{Actor, Dice, Fault, FaultyDisk, Gate, PlantedBug, Trouble},
+        faulty::{Actor, Dice, DiskFault, FaultRepeat, FaultyDisk, Gate, PlantedBug},
     },
     store::tests::{logs, settings, traces},
-    upkeep::Pace,
+    upkeep::MergePace,
 };
 
 /// Nothing takes so long unless it hangs.
@@ -30,11 +30,11 @@ const LIVES: u64 = 4;
 /// A disk that is too small for long.
 const SMALL_DISK: u64 = 120_000;
 
-type Task<T> = JoinHandle<Result<T, StorageError>>;
+type StoreTask<T> = JoinHandle<Result<T, StorageError>>;
 
 /// A flush or a merge of files under way.
 struct Flush {
-    task: Task<()>,
+    task: StoreTask<()>,
     /// How often it was polled. Once: it waits for the log's thread to close the segment. More
     /// often: it works on the disk itself.
     polls: Arc<AtomicU64>,
@@ -42,7 +42,7 @@ struct Flush {
 
 /// How a life ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum LifeEnd {
     Close,
     Kill,
     PowerCut,
@@ -65,7 +65,7 @@ pub(super) struct World {
 /// A store that runs, and what is under way in it.
 struct Life {
     store: Store,
-    appends: Vec<(String, Task<()>)>,
+    appends: Vec<(String, StoreTask<()>)>,
     flush: Option<Flush>,
 }
 
@@ -140,7 +140,7 @@ impl World {
         self.gate.set_open(dies_after.is_none());
         let disk: SharedDisk = Arc::new(self.disk.clone());
         let settings = self.settings.clone();
-        let opening: Task<(Store, Recovery)> = self.runtime.spawn(async move {
+        let opening: StoreTask<(Store, Recovery)> = self.runtime.spawn(async move {
             Store::open_on(disk, settings, Arc::new(StillClock::default())).await
         });
         let mut died = false;
@@ -163,7 +163,7 @@ impl World {
         self.gate.set_open(false);
         match opened {
             Ok((store, _)) => {
-                self.ledger.settle(read(&store)?).map_err(|wrong| format!("opened: {wrong}"))?;
+                self.ledger.resolve(read(&store)?).map_err(|wrong| format!("opened: {wrong}"))?;
                 let life = Life { store, appends: Vec::new(), flush: None };
                 if !died {
                     return Ok(Some(life));
@@ -174,7 +174,7 @@ impl World {
             Err(_) if died => {}
             Err(error) => return Err(format!("could not be opened: {error}")),
         }
-        let end = if self.dice.roll(4) == 0 { End::Kill } else { End::PowerCut };
+        let end = if self.dice.roll(4) == 0 { LifeEnd::Kill } else { LifeEnd::PowerCut };
         self.after_death(end);
         Ok(None)
     }
@@ -182,9 +182,13 @@ impl World {
     fn live(&mut self, mut life: Life) -> Result<(), String> {
         match self.dice.roll(5) {
             0 | 1 => {
-                let fault = if self.dice.roll(3) == 0 { Fault::Persistent } else { Fault::Once };
+                let fault = if self.dice.roll(3) == 0 {
+                    FaultRepeat::Persistent
+                } else {
+                    FaultRepeat::Once
+                };
                 let trouble = self.dice.roll(4);
-                let trouble = Trouble::ALL[usize::try_from(trouble).unwrap()];
+                let trouble = DiskFault::ALL[usize::try_from(trouble).unwrap()];
                 self.disk.fail_with(1 + self.dice.roll(60), fault, trouble);
             }
             2 => self.disk.set_capacity(Some(SMALL_DISK + self.dice.roll(SMALL_DISK))),
@@ -196,11 +200,11 @@ impl World {
         }
         self.settle_down(&mut life)?;
         let end = match self.dice.roll(6) {
-            0 => End::Close,
-            1 => End::Kill,
-            _ => End::PowerCut,
+            0 => LifeEnd::Close,
+            1 => LifeEnd::Kill,
+            _ => LifeEnd::PowerCut,
         };
-        if end == End::Close {
+        if end == LifeEnd::Close {
             while self.release_one(self.dice.clone().roll(2)) {
                 self.settle_down(&mut life)?;
             }
@@ -221,7 +225,7 @@ impl World {
         Ok(())
     }
 
-    /// What happens next.
+    /// Performs the next random step.
     fn step(&mut self, life: &mut Life) -> Result<(), String> {
         match self.dice.roll(20) {
             0..=3 if life.appends.len() < 4 => self.send(life),
@@ -299,8 +303,9 @@ impl World {
     /// Merges files, which takes the place of a flush here: both commit under one lock.
     fn start_upkeep(&mut self, life: &mut Life) -> Result<(), String> {
         let inner = Arc::clone(&life.store.owner.0);
-        let task =
-            self.runtime.spawn(async move { inner.keep_up(Pace::Offline).await.map(|_| ()) });
+        let task = self
+            .runtime
+            .spawn(async move { inner.run_maintenance_step(MergePace::Offline).await.map(|_| ()) });
         // It never waits for the log.
         let polls = Arc::new(AtomicU64::new(2));
         self.wait("upkeep", || self.gate.waits(Actor::Tables) || task.is_finished())?;
@@ -384,17 +389,17 @@ impl World {
         .map_err(|error| error.to_string())
     }
 
-    fn after_death(&mut self, end: End) {
+    fn after_death(&mut self, end: LifeEnd) {
         self.trace.extend(self.disk.take_trace());
         self.trace.push(format!("{end:?}"));
         match end {
-            End::Kill => self.disk.restart(),
+            LifeEnd::Kill => self.disk.restart(),
             // What a closed store holds survives a power cut too.
-            End::Close | End::PowerCut => self.disk.lose_power(&mut self.dice),
+            LifeEnd::Close | LifeEnd::PowerCut => self.disk.lose_power(&mut self.dice),
         }
     }
 
-    fn finish<T>(&self, task: Task<T>) -> Result<Result<T, StorageError>, String> {
+    fn finish<T>(&self, task: StoreTask<T>) -> Result<Result<T, StorageError>, String> {
         self.runtime
             .block_on(async { tokio::time::timeout(PATIENCE, task).await })
             .map_err(|_| "a task does not end".to_owned())?
@@ -415,7 +420,7 @@ impl Life {
         self.store.owner.0.wal.queued()
     }
 
-    /// Whether everything under way waits at the gate.
+    /// Returns true if everything under way waits at the gate.
     fn is_still(&self, log_waits: bool, tables_wait: bool) -> bool {
         let flush = self.flush.as_ref().filter(|flush| !flush.task.is_finished());
         if let Some(flush) = flush.filter(|_| tables_wait) {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tidings_proto::otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span};
 
-use super::{ROWS_ENOUGH, State};
+use super::{ROWS_ENOUGH, VisibleState};
 use crate::{
     Clock, SystemClock,
     columns::span_rows,
@@ -22,7 +22,7 @@ fn chunk(rows: u8) -> Chunk {
 
 /// Publishes chunks of so many rows, one after the other, and merges whenever something is to be
 /// merged; how many rows were copied.
-fn publish(state: &State, rows: impl Iterator<Item = u8>) -> u64 {
+fn publish(state: &VisibleState, rows: impl Iterator<Item = u8>) -> u64 {
     let mut copied = 0;
     for (sequence, rows) in (1..).zip(rows) {
         state.publish([(sequence, Arc::new(chunk(rows)))], SystemClock.instant());
@@ -38,7 +38,7 @@ fn publish(state: &State, rows: impl Iterator<Item = u8>) -> u64 {
 #[test]
 fn small_appends_become_few_chunks_and_are_copied_few_times() {
     for (name, sizes) in [("ones", [1, 1, 1]), ("mixed", [1, 200, 3]), ("tens", [10, 12, 9])] {
-        let state = State::new(Vec::new(), Vec::new());
+        let state = VisibleState::new(Vec::new(), Vec::new());
         let rows = || sizes.iter().copied().cycle().take(1500);
         let sent: u64 = rows().map(u64::from).sum();
         let copied = publish(&state, rows());
@@ -52,7 +52,7 @@ fn small_appends_become_few_chunks_and_are_copied_few_times() {
 
 #[test]
 fn bytes_are_those_of_the_chunks_that_are_there() {
-    let state = State::new(Vec::new(), Vec::new());
+    let state = VisibleState::new(Vec::new(), Vec::new());
     publish(&state, std::iter::repeat_n(2, 100));
     let there = || state.spans().0.iter().map(|chunk| chunk.bytes()).sum::<u64>();
     assert_eq!(state.memory_bytes(), there());

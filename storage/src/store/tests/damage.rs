@@ -10,7 +10,7 @@ use std::{
 use super::{contents, expected, logs, open, traces};
 use crate::{
     AttributeFilter, Erasure, Finding, StorageError, Store, check, store::simulation::read,
-    upkeep::Pace,
+    upkeep::MergePace,
 };
 
 fn log_folder(root: &Path) -> PathBuf {
@@ -57,7 +57,7 @@ async fn checkpointed(root: &Path) -> usize {
     let (store, _) = open(root).await;
     for round in 0..3 {
         flushed(&store, round * 3 + 1..=round * 3 + 3).await;
-        store.owner.0.keep_up(Pace::Running).await.unwrap();
+        store.owner.0.run_maintenance_step(MergePace::Running).await.unwrap();
     }
     flushed(&store, 10..=11).await;
     store.close().await.unwrap();
@@ -89,7 +89,7 @@ async fn a_checkpoint_that_cannot_be_used_costs_nothing() {
         assert_eq!(recovery.replayed_records, 0, "{damage}");
         // And it goes on.
         flushed(&store, 12..=16).await;
-        store.owner.0.keep_up(Pace::Offline).await.unwrap();
+        store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap();
         store.close().await.unwrap();
         let (store, recovery) = open(root.path()).await;
         assert_eq!(contents(&store).len(), 2 * 16, "{damage}");
@@ -126,7 +126,7 @@ async fn a_damaged_commit_in_the_middle_is_never_silently_fewer_rows() {
         assert!(rest.iter().all(|(name, count)| shown.get(name) == Some(count)), "{damage}");
         store.ready().unwrap();
         flushed(&store, 5..=8).await;
-        store.owner.0.keep_up(Pace::Offline).await.unwrap();
+        store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap();
         let shown = contents(&store);
         assert!((5..=8).all(|n| shown[&format!("s{n}")] == 2 && shown[&format!("l{n}")] == 1));
         store.close().await.unwrap();
@@ -269,7 +269,7 @@ async fn what_another_program_rewrote_meanwhile_is_not_merged_into_the_table_aga
     // A flush gives way to it; the merge of what is left does not take its rows again.
     flushed(&store, 4..=4).await;
     for _ in 0..10 {
-        store.owner.0.keep_up(Pace::Offline).await.unwrap();
+        store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap();
     }
     let all = expected(&[(1, 2), (2, 2), (3, 2), (4, 2)], &[1, 2, 3, 4]);
     assert_eq!(contents(&store), all);

@@ -7,10 +7,10 @@ use crate::{
     ErrorKind, StorageError, Store, StoreSettings,
     disk::{
         SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk, Trouble},
+        faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     },
     store::simulation::{Ledger, StillClock, read},
-    upkeep::Pace,
+    upkeep::MergePace,
 };
 
 /// Nothing takes so long unless it hangs.
@@ -47,7 +47,7 @@ async fn send(store: &Store, ledger: &mut Ledger, number: u64) {
 /// Opens, writes, flushes, merges, checkpoints, dies, opens again, closes.
 async fn story(root: &Path, disk: &FaultyDisk, ledger: &mut Ledger) {
     let Ok(store) = open(disk, root).await else { return };
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     for number in 1..=4 {
         send(&store, ledger, number).await;
         let flushed = store.flush().await;
@@ -56,20 +56,20 @@ async fn story(root: &Path, disk: &FaultyDisk, ledger: &mut Ledger) {
     }
     for _ in 0..2 {
         // What upkeep cannot do it does later.
-        let _ = store.owner.0.keep_up(Pace::Offline).await;
+        let _ = store.owner.0.run_maintenance_step(MergePace::Offline).await;
         ledger.check(&read(&store).unwrap()).unwrap();
     }
     send(&store, ledger, 6).await;
     store.abandon().await;
     let Ok(store) = open(disk, root).await else { return };
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     send(&store, ledger, 7).await;
     let _ = store.close().await;
     ledger.check(&read(&store).unwrap()).unwrap();
 }
 
 /// The story with the n-th operation failing; whether one did.
-async fn fails(nth: u64, fault: Fault, trouble: Trouble) -> bool {
+async fn fails(nth: u64, fault: FaultRepeat, trouble: DiskFault) -> bool {
     let root = tempfile::tempdir().unwrap();
     let disk = FaultyDisk::new(root.path());
     let mut ledger = Ledger::default();
@@ -82,7 +82,7 @@ async fn fails(nth: u64, fault: Fault, trouble: Trouble) -> bool {
         disk.lose_power(&mut Dice(nth));
     }
     let store = open(&disk, root.path()).await.unwrap();
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     store.flush().await.unwrap();
     ledger.check(&read(&store).unwrap()).unwrap();
     store.close().await.unwrap();
@@ -129,7 +129,7 @@ async fn a_disk_that_fills_up_refuses_in_time_and_is_used_again_when_there_is_ro
     store.abandon().await;
     disk.lose_power(&mut Dice(1));
     let (store, _) = open_with(shared, reserved).await.unwrap();
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     store.close().await.unwrap();
 }
 
@@ -138,9 +138,9 @@ fn every_operation_may_fail_in_every_way() {
     // Every third operation fails in one of the ways in turn; `TIDINGS_FAULTS=all` tries every way
     // on every operation.
     let all = std::env::var_os("TIDINGS_FAULTS").is_some_and(|which| which == "all");
-    let ways: Vec<(Fault, Trouble)> = Trouble::ALL
+    let ways: Vec<(FaultRepeat, DiskFault)> = DiskFault::ALL
         .into_iter()
-        .flat_map(|trouble| [(Fault::Once, trouble), (Fault::Persistent, trouble)])
+        .flat_map(|trouble| [(FaultRepeat::Once, trouble), (FaultRepeat::Persistent, trouble)])
         .collect();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {

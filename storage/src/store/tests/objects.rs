@@ -28,9 +28,9 @@ use crate::{
     store::simulation::{Ledger, StillClock, read},
     table_store::{
         tests::remote,
-        unreliable::{Flaw, Trouble, UnreliableStore},
+        unreliable::{Flaw, RequestFault, UnreliableStore},
     },
-    upkeep::Pace,
+    upkeep::MergePace,
 };
 
 const AT: &str = "s3://bucket/some/where";
@@ -91,7 +91,7 @@ async fn what_is_in_an_object_store_is_there_after_a_kill_and_a_lost_disk() {
     send(&store, &mut ledger, 5).await;
     store.abandon().await;
     let store = open(root.path(), &objects).await.unwrap();
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     store.close().await.unwrap();
     assert!(!root.path().join("tables").exists());
 
@@ -131,7 +131,7 @@ async fn tables_belong_to_one_data_directory_until_it_is_given_up() {
     send(&store, &mut ledger, 2).await;
     store.close().await.unwrap();
     let store = open(other.path(), &objects).await.unwrap();
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     store.close().await.unwrap();
     refusal(open(root.path(), &objects).await);
 }
@@ -164,7 +164,7 @@ async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
     let mut ledger = Ledger::default();
     send(&store, &mut ledger, 1).await;
     store.flush().await.unwrap();
-    objects.fail(1, Trouble::Down);
+    objects.fail(1, RequestFault::Down);
     send(&store, &mut ledger, 2).await;
     let failed = store.flush().await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Unavailable, "{failed}");
@@ -199,7 +199,7 @@ async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
     send(&store, &mut ledger, 20_000).await;
     store.abandon().await;
     let store = open(root.path(), &objects).await.unwrap();
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     store.close().await.unwrap();
 }
 
@@ -219,7 +219,7 @@ async fn story(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
     // It waits for a store that does not answer, but not while it reads the tables.
     let Ok(store) = store else { return };
     if let Ok(found) = read(&store) {
-        ledger.settle(found).unwrap();
+        ledger.resolve(found).unwrap();
     }
     for number in 1..=4 {
         send(&store, ledger, number).await;
@@ -229,7 +229,7 @@ async fn story(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
         }
     }
     for _ in 0..2 {
-        let _ = store.owner.0.keep_up(Pace::Offline).await;
+        let _ = store.owner.0.run_maintenance_step(MergePace::Offline).await;
         if let Ok(found) = read(&store) {
             ledger.check(&found).unwrap();
         }
@@ -242,12 +242,12 @@ async fn story(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
 }
 
 /// The story with the n-th request failing; whether one did.
-async fn fails(nth: u64, trouble: Trouble) -> bool {
+async fn fails(nth: u64, trouble: RequestFault) -> bool {
     let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
     let mut ledger = Ledger::default();
     objects.fail(nth, trouble);
     let told = story(root.path(), &objects, &mut ledger);
-    if trouble == Trouble::Down {
+    if trouble == RequestFault::Down {
         // Opening waits for the store to be back; this is for how long.
         let _ = tokio::time::timeout(Duration::from_millis(300), told).await;
     } else {
@@ -263,7 +263,7 @@ async fn fails(nth: u64, trouble: Trouble) -> bool {
         }
         SystemClock.sleep(Duration::from_millis(5)).await;
     };
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     store.flush().await.unwrap();
     ledger.check(&read(&store).unwrap()).unwrap();
     store.close().await.unwrap();
@@ -282,9 +282,10 @@ fn every_request_may_fail_in_every_way() {
                 let runtime = runtime.unwrap();
                 let step = if all { THREADS } else { THREADS * 4 };
                 let (mut nth, mut untouched) = (1 + thread * step / THREADS, 0);
-                while untouched < Trouble::ALL.len() {
-                    let turn = usize::try_from(nth / step).unwrap() % Trouble::ALL.len();
-                    let these = if all { &Trouble::ALL[..] } else { &Trouble::ALL[turn..=turn] };
+                while untouched < RequestFault::ALL.len() {
+                    let turn = usize::try_from(nth / step).unwrap() % RequestFault::ALL.len();
+                    let these =
+                        if all { &RequestFault::ALL[..] } else { &RequestFault::ALL[turn..=turn] };
                     for trouble in these {
                         let run =
                             async { tokio::time::timeout(PATIENCE, fails(nth, *trouble)).await };
@@ -421,7 +422,7 @@ async fn a_store_that_lists_slowly_stops_no_flush() {
     store.abandon().await;
     fs::remove_dir_all(root.path().join("cache")).unwrap();
     let store = open_still(root.path(), &objects).await;
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     store.close().await.unwrap();
 }
 

@@ -1,5 +1,5 @@
-//! A bug of ours that panics in the middle of the log's writer or of a flush: nothing acknowledged is
-//! lost, nothing comes twice, and the process learns that it has to end.
+//! A bug of ours that panics in the middle of the log's writer or of a flush: nothing acknowledged
+//! is lost, nothing comes twice, and the process learns that it has to end.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::{
     StorageError, Store,
     disk::{
         SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk, Trouble},
+        faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     },
     store::simulation::{Ledger, read},
 };
@@ -38,7 +38,7 @@ async fn panics(nth: u64) -> (Option<String>, bool) {
     let mut ledger = Ledger::default();
     let store = open(&disk, root.path()).await;
     send(&store, &mut ledger, 1).await.unwrap();
-    disk.fail_with(nth, Fault::Once, Trouble::Panic);
+    disk.fail_with(nth, FaultRepeat::Once, DiskFault::Panic);
     let _ = send(&store, &mut ledger, 2).await;
     let _ = store.flush().await;
     let failure = store.supervision().failure();
@@ -55,7 +55,7 @@ async fn panics(nth: u64) -> (Option<String>, bool) {
         disk.lose_power(&mut Dice(nth));
     }
     let store = open(&disk, root.path()).await;
-    ledger.settle(read(&store).unwrap()).unwrap();
+    ledger.resolve(read(&store).unwrap()).unwrap();
     store.flush().await.unwrap();
     ledger.check(&read(&store).unwrap()).unwrap();
     store.close().await.unwrap();

@@ -15,7 +15,7 @@ use crate::{
     Erasure, Store,
     disk::{OpenToOthers, make_private},
     paths::OWN_NAMES,
-    upkeep::Pace,
+    upkeep::MergePace,
 };
 
 /// Every file and folder with what its owner, its group and others may do.
@@ -48,7 +48,7 @@ async fn worked(store: &Store, root: &Path) {
         store.append(traces(number, 2)).await.unwrap();
         store.append(logs(number)).await.unwrap();
         store.flush().await.unwrap();
-        while store.owner.0.keep_up(Pace::Offline).await.unwrap() {}
+        while store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap() {}
     }
     let trace = TraceId::from_bytes(2_u128.to_be_bytes()).unwrap();
     store.erase(&Erasure::Trace(trace)).await.unwrap();

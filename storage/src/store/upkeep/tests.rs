@@ -18,18 +18,18 @@ use parquet::errors::ParquetError;
 use tidings_proto::{TraceId, UnixNanos, otlp::Span};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Keeper, Pace, leave};
+use super::{MaintenanceState, MergePace, leave};
 use crate::{
     AttributeFilter, Clock, Detail, Erasure, Noteworthy, Retention, RetentionRule, Scan, Snapshot,
     SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
     data_file::DataFile,
     disk::{
         RealDisk, SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk},
+        faulty::{Dice, FaultRepeat, FaultyDisk},
     },
     schema::Signal,
     store::tests::{contents, logs, open, open_with, settings, traces},
-    tables::Why,
+    tables::CommitReason,
 };
 
 /// A clock that can be moved, evenly or by a jump.
@@ -107,7 +107,7 @@ pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
 
 /// All upkeep that is due when nothing more comes.
 pub(crate) async fn keep_up(store: &Store) {
-    while store.owner.0.keep_up(Pace::Offline).await.unwrap() {}
+    while store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap() {}
 }
 
 async fn flushed(store: &Store, numbers: std::ops::Range<u64>) {
@@ -170,10 +170,10 @@ async fn a_snapshot_held_over_a_merge_still_reads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upkeep_that_fails_anywhere_loses_and_doubles_nothing() {
-    for fault in [Fault::Once, Fault::Persistent] {
-        // An operation that fails once is followed by the same steps as one that fails for good, but
-        // for those that clean up after it.
-        let step = if fault == Fault::Once { 1 } else { 3 };
+    for fault in [FaultRepeat::Once, FaultRepeat::Persistent] {
+        // An operation that fails once is followed by the same steps as one that fails for good,
+        // but for those that clean up after it.
+        let step = if fault == FaultRepeat::Once { 1 } else { 3 };
         for nth in (1..).step_by(step) {
             let root = tempfile::tempdir().unwrap();
             let faulty = FaultyDisk::new(root.path());
@@ -187,7 +187,7 @@ async fn upkeep_that_fails_anywhere_loses_and_doubles_nothing() {
             faulty.fail(nth, fault);
             let mut kept_up = Ok(true);
             while matches!(kept_up, Ok(true)) {
-                kept_up = store.owner.0.keep_up(Pace::Offline).await;
+                kept_up = store.owner.0.run_maintenance_step(MergePace::Offline).await;
             }
             assert_eq!(contents(&store), all, "{fault:?} {nth}");
             let faults = faulty.heal();
@@ -304,7 +304,8 @@ async fn a_merge_ends_without_a_result_when_others_take_its_room_meanwhile() {
     let inner = &store.owner.0;
     disk.set_free(Some(2 * RESERVE - 1));
     let merged = of_spans(&store);
-    let failed = inner.rewritten((Why::Compaction, Signal::Spans), &merged, None, None).await;
+    let failed =
+        inner.rewritten((CommitReason::Compaction, Signal::Spans), &merged, None, None).await;
     assert!(
         matches!(failed, Err(StorageError::DiskFull { reserve, .. }) if reserve == 2 * RESERVE)
     );
@@ -312,13 +313,14 @@ async fn a_merge_ends_without_a_result_when_others_take_its_room_meanwhile() {
     // Retention may go further, also where the log refuses senders, and erasing as far as the disk
     // does.
     disk.set_free(Some(RESERVE - 1));
-    inner.rewritten((Why::Retention, Signal::Spans), &merged, None, None).await.unwrap();
+    inner.rewritten((CommitReason::Retention, Signal::Spans), &merged, None, None).await.unwrap();
     disk.set_free(Some(0));
-    let failed = inner.rewritten((Why::Retention, Signal::Spans), &merged, None, None).await;
+    let failed =
+        inner.rewritten((CommitReason::Retention, Signal::Spans), &merged, None, None).await;
     assert!(
         matches!(failed, Err(StorageError::DiskFull { reserve, .. }) if reserve == RESERVE / 2)
     );
-    inner.rewritten((Why::Erasure, Signal::Spans), &merged, None, None).await.unwrap();
+    inner.rewritten((CommitReason::Erasure, Signal::Spans), &merged, None, None).await.unwrap();
     assert_eq!(contents(&store), all);
     store.close().await.unwrap();
 }
@@ -450,7 +452,7 @@ async fn merged_files_go_while_others_are_still_to_be_merged() {
     let store = open_at(&MovedClock::new(), settings).await;
     flushed(&store, 0..4).await;
     let mut left = vec![files(root.path()).len()];
-    while store.owner.0.keep_up(Pace::Offline).await.unwrap() {
+    while store.owner.0.run_maintenance_step(MergePace::Offline).await.unwrap() {
         left.push(files(root.path()).len());
     }
     left.push(files(root.path()).len());
@@ -476,7 +478,7 @@ async fn a_file_that_cannot_be_deleted_is_tried_again_and_keeps_no_others() {
     flushed(&store, 4..6).await;
     let mut kept_up = Ok(true);
     while matches!(kept_up, Ok(true)) {
-        kept_up = store.owner.0.keep_up(Pace::Offline).await;
+        kept_up = store.owner.0.run_maintenance_step(MergePace::Offline).await;
     }
     assert!(kept_up.unwrap_err().to_string().contains("remove"));
     // What was merged an hour ago is gone, and what came since is merged and stays for an hour.
@@ -520,7 +522,7 @@ async fn files_that_cannot_be_merged_are_told_and_stop_no_others() {
     let of_spans = inner.shared.state.files(Signal::Spans);
     {
         let mut keeper = inner.upkeep.lock().await;
-        let mut left = |error| leave(&mut keeper, &of_spans[..2], error, Keeper::stuck);
+        let mut left = |error| leave(&mut keeper, &of_spans[..2], error, MaintenanceState::stuck);
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
         let passing = [
             StorageError::Closed,
@@ -656,15 +658,15 @@ async fn a_file_that_the_disk_does_not_give_is_left_alone_and_what_passes_is_not
         source: std::io::Error::from_raw_os_error(os),
     };
     let (failed_medium, no_permission, no_descriptor) = (5, 13, 24);
-    let mut keeper = Keeper::new(None, &SystemClock);
-    leave(&mut keeper, &files, failed(&first, failed_medium), Keeper::stuck).unwrap();
-    leave(&mut keeper, &files, failed(&other, no_permission), Keeper::stuck).unwrap();
+    let mut keeper = MaintenanceState::new(None, &SystemClock);
+    leave(&mut keeper, &files, failed(&first, failed_medium), MaintenanceState::stuck).unwrap();
+    leave(&mut keeper, &files, failed(&other, no_permission), MaintenanceState::stuck).unwrap();
     assert_eq!(keeper.report.damaged_files, [first.clone(), other]);
     let elsewhere = root.path().join("tables");
     for (path, os) in
         [(&first, no_descriptor), (&elsewhere, failed_medium), (&elsewhere, no_permission)]
     {
-        leave(&mut keeper, &files, failed(path, os), Keeper::stuck).unwrap_err();
+        leave(&mut keeper, &files, failed(path, os), MaintenanceState::stuck).unwrap_err();
     }
     assert!(keeper.stuck.is_empty());
     store.close().await.unwrap();
@@ -847,7 +849,7 @@ async fn interleaved(seed: u64) {
                 }
                 4 | 5 => store.flush().await.unwrap(),
                 6 => {
-                    let upkeep = store.owner.0.keep_up(Pace::Offline);
+                    let upkeep = store.owner.0.run_maintenance_step(MergePace::Offline);
                     let (kept, flushed) = tokio::join!(upkeep, store.flush());
                     kept.unwrap();
                     flushed.unwrap();

@@ -3,8 +3,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tidings_proto::UnixNanos;
 
 use super::{
-    DataFile, Due, HOUR_NANOS, Noteworthy, Retention, RetentionRule, Retired, Room, TraceId,
-    common_mark, due, mark, thinned_prefix,
+    DataFile, DiskSpace, HOUR_NANOS, Noteworthy, Retention, RetentionRule, RetentionStep, Retired,
+    TraceId, common_mark, due, mark, thinned_prefix,
 };
 use crate::schema::Signal;
 
@@ -29,8 +29,8 @@ fn sorted<'a>(files: impl IntoIterator<Item = &'a Arc<DataFile>>) -> Vec<String>
     names
 }
 
-fn plenty() -> Room {
-    Room::new(u64::MAX, 0, false)
+fn plenty() -> DiskSpace {
+    DiskSpace::new(u64::MAX, 0, false)
 }
 
 fn none(_: &DataFile) -> Option<Vec<TraceId>> {
@@ -41,9 +41,9 @@ fn none(_: &DataFile) -> Option<Vec<TraceId>> {
 fn check(retention: &Retention, files: &[Arc<DataFile>], expected: Option<(&[&str], usize)>) {
     let due = check_pinned(retention, files, &none);
     let found = match &due {
-        Due::Retire(Retired { files, kept, .. }) => Some((sorted(files), kept.len())),
-        Due::Nothing => None,
-        Due::Look(_) => panic!("{due:?}"),
+        RetentionStep::Retire(Retired { files, kept, .. }) => Some((sorted(files), kept.len())),
+        RetentionStep::Nothing => None,
+        RetentionStep::Look(_) => panic!("{due:?}"),
     };
     let expected = expected.map(|(names, kept)| {
         (names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), kept)
@@ -55,7 +55,7 @@ fn check_pinned(
     retention: &Retention,
     files: &[Arc<DataFile>],
     pinned: &super::PinnedIn<'_>,
-) -> Due {
+) -> RetentionStep {
     let tables = [(Signal::Spans, files.to_vec()), (Signal::Logs, Vec::new())];
     due(retention, &tables, NOW, true, pinned, &mut plenty())
 }
@@ -68,7 +68,7 @@ fn a_file_goes_when_both_its_hour_and_its_arrival_are_old() {
     check(&retention, &files[..2], None);
     check(&Retention::default(), &[file("old", 900, 900, 1)], None);
     let tables = [(Signal::Spans, files.to_vec())];
-    assert_eq!(due(&retention, &tables, NOW, false, &none, &mut plenty()), Due::Nothing);
+    assert_eq!(due(&retention, &tables, NOW, false, &none, &mut plenty()), RetentionStep::Nothing);
 }
 
 #[test]
@@ -131,17 +131,23 @@ fn only_files_with_pinned_traces_are_written_again() {
     for retention in [&by_age, &by_size] {
         let files = [file("with", 5, 5, 30), file("other", 5, 5, 30)];
         // What can go whole goes first.
-        let Due::Retire(retired) = check_pinned(retention, &files, &pinned) else { panic!() };
+        let RetentionStep::Retire(retired) = check_pinned(retention, &files, &pinned) else {
+            panic!()
+        };
         assert_eq!((sorted(&retired.files), retired.kept.len()), (vec!["other".to_owned()], 0));
-        let Due::Retire(retired) = check_pinned(retention, &files[..1], &pinned) else { panic!() };
+        let RetentionStep::Retire(retired) = check_pinned(retention, &files[..1], &pinned) else {
+            panic!()
+        };
         assert_eq!(
             (sorted(&retired.files), &retired.kept[..]),
             (vec!["with".to_owned()], &kept[..])
         );
         // Once is enough, until the trace is no longer pinned.
         let files = [file(&thin, 5, 5, 77)];
-        assert_eq!(check_pinned(retention, &files, &pinned), Due::Nothing);
-        let Due::Retire(retired) = check_pinned(retention, &files, &none) else { panic!() };
+        assert_eq!(check_pinned(retention, &files, &pinned), RetentionStep::Nothing);
+        let RetentionStep::Retire(retired) = check_pinned(retention, &files, &none) else {
+            panic!()
+        };
         assert_eq!((sorted(&retired.files), retired.kept.len()), (vec![thin.clone()], 0));
     }
 }
@@ -154,7 +160,7 @@ fn files_that_nobody_looked_into_are_not_decided_about() {
     for retention in [by_age, by_size] {
         let files = [file("a", 5, 5, 30), file("b", 5, 5, 30), file("new", 0, 0, 5)];
         let due = check_pinned(&retention, &files, &unknown);
-        let Due::Look(files) = due else { panic!("{due:?}") };
+        let RetentionStep::Look(files) = due else { panic!("{due:?}") };
         assert_eq!(sorted(files.iter().map(|(_, file)| file)), ["b"]);
     }
 }
@@ -166,7 +172,7 @@ fn a_trace_that_a_rule_names_and_somebody_pinned_is_kept_once() {
     let retention = Retention { age: Some(3 * DAY), rules: vec![rule], bytes_max: None };
     let thin = format!("{}-x", thinned_prefix(mark(&[Noteworthy::Trace(trace)])));
     let files = [file(&thin, 5, 5, 1)];
-    assert_eq!(check_pinned(&retention, &files, &|_| Some(vec![trace])), Due::Nothing);
+    assert_eq!(check_pinned(&retention, &files, &|_| Some(vec![trace])), RetentionStep::Nothing);
 }
 
 #[test]
@@ -176,9 +182,11 @@ fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
     let tables = |files: Vec<_>| [(Signal::Spans, files)];
     let files = vec![file("large", 5, 5, 900), file("small", 4, 4, 50), file("smaller", 4, 4, 40)];
     let due_with = |free, files| {
-        let mut room = Room::new(free, 10, false);
+        let mut room = DiskSpace::new(free, 10, false);
         let due = due(&retention, &tables(files), NOW, true, &none, &mut room);
-        let Due::Retire(Retired { files, kept, .. }) = due else { return (vec![], 0, room) };
+        let RetentionStep::Retire(Retired { files, kept, .. }) = due else {
+            return (vec![], 0, room);
+        };
         (sorted(&files), kept.len(), room)
     };
     // The oldest hour first, then as much of another as there is room for.
@@ -205,9 +213,9 @@ fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
         Some(if is_pinned { vec![TraceId::from_wire(&[1; 16]).unwrap()] } else { vec![] })
     };
     for (free, expected) in [(10_000, "old"), (0, "large")] {
-        let mut room = Room::new(free, 10, false);
+        let mut room = DiskSpace::new(free, 10, false);
         let due = due(&small, &tables(old.clone()), NOW, true, &pinned, &mut room);
-        let Due::Retire(retired) = due else { panic!("{due:?}") };
+        let RetentionStep::Retire(retired) = due else { panic!("{due:?}") };
         assert_eq!(sorted(&retired.files), [expected]);
     }
 }
@@ -220,10 +228,10 @@ fn what_senders_left_of_a_disk_is_room_to_thin_the_smallest_file() {
     let by_size = Retention { age: None, rules, bytes_max: Some(1) };
     let files = [file("large", 5, 5, 900), file("small", 5, 5, 300), file("larger", 4, 4, 2000)];
     for retention in [by_age, by_size] {
-        let mut room = Room::new(RESERVE - 1, RESERVE, false);
+        let mut room = DiskSpace::new(RESERVE - 1, RESERVE, false);
         let tables = [(Signal::Logs, Vec::new()), (Signal::Spans, files.to_vec())];
         let due = due(&retention, &tables, NOW, true, &none, &mut room);
-        let Due::Retire(retired) = due else { panic!("{due:?}") };
+        let RetentionStep::Retire(retired) = due else { panic!("{due:?}") };
         assert_eq!((sorted(&retired.files), retired.kept.len()), (vec!["small".to_owned()], 1));
     }
 }

@@ -9,7 +9,7 @@ use super::{open, payload, real, segment_files, settings};
 use crate::{
     disk::{
         BLOCK, Disk, RealDisk, SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk},
+        faulty::{Dice, FaultRepeat, FaultyDisk},
     },
     wal::{WalSettings, blocks::Blocks},
 };
@@ -142,7 +142,7 @@ async fn a_record_as_long_as_many_pieces_is_stored_and_torn_as_one() {
     log.append(1).await.unwrap();
     log.append_bytes(2, long.clone()).await.unwrap();
     // What is free is asked for, then the third piece of the record is written.
-    faulty.fail(4, Fault::Once);
+    faulty.fail(4, FaultRepeat::Once);
     assert!(log.append_bytes(3, long.clone()).await.is_err());
     log.append(4).await.unwrap();
     log.wal.close().unwrap();

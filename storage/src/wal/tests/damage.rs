@@ -22,8 +22,8 @@ use crate::{
     paths::{Paths, segment_name},
     schema::Signal,
     wal::{
-        self, Record, Replay, Sealed, SegmentCheck,
-        reader::{Piece, SegmentReader},
+        self, Replay, Sealed, SegmentCheck, WalRecord,
+        reader::{SegmentPiece, SegmentReader},
         record::{MARKER, RECORDS_START, SegmentHeader},
     },
 };
@@ -55,7 +55,7 @@ fn record(sequence: u64) -> Vec<u8> {
     let spans = ResourceSpans { schema_url, ..ResourceSpans::default() };
     let request = ExportTraceServiceRequest { resource_spans: vec![spans] };
     let payload = request.encode_to_vec().into();
-    let record = Record { sequence, received: UnixNanos(1), signal: Signal::Spans, payload };
+    let record = WalRecord { sequence, received: UnixNanos(1), signal: Signal::Spans, payload };
     let mut bytes = record.header(SALT).unwrap().to_vec();
     bytes.extend(record.payload);
     bytes
@@ -122,9 +122,9 @@ fn a_payload_of_imitated_markers_is_read_once() {
         let (offset, bytes) = (RECORDS_START, (imitations * MARKER.len()) as u64);
         let piece = reader.next().unwrap();
         if behind.is_empty() {
-            assert_eq!(piece, Some(Piece::Tail { offset, bytes }));
+            assert_eq!(piece, Some(SegmentPiece::Tail { offset, bytes }));
         } else {
-            assert_eq!(piece, Some(Piece::Damaged { offset, bytes }));
+            assert_eq!(piece, Some(SegmentPiece::Damaged { offset, bytes }));
         }
         // 4 MiB, 256 KiB at a time.
         assert!(reads.load(Ordering::Relaxed) < 20, "{} reads", reads.load(Ordering::Relaxed));

@@ -5,7 +5,7 @@ use crate::{
     ErrorKind, StorageError,
     disk::{
         SharedDisk,
-        faulty::{Dice, Fault, FaultyDisk, Trouble},
+        faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     },
     wal::{WalSettings, record::RECORDS_START},
 };
@@ -23,12 +23,12 @@ fn on(faulty: &FaultyDisk, root: &Path, settings: WalSettings) -> Log {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_whose_sync_failed_is_never_synced_again() {
-    for trouble in Trouble::ALL {
+    for trouble in DiskFault::ALL {
         for nth in 1..=40 {
             let root = tempfile::tempdir().unwrap();
             let faulty = FaultyDisk::new(root.path());
             let log = on(&faulty, root.path(), small());
-            faulty.fail_with(nth, Fault::Once, trouble);
+            faulty.fail_with(nth, FaultRepeat::Once, trouble);
             let mut stored = Vec::new();
             for n in 1..=12 {
                 match log.append(n).await {
@@ -98,7 +98,7 @@ async fn what_a_killed_process_did_not_sync_is_synced_before_it_is_relied_upon()
     let log = on(&faulty, root.path(), settings());
     log.append(1).await.unwrap();
     // The bytes of the second arrive, their sync and everything after it fails.
-    faulty.fail(3, Fault::Persistent);
+    faulty.fail(3, FaultRepeat::Persistent);
     assert!(log.append(2).await.is_err());
     log.wal.close().unwrap();
     faulty.restart();
@@ -116,7 +116,7 @@ async fn what_failed_batches_left_behind_counts_as_log() {
     let faulty = FaultyDisk::new(root.path());
     let log = on(&faulty, root.path(), settings());
     for nth in 1..=3 {
-        faulty.fail(nth, Fault::Once);
+        faulty.fail(nth, FaultRepeat::Once);
         for n in 1..=3 {
             let _ = log.append_bytes(n, Bytes::from(vec![7; 60_000])).await;
         }

@@ -11,8 +11,8 @@ use tidings_proto::{
 use super::impact::{calls_of, deviation_words, time_of};
 use crate::{
     browser, colour,
-    components::{Badge, Segmented, Tone, use_choice},
-    drawings::slots::value_ticks,
+    components::{AddressSegments, Badge, Tone, use_choice},
+    drawings::axis::value_ticks,
     figures, format,
 };
 
@@ -81,8 +81,8 @@ pub(super) fn lanes(
                 <span class="lane-key">{this}</span>
                 <span class="lane-key is-ghost">{other}</span>
                 <span class="panel-tools">
-                    <Segmented name="rows" offered=ROWS label="Which calls" />
-                    <Segmented name="lanes" offered=LINED label="Where bars begin" />
+                    <AddressSegments name="rows" offered=ROWS label="Which calls" />
+                    <AddressSegments name="lanes" offered=LINED label="Where bars begin" />
                 </span>
             </div>
             <div class="panel-body">

@@ -39,7 +39,7 @@ fn reachable(address: &str) -> String {
 pub(super) struct Guide {
     /// The kind.
     pub(super) name: &'static str,
-    /// What to do with the text.
+    /// Instruction for the text.
     pub(super) words: &'static str,
     template: &'static str,
 }

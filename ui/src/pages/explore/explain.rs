@@ -111,10 +111,16 @@ fn drawn(explored: Explored, explanation: &Explanation) -> impl IntoView + use<>
 }
 
 fn left_out(names: &[AttributeName]) -> Option<String> {
-    let named: Vec<&str> = names.iter().take(NAMED_MAX).map(|name| name.key.as_str()).collect();
+    let named = first_named(names.iter().map(|name| name.key.clone()))?;
+    Some(format!("Left out as ids: {named}"))
+}
+
+/// Lists the first names, and says how many more there are.
+fn first_named(names: impl ExactSizeIterator<Item = String>) -> Option<String> {
     let more = names.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    (!named.is_empty()).then(|| format!("Left out as ids: {}{more}", named.join(", ")))
+    let named: Vec<String> = names.take(NAMED_MAX).collect();
+    (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
 }
 
 fn row(explored: Explored, difference: &Difference) -> impl IntoView + use<> {
@@ -130,16 +136,12 @@ fn row(explored: Explored, difference: &Difference) -> impl IntoView + use<> {
 
 /// Names attributes whose values stand on the same spans.
 fn together_words(together: &[AttributeValue]) -> Option<String> {
-    let named = together.iter().take(NAMED_MAX).map(|one| {
-        one.value.as_ref().map_or_else(
-            || one.attribute.key.clone(),
-            |value| format!("{} = {value}", one.attribute.key),
-        )
-    });
-    let named: Vec<String> = named.collect();
-    let more = together.len().saturating_sub(NAMED_MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    (!named.is_empty()).then(|| format!("The same spans have {}{more}", named.join(", ")))
+    let named = first_named(together.iter().map(|AttributeValue { attribute, value }| {
+        value
+            .as_ref()
+            .map_or_else(|| attribute.key.clone(), |value| format!("{} = {value}", attribute.key))
+    }))?;
+    Some(format!("The same spans have {named}"))
 }
 
 fn one(explored: Explored, name: &AttributeName, value: &ValueShare) -> impl IntoView + use<> {

@@ -50,7 +50,7 @@ impl Field {
         fixed.map_or_else(|| Self::Attribute(name.to_owned()), |(field, _)| field.clone())
     }
 
-    /// What it is called in front of its value.
+    /// Name shown in front of the value.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Service => "service".to_owned(),
@@ -75,7 +75,7 @@ impl Field {
     }
 }
 
-/// What is set, in a fixed order.
+/// Filters that are set, in a fixed order.
 pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
     let TraceFilters {
         service,

@@ -24,7 +24,7 @@ enum Adding {
 #[component]
 #[must_use]
 pub fn FilterBar(
-    /// What is set.
+    /// Filters that are set.
     filters: Memo<TraceFilters>,
     /// Called with what should be set.
     on_change: Callback<TraceFilters>,

@@ -66,7 +66,7 @@ fn plot(traces: &[TraceSummary]) -> Option<Plot> {
 #[component]
 #[must_use]
 pub fn Scatter(
-    /// What is plotted.
+    /// Traces to plot.
     #[prop(into)]
     traces: Signal<Arc<Vec<TraceSummary>>>,
 ) -> impl IntoView {

@@ -26,7 +26,7 @@ pub(super) fn row_id(trace: TraceId) -> String {
     format!("trace-{trace}")
 }
 
-/// What a row is drawn from: when this changes, the row is drawn anew.
+/// Key of a row; a row is redrawn when it changes.
 type RowKey = (TraceId, u64, u64, u64, tidings_proto::api::TransactionState);
 
 fn row_key(trace: &TraceSummary) -> RowKey {

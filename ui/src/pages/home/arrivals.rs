@@ -28,8 +28,10 @@ pub(super) fn arrivals_card() -> impl IntoView {
             {figure(format::count(rates.refused), "refused lately", rates.refused > 0)}
         }
         .into_any(),
-        None => view! { <p class="mute">"Counting…"</p> }.into_any(),
+        None => ().into_any(),
     };
+    let counting =
+        move || server.rates().is_none().then(|| view! { <p class="mute">"Counting…"</p> });
     let line = move || {
         let samples = server.samples();
         (samples.len() > 2).then(|| {
@@ -53,6 +55,7 @@ pub(super) fn arrivals_card() -> impl IntoView {
                 <h2>"Arriving now"</h2>
                 <A href="/system">"System"</A>
             </div>
+            {counting}
             <dl class="figures">{figures}</dl>
             <div class="side-line">{line}</div>
             <p class="mute">{stored}</p>

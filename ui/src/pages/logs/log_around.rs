@@ -1,4 +1,4 @@
-//! What the sender of a record said just before and after it, in place below the record.
+//! Context of a log record: records of the same sender before and after it, shown below the record.
 
 use leptos::prelude::*;
 use tidings_proto::api::{LogContext, LogView};
@@ -11,9 +11,9 @@ use crate::{
     remote::Remote,
 };
 
-/// How many lines on either side there are to choose from.
+/// Numbers of lines on either side to choose from.
 const SIZES: [u32; 3] = [10, 50, 200];
-/// How many when nothing else is chosen.
+/// Default number of lines.
 pub(super) const SIZE: u32 = SIZES[0];
 
 /// The switch and the lines.
@@ -22,7 +22,7 @@ pub(super) const SIZE: u32 = SIZES[0];
 pub fn LogAround(
     /// The record.
     log: LogView,
-    /// How many lines on either side are shown.
+    /// Number of lines shown on either side; `None` while closed.
     around: Signal<Option<u32>>,
     /// Called with how many are to be shown.
     on_around: Callback<Option<u32>>,

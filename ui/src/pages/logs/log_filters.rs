@@ -1,4 +1,4 @@
-//! What records are filtered by: words, service, severity, trace.
+//! Filters of log records: text, service, severity, trace.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 const TEXT_ID: &str = "log-text";
-/// How long after the last key press the search starts.
+/// Delay between the last key press and the search.
 const SETTLE: Duration = Duration::from_millis(250);
 const SEVERITIES: [(&str, &str); 7] = [
     ("", "any severity"),
@@ -30,7 +30,7 @@ const SEVERITIES: [(&str, &str); 7] = [
 #[component]
 #[must_use]
 pub fn LogFilters(
-    /// What is set.
+    /// Filters that are set.
     state: Memo<LogState>,
     /// Called with what should be set.
     on_change: Callback<(LogState, Step)>,

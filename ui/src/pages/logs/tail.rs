@@ -51,20 +51,20 @@ pub struct Tail {
     state: RwSignal<State>,
     /// Newest first.
     records: RwSignal<Vec<LogView>>,
-    /// What came and is not shown yet, oldest first.
+    /// Received records that are not shown yet, oldest first.
     arrived: StoredValue<Vec<LogView>, LocalStorage>,
-    /// How much of it waits for the reader.
+    /// Number of received records held back for the reader.
     waiting: RwSignal<usize>,
-    /// Whether a frame is asked for to show it.
+    /// True while an animation frame is scheduled to show them.
     due: StoredValue<bool, LocalStorage>,
     /// Records the server left out.
     skipped: RwSignal<u64>,
-    /// Whether older ones were let go.
+    /// True when older records were dropped.
     full: RwSignal<bool>,
     again: RwSignal<u32>,
 }
 
-/// Whether the address asks for a tail, which a range of time that does not move on has none of.
+/// Reports whether the address asks for a tail. A fixed time range has none.
 pub(super) fn use_tailing() -> Memo<bool> {
     let query = use_query();
     Memo::new(move |_| {
@@ -127,7 +127,8 @@ impl Tail {
         tail
     }
 
-    /// What came, and below it `found` as far as it did not come, while there is no gap between.
+    /// Received records, followed by the records of `found` that were not received, while there is
+    /// no gap between the two.
     pub(super) fn above(self, found: Memo<Arc<Vec<LogView>>>) -> Memo<Arc<Vec<LogView>>> {
         Memo::new(move |_| {
             let found = found.get();

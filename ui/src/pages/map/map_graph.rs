@@ -37,12 +37,6 @@ impl NodeName {
         Self { kind: kind_name(node.kind), name: node.name.clone() }
     }
 
-    /// That of those who begin transactions.
-    #[must_use]
-    pub const fn user() -> Self {
-        Self { kind: "user", name: String::new() }
-    }
-
     /// As it stands in an address: `service:payment`.
     #[must_use]
     pub fn write(&self) -> String {
@@ -61,11 +55,21 @@ impl NodeName {
         Some(Self { kind, name: name.to_owned() })
     }
 
+    /// The name with the kind that it has among these nodes: links that know none say *service*.
+    #[must_use]
+    pub fn among(self, nodes: &[GraphNode]) -> Self {
+        let names = || nodes.iter().map(Self::from_node);
+        if self.kind != "service" || names().any(|other| other == self) {
+            return self;
+        }
+        let found = names().find(|other| other.name == self.name);
+        found.unwrap_or(self)
+    }
+
     /// As it is drawn.
     #[must_use]
     pub fn words(&self) -> String {
         match (self.kind, self.name.as_str()) {
-            ("user", _) => "user".to_owned(),
             (_, "") => "(not known)".to_owned(),
             (_, name) => figures::cut(name, 60),
         }
@@ -79,6 +83,7 @@ const fn kind_name(kind: NodeKind) -> &'static str {
         NodeKind::Messaging => "messaging",
         NodeKind::External => "external",
         NodeKind::Unknown => "unknown",
+        NodeKind::User => "user",
     }
 }
 
@@ -88,6 +93,7 @@ const fn sign_of(kind: NodeKind) -> NodeSign {
         NodeKind::Database => NodeSign::Database,
         NodeKind::Messaging => NodeSign::Queue,
         NodeKind::External | NodeKind::Unknown => NodeSign::Outside,
+        NodeKind::User => NodeSign::User,
     }
 }
 
@@ -156,10 +162,10 @@ pub struct MapGraph {
     pub network: Arc<NetworkGraph>,
     /// The name of each node.
     pub names: Vec<NodeName>,
-    /// The API's node; absent for those who begin transactions.
-    pub nodes: Vec<Option<GraphNode>>,
-    /// The API's edge; absent for the ways of those who begin transactions.
-    pub edges: Vec<Option<GraphEdge>>,
+    /// The API's nodes.
+    pub nodes: Vec<GraphNode>,
+    /// The API's edges.
+    pub edges: Vec<GraphEdge>,
     /// Numbers of the nodes, now and before.
     pub node_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
     /// Numbers of the edges, now and before.
@@ -202,18 +208,13 @@ impl MapGraph {
             .unwrap_or_default();
 
         let mut map = MapBuilder::default();
-        let entries: u64 = now.nodes.iter().map(|node| node.entry_count).sum();
-        if entries > 0 {
-            map.add_user(now);
-        }
-        let shift = u32::try_from(map.names.len()).unwrap_or(0);
         for node in &now.nodes {
             let name = NodeName::from_node(node);
             let numbers = CallNumbers::of_node(node, &now.window);
             let was = nodes_before.get(&name).copied();
             map.cards.push(card(node, &numbers, was.as_ref(), lit_nodes.contains(&name)));
             map.names.push(name);
-            map.nodes.push(Some(node.clone()));
+            map.nodes.push(node.clone());
             map.node_numbers.push((numbers, was));
         }
         let most = now.edges.iter().map(|edge| edge.call_count).max().unwrap_or(1).max(1);
@@ -221,12 +222,12 @@ impl MapGraph {
             let Some(name) = edge_name(now, edge) else { continue };
             let numbers = CallNumbers::of_edge(edge);
             let was = edges_before.get(&name).copied();
-            let ends = (edge.from + shift, edge.to + shift);
+            let ends = (edge.from, edge.to);
             let weight = ((edge.call_count as f64).ln_1p() / (most as f64).ln_1p()).powi(2);
             let words = (name.0.words(), name.1.words());
             let is_lit = lit_edges.contains(&name);
             map.curves.push(curve(edge, ends, words, (&numbers, was.as_ref()), weight, is_lit));
-            map.edges.push(Some(edge.clone()));
+            map.edges.push(edge.clone());
             map.edge_numbers.push((numbers, was));
         }
         map.finish()
@@ -269,7 +270,6 @@ impl MapGraph {
     #[must_use]
     pub fn sentence(&self) -> String {
         let worst = (0..self.edges.len())
-            .filter(|at| self.edges[*at].is_some())
             .filter_map(|at| {
                 let (now, was) = &self.edge_numbers[at];
                 let slower = now.slower_than(was.as_ref());
@@ -309,51 +309,15 @@ impl MapGraph {
 #[derive(Debug, Default)]
 struct MapBuilder {
     names: Vec<NodeName>,
-    nodes: Vec<Option<GraphNode>>,
+    nodes: Vec<GraphNode>,
     node_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
     cards: Vec<NetworkNode>,
-    edges: Vec<Option<GraphEdge>>,
+    edges: Vec<GraphEdge>,
     edge_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
     curves: Vec<NetworkEdge>,
 }
 
 impl MapBuilder {
-    /// Adds those who begin transactions, and their ways in. They are the first node.
-    fn add_user(&mut self, now: &ServiceGraph) {
-        self.names.push(NodeName::user());
-        self.nodes.push(None);
-        self.node_numbers.push((CallNumbers::default(), None));
-        self.cards.push(NetworkNode {
-            name: "user".to_owned(),
-            sign: NodeSign::User,
-            left: "begins transactions".to_owned(),
-            right: String::new(),
-            alarm: None,
-            bar: 0.0,
-            bar_is_failures: false,
-            title: "user: here transactions begin".to_owned(),
-            is_lit: false,
-        });
-        for (at, node) in (1_u32..).zip(&now.nodes).filter(|(_, node)| node.entry_count > 0) {
-            let rate = node.entry_count as f64 / seconds(&now.window);
-            let label = figures::rate(rate);
-            self.curves.push(NetworkEdge {
-                from: 0,
-                to: at,
-                title: format!("{label} begin at {}", NodeName::from_node(node).words()),
-                label,
-                has_failed: false,
-                is_message: false,
-                is_critical: false,
-                weight: 0.3,
-                is_lit: false,
-            });
-            self.edges.push(None);
-            let numbers = CallNumbers { count: node.entry_count, rate, ..CallNumbers::default() };
-            self.edge_numbers.push((numbers, None));
-        }
-    }
-
     fn finish(self) -> MapGraph {
         MapGraph {
             network: Arc::new(NetworkGraph::new(self.cards, self.curves)),
@@ -378,12 +342,17 @@ fn card(
     } else {
         format::duration(numbers.duration.p95_nano)
     };
-    let left = if numbers.count == 0 {
+    let is_user = node.kind == NodeKind::User;
+    let left = if is_user {
+        "begins transactions".to_owned()
+    } else if numbers.count == 0 {
         node.system.clone().unwrap_or_default()
     } else {
         figures::rate(numbers.rate)
     };
-    let words = if numbers.count == 0 {
+    let words = if is_user {
+        "here transactions begin".to_owned()
+    } else if numbers.count == 0 {
         "calls nothing of its own is known of".to_owned()
     } else {
         format!("{}, p95 {p95}", call_words(numbers.rate, numbers.failed()))

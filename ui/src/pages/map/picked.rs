@@ -89,6 +89,7 @@ fn kind_words(node: &GraphNode) -> String {
         NodeKind::Messaging => "queue or topic",
         NodeKind::External => "outside system",
         NodeKind::Unknown => "called, but nothing says what it is",
+        NodeKind::User => return "requests and messages without a parent span".to_owned(),
     };
     match &node.system {
         Some(system) => format!("{kind} ({}), sends no spans", figures::cut(system, 40)),
@@ -105,12 +106,10 @@ fn of_node(
     let name = shown.names.get(at as usize)?.clone();
     let node = shown.nodes.get(at as usize)?.clone();
     let (now, was) = *shown.node_numbers.get(at as usize)?;
-    let kind = node.as_ref().map_or_else(|| "those who begin transactions".to_owned(), kind_words);
+    let kind = kind_words(&node);
     let facts = (now.count > 0).then(|| numbers(&now, was.as_ref()));
-    let is_service = node.as_ref().is_some_and(|node| node.kind == NodeKind::Service);
-    let links = node
-        .filter(|_| is_service && !name.words().is_empty())
-        .map(|node| service_links(&node, range));
+    let is_service = node.kind == NodeKind::Service && !name.words().is_empty();
+    let links = is_service.then(|| service_links(&node, range));
     let focus = name.clone();
     Some(view! {
         <h2 class="map-name">{name.words()}</h2>
@@ -204,15 +203,10 @@ fn of_edge(
             </button>
         }
     };
-    let facts = match &edge {
-        Some(_) => numbers(&now, was.as_ref()).into_any(),
-        None => view! { <p>{figures::rate(now.rate)} " transactions begin here."</p> }.into_any(),
-    };
-    let calls = edge.as_ref().and_then(|_| {
-        let node = |at: u32| shown.nodes.get(at as usize).and_then(Option::as_ref);
-        Some(calls_address(node(from)?, node(to)?, range))
-    });
-    let details = edge.map(|edge| edge_details(&edge));
+    let facts = numbers(&now, was.as_ref());
+    let node = |at: u32| shown.nodes.get(at as usize);
+    let calls = node(from).zip(node(to)).map(|(from, to)| calls_address(from, to, range));
+    let details = edge_details(&edge);
     Some(view! {
         <h2 class="map-name">{end(from, name(from))} " → " {end(to, name(to))}</h2>
         <p class="mute">{if is_message { "messages" } else { "requests" }}</p>

@@ -44,17 +44,19 @@ pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl Into
     });
     let markers = Memo::new(move |_| {
         let name = view.name();
-        let (own, others): (Vec<_>, Vec<_>) =
-            view.deployments().into_iter().partition(|one| one.service == name);
-        let others = others.into_iter().take(OTHERS_MAX).map(|one| (one, false));
-        let all = own.into_iter().map(|one| (one, true)).chain(others);
-        let mut markers: Vec<Marker> = all
-            .map(|(one, is_strong)| Marker {
-                time: one.first_seen_unix_nano,
-                label: short(&format!("{} {}", one.service, one.version)),
-                is_strong,
-            })
-            .collect();
+        let others = view.deployments().into_iter().filter(|one| one.service != name);
+        let others = others.take(OTHERS_MAX).map(|one| Marker {
+            time: one.first_seen_unix_nano,
+            label: short(&format!("{} {}", one.service, one.version)),
+            is_strong: false,
+        });
+        let own = view.versions.value().map(|list| list.changes.clone()).unwrap_or_default();
+        let own = own.into_iter().map(|one| Marker {
+            time: one.first_seen_unix_nano,
+            label: short(&format!("{name} {}, before {}", one.version, one.previous_version)),
+            is_strong: true,
+        });
+        let mut markers: Vec<Marker> = others.chain(own).collect();
         markers.sort_by_key(|marker| marker.time);
         markers
     });

@@ -203,6 +203,7 @@ fn edge_words(node: &GraphNode, edge: &GraphEdge) -> impl IntoView + use<> {
         NodeKind::Messaging => Some("queue"),
         NodeKind::External => Some("outside"),
         NodeKind::Unknown => Some("unknown"),
+        NodeKind::User => Some("without a parent span"),
     };
     let system = node.system.as_deref().map(short).or_else(|| kind.map(str::to_owned));
     let message = (edge.kind == EdgeKind::Message).then_some("messages");

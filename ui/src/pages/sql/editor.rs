@@ -14,6 +14,8 @@ use crate::browser;
 const LINES_MIN: usize = 5;
 const LINES_MAX: usize = 18;
 const FIELD: &str = "sql-text";
+/// The list of completions, which is there while there are any.
+const OFFERED_ID: &str = "sql-offered";
 
 /// State of the editor.
 #[derive(Clone, Copy)]
@@ -160,7 +162,7 @@ pub(super) fn editor(state: EditorState, run: Callback<()>, cancel: Callback<()>
                     class="sql-text-area"
                     aria-label="Query in SQL. Ctrl and Enter runs it."
                     aria-autocomplete="list"
-                    aria-controls="sql-offered"
+                    aria-controls=move || state.offered.with(|all| (!all.is_empty()).then_some(OFFERED_ID))
                     autocomplete="off"
                     autocapitalize="off"
                     spellcheck="false"
@@ -210,7 +212,7 @@ fn popup(
         format!("translate(calc({column} * 1ch - {left}px), calc({} * 20px - {top}px))", line + 1);
     view! {
         <ul
-            id="sql-offered"
+            id=OFFERED_ID
             class="suggest-list sql-offered"
             role="listbox"
             aria-label="Completions"

@@ -5,16 +5,13 @@
 use leptos::{prelude::*, task::spawn_local};
 use tidings_proto::api::SqlColumn;
 
-use super::{
-    editor::EditorState,
-    saved::{self, SavedQuery},
-    words::VIEWS,
-};
+use super::{editor::EditorState, words::VIEWS};
 use crate::{
     api::sql::sql,
     browser,
     components::{Icon, IconName},
     format,
+    saved::{self, SavedText},
 };
 
 /// The columns of the views that have answered, in the views' order.
@@ -57,7 +54,7 @@ pub(super) fn columns_for(schema: &Schema, text: &str) -> Vec<(String, String)> 
 pub(super) fn schema_side(
     editor: EditorState,
     schema: RwSignal<Schema>,
-    kept: RwSignal<Vec<SavedQuery>>,
+    kept: RwSignal<Vec<SavedText>>,
     open: Callback<String>,
 ) -> impl IntoView {
     let wanted = RwSignal::new(String::new());
@@ -128,7 +125,7 @@ pub(super) fn schema_side(
 
 fn kept_queries(
     editor: EditorState,
-    kept: RwSignal<Vec<SavedQuery>>,
+    kept: RwSignal<Vec<SavedText>>,
     open: Callback<String>,
 ) -> impl IntoView {
     let name = RwSignal::new(String::new());
@@ -137,23 +134,23 @@ fn kept_queries(
         let text = editor.text.get_untracked();
         let named = name.get_untracked();
         kept.update(|all| *all = saved::with(all, &named, &text, browser::now()));
-        kept.with_untracked(|all| saved::store(all));
+        kept.with_untracked(|all| saved::store(saved::QUERIES, all));
         name.set(String::new());
     };
     let forget = move |named: String| {
         kept.update(|all| all.retain(|one| one.name != named));
-        kept.with_untracked(|all| saved::store(all));
+        kept.with_untracked(|all| saved::store(saved::QUERIES, all));
     };
-    let row = move |one: SavedQuery| {
-        let SavedQuery { name, query, time } = one;
-        let (title, label, gone) = (query.clone(), format!("Forget {name}"), name.clone());
+    let row = move |one: SavedText| {
+        let SavedText { name, text, time } = one;
+        let (title, label, gone) = (text.clone(), format!("Forget {name}"), name.clone());
         view! {
             <li class="sql-kept">
                 <button
                     class="sql-kept-name"
                     type="button"
                     title=title
-                    on:click=move |_| open.run(query.clone())
+                    on:click=move |_| open.run(text.clone())
                 >
                     {name}
                 </button>

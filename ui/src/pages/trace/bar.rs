@@ -1,9 +1,9 @@
-//! What a line of the waterfall draws on the time axis, as numbers and CSS colours.
+//! Picture of one line of the waterfall on the time axis, as numbers and CSS colours.
 //!
-//! Owns the geometry of one bar: where it stands in the window, which parts of it are the span's
-//! own time, the critical path under it, the part that its caller did not wait for, ticks for the
-//! error and the log records, and where its label fits. The parts follow from the API's starts and
-//! durations; the sums a reader is told (self time, critical time) are the API's own.
+//! Owns the geometry of one bar: its place in the window, the parts of the span's self time, the
+//! critical path under it, and the part after its caller's end. Also places the ticks for the error
+//! and the log records, and the label. The parts follow from the API's starts and durations; the
+//! sums shown to a reader (self time, critical time) are the API's own.
 
 use tidings_proto::{DurationNanos, api::SpanFlags};
 
@@ -16,7 +16,7 @@ use crate::format;
 
 /// The width of a letter of a label, in CSS pixels.
 const LETTER_PX: f64 = 6.7;
-/// So many log records are told apart on one bar.
+/// Maximum number of ticks for log records on one bar.
 const TICKS_MAX: usize = 120;
 
 const OWN: &str = "var(--own)";
@@ -39,7 +39,7 @@ pub(crate) struct Bar {
     pub(crate) critical: Option<(BarBox, String)>,
     /// From the end of the caller to the start of a call that it did not wait for.
     pub(crate) gap: Option<BarBox>,
-    /// What goes on after the caller's end.
+    /// Part after the caller's end.
     pub(crate) overhang: Option<BarBox>,
     /// Where a failed span failed: at its end.
     pub(crate) error_at: Option<f64>,
@@ -125,7 +125,7 @@ pub(crate) fn of_span(
     }))
 }
 
-/// The picture of a run of repeated calls: every call, as far as they can be told apart.
+/// Picture of a run of repeated calls; calls too close to distinguish are drawn as one.
 pub(crate) fn of_run(model: &TraceModel, first: u32, window: Stretch, width_px: f64) -> Picture {
     let facts = model.repeat_facts(first);
     let Some(place) = window.place(facts.stretch) else {

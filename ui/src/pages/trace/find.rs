@@ -71,7 +71,8 @@ impl Matches {
         self.rows.binary_search(&row).is_ok()
     }
 
-    /// How many matches are up to and with `row`: "12" in "12 of 212", when `row` is one.
+    /// Number of matches up to and including `row`: "12" in "12 of 212"; `None` when `row` is no
+    /// match.
     pub(crate) fn place(&self, row: u32) -> Option<usize> {
         self.rows.binary_search(&row).ok().map(|at| at + 1)
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     addresses::TraceLink,
     colour,
-    components::{Segmented, use_choice},
+    components::{AddressSegments, use_choice},
     drawings::icicle::{Frame, Icicle, SiblingOrder, place},
     figures, format,
     keys::use_keys,
@@ -129,9 +129,9 @@ pub(crate) fn flame_tab(page: Page) -> impl IntoView {
         <div class="trace-pane trace-tab">
             <div class="tab-tools">
                 <span class="mute">"Width"</span>
-                <Segmented name="width" offered=WIDTHS label="What frames are as wide as" />
+                <AddressSegments name="width" offered=WIDTHS label="What frames are as wide as" />
                 <span class="mute">"Order"</span>
-                <Segmented name="order" offered=ORDERS label="Order of calls side by side" />
+                <AddressSegments name="order" offered=ORDERS label="Order of calls side by side" />
                 <Show when=move || focus.get().is_some()>
                     <button class="button" type="button" on:click=move |_| focus.set(None)>
                         "Whole trace " <kbd>"z"</kbd>

@@ -43,6 +43,7 @@ fn sign_of(kind: NodeKind) -> NodeSign {
         NodeKind::Database => NodeSign::Database,
         NodeKind::Messaging => NodeSign::Queue,
         NodeKind::External | NodeKind::Unknown => NodeSign::Outside,
+        NodeKind::User => NodeSign::User,
     }
 }
 

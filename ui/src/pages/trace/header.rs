@@ -6,7 +6,10 @@ use tidings_proto::{
     api::{ServiceTime, TraceSummary, TransactionState},
 };
 
-use super::{model::TraceModel, page::Page, pin::pin_button, text_tree::text_tree, words};
+use super::{
+    model::TraceModel, page::Page, page_file::save_page, pin::pin_button, text_tree::text_tree,
+    words,
+};
 use crate::{
     api, browser, colour,
     components::{CopyButton, StateBadge, use_toasts},
@@ -53,7 +56,7 @@ fn name_of(summary: &TraceSummary) -> String {
     format::operation(&summary.root_operation).to_owned()
 }
 
-/// How many problems there are, in words; opens their list.
+/// Badge with the number of problems; opens their list.
 #[component]
 fn ProblemBadge(page: Page) -> impl IntoView {
     let words = Memo::new(move |_| page.model.with(|model| badge_words(model)));
@@ -233,10 +236,27 @@ fn ExportMenu(page: Page) -> impl IntoView {
             toasts.show(words);
         });
     };
+    let save = move |_| {
+        open.set(false);
+        let adjusted = page.state.with_untracked(|state| state.adjust_clocks);
+        leptos::task::spawn_local(async move {
+            if let Err(error) = save_page(page.id, adjusted).await {
+                toasts.show(format!("{}: {}", error.title(), error.detail()));
+            }
+        });
+    };
     let body = move || {
         view! {
             <div class="menu-scrim" on:click=move |_| open.set(false)></div>
             <div class="menu-body export-menu">
+                <button
+                    class="menu-item"
+                    type="button"
+                    title="A file that draws the trace without a server, with its log records"
+                    on:click=save
+                >
+                    "Download as HTML"
+                </button>
                 <a
                     class="menu-item"
                     href=format!("/api/v1/traces/{}/otlp", page.id)

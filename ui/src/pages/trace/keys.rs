@@ -1,4 +1,4 @@
-//! What keys do on the trace page. `?` lists them.
+//! Shortcuts of the trace page. `?` lists them.
 
 use super::{page::Page, toolbar::focus_find};
 use crate::keys::use_keys;

@@ -50,7 +50,7 @@ impl LogIndex {
         }
     }
 
-    /// How many records belong to the rows below `row`.
+    /// Number of records of the rows below `row`.
     pub(crate) fn count_below(&self, model: &TraceModel, row: u32) -> u32 {
         let at = |row: u32| self.starts.get(row as usize).copied().unwrap_or(0);
         at(model.after(row)) - at(row + 1)

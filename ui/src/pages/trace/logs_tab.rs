@@ -1,5 +1,5 @@
-//! Every log record of the trace in order of time, each leading to its span. Records are as high as
-//! their text, so they are drawn from the first one as far as the reader has scrolled.
+//! Every log record of the trace in order of time, each leading to its span. The height of a record
+//! depends on its text, so records are drawn from the first one down to the scroll position.
 
 use leptos::{html, prelude::*};
 use tidings_proto::api::{LogView, TotalRelation};

@@ -34,7 +34,7 @@ pub(crate) fn size_of(node: NodeRef<html::Div>) -> Signal<(f64, f64)> {
     Memo::new(move |_| size.get()).into()
 }
 
-/// How far across an element a pointer is: 0 at its left edge, 1 at its right.
+/// Relative position of a pointer across an element: 0 at its left edge, 1 at its right.
 pub(crate) fn fraction_across(element: &Element, client_x: i32) -> f64 {
     let area = element.get_bounding_client_rect();
     if area.width() <= 0.0 {

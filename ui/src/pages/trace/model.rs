@@ -301,7 +301,7 @@ impl TraceModel {
         (is_named && nanos < self.summary.duration_nano.0).then_some(nanos)
     }
 
-    /// How many spans below the row failed.
+    /// Number of failed spans below the row.
     pub(crate) fn errors_below(&self, row: u32) -> u32 {
         self.error_sums[self.after(row) as usize] - self.error_sums[row as usize + 1]
     }
@@ -341,7 +341,7 @@ impl TraceModel {
         (first != NO_ROW).then_some(first)
     }
 
-    /// Whether any call is repeated often enough to be drawn as one row.
+    /// Reports whether any call is repeated often enough to be drawn as one row.
     pub(crate) fn has_repeats(&self) -> bool {
         !self.repeats.runs.is_empty()
     }

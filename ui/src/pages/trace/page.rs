@@ -1,4 +1,5 @@
-//! What the parts of the page share: the trace, its log records, the state and what follows.
+//! State that the parts of the page share: the trace, its log records, the state in the address,
+//! and derived signals.
 //!
 //! Owns the derived signals (rows shown, window, matches, selection) and the actions that more
 //! than one part offers. Each signal changes only when its own part of the state does, so moving
@@ -79,7 +80,7 @@ pub(crate) struct Page {
     pub(crate) inline_logs: Memo<bool>,
     pub(crate) tab: Memo<Tab>,
     pub(crate) panel: Memo<bool>,
-    /// Whether the list of problems is open.
+    /// True while the list of problems is open.
     pub(crate) problems_open: RwSignal<bool>,
 }
 
@@ -345,7 +346,7 @@ impl Page {
         next.into_iter().for_each(|row| self.select(row));
     }
 
-    /// What the right arrow does: opens what is folded, else goes to the first row below.
+    /// Action of the right arrow: unfolds a folded row, else selects the first row below.
     pub(crate) fn open_selected(self) {
         let Some(row) = self.selected.get_untracked() else { return };
         if let Some(Row::Run { first, open: false }) = self.line_of(row) {
@@ -357,7 +358,7 @@ impl Page {
         }
     }
 
-    /// What the left arrow does: folds what is open, else goes to the row above.
+    /// Action of the left arrow: folds an open row, else selects the row above.
     pub(crate) fn close_selected(self) {
         let Some(row) = self.selected.get_untracked() else { return };
         let has_below = self.model.with_untracked(|model| model.descendants(row) > 0);

@@ -1,7 +1,7 @@
 //! The selected span in full, beside the waterfall.
 //!
-//! What the skeleton knows stands there at once; the rest is fetched for the span the reader rests
-//! on, so that running down the rows with a key asks once and not for every row.
+//! Fields of the skeleton appear at once. The rest is fetched for the span on which the selection
+//! rests: moving through rows with a key sends one request and not one per row.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ mod usual;
 
 use attributes::{attribute_list, resource_title};
 use events::{events, exceptions};
-use links::links;
+use links::{incoming_links, links};
 use records::records;
 
 const REST: Duration = Duration::from_millis(70);
@@ -53,6 +53,7 @@ pub(crate) fn span_panel(page: Page) -> impl IntoView {
             span.span_id == id && (span.start_unix_nano.0 == 0 || offset == i128::from(started))
         })
     };
+    let linked = Remote::new(move || Some(api::trace_links(page.id)));
     let retry = Callback::new(move |()| details.refresh());
     let body = move || match (current(), details.error()) {
         (Some(details), _) => view! { <Body page=page details=details /> }.into_any(),
@@ -81,6 +82,7 @@ pub(crate) fn span_panel(page: Page) -> impl IntoView {
             }}
             {usual::usual(page)}
             {move || page.selected.get().map(|_| body())}
+            {incoming_links(page, linked)}
         </aside>
     }
 }
@@ -109,7 +111,7 @@ fn rested(page: Page) -> Memo<Option<(SpanRef, u32)>> {
     Memo::new(move |_| asked.get())
 }
 
-/// What the skeleton knows of the row.
+/// Fields that the skeleton has of the row.
 fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
     let failed = model.has(row, SpanFlags::ERROR);
     let unfinished = model.has(row, SpanFlags::UNFINISHED);
@@ -167,7 +169,7 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
     }
 }
 
-/// What the span said.
+/// Details of the span.
 #[component]
 fn Body(page: Page, details: Arc<SpanDetails>) -> impl IntoView {
     let span = &details.span;
@@ -219,7 +221,7 @@ fn status(status: &SpanStatus) -> Option<impl IntoView + use<>> {
     })
 }
 
-/// What was odd about the span.
+/// Problems of the span.
 fn problems(problems: &[ProblemView]) -> Option<impl IntoView + use<>> {
     let one = |problem: &ProblemView| {
         view! {
@@ -234,7 +236,7 @@ fn problems(problems: &[ProblemView]) -> Option<impl IntoView + use<>> {
     (!problems.is_empty()).then(|| view! { <ul class="span-problems">{list}</ul> })
 }
 
-/// Who made the span.
+/// Instrumentation scope of the span.
 fn scope(scope: &InstrumentationScope) -> Option<impl IntoView + use<>> {
     let words = [scope.name.as_str(), scope.version.as_str()].join(" ");
     (!scope.name.is_empty()).then(|| {

@@ -1,4 +1,4 @@
-//! Whether the trace is kept whatever its age: says so, with the note, and changes it.
+//! Pin of the trace, which keeps it past retention: shows the pin with its note, and changes it.
 
 use leptos::{html, prelude::*, task::spawn_local};
 use tidings_proto::{TraceId, api::PinView};

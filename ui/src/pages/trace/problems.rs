@@ -1,4 +1,4 @@
-//! What assembly found odd about the trace, to be opened from its badge.
+//! Problems that assembly found in the trace, opened from their badge.
 
 use leptos::prelude::*;
 

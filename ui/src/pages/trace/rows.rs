@@ -7,9 +7,8 @@
 use std::ops::Range;
 
 use super::{logs_index::LogIndex, model::TraceModel, state::Folds};
+use crate::preferences::row_px;
 
-/// The height of a row, in CSS pixels.
-pub(crate) const ROW_PX: f64 = 24.0;
 /// Browsers cut elements off above some 17 million pixels; above this the scroll bar is scaled.
 const HEIGHT_PX_MAX: f64 = 12_000_000.0;
 /// Rows drawn above and below those on screen, so that a scroll finds them ready.
@@ -85,12 +84,12 @@ pub(crate) struct Scroll {
 impl Scroll {
     /// How high the scrolled element is to be.
     pub(crate) fn height_px(self) -> f64 {
-        (self.rows as f64 * ROW_PX).min(HEIGHT_PX_MAX)
+        (self.rows as f64 * row_px()).min(HEIGHT_PX_MAX)
     }
 
-    /// How far the list is scrolled, in pixels of rows that all have their height.
+    /// Scroll position of the list, in pixels of rows at their full height.
     fn offset_px(self) -> f64 {
-        let (height, full) = (self.height_px(), self.rows as f64 * ROW_PX);
+        let (height, full) = (self.height_px(), self.rows as f64 * row_px());
         let room = (height - self.view_px).max(0.0);
         if room == 0.0 {
             return 0.0;
@@ -100,8 +99,8 @@ impl Scroll {
 
     /// The lines to draw.
     pub(crate) fn on_screen(self) -> Range<usize> {
-        let first = super::scale::rounded((self.offset_px() / ROW_PX).floor());
-        let count = super::scale::rounded((self.view_px / ROW_PX).ceil()) + 1;
+        let first = super::scale::rounded((self.offset_px() / row_px()).floor());
+        let count = super::scale::rounded((self.view_px / row_px()).ceil()) + 1;
         let first = usize::try_from(first).unwrap_or(0);
         let count = usize::try_from(count).unwrap_or(0);
         let end = first.saturating_add(count).saturating_add(OVERSCAN).min(self.rows);
@@ -110,32 +109,33 @@ impl Scroll {
 
     /// The first line that is wholly in view.
     pub(crate) fn first_in_view(self) -> usize {
-        let first = super::scale::rounded((self.offset_px() / ROW_PX).ceil());
+        let first = super::scale::rounded((self.offset_px() / row_px()).ceil());
         usize::try_from(first).unwrap_or(0).min(self.rows.saturating_sub(1))
     }
 
     /// Where to draw a line, in pixels from the top of the scrolled element.
     pub(crate) fn line_px(self, line: usize) -> f64 {
         let top = self.top_px.clamp(0.0, (self.height_px() - self.view_px).max(0.0));
-        // Equal to `line * ROW_PX` as long as the scroll bar is not scaled.
-        line as f64 * ROW_PX - self.offset_px() + top
+        // Equal to `line * row_px()` as long as the scroll bar is not scaled.
+        line as f64 * row_px() - self.offset_px() + top
     }
 
     /// The scroll position that shows the line, or `None` when it is in view already. A line far
     /// away comes to the middle, one just outside to the edge.
     pub(crate) fn to_show(self, line: usize) -> Option<f64> {
-        let at = line as f64 * ROW_PX;
+        let at = line as f64 * row_px();
         let offset = self.offset_px();
-        let target = if at < offset - 4.0 * ROW_PX || at > offset + self.view_px + 3.0 * ROW_PX {
-            at - (self.view_px - ROW_PX) / 2.0
+        let target = if at < offset - 4.0 * row_px() || at > offset + self.view_px + 3.0 * row_px()
+        {
+            at - (self.view_px - row_px()) / 2.0
         } else if at < offset {
             at
-        } else if at + ROW_PX > offset + self.view_px {
-            at + ROW_PX - self.view_px
+        } else if at + row_px() > offset + self.view_px {
+            at + row_px() - self.view_px
         } else {
             return None;
         };
-        let full_room = (self.rows as f64 * ROW_PX - self.view_px).max(1.0);
+        let full_room = (self.rows as f64 * row_px() - self.view_px).max(1.0);
         let room = (self.height_px() - self.view_px).max(0.0);
         Some((target / full_room).clamp(0.0, 1.0) * room)
     }

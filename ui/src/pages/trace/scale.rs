@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-/// A window never gets shorter than this: below it, nothing more can be told apart.
+/// Minimum length of a window; a shorter one shows nothing more.
 const WINDOW_NANOS_MIN: i64 = 100;
 /// A bar is cut into at most so many parts; what is finer merges.
 const PARTS_MAX: usize = 160;
@@ -51,7 +51,7 @@ impl Stretch {
         Self { from: self.from.min(other.from), to: self.to.max(other.to) }
     }
 
-    /// How far `at` is from the start of this window to its end: 0 to 1 inside it.
+    /// Position of `at` relative to this window: 0 at its start, 1 at its end.
     pub(crate) fn fraction(self, at: i64) -> f64 {
         let from_start = i128::from(at) - i128::from(self.from);
         ratio(from_start, self.nanos().max(1))
@@ -87,7 +87,7 @@ impl Stretch {
         Self::lasting(from, nanos)
     }
 
-    /// What two ends of a drag choose: in either order, at least [`WINDOW_NANOS_MIN`] long.
+    /// Window between the two ends of a drag, in either order; at least [`WINDOW_NANOS_MIN`] long.
     pub(crate) fn dragged(one: i64, other: i64, extent: Self) -> Self {
         let from = one.min(other).clamp(extent.from, extent.to);
         let to = one.max(other).clamp(extent.from, extent.to);

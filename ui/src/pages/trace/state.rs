@@ -43,7 +43,7 @@ pub(crate) struct TraceState {
     pub(crate) critical_path: bool,
     pub(crate) inline_logs: bool,
     pub(crate) group_repeats: bool,
-    /// Whether the selected span's details are open.
+    /// True while the selected span's details are open.
     pub(crate) panel: bool,
     /// Tells whether the clocks of the trace's hosts are brought together.
     pub(crate) adjust_clocks: bool,
@@ -180,7 +180,7 @@ impl Folds {
         Self { from_depth: Some(depth), toggled: Vec::new() }
     }
 
-    /// Whether what is below this row is hidden.
+    /// Reports whether the rows below this row are hidden.
     pub(crate) fn is_folded(&self, model: &TraceModel, row: u32) -> bool {
         model.descendants(row) > 0
             && (self.from_depth.is_some_and(|depth| model.depth(row) >= depth)
@@ -193,7 +193,7 @@ impl Folds {
         above.filter(|&above| self.is_folded(model, above)).last().unwrap_or(row)
     }
 
-    /// Whether the run of repeated calls that begins at this row is shown call by call.
+    /// Reports whether the run of repeated calls that begins at this row is shown call by call.
     pub(crate) fn is_run_open(&self, model: &TraceModel, first: u32) -> bool {
         self.is_toggled(run_mark(model.span_id(first)))
     }

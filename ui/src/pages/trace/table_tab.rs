@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     colour,
-    components::{Segmented, SortHead, SortOrder, use_choice, use_sort},
+    components::{AddressSegments, SortHead, SortOrder, use_choice, use_sort},
     figures, format,
 };
 
@@ -129,8 +129,8 @@ pub(crate) fn table_tab(page: Page) -> impl IntoView {
         <div class="trace-pane trace-tab">
             <div class="tab-tools">
                 <span class="mute">"Group by"</span>
-                <Segmented name="by" offered=GROUPS label="Group by" />
-                <Segmented name="spans" offered=SPANS label="Which spans" />
+                <AddressSegments name="by" offered=GROUPS label="Group by" />
+                <AddressSegments name="spans" offered=SPANS label="Which spans" />
                 <span class="mute">{note}</span>
                 <span class="mute tab-note">"usual is the p95 of the operation in the day before"</span>
             </div>

@@ -198,7 +198,7 @@ fn Find(page: Page) -> impl IntoView {
     }
 }
 
-/// How many match and which one is selected, with the ways to the others.
+/// Number of matches and position of the selected one, with buttons for the previous and the next.
 fn found(page: Page) -> Option<impl IntoView> {
     if page.state.with(|state| state.find.trim().is_empty()) {
         return None;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::trace_sets,
     colour,
-    components::{Badge, Panel, Segmented, Tone, use_choice},
+    components::{AddressSegments, Badge, Panel, Tone, use_choice},
     figures, format,
     remote::Remote,
 };
@@ -94,7 +94,7 @@ pub(crate) fn tree_tab(page: Page) -> impl IntoView {
         <div class="trace-pane trace-tab">
             <div class="tab-tools">
                 <span class="mute">{note}</span>
-                <Segmented name="small" offered=FOLDS label="Which lines" />
+                <AddressSegments name="small" offered=FOLDS label="Which lines" />
             </div>
             <div class="tab-main">
                 <section class="card panel" aria-label="Call tree">

@@ -89,7 +89,7 @@ pub(crate) fn waterfall(page: Page) -> impl IntoView {
     }
 }
 
-/// What identifies a line's content: when any of it changes, the line is made anew.
+/// Key of a line's content; a line is redrawn when it changes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct LineKey {
     line: usize,

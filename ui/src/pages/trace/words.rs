@@ -46,7 +46,7 @@ pub(crate) fn problem_count(kind: ProblemKind, count: u64) -> String {
     }
 }
 
-/// What a problem means and what was done about it.
+/// Meaning of a problem and its repair.
 pub(crate) fn problem_explanation(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::DuplicateSpan => {

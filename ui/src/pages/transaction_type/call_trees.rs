@@ -13,7 +13,7 @@ use tidings_proto::{
 
 use super::{BASES, TypePage};
 use crate::{
-    components::{Panel, Segmented},
+    components::{AddressSegments, Panel},
     drawings::icicle::{Frame, Icicle, SiblingOrder, place},
     figures, format,
 };
@@ -132,7 +132,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
         view! {
             <span class="difference-key is-less-key">"less than the others"</span>
             <span class="difference-key is-more-key">"more, in points"</span>
-            <Segmented name="basis" offered=BASES label="Which are compared" />
+            <AddressSegments name="basis" offered=BASES label="Which are compared" />
         }
     });
     let empty = Memo::new(move |_| {
@@ -152,7 +152,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
                         <div class="panel-head">
                             <h2>"Where the time goes"</h2>
                             <span class="panel-tools">
-                                <Segmented name="basis" offered=BASES label="Which are compared" />
+                                <AddressSegments name="basis" offered=BASES label="Which are compared" />
                             </span>
                         </div>
                         <p class="panel-empty">

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{CallsInStep, LatencyStats, TransactionKindList};
+use tidings_proto::api::{CallsInStep, LatencyStats, TransactionKindList, VersionChange};
 
 use super::TypePage;
 use crate::{
     components::{LoadingRows, PartialNote},
     drawings::{
         slots::Slots,
-        time_chart::{ChartShape, LineChart, TimeChart, ValueUnit},
+        time_chart::{ChartShape, Marker, TimeChart, TimeChartView, ValueUnit},
     },
     figures, format,
 };
@@ -20,7 +20,13 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
     let cursor = RwSignal::new(None);
     let drawn = move || {
         let list = page.now.value()?;
-        Some(three(list, cursor))
+        let versions = page.versions.value().map(|list| list.changes.clone()).unwrap_or_default();
+        let mark = |change: &VersionChange| Marker {
+            time: change.first_seen_unix_nano,
+            label: format!("{}, before {}", change.version, change.previous_version),
+            is_suspect: false,
+        };
+        Some(three(list, &versions.iter().map(mark).collect::<Vec<_>>(), cursor))
     };
     let is_loading = Memo::new(move |_| page.now.loading());
     view! {
@@ -31,12 +37,16 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
     }
 }
 
-fn three(list: Arc<TransactionKindList>, cursor: RwSignal<Option<usize>>) -> Option<impl IntoView> {
+fn three(
+    list: Arc<TransactionKindList>,
+    markers: &[Marker],
+    cursor: RwSignal<Option<usize>>,
+) -> Option<impl IntoView + use<>> {
     let kind = list.kinds.first()?;
     let slots = Slots::of_window(&list.window);
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let rates = |count: fn(&CallsInStep) -> u64| slots.rates(&kind.steps, begin, count);
-    let new = |unit, shape| TimeChart::new(&list.window, unit, shape);
+    let new = |unit, shape| TimeChart::new(&list.window, unit, shape).marked(markers);
     let calls = new(ValueUnit::Rate, ChartShape::StackedBars)
         .with("ok", "plain", rates(|step| step.count.saturating_sub(step.error_count)))
         .with("failed", "error", rates(|step| step.error_count));
@@ -64,9 +74,9 @@ fn three(list: Arc<TransactionKindList>, cursor: RwSignal<Option<usize>>) -> Opt
     Some(view! {
         {sampled}
         <div class="type-charts">
-            <section class="card"><LineChart title="Calls" chart=calls cursor /></section>
-            <section class="card"><LineChart title="Failed" note=counted chart=failed cursor /></section>
-            <section class="card"><LineChart title="Duration" chart=durations cursor /></section>
+            <section class="card"><TimeChartView title="Calls" chart=calls cursor /></section>
+            <section class="card"><TimeChartView title="Failed" note=counted chart=failed cursor /></section>
+            <section class="card"><TimeChartView title="Duration" chart=durations cursor /></section>
         </div>
     })
 }

@@ -13,7 +13,7 @@ use crate::{
     addresses,
     api::{self, trace_sets},
     browser,
-    components::{Segmented, StateBadge, StripPart, TimeStrip, use_choice},
+    components::{AddressSegments, StateBadge, StripPart, TimeStrip, use_choice},
     figures, format,
     remote::Remote,
     url::{Step, use_go},
@@ -76,7 +76,7 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
             <div class="panel-head">
                 <h2>"Examples"</h2>
                 <span class="panel-tools">
-                    <Segmented name="examples" offered=KINDS label="Which examples" />
+                    <AddressSegments name="examples" offered=KINDS label="Which examples" />
                 </span>
             </div>
             <div class="panel-body">{body}</div>

@@ -19,7 +19,7 @@ const ID_SPANS_MIN: u64 = 20;
 pub(in crate::analysis::explain) struct Counts {
     pub(in crate::analysis::explain) selected: u64,
     pub(in crate::analysis::explain) rest: u64,
-    /// What can be compared, in the order of names.
+    /// Attributes that can be compared, ordered by name.
     pub(in crate::analysis::explain) attributes: Vec<AttributeCounts>,
     ids: Vec<AttributeName>,
 }

@@ -16,7 +16,7 @@ use parquet::{
 use proptest::prelude::*;
 
 use crate::{
-    data_file::{entries::EntriesBuilder, row_groups::RowGroups},
+    data_file::{entries_builder::EntriesBuilder, row_groups::RowGroups},
     schema::{coded_attributes, word},
 };
 

@@ -3,7 +3,7 @@
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Value};
 
 use super::{
-    super::{LIMITS, Limits, Portion, moved::Moved, places, sizes, source},
+    super::{LIMITS, Limits, Portion, read_ahead::ReadAheadRuns, sizes, source, trace_runs},
     Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, keep, spans,
     told,
 };
@@ -153,9 +153,9 @@ fn moved(inputs: &[Arc<DataFile>], bytes_max: usize) -> (Vec<RecordBatch>, usize
     let schema = Signal::Spans.merged_schema();
     let portion = Portion { rows: 64, bytes: 128 * KIB };
     let opened = source::open(Signal::Spans, inputs).unwrap();
-    let mut plan = places::plan(&opened, portion).unwrap();
+    let mut plan = trace_runs::plan(&opened, portion).unwrap();
     let opened: Vec<_> = opened.into_iter().map(Arc::new).collect();
-    let moved = Moved::of(&opened, &mut plan.files, &schema, portion, bytes_max).unwrap();
+    let moved = ReadAheadRuns::plan(&opened, &mut plan.files, &schema, portion, bytes_max).unwrap();
     let Some(mut moved) = moved else { return (Vec::new(), 0, 0) };
     let (mut batches, mut most, mut last) = (Vec::new(), 0, (i64::MIN, Vec::new(), 0));
     let rounds = moved.rounds();

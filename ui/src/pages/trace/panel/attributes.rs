@@ -143,10 +143,29 @@ pub(super) fn value_view(value: String) -> AnyView {
     }
 }
 
+/// Returns whether a value is an address of a host and, if any, a port. One with a user in it is
+/// none: it may look like another host's.
+fn is_web_address(value: &str) -> bool {
+    let schemes = ["http://", "https://"];
+    let Some(rest) = schemes.iter().find_map(|scheme| value.strip_prefix(scheme)) else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let is_of_host = |sign: char| sign.is_ascii_alphanumeric() || "-._~[]:".contains(sign);
+    !host.is_empty()
+        && (host.starts_with('[') || !host.contains(':'))
+        && host.chars().all(is_of_host)
+        && port.chars().all(|digit| digit.is_ascii_digit())
+        && !value.contains(char::is_whitespace)
+}
+
 /// A value that is a web address, as a link that tells the other site nothing.
 fn outside_link(value: &str) -> Option<impl IntoView + use<>> {
-    let is_web = ["http://", "https://"].iter().any(|scheme| value.starts_with(scheme));
-    let href = (is_web && !value.contains(char::is_whitespace)).then(|| value.to_owned())?;
+    let href = is_web_address(value).then(|| value.to_owned())?;
     Some(view! {
         <a class="attribute-outside" href=href target="_blank" rel="noopener noreferrer nofollow">
             "open ↗"
@@ -172,7 +191,7 @@ fn explore_address(service: &str, key: &str, value: &str) -> String {
     ExploreState { filters, ..ExploreState::default() }.write().on("/explore")
 }
 
-/// What tells the sender apart from its likes: the pod, the instance, the host.
+/// Identity of the sender among its replicas: the pod, the instance, or the host.
 pub(super) fn resource_title(resource: &Resource) -> Option<String> {
     let named = |key: &str| resource.attributes.iter().find(|attribute| attribute.key == key);
     let attribute =
@@ -195,6 +214,13 @@ mod tests {
             ("javascript:alert(1)", false),
             ("data:text/html,x", false),
             ("https://example.com and more", false),
+            ("http://10.1.2.3:8434/trace", true),
+            ("http://[::1]:80/?a", true),
+            ("http://[::1]", true),
+            ("https://user:word@example.com/", false),
+            ("https://user:word'x.example/<script>", false),
+            ("https://a:b:80/", false),
+            ("https://", false),
             ("", false),
         ] {
             assert_eq!(outside_link(value).is_some(), is_link, "{value}");

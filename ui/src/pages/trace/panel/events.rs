@@ -1,4 +1,4 @@
-//! What happened during a span: exceptions first, then the other events.
+//! Events of a span: exceptions first, then the others.
 
 use leptos::prelude::*;
 use tidings_proto::{UnixNanos, otlp::Event};

@@ -1,10 +1,61 @@
-//! Links from a span to other spans, of this trace or another.
+//! Links from a span to other spans, of this trace or another, and from spans of other traces to it.
 
 use leptos::prelude::*;
-use tidings_proto::{SpanId, TraceId, otlp::Link};
+use tidings_proto::{
+    SpanId, TraceId,
+    api::{LinkView, TraceLinks},
+    otlp::Link,
+};
 
 use super::super::page::Page;
-use crate::{api::trace_address, components::attribute_rows};
+use crate::{api::trace_address, components::attribute_rows, format, remote::Remote};
+
+/// Incoming links that are listed.
+const INCOMING_MAX: usize = 50;
+
+/// The links of other traces' spans to the selected one; nothing when there are none.
+pub(super) fn incoming_links(page: Page, links: Remote<TraceLinks>) -> impl IntoView {
+    let body = move || {
+        let row = page.selected.get()?;
+        let span = page.model.with(|model| model.span_id(row));
+        let all = links.value()?;
+        let to_span: Vec<&LinkView> =
+            all.incoming.iter().filter(|link| link.linked_span_id == Some(span)).collect();
+        let more = to_span.len().saturating_sub(INCOMING_MAX);
+        let more = (more > 0).then(|| format!("and {} more", format::count(more as u64)));
+        let one = |link: &&LinkView| {
+            let href = trace_address(link.trace_id, Some(link.span_id));
+            let service = format::service(&link.service).to_owned();
+            let operation = format::operation(&link.operation).to_owned();
+            view! {
+                <li>
+                    <a href=href>
+                        <bdi>{operation}</bdi>
+                        " of "
+                        <bdi>{service}</bdi>
+                    </a>
+                </li>
+            }
+        };
+        (!to_span.is_empty()).then(|| {
+            view! {
+                <section>
+                    <h3>"Linked from " <span class="faint">{to_span.len()}</span></h3>
+                    <ul class="span-links">
+                        {to_span.iter().take(INCOMING_MAX).map(one).collect_view()}
+                    </ul>
+                    {more.map(|words| view! { <p class="faint">{words}</p> })}
+                </section>
+            }
+        })
+    };
+    let failed = move || {
+        links.error().map(|_| {
+            view! { <p class="faint">"The spans that link here could not be read."</p> }
+        })
+    };
+    view! { {body} {failed} }
+}
 
 /// The links; nothing when there are none.
 pub(super) fn links(page: Page, links: &[Link]) -> Option<impl IntoView + use<>> {

@@ -2,8 +2,9 @@ use proptest::prelude::*;
 
 use super::{
     super::{logs_index::LogIndex, model::TraceModel, samples, state::Folds},
-    HEIGHT_PX_MAX, ROW_PX, Row, Scroll, position, shown,
+    HEIGHT_PX_MAX, Row, Scroll, position, shown,
 };
+use crate::preferences::row_px;
 
 fn spans(rows: &[Row]) -> Vec<u32> {
     rows.iter().map(|row| row.span()).collect()
@@ -86,7 +87,7 @@ proptest! {
         if let (Some(first), Some(last)) = (drawn.clone().next(), drawn.last()) {
             let bottom = (scroll.top_px + view_px).min(scroll.height_px());
             prop_assert!(scroll.line_px(first) <= scroll.top_px + 0.5);
-            prop_assert!(scroll.line_px(last) + ROW_PX >= bottom - 0.5);
+            prop_assert!(scroll.line_px(last) + row_px() >= bottom - 0.5);
         }
     }
 

@@ -1,0 +1,155 @@
+//! The key behind a request, with the counts of what it did.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tidings_proto::UnixNanos;
+
+use crate::{
+    error::AccessError,
+    key::{KeyId, KeyRecord, Role},
+    rate::RateLimit,
+};
+
+/// A key in use.
+#[derive(Debug)]
+pub(crate) struct LiveKey {
+    pub(crate) record: KeyRecord,
+    pub(crate) revoked: AtomicBool,
+    rate: Option<RateLimit>,
+    uses: UseCounters,
+}
+
+#[derive(Debug, Default)]
+struct UseCounters {
+    requests: AtomicU64,
+    refused: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    last_used: AtomicU64,
+}
+
+/// Counts of what a key did since the start of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeyUses {
+    /// Requests that it was let in with.
+    pub requests: u64,
+    /// Requests that it was refused with: a role, a service or a rate that it has not.
+    pub refused: u64,
+    /// Spans and log records that were stored.
+    pub records: u64,
+    /// Their bytes, decompressed.
+    pub bytes: u64,
+    /// The time of the last request; `None`: there was none.
+    pub last_used: Option<UnixNanos>,
+}
+
+impl LiveKey {
+    pub(crate) fn new(record: KeyRecord) -> Self {
+        let rate = record.bytes_per_second.filter(|rate| *rate > 0).map(RateLimit::new);
+        Self { record, rate, revoked: AtomicBool::new(false), uses: UseCounters::default() }
+    }
+
+    pub(crate) fn uses(&self) -> KeyUses {
+        let UseCounters { requests, refused, records, bytes, last_used } = &self.uses;
+        let last_used = last_used.load(Relaxed);
+        KeyUses {
+            requests: requests.load(Relaxed),
+            refused: refused.load(Relaxed),
+            records: records.load(Relaxed),
+            bytes: bytes.load(Relaxed),
+            last_used: (last_used > 0).then_some(UnixNanos(last_used)),
+        }
+    }
+}
+
+/// Whoever sends a request: a key that is known and has not expired.
+#[derive(Debug, Clone)]
+pub struct Caller(Arc<LiveKey>);
+
+impl Caller {
+    /// Takes a key that has just been found good.
+    pub(crate) fn new(key: Arc<LiveKey>, now: UnixNanos) -> Self {
+        key.uses.last_used.store(now.0, Relaxed);
+        Self(key)
+    }
+
+    /// Lets a request in that needs this role.
+    ///
+    /// # Errors
+    /// When the key has another one.
+    pub fn demand(&self, needed: Role) -> Result<(), AccessError> {
+        let record = &self.0.record;
+        if record.role.includes(needed) {
+            self.0.uses.requests.fetch_add(1, Relaxed);
+            return Ok(());
+        }
+        self.count_refusal();
+        Err(AccessError::Role { name: record.name.clone(), role: record.role, needed })
+    }
+
+    /// Returns the key's id.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.0.record.id
+    }
+
+    /// Returns the key's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.record.name
+    }
+
+    /// Returns the key's role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.0.record.role
+    }
+
+    /// Returns the one service whose telemetry the key may send, if there is one.
+    #[must_use]
+    pub fn service(&self) -> Option<&str> {
+        self.0.record.service.as_deref()
+    }
+
+    /// Returns whether the key may still be used: it was neither revoked nor has it expired.
+    #[must_use]
+    pub fn is_live(&self, now: UnixNanos) -> bool {
+        !self.0.revoked.load(Relaxed) && !self.0.record.has_expired(now)
+    }
+
+    /// Checks the key's rate before a body is read.
+    ///
+    /// # Errors
+    /// The time after which the next request is let in.
+    pub fn check_rate(&self, now: Instant) -> Result<(), Duration> {
+        self.0.rate.as_ref().map_or(Ok(()), |rate| rate.admit(now))
+    }
+
+    /// Counts a body of so many bytes, decompressed, against the key's rate.
+    pub fn charge(&self, bytes: u64, now: Instant) {
+        self.0.uses.bytes.fetch_add(bytes, Relaxed);
+        if let Some(rate) = &self.0.rate {
+            rate.charge(bytes, now);
+        }
+    }
+
+    /// Counts spans or log records that were stored.
+    pub fn count_records(&self, count: u64) {
+        self.0.uses.records.fetch_add(count, Relaxed);
+    }
+
+    /// Counts a request that was refused for what the key may not do.
+    pub fn count_refusal(&self) {
+        self.0.uses.refused.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn key(&self) -> &Arc<LiveKey> {
+        &self.0
+    }
+}

@@ -1,0 +1,112 @@
+//! The forms in which a request brings a key, or a browser its session.
+//!
+//! `Authorization: Bearer KEY`, `Authorization: Basic` with the key as password (or as user name
+//! with no password), and `x-api-key: KEY`; as metadata of gRPC the same. A key in an address is
+//! never read: addresses stand in logs.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::error::AccessError;
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// The cookie of a session over TLS, which browsers take from this host alone, and the one without.
+pub const SESSION_COOKIES: [&str; 2] = ["__Host-tidings-session", "tidings-session"];
+
+/// Returns the key that a request brings; `None` when it brings none.
+///
+/// # Errors
+/// When it brings two, or a header that is no key in any form.
+pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, AccessError> {
+    let given = headers.get_all(header::AUTHORIZATION).iter().map(authorization);
+    let given = given.chain(headers.get_all(API_KEY).iter().map(plain));
+    let mut found: Option<String> = None;
+    for key in given {
+        let key = key.ok_or(AccessError::Unknown)?;
+        match &found {
+            Some(other) if *other != key => return Err(AccessError::Ambiguous),
+            _ => found = Some(key),
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the sessions that a browser's cookies name: there may be one of each name.
+pub(crate) fn sessions_of(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| SESSION_COOKIES.contains(&name.trim())).map(|(_, value)| value.trim())
+}
+
+fn plain(value: &HeaderValue) -> Option<String> {
+    value.to_str().ok().map(|text| text.trim().to_owned())
+}
+
+/// Reads an `Authorization` header: its scheme is of either case.
+fn authorization(value: &HeaderValue) -> Option<String> {
+    let (scheme, rest) = value.to_str().ok()?.trim().split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+    let (user, password) = pair.split_once(':')?;
+    Some(if password.is_empty() { user } else { password }.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{key_of, sessions_of};
+    use crate::error::AccessError;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_key_is_read_in_every_form() {
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        for (name, value) in [
+            ("authorization", "Bearer tk_1"),
+            ("authorization", "bearer  tk_1 "),
+            ("authorization", &basic("anybody:tk_1")),
+            ("authorization", &basic(":tk_1")),
+            ("authorization", &basic("tk_1:")),
+            ("x-api-key", "tk_1"),
+        ] {
+            let found = key_of(&headers(&[(name, value)]));
+            assert_eq!(found, Ok(Some("tk_1".to_owned())), "{name}: {value}");
+        }
+        assert_eq!(key_of(&headers(&[("x-other", "tk_1")])), Ok(None));
+        let same = headers(&[("authorization", "Bearer tk_1"), ("x-api-key", "tk_1")]);
+        assert_eq!(key_of(&same), Ok(Some("tk_1".to_owned())));
+    }
+
+    #[test]
+    fn what_is_no_key_or_two_is_refused() {
+        for value in ["tk_1", "", "Digest tk_1", "Basic !!!", "Basic dGtfMQ", "Bearer"] {
+            let found = key_of(&headers(&[("authorization", value)]));
+            assert_eq!(found, Err(AccessError::Unknown), "{value}");
+        }
+        let two = headers(&[("authorization", "Bearer tk_1"), ("x-api-key", "tk_2")]);
+        assert_eq!(key_of(&two), Err(AccessError::Ambiguous));
+    }
+
+    #[test]
+    fn only_this_servers_cookies_are_sessions() {
+        let cookies = headers(&[
+            ("cookie", "a=b; tidings-session=one ;c"),
+            ("cookie", "__Host-tidings-session=two; xtidings-session=three"),
+        ]);
+        assert_eq!(sessions_of(&cookies).collect::<Vec<_>>(), ["one", "two"]);
+    }
+}

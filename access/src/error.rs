@@ -1,0 +1,86 @@
+//! Refusals of requests, and faults of the file of keys.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+use tidings_storage::StorageError;
+
+use crate::key::Role;
+
+/// The reason that a request is refused for who sends it. Its text is for the client, and tells
+/// those without a key nothing about the keys that there are.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AccessError {
+    /// The request brings no key: answer 401 / `UNAUTHENTICATED`.
+    #[error(
+        "a key is needed: send `Authorization: Bearer KEY`, `x-api-key: KEY`, or KEY as Basic's password; `tidings keys create` makes one"
+    )]
+    Missing,
+    /// The request brings two different keys: answer 401.
+    #[error("the request has more than one key: send one")]
+    Ambiguous,
+    /// No key of this server, or one that was revoked: answer 401.
+    #[error("the key is not known here: it may be mistyped, or revoked")]
+    Unknown,
+    /// A key that was known until its time was over: answer 401.
+    #[error("the key {name:?} has expired: make a new one")]
+    Expired {
+        /// Its name.
+        name: String,
+    },
+    /// A browser's session that is over: answer 401.
+    #[error("the session has ended: sign in again")]
+    SessionEnded,
+    /// A key of another role: answer 403 / `PERMISSION_DENIED`.
+    #[error("the key {name:?} may {role}, and this needs one that may {needed}")]
+    Role {
+        /// Its name.
+        name: String,
+        /// Its role.
+        role: Role,
+        /// The role that the request needs.
+        needed: Role,
+    },
+}
+
+impl AccessError {
+    /// Returns whether another key is needed at all (401), and not one of another role (403).
+    #[must_use]
+    pub fn is_unauthenticated(&self) -> bool {
+        !matches!(self, Self::Role { .. })
+    }
+}
+
+/// A fault of the file of keys, or of a change to it.
+#[derive(Debug, Error)]
+pub enum KeyFileError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The file is not what this program writes.
+    #[error("{path} is not a file of keys: {reason}", path = path.display())]
+    Malformed {
+        /// Its path.
+        path: PathBuf,
+        /// The first fault in it.
+        reason: String,
+    },
+    /// The new key's description cannot be used.
+    #[error("{0}")]
+    Request(String),
+    /// There is a key of this name.
+    #[error("there is a key named {0:?} already: revoke it, or choose another name")]
+    NameTaken(String),
+    /// There are as many keys as there can be.
+    #[error("there are {limit} keys, and no more are possible: revoke one")]
+    TooMany {
+        /// The most.
+        limit: usize,
+    },
+    /// There is no such key.
+    #[error("there is no key {0:?}; `tidings keys list` shows them")]
+    NotFound(String),
+    /// The system gave no random numbers.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+}

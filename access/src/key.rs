@@ -1,0 +1,477 @@
+//! A key: its text, which is shown once, and its record, which holds a digest of the text only.
+//!
+//! ```text
+//! tk_<id: 8 hex digits>_<secret: 48 hex digits>
+//! ```
+//!
+//! The id finds the record and is no secret. The secret has 192 random bits, so one SHA-256 of it
+//! is as safe to keep as a slow hash of a password would be.
+
+use std::{fmt, str::FromStr};
+
+use ring::{
+    digest::{SHA256, SHA256_OUTPUT_LEN, digest},
+    rand::{SecureRandom, SystemRandom},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use subtle::ConstantTimeEq;
+use tidings_proto::UnixNanos;
+
+use crate::error::KeyFileError;
+
+/// The most characters of a key's name, and of its service's.
+pub const KEY_NAME_CHARS_MAX: usize = 100;
+
+/// The beginning of every key: scanners for leaked secrets find it.
+const PREFIX: &str = "tk_";
+const SECRET_BYTES: usize = 24;
+
+/// The deeds that a key allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sends telemetry.
+    Ingest,
+    /// Reads what is stored.
+    Read,
+    /// Sends, reads, changes what is kept, and manages keys.
+    Admin,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Ingest, Self::Read, Self::Admin];
+
+    /// Returns whether a key of this role may do what needs the other.
+    #[must_use]
+    pub fn includes(self, needed: Self) -> bool {
+        self == needed || self == Self::Admin
+    }
+
+    /// Returns its name in commands, files and the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Read => "read",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// Says what the role allows, behind "may".
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingest => "send",
+            Self::Read => "read",
+            Self::Admin => "administer",
+        })
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|role| role.name() == text);
+        found.ok_or_else(|| format!("{text:?} is no role: ingest, read or admin"))
+    }
+}
+
+/// The public part of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; 4]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        unhex(text).map(Self).ok_or(())
+    }
+}
+
+/// A key's whole text. It is a secret: its `Debug` shows the id only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyToken(String);
+
+impl fmt::Debug for KeyToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.get(..PREFIX.len() + 8).unwrap_or_default();
+        write!(f, "{shown}_…")
+    }
+}
+
+impl KeyToken {
+    /// Makes a key of an id and new random bits.
+    pub(crate) fn generate(id: KeyId, random: &SystemRandom) -> Result<Self, KeyFileError> {
+        let secret: [u8; SECRET_BYTES] = random_bytes(random)?;
+        Ok(Self(format!("{PREFIX}{id}_{}", hex(&secret))))
+    }
+
+    /// Returns the text, to show it once or to send it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the digest that a record keeps.
+    pub(crate) fn digest(&self) -> SecretDigest {
+        SecretDigest::from_secret(self.0.as_bytes())
+    }
+}
+
+/// Returns the id that a text begins with, if the text has the form of a key.
+pub(crate) fn id_of(text: &str) -> Option<KeyId> {
+    let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+    let _: [u8; SECRET_BYTES] = unhex(secret)?;
+    id.parse().ok()
+}
+
+/// The SHA-256 of a secret.
+#[derive(Clone, Copy)]
+pub(crate) struct SecretDigest([u8; SHA256_OUTPUT_LEN]);
+
+impl SecretDigest {
+    pub(crate) fn from_secret(secret: &[u8]) -> Self {
+        Self(sha256(secret))
+    }
+}
+
+pub(crate) fn sha256(secret: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut bytes = [0; SHA256_OUTPUT_LEN];
+    bytes.copy_from_slice(digest(&SHA256, secret).as_ref());
+    bytes
+}
+
+/// Compares in constant time.
+impl PartialEq for SecretDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretDigest {}
+
+impl fmt::Debug for SecretDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretDigest")
+    }
+}
+
+/// A key as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    /// The public part of the key.
+    #[serde(with = "id_text")]
+    pub id: KeyId,
+    /// Its name, one of a kind.
+    pub name: String,
+    /// The deeds it allows.
+    pub role: Role,
+    /// The one `service.name` whose telemetry it may send; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Its creation, in nanoseconds of the Unix epoch.
+    #[serde(with = "nanos")]
+    pub created_unix_nanos: UnixNanos,
+    /// Its end; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_nanos")]
+    pub expires_unix_nanos: Option<UnixNanos>,
+    /// Decompressed bytes that it may send in a second, on average; `None`: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// The SHA-256 of the key's text.
+    #[serde(with = "digest_text")]
+    pub(crate) sha256: SecretDigest,
+}
+
+impl KeyRecord {
+    pub(crate) fn has_expired(&self, now: UnixNanos) -> bool {
+        self.expires_unix_nanos.is_some_and(|end| end <= now)
+    }
+}
+
+/// The description of a key that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRequest {
+    /// Its name: 1 to [`KEY_NAME_CHARS_MAX`] characters, none of them a control character.
+    pub name: String,
+    /// The deeds it allows.
+    pub role: Role,
+    /// The one `service.name` whose telemetry it may send; of keys that send only.
+    pub service: Option<String>,
+    /// Its end; `None`: never.
+    pub expires_unix_nanos: Option<UnixNanos>,
+    /// Decompressed bytes that it may send in a second, on average, above 0.
+    pub bytes_per_second: Option<u64>,
+}
+
+impl KeyRequest {
+    /// Checks the description, which nothing is made of yet.
+    ///
+    /// # Errors
+    /// `Request`, with the first fault in it.
+    pub fn check(&self, now: UnixNanos) -> Result<(), KeyFileError> {
+        let refuse = |reason: String| Err(KeyFileError::Request(reason));
+        let is_text = |text: &str| {
+            let count = text.chars().count();
+            (1..=KEY_NAME_CHARS_MAX).contains(&count) && !text.chars().any(char::is_control)
+        };
+        if !is_text(&self.name) || self.name.trim() != self.name {
+            return refuse(format!(
+                "a key needs a name of 1 to {KEY_NAME_CHARS_MAX} printable characters"
+            ));
+        }
+        if self.service.as_deref().is_some_and(|service| !is_text(service)) {
+            return refuse(format!(
+                "a service has a name of 1 to {KEY_NAME_CHARS_MAX} printable characters"
+            ));
+        }
+        if self.role != Role::Ingest && (self.service.is_some() || self.bytes_per_second.is_some())
+        {
+            return refuse("a service and a rate are of keys with the role ingest".to_owned());
+        }
+        if self.bytes_per_second == Some(0) {
+            return refuse("a rate is above 0 bytes a second".to_owned());
+        }
+        if self.expires_unix_nanos.is_some_and(|end| end <= now) {
+            return refuse("a key cannot expire before it is made".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Makes the key and its record.
+    pub(crate) fn make(
+        self,
+        id: KeyId,
+        now: UnixNanos,
+        random: &SystemRandom,
+    ) -> Result<(KeyToken, KeyRecord), KeyFileError> {
+        let token = KeyToken::generate(id, random)?;
+        let record = KeyRecord {
+            id,
+            name: self.name,
+            role: self.role,
+            service: self.service,
+            created_unix_nanos: now,
+            expires_unix_nanos: self.expires_unix_nanos,
+            bytes_per_second: self.bytes_per_second,
+            sha256: token.digest(),
+        };
+        Ok((token, record))
+    }
+}
+
+/// Draws an id.
+pub(crate) fn random_id(random: &SystemRandom) -> Result<KeyId, KeyFileError> {
+    random_bytes(random).map(KeyId)
+}
+
+pub(crate) fn random_bytes<const N: usize>(random: &SystemRandom) -> Result<[u8; N], KeyFileError> {
+    let mut bytes = [0; N];
+    random.fill(&mut bytes).map_err(|_| KeyFileError::NoRandomness)?;
+    Ok(bytes)
+}
+
+/// Writes lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
+}
+
+fn digit(value: u8) -> char {
+    char::from_digit(u32::from(value), 16).unwrap_or('0')
+}
+
+/// Reads exactly so many bytes of lower-case hex digits.
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N {
+        return None;
+    }
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let &[high, low] = pair else { return None };
+        *byte = value(high)? << 4 | value(low)?;
+    }
+    Some(bytes)
+}
+
+/// Ids in the file.
+mod id_text {
+    use super::{Deserialize, Deserializer, KeyId, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(id: &KeyId, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<KeyId, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(|()| serde::de::Error::custom("an id has 8 hex digits"))
+    }
+}
+
+/// Digests in the file.
+mod digest_text {
+    use super::{Deserialize, Deserializer, SecretDigest, Serializer, hex, unhex};
+
+    pub(super) fn serialize<S: Serializer>(of: &SecretDigest, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex(&of.0))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<SecretDigest, D::Error> {
+        let text = String::deserialize(from)?;
+        let digest = unhex(&text).map(SecretDigest);
+        digest.ok_or_else(|| serde::de::Error::custom("sha256 has 64 hex digits"))
+    }
+}
+
+/// Times in the file.
+mod nanos {
+    use super::{Deserialize, Deserializer, Serializer, UnixNanos};
+
+    pub(super) fn serialize<S: Serializer>(of: &UnixNanos, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(of.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<UnixNanos, D::Error> {
+        u64::deserialize(from).map(UnixNanos)
+    }
+}
+
+/// Times in the file that need not be there.
+mod optional_nanos {
+    use super::{Deserialize, Deserializer, Serialize, Serializer, UnixNanos};
+
+    pub(super) fn serialize<S: Serializer>(
+        of: &Option<UnixNanos>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        of.map(|nanos| nanos.0).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<UnixNanos>, D::Error> {
+        Ok(Option::deserialize(from)?.map(UnixNanos))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ring::rand::SystemRandom;
+    use tidings_proto::UnixNanos;
+
+    use super::{KeyRecord, KeyRequest, KeyToken, Role, id_of, random_id};
+
+    fn request(name: &str) -> KeyRequest {
+        KeyRequest {
+            name: name.to_owned(),
+            role: Role::Ingest,
+            service: None,
+            expires_unix_nanos: None,
+            bytes_per_second: None,
+        }
+    }
+
+    #[test]
+    fn a_key_is_shown_whole_once_and_never_by_debug() {
+        let random = SystemRandom::new();
+        let id = random_id(&random).unwrap();
+        let (token, record) = request("checkout").make(id, UnixNanos(1), &random).unwrap();
+        let text = token.reveal().to_owned();
+        assert_eq!((text.len(), id_of(&text)), (60, Some(id)));
+        let secret = &text[12..];
+        for shown in [format!("{token:?} {record:?}"), serde_json::to_string(&record).unwrap()] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        let (other, _) = request("checkout").make(id, UnixNanos(1), &random).unwrap();
+        assert_ne!(text, other.reveal());
+    }
+
+    #[test]
+    fn only_a_whole_key_has_an_id() {
+        let secret = "0".repeat(48);
+        assert!(id_of(&format!("tk_0123abcd_{secret}")).is_some());
+        for text in [
+            "",
+            "tk_",
+            "tk_0123abcd",
+            "tk_0123abcd_",
+            &format!("tk_0123abc_{secret}"),
+            &format!("tk_0123ABCD_{secret}"),
+            &format!("tk_0123abcd_{secret}0"),
+            &format!("TK_0123abcd_{secret}"),
+            &format!(" tk_0123abcd_{secret}"),
+        ] {
+            assert_eq!(id_of(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_description_that_makes_no_sense_is_refused() {
+        let long = "x".repeat(101);
+        let bad = [
+            request(""),
+            request(&long),
+            request("a\nb"),
+            request(" a"),
+            KeyRequest { service: Some(String::new()), ..request("a") },
+            KeyRequest { bytes_per_second: Some(0), ..request("a") },
+            KeyRequest { expires_unix_nanos: Some(UnixNanos(7)), ..request("a") },
+            KeyRequest { role: Role::Read, service: Some("a".to_owned()), ..request("a") },
+            KeyRequest { role: Role::Admin, bytes_per_second: Some(1), ..request("a") },
+        ];
+        for request in bad {
+            assert!(request.check(UnixNanos(7)).is_err(), "{request:?}");
+        }
+        let end = Some(UnixNanos(8));
+        let good = KeyRequest { expires_unix_nanos: end, ..request("Käse prod") };
+        good.check(UnixNanos(7)).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_read_as_it_was_written(
+            name in "[a-z ]{1,20}",
+            service in proptest::option::of("[a-z]{1,9}"),
+            created: u64,
+            end: Option<u64>,
+            rate: Option<u64>,
+        ) {
+            let random = SystemRandom::new();
+            let request = KeyRequest {
+                service,
+                expires_unix_nanos: end.map(UnixNanos),
+                bytes_per_second: rate,
+                ..request(&name)
+            };
+            let id = random_id(&random).unwrap();
+            let (token, record) = request.make(id, UnixNanos(created), &random).unwrap();
+            let text = serde_json::to_string(&record).unwrap();
+            let read: KeyRecord = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(&read, &record);
+            prop_assert_eq!(read.sha256, KeyToken(token.reveal().to_owned()).digest());
+        }
+
+        #[test]
+        fn no_text_breaks_the_reader_of_keys(text in ".{0,80}") {
+            let _ = id_of(&text);
+        }
+    }
+}

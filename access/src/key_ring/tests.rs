@@ -1,0 +1,197 @@
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue, header};
+use tidings_proto::UnixNanos;
+use tidings_storage::{Clock, LockedFile, SystemClock};
+
+use super::{KeyFile, KeyRequest, KeyRing, KeyToken, Role};
+use crate::{AccessError, AccessPolicy, Credentials, SESSION_AGE, error::KeyFileError};
+
+/// A clock that is set by hand.
+#[derive(Debug)]
+struct SetClock(Mutex<UnixNanos>);
+
+impl SetClock {
+    fn pass(&self, time: Duration) {
+        self.0.lock().unwrap().0 += u64::try_from(time.as_nanos()).unwrap();
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> UnixNanos {
+        *self.0.lock().unwrap()
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn sleep(&self, time: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        SystemClock.sleep(time)
+    }
+}
+
+struct Fixture {
+    clock: Arc<SetClock>,
+    file: KeyFile,
+    ring: Arc<KeyRing>,
+    _folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        let clock = Arc::new(SetClock(Mutex::new(UnixNanos(1_000))));
+        let ring = KeyRing::open(file.clone(), Arc::clone(&clock) as _).unwrap();
+        Self { clock, file, ring: Arc::new(ring), _folder: folder }
+    }
+
+    fn key(&self, name: &str, role: Role, expires: Option<u64>) -> KeyToken {
+        let request = KeyRequest {
+            name: name.to_owned(),
+            role,
+            service: None,
+            expires_unix_nanos: expires.map(UnixNanos),
+            bytes_per_second: None,
+        };
+        self.ring.create(request).unwrap().0
+    }
+
+    /// Asks with this key for what needs this role.
+    fn ask(&self, key: &str, needed: Role) -> Result<(), AccessError> {
+        let headers = with(header::AUTHORIZATION, &format!("Bearer {key}"));
+        let policy = AccessPolicy::Keys(Arc::clone(&self.ring));
+        policy.admit(&headers, Credentials::Keys, needed).map(|caller| assert!(caller.is_some()))
+    }
+}
+
+fn with(name: header::HeaderName, value: &str) -> HeaderMap {
+    [(name, HeaderValue::from_str(value).unwrap())].into_iter().collect()
+}
+
+#[test]
+fn a_role_allows_its_own_deeds_and_admin_all() {
+    let fixture = Fixture::new();
+    for (role, allowed) in [
+        (Role::Ingest, &[Role::Ingest][..]),
+        (Role::Read, &[Role::Read]),
+        (Role::Admin, &Role::ALL),
+    ] {
+        let key = fixture.key(role.name(), role, None);
+        for needed in Role::ALL {
+            let asked = fixture.ask(key.reveal(), needed);
+            assert_eq!(asked.is_ok(), allowed.contains(&needed), "{role:?} {needed:?}");
+            assert!(asked.err().is_none_or(|error| !error.is_unauthenticated()));
+        }
+    }
+}
+
+#[test]
+fn a_text_that_is_no_key_is_refused_without_a_word_about_keys() {
+    let fixture = Fixture::new();
+    let key = fixture.key("ci", Role::Admin, None);
+    let text = key.reveal();
+    let other = format!("{}{}", &text[..59], if text.ends_with('0') { '1' } else { '0' });
+    let stranger = format!("tk_00000000_{}", &text[12..]);
+    for wrong in ["", "tk_", &text[..59], &other, &stranger, &text.to_uppercase()] {
+        assert_eq!(fixture.ask(wrong, Role::Read), Err(AccessError::Unknown), "{wrong}");
+    }
+    let policy = AccessPolicy::Keys(Arc::clone(&fixture.ring));
+    let none = policy.admit(&HeaderMap::new(), Credentials::Keys, Role::Read);
+    assert_eq!(none.unwrap_err(), AccessError::Missing);
+}
+
+#[test]
+fn a_key_ends_when_it_is_revoked_and_when_its_time_is_over() {
+    let fixture = Fixture::new();
+    let (lasting, short) =
+        (fixture.key("a", Role::Read, None), fixture.key("b", Role::Read, Some(2_000)));
+    fixture.ask(lasting.reveal(), Role::Read).unwrap();
+    fixture.ask(short.reveal(), Role::Read).unwrap();
+    let caller = fixture.ring.find(lasting.reveal()).unwrap();
+    fixture.clock.pass(Duration::from_nanos(1_000));
+    let expired = AccessError::Expired { name: "b".to_owned() };
+    assert_eq!(fixture.ask(short.reveal(), Role::Read), Err(expired));
+    assert!(caller.is_live(fixture.ring.now()));
+    fixture.ring.revoke("a").unwrap();
+    assert!(!caller.is_live(fixture.ring.now()));
+    assert_eq!(fixture.ask(lasting.reveal(), Role::Read), Err(AccessError::Unknown));
+}
+
+#[tokio::test]
+async fn a_file_that_another_process_changes_is_followed() {
+    let fixture = Fixture::new();
+    let kept = fixture.key("kept", Role::Read, None);
+    fixture.ask(kept.reveal(), Role::Read).unwrap();
+    let following = tokio::spawn(Arc::clone(&fixture.ring).follow());
+    let request = KeyRequest {
+        name: "elsewhere".to_owned(),
+        role: Role::Ingest,
+        service: None,
+        expires_unix_nanos: None,
+        bytes_per_second: None,
+    };
+    let (made, _) = fixture.file.create(request, UnixNanos(5)).unwrap();
+    let until = async |wanted: bool| {
+        while fixture.ask(made.reveal(), Role::Ingest).is_ok() != wanted {
+            SystemClock.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, until(true)).await.expect("the new key is not known");
+    let counted = fixture.ring.list();
+    assert_eq!(counted[0].uses.requests + counted[1].uses.requests, 2, "counts stay: {counted:?}");
+    // A file that cannot be read changes nothing.
+    let good = std::fs::read(fixture.file.path()).unwrap();
+    LockedFile::lock(fixture.file.path()).unwrap().replace(b"{").unwrap();
+    assert!(matches!(fixture.ring.look(), Err(KeyFileError::Malformed { .. })));
+    fixture.ask(made.reveal(), Role::Ingest).unwrap();
+    LockedFile::lock(fixture.file.path()).unwrap().replace(&good).unwrap();
+    fixture.file.revoke("elsewhere").unwrap();
+    tokio::time::timeout(patience, until(false)).await.expect("the key is still good");
+    fixture.ask(kept.reveal(), Role::Read).unwrap();
+    following.abort();
+}
+
+#[test]
+fn a_session_stands_for_its_key_at_the_http_address_only() {
+    let fixture = Fixture::new();
+    let key = fixture.key("me", Role::Read, None);
+    let policy = AccessPolicy::Keys(Arc::clone(&fixture.ring));
+    let begin = || {
+        let (session, _) = fixture.ring.sign_in(key.reveal()).unwrap();
+        with(header::COOKIE, &format!("tidings-session={}", session.reveal()))
+    };
+    let ask = |cookies: &HeaderMap, credentials| {
+        policy
+            .admit(cookies, credentials, Role::Read)
+            .map(|caller| caller.unwrap().name().to_owned())
+    };
+    let sessions = Credentials::KeysAndSessions;
+    let cookies = begin();
+    assert_eq!(ask(&cookies, sessions), Ok("me".to_owned()));
+    assert_eq!(ask(&cookies, Credentials::Keys), Err(AccessError::Missing));
+    fixture.ring.sign_out(&cookies);
+    assert_eq!(ask(&cookies, sessions), Err(AccessError::SessionEnded));
+    let cookies = begin();
+    fixture.clock.pass(SESSION_AGE);
+    assert_eq!(ask(&cookies, sessions), Err(AccessError::SessionEnded));
+    let cookies = begin();
+    fixture.ring.revoke("me").unwrap();
+    assert_eq!(ask(&cookies, sessions), Err(AccessError::SessionEnded));
+    let sender = fixture.key("sender", Role::Ingest, None);
+    assert!(fixture.ring.sign_in(sender.reveal()).is_err(), "who cannot read has no pages");
+}
+
+#[test]
+fn the_servers_own_key_is_in_no_list() {
+    let fixture = Fixture::new();
+    let own = fixture.ring.own_key().unwrap();
+    fixture.ask(own.reveal(), Role::Ingest).unwrap();
+    assert!(fixture.ask(own.reveal(), Role::Read).is_err());
+    assert_eq!(fixture.ring.list(), []);
+}

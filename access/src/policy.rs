@@ -1,0 +1,84 @@
+//! The one question of every listener: may this request do what it asks for?
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::{
+    caller::Caller,
+    credential::{key_of, sessions_of},
+    error::AccessError,
+    key::Role,
+    key_ring::KeyRing,
+};
+
+/// The rule by which requests are let in.
+#[derive(Debug, Clone, Default)]
+pub enum AccessPolicy {
+    /// Nobody is asked for a key.
+    #[default]
+    Open,
+    /// Every request needs one of these keys.
+    Keys(Arc<KeyRing>),
+}
+
+/// The credentials that count at a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credentials {
+    /// Keys only: a browser sends a cookie to every port of a host.
+    Keys,
+    /// Keys, and sessions of browsers.
+    KeysAndSessions,
+}
+
+impl AccessPolicy {
+    /// Lets a request in that needs this role; `None` where nobody is asked.
+    ///
+    /// # Errors
+    /// The reason why not. A key goes before a session.
+    pub fn admit(
+        &self,
+        headers: &HeaderMap,
+        credentials: Credentials,
+        needed: Role,
+    ) -> Result<Option<Caller>, AccessError> {
+        let Some(caller) = self.identify(headers, credentials)? else { return Ok(None) };
+        caller.demand(needed)?;
+        Ok(Some(caller))
+    }
+
+    /// Finds out whose request it is; `None` where nobody is asked.
+    ///
+    /// # Errors
+    /// When there is no key in it, or none that is good.
+    pub fn identify(
+        &self,
+        headers: &HeaderMap,
+        credentials: Credentials,
+    ) -> Result<Option<Caller>, AccessError> {
+        let Self::Keys(ring) = self else { return Ok(None) };
+        if let Some(key) = key_of(headers)? {
+            return ring.find(&key).map(Some);
+        }
+        if credentials == Credentials::Keys {
+            return Err(AccessError::Missing);
+        }
+        let mut refusal = AccessError::Missing;
+        for session in sessions_of(headers) {
+            match ring.session(session) {
+                Some(caller) => return Ok(Some(caller)),
+                None => refusal = AccessError::SessionEnded,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Returns the keys, where there are any.
+    #[must_use]
+    pub fn ring(&self) -> Option<&Arc<KeyRing>> {
+        match self {
+            Self::Open => None,
+            Self::Keys(ring) => Some(ring),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Where each span hangs.
+//!
+//! Owns the choice of a parent and the cutting of cycles. Every span gets exactly one place, so
+//! the result is a forest whatever the spans say.
+
+use tidings_proto::api::PlaceRule;
+
+use crate::{
+    distinct::{Distinct, Span},
+    index::Index,
+};
+
+/// Where a span hangs, or why it hangs nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Under the span with this number, by this rule.
+    Under(u32, PlaceRule),
+    /// It names no parent.
+    NoParent,
+    /// The parent it names is not there.
+    MissingParent,
+    /// It names itself.
+    SelfParent,
+    /// Its ancestors led back to it.
+    CutCycle,
+}
+
+impl Placement {
+    /// Why the span stands where it stands.
+    pub(crate) fn rule(self) -> PlaceRule {
+        match self {
+            Self::Under(_, rule) => rule,
+            Self::NoParent => PlaceRule::NamesNoParent,
+            Self::MissingParent => PlaceRule::MissingParent,
+            Self::SelfParent => PlaceRule::SelfParent,
+            Self::CutCycle => PlaceRule::CutCycle,
+        }
+    }
+
+    /// The span it hangs under.
+    pub(crate) fn parent(self) -> Option<u32> {
+        match self {
+            Self::Under(parent, _) => Some(parent),
+            _ => None,
+        }
+    }
+}
+
+/// Finds a place for each span, by number.
+pub(crate) fn place(distinct: &Distinct, index: &Index<'_>) -> Vec<Placement> {
+    let mut places: Vec<Placement> =
+        distinct.spans.iter().map(|span| place_one(span, index)).collect();
+    cut_cycles(&mut places);
+    places
+}
+
+fn place_one(span: &Span, index: &Index<'_>) -> Placement {
+    if let Some(caller) = index.caller_of(span) {
+        return Placement::Under(caller, PlaceRule::CalledSide);
+    }
+    match span.facts.parent_span_id {
+        None => Placement::NoParent,
+        Some(parent) if parent == span.facts.span_id => Placement::SelfParent,
+        Some(parent) => match index.parent_of(span, parent) {
+            Some((parent, rule)) => Placement::Under(parent, rule),
+            None => Placement::MissingParent,
+        },
+    }
+}
+
+/// Makes the first member of each cycle, in sibling order, a root.
+fn cut_cycles(places: &mut [Placement]) {
+    const UNSEEN: usize = usize::MAX;
+    // Mostly, what began earlier is above: then there is no way back.
+    let is_later = |(number, place): (u32, &Placement)| place.parent().is_none_or(|of| of < number);
+    if (0..).zip(&*places).all(is_later) {
+        return;
+    }
+    let mut seen_from = vec![UNSEEN; places.len()];
+    for start in 0..places.len() {
+        let mut at = start;
+        while seen_from[at] == UNSEEN {
+            seen_from[at] = start;
+            match places[at] {
+                Placement::Under(parent, _) => at = parent as usize,
+                _ => break,
+            }
+        }
+        if seen_from[at] == start && matches!(places[at], Placement::Under(..)) {
+            let first = first_of_cycle(places, at);
+            places[first] = Placement::CutCycle;
+        }
+    }
+}
+
+/// The lowest number on the cycle through `entry`.
+fn first_of_cycle(places: &[Placement], entry: usize) -> usize {
+    let (mut at, mut first) = (entry, entry);
+    while let Placement::Under(parent, _) = places[at] {
+        at = parent as usize;
+        first = first.min(at);
+        if at == entry {
+            break;
+        }
+    }
+    first
+}
+
+/// The nodes of the spans that name no parent, in sibling order.
+pub(crate) fn parentless(places: &[Placement], node_of: &[u32]) -> impl Iterator<Item = u32> {
+    let nodes = places.iter().zip(node_of);
+    nodes.filter(|(place, _)| **place == Placement::NoParent).map(|(_, node)| *node)
+}

@@ -1,0 +1,122 @@
+//! Keys, and sessions of browsers.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::UnixNanos;
+
+/// The deeds that a key allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyRole {
+    /// Sends telemetry.
+    Ingest,
+    /// Reads what is stored.
+    Read,
+    /// Sends, reads, changes what is kept, and manages keys.
+    Admin,
+}
+
+/// A key without its secret, and what it did since the server started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyView {
+    /// The public part: a key begins with `tk_` and this.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The deeds it allows.
+    pub role: KeyRole,
+    /// The one service whose telemetry it may send; absent: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Bytes that it may send in a second, on average; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// Its creation.
+    #[schema(value_type = String)]
+    pub created_unix_nano: UnixNanos,
+    /// Its end; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub expires_unix_nano: Option<UnixNanos>,
+    /// Set when its end is over.
+    pub has_expired: bool,
+    /// Requests that it was let in with.
+    pub requests: u64,
+    /// Requests that it was refused with, for its role, its service or its rate.
+    pub refused: u64,
+    /// Spans and log records that were stored.
+    pub records: u64,
+    /// Their bytes, decompressed.
+    pub bytes: u64,
+    /// The last request; absent: none since the server started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub last_used_unix_nano: Option<UnixNanos>,
+}
+
+/// All keys, in the order in which they were made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyList {
+    /// The keys.
+    pub keys: Vec<KeyView>,
+    /// The most there can be.
+    pub limit: u64,
+}
+
+/// The description of a key that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyRequest {
+    /// Its name, 1 to 100 characters, one of a kind.
+    #[schema(min_length = 1, max_length = 100, example = "collector prod")]
+    pub name: String,
+    /// The deeds it allows.
+    pub role: KeyRole,
+    /// The one service whose telemetry it may send; of keys that send only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 100)]
+    pub service: Option<String>,
+    /// Its end in so many seconds from now; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub expires_seconds: Option<u64>,
+    /// Bytes that it may send in a second, on average; of keys that send only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub bytes_per_second: Option<u64>,
+}
+
+/// A key that was just made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedKey {
+    /// The whole key. It is shown this once and stored nowhere.
+    pub key: String,
+    /// The rest of it.
+    pub created: KeyView,
+}
+
+/// The key that begins a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SignIn {
+    /// A key that may read.
+    pub key: String,
+}
+
+/// The key in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    /// Set where every request needs a key.
+    pub keys_required: bool,
+    /// The name of the key in use; absent where none is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its role; absent where none is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<KeyRole>,
+}

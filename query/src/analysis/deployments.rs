@@ -1,0 +1,215 @@
+//! Version changes of a service: versions that were first seen in a window, after another one.
+//!
+//! Which versions there are comes from all spans of the service when these are few, and else from
+//! samples spread over the window. Each version is then looked up by its value: it is new when no
+//! span of the day before the window has it, and its first span is read up to the sample that
+//! showed it. Owns the choice of samples; what a deployment changed is for `changes`.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{VersionChange, VersionChangeList},
+    otlp::{KeyValue, Value},
+};
+use tidings_storage::{
+    AttributeFilter, Detail, Need, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
+};
+
+use super::window::Window;
+use crate::{QueryError, execution::Reader, search::searched};
+
+const VERSION: &str = "service.version";
+/// A version is known when a span up to so long before the window has it.
+const LOOKBACK: DurationNanos = DurationNanos(24 * 3_600 * 1_000_000_000);
+/// All spans of a service are looked at when they are at most so many;
+const WHOLE_ROWS_MAX: u64 = 65_536;
+/// of more, those in so many parts of the window,
+const SAMPLES: u64 = 16;
+/// of the newest rows of each so many.
+const SAMPLE_ROWS: u64 = 2_048;
+/// Versions that are looked up, the latest.
+const VERSIONS_MAX: usize = 100;
+/// Spans of a version that are looked at for the first of them.
+const ROWS_MAX: u64 = 300_000;
+
+/// A question for version changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeploymentSearch {
+    /// The service.
+    pub service: String,
+    /// Window of the first spans.
+    pub start: TimeRange,
+}
+
+/// The earliest and the latest start of the spans that were looked at, by version.
+type SeenVersions = BTreeMap<String, (UnixNanos, UnixNanos)>;
+
+/// A question while it is answered.
+struct DeploymentQuery<'a> {
+    reader: &'a Reader,
+    service: &'a str,
+    stats: ScanStats,
+}
+
+/// The version changes in the window, the earliest first.
+pub(crate) fn deployments(
+    reader: &Reader,
+    search: &DeploymentSearch,
+) -> Result<VersionChangeList, QueryError> {
+    let window = Window::new(reader, search.start, None)?;
+    let stats = ScanStats::NOTHING;
+    let mut query = DeploymentQuery { reader, service: &search.service, stats };
+    let [start, _] = window.times();
+    let lookback =
+        TimeRange { start: Some(UnixNanos(start.0.saturating_sub(LOOKBACK.0))), end: Some(start) };
+    let (seen, is_whole) = query.versions(window)?;
+    let mut known = query.newest_versions(lookback)?;
+    let mut found: Vec<(UnixNanos, String)> = Vec::new();
+    let mut latest: Vec<(String, (UnixNanos, UnixNanos))> = seen.into_iter().collect();
+    latest.sort_by_key(|(_, (first, _))| std::cmp::Reverse(*first));
+    query.stats.complete &= latest.len() <= VERSIONS_MAX;
+    for (version, (first, _)) in latest.into_iter().take(VERSIONS_MAX) {
+        if known.contains_key(&version) || query.is_seen(&version, lookback)? {
+            // What was seen most lately before the window is what the first change is from.
+            known.entry(version).or_insert((UnixNanos(0), UnixNanos(0)));
+            continue;
+        }
+        let first = match is_whole {
+            true => first,
+            false => query.first(&version, start, first)?,
+        };
+        found.push((first, version));
+    }
+    found.sort();
+    let latest_known = known.into_iter().max_by_key(|(_, (_, last))| *last);
+    let mut previous = latest_known.map(|(version, _)| version);
+    let mut changes = Vec::new();
+    for (first_seen_unix_nano, version) in found {
+        if let Some(previous_version) = previous.replace(version.clone()) {
+            changes.push(VersionChange { version, previous_version, first_seen_unix_nano });
+        }
+    }
+    Ok(VersionChangeList {
+        window: window.view(),
+        service: search.service.clone(),
+        changes,
+        searched: searched(reader, query.stats),
+    })
+}
+
+impl DeploymentQuery<'_> {
+    fn filter(&self, start: TimeRange, version: Option<&str>) -> SpanFilter {
+        let version =
+            version.map(|version| AttributeFilter::new(VERSION, Some(version.to_owned())));
+        SpanFilter {
+            start,
+            services: Some(vec![self.service.to_owned()]),
+            attributes: version.into_iter().collect(),
+            ..SpanFilter::default()
+        }
+    }
+
+    /// The versions of the window, and whether every span was looked at.
+    fn versions(&mut self, window: Window) -> Result<(SeenVersions, bool), QueryError> {
+        let mut spans = 0;
+        self.reader.count_calls(window.range(), |key, count| {
+            spans += if key.service == self.service { count } else { 0 };
+        })?;
+        let mut seen = SeenVersions::new();
+        if spans <= WHOLE_ROWS_MAX {
+            let filter = self.filter(window.range(), None);
+            let rows_max = self.reader.settings.search_rows_max;
+            let scan = Scan { detail: Detail::Resources, rows_max };
+            self.stats += self.reader.spans(&filter, scan, |rows| {
+                add_versions(rows, &mut seen);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            return Ok((seen, self.stats.complete));
+        }
+        let [start, end] = window.times();
+        let length = (end.0 - start.0).div_ceil(SAMPLES).max(1);
+        for part in 0..SAMPLES {
+            let from = UnixNanos(start.0.saturating_add(length.saturating_mul(part)));
+            let to = UnixNanos(from.0.saturating_add(length).min(end.0));
+            if from < to {
+                let part = self.newest_versions(TimeRange { start: Some(from), end: Some(to) })?;
+                for (version, (first, last)) in part {
+                    let known = seen.entry(version).or_insert((first, last));
+                    *known = (known.0.min(first), known.1.max(last));
+                }
+            }
+        }
+        Ok((seen, false))
+    }
+
+    /// The versions of the newest spans of a range.
+    fn newest_versions(&mut self, range: TimeRange) -> Result<SeenVersions, QueryError> {
+        let mut seen = SeenVersions::new();
+        let scan = Scan { detail: Detail::Resources, rows_max: SAMPLE_ROWS };
+        let filter = self.filter(range, None);
+        let stats = self.reader.newest_spans(&filter, scan, |rows| {
+            add_versions(rows, &mut seen);
+            Ok(Need::All)
+        })?;
+        // A sample is not to be complete.
+        self.stats += ScanStats { complete: true, ..stats };
+        Ok(seen)
+    }
+
+    /// A span of the range has the version.
+    fn is_seen(&mut self, version: &str, range: TimeRange) -> Result<bool, QueryError> {
+        let scan = Scan { detail: Detail::Ids, rows_max: ROWS_MAX };
+        let mut is_seen = false;
+        let stats = self.reader.spans(&self.filter(range, Some(version)), scan, |rows| {
+            is_seen |= !rows.is_empty();
+            Ok(if is_seen { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        self.stats += ScanStats { complete: stats.complete || is_seen, ..stats };
+        Ok(is_seen)
+    }
+
+    /// The first span with the version, of which one at `known` is the first that is known.
+    fn first(
+        &mut self,
+        version: &str,
+        start: UnixNanos,
+        known: UnixNanos,
+    ) -> Result<UnixNanos, QueryError> {
+        let mut first = known;
+        let range = TimeRange { start: Some(start), end: Some(known) };
+        let scan = Scan { detail: Detail::Ids, rows_max: ROWS_MAX };
+        let stats = self.reader.spans(&self.filter(range, Some(version)), scan, |rows| {
+            first = (0..rows.len()).map(|row| rows.start(row)).fold(first, UnixNanos::min);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        self.stats += stats;
+        Ok(first)
+    }
+}
+
+/// Adds the versions of these rows.
+fn add_versions(rows: &SpanRows, seen: &mut SeenVersions) {
+    let mut of_resource: BTreeMap<Option<usize>, Option<String>> = BTreeMap::new();
+    for row in 0..rows.len() {
+        let version = of_resource.entry(rows.resource_number(row)).or_insert_with(|| {
+            let resource = rows.resource(row).unwrap_or_default();
+            resource.attributes.iter().find_map(version_of)
+        });
+        let Some(version) = version else { continue };
+        let start = rows.start(row);
+        match seen.get_mut(version) {
+            Some(known) => *known = (known.0.min(start), known.1.max(start)),
+            None => _ = seen.insert(version.clone(), (start, start)),
+        }
+    }
+}
+
+fn version_of(attribute: &KeyValue) -> Option<String> {
+    match attribute.value() {
+        Some(Value::String(text)) if attribute.key == VERSION && !text.is_empty() => {
+            Some(text.clone())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,48 @@
+//! Admission permits that a query holds until its answer is written.
+//!
+//! An answer takes as much memory as the rows read for it, and writing it takes as long as a small
+//! query. Both count as part of the query, so the writer of the answer holds the [`Admission`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Permits of a query: one of the queue, one of the running queries.
+pub(super) type AdmissionPermits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+/// Holder of the permits of the last query that ended. Dropping it releases them.
+#[derive(Debug, Default)]
+pub(crate) struct Admission(AdmissionSlot);
+
+/// Shared slot for the permits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AdmissionSlot(Arc<Mutex<Option<AdmissionPermits>>>);
+
+impl Admission {
+    /// Slot in which a query leaves its permits.
+    pub(crate) fn kept(&self) -> AdmissionSlot {
+        self.0.clone()
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl AdmissionSlot {
+    /// Releases the permits, so that another query can run.
+    pub(crate) fn end(&self) {
+        self.set(None);
+    }
+
+    /// Keeps these places.
+    pub(super) fn keep(&self, places: AdmissionPermits) {
+        self.set(Some(places));
+    }
+
+    fn set(&self, places: Option<AdmissionPermits>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = places;
+    }
+}

@@ -1,0 +1,131 @@
+//! Bounds the answers that clients have not read yet: an answer counts until its last byte has gone
+//! to the connection or the client has left. One that is made while it is read says what it takes.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::QueryError;
+
+/// Response extension: maximum bytes of memory of a body that is produced while it is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holds(pub(super) u64);
+
+/// The room for unread answers, in KiB.
+#[derive(Debug, Clone)]
+pub(super) struct UnreadBudget {
+    free: Arc<Semaphore>,
+    bytes_max: u64,
+}
+
+impl UnreadBudget {
+    /// Budget of this many bytes.
+    pub(super) fn new(bytes_max: u64) -> Self {
+        let kib = usize::try_from(bytes_max >> 10).unwrap_or(usize::MAX);
+        Self { free: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))), bytes_max }
+    }
+
+    /// Reserves the bytes of an answer; fails when the budget is exhausted.
+    pub(super) fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, QueryError> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let place = Arc::clone(&self.free).try_acquire_many_owned(kib);
+        place.map_err(|_| QueryError::Unread { bytes_max: self.bytes_max })
+    }
+}
+
+/// Lets an answer through when there is room for it, and keeps the room until it has been read.
+/// Handlers that learn the size of what they answer later find the room in the request.
+pub(super) async fn hold(
+    State(room): State<UnreadBudget>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    request.extensions_mut().insert(room.clone());
+    let response = next.run(request).await;
+    let said = response.extensions().get::<Holds>().map_or(0, |Holds(bytes)| *bytes);
+    let bytes = response.body().size_hint().lower().max(said);
+    match room.take(bytes) {
+        Ok(place) => response.map(|body| Body::new(Held { body, place: Arc::new(place) })),
+        Err(error) => error.into_response(),
+    }
+}
+
+/// An answer's body with the room it takes.
+struct Held {
+    body: Body,
+    place: Arc<OwnedSemaphorePermit>,
+}
+
+/// Bytes of the body, which the connection may have long after the body's end.
+struct HeldBytes {
+    bytes: Bytes,
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let held = |bytes| HeldBytes { bytes, _place: Arc::clone(&self.place) };
+        polled.map_ok(|frame| frame.map_data(|bytes| Bytes::from_owner(held(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, http::Request, middleware, routing::get};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::{UnreadBudget, hold};
+
+    #[tokio::test]
+    async fn unread_answers_take_room_until_they_are_read_or_dropped() {
+        let app = Router::new()
+            .route("/", get(|| async { vec![b'x'; 600 << 10] }))
+            .layer(middleware::from_fn_with_state(UnreadBudget::new(1 << 20), hold));
+        let ask = || app.clone().oneshot(Request::get("/").body(Body::empty()).unwrap());
+        let first = ask().await.unwrap();
+        assert_eq!(first.status(), 200);
+        let refused = ask().await.unwrap();
+        assert_eq!(refused.status(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+        let read = first.into_body().collect().await.unwrap();
+        assert_eq!(ask().await.unwrap().status(), 503, "the connection has it still");
+        assert_eq!(read.to_bytes().len(), 600 << 10);
+        let dropped = ask().await.unwrap();
+        assert_eq!(dropped.status(), 200);
+        drop(dropped);
+        assert_eq!(ask().await.unwrap().status(), 200);
+    }
+}

@@ -1,0 +1,270 @@
+//! Calls counted between the times that a query looks at, for its selectors in one scan for each
+//! kind of calls.
+//!
+//! Owns how numbers are kept: for each group of calls (each combination of labels) and each stretch
+//! of time between two bounds that has calls, running sums. So what lies between any two bounds is
+//! one subtraction. Of a selector whose series are only ever added up, the groups are what they are
+//! added up to: of a day of all operations by service, one for each service. Memory is bounded by
+//! [`NUMBERS_MAX`] and [`GROUPS_MAX`].
+//!
+//! `load` puts numbers together, `spans` and `calls` read what they are of.
+
+mod calls;
+mod load;
+mod spans;
+
+use tidings_storage::SpanFilter;
+
+use super::{
+    Labels, PromqlError,
+    labels::{Matcher, NAME, Test},
+    metrics::{COUNT, Columns, Family, Field, METRICS, Metric},
+    number::float,
+    plan::Planned,
+    syntax::Grouping,
+};
+use crate::execution::Reader;
+use load::Warnings;
+
+/// Maximum number of groups.
+const GROUPS_MAX: usize = 10_000;
+/// Maximum number of values (8 bytes each) held for one query.
+const NUMBERS_MAX: usize = 8_000_000;
+/// More series than this are not looked at by one selector.
+const SERIES_MAX: usize = 100_000;
+
+/// Data of all selectors of a query.
+#[derive(Debug)]
+pub(super) struct SeriesData {
+    sets: Vec<Set>,
+    /// By the ids of the selectors.
+    selected: Vec<Selected>,
+    /// Warnings for the user.
+    pub(super) warnings: Vec<&'static str>,
+}
+
+/// Data of one selector.
+#[derive(Debug)]
+pub(super) struct Selected {
+    /// From when on its counters count.
+    pub(super) origin_ms: i64,
+    /// In the order of their labels.
+    pub(super) series: Vec<Series>,
+}
+
+/// A series: a number of a group.
+#[derive(Debug)]
+pub(super) struct Series {
+    /// Its labels.
+    pub(super) labels: Labels,
+    /// Its labels without the metric's name.
+    pub(super) unnamed: Labels,
+    set: usize,
+    group: usize,
+    field: Field,
+}
+
+/// The calls of one kind, of those that a filter lets through.
+#[derive(Debug)]
+struct Set {
+    family: Family,
+    filter: SpanFilter,
+    added_up: Option<AddedUp>,
+    bounds_ms: Vec<i64>,
+    /// Columns that are kept of each group.
+    columns: Columns,
+    groups: Vec<CallGroup>,
+}
+
+/// By which labels groups are added up. Which of them count has to be known before.
+#[derive(Debug, Clone)]
+struct AddedUp {
+    by: Grouping,
+    matchers: Vec<Matcher>,
+}
+
+impl Set {
+    /// Reports whether groups differ by this label.
+    fn keeps(&self, label: &str) -> bool {
+        self.added_up.as_ref().is_none_or(|added_up| added_up.by.contains(label))
+    }
+
+    /// Reports whether a group with these label values passes the matchers.
+    fn is_asked<'v>(&self, value: impl Fn(&str) -> &'v str) -> bool {
+        let matchers = self.added_up.iter().flat_map(|added_up| &added_up.matchers);
+        let mut of_group = matchers.filter(|matcher| !is_bound(matcher));
+        of_group.all(|matcher| matcher.matches(value(&matcher.name)))
+    }
+
+    fn matches(&self, family: Family, filter: &SpanFilter, added_up: Option<&AddedUp>) -> bool {
+        let same = match (&self.added_up, added_up) {
+            (None, None) => true,
+            (Some(one), Some(other)) => {
+                let mut pairs = one.matchers.iter().zip(&other.matchers);
+                one.by == other.by
+                    && one.matchers.len() == other.matchers.len()
+                    && pairs.all(|(one, other)| one.is_same(other))
+            }
+            _ => false,
+        };
+        self.family == family && self.filter == *filter && same
+    }
+}
+
+/// The calls that have the same labels.
+#[derive(Debug)]
+struct CallGroup {
+    labels: Labels,
+    /// The stretches that have calls: each ends at the bound with its number.
+    stretches: Vec<u32>,
+    /// Running sums, as many as there are columns for each stretch.
+    sums: Vec<u64>,
+}
+
+impl SeriesData {
+    /// Reads what these selectors select.
+    pub(super) fn read(reader: &Reader, planned: &[Planned]) -> Result<Self, PromqlError> {
+        let mut counted = Self { sets: Vec::new(), selected: Vec::new(), warnings: Vec::new() };
+        // First which calls are needed and between which times, then each kind is read once.
+        for selector in planned {
+            for metric in metrics(&selector.matchers) {
+                let set = counted.set(metric.family, selector);
+                set.bounds_ms.extend(&selector.bounds_ms);
+                set.columns.add(metric);
+            }
+        }
+        let (mut room, mut warnings) = (NUMBERS_MAX, Warnings::default());
+        for set in &mut counted.sets {
+            set.bounds_ms.sort_unstable();
+            set.bounds_ms.dedup();
+            load::load(reader, set, &mut room, &mut warnings)?;
+        }
+        counted.warnings = warnings.0;
+        for selector in planned {
+            let selected = counted.select(selector)?;
+            counted.selected.push(selected);
+        }
+        Ok(counted)
+    }
+
+    /// The calls of this kind that a selector needs.
+    fn set(&mut self, family: Family, selector: &Planned) -> &mut Set {
+        let (filter, added_up) = (filter_of(family, &selector.matchers), added_up(selector));
+        let is_it = |set: &Set| set.matches(family, &filter, added_up.as_ref());
+        let place = self.sets.iter().position(is_it).unwrap_or_else(|| {
+            let (bounds_ms, columns, groups) = (Vec::new(), Columns::default(), Vec::new());
+            self.sets.push(Set { family, filter, added_up, bounds_ms, columns, groups });
+            self.sets.len() - 1
+        });
+        &mut self.sets[place]
+    }
+
+    fn select(&self, selector: &Planned) -> Result<Selected, PromqlError> {
+        let (mut series, added_up) = (Vec::new(), added_up(selector));
+        for metric in metrics(&selector.matchers) {
+            let filter = filter_of(metric.family, &selector.matchers);
+            let is_it = |set: &Set| set.matches(metric.family, &filter, added_up.as_ref());
+            let Some(set) = self.sets.iter().position(is_it) else { continue };
+            for (group, of) in self.sets[set].groups.iter().enumerate() {
+                // Bounds apart, which the group has not, what a selector asks can be asked of it.
+                // Of groups that are added up, it was asked before.
+                let asked = |m: &&Matcher| added_up.is_none() || is_bound(m);
+                let matchers = selector.matchers.iter().filter(asked);
+                if !matchers.clone().all(|m| is_bound(m) || fits(m, &of.labels)) {
+                    continue;
+                }
+                for (labels, field) in metric.series(&of.labels) {
+                    if !matchers.clone().all(|m| m.matches(labels.get(&m.name))) {
+                        continue;
+                    }
+                    if series.len() >= SERIES_MAX {
+                        return Err(too_much());
+                    }
+                    let unnamed = labels.unnamed();
+                    series.push(Series { labels, unnamed, set, group, field });
+                }
+            }
+        }
+        series.sort_unstable_by(|a: &Series, b: &Series| a.labels.cmp(&b.labels));
+        Ok(Selected { origin_ms: selector.origin_ms, series })
+    }
+
+    /// Data of the selector with this id.
+    pub(super) fn selected(&self, id: usize) -> &Selected {
+        &self.selected[id]
+    }
+
+    /// The series' number between two times that were planned.
+    pub(super) fn between(&self, series: &Series, from_ms: i64, to_ms: i64) -> f64 {
+        let number = self.number(series, series.field.place, from_ms, to_ms);
+        if series.field.is_nanos { float(number) / 1e9 } else { float(number) }
+    }
+
+    /// Reports whether the series' group has calls between two planned times.
+    pub(super) fn has_calls(&self, series: &Series, from_ms: i64, to_ms: i64) -> bool {
+        self.number(series, COUNT, from_ms, to_ms) > 0
+    }
+
+    fn number(&self, series: &Series, place: usize, from_ms: i64, to_ms: i64) -> u64 {
+        let set = &self.sets[series.set];
+        let group = &set.groups[series.group];
+        let Some(column) = set.columns.column(place) else { return 0 };
+        let until = |time: i64| {
+            let bound = set.bounds_ms.partition_point(|bound| *bound < time);
+            let stretches = group.stretches.partition_point(|end| *end as usize <= bound);
+            let before = stretches.checked_sub(1);
+            before.map_or(0, |before| group.sums[before * set.columns.width() + column])
+        };
+        until(to_ms).saturating_sub(until(from_ms))
+    }
+}
+
+fn is_bound(matcher: &Matcher) -> bool {
+    matches!(matcher.name.as_str(), NAME | super::metrics::LE)
+}
+
+fn fits(matcher: &Matcher, group: &Labels) -> bool {
+    matcher.matches(group.get(&matcher.name))
+}
+
+/// The metrics that a selector can mean.
+fn metrics(matchers: &[Matcher]) -> impl Iterator<Item = &'static Metric> {
+    let is_named = |name: &str| {
+        let mut names = matchers.iter().filter(|matcher| matcher.name == NAME);
+        names.all(|matcher| matcher.matches(name))
+    };
+    METRICS.iter().filter(move |metric| is_named(metric.name))
+}
+
+/// Labels by which the groups of a selector are aggregated while they are read. `None` when the
+/// selector covers several metrics, because labels alone do not distinguish their series.
+fn added_up(selector: &Planned) -> Option<AddedUp> {
+    let by = selector.added_up.clone()?;
+    let is_single = metrics(&selector.matchers).count() == 1;
+    is_single.then(|| AddedUp { by, matchers: selector.matchers.clone() })
+}
+
+/// The part of what a selector asks that can be asked of storage.
+fn filter_of(family: Family, matchers: &[Matcher]) -> SpanFilter {
+    let mut filter = SpanFilter::default();
+    if family != Family::Spans {
+        return filter;
+    }
+    for matcher in matchers {
+        let Test::Equal(value) = &matcher.test else { continue };
+        match matcher.name.as_str() {
+            _ if value.is_empty() => (),
+            "service" => filter.services = Some(vec![value.clone()]),
+            "span_name" => filter.operation = Some(value.clone()),
+            "span_kind" => filter.kind = spans::kind_named(value),
+            "status_code" => filter.status = spans::status_named(value),
+            _ => (),
+        }
+    }
+    filter
+}
+
+fn too_much() -> PromqlError {
+    let message = "query processing would load too many samples into memory in query execution";
+    PromqlError::Execution(message.to_owned())
+}

@@ -1,0 +1,210 @@
+//! Positions of matching traces in the list, found while a scan goes back in time.
+//!
+//! The position of a trace is the start of its earliest matching span. A matching span gives an
+//! upper bound; an older span that the scan has not reached yet can move the trace down. An exact
+//! position therefore takes a lookup of the trace's matching spans. Only the newest traces are
+//! looked up. The scan ends when a page of exact positions is newer than every bound of the others.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{TraceId, UnixNanos};
+use tidings_storage::{Detail, Need, Scan, SpanFilter, SpanRows};
+
+use super::{TraceSearch, early_results::EarlyResults, newest_first};
+use crate::{QueryError, execution::Reader};
+
+/// Number of further matching spans before positions are looked up again.
+const SETTLE_SPANS: usize = 1 << 16;
+/// Maximum number of traces in one lookup.
+const LOOKUP_TRACES_MAX: usize = 4096;
+
+/// Traces with a matching span.
+pub(super) struct TracePositions<'a> {
+    reader: &'a Reader,
+    search: &'a TraceSearch,
+    /// The search's filter without what lies before the cursor.
+    filter: &'a SpanFilter,
+    met: HashMap<TraceId, TracePosition>,
+    /// True when a trace was left out because the maximum of traces was reached.
+    pub(super) overflowed: bool,
+    /// Spans added since positions were looked up.
+    unsettled: usize,
+    /// Traces added since then that are newer than the last of the page; all of them before there
+    /// is a page.
+    newer: usize,
+    /// Number of traces that the page lacked then.
+    lacking: usize,
+    /// Start of the last trace of the page, or a later time, once there is a page.
+    since: Option<UnixNanos>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct TracePosition {
+    /// The earliest matching start so far.
+    start: UnixNanos,
+    /// True when the start is exact.
+    known: bool,
+}
+
+impl<'a> TracePositions<'a> {
+    pub(super) fn new(reader: &'a Reader, search: &'a TraceSearch, filter: &'a SpanFilter) -> Self {
+        let (met, lacking) = (HashMap::new(), search.limit);
+        Self {
+            lacking,
+            reader,
+            search,
+            filter,
+            met,
+            overflowed: false,
+            unsettled: 0,
+            newer: 0,
+            since: None,
+        }
+    }
+
+    /// Takes spans that match.
+    pub(super) fn add(&mut self, rows: &SpanRows) {
+        self.unsettled = self.unsettled.saturating_add(rows.len());
+        for row in 0..rows.len() {
+            let (trace_id, start) = (rows.trace_id(row), rows.start(row));
+            let is_full = self.met.len() >= self.reader.limits.counted_max;
+            match self.met.entry(trace_id) {
+                Entry::Occupied(mut place) => {
+                    let place = place.get_mut();
+                    place.start = start.min(place.start);
+                }
+                Entry::Vacant(_) if is_full => self.overflowed = true,
+                Entry::Vacant(new) => {
+                    new.insert(TracePosition { start, known: false });
+                    self.newer += usize::from(self.since.is_none_or(|since| start > since));
+                }
+            }
+        }
+    }
+
+    /// Number of traces with a matching span.
+    pub(super) fn count(&self) -> usize {
+        self.met.len()
+    }
+
+    /// Tells the scan how far back it must go. `between` is true when the scan moves from one
+    /// source of spans to the next; the next source can then be skipped.
+    pub(super) fn need(&mut self, between: bool) -> Result<Need, QueryError> {
+        let is_due = match self.since {
+            None => self.newer >= self.lacking,
+            Some(_) if between => self.newer >= self.search.limit,
+            Some(_) => self.newer > 0 && self.unsettled >= SETTLE_SPANS,
+        };
+        if is_due {
+            self.resolve_positions()?;
+        }
+        Ok(self.since.map_or(Need::All, Need::Since))
+    }
+
+    /// Looks places up until those of a page are known.
+    pub(super) fn resolve_positions(&mut self) -> Result<(), QueryError> {
+        (self.unsettled, self.newer) = (0, 0);
+        let mut lookup = self.search.limit.clamp(1, LOOKUP_TRACES_MAX);
+        loop {
+            let last = self.last_of_page();
+            let mut open: Vec<(TraceId, UnixNanos)> = self
+                .met
+                .iter()
+                .filter(|(_, place)| !place.known)
+                .map(|(id, place)| (*id, place.start))
+                .filter(|entry| last.is_none_or(|last| newest_first(entry, &last).is_lt()))
+                .collect();
+            if open.is_empty() {
+                self.since = last.map(|(_, start)| start);
+                self.lacking = self.search.limit.saturating_sub(self.known().len()).max(1);
+                return Ok(());
+            }
+            if open.len() > lookup {
+                open.select_nth_unstable_by(lookup, newest_first);
+                open.truncate(lookup);
+            }
+            self.look_up(open.into_iter().map(|(id, _)| id).collect())?;
+            lookup = lookup.saturating_mul(2).min(LOOKUP_TRACES_MAX);
+        }
+    }
+
+    /// Tells the traces of the page that are certain now that everything after this time was looked
+    /// at, in order: those met since then whose places are known, up to the first that is not.
+    pub(super) fn tell(
+        &mut self,
+        reached: UnixNanos,
+        news: &mut EarlyResults<'_>,
+    ) -> Result<(), QueryError> {
+        let page = self.search.limit;
+        let mut lookup = Vec::new();
+        loop {
+            let mut list: Vec<(TraceId, TracePosition)> = self
+                .met
+                .iter()
+                .map(|(id, place)| (*id, *place))
+                .filter(|(id, place)| {
+                    place.start > reached && is_after(self.search, &(*id, place.start))
+                })
+                .collect();
+            list.sort_unstable_by(|(a, at), (b, other)| {
+                newest_first(&(*a, at.start), &(*b, other.start))
+            });
+            list.truncate(page);
+            lookup.extend(list.iter().filter(|(_, place)| !place.known).map(|(id, _)| *id));
+            if lookup.is_empty() {
+                let new = list.into_iter().skip(news.count()).map(|(id, _)| id);
+                return news.tell(&new.collect::<Vec<_>>());
+            }
+            self.look_up(std::mem::take(&mut lookup))?;
+        }
+    }
+
+    /// The traces that were met and are after the cursor.
+    pub(super) fn after_cursor(self) -> Vec<(TraceId, UnixNanos)> {
+        let search = self.search;
+        let met = self.met.into_iter().map(|(id, place)| (id, place.start));
+        met.filter(|entry| is_after(search, entry)).collect()
+    }
+
+    /// The last known place of the page, if that is full.
+    fn last_of_page(&self) -> Option<(TraceId, UnixNanos)> {
+        let last = self.search.limit.checked_sub(1)?;
+        let mut known = self.known();
+        (last < known.len()).then(|| *known.select_nth_unstable_by(last, newest_first).1)
+    }
+
+    /// The known places after the cursor.
+    fn known(&self) -> Vec<(TraceId, UnixNanos)> {
+        let known = self.met.iter().filter(|(_, place)| place.known);
+        let places = known.map(|(id, place)| (*id, place.start));
+        places.filter(|entry| is_after(self.search, entry)).collect()
+    }
+
+    fn look_up(&mut self, ids: Vec<TraceId>) -> Result<(), QueryError> {
+        for id in &ids {
+            if let Some(place) = self.met.get_mut(id) {
+                place.known = true;
+            }
+        }
+        let filter = SpanFilter { trace_ids: Some(ids), ..self.filter.clone() };
+        let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+        let met = &mut self.met;
+        self.reader.spans(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                if let Some(place) = met.get_mut(&rows.trace_id(row)) {
+                    place.start = rows.start(row).min(place.start);
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(())
+    }
+}
+
+fn is_after(search: &TraceSearch, entry: &(TraceId, UnixNanos)) -> bool {
+    let last = search.cursor.map(|cursor| (cursor.trace_id, cursor.start));
+    last.is_none_or(|last| newest_first(&last, entry).is_lt())
+}

@@ -1,0 +1,95 @@
+//! Whole traces as they were sent, as many as fit into memory: what the APIs of other systems are
+//! answered from.
+
+use std::{collections::HashMap, ops::ControlFlow};
+
+use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
+use tidings_storage::{Detail, Scan, SpanFilter};
+
+use super::{
+    USE_SKELETON,
+    export::export,
+    gather::{Gather, Gathered},
+};
+use crate::{QueryError, execution::Reader};
+
+/// Some traces.
+#[derive(Debug, Default)]
+pub(crate) struct CompleteTraces {
+    /// In the order in which they were asked for; those without spans are left out.
+    pub traces: Vec<(TraceId, ExportTraceServiceRequest)>,
+    /// Number of last traces left out because the answer was full.
+    pub left_out: usize,
+}
+
+/// These traces, everything that was sent of them. The first one must fit.
+pub(crate) fn whole(reader: &Reader, ids: &[TraceId]) -> Result<CompleteTraces, QueryError> {
+    if ids.is_empty() {
+        return Ok(CompleteTraces::default());
+    }
+    let limit = reader.limits.view_spans_max;
+    let counts = counts(reader, ids)?;
+    let mut room = limit;
+    let mut fitting = Vec::with_capacity(counts.len());
+    let found: Vec<TraceId> = ids.iter().copied().filter(|id| counts.contains_key(id)).collect();
+    for id in &found {
+        let count = counts.get(id).copied().unwrap_or_default();
+        let Some(left) = room.checked_sub(count) else { break };
+        room = left;
+        fitting.push(*id);
+    }
+    if fitting.is_empty() && !found.is_empty() {
+        return Err(QueryError::TooManySpans { limit, instead: USE_SKELETON });
+    }
+    loop {
+        match read(reader, &fitting) {
+            // Their sizes in bytes are known when they are read.
+            Err(error) if error.is_too_large() && fitting.len() > 1 => {
+                fitting.truncate(fitting.len() / 2);
+            }
+            read => {
+                let left_out = found.len() - fitting.len();
+                return read.map(|traces| CompleteTraces { traces, left_out });
+            }
+        }
+    }
+}
+
+fn filter_of_ids(ids: &[TraceId]) -> SpanFilter {
+    SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() }
+}
+
+fn counts(reader: &Reader, ids: &[TraceId]) -> Result<HashMap<TraceId, u64>, QueryError> {
+    let mut counts = HashMap::with_capacity(ids.len());
+    reader.spans(
+        &filter_of_ids(ids),
+        Scan { detail: Detail::Ids, rows_max: u64::MAX },
+        |rows| {
+            for row in 0..rows.len() {
+                *counts.entry(rows.trace_id(row)).or_default() += 1;
+            }
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
+    Ok(counts)
+}
+
+fn read(
+    reader: &Reader,
+    ids: &[TraceId],
+) -> Result<Vec<(TraceId, ExportTraceServiceRequest)>, QueryError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let spans_max = reader.limits.view_spans_max;
+    let gather = Gather { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
+    let gathered = Gathered::read(reader, &filter_of_ids(ids), gather)?;
+    let mut traces = Vec::with_capacity(ids.len());
+    for id in ids {
+        reader.check()?;
+        if let Some(facts) = gathered.traces.get(id) {
+            traces.push((*id, export(facts, &gathered)));
+        }
+    }
+    Ok(traces)
+}

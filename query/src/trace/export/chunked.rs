@@ -1,0 +1,143 @@
+//! A trace of any size, part by part: a list of its spans first, then a scan for each part.
+//!
+//! Owns the end of a part: after a maximum of spans or bytes in the one order of the spans, so that
+//! parts depend only on the content. Between parts only the list is held (24 bytes a span) and no
+//! snapshot, so a slow client costs little.
+
+use std::ops::ControlFlow;
+
+use prost::Message;
+use tidings_proto::{
+    SpanId, TraceId, UnixNanos,
+    otlp::{ExportTraceServiceRequest, Span},
+};
+use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
+
+use super::{Sender, SenderGroups, Senders};
+use crate::{QueryError, execution::Reader, trace::of_trace};
+
+/// Minimum number of keys before repeated ones are dropped.
+const KEYS_MIN: usize = 1 << 16;
+
+/// Names a span of a trace and its place in the order: start, id, content.
+pub(crate) type ExportKey = (UnixNanos, SpanId, u64);
+
+/// The keys of the trace's distinct spans, in order; none when the trace is not stored.
+pub(crate) fn list(
+    reader: &Reader,
+    trace_id: TraceId,
+    instead: &'static str,
+) -> Result<Vec<ExportKey>, QueryError> {
+    let limit = reader.limits.export_spans_max;
+    let mut keys: Vec<ExportKey> = Vec::new();
+    let mut room = KEYS_MIN;
+    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    reader.spans(&of_trace(trace_id), scan, |rows| {
+        keys.extend((0..rows.len()).map(|row| key(rows, row)));
+        if keys.len() >= room {
+            drop_repeated(&mut keys);
+            room = (keys.len() * 2).max(KEYS_MIN);
+        }
+        if keys.len() as u64 > limit {
+            drop_repeated(&mut keys);
+        }
+        if keys.len() as u64 > limit {
+            return Err(QueryError::TooManySpans { limit, instead });
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    drop_repeated(&mut keys);
+    keys.shrink_to_fit();
+    Ok(keys)
+}
+
+fn key(rows: &SpanRows, row: usize) -> ExportKey {
+    (rows.start(row), rows.span_id(row), rows.content_hash(row))
+}
+
+fn drop_repeated(keys: &mut Vec<ExportKey>) {
+    keys.sort_unstable();
+    keys.dedup();
+}
+
+/// The first of these spans that make a part, and how many they are.
+pub(crate) fn part(
+    reader: &Reader,
+    trace_id: TraceId,
+    keys: &[ExportKey],
+) -> Result<(ExportTraceServiceRequest, usize), QueryError> {
+    let (Some(first), Some(last)) = (keys.first(), keys.last()) else {
+        return Ok((ExportTraceServiceRequest::default(), 0));
+    };
+    let end = UnixNanos(last.0.0.saturating_add(1));
+    let start = TimeRange { start: Some(first.0), end: Some(end) };
+    let filter = SpanFilter { start, ..of_trace(trace_id) };
+    let mut part = PartBuilder::new(keys, reader.limits.export_part_bytes);
+    let mut senders = Senders::default();
+    reader.spans(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
+        for row in 0..rows.len() {
+            if let Some(place) = part.place(&key(rows, row)) {
+                part.put(place, rows.span(row), senders.intern(rows, row));
+            }
+        }
+        let is_whole = part.held == part.slots.len();
+        Ok(if is_whole { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    part.groups()
+}
+
+type Slot = Option<(Span, std::sync::Arc<Sender>)>;
+
+/// The spans of a part while they are read: as many of the first ones as have room.
+struct PartBuilder<'a> {
+    keys: &'a [ExportKey],
+    /// One for each key that may still be in the part.
+    slots: Vec<Slot>,
+    held: usize,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl<'a> PartBuilder<'a> {
+    fn new(keys: &'a [ExportKey], bytes_max: usize) -> Self {
+        let slots = std::iter::repeat_with(|| None).take(keys.len()).collect();
+        Self { keys, slots, held: 0, bytes: 0, bytes_max }
+    }
+
+    /// Where the span belongs, unless it is here or does not belong here.
+    fn place(&self, key: &ExportKey) -> Option<usize> {
+        let place = self.keys.binary_search(key).ok()?;
+        self.slots.get(place).filter(|slot| slot.is_none()).map(|_| place)
+    }
+
+    /// Takes the span, and gives up the last ones while that is too much; never the first.
+    fn put(&mut self, place: usize, span: Span, sender: std::sync::Arc<Sender>) {
+        self.bytes += size(&span, &sender);
+        self.held += 1;
+        self.slots[place] = Some((span, sender));
+        while self.bytes > self.bytes_max && self.held > 1 {
+            if let Some((span, sender)) = self.slots.pop().flatten() {
+                self.bytes -= size(&span, &sender);
+                self.held -= 1;
+            }
+        }
+    }
+
+    fn groups(self) -> Result<(ExportTraceServiceRequest, usize), QueryError> {
+        let taken = self.slots.len();
+        let mut groups = SenderGroups::default();
+        for slot in self.slots {
+            let Some((span, sender)) = slot else {
+                let what = "a part of the trace was removed while it was read".to_owned();
+                return Err(QueryError::NotFound { what });
+            };
+            groups.add(&sender, span);
+        }
+        Ok((groups.request, taken))
+    }
+}
+
+/// Encoded size of the span in bytes, with its own copy of resource and scope.
+fn size(span: &Span, sender: &Sender) -> usize {
+    span.encoded_len() + sender.key.resource.0.len() + sender.key.scope.0.len()
+}

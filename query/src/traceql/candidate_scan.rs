@@ -1,0 +1,268 @@
+//! The places of traces that can match in the list, newest first, as far back as is needed.
+//!
+//! Owns the walk back in time. Each step scans until it has met enough traces, and is complete
+//! from a moment on: a trace that also has a span before that moment that can be in a result
+//! stands further down, and is met again by a later step. So no step gives a place that a later
+//! one would change, and a page costs what its own time holds.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{DurationNanos, TraceId, UnixNanos};
+use tidings_storage::{Detail, Need, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+
+use super::{
+    candidates::Candidates,
+    compiled::Fields,
+    read::{RowReader, detail},
+};
+use crate::{QueryError, execution::Reader};
+
+/// Growth factor of the number of traces per step.
+const STEP_GROWTH: usize = 4;
+/// Number of further spans before the lower bound of time is moved.
+const SETTLE_SPANS: usize = 1 << 16;
+/// Traces looked up at once.
+const LOOKUP_TRACES_MAX: usize = 4096;
+
+/// A trace's place in the list: the earliest start among its spans that can be in a result.
+pub(crate) type ResultPosition = (UnixNanos, TraceId);
+
+/// The order of the list.
+pub(crate) fn newest_first(a: &ResultPosition, b: &ResultPosition) -> std::cmp::Ordering {
+    b.0.cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+/// A walk back in time.
+pub(crate) struct CandidateScan<'a> {
+    reader: &'a Reader,
+    candidates: &'a Candidates,
+    fields: &'a Fields,
+    rows: RowReader<'a>,
+    /// Range that has not been scanned yet.
+    start: TimeRange,
+    /// Number of traces that the next step should find.
+    wanted: usize,
+    /// Statistics of the scans so far. Complete when every candidate was read.
+    pub(crate) stats: ScanStats,
+    is_over: bool,
+}
+
+impl<'a> CandidateScan<'a> {
+    /// Scan through this range; its first step finds about `wanted` traces.
+    pub(crate) fn new(
+        reader: &'a Reader,
+        candidates: &'a Candidates,
+        fields: &'a Fields,
+        start: TimeRange,
+        wanted: usize,
+    ) -> Self {
+        let rows = RowReader::new(fields);
+        let stats = ScanStats::default();
+        Self { reader, candidates, fields, rows, start, wanted, stats, is_over: false }
+    }
+
+    /// The places of the next step, in order; `None` when there are no more.
+    pub(crate) fn step(&mut self) -> Result<Option<Vec<ResultPosition>>, QueryError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let mut met: HashMap<TraceId, UnixNanos> = HashMap::new();
+        let (mut since, mut stopped) = (None, false);
+        for filter in &self.candidates.filters {
+            let scanned = self.scan(filter, &mut met)?;
+            since = since.max(scanned.since);
+            stopped |= scanned.stopped;
+        }
+        match since.filter(|_| !stopped) {
+            Some(since) => {
+                self.reader.reached(UnixNanos(since.0.saturating_sub(1)));
+                met.retain(|_, start| *start >= since);
+                self.drop_short(&mut met)?;
+                self.drop_older(&mut met, since)?;
+                self.start.end = Some(since);
+                self.wanted = self.wanted.saturating_mul(STEP_GROWTH);
+            }
+            None => {
+                self.is_over = true;
+                self.stats.complete = !stopped;
+                self.drop_short(&mut met)?;
+            }
+        }
+        let mut places: Vec<ResultPosition> =
+            met.into_iter().map(|(id, start)| (start, id)).collect();
+        places.sort_unstable_by(newest_first);
+        Ok(Some(places))
+    }
+
+    fn scan(
+        &mut self,
+        filter: &SpanFilter,
+        met: &mut HashMap<TraceId, UnixNanos>,
+    ) -> Result<Scanned, QueryError> {
+        let filter = SpanFilter { start: self.start, ..filter.clone() };
+        let rows_max = self.reader.settings.search_rows_max.saturating_sub(self.stats.rows);
+        let scan = Scan { detail: detail(self.fields), rows_max };
+        let met_max = self.reader.limits.counted_max;
+        let (mut since, mut unsettled, mut stopped) = (None, 0, rows_max == 0);
+        let (reader, candidates, wanted) = (self.reader, self.candidates, self.wanted);
+        let (rows_of, is_only) = (&mut self.rows, candidates.filters.len() == 1);
+        let mut news_due = reader.elapsed().saturating_add(reader.limits.told_every);
+        let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
+            if reader.is_late(5) {
+                stopped = true;
+                return Ok(Need::Nothing);
+            }
+            if is_only {
+                reader.reached(reached);
+            }
+            each_row(rows_of, candidates, rows, |row| {
+                unsettled += 1;
+                stopped |= !meet(met, (rows.start(row), rows.trace_id(row)), met_max);
+            });
+            if stopped {
+                return Ok(Need::Nothing);
+            }
+            if since.is_none() && reader.is_heard() && reader.elapsed() >= news_due {
+                // The step ends here, so that what it has met can be evaluated and told.
+                news_due = reader.elapsed().saturating_add(reader.limits.told_every);
+                if met.values().any(|start| *start > reached) {
+                    since = Some(UnixNanos(reached.0.saturating_add(1)));
+                    return Ok(Need::Nothing);
+                }
+            }
+            // Between two sources, too: the next one may be left out.
+            let is_between = rows.is_empty() && unsettled >= wanted;
+            let due = since.is_none() || is_between || unsettled >= SETTLE_SPANS;
+            if due && met.len() >= wanted {
+                unsettled = 0;
+                since = since.max(Some(nth_newest(met, wanted)));
+            }
+            Ok(since.map_or(Need::All, Need::Since))
+        })?;
+        self.stats.rows += stats.rows;
+        self.stats.files += stats.files;
+        // A budget that ended leaves out what nobody knows: then the walk is over, and says so.
+        stopped |= !stats.complete && (since.is_none() || stats.rows >= rows_max);
+        Ok(Scanned { since: since.filter(|_| !stats.complete), stopped })
+    }
+
+    /// Drops the traces that are too short for a result, unless it gets late: all of them are
+    /// looked at anyway, which takes longer.
+    fn drop_short(&self, met: &mut HashMap<TraceId, UnixNanos>) -> Result<(), QueryError> {
+        let min = self.candidates.trace_duration_min;
+        if min.0 == 0 {
+            return Ok(());
+        }
+        let ids: Vec<TraceId> = met.keys().copied().collect();
+        for ids in ids.chunks(LOOKUP_TRACES_MAX) {
+            if self.reader.is_late(5) {
+                break;
+            }
+            let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
+            let scan = Scan { detail: Detail::Times, rows_max: u64::MAX };
+            // From the first to the last of all its times, which is no shorter than the trace,
+            // whichever of them are plausible.
+            let mut times: HashMap<TraceId, (UnixNanos, UnixNanos)> = HashMap::new();
+            self.reader.spans(&filter, scan, |rows| {
+                for row in 0..rows.len() {
+                    let known = [rows.start(row), rows.end(row)].into_iter();
+                    for time in known.filter(|time| time.0 != 0) {
+                        let of = times.entry(rows.trace_id(row)).or_insert((time, time));
+                        *of = (of.0.min(time), of.1.max(time));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            for id in ids {
+                let length =
+                    times.get(id).map_or(DurationNanos(0), |(first, last)| last.since(*first));
+                if length < min {
+                    met.remove(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the traces that have a span before the moment that can be in a result.
+    fn drop_older(
+        &mut self,
+        met: &mut HashMap<TraceId, UnixNanos>,
+        since: UnixNanos,
+    ) -> Result<(), QueryError> {
+        let ids: Vec<TraceId> = met.keys().copied().collect();
+        let start = TimeRange { start: self.start.start, end: Some(since) };
+        for ids in ids.chunks(LOOKUP_TRACES_MAX) {
+            let mut older: HashSet<TraceId> = HashSet::new();
+            for filter in &self.candidates.filters {
+                let filter = SpanFilter { trace_ids: Some(ids.to_vec()), start, ..filter.clone() };
+                let scan = Scan { detail: detail(self.fields), rows_max: u64::MAX };
+                let (rows_of, candidates) = (&mut self.rows, self.candidates);
+                self.reader.spans(&filter, scan, |rows| {
+                    each_row(rows_of, candidates, rows, |row| {
+                        older.insert(rows.trace_id(row));
+                    });
+                    Ok(ControlFlow::Continue(()))
+                })?;
+            }
+            for id in older {
+                met.remove(&id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Result of scanning one step.
+struct Scanned {
+    /// From when on everything was looked at; `None`: from the beginning.
+    since: Option<UnixNanos>,
+    /// It ended before that.
+    stopped: bool,
+}
+
+/// Notes a span that can be in a result; false when there are too many traces to note another.
+fn meet(
+    met: &mut HashMap<TraceId, UnixNanos>,
+    (start, id): ResultPosition,
+    met_max: usize,
+) -> bool {
+    let is_full = met.len() >= met_max;
+    match met.entry(id) {
+        Entry::Occupied(mut known) => {
+            let known = known.get_mut();
+            *known = start.min(*known);
+        }
+        Entry::Vacant(_) if is_full => return false,
+        Entry::Vacant(new) => {
+            new.insert(start);
+        }
+    }
+    true
+}
+
+/// Start of the trace with this one-based rank among those found, newest first.
+fn nth_newest(met: &HashMap<TraceId, UnixNanos>, number: usize) -> UnixNanos {
+    let mut starts: Vec<UnixNanos> = met.values().copied().collect();
+    *starts.select_nth_unstable_by(number - 1, |a, b| b.cmp(a)).1
+}
+
+/// Gives `visit` each row that can be of a span of a result.
+fn each_row(
+    reader: &mut RowReader<'_>,
+    candidates: &Candidates,
+    rows: &SpanRows,
+    mut visit: impl FnMut(usize),
+) {
+    let mut values = Vec::new();
+    for row in 0..rows.len() {
+        values.clear();
+        reader.read(rows, row, &mut values);
+        if candidates.may_hold(&values) {
+            visit(row);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `tidings keys`: makes, lists and revokes keys in the file of keys, beside a server or without one.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser};
+use tidings_access::{KeyFile, KeyRecord, KeyRequest, Role};
+use tidings_proto::UnixNanos;
+use tidings_storage::{Clock, SystemClock};
+
+use crate::{
+    cli,
+    settings::{Settings, parse_age, parse_bytes},
+};
+
+const NANOS_PER_DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
+
+/// Builds the command; `settings` are the arguments by which the file of keys is found.
+pub(crate) fn command(settings: Vec<Arg>) -> Command {
+    Command::new("keys")
+        .about("Make, list and revoke keys of senders and readers (see require-keys)")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(create_command().args(settings.clone()))
+        .subcommand(
+            Command::new("list")
+                .about("Print the keys that there are, without their secrets")
+                .args(settings.clone()),
+        )
+        .subcommand(
+            Command::new("revoke")
+                .about("Revoke a key: a running server refuses it within a second")
+                .arg(
+                    Arg::new("key").required(true).value_name("ID|NAME").help("Its id or its name"),
+                )
+                .args(settings),
+        )
+}
+
+fn create_command() -> Command {
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    Command::new("create")
+        .about("Make a key and print it, this once: only a digest of it is kept")
+        .arg(text("name", "NAME", "What it is for, as `collector prod`").required(true))
+        .arg(
+            text("role", "ROLE", "ingest sends; read reads; admin does everything")
+                .required(true)
+                .value_parser(PossibleValuesParser::new(Role::ALL.map(Role::name))),
+        )
+        .arg(text("service", "NAME", "It may send the telemetry of this service.name only"))
+        .arg(text("expires", "AGE", "It ends after this time, as 90d, 12h, 45m [default: never]"))
+        .arg(text(
+            "bytes-per-second",
+            "BYTES",
+            "It may send so much, decompressed and on average, as 1MiB; then it is told to wait",
+        ))
+}
+
+/// Runs the command.
+pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
+    let file = KeyFile::new(settings.key_file());
+    match matches.subcommand() {
+        Some(("create", matches)) => create(&file, matches, settings),
+        Some(("list", _)) => {
+            let keys = file.read()?;
+            cli::print(&table(&keys, SystemClock.now()))
+        }
+        Some(("revoke", matches)) => {
+            let wanted = matches.get_one::<String>("key").cloned().unwrap_or_default();
+            let revoked = file.revoke(&wanted)?;
+            cli::print(&format!("revoked {} {:?}\n", revoked.id, revoked.name))
+        }
+        _ => bail!("keys create, keys list or keys revoke is needed"),
+    }
+}
+
+fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let text = |name: &str| matches.get_one::<String>(name);
+    let wrong = |name: &str, reason: String| anyhow::anyhow!("--{name}: {reason}");
+    let age = text("expires").map(|age| parse_age(age)).transpose();
+    let age = age.map_err(|reason| wrong("expires", reason))?.flatten();
+    let end = age.map(|age: Duration| {
+        let nanos = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        UnixNanos(clock.now().0.saturating_add(nanos))
+    });
+    let rate = text("bytes-per-second").map(|rate| parse_bytes(rate)).transpose();
+    let role = text("role").map(String::as_str).unwrap_or_default();
+    let request = KeyRequest {
+        name: text("name").cloned().unwrap_or_default(),
+        role: role.parse().map_err(|reason| wrong("role", reason))?,
+        service: text("service").cloned(),
+        expires_unix_nanos: end,
+        bytes_per_second: rate.map_err(|reason| wrong("bytes-per-second", reason))?,
+    };
+    let (token, record) = file.create(request, clock.now()).context("no key was made")?;
+    let key = token.reveal();
+    cli::print(&format!("{key}\n"))?;
+    eprintln!("{}", hint(&record, settings));
+    Ok(())
+}
+
+/// Says how the key is used.
+fn hint(record: &KeyRecord, settings: &Settings) -> String {
+    let usage = match record.role {
+        Role::Ingest => "senders: OTEL_EXPORTER_OTLP_HEADERS=\"authorization=Bearer <key>\"",
+        Role::Read | Role::Admin => {
+            "clients: `Authorization: Bearer <key>`, or <key> as Basic's password; browsers ask for it"
+        }
+    };
+    let unused = if settings.require_keys {
+        ""
+    } else {
+        "\nthe server asks nobody for a key until require-keys = true is set"
+    };
+    format!("key {} {:?} is shown this once; {usage}{unused}", record.id, record.name)
+}
+
+/// Draws the keys, one a line.
+fn table(keys: &[KeyRecord], now: UnixNanos) -> String {
+    let mut text = format!("{:<10}{:<8}{:<14}{:<22}NAME\n", "ID", "ROLE", "ENDS", "SERVICE");
+    for key in keys {
+        let ends = match key.expires_unix_nanos {
+            None => "never".to_owned(),
+            Some(end) if end <= now => "has expired".to_owned(),
+            Some(end) => format!("in {} d", (end.0 - now.0).div_ceil(NANOS_PER_DAY)),
+        };
+        let service = key.service.as_deref().unwrap_or("any");
+        let (id, role) = (key.id.to_string(), key.role.name());
+        text += &format!("{id:<10}{role:<8}{ends:<14}{service:<22}{}\n", key.name);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_access::{KeyFile, KeyRequest, Role};
+    use tidings_proto::UnixNanos;
+
+    use super::{NANOS_PER_DAY, table};
+
+    #[test]
+    fn keys_are_listed_with_their_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        for (name, end) in [("a", None), ("b", Some(10)), ("c", Some(3 * NANOS_PER_DAY))] {
+            let request = KeyRequest {
+                name: name.to_owned(),
+                role: Role::Ingest,
+                service: (name == "c").then(|| "shop".to_owned()),
+                expires_unix_nanos: end.map(UnixNanos),
+                bytes_per_second: None,
+            };
+            file.create(request, UnixNanos(5)).unwrap();
+        }
+        let text = table(&file.read().unwrap(), UnixNanos(20));
+        let lines: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split_whitespace().skip(1).collect()).collect();
+        assert_eq!(
+            lines,
+            [
+                vec!["ROLE", "ENDS", "SERVICE", "NAME"],
+                vec!["ingest", "never", "any", "a"],
+                vec!["ingest", "has", "expired", "any", "b"],
+                vec!["ingest", "in", "3", "d", "shop", "c"],
+            ]
+        );
+    }
+}

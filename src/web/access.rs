@@ -1,0 +1,160 @@
+//! Asks every request of the HTTP address for a key, where keys are required.
+//!
+//! A route that no rule names needs a key that may read, and one of the native API that changes
+//! something a key that may administer, so a new route is never open by being forgotten. The UI's
+//! files are open: they hold no telemetry, and the page that asks for a key is one of them.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tidings_access::{AccessError, AccessPolicy, Caller, Credentials, KeyRing, Role};
+use tidings_proto::otlp::Code;
+use tidings_query::grpc;
+
+use super::problem::problem;
+
+/// Answers instead of any route, with the reason.
+pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
+    (StatusCode::UNAUTHORIZED, "a key is needed, and there was none that is good"),
+    (StatusCode::FORBIDDEN, "the key does not allow this"),
+];
+
+/// The challenge of a request without a key that is good. Not Basic: a browser would ask for a
+/// password in a window of its own.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
+
+const API_PREFIX: &str = "/api/v1/";
+const KEYS: &str = "/api/v1/keys";
+/// The native API's POST that reads.
+const SQL: &str = "/api/v1/sql";
+/// Answered to everybody: probes, and the way to bring a key.
+const OPEN: [&str; 3] = ["/live", "/ready", "/api/v1/session"];
+const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// Returns the role that a request needs; `None`: anybody may make it.
+fn needed_role(method: &Method, path: &str) -> Option<Role> {
+    if OPEN.contains(&path) || path.starts_with(GRPC_HEALTH) {
+        return None;
+    }
+    let is_of_keys =
+        path.strip_prefix(KEYS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+        && path.starts_with(API_PREFIX)
+        && path != SQL;
+    Some(if is_of_keys || changes { Role::Admin } else { Role::Read })
+}
+
+/// Lets a request in that brings a key of the role it needs; its [`Caller`] goes along.
+pub(super) async fn check_key(
+    State(policy): State<AccessPolicy>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(needed) = needed_role(request.method(), request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let admitted = policy.admit(request.headers(), Credentials::KeysAndSessions, needed);
+    match (admitted, policy.ring()) {
+        (Ok(Some(caller)), Some(ring)) => {
+            let ring = Arc::clone(ring);
+            request.extensions_mut().insert(caller.clone());
+            let response = next.run(request).await;
+            response.map(|body| Body::new(LiveBody { body, caller, ring }))
+        }
+        (Ok(_), _) => next.run(request).await,
+        (Err(error), _) => refuse(request.headers(), &error),
+    }
+}
+
+/// Words a refusal, for gRPC in its own form.
+pub(super) fn refuse(headers: &HeaderMap, error: &AccessError) -> Response {
+    let detail = error.to_string();
+    if grpc::is_grpc(headers) {
+        let code = match error.is_unauthenticated() {
+            true => Code::Unauthenticated,
+            false => Code::PermissionDenied,
+        };
+        return grpc::reply(Err(grpc::Status::new(code, detail)));
+    }
+    if error.is_unauthenticated() {
+        let status = StatusCode::UNAUTHORIZED;
+        let answer = problem(status, "unauthenticated", "A key is needed", &detail);
+        return ([(header::WWW_AUTHENTICATE, CHALLENGE)], answer).into_response();
+    }
+    problem(StatusCode::FORBIDDEN, "forbidden", "The key does not allow this", &detail)
+}
+
+/// An answer that ends when its key is revoked or expires: some are streams without an end.
+struct LiveBody {
+    body: Body,
+    caller: Caller,
+    ring: Arc<KeyRing>,
+}
+
+impl HttpBody for LiveBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if !self.caller.is_live(self.ring.now()) {
+            let ended = "the key was revoked or has expired";
+            return Poll::Ready(Some(Err(io::Error::other(ended))));
+        }
+        Pin::new(&mut self.body).poll_frame(context).map_err(io::Error::other)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Method;
+    use tidings_access::Role;
+
+    use super::needed_role;
+
+    #[test]
+    fn a_route_that_no_rule_names_needs_a_key() {
+        for (method, path, needed) in [
+            (Method::GET, "/live", None),
+            (Method::GET, "/ready", None),
+            (Method::POST, "/api/v1/session", None),
+            (Method::POST, "/grpc.health.v1.Health/Check", None),
+            (Method::GET, "/metrics", Some(Role::Read)),
+            (Method::GET, "/api/v1/of-the-future", Some(Role::Read)),
+            (Method::POST, "/api/v1/of-the-future", Some(Role::Admin)),
+            (Method::POST, "/api/v1/sql", Some(Role::Read)),
+            (Method::GET, "/api/v1/keys", Some(Role::Admin)),
+            (Method::DELETE, "/api/v1/keys/0123abcd", Some(Role::Admin)),
+            (Method::GET, "/api/v1/keyspace", Some(Role::Read)),
+            (Method::PUT, "/api/v1/traces/0/pin", Some(Role::Admin)),
+            (Method::POST, "/prometheus/api/v1/query", Some(Role::Read)),
+            (Method::POST, "/jaeger.api_v2.QueryService/GetTrace", Some(Role::Read)),
+            (Method::GET, "/live/", Some(Role::Read)),
+            (Method::GET, "//live", Some(Role::Read)),
+        ] {
+            assert_eq!(needed_role(&method, path), needed, "{method} {path}");
+        }
+    }
+}

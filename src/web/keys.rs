@@ -1,0 +1,403 @@
+//! `/api/v1/keys` and `/api/v1/session`: who may do what, and who one is.
+//!
+//! Keys are made and revoked by keys that may administer ([`super::access`]). A browser brings a key
+//! once and has a session for it: a cookie that no script reads and no other site sends.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Extension, Path, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{AppendHeaders, IntoResponse, Response},
+    routing::{delete, get},
+};
+use tidings_access::{
+    AccessPolicy, Caller, Credentials, KEYS_MAX, KeyFileError, KeyRing, KeyState, Role,
+    SESSION_AGE, SESSION_COOKIES,
+};
+use tidings_proto::{
+    UnixNanos,
+    api::{CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, ProblemDetails, SessionView, SignIn},
+};
+use tidings_storage::{Clock, StorageError};
+use tokio::task::spawn_blocking;
+use utoipa::OpenApi;
+
+use super::{
+    access,
+    json_body::{BodyRefusal, read_json},
+    problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
+    status::wrong_method,
+};
+
+/// The state of these routes.
+#[derive(Debug, Clone)]
+struct KeyRoutes {
+    policy: AccessPolicy,
+    clock: Arc<dyn Clock>,
+    is_over_tls: bool,
+}
+
+/// The description of these routes for the API's document.
+#[derive(OpenApi)]
+#[openapi(
+    paths(list_keys, create_key, revoke_key, get_session, sign_in, sign_out),
+    components(schemas(
+        CreatedKey,
+        KeyList,
+        KeyRequest,
+        KeyRole,
+        KeyView,
+        ProblemDetails,
+        SessionView,
+        SignIn
+    ))
+)]
+pub(super) struct Described;
+
+/// Builds the routes; `is_over_tls` says whether the listener itself speaks TLS.
+pub(crate) fn routes(policy: AccessPolicy, clock: Arc<dyn Clock>, is_over_tls: bool) -> Router {
+    let routes = Router::new()
+        .route("/api/v1/keys", get(list_keys).post(create_key))
+        .route("/api/v1/keys/{id}", delete(revoke_key))
+        .route("/api/v1/session", get(get_session).post(sign_in).delete(sign_out))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(KeyRoutes { policy, clock, is_over_tls });
+    tidings_query::with_api_headers(routes)
+}
+
+/// Lists every key, without its secret.
+#[utoipa::path(
+    get,
+    path = "/api/v1/keys",
+    tag = "keys",
+    operation_id = "listKeys",
+    responses(
+        (status = 200, body = KeyList),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
+        (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "keys are not required here")
+    )
+)]
+async fn list_keys(State(routes): State<KeyRoutes>, uri: Uri) -> Result<Json<KeyList>, Refusal> {
+    without_parameters(&uri)?;
+    let keys = routes.ring()?.list().into_iter().map(view).collect();
+    Ok(Json(KeyList { keys, limit: KEYS_MAX as u64 }))
+}
+
+/// Makes a key, which is good at once. The answer is the only place where it is shown.
+#[utoipa::path(
+    post,
+    path = "/api/v1/keys",
+    tag = "keys",
+    operation_id = "createKey",
+    request_body = KeyRequest,
+    responses(
+        (status = 201, body = CreatedKey),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
+        (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "the name is taken, no more keys are possible, or keys are not required here"),
+        (status = 413, body = ProblemDetails, content_type = "application/problem+json", description = "the body is too large"),
+        (status = 415, body = ProblemDetails, content_type = "application/problem+json", description = "the body is not JSON"),
+        (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "the file of keys cannot be used")
+    )
+)]
+async fn create_key(
+    State(routes): State<KeyRoutes>,
+    caller: Option<Extension<Caller>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    without_parameters(&uri)?;
+    let request: KeyRequest = required(read_json(&headers, body, routes.clock.as_ref()).await?)?;
+    let end = request.expires_seconds.map(|seconds| {
+        let nanos = seconds.saturating_mul(1_000_000_000);
+        UnixNanos(routes.clock.now().0.saturating_add(nanos))
+    });
+    let request = tidings_access::KeyRequest {
+        name: request.name,
+        role: match request.role {
+            KeyRole::Ingest => Role::Ingest,
+            KeyRole::Read => Role::Read,
+            KeyRole::Admin => Role::Admin,
+        },
+        service: request.service,
+        expires_unix_nanos: end,
+        bytes_per_second: request.bytes_per_second,
+    };
+    request.check(routes.clock.now()).map_err(Refusal::File)?;
+    let ring = routes.ring()?;
+    let (token, record) = blocking(move || ring.create(request)).await?;
+    tracing::info!(by = by(caller.as_ref()), key = %record.id, name = record.name, "key made");
+    let created = view(KeyState { record, uses: Default::default(), has_expired: false });
+    let answer = CreatedKey { key: token.reveal().to_owned(), created };
+    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok((StatusCode::CREATED, no_store, Json(answer)).into_response())
+}
+
+/// Revokes a key: it is refused from now on, and so are the sessions that it began.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/keys/{id}",
+    tag = "keys",
+    operation_id = "revokeKey",
+    params(("id" = String, Path, description = "the key's id, 8 hex digits", pattern = "^[0-9a-f]{8}$")),
+    responses(
+        (status = 204, description = "It is revoked"),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
+        (status = 404, body = ProblemDetails, content_type = "application/problem+json", description = "there is no such key"),
+        (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "keys are not required here"),
+        (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "the file of keys cannot be used")
+    )
+)]
+async fn revoke_key(
+    State(routes): State<KeyRoutes>,
+    caller: Option<Extension<Caller>>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<StatusCode, Refusal> {
+    without_parameters(&uri)?;
+    let id = path.ok().map(|Path(id)| id).unwrap_or_default();
+    let is_id = id.len() == 8 && id.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_id {
+        return Err(Refusal::parameter("id", "an id has 8 hex digits in lower case"));
+    }
+    let ring = routes.ring()?;
+    let revoked = blocking(move || ring.revoke(&id)).await?;
+    tracing::info!(by = by(caller.as_ref()), key = %revoked.id, name = revoked.name, "key revoked");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Says whose requests these are.
+#[utoipa::path(
+    get,
+    path = "/api/v1/session",
+    tag = "keys",
+    operation_id = "getSession",
+    responses(
+        (status = 200, body = SessionView),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter")
+    )
+)]
+async fn get_session(
+    State(routes): State<KeyRoutes>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    without_parameters(&uri)?;
+    Ok(match routes.policy.identify(&headers, Credentials::KeysAndSessions) {
+        Ok(caller) => Json(session_view(caller.as_ref())).into_response(),
+        Err(error) => access::refuse(&headers, &error),
+    })
+}
+
+/// Begins a session: the cookie stands for the key for twelve hours, or until the server restarts.
+#[utoipa::path(
+    post,
+    path = "/api/v1/session",
+    tag = "keys",
+    operation_id = "signIn",
+    request_body = SignIn,
+    responses(
+        (status = 200, body = SessionView),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
+        (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "keys are not required here"),
+        (status = 413, body = ProblemDetails, content_type = "application/problem+json", description = "the body is too large"),
+        (status = 415, body = ProblemDetails, content_type = "application/problem+json", description = "the body is not JSON")
+    )
+)]
+async fn sign_in(
+    State(routes): State<KeyRoutes>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    without_parameters(&uri)?;
+    let SignIn { key } = required(read_json(&headers, body, routes.clock.as_ref()).await?)?;
+    let ring = routes.ring()?;
+    let (token, caller) = match ring.sign_in(&key) {
+        Ok(begun) => begun,
+        Err(error) => return Ok(access::refuse(&headers, &error)),
+    };
+    // The session before it ends: what a stranger may have seen of it is worth nothing now.
+    ring.sign_out(&headers);
+    let cookie = cookie(routes.is_secure(&headers), token.reveal(), SESSION_AGE);
+    Ok((AppendHeaders([cookie]), Json(session_view(Some(&caller)))).into_response())
+}
+
+/// Ends the session.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/session",
+    tag = "keys",
+    operation_id = "signOut",
+    responses(
+        (status = 204, description = "It has ended"),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter")
+    )
+)]
+async fn sign_out(
+    State(routes): State<KeyRoutes>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    without_parameters(&uri)?;
+    if let Some(ring) = routes.policy.ring() {
+        ring.sign_out(&headers);
+    }
+    let gone = [true, false].map(|is_secure| cookie(is_secure, "", Duration::ZERO));
+    Ok((StatusCode::NO_CONTENT, AppendHeaders(gone)).into_response())
+}
+
+impl KeyRoutes {
+    fn ring(&self) -> Result<Arc<KeyRing>, Refusal> {
+        self.policy.ring().map(Arc::clone).ok_or(Refusal::NotRequired)
+    }
+
+    /// Returns whether the browser reaches the server over TLS, which a proxy may end.
+    fn is_secure(&self, headers: &HeaderMap) -> bool {
+        let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
+        self.is_over_tls || origin.starts_with(b"https://")
+    }
+}
+
+fn cookie(is_secure: bool, value: &str, age: Duration) -> (header::HeaderName, String) {
+    let [over_tls, plain] = SESSION_COOKIES;
+    let (name, secure) = if is_secure { (over_tls, "; Secure") } else { (plain, "") };
+    let seconds = age.as_secs();
+    let text =
+        format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+    (header::SET_COOKIE, text)
+}
+
+fn session_view(caller: Option<&Caller>) -> SessionView {
+    SessionView {
+        keys_required: caller.is_some(),
+        name: caller.map(|caller| caller.name().to_owned()),
+        role: caller.map(|caller| role(caller.role())),
+    }
+}
+
+fn view(KeyState { record, uses, has_expired }: KeyState) -> KeyView {
+    KeyView {
+        id: record.id.to_string(),
+        role: role(record.role),
+        name: record.name,
+        service: record.service,
+        bytes_per_second: record.bytes_per_second,
+        created_unix_nano: record.created_unix_nanos,
+        expires_unix_nano: record.expires_unix_nanos,
+        has_expired,
+        requests: uses.requests,
+        refused: uses.refused,
+        records: uses.records,
+        bytes: uses.bytes,
+        last_used_unix_nano: uses.last_used,
+    }
+}
+
+fn role(role: Role) -> KeyRole {
+    match role {
+        Role::Ingest => KeyRole::Ingest,
+        Role::Read => KeyRole::Read,
+        Role::Admin => KeyRole::Admin,
+    }
+}
+
+/// Names the key behind a change, for the log.
+fn by(caller: Option<&Extension<Caller>>) -> String {
+    caller.map(|Extension(caller)| caller.id().to_string()).unwrap_or_default()
+}
+
+fn without_parameters(uri: &Uri) -> Result<(), Refusal> {
+    parameter_of(uri).map_or(Ok(()), |name| Err(Refusal::parameter(&name, NO_PARAMETERS)))
+}
+
+fn required<T>(body: Option<T>) -> Result<T, Refusal> {
+    body.ok_or_else(|| Refusal::parameter("body", "a JSON object is needed"))
+}
+
+/// Runs what waits for the disk on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeyFileError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match spawn_blocking(work).await {
+        Ok(done) => done.map_err(Refusal::File),
+        Err(_) => Err(Refusal::Panicked),
+    }
+}
+
+/// The reason that a request is not answered.
+#[derive(Debug)]
+enum Refusal {
+    Parameter { name: String, detail: String },
+    Body(BodyRefusal),
+    NotRequired,
+    File(KeyFileError),
+    Panicked,
+}
+
+impl Refusal {
+    fn parameter(name: &str, detail: &str) -> Self {
+        Self::Parameter { name: name.to_owned(), detail: detail.to_owned() }
+    }
+}
+
+impl From<BodyRefusal> for Refusal {
+    fn from(refusal: BodyRefusal) -> Self {
+        Self::Body(refusal)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Parameter { name, detail } => {
+                let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
+                problem_with(status, "invalid-parameter", title, &detail, &name)
+            }
+            Self::Body(refusal) => refusal.into_response(),
+            Self::NotRequired => {
+                let detail = "this server asks nobody for a key: set require-keys = true first";
+                let title = "keys are not required here";
+                problem(StatusCode::CONFLICT, "keys-not-required", title, detail)
+            }
+            Self::File(error) => failure(&error),
+            Self::Panicked => {
+                let detail = "the log says more";
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                problem(status, "failed", "the request could not be answered", detail)
+            }
+        }
+    }
+}
+
+/// Maps faults of the file to answers.
+fn failure(error: &KeyFileError) -> Response {
+    let detail = error.to_string();
+    match error {
+        KeyFileError::Request(_) => {
+            let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
+            problem_with(status, "invalid-parameter", title, &detail, "body")
+        }
+        KeyFileError::NameTaken(_) => {
+            problem(StatusCode::CONFLICT, "name-taken", "the name is taken", &detail)
+        }
+        KeyFileError::TooMany { .. } => {
+            problem(StatusCode::CONFLICT, "too-many-keys", "no more keys are possible", &detail)
+        }
+        KeyFileError::NotFound(_) => {
+            problem(StatusCode::NOT_FOUND, "not-found", "not found", &detail)
+        }
+        KeyFileError::Storage(StorageError::Locked { .. }) => {
+            let status = StatusCode::CONFLICT;
+            problem(status, "keys-busy", "somebody else changes the keys now", "try again")
+        }
+        KeyFileError::Storage(_) | KeyFileError::Malformed { .. } | KeyFileError::NoRandomness => {
+            tracing::error!(%error, "the file of keys could not be changed");
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            problem(status, "failed", "the file of keys cannot be used", "the log says more")
+        }
+    }
+}

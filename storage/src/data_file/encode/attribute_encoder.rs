@@ -1,0 +1,357 @@
+//! Encoder of the attributes column.
+//!
+//! A map of attributes is six columns of a file, which share their repetition levels and nearly
+//! share their definition levels. Arrow's writer computes both value by value and column by column.
+//! This encoder takes them from the offsets and the validity of a portion of rows, or from the
+//! packed kinds of values.
+
+use std::{borrow::Cow, io::Write, ops::Range, sync::Arc};
+
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int64Array,
+    MapArray, StringArray, StructArray, types::Int32Type,
+};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
+use parquet::{
+    errors::Result,
+    file::{properties::WriterProperties, writer::SerializedRowGroupWriter},
+    schema::types::ColumnDescPtr,
+};
+
+use super::{
+    chunk::Codec,
+    levels::{self, span},
+    pages::Pages,
+    unexpected,
+    values::{DictionaryFull, TextSlices, ValueSource},
+};
+use crate::packed::{self, Kind};
+
+/// Rows whose levels are found out at once.
+const STEP_ROWS: usize = 1024;
+/// Entries after which a page ends, whatever their values are: numbers take 1 MiB then.
+const PAGE_ENTRIES: usize = 128 << 10;
+/// Maximum bytes of a code in a page that must be small because its dictionary is small.
+const CODE_BYTES: usize = 2;
+
+/// Takes the attributes of rows, and has their columns of the row group.
+pub(in crate::data_file) struct AttributesEncoder {
+    leaves: Vec<Leaf>,
+    /// The repetition levels of some rows.
+    repetitions: Vec<u8>,
+    room: EncodeBuffers,
+}
+
+/// A portion's values of a leaf.
+struct LeafColumn<'a> {
+    source: ValueSource<'a>,
+    /// Which entries have a value of this type.
+    valid: Option<NullBuffer>,
+    /// Validity bitmaps; an entry's definition level rises by one for each that is set.
+    levels: Vec<Option<NullBuffer>>,
+}
+
+impl AttributesEncoder {
+    /// For these columns of a file.
+    ///
+    /// # Errors
+    /// When they are none of attributes, or are to be compressed in another way than with zstd.
+    pub(in crate::data_file) fn new(
+        columns: &[ColumnDescPtr],
+        properties: &WriterProperties,
+    ) -> Result<Self> {
+        let [key, values @ ..] = columns else { return Err(unexpected("no columns")) };
+        let depth = |column: &ColumnDescPtr| (column.max_rep_level(), column.max_def_level());
+        if depth(key) != (1, 1) || values.len() != 5 || values.iter().any(|v| depth(v) != (1, 3)) {
+            return Err(unexpected("other columns"));
+        }
+        let leaf = |column| Leaf::new(Arc::clone(column), properties);
+        Ok(Self {
+            room: EncodeBuffers {
+                codec: Codec::new(properties.compression(key.path()))?,
+                page: Vec::new(),
+                packed_rows: 0..0,
+                packed: Vec::new(),
+            },
+            leaves: columns.iter().map(leaf).collect(),
+            repetitions: Vec::new(),
+        })
+    }
+
+    /// About how large what was taken is.
+    pub(in crate::data_file) fn bytes(&self) -> usize {
+        self.leaves.iter().map(|leaf| leaf.pages.bytes()).sum()
+    }
+
+    /// Takes rows.
+    ///
+    /// # Errors
+    /// When they have no attributes, or pages cannot be written.
+    pub(in crate::data_file) fn push(&mut self, map: &MapArray) -> Result<()> {
+        if map.null_count() > 0 {
+            return Err(unexpected("rows without a map"));
+        }
+        let (offsets, entries) = own_entries(map);
+        let [keys, values] = entries.columns() else { return Err(unexpected("other entries")) };
+        let (keys, values) = (self::keys(keys)?, downcast::<StructArray>(values)?);
+        let columns = match packed::parts(values) {
+            Some((kinds, texts)) => packed_columns(keys, kinds.values(), texts),
+            None => columns(keys, values)?,
+        };
+        self.leaves.iter_mut().for_each(|leaf| leaf.pages.values.begin_portion());
+        let mut begin = 0;
+        while begin < map.len() {
+            let end = map.len().min(begin + STEP_ROWS);
+            let offsets = &offsets[begin..=end];
+            self.repetitions.clear();
+            levels::repetitions(offsets, &mut self.repetitions);
+            for (leaf, column) in self.leaves.iter_mut().zip(&columns) {
+                leaf.push(column, offsets, &self.repetitions, &mut self.room)?;
+            }
+            begin = end;
+        }
+        Ok(())
+    }
+
+    /// Puts what was taken into the row group as its next columns, and begins another.
+    ///
+    /// # Errors
+    /// When the pages cannot be written.
+    pub(in crate::data_file) fn append_to<W: Write + Send>(
+        &mut self,
+        row_group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<()> {
+        for leaf in &mut self.leaves {
+            leaf.end_page(&mut self.room)?;
+            leaf.pages.append_to(row_group, &mut self.room.codec)?;
+        }
+        self.room.packed_rows = 0..0;
+        Ok(())
+    }
+}
+
+/// Buffers that all columns share in turn.
+struct EncodeBuffers {
+    codec: Codec,
+    /// A page being put together.
+    page: Vec<u8>,
+    /// Rows of the row group whose repetition levels were packed last: pages of most columns end
+    /// with the same rows.
+    packed_rows: Range<usize>,
+    packed: Vec<u8>,
+}
+
+/// One of the columns.
+struct Leaf {
+    column: ColumnDescPtr,
+    limits: Limits,
+    /// Levels of the page.
+    repetitions: Vec<u8>,
+    definitions: Vec<u8>,
+    rows: usize,
+    pages: Pages,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    page_rows: usize,
+    page_bytes: usize,
+    page_entries: usize,
+}
+
+impl Leaf {
+    fn new(column: ColumnDescPtr, properties: &WriterProperties) -> Self {
+        let path = column.path();
+        let page_bytes = properties.column_data_page_size_limit(path);
+        let limits = Limits {
+            page_rows: properties.data_page_row_count_limit(),
+            page_bytes,
+            page_entries: PAGE_ENTRIES.min(page_bytes / CODE_BYTES),
+        };
+        Self {
+            pages: Pages::new(&column, properties),
+            column,
+            limits,
+            repetitions: Vec::new(),
+            definitions: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    /// Takes rows with these repetition levels.
+    fn push(
+        &mut self,
+        column: &LeafColumn<'_>,
+        mut offsets: &[i32],
+        mut repetitions: &[u8],
+        room: &mut EncodeBuffers,
+    ) -> Result<()> {
+        while offsets.len() > 1 {
+            let rows = self.fitting(column, offsets);
+            if rows == 0 {
+                self.end_page(room)?;
+                continue;
+            }
+            let taken = &offsets[..=rows];
+            let pushed = self.pages.values.push(&column.source, column.valid.as_ref(), span(taken));
+            if let Err(DictionaryFull) = pushed {
+                self.end_page(room)?;
+                self.pages.give_up_dictionary(&mut room.codec)?;
+                continue;
+            }
+            let before = self.definitions.len();
+            levels::definitions(taken, &column.levels, &mut self.definitions);
+            let levels = self.definitions.len() - before;
+            self.repetitions.extend_from_slice(&repetitions[..levels]);
+            self.rows += rows;
+            repetitions = &repetitions[levels..];
+            offsets = &offsets[rows..];
+        }
+        Ok(())
+    }
+
+    /// Returns the number of rows that the page has room for; 0 ends the page.
+    fn fitting(&self, column: &LeafColumn<'_>, offsets: &[i32]) -> usize {
+        let rows = (offsets.len() - 1).min(self.limits.page_rows - self.rows);
+        let left = self.limits.page_entries.saturating_sub(self.repetitions.len());
+        let first = span(&offsets[..1]).start;
+        let by_entries =
+            offsets[1..=rows].partition_point(|end| span(&[*end]).start - first <= left);
+        let offsets = &offsets[..=by_entries];
+        let fitting = self.pages.values.fitting(
+            &column.source,
+            column.valid.as_ref(),
+            offsets,
+            self.limits.page_bytes,
+        );
+        if fitting == 0 && self.rows == 0 { 1 } else { fitting }
+    }
+
+    /// Ends the page, if there is one.
+    fn end_page(&mut self, room: &mut EncodeBuffers) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let rows = self.pages.rows()..self.pages.rows() + self.rows;
+        if room.packed_rows != rows {
+            room.packed_rows = rows;
+            room.packed.clear();
+            levels::encode_page(&self.repetitions, 1, &mut room.packed);
+        }
+        let page = &mut room.page;
+        page.clear();
+        page.extend_from_slice(&room.packed);
+        levels::encode_page(&self.definitions, levels::width(self.column.max_def_level()), page);
+        self.pages.end_page(&mut room.codec, page, self.rows, self.repetitions.len())?;
+        self.repetitions.clear();
+        self.definitions.clear();
+        self.rows = 0;
+        Ok(())
+    }
+}
+
+/// The ends of rows and their entries, without those of other rows: many slices of a batch may be
+/// written, each to a file of its own.
+fn own_entries(map: &MapArray) -> (Cow<'_, [i32]>, StructArray) {
+    let ends: &[i32] = map.value_offsets();
+    let own = span(ends);
+    if own == (0..map.entries().len()) {
+        return (Cow::Borrowed(ends), map.entries().clone());
+    }
+    let moved = ends.iter().map(|end| end - ends[0]);
+    (Cow::Owned(moved.collect()), map.entries().slice(own.start, own.len()))
+}
+
+/// Returns the columns of packed values with these kinds, after the keys column.
+fn packed_columns<'a>(
+    keys: ValueSource<'a>,
+    kinds: &'a [u8],
+    texts: &'a StringArray,
+) -> Vec<LeafColumn<'a>> {
+    let texts =
+        TextSlices { codes: None, offsets: texts.value_offsets(), bytes: texts.value_data() };
+    let are_none = which(kinds, Kind::None);
+    let whole = Some(NullBuffer::new(!&are_none));
+    let column = |source, kind: Kind| {
+        let valid = Some(NullBuffer::new(which(kinds, kind)));
+        LeafColumn { source, levels: vec![whole.clone(), valid.clone()], valid }
+    };
+    vec![
+        LeafColumn { source: keys, valid: None, levels: vec![] },
+        column(ValueSource::Texts(texts), Kind::Text),
+        column(ValueSource::PackedLongs(texts), Kind::Int),
+        column(ValueSource::PackedDoubles(texts), Kind::Double),
+        column(ValueSource::PackedBools(texts), Kind::Bool),
+        column(ValueSource::PackedBytes(texts), Kind::Nested),
+    ]
+}
+
+/// Which entries have this kind, eight at a time.
+fn which(kinds: &[u8], kind: Kind) -> BooleanBuffer {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let wanted = u64::from_le_bytes([kind.code(); 8]);
+    let are_it = |group: [u8; 8]| {
+        // Bytes that differ get their highest bit; nothing is carried from one to the next.
+        let others = u64::from_le_bytes(group) ^ wanted;
+        let others = ((others & LOW) + LOW) | others;
+        let same = !(others | LOW) >> 7;
+        // The product has the lowest bits of all bytes in its highest byte.
+        same.wrapping_mul(0x0102_0408_1020_4080).to_le_bytes()[7]
+    };
+    let (groups, rest) = kinds.as_chunks::<8>();
+    let mut bits: Vec<u8> = Vec::with_capacity(groups.len() + 1);
+    bits.extend(groups.iter().map(|group| are_it(*group)));
+    let mut last = [u8::MAX; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    bits.push(are_it(last));
+    BooleanBuffer::new(bits.into(), 0, kinds.len())
+}
+
+/// Returns the columns of these values, after the keys column.
+fn columns<'a>(keys: ValueSource<'a>, values: &'a StructArray) -> Result<Vec<LeafColumn<'a>>> {
+    let whole = values.nulls();
+    let mut columns = vec![LeafColumn { source: keys, valid: None, levels: vec![] }];
+    for column in values.columns() {
+        let valid = NullBuffer::union(whole, column.nulls());
+        let levels = vec![whole.cloned(), valid.clone()];
+        columns.push(LeafColumn { source: source(column)?, valid, levels });
+    }
+    Ok(columns)
+}
+
+fn keys(keys: &ArrayRef) -> Result<ValueSource<'_>> {
+    let Some(coded) = keys.as_any().downcast_ref::<DictionaryArray<Int32Type>>() else {
+        return source(keys);
+    };
+    let texts = downcast::<StringArray>(coded.values())?;
+    Ok(ValueSource::Texts(TextSlices {
+        codes: Some(coded.keys().values()),
+        offsets: texts.value_offsets(),
+        bytes: texts.value_data(),
+    }))
+}
+
+fn source(array: &dyn Array) -> Result<ValueSource<'_>> {
+    let array = array.as_any();
+    let texts = |offsets, bytes| ValueSource::Texts(TextSlices { codes: None, offsets, bytes });
+    if let Some(strings) = array.downcast_ref::<StringArray>() {
+        Ok(texts(strings.value_offsets(), strings.value_data()))
+    } else if let Some(bytes) = array.downcast_ref::<BinaryArray>() {
+        Ok(texts(bytes.value_offsets(), bytes.value_data()))
+    } else if let Some(longs) = array.downcast_ref::<Int64Array>() {
+        Ok(ValueSource::Longs(longs.values()))
+    } else if let Some(doubles) = array.downcast_ref::<Float64Array>() {
+        Ok(ValueSource::Doubles(doubles.values()))
+    } else if let Some(bools) = array.downcast_ref::<BooleanArray>() {
+        Ok(ValueSource::Bools(bools.values()))
+    } else {
+        Err(unexpected("values of another type"))
+    }
+}
+
+fn downcast<A: 'static>(array: &dyn Array) -> Result<&A> {
+    array.as_any().downcast_ref().ok_or_else(|| unexpected("another type"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Rows of several batches as one batch.
+//!
+//! A flush gathers portion after portion of the same batches: what has to be found out of a batch
+//! is found out once, not once per portion. `word_columns` puts dictionaries together by the
+//! numbers that `codes` gives their texts, and so do `packed_columns` and `attribute_columns` with
+//! attributes as memory and as files have them; `id_columns` copies short bytes, `constant_column`
+//! has what is the same everywhere, and Arrow copies the rest.
+
+mod attribute_columns;
+mod codes;
+mod constant_column;
+mod id_columns;
+mod packed_columns;
+mod word_columns;
+
+use std::{ops::Range, sync::Arc};
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_select::interleave::interleave;
+
+use self::{
+    attribute_columns::AttributeGatherer, constant_column::ConstantColumn, id_columns::IdGatherer,
+    packed_columns::PackedGatherer, word_columns::WordGatherer,
+};
+
+/// These rows, each named by its batch and its place there.
+pub(super) fn rows(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    rows: &[(usize, usize)],
+) -> Result<RecordBatch, ArrowError> {
+    match slice(batches, rows) {
+        Some(slice) => Ok(slice),
+        None => Gather::new(schema, batches)?.rows(rows),
+    }
+}
+
+/// Some batches of which rows are put together.
+pub(super) struct Gather<'a> {
+    schema: SchemaRef,
+    batches: &'a [RecordBatch],
+    columns: Vec<GatheredColumn<'a>>,
+}
+
+/// A column of all of them.
+enum GatheredColumn<'a> {
+    Attributes(AttributeGatherer<'a>),
+    Packed(PackedGatherer<'a>),
+    Words(WordGatherer<'a>),
+    Ids(IdGatherer<'a>),
+    Same(ConstantColumn),
+    Other(Vec<&'a dyn Array>),
+}
+
+impl<'a> Gather<'a> {
+    /// Of these batches, which have this schema.
+    pub(super) fn new(schema: &SchemaRef, batches: &'a [RecordBatch]) -> Result<Self, ArrowError> {
+        let columns = schema.fields().iter().enumerate().map(|(number, field)| {
+            let arrays = batches.iter().map(|batch| batch.column(number).as_ref());
+            Ok(match field.data_type() {
+                DataType::Dictionary(..) => {
+                    let words = WordGatherer::new(arrays)?;
+                    words.same().map_or(GatheredColumn::Words(words), |row| {
+                        GatheredColumn::Same(ConstantColumn::like(row))
+                    })
+                }
+                of if packed_columns::is_packed(of) => {
+                    GatheredColumn::Packed(PackedGatherer::new(arrays)?)
+                }
+                DataType::Map(..) => GatheredColumn::Attributes(AttributeGatherer::new(arrays)?),
+                DataType::Binary => GatheredColumn::Ids(IdGatherer::new(arrays)?),
+                _ => {
+                    let arrays: Vec<&dyn Array> = arrays.collect();
+                    ConstantColumn::detect(&arrays)
+                        .map_or(GatheredColumn::Other(arrays), GatheredColumn::Same)
+                }
+            })
+        });
+        let columns = columns.collect::<Result<_, ArrowError>>()?;
+        Ok(Self { schema: Arc::clone(schema), batches, columns })
+    }
+
+    /// These rows, each named by its batch and its place there.
+    pub(super) fn rows(&mut self, rows: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
+        if let Some(slice) = slice(self.batches, rows) {
+            return Ok(slice);
+        }
+        if rows.is_empty() {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
+        }
+        let stretches = stretches(rows);
+        let near = Near::from_rows(rows, self.batches.len());
+        let columns = self.columns.iter_mut().map(|column| match column {
+            GatheredColumn::Attributes(attributes) => attributes.rows(&stretches),
+            GatheredColumn::Packed(packed) => packed.rows(&stretches),
+            GatheredColumn::Words(words) => words.rows(rows),
+            GatheredColumn::Ids(ids) => ids.rows(rows),
+            GatheredColumn::Same(same) => same.rows(rows.len()),
+            GatheredColumn::Other(arrays) => near.interleave(arrays),
+        });
+        RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)
+    }
+}
+
+/// The batches of which there are rows: Arrow looks at all that it gets, for each column that a
+/// column consists of.
+struct Near {
+    batches: Vec<usize>,
+    /// Of each row the place of its batch among these, and its place there.
+    rows: Vec<(usize, usize)>,
+}
+
+impl Near {
+    /// Groups rows of this many batches by the batches that occur among them.
+    fn from_rows(rows: &[(usize, usize)], batches: usize) -> Self {
+        let mut near = Self { batches: Vec::new(), rows: Vec::with_capacity(rows.len()) };
+        let mut places = vec![None; batches];
+        for (batch, row) in rows {
+            let place = *places[*batch].get_or_insert_with(|| {
+                near.batches.push(*batch);
+                near.batches.len() - 1
+            });
+            near.rows.push((place, *row));
+        }
+        near
+    }
+
+    fn interleave(&self, arrays: &[&dyn Array]) -> Result<ArrayRef, ArrowError> {
+        let arrays: Vec<_> = self.batches.iter().map(|batch| arrays[*batch]).collect();
+        interleave(&arrays, &self.rows)
+    }
+}
+
+/// Without copying, when all are neighbours in one batch.
+fn slice(batches: &[RecordBatch], rows: &[(usize, usize)]) -> Option<RecordBatch> {
+    let (batch, first) = *rows.first()?;
+    let together = rows.iter().zip(first..).all(|(row, place)| *row == (batch, place));
+    together.then(|| batches[batch].slice(first, rows.len()))
+}
+
+/// Rows that are neighbours in one batch.
+type BatchRows = (usize, Range<usize>);
+
+fn stretches(rows: &[(usize, usize)]) -> Vec<BatchRows> {
+    let mut stretches: Vec<BatchRows> = Vec::new();
+    for (batch, row) in rows {
+        match stretches.last_mut() {
+            Some((of, last)) if of == batch && last.end == *row => last.end += 1,
+            _ => stretches.push((*batch, *row..*row + 1)),
+        }
+    }
+    stretches
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Decides whether a row has an attribute.
+
+use std::{collections::HashMap, ops::Range};
+
+use prost::Message;
+use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value};
+
+use crate::{
+    AttributeFilter,
+    columns::load,
+    index::{self, LegacyTerms},
+    packed::EntryValue,
+    rows::entries::AttributeEntries,
+};
+
+/// Texts whose answer is kept; senders are few, hostile ones are not.
+const ANSWERS_MAX: usize = 4096;
+
+/// An attribute to look for.
+#[derive(Debug)]
+pub(super) struct AttributeMatcher {
+    key: String,
+    value: Option<Spellings>,
+    resources: HashMap<String, bool>,
+    scopes: HashMap<String, bool>,
+}
+
+/// Values that a text can represent.
+#[derive(Debug)]
+struct Spellings {
+    text: String,
+    int: Option<i64>,
+    double: Option<f64>,
+    truth: Option<bool>,
+    /// True to match an array by one of its elements.
+    elements: bool,
+    /// True if the text can represent an array, a map or bytes.
+    nested: bool,
+}
+
+impl Spellings {
+    fn matches(&self, value: Option<&Value>) -> bool {
+        match value {
+            Some(Value::Array(array)) if self.elements => {
+                array.values.iter().any(|element| self.is_single(element.value.as_ref()))
+            }
+            value => self.is_single(value) || self.is_shown(value),
+        }
+    }
+
+    fn is_single(&self, value: Option<&Value>) -> bool {
+        match value {
+            Some(Value::String(text)) => *text == self.text,
+            Some(Value::Int(number)) => self.int == Some(*number),
+            Some(Value::Double(number)) => self.is_double(*number),
+            Some(Value::Bool(truth)) => self.truth == Some(*truth),
+            Some(Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)) | None => false,
+        }
+    }
+
+    /// Returns true if an array, a map or bytes has this text as its representation.
+    fn is_shown(&self, value: Option<&Value>) -> bool {
+        let nested = value
+            .filter(|value| matches!(value, Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)));
+        self.nested && nested.is_some_and(|value| value.to_text() == self.text)
+    }
+
+    fn is_double(&self, number: f64) -> bool {
+        self.double.is_some_and(|double| double == number || (double.is_nan() && number.is_nan()))
+    }
+}
+
+impl AttributeMatcher {
+    pub(super) fn new(filter: &AttributeFilter) -> Self {
+        let value = filter.value.as_ref().map(|text| Spellings {
+            text: text.clone(),
+            int: text.parse().ok(),
+            double: text.parse().ok(),
+            truth: text.parse().ok(),
+            elements: filter.elements,
+            nested: !filter.elements && may_be_nested(text),
+        });
+        Self { key: filter.key.clone(), value, resources: HashMap::new(), scopes: HashMap::new() }
+    }
+
+    /// Returns the key of the attribute.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Returns true if an attribute of its key with this text matches.
+    pub(super) fn is_text(&self, text: &str) -> bool {
+        self.value.as_ref().is_none_or(|value| value.text == text)
+    }
+
+    /// Returns true if an attribute of its key with this number matches.
+    pub(super) fn is_int(&self, number: i64) -> bool {
+        self.value.as_ref().is_none_or(|value| value.int == Some(number))
+    }
+
+    /// The types of value it has to be compared with, as the fields that hold them.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &'static str> {
+        let value = self.value.as_ref();
+        [
+            ("string", value.is_some()),
+            ("int", value.is_some_and(|value| value.int.is_some())),
+            ("double", value.is_some_and(|value| value.double.is_some())),
+            ("bool", value.is_some_and(|value| value.truth.is_some())),
+            ("bytes", value.is_some_and(|value| value.elements || value.nested)),
+        ]
+        .into_iter()
+        .filter_map(|(field, needed)| needed.then_some(field))
+    }
+
+    /// Returns the index terms to look up; a row needs one of them. Earlier indexes know single
+    /// values only and need the key's term when arrays or nested values count.
+    pub(super) fn terms(&self) -> (Vec<u64>, LegacyTerms) {
+        let key = index::key_term(&self.key);
+        let Some(value) = &self.value else { return (vec![key], LegacyTerms::Same) };
+        let mut terms = vec![index::text_term(key, &value.text)];
+        terms.extend(value.int.map(|number| index::int_term(key, number)));
+        terms.extend(value.double.map(|number| index::double_term(key, number)));
+        terms.extend(value.truth.map(|truth| index::truth_term(key, truth)));
+        let is_single = !value.elements && !value.nested;
+        (terms, if is_single { LegacyTerms::Same } else { LegacyTerms::Instead(key) })
+    }
+
+    /// Returns true if one of these entries of a column matches.
+    pub(super) fn is_among(&self, column: &AttributeEntries, mut entries: Range<usize>) -> bool {
+        entries.any(|entry| {
+            column.keys.value(entry) == self.key
+                && self.value.as_ref().is_none_or(|value| is_value(value, column, entry))
+        })
+    }
+
+    fn is_in(&self, attributes: &[KeyValue]) -> bool {
+        attributes.iter().any(|attribute| {
+            attribute.key == self.key
+                && self.value.as_ref().is_none_or(|value| value.matches(attribute.value()))
+        })
+    }
+
+    /// Returns true if the resource of this stored text has a matching attribute.
+    pub(super) fn is_in_resource(&mut self, text: &str) -> bool {
+        if let Some(answer) = self.resources.get(text) {
+            return *answer;
+        }
+        let answer = self.is_in(&load::<Resource>(text).attributes);
+        remember(&mut self.resources, text, answer)
+    }
+
+    /// Returns true if the scope of this stored text has a matching attribute.
+    pub(super) fn is_in_scope(&mut self, text: &str) -> bool {
+        if let Some(answer) = self.scopes.get(text) {
+            return *answer;
+        }
+        let answer = self.is_in(&load::<InstrumentationScope>(text).attributes);
+        remember(&mut self.scopes, text, answer)
+    }
+}
+
+/// Returns true if an array or a map (both as JSON) or bytes (in base64) can have this text.
+fn may_be_nested(text: &str) -> bool {
+    let of_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    let is_within = |first, last| text.starts_with(first) && text.ends_with(last);
+    is_within('[', ']')
+        || is_within('{', '}')
+        || text.len().is_multiple_of(4) && text.bytes().all(of_base64)
+}
+
+fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: bool) -> bool {
+    if answers.len() >= ANSWERS_MAX {
+        answers.clear();
+    }
+    answers.insert(text.to_owned(), answer);
+    answer
+}
+
+fn is_value(value: &Spellings, column: &AttributeEntries, entry: usize) -> bool {
+    match column.value(entry) {
+        EntryValue::Text(text) => text == value.text,
+        EntryValue::Int(number) => value.int == Some(number),
+        EntryValue::Double(number) => value.is_double(number),
+        EntryValue::Bool(truth) => value.truth == Some(truth),
+        EntryValue::Nested(nested) if value.elements || value.nested => {
+            AnyValue::decode(&*nested.encoded())
+                .is_ok_and(|decoded| value.matches(decoded.value.as_ref()))
+        }
+        EntryValue::Nested(_) | EntryValue::None | EntryValue::Empty => false,
+    }
+}

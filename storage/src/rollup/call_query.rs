@@ -1,0 +1,248 @@
+//! Aggregates the calls of a snapshot: from rollups where possible, from rows elsewhere.
+//!
+//! In each hour, the whole buckets inside the query's range come from the rollups of its files.
+//! Rows are read from memory, from files without rollups, and at the ends of the range. A span in
+//! two places counts once. Repeated rows are detected by their content hash. Of two files' rollups,
+//! one retracts the span ([`super::repeats`]). Rows that a rollup has counted are skipped.
+//!
+//! Hours come newest first and complete, so that an accumulator can finish one before the next.
+//! `call_plan` assigns sources to hours and divides the hours among threads. `share` reads those of
+//! one thread. `hour_aggregate` aggregates the files of an hour for [`super::hours`].
+
+mod call_plan;
+mod hour_aggregate;
+mod share;
+
+use std::{
+    collections::HashSet,
+    ops::{ControlFlow, Range},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use tidings_proto::{DurationNanos, UnixNanos};
+
+use super::{Call, CallKey, Cell, LEVELS};
+use crate::{ScanStats, Snapshot, SpanFilter, StorageError, data_file::DataFile};
+
+use call_plan::{CallPlan, Hour};
+use hour_aggregate::COARSEST;
+use share::{Ended, RowBudget, ThreadShare};
+
+pub(super) const HOUR: u64 = 3_600_000_000_000;
+
+/// Takes calls, of each span one.
+pub trait Tally: Send + Sync {
+    /// Returns the group number for calls with this key. Equal numbers are one group of the
+    /// aggregate. No number from before [`Self::settle`] is used after it.
+    fn group(&mut self, key: CallKey<'_>) -> u32;
+
+    /// A call of a group.
+    fn call(&mut self, group: u32, call: &Call);
+
+    /// Calls of a group that began in one step. `None` when they are damaged: all is given anew to
+    /// other tallies then.
+    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()>;
+
+    /// All calls that began at this time or later have come, of those that this tally is given.
+    fn settle(&mut self, _from: UnixNanos) {}
+
+    /// Returns true to continue. Called every few thousand calls.
+    fn wants_more(&self) -> bool {
+        true
+    }
+}
+
+/// Asked by any thread, every few thousand calls, whether to go on.
+pub type TallyWatch<'a> = dyn Fn() -> ControlFlow<()> + Sync + 'a;
+
+/// Makes tallies. What they are given is all there is: those made before are forgotten.
+pub trait Tallies: Sync {
+    /// Type of the aggregates.
+    type Tally: Tally;
+
+    /// Creates the accumulator of calls that come in no order of time. Their hours may also be
+    /// passed to the others.
+    fn unordered(&self) -> Self::Tally;
+
+    /// One of the calls that began in this range and that `unordered` has not been given.
+    fn of(&self, range: Range<UnixNanos>, unordered: &Arc<Self::Tally>) -> Self::Tally;
+}
+
+/// Limits of an aggregation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TallyBounds {
+    /// Stop after looking at this many rows; those that rollups know are not looked at.
+    pub rows_max: u64,
+    /// Maximum number of spans in the deduplication set.
+    pub remembered_max: usize,
+    /// So many threads may work on it, that of the caller included.
+    pub threads_max: usize,
+}
+
+/// Result of an aggregation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tallied<T> {
+    /// Rows and files read.
+    pub scan: ScanStats,
+    /// True if a repeated span may be counted twice.
+    pub repeats_counted: bool,
+    /// Aggregate of the calls that came in no order of time,
+    pub unordered: Arc<T>,
+    /// and all other calls, the latest first.
+    pub shares: Vec<T>,
+}
+
+/// A question as it is answered.
+struct CallQuery<'a, T> {
+    snapshot: &'a Snapshot,
+    filter: &'a SpanFilter,
+    range: Range<u64>,
+    step: u64,
+    bounds: TallyBounds,
+    tallies: &'a T,
+    watch: &'a TallyWatch<'a>,
+    /// Its number among those that sums of whole hours can be of use to.
+    number: Option<u64>,
+}
+
+/// Rollups that cannot be read.
+struct Damaged(Arc<DataFile>);
+
+impl Snapshot {
+    /// Aggregates every call that matches; repeated spans count once. `step` is the resolution of
+    /// time that the accumulators need: calls that began in one step, counted from 1970, may come
+    /// aggregated.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn tally_spans<T: Tallies>(
+        &self,
+        filter: &SpanFilter,
+        step: DurationNanos,
+        bounds: TallyBounds,
+        tallies: &T,
+        watch: &TallyWatch<'_>,
+    ) -> Result<Tallied<T::Tally>, StorageError> {
+        let range = filter.start.start.map_or(0, |start| start.0)
+            ..filter.start.end.map_or(u64::MAX, |end| end.0);
+        let (snapshot, step) = (self, step.0);
+        let is_coarse = step.is_multiple_of(LEVELS[COARSEST]);
+        let number = is_coarse.then(|| self.indexes.hours.begin_query());
+        let question = CallQuery { snapshot, filter, range, step, bounds, tallies, watch, number };
+        let mut damaged = HashSet::new();
+        loop {
+            match question.answer(&damaged)? {
+                Ok(tallied) => return Ok(tallied),
+                Err(Damaged(file)) => {
+                    self.indexes.damaged(self.indexes.begin_scan(), &file);
+                    damaged.insert(file.path.clone());
+                }
+            }
+        }
+    }
+}
+
+impl<T: Tallies> CallQuery<'_, T> {
+    fn answer(
+        &self,
+        damaged: &HashSet<PathBuf>,
+    ) -> Result<Result<Tallied<T::Tally>, Damaged>, StorageError> {
+        let plan = CallPlan::new(self, damaged);
+        let budget = RowBudget::new(self.bounds.rows_max);
+        let remembered_max = self.bounds.remembered_max;
+        let mut first =
+            ThreadShare::new(self, &budget, None, remembered_max, self.tallies.unordered());
+        first.read_unordered(&plan)?;
+        let ThreadShare { tally, seen, ended, stats, .. } = first;
+        let unordered = Arc::new(tally);
+        let mut tallied = Tallied {
+            scan: stats,
+            repeats_counted: seen.forgot,
+            unordered: Arc::clone(&unordered),
+            shares: Vec::new(),
+        };
+        tallied.scan.complete &= !self.snapshot.lacking[crate::snapshot::SPANS];
+        if matches!(ended, Ended::Early) {
+            tallied.scan.complete = false;
+            return Ok(Ok(tallied));
+        }
+        let parts = plan.shared_out(self);
+        let stop = AtomicBool::new(false);
+        let remembered_max = remembered_max / parts.len().max(1);
+        let read = |(range, hours): &(Range<u64>, &[Hour])| {
+            let tally = self.tallies.of(UnixNanos(range.start)..UnixNanos(range.end), &unordered);
+            let mut share = ThreadShare::new(self, &budget, Some(&seen), remembered_max, tally);
+            let done = share.read_hours(hours, &stop);
+            if !matches!((&done, &share.ended), (Ok(()), Ended::WithAll)) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            done.map(|()| share)
+        };
+        let shares: Vec<_> = thread::scope(|scope| {
+            let (own, others) =
+                parts.split_first().map_or((None, &[][..]), |(own, others)| (Some(own), others));
+            let others: Vec<_> = others.iter().map(|part| scope.spawn(|| read(part))).collect();
+            let own = own.map(read);
+            let joined = others.into_iter().map(|other| match other.join() {
+                Ok(share) => share,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            own.into_iter().chain(joined).collect()
+        });
+        for share in shares {
+            let ThreadShare { tally, seen, ended, stats, .. } = share?;
+            if let Ended::Damaged(file) = ended {
+                return Ok(Err(Damaged(file)));
+            }
+            tallied.scan += stats;
+            tallied.scan.complete &= matches!(ended, Ended::WithAll);
+            tallied.repeats_counted |= seen.forgot;
+            tallied.shares.push(tally);
+        }
+        Ok(Ok(tallied))
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.snapshot.stop.load(Ordering::Relaxed) || (self.watch)().is_break()
+    }
+}
+
+pub(super) fn of_hour(hour: i64) -> Range<u64> {
+    let start = u64::try_from(hour).unwrap_or_default().saturating_mul(HOUR);
+    start..start.saturating_add(HOUR)
+}
+
+pub(super) fn common(left: &Range<u64>, right: &Range<u64>) -> Range<u64> {
+    left.start.max(right.start)..left.end.min(right.end)
+}
+
+/// The whole periods in a range.
+pub(super) fn aligned(range: Range<u64>, period: u64) -> Range<u64> {
+    range.start.div_ceil(period).saturating_mul(period)..range.end - range.end % period
+}
+
+/// The periods that make up a range, each as long as possible: level and start.
+pub(super) fn tiles(
+    covered: &Range<u64>,
+    step: u64,
+    has: impl Fn(usize) -> bool,
+) -> impl Iterator<Item = (usize, u64)> {
+    let fits = |level: &usize| has(*level) && step.is_multiple_of(LEVELS[*level]);
+    let levels: Vec<usize> = (0..LEVELS.len()).rev().filter(fits).collect();
+    let (mut at, end) = (covered.start, covered.end);
+    std::iter::from_fn(move || {
+        let whole = |level: &&usize| {
+            let length = LEVELS[**level];
+            at.is_multiple_of(length) && at < end && length <= end - at
+        };
+        let level = *levels.iter().find(whole)?;
+        let start = at;
+        at += LEVELS[level];
+        Some((level, start))
+    })
+}

@@ -1,0 +1,146 @@
+//! Selects which of the calls in files' rollups still count after traces are assembled.
+//!
+//! A file has counted its part of a trace as a whole trace. For split traces, the calls of the
+//! whole trace count. Those among them that a file has counted stay in its cells, once each. The
+//! others are retracted there. Calls are grouped by trace, so that each search is short.
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
+use tidings_proto::TraceId;
+
+use super::{Call, adder::GroupNumber, file_buckets::RetractedCalls, retraction::RetractedCall};
+
+/// A call and its group in the answer.
+pub(super) type GroupCall = (GroupNumber, Call);
+
+/// The calls that files have counted for themselves, of traces that are in several places.
+#[derive(Debug)]
+pub(super) struct CountedCalls {
+    files: usize,
+    traces: HashMap<TraceId, TraceCalls, RandomState>,
+}
+
+/// Calls of one trace.
+#[derive(Debug, Default)]
+struct TraceCalls {
+    calls: Vec<CountedCall>,
+    is_sorted: bool,
+}
+
+/// A call in the cells of a file.
+#[derive(Debug)]
+struct CountedCall {
+    call: GroupCall,
+    file: usize,
+    /// It was found to count.
+    stays: bool,
+    /// A pair has taken it away: it counted elsewhere.
+    is_away: bool,
+}
+
+impl CountedCalls {
+    /// None yet, of so many files.
+    pub(super) fn new(files: usize) -> Self {
+        Self { files, traces: HashMap::default() }
+    }
+
+    /// A file has counted this call.
+    pub(super) fn push(&mut self, file: usize, call: GroupCall) {
+        let of = self.traces.entry(call.1.exemplar.trace_id).or_default();
+        of.calls.push(CountedCall { call, file, stays: false, is_away: false });
+        of.is_sorted = false;
+    }
+
+    /// A file has counted this call, and a pair has taken it away since: it stands there for others
+    /// only if it counts elsewhere.
+    pub(super) fn push_away(&mut self, file: usize, call: GroupCall) {
+        let of = self.traces.entry(call.1.exemplar.trace_id).or_default();
+        of.calls.push(CountedCall { call, file, stays: false, is_away: true });
+        of.is_sorted = false;
+    }
+
+    /// This call counts; whether it is in a cell and stays there.
+    pub(super) fn stays(&mut self, call: GroupCall) -> bool {
+        let Some(of) = self.traces.get_mut(&call.1.exemplar.trace_id) else { return false };
+        of.sort();
+        let first = of.calls.partition_point(|own| place(&own.call) < place(&call));
+        let same = &mut of.calls[first..];
+        let count = same.partition_point(|own| place(&own.call) == place(&call));
+        // Those that stay come first: there may be very many that are equal.
+        let next = same[..count].partition_point(|own| own.stays);
+        let next = same[..count].get_mut(next).filter(|own| !own.is_away);
+        next.map(|own| own.stays = true).is_some()
+    }
+
+    /// Returns, for each file, the calls to retract and the calls that stay.
+    pub(super) fn into_retractions(self) -> impl Iterator<Item = (RetractedCalls, Vec<GroupCall>)> {
+        let mut settled = vec![(RetractedCalls::new(), Vec::new()); self.files];
+        for mut of in self.traces.into_values() {
+            of.sort();
+            for same in of.calls.chunk_by(|left, right| left.call == right.call) {
+                let counts = same.iter().any(|own| own.stays);
+                for CountedCall { call: (group, call), file, stays, is_away } in same {
+                    let (taken, stay) = &mut settled[*file];
+                    if *stays {
+                        stay.push((*group, *call));
+                    } else if !(*is_away && counts) {
+                        let of = RetractedCall { call: *call, counts, is_away: *is_away };
+                        taken.entry(*group).or_default().push(of);
+                    }
+                }
+            }
+        }
+        for group in settled.iter_mut().flat_map(|(taken, _)| taken.values_mut()) {
+            group.sort_by_key(|taken| taken.call.exemplar.start_unix_nano);
+        }
+        settled.into_iter()
+    }
+}
+
+impl TraceCalls {
+    /// Puts equal calls next to each other.
+    fn sort(&mut self) {
+        if !self.is_sorted {
+            // Which file's call stays must not depend on chance: pairs are settled beforehand.
+            self.calls
+                .sort_unstable_by_key(|own| (place(&own.call), !own.stays, own.is_away, own.file));
+            self.is_sorted = true;
+        }
+    }
+}
+
+/// The place of a call among those of its trace.
+fn place((group, call): &GroupCall) -> impl Ord + use<> {
+    let Call { exemplar, failed, timed } = call;
+    let times = (exemplar.start_unix_nano, exemplar.duration_nano);
+    (exemplar.span_id, *group, times, *failed, *timed)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
+
+    use super::{Call, CountedCalls};
+
+    #[test]
+    fn very_many_equal_calls_stay_as_often_as_they_came() {
+        let exemplar = Exemplar {
+            trace_id: TraceId::from_wire(&[1; 16]).unwrap(),
+            span_id: SpanId::from_wire(&[1; 8]).unwrap(),
+            start_unix_nano: UnixNanos(1),
+            duration_nano: DurationNanos(1),
+        };
+        let call = Call { exemplar, failed: false, timed: true };
+        let (count, files) = (200_000, 2);
+        let mut own = CountedCalls::new(files);
+        (0..count).for_each(|n| own.push(n % files, (0, call)));
+        assert_eq!((0..count + 5).filter(|_| own.stays((0, call))).count(), count);
+        own.push(0, (0, call));
+        assert!(own.stays((0, call)) && !own.stays((0, call)));
+        for (taken, stay) in own.into_retractions() {
+            assert!(taken.is_empty());
+            assert!(stay.len() >= count / files);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Details of the last exceptions of some groups, read from their rows.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use arrow_array::RecordBatch;
+use tidings_proto::{SpanId, TraceId};
+
+use super::{ExceptionKey, ExceptionSums};
+use crate::{
+    ScanStats, Snapshot, SpanRows, StorageError,
+    data_file::columns,
+    ranges::merged,
+    rollup::exceptions::ExceptionSaid,
+    schema::Signal,
+    snapshot::{project, select},
+};
+
+const COLUMNS: [&str; 3] = ["trace_id", "span_id", "events"];
+
+/// The last exception of a group. Of several at the same time, it is the greatest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LastException {
+    /// Span that recorded it.
+    pub span_id: SpanId,
+    /// And in which trace.
+    pub trace_id: TraceId,
+    /// Attributes of the exception.
+    pub said: ExceptionSaid,
+}
+
+impl Snapshot {
+    /// Reads the last exceptions of these groups, which this snapshot returned, in their order.
+    /// Also returns the rows and files read.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn last_exceptions(
+        &self,
+        groups: &[(&ExceptionKey, &ExceptionSums)],
+    ) -> Result<(Vec<Option<LastException>>, ScanStats), StorageError> {
+        // By source and row, whose last it may be.
+        let mut wanted: BTreeMap<usize, BTreeMap<u64, Vec<usize>>> = BTreeMap::new();
+        for (number, (_, sums)) in groups.iter().enumerate() {
+            for place in &sums.places {
+                let of_source = wanted.entry(place.source).or_default();
+                of_source.entry(place.row).or_default().push(number);
+            }
+        }
+        let mut last: Vec<Option<LastException>> = vec![None; groups.len()];
+        let mut stats = ScanStats::NOTHING;
+        for (source, rows) in &wanted {
+            let mut of_rows = rows.values();
+            let mut take = |batch: &RecordBatch| -> Result<(), StorageError> {
+                let spans = SpanRows::from_batch(batch)?;
+                for (row, numbers) in (0..spans.len()).zip(&mut of_rows) {
+                    for number in numbers {
+                        let found = said_last(&spans, row, groups[*number].0);
+                        let known = &mut last[*number];
+                        *known = known.take().max(found);
+                    }
+                }
+                Ok(())
+            };
+            stats.rows += rows.len() as u64;
+            if let Some(chunk) = self.spans.chunks.get(*source) {
+                let places: Vec<usize> =
+                    rows.keys().filter_map(|row| usize::try_from(*row).ok()).collect();
+                let batch = project(chunk.batch(), COLUMNS.into_iter())?;
+                take(&select(&batch, &places)?)?;
+            } else if let Some(file) = self.spans.files.get(source - self.spans.chunks.len()) {
+                let ranges = merged(rows.keys().map(|row| *row..*row + 1).collect());
+                stats.files += 1;
+                columns(Signal::Spans, file, &COLUMNS, Some(&ranges), &mut |batch| {
+                    take(batch).map(|()| ControlFlow::Continue(()))
+                })?;
+            }
+        }
+        Ok((last, stats))
+    }
+}
+
+/// The greatest of the row's exceptions that are of the group.
+fn said_last(rows: &SpanRows, row: usize, group: &ExceptionKey) -> Option<LastException> {
+    let events = rows.events(row);
+    let said = events.iter().filter_map(ExceptionSaid::of_event).filter(|said| {
+        said.exception_type == group.exception_type && said.stack_hash() == group.stack
+    });
+    said.max().map(|said| LastException {
+        span_id: rows.span_id(row),
+        trace_id: rows.trace_id(row),
+        said,
+    })
+}

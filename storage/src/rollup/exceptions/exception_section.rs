@@ -1,0 +1,180 @@
+//! The bytes of a file's list of exceptions, described in `docs/formats/index.md`.
+
+use tidings_proto::UnixNanos;
+
+use super::{ExceptionKey, List, ListedException, stack::RULE};
+use crate::{
+    index::{Bytes, Fetch, push_varint},
+    rollup::cells::{seal, unsealed},
+};
+
+/// Exceptions of a page.
+const PAGE_EXCEPTIONS: usize = 8_192;
+/// In the place of the rule's number: there is no list.
+const UNLISTED: u64 = 0;
+
+/// Part of the section that stays in memory.
+#[derive(Debug)]
+pub(crate) enum ExceptionSection {
+    /// The file has too many groups for a list.
+    Unlisted,
+    /// The list goes by another rule of which stacks are the same.
+    Outdated,
+    /// Where the list is.
+    Listed(Listing),
+}
+
+/// Where a list is.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    /// When the first of their spans began.
+    first: u64,
+    /// When the last of their spans began.
+    last: u64,
+    offset: u64,
+    /// Lengths of the pages: that of the groups, then those of the exceptions.
+    pages: Vec<u64>,
+}
+
+/// The section of a file without a list.
+pub(super) fn nothing() -> (Vec<u8>, Vec<u8>) {
+    let mut section = Vec::new();
+    push_varint(&mut section, UNLISTED);
+    (section, Vec::new())
+}
+
+/// The section and its pages, which begin at this offset.
+pub(super) fn encode(list: &List, offset: u64) -> (Vec<u8>, Vec<u8>) {
+    let starts = || list.exceptions.iter().map(|listed| listed.start.0);
+    let (first, last) = (starts().min().unwrap_or(0), starts().max().unwrap_or(0));
+    let (mut lengths, mut pages) = (Vec::new(), Vec::new());
+    let mut page = |write: &dyn Fn(&mut Vec<u8>)| {
+        let start = pages.len();
+        write(&mut pages);
+        seal(&mut pages, start);
+        lengths.push((pages.len() - start) as u64);
+    };
+    page(&|pages| list.groups.iter().for_each(|group| push_group(pages, group)));
+    for exceptions in list.exceptions.chunks(PAGE_EXCEPTIONS) {
+        page(&|pages| push_exceptions(pages, exceptions, first));
+    }
+    let mut section = Vec::new();
+    push_varint(&mut section, u64::from(RULE));
+    for number in [first, last, offset, lengths.len() as u64] {
+        push_varint(&mut section, number);
+    }
+    lengths.into_iter().for_each(|length| push_varint(&mut section, length));
+    (section, pages)
+}
+
+fn push_group(pages: &mut Vec<u8>, group: &ExceptionKey) {
+    for text in [&group.service, &group.operation, &group.exception_type] {
+        push_varint(pages, text.len() as u64);
+        pages.extend(text.as_bytes());
+    }
+    pages.extend(group.stack.to_le_bytes());
+}
+
+fn push_exceptions(pages: &mut Vec<u8>, exceptions: &[ListedException], first: u64) {
+    let mut before = None;
+    for listed in exceptions {
+        let row = listed.row - before.unwrap_or(0);
+        push_varint(pages, row);
+        push_varint(pages, u64::from(listed.group));
+        // Of a span with several exceptions the rest is said once.
+        if row > 0 || before.is_none() {
+            push_varint(pages, listed.start.0 - first);
+            pages.extend(listed.content_hash.to_le_bytes());
+        }
+        before = Some(listed.row);
+    }
+}
+
+impl ExceptionSection {
+    /// From the bytes of the section; `None` when they are damaged.
+    pub(crate) fn decode(section: &[u8]) -> Option<Self> {
+        let mut bytes = Bytes::new(section);
+        let rule = bytes.varint()?;
+        if rule != u64::from(RULE) {
+            return Some(if rule == UNLISTED { Self::Unlisted } else { Self::Outdated });
+        }
+        let (first, last, offset) = (bytes.varint()?, bytes.varint()?, bytes.varint()?);
+        let count = usize::try_from(bytes.varint()?).ok()?;
+        // Each takes a byte at least: a damaged number must not make us reserve memory.
+        if count == 0 || count > bytes.rest().len() {
+            return None;
+        }
+        let pages = (0..count).map(|_| bytes.varint()).collect::<Option<Vec<_>>>()?;
+        Some(Self::Listed(Listing { first, last, offset, pages }))
+    }
+
+    /// Returns its heap memory in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Listed(listing) => listing.pages.len() * size_of::<u64>(),
+            Self::Unlisted | Self::Outdated => 0,
+        }
+    }
+}
+
+impl Listing {
+    /// When the first and when the last of the spans began.
+    pub(super) fn times(&self) -> (UnixNanos, UnixNanos) {
+        (UnixNanos(self.first), UnixNanos(self.last))
+    }
+
+    /// Returns an upper bound of the number of exceptions.
+    pub(super) fn len_max(&self) -> u64 {
+        (self.pages.len() as u64).saturating_sub(1).saturating_mul(PAGE_EXCEPTIONS as u64)
+    }
+
+    /// The list; `None` when it cannot be read.
+    pub(super) fn list(&self, fetch: &mut Fetch<'_>) -> Option<List> {
+        let mut list = List::default();
+        let mut offset = self.offset;
+        for (number, length) in self.pages.iter().enumerate() {
+            let end = offset.checked_add(*length)?;
+            let page = fetch(offset..end)?;
+            let mut bytes = Bytes::new(unsealed(&page)?);
+            offset = end;
+            if number == 0 {
+                while !bytes.is_empty() {
+                    list.groups.push(take_group(&mut bytes)?);
+                }
+            } else {
+                self.take_exceptions(bytes, &mut list)?;
+            }
+        }
+        Some(list)
+    }
+
+    fn take_exceptions(&self, mut bytes: Bytes<'_>, list: &mut List) -> Option<()> {
+        let mut before: Option<ListedException> = None;
+        while !bytes.is_empty() {
+            let (row, group) = (bytes.varint()?, u32::try_from(bytes.varint()?).ok()?);
+            list.groups.get(group as usize)?;
+            let listed = match before {
+                Some(before) if row == 0 => ListedException { group, ..before },
+                _ => ListedException {
+                    row: before.map_or(0, |before| before.row).checked_add(row)?,
+                    group,
+                    start: UnixNanos(self.first.checked_add(bytes.varint()?)?),
+                    content_hash: bytes.u64()?,
+                },
+            };
+            list.exceptions.push(listed);
+            before = Some(listed);
+        }
+        Some(())
+    }
+}
+
+fn take_group(bytes: &mut Bytes<'_>) -> Option<ExceptionKey> {
+    let mut text = || {
+        let length = usize::try_from(bytes.varint()?).ok()?;
+        String::from_utf8(bytes.take(length)?.to_vec()).ok()
+    };
+    let (service, operation, exception_type) = (text()?, text()?, text()?);
+    let stack = u128::from_le_bytes(bytes.take(size_of::<u128>())?.try_into().ok()?);
+    Some(ExceptionKey { service, operation, exception_type, stack })
+}

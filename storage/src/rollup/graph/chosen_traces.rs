@@ -1,0 +1,245 @@
+//! The calls of the traces that have a span like this, all from rows.
+//!
+//! The newest such traces are found first, then where their rows are, as the indexes say, and no
+//! more of them are read than the question allows.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
+
+use ahash::RandomState;
+use tidings_proto::{TraceId, UnixNanos};
+
+use super::{
+    GraphBounds, GraphTallied,
+    pool::{TracePool, Vocabulary},
+    rows,
+};
+use crate::{
+    Detail, Need, Scan, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
+    data_file::DataFile,
+    filter::Matcher,
+    index::{IndexLookup, Indexes},
+    ranges::merged,
+    rollup::{query_failure::GoOn, query_totals::QueryTotals, splits::RowRanges},
+    schema::Signal,
+    snapshot::{SPANS, TableView},
+};
+
+/// So many traces are looked up at once, at first.
+const PORTION: usize = 512;
+
+/// Which traces, and how much of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphChoice {
+    /// One span of the trace is like this.
+    pub filter: SpanFilter,
+    /// After so many rows no more traces are looked for.
+    pub looked_at_max: u64,
+    /// The newest so many traces count, by the latest span that is like this.
+    pub traces_max: usize,
+}
+
+/// Where the rows of the traces are that count.
+struct ChosenRows<'a> {
+    traces: HashSet<TraceId, RandomState>,
+    files: Vec<(&'a Arc<DataFile>, RowRanges)>,
+    /// Files of which nobody knows where they have the traces.
+    unknown: Vec<Arc<DataFile>>,
+    rows: u64,
+    all: bool,
+}
+
+impl ChosenRows<'_> {
+    /// The rows of these traces in each file. A file whose index does not say where they are is one
+    /// of the unknown from then on.
+    fn look_up(&mut self, indexes: &Indexes, low64s: &[u64]) -> Vec<RowRanges> {
+        let wanted = IndexLookup::new(Signal::Spans, Some(low64s));
+        let scan = indexes.begin_scan();
+        let mut found = Vec::new();
+        self.files.retain_mut(|(file, known)| match indexes.candidates(scan, file, &wanted) {
+            Some(rows) => {
+                found.push(rows);
+                true
+            }
+            None => {
+                self.rows -= known.iter().map(|rows| rows.end - rows.start).sum::<u64>();
+                self.unknown.push(Arc::clone(file));
+                false
+            }
+        });
+        found
+    }
+}
+
+impl Snapshot {
+    /// Aggregates the calls in the newest traces that have a matching span, within `bounds`. The
+    /// result is partial if `scan.complete` is false. Calls `go_on` regularly; a break gives a
+    /// partial result.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn tally_graph_of(
+        &self,
+        bounds: &GraphBounds,
+        choice: &GraphChoice,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<GraphTallied, StorageError> {
+        let between: Vec<u64> = bounds.between.iter().map(|bound| bound.0).collect();
+        let counted = between.first().copied().unwrap_or(0)..between.last().copied().unwrap_or(0);
+        let visible = counted.start.saturating_sub(bounds.lead.0)..counted.end;
+        let (newest, mut stats) = self.newest_traces(choice, go_on)?;
+        let found = self.rows_of_traces(&newest, &visible, bounds.rows_max, go_on);
+        stats.complete &= found.all;
+        let (mut words, mut pool) = (Vocabulary::default(), TracePool::default());
+        let view = TableView { chunks: self.spans.chunks.clone(), files: found.unknown };
+        let filter = SpanFilter {
+            trace_ids: Some(found.traces.iter().copied().collect()),
+            start: TimeRange {
+                start: Some(UnixNanos(visible.start)),
+                end: Some(UnixNanos(visible.end)),
+            },
+            ..SpanFilter::default()
+        };
+        let scan = view.scan(
+            &self.indexes,
+            Matcher::spans(&filter),
+            Detail::Attributes,
+            self.progress(choice.looked_at_max, SPANS),
+            &mut |batch| {
+                pool.add(batch, &visible, &mut words)?;
+                Ok(go_on())
+            },
+        )?;
+        stats.complete &= scan.complete;
+        (stats.rows, stats.files) = (stats.rows + scan.rows, stats.files + scan.files);
+        for (file, rows) in &found.files {
+            let flow =
+                rows::read(&self.indexes, (file, rows), &mut words, go_on, |trace, span| {
+                    if found.traces.contains(&trace) && visible.contains(&span.facts.start.0) {
+                        pool.push(trace, span);
+                    }
+                })?;
+            stats.files += 1;
+            if flow.is_break() || self.stop.load(Ordering::Relaxed) {
+                stats.complete = false;
+                break;
+            }
+        }
+        let in_files = found.files.iter().flat_map(|(_, rows)| rows);
+        stats.rows += in_files.map(|rows| rows.end - rows.start).sum::<u64>();
+        let mut totals = QueryTotals::between(between);
+        pool.count(&counted, &mut words, &mut totals, |totals, group, call| {
+            totals.add(group, call);
+        });
+        Ok(GraphTallied::new(stats, totals))
+    }
+
+    /// The newest traces that have such a span, the newest first, and whether those are all.
+    fn newest_traces(
+        &self,
+        choice: &GraphChoice,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<(Vec<TraceId>, ScanStats), StorageError> {
+        let mut latest: HashMap<TraceId, UnixNanos, RandomState> = HashMap::default();
+        let mut since = None;
+        let mut cut = false;
+        let scan = Scan { detail: Detail::Ids, rows_max: choice.looked_at_max };
+        let mut stats = self.scan_newest_spans(&choice.filter, scan, 0, &mut |rows, _| {
+            for row in 0..rows.len() {
+                let start = rows.start(row);
+                let of_trace = latest.entry(rows.trace_id(row)).or_insert(start);
+                *of_trace = start.max(*of_trace);
+            }
+            if latest.len() > choice.traces_max.saturating_mul(2) {
+                cut = true;
+                since = keep_newest(&mut latest, choice.traces_max);
+            }
+            match since {
+                _ if go_on().is_break() => Need::Nothing,
+                Some(since) => Need::Since(since),
+                None => Need::All,
+            }
+        })?;
+        if latest.len() > choice.traces_max {
+            cut = true;
+            keep_newest(&mut latest, choice.traces_max);
+        }
+        stats.complete &= !cut;
+        let mut newest: Vec<(UnixNanos, TraceId)> =
+            latest.into_iter().map(|(id, start)| (start, id)).collect();
+        newest.sort_unstable_by(|a, b| b.cmp(a));
+        Ok((newest.into_iter().map(|(_, id)| id).collect(), stats))
+    }
+
+    /// Where the rows of these traces are: of as many of the first of them as have so many rows.
+    fn rows_of_traces<'a>(
+        &'a self,
+        newest: &[TraceId],
+        visible: &Range<u64>,
+        rows_max: u64,
+        go_on: &mut GoOn<'_>,
+    ) -> ChosenRows<'a> {
+        let (mut files, unknown) = (Vec::new(), Vec::new());
+        for file in &self.spans.files {
+            let (min, max) = file.times();
+            if max.0 < visible.start || visible.end <= min.0 {
+                continue;
+            }
+            files.push((file, RowRanges::new()));
+        }
+        let mut found =
+            ChosenRows { traces: HashSet::default(), files, unknown, rows: 0, all: true };
+        let (mut rest, mut portion) = (newest, PORTION);
+        while !rest.is_empty() {
+            let (ids, after) = rest.split_at(portion.min(rest.len()));
+            let low64s: Vec<u64> = ids.iter().map(TraceId::low64).collect();
+            let in_memory = self.spans.chunks.iter().map(|chunk| chunk.rows_of(&low64s).len());
+            let in_memory = in_memory.sum::<usize>() as u64;
+            let rows = found.look_up(&self.indexes, &low64s);
+            let count: u64 = rows.iter().flatten().map(|rows| rows.end - rows.start).sum();
+            let count = count.saturating_add(in_memory);
+            if found.rows.saturating_add(count) <= rows_max {
+                found.rows += count;
+                found.traces.extend(ids);
+                for ((_, known), rows) in found.files.iter_mut().zip(rows) {
+                    known.extend(rows);
+                }
+                rest = after;
+            } else if ids.len() > 1 {
+                portion = ids.len() / 2;
+            } else if count > rows_max {
+                // It can never be read; others can.
+                (rest, found.all) = (after, false);
+            } else {
+                break;
+            }
+            if go_on().is_break() {
+                break;
+            }
+        }
+        found.all &= rest.is_empty();
+        for (_, rows) in &mut found.files {
+            *rows = merged(std::mem::take(rows));
+        }
+        found.files.retain(|(_, rows)| !rows.is_empty());
+        found
+    }
+}
+
+/// Keeps this many traces, the latest ones. Returns the time that other traces must exceed to be
+/// among them.
+fn keep_newest(
+    latest: &mut HashMap<TraceId, UnixNanos, RandomState>,
+    traces_max: usize,
+) -> Option<UnixNanos> {
+    let mut starts: Vec<(UnixNanos, TraceId)> =
+        latest.iter().map(|(id, start)| (*start, *id)).collect();
+    let last = traces_max.checked_sub(1)?;
+    let (_, last, _) = starts.select_nth_unstable_by(last, |a, b| b.cmp(a));
+    let last = *last;
+    latest.retain(|id, start| (*start, *id) >= last);
+    Some(last.0)
+}

@@ -1,0 +1,46 @@
+//! The section of a file's index that says where its calls between services are.
+//!
+//! Owns the list of rows that are left out: their traces' calls are in no cell.
+
+use std::ops::Range;
+
+use crate::{
+    index::Bytes,
+    rollup::{cells::Directory, uncounted_rows},
+};
+
+/// Part of the section that stays in memory.
+#[derive(Debug)]
+pub(crate) struct GraphSection {
+    /// The rows that are left out; ascending, apart.
+    pub(in crate::rollup) left_out: Vec<Range<u64>>,
+    /// Where the cells are.
+    pub(in crate::rollup) cells: Directory,
+}
+
+/// The section of a file without such rollups.
+pub(super) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
+    (encoded(&[], &offset.to_le_bytes()), Vec::new())
+}
+
+/// The section, before the directory of the cells.
+pub(super) fn encoded(rows: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
+    let mut section = Vec::new();
+    uncounted_rows::push(&mut section, rows);
+    section.extend(cells);
+    section
+}
+
+impl GraphSection {
+    /// `None` when the bytes are not such a section.
+    pub(crate) fn decode(section: &[u8]) -> Option<Self> {
+        let mut section = Bytes::new(section);
+        let left_out = uncounted_rows::take(&mut section)?;
+        Some(Self { left_out, cells: Directory::decode(section.rest())? })
+    }
+
+    /// Returns its heap memory in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.left_out.len() * size_of::<Range<u64>>() + self.cells.bytes()
+    }
+}

@@ -1,0 +1,324 @@
+//! Which transactions there are: the entry of each trace.
+//!
+//! The entry is the earliest span that names no parent, or else the earliest of all. Spans of a
+//! trace that began an hour or more after all before them are a transaction of their own, as they
+//! are a trace of their own for the calls between services.
+
+use std::{cmp::Ordering, collections::HashMap, ops::Range};
+
+use ahash::RandomState;
+use tidings_proto::{SpanId, TraceId, UnixNanos};
+
+use super::{KindBounds, KindCalls, WantedTraces, kind_calls::most_frequent};
+use crate::{
+    Call, SpanRows,
+    index::trace_hash,
+    rollup::{
+        SILENCE,
+        adder::GroupNumber,
+        cells::{GroupNames, GroupTable, RawKey},
+        query_totals::QueryTotals,
+    },
+};
+
+/// Root operation of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KindKey<'a> {
+    /// The service that they enter.
+    pub service: &'a str,
+    /// The operation there.
+    pub operation: &'a str,
+}
+
+impl<'a> KindKey<'a> {
+    /// It as a group of a file.
+    pub(super) fn raw(self) -> RawKey<'a> {
+        ([self.service, self.operation], [0, 0])
+    }
+
+    pub(super) fn decode(([service, operation], _): RawKey<'a>) -> Self {
+        Self { service, operation }
+    }
+}
+
+/// The place of a trace in an order that has nothing to do with the order of its id. Traces whose
+/// ids end with the same 8 bytes share one.
+#[must_use]
+pub fn transaction_place(trace_id: TraceId) -> u64 {
+    trace_hash(trace_id.low64())
+}
+
+/// Order of a trace's spans as candidates for the entry: the least is the entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    names_parent: bool,
+    has_no_start: bool,
+    start: UnixNanos,
+    // The rest only decides.
+    span_id: SpanId,
+    content_hash: u64,
+}
+
+impl Rank {
+    /// Returns true if the row's span ranks before this one.
+    pub(super) fn is_after(&self, rows: &SpanRows, row: usize) -> bool {
+        let start = rows.start(row);
+        let leading = (rows.parent_span_id(row).is_some(), start.0 == 0, start);
+        match leading.cmp(&(self.names_parent, self.has_no_start, self.start)) {
+            Ordering::Less => true,
+            Ordering::Equal => Self::from_row(rows, row) < *self,
+            Ordering::Greater => false,
+        }
+    }
+
+    pub(super) fn from_row(rows: &SpanRows, row: usize) -> Self {
+        let start = rows.start(row);
+        Self {
+            names_parent: rows.parent_span_id(row).is_some(),
+            has_no_start: start.0 == 0,
+            start,
+            span_id: rows.span_id(row),
+            content_hash: rows.content_hash(row),
+        }
+    }
+}
+
+/// A span through which a trace may have been entered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EntrySpan {
+    pub(super) rank: Rank,
+    pub(super) kind: GroupNumber,
+    pub(super) call: Call,
+}
+
+/// The spans of a trace that belong together.
+#[derive(Debug)]
+struct TracePart {
+    first: u64,
+    last: u64,
+    entry: EntrySpan,
+}
+
+impl TracePart {
+    fn is_near(&self, start: u64) -> bool {
+        start.saturating_sub(self.last) < SILENCE && self.first.saturating_sub(start) < SILENCE
+    }
+
+    fn join(&mut self, other: Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        if other.entry.rank < self.entry.rank {
+            self.entry = other.entry;
+        }
+    }
+}
+
+/// Traces whose spans come one by one, in any order and any number of times.
+#[derive(Debug, Default)]
+pub(super) struct EntryPool {
+    traces: HashMap<TraceId, Vec<TracePart>, RandomState>,
+}
+
+impl EntryPool {
+    /// Adds a span; `number` says the number of its kind, if that is wanted.
+    pub(super) fn add(
+        &mut self,
+        rows: &SpanRows,
+        row: usize,
+        number: impl FnOnce(KindKey<'_>) -> GroupNumber,
+    ) {
+        let start = rows.start(row).0;
+        let parts = self.traces.entry(rows.trace_id(row)).or_default();
+        if let [part] = parts.as_mut_slice()
+            && part.is_near(start)
+        {
+            (part.first, part.last) = (part.first.min(start), part.last.max(start));
+            if part.entry.rank.is_after(rows, row) {
+                part.entry = entry(rows, row, number);
+            }
+            return;
+        }
+        let mut own = TracePart { first: start, last: start, entry: entry(rows, row, number) };
+        let mut at = 0;
+        while let Some(part) = parts.get(at) {
+            if part.is_near(start) {
+                own.join(parts.swap_remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        parts.push(own);
+    }
+
+    /// Returns the number of traces.
+    pub(super) fn len(&self) -> usize {
+        self.traces.len()
+    }
+
+    /// The transactions.
+    fn entries(&self) -> impl Iterator<Item = &EntrySpan> {
+        self.traces.values().flatten().map(|part| &part.entry)
+    }
+
+    /// Returns the entries that began in this range.
+    pub(super) fn entries_in(&self, range: &Range<u64>) -> impl Iterator<Item = &EntrySpan> {
+        self.entries().filter(|of| range.contains(&of.call.exemplar.start_unix_nano.0))
+    }
+
+    /// The last halves of the ids of the traces of which a part began in this range.
+    pub(super) fn low64s_in(&self, range: &Range<u64>) -> Vec<u64> {
+        let is_in = |part: &TracePart| part.first < range.end && range.start <= part.last;
+        let traces = self.traces.iter().filter(|(_, parts)| parts.iter().any(is_in));
+        let mut low64s: Vec<u64> = traces.map(|(trace, _)| trace.low64()).collect();
+        low64s.sort_unstable();
+        low64s.dedup();
+        low64s
+    }
+}
+
+/// The entry that the row's span would be.
+pub(super) fn entry(
+    rows: &SpanRows,
+    row: usize,
+    number: impl FnOnce(KindKey<'_>) -> GroupNumber,
+) -> EntrySpan {
+    let key = KindKey { service: rows.service(row), operation: rows.name(row) };
+    EntrySpan { rank: Rank::from_row(rows, row), kind: number(key), call: Call::of(rows, row) }
+}
+
+/// The transactions of spans that were read.
+#[derive(Debug, Default)]
+pub struct Transactions {
+    pool: EntryPool,
+    groups: GroupTable,
+}
+
+impl Transactions {
+    /// Adds a span, which may have come before.
+    pub fn add(&mut self, rows: &SpanRows, row: usize) {
+        let Self { pool, groups } = self;
+        pool.add(rows, row, |key| groups.number(key.raw()));
+    }
+
+    /// Returns the memory of the kinds' names in bytes.
+    #[must_use]
+    pub fn name_bytes(&self) -> usize {
+        self.groups.bytes()
+    }
+
+    /// Forgets the names of kinds that no transaction is of any more.
+    pub fn forget_names(&mut self) {
+        let (names, mut groups) = (self.groups.names(), GroupTable::default());
+        for part in self.pool.traces.values_mut().flatten() {
+            if let Some(key) = names.raw(part.entry.kind) {
+                part.entry.kind = groups.number(key);
+            }
+        }
+        self.groups = groups;
+    }
+
+    /// Returns the transactions of the most frequent kinds in the query, at most `limit`, over the
+    /// time ranges of `bounds`. Transactions outside of all ranges must have been dropped before.
+    #[must_use]
+    pub fn calls(&self, bounds: &KindBounds, limit: usize) -> KindCalls {
+        let names = self.groups.names();
+        let mut counts: HashMap<GroupNumber, u64> = HashMap::new();
+        self.pool.entries().for_each(|of| *counts.entry(of.kind).or_default() += 1);
+        counts.retain(|kind, _| {
+            names.raw(*kind).is_some_and(|key| bounds.asks(KindKey::decode(key)))
+        });
+        let kind_count = counts.len() as u64;
+        let mut totals = QueryTotals::between(bounds.times());
+        let listed = most_frequent(counts, &names, limit).into_iter();
+        let numbers: HashMap<GroupNumber, GroupNumber> =
+            listed.map(|(kind, of)| (kind, totals.number(of.key.raw()))).collect();
+        for of in self.pool.entries() {
+            if let Some(kind) = numbers.get(&of.kind) {
+                totals.add(*kind, &of.call);
+            }
+        }
+        KindCalls::from_totals(totals, 0).among(kind_count)
+    }
+
+    /// Of how many traces they are.
+    #[must_use]
+    pub fn trace_count(&self) -> usize {
+        self.pool.len()
+    }
+
+    /// Forgets the traces that are not wanted.
+    pub fn retain(&mut self, is_wanted: impl Fn(TraceId) -> bool) {
+        self.pool.traces.retain(|trace, _| is_wanted(*trace));
+    }
+
+    /// Forgets the transactions that did not begin in a range.
+    pub fn retain_begun(&mut self, is_in: impl Fn(UnixNanos) -> bool) {
+        self.pool.traces.retain(|_, parts| {
+            parts.retain(|part| is_in(part.entry.call.exemplar.start_unix_nano));
+            !parts.is_empty()
+        });
+    }
+
+    /// Gives `visit` each transaction, by its entry; in no order.
+    pub fn each(&self, mut visit: impl FnMut(KindKey<'_>, &Call)) {
+        let names = self.groups.names();
+        for entry in self.pool.entries() {
+            if let Some(key) = names.raw(entry.kind) {
+                visit(KindKey::decode(key), &entry.call);
+            }
+        }
+    }
+
+    /// The traces that are wanted of each kind, by their places.
+    #[must_use]
+    pub fn sample(&self, wanted: &[WantedTraces]) -> Vec<Vec<TraceId>> {
+        let names = self.groups.names();
+        let mut samples = Samples::new(wanted);
+        self.pool.entries().for_each(|entry| samples.add(&names, wanted, entry));
+        samples.finish(wanted)
+    }
+}
+
+/// Candidate traces, by number of the sample they are for.
+#[derive(Debug)]
+pub(super) struct Samples {
+    of: Vec<Vec<(u64, TraceId)>>,
+    /// Numbers of the wanted traces by kind, for kinds seen so far.
+    numbers: HashMap<GroupNumber, Vec<usize>>,
+}
+
+impl Samples {
+    pub(super) fn new(wanted: &[WantedTraces]) -> Self {
+        Self { of: vec![Vec::new(); wanted.len()], numbers: HashMap::new() }
+    }
+
+    /// Adds a transaction, if it is wanted; `names` are those of the kinds.
+    pub(super) fn add(&mut self, names: &GroupNames, wanted: &[WantedTraces], entry: &EntrySpan) {
+        let numbers = self.numbers.entry(entry.kind).or_insert_with(|| {
+            let key = names.raw(entry.kind).map(KindKey::decode);
+            let is_it = |wanted: &WantedTraces| key.is_some_and(|key| wanted.matches(key));
+            (0..wanted.len()).filter(|number| is_it(&wanted[*number])).collect()
+        });
+        let exemplar = entry.call.exemplar;
+        for number in numbers.iter().filter(|of| wanted[**of].least <= exemplar.duration_nano) {
+            let place = transaction_place(exemplar.trace_id);
+            self.of[*number].push((place, exemplar.trace_id));
+        }
+    }
+
+    /// Returns the samples for the wanted traces with this number, with their places; in no order.
+    pub(super) fn get(&self, number: usize) -> &[(u64, TraceId)] {
+        self.of.get(number).map_or(&[], Vec::as_slice)
+    }
+
+    /// As many of each as are wanted.
+    pub(super) fn finish(self, wanted: &[WantedTraces]) -> Vec<Vec<TraceId>> {
+        let firsts = self.of.into_iter().zip(wanted).map(|(mut traces, wanted)| {
+            traces.sort_unstable();
+            traces.dedup();
+            traces.truncate(wanted.traces_max);
+            traces.into_iter().map(|(_, id)| id).collect()
+        });
+        firsts.collect()
+    }
+}

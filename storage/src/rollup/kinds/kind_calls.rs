@@ -1,0 +1,105 @@
+//! Transactions added up by kind, and which kinds are the most frequent.
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use super::KindKey;
+use crate::{
+    Calls,
+    rollup::{adder::GroupNumber, cells::GroupNames, query_totals::QueryTotals},
+};
+
+/// Transactions, added up.
+#[derive(Debug)]
+pub struct KindCalls {
+    pub(super) groups: GroupNames,
+    calls: HashMap<(u32, GroupNumber), Calls>,
+    kind_count: u64,
+    others: OtherKinds,
+}
+
+/// Transactions of kinds beyond the memory bound, which are only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OtherKinds {
+    /// Number of transactions.
+    pub count: u64,
+    /// No kind has more of them.
+    pub count_max: u64,
+}
+
+/// A kind, and how many transactions are of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedKind<'a> {
+    /// The kind.
+    pub key: KindKey<'a>,
+    /// Number of transactions.
+    pub count: u64,
+}
+
+impl KindCalls {
+    /// Finishes the totals. `others_max` bounds the transactions of any kind that is only counted.
+    pub(super) fn from_totals(totals: QueryTotals, others_max: u64) -> Self {
+        let count = totals.others();
+        let others = OtherKinds { count, count_max: others_max.min(count) };
+        let (groups, calls) = totals.finish();
+        let mut of_kinds = Self { groups, calls, kind_count: 0, others };
+        of_kinds.kind_count = of_kinds.counts().len() as u64;
+        of_kinds
+    }
+
+    /// The same, of so many kinds of which these are the most frequent.
+    pub(super) fn among(self, kind_count: u64) -> Self {
+        Self { kind_count, ..self }
+    }
+
+    /// They by stretch, counted from 0, and by kind; in no order.
+    pub fn each(&self) -> impl Iterator<Item = (u32, KindKey<'_>, &Calls)> {
+        let named = |((stretch, group), calls): (&(u32, GroupNumber), _)| {
+            let key = self.groups.raw(*group).map(KindKey::decode);
+            key.map(|key| (*stretch, key, calls))
+        };
+        self.calls.iter().filter(|(_, calls)| calls.count > 0).filter_map(named)
+    }
+
+    /// Returns the number of kinds listed separately.
+    #[must_use]
+    pub fn kind_count(&self) -> u64 {
+        self.kind_count
+    }
+
+    /// Returns the transactions of kinds that are only counted.
+    #[must_use]
+    pub fn others(&self) -> OtherKinds {
+        self.others
+    }
+
+    /// The most frequent kinds first, by name where they are as frequent; no more than so many.
+    #[must_use]
+    pub fn listed(&self, limit: usize) -> Vec<ListedKind<'_>> {
+        let listed = most_frequent(self.counts(), &self.groups, limit).into_iter();
+        listed.map(|(_, kind)| kind).collect()
+    }
+
+    fn counts(&self) -> HashMap<GroupNumber, u64> {
+        let mut counts = HashMap::new();
+        for ((_, group), calls) in self.calls.iter().filter(|(_, calls)| calls.count > 0) {
+            *counts.entry(*group).or_default() += calls.count;
+        }
+        counts
+    }
+}
+
+/// As [`KindCalls::listed`], with their numbers.
+pub(super) fn most_frequent(
+    counts: HashMap<GroupNumber, u64>,
+    names: &GroupNames,
+    limit: usize,
+) -> Vec<(GroupNumber, ListedKind<'_>)> {
+    let listed = |(group, count): (GroupNumber, u64)| {
+        let key = names.raw(group).map(KindKey::decode)?;
+        Some((group, ListedKind { key, count }))
+    };
+    let mut kinds: Vec<_> = counts.into_iter().filter_map(listed).collect();
+    kinds.sort_unstable_by_key(|(_, kind)| (Reverse(kind.count), kind.key));
+    kinds.truncate(limit);
+    kinds
+}

@@ -1,0 +1,502 @@
+//! Answers from the transactions that are added up beside data files, and from rows where these do
+//! not know.
+//!
+//! Visible are the spans that began in the range that is asked for or up to an hour before or after
+//! it; counted are the transactions that began in the range itself. What is read as rows: memory,
+//! files without rollups, rows that these left out, and the traces that are in two places or began
+//! in a minute that is not covered.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::{ControlFlow, Range},
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
+
+use ahash::RandomState;
+use tidings_proto::{TraceId, UnixNanos};
+
+use super::{
+    KindCalls, KindKey, WantedTraces,
+    build::COLUMNS,
+    entry_spans::{EntryPool, EntrySpan, Samples, entry},
+    kind_selection::{Frequent, KindSelection, KindTotals},
+    rolled::{KindRollupFile, find_elsewhere},
+    row_sampler::RowSampler,
+    sample,
+};
+use crate::{
+    Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
+    data_file::{DataFile, columns},
+    filter::Matcher,
+    rollup::{
+        adder::GroupNumber,
+        call_query::HOUR,
+        counted_calls::{CountedCalls, GroupCall},
+        file_buckets::{Added, RetractedCalls},
+        query_failure::{GoOn, QueryFailure, UnusableFiles},
+        query_totals::QueryTotals,
+        split_corrections::{PairGroups, Pairs, RollupFile},
+        splits::{self, RowRanges},
+    },
+    schema::Signal,
+    snapshot::{SPANS, TableView},
+};
+
+/// A question for the kinds of transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindBounds {
+    /// Transactions are counted between each of these times and the next; ascending.
+    pub between: Vec<UnixNanos>,
+    /// Only those that enter this service,
+    pub service: Option<String>,
+    /// and at this operation.
+    pub operation: Option<String>,
+    /// No more rows are read,
+    pub rows_max: u64,
+    /// and no more traces are put together from rows.
+    pub traces_max: usize,
+    /// Maximum memory of the aggregate in bytes. Beyond it, the most frequent kinds are listed and
+    /// all others only counted.
+    pub bytes_max: usize,
+}
+
+impl KindBounds {
+    /// Which spans have to be seen to know the transactions that began in this range: a trace that
+    /// was silent for an hour is two.
+    #[must_use]
+    pub fn visible(range: Range<UnixNanos>) -> Range<UnixNanos> {
+        let (start, end) = (range.start.0.saturating_sub(HOUR), range.end.0.saturating_add(HOUR));
+        UnixNanos(start)..UnixNanos(end)
+    }
+
+    /// Returns true if the query includes this kind.
+    pub(super) fn asks(&self, key: KindKey<'_>) -> bool {
+        let is_it = |wanted: &Option<String>, name| wanted.as_ref().is_none_or(|of| of == name);
+        is_it(&self.service, key.service) && is_it(&self.operation, key.operation)
+    }
+
+    /// The times in nanoseconds.
+    pub(super) fn times(&self) -> Vec<u64> {
+        self.between.iter().map(|bound| bound.0).collect()
+    }
+}
+
+/// The kinds of transactions.
+#[derive(Debug)]
+pub struct KindAnswer {
+    /// Rows and files read.
+    pub scan: ScanStats,
+    /// The transactions.
+    pub calls: KindCalls,
+    /// The traces that were wanted after these were known.
+    pub samples: Vec<Vec<TraceId>>,
+}
+
+/// Chooses the kinds for which sample traces are wanted, each kind once.
+type Choose<'a> = dyn FnMut(&KindCalls) -> Vec<WantedTraces> + 'a;
+
+/// A question as it is answered.
+pub(super) struct KindQuery<'a> {
+    snapshot: &'a Snapshot,
+    visible: Range<u64>,
+    counted: Range<u64>,
+    bounds: Vec<u64>,
+    rows_max: u64,
+    traces_max: usize,
+    stats: ScanStats,
+    pool: EntryPool,
+    told: KindTotals<'a>,
+    go_on: &'a mut GoOn<'a>,
+}
+
+impl Snapshot {
+    /// The kinds of transactions, as all of the visible spans say, and the traces that `choose`
+    /// wants of them; `None` when too much would have to be read as rows. Asks `go_on` every now
+    /// and then whether to go on, and gives `None` if not.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn tally_kinds(
+        &self,
+        bounds: &KindBounds,
+        choose: &mut Choose<'_>,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<Option<KindAnswer>, StorageError> {
+        let (Some(first), Some(last)) = (bounds.between.first(), bounds.between.last()) else {
+            return Ok(None);
+        };
+        let counted = first.0..last.0;
+        let (hashing, mut apart) = (RandomState::new(), KindSelection::All);
+        let (mut unusable, mut told_apart) = (UnusableFiles::default(), 0);
+        loop {
+            let told = KindTotals::new(bounds, &hashing, &apart);
+            let go_on: &mut GoOn<'_> = &mut || go_on();
+            let question = KindQuery::new(self, &counted, bounds, told, go_on);
+            let answer = match apart {
+                KindSelection::None => question.counted(&unusable).map(Answered::Counts),
+                _ => question.answer(&unusable, choose).map(Answered::Kinds),
+            };
+            match answer {
+                Ok(Answered::Kinds(answer)) => return Ok(Some(answer)),
+                Ok(Answered::Counts(counts)) => apart = KindSelection::frequent(counts, told_apart),
+                Err(QueryFailure::TooManyGroups(count)) => {
+                    let Some(fewer) = apart.fewer(count) else { return Ok(None) };
+                    (apart, told_apart) = (fewer, count);
+                }
+                Err(QueryFailure::Never | QueryFailure::TooMuch) => return Ok(None),
+                Err(QueryFailure::Failed(error)) => return Err(error),
+                Err(QueryFailure::Damaged(path)) => _ = unusable.damaged.insert(path),
+                Err(QueryFailure::Alone(paths)) => unusable.alone.extend(paths),
+            }
+        }
+    }
+}
+
+/// Result of one pass over the data.
+enum Answered {
+    Kinds(KindAnswer),
+    /// Upper bounds of the transaction counts, by hash of the kind.
+    Counts(Vec<u64>),
+}
+
+impl<'a> KindQuery<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        counted: &Range<u64>,
+        bounds: &KindBounds,
+        told: KindTotals<'a>,
+        go_on: &'a mut GoOn<'a>,
+    ) -> Self {
+        let visible = KindBounds::visible(UnixNanos(counted.start)..UnixNanos(counted.end));
+        Self {
+            snapshot,
+            visible: visible.start.0..visible.end.0,
+            counted: counted.clone(),
+            bounds: bounds.times(),
+            rows_max: bounds.rows_max,
+            traces_max: bounds.traces_max,
+            stats: ScanStats { complete: !snapshot.lacking[SPANS], ..ScanStats::default() },
+            pool: EntryPool::default(),
+            told,
+            go_on,
+        }
+    }
+
+    fn answer(
+        mut self,
+        unusable: &UnusableFiles,
+        choose: &mut Choose<'_>,
+    ) -> Result<KindAnswer, QueryFailure> {
+        let (rolled, pairs) = self.prepare(unusable)?;
+        // What each file has counted of the traces that are joined; what counts after all.
+        let mut own = CountedCalls::new(rolled.len());
+        for (number, rolled) in rolled.iter().enumerate() {
+            let count = |of: &EntrySpan| match rolled
+                .elsewhere
+                .contains(&of.call.exemplar.trace_id.low64())
+            {
+                true => own.push_away(number, (of.kind, of.call)),
+                false => own.push(number, (of.kind, of.call)),
+            };
+            self.read_joined(rolled.file, &rolled.joined, &rolled.covered, count)?;
+        }
+        let Self { pool, counted, told, .. } = &mut self;
+        for of in pool.entries_in(counted) {
+            if !own.stays((of.kind, of.call)) {
+                told.add(of.kind, &of.call);
+            }
+            if let Some(count) = told.too_many() {
+                return Err(QueryFailure::TooManyGroups(count));
+            }
+        }
+        let Self { snapshot, told, .. } = &mut self;
+        let groups = pairs.groups(
+            &snapshot.indexes,
+            &rolled,
+            |pair| &pair.kinds,
+            |key| Some(told.number(KindKey::decode(key))),
+        )?;
+        for (number, (taken, stay)) in own.into_retractions().enumerate() {
+            self.add(&rolled, number, (&pairs, &groups), &taken, &stay)?;
+        }
+        // A file asks before each of its periods, and so not after its last one.
+        if let Some(count) = self.told.too_many() {
+            return Err(QueryFailure::TooManyGroups(count));
+        }
+        self.finish(&rolled, choose)
+    }
+
+    /// Returns upper bounds of the transaction counts, by hash of the kind. Split traces may count
+    /// in each place.
+    fn counted(mut self, unusable: &UnusableFiles) -> Result<Vec<u64>, QueryFailure> {
+        let (rolled, _) = self.prepare(unusable)?;
+        for rolled in &rolled {
+            self.read_joined(rolled.file, &rolled.joined, &[], |_| {})?;
+        }
+        let mut counts = Frequent::counts();
+        let mut count = |kind: GroupNumber, many: u64| {
+            if let Some(count) = counts.get_mut(kind as usize) {
+                *count = count.saturating_add(many);
+            }
+        };
+        self.pool.entries_in(&self.counted).for_each(|of| count(of.kind, 1));
+        for rolled in &rolled {
+            match rolled.count(&mut self.told, self.go_on, &mut count) {
+                Added::But(_) => {}
+                Added::Stopped => return Err(QueryFailure::Never),
+                Added::Damaged => return Err(self.damaged(rolled.file)),
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Reads what no cell knows, and says of each file with cells which rows have to be joined.
+    fn prepare(
+        &mut self,
+        unusable: &UnusableFiles,
+    ) -> Result<(Vec<KindRollupFile<'a>>, Pairs), QueryFailure> {
+        let (mut rolled, unrolled) = self.plan(&unusable.damaged);
+        self.read_unrolled(unrolled)?;
+        for rolled in &rolled {
+            self.read_joined(rolled.file, rolled.left_out(), &[], |_| {})?;
+        }
+        let mut pairs = Pairs::find(&rolled, &unusable.alone);
+        self.join(&mut rolled, &mut pairs)?;
+        find_elsewhere(&self.snapshot.indexes, &mut rolled, &pairs)?;
+        Ok((rolled, pairs))
+    }
+
+    /// Which files come from rollups, and which as rows.
+    fn plan(&self, damaged: &HashSet<PathBuf>) -> (Vec<KindRollupFile<'a>>, Vec<Arc<DataFile>>) {
+        let number = self.snapshot.indexes.begin_scan();
+        let (mut rolled, mut unrolled) = (Vec::new(), Vec::new());
+        for file in &self.snapshot.spans.files {
+            let (min, max) = file.times();
+            if max.0 < self.visible.start || self.visible.end <= min.0 {
+                continue;
+            }
+            let rollup = (!damaged.contains(&file.path))
+                .then(|| self.snapshot.indexes.kinds(number, file))
+                .flatten();
+            match rollup.and_then(|rollup| KindRollupFile::new(file, rollup, &self.bounds)) {
+                Some(of_rollup) => rolled.push(of_rollup),
+                None => unrolled.push(Arc::clone(file)),
+            }
+        }
+        (rolled, unrolled)
+    }
+
+    /// Reads what is in no rollup.
+    fn read_unrolled(&mut self, files: Vec<Arc<DataFile>>) -> Result<(), QueryFailure> {
+        let start = TimeRange {
+            start: Some(UnixNanos(self.visible.start)),
+            end: Some(UnixNanos(self.visible.end)),
+        };
+        let matcher = Matcher::spans(&SpanFilter { start, ..SpanFilter::default() });
+        let view = TableView { chunks: self.snapshot.spans.chunks.clone(), files };
+        let left = self.rows_max.saturating_sub(self.stats.rows);
+        let progress = self.snapshot.progress(left, SPANS);
+        let Self { snapshot, pool, told, traces_max, go_on, .. } = self;
+        let stats =
+            view.scan(&snapshot.indexes, matcher, Detail::Facts, progress, &mut |batch| {
+                let rows = SpanRows::from_batch(batch)?;
+                for row in 0..rows.len() {
+                    pool.add(&rows, row, |key| told.number(key));
+                }
+                let is_too_much = pool.len() > *traces_max || told.too_many().is_some();
+                Ok(if is_too_much { ControlFlow::Break(()) } else { go_on() })
+            })?;
+        if !stats.complete {
+            return Err(self.ended());
+        }
+        self.stats.files += stats.files;
+        self.spend(stats.rows)
+    }
+
+    /// Finds which traces of each file have to be joined.
+    fn join(
+        &mut self,
+        rolled: &mut [KindRollupFile<'_>],
+        pairs: &mut Pairs,
+    ) -> Result<(), QueryFailure> {
+        let indexes = &self.snapshot.indexes;
+        let files: Vec<_> = rolled.iter().map(|rolled| rolled.file).collect();
+        let hours: HashSet<i64> = rolled
+            .iter()
+            .filter(|rolled| rolled.is_asked())
+            .map(|rolled| rolled.file.hour)
+            .collect();
+        let asked = |file: &DataFile| hours.contains(&file.hour);
+        let split = indexes.splits.find(indexes, &files, pairs, asked, self.go_on)?;
+        for (rolled, split) in rolled.iter_mut().zip(split.ok_or(QueryFailure::Never)?) {
+            rolled.join(split);
+            let near = self.pool.low64s_in(&around(rolled.file.hour));
+            rolled.join(splits::rows_of(indexes, rolled.file, &near));
+            if rolled.join_cut().is_none() {
+                return Err(self.damaged(rolled.file));
+            }
+        }
+        pairs.join(indexes, rolled, self.go_on)
+    }
+
+    /// Adds these rows of a file to the traces under assembly. Calls `count` with the file's own
+    /// counts for them in these periods.
+    fn read_joined(
+        &mut self,
+        file: &Arc<DataFile>,
+        rows: &RowRanges,
+        covered: &[Range<u64>],
+        mut count: impl FnMut(&EntrySpan),
+    ) -> Result<(), QueryFailure> {
+        let mut own: HashMap<TraceId, EntrySpan> = HashMap::new();
+        let is_counted = !covered.is_empty();
+        self.read(file, rows, |question, rows, row| {
+            let Self { visible, pool, told, traces_max, .. } = question;
+            if pool.len() > *traces_max {
+                return;
+            }
+            if is_counted {
+                keep_entry(&mut own, rows, row, told);
+            }
+            if visible.contains(&rows.start(row).0) {
+                pool.add(rows, row, |key| told.number(key));
+            }
+        })?;
+        let is_in = |of: &&EntrySpan| {
+            let start = of.call.exemplar.start_unix_nano.0;
+            covered.iter().any(|part| part.contains(&start))
+        };
+        own.values().filter(is_in).for_each(&mut count);
+        if self.pool.len() > self.traces_max { Err(QueryFailure::Never) } else { Ok(()) }
+    }
+
+    /// Adds the rollups of a file, without the retractions. `stay` are the calls of split traces
+    /// that still count in it.
+    fn add(
+        &mut self,
+        files: &[KindRollupFile<'_>],
+        number: usize,
+        (pairs, groups): (&Pairs, &[PairGroups]),
+        taken: &RetractedCalls,
+        stay: &[GroupCall],
+    ) -> Result<(), QueryFailure> {
+        let less = pairs.less(number, files, groups, |pair| &pair.kinds);
+        let rolled = &files[number];
+        let again = match rolled.add((&less, taken), &mut self.told, self.go_on) {
+            Added::But(again) => again,
+            Added::Stopped => return Err(self.ended()),
+            Added::Damaged => return Err(self.damaged(rolled.file)),
+        };
+        if again.is_empty() {
+            return Ok(());
+        }
+        let rows = rolled.own_rows(&again, &mut self.told);
+        let rows = rows.ok_or_else(|| self.damaged(rolled.file))?;
+        let mut own: HashMap<TraceId, EntrySpan> = HashMap::new();
+        self.read(rolled.file, &rows, |question, rows, row| {
+            keep_entry(&mut own, rows, row, &mut question.told);
+        })?;
+        let is_here = |trace: &TraceId| !rolled.elsewhere.contains(&trace.low64());
+        let own = own.iter().filter(|(trace, _)| is_here(trace));
+        let own = own.map(|(_, of)| (of.kind, of.call));
+        let is_open = |(kind, call): &GroupCall| {
+            let start = call.exemplar.start_unix_nano.0;
+            again.iter().any(|open| open.contains(*kind, start))
+        };
+        for (kind, call) in own.chain(stay.iter().copied()).filter(is_open) {
+            self.told.add(kind, &call);
+        }
+        Ok(())
+    }
+
+    /// Gives `visit` these rows of a file.
+    pub(super) fn read(
+        &mut self,
+        file: &DataFile,
+        rows: &RowRanges,
+        mut visit: impl FnMut(&mut Self, &SpanRows, usize),
+    ) -> Result<(), QueryFailure> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.spend(rows.iter().map(|rows| rows.end - rows.start).sum())?;
+        let mut flow = ControlFlow::Continue(());
+        columns(Signal::Spans, file, &COLUMNS, Some(rows), &mut |batch| {
+            let rows = SpanRows::from_batch(batch)?;
+            (0..rows.len()).for_each(|row| visit(self, &rows, row));
+            flow = if self.told.too_many().is_some() {
+                ControlFlow::Break(())
+            } else {
+                self.goes_on()
+            };
+            Ok(flow)
+        })?;
+        if flow.is_break() { Err(self.ended()) } else { Ok(()) }
+    }
+
+    pub(super) fn goes_on(&mut self) -> ControlFlow<()> {
+        if self.snapshot.stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            (self.go_on)()
+        }
+    }
+
+    pub(super) fn spend(&mut self, rows: u64) -> Result<(), QueryFailure> {
+        self.stats.rows = self.stats.rows.saturating_add(rows);
+        if self.stats.rows > self.rows_max { Err(QueryFailure::TooMuch) } else { Ok(()) }
+    }
+
+    /// Why nothing more was added up.
+    fn ended(&self) -> QueryFailure {
+        self.told.too_many().map_or(QueryFailure::Never, QueryFailure::TooManyGroups)
+    }
+
+    fn damaged(&self, file: &Arc<DataFile>) -> QueryFailure {
+        let indexes = &self.snapshot.indexes;
+        indexes.damaged(indexes.begin_scan(), file);
+        QueryFailure::Damaged(file.path.clone())
+    }
+
+    /// The answer, once all is added up.
+    fn finish(
+        mut self,
+        rolled: &[KindRollupFile<'_>],
+        choose: &mut Choose<'_>,
+    ) -> Result<KindAnswer, QueryFailure> {
+        let totals = std::mem::replace(&mut self.told.totals, QueryTotals::between(Vec::new()));
+        let calls = KindCalls::from_totals(totals, self.told.apart.others_max());
+        let wanted = choose(&calls);
+        let mut others = Samples::new(&wanted);
+        for of in self.pool.entries_in(&self.counted) {
+            others.add(&calls.groups, &wanted, of);
+        }
+        let mut looking = RowSampler::new(&mut self, rolled);
+        let samples = match sample::sampled(rolled, &wanted, others, &mut looking) {
+            Ok(samples) => samples,
+            Err(sample::Failed::Because(error)) => return Err(error),
+            Err(sample::Failed::Damaged(file)) => return Err(self.damaged(rolled[file].file)),
+        };
+        Ok(KindAnswer { scan: self.stats, calls, samples })
+    }
+}
+
+/// Keeps the row's span if it is the entry of its trace among those that came.
+fn keep_entry(
+    own: &mut HashMap<TraceId, EntrySpan>,
+    rows: &SpanRows,
+    row: usize,
+    told: &mut KindTotals<'_>,
+) {
+    if own.get(&rows.trace_id(row)).is_none_or(|known| known.rank.is_after(rows, row)) {
+        let of = entry(rows, row, |key| told.number(key));
+        own.insert(rows.trace_id(row), of);
+    }
+}
+
+/// The hour and the ones before and after it.
+fn around(hour: i64) -> Range<u64> {
+    let hour = u64::try_from(hour).unwrap_or_default().saturating_mul(HOUR);
+    hour.saturating_sub(HOUR)..hour.saturating_add(2 * HOUR)
+}

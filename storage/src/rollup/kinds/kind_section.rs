@@ -1,0 +1,242 @@
+//! The section of a file's index that says where its transactions and the summaries of its traces
+//! are, and the bytes of the summaries.
+
+use std::ops::Range;
+
+use crate::{
+    index::{Bytes, Fetch, push_varint},
+    rollup::{
+        adder::GroupNumber,
+        cells::{Directory, seal, unsealed},
+        uncounted_rows,
+    },
+};
+
+/// Minutes in an hour.
+pub(super) const HOUR_MINUTES: u64 = 60;
+/// Summaries of a page; a multiple of 8.
+const PAGE_SUMMARIES: u64 = 8_192;
+const CRC_BYTES: u64 = 4;
+const MINUTE_BITS: u32 = 6;
+const BUCKET_BITS: u32 = 12;
+const FAILED_BITS: u32 = 1;
+/// The kind of a trace of which no cell knows.
+const NO_KIND: u64 = 0;
+
+/// Summary of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// The number of its kind; `None`: it is left out.
+    pub(super) kind: Option<GroupNumber>,
+    /// The minute of the hour in which its entry began.
+    pub(super) minute: u8,
+    /// The bucket of how long that took.
+    pub(super) bucket: u16,
+    /// True if the trace failed.
+    pub(super) failed: bool,
+}
+
+/// Where the summaries are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SummaryLocation {
+    pub(super) offset: u64,
+    pub(super) count: u64,
+    /// Number of bits of a kind.
+    pub(super) bits: u32,
+}
+
+/// Part of the section that stays in memory.
+#[derive(Debug)]
+pub(crate) struct KindSection {
+    /// The hour, counted from 1970, in which all began that is not left out.
+    pub(in crate::rollup) hour: u64,
+    /// The rows that are left out; ascending, apart.
+    pub(in crate::rollup) left_out: Vec<Range<u64>>,
+    place: SummaryLocation,
+    /// Where the cells are.
+    pub(in crate::rollup) cells: Directory,
+}
+
+/// The pages of some summaries.
+#[derive(Debug)]
+pub(super) struct Summaries {
+    pub(super) pages: Vec<u8>,
+    pub(super) bits: u32,
+}
+
+/// The section of a file without such rollups.
+pub(super) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
+    let place = SummaryLocation { offset, count: 0, bits: 0 };
+    (encoded(0, &[], &place, &offset.to_le_bytes()), Vec::new())
+}
+
+/// The section, before the directory of the cells.
+pub(super) fn encoded(
+    hour: u64,
+    rows: &[Range<u64>],
+    place: &SummaryLocation,
+    cells: &[u8],
+) -> Vec<u8> {
+    let mut section = Vec::new();
+    push_varint(&mut section, hour);
+    uncounted_rows::push(&mut section, rows);
+    push_varint(&mut section, place.count);
+    push_varint(&mut section, u64::from(place.bits));
+    push_varint(&mut section, place.offset);
+    section.extend(cells);
+    section
+}
+
+/// The pages of these, whose kinds are below `kinds`.
+pub(super) fn summaries(each: impl Iterator<Item = Summary>, kinds: usize) -> Summaries {
+    let bits = usize::BITS - kinds.leading_zeros();
+    let mut pages = Vec::new();
+    let (mut start, mut count) = (0, 0);
+    let (mut held, mut held_bits) = (0_u128, 0);
+    for summary in each {
+        held |= u128::from(summary.packed(bits)) << held_bits;
+        held_bits += width(bits);
+        count += 1;
+        while held_bits >= u8::BITS {
+            pages.push(held.to_le_bytes()[0]);
+            (held, held_bits) = (held >> u8::BITS, held_bits - u8::BITS);
+        }
+        // Eight of them are whole bytes.
+        if count % PAGE_SUMMARIES == 0 {
+            seal(&mut pages, start);
+            start = pages.len();
+        }
+    }
+    if held_bits > 0 {
+        pages.push(held.to_le_bytes()[0]);
+    }
+    if count % PAGE_SUMMARIES > 0 {
+        seal(&mut pages, start);
+    }
+    Summaries { pages, bits }
+}
+
+/// Returns the number of bits of a summary.
+fn width(kind_bits: u32) -> u32 {
+    kind_bits + MINUTE_BITS + BUCKET_BITS + FAILED_BITS
+}
+
+impl Summary {
+    /// It as a number: from the lowest bit on kind, minute, bucket and whether it failed.
+    fn packed(self, kind_bits: u32) -> u64 {
+        let kind = self.kind.map_or(NO_KIND, |kind| u64::from(kind) + 1);
+        let minute = u64::from(self.minute) << kind_bits;
+        let bucket = u64::from(self.bucket) << (kind_bits + MINUTE_BITS);
+        kind | minute | bucket | u64::from(self.failed) << (kind_bits + MINUTE_BITS + BUCKET_BITS)
+    }
+
+    fn unpacked(packed: u64, kind_bits: u32) -> Self {
+        let part = |shift: u32, bits: u32| packed >> shift & ((1 << bits) - 1);
+        let kind = part(0, kind_bits).checked_sub(1);
+        Self {
+            kind: kind.and_then(|kind| GroupNumber::try_from(kind).ok()),
+            minute: u8::try_from(part(kind_bits, MINUTE_BITS)).unwrap_or_default(),
+            bucket: u16::try_from(part(kind_bits + MINUTE_BITS, BUCKET_BITS)).unwrap_or_default(),
+            failed: part(kind_bits + MINUTE_BITS + BUCKET_BITS, FAILED_BITS) > 0,
+        }
+    }
+}
+
+impl KindSection {
+    /// `None` when the bytes are not such a section.
+    pub(crate) fn decode(section: &[u8]) -> Option<Self> {
+        let mut section = Bytes::new(section);
+        let hour = section.varint()?;
+        let left_out = uncounted_rows::take(&mut section)?;
+        let count = section.varint()?;
+        let bits = u32::try_from(section.varint()?).ok().filter(|bits| *bits <= u32::BITS)?;
+        let offset = section.varint()?;
+        let place = SummaryLocation { offset, count, bits };
+        Some(Self { hour, left_out, place, cells: Directory::decode(section.rest())? })
+    }
+
+    /// Returns its heap memory in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.left_out.len() * size_of::<Range<u64>>() + self.cells.bytes()
+    }
+
+    /// Gives `visit` each trace by its number, in the order of the index's runs of traces. `None`
+    /// when a page is not there or damaged, or when `visit` says so.
+    pub(super) fn each(
+        &self,
+        fetch: &mut Fetch<'_>,
+        mut visit: impl FnMut(u64, Summary) -> Option<()>,
+    ) -> Option<()> {
+        let SummaryLocation { offset, count, bits } = self.place;
+        let width = u64::from(width(bits));
+        let mut start = offset;
+        let mut number = 0;
+        while number < count {
+            let of_page = (count - number).min(PAGE_SUMMARIES);
+            let end = start.checked_add((of_page * width).div_ceil(8))?.checked_add(CRC_BYTES)?;
+            let page = fetch(start..end)?;
+            // A summary is read as eight bytes.
+            let mut packed = unsealed(&page)?.to_vec();
+            packed.extend([0; 8]);
+            for at in 0..of_page {
+                let bit = at * width;
+                let byte = usize::try_from(bit / 8).ok()?;
+                let word = packed.get(byte..byte + 8)?.try_into().ok().map(u64::from_le_bytes)?;
+                visit(number + at, Summary::unpacked(word >> (bit % 8), bits))?;
+            }
+            (start, number) = (end, number + of_page);
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::{KindSection, Summary, SummaryLocation, encoded, summaries};
+
+    fn decoded(section: &KindSection, pages: &[u8]) -> Option<Vec<Summary>> {
+        let mut found = Vec::new();
+        let mut fetch = |range: std::ops::Range<u64>| {
+            let place = |at: u64| usize::try_from(at - 9).ok();
+            pages.get(place(range.start)?..place(range.end)?).map(<[u8]>::to_vec)
+        };
+        section.each(&mut fetch, |number, summary| {
+            assert_eq!(number, found.len() as u64);
+            found.push(summary);
+            Some(())
+        })?;
+        Some(found)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn summaries_come_back_and_damaged_ones_do_not(
+            kinds in 1..70_000_usize,
+            repeats in 1..400_usize,
+            some in vec((option::of(any::<prop::sample::Index>()), 0..60_u8, 0..3_840_u16, any::<bool>()), 1..60),
+            damage: prop::sample::Index,
+        ) {
+            let summary = |of: &(Option<prop::sample::Index>, u8, u16, bool)| Summary {
+                kind: of.0.map(|kind| u32::try_from(kind.index(kinds)).unwrap()),
+                minute: of.1,
+                bucket: of.2,
+                failed: of.3,
+            };
+            let all: Vec<Summary> =
+                some.iter().map(summary).cycle().take(repeats * some.len()).collect();
+            let mut made = summaries(all.iter().copied(), kinds);
+            let place = SummaryLocation { offset: 9, count: all.len() as u64, bits: made.bits };
+            let bytes = encoded(7, &[3..9, 12..13], &place, &0_u64.to_le_bytes());
+            let section = KindSection::decode(&bytes).unwrap();
+            prop_assert_eq!((section.hour, &section.left_out[..]), (7, &[3..9, 12..13][..]));
+            prop_assert_eq!(decoded(&section, &made.pages).unwrap(), all);
+            let at = damage.index(made.pages.len());
+            made.pages[at] ^= 4;
+            prop_assert_eq!(decoded(&section, &made.pages), None);
+        }
+    }
+}

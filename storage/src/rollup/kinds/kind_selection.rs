@@ -1,0 +1,170 @@
+//! Selects the kinds that a query lists, within its memory bound.
+//!
+//! A sender can make every trace a kind of its own. When the full aggregate exceeds the bound, a
+//! first pass counts transactions by a hash of their kind. The next pass lists the kinds whose
+//! hashes are most frequent. Their counts are exact, and all others are only counted. The counter
+//! of its hash bounds the transactions of any kind that is not listed.
+
+use std::cmp::Reverse;
+
+use ahash::RandomState;
+
+use super::{KindBounds, KindKey};
+use crate::{
+    Call,
+    rollup::{
+        adder::GroupNumber,
+        query_totals::{OTHERS, QueryTotals, UNASKED},
+    },
+};
+
+/// Kinds are counted by so many hashes, 8 bytes each. A million kinds of one transaction then come
+/// to a handful each.
+const HASHES: usize = 1 << 20;
+/// Factor by which a retry lists fewer kinds. The most frequent kinds may need more memory than the
+/// first ones met.
+const FEWER: usize = 4;
+
+/// Kinds that a query lists separately.
+#[derive(Debug)]
+pub(super) enum KindSelection {
+    /// All.
+    All,
+    /// None yet: they are counted by their hashes.
+    None,
+    /// Kinds with some of the hashes.
+    Some(Frequent),
+}
+
+/// Upper bounds of the transaction counts by hash of the kind, and the hashes whose kinds are
+/// listed.
+#[derive(Debug)]
+pub(super) struct Frequent {
+    counts: Vec<u64>,
+    is_apart: Vec<bool>,
+    /// Of so many hashes.
+    apart: usize,
+    /// No other has more.
+    others_max: u64,
+}
+
+/// The transactions of a question by their kinds.
+#[derive(Debug)]
+pub(super) struct KindTotals<'a> {
+    pub(super) bounds: &'a KindBounds,
+    /// How kinds are hashed: in no way that a sender knows.
+    hashing: &'a RandomState,
+    pub(super) apart: &'a KindSelection,
+    pub(super) totals: QueryTotals,
+}
+
+impl<'a> KindTotals<'a> {
+    /// None yet.
+    pub(super) fn new(
+        bounds: &'a KindBounds,
+        hashing: &'a RandomState,
+        apart: &'a KindSelection,
+    ) -> Self {
+        Self { bounds, hashing, apart, totals: QueryTotals::between(bounds.times()) }
+    }
+
+    /// The number of a kind; of kinds that are only counted their hash.
+    pub(super) fn number(&mut self, key: KindKey<'_>) -> GroupNumber {
+        if !self.bounds.asks(key) {
+            return UNASKED;
+        }
+        match self.apart {
+            KindSelection::All => self.totals.number(key.raw()),
+            KindSelection::None => self.hash(key),
+            KindSelection::Some(frequent) if frequent.is_apart[self.hash(key) as usize] => {
+                self.totals.number(key.raw())
+            }
+            KindSelection::Some(_) => OTHERS,
+        }
+    }
+
+    fn hash(&self, key: KindKey<'_>) -> GroupNumber {
+        let hash = self.hashing.hash_one(key) % HASHES as u64;
+        GroupNumber::try_from(hash).expect("invariant: there are fewer hashes")
+    }
+
+    /// One more of the kind with this number.
+    pub(super) fn add(&mut self, kind: GroupNumber, call: &Call) {
+        self.totals.add(kind, call);
+    }
+
+    /// Returns the number of listed kinds, if they exceed the memory bound.
+    pub(super) fn too_many(&self) -> Option<usize> {
+        (self.totals.bytes() > self.bounds.bytes_max).then(|| self.totals.group_count())
+    }
+}
+
+impl Frequent {
+    /// The counts of no kinds yet.
+    pub(super) fn counts() -> Vec<u64> {
+        vec![0; HASHES]
+    }
+
+    /// Tells those apart that have the most frequent hashes, so many at most.
+    fn most_frequent(counts: Vec<u64>, apart: usize) -> Self {
+        let mut order: Vec<usize> = (0..HASHES).filter(|hash| counts[*hash] > 0).collect();
+        order.sort_unstable_by_key(|hash| (Reverse(counts[*hash]), *hash));
+        let (some, others) = order.split_at(apart.min(order.len()));
+        let others_max = others.first().map_or(0, |hash| counts[*hash]);
+        let mut is_apart = vec![false; HASHES];
+        some.iter().for_each(|hash| is_apart[*hash] = true);
+        Self { counts, is_apart, apart, others_max }
+    }
+}
+
+impl KindSelection {
+    /// Returns the selection for the next pass after this many kinds were too many. `None` when it
+    /// cannot shrink.
+    pub(super) fn fewer(self, too_many: usize) -> Option<Self> {
+        match self {
+            Self::All => Some(Self::None),
+            // A hash may be that of several kinds.
+            Self::Some(Frequent { counts, apart, .. }) if apart > 1 => {
+                Some(Self::Some(Frequent::most_frequent(counts, fewer(too_many.min(apart)))))
+            }
+            Self::None | Self::Some(_) => None,
+        }
+    }
+
+    /// Returns the selection by these counts, after this many kinds were too many.
+    pub(super) fn frequent(counts: Vec<u64>, too_many: usize) -> Self {
+        Self::Some(Frequent::most_frequent(counts, fewer(too_many)))
+    }
+
+    /// Returns the maximum number of transactions of a kind that is only counted.
+    pub(super) fn others_max(&self) -> u64 {
+        match self {
+            Self::Some(frequent) => frequent.others_max,
+            Self::All | Self::None => 0,
+        }
+    }
+}
+
+/// Returns the number of kinds to list after this many were too many.
+fn fewer(too_many: usize) -> usize {
+    (too_many / FEWER).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Frequent, HASHES, KindSelection};
+
+    #[test]
+    fn fewer_and_fewer_are_told_apart_until_it_is_one() {
+        let mut counts = Frequent::counts();
+        (0..HASHES).zip(1..=100).for_each(|(hash, count)| counts[hash] = count);
+        let mut apart = KindSelection::frequent(counts, 40);
+        let mut others = vec![apart.others_max()];
+        // However many come again: hashes may be shared.
+        while let Some(fewer) = apart.fewer(1_000_000) {
+            apart = fewer;
+            others.push(apart.others_max());
+        }
+        assert_eq!(others, [90, 98, 99]);
+    }
+}

@@ -1,0 +1,105 @@
+//! Aggregate of a query: calls by group and time range.
+//!
+//! Owns its memory bound, and the groups that are only counted.
+
+use std::collections::HashMap;
+
+use super::{
+    Call, Calls, Cell,
+    adder::GroupNumber,
+    cells::{GroupNames, GroupTable, RawKey},
+};
+
+/// Number of all groups that are only counted.
+pub(super) const OTHERS: GroupNumber = GroupNumber::MAX;
+/// The number of all groups that are not asked for.
+pub(super) const UNASKED: GroupNumber = GroupNumber::MAX - 1;
+/// Memory of a hash table slot for a group's calls, in bytes. Tables are at least half full.
+const CELL_BYTES: usize = 2 * size_of::<((u32, GroupNumber), Calls)>();
+
+/// Calls by group, over each stretch of a question.
+#[derive(Debug)]
+pub(super) struct QueryTotals {
+    /// Where stretches begin, and where the last one ends; ascending.
+    bounds: Vec<u64>,
+    groups: GroupTable,
+    calls: HashMap<(u32, GroupNumber), Calls>,
+    /// Memory of `calls` in bytes.
+    bytes: usize,
+    others: u64,
+}
+
+impl QueryTotals {
+    /// Over the stretches between these times.
+    pub(super) fn between(bounds: Vec<u64>) -> Self {
+        Self { bounds, groups: GroupTable::default(), calls: HashMap::new(), bytes: 0, others: 0 }
+    }
+
+    /// The number of a group.
+    pub(super) fn number(&mut self, key: RawKey<'_>) -> GroupNumber {
+        self.groups.number(key)
+    }
+
+    /// One call more of the group with this number.
+    pub(super) fn add(&mut self, group: GroupNumber, call: &Call) {
+        match group {
+            OTHERS => self.others += 1,
+            UNASKED => {}
+            _ => self.at(group, call.exemplar.start_unix_nano.0, |calls| calls.add(call)),
+        }
+    }
+
+    /// More calls of the group with this number, all of the stretch that this time is in.
+    pub(super) fn merge(&mut self, group: GroupNumber, time: u64, more: &Calls) {
+        match group {
+            OTHERS => self.add_others(more.count),
+            UNASKED => {}
+            _ => self.at(group, time, |calls| calls.merge(more)),
+        }
+    }
+
+    /// As [`Self::merge`], of what a cell has. `None` when it is damaged: some may be there then.
+    pub(super) fn merge_cell(&mut self, group: GroupNumber, cell: &Cell<'_>) -> Option<()> {
+        let mut added = Some(());
+        self.at(group, cell.start().0, |calls| added = cell.add_to(calls));
+        added
+    }
+
+    /// Adds calls of groups that are only counted.
+    pub(super) fn add_others(&mut self, count: u64) {
+        self.others = self.others.saturating_add(count);
+    }
+
+    fn at(&mut self, group: GroupNumber, time: u64, change: impl FnOnce(&mut Calls)) {
+        let stretch = self.bounds.partition_point(|bound| *bound <= time).saturating_sub(1);
+        let stretch = u32::try_from(stretch).unwrap_or(u32::MAX);
+        let bytes = &mut self.bytes;
+        let calls = self.calls.entry((stretch, group)).or_insert_with(|| {
+            *bytes += CELL_BYTES;
+            Calls::default()
+        });
+        *bytes -= calls.latency.bytes();
+        change(calls);
+        *bytes += calls.latency.bytes();
+    }
+
+    /// Returns its memory in bytes, group names included.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.groups.bytes()
+    }
+
+    /// Returns the number of groups listed separately.
+    pub(super) fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Returns the number of calls in groups that are only counted.
+    pub(super) fn others(&self) -> u64 {
+        self.others
+    }
+
+    /// The groups and their calls by stretch.
+    pub(super) fn finish(self) -> (GroupNames, HashMap<(u32, GroupNumber), Calls>) {
+        (self.groups.names(), self.calls)
+    }
+}

@@ -1,0 +1,84 @@
+//! Takes calls away from those of a cell.
+//!
+//! Owns when what is left is known: of the slowest call, the last that failed and the bounds of a
+//! distribution only one is kept.
+
+use tidings_proto::api::Exemplar;
+
+use super::{Call, Calls, Latency, latency::EXACT_MAX};
+
+/// A call that a cell has counted and that does not count there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RetractedCall {
+    pub(super) call: Call,
+    /// True if the same call counts in another file: it may stay an exemplar.
+    pub(super) counts: bool,
+    /// True if a pair retracted it already, because it counted elsewhere, where it no longer does.
+    pub(super) is_away: bool,
+}
+
+/// Exactness of a cell after a retraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Remainder {
+    /// The remainder is exact.
+    Exact,
+    /// Counts are exact. An exemplar may be missing, and the extremes of bucketed durations are
+    /// known by their buckets only.
+    Near,
+    /// More was retracted than the cell had.
+    Unknown,
+}
+
+impl Calls {
+    /// Retracts these calls, and those that pairs retract: calls that do not count, and calls that
+    /// count in the other file. Retracted calls are no exemplars any more.
+    pub(super) fn retract(
+        &mut self,
+        [gone, doubled]: &[Self; 2],
+        taken: &[RetractedCall],
+    ) -> Remainder {
+        let was_divided = self.latency.is_divided();
+        let (min, max) = (self.latency.min, self.latency.max);
+        for less in [gone, doubled] {
+            let left = self.count.checked_sub(less.count).zip(self.errors.checked_sub(less.errors));
+            let Some(left) = left.filter(|_| self.latency.remove_all(&less.latency)) else {
+                return Remainder::Unknown;
+            };
+            (self.count, self.errors) = left;
+        }
+        taken.iter().filter(|of| !of.is_away).for_each(|taken| self.remove(&taken.call));
+        if self.count == 0 {
+            *self = Self::default();
+            return Remainder::Exact;
+        }
+        if self.errors == 0 {
+            self.failed = None;
+        }
+        if self.latency.count == 0 {
+            (self.latency, self.slowest) = (Latency::default(), None);
+        }
+        self.latency.recompute_bounds();
+        let is_gone = |kept: &dyn Fn(&Call) -> bool| {
+            taken.iter().any(|taken| !taken.counts && kept(&taken.call))
+        };
+        let is = |kept: Option<Exemplar>, gone: Option<Exemplar>| gone.is_some() && kept == gone;
+        let no_slowest = is(self.slowest, gone.slowest)
+            || is_gone(&|call| call.timed && self.slowest == Some(call.exemplar));
+        let no_failed = is(self.failed, gone.failed)
+            || is_gone(&|call| call.failed && self.failed == Some(call.exemplar));
+        self.slowest = self.slowest.filter(|_| !no_slowest);
+        self.failed = self.failed.filter(|_| !no_failed);
+        let is_bound = |duration: u64| [min, max].contains(&duration);
+        let bounds = gone.latency.count > 0
+            && (is_bound(gone.latency.min) || is_bound(gone.latency.max))
+            || is_gone(&|call| call.timed && is_bound(call.exemplar.duration_nano.0));
+        let too_few = was_divided && (1..=EXACT_MAX as u64).contains(&self.latency.count);
+        if was_divided && bounds {
+            self.latency.narrow_bounds();
+        }
+        match no_slowest || no_failed || was_divided && bounds || too_few {
+            true => Remainder::Near,
+            false => Remainder::Exact,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The index section with corrections for split traces, as described in `docs/formats/index.md`.
+
+use std::ops::Range;
+
+use crate::{
+    index::{Bytes, Fetch, push_varint},
+    rollup::{
+        adder::Adder,
+        cells::{Directory, LevelLimits, seal, unsealed},
+    },
+};
+
+/// Of more traces that two files have, none is settled: a page of them would be too large.
+pub(super) const TRACES_MAX: usize = 1 << 20;
+const LOW64_BYTES: usize = 8;
+/// Cells may take as much as those of a file with so many rows.
+const CELLS_OF_ROWS: usize = 1 << 17;
+
+/// A section and its pages.
+pub(crate) type CorrectionBytes = (Vec<u8>, Vec<u8>);
+
+/// Part of the section that stays in memory.
+#[derive(Debug)]
+pub(crate) struct CorrectionSection {
+    /// Where its pages begin, the last of the index.
+    offset: u64,
+    /// The names of the files that it was compared with; ascending.
+    pub(super) compared: Box<[u64]>,
+    /// Of these, the ones that have some of its traces; ascending.
+    pub(super) pairs: Box<[Pair]>,
+}
+
+/// Another file that has some of the traces.
+#[derive(Debug)]
+pub(in crate::rollup) struct Pair {
+    /// Its name.
+    pub(super) other: u64,
+    settled: Range<u64>,
+    apart: Range<u64>,
+    /// By what the sums of calls between services change,
+    pub(in crate::rollup) graph: Directory,
+    /// and those of kinds of transactions.
+    pub(in crate::rollup) kinds: Directory,
+}
+
+/// The traces that a pair has settled.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(in crate::rollup) struct ResolvedTraces {
+    /// The last halves of their ids, ascending.
+    pub(in crate::rollup) low64s: Vec<u64>,
+    /// Of each the place in the pair of the file that has its entry: 0 for the other file.
+    pub(in crate::rollup) entries: Vec<u8>,
+}
+
+/// A pair as it is made.
+#[derive(Debug, Default)]
+pub(super) struct PairBuilder {
+    pub(super) settled: ResolvedTraces,
+    /// The traces that are not settled; as these.
+    pub(super) apart: Vec<u64>,
+    pub(super) graph: Adder,
+    pub(super) kinds: Adder,
+    /// Number of rows they were made from.
+    pub(super) rows: usize,
+}
+
+/// The section of a file, and its pages, which will start at this offset.
+pub(super) fn encoded(
+    mut compared: Vec<u64>,
+    pairs: Vec<(u64, PairBuilder)>,
+    offset: u64,
+) -> CorrectionBytes {
+    let (mut section, mut pages) = (Vec::new(), Vec::new());
+    push_varint(&mut section, offset);
+    compared.sort_unstable();
+    push_varint(&mut section, compared.len() as u64);
+    section.extend(compared.iter().flat_map(|name| name.to_le_bytes()));
+    push_varint(&mut section, pairs.len() as u64);
+    for (other, PairBuilder { settled, apart, graph, kinds, rows }) in pairs {
+        section.extend(other.to_le_bytes());
+        let mut push_page = |bytes: &mut dyn Iterator<Item = u8>| {
+            let start = pages.len();
+            pages.extend(bytes);
+            seal(&mut pages, start);
+            push_varint(&mut section, offset + start as u64);
+            push_varint(&mut section, (pages.len() - start) as u64);
+        };
+        let low64s = settled.low64s.iter().flat_map(|low64| low64.to_le_bytes());
+        push_page(&mut low64s.chain(settled.entries));
+        push_page(&mut apart.iter().flat_map(|low64| low64.to_le_bytes()));
+        let rows = rows.max(CELLS_OF_ROWS);
+        for adder in [graph, kinds] {
+            let (directory, cells) =
+                adder.finish(rows, LevelLimits::ALL, offset + pages.len() as u64);
+            pages.extend(cells);
+            push_varint(&mut section, directory.len() as u64);
+            section.extend(directory);
+        }
+    }
+    (section, pages)
+}
+
+impl CorrectionSection {
+    /// `None` when the bytes are not such a section.
+    pub(crate) fn decode(section: &[u8]) -> Option<Self> {
+        let mut section = Bytes::new(section);
+        let offset = section.varint()?;
+        let (mut compared, mut pairs) = (Vec::new(), Vec::new());
+        for _ in 0..section.varint()? {
+            compared.push(section.u64()?);
+        }
+        for _ in 0..section.varint()? {
+            pairs.push(Pair {
+                other: section.u64()?,
+                settled: take_page(&mut section)?,
+                apart: take_page(&mut section)?,
+                graph: take_directory(&mut section)?,
+                kinds: take_directory(&mut section)?,
+            });
+        }
+        let is_sorted = compared.is_sorted() && pairs.is_sorted_by_key(|pair| pair.other);
+        let is_whole = section.is_empty() && is_sorted;
+        is_whole.then(|| Self { offset, compared: compared.into(), pairs: pairs.into() })
+    }
+
+    /// Where its pages begin among those of an index.
+    pub(crate) fn offset(&self) -> Option<usize> {
+        usize::try_from(self.offset).ok()
+    }
+
+    /// Returns its heap memory in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let cells = |pair: &Pair| size_of::<Pair>() + pair.graph.bytes() + pair.kinds.bytes();
+        size_of_val(&*self.compared) + self.pairs.iter().map(cells).sum::<usize>()
+    }
+}
+
+fn take_page(section: &mut Bytes<'_>) -> Option<Range<u64>> {
+    let start = section.varint()?;
+    Some(start..start.checked_add(section.varint()?)?)
+}
+
+fn take_directory(section: &mut Bytes<'_>) -> Option<Directory> {
+    let length = usize::try_from(section.varint()?).ok()?;
+    Directory::decode(section.take(length)?)
+}
+
+impl Pair {
+    /// Reads the traces that the pair resolves; `None` when the page is missing or damaged.
+    pub(super) fn resolved_traces(&self, fetch: &mut Fetch<'_>) -> Option<ResolvedTraces> {
+        let page = fetch(self.settled.clone())?;
+        let held = unsealed(&page)?;
+        let (low64s, entries) = held.split_at(held.len() / (LOW64_BYTES + 1) * LOW64_BYTES);
+        Some(ResolvedTraces { low64s: numbers(low64s), entries: entries.to_vec() })
+    }
+
+    /// The traces that both have and that are not settled; as [`Self::settled`].
+    pub(super) fn apart(&self, fetch: &mut Fetch<'_>) -> Option<Vec<u64>> {
+        let page = fetch(self.apart.clone())?;
+        unsealed(&page).map(numbers)
+    }
+}
+
+fn numbers(bytes: &[u8]) -> Vec<u64> {
+    let (numbers, _) = bytes.as_chunks::<LOW64_BYTES>();
+    numbers.iter().map(|number| u64::from_le_bytes(*number)).collect()
+}
+
+impl ResolvedTraces {
+    /// The traces of which the file with this place in the pair does not have the entry.
+    pub(in crate::rollup) fn without_entry(&self, place: usize) -> Vec<u64> {
+        let of_all = self.low64s.iter().zip(&self.entries);
+        of_all.filter(|(_, entry)| usize::from(**entry) != place).map(|(low64, _)| *low64).collect()
+    }
+}

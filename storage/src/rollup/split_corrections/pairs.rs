@@ -1,0 +1,279 @@
+//! Which pairs of files a question can use, and which of their traces it puts together itself.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::{
+    Role, make,
+    pair_section::{Pair, ResolvedTraces},
+};
+use crate::{
+    data_file::DataFile,
+    index::{Indexes, RolledUp},
+    rollup::{
+        adder::GroupNumber,
+        cells::{Directory, RawKey},
+        file_buckets::PairRetractions,
+        query_failure::{GoOn, QueryFailure},
+        repeats::low64s,
+        splits::{RowRanges, rows_of},
+    },
+};
+
+/// A file of a question, of which a part comes from rollups.
+pub(in crate::rollup) trait RollupFile {
+    /// The file.
+    fn file(&self) -> &Arc<DataFile>;
+    /// Its rollups.
+    fn rollup(&self) -> &RolledUp;
+    /// Returns true if the pair corrections of the whole file apply.
+    fn is_whole(&self) -> bool;
+    /// The rows of traces that are put together with what is elsewhere.
+    fn joined(&self) -> &RowRanges;
+    /// Joins these rows too.
+    fn join(&mut self, rows: RowRanges);
+}
+
+/// The pairs of a question's files.
+#[derive(Debug, Default)]
+pub(in crate::rollup) struct Pairs {
+    pub(in crate::rollup) used: Vec<UsedPair>,
+    /// Pairs that need not be compared, the lesser number first.
+    compared: HashSet<(usize, usize)>,
+}
+
+/// A pair that is used.
+#[derive(Debug)]
+pub(in crate::rollup) struct UsedPair {
+    /// The numbers of its files; the second has the section.
+    pub(in crate::rollup) files: [usize; 2],
+    /// Which of the section's pairs it is.
+    at: usize,
+    /// Resolved traces that are assembled again, with parts elsewhere; by the last halves of their
+    /// ids, ascending.
+    pub(in crate::rollup) again: Vec<u64>,
+}
+
+/// The groups of a pair, by their numbers there: what becomes of their calls, and their numbers in
+/// the answer.
+pub(in crate::rollup) type PairGroups = Vec<(Role, GroupNumber)>;
+
+impl Pairs {
+    /// Finds the usable pairs among these files. Pairs of files in `alone` are not used.
+    pub(in crate::rollup) fn find<R: RollupFile>(files: &[R], alone: &HashSet<PathBuf>) -> Self {
+        let can = |file: &&R| file.is_whole() && !alone.contains(&file.file().path);
+        let mut by_name = HashMap::new();
+        for (number, of) in files.iter().enumerate().filter(|(_, file)| can(file)) {
+            if let Some(section) = of.rollup().corrections() {
+                let file = of.file();
+                by_name.insert((file.hour, make::name(&file.path)), (number, section));
+            }
+        }
+        // Which has compared itself with which. Both with each other did so when the index of one
+        // had been lost: they may then have settled what others have settled, too.
+        let mut compared: BTreeMap<(usize, usize), Option<usize>> = BTreeMap::new();
+        for ((hour, _), (number, section)) in &by_name {
+            for name in &section.compared {
+                let Some((other, _)) = by_name.get(&(*hour, *name)) else { continue };
+                let pair = ((*number).min(*other), (*number).max(*other));
+                let known = compared.entry(pair).or_insert(Some(*number));
+                *known = known.filter(|known| known == number);
+            }
+        }
+        let mut pairs = Self::default();
+        for ((one, other), number) in compared {
+            let Some(number) = number else { continue };
+            pairs.compared.insert((one, other));
+            let other = if number == one { other } else { one };
+            let section = files[number].rollup().corrections();
+            let name = make::name(&files[other].file().path);
+            let at =
+                section.and_then(|of| of.pairs.binary_search_by_key(&name, |of| of.other).ok());
+            if let Some(at) = at {
+                pairs.used.push(UsedPair { files: [other, number], at, again: Vec::new() });
+            }
+        }
+        pairs
+    }
+
+    /// Returns true if the split traces of these files are known and need no comparison.
+    pub(in crate::rollup) fn knows(&self, one: usize, other: usize) -> bool {
+        self.compared.contains(&(one.min(other), one.max(other)))
+    }
+
+    /// Returns the file with this number, or the file that has the section of the pair with it.
+    /// Pairs are numbered after the files.
+    pub(in crate::rollup) fn file(&self, number: usize, files: usize) -> usize {
+        number.checked_sub(files).map_or(number, |pair| self.used[pair].files[1])
+    }
+
+    /// Returns true if this number is a pair's, or that of a file with one.
+    pub(in crate::rollup) fn are_of(&self, number: usize, files: usize) -> bool {
+        files <= number || self.used.iter().any(|used| used.files.contains(&number))
+    }
+
+    /// Marks traces for assembly: unresolved ones, and resolved ones with parts in another file or
+    /// in memory, or cut by the query's range.
+    pub(in crate::rollup) fn join<R: RollupFile>(
+        &mut self,
+        indexes: &Indexes,
+        files: &mut [R],
+        go_on: &mut GoOn<'_>,
+    ) -> Result<(), QueryFailure> {
+        for used in &self.used {
+            if go_on().is_break() {
+                return Err(QueryFailure::Never);
+            }
+            let apart = used.section(files).apart(&mut |range| used.rollup(files).page(range));
+            let apart = apart.ok_or_else(|| used.damaged(indexes, files))?;
+            if !apart.is_empty() {
+                used.join(indexes, files, &apart);
+            }
+        }
+        // By file: how many rows were joined when it was looked at, and of which traces they are.
+        let mut known: HashMap<usize, (u64, HashSet<u64>)> = HashMap::new();
+        let mut settled: HashMap<usize, ResolvedTraces> = HashMap::new();
+        loop {
+            let mut found = false;
+            for (number, used) in self.used.iter_mut().enumerate() {
+                if used.files.iter().all(|file| files[*file].joined().is_empty()) {
+                    continue;
+                }
+                if go_on().is_break() {
+                    return Err(QueryFailure::Never);
+                }
+                for file in used.files {
+                    let joined = files[file].joined();
+                    let rows = joined.iter().map(|rows| rows.end - rows.start).sum();
+                    if known.get(&file).is_none_or(|(before, _)| *before != rows) {
+                        let traces = match rows {
+                            0 => Vec::new(),
+                            _ => low64s(files[file].file(), Some(joined))?,
+                        };
+                        known.insert(file, (rows, traces.into_iter().collect()));
+                    }
+                }
+                let of_pair = match settled.entry(number) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => {
+                        let of_pair = used.resolved_traces(files);
+                        place.insert(of_pair.ok_or_else(|| used.damaged(indexes, files))?)
+                    }
+                };
+                let is_joined = |low64: &u64| {
+                    let of_file = used.files.iter().filter_map(|file| known.get(file));
+                    let mut of_file = of_file.map(|(_, traces)| traces);
+                    of_file.any(|traces| traces.contains(low64))
+                };
+                let all = of_pair.low64s.iter().copied();
+                let again: Vec<u64> = all.filter(is_joined).collect();
+                if again.len() > used.again.len() {
+                    used.join(indexes, files, &again);
+                    used.again = again;
+                    found = true;
+                }
+            }
+            if !found {
+                return self.each_once(files);
+            }
+        }
+    }
+
+    /// Fails when two pairs have settled a trace. It can be so in a snapshot from before one of
+    /// three files was replaced: the others have then settled what it had as well.
+    fn each_once<R: RollupFile>(&self, files: &[R]) -> Result<(), QueryFailure> {
+        let mut seen = HashSet::new();
+        for used in &self.used {
+            if !used.again.iter().all(|low64| seen.insert(*low64)) {
+                let of_pair = used.files.map(|file| files[file].file().path.clone());
+                return Err(QueryFailure::Alone(of_pair.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the groups of each pair. `number` maps keys to the numbers in the answer, and
+    /// `cells` selects the directory.
+    pub(in crate::rollup) fn groups<'a, R: RollupFile>(
+        &self,
+        indexes: &Indexes,
+        files: &'a [R],
+        cells: impl Fn(&'a Pair) -> &'a Directory,
+        mut number: impl FnMut(RawKey<'_>) -> Option<GroupNumber>,
+    ) -> Result<Vec<PairGroups>, QueryFailure> {
+        let of_pair = self.used.iter().map(|used| {
+            let names =
+                cells(used.section(files)).groups(&mut |range| used.rollup(files).page(range));
+            let groups = names.and_then(|names| {
+                let numbers = 0..GroupNumber::try_from(names.len()).ok()?;
+                let known = numbers.map(|group| {
+                    let (role, key) = Role::decode(names.raw(group)?)?;
+                    Some((role, number(key)?))
+                });
+                known.collect()
+            });
+            groups.ok_or_else(|| used.damaged(indexes, files))
+        });
+        of_pair.collect()
+    }
+
+    /// Returns the retractions that the pairs of this file have for its counts. `groups` are those
+    /// of all pairs, and `cells` selects the directory of a pair.
+    pub(in crate::rollup) fn less<'a, R: RollupFile>(
+        &self,
+        number: usize,
+        files: &'a [R],
+        groups: &'a [PairGroups],
+        cells: impl Fn(&'a Pair) -> &'a Directory,
+    ) -> Vec<PairRetractions<'a>> {
+        let of_file = self.used.iter().zip(groups).filter_map(|(used, groups)| {
+            let place = used.files.iter().position(|file| *file == number)?;
+            let (cells, rollup) = (cells(used.section(files)), used.rollup(files));
+            Some(PairRetractions { cells, rollup, groups, place })
+        });
+        of_file.collect()
+    }
+}
+
+impl UsedPair {
+    /// Returns the section of the pair.
+    pub(in crate::rollup) fn section<'a, R: RollupFile>(&self, files: &'a [R]) -> &'a Pair {
+        let section = self.rollup(files).corrections().expect("invariant: the pair is of it");
+        &section.pairs[self.at]
+    }
+
+    /// Where it says it.
+    pub(in crate::rollup) fn rollup<'a, R: RollupFile>(&self, files: &'a [R]) -> &'a RolledUp {
+        files[self.files[1]].rollup()
+    }
+
+    /// The traces that it has settled; `None` when the section is damaged.
+    pub(in crate::rollup) fn resolved_traces<R: RollupFile>(
+        &self,
+        files: &[R],
+    ) -> Option<ResolvedTraces> {
+        self.section(files).resolved_traces(&mut |range| self.rollup(files).page(range))
+    }
+
+    /// Joins these traces of both files.
+    fn join<R: RollupFile>(&self, indexes: &Indexes, files: &mut [R], low64s: &[u64]) {
+        for file in self.files {
+            let rows = rows_of(indexes, files[file].file(), low64s);
+            files[file].join(rows);
+        }
+    }
+
+    /// That the section is damaged.
+    pub(in crate::rollup) fn damaged<R: RollupFile>(
+        &self,
+        indexes: &Indexes,
+        files: &[R],
+    ) -> QueryFailure {
+        let file = files[self.files[1]].file();
+        indexes.damaged(indexes.begin_scan(), file);
+        QueryFailure::Damaged(file.path.clone())
+    }
+}

@@ -1,0 +1,112 @@
+//! Reads a table and says what is wrong with it: its commits, its data files page by page, and the
+//! indexes beside them.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::TelemetryTable;
+use crate::{
+    StorageError,
+    check::{Finding, Findings, Pieces, Start},
+    data_file::{self, DataFile},
+    index::{self, Verified},
+    paths::index_path,
+    schema::Signal,
+    store::blocking,
+    table_store::SharedTables,
+};
+
+/// Reads everything; the sequence up to which the table has the log.
+pub(crate) async fn check(
+    tables: &SharedTables,
+    signal: Signal,
+    findings: &mut Findings<'_>,
+) -> Result<u64, StorageError> {
+    let log_folder = tables.folder(signal.table()).join("_delta_log");
+    let opened = match TelemetryTable::peek(tables, signal).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Ok(0),
+        Err(error) => {
+            let what = format!("the table's log cannot be read: {error}");
+            findings.add(Finding::new(&log_folder, what));
+            return Ok(0);
+        }
+    };
+    findings.summary.commits += opened.commits;
+    if let Some(damage) = opened.position_damage {
+        findings.add(Finding::new(&damage.path, damage.to_string()));
+    }
+    if let Some(damage) = opened.table.damage() {
+        findings.add(Finding::new(&damage.path, damage.reason));
+    }
+    for file in opened.files {
+        let (of_it, file_of_it) = (Arc::clone(tables), Arc::clone(&file));
+        let found = blocking(move || Ok(data_file(&of_it, signal, &file_of_it))).await?;
+        findings.summary.data_files += 1;
+        findings.summary.rows += file.rows;
+        for finding in found {
+            findings.add(finding);
+        }
+    }
+    Ok(opened.covered)
+}
+
+/// Returns the findings for a data file and its index.
+fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Finding> {
+    let wrong = |what: String| vec![Finding::new(&file.path, what)];
+    let (compared, is_current, is_whole) = match Pieces::open(file) {
+        Start::Wrong(finding) => return vec![finding],
+        Start::Pieces(pieces) => (pieces.finish(file), true, true),
+        Start::NoSums(found) => {
+            (Ok(()), found != Verified::Sound(None), found != Verified::Damaged)
+        }
+    };
+    if let Err(finding) = compared {
+        return vec![finding];
+    }
+    if let Some(what) = decoded(file) {
+        return wrong(what);
+    }
+    let path = index_path(&file.path);
+    let found = tables.read(&path).map(|found| index::without_corrections(found.into()));
+    match (found, data_file::index_of(signal, file)) {
+        // Those of earlier programs say less.
+        (Ok(found), Ok(made))
+            if found == made && is_whole || !is_current || index::is_of_earlier(&found, &made) =>
+        {
+            Vec::new()
+        }
+        (Ok(_), Ok(_)) => vec![Finding::new(&path, "it is not what the data file makes")],
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
+            vec![Finding::new(&path, "it is missing; it is made again when it is asked for")]
+        }
+        (Err(error), _) => vec![Finding::new(&path, format!("it cannot be read: {error}"))],
+        (_, Err(error)) => wrong(error.to_string()),
+    }
+}
+
+/// Decodes a data file from end to end; what is wrong with it.
+pub(crate) fn decoded(file: &DataFile) -> Option<String> {
+    // Damaged files make decoders panic.
+    match catch_unwind(AssertUnwindSafe(|| decode(file))) {
+        Ok(Ok(rows)) if rows == file.rows => None,
+        Ok(Ok(rows)) => Some(format!("it has {rows} rows and not {}", file.rows)),
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("decoding it panics".to_owned()),
+    }
+}
+
+/// Reads every page of every column; how many rows there are.
+fn decode(file: &DataFile) -> Result<u64, StorageError> {
+    let opened = file.open().map_err(crate::disk::failed("open", &file.path))?;
+    let mut rows = 0;
+    for batch in ParquetRecordBatchReaderBuilder::try_new(opened)?.build()? {
+        rows += batch?.num_rows() as u64;
+    }
+    Ok(rows)
+}

@@ -1,0 +1,228 @@
+use std::{path::PathBuf, sync::Arc};
+
+use tidings_proto::UnixNanos;
+
+use super::{DataFile, FILE_BYTES, HOUR_NANOS, MergeJob, MergePace, plan};
+
+const FIRST_HOUR: u64 = 500_000;
+const SECOND: u64 = 1_000_000_000;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// The merge that helps most.
+fn first(files: &[Arc<DataFile>], now: UnixNanos, pace: MergePace) -> Option<MergeJob> {
+    plan(files, now, pace).into_iter().next()
+}
+
+/// A table whose files are only numbers; merged files are as large as their inputs together.
+#[derive(Default)]
+struct Simulation {
+    files: Vec<Arc<DataFile>>,
+    made: u64,
+    flushed_bytes: u64,
+    merged_bytes: u64,
+    most_files: usize,
+}
+
+impl Simulation {
+    fn file(&mut self, hour: i64, prefix: &str, bytes: u64, received: UnixNanos) {
+        self.made += 1;
+        let path = PathBuf::from(format!("{prefix}-{:08}", self.made));
+        let file = DataFile::new(path, hour, bytes / 50, bytes, UnixNanos(0), UnixNanos(0));
+        self.files.push(Arc::new(DataFile { received_max: received, ..file }));
+    }
+
+    fn flush(&mut self, hour: i64, bytes: u64, now: UnixNanos) {
+        self.file(hour, "flushed", bytes, now);
+        self.flushed_bytes += bytes;
+    }
+
+    fn keep_up(&mut self, now: UnixNanos, pace: MergePace) {
+        while let Some(job) = first(&self.files, now, pace) {
+            assert!(job.files.len() >= 2 && job.files.iter().all(|file| file.hour == job.hour));
+            self.files.retain(|file| !job.files.contains(file));
+            let bytes = job.files.iter().map(|file| file.bytes).sum();
+            let received = job.files.iter().map(|file| file.received_max).max().unwrap();
+            for begin in (0..bytes).step_by(usize::try_from(FILE_BYTES).unwrap()) {
+                self.file(job.hour, "merged", FILE_BYTES.min(bytes - begin), received);
+            }
+            self.merged_bytes += bytes;
+        }
+        self.most_files = self.most_files.max(self.files.len());
+    }
+
+    fn amplification(&self) -> f64 {
+        let bytes = |number| f64::from(u32::try_from(number / KIB).unwrap());
+        bytes(self.flushed_bytes + self.merged_bytes) / bytes(self.flushed_bytes)
+    }
+}
+
+fn now(seconds: u64) -> UnixNanos {
+    UnixNanos(FIRST_HOUR * HOUR_NANOS + seconds * SECOND)
+}
+
+#[test]
+fn every_byte_is_written_less_than_three_times_at_any_rate() {
+    let mut said = String::new();
+    for (flush_bytes, every) in [
+        (10 * KIB, 60),
+        (MIB, 60),
+        (5 * MIB, 60),
+        (8 * MIB, 60),
+        (40 * MIB, 60),
+        (100 * MIB, 60),
+        (12 * MIB, 7),
+        (12 * MIB, 1),
+    ] {
+        for late in [false, true] {
+            let mut table = Simulation::default();
+            let hours = if every == 1 { 1 } else { 4 };
+            for flush in 1..=hours * 3600 / every {
+                let now = now(flush * every);
+                let hour = (now.0 / HOUR_NANOS).cast_signed();
+                table.flush(hour, flush_bytes, now);
+                if late && flush % 3 == 0 {
+                    table.flush(hour - 5, flush_bytes / 100 + KIB, now);
+                }
+                table.keep_up(now, MergePace::Running);
+            }
+            table.keep_up(now((hours + 1) * 3600), MergePace::Running);
+            let factor = table.amplification();
+            said += &format!("{flush_bytes} every {every} s, late {late}: {factor:.2}\n");
+            assert!(factor < 3.0, "{said}");
+            let is_sealed = flush_bytes >= super::FLUSHED_BYTES;
+            let sealed_bytes = if is_sealed { flush_bytes } else { super::SEALED_BYTES };
+            let whole = usize::try_from(table.flushed_bytes / sealed_bytes).unwrap();
+            assert!(table.files.len() <= whole + 40, "{} files\n{said}", table.files.len());
+            assert!(table.most_files <= whole + 100, "{} files\n{said}", table.most_files);
+        }
+    }
+}
+
+#[test]
+fn an_import_of_old_hours_is_not_merged_again_and_again() {
+    let mut table = Simulation::default();
+    for flush in 0..60 {
+        let now = now(flush * 20);
+        for hour in 0..24 {
+            table.flush(400_000 + hour, 600 * KIB, now);
+        }
+        table.keep_up(now, MergePace::Running);
+    }
+    table.keep_up(now(7200), MergePace::Running);
+    assert_eq!(table.files.len(), 24);
+    assert!(table.amplification() < 3.0, "{}", table.amplification());
+}
+
+#[test]
+fn nothing_is_done_for_little() {
+    let mut table = Simulation::default();
+    let hour = i64::try_from(FIRST_HOUR).unwrap();
+    table.flush(hour, 100 * MIB, now(0));
+    table.flush(hour, MIB, now(60));
+    for (pace, seconds) in
+        [(MergePace::Running, 120), (MergePace::Running, 9000), (MergePace::Offline, 9000)]
+    {
+        assert_eq!(first(&table.files, now(seconds), pace), None);
+    }
+    // Two of about one size, when the hour is over and nothing has come for a while.
+    table.flush(hour, 2 * MIB, now(4000));
+    assert_eq!(first(&table.files, now(4300), MergePace::Running), None);
+    assert_eq!(first(&table.files, now(4700), MergePace::Running).unwrap().files.len(), 2);
+    assert_eq!(first(&table.files, now(100), MergePace::Offline).unwrap().files.len(), 2);
+}
+
+#[test]
+fn a_small_file_does_not_keep_large_ones_apart() {
+    let mut table = Simulation::default();
+    for bytes in [MIB / 2, 11 * MIB, 12 * MIB, 13 * MIB] {
+        table.flush(500_000, bytes, now(0));
+    }
+    table.keep_up(now(60), MergePace::Offline);
+    let mut sizes: Vec<u64> = table.files.iter().map(|file| file.bytes).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [MIB / 2, 36 * MIB]);
+}
+
+#[test]
+fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
+    let mut table = Simulation::default();
+    table.flush(500_000, 30 * MIB, now(0));
+    table.flush(500_000, 2 * MIB, now(60));
+    let settled = 3600 + 6 * 3600;
+    assert_eq!(first(&table.files, now(settled - 1), MergePace::Running), None);
+    assert_eq!(first(&table.files, now(settled), MergePace::Running).unwrap().files.len(), 2);
+    // A large file for a little every half an hour: at a few times its size.
+    let mut table = Simulation::default();
+    table.file(500_000, "merged", 100 * MIB, now(0));
+    table.flushed_bytes += 100 * MIB;
+    for late in 0..48 {
+        table.flush(500_000, MIB / 2, now(7200 + late * 1800));
+        table.keep_up(now(7200 + late * 1800 + 700), MergePace::Running);
+    }
+    table.keep_up(now(48 * 3600), MergePace::Running);
+    assert!(table.amplification() < 3.0, "{}", table.amplification());
+}
+
+#[test]
+fn two_tiny_files_do_not_keep_those_that_are_enough_apart() {
+    let mut table = Simulation::default();
+    let tiny = [KIB, KIB].into_iter();
+    for (bytes, flush) in tiny.chain([40 * MIB; 4]).zip(0..) {
+        table.flush(500_000, bytes, now(flush));
+    }
+    assert_eq!(first(&table.files, now(60), MergePace::Running).unwrap().files.len(), 4);
+}
+
+#[test]
+fn an_hour_with_much_is_merged_in_the_order_in_which_it_came() {
+    let mut table = Simulation::default();
+    // The later, the smaller.
+    for flush in 0..40 {
+        table.flush(500_000, (47 - flush) * MIB, now(flush));
+    }
+    let merged = first(&table.files, now(60), MergePace::Offline).unwrap().files;
+    let expected: Vec<UnixNanos> = (0..merged.len() as u64).map(now).collect();
+    assert_eq!(merged.iter().map(|file| file.received_max).collect::<Vec<_>>(), expected);
+    let bytes: u64 = merged.iter().map(|file| file.bytes).sum();
+    assert!((super::JOB_BYTES - 60 * MIB..=super::JOB_BYTES).contains(&bytes), "{bytes}");
+    table.keep_up(now(60), MergePace::Offline);
+    assert!(table.amplification() <= 2.1, "{}", table.amplification());
+}
+
+#[test]
+fn many_files_that_wait_are_written_less_than_three_times() {
+    for (flushes, bytes) in [(3600, 10 * KIB), (3600, MIB), (1000, 5 * MIB), (300, 12 * MIB)] {
+        let mut table = Simulation::default();
+        for flush in 0..flushes {
+            table.flush(500_000, bytes + flush % 7 * bytes / 10, now(flush));
+        }
+        table.keep_up(now(flushes), MergePace::Offline);
+        let factor = table.amplification();
+        assert!(factor < 3.0, "{flushes} of {bytes}: {factor}");
+    }
+}
+
+#[test]
+fn an_hour_with_little_becomes_one_file() {
+    for (bytes, every) in [(10 * KIB, 60), (MIB, 60), (2 * MIB, 60), (20 * MIB, 1200)] {
+        let mut table = Simulation::default();
+        for flush in 0..3600 / every {
+            table.flush(500_000, bytes, now(flush * every));
+            table.keep_up(now(flush * every), MergePace::Running);
+        }
+        table.keep_up(now(12 * 3600), MergePace::Running);
+        assert_eq!(table.files.len(), 1, "{bytes} every {every} s");
+    }
+}
+
+#[test]
+fn what_a_flush_at_full_load_writes_is_not_written_again() {
+    let mut table = Simulation::default();
+    for flush in 0..50 {
+        table.flush(500_000, 60 * MIB, now(flush * 3));
+        table.keep_up(now(flush * 3), MergePace::Running);
+    }
+    table.keep_up(now(48 * 3600), MergePace::Offline);
+    assert_eq!((table.files.len(), table.merged_bytes), (50, 0));
+}

@@ -1,0 +1,83 @@
+//! axe-core over every page in both themes: no serious and no critical fault.
+//!
+//! The library comes from npm, as those of the clients do; it is run through the browser's
+//! debugging protocol, so that the page's content security policy stays as it is.
+
+use serde_json::{Value as Json, json};
+
+use super::pages::cases;
+use crate::{
+    clients::{
+        NPM,
+        program::{make, prepared},
+    },
+    harness::{Server, browser::Browser},
+};
+
+const PACKAGE: &str = r#"{ "private": true, "dependencies": { "axe-core": "4.10.3" } }"#;
+
+/// The text of the library; `None` where npm is not installed.
+fn axe() -> Option<String> {
+    if !NPM.is_installed("axe-core") {
+        return None;
+    }
+    let folder = prepared("axe", PACKAGE, |folder| {
+        std::fs::write(folder.join("package.json"), PACKAGE).unwrap();
+        make(
+            std::process::Command::new("npm")
+                .args([
+                    "install",
+                    "--no-package-lock",
+                    "--ignore-scripts",
+                    "--no-audit",
+                    "--no-fund",
+                ])
+                .current_dir(folder),
+        );
+    });
+    Some(std::fs::read_to_string(folder.join("node_modules/axe-core/axe.min.js")).unwrap())
+}
+
+/// The faults that are serious or critical: rule, impact and the first elements.
+const FAULTS: &str =
+    "axe.run(document, { resultTypes: ['violations'] }).then(found => found.violations
+    .filter(one => one.impact === 'serious' || one.impact === 'critical')
+    .map(one => [one.id, one.impact, one.nodes.length, one.nodes.slice(0, 4)
+        .map(node => node.html.slice(0, 200) + ' | ' + node.failureSummary)]))";
+
+#[test]
+fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let Some(axe) = axe() else { return };
+    server.send_incident("slow-dependency");
+    browser.command("Page.addScriptToEvaluateOnNewDocument", json!({ "source": axe }));
+    // Colours that are on their way to others are no colours of the page.
+    browser.still();
+    let mut faults = Vec::new();
+    for case in cases(&server) {
+        browser.open(&format!("http://{}{}", server.http, case.path));
+        browser.wait_for(case.is_drawn);
+        browser.wait_for("!document.querySelector('main [aria-busy=true], main .is-loading')");
+        for theme in ["dark", "light"] {
+            browser.prefer(theme);
+            let found = browser.evaluate(FAULTS);
+            if found != json!([]) {
+                faults.push(format!("{} {theme}: {found:#}", case.name));
+            }
+        }
+        // The sheets stand beside every page; one page is enough to look at them.
+        if case.name == "home" {
+            for (key, name) in [("?", "Keys"), (",", "Settings")] {
+                browser.press(key);
+                browser.wait_for(&format!("document.querySelector('.sheet[aria-label={name}]')"));
+                let found: Json = browser.evaluate(FAULTS);
+                if found != json!([]) {
+                    faults.push(format!("{name}: {found:#}"));
+                }
+                browser.press("Escape");
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

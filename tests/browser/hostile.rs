@@ -1,0 +1,421 @@
+//! Hostile strings in every field of spans and log records: each page shows them as text, runs
+//! nothing, and stays as wide as the window.
+
+use prost::Message;
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{
+    Event, ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope, KeyValue,
+    Link, LogRecord, Resource, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Status,
+};
+
+use super::pages::BEYOND;
+use crate::harness::{
+    Server,
+    browser::Browser,
+    http::post,
+    spans::{log, logs, now, span, traces},
+};
+
+const STRINGS: usize = 200;
+/// Sets what [`RAN`] looks for.
+const SCRIPT: &str = "window.ran=document.title='ran'";
+/// The trace that holds every string.
+const SHARED: u128 = 0x0bad;
+
+/// Markup; `@` stands for the script.
+const MARKUP: [&str; 40] = [
+    "<script>@</script>",
+    "<img src=x onerror=@>",
+    "<svg onload=@>",
+    "\"><img src=x onerror=@>",
+    "'><svg/onload=@>",
+    "</title><script>@</script>",
+    "</script><script>@</script>",
+    "</style><script>@</script>",
+    "</textarea><script>@</script>",
+    "<iframe src=\"javascript:@\"></iframe>",
+    "<iframe srcdoc=\"<script>@</script>\"></iframe>",
+    "<a href=\"javascript:@\">x</a>",
+    "<body onload=@>",
+    "<details open ontoggle=@>",
+    "<input autofocus onfocus=@>",
+    "<video><source onerror=@></video>",
+    "<audio src=x onerror=@></audio>",
+    "<object data=\"javascript:@\"></object>",
+    "<embed src=\"javascript:@\">",
+    "<math href=\"javascript:@\">x</math>",
+    "<svg><script>@</script></svg>",
+    "<svg><a xlink:href=\"javascript:@\"><text>x</text></a></svg>",
+    "<svg><animate onbegin=@ attributeName=x dur=1s>",
+    "<svg><foreignObject><img src=x onerror=@></foreignObject></svg>",
+    "<noscript><p title=\"</noscript><img src=x onerror=@>\">",
+    "<template><script>@</script></template>",
+    "<style>*{display:none!important}</style>",
+    "<link rel=stylesheet href=//evil.example/x.css>",
+    "<meta http-equiv=refresh content=\"0;url=//evil.example\">",
+    "<base href=//evil.example/>",
+    "<form action=//evil.example><input name=q><button>go</button></form>",
+    "<table><td background=\"javascript:@\">",
+    "<marquee onstart=@>x</marquee>",
+    "<p style=\"position:fixed;inset:0;background:red\">x</p>",
+    "<!--><script>@</script-->",
+    "<![CDATA[<script>@</script>]]>",
+    "<?xml version=\"1.0\"?><x xmlns=\"http://www.w3.org/1999/xhtml\"><script>@</script></x>",
+    "&lt;script&gt;@&lt;/script&gt;",
+    "&#60;img src=x onerror=@&#62;",
+    "\\u003cscript\\u003e@\\u003c/script\\u003e",
+];
+
+/// Addresses that run, or lead away.
+const ADDRESSES: [&str; 20] = [
+    "javascript:@",
+    "JaVaScRiPt:@",
+    "java\tscript:@",
+    "java\nscript:@",
+    "\u{1}javascript:@",
+    " javascript:@",
+    "javascript://%0a@",
+    "javascript://https://example.org/%0a@",
+    "data:text/html,<script>@</script>",
+    "data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==",
+    "vbscript:@",
+    "view-source:javascript:@",
+    "blob:https://example.org/x",
+    "file:///etc/passwd",
+    "//evil.example/x",
+    "\\\\evil.example\\x",
+    "https://user:word@evil.example/<script>@</script>",
+    "https://evil.example/?next=javascript:@#x",
+    "../../../../etc/passwd",
+    "/api/v1/traces/../../x?y=1&z=2#w",
+];
+
+/// What template engines, style sheets, queries and log formats would take for theirs.
+const SYNTAX: [&str; 40] = [
+    "{{7*7}}",
+    "{{constructor.constructor('@')()}}",
+    "${@}",
+    "#{@}",
+    "<%= @ %>",
+    "{% raw %}{{ x }}{% endraw %}",
+    "[[${@}]]",
+    "{0} {1} {}",
+    "%s %n %x %p",
+    "$(@)",
+    "`@`",
+    "@{x}",
+    "{{{{{{{{{{",
+    "}}}}]]]))",
+    "red;background:url(//evil.example/x)",
+    "expression(@)",
+    "};body{display:none}",
+    "--x:1;position:fixed",
+    "url(javascript:@)",
+    "</style>*{color:red}",
+    "calc(1px * 1e9)",
+    "'; DROP TABLE spans; --",
+    "' OR '1'='1",
+    "\" || true || \"",
+    "{ .x = \"",
+    "=~\".*\"",
+    "\\",
+    "\\\\\"\\'",
+    "%00%0a%0d%3Cscript%3E",
+    "%",
+    "%2e%2e%2f",
+    "?service=x&range=1m#y",
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "undefined",
+    "NaN",
+    "1e309",
+    "-0",
+    "null",
+];
+
+/// Letters that turn, vanish, pile up or are none.
+const LETTERS: [&str; 30] = [
+    "\u{202e}txt.exe\u{202c}",
+    "\u{202e}never closed",
+    "\u{2066}\u{2067}\u{2068}isolates never closed",
+    "\u{200f}\u{200e}marks",
+    "שלום עולם abc 123",
+    "مرحبا بالعالم 42 <b>",
+    "a\u{200b}b\u{200c}c\u{200d}d\u{feff}e",
+    "\u{200b}",
+    "\u{2060}\u{2061}\u{2062}",
+    "Z\u{300}\u{301}\u{302}\u{303}\u{304}\u{305}\u{306}\u{307}\u{308}a\u{334}\u{335}\u{336}",
+    "e\u{301} é ｅ́",
+    "👩‍👩‍👧‍👦🏳️‍🌈🇩🇪",
+    "\u{1f3fb}\u{fe0f}\u{20e3}",
+    "㍿﷽𒐫⸻",
+    "ｆｕｌｌｗｉｄｔｈ",
+    "аdmin",
+    "İıſK",
+    "\u{ad}soft\u{ad}hyphen",
+    "line\nline\r\nline\rline",
+    "\u{2028}\u{2029}separators",
+    "\ttab\t\ttab",
+    "\u{b}\u{c}\u{85}",
+    "\u{1b}[31mred\u{1b}[0m\u{1b}]0;title\u{7}",
+    "\u{8}\u{8}\u{8}back",
+    "\u{7f}\u{80}\u{9f}",
+    "\u{fffd}\u{fffe}\u{ffff}",
+    "\u{e000}\u{f8ff}\u{10ffff}",
+    "\u{fff9}a\u{fffa}b\u{fffb}",
+    "\u{e0001}\u{e0041}\u{e007f}",
+    " ",
+];
+
+/// The 200 strings: the lists, each control character, long ones, and markup behind letters that
+/// turn.
+fn strings() -> Vec<String> {
+    let written = |text: &&str| text.replace('@', SCRIPT);
+    let listed = MARKUP.iter().chain(&ADDRESSES).chain(&SYNTAX).chain(&LETTERS);
+    let mut all: Vec<String> = listed.map(written).collect();
+    all.extend((0..32_u8).map(|code| format!("code {code}: {}.", char::from(code))));
+    all.extend([
+        "W".repeat(5_000),
+        "a/b".repeat(1_500),
+        "很".repeat(1_500),
+        "\u{5d0}".repeat(2_000),
+        "a\u{301}\u{302}\u{303}".repeat(700),
+        "\u{200b}x".repeat(1_200),
+        "👩‍👩‍👧‍👦".repeat(200),
+        "word ".repeat(1_000),
+        "\n".repeat(2_000),
+        "<b>".repeat(1_500),
+        "{\"a\":".repeat(1_000),
+        "\u{202e}".repeat(1_500),
+        "—".repeat(1_500),
+        "1".repeat(5_000),
+    ]);
+    let left = STRINGS - all.len();
+    all.extend(MARKUP[..left].iter().map(|text| format!("\u{202e}\u{200b}{}", written(text))));
+    all
+}
+
+/// The attributes that pages look for, and one that they do not, all of this text.
+fn attributes(text: &str) -> Vec<KeyValue> {
+    let known = [
+        "url.full",
+        "http.route",
+        "peer.service",
+        "server.address",
+        "db.statement",
+        "db.system",
+        "messaging.destination.name",
+        "order.id",
+        "exception.type",
+        "exception.message",
+        "exception.stacktrace",
+    ];
+    known.iter().copied().chain([text]).map(|key| KeyValue::new(key, text)).collect()
+}
+
+fn resource(text: &str) -> Option<Resource> {
+    let keys = ["service.name", "service.version", "service.namespace", "host.name", text];
+    let attributes = keys.map(|key| KeyValue::new(key, text)).to_vec();
+    Some(Resource { attributes, ..Resource::default() })
+}
+
+fn scope(text: &str) -> Option<InstrumentationScope> {
+    Some(InstrumentationScope {
+        name: text.to_owned(),
+        version: text.to_owned(),
+        attributes: vec![KeyValue::new(text, text)],
+        ..InstrumentationScope::default()
+    })
+}
+
+/// A failed span whose every field is this text.
+fn hostile_span(text: &str, trace: u128, id: u64, parent: u64, kind: i32) -> Span {
+    let event = Event {
+        name: "exception".to_owned(),
+        time_unix_nano: now(),
+        attributes: attributes(text),
+        ..Event::default()
+    };
+    let named = Event { name: text.to_owned(), ..event.clone() };
+    let link = Link {
+        trace_id: 1_u128.to_be_bytes().to_vec(),
+        span_id: 1_u64.to_be_bytes().to_vec(),
+        trace_state: text.to_owned(),
+        attributes: attributes(text),
+        ..Link::default()
+    };
+    Span {
+        kind,
+        trace_state: text.to_owned(),
+        attributes: attributes(text),
+        events: vec![event, named],
+        links: vec![link],
+        status: Some(Status { message: text.to_owned(), code: 2 }),
+        ..span(trace, id, parent, text)
+    }
+}
+
+fn send(server: &Server, path: &str, body: Vec<u8>) {
+    let answer = post(&server.otlp_http, path, "application/x-protobuf", body);
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+}
+
+/// Sends every string in every field: in a trace of its own, in the shared one, and in records.
+fn send_strings(server: &Server, all: &[String]) {
+    // A request has room for some of them.
+    for (number, part) in (0..).zip(all.chunks(25)) {
+        let numbered = || (number * 25 + 1..).zip(part);
+        let resource_spans = numbered().map(|(number, text)| spans_of(number, text)).collect();
+        let request = ExportTraceServiceRequest { resource_spans };
+        send(server, "/v1/traces", request.encode_to_vec());
+        let resource_logs = numbered().map(|(number, text)| record_of(number, text)).collect();
+        let request = ExportLogsServiceRequest { resource_logs };
+        send(server, "/v1/logs", request.encode_to_vec());
+    }
+    // One span and one record have all of them as attributes.
+    let every: Vec<KeyValue> = all.iter().map(|text| KeyValue::new(text, text.as_str())).collect();
+    let root = Span { attributes: every.clone(), ..span(SHARED, 999, 0, "every string") };
+    send(server, "/v1/traces", traces("all", vec![root]).encode_to_vec());
+    let record = LogRecord { attributes: every, ..log(SHARED, 999, "every string") };
+    send(server, "/v1/logs", logs("all", vec![record]).encode_to_vec());
+}
+
+/// A root of a trace of its own, and a call in the shared trace.
+fn spans_of(number: u64, text: &str) -> ResourceSpans {
+    let own = hostile_span(text, u128::from(number), number, 0, 2);
+    let shared = hostile_span(text, SHARED, number + 1_000, 999, 3);
+    ResourceSpans {
+        resource: resource(text),
+        scope_spans: vec![ScopeSpans {
+            scope: scope(text),
+            spans: vec![own, shared],
+            schema_url: text.to_owned(),
+        }],
+        schema_url: text.to_owned(),
+    }
+}
+
+fn record_of(number: u64, text: &str) -> ResourceLogs {
+    let record = LogRecord {
+        severity_text: text.to_owned(),
+        severity_number: i32::try_from(number % 25).unwrap(),
+        event_name: text.to_owned(),
+        attributes: attributes(text),
+        ..log(SHARED, number + 1_000, text)
+    };
+    ResourceLogs {
+        resource: resource(text),
+        scope_logs: vec![ScopeLogs {
+            scope: scope(text),
+            log_records: vec![record],
+            schema_url: text.to_owned(),
+        }],
+        schema_url: text.to_owned(),
+    }
+}
+
+/// Percent-encodes a part of a path or query.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// Every page, and those of single strings for some of them.
+fn pages(all: &[String]) -> Vec<String> {
+    let shared = format!("/trace/{SHARED:032x}");
+    let mut pages: Vec<String> = [
+        "/",
+        "/?by=services",
+        "/explore?live=off",
+        "/explore?live=off&group=service",
+        "/transactions",
+        "/services",
+        "/map",
+        "/errors",
+        "/logs?live=off",
+        "/logs?live=off&view=patterns",
+        "/sql",
+        "/system",
+        "/connect",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    pages.extend(
+        ["", "&tab=flame", "&tab=tree", "&tab=table", "&tab=graph", "&tab=services", "&tab=logs"]
+            .map(|tab| format!("{shared}?span=00000000000003e7{tab}")),
+    );
+    pages.push(format!("{shared}?span=00000000000003e9"));
+    pages.push(format!("/compare?left={:032x}&right={SHARED:032x}", 1));
+    pages.push(format!("/tx/{:032x}", 1));
+    let chosen = [0, 3, 41, 61, 100, 105, 120, 135, 190].map(|index| encoded(&all[index]));
+    // The very long ones are no addresses.
+    for text in chosen.iter().filter(|text| text.len() < 2_000) {
+        pages.push(format!("/services/{text}"));
+        pages.push(format!("/transactions/{text}/{text}"));
+        pages.push(format!("/tx/{text}"));
+        pages.push(format!("/explore?live=off&service={text}&attr={text}%3D{text}&q={text}"));
+        pages.push(format!("/logs?live=off&text={text}&service={text}"));
+        pages.push(format!("/map?focus={text}"));
+        pages.push(format!("/errors?text={text}"));
+        pages.push(format!("/sql?query={text}"));
+    }
+    pages
+}
+
+/// What telemetry made of the page beside text: nothing.
+const RAN: &str = "(() => {
+    const made = [...document.querySelectorAll('*')].filter(e =>
+        /^(img|iframe|object|embed|base|video|audio|math|form|marquee|template|foreignobject)$/i.test(e.tagName)
+            && !e.matches('form[class]')
+        || /^script$/i.test(e.tagName) && !e.closest('head')
+        || [...e.attributes].some(a => a.name.startsWith('on')));
+    const links = [...document.querySelectorAll('a[href], area[href]')]
+        .filter(a => !/^https?:$/.test(a.protocol));
+    return [window.ran ?? null, document.title === 'ran', ...made.concat(links).map(e => e.outerHTML.slice(0, 300))];
+})()";
+
+/// Pages that are not drawn after so long are stuck.
+const DRAWN: &str = "document.querySelector('main')?.innerText.trim().length > 0
+    && !document.querySelector('main [aria-busy=true], main .is-loading')";
+
+#[test]
+fn two_hundred_hostile_strings_stay_text_on_every_page() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let all = strings();
+    assert_eq!(all.len(), STRINGS);
+    send_strings(&server, &all);
+    let mut faults = Vec::new();
+    for page in pages(&all) {
+        browser.resize(1280, 800);
+        browser.open(&format!("http://{}{page}", server.http));
+        browser.wait_for(DRAWN);
+        let mut look = |browser: &mut Browser, at: &str| {
+            let ran: Json = browser.evaluate(RAN);
+            if ran != json!([null, false]) {
+                faults.push(format!("{page} {at}: {ran}"));
+            }
+            let beyond = browser.evaluate(BEYOND);
+            if beyond != json!([]) {
+                faults.push(format!("{page} {at}: {beyond}"));
+            }
+        };
+        look(&mut browser, "1280");
+        // A record or a row opens by key.
+        if page.starts_with("/logs") || page.starts_with("/errors") {
+            browser.press("j");
+            look(&mut browser, "opened");
+        }
+        browser.resize(390, 844);
+        browser.wait_for(DRAWN);
+        look(&mut browser, "390");
+        let errors = browser.take_errors();
+        // A query that is none, and an id of nothing, are refused: the browser notes the status.
+        let is_refusal = |error: &String| {
+            ["status of 400", "status of 404"].iter().any(|status| error.contains(status))
+        };
+        let errors = errors.into_iter().filter(|error| !is_refusal(error));
+        faults.extend(errors.map(|error| format!("{page}: {error}")));
+    }
+    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+}

@@ -1,0 +1,154 @@
+//! Ten incidents of the demo, each solved by a scripted person.
+//!
+//! The person begins at Home, reads what stands on the page and clicks what is in sight, with the
+//! mouse. Clicks and seconds are counted until the answer is read; `docs/ui.md` has the table.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{Server, browser::Browser};
+
+/// The most clicks and seconds that an incident may take.
+const CLICKS_MAX: usize = 8;
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A step of the person.
+enum Step {
+    /// Clicks what says these words.
+    Click(&'static str),
+    /// Reads these words: without them there is no way on.
+    Read(&'static str),
+}
+
+use Step::{Click, Read};
+
+struct Incident {
+    name: &'static str,
+    /// Those whose name in Home's first sentence is right.
+    culprits: &'static [&'static str],
+    steps: &'static [Step],
+}
+
+const INCIDENTS: [Incident; 10] = [
+    Incident {
+        name: "slow-dependency",
+        culprits: &["northpay"],
+        steps: &[Click("POST /checkout"), Click("slow"), Read("POST /charge")],
+    },
+    Incident {
+        name: "n-plus-one",
+        culprits: &["catalog"],
+        steps: &[Click("GET /products/{id}"), Click("slow"), Read("SELECT reviews")],
+    },
+    Incident {
+        name: "retry-storm",
+        culprits: &["fraud"],
+        steps: &[
+            Click("fraud"),
+            Read("64 requests are waiting"),
+            Click("Errors"),
+            Read("Unavailable"),
+        ],
+    },
+    Incident {
+        name: "failing-version",
+        culprits: &["payment"],
+        steps: &[Click("payment"), Read("2.14.0 came at"), Read("CurrencyMissing")],
+    },
+    Incident {
+        name: "queue-backlog",
+        culprits: &["mailer"],
+        steps: &[Click("POST /checkout"), Click("slow"), Read("orders.created process")],
+    },
+    Incident { name: "clock-skew", culprits: &["fraud"], steps: &[Read("clock 1.50 s off")] },
+    Incident {
+        name: "lost-spans",
+        culprits: &["cart"],
+        steps: &[Click("cart"), Click("Instance"), Read("Calls/min")],
+    },
+    Incident {
+        name: "noisy-neighbour",
+        culprits: &["node-3"],
+        steps: &[Click("catalog"), Click("Host"), Read("node-3")],
+    },
+    Incident {
+        name: "cache-stampede",
+        culprits: &["catalog"],
+        steps: &[Click("GET /products/{id}"), Click("slow"), Read("SELECT products")],
+    },
+    Incident {
+        name: "one-customers-order",
+        culprits: &["orders"],
+        // The order itself is among the causes when enough of its orders came.
+        steps: &[Click("orders"), Read("Orders.Create")],
+    },
+];
+
+/// Finds what says the words, brings it into sight and returns the point to click; null while it
+/// is not there or something lies over it. Of several the one that says the least else is meant.
+const POINT: &str = "(words => {
+    const kinds = 'a, button, summary, [role=tab], [role=option], [role=treeitem], [role=button], tr.row-link, .wf-line, .network-node, .frame';
+    const text = e => (e.innerText ?? e.textContent).replace(/\\s+/g, ' ').trim();
+    const isShown = e => e.getClientRects().length > 0 && getComputedStyle(e).visibility !== 'hidden';
+    const found = [...document.querySelectorAll(kinds)].filter(e => isShown(e) && text(e).includes(words))
+        .sort((one, other) => text(one).length - text(other).length)[0];
+    if (!found) return null;
+    found.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    const box = found.getClientRects()[0];
+    const [x, y] = [box.left + Math.min(box.width / 2, 60), box.top + box.height / 2];
+    const top = document.elementFromPoint(x, y);
+    return top && (found.contains(top) || top.contains(found)) ? [x, y] : null;
+})";
+
+fn click(browser: &mut Browser, words: &str) {
+    let point = format!("{POINT}({})", json!(words));
+    browser.wait_for(&point);
+    let point = browser.evaluate(&point);
+    browser.click_at(point[0].as_f64().unwrap(), point[1].as_f64().unwrap());
+}
+
+/// The first sentence of Home.
+fn first_sentence(browser: &mut Browser) -> String {
+    browser.wait_for("document.querySelector('.page-head .say')");
+    let sentence = browser.evaluate("document.querySelector('.page-head .say').innerText");
+    sentence.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn ten_incidents_are_solved_from_home_within_eight_clicks_and_a_minute() {
+    let mut named = 0;
+    for Incident { name, culprits, steps } in INCIDENTS {
+        let server = Server::start();
+        let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+        server.send_incident(name);
+        let begin = Instant::now();
+        browser.open(&format!("http://{}/", server.http));
+        let sentence = first_sentence(&mut browser);
+        let is_named = culprits.iter().any(|culprit| sentence.contains(culprit));
+        if !is_named {
+            // The demo is dated by the time of the run, and what is sampled of it differs: who is
+            // misled has no way to go on, and the count below says how often that may be.
+            println!("| {name} | {sentence} | misled | | |");
+            continue;
+        }
+        named += 1;
+        let mut path = Vec::new();
+        for step in steps {
+            match step {
+                Click(words) => {
+                    click(&mut browser, words);
+                    path.push(*words);
+                }
+                Read(words) => browser.wait_for_text(words),
+            }
+        }
+        let took = begin.elapsed();
+        browser.assert_no_errors();
+        let (clicks, seconds) = (path.len(), took.as_secs_f64());
+        println!("| {name} | {sentence} | {} | {clicks} | {seconds:.1} |", path.join(" → "));
+        assert!(clicks <= CLICKS_MAX, "{name}: {clicks} clicks");
+        assert!(took <= TIME_MAX, "{name}: {took:?}");
+    }
+    assert!(named >= 8, "Home names the right one in {named} of ten");
+}

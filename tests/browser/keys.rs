@@ -1,0 +1,71 @@
+//! A server that requires keys: signing in, the keys of the System page, signing out.
+
+use crate::harness::{Server, browser::Browser};
+
+/// Makes a key by the command.
+fn key(server: &Server, name: &str, role: &str) -> String {
+    let folder = server.data_dir().to_str().unwrap();
+    let args = ["keys", "create", "--data-dir", folder, "--name", name, "--role", role];
+    let (code, out, error) = Server::command(&args);
+    assert_eq!(code, Some(0), "{error}");
+    out.trim().to_owned()
+}
+
+/// Types into the field of this id and sends its form.
+fn submit(browser: &mut Browser, id: &str, text: &str) {
+    browser.wait_for(&format!("document.getElementById('{id}')"));
+    browser.evaluate(&format!(
+        "document.getElementById('{id}').value = ''; document.getElementById('{id}').focus()"
+    ));
+    browser.type_text(text);
+    browser.press("Enter");
+}
+
+fn rows(name: &str) -> String {
+    let cells = "[...document.querySelectorAll('table[aria-label=Keys] tbody tr')]";
+    format!("{cells}.filter(row => row.innerText.includes('{name}')).length")
+}
+
+#[test]
+fn a_person_signs_in_makes_a_key_revokes_it_and_signs_out() {
+    let server = Server::start_with(&["--require-keys", "true"]);
+    let admin = key(&server, "me", "admin");
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    browser.open(&format!("http://{}/", server.http));
+    browser.wait_for_text("Sign in");
+    browser.screenshot("sign-in");
+    submit(&mut browser, "sign-in-key", "tk_no");
+    browser.wait_for_text("the key is not known here");
+    submit(&mut browser, "sign-in-key", &admin);
+    browser
+        .wait_for("!document.getElementById('sign-in-key') && document.querySelector('main h1')");
+    // What was refused before is an error of the console by the browser's own rule.
+    let errors = browser.take_errors();
+    assert!(errors.iter().all(|error| error.contains("401")), "{errors:?}");
+    browser.open(&format!("http://{}/system", server.http));
+    browser.wait_for(&format!("{} === 1", rows("me")));
+    submit(&mut browser, "key-name", "collector prod");
+    browser.wait_for(&format!("{} === 1", rows("collector prod")));
+    browser.wait_for_text("OTEL_EXPORTER_OTLP_HEADERS");
+    browser.screenshot("system-keys");
+    let made = browser.evaluate("document.querySelector('.made-key pre').innerText");
+    let made = made.as_str().unwrap().split("Bearer ").nth(1).unwrap().trim_end_matches('"');
+    let bearer = format!("Bearer {made}");
+    let send = || {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        crate::harness::http::send("POST", &server.otlp_http, "/v1/traces", &headers, "{}").status
+    };
+    assert_eq!(send(), 200, "the key on the page is good");
+    let revoke = "[...document.querySelectorAll('table[aria-label=Keys] tbody tr')]\
+                  .find(row => row.innerText.includes('collector prod')).querySelector('button')";
+    browser.evaluate(&format!("{revoke}.click()"));
+    browser.wait_for(&format!("{revoke}.innerText === 'Revoke for good'"));
+    browser.evaluate(&format!("{revoke}.click()"));
+    browser.wait_for(&format!("{} === 0", rows("collector prod")));
+    assert_eq!(send(), 401);
+    browser.assert_no_errors();
+    let leave = "[...document.querySelectorAll('main button')]\
+                 .find(button => button.innerText === 'Sign out')";
+    browser.evaluate(&format!("{leave}.click()"));
+    browser.wait_for("document.getElementById('sign-in-key')");
+}

@@ -1,0 +1,280 @@
+//! `docs/api.md` has the parameters that the API takes, with their defaults and bounds, and the
+//! glossary's names are those of the code.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use serde_json::Value as Json;
+
+use crate::harness::Server;
+
+const API: &str = include_str!("../docs/api.md");
+const HEADER: &str = "| Parameter | Form | Default | Bound | Meaning |";
+/// Described on a page of its own.
+const ELSEWHERE: &str = "/api/v1/sql";
+
+/// A row of a table of parameters.
+#[derive(Debug, Clone)]
+struct Row {
+    name: String,
+    form: String,
+    default: String,
+    bound: String,
+}
+
+/// The tables of parameters: by the heading they stand under (the first of each), and by path.
+#[derive(Debug, Default)]
+struct Tables {
+    by_heading: BTreeMap<String, Vec<Row>>,
+    by_path: BTreeMap<String, Vec<Row>>,
+}
+
+/// The anchor of a heading.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    let signs = heading.chars().filter(|sign| sign.is_alphanumeric() || " -".contains(*sign));
+    signs.map(|sign| if sign == ' ' { '-' } else { sign }).collect()
+}
+
+fn row(line: &str) -> Row {
+    let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+    let [name, form, default, bound, meaning] = cells[..] else { panic!("{line}") };
+    assert!(!meaning.is_empty(), "{line}");
+    let [name, form, default, bound] = [name, form, default, bound].map(str::to_owned);
+    Row { name, form, default, bound }
+}
+
+fn tables(page: &str) -> Tables {
+    let mut tables = Tables::default();
+    let (mut heading, mut paths) = (String::new(), Vec::new());
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with('#') {
+            heading = anchor(line);
+            paths.clear();
+        } else if line.starts_with("`GET /api/v1/") {
+            let named = line.split('`').filter_map(|part| part.strip_prefix("GET "));
+            paths = named.map(str::to_owned).collect();
+        } else if line == HEADER {
+            let rows: Vec<Row> =
+                lines.by_ref().skip(1).take_while(|line| !line.is_empty()).map(row).collect();
+            for path in paths.drain(..) {
+                tables.by_path.insert(path, rows.clone());
+            }
+            tables.by_heading.entry(heading.clone()).or_insert(rows);
+        }
+    }
+    tables
+}
+
+/// The rows of a table by parameter, those of the tables that it refers to included.
+fn expanded(rows: &[Row], tables: &Tables) -> BTreeMap<String, Row> {
+    let mut all = BTreeMap::new();
+    for row in rows {
+        match row.name.split_once("](#") {
+            Some((_, anchor)) => {
+                let anchor = anchor.trim_end_matches(')');
+                let rows = &tables.by_heading[anchor];
+                all.extend(rows.iter().map(|row| (unquoted(&row.name), row.clone())));
+            }
+            None => drop(all.insert(unquoted(&row.name), row.clone())),
+        }
+    }
+    all
+}
+
+fn unquoted(text: &str) -> String {
+    text.replace('`', "")
+}
+
+/// A number as the page writes it: `20,000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let chunks = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<&str> = chunks.map(|chunk| std::str::from_utf8(chunk).unwrap()).collect();
+    groups.join(",")
+}
+
+/// Differences between a row and the description of the parameter.
+fn differences(row: &Row, described: &Json) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut expect = |what: &str, said: bool, is: bool| {
+        if said != is {
+            wrong.push(format!("{what}: {row:?}"));
+        }
+    };
+    let schema = &described["schema"];
+    let is_list = schema["type"] == "array";
+    let one = if is_list { &schema["items"] } else { schema };
+    expect("required", row.default == "required", described["required"] == true);
+    expect("repeated", row.bound.contains("32 times"), is_list);
+    expect("flag", row.form == "flag", one["type"] == "boolean");
+    expect("integer", row.form == "integer", one["type"] == "integer");
+    if let (Some(least), Some(most)) = (one["minimum"].as_u64(), one["maximum"].as_u64()) {
+        let bound = format!("{least} to {}", grouped(most));
+        expect(&bound, row.bound == bound, true);
+    }
+    if let Some(default) = one["default"].as_u64() {
+        expect("default", row.default == default.to_string(), true);
+    }
+    if let Some(words) = one["enum"].as_array() {
+        let words: Vec<String> =
+            words.iter().map(|word| format!("`{}`", word.as_str().unwrap())).collect();
+        expect("words", row.form == words.join(", "), true);
+    }
+    let is_text = one["type"] == "string" && one["pattern"].is_null() && one["enum"].is_null();
+    expect("text", row.form == "text", is_text);
+    wrong
+}
+
+#[test]
+fn the_pages_parameters_are_those_of_the_description() {
+    let tables = tables(API);
+    let document = Server::start().get("/api/v1/openapi.json").1;
+    let mut wrong = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let Some(described) = item["get"]["parameters"].as_array() else { continue };
+        if described.is_empty() || path == ELSEWHERE {
+            continue;
+        }
+        let Some(rows) = tables.by_path.get(path) else {
+            wrong.push(format!("{path} has no table of parameters"));
+            continue;
+        };
+        let rows = expanded(rows, &tables);
+        let names = described.iter().map(|described| described["name"].as_str().unwrap());
+        let names: BTreeSet<&str> = names.collect();
+        let said: BTreeSet<&str> = rows.keys().map(String::as_str).collect();
+        if names != said {
+            wrong.push(format!("{path} takes {names:?}, the page has {said:?}"));
+        }
+        for described in described {
+            let row = rows.get(described["name"].as_str().unwrap());
+            let found = row.map(|row| differences(row, described)).unwrap_or_default();
+            wrong.extend(found.into_iter().map(|difference| format!("{path}, {difference}")));
+        }
+    }
+    for path in tables.by_path.keys().filter(|path| document["paths"][*path].is_null()) {
+        wrong.push(format!("{path} is not a path of the API"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tables.by_path.len() > 20, "{}", tables.by_path.len());
+}
+
+/// Every Rust source of the crates that the glossary names.
+fn sources(folder: &Path, texts: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, texts);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            texts.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_glossary_names_what_the_code_has() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = String::new();
+    for folder in ["proto", "assembly", "storage", "collector", "query", "sql", "src"] {
+        sources(&root.join(folder), &mut texts);
+    }
+    let is_part = |sign: char| sign.is_alphanumeric() || sign == '_';
+    let words: BTreeSet<&str> = texts.split(|sign| !is_part(sign)).collect();
+    let page = include_str!("../docs/glossary.md");
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    let names = rows.filter_map(|line| line.trim_end_matches("` |").rsplit('`').next());
+    let names: Vec<&str> = names.collect();
+    let is_there = |name: &&&str| match name.contains('/') {
+        true => root.join(name).is_file(),
+        false => words.contains(**name),
+    };
+    let missing: Vec<&&str> = names.iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "the glossary has names that the code has not: {missing:?}");
+    assert!(names.len() > 60, "{}", names.len());
+}
+
+/// The pages of the documentation, with their folders.
+fn pages() -> Vec<std::path::PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<_> = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+        .map(|page| root.join(page))
+        .into();
+    for folder in ["docs", "docs/decisions", "docs/formats"] {
+        let entries = fs::read_dir(root.join(folder)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        pages.extend(paths.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    pages
+}
+
+#[test]
+fn every_link_of_the_documentation_leads_somewhere() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://") && !link.contains(' ')) {
+            count += 1;
+            let (path, fragment) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => page.clone(),
+                path => page.parent().unwrap().join(path),
+            };
+            let is_there = match fragment {
+                "" => target.exists(),
+                fragment => fs::read_to_string(&target).is_ok_and(|text| {
+                    text.lines().any(|line| line.starts_with('#') && anchor(line) == fragment)
+                }),
+            };
+            if !is_there {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 100, "{count}");
+}
+
+#[test]
+fn the_index_of_decisions_has_each_with_its_title() {
+    let index = include_str!("../docs/decisions/README.md");
+    let decisions = pages().into_iter().filter_map(|page| {
+        let name = page.file_name()?.to_str()?.to_owned();
+        name.starts_with(|first: char| first.is_ascii_digit()).then_some((name, page))
+    });
+    let mut count = 0;
+    for (name, page) in decisions {
+        let text = fs::read_to_string(page).unwrap();
+        let (number, title) = text.lines().next().unwrap()[2..].split_once(": ").unwrap();
+        assert!(name.starts_with(number), "{name} is titled {number}");
+        let line = format!("| {number} | [{title}]({name}) |");
+        assert!(index.contains(&line), "the index lacks {line}");
+        count += 1;
+    }
+    assert_eq!(count, index.matches(".md) |").count(), "the index has a decision that is gone");
+}
+
+#[test]
+fn the_paths_of_architecture_and_dependencies_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = [include_str!("../docs/ARCHITECTURE.md"), include_str!("../docs/dependencies.md")];
+    let (mut missing, mut count) = (Vec::new(), 0);
+    for part in pages.iter().flat_map(|page| page.split('`').skip(1).step_by(2)) {
+        let folder = part.split('/').next().unwrap_or_default();
+        let is_path = part.contains('/') && !part.contains(' ') && root.join(folder).is_dir();
+        if is_path && !folder.is_empty() {
+            count += 1;
+            if !root.join(part).exists() {
+                missing.push(part);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(count > 50, "{count}");
+}

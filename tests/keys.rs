@@ -1,0 +1,419 @@
+//! Keys: every route of every listener, asked with every kind of key.
+
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    net::TcpStream,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use prost::Message;
+use serde_json::{Value as Json, json};
+
+use crate::harness::{
+    PATIENCE, Server,
+    http::{Answer, call, frame, get, send},
+    spans::{TRACE_EXPORT, log, logs, resource, span, traces},
+};
+
+const REQUIRED: [&str; 2] = ["--require-keys", "true"];
+const UNAUTHENTICATED: i32 = 16;
+const PERMISSION_DENIED: i32 = 7;
+
+/// Makes a key beside a running server and waits until it is good.
+fn key(server: &Server, name: &str, role: &str, more: &[&str]) -> String {
+    let folder = server.data_dir().to_str().unwrap();
+    let args = ["keys", "create", "--data-dir", folder, "--name", name, "--role", role];
+    let (code, out, error) = Server::command(&[&args, more].concat());
+    assert_eq!(code, Some(0), "{error}");
+    let key = out.trim().to_owned();
+    assert!(error.contains(name) && !error.contains(&key), "{error}");
+    let id = key.split('_').nth(1).unwrap().to_owned();
+    let (_, listed, _) = Server::command(&["keys", "list", "--data-dir", folder]);
+    assert!(listed.contains(&id) && !listed.contains(&key), "{listed}");
+    // A role that is not allowed is an answer to a key that is known.
+    until(|| ask(server, "GET", "/api/v1/status", &key).status != 401);
+    key
+}
+
+fn until(holds: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < PATIENCE, "it does not come to hold");
+        std::thread::yield_now();
+    }
+}
+
+fn ask(server: &Server, method: &str, path: &str, key: &str) -> Answer {
+    let bearer = format!("Bearer {key}");
+    send(method, &server.http, path, &[("authorization", &bearer)], Bytes::new())
+}
+
+fn spans_of(service: &str) -> Vec<u8> {
+    traces(service, vec![span(7, 1, 0, "GET /cart")]).encode_to_vec()
+}
+
+/// Exports over HTTP; the status.
+fn export(server: &Server, headers: &[(&str, &str)], service: &str) -> Answer {
+    let kind = [("content-type", "application/x-protobuf")];
+    send("POST", &server.otlp_http, "/v1/traces", &[&kind, headers].concat(), spans_of(service))
+}
+
+/// Every route of the native API, by the description, and of the others, by their tables.
+fn routes(server: &Server, admin: &str) -> BTreeSet<(String, String)> {
+    let document = ask(server, "GET", "/api/v1/openapi.json", admin);
+    let document: Json = serde_json::from_slice(&document.body).unwrap();
+    let mut routes = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        // Whatever stands for a part of the path: the key is asked for first.
+        let part = |part: &str| if part.starts_with('{') { "0123abcd" } else { part }.to_owned();
+        let path = path.split('/').map(part).collect::<Vec<_>>().join("/");
+        for method in ["get", "post", "put", "delete"] {
+            if item.get(method).is_some() {
+                routes.insert((method.to_uppercase(), path.clone()));
+            }
+        }
+    }
+    assert!(routes.len() > 30, "{routes:?}");
+    for path in [
+        "/metrics",
+        "/api/v1/openapi.json",
+        "/jaeger/api/services",
+        "/jaeger/api/traces/7",
+        "/jaeger/api/v3/services",
+        "/tempo/api/echo",
+        "/tempo/api/search",
+        "/tempo/api/traces/7",
+        "/prometheus/api/v1/query?query=traces_spanmetrics_calls_total",
+        "/prometheus/api/v1/labels",
+        "/of/no/api",
+    ] {
+        routes.insert(("GET".to_owned(), path.to_owned()));
+    }
+    routes.insert(("POST".to_owned(), "/prometheus/api/v1/query".to_owned()));
+    routes
+}
+
+#[test]
+fn every_route_asks_for_a_key_of_its_role() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "admin", "admin", &[]);
+    let (reader, sender) =
+        (key(&server, "reader", "read", &[]), key(&server, "sender", "ingest", &[]));
+    let revoked = key(&server, "revoked", "admin", &[]);
+    let folder = server.data_dir().to_str().unwrap();
+    let (code, ..) = Server::command(&["keys", "revoke", "--data-dir", folder, "revoked"]);
+    assert_eq!(code, Some(0));
+    until(|| ask(&server, "GET", "/api/v1/status", &revoked).status == 401);
+    let wrong = format!("{}{}", &admin[..59], if admin.ends_with('0') { '1' } else { '0' });
+    let open = ["/live", "/ready", "/api/v1/session", "/of/no/api"];
+    for (method, path) in routes(&server, &admin) {
+        let status = |key: &str| ask(&server, &method, &path, key).status;
+        if open.contains(&path.as_str()) {
+            continue;
+        }
+        for bad in ["", "tk_", &wrong, &revoked] {
+            assert_eq!(status(bad), 401, "{method} {path} with {bad:?}");
+        }
+        let none = send(&method, &server.http, &path, &[], Bytes::new());
+        assert_eq!(none.status, 401, "{method} {path}");
+        assert!(none.headers.contains_key("www-authenticate"), "{method} {path}");
+        let problem: Json = serde_json::from_slice(&none.body).unwrap();
+        assert_eq!(problem["type"], "/problems/unauthenticated", "{method} {path}");
+        assert_eq!(status(&sender), 403, "{method} {path} with a key that sends");
+        if path.ends_with("/tail") {
+            // A stream without an end: a test of its own opens it.
+            continue;
+        }
+        let changes = method != "GET" && path.starts_with("/api/v1/") && path != "/api/v1/sql";
+        let is_of_keys = path.starts_with("/api/v1/keys");
+        let expected = changes || is_of_keys;
+        assert_eq!(status(&reader) == 403, expected, "{method} {path} with a key that reads");
+        let administered = status(&admin);
+        assert!(![401, 403].contains(&administered), "{method} {path}: {administered}");
+    }
+}
+
+#[test]
+fn probes_and_pages_need_no_key_and_hold_no_telemetry() {
+    let server = Server::start_with(&REQUIRED);
+    for path in ["/live", "/ready"] {
+        assert_eq!(get(&server.http, path).status, 200, "{path}");
+    }
+    let health = "/grpc.health.v1.Health/Check";
+    for address in [&server.http, &server.otlp_grpc] {
+        assert_eq!(call(address, health, &[], frame(false, &[])).code, Some(0), "{address}");
+    }
+    assert_eq!(get(&server.zipkin, "/health").status, 200);
+    assert_eq!(get(&server.zipkin, "/api/v2/services").status, 401);
+}
+
+#[test]
+fn every_receiver_takes_a_key_that_sends_and_no_other() {
+    let server = Server::start_with(&REQUIRED);
+    let (sender, reader) =
+        (key(&server, "sender", "ingest", &[]), key(&server, "reader", "read", &[]));
+    let bearer = |key: &str| format!("Bearer {key}");
+    let basic = format!("Basic {}", STANDARD.encode(format!("any:{sender}")));
+    for (name, value, status) in [
+        ("authorization", bearer(&sender), 200),
+        ("authorization", basic.clone(), 200),
+        ("x-api-key", sender.clone(), 200),
+        ("authorization", bearer(&reader), 403),
+        ("authorization", bearer("tk_no"), 401),
+        ("x-other", bearer(&sender), 401),
+    ] {
+        let answer = export(&server, &[(name, &value)], "shop");
+        assert_eq!(answer.status, status, "{name}: {value}");
+        assert_eq!(answer.headers["content-type"], "application/x-protobuf", "{name}: {value}");
+    }
+    for (value, code) in [
+        (bearer(&sender), 0),
+        (basic.clone(), 0),
+        (bearer(&reader), PERMISSION_DENIED),
+        (bearer("tk_no"), UNAUTHENTICATED),
+    ] {
+        let body = frame(false, &spans_of("shop"));
+        let answer = call(&server.otlp_grpc, TRACE_EXPORT, &[("authorization", &value)], body);
+        assert_eq!((answer.http, answer.code), (200, Some(code)), "{value}");
+    }
+    let body = frame(false, &spans_of("shop"));
+    let none = call(&server.otlp_grpc, TRACE_EXPORT, &[], body);
+    assert_eq!(none.code, Some(UNAUTHENTICATED));
+    assert!(none.message.contains("key"), "{}", none.message);
+    let list = r#"[{"traceId":"8","id":"8","name":"get","localEndpoint":{"serviceName":"z"}}]"#;
+    for (value, status) in [(basic, 202), (bearer(&reader), 403), (bearer("tk_no"), 401)] {
+        let headers = [("content-type", "application/json"), ("authorization", value.as_str())];
+        let answer = send("POST", &server.zipkin, "/api/v2/spans", &headers, list);
+        assert_eq!(answer.status, status, "{value}");
+    }
+    let reads = [("authorization", bearer(&reader))];
+    let reads = [(reads[0].0, reads[0].1.as_str())];
+    let services = send("GET", &server.zipkin, "/api/v2/services", &reads, Bytes::new());
+    assert_eq!(services.status, 200);
+    let sends = [("x-api-key", sender.as_str())];
+    let services = send("GET", &server.zipkin, "/api/v2/services", &sends, Bytes::new());
+    assert_eq!(services.status, 403, "a stolen sender's key reads nothing");
+    let status: Json =
+        serde_json::from_slice(&ask(&server, "GET", "/api/v1/status", &reader).body).unwrap();
+    assert_eq!(status["spans"]["received"], 6, "{status}");
+}
+
+#[test]
+fn a_key_of_one_service_sends_no_other_ones_telemetry() {
+    let server = Server::start_with(&REQUIRED);
+    let of_shop = key(&server, "shop", "ingest", &["--service", "shop"]);
+    let bearer = format!("Bearer {of_shop}");
+    let headers = [("authorization", bearer.as_str())];
+    assert_eq!(export(&server, &headers, "shop").status, 200);
+    assert_eq!(export(&server, &headers, "payment").status, 403);
+    let kind = [("content-type", "application/x-protobuf")];
+    // A second resource, and a second name of the first, hide nothing.
+    let mut two = traces("shop", vec![span(7, 2, 0, "a")]);
+    two.resource_spans.extend(traces("payment", vec![span(7, 3, 0, "b")]).resource_spans);
+    let mut doubled = traces("shop", vec![span(7, 4, 0, "a")]);
+    let first = doubled.resource_spans[0].resource.as_mut().unwrap();
+    first.attributes.extend(resource("payment").attributes);
+    let mut nameless = traces("shop", vec![span(7, 5, 0, "a")]);
+    nameless.resource_spans[0].resource = None;
+    for request in [two, doubled, nameless] {
+        let both = [&kind[..], &headers[..]].concat();
+        let body = request.encode_to_vec();
+        let answer = send("POST", &server.otlp_http, "/v1/traces", &both, body);
+        assert_eq!(answer.status, 403, "{request:?}");
+    }
+    let json = json!({"resourceSpans": [{"resource": {"attributes": [
+        {"key": "service.name", "value": {"stringValue": "payment"}}]},
+        "scopeSpans": [{"spans": [{"traceId": "0".repeat(31) + "7", "spanId": "0".repeat(15) + "9",
+            "name": "a", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}]}]}]});
+    let both = [("content-type", "application/json"), headers[0]];
+    let answer = send("POST", &server.otlp_http, "/v1/traces", &both, json.to_string());
+    assert_eq!(answer.status, 403);
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(text.contains("payment") && text.contains("shop"), "{text}");
+}
+
+#[test]
+fn a_key_over_its_rate_is_told_how_long_to_wait() {
+    let server = Server::start_with(&REQUIRED);
+    let slow = key(&server, "slow", "ingest", &["--bytes-per-second", "10"]);
+    let bearer = format!("Bearer {slow}");
+    let headers = [("authorization", bearer.as_str())];
+    // Ten seconds of the rate are let in at once, and the last of it may overdraw.
+    let statuses: Vec<u16> = (0..4).map(|_| export(&server, &headers, "shop").status).collect();
+    assert_eq!((statuses[0], *statuses.last().unwrap()), (200, 429), "{statuses:?}");
+    let refused = export(&server, &headers, "shop");
+    let seconds: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..60).contains(&seconds), "{seconds}");
+    let body = frame(false, &spans_of("shop"));
+    let refused = call(&server.otlp_grpc, TRACE_EXPORT, &headers, body);
+    assert_eq!(refused.code, Some(8));
+    assert!(refused.details.is_some_and(|details| !details.is_empty()), "RetryInfo is missing");
+    let unhurried = key(&server, "other", "ingest", &[]);
+    let other = format!("Bearer {unhurried}");
+    assert_eq!(export(&server, &[("authorization", &other)], "shop").status, 200);
+}
+
+#[test]
+fn keys_are_made_and_revoked_over_the_api() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "admin", "admin", &[]);
+    let bearer = format!("Bearer {admin}");
+    let make = |body: Json| {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        send("POST", &server.http, "/api/v1/keys", &headers, body.to_string())
+    };
+    let made = make(json!({"name": "ci", "role": "read", "expiresSeconds": 3600}));
+    assert_eq!(made.status, 201);
+    assert_eq!(made.headers["cache-control"], "no-store");
+    let made: Json = serde_json::from_slice(&made.body).unwrap();
+    let (new, id) = (made["key"].as_str().unwrap(), made["created"]["id"].as_str().unwrap());
+    assert_eq!(ask(&server, "GET", "/api/v1/status", new).status, 200, "good at once");
+    for (body, status) in [
+        (json!({"name": "ci", "role": "read"}), 409),
+        (json!({"name": "", "role": "read"}), 400),
+        (json!({"name": "x", "role": "root"}), 400),
+        (json!({"name": "x", "role": "read", "service": "shop"}), 400),
+        (json!({"name": "x", "role": "read", "expiresSeconds": 0}), 400),
+        (json!({"name": "x"}), 400),
+        (json!([]), 400),
+    ] {
+        assert_eq!(make(body.clone()).status, status, "{body}");
+    }
+    let list = ask(&server, "GET", "/api/v1/keys", &admin);
+    let list: Json = serde_json::from_slice(&list.body).unwrap();
+    let names: Vec<_> = list["keys"].as_array().unwrap().iter().map(|key| &key["name"]).collect();
+    assert_eq!(names, ["admin", "ci"]);
+    assert_eq!(list["keys"][1]["requests"], 1, "{list}");
+    assert!(!list.to_string().contains(&new[12..]));
+    let gone = ask(&server, "DELETE", &format!("/api/v1/keys/{id}"), &admin);
+    assert_eq!(gone.status, 204);
+    assert_eq!(ask(&server, "GET", "/api/v1/status", new).status, 401, "refused at once");
+    assert_eq!(ask(&server, "DELETE", &format!("/api/v1/keys/{id}"), &admin).status, 404);
+}
+
+#[test]
+fn a_session_stands_for_a_key_until_it_is_revoked() {
+    let server = Server::start_with(&REQUIRED);
+    let reader = key(&server, "me", "read", &[]);
+    let sign_in = |key: &str, origin: &str| {
+        let headers = [("content-type", "application/json"), ("origin", origin)];
+        let body = json!({"key": key}).to_string();
+        send("POST", &server.http, "/api/v1/session", &headers, body)
+    };
+    let own = format!("http://{}", server.http);
+    assert_eq!(sign_in("tk_no", &own).status, 401);
+    assert_eq!(sign_in(&reader, "http://evil.example").status, 403);
+    let begun = sign_in(&reader, &own);
+    assert_eq!(begun.status, 200);
+    let cookie = begun.headers["set-cookie"].to_str().unwrap().to_owned();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(!cookie.contains(&reader[12..]), "the cookie is not the key: {cookie}");
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let with_cookie = |method: &str, address: &str, path: &str| {
+        send(method, address, path, &[("cookie", cookie.as_str())], Bytes::new()).status
+    };
+    assert_eq!(with_cookie("GET", &server.http, "/api/v1/services"), 200);
+    assert_eq!(with_cookie("GET", &server.zipkin, "/api/v2/services"), 401, "a port of others");
+    let secure = sign_in(&reader, &format!("https://{}", server.http));
+    let secure = secure.headers["set-cookie"].to_str().unwrap();
+    assert!(secure.starts_with("__Host-") && secure.contains("Secure"), "{secure}");
+    assert_eq!(with_cookie("DELETE", &server.http, "/api/v1/session"), 204);
+    assert_eq!(with_cookie("GET", &server.http, "/api/v1/services"), 401);
+}
+
+#[test]
+fn an_open_stream_ends_when_its_key_is_revoked() {
+    use std::io::Read;
+
+    let server = Server::start_with(&REQUIRED);
+    let reader = key(&server, "tail", "read", &[]);
+    let sender = key(&server, "sender", "ingest", &[]);
+    let mut stream = TcpStream::connect(&server.http).unwrap();
+    let request = format!(
+        "GET /api/v1/logs/tail HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {reader}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut begin = [0; 12];
+    stream.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200");
+    let folder = server.data_dir().to_str().unwrap();
+    assert_eq!(Server::command(&["keys", "revoke", "--data-dir", folder, "tail"]).0, Some(0));
+    until(|| ask(&server, "GET", "/api/v1/status", &reader).status == 401);
+    let request = logs("shop", vec![log(9, 1, "SECRET")]);
+    let bearer = format!("Bearer {sender}");
+    let headers = [("content-type", "application/x-protobuf"), ("authorization", bearer.as_str())];
+    let sent = send("POST", &server.otlp_http, "/v1/logs", &headers, request.encode_to_vec());
+    assert_eq!(sent.status, 200);
+    let mut rest = Vec::new();
+    // A connection that breaks has ended, too.
+    let _ended = stream.read_to_end(&mut rest);
+    assert!(!String::from_utf8_lossy(&rest).contains("SECRET"));
+}
+
+#[test]
+fn commands_bring_their_key_by_a_variable_or_a_file_and_never_show_it() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "admin", "admin", &[]);
+    let run = |variable: Option<&str>, args: &[&str]| {
+        let mut command = Command::new(Server::binary());
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(variable.map(|key| ("TIDINGS_KEY", key)));
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let addresses = [
+        ["--otlp-grpc", server.otlp_grpc.as_str()],
+        ["--otlp-http", server.otlp_http.as_str()],
+        ["--zipkin", server.zipkin.as_str()],
+    ];
+    let demo = ["demo", "--rate", "1", "--duration", "0", "--backfill", "3"];
+    let demo = [&demo[..], &addresses.concat()].concat();
+    let (code, text) = run(None, &demo);
+    assert!(code == Some(1) && text.contains("key is needed"), "{text}");
+    let (code, text) = run(Some(&admin), &demo);
+    assert!(code == Some(0) && !text.contains(&admin), "{text}");
+    let file = server.data_dir().join("key.txt");
+    std::fs::write(&file, format!("{admin}\n")).unwrap();
+    let query = "SELECT count(*) AS n FROM spans";
+    let sql = ["sql", query, "--http", &server.http, "--key-file", file.to_str().unwrap()];
+    let (code, text) = run(None, &sql);
+    assert!(code == Some(0) && text.starts_with('n'), "{text}");
+    let (_, text) = run(Some(&admin), &["config"]);
+    assert!(!text.contains(&admin[12..]), "{text}");
+}
+
+#[test]
+fn the_servers_own_demo_needs_no_key_of_anybodys() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "admin", "admin", &[]);
+    let answer = ask(&server, "POST", "/api/v1/demo", &admin);
+    assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.body));
+    until(|| {
+        let status = ask(&server, "GET", "/api/v1/status", &admin);
+        let status: Json = serde_json::from_slice(&status.body).unwrap();
+        status["spans"]["received"].as_u64().unwrap() > 50
+    });
+}
+
+#[test]
+fn other_machines_are_let_in_with_keys_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let all = ["--http", "0.0.0.0:0", "--data-dir", data];
+    let (code, _, error) = Server::command(&[&["serve"], &all[..]].concat());
+    assert_eq!(code, Some(78), "{error}");
+    assert!(error.contains("require-keys") && error.contains("insecure"), "{error}");
+    std::fs::write(folder.path().join("keys.json"), "{").unwrap();
+    let damaged = [&["serve"], &REQUIRED[..], &["--http", "127.0.0.1:0", "--data-dir", data]];
+    let (code, _, error) = Server::command(&damaged.concat());
+    assert_eq!(code, Some(78), "a damaged file lets nobody in: {error}");
+    assert!(error.contains("keys.json"), "{error}");
+}

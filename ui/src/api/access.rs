@@ -1,0 +1,48 @@
+//! Keys, and this browser's session.
+
+use std::marker::PhantomData;
+
+use tidings_proto::api::{CreatedKey, KeyList, KeyRequest, SessionView, SignIn};
+
+use super::Request;
+use crate::url::Query;
+
+/// Returns the key in use; an error of status 401 where one is needed.
+#[must_use]
+pub fn session() -> Request<SessionView> {
+    Request::get("/session", &Query::default())
+}
+
+/// Begins a session of this key.
+#[must_use]
+pub fn sign_in(key: &str) -> Request<SessionView> {
+    Request::post("/session", &SignIn { key: key.to_owned() })
+}
+
+/// Ends the session.
+#[must_use]
+pub fn sign_out() -> Request<()> {
+    delete("/api/v1/session".to_owned())
+}
+
+/// Every key, without its secret.
+#[must_use]
+pub fn keys() -> Request<KeyList> {
+    Request::get("/keys", &Query::default())
+}
+
+/// Makes a key.
+#[must_use]
+pub fn create_key(request: &KeyRequest) -> Request<CreatedKey> {
+    Request::post("/keys", request)
+}
+
+/// Revokes a key.
+#[must_use]
+pub fn revoke_key(id: &str) -> Request<()> {
+    delete(format!("/api/v1/keys/{id}"))
+}
+
+fn delete(address: String) -> Request<()> {
+    Request { method: "DELETE", address, body: None, answer: PhantomData }
+}

@@ -1,0 +1,75 @@
+//! Named texts that this browser keeps, the newest first: queries in SQL, and addresses of views.
+
+use serde::{Deserialize, Serialize};
+use tidings_proto::UnixNanos;
+
+use crate::browser;
+
+/// Where queries in SQL are kept.
+pub(crate) const QUERIES: &str = "tidings.sql.saved";
+/// Where addresses of views are kept.
+pub(crate) const VIEWS: &str = "tidings.views";
+/// Entries that are kept; the oldest goes when there is one more.
+const KEPT_MAX: usize = 50;
+/// Characters of a name.
+const NAME_MAX: usize = 80;
+
+/// A named text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedText {
+    pub(crate) name: String,
+    #[serde(rename = "query")]
+    pub(crate) text: String,
+    pub(crate) time: UnixNanos,
+}
+
+/// The entries under `key`; none when they cannot be read.
+pub(crate) fn load(key: &str) -> Vec<SavedText> {
+    browser::stored(key).map(|text| read(&text)).unwrap_or_default()
+}
+
+/// Keeps these entries under `key`.
+pub(crate) fn store(key: &str, all: &[SavedText]) {
+    let text = serde_json::to_string(all).unwrap_or_default();
+    browser::store(key, Some(&text));
+}
+
+fn read(text: &str) -> Vec<SavedText> {
+    let mut all: Vec<SavedText> = serde_json::from_str(text).unwrap_or_default();
+    all.truncate(KEPT_MAX);
+    all
+}
+
+/// Adds an entry in front; one of the same name is replaced.
+pub(crate) fn with(all: &[SavedText], name: &str, text: &str, time: UnixNanos) -> Vec<SavedText> {
+    let name: String = name.trim().chars().take(NAME_MAX).collect();
+    if name.is_empty() || text.trim().is_empty() {
+        return all.to_vec();
+    }
+    let mut next = vec![SavedText { name, text: text.to_owned(), time }];
+    next.extend(all.iter().filter(|one| one.name != next[0].name).cloned().collect::<Vec<_>>());
+    next.truncate(KEPT_MAX);
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::UnixNanos;
+
+    use super::{KEPT_MAX, read, with};
+
+    #[test]
+    fn an_entry_of_the_same_name_is_replaced_and_the_oldest_goes() {
+        let mut all = Vec::new();
+        for number in 0..KEPT_MAX + 5 {
+            all = with(&all, &format!("q{number}"), "SELECT 1", UnixNanos(number as u64));
+        }
+        assert_eq!((all.len(), all[0].name.as_str()), (KEPT_MAX, "q54"));
+        all = with(&all, " q30 ", "SELECT 2", UnixNanos(99));
+        assert_eq!((all.len(), all[0].text.as_str()), (KEPT_MAX, "SELECT 2"));
+        assert_eq!(with(&all, "  ", "SELECT 3", UnixNanos(1)), all);
+        let text = serde_json::to_string(&all).unwrap();
+        assert_eq!(read(&text), all);
+        assert!(read("{broken").is_empty());
+    }
+}

@@ -1,0 +1,190 @@
+//! The sheet of settings: how this browser draws, the views it keeps, and what the server was told.
+//!
+//! It stands beside the page, as the sheet of keys does, so that the view to save stays in sight.
+
+use leptos::{html, prelude::*};
+use leptos_router::{components::A, hooks::use_location};
+
+use super::use_server;
+use crate::{
+    browser,
+    components::{Icon, IconName, Segment, Segments},
+    keys::use_keys,
+    preferences,
+    saved::{self, SavedText},
+    theme::{Theme, use_theme},
+};
+
+const SYSTEM: &str = "system";
+
+/// The sheet.
+#[component]
+pub(super) fn SettingsSheet(
+    /// Set while it is open.
+    open: RwSignal<bool>,
+) -> impl IntoView {
+    view! {
+        <Show when=move || open.get()>
+            <OpenSettings open />
+        </Show>
+    }
+}
+
+#[component]
+fn OpenSettings(open: RwSignal<bool>) -> impl IntoView {
+    use_keys().bind("Escape", "Close the settings", "Settings", move || open.set(false));
+    let close = NodeRef::<html::Button>::new();
+    Effect::new(move |_| {
+        if let Some(close) = close.get() {
+            let _refused = close.focus();
+        }
+    });
+    view! {
+        <aside class="sheet" role="dialog" aria-label="Settings">
+            <div class="sheet-head">
+                <h2>"Settings"</h2>
+                <button
+                    node_ref=close
+                    class="button button-ghost button-icon"
+                    type="button"
+                    aria-label="Close"
+                    on:click=move |_| open.set(false)
+                >
+                    <Icon name=IconName::Close />
+                </button>
+            </div>
+            {looks()}
+            <SavedViews />
+            {server_settings()}
+        </aside>
+    }
+}
+
+/// Theme, density and time zone.
+fn looks() -> impl IntoView {
+    let theme = use_theme();
+    let themes = vec![
+        Segment::new(SYSTEM, "System"),
+        Segment::new(Theme::Dark.name(), "Dark"),
+        Segment::new(Theme::Light.name(), "Light"),
+    ];
+    let chosen = Signal::derive(move || theme.chosen().map_or(SYSTEM, Theme::name).to_owned());
+    let choose_theme = Callback::new(move |name: &'static str| theme.choose(Theme::named(name)));
+    let (comfortable, compact) = ("comfortable", "compact");
+    let density = if preferences::is_compact() { compact } else { comfortable };
+    let densities =
+        vec![Segment::new(comfortable, "Comfortable"), Segment::new(compact, "Compact")];
+    let choose_density =
+        Callback::new(move |name: &'static str| preferences::choose_compact(name == compact));
+    let (local, utc) = ("local", "utc");
+    let zone = if preferences::is_utc() { utc } else { local };
+    let zones = vec![Segment::new(local, "This browser"), Segment::new(utc, "UTC")];
+    let choose_zone = Callback::new(move |name: &'static str| preferences::choose_utc(name == utc));
+    view! {
+        <h3>"Theme"</h3>
+        <Segments label="Theme" segments=themes chosen on_choose=choose_theme />
+        <h3>"Density of rows"</h3>
+        <Segments
+            label="Density of rows"
+            segments=densities
+            chosen=density.to_owned()
+            on_choose=choose_density
+        />
+        <h3>"Time zone"</h3>
+        <Segments
+            label="Time zone"
+            segments=zones
+            chosen=zone.to_owned()
+            on_choose=choose_zone
+        />
+    }
+}
+
+/// The addresses that this browser keeps under a name.
+#[component]
+fn SavedViews() -> impl IntoView {
+    let views = RwSignal::new(saved::load(saved::VIEWS));
+    let name = RwSignal::new(String::new());
+    let location = use_location();
+    let keep = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let (name_now, address) = (name.get_untracked(), browser::address());
+        views.update(|all| *all = saved::with(all, &name_now, &address, browser::now()));
+        views.with_untracked(|all| saved::store(saved::VIEWS, all));
+        name.set(String::new());
+    };
+    let forget = move |name: String| {
+        views.update(|all| all.retain(|view| view.name != name));
+        views.with_untracked(|all| saved::store(saved::VIEWS, all));
+    };
+    let here = Memo::new(move |_| {
+        location.pathname.track();
+        location.search.track();
+        browser::address()
+    });
+    let row = move |SavedText { name, text, .. }: SavedText| {
+        let (label, gone, address) = (format!("Forget {name}"), name.clone(), text.clone());
+        view! {
+            <li class="saved-view">
+                <A
+                    href=text.clone()
+                    attr:title=text
+                    attr:aria-current=move || (here.get() == address).then_some("page")
+                >
+                    {name}
+                </A>
+                <button
+                    class="button button-ghost button-icon"
+                    type="button"
+                    aria-label=label
+                    on:click=move |_| forget(gone.clone())
+                >
+                    <Icon name=IconName::Close />
+                </button>
+            </li>
+        }
+    };
+    let rows = move || {
+        // An address of another site would be no view of this one.
+        let is_ours = |view: &SavedText| view.text.starts_with('/') && !view.text.starts_with("//");
+        let all: Vec<_> = views.get().into_iter().filter(is_ours).collect();
+        if all.is_empty() {
+            return view! { <p class="mute">"None yet. This browser keeps them."</p> }.into_any();
+        }
+        view! { <ul class="saved-views">{all.into_iter().map(row).collect_view()}</ul> }.into_any()
+    };
+    view! {
+        <h3>"Saved views"</h3>
+        <form class="saved-form" on:submit=keep>
+            <input
+                class="input"
+                type="text"
+                placeholder="Save this view as"
+                aria-label="Name of the view to save"
+                maxlength="80"
+                prop:value=move || name.get()
+                on:input=move |event| name.set(event_target_value(&event))
+            />
+            <button class="button" type="submit">
+                "Save"
+            </button>
+        </form>
+        {rows}
+    }
+}
+
+/// Settings of the server that a reader needs to know of.
+fn server_settings() -> impl IntoView {
+    let server = use_server();
+    let keys = move || {
+        let keys = server.status()?.transaction_keys.clone();
+        Some(keys.into_iter().map(|key| view! { <code>{key}</code> }).collect_view())
+    };
+    view! {
+        <h3>"Attributes that name transactions"</h3>
+        <p class="setting-keys">{keys}</p>
+        <p class="mute">"The server's setting " <code>"transaction-keys"</code> "."</p>
+        <h3>"Redaction"</h3>
+        <p class="mute">"None: attributes and log records are stored as they were sent."</p>
+    }
+}

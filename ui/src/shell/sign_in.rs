@@ -1,0 +1,66 @@
+//! Asks for a key, in the place of every page, while the server asks for one.
+//!
+//! The key is sent once. From then on a cookie stands for it, which no script can read, so a reload
+//! begins everything anew.
+
+use leptos::{prelude::*, task::spawn_local};
+
+use crate::{api::access, browser};
+
+/// The form.
+#[component]
+#[must_use]
+pub fn SignInForm() -> impl IntoView {
+    let key = RwSignal::new(String::new());
+    let refusal = RwSignal::new(None::<String>);
+    let pending = RwSignal::new(false);
+    let send = move || {
+        let given = key.get_untracked();
+        if given.trim().is_empty() || pending.get_untracked() {
+            return;
+        }
+        pending.set(true);
+        spawn_local(async move {
+            match access::sign_in(given.trim()).send(None).await {
+                Ok(_) => browser::reload(),
+                Err(error) => {
+                    refusal.try_set(Some(error.detail()));
+                    pending.try_set(false);
+                }
+            }
+        });
+    };
+    let refused = move || {
+        refusal.get().map(|words| view! { <p class="field-error" role="alert">{words}</p> })
+    };
+    view! {
+        <section class="card sign-in" aria-label="Sign in">
+            <h1>"Sign in"</h1>
+            <p>
+                "This server asks for a key that may read. "
+                <code>"tidings keys create --name me --role read"</code>
+                " makes one on its machine."
+            </p>
+            <form on:submit=move |event| {
+                event.prevent_default();
+                send();
+            }>
+                <label for="sign-in-key">"Key"</label>
+                <input
+                    id="sign-in-key"
+                    class="input mono"
+                    type="password"
+                    autocomplete="current-password"
+                    placeholder="tk_…"
+                    autofocus
+                    prop:value=key
+                    on:input=move |event| key.set(event_target_value(&event))
+                />
+                {refused}
+                <button class="button button-primary" type="submit" disabled=pending>
+                    "Sign in"
+                </button>
+            </form>
+        </section>
+    }
+}
