@@ -5,6 +5,7 @@
 
 mod bench;
 mod fuzz;
+mod lints;
 mod notices;
 mod steps;
 mod test;
@@ -33,7 +34,8 @@ cargo xtask bench layout     print bytes per span by column, flushed and compact
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match dispatch(&args) {
+    let done = if lints::is_compiler_call(&args) { lints::compile(&args) } else { dispatch(&args) };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("xtask: {error:#}");

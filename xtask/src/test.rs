@@ -9,15 +9,16 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::{
+    lints::linting,
     steps::{StepReport, apt_install, cargo, root, target_dir, works},
     ui,
 };
 
 /// Steps of [`run`]; the last, advisories, needs the network.
-const STEPS: usize = 7;
+const STEPS: usize = 6;
 
 /// Results of the checks.
 #[derive(Debug)]
@@ -34,16 +35,18 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut tally = Tally::new();
     prepare(&mut tally);
     tally.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
+    // The module for the browser is optimised as one piece, on one core: the other is free.
+    let deny = std::thread::spawn(install_deny);
     tally.step("ui", ui::build);
-    tally.step("lints", || {
-        command(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    let deny = deny.join().unwrap_or_else(|_| bail!("the installation panicked"));
+    tally.step("compile all, with lints and documentation", || {
+        command(linting(cargo().args(["build", "--workspace", "--all-targets"]))?)
     });
     tally.tests()?;
-    tally.step("docs", || {
-        let mut doc = cargo();
-        command(doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
-    });
-    dependencies(&mut tally);
+    match deny {
+        Ok(()) => dependencies(&mut tally),
+        Err(error) => tally.left_out.push(format!("cargo-deny: {error:#}")),
+    }
     Ok(tally.close())
 }
 
@@ -58,17 +61,17 @@ fn prepare(tally: &mut Tally) {
     }
 }
 
+/// Installs the program that checks licences and sources, unless it is there.
+fn install_deny() -> Result<()> {
+    if works("cargo-deny", &["--version"]) {
+        return Ok(());
+    }
+    command(cargo().args(["install", "cargo-deny", "--locked", "--debug", "--quiet"]))
+}
+
 /// Licences, sources and known-bad versions. The list of advisories is on the network: without it
 /// only that part is left out.
 fn dependencies(tally: &mut Tally) {
-    if !works("cargo-deny", &["--version"]) {
-        let mut install = cargo();
-        install.args(["install", "cargo-deny", "--locked", "--debug"]);
-        if let Err(error) = command(&mut install) {
-            tally.left_out.push(format!("cargo-deny: {error:#}"));
-            return;
-        }
-    }
     tally.step("dependencies", || {
         command(cargo().args(["deny", "--workspace", "check", "bans", "licenses", "sources"]))
     });
@@ -105,7 +108,7 @@ impl Tally {
 
     /// Every test of the workspace, counted from what the test programs print.
     fn tests(&mut self) -> Result<()> {
-        let counted = self.progress.step("tests: build them, then run them", counted_tests)?;
+        let counted = self.progress.step("tests", counted_tests)?;
         self.passed += counted.passed;
         self.failed += counted.failed;
         self.failures.extend(counted.failures);
@@ -142,8 +145,7 @@ struct TestCounts {
 fn counted_tests() -> Result<TestCounts> {
     let skipped = target_dir().join("left-out.txt");
     write(&skipped, "")?;
-    let mut tests = cargo()
-        .args(["test", "--workspace", "--no-fail-fast"])
+    let mut tests = linting(cargo().args(["test", "--workspace", "--no-fail-fast"]))?
         .env("TEST_LEFT_OUT", fs::canonicalize(&skipped)?)
         .stdout(Stdio::piped())
         .spawn()

@@ -1,0 +1,120 @@
+//! Lints and rustdoc's warnings, found while the workspace is compiled for its tests.
+//!
+//! `cargo clippy` and `cargo doc` would compile every dependency a second time, for its metadata
+//! alone. So this program takes the compiler's place for the crates of the workspace
+//! (`RUSTC_WORKSPACE_WRAPPER`): it runs Clippy's driver, which lints and then generates code as
+//! rustc does, and after it rustdoc with the arguments that both understand.
+
+use std::{
+    env,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result};
+
+use crate::steps::{check, target_dir};
+
+/// Clippy's driver takes its arguments from `CLIPPY_ARGS`, each ended by this.
+const END_OF_ARGUMENT: &str = "__CLIPPY_HACKERY__";
+/// Options of rustc that rustdoc has too, with their value as the next argument.
+const SHARED_WITH_VALUE: [&str; 7] =
+    ["--crate-name", "--crate-type", "--cfg", "--check-cfg", "--extern", "-L", "--cap-lints"];
+/// Options of both whose value stands behind `=`.
+const SHARED: [&str; 5] = ["--edition=", "--allow=", "--warn=", "--deny=", "--forbid="];
+
+/// Makes a command of cargo lint the workspace and check its documentation; a warning is an error.
+///
+/// # Errors
+/// Fails if the path of this program is unknown.
+pub(crate) fn linting(cargo: &mut Command) -> Result<&mut Command> {
+    let this = env::current_exe().context("the path of xtask")?;
+    Ok(cargo
+        .env("RUSTC_WORKSPACE_WRAPPER", this)
+        .env("CLIPPY_ARGS", format!("-D{END_OF_ARGUMENT}warnings{END_OF_ARGUMENT}")))
+}
+
+/// Tells a call by cargo in the compiler's place from a command of a developer.
+pub(crate) fn is_compiler_call(args: &[String]) -> bool {
+    args.first().is_some_and(|first| Path::new(first).file_stem().is_some_and(|is| is == "rustc"))
+}
+
+/// Compiles a crate as rustc does: `args` are the path of rustc and its arguments.
+///
+/// # Errors
+/// Fails if Clippy's driver or rustdoc is missing, or if rustdoc has a warning.
+pub(crate) fn compile(args: &[String]) -> Result<ExitCode> {
+    let status = Command::new("clippy-driver").args(args).status().context("clippy-driver")?;
+    if !status.success() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if let Some(arguments) = rustdoc_arguments(args) {
+        let mut rustdoc = Command::new("rustdoc");
+        check(
+            rustdoc.args(arguments).args(["-D", "warnings", "-o"]).arg(target_dir().join("doc")),
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The arguments for the documentation of the crate that rustc is called for; `None` where it is a
+/// test, a build script, or no crate at all.
+fn rustdoc_arguments(args: &[String]) -> Option<Vec<&str>> {
+    let source = args.iter().find(|arg| arg.ends_with(".rs"))?;
+    if args.iter().any(|arg| arg == "--test") || source.ends_with("build.rs") {
+        return None;
+    }
+    let mut kept = vec![source.as_str()];
+    let mut rest = args.iter().map(String::as_str).skip(1);
+    while let Some(arg) = rest.next() {
+        if SHARED_WITH_VALUE.contains(&arg) {
+            let value = rest.next()?;
+            kept.extend([arg, value]);
+            if (arg, value) == ("--crate-type", "bin") {
+                kept.push("--document-private-items");
+            }
+        } else if SHARED.iter().any(|option| arg.starts_with(option)) && !arg.contains("=clippy::")
+        {
+            kept.push(arg);
+        }
+    }
+    Some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_compiler_call, rustdoc_arguments};
+
+    fn arguments(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn calls_of_cargo_are_told_from_commands() {
+        assert!(is_compiler_call(&arguments("/usr/lib/bin/rustc -vV")));
+        assert!(!is_compiler_call(&arguments("test")));
+        assert!(!is_compiler_call(&[]));
+    }
+
+    #[test]
+    fn rustdoc_gets_what_both_understand() {
+        let line = "rustc --crate-name tidings_proto --edition=2024 src/lib.rs --error-format=json \
+            --crate-type lib --emit=dep-info,metadata,link -C opt-level=0 --deny=clippy::panic \
+            --deny=unreachable_pub --out-dir target/deps -L dependency=target/deps \
+            --extern bytes=libbytes.rmeta";
+        let args = arguments(&line.split_whitespace().collect::<Vec<_>>().join(" "));
+        let expected = "src/lib.rs --crate-name tidings_proto --edition=2024 --crate-type lib \
+            --deny=unreachable_pub -L dependency=target/deps --extern bytes=libbytes.rmeta";
+        assert_eq!(
+            rustdoc_arguments(&args).unwrap().join(" "),
+            expected.split_whitespace().collect::<Vec<_>>().join(" ")
+        );
+    }
+
+    #[test]
+    fn tests_and_build_scripts_have_no_documentation() {
+        for line in ["rustc --crate-name a src/lib.rs --test", "rustc build.rs", "rustc -vV"] {
+            assert_eq!(rustdoc_arguments(&arguments(line)), None, "{line}");
+        }
+    }
+}
