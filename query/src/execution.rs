@@ -21,8 +21,8 @@ use std::{
 
 use tidings_proto::{DurationNanos, UnixNanos, api::TraceSummary};
 use tidings_storage::{
-    Clock, LogFilter, LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store,
-    Tallied, Tallies, TallyBounds,
+    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, LogFilter, LogRows, Need, Scan,
+    ScanStats, Snapshot, SpanFilter, SpanRows, Store,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
@@ -290,28 +290,28 @@ impl Reader {
         self.ended(stats, failure)
     }
 
-    /// Gives tallies every call that matches, one for each span: from rollups where these know,
-    /// and so as if all spans had been read. Threads that nobody needs help.
-    pub(crate) fn tally<T: Tallies>(
+    /// Aggregates every call that matches, one per span: from rollups where possible, from rows
+    /// elsewhere. Idle threads help.
+    pub(crate) fn aggregate_calls<T: CallAccumulatorFactory>(
         &self,
         filter: &SpanFilter,
         step: DurationNanos,
-        tallies: &T,
-    ) -> Result<Tallied<T::Tally>, QueryError> {
+        accumulators: &T,
+    ) -> Result<CallAggregate<T::Accumulator>, QueryError> {
         let spare = self.spare_threads.all_free();
-        self.tally_by(1 + spare.count(), filter, step, tallies)
+        self.aggregate_calls_with_threads(1 + spare.count(), filter, step, accumulators)
     }
 
-    /// As [`Self::tally`], with this number of threads.
-    pub(crate) fn tally_by<T: Tallies>(
+    /// As [`Self::aggregate_calls`], with this number of threads.
+    pub(crate) fn aggregate_calls_with_threads<T: CallAccumulatorFactory>(
         &self,
         threads_max: usize,
         filter: &SpanFilter,
         step: DurationNanos,
-        tallies: &T,
-    ) -> Result<Tallied<T::Tally>, QueryError> {
+        accumulators: &T,
+    ) -> Result<CallAggregate<T::Accumulator>, QueryError> {
         self.check()?;
-        let bounds = TallyBounds {
+        let bounds = CallBounds {
             rows_max: self.settings.search_rows_max,
             remembered_max: self.limits.counted_max,
             threads_max,
@@ -325,8 +325,9 @@ impl Reader {
                 STOP
             }
         };
-        let tallied = self.snapshot.tally_spans(filter, step, bounds, tallies, &watch)?;
-        self.ended(tallied, failure.into_inner())
+        let aggregate =
+            self.snapshot.aggregate_calls(filter, step, bounds, accumulators, &watch)?;
+        self.ended(aggregate, failure.into_inner())
     }
 
     /// As [`Self::newest_spans`], for log records.

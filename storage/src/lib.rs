@@ -47,12 +47,12 @@ pub use locked_file::LockedFile;
 pub use metrics::{StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
-    Call, CallKey, Calls, Cell, CountVisit, Durations, ExceptionBounds, ExceptionKey,
-    ExceptionSaid, ExceptionSums, ExceptionTallied, GraphBounds, GraphCall, GraphChoice, GraphKey,
-    GraphPart, GraphSpan, GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS,
-    LastException, Latency, ListedKind, OtherKinds, Peer, Seen, Tallied, Tallies, Tally,
-    TallyBounds, TallyWatch, Transactions, WantedTraces, graph_calls, transaction_place,
-    without_silence,
+    AggregationWatch, Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
+    CallKey, Calls, Cell, CountVisit, Durations, ExceptionBounds, ExceptionGroups, ExceptionKey,
+    ExceptionSaid, ExceptionSums, GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphKey,
+    GraphPart, GraphSpan, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS,
+    LastException, Latency, ListedKind, OtherKinds, Peer, Seen, Transactions, WantedTraces,
+    graph_calls, transaction_place, without_silence,
 };
 pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};

@@ -75,7 +75,7 @@ pub(crate) fn exceptions(
     search: &ExceptionSearch,
 ) -> Result<ExceptionList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
-    let of_spans = reader.tally_exceptions(&ExceptionBounds {
+    let of_spans = reader.aggregate_exceptions(&ExceptionBounds {
         start: window.range(),
         services: search.services.clone(),
         operation: search.operation.clone(),

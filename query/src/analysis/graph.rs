@@ -17,7 +17,7 @@ use tidings_proto::{
     otlp::SpanKind,
 };
 use tidings_storage::{
-    Call, Calls, GraphBounds, GraphChoice, GraphKey, GraphPart, GraphSpan, GraphTallied, Latency,
+    Call, Calls, GraphAggregate, GraphBounds, GraphChoice, GraphKey, GraphPart, GraphSpan, Latency,
     Peer, ScanStats, SpanFilter, TimeRange, graph_calls,
 };
 
@@ -178,14 +178,14 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
         None => Some(Window::new(reader, search.filter.start, None)?),
     };
     if let Some(window) = window.filter(|_| is_of_all(search))
-        && let Some((part, tallied)) = added_up(reader, window)?
+        && let Some((part, aggregate)) = added_up(reader, window)?
     {
-        return Ok(Graph::of(&tallied).view(reader, part, tallied.scan));
+        return Ok(Graph::of(&aggregate).view(reader, part, aggregate.scan));
     }
     if let Some(window) = window.filter(|_| !is_of_all(search)) {
         let bounds = GraphBounds { rows_max: CHOSEN_SPANS_MAX, ..bounds(reader, &window.times()) };
-        let tallied = reader.tally_graph_of(&bounds, &choice(reader, search, window))?;
-        return Ok(Graph::of(&tallied).view(reader, window, tallied.scan));
+        let aggregate = reader.aggregate_graph_of(&bounds, &choice(reader, search, window))?;
+        return Ok(Graph::of(&aggregate).view(reader, window, aggregate.scan));
     }
     let filter = selection(search, window);
     let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window)?;
@@ -232,12 +232,15 @@ fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
 /// Returns the rollup of the window and the part of the window that it covers. When too much of a
 /// part lacks rollups, its newest quarter is tried. Returns `None` when that holds for the shortest
 /// part too.
-fn added_up(reader: &Reader, window: Window) -> Result<Option<(Window, GraphTallied)>, QueryError> {
+fn added_up(
+    reader: &Reader,
+    window: Window,
+) -> Result<Option<(Window, GraphAggregate)>, QueryError> {
     let mut part = window;
     loop {
-        if let Some(mut tallied) = reader.tally_graph(&bounds(reader, &part.times()))? {
-            tallied.scan.complete &= part == window;
-            return Ok(Some((part, tallied)));
+        if let Some(mut aggregate) = reader.aggregate_graph(&bounds(reader, &part.times()))? {
+            aggregate.scan.complete &= part == window;
+            return Ok(Some((part, aggregate)));
         }
         let [start, end] = part.times();
         let length = DurationNanos(end.since(start).0 / 4);
@@ -258,8 +261,8 @@ pub(crate) fn sums(
 }
 
 fn sums_of(reader: &Reader, bounds: GraphBounds) -> Result<Option<Vec<EdgeSums>>, QueryError> {
-    let tallied = reader.tally_graph(&bounds)?.filter(|tallied| tallied.scan.complete);
-    Ok(tallied.map(|tallied| Graph::of(&tallied).into_calls()))
+    let aggregate = reader.aggregate_graph(&bounds)?.filter(|aggregate| aggregate.scan.complete);
+    Ok(aggregate.map(|aggregate| Graph::of(&aggregate).into_calls()))
 }
 
 /// As [`sums`], given to `visit` in parts when all of them cannot be held at a time: the number of
@@ -420,9 +423,9 @@ impl<K: Default> Graph<K> {
 
 impl<K: Summed> Graph<K> {
     /// The graph of calls that are added up.
-    fn of(tallied: &GraphTallied) -> Self {
+    fn of(aggregate: &GraphAggregate) -> Self {
         let mut graph = Self::new();
-        for (stretch, key, calls) in tallied.calls() {
+        for (stretch, key, calls) in aggregate.calls() {
             match key {
                 GraphKey::Spans(name) => graph.node(service(name)).spans += calls.count,
                 GraphKey::Entries(name) => graph.node(service(name)).entries += calls.count,
@@ -440,7 +443,7 @@ impl<K: Summed> Graph<K> {
                 GraphKey::Open { .. } | GraphKey::System { .. } => {}
             }
         }
-        for (stretch, key, calls) in tallied.calls() {
+        for (stretch, key, calls) in aggregate.calls() {
             match key {
                 GraphKey::Open { service, kind, peer, peer_kind } => {
                     let there = graph.peer(peer_kind, peer);

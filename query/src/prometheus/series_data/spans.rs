@@ -11,7 +11,8 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode},
 };
 use tidings_storage::{
-    Call, CallKey, Cell, Durations, SpanFilter, Tallied, Tallies, Tally, TimeRange,
+    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Cell, Durations,
+    SpanFilter, TimeRange,
 };
 
 use super::{
@@ -81,19 +82,19 @@ struct Spans<'s> {
     left_out: bool,
 }
 
-impl<'s> Tallies for AllSpans<'s> {
-    type Tally = Spans<'s>;
+impl<'s> CallAccumulatorFactory for AllSpans<'s> {
+    type Accumulator = Spans<'s>;
 
     fn unordered(&self) -> Spans<'s> {
         Spans::new(self.set, BucketColumns::new(self.bounds, self.set.columns, self.room))
     }
 
-    fn of(&self, _: Range<UnixNanos>, unordered: &Arc<Spans<'s>>) -> Spans<'s> {
+    fn for_range(&self, _: Range<UnixNanos>, unordered: &Arc<Spans<'s>>) -> Spans<'s> {
         Spans::new(self.set, unordered.numbers.beside())
     }
 }
 
-impl Tally for Spans<'_> {
+impl CallAccumulator for Spans<'_> {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let (kind, status) = (kind_text(key.kind), status_text(key.status));
         let value = |label: &str| match label {
@@ -234,13 +235,13 @@ pub(super) fn read(
 ) -> Result<(Vec<CallGroup>, usize), PromqlError> {
     let filter = SpanFilter { start: range, ..set.filter.clone() };
     let (step, all) = (fineness(bounds), AllSpans { set, bounds, room });
-    let mut tallied = reader.tally(&filter, step, &all)?;
+    let mut aggregate = reader.aggregate_calls(&filter, step, &all)?;
     let is_cut = |spans: &Spans<'_>| spans.left_out || spans.numbers.is_full;
-    if tallied.shares.len() > 1 && tallied.shares.iter().any(is_cut) {
+    if aggregate.shares.len() > 1 && aggregate.shares.iter().any(is_cut) {
         // What there is room for must not depend on how many threads there were.
-        tallied = reader.tally_by(1, &filter, step, &all)?;
+        aggregate = reader.aggregate_calls_with_threads(1, &filter, step, &all)?;
     }
-    let Tallied { scan, repeats_counted, unordered, shares } = tallied;
+    let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
     let shares = shares.into_iter().chain(Arc::into_inner(unordered));
     let spans = shares.reduce(Spans::joined).unwrap_or_else(|| all.unordered());
     warnings.add_if(!scan.complete && !spans.numbers.is_full, INCOMPLETE);

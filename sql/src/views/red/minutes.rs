@@ -15,7 +15,7 @@ use tidings_proto::{
     UnixNanos,
     otlp::{SpanKind, StatusCode},
 };
-use tidings_storage::{Call, CallKey, Calls, Cell, Tallies, Tally};
+use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
 
 use super::{MINUTE, SCHEMA, durations, minutes};
 use crate::{
@@ -203,10 +203,10 @@ pub(super) struct Minutes<'g, 'o, 'q> {
     charged: usize,
 }
 
-impl<'g, 'o, 'q> Tallies for AllMinutes<'g, 'o, 'q> {
-    type Tally = Minutes<'g, 'o, 'q>;
+impl<'g, 'o, 'q> CallAccumulatorFactory for AllMinutes<'g, 'o, 'q> {
+    type Accumulator = Minutes<'g, 'o, 'q>;
 
-    fn unordered(&self) -> Self::Tally {
+    fn unordered(&self) -> Self::Accumulator {
         Minutes {
             giving: self.giving,
             wants_durations: self.giving.wants_durations(),
@@ -220,7 +220,11 @@ impl<'g, 'o, 'q> Tallies for AllMinutes<'g, 'o, 'q> {
         }
     }
 
-    fn of(&self, _: Range<UnixNanos>, unordered: &Arc<Self::Tally>) -> Self::Tally {
+    fn for_range(
+        &self,
+        _: Range<UnixNanos>,
+        unordered: &Arc<Self::Accumulator>,
+    ) -> Self::Accumulator {
         let unordered = Some(Arc::clone(unordered));
         let mut minutes = Minutes { unordered, ..self.unordered() };
         minutes.reset();
@@ -228,7 +232,7 @@ impl<'g, 'o, 'q> Tallies for AllMinutes<'g, 'o, 'q> {
     }
 }
 
-impl Tally for Minutes<'_, '_, '_> {
+impl CallAccumulator for Minutes<'_, '_, '_> {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let CallKey { service, operation, kind, status } = key;
         let known = self.numbers.get(service).and_then(|known| known.get(operation));
@@ -262,7 +266,7 @@ impl Tally for Minutes<'_, '_, '_> {
         })
     }
 
-    fn settle(&mut self, from: UnixNanos) {
+    fn finish_from(&mut self, from: UnixNanos) {
         let (first, mut open) = (from.0 / MINUTE.0, mem::take(&mut self.open));
         let came = self.unordered.iter().flat_map(|unordered| &unordered.open);
         for ((minute, group), calls) in came {

@@ -13,7 +13,7 @@ use ahash::RandomState;
 use tidings_proto::{TraceId, UnixNanos};
 
 use super::{
-    GraphBounds, GraphTallied,
+    GraphAggregate, GraphBounds,
     pool::{TracePool, Vocabulary},
     rows,
 };
@@ -81,12 +81,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// When a data file is missing or damaged.
-    pub fn tally_graph_of(
+    pub fn aggregate_graph_of(
         &self,
         bounds: &GraphBounds,
         choice: &GraphChoice,
         go_on: &mut GoOn<'_>,
-    ) -> Result<GraphTallied, StorageError> {
+    ) -> Result<GraphAggregate, StorageError> {
         let between: Vec<u64> = bounds.between.iter().map(|bound| bound.0).collect();
         let counted = between.first().copied().unwrap_or(0)..between.last().copied().unwrap_or(0);
         let visible = counted.start.saturating_sub(bounds.lead.0)..counted.end;
@@ -134,7 +134,7 @@ impl Snapshot {
         pool.count(&counted, &mut words, &mut totals, |totals, group, call| {
             totals.add(group, call);
         });
-        Ok(GraphTallied::new(stats, totals))
+        Ok(GraphAggregate::new(stats, totals))
     }
 
     /// The newest traces that have such a span, the newest first, and whether those are all.
