@@ -21,7 +21,7 @@ use std::{
 
 use tidings_proto::{DurationNanos, UnixNanos, api::TraceSummary};
 use tidings_storage::{
-    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, LogFilter, LogRows, Need, Scan,
+    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, LogFilter, LogRows, RowsNeeded, Scan,
     ScanStats, Snapshot, SpanFilter, SpanRows, Store,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
@@ -221,7 +221,7 @@ impl Reader {
         &self,
         filter: &SpanFilter,
         scan: Scan,
-        mut visit: impl FnMut(&SpanRows) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&SpanRows) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         self.newest_spans_reached(filter, scan, |rows, _| visit(rows))
     }
@@ -232,7 +232,7 @@ impl Reader {
         &self,
         filter: &SpanFilter,
         scan: Scan,
-        visit: impl FnMut(&SpanRows, UnixNanos) -> Result<Need, QueryError>,
+        visit: impl FnMut(&SpanRows, UnixNanos) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         self.newest_spans_past(self.limits.counted_rows_min, filter, scan, visit)
     }
@@ -243,12 +243,12 @@ impl Reader {
         counted_rows: u64,
         filter: &SpanFilter,
         scan: Scan,
-        mut visit: impl FnMut(&SpanRows, UnixNanos) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&SpanRows, UnixNanos) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let mut failure = None;
         self.check()?;
         let visit = &mut |rows: &SpanRows, reached| {
-            self.step(visit(rows, reached), Need::Nothing, &mut failure)
+            self.step(visit(rows, reached), RowsNeeded::Nothing, &mut failure)
         };
         let stats = self.snapshot.scan_newest_spans(filter, scan, counted_rows, visit)?;
         self.ended(stats, failure)
@@ -262,7 +262,8 @@ impl Reader {
         scan: Scan,
         mut visit: impl FnMut(&SpanRows) -> UnixNanos,
     ) -> Result<(), QueryError> {
-        self.newest_spans_past(0, filter, scan, |rows, _| Ok(Need::Since(visit(rows)))).map(drop)
+        self.newest_spans_past(0, filter, scan, |rows, _| Ok(RowsNeeded::Since(visit(rows))))
+            .map(drop)
     }
 
     /// As [`Self::latest_spans`], for log records.
@@ -272,7 +273,8 @@ impl Reader {
         scan: Scan,
         mut visit: impl FnMut(&LogRows) -> UnixNanos,
     ) -> Result<(), QueryError> {
-        self.newest_logs_past(0, filter, scan, |rows, _| Ok(Need::Since(visit(rows)))).map(drop)
+        self.newest_logs_past(0, filter, scan, |rows, _| Ok(RowsNeeded::Since(visit(rows))))
+            .map(drop)
     }
 
     /// As [`Self::spans`], for log records.
@@ -335,7 +337,7 @@ impl Reader {
         &self,
         filter: &LogFilter,
         scan: Scan,
-        mut visit: impl FnMut(&LogRows) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&LogRows) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let counted_rows = self.limits.counted_rows_min;
         self.newest_logs_past(counted_rows, filter, scan, |rows, reached| {
@@ -350,12 +352,12 @@ impl Reader {
         counted_rows: u64,
         filter: &LogFilter,
         scan: Scan,
-        mut visit: impl FnMut(&LogRows, UnixNanos) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&LogRows, UnixNanos) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let mut failure = None;
         self.check()?;
         let visit = &mut |rows: &LogRows, reached| {
-            self.step(visit(rows, reached), Need::Nothing, &mut failure)
+            self.step(visit(rows, reached), RowsNeeded::Nothing, &mut failure)
         };
         let stats = self.snapshot.scan_newest_logs(filter, scan, counted_rows, visit)?;
         self.ended(stats, failure)

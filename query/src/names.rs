@@ -13,7 +13,7 @@ use tidings_proto::{
     otlp::{KeyValue, Value},
 };
 use tidings_storage::{
-    AttributeFilter, CallKey, Detail, LogFilter, Need, Scan, SpanFilter, SpanRows, TimeRange,
+    AttributeFilter, CallKey, Detail, LogFilter, RowsNeeded, Scan, SpanFilter, SpanRows, TimeRange,
 };
 
 use crate::{QueryError, execution::Reader};
@@ -209,7 +209,7 @@ fn each_attribute(
     for start in samples(reader, filter.start)? {
         reader.newest_spans(&SpanFilter { start, ..filter.clone() }, scan, |rows| {
             attributes_of(rows, &mut visit);
-            Ok(Need::All)
+            Ok(RowsNeeded::All)
         })?;
     }
     Ok(false)

@@ -50,7 +50,7 @@ pub use call_query::{
 };
 pub use calls::{Call, CallKey, Calls};
 pub use cell::{Cell, Durations};
-pub use deduplication::Seen;
+pub use deduplication::DeduplicationSet;
 pub use exceptions::{
     ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSaid, ExceptionSums, LastException,
 };

@@ -17,7 +17,7 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode, Value},
 };
 use tidings_storage::{
-    AttributeFilter, Detail, Scan, ScanStats, Seen, SpanFilter, SpanRows, TimeRange,
+    AttributeFilter, DeduplicationSet, Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
 };
 
 use super::window::{Window, ratio};
@@ -123,7 +123,7 @@ fn visit(
     detail: Detail,
     mut take: impl FnMut(&SpanRows, &[(usize, bool)]),
 ) -> Result<ScanStats, QueryError> {
-    let mut seen = Seen::new(reader.limits.counted_max);
+    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
     reader.spans_ahead(filter, scan, |rows| {
         let new = (0..rows.len()).filter(|row| seen.is_new(rows.content_hash(*row)));

@@ -203,7 +203,7 @@ impl CallAccumulator for Added {
         cell.add_to(&mut alone)?;
         let mut spread = Latency::default();
         cell.spread(|duration, count| (0..count).for_each(|_| spread.add(duration)))?;
-        assert_eq!(cell.durations(), Some(Durations::of(&alone.latency)));
+        assert_eq!(cell.durations(), Some(Durations::from_latency(&alone.latency)));
         assert_eq!((alone.count, alone.errors), (cell.count(), cell.errors()));
         assert_eq!(spread.histogram(), alone.latency.histogram());
         let calls = self.of(group, cell.start());
@@ -226,7 +226,7 @@ pub(super) fn obvious(all: &[&Sent], filter: &SpanFilter, step: u64) -> Added {
     let chunk = chunk(all);
     let rows = SpanRows::from_batch(chunk.batch()).unwrap();
     for row in 0..rows.len() {
-        let (key, call) = (CallKey::of(&rows, row), Call::of(&rows, row));
+        let (key, call) = (CallKey::from_row(&rows, row), Call::from_row(&rows, row));
         let matches = filter.start.contains(call.exemplar.start_unix_nano)
             && filter.services.as_ref().is_none_or(|of| of.iter().any(|name| name == key.service))
             && filter.operation.as_ref().is_none_or(|name| name == key.operation)

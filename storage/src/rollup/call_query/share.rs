@@ -24,7 +24,7 @@ use crate::{
     data_file::DataFile,
     filter::Matcher,
     rollup::{
-        Call, CallKey, Seen,
+        Call, CallKey, DeduplicationSet,
         adder::GroupNumber,
         cells::{GroupNames, each_cell},
         hours::{HourLookup, Sums},
@@ -92,8 +92,8 @@ pub(super) struct ThreadShare<'a, T: CallAccumulatorFactory> {
     question: &'a CallQuery<'a, T>,
     budget: &'a RowBudget,
     /// The rows that came in no order.
-    before: Option<&'a Seen>,
-    pub(super) seen: Seen,
+    before: Option<&'a DeduplicationSet>,
+    pub(super) seen: DeduplicationSet,
     pub(super) accumulator: T::Accumulator,
     pub(super) stats: ScanStats,
     pub(super) ended: Ended,
@@ -103,12 +103,12 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
     pub(super) fn new(
         question: &'a CallQuery<'a, T>,
         budget: &'a RowBudget,
-        before: Option<&'a Seen>,
+        before: Option<&'a DeduplicationSet>,
         remembered_max: usize,
         accumulator: T::Accumulator,
     ) -> Self {
         let stats = ScanStats::NOTHING;
-        let seen = Seen::new(remembered_max);
+        let seen = DeduplicationSet::new(remembered_max);
         Self { question, budget, before, seen, accumulator, stats, ended: Ended::WithAll }
     }
 
@@ -173,7 +173,7 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
         let left = self.budget.0.load(Ordering::Relaxed).min(bounds.rows_max);
         let progress = snapshot.progress(left, SPANS);
         let Self { seen, before, accumulator, .. } = self;
-        let is_new = |seen: &mut Seen, hash| {
+        let is_new = |seen: &mut DeduplicationSet, hash| {
             !counted.contains(&hash)
                 && before.is_none_or(|of| !of.contains(hash))
                 && seen.is_new(hash)
@@ -187,13 +187,13 @@ impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
                     if !is_new(seen, rows.content_hash(row)) {
                         continue;
                     }
-                    let key = CallKey::of(&rows, row);
+                    let key = CallKey::from_row(&rows, row);
                     let group = match known {
                         Some((same, group)) if same == key => group,
                         _ => accumulator.group(key),
                     };
                     known = Some((key, group));
-                    accumulator.call(group, &Call::of(&rows, row));
+                    accumulator.call(group, &Call::from_row(&rows, row));
                 }
                 let goes_on = accumulator.wants_more() && !question.is_stopped();
                 flow = if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };

@@ -76,7 +76,7 @@ fn obvious(all: &[&Sent], bounds: &ExceptionBounds) -> Groups {
         if !is_asked || !seen.insert(rows.content_hash(row)) {
             continue;
         }
-        for said in span.events.iter().filter_map(ExceptionSaid::of_event) {
+        for said in span.events.iter().filter_map(ExceptionSaid::from_event) {
             if bounds.exception_type.as_ref().is_some_and(|one| *one != said.exception_type) {
                 continue;
             }

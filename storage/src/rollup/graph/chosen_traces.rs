@@ -18,7 +18,7 @@ use super::{
     rows,
 };
 use crate::{
-    Detail, Need, Scan, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
+    Detail, RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     data_file::DataFile,
     filter::Matcher,
     index::{IndexLookup, Indexes},
@@ -158,9 +158,9 @@ impl Snapshot {
                 since = keep_newest(&mut latest, choice.traces_max);
             }
             match since {
-                _ if go_on().is_break() => Need::Nothing,
-                Some(since) => Need::Since(since),
-                None => Need::All,
+                _ if go_on().is_break() => RowsNeeded::Nothing,
+                Some(since) => RowsNeeded::Since(since),
+                None => RowsNeeded::All,
             }
         })?;
         if latest.len() > choice.traces_max {

@@ -19,8 +19,8 @@ use tidings_proto::{
 use super::{SCAN, resource, settings};
 use crate::{
     Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Cell, Clock, Detail,
-    Erasure, LogFilter, Noteworthy, Retention, RetentionRule, Scan, Snapshot, SpanFilter, Store,
-    StoreSettings, TelemetryBatch, TimeRange, check,
+    Erasure, LogFilter, Retention, RetentionCondition, RetentionRule, Scan, Snapshot, SpanFilter,
+    Store, StoreSettings, TelemetryBatch, TimeRange, check,
     disk::faulty::{Dice, FaultyDisk},
     store::upkeep::tests::{DAY, MovedClock, files, keep_up, open_at},
 };
@@ -322,7 +322,7 @@ async fn answers_about_rows_over_a_year_are_those_of_the_rows() {
 async fn rows_of_spanning_files_go_at_their_age_and_whole_traces_stay_by_rules() {
     let root = tempfile::tempdir().unwrap();
     let clock = MovedClock::new();
-    let rule = RetentionRule { what: Noteworthy::Errors, age: Some(20 * DAY) };
+    let rule = RetentionRule { condition: RetentionCondition::Errors, age: Some(20 * DAY) };
     let retention = Retention { age: Some(3 * DAY), rules: vec![rule], bytes_max: None };
     let settings = StoreSettings { retention, ..settings(root.path()) };
     let store = open_at(&clock, settings).await;
