@@ -83,8 +83,8 @@ impl SearchRange {
     }
 }
 
-/// These traces and those with rows that meet a condition around; `None`: too many, or a file cannot be
-/// read that would say.
+/// These traces and those nearby that meet a condition; `None`: too many, or a file cannot be
+/// read.
 async fn kept_traces(
     inner: &StoreInner,
     around: SearchRange,
