@@ -38,7 +38,7 @@ mod tables;
 mod upkeep;
 mod wal;
 
-pub use check::{Checked, Finding, check};
+pub use check::{CheckSummary, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
 pub use error::{ErrorKind, StorageError};

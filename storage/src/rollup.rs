@@ -71,7 +71,7 @@ pub(crate) use exceptions::{ExceptionBuilder, ExceptionListing, ExceptionSection
 pub(crate) use graph::{GraphBuilder, GraphSection, PeerKeys};
 pub(crate) use hours::Hours;
 pub(crate) use kinds::{KindBuilder, KindSection};
-pub(crate) use repeats::Repeats;
+pub(crate) use repeats::SharedRepeats;
 pub(crate) use split_corrections::{CorrectionBytes, CorrectionSection, joined};
 pub(crate) use splits::SplitTraces;
 

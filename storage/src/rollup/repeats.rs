@@ -36,7 +36,7 @@ pub(super) struct Repeat {
 
 /// The repeats that are known.
 #[derive(Debug, Default)]
-pub(crate) struct Repeats(Mutex<RepeatCache>);
+pub(crate) struct SharedRepeats(Mutex<RepeatCache>);
 
 #[derive(Debug, Default)]
 struct RepeatCache {
@@ -45,7 +45,7 @@ struct RepeatCache {
     count: usize,
 }
 
-impl Repeats {
+impl SharedRepeats {
     /// Forgets what is known of a file.
     pub(crate) fn invalidate(&self, file: &Path) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

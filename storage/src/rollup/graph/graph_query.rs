@@ -35,7 +35,7 @@ use crate::{
         query_failure::{GoOn, QueryFailure, UnusableFiles},
         query_totals::{QueryTotals, UNASKED},
         retraction::Remainder,
-        split_corrections::{PairGroups, Pairs, Role, RollupFile},
+        split_corrections::{CorrectionRole, PairGroups, Pairs, RollupFile},
         splits::{self, RowRanges},
     },
     snapshot::{Progress, TableView},
@@ -349,7 +349,7 @@ impl<'a> GraphQuery<'a> {
             Some(number) => {
                 let used = &pairs.used[number];
                 let added = groups[number].iter().map(|(role, group)| match role {
-                    Role::Added => *group,
+                    CorrectionRole::Added => *group,
                     _ => UNASKED,
                 });
                 let added: Vec<GroupNumber> = added.collect();
