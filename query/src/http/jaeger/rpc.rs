@@ -37,7 +37,7 @@ const CHUNK_SPANS: usize = 200;
 /// Traces of a search that does not say how many.
 const DEPTH_DEFAULT: i32 = 100;
 
-type Messages = Result<Answered, Status>;
+type RpcResult = Result<Answered, Status>;
 
 /// The messages of an answer.
 struct Answered {
@@ -101,7 +101,7 @@ async fn answer(
     }
 }
 
-async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) -> Messages {
+async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) -> RpcResult {
     match (method, api) {
         ("GetServices", _) => {
             let services = service.ask(names::services).await?;
@@ -157,7 +157,7 @@ fn decode<T: Message + Default>(message: &[u8]) -> Result<T, Status> {
     T::decode(message).map_err(|error| Status::invalid(error.to_string()))
 }
 
-fn one(message: &impl Message) -> Messages {
+fn one(message: &impl Message) -> RpcResult {
     Ok(Answered { messages: vec![message.encode_to_vec()], incomplete: None })
 }
 
@@ -170,7 +170,7 @@ fn whole(left_out: usize) -> Result<(), Status> {
     Err(Status::new(Code::ResourceExhausted, message))
 }
 
-async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations) -> Messages {
+async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations) -> RpcResult {
     let name = asked.service.clone();
     let wanted = Some(asked.span_kind.as_str()).filter(|kind| !kind.is_empty()).map(kind);
     let found = match wanted {
@@ -190,7 +190,7 @@ async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations
     one(&rpc::Operations { operations })
 }
 
-async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> Messages {
+async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> RpcResult {
     let ask = move |reader: &_| {
         let found = traces::get(reader, &[id], raw)?;
         let is_there = !found.traces.is_empty();
@@ -243,7 +243,7 @@ fn range(from: Option<u64>, to: Option<u64>) -> TimeRange {
     TimeRange { start: from.map(UnixNanos), end: after }
 }
 
-async fn links(service: &QueryService, asked: &rpc::GetDependencies) -> Messages {
+async fn links(service: &QueryService, asked: &rpc::GetDependencies) -> RpcResult {
     let time = |time: Option<Seconds>| time.and_then(Seconds::to_nanos);
     let (Some(from), Some(to)) = (time(asked.start_time), time(asked.end_time)) else {
         return Err(Status::invalid("StartTime and EndTime must be initialized."));

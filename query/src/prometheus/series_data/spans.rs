@@ -73,7 +73,7 @@ struct AllSpans<'s> {
 }
 
 /// Puts spans where they belong.
-struct Spans<'s> {
+struct SpanAccumulator<'s> {
     set: &'s Set,
     numbers: BucketColumns<'s>,
     names: Names,
@@ -83,18 +83,22 @@ struct Spans<'s> {
 }
 
 impl<'s> CallAccumulatorFactory for AllSpans<'s> {
-    type Accumulator = Spans<'s>;
+    type Accumulator = SpanAccumulator<'s>;
 
-    fn unordered(&self) -> Spans<'s> {
-        Spans::new(self.set, BucketColumns::new(self.bounds, self.set.columns, self.room))
+    fn unordered(&self) -> SpanAccumulator<'s> {
+        SpanAccumulator::new(self.set, BucketColumns::new(self.bounds, self.set.columns, self.room))
     }
 
-    fn for_range(&self, _: Range<UnixNanos>, unordered: &Arc<Spans<'s>>) -> Spans<'s> {
-        Spans::new(self.set, unordered.numbers.beside())
+    fn for_range(
+        &self,
+        _: Range<UnixNanos>,
+        unordered: &Arc<SpanAccumulator<'s>>,
+    ) -> SpanAccumulator<'s> {
+        SpanAccumulator::new(self.set, unordered.numbers.beside())
     }
 }
 
-impl CallAccumulator for Spans<'_> {
+impl CallAccumulator for SpanAccumulator<'_> {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let (kind, status) = (kind_text(key.kind), status_text(key.status));
         let value = |label: &str| match label {
@@ -144,7 +148,7 @@ impl CallAccumulator for Spans<'_> {
     }
 }
 
-impl<'s> Spans<'s> {
+impl<'s> SpanAccumulator<'s> {
     fn new(set: &'s Set, numbers: BucketColumns<'s>) -> Self {
         Self {
             set,
@@ -236,14 +240,14 @@ pub(super) fn read(
     let filter = SpanFilter { start: range, ..set.filter.clone() };
     let (step, all) = (fineness(bounds), AllSpans { set, bounds, room });
     let mut aggregate = reader.aggregate_calls(&filter, step, &all)?;
-    let is_cut = |spans: &Spans<'_>| spans.left_out || spans.numbers.is_full;
+    let is_cut = |spans: &SpanAccumulator<'_>| spans.left_out || spans.numbers.is_full;
     if aggregate.shares.len() > 1 && aggregate.shares.iter().any(is_cut) {
         // What there is room for must not depend on how many threads there were.
         aggregate = reader.aggregate_calls_with_threads(1, &filter, step, &all)?;
     }
     let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
     let shares = shares.into_iter().chain(Arc::into_inner(unordered));
-    let spans = shares.reduce(Spans::joined).unwrap_or_else(|| all.unordered());
+    let spans = shares.reduce(SpanAccumulator::joined).unwrap_or_else(|| all.unordered());
     warnings.add_if(!scan.complete && !spans.numbers.is_full, INCOMPLETE);
     warnings.add_if(spans.left_out, GROUPS_LEFT_OUT);
     warnings.add_if(repeats_counted, REPEATS);
