@@ -8,7 +8,7 @@ use arrow_ipc::{
     Buffer, DateUnit, Field, FieldNode, Message, MessageHeader, Precision, RecordBatch, TimeUnit,
     Type, root_as_message,
 };
-use tidings_query::grpc::Status;
+use tidings_query::grpc::GrpcStatus;
 
 use super::messages::FlightData;
 use crate::{Parameter, limits::PLACEHOLDERS_MAX};
@@ -43,11 +43,12 @@ enum Kind {
 }
 
 /// The values of the row that these messages have, in order.
-pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, Status> {
+pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, GrpcStatus> {
     let (mut kinds, mut row) = (None, None);
     for data in messages.iter().filter(|data| !data.data_header.is_empty()) {
-        let message = root_as_message(&data.data_header)
-            .map_err(|error| Status::invalid(format!("this is no message of Arrow's: {error}")))?;
+        let message = root_as_message(&data.data_header).map_err(|error| {
+            GrpcStatus::invalid(format!("this is no message of Arrow's: {error}"))
+        })?;
         match message.header_type() {
             MessageHeader::Schema => kinds = Some(kinds_of(&message)?),
             MessageHeader::RecordBatch => {
@@ -58,35 +59,35 @@ pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, Status> 
                     (1, None) => row = Some(Row::new(&batch, &data.data_body)?.values(kinds)?),
                     _ => {
                         let message = "a query takes one row of values, and several were sent";
-                        return Err(Status::invalid(message));
+                        return Err(GrpcStatus::invalid(message));
                     }
                 }
             }
-            _ => return Err(Status::invalid("values are sent as a schema and a record batch")),
+            _ => return Err(GrpcStatus::invalid("values are sent as a schema and a record batch")),
         }
     }
     match (row, kinds) {
         (Some(row), _) => Ok(row),
         (None, Some(kinds)) if kinds.is_empty() => Ok(Vec::new()),
-        (None, _) => Err(Status::invalid("no row of values was sent")),
+        (None, _) => Err(GrpcStatus::invalid("no row of values was sent")),
     }
 }
 
-fn broken() -> Status {
-    Status::invalid("the values do not lie where they are said to")
+fn broken() -> GrpcStatus {
+    GrpcStatus::invalid("the values do not lie where they are said to")
 }
 
-fn kinds_of(message: &Message<'_>) -> Result<Vec<Kind>, Status> {
+fn kinds_of(message: &Message<'_>) -> Result<Vec<Kind>, GrpcStatus> {
     let schema = message.header_as_schema().ok_or_else(broken)?;
     let Some(fields) = schema.fields() else { return Ok(Vec::new()) };
     if fields.len() > PLACEHOLDERS_MAX {
         let message = format!("a query has {PLACEHOLDERS_MAX} placeholders at most");
-        return Err(Status::invalid(message));
+        return Err(GrpcStatus::invalid(message));
     }
     fields.iter().map(|field| kind(&field)).collect()
 }
 
-fn kind(field: &Field<'_>) -> Result<Kind, Status> {
+fn kind(field: &Field<'_>) -> Result<Kind, GrpcStatus> {
     let bytes = |bits: i32| usize::try_from(bits / 8).unwrap_or_default();
     let kind = match field.type_type() {
         Type::Null => Some(Kind::Null),
@@ -122,7 +123,7 @@ fn kind(field: &Field<'_>) -> Result<Kind, Status> {
     kind.filter(|_| field.dictionary().is_none()).ok_or_else(|| {
         let name = field.type_type().variant_name().unwrap_or("unknown");
         let known = "null, truth values, numbers, texts, dates and timestamps are";
-        Status::invalid(format!("a value of the type {name} is not taken: {known}"))
+        GrpcStatus::invalid(format!("a value of the type {name} is not taken: {known}"))
     })
 }
 
@@ -136,9 +137,9 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(batch: &RecordBatch<'a>, body: &'a [u8]) -> Result<Self, Status> {
+    fn new(batch: &RecordBatch<'a>, body: &'a [u8]) -> Result<Self, GrpcStatus> {
         if batch.compression().is_some() {
-            return Err(Status::invalid("values are not compressed"));
+            return Err(GrpcStatus::invalid("values are not compressed"));
         }
         Ok(Self {
             body,
@@ -148,7 +149,7 @@ impl<'a> Row<'a> {
         })
     }
 
-    fn values(mut self, kinds: &[Kind]) -> Result<Vec<Parameter>, Status> {
+    fn values(mut self, kinds: &[Kind]) -> Result<Vec<Parameter>, GrpcStatus> {
         kinds.iter().map(|kind| self.value(*kind).ok_or_else(broken)).collect()
     }
 

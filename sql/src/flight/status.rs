@@ -1,11 +1,11 @@
 //! Errors over gRPC: the one table from [`ErrorKind`] to code.
 
 use tidings_proto::otlp::Code;
-use tidings_query::grpc::Status;
+use tidings_query::grpc::GrpcStatus;
 
 use crate::{ErrorKind, SqlError};
 
-impl From<SqlError> for Status {
+impl From<SqlError> for GrpcStatus {
     fn from(error: SqlError) -> Self {
         let code = match error.kind() {
             ErrorKind::Invalid | ErrorKind::Forbidden | ErrorKind::MediaType => {
@@ -29,7 +29,7 @@ impl From<SqlError> for Status {
 }
 
 /// The answer to what Flight has and this server has not.
-pub(super) fn not_here(what: &str, hint: &str) -> Status {
+pub(super) fn not_here(what: &str, hint: &str) -> GrpcStatus {
     let what: String = what.chars().take(100).collect();
-    Status::new(Code::Unimplemented, format!("{what} is not possible here: {hint}"))
+    GrpcStatus::new(Code::Unimplemented, format!("{what} is not possible here: {hint}"))
 }
