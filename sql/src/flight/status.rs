@@ -1,25 +1,25 @@
-//! Errors over gRPC: the one table from [`ErrorKind`] to code.
+//! Errors over gRPC: the one table from [`SqlErrorKind`] to code.
 
 use tidings_proto::otlp::Code;
 use tidings_query::grpc::GrpcStatus;
 
-use crate::{ErrorKind, SqlError};
+use crate::{SqlError, SqlErrorKind};
 
 impl From<SqlError> for GrpcStatus {
     fn from(error: SqlError) -> Self {
         let code = match error.kind() {
-            ErrorKind::Invalid | ErrorKind::Forbidden | ErrorKind::MediaType => {
+            SqlErrorKind::Invalid | SqlErrorKind::Forbidden | SqlErrorKind::MediaType => {
                 Code::InvalidArgument
             }
-            ErrorKind::Off => Code::PermissionDenied,
-            ErrorKind::TooLarge | ErrorKind::Ended => Code::ResourceExhausted,
-            ErrorKind::TimedOut => Code::DeadlineExceeded,
-            ErrorKind::Overloaded => Code::Unavailable,
-            ErrorKind::Unavailable => {
+            SqlErrorKind::Off => Code::PermissionDenied,
+            SqlErrorKind::TooLarge | SqlErrorKind::Ended => Code::ResourceExhausted,
+            SqlErrorKind::TimedOut => Code::DeadlineExceeded,
+            SqlErrorKind::Overloaded => Code::Unavailable,
+            SqlErrorKind::Unavailable => {
                 tracing::warn!(%error, "a query was not answered");
                 Code::Unavailable
             }
-            ErrorKind::Failed => {
+            SqlErrorKind::Failed => {
                 tracing::error!(%error, "a query failed");
                 Code::Internal
             }

@@ -93,7 +93,7 @@ impl<'o, 'q> RowSink<'o, 'q> {
 
     /// Hands on the rows of this minute and of later ones, which are sorted by their minute and are
     /// all there are.
-    fn give(&self, first: u64, rows: &[(Row<'_>, Calls)]) {
+    fn give(&self, first: u64, rows: &[(MinuteRow<'_>, Calls)]) {
         let mut to = self.to();
         let given_from = to.given_from;
         to.given_from = given_from.min(first);
@@ -122,8 +122,8 @@ impl<'o, 'q> RowSink<'o, 'q> {
         failure.map_or(Ok(is_done), Err)
     }
 
-    fn batch(&self, rows: &[(Row<'_>, Calls)]) -> Result<RecordBatch, ArrowError> {
-        let text = |text: for<'r> fn(&'r Row<'_>) -> &'r str| -> ArrayRef {
+    fn batch(&self, rows: &[(MinuteRow<'_>, Calls)]) -> Result<RecordBatch, ArrowError> {
+        let text = |text: for<'r> fn(&'r MinuteRow<'_>) -> &'r str| -> ArrayRef {
             let texts = rows.iter().map(|(row, _)| text(row));
             Arc::new(StringArray::from_iter_values(texts))
         };
@@ -171,7 +171,7 @@ impl RowKey {
 }
 
 #[derive(Debug)]
-struct Row<'k> {
+struct MinuteRow<'k> {
     minute: u64,
     key: &'k RowKey,
 }
@@ -275,9 +275,9 @@ impl CallAccumulator for Minutes<'_, '_, '_> {
             }
         }
         let row = |((minute, group), calls): ((u64, u32), Calls)| {
-            self.keys.get(group as usize).map(|key| (Row { minute, key }, calls))
+            self.keys.get(group as usize).map(|key| (MinuteRow { minute, key }, calls))
         };
-        let mut rows: Vec<(Row<'_>, Calls)> = open.into_iter().filter_map(row).collect();
+        let mut rows: Vec<(MinuteRow<'_>, Calls)> = open.into_iter().filter_map(row).collect();
         rows.sort_unstable_by(|(a, _), (b, _)| {
             (a.minute, a.key.order()).cmp(&(b.minute, b.key.order()))
         });
