@@ -12,13 +12,13 @@ use tidings_collector::TlsError;
 use tidings_storage::StorageError;
 
 use crate::{
-    ask, check,
+    check,
     client_identity::ClientIdentity,
     demo,
     health::TaskFailure,
     import, keys, serve,
     settings::{MemoryFiles, SETTINGS, Settings, SettingsError, Sources},
-    show, sql_worker, upkeep,
+    show, sql_command, sql_worker, upkeep,
 };
 
 /// The version and, where it is known, the commit of this build.
@@ -249,11 +249,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("erase", matches)) => upkeep::erase(matches, &sources(matches)?.settings()?),
         Some(("config", matches)) => print_config(&sources(matches)?),
         Some(("demo", matches)) => {
-            demo::run(&demo::Options::from_matches(matches, &sources(matches)?)?)
+            demo::run(&demo::DemoOptions::from_matches(matches, &sources(matches)?)?)
         }
         Some(("import", matches)) => import::run(matches, &sources(matches)?),
         Some(("trace", matches)) => show::run(matches, &sources(matches)?),
-        Some(("sql", matches)) => ask::run(matches, &sources(matches)?),
+        Some(("sql", matches)) => sql_command::run(matches, &sources(matches)?),
         Some(("check", matches)) => check::run(matches),
         Some(("keys", matches)) => {
             let (_, given) = matches.subcommand().unwrap_or(("", matches));

@@ -33,7 +33,7 @@ pub(crate) struct Client {
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpAnswer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
 }
@@ -58,7 +58,7 @@ impl Client {
     }
 
     /// Gets a path of the server at this address.
-    pub(crate) async fn get(&self, address: &str, path: &str) -> Result<Answer> {
+    pub(crate) async fn get(&self, address: &str, path: &str) -> Result<HttpAnswer> {
         let request = self.request(address, path)?.body(Full::default())?;
         read(self.http1.request(request).await.map_err(|error| unreached(address, error))?).await
     }
@@ -70,7 +70,7 @@ impl Client {
         path: &str,
         kind: &str,
         body: Bytes,
-    ) -> Result<Answer> {
+    ) -> Result<HttpAnswer> {
         let request = self
             .request(address, path)?
             .method(Method::POST)
@@ -157,11 +157,11 @@ fn has_tls_fault(error: &PoolError) -> bool {
     false
 }
 
-async fn read(response: Response<Incoming>) -> Result<Answer> {
+async fn read(response: Response<Incoming>) -> Result<HttpAnswer> {
     let (parts, body) = response.into_parts();
     let body = http_body_util::Limited::new(body, ANSWER_BYTES_MAX)
         .collect()
         .await
         .map_err(|error| anyhow::anyhow!("the answer could not be read: {error}"))?;
-    Ok(Answer { status: parts.status, body: body.to_bytes() })
+    Ok(HttpAnswer { status: parts.status, body: body.to_bytes() })
 }

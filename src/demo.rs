@@ -47,7 +47,7 @@ const BACKFILL_AT_ONCE: u32 = 50;
 
 /// Content and target of the demo traffic.
 #[derive(Debug, Clone)]
-pub(crate) struct Options {
+pub(crate) struct DemoOptions {
     rate: u32,
     duration: Duration,
     backfill: u32,
@@ -59,7 +59,7 @@ pub(crate) struct Options {
     identity: ClientIdentity,
 }
 
-impl Options {
+impl DemoOptions {
     /// From the command line.
     pub(crate) fn from_matches(matches: &ArgMatches, sources: &Sources) -> Result<Self> {
         let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default();
@@ -110,17 +110,17 @@ impl Options {
 
 /// Counts of sent items.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sent {
+pub(crate) struct SentCounts {
     transactions: u64,
     spans: u64,
     log_records: u64,
 }
 
 /// `tidings demo`.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &DemoOptions) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sent = runtime.block_on(send(options))?;
-    let Sent { transactions, spans, log_records } = sent;
+    let SentCounts { transactions, spans, log_records } = sent;
     writeln!(
         std::io::stdout(),
         "sent {transactions} transactions: {spans} spans and {log_records} log records"
@@ -129,14 +129,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Sends transactions until the duration is over.
-pub(crate) async fn send(options: &Options) -> Result<Sent> {
+pub(crate) async fn send(options: &DemoOptions) -> Result<SentCounts> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let begin = clock.instant();
     let mut rng = Rng::with_seed(options.seed.unwrap_or_else(|| clock.now().0));
     let identity = options.identity.clone();
     let client = tokio::task::spawn_blocking(move || Client::new(&identity)).await??;
     let sender = Sender { options, client };
-    let mut sent = Sent::default();
+    let mut sent = SentCounts::default();
 
     let history = if options.incident.is_some() { INCIDENT_HISTORY } else { HISTORY };
     let mut waiting = Rendered::default();
@@ -163,7 +163,12 @@ pub(crate) async fn send(options: &Options) -> Result<Sent> {
 }
 
 /// The next transaction, which ends at `end`.
-fn next(rng: &mut Rng, end: UnixNanos, incident: Option<Incident>, sent: &mut Sent) -> Rendered {
+fn next(
+    rng: &mut Rng,
+    end: UnixNanos,
+    incident: Option<Incident>,
+    sent: &mut SentCounts,
+) -> Rendered {
     let transaction = shop::transaction(rng);
     let crew = Crew::new(rng.u64(..), incident);
     let rendered = render::transaction(&transaction, end, &crew, rng);
@@ -174,7 +179,7 @@ fn next(rng: &mut Rng, end: UnixNanos, incident: Option<Incident>, sent: &mut Se
 }
 
 struct Sender<'a> {
-    options: &'a Options,
+    options: &'a DemoOptions,
     client: Client,
 }
 

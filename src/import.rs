@@ -18,7 +18,7 @@ use tidings_proto::{
 
 use crate::{
     cli::said_once,
-    client::{Answer, Client},
+    client::{Client, HttpAnswer},
     client_identity::ClientIdentity,
     settings::Sources,
 };
@@ -140,7 +140,7 @@ impl Report {
     }
 }
 
-async fn post(client: &Client, server: &str, path: &str, body: Vec<u8>) -> Result<Answer> {
+async fn post(client: &Client, server: &str, path: &str, body: Vec<u8>) -> Result<HttpAnswer> {
     let answer = client.post(server, path, "application/x-protobuf", Bytes::from(body)).await?;
     if !answer.status.is_success() {
         let text = String::from_utf8_lossy(&answer.body).into_owned();

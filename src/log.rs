@@ -63,12 +63,12 @@ fn lines() -> Box<dyn Layer<Registry> + Send + Sync> {
 #[derive(Debug, Clone)]
 pub(crate) struct Sparing {
     clock: Arc<dyn Clock>,
-    places: Arc<Mutex<HashMap<Identifier, Place>>>,
+    places: Arc<Mutex<HashMap<Identifier, LogSite>>>,
 }
 
 /// A place in the code that has written lines lately.
 #[derive(Debug)]
-struct Place {
+struct LogSite {
     since: Instant,
     lines: u32,
     left_out: LeftOut,
@@ -118,7 +118,7 @@ impl Sparing {
     fn lets_through(&self, event: &Event<'_>) -> bool {
         let now = self.clock.instant();
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Place { since: now, lines: 0, left_out: LeftOut::default() };
+        let new = || LogSite { since: now, lines: 0, left_out: LeftOut::default() };
         let place = places.entry(event.metadata().callsite()).or_insert_with(new);
         if now.saturating_duration_since(place.since) >= WINDOW {
             (place.since, place.lines) = (now, 0);
@@ -193,9 +193,9 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Written {
+    impl Write for CapturedLog {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -209,7 +209,7 @@ mod tests {
     fn what_comes_again_and_again_is_counted_and_the_rest_is_written() {
         let clock = Arc::new(Still(Mutex::new(SystemClock.instant())));
         let sparing = Sparing::new(Arc::clone(&clock) as Arc<dyn Clock>);
-        let written = Written::default();
+        let written = CapturedLog::default();
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer({
             let written = written.clone();
             move || written.clone()

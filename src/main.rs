@@ -1,23 +1,22 @@
 //! `tidings`: settings, wiring and signals. What the program does lives in the library crates.
 
 mod allocator;
-mod ask;
 mod check;
 mod cli;
 mod client;
 mod client_identity;
 mod client_tls;
 mod demo;
+mod file_limit;
 mod health;
 mod host_names;
 mod import;
 mod keys;
 mod log;
-mod open_files;
-mod reads;
 mod serve;
 mod settings;
 mod show;
+mod sql_command;
 mod sql_worker;
 mod upkeep;
 mod web;

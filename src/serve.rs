@@ -1,14 +1,26 @@
 //! `tidings serve`: opens the store, starts the receivers and the API, and ends in order.
 
-use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
-use axum::Router;
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Response, request::Parts},
+};
+use http_body_util::BodyExt;
 use tidings_access::{AccessPolicy, KeyFile, KeyRing};
 use tidings_collector::{
-    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, Sink, Tls, listen,
+    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, ReplyBody, Sink,
+    Tls, listen,
 };
-use tidings_query::{QueryService, QuerySettings, ReceiverStates};
+use tidings_query::{QueryService, QuerySettings, ReceiverStates, zipkin_router};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{
     Clock, ObjectStoreSettings, Store, StoreSettings, Supervision, SystemClock, TablesAt,
@@ -18,12 +30,13 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
+use tower::ServiceExt;
 
 use crate::{
+    file_limit,
     health::{Health, TaskFailure},
     host_names::host_names,
-    log, open_files,
-    reads::ZipkinReads,
+    log,
     settings::Settings,
     sql_worker, web,
 };
@@ -41,7 +54,7 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = log::start_sparingly(&settings.log, Arc::clone(&clock))?;
-    settings.connections_max = open_files::connections_max(settings.connections_max);
+    settings.connections_max = file_limit::connections_max(settings.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     for warning in warnings.iter().cloned().chain(settings.exposure()) {
         tracing::warn!(%warning, "of the settings");
@@ -285,7 +298,7 @@ impl End {
 }
 
 fn print_addresses(http: SocketAddr, collector: &Collector, has_tls: bool) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     let scheme = if has_tls { "https://" } else { "http://" };
     writeln!(out, "  {:<12} {scheme}{http}", "UI and API")?;
     for receiver in collector.receivers() {
@@ -374,4 +387,29 @@ fn sql_service(
     let program = WorkerProgram::this(sql_worker::NAME).context("where this program is")?;
     let service = SqlService::new(store.clone(), limits, Arc::clone(clock), program);
     Ok(Some(service.context("no threads for queries in SQL")?))
+}
+
+/// Zipkin's read API, which is the query service's, at the address to which Zipkin's reporters send,
+/// which is the collector's.
+#[derive(Debug)]
+struct ZipkinReads(Router);
+
+impl ZipkinReads {
+    /// Serves the read API of this service.
+    fn new(service: QueryService) -> Self {
+        Self(zipkin_router(service))
+    }
+}
+
+impl ReadApi for ZipkinReads {
+    fn answer(&self, head: Parts) -> Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>> {
+        let router = self.0.clone();
+        Box::pin(async move {
+            let response = match router.oneshot(Request::from_parts(head, Body::empty())).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            response.map(|body| body.map_err(io::Error::other).boxed_unsync())
+        })
+    }
 }

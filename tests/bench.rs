@@ -2,12 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
-use tidings_bench::{Options, PeersOptions, QueryOptions, measure, measure_peers, measure_queries};
+use tidings_bench::{StorageOptions, PeersOptions, QueryOptions, measure, measure_peers, measure_queries};
 
 #[test]
 fn measuring_goes_from_sending_to_the_table() {
     let folder = tempfile::tempdir().unwrap();
-    let report = measure(&Options {
+    let report = measure(&StorageOptions {
         server: Path::new(env!("CARGO_BIN_EXE_tidings")).to_owned(),
         folder: folder.path().to_owned(),
         spans: vec![1_500],

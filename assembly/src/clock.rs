@@ -60,7 +60,7 @@ pub struct HostOffset {
 /// of the facts; `None` where the host is not known.
 #[must_use]
 pub fn clocks(assembled: &Assembled, facts: &[SpanFacts], hosts: &[Option<u32>]) -> Clocks {
-    let trace = Trace { assembled, facts, hosts };
+    let trace = HostedTrace { assembled, facts, hosts };
     let pairs: BTreeMap<Pair, Agreement> = trace
         .calls()
         .into_iter()
@@ -92,13 +92,13 @@ pub fn clocks(assembled: &Assembled, facts: &[SpanFacts], hosts: &[Option<u32>])
 /// Two hosts, the lower number first. An offset of the pair is added to the second one's times.
 type Pair = (u32, u32);
 
-struct Trace<'a> {
+struct HostedTrace<'a> {
     assembled: &'a Assembled,
     facts: &'a [SpanFacts],
     hosts: &'a [Option<u32>],
 }
 
-impl Trace<'_> {
+impl HostedTrace<'_> {
     fn host(&self, node: usize) -> Option<u32> {
         *self.hosts.get(self.assembled.nodes[node].fact as usize)?
     }

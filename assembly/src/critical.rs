@@ -35,7 +35,7 @@ pub(crate) fn fill(
 
 /// A node that was open in a window.
 #[derive(Debug, Clone, Copy)]
-struct Candidate {
+struct OpenNode {
     node: usize,
     /// The part in the window.
     part: Extent,
@@ -43,7 +43,7 @@ struct Candidate {
     end: u64,
 }
 
-impl Candidate {
+impl OpenNode {
     fn new(node: usize, extents: &[Option<Extent>], window: Extent) -> Option<Self> {
         let extent = extents[node]?;
         Some(Self { node, part: extent.within(window)?, end: extent.end })
@@ -72,7 +72,7 @@ pub(crate) struct PathWalk<'a> {
     /// Nodes with the windows of theirs that are still to be divided.
     waiting: Vec<(usize, Extent)>,
     /// Candidates of the last node; kept to reuse the allocation.
-    candidates: Vec<Candidate>,
+    candidates: Vec<OpenNode>,
 }
 
 impl<'a> PathWalk<'a> {
@@ -96,9 +96,9 @@ impl<'a> PathWalk<'a> {
         candidates.extend(
             order::children(nodes, node)
                 .filter(|child| !times::is_received(nodes, facts, *child))
-                .filter_map(|child| Candidate::new(child, extents, window)),
+                .filter_map(|child| OpenNode::new(child, extents, window)),
         );
-        candidates.sort_unstable_by_key(Candidate::last_first);
+        candidates.sort_unstable_by_key(OpenNode::last_first);
         let mut back_to = until;
         for child in candidates.iter().map(|child| (child.node, child.part)) {
             let (_, part) = child;
@@ -128,9 +128,9 @@ fn roots(
 ) -> Vec<(usize, Extent)> {
     let all = order::roots(nodes).filter_map(|root| extents[root]);
     let Some(whole) = all.reduce(Extent::hull) else { return Vec::new() };
-    let mut candidates: Vec<Candidate> =
-        order::roots(nodes).filter_map(|root| Candidate::new(root, extents, whole)).collect();
-    candidates.sort_unstable_by_key(Candidate::last_first);
+    let mut candidates: Vec<OpenNode> =
+        order::roots(nodes).filter_map(|root| OpenNode::new(root, extents, whole)).collect();
+    candidates.sort_unstable_by_key(OpenNode::last_first);
 
     let mut windows = Vec::new();
     let main = main_root.map(|root| root as usize);
@@ -149,7 +149,7 @@ fn roots(
 
 /// Gives a stretch to the roots open in it: nobody is known to have started them, so an earlier
 /// root has its time until the later one started.
-fn share(stretch: Extent, last_first: &[Candidate], windows: &mut Vec<(usize, Extent)>) {
+fn share(stretch: Extent, last_first: &[OpenNode], windows: &mut Vec<(usize, Extent)>) {
     let mut left = stretch;
     for root in last_first {
         if let Some(part) = root.part.within(left) {

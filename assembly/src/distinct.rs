@@ -17,12 +17,12 @@ type Siblings = (u64, SpanId, u64);
 
 /// A distinct span: the number of the fact that was kept, and its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct DistinctSpan {
     pub(crate) fact: u32,
     pub(crate) facts: SpanFacts,
 }
 
-impl Span {
+impl DistinctSpan {
     /// When it began, with "not known" after every time.
     pub(crate) fn start_or_last(&self) -> u64 {
         if self.facts.start.0 == 0 { u64::MAX } else { self.facts.start.0 }
@@ -69,7 +69,7 @@ impl Span {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Distinct {
     /// In sibling order.
-    pub(crate) spans: Vec<Span>,
+    pub(crate) spans: Vec<DistinctSpan>,
     /// The spans' numbers by span id,
     pub(crate) by_id: Vec<u32>,
     /// and the ids, in the same order.
@@ -99,7 +99,7 @@ pub(crate) fn by_id(facts: &[SpanFacts]) -> Vec<(SpanId, u32)> {
 
 /// All facts: no two of them have one id. `by_id` is [`by_id`] of them.
 fn all_of(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
-    let span = |fact: u32| Span { fact, facts: plausible::one(facts[fact as usize]) };
+    let span = |fact: u32| DistinctSpan { fact, facts: plausible::one(facts[fact as usize]) };
     let mut order: Vec<(Siblings, u32)> =
         (0..).zip(facts).map(|(fact, _)| (span(fact).siblings(), fact)).collect();
     order.sort_unstable();
@@ -118,16 +118,17 @@ fn all_of(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
 
 /// Builds the distinct spans of the facts. `by_id` is [`by_id`] of the same facts.
 pub(crate) fn without_repeats(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
-    let span = |(_, fact): &(SpanId, u32)| Span { fact: *fact, facts: facts[*fact as usize] };
-    let mut all: Vec<Span> = by_id.iter().map(span).collect();
+    let span =
+        |(_, fact): &(SpanId, u32)| DistinctSpan { fact: *fact, facts: facts[*fact as usize] };
+    let mut all: Vec<DistinctSpan> = by_id.iter().map(span).collect();
     // Few spans share their id.
     for group in all.chunk_by_mut(|one, other| one.facts.span_id == other.facts.span_id) {
         if group.len() > 1 {
-            group.sort_unstable_by(Span::identity_order);
+            group.sort_unstable_by(DistinctSpan::identity_order);
         }
     }
 
-    let mut kept: Vec<Span> = Vec::with_capacity(all.len());
+    let mut kept: Vec<DistinctSpan> = Vec::with_capacity(all.len());
     let mut dropped = Vec::new();
     for span in all {
         match kept.last() {
@@ -156,9 +157,10 @@ pub(crate) fn without_repeats(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> D
     let superseded: Vec<_> = superseded.into_iter().map(of_shown).collect();
     let kept = kept.into_iter().zip(&finished).filter(|(_, finished)| finished.is_none());
 
-    let kept: Vec<Span> =
-        kept.map(|(span, _)| Span { facts: plausible::one(span.facts), ..span }).collect();
-    let mut order: Vec<(Siblings, u32)> = kept.iter().map(Span::siblings).zip(0..).collect();
+    let kept: Vec<DistinctSpan> =
+        kept.map(|(span, _)| DistinctSpan { facts: plausible::one(span.facts), ..span }).collect();
+    let mut order: Vec<(Siblings, u32)> =
+        kept.iter().map(DistinctSpan::siblings).zip(0..).collect();
     order.sort_unstable();
     let mut by_id = vec![0; kept.len()];
     for (number, (_, place_by_id)) in (0..).zip(&order) {
@@ -175,7 +177,7 @@ pub(crate) fn without_repeats(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> D
 
 /// For each span without an end the place of the first that is the same span with one: the same id,
 /// service, operation, kind and start. `spans` are in the order of their identity.
-fn finished_of(spans: &[Span]) -> Vec<Option<usize>> {
+fn finished_of(spans: &[DistinctSpan]) -> Vec<Option<usize>> {
     let mut finished_of = vec![None; spans.len()];
     let mut begin = 0;
     for group in spans.chunk_by(|one, other| one.facts.span_id == other.facts.span_id) {

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use tidings_proto::{SpanId, api::PlaceRule, otlp::SpanKind};
 
-use crate::distinct::{Distinct, Span};
+use crate::distinct::{Distinct, DistinctSpan};
 
 /// Rank of a span among those with the same id, when a child names that id; 0 is first. The called
 /// side works for the caller, so its rank is before the caller's.
@@ -34,7 +34,7 @@ fn calling_side(kind: SpanKind) -> Option<SpanKind> {
 /// Spans by id.
 #[derive(Debug)]
 pub(crate) struct Index<'a> {
-    spans: &'a [Span],
+    spans: &'a [DistinctSpan],
     /// Every span's number, by id,
     by_id: &'a [u32],
     /// and the ids.
@@ -72,7 +72,11 @@ impl<'a> Index<'a> {
     /// Where several have that id: one of the child's own service before the others (called sides
     /// first), then a called side, then the rest; and of those that are left, the one that had
     /// started last when the child started.
-    pub(crate) fn parent_of(&self, child: &Span, parent: SpanId) -> Option<(u32, PlaceRule)> {
+    pub(crate) fn parent_of(
+        &self,
+        child: &DistinctSpan,
+        parent: SpanId,
+    ) -> Option<(u32, PlaceRule)> {
         let first = self.ids.partition_point(|id| *id < parent);
         match &self.ids[first..] {
             [id, other, ..] if *id == parent && *other == parent => {}
@@ -104,7 +108,7 @@ impl<'a> Index<'a> {
 
     /// The calling side that shares the id of `called`: a CLIENT for a SERVER, a PRODUCER for a
     /// CONSUMER, else a span that does not say its kind.
-    pub(crate) fn caller_of(&self, called: &Span) -> Option<u32> {
+    pub(crate) fn caller_of(&self, called: &DistinctSpan) -> Option<u32> {
         let kinds = [calling_side(called.facts.kind)?, SpanKind::Unspecified];
         kinds.into_iter().find_map(|kind| {
             let wanted = (called.facts.span_id, rank(kind));
@@ -135,7 +139,7 @@ impl<'a> Index<'a> {
     }
 
     /// Of candidates in sibling order: the last that had started when `span` did, else the first.
-    fn started_last(&self, candidates: &[u32], span: &Span) -> Option<u32> {
+    fn started_last(&self, candidates: &[u32], span: &DistinctSpan) -> Option<u32> {
         let started = if span.facts.start.0 == 0 {
             0
         } else {

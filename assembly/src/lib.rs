@@ -269,7 +269,7 @@ pub fn callers(facts: &[SpanFacts]) -> Vec<Called> {
     let facts = &facts[..facts.len().min(u32::MAX as usize)];
     let distinct = distinct::distinct(facts);
     let places = placement::place(&distinct, &index::Index::new(&distinct));
-    let called = |(span, place): (&distinct::Span, &placement::Placement)| Called {
+    let called = |(span, place): (&distinct::DistinctSpan, &placement::Placement)| Called {
         fact: span.fact,
         parent: place.parent(),
         duration: times::duration(&span.facts),

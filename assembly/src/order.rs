@@ -5,7 +5,7 @@
 
 use tidings_proto::{DurationNanos, otlp::SpanKind};
 
-use crate::{Node, SpanFacts, distinct::Span, placement::Placement};
+use crate::{Node, SpanFacts, distinct::DistinctSpan, placement::Placement};
 
 /// FNV-1a, 64 bits.
 const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
@@ -21,7 +21,7 @@ pub(crate) struct Forest {
 }
 
 /// Puts the spans in depth-first order, siblings by their numbers.
-pub(crate) fn depth_first(spans: &[Span], places: &[Placement]) -> Forest {
+pub(crate) fn depth_first(spans: &[DistinctSpan], places: &[Placement]) -> Forest {
     let children = Children::new(places);
     let mut nodes: Vec<Node> = Vec::with_capacity(spans.len());
     let mut node_of = vec![0; spans.len()];

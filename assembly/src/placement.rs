@@ -6,7 +6,7 @@
 use tidings_proto::api::PlaceRule;
 
 use crate::{
-    distinct::{Distinct, Span},
+    distinct::{Distinct, DistinctSpan},
     index::Index,
 };
 
@@ -54,7 +54,7 @@ pub(crate) fn place(distinct: &Distinct, index: &Index<'_>) -> Vec<Placement> {
     places
 }
 
-fn place_one(span: &Span, index: &Index<'_>) -> Placement {
+fn place_one(span: &DistinctSpan, index: &Index<'_>) -> Placement {
     if let Some(caller) = index.caller_of(span) {
         return Placement::Under(caller, PlaceRule::CalledSide);
     }

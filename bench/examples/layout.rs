@@ -43,7 +43,7 @@ const CORPUS_SPANS: usize = 60_000;
 const SEED: u64 = 1;
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
-struct Options {
+struct LayoutOptions {
     shapes: Vec<TelemetryKind>,
     spans: u64,
     flushes: u64,
@@ -52,7 +52,7 @@ struct Options {
 }
 
 fn main() -> Result<()> {
-    let mut options = Options {
+    let mut options = LayoutOptions {
         shapes: vec![TelemetryKind::J10, TelemetryKind::Realistic],
         spans: 500_000,
         flushes: 5,
@@ -83,7 +83,7 @@ fn shape(name: &str) -> Result<TelemetryKind> {
     shapes.into_iter().find(|shape| shape.name() == name).context("there is no such shape")
 }
 
-async fn measure(shape: TelemetryKind, options: &Options) -> Result<()> {
+async fn measure(shape: TelemetryKind, options: &LayoutOptions) -> Result<()> {
     let folder = TempDir::new_in(&options.folder)?;
     let spans_folder = folder.path().join("tables/spans");
     let clock = SystemClock;

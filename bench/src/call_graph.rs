@@ -5,22 +5,22 @@
 
 use crate::{
     random::{Random, whole},
-    world::{Call, Service},
+    world::{OperationCall, Service},
 };
 
 /// A span without its contents. Numbers of spans are those of the trace.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
+pub(crate) struct SpanNode {
     pub(crate) parent: Option<u32>,
     pub(crate) service: usize,
-    pub(crate) role: Role,
+    pub(crate) role: CallRole,
     pub(crate) start: u64,
     pub(crate) end: u64,
 }
 
 /// Part that a span plays in the call graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum CallRole {
     /// Works on an operation of its service: server or consumer.
     Work { operation: usize },
     /// The caller's view of call number `call` of operation `operation` of its service.
@@ -36,15 +36,15 @@ struct OpenCall {
 }
 
 /// A trace of exactly this many spans, at least one.
-pub(crate) fn grow(services: &[Service], size: usize, random: &mut Random) -> Vec<Node> {
+pub(crate) fn grow(services: &[Service], size: usize, random: &mut Random) -> Vec<SpanNode> {
     let service = random.skewed(services.len() / 3);
     let operation = random.skewed(services[service].operations.len());
     // Milliseconds, and longer with more to do.
     let end = whole(1_000_000.0 * (1.0 + size as f64) * (random.normal() * 0.8).exp());
-    let root = Node {
+    let root = SpanNode {
         parent: None,
         service,
-        role: Role::Work { operation },
+        role: CallRole::Work { operation },
         start: 0,
         end: end.max(1000),
     };
@@ -61,7 +61,7 @@ impl OpenCall {
     fn call(
         &self,
         services: &[Service],
-        nodes: &mut Vec<Node>,
+        nodes: &mut Vec<SpanNode>,
         open: &mut Vec<OpenCall>,
         random: &mut Random,
     ) {
@@ -77,20 +77,20 @@ impl OpenCall {
             let (from, to) = (at, (at + takes).min(end));
             at = to + slot / 16;
             let number = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-            nodes.push(Node {
+            nodes.push(SpanNode {
                 parent: Some(self.span),
                 service: self.service,
-                role: Role::Call { operation: self.operation, call },
+                role: CallRole::Call { operation: self.operation, call },
                 start: from.min(end),
                 end: to,
             });
             match calls[call] {
-                Call::Service { service, operation } if share > 1 => {
+                OperationCall::Service { service, operation } if share > 1 => {
                     let network = (to - from.min(end)) / 20;
-                    nodes.push(Node {
+                    nodes.push(SpanNode {
                         parent: Some(number),
                         service,
-                        role: Role::Work { operation },
+                        role: CallRole::Work { operation },
                         start: from.min(end) + network,
                         end: to - network,
                     });
@@ -131,7 +131,7 @@ pub(crate) fn size(random: &mut Random) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{Role, grow, size};
+    use super::{CallRole, grow, size};
     use crate::{random::Random, world};
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
                 assert!((parent as usize) < number);
                 let parent = &nodes[parent as usize];
                 assert!(parent.start <= node.start && node.end <= parent.end);
-                if let Role::Work { .. } = node.role {
+                if let CallRole::Work { .. } = node.role {
                     assert_ne!(parent.service, node.service);
                 }
             }

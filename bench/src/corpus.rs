@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    call_graph::{self, Node, Role},
-    facts::{Calls, Facts},
+    call_graph::{self, CallRole, SpanNode},
+    facts::{Facts, SpanCounts},
     piece::{Piece, Round, TextPart},
     random::{Random, mix},
     span::{SpanPosition, Writer},
     tracegen,
-    world::{self, Call, Entry, Service},
+    world::{self, Entry, OperationCall, Service},
 };
 
 /// Spans of a request, about.
@@ -62,8 +62,8 @@ pub struct Corpus {
 /// Traces that are sent together.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    pub(crate) requests: Vec<Request>,
-    pub(crate) late: Option<Request>,
+    pub(crate) requests: Vec<RequestTemplate>,
+    pub(crate) late: Option<RequestTemplate>,
     /// Number of spans of each trace.
     pub(crate) trace_spans: Vec<u32>,
     pub(crate) spans: u64,
@@ -73,7 +73,7 @@ pub(crate) struct Group {
 
 /// A request, before it is filled.
 #[derive(Debug, Default)]
-pub(crate) struct Request {
+pub(crate) struct RequestTemplate {
     pub(crate) piece: Piece,
     pub(crate) spans: u64,
 }
@@ -311,7 +311,7 @@ fn realistic(services: &[Service], random: &mut Random, spans: usize) -> Group {
         for (index, node) in (0..).zip(&nodes) {
             let failed = writer.failed;
             let span = writer.span(node, SpanPosition { trace, first, index }, &links);
-            let calls = Calls { spans: 1, failed: writer.failed - failed };
+            let calls = SpanCounts { spans: 1, failed: writer.failed - failed };
             let is_leaf = nodes.get(index as usize + 1).is_none_or(|of| of.parent != Some(index));
             count(&mut group.facts, services, node, is_leaf, calls);
             let instances = services[node.service].instances.len();
@@ -338,15 +338,21 @@ fn realistic(services: &[Service], random: &mut Random, spans: usize) -> Group {
 }
 
 /// Adds what a span says.
-fn count(facts: &mut Facts, services: &[Service], node: &Node, is_leaf: bool, calls: Calls) {
+fn count(
+    facts: &mut Facts,
+    services: &[Service],
+    node: &SpanNode,
+    is_leaf: bool,
+    calls: SpanCounts,
+) {
     let service = &services[node.service];
     facts.total.add(calls, 1);
     facts.services.entry(service.name.clone()).or_default().add(calls, 1);
     match node.role {
-        Role::Work { .. } => facts.called += u64::from(node.parent.is_some()),
-        Role::Call { operation, call } => match service.operations[operation].calls[call] {
-            Call::Cache { .. } => facts.cached += 1,
-            Call::Service { service, operation } if is_leaf => {
+        CallRole::Work { .. } => facts.called += u64::from(node.parent.is_some()),
+        CallRole::Call { operation, call } => match service.operations[operation].calls[call] {
+            OperationCall::Cache { .. } => facts.cached += 1,
+            OperationCall::Service { service, operation } if is_leaf => {
                 let entry = &services[service].operations[operation].entry;
                 facts.called += u64::from(!matches!(entry, Entry::Message { .. }));
             }
@@ -356,9 +362,9 @@ fn count(facts: &mut Facts, services: &[Service], node: &Node, is_leaf: bool, ca
 }
 
 /// Cuts spans into requests of about this many.
-fn requests(by_sender: BySender, writer: &Writer<'_>, most: u64) -> Vec<Request> {
+fn requests(by_sender: BySender, writer: &Writer<'_>, most: u64) -> Vec<RequestTemplate> {
     let mut requests = Vec::new();
-    let mut request = Request::default();
+    let mut request = RequestTemplate::default();
     for ((service, instance), scopes) in by_sender {
         for ((name, version), spans) in scopes {
             for spans in spans.chunks(REQUEST_SPANS) {

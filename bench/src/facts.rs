@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) traces: u64,
-    pub(crate) total: Calls,
-    pub(crate) services: BTreeMap<String, Calls>,
+    pub(crate) total: SpanCounts,
+    pub(crate) services: BTreeMap<String, SpanCounts>,
     /// Number of traces by root operation: service and operation.
     pub(crate) kinds: BTreeMap<(String, String), u64>,
     /// Calls of services by services, also those of which only the caller sends a span, if they are
@@ -19,12 +19,12 @@ pub(crate) struct Facts {
 
 /// Number of spans and of failed spans.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Calls {
+pub(crate) struct SpanCounts {
     pub(crate) spans: u64,
     pub(crate) failed: u64,
 }
 
-impl Calls {
+impl SpanCounts {
     pub(crate) fn add(&mut self, other: Self, times: u64) {
         self.spans += other.spans * times;
         self.failed += other.failed * times;

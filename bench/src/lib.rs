@@ -33,4 +33,4 @@ pub use corpus::{Corpus, Plan, Send, SentTrace, TelemetryKind};
 pub use peers::{PeersOptions, measure_peers};
 pub use query::{QueryOptions, measure_queries};
 pub use report::Report;
-pub use storage::{Options, measure};
+pub use storage::{StorageOptions, measure};

@@ -17,7 +17,7 @@ use crate::{
 
 /// How to send.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct LoadRate {
     /// Requests under way at a time, each on a connection of its own.
     pub(crate) connections: usize,
     /// Spans per second; `None`: as fast as the server answers.
@@ -48,7 +48,7 @@ impl LoadResult {
 /// State that the connections share.
 struct Course<'a> {
     plan: &'a Plan<'a>,
-    pace: Pace,
+    pace: LoadRate,
     begin: Instant,
     next: AtomicUsize,
     /// Spans of the requests given out so far.
@@ -56,7 +56,7 @@ struct Course<'a> {
 }
 
 /// Sends the requests of the plan in order, over several connections.
-pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: Pace) -> Result<LoadResult> {
+pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: LoadRate) -> Result<LoadResult> {
     let course = Course {
         plan,
         pace,

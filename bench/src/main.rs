@@ -3,7 +3,9 @@
 use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use tidings_bench::{Options, PeersOptions, QueryOptions, measure, measure_peers, measure_queries};
+use tidings_bench::{
+    PeersOptions, QueryOptions, StorageOptions, measure, measure_peers, measure_queries,
+};
 
 /// Spans that requests are encoded for.
 const CORPUS_SPANS: usize = 60_000;
@@ -54,9 +56,9 @@ fn run(args: &[String]) -> Result<()> {
     flags.text("--into").map_or(Ok(()), |page| report.write_into(Path::new(page), subject))
 }
 
-fn storage(flags: &Flags) -> Result<Options> {
+fn storage(flags: &Flags) -> Result<StorageOptions> {
     flags.allow(&["--rounds", "--costs-only"])?;
-    Ok(Options {
+    Ok(StorageOptions {
         server: flags.text("--server").unwrap_or_default().into(),
         folder: flags.text("--folder").unwrap_or_default().into(),
         spans: flags.spans()?,

@@ -33,7 +33,7 @@ use crate::{
     clock,
     cost::{Costs, Cpu},
     latency::{Latencies, millis},
-    load::{self, Pace},
+    load::{self, LoadRate},
     machine,
     process::IdleCriterion,
     report::count,
@@ -154,7 +154,7 @@ impl PeersBench<'_> {
         let folder = self.folder()?;
         let plan = self.corpus.plan(self.options.spans, clock::unix_nanos());
         let running = (system.start)(program, folder.path())?;
-        let pace = Pace {
+        let pace = LoadRate {
             connections: CONNECTIONS,
             spans_per_second: None,
             longest: self.options.longest,

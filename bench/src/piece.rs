@@ -35,7 +35,7 @@ impl Fill {
 
 /// A place to fill.
 #[derive(Debug, Clone, Copy)]
-struct Gap {
+struct UnfilledRange {
     at: usize,
     fill: Fill,
 }
@@ -51,7 +51,7 @@ pub(crate) enum TextPart<'a> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Piece {
     bytes: Vec<u8>,
-    gaps: Vec<Gap>,
+    gaps: Vec<UnfilledRange>,
 }
 
 impl Piece {
@@ -100,12 +100,12 @@ impl Piece {
         self.varint(u64::from(field) << 3 | 2);
         self.varint(inner.bytes.len() as u64);
         let base = self.bytes.len();
-        self.gaps.extend(inner.gaps.iter().map(|gap| Gap { at: gap.at + base, ..*gap }));
+        self.gaps.extend(inner.gaps.iter().map(|gap| UnfilledRange { at: gap.at + base, ..*gap }));
         self.bytes.extend_from_slice(&inner.bytes);
     }
 
     fn gap(&mut self, fill: Fill) {
-        self.gaps.push(Gap { at: self.bytes.len(), fill });
+        self.gaps.push(UnfilledRange { at: self.bytes.len(), fill });
         self.bytes.resize(self.bytes.len() + fill.width(), 0);
     }
 

@@ -24,10 +24,10 @@ use crate::{
     client::{Client, Got},
     clock,
     latency::{Latencies, millis},
-    load::{self, Pace},
+    load::{self, LoadRate},
     machine,
     report::count,
-    server::{Launch, Server, folder_bytes},
+    server::{Launch, RunningServer, folder_bytes},
 };
 use questions::{Asked, BenchQuery};
 
@@ -176,7 +176,7 @@ impl QueryBench<'_> {
         let plan = self.plan(spans, end);
         let server = launch.start()?;
         let longest = self.options.longest;
-        let pace = Pace { connections: CONNECTIONS, spans_per_second: None, longest };
+        let pace = LoadRate { connections: CONNECTIONS, spans_per_second: None, longest };
         let sent = self.runtime.block_on(load::send(&plan, &server.otlp, pace))?;
         if !sent.complete {
             bail!("not everything was sent within {longest:?}");
@@ -191,7 +191,7 @@ impl QueryBench<'_> {
         Ok(end)
     }
 
-    fn ask(&self, report: &mut Report, server: &Server, plan: &Plan<'_>) -> Result<()> {
+    fn ask(&self, report: &mut Report, server: &RunningServer, plan: &Plan<'_>) -> Result<()> {
         let client = Client::new();
         let asker = Asker { bench: self, client: &client, server };
         let asked = Asked::new(plan, |path| asker.json(path))?;
@@ -208,7 +208,7 @@ impl QueryBench<'_> {
 struct Asker<'a> {
     bench: &'a QueryBench<'a>,
     client: &'a Client,
-    server: &'a Server,
+    server: &'a RunningServer,
 }
 
 impl Asker<'_> {

@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 #[derive(Debug, Default)]
 pub struct Report {
     columns: Vec<String>,
-    rows: Vec<Row>,
+    rows: Vec<ReportRow>,
     notes: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Row {
+struct ReportRow {
     name: String,
     target: &'static str,
     cells: Vec<(usize, String)>,
@@ -33,7 +33,7 @@ impl Report {
             Some(row) => row.cells.push((column, value)),
             None => {
                 let name = name.to_owned();
-                self.rows.push(Row { name, target, cells: vec![(column, value)] });
+                self.rows.push(ReportRow { name, target, cells: vec![(column, value)] });
             }
         }
     }

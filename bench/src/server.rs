@@ -15,7 +15,7 @@ use crate::{
     client::Otlp,
     clock,
     cost::Cpu,
-    process::{IdleCriterion, Process},
+    process::{ChildProcess, IdleCriterion},
 };
 
 /// Maximum time the server may take to start or stop,
@@ -33,8 +33,8 @@ const REST: IdleCriterion = IdleCriterion {
 
 /// A running server, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) process: Process,
+pub(crate) struct RunningServer {
+    pub(crate) process: ChildProcess,
     pub(crate) http: String,
     pub(crate) otlp: Otlp,
     /// From starting the process to its being ready.
@@ -50,7 +50,7 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    pub(crate) fn start(&self) -> Result<Server> {
+    pub(crate) fn start(&self) -> Result<RunningServer> {
         let begin = clock::now();
         let mut command = Command::new(&self.binary);
         command
@@ -61,9 +61,9 @@ impl Launch {
             .args(["--otlp-http", "127.0.0.1:0", "--zipkin", "127.0.0.1:0", "--log", "error"])
             .args(&self.flags)
             .stdout(Stdio::piped());
-        let mut process = Process::start(&mut command)?;
+        let mut process = ChildProcess::start(&mut command)?;
         let output = process.child().stdout.take().context("the server has no output")?;
-        let mut server = Server {
+        let mut server = RunningServer {
             process,
             http: String::new(),
             otlp: Otlp::Grpc(String::new()),
@@ -98,11 +98,11 @@ impl Launch {
             // What was replaced would be counted otherwise.
             .args(["--removed-files-age", "0m", "--log", "error"])
             .stdout(Stdio::null());
-        Process::start(&mut command)?.end(MERGE_PATIENCE)
+        ChildProcess::start(&mut command)?.end(MERGE_PATIENCE)
     }
 }
 
-impl Server {
+impl RunningServer {
     /// Processor time until it rests.
     pub(crate) fn cpu_at_rest(&self) -> Result<Cpu> {
         self.process.cpu_at_rest(REST)

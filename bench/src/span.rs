@@ -2,10 +2,10 @@
 //! libraries write them. Field numbers are those of opentelemetry-proto.
 
 use crate::{
-    call_graph::{Node, Role},
+    call_graph::{CallRole, SpanNode},
     piece::{Fill, Piece, TextPart},
     random::Random,
-    world::{Call, Entry, Operation, Service},
+    world::{Entry, OperationCall, Service, ServiceOperation},
 };
 
 const INTERNAL: u64 = 1;
@@ -53,13 +53,13 @@ pub(crate) struct Writer<'a> {
 }
 
 /// Attributes on their way into a message.
-struct Attributes<'a> {
+struct AttributeWriter<'a> {
     piece: &'a mut Piece,
     field: u32,
     count: usize,
 }
 
-impl Attributes<'_> {
+impl AttributeWriter<'_> {
     fn value(&mut self, key: &str, value: &Piece) {
         let mut attribute = Piece::default();
         attribute.text(1, &[TextPart::Text(key)]);
@@ -111,7 +111,7 @@ impl<'a> Writer<'a> {
 
 impl Writer<'_> {
     /// The name of a span.
-    pub(crate) fn operation(&self, node: &Node) -> String {
+    pub(crate) fn operation(&self, node: &SpanNode) -> String {
         self.face(node).name
     }
 
@@ -120,7 +120,7 @@ impl Writer<'_> {
         let service = &self.services[service];
         let instance = &service.instances[instance % service.instances.len()];
         let mut piece = Piece::default();
-        let mut attributes = Attributes { piece: &mut piece, field: 1, count: 0 };
+        let mut attributes = AttributeWriter { piece: &mut piece, field: 1, count: 0 };
         for (key, value) in [
             ("service.name", service.name.as_str()),
             ("service.namespace", service.namespace),
@@ -142,16 +142,16 @@ impl Writer<'_> {
     }
 
     /// The scope that spans of this role have.
-    pub(crate) fn scope(&self, node: &Node) -> (&'static str, &'static str) {
+    pub(crate) fn scope(&self, node: &SpanNode) -> (&'static str, &'static str) {
         let service = &self.services[node.service];
         let runtime = service.runtime;
         let name = match node.role {
-            Role::Work { operation } => match service.operations[operation].entry {
+            CallRole::Work { operation } => match service.operations[operation].entry {
                 Entry::Http { .. } => runtime.http_scope,
                 Entry::Rpc { .. } | Entry::Message { .. } => runtime.rpc_scope,
             },
-            Role::Call { operation, call } => match service.operations[operation].calls[call] {
-                Call::Database { .. } | Call::Cache { .. } => runtime.db_scope,
+            CallRole::Call { operation, call } => match service.operations[operation].calls[call] {
+                OperationCall::Database { .. } | OperationCall::Cache { .. } => runtime.db_scope,
                 _ => runtime.rpc_scope,
             },
         };
@@ -159,7 +159,12 @@ impl Writer<'_> {
     }
 
     /// The span of this node; `links` are spans of other traces that it may point to.
-    pub(crate) fn span(&mut self, node: &Node, place: SpanPosition, links: &[(u32, u32)]) -> Piece {
+    pub(crate) fn span(
+        &mut self,
+        node: &SpanNode,
+        place: SpanPosition,
+        links: &[(u32, u32)],
+    ) -> Piece {
         let SpanPosition { trace, first, index } = place;
         let mut span = Piece::default();
         span.text(1, &[TextPart::Gap(Fill::TraceId(trace))]);
@@ -181,7 +186,7 @@ impl Writer<'_> {
             let mut event = Piece::default();
             event.time(1, trace, node.start + (node.end - node.start) / 2);
             event.text(2, &[TextPart::Text("message")]);
-            let mut attributes = Attributes { piece: &mut event, field: 3, count: 0 };
+            let mut attributes = AttributeWriter { piece: &mut event, field: 3, count: 0 };
             attributes.text("message.type", "RECEIVED");
             attributes.int("message.id", 1);
             span.message(11, &event);
@@ -204,7 +209,7 @@ impl Writer<'_> {
         span
     }
 
-    fn face(&self, node: &Node) -> Face {
+    fn face(&self, node: &SpanNode) -> Face {
         let services = self.services;
         let of_entry = |entry: &Entry, kind| match entry {
             Entry::Http { method, route } => Face { name: format!("{method} {route}"), kind },
@@ -216,33 +221,37 @@ impl Writer<'_> {
         };
         let operations = &services[node.service].operations;
         match node.role {
-            Role::Work { operation } => of_entry(&operations[operation].entry, SERVER),
-            Role::Call { operation, call } => match &operations[operation].calls[call] {
-                Call::Service { service, operation } => {
+            CallRole::Work { operation } => of_entry(&operations[operation].entry, SERVER),
+            CallRole::Call { operation, call } => match &operations[operation].calls[call] {
+                OperationCall::Service { service, operation } => {
                     of_entry(&services[*service].operations[*operation].entry, CLIENT)
                 }
-                Call::Database { verb, table, .. } => {
+                OperationCall::Database { verb, table, .. } => {
                     Face { name: format!("{verb} {table}"), kind: CLIENT }
                 }
-                Call::Cache { verb } => Face { name: (*verb).to_owned(), kind: CLIENT },
-                Call::Publish { topic } => Face { name: format!("send {topic}"), kind: PRODUCER },
-                Call::Inside { function } => Face { name: function.clone(), kind: INTERNAL },
+                OperationCall::Cache { verb } => Face { name: (*verb).to_owned(), kind: CLIENT },
+                OperationCall::Publish { topic } => {
+                    Face { name: format!("send {topic}"), kind: PRODUCER }
+                }
+                OperationCall::Inside { function } => {
+                    Face { name: function.clone(), kind: INTERNAL }
+                }
             },
         }
     }
 
-    fn attributes(&mut self, span: &mut Piece, node: &Node, failed: bool) {
+    fn attributes(&mut self, span: &mut Piece, node: &SpanNode, failed: bool) {
         let services = self.services;
         let service = &services[node.service];
-        let mut attributes = Attributes { piece: span, field: 9, count: 0 };
+        let mut attributes = AttributeWriter { piece: span, field: 9, count: 0 };
         let operation = match node.role {
-            Role::Work { operation } => {
+            CallRole::Work { operation } => {
                 self.entry(&mut attributes, &service.operations[operation], failed);
                 operation
             }
-            Role::Call { operation, call } => {
+            CallRole::Call { operation, call } => {
                 match &service.operations[operation].calls[call] {
-                    Call::Service { service, operation } => {
+                    OperationCall::Service { service, operation } => {
                         let target = &services[*service];
                         attributes.text("server.address", &format!("{}.internal", target.name));
                         attributes.text("peer.service", &target.name);
@@ -259,7 +268,12 @@ impl Writer<'_> {
         self.business(&mut attributes, node.service, operation);
     }
 
-    fn entry(&mut self, attributes: &mut Attributes<'_>, operation: &Operation, failed: bool) {
+    fn entry(
+        &mut self,
+        attributes: &mut AttributeWriter<'_>,
+        operation: &ServiceOperation,
+        failed: bool,
+    ) {
         match &operation.entry {
             Entry::Http { method, route } => {
                 let (before, after) = route.split_once("{id}").unwrap_or((route, ""));
@@ -298,10 +312,10 @@ impl Writer<'_> {
         }
     }
 
-    fn call(&mut self, attributes: &mut Attributes<'_>, call: &Call) {
+    fn call(&mut self, attributes: &mut AttributeWriter<'_>, call: &OperationCall) {
         match call {
-            Call::Service { .. } => {}
-            Call::Database { system, table, verb, statement } => {
+            OperationCall::Service { .. } => {}
+            OperationCall::Database { system, table, verb, statement } => {
                 attributes.text("db.system.name", system);
                 attributes.text("db.namespace", "main");
                 attributes.text("db.operation.name", verb);
@@ -325,7 +339,7 @@ impl Writer<'_> {
                     f64::from(u32::try_from(self.random.skewed(4000)).unwrap_or(0)) / 16.0,
                 );
             }
-            Call::Cache { verb } => {
+            OperationCall::Cache { verb } => {
                 let key = Fill::Skewed { gap: self.numbers.gap(), below: 1_000_000 };
                 attributes.text("db.system.name", "redis");
                 attributes.text("db.operation.name", verb);
@@ -337,8 +351,8 @@ impl Writer<'_> {
                 attributes.int("server.port", 6379);
                 attributes.truth("cache.hit", self.random.chance(0.8));
             }
-            Call::Publish { topic } => self.message(attributes, topic, "send"),
-            Call::Inside { function } => {
+            OperationCall::Publish { topic } => self.message(attributes, topic, "send"),
+            OperationCall::Inside { function } => {
                 attributes.text("code.function.name", function);
                 attributes.text("code.namespace", "com.example.internal.flow");
                 attributes.int("code.line.number", self.random.between(20, 900));
@@ -346,7 +360,7 @@ impl Writer<'_> {
         }
     }
 
-    fn message(&mut self, attributes: &mut Attributes<'_>, topic: &str, operation: &str) {
+    fn message(&mut self, attributes: &mut AttributeWriter<'_>, topic: &str, operation: &str) {
         attributes.text("messaging.system", "kafka");
         attributes.text("messaging.destination.name", topic);
         attributes.text("messaging.operation.type", operation);
@@ -358,7 +372,7 @@ impl Writer<'_> {
     }
 
     /// Writes the application's own attributes: the same keys for every span of an operation.
-    fn business(&mut self, attributes: &mut Attributes<'_>, service: usize, operation: usize) {
+    fn business(&mut self, attributes: &mut AttributeWriter<'_>, service: usize, operation: usize) {
         let mut of_operation = Random::new((service * 1000 + operation) as u64);
         let wanted = 10 + of_operation.skewed(40);
         while attributes.count < wanted {
@@ -391,7 +405,7 @@ impl Writer<'_> {
         }
     }
 
-    fn exception(&mut self, node: &Node, trace: u32) -> Piece {
+    fn exception(&mut self, node: &SpanNode, trace: u32) -> Piece {
         let service = &self.services[node.service];
         let mut stack = String::from("com.example.TimeoutException: upstream did not answer\n");
         for _ in 0..self.random.between(20, 36) {
@@ -401,7 +415,7 @@ impl Writer<'_> {
         let mut event = Piece::default();
         event.time(1, trace, node.end);
         event.text(2, &[TextPart::Text("exception")]);
-        let mut attributes = Attributes { piece: &mut event, field: 3, count: 0 };
+        let mut attributes = AttributeWriter { piece: &mut event, field: 3, count: 0 };
         attributes.text("exception.type", "com.example.TimeoutException");
         attributes.text("exception.message", "upstream did not answer in time");
         attributes.text("exception.stacktrace", &stack);

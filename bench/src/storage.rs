@@ -23,16 +23,16 @@ use crate::{
     cost::{Costs, Cpu},
     fsync::Probe,
     latency::{Latencies, millis},
-    load::{self, LoadResult, Pace},
+    load::{self, LoadRate, LoadResult},
     machine,
     random::whole,
     report::count,
-    server::{Launch, Server, folder_bytes},
+    server::{Launch, RunningServer, folder_bytes},
 };
 
 /// Options of a storage benchmark.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct StorageOptions {
     /// The program `tidings`.
     pub server: PathBuf,
     /// Data directories are made in this folder: its disk is measured.
@@ -78,7 +78,7 @@ const NO_FILES: [[&str; 2]; 5] = [
 ///
 /// # Errors
 /// When the server cannot be started, refuses spans, or answers with others than were sent.
-pub fn measure(options: &Options) -> Result<Report> {
+pub fn measure(options: &StorageOptions) -> Result<Report> {
     let runtime = Runtime::new()?;
     let corpus = Corpus::new(TelemetryKind::Realistic, options.corpus_spans, options.seed);
     let mut report = Report::default();
@@ -115,7 +115,7 @@ struct Filled {
 }
 
 struct StorageBench<'a> {
-    options: &'a Options,
+    options: &'a StorageOptions,
     corpus: &'a Corpus,
     runtime: &'a Runtime,
 }
@@ -245,7 +245,7 @@ impl StorageBench<'_> {
     }
 
     /// Checks that traces are returned with as many spans as were sent.
-    fn check(&self, plan: &Plan<'_>, server: &Server, sent: &LoadResult) -> Result<()> {
+    fn check(&self, plan: &Plan<'_>, server: &RunningServer, sent: &LoadResult) -> Result<()> {
         if !sent.complete {
             bail!("not everything was sent within {:?}", self.options.longest);
         }
@@ -266,7 +266,7 @@ impl StorageBench<'_> {
         })
     }
 
-    fn ask(&self, report: &mut Report, plan: &Plan<'_>, server: &Server) -> Result<()> {
+    fn ask(&self, report: &mut Report, plan: &Plan<'_>, server: &RunningServer) -> Result<()> {
         let questions = self.options.questions;
         let traces = plan.traces(questions);
         let traces = traces.iter().map(|trace| format!("/traces/{}", trace.id()));
@@ -293,7 +293,7 @@ impl StorageBench<'_> {
     /// Asks twice: the second time everything that can be in memory is.
     fn questions(
         &self,
-        server: &Server,
+        server: &RunningServer,
         paths: Vec<String>,
         check: impl Fn(&serde_json::Value) -> Result<()>,
     ) -> Result<Latencies> {
@@ -316,7 +316,7 @@ impl StorageBench<'_> {
     fn half_load(
         &self,
         report: &mut Report,
-        server: &Server,
+        server: &RunningServer,
         folder: &Path,
         rate: f64,
     ) -> Result<()> {
@@ -337,7 +337,7 @@ impl StorageBench<'_> {
     }
 
     /// Measures the time from the acknowledgement of a trace until it is visible.
-    fn visible(&self, report: &mut Report, server: &Server) -> Result<()> {
+    fn visible(&self, report: &mut Report, server: &RunningServer) -> Result<()> {
         let client = Client::new();
         let mut latencies = Latencies::default();
         for number in 0..WAITS as u64 {
@@ -366,11 +366,11 @@ impl StorageBench<'_> {
     fn send(
         &self,
         plan: &Plan<'_>,
-        server: &Server,
+        server: &RunningServer,
         spans_per_second: Option<f64>,
         longest: Duration,
     ) -> Result<LoadResult> {
-        let pace = Pace { connections: CONNECTIONS, spans_per_second, longest };
+        let pace = LoadRate { connections: CONNECTIONS, spans_per_second, longest };
         self.runtime.block_on(load::send(plan, &server.otlp, pace))
     }
 

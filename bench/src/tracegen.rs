@@ -6,7 +6,7 @@
 //! from trace to trace.
 
 use crate::{
-    corpus::{Group, Request},
+    corpus::{Group, RequestTemplate},
     piece::{Fill, Piece, TextPart},
 };
 
@@ -35,7 +35,7 @@ pub(crate) fn group() -> Group {
     group
 }
 
-fn request(service: u32, traces: &[u32]) -> Request {
+fn request(service: u32, traces: &[u32]) -> RequestTemplate {
     let mut scope = Piece::default();
     scope.text(1, &[TextPart::Text("tracegen")]);
     let mut scope_spans = Piece::default();
@@ -52,7 +52,7 @@ fn request(service: u32, traces: &[u32]) -> Request {
     resource_spans.message(2, &scope_spans);
     let mut piece = Piece::default();
     piece.message(1, &resource_spans);
-    Request { piece, spans: traces.len() as u64 * u64::from(SPANS) }
+    RequestTemplate { piece, spans: traces.len() as u64 * u64::from(SPANS) }
 }
 
 fn span(trace: u32, index: u32) -> Piece {

@@ -11,7 +11,7 @@ pub(crate) struct Service {
     pub(crate) runtime: &'static Runtime,
     pub(crate) instances: Vec<Instance>,
     /// Frequent ones first.
-    pub(crate) operations: Vec<Operation>,
+    pub(crate) operations: Vec<ServiceOperation>,
 }
 
 /// A running copy of a service.
@@ -36,10 +36,10 @@ pub(crate) struct Runtime {
 
 /// Something a service offers.
 #[derive(Debug, Clone)]
-pub(crate) struct Operation {
+pub(crate) struct ServiceOperation {
     pub(crate) entry: Entry,
     /// Calls it makes during its work, repeatedly.
-    pub(crate) calls: Vec<Call>,
+    pub(crate) calls: Vec<OperationCall>,
 }
 
 /// How an operation is reached.
@@ -52,7 +52,7 @@ pub(crate) enum Entry {
 
 /// Something an operation does.
 #[derive(Debug, Clone)]
-pub(crate) enum Call {
+pub(crate) enum OperationCall {
     /// Calls an operation of a service.
     Service {
         service: usize,
@@ -157,7 +157,7 @@ fn service(index: usize, operation_counts: &[usize], random: &mut Random) -> Ser
     let role = ROLES[index / DOMAINS.len()];
     let name = format!("{domain}-{role}");
     let operations = (0..operation_counts[index])
-        .map(|number| Operation {
+        .map(|number| ServiceOperation {
             entry: entry(role, domain, number),
             calls: calls(index, domain, operation_counts, random),
         })
@@ -214,29 +214,29 @@ fn calls(
     domain: &str,
     operation_counts: &[usize],
     random: &mut Random,
-) -> Vec<Call> {
+) -> Vec<OperationCall> {
     let noun = *random.pick(&NOUNS);
     let mut calls = vec![database(domain, noun, random)];
     if random.chance(0.6) {
-        calls.push(Call::Cache { verb: ["GET", "SET", "MGET"][random.below(3)] });
+        calls.push(OperationCall::Cache { verb: ["GET", "SET", "MGET"][random.below(3)] });
     }
     if random.chance(0.4) {
-        calls.push(Call::Inside { function: format!("{}_{noun}", random.pick(&VERBS)) });
+        calls.push(OperationCall::Inside { function: format!("{}_{noun}", random.pick(&VERBS)) });
     }
     // Workers are at the end of every chain.
     let later = operation_counts.len() - caller - 1;
     for _ in 0..random.between(1, 4).min(later) {
         let service = caller + 1 + random.skewed(later);
         let operation = random.skewed(operation_counts[service]);
-        calls.push(Call::Service { service, operation });
+        calls.push(OperationCall::Service { service, operation });
     }
     if random.chance(0.3) {
-        calls.push(Call::Publish { topic: format!("{domain}.{noun}.changed") });
+        calls.push(OperationCall::Publish { topic: format!("{domain}.{noun}.changed") });
     }
     calls
 }
 
-fn database(domain: &str, noun: &str, random: &mut Random) -> Call {
+fn database(domain: &str, noun: &str, random: &mut Random) -> OperationCall {
     let table = format!("{domain}_{noun}");
     let columns = "id, tenant_id, state, amount, currency, created_at, updated_at";
     let (verb, statement) = match random.below(5) {
@@ -261,5 +261,5 @@ fn database(domain: &str, noun: &str, random: &mut Random) -> Call {
         _ => ("SELECT", format!("SELECT {columns} FROM {table} WHERE id = ")),
     };
     let system = if random.chance(0.7) { "postgresql" } else { "mysql" };
-    Call::Database { system, table, verb, statement }
+    OperationCall::Database { system, table, verb, statement }
 }

@@ -105,7 +105,7 @@ impl Activity {
     }
 
     /// Notes a request, until what is returned is dropped.
-    pub(crate) fn begin(self: &Arc<Self>, version: Version) -> Busy {
+    pub(crate) fn begin_request(self: &Arc<Self>, version: Version) -> Busy {
         let mut state = self.lock();
         state.busy += 1;
         state.served = true;
@@ -267,12 +267,12 @@ mod tests {
         let activity = activity();
         let state = || activity.state().0;
         assert_eq!(state(), HolderState::Silent);
-        let mut first = activity.begin(Version::HTTP_2);
+        let mut first = activity.begin_request(Version::HTTP_2);
         assert_eq!(state(), HolderState::Working, "not let in yet");
         let body = holder(true);
         first.let_in(&body);
         assert_eq!(state(), HolderState::Receiving);
-        let mut second = activity.begin(Version::HTTP_2);
+        let mut second = activity.begin_request(Version::HTTP_2);
         second.let_in(&holder(false));
         assert_eq!(state(), HolderState::Working);
         second.answered();
@@ -289,15 +289,15 @@ mod tests {
     fn requests_that_are_abandoned_one_after_another_end_the_connection() {
         let activity = activity();
         for _ in 0..ABANDONED_MAX {
-            drop(activity.begin(Version::HTTP_2));
+            drop(activity.begin_request(Version::HTTP_2));
         }
         assert_eq!(activity.ended().now_or_never(), None);
-        let mut answered = activity.begin(Version::HTTP_2);
+        let mut answered = activity.begin_request(Version::HTTP_2);
         answered.answered();
         drop(answered);
-        drop(activity.begin(Version::HTTP_2));
+        drop(activity.begin_request(Version::HTTP_2));
         assert_eq!(activity.ended().now_or_never(), None, "some are answered");
-        drop(activity.begin(Version::HTTP_2));
+        drop(activity.begin_request(Version::HTTP_2));
         assert_eq!(activity.ended().now_or_never(), Some(ConnectionEnd::Abandoning));
     }
 
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(activity.verdict(&limits.connections()), Verdict::Idle);
         activity.arrived(b"POST /v1");
         assert_eq!(activity.verdict(&limits.connections()), Verdict::Stuck);
-        let mut request = activity.begin(Version::HTTP_11);
+        let mut request = activity.begin_request(Version::HTTP_11);
         assert_eq!(activity.verdict(&limits.connections()), Verdict::Fine);
         request.answered();
         drop(request);

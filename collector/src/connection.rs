@@ -26,13 +26,13 @@ use tokio::{
 use crate::{
     activity::{Activity, Busy, ConnectionEnd, Verdict},
     endpoint::{ConnectionLimits, Endpoint, UnreadableHead},
-    explained::{Explain, Explained},
+    head_errors::{Explain, Explained},
     listener::{Listening, Slot},
     phase::Phase,
     reads::ReplyBody,
     shares::{RequestHolder, ShareHolder},
+    stalled_streams::StreamTasks,
     transport::{self, TLS_RECORD, Transport},
-    unread::StreamTasks,
 };
 
 /// Streams a client may open and reset before they were looked at: above it, it is an attack.
@@ -67,7 +67,7 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
     let watched = Watched { stream: transport, activity: Arc::clone(&activity) };
     let io = TokioIo::new(Explained::new(watched, explain, Arc::clone(clock)));
     let service = service_fn(|request: Request<Incoming>| {
-        let mut busy = activity.begin(request.version());
+        let mut busy = activity.begin_request(request.version());
         let (listening, slot) = (Arc::clone(&listening), Arc::clone(&slot));
         async move {
             let response = answer(&listening, &slot, &mut busy, request).await;

@@ -26,11 +26,11 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct ReceiverCounters {
     accepted: AtomicU64,
-    refused: [Tally; Reason::ALL.len()],
+    refused: [LoggedCounter; Reason::ALL.len()],
     /// The last refusal of each reason there was one of.
     last_refusals: Mutex<BTreeMap<usize, LastRefusal>>,
     /// Connections that could not be accepted.
-    accept_errors: Tally,
+    accept_errors: LoggedCounter,
 }
 
 /// The message, the sender and the time of a refusal.
@@ -43,13 +43,13 @@ struct LastRefusal {
 
 /// A count, and when it was last written about.
 #[derive(Debug, Default)]
-struct Tally {
+struct LoggedCounter {
     count: AtomicU64,
     logged_count: AtomicU64,
     logged_unix_nanos: AtomicU64,
 }
 
-impl Tally {
+impl LoggedCounter {
     /// Counts one; `Some(occurrences since the last line)` when it is time for a log line.
     fn add(&self, now: UnixNanos) -> Option<u64> {
         let count = self.count.fetch_add(1, Relaxed) + 1;
@@ -79,8 +79,8 @@ impl ReceiverCounters {
         now: UnixNanos,
     ) {
         let index = refusal.reason.index();
-        let Some(tally) = self.refused.get(index) else { return };
-        if let Some(times) = tally.add(now) {
+        let Some(counter) = self.refused.get(index) else { return };
+        if let Some(times) = counter.add(now) {
             let (reason, said) = (refusal.reason.label(), &refusal.message);
             tracing::warn!(receiver, reason, times, sender, said, "request refused");
         }
@@ -106,17 +106,17 @@ impl ReceiverCounters {
     }
 
     pub(crate) fn refused(&self) -> u64 {
-        self.refused.iter().map(|tally| tally.count.load(Relaxed)).sum()
+        self.refused.iter().map(|counter| counter.count.load(Relaxed)).sum()
     }
 
     /// The refusals of each reason with the last one's message and sender, latest first.
     pub(crate) fn refusals(&self) -> Vec<RefusalStatus> {
         let last_refusals = self.last_refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let status = |(index, last): (&usize, &LastRefusal)| {
-            let (reason, tally) = (Reason::ALL.get(*index)?, self.refused.get(*index)?);
+            let (reason, counter) = (Reason::ALL.get(*index)?, self.refused.get(*index)?);
             Some(RefusalStatus {
                 reason: reason.label().to_owned(),
-                count: tally.count.load(Relaxed),
+                count: counter.count.load(Relaxed),
                 message: last.message.clone(),
                 sender: last.sender.clone(),
                 last_unix_nano: last.time,
@@ -131,7 +131,7 @@ impl ReceiverCounters {
     pub(crate) fn by_reason(&self) -> Vec<(&'static str, u64)> {
         let reasons = Reason::ALL.iter().zip(&self.refused);
         reasons
-            .map(|(reason, tally)| (reason.label(), tally.count.load(Relaxed)))
+            .map(|(reason, counter)| (reason.label(), counter.count.load(Relaxed)))
             .chain([("accept_error", self.accept_errors.count.load(Relaxed))])
             .filter(|&(_, count)| count > 0)
             .collect()
@@ -162,15 +162,15 @@ impl SignalCounters {
 
 #[cfg(test)]
 mod tests {
-    use super::{ReceiverCounters, Tally};
+    use super::{LoggedCounter, ReceiverCounters};
     use crate::refusal::{Reason, Refusal};
     use tidings_proto::UnixNanos;
 
     #[test]
     fn a_flood_gives_one_line_in_ten_seconds_that_says_how_many() {
-        let tally = Tally::default();
+        let counter = LoggedCounter::default();
         let second = 1_000_000_000;
-        let lines: Vec<_> = (1..=25).filter_map(|at| tally.add(UnixNanos(at * second))).collect();
+        let lines: Vec<_> = (1..=25).filter_map(|at| counter.add(UnixNanos(at * second))).collect();
         assert_eq!(lines, [1, 10, 10]);
     }
 

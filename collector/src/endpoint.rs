@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use crate::{
-    explained::Explanation,
+    head_errors::Explanation,
     reads::ReplyBody,
     shares::{PeerAddress, RequestHolder},
 };

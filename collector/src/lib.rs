@@ -20,8 +20,8 @@ mod connection;
 mod counters;
 mod decompress;
 mod endpoint;
-mod explained;
 mod guard;
+mod head_errors;
 mod ingest;
 mod listener;
 mod normalise;
@@ -36,17 +36,17 @@ mod settings;
 mod shares;
 mod sink;
 mod stall;
+mod stalled_streams;
 mod tls;
 mod transport;
-mod unread;
 mod weigh;
 
 pub use collector::{Collector, RefusalCount};
 pub use endpoint::{ConnectionLimits, Endpoint, UnreadableHead};
-pub use explained::{Explain, Explained, Explanation, HEAD_STATUSES};
 pub use guard::{
     ForeignRequest, Guard, SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, is_from_browser,
 };
+pub use head_errors::{Explain, Explained, Explanation, HEAD_STATUSES};
 pub use listener::{ConnectionCounts, Listening, listen};
 pub use normalise::{
     ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,
@@ -60,6 +60,6 @@ pub use shares::{
 };
 pub use sink::Sink;
 pub use stall::{STALL, Stall};
+pub use stalled_streams::{StreamTasks, Unread};
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use transport::{TLS_NEEDED, TLS_UNKNOWN};
-pub use unread::{StreamTasks, Unread};

@@ -23,7 +23,7 @@ use crate::{
     admit::Admission,
     body::BodyReader,
     decompress::Compression,
-    explained::Explanation,
+    head_errors::Explanation,
     ingest::Ingest,
     reads::ReplyBody,
     refusal::{Reason, Refusal},

@@ -7,7 +7,7 @@ use prost::Message;
 use tidings_access::Caller;
 use tidings_proto::otlp::{
     AnyValue, Resource, Value,
-    view::{LogRecordView, Odd, RequestView, SpanView, View},
+    view::{LogRecordView, NonCanonical, RequestView, SpanView, View},
 };
 use tidings_storage::TelemetryBatch;
 
@@ -57,7 +57,7 @@ fn services(batch: &TelemetryBatch) -> Vec<String> {
 fn encoded<'a, R: View<'a>>(bytes: &'a [u8]) -> Vec<String> {
     let unreadable = || vec![String::new()];
     let Ok(request) = RequestView::<R>::read(bytes) else { return unreadable() };
-    let names = |of: Result<Option<&[u8]>, Odd>| -> Option<Vec<String>> {
+    let names = |of: Result<Option<&[u8]>, NonCanonical>| -> Option<Vec<String>> {
         let resource = of.ok()?.map(Resource::decode).transpose().ok()?;
         Some(names_of(resource.as_ref()))
     };

@@ -14,16 +14,16 @@ use crate::{
     body::BodyReader,
     counters::ReceiverCounters,
     endpoint::{Endpoint, UnreadableHead},
-    explained::Explanation,
     guard::Guard,
+    head_errors::Explanation,
     ingest::{Ingest, panicked},
     phase::{Phase, Phases},
     reads::{ReadApi, ReplyBody},
     receive::{Exchange, Receiver},
     refusal::{Reason, Refusal, printable},
     shares::{PeerAddress, RequestHolder},
+    stalled_streams::Unread,
     transport::{TLS_NEEDED, TLS_UNKNOWN},
-    unread::Unread,
 };
 
 /// Characters of a sender's `User-Agent` that are kept.

@@ -20,14 +20,14 @@ const STALL_BYTES_MIN: usize = 16 << 10;
 pub struct Stall {
     clock: Arc<dyn Clock>,
     /// Runs while a write waits, for the rest of [`STALL`].
-    waiting: Option<Waiting>,
+    waiting: Option<StalledWrite>,
     /// Time that writes have waited since so many bytes were taken.
     waited: Duration,
     taken_bytes: usize,
 }
 
 /// A write that waits.
-struct Waiting {
+struct StalledWrite {
     since: Instant,
     over: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -56,9 +56,10 @@ impl Stall {
             return outcome;
         }
         let (clock, left) = (&self.clock, STALL.saturating_sub(self.waited));
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Waiting { since: clock.instant(), over: clock.sleep(left) });
+        let waiting = self.waiting.get_or_insert_with(|| StalledWrite {
+            since: clock.instant(),
+            over: clock.sleep(left),
+        });
         match waiting.over.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -89,9 +90,9 @@ mod tests {
 
     /// A clock that is set, for which a second or less is over at once.
     #[derive(Debug)]
-    struct Step(Mutex<Instant>);
+    struct SteppingClock(Mutex<Instant>);
 
-    impl Clock for Step {
+    impl Clock for SteppingClock {
         fn now(&self) -> UnixNanos {
             UnixNanos(0)
         }
@@ -112,7 +113,7 @@ mod tests {
 
     /// Returns whether a client is given up that takes so many bytes at a time, each after so long.
     async fn is_given_up(bytes: usize, after: Duration) -> bool {
-        let clock = Arc::new(Step(Mutex::new(SystemClock.instant())));
+        let clock = Arc::new(SteppingClock(Mutex::new(SystemClock.instant())));
         let mut stall = Stall::new(Arc::clone(&clock) as Arc<dyn Clock>);
         for _ in 0..100 {
             let waits = poll_fn(|context| Poll::Ready(stall.watch(Poll::Pending, context))).await;

@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     endpoint::{Endpoint, UnreadableHead},
-    explained::{Explain, Explained},
+    head_errors::{Explain, Explained},
     listener::{Listening, Slot},
     phase::Phase,
     shares::{PeerAddress, ShareHolder},

@@ -144,10 +144,10 @@ pub(crate) fn protobuf(bytes: &[u8], kind: Kind) -> usize {
 }
 
 /// A field's number, and its bytes when it is length-delimited.
-type Field<'a> = (u64, Option<&'a [u8]>);
+type WireField<'a> = (u64, Option<&'a [u8]>);
 
 /// The next field, and what follows.
-fn field(bytes: &[u8]) -> Option<(Field<'_>, &[u8])> {
+fn field(bytes: &[u8]) -> Option<(WireField<'_>, &[u8])> {
     let (tag, rest) = varint(bytes)?;
     let number = tag >> 3;
     match tag & 7 {

@@ -21,8 +21,8 @@ use std::{
 
 use tidings_proto::{DurationNanos, UnixNanos, api::TraceSummary};
 use tidings_storage::{
-    Clock, LogFilter, LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store,
-    Tallied, Tallies, TallyBounds,
+    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, LogFilter, LogRows, RowsNeeded, Scan,
+    ScanStats, Snapshot, SpanFilter, SpanRows, Store,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
@@ -221,7 +221,7 @@ impl Reader {
         &self,
         filter: &SpanFilter,
         scan: Scan,
-        mut visit: impl FnMut(&SpanRows) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&SpanRows) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         self.newest_spans_reached(filter, scan, |rows, _| visit(rows))
     }
@@ -232,7 +232,7 @@ impl Reader {
         &self,
         filter: &SpanFilter,
         scan: Scan,
-        visit: impl FnMut(&SpanRows, UnixNanos) -> Result<Need, QueryError>,
+        visit: impl FnMut(&SpanRows, UnixNanos) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         self.newest_spans_past(self.limits.counted_rows_min, filter, scan, visit)
     }
@@ -243,12 +243,12 @@ impl Reader {
         counted_rows: u64,
         filter: &SpanFilter,
         scan: Scan,
-        mut visit: impl FnMut(&SpanRows, UnixNanos) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&SpanRows, UnixNanos) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let mut failure = None;
         self.check()?;
         let visit = &mut |rows: &SpanRows, reached| {
-            self.step(visit(rows, reached), Need::Nothing, &mut failure)
+            self.step(visit(rows, reached), RowsNeeded::Nothing, &mut failure)
         };
         let stats = self.snapshot.scan_newest_spans(filter, scan, counted_rows, visit)?;
         self.ended(stats, failure)
@@ -262,7 +262,8 @@ impl Reader {
         scan: Scan,
         mut visit: impl FnMut(&SpanRows) -> UnixNanos,
     ) -> Result<(), QueryError> {
-        self.newest_spans_past(0, filter, scan, |rows, _| Ok(Need::Since(visit(rows)))).map(drop)
+        self.newest_spans_past(0, filter, scan, |rows, _| Ok(RowsNeeded::Since(visit(rows))))
+            .map(drop)
     }
 
     /// As [`Self::latest_spans`], for log records.
@@ -272,7 +273,8 @@ impl Reader {
         scan: Scan,
         mut visit: impl FnMut(&LogRows) -> UnixNanos,
     ) -> Result<(), QueryError> {
-        self.newest_logs_past(0, filter, scan, |rows, _| Ok(Need::Since(visit(rows)))).map(drop)
+        self.newest_logs_past(0, filter, scan, |rows, _| Ok(RowsNeeded::Since(visit(rows))))
+            .map(drop)
     }
 
     /// As [`Self::spans`], for log records.
@@ -290,28 +292,28 @@ impl Reader {
         self.ended(stats, failure)
     }
 
-    /// Gives tallies every call that matches, one for each span: from rollups where these know,
-    /// and so as if all spans had been read. Threads that nobody needs help.
-    pub(crate) fn tally<T: Tallies>(
+    /// Aggregates every call that matches, one per span: from rollups where possible, from rows
+    /// elsewhere. Idle threads help.
+    pub(crate) fn aggregate_calls<T: CallAccumulatorFactory>(
         &self,
         filter: &SpanFilter,
         step: DurationNanos,
-        tallies: &T,
-    ) -> Result<Tallied<T::Tally>, QueryError> {
+        accumulators: &T,
+    ) -> Result<CallAggregate<T::Accumulator>, QueryError> {
         let spare = self.spare_threads.all_free();
-        self.tally_by(1 + spare.count(), filter, step, tallies)
+        self.aggregate_calls_with_threads(1 + spare.count(), filter, step, accumulators)
     }
 
-    /// As [`Self::tally`], with this number of threads.
-    pub(crate) fn tally_by<T: Tallies>(
+    /// As [`Self::aggregate_calls`], with this number of threads.
+    pub(crate) fn aggregate_calls_with_threads<T: CallAccumulatorFactory>(
         &self,
         threads_max: usize,
         filter: &SpanFilter,
         step: DurationNanos,
-        tallies: &T,
-    ) -> Result<Tallied<T::Tally>, QueryError> {
+        accumulators: &T,
+    ) -> Result<CallAggregate<T::Accumulator>, QueryError> {
         self.check()?;
-        let bounds = TallyBounds {
+        let bounds = CallBounds {
             rows_max: self.settings.search_rows_max,
             remembered_max: self.limits.counted_max,
             threads_max,
@@ -325,8 +327,9 @@ impl Reader {
                 STOP
             }
         };
-        let tallied = self.snapshot.tally_spans(filter, step, bounds, tallies, &watch)?;
-        self.ended(tallied, failure.into_inner())
+        let aggregate =
+            self.snapshot.aggregate_calls(filter, step, bounds, accumulators, &watch)?;
+        self.ended(aggregate, failure.into_inner())
     }
 
     /// As [`Self::newest_spans`], for log records.
@@ -334,7 +337,7 @@ impl Reader {
         &self,
         filter: &LogFilter,
         scan: Scan,
-        mut visit: impl FnMut(&LogRows) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&LogRows) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let counted_rows = self.limits.counted_rows_min;
         self.newest_logs_past(counted_rows, filter, scan, |rows, reached| {
@@ -349,12 +352,12 @@ impl Reader {
         counted_rows: u64,
         filter: &LogFilter,
         scan: Scan,
-        mut visit: impl FnMut(&LogRows, UnixNanos) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&LogRows, UnixNanos) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let mut failure = None;
         self.check()?;
         let visit = &mut |rows: &LogRows, reached| {
-            self.step(visit(rows, reached), Need::Nothing, &mut failure)
+            self.step(visit(rows, reached), RowsNeeded::Nothing, &mut failure)
         };
         let stats = self.snapshot.scan_newest_logs(filter, scan, counted_rows, visit)?;
         self.ended(stats, failure)

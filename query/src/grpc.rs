@@ -35,12 +35,12 @@ const PREFIX_BYTES: usize = 5;
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub struct Status {
+pub struct GrpcStatus {
     code: Code,
     message: String,
 }
 
-impl Status {
+impl GrpcStatus {
     /// A status with a message for people.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
@@ -52,7 +52,7 @@ impl Status {
     }
 }
 
-impl From<QueryError> for Status {
+impl From<QueryError> for GrpcStatus {
     fn from(error: QueryError) -> Self {
         let code = match error.kind() {
             ErrorKind::Invalid => Code::InvalidArgument,
@@ -83,7 +83,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// When there is another number of them, or it is compressed.
-pub fn unframe(body: Bytes) -> Result<Bytes, Status> {
+pub fn unframe(body: Bytes) -> Result<Bytes, GrpcStatus> {
     let mut messages = unframe_all(body)?.into_iter();
     match (messages.next(), messages.next()) {
         (Some(message), None) => Ok(message),
@@ -96,7 +96,7 @@ pub fn unframe(body: Bytes) -> Result<Bytes, Status> {
 ///
 /// # Errors
 /// When one is cut off or compressed.
-pub fn unframe_all(mut body: Bytes) -> Result<Vec<Bytes>, Status> {
+pub fn unframe_all(mut body: Bytes) -> Result<Vec<Bytes>, GrpcStatus> {
     let mut messages = Vec::new();
     while !body.is_empty() {
         if body.len() < PREFIX_BYTES {
@@ -109,19 +109,19 @@ pub fn unframe_all(mut body: Bytes) -> Result<Vec<Bytes>, Status> {
             Some(0) => return Err(malformed("its length is another")),
             _ => {
                 let message = "compressed messages are not read here";
-                return Err(Status::new(Code::Unimplemented, message));
+                return Err(GrpcStatus::new(Code::Unimplemented, message));
             }
         }
     }
     Ok(messages)
 }
 
-fn malformed(reason: &str) -> Status {
-    Status::new(Code::Internal, format!("not one gRPC message: {reason}"))
+fn malformed(reason: &str) -> GrpcStatus {
+    GrpcStatus::new(Code::Internal, format!("not one gRPC message: {reason}"))
 }
 
 /// The answer: these messages, or what is wrong.
-pub fn reply(result: Result<Vec<Vec<u8>>, Status>) -> Response {
+pub fn reply(result: Result<Vec<Vec<u8>>, GrpcStatus>) -> Response {
     match result {
         Ok(messages) => {
             let size = messages.iter().map(|message| message.len() + PREFIX_BYTES).sum();
@@ -135,14 +135,14 @@ pub fn reply(result: Result<Vec<Vec<u8>>, Status>) -> Response {
 /// The answer: messages, each made when the connection takes it, up to the first that cannot be
 /// made.
 pub fn stream(
-    messages: impl Iterator<Item = Result<Vec<u8>, Status>> + Send + 'static,
+    messages: impl Iterator<Item = Result<Vec<u8>, GrpcStatus>> + Send + 'static,
 ) -> Response {
     respond(iter(messages.map(|message| Ok(framed(&[message?])))), 0)
 }
 
 /// The answer: messages that are in their frames, as they come, up to the first error.
 pub fn stream_frames(
-    frames: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
+    frames: impl Stream<Item = Result<Bytes, GrpcStatus>> + Send + 'static,
 ) -> Response {
     respond(frames, 0)
 }
@@ -176,14 +176,14 @@ fn push_framed(data: &mut Vec<u8>, message: &[u8]) {
 }
 
 fn respond(
-    frames: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
+    frames: impl Stream<Item = Result<Bytes, GrpcStatus>> + Send + 'static,
     size: usize,
 ) -> Response {
     let body = FramedBody { frames: Some(frames.boxed()), size: size as u64 };
     (StatusCode::OK, GRPC, Body::new(body)).into_response()
 }
 
-fn trailers(status: Option<&Status>) -> HeaderMap {
+fn trailers(status: Option<&GrpcStatus>) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     let code = status.map_or(Code::Ok, |status| status.code);
     trailers.insert(GRPC_STATUS, HeaderValue::from(code as i32));
@@ -210,7 +210,7 @@ fn encoded(message: &str) -> String {
 /// A body of frames that come when they are made. It ends with trailers.
 struct FramedBody {
     /// Frames that are still to be written, before the trailers.
-    frames: Option<BoxStream<'static, Result<Bytes, Status>>>,
+    frames: Option<BoxStream<'static, Result<Bytes, GrpcStatus>>>,
     /// The bytes that wait to be written and are in memory.
     size: u64,
 }

@@ -142,7 +142,7 @@ fn drop_defaults(document: &mut utoipa::openapi::OpenApi) {
 /// The description of the API, made from its handlers and types.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    QueryApi::openapi()
 }
 
 /// Where [`document`] is served.
@@ -191,7 +191,7 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         tidings_proto::api::FoundTraces
     ))
 )]
-struct Document;
+struct QueryApi;
 
 /// Every documented endpoint with its path.
 fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {

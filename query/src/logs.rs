@@ -18,7 +18,7 @@ use tidings_proto::{
     api::{LogSearchResult, LogView},
     otlp::{AnyValue, Severity, Value},
 };
-use tidings_storage::{Detail, LogFilter, LogRows, Need, Scan, ScanStats};
+use tidings_storage::{Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats};
 
 use crate::{
     QueryError,
@@ -119,8 +119,8 @@ impl Page {
             reader.found(self.met.len());
             let is_full = search.order == LogOrder::Newest && self.keys.len() >= search.limit;
             Ok(match self.keys.first() {
-                Some((oldest, _)) if is_full => Need::Since(*oldest),
-                _ => Need::All,
+                Some((oldest, _)) if is_full => RowsNeeded::Since(*oldest),
+                _ => RowsNeeded::All,
             })
         })
     }

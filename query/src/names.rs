@@ -13,7 +13,7 @@ use tidings_proto::{
     otlp::{KeyValue, Value},
 };
 use tidings_storage::{
-    AttributeFilter, CallKey, Detail, LogFilter, Need, Scan, SpanFilter, SpanRows, TimeRange,
+    AttributeFilter, CallKey, Detail, LogFilter, RowsNeeded, Scan, SpanFilter, SpanRows, TimeRange,
 };
 
 use crate::{QueryError, execution::Reader};
@@ -58,11 +58,11 @@ pub(crate) fn attribute_keys(
     reader: &Reader,
     search: &NameSearch,
 ) -> Result<AttributeKeyList, QueryError> {
-    let mut tally = NameCounter::new(reader, search);
+    let mut counter = NameCounter::new(reader, search);
     let complete = each_attribute(reader, search, Vec::new(), |place, attribute, rows| {
-        tally.count((place, attribute.key.as_str()), rows);
+        counter.count((place, attribute.key.as_str()), rows);
     })?;
-    let (keys, truncated) = tally.finish(complete);
+    let (keys, truncated) = counter.finish(complete);
     let keys = keys.into_iter().map(|((place, key), count)| {
         let scope = place.name().to_owned();
         AttributeKey { key, scope, count }
@@ -76,17 +76,17 @@ pub(crate) fn attribute_values(
     key: &str,
     search: &NameSearch,
 ) -> Result<NameList, QueryError> {
-    let mut tally = NameCounter::new(reader, search);
+    let mut counter = NameCounter::new(reader, search);
     let with_key = vec![AttributeFilter::new(key, None)];
     let complete = each_attribute(reader, search, with_key, |_, attribute, rows| {
         if attribute.key == key
             && let Some(value) = attribute.value().and_then(value_text)
             && value.len() <= VALUE_BYTES_MAX
         {
-            tally.count((AttributeOwner::Span, value.as_str()), rows);
+            counter.count((AttributeOwner::Span, value.as_str()), rows);
         }
     })?;
-    Ok(tally.names(complete))
+    Ok(counter.names(complete))
 }
 
 /// A value as the text that an attribute filter matches it by.
@@ -178,13 +178,13 @@ fn called(
     search: &NameSearch,
     name: impl for<'k> Fn(CallKey<'k>) -> &'k str,
 ) -> Result<NameList, QueryError> {
-    let mut tally = NameCounter::new(reader, search);
+    let mut counter = NameCounter::new(reader, search);
     let stats = reader.count_calls(range(reader, search)?, |key, count| {
         if search.service.as_ref().is_none_or(|service| service == key.service) {
-            tally.count((AttributeOwner::Span, name(key)), count);
+            counter.count((AttributeOwner::Span, name(key)), count);
         }
     })?;
-    Ok(tally.names(stats.complete))
+    Ok(counter.names(stats.complete))
 }
 
 /// Gives `visit` every attribute of spans and resources with the number of spans that have it; of
@@ -209,7 +209,7 @@ fn each_attribute(
     for start in samples(reader, filter.start)? {
         reader.newest_spans(&SpanFilter { start, ..filter.clone() }, scan, |rows| {
             attributes_of(rows, &mut visit);
-            Ok(Need::All)
+            Ok(RowsNeeded::All)
         })?;
     }
     Ok(false)

@@ -30,7 +30,7 @@ use crate::{
     params::{
         declared::{Declared, Lists, Takes},
         escapes::unescaped,
-        form::Form,
+        form::ParameterForm,
     },
 };
 
@@ -114,7 +114,7 @@ impl Params {
     fn parsed<T>(
         &self,
         name: &str,
-        form: Form,
+        form: ParameterForm,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, QueryError> {
         let Some(value) = self.text(name) else { return Ok(None) };
@@ -125,7 +125,7 @@ impl Params {
     pub(crate) fn integer(&self, name: &str) -> Option<u32> {
         match (self.text(name), known(self.lists, name)?.form) {
             (Some(value), _) => text::integer(value),
-            (None, Form::Integer { default, .. }) => default,
+            (None, ParameterForm::Integer { default, .. }) => default,
             (None, _) => None,
         }
     }
@@ -137,7 +137,7 @@ impl Params {
 
     /// A moment of this name.
     pub(crate) fn moment(&self, name: &str) -> Result<Option<UnixNanos>, QueryError> {
-        self.parsed(name, Form::Time, text::time)
+        self.parsed(name, ParameterForm::Time, text::time)
     }
 
     /// `start` and `end`.
@@ -155,7 +155,7 @@ impl Params {
     pub(crate) fn durations(
         &self,
     ) -> Result<(Option<DurationNanos>, Option<DurationNanos>), QueryError> {
-        let duration = |name| self.parsed(name, Form::Duration, text::duration);
+        let duration = |name| self.parsed(name, ParameterForm::Duration, text::duration);
         match (duration("minDuration")?, duration("maxDuration")?) {
             (Some(min), Some(max)) if min > max => {
                 let reason = "`maxDuration` must not be less than `minDuration`";
@@ -167,7 +167,8 @@ impl Params {
 
     /// `after` and `wait`.
     pub(crate) fn wanted(&self) -> Result<VersionWait, QueryError> {
-        let wait = self.parsed("wait", Form::Duration, text::duration)?.unwrap_or_default();
+        let wait =
+            self.parsed("wait", ParameterForm::Duration, text::duration)?.unwrap_or_default();
         let wait = Duration::from_nanos(wait.0);
         if wait > WAIT_MAX {
             let reason = format!("`wait` must be at most {} s", WAIT_MAX.as_secs());
@@ -178,7 +179,7 @@ impl Params {
 
     /// `step`.
     pub(crate) fn step(&self) -> Result<Option<DurationNanos>, QueryError> {
-        let step = self.parsed("step", Form::Duration, text::duration)?;
+        let step = self.parsed("step", ParameterForm::Duration, text::duration)?;
         if step.is_some_and(|step| step < STEP_MIN) {
             return Err(QueryError::parameter("step", "`step` must be at least 1 ms"));
         }
@@ -187,7 +188,7 @@ impl Params {
 
     /// `above`: a percentile or a duration.
     pub(crate) fn above(&self) -> Result<Above, QueryError> {
-        Ok(self.parsed("above", Form::Above, text::above)?.unwrap_or_default())
+        Ok(self.parsed("above", ParameterForm::Above, text::above)?.unwrap_or_default())
     }
 
     /// `adjust`.
@@ -197,27 +198,27 @@ impl Params {
 
     /// `kind`.
     pub(crate) fn kind(&self) -> Result<Option<SpanKind>, QueryError> {
-        self.parsed("kind", Form::Kind, |value| text::word(&text::KINDS, value))
+        self.parsed("kind", ParameterForm::Kind, |value| text::word(&text::KINDS, value))
     }
 
     /// `status`.
     pub(crate) fn status(&self) -> Result<Option<StatusCode>, QueryError> {
-        self.parsed("status", Form::Status, |value| text::word(&text::STATUSES, value))
+        self.parsed("status", ParameterForm::Status, |value| text::word(&text::STATUSES, value))
     }
 
     /// `severity`.
     pub(crate) fn severity(&self) -> Result<Option<SeverityNumber>, QueryError> {
-        self.parsed("severity", Form::Severity, text::severity)
+        self.parsed("severity", ParameterForm::Severity, text::severity)
     }
 
     /// `by`: what is counted by.
     pub(crate) fn keys(&self) -> Result<Option<RedKeys>, QueryError> {
-        self.parsed("by", Form::Keys, text::keys)
+        self.parsed("by", ParameterForm::Keys, text::keys)
     }
 
     /// `traceId` of a filter.
     pub(crate) fn trace_name(&self) -> Result<Option<TraceName>, QueryError> {
-        self.parsed("traceId", Form::TraceName, text::trace_name)
+        self.parsed("traceId", ParameterForm::TraceName, text::trace_name)
     }
 
     /// `traceId`, whole.
@@ -227,12 +228,12 @@ impl Params {
 
     /// A trace's id, whole.
     pub(crate) fn trace(&self, name: &'static str) -> Result<Option<TraceId>, QueryError> {
-        self.parsed(name, Form::TraceId, |value| value.parse().ok())
+        self.parsed(name, ParameterForm::TraceId, |value| value.parse().ok())
     }
 
     /// `spanId` of a filter.
     pub(crate) fn span_id(&self) -> Result<Option<SpanId>, QueryError> {
-        self.parsed("spanId", Form::SpanId, |value| value.parse().ok())
+        self.parsed("spanId", ParameterForm::SpanId, |value| value.parse().ok())
     }
 
     /// Trace ids, with commas between or repeated, in order and each once.
@@ -240,7 +241,7 @@ impl Params {
         let mut ids: Vec<TraceId> = Vec::new();
         for list in self.texts(name) {
             let more = text::trace_ids(list);
-            ids.extend(more.ok_or_else(|| malformed(name, list, Form::TraceIds))?);
+            ids.extend(more.ok_or_else(|| malformed(name, list, ParameterForm::TraceIds))?);
         }
         ids.sort_unstable();
         ids.dedup();
@@ -250,7 +251,8 @@ impl Params {
     /// `attribute`, repeated: each `key=value` or a bare `key`.
     pub(crate) fn attributes(&self) -> Result<Vec<AttributeFilter>, QueryError> {
         let read = |value| {
-            text::attribute(value).ok_or_else(|| malformed("attribute", value, Form::Attribute))
+            text::attribute(value)
+                .ok_or_else(|| malformed("attribute", value, ParameterForm::Attribute))
         };
         self.texts("attribute").into_iter().map(read).collect()
     }
@@ -263,26 +265,30 @@ pub(crate) fn rfc_3339(text: &str) -> Option<UnixNanos> {
 
 /// The trace named in a path.
 pub(crate) fn trace_in_path(value: &str) -> Result<TraceName, QueryError> {
-    text::trace_name(value).ok_or_else(|| malformed("traceId", value, Form::TraceName))
+    text::trace_name(value).ok_or_else(|| malformed("traceId", value, ParameterForm::TraceName))
 }
 
 /// The span named in a path.
 pub(crate) fn span_in_path(value: &str) -> Result<SpanId, QueryError> {
-    value.parse().map_err(|_| malformed("spanId", value, Form::SpanId))
+    value.parse().map_err(|_| malformed("spanId", value, ParameterForm::SpanId))
 }
 
 /// A part of the path of this form.
-pub(crate) fn in_path(name: &str, value: String, form: Form) -> Result<String, QueryError> {
+pub(crate) fn in_path(
+    name: &str,
+    value: String,
+    form: ParameterForm,
+) -> Result<String, QueryError> {
     well_formed(name, &value, form).map(|()| value)
 }
 
 /// The log record named in a path.
 pub(crate) fn record_in_path(value: &str) -> Result<u64, QueryError> {
-    text::record_id(value).ok_or_else(|| malformed("logId", value, Form::RecordId))
+    text::record_id(value).ok_or_else(|| malformed("logId", value, ParameterForm::RecordId))
 }
 
 /// A parameter whose text has not the form it should have.
-pub(crate) fn malformed(name: &str, value: &str, form: Form) -> QueryError {
+pub(crate) fn malformed(name: &str, value: &str, form: ParameterForm) -> QueryError {
     const SHOWN_CHARS: usize = 80;
     let mut shown: String = value.chars().take(SHOWN_CHARS).collect();
     if shown.len() < value.len() {
@@ -307,7 +313,7 @@ fn unknown(name: &str, lists: Lists) -> String {
 
 /// Refuses a value that does not match its form, an empty one included. An empty variable would
 /// otherwise drop a filter and give a wrong answer.
-fn well_formed(name: &str, value: &str, form: Form) -> Result<(), QueryError> {
+fn well_formed(name: &str, value: &str, form: ParameterForm) -> Result<(), QueryError> {
     if value.is_empty() {
         let reason = format!("`{name}` is empty: leave it out, or give {}", form.words());
         return Err(QueryError::parameter(name, reason));

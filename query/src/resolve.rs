@@ -9,7 +9,7 @@ use tidings_proto::{
     api::{ResolveResult, Resolved},
     tid::{Candidate, CandidateId, recognise, span_alone},
 };
-use tidings_storage::{AttributeFilter, Detail, LogFilter, Need, Scan, SpanFilter};
+use tidings_storage::{AttributeFilter, Detail, LogFilter, RowsNeeded, Scan, SpanFilter};
 
 use crate::{QueryError, execution::Reader, search::summaries, trace::TraceName, transactions};
 
@@ -98,7 +98,7 @@ fn resolve_messages(
             }
             let is_full = found.len() >= MATCHES_MAX;
             let oldest = found.iter().map(|(time, ..)| *time).min();
-            Ok(oldest.filter(|_| is_full).map_or(Need::All, Need::Since))
+            Ok(oldest.filter(|_| is_full).map_or(RowsNeeded::All, RowsNeeded::Since))
         })?;
         found.sort_unstable_by(|one, other| other.cmp(one));
         for (_, trace_id, span_id) in found.into_iter().take(MATCHES_MAX) {

@@ -18,7 +18,7 @@ use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{Searched, Total, TotalRelation, TraceSearchResult, TraceSummary},
 };
-use tidings_storage::{Detail, Need, Scan, ScanStats, SpanFilter};
+use tidings_storage::{Detail, RowsNeeded, Scan, ScanStats, SpanFilter};
 
 use early_results::EarlyResults;
 use positions::TracePositions;
@@ -148,7 +148,7 @@ fn find(
         if news.is_due() {
             places.tell(reached, news)?;
         }
-        if places.overflowed { Ok(Need::Nothing) } else { places.need(rows.is_empty()) }
+        if places.overflowed { Ok(RowsNeeded::Nothing) } else { places.need(rows.is_empty()) }
     })?;
     stats.complete &= !places.overflowed;
     if !stats.complete {

@@ -158,7 +158,7 @@ pub enum SqlError {
 
 /// Reactions that an error asks of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
+pub enum SqlErrorKind {
     /// Ask something else.
     Invalid,
     /// Ask something that it is allowed to ask.
@@ -184,22 +184,22 @@ pub enum ErrorKind {
 impl SqlError {
     /// Returns the reaction that this error asks of the client.
     #[must_use]
-    pub fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> SqlErrorKind {
         match self {
             Self::Parameter { .. }
             | Self::Syntax { .. }
             | Self::Unknown { .. }
-            | Self::Evaluation { .. } => ErrorKind::Invalid,
-            Self::NotAllowed { .. } => ErrorKind::Forbidden,
-            Self::TooComplex { .. } => ErrorKind::Invalid,
-            Self::Memory { .. } | Self::Body { .. } | Self::Cut { .. } => ErrorKind::TooLarge,
-            Self::Off => ErrorKind::Off,
-            Self::MediaType { .. } => ErrorKind::MediaType,
-            Self::TooMany { .. } => ErrorKind::Overloaded,
-            Self::Deadline { .. } => ErrorKind::TimedOut,
-            Self::Storage(_) | Self::Partial => ErrorKind::Unavailable,
-            Self::Ended { .. } | Self::NoWorker { .. } => ErrorKind::Ended,
-            Self::Withdrawn | Self::Scan | Self::Defect { .. } => ErrorKind::Failed,
+            | Self::Evaluation { .. } => SqlErrorKind::Invalid,
+            Self::NotAllowed { .. } => SqlErrorKind::Forbidden,
+            Self::TooComplex { .. } => SqlErrorKind::Invalid,
+            Self::Memory { .. } | Self::Body { .. } | Self::Cut { .. } => SqlErrorKind::TooLarge,
+            Self::Off => SqlErrorKind::Off,
+            Self::MediaType { .. } => SqlErrorKind::MediaType,
+            Self::TooMany { .. } => SqlErrorKind::Overloaded,
+            Self::Deadline { .. } => SqlErrorKind::TimedOut,
+            Self::Storage(_) | Self::Partial => SqlErrorKind::Unavailable,
+            Self::Ended { .. } | Self::NoWorker { .. } => SqlErrorKind::Ended,
+            Self::Withdrawn | Self::Scan | Self::Defect { .. } => SqlErrorKind::Failed,
         }
     }
 

@@ -31,7 +31,7 @@ use futures::StreamExt;
 use http_body_util::{BodyExt, Limited};
 use prost::Message;
 use tidings_proto::otlp::Code;
-use tidings_query::grpc::{self, Status};
+use tidings_query::grpc::{self, GrpcStatus};
 
 use crate::{AnswerFormat, AnswerParts, Query, SqlError, SqlService};
 use command::Command;
@@ -57,7 +57,7 @@ const ACTIONS: [(&str, &str); 2] = [
 const CREATE: &str = "CreatePreparedStatement";
 const CLOSE: &str = "ClosePreparedStatement";
 
-type Messages = Box<dyn Iterator<Item = Result<Vec<u8>, Status>> + Send>;
+type Messages = Box<dyn Iterator<Item = Result<Vec<u8>, GrpcStatus>> + Send>;
 
 /// The answer to a call.
 enum Called {
@@ -82,7 +82,7 @@ async fn call(
     match answer(service.ok_or(SqlError::Off), &method, request).await {
         Ok(Called::Messages(messages)) => grpc::stream(messages),
         Ok(Called::Rows(parts)) => {
-            grpc::stream_frames(parts.map(|part| part.map_err(Status::from)))
+            grpc::stream_frames(parts.map(|part| part.map_err(GrpcStatus::from)))
         }
         Err(status) => grpc::reply(Err(status)),
     }
@@ -92,13 +92,13 @@ async fn answer(
     service: Result<SqlService, SqlError>,
     method: &str,
     request: Request,
-) -> Result<Called, Status> {
+) -> Result<Called, GrpcStatus> {
     let service = service?;
     let sent = read(&service, request).await?;
     if method == "DoGet" {
         return rows(&service, Command::read(&message::<Ticket>(sent)?.ticket)?).await;
     }
-    let messages: Result<Messages, Status> = match method {
+    let messages: Result<Messages, GrpcStatus> = match method {
         // Nobody has to say who they are; a client that wants to is let through.
         "Handshake" => Ok(one(&Handshake::default())),
         "GetFlightInfo" => {
@@ -123,26 +123,26 @@ async fn answer(
 }
 
 /// The messages of a request.
-async fn read(service: &SqlService, request: Request) -> Result<Vec<Bytes>, Status> {
+async fn read(service: &SqlService, request: Request) -> Result<Vec<Bytes>, GrpcStatus> {
     let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect();
     tokio::select! {
         body = body => match body {
             Ok(body) => grpc::unframe_all(body.to_bytes()),
-            Err(error) => Err(Status::new(Code::ResourceExhausted, error.to_string())),
+            Err(error) => Err(GrpcStatus::new(Code::ResourceExhausted, error.to_string())),
         },
         () = service.clock().sleep(REQUEST_TIMEOUT) => {
             let message = format!("the request did not arrive within {REQUEST_TIMEOUT:?}");
-            Err(Status::new(Code::DeadlineExceeded, message))
+            Err(GrpcStatus::new(Code::DeadlineExceeded, message))
         }
     }
 }
 
 /// The only message of a request.
-fn message<M: Message + Default>(sent: Vec<Bytes>) -> Result<M, Status> {
+fn message<M: Message + Default>(sent: Vec<Bytes>) -> Result<M, GrpcStatus> {
     let mut sent = sent.into_iter();
     match (sent.next(), sent.next()) {
         (Some(message), None) => command::decode(&message),
-        _ => Err(Status::new(Code::Unimplemented, "this call takes one message")),
+        _ => Err(GrpcStatus::new(Code::Unimplemented, "this call takes one message")),
     }
 }
 
@@ -151,9 +151,9 @@ fn one(message: &impl Message) -> Messages {
 }
 
 /// The command of a descriptor.
-fn command_of(descriptor: &FlightDescriptor) -> Result<(Bytes, Command), Status> {
+fn command_of(descriptor: &FlightDescriptor) -> Result<(Bytes, Command), GrpcStatus> {
     if descriptor.kind != DESCRIPTOR_COMMAND {
-        return Err(Status::invalid("a descriptor has a command of Flight SQL, and no path"));
+        return Err(GrpcStatus::invalid("a descriptor has a command of Flight SQL, and no path"));
     }
     Ok((descriptor.cmd.clone(), Command::read(&descriptor.cmd)?))
 }
@@ -161,7 +161,7 @@ fn command_of(descriptor: &FlightDescriptor) -> Result<(Bytes, Command), Status>
 async fn flight_info(
     service: &SqlService,
     descriptor: FlightDescriptor,
-) -> Result<FlightInfo, Status> {
+) -> Result<FlightInfo, GrpcStatus> {
     let (cmd, command) = command_of(&descriptor)?;
     let schema = columns(service, &command).await?;
     let ticket = match command {
@@ -190,11 +190,11 @@ async fn columns(service: &SqlService, command: &Command) -> Result<Bytes, SqlEr
     }
 }
 
-async fn rows(service: &SqlService, command: Command) -> Result<Called, Status> {
+async fn rows(service: &SqlService, command: Command) -> Result<Called, GrpcStatus> {
     if let Some(rows) = catalog::rows(&command, service.limits())? {
         let schema = rows.schema();
         let messages = ipc::messages(&schema, Bytes::new(), std::iter::once(rows));
-        let messages = messages.map(|message| message.map_err(Status::from));
+        let messages = messages.map(|message| message.map_err(GrpcStatus::from));
         return Ok(Called::Messages(Box::new(messages)));
     }
     let Command::Query(query) = command else {
@@ -205,18 +205,18 @@ async fn rows(service: &SqlService, command: Command) -> Result<Called, Status> 
 }
 
 /// Puts values into a prepared query: its handle from now on is one that has them.
-fn put(sent: Vec<Bytes>) -> Result<Messages, Status> {
+fn put(sent: Vec<Bytes>) -> Result<Messages, GrpcStatus> {
     let sent = sent.iter().map(|message| command::decode(message));
     let sent = sent.collect::<Result<Vec<FlightData>, _>>()?;
     let descriptor = sent.first().and_then(|first| first.flight_descriptor.as_ref());
-    let descriptor = descriptor.ok_or_else(|| Status::invalid("there is no descriptor"))?;
+    let descriptor = descriptor.ok_or_else(|| GrpcStatus::invalid("there is no descriptor"))?;
     let query = command::put(&descriptor.cmd)?;
     let query = Query { parameters: bind::values(&sent)?, ..query };
     let app_metadata = WithHandle { handle: command::handle(query) }.encode_to_vec().into();
     Ok(one(&PutResult { app_metadata }))
 }
 
-async fn action(service: &SqlService, action: Action) -> Result<Messages, Status> {
+async fn action(service: &SqlService, action: Action) -> Result<Messages, GrpcStatus> {
     match action.kind.as_str() {
         CREATE => {
             let request = command::action(&action.body, "ActionCreatePreparedStatementRequest")?;

@@ -46,7 +46,7 @@ pub fn router(service: Option<SqlService>) -> Router {
 /// The description of the route.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    SqlApi::openapi()
 }
 
 #[derive(Debug, OpenApi)]
@@ -54,7 +54,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     paths(get_sql, post_sql),
     components(schemas(SqlResult, Ask, tidings_proto::api::ProblemDetails))
 )]
-struct Document;
+struct SqlApi;
 
 /// Rows of a query.
 ///

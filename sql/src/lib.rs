@@ -39,7 +39,7 @@ mod worker;
 
 pub use answer::{Answer, AnswerFormat, AnswerParts};
 pub use conversation::Described;
-pub use error::{ErrorKind, QueryPosition, SqlError};
+pub use error::{QueryPosition, SqlError, SqlErrorKind};
 pub use http::{document, router};
 pub use limits::{QUERY_BYTES_MAX, SqlLimits};
 pub use parameters::Parameter;

@@ -8,7 +8,7 @@ use tidings_proto::otlp::SpanKind;
 
 use super::{
     fleet::Crew,
-    model::{Call, Child, Failure, When},
+    model::{Child, DemoCall, Failure, When},
     shop,
 };
 
@@ -71,7 +71,7 @@ impl Incident {
     }
 
     /// Changes a transaction as the incident does; the trees are ours and shallow.
-    pub(super) fn strike(self, call: &mut Call, crew: &Crew, rng: &mut Rng) {
+    pub(super) fn strike(self, call: &mut DemoCall, crew: &Crew, rng: &mut Rng) {
         match self {
             Self::SlowDependency => each(call, &mut |call| {
                 if call.name == "POST /charge" {
@@ -123,19 +123,19 @@ impl Incident {
 }
 
 /// Visits a call and all below it, the deepest first.
-fn each(call: &mut Call, visit: &mut impl FnMut(&mut Call)) {
+fn each(call: &mut DemoCall, visit: &mut impl FnMut(&mut DemoCall)) {
     for child in &mut call.children {
         each(&mut child.call, visit);
     }
     visit(call);
 }
 
-fn slow_down(call: &mut Call, factor: u64) {
+fn slow_down(call: &mut DemoCall, factor: u64) {
     call.before_us *= factor;
     call.after_us *= factor;
 }
 
-fn attribute(call: &Call, key: &str) -> Option<String> {
+fn attribute(call: &DemoCall, key: &str) -> Option<String> {
     let found = call.attributes.iter().find(|attribute| attribute.key == key);
     match found.and_then(tidings_proto::otlp::KeyValue::value) {
         Some(tidings_proto::otlp::Value::String(text)) => Some(text.clone()),
@@ -144,7 +144,7 @@ fn attribute(call: &Call, key: &str) -> Option<String> {
 }
 
 /// Makes the callers of a failed call fail too.
-fn fail_with(call: &mut Call, failure: &Failure) {
+fn fail_with(call: &mut DemoCall, failure: &Failure) {
     call.failure = Some(failure.clone());
     for attribute in &mut call.attributes {
         let status: i64 = match attribute.key.as_str() {
@@ -157,7 +157,7 @@ fn fail_with(call: &mut Call, failure: &Failure) {
 }
 
 /// Most calls of fraud fail after a while; payment makes up to four.
-fn storm(call: &mut Call, rng: &mut Rng) -> Option<Failure> {
+fn storm(call: &mut DemoCall, rng: &mut Rng) -> Option<Failure> {
     let mut failed = None;
     for child in &mut call.children {
         let failure = storm(&mut child.call, rng);
@@ -193,7 +193,7 @@ fn storm(call: &mut Call, rng: &mut Rng) -> Option<Failure> {
                 }
             }
         });
-        call.lines.push(super::model::Line {
+        call.lines.push(super::model::DemoLogLine {
             at_percent: u64::from(attempt) * 20,
             severity: WARN,
             text: format!("fraud is unavailable, attempt {attempt} of 4"),
@@ -208,7 +208,7 @@ fn storm(call: &mut Call, rng: &mut Rng) -> Option<Failure> {
 }
 
 /// Three in five authorisations by the new version fail before the bank is called.
-fn fail_new_version(call: &mut Call, crew: &Crew, rng: &mut Rng) -> Option<Failure> {
+fn fail_new_version(call: &mut DemoCall, crew: &Crew, rng: &mut Rng) -> Option<Failure> {
     let mut failed = None;
     for child in &mut call.children {
         let failure = fail_new_version(&mut child.call, crew, rng);
@@ -234,7 +234,7 @@ fn fail_new_version(call: &mut Call, crew: &Crew, rng: &mut Rng) -> Option<Failu
     };
     call.children.retain(|child| child.call.name != "POST /charge");
     call.failure = Some(failure.clone());
-    call.lines.push(super::model::Line {
+    call.lines.push(super::model::DemoLogLine {
         at_percent: 90,
         severity: ERROR,
         text: "authorisation failed: no currency in the profile of acquirer northpay".to_owned(),
@@ -243,7 +243,7 @@ fn fail_new_version(call: &mut Call, crew: &Crew, rng: &mut Rng) -> Option<Failu
 }
 
 /// The mailer takes its messages half a minute late and works slowly.
-fn delay_mail(publish: &mut Call, rng: &mut Rng) {
+fn delay_mail(publish: &mut DemoCall, rng: &mut Rng) {
     for child in publish.children.iter_mut().filter(|child| child.call.service == "mailer") {
         if let When::Later(delay) = &mut child.when {
             *delay += rng.u64(15_000_000..35_000_000);
@@ -253,7 +253,7 @@ fn delay_mail(publish: &mut Call, rng: &mut Rng) {
 }
 
 /// Gives the order of one customer hundreds of lines.
-fn enlarge(call: &mut Call, rng: &mut Rng) {
+fn enlarge(call: &mut DemoCall, rng: &mut Rng) {
     for attribute in &mut call.attributes {
         if attribute.key == "order.id" {
             *attribute = tidings_proto::otlp::KeyValue::new("order.id", ORDER);

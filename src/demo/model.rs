@@ -4,7 +4,7 @@ use tidings_proto::otlp::{KeyValue, SpanKind, Value};
 
 /// One span to be.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct DemoCall {
     pub(crate) service: &'static str,
     pub(crate) name: String,
     pub(crate) kind: SpanKind,
@@ -15,13 +15,13 @@ pub(crate) struct Call {
     pub(crate) children: Vec<Child>,
     pub(crate) attributes: Vec<KeyValue>,
     pub(crate) failure: Option<Failure>,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<DemoLogLine>,
 }
 
 /// A child and when it runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Child {
-    pub(crate) call: Call,
+    pub(crate) call: DemoCall,
     pub(crate) when: When,
 }
 
@@ -45,13 +45,13 @@ pub(crate) struct Failure {
 
 /// A log line of a call, at this share (in percent) of its duration.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
+pub(crate) struct DemoLogLine {
     pub(crate) at_percent: u64,
     pub(crate) severity: i32,
     pub(crate) text: String,
 }
 
-impl Call {
+impl DemoCall {
     /// Work of one service.
     pub(crate) fn new(
         service: &'static str,
@@ -98,7 +98,7 @@ impl Call {
 
     /// Adds a log line.
     pub(crate) fn says(mut self, at_percent: u64, severity: i32, text: impl Into<String>) -> Self {
-        self.lines.push(Line { at_percent, severity, text: text.into() });
+        self.lines.push(DemoLogLine { at_percent, severity, text: text.into() });
         self
     }
 

@@ -15,7 +15,7 @@ use tidings_proto::{
 
 use super::{
     fleet::Crew,
-    model::{Call, Child, When},
+    model::{Child, DemoCall, When},
     zipkin,
 };
 
@@ -71,8 +71,8 @@ impl Rendered {
 }
 
 /// A span with its place and time.
-struct Placed<'a> {
-    call: &'a Call,
+struct TimedSpan<'a> {
+    call: &'a DemoCall,
     id: [u8; 8],
     parent: Option<[u8; 8]>,
     shared: bool,
@@ -81,7 +81,7 @@ struct Placed<'a> {
 }
 
 /// The transaction so that what its caller waits for ends at `end`.
-pub(crate) fn transaction(root: &Call, end: UnixNanos, crew: &Crew, rng: &mut Rng) -> Rendered {
+pub(crate) fn transaction(root: &DemoCall, end: UnixNanos, crew: &Crew, rng: &mut Rng) -> Rendered {
     let mut changed;
     let root = match crew.incident() {
         Some(incident) => {
@@ -128,7 +128,7 @@ pub(crate) fn transaction(root: &Call, end: UnixNanos, crew: &Crew, rng: &mut Rn
 
 /// Time that a call's caller waits for it, in microseconds. The recursion is safe: the trees are
 /// generated here and shallow.
-fn duration_us(call: &Call) -> u64 {
+fn duration_us(call: &DemoCall) -> u64 {
     call.before_us + waited_us(&call.children) + call.after_us
 }
 
@@ -149,11 +149,11 @@ fn waited_us(children: &[Child]) -> u64 {
 }
 
 fn place<'a>(
-    call: &'a Call,
-    parent: Option<&Placed<'a>>,
+    call: &'a DemoCall,
+    parent: Option<&TimedSpan<'a>>,
     start: u64,
     rng: &mut Rng,
-    placed: &mut Vec<Placed<'a>>,
+    placed: &mut Vec<TimedSpan<'a>>,
 ) {
     // Zipkin's joined spans: the server half has the id and the parent of the client half.
     let shared = call.kind == SpanKind::Server
@@ -165,7 +165,7 @@ fn place<'a>(
         parent => (rng.u64(1..).to_be_bytes(), parent.map(|parent| parent.id)),
     };
     let end = start + duration_us(call) * 1_000;
-    let this = Placed { call, id, parent: parent_id, shared, start, end };
+    let this = TimedSpan { call, id, parent: parent_id, shared, start, end };
     let (mut next, mut group) = (start + call.before_us * 1_000, start + call.before_us * 1_000);
     for child in &call.children {
         let child_start = match child.when {
@@ -184,7 +184,7 @@ fn place<'a>(
     placed.push(this);
 }
 
-fn span(trace_id: [u8; 16], item: &Placed<'_>) -> Span {
+fn span(trace_id: [u8; 16], item: &TimedSpan<'_>) -> Span {
     let call = item.call;
     let failure = call.failure.as_ref();
     Span {
@@ -209,7 +209,7 @@ fn span(trace_id: [u8; 16], item: &Placed<'_>) -> Span {
     }
 }
 
-fn exception(kind: &str, message: &str, call: &Call, at: u64) -> Event {
+fn exception(kind: &str, message: &str, call: &DemoCall, at: u64) -> Event {
     let file = call.service.replace('-', "_");
     let stack = format!(
         "{kind}: {message}\n    at {file}::{}({file}.rs:88)\n    at {file}::handle({file}.rs:41)\n    at runtime::run(runtime.rs:212)",
@@ -227,7 +227,7 @@ fn exception(kind: &str, message: &str, call: &Call, at: u64) -> Event {
     }
 }
 
-fn log_records(trace_id: [u8; 16], item: &Placed<'_>) -> impl Iterator<Item = LogRecord> {
+fn log_records(trace_id: [u8; 16], item: &TimedSpan<'_>) -> impl Iterator<Item = LogRecord> {
     let (id, start, length) = (item.id, item.start, item.end - item.start);
     item.call.lines.iter().map(move |line| {
         let time = start + length / 100 * line.at_percent;

@@ -3,14 +3,14 @@
 use fastrand::Rng;
 use tidings_proto::otlp::{KeyValue, SpanKind, Value};
 
-use super::model::{Call, Child, When};
+use super::model::{Child, DemoCall, When};
 
 const INFO: i32 = 9;
 const WARN: i32 = 13;
 const ERROR: i32 = 17;
 
 /// The next transaction.
-pub(crate) fn transaction(rng: &mut Rng) -> Call {
+pub(crate) fn transaction(rng: &mut Rng) -> DemoCall {
     match rng.u32(0..100) {
         0..22 => list_products(rng),
         22..40 => product_page(rng),
@@ -48,10 +48,10 @@ fn text(value: impl Into<String>) -> Value {
 }
 
 /// A request that enters the system.
-fn entry(rng: &mut Rng, route: &str, status: i64) -> Call {
+fn entry(rng: &mut Rng, route: &str, status: i64) -> DemoCall {
     let (method, path) = route.split_once(' ').unwrap_or(("GET", route));
     let us = about(rng, 1_500);
-    Call::new("web-gateway", route, SpanKind::Server, us)
+    DemoCall::new("web-gateway", route, SpanKind::Server, us)
         .with("http.request.method", text(method))
         .with("http.route", text(path))
         .with("http.response.status_code", int(status))
@@ -60,41 +60,41 @@ fn entry(rng: &mut Rng, route: &str, status: i64) -> Call {
 }
 
 /// A call over HTTP: the caller's half around the called service's.
-fn http(rng: &mut Rng, caller: &'static str, inner: Call) -> Call {
+fn http(rng: &mut Rng, caller: &'static str, inner: DemoCall) -> DemoCall {
     let network = about(rng, 600);
     let failed = inner.failure.clone();
-    let call = Call::new(caller, inner.name.clone(), SpanKind::Client, network)
+    let call = DemoCall::new(caller, inner.name.clone(), SpanKind::Client, network)
         .with("http.request.method", text(inner.name.split(' ').next().unwrap_or("GET")))
         .with("server.address", text(inner.service))
         .with("http.response.status_code", int(if failed.is_some() { 500 } else { 200 }));
-    Call { failure: failed, ..call }.then(inner)
+    DemoCall { failure: failed, ..call }.then(inner)
 }
 
 /// A call over gRPC.
-fn grpc(rng: &mut Rng, caller: &'static str, inner: Call) -> Call {
+fn grpc(rng: &mut Rng, caller: &'static str, inner: DemoCall) -> DemoCall {
     let network = about(rng, 400);
     let failed = inner.failure.clone();
-    let call = Call::new(caller, inner.name.clone(), SpanKind::Client, network)
+    let call = DemoCall::new(caller, inner.name.clone(), SpanKind::Client, network)
         .with("rpc.system", text("grpc"))
         .with("rpc.method", text(inner.name.clone()))
         .with("rpc.grpc.status_code", int(if failed.is_some() { 2 } else { 0 }))
         .with("server.address", text(inner.service));
-    Call { failure: failed, ..call }.then(inner)
+    DemoCall { failure: failed, ..call }.then(inner)
 }
 
-fn server(service: &'static str, name: &str, us: u64) -> Call {
-    Call::new(service, name, SpanKind::Server, us)
+fn server(service: &'static str, name: &str, us: u64) -> DemoCall {
+    DemoCall::new(service, name, SpanKind::Server, us)
 }
 
 /// A query of a database.
-fn sql(rng: &mut Rng, service: &'static str, statement: &str, us: u64) -> Call {
+fn sql(rng: &mut Rng, service: &'static str, statement: &str, us: u64) -> DemoCall {
     let us = about(rng, us);
     let mut words = statement.split(' ');
     let verb = words.next().unwrap_or("SELECT").to_owned();
     let table =
         statement.split(' ').skip_while(|word| !matches!(*word, "FROM" | "INTO" | "UPDATE")).nth(1);
     let name = table.map_or_else(|| verb.clone(), |table| format!("{verb} {table}"));
-    Call::new(service, name, SpanKind::Client, us)
+    DemoCall::new(service, name, SpanKind::Client, us)
         .with("db.system", text("postgresql"))
         .with("db.operation", text(verb))
         .with("db.statement", text(statement))
@@ -103,23 +103,23 @@ fn sql(rng: &mut Rng, service: &'static str, statement: &str, us: u64) -> Call {
 }
 
 /// A query of the reviews of a product.
-pub(super) fn review(rng: &mut Rng) -> Call {
+pub(super) fn review(rng: &mut Rng) -> DemoCall {
     sql(rng, "catalog", "SELECT * FROM reviews WHERE id = $1", 4_000)
 }
 
 /// A line of an order.
-pub(super) fn order_line(rng: &mut Rng) -> Call {
+pub(super) fn order_line(rng: &mut Rng) -> DemoCall {
     sql(rng, "orders", "INSERT INTO order_lines VALUES ($1, $2, $3)", 1_800)
 }
 
 /// The query and the write that follow a miss of the cache.
-fn after_miss(rng: &mut Rng) -> [Call; 2] {
+fn after_miss(rng: &mut Rng) -> [DemoCall; 2] {
     let query = sql(rng, "catalog", "SELECT * FROM products WHERE id = $1", 3_000);
     [query, redis(rng, "catalog", "SETEX product:{id}")]
 }
 
 /// Makes a hit of the cache a miss.
-pub(super) fn miss_cache(catalog: &mut Call, rng: &mut Rng) {
+pub(super) fn miss_cache(catalog: &mut DemoCall, rng: &mut Rng) {
     let got = catalog.children.iter_mut().find(|child| child.call.name == "GET product:{id}");
     let Some(got) = got else { return };
     for attribute in got.call.attributes.iter_mut().filter(|of| of.key == "cache.hit") {
@@ -133,16 +133,16 @@ pub(super) fn miss_cache(catalog: &mut Call, rng: &mut Rng) {
 }
 
 /// A command of the cache.
-fn redis(rng: &mut Rng, service: &'static str, command: &str) -> Call {
+fn redis(rng: &mut Rng, service: &'static str, command: &str) -> DemoCall {
     let us = about(rng, 700);
-    Call::new(service, command, SpanKind::Client, us)
+    DemoCall::new(service, command, SpanKind::Client, us)
         .with("db.system", text("redis"))
         .with("db.statement", text(command))
         .with("server.address", text("redis"))
 }
 
 /// The N+1 case: one query for the list and one for each of its rows.
-fn list_products(rng: &mut Rng) -> Call {
+fn list_products(rng: &mut Rng) -> DemoCall {
     let count = rng.u64(8..24);
     let us = about(rng, 3_000);
     let mut catalog = server("catalog", "Catalog.List", us)
@@ -156,13 +156,13 @@ fn list_products(rng: &mut Rng) -> Call {
     entry(rng, "GET /products", 200).then(cached).then(grpc(rng, "web-gateway", catalog))
 }
 
-fn product_page(rng: &mut Rng) -> Call {
+fn product_page(rng: &mut Rng) -> DemoCall {
     let us = about(rng, 2_000);
     let is_hit = rng.u32(0..100) < 80;
     let got = redis(rng, "catalog", "GET product:{id}").with("cache.hit", Value::Bool(is_hit));
     let mut catalog = server("catalog", "Catalog.Get", us).then(got);
     if !is_hit {
-        catalog = after_miss(rng).into_iter().fold(catalog, Call::then);
+        catalog = after_miss(rng).into_iter().fold(catalog, DemoCall::then);
     }
     let catalog = catalog.then(review(rng));
     let stock = stock(rng);
@@ -172,17 +172,17 @@ fn product_page(rng: &mut Rng) -> Call {
 }
 
 /// The stock of a product: a Zipkin service that asks another one with joined spans.
-fn stock(rng: &mut Rng) -> Call {
+fn stock(rng: &mut Rng) -> DemoCall {
     let (own, network, points) = (about(rng, 2_500), about(rng, 500), about(rng, 3_000));
     let loyalty =
         server("loyalty", "GET /points", points).with("points.balance", int(rng.i64(0..900)));
-    let asked = Call::new("inventory", "GET /points", SpanKind::Client, network).then(loyalty);
+    let asked = DemoCall::new("inventory", "GET /points", SpanKind::Client, network).then(loyalty);
     server("inventory", "GET /stock/{sku}", own)
         .with("sku", text(format!("sku-{}", rng.u32(1..500))))
         .then(asked)
 }
 
-fn login(rng: &mut Rng) -> Call {
+fn login(rng: &mut Rng) -> DemoCall {
     let wrong = rng.u32(0..10) == 0;
     let us = about(rng, 40_000);
     let mut auth = server("auth", "Auth.Login", us).then(sql(
@@ -199,7 +199,7 @@ fn login(rng: &mut Rng) -> Call {
     entry(rng, "POST /login", if wrong { 401 } else { 200 }).then(grpc(rng, "web-gateway", auth))
 }
 
-fn add_to_cart(rng: &mut Rng) -> Call {
+fn add_to_cart(rng: &mut Rng) -> DemoCall {
     let us = about(rng, 2_000);
     let stock = stock(rng);
     let cart = server("cart", "Cart.Add", us)
@@ -220,7 +220,7 @@ fn order_id(rng: &mut Rng) -> String {
     format!("A-{}", rng.u32(10_000..99_999))
 }
 
-fn checkout(rng: &mut Rng, payment: Payment) -> Call {
+fn checkout(rng: &mut Rng, payment: Payment) -> DemoCall {
     let order = order_id(rng);
     let us = about(rng, 5_000);
     let paid = pay(rng, payment, &order);
@@ -252,10 +252,10 @@ fn checkout(rng: &mut Rng, payment: Payment) -> Call {
     let entry = entry(rng, "POST /checkout", status)
         .with("order.id", text(order))
         .with("customer.id", text(customer(rng)));
-    Call { failure, ..entry }.then(grpc(rng, "web-gateway", checkout))
+    DemoCall { failure, ..entry }.then(grpc(rng, "web-gateway", checkout))
 }
 
-fn pay(rng: &mut Rng, payment: Payment, order: &str) -> Call {
+fn pay(rng: &mut Rng, payment: Payment, order: &str) -> DemoCall {
     let score_us = if payment == Payment::SlowFraud { 900_000 } else { 25_000 };
     let mut score = server("fraud", "Fraud.Score", about(rng, 6_000))
         .then(redis(rng, "fraud", "GET velocity:{card}"))
@@ -296,9 +296,9 @@ fn pay(rng: &mut Rng, payment: Payment, order: &str) -> Call {
 }
 
 /// A call of the bank, which is not instrumented: only the caller's half.
-fn charge(rng: &mut Rng, attempt: u32, us: u64) -> Call {
+fn charge(rng: &mut Rng, attempt: u32, us: u64) -> DemoCall {
     let us = about(rng, us);
-    Call::new("payment", "POST /charge", SpanKind::Client, us)
+    DemoCall::new("payment", "POST /charge", SpanKind::Client, us)
         .with("http.request.method", text("POST"))
         .with("server.address", text("northpay.example"))
         .with("peer.service", text("northpay"))
@@ -306,15 +306,15 @@ fn charge(rng: &mut Rng, attempt: u32, us: u64) -> Call {
 }
 
 /// Writes the order and tells mail and ledger through the queue.
-fn create_order(rng: &mut Rng, order: &str) -> Call {
+fn create_order(rng: &mut Rng, order: &str) -> DemoCall {
     let mail = message(rng, "mailer", order)
-        .then(Call::new("mailer", "SMTP send", SpanKind::Client, about(rng, 45_000)))
+        .then(DemoCall::new("mailer", "SMTP send", SpanKind::Client, about(rng, 45_000)))
         .says(96, INFO, format!("confirmation sent order={order}"));
     let book = message(rng, "ledger", order)
         .then(sql(rng, "ledger", "INSERT INTO postings VALUES ($1, $2, $3)", 9_000))
         .says(90, INFO, format!("booked order={order}"));
     let publish =
-        Call::new("orders", "orders.created publish", SpanKind::Producer, about(rng, 2_000))
+        DemoCall::new("orders", "orders.created publish", SpanKind::Producer, about(rng, 2_000))
             .with("messaging.system", text("kafka"))
             .with("messaging.destination.name", text("orders.created"))
             .with("order.id", text(order))
@@ -331,14 +331,14 @@ fn create_order(rng: &mut Rng, order: &str) -> Call {
 }
 
 /// A message of the queue being worked on.
-fn message(rng: &mut Rng, service: &'static str, order: &str) -> Call {
-    Call::new(service, "orders.created process", SpanKind::Consumer, about(rng, 3_000))
+fn message(rng: &mut Rng, service: &'static str, order: &str) -> DemoCall {
+    DemoCall::new(service, "orders.created process", SpanKind::Consumer, about(rng, 3_000))
         .with("messaging.system", text("kafka"))
         .with("messaging.destination.name", text("orders.created"))
         .with("order.id", text(order))
 }
 
-fn refund(rng: &mut Rng) -> Call {
+fn refund(rng: &mut Rng) -> DemoCall {
     let order = order_id(rng);
     let us = about(rng, 4_000);
     let posted = sql(rng, "ledger", "INSERT INTO postings VALUES ($1, $2, $3)", 9_000);
@@ -355,7 +355,7 @@ fn refund(rng: &mut Rng) -> Call {
     ))
 }
 
-fn order_history(rng: &mut Rng) -> Call {
+fn order_history(rng: &mut Rng) -> DemoCall {
     let orders = server("orders", "Orders.List", about(rng, 2_000))
         .then(sql(rng, "orders", "SELECT * FROM orders WHERE user_id = $1", 160_000))
         .says(80, WARN, "slow query: sequential scan on orders");

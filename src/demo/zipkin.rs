@@ -3,12 +3,12 @@
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{SpanKind, Value};
 
-use super::model::Call;
+use super::model::DemoCall;
 
 /// One span of Zipkin's v2 JSON: microseconds, text tags.
 pub(super) fn span(
     trace_id: [u8; 16],
-    call: &Call,
+    call: &DemoCall,
     id: [u8; 8],
     parent: Option<[u8; 8]>,
     shared: bool,

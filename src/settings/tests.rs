@@ -293,7 +293,7 @@ fn names_are_unique() {
 #[test]
 fn retention_is_read() {
     use std::time::Duration;
-    use tidings_storage::Noteworthy;
+    use tidings_storage::RetentionCondition;
 
     let day = Duration::from_secs(24 * 3600);
     let settings = read(None, &[], &[]).unwrap().settings().unwrap();
@@ -307,8 +307,8 @@ fn retention_is_read() {
     assert_eq!((retention.age, retention.bytes_max), (None, Some(2 << 30)));
     let ages: Vec<_> = retention.rules.iter().map(|rule| rule.age).collect();
     assert_eq!(ages, [Some(30 * day), Some(day / 2), None, Some(Duration::from_secs(45 * 60))]);
-    assert_eq!(retention.rules[0].what, Noteworthy::Errors);
-    let Noteworthy::Attribute(attribute) = &retention.rules[3].what else { panic!() };
+    assert_eq!(retention.rules[0].condition, RetentionCondition::Errors);
+    let RetentionCondition::Attribute(attribute) = &retention.rules[3].condition else { panic!() };
     assert_eq!(
         (attribute.key.as_str(), attribute.value.as_deref()),
         ("url", Some("http://a:8080/"))

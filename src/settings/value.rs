@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum::http::{Uri, uri::Authority};
 use tidings_proto::TraceId;
-use tidings_storage::{AttributeFilter, Noteworthy, ObjectAddress, RetentionRule};
+use tidings_storage::{AttributeFilter, ObjectAddress, RetentionCondition, RetentionRule};
 
 use super::{SqlAt, memory::BUDGET_MIN};
 
@@ -127,14 +127,14 @@ pub(super) fn rules(text: &str) -> Result<Vec<RetentionRule>, String> {
 fn rule(text: &str) -> Result<RetentionRule, String> {
     let wrong = || format!("`{text}` is no rule, as errors:30d or service=NAME:14d");
     let (what, kept) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let what = match what.split_once('=') {
-        None if what == "errors" => Noteworthy::Errors,
-        Some(("service", name)) if !name.is_empty() => Noteworthy::Service(name.to_owned()),
-        Some(("trace", id)) => Noteworthy::Trace(trace_id(id)?),
-        Some(("attribute", pair)) => Noteworthy::Attribute(attribute(pair)?),
+    let condition = match what.split_once('=') {
+        None if what == "errors" => RetentionCondition::Errors,
+        Some(("service", name)) if !name.is_empty() => RetentionCondition::Service(name.to_owned()),
+        Some(("trace", id)) => RetentionCondition::Trace(trace_id(id)?),
+        Some(("attribute", pair)) => RetentionCondition::Attribute(attribute(pair)?),
         _ => return Err(wrong()),
     };
-    Ok(RetentionRule { what, age: age(kept)? })
+    Ok(RetentionRule { condition, age: age(kept)? })
 }
 
 /// A trace id in hexadecimal.

@@ -43,7 +43,7 @@ pub(crate) fn waterfall(trace: &TraceSkeleton, width: usize) -> String {
     let bars = (width / 2).max(20);
     let names = width.saturating_sub(bars + DURATION_COLUMNS + 2);
     for row in 0..trace.spans.span_id.len() {
-        let Some(span) = Line::of(trace, row) else { continue };
+        let Some(span) = DrawnSpan::from_row(trace, row) else { continue };
         let _ = writeln!(
             out,
             "{} {:>DURATION_COLUMNS$} {}",
@@ -56,16 +56,16 @@ pub(crate) fn waterfall(trace: &TraceSkeleton, width: usize) -> String {
 }
 
 /// Drawn parts of a span.
-struct Line {
+struct DrawnSpan {
     name: String,
     start_offset_nano: u64,
     duration_nano: u64,
     is_critical: bool,
 }
 
-impl Line {
+impl DrawnSpan {
     /// The span in this row, if the columns have one there.
-    fn of(trace: &TraceSkeleton, row: usize) -> Option<Self> {
+    fn from_row(trace: &TraceSkeleton, row: usize) -> Option<Self> {
         let spans = &trace.spans;
         let text = |names: &[String], number: u32| {
             let name = names.get(usize::try_from(number).ok()?);

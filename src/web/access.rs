@@ -86,7 +86,7 @@ pub(super) fn refuse(headers: &HeaderMap, error: &AccessError) -> Response {
             true => Code::Unauthenticated,
             false => Code::PermissionDenied,
         };
-        return grpc::reply(Err(grpc::Status::new(code, detail)));
+        return grpc::reply(Err(grpc::GrpcStatus::new(code, detail)));
     }
     if error.is_unauthenticated() {
         let status = StatusCode::UNAUTHORIZED;

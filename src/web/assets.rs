@@ -67,7 +67,7 @@ fn find(path: &str) -> Option<&'static Asset> {
 }
 
 fn answer(asset: &'static Asset, request: &HeaderMap) -> Response {
-    let tag = ETag::of(asset.gz);
+    let tag = ETag::from_content(asset.gz);
     let is_known = tag.is_among(request.get_all(IF_NONE_MATCH));
     let common = [
         (CONTENT_TYPE, HeaderValue::from_static(content_type(asset.path))),

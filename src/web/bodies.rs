@@ -111,7 +111,7 @@ pub(super) async fn bound(State(bodies): State<Bodies>, request: Request, next: 
     });
     let memory = bodies.memory.take(Arc::clone(&holder) as _, 0).ok().map(Arc::new);
     let received = Arc::new(Mutex::new(Received { memory, fault: None }));
-    let bounded = |body| Bounded {
+    let bounded = |body| BoundedBody {
         body,
         clock: Arc::clone(clock),
         deadline: clock.sleep(TIMEOUT),
@@ -139,7 +139,7 @@ fn lock(received: &Mutex<Received>) -> MutexGuard<'_, Received> {
 type WaitingPiece = (Frame<Bytes>, Pending<Result<(), Scarce>>);
 
 /// A body and what is left for it.
-struct Bounded {
+struct BoundedBody {
     body: Body,
     clock: Arc<dyn Clock>,
     deadline: Pending,
@@ -153,7 +153,7 @@ struct Bounded {
     received: Arc<Mutex<Received>>,
 }
 
-impl Bounded {
+impl BoundedBody {
     fn break_off(&self, fault: Fault) -> NextFrame {
         lock(&self.received).fault = Some(fault);
         Poll::Ready(Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::TimedOut)))))
@@ -190,7 +190,7 @@ impl Bounded {
     }
 }
 
-impl HttpBody for Bounded {
+impl HttpBody for BoundedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -55,7 +55,7 @@ struct KeyRoutes {
         SignIn
     ))
 )]
-pub(super) struct Described;
+pub(super) struct KeysApi;
 
 /// Builds the routes; `is_over_tls` says whether the listener itself speaks TLS.
 pub(crate) fn routes(policy: AccessPolicy, clock: Arc<dyn Clock>, is_over_tls: bool) -> Router {
@@ -80,7 +80,7 @@ pub(crate) fn routes(policy: AccessPolicy, clock: Arc<dyn Clock>, is_over_tls: b
         (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "keys are not required here")
     )
 )]
-async fn list_keys(State(routes): State<KeyRoutes>, uri: Uri) -> Result<Json<KeyList>, Refusal> {
+async fn list_keys(State(routes): State<KeyRoutes>, uri: Uri) -> Result<Json<KeyList>, KeyRefusal> {
     without_parameters(&uri)?;
     let keys = routes.ring()?.list().into_iter().map(view).collect();
     Ok(Json(KeyList { keys, limit: KEYS_MAX as u64 }))
@@ -108,7 +108,7 @@ async fn create_key(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
     let request: KeyRequest = required(read_json(&headers, body, routes.clock.as_ref()).await?)?;
     let end = request.expires_seconds.map(|seconds| {
@@ -126,7 +126,7 @@ async fn create_key(
         expires_unix_nanos: end,
         bytes_per_second: request.bytes_per_second,
     };
-    request.check(routes.clock.now()).map_err(Refusal::File)?;
+    request.check(routes.clock.now()).map_err(KeyRefusal::File)?;
     let ring = routes.ring()?;
     let (token, record) = blocking(move || ring.create(request)).await?;
     tracing::info!(by = by(caller.as_ref()), key = %record.id, name = record.name, "key made");
@@ -156,12 +156,12 @@ async fn revoke_key(
     caller: Option<Extension<Caller>>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, KeyRefusal> {
     without_parameters(&uri)?;
     let id = path.ok().map(|Path(id)| id).unwrap_or_default();
     let is_id = id.len() == 8 && id.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     if !is_id {
-        return Err(Refusal::parameter("id", "an id has 8 hex digits in lower case"));
+        return Err(KeyRefusal::parameter("id", "an id has 8 hex digits in lower case"));
     }
     let ring = routes.ring()?;
     let revoked = blocking(move || ring.revoke(&id)).await?;
@@ -184,7 +184,7 @@ async fn get_session(
     State(routes): State<KeyRoutes>,
     uri: Uri,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
     Ok(match routes.policy.identify(&headers, Credentials::KeysAndSessions) {
         Ok(caller) => Json(session_view(caller.as_ref())).into_response(),
@@ -212,7 +212,7 @@ async fn sign_in(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
     let SignIn { key } = required(read_json(&headers, body, routes.clock.as_ref()).await?)?;
     let ring = routes.ring()?;
@@ -241,7 +241,7 @@ async fn sign_out(
     State(routes): State<KeyRoutes>,
     uri: Uri,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
     if let Some(ring) = routes.policy.ring() {
         ring.sign_out(&headers);
@@ -251,8 +251,8 @@ async fn sign_out(
 }
 
 impl KeyRoutes {
-    fn ring(&self) -> Result<Arc<KeyRing>, Refusal> {
-        self.policy.ring().map(Arc::clone).ok_or(Refusal::NotRequired)
+    fn ring(&self) -> Result<Arc<KeyRing>, KeyRefusal> {
+        self.policy.ring().map(Arc::clone).ok_or(KeyRefusal::NotRequired)
     }
 
     /// Returns whether the browser reaches the server over TLS, which a proxy may end.
@@ -310,27 +310,27 @@ fn by(caller: Option<&Extension<Caller>>) -> String {
     caller.map(|Extension(caller)| caller.id().to_string()).unwrap_or_default()
 }
 
-fn without_parameters(uri: &Uri) -> Result<(), Refusal> {
-    parameter_of(uri).map_or(Ok(()), |name| Err(Refusal::parameter(&name, NO_PARAMETERS)))
+fn without_parameters(uri: &Uri) -> Result<(), KeyRefusal> {
+    parameter_of(uri).map_or(Ok(()), |name| Err(KeyRefusal::parameter(&name, NO_PARAMETERS)))
 }
 
-fn required<T>(body: Option<T>) -> Result<T, Refusal> {
-    body.ok_or_else(|| Refusal::parameter("body", "a JSON object is needed"))
+fn required<T>(body: Option<T>) -> Result<T, KeyRefusal> {
+    body.ok_or_else(|| KeyRefusal::parameter("body", "a JSON object is needed"))
 }
 
 /// Runs what waits for the disk on a thread that may.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, KeyFileError> + Send + 'static,
-) -> Result<T, Refusal> {
+) -> Result<T, KeyRefusal> {
     match spawn_blocking(work).await {
-        Ok(done) => done.map_err(Refusal::File),
-        Err(_) => Err(Refusal::Panicked),
+        Ok(done) => done.map_err(KeyRefusal::File),
+        Err(_) => Err(KeyRefusal::Panicked),
     }
 }
 
 /// The reason that a request is not answered.
 #[derive(Debug)]
-enum Refusal {
+enum KeyRefusal {
     Parameter { name: String, detail: String },
     Body(BodyRefusal),
     NotRequired,
@@ -338,19 +338,19 @@ enum Refusal {
     Panicked,
 }
 
-impl Refusal {
+impl KeyRefusal {
     fn parameter(name: &str, detail: &str) -> Self {
         Self::Parameter { name: name.to_owned(), detail: detail.to_owned() }
     }
 }
 
-impl From<BodyRefusal> for Refusal {
+impl From<BodyRefusal> for KeyRefusal {
     fn from(refusal: BodyRefusal) -> Self {
         Self::Body(refusal)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for KeyRefusal {
     fn into_response(self) -> Response {
         match self {
             Self::Parameter { name, detail } => {

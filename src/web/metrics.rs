@@ -71,7 +71,7 @@ enum SampleValue {
 }
 
 /// One metric.
-struct Metric {
+struct MetricDescription {
     /// Its name, without `_total`.
     name: &'static str,
     kind: MetricKind,

@@ -40,7 +40,7 @@ struct Pinning {
     paths(pins, pin, unpin),
     components(schemas(PinList, PinView, PinRequest, ProblemDetails))
 )]
-pub(super) struct Described;
+pub(super) struct PinsApi;
 
 /// The routes.
 pub(crate) fn routes(store: Store, clock: Arc<dyn Clock>) -> Router {
@@ -64,7 +64,7 @@ pub(crate) fn routes(store: Store, clock: Arc<dyn Clock>) -> Router {
         (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "it is not known what is pinned")
     )
 )]
-async fn pins(State(pinning): State<Pinning>, uri: Uri) -> Result<Json<PinList>, Refusal> {
+async fn pins(State(pinning): State<Pinning>, uri: Uri) -> Result<Json<PinList>, PinRefusal> {
     without_query(&uri)?;
     let pins = pinning.store.pins()?.into_iter().map(view).collect();
     Ok(Json(PinList { pins, limit: PINS_MAX as u64 }))
@@ -99,7 +99,7 @@ async fn pin(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Result<Response, PinRefusal> {
     let trace = trace(path, &uri)?;
     let request = read_json::<Option<PinRequest>>(&headers, body, pinning.clock.as_ref()).await?;
     let note = request.flatten().unwrap_or_default().note;
@@ -126,11 +126,11 @@ async fn unpin(
     State(pinning): State<Pinning>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, PinRefusal> {
     let trace = trace(path, &uri)?;
     match pinning.store.unpin(trace).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Refusal::NotPinned(trace)),
+        false => Err(PinRefusal::NotPinned(trace)),
     }
 }
 
@@ -139,40 +139,40 @@ fn view(pin: Pin) -> PinView {
 }
 
 /// Which trace is meant. Only by its whole id: half of one may be of two.
-fn trace(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<TraceId, Refusal> {
+fn trace(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<TraceId, PinRefusal> {
     without_query(uri)?;
     let text = path.ok().map(|Path(text)| text).unwrap_or_default();
     text.parse()
-        .map_err(|_| Refusal::parameter("traceId", "it must be a trace id of 32 hex digits"))
+        .map_err(|_| PinRefusal::parameter("traceId", "it must be a trace id of 32 hex digits"))
 }
 
 /// These routes take no parameters.
-fn without_query(uri: &Uri) -> Result<(), Refusal> {
-    parameter_of(uri).map_or(Ok(()), |name| Err(Refusal::parameter(&name, NO_PARAMETERS)))
+fn without_query(uri: &Uri) -> Result<(), PinRefusal> {
+    parameter_of(uri).map_or(Ok(()), |name| Err(PinRefusal::parameter(&name, NO_PARAMETERS)))
 }
 
 /// Why a request is not answered.
 #[derive(Debug)]
-enum Refusal {
+enum PinRefusal {
     Parameter { name: String, detail: String },
     Body(BodyRefusal),
     NotPinned(TraceId),
     Store(StorageError),
 }
 
-impl Refusal {
+impl PinRefusal {
     fn parameter(name: &str, detail: &str) -> Self {
         Self::Parameter { name: name.to_owned(), detail: detail.to_owned() }
     }
 }
 
-impl From<BodyRefusal> for Refusal {
+impl From<BodyRefusal> for PinRefusal {
     fn from(refusal: BodyRefusal) -> Self {
         Self::Body(refusal)
     }
 }
 
-impl From<StorageError> for Refusal {
+impl From<StorageError> for PinRefusal {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::LongNote { .. } => Self::parameter("note", &error.to_string()),
@@ -181,7 +181,7 @@ impl From<StorageError> for Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for PinRefusal {
     fn into_response(self) -> Response {
         match self {
             Self::Parameter { name, detail } => {

@@ -113,15 +113,15 @@ impl Server {
 /// API description of these routes.
 #[derive(OpenApi)]
 #[openapi(paths(status, start_demo), components(schemas(ServerStatus, ProblemDetails)))]
-struct Described;
+struct StatusApi;
 
 /// The API's description with the routes of this module, of pins and of queries in SQL, and with
 /// what the process may answer in place of any route.
 pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document.merge(tidings_sql::document());
-    document.merge(Described::openapi());
-    document.merge(pins::Described::openapi());
-    document.merge(keys::Described::openapi());
+    document.merge(StatusApi::openapi());
+    document.merge(pins::PinsApi::openapi());
+    document.merge(keys::KeysApi::openapi());
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().flatten() {
@@ -324,7 +324,7 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
         key: ClientKey(key),
     };
     let receivers = server.0.collector.receivers();
-    let Some(options) = demo::Options::for_receivers(&receivers, identity) else {
+    let Some(options) = demo::DemoOptions::for_receivers(&receivers, identity) else {
         return problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",

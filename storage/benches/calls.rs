@@ -30,8 +30,9 @@ use tidings_proto::{
     },
 };
 use tidings_storage::{
-    Call, CallKey, Calls, Cell, GraphBounds, KindBounds, KindCalls, Snapshot, SpanFilter, Store,
-    StoreSettings, SystemClock, Tallies, Tally, TallyBounds, TelemetryBatch, WantedTraces,
+    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Calls, Cell, GraphBounds,
+    KindBounds, KindCalls, Snapshot, SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch,
+    WantedTraces,
 };
 use tokio::runtime::Runtime;
 
@@ -130,8 +131,8 @@ fn asked(snapshot: &Snapshot, counted: Range<u64>) -> u64 {
         rows_max: u64::MAX,
         bytes_max: usize::MAX,
     };
-    let tallied = snapshot.tally_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
-    tallied.unwrap().scan.rows
+    let aggregate = snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
+    aggregate.unwrap().scan.rows
 }
 
 fn kinds(snapshot: &Snapshot, counted: Range<u64>, traces_max: usize) -> u64 {
@@ -153,7 +154,7 @@ fn kinds(snapshot: &Snapshot, counted: Range<u64>, traces_max: usize) -> u64 {
         wanted.collect()
     };
     let mut go_on = || ControlFlow::Continue(());
-    let answer = snapshot.tally_kinds(&bounds, &mut choose, &mut go_on).unwrap().unwrap();
+    let answer = snapshot.aggregate_kinds(&bounds, &mut choose, &mut go_on).unwrap().unwrap();
     assert!(traces_max == 0 || !answer.samples[0].is_empty());
     answer.scan.rows
 }
@@ -169,19 +170,19 @@ struct Steps {
 /// Makes those with steps of this length.
 struct AllSteps(u64);
 
-impl Tallies for AllSteps {
-    type Tally = Steps;
+impl CallAccumulatorFactory for AllSteps {
+    type Accumulator = Steps;
 
     fn unordered(&self) -> Steps {
         Steps { step: self.0, numbers: HashMap::new(), calls: HashMap::new() }
     }
 
-    fn of(&self, _: Range<UnixNanos>, _: &Arc<Steps>) -> Steps {
+    fn for_range(&self, _: Range<UnixNanos>, _: &Arc<Steps>) -> Steps {
         self.unordered()
     }
 }
 
-impl Tally for Steps {
+impl CallAccumulator for Steps {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let next = u32::try_from(self.numbers.len()).unwrap();
         *self.numbers.entry((key.service.to_owned(), key.operation.to_owned())).or_insert(next)
@@ -198,12 +199,13 @@ impl Tally for Steps {
 }
 
 fn red(snapshot: &Snapshot, step: u64) -> usize {
-    let bounds = TallyBounds { rows_max: 0, remembered_max: 0, threads_max: 1 };
+    let bounds = CallBounds { rows_max: 0, remembered_max: 0, threads_max: 1 };
     let watch = || ControlFlow::Continue(());
     let (filter, step) = (SpanFilter::default(), DurationNanos(step));
-    let tallied = snapshot.tally_spans(&filter, step, bounds, &AllSteps(step.0), &watch).unwrap();
-    let groups = tallied.shares.iter().map(|share| share.calls.len()).sum();
-    assert!(groups > 0 && tallied.scan.rows == 0);
+    let aggregate =
+        snapshot.aggregate_calls(&filter, step, bounds, &AllSteps(step.0), &watch).unwrap();
+    let groups = aggregate.shares.iter().map(|share| share.calls.len()).sum();
+    assert!(groups > 0 && aggregate.scan.rows == 0);
     groups
 }
 

@@ -26,8 +26,8 @@ use tidings_proto::{
     },
 };
 use tidings_storage::{
-    AttributeFilter, Detail, Need, Scan, Snapshot, SpanFilter, Store, StoreSettings, SystemClock,
-    TelemetryBatch,
+    AttributeFilter, Detail, RowsNeeded, Scan, Snapshot, SpanFilter, Store, StoreSettings,
+    SystemClock, TelemetryBatch,
 };
 use tokio::runtime::Runtime;
 
@@ -200,7 +200,7 @@ fn newest(snapshot: &Snapshot, filter: &SpanFilter) -> usize {
             starts.extend((0..rows.len()).map(|row| rows.start(row)));
             starts.sort_unstable_by(|a, b| b.cmp(a));
             starts.truncate(20);
-            starts.get(19).map_or(Need::All, |last| Need::Since(*last))
+            starts.get(19).map_or(RowsNeeded::All, |last| RowsNeeded::Since(*last))
         })
         .unwrap();
     starts.len()

@@ -56,7 +56,7 @@ impl fmt::Display for Finding {
 
 /// Counts of verified objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Checked {
+pub struct CheckSummary {
     /// Segments of the log.
     pub segments: u64,
     /// Records in them.
@@ -73,7 +73,7 @@ pub struct Checked {
 
 /// Counts, and hands on what is found.
 pub(crate) struct Findings<'a> {
-    pub(crate) summary: Checked,
+    pub(crate) summary: CheckSummary,
     pub(crate) report: &'a mut (dyn FnMut(&Finding) + Send),
 }
 
@@ -94,14 +94,14 @@ impl Findings<'_> {
 pub async fn check(
     data_dir: &Path,
     report: &mut (dyn FnMut(&Finding) + Send),
-) -> Result<Checked, StorageError> {
+) -> Result<CheckSummary, StorageError> {
     let root = std::path::absolute(data_dir).map_err(failed("resolve", data_dir))?;
     let (disk, paths): (SharedDisk, _) = (Arc::new(RealDisk), Paths::new(root));
     disk.list(paths.root()).map_err(failed("list", paths.root()))?;
     let _lock = store::lock_existing(disk.as_ref(), &paths)?;
     // Only what is in the directory can be looked at.
     table_store::check_local(disk.as_ref(), &paths)?;
-    let mut findings = Findings { summary: Checked::default(), report };
+    let mut findings = Findings { summary: CheckSummary::default(), report };
     let tables_of_it: SharedTables = Arc::new(LocalTables::new(Arc::clone(&disk), paths.tables()));
     let mut positions = Vec::new();
     for signal in [Signal::Spans, Signal::Logs] {

@@ -55,7 +55,7 @@ use crate::{
     paths::index_path,
     rollup::{
         CorrectionSection, Directory, ExceptionListing, ExceptionSection, GraphSection, Hours,
-        KindSection, PeerKeys, Repeats, SplitTraces,
+        KindSection, PeerKeys, SharedRepeats, SplitTraces,
     },
     schema::Signal,
 };
@@ -145,7 +145,7 @@ pub(crate) struct Indexes {
     missing: Mutex<BTreeMap<PathBuf, (Signal, Arc<DataFile>)>>,
     missed: Notify,
     /// Cached results for spans that are in two files.
-    pub(crate) repeats: Repeats,
+    pub(crate) repeats: SharedRepeats,
     /// Cached results for split traces.
     pub(crate) splits: SplitTraces,
     /// Cached attribute keys that name the peers of calls.
@@ -235,7 +235,7 @@ impl Indexes {
             heads: Mutex::default(),
             missing: Mutex::default(),
             missed: Notify::new(),
-            repeats: Repeats::default(),
+            repeats: SharedRepeats::default(),
             splits: SplitTraces::default(),
             peer_keys: PeerKeys::default(),
             hours: Hours::default(),

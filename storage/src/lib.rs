@@ -38,7 +38,7 @@ mod tables;
 mod upkeep;
 mod wal;
 
-pub use check::{Checked, Finding, check};
+pub use check::{CheckSummary, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
 pub use error::{ErrorKind, StorageError};
@@ -47,15 +47,15 @@ pub use locked_file::LockedFile;
 pub use metrics::{StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
-    Call, CallKey, Calls, Cell, CountVisit, Durations, ExceptionBounds, ExceptionKey,
-    ExceptionSaid, ExceptionSums, ExceptionTallied, GraphBounds, GraphCall, GraphChoice, GraphKey,
-    GraphPart, GraphSpan, GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS,
-    LastException, Latency, ListedKind, OtherKinds, Peer, Seen, Tallied, Tallies, Tally,
-    TallyBounds, TallyWatch, Transactions, WantedTraces, graph_calls, transaction_place,
-    without_silence,
+    AggregationWatch, Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
+    CallKey, Calls, Cell, CountVisit, DeduplicationSet, Durations, ExceptionBounds,
+    ExceptionGroups, ExceptionKey, ExceptionSaid, ExceptionSums, GraphAggregate, GraphBounds,
+    GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, KindAnswer, KindBounds, KindCalls,
+    KindKey, LATENCY_BOUNDS, LastException, Latency, ListedKind, OtherKinds, Peer, Transactions,
+    WantedTraces, graph_calls, transaction_place, without_silence,
 };
 pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows};
-pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};
+pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{
@@ -63,4 +63,4 @@ pub use store::{
     TelemetryBatch, UpkeepReport,
 };
 pub use supervision::{Supervision, TaskHealth, TaskState};
-pub use upkeep::{Noteworthy, Retention, RetentionRule, WaitingForRoom};
+pub use upkeep::{Retention, RetentionCondition, RetentionRule, WaitingForRoom};

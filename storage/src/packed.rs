@@ -11,7 +11,7 @@ use arrow_array::{StringArray, StructArray, UInt8Array, cast::AsArray};
 /// Type of an entry's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     /// No value.
     None,
     /// OTLP's empty value.
@@ -64,7 +64,7 @@ pub(crate) fn parts(values: &StructArray) -> Option<(&UInt8Array, &StringArray)>
 /// Bits of a character.
 const BITS: u32 = 7;
 
-impl Kind {
+impl ValueKind {
     /// By code.
     const ALL: [Self; 7] =
         [Self::None, Self::Empty, Self::Text, Self::Int, Self::Double, Self::Bool, Self::Nested];
@@ -79,14 +79,14 @@ impl Kind {
 /// Reads a value of this kind and text.
 #[inline]
 pub(crate) fn value(kind: u8, text: &str) -> EntryValue<'_> {
-    match Kind::ALL.get(usize::from(kind)).copied().unwrap_or(Kind::None) {
-        Kind::None => EntryValue::None,
-        Kind::Empty => EntryValue::Empty,
-        Kind::Text => EntryValue::Text(text),
-        Kind::Int => EntryValue::Int(int(text.as_bytes())),
-        Kind::Double => EntryValue::Double(double(text.as_bytes())),
-        Kind::Bool => EntryValue::Bool(truth(text.as_bytes())),
-        Kind::Nested => EntryValue::Nested(Nested::Packed(text)),
+    match ValueKind::ALL.get(usize::from(kind)).copied().unwrap_or(ValueKind::None) {
+        ValueKind::None => EntryValue::None,
+        ValueKind::Empty => EntryValue::Empty,
+        ValueKind::Text => EntryValue::Text(text),
+        ValueKind::Int => EntryValue::Int(int(text.as_bytes())),
+        ValueKind::Double => EntryValue::Double(double(text.as_bytes())),
+        ValueKind::Bool => EntryValue::Bool(truth(text.as_bytes())),
+        ValueKind::Nested => EntryValue::Nested(Nested::Packed(text)),
     }
 }
 
@@ -163,7 +163,7 @@ pub(crate) fn bytes(text: &[u8]) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{EntryValue, Kind, push_bytes, push_double, push_int, push_truth, value};
+    use super::{EntryValue, ValueKind, push_bytes, push_double, push_int, push_truth, value};
 
     fn packed(push: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -186,16 +186,16 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..40),
         ) {
             let text = packed(|out| push_int(number, out));
-            prop_assert_eq!(value(Kind::Int.code(), &text), EntryValue::Int(number));
+            prop_assert_eq!(value(ValueKind::Int.code(), &text), EntryValue::Int(number));
             let text = packed(|out| push_double(double, out));
-            let EntryValue::Double(read) = value(Kind::Double.code(), &text) else {
+            let EntryValue::Double(read) = value(ValueKind::Double.code(), &text) else {
                 panic!("no double")
             };
             prop_assert_eq!(read.to_bits(), double.to_bits());
             let text = packed(|out| push_truth(truth, out));
-            prop_assert_eq!(value(Kind::Bool.code(), &text), EntryValue::Bool(truth));
+            prop_assert_eq!(value(ValueKind::Bool.code(), &text), EntryValue::Bool(truth));
             let text = packed(|out| push_bytes(&bytes, out));
-            let EntryValue::Nested(nested) = value(Kind::Nested.code(), &text) else {
+            let EntryValue::Nested(nested) = value(ValueKind::Nested.code(), &text) else {
                 panic!("nothing nested")
             };
             prop_assert_eq!(nested.encoded(), bytes);
@@ -204,12 +204,12 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_code() {
-        for (place, kind) in (0..).zip(Kind::ALL) {
+        for (place, kind) in (0..).zip(ValueKind::ALL) {
             assert_eq!(kind.code(), place);
         }
-        assert_eq!(value(Kind::None.code(), ""), EntryValue::None);
-        assert_eq!(value(Kind::Empty.code(), ""), EntryValue::Empty);
-        assert_eq!(value(Kind::Text.code(), "é"), EntryValue::Text("é"));
+        assert_eq!(value(ValueKind::None.code(), ""), EntryValue::None);
+        assert_eq!(value(ValueKind::Empty.code(), ""), EntryValue::Empty);
+        assert_eq!(value(ValueKind::Text.code(), "é"), EntryValue::Text("é"));
     }
 
     #[test]

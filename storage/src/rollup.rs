@@ -45,15 +45,17 @@ mod split_corrections;
 mod splits;
 mod uncounted_rows;
 
-pub use call_query::{Tallied, Tallies, Tally, TallyBounds, TallyWatch};
+pub use call_query::{
+    AggregationWatch, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
+};
 pub use calls::{Call, CallKey, Calls};
 pub use cell::{Cell, Durations};
-pub use deduplication::Seen;
+pub use deduplication::DeduplicationSet;
 pub use exceptions::{
-    ExceptionBounds, ExceptionKey, ExceptionSaid, ExceptionSums, ExceptionTallied, LastException,
+    ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSaid, ExceptionSums, LastException,
 };
 pub use graph::{
-    GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, GraphTallied, Peer,
+    GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, Peer,
     graph_calls, without_silence,
 };
 pub use kinds::{
@@ -69,7 +71,7 @@ pub(crate) use exceptions::{ExceptionBuilder, ExceptionListing, ExceptionSection
 pub(crate) use graph::{GraphBuilder, GraphSection, PeerKeys};
 pub(crate) use hours::Hours;
 pub(crate) use kinds::{KindBuilder, KindSection};
-pub(crate) use repeats::Repeats;
+pub(crate) use repeats::SharedRepeats;
 pub(crate) use split_corrections::{CorrectionBytes, CorrectionSection, joined};
 pub(crate) use splits::SplitTraces;
 

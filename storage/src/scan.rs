@@ -41,7 +41,7 @@ pub struct Scan {
 
 /// Rows that a scan's visitor still needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub enum RowsNeeded {
     /// Everything that matches.
     All,
     /// Matches from this time on. The scan may skip older rows, and is not complete then; some may

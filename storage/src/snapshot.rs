@@ -15,7 +15,7 @@ use arrow_select::take::take_record_batch;
 use tidings_proto::UnixNanos;
 
 use crate::{
-    Detail, LogFilter, LogRows, Need, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
+    Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
     StorageError,
     data_file::{CandidateGroups, DataFile},
     filter::{Bound, Matcher},
@@ -162,7 +162,7 @@ impl Snapshot {
         filter: &SpanFilter,
         scan: Scan,
         counted_rows: u64,
-        visit: &mut dyn FnMut(&SpanRows, UnixNanos) -> Need,
+        visit: &mut dyn FnMut(&SpanRows, UnixNanos) -> RowsNeeded,
     ) -> Result<ScanStats, StorageError> {
         let progress = self.progress(scan.rows_max, SPANS);
         let matcher = Matcher::spans(filter);
@@ -198,7 +198,7 @@ impl Snapshot {
         filter: &LogFilter,
         scan: Scan,
         counted_rows: u64,
-        visit: &mut dyn FnMut(&LogRows, UnixNanos) -> Need,
+        visit: &mut dyn FnMut(&LogRows, UnixNanos) -> RowsNeeded,
     ) -> Result<ScanStats, StorageError> {
         let progress = self.progress(scan.rows_max, LOGS);
         let matcher = Matcher::logs(filter);

@@ -15,7 +15,7 @@ mod strays;
 
 pub(crate) use clock::ClockGuard;
 pub(crate) use merge_policy::{MergeJob, MergePace, is_sealed, plan};
-pub use retention::{Noteworthy, Retention, RetentionRule};
+pub use retention::{Retention, RetentionCondition, RetentionRule};
 pub(crate) use retention::{RetentionStep, Retired, common_mark, due, mark, thinned_for};
 pub(crate) use rewrite::Rewrite;
 pub use room::WaitingForRoom;

@@ -6,7 +6,9 @@
 
 use tidings_proto::{DurationNanos, TraceId};
 
-use crate::url::{AttributeFilter, ExploreState, Given, Query, TimeRange, TraceFilters, encode};
+use crate::url::{
+    AttributeFilter, ExploreState, ParsedParam, TimeRange, TraceFilters, UrlQuery, encode,
+};
 
 /// Stands in a path for a name that the query has.
 const IN_QUERY: &str = "-";
@@ -14,7 +16,7 @@ const IN_QUERY: &str = "-";
 /// Where a transaction type is shown.
 #[must_use]
 pub fn transaction_type(service: &str, operation: &str, range: TimeRange) -> String {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     let fits = |name: &str| !matches!(name, "" | "." | ".." | IN_QUERY) && !name.contains('%');
     let path = if fits(service) && fits(operation) {
         format!("/transactions/{}/{}", encode(service), encode(operation))
@@ -32,7 +34,7 @@ pub fn transaction_type(service: &str, operation: &str, range: TimeRange) -> Str
 pub fn read_transaction_type(
     service: String,
     operation: String,
-    query: &Query,
+    query: &UrlQuery,
 ) -> (String, String) {
     if service == IN_QUERY && operation == IN_QUERY {
         let text = |key| query.get(key).unwrap_or_default().to_owned();
@@ -63,7 +65,7 @@ pub fn compare(left: TraceId, right: Option<TraceId>) -> String {
 /// A page with this range.
 #[must_use]
 pub fn ranged(path: &str, range: TimeRange) -> String {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     range.write(&mut query);
     query.on(path)
 }
@@ -100,7 +102,7 @@ impl TraceLink {
     /// Only those of which that span took at least so long.
     #[must_use]
     pub fn lasting(self, nanos: DurationNanos) -> Self {
-        self.filtered(|filters| filters.duration_min = Some(Given::Read(nanos)))
+        self.filtered(|filters| filters.duration_min = Some(ParsedParam::Read(nanos)))
     }
 
     /// Only those of which that span has this attribute.
@@ -153,7 +155,7 @@ impl TraceLink {
             Some(value) => format!("!({field} = {})", traceql_text(value)),
             None => format!("{field} != nil"),
         });
-        let mut query = Query::default();
+        let mut query = UrlQuery::default();
         query.push("q", format!("{{ {} }}", conditions.join(" && ")));
         self.0.range.write(&mut query);
         Some(query.on("/explore"))
@@ -195,16 +197,16 @@ mod tests {
     use tidings_proto::DurationNanos;
 
     use super::{TraceLink, read_transaction_type, transaction_type};
-    use crate::url::{Query, TimeRange};
+    use crate::url::{TimeRange, UrlQuery};
 
     fn round_trip(service: &str, operation: &str) {
         let address = transaction_type(service, operation, TimeRange::All);
         let (path, query) = address.split_once('?').unwrap();
         let mut names = path.strip_prefix("/transactions/").unwrap().split('/');
-        let mut name = || Query::parse(&format!("n={}", names.next().unwrap()));
-        let text = |query: &Query| query.get("n").unwrap_or_default().to_owned();
+        let mut name = || UrlQuery::parse(&format!("n={}", names.next().unwrap()));
+        let text = |query: &UrlQuery| query.get("n").unwrap_or_default().to_owned();
         let (first, second) = (text(&name()), text(&name()));
-        let read = read_transaction_type(first, second, &Query::parse(query));
+        let read = read_transaction_type(first, second, &UrlQuery::parse(query));
         assert_eq!(read, (service.to_owned(), operation.to_owned()), "{address}");
     }
 
@@ -241,7 +243,7 @@ mod tests {
         assert!(failed.address().contains("status=error"), "{}", failed.address());
         assert!(traces.clone().having("span", "size", Some("512..1023")).is_none());
         let without = traces.lacking("span", "a b", Some("x\\y")).unwrap();
-        let query = Query::parse(without.split_once('?').unwrap().1);
+        let query = UrlQuery::parse(without.split_once('?').unwrap().1);
         let expected = r#"{ resource.service.name = "web \"a\"" && !(span."a b" = "x\\y") }"#;
         assert_eq!(query.get("q"), Some(expected));
         assert_eq!(traces.lacking("intrinsic", "kind", Some("server")), None);

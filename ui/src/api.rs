@@ -29,7 +29,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, RequestInit, Response};
 
 use crate::url::{
-    Given, LogState, Query, TimeRange, TraceFilters, TraceQuestion, TraceSort, encode,
+    LogState, ParsedParam, TimeRange, TraceFilters, TraceQuestion, TraceSort, UrlQuery, encode,
     traceql::write_traceql,
 };
 
@@ -62,7 +62,7 @@ impl<T> Clone for Request<T> {
 }
 
 impl<T> Request<T> {
-    fn get(path: &str, query: &Query) -> Self {
+    fn get(path: &str, query: &UrlQuery) -> Self {
         let address = query.on(&format!("/api/v1{path}"));
         Self { method: "GET", address, body: None, answer: PhantomData }
     }
@@ -235,7 +235,7 @@ pub(crate) fn abort_controller() -> Option<AbortController> {
 /// Requests the server's status.
 #[must_use]
 pub fn status() -> Request<ServerStatus> {
-    Request::get("/status", &Query::default())
+    Request::get("/status", &UrlQuery::default())
 }
 
 /// Starts sending demo traffic. The answer's body is not looked at.
@@ -248,7 +248,7 @@ pub fn start_demo() -> Request<serde::de::IgnoredAny> {
 /// The pinned traces.
 #[must_use]
 pub fn pins() -> Request<PinList> {
-    Request::get("/pins", &Query::default())
+    Request::get("/pins", &UrlQuery::default())
 }
 
 /// Pins a trace, with a note that may be empty.
@@ -271,13 +271,13 @@ fn pin_address(trace: TraceId) -> String {
 /// The links of a trace, both ways.
 #[must_use]
 pub fn trace_links(trace: TraceId) -> Request<TraceLinks> {
-    Request::get(&format!("/traces/{trace}/links"), &Query::default())
+    Request::get(&format!("/traces/{trace}/links"), &UrlQuery::default())
 }
 
 /// Resolves a pasted text to stored traces.
 #[must_use]
 pub fn resolve(text: &str) -> Request<ResolveResult> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     query.push("text", text);
     Request::get("/resolve", &query)
 }
@@ -301,7 +301,7 @@ pub fn explored_traces(
     now: UnixNanos,
     cursor: Option<&str>,
 ) -> Request<TraceSearchResult> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     let filters = question.narrowed();
     match &question.query {
         Some(text) => query.push("q", text),
@@ -322,12 +322,12 @@ pub fn explored_traces(
 }
 
 /// Filters of spans, but for those that exclude: the API has none.
-fn push_filters(query: &mut Query, filters: &TraceFilters) {
+fn push_filters(query: &mut UrlQuery, filters: &TraceFilters) {
     query.push_some("service", filters.service.as_ref());
     query.push_some("operation", filters.operation.as_ref());
     query.push_some("status", filters.status.as_ref());
     query.push_some("kind", filters.kind.as_ref());
-    let nanos = |given: &Given<DurationNanos>| given.text(|duration| duration.0.to_string());
+    let nanos = |given: &ParsedParam<DurationNanos>| given.text(|duration| duration.0.to_string());
     query.push_some("minDuration", filters.duration_min.as_ref().map(nanos));
     query.push_some("maxDuration", filters.duration_max.as_ref().map(nanos));
     filters.attributes.iter().for_each(|filter| query.push("attribute", filter));
@@ -336,7 +336,7 @@ fn push_filters(query: &mut Query, filters: &TraceFilters) {
 /// One trace as columns, with the clocks of its hosts brought together or as they were.
 #[must_use]
 pub fn skeleton(id: TraceId, adjusted: bool) -> Request<TraceSkeleton> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     push_clocks(&mut query, adjusted);
     Request::get(&format!("/traces/{id}/skeleton"), &query)
 }
@@ -345,13 +345,13 @@ pub fn skeleton(id: TraceId, adjusted: bool) -> Request<TraceSkeleton> {
 /// in TraceQL, as `{ status = error }`.
 #[must_use]
 pub fn find_spans(trace: TraceId, text: &str, adjusted: bool) -> Request<SpanMatches> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     query.push(if text.trim_start().starts_with('{') { "q" } else { "text" }, text);
     push_clocks(&mut query, adjusted);
     Request::get(&format!("/traces/{trace}/find"), &query)
 }
 
-fn push_clocks(query: &mut Query, adjusted: bool) {
+fn push_clocks(query: &mut UrlQuery, adjusted: bool) {
     query.push_some("adjust", adjusted.then_some("clock"));
 }
 
@@ -363,7 +363,7 @@ pub fn span(
     row: Option<u32>,
     adjusted: bool,
 ) -> Request<SpanDetails> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     query.push_some("index", row);
     push_clocks(&mut query, adjusted);
     Request::get(&format!("/traces/{trace}/spans/{span}"), &query)
@@ -385,13 +385,13 @@ pub fn log_tail_address(state: &LogState) -> String {
     log_filters(state).on("/api/v1/logs/tail")
 }
 
-fn log_filters(state: &LogState) -> Query {
-    let mut query = Query::default();
+fn log_filters(state: &LogState) -> UrlQuery {
+    let mut query = UrlQuery::default();
     push_log_filters(&mut query, state);
     query
 }
 
-fn push_log_filters(query: &mut Query, state: &LogState) {
+fn push_log_filters(query: &mut UrlQuery, state: &LogState) {
     query.push_some("text", state.text.as_ref());
     query.push_some("service", state.service.as_ref());
     query.push_some("severity", state.severity.as_ref());
@@ -403,7 +403,7 @@ fn push_log_filters(query: &mut Query, state: &LogState) {
 /// A log record with so many on either side, of the same sender. With its time it is found at once.
 #[must_use]
 pub fn log_context(id: &str, time: Option<UnixNanos>, around: u32) -> Request<LogContext> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     query.push_some("time", time.map(|time| time.0));
     query.push("before", around);
     query.push("after", around);
@@ -413,7 +413,7 @@ pub fn log_context(id: &str, time: Option<UnixNanos>, around: u32) -> Request<Lo
 /// The log records of one trace, the newest thousand, newest first.
 #[must_use]
 pub fn logs_of_trace(trace: TraceId) -> Request<LogSearchResult> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     query.push("traceId", trace);
     query.push("limit", 1_000);
     Request::get("/logs", &query)
@@ -447,14 +447,14 @@ pub fn attribute_values(key: &str, prefix: &str) -> Request<NameList> {
     Request::get("/attributes/values", &query)
 }
 
-fn names(prefix: &str) -> Query {
-    let mut query = Query::default();
+fn names(prefix: &str) -> UrlQuery {
+    let mut query = UrlQuery::default();
     query.push_some("prefix", (!prefix.is_empty()).then_some(prefix));
     query.push("limit", NAME_LIMIT);
     query
 }
 
-fn push_range(query: &mut Query, range: TimeRange, now: UnixNanos) {
+fn push_range(query: &mut UrlQuery, range: TimeRange, now: UnixNanos) {
     let (start, end) = range.bounds(now);
     query.push_some("start", start.map(|time| time.0));
     query.push_some("end", end.map(|time| time.0));
@@ -463,7 +463,7 @@ fn push_range(query: &mut Query, range: TimeRange, now: UnixNanos) {
 /// Where a trace is shown, at a span when there is one.
 #[must_use]
 pub fn trace_address(trace: TraceId, span: Option<SpanId>) -> String {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     query.push_some("span", span);
     query.on(&format!("/trace/{trace}"))
 }
@@ -478,7 +478,7 @@ pub fn log_trace_address(log: &LogView) -> Option<String> {
 /// they were.
 #[must_use]
 pub fn whole_trace(trace: TraceId, adjusted: bool) -> Request<serde::de::IgnoredAny> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     push_clocks(&mut query, adjusted);
     Request::get(&format!("/traces/{trace}"), &query)
 }

@@ -33,17 +33,17 @@ const SERVICES_MAX: usize = 10_000;
 
 /// The services of one picture with their shades.
 #[derive(Debug, Default)]
-struct Picture {
+struct ShadeMap {
     page: String,
     shades: HashMap<String, u32>,
     taken: [bool; SHADES],
 }
 
 thread_local! {
-    static PICTURE: RefCell<Picture> = RefCell::default();
+    static PICTURE: RefCell<ShadeMap> = RefCell::default();
 }
 
-impl Picture {
+impl ShadeMap {
     /// Gives every service that has no shade yet a free one; the same ones whatever their order.
     fn tell_apart<'a>(&mut self, services: impl IntoIterator<Item = &'a str>) {
         let is_new = |service: &&str| !self.shades.contains_key(*service);
@@ -77,7 +77,7 @@ impl Picture {
 pub(crate) fn begin_picture(page: &str) {
     PICTURE.with_borrow_mut(|picture| {
         if picture.page != page {
-            *picture = Picture { page: page.to_owned(), ..Picture::default() };
+            *picture = ShadeMap { page: page.to_owned(), ..ShadeMap::default() };
         }
     });
 }

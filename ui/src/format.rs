@@ -162,21 +162,21 @@ pub fn value(value: &AnyValue) -> String {
 
 /// Containers, written without recursion: a client may have nested them deeply.
 fn nested(value: &AnyValue) -> String {
-    enum Step<'a> {
+    enum FormatStep<'a> {
         Value(&'a AnyValue),
         Text(&'a str),
         Key(&'a str),
     }
     let mut text = String::new();
-    let mut steps = vec![Step::Value(value)];
+    let mut steps = vec![FormatStep::Value(value)];
     while let Some(step) = steps.pop() {
         match step {
-            Step::Text(part) => text.push_str(part),
-            Step::Key(key) => {
+            FormatStep::Text(part) => text.push_str(part),
+            FormatStep::Key(key) => {
                 text.push_str(&quoted(key));
                 text.push_str(": ");
             }
-            Step::Value(value) => match &value.value {
+            FormatStep::Value(value) => match &value.value {
                 None => text.push_str("null"),
                 Some(Value::String(part)) => text.push_str(&quoted(part)),
                 Some(Value::Bool(truth)) => text.push_str(&truth.to_string()),
@@ -188,22 +188,27 @@ fn nested(value: &AnyValue) -> String {
                 }
                 Some(Value::Array(array)) => {
                     text.push('[');
-                    steps.push(Step::Text("]"));
+                    steps.push(FormatStep::Text("]"));
                     for (index, element) in array.values.iter().enumerate().rev() {
-                        steps.push(Step::Value(element));
+                        steps.push(FormatStep::Value(element));
                         if index > 0 {
-                            steps.push(Step::Text(", "));
+                            steps.push(FormatStep::Text(", "));
                         }
                     }
                 }
                 Some(Value::Kvlist(list)) => {
                     text.push('{');
-                    steps.push(Step::Text("}"));
+                    steps.push(FormatStep::Text("}"));
                     for (index, entry) in list.values.iter().enumerate().rev() {
-                        steps.push(entry.value.as_ref().map_or(Step::Text("null"), Step::Value));
-                        steps.push(Step::Key(&entry.key));
+                        steps.push(
+                            entry
+                                .value
+                                .as_ref()
+                                .map_or(FormatStep::Text("null"), FormatStep::Value),
+                        );
+                        steps.push(FormatStep::Key(&entry.key));
                         if index > 0 {
-                            steps.push(Step::Text(", "));
+                            steps.push(FormatStep::Text(", "));
                         }
                     }
                 }

@@ -7,7 +7,7 @@ use tidings_proto::{DurationNanos, TraceId, UnixNanos};
 
 use crate::{
     api,
-    url::{Query, TimeRange, encode, use_query},
+    url::{TimeRange, UrlQuery, encode, use_query},
 };
 
 /// Addresses within a time range.
@@ -58,7 +58,7 @@ impl Links {
         Self { range }
     }
 
-    fn on(self, path: &str, mut query: Query) -> String {
+    fn on(self, path: &str, mut query: UrlQuery) -> String {
         self.range.write(&mut query);
         query.on(path)
     }
@@ -66,7 +66,7 @@ impl Links {
     /// A page without further parameters.
     #[must_use]
     pub fn page(self, path: &str) -> String {
-        self.on(path, Query::default())
+        self.on(path, UrlQuery::default())
     }
 
     /// One service; the list of them for a sender without a name, which has no page.
@@ -81,7 +81,7 @@ impl Links {
     /// One operation of a service.
     #[must_use]
     pub fn operation(self, service: &str, operation: &str) -> String {
-        let mut query = Query::default();
+        let mut query = UrlQuery::default();
         query.push("operation", operation);
         self.on(&format!("/services/{}", encode(service)), query)
     }
@@ -140,8 +140,8 @@ impl Links {
     }
 }
 
-fn filtered(filters: &[(&str, &str)]) -> Query {
-    let mut query = Query::default();
+fn filtered(filters: &[(&str, &str)]) -> UrlQuery {
+    let mut query = UrlQuery::default();
     for (key, value) in filters.iter().filter(|(_, value)| !value.is_empty()) {
         query.push(key, value);
     }

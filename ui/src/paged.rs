@@ -2,10 +2,10 @@
 //!
 //! Owns the pages, whether what is shown still answers the question, and when to ask again: every
 //! two seconds while live, but never under a reader (the page says when it is held). Draws what
-//! every such list has (`parts`): the total, how far a search is, trouble, and the way to older
+//! every such list has (`list_facts`): the total, how far a search is, trouble, and the way to older
 //! pages. The question and the rows are the page's.
 
-pub mod parts;
+pub mod list_facts;
 mod search;
 
 use std::{sync::Arc, time::Duration};
@@ -19,7 +19,7 @@ use tidings_proto::{
     },
 };
 
-pub use parts::{ListFacts, ListTrouble, OlderButton};
+pub use list_facts::{ListFacts, ListTrouble, OlderButton};
 
 use crate::{
     api::{ApiError, LOG_PAGE, Request, TRACE_PAGE},
@@ -56,7 +56,7 @@ pub trait Page: DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Query of a page.
-pub trait Question: Clone + PartialEq + Send + Sync + 'static {
+pub trait ListQuery: Clone + PartialEq + Send + Sync + 'static {
     /// Of which time.
     fn range(&self) -> TimeRange;
 
@@ -119,7 +119,7 @@ pub type Ask<T, Q> = fn(&Q, UnixNanos, Option<&str>) -> Request<T>;
 
 /// Where the next page starts.
 #[derive(Debug, Clone, PartialEq)]
-struct Place {
+struct NextPage {
     cursor: String,
     /// When the first page was asked for: later pages are of the same stretch of time.
     asked_at: UnixNanos,
@@ -132,7 +132,7 @@ pub struct Paged<T: Page, Q: Send + Sync + 'static> {
     ask: Ask<T, Q>,
     search: Search<T>,
     older: RwSignal<Vec<T::Item>>,
-    cursor: RwSignal<Option<Place>>,
+    cursor: RwSignal<Option<NextPage>>,
     fetching_older: RwSignal<bool>,
     /// Tells whether something may be missing from the last page.
     cut_short: RwSignal<bool>,
@@ -146,7 +146,7 @@ impl<T: Page, Q: Send + Sync + 'static> Clone for Paged<T, Q> {
 
 impl<T: Page, Q: Send + Sync + 'static> Copy for Paged<T, Q> {}
 
-impl<T: Page, Q: Question> Paged<T, Q> {
+impl<T: Page, Q: ListQuery> Paged<T, Q> {
     /// Asks `question` with `ask`, now and whenever it changes.
     #[must_use]
     pub fn new(question: Memo<Q>, ask: Ask<T, Q>) -> Self {
@@ -167,13 +167,13 @@ impl<T: Page, Q: Question> Paged<T, Q> {
         });
         Effect::new(move |_| {
             let answer = search.value();
-            let is_ranked = question.with_untracked(Question::is_ranked);
+            let is_ranked = question.with_untracked(ListQuery::is_ranked);
             paged
                 .cut_short
                 .set(answer.as_ref().is_some_and(|first| is_cut_short(&**first, is_ranked)));
             let cursor = answer.and_then(|first| first.next_cursor().cloned());
             let asked_at = search.asked_at();
-            paged.cursor.set(cursor.map(|cursor| Place { cursor, asked_at }));
+            paged.cursor.set(cursor.map(|cursor| NextPage { cursor, asked_at }));
         });
         paged
     }
@@ -251,7 +251,7 @@ impl<T: Page, Q: Question> Paged<T, Q> {
     fn fetch_older(self) -> impl Fn() {
         let toasts = use_toasts();
         move || {
-            let Some(Place { cursor, asked_at }) = self.cursor.get_untracked() else { return };
+            let Some(NextPage { cursor, asked_at }) = self.cursor.get_untracked() else { return };
             let question = self.question.get_untracked();
             let request = (self.ask)(&question, asked_at, Some(&cursor));
             self.fetching_older.set(true);
@@ -267,7 +267,7 @@ impl<T: Page, Q: Question> Paged<T, Q> {
                         self.older.update(|older| older.extend_from_slice(page.items()));
                         self.cut_short.set(is_cut_short(&page, question.is_ranked()));
                         let cursor = page.next_cursor().cloned();
-                        self.cursor.set(cursor.map(|cursor| Place { cursor, asked_at }));
+                        self.cursor.set(cursor.map(|cursor| NextPage { cursor, asked_at }));
                     }
                     Err(error) => toasts.show(format!("{}. {}", error.title(), error.detail())),
                 }

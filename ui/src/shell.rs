@@ -11,7 +11,7 @@ use crate::{
     keys::Keys,
     preferences,
     theme::{Theme, ThemeChoice},
-    url::{Query, Step, use_go},
+    url::{Step, UrlQuery, use_go},
 };
 
 mod notices;
@@ -69,7 +69,7 @@ const LIST_KEY: &str = "tidings.list";
 
 /// Remembers a list with its filters as long as its page is open, so that the page of a trace leads
 /// back there.
-pub(crate) fn remember_list(path: &'static str, query: Memo<Query>) {
+pub(crate) fn remember_list(path: &'static str, query: Memo<UrlQuery>) {
     let location = use_location();
     Effect::new(move |_| {
         let address = query.with(|query| query.on(path));

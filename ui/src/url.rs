@@ -1,7 +1,7 @@
 //! The state of a page in its address: typed on one side, a query string on the other.
 //!
 //! Everything a page shows follows from its address, so Back, reload and a copied link work.
-//! [`Query`] is the string as ordered pairs; [`ExploreState`] and [`LogState`] are what two pages
+//! [`UrlQuery`] is the string as ordered pairs; [`ExploreState`] and [`LogState`] are what two pages
 //! make of it. Reading is total: a filter that is not understood is kept as it stands, for the API to
 //! say what is wrong with it; a place on the page that is not understood is left out. Owns no signals except
 //! those of [`use_query`]; pages do the navigating through [`use_go`].
@@ -22,17 +22,17 @@ pub mod traceql;
 
 pub use range::TimeRange;
 pub use state::{
-    AttributeFilter, ExploreState, Given, LogListing, LogState, TraceFilters, TraceQuestion,
+    AttributeFilter, ExploreState, LogListing, LogState, ParsedParam, TraceFilters, TraceQuestion,
     TraceSort, parse_duration,
 };
 
 /// A query string as its pairs, in order; a key may come more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Query {
+pub struct UrlQuery {
     pairs: Vec<(String, String)>,
 }
 
-impl Query {
+impl UrlQuery {
     /// Reads a query string, with or without its question mark. A pair without a key is left out.
     #[must_use]
     pub fn parse(text: &str) -> Self {
@@ -95,7 +95,7 @@ impl Query {
     }
 }
 
-impl fmt::Display for Query {
+impl fmt::Display for UrlQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (key, value)) in self.pairs.iter().enumerate() {
             let separator = if index == 0 { "" } else { "&" };
@@ -156,9 +156,9 @@ fn hex_byte(digits: &[u8]) -> Option<u8> {
 
 /// The query string of the page, whenever it changes.
 #[must_use]
-pub fn use_query() -> Memo<Query> {
+pub fn use_query() -> Memo<UrlQuery> {
     let search = use_location().search;
-    Memo::new(move |_| search.with(|search| Query::parse(search)))
+    Memo::new(move |_| search.with(|search| UrlQuery::parse(search)))
 }
 
 /// Effect of a change of address on the browser's history.
@@ -185,10 +185,10 @@ pub fn use_go() -> impl Fn(&str, Step) + Clone + Send + Sync + 'static {
 }
 
 /// The way to change one thing in the query string and keep the rest, whatever the page.
-pub fn use_edit_query() -> impl Fn(Step, &dyn Fn(&mut Query)) + Clone + Send + Sync + 'static {
+pub fn use_edit_query() -> impl Fn(Step, &dyn Fn(&mut UrlQuery)) + Clone + Send + Sync + 'static {
     let (location, go) = (use_location(), use_go());
     move |step, edit| {
-        let mut query = location.search.with_untracked(|search| Query::parse(search));
+        let mut query = location.search.with_untracked(|search| UrlQuery::parse(search));
         edit(&mut query);
         go(&query.on(&location.pathname.get_untracked()), step);
     }

@@ -15,7 +15,7 @@ use crate::{
     client::{Client, Otlp},
     clock,
     cost::Cpu,
-    process::Process,
+    process::ChildProcess,
 };
 
 /// Maximum time a system may take to start.
@@ -43,7 +43,7 @@ pub(super) struct System {
 
 /// A system that is ready.
 pub(super) struct Running {
-    pub(super) process: Process,
+    pub(super) process: ChildProcess,
     pub(super) otlp: Otlp,
     /// The address that its APIs are at.
     pub(super) http: String,
@@ -69,10 +69,10 @@ pub(super) fn start(
     folder: &Path,
     http: &str,
     ready: &str,
-) -> Result<Process> {
+) -> Result<ChildProcess> {
     let said = folder.join("said.txt");
     let file = File::create(&said)?;
-    let process = Process::start(command.stdout(file.try_clone()?).stderr(file))?;
+    let process = ChildProcess::start(command.stdout(file.try_clone()?).stderr(file))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new();
     let deadline = clock::now() + START_MAX;

@@ -76,7 +76,7 @@ pub(super) fn within(what: &str, found: u64, least: u64, most: u64) -> Result<()
 
 /// Conditions that the traces of a list must meet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Listed {
+pub(super) struct TraceConditions {
     /// So many at least, whichever they are.
     pub(super) least: usize,
     pub(super) service: Option<String>,
@@ -84,7 +84,7 @@ pub(super) struct Listed {
     pub(super) longer_than_nanos: u64,
 }
 
-impl Listed {
+impl TraceConditions {
     /// Fails when the list has another trace, or one with other spans than were sent.
     pub(super) fn check(&self, answer: &Json, sizes: &HashMap<[u8; 16], u32>) -> Result<()> {
         let traces = answer["traces"].as_array().context("no list of traces")?;

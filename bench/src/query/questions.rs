@@ -10,7 +10,7 @@ use std::{collections::HashMap, fmt::Write};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
 
-use super::answers::{Listed, field, is_cut, kinds, of_services, services, sum, within};
+use super::answers::{TraceConditions, field, is_cut, kinds, of_services, services, sum, within};
 use crate::{Plan, SentTrace, facts::Facts};
 
 /// One question, in one or more wordings that are asked in turn.
@@ -22,10 +22,10 @@ pub(super) struct BenchQuery<'a> {
     /// True if the answer's counts hold only when the answer is complete.
     pub(super) counts: bool,
     /// Given the number of the wording.
-    pub(super) check: Check<'a>,
+    pub(super) check: AnswerCheck<'a>,
 }
 
-type Check<'a> = Box<dyn Fn(usize, &Json) -> Result<()> + 'a>;
+type AnswerCheck<'a> = Box<dyn Fn(usize, &Json) -> Result<()> + 'a>;
 
 /// Of numbers over all spans, from what is added up and from rows.
 const FROM_SUMS: &str = "50 ms; 10 ms";
@@ -140,19 +140,19 @@ impl<'a> Asked<'a> {
             .collect()
         };
         vec![
-            self.listing("newest 20 of a service", PAGE, of_service, move |place| Listed {
-                least: 1,
-                service: Some(some[place % some.len()].clone()),
-                ..Listed::default()
+            self.listing("newest 20 of a service", PAGE, of_service, move |place| {
+                TraceConditions {
+                    least: 1,
+                    service: Some(some[place % some.len()].clone()),
+                    ..TraceConditions::default()
+                }
             }),
-            self.listing("newest 20 that failed", PAGE, search("status=error"), |_| Listed {
-                least: 1,
-                failed: true,
-                ..Listed::default()
+            self.listing("newest 20 that failed", PAGE, search("status=error"), |_| {
+                TraceConditions { least: 1, failed: true, ..TraceConditions::default() }
             }),
             self.listing("newest 20 of a service up to a moment", PAGE, up_to(&services), one),
             self.listing("newest 20 that failed up to a moment", PAGE, up_to(&failed), |_| {
-                Listed { least: 1, failed: true, ..Listed::default() }
+                TraceConditions { least: 1, failed: true, ..TraceConditions::default() }
             }),
             self.listing("the one with an attribute", PAGE, needles, one),
             self.listing(
@@ -165,7 +165,10 @@ impl<'a> Asked<'a> {
                 "newest 20 of an operation that took long",
                 PAGE,
                 search(&format!("{}&minDuration=200ms", self.kind)),
-                |_| Listed { longer_than_nanos: 200_000_000, ..Listed::default() },
+                |_| TraceConditions {
+                    longer_than_nanos: 200_000_000,
+                    ..TraceConditions::default()
+                },
             ),
         ]
     }
@@ -189,7 +192,7 @@ impl<'a> Asked<'a> {
                 "the longest 20 that failed in a service",
                 PAGE,
                 search(&format!("sort=duration&status=error&{}", self.kind)),
-                |_| Listed { failed: true, ..Listed::default() },
+                |_| TraceConditions { failed: true, ..TraceConditions::default() },
             ),
             counting(
                 "the 20 with most spans",
@@ -213,13 +216,16 @@ impl<'a> Asked<'a> {
                 "TraceQL: newest 20 by a regular expression",
                 PAGE,
                 search(r#"{ span.url.path =~ "/api/v[0-9]/.*/0000.*[24680]/(get|list)" }"#),
-                |_| Listed::default(),
+                |_| TraceConditions::default(),
             ),
             self.listing(
                 "TraceQL: newest 20 traces that took long",
                 PAGE,
                 search("{ trace:duration > 2s }"),
-                |_| Listed { longer_than_nanos: 2_000_000_000, ..Listed::default() },
+                |_| TraceConditions {
+                    longer_than_nanos: 2_000_000_000,
+                    ..TraceConditions::default()
+                },
             ),
             self.listing(
                 "TraceQL: newest 20 with a failed span below a service",
@@ -227,13 +233,13 @@ impl<'a> Asked<'a> {
                 search(&format!(
                     "{{ resource.service.name = \"{name}\" }} >> {{ status = error }}"
                 )),
-                |_| Listed { failed: true, ..Listed::default() },
+                |_| TraceConditions { failed: true, ..TraceConditions::default() },
             ),
             self.listing(
                 "TraceQL: newest 20 with more than 3 failed spans",
                 PAGE,
                 search("{ status = error } | count() > 3"),
-                |_| Listed { failed: true, ..Listed::default() },
+                |_| TraceConditions { failed: true, ..TraceConditions::default() },
             ),
         ]
     }
@@ -446,9 +452,9 @@ impl<'a> Asked<'a> {
         name: &'static str,
         target: &'static str,
         paths: Vec<String>,
-        like: impl Fn(usize) -> Listed + 'static,
+        like: impl Fn(usize) -> TraceConditions + 'static,
     ) -> BenchQuery<'_> {
-        let check: Check<'_> =
+        let check: AnswerCheck<'_> =
             Box::new(move |place, answer| like(place).check(answer, &self.sizes));
         BenchQuery { name, target, paths, counts: false, check }
     }
@@ -460,13 +466,13 @@ fn counting<'a>(
     path: String,
     check: impl Fn(&Json) -> Result<()> + 'a,
 ) -> BenchQuery<'a> {
-    let check: Check<'a> = Box::new(move |_, answer| check(answer));
+    let check: AnswerCheck<'a> = Box::new(move |_, answer| check(answer));
     BenchQuery { name, target, paths: vec![path], counts: true, check }
 }
 
 /// A trace at least.
-fn one(_place: usize) -> Listed {
-    Listed { least: 1, ..Listed::default() }
+fn one(_place: usize) -> TraceConditions {
+    TraceConditions { least: 1, ..TraceConditions::default() }
 }
 
 /// As it stands in a query string.

@@ -24,21 +24,21 @@ pub(super) struct OtlpGrpc;
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
 /// Methods that can be called.
-enum Call {
+enum GrpcMethod {
     Export(Signal),
     Health,
 }
 
-fn call(path: &str) -> Result<Call, Refusal> {
+fn call(path: &str) -> Result<GrpcMethod, Refusal> {
     const STORED: &str = "traces and logs are stored here";
     match path {
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => {
-            Ok(Call::Export(Signal::Traces))
+            Ok(GrpcMethod::Export(Signal::Traces))
         }
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => {
-            Ok(Call::Export(Signal::Logs))
+            Ok(GrpcMethod::Export(Signal::Logs))
         }
-        HEALTH => Ok(Call::Health),
+        HEALTH => Ok(GrpcMethod::Health),
         "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => Err(Refusal::new(
             Reason::NotStored,
             format!("metrics are not stored; {STORED}: switch the metrics exporter off"),
@@ -118,11 +118,11 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     })?;
     let (bytes, compression) = grpc::unframe(body, encoding, limit)?;
     match call {
-        Call::Health => {
+        GrpcMethod::Health => {
             let status = if ingest.is_ready() { SERVING } else { NOT_SERVING };
             Ok(grpc::reply(&HealthCheckResponse { status }.encode_to_vec()))
         }
-        Call::Export(signal) => {
+        GrpcMethod::Export(signal) => {
             let format = otlp::format(signal, Encoding::Protobuf);
             let broken = Reason::Framing;
             let payload = Payload { bytes, compression, limit, broken, format };

@@ -13,7 +13,7 @@ use super::{
     otlp::{self, Encoding},
 };
 use crate::{
-    explained::Explanation,
+    head_errors::Explanation,
     ingest::Payload,
     normalise::Signal,
     reads::ReplyBody,

@@ -25,18 +25,18 @@ use crate::{
     },
 };
 
-/// Where something is wrong, below the trace, and what.
-pub(super) type Wrong = (String, String);
+/// Path of a fault below the trace, and its description.
+pub(super) type TranslationFault = (String, String);
 
 const SAMPLED: u32 = 1;
 
 /// The spans of a trace by process and scope, in order of first mention.
-pub(super) fn translate(mut trace: TraceJson) -> Result<Vec<ResourceSpans>, Wrong> {
+pub(super) fn translate(mut trace: TraceJson) -> Result<Vec<ResourceSpans>, TranslationFault> {
     let mut resources: Vec<ResourceSpans> = Vec::new();
     let mut resource_of: HashMap<String, usize> = HashMap::new();
     let mut scope_of: HashMap<(usize, String, String), usize> = HashMap::new();
     for (index, mut span) in std::mem::take(&mut trace.spans).into_iter().enumerate() {
-        let wrong = |(at, reason): Wrong| (format!("spans[{index}].{at}"), reason);
+        let wrong = |(at, reason): TranslationFault| (format!("spans[{index}].{at}"), reason);
         let place = match (span.process.take(), resource_of.get(&span.process_id)) {
             // A process inside a span has no id that others could share.
             (Some(inline), _) => {
@@ -64,7 +64,7 @@ pub(super) fn translate(mut trace: TraceJson) -> Result<Vec<ResourceSpans>, Wron
     Ok(resources)
 }
 
-fn named(trace: &mut TraceJson, span: &JaegerSpanJson) -> Result<ProcessJson, Wrong> {
+fn named(trace: &mut TraceJson, span: &JaegerSpanJson) -> Result<ProcessJson, TranslationFault> {
     let id = &span.process_id;
     trace.processes.remove(id).ok_or_else(|| {
         ("processID".to_owned(), format!("the trace has no process {:?}", excerpt(id)))
@@ -84,7 +84,7 @@ fn resource(process: ProcessJson) -> ResourceSpans {
 fn translate_span(
     json: JaegerSpanJson,
     trace: &str,
-) -> Result<(InstrumentationScope, Span), Wrong> {
+) -> Result<(InstrumentationScope, Span), TranslationFault> {
     let own_trace = if json.trace_id.is_empty() { trace } else { &json.trace_id };
     let trace_id = trace_id(own_trace, "traceID")?;
     let span_id = span_id(&json.span_id, "spanID")?;
@@ -111,17 +111,17 @@ fn translate_span(
     Ok((scope, span))
 }
 
-fn trace_id(text: &str, at: &str) -> Result<TraceId, Wrong> {
+fn trace_id(text: &str, at: &str) -> Result<TraceId, TranslationFault> {
     TraceId::from_short_hex(text)
         .map_err(|error| (at.to_owned(), format!("{:?} is not a trace id: {error}", excerpt(text))))
 }
 
-fn span_id(text: &str, at: &str) -> Result<SpanId, Wrong> {
+fn span_id(text: &str, at: &str) -> Result<SpanId, TranslationFault> {
     SpanId::from_short_hex(text)
         .map_err(|error| (at.to_owned(), format!("{:?} is not a span id: {error}", excerpt(text))))
 }
 
-fn times(start: u64, duration: u64) -> Result<(u64, u64), Wrong> {
+fn times(start: u64, duration: u64) -> Result<(u64, u64), TranslationFault> {
     let out = |at: &str| (at.to_owned(), "is out of range".to_owned());
     let begin = UnixNanos::from_micros(start).ok_or_else(|| out("startTime"))?;
     let end = start.checked_add(duration).and_then(UnixNanos::from_micros);
@@ -135,7 +135,7 @@ fn refer(
     references: Vec<ReferenceJson>,
     parent: &str,
     own: TraceId,
-) -> Result<(), Wrong> {
+) -> Result<(), TranslationFault> {
     // Old documents write "0" for none.
     if !parent.trim_start_matches('0').is_empty() {
         span.parent_span_id = span_id(parent, "parentSpanID")?.as_bytes().to_vec();

@@ -15,7 +15,7 @@ use crate::otlp::json::base64;
 const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;
 
 #[derive(Serialize)]
-struct TraceJson<'a> {
+struct UiTraceJson<'a> {
     #[serde(rename = "traceID")]
     trace_id: String,
     spans: Vec<UiSpanJson<'a>>,
@@ -77,7 +77,7 @@ impl Serialize for Trace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let first = self.spans.first().map(|span| trace_id(&span.trace_id));
         let processes = self.processes.iter().enumerate();
-        TraceJson {
+        UiTraceJson {
             trace_id: first.unwrap_or_default(),
             spans: self.spans.iter().map(span).collect(),
             processes: processes

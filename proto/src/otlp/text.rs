@@ -36,7 +36,7 @@ fn double(number: f64) -> String {
 }
 
 /// Item on the stack of things to write.
-enum Step<'a> {
+enum TextStep<'a> {
     Value(Option<&'a Value>),
     Key(&'a str),
     Mark(char),
@@ -45,40 +45,40 @@ enum Step<'a> {
 /// The walk keeps its own stack: a value is as deep as its sender liked.
 fn json(value: &Value) -> String {
     let mut out = String::new();
-    let mut steps = vec![Step::Value(Some(value))];
+    let mut steps = vec![TextStep::Value(Some(value))];
     while let Some(step) = steps.pop() {
         match step {
-            Step::Mark(mark) => out.push(mark),
-            Step::Key(key) => {
+            TextStep::Mark(mark) => out.push(mark),
+            TextStep::Key(key) => {
                 quote(&mut out, key);
                 out.push(':');
             }
-            Step::Value(None) => out.push_str("null"),
-            Step::Value(Some(Value::String(text))) => quote(&mut out, text),
-            Step::Value(Some(Value::Bytes(bytes))) => quote(&mut out, &base64::encode(bytes)),
-            Step::Value(Some(Value::Double(number))) if !number.is_finite() => {
+            TextStep::Value(None) => out.push_str("null"),
+            TextStep::Value(Some(Value::String(text))) => quote(&mut out, text),
+            TextStep::Value(Some(Value::Bytes(bytes))) => quote(&mut out, &base64::encode(bytes)),
+            TextStep::Value(Some(Value::Double(number))) if !number.is_finite() => {
                 quote(&mut out, &double(*number));
             }
-            Step::Value(Some(Value::Array(array))) => {
-                steps.push(Step::Mark(']'));
+            TextStep::Value(Some(Value::Array(array))) => {
+                steps.push(TextStep::Mark(']'));
                 for (index, value) in array.values.iter().enumerate().rev() {
-                    steps.push(Step::Value(value.value.as_ref()));
-                    steps.extend((index > 0).then_some(Step::Mark(',')));
+                    steps.push(TextStep::Value(value.value.as_ref()));
+                    steps.extend((index > 0).then_some(TextStep::Mark(',')));
                 }
                 out.push('[');
             }
-            Step::Value(Some(Value::Kvlist(map))) => {
+            TextStep::Value(Some(Value::Kvlist(map))) => {
                 let mut entries: Vec<_> = map.values.iter().collect();
                 entries.sort_by(|one, other| one.key.cmp(&other.key));
-                steps.push(Step::Mark('}'));
+                steps.push(TextStep::Mark('}'));
                 for (index, entry) in entries.iter().enumerate().rev() {
-                    steps.push(Step::Value(entry.value()));
-                    steps.push(Step::Key(&entry.key));
-                    steps.extend((index > 0).then_some(Step::Mark(',')));
+                    steps.push(TextStep::Value(entry.value()));
+                    steps.push(TextStep::Key(&entry.key));
+                    steps.extend((index > 0).then_some(TextStep::Mark(',')));
                 }
                 out.push('{');
             }
-            Step::Value(Some(scalar)) => {
+            TextStep::Value(Some(scalar)) => {
                 let _ = write!(out, "{}", scalar.to_text());
             }
         }

@@ -6,23 +6,23 @@
 //! the same fields at most and no behaviour. Texts are bytes here: the consumer decides when to
 //! validate UTF-8.
 //!
-//! [`Odd`] reports non-canonical bytes, which protobuf allows and no sender writes: a message field
+//! [`NonCanonical`] reports non-canonical bytes, which protobuf allows and no sender writes: a message field
 //! in two parts, a text set twice, two values of a oneof, groups. Such bytes are decoded and
 //! encoded again by [`prost`]. The encoding of a struct is always canonical.
 
 mod field;
 
-use self::field::{Fields, Repeated as Repeats};
+use self::field::{FieldReader, Repeated as Repeats};
 
-pub use self::field::{Odd, Repeated};
+pub use self::field::{NonCanonical, NonCanonical as Odd, Repeated};
 
 /// A message that can be read in place.
 pub trait View<'a>: Sized {
     /// Reads a message's bytes.
     ///
     /// # Errors
-    /// When they are broken or odd, on the outermost level of the message.
-    fn read(message: &'a [u8]) -> Result<Self, Odd>;
+    /// When they are malformed or non-canonical, on the outermost level of the message.
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical>;
 }
 
 /// An export request of spans or of log records.
@@ -186,9 +186,9 @@ pub enum AnyView<'a> {
 /// Sets a text, which must not be set yet: the decoder checks both to be UTF-8, and a view shows
 /// only the last. An empty one is UTF-8, so it does no harm that it counts as none.
 #[inline]
-fn set_text<'a>(place: &mut &'a [u8], text: &'a [u8]) -> Result<(), Odd> {
+fn set_text<'a>(place: &mut &'a [u8], text: &'a [u8]) -> Result<(), NonCanonical> {
     if !place.is_empty() {
-        return Err(Odd);
+        return Err(NonCanonical);
     }
     *place = text;
     Ok(())
@@ -196,17 +196,17 @@ fn set_text<'a>(place: &mut &'a [u8], text: &'a [u8]) -> Result<(), Odd> {
 
 /// Sets a message field, which must not be set yet: protobuf would merge the two.
 #[inline]
-fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Odd> {
+fn set<T>(place: &mut Option<T>, value: T) -> Result<(), NonCanonical> {
     match place.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Odd),
+        Some(_) => Err(NonCanonical),
     }
 }
 
 impl<'a, R> View<'a> for RequestView<'a, R> {
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
         let mut request = Self { resources: Repeats::none(message, 1) };
-        let mut fields = Fields::new(message);
+        let mut fields = FieldReader::new(message);
         while let Some((number, field)) = fields.next()? {
             if number == 1 {
                 request.resources.add(&mut fields, field)?;
@@ -217,9 +217,9 @@ impl<'a, R> View<'a> for RequestView<'a, R> {
 }
 
 impl<'a, R> View<'a> for ResourceView<'a, R> {
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
         let mut of = Self { resource: None, scopes: Repeats::none(message, 2), schema_url: &[] };
-        let mut fields = Fields::new(message);
+        let mut fields = FieldReader::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => set(&mut of.resource, field.bytes()?)?,
@@ -233,9 +233,9 @@ impl<'a, R> View<'a> for ResourceView<'a, R> {
 }
 
 impl<'a, R> View<'a> for ScopeView<'a, R> {
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
         let mut of = Self { scope: None, records: Repeats::none(message, 2), schema_url: &[] };
-        let mut fields = Fields::new(message);
+        let mut fields = FieldReader::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => set(&mut of.scope, field.bytes()?)?,
@@ -249,7 +249,7 @@ impl<'a, R> View<'a> for ScopeView<'a, R> {
 }
 
 impl<'a> View<'a> for SpanView<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
         let mut span = Self {
             trace_id: &[],
             span_id: &[],
@@ -268,7 +268,7 @@ impl<'a> View<'a> for SpanView<'a> {
             dropped_links_count: 0,
             status: None,
         };
-        let mut fields = Fields::new(message);
+        let mut fields = FieldReader::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => span.trace_id = field.bytes()?,
@@ -295,14 +295,14 @@ impl<'a> View<'a> for SpanView<'a> {
 }
 
 impl<'a> View<'a> for EventView<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
         let mut event = Self {
             time_unix_nano: 0,
             name: &[],
             attributes: Repeats::none(message, 3),
             dropped_attributes_count: 0,
         };
-        let mut fields = Fields::new(message);
+        let mut fields = FieldReader::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => event.time_unix_nano = field.fixed64()?,
@@ -317,7 +317,7 @@ impl<'a> View<'a> for EventView<'a> {
 }
 
 impl<'a> View<'a> for LinkView<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
         let mut link = Self {
             trace_id: &[],
             span_id: &[],
@@ -326,7 +326,7 @@ impl<'a> View<'a> for LinkView<'a> {
             dropped_attributes_count: 0,
             flags: 0,
         };
-        let mut fields = Fields::new(message);
+        let mut fields = FieldReader::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => link.trace_id = field.bytes()?,
@@ -343,9 +343,9 @@ impl<'a> View<'a> for LinkView<'a> {
 }
 
 impl<'a> View<'a> for StatusView<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
         let mut status = Self { message: &[], code: 0 };
-        let mut fields = Fields::new(message);
+        let mut fields = FieldReader::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 2 => set_text(&mut status.message, field.bytes()?)?,
@@ -358,7 +358,7 @@ impl<'a> View<'a> for StatusView<'a> {
 }
 
 impl<'a> View<'a> for LogRecordView<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
         let mut record = Self {
             time_unix_nano: 0,
             observed_time_unix_nano: 0,
@@ -372,7 +372,7 @@ impl<'a> View<'a> for LogRecordView<'a> {
             span_id: &[],
             event_name: &[],
         };
-        let mut fields = Fields::new(message);
+        let mut fields = FieldReader::new(message);
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => record.time_unix_nano = field.fixed64()?,
@@ -398,8 +398,8 @@ impl<'a> View<'a> for LogRecordView<'a> {
 
 impl<'a> View<'a> for KeyValueView<'a> {
     #[inline(always)]
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
-        let mut fields = Fields::new(message);
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
+        let mut fields = FieldReader::new(message);
         let mut key = fields.bytes_of(1).unwrap_or_default();
         let mut value = fields.bytes_of(2);
         while let Some((number, field)) = fields.next()? {
@@ -415,8 +415,8 @@ impl<'a> View<'a> for KeyValueView<'a> {
 
 impl<'a> View<'a> for AnyView<'a> {
     #[inline(always)]
-    fn read(message: &'a [u8]) -> Result<Self, Odd> {
-        let mut fields = Fields::new(message);
+    fn read(message: &'a [u8]) -> Result<Self, NonCanonical> {
+        let mut fields = FieldReader::new(message);
         let mut value = fields.bytes_of(1).map(Self::String);
         while let Some((number, field)) = fields.next()? {
             let one = match number {

@@ -122,7 +122,7 @@ fn translate(span: Span) -> Result<Translated, String> {
     let kind = span.kind();
 
     let mut fields = TagFields::default();
-    let mut attributes = Attributes::default();
+    let mut attributes = UniqueAttributes::default();
     for tag in last_of_each(span.tags) {
         fields.take(tag, &mut attributes);
     }
@@ -243,7 +243,7 @@ struct TagFields {
 
 impl TagFields {
     /// Keeps what the tag means, or the tag itself as an attribute.
-    fn take(&mut self, Tag { key, value }: Tag, attributes: &mut Attributes) {
+    fn take(&mut self, Tag { key, value }: Tag, attributes: &mut UniqueAttributes) {
         match key.as_str() {
             "otel.status_code" if status_code(&value).is_some() => {
                 self.status_code = status_code(&value);
@@ -334,12 +334,12 @@ fn hex_text(bytes: &[u8]) -> String {
 
 /// Attributes, each key once.
 #[derive(Default)]
-struct Attributes {
+struct UniqueAttributes {
     list: Vec<KeyValue>,
     keys: HashSet<String>,
 }
 
-impl Attributes {
+impl UniqueAttributes {
     /// Adds it, unless the key is taken.
     fn add(&mut self, attribute: KeyValue) -> bool {
         let free = self.keys.insert(attribute.key.clone());

@@ -10,22 +10,22 @@ use tidings_proto::otlp::{
     AnyValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, Link,
     LogRecord, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Status, Value,
     view::{
-        AnyView, EventView, KeyValueView, LinkView, LogRecordView, Odd, Repeated, RequestView,
-        SpanView, View,
+        AnyView, EventView, KeyValueView, LinkView, LogRecordView, NonCanonical, Repeated,
+        RequestView, SpanView, View,
     },
 };
 
 use crate::round_trip::{logs, traces};
 
-fn text(bytes: &[u8]) -> Result<String, Odd> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| Odd)
+fn text(bytes: &[u8]) -> Result<String, NonCanonical> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| NonCanonical)
 }
 
-fn message<M: Message + Default>(bytes: &[u8]) -> Result<M, Odd> {
-    M::decode(bytes).map_err(|_| Odd)
+fn message<M: Message + Default>(bytes: &[u8]) -> Result<M, NonCanonical> {
+    M::decode(bytes).map_err(|_| NonCanonical)
 }
 
-fn value(view: AnyView<'_>) -> Result<AnyValue, Odd> {
+fn value(view: AnyView<'_>) -> Result<AnyValue, NonCanonical> {
     Ok(match view {
         AnyView::Empty => AnyValue { value: None },
         AnyView::String(bytes) => Value::String(text(bytes)?).into(),
@@ -36,16 +36,16 @@ fn value(view: AnyView<'_>) -> Result<AnyValue, Odd> {
     })
 }
 
-fn attributes(views: Repeated<'_, KeyValueView<'_>>) -> Result<Vec<KeyValue>, Odd> {
+fn attributes(views: Repeated<'_, KeyValueView<'_>>) -> Result<Vec<KeyValue>, NonCanonical> {
     assert_eq!(views.iter().count(), views.len());
-    let attribute = |view: Result<KeyValueView<'_>, Odd>| {
+    let attribute = |view: Result<KeyValueView<'_>, NonCanonical>| {
         let view = view?;
         Ok(KeyValue { key: text(view.key)?, value: view.value.map(value).transpose()? })
     };
     views.iter().map(attribute).collect()
 }
 
-fn event(view: Result<EventView<'_>, Odd>) -> Result<Event, Odd> {
+fn event(view: Result<EventView<'_>, NonCanonical>) -> Result<Event, NonCanonical> {
     let view = view?;
     Ok(Event {
         time_unix_nano: view.time_unix_nano,
@@ -55,7 +55,7 @@ fn event(view: Result<EventView<'_>, Odd>) -> Result<Event, Odd> {
     })
 }
 
-fn link(view: Result<LinkView<'_>, Odd>) -> Result<Link, Odd> {
+fn link(view: Result<LinkView<'_>, NonCanonical>) -> Result<Link, NonCanonical> {
     let view = view?;
     Ok(Link {
         trace_id: view.trace_id.to_vec(),
@@ -67,7 +67,7 @@ fn link(view: Result<LinkView<'_>, Odd>) -> Result<Link, Odd> {
     })
 }
 
-fn span(view: Result<SpanView<'_>, Odd>) -> Result<Span, Odd> {
+fn span(view: Result<SpanView<'_>, NonCanonical>) -> Result<Span, NonCanonical> {
     let view = view?;
     let status = |status: tidings_proto::otlp::view::StatusView<'_>| {
         Ok(Status { message: text(status.message)?, code: status.code })
@@ -92,7 +92,7 @@ fn span(view: Result<SpanView<'_>, Odd>) -> Result<Span, Odd> {
     })
 }
 
-fn record(view: Result<LogRecordView<'_>, Odd>) -> Result<LogRecord, Odd> {
+fn record(view: Result<LogRecordView<'_>, NonCanonical>) -> Result<LogRecord, NonCanonical> {
     let view = view?;
     Ok(LogRecord {
         time_unix_nano: view.time_unix_nano,
@@ -110,7 +110,7 @@ fn record(view: Result<LogRecordView<'_>, Odd>) -> Result<LogRecord, Odd> {
 }
 
 /// The request that views of these bytes show.
-fn traces_of(bytes: &[u8]) -> Result<ExportTraceServiceRequest, Odd> {
+fn traces_of(bytes: &[u8]) -> Result<ExportTraceServiceRequest, NonCanonical> {
     let mut resource_spans = Vec::new();
     for of in RequestView::<SpanView<'_>>::read(bytes)?.resources.iter() {
         let of = of?;
@@ -132,7 +132,7 @@ fn traces_of(bytes: &[u8]) -> Result<ExportTraceServiceRequest, Odd> {
     Ok(ExportTraceServiceRequest { resource_spans })
 }
 
-fn logs_of(bytes: &[u8]) -> Result<ExportLogsServiceRequest, Odd> {
+fn logs_of(bytes: &[u8]) -> Result<ExportLogsServiceRequest, NonCanonical> {
     let mut resource_logs = Vec::new();
     for of in RequestView::<LogRecordView<'_>>::read(bytes)?.resources.iter() {
         let of = of?;
@@ -236,7 +236,7 @@ fn what_the_decoder_would_merge_or_refuse_is_odd() {
         ("half a time", &[0x39, 1, 2, 3]),
     ];
     for (what, span) in table {
-        assert_eq!(traces_of(&request_of(span)).err(), Some(Odd), "{what}");
+        assert_eq!(traces_of(&request_of(span)).err(), Some(NonCanonical), "{what}");
     }
 }
 
@@ -269,7 +269,7 @@ fn a_text_that_is_set_twice_is_odd() {
     for (what, path, number) in of_both.iter().chain(of_spans) {
         for first in [b"a", b"\xff"] {
             let bytes = twice(path, *number, first);
-            assert_eq!(traces_of(&bytes).err(), Some(Odd), "{what} {first:?}");
+            assert_eq!(traces_of(&bytes).err(), Some(NonCanonical), "{what} {first:?}");
             let decoded = ExportTraceServiceRequest::decode(bytes.as_slice());
             assert_eq!(decoded.is_ok(), first.is_ascii(), "{what} {first:?}");
         }
@@ -277,7 +277,7 @@ fn a_text_that_is_set_twice_is_odd() {
     for (what, path, number) in of_both.iter().chain(of_logs) {
         for first in [b"a", b"\xff"] {
             let bytes = twice(path, *number, first);
-            assert_eq!(logs_of(&bytes).err(), Some(Odd), "{what} {first:?}");
+            assert_eq!(logs_of(&bytes).err(), Some(NonCanonical), "{what} {first:?}");
             let decoded = ExportLogsServiceRequest::decode(bytes.as_slice());
             assert_eq!(decoded.is_ok(), first.is_ascii(), "{what} {first:?}");
         }

@@ -62,14 +62,14 @@ struct CallTreeNode {
     key: CallTreeNodeKey,
     depth: u32,
     kind: SpanKind,
-    sides: [Side; 2],
+    sides: [SideTotals; 2],
     /// Sum of the offsets from the start of the trace in nanoseconds, and the number of known
     /// offsets.
     offsets: (u128, u64),
 }
 
 #[derive(Debug, Default)]
-struct Side {
+struct SideTotals {
     traces: u64,
     calls: u64,
     errors: u64,
@@ -264,7 +264,7 @@ impl Overlay {
     }
 }
 
-impl Side {
+impl SideTotals {
     fn view(&self) -> CallStats {
         let (begins, ends, count) = self.stretches;
         let mean = |sum: u128| {
@@ -285,7 +285,7 @@ impl Side {
 }
 
 /// How the left deviates from the right; `traces` are how many there are on each side.
-fn deviations(left: &Side, right: &Side, traces: [u64; 2]) -> Vec<Deviation> {
+fn deviations(left: &SideTotals, right: &SideTotals, traces: [u64; 2]) -> Vec<Deviation> {
     const ERRORS_MORE: f64 = 0.05;
     if left.calls == 0 {
         return vec![Deviation::Missing];
@@ -294,7 +294,7 @@ fn deviations(left: &Side, right: &Side, traces: [u64; 2]) -> Vec<Deviation> {
         let failing = (left.errors > 0).then_some(Deviation::NewlyFailing);
         return std::iter::once(Deviation::Extra).chain(failing).collect();
     }
-    let failing = |side: &Side| ratio(side.errors, side.calls);
+    let failing = |side: &SideTotals| ratio(side.errors, side.calls);
     let (ours, theirs) = (ratio(left.calls, traces[0]), ratio(right.calls, traces[1]));
     [
         (Deviation::NewlyFailing, failing(left) > failing(right) + ERRORS_MORE),

@@ -13,7 +13,7 @@ use tidings_proto::{
     otlp::{KeyValue, Value},
 };
 use tidings_storage::{
-    AttributeFilter, Detail, Need, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
+    AttributeFilter, Detail, RowsNeeded, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
 };
 
 use super::window::Window;
@@ -150,7 +150,7 @@ impl DeploymentQuery<'_> {
         let filter = self.filter(range, None);
         let stats = self.reader.newest_spans(&filter, scan, |rows| {
             add_versions(rows, &mut seen);
-            Ok(Need::All)
+            Ok(RowsNeeded::All)
         })?;
         // A sample is not to be complete.
         self.stats += ScanStats { complete: true, ..stats };

@@ -14,8 +14,8 @@ use tidings_proto::{
     api::{CountInStep, ExceptionGroup, ExceptionList},
 };
 use tidings_storage::{
-    AttributeFilter, Detail, ExceptionBounds, ExceptionKey, ExceptionSaid, ExceptionSums,
-    LastException, LogFilter, LogRows, Scan, ScanStats, Seen, TimeRange,
+    AttributeFilter, DeduplicationSet, Detail, ExceptionBounds, ExceptionKey, ExceptionSaid,
+    ExceptionSums, LastException, LogFilter, LogRows, Scan, ScanStats, TimeRange,
 };
 
 use super::window::Window;
@@ -75,7 +75,7 @@ pub(crate) fn exceptions(
     search: &ExceptionSearch,
 ) -> Result<ExceptionList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
-    let of_spans = reader.tally_exceptions(&ExceptionBounds {
+    let of_spans = reader.aggregate_exceptions(&ExceptionBounds {
         start: window.range(),
         services: search.services.clone(),
         operation: search.operation.clone(),
@@ -134,7 +134,7 @@ impl ExceptionAggregates {
             Some(_) => vec![AttributeFilter::new(TYPE, kept)],
             None => [TYPE, MESSAGE].map(|key| AttributeFilter::new(key, None)).to_vec(),
         };
-        let mut seen = Seen::new(reader.limits.counted_max);
+        let mut seen = DeduplicationSet::new(reader.limits.counted_max);
         for finder in finders {
             let filter = LogFilter {
                 time: self.window.range(),
@@ -158,7 +158,7 @@ impl ExceptionAggregates {
     }
 
     fn add_log(&mut self, search: &ExceptionSearch, rows: &LogRows, row: usize) {
-        let said = ExceptionSaid::of(&rows.attributes(row));
+        let said = ExceptionSaid::from_attributes(&rows.attributes(row));
         if search.exception_type.as_ref().is_some_and(|wanted| *wanted != said.exception_type) {
             return;
         }

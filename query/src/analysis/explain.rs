@@ -17,13 +17,13 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode, Value},
 };
 use tidings_storage::{
-    AttributeFilter, Detail, Scan, ScanStats, Seen, SpanFilter, SpanRows, TimeRange,
+    AttributeFilter, DeduplicationSet, Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange,
 };
 
 use super::window::{Window, ratio};
 use crate::{QueryError, execution::Reader, names::value_text, search::searched, version::mixed};
 pub(super) use sample::range_of;
-use sample::{Counts, Sample};
+use sample::{ComparedSpans, Counts};
 
 /// The scope of what every span has: service, operation, kind and status.
 const INTRINSIC: &str = "intrinsic";
@@ -74,7 +74,7 @@ pub struct ExplainSearch {
 
 /// One side's number of spans.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sides {
+struct SideCounts {
     selected: u64,
     rest: u64,
 }
@@ -83,13 +83,13 @@ struct Sides {
 pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explanation, QueryError> {
     let window = Window::new(reader, search.filter.start, None)?;
     let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
-    let mut all = Sides::default();
+    let mut all = SideCounts::default();
     visit(reader, &filter, &search.selected, search.selected.detail(), |_, wanted| {
         for (_, is_selected) in wanted {
             *if *is_selected { &mut all.selected } else { &mut all.rest } += 1;
         }
     })?;
-    let mut sample = Sample::default();
+    let mut sample = ComparedSpans::default();
     let stats = visit(reader, &filter, &search.selected, Detail::Attributes, |rows, wanted| {
         let sampled = wanted.iter().copied().filter(|(row, is_selected)| {
             let side = if *is_selected { all.selected } else { all.rest };
@@ -123,7 +123,7 @@ fn visit(
     detail: Detail,
     mut take: impl FnMut(&SpanRows, &[(usize, bool)]),
 ) -> Result<ScanStats, QueryError> {
-    let mut seen = Seen::new(reader.limits.counted_max);
+    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
     reader.spans_ahead(filter, scan, |rows| {
         let new = (0..rows.len()).filter(|row| seen.is_new(rows.content_hash(*row)));
@@ -203,7 +203,11 @@ struct RankedDifference {
 }
 
 /// The attributes in which chance does not explain the difference, the greatest first.
-fn differences(sample: &Sample, counts: &Counts, selected: &Selection) -> Vec<RankedDifference> {
+fn differences(
+    sample: &ComparedSpans,
+    counts: &Counts,
+    selected: &Selection,
+) -> Vec<RankedDifference> {
     let tests: usize = counts.attributes.iter().map(|attribute| attribute.values.len()).sum();
     let mut found = Vec::new();
     for attribute in &counts.attributes {
@@ -252,7 +256,11 @@ fn differences(sample: &Sample, counts: &Counts, selected: &Selection) -> Vec<Ra
 }
 
 /// The differences, of those whose values stand on the same spans only the first.
-fn merged(sample: &Sample, mut found: Vec<RankedDifference>, limit: usize) -> Vec<Difference> {
+fn merged(
+    sample: &ComparedSpans,
+    mut found: Vec<RankedDifference>,
+    limit: usize,
+) -> Vec<Difference> {
     found.truncate(TOGETHER_AMONG.max(limit));
     let values: Vec<u32> = found.iter().filter_map(|found| found.value).collect();
     let mut spans = sample.spans_with(&values).into_iter();

@@ -17,7 +17,7 @@ use tidings_proto::{
     otlp::SpanKind,
 };
 use tidings_storage::{
-    Call, Calls, GraphBounds, GraphChoice, GraphKey, GraphPart, GraphSpan, GraphTallied, Latency,
+    Call, Calls, GraphAggregate, GraphBounds, GraphChoice, GraphKey, GraphPart, GraphSpan, Latency,
     Peer, ScanStats, SpanFilter, TimeRange, graph_calls,
 };
 
@@ -55,18 +55,18 @@ pub(crate) type NodeKey = (NodeKind, String);
 /// The nodes and edges as they grow.
 #[derive(Debug)]
 struct Graph<K> {
-    nodes: BTreeMap<NodeKey, Node>,
+    nodes: BTreeMap<NodeKey, NodeTotals>,
     edges: BTreeMap<(NodeKey, NodeKey, EdgeKind), K>,
 }
 
 /// Accumulator of the single calls of an edge.
-trait Kept: Default {
+trait SingleCallAccumulator: Default {
     /// Adds a call; `waited` is the time its caller waited, when the caller's span is known.
     fn keep(&mut self, call: &Call, waited: Option<DurationNanos>);
 }
 
 /// Accumulator of the pre-aggregated calls of an edge.
-trait Summed: Default {
+trait RollupAccumulator: Default {
     /// Some more calls that began in this stretch of time.
     fn add_calls(&mut self, stretch: u32, calls: &Calls);
 
@@ -75,7 +75,7 @@ trait Summed: Default {
 }
 
 #[derive(Debug, Default)]
-struct Node {
+struct NodeTotals {
     system: Option<String>,
     served: Calls,
     entries: u64,
@@ -94,7 +94,7 @@ pub(crate) struct Edge {
 /// The calls of an edge by stretch of time.
 pub(crate) type ByStretch = BTreeMap<u32, Edge>;
 
-impl Kept for Edge {
+impl SingleCallAccumulator for Edge {
     fn keep(&mut self, call: &Call, waited: Option<DurationNanos>) {
         self.calls.add(call);
         if let Some(waited) = waited {
@@ -103,7 +103,7 @@ impl Kept for Edge {
     }
 }
 
-impl Summed for Edge {
+impl RollupAccumulator for Edge {
     fn add_calls(&mut self, _: u32, calls: &Calls) {
         self.calls.merge(calls);
     }
@@ -113,7 +113,7 @@ impl Summed for Edge {
     }
 }
 
-impl Summed for ByStretch {
+impl RollupAccumulator for ByStretch {
     fn add_calls(&mut self, stretch: u32, calls: &Calls) {
         self.entry(stretch).or_default().calls.merge(calls);
     }
@@ -136,7 +136,7 @@ pub(crate) struct EdgeCall {
     pub calling: Option<DurationNanos>,
 }
 
-impl Kept for Vec<EdgeCall> {
+impl SingleCallAccumulator for Vec<EdgeCall> {
     fn keep(&mut self, call: &Call, waited: Option<DurationNanos>) {
         let Exemplar { start_unix_nano: start, duration_nano, .. } = call.exemplar;
         let called = call.timed.then_some(duration_nano);
@@ -164,7 +164,7 @@ pub(crate) type EdgeSums = EdgeCalls<ByStretch>;
 
 /// A span that called something that has no span, or took a message that nobody here sent.
 #[derive(Debug)]
-struct Open {
+struct OpenSpan {
     service: String,
     kind: SpanKind,
     has_parent: bool,
@@ -178,14 +178,14 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
         None => Some(Window::new(reader, search.filter.start, None)?),
     };
     if let Some(window) = window.filter(|_| is_of_all(search))
-        && let Some((part, tallied)) = added_up(reader, window)?
+        && let Some((part, aggregate)) = added_up(reader, window)?
     {
-        return Ok(Graph::of(&tallied).view(reader, part, tallied.scan));
+        return Ok(Graph::from_aggregate(&aggregate).view(reader, part, aggregate.scan));
     }
     if let Some(window) = window.filter(|_| !is_of_all(search)) {
         let bounds = GraphBounds { rows_max: CHOSEN_SPANS_MAX, ..bounds(reader, &window.times()) };
-        let tallied = reader.tally_graph_of(&bounds, &choice(reader, search, window))?;
-        return Ok(Graph::of(&tallied).view(reader, window, tallied.scan));
+        let aggregate = reader.aggregate_graph_of(&bounds, &choice(reader, search, window))?;
+        return Ok(Graph::from_aggregate(&aggregate).view(reader, window, aggregate.scan));
     }
     let filter = selection(search, window);
     let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window)?;
@@ -232,12 +232,15 @@ fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
 /// Returns the rollup of the window and the part of the window that it covers. When too much of a
 /// part lacks rollups, its newest quarter is tried. Returns `None` when that holds for the shortest
 /// part too.
-fn added_up(reader: &Reader, window: Window) -> Result<Option<(Window, GraphTallied)>, QueryError> {
+fn added_up(
+    reader: &Reader,
+    window: Window,
+) -> Result<Option<(Window, GraphAggregate)>, QueryError> {
     let mut part = window;
     loop {
-        if let Some(mut tallied) = reader.tally_graph(&bounds(reader, &part.times()))? {
-            tallied.scan.complete &= part == window;
-            return Ok(Some((part, tallied)));
+        if let Some(mut aggregate) = reader.aggregate_graph(&bounds(reader, &part.times()))? {
+            aggregate.scan.complete &= part == window;
+            return Ok(Some((part, aggregate)));
         }
         let [start, end] = part.times();
         let length = DurationNanos(end.since(start).0 / 4);
@@ -258,8 +261,8 @@ pub(crate) fn sums(
 }
 
 fn sums_of(reader: &Reader, bounds: GraphBounds) -> Result<Option<Vec<EdgeSums>>, QueryError> {
-    let tallied = reader.tally_graph(&bounds)?.filter(|tallied| tallied.scan.complete);
-    Ok(tallied.map(|tallied| Graph::of(&tallied).into_calls()))
+    let aggregate = reader.aggregate_graph(&bounds)?.filter(|aggregate| aggregate.scan.complete);
+    Ok(aggregate.map(|aggregate| Graph::from_aggregate(&aggregate).into_calls()))
 }
 
 /// As [`sums`], given to `visit` in parts when all of them cannot be held at a time: the number of
@@ -309,7 +312,7 @@ fn user() -> NodeKey {
     (NodeKind::User, "user".to_owned())
 }
 
-impl<K: Kept> Graph<K> {
+impl<K: SingleCallAccumulator> Graph<K> {
     /// Adds what these spans, which belong together, are to the graph; how many there are.
     fn add<'n>(
         &mut self,
@@ -317,7 +320,7 @@ impl<K: Kept> Graph<K> {
         spans: &[GraphSpan],
         name: impl Fn(u32) -> &'n str,
         window: Option<Window>,
-        open: &mut HashMap<u64, Open>,
+        open: &mut HashMap<u64, OpenSpan>,
     ) -> u64 {
         let mut rows = 0;
         for of in graph_calls(trace_id, spans) {
@@ -338,7 +341,7 @@ impl<K: Kept> Graph<K> {
                 GraphPart::UserRequest => self.edge(user(), own, EdgeKind::Call).keep(&call, None),
                 GraphPart::Open => {
                     let has_parent = facts.parent_span_id.is_some();
-                    let open_span = Open { service: own.1, kind: facts.kind, has_parent, call };
+                    let open_span = OpenSpan { service: own.1, kind: facts.kind, has_parent, call };
                     open.insert(facts.content_hash, open_span);
                 }
             }
@@ -346,7 +349,7 @@ impl<K: Kept> Graph<K> {
         rows
     }
 
-    fn add_open(&mut self, open: &Open, peer: Option<&Peer>) {
+    fn add_open(&mut self, open: &OpenSpan, peer: Option<&Peer>) {
         let (kind, name) = match peer {
             Some(peer) => (peer.kind, peer.name.as_str()),
             // A consumer whose queue nobody names is an entry like any other.
@@ -375,7 +378,7 @@ impl<K: Default> Graph<K> {
         Self { nodes: BTreeMap::new(), edges: BTreeMap::new() }
     }
 
-    fn node(&mut self, key: NodeKey) -> &mut Node {
+    fn node(&mut self, key: NodeKey) -> &mut NodeTotals {
         self.nodes.entry(key).or_default()
     }
 
@@ -418,11 +421,11 @@ impl<K: Default> Graph<K> {
     }
 }
 
-impl<K: Summed> Graph<K> {
+impl<K: RollupAccumulator> Graph<K> {
     /// The graph of calls that are added up.
-    fn of(tallied: &GraphTallied) -> Self {
+    fn from_aggregate(aggregate: &GraphAggregate) -> Self {
         let mut graph = Self::new();
-        for (stretch, key, calls) in tallied.calls() {
+        for (stretch, key, calls) in aggregate.calls() {
             match key {
                 GraphKey::Spans(name) => graph.node(service(name)).spans += calls.count,
                 GraphKey::Entries(name) => graph.node(service(name)).entries += calls.count,
@@ -440,7 +443,7 @@ impl<K: Summed> Graph<K> {
                 GraphKey::Open { .. } | GraphKey::System { .. } => {}
             }
         }
-        for (stretch, key, calls) in tallied.calls() {
+        for (stretch, key, calls) in aggregate.calls() {
             match key {
                 GraphKey::Open { service, kind, peer, peer_kind } => {
                     let there = graph.peer(peer_kind, peer);
@@ -494,7 +497,7 @@ impl Graph<Edge> {
             .collect();
         edges.sort_by_key(|edge| std::cmp::Reverse(edge.call_count));
         edges.truncate(EDGES_MAX);
-        let node = |((kind, name), node): (NodeKey, Node)| GraphNode {
+        let node = |((kind, name), node): (NodeKey, NodeTotals)| GraphNode {
             name,
             kind,
             system: node.system,

@@ -7,7 +7,9 @@ use tidings_proto::{
     api::{Heatmap, HeatmapCell, HeatmapRow},
     otlp::StatusCode,
 };
-use tidings_storage::{Call, CallKey, Cell, SpanFilter, Tallied, Tallies, Tally};
+use tidings_storage::{
+    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Cell, SpanFilter,
+};
 
 use super::window::Window;
 use crate::{QueryError, execution::Reader, search::searched};
@@ -43,19 +45,19 @@ struct HeatmapCounts {
 /// The groups of calls: those that failed, and the others.
 const FAILED: u32 = 1;
 
-impl Tallies for Counting {
-    type Tally = HeatmapCounts;
+impl CallAccumulatorFactory for Counting {
+    type Accumulator = HeatmapCounts;
 
     fn unordered(&self) -> HeatmapCounts {
         HeatmapCounts { window: self.0, steps: BTreeMap::new(), unfinished_count: 0 }
     }
 
-    fn of(&self, _: Range<UnixNanos>, _: &Arc<HeatmapCounts>) -> HeatmapCounts {
+    fn for_range(&self, _: Range<UnixNanos>, _: &Arc<HeatmapCounts>) -> HeatmapCounts {
         self.unordered()
     }
 }
 
-impl Tally for HeatmapCounts {
+impl CallAccumulator for HeatmapCounts {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         if key.status == StatusCode::Error { FAILED } else { 0 }
     }
@@ -111,8 +113,8 @@ pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap
     let window = Window::new(reader, search.filter.start, search.step)?;
     let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
     let counting = Counting(window);
-    let Tallied { scan, repeats_counted, unordered, shares } =
-        reader.tally(&filter, window.step(), &counting)?;
+    let CallAggregate { scan, repeats_counted, unordered, shares } =
+        reader.aggregate_calls(&filter, window.step(), &counting)?;
     let mut all = counting.unordered();
     shares.iter().chain([&*unordered]).for_each(|counted| all.join(counted));
     let places = all.cells().map(|(_, place, _)| place);

@@ -7,7 +7,7 @@ use tidings_proto::{
     api::{LogHistogram, LogsInStep},
     otlp::Severity,
 };
-use tidings_storage::{Detail, LogFilter, Scan, Seen};
+use tidings_storage::{DeduplicationSet, Detail, LogFilter, Scan};
 
 use super::window::Window;
 use crate::{QueryError, execution::Reader, search::searched, version::mixed};
@@ -28,7 +28,7 @@ pub(crate) fn log_histogram(
 ) -> Result<LogHistogram, QueryError> {
     let window = Window::of_logs(reader, search.filter.time, search.step)?;
     let filter = LogFilter { time: window.range(), ..search.filter.clone() };
-    let mut seen = Seen::new(reader.limits.counted_max);
+    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let mut steps: BTreeMap<UnixNanos, LogsInStep> = BTreeMap::new();
     let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
     let stats = reader.logs(&filter, scan, |rows| {

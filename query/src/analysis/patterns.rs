@@ -15,7 +15,7 @@ use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{CountInStep, LogPattern, LogPatternList},
 };
-use tidings_storage::{Detail, LogFilter, LogRows, Scan, Seen, TimeRange};
+use tidings_storage::{DeduplicationSet, Detail, LogFilter, LogRows, Scan, TimeRange};
 
 use super::window::Window;
 use crate::{
@@ -67,7 +67,7 @@ pub(crate) fn patterns(
     let known_since = window.before();
     let time = TimeRange { start: Some(known_since), end: window.range().end };
     let filter = LogFilter { time, ..search.filter.clone() };
-    let mut seen = Seen::new(reader.limits.counted_max);
+    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let mut forms: HashMap<MessageForm, PatternRecords> = HashMap::new();
     let mut other = 0;
     let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };

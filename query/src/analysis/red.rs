@@ -6,7 +6,7 @@ mod by_attribute;
 mod groups;
 
 use tidings_proto::{DurationNanos, api::RedResult};
-use tidings_storage::{SpanFilter, Tallied};
+use tidings_storage::{CallAggregate, SpanFilter};
 
 use super::window::Window;
 use crate::{QueryError, execution::Reader, search::searched};
@@ -58,13 +58,13 @@ pub(crate) fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, Quer
         return by_attribute::red(reader, search, (window, &filter), key);
     }
     let all = AllCalls { by: &search.by.keys, window };
-    let mut tallied = reader.tally(&filter, window.step(), &all)?;
-    if tallied.shares.len() > 1 && tallied.shares.iter().any(|share| share.other > 0) {
+    let mut aggregate = reader.aggregate_calls(&filter, window.step(), &all)?;
+    if aggregate.shares.len() > 1 && aggregate.shares.iter().any(|share| share.other > 0) {
         // The chosen groups must not depend on the number of threads, so one thread repeats the
         // scan.
-        tallied = reader.tally_by(1, &filter, window.step(), &all)?;
+        aggregate = reader.aggregate_calls_with_threads(1, &filter, window.step(), &all)?;
     }
-    let Tallied { scan, repeats_counted, unordered, shares } = tallied;
+    let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
     let groups = RedGroups::joined(&unordered, shares);
     let other_count = groups.other;
     let group_count = groups.len() as u64;

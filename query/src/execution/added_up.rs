@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use tidings_storage::{
-    CallKey, ExceptionBounds, ExceptionKey, ExceptionSums, ExceptionTallied, GraphBounds,
-    GraphChoice, GraphTallied, KindAnswer, KindBounds, KindCalls, LastException, Scan, ScanStats,
+    CallKey, ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSums, GraphAggregate,
+    GraphBounds, GraphChoice, KindAnswer, KindBounds, KindCalls, LastException, Scan, ScanStats,
     Snapshot, SpanFilter, SpanRows, StorageError, TimeRange, WantedTraces,
 };
 
@@ -29,39 +29,39 @@ impl Reader {
     }
 
     /// Calls between services in the newest traces that have a span like this, from rows.
-    pub(crate) fn tally_graph_of(
+    pub(crate) fn aggregate_graph_of(
         &self,
         bounds: &GraphBounds,
         choice: &GraphChoice,
-    ) -> Result<GraphTallied, QueryError> {
-        self.watched(|snapshot, go_on| snapshot.tally_graph_of(bounds, choice, go_on))
+    ) -> Result<GraphAggregate, QueryError> {
+        self.watched(|snapshot, go_on| snapshot.aggregate_graph_of(bounds, choice, go_on))
     }
 
     /// Exceptions of spans, from the lists of files and from rows.
-    pub(crate) fn tally_exceptions(
+    pub(crate) fn aggregate_exceptions(
         &self,
         bounds: &ExceptionBounds,
-    ) -> Result<ExceptionTallied, QueryError> {
-        self.watched(|snapshot, go_on| snapshot.tally_exceptions(bounds, go_on))
+    ) -> Result<ExceptionGroups, QueryError> {
+        self.watched(|snapshot, go_on| snapshot.aggregate_exceptions(bounds, go_on))
     }
 
     /// Calls between services from rollups, as if all spans had been read; `None` when these are
     /// to be read.
-    pub(crate) fn tally_graph(
+    pub(crate) fn aggregate_graph(
         &self,
         bounds: &GraphBounds,
-    ) -> Result<Option<GraphTallied>, QueryError> {
-        self.watched(|snapshot, go_on| snapshot.tally_graph(bounds, go_on))
+    ) -> Result<Option<GraphAggregate>, QueryError> {
+        self.watched(|snapshot, go_on| snapshot.aggregate_graph(bounds, go_on))
     }
 
     /// Kinds of transactions from rollups, as if all spans had been read, and the traces that
     /// `choose` wants of them; `None` when these are to be read.
-    pub(crate) fn tally_kinds(
+    pub(crate) fn aggregate_kinds(
         &self,
         bounds: &KindBounds,
         choose: &mut dyn FnMut(&KindCalls) -> Vec<WantedTraces>,
     ) -> Result<Option<KindAnswer>, QueryError> {
-        self.watched(|snapshot, go_on| snapshot.tally_kinds(bounds, choose, go_on))
+        self.watched(|snapshot, go_on| snapshot.aggregate_kinds(bounds, choose, go_on))
     }
 
     /// Gives `visit` the number of spans by service, operation, kind and status that begin in this

@@ -11,7 +11,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
-        form::Form::{Flag, Time, Word},
+        form::ParameterForm::{Flag, Time, Word},
     },
 };
 

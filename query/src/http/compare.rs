@@ -17,7 +17,7 @@ use crate::{
     params::{
         Params, TYPICAL,
         declared::{Lists, Of, Takes, query},
-        form::Form::{TraceIds, TraceIdsOrTypical},
+        form::ParameterForm::{TraceIds, TraceIdsOrTypical},
         trace_in_path,
     },
 };

@@ -11,7 +11,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, query},
-        form::Form::Text,
+        form::ParameterForm::Text,
     },
 };
 

@@ -22,7 +22,7 @@ pub struct ETag(String);
 impl ETag {
     /// The name of this content; another content has another one.
     #[must_use]
-    pub fn of(content: &[u8]) -> Self {
+    pub fn from_content(content: &[u8]) -> Self {
         Self(format!("W/\"{:032x}\"", xxh3_128(content)))
     }
 
@@ -60,7 +60,7 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
         Ok(bytes) => bytes,
         Err(error) => return QueryError::Defect { reason: error.to_string() }.into_response(),
     };
-    let tag = ETag::of(&bytes);
+    let tag = ETag::from_content(&bytes);
     let is_known = tag.is_among(&known);
     parts.headers.insert(header::ETAG, tag.into_header());
     if !is_known {

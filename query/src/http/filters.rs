@@ -10,7 +10,7 @@ use crate::{
     params::{
         CLOCK, Params,
         declared::{Declared, path, query},
-        form::Form::{
+        form::ParameterForm::{
             self, Attribute, Duration, Kind, Severity, SpanId, Status, Text, Time, TraceName, Word,
         },
     },
@@ -138,7 +138,7 @@ pub(super) const AWAITED: &[Declared] = &[
 
 /// The next page.
 pub(super) const CURSOR: Declared =
-    query("cursor", Form::Cursor, "`nextCursor` of the page before");
+    query("cursor", ParameterForm::Cursor, "`nextCursor` of the page before");
 
 /// The spans that the parameters select.
 pub(super) fn span_filter(params: &Params) -> Result<SpanFilter, QueryError> {

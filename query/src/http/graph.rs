@@ -15,7 +15,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, query},
-        form::Form::TraceId,
+        form::ParameterForm::TraceId,
     },
 };
 

@@ -18,7 +18,7 @@ use tidings_proto::otlp::Code;
 use super::unread_budget::Holds;
 use crate::{
     QueryService,
-    grpc::{self, Status},
+    grpc::{self, GrpcStatus},
 };
 
 /// A request has a service's name and nothing else.
@@ -86,21 +86,21 @@ async fn call(
     let answer = match method.as_str() {
         "Check" => is_known(body).and_then(|is_known| check(&service, is_known)),
         "Watch" => is_known(body).map(|is_known| watch(&service, is_known)),
-        _ => Err(Status::new(Code::Unimplemented, format!("unknown method {method}"))),
+        _ => Err(GrpcStatus::new(Code::Unimplemented, format!("unknown method {method}"))),
     };
     answer.unwrap_or_else(|status| grpc::reply(Err(status)))
 }
 
 /// Reports whether the requested service is one of this address.
-fn is_known(body: Bytes) -> Result<bool, Status> {
+fn is_known(body: Bytes) -> Result<bool, GrpcStatus> {
     let asked = HealthCheckRequest::decode(grpc::unframe(body)?);
-    let asked = asked.map_err(|error| Status::invalid(error.to_string()))?;
+    let asked = asked.map_err(|error| GrpcStatus::invalid(error.to_string()))?;
     Ok(SERVICES.contains(&asked.service.as_str()))
 }
 
-fn check(service: &QueryService, is_known: bool) -> Result<Response, Status> {
+fn check(service: &QueryService, is_known: bool) -> Result<Response, GrpcStatus> {
     if !is_known {
-        return Err(Status::new(Code::NotFound, "unknown service"));
+        return Err(GrpcStatus::new(Code::NotFound, "unknown service"));
     }
     let status = match *service.ended().borrow() {
         false => ServingStatus::Serving,

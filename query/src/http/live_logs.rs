@@ -25,15 +25,15 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, header, path, query},
-        form::Form,
+        form::ParameterForm,
         malformed, record_in_path,
     },
-    service::tailing::{Tail, TailEvent},
+    service::tailing::{LogTail, TailEvent},
 };
 
 /// Bytes reserved for one tail: the records of one poll.
 const TAIL_BYTES: u64 = 1 << 20;
-const AROUND: Form = Form::Integer { min: 0, max: 200, default: Some(10) };
+const AROUND: ParameterForm = ParameterForm::Integer { min: 0, max: 200, default: Some(10) };
 
 /// Parameters of a tail.
 pub(super) struct Tailing;
@@ -41,7 +41,11 @@ pub(super) struct Tailing;
 impl Takes for Tailing {
     const LISTS: Lists = &[
         LOG_FILTERS,
-        &[header("Last-Event-ID", Form::EventId, "The `id` of the last event that was seen")],
+        &[header(
+            "Last-Event-ID",
+            ParameterForm::EventId,
+            "The `id` of the last event that was seen",
+        )],
     ];
 }
 
@@ -50,10 +54,10 @@ pub(super) struct Around;
 
 impl Takes for Around {
     const LISTS: Lists = &[&[
-        path("logId", Form::RecordId, "The record's `id`: 16 hex digits"),
+        path("logId", ParameterForm::RecordId, "The record's `id`: 16 hex digits"),
         query(
             "time",
-            Form::Time,
+            ParameterForm::Time,
             "The record's time, with which it is found at once: Unix nanoseconds or RFC 3339",
         ),
         query("before", AROUND, "Records before it"),
@@ -94,10 +98,10 @@ pub(super) async fn tail(
 
 fn place(text: &str) -> Result<LogCursor, QueryError> {
     let cursor = LogCursor::decode(text).filter(|cursor| cursor.order == LogOrder::Oldest);
-    cursor.ok_or_else(|| malformed("Last-Event-ID", text, Form::EventId))
+    cursor.ok_or_else(|| malformed("Last-Event-ID", text, ParameterForm::EventId))
 }
 
-fn next(mut tail: Tail) -> StreamStep<Tail> {
+fn next(mut tail: LogTail) -> StreamStep<LogTail> {
     Box::pin(async move {
         match tail.next().await {
             Ok(TailEvent::NewRecords(news)) => (Some(tail), encode_records(&news)),

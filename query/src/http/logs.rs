@@ -16,7 +16,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
-        form::Form::{self, Word},
+        form::ParameterForm::{self, Word},
         malformed,
     },
 };
@@ -101,7 +101,7 @@ fn trace_ids(params: &Params) -> Result<Option<Vec<tidings_proto::TraceId>>, Que
         Some(TraceName::Id(trace_id)) => Some(vec![trace_id]),
         Some(TraceName::Low64(low64)) => {
             let id = format!("{low64:032x}");
-            Some(vec![id.parse().map_err(|_| malformed("traceId", &id, Form::TraceName))?])
+            Some(vec![id.parse().map_err(|_| malformed("traceId", &id, ParameterForm::TraceName))?])
         }
     })
 }

@@ -11,7 +11,7 @@ use crate::{
     params::{
         Params,
         declared::{Declared, Lists, Of, Takes, limit, query},
-        form::Form::{Text, Time},
+        form::ParameterForm::{Text, Time},
     },
 };
 
@@ -28,9 +28,9 @@ const NAMES: &[Declared] = &[
 const OF_SERVICE: Declared = query("service", Text, "Only of this service");
 
 /// Parameters of a list of services.
-pub(super) struct Services;
+pub(super) struct ServiceListParameters;
 
-impl Takes for Services {
+impl Takes for ServiceListParameters {
     const LISTS: Lists = &[NAMES];
 }
 
@@ -54,14 +54,14 @@ impl Takes for Values {
     path = "/api/v1/services",
     tag = "names",
     operation_id = "listServices",
-    params(Of<Services>),
+    params(Of<ServiceListParameters>),
     responses((status = 200, body = NameList), Problems)
 )]
 pub(super) async fn services(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<Services>(&uri)?;
+    let params = Params::read::<ServiceListParameters>(&uri)?;
     let (service, turn) = service.keeping_turn();
     answer::json(turn, service.services(name_search(&params)?).await?).await
 }

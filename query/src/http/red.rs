@@ -15,7 +15,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
-        form::Form::{Flag, Keys},
+        form::ParameterForm::{Flag, Keys},
     },
 };
 

@@ -27,7 +27,7 @@ use crate::{
     params::{
         Params,
         declared::{Declared, Lists, Of, Takes, limit, path, query},
-        form::Form::{self, Integer, SpanId, Text, Word},
+        form::ParameterForm::{self, Integer, SpanId, Text, Word},
         span_in_path, trace_in_path,
     },
     search::{
@@ -41,7 +41,7 @@ use crate::{
 /// Traces that link to one.
 const LINKS_TO: Declared = query(
     "linksTo",
-    Form::TraceId,
+    ParameterForm::TraceId,
     "The span has a link to this trace: 32 hex digits in either case",
 );
 

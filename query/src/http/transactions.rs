@@ -17,7 +17,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, path, query},
-        form::Form::{Above, Text},
+        form::ParameterForm::{Above, Text},
         in_path,
     },
 };

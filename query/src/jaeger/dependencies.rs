@@ -58,16 +58,16 @@ fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(CallCounts, boo
         rows_max: SPANS_MAX,
         bytes_max: reader.limits.graph_bytes_max,
     };
-    let Some(tallied) = reader.tally_graph(&bounds)? else { return Ok(None) };
+    let Some(aggregate) = reader.aggregate_graph(&bounds)? else { return Ok(None) };
     let mut counts = CallCounts::new();
-    for (_, key, calls) in tallied.calls() {
+    for (_, key, calls) in aggregate.calls() {
         if let GraphKey::Called { from, to, .. } = key
             && from != to
         {
             *counts.entry((from.to_owned(), to.to_owned())).or_default() += calls.count;
         }
     }
-    Ok(Some((counts, tallied.scan.complete)))
+    Ok(Some((counts, aggregate.scan.complete)))
 }
 
 fn read(reader: &Reader, start: TimeRange) -> Result<(CallCounts, bool), QueryError> {

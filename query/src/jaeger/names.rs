@@ -27,14 +27,14 @@ pub(crate) fn known_services(reader: &Reader) -> Result<(Vec<String>, bool), Que
 }
 
 /// An operation as Jaeger tells them apart: by name and kind.
-pub(crate) type Operation = (String, SpanKind);
+pub(crate) type OperationKey = (String, SpanKind);
 
 /// The operations of a service, in order; of one kind, when one is asked for.
 pub(crate) fn operations(
     reader: &Reader,
     service: &str,
     kind: Option<SpanKind>,
-) -> Result<Vec<Operation>, QueryError> {
+) -> Result<Vec<OperationKey>, QueryError> {
     let mut operations: BTreeSet<(String, i32)> = BTreeSet::new();
     let service = stored(service);
     reader.call_keys(|key| {

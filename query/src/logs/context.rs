@@ -9,7 +9,7 @@ use tidings_proto::{
     UnixNanos,
     api::{LogContext, LogView},
 };
-use tidings_storage::{Detail, LogFilter, LogRows, Need, Scan, ScanStats, TimeRange};
+use tidings_storage::{Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, TimeRange};
 
 use super::{RecordKey, log_view, read};
 use crate::{QueryError, cursor::LogOrder, execution::Reader, search::searched};
@@ -137,7 +137,7 @@ fn before(
             }
         }
         let full = keys.first().filter(|_| keys.len() >= count);
-        Ok(full.map_or(Need::All, |(time, _)| Need::Since(*time)))
+        Ok(full.map_or(RowsNeeded::All, |(time, _)| RowsNeeded::Since(*time)))
     })?;
     add(stats, read);
     // A scan that had enough left older rows out; one that did not may have missed some.

@@ -9,7 +9,7 @@ use utoipa::{
     },
 };
 
-use super::form::Form;
+use super::form::ParameterForm;
 
 /// How often a repeatable parameter may be given.
 pub(crate) const REPEATS_MAX: usize = 32;
@@ -35,7 +35,7 @@ enum Times {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Declared {
     pub(crate) name: &'static str,
-    pub(crate) form: Form,
+    pub(crate) form: ParameterForm,
     place: ParameterLocation,
     times: Times,
     description: &'static str,
@@ -59,23 +59,35 @@ impl<T: Takes> IntoParams for Of<T> {
 }
 
 /// A parameter of the query, which may be left out.
-pub(crate) const fn query(name: &'static str, form: Form, description: &'static str) -> Declared {
+pub(crate) const fn query(
+    name: &'static str,
+    form: ParameterForm,
+    description: &'static str,
+) -> Declared {
     Declared { name, form, place: ParameterLocation::Query, times: Times::OnceOrNot, description }
 }
 
 /// A part of the path.
-pub(crate) const fn path(name: &'static str, form: Form, description: &'static str) -> Declared {
+pub(crate) const fn path(
+    name: &'static str,
+    form: ParameterForm,
+    description: &'static str,
+) -> Declared {
     Declared { name, form, place: ParameterLocation::Path, times: Times::Once, description }
 }
 
 /// A header, which may be left out.
-pub(crate) const fn header(name: &'static str, form: Form, description: &'static str) -> Declared {
+pub(crate) const fn header(
+    name: &'static str,
+    form: ParameterForm,
+    description: &'static str,
+) -> Declared {
     Declared { name, form, place: ParameterLocation::Header, times: Times::OnceOrNot, description }
 }
 
 /// Parameter `limit` of a list, with its default and its maximum.
 pub(crate) const fn limit(default: u32, max: u32, description: &'static str) -> Declared {
-    query("limit", Form::Integer { min: 1, max, default: Some(default) }, description)
+    query("limit", ParameterForm::Integer { min: 1, max, default: Some(default) }, description)
 }
 
 impl Declared {

@@ -15,7 +15,7 @@ const SHORT_CHARS_MAX: usize = 64;
 
 /// The form of one value. No form is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum ParameterForm {
     /// Any text.
     Text,
     /// An integer of this range, and what stands for it when it is not given.
@@ -55,8 +55,8 @@ pub(crate) enum Form {
     EventId,
 }
 
-impl Form {
-    /// Reports whether a text of at least one and at most [`Form::chars_max`] characters has this
+impl ParameterForm {
+    /// Reports whether a text of at least one and at most [`ParameterForm::chars_max`] characters has this
     /// form.
     pub(crate) fn accepts(self, value: &str) -> bool {
         match self {

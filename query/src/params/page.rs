@@ -5,7 +5,7 @@
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{Form, Params, malformed};
+use super::{ParameterForm, Params, malformed};
 use crate::QueryError;
 
 /// The parameters that tell the pages of one search apart.
@@ -24,7 +24,7 @@ impl Params {
         decode: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, QueryError> {
         let Some(text) = self.text("cursor") else { return Ok(None) };
-        let not_one = || malformed("cursor", text, Form::Cursor);
+        let not_one = || malformed("cursor", text, ParameterForm::Cursor);
         let (place, search) = super::text::cursor(text).ok_or_else(not_one)?;
         let cursor = decode(place).ok_or_else(not_one)?;
         if search != self.search() {

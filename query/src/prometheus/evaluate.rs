@@ -20,7 +20,7 @@ use super::{
     Labels, PromqlError,
     plan::{EvaluationTimes, SAMPLED_EVERY_MS, is_exact, multiples},
     series_data::{Series, SeriesData},
-    syntax::{Call, Expression, Selector},
+    syntax::{Expression, FunctionCall, Selector},
 };
 use crate::{execution::Reader, traceql::pattern::Patterns};
 
@@ -101,7 +101,7 @@ impl<'d> Evaluator<'d> {
         })
     }
 
-    fn call(&self, call: &Call, time: i64) -> Result<EvaluatedValue, PromqlError> {
+    fn call(&self, call: &FunctionCall, time: i64) -> Result<EvaluatedValue, PromqlError> {
         if let Some(range) = call.arguments.iter().find(|given| is_range(given)) {
             let name = call.function.name;
             if let (Expression::Range { selector, range_ms }, true) = (range, is_exact(name)) {

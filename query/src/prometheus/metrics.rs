@@ -185,7 +185,7 @@ const fn histogram(
 
 /// A number of a group: where it is, and by what it is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Field {
+pub(super) struct MetricField {
     pub(super) place: usize,
     /// Nanoseconds are told in seconds.
     pub(super) is_nanos: bool,
@@ -216,14 +216,16 @@ impl Metric {
     }
 
     /// The series of a group with these labels, and the number that each is.
-    pub(super) fn series(&self, group: &Labels) -> Vec<(Labels, Field)> {
+    pub(super) fn series(&self, group: &Labels) -> Vec<(Labels, MetricField)> {
         let named = group.with(super::labels::NAME, self.name);
-        let plain = |place| Field { place, is_nanos: false };
+        let plain = |place| MetricField { place, is_nanos: false };
         match self.shape {
             MetricColumns::Counter(place) | MetricColumns::Count(place) => {
                 vec![(named, plain(place))]
             }
-            MetricColumns::Sum(from) => vec![(named, Field { place: from + 1, is_nanos: true })],
+            MetricColumns::Sum(from) => {
+                vec![(named, MetricField { place: from + 1, is_nanos: true })]
+            }
             MetricColumns::Buckets(from) => {
                 let buckets = (from + 2..).take(LATENCY_BOUNDS.len()).chain([from]);
                 let bounds = bound_texts();

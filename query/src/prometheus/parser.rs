@@ -8,8 +8,8 @@ use super::{
     PromqlError,
     lexer::{Token, TokenKind, tokens},
     syntax::{
-        Aggregate, Aggregation, Call, DEPTH_MAX, Expression, FUNCTIONS, Grouping, Kind, Link, Many,
-        Matching, Operator, TERMS_MAX,
+        Aggregate, Aggregation, ChainLink, DEPTH_MAX, Expression, FUNCTIONS, FunctionCall,
+        Grouping, Many, Matching, Operator, TERMS_MAX, ValueType,
     },
 };
 use crate::traceql::pattern::Patterns;
@@ -132,7 +132,7 @@ impl Parser<'_> {
             // Powers group to the right, everything else to the left.
             let next = operator.precedence() + u8::from(operator != Operator::Power);
             let (right, right_depth) = self.expression(next)?;
-            let link = Link { operator, right, as_bool, matching };
+            let link = ChainLink { operator, right, as_bool, matching };
             if let Some(reason) = refused(&left, &link) {
                 let at = self.tokens[at].at;
                 return Err(PromqlError::at(self.text, at, reason));
@@ -242,7 +242,7 @@ impl Parser<'_> {
     fn signed(&mut self) -> Result<Deep, PromqlError> {
         let (inner, depth) = self.expression(Operator::Power.precedence())?;
         match inner.kind() {
-            Kind::Scalar | Kind::Vector => Ok((inner, depth)),
+            ValueType::Scalar | ValueType::Vector => Ok((inner, depth)),
             other => {
                 let message = "unary expression only allowed on expressions of type scalar or \
                                instant vector, got";
@@ -312,7 +312,7 @@ impl Parser<'_> {
         }
         let of = arguments.pop().expect("invariant: there is one at least");
         let parameter = arguments.pop();
-        let kinds = [(Some(&of), Some(Kind::Vector)), (parameter.as_ref(), how.parameter())];
+        let kinds = [(Some(&of), Some(ValueType::Vector)), (parameter.as_ref(), how.parameter())];
         for (given, wanted) in kinds {
             if let (Some(given), Some(wanted)) = (given.map(Expression::kind), wanted)
                 && given != wanted
@@ -347,7 +347,7 @@ impl Parser<'_> {
         let (arguments, depth) = self.arguments(" in call to function")?;
         match function.refuses(&arguments) {
             Some(reason) => Err(PromqlError::at(self.text, at, reason)),
-            None => Ok((Expression::Call(Call { function, arguments }), depth + 1)),
+            None => Ok((Expression::Call(FunctionCall { function, arguments }), depth + 1)),
         }
     }
 
@@ -369,20 +369,22 @@ impl Parser<'_> {
 }
 
 /// Type error of a binary operator, if there is one.
-fn refused(left: &Expression, link: &Link) -> Option<String> {
-    let Link { operator, right, as_bool, matching } = link;
+fn refused(left: &Expression, link: &ChainLink) -> Option<String> {
+    let ChainLink { operator, right, as_bool, matching } = link;
     let kinds = [left.kind(), right.kind()];
-    if let Some(other) = kinds.iter().find(|kind| !matches!(kind, Kind::Scalar | Kind::Vector)) {
+    if let Some(other) =
+        kinds.iter().find(|kind| !matches!(kind, ValueType::Scalar | ValueType::Vector))
+    {
         let message = "binary expression must contain only scalar and instant vector types, got";
         return Some(format!("{message} {}", other.words()));
     }
     if *as_bool && !operator.compares() {
         return Some("bool modifier can only be used on comparison operators".to_owned());
     }
-    if kinds == [Kind::Scalar, Kind::Scalar] && operator.compares() && !as_bool {
+    if kinds == [ValueType::Scalar, ValueType::Scalar] && operator.compares() && !as_bool {
         return Some("comparisons between scalars must use BOOL modifier".to_owned());
     }
-    if !kinds.contains(&Kind::Scalar) {
+    if !kinds.contains(&ValueType::Scalar) {
         let grouped = operator.is_of_sets() && matching.many.is_some();
         return grouped.then(|| "no grouping allowed for set operations".to_owned());
     }

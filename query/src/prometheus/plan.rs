@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::{
     PromqlError,
     labels::Matcher,
-    syntax::{Aggregate, Aggregation, At, Call, Expression, Grouping, Moment, Selector, Subquery},
+    syntax::{
+        Aggregate, Aggregation, At, Expression, FunctionCall, Grouping, Moment, Selector, Subquery,
+    },
 };
 
 /// Series that are not counted between two times exactly have a value so often.
@@ -166,7 +168,7 @@ impl SelectorPlanner {
         }
     }
 
-    fn call(&mut self, call: &Call, times: &[i64]) -> Result<(), PromqlError> {
+    fn call(&mut self, call: &FunctionCall, times: &[i64]) -> Result<(), PromqlError> {
         if let ([Expression::Range { selector, range_ms }], true) =
             (call.arguments.as_slice(), is_exact(call.function.name))
         {

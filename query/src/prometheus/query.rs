@@ -5,7 +5,7 @@ use super::{
     evaluate::{EvaluatedValue, Evaluator, MatrixBuilder, distinct},
     plan::plan,
     series_data::SeriesData,
-    syntax::{Expression, Kind},
+    syntax::{Expression, ValueType},
 };
 use crate::execution::Reader;
 
@@ -47,7 +47,7 @@ pub(crate) fn at_once(
     let counted = SeriesData::read(reader, &plan(query, &asked)?)?;
     let evaluator = Evaluator::new(reader, &counted, asked);
     let time = asked.start_ms;
-    let given = if query.kind() == Kind::Matrix {
+    let given = if query.kind() == ValueType::Matrix {
         let stretches = evaluator.stretches(query, time)?;
         QueryValue::Matrix(stretches.into_iter().map(|one| (one.labels, one.points)).collect())
     } else {

@@ -18,7 +18,7 @@ use tidings_storage::SpanFilter;
 use super::{
     Labels, PromqlError,
     labels::{Matcher, NAME, Test},
-    metrics::{COUNT, Columns, Family, Field, METRICS, Metric},
+    metrics::{COUNT, Columns, Family, METRICS, Metric, MetricField},
     number::float,
     plan::Planned,
     syntax::Grouping,
@@ -61,7 +61,7 @@ pub(super) struct Series {
     pub(super) unnamed: Labels,
     set: usize,
     group: usize,
-    field: Field,
+    field: MetricField,
 }
 
 /// The calls of one kind, of those that a filter lets through.

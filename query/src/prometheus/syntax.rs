@@ -29,16 +29,16 @@ pub(crate) enum Expression {
     /// The same with the other sign.
     Negated(Box<Expression>),
     /// Expressions and what is done with them, from the left to the right.
-    Chain(Box<Expression>, Vec<Link>),
+    Chain(Box<Expression>, Vec<ChainLink>),
     /// Several series made one.
     Aggregate(Box<Aggregate>),
     /// A function.
-    Call(Call),
+    Call(FunctionCall),
 }
 
 /// Types of expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueType {
     /// One number.
     Scalar,
     /// A number for each series.
@@ -49,7 +49,7 @@ pub(crate) enum Kind {
     Text,
 }
 
-impl Kind {
+impl ValueType {
     /// As Prometheus calls it in its errors.
     pub(crate) fn words(self) -> &'static str {
         match self {
@@ -63,17 +63,17 @@ impl Kind {
 
 impl Expression {
     /// Type of the expression.
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> ValueType {
         match self {
-            Self::Number(_) => Kind::Scalar,
-            Self::Text(_) => Kind::Text,
-            Self::Select(_) | Self::Aggregate(_) => Kind::Vector,
-            Self::Range { .. } | Self::Subquery(_) => Kind::Matrix,
+            Self::Number(_) => ValueType::Scalar,
+            Self::Text(_) => ValueType::Text,
+            Self::Select(_) | Self::Aggregate(_) => ValueType::Vector,
+            Self::Range { .. } | Self::Subquery(_) => ValueType::Matrix,
             Self::Negated(inner) => inner.kind(),
             Self::Chain(first, links) => {
                 let mut all = std::iter::once(&**first).chain(links.iter().map(|link| &link.right));
-                let scalar = all.all(|of| of.kind() == Kind::Scalar);
-                if scalar { Kind::Scalar } else { Kind::Vector }
+                let scalar = all.all(|of| of.kind() == ValueType::Scalar);
+                if scalar { ValueType::Scalar } else { ValueType::Vector }
             }
             Self::Call(call) => call.function.gives(),
         }
@@ -126,7 +126,7 @@ pub(crate) struct Subquery {
 
 /// A binary operator and its right operand, in a chain of operators.
 #[derive(Debug, Clone)]
-pub(crate) struct Link {
+pub(crate) struct ChainLink {
     /// Operator.
     pub(crate) operator: Operator,
     /// The expression.
@@ -279,10 +279,10 @@ impl Aggregation {
     }
 
     /// Type of its parameter; `None` when it has none.
-    pub(super) fn parameter(self) -> Option<Kind> {
+    pub(super) fn parameter(self) -> Option<ValueType> {
         match self {
-            Self::Top | Self::Bottom | Self::Quantile => Some(Kind::Scalar),
-            Self::CountValues => Some(Kind::Text),
+            Self::Top | Self::Bottom | Self::Quantile => Some(ValueType::Scalar),
+            Self::CountValues => Some(ValueType::Text),
             _ => None,
         }
     }
@@ -290,7 +290,7 @@ impl Aggregation {
 
 /// A function and what it is given.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct FunctionCall {
     /// The function.
     pub(crate) function: Function,
     /// Arguments.
@@ -302,24 +302,24 @@ pub(crate) struct Call {
 pub(crate) struct Function {
     /// Its name.
     pub(crate) name: &'static str,
-    takes: &'static [Kind],
+    takes: &'static [ValueType],
     /// Number of trailing arguments that may be omitted.
     optional: usize,
     /// True when the last argument may repeat.
     repeats: bool,
-    gives: Kind,
+    gives: ValueType,
 }
 
-const fn function(name: &'static str, takes: &'static [Kind], gives: Kind) -> Function {
+const fn function(name: &'static str, takes: &'static [ValueType], gives: ValueType) -> Function {
     Function { name, takes, optional: 0, repeats: false, gives }
 }
 
 const fn of_vector(name: &'static str) -> Function {
-    function(name, &[Kind::Vector], Kind::Vector)
+    function(name, &[ValueType::Vector], ValueType::Vector)
 }
 
 const fn over_time(name: &'static str) -> Function {
-    function(name, &[Kind::Matrix], Kind::Vector)
+    function(name, &[ValueType::Matrix], ValueType::Vector)
 }
 
 /// Every function.
@@ -341,8 +341,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     over_time("stddev_over_time"),
     over_time("stdvar_over_time"),
     over_time("absent_over_time"),
-    function("quantile_over_time", &[Kind::Scalar, Kind::Matrix], Kind::Vector),
-    function("histogram_quantile", &[Kind::Scalar, Kind::Vector], Kind::Vector),
+    function("quantile_over_time", &[ValueType::Scalar, ValueType::Matrix], ValueType::Vector),
+    function("histogram_quantile", &[ValueType::Scalar, ValueType::Vector], ValueType::Vector),
     of_vector("absent"),
     of_vector("abs"),
     of_vector("ceil"),
@@ -356,29 +356,40 @@ pub(super) const FUNCTIONS: &[Function] = &[
     of_vector("sort"),
     of_vector("sort_desc"),
     of_vector("timestamp"),
-    Function { optional: 1, ..function("round", &[Kind::Vector, Kind::Scalar], Kind::Vector) },
-    function("clamp", &[Kind::Vector, Kind::Scalar, Kind::Scalar], Kind::Vector),
-    function("clamp_min", &[Kind::Vector, Kind::Scalar], Kind::Vector),
-    function("clamp_max", &[Kind::Vector, Kind::Scalar], Kind::Vector),
+    Function {
+        optional: 1,
+        ..function("round", &[ValueType::Vector, ValueType::Scalar], ValueType::Vector)
+    },
+    function(
+        "clamp",
+        &[ValueType::Vector, ValueType::Scalar, ValueType::Scalar],
+        ValueType::Vector,
+    ),
+    function("clamp_min", &[ValueType::Vector, ValueType::Scalar], ValueType::Vector),
+    function("clamp_max", &[ValueType::Vector, ValueType::Scalar], ValueType::Vector),
     function(
         "label_replace",
-        &[Kind::Vector, Kind::Text, Kind::Text, Kind::Text, Kind::Text],
-        Kind::Vector,
+        &[ValueType::Vector, ValueType::Text, ValueType::Text, ValueType::Text, ValueType::Text],
+        ValueType::Vector,
     ),
     Function {
         optional: 1,
         repeats: true,
-        ..function("label_join", &[Kind::Vector, Kind::Text, Kind::Text, Kind::Text], Kind::Vector)
+        ..function(
+            "label_join",
+            &[ValueType::Vector, ValueType::Text, ValueType::Text, ValueType::Text],
+            ValueType::Vector,
+        )
     },
-    function("vector", &[Kind::Scalar], Kind::Vector),
-    function("scalar", &[Kind::Vector], Kind::Scalar),
-    function("time", &[], Kind::Scalar),
-    function("pi", &[], Kind::Scalar),
+    function("vector", &[ValueType::Scalar], ValueType::Vector),
+    function("scalar", &[ValueType::Vector], ValueType::Scalar),
+    function("time", &[], ValueType::Scalar),
+    function("pi", &[], ValueType::Scalar),
 ];
 
 impl Function {
     /// Type of the result.
-    pub(super) fn gives(&self) -> Kind {
+    pub(super) fn gives(&self) -> ValueType {
         self.gives
     }
 
@@ -398,7 +409,7 @@ impl Function {
                 "expected {wanted} argument(s) in call to \"{name}\", got {given}"
             ));
         }
-        let wanted = self.takes.iter().chain(std::iter::repeat(&Kind::Text));
+        let wanted = self.takes.iter().chain(std::iter::repeat(&ValueType::Text));
         arguments.iter().zip(wanted).find_map(|(argument, wanted)| {
             let given = argument.kind();
             (given != *wanted).then(|| {

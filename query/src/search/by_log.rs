@@ -6,7 +6,7 @@ use tidings_proto::{
     TraceId, UnixNanos,
     api::{TotalRelation, TraceSearchResult},
 };
-use tidings_storage::{Detail, KindBounds, LogFilter, Need, Scan, ScanStats, TimeRange};
+use tidings_storage::{Detail, KindBounds, LogFilter, RowsNeeded, Scan, ScanStats, TimeRange};
 
 use crate::{QueryError, execution::Reader};
 
@@ -42,7 +42,7 @@ pub(crate) fn mentioned(reader: &Reader, filters: &[LogFilter]) -> Result<Mentio
                 }
             }
             is_late = reader.is_late(LATE_TENTHS);
-            Ok(if found.overflowed || is_late { Need::Nothing } else { Need::All })
+            Ok(if found.overflowed || is_late { RowsNeeded::Nothing } else { RowsNeeded::All })
         })?;
         found.stats += stats;
         found.stats.complete &= !is_late;

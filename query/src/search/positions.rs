@@ -11,7 +11,7 @@ use std::{
 };
 
 use tidings_proto::{TraceId, UnixNanos};
-use tidings_storage::{Detail, Need, Scan, SpanFilter, SpanRows};
+use tidings_storage::{Detail, RowsNeeded, Scan, SpanFilter, SpanRows};
 
 use super::{TraceSearch, early_results::EarlyResults, newest_first};
 use crate::{QueryError, execution::Reader};
@@ -92,7 +92,7 @@ impl<'a> TracePositions<'a> {
 
     /// Tells the scan how far back it must go. `between` is true when the scan moves from one
     /// source of spans to the next; the next source can then be skipped.
-    pub(super) fn need(&mut self, between: bool) -> Result<Need, QueryError> {
+    pub(super) fn need(&mut self, between: bool) -> Result<RowsNeeded, QueryError> {
         let is_due = match self.since {
             None => self.newer >= self.lacking,
             Some(_) if between => self.newer >= self.search.limit,
@@ -101,7 +101,7 @@ impl<'a> TracePositions<'a> {
         if is_due {
             self.resolve_positions()?;
         }
-        Ok(self.since.map_or(Need::All, Need::Since))
+        Ok(self.since.map_or(RowsNeeded::All, RowsNeeded::Since))
     }
 
     /// Looks places up until those of a page are known.

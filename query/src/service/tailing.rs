@@ -25,7 +25,7 @@ const QUIET: Duration = Duration::from_secs(15);
 
 /// Log records as they come.
 #[derive(Debug)]
-pub(crate) struct Tail {
+pub(crate) struct LogTail {
     service: QueryService,
     filter: LogFilter,
     shown: Arc<Mutex<ShownRecords>>,
@@ -65,14 +65,14 @@ impl QueryService {
         &self,
         filter: LogFilter,
         after: Option<LogCursor>,
-    ) -> Result<Tail, QueryError> {
+    ) -> Result<LogTail, QueryError> {
         let place = Arc::clone(&self.tails).try_acquire_owned();
         let waiting = self.limits().tails_max;
         let place = place.map_err(|_| QueryError::Overloaded { waiting })?;
         let resumed = after.map(|after| ShownRecords::until((after.time, after.content_hash)));
         let is_resumed = resumed.is_some();
         let shown = resumed.unwrap_or_else(|| ShownRecords::nothing(self.now()));
-        let mut tail = Tail {
+        let mut tail = LogTail {
             service: self.clone(),
             filter,
             shown: Arc::new(Mutex::new(shown)),
@@ -92,7 +92,7 @@ impl QueryService {
     }
 }
 
-impl Tail {
+impl LogTail {
     /// Waits for the next event.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tidings_proto::{TraceId, UnixNanos};
-use tidings_storage::{Need, Scan, ScanStats};
+use tidings_storage::{RowsNeeded, Scan, ScanStats};
 
 /// The traces with the newest spans so far.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Newest {
 
     /// Tells the scan how far back it must go, after it has read all spans that start after
     /// `reached`.
-    pub(crate) fn need(&mut self, reached: UnixNanos) -> Need {
+    pub(crate) fn need(&mut self, reached: UnixNanos) -> RowsNeeded {
         self.reached = reached;
         // Between two portions there are never more than these.
         if self.starts.len() > self.count {
@@ -39,9 +39,9 @@ impl Newest {
             self.starts.retain(|_, start| *start >= oldest);
         }
         if self.starts.len() < self.count {
-            return Need::All;
+            return RowsNeeded::All;
         }
-        self.starts.values().min().map_or(Need::All, |oldest| Need::Since(*oldest))
+        self.starts.values().min().map_or(RowsNeeded::All, |oldest| RowsNeeded::Since(*oldest))
     }
 
     /// Reports whether the list is certain: the scan ended by itself, or because the list was full.

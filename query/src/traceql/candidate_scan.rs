@@ -11,7 +11,7 @@ use std::{
 };
 
 use tidings_proto::{DurationNanos, TraceId, UnixNanos};
-use tidings_storage::{Detail, Need, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Detail, RowsNeeded, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
 
 use super::{
     candidates::Candidates,
@@ -113,7 +113,7 @@ impl<'a> CandidateScan<'a> {
         let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
             if reader.is_late(5) {
                 stopped = true;
-                return Ok(Need::Nothing);
+                return Ok(RowsNeeded::Nothing);
             }
             if is_only {
                 reader.reached(reached);
@@ -123,14 +123,14 @@ impl<'a> CandidateScan<'a> {
                 stopped |= !meet(met, (rows.start(row), rows.trace_id(row)), met_max);
             });
             if stopped {
-                return Ok(Need::Nothing);
+                return Ok(RowsNeeded::Nothing);
             }
             if since.is_none() && reader.is_heard() && reader.elapsed() >= news_due {
                 // The step ends here, so that what it has met can be evaluated and told.
                 news_due = reader.elapsed().saturating_add(reader.limits.told_every);
                 if met.values().any(|start| *start > reached) {
                     since = Some(UnixNanos(reached.0.saturating_add(1)));
-                    return Ok(Need::Nothing);
+                    return Ok(RowsNeeded::Nothing);
                 }
             }
             // Between two sources, too: the next one may be left out.
@@ -140,7 +140,7 @@ impl<'a> CandidateScan<'a> {
                 unsettled = 0;
                 since = since.max(Some(nth_newest(met, wanted)));
             }
-            Ok(since.map_or(Need::All, Need::Since))
+            Ok(since.map_or(RowsNeeded::All, RowsNeeded::Since))
         })?;
         self.stats.rows += stats.rows;
         self.stats.files += stats.files;

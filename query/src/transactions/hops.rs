@@ -11,15 +11,15 @@ use tidings_proto::{DurationNanos, UnixNanos, api::Hop, otlp::SpanKind};
 use crate::trace::{gather::Names, kind_name, summary::plus, tree::Tree};
 
 /// Key of a call: calling service, called service, operation and span kind, as numbers of names.
-type Call = (Option<u32>, u32, u32, i32);
+type HopKey = (Option<u32>, u32, u32, i32);
 
 /// Every kind of call, in order of its first call.
 pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
-    let mut hops: BTreeMap<Call, Hop> = BTreeMap::new();
+    let mut hops: BTreeMap<HopKey, Hop> = BTreeMap::new();
     for tree in trees {
         let on_way = on_way(tree);
         // The call that each span belongs to; a parent comes before its children.
-        let mut calls: Vec<Call> = Vec::with_capacity(on_way.len());
+        let mut calls: Vec<HopKey> = Vec::with_capacity(on_way.len());
         for (index, node) in tree.assembled.nodes.iter().enumerate() {
             let fact = tree.fact(index);
             let caller = node.parent.map(|parent| tree.fact(parent as usize).service);

@@ -258,7 +258,7 @@ fn found(
         bytes_max: reader.limits.kinds_bytes_max,
     };
     let mut kinds = Kinds::new();
-    let answer = reader.tally_kinds(&bounds, &mut |calls| {
+    let answer = reader.aggregate_kinds(&bounds, &mut |calls| {
         kinds = listed(calls, window, &bounds, limit);
         choose(&kinds)
     })?;

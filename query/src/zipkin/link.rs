@@ -36,7 +36,7 @@ fn is_zero(count: &u64) -> bool {
 pub(crate) struct Links(BTreeMap<(String, String), (u64, u64)>);
 
 /// A span on its way through the tree, with the nearest span above it that has a kind.
-struct Step {
+struct TreeStep {
     span: usize,
     remote: Option<usize>,
 }
@@ -46,16 +46,18 @@ impl Links {
     pub(crate) fn put_trace(&mut self, spans: Vec<Span>) {
         let spans = merge(spans);
         let tree = LinkTree::new(&spans);
-        let mut steps: VecDeque<Step> = match tree.root {
-            Some(root) => VecDeque::from([Step { span: root, remote: None }]),
-            None => tree.headless.iter().map(|span| Step { span: *span, remote: None }).collect(),
+        let mut steps: VecDeque<TreeStep> = match tree.root {
+            Some(root) => VecDeque::from([TreeStep { span: root, remote: None }]),
+            None => {
+                tree.headless.iter().map(|span| TreeStep { span: *span, remote: None }).collect()
+            }
         };
-        while let Some(Step { span, remote }) = steps.pop_front() {
+        while let Some(TreeStep { span, remote }) = steps.pop_front() {
             let is_root = tree.root == Some(span);
             let is_leaf = tree.children[span].is_empty();
             self.put_span(&spans[span], remote.map(|remote| &spans[remote]), is_root, is_leaf);
             let remote = if spans[span].kind() == Kind::Unspecified { remote } else { Some(span) };
-            steps.extend(tree.children[span].iter().map(|child| Step { span: *child, remote }));
+            steps.extend(tree.children[span].iter().map(|child| TreeStep { span: *child, remote }));
         }
     }
 

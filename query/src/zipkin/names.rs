@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidings_proto::zipkin::span_from_otlp;
-use tidings_storage::{AttributeFilter, Detail, Need, Scan, SpanFilter};
+use tidings_storage::{AttributeFilter, Detail, RowsNeeded, Scan, SpanFilter};
 
 use crate::{QueryError, execution::Reader};
 
@@ -97,7 +97,7 @@ fn newest(
     let scan = Scan { detail: Detail::Attributes, rows_max };
     reader.newest_spans(filter, scan, |rows| {
         (0..rows.len()).for_each(|row| visit(rows, row));
-        Ok(Need::All)
+        Ok(RowsNeeded::All)
     })?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use arrow_ipc::{
     Buffer, DateUnit, Field, FieldNode, Message, MessageHeader, Precision, RecordBatch, TimeUnit,
     Type, root_as_message,
 };
-use tidings_query::grpc::Status;
+use tidings_query::grpc::GrpcStatus;
 
 use super::messages::FlightData;
 use crate::{Parameter, limits::PLACEHOLDERS_MAX};
@@ -17,7 +17,7 @@ const SECOND: i64 = 1_000_000_000;
 
 /// The types that a value may have, as it lies in the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ParameterType {
     Null,
     Truth,
     /// Integer of this size.
@@ -43,11 +43,12 @@ enum Kind {
 }
 
 /// The values of the row that these messages have, in order.
-pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, Status> {
+pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, GrpcStatus> {
     let (mut kinds, mut row) = (None, None);
     for data in messages.iter().filter(|data| !data.data_header.is_empty()) {
-        let message = root_as_message(&data.data_header)
-            .map_err(|error| Status::invalid(format!("this is no message of Arrow's: {error}")))?;
+        let message = root_as_message(&data.data_header).map_err(|error| {
+            GrpcStatus::invalid(format!("this is no message of Arrow's: {error}"))
+        })?;
         match message.header_type() {
             MessageHeader::Schema => kinds = Some(kinds_of(&message)?),
             MessageHeader::RecordBatch => {
@@ -55,53 +56,55 @@ pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, Status> 
                 let kinds = kinds.as_ref().ok_or_else(broken)?;
                 match (batch.length(), &row) {
                     (0, _) => {}
-                    (1, None) => row = Some(Row::new(&batch, &data.data_body)?.values(kinds)?),
+                    (1, None) => {
+                        row = Some(ParameterRow::new(&batch, &data.data_body)?.values(kinds)?)
+                    }
                     _ => {
                         let message = "a query takes one row of values, and several were sent";
-                        return Err(Status::invalid(message));
+                        return Err(GrpcStatus::invalid(message));
                     }
                 }
             }
-            _ => return Err(Status::invalid("values are sent as a schema and a record batch")),
+            _ => return Err(GrpcStatus::invalid("values are sent as a schema and a record batch")),
         }
     }
     match (row, kinds) {
         (Some(row), _) => Ok(row),
         (None, Some(kinds)) if kinds.is_empty() => Ok(Vec::new()),
-        (None, _) => Err(Status::invalid("no row of values was sent")),
+        (None, _) => Err(GrpcStatus::invalid("no row of values was sent")),
     }
 }
 
-fn broken() -> Status {
-    Status::invalid("the values do not lie where they are said to")
+fn broken() -> GrpcStatus {
+    GrpcStatus::invalid("the values do not lie where they are said to")
 }
 
-fn kinds_of(message: &Message<'_>) -> Result<Vec<Kind>, Status> {
+fn kinds_of(message: &Message<'_>) -> Result<Vec<ParameterType>, GrpcStatus> {
     let schema = message.header_as_schema().ok_or_else(broken)?;
     let Some(fields) = schema.fields() else { return Ok(Vec::new()) };
     if fields.len() > PLACEHOLDERS_MAX {
         let message = format!("a query has {PLACEHOLDERS_MAX} placeholders at most");
-        return Err(Status::invalid(message));
+        return Err(GrpcStatus::invalid(message));
     }
     fields.iter().map(|field| kind(&field)).collect()
 }
 
-fn kind(field: &Field<'_>) -> Result<Kind, Status> {
+fn kind(field: &Field<'_>) -> Result<ParameterType, GrpcStatus> {
     let bytes = |bits: i32| usize::try_from(bits / 8).unwrap_or_default();
     let kind = match field.type_type() {
-        Type::Null => Some(Kind::Null),
-        Type::Bool => Some(Kind::Truth),
+        Type::Null => Some(ParameterType::Null),
+        Type::Bool => Some(ParameterType::Truth),
         Type::Int => field
             .type_as_int()
-            .map(|of| Kind::Whole { bytes: bytes(of.bitWidth()), signed: of.is_signed() }),
+            .map(|of| ParameterType::Whole { bytes: bytes(of.bitWidth()), signed: of.is_signed() }),
         Type::FloatingPoint => field.type_as_floating_point().and_then(|of| match of.precision() {
-            Precision::SINGLE => Some(Kind::Number { bytes: 4 }),
-            Precision::DOUBLE => Some(Kind::Number { bytes: 8 }),
+            Precision::SINGLE => Some(ParameterType::Number { bytes: 4 }),
+            Precision::DOUBLE => Some(ParameterType::Number { bytes: 8 }),
             _ => None,
         }),
-        Type::Utf8 => Some(Kind::Text { offset_bytes: 4 }),
-        Type::LargeUtf8 => Some(Kind::Text { offset_bytes: 8 }),
-        Type::Utf8View => Some(Kind::TextView),
+        Type::Utf8 => Some(ParameterType::Text { offset_bytes: 4 }),
+        Type::LargeUtf8 => Some(ParameterType::Text { offset_bytes: 8 }),
+        Type::Utf8View => Some(ParameterType::TextView),
         Type::Timestamp => field.type_as_timestamp().and_then(|of| {
             let unit_nanos = match of.unit() {
                 TimeUnit::SECOND => SECOND,
@@ -110,11 +113,11 @@ fn kind(field: &Field<'_>) -> Result<Kind, Status> {
                 TimeUnit::NANOSECOND => 1,
                 _ => return None,
             };
-            Some(Kind::Time { bytes: 8, unit_nanos })
+            Some(ParameterType::Time { bytes: 8, unit_nanos })
         }),
         Type::Date => field.type_as_date().and_then(|of| match of.unit() {
-            DateUnit::DAY => Some(Kind::Time { bytes: 4, unit_nanos: 86_400 * SECOND }),
-            DateUnit::MILLISECOND => Some(Kind::Time { bytes: 8, unit_nanos: 1_000_000 }),
+            DateUnit::DAY => Some(ParameterType::Time { bytes: 4, unit_nanos: 86_400 * SECOND }),
+            DateUnit::MILLISECOND => Some(ParameterType::Time { bytes: 8, unit_nanos: 1_000_000 }),
             _ => None,
         }),
         _ => None,
@@ -122,12 +125,12 @@ fn kind(field: &Field<'_>) -> Result<Kind, Status> {
     kind.filter(|_| field.dictionary().is_none()).ok_or_else(|| {
         let name = field.type_type().variant_name().unwrap_or("unknown");
         let known = "null, truth values, numbers, texts, dates and timestamps are";
-        Status::invalid(format!("a value of the type {name} is not taken: {known}"))
+        GrpcStatus::invalid(format!("a value of the type {name} is not taken: {known}"))
     })
 }
 
 /// A row, with what of it has not been taken yet.
-struct Row<'a> {
+struct ParameterRow<'a> {
     body: &'a [u8],
     nodes: Box<dyn Iterator<Item = &'a FieldNode> + 'a>,
     buffers: Box<dyn Iterator<Item = &'a Buffer> + 'a>,
@@ -135,10 +138,10 @@ struct Row<'a> {
     view_buffers: Box<dyn Iterator<Item = i64> + 'a>,
 }
 
-impl<'a> Row<'a> {
-    fn new(batch: &RecordBatch<'a>, body: &'a [u8]) -> Result<Self, Status> {
+impl<'a> ParameterRow<'a> {
+    fn new(batch: &RecordBatch<'a>, body: &'a [u8]) -> Result<Self, GrpcStatus> {
         if batch.compression().is_some() {
-            return Err(Status::invalid("values are not compressed"));
+            return Err(GrpcStatus::invalid("values are not compressed"));
         }
         Ok(Self {
             body,
@@ -148,35 +151,35 @@ impl<'a> Row<'a> {
         })
     }
 
-    fn values(mut self, kinds: &[Kind]) -> Result<Vec<Parameter>, Status> {
+    fn values(mut self, kinds: &[ParameterType]) -> Result<Vec<Parameter>, GrpcStatus> {
         kinds.iter().map(|kind| self.value(*kind).ok_or_else(broken)).collect()
     }
 
     /// The value of the next column; `None` when it is not where it should be.
-    fn value(&mut self, kind: Kind) -> Option<Parameter> {
+    fn value(&mut self, kind: ParameterType) -> Option<Parameter> {
         let node = self.nodes.next()?;
-        if kind == Kind::Null {
+        if kind == ParameterType::Null {
             return Some(Parameter::Null);
         }
         let validity = self.buffer()?;
         let is_null = node.null_count() != 0 && validity.first().is_some_and(|bits| bits & 1 == 0);
         let value = match kind {
-            Kind::Null => return None,
-            Kind::Truth => self.fixed(1).map(|byte| Parameter::Truth(byte & 1 == 1)),
-            Kind::Whole { bytes, signed } => {
+            ParameterType::Null => return None,
+            ParameterType::Truth => self.fixed(1).map(|byte| Parameter::Truth(byte & 1 == 1)),
+            ParameterType::Whole { bytes, signed } => {
                 let raw = self.fixed(bytes);
                 raw.and_then(|raw| whole(raw, bytes, signed)).map(Parameter::Whole)
             }
-            Kind::Number { bytes } => self
+            ParameterType::Number { bytes } => self
                 .fixed(bytes)
                 .and_then(|raw| match bytes {
                     4 => Some(f32::from_bits(u32::try_from(raw).ok()?).into()),
                     _ => Some(f64::from_bits(raw)),
                 })
                 .map(Parameter::Number),
-            Kind::Text { offset_bytes } => self.text(offset_bytes).map(Parameter::Text),
-            Kind::TextView => self.text_view().map(Parameter::Text),
-            Kind::Time { bytes, unit_nanos } => {
+            ParameterType::Text { offset_bytes } => self.text(offset_bytes).map(Parameter::Text),
+            ParameterType::TextView => self.text_view().map(Parameter::Text),
+            ParameterType::Time { bytes, unit_nanos } => {
                 let units = self.fixed(bytes).and_then(|raw| whole(raw, bytes, true));
                 units.and_then(|units| units.checked_mul(unit_nanos)).map(Parameter::Time)
             }

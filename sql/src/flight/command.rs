@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
-use tidings_query::grpc::Status;
+use tidings_query::grpc::GrpcStatus;
 
 use super::{
     messages::{Any, GetDbSchemas, GetSqlInfo, GetTables, GetXdbcTypeInfo, Statement, WithHandle},
@@ -33,14 +33,14 @@ pub(super) enum Command {
 }
 
 /// A message in its wrapping, and its name.
-fn unwrap(wrapped: &[u8]) -> Result<(String, Bytes), Status> {
+fn unwrap(wrapped: &[u8]) -> Result<(String, Bytes), GrpcStatus> {
     let any = Any::decode(wrapped).map_err(|_| not_sql())?;
     let name = any.type_url.rsplit('/').next().and_then(|name| name.strip_prefix(PACKAGE));
     Ok((name.ok_or_else(not_sql)?.to_owned(), any.value))
 }
 
-fn not_sql() -> Status {
-    Status::invalid("this is no message of Flight SQL")
+fn not_sql() -> GrpcStatus {
+    GrpcStatus::invalid("this is no message of Flight SQL")
 }
 
 /// The message in the wrapping that Flight SQL wants for it.
@@ -49,13 +49,13 @@ pub(super) fn wrap(name: &str, message: &impl Message) -> Bytes {
     Any { type_url, value: message.encode_to_vec().into() }.encode_to_vec().into()
 }
 
-pub(super) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
-    M::decode(bytes).map_err(|error| Status::invalid(error.to_string()))
+pub(super) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, GrpcStatus> {
+    M::decode(bytes).map_err(|error| GrpcStatus::invalid(error.to_string()))
 }
 
 impl Command {
     /// That of a descriptor or a ticket.
-    pub(super) fn read(wrapped: &[u8]) -> Result<Self, Status> {
+    pub(super) fn read(wrapped: &[u8]) -> Result<Self, GrpcStatus> {
         let (name, value) = unwrap(wrapped)?;
         Ok(match name.as_str() {
             "CommandStatementQuery" => Self::Query(Query::new(statement(&value)?)),
@@ -81,7 +81,7 @@ impl Command {
 }
 
 /// The text of a statement that belongs to no transaction.
-pub(super) fn statement(value: &[u8]) -> Result<String, Status> {
+pub(super) fn statement(value: &[u8]) -> Result<String, GrpcStatus> {
     let statement: Statement = decode(value)?;
     match statement.transaction_id {
         Some(id) if !id.is_empty() => Err(not_here("a transaction", READS_ONLY)),
@@ -90,15 +90,15 @@ pub(super) fn statement(value: &[u8]) -> Result<String, Status> {
 }
 
 /// The message of an action, which must be of this name.
-pub(super) fn action(body: &[u8], expected: &str) -> Result<Bytes, Status> {
+pub(super) fn action(body: &[u8], expected: &str) -> Result<Bytes, GrpcStatus> {
     match unwrap(body)? {
         (name, value) if name == expected => Ok(value),
-        (name, _) => Err(Status::invalid(format!("{expected} is expected, and not {name}"))),
+        (name, _) => Err(GrpcStatus::invalid(format!("{expected} is expected, and not {name}"))),
     }
 }
 
 /// The handle of the prepared statement whose values are put, when it is one that can be read.
-pub(super) fn put(wrapped: &[u8]) -> Result<Query, Status> {
+pub(super) fn put(wrapped: &[u8]) -> Result<Query, GrpcStatus> {
     let (name, value) = unwrap(wrapped)?;
     match name.as_str() {
         "CommandPreparedStatementQuery" => query(&decode::<WithHandle>(&value)?.handle),
@@ -135,8 +135,8 @@ enum HandleParameter {
 }
 
 /// The query of a handle.
-fn query(handle: &[u8]) -> Result<Query, Status> {
-    let unknown = || Status::invalid("this handle is none of this server's");
+fn query(handle: &[u8]) -> Result<Query, GrpcStatus> {
+    let unknown = || GrpcStatus::invalid("this handle is none of this server's");
     let Handle { text, values } = Handle::decode(handle).map_err(|_| unknown())?;
     if values.len() > PLACEHOLDERS_MAX {
         return Err(unknown());

@@ -1,25 +1,25 @@
-//! Errors over gRPC: the one table from [`ErrorKind`] to code.
+//! Errors over gRPC: the one table from [`SqlErrorKind`] to code.
 
 use tidings_proto::otlp::Code;
-use tidings_query::grpc::Status;
+use tidings_query::grpc::GrpcStatus;
 
-use crate::{ErrorKind, SqlError};
+use crate::{SqlError, SqlErrorKind};
 
-impl From<SqlError> for Status {
+impl From<SqlError> for GrpcStatus {
     fn from(error: SqlError) -> Self {
         let code = match error.kind() {
-            ErrorKind::Invalid | ErrorKind::Forbidden | ErrorKind::MediaType => {
+            SqlErrorKind::Invalid | SqlErrorKind::Forbidden | SqlErrorKind::MediaType => {
                 Code::InvalidArgument
             }
-            ErrorKind::Off => Code::PermissionDenied,
-            ErrorKind::TooLarge | ErrorKind::Ended => Code::ResourceExhausted,
-            ErrorKind::TimedOut => Code::DeadlineExceeded,
-            ErrorKind::Overloaded => Code::Unavailable,
-            ErrorKind::Unavailable => {
+            SqlErrorKind::Off => Code::PermissionDenied,
+            SqlErrorKind::TooLarge | SqlErrorKind::Ended => Code::ResourceExhausted,
+            SqlErrorKind::TimedOut => Code::DeadlineExceeded,
+            SqlErrorKind::Overloaded => Code::Unavailable,
+            SqlErrorKind::Unavailable => {
                 tracing::warn!(%error, "a query was not answered");
                 Code::Unavailable
             }
-            ErrorKind::Failed => {
+            SqlErrorKind::Failed => {
                 tracing::error!(%error, "a query failed");
                 Code::Internal
             }
@@ -29,7 +29,7 @@ impl From<SqlError> for Status {
 }
 
 /// The answer to what Flight has and this server has not.
-pub(super) fn not_here(what: &str, hint: &str) -> Status {
+pub(super) fn not_here(what: &str, hint: &str) -> GrpcStatus {
     let what: String = what.chars().take(100).collect();
-    Status::new(Code::Unimplemented, format!("{what} is not possible here: {hint}"))
+    GrpcStatus::new(Code::Unimplemented, format!("{what} is not possible here: {hint}"))
 }

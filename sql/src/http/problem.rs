@@ -1,4 +1,4 @@
-//! Errors over HTTP: the one table from [`ErrorKind`] to status, and the problem+json body
+//! Errors over HTTP: the one table from [`SqlErrorKind`] to status, and the problem+json body
 //! ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use utoipa::{
     openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder},
 };
 
-use crate::{ErrorKind, SqlError};
+use crate::{SqlError, SqlErrorKind};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -19,40 +19,40 @@ const PROBLEM_JSON: &str = "application/problem+json";
 type ProblemType = (StatusCode, &'static str, &'static str);
 
 /// The table.
-const fn shape(kind: ErrorKind) -> ProblemType {
+const fn shape(kind: SqlErrorKind) -> ProblemType {
     match kind {
-        ErrorKind::Invalid => {
+        SqlErrorKind::Invalid => {
             (StatusCode::BAD_REQUEST, "invalid-parameter", "the query is not understood")
         }
-        ErrorKind::Forbidden => {
+        SqlErrorKind::Forbidden => {
             (StatusCode::BAD_REQUEST, "statement-not-allowed", "the query is not allowed")
         }
-        ErrorKind::Off => (StatusCode::FORBIDDEN, "sql-off", "queries in SQL are switched off"),
-        ErrorKind::TooLarge => (
+        SqlErrorKind::Off => (StatusCode::FORBIDDEN, "sql-off", "queries in SQL are switched off"),
+        SqlErrorKind::TooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,
             "resource-exhausted",
             "the query needs more than it may have",
         ),
-        ErrorKind::MediaType => (
+        SqlErrorKind::MediaType => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "media-type",
             "the query has a form that is not known",
         ),
-        ErrorKind::Overloaded => {
+        SqlErrorKind::Overloaded => {
             (StatusCode::TOO_MANY_REQUESTS, "overloaded", "too many queries at once")
         }
-        ErrorKind::TimedOut => {
+        SqlErrorKind::TimedOut => {
             (StatusCode::REQUEST_TIMEOUT, "timed-out", "the query took too long")
         }
-        ErrorKind::Unavailable => {
+        SqlErrorKind::Unavailable => {
             (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage cannot be read now")
         }
-        ErrorKind::Ended => (
+        SqlErrorKind::Ended => (
             StatusCode::SERVICE_UNAVAILABLE,
             "query-ended",
             "the query's process ended before the query",
         ),
-        ErrorKind::Failed => {
+        SqlErrorKind::Failed => {
             (StatusCode::INTERNAL_SERVER_ERROR, "failed", "the query could not be answered")
         }
     }
@@ -80,7 +80,7 @@ impl IntoResponse for SqlError {
             _ => None,
         };
         let mut response = respond(shape, self.to_string(), parameter);
-        if self.kind() == ErrorKind::Overloaded || self.kind() == ErrorKind::Unavailable {
+        if self.kind() == SqlErrorKind::Overloaded || self.kind() == SqlErrorKind::Unavailable {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -116,7 +116,7 @@ pub(super) struct Problems;
 
 impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        use ErrorKind::{
+        use SqlErrorKind::{
             Ended, Failed, Forbidden, Invalid, MediaType, Off, Overloaded, TimedOut, TooLarge,
             Unavailable,
         };

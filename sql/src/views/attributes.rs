@@ -44,7 +44,7 @@ fn map(
 
 /// The stored attributes, their values as text.
 pub(super) fn texts(stored: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let AttributeTexts { ends, keys, values } = AttributeTexts::of(stored)?;
+    let AttributeTexts { ends, keys, values } = AttributeTexts::decode(stored)?;
     map(ends, cast(&keys, &DataType::Utf8)?, Arc::new(values))
 }
 

@@ -13,7 +13,9 @@ use tidings_proto::{
     api::{EdgeKind, NodeKind},
 };
 use tidings_query::{Bounded, QueryError, StretchEdge, edges_between};
-use tidings_storage::{Call, CallKey, Cell, SpanFilter, Tallies, Tally, TallyBounds, TimeRange};
+use tidings_storage::{
+    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Cell, SpanFilter, TimeRange,
+};
 
 use super::{
     Condition, Stored, View,
@@ -160,7 +162,7 @@ fn minutes_with_spans(
     };
     let filter = SpanFilter { start, ..SpanFilter::default() };
     let meter = out.meter;
-    let bounds = TallyBounds {
+    let bounds = CallBounds {
         rows_max: u64::MAX,
         remembered_max: meter.limits.remembered_max,
         threads_max: 1,
@@ -170,13 +172,13 @@ fn minutes_with_spans(
         Err(_) => ControlFlow::Break(()),
     };
     let snapshot = &stored.snapshot;
-    let tallied = snapshot.tally_spans(&filter, MINUTE, bounds, &AllMinutes, &watch)?;
+    let aggregate = snapshot.aggregate_calls(&filter, MINUTE, bounds, &AllMinutes, &watch)?;
     meter.check()?;
-    if !tallied.scan.complete {
+    if !aggregate.scan.complete {
         meter.lack();
     }
-    let mut all = tallied.unordered.0.clone();
-    all.extend(tallied.shares.iter().flat_map(|share| &share.0));
+    let mut all = aggregate.unordered.0.clone();
+    all.extend(aggregate.shares.iter().flat_map(|share| &share.0));
     out.keep(all.len() * MINUTE_BYTES)?;
     all.retain(|minute| among.contains(minute));
     Ok(all)
@@ -203,19 +205,19 @@ struct AllMinutes;
 #[derive(Debug, Default)]
 struct Minutes(BTreeSet<u64>);
 
-impl Tallies for AllMinutes {
-    type Tally = Minutes;
+impl CallAccumulatorFactory for AllMinutes {
+    type Accumulator = Minutes;
 
     fn unordered(&self) -> Minutes {
         Minutes::default()
     }
 
-    fn of(&self, _: Range<UnixNanos>, _: &Arc<Minutes>) -> Minutes {
+    fn for_range(&self, _: Range<UnixNanos>, _: &Arc<Minutes>) -> Minutes {
         Minutes::default()
     }
 }
 
-impl Tally for Minutes {
+impl CallAccumulator for Minutes {
     fn group(&mut self, _: CallKey<'_>) -> u32 {
         0
     }

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use tidings_proto::UnixNanos;
-use tidings_storage::{Need, TimeRange};
+use tidings_storage::{RowsNeeded, TimeRange};
 
 use crate::{SqlError, dynamic_filters::Since};
 
@@ -23,16 +23,16 @@ pub(super) fn split(range: TimeRange) -> (Option<TimeRange>, TimeRange) {
 }
 
 /// Rows that a scan still has to return after some were handed on.
-pub(super) fn need(handed_on: &Result<ControlFlow<()>, SqlError>, since: Since) -> Need {
+pub(super) fn need(handed_on: &Result<ControlFlow<()>, SqlError>, since: Since) -> RowsNeeded {
     if !matches!(handed_on, Ok(ControlFlow::Continue(()))) {
-        return Need::Nothing;
+        return RowsNeeded::Nothing;
     }
     match since {
-        Since::Ever => Need::All,
+        Since::Ever => RowsNeeded::All,
         // Times before the first are those of nobody.
-        Since::Time(nanos) => {
-            Need::Since(u64::try_from(nanos).map_or(FIRST, |nanos| UnixNanos(nanos).max(FIRST)))
-        }
-        Since::Never => Need::Nothing,
+        Since::Time(nanos) => RowsNeeded::Since(
+            u64::try_from(nanos).map_or(FIRST, |nanos| UnixNanos(nanos).max(FIRST)),
+        ),
+        Since::Never => RowsNeeded::Nothing,
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use arrow_array::{ArrayRef, Int64Array, TimestampNanosecondArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use tidings_proto::{DurationNanos, UnixNanos, api::LatencyStats};
-use tidings_storage::{Latency, SpanFilter, Tallied, Tally, TallyBounds};
+use tidings_storage::{CallAccumulator, CallAggregate, CallBounds, Latency, SpanFilter};
 
 use super::{Condition, Predicate, Stored, View, columns::timestamp, pushdown};
 use crate::{
@@ -128,7 +128,7 @@ impl Source for RedSource {
 
     fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
         let meter = out.meter;
-        let bounds = TallyBounds {
+        let bounds = CallBounds {
             rows_max: u64::MAX,
             remembered_max: meter.limits.remembered_max,
             threads_max: 1,
@@ -139,11 +139,12 @@ impl Source for RedSource {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         };
-        let tallied = stored.snapshot.tally_spans(&self.filter, MINUTE, bounds, &all, &watch)?;
-        let Tallied { scan, repeats_counted, shares, .. } = tallied;
+        let aggregate =
+            stored.snapshot.aggregate_calls(&self.filter, MINUTE, bounds, &all, &watch)?;
+        let CallAggregate { scan, repeats_counted, shares, .. } = aggregate;
         for mut share in shares {
             // Minutes of which nothing came in order.
-            share.settle(UnixNanos(0));
+            share.finish_from(UnixNanos(0));
         }
         let is_done = giving.finish()?;
         meter.check()?;

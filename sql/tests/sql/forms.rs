@@ -8,7 +8,7 @@ use tidings_proto::{
     api::SqlResult,
     otlp::{KeyValue, Span},
 };
-use tidings_sql::{AnswerFormat, ErrorKind};
+use tidings_sql::{AnswerFormat, SqlErrorKind};
 
 use crate::harness::{Harness, bytes, record, span, story, text};
 
@@ -162,7 +162,7 @@ async fn a_time_that_no_calendar_has_is_refused() {
         "SELECT arrow_typeof(1), make_date(2147483647, 1, 1)",
     ] {
         let refusal = harness.refusal(question).await;
-        assert_eq!(refusal.kind(), ErrorKind::Invalid, "{question}: {refusal:?}");
+        assert_eq!(refusal.kind(), SqlErrorKind::Invalid, "{question}: {refusal:?}");
     }
     let known = harness.value("SELECT to_timestamp_seconds(99999999999)").await;
     assert_eq!(known, "5138-11-16T09:46:39Z");
@@ -234,7 +234,7 @@ async fn a_zone_that_is_not_there_is_refused_before_the_answer_begins() {
         for from in ["spans", "spans WHERE false"] {
             let text = format!("SELECT start_time AT TIME ZONE '{zone}' AS x FROM {from}");
             let refusal = harness.refusal(&text).await;
-            assert_eq!(refusal.kind(), ErrorKind::Invalid, "{text}: {refusal:?}");
+            assert_eq!(refusal.kind(), SqlErrorKind::Invalid, "{text}: {refusal:?}");
             let said = format!("there is no time zone `{zone}`");
             assert_eq!(refusal.to_string(), said, "{text}");
             assert!(

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tidings_proto::otlp::Span;
-use tidings_sql::{ErrorKind, Query, SqlLimits};
+use tidings_sql::{Query, SqlErrorKind, SqlLimits};
 
 use crate::harness::{Harness, record, span};
 
@@ -64,7 +64,7 @@ async fn a_query_that_never_waits_ends_with_its_time() {
         let refusal = harness.refusal(text).await;
         let ended = matches!(
             refusal.kind(),
-            ErrorKind::TimedOut | ErrorKind::TooLarge | ErrorKind::Invalid
+            SqlErrorKind::TimedOut | SqlErrorKind::TooLarge | SqlErrorKind::Invalid
         );
         assert!(ended, "{text}: {refusal}");
         assert!(begin.elapsed() < LIMITS.deadline + OVERRUN, "{text}");
@@ -118,7 +118,7 @@ async fn what_would_take_all_memory_is_refused() {
         "SELECT median(a.duration_nanos + b.duration_nanos) FROM spans a, spans b".to_owned(),
     ] {
         let refusal = harness.refusal(&text).await;
-        let ended = matches!(refusal.kind(), ErrorKind::TooLarge | ErrorKind::TimedOut);
+        let ended = matches!(refusal.kind(), SqlErrorKind::TooLarge | SqlErrorKind::TimedOut);
         assert!(ended, "{text}: {refusal:?}");
         idle(&harness).await;
     }
@@ -135,10 +135,10 @@ async fn patterns_take_linear_time_and_have_a_size() {
     for pattern in ["x{1000}{1000}", "((x{100}){100}){100}", "(", "(?z)"] {
         let query = format!("SELECT count(*) FROM logs WHERE text ~ '{pattern}'");
         let refusal = harness.refusal(&query).await;
-        assert_eq!(refusal.kind(), ErrorKind::Invalid, "{pattern}: {refusal}");
+        assert_eq!(refusal.kind(), SqlErrorKind::Invalid, "{pattern}: {refusal}");
     }
     let by_row = harness.refusal("SELECT count(*) FROM logs WHERE text ~ service").await;
-    assert_eq!(by_row.kind(), ErrorKind::Invalid, "{by_row}");
+    assert_eq!(by_row.kind(), SqlErrorKind::Invalid, "{by_row}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,8 +154,8 @@ async fn so_many_queries_run_at_once_and_others_are_told_to_come_back() {
     for one in asked {
         kinds.push(one.await.unwrap().unwrap_err().kind());
     }
-    let timed_out = kinds.iter().filter(|kind| **kind == ErrorKind::TimedOut).count();
-    let refused = kinds.iter().filter(|kind| **kind == ErrorKind::Overloaded).count();
+    let timed_out = kinds.iter().filter(|kind| **kind == SqlErrorKind::TimedOut).count();
+    let refused = kinds.iter().filter(|kind| **kind == SqlErrorKind::Overloaded).count();
     assert_eq!((timed_out, refused), (2, 18));
     idle(&harness).await;
     assert_eq!(harness.value("SELECT 1").await, 1);

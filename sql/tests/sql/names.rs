@@ -1,6 +1,6 @@
 //! What the columns of an answer are called.
 
-use tidings_sql::ErrorKind;
+use tidings_sql::SqlErrorKind;
 
 use crate::harness::{Harness, story};
 
@@ -143,7 +143,7 @@ async fn what_an_unnamed_column_is_called_changes_no_row() {
 async fn a_name_that_is_given_twice_is_refused_with_its_place() {
     let harness = Harness::new().await;
     let refusal = harness.refusal("SELECT 1 AS a,\n 2 AS A").await;
-    assert_eq!(refusal.kind(), ErrorKind::Invalid);
+    assert_eq!(refusal.kind(), SqlErrorKind::Invalid);
     let said = "two columns are called `a`: give each a name of its own (line 2, column 7)";
     assert_eq!(refusal.to_string(), said);
     let within = harness.refusal("SELECT * FROM (SELECT 1 AS a, 2 AS a)").await;

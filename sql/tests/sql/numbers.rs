@@ -65,7 +65,7 @@ async fn whole_numbers_do_not_begin_again_at_the_other_end() {
                     let refusal = harness.refusal(&text).await;
                     assert_eq!(
                         refusal.kind(),
-                        tidings_sql::ErrorKind::Invalid,
+                        tidings_sql::SqlErrorKind::Invalid,
                         "{text}: {refusal:?}"
                     );
                     assert!(refusal.to_string().contains("more than"), "{text}: {refusal}");

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{Span, SpanKind};
-use tidings_sql::{ErrorKind, SqlLimits};
+use tidings_sql::{SqlErrorKind, SqlLimits};
 
 use crate::harness::{Harness, MILLI, failed, span};
 
@@ -139,7 +139,7 @@ async fn red_holds_no_more_than_an_hour() {
     });
     harness.send("shop", crowd.collect()).await;
     let refused = harness.refusal(asked).await;
-    assert_eq!(refused.kind(), ErrorKind::TooLarge, "{refused}");
+    assert_eq!(refused.kind(), SqlErrorKind::TooLarge, "{refused}");
     let few: Json = harness.rows(&format!("{asked} WHERE operation = 'operation 7'")).await;
     assert_eq!(few[0][0], HOURS * 60);
 }

@@ -1,6 +1,6 @@
 //! What is no query over the views is refused, by name and place.
 
-use tidings_sql::{ErrorKind, SqlError};
+use tidings_sql::{SqlError, SqlErrorKind};
 
 use crate::harness::{Harness, story};
 
@@ -90,11 +90,11 @@ async fn what_is_no_query_over_the_views_is_refused_by_name() {
     for (text, what) in NOT_ALLOWED {
         let refusal = harness.refusal(text).await;
         assert!(
-            matches!(refusal.kind(), ErrorKind::Forbidden | ErrorKind::Invalid),
+            matches!(refusal.kind(), SqlErrorKind::Forbidden | SqlErrorKind::Invalid),
             "{text}: {refusal:?}"
         );
         if !what.is_empty() {
-            assert_eq!(refusal.kind(), ErrorKind::Forbidden, "{text}: {refusal}");
+            assert_eq!(refusal.kind(), SqlErrorKind::Forbidden, "{text}: {refusal}");
             assert!(refusal.to_string().starts_with(what), "{text}: {refusal}");
         }
     }
@@ -131,7 +131,7 @@ async fn what_is_no_view_is_not_there() {
     let harness = Harness::new().await;
     for (text, said) in NO_TABLES {
         let refusal = harness.refusal(text).await;
-        assert_eq!(refusal.kind(), ErrorKind::Invalid, "{text}: {refusal:?}");
+        assert_eq!(refusal.kind(), SqlErrorKind::Invalid, "{text}: {refusal:?}");
         assert!(refusal.to_string().starts_with(said), "{text}: {refusal}");
     }
 }
@@ -163,7 +163,7 @@ async fn functions_that_are_not_on_the_list_are_not_there() {
     let harness = Harness::new().await;
     for call in NO_FUNCTIONS {
         let refusal = harness.refusal(&format!("SELECT {call} FROM spans")).await;
-        assert_eq!(refusal.kind(), ErrorKind::Invalid, "{call}: {refusal}");
+        assert_eq!(refusal.kind(), SqlErrorKind::Invalid, "{call}: {refusal}");
     }
 }
 
@@ -241,10 +241,10 @@ async fn a_refusal_says_where() {
     }
     for (text, said) in WORDS {
         let refusal = harness.refusal(text).await;
-        assert_eq!((refusal.kind(), refusal.to_string().as_str()), (ErrorKind::Invalid, *said));
+        assert_eq!((refusal.kind(), refusal.to_string().as_str()), (SqlErrorKind::Invalid, *said));
     }
     for empty in ["", "   ", "-- nothing", ";"] {
-        assert_eq!(harness.refusal(empty).await.kind(), ErrorKind::Invalid, "{empty:?}");
+        assert_eq!(harness.refusal(empty).await.kind(), SqlErrorKind::Invalid, "{empty:?}");
     }
 }
 
@@ -286,7 +286,7 @@ async fn texts_that_are_too_long_or_too_deep_are_refused_before_they_are_parsed(
         ("quotes", "SELECT '".to_owned() + &"''".repeat(4_000)),
     ] {
         let refusal = harness.refusal(&text).await;
-        assert_eq!(refusal.kind(), ErrorKind::Invalid, "{what}: {refusal}");
+        assert_eq!(refusal.kind(), SqlErrorKind::Invalid, "{what}: {refusal}");
     }
 }
 
@@ -331,7 +331,7 @@ async fn a_text_that_is_no_query_does_not_bring_the_service_down() {
     }
     assert_eq!(harness.value("SELECT 1").await, 1);
     let error: SqlError = harness.refusal("SELECT count(*) FROM spans WHERE").await;
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.kind(), SqlErrorKind::Invalid);
 }
 
 /// Queries that make no sense: the asker's mistake, never the server's.
@@ -486,7 +486,7 @@ async fn what_has_no_order_is_not_compared() {
         "SELECT first_value(service ORDER BY attributes) FROM spans",
     ] {
         let refusal = harness.refusal(text).await;
-        assert_eq!(refusal.kind(), ErrorKind::Invalid, "{text}: {refusal:?}");
+        assert_eq!(refusal.kind(), SqlErrorKind::Invalid, "{text}: {refusal:?}");
         assert!(refusal.to_string().contains("is a map and has no order"), "{text}: {refusal}");
     }
     assert_eq!(harness.value("SELECT count(attributes) FROM spans").await, 7);
@@ -500,7 +500,7 @@ async fn what_makes_no_sense_is_the_askers_mistake_or_has_an_answer() {
     for text in SENSELESS {
         match harness.ask(text).await {
             Ok(answer) => drop(crate::harness::bytes(answer, tidings_sql::AnswerFormat::Json)),
-            Err(error) if error.kind() == ErrorKind::Failed => {
+            Err(error) if error.kind() == SqlErrorKind::Failed => {
                 wrong.push(format!("{text}: {error}"))
             }
             Err(error) => {

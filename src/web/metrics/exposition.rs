@@ -12,7 +12,7 @@ use prometheus_client::{
 };
 use tidings_storage::{TIME_BOUNDS, TimeCounts};
 
-use super::{Measured, Metric, MetricKind, Sample, SampleValue, table::METRICS};
+use super::{Measured, MetricDescription, MetricKind, Sample, SampleValue, table::METRICS};
 
 /// A form of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl ExpositionForm {
 /// Every metric with its numbers of this moment.
 pub(super) fn write(measured: &Measured, form: ExpositionForm) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Moment(measured.clone())));
+    registry.register_collector(Box::new(MeasuredCollector(measured.clone())));
     let mut written = String::new();
     // Writing into a text does not fail.
     let _ = text::encode(&mut written, &registry);
@@ -71,9 +71,9 @@ fn plain(text: &str) -> String {
 }
 
 #[derive(Debug)]
-struct Moment(Measured);
+struct MeasuredCollector(Measured);
 
-impl Collector for Moment {
+impl Collector for MeasuredCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for metric in METRICS {
             let kind = match metric.kind {
@@ -91,7 +91,7 @@ impl Collector for Moment {
 }
 
 fn encode(
-    metric: &Metric,
+    metric: &MetricDescription,
     sample: &Sample,
     encoder: &mut MetricEncoder<'_>,
 ) -> Result<(), std::fmt::Error> {
@@ -104,7 +104,7 @@ fn encode(
 }
 
 fn encode_value(
-    metric: &Metric,
+    metric: &MetricDescription,
     value: &SampleValue,
     encoder: &mut MetricEncoder<'_>,
 ) -> Result<(), std::fmt::Error> {

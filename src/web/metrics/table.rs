@@ -3,7 +3,7 @@
 use tidings_proto::api::TaskCondition;
 use tidings_storage::StoreMeasurements;
 
-use super::{Measured, Metric, MetricKind, Sample, SampleValue};
+use super::{Measured, MetricDescription, MetricKind, Sample, SampleValue};
 
 type Samples = Vec<Sample>;
 
@@ -26,15 +26,15 @@ macro_rules! held {
 }
 
 /// Every metric, in the order in which they are written.
-pub(super) const METRICS: &[Metric] = &[
-    Metric {
+pub(super) const METRICS: &[MetricDescription] = &[
+    MetricDescription {
         name: "tidings_start_time_seconds",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "When the process started, in seconds since 1970",
         read: |measured| vec![Sample::new([], SampleValue::Number(measured.started_seconds))],
     },
-    Metric {
+    MetricDescription {
         name: "tidings_task_running",
         kind: MetricKind::Gauge,
         labels: &["task"],
@@ -44,77 +44,77 @@ pub(super) const METRICS: &[Metric] = &[
             tasks(measured, |task| running(task.state))
         },
     },
-    Metric {
+    MetricDescription {
         name: "tidings_task_restarts",
         kind: MetricKind::Counter,
         labels: &["task"],
         help: "Restarts of a long-lived task after a panic",
         read: |measured| tasks(measured, |task| task.restarts),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_receiver_requests",
         kind: MetricKind::Counter,
         labels: &["receiver", "outcome"],
         help: "Requests to store something, `accepted` or `refused`",
         read: receiver_requests,
     },
-    Metric {
+    MetricDescription {
         name: "tidings_receiver_refusals",
         kind: MetricKind::Counter,
         labels: &["receiver", "reason"],
         help: "Refused requests by reason, as in the list of reasons for receivers",
         read: receiver_refusals,
     },
-    Metric {
+    MetricDescription {
         name: "tidings_received_records",
         kind: MetricKind::Counter,
         labels: &["signal", "outcome"],
         help: "Spans and log records, `accepted` or `rejected` by partial success",
         read: received_records,
     },
-    Metric {
+    MetricDescription {
         name: "tidings_in_flight_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "Memory of requests that are being received, in bytes",
         read: |measured| gauge(measured.collector.in_flight_bytes().0),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_in_flight_limit_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "The bound of it (`in-flight-bytes-max`), in bytes",
         read: |measured| gauge(measured.collector.in_flight_bytes().1),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_connections",
         kind: MetricKind::Gauge,
         labels: &["listener"],
         help: "Open connections",
         read: |measured| connections(measured, |counts| counts.open),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_connections_accepted",
         kind: MetricKind::Counter,
         labels: &["listener"],
         help: "Accepted connections",
         read: |measured| connections(measured, |counts| counts.accepted),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_connections_ended",
         kind: MetricKind::Counter,
         labels: &["listener", "reason"],
         help: "Connections and requests that the server ended or refused before an answer, by reason",
         read: ended_connections,
     },
-    Metric {
+    MetricDescription {
         name: "tidings_log_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "Size of the write-ahead log, in bytes",
         read: held!(wal_bytes),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_log_lag_seconds",
         kind: MetricKind::Gauge,
         labels: &[],
@@ -124,35 +124,35 @@ pub(super) const METRICS: &[Metric] = &[
             vec![Sample::new([], SampleValue::Number(age.as_secs_f64()))]
         },
     },
-    Metric {
+    MetricDescription {
         name: "tidings_log_records",
         kind: MetricKind::Counter,
         labels: &[],
         help: "Records written to the log: requests with something in them",
         read: of_store!(log_records),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_log_written_bytes",
         kind: MetricKind::Counter,
         labels: &[],
         help: "Bytes of these records",
         read: of_store!(log_bytes),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_log_sync_seconds",
         kind: MetricKind::Histogram,
         labels: &[],
         help: "Time of the log's syncs (fsync) that requests wait for",
         read: |measured| times(measured, |done| done.log_syncs),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_memory_table_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "Size of the memory table, in bytes",
         read: held!(memory_bytes),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_stored_records",
         kind: MetricKind::Gauge,
         labels: &["signal"],
@@ -165,56 +165,56 @@ pub(super) const METRICS: &[Metric] = &[
             ]
         },
     },
-    Metric {
+    MetricDescription {
         name: "tidings_data_files",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "Data files of the tables",
         read: held!(data_files),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_removed_files",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "Files that were replaced and are still on the disk",
         read: of_store!(removed_files),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_flush_seconds",
         kind: MetricKind::Histogram,
         labels: &[],
         help: "Time of flushes that went well",
         read: |measured| times(measured, |done| done.flushes),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_flush_failures",
         kind: MetricKind::Counter,
         labels: &[],
         help: "Flushes that failed and are tried again",
         read: of_store!(flush_failures),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_table_commits",
         kind: MetricKind::Counter,
         labels: &[],
         help: "Commits to the tables, of flushes and of upkeep",
         read: of_store!(commits),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_compaction_backlog_files",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "Files that wait to be merged, when upkeep looked last",
         read: of_store!(backlog_files),
     },
-    Metric {
+    MetricDescription {
         name: "tidings_upkeep_files",
         kind: MetricKind::Counter,
         labels: &["outcome"],
         help: "Files that upkeep `merged` into others, `retired` for their age, or `written`",
         read: upkeep_files,
     },
-    Metric {
+    MetricDescription {
         name: "tidings_alarms",
         kind: MetricKind::Gauge,
         labels: &[],
@@ -224,7 +224,7 @@ pub(super) const METRICS: &[Metric] = &[
             gauge((store.alarms().len() + usize::from(store.trouble().is_some())) as u64)
         },
     },
-    Metric {
+    MetricDescription {
         name: "tidings_query_seconds",
         kind: MetricKind::Histogram,
         labels: &["api"],
@@ -234,7 +234,7 @@ pub(super) const METRICS: &[Metric] = &[
             times.map(|(api, times)| Sample::new([api], SampleValue::Times(times))).collect()
         },
     },
-    Metric {
+    MetricDescription {
         name: "tidings_queries",
         kind: MetricKind::Counter,
         labels: &["api", "outcome"],
@@ -244,7 +244,7 @@ pub(super) const METRICS: &[Metric] = &[
             outcomes.map(|(api, outcome, count)| Sample::count([api, outcome], count)).collect()
         },
     },
-    Metric {
+    MetricDescription {
         name: "tidings_queries_running",
         kind: MetricKind::Gauge,
         labels: &["api"],
@@ -254,7 +254,7 @@ pub(super) const METRICS: &[Metric] = &[
             running.map(|(api, count)| Sample::count([api], count)).collect()
         },
     },
-    Metric {
+    MetricDescription {
         name: "tidings_sql_running",
         kind: MetricKind::Gauge,
         labels: &[],

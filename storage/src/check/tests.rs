@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Checked, Finding, check};
+use super::{CheckSummary, Finding, check};
 use crate::{
     ErrorKind, StorageError,
     store::tests::{contents, logs, open, traces},
 };
 
-async fn found(root: &Path) -> (Checked, Vec<Finding>) {
+async fn found(root: &Path) -> (CheckSummary, Vec<Finding>) {
     let mut findings = Vec::new();
     let done = check(root, &mut |finding| findings.push(finding.clone())).await.unwrap();
     (done, findings)

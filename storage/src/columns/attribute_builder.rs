@@ -16,7 +16,7 @@ use super::{
     hash::ContentHash,
 };
 use crate::{
-    packed::{self, Kind},
+    packed::{self, ValueKind},
     schema,
 };
 
@@ -135,7 +135,7 @@ impl ElementAttributesBuilder {
 /// Most are texts. The other types are kept aside, few as they are, and spread out at the end.
 #[derive(Debug)]
 struct AttributeValuesBuilder {
-    kinds: Vec<Kind>,
+    kinds: Vec<ValueKind>,
     strings: TextsBuilder,
     ints: Vec<(usize, i64)>,
     doubles: Vec<(usize, f64)>,
@@ -172,7 +172,7 @@ impl AttributeValuesBuilder {
             Some(AnyView::Nested(_)) => self.nested.extend(nested.map(|nested| (entry, nested))),
         }
         let kind = kind(value);
-        if kind != Kind::Text {
+        if kind != ValueKind::Text {
             self.strings.push(b"");
         }
         self.kinds.push(kind);
@@ -181,7 +181,7 @@ impl AttributeValuesBuilder {
 
     fn finish(self) -> Result<StructArray, ArrowError> {
         let count = self.kinds.len();
-        let are = |kind: Kind| nulls(count, |entry| self.kinds[entry] == kind);
+        let are = |kind: ValueKind| nulls(count, |entry| self.kinds[entry] == kind);
         let mut ints = vec![0; count];
         for (entry, number) in self.ints {
             ints[entry] = number;
@@ -203,26 +203,26 @@ impl AttributeValuesBuilder {
         StructArray::try_new(
             schema::value_fields(),
             vec![
-                Arc::new(self.strings.finish(are(Kind::Text))?),
-                Arc::new(Int64Array::try_new(ints.into(), are(Kind::Int))?),
-                Arc::new(Float64Array::try_new(doubles.into(), are(Kind::Double))?),
-                Arc::new(BooleanArray::new(BooleanBuffer::from(truths), are(Kind::Bool))),
-                Arc::new(bytes.finish_binary(are(Kind::Nested))?),
+                Arc::new(self.strings.finish(are(ValueKind::Text))?),
+                Arc::new(Int64Array::try_new(ints.into(), are(ValueKind::Int))?),
+                Arc::new(Float64Array::try_new(doubles.into(), are(ValueKind::Double))?),
+                Arc::new(BooleanArray::new(BooleanBuffer::from(truths), are(ValueKind::Bool))),
+                Arc::new(bytes.finish_binary(are(ValueKind::Nested))?),
             ],
-            nulls(count, |entry| self.kinds[entry] != Kind::None),
+            nulls(count, |entry| self.kinds[entry] != ValueKind::None),
         )
     }
 }
 
-fn kind(value: Option<AnyView<'_>>) -> Kind {
+fn kind(value: Option<AnyView<'_>>) -> ValueKind {
     match value {
-        None => Kind::None,
-        Some(AnyView::Empty) => Kind::Empty,
-        Some(AnyView::String(_)) => Kind::Text,
-        Some(AnyView::Int(_)) => Kind::Int,
-        Some(AnyView::Double(_)) => Kind::Double,
-        Some(AnyView::Bool(_)) => Kind::Bool,
-        Some(AnyView::Nested(_)) => Kind::Nested,
+        None => ValueKind::None,
+        Some(AnyView::Empty) => ValueKind::Empty,
+        Some(AnyView::String(_)) => ValueKind::Text,
+        Some(AnyView::Int(_)) => ValueKind::Int,
+        Some(AnyView::Double(_)) => ValueKind::Double,
+        Some(AnyView::Bool(_)) => ValueKind::Bool,
+        Some(AnyView::Nested(_)) => ValueKind::Nested,
     }
 }
 

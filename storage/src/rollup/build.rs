@@ -126,9 +126,9 @@ impl RollupBuilder {
             let operation =
                 operations.get_or_compute(rows.name_number(row), || number(rows.name(row)));
             let key = NumberedGroup::new([service, operation], rows.kind(row), rows.status(row));
-            let mut number = || adder.groups.number(CallKey::of(rows, row).raw());
+            let mut number = || adder.groups.number(CallKey::from_row(rows, row).raw());
             let group = recent.number(key, || *known.entry(key).or_insert_with(&mut number));
-            self.adder.add(group, &Call::of(rows, row));
+            self.adder.add(group, &Call::from_row(rows, row));
             // Not once per batch: how rows are cut up must not show.
             self.adder.shrink(self.rows);
             if self.adder.is_full() {

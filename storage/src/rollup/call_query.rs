@@ -35,21 +35,21 @@ use share::{Ended, RowBudget, ThreadShare};
 
 pub(super) const HOUR: u64 = 3_600_000_000_000;
 
-/// Takes calls, of each span one.
-pub trait Tally: Send + Sync {
+/// Aggregates calls, one per span.
+pub trait CallAccumulator: Send + Sync {
     /// Returns the group number for calls with this key. Equal numbers are one group of the
-    /// aggregate. No number from before [`Self::settle`] is used after it.
+    /// aggregate. No number from before [`Self::finish_from`] is used after it.
     fn group(&mut self, key: CallKey<'_>) -> u32;
 
-    /// A call of a group.
+    /// Adds a call of a group.
     fn call(&mut self, group: u32, call: &Call);
 
-    /// Calls of a group that began in one step. `None` when they are damaged: all is given anew to
-    /// other tallies then.
+    /// Calls of a group that began in one step. Returns `None` if they are damaged; the query then
+    /// starts again with other accumulators.
     fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()>;
 
-    /// All calls that began at this time or later have come, of those that this tally is given.
-    fn settle(&mut self, _from: UnixNanos) {}
+    /// Completes the buckets from this time on: every call that began then or later was added.
+    fn finish_from(&mut self, _from: UnixNanos) {}
 
     /// Returns true to continue. Called every few thousand calls.
     fn wants_more(&self) -> bool {
@@ -57,36 +57,40 @@ pub trait Tally: Send + Sync {
     }
 }
 
-/// Asked by any thread, every few thousand calls, whether to go on.
-pub type TallyWatch<'a> = dyn Fn() -> ControlFlow<()> + Sync + 'a;
+/// Returns `Break` to stop an aggregation. Any thread calls it every few thousand calls.
+pub type AggregationWatch<'a> = dyn Fn() -> ControlFlow<()> + Sync + 'a;
 
-/// Makes tallies. What they are given is all there is: those made before are forgotten.
-pub trait Tallies: Sync {
+/// Creates the accumulators of an aggregation. A second attempt creates all of them anew.
+pub trait CallAccumulatorFactory: Sync {
     /// Type of the aggregates.
-    type Tally: Tally;
+    type Accumulator: CallAccumulator;
 
     /// Creates the accumulator of calls that come in no order of time. Their hours may also be
     /// passed to the others.
-    fn unordered(&self) -> Self::Tally;
+    fn unordered(&self) -> Self::Accumulator;
 
-    /// One of the calls that began in this range and that `unordered` has not been given.
-    fn of(&self, range: Range<UnixNanos>, unordered: &Arc<Self::Tally>) -> Self::Tally;
+    /// Creates the accumulator of the calls that began in this range and are not in `unordered`.
+    fn for_range(
+        &self,
+        range: Range<UnixNanos>,
+        unordered: &Arc<Self::Accumulator>,
+    ) -> Self::Accumulator;
 }
 
 /// Limits of an aggregation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TallyBounds {
+pub struct CallBounds {
     /// Stop after looking at this many rows; those that rollups know are not looked at.
     pub rows_max: u64,
     /// Maximum number of spans in the deduplication set.
     pub remembered_max: usize,
-    /// So many threads may work on it, that of the caller included.
+    /// Maximum number of threads, the caller's included.
     pub threads_max: usize,
 }
 
 /// Result of an aggregation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tallied<T> {
+pub struct CallAggregate<T> {
     /// Rows and files read.
     pub scan: ScanStats,
     /// True if a repeated span may be counted twice.
@@ -97,15 +101,15 @@ pub struct Tallied<T> {
     pub shares: Vec<T>,
 }
 
-/// A question as it is answered.
+/// An aggregation as it runs.
 struct CallQuery<'a, T> {
     snapshot: &'a Snapshot,
     filter: &'a SpanFilter,
     range: Range<u64>,
     step: u64,
-    bounds: TallyBounds,
-    tallies: &'a T,
-    watch: &'a TallyWatch<'a>,
+    bounds: CallBounds,
+    accumulators: &'a T,
+    watch: &'a AggregationWatch<'a>,
     /// Its number among those that sums of whole hours can be of use to.
     number: Option<u64>,
 }
@@ -120,24 +124,25 @@ impl Snapshot {
     ///
     /// # Errors
     /// When a data file is missing or damaged.
-    pub fn tally_spans<T: Tallies>(
+    pub fn aggregate_calls<T: CallAccumulatorFactory>(
         &self,
         filter: &SpanFilter,
         step: DurationNanos,
-        bounds: TallyBounds,
-        tallies: &T,
-        watch: &TallyWatch<'_>,
-    ) -> Result<Tallied<T::Tally>, StorageError> {
+        bounds: CallBounds,
+        accumulators: &T,
+        watch: &AggregationWatch<'_>,
+    ) -> Result<CallAggregate<T::Accumulator>, StorageError> {
         let range = filter.start.start.map_or(0, |start| start.0)
             ..filter.start.end.map_or(u64::MAX, |end| end.0);
         let (snapshot, step) = (self, step.0);
         let is_coarse = step.is_multiple_of(LEVELS[COARSEST]);
         let number = is_coarse.then(|| self.indexes.hours.begin_query());
-        let question = CallQuery { snapshot, filter, range, step, bounds, tallies, watch, number };
+        let question =
+            CallQuery { snapshot, filter, range, step, bounds, accumulators, watch, number };
         let mut damaged = HashSet::new();
         loop {
             match question.answer(&damaged)? {
-                Ok(tallied) => return Ok(tallied),
+                Ok(aggregate) => return Ok(aggregate),
                 Err(Damaged(file)) => {
                     self.indexes.damaged(self.indexes.begin_scan(), &file);
                     damaged.insert(file.path.clone());
@@ -147,36 +152,39 @@ impl Snapshot {
     }
 }
 
-impl<T: Tallies> CallQuery<'_, T> {
+impl<T: CallAccumulatorFactory> CallQuery<'_, T> {
     fn answer(
         &self,
         damaged: &HashSet<PathBuf>,
-    ) -> Result<Result<Tallied<T::Tally>, Damaged>, StorageError> {
+    ) -> Result<Result<CallAggregate<T::Accumulator>, Damaged>, StorageError> {
         let plan = CallPlan::new(self, damaged);
         let budget = RowBudget::new(self.bounds.rows_max);
         let remembered_max = self.bounds.remembered_max;
         let mut first =
-            ThreadShare::new(self, &budget, None, remembered_max, self.tallies.unordered());
+            ThreadShare::new(self, &budget, None, remembered_max, self.accumulators.unordered());
         first.read_unordered(&plan)?;
-        let ThreadShare { tally, seen, ended, stats, .. } = first;
-        let unordered = Arc::new(tally);
-        let mut tallied = Tallied {
+        let ThreadShare { accumulator, seen, ended, stats, .. } = first;
+        let unordered = Arc::new(accumulator);
+        let mut aggregate = CallAggregate {
             scan: stats,
             repeats_counted: seen.forgot,
             unordered: Arc::clone(&unordered),
             shares: Vec::new(),
         };
-        tallied.scan.complete &= !self.snapshot.lacking[crate::snapshot::SPANS];
+        aggregate.scan.complete &= !self.snapshot.lacking[crate::snapshot::SPANS];
         if matches!(ended, Ended::Early) {
-            tallied.scan.complete = false;
-            return Ok(Ok(tallied));
+            aggregate.scan.complete = false;
+            return Ok(Ok(aggregate));
         }
         let parts = plan.shared_out(self);
         let stop = AtomicBool::new(false);
         let remembered_max = remembered_max / parts.len().max(1);
         let read = |(range, hours): &(Range<u64>, &[Hour])| {
-            let tally = self.tallies.of(UnixNanos(range.start)..UnixNanos(range.end), &unordered);
-            let mut share = ThreadShare::new(self, &budget, Some(&seen), remembered_max, tally);
+            let accumulator = self
+                .accumulators
+                .for_range(UnixNanos(range.start)..UnixNanos(range.end), &unordered);
+            let mut share =
+                ThreadShare::new(self, &budget, Some(&seen), remembered_max, accumulator);
             let done = share.read_hours(hours, &stop);
             if !matches!((&done, &share.ended), (Ok(()), Ended::WithAll)) {
                 stop.store(true, Ordering::Relaxed);
@@ -195,16 +203,16 @@ impl<T: Tallies> CallQuery<'_, T> {
             own.into_iter().chain(joined).collect()
         });
         for share in shares {
-            let ThreadShare { tally, seen, ended, stats, .. } = share?;
+            let ThreadShare { accumulator, seen, ended, stats, .. } = share?;
             if let Ended::Damaged(file) = ended {
                 return Ok(Err(Damaged(file)));
             }
-            tallied.scan += stats;
-            tallied.scan.complete &= matches!(ended, Ended::WithAll);
-            tallied.repeats_counted |= seen.forgot;
-            tallied.shares.push(tally);
+            aggregate.scan += stats;
+            aggregate.scan.complete &= matches!(ended, Ended::WithAll);
+            aggregate.repeats_counted |= seen.forgot;
+            aggregate.shares.push(accumulator);
         }
-        Ok(Ok(tallied))
+        Ok(Ok(aggregate))
     }
 
     fn is_stopped(&self) -> bool {

@@ -49,7 +49,7 @@ pub struct Calls {
 impl<'a> CallKey<'a> {
     /// That of a row with facts.
     #[must_use]
-    pub fn of(rows: &'a SpanRows, row: usize) -> Self {
+    pub fn from_row(rows: &'a SpanRows, row: usize) -> Self {
         Self {
             service: rows.service(row),
             operation: rows.name(row),
@@ -67,7 +67,7 @@ impl<'a> CallKey<'a> {
 impl Call {
     /// The call that a row with facts is.
     #[must_use]
-    pub fn of(rows: &SpanRows, row: usize) -> Self {
+    pub fn from_row(rows: &SpanRows, row: usize) -> Self {
         let start = rows.start(row);
         let (duration_nano, timed) = Self::timed(start, rows.end(row));
         Self {

@@ -53,7 +53,7 @@ pub struct Durations {
 impl Durations {
     /// Summarises a distribution.
     #[must_use]
-    pub fn of(latency: &Latency) -> Self {
+    pub fn from_latency(latency: &Latency) -> Self {
         let up_to_bounds = latency.up_to_bounds();
         Self { count: latency.count(), sum: latency.sum(), up_to_bounds }
     }
@@ -183,12 +183,12 @@ impl<'a> Cell<'a> {
     pub fn durations(&self) -> Option<Durations> {
         let (flags, mut rest) = match self.calls {
             CellContent::Encoded { flags, rest } => (flags, rest),
-            CellContent::Decoded(calls) => return Some(Durations::of(&calls.latency)),
+            CellContent::Decoded(calls) => return Some(Durations::from_latency(&calls.latency)),
         };
         if flags & BUCKETS > 0 {
             let mut latency = Latency::default();
             merge_buckets(&mut latency, &mut rest)?;
-            return Some(Durations::of(&latency));
+            return Some(Durations::from_latency(&latency));
         }
         let (mut of, mut duration, mut bound) = (Durations::default(), 0_u64, 0);
         of.count = rest.varint()?;

@@ -6,14 +6,14 @@ use ahash::RandomState;
 
 /// Deduplication set of spans, bounded in size.
 #[derive(Debug)]
-pub struct Seen {
+pub struct DeduplicationSet {
     hashes: HashSet<u64, RandomState>,
     hashes_max: usize,
     /// True if the set was full and a repeated span may have passed as new.
     pub forgot: bool,
 }
 
-impl Seen {
+impl DeduplicationSet {
     /// Remembers so many.
     #[must_use]
     pub fn new(hashes_max: usize) -> Self {

@@ -17,7 +17,7 @@ mod thrown;
 
 use tidings_proto::UnixNanos;
 
-pub use exception_query::{ExceptionBounds, ExceptionSums, ExceptionTallied, LastException};
+pub use exception_query::{ExceptionBounds, ExceptionGroups, ExceptionSums, LastException};
 pub use thrown::ExceptionSaid;
 
 pub(super) use build::COLUMNS;

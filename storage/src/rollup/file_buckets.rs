@@ -17,7 +17,7 @@ use super::{
     cells::Directory,
     query_totals::{OTHERS, QueryTotals, UNASKED},
     retraction::{Remainder, RetractedCall},
-    split_corrections::{PairGroups, Role},
+    split_corrections::{CorrectionRole, PairGroups},
 };
 use crate::index::RolledUp;
 
@@ -200,7 +200,7 @@ impl PeriodRetractions {
             }
             cells.cells(level, start, &mut |range| rollup.page(range), |group, cell| {
                 let (role, group) = *groups.get(group as usize)?;
-                let kept = [Role::Gone(*place), Role::Doubled(*place)];
+                let kept = [CorrectionRole::Gone(*place), CorrectionRole::Doubled(*place)];
                 let Some(which) = kept.iter().position(|kept| *kept == role) else {
                     return Some(());
                 };

@@ -26,7 +26,7 @@ mod rows;
 mod trace_calls;
 
 pub use chosen_traces::GraphChoice;
-pub use graph_query::{GraphBounds, GraphTallied};
+pub use graph_query::{GraphAggregate, GraphBounds};
 pub use key::GraphKey;
 pub use peers::Peer;
 pub use trace_calls::{GraphCall, GraphPart, GraphSpan, graph_calls, without_silence};

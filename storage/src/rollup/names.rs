@@ -115,8 +115,9 @@ impl Snapshot {
             let rows = SpanRows::from_batch(batch)?;
             let mut row = 0;
             while row < rows.len() {
-                let key = CallKey::of(&rows, row);
-                let same = (row..rows.len()).take_while(|row| CallKey::of(&rows, *row) == key);
+                let key = CallKey::from_row(&rows, row);
+                let same =
+                    (row..rows.len()).take_while(|row| CallKey::from_row(&rows, *row) == key);
                 let count = same.count();
                 row += count;
                 if visit(key, count as u64).is_break() {

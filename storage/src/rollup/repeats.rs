@@ -36,7 +36,7 @@ pub(super) struct Repeat {
 
 /// The repeats that are known.
 #[derive(Debug, Default)]
-pub(crate) struct Repeats(Mutex<RepeatCache>);
+pub(crate) struct SharedRepeats(Mutex<RepeatCache>);
 
 #[derive(Debug, Default)]
 struct RepeatCache {
@@ -45,7 +45,7 @@ struct RepeatCache {
     count: usize,
 }
 
-impl Repeats {
+impl SharedRepeats {
     /// Forgets what is known of a file.
     pub(crate) fn invalidate(&self, file: &Path) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,11 +125,11 @@ fn compared(
             let spans = SpanRows::from_batch(batch)?;
             for row in 0..spans.len() {
                 let content_hash = spans.content_hash(row);
-                let group = numbers.get(&CallKey::of(&spans, row)).copied();
+                let group = numbers.get(&CallKey::from_row(&spans, row)).copied();
                 let (Some(group), Some(have)) = (group, shared.get(&content_hash)) else {
                     continue;
                 };
-                let repeat = Repeat { content_hash, group, call: Call::of(&spans, row) };
+                let repeat = Repeat { content_hash, group, call: Call::from_row(&spans, row) };
                 have.iter().for_each(|number| repeats[*number].push(repeat));
             }
             Ok(ControlFlow::Continue(()))

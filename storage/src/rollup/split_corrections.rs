@@ -19,4 +19,4 @@ pub(super) use make::PairCorrection;
 pub(crate) use make::joined;
 pub(crate) use pair_section::{CorrectionBytes, CorrectionSection};
 pub(super) use pairs::{PairGroups, Pairs, RollupFile, UsedPair};
-pub(super) use role::Role;
+pub(super) use role::CorrectionRole;

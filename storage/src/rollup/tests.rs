@@ -24,7 +24,10 @@ use tidings_proto::{
     },
 };
 
-use super::{Call, CallKey, Calls, Cell, Durations, Latency, Tallied, Tallies, Tally, TallyBounds};
+use super::{
+    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds, CallKey, Calls, Cell,
+    Durations, Latency,
+};
 use crate::{
     Snapshot, SpanFilter, SpanRows, TimeRange,
     columns::span_rows,
@@ -43,8 +46,8 @@ pub(super) const BEGIN: u64 = 500_000 * HOUR;
 pub(super) const NOW: UnixNanos = UnixNanos(BEGIN + HOUR / 2);
 /// What is sent comes in so many parts, of which the last stays in memory.
 const PARTS: usize = 5;
-pub(super) const NO_BOUNDS: TallyBounds =
-    TallyBounds { rows_max: u64::MAX, remembered_max: usize::MAX, threads_max: 1 };
+pub(super) const NO_BOUNDS: CallBounds =
+    CallBounds { rows_max: u64::MAX, remembered_max: usize::MAX, threads_max: 1 };
 
 /// A span that can be sent any number of times.
 #[derive(Debug, Clone)]
@@ -172,19 +175,19 @@ impl Added {
 /// Makes those with steps of this length.
 pub(super) struct Adding(pub(super) u64);
 
-impl Tallies for Adding {
-    type Tally = Added;
+impl CallAccumulatorFactory for Adding {
+    type Accumulator = Added;
 
     fn unordered(&self) -> Added {
         Added { step: self.0, ..Added::default() }
     }
 
-    fn of(&self, range: Range<UnixNanos>, _: &Arc<Added>) -> Added {
+    fn for_range(&self, range: Range<UnixNanos>, _: &Arc<Added>) -> Added {
         Added { range: Some(range.start.0..range.end.0), ..self.unordered() }
     }
 }
 
-impl Tally for Added {
+impl CallAccumulator for Added {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let (kind, status) = (i32::from(key.kind), i32::from(key.status));
         self.groups.push((key.service.to_owned(), key.operation.to_owned(), kind, status));
@@ -200,7 +203,7 @@ impl Tally for Added {
         cell.add_to(&mut alone)?;
         let mut spread = Latency::default();
         cell.spread(|duration, count| (0..count).for_each(|_| spread.add(duration)))?;
-        assert_eq!(cell.durations(), Some(Durations::of(&alone.latency)));
+        assert_eq!(cell.durations(), Some(Durations::from_latency(&alone.latency)));
         assert_eq!((alone.count, alone.errors), (cell.count(), cell.errors()));
         assert_eq!(spread.histogram(), alone.latency.histogram());
         let calls = self.of(group, cell.start());
@@ -209,7 +212,7 @@ impl Tally for Added {
         Some(())
     }
 
-    fn settle(&mut self, from: UnixNanos) {
+    fn finish_from(&mut self, from: UnixNanos) {
         let range = self.range.as_mut().expect("what comes in no order is not settled");
         assert!(range.start <= from.0 && from.0 <= range.end);
         range.end = from.0;
@@ -223,7 +226,7 @@ pub(super) fn obvious(all: &[&Sent], filter: &SpanFilter, step: u64) -> Added {
     let chunk = chunk(all);
     let rows = SpanRows::from_batch(chunk.batch()).unwrap();
     for row in 0..rows.len() {
-        let (key, call) = (CallKey::of(&rows, row), Call::of(&rows, row));
+        let (key, call) = (CallKey::from_row(&rows, row), Call::from_row(&rows, row));
         let matches = filter.start.contains(call.exemplar.start_unix_nano)
             && filter.services.as_ref().is_none_or(|of| of.iter().any(|name| name == key.service))
             && filter.operation.as_ref().is_none_or(|name| name == key.operation)
@@ -237,24 +240,24 @@ pub(super) fn obvious(all: &[&Sent], filter: &SpanFilter, step: u64) -> Added {
     added
 }
 
-pub(super) fn tallied_by(
+pub(super) fn aggregate_by(
     threads_max: usize,
     snapshot: &Snapshot,
     filter: &SpanFilter,
     step: u64,
-) -> (Added, Tallied<Added>) {
-    let (bounds, watch) = (TallyBounds { threads_max, ..NO_BOUNDS }, || ControlFlow::Continue(()));
+) -> (Added, CallAggregate<Added>) {
+    let (bounds, watch) = (CallBounds { threads_max, ..NO_BOUNDS }, || ControlFlow::Continue(()));
     let adding = Adding(step);
-    let tallied =
-        snapshot.tally_spans(filter, DurationNanos(step), bounds, &adding, &watch).unwrap();
-    assert!(tallied.scan.complete && !tallied.repeats_counted);
+    let aggregate =
+        snapshot.aggregate_calls(filter, DurationNanos(step), bounds, &adding, &watch).unwrap();
+    assert!(aggregate.scan.complete && !aggregate.repeats_counted);
     let mut all = adding.unordered();
-    tallied.shares.iter().chain([&*tallied.unordered]).for_each(|share| all.join(share));
-    (all, tallied)
+    aggregate.shares.iter().chain([&*aggregate.unordered]).for_each(|share| all.join(share));
+    (all, aggregate)
 }
 
-fn tallied(snapshot: &Snapshot, filter: &SpanFilter, step: u64) -> Added {
-    tallied_by(1, snapshot, filter, step).0
+fn aggregate(snapshot: &Snapshot, filter: &SpanFilter, step: u64) -> Added {
+    aggregate_by(1, snapshot, filter, step).0
 }
 
 pub(super) fn filter() -> impl Strategy<Value = SpanFilter> {
@@ -360,13 +363,13 @@ proptest! {
             let step = seconds * SECOND;
             let obvious = obvious(&all, filter, step);
             let expected = obvious.said();
-            let added = tallied(&snapshot, filter, step);
+            let added = aggregate(&snapshot, filter, step);
             prop_assert_eq!(added.said(), expected);
             // What it remembers of the first time is right too, and so are several threads.
             for threads in [1, 2, 5] {
-                let (again, tallied) = tallied_by(threads, &snapshot, filter, step);
+                let (again, aggregate) = aggregate_by(threads, &snapshot, filter, step);
                 prop_assert_eq!(again.said(), obvious.said());
-                prop_assert!(tallied.shares.len() <= threads);
+                prop_assert!(aggregate.shares.len() <= threads);
             }
         }
         let Some(which) = damage else { return Ok(()) };
@@ -375,7 +378,7 @@ proptest! {
             let step = seconds * SECOND;
             let obvious = obvious(&all, filter, step);
             let expected = obvious.said();
-            let (added, _) = tallied_by(threads, &snapshot, filter, step);
+            let (added, _) = aggregate_by(threads, &snapshot, filter, step);
             prop_assert_eq!(added.said(), expected);
         }
     }
@@ -409,7 +412,7 @@ fn quantiles_are_exact_or_not_as_if_every_span_had_been_read() {
         for step in [MINUTE, 60 * MINUTE] {
             // From files, from what they come to together as it is made, and from memory.
             for _ in 0..3 {
-                let added = tallied(&snapshot, &everything, step);
+                let added = aggregate(&snapshot, &everything, step);
                 assert_eq!(added.said(), obvious(&all, &everything, step).said());
                 assert_eq!(added.from_rollups, first + second);
             }
@@ -432,14 +435,14 @@ fn whole_periods_are_not_read_as_rows() {
     ] {
         let range = TimeRange { start: Some(UnixNanos(start)), end: Some(UnixNanos(end)) };
         let filter = SpanFilter { start: range, ..SpanFilter::default() };
-        let (added, tallied) = tallied_by(1, &snapshot, &filter, step);
+        let (added, aggregate) = aggregate_by(1, &snapshot, &filter, step);
         assert_eq!(added.said(), obvious(&all, &filter, step).said());
         let matching = all
             .iter()
             .filter(|sent| filter.start.contains(UnixNanos(sent.span.start_time_unix_nano)));
         assert_eq!(added.from_rollups + rows, matching.count() as u64, "{start} {end} {step}");
         // Pages are read whole.
-        assert_eq!(tallied.scan.rows > 0, rows > 0);
+        assert_eq!(aggregate.scan.rows > 0, rows > 0);
     }
 }
 
@@ -455,9 +458,9 @@ fn a_trace_in_several_runs_or_groups_without_end_go_without_rollups() {
     let all: Vec<&Sent> = spans.iter().collect();
     let folder = TempDir::new().unwrap();
     let snapshot = snapshot(&folder, &[all, vec![]]);
-    let added = tallied(&snapshot, &SpanFilter::default(), HOUR);
+    let added = aggregate(&snapshot, &SpanFilter::default(), HOUR);
     assert_eq!((added.from_rollups, added.calls.len()), (0, spans.len()));
     let trace = TraceId::from_wire(&spans[0].span.trace_id).unwrap();
     let filter = SpanFilter { trace_ids: Some(vec![trace]), ..SpanFilter::default() };
-    assert_eq!(tallied(&snapshot, &filter, HOUR).calls.len(), 1);
+    assert_eq!(aggregate(&snapshot, &filter, HOUR).calls.len(), 1);
 }

@@ -11,7 +11,7 @@ use arrow_schema::ArrowError;
 use tidings_proto::TraceId;
 
 use super::column::{OptionalColumn, downcast};
-use crate::packed::{self, EntryValue, Kind, Nested};
+use crate::packed::{self, EntryValue, Nested, ValueKind};
 
 /// The field of a link that says to which trace it leads.
 pub(crate) const LINKED_TRACE: &str = "trace_id";
@@ -74,7 +74,7 @@ struct PackedValues {
 
 impl PackedValues {
     #[inline]
-    fn is(&self, entry: usize, kind: Kind) -> bool {
+    fn is(&self, entry: usize, kind: ValueKind) -> bool {
         self.kinds.value(entry) == kind.code()
     }
 }
@@ -149,7 +149,7 @@ impl AttributeEntries {
     #[inline]
     pub(crate) fn text(&self, entry: usize) -> Option<&str> {
         match &self.values {
-            EntryValues::Packed(of) => of.is(entry, Kind::Text).then(|| of.texts.value(entry)),
+            EntryValues::Packed(of) => of.is(entry, ValueKind::Text).then(|| of.texts.value(entry)),
             EntryValues::Typed(typed) => typed.strings.text(entry),
         }
     }
@@ -159,7 +159,7 @@ impl AttributeEntries {
     pub(crate) fn int(&self, entry: usize) -> Option<i64> {
         match &self.values {
             EntryValues::Packed(of) => {
-                of.is(entry, Kind::Int).then(|| packed::int(of.texts.value(entry).as_bytes()))
+                of.is(entry, ValueKind::Int).then(|| packed::int(of.texts.value(entry).as_bytes()))
             }
             EntryValues::Typed(typed) => typed.ints.valid(entry).map(|ints| ints.value(entry)),
         }

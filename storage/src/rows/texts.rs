@@ -28,7 +28,7 @@ impl AttributeTexts {
     ///
     /// # Errors
     /// When the column does not hold attributes.
-    pub fn of(stored: &ArrayRef) -> Result<Self, ArrowError> {
+    pub fn decode(stored: &ArrayRef) -> Result<Self, ArrowError> {
         let wrong = || ArrowError::SchemaError("stored attributes are no map".to_owned());
         let map = stored.as_map_opt().ok_or_else(wrong)?;
         let column = AttributeEntries::new(stored, "attributes")?;
@@ -78,7 +78,7 @@ mod tests {
 
     /// Keys and values of each row.
     fn rows_of(column: &ArrayRef) -> Vec<Vec<(String, Option<String>)>> {
-        let AttributeTexts { ends, keys, values } = AttributeTexts::of(column).unwrap();
+        let AttributeTexts { ends, keys, values } = AttributeTexts::decode(column).unwrap();
         let keys = cast(&keys, &DataType::Utf8).unwrap();
         let keys: &StringArray = keys.as_any().downcast_ref().unwrap();
         assert_eq!((keys.len(), values.len()), (ends.last().unwrap().as_usize(), keys.len()));

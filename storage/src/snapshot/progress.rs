@@ -15,7 +15,7 @@ use tidings_proto::UnixNanos;
 
 use super::Visit;
 
-use crate::{Need, ScanStats, ScanWatch, filter::Matcher};
+use crate::{RowsNeeded, ScanStats, ScanWatch, filter::Matcher};
 
 /// Dynamic filter that a scan shares with its visitor. Rows before `since`, which only rises, are
 /// no longer needed. All rows after `reached`, which only falls, were read.
@@ -42,14 +42,14 @@ impl Floor {
     }
 
     /// Takes what the visitor says.
-    pub(super) fn take(&self, need: Need) -> ControlFlow<()> {
+    pub(super) fn take(&self, need: RowsNeeded) -> ControlFlow<()> {
         match need {
-            Need::All => ControlFlow::Continue(()),
-            Need::Since(time) => {
+            RowsNeeded::All => ControlFlow::Continue(()),
+            RowsNeeded::Since(time) => {
                 self.since.set(self.since.get().max(time));
                 ControlFlow::Continue(())
             }
-            Need::Nothing => ControlFlow::Break(()),
+            RowsNeeded::Nothing => ControlFlow::Break(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use tidings_proto::{TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
 
 use super::{Snapshot, TableView};
 use crate::{
-    Detail, LogFilter, Need, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows, TimeRange,
+    Detail, LogFilter, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows, TimeRange,
     columns::{log_rows, span_rows},
     data_file,
     index::{
@@ -180,8 +180,8 @@ proptest! {
                     starts.extend((0..rows.len()).map(|row| rows.start(row)));
                     starts.sort_unstable_by(|a, b| b.cmp(a));
                     match starts.get(count - 1) {
-                        Some(last) if !all => Need::Since(*last),
-                        _ => Need::All,
+                        Some(last) if !all => RowsNeeded::Since(*last),
+                        _ => RowsNeeded::All,
                     }
                 };
                 let stats = snapshot.scan_newest_spans(&filter, scan, counted_rows, visit);
@@ -259,7 +259,7 @@ fn a_chunk_of_no_rows_hides_none_that_have_no_time() {
     let mut starts = Vec::new();
     let stats = snapshot.scan_newest_spans(&SpanFilter::default(), ALL, 0, &mut |rows, _| {
         starts.extend((0..rows.len()).map(|row| rows.start(row)));
-        starts.first().map_or(Need::All, |newest| Need::Since(*newest))
+        starts.first().map_or(RowsNeeded::All, |newest| RowsNeeded::Since(*newest))
     });
     assert_eq!(starts, [samples::NOW]);
     assert!(!stats.unwrap().complete, "the row without a time was left out");
@@ -286,7 +286,7 @@ fn the_newest_of_many_files_are_found_in_one() {
         .scan_newest_spans(&SpanFilter::default(), scan, 0, &mut |rows, _| {
             starts.extend((0..rows.len()).map(|row| rows.start(row).0));
             starts.sort_unstable_by(|a, b| b.cmp(a));
-            starts.get(19).map_or(Need::All, |last| Need::Since(UnixNanos(*last)))
+            starts.get(19).map_or(RowsNeeded::All, |last| RowsNeeded::Since(UnixNanos(*last)))
         })
         .unwrap();
     let expected: Vec<u64> = (0..20).map(|trace| samples::NOW.0 - trace * 1_000_000).collect();
@@ -326,7 +326,7 @@ fn old_rows_of_a_file_that_has_new_ones_too_wait_for_what_is_in_between() {
             .scan_newest_spans(&filter, ALL, 0, &mut |rows, _| {
                 starts.extend((0..rows.len()).map(|row| rows.start(row).0));
                 starts.sort_unstable_by(|a, b| b.cmp(a));
-                starts.get(19).map_or(Need::All, |last| Need::Since(UnixNanos(*last)))
+                starts.get(19).map_or(RowsNeeded::All, |last| RowsNeeded::Since(UnixNanos(*last)))
             })
             .unwrap();
         let expected: Vec<u64> = (0..20).map(|place| start(newest - place * step)).collect();
@@ -364,7 +364,7 @@ fn files_that_each_have_a_row_far_ahead_are_looked_at_newest_first_all_the_same(
         .scan_newest_spans(&filter, Scan { rows_max: 200, ..ALL }, 0, &mut |rows, _| {
             starts.extend((0..rows.len()).map(|row| rows.start(row)));
             starts.sort_unstable_by(|a, b| b.cmp(a));
-            starts.get(19).map_or(Need::All, |last| Need::Since(*last))
+            starts.get(19).map_or(RowsNeeded::All, |last| RowsNeeded::Since(*last))
         })
         .unwrap();
     let expected: Vec<_> = (0..20).map(|place| start(1_989 - place)).collect();
@@ -395,7 +395,7 @@ fn an_old_trace_with_a_row_far_ahead_does_not_have_its_row_group_looked_at_first
     let stats = snapshot
         .scan_newest_spans(&filter, Scan { rows_max: 60, ..ALL }, 0, &mut |rows, _| {
             starts.extend((0..rows.len()).map(|row| rows.start(row)));
-            Need::All
+            RowsNeeded::All
         })
         .unwrap();
     starts.sort_unstable_by(|a, b| b.cmp(a));

@@ -16,7 +16,7 @@ use crate::{
     schema::Signal,
     snapshot::TableView,
     tables::{CommitReason, TableChange},
-    upkeep::{Noteworthy, Retired, mark},
+    upkeep::{RetentionCondition, Retired, mark},
 };
 
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
@@ -37,18 +37,18 @@ pub(super) async fn retire(
     };
     let mark = mark(&kept);
     // A trace that is named need not be looked for.
-    let name = |what: &Noteworthy| match what {
-        Noteworthy::Trace(id) => Some(*id),
+    let name = |condition: &RetentionCondition| match condition {
+        RetentionCondition::Trace(id) => Some(*id),
         _ => None,
     };
     let named = kept.iter().filter_map(name).collect();
-    let found: Vec<_> = kept.into_iter().filter(|what| name(what).is_none()).collect();
+    let found: Vec<_> = kept.into_iter().filter(|condition| name(condition).is_none()).collect();
     let around = SearchRange::new(&files);
-    let traces = noteworthy(inner, around, found.clone(), named).await?;
+    let traces = kept_traces(inner, around, found.clone(), named).await?;
     let choice = traces.map(|traces| {
-        // Only log records can be noteworthy without a trace.
+        // Only log records can meet a condition without a trace.
         let of_logs = found.iter().filter(|_| signal == Signal::Logs);
-        let matchers = of_logs.map(|what| Matcher::logs(&what.logs())).collect();
+        let matchers = of_logs.map(|condition| Matcher::logs(&condition.logs())).collect();
         Choice::keep(Arc::new(traces), matchers)
     });
     let added = inner.rewritten((why, signal), &files, choice, Some(mark)).await?;
@@ -83,12 +83,12 @@ impl SearchRange {
     }
 }
 
-/// These traces and those with something noteworthy around; `None`: too many, or a file cannot be
-/// read that would say.
-async fn noteworthy(
+/// These traces and those nearby that meet a condition; `None`: too many, or a file cannot be
+/// read.
+async fn kept_traces(
     inner: &StoreInner,
     around: SearchRange,
-    kept: Vec<Noteworthy>,
+    kept: Vec<RetentionCondition>,
     mut traces: HashSet<TraceId>,
 ) -> Result<Option<HashSet<TraceId>>, StorageError> {
     let hour = *around.hours.start() + 1;

@@ -52,14 +52,14 @@ pub struct Retention {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionRule {
     /// Condition that a span or record of the trace must meet.
-    pub what: Noteworthy,
+    pub condition: RetentionCondition,
     /// The age at which the trace goes; `None`: never.
     pub age: Option<Duration>,
 }
 
 /// Condition that makes retention keep a trace or a log record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Noteworthy {
+pub enum RetentionCondition {
     /// A span with an error status; a record of severity `ERROR` or above.
     Errors,
     /// A span or record of this service.
@@ -70,7 +70,7 @@ pub enum Noteworthy {
     Attribute(AttributeFilter),
 }
 
-impl Noteworthy {
+impl RetentionCondition {
     pub(crate) fn spans(&self) -> SpanFilter {
         let all = SpanFilter::default();
         match self.clone() {
@@ -99,7 +99,7 @@ pub(crate) struct Retired {
     pub(crate) files: Vec<Arc<DataFile>>,
     /// The traces that are still kept of them, which are then of one hour, and all spanning or
     /// none.
-    pub(crate) kept: Vec<Noteworthy>,
+    pub(crate) kept: Vec<RetentionCondition>,
 }
 
 /// Next retention step.
@@ -230,10 +230,11 @@ fn of_hour(
         let Some((signal, kept, first)) = whole.or(open.first()).cloned() else {
             return RetentionStep::Nothing;
         };
-        let is_alike = |(of, other, file): &mut (Signal, Vec<Noteworthy>, Arc<DataFile>)| {
-            let is_of_kind = kept.is_empty() || file.is_spanning() == first.is_spanning();
-            *of == signal && *other == kept && is_of_kind
-        };
+        let is_alike =
+            |(of, other, file): &mut (Signal, Vec<RetentionCondition>, Arc<DataFile>)| {
+                let is_of_kind = kept.is_empty() || file.is_spanning() == first.is_spanning();
+                *of == signal && *other == kept && is_of_kind
+            };
         let files: Vec<_> = open.extract_if(.., is_alike).map(|(_, _, file)| file).collect();
         let chosen = if kept.is_empty() { Some(needed(files, excess)) } else { some(files, room) };
         if let Some(files) = chosen {
@@ -283,10 +284,10 @@ fn kept_from(file: &DataFile) -> u64 {
 
 impl Retention {
     /// Returns the conditions that still keep rows at this age of a file with these pinned traces.
-    fn kept_at(&self, age: Duration, pinned: &[TraceId]) -> Vec<Noteworthy> {
+    fn kept_at(&self, age: Duration, pinned: &[TraceId]) -> Vec<RetentionCondition> {
         let kept = self.rules.iter().filter(|rule| rule.age.is_none_or(|limit| age < limit));
-        let mut kept: Vec<Noteworthy> = kept.map(|rule| rule.what.clone()).collect();
-        for trace in pinned.iter().copied().map(Noteworthy::Trace) {
+        let mut kept: Vec<RetentionCondition> = kept.map(|rule| rule.condition.clone()).collect();
+        for trace in pinned.iter().copied().map(RetentionCondition::Trace) {
             if !kept.contains(&trace) {
                 kept.push(trace);
             }
@@ -296,7 +297,7 @@ impl Retention {
 }
 
 /// A number for what is kept: the same for the same list.
-pub(crate) fn mark(kept: &[Noteworthy]) -> u64 {
+pub(crate) fn mark(kept: &[RetentionCondition]) -> u64 {
     let mut names: Vec<String> = kept.iter().map(|what| format!("{what:?}")).collect();
     names.sort_unstable();
     xxh3_64(names.join("\n").as_bytes())

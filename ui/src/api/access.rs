@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use tidings_proto::api::{CreatedKey, KeyList, KeyRequest, SessionView, SignIn};
 
 use super::Request;
-use crate::url::Query;
+use crate::url::UrlQuery;
 
 /// Returns the key in use; an error of status 401 where one is needed.
 #[must_use]
 pub fn session() -> Request<SessionView> {
-    Request::get("/session", &Query::default())
+    Request::get("/session", &UrlQuery::default())
 }
 
 /// Begins a session of this key.
@@ -28,7 +28,7 @@ pub fn sign_out() -> Request<()> {
 /// Every key, without its secret.
 #[must_use]
 pub fn keys() -> Request<KeyList> {
-    Request::get("/keys", &Query::default())
+    Request::get("/keys", &UrlQuery::default())
 }
 
 /// Makes a key.

@@ -11,20 +11,20 @@ use tidings_proto::{
 use super::{Request, push_range};
 use crate::{
     links::HeatmapBox,
-    url::{LogState, Query, TimeRange, TraceFilters, encode},
+    url::{LogState, TimeRange, TraceFilters, UrlQuery, encode},
 };
 
 /// Filters and options of an analysis, in the API's own spelling, within a time range.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Analysis {
-    query: Query,
+    query: UrlQuery,
 }
 
 impl Analysis {
     /// An analysis of this range as it is at `now`.
     #[must_use]
     pub fn within(range: TimeRange, now: UnixNanos) -> Self {
-        let mut query = Query::default();
+        let mut query = UrlQuery::default();
         push_range(&mut query, range, now);
         Self { query }
     }
@@ -32,7 +32,7 @@ impl Analysis {
     /// An analysis between two moments.
     #[must_use]
     pub fn between(start: UnixNanos, end: UnixNanos) -> Self {
-        let mut query = Query::default();
+        let mut query = UrlQuery::default();
         query.push("start", start.0);
         query.push("end", end.0);
         Self { query }
@@ -69,7 +69,7 @@ impl Analysis {
     }
 
     /// The parameters.
-    pub(super) fn query(&self) -> &Query {
+    pub(super) fn query(&self) -> &UrlQuery {
         &self.query
     }
 
@@ -96,7 +96,7 @@ pub fn graph(analysis: &Analysis) -> Request<ServiceGraph> {
 /// Returns the request for the service graph of one trace.
 #[must_use]
 pub fn graph_of_trace(trace: TraceId) -> Request<ServiceGraph> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     query.push("traceId", trace);
     Request::get("/graph", &query)
 }
@@ -116,7 +116,7 @@ pub fn transaction_types(analysis: &Analysis) -> Request<TransactionKindList> {
 /// Returns the request for everything that belongs to one transaction id.
 #[must_use]
 pub fn transaction(tid: &str) -> Request<TransactionView> {
-    Request::get(&format!("/transactions/{}", encode(tid)), &Query::default())
+    Request::get(&format!("/transactions/{}", encode(tid)), &UrlQuery::default())
 }
 
 /// Returns the request for exceptions by group.
@@ -134,7 +134,7 @@ pub fn explain(analysis: &Analysis) -> Request<Explanation> {
 /// Returns the request for the comparison of two sets of traces; `right` may be `typical`.
 #[must_use]
 pub fn compare(left: &str, right: &str) -> Request<Comparison> {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     query.push("left", left);
     query.push("right", right);
     Request::get("/compare", &query)

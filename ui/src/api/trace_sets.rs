@@ -6,7 +6,7 @@ use tidings_proto::{
 };
 
 use super::{Request, analysis::Analysis};
-use crate::url::Query;
+use crate::url::UrlQuery;
 
 /// Ids in one parameter of a comparison.
 const IDS_IN_LIST: usize = 100;
@@ -28,7 +28,7 @@ pub fn log_sample(analysis: &Analysis) -> Request<LogSearchResult> {
 #[must_use]
 pub fn compare_sets(left: &[TraceId], right: &[TraceId]) -> Request<Comparison> {
     const IDS_MAX: usize = 400;
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     for (side, ids) in [("left", left), ("right", right)] {
         let ids = ids.get(..IDS_MAX).unwrap_or(ids);
         for list in ids.chunks(IDS_IN_LIST) {
@@ -42,7 +42,7 @@ pub fn compare_sets(left: &[TraceId], right: &[TraceId]) -> Request<Comparison> 
 /// Returns the request for the calls that a trace makes again and again.
 #[must_use]
 pub fn repeats(trace: TraceId) -> Request<RepeatList> {
-    Request::get(&format!("/traces/{trace}/repeats"), &Query::default())
+    Request::get(&format!("/traces/{trace}/repeats"), &UrlQuery::default())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HUES, Picture, SHADES, css, hue_of, hue_value};
+use super::{HUES, SHADES, ShadeMap, css, hue_of, hue_value};
 
 const SHOP: [&str; 12] = [
     "web-gateway",
@@ -37,13 +37,13 @@ const ASTRONOMY_SHOP: [&str; 15] = [
 ];
 
 fn shades(services: &[&str]) -> BTreeMap<String, u32> {
-    let mut picture = Picture::default();
+    let mut picture = ShadeMap::default();
     picture.tell_apart(services.iter().copied());
     services.iter().map(|service| ((*service).to_owned(), picture.shade(service))).collect()
 }
 
 fn apart(one: &str, other: &str) -> f64 {
-    let alone = |service| hue_of(Picture::default().shade(service));
+    let alone = |service| hue_of(ShadeMap::default().shade(service));
     let difference = (alone(one) - alone(other)).abs();
     difference.min(360.0 - difference)
 }
@@ -56,7 +56,8 @@ fn a_service_keeps_its_hue() {
 
 #[test]
 fn services_of_one_shop_differ_at_home() {
-    let homes: BTreeSet<_> = SHOP.iter().map(|service| Picture::default().shade(service)).collect();
+    let homes: BTreeSet<_> =
+        SHOP.iter().map(|service| ShadeMap::default().shade(service)).collect();
     assert_eq!(homes.len(), SHOP.len(), "{homes:?}");
     let callers = ["web-gateway", "checkout", "cart", "payment", "fraud", "inventory"];
     for (one, other) in callers.iter().flat_map(|one| callers.map(|other| (*one, other))) {
@@ -88,7 +89,7 @@ fn shades_do_not_depend_on_the_order_in_which_services_came() {
 
 #[test]
 fn services_that_come_later_move_nobody() {
-    let mut picture = Picture::default();
+    let mut picture = ShadeMap::default();
     picture.tell_apart(ASTRONOMY_SHOP[..8].iter().copied());
     let before: Vec<_> = ASTRONOMY_SHOP[..8].iter().map(|name| picture.shade(name)).collect();
     picture.tell_apart(ASTRONOMY_SHOP.iter().copied());
@@ -99,7 +100,7 @@ fn services_that_come_later_move_nobody() {
 #[test]
 fn more_services_than_shades_still_have_one_each() {
     let names: Vec<String> = (0..200).map(|number| format!("s{number}")).collect();
-    let mut picture = Picture::default();
+    let mut picture = ShadeMap::default();
     picture.tell_apart(names.iter().map(String::as_str));
     assert!(names.iter().all(|name| (picture.shade(name) as usize) < SHADES));
 }

@@ -70,7 +70,7 @@ pub struct FramePlace {
 
 /// Places that are wide enough to be seen, and how many frames are not.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Placement {
+pub struct IcicleLayout {
     /// The places, parents first.
     pub placed: Vec<FramePlace>,
     /// Number of frames that are too narrow, or too deep.
@@ -80,10 +80,10 @@ pub struct Placement {
 /// Places the frames under `focus`, which then is as wide as the picture, with those above it; or
 /// all of them.
 #[must_use]
-pub fn place(frames: &[Frame], focus: Option<u32>, order: SiblingOrder) -> Placement {
+pub fn place(frames: &[Frame], focus: Option<u32>, order: SiblingOrder) -> IcicleLayout {
     let children = children_of(frames, order);
     let value = |frame: u32| frames.get(frame as usize).map_or(0.0, |frame| frame.value.max(0.0));
-    let mut placement = Placement::default();
+    let mut placement = IcicleLayout::default();
     let mut waiting = Vec::new();
     match focus.filter(|focus| (*focus as usize) < frames.len()) {
         Some(focus) => {
@@ -136,7 +136,7 @@ pub fn place(frames: &[Frame], focus: Option<u32>, order: SiblingOrder) -> Place
 }
 
 /// Keeps the widest places, in their order.
-fn widest(placement: &mut Placement) {
+fn widest(placement: &mut IcicleLayout) {
     let surplus = placement.placed.len().saturating_sub(DRAWN_MAX);
     if surplus == 0 {
         return;
@@ -203,7 +203,7 @@ pub fn Icicle(
     /// The frames.
     frames: Arc<Vec<Frame>>,
     /// The places of those that are drawn.
-    placement: Placement,
+    placement: IcicleLayout,
     /// The frame that is selected.
     #[prop(into)]
     selected: Signal<Option<u32>>,

@@ -13,7 +13,7 @@ pub const SERIES_MAX: usize = 6;
 
 /// A series: points from left to right, the place across from 0 to 1 and the value.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Series {
+pub struct LineSeries {
     /// Its name in the legend.
     pub name: String,
     /// The points; a value that is not a number is a gap.
@@ -24,7 +24,7 @@ pub struct Series {
 #[component]
 pub fn LineChart(
     /// The series; more than six are cut.
-    series: Vec<Series>,
+    series: Vec<LineSeries>,
     /// Labels of the axis across.
     ticks: Vec<Tick>,
     /// A description for those who do not see it.
@@ -99,7 +99,7 @@ pub fn LineChart(
 }
 
 /// The path of a series in a box of 1,000 by 100.
-fn line(series: &Series, bottom: f64, top: f64) -> String {
+fn line(series: &LineSeries, bottom: f64, top: f64) -> String {
     let height = if top > bottom { top - bottom } else { 1.0 };
     let points = series.points.iter().map(|(across, value)| {
         let is_drawn = value.is_finite() && across.is_finite();
@@ -142,10 +142,10 @@ pub(super) fn line_path(runs: &[Vec<(f64, f64)>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Series, line};
+    use super::{LineSeries, line};
 
     fn drawn(points: &[(f64, f64)], top: f64) -> String {
-        line(&Series { points: points.to_vec(), ..Series::default() }, 0.0, top)
+        line(&LineSeries { points: points.to_vec(), ..LineSeries::default() }, 0.0, top)
     }
 
     #[test]

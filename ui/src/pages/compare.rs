@@ -19,7 +19,7 @@ use crate::{
     keys::use_keys,
     remote::Remote,
     shell::{Crumb, set_crumbs},
-    url::{Query, Step, use_go, use_query},
+    url::{Step, UrlQuery, use_go, use_query},
 };
 
 pub mod impact;
@@ -37,7 +37,7 @@ struct Sides {
 }
 
 impl Sides {
-    fn read(query: &Query) -> Option<Self> {
+    fn read(query: &UrlQuery) -> Option<Self> {
         let left = query.get("left")?.trim().parse().ok()?;
         let right = match query.get("right").map(str::trim) {
             None | Some("" | "typical") => None,
@@ -115,7 +115,7 @@ pub fn ComparePage() -> impl IntoView {
 }
 
 /// No two traces are named: a form for them.
-fn choose(query: Memo<Query>) -> impl IntoView {
+fn choose(query: Memo<UrlQuery>) -> impl IntoView {
     let text = |key| {
         RwSignal::new(query.with_untracked(|query| query.get(key).unwrap_or_default().to_owned()))
     };
@@ -124,7 +124,7 @@ fn choose(query: Memo<Query>) -> impl IntoView {
     let go = use_go();
     let compare = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
-        let mut asked = Query::default();
+        let mut asked = UrlQuery::default();
         asked.push("left", left.get_untracked());
         asked.push_some(
             "right",
@@ -292,12 +292,12 @@ fn whole(comparison: &Arc<Comparison>, sides: Memo<Option<Sides>>) -> impl IntoV
 #[cfg(test)]
 mod tests {
     use super::Sides;
-    use crate::url::Query;
+    use crate::url::UrlQuery;
 
     #[test]
     fn the_sides_are_in_the_address() {
         let (one, other) = ("aaaa0000000000000000000000000001", "aaaa0000000000000000000000000002");
-        let read = |text: &str| Sides::read(&Query::parse(text));
+        let read = |text: &str| Sides::read(&UrlQuery::parse(text));
         let both = read(&format!("left={one}&right={other}")).unwrap();
         assert_eq!(both.address(), format!("/compare?left={one}&right={other}"));
         assert_eq!(both.swapped().unwrap().address(), format!("/compare?left={other}&right={one}"));

@@ -86,7 +86,7 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
     let receivers = Memo::new(move |_| {
         status.value().map(|status| status.receivers.clone()).unwrap_or_default()
     });
-    let addresses = Memo::new(move |_| receivers.with(|all| Addresses::of(all)));
+    let addresses = Memo::new(move |_| receivers.with(|all| Addresses::from_receivers(all)));
     let needs_key = Memo::new(move |_| status.value().is_some_and(|status| status.keys_required));
     let known = Memo::new(move |_| status.value().is_some());
     let waiting_for_status = Memo::new(move |_| status.loading());

@@ -21,7 +21,7 @@ use crate::{
     keys::use_keys,
     remote::Remote,
     shell::{crumb, set_crumbs},
-    url::{Query, Step, TimeRange, use_edit_query, use_query},
+    url::{Step, TimeRange, UrlQuery, use_edit_query, use_query},
     window::LiveWindow,
 };
 
@@ -117,7 +117,7 @@ pub(crate) struct ErrorFilters {
 }
 
 impl ErrorFilters {
-    fn read(query: &Query) -> Self {
+    fn read(query: &UrlQuery) -> Self {
         let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
         Self {
             service: text("service"),

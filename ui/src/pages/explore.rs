@@ -19,9 +19,11 @@ use crate::{
     drawings::heatmap::{HeatmapState, box_words},
     keys::use_keys,
     links::HeatmapBox,
-    paged::{ListFacts, ListTrouble, OlderButton, Paged, Question},
+    paged::{ListFacts, ListQuery, ListTrouble, OlderButton, Paged},
     shell::{crumb, remember_list, set_crumbs},
-    url::{ExploreState, Query, Step, TimeRange, TraceFilters, TraceQuestion, use_go, use_query},
+    url::{
+        ExploreState, Step, TimeRange, TraceFilters, TraceQuestion, UrlQuery, use_go, use_query,
+    },
 };
 
 mod explain;
@@ -41,7 +43,7 @@ use query_box::{QueryBox, QuerySwitch};
 use scatter::Scatter;
 use trace_table::{ListTools, TraceTable, row_id};
 
-impl Question for TraceQuestion {
+impl ListQuery for TraceQuestion {
     fn range(&self) -> TimeRange {
         self.range
     }
@@ -138,7 +140,7 @@ pub fn ExplorePage() -> impl IntoView {
 }
 
 /// Makes the way to change the state: switches of the address stay as they are.
-fn use_change(query: Memo<Query>) -> Callback<(ExploreState, Step)> {
+fn use_change(query: Memo<UrlQuery>) -> Callback<(ExploreState, Step)> {
     let go = use_go();
     Callback::new(move |(state, step): (ExploreState, Step)| {
         let address = query.with_untracked(|query| state.write().with_switches_of(query));

@@ -15,9 +15,9 @@ use crate::{
     browser, colour,
     components::{EmptyState, Segment, Segments},
     keys::use_keys,
-    paged::{ListFacts, ListTrouble, OlderButton, Paged, Question},
+    paged::{ListFacts, ListQuery, ListTrouble, OlderButton, Paged},
     shell::{crumb, remember_list, set_crumbs},
-    url::{LogListing, LogState, Query, Step, TimeRange, use_go, use_query},
+    url::{LogListing, LogState, Step, TimeRange, UrlQuery, use_go, use_query},
 };
 
 pub mod facets;
@@ -37,7 +37,7 @@ use log_list::{LinkedRecord, LogList, row_id};
 use patterns::LogPatterns;
 use tail::{Tail, TailNote, TailToggle, use_tailing};
 
-impl Question for LogState {
+impl ListQuery for LogState {
     fn range(&self) -> TimeRange {
         self.range
     }
@@ -114,7 +114,7 @@ pub fn LogsPage() -> impl IntoView {
 }
 
 /// Makes the way to change the state: switches, facets and the like in the address stay.
-fn use_change(query: Memo<Query>) -> Callback<(LogState, Step)> {
+fn use_change(query: Memo<UrlQuery>) -> Callback<(LogState, Step)> {
     let go = use_go();
     Callback::new(move |(state, step): (LogState, Step)| {
         let address = query.with_untracked(|query| {

@@ -24,7 +24,7 @@ use crate::{
     keys::use_keys,
     remote::Remote,
     shell::{crumb, set_crumbs},
-    url::{Query, Step, use_edit_query, use_query},
+    url::{Step, UrlQuery, use_edit_query, use_query},
     window::LiveWindow,
 };
 
@@ -37,7 +37,7 @@ use map_graph::{MapGraph, NodeName};
 const DEPTHS: [u32; 3] = [1, 2, 3];
 
 /// An edit of the address: how it enters the history, the change, and the names to write.
-type QueryEdit = (Step, fn(&mut Query, &[String]), Vec<String>);
+type QueryEdit = (Step, fn(&mut UrlQuery, &[String]), Vec<String>);
 
 /// The page's questions and its state.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +96,7 @@ impl MapPageState {
                 Some(vec![name(edge.from)?, name(edge.to)?])
             }
         });
-        let write = |query: &mut Query, names: &[String]| {
+        let write = |query: &mut UrlQuery, names: &[String]| {
             ["node", "caller", "callee"].into_iter().for_each(|key| query.remove(key));
             match names {
                 [node] => query.push("node", node),
@@ -112,7 +112,7 @@ impl MapPageState {
 
     fn focus_on(self, name: Option<&NodeName>, depth: u32) {
         let names = name.map(|name| vec![name.write(), depth.to_string()]).unwrap_or_default();
-        let write = |query: &mut Query, names: &[String]| {
+        let write = |query: &mut UrlQuery, names: &[String]| {
             ["focus", "depth"].into_iter().for_each(|key| query.remove(key));
             if let [focus, depth] = names {
                 query.push("focus", focus);
@@ -123,13 +123,13 @@ impl MapPageState {
     }
 }
 
-fn read_focus(query: &Query) -> Option<(NodeName, u32)> {
+fn read_focus(query: &UrlQuery) -> Option<(NodeName, u32)> {
     let name = NodeName::read(query.get("focus")?)?;
     let depth = query.get("depth").and_then(|depth| depth.parse().ok());
     Some((name, depth.filter(|depth| DEPTHS.contains(depth)).unwrap_or(1)))
 }
 
-fn read_pick(query: &Query, shown: &MapGraph, nodes: &[GraphNode]) -> Option<Pick> {
+fn read_pick(query: &UrlQuery, shown: &MapGraph, nodes: &[GraphNode]) -> Option<Pick> {
     let node = |key| shown.place(&NodeName::read(query.get(key)?)?.among(nodes));
     if let Some(node) = node("node") {
         return Some(Pick::Node(node));

@@ -22,7 +22,7 @@ use crate::{
     links::{Links, use_links},
     remote::Remote,
     shell::{Crumb, set_crumbs},
-    url::{Query, Step, TimeRange, use_edit_query, use_query},
+    url::{Step, TimeRange, UrlQuery, use_edit_query, use_query},
 };
 
 mod latency;
@@ -117,7 +117,7 @@ impl ServiceView {
 }
 
 /// The operation in an address.
-fn chosen_in(query: &Query) -> Option<ChosenOperation> {
+fn chosen_in(query: &UrlQuery) -> Option<ChosenOperation> {
     let name = query.get("operation")?.to_owned();
     let kind = query.get("kind").and_then(kind_of);
     Some(ChosenOperation { name, kind })
@@ -296,14 +296,14 @@ fn silence(view: ServiceView) -> impl IntoView {
 mod tests {
     use tidings_proto::{UnixNanos, api::SpanKindName};
 
-    use super::{KINDS, Query, chosen_in, kind_name, kind_of};
+    use super::{KINDS, UrlQuery, chosen_in, kind_name, kind_of};
 
     #[test]
     fn the_operation_comes_from_the_address() {
-        let chosen = chosen_in(&Query::parse("?operation=GET%20%2Fx&kind=client")).unwrap();
+        let chosen = chosen_in(&UrlQuery::parse("?operation=GET%20%2Fx&kind=client")).unwrap();
         assert_eq!((chosen.name.as_str(), chosen.kind), ("GET /x", Some(SpanKindName::Client)));
-        assert_eq!(chosen_in(&Query::parse("?operation=&kind=odd")).unwrap().kind, None);
-        assert_eq!(chosen_in(&Query::parse("?kind=client")), None);
+        assert_eq!(chosen_in(&UrlQuery::parse("?operation=&kind=odd")).unwrap().kind, None);
+        assert_eq!(chosen_in(&UrlQuery::parse("?kind=client")), None);
     }
 
     #[test]

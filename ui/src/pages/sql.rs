@@ -31,13 +31,13 @@ mod editor;
 mod quick_chart;
 mod results;
 mod schema;
-mod words;
+mod tokens;
 
 use editor::{EditorState, editor};
 use quick_chart::{ChartColumns, across, apart, chart, suited, upward};
 use results::result_table;
 use schema::{columns_for, schema_side, use_schema};
-use words::{Completion, Wanted, names, place_in};
+use tokens::{Completion, CompletionContext, names, place_in};
 
 /// Completions that are offered.
 const OFFERED_MAX: usize = 12;
@@ -146,7 +146,7 @@ pub fn SqlPage() -> impl IntoView {
     let cancel = Callback::new(move |()| runner.cancel());
     use_keys().bind("Escape", "Cancel the running query", "SQL", move || runner.cancel());
     let schema = use_schema();
-    let asked = RwSignal::new(None::<Wanted>);
+    let asked = RwSignal::new(None::<CompletionContext>);
     let offered = completions(runner.text, asked, schema);
     let mistake = Memo::new(move |_| {
         let same = runner.asked.with(|asked| {
@@ -174,20 +174,20 @@ pub fn SqlPage() -> impl IntoView {
 /// Completions for the word at the caret.
 fn completions(
     text: RwSignal<String>,
-    asked: RwSignal<Option<Wanted>>,
+    asked: RwSignal<Option<CompletionContext>>,
     schema: RwSignal<schema::Schema>,
 ) -> Memo<Vec<Completion>> {
     let keys: Remote<AttributeKeyList> = Remote::new(move || match asked.get() {
-        Some(Wanted::Attribute(begin)) => Some(attribute_keys(&begin)),
+        Some(CompletionContext::Attribute(begin)) => Some(attribute_keys(&begin)),
         _ => None,
     });
     Memo::new(move |_| match asked.get() {
         None => Vec::new(),
-        Some(Wanted::Name(begin)) => {
+        Some(CompletionContext::Name(begin)) => {
             let columns = schema.with(|schema| text.with(|text| columns_for(schema, text)));
             names(&begin, &columns, OFFERED_MAX)
         }
-        Some(Wanted::Attribute(begin)) => {
+        Some(CompletionContext::Attribute(begin)) => {
             let keys = keys.value().map(|list| list.keys.clone()).unwrap_or_default();
             let fits = keys.into_iter().filter(|key| key.key.starts_with(&begin));
             let offer = fits.map(|key| Completion { text: key.key, hint: key.scope });

@@ -16,7 +16,7 @@ use crate::{
     },
     drawings::{
         axis::time_ticks,
-        lines::{LineChart, Series},
+        lines::{LineChart, LineSeries},
     },
     format,
     format::rates::three_digits,
@@ -240,14 +240,14 @@ fn ends(samples: &[CounterSample]) -> (UnixNanos, UnixNanos) {
     (time(samples.get(1)), time(samples.last()))
 }
 
-fn line(name: &str, samples: &[CounterSample], of: fn(&CounterSample) -> u64) -> Series {
+fn line(name: &str, samples: &[CounterSample], of: fn(&CounterSample) -> u64) -> LineSeries {
     let (start, end) = ends(samples);
     let length = end.since(start).0.max(1) as f64;
     let rates = rate_series(samples, of);
     let points = samples.iter().skip(1).zip(rates).map(|(sample, rate)| {
         (sample.time.since(start).0 as f64 / length, rate.unwrap_or(f64::NAN))
     });
-    Series { name: name.to_owned(), points: points.collect() }
+    LineSeries { name: name.to_owned(), points: points.collect() }
 }
 
 fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {

@@ -2,7 +2,7 @@
 //!
 //! Owns fetching (the skeleton, the log records; again every two seconds while spans still arrive)
 //! and the address: `state::TraceState` is read from it once and whenever the reader goes back,
-//! and written to it shortly after a change. The parts draw what `page::Page` holds; pure
+//! and written to it shortly after a change. The parts draw what `page::PageSignals` holds; pure
 //! arithmetic is in the modules without views (`model`, `rows`, `scale`, `bar`, `bins`,
 //! `find`, `logs_index`, `state`).
 
@@ -21,7 +21,7 @@ use crate::{
     format,
     remote::Remote,
     shell::{Crumb, crumb_to_list, set_crumbs},
-    url::{Query, Step, use_edit_query, use_query},
+    url::{Step, UrlQuery, use_edit_query, use_query},
 };
 
 mod axis;
@@ -33,6 +33,7 @@ mod flame_tab;
 mod graph_tab;
 mod header;
 mod keys;
+mod labels;
 mod lines;
 mod logs_index;
 mod logs_tab;
@@ -55,13 +56,12 @@ mod toolbar;
 mod tree_tab;
 mod usual;
 mod waterfall;
-mod words;
 
 #[cfg(test)]
 mod samples;
 
 use model::TraceModel;
-use page::{Page, Same};
+use page::{IdentityArc, PageSignals};
 use state::{Folds, SpanRef, Tab, TraceState};
 
 /// How often a running trace is asked for again.
@@ -104,7 +104,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
     let is_adjusted =
         Memo::new(move |_| query.with(|query| query.get(TraceState::CLOCKS) == Some("1")));
     let skeleton = Remote::large(move || Some(api::skeleton(id, is_adjusted.get())));
-    let model = RwSignal::new(None::<RwSignal<Same<TraceModel>>>);
+    let model = RwSignal::new(None::<RwSignal<IdentityArc<TraceModel>>>);
     let drawn = StoredValue::new(None::<std::sync::Arc<TraceSkeleton>>);
     let owner = Owner::current();
     Effect::new(move |_| {
@@ -115,7 +115,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
         }
         crumbs(format::operation(&answer.summary.root_operation));
         colour::tell_apart(answer.services.iter().map(String::as_str));
-        let next = Same::new(TraceModel::new((*answer).clone()));
+        let next = IdentityArc::new(TraceModel::new((*answer).clone()));
         drawn.set_value(Some(answer));
         match model.get_untracked() {
             Some(model) => model.set(next),
@@ -153,7 +153,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
 
 fn poll_while_running(
     skeleton: Remote<TraceSkeleton>,
-    model: RwSignal<Option<RwSignal<Same<TraceModel>>>>,
+    model: RwSignal<Option<RwSignal<IdentityArc<TraceModel>>>>,
 ) {
     let running = move || {
         let model = model.get_untracked();
@@ -249,7 +249,7 @@ fn loading_words(seconds: u32, received: usize) -> String {
 }
 
 #[component]
-fn Loaded(id: TraceId, model: RwSignal<Same<TraceModel>>) -> impl IntoView {
+fn Loaded(id: TraceId, model: RwSignal<IdentityArc<TraceModel>>) -> impl IntoView {
     let records = Remote::new(move || Some(api::logs_of_trace(id)));
     let log_count = Memo::new(move |_| model.with(|model| model.log_count));
     Effect::new(move |before: Option<u64>| {
@@ -263,7 +263,7 @@ fn Loaded(id: TraceId, model: RwSignal<Same<TraceModel>>) -> impl IntoView {
     if state.with_untracked(|state| state.selected.is_none()) {
         model.with_untracked(|model| select_suspect(model, state));
     }
-    let page = Page::new(id, model, state, records);
+    let page = PageSignals::new(id, model, state, records);
     keys::bind(page);
     let open = move || page.panel.get() && page.tab.get() == Tab::Waterfall;
     let empty = Memo::new(move |_| model.with(|model| model.rows().is_empty()));
@@ -318,7 +318,7 @@ fn select_suspect(model: &TraceModel, state: RwSignal<TraceState>) {
         if model.len() > OPEN_ROWS_MAX && state.folds == Folds::default() {
             state.folds = Folds::from_depth(1);
         }
-        state.selected = Some(SpanRef::of(model, row));
+        state.selected = Some(SpanRef::from_row(model, row));
         state.folds.reveal(model, row);
     });
 }
@@ -326,7 +326,7 @@ fn select_suspect(model: &TraceModel, state: RwSignal<TraceState>) {
 /// The page's state, kept in the address.
 fn in_address() -> RwSignal<TraceState> {
     let (query, edit) = (use_query(), use_edit_query());
-    let read = |query: &Query| TraceState::read(|name| query.get(name).map(str::to_owned));
+    let read = |query: &UrlQuery| TraceState::read(|name| query.get(name).map(str::to_owned));
     let state = RwSignal::new(query.with_untracked(read));
     // What the address says because this page wrote it is no news.
     let written = StoredValue::new(state.get_untracked());
@@ -353,7 +353,7 @@ fn in_address() -> RwSignal<TraceState> {
         let write = move || {
             written.set_value(next.clone());
             let parameters = next.parameters();
-            edit(Step::Replace, &|query: &mut Query| {
+            edit(Step::Replace, &|query: &mut UrlQuery| {
                 TraceState::PARAMETERS.into_iter().for_each(|name| query.remove(name));
                 parameters.iter().for_each(|(name, value)| query.push(name, value));
             });

@@ -22,7 +22,7 @@ use crate::{
     figures, format,
     remote::Remote,
     shell::{Crumb, set_crumbs},
-    url::{Query, encode},
+    url::{UrlQuery, encode},
 };
 
 mod sections;
@@ -76,7 +76,7 @@ pub fn TransactionPage() -> impl IntoView {
 }
 
 fn not_found(tid: &str) -> impl IntoView + use<> {
-    let mut logs = Query::default();
+    let mut logs = UrlQuery::default();
     logs.push("text", tid);
     logs.push("range", "all");
     let shown = figures::cut(tid, 200);

@@ -10,9 +10,9 @@ use leptos_router::components::A;
 use tidings_proto::api::{LogView, ResolveResult, Resolved};
 use wasm_bindgen::JsCast;
 
-mod words;
+mod name_search;
 
-use words::{NamedPage, best_name, copied_line, use_names};
+use name_search::{NamedPage, best_name, copied_line, use_names};
 
 use crate::{
     api::{self, ApiError},

@@ -2,7 +2,7 @@
 
 use tidings_proto::UnixNanos;
 
-use super::Query;
+use super::UrlQuery;
 use crate::format;
 
 /// A stretch of time, relative to now or fixed.
@@ -45,7 +45,7 @@ impl TimeRange {
 
     /// The range a query string names; the last hour when it names none.
     #[must_use]
-    pub fn read(query: &Query) -> Self {
+    pub fn read(query: &UrlQuery) -> Self {
         let number = |key| query.get(key).and_then(|text| text.parse().ok());
         if let (Some(from_unix_ms), Some(to_unix_ms)) = (number("from"), number("to"))
             && from_unix_ms <= to_unix_ms
@@ -62,7 +62,7 @@ impl TimeRange {
     }
 
     /// Writes the range into a query string, in place of the one that is there.
-    pub fn write(self, query: &mut Query) {
+    pub fn write(self, query: &mut UrlQuery) {
         for key in ["range", "from", "to"] {
             query.remove(key);
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tidings_proto::{DurationNanos, SpanId, TraceId};
 
-use super::{Query, TimeRange};
+use super::{TimeRange, UrlQuery};
 use crate::links::HeatmapBox;
 
 /// An attribute a span must have, with this value or with any.
@@ -40,16 +40,16 @@ impl fmt::Display for AttributeFilter {
 /// left out, which would give another answer; it is asked as it stands, and the API says what is
 /// wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Given<T> {
+pub enum ParsedParam<T> {
     /// Parsed value.
     Read(T),
     /// Text that could not be parsed.
     Unread(String),
 }
 
-impl<T> Given<T> {
+impl<T> ParsedParam<T> {
     /// The value of a parameter that is there and says something.
-    fn of(query: &Query, key: &str, read: impl Fn(&str) -> Option<T>) -> Option<Self> {
+    fn read(query: &UrlQuery, key: &str, read: impl Fn(&str) -> Option<T>) -> Option<Self> {
         let text = query.get(key).filter(|text| !text.trim().is_empty())?;
         Some(read(text).map_or_else(|| Self::Unread(text.to_owned()), Self::Read))
     }
@@ -63,7 +63,7 @@ impl<T> Given<T> {
     }
 }
 
-impl<T: fmt::Display> fmt::Display for Given<T> {
+impl<T: fmt::Display> fmt::Display for ParsedParam<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(value) => value.fmt(f),
@@ -84,9 +84,9 @@ pub struct TraceFilters {
     /// `server`, `client` and so on.
     pub kind: Option<String>,
     /// The shortest duration.
-    pub duration_min: Option<Given<DurationNanos>>,
+    pub duration_min: Option<ParsedParam<DurationNanos>>,
     /// The longest duration.
-    pub duration_max: Option<Given<DurationNanos>>,
+    pub duration_max: Option<ParsedParam<DurationNanos>>,
     /// Attributes.
     pub attributes: Vec<AttributeFilter>,
     /// Attributes that no span may have so.
@@ -151,19 +151,19 @@ impl TraceQuestion {
     pub fn narrowed(&self) -> TraceFilters {
         let mut filters = self.filters.clone();
         let Some(chosen) = self.chosen else { return filters };
-        if let None | Some(Given::Read(_)) = filters.duration_min {
+        if let None | Some(ParsedParam::Read(_)) = filters.duration_min {
             let least = match filters.duration_min {
-                Some(Given::Read(least)) => least.max(chosen.shortest),
+                Some(ParsedParam::Read(least)) => least.max(chosen.shortest),
                 _ => chosen.shortest,
             };
-            filters.duration_min = Some(Given::Read(least));
+            filters.duration_min = Some(ParsedParam::Read(least));
         }
-        if let None | Some(Given::Read(_)) = filters.duration_max {
+        if let None | Some(ParsedParam::Read(_)) = filters.duration_max {
             let most = match filters.duration_max {
-                Some(Given::Read(most)) => most.min(chosen.longest),
+                Some(ParsedParam::Read(most)) => most.min(chosen.longest),
                 _ => chosen.longest,
             };
-            filters.duration_max = Some(Given::Read(most));
+            filters.duration_max = Some(ParsedParam::Read(most));
         }
         filters
     }
@@ -193,9 +193,9 @@ pub struct ExploreState {
 impl ExploreState {
     /// Parses a query string.
     #[must_use]
-    pub fn read(query: &Query) -> Self {
+    pub fn read(query: &UrlQuery) -> Self {
         let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
-        let nanos = |key| Given::of(query, key, parse_duration);
+        let nanos = |key| ParsedParam::read(query, key, parse_duration);
         let attributes = |key| query.all(key).filter_map(AttributeFilter::parse).collect();
         let filters = TraceFilters {
             service: text("service"),
@@ -221,8 +221,8 @@ impl ExploreState {
 
     /// The query string that says it.
     #[must_use]
-    pub fn write(&self) -> Query {
-        let mut query = Query::default();
+    pub fn write(&self) -> UrlQuery {
+        let mut query = UrlQuery::default();
         let TraceFilters {
             service,
             operation,
@@ -286,9 +286,9 @@ pub struct LogState {
     /// The least severity: `warn` is warnings and worse.
     pub severity: Option<String>,
     /// The trace.
-    pub trace_id: Option<Given<TraceId>>,
+    pub trace_id: Option<ParsedParam<TraceId>>,
     /// The span in it.
-    pub span_id: Option<Given<SpanId>>,
+    pub span_id: Option<ParsedParam<SpanId>>,
     /// Attributes that records must have.
     pub attributes: Vec<AttributeFilter>,
     /// Lines or patterns.
@@ -306,15 +306,15 @@ pub struct LogState {
 impl LogState {
     /// Parses a query string.
     #[must_use]
-    pub fn read(query: &Query) -> Self {
+    pub fn read(query: &UrlQuery) -> Self {
         let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
         Self {
             range: TimeRange::read(query),
             text: text("text"),
             service: text("service"),
             severity: text("severity"),
-            trace_id: Given::of(query, "trace", |id| id.parse().ok()),
-            span_id: Given::of(query, "span", |id| id.parse().ok()),
+            trace_id: ParsedParam::read(query, "trace", |id| id.parse().ok()),
+            span_id: ParsedParam::read(query, "span", |id| id.parse().ok()),
             attributes: query.all("attr").filter_map(AttributeFilter::parse).collect(),
             view: match query.get("view") {
                 Some("patterns") => LogListing::Patterns,
@@ -329,8 +329,8 @@ impl LogState {
 
     /// The query string that says it.
     #[must_use]
-    pub fn write(&self) -> Query {
-        let mut query = Query::default();
+    pub fn write(&self) -> UrlQuery {
+        let mut query = UrlQuery::default();
         query.push_some("text", self.text.as_ref());
         query.push_some("service", self.service.as_ref());
         query.push_some("severity", self.severity.as_ref());
@@ -389,7 +389,7 @@ pub fn parse_duration(text: &str) -> Option<DurationNanos> {
     Some(DurationNanos(nanos))
 }
 
-fn given_duration(given: &Given<DurationNanos>) -> String {
+fn given_duration(given: &ParsedParam<DurationNanos>) -> String {
     given.text(|duration| write_duration(*duration))
 }
 

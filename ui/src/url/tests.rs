@@ -4,8 +4,8 @@ use proptest::{collection::vec, option, prelude::*};
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 
 use super::{
-    AttributeFilter, ExploreState, Given, LogListing, LogState, Query, TimeRange, TraceFilters,
-    TraceQuestion, TraceSort, parse_duration,
+    AttributeFilter, ExploreState, LogListing, LogState, ParsedParam, TimeRange, TraceFilters,
+    TraceQuestion, TraceSort, UrlQuery, parse_duration,
 };
 use crate::{api, links::HeatmapBox};
 
@@ -46,7 +46,8 @@ fn heatmap_box() -> impl Strategy<Value = HeatmapBox> {
 }
 
 fn filters() -> impl Strategy<Value = TraceFilters> {
-    let nanos = || option::of(any::<u64>().prop_map(|nanos| Given::Read(DurationNanos(nanos))));
+    let nanos =
+        || option::of(any::<u64>().prop_map(|nanos| ParsedParam::Read(DurationNanos(nanos))));
     let text = || option::of(word());
     (text(), text(), text(), text(), nanos(), nanos(), attributes(), attributes()).prop_map(
         |(service, operation, status, kind, duration_min, duration_max, attributes, without)| {
@@ -78,7 +79,7 @@ proptest! {
             ExploreState { range, filters, query, chosen, sort, group, hidden, selected };
         let address = state.write().to_string();
         prop_assert!(address.is_ascii());
-        prop_assert_eq!(ExploreState::read(&Query::parse(&address)), state);
+        prop_assert_eq!(ExploreState::read(&UrlQuery::parse(&address)), state);
     }
 
     #[test]
@@ -91,20 +92,20 @@ proptest! {
     ) {
         let view = if patterns { LogListing::Patterns } else { LogListing::Lines };
         let (text, service, severity) = texts;
-        let span_id = span.and_then(SpanId::from_bytes).map(Given::Read);
-        let trace_id = trace_id.map(Given::Read);
+        let span_id = span.and_then(SpanId::from_bytes).map(ParsedParam::Read);
+        let trace_id = trace_id.map(ParsedParam::Read);
         let state = LogState {
             range, text, service, severity, trace_id, span_id, attributes, view, columns, open, at,
             around,
         };
-        prop_assert_eq!(LogState::read(&Query::parse(&state.write().to_string())), state);
+        prop_assert_eq!(LogState::read(&UrlQuery::parse(&state.write().to_string())), state);
     }
 
     #[test]
     fn any_text_is_read(text in "\\PC{0,64}") {
-        let query = Query::parse(&text);
+        let query = UrlQuery::parse(&text);
         let _read = (ExploreState::read(&query), LogState::read(&query));
-        prop_assert_eq!(Query::parse(&query.to_string()), query);
+        prop_assert_eq!(UrlQuery::parse(&query.to_string()), query);
     }
 }
 
@@ -115,32 +116,32 @@ fn the_plain_state_has_a_plain_address() {
 
 #[test]
 fn addresses_stay_readable() {
-    let query = Query::parse("?service=checkout&min=200ms&attr=order.id%3DA-1&range=15m");
+    let query = UrlQuery::parse("?service=checkout&min=200ms&attr=order.id%3DA-1&range=15m");
     let state = ExploreState::read(&query);
-    assert_eq!(state.filters.duration_min, Some(Given::Read(DurationNanos(200_000_000))));
+    assert_eq!(state.filters.duration_min, Some(ParsedParam::Read(DurationNanos(200_000_000))));
     assert_eq!(state.write().to_string(), query.to_string());
     assert_eq!(query.to_string(), "service=checkout&min=200ms&attr=order.id%3DA-1&range=15m");
 }
 
 #[test]
 fn a_page_keeps_the_live_switch_as_it_stands() {
-    let current = Query::parse("service=cart&live=off");
+    let current = UrlQuery::parse("service=cart&live=off");
     let next = ExploreState::default().write().with_switches_of(&current);
     assert_eq!(next.to_string(), "live=off");
-    assert_eq!(next.with_switches_of(&Query::default()), Query::default());
+    assert_eq!(next.with_switches_of(&UrlQuery::default()), UrlQuery::default());
 }
 
 #[test]
 fn a_pair_without_a_key_is_left_out() {
     for text in ["", "?", "=", "&", "&=&", "=value", "?=value&&="] {
-        assert_eq!(Query::parse(text), Query::default(), "{text}");
+        assert_eq!(UrlQuery::parse(text), UrlQuery::default(), "{text}");
     }
-    assert_eq!(Query::parse("=x&live=off&=").to_string(), "live=off");
+    assert_eq!(UrlQuery::parse("=x&live=off&=").to_string(), "live=off");
 }
 
 #[test]
 fn places_that_are_nonsense_are_left_out() {
-    let query = Query::parse("selected=zz&range=1y&from=9&to=3&attr=&min=&service=%zz+y&&=");
+    let query = UrlQuery::parse("selected=zz&range=1y&from=9&to=3&attr=&min=&service=%zz+y&&=");
     let state = ExploreState::read(&query);
     let filters = TraceFilters { service: Some("%zz y".to_owned()), ..TraceFilters::default() };
     assert_eq!(state, ExploreState { filters, ..ExploreState::default() });
@@ -149,8 +150,8 @@ fn places_that_are_nonsense_are_left_out() {
 #[test]
 fn filters_that_are_nonsense_are_kept_and_asked_as_they_stand() {
     let text = "min=fast&max=1y&attr=%3Dx";
-    let state = ExploreState::read(&Query::parse(text));
-    assert_eq!(state.filters.duration_min, Some(Given::Unread("fast".to_owned())));
+    let state = ExploreState::read(&UrlQuery::parse(text));
+    assert_eq!(state.filters.duration_min, Some(ParsedParam::Unread("fast".to_owned())));
     assert_eq!(state.write().to_string(), text);
     let request = api::traces(&state.filters, TimeRange::All, UnixNanos(0), None);
     let asked = request.address();
@@ -159,7 +160,7 @@ fn filters_that_are_nonsense_are_kept_and_asked_as_they_stand() {
     }
 
     let text = "trace=mine&span=0";
-    let state = LogState::read(&Query::parse(text));
+    let state = LogState::read(&UrlQuery::parse(text));
     assert_eq!(state.write().to_string(), text);
     let request = api::logs(&state, UnixNanos(0), None);
     let asked = request.address();
@@ -215,7 +216,7 @@ fn a_box_narrows_what_filters_find() {
     };
     let filters = TraceFilters {
         service: Some("shop".to_owned()),
-        duration_min: Some(Given::Read(DurationNanos(2_000_000))),
+        duration_min: Some(ParsedParam::Read(DurationNanos(2_000_000))),
         ..TraceFilters::default()
     };
     let question = TraceQuestion {
@@ -243,7 +244,7 @@ fn filters_that_exclude_are_asked_as_a_query() {
     question.filters.service = Some("shop".to_owned());
     question.filters.without = vec![AttributeFilter::parse("service.version=2").unwrap()];
     let request = api::explored_traces(&question, UnixNanos(0), None);
-    let query = Query::parse(request.address().split_once('?').unwrap().1);
+    let query = UrlQuery::parse(request.address().split_once('?').unwrap().1);
     assert_eq!(
         query.get("q"),
         Some("{ resource.service.name = \"shop\" && .service.version != 2 }")

@@ -5,7 +5,7 @@
 
 use tidings_proto::DurationNanos;
 
-use super::{AttributeFilter, Given, TraceFilters, parse_duration};
+use super::{AttributeFilter, ParsedParam, TraceFilters, parse_duration};
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +33,7 @@ pub fn write_traceql(filters: &TraceFilters) -> String {
     let word = |name: &str, value: &Option<String>| {
         value.as_ref().map(|value| format!("{name} = {value}"))
     };
-    let duration = |relation: &str, value: &Option<Given<DurationNanos>>| {
+    let duration = |relation: &str, value: &Option<ParsedParam<DurationNanos>>| {
         let value = value.as_ref()?.text(|value| write_duration(*value));
         Some(format!("duration {relation} {value}"))
     };
@@ -110,14 +110,14 @@ pub fn read_traceql(query: &str) -> Option<TraceFilters> {
 
 /// A part of a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
+enum TraceqlToken {
     Bare(String),
     Quoted(String),
     Relation(&'static str),
 }
 
 /// The conditions between the braces; `None` where there is anything else.
-fn conditions(text: &str) -> Option<Vec<Vec<Token>>> {
+fn conditions(text: &str) -> Option<Vec<Vec<TraceqlToken>>> {
     let mut all = Vec::new();
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();
@@ -132,7 +132,7 @@ fn conditions(text: &str) -> Option<Vec<Vec<Token>>> {
             if rest[relation.len()..].starts_with('~') {
                 return None;
             }
-            tokens.push(Token::Relation(relation));
+            tokens.push(TraceqlToken::Relation(relation));
             rest = rest[relation.len()..].trim_start();
             continue;
         }
@@ -146,12 +146,12 @@ fn conditions(text: &str) -> Option<Vec<Vec<Token>>> {
     Some(all)
 }
 
-fn read_quoted(text: &str) -> Option<(Token, &str)> {
+fn read_quoted(text: &str) -> Option<(TraceqlToken, &str)> {
     let mut value = String::new();
     let mut signs = text.char_indices().skip(1);
     while let Some((at, sign)) = signs.next() {
         match sign {
-            '"' => return Some((Token::Quoted(value), &text[at + 1..])),
+            '"' => return Some((TraceqlToken::Quoted(value), &text[at + 1..])),
             '\\' => value.push(match signs.next()?.1 {
                 'n' => '\n',
                 't' => '\t',
@@ -164,44 +164,46 @@ fn read_quoted(text: &str) -> Option<(Token, &str)> {
     None
 }
 
-fn read_bare(text: &str) -> Option<(Token, &str)> {
+fn read_bare(text: &str) -> Option<(TraceqlToken, &str)> {
     let is_part = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '_' | '-' | '/');
     let end = text.find(|sign: char| !is_part(sign)).unwrap_or(text.len());
     let (name, after) = text.split_at(end);
     // A key in quotes behind its dot.
     if name == "." && after.starts_with('"') {
         let (token, after) = read_quoted(after)?;
-        let Token::Quoted(key) = token else { return None };
-        return Some((Token::Bare(format!(".{key}")), after));
+        let TraceqlToken::Quoted(key) = token else { return None };
+        return Some((TraceqlToken::Bare(format!(".{key}")), after));
     }
-    (end > 0).then(|| (Token::Bare(name.to_owned()), after))
+    (end > 0).then(|| (TraceqlToken::Bare(name.to_owned()), after))
 }
 
-fn read_condition(tokens: &[Token], filters: &mut TraceFilters) -> Option<()> {
-    let [Token::Bare(name), Token::Relation(relation), value] = tokens else { return None };
+fn read_condition(tokens: &[TraceqlToken], filters: &mut TraceFilters) -> Option<()> {
+    let [TraceqlToken::Bare(name), TraceqlToken::Relation(relation), value] = tokens else {
+        return None;
+    };
     let one = |place: &mut Option<String>, value: String| {
         let is_free = place.is_none();
         *place = Some(value);
         is_free.then_some(())
     };
     match (name.as_str(), *relation, value) {
-        (SERVICE | ".service.name", "=", Token::Quoted(value)) => {
+        (SERVICE | ".service.name", "=", TraceqlToken::Quoted(value)) => {
             one(&mut filters.service, value.clone())
         }
-        ("name", "=", Token::Quoted(value)) => one(&mut filters.operation, value.clone()),
-        ("status", "=", Token::Bare(value)) if STATUSES.contains(&value.as_str()) => {
+        ("name", "=", TraceqlToken::Quoted(value)) => one(&mut filters.operation, value.clone()),
+        ("status", "=", TraceqlToken::Bare(value)) if STATUSES.contains(&value.as_str()) => {
             one(&mut filters.status, value.clone())
         }
-        ("kind", "=", Token::Bare(value)) if KINDS.contains(&value.as_str()) => {
+        ("kind", "=", TraceqlToken::Bare(value)) if KINDS.contains(&value.as_str()) => {
             one(&mut filters.kind, value.clone())
         }
-        ("duration", ">=" | "<=", Token::Bare(value)) => {
+        ("duration", ">=" | "<=", TraceqlToken::Bare(value)) => {
             let is_min = *relation == ">=";
             let place = if is_min { &mut filters.duration_min } else { &mut filters.duration_max };
             let is_free = place.is_none();
             // A bare number has no unit in the language.
             let has_unit = value.ends_with(|sign: char| sign.is_alphabetic());
-            *place = Some(Given::Read(parse_duration(value).filter(|_| has_unit)?));
+            *place = Some(ParsedParam::Read(parse_duration(value).filter(|_| has_unit)?));
             is_free.then_some(())
         }
         (name, relation, value) => read_attribute(name, relation, value, filters),
@@ -212,14 +214,14 @@ fn read_condition(tokens: &[Token], filters: &mut TraceFilters) -> Option<()> {
 fn read_attribute(
     name: &str,
     relation: &str,
-    value: &Token,
+    value: &TraceqlToken,
     filters: &mut TraceFilters,
 ) -> Option<()> {
     let key = name.strip_prefix('.').filter(|key| !key.is_empty() && !key.contains('='))?;
     let (value, is_nil) = match value {
-        Token::Quoted(value) => (Some(value.clone()), false),
-        Token::Bare(value) if value == "nil" => (None, true),
-        Token::Bare(value) if value_text(value) == *value => (Some(value.clone()), false),
+        TraceqlToken::Quoted(value) => (Some(value.clone()), false),
+        TraceqlToken::Bare(value) if value == "nil" => (None, true),
+        TraceqlToken::Bare(value) if value_text(value) == *value => (Some(value.clone()), false),
         _ => return None,
     };
     // `!= nil` means any value, `= nil` no value.

@@ -4,64 +4,64 @@ use std::marker::PhantomData;
 
 use super::View;
 
-/// Bytes that are broken, or written as no sender writes them; [`prost`] knows which.
+/// Bytes that are malformed, or valid in a non-canonical form; [`prost`] tells which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("broken, or unusually encoded")]
-pub struct Odd;
+#[error("malformed or non-canonical protobuf")]
+pub struct NonCanonical;
 
 /// The value of a field.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Field<'a> {
+pub(super) enum FieldValue<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
     Fixed32(u32),
 }
 
-impl<'a> Field<'a> {
+impl<'a> FieldValue<'a> {
     #[inline]
-    pub(super) fn varint(self) -> Result<u64, Odd> {
-        if let Self::Varint(value) = self { Ok(value) } else { Err(Odd) }
+    pub(super) fn varint(self) -> Result<u64, NonCanonical> {
+        if let Self::Varint(value) = self { Ok(value) } else { Err(NonCanonical) }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "protobuf cuts integers to their type")]
     #[inline]
-    pub(super) fn int32(self) -> Result<i32, Odd> {
+    pub(super) fn int32(self) -> Result<i32, NonCanonical> {
         self.varint().map(|value| value as i32)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "protobuf cuts integers to their type")]
     #[inline]
-    pub(super) fn uint32(self) -> Result<u32, Odd> {
+    pub(super) fn uint32(self) -> Result<u32, NonCanonical> {
         self.varint().map(|value| value as u32)
     }
 
     #[inline]
-    pub(super) fn fixed64(self) -> Result<u64, Odd> {
-        if let Self::Fixed64(value) = self { Ok(value) } else { Err(Odd) }
+    pub(super) fn fixed64(self) -> Result<u64, NonCanonical> {
+        if let Self::Fixed64(value) = self { Ok(value) } else { Err(NonCanonical) }
     }
 
     #[inline]
-    pub(super) fn fixed32(self) -> Result<u32, Odd> {
-        if let Self::Fixed32(value) = self { Ok(value) } else { Err(Odd) }
+    pub(super) fn fixed32(self) -> Result<u32, NonCanonical> {
+        if let Self::Fixed32(value) = self { Ok(value) } else { Err(NonCanonical) }
     }
 
     #[inline]
-    pub(super) fn bytes(self) -> Result<&'a [u8], Odd> {
-        if let Self::Bytes(value) = self { Ok(value) } else { Err(Odd) }
+    pub(super) fn bytes(self) -> Result<&'a [u8], NonCanonical> {
+        if let Self::Bytes(value) = self { Ok(value) } else { Err(NonCanonical) }
     }
 }
 
 /// The fields of a message, in the order of its bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(super) struct FieldReader<'a> {
     message: &'a [u8],
     rest: &'a [u8],
     /// Where the last field began.
     from: usize,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     #[inline]
     pub(super) fn new(message: &'a [u8]) -> Self {
         Self { message, rest: message, from: 0 }
@@ -76,25 +76,25 @@ impl<'a> Fields<'a> {
     /// The next field and its number. Inlined, so that what remains is in registers: this is most
     /// of the work of reading a request.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Odd> {
+    pub(super) fn next(&mut self) -> Result<Option<(u32, FieldValue<'a>)>, NonCanonical> {
         if self.rest.is_empty() {
             return Ok(None);
         }
         self.from = self.position();
-        let tag = u32::try_from(self.varint()?).map_err(|_| Odd)?;
+        let tag = u32::try_from(self.varint()?).map_err(|_| NonCanonical)?;
         let field = match tag & 7 {
-            0 => Field::Varint(self.varint()?),
-            1 => Field::Fixed64(u64::from_le_bytes(self.array()?)),
+            0 => FieldValue::Varint(self.varint()?),
+            1 => FieldValue::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => {
-                let length = usize::try_from(self.varint()?).map_err(|_| Odd)?;
-                let (value, rest) = self.rest.split_at_checked(length).ok_or(Odd)?;
+                let length = usize::try_from(self.varint()?).map_err(|_| NonCanonical)?;
+                let (value, rest) = self.rest.split_at_checked(length).ok_or(NonCanonical)?;
                 self.rest = rest;
-                Field::Bytes(value)
+                FieldValue::Bytes(value)
             }
-            5 => Field::Fixed32(u32::from_le_bytes(self.array()?)),
-            _ => return Err(Odd),
+            5 => FieldValue::Fixed32(u32::from_le_bytes(self.array()?)),
+            _ => return Err(NonCanonical),
         };
-        if tag >> 3 == 0 { Err(Odd) } else { Ok(Some((tag >> 3, field))) }
+        if tag >> 3 == 0 { Err(NonCanonical) } else { Ok(Some((tag >> 3, field))) }
     }
 
     /// The next field's bytes, when it is the one with this number (up to 15) and they are fewer
@@ -111,14 +111,14 @@ impl<'a> Fields<'a> {
     }
 
     #[inline(always)]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Odd> {
-        let (value, rest) = self.rest.split_first_chunk::<N>().ok_or(Odd)?;
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], NonCanonical> {
+        let (value, rest) = self.rest.split_first_chunk::<N>().ok_or(NonCanonical)?;
         self.rest = rest;
         Ok(*value)
     }
 
     #[inline(always)]
-    fn varint(&mut self) -> Result<u64, Odd> {
+    fn varint(&mut self) -> Result<u64, NonCanonical> {
         // Most tags, lengths and enums have one byte.
         match self.rest.split_first() {
             Some((&byte, rest)) if byte < 0x80 => {
@@ -129,20 +129,20 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn long_varint(&mut self) -> Result<u64, Odd> {
+    fn long_varint(&mut self) -> Result<u64, NonCanonical> {
         let mut value = 0;
         for (index, &byte) in self.rest.iter().take(10).enumerate() {
             // The tenth byte has room for one bit.
             if index == 9 && byte > 1 {
-                return Err(Odd);
+                return Err(NonCanonical);
             }
             value |= u64::from(byte & 0x7f) << (7 * index);
             if byte < 0x80 {
-                self.rest = self.rest.get(index + 1..).ok_or(Odd)?;
+                self.rest = self.rest.get(index + 1..).ok_or(NonCanonical)?;
                 return Ok(value);
             }
         }
-        Err(Odd)
+        Err(NonCanonical)
     }
 }
 
@@ -175,7 +175,11 @@ impl<'a, V> Repeated<'a, V> {
 
     /// Adds the field that was just taken from `fields`, and those that follow in a row.
     #[inline]
-    pub(super) fn add(&mut self, fields: &mut Fields<'a>, field: Field<'a>) -> Result<(), Odd> {
+    pub(super) fn add(
+        &mut self,
+        fields: &mut FieldReader<'a>,
+        field: FieldValue<'a>,
+    ) -> Result<(), NonCanonical> {
         field.bytes()?;
         if self.count == 0 {
             self.from = fields.from;
@@ -203,8 +207,8 @@ impl<'a, V> Repeated<'a, V> {
 
 impl<'a, V: View<'a>> Repeated<'a, V> {
     /// The messages in the sender's order.
-    pub fn iter(&self) -> impl Iterator<Item = Result<V, Odd>> + use<'a, V> {
-        let mut fields = Fields::new(self.message.get(self.from..self.to).unwrap_or_default());
+    pub fn iter(&self) -> impl Iterator<Item = Result<V, NonCanonical>> + use<'a, V> {
+        let mut fields = FieldReader::new(self.message.get(self.from..self.to).unwrap_or_default());
         let wanted = self.number;
         std::iter::from_fn(move || {
             loop {
@@ -212,14 +216,16 @@ impl<'a, V: View<'a>> Repeated<'a, V> {
                     return Some(V::read(message));
                 }
                 match fields.next() {
-                    Ok(Some((number, Field::Bytes(message)))) if number == u32::from(wanted) => {
+                    Ok(Some((number, FieldValue::Bytes(message))))
+                        if number == u32::from(wanted) =>
+                    {
                         return Some(V::read(message));
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => return None,
-                    Err(odd) => {
-                        fields = Fields::new(&[]);
-                        return Some(Err(odd));
+                    Err(error) => {
+                        fields = FieldReader::new(&[]);
+                        return Some(Err(error));
                     }
                 }
             }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    effects::{ByUnit, Calls, Effect, effect, mean, observe},
+    effects::{ByUnit, Effect, UnitCalls, effect, mean, observe},
     endpoints::{Party, Waiting, owners},
     roles::{Roles, Unit},
     sampled::{SampledTrace, Sides},
@@ -206,7 +206,7 @@ fn edge_owners(calls: &ByUnit, effects: &[Effect], slower_p: &[f64]) -> BTreeMap
             continue;
         }
         let number = float(now.all.len() as u64);
-        let own_time = |calls: &Calls| mean(&calls.all, |call| call.own);
+        let own_time = |calls: &UnitCalls| mean(&calls.all, |call| call.own);
         let more = own_time(now) - own_time(before);
         match unit {
             Unit::Own { service, .. } => {

@@ -32,12 +32,12 @@ pub(super) struct Observation {
 
 /// The calls of a unit in one transaction type.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
+pub(super) struct UnitCalls {
     pub all: Vec<Observation>,
 }
 
 /// The calls of units by transaction type.
-pub(super) type ByUnit = BTreeMap<(u32, Unit), Sides<Calls>>;
+pub(super) type ByUnit = BTreeMap<(u32, Unit), Sides<UnitCalls>>;
 
 /// The effect of a unit on a transaction type.
 #[derive(Debug, Clone, Copy)]
@@ -97,8 +97,8 @@ fn waited(trace: &SampledTrace, place: u32, children: &[u32]) -> Option<u64> {
 }
 
 /// The effect of a unit, of so many traces on each side.
-pub(super) fn effect(calls: &Sides<Calls>, traces: Sides<u64>) -> Effect {
-    let failing = calls.as_ref().map(Calls::failing_traces);
+pub(super) fn effect(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> Effect {
+    let failing = calls.as_ref().map(UnitCalls::failing_traces);
     let share = |failing: u64, of: u64| if of == 0 { 0.0 } else { float(failing) / float(of) };
     let failing_more = share(failing.now, traces.now) - share(failing.before, traces.before);
     let (slower, slower_p) = slower(calls, traces);
@@ -110,7 +110,7 @@ pub(super) fn effect(calls: &Sides<Calls>, traces: Sides<u64>) -> Effect {
     }
 }
 
-impl Calls {
+impl UnitCalls {
     fn failing_traces(&self) -> u64 {
         let mut last = None;
         let failed = self.all.iter().filter(|call| call.failed);
@@ -129,7 +129,7 @@ pub(super) fn mean(calls: &[Observation], of: impl Fn(&Observation) -> u64) -> f
     sum / float(calls.len() as u64)
 }
 
-fn slower(calls: &Sides<Calls>, traces: Sides<u64>) -> (f64, f64) {
+fn slower(calls: &Sides<UnitCalls>, traces: Sides<u64>) -> (f64, f64) {
     let Sides { now, before } = calls;
     if now.all.is_empty() || traces.now == 0 {
         return (0.0, 1.0);

@@ -180,7 +180,7 @@ impl Cases {
         for case in cases.iter().filter(|case| case.is_own) {
             let is_call =
                 matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer);
-            let peer = is_call.then(|| Peer::of(kind, text)).flatten();
+            let peer = is_call.then(|| Peer::from_attributes(kind, text)).flatten();
             self.peers[case.number as usize] = peer;
         }
     }

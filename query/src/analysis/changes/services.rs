@@ -33,11 +33,11 @@ const GROUPS_MAX: usize = 10_000;
 const ASSEMBLED_MAX: u64 = 150_000;
 
 /// Groups of one service by kind.
-type ByService = BTreeMap<String, HashMap<Option<SpanKindName>, Calls>>;
+type ByService = BTreeMap<String, HashMap<Option<SpanKindName>, SpanKindCalls>>;
 
 /// The calls of a service by spans of one kind.
 #[derive(Debug, Default)]
-struct Calls {
+struct SpanKindCalls {
     all: PartCalls,
     steps: Vec<CallsInStep>,
 }
@@ -138,7 +138,7 @@ impl ServiceCalls {
 
     /// The begin of the last step with a span of each service.
     pub(super) fn last_steps(&self) -> BTreeMap<String, UnixNanos> {
-        let last = |(service, of): (&String, &HashMap<Option<SpanKindName>, Calls>)| {
+        let last = |(service, of): (&String, &HashMap<Option<SpanKindName>, SpanKindCalls>)| {
             let steps = of.values().flat_map(|calls| &calls.steps);
             let last = steps.map(|step| step.start_unix_nano).max()?;
             Some((service.clone(), last))
@@ -190,10 +190,10 @@ fn kind(calls: Sides<&ServiceCalls>, service: &str) -> Option<SpanKindName> {
 
 /// The groups without their steps.
 fn copy(groups: &ByService) -> ByService {
-    let of_service = |of: &HashMap<Option<SpanKindName>, Calls>| {
-        let calls = of
-            .iter()
-            .map(|(kind, calls)| (*kind, Calls { all: calls.all.clone(), steps: Vec::new() }));
+    let of_service = |of: &HashMap<Option<SpanKindName>, SpanKindCalls>| {
+        let calls = of.iter().map(|(kind, calls)| {
+            (*kind, SpanKindCalls { all: calls.all.clone(), steps: Vec::new() })
+        });
         calls.collect()
     };
     groups.iter().map(|(service, of)| (service.clone(), of_service(of))).collect()

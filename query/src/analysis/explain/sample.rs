@@ -35,7 +35,7 @@ const VALUE_BYTES_MAX: usize = 512;
 
 /// The spans that are compared.
 #[derive(Debug, Default)]
-pub(super) struct Sample {
+pub(super) struct ComparedSpans {
     attributes: Vec<Attribute>,
     /// Their places, by the key of intrinsics, of spans' and of resources' attributes.
     places: [HashMap<String, usize, RandomState>; SCOPES.len()],
@@ -80,7 +80,7 @@ struct Shared {
     resources: HashMap<Option<usize>, Vec<u32>, RandomState>,
 }
 
-impl Sample {
+impl ComparedSpans {
     /// More spans: these rows, each with whether it is selected.
     pub(super) fn add(&mut self, rows: &SpanRows, wanted: impl Iterator<Item = (usize, bool)>) {
         let mut shared = Shared::default();

@@ -91,7 +91,7 @@ fn peers(
                     let found = attributes.iter().find(|attribute| attribute.key == key);
                     found.and_then(KeyValue::value).and_then(value_text)
                 };
-                if let Some(peer) = Peer::of(kind, text) {
+                if let Some(peer) = Peer::from_attributes(kind, text) {
                     peers.insert(content_hash, peer);
                 }
             }

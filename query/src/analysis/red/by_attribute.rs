@@ -7,7 +7,7 @@ use tidings_proto::{
     api::{RedGroup, RedResult},
     otlp::{KeyValue, SpanKind, StatusCode},
 };
-use tidings_storage::{Call, Calls, Detail, Scan, Seen, SpanFilter, SpanRows};
+use tidings_storage::{Call, Calls, DeduplicationSet, Detail, Scan, SpanFilter, SpanRows};
 
 use super::{RedKey, RedSearch};
 use crate::{
@@ -69,7 +69,7 @@ pub(super) fn red(
         steps: 0,
         other: 0,
     };
-    let mut seen = Seen::new(reader.limits.counted_max);
+    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
     let stats = reader.spans(filter, scan, |rows| {
         groups.add(rows, &mut seen);
@@ -87,7 +87,7 @@ pub(super) fn red(
 }
 
 impl AttributeGroups<'_> {
-    fn add(&mut self, rows: &SpanRows, seen: &mut Seen) {
+    fn add(&mut self, rows: &SpanRows, seen: &mut DeduplicationSet) {
         let mut of_resources: HashMap<Option<usize>, Option<u32>, RandomState> = HashMap::default();
         for row in 0..rows.len() {
             if !seen.is_new(rows.content_hash(row)) {
@@ -106,7 +106,7 @@ impl AttributeGroups<'_> {
                 operation: by_operation.then(|| self.names.number(rows.name(row))),
                 value,
             };
-            self.count(key, &Call::of(rows, row));
+            self.count(key, &Call::from_row(rows, row));
         }
     }
 

@@ -14,7 +14,7 @@ use tidings_proto::{
     api::{CallsInStep, RedGroup},
     otlp::{SpanKind, StatusCode},
 };
-use tidings_storage::{Call, CallKey, Calls, Cell, Tallies, Tally};
+use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
 
 use super::RedKey;
 use crate::{
@@ -92,8 +92,8 @@ impl OpenStep {
     }
 }
 
-impl Tallies for AllCalls<'_> {
-    type Tally = RedGroups;
+impl CallAccumulatorFactory for AllCalls<'_> {
+    type Accumulator = RedGroups;
 
     fn unordered(&self) -> RedGroups {
         RedGroups {
@@ -109,7 +109,7 @@ impl Tallies for AllCalls<'_> {
         }
     }
 
-    fn of(&self, range: Range<UnixNanos>, unordered: &Arc<RedGroups>) -> RedGroups {
+    fn for_range(&self, range: Range<UnixNanos>, unordered: &Arc<RedGroups>) -> RedGroups {
         // With the same numbers of groups.
         let of = unordered.of.iter().map(|group| RedAccumulator::new(group.key)).collect();
         RedGroups {
@@ -123,7 +123,7 @@ impl Tallies for AllCalls<'_> {
     }
 }
 
-impl Tally for RedGroups {
+impl CallAccumulator for RedGroups {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let by = |wanted| self.by.contains(&wanted);
         let key = RedGroupKey {
@@ -152,7 +152,7 @@ impl Tally for RedGroups {
         }
     }
 
-    fn settle(&mut self, from: UnixNanos) {
+    fn finish_from(&mut self, from: UnixNanos) {
         let (window, end) = (self.window, self.range.end);
         let is_done = |step: UnixNanos| {
             let whole = window.times_of(step);

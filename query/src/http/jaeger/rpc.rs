@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     QueryService,
-    grpc::{self, Status},
+    grpc::{self, GrpcStatus},
     jaeger::{
         dependencies, names,
         search::{JaegerSearch, kind, search},
@@ -37,7 +37,7 @@ const CHUNK_SPANS: usize = 200;
 /// Traces of a search that does not say how many.
 const DEPTH_DEFAULT: i32 = 100;
 
-type Messages = Result<Answered, Status>;
+type RpcResult = Result<Answered, GrpcStatus>;
 
 /// The messages of an answer.
 struct Answered {
@@ -101,7 +101,7 @@ async fn answer(
     }
 }
 
-async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) -> Messages {
+async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) -> RpcResult {
     match (method, api) {
         ("GetServices", _) => {
             let services = service.ask(names::services).await?;
@@ -111,14 +111,16 @@ async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) ->
         ("GetTrace", Api::V2) => {
             let rpc::GetTraceByBytes { trace_id, raw_traces } = decode(&message)?;
             let id = TraceId::from_wire(&trace_id);
-            let id = id.ok_or_else(|| Status::invalid("uninitialized TraceID is not allowed"))?;
+            let id =
+                id.ok_or_else(|| GrpcStatus::invalid("uninitialized TraceID is not allowed"))?;
             trace(api, service, id, raw_traces).await
         }
         ("GetTrace", Api::V3) => {
             let rpc::GetTraceByText { trace_id, raw_traces } = decode(&message)?;
             let id = params::trace_id(&trace_id);
-            let id = id.map_err(|wrong| Status::invalid(format!("malform trace ID: {wrong}")))?;
-            let id = id.ok_or_else(|| Status::new(Code::NotFound, "trace not found"))?;
+            let id =
+                id.map_err(|wrong| GrpcStatus::invalid(format!("malform trace ID: {wrong}")))?;
+            let id = id.ok_or_else(|| GrpcStatus::new(Code::NotFound, "trace not found"))?;
             trace(api, service, id, raw_traces).await
         }
         ("GetTraces", Api::Storage) => {
@@ -147,30 +149,30 @@ async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) ->
         ("GetDependencies", _) => links(service, &decode(&message)?).await,
         ("ArchiveTrace", Api::V2) => {
             let message = "archive span storage was not configured";
-            Err(Status::new(Code::Unimplemented, message))
+            Err(GrpcStatus::new(Code::Unimplemented, message))
         }
-        (other, _) => Err(Status::new(Code::Unimplemented, format!("unknown method {other}"))),
+        (other, _) => Err(GrpcStatus::new(Code::Unimplemented, format!("unknown method {other}"))),
     }
 }
 
-fn decode<T: Message + Default>(message: &[u8]) -> Result<T, Status> {
-    T::decode(message).map_err(|error| Status::invalid(error.to_string()))
+fn decode<T: Message + Default>(message: &[u8]) -> Result<T, GrpcStatus> {
+    T::decode(message).map_err(|error| GrpcStatus::invalid(error.to_string()))
 }
 
-fn one(message: &impl Message) -> Messages {
+fn one(message: &impl Message) -> RpcResult {
     Ok(Answered { messages: vec![message.encode_to_vec()], incomplete: None })
 }
 
 /// Traces that were asked for by id are all there or none.
-fn whole(left_out: usize) -> Result<(), Status> {
+fn whole(left_out: usize) -> Result<(), GrpcStatus> {
     if left_out == 0 {
         return Ok(());
     }
     let message = format!("{left_out} traces do not fit into one answer: ask for fewer");
-    Err(Status::new(Code::ResourceExhausted, message))
+    Err(GrpcStatus::new(Code::ResourceExhausted, message))
 }
 
-async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations) -> Messages {
+async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations) -> RpcResult {
     let name = asked.service.clone();
     let wanted = Some(asked.span_kind.as_str()).filter(|kind| !kind.is_empty()).map(kind);
     let found = match wanted {
@@ -190,14 +192,14 @@ async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations
     one(&rpc::Operations { operations })
 }
 
-async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> Messages {
+async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> RpcResult {
     let ask = move |reader: &_| {
         let found = traces::get(reader, &[id], raw)?;
         let is_there = !found.traces.is_empty();
         Ok(is_there.then(|| answered(api, found)))
     };
     let answered = service.ask(ask).await?;
-    answered.ok_or_else(|| Status::new(Code::NotFound, "trace not found"))
+    answered.ok_or_else(|| GrpcStatus::new(Code::NotFound, "trace not found"))
 }
 
 /// Encodes the answer; runs on a blocking thread and holds the query's permits.
@@ -207,20 +209,20 @@ fn answered(api: Api, found: JaegerTraces) -> Answered {
 }
 
 /// Decodes the search, and whether traces are requested as stored.
-fn query(api: Api, message: &[u8]) -> Result<(JaegerSearch, bool), Status> {
+fn query(api: Api, message: &[u8]) -> Result<(JaegerSearch, bool), GrpcStatus> {
     let query = match api {
         Api::Storage => decode::<rpc::FindStoredTraces>(message)?.query.map(Into::into),
         Api::V2 | Api::V3 => decode::<rpc::FindTraces>(message)?.query,
     };
-    let query = query.ok_or_else(|| Status::invalid("missing query"))?;
+    let query = query.ok_or_else(|| GrpcStatus::invalid("missing query"))?;
     // A zero time of Go's is in the year 1.
     let time = |time: Option<Seconds>| time.and_then(Seconds::to_nanos);
     let (from, to) = (time(query.start_time_min), time(query.start_time_max));
     if api == Api::V3 && (from.is_none() || to.is_none()) {
-        return Err(Status::invalid("start time min and max are required parameters"));
+        return Err(GrpcStatus::invalid("start time min and max are required parameters"));
     }
     if from.zip(to).is_some_and(|(from, to)| from > to) {
-        return Err(Status::invalid("start_time_min must be before start_time_max"));
+        return Err(GrpcStatus::invalid("start_time_min must be before start_time_max"));
     }
     let depth = if query.search_depth > 0 { query.search_depth } else { DEPTH_DEFAULT };
     let text = |text: String| (!text.is_empty()).then_some(text);
@@ -243,10 +245,10 @@ fn range(from: Option<u64>, to: Option<u64>) -> TimeRange {
     TimeRange { start: from.map(UnixNanos), end: after }
 }
 
-async fn links(service: &QueryService, asked: &rpc::GetDependencies) -> Messages {
+async fn links(service: &QueryService, asked: &rpc::GetDependencies) -> RpcResult {
     let time = |time: Option<Seconds>| time.and_then(Seconds::to_nanos);
     let (Some(from), Some(to)) = (time(asked.start_time), time(asked.end_time)) else {
-        return Err(Status::invalid("StartTime and EndTime must be initialized."));
+        return Err(GrpcStatus::invalid("StartTime and EndTime must be initialized."));
     };
     let range = range(Some(from), Some(to));
     let ask = move |reader: &_| dependencies::dependencies(reader, range);

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    grpc::{self, Status},
+    grpc::{self, GrpcStatus},
     traceql::{
         self,
         display::DisplayLimits,
@@ -47,7 +47,7 @@ pub(super) fn routes() -> Router<QueryService> {
     Router::new().route("/tempopb.StreamingQuerier/{method}", post(call))
 }
 
-impl From<TempoError> for Status {
+impl From<TempoError> for GrpcStatus {
     fn from(error: TempoError) -> Self {
         error.0.into()
     }
@@ -63,14 +63,18 @@ async fn call(
 }
 
 /// The one message of a request.
-async fn message<M: Message + Default>(request: Request) -> Result<M, Status> {
+async fn message<M: Message + Default>(request: Request) -> Result<M, GrpcStatus> {
     let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| Status::new(Code::ResourceExhausted, error.to_string()))?;
+    let body = body.map_err(|error| GrpcStatus::new(Code::ResourceExhausted, error.to_string()))?;
     let message = grpc::unframe(body.to_bytes())?;
-    M::decode(message).map_err(|error| Status::invalid(error.to_string()))
+    M::decode(message).map_err(|error| GrpcStatus::invalid(error.to_string()))
 }
 
-async fn answer(service: &QueryService, method: &str, request: Request) -> Result<Vec<u8>, Status> {
+async fn answer(
+    service: &QueryService,
+    method: &str,
+    request: Request,
+) -> Result<Vec<u8>, GrpcStatus> {
     Ok(match method {
         "Search" => search(service, message(request).await?).await?,
         "SearchTags" => {
@@ -117,7 +121,9 @@ async fn answer(service: &QueryService, method: &str, request: Request) -> Resul
             });
             encoded.await?
         }
-        _ => return Err(Status::new(Code::Unimplemented, format!("there is no call {method}"))),
+        _ => {
+            return Err(GrpcStatus::new(Code::Unimplemented, format!("there is no call {method}")));
+        }
     })
 }
 
@@ -129,10 +135,10 @@ fn count(given: u32, default: usize, max: usize) -> usize {
     }
 }
 
-fn seconds(start: u32, end: u32) -> Result<TimeRange, Status> {
+fn seconds(start: u32, end: u32) -> Result<TimeRange, GrpcStatus> {
     match (start, end) {
         (0, 0) => Ok(TimeRange::default()),
-        _ if end <= start => Err(Status::invalid("start must be before end")),
+        _ if end <= start => Err(GrpcStatus::invalid("start must be before end")),
         _ => Ok(TimeRange {
             start: Some(UnixNanos(u64::from(start) * SECOND)),
             end: Some(UnixNanos(u64::from(end) * SECOND)),
@@ -141,7 +147,7 @@ fn seconds(start: u32, end: u32) -> Result<TimeRange, Status> {
 }
 
 /// The bytes of the answer.
-async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>, Status> {
+async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>, GrpcStatus> {
     let wanted = if asked.query.is_empty() {
         let tags: Vec<(String, String)> = asked.tags.into_iter().collect();
         let nanos = |millis: u32| (millis > 0).then(|| i64::from(millis) * 1_000_000);
@@ -163,7 +169,7 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>,
     Ok(encoded.await?)
 }
 
-fn names_search(asked: &TagsRequest) -> Result<TagSearch, Status> {
+fn names_search(asked: &TagsRequest) -> Result<TagSearch, GrpcStatus> {
     Ok(TagSearch {
         query: asked.query.clone(),
         start: seconds(asked.start, asked.end)?,
@@ -171,7 +177,7 @@ fn names_search(asked: &TagsRequest) -> Result<TagSearch, Status> {
     })
 }
 
-fn values_search(asked: &ValuesRequest) -> Result<TagSearch, Status> {
+fn values_search(asked: &ValuesRequest) -> Result<TagSearch, GrpcStatus> {
     Ok(TagSearch {
         query: asked.query.clone(),
         start: seconds(asked.start, asked.end)?,
@@ -183,9 +189,10 @@ fn values_search(asked: &ValuesRequest) -> Result<TagSearch, Status> {
 fn metrics_search(
     asked: MetricsRequest,
     instant: bool,
-) -> Result<(Range, impl FnOnce() -> Result<MetricsSearch, QueryError> + Send + 'static), Status> {
+) -> Result<(Range, impl FnOnce() -> Result<MetricsSearch, QueryError> + Send + 'static), GrpcStatus>
+{
     if asked.end <= asked.start {
-        return Err(Status::invalid("start must be before end"));
+        return Err(GrpcStatus::invalid("start must be before end"));
     }
     let exemplars = if instant {
         0

@@ -6,23 +6,23 @@ use proptest::{
 };
 use regex::Regex;
 
-use super::Form;
+use super::ParameterForm;
 
-const FORMS: [Form; 14] = [
-    Form::Time,
-    Form::Duration,
-    Form::Above,
-    Form::Severity,
-    Form::Attribute,
-    Form::Keys,
-    Form::TraceId,
-    Form::TraceName,
-    Form::TraceIds,
-    Form::TraceIdsOrTypical,
-    Form::SpanId,
-    Form::RecordId,
-    Form::Cursor,
-    Form::Text,
+const FORMS: [ParameterForm; 14] = [
+    ParameterForm::Time,
+    ParameterForm::Duration,
+    ParameterForm::Above,
+    ParameterForm::Severity,
+    ParameterForm::Attribute,
+    ParameterForm::Keys,
+    ParameterForm::TraceId,
+    ParameterForm::TraceName,
+    ParameterForm::TraceIds,
+    ParameterForm::TraceIdsOrTypical,
+    ParameterForm::SpanId,
+    ParameterForm::RecordId,
+    ParameterForm::Cursor,
+    ParameterForm::Text,
 ];
 
 /// What the tests' regular expressions lack: an id is not all zero.
@@ -33,7 +33,7 @@ fn without_look_ahead(pattern: &str) -> String {
 }
 
 /// A form with a text of its pattern.
-fn said() -> impl Strategy<Value = (Form, String)> {
+fn said() -> impl Strategy<Value = (ParameterForm, String)> {
     let texts = FORMS.map(|form| {
         let pattern = form.pattern().unwrap_or("^.+$");
         let pattern = without_look_ahead(pattern).replace("^[^=]", "^[^=](.|\n)*");
@@ -62,7 +62,7 @@ proptest! {
     #[test]
     fn what_is_described_is_read((form, text) in said()) {
         // A description says neither how long months are nor where times end, nor that no id is zero.
-        let beyond = form == Form::Time || text.split(',').any(|id| id.trim_matches('0').is_empty());
+        let beyond = form == ParameterForm::Time || text.split(',').any(|id| id.trim_matches('0').is_empty());
         prop_assert!(text.is_empty() || beyond || form.accepts(&text), "{:?} {}", form, text);
     }
 

@@ -6,14 +6,14 @@ use super::{EvaluatedValue, Evaluator, SeriesSample, distinct};
 use crate::prometheus::{
     Labels, PromqlError,
     labels::NAME,
-    syntax::{Expression, Grouping, Link, Many, Operator},
+    syntax::{ChainLink, Expression, Grouping, Many, Operator},
 };
 
 /// Evaluates a chain of operators from left to right.
 pub(super) fn chain(
     evaluator: &Evaluator<'_>,
     first: &Expression,
-    links: &[Link],
+    links: &[ChainLink],
     time: i64,
 ) -> Result<EvaluatedValue, PromqlError> {
     let first = evaluator.evaluate(first, time)?;
@@ -23,7 +23,7 @@ pub(super) fn chain(
 }
 
 fn linked(
-    link: &Link,
+    link: &ChainLink,
     left: EvaluatedValue,
     right: EvaluatedValue,
 ) -> Result<EvaluatedValue, PromqlError> {
@@ -77,7 +77,7 @@ fn applied(operator: Operator, left: f64, right: f64) -> (f64, bool) {
 
 /// Each sample with the number: the two operands and what a comparison lets through.
 fn with_scalar(
-    link: &Link,
+    link: &ChainLink,
     samples: Vec<SeriesSample>,
     operands: impl Fn(f64) -> (f64, f64, f64),
 ) -> Result<Vec<SeriesSample>, PromqlError> {
@@ -98,11 +98,11 @@ fn with_scalar(
 }
 
 /// The labels by which a series finds its match.
-fn key(link: &Link, sample: &SeriesSample) -> Labels {
+fn key(link: &ChainLink, sample: &SeriesSample) -> Labels {
     sample.labels.only(|label| link.matching.labels.contains(label))
 }
 
-fn sets(link: &Link, left: Vec<SeriesSample>, right: Vec<SeriesSample>) -> Vec<SeriesSample> {
+fn sets(link: &ChainLink, left: Vec<SeriesSample>, right: Vec<SeriesSample>) -> Vec<SeriesSample> {
     let keys = |side: &[SeriesSample]| -> HashSet<Labels> {
         side.iter().map(|sample| key(link, sample)).collect()
     };
@@ -122,7 +122,7 @@ fn sets(link: &Link, left: Vec<SeriesSample>, right: Vec<SeriesSample>) -> Vec<S
 
 /// The samples that go together, each pair made one.
 fn joined(
-    link: &Link,
+    link: &ChainLink,
     left: Vec<SeriesSample>,
     right: Vec<SeriesSample>,
 ) -> Result<Vec<SeriesSample>, PromqlError> {
@@ -177,7 +177,7 @@ fn distinct_labels(samples: &[SeriesSample]) -> bool {
 
 /// The labels of two samples that were made one.
 fn labels_of(
-    link: &Link,
+    link: &ChainLink,
     sample: &SeriesSample,
     one: &SeriesSample,
     many: Option<&Many>,

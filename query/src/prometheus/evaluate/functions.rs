@@ -5,13 +5,13 @@ use crate::prometheus::{
     Labels, PromqlError,
     labels::Test,
     number::seconds,
-    syntax::{Call, Expression},
+    syntax::{Expression, FunctionCall},
 };
 
 /// Calls the function with evaluated arguments.
 pub(super) fn call(
     evaluator: &Evaluator<'_>,
-    call: &Call,
+    call: &FunctionCall,
     time: i64,
 ) -> Result<EvaluatedValue, PromqlError> {
     let given = call.arguments.as_slice();

@@ -7,7 +7,7 @@ use crate::{
         labels::{Matcher, NAME, Test},
         lexer::TokenKind,
         number::{millis, seconds},
-        syntax::{At, Expression, Kind, Moment, Selector, Subquery},
+        syntax::{At, Expression, Moment, Selector, Subquery, ValueType},
     },
     traceql::pattern::PatternError,
 };
@@ -172,7 +172,7 @@ impl Parser<'_> {
             if step_ms.is_some_and(|step| step <= 0) {
                 return Err(self.fail("duration must be greater than 0"));
             }
-            if inner.kind() != Kind::Vector {
+            if inner.kind() != ValueType::Vector {
                 let given = inner.kind().words();
                 let message = "subquery is only allowed on instant vector, got";
                 return Err(self.fail(format!("{message} {given} instead")));

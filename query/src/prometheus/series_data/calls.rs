@@ -46,7 +46,7 @@ pub(super) fn read(
                 columns.count(numbers, FAILED, calls.errors);
                 for (latency, place) in [(&calls.latency, CALLED), (&caller, CALLING)] {
                     if columns.has_durations(place) {
-                        columns.add_durations(numbers, place, &Durations::of(latency));
+                        columns.add_durations(numbers, place, &Durations::from_latency(latency));
                     }
                 }
             }

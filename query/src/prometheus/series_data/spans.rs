@@ -11,7 +11,8 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode},
 };
 use tidings_storage::{
-    Call, CallKey, Cell, Durations, SpanFilter, Tallied, Tallies, Tally, TimeRange,
+    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Cell, Durations,
+    SpanFilter, TimeRange,
 };
 
 use super::{
@@ -72,7 +73,7 @@ struct AllSpans<'s> {
 }
 
 /// Puts spans where they belong.
-struct Spans<'s> {
+struct SpanAccumulator<'s> {
     set: &'s Set,
     numbers: BucketColumns<'s>,
     names: Names,
@@ -81,19 +82,23 @@ struct Spans<'s> {
     left_out: bool,
 }
 
-impl<'s> Tallies for AllSpans<'s> {
-    type Tally = Spans<'s>;
+impl<'s> CallAccumulatorFactory for AllSpans<'s> {
+    type Accumulator = SpanAccumulator<'s>;
 
-    fn unordered(&self) -> Spans<'s> {
-        Spans::new(self.set, BucketColumns::new(self.bounds, self.set.columns, self.room))
+    fn unordered(&self) -> SpanAccumulator<'s> {
+        SpanAccumulator::new(self.set, BucketColumns::new(self.bounds, self.set.columns, self.room))
     }
 
-    fn of(&self, _: Range<UnixNanos>, unordered: &Arc<Spans<'s>>) -> Spans<'s> {
-        Spans::new(self.set, unordered.numbers.beside())
+    fn for_range(
+        &self,
+        _: Range<UnixNanos>,
+        unordered: &Arc<SpanAccumulator<'s>>,
+    ) -> SpanAccumulator<'s> {
+        SpanAccumulator::new(self.set, unordered.numbers.beside())
     }
 }
 
-impl Tally for Spans<'_> {
+impl CallAccumulator for SpanAccumulator<'_> {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let (kind, status) = (kind_text(key.kind), status_text(key.status));
         let value = |label: &str| match label {
@@ -143,7 +148,7 @@ impl Tally for Spans<'_> {
     }
 }
 
-impl<'s> Spans<'s> {
+impl<'s> SpanAccumulator<'s> {
     fn new(set: &'s Set, numbers: BucketColumns<'s>) -> Self {
         Self {
             set,
@@ -234,15 +239,15 @@ pub(super) fn read(
 ) -> Result<(Vec<CallGroup>, usize), PromqlError> {
     let filter = SpanFilter { start: range, ..set.filter.clone() };
     let (step, all) = (fineness(bounds), AllSpans { set, bounds, room });
-    let mut tallied = reader.tally(&filter, step, &all)?;
-    let is_cut = |spans: &Spans<'_>| spans.left_out || spans.numbers.is_full;
-    if tallied.shares.len() > 1 && tallied.shares.iter().any(is_cut) {
+    let mut aggregate = reader.aggregate_calls(&filter, step, &all)?;
+    let is_cut = |spans: &SpanAccumulator<'_>| spans.left_out || spans.numbers.is_full;
+    if aggregate.shares.len() > 1 && aggregate.shares.iter().any(is_cut) {
         // What there is room for must not depend on how many threads there were.
-        tallied = reader.tally_by(1, &filter, step, &all)?;
+        aggregate = reader.aggregate_calls_with_threads(1, &filter, step, &all)?;
     }
-    let Tallied { scan, repeats_counted, unordered, shares } = tallied;
+    let CallAggregate { scan, repeats_counted, unordered, shares } = aggregate;
     let shares = shares.into_iter().chain(Arc::into_inner(unordered));
-    let spans = shares.reduce(Spans::joined).unwrap_or_else(|| all.unordered());
+    let spans = shares.reduce(SpanAccumulator::joined).unwrap_or_else(|| all.unordered());
     warnings.add_if(!scan.complete && !spans.numbers.is_full, INCOMPLETE);
     warnings.add_if(spans.left_out, GROUPS_LEFT_OUT);
     warnings.add_if(repeats_counted, REPEATS);

@@ -18,7 +18,7 @@ const NAME_BYTES_PER_SPAN: u64 = 128;
 
 /// Budget of one scan.
 #[derive(Debug, Clone, Copy)]
-struct Budget {
+struct PageBudget {
     /// Distinct spans.
     spans: u64,
     /// Rows, those of spans that came before included.
@@ -35,7 +35,7 @@ impl Gathered {
         let mut read: HashMap<TraceId, TraceFacts> = HashMap::with_capacity(ids.len());
         let mut open = ids.to_vec();
         for _ in 0..2 {
-            let budget = Budget { spans: page_spans_max / 2, rows: page_rows_max };
+            let budget = PageBudget { spans: page_spans_max / 2, rows: page_rows_max };
             let is_all = gathered.read_some(reader, &open, budget)?;
             let traces = mem::take(&mut gathered.traces);
             let most = traces.values().map(|facts| facts.rows).sum::<u64>() / open.len() as u64;
@@ -48,7 +48,7 @@ impl Gathered {
         }
         let rows = page_rows_max / (open.len() as u64).max(1);
         for id in open {
-            let is_all = gathered.read_some(reader, &[id], Budget { spans: share, rows })?;
+            let is_all = gathered.read_some(reader, &[id], PageBudget { spans: share, rows })?;
             let traces = mem::take(&mut gathered.traces).into_iter();
             read.extend(traces.map(|(id, facts)| (id, facts.kept(is_all, share))));
         }
@@ -61,7 +61,7 @@ impl Gathered {
         &mut self,
         reader: &Reader,
         ids: &[TraceId],
-        budget: Budget,
+        budget: PageBudget,
     ) -> Result<bool, QueryError> {
         let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
         let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };

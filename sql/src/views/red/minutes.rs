@@ -15,7 +15,7 @@ use tidings_proto::{
     UnixNanos,
     otlp::{SpanKind, StatusCode},
 };
-use tidings_storage::{Call, CallKey, Calls, Cell, Tallies, Tally};
+use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
 
 use super::{MINUTE, SCHEMA, durations, minutes};
 use crate::{
@@ -93,7 +93,7 @@ impl<'o, 'q> RowSink<'o, 'q> {
 
     /// Hands on the rows of this minute and of later ones, which are sorted by their minute and are
     /// all there are.
-    fn give(&self, first: u64, rows: &[(Row<'_>, Calls)]) {
+    fn give(&self, first: u64, rows: &[(MinuteRow<'_>, Calls)]) {
         let mut to = self.to();
         let given_from = to.given_from;
         to.given_from = given_from.min(first);
@@ -122,8 +122,8 @@ impl<'o, 'q> RowSink<'o, 'q> {
         failure.map_or(Ok(is_done), Err)
     }
 
-    fn batch(&self, rows: &[(Row<'_>, Calls)]) -> Result<RecordBatch, ArrowError> {
-        let text = |text: for<'r> fn(&'r Row<'_>) -> &'r str| -> ArrayRef {
+    fn batch(&self, rows: &[(MinuteRow<'_>, Calls)]) -> Result<RecordBatch, ArrowError> {
+        let text = |text: for<'r> fn(&'r MinuteRow<'_>) -> &'r str| -> ArrayRef {
             let texts = rows.iter().map(|(row, _)| text(row));
             Arc::new(StringArray::from_iter_values(texts))
         };
@@ -171,7 +171,7 @@ impl RowKey {
 }
 
 #[derive(Debug)]
-struct Row<'k> {
+struct MinuteRow<'k> {
     minute: u64,
     key: &'k RowKey,
 }
@@ -203,10 +203,10 @@ pub(super) struct Minutes<'g, 'o, 'q> {
     charged: usize,
 }
 
-impl<'g, 'o, 'q> Tallies for AllMinutes<'g, 'o, 'q> {
-    type Tally = Minutes<'g, 'o, 'q>;
+impl<'g, 'o, 'q> CallAccumulatorFactory for AllMinutes<'g, 'o, 'q> {
+    type Accumulator = Minutes<'g, 'o, 'q>;
 
-    fn unordered(&self) -> Self::Tally {
+    fn unordered(&self) -> Self::Accumulator {
         Minutes {
             giving: self.giving,
             wants_durations: self.giving.wants_durations(),
@@ -220,7 +220,11 @@ impl<'g, 'o, 'q> Tallies for AllMinutes<'g, 'o, 'q> {
         }
     }
 
-    fn of(&self, _: Range<UnixNanos>, unordered: &Arc<Self::Tally>) -> Self::Tally {
+    fn for_range(
+        &self,
+        _: Range<UnixNanos>,
+        unordered: &Arc<Self::Accumulator>,
+    ) -> Self::Accumulator {
         let unordered = Some(Arc::clone(unordered));
         let mut minutes = Minutes { unordered, ..self.unordered() };
         minutes.reset();
@@ -228,7 +232,7 @@ impl<'g, 'o, 'q> Tallies for AllMinutes<'g, 'o, 'q> {
     }
 }
 
-impl Tally for Minutes<'_, '_, '_> {
+impl CallAccumulator for Minutes<'_, '_, '_> {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let CallKey { service, operation, kind, status } = key;
         let known = self.numbers.get(service).and_then(|known| known.get(operation));
@@ -262,7 +266,7 @@ impl Tally for Minutes<'_, '_, '_> {
         })
     }
 
-    fn settle(&mut self, from: UnixNanos) {
+    fn finish_from(&mut self, from: UnixNanos) {
         let (first, mut open) = (from.0 / MINUTE.0, mem::take(&mut self.open));
         let came = self.unordered.iter().flat_map(|unordered| &unordered.open);
         for ((minute, group), calls) in came {
@@ -271,9 +275,9 @@ impl Tally for Minutes<'_, '_, '_> {
             }
         }
         let row = |((minute, group), calls): ((u64, u32), Calls)| {
-            self.keys.get(group as usize).map(|key| (Row { minute, key }, calls))
+            self.keys.get(group as usize).map(|key| (MinuteRow { minute, key }, calls))
         };
-        let mut rows: Vec<(Row<'_>, Calls)> = open.into_iter().filter_map(row).collect();
+        let mut rows: Vec<(MinuteRow<'_>, Calls)> = open.into_iter().filter_map(row).collect();
         rows.sort_unstable_by(|(a, _), (b, _)| {
             (a.minute, a.key.order()).cmp(&(b.minute, b.key.order()))
         });

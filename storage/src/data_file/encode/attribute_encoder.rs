@@ -25,7 +25,7 @@ use super::{
     unexpected,
     values::{DictionaryFull, TextSlices, ValueSource},
 };
-use crate::packed::{self, Kind};
+use crate::packed::{self, ValueKind};
 
 /// Rows whose levels are found out at once.
 const STEP_ROWS: usize = 1024;
@@ -270,24 +270,24 @@ fn packed_columns<'a>(
 ) -> Vec<LeafColumn<'a>> {
     let texts =
         TextSlices { codes: None, offsets: texts.value_offsets(), bytes: texts.value_data() };
-    let are_none = which(kinds, Kind::None);
+    let are_none = which(kinds, ValueKind::None);
     let whole = Some(NullBuffer::new(!&are_none));
-    let column = |source, kind: Kind| {
+    let column = |source, kind: ValueKind| {
         let valid = Some(NullBuffer::new(which(kinds, kind)));
         LeafColumn { source, levels: vec![whole.clone(), valid.clone()], valid }
     };
     vec![
         LeafColumn { source: keys, valid: None, levels: vec![] },
-        column(ValueSource::Texts(texts), Kind::Text),
-        column(ValueSource::PackedLongs(texts), Kind::Int),
-        column(ValueSource::PackedDoubles(texts), Kind::Double),
-        column(ValueSource::PackedBools(texts), Kind::Bool),
-        column(ValueSource::PackedBytes(texts), Kind::Nested),
+        column(ValueSource::Texts(texts), ValueKind::Text),
+        column(ValueSource::PackedLongs(texts), ValueKind::Int),
+        column(ValueSource::PackedDoubles(texts), ValueKind::Double),
+        column(ValueSource::PackedBools(texts), ValueKind::Bool),
+        column(ValueSource::PackedBytes(texts), ValueKind::Nested),
     ]
 }
 
 /// Which entries have this kind, eight at a time.
-fn which(kinds: &[u8], kind: Kind) -> BooleanBuffer {
+fn which(kinds: &[u8], kind: ValueKind) -> BooleanBuffer {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let wanted = u64::from_le_bytes([kind.code(); 8]);
     let are_it = |group: [u8; 8]| {

@@ -14,7 +14,7 @@ use std::{
 use tidings_proto::UnixNanos;
 
 use super::{
-    CallQuery, Tallies, Tally,
+    CallAccumulator, CallAccumulatorFactory, CallQuery,
     call_plan::{CallPlan, CallRollupFile, Hour, overlaps},
     hour_aggregate::{AggregateResult, DistinctRollup, joined, made, stretch},
     tiles,
@@ -24,7 +24,7 @@ use crate::{
     data_file::DataFile,
     filter::Matcher,
     rollup::{
-        Call, CallKey, Seen,
+        Call, CallKey, DeduplicationSet,
         adder::GroupNumber,
         cells::{GroupNames, each_cell},
         hours::{HourLookup, Sums},
@@ -88,28 +88,28 @@ pub(super) enum Ended {
 }
 
 /// Work of one thread.
-pub(super) struct ThreadShare<'a, T: Tallies> {
+pub(super) struct ThreadShare<'a, T: CallAccumulatorFactory> {
     question: &'a CallQuery<'a, T>,
     budget: &'a RowBudget,
     /// The rows that came in no order.
-    before: Option<&'a Seen>,
-    pub(super) seen: Seen,
-    pub(super) tally: T::Tally,
+    before: Option<&'a DeduplicationSet>,
+    pub(super) seen: DeduplicationSet,
+    pub(super) accumulator: T::Accumulator,
     pub(super) stats: ScanStats,
     pub(super) ended: Ended,
 }
 
-impl<'a, T: Tallies> ThreadShare<'a, T> {
+impl<'a, T: CallAccumulatorFactory> ThreadShare<'a, T> {
     pub(super) fn new(
         question: &'a CallQuery<'a, T>,
         budget: &'a RowBudget,
-        before: Option<&'a Seen>,
+        before: Option<&'a DeduplicationSet>,
         remembered_max: usize,
-        tally: T::Tally,
+        accumulator: T::Accumulator,
     ) -> Self {
         let stats = ScanStats::NOTHING;
-        let seen = Seen::new(remembered_max);
-        Self { question, budget, before, seen, tally, stats, ended: Ended::WithAll }
+        let seen = DeduplicationSet::new(remembered_max);
+        Self { question, budget, before, seen, accumulator, stats, ended: Ended::WithAll }
     }
 
     /// Reads what has rows of more than one hour.
@@ -147,7 +147,7 @@ impl<'a, T: Tallies> ThreadShare<'a, T> {
                 return Ok(());
             }
             let start = hours.last().map_or(0, |hour| hour.range.start);
-            self.tally.settle(UnixNanos(start));
+            self.accumulator.finish_from(UnixNanos(start));
         }
         Ok(())
     }
@@ -172,8 +172,8 @@ impl<'a, T: Tallies> ThreadShare<'a, T> {
         let matcher = Matcher::spans(&SpanFilter { start, ..(*filter).clone() });
         let left = self.budget.0.load(Ordering::Relaxed).min(bounds.rows_max);
         let progress = snapshot.progress(left, SPANS);
-        let Self { seen, before, tally, .. } = self;
-        let is_new = |seen: &mut Seen, hash| {
+        let Self { seen, before, accumulator, .. } = self;
+        let is_new = |seen: &mut DeduplicationSet, hash| {
             !counted.contains(&hash)
                 && before.is_none_or(|of| !of.contains(hash))
                 && seen.is_new(hash)
@@ -187,15 +187,15 @@ impl<'a, T: Tallies> ThreadShare<'a, T> {
                     if !is_new(seen, rows.content_hash(row)) {
                         continue;
                     }
-                    let key = CallKey::of(&rows, row);
+                    let key = CallKey::from_row(&rows, row);
                     let group = match known {
                         Some((same, group)) if same == key => group,
-                        _ => tally.group(key),
+                        _ => accumulator.group(key),
                     };
                     known = Some((key, group));
-                    tally.call(group, &Call::of(&rows, row));
+                    accumulator.call(group, &Call::from_row(&rows, row));
                 }
-                let goes_on = tally.wants_more() && !question.is_stopped();
+                let goes_on = accumulator.wants_more() && !question.is_stopped();
                 flow = if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
                 Ok(flow)
             })?;
@@ -313,7 +313,7 @@ impl<'a, T: Tallies> ThreadShare<'a, T> {
     /// Returns true if the aggregation is cancelled or needs no more.
     fn is_over(&self, stop: &AtomicBool) -> bool {
         let is_stopped = stop.load(Ordering::Relaxed) || self.question.is_stopped();
-        is_stopped || !self.tally.wants_more()
+        is_stopped || !self.accumulator.wants_more()
     }
 
     fn add_sums(&mut self, sums: &Sums, stop: &AtomicBool) {
@@ -323,10 +323,10 @@ impl<'a, T: Tallies> ThreadShare<'a, T> {
                 self.ended = Ended::Early;
                 return;
             }
-            let tally = &mut self.tally;
+            let accumulator = &mut self.accumulator;
             let whole = each_cell(page, UnixNanos(*start), |number, cell| {
                 match *groups.get(number as usize)? {
-                    Some(group) => tally.cell(group, &cell),
+                    Some(group) => accumulator.cell(group, &cell),
                     None => Some(()),
                 }
             });
@@ -353,10 +353,10 @@ impl<'a, T: Tallies> ThreadShare<'a, T> {
                 self.ended = Ended::Early;
                 return Ok(());
             }
-            let tally = &mut self.tally;
+            let accumulator = &mut self.accumulator;
             let whole =
                 once.cells(level, start, |number, cell| match *groups.get(number as usize)? {
-                    Some(group) => tally.cell(group, cell),
+                    Some(group) => accumulator.cell(group, cell),
                     None => Some(()),
                 });
             if whole.is_none() {
@@ -380,7 +380,7 @@ impl<'a, T: Tallies> ThreadShare<'a, T> {
         let keys = (0..names.len()).map(|group| names.key(GroupNumber::try_from(group).ok()?));
         let number = |key: Option<CallKey<'_>>| {
             let key = key?;
-            Some(if matches(key) { Some(self.tally.group(key)) } else { None })
+            Some(if matches(key) { Some(self.accumulator.group(key)) } else { None })
         };
         keys.map(number).collect()
     }

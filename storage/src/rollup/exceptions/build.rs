@@ -86,7 +86,7 @@ impl ExceptionBuilder {
                 continue;
             }
             let events = rows.events(row);
-            let mut thrown = events.iter().filter_map(ExceptionSaid::of_event).peekable();
+            let mut thrown = events.iter().filter_map(ExceptionSaid::from_event).peekable();
             if thrown.peek().is_none() {
                 continue;
             }

@@ -91,7 +91,7 @@ struct SourceRow {
 
 /// Exceptions, added up.
 #[derive(Debug)]
-pub struct ExceptionTallied {
+pub struct ExceptionGroups {
     /// Rows and files read.
     pub scan: ScanStats,
     /// Them by group.
@@ -141,11 +141,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// When a data file is missing or damaged.
-    pub fn tally_exceptions(
+    pub fn aggregate_exceptions(
         &self,
         bounds: &ExceptionBounds,
         go_on: &mut GoOn<'_>,
-    ) -> Result<ExceptionTallied, StorageError> {
+    ) -> Result<ExceptionGroups, StorageError> {
         let mut damaged = HashSet::new();
         loop {
             let mut question = ExceptionQuery {
@@ -166,7 +166,7 @@ impl Snapshot {
             let ExceptionQuery { stats, numbers, mut sums, others, .. } = question;
             let take = |(key, number): (ExceptionKey, usize)| Some((key, sums[number].take()?));
             let groups = numbers.into_iter().filter_map(take).collect();
-            return Ok(ExceptionTallied { scan: stats, groups, others });
+            return Ok(ExceptionGroups { scan: stats, groups, others });
         }
     }
 }

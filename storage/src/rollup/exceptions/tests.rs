@@ -12,7 +12,7 @@ use tidings_proto::{
 
 use super::{
     ExceptionBounds, ExceptionSaid, LastException, build::LISTED_MAX,
-    exception_query::ExceptionTallied,
+    exception_query::ExceptionGroups,
 };
 use crate::{
     Snapshot, SpanRows, TimeRange,
@@ -46,9 +46,10 @@ fn bounds() -> ExceptionBounds {
     }
 }
 
-fn asked(snapshot: &Snapshot, bounds: &ExceptionBounds) -> (Groups, ExceptionTallied) {
-    let tallied = snapshot.tally_exceptions(bounds, &mut || ControlFlow::Continue(())).unwrap();
-    let groups: Vec<_> = tallied.groups.iter().collect();
+fn asked(snapshot: &Snapshot, bounds: &ExceptionBounds) -> (Groups, ExceptionGroups) {
+    let aggregate =
+        snapshot.aggregate_exceptions(bounds, &mut || ControlFlow::Continue(())).unwrap();
+    let groups: Vec<_> = aggregate.groups.iter().collect();
     let (last, _) = snapshot.last_exceptions(&groups).unwrap();
     let said = groups.iter().zip(last).map(|((key, sums), last)| {
         let last = last.unwrap();
@@ -58,7 +59,7 @@ fn asked(snapshot: &Snapshot, bounds: &ExceptionBounds) -> (Groups, ExceptionTal
         let (count, first, steps) = (sums.count, sums.first, sums.steps.clone());
         (name, Group { count, first, steps, last: (sums.last, last) })
     });
-    (said.collect(), tallied)
+    (said.collect(), aggregate)
 }
 
 /// The obvious way: every span that was sent, once.
@@ -75,7 +76,7 @@ fn obvious(all: &[&Sent], bounds: &ExceptionBounds) -> Groups {
         if !is_asked || !seen.insert(rows.content_hash(row)) {
             continue;
         }
-        for said in span.events.iter().filter_map(ExceptionSaid::of_event) {
+        for said in span.events.iter().filter_map(ExceptionSaid::from_event) {
             if bounds.exception_type.as_ref().is_some_and(|one| *one != said.exception_type) {
                 continue;
             }
@@ -188,10 +189,10 @@ proptest! {
         let snapshot = snapshot(&folder, &parts);
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
         for question in &questions {
-            let (groups, tallied) = asked(&snapshot, question);
+            let (groups, aggregate) = asked(&snapshot, question);
             prop_assert_eq!(groups, obvious(&all, question));
             let in_memory: u64 = snapshot.spans.chunks.iter().map(|chunk| chunk.rows()).sum();
-            prop_assert!(tallied.scan.complete && tallied.scan.rows <= in_memory);
+            prop_assert!(aggregate.scan.complete && aggregate.scan.rows <= in_memory);
         }
         let Some(which) = damage else { return Ok(()) };
         damage_index(&snapshot, &which);
@@ -223,9 +224,9 @@ fn a_list_of_many_pages_has_them_all() {
     let folder = TempDir::new().unwrap();
     let snapshot = snapshot(&folder, &[all.clone(), vec![]]);
     let start = TimeRange { start: Some(UnixNanos(BEGIN + 5_000)), end: None };
-    let (groups, tallied) = asked(&snapshot, &ExceptionBounds { start, ..bounds() });
+    let (groups, aggregate) = asked(&snapshot, &ExceptionBounds { start, ..bounds() });
     assert_eq!(groups, obvious(&all, &ExceptionBounds { start, ..bounds() }));
-    assert_eq!(tallied.scan.rows, 0);
+    assert_eq!(aggregate.scan.rows, 0);
 }
 
 #[test]
@@ -236,8 +237,9 @@ fn groups_without_end_are_read_as_rows_and_beyond_some_not_told_apart() {
     let folder = TempDir::new().unwrap();
     let snapshot = snapshot(&folder, &[all, vec![]]);
     let count = |bounds: &ExceptionBounds| {
-        let tallied = snapshot.tally_exceptions(bounds, &mut || ControlFlow::Continue(())).unwrap();
-        (tallied.groups.len(), tallied.others, tallied.scan.rows, tallied.scan.complete)
+        let aggregate =
+            snapshot.aggregate_exceptions(bounds, &mut || ControlFlow::Continue(())).unwrap();
+        (aggregate.groups.len(), aggregate.others, aggregate.scan.rows, aggregate.scan.complete)
     };
     assert_eq!(count(&bounds()), (66_000, 0, 66_000, true));
     let few = ExceptionBounds { groups_max: 1_000, ..bounds() };
@@ -260,9 +262,9 @@ fn an_answer_can_be_stopped_between_the_lists_of_an_hour() {
             calls += 1;
             if calls < calls_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
-        let tallied = snapshot.tally_exceptions(&bounds(), &mut go_on).unwrap();
-        let count: u64 = tallied.groups.values().map(|sums| sums.count).sum();
-        (calls, count, tallied.scan.complete)
+        let aggregate = snapshot.aggregate_exceptions(&bounds(), &mut go_on).unwrap();
+        let count: u64 = aggregate.groups.values().map(|sums| sums.count).sum();
+        (calls, count, aggregate.scan.complete)
     };
     let (calls, count, complete) = asked(usize::MAX);
     assert_eq!((count, complete), (8, true));
@@ -284,10 +286,10 @@ fn long_names_with_exceptions_without_end_take_no_memory_without_end() {
     let folder = TempDir::new().unwrap();
     for parts in [[vec![&sent], vec![]], [vec![], vec![&sent]]] {
         let snapshot = snapshot(&folder, &parts);
-        let tallied =
-            snapshot.tally_exceptions(&bounds(), &mut || ControlFlow::Continue(())).unwrap();
-        assert!(!tallied.scan.complete);
-        assert_eq!((tallied.scan.rows, tallied.groups.len()), (1, 3));
+        let aggregate =
+            snapshot.aggregate_exceptions(&bounds(), &mut || ControlFlow::Continue(())).unwrap();
+        assert!(!aggregate.scan.complete);
+        assert_eq!((aggregate.scan.rows, aggregate.groups.len()), (1, 3));
     }
 }
 
@@ -303,9 +305,10 @@ fn names_that_are_too_long_together_are_not_told_apart() {
     let folder = TempDir::new().unwrap();
     let parts: Vec<Vec<&Sent>> = spans.iter().map(|sent| vec![sent]).chain([vec![]]).collect();
     let snapshot = snapshot(&folder, &parts);
-    let tallied = snapshot.tally_exceptions(&bounds(), &mut || ControlFlow::Continue(())).unwrap();
-    assert!(tallied.scan.complete);
-    assert_eq!((tallied.groups.len(), tallied.others), (31, 9));
+    let aggregate =
+        snapshot.aggregate_exceptions(&bounds(), &mut || ControlFlow::Continue(())).unwrap();
+    assert!(aggregate.scan.complete);
+    assert_eq!((aggregate.groups.len(), aggregate.others), (31, 9));
 }
 
 #[test]
@@ -322,9 +325,10 @@ fn a_file_with_very_many_exceptions_has_no_list_and_its_rows_are_read() {
         .collect();
     let folder = TempDir::new().unwrap();
     let snapshot = snapshot(&folder, &[spans.iter().collect(), vec![]]);
-    let tallied = snapshot.tally_exceptions(&bounds(), &mut || ControlFlow::Continue(())).unwrap();
-    assert_eq!(tallied.scan.rows, spans.len() as u64);
-    assert!(tallied.scan.complete);
-    let count = tallied.groups.values().map(|sums| sums.count).sum::<u64>();
+    let aggregate =
+        snapshot.aggregate_exceptions(&bounds(), &mut || ControlFlow::Continue(())).unwrap();
+    assert_eq!(aggregate.scan.rows, spans.len() as u64);
+    assert!(aggregate.scan.complete);
+    let count = aggregate.groups.values().map(|sums| sums.count).sum::<u64>();
     assert_eq!(count, spans.len() as u64 * (LISTED_MAX as u64 / 8 + 1));
 }

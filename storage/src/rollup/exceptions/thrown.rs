@@ -26,7 +26,7 @@ pub struct ExceptionSaid {
 impl ExceptionSaid {
     /// Extracts the exception from these attributes.
     #[must_use]
-    pub fn of(attributes: &[KeyValue]) -> Self {
+    pub fn from_attributes(attributes: &[KeyValue]) -> Self {
         let said = |key: &str| {
             let attribute = attributes.iter().find(|attribute| attribute.key == key);
             attribute.and_then(KeyValue::value).and_then(text).unwrap_or_default()
@@ -36,10 +36,10 @@ impl ExceptionSaid {
 
     /// Extracts the exception of an event, if it is one and has a type or a message.
     #[must_use]
-    pub fn of_event(event: &Event) -> Option<Self> {
+    pub fn from_event(event: &Event) -> Option<Self> {
         let says = |attribute: &KeyValue| [TYPE, MESSAGE].contains(&attribute.key.as_str());
         let is_thrown = event.name == EVENT && event.attributes.iter().any(says);
-        is_thrown.then(|| Self::of(&event.attributes))
+        is_thrown.then(|| Self::from_attributes(&event.attributes))
     }
 
     /// Returns the part of the stack trace that is the same in the whole group.

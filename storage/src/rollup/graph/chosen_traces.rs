@@ -13,12 +13,12 @@ use ahash::RandomState;
 use tidings_proto::{TraceId, UnixNanos};
 
 use super::{
-    GraphBounds, GraphTallied,
+    GraphAggregate, GraphBounds,
     pool::{TracePool, Vocabulary},
     rows,
 };
 use crate::{
-    Detail, Need, Scan, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
+    Detail, RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     data_file::DataFile,
     filter::Matcher,
     index::{IndexLookup, Indexes},
@@ -81,12 +81,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// When a data file is missing or damaged.
-    pub fn tally_graph_of(
+    pub fn aggregate_graph_of(
         &self,
         bounds: &GraphBounds,
         choice: &GraphChoice,
         go_on: &mut GoOn<'_>,
-    ) -> Result<GraphTallied, StorageError> {
+    ) -> Result<GraphAggregate, StorageError> {
         let between: Vec<u64> = bounds.between.iter().map(|bound| bound.0).collect();
         let counted = between.first().copied().unwrap_or(0)..between.last().copied().unwrap_or(0);
         let visible = counted.start.saturating_sub(bounds.lead.0)..counted.end;
@@ -134,7 +134,7 @@ impl Snapshot {
         pool.count(&counted, &mut words, &mut totals, |totals, group, call| {
             totals.add(group, call);
         });
-        Ok(GraphTallied::new(stats, totals))
+        Ok(GraphAggregate::new(stats, totals))
     }
 
     /// The newest traces that have such a span, the newest first, and whether those are all.
@@ -158,9 +158,9 @@ impl Snapshot {
                 since = keep_newest(&mut latest, choice.traces_max);
             }
             match since {
-                _ if go_on().is_break() => Need::Nothing,
-                Some(since) => Need::Since(since),
-                None => Need::All,
+                _ if go_on().is_break() => RowsNeeded::Nothing,
+                Some(since) => RowsNeeded::Since(since),
+                None => RowsNeeded::All,
             }
         })?;
         if latest.len() > choice.traces_max {

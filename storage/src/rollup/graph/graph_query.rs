@@ -35,7 +35,7 @@ use crate::{
         query_failure::{GoOn, QueryFailure, UnusableFiles},
         query_totals::{QueryTotals, UNASKED},
         retraction::Remainder,
-        split_corrections::{PairGroups, Pairs, Role, RollupFile},
+        split_corrections::{CorrectionRole, PairGroups, Pairs, RollupFile},
         splits::{self, RowRanges},
     },
     snapshot::{Progress, TableView},
@@ -58,14 +58,14 @@ pub struct GraphBounds {
 
 /// Calls between services.
 #[derive(Debug)]
-pub struct GraphTallied {
+pub struct GraphAggregate {
     /// Rows and files read.
     pub scan: ScanStats,
     groups: GroupNames,
     calls: HashMap<(u32, GroupNumber), Calls>,
 }
 
-impl GraphTallied {
+impl GraphAggregate {
     pub(super) fn new(scan: ScanStats, totals: QueryTotals) -> Self {
         let (groups, calls) = totals.finish();
         Self { scan, groups, calls }
@@ -126,11 +126,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// When a data file is missing or damaged.
-    pub fn tally_graph(
+    pub fn aggregate_graph(
         &self,
         bounds: &GraphBounds,
         go_on: &mut GoOn<'_>,
-    ) -> Result<Option<GraphTallied>, StorageError> {
+    ) -> Result<Option<GraphAggregate>, StorageError> {
         let between: Vec<u64> = bounds.between.iter().map(|bound| bound.0).collect();
         let (Some(first), Some(last)) = (between.first(), between.last()) else {
             return Ok(None);
@@ -153,7 +153,7 @@ impl Snapshot {
                 go_on: &mut || go_on(),
             };
             match question.answer(&unusable) {
-                Ok(tallied) => return Ok(Some(tallied)),
+                Ok(aggregate) => return Ok(Some(aggregate)),
                 // Sums of everything without what stands for some of them tell more than those of a
                 // part.
                 Err(QueryFailure::TooMuch) if exact && !unusable.alone.is_empty() => {
@@ -177,11 +177,11 @@ impl Snapshot {
 }
 
 impl<'a> GraphQuery<'a> {
-    fn answer(mut self, unusable: &UnusableFiles) -> Result<GraphTallied, QueryFailure> {
+    fn answer(mut self, unusable: &UnusableFiles) -> Result<GraphAggregate, QueryFailure> {
         let (mut rolled, unrolled) = self.plan(&unusable.damaged);
         if rolled.is_empty() {
             return match self.is_of_nothing(&unrolled) {
-                true => Ok(GraphTallied::new(self.stats, self.totals)),
+                true => Ok(GraphAggregate::new(self.stats, self.totals)),
                 false => Err(QueryFailure::Never),
             };
         }
@@ -241,7 +241,7 @@ impl<'a> GraphQuery<'a> {
         if self.totals.bytes() > self.bytes_max {
             return Err(QueryFailure::Never);
         }
-        Ok(GraphTallied::new(self.stats, self.totals))
+        Ok(GraphAggregate::new(self.stats, self.totals))
     }
 
     /// Which files come from rollups, and which as rows.
@@ -349,7 +349,7 @@ impl<'a> GraphQuery<'a> {
             Some(number) => {
                 let used = &pairs.used[number];
                 let added = groups[number].iter().map(|(role, group)| match role {
-                    Role::Added => *group,
+                    CorrectionRole::Added => *group,
                     _ => UNASKED,
                 });
                 let added: Vec<GroupNumber> = added.collect();

@@ -62,7 +62,7 @@ const SERVICE: Range<usize> = 18..19;
 impl Peer {
     /// The peer of a span of this kind, of whose attributes `text` gives the first with a key as
     /// text. `None` when they do not name it.
-    pub fn of(kind: SpanKind, text: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub fn from_attributes(kind: SpanKind, text: impl Fn(&str) -> Option<String>) -> Option<Self> {
         BorrowedPeer::from_attributes(kind, |key| text(KEYS[key]).map(Cow::Owned))
             .map(BorrowedPeer::into_owned)
     }
@@ -75,7 +75,7 @@ impl Peer {
 }
 
 impl<'a> BorrowedPeer<'a> {
-    /// As [`Peer::of`], where keys are their places among [`KEYS`].
+    /// As [`Peer::from_attributes`], where keys are their places among [`KEYS`].
     pub(super) fn from_attributes(
         kind: SpanKind,
         text: impl Fn(usize) -> Option<Cow<'a, str>>,
@@ -179,7 +179,7 @@ mod tests {
                 let found = attributes.iter().find(|(known, _)| *known == key);
                 found.map(|(_, text)| (*text).to_owned())
             };
-            let found = Peer::of(kind, text);
+            let found = Peer::from_attributes(kind, text);
             let found =
                 found.as_ref().map(|peer| (peer.kind, peer.name.as_str(), peer.system.as_deref()));
             assert_eq!(found, expected, "{attributes:?}");

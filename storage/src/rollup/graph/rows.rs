@@ -141,7 +141,7 @@ impl<'a> PeerColumns<'a> {
             return *known;
         }
         let untold = Cell::new(false);
-        let peer = Peer::of(kind, |key| match self.keys.told.get(key) {
+        let peer = Peer::from_attributes(kind, |key| match self.keys.told.get(key) {
             Some(KeySource::Nowhere) => None,
             Some(KeySource::Column(place)) => {
                 let column = self.columns.get(*place)?.as_ref()?;

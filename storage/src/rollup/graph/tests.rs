@@ -12,7 +12,7 @@ use tidings_proto::{
 };
 
 use super::{
-    GraphBounds, GraphChoice, GraphKey, GraphTallied,
+    GraphAggregate, GraphBounds, GraphChoice, GraphKey,
     pool::{TracePool, Vocabulary},
 };
 use crate::{
@@ -31,9 +31,9 @@ const DAY: u64 = 24 * HOUR;
 /// What the calls of a key say, by key.
 type Graph = BTreeMap<String, Said>;
 
-fn said(tallied: &GraphTallied) -> Graph {
+fn said(aggregate: &GraphAggregate) -> Graph {
     let name = |stretch, key| format!("{key:?} {stretch}");
-    tallied.calls().map(|(stretch, key, calls)| (name(stretch, key), Said::of(calls))).collect()
+    aggregate.calls().map(|(stretch, key, calls)| (name(stretch, key), Said::of(calls))).collect()
 }
 
 fn asked(
@@ -41,7 +41,7 @@ fn asked(
     counted: &Range<u64>,
     lead: u64,
     rows_max: u64,
-) -> Option<GraphTallied> {
+) -> Option<GraphAggregate> {
     asked_between(snapshot, &[counted.start, counted.end], (lead, 0), rows_max)
 }
 
@@ -50,7 +50,7 @@ fn asked_between(
     bounds: &[u64],
     (lead, trail): (u64, u64),
     rows_max: u64,
-) -> Option<GraphTallied> {
+) -> Option<GraphAggregate> {
     let bounds = GraphBounds {
         between: bounds.iter().copied().map(UnixNanos).collect(),
         lead: DurationNanos(lead),
@@ -58,7 +58,7 @@ fn asked_between(
         rows_max,
         bytes_max: usize::MAX,
     };
-    snapshot.tally_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()
+    snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()
 }
 
 /// The obvious way: every visible span, trace by trace.
@@ -75,7 +75,7 @@ fn obvious_between(all: &[&Sent], bounds: &[u64], (lead, trail): (u64, u64)) -> 
     pool.count(&counted, &mut words, &mut totals, |totals, group, call| {
         totals.add(group, call);
     });
-    said(&GraphTallied::new(ScanStats::default(), totals))
+    said(&GraphAggregate::new(ScanStats::default(), totals))
 }
 
 fn time() -> impl Strategy<Value = u64> {
@@ -155,24 +155,24 @@ proptest! {
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
         // What it remembers of the first time is right too.
         for (bounds, around) in questions.iter().chain(&questions) {
-            if let Some(tallied) = asked_between(&snapshot, bounds, *around, u64::MAX) {
-                prop_assert_eq!(said(&tallied), obvious_between(&all, bounds, *around));
+            if let Some(aggregate) = asked_between(&snapshot, bounds, *around, u64::MAX) {
+                prop_assert_eq!(said(&aggregate), obvious_between(&all, bounds, *around));
             }
         }
         for (bounds, around) in &questions {
-            if let Some(tallied) = asked_between(&snapshot, bounds, *around, 40) {
+            if let Some(aggregate) = asked_between(&snapshot, bounds, *around, 40) {
                 let numbers = |graph: Graph| -> BTreeMap<_, _> {
                     graph.into_iter().map(|(key, said)| (key, said.without_exemplars())).collect()
                 };
                 let obvious = numbers(obvious_between(&all, bounds, *around));
-                prop_assert_eq!(numbers(said(&tallied)), obvious);
+                prop_assert_eq!(numbers(said(&aggregate)), obvious);
             }
         }
         let Some(which) = damage else { return Ok(()) };
         damage_index(&snapshot, &which);
         for (bounds, around) in &questions {
-            if let Some(tallied) = asked_between(&snapshot, bounds, *around, u64::MAX) {
-                prop_assert_eq!(said(&tallied), obvious_between(&all, bounds, *around));
+            if let Some(aggregate) = asked_between(&snapshot, bounds, *around, u64::MAX) {
+                prop_assert_eq!(said(&aggregate), obvious_between(&all, bounds, *around));
             }
         }
     }
@@ -184,7 +184,7 @@ fn asked_of(
     service: &str,
     bounds: &[u64],
     (rows_max, traces_max): (u64, usize),
-) -> GraphTallied {
+) -> GraphAggregate {
     let [start, .., end] = [bounds[0], bounds[bounds.len() - 1]].map(UnixNanos);
     let choice = GraphChoice {
         filter: SpanFilter {
@@ -202,7 +202,7 @@ fn asked_of(
         rows_max,
         bytes_max: 0,
     };
-    snapshot.tally_graph_of(&bounds, &choice, &mut || ControlFlow::Continue(())).unwrap()
+    snapshot.aggregate_graph_of(&bounds, &choice, &mut || ControlFlow::Continue(())).unwrap()
 }
 
 proptest! {
@@ -231,13 +231,13 @@ proptest! {
                 all().filter(is_like).map(|sent| sent.span.trace_id.as_slice()).collect();
             let is_chosen = |sent: &&&Sent| chosen.contains(sent.span.trace_id.as_slice());
             let of_chosen: Vec<&Sent> = all().filter(is_chosen).copied().collect();
-            let tallied = asked_of(&snapshot, service, &bounds, (u64::MAX, usize::MAX / 4));
-            prop_assert!(tallied.scan.complete);
+            let aggregate = asked_of(&snapshot, service, &bounds, (u64::MAX, usize::MAX / 4));
+            prop_assert!(aggregate.scan.complete);
             let expected = match of_chosen.is_empty() {
                 true => Graph::new(),
                 false => obvious_between(&of_chosen, &bounds, (MINUTE, 0)),
             };
-            prop_assert_eq!(said(&tallied), expected);
+            prop_assert_eq!(said(&aggregate), expected);
         }
     }
 }
@@ -254,10 +254,10 @@ fn of_more_traces_than_are_allowed_the_newest_are_chosen() {
     for (rows_max, traces_max, traces) in
         [(6_000, 3_000, 3_000), (u64::MAX, 100, 100), (u64::MAX, 2_999, 2_999), (1_999, 3_000, 999)]
     {
-        let tallied = asked_of(&snapshot, "bank", &bounds, (rows_max, traces_max));
-        assert_eq!(tallied.scan.complete, traces == 3_000);
+        let aggregate = asked_of(&snapshot, "bank", &bounds, (rows_max, traces_max));
+        assert_eq!(aggregate.scan.complete, traces == 3_000);
         assert_eq!(
-            said(&tallied),
+            said(&aggregate),
             obvious_between(&all[6_000 - 2 * traces..], &bounds, (MINUTE, 0))
         );
     }
@@ -303,9 +303,9 @@ fn whole_minutes_are_not_read_as_rows() {
         (BEGIN + 30 * SECOND..BEGIN + HOUR, 60),
         (BEGIN + MINUTE - 1..BEGIN + 121 * SECOND, 2),
     ] {
-        let tallied = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
-        assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE));
-        assert_eq!((tallied.scan.rows, tallied.scan.complete), (rows, true), "{counted:?}");
+        let aggregate = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
+        assert_eq!(said(&aggregate), obvious(&all, &counted, MINUTE));
+        assert_eq!((aggregate.scan.rows, aggregate.scan.complete), (rows, true), "{counted:?}");
     }
     let partly = BEGIN + 30 * SECOND..BEGIN + HOUR;
     assert!(asked(&snapshot, &partly, MINUTE, 59).is_none(), "it would have to read more");
@@ -337,15 +337,15 @@ fn traces_that_two_files_have_settled_are_not_read_as_rows() {
             let folder = TempDir::new().unwrap();
             let snapshot = snapshot_joined(&folder, &parts, joined);
             for counted in [BEGIN..BEGIN + HOUR, BEGIN - MINUTE..BEGIN + 30 * MINUTE] {
-                let tallied = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
-                assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE), "{count} {joined:b}");
-                assert_eq!(tallied.scan.rows, rows, "{count} {joined:b}");
+                let aggregate = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
+                assert_eq!(said(&aggregate), obvious(&all, &counted, MINUTE), "{count} {joined:b}");
+                assert_eq!(aggregate.scan.rows, rows, "{count} {joined:b}");
             }
             // A part of the traces is not visible, or not counted.
             for counted in [BEGIN..BEGIN + 5 * MINUTE, BEGIN + 7 * MINUTE..BEGIN + HOUR] {
-                let tallied = asked(&snapshot, &counted, MINUTE, u64::MAX);
-                let Some(tallied) = tallied else { continue };
-                assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE), "{count} {joined:b}");
+                let aggregate = asked(&snapshot, &counted, MINUTE, u64::MAX);
+                let Some(aggregate) = aggregate else { continue };
+                assert_eq!(said(&aggregate), obvious(&all, &counted, MINUTE), "{count} {joined:b}");
             }
         }
     }
@@ -368,8 +368,8 @@ fn what_two_pairs_have_settled_is_read_as_rows() {
     }
     let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
     let counted = BEGIN..BEGIN + HOUR;
-    let tallied = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
-    assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE));
+    let aggregate = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
+    assert_eq!(said(&aggregate), obvious(&all, &counted, MINUTE));
 }
 
 #[test]
@@ -385,8 +385,9 @@ fn of_a_time_without_spans_it_is_known_that_there_are_none() {
         (BEGIN..BEGIN + HOUR, true),
     ] {
         for (snapshot, is_told) in [(&of_files, true), (&in_memory, !is_there)] {
-            let tallied = asked(snapshot, &counted, MINUTE, u64::MAX);
-            let calls = tallied.map(|tallied| (tallied.scan.complete, tallied.calls().count() > 0));
+            let aggregate = asked(snapshot, &counted, MINUTE, u64::MAX);
+            let calls =
+                aggregate.map(|aggregate| (aggregate.scan.complete, aggregate.calls().count() > 0));
             assert_eq!(calls, is_told.then_some((true, is_there)), "{counted:?}");
         }
     }
@@ -406,8 +407,9 @@ fn what_takes_too_much_memory_is_not_added_up() {
         let trail = DurationNanos(0);
         let bounds =
             GraphBounds { between: minutes(count).collect(), lead, trail, rows_max, bytes_max };
-        let tallied = snapshot.tally_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
-        assert_eq!(tallied.is_some(), is_answered, "{count} minutes in {bytes_max} bytes");
+        let aggregate =
+            snapshot.aggregate_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
+        assert_eq!(aggregate.is_some(), is_answered, "{count} minutes in {bytes_max} bytes");
     }
 }
 
@@ -476,13 +478,13 @@ fn what_stands_for_calls_is_not_looked_for_where_that_takes_too_much() {
         for (joined, rows) in [(0b00, 2), (0b11, 0)] {
             let folder = TempDir::new().unwrap();
             let snapshot = snapshot_joined(&folder, &parts, joined);
-            let tallied = asked(&snapshot, &counted, MINUTE, rows).unwrap();
-            assert_eq!(tallied.scan.rows, rows, "{others} {joined:b}");
-            let open = tallied.calls().find(|(_, key, _)| matches!(key, GraphKey::Open { .. }));
+            let aggregate = asked(&snapshot, &counted, MINUTE, rows).unwrap();
+            assert_eq!(aggregate.scan.rows, rows, "{others} {joined:b}");
+            let open = aggregate.calls().find(|(_, key, _)| matches!(key, GraphKey::Open { .. }));
             assert_eq!(open.unwrap().2.slowest, None, "{others} {joined:b}");
-            assert_eq!(numbers(said(&tallied)), numbers(obvious(&all, &counted, MINUTE)));
-            let tallied = asked(&snapshot, &counted, MINUTE, others + 3).unwrap();
-            assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE), "{others} {joined:b}");
+            assert_eq!(numbers(said(&aggregate)), numbers(obvious(&all, &counted, MINUTE)));
+            let aggregate = asked(&snapshot, &counted, MINUTE, others + 3).unwrap();
+            assert_eq!(said(&aggregate), obvious(&all, &counted, MINUTE), "{others} {joined:b}");
         }
     }
 }
@@ -510,8 +512,8 @@ fn rows_far_away_are_in_another_file_and_large_traces_are_read_as_rows() {
     let folder = TempDir::new().unwrap();
     let one_odd = snapshot(&folder, &[all.clone(), vec![]]);
     let counted = BEGIN..BEGIN + HOUR;
-    let tallied = asked(&one_odd, &counted, MINUTE, u64::MAX).unwrap();
-    assert_eq!((tallied.scan.rows, said(&tallied)), (0, obvious(&all, &counted, MINUTE)));
+    let aggregate = asked(&one_odd, &counted, MINUTE, u64::MAX).unwrap();
+    assert_eq!((aggregate.scan.rows, said(&aggregate)), (0, obvious(&all, &counted, MINUTE)));
 
     let large: Vec<Sent> = (1..=70_000_u64)
         .map(|number| {

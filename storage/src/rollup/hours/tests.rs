@@ -14,8 +14,8 @@ use crate::{
     Snapshot, SpanFilter, TimeRange,
     index::Indexes,
     rollup::tests::{
-        Adding, BEGIN, HOUR, MINUTE, NO_BOUNDS, Sent, damage_index, dealt, filter, numbered,
-        obvious, sending, sent, snapshot, tallied_by,
+        Adding, BEGIN, HOUR, MINUTE, NO_BOUNDS, Sent, aggregate_by, damage_index, dealt, filter,
+        numbered, obvious, sending, sent, snapshot,
     },
 };
 
@@ -73,7 +73,7 @@ fn spans_in(hours: u64) -> Vec<Sent> {
 /// Asks, and holds the answer against the obvious one.
 fn check(snapshot: &Snapshot, spans: &[Sent], filter: &SpanFilter) {
     let all: Vec<&Sent> = spans.iter().collect();
-    let (added, _) = tallied_by(1, snapshot, filter, STEP);
+    let (added, _) = aggregate_by(1, snapshot, filter, STEP);
     assert_eq!(added.said(), obvious(&all, filter, STEP).said());
 }
 
@@ -100,13 +100,13 @@ proptest! {
             if let Some((_, which)) = damage.as_ref().filter(|(when, _)| *when == time) {
                 damage_index(&snapshot, which);
             }
-            let (added, _) = tallied_by(threads, &snapshot, &everything, step);
+            let (added, _) = aggregate_by(threads, &snapshot, &everything, step);
             assert_eq!(added.said(), obvious(&all, &everything, step).said());
         }
         for filter in filters {
             for start in [range, filter.start] {
                 let filter = SpanFilter { start, ..filter.clone() };
-                let (added, _) = tallied_by(1, &snapshot, &filter, step);
+                let (added, _) = aggregate_by(1, &snapshot, &filter, step);
                 assert_eq!(added.said(), obvious(&all, &filter, step).said());
             }
         }
@@ -148,7 +148,7 @@ fn hours_of_one_step_are_kept_as_one() {
     let snapshot = of_many_hours(&folder, &spans, BYTES_MAX);
     let all: Vec<&Sent> = spans.iter().collect();
     let check = |filter: &SpanFilter, step| {
-        let (added, _) = tallied_by(1, &snapshot, filter, step);
+        let (added, _) = aggregate_by(1, &snapshot, filter, step);
         assert_eq!(added.said(), obvious(&all, filter, step).said());
     };
     let stretches = || -> Vec<HourRange> {
@@ -274,9 +274,9 @@ fn sums_that_were_not_finished_are_not_kept() {
             _ => ControlFlow::Break(()),
         };
         let (filter, step) = (of_hours(0, 2), DurationNanos(STEP));
-        let tallied = snapshot.tally_spans(&filter, step, NO_BOUNDS, &Adding(STEP), &watch);
+        let aggregate = snapshot.aggregate_calls(&filter, step, NO_BOUNDS, &Adding(STEP), &watch);
         had.push(kept(&snapshot).len());
-        if tallied.unwrap().scan.complete {
+        if aggregate.unwrap().scan.complete {
             break;
         }
         check(&snapshot, &spans, &of_hours(1, 1));

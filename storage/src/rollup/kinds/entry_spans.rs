@@ -183,7 +183,11 @@ pub(super) fn entry(
     number: impl FnOnce(KindKey<'_>) -> GroupNumber,
 ) -> EntrySpan {
     let key = KindKey { service: rows.service(row), operation: rows.name(row) };
-    EntrySpan { rank: Rank::from_row(rows, row), kind: number(key), call: Call::of(rows, row) }
+    EntrySpan {
+        rank: Rank::from_row(rows, row),
+        kind: number(key),
+        call: Call::from_row(rows, row),
+    }
 }
 
 /// The transactions of spans that were read.

@@ -117,7 +117,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// When a data file is missing or damaged.
-    pub fn tally_kinds(
+    pub fn aggregate_kinds(
         &self,
         bounds: &KindBounds,
         choose: &mut Choose<'_>,

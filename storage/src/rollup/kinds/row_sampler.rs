@@ -55,7 +55,7 @@ impl SampleReader for RowSampler<'_, '_, '_, '_> {
         let mut left = rows.iter().map(|rows| rows.end - rows.start);
         let mut of_trace = 0;
         self.question.read(self.rolled[file].file, rows, |_, rows, row| {
-            let of = Call::of(rows, row).exemplar;
+            let of = Call::from_row(rows, row).exemplar;
             let found = (Rank::from_row(rows, row), of.trace_id, of.duration_nano);
             if of_trace == 0 {
                 of_trace = left.next().unwrap_or(u64::MAX);

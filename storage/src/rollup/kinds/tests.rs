@@ -81,7 +81,7 @@ fn asked_within(
         let names = |key: super::KindKey<'_>| (key.service.to_owned(), key.operation.to_owned());
         wanted(calls.each().map(|(_, key, _)| names(key)), *least, *count)
     };
-    snapshot.tally_kinds(&bounds, &mut choose, &mut || ControlFlow::Continue(())).unwrap()
+    snapshot.aggregate_kinds(&bounds, &mut choose, &mut || ControlFlow::Continue(())).unwrap()
 }
 
 /// The obvious way: every visible span, trace by trace.
@@ -322,7 +322,7 @@ fn kinds_that_are_not_asked_for_take_no_room() {
             bytes_max: 4 << 10,
         };
         let answer =
-            snapshot.tally_kinds(&bounds, &mut |_| vec![], &mut || ControlFlow::Continue(()));
+            snapshot.aggregate_kinds(&bounds, &mut |_| vec![], &mut || ControlFlow::Continue(()));
         let answer = answer.unwrap().unwrap();
         let (kinds, _) = said(&answer);
         assert_eq!(kinds.len(), 1);

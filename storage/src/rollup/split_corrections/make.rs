@@ -11,7 +11,7 @@ use arrow_array::Int64Array;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    Role,
+    CorrectionRole,
     pair_section::{self, CorrectionBytes, PairBuilder, TRACES_MAX},
 };
 use crate::{
@@ -240,8 +240,8 @@ fn portions(
 
 /// Adds a change to the cells of one.
 fn add_up(adder: &mut Adder, change: &PairCorrection, names: &GroupNames, rows: usize) {
-    let mut known: HashMap<(Role, GroupNumber), GroupNumber> = HashMap::new();
-    let mut add = |role: Role, group: GroupNumber, call: &Call| {
+    let mut known: HashMap<(CorrectionRole, GroupNumber), GroupNumber> = HashMap::new();
+    let mut add = |role: CorrectionRole, group: GroupNumber, call: &Call| {
         let Some(key) = names.raw(group) else { return };
         let number = || adder.groups.number(role.key(key));
         let number = *known.entry((role, group)).or_insert_with(number);
@@ -250,11 +250,15 @@ fn add_up(adder: &mut Adder, change: &PairCorrection, names: &GroupNames, rows: 
     for (place, taken) in change.taken.iter().enumerate() {
         for (group, all) in taken {
             for taken in all {
-                let role = if taken.counts { Role::Doubled(place) } else { Role::Gone(place) };
+                let role = if taken.counts {
+                    CorrectionRole::Doubled(place)
+                } else {
+                    CorrectionRole::Gone(place)
+                };
                 add(role, *group, &taken.call);
             }
         }
     }
-    change.added.iter().for_each(|(group, call)| add(Role::Added, *group, call));
+    change.added.iter().for_each(|(group, call)| add(CorrectionRole::Added, *group, call));
     adder.shrink(rows);
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Role, make,
+    CorrectionRole, make,
     pair_section::{Pair, ResolvedTraces},
 };
 use crate::{
@@ -59,7 +59,7 @@ pub(in crate::rollup) struct UsedPair {
 
 /// The groups of a pair, by their numbers there: what becomes of their calls, and their numbers in
 /// the answer.
-pub(in crate::rollup) type PairGroups = Vec<(Role, GroupNumber)>;
+pub(in crate::rollup) type PairGroups = Vec<(CorrectionRole, GroupNumber)>;
 
 impl Pairs {
     /// Finds the usable pairs among these files. Pairs of files in `alone` are not used.
@@ -210,7 +210,7 @@ impl Pairs {
             let groups = names.and_then(|names| {
                 let numbers = 0..GroupNumber::try_from(names.len()).ok()?;
                 let known = numbers.map(|group| {
-                    let (role, key) = Role::decode(names.raw(group)?)?;
+                    let (role, key) = CorrectionRole::decode(names.raw(group)?)?;
                     Some((role, number(key)?))
                 });
                 known.collect()

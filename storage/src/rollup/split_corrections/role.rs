@@ -7,7 +7,7 @@ const SHIFT: u32 = 16;
 
 /// Effect of the calls in a cell of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::rollup) enum Role {
+pub(in crate::rollup) enum CorrectionRole {
     /// The file with this place in the pair has counted them; they are none.
     Gone(usize),
     /// It has counted them, and so has the other, where they stay.
@@ -16,7 +16,7 @@ pub(in crate::rollup) enum Role {
     Added,
 }
 
-impl Role {
+impl CorrectionRole {
     const ALL: [Self; 5] =
         [Self::Gone(0), Self::Doubled(0), Self::Gone(1), Self::Doubled(1), Self::Added];
 

@@ -65,9 +65,9 @@ fn graph(store: &Store, hour: u64) -> (u64, u64) {
         bytes_max: usize::MAX,
     };
     let go_on = &mut || ControlFlow::Continue(());
-    let tallied = store.snapshot().tally_graph(&bounds, go_on).unwrap().unwrap();
-    let counts = tallied.calls().filter(|(_, key, _)| matches!(key, crate::GraphKey::Spans(_)));
-    (counts.map(|(_, _, calls)| calls.count).sum(), tallied.scan.rows)
+    let aggregate = store.snapshot().aggregate_graph(&bounds, go_on).unwrap().unwrap();
+    let counts = aggregate.calls().filter(|(_, key, _)| matches!(key, crate::GraphKey::Spans(_)));
+    (counts.map(|(_, _, calls)| calls.count).sum(), aggregate.scan.rows)
 }
 
 async fn findings(root: &Path) -> Vec<String> {

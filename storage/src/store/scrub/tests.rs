@@ -11,7 +11,7 @@ use std::{
 
 use super::ScrubPosition;
 use crate::{
-    Checked, Clock, Finding, Store, StoreSettings, SystemClock, check,
+    CheckSummary, Clock, Finding, Store, StoreSettings, SystemClock, check,
     disk::RealDisk,
     paths::index_path,
     store::tests::{contents, logs, settings, traces},
@@ -55,7 +55,7 @@ fn flip(path: &Path, offset: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-async fn checked(root: &Path) -> (Checked, Vec<Finding>) {
+async fn checked(root: &Path) -> (CheckSummary, Vec<Finding>) {
     let mut findings = Vec::new();
     let checked = check(root, &mut |finding| findings.push(finding.clone())).await.unwrap();
     (checked, findings)

@@ -18,9 +18,9 @@ use tidings_proto::{
 
 use super::{SCAN, resource, settings};
 use crate::{
-    Call, CallKey, Cell, Clock, Detail, Erasure, LogFilter, Noteworthy, Retention, RetentionRule,
-    Scan, Snapshot, SpanFilter, Store, StoreSettings, Tallies, Tally, TallyBounds, TelemetryBatch,
-    TimeRange, check,
+    Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Cell, Clock, Detail,
+    Erasure, LogFilter, Retention, RetentionCondition, RetentionRule, Scan, Snapshot, SpanFilter,
+    Store, StoreSettings, TelemetryBatch, TimeRange, check,
     disk::faulty::{Dice, FaultyDisk},
     store::upkeep::tests::{DAY, MovedClock, files, keep_up, open_at},
 };
@@ -145,7 +145,7 @@ struct Counted {
     of: BTreeMap<u64, u64>,
 }
 
-impl Tally for Counted {
+impl CallAccumulator for Counted {
     fn group(&mut self, _: CallKey<'_>) -> u32 {
         0
     }
@@ -163,14 +163,14 @@ impl Tally for Counted {
 
 struct Counting(u64);
 
-impl Tallies for Counting {
-    type Tally = Counted;
+impl CallAccumulatorFactory for Counting {
+    type Accumulator = Counted;
 
     fn unordered(&self) -> Counted {
         Counted { step: self.0, ..Counted::default() }
     }
 
-    fn of(&self, _: Range<UnixNanos>, _: &Arc<Counted>) -> Counted {
+    fn for_range(&self, _: Range<UnixNanos>, _: &Arc<Counted>) -> Counted {
         self.unordered()
     }
 }
@@ -226,14 +226,14 @@ impl Model {
         filter: &SpanFilter,
         step: u64,
     ) {
-        let bounds = TallyBounds { rows_max: u64::MAX, remembered_max: usize::MAX, threads_max: 2 };
+        let bounds = CallBounds { rows_max: u64::MAX, remembered_max: usize::MAX, threads_max: 2 };
         let go_on = || ControlFlow::Continue(());
-        let tallied =
-            snapshot.tally_spans(filter, DurationNanos(step), bounds, &Counting(step), &go_on);
-        let tallied = tallied.unwrap();
-        assert!(tallied.scan.complete && !tallied.repeats_counted);
+        let aggregate =
+            snapshot.aggregate_calls(filter, DurationNanos(step), bounds, &Counting(step), &go_on);
+        let aggregate = aggregate.unwrap();
+        assert!(aggregate.scan.complete && !aggregate.repeats_counted);
         let mut counted: BTreeMap<u64, u64> = BTreeMap::new();
-        for share in tallied.shares.iter().chain([&*tallied.unordered]) {
+        for share in aggregate.shares.iter().chain([&*aggregate.unordered]) {
             share.of.iter().for_each(|(at, count)| *counted.entry(*at).or_default() += count);
         }
         let once: HashSet<&Sent> =
@@ -322,7 +322,7 @@ async fn answers_about_rows_over_a_year_are_those_of_the_rows() {
 async fn rows_of_spanning_files_go_at_their_age_and_whole_traces_stay_by_rules() {
     let root = tempfile::tempdir().unwrap();
     let clock = MovedClock::new();
-    let rule = RetentionRule { what: Noteworthy::Errors, age: Some(20 * DAY) };
+    let rule = RetentionRule { condition: RetentionCondition::Errors, age: Some(20 * DAY) };
     let retention = Retention { age: Some(3 * DAY), rules: vec![rule], bytes_max: None };
     let settings = StoreSettings { retention, ..settings(root.path()) };
     let store = open_at(&clock, settings).await;

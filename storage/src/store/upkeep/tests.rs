@@ -20,8 +20,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{MaintenanceState, MergePace, leave};
 use crate::{
-    AttributeFilter, Clock, Detail, Erasure, Noteworthy, Retention, RetentionRule, Scan, Snapshot,
-    SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
+    AttributeFilter, Clock, Detail, Erasure, Retention, RetentionCondition, RetentionRule, Scan,
+    Snapshot, SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
     data_file::DataFile,
     disk::{
         RealDisk, SharedDisk,
@@ -382,7 +382,7 @@ async fn a_merge_that_finds_the_disk_full_waits_and_keeps_nothing_else_from_bein
 #[tokio::test(flavor = "multi_thread")]
 async fn thinning_that_finds_the_disk_full_waits_and_keeps_nothing_else_from_being_done() {
     let root = tempfile::tempdir().unwrap();
-    let rules = vec![RetentionRule { what: Noteworthy::Errors, age: None }];
+    let rules = vec![RetentionRule { condition: RetentionCondition::Errors, age: None }];
     let retention = Retention { age: days(3), rules, bytes_max: None };
     let (disk, clock, store) = nearly_full(root.path(), retention).await;
     let all = names(&store.snapshot());
@@ -613,8 +613,8 @@ async fn what_no_rule_keeps_goes_at_its_age() {
     let clock = MovedClock::new();
     let pinned = TraceId::from_wire(&4_u128.to_be_bytes()).unwrap();
     let rules = vec![
-        RetentionRule { what: Noteworthy::Errors, age: days(30) },
-        RetentionRule { what: Noteworthy::Trace(pinned), age: None },
+        RetentionRule { condition: RetentionCondition::Errors, age: days(30) },
+        RetentionRule { condition: RetentionCondition::Trace(pinned), age: None },
     ];
     let retention = Retention { age: days(3), rules, bytes_max: None };
     let settings = StoreSettings { retention, ..settings(root.path()) };
@@ -676,7 +676,7 @@ async fn a_file_that_the_disk_does_not_give_is_left_alone_and_what_passes_is_not
 async fn a_file_that_cannot_be_read_keeps_its_neighbours_and_stops_nothing() {
     let root = tempfile::tempdir().unwrap();
     let clock = MovedClock::new();
-    let rules = vec![RetentionRule { what: Noteworthy::Errors, age: None }];
+    let rules = vec![RetentionRule { condition: RetentionCondition::Errors, age: None }];
     let retention = Retention { age: days(3), rules, bytes_max: None };
     let settings = StoreSettings { retention, ..settings(root.path()) };
     let store = open_at(&clock, settings.clone()).await;

@@ -3,8 +3,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tidings_proto::UnixNanos;
 
 use super::{
-    DataFile, DiskSpace, HOUR_NANOS, Noteworthy, Retention, RetentionRule, RetentionStep, Retired,
-    TraceId, common_mark, due, mark, thinned_prefix,
+    DataFile, DiskSpace, HOUR_NANOS, Retention, RetentionCondition, RetentionRule, RetentionStep,
+    Retired, TraceId, common_mark, due, mark, thinned_prefix,
 };
 use crate::schema::Signal;
 
@@ -73,14 +73,14 @@ fn a_file_goes_when_both_its_hour_and_its_arrival_are_old() {
 
 #[test]
 fn rules_thin_an_hour_once_per_age() {
-    let rule = |what, age| RetentionRule { what, age };
+    let rule = |condition, age| RetentionRule { condition, age };
     let rules = vec![
-        rule(Noteworthy::Errors, Some(30 * DAY)),
-        rule(Noteworthy::Service("pay".to_owned()), Some(14 * DAY)),
+        rule(RetentionCondition::Errors, Some(30 * DAY)),
+        rule(RetentionCondition::Service("pay".to_owned()), Some(14 * DAY)),
     ];
     let retention = Retention { age: Some(3 * DAY), rules: rules.clone(), bytes_max: None };
-    let both: Vec<_> = rules.iter().map(|rule| rule.what.clone()).collect();
-    let thin = |what: &[Noteworthy]| format!("{}-x", thinned_prefix(mark(what)));
+    let both: Vec<_> = rules.iter().map(|rule| rule.condition.clone()).collect();
+    let thin = |what: &[RetentionCondition]| format!("{}-x", thinned_prefix(mark(what)));
     check(&retention, &[file("a", 4, 4, 1)], Some((&["a"], 2)));
     check(&retention, &[file(&thin(&both), 4, 4, 1)], None);
     let thinned = thin(&both);
@@ -99,8 +99,8 @@ fn the_oldest_hours_go_when_there_is_too_much() {
     check(&retention, &files, Some((&["older"], 0)));
     check(&retention, &files[..2], None);
     // What is kept for ever stays, but nothing else.
-    let trace = Noteworthy::Errors;
-    let pinned = vec![RetentionRule { what: trace.clone(), age: None }];
+    let trace = RetentionCondition::Errors;
+    let pinned = vec![RetentionRule { condition: trace.clone(), age: None }];
     let retention = Retention { rules: pinned, ..retention };
     check(&retention, &files, Some((&["older"], 1)));
     let thin = format!("{}-x", thinned_prefix(mark(&[trace])));
@@ -120,7 +120,7 @@ fn merged_files_keep_a_mark_that_all_had() {
 #[test]
 fn only_files_with_pinned_traces_are_written_again() {
     let trace = TraceId::from_wire(&7_u128.to_be_bytes()).unwrap();
-    let kept = [Noteworthy::Trace(trace)];
+    let kept = [RetentionCondition::Trace(trace)];
     let thin = format!("{}-x", thinned_prefix(mark(&kept)));
     let pinned = |file: &DataFile| {
         let has = file.path.to_str().unwrap().contains("with") || file.bytes == 77;
@@ -168,16 +168,16 @@ fn files_that_nobody_looked_into_are_not_decided_about() {
 #[test]
 fn a_trace_that_a_rule_names_and_somebody_pinned_is_kept_once() {
     let trace = TraceId::from_wire(&7_u128.to_be_bytes()).unwrap();
-    let rule = RetentionRule { what: Noteworthy::Trace(trace), age: None };
+    let rule = RetentionRule { condition: RetentionCondition::Trace(trace), age: None };
     let retention = Retention { age: Some(3 * DAY), rules: vec![rule], bytes_max: None };
-    let thin = format!("{}-x", thinned_prefix(mark(&[Noteworthy::Trace(trace)])));
+    let thin = format!("{}-x", thinned_prefix(mark(&[RetentionCondition::Trace(trace)])));
     let files = [file(&thin, 5, 5, 1)];
     assert_eq!(check_pinned(&retention, &files, &|_| Some(vec![trace])), RetentionStep::Nothing);
 }
 
 #[test]
 fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
-    let rules = vec![RetentionRule { what: Noteworthy::Errors, age: Some(9 * DAY) }];
+    let rules = vec![RetentionRule { condition: RetentionCondition::Errors, age: Some(9 * DAY) }];
     let retention = Retention { age: Some(3 * DAY), rules, bytes_max: None };
     let tables = |files: Vec<_>| [(Signal::Spans, files)];
     let files = vec![file("large", 5, 5, 900), file("small", 4, 4, 50), file("smaller", 4, 4, 40)];
@@ -223,7 +223,7 @@ fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
 #[test]
 fn what_senders_left_of_a_disk_is_room_to_thin_the_smallest_file() {
     const RESERVE: u64 = 1000;
-    let rules = vec![RetentionRule { what: Noteworthy::Errors, age: None }];
+    let rules = vec![RetentionRule { condition: RetentionCondition::Errors, age: None }];
     let by_age = Retention { age: Some(3 * DAY), rules: rules.clone(), bytes_max: None };
     let by_size = Retention { age: None, rules, bytes_max: Some(1) };
     let files = [file("large", 5, 5, 900), file("small", 5, 5, 300), file("larger", 4, 4, 2000)];

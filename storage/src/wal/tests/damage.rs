@@ -17,7 +17,7 @@ use tidings_proto::{
 
 use super::real;
 use crate::{
-    check::{Checked, Findings},
+    check::{CheckSummary, Findings},
     disk::{ReadFile, RealDisk},
     paths::{Paths, segment_name},
     schema::Signal,
@@ -91,7 +91,7 @@ fn replayed(root: &Path, covered: [u64; 2]) -> (Vec<u64>, usize) {
 fn found(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut report = |finding: &crate::check::Finding| found.push(finding.what.clone());
-    let mut findings = Findings { summary: Checked::default(), report: &mut report };
+    let mut findings = Findings { summary: CheckSummary::default(), report: &mut report };
     wal::check(&RealDisk, &root.join("wal"), 0, &mut findings).unwrap();
     found
 }

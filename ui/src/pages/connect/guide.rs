@@ -14,7 +14,7 @@ pub(super) struct Addresses {
 
 impl Addresses {
     /// The addresses of these receivers; the standard ones for those that are not on.
-    pub(super) fn of(receivers: &[ReceiverStatus]) -> Self {
+    pub(super) fn from_receivers(receivers: &[ReceiverStatus]) -> Self {
         let address = |name: &str, standard: &str| {
             let found = receivers.iter().find(|receiver| receiver.name == name);
             found.map_or(standard.to_owned(), |receiver| reachable(&receiver.address))
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn every_setup_names_a_real_address() {
-        let addresses = Addresses::of(&[
+        let addresses = Addresses::from_receivers(&[
             receiver("otlp/grpc", "127.0.0.1:40001"),
             receiver("otlp/http", "0.0.0.0:40002"),
             receiver("zipkin", "[::]:40003"),
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn no_setup_for_a_server_with_tls_is_without_it() {
         let secure = ReceiverStatus { tls: true, ..receiver("otlp/http", "127.0.0.1:40002") };
-        let addresses = Addresses::of(&[secure]);
+        let addresses = Addresses::from_receivers(&[secure]);
         for guide in &GUIDES {
             let text = guide.text(&addresses).to_lowercase();
             assert!(!text.contains("http://") && !text.contains("insecure"), "{text}");
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn the_readme_names_the_packages_that_the_guides_do() {
         let readme = include_str!("../../../../README.md");
-        let addresses = Addresses::of(&[]);
+        let addresses = Addresses::from_receivers(&[]);
         for (name, wanted) in [
             ("Node", "@opentelemetry/winston-transport"),
             ("Node", "@opentelemetry/auto-instrumentations-node"),
@@ -271,6 +271,6 @@ mod tests {
 
     #[test]
     fn a_receiver_that_is_off_has_its_standard_address() {
-        assert_eq!(Addresses::of(&[]).http, "127.0.0.1:4318");
+        assert_eq!(Addresses::from_receivers(&[]).http, "127.0.0.1:4318");
     }
 }

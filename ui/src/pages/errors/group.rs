@@ -17,7 +17,7 @@ use crate::{
     components::{CopyButton, StateBadge},
     figures, format,
     remote::Remote,
-    url::{LogState, Query, TimeRange},
+    url::{LogState, TimeRange, UrlQuery},
 };
 
 /// Traces that are listed.
@@ -158,7 +158,7 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
             Some(answer) => trace_rows(&answer).into_any(),
         }
     };
-    let mut all = Query::default();
+    let mut all = UrlQuery::default();
     all.push("q", &query);
     range.write(&mut all);
     let failed =
@@ -206,7 +206,7 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
     let trace = group.trace_id?;
     let service = group.service.clone();
     let state = LogState {
-        trace_id: Some(crate::url::Given::Read(trace)),
+        trace_id: Some(crate::url::ParsedParam::Read(trace)),
         range: TimeRange::All,
         ..LogState::default()
     };

@@ -2,7 +2,7 @@
 
 use crate::{
     format,
-    url::{AttributeFilter, Given, TraceFilters, parse_duration},
+    url::{AttributeFilter, ParsedParam, TraceFilters, parse_duration},
 };
 
 /// A field to filter by.
@@ -91,7 +91,7 @@ pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
         let value = value.clone()?;
         Some(SetFilter { field, relation: "=", value })
     };
-    let duration = |field, relation, value: &Option<Given<_>>| {
+    let duration = |field, relation, value: &Option<ParsedParam<_>>| {
         let value = value.as_ref()?.text(|value| format::duration(*value));
         Some(SetFilter { field, relation, value })
     };
@@ -145,8 +145,8 @@ pub(super) fn set(
                 if *field == Field::Status { &mut filters.status } else { &mut filters.kind };
             *place = text;
         }
-        Field::DurationMin => filters.duration_min = duration()?.map(Given::Read),
-        Field::DurationMax => filters.duration_max = duration()?.map(Given::Read),
+        Field::DurationMin => filters.duration_min = duration()?.map(ParsedParam::Read),
+        Field::DurationMax => filters.duration_max = duration()?.map(ParsedParam::Read),
         Field::Attribute(key) => {
             let place = filters.attributes.iter().position(|filter| filter.key == *key);
             let filter = text.map(|value| AttributeFilter { key: key.clone(), value: Some(value) });
@@ -181,7 +181,7 @@ pub(super) fn exclude(filters: &mut TraceFilters, key: &str, value: &str) {
 mod tests {
     use tidings_proto::DurationNanos;
 
-    use super::{Field, Given, TraceFilters, exclude, set, set_filters};
+    use super::{Field, ParsedParam, TraceFilters, exclude, set, set_filters};
 
     fn chips(filters: &TraceFilters) -> Vec<String> {
         let words =
@@ -201,7 +201,7 @@ mod tests {
         ] {
             set(&mut filters, &Field::named(name), Some(value)).unwrap();
         }
-        assert_eq!(filters.duration_min, Some(Given::Read(DurationNanos(200_000_000))));
+        assert_eq!(filters.duration_min, Some(ParsedParam::Read(DurationNanos(200_000_000))));
         let expected =
             ["service = checkout", "status = error", "duration ≥ 200 ms", "order.id = A-2"];
         assert_eq!(chips(&filters), expected);
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_cannot_be_read_is_shown_as_it_stands() {
-        let duration_min = Some(Given::Unread("fast".to_owned()));
+        let duration_min = Some(ParsedParam::Unread("fast".to_owned()));
         let mut filters = TraceFilters { duration_min, ..TraceFilters::default() };
         assert_eq!(chips(&filters), ["duration ≥ fast"]);
         set(&mut filters, &Field::DurationMin, None).unwrap();

@@ -18,7 +18,7 @@ use crate::{
     components::{Icon, IconName},
     drawings::network::Pick,
     figures, format,
-    url::{Query, TimeRange},
+    url::{TimeRange, UrlQuery},
 };
 
 /// Edges that are listed of a node.
@@ -129,7 +129,7 @@ fn of_node(
 
 fn service_links(node: &GraphNode, range: TimeRange) -> impl IntoView + use<> {
     let of_service = |path: &str| {
-        let mut query = Query::default();
+        let mut query = UrlQuery::default();
         query.push("service", &node.name);
         range.write(&mut query);
         query.on(path)
@@ -247,7 +247,7 @@ fn edge_details(edge: &GraphEdge) -> impl IntoView + use<> {
 /// Where the calls of an edge are listed: those spans of the called that the caller called, or the
 /// outgoing calls of the caller where the called sends no spans.
 fn calls_address(caller: &GraphNode, called: &GraphNode, range: TimeRange) -> String {
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     match (caller.kind, called.kind) {
         (NodeKind::Service, NodeKind::Service) => {
             let (caller, called) = (traceql_text(&caller.name), traceql_text(&called.name));

@@ -37,7 +37,7 @@ const KEYS: [(&str, &str, &str); 5] = [
 
 /// One value of the attribute and its calls.
 #[derive(Debug, Clone, PartialEq)]
-struct Part {
+struct SplitPart {
     value: Option<String>,
     calls: u64,
     failed: u64,
@@ -75,9 +75,9 @@ fn query_of(
     )
 }
 
-fn parts(result: &SqlResult) -> Vec<Part> {
+fn parts(result: &SqlResult) -> Vec<SplitPart> {
     let number = |value: Option<&Value>| value.and_then(Value::as_f64).map_or(0, rates::whole);
-    let part = |row: &Vec<Value>| Part {
+    let part = |row: &Vec<Value>| SplitPart {
         value: row.first().and_then(Value::as_str).map(str::to_owned),
         calls: number(row.get(1)),
         failed: number(row.get(2)),
@@ -162,7 +162,7 @@ struct Scale {
 }
 
 impl Scale {
-    fn new(parts: &[Part], window: Option<TimeWindow>) -> Self {
+    fn new(parts: &[SplitPart], window: Option<TimeWindow>) -> Self {
         let seconds = window.map_or(0.0, |window| {
             window.end_unix_nano.since(window.start_unix_nano).0 as f64 / 1e9
         });
@@ -170,13 +170,16 @@ impl Scale {
             seconds,
             longest: parts.iter().map(|part| part.p95.0).max().unwrap_or(1).max(1),
             shortest: parts.iter().map(|part| part.p95.0).min().unwrap_or(0),
-            least_error_share: parts.iter().map(Part::error_share).fold(f64::INFINITY, f64::min),
+            least_error_share: parts
+                .iter()
+                .map(SplitPart::error_share)
+                .fold(f64::INFINITY, f64::min),
             is_comparison: parts.len() > 1,
         }
     }
 }
 
-fn drawn(view: ServiceView, parts: &[Part], key: &str, window: Option<TimeWindow>) -> AnyView {
+fn drawn(view: ServiceView, parts: &[SplitPart], key: &str, window: Option<TimeWindow>) -> AnyView {
     if parts.iter().all(|part| part.value.is_none()) {
         return view! {
             <p class="panel-empty">"Its spans do not have " <code>{key.to_owned()}</code> "."</p>
@@ -213,7 +216,7 @@ fn drawn(view: ServiceView, parts: &[Part], key: &str, window: Option<TimeWindow
     .into_any()
 }
 
-fn part_row(view: ServiceView, part: &Part, key: &str, scale: Scale) -> impl IntoView + use<> {
+fn part_row(view: ServiceView, part: &SplitPart, key: &str, scale: Scale) -> impl IntoView + use<> {
     let is_worst = part.p95.0 as f64 >= scale.shortest as f64 * 1.5 && scale.is_comparison;
     let fails_more = part.error_share() - scale.least_error_share >= 0.01;
     let rate = if scale.seconds > 0.0 { part.calls as f64 / scale.seconds } else { 0.0 };
@@ -247,7 +250,7 @@ fn part_row(view: ServiceView, part: &Part, key: &str, scale: Scale) -> impl Int
     }
 }
 
-impl Part {
+impl SplitPart {
     fn error_share(&self) -> f64 {
         if self.calls == 0 { 0.0 } else { self.failed as f64 / self.calls as f64 }
     }
@@ -272,7 +275,7 @@ mod tests {
         api::{SqlRead, SqlResult},
     };
 
-    use super::{Part, literal, parts, query_of};
+    use super::{SplitPart, literal, parts, query_of};
 
     #[test]
     fn names_of_senders_stay_literals() {
@@ -303,7 +306,7 @@ mod tests {
             elapsed_nano: DurationNanos(1),
         };
         let parts = parts(&result);
-        let first = Part {
+        let first = SplitPart {
             value: Some("2.14.0".to_owned()),
             calls: 10,
             failed: 2,

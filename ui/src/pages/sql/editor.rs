@@ -7,7 +7,7 @@ use leptos::{html, prelude::*};
 use wasm_bindgen::JsCast;
 use web_sys::HtmlTextAreaElement;
 
-use super::words::{Completion, TokenKind, Wanted, tokens, wanted};
+use super::tokens::{Completion, CompletionContext, SqlTokenKind, tokens, wanted};
 use crate::browser;
 
 /// Lines that the editor is high, at least and at most.
@@ -23,7 +23,7 @@ pub(super) struct EditorState {
     /// The text.
     pub(super) text: RwSignal<String>,
     /// Word at the caret; `None` when nothing is offered.
-    pub(super) asked: RwSignal<Option<Wanted>>,
+    pub(super) asked: RwSignal<Option<CompletionContext>>,
     /// Completions on offer.
     pub(super) offered: Memo<Vec<Completion>>,
     /// Line and column of a mistake, from 1.
@@ -34,7 +34,7 @@ pub(super) struct EditorState {
 impl EditorState {
     pub(super) fn new(
         text: RwSignal<String>,
-        asked: RwSignal<Option<Wanted>>,
+        asked: RwSignal<Option<CompletionContext>>,
         offered: Memo<Vec<Completion>>,
         mistake: Memo<Option<(usize, usize)>>,
     ) -> Self {
@@ -64,8 +64,8 @@ impl EditorState {
         let chosen = self.offered.with_untracked(|all| all.get(index).cloned());
         let asked = self.asked.get_untracked();
         if let (Some(chosen), Some(asked)) = (chosen, asked) {
-            let replaced = asked.begin().encode_utf16().count();
-            let closing = if matches!(asked, Wanted::Attribute(_)) { "']" } else { "" };
+            let replaced = asked.typed().encode_utf16().count();
+            let closing = if matches!(asked, CompletionContext::Attribute(_)) { "']" } else { "" };
             self.insert(&format!("{}{closing}", chosen.text), replaced);
         }
     }
@@ -238,7 +238,7 @@ fn coloured(text: &str, mistake: Option<(usize, usize)>) -> impl IntoView + use<
                 (true, class) => format!("{class} sql-wrong"),
                 (false, class) => class.to_owned(),
             };
-            let is_plain = token.kind == TokenKind::Plain && !is_here && index == 0;
+            let is_plain = token.kind == SqlTokenKind::Plain && !is_here && index == 0;
             parts.push(if is_plain {
                 piece.to_owned().into_any()
             } else {

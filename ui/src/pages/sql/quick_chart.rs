@@ -7,7 +7,7 @@ use tidings_proto::{UnixNanos, api::SqlResult};
 use super::results::{is_numeric, text_of};
 use crate::drawings::{
     axis::{Tick, number_label, time_ticks},
-    lines::{SERIES_MAX, Series},
+    lines::{LineSeries, SERIES_MAX},
 };
 
 /// Points that are drawn: more than there are pixels says no more.
@@ -27,7 +27,7 @@ pub(super) struct ChartColumns {
 /// Lines and the labels of the axis across.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Chart {
-    pub(super) series: Vec<Series>,
+    pub(super) series: Vec<LineSeries>,
     pub(super) ticks: Vec<Tick>,
     /// Values of `by` that have no line.
     pub(super) left_out: usize,
@@ -109,7 +109,7 @@ pub(super) fn chart(
         for (place, _) in &mut points {
             *place = (*place - first) / length;
         }
-        Series { name, points }
+        LineSeries { name, points }
     });
     Some(Chart {
         series: series.collect(),

@@ -5,7 +5,7 @@
 use leptos::{prelude::*, task::spawn_local};
 use tidings_proto::api::SqlColumn;
 
-use super::{editor::EditorState, words::VIEWS};
+use super::{editor::EditorState, tokens::VIEWS};
 use crate::{
     api::sql::sql,
     browser,
@@ -60,7 +60,7 @@ pub(super) fn schema_side(
     let wanted = RwSignal::new(String::new());
     let views = move || {
         let wanted = wanted.get().to_lowercase();
-        let view_of = |(index, view): (usize, &super::words::ViewName)| {
+        let view_of = |(index, view): (usize, &super::tokens::ViewName)| {
             let columns = schema.with(|schema| {
                 schema
                     .iter()

@@ -4,7 +4,7 @@ use leptos::{html, prelude::*};
 
 use super::{
     brush::brush,
-    page::Page,
+    page::PageSignals,
     scale::{axis_label, ticks},
 };
 
@@ -12,7 +12,7 @@ use super::{
 const LABEL_PX: f64 = 110.0;
 
 /// Round moments of the window, and the way to zoom into a part of it.
-pub(crate) fn axis(page: Page, width_px: Signal<f64>) -> impl IntoView {
+pub(crate) fn axis(page: PageSignals, width_px: Signal<f64>) -> impl IntoView {
     let area = NodeRef::<html::Div>::new();
     let marks = move || {
         let window = page.window.get();

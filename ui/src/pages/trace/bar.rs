@@ -10,7 +10,7 @@ use tidings_proto::{DurationNanos, api::SpanFlags};
 use super::{
     logs_index::LogIndex,
     model::TraceModel,
-    scale::{BarBox, LabelSide, Stretch, label_side, parts_of, stripes, uncovered},
+    scale::{BarBox, LabelSide, OffsetRange, label_side, parts_of, stripes, uncovered},
 };
 use crate::format;
 
@@ -24,7 +24,7 @@ const WAITING: &str = "var(--waiting)";
 
 /// One line's picture. Boxes and positions are in percent of the width.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Picture {
+pub(crate) enum LinePicture {
     /// All of it lies before (or after) the window.
     Outside { before: bool },
     /// In view, at least in part.
@@ -45,12 +45,12 @@ pub(crate) struct Bar {
     pub(crate) error_at: Option<f64>,
     /// Log records: where, and how severe.
     pub(crate) ticks: Vec<(f64, Severity)>,
-    pub(crate) label: Label,
+    pub(crate) label: BarLabel,
 }
 
 /// The words beside a bar.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Label {
+pub(crate) struct BarLabel {
     pub(crate) text: String,
     pub(crate) side: LabelSide,
     /// The edge it stands at, in percent from the side it grows away from.
@@ -67,7 +67,7 @@ pub(crate) enum Severity {
 
 impl Severity {
     /// OTLP's numbers: 13 to 16 is a warning, 17 and more an error.
-    pub(crate) fn of(number: i32) -> Self {
+    pub(crate) fn from_number(number: i32) -> Self {
         match number {
             17.. => Self::Error,
             13..17 => Self::Warning,
@@ -81,12 +81,12 @@ pub(crate) fn of_span(
     model: &TraceModel,
     logs: &LogIndex,
     row: u32,
-    window: Stretch,
+    window: OffsetRange,
     width_px: f64,
-) -> Picture {
+) -> LinePicture {
     let whole = model.stretch(row);
     let Some(place) = window.place(whole) else {
-        return Picture::Outside { before: whole.to < window.from };
+        return LinePicture::Outside { before: whole.to < window.from };
     };
     let in_view = cut(whole, window);
     let own = uncovered(in_view, model.children(row).map(|child| model.stretch(child)));
@@ -95,17 +95,17 @@ pub(crate) fn of_span(
         [] => WAITING.to_owned(),
         parts => stripes(parts, OWN, WAITING),
     };
-    let asynchronous = model.has(row, SpanFlags::ASYNCHRONOUS);
+    let asynchronous = model.has_flag(row, SpanFlags::ASYNCHRONOUS);
     let caller = model.parent(row).filter(|_| asynchronous).map(|row| model.stretch(row));
     let gap = caller
         .filter(|caller| caller.to < whole.from)
-        .and_then(|caller| window.place(Stretch::new(caller.to, whole.from)));
-    let text = if model.has(row, SpanFlags::UNFINISHED) {
+        .and_then(|caller| window.place(OffsetRange::new(caller.to, whole.from)));
+    let text = if model.has_flag(row, SpanFlags::UNFINISHED) {
         "not ended".to_owned()
     } else {
         format::duration(DurationNanos(model.duration(row)))
     };
-    Picture::Inside(Box::new(Bar {
+    LinePicture::Inside(Box::new(Bar {
         place,
         fill,
         critical: model.critical_reach(row).and_then(|reach| {
@@ -115,9 +115,9 @@ pub(crate) fn of_span(
         gap,
         overhang: caller
             .filter(|caller| caller.to < whole.to)
-            .and_then(|caller| window.place(Stretch::new(caller.to.max(whole.from), whole.to))),
+            .and_then(|caller| window.place(OffsetRange::new(caller.to.max(whole.from), whole.to))),
         error_at: model
-            .has(row, SpanFlags::ERROR)
+            .has_flag(row, SpanFlags::ERROR)
             .then(|| window.fraction(whole.to) * 100.0)
             .filter(|at| (0.0..=100.0).contains(at)),
         ticks: ticks(logs, row, window),
@@ -126,14 +126,19 @@ pub(crate) fn of_span(
 }
 
 /// Picture of a run of repeated calls; calls too close to distinguish are drawn as one.
-pub(crate) fn of_run(model: &TraceModel, first: u32, window: Stretch, width_px: f64) -> Picture {
+pub(crate) fn of_run(
+    model: &TraceModel,
+    first: u32,
+    window: OffsetRange,
+    width_px: f64,
+) -> LinePicture {
     let facts = model.repeat_facts(first);
     let Some(place) = window.place(facts.stretch) else {
-        return Picture::Outside { before: facts.stretch.to < window.from };
+        return LinePicture::Outside { before: facts.stretch.to < window.from };
     };
     let calls = model.repeated_calls(first).map(|call| model.stretch(call));
     let parts = parts_of(cut(facts.stretch, window), calls);
-    Picture::Inside(Box::new(Bar {
+    LinePicture::Inside(Box::new(Bar {
         place,
         fill: stripes(&parts, OWN, "var(--between)"),
         critical: facts.critical.then(|| (place, stripes(&parts, "var(--crit)", "transparent"))),
@@ -146,16 +151,16 @@ pub(crate) fn of_run(model: &TraceModel, first: u32, window: Stretch, width_px: 
 }
 
 /// Where a moment stands in the window, in percent, when it is in view.
-pub(crate) fn moment(at: i64, window: Stretch) -> Option<f64> {
+pub(crate) fn moment(at: i64, window: OffsetRange) -> Option<f64> {
     let at = window.fraction(at) * 100.0;
     (0.0..=100.0).contains(&at).then_some(at)
 }
 
-fn ticks(logs: &LogIndex, row: u32, window: Stretch) -> Vec<(f64, Severity)> {
+fn ticks(logs: &LogIndex, row: u32, window: OffsetRange) -> Vec<(f64, Severity)> {
     let mut ticks: Vec<(f64, Severity)> = Vec::new();
     for log in logs.of_row(row).iter().filter_map(|&log| logs.get(log)) {
         let Some(at) = moment(logs.offset(log), window) else { continue };
-        let severity = Severity::of(log.severity_number);
+        let severity = Severity::from_number(log.severity_number);
         match ticks.last_mut() {
             // The louder of two records that fall on one pixel is the one to see.
             Some((last, louder)) if at - *last < 0.1 => *louder = (*louder).max(severity),
@@ -168,7 +173,7 @@ fn ticks(logs: &LogIndex, row: u32, window: Stretch) -> Vec<(f64, Severity)> {
     ticks
 }
 
-fn label(place: BarBox, text: String, width_px: f64) -> Label {
+fn label(place: BarBox, text: String, width_px: f64) -> BarLabel {
     let px = |percent: f64| percent / 100.0 * width_px;
     let letters = text.chars().count() as f64;
     let (left, right) = (place.left, place.left + place.width);
@@ -178,7 +183,7 @@ fn label(place: BarBox, text: String, width_px: f64) -> Label {
         LabelSide::Before => 100.0 - left,
         LabelSide::Inside => 100.0 - right.min(100.0),
     };
-    Label { text, side, at }
+    BarLabel { text, side, at }
 }
 
 /// From the left edge of one box to the right edge of the next.
@@ -186,9 +191,9 @@ fn joined(first: BarBox, next: BarBox) -> BarBox {
     BarBox { left: first.left, width: next.left + next.width - first.left }
 }
 
-/// The part of a stretch that [`Stretch::place`] keeps.
-fn cut(whole: Stretch, window: Stretch) -> Stretch {
-    Stretch::new(whole.from.max(window.at(-0.01)), whole.to.min(window.at(1.01)))
+/// The part of a stretch that [`OffsetRange::place`] keeps.
+fn cut(whole: OffsetRange, window: OffsetRange) -> OffsetRange {
+    OffsetRange::new(whole.from.max(window.at(-0.01)), whole.to.min(window.at(1.01)))
 }
 
 #[cfg(test)]

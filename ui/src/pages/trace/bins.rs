@@ -11,7 +11,7 @@ use tidings_proto::api::SpanFlags;
 
 use super::{
     model::TraceModel,
-    scale::{Stretch, pixel},
+    scale::{OffsetRange, pixel},
 };
 
 /// Cells of one line that look the same.
@@ -36,7 +36,7 @@ pub(crate) struct Bins {
 
 impl Bins {
     /// The trace on a grid of `width` columns and at most `lines_max` lines.
-    pub(crate) fn of(model: &TraceModel, width: usize, lines_max: usize) -> Self {
+    pub(crate) fn from_model(model: &TraceModel, width: usize, lines_max: usize) -> Self {
         let rows = model.len();
         let lines = lines_max.min(rows);
         if lines == 0 || width == 0 {
@@ -59,7 +59,7 @@ impl Bins {
         let (mut cells, mut failed) = (Cells::new(width), Cells::new(width));
         for row in rows.rev().filter_map(|row| u32::try_from(row).ok()) {
             let columns = columns(model.extent(), model.stretch(row), width);
-            if model.has(row, SpanFlags::ERROR) {
+            if model.has_flag(row, SpanFlags::ERROR) {
                 failed.fill(columns.end - 1..columns.end, 0);
             }
             cells.fill(columns, model.service_index(row));
@@ -70,7 +70,7 @@ impl Bins {
     }
 }
 
-fn columns(extent: Stretch, part: Stretch, width: usize) -> Range<usize> {
+fn columns(extent: OffsetRange, part: OffsetRange, width: usize) -> Range<usize> {
     let first = pixel(extent.fraction(part.from), width);
     first..pixel(extent.fraction(part.to), width).max(first) + 1
 }

@@ -2,13 +2,17 @@
 
 use leptos::{html, prelude::*};
 
-use super::{measure::fraction_across, page::Page, scale::Stretch, waterfall::capture};
+use super::{measure::fraction_across, page::PageSignals, scale::OffsetRange, waterfall::capture};
 
 /// A drag shorter than this is a click.
 const DRAG_FRACTION_MIN: f64 = 0.004;
 
 /// A layer over `area`, which shows `scope`: a drag zooms, a double click shows the whole trace.
-pub(crate) fn brush(page: Page, area: NodeRef<html::Div>, scope: Signal<Stretch>) -> impl IntoView {
+pub(crate) fn brush(
+    page: PageSignals,
+    area: NodeRef<html::Div>,
+    scope: Signal<OffsetRange>,
+) -> impl IntoView {
     let drag = RwSignal::new(None::<(f64, f64)>);
     let at = move |event: &web_sys::PointerEvent| {
         area.get_untracked().map(|area| fraction_across(&area, event.client_x()))
@@ -30,7 +34,7 @@ pub(crate) fn brush(page: Page, area: NodeRef<html::Div>, scope: Signal<Stretch>
         if (from - to).abs() >= DRAG_FRACTION_MIN {
             let scope = scope.get_untracked();
             let extent = page.model.with_untracked(|model| model.extent());
-            page.zoom_to(Some(Stretch::dragged(scope.at(from), scope.at(to), extent)));
+            page.zoom_to(Some(OffsetRange::dragged(scope.at(from), scope.at(to), extent)));
         }
     };
     let chosen = move || {

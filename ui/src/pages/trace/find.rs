@@ -20,7 +20,7 @@ pub(crate) struct Matches {
 impl Matches {
     /// The rows whose service, operation, span id or log records hold `text`, whatever its case.
     /// Words are looked for apart: a row matches when each of them is somewhere in it.
-    pub(crate) fn of(model: &TraceModel, logs: Option<&LogIndex>, text: &str) -> Self {
+    pub(crate) fn find(model: &TraceModel, logs: Option<&LogIndex>, text: &str) -> Self {
         let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
         if words.is_empty() || is_query(text) {
             return Self::default();

@@ -9,7 +9,7 @@ use tidings_proto::{DurationNanos, api::SpanFlags};
 use super::{
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
-    page::{Page, Same},
+    page::{IdentityArc, PageSignals},
     usual::{self, Usual},
 };
 use crate::{
@@ -80,9 +80,10 @@ pub(super) fn name_at(names: &[String], index: u32) -> &str {
 }
 
 /// The tab.
-pub(crate) fn flame_tab(page: Page) -> impl IntoView {
+pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
     let (width, order) = (use_choice("width", WIDTHS), use_choice("order", ORDERS));
-    let places = Memo::new(move |_| page.model.with(|model| Same::new(merged::by_place(model))));
+    let places =
+        Memo::new(move |_| page.model.with(|model| IdentityArc::new(merged::by_place(model))));
     let usual = usual::ask(page);
     let selected = RwSignal::new(None::<u32>);
     let focus = RwSignal::new(None::<u32>);
@@ -153,7 +154,7 @@ pub(crate) fn flame_tab(page: Page) -> impl IntoView {
 }
 
 /// Operations by their own time.
-fn own_time(page: Page, usual: Memo<Same<Usual>>) -> impl IntoView {
+fn own_time(page: PageSignals, usual: Memo<IdentityArc<Usual>>) -> impl IntoView {
     let rows = move || {
         page.model.with(|model| {
             let mut groups = merged::by_name(model, GroupBy::Operation, |_| true);
@@ -198,7 +199,7 @@ fn own_time(page: Page, usual: Memo<Same<Usual>>) -> impl IntoView {
 }
 
 fn own_row(
-    page: Page,
+    page: PageSignals,
     model: &TraceModel,
     group: &MergedCalls,
     usual: &Usual,
@@ -238,10 +239,10 @@ fn own_row(
 
 /// The chosen frame in numbers, its calls, and the ways on.
 fn side(
-    page: Page,
+    page: PageSignals,
     places: &[MergedCalls],
     calls: &MergedCalls,
-    usual: Memo<Same<Usual>>,
+    usual: Memo<IdentityArc<Usual>>,
     only: Callback<()>,
 ) -> impl IntoView + use<> {
     page.model.with(|model| {
@@ -310,11 +311,11 @@ fn side(
     })
 }
 
-fn call_line(page: Page, model: &TraceModel, row: u32, most: u64) -> impl IntoView + use<> {
+fn call_line(page: PageSignals, model: &TraceModel, row: u32, most: u64) -> impl IntoView + use<> {
     let time = model.duration(row);
     let width = format!("{:.1}%", figures::ratio(time, most) * 100.0);
     let hue = colour::hue_value(model.service(row));
-    let failed = model.has(row, SpanFlags::ERROR);
+    let failed = model.has_flag(row, SpanFlags::ERROR);
     view! {
         <li>
             <button class="side-call" type="button" style=("--hue", hue) on:click=move |_| page.go_to(row)>

@@ -11,7 +11,7 @@ use tidings_proto::{
     api::{EdgeKind, Exemplar, GraphEdge, GraphNode, NodeKind, ServiceGraph, ServiceTime},
 };
 
-use super::{model::TraceModel, page::Page};
+use super::{model::TraceModel, page::PageSignals};
 use crate::{
     api::analysis,
     components::{ErrorState, LoadingRows},
@@ -21,7 +21,7 @@ use crate::{
     figures, format,
     pages::map::map_graph::NodeName,
     remote::Remote,
-    url::Query,
+    url::UrlQuery,
 };
 
 /// Pairs of services of which the second is on the critical path when the first calls it.
@@ -114,7 +114,7 @@ fn picture(model: &TraceModel, graph: &ServiceGraph) -> NetworkGraph {
 }
 
 /// The tab.
-pub(crate) fn graph_tab(page: Page) -> impl IntoView {
+pub(crate) fn graph_tab(page: PageSignals) -> impl IntoView {
     let found = Remote::<ServiceGraph>::new(move || Some(analysis::graph_of_trace(page.id)));
     let picked = RwSignal::new(None::<Pick>);
     let view = RwSignal::new(None::<Viewport>);
@@ -158,8 +158,8 @@ pub(crate) fn graph_tab(page: Page) -> impl IntoView {
     }
 }
 
-fn map_address(page: Page, name: &NodeName) -> String {
-    let mut query = Query::default();
+fn map_address(page: PageSignals, name: &NodeName) -> String {
+    let mut query = UrlQuery::default();
     query.push("trace", page.id);
     query.push("focus", name.write());
     query.push("depth", 1);
@@ -167,7 +167,7 @@ fn map_address(page: Page, name: &NodeName) -> String {
     query.on("/map")
 }
 
-fn node_facts(page: Page, graph: &ServiceGraph, at: u32) -> Option<impl IntoView + use<>> {
+fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl IntoView + use<>> {
     let node = graph.nodes.get(at as usize)?;
     let name = NodeName::from_node(node);
     let time = page.model.with(|model| {
@@ -217,7 +217,7 @@ fn node_facts(page: Page, graph: &ServiceGraph, at: u32) -> Option<impl IntoView
     })
 }
 
-fn edge_facts(page: Page, graph: &ServiceGraph, at: u32) -> Option<impl IntoView + use<>> {
+fn edge_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl IntoView + use<>> {
     let edge = graph.edges.get(at as usize)?;
     let name = |at: u32| graph.nodes.get(at as usize).map(NodeName::from_node);
     let (caller, called) = (name(edge.from)?, name(edge.to)?);
@@ -233,7 +233,7 @@ fn edge_facts(page: Page, graph: &ServiceGraph, at: u32) -> Option<impl IntoView
             <button class="button" type="button" on:click=move |_| page.go_to(row)>{words}</button>
         })
     };
-    let mut query = Query::default();
+    let mut query = UrlQuery::default();
     query.push("trace", page.id);
     query.push("caller", caller.write());
     query.push("callee", called.write());

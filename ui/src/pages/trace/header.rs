@@ -7,8 +7,8 @@ use tidings_proto::{
 };
 
 use super::{
-    model::TraceModel, page::Page, page_file::save_page, pin::pin_button, text_tree::text_tree,
-    words,
+    labels, model::TraceModel, page::PageSignals, page_file::save_page, pin::pin_button,
+    text_tree::text_tree,
 };
 use crate::{
     api, browser, colour,
@@ -22,7 +22,7 @@ const SHARE_MIN: f64 = 0.004;
 const SHARE_PER_LETTER: f64 = 0.0085;
 
 /// Name, badges, facts and the strip.
-pub(crate) fn header(page: Page) -> impl IntoView {
+pub(crate) fn header(page: PageSignals) -> impl IntoView {
     let summary = Memo::new(move |_| page.model.with(|model| model.summary.clone()));
     view! {
         <div class="trace-title">
@@ -58,7 +58,7 @@ fn name_of(summary: &TraceSummary) -> String {
 
 /// Badge with the number of problems; opens their list.
 #[component]
-fn ProblemBadge(page: Page) -> impl IntoView {
+fn ProblemBadge(page: PageSignals) -> impl IntoView {
     let words = Memo::new(move |_| page.model.with(|model| badge_words(model)));
     let open = page.problems_open;
     move || {
@@ -81,7 +81,7 @@ fn ProblemBadge(page: Page) -> impl IntoView {
 /// counts are the API's: the list of problems may end before they do.
 fn badge_words(model: &TraceModel) -> Option<String> {
     let greatest = model.problem_counts.iter().max_by_key(|counted| counted.count)?;
-    let words = words::problem_count(greatest.kind, greatest.span_count);
+    let words = labels::problem_count(greatest.kind, greatest.span_count);
     let others = model.summary.problem_count.saturating_sub(greatest.count);
     Some(match others {
         0 => words,
@@ -90,7 +90,7 @@ fn badge_words(model: &TraceModel) -> Option<String> {
 }
 
 #[component]
-fn Facts(page: Page, summary: Memo<TraceSummary>) -> impl IntoView {
+fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
     let fact = |number: String, noun: &'static str| {
         view! {
             <div>
@@ -222,7 +222,7 @@ fn spoken(services: &[ServiceTime], total: u64) -> String {
 
 /// The trace as a file or as text.
 #[component]
-fn ExportMenu(page: Page) -> impl IntoView {
+fn ExportMenu(page: PageSignals) -> impl IntoView {
     let open = RwSignal::new(false);
     let toasts = use_toasts();
     let copy = move |_| {

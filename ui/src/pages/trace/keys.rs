@@ -1,13 +1,13 @@
 //! Shortcuts of the trace page. `?` lists them.
 
-use super::{page::Page, toolbar::focus_find};
+use super::{page::PageSignals, toolbar::focus_find};
 use crate::keys::use_keys;
 
 const ROWS: &str = "Trace: rows";
 const VIEW: &str = "Trace: view";
 
 /// Registers the keys for as long as the page is there.
-pub(crate) fn bind(page: Page) {
+pub(crate) fn bind(page: PageSignals) {
     let keys = use_keys();
     keys.bind("j", "Next row", ROWS, move || page.move_by(1));
     keys.bind("k", "Row before", ROWS, move || page.move_by(-1));

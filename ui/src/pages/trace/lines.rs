@@ -10,12 +10,12 @@ use leptos::{
 use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::{
-    bar::{self, Picture, Severity},
+    bar::{self, LinePicture, Severity},
+    labels,
     model::TraceModel,
-    page::Page,
+    page::PageSignals,
     rows::Row,
     scale::LabelSide,
-    words,
 };
 use crate::{colour, format};
 
@@ -26,7 +26,7 @@ const AUTO: &str = "auto";
 
 /// Where a line stands and what it may use.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct LinePosition {
     pub(crate) line: usize,
     pub(crate) bars_px: Signal<f64>,
 }
@@ -37,7 +37,7 @@ pub(crate) fn line_id(line: usize) -> String {
 }
 
 /// A line.
-pub(crate) fn line(page: Page, place: Place, row: Row) -> AnyView {
+pub(crate) fn line(page: PageSignals, place: LinePosition, row: Row) -> AnyView {
     match row {
         Row::Span(row) => span_line(page, place, row).into_any(),
         Row::Run { first, open } => run_line(page, place, first, open).into_any(),
@@ -45,14 +45,14 @@ pub(crate) fn line(page: Page, place: Place, row: Row) -> AnyView {
     }
 }
 
-fn span_line(page: Page, place: Place, row: u32) -> impl IntoView {
+fn span_line(page: PageSignals, place: LinePosition, row: u32) -> impl IntoView {
     let model = page.model.get_untracked();
     let logs = page.logs.get_untracked();
     let folded = page.is_folded(row);
     let below = model.descendants(row);
-    let failed = model.has(row, SpanFlags::ERROR);
+    let failed = model.has_flag(row, SpanFlags::ERROR);
     let hidden_errors = if folded { model.errors_below(row) } else { 0 };
-    let badges = model.problems_of(row).map(|problem| words::problem_badge(problem.kind));
+    let badges = model.problems_of(row).map(|problem| labels::problem_badge(problem.kind));
     let mut badges: Vec<_> = badges.collect();
     badges.dedup();
     let hue = colour::hue_value(model.service(row));
@@ -103,7 +103,7 @@ fn span_line(page: Page, place: Place, row: u32) -> impl IntoView {
     }
 }
 
-fn run_line(page: Page, place: Place, first: u32, open: bool) -> impl IntoView {
+fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> impl IntoView {
     let model = page.model.get_untracked();
     let facts = model.repeat_facts(first);
     let hue = colour::hue_value(model.service(first));
@@ -159,14 +159,14 @@ fn run_line(page: Page, place: Place, first: u32, open: bool) -> impl IntoView {
     }
 }
 
-fn log_line(page: Page, place: Place, span: u32, log: u32) -> impl IntoView {
+fn log_line(page: PageSignals, place: LinePosition, span: u32, log: u32) -> impl IntoView {
     let model = page.model.get_untracked();
     let logs = page.logs.get_untracked();
     let depth = model.depth(span) + 1;
     let (severity, class, text, at) = match logs.get(log) {
         Some(record) => (
             severity_word(&record.severity, &record.severity_text),
-            severity_class(Severity::of(record.severity_number)),
+            severity_class(Severity::from_number(record.severity_number)),
             record.text.clone(),
             logs.offset(record),
         ),
@@ -211,17 +211,17 @@ fn level(level: u32) -> impl Attribute {
     custom_attribute("aria-level", level.to_string())
 }
 
-fn picture_view(picture: Picture) -> AnyView {
+fn picture_view(picture: LinePicture) -> AnyView {
     let bar = match picture {
-        Picture::Outside { before: true } => {
+        LinePicture::Outside { before: true } => {
             return view! { <span class="wf-outside" title="Before this window">"◂"</span> }
                 .into_any();
         }
-        Picture::Outside { before: false } => {
+        LinePicture::Outside { before: false } => {
             return view! { <span class="wf-outside wf-outside-after" title="After this window">"▸"</span> }
                 .into_any();
         }
-        Picture::Inside(bar) => *bar,
+        LinePicture::Inside(bar) => *bar,
     };
     let boxed = |class: &'static str| {
         move |place: super::scale::BarBox| {
@@ -315,22 +315,22 @@ fn hidden_note(below: u32, errors: u32) -> impl IntoView {
     }
 }
 
-fn is_missed(page: Page, row: u32) -> bool {
+fn is_missed(page: PageSignals, row: u32) -> bool {
     page.matches.with(|matches| !matches.rows().is_empty() && !matches.contains(row))
 }
 
-fn is_in_run(page: Page, first: u32) -> bool {
+fn is_in_run(page: PageSignals, first: u32) -> bool {
     let run = |model: &TraceModel| first..model.repeats_from(first).unwrap_or(first);
     page.selected.get().is_some_and(|row| page.model.with(|model| run(model).contains(&row)))
 }
 
 /// Shows the row's stretch with a little room on both sides.
-fn zoom_to_row(page: Page, row: u32) {
+fn zoom_to_row(page: PageSignals, row: u32) {
     let stretch = page.model.with_untracked(|model| model.stretch(row));
     let room = i64::try_from(stretch.nanos() / 20).unwrap_or(0).max(50);
     let extent = page.model.with_untracked(|model| model.extent());
     let (from, to) = (stretch.from.saturating_sub(room), stretch.to.saturating_add(room));
-    page.zoom_to(Some(super::scale::Stretch::dragged(from, to, extent)));
+    page.zoom_to(Some(super::scale::OffsetRange::dragged(from, to, extent)));
 }
 
 pub(crate) fn severity_class(severity: Severity) -> &'static str {

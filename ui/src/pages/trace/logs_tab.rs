@@ -8,7 +8,7 @@ use super::{
     bar::Severity,
     lines::{severity_class, severity_word},
     logs_index::LogIndex,
-    page::{Page, Same},
+    page::{IdentityArc, PageSignals},
 };
 use crate::{
     colour,
@@ -22,7 +22,7 @@ const DRAWN_STEP: usize = 100;
 const NEAR_PX: i32 = 1_500;
 
 /// The list with its other states.
-pub(crate) fn logs_tab(page: Page) -> impl IntoView {
+pub(crate) fn logs_tab(page: PageSignals) -> impl IntoView {
     let retry = Callback::new(move |()| page.records.refresh());
     move || {
         if page.records.loading() {
@@ -47,7 +47,7 @@ pub(crate) fn logs_tab(page: Page) -> impl IntoView {
     }
 }
 
-fn list(page: Page, logs: Same<LogIndex>) -> impl IntoView {
+fn list(page: PageSignals, logs: IdentityArc<LogIndex>) -> impl IntoView {
     let pane = NodeRef::<html::Div>::new();
     let drawn = RwSignal::new(DRAWN_STEP);
     let all = logs.all().len();
@@ -77,7 +77,7 @@ fn list(page: Page, logs: Same<LogIndex>) -> impl IntoView {
     }
 }
 
-fn partial(page: Page, drawn: usize) -> Option<impl IntoView> {
+fn partial(page: PageSignals, drawn: usize) -> Option<impl IntoView> {
     let answer = page.records.value()?;
     let total = answer.total;
     let all = total.relation == TotalRelation::Exact && total.value <= drawn as u64;
@@ -91,8 +91,13 @@ fn partial(page: Page, drawn: usize) -> Option<impl IntoView> {
     })
 }
 
-fn line(page: Page, record: &LogView, row: Option<u32>, offset: i64) -> impl IntoView + use<> {
-    let severity = severity_class(Severity::of(record.severity_number));
+fn line(
+    page: PageSignals,
+    record: &LogView,
+    row: Option<u32>,
+    offset: i64,
+) -> impl IntoView + use<> {
+    let severity = severity_class(Severity::from_number(record.severity_number));
     let span = match row {
         Some(row) => {
             let name = page.model.with_untracked(|model| model.operation(row).to_owned());

@@ -32,7 +32,7 @@ pub(crate) struct MergedCalls {
 impl MergedCalls {
     fn add(&mut self, model: &TraceModel, row: u32) {
         self.rows.push(row);
-        self.errors += u32::from(model.has(row, SpanFlags::ERROR));
+        self.errors += u32::from(model.has_flag(row, SpanFlags::ERROR));
         self.duration_nano = self.duration_nano.saturating_add(model.duration(row));
         self.self_nano = self.self_nano.saturating_add(model.self_time(row));
         self.critical_nano = self.critical_nano.saturating_add(model.critical_own(row));

@@ -3,7 +3,7 @@
 use leptos::{html, prelude::*, wasm_bindgen::JsCast};
 use web_sys::CanvasRenderingContext2d;
 
-use super::{bins::Bins, brush::brush, measure::size_of, page::Page};
+use super::{bins::Bins, brush::brush, measure::size_of, page::PageSignals};
 use crate::{colour, theme::use_theme};
 
 const HEIGHT_PX: f64 = 44.0;
@@ -12,7 +12,7 @@ const PATH_PX: f64 = 5.0;
 const LINE_PX: f64 = 2.0;
 
 /// The strip.
-pub(crate) fn minimap(page: Page) -> impl IntoView {
+pub(crate) fn minimap(page: PageSignals) -> impl IntoView {
     let area = NodeRef::<html::Div>::new();
     let canvas = NodeRef::<html::Canvas>::new();
     let size = size_of(area);
@@ -24,7 +24,7 @@ pub(crate) fn minimap(page: Page) -> impl IntoView {
     let bins = Memo::new(move |_| {
         let lines = super::scale::pixel((HEIGHT_PX - PATH_PX) / LINE_PX / 64.0, 64);
         let columns = usize::try_from(columns.get()).unwrap_or(0);
-        page.model.with(|model| Bins::of(model, columns, lines))
+        page.model.with(|model| Bins::from_model(model, columns, lines))
     });
     Effect::new(move |_| {
         let Some(canvas) = canvas.get() else { return };
@@ -64,7 +64,13 @@ fn percent(fraction: f64) -> String {
     format!("{:.3}%", fraction * 100.0)
 }
 
-fn draw(canvas: &web_sys::HtmlCanvasElement, columns: u32, bins: &Bins, page: Page, dark: bool) {
+fn draw(
+    canvas: &web_sys::HtmlCanvasElement,
+    columns: u32,
+    bins: &Bins,
+    page: PageSignals,
+    dark: bool,
+) {
     let scale = window().device_pixel_ratio().clamp(1.0, 3.0);
     canvas.set_width(columns);
     canvas.set_height(u32::try_from(super::scale::rounded(HEIGHT_PX * scale)).unwrap_or(0));

@@ -16,7 +16,7 @@ use tidings_proto::{
     },
 };
 
-use super::scale::Stretch;
+use super::scale::OffsetRange;
 
 mod columns;
 mod repeats;
@@ -39,12 +39,12 @@ pub(crate) struct TraceModel {
     operations: Vec<String>,
     columns: SpanColumns,
     /// From the earliest start to the latest end of everything drawn.
-    extent: Stretch,
+    extent: OffsetRange,
     by_id: Vec<u32>,
     critical_starts: Vec<u32>,
-    critical: Vec<Stretch>,
+    critical: Vec<OffsetRange>,
     /// From the first to the last moment of the critical path in a row and below it.
-    critical_reach: Vec<Option<Stretch>>,
+    critical_reach: Vec<Option<OffsetRange>>,
     critical_sums: Vec<u64>,
     error_sums: Vec<u32>,
     repeats: Repeats,
@@ -60,7 +60,7 @@ pub(crate) struct RepeatFacts {
     pub(crate) total_nano: u64,
     pub(crate) errors: u32,
     /// From the first start to the last end.
-    pub(crate) stretch: Stretch,
+    pub(crate) stretch: OffsetRange,
     pub(crate) critical: bool,
 }
 
@@ -98,15 +98,13 @@ impl TraceModel {
             critical_reach: Vec::new(),
             critical_sums: Vec::with_capacity(len + 1),
             error_sums: Vec::with_capacity(len + 1),
-            repeats: Repeats::of(&columns),
+            repeats: Repeats::from_columns(&columns),
             problem_rows: Vec::new(),
             columns,
         };
-        model.index_critical(
-            critical_path.iter().map(|part| {
-                (part.span, Stretch::new(part.start_offset_nano, part.end_offset_nano))
-            }),
-        );
+        model.index_critical(critical_path.iter().map(|part| {
+            (part.span, OffsetRange::new(part.start_offset_nano, part.end_offset_nano))
+        }));
         model.index_sums();
         model.index_problems();
         model
@@ -114,7 +112,7 @@ impl TraceModel {
 
     /// Sorts the critical path's stretches by row (they come in order of time), and widens each
     /// row's reach by what is below it, children before parents.
-    fn index_critical(&mut self, parts: impl Iterator<Item = (u32, Stretch)> + Clone) {
+    fn index_critical(&mut self, parts: impl Iterator<Item = (u32, OffsetRange)> + Clone) {
         let len = self.len();
         let known = parts.filter(|(row, _)| (*row as usize) < len);
         self.critical_starts = vec![0; len + 1];
@@ -125,7 +123,7 @@ impl TraceModel {
             self.critical_starts[row + 1] += self.critical_starts[row];
         }
         let mut next = self.critical_starts.clone();
-        self.critical = vec![Stretch::default(); self.critical_starts[len] as usize];
+        self.critical = vec![OffsetRange::default(); self.critical_starts[len] as usize];
         self.critical_reach = vec![None; len];
         for (row, stretch) in known {
             let slot = &mut next[row as usize];
@@ -183,7 +181,7 @@ impl TraceModel {
         self.len() == 0
     }
 
-    pub(crate) fn extent(&self) -> Stretch {
+    pub(crate) fn extent(&self) -> OffsetRange {
         self.extent
     }
 
@@ -232,7 +230,7 @@ impl TraceModel {
         row + 1 + self.descendants(row)
     }
 
-    pub(crate) fn has(&self, row: u32, flag: u32) -> bool {
+    pub(crate) fn has_flag(&self, row: u32, flag: u32) -> bool {
         self.columns.flags[row as usize] & flag != 0
     }
 
@@ -241,27 +239,27 @@ impl TraceModel {
     }
 
     /// Where the row's bar stands; a span that has not ended reaches to the end of the trace.
-    pub(crate) fn stretch(&self, row: u32) -> Stretch {
+    pub(crate) fn stretch(&self, row: u32) -> OffsetRange {
         let start = self.columns.start_offset_nano[row as usize];
-        if self.has(row, SpanFlags::UNFINISHED) {
-            return Stretch::new(start, self.extent.to);
+        if self.has_flag(row, SpanFlags::UNFINISHED) {
+            return OffsetRange::new(start, self.extent.to);
         }
-        Stretch::lasting(start, self.duration(row))
+        OffsetRange::lasting(start, self.duration(row))
     }
 
     /// The row's own stretches of the critical path, in order of time.
-    pub(crate) fn critical(&self, row: u32) -> &[Stretch] {
+    pub(crate) fn critical(&self, row: u32) -> &[OffsetRange] {
         let row = row as usize;
         &self.critical[self.critical_starts[row] as usize..self.critical_starts[row + 1] as usize]
     }
 
     /// Every stretch of the critical path, by row.
-    pub(crate) fn critical_all(&self) -> &[Stretch] {
+    pub(crate) fn critical_all(&self) -> &[OffsetRange] {
         &self.critical
     }
 
     /// From the first to the last moment of the critical path in the row and below it.
-    pub(crate) fn critical_reach(&self, row: u32) -> Option<Stretch> {
+    pub(crate) fn critical_reach(&self, row: u32) -> Option<OffsetRange> {
         self.critical_reach[row as usize]
     }
 
@@ -296,7 +294,7 @@ impl TraceModel {
         let root = self.rows().find(|row| is_whole && self.parent(*row).is_none())?;
         let is_named = self.operation(root) == self.summary.root_operation
             && self.service(root) == self.summary.root_service
-            && !self.has(root, SpanFlags::UNFINISHED);
+            && !self.has_flag(root, SpanFlags::UNFINISHED);
         let nanos = self.duration(root);
         (is_named && nanos < self.summary.duration_nano.0).then_some(nanos)
     }
@@ -366,7 +364,7 @@ impl TraceModel {
         let stretch = self
             .repeated_calls(first)
             .map(|call| self.stretch(call))
-            .reduce(Stretch::joined)
+            .reduce(OffsetRange::joined)
             .unwrap_or_default();
         RepeatFacts {
             count: rows_of(durations.len()),
@@ -384,13 +382,13 @@ impl TraceModel {
 
     /// The nearest failed row after (or before) `row`, around the end.
     pub(crate) fn next_error(&self, row: Option<u32>, forward: bool) -> Option<u32> {
-        nearest(rows_of(self.len()), row, forward, |row| self.has(row, SpanFlags::ERROR))
+        nearest(rows_of(self.len()), row, forward, |row| self.has_flag(row, SpanFlags::ERROR))
     }
 
     /// The failed span deepest on the critical path, else the first that failed: where a reader
     /// who opens a failed trace wants to look first.
     pub(crate) fn first_suspect(&self) -> Option<u32> {
-        let failed = || self.rows().filter(|&row| self.has(row, SpanFlags::ERROR));
+        let failed = || self.rows().filter(|&row| self.has_flag(row, SpanFlags::ERROR));
         failed()
             .filter(|&row| self.critical_reach(row).is_some())
             .max_by_key(|&row| (self.depth(row), std::cmp::Reverse(row)))
@@ -427,16 +425,16 @@ fn rows_of(len: usize) -> u32 {
     u32::try_from(len).expect("invariant: columns are cut to fewer than 2^31 rows")
 }
 
-fn extent_of(columns: &SpanColumns, duration_nano: u64) -> Stretch {
-    let whole = Stretch::lasting(0, duration_nano);
+fn extent_of(columns: &SpanColumns, duration_nano: u64) -> OffsetRange {
+    let whole = OffsetRange::lasting(0, duration_nano);
     let drawn = columns
         .start_offset_nano
         .iter()
         .zip(&columns.duration_nano)
-        .map(|(start, duration)| Stretch::lasting(*start, *duration))
-        .fold(whole, Stretch::joined);
+        .map(|(start, duration)| OffsetRange::lasting(*start, *duration))
+        .fold(whole, OffsetRange::joined);
     // A trace without length still needs an axis.
-    if drawn.to > drawn.from { drawn } else { Stretch::lasting(drawn.from, 1_000) }
+    if drawn.to > drawn.from { drawn } else { OffsetRange::lasting(drawn.from, 1_000) }
 }
 
 #[cfg(test)]

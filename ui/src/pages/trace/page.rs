@@ -18,7 +18,7 @@ use super::{
     logs_index::LogIndex,
     model::TraceModel,
     rows::{self, Row},
-    scale::Stretch,
+    scale::OffsetRange,
     state::{Folds, SpanRef, Tab, TraceState},
 };
 use crate::{api, remote::Remote};
@@ -28,9 +28,9 @@ const SETTLE: Duration = Duration::from_millis(150);
 
 /// A shared value that equals only itself, so that comparing it costs nothing.
 #[derive(Debug)]
-pub(crate) struct Same<T>(Arc<T>);
+pub(crate) struct IdentityArc<T>(Arc<T>);
 
-impl<T> Same<T> {
+impl<T> IdentityArc<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(Arc::new(value))
     }
@@ -41,19 +41,19 @@ impl<T> Same<T> {
     }
 }
 
-impl<T> Clone for Same<T> {
+impl<T> Clone for IdentityArc<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> PartialEq for Same<T> {
+impl<T> PartialEq for IdentityArc<T> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl<T> Deref for Same<T> {
+impl<T> Deref for IdentityArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -63,17 +63,17 @@ impl<T> Deref for Same<T> {
 
 /// The page's signals.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Page {
+pub(crate) struct PageSignals {
     pub(crate) id: TraceId,
-    pub(crate) model: RwSignal<Same<TraceModel>>,
+    pub(crate) model: RwSignal<IdentityArc<TraceModel>>,
     pub(crate) state: RwSignal<TraceState>,
     pub(crate) records: Remote<LogSearchResult>,
-    pub(crate) logs: Memo<Same<LogIndex>>,
+    pub(crate) logs: Memo<IdentityArc<LogIndex>>,
     pub(crate) selected: Memo<Option<u32>>,
     /// The stretch of time the bars show.
-    pub(crate) window: Memo<Stretch>,
-    pub(crate) lines: Memo<Same<Vec<Row>>>,
-    pub(crate) matches: Memo<Same<Matches>>,
+    pub(crate) window: Memo<OffsetRange>,
+    pub(crate) lines: Memo<IdentityArc<Vec<Row>>>,
+    pub(crate) matches: Memo<IdentityArc<Matches>>,
     /// The matches that only the server knows.
     pub(crate) found: Remote<SpanMatches>,
     pub(crate) critical_path: Memo<bool>,
@@ -88,7 +88,7 @@ pub(crate) struct Page {
 /// text are forgotten at once.
 fn found_by_server(
     id: TraceId,
-    model: RwSignal<Same<TraceModel>>,
+    model: RwSignal<IdentityArc<TraceModel>>,
     state: RwSignal<TraceState>,
     find: Memo<String>,
 ) -> Remote<SpanMatches> {
@@ -127,10 +127,10 @@ fn found_by_server(
     found
 }
 
-impl Page {
+impl PageSignals {
     pub(crate) fn new(
         id: TraceId,
-        model: RwSignal<Same<TraceModel>>,
+        model: RwSignal<IdentityArc<TraceModel>>,
         state: RwSignal<TraceState>,
         records: Remote<LogSearchResult>,
     ) -> Self {
@@ -139,7 +139,7 @@ impl Page {
             let logs = answer.with(|answer| {
                 answer.as_ref().map(|answer| answer.logs.clone()).unwrap_or_default()
             });
-            model.with(|model| Same::new(LogIndex::new(model, logs)))
+            model.with(|model| IdentityArc::new(LogIndex::new(model, logs)))
         });
         let folds = Memo::new(move |_| state.with(|state| state.folds.clone()));
         let grouped = Memo::new(move |_| state.with(|state| state.group_repeats));
@@ -147,9 +147,11 @@ impl Page {
         let lines = Memo::new(move |_| {
             let inline = inline_logs.get().then(|| logs.get());
             let listed = model.with(|model| {
-                folds.with(|folds| rows::shown(model, folds, grouped.get(), inline.as_deref()))
+                folds.with(|folds| {
+                    rows::visible_rows(model, folds, grouped.get(), inline.as_deref())
+                })
             });
-            Same::new(listed)
+            IdentityArc::new(listed)
         });
         let zoom = Memo::new(move |_| state.with(|state| state.zoom));
         let find = Memo::new(move |_| state.with(|state| state.find.clone()));
@@ -170,10 +172,10 @@ impl Page {
             lines,
             matches: Memo::new(move |_| {
                 let local = find.with(|find| {
-                    model.with(|model| logs.with(|logs| Matches::of(model, Some(logs), find)))
+                    model.with(|model| logs.with(|logs| Matches::find(model, Some(logs), find)))
                 });
                 let len = model.with(|model| model.rows().end);
-                Same::new(match found.value() {
+                IdentityArc::new(match found.value() {
                     Some(found) => local.joined(&found.rows, len),
                     None => local,
                 })
@@ -212,14 +214,14 @@ impl Page {
 
     /// Selects a row that is shown.
     pub(crate) fn select(self, row: u32) {
-        let selected = self.model.with_untracked(|model| SpanRef::of(model, row));
+        let selected = self.model.with_untracked(|model| SpanRef::from_row(model, row));
         self.state.update(|state| state.selected = Some(selected));
     }
 
     /// Selects a row, unfolds what hides it and shows it in the waterfall.
     pub(crate) fn go_to(self, row: u32) {
         self.model.with_untracked(|model| {
-            let selected = SpanRef::of(model, row);
+            let selected = SpanRef::from_row(model, row);
             self.state.update(|state| {
                 state.selected = Some(selected);
                 state.folds.reveal(model, row);
@@ -293,7 +295,7 @@ impl Page {
     }
 
     /// Shows `window`, or the whole trace.
-    pub(crate) fn zoom_to(self, window: Option<Stretch>) {
+    pub(crate) fn zoom_to(self, window: Option<OffsetRange>) {
         let extent = self.model.with_untracked(|model| model.extent());
         let zoom = window.filter(|window| *window != extent);
         self.state.update(|state| state.zoom = zoom);

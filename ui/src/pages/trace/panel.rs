@@ -12,7 +12,7 @@ use tidings_proto::{
     otlp::InstrumentationScope,
 };
 
-use super::{model::TraceModel, page::Page, state::SpanRef, words};
+use super::{labels, model::TraceModel, page::PageSignals, state::SpanRef};
 use crate::{
     api,
     components::{Badge, CopyButton, ErrorState, LoadingRows, Tone},
@@ -34,7 +34,7 @@ use records::records;
 const REST: Duration = Duration::from_millis(70);
 
 /// The panel.
-pub(crate) fn span_panel(page: Page) -> impl IntoView {
+pub(crate) fn span_panel(page: PageSignals) -> impl IntoView {
     let asked = rested(page);
     let details = Remote::new(move || {
         let (span, row) = asked.get()?;
@@ -88,8 +88,9 @@ pub(crate) fn span_panel(page: Page) -> impl IntoView {
 }
 
 /// The selected span, once the selection has rested on it.
-fn rested(page: Page) -> Memo<Option<(SpanRef, u32)>> {
-    let span_of = move |row: u32| page.model.with_untracked(|model| (SpanRef::of(model, row), row));
+fn rested(page: PageSignals) -> Memo<Option<(SpanRef, u32)>> {
+    let span_of =
+        move |row: u32| page.model.with_untracked(|model| (SpanRef::from_row(model, row), row));
     let asked = RwSignal::new(page.selected.get_untracked().map(span_of));
     let waiting = StoredValue::new(None::<TimeoutHandle>);
     let stop = move || {
@@ -113,8 +114,8 @@ fn rested(page: Page) -> Memo<Option<(SpanRef, u32)>> {
 
 /// Fields that the skeleton has of the row.
 fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
-    let failed = model.has(row, SpanFlags::ERROR);
-    let unfinished = model.has(row, SpanFlags::UNFINISHED);
+    let failed = model.has_flag(row, SpanFlags::ERROR);
+    let unfinished = model.has_flag(row, SpanFlags::UNFINISHED);
     let nanos = |nanos: u64| format::duration(DurationNanos(nanos));
     let duration = if unfinished { "not ended".to_owned() } else { nanos(model.duration(row)) };
     let (own, with_below) = (model.critical_own(row), model.critical_with_below(row));
@@ -171,7 +172,7 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
 
 /// Details of the span.
 #[component]
-fn Body(page: Page, details: Arc<SpanDetails>) -> impl IntoView {
+fn Body(page: PageSignals, details: Arc<SpanDetails>) -> impl IntoView {
     let span = &details.span;
     let instance = resource_title(&details.resource_value);
     let dropped = |count: u32, noun: &str| {
@@ -184,7 +185,7 @@ fn Body(page: Page, details: Arc<SpanDetails>) -> impl IntoView {
     view! {
         <p class="mute span-panel-who">
             <bdi>{span.service.clone()}</bdi>
-            {format!(" · {}", words::kind(span.kind))}
+            {format!(" · {}", labels::kind(span.kind))}
             {instance.map(|name| view! { " · " <bdi>{name}</bdi> })}
         </p>
         {status(&span.status)}
@@ -226,8 +227,8 @@ fn problems(problems: &[ProblemView]) -> Option<impl IntoView + use<>> {
     let one = |problem: &ProblemView| {
         view! {
             <li>
-                <b>{words::problem_badge(problem.kind)}</b>
-                <p>{words::problem_explanation(problem.kind)}</p>
+                <b>{labels::problem_badge(problem.kind)}</b>
+                <p>{labels::problem_explanation(problem.kind)}</p>
                 <p class="faint">{problem.message.clone()}</p>
             </li>
         }

@@ -49,7 +49,7 @@ pub(crate) fn pin_button(id: TraceId) -> impl IntoView {
         spawn_local(async move { ended(api::unpin(id).send(None).await) });
     };
     let title = move || match (pinned.get(), pins.error()) {
-        (Some(pin), _) => said(&pin),
+        (Some(pin), _) => pin_text(&pin),
         (None, Some(error)) => format!("{}: {}", error.title(), error.detail()),
         (None, None) => "Keep this trace whatever its age".to_owned(),
     };
@@ -75,7 +75,7 @@ pub(crate) fn pin_button(id: TraceId) -> impl IntoView {
 }
 
 /// Since when a trace is pinned, and how that ends.
-fn said(pin: &PinView) -> String {
+fn pin_text(pin: &PinView) -> String {
     let since = pin.pinned_unix_nano;
     let when = format::when(since, browser::now(), browser::zone_minutes(since));
     format!("Kept whatever its age since {when}. Press to unpin it.")

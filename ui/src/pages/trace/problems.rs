@@ -2,14 +2,14 @@
 
 use leptos::prelude::*;
 
-use super::{page::Page, words};
+use super::{labels, page::PageSignals};
 use crate::format;
 
 /// So many problems are listed.
 const LISTED_MAX: usize = 200;
 
 /// The list, while it is open.
-pub(crate) fn problems(page: Page) -> impl IntoView {
+pub(crate) fn problems(page: PageSignals) -> impl IntoView {
     let list = move || {
         page.model.with(|model| {
             let one = |problem: &tidings_proto::api::ProblemView| {
@@ -26,9 +26,9 @@ pub(crate) fn problems(page: Page) -> impl IntoView {
                 };
                 view! {
                     <li>
-                        <span class="wf-badge">{words::problem_badge(problem.kind)}</span>
+                        <span class="wf-badge">{labels::problem_badge(problem.kind)}</span>
                         {target}
-                        <span class="faint">{words::problem_explanation(problem.kind)}</span>
+                        <span class="faint">{labels::problem_explanation(problem.kind)}</span>
                     </li>
                 }
             };

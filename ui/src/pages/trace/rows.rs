@@ -35,7 +35,7 @@ impl Row {
 }
 
 /// The lines that folding leaves.
-pub(crate) fn shown(
+pub(crate) fn visible_rows(
     model: &TraceModel,
     folds: &Folds,
     group_repeats: bool,

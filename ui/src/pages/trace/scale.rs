@@ -1,6 +1,6 @@
 //! Arithmetic of the time axis: from nanoseconds to fractions of the picture and back.
 //!
-//! Owns: [`Stretch`] (of time), zooming and panning it, the axis's ticks, where a bar
+//! Owns: [`OffsetRange`] (of time), zooming and panning it, the axis's ticks, where a bar
 //! stands and on which side its label fits, and the parts of a bar. Knows nothing of the page.
 
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ const PARTS_MAX: usize = 160;
 
 /// A stretch of time, in nanoseconds after the trace's start. `to` is never before `from`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Stretch {
+pub(crate) struct OffsetRange {
     pub(crate) from: i64,
     pub(crate) to: i64,
 }
@@ -32,7 +32,7 @@ pub(crate) enum LabelSide {
     Inside,
 }
 
-impl Stretch {
+impl OffsetRange {
     /// From `from` to `to`, or no time at `from` when `to` lies before it.
     pub(crate) fn new(from: i64, to: i64) -> Self {
         Self { from, to: to.max(from) }
@@ -121,34 +121,40 @@ pub(crate) fn label_side(left: f64, right: f64, label_px: f64, width_px: f64) ->
 
 /// The parts of `bar` that `covered` leaves open, as fractions of the bar, in order: a span's own
 /// time between its calls. `covered` must be ordered by start.
-pub(crate) fn uncovered(bar: Stretch, covered: impl Iterator<Item = Stretch>) -> Vec<(f64, f64)> {
+pub(crate) fn uncovered(
+    bar: OffsetRange,
+    covered: impl Iterator<Item = OffsetRange>,
+) -> Vec<(f64, f64)> {
     let mut parts = Vec::new();
     let mut open_from = bar.from;
     for span in covered {
         if span.from > open_from {
-            push_part(&mut parts, bar, Stretch::new(open_from, span.from.min(bar.to)));
+            push_part(&mut parts, bar, OffsetRange::new(open_from, span.from.min(bar.to)));
         }
         open_from = open_from.max(span.to);
         if open_from >= bar.to {
             return parts;
         }
     }
-    push_part(&mut parts, bar, Stretch::new(open_from, bar.to));
+    push_part(&mut parts, bar, OffsetRange::new(open_from, bar.to));
     parts
 }
 
 /// Stretches as parts of `bar`; `parts` must be ordered by start.
-pub(crate) fn parts_of(bar: Stretch, parts: impl Iterator<Item = Stretch>) -> Vec<(f64, f64)> {
+pub(crate) fn parts_of(
+    bar: OffsetRange,
+    parts: impl Iterator<Item = OffsetRange>,
+) -> Vec<(f64, f64)> {
     let mut fractions = Vec::new();
     for part in parts {
-        let cut = Stretch::new(part.from.max(bar.from), part.to.min(bar.to));
+        let cut = OffsetRange::new(part.from.max(bar.from), part.to.min(bar.to));
         push_part(&mut fractions, bar, cut);
     }
     fractions
 }
 
 /// Adds a part; one that begins within a [`PARTS_MAX`]th of the bar after the last joins it.
-fn push_part(parts: &mut Vec<(f64, f64)>, bar: Stretch, part: Stretch) {
+fn push_part(parts: &mut Vec<(f64, f64)>, bar: OffsetRange, part: OffsetRange) {
     if part.nanos() == 0 {
         return;
     }
@@ -180,7 +186,7 @@ pub(crate) fn stripes(parts: &[(f64, f64)], on: &str, off: &str) -> String {
 }
 
 /// The moments an axis names: multiples of a round step, at most `count_max` of them.
-pub(crate) fn ticks(window: Stretch, count_max: u32) -> (Vec<i64>, i64) {
+pub(crate) fn ticks(window: OffsetRange, count_max: u32) -> (Vec<i64>, i64) {
     let step = round_step(window.nanos() / u64::from(count_max.max(1)));
     let mut at = window.from.div_euclid(step).saturating_mul(step);
     if at < window.from {

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use tidings_proto::{DurationNanos, api::ServiceTime};
 
-use super::page::Page;
+use super::page::PageSignals;
 use crate::{
     colour,
     components::{ServiceName, SortHead, SortOrder, use_sort},
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The table, most time on the critical path first.
-pub(crate) fn services_tab(page: Page) -> impl IntoView {
+pub(crate) fn services_tab(page: PageSignals) -> impl IntoView {
     let order = use_sort("-critical");
     let rows = move || {
         page.model.with(|model| {
@@ -53,7 +53,7 @@ fn sort(services: &mut [ServiceTime], order: &SortOrder) {
     });
 }
 
-fn row(page: Page, service: &ServiceTime, total: u64) -> impl IntoView + use<> {
+fn row(page: PageSignals, service: &ServiceTime, total: u64) -> impl IntoView + use<> {
     let nanos = |duration: DurationNanos| format::duration(duration);
     let critical = service.critical_nano.0;
     let width = if total == 0 { 0.0 } else { critical as f64 * 100.0 / total as f64 };

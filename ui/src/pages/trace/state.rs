@@ -6,7 +6,7 @@
 
 use tidings_proto::SpanId;
 
-use super::{model::TraceModel, scale::Stretch};
+use super::{model::TraceModel, scale::OffsetRange};
 
 /// A URL names at most so many rows that differ from the general fold; the oldest are forgotten.
 const TOGGLED_MAX: usize = 300;
@@ -39,7 +39,7 @@ pub(crate) struct SpanRef {
 pub(crate) struct TraceState {
     pub(crate) tab: Tab,
     pub(crate) selected: Option<SpanRef>,
-    pub(crate) zoom: Option<Stretch>,
+    pub(crate) zoom: Option<OffsetRange>,
     pub(crate) critical_path: bool,
     pub(crate) inline_logs: bool,
     pub(crate) group_repeats: bool,
@@ -143,7 +143,7 @@ impl TraceState {
         if let Some(row) = self.selected_row(model) {
             let shown = self.folds.shown_for(model, row);
             if shown != row {
-                self.selected = Some(SpanRef::of(model, shown));
+                self.selected = Some(SpanRef::from_row(model, shown));
             }
         }
     }
@@ -157,7 +157,7 @@ impl TraceState {
 }
 
 impl SpanRef {
-    pub(crate) fn of(model: &TraceModel, row: u32) -> Self {
+    pub(crate) fn from_row(model: &TraceModel, row: u32) -> Self {
         Self { id: model.span_id(row), occurrence: model.occurrence(row) }
     }
 
@@ -289,10 +289,10 @@ fn run_mark(id: SpanId) -> u32 {
     !mark(id)
 }
 
-fn read_zoom(text: &str) -> Option<Stretch> {
+fn read_zoom(text: &str) -> Option<OffsetRange> {
     let (from, to) = text.split_at(text.char_indices().skip(1).find(|&(_, c)| c == '-')?.0);
     let (from, to) = (from.parse().ok()?, to.get(1..)?.parse().ok()?);
-    (from < to).then(|| Stretch::new(from, to))
+    (from < to).then(|| OffsetRange::new(from, to))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{
     flame_tab::name_at,
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
-    page::{Page, Same},
+    page::{IdentityArc, PageSignals},
     usual::{self, Usual},
 };
 use crate::{
@@ -83,7 +83,7 @@ fn sort(lines: &mut [TableLine], order: &SortOrder) {
 fn lines_of(model: &TraceModel, usual: &Usual, by: GroupBy, spans: &str) -> Vec<TableLine> {
     let wanted = |row: u32| match spans {
         "critical" => model.critical_own(row) > 0,
-        "failed" => model.has(row, SpanFlags::ERROR),
+        "failed" => model.has_flag(row, SpanFlags::ERROR),
         _ => true,
     };
     let groups = merged::by_name(model, by, wanted);
@@ -96,7 +96,7 @@ fn lines_of(model: &TraceModel, usual: &Usual, by: GroupBy, spans: &str) -> Vec<
 }
 
 /// The tab.
-pub(crate) fn table_tab(page: Page) -> impl IntoView {
+pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
     let (by, spans) = (use_choice("by", GROUPS), use_choice("spans", SPANS));
     let order = use_sort("-own");
     let usual = usual::ask(page);
@@ -106,7 +106,7 @@ pub(crate) fn table_tab(page: Page) -> impl IntoView {
         page.model.with(|model| {
             let mut lines = lines_of(model, &usual, by, spans);
             order.with(|order| sort(&mut lines, order));
-            Same::new(lines)
+            IdentityArc::new(lines)
         })
     });
     let rows = move || {
@@ -167,7 +167,7 @@ pub(crate) fn table_tab(page: Page) -> impl IntoView {
     }
 }
 
-fn row(page: Page, line: &TableLine, total: u64, most: u64) -> impl IntoView + use<> {
+fn row(page: PageSignals, line: &TableLine, total: u64, most: u64) -> impl IntoView + use<> {
     let longest = page.model.with_untracked(|model| line.calls.longest(model));
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
     let nanos = |nanos: u64| format::duration(DurationNanos(nanos));

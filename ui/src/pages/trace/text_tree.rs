@@ -27,11 +27,11 @@ pub(crate) fn text_tree(model: &TraceModel) -> String {
     let rows = model.rows();
     for row in rows.start..rows.end.min(ROWS_MAX) {
         let indent = "  ".repeat(model.depth(row).min(INDENT_MAX) as usize);
-        let duration = match model.has(row, SpanFlags::UNFINISHED) {
+        let duration = match model.has_flag(row, SpanFlags::UNFINISHED) {
             true => "not ended".to_owned(),
             false => format::duration(DurationNanos(model.duration(row))),
         };
-        let failed = if model.has(row, SpanFlags::ERROR) { "  failed" } else { "" };
+        let failed = if model.has_flag(row, SpanFlags::ERROR) { "  failed" } else { "" };
         // A name with line breaks must not look like several rows.
         let name = format::operation(model.operation(row)).replace(['\n', '\r'], " ");
         let service = format::service(model.service(row));

@@ -2,13 +2,13 @@
 
 use leptos::{html, prelude::*};
 
-use super::{page::Page, state::Tab};
+use super::{page::PageSignals, state::Tab};
 use crate::{browser, format};
 
 const FIND_ID: &str = "trace-find";
 
 /// The bar under the facts.
-pub(crate) fn toolbar(page: Page) -> impl IntoView {
+pub(crate) fn toolbar(page: PageSignals) -> impl IntoView {
     let services = move || page.model.with(|model| model.summary.services.len());
     let logs = move || page.model.with(|model| model.log_count);
     view! {
@@ -41,7 +41,7 @@ pub(crate) fn toolbar(page: Page) -> impl IntoView {
 
 #[component]
 fn TabButton(
-    page: Page,
+    page: PageSignals,
     tab: Tab,
     words: impl Fn() -> String + Send + Sync + 'static,
 ) -> impl IntoView {
@@ -61,7 +61,7 @@ fn TabButton(
 }
 
 #[component]
-fn Switches(page: Page) -> impl IntoView {
+fn Switches(page: PageSignals) -> impl IntoView {
     let grouped = move || page.state.with(|state| state.group_repeats);
     let zoomed = move || page.state.with(|state| state.zoom.is_some());
     view! {
@@ -128,7 +128,7 @@ fn Switches(page: Page) -> impl IntoView {
 }
 
 /// Tells whether a clock of the trace's hosts is off, or was brought in line.
-fn has_clocks(page: Page) -> bool {
+fn has_clocks(page: PageSignals) -> bool {
     page.model.with(|model| {
         let clocks = &model.assembly.clocks;
         model.assembly.clock_adjusted || clocks.iter().any(|clock| clock.offset_nano.0 != 0)
@@ -136,7 +136,7 @@ fn has_clocks(page: Page) -> bool {
 }
 
 /// The offsets of clocks in words.
-fn clock_words(page: Page) -> String {
+fn clock_words(page: PageSignals) -> String {
     page.model.with(|model| {
         let off = model.assembly.clocks.iter().filter(|clock| clock.offset_nano.0 != 0);
         let words: Vec<String> = off
@@ -153,7 +153,7 @@ fn clock_words(page: Page) -> String {
 
 /// The find field with how many match.
 #[component]
-fn Find(page: Page) -> impl IntoView {
+fn Find(page: PageSignals) -> impl IntoView {
     let field = NodeRef::<html::Input>::new();
     let text = move || page.state.with(|state| state.find.clone());
     let typed = move |event| {
@@ -199,7 +199,7 @@ fn Find(page: Page) -> impl IntoView {
 }
 
 /// Number of matches and position of the selected one, with buttons for the previous and the next.
-fn found(page: Page) -> Option<impl IntoView> {
+fn found(page: PageSignals) -> Option<impl IntoView> {
     if page.state.with(|state| state.find.trim().is_empty()) {
         return None;
     }

@@ -12,7 +12,7 @@ use super::{
     flame_tab::name_at,
     merged::{self, MergedCalls},
     model::TraceModel,
-    page::{Page, Same},
+    page::{IdentityArc, PageSignals},
 };
 use crate::{
     api::trace_sets,
@@ -55,9 +55,10 @@ fn is_small(place: &MergedCalls, total: u64) -> bool {
 }
 
 /// The tab.
-pub(crate) fn tree_tab(page: Page) -> impl IntoView {
+pub(crate) fn tree_tab(page: PageSignals) -> impl IntoView {
     let fold = use_choice("small", FOLDS);
-    let places = Memo::new(move |_| page.model.with(|model| Same::new(merged::by_place(model))));
+    let places =
+        Memo::new(move |_| page.model.with(|model| IdentityArc::new(merged::by_place(model))));
     let folded = RwSignal::new(HashSet::<u32>::new());
     let repeats = Remote::<RepeatList>::new(move || Some(trace_sets::repeats(page.id)));
     let total = move || page.model.with(|model| model.summary.duration_nano.0);
@@ -72,7 +73,7 @@ pub(crate) fn tree_tab(page: Page) -> impl IntoView {
     };
     let suspects = Memo::new(move |_| {
         let list = repeats.value();
-        places.with(|places| Same::new(n_plus_one(places, list.as_deref())))
+        places.with(|places| IdentityArc::new(n_plus_one(places, list.as_deref())))
     });
     let rows = move || {
         let (places, suspects) = (places.get(), suspects.get());
@@ -150,7 +151,7 @@ fn n_plus_one(places: &[MergedCalls], list: Option<&RepeatList>) -> HashSet<u32>
 }
 
 fn tree_line(
-    page: Page,
+    page: PageSignals,
     model: &TraceModel,
     place: &MergedCalls,
     at: u32,
@@ -190,9 +191,10 @@ fn tree_line(
         let words = format!("● {} failed", format::count(u64::from(place.errors)));
         view! { <span class="is-worse">{words}</span> }
     });
-    let after = place.rows.iter().all(|row| model.has(*row, SpanFlags::ASYNCHRONOUS)).then(|| {
-        view! { <span class="mute">"nobody waited"</span> }
-    });
+    let after =
+        place.rows.iter().all(|row| model.has_flag(*row, SpanFlags::ASYNCHRONOUS)).then(|| {
+            view! { <span class="mute">"nobody waited"</span> }
+        });
     let badge = is_n_plus_one.then(|| view! { <Badge tone=Tone::Warning>"N+1"</Badge> });
     let indent = format!("{}px", place.depth.min(40) * 20);
     let title = operation.clone();
@@ -225,7 +227,7 @@ fn tree_line(
 }
 
 /// The groups of calls that one span makes again and again, as the API found them.
-fn repeat_panel(page: Page, repeats: Remote<RepeatList>) -> impl IntoView {
+fn repeat_panel(page: PageSignals, repeats: Remote<RepeatList>) -> impl IntoView {
     let draw = move |list: Arc<RepeatList>| {
         let rows = page.model.with_untracked(|model| {
             list.groups.iter().take(60).map(|group| repeat_row(page, model, group)).collect_view()
@@ -268,7 +270,11 @@ fn repeat_panel(page: Page, repeats: Remote<RepeatList>) -> impl IntoView {
     }
 }
 
-fn repeat_row(page: Page, model: &TraceModel, group: &RepeatedCall) -> impl IntoView + use<> {
+fn repeat_row(
+    page: PageSignals,
+    model: &TraceModel,
+    group: &RepeatedCall,
+) -> impl IntoView + use<> {
     let known = |row: u32| (row as usize) < model.len();
     let by = known(group.parent_index).then(|| model.operation(group.parent_index).to_owned());
     let first = group.span_indexes.first().copied().filter(|row| known(*row));

@@ -8,7 +8,7 @@ use tidings_proto::{
     api::{LatencyStats, RedResult},
 };
 
-use super::page::{Page, Same};
+use super::page::{IdentityArc, PageSignals};
 use crate::{
     api::analysis::{self, Analysis},
     remote::Remote,
@@ -39,7 +39,7 @@ impl Usual {
 }
 
 /// Asks once what is usual.
-pub(crate) fn ask(page: Page) -> Memo<Same<Usual>> {
+pub(crate) fn ask(page: PageSignals) -> Memo<IdentityArc<Usual>> {
     let end = page.model.with_untracked(|model| {
         let (start, length) = (model.summary.start_unix_nano, model.summary.duration_nano);
         UnixNanos(start.0.saturating_add(length.0).saturating_add(1))
@@ -50,7 +50,7 @@ pub(crate) fn ask(page: Page) -> Memo<Same<Usual>> {
         Some(analysis::red(&analysis.with("limit", 1_000)))
     });
     Memo::new(move |_| {
-        Same::new(red.value().map(|result| Usual::from_groups(&result)).unwrap_or_default())
+        IdentityArc::new(red.value().map(|result| Usual::from_groups(&result)).unwrap_or_default())
     })
 }
 

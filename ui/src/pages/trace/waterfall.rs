@@ -8,9 +8,9 @@ use leptos::{html, prelude::*};
 
 use super::{
     axis::axis,
-    lines::{self, Place, line_id},
+    lines::{self, LinePosition, line_id},
     measure::{fraction_across, size_of},
-    page::Page,
+    page::PageSignals,
     rows::{self, Row, Scroll},
 };
 use crate::{browser, colour, format};
@@ -23,7 +23,7 @@ const NAMES_PERCENT_MAX: f64 = 75.0;
 const PATH_MAX: usize = 6;
 
 /// The grid with its head.
-pub(crate) fn waterfall(page: Page) -> impl IntoView {
+pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
     let scroller = NodeRef::<html::Div>::new();
     let head = NodeRef::<html::Div>::new();
     let bars = NodeRef::<html::Div>::new();
@@ -100,7 +100,7 @@ struct LineKey {
 }
 
 #[component]
-fn LinesInView(page: Page, scroll: Memo<Scroll>, bars_px: Signal<f64>) -> impl IntoView {
+fn LinesInView(page: PageSignals, scroll: Memo<Scroll>, bars_px: Signal<f64>) -> impl IntoView {
     let drawn = Memo::new(move |_| scroll.get().on_screen());
     let keys = move || {
         let (trace, records) = (page.model.get().version(), page.logs.get().version());
@@ -120,7 +120,7 @@ fn LinesInView(page: Page, scroll: Memo<Scroll>, bars_px: Signal<f64>) -> impl I
     view! {
         <div class="wf-drawn" style=("transform", offset)>
             <For each=keys key=|key| *key let(key)>
-                {lines::line(page, Place { line: key.line, bars_px }, key.row)}
+                {lines::line(page, LinePosition { line: key.line, bars_px }, key.row)}
             </For>
         </div>
     }
@@ -128,7 +128,11 @@ fn LinesInView(page: Page, scroll: Memo<Scroll>, bars_px: Signal<f64>) -> impl I
 
 /// The calls above the first line on screen, while they are scrolled out of view.
 #[component]
-fn PathAbove(page: Page, scroll: Memo<Scroll>, scroller: NodeRef<html::Div>) -> impl IntoView {
+fn PathAbove(
+    page: PageSignals,
+    scroll: Memo<Scroll>,
+    scroller: NodeRef<html::Div>,
+) -> impl IntoView {
     let above = Memo::new(move |_| {
         let first = scroll.get().first_in_view();
         let rows = page.lines.with(|lines| {
@@ -181,7 +185,7 @@ fn PathAbove(page: Page, scroll: Memo<Scroll>, scroller: NodeRef<html::Div>) -> 
 }
 
 #[component]
-fn FoldButtons(page: Page) -> impl IntoView {
+fn FoldButtons(page: PageSignals) -> impl IntoView {
     view! {
         <span class="wf-fold-buttons">
             <button
@@ -271,7 +275,7 @@ fn names_width() -> RwSignal<f64> {
 }
 
 /// Scrolls a newly selected row into view.
-fn follow_selection(page: Page, scroller: NodeRef<html::Div>, scroll: Memo<Scroll>) {
+fn follow_selection(page: PageSignals, scroller: NodeRef<html::Div>, scroll: Memo<Scroll>) {
     let laid_out = Memo::new(move |_| scroll.get().view_px > 0.0);
     Effect::new(move |_| {
         let (Some(row), true) = (page.selected.get(), laid_out.get()) else { return };
@@ -287,7 +291,7 @@ fn follow_selection(page: Page, scroller: NodeRef<html::Div>, scroll: Memo<Scrol
 }
 
 /// Keys that mean something only while the grid has the focus.
-fn on_key(page: Page, scroll: Memo<Scroll>, event: &web_sys::KeyboardEvent) {
+fn on_key(page: PageSignals, scroll: Memo<Scroll>, event: &web_sys::KeyboardEvent) {
     if event.ctrl_key() || event.meta_key() || event.alt_key() {
         return;
     }
@@ -311,7 +315,7 @@ fn on_key(page: Page, scroll: Memo<Scroll>, event: &web_sys::KeyboardEvent) {
 }
 
 /// The wheel with Ctrl (a pinch, to browsers) zooms, sideways it pans; otherwise it scrolls.
-fn on_wheel(page: Page, bars: NodeRef<html::Div>, event: &web_sys::WheelEvent) {
+fn on_wheel(page: PageSignals, bars: NodeRef<html::Div>, event: &web_sys::WheelEvent) {
     let Some(bars) = bars.get_untracked() else { return };
     if event.ctrl_key() {
         event.prevent_default();

@@ -41,7 +41,7 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
         view! { <a class="button" href=address>{count.unwrap_or_else(|| "Traces".to_owned())}</a> }
     };
     let errors = move || {
-        let mut query = crate::url::Query::default();
+        let mut query = crate::url::UrlQuery::default();
         page.name.with(|name| query.push("service", &name.service));
         page.window.get().range().write(&mut query);
         view! { <a class="button" href=query.on("/errors")>"Errors"</a> }

@@ -1,6 +1,6 @@
 use tidings_proto::DurationNanos;
 
-use super::{AttributeFilter, Given, TraceFilters, read_traceql, write_traceql};
+use super::{AttributeFilter, ParsedParam, TraceFilters, read_traceql, write_traceql};
 
 fn filter(key: &str, value: Option<&str>) -> AttributeFilter {
     AttributeFilter { key: key.to_owned(), value: value.map(str::to_owned) }
@@ -8,7 +8,7 @@ fn filter(key: &str, value: Option<&str>) -> AttributeFilter {
 
 #[test]
 fn filters_and_their_query_say_the_same() {
-    let nanos = |nanos| Some(Given::Read(DurationNanos(nanos)));
+    let nanos = |nanos| Some(ParsedParam::Read(DurationNanos(nanos)));
     for (filters, query) in [
         (TraceFilters::default(), "{ }"),
         (

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use tidings_proto::api::AttributeName;
 
-use super::{Attribute, Sample, range_of};
+use super::{Attribute, ComparedSpans, range_of};
 
 /// Numbers with more values than this are compared by range.
 const NUMBERS_MAX: usize = 20;
@@ -45,7 +45,7 @@ impl Counts {
     }
 }
 
-impl Sample {
+impl ComparedSpans {
     /// Counts everything. Numbers that are many are put into ranges, here and in the spans.
     pub(in crate::analysis::explain) fn counts(&mut self) -> Counts {
         self.put_into_ranges();

@@ -25,7 +25,7 @@ use proptest::prelude::*;
 
 use crate::{
     data_file::row_groups::RowGroups,
-    packed::{Kind, push_bytes, push_double, push_int, push_truth},
+    packed::{ValueKind, push_bytes, push_double, push_int, push_truth},
     schema,
 };
 
@@ -139,32 +139,32 @@ fn packed(coded: &RecordBatch, rows: &[Row]) -> RecordBatch {
     for (_, value) in rows.iter().flatten() {
         let mut text = Vec::new();
         kinds.push(match value {
-            Value::None => Kind::None,
-            Value::Empty => Kind::Empty,
+            Value::None => ValueKind::None,
+            Value::Empty => ValueKind::Empty,
             Value::Text(of) => {
                 text.extend_from_slice(of.as_bytes());
-                Kind::Text
+                ValueKind::Text
             }
             Value::Long(long) => {
                 push_int(*long, &mut text);
-                Kind::Int
+                ValueKind::Int
             }
             Value::Double(double) => {
                 push_double(*double, &mut text);
-                Kind::Double
+                ValueKind::Double
             }
             Value::Bool(bool) => {
                 push_truth(*bool, &mut text);
-                Kind::Bool
+                ValueKind::Bool
             }
             Value::Bytes(bytes) => {
                 push_bytes(bytes, &mut text);
-                Kind::Nested
+                ValueKind::Nested
             }
         });
         texts.push(String::from_utf8(text).unwrap());
     }
-    let kinds = UInt8Array::from_iter_values(kinds.into_iter().map(Kind::code));
+    let kinds = UInt8Array::from_iter_values(kinds.into_iter().map(ValueKind::code));
     let texts = StringArray::from_iter_values(texts);
     let values =
         StructArray::new(schema::packed_fields(), vec![Arc::new(kinds), Arc::new(texts)], None);
@@ -457,7 +457,7 @@ proptest! {
     #[test]
     fn entries_of_a_kind_are_those_with_its_code(kinds in prop::collection::vec(any::<u8>(), 0..40)) {
         let few: Vec<u8> = kinds.iter().map(|kind| kind % 7).collect();
-        for (kinds, kind) in [(&kinds, Kind::None), (&few, Kind::Text), (&few, Kind::None)] {
+        for (kinds, kind) in [(&kinds, ValueKind::None), (&few, ValueKind::Text), (&few, ValueKind::None)] {
             let are_it: Vec<bool> = super::which(kinds, kind).iter().collect();
             let expected: Vec<bool> = kinds.iter().map(|of| *of == kind.code()).collect();
             prop_assert_eq!(are_it, expected);

@@ -82,7 +82,7 @@ impl Snapshot {
 /// The greatest of the row's exceptions that are of the group.
 fn said_last(rows: &SpanRows, row: usize, group: &ExceptionKey) -> Option<LastException> {
     let events = rows.events(row);
-    let said = events.iter().filter_map(ExceptionSaid::of_event).filter(|said| {
+    let said = events.iter().filter_map(ExceptionSaid::from_event).filter(|said| {
         said.exception_type == group.exception_type && said.stack_hash() == group.stack
     });
     said.max().map(|said| LastException {

@@ -2,14 +2,14 @@ use tidings_proto::api::SpanFlags;
 
 use super::{
     super::{logs_index::LogIndex, model::TraceModel, samples},
-    Bar, LabelSide, Picture, Severity, Stretch, of_run, of_span,
+    Bar, LabelSide, LinePicture, OffsetRange, Severity, of_run, of_span,
 };
 
 const WIDTH: f64 = 1_000.0;
 
-fn bar(model: &TraceModel, row: u32, window: Stretch) -> Bar {
+fn bar(model: &TraceModel, row: u32, window: OffsetRange) -> Bar {
     match of_span(model, &LogIndex::default(), row, window, WIDTH) {
-        Picture::Inside(bar) => *bar,
+        LinePicture::Inside(bar) => *bar,
         outside => panic!("{outside:?}"),
     }
 }
@@ -37,7 +37,7 @@ fn the_critical_path_is_strong_where_it_is_the_rows_own() {
 fn a_zoomed_bar_keeps_its_parts_in_place() {
     let shop = TraceModel::new(samples::shop());
     // From the middle of the call at 500 µs to 900 µs on, the payment waits until 900 µs.
-    let payment = bar(&shop, 9, Stretch::new(700_000, 900_000));
+    let payment = bar(&shop, 9, OffsetRange::new(700_000, 900_000));
     assert!((payment.place.left + 1.0).abs() < 1e-6);
     assert!(payment.fill.starts_with("linear-gradient(90deg,var(--waiting) 0.000% 99."));
 }
@@ -46,8 +46,8 @@ fn a_zoomed_bar_keeps_its_parts_in_place() {
 fn what_lies_outside_the_window_says_on_which_side() {
     let shop = TraceModel::new(samples::shop());
     let picture = |window| of_span(&shop, &LogIndex::default(), 2, window, WIDTH);
-    assert_eq!(picture(Stretch::new(500_000, 900_000)), Picture::Outside { before: true });
-    assert_eq!(picture(Stretch::new(0, 10_000)), Picture::Outside { before: false });
+    assert_eq!(picture(OffsetRange::new(500_000, 900_000)), LinePicture::Outside { before: true });
+    assert_eq!(picture(OffsetRange::new(0, 10_000)), LinePicture::Outside { before: false });
 }
 
 #[test]
@@ -93,14 +93,14 @@ fn records_on_one_pixel_are_one_tick_of_the_loudest() {
     quiet.severity_number = 9;
     let loud = samples::log(Some(samples::id(9)), 600, "loud");
     let logs = LogIndex::new(&shop, vec![quiet, loud]);
-    let Picture::Inside(bar) = of_span(&shop, &logs, 9, shop.extent(), WIDTH) else { panic!() };
+    let LinePicture::Inside(bar) = of_span(&shop, &logs, 9, shop.extent(), WIDTH) else { panic!() };
     assert_eq!(bar.ticks, [(60.0, Severity::Error)]);
 }
 
 #[test]
 fn a_run_shows_each_call() {
     let shop = TraceModel::new(samples::shop());
-    let Picture::Inside(run) = of_run(&shop, 3, shop.extent(), WIDTH) else { panic!() };
+    let LinePicture::Inside(run) = of_run(&shop, 3, shop.extent(), WIDTH) else { panic!() };
     assert_eq!(run.fill.matches("var(--own)").count(), 6);
     assert_eq!(run.label.text, "115 µs");
 }

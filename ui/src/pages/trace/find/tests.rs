@@ -7,7 +7,7 @@ fn rows(text: &str) -> Vec<u32> {
     let shop = TraceModel::new(samples::shop());
     let logs =
         LogIndex::new(&shop, vec![samples::log(Some(samples::id(2)), 1, "Pool WAIT 812 ms")]);
-    Matches::of(&shop, Some(&logs), text).rows().to_vec()
+    Matches::find(&shop, Some(&logs), text).rows().to_vec()
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn every_word_must_be_somewhere_in_the_row() {
 #[test]
 fn matches_are_visited_from_anywhere_and_around_the_end() {
     let shop = TraceModel::new(samples::shop());
-    let matches = Matches::of(&shop, None, "service-4");
+    let matches = Matches::find(&shop, None, "service-4");
     assert_eq!((matches.next(None, true), matches.next(None, false)), (Some(9), Some(10)));
     assert_eq!((matches.next(Some(3), true), matches.next(Some(3), false)), (Some(9), Some(10)));
     assert_eq!((matches.next(Some(9), true), matches.next(Some(10), true)), (Some(10), Some(9)));
@@ -40,7 +40,7 @@ fn matches_are_visited_from_anywhere_and_around_the_end() {
 #[test]
 fn rows_that_the_server_found_are_joined_in_order_and_once() {
     let shop = TraceModel::new(samples::shop());
-    let matches = Matches::of(&shop, None, "service-4").joined(&[2, 9, 4_000_000], 11);
+    let matches = Matches::find(&shop, None, "service-4").joined(&[2, 9, 4_000_000], 11);
     assert_eq!(matches.rows(), [2, 9, 10]);
-    assert_eq!(Matches::of(&shop, None, "{ name = \"operation-4\" }").rows(), [0_u32; 0]);
+    assert_eq!(Matches::find(&shop, None, "{ name = \"operation-4\" }").rows(), [0_u32; 0]);
 }

@@ -19,7 +19,7 @@ pub(super) struct Repeats {
 }
 
 impl Repeats {
-    pub(super) fn of(columns: &SpanColumns) -> Self {
+    pub(super) fn from_columns(columns: &SpanColumns) -> Self {
         let len = columns.span_id.len();
         let mut repeats = Self { first: vec![NO_ROW; len], runs: HashMap::new() };
         let mut seen = vec![false; len];

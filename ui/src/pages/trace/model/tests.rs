@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use tidings_proto::DurationNanos;
 
-use super::{super::samples, Stretch, TraceModel};
+use super::{super::samples, OffsetRange, TraceModel};
 
 #[test]
 fn sums_below_a_row_are_what_its_rows_add_up_to() {
@@ -18,10 +18,10 @@ fn sums_below_a_row_are_what_its_rows_add_up_to() {
 #[test]
 fn a_row_has_its_own_critical_stretches_and_the_reach_of_those_below() {
     let shop = TraceModel::new(samples::shop());
-    let own = [Stretch::new(450_000, 500_000), Stretch::new(900_000, 950_000)];
+    let own = [OffsetRange::new(450_000, 500_000), OffsetRange::new(900_000, 950_000)];
     assert_eq!(shop.critical(9), own);
-    assert_eq!(shop.critical_reach(9), Some(Stretch::new(450_000, 950_000)));
-    assert_eq!(shop.critical_reach(0), Some(Stretch::new(0, 1_000_000)));
+    assert_eq!(shop.critical_reach(9), Some(OffsetRange::new(450_000, 950_000)));
+    assert_eq!(shop.critical_reach(0), Some(OffsetRange::new(0, 1_000_000)));
     assert_eq!(shop.critical_reach(1), None);
 }
 
@@ -32,7 +32,7 @@ fn five_equal_calls_in_a_row_are_a_run_with_figures() {
     assert_eq!((shop.repeats_first(5), shop.repeats_first(9)), (Some(3), None));
     let facts = shop.repeat_facts(3);
     assert_eq!((facts.count, facts.median_nano, facts.total_nano), (6, 15_000, 90_000));
-    assert_eq!(facts.stretch, Stretch::new(80_000, 195_000));
+    assert_eq!(facts.stretch, OffsetRange::new(80_000, 195_000));
     assert!(!facts.critical && facts.errors == 0);
 }
 

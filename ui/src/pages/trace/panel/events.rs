@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use tidings_proto::{UnixNanos, otlp::Event};
 
-use super::super::page::Page;
+use super::super::page::PageSignals;
 use crate::{components::attribute_rows, format};
 
 /// OTel's name for the event that records an exception.
@@ -12,7 +12,7 @@ const EXCEPTION: &str = "exception";
 const STACK_LINES: usize = 3;
 
 /// The exceptions: type, message, and the stack trace folded to its first lines.
-pub(super) fn exceptions(page: Page, events: Vec<Event>) -> Option<impl IntoView> {
+pub(super) fn exceptions(page: PageSignals, events: Vec<Event>) -> Option<impl IntoView> {
     let exceptions: Vec<_> = events.into_iter().filter(|event| event.name == EXCEPTION).collect();
     if exceptions.is_empty() {
         return None;
@@ -55,7 +55,7 @@ pub(super) fn exceptions(page: Page, events: Vec<Event>) -> Option<impl IntoView
 }
 
 /// The events that are not exceptions.
-pub(super) fn events(page: Page, events: Vec<Event>) -> Option<impl IntoView> {
+pub(super) fn events(page: PageSignals, events: Vec<Event>) -> Option<impl IntoView> {
     let events: Vec<_> = events.into_iter().filter(|event| event.name != EXCEPTION).collect();
     if events.is_empty() {
         return None;
@@ -89,7 +89,7 @@ pub(super) fn events(page: Page, events: Vec<Event>) -> Option<impl IntoView> {
     })
 }
 
-fn at(page: Page, time_unix_nano: u64) -> String {
+fn at(page: PageSignals, time_unix_nano: u64) -> String {
     let start = page.model.with_untracked(|model| model.summary.start_unix_nano);
     let nanos = i128::from(time_unix_nano) - i128::from(start.0);
     if UnixNanos(time_unix_nano) == UnixNanos::default() {

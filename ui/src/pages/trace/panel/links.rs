@@ -7,14 +7,14 @@ use tidings_proto::{
     otlp::Link,
 };
 
-use super::super::page::Page;
+use super::super::page::PageSignals;
 use crate::{api::trace_address, components::attribute_rows, format, remote::Remote};
 
 /// Incoming links that are listed.
 const INCOMING_MAX: usize = 50;
 
 /// The links of other traces' spans to the selected one; nothing when there are none.
-pub(super) fn incoming_links(page: Page, links: Remote<TraceLinks>) -> impl IntoView {
+pub(super) fn incoming_links(page: PageSignals, links: Remote<TraceLinks>) -> impl IntoView {
     let body = move || {
         let row = page.selected.get()?;
         let span = page.model.with(|model| model.span_id(row));
@@ -58,7 +58,7 @@ pub(super) fn incoming_links(page: Page, links: Remote<TraceLinks>) -> impl Into
 }
 
 /// The links; nothing when there are none.
-pub(super) fn links(page: Page, links: &[Link]) -> Option<impl IntoView + use<>> {
+pub(super) fn links(page: PageSignals, links: &[Link]) -> Option<impl IntoView + use<>> {
     if links.is_empty() {
         return None;
     }
@@ -71,7 +71,7 @@ pub(super) fn links(page: Page, links: &[Link]) -> Option<impl IntoView + use<>>
     })
 }
 
-fn one(page: Page, link: &Link) -> impl IntoView + use<> {
+fn one(page: PageSignals, link: &Link) -> impl IntoView + use<> {
     let (trace, span) = (TraceId::from_wire(&link.trace_id), SpanId::from_wire(&link.span_id));
     let row = span
         .filter(|_| trace == Some(page.id))

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::super::{
     bar::Severity,
     lines::{severity_class, severity_word},
-    page::Page,
+    page::PageSignals,
 };
 use crate::format;
 
@@ -13,7 +13,7 @@ use crate::format;
 const RECORDS_MAX: usize = 200;
 
 /// The records, oldest first, and how many there are below; nothing when there are none at all.
-pub(super) fn records(page: Page) -> impl IntoView {
+pub(super) fn records(page: PageSignals) -> impl IntoView {
     move || {
         let row = page.selected.get()?;
         let logs = page.logs.get();
@@ -27,7 +27,7 @@ pub(super) fn records(page: Page) -> impl IntoView {
             (here, below) => format!("{here} here, {below} below"),
         };
         let lines = here.iter().take(RECORDS_MAX).filter_map(|&log| logs.get(log)).map(|record| {
-            let severity = severity_class(Severity::of(record.severity_number));
+            let severity = severity_class(Severity::from_number(record.severity_number));
             view! {
                 <li class=format!("span-record {severity}")>
                     <span class="faint">{format::offset(logs.offset(record))}</span>

@@ -8,7 +8,7 @@ use tidings_proto::{
     api::{LatencyStats, RedGroup, RedResult},
 };
 
-use super::super::page::Page;
+use super::super::page::PageSignals;
 use crate::{
     api::analysis::{Analysis, red},
     format,
@@ -23,7 +23,7 @@ const COUNT_MIN: u64 = 20;
 const BARS: usize = 48;
 
 /// The words and the picture, once they are known.
-pub(super) fn usual(page: Page) -> impl IntoView {
+pub(super) fn usual(page: PageSignals) -> impl IntoView {
     let asked = Memo::new(move |_| {
         let row = page.selected.get()?;
         Some(

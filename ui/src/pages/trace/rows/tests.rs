@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{logs_index::LogIndex, model::TraceModel, samples, state::Folds},
-    HEIGHT_PX_MAX, Row, Scroll, position, shown,
+    HEIGHT_PX_MAX, Row, Scroll, position, visible_rows,
 };
 use crate::preferences::row_px;
 
@@ -14,21 +14,21 @@ fn spans(rows: &[Row]) -> Vec<u32> {
 fn a_folded_row_hides_what_is_below_it() {
     let shop = TraceModel::new(samples::shop());
     let mut folds = Folds::default();
-    assert_eq!(spans(&shown(&shop, &folds, false, None)), (0..11).collect::<Vec<_>>());
+    assert_eq!(spans(&visible_rows(&shop, &folds, false, None)), (0..11).collect::<Vec<_>>());
     folds.set_folded(&shop, 1, true);
-    assert_eq!(spans(&shown(&shop, &folds, false, None)), [0, 1, 9, 10]);
-    assert_eq!(spans(&shown(&shop, &Folds::from_depth(0), false, None)), [0]);
+    assert_eq!(spans(&visible_rows(&shop, &folds, false, None)), [0, 1, 9, 10]);
+    assert_eq!(spans(&visible_rows(&shop, &Folds::from_depth(0), false, None)), [0]);
 }
 
 #[test]
 fn repeated_calls_are_one_line_until_it_is_opened() {
     let shop = TraceModel::new(samples::shop());
     let mut folds = Folds::default();
-    let rows = shown(&shop, &folds, true, None);
+    let rows = visible_rows(&shop, &folds, true, None);
     assert_eq!(spans(&rows), [0, 1, 2, 3, 9, 10]);
     assert_eq!(rows[3], Row::Run { first: 3, open: false });
     folds.set_run_open(&shop, 3, true);
-    let rows = shown(&shop, &folds, true, None);
+    let rows = visible_rows(&shop, &folds, true, None);
     assert_eq!(spans(&rows), [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10]);
     assert_eq!((rows[3], rows[4]), (Row::Run { first: 3, open: true }, Row::Span(3)));
 }
@@ -45,7 +45,7 @@ fn log_records_follow_their_span_in_order_of_time() {
             samples::log(None, 500, "of no span"),
         ],
     );
-    let rows = shown(&shop, &Folds::from_depth(1), true, Some(&logs));
+    let rows = visible_rows(&shop, &Folds::from_depth(1), true, Some(&logs));
     let log = |span, log| Row::Log { span, log };
     let expected = [Row::Span(0), log(0, 2), Row::Span(1), Row::Span(9), log(9, 0), log(9, 1)];
     assert_eq!(rows, expected);
@@ -57,7 +57,7 @@ fn log_records_follow_their_span_in_order_of_time() {
 #[test]
 fn a_chain_of_100_000_rows_is_listed_and_scrolled() {
     let chain = samples::chain(100_000);
-    let rows = shown(&chain, &Folds::default(), true, None);
+    let rows = visible_rows(&chain, &Folds::default(), true, None);
     assert_eq!(rows.len(), 100_000);
     let mut scroll = Scroll { rows: rows.len(), view_px: 600.0, top_px: 0.0 };
     scroll.top_px = scroll.to_show(99_999).unwrap();
@@ -108,7 +108,7 @@ proptest! {
     fn a_row_is_at_its_position_or_hidden_there(calls in samples::calls(), depth in 0_u32..5, group: bool) {
         let model = samples::model(&calls);
         let folds = Folds::from_depth(depth);
-        let rows = shown(&model, &folds, group, None);
+        let rows = visible_rows(&model, &folds, group, None);
         prop_assert!(spans(&rows).is_sorted());
         for row in model.rows() {
             let at = position(&rows, row).unwrap();
@@ -126,7 +126,7 @@ proptest! {
             let row = u32::try_from(pick.index(model.len())).unwrap();
             let mut folds = Folds::from_depth(depth);
             folds.reveal(&model, row);
-            let rows = shown(&model, &folds, true, None);
+            let rows = visible_rows(&model, &folds, true, None);
             prop_assert_eq!(rows[position(&rows, row).unwrap()], Row::Span(row));
         }
     }

@@ -1,19 +1,19 @@
 use proptest::prelude::*;
 
 use super::{
-    LabelSide, Stretch, axis_label, label_side, parts_of, pixel, stripes, ticks, uncovered,
+    LabelSide, OffsetRange, axis_label, label_side, parts_of, pixel, stripes, ticks, uncovered,
 };
 
-const DAY: Stretch = Stretch { from: 0, to: 86_400_000_000_000 };
+const DAY: OffsetRange = OffsetRange { from: 0, to: 86_400_000_000_000 };
 
-fn labels(window: Stretch, count: u32) -> Vec<String> {
+fn labels(window: OffsetRange, count: u32) -> Vec<String> {
     let (at, step) = ticks(window, count);
     at.into_iter().map(|at| axis_label(at, step, window.to)).collect()
 }
 
 #[test]
 fn an_axis_names_round_moments_in_one_unit() {
-    let window = |from, to| Stretch::new(from, to);
+    let window = |from, to| OffsetRange::new(from, to);
     assert_eq!(labels(window(0, 1_840_000_000), 5), ["0.0 s", "0.5 s", "1.0 s", "1.5 s"]);
     assert_eq!(labels(window(0, 640_000), 5), ["0 µs", "200 µs", "400 µs", "600 µs"]);
     assert_eq!(labels(window(0, 90), 4), ["0 ns", "50 ns"]);
@@ -35,9 +35,9 @@ fn a_label_stands_after_its_bar_else_before_it_else_inside() {
 
 #[test]
 fn what_calls_leave_open_is_a_spans_own_time() {
-    let bar = Stretch::new(0, 100);
+    let bar = OffsetRange::new(0, 100);
     let open = |calls: &[(i64, i64)]| {
-        uncovered(bar, calls.iter().map(|&(from, to)| Stretch::new(from, to)))
+        uncovered(bar, calls.iter().map(|&(from, to)| OffsetRange::new(from, to)))
     };
     assert_eq!(open(&[]), [(0.0, 1.0)]);
     assert_eq!(open(&[(10, 40), (30, 60)]), [(0.0, 0.1), (0.6, 1.0)]);
@@ -47,8 +47,8 @@ fn what_calls_leave_open_is_a_spans_own_time() {
 
 #[test]
 fn parts_are_cut_to_their_bar_and_painted_in_order() {
-    let bar = Stretch::new(0, 100);
-    let parts = parts_of(bar, [Stretch::new(-10, 10), Stretch::new(50, 150)].into_iter());
+    let bar = OffsetRange::new(0, 100);
+    let parts = parts_of(bar, [OffsetRange::new(-10, 10), OffsetRange::new(50, 150)].into_iter());
     assert_eq!(parts, [(0.0, 0.1), (0.5, 1.0)]);
     assert_eq!(
         stripes(&parts, "red", "blue"),
@@ -59,8 +59,8 @@ fn parts_are_cut_to_their_bar_and_painted_in_order() {
 
 #[test]
 fn a_bar_of_a_hundred_thousand_calls_has_few_parts() {
-    let bar = Stretch::new(0, 1_000_000);
-    let calls = (0..100_000).map(|call| Stretch::new(call * 10, call * 10 + 5));
+    let bar = OffsetRange::new(0, 1_000_000);
+    let calls = (0..100_000).map(|call| OffsetRange::new(call * 10, call * 10 + 5));
     assert!(uncovered(bar, calls).len() <= super::PARTS_MAX);
 }
 
@@ -70,15 +70,18 @@ fn zooming_keeps_the_moment_under_the_pointer() {
     assert_eq!((zoomed.at(0.25), zoomed.nanos() * 2), (DAY.at(0.25), DAY.nanos()));
     assert_eq!(zoomed.zoomed(0.5, 100.0, DAY), DAY);
     assert_eq!(zoomed.panned(50.0, DAY).to, DAY.to);
-    assert_eq!(Stretch::dragged(500, 100, Stretch::new(0, 400)), Stretch::new(100, 400));
+    assert_eq!(
+        OffsetRange::dragged(500, 100, OffsetRange::new(0, 400)),
+        OffsetRange::new(100, 400)
+    );
 }
 
 #[test]
 fn a_bar_outside_the_window_is_not_drawn_and_one_across_it_is_cut() {
-    let window = Stretch::new(100, 200);
-    assert_eq!(window.place(Stretch::new(0, 99)), None);
-    assert_eq!(window.place(Stretch::new(201, 300)), None);
-    let across = window.place(Stretch::new(i64::MIN, i64::MAX)).unwrap();
+    let window = OffsetRange::new(100, 200);
+    assert_eq!(window.place(OffsetRange::new(0, 99)), None);
+    assert_eq!(window.place(OffsetRange::new(201, 300)), None);
+    let across = window.place(OffsetRange::new(i64::MIN, i64::MAX)).unwrap();
     assert_eq!((across.left, across.width), (-1.0, 102.0));
 }
 
@@ -93,14 +96,14 @@ proptest! {
         from: i64, to: i64, bar_from: i64, bar_to: i64,
         fraction in -1.0..2.0_f64, factor in 0.0..10.0_f64,
     ) {
-        let extent = Stretch::new(from, to);
+        let extent = OffsetRange::new(from, to);
         for window in [
             extent.zoomed(fraction, factor, extent),
             extent.zoomed(0.5, 0.1, extent).panned(fraction, extent),
-            Stretch::dragged(bar_from, bar_to, extent),
+            OffsetRange::dragged(bar_from, bar_to, extent),
         ] {
             prop_assert!(window.from >= extent.from && window.to <= extent.to, "{window:?}");
-            if let Some(place) = window.place(Stretch::new(bar_from, bar_to)) {
+            if let Some(place) = window.place(OffsetRange::new(bar_from, bar_to)) {
                 prop_assert!(place.left >= -1.0 && place.left + place.width <= 101.01);
             }
             let (at, _) = ticks(window, 8);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{super::samples, Folds, SpanRef, Stretch, Tab, TraceModel, TraceState};
+use super::{super::samples, Folds, OffsetRange, SpanRef, Tab, TraceModel, TraceState};
 
 fn read(parameters: &[(&str, String)]) -> TraceState {
     let map: BTreeMap<&str, &String> =
@@ -54,7 +54,8 @@ fn the_selection_moves_to_the_row_that_hides_it() {
     let shop = TraceModel::new(samples::shop());
     let deep = (0..shop.rows().end).max_by_key(|&row| shop.depth(row)).unwrap();
     assert!(shop.depth(deep) > 1);
-    let mut state = TraceState { selected: Some(SpanRef::of(&shop, deep)), ..Default::default() };
+    let mut state =
+        TraceState { selected: Some(SpanRef::from_row(&shop, deep)), ..Default::default() };
     state.show_selected(&shop);
     assert_eq!(state.selected_row(&shop), Some(deep), "nothing is folded");
     state.folds = Folds::from_depth(1);
@@ -83,7 +84,7 @@ fn a_selected_span_is_found_by_id_and_by_its_place_among_those_that_share_it() {
     skeleton.spans.span_id[4] = samples::id(2);
     let model = TraceModel::new(skeleton);
     for row in [0, 2, 4] {
-        let selected = Some(SpanRef::of(&model, row));
+        let selected = Some(SpanRef::from_row(&model, row));
         let state = TraceState { selected, ..TraceState::default() };
         assert_eq!(read(&state.parameters()).selected_row(&model), Some(row));
     }
@@ -116,7 +117,7 @@ proptest! {
         let state = TraceState {
             tab: [Tab::Waterfall, Tab::Services, Tab::Logs][tab],
             selected: Some(SpanRef { id: samples::id(id), occurrence }),
-            zoom: Some(Stretch::lasting(from, nanos)),
+            zoom: Some(OffsetRange::lasting(from, nanos)),
             critical_path: flags[0],
             inline_logs: flags[1],
             group_repeats: flags[2],

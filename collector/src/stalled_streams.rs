@@ -70,13 +70,13 @@ where
 /// Response data of one stream that its connection holds.
 #[derive(Debug, Default)]
 struct Stream {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<UnreadPieces>,
     /// Told when something begins to wait.
     begun: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct UnreadPieces {
     /// Pieces that have not left.
     pieces: usize,
     /// Counts those that have.
@@ -86,7 +86,7 @@ struct Waiting {
 }
 
 impl Stream {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, UnreadPieces> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,7 +117,7 @@ impl Stream {
             self.begun.notified().await;
             loop {
                 let before = match &*self.waiting() {
-                    Waiting { pieces: 0, .. } => break,
+                    UnreadPieces { pieces: 0, .. } => break,
                     waiting => waiting.left,
                 };
                 clock.sleep(STALL).await;

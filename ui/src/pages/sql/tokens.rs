@@ -96,7 +96,7 @@ pub(super) const FUNCTIONS: &str = "ascii btrim character_length chr concat conc
 
 /// Kind of a part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TokenKind {
+pub(super) enum SqlTokenKind {
     /// Blanks, signs, names that are not known.
     Plain,
     Keyword,
@@ -106,7 +106,7 @@ pub(super) enum TokenKind {
     Comment,
 }
 
-impl TokenKind {
+impl SqlTokenKind {
     /// The class it is drawn in.
     pub(super) fn class(self) -> &'static str {
         match self {
@@ -122,52 +122,55 @@ impl TokenKind {
 
 /// A part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Token<'a> {
-    pub(super) kind: TokenKind,
+pub(super) struct SqlToken<'a> {
+    pub(super) kind: SqlTokenKind,
     pub(super) text: &'a str,
 }
 
 /// The parts of a text, in order and without a gap.
-pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
+pub(super) fn tokens(text: &str) -> Vec<SqlToken<'_>> {
     let mut tokens = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let (kind, length) = next(rest, first);
         let (token, after) = rest.split_at(length.max(first.len_utf8()).min(rest.len()));
-        tokens.push(Token { kind, text: token });
+        tokens.push(SqlToken { kind, text: token });
         rest = after;
     }
     tokens
 }
 
-fn next(rest: &str, first: char) -> (TokenKind, usize) {
+fn next(rest: &str, first: char) -> (SqlTokenKind, usize) {
     let until = |end: fn(char) -> bool| rest.find(end).unwrap_or(rest.len());
     let closed = |quote: char| {
         let body = &rest[quote.len_utf8()..];
         body.find(quote).map_or(rest.len(), |end| end + 2 * quote.len_utf8())
     };
     match first {
-        '\'' => (TokenKind::Text, closed('\'')),
-        '"' => (TokenKind::Plain, closed('"')),
-        '-' if rest.starts_with("--") => (TokenKind::Comment, until(|c| c == '\n')),
+        '\'' => (SqlTokenKind::Text, closed('\'')),
+        '"' => (SqlTokenKind::Plain, closed('"')),
+        '-' if rest.starts_with("--") => (SqlTokenKind::Comment, until(|c| c == '\n')),
         '/' if rest.starts_with("/*") => {
-            (TokenKind::Comment, rest.find("*/").map_or(rest.len(), |end| end + 2))
+            (SqlTokenKind::Comment, rest.find("*/").map_or(rest.len(), |end| end + 2))
         }
-        '0'..='9' => (TokenKind::Number, until(|c| !(c.is_ascii_alphanumeric() || c == '.'))),
+        '0'..='9' => (SqlTokenKind::Number, until(|c| !(c.is_ascii_alphanumeric() || c == '.'))),
         _ if is_word(first) => {
             let length = until(|c| !is_word(c));
             let word = &rest[..length];
             let is_called = rest[length..].trim_start().starts_with('(');
             let kind = if KEYWORDS.iter().any(|known| known.eq_ignore_ascii_case(word)) {
-                TokenKind::Keyword
+                SqlTokenKind::Keyword
             } else if is_called {
-                TokenKind::Function
+                SqlTokenKind::Function
             } else {
-                TokenKind::Plain
+                SqlTokenKind::Plain
             };
             (kind, length)
         }
-        _ => (TokenKind::Plain, until(|c| is_word(c) || c.is_ascii_digit() || "'\"-/".contains(c))),
+        _ => (
+            SqlTokenKind::Plain,
+            until(|c| is_word(c) || c.is_ascii_digit() || "'\"-/".contains(c)),
+        ),
     }
 }
 
@@ -177,16 +180,16 @@ fn is_word(c: char) -> bool {
 
 /// Text before the caret that asks for a completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum CompletionContext {
     /// A name that begins so.
     Name(String),
     /// A key of an attribute that begins so, within `attributes['…`.
     Attribute(String),
 }
 
-impl Wanted {
+impl CompletionContext {
     /// The characters before the caret that a completion replaces.
-    pub(super) fn begin(&self) -> &str {
+    pub(super) fn typed(&self) -> &str {
         match self {
             Self::Name(begin) | Self::Attribute(begin) => begin,
         }
@@ -194,19 +197,19 @@ impl Wanted {
 }
 
 /// Returns the completion that the end of this text asks for; `None` within a literal or a comment.
-pub(super) fn wanted(before: &str) -> Option<Wanted> {
+pub(super) fn wanted(before: &str) -> Option<CompletionContext> {
     let tokens = tokens(before);
     let last = tokens.last()?;
     match last.kind {
-        TokenKind::Comment | TokenKind::Number => None,
-        TokenKind::Text => {
+        SqlTokenKind::Comment | SqlTokenKind::Number => None,
+        SqlTokenKind::Text => {
             let is_open = last.text.len() == 1 || !last.text.ends_with('\'');
             let head = &before[..before.len() - last.text.len()];
             let head = head.trim_end();
             let is_key = ["attributes[", "resource["].iter().any(|map| head.ends_with(map));
-            (is_open && is_key).then(|| Wanted::Attribute(last.text[1..].to_owned()))
+            (is_open && is_key).then(|| CompletionContext::Attribute(last.text[1..].to_owned()))
         }
-        _ if last.text.chars().all(is_word) => Some(Wanted::Name(last.text.to_owned())),
+        _ if last.text.chars().all(is_word) => Some(CompletionContext::Name(last.text.to_owned())),
         _ => None,
     }
 }
@@ -259,23 +262,25 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{FUNCTIONS, TokenKind, VIEWS, Wanted, names, place_in, tokens, wanted};
+    use super::{
+        CompletionContext, FUNCTIONS, SqlTokenKind, VIEWS, names, place_in, tokens, wanted,
+    };
 
     #[test]
     fn words_texts_and_comments_are_told_apart() {
         let text = "SELECT count(*), 'it''s' FROM spans -- all\nWHERE x >= 1e6";
-        let of = |kind: TokenKind| -> Vec<&str> {
+        let of = |kind: SqlTokenKind| -> Vec<&str> {
             tokens(text)
                 .into_iter()
                 .filter(|token| token.kind == kind)
                 .map(|token| token.text)
                 .collect()
         };
-        assert_eq!(of(TokenKind::Keyword), ["SELECT", "FROM", "WHERE"]);
-        assert_eq!(of(TokenKind::Function), ["count"]);
-        assert_eq!(of(TokenKind::Text).concat(), "'it''s'");
-        assert_eq!(of(TokenKind::Number), ["1e6"]);
-        assert_eq!(of(TokenKind::Comment), ["-- all"]);
+        assert_eq!(of(SqlTokenKind::Keyword), ["SELECT", "FROM", "WHERE"]);
+        assert_eq!(of(SqlTokenKind::Function), ["count"]);
+        assert_eq!(of(SqlTokenKind::Text).concat(), "'it''s'");
+        assert_eq!(of(SqlTokenKind::Number), ["1e6"]);
+        assert_eq!(of(SqlTokenKind::Comment), ["-- all"]);
     }
 
     proptest! {
@@ -288,8 +293,8 @@ mod tests {
 
     #[test]
     fn the_caret_wants_a_name_or_a_key() {
-        let name = |text: &str| Some(Wanted::Name(text.to_owned()));
-        let key = |text: &str| Some(Wanted::Attribute(text.to_owned()));
+        let name = |text: &str| Some(CompletionContext::Name(text.to_owned()));
+        let key = |text: &str| Some(CompletionContext::Attribute(text.to_owned()));
         let cases = [
             ("SELECT dur", name("dur")),
             ("SELECT attributes['http.r", key("http.r")),

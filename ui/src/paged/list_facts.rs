@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use tidings_proto::UnixNanos;
 
-use super::{Page, Paged, Question};
+use super::{ListQuery, Page, Paged};
 use crate::{
     browser,
     components::{EmptyState, ErrorState, LoadingRows, PartialNote},
@@ -15,7 +15,7 @@ use crate::{
 /// a button to stop.
 #[component]
 #[must_use]
-pub fn ListFacts<T: Page, Q: Question>(
+pub fn ListFacts<T: Page, Q: ListQuery>(
     /// The list.
     paged: Paged<T, Q>,
     /// True while live updates are on hold for the reader.
@@ -62,7 +62,7 @@ pub fn ListFacts<T: Page, Q: Question>(
 
 /// Progress of a search, also after it ended early.
 #[component]
-fn SearchFacts<T: Page, Q: Question>(paged: Paged<T, Q>, is_stopped: Memo<bool>) -> impl IntoView {
+fn SearchFacts<T: Page, Q: ListQuery>(paged: Paged<T, Q>, is_stopped: Memo<bool>) -> impl IntoView {
     let search = paged.search;
     let is_over = Memo::new(move |_| is_stopped.get() || search.error().is_some());
     let rows = move || {
@@ -83,7 +83,7 @@ fn SearchFacts<T: Page, Q: Question>(paged: Paged<T, Q>, is_stopped: Memo<bool>)
     };
     let share = Memo::new(move |_| {
         let now = search.asked_at();
-        let (start, end) = paged.question.with(Question::range).bounds(now);
+        let (start, end) = paged.question.with(ListQuery::range).bounds(now);
         let times = start.zip(Some(end.unwrap_or(now)));
         search.progress().map_or(0.0, |progress| format::looked_at(&progress, times))
     });
@@ -116,7 +116,7 @@ fn when(time: UnixNanos) -> String {
 /// Note about an error, an empty list, or a search that stopped early.
 #[component]
 #[must_use]
-pub fn ListTrouble<T: Page, Q: Question>(
+pub fn ListTrouble<T: Page, Q: ListQuery>(
     /// The list.
     paged: Paged<T, Q>,
 ) -> impl IntoView {
@@ -131,7 +131,7 @@ pub fn ListTrouble<T: Page, Q: Question>(
     let given_up = Memo::new(move |_| search.stopped() && search.rows().is_empty());
     let stopped = move || {
         let noun = T::NOUN;
-        if paged.question.with(Question::is_ranked) {
+        if paged.question.with(ListQuery::is_ranked) {
             return format!(
                 "Not all {noun}s were looked at: others may come before these. \
                  Narrow the time range or add a filter."
@@ -161,7 +161,7 @@ pub fn ListTrouble<T: Page, Q: Question>(
 /// The way to the next older page, while there is one.
 #[component]
 #[must_use]
-pub fn OlderButton<T: Page, Q: Question>(
+pub fn OlderButton<T: Page, Q: ListQuery>(
     /// The list.
     paged: Paged<T, Q>,
 ) -> impl IntoView {
