@@ -2,7 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use tidings_bench::{StorageOptions, PeersOptions, QueryOptions, measure, measure_peers, measure_queries};
+use tidings_bench::{
+    PeersOptions, QueryOptions, StorageOptions, measure, measure_peers, measure_queries,
+};
 
 #[test]
 fn measuring_goes_from_sending_to_the_table() {

@@ -28,7 +28,7 @@ pub(crate) use labels::Labels;
 pub(crate) use number::{duration_of, millis, number_text, seconds};
 pub(crate) use parser::{parse, parse_with};
 use syntax::Selector;
-pub(crate) use syntax::{Expression, Kind};
+pub(crate) use syntax::{Expression, ValueType};
 
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ use crate::{
     execution::Reader,
     http::answer::written_json,
     prometheus::{
-        Kind, PromqlError,
+        PromqlError, ValueType,
         metrics::METRICS,
         query::{self, EvaluationTimes, POINTS_MAX, QueryAnswer},
         series::{self, SeriesSearch},
@@ -117,7 +117,7 @@ fn over_range(
     asked: EvaluationTimes,
 ) -> Result<QueryAnswer, PrometheusError> {
     let query = expression_of(query)?;
-    if !matches!(query.kind(), Kind::Scalar | Kind::Vector) {
+    if !matches!(query.kind(), ValueType::Scalar | ValueType::Vector) {
         let kind = query.kind().words();
         let reason = "invalid expression type";
         let wanted = "for range query, must be Scalar or instant Vector";

@@ -15,7 +15,7 @@ use tidings_storage::{
     Detail, GraphSpan, Peer, Scan, ScanStats, SpanFilter, TimeRange, without_silence,
 };
 
-use super::{Graph, GraphSearch, Kept, LEAD, Open, Window};
+use super::{Graph, GraphSearch, LEAD, OpenSpan, SingleCallAccumulator, Window};
 use crate::{
     QueryError,
     execution::Reader,
@@ -27,7 +27,7 @@ use crate::{
 type Bounds = (UnixNanos, UnixNanos);
 
 /// Reads and assembles what is selected: the graph, the bounds of the last trace, what was read.
-pub(super) fn gather<K: Kept>(
+pub(super) fn gather<K: SingleCallAccumulator>(
     reader: &Reader,
     filter: &SpanFilter,
     window: Option<Window>,
@@ -36,7 +36,7 @@ pub(super) fn gather<K: Kept>(
     let gather = Gather { detail: Detail::Facts, hosts_max: 0, spans_max, instead: "" };
     let (gathered, complete) = Gathered::read_newest(reader, filter, gather)?;
     let mut graph = Graph::new();
-    let mut open: HashMap<u64, Open> = HashMap::new();
+    let mut open: HashMap<u64, OpenSpan> = HashMap::new();
     let mut rows = 0;
     let mut bounds = None;
     for (trace_id, facts) in gathered.traces {
@@ -73,7 +73,7 @@ pub(crate) fn graph_spans(trace: &TraceFacts) -> Vec<GraphSpan> {
 fn peers(
     reader: &Reader,
     filter: &SpanFilter,
-    open: &HashMap<u64, Open>,
+    open: &HashMap<u64, OpenSpan>,
 ) -> Result<HashMap<u64, Peer>, QueryError> {
     let kinds: HashSet<SpanKind> = open.values().map(|open| open.kind).collect();
     let mut peers = HashMap::new();

@@ -209,7 +209,10 @@ impl RedGroups {
         let Some(mut all) = shares.next() else {
             let window = unordered.window;
             let of = AllCalls { by: &unordered.by, window };
-            return Self::joined(unordered, vec![of.of(UnixNanos(0)..UnixNanos(0), unordered)]);
+            return Self::joined(
+                unordered,
+                vec![of.for_range(UnixNanos(0)..UnixNanos(0), unordered)],
+            );
         };
         for share in shares {
             let Self { names, of, other, open, .. } = share;
