@@ -6,8 +6,8 @@
 //! rustc does, and after it rustdoc with the arguments that both understand.
 
 use std::{
-    env,
-    path::Path,
+    env, fs,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -23,15 +23,31 @@ const SHARED_WITH_VALUE: [&str; 7] =
 /// Options of both whose value stands behind `=`.
 const SHARED: [&str; 5] = ["--edition=", "--allow=", "--warn=", "--deny=", "--forbid="];
 
-/// Makes a command of cargo lint the workspace and check its documentation; a warning is an error.
-///
-/// # Errors
-/// Fails if the path of this program is unknown.
-pub(crate) fn linting(cargo: &mut Command) -> Result<&mut Command> {
-    let this = env::current_exe().context("the path of xtask")?;
-    Ok(cargo
-        .env("RUSTC_WORKSPACE_WRAPPER", this)
-        .env("CLIPPY_ARGS", format!("-D{END_OF_ARGUMENT}warnings{END_OF_ARGUMENT}")))
+/// This program as the compiler of the workspace.
+#[derive(Debug)]
+pub(crate) struct LintingCompiler {
+    path: PathBuf,
+}
+
+impl LintingCompiler {
+    /// Copies this program to where no build replaces it.
+    ///
+    /// # Errors
+    /// Fails if the copy cannot be written.
+    pub(crate) fn install() -> Result<Self> {
+        let path = env::current_dir()?.join(target_dir()).join("linting-compiler");
+        let this = env::current_exe().context("the path of xtask")?;
+        fs::copy(this, &path).with_context(|| path.display().to_string())?;
+        Ok(Self { path })
+    }
+
+    /// Makes a command of cargo lint the workspace and check its documentation; a warning is an
+    /// error.
+    pub(crate) fn lint<'a>(&self, cargo: &'a mut Command) -> &'a mut Command {
+        cargo
+            .env("RUSTC_WORKSPACE_WRAPPER", &self.path)
+            .env("CLIPPY_ARGS", format!("-D{END_OF_ARGUMENT}warnings{END_OF_ARGUMENT}"))
+    }
 }
 
 /// Tells a call by cargo in the compiler's place from a command of a developer.

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    lints::linting,
+    lints::LintingCompiler,
     steps::{StepReport, apt_install, cargo, root, target_dir, works},
     ui,
 };
@@ -32,6 +32,7 @@ struct Tally {
 
 /// Runs everything and ends with `N passed, N failed`.
 pub(crate) fn run() -> Result<ExitCode> {
+    let compiler = LintingCompiler::install()?;
     let mut tally = Tally::new();
     prepare(&mut tally);
     tally.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
@@ -40,9 +41,9 @@ pub(crate) fn run() -> Result<ExitCode> {
     tally.step("ui", ui::build);
     let deny = deny.join().unwrap_or_else(|_| bail!("the installation panicked"));
     tally.step("compile all, with lints and documentation", || {
-        command(linting(cargo().args(["build", "--workspace", "--all-targets"]))?)
+        command(compiler.lint(cargo().args(["build", "--workspace", "--all-targets"])))
     });
-    tally.tests()?;
+    tally.tests(&compiler)?;
     match deny {
         Ok(()) => dependencies(&mut tally),
         Err(error) => tally.left_out.push(format!("cargo-deny: {error:#}")),
@@ -107,8 +108,8 @@ impl Tally {
     }
 
     /// Every test of the workspace, counted from what the test programs print.
-    fn tests(&mut self) -> Result<()> {
-        let counted = self.progress.step("tests", counted_tests)?;
+    fn tests(&mut self, compiler: &LintingCompiler) -> Result<()> {
+        let counted = self.progress.step("tests", || counted_tests(compiler))?;
         self.passed += counted.passed;
         self.failed += counted.failed;
         self.failures.extend(counted.failures);
@@ -142,10 +143,11 @@ struct TestCounts {
 }
 
 /// Builds and runs every test, and adds up what the test programs print.
-fn counted_tests() -> Result<TestCounts> {
+fn counted_tests(compiler: &LintingCompiler) -> Result<TestCounts> {
     let skipped = target_dir().join("left-out.txt");
     write(&skipped, "")?;
-    let mut tests = linting(cargo().args(["test", "--workspace", "--no-fail-fast"]))?
+    let mut tests = compiler
+        .lint(cargo().args(["test", "--workspace", "--no-fail-fast"]))
         .env("TEST_LEFT_OUT", fs::canonicalize(&skipped)?)
         .stdout(Stdio::piped())
         .spawn()
