@@ -2,6 +2,7 @@
 
 mod allocator;
 mod ask;
+mod backup;
 mod check;
 mod cli;
 mod client;
