@@ -54,8 +54,7 @@ pub enum BackupPlace {
     ObjectStore(ObjectStoreSettings),
 }
 
-/// The id of a backup: when it began, and a number that tells it from others of that second.
-/// Later ones are greater.
+/// The id of a backup: the second in which it began, and nanoseconds. Later ones are greater.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BackupId(String);
@@ -63,10 +62,22 @@ pub struct BackupId(String);
 impl BackupId {
     const TIME: &'static str = "%Y%m%dT%H%M%SZ";
 
-    fn new(began: UnixNanos, number: u64) -> Self {
+    fn new(began: UnixNanos) -> Self {
         let nanos = i64::try_from(began.0).unwrap_or(i64::MAX);
         let time = DateTime::from_timestamp_nanos(nanos).format(Self::TIME);
-        Self(format!("{time}-{:08x}", number >> 32))
+        Self(format!("{time}-{:08x}", began.0 % 1_000_000_000))
+    }
+
+    /// The id of a backup that begins now, after this one, even if the clock was set back since.
+    fn after(newest: Option<&Self>, now: UnixNanos) -> Self {
+        let (id, Some(newest)) = (Self::new(now), newest) else { return Self::new(now) };
+        let parts = newest.0.split_once('-');
+        match parts.and_then(|(time, number)| Some((time, u32::from_str_radix(number, 16).ok()?))) {
+            Some((time, number)) if id <= *newest => {
+                Self(format!("{time}-{:08x}", number.saturating_add(1)))
+            }
+            _ => id,
+        }
     }
 }
 
@@ -102,7 +113,7 @@ impl From<BackupId> for String {
 
 impl Default for BackupId {
     fn default() -> Self {
-        Self::new(UnixNanos(0), 0)
+        Self::new(UnixNanos(0))
     }
 }
 
@@ -378,4 +389,27 @@ fn resolved(path: &Path) -> PathBuf {
         Some(std::fs::canonicalize(folder).ok()?.join(rest))
     };
     path.ancestors().find_map(whole).unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::UnixNanos;
+
+    use super::BackupId;
+
+    #[test]
+    fn a_later_backup_has_a_greater_id_whatever_the_clock_says() {
+        let mut ids = vec![BackupId::after(None, UnixNanos(1_700_000_000_000_000_005))];
+        for now in [1_700_000_000_000_000_005, 1_600_000_000_000_000_000, 1_700_000_001_000_000_000]
+        {
+            let id = BackupId::after(ids.last(), UnixNanos(now));
+            assert_eq!(id.to_string().parse(), Ok(id.clone()));
+            ids.push(id);
+        }
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        assert_eq!(ids[0].to_string(), "20231114T221320Z-00000005");
+        for wrong in ["", "20231114T221320Z", "20231114T221320Z-5", "20231314T221320Z-00000005"] {
+            assert!(wrong.parse::<BackupId>().is_err(), "{wrong}");
+        }
+    }
 }

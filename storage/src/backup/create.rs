@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidings_proto::UnixNanos;
 use tokio::runtime::Handle;
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
     repository::{Repository, stored_by},
     source::{PinnedSource, Sameness, Source, SourceFile},
 };
-use crate::{StorageError, store::random};
+use crate::StorageError;
 
 /// So many moments are tried.
 const ROUNDS: u32 = 20;
@@ -49,8 +50,7 @@ pub(super) fn create(
     let clock = monitor.clock.as_ref();
     let (repository, lock) = Repository::open_to_write(place, clock)?;
     let began = clock.now();
-    let id = BackupId::new(began, random());
-    let mut copier = Copier::new(source, &repository, lock, monitor, id)?;
+    let mut copier = Copier::new(source, &repository, lock, monitor, began)?;
     let (pinned, files) = copier.copy_until_whole(runtime)?;
     let manifest = Manifest {
         format: manifest::FORMAT,
@@ -115,7 +115,7 @@ impl<'a> Copier<'a> {
         repository: &'a Repository,
         lock: Box<dyn PlaceLock>,
         monitor: &'a BackupMonitor,
-        id: BackupId,
+        began: UnixNanos,
     ) -> Result<Self, StorageError> {
         let manifests = repository.manifests()?;
         let stored = repository.stored()?;
@@ -151,6 +151,8 @@ impl<'a> Copier<'a> {
             .filter(|file| sizes.get(file.stored_name().as_str()) == Some(&file.bytes))
             .map(|file| (file.path.as_str().to_owned(), file))
             .collect();
+        let ids = manifests.iter().map(|manifest| &manifest.id);
+        let id = BackupId::after(ids.chain(left.values().map(|(by, _)| by)).max(), began);
         let progress = Progress::new(monitor.clock.instant());
         Ok(Self { source, repository, lock, monitor, id, known_tables, known, left, progress })
     }

@@ -239,7 +239,7 @@ pub(super) mod tests {
     use crate::ErrorKind;
 
     pub(in crate::backup) fn manifest() -> Manifest {
-        let id = BackupId::new(UnixNanos(1_700_000_000_000_000_000), 7);
+        let id = BackupId::new(UnixNanos(1_700_000_000_000_000_000));
         let table = |id: &str| TableState { id: id.to_owned(), version: 3, position: 40 };
         let file = |path: &str, modified| FileEntry {
             path: path.to_owned().try_into().unwrap(),
@@ -305,7 +305,7 @@ pub(super) mod tests {
     #[test]
     fn bytes_are_counted_with_the_backup_that_copied_them() {
         let mut manifest = manifest();
-        manifest.files[1].stored_by = BackupId::new(UnixNanos(0), 1);
+        manifest.files[1].stored_by = BackupId::default();
         assert_eq!((manifest.bytes(), manifest.new_bytes()), (10, 5));
     }
 }
