@@ -145,8 +145,8 @@ fn a_damaged_backup_is_refused_by_name_and_kept_backups_are_whole() {
     let acknowledged = AtomicU64::new(0);
     let mut server = Server::start_in(Path::new(&data), &[]);
     let address = server.otlp_http.clone();
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let stop = AtomicBool::new(false);
         let (stop, acknowledged) = (&stop, &acknowledged);
         scope.spawn(move || send(address, acknowledged, stop));
         while acknowledged.load(Ordering::Acquire) < 5 {
