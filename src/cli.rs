@@ -12,7 +12,7 @@ use tidings_collector::TlsError;
 use tidings_storage::StorageError;
 
 use crate::{
-    check,
+    backup, check,
     client_identity::ClientIdentity,
     demo,
     health::TaskFailure,
@@ -49,6 +49,8 @@ pub(crate) fn command() -> Command {
         .subcommand(compact_command())
         .subcommand(erase_command())
         .subcommand(check_command())
+        .subcommand(backup::backup_command(setting_args()))
+        .subcommand(backup::restore_command(setting_args()))
         .subcommand(keys::command(setting_args()))
         .subcommand(
             Command::new("config")
@@ -255,6 +257,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("trace", matches)) => show::run(matches, &sources(matches)?),
         Some(("sql", matches)) => sql_command::run(matches, &sources(matches)?),
         Some(("check", matches)) => check::run(matches),
+        Some(("backup", matches)) => {
+            let (_, given) = matches.subcommand().unwrap_or(("", matches));
+            backup::backup(matches, &sources(given)?.settings()?)
+        }
+        Some(("restore", matches)) => backup::restore(matches, &sources(matches)?.settings()?),
         Some(("keys", matches)) => {
             let (_, given) = matches.subcommand().unwrap_or(("", matches));
             keys::run(matches, &sources(given)?.settings()?)
@@ -315,7 +322,11 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,
         Some(StorageError::NeedsRecovery { .. }) => 74,
-        Some(StorageError::Format { .. } | StorageError::Refused { .. }) => 78,
+        Some(
+            StorageError::Format { .. }
+            | StorageError::Refused { .. }
+            | StorageError::RefusedBackup { .. },
+        ) => 78,
         Some(StorageError::Io { source, .. }) if is_setup(source.kind()) => 78,
         _ => 1,
     }

@@ -23,7 +23,8 @@ use tidings_collector::{
 use tidings_query::{QueryService, QuerySettings, ReceiverStates, zipkin_router};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{
-    Clock, ObjectStoreSettings, Store, StoreSettings, Supervision, SystemClock, TablesAt,
+    Clock, ObjectAddress, ObjectStoreSettings, Store, StoreSettings, Supervision, SystemClock,
+    TablesAt,
 };
 use tokio::{
     net::TcpListener,
@@ -331,18 +332,26 @@ pub(crate) fn store_settings(settings: &Settings) -> StoreSettings {
 
 fn tables_at(settings: &Settings) -> TablesAt {
     let Some(address) = settings.tables.clone() else { return TablesAt::DataDirectory };
+    TablesAt::ObjectStore(object_store_settings(settings, address))
+}
+
+/// How a bucket is reached: as the settings say of that of the tables.
+pub(crate) fn object_store_settings(
+    settings: &Settings,
+    address: ObjectAddress,
+) -> ObjectStoreSettings {
     let mut options = settings.aws.0.clone();
     let ours =
         [("AWS_ENDPOINT_URL", &settings.tables_endpoint), ("AWS_REGION", &settings.tables_region)];
     for (name, value) in ours.into_iter().filter(|(_, value)| !value.is_empty()) {
         options.push((name.to_owned(), value.clone()));
     }
-    TablesAt::ObjectStore(ObjectStoreSettings {
+    ObjectStoreSettings {
         address,
         options,
         allow_http: settings.tables_allow_http,
         cache_bytes_max: settings.tables_cache_bytes_max,
-    })
+    }
 }
 
 fn collector_settings(settings: &Settings) -> CollectorSettings {

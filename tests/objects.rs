@@ -1,6 +1,7 @@
 //! The server with its tables in an S3-compatible store: a gateway that keeps objects in a folder,
 //! checks signatures and honours conditions.
 
+mod backup;
 mod network;
 mod outage;
 

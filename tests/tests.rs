@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod backup;
 mod bench;
 mod browser;
 mod changes;

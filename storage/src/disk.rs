@@ -101,6 +101,11 @@ pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
     /// Removes a file's name.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a folder that is empty.
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_dir(path)
+    }
+
     /// Makes the bytes of a file durable that another process may have written, and drops cached
     /// pages. After a failed sync, the page cache may still show bytes that are lost.
     fn sync_file(&self, path: &Path) -> io::Result<()>;

@@ -116,6 +116,14 @@ pub enum StorageError {
         /// Why not, and what to do.
         reason: String,
     },
+    /// A backup cannot be written to, or restored from, where it is said to be.
+    #[error("{at}: {reason}")]
+    RefusedBackup {
+        /// Where.
+        at: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// Another program changed a table in a way that ours cannot follow.
     #[error("{path}: another program's commit is in the way: {reason}", path = path.display())]
     Conflict {
@@ -180,7 +188,9 @@ impl StorageError {
                 ErrorKind::Unavailable
             }
             Self::Closed => ErrorKind::Closed,
-            Self::Locked { .. } | Self::Refused { .. } => ErrorKind::Locked,
+            Self::Locked { .. } | Self::Refused { .. } | Self::RefusedBackup { .. } => {
+                ErrorKind::Locked
+            }
             Self::Corrupt { .. }
             | Self::NeedsRecovery { .. }
             | Self::Format { .. }

@@ -8,6 +8,7 @@
 //! read:   Snapshot = memory table ∪ data files, consistent ─► scan ─► SpanRows / LogRows
 //! ```
 
+mod backup;
 mod check;
 mod clock;
 mod columns;
@@ -38,6 +39,10 @@ mod tables;
 mod upkeep;
 mod wal;
 
+pub use backup::{
+    BackupContent, BackupId, BackupMonitor, BackupPlace, BackupReport, BackupSource, ListedBackup,
+    RestoreReport, VerifyReport, back_up, list_backups, restore_backup, verify_backup,
+};
 pub use check::{CheckSummary, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use columns::json_text;

@@ -11,7 +11,7 @@ mod background;
 mod convert;
 mod erase;
 mod flush;
-mod format;
+pub(crate) mod format;
 mod join;
 mod open;
 mod pin;

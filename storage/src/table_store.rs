@@ -37,12 +37,17 @@ use tidings_proto::UnixNanos;
 use self::{
     cache::Cache, claim::claim, connect::connect, object::ObjectTables, whole_lists::WholeLists,
 };
-pub(crate) use self::{claim::check_local, local::LocalTables, readable::Readable};
+pub(crate) use self::{
+    claim::{check_local, check_recorded, is_lasting},
+    local::LocalTables,
+    object::as_io,
+    readable::Readable,
+};
 use crate::{
     Clock, StorageError, StoreSettings,
     disk::{AppendFile, DiskEntry, SharedDisk},
     paths::Paths,
-    settings::TablesAt,
+    settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
 };
 
 /// Where the tables are, shared by everything that reads and writes them.
@@ -173,7 +178,7 @@ pub(crate) async fn open(
     };
     let store = match given {
         Some(store) => store,
-        None => Arc::new(WholeLists(connect(remote)?)),
+        None => connect_whole(remote)?,
     };
     claim(disk, paths, &store, &remote.address, clock).await?;
     let (disk, folder) = (Arc::clone(disk), paths.cache());
@@ -184,6 +189,31 @@ pub(crate) async fn open(
         Ok(Arc::new(ObjectTables::new(store, &address, cache)?) as SharedTables)
     })
     .await
+}
+
+/// Connects to an S3-compatible store; nothing is asked of it yet.
+///
+/// # Errors
+/// `Refused` when the settings do not fit together.
+pub(crate) fn connect_whole(
+    settings: &ObjectStoreSettings,
+) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    Ok(Arc::new(WholeLists(connect(settings)?)))
+}
+
+/// Tables in an object store that another process may be working on: their logs can be read and
+/// their folders listed. Nothing is claimed, and no copy of a file is kept.
+///
+/// # Errors
+/// `Io` when no thread for the requests can be started.
+pub(crate) fn remote_logs(
+    disk: &SharedDisk,
+    paths: &Paths,
+    store: Arc<dyn ObjectStore>,
+    address: &ObjectAddress,
+) -> Result<SharedTables, StorageError> {
+    let cache = Cache::unused(Arc::clone(disk), paths.cache());
+    Ok(Arc::new(ObjectTables::new(store, address, cache)?))
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ use tidings_proto::UnixNanos;
 pub(crate) use self::{
     checkpoint::Checkpoint,
     commit::{CommitReason, TableChange},
-    history::Damage,
+    history::{Damage, files_of_version},
     position::PositionDamage,
     table_check::{check, decoded},
 };
@@ -118,6 +118,8 @@ pub(crate) struct OpenedTable {
     pub(crate) quarantined: Vec<PathBuf>,
     /// Number of commits left in the table's log.
     pub(crate) commits: u64,
+    /// The id that the table was created with; `None` when it is damaged.
+    pub(crate) id: Option<String>,
 }
 
 /// Outcome of a commit attempt.
@@ -245,6 +247,7 @@ impl TelemetryTable {
         };
         let lacking = state.as_ref().map(|state| delta_columns::lacking(signal, state.metadata()));
         let lacking = lacking.transpose()?.flatten();
+        let id = state.as_ref().and_then(|state| delta_columns::table_id(state.metadata()));
         let table = Self {
             signal,
             tables: Arc::clone(tables),
@@ -264,7 +267,7 @@ impl TelemetryTable {
             views.iter().map(|view| from_millis(view.modification_time())).max()
         });
         let quarantined = Vec::new();
-        Ok(OpenedTable { table, files, covered, position_damage, newest, quarantined, commits })
+        Ok(OpenedTable { table, files, covered, position_damage, newest, quarantined, commits, id })
     }
 
     /// Which commit is damaged, when one is: nothing is to be written then.
@@ -274,6 +277,11 @@ impl TelemetryTable {
 
     pub(crate) fn signal(&self) -> Signal {
         self.signal
+    }
+
+    /// Returns the version of the last commit.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Writes files and commits them, with the sequence up to which they cover the log. When it

@@ -6,6 +6,7 @@
 //! Durable records go to the memtable in the order of sequences.
 
 mod blocks;
+mod pinned;
 mod reader;
 mod record;
 mod replay;
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::writer::{Command, WriteRefusal, Writer};
 pub(crate) use self::{
+    pinned::{PinnedLog, pin},
     record::{PAYLOAD_MAX, WalRecord},
     replay::{Replay, ReplayEnd},
     segments::{Sealed, Segments},

@@ -7,17 +7,19 @@ use std::{io, path::Path};
 
 use crate::{
     StorageError,
-    disk::{Disk, failed, read_all, write_durably},
+    disk::{Disk, failed, read_all, replace_durably, write_durably},
     paths::Paths,
     wal,
 };
 
 /// The newest format this program reads, and the one it writes.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 const WORDS: &str = "tidings data directory, format ";
+/// In the place of the format, until a restore has ended: every program refuses the directory.
+const RESTORING: &str = "tidings data directory, being restored from a backup\n";
 
 /// Refuses a directory of a newer format. Writes nothing.
-pub(super) fn check(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError> {
+pub(crate) fn check(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError> {
     let path = paths.format();
     if let Some(found) = recorded(disk, &path)?
         && found > FORMAT
@@ -49,16 +51,34 @@ pub(super) fn record(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError>
     written.map_err(failed("write", &path))
 }
 
+/// Makes every program refuse the directory until [`end_restore`].
+pub(crate) fn begin_restore(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError> {
+    let path = paths.format();
+    replace_durably(disk, &path, RESTORING.as_bytes()).map_err(failed("write", &path))
+}
+
+/// Says that everything of this format is there.
+pub(crate) fn end_restore(disk: &dyn Disk, paths: &Paths, format: u32) -> Result<(), StorageError> {
+    let path = paths.format();
+    let text = format!("{WORDS}{format}\n");
+    replace_durably(disk, &path, text.as_bytes()).map_err(failed("write", &path))
+}
+
 /// Returns the recorded format; `None` without the file.
-fn recorded(disk: &dyn Disk, path: &Path) -> Result<Option<u32>, StorageError> {
+pub(crate) fn recorded(disk: &dyn Disk, path: &Path) -> Result<Option<u32>, StorageError> {
     let bytes = match read_all(disk, path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(failed("read", path))?,
     };
     let text = str::from_utf8(&bytes).ok();
     let number = text.and_then(|text| text.strip_prefix(WORDS)?.trim_end().parse().ok());
-    number.map(Some).ok_or_else(|| StorageError::Corrupt {
-        path: path.to_owned(),
-        reason: "it does not say a format".to_owned(),
-    })
+    let reason = match text {
+        Some(RESTORING) => {
+            "a restore into this directory did not end; remove all that is in it and restore again"
+        }
+        _ => "it does not say a format",
+    };
+    number
+        .map(Some)
+        .ok_or_else(|| StorageError::Corrupt { path: path.to_owned(), reason: reason.to_owned() })
 }

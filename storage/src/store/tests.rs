@@ -1,5 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "tests damage files behind the store's back")]
 
+mod backups;
 mod damage;
 mod faults;
 mod golden;

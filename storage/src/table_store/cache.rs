@@ -132,6 +132,18 @@ impl Cache {
         Ok(cache)
     }
 
+    /// A cache that has no copies and leaves those in the folder to the process whose they are.
+    pub(super) fn unused(disk: SharedDisk, folder: PathBuf) -> Self {
+        Self {
+            disk,
+            folder,
+            bytes_max: 0,
+            free_min: 0,
+            copies: Mutex::default(),
+            turns: Vec::new(),
+        }
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }

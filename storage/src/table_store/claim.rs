@@ -45,6 +45,22 @@ pub(crate) fn check_local(disk: &dyn Disk, paths: &Paths) -> std::result::Result
     }
 }
 
+/// Refuses tables that are not those of a data directory. Claims nothing.
+pub(crate) fn check_recorded(
+    disk: &dyn Disk,
+    paths: &Paths,
+    address: &ObjectAddress,
+) -> std::result::Result<(), StorageError> {
+    match recorded(disk, &paths.tables_record())? {
+        Some(record) if record.tables == address.to_string() => Ok(()),
+        Some(record) => Err(elsewhere(paths.root(), &record.tables)),
+        None => Err(StorageError::Refused {
+            at: address.to_string(),
+            reason: format!("they are not the tables of {}", paths.root().display()),
+        }),
+    }
+}
+
 fn elsewhere(at: &Path, tables: &str) -> StorageError {
     let reason = format!("the tables of this data directory are at {tables}: set `tables` to it");
     StorageError::Refused { at: at.display().to_string(), reason }
@@ -78,7 +94,7 @@ pub(super) async fn claim(
 }
 
 /// Returns true if a retry cannot succeed: the bucket is missing, or the credentials are wrong.
-fn is_lasting(error: &Error) -> bool {
+pub(crate) fn is_lasting(error: &Error) -> bool {
     match error {
         Error::NotFound { .. }
         | Error::PermissionDenied { .. }

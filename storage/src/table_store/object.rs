@@ -95,7 +95,7 @@ impl Drop for Requests {
 }
 
 /// Converts an error of the object store to the nearest I/O error.
-pub(super) fn as_io(error: object_store::Error) -> io::Error {
+pub(crate) fn as_io(error: object_store::Error) -> io::Error {
     use object_store::Error as E;
     let kind = match &error {
         E::NotFound { .. } => io::ErrorKind::NotFound,

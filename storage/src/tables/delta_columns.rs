@@ -18,6 +18,11 @@ pub(super) fn all(signal: Signal) -> Result<StructType, StorageError> {
     Ok(schema.try_into_kernel().map_err(DeltaTableError::from)?)
 }
 
+/// Returns the id that a table was created with.
+pub(super) fn table_id(metadata: &Metadata) -> Option<String> {
+    serde_json::to_value(metadata).ok()?.get("id")?.as_str().map(str::to_owned)
+}
+
 /// The action that declares what the table lacks; `None` when it lacks nothing. Whatever else it
 /// has, columns of other programs too, stays.
 pub(super) fn lacking(signal: Signal, metadata: &Metadata) -> Result<Option<Value>, StorageError> {

@@ -149,6 +149,25 @@ fn move_aside(
     tables.set_aside(path, &folder).map_err(failed("move aside", path))
 }
 
+/// Returns the files of a table's log, of those with these names, that a version of it is read from:
+/// its newest checkpoint and the commits behind that; `None` when one of them is not there.
+pub(crate) fn files_of_version<'a>(
+    names: impl Iterator<Item = &'a str> + Clone,
+    version: u64,
+) -> Option<Vec<&'a str>> {
+    let checkpoints = names.clone().filter_map(checkpoint_version);
+    let checkpoint = checkpoints.filter(|checkpoint| *checkpoint <= version).max();
+    let first = checkpoint.map_or(0, |checkpoint| checkpoint + 1);
+    let is_wanted = |commit: u64| (first..=version).contains(&commit);
+    let commits = names.clone().filter(|name| commit_version(name).is_some_and(is_wanted)).count();
+    let is_needed = |name: &&str| match (commit_version(name), checkpoint_version(name)) {
+        (Some(commit), _) => is_wanted(commit),
+        (None, Some(of)) => checkpoint == Some(of),
+        (None, None) => false,
+    };
+    (commits as u64 == version + 1 - first).then(|| names.filter(is_needed).collect())
+}
+
 fn checkpoint_version(name: &str) -> Option<u64> {
     let (version, rest) = name.split_once('.')?;
     rest.starts_with("checkpoint").then(|| version.parse().ok()).flatten()
@@ -211,4 +230,30 @@ fn added(signal: Signal, folder: &Path, add: &Value) -> Option<DataFile> {
     let (stats, size) = (add.get("stats")?.as_str()?, add.get("size")?.as_u64()?);
     let committed = from_millis(add.get("modificationTime")?.as_i64()?);
     listed_file(signal, path, hour, stats, size, committed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::files_of_version;
+
+    #[test]
+    fn a_version_is_read_from_a_checkpoint_and_all_commits_behind_it() {
+        let commit = |version: u64| format!("{version:020}.json");
+        let checkpoint =
+            |version: u64, part: &str| format!("{version:020}.checkpoint{part}.parquet");
+        let mut names: Vec<String> = (2..=9).map(commit).collect();
+        names.extend([checkpoint(4, ""), checkpoint(8, ".1.2"), checkpoint(8, ".2.2")]);
+        names.extend(["_last_checkpoint".to_owned(), "x.json".to_owned()]);
+        let needed = |version| {
+            let mut needed = files_of_version(names.iter().map(String::as_str), version)?;
+            needed.sort_unstable();
+            Some(needed.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert_eq!(needed(4), Some(vec![checkpoint(4, "")]));
+        assert_eq!(needed(6), Some(vec![checkpoint(4, ""), commit(5), commit(6)]));
+        let parts = [checkpoint(8, ".1.2"), checkpoint(8, ".2.2")];
+        assert_eq!(needed(9), Some([parts.as_slice(), &[commit(9)]].concat()));
+        assert_eq!(needed(3), None, "commits before the oldest are gone");
+        assert_eq!(needed(10), None);
+    }
 }

@@ -1,0 +1,415 @@
+//! Backups: consistent copies of a data directory in a folder or a bucket, and the way back.
+//!
+//! A backup is taken beside a running server or without one. It has every record that was
+//! acknowledged before it began, once, and files that an earlier backup in the same place has are
+//! not copied again. Owns the layout of a place of backups (`repository`), the manifest
+//! (`manifest`), the choice of a moment (`source`), copying (`create`) and restoring (`restore`).
+//! Does not own the formats of what is copied.
+//!
+//! ```text
+//! back up: pin tables ─► pin log ─► copy what is new ─► manifest ─► delete what no backup has
+//! restore: manifest ─► mark the directory ─► copy and compare ─► unmark it
+//! ```
+
+mod create;
+mod file_store;
+mod manifest;
+mod repository;
+mod restore;
+mod source;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use chrono::{DateTime, NaiveDateTime};
+use object_store::ObjectStore;
+use serde::{Deserialize, Serialize};
+use tidings_proto::UnixNanos;
+use tokio::runtime::Handle;
+
+use self::{
+    create::Origin,
+    file_store::{Bucket, FileStore, Folder},
+    repository::Repository,
+    restore::Target,
+    source::Source,
+};
+use crate::{
+    Clock, Finding, ObjectStoreSettings, StorageError, TablesAt,
+    disk::{RealDisk, SharedDisk, failed},
+    store::blocking,
+    table_store,
+};
+
+/// Where backups are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackupPlace {
+    /// In a folder of this machine.
+    Folder(PathBuf),
+    /// In an S3-compatible store.
+    ObjectStore(ObjectStoreSettings),
+}
+
+/// The id of a backup: the second in which it began, and nanoseconds. Later ones are greater.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BackupId(String);
+
+impl BackupId {
+    const TIME: &'static str = "%Y%m%dT%H%M%SZ";
+
+    fn new(began: UnixNanos) -> Self {
+        let nanos = i64::try_from(began.0).unwrap_or(i64::MAX);
+        let time = DateTime::from_timestamp_nanos(nanos).format(Self::TIME);
+        Self(format!("{time}-{:08x}", began.0 % 1_000_000_000))
+    }
+
+    /// The id of a backup that begins now, after this one, even if the clock was set back since.
+    fn after(newest: Option<&Self>, now: UnixNanos) -> Self {
+        let (id, Some(newest)) = (Self::new(now), newest) else { return Self::new(now) };
+        let parts = newest.0.split_once('-');
+        match parts.and_then(|(time, number)| Some((time, u32::from_str_radix(number, 16).ok()?))) {
+            Some((time, number)) if id <= *newest => {
+                Self(format!("{time}-{:08x}", number.saturating_add(1)))
+            }
+            _ => id,
+        }
+    }
+}
+
+impl FromStr for BackupId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let is_id = text.split_once('-').is_some_and(|(time, number)| {
+            let is_number = number.len() == 8 && number.bytes().all(is_digit);
+            time.len() == 16 && is_number && NaiveDateTime::parse_from_str(time, Self::TIME).is_ok()
+        });
+        match is_id {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("`{text}` is no backup, as 20260131T235959Z-0123abcd")),
+        }
+    }
+}
+
+impl TryFrom<String> for BackupId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<BackupId> for String {
+    fn from(id: BackupId) -> Self {
+        id.0
+    }
+}
+
+impl Default for BackupId {
+    fn default() -> Self {
+        Self::new(UnixNanos(0))
+    }
+}
+
+impl fmt::Display for BackupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is backed up, and what happens to older backups.
+#[derive(Debug, Clone)]
+pub struct BackupSource {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Where its tables are.
+    pub tables: TablesAt,
+    /// Name and version of the program, for the manifest.
+    pub program: String,
+    /// So many of the newest backups stay, this one included; all of them when it is `None`.
+    pub keep: Option<usize>,
+}
+
+/// The observer of a backup or a restore, and its clock.
+#[derive(Clone)]
+pub struct BackupMonitor {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Takes a line about the progress every few seconds.
+    pub report: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl fmt::Debug for BackupMonitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackupMonitor").finish_non_exhaustive()
+    }
+}
+
+/// A backup that was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BackupReport {
+    /// Its id.
+    pub id: BackupId,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Files that no earlier backup had.
+    pub new_files: u64,
+    /// Bytes of those.
+    pub new_bytes: u64,
+    /// Older backups that were deleted.
+    pub deleted_backups: u64,
+    /// Bytes of files that no backup had any more.
+    pub deleted_bytes: u64,
+    /// Sentences about what is not as it should be. The backup is whole.
+    pub warnings: Vec<String>,
+}
+
+/// A backup that was restored.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RestoreReport {
+    /// Its id.
+    pub id: BackupId,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// A backup that was read from end to end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VerifyReport {
+    /// Its id.
+    pub id: BackupId,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Files that are not what was backed up.
+    pub findings: u64,
+}
+
+/// A backup in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedBackup {
+    /// Its id.
+    pub id: BackupId,
+    /// Its content, or why that is not known: the manifest is damaged, or of a newer program.
+    pub content: Result<BackupContent, String>,
+}
+
+/// The content of a backup, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupContent {
+    /// When it began.
+    pub began: UnixNanos,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Bytes that it was the first to have.
+    pub new_bytes: u64,
+    /// The program that made it.
+    pub program: String,
+}
+
+/// Copies a data directory, which a server may be working on. The backup is durable when it
+/// returns, and has every record that was acknowledged before the call.
+///
+/// # Errors
+/// `RefusedBackup` when the place has something else than backups of this directory, `Locked` while
+/// another backup into it is made, `Corrupt` when the directory's tables are damaged. A backup that
+/// was not made to its end is not listed and takes room until the next one.
+pub async fn back_up(
+    source: BackupSource,
+    place: BackupPlace,
+    monitor: BackupMonitor,
+) -> Result<BackupReport, StorageError> {
+    let disk: SharedDisk = Arc::new(RealDisk);
+    back_up_with(disk, [None, None], source, place, monitor).await
+}
+
+/// As [`back_up`], where requests for the tables' and the place's buckets go to these stores.
+pub(crate) async fn back_up_with(
+    disk: SharedDisk,
+    [tables_store, place_store]: [Option<Arc<dyn ObjectStore>>; 2],
+    source: BackupSource,
+    place: BackupPlace,
+    monitor: BackupMonitor,
+) -> Result<BackupReport, StorageError> {
+    let runtime = Handle::current();
+    blocking(move || {
+        let data_dir = absolute(&source.data_dir)?;
+        if let BackupPlace::Folder(folder) = &place
+            && resolved(&absolute(folder)?).starts_with(resolved(&data_dir))
+        {
+            return Err(StorageError::RefusedBackup {
+                at: folder.display().to_string(),
+                reason: "it is in the data directory, and would be lost with it".to_owned(),
+            });
+        }
+        let tables_at = match &source.tables {
+            TablesAt::DataDirectory => "local".to_owned(),
+            TablesAt::ObjectStore(remote) => remote.address.to_string(),
+        };
+        let origin = Origin { program: source.program, tables_at, keep: source.keep };
+        let place = file_store(&disk, place, place_store, &runtime)?;
+        let from = Source::open(disk, data_dir, &source.tables, tables_store, runtime.clone())?;
+        create::create(&from, place, origin, &monitor, &runtime)
+    })
+    .await
+}
+
+/// Lists the backups in a place, oldest first.
+///
+/// # Errors
+/// `RefusedBackup` when there are none.
+pub async fn list_backups(place: BackupPlace) -> Result<Vec<ListedBackup>, StorageError> {
+    let runtime = Handle::current();
+    blocking(move || {
+        let disk: SharedDisk = Arc::new(RealDisk);
+        let repository = Repository::open(file_store(&disk, place, None, &runtime)?)?;
+        let listed = |name: repository::ManifestName| {
+            let content = match repository.manifest(&name) {
+                Ok(manifest) => Ok(BackupContent {
+                    began: manifest.began(),
+                    files: manifest.files.len() as u64,
+                    bytes: manifest.bytes(),
+                    new_bytes: manifest.new_bytes(),
+                    program: manifest.program,
+                }),
+                Err(error @ (StorageError::Corrupt { .. } | StorageError::Format { .. })) => {
+                    Err(error.to_string())
+                }
+                Err(error) => return Err(error),
+            };
+            Ok(ListedBackup { id: name.id, content })
+        };
+        repository.manifests()?.into_iter().map(listed).collect()
+    })
+    .await
+}
+
+/// Reads every file of a backup, the newest unless an id is given, and reports those that are not
+/// what was backed up.
+///
+/// # Errors
+/// `RefusedBackup` when there is no such backup, `Corrupt` when its manifest is damaged.
+pub async fn verify_backup(
+    place: BackupPlace,
+    id: Option<BackupId>,
+    monitor: BackupMonitor,
+    mut found: impl FnMut(&Finding) + Send + 'static,
+) -> Result<VerifyReport, StorageError> {
+    let runtime = Handle::current();
+    blocking(move || {
+        let disk: SharedDisk = Arc::new(RealDisk);
+        let repository = Repository::open(file_store(&disk, place, None, &runtime)?)?;
+        let manifest = restore::choose(&repository, id.as_ref())?;
+        restore::verify(&repository, &manifest, &monitor, &mut found)
+    })
+    .await
+}
+
+/// Restores a backup, the newest unless an id is given, into a data directory that is empty or not
+/// there yet. Its tables go to where `tables` says, which must be empty too.
+///
+/// # Errors
+/// `RefusedBackup` when there is no such backup or the target is not empty, `Corrupt` with the file
+/// that is not what was backed up. A directory that is not whole is refused by every program.
+pub async fn restore_backup(
+    place: BackupPlace,
+    id: Option<BackupId>,
+    data_dir: PathBuf,
+    tables: TablesAt,
+    monitor: BackupMonitor,
+) -> Result<RestoreReport, StorageError> {
+    let disk: SharedDisk = Arc::new(RealDisk);
+    restore_with(disk, [None, None], (place, id), (data_dir, tables), monitor).await
+}
+
+/// As [`restore_backup`], where requests for the tables' and the place's buckets go to these stores.
+pub(crate) async fn restore_with(
+    disk: SharedDisk,
+    [tables_store, place_store]: [Option<Arc<dyn ObjectStore>>; 2],
+    (place, id): (BackupPlace, Option<BackupId>),
+    (data_dir, tables): (PathBuf, TablesAt),
+    monitor: BackupMonitor,
+) -> Result<RestoreReport, StorageError> {
+    let runtime = Handle::current();
+    blocking(move || {
+        let repository = Repository::open(file_store(&disk, place, place_store, &runtime)?)?;
+        let manifest = restore::choose(&repository, id.as_ref())?;
+        let tables = match tables {
+            TablesAt::DataDirectory => None,
+            TablesAt::ObjectStore(remote) => {
+                let place = BackupPlace::ObjectStore(remote);
+                Some(file_store(&disk, place, tables_store, &runtime)?)
+            }
+        };
+        let target = Target { data_dir: absolute(&data_dir)?, disk, tables };
+        restore::restore(&repository, &manifest, &target, &monitor)
+    })
+    .await
+}
+
+fn file_store(
+    disk: &SharedDisk,
+    place: BackupPlace,
+    given: Option<Arc<dyn ObjectStore>>,
+    runtime: &Handle,
+) -> Result<Arc<dyn FileStore>, StorageError> {
+    Ok(match place {
+        BackupPlace::Folder(folder) => Arc::new(Folder::new(Arc::clone(disk), absolute(&folder)?)),
+        BackupPlace::ObjectStore(remote) => {
+            let store = match given {
+                Some(store) => store,
+                None => table_store::connect_whole(&remote)?,
+            };
+            Arc::new(Bucket::new(store, remote.address, runtime.clone()))
+        }
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
+    std::path::absolute(path).map_err(failed("resolve", path))
+}
+
+/// The path without links, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let whole = |folder: &Path| {
+        let rest = path.strip_prefix(folder).ok()?;
+        Some(std::fs::canonicalize(folder).ok()?.join(rest))
+    };
+    path.ancestors().find_map(whole).unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::UnixNanos;
+
+    use super::BackupId;
+
+    #[test]
+    fn a_later_backup_has_a_greater_id_whatever_the_clock_says() {
+        let mut ids = vec![BackupId::after(None, UnixNanos(1_700_000_000_000_000_005))];
+        for now in [1_700_000_000_000_000_005, 1_600_000_000_000_000_000, 1_700_000_001_000_000_000]
+        {
+            let id = BackupId::after(ids.last(), UnixNanos(now));
+            assert_eq!(id.to_string().parse(), Ok(id.clone()));
+            ids.push(id);
+        }
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        assert_eq!(ids[0].to_string(), "20231114T221320Z-00000005");
+        for wrong in ["", "20231114T221320Z", "20231114T221320Z-5", "20231314T221320Z-00000005"] {
+            assert!(wrong.parse::<BackupId>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The data directory that is backed up, of which a server may be changing every part.
+//!
+//! [`Source::pin`] chooses one moment: first the tables' last commits, then the log, by opening all
+//! of its segments. Records that a table's commit does not have are in the log then, and the log
+//! reaches every position. In the other order a flush in between would leave a position beyond the
+//! end of the copied log. A flush between the two steps is harmless unless it cut the log: that is
+//! noticed, and both steps are taken again. Does not own copying (`create`).
+
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+
+use object_store::ObjectStore;
+use tokio::runtime::Handle;
+
+use super::{
+    file_store::{Bucket, FileStore, Folder, StoredFile},
+    manifest::{TableState, TableStates},
+};
+use crate::{
+    StorageError, TablesAt,
+    disk::{ReadFile, SharedDisk, failed},
+    paths::{Paths, commit_version, index_path},
+    schema::Signal,
+    store::format,
+    table_store::{self, LocalTables, SharedTables},
+    tables::{TelemetryTable, files_of_version},
+    wal::{self, PinnedLog},
+};
+
+/// Files and folders of a data directory that are copied as they are. `docs/backup.md` says of each
+/// name why it is copied or not.
+const COPIED: [&str; 5] = ["pins", "keys.json", "audit", "erasures", "quarantine"];
+
+/// See the module's description.
+pub(super) struct Source {
+    disk: SharedDisk,
+    paths: Paths,
+    tables: SharedTables,
+    /// The files of `tables`.
+    table_files: Arc<dyn FileStore>,
+    directory: Folder,
+    runtime: Handle,
+}
+
+/// How a file is known to be the one that an earlier backup has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sameness {
+    /// No two files have its name: by that and its length.
+    Unique,
+    /// It is replaced at times: by its length and when it was written, or its bytes.
+    Modified(u64),
+    /// By its bytes.
+    Bytes,
+}
+
+/// A file to copy.
+pub(super) struct SourceFile {
+    /// In the data directory.
+    pub(super) path: String,
+    pub(super) bytes: u64,
+    pub(super) sameness: Sameness,
+    /// Kept open since the moment was chosen.
+    opened: Option<Box<dyn ReadFile>>,
+}
+
+impl SourceFile {
+    fn new(path: String, bytes: u64, sameness: Sameness) -> Self {
+        Self { path, bytes, sameness, opened: None }
+    }
+}
+
+/// A moment of the data directory: the files in which all of it is.
+pub(super) struct PinnedSource {
+    pub(super) tables: TableStates,
+    pub(super) log_end: u64,
+    pub(super) directory_format: u32,
+    pub(super) files: Vec<SourceFile>,
+}
+
+impl Source {
+    /// Finds a data directory. Takes no lock, because a server may have it, and writes nothing.
+    ///
+    /// # Errors
+    /// `Refused` when its tables are elsewhere, `RefusedBackup` when there is none.
+    pub(super) fn open(
+        disk: SharedDisk,
+        data_dir: PathBuf,
+        tables: &TablesAt,
+        given: Option<Arc<dyn ObjectStore>>,
+        runtime: Handle,
+    ) -> Result<Self, StorageError> {
+        let paths = Paths::new(data_dir);
+        format::check(disk.as_ref(), &paths)?;
+        if !disk.is_folder(&paths.wal()) {
+            let at = paths.root().display().to_string();
+            return Err(StorageError::RefusedBackup {
+                at,
+                reason: "it is no data directory, or one that no server has worked on".to_owned(),
+            });
+        }
+        let (tables, table_files): (SharedTables, Arc<dyn FileStore>) = match tables {
+            TablesAt::DataDirectory => {
+                table_store::check_local(disk.as_ref(), &paths)?;
+                let files = Folder::new(Arc::clone(&disk), paths.tables());
+                (Arc::new(LocalTables::new(Arc::clone(&disk), paths.tables())), Arc::new(files))
+            }
+            TablesAt::ObjectStore(remote) => {
+                table_store::check_recorded(disk.as_ref(), &paths, &remote.address)?;
+                let store = match given {
+                    Some(store) => store,
+                    None => table_store::connect_whole(remote)?,
+                };
+                let files =
+                    Bucket::new(Arc::clone(&store), remote.address.clone(), runtime.clone());
+                let tables = table_store::remote_logs(&disk, &paths, store, &remote.address)?;
+                (tables, Arc::new(files))
+            }
+        };
+        let directory = Folder::new(Arc::clone(&disk), paths.root());
+        Ok(Self { disk, paths, tables, table_files, directory, runtime })
+    }
+
+    pub(super) fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Chooses a moment. Returns `None` when the log was cut or a commit log cleaned meanwhile: try
+    /// again.
+    ///
+    /// # Errors
+    /// `Corrupt` when a commit or a position is damaged: that is to be mended first.
+    pub(super) fn pin(&self) -> Result<Option<PinnedSource>, StorageError> {
+        let mut files = Vec::new();
+        let (Some(spans), Some(logs)) =
+            (self.pin_table(Signal::Spans, &mut files)?, self.pin_table(Signal::Logs, &mut files)?)
+        else {
+            return Ok(None);
+        };
+        let tables = TableStates { spans, logs };
+        let Some(log) = wal::pin(self.disk.as_ref(), &self.paths.wal())? else { return Ok(None) };
+        if !self.is_covered(&tables, &log)? {
+            return Ok(None);
+        }
+        // Before all others: they are kept open until they are copied.
+        let segments = log.segments.into_iter().map(|segment| SourceFile {
+            opened: Some(segment.file),
+            ..SourceFile::new(format!("wal/{}", segment.name), segment.bytes, Sameness::Bytes)
+        });
+        let mut all: Vec<SourceFile> = segments.collect();
+        all.extend(self.small_files()?);
+        all.extend(files);
+        let recorded = format::recorded(self.disk.as_ref(), &self.paths.format())?;
+        let directory_format = recorded.unwrap_or(format::FORMAT);
+        Ok(Some(PinnedSource { tables, log_end: log.end, directory_format, files: all }))
+    }
+
+    /// Returns true if each record of the log is in its table or in the pinned segments. A table
+    /// without a commit since it was pinned has let nothing more out of the log, whatever its
+    /// position is: a flush without rows for it does not move that.
+    fn is_covered(&self, tables: &TableStates, log: &PinnedLog) -> Result<bool, StorageError> {
+        let missing = log.missing_through();
+        for signal in [Signal::Spans, Signal::Logs] {
+            let pinned = tables.of(signal);
+            if missing > pinned.position && self.newest_commit(signal)? != Some(pinned.version) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn commit_files(&self, signal: Signal) -> Result<Vec<StoredFile>, StorageError> {
+        let folder = format!("{}/_delta_log", signal.table());
+        let listed = self.table_files.list(&folder);
+        listed.map_err(failed("list", &self.table_files.address(&folder)))
+    }
+
+    fn newest_commit(&self, signal: Signal) -> Result<Option<u64>, StorageError> {
+        let files = self.commit_files(signal)?;
+        Ok(files.iter().filter_map(|file| commit_version(last_part(&file.name))).max())
+    }
+
+    /// The files of a table's last version; `None` when its commits were cleaned meanwhile.
+    fn pin_table(
+        &self,
+        signal: Signal,
+        files: &mut Vec<SourceFile>,
+    ) -> Result<Option<TableState>, StorageError> {
+        let folder = self.tables.folder(signal.table());
+        let log_folder = folder.join("_delta_log");
+        let corrupt = |path: &PathBuf, reason: String| {
+            Err(StorageError::Corrupt { path: path.clone(), reason })
+        };
+        let peeked = TelemetryTable::peek(&self.tables, signal);
+        let Some(opened) = self.runtime.block_on(Box::pin(peeked))? else {
+            return corrupt(&log_folder, "it has no commits".to_owned());
+        };
+        if let Some(damage) = opened.table.damage() {
+            let reason =
+                format!("{}; start the server, which says what is to be done", damage.reason);
+            return corrupt(&damage.path, reason);
+        }
+        if let Some(damage) = &opened.position_damage {
+            return corrupt(&damage.path, damage.to_string());
+        }
+        let version = opened.table.version();
+        let commits = self.commit_files(signal)?;
+        let sizes: HashMap<&str, &StoredFile> =
+            commits.iter().map(|file| (last_part(&file.name), file)).collect();
+        let Some(needed) = files_of_version(sizes.keys().copied(), version) else {
+            return Ok(None);
+        };
+        let needed = needed.into_iter().filter_map(|name| sizes.get(name));
+        files.extend(needed.map(|file| {
+            SourceFile::new(format!("tables/{}", file.name), file.bytes, Sameness::Bytes)
+        }));
+        let indexes = self.indexes(signal)?;
+        for file in &opened.files {
+            let inside = |path: &PathBuf| {
+                let inside = path.strip_prefix(&folder).ok()?.to_str()?;
+                Some(format!("{}/{inside}", signal.table()))
+            };
+            let (data, index) = (inside(&file.path), inside(&index_path(&file.path)));
+            let Some(data) = data else {
+                return corrupt(&file.path, "it is not in its table's folder".to_owned());
+            };
+            // One that is missing is made again by whoever needs it.
+            if let Some(index) = index.and_then(|index| indexes.get(&index)) {
+                let sameness = Sameness::Modified(index.modified.0);
+                let path = format!("tables/{}", index.name);
+                files.push(SourceFile::new(path, index.bytes, sameness));
+            }
+            files.push(SourceFile::new(format!("tables/{data}"), file.bytes, Sameness::Unique));
+        }
+        let id = opened.id.unwrap_or_default();
+        Ok(Some(TableState { id, version, position: opened.covered }))
+    }
+
+    /// The indexes of a table by their names.
+    fn indexes(&self, signal: Signal) -> Result<HashMap<String, StoredFile>, StorageError> {
+        let folder = format!("{}/_index", signal.table());
+        let listed = self.table_files.list(&folder);
+        let listed = listed.map_err(failed("list", &self.table_files.address(&folder)))?;
+        Ok(listed.into_iter().map(|file| (file.name.clone(), file)).collect())
+    }
+
+    /// Pins, keys and whatever else is neither of the log nor of the tables.
+    fn small_files(&self) -> Result<Vec<SourceFile>, StorageError> {
+        let root = self.paths.root();
+        let entries = self.disk.list(root).map_err(failed("list", root))?;
+        let mut files = Vec::new();
+        for entry in entries.iter().filter(|entry| COPIED.contains(&entry.name.as_str())) {
+            if entry.is_file {
+                let size =
+                    match self.disk.open(&root.join(&entry.name)).and_then(|file| file.size()) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                        size => size.map_err(failed("read", &root.join(&entry.name)))?,
+                    };
+                files.push(SourceFile::new(entry.name.clone(), size, Sameness::Bytes));
+                continue;
+            }
+            let listed = self.directory.list(&entry.name);
+            let listed = listed.map_err(failed("list", &root.join(&entry.name)))?;
+            let found = listed.into_iter();
+            files.extend(found.map(|file| SourceFile::new(file.name, file.bytes, Sameness::Bytes)));
+        }
+        Ok(files)
+    }
+
+    /// Opens a file; its address, for errors.
+    ///
+    /// # Errors
+    /// `Io` with `NotFound` when it was removed.
+    pub(super) fn open_file(
+        &self,
+        file: &mut SourceFile,
+    ) -> Result<(PathBuf, Box<dyn ReadFile>), StorageError> {
+        let (store, name): (&dyn FileStore, &str) = match file.path.strip_prefix("tables/") {
+            Some(inside) => (self.table_files.as_ref(), inside),
+            None => (&self.directory, file.path.as_str()),
+        };
+        let address = store.address(name);
+        let opened = match file.opened.take() {
+            Some(opened) => opened,
+            None => store.open(name, file.bytes).map_err(failed("open", &address))?,
+        };
+        Ok((address, opened))
+    }
+}
+
+fn last_part(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
