@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use axum::Router;
 use tidings_access::{AccessPolicy, KeyFile, KeyRing};
 use tidings_collector::{
-    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, Sink, Tls, listen,
+    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi,
+    RedactionSettings, Sink, Tls, listen,
 };
 use tidings_query::{QueryService, QuerySettings, ReceiverStates};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
@@ -336,6 +337,10 @@ fn collector_settings(settings: &Settings) -> CollectorSettings {
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     CollectorSettings {
         host_names: host_names(&settings.allowed_hosts),
+        redaction: RedactionSettings {
+            enabled: settings.redact,
+            keys: settings.redact_keys.clone(),
+        },
         limits: CollectorLimits {
             grpc_message_bytes_max: count(settings.otlp_grpc_message_bytes_max),
             http_body_bytes_max: count(settings.http_body_bytes_max),

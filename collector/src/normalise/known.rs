@@ -2,11 +2,11 @@
 //! is a fifth of checking it.
 //!
 //! Holds only their weights in bytes. The caller decides about validity and weight, and must decide
-//! the same for the same bytes every time.
+//! the same for the same bytes every time; so each [`crate::redact::Redactor`] has caches of its own.
 
 use std::{
     collections::HashMap,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use tidings_proto::otlp::view::Odd;
@@ -17,17 +17,10 @@ const REMEMBERED_MAX: usize = 4096;
 const REMEMBERED_BYTES_MAX: usize = 4 << 10;
 
 /// Messages by their bytes, with their weights.
-#[derive(Debug)]
-pub(super) struct Known(LazyLock<Mutex<HashMap<Box<[u8]>, usize>>>);
-
-pub(super) static RESOURCES: Known = Known::new();
-pub(super) static SCOPES: Known = Known::new();
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<HashMap<Box<[u8]>, usize>>);
 
 impl Known {
-    const fn new() -> Self {
-        Self(LazyLock::new(Mutex::default))
-    }
-
     /// The weight of an encoded message: what `check` says of it, which is asked when it is not
     /// known. Of those that it does not accept nothing is remembered.
     pub(super) fn weight(
@@ -58,7 +51,7 @@ mod tests {
 
     #[test]
     fn what_was_accepted_is_not_checked_again() {
-        let known = Known::new();
+        let known = Known::default();
         assert_eq!(known.weight(b"a", |_| Ok(7)), Ok(7));
         assert_eq!(known.weight(b"a", |_| Err(Odd)), Ok(7));
         assert_eq!(known.weight(b"b", |_| Err(Odd)), Err(Odd));
@@ -67,7 +60,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let known = Known::new();
+        let known = Known::default();
         let large = vec![0; REMEMBERED_BYTES_MAX + 1];
         assert_eq!(known.weight(&large, |_| Ok(1)), Ok(1));
         assert_eq!(known.weight(&large, |_| Ok(2)), Ok(2));

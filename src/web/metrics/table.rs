@@ -73,6 +73,13 @@ pub(super) const METRICS: &[Metric] = &[
         read: received_records,
     },
     Metric {
+        name: "tidings_redacted_values",
+        kind: MetricKind::Counter,
+        labels: &[],
+        help: "Received values in which a secret was replaced (`redact`)",
+        read: |measured| vec![Sample::count([], measured.collector.redacted_values())],
+    },
+    Metric {
         name: "tidings_in_flight_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
