@@ -17,8 +17,8 @@ use axum::{
 use http_body_util::BodyExt;
 use tidings_access::{AccessPolicy, KeyFile, KeyRing};
 use tidings_collector::{
-    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, ReplyBody, Sink,
-    Tls, listen,
+    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi,
+    RedactionSettings, ReplyBody, Sink, Tls, listen,
 };
 use tidings_query::{QueryService, QuerySettings, ReceiverStates, zipkin_router};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
@@ -358,6 +358,10 @@ fn collector_settings(settings: &Settings) -> CollectorSettings {
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     CollectorSettings {
         host_names: host_names(&settings.allowed_hosts),
+        redaction: RedactionSettings {
+            enabled: settings.redact,
+            keys: settings.redact_keys.clone(),
+        },
         limits: CollectorLimits {
             grpc_message_bytes_max: count(settings.otlp_grpc_message_bytes_max),
             http_body_bytes_max: count(settings.http_body_bytes_max),

@@ -34,6 +34,7 @@ mod origins;
 mod pins;
 mod readers;
 mod recovery;
+mod redaction;
 mod searching;
 mod sql;
 mod sql_generated;

@@ -7,7 +7,9 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
-use tidings_collector::{Prepared, Signal, accept_in_place, prepare_traces};
+use tidings_collector::{
+    Prepared, RedactionSettings, Redactor, Signal, accept_in_place, prepare_traces,
+};
 use tidings_proto::{
     otlp::{
         ExportTraceServiceRequest, KeyValue, Resource, ResourceSpans, ScopeSpans, Span,
@@ -85,12 +87,19 @@ fn ingest(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(SPANS));
     let request = request();
     let protobuf = Bytes::from(request.encode_to_vec());
-    group.bench_function("protobuf_in_place", |bencher| {
-        bencher.iter(|| {
-            let accepted = accept_in_place(Signal::Traces, black_box(&protobuf)).unwrap();
-            checked(accepted.prepared)
+    let off = RedactionSettings { enabled: false, keys: Vec::new() };
+    for (name, redactor) in [
+        ("protobuf_in_place", Redactor::default()),
+        ("protobuf_in_place_unredacted", Redactor::new(&off)),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let bytes = black_box(&protobuf);
+                let accepted = accept_in_place(Signal::Traces, bytes, &redactor).unwrap();
+                checked(accepted.prepared)
+            });
         });
-    });
+    }
     group.bench_function("protobuf", |bencher| {
         bencher.iter(|| {
             let decoded = decode_protobuf(black_box(&protobuf)).unwrap();

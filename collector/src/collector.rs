@@ -19,6 +19,7 @@ use crate::{
     phase::{Phase, Phases},
     reads::ReadApi,
     receive,
+    redact::Redactor,
     server::Server,
     shares::{BudgetKind, Shares},
 };
@@ -100,7 +101,8 @@ impl Collector {
         let limits = settings.limits.connections();
         let requests = settings.limits.open_requests_max;
         let requests = Shares::new(BudgetKind::Requests, requests, Arc::clone(&clock));
-        let ingest = Arc::new(Ingest::new(settings.limits, sink, Arc::clone(&clock)));
+        let redactor = Redactor::new(&settings.redaction);
+        let ingest = Arc::new(Ingest::new(settings.limits, redactor, sink, Arc::clone(&clock)));
         let (phase, phases) = watch::channel(Phase::Running);
         let supervision = Supervision::default();
         let start = |(address, listener, receiver)| {
@@ -179,6 +181,12 @@ impl Collector {
     #[must_use]
     pub fn counts(&self) -> (SignalCounts, SignalCounts) {
         (self.ingest.spans.counts(), self.ingest.logs.counts())
+    }
+
+    /// Values in which a secret was replaced since the start.
+    #[must_use]
+    pub fn redacted_values(&self) -> u64 {
+        self.ingest.redactor.redacted_values()
     }
 
     /// Stops listening, finishes the requests under way, returns when all are answered.

@@ -1,4 +1,4 @@
-//! From a body to an acknowledgement: decompress, weigh, decode, normalise, convert, store.
+//! From a body to an acknowledgement: decompress, weigh, decode, normalise, redact, convert, store.
 //!
 //! Receivers bring the bytes and their decoder and write the answer; everything between is here
 //! and the same for all of them. Owns the sink and the counts of records. The sender's bytes are
@@ -23,6 +23,7 @@ use crate::{
     counters::SignalCounters,
     decompress::{Bound, Compression, decompress},
     normalise::{InPlace, Prepared, Signal},
+    redact::Redactor,
     refusal::{Reason, Refusal},
     sender_service::check_service,
 };
@@ -38,6 +39,7 @@ pub(crate) struct Ingest {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) spans: SignalCounters,
     pub(crate) logs: SignalCounters,
+    pub(crate) redactor: Arc<Redactor>,
     sink: Arc<dyn Sink>,
     /// Decoding uses the processors; more at a time would only take memory.
     decoders: Arc<Semaphore>,
@@ -60,7 +62,7 @@ pub(crate) struct Payload {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Format {
     /// Takes a request that can be stored as it was sent, without decoding it.
-    pub(crate) in_place: fn(&Bytes) -> Option<InPlace>,
+    pub(crate) in_place: fn(&Bytes, &Redactor) -> Option<InPlace>,
     /// Estimates the memory of the decoded form.
     pub(crate) weigh: fn(&[u8]) -> usize,
     /// Decodes and normalises.
@@ -77,13 +79,19 @@ pub(crate) struct Outcome {
 }
 
 impl Ingest {
-    pub(crate) fn new(limits: CollectorLimits, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        limits: CollectorLimits,
+        redactor: Redactor,
+        sink: Arc<dyn Sink>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             gate: Gate::new(&limits, Arc::clone(&clock)),
             limits,
             clock,
             spans: SignalCounters::default(),
             logs: SignalCounters::default(),
+            redactor: Arc::new(redactor),
             sink,
             decoders: Arc::new(Semaphore::new(available_parallelism().map_or(2, usize::from))),
             refusals: AtomicU64::new(0),
@@ -129,15 +137,16 @@ impl Ingest {
     ) -> Result<(Admission, Prepared), Refusal> {
         let (memory_max, now) = (self.limits.request_memory_bytes_max, self.clock.instant());
         if payload.compression == Compression::None && payload.bytes.len() <= INLINE_BYTES_MAX {
-            return prepare(admission, payload, memory_max, &*self.sink, now);
+            let (sink, redactor) = (&*self.sink, &*self.redactor);
+            return prepare(admission, payload, memory_max, sink, redactor, now);
         }
-        let sink = Arc::clone(&self.sink);
+        let (sink, redactor) = (Arc::clone(&self.sink), Arc::clone(&self.redactor));
         // An error means the semaphore is closed, which nothing does.
         let place = Arc::clone(&self.decoders).acquire_owned().await;
         let work = move || {
             // Kept to the end, also when the client has gone.
             let _place = place;
-            prepare(admission, payload, memory_max, &*sink, now)
+            prepare(admission, payload, memory_max, &*sink, &redactor, now)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| panicked())?
     }
@@ -168,6 +177,7 @@ fn prepare(
     payload: Payload,
     memory_max: usize,
     sink: &dyn Sink,
+    redactor: &Redactor,
     now: Instant,
 ) -> Result<(Admission, Prepared), Refusal> {
     let Payload { bytes, compression, limit, broken, format } = payload;
@@ -183,7 +193,7 @@ fn prepare(
         }
         admission.hold(weight)
     };
-    let mut prepared = match (format.in_place)(&bytes) {
+    let mut prepared = match (format.in_place)(&bytes, redactor) {
         Some(InPlace { prepared, weight }) => {
             hold(weight)?;
             prepared
@@ -198,6 +208,9 @@ fn prepare(
     }
     if let Some(caller) = &admission.caller {
         check_service(caller, prepared.batch.as_ref())?;
+    }
+    if let Some(batch) = &mut prepared.batch {
+        redactor.redact(batch);
     }
     prepared.batch = prepared.batch.map(|batch| sink.convert(batch)).transpose()?;
     Ok((admission, prepared))

@@ -2,7 +2,7 @@
 //!
 //! Owns the listeners and everything between a socket and [`Sink::append`]: bounds of size, time
 //! and memory, decompression, normalising, the mapping of errors to each protocol's statuses,
-//! counts. Does not own wire formats (`tidings_proto`) and durability (`tidings_storage`), and
+//! counts; the redaction of secrets. Does not own wire formats (`tidings_proto`) and durability (`tidings_storage`), and
 //! reads no tables. The HTTP address has its connections from here too ([`listen`], [`Endpoint`]),
 //! so that what is bounded for one is bounded for all.
 //!
@@ -29,6 +29,7 @@ mod pace;
 mod phase;
 mod reads;
 mod receive;
+mod redact;
 mod refusal;
 mod sender_service;
 mod server;
@@ -54,6 +55,7 @@ pub use normalise::{
 pub use pace::{PACE_WINDOW, Pace};
 pub use phase::{Phase, Phases};
 pub use reads::{ReadApi, ReplyBody};
+pub use redact::{MARKER, RedactionSettings, Redactor};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use shares::{
     BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, Scarce, ShareHolder, Shares,

@@ -28,6 +28,7 @@ use tidings_storage::TelemetryBatch;
 use tally::{Fault, IdFault, Place, Tally};
 
 pub use in_place::{InPlace, accept_in_place};
+pub(crate) use known::Known;
 
 /// Attributes of one resource, scope, span, event, link or log record; SDKs keep 128.
 pub const ATTRIBUTES_MAX: usize = 1024;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tidings_access::AccessPolicy;
 
-use crate::{endpoint::ConnectionLimits, tls::Tls};
+use crate::{endpoint::ConnectionLimits, redact::RedactionSettings, tls::Tls};
 
 /// Factor between our bound on heads and hyper's. Between the two bounds the response has the
 /// protocol's form and the request's encoding.
@@ -26,6 +26,8 @@ pub struct CollectorSettings {
     pub tls: Option<Arc<Tls>>,
     /// The keys that senders need, if they need one.
     pub access: AccessPolicy,
+    /// Secrets that are replaced before anything is stored.
+    pub redaction: RedactionSettings,
     /// The bounds.
     pub limits: CollectorLimits,
 }
@@ -41,6 +43,7 @@ impl CollectorSettings {
             host_names: Vec::new(),
             tls: None,
             access: AccessPolicy::Open,
+            redaction: RedactionSettings::default(),
             limits: CollectorLimits::default(),
         }
     }

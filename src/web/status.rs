@@ -99,6 +99,7 @@ impl Server {
             receivers: self.0.collector.receivers(),
             spans: SignalCounts { stored: counts.spans, ..spans },
             logs: SignalCounts { stored: counts.log_records, ..logs },
+            redacted_values: self.0.collector.redacted_values(),
             has_data: counts.spans + counts.log_records > 0,
             demo_running,
             insecure: self.0.setup.insecure,

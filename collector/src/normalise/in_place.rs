@@ -1,9 +1,9 @@
 //! Checks an encoded request where it lies: most need no change, and decoding one into structs
 //! costs more than storing it.
 //!
-//! Accepts exactly what [`super::prepare_traces`] and [`super::prepare_logs`] would keep unchanged.
-//! Anything else, and any unusual encoding, is left to them: they repair, count and say why. The
-//! rules are theirs; here is only the walk over the bytes.
+//! Accepts exactly what [`super::prepare_traces`] and [`super::prepare_logs`] would keep unchanged
+//! and a [`Redactor`], too. Anything else, and any unusual encoding, is left to them: they repair,
+//! count and say why. The rules are theirs; here is only the walk over the bytes.
 
 use bytes::Bytes;
 use prost::Message;
@@ -11,16 +11,22 @@ use tidings_proto::{
     SpanId, TraceId,
     otlp::{
         AnyValue, InstrumentationScope, Resource, VALUE_DEPTH_MAX, ValueDepth,
-        view::{AnyView, KeyValueView, LogRecordView, Odd, Repeated, RequestView, SpanView, View},
+        view::{
+            AnyView, KeyValueView, LogRecordView, NonCanonical, Repeated, RequestView, SpanView,
+            View,
+        },
     },
 };
 use tidings_storage::TelemetryBatch;
 
 use super::{
     ATTRIBUTES_MAX, Prepared, Signal, Tally, check_id, check_link, check_resource, check_scope,
-    check_time, known,
+    check_time,
 };
-use crate::weigh::{self, Kind};
+use crate::{
+    redact::{KeyRule, Redactor},
+    weigh::{self, Kind},
+};
 
 /// A request that can be stored as it was sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,15 +43,19 @@ const ROW_BYTES: usize = 400;
 const ENTRY_BYTES: usize = 64;
 
 /// A walk that ends at the first thing that is not as it should be.
-struct Walk {
+struct Walk<'r> {
     records: u64,
     weight: usize,
+    redactor: &'r Redactor,
 }
 
 /// The request in these bytes, when it can be stored as it is.
 #[must_use]
-pub fn accept_in_place(signal: Signal, bytes: &Bytes) -> Option<InPlace> {
-    let mut walk = Walk { records: 0, weight: bytes.len() };
+pub fn accept_in_place(signal: Signal, bytes: &Bytes, redactor: &Redactor) -> Option<InPlace> {
+    if redactor.may_hold_url_secret(bytes) {
+        return None;
+    }
+    let mut walk = Walk { records: 0, weight: bytes.len(), redactor };
     let (walked, batch): (_, fn(Bytes) -> TelemetryBatch) = match signal {
         Signal::Traces => (walk.request(bytes, Walk::span), TelemetryBatch::EncodedTraces),
         Signal::Logs => (walk.request(bytes, Walk::log_record), TelemetryBatch::EncodedLogs),
@@ -62,51 +72,56 @@ pub fn accept_in_place(signal: Signal, bytes: &Bytes) -> Option<InPlace> {
 }
 
 /// Fails when `holds` is false: the bytes cannot be stored unchanged. The decoder finds out why.
-fn demand(holds: bool) -> Result<(), Odd> {
-    if holds { Ok(()) } else { Err(Odd) }
+fn demand(holds: bool) -> Result<(), NonCanonical> {
+    if holds { Ok(()) } else { Err(NonCanonical) }
 }
 
-fn is_text(bytes: &[u8]) -> Result<(), Odd> {
+fn is_text(bytes: &[u8]) -> Result<(), NonCanonical> {
     // Most texts are short and ASCII, of which this is sure three times as fast.
     demand(bytes.is_ascii() || std::str::from_utf8(bytes).is_ok())
 }
 
 /// Checks that a resource can be stored unchanged and returns its weight in bytes.
-fn resource(encoded: &[u8]) -> Result<usize, Odd> {
-    let mut resource = Resource::decode(encoded).map_err(|_| Odd)?;
+fn resource(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> {
+    let mut resource = Resource::decode(encoded).map_err(|_| NonCanonical)?;
     let mut tally = Tally::new(Signal::Traces);
     demand(check_resource(Some(&mut resource), &mut tally).is_none())?;
     demand(!tally.changed())?;
+    demand(!redactor.finds_in_attributes(&resource.attributes))?;
     Ok(weigh::protobuf(encoded, Kind::Resource))
 }
 
 /// Checks that a scope can be stored unchanged and returns its weight in bytes.
-fn scope(encoded: &[u8]) -> Result<usize, Odd> {
-    let mut scope = InstrumentationScope::decode(encoded).map_err(|_| Odd)?;
+fn scope(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> {
+    let mut scope = InstrumentationScope::decode(encoded).map_err(|_| NonCanonical)?;
     let mut tally = Tally::new(Signal::Traces);
     demand(check_scope(Some(&mut scope), &mut tally).is_none())?;
     demand(!tally.changed())?;
+    demand(!redactor.finds_in_attributes(&scope.attributes))?;
     Ok(weigh::protobuf(encoded, Kind::Scope))
 }
 
-impl Walk {
+impl Walk<'_> {
     fn request<'a, R: View<'a>>(
         &mut self,
         bytes: &'a [u8],
-        check: fn(&mut Self, R) -> Result<(), Odd>,
-    ) -> Result<(), Odd> {
+        check: fn(&mut Self, R) -> Result<(), NonCanonical>,
+    ) -> Result<(), NonCanonical> {
+        let redactor = self.redactor;
         for of in RequestView::<R>::read(bytes)?.resources.iter() {
             let of = of?;
             is_text(of.schema_url)?;
             if let Some(encoded) = of.resource {
-                let weight = known::RESOURCES.weight(encoded, resource)?;
+                let check = |encoded: &[u8]| resource(encoded, redactor);
+                let weight = redactor.resources.weight(encoded, check)?;
                 self.weight = self.weight.saturating_add(weight);
             }
             for scoped in of.scopes.iter() {
                 let scoped = scoped?;
                 is_text(scoped.schema_url)?;
                 if let Some(encoded) = scoped.scope {
-                    let weight = known::SCOPES.weight(encoded, scope)?;
+                    let check = |encoded: &[u8]| scope(encoded, redactor);
+                    let weight = redactor.scopes.weight(encoded, check)?;
                     self.weight = self.weight.saturating_add(weight);
                 }
                 for record in scoped.records.iter() {
@@ -119,7 +134,7 @@ impl Walk {
         Ok(())
     }
 
-    fn span(&mut self, span: SpanView<'_>) -> Result<(), Odd> {
+    fn span(&mut self, span: SpanView<'_>) -> Result<(), NonCanonical> {
         let good_ids = check_id(span.trace_id, TraceId::LEN).is_ok()
             && check_id(span.span_id, SpanId::LEN).is_ok();
         demand(good_ids)?;
@@ -147,35 +162,44 @@ impl Walk {
         Ok(())
     }
 
-    fn log_record(&mut self, record: LogRecordView<'_>) -> Result<(), Odd> {
+    fn log_record(&mut self, record: LogRecordView<'_>) -> Result<(), NonCanonical> {
         optional_id(record.trace_id, TraceId::LEN)?;
         optional_id(record.span_id, SpanId::LEN)?;
         time(record.time_unix_nano)?;
         time(record.observed_time_unix_nano)?;
         is_text(record.severity_text)?;
         is_text(record.event_name)?;
-        self.value(record.body)?;
+        self.value(KeyRule::Text, record.body)?;
         self.attributes(record.attributes)
     }
 
-    fn attributes(&mut self, attributes: Repeated<'_, KeyValueView<'_>>) -> Result<(), Odd> {
+    fn attributes(
+        &mut self,
+        attributes: Repeated<'_, KeyValueView<'_>>,
+    ) -> Result<(), NonCanonical> {
         demand(attributes.len() <= ATTRIBUTES_MAX)?;
         for attribute in attributes.iter() {
             let attribute = attribute?;
             self.entry();
             is_text(attribute.key)?;
-            self.value(attribute.value)?;
+            self.value(self.redactor.rule(attribute.key), attribute.value)?;
         }
         Ok(())
     }
 
-    fn value(&mut self, value: Option<AnyView<'_>>) -> Result<(), Odd> {
+    /// URLs were judged already, in all texts at once.
+    fn value(&mut self, rule: KeyRule, value: Option<AnyView<'_>>) -> Result<(), NonCanonical> {
         match value {
-            Some(AnyView::String(text)) => is_text(text),
+            Some(AnyView::String(text)) => {
+                is_text(text)?;
+                demand(rule == KeyRule::Text || !self.redactor.finds_in_text(rule, text))
+            }
+            Some(AnyView::Int(_) | AnyView::Double(_)) => demand(rule != KeyRule::Secret),
             Some(AnyView::Nested(encoded)) => {
                 self.weight = self.weight.saturating_add(weigh::protobuf(encoded, Kind::AnyValue));
-                let value = AnyValue::decode(encoded).map_err(|_| Odd)?;
-                demand(value.value_depth() <= VALUE_DEPTH_MAX)
+                let value = AnyValue::decode(encoded).map_err(|_| NonCanonical)?;
+                demand(value.value_depth() <= VALUE_DEPTH_MAX)?;
+                demand(!self.redactor.finds_in_value(rule, &value))
             }
             _ => Ok(()),
         }
@@ -187,10 +211,10 @@ impl Walk {
 }
 
 /// Empty, or right: all zeros would be repaired.
-fn optional_id(id: &[u8], length: usize) -> Result<(), Odd> {
+fn optional_id(id: &[u8], length: usize) -> Result<(), NonCanonical> {
     demand(id.is_empty() || check_id(id, length).is_ok())
 }
 
-fn time(unix_nanos: u64) -> Result<(), Odd> {
+fn time(unix_nanos: u64) -> Result<(), NonCanonical> {
     demand(check_time(unix_nanos, "time").is_ok())
 }

@@ -2,14 +2,14 @@
 //! is a fifth of checking it.
 //!
 //! Holds only their weights in bytes. The caller decides about validity and weight, and must decide
-//! the same for the same bytes every time.
+//! the same for the same bytes every time; so each [`crate::redact::Redactor`] has caches of its own.
 
 use std::{
     collections::HashMap,
-    sync::{LazyLock, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
-use tidings_proto::otlp::view::Odd;
+use tidings_proto::otlp::view::NonCanonical;
 
 /// Maximum number of cached resources, and of cached scopes.
 const REMEMBERED_MAX: usize = 4096;
@@ -17,24 +17,17 @@ const REMEMBERED_MAX: usize = 4096;
 const REMEMBERED_BYTES_MAX: usize = 4 << 10;
 
 /// Messages by their bytes, with their weights.
-#[derive(Debug)]
-pub(super) struct Known(LazyLock<Mutex<HashMap<Box<[u8]>, usize>>>);
-
-pub(super) static RESOURCES: Known = Known::new();
-pub(super) static SCOPES: Known = Known::new();
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<HashMap<Box<[u8]>, usize>>);
 
 impl Known {
-    const fn new() -> Self {
-        Self(LazyLock::new(Mutex::default))
-    }
-
     /// The weight of an encoded message: what `check` says of it, which is asked when it is not
     /// known. Of those that it does not accept nothing is remembered.
     pub(super) fn weight(
         &self,
         encoded: &[u8],
-        check: impl FnOnce(&[u8]) -> Result<usize, Odd>,
-    ) -> Result<usize, Odd> {
+        check: impl FnOnce(&[u8]) -> Result<usize, NonCanonical>,
+    ) -> Result<usize, NonCanonical> {
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(weight) = lock().get(encoded) {
             return Ok(*weight);
@@ -54,20 +47,20 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use super::{Known, Odd, REMEMBERED_BYTES_MAX, REMEMBERED_MAX};
+    use super::{Known, NonCanonical, REMEMBERED_BYTES_MAX, REMEMBERED_MAX};
 
     #[test]
     fn what_was_accepted_is_not_checked_again() {
-        let known = Known::new();
+        let known = Known::default();
         assert_eq!(known.weight(b"a", |_| Ok(7)), Ok(7));
-        assert_eq!(known.weight(b"a", |_| Err(Odd)), Ok(7));
-        assert_eq!(known.weight(b"b", |_| Err(Odd)), Err(Odd));
+        assert_eq!(known.weight(b"a", |_| Err(NonCanonical)), Ok(7));
+        assert_eq!(known.weight(b"b", |_| Err(NonCanonical)), Err(NonCanonical));
         assert_eq!(known.weight(b"b", |_| Ok(8)), Ok(8));
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let known = Known::new();
+        let known = Known::default();
         let large = vec![0; REMEMBERED_BYTES_MAX + 1];
         assert_eq!(known.weight(&large, |_| Ok(1)), Ok(1));
         assert_eq!(known.weight(&large, |_| Ok(2)), Ok(2));

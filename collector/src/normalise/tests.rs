@@ -10,6 +10,7 @@ use tidings_storage::TelemetryBatch;
 use super::{
     ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,
 };
+use crate::redact::Redactor;
 
 fn span() -> Span {
     Span { trace_id: vec![1; 16], span_id: vec![2; 8], name: "get".to_owned(), ..Span::default() }
@@ -32,7 +33,7 @@ fn logs(log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
 /// Both ways to check a request agree on whether it can stay as it is.
 fn prepare(request: ExportTraceServiceRequest) -> Prepared {
     let bytes = Bytes::from(request.encode_to_vec());
-    let in_place = accept_in_place(Signal::Traces, &bytes);
+    let in_place = accept_in_place(Signal::Traces, &bytes, &Redactor::default());
     let prepared = prepare_traces(request, Some(bytes.clone()));
     let kept = match &prepared.batch {
         Some(TelemetryBatch::Traces { bytes, .. }) => bytes.is_some(),
@@ -44,7 +45,7 @@ fn prepare(request: ExportTraceServiceRequest) -> Prepared {
 
 fn prepare_log_records(request: ExportLogsServiceRequest) -> Prepared {
     let bytes = Bytes::from(request.encode_to_vec());
-    let in_place = accept_in_place(Signal::Logs, &bytes);
+    let in_place = accept_in_place(Signal::Logs, &bytes, &Redactor::default());
     let prepared = prepare_logs(request, Some(bytes.clone()));
     let kept = match &prepared.batch {
         Some(TelemetryBatch::Logs { bytes, .. }) => bytes.is_some(),
@@ -265,14 +266,14 @@ fn zero_ids_of_log_records_are_cleared() {
 #[test]
 fn what_is_no_text_or_encoded_oddly_is_left_to_the_decoder() {
     let bytes = traces(vec![span()]).encode_to_vec();
-    assert!(accept_in_place(Signal::Traces, &bytes.clone().into()).is_some());
+    assert!(accept_in_place(Signal::Traces, &bytes.clone().into(), &Redactor::default()).is_some());
     let at = bytes.windows(3).position(|window| window == b"get").unwrap();
     let mut no_text = bytes.clone();
     no_text[at] = 0xff;
     let cut_off = bytes[..bytes.len() - 1].to_vec();
     let with_group = [bytes, vec![0x0b, 0x0c]].concat();
     for odd in [no_text, cut_off, with_group] {
-        assert_eq!(accept_in_place(Signal::Traces, &odd.into()), None);
+        assert_eq!(accept_in_place(Signal::Traces, &odd.into(), &Redactor::default()), None);
     }
 }
 
@@ -288,6 +289,6 @@ fn links_to_what_marks_no_hex_are_refused_both_ways() {
 #[test]
 fn rows_weigh_more_than_their_bytes() {
     let bytes = Bytes::from(traces(vec![span(); 1000]).encode_to_vec());
-    let weight = accept_in_place(Signal::Traces, &bytes).unwrap().weight;
+    let weight = accept_in_place(Signal::Traces, &bytes, &Redactor::default()).unwrap().weight;
     assert!(weight > 400 * 1000, "{weight}");
 }

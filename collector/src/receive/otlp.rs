@@ -40,25 +40,25 @@ pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
     let all_or_nothing = false;
     match (signal, encoding) {
         (Signal::Traces, Encoding::Protobuf) => Format {
-            in_place: |bytes| accept_in_place(Signal::Traces, bytes),
+            in_place: |bytes, redactor| accept_in_place(Signal::Traces, bytes, redactor),
             weigh: |bytes| weigh::protobuf(bytes, Kind::Traces),
             decode: |bytes| Ok(prepare_traces(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },
         (Signal::Logs, Encoding::Protobuf) => Format {
-            in_place: |bytes| accept_in_place(Signal::Logs, bytes),
+            in_place: |bytes, redactor| accept_in_place(Signal::Logs, bytes, redactor),
             weigh: |bytes| weigh::protobuf(bytes, Kind::Logs),
             decode: |bytes| Ok(prepare_logs(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },
         (Signal::Traces, Encoding::Json) => Format {
-            in_place: |_| None,
+            in_place: |_, _| None,
             weigh: |bytes| weigh::json(bytes, &JsonForm::OTLP),
             decode: |bytes| Ok(prepare_traces(decode_json(&bytes)?, None)),
             all_or_nothing,
         },
         (Signal::Logs, Encoding::Json) => Format {
-            in_place: |_| None,
+            in_place: |_, _| None,
             weigh: |bytes| weigh::json(bytes, &JsonForm::OTLP),
             decode: |bytes| Ok(prepare_logs(decode_json(&bytes)?, None)),
             all_or_nothing,

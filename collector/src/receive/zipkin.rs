@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Zipkin;
 
 const JSON: Format = Format {
-    in_place: |_| None,
+    in_place: |_, _| None,
     weigh: |bytes| weigh::json(bytes, &JsonForm::ZIPKIN),
     decode: |bytes| {
         prepare(if bytes.is_empty() { Vec::new() } else { zipkin::decode_json(&bytes)? })
@@ -33,7 +33,7 @@ const JSON: Format = Format {
 };
 
 const PROTOBUF: Format = Format {
-    in_place: |_| None,
+    in_place: |_, _| None,
     weigh: |bytes| weigh::protobuf(bytes, Kind::ZipkinSpans),
     decode: |bytes| prepare(zipkin::decode_protobuf(&bytes)?),
     all_or_nothing: true,

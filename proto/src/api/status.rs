@@ -22,6 +22,9 @@ pub struct ServerStatus {
     pub spans: SignalCounts,
     /// Log records.
     pub logs: SignalCounts,
+    /// Values in which a secret was replaced before they were stored, since the start (`redact`).
+    #[serde(default)]
+    pub redacted_values: u64,
     /// True if anything was ever received. The welcome page waits for it.
     pub has_data: bool,
     /// True while demo traffic is being sent.

@@ -14,7 +14,7 @@ mod field;
 
 use self::field::{FieldReader, Repeated as Repeats};
 
-pub use self::field::{NonCanonical, NonCanonical as Odd, Repeated};
+pub use self::field::{NonCanonical, Repeated};
 
 /// A message that can be read in place.
 pub trait View<'a>: Sized {

@@ -73,6 +73,13 @@ pub(super) const METRICS: &[MetricDescription] = &[
         read: received_records,
     },
     MetricDescription {
+        name: "tidings_redacted_values",
+        kind: MetricKind::Counter,
+        labels: &[],
+        help: "Received values in which a secret was replaced (`redact`)",
+        read: |measured| vec![Sample::count([], measured.collector.redacted_values())],
+    },
+    MetricDescription {
         name: "tidings_in_flight_bytes",
         kind: MetricKind::Gauge,
         labels: &[],

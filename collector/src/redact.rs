@@ -1,0 +1,305 @@
+//! Redaction: secrets in telemetry are replaced before anything is written.
+//!
+//! Comes after decoding and normalising and before the sink, so that neither the write-ahead log
+//! nor a table ever has the secret. Owns the rules ([`key`], [`url`], [`statement`]), the walk over
+//! a decoded request and the count of replaced values. A request in protobuf is judged where it
+//! lies ([`crate::normalise`]); only one with a secret is decoded, changed and encoded again.
+//!
+//! Every rule reads a text once, and replacing is idempotent: what was replaced is no secret.
+
+mod key;
+mod statement;
+mod url;
+
+use std::{
+    ops::{ControlFlow, Range},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use tidings_proto::otlp::{AnyValue, KeyValue, LogRecord, Span, Value};
+use tidings_storage::TelemetryBatch;
+
+pub(crate) use self::key::KeyRule;
+use self::key::Keys;
+use crate::normalise::Known;
+
+/// Replacement of a secret.
+pub const MARKER: &str = "[REDACTED]";
+
+/// Settings of redaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedactionSettings {
+    /// Replaces secrets, or stores everything as it came.
+    pub enabled: bool,
+    /// Keys whose values are secret beside the built-in ones: a whole key, or its last part behind
+    /// a dot.
+    pub keys: Vec<String>,
+}
+
+impl Default for RedactionSettings {
+    fn default() -> Self {
+        Self { enabled: true, keys: Vec::new() }
+    }
+}
+
+/// Replaces the secrets of requests and counts them.
+#[derive(Debug)]
+pub struct Redactor {
+    /// `None`: everything is stored as it came.
+    keys: Option<Keys>,
+    redacted: AtomicU64,
+    /// Resources without secrets that can be stored unchanged.
+    pub(crate) resources: Known,
+    /// Scopes without secrets that can be stored unchanged.
+    pub(crate) scopes: Known,
+}
+
+impl Default for Redactor {
+    fn default() -> Self {
+        Self::new(&RedactionSettings::default())
+    }
+}
+
+impl Redactor {
+    /// A redactor with these settings.
+    #[must_use]
+    pub fn new(settings: &RedactionSettings) -> Self {
+        Self {
+            keys: settings.enabled.then(|| Keys::new(&settings.keys)),
+            redacted: AtomicU64::new(0),
+            resources: Known::default(),
+            scopes: Known::default(),
+        }
+    }
+
+    /// Returns the number of values that had a secret, since the start.
+    #[must_use]
+    pub fn redacted_values(&self) -> u64 {
+        self.redacted.load(Relaxed)
+    }
+
+    /// Returns the rule for the values of an attribute with this key.
+    #[inline]
+    pub(crate) fn rule(&self, key: &[u8]) -> KeyRule {
+        self.keys.as_ref().map_or(KeyRule::Text, |keys| keys.rule(key))
+    }
+
+    /// Returns whether a text anywhere in an encoded request may have a secret in a URL. Rules for
+    /// keys are the caller's.
+    pub(crate) fn may_hold_url_secret(&self, encoded: &[u8]) -> bool {
+        self.keys.as_ref().is_some_and(|keys| url::may_hold_secret(encoded, keys))
+    }
+
+    /// Returns whether a text of an attribute has a secret.
+    pub(crate) fn finds_in_text(&self, rule: KeyRule, text: &[u8]) -> bool {
+        self.keys.as_ref().is_some_and(|keys| !secrets(rule, text, keys).is_empty())
+    }
+
+    /// Returns whether a value has a secret.
+    pub(crate) fn finds_in_value(&self, rule: KeyRule, value: &AnyValue) -> bool {
+        let Some(keys) = &self.keys else { return false };
+        let mut open = vec![(rule, value)];
+        while let Some((rule, value)) = open.pop() {
+            match &value.value {
+                Some(Value::Array(list)) => open.extend(list.values.iter().map(|one| (rule, one))),
+                Some(Value::Kvlist(map)) => open.extend(map.values.iter().filter_map(|entry| {
+                    Some((inner_rule(rule, keys, &entry.key), entry.value.as_ref()?))
+                })),
+                Some(leaf) if redacted(rule, leaf, keys).is_some() => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Returns whether one of these attributes has a secret.
+    pub(crate) fn finds_in_attributes(&self, attributes: &[KeyValue]) -> bool {
+        attributes.iter().any(|attribute| {
+            let rule = self.rule(attribute.key.as_bytes());
+            attribute.value.as_ref().is_some_and(|value| self.finds_in_value(rule, value))
+        })
+    }
+
+    /// Replaces the secrets of a decoded batch, which then goes without the sender's bytes. An
+    /// encoded one has none: it was judged when it was accepted.
+    pub(crate) fn redact(&self, batch: &mut TelemetryBatch) {
+        let Some(keys) = &self.keys else { return };
+        let mut redaction = Redaction { keys, count: 0 };
+        let bytes = match batch {
+            TelemetryBatch::Traces { request, bytes } => {
+                for of in &mut request.resource_spans {
+                    redaction.attributes(of.resource.as_mut().map(|of| &mut of.attributes));
+                    for scoped in &mut of.scope_spans {
+                        redaction.attributes(scoped.scope.as_mut().map(|of| &mut of.attributes));
+                        scoped.spans.iter_mut().for_each(|span| redaction.span(span));
+                    }
+                }
+                bytes
+            }
+            TelemetryBatch::Logs { request, bytes } => {
+                for of in &mut request.resource_logs {
+                    redaction.attributes(of.resource.as_mut().map(|of| &mut of.attributes));
+                    for scoped in &mut of.scope_logs {
+                        redaction.attributes(scoped.scope.as_mut().map(|of| &mut of.attributes));
+                        scoped.log_records.iter_mut().for_each(|record| redaction.record(record));
+                    }
+                }
+                bytes
+            }
+            TelemetryBatch::EncodedTraces(_)
+            | TelemetryBatch::EncodedLogs(_)
+            | TelemetryBatch::Converted(_) => return,
+        };
+        if redaction.count > 0 {
+            *bytes = None;
+            self.redacted.fetch_add(redaction.count, Relaxed);
+        }
+    }
+}
+
+/// A walk over the records of one request.
+struct Redaction<'a> {
+    keys: &'a Keys,
+    count: u64,
+}
+
+impl Redaction<'_> {
+    fn span(&mut self, span: &mut Span) {
+        self.text(&mut span.name);
+        self.attributes(Some(&mut span.attributes));
+        if let Some(status) = &mut span.status {
+            self.text(&mut status.message);
+        }
+        for event in &mut span.events {
+            self.text(&mut event.name);
+            self.attributes(Some(&mut event.attributes));
+        }
+        for link in &mut span.links {
+            self.attributes(Some(&mut link.attributes));
+        }
+    }
+
+    fn record(&mut self, record: &mut LogRecord) {
+        if let Some(body) = &mut record.body {
+            self.value(KeyRule::Text, body);
+        }
+        self.attributes(Some(&mut record.attributes));
+    }
+
+    fn attributes(&mut self, attributes: Option<&mut Vec<KeyValue>>) {
+        for attribute in attributes.into_iter().flatten() {
+            if let Some(value) = &mut attribute.value {
+                self.value(self.keys.rule(attribute.key.as_bytes()), value);
+            }
+        }
+    }
+
+    fn value(&mut self, rule: KeyRule, value: &mut AnyValue) {
+        let mut open = vec![(rule, value)];
+        while let Some((rule, value)) = open.pop() {
+            match &mut value.value {
+                Some(Value::Array(list)) => {
+                    open.extend(list.values.iter_mut().map(|one| (rule, one)));
+                }
+                Some(Value::Kvlist(map)) => {
+                    open.extend(map.values.iter_mut().filter_map(|entry| {
+                        let rule = inner_rule(rule, self.keys, &entry.key);
+                        Some((rule, entry.value.as_mut()?))
+                    }));
+                }
+                Some(leaf) => {
+                    if let Some(replacement) = redacted(rule, leaf, self.keys) {
+                        *leaf = replacement;
+                        self.count += 1;
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn text(&mut self, text: &mut String) {
+        let secrets = secrets(KeyRule::Text, text.as_bytes(), self.keys);
+        if !secrets.is_empty() {
+            *text = replace(text, secrets);
+            self.count += 1;
+        }
+    }
+}
+
+/// Rule for the entry of a map: that of its own key, if it has one, or else the map's.
+fn inner_rule(outer: KeyRule, keys: &Keys, key: &str) -> KeyRule {
+    match (outer, keys.rule(key.as_bytes())) {
+        (KeyRule::Secret, _) => KeyRule::Secret,
+        (outer, KeyRule::Text) => outer,
+        (_, inner) => inner,
+    }
+}
+
+/// Returns what a value is replaced by, if it has a secret. A truth value says only that there is
+/// one, and stays.
+fn redacted(rule: KeyRule, value: &Value, keys: &Keys) -> Option<Value> {
+    match (rule, value) {
+        (_, Value::String(text)) => {
+            let secrets = secrets(rule, text.as_bytes(), keys);
+            (!secrets.is_empty()).then(|| Value::String(replace(text, secrets)))
+        }
+        (KeyRule::Secret, Value::Bytes(bytes)) => {
+            (!is_redacted(bytes)).then(|| Value::Bytes(MARKER.into()))
+        }
+        (KeyRule::Secret, Value::Int(_) | Value::Double(_)) => {
+            Some(Value::String(MARKER.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the parts of a text that are secret.
+fn secrets(rule: KeyRule, text: &[u8], keys: &Keys) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    if rule == KeyRule::Secret {
+        if !is_redacted(text) {
+            ranges.push(0..text.len());
+        }
+        return ranges;
+    }
+    if rule == KeyRule::Statement {
+        statement::search(text, keys, |range| ranges.push(range));
+    }
+    let found = |range| {
+        ranges.push(range);
+        ControlFlow::Continue(())
+    };
+    let _always_to_the_end = match rule {
+        KeyRule::Parameters => url::search_parameters(text, keys, found),
+        _ => url::search(text, keys, found),
+    };
+    ranges
+}
+
+/// Replaces these parts of a text, each and what overlaps or touches it by one marker.
+fn replace(text: &str, mut secrets: Vec<Range<usize>>) -> String {
+    secrets.sort_unstable_by_key(|range| range.start);
+    let mut replaced = String::with_capacity(text.len());
+    let mut last_end = None;
+    for Range { start, end } in secrets {
+        if last_end.is_none_or(|last| start > last) {
+            let kept = text.get(last_end.unwrap_or(0)..start);
+            replaced.push_str(kept.unwrap_or_default());
+            replaced.push_str(MARKER);
+        }
+        last_end = last_end.max(Some(end));
+    }
+    replaced.push_str(text.get(last_end.unwrap_or(0)..).unwrap_or_default());
+    replaced
+}
+
+/// Returns whether a secret is there no more: replaced here or by the sender, masked, or empty.
+fn is_redacted(secret: &[u8]) -> bool {
+    secret.starts_with(MARKER.as_bytes())
+        || secret == b"REDACTED"
+        || secret.iter().all(|byte| matches!(byte, b'*' | b'?' | b' '))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Secrets in URLs: the password before a host and the values of secret parameters.
+//!
+//! Every byte is looked at a constant number of times, whatever the text: a host ends before the
+//! next `://`, and parameters of a URL within another are searched with the outer one's.
+
+use std::{
+    ops::{ControlFlow, Range},
+    sync::LazyLock,
+};
+
+use memchr::{memchr, memmem};
+
+use super::{MARKER, is_redacted, key::Keys};
+
+static SCHEME_END: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"://"));
+
+/// Finds the secrets of every URL in a text. Returns early when `found` does.
+pub(super) fn search(
+    text: &[u8],
+    keys: &Keys,
+    found: impl FnMut(Range<usize>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    Search { text, keys, is_one_text: true, found, covered: 0..0 }.urls()
+}
+
+/// Returns whether [`search`] may find something in one of the texts within these bytes. A URL here
+/// may run on into the bytes behind its text, so that more is found and never less.
+pub(super) fn may_hold_secret(encoded: &[u8], keys: &Keys) -> bool {
+    let found = |_| ControlFlow::Break(());
+    Search { text: encoded, keys, is_one_text: false, found, covered: 0..0 }.urls().is_break()
+}
+
+/// As [`search`], in a text that is a URL with or without its host, a query string or a connection
+/// string: parameters are also at its beginning and behind spaces.
+pub(super) fn search_parameters(
+    text: &[u8],
+    keys: &Keys,
+    found: impl FnMut(Range<usize>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    if memchr(b'=', text).is_none() {
+        return search(text, keys, found);
+    }
+    let mut search = Search { text, keys, is_one_text: true, found, covered: 0..0 };
+    search.covered = search.parameters(0, Extent::Text)?;
+    search.urls()
+}
+
+/// Where parameters end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// At the end of the URL.
+    Url,
+    /// At the end of the text, which begins with a name. Spaces separate parameters.
+    Text,
+}
+
+struct Search<'a, F> {
+    text: &'a [u8],
+    keys: &'a Keys,
+    /// False for the bytes of a whole request.
+    is_one_text: bool,
+    found: F,
+    /// From the first separator of parameters to the end of the last URL.
+    covered: Range<usize>,
+}
+
+/// The part of a URL between `://` and its path.
+struct Authority {
+    password: Option<Range<usize>>,
+    end: usize,
+}
+
+impl<F: FnMut(Range<usize>) -> ControlFlow<()>> Search<'_, F> {
+    fn urls(&mut self) -> ControlFlow<()> {
+        for scheme_end in SCHEME_END.find_iter(self.text) {
+            let host = scheme_end + b"://".len();
+            let is_parameter = self.is_one_text && self.covered.contains(&scheme_end);
+            let Authority { password, end } = self.authority(host, is_parameter);
+            let from = if password.is_some() { end } else { host };
+            if let Some(password) = password {
+                self.report(password)?;
+            }
+            if host >= self.covered.end {
+                self.covered = self.parameters(from, Extent::Url)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads user, password, host and port. Those of a URL that is the value of a parameter end
+    /// where the parameter does. One whose parameter was replaced ends there: what follows was
+    /// behind the path before.
+    fn authority(&self, from: usize, is_parameter: bool) -> Authority {
+        let (mut colon, mut at_sign) = (None, None);
+        let mut end = self.text.len();
+        let mut before = b'/';
+        for (index, &byte) in self.text.iter().enumerate().skip(from) {
+            match byte {
+                b':' if colon.is_none() => colon = Some(index),
+                b'@' => at_sign = Some(index),
+                b'/' | b'?' | b'#' => end = index,
+                b'&' | b';' if is_parameter => end = index,
+                b'[' if before == b'=' && self.starts_with_marker(index) => end = index,
+                _ if ends_url(byte) => end = index,
+                _ => {}
+            }
+            if end == index {
+                break;
+            }
+            before = byte;
+        }
+        let password = colon.zip(at_sign).filter(|(colon, at_sign)| colon < at_sign);
+        Authority { password: password.map(|(colon, at_sign)| colon + 1..at_sign), end }
+    }
+
+    /// Finds the values of secret parameters. Returns the range from the first separator of
+    /// parameters to the end of the last.
+    fn parameters(&mut self, from: usize, extent: Extent) -> ControlFlow<(), Range<usize>> {
+        let is_text = extent == Extent::Text;
+        let mut name = is_text.then_some((from, b'?'));
+        let mut first = None;
+        let mut index = from;
+        while let Some(&byte) = self.text.get(index) {
+            match byte {
+                b'?' | b'&' | b'#' | b';' => name = Some((index + 1, byte)),
+                _ if is_text && byte.is_ascii_whitespace() => name = Some((index + 1, byte)),
+                _ if !is_text && ends_url(byte) => break,
+                b'=' => {
+                    if let Some(value) = self.secret_value(name.take(), index, extent) {
+                        // The bytes of a request may have other texts behind this one.
+                        index = if self.is_one_text { value.end } else { index + 1 };
+                        self.report(value)?;
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            if first.is_none() && name.is_some_and(|(from, _)| from == index + 1) {
+                first = Some(index);
+            }
+            index += 1;
+        }
+        ControlFlow::Continue(first.unwrap_or(index)..index)
+    }
+
+    /// Returns the value behind the equals sign if the name before it is secret. `name` is the
+    /// position of the name and the byte that separates it from what is before.
+    fn secret_value(
+        &self,
+        name: Option<(usize, u8)>,
+        equals: usize,
+        extent: Extent,
+    ) -> Option<Range<usize>> {
+        let (from, separator) = name?;
+        if !self.keys.is_secret_parameter(self.text.get(from..equals)?) {
+            return None;
+        }
+        let rest = self.text.get(equals + 1..)?;
+        let is_list = !matches!(separator, b'?' | b'&' | b'#');
+        let length = rest.iter().position(|&byte| match byte {
+            b'&' | b'#' => true,
+            b';' => is_list,
+            _ if extent == Extent::Text => byte.is_ascii_whitespace(),
+            _ => ends_url(byte),
+        });
+        Some(equals + 1..equals + 1 + length.unwrap_or(rest.len()))
+    }
+
+    fn report(&mut self, secret: Range<usize>) -> ControlFlow<()> {
+        match self.text.get(secret.clone()) {
+            Some(text) if !is_redacted(text) => (self.found)(secret),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn starts_with_marker(&self, index: usize) -> bool {
+        self.text.get(index..).is_some_and(|rest| rest.starts_with(MARKER.as_bytes()))
+    }
+}
+
+/// Returns whether a URL within a text ends before this byte.
+fn ends_url(byte: u8) -> bool {
+    matches!(byte, 0..=b' ' | 0x7f | b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\')
+}

@@ -1,0 +1,147 @@
+//! Secrets that senders put into telemetry are in no file of the data directory.
+
+use std::{fs, path::Path};
+
+use prost::Message;
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{AnyValue, ArrayValue, KeyValue, Span, Value, encode_json};
+
+use crate::harness::{
+    Server,
+    http::{call, frame, get, post},
+    spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, span, traces},
+};
+
+/// Part of every secret here.
+const SECRET: &str = "hunter2canary";
+const MARKER: &str = "[REDACTED]";
+const TRACES: [u128; 3] = [0xa1, 0xa2, 0xa3];
+
+/// The attributes of a span, each with the secret.
+fn attributes() -> Vec<KeyValue> {
+    let bearer = format!("Bearer {SECRET}").as_str().into();
+    let header = AnyValue::from(Value::Array(ArrayValue { values: vec![bearer] }));
+    vec![
+        KeyValue::new("http.request.header.authorization", header),
+        KeyValue::new("http.request.header.x-internal-pin", SECRET),
+        KeyValue::new("db.password", SECRET),
+        KeyValue::new("url.full", format!("https://u:{SECRET}@shop.example/cart?page=2")),
+        KeyValue::new("http.target", format!("/cart?access_token={SECRET}&page=2")),
+        KeyValue::new("db.query.text", format!("ALTER USER app IDENTIFIED BY '{SECRET}'")),
+        KeyValue::new("exception.message", format!("no route to amqp://app:{SECRET}@queue:5672")),
+    ]
+}
+
+fn secret_span(trace: u128) -> Span {
+    Span { attributes: attributes(), ..span(trace, 1, 0, "GET /cart") }
+}
+
+/// Sends the secrets by each protocol, a trace each, and log records.
+fn send(server: &Server) {
+    let spans = traces("shop", vec![secret_span(TRACES[0])]).encode_to_vec();
+    let answer = call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, &spans));
+    assert_eq!(answer.code, Some(0), "{}", answer.message);
+
+    let mut record = log(TRACES[0], 1, &format!("login at https://u:{SECRET}@shop.example/"));
+    record.attributes = attributes();
+    let records = logs("shop", vec![record]).encode_to_vec();
+    let answer = call(&server.otlp_grpc, LOGS_EXPORT, &[], frame(false, &records));
+    assert_eq!(answer.code, Some(0), "{}", answer.message);
+
+    let spans = encode_json(&traces("shop", vec![secret_span(TRACES[1])]));
+    let answer = post(&server.otlp_http, "/v1/traces", "application/json", spans);
+    assert_eq!(answer.status, 200);
+
+    let tags: serde_json::Map<String, Json> = attributes()
+        .into_iter()
+        .filter_map(|attribute| match attribute.value() {
+            Some(Value::String(text)) => Some((attribute.key.clone(), json!(text))),
+            _ => None,
+        })
+        .collect();
+    let span = json!([{
+        "traceId": format!("{:032x}", TRACES[2]),
+        "id": "0000000000000001",
+        "name": "get /cart",
+        "kind": "SERVER",
+        "timestamp": crate::harness::spans::now() / 1000,
+        "duration": 500,
+        "localEndpoint": {"serviceName": "shop"},
+        "tags": tags,
+    }]);
+    let answer = post(&server.zipkin, "/api/v2/spans", "application/json", span.to_string());
+    assert_eq!(answer.status, 202);
+}
+
+/// The files under a folder in which the secret is written.
+fn files_with_secret(folder: &Path) -> Vec<String> {
+    let (mut open, mut found) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let bytes = fs::read(&path).unwrap();
+                if bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()) {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Everything that the API says of what was sent.
+fn answers(server: &Server) -> String {
+    let mut texts = String::new();
+    for trace in TRACES {
+        let answer = get(&server.http, &format!("/api/v1/traces/{trace:032x}/otlp"));
+        assert_eq!(answer.status, 200);
+        texts.push_str(std::str::from_utf8(&answer.body).unwrap());
+    }
+    let answer = get(&server.http, "/api/v1/logs?service=shop");
+    assert_eq!(answer.status, 200);
+    texts + std::str::from_utf8(&answer.body).unwrap()
+}
+
+#[test]
+fn secrets_are_in_no_file_and_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--redact-keys", "x-internal-pin"];
+    let mut server = Server::start_in(folder.path(), &flags);
+    send(&server);
+    assert_eq!(files_with_secret(folder.path()), Vec::<String>::new(), "before the flush");
+    // Seven of each span and record over OTLP, the record's body, and six tags of texts.
+    let (_, status) = server.get("/api/v1/status");
+    assert_eq!(status["redactedValues"], 7 + 8 + 7 + 6);
+    let metrics = get(&server.http, "/metrics");
+    let metrics = std::str::from_utf8(&metrics.body).unwrap();
+    assert!(metrics.contains("tidings_redacted_values_total 28"), "{metrics}");
+
+    assert!(server.terminate().success());
+    assert_eq!(files_with_secret(folder.path()), Vec::<String>::new(), "after the flush");
+    let server = Server::start_in(folder.path(), &flags);
+    let answers = answers(&server);
+    assert!(!answers.contains(SECRET), "{answers}");
+    for kept in [
+        format!("https://u:{MARKER}@shop.example/cart?page=2"),
+        format!("/cart?access_token={MARKER}&page=2"),
+        format!("ALTER USER app IDENTIFIED BY '{MARKER}'"),
+        format!("no route to amqp://app:{MARKER}@queue:5672"),
+        format!("login at https://u:{MARKER}@shop.example/"),
+    ] {
+        assert!(answers.contains(&kept), "{kept}: {answers}");
+    }
+}
+
+#[test]
+fn without_redaction_telemetry_is_stored_as_it_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_in(folder.path(), &["--redact", "false"]);
+    send(&server);
+    assert_ne!(files_with_secret(folder.path()), Vec::<String>::new());
+    let answers = answers(&server);
+    assert!(answers.contains(SECRET) && !answers.contains(MARKER), "{answers}");
+    assert_eq!(server.get("/api/v1/status").1["redactedValues"], 0);
+}
