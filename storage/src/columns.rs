@@ -19,7 +19,7 @@ use arrow_array::RecordBatch;
 use prost::Message;
 use tidings_proto::{
     UnixNanos,
-    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest, view::Odd},
+    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest, view::NonCanonical},
 };
 
 pub(crate) use buffers::WordsBuilder;
@@ -63,8 +63,8 @@ fn canonical(signal: Signal, request: &[u8]) -> Result<Vec<u8>, StorageError> {
     encoded.map_err(|error| StorageError::Unstorable { reason: error.to_string() })
 }
 
-impl From<Odd> for StorageError {
-    fn from(odd: Odd) -> Self {
+impl From<NonCanonical> for StorageError {
+    fn from(odd: NonCanonical) -> Self {
         Self::Unstorable { reason: odd.to_string() }
     }
 }

@@ -124,7 +124,7 @@ async fn clocks_are_compared_always_and_adjusted_on_request() {
         .send([
             span(1, 1, "shop", "call").at(1_000, 1_100).kind(SpanKind::Client),
             span(1, 2, "payment", "serve").parent(1).at(10, 90).kind(SpanKind::Server),
-            span(1, 3, "payment", "charge").parent(2).at(20, 80).exception("Odd", "odd"),
+            span(1, 3, "payment", "charge").parent(2).at(20, 80).exception("NonCanonical", "odd"),
             span(1, 4, "payment", "mail").parent(1).at(50, 400).kind(SpanKind::Consumer),
         ])
         .await;

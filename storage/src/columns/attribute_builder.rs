@@ -8,7 +8,7 @@ use arrow_schema::ArrowError;
 use prost::Message;
 use tidings_proto::otlp::{
     AnyValue,
-    view::{AnyView, KeyValueView, Odd, Repeated},
+    view::{AnyView, KeyValueView, NonCanonical, Repeated},
 };
 
 use super::{
@@ -47,7 +47,7 @@ impl<'a> AttributesBuilder<'a> {
         &mut self,
         attributes: Repeated<'a, KeyValueView<'a>>,
         hash: &mut ContentHash,
-    ) -> Result<(), Odd> {
+    ) -> Result<(), NonCanonical> {
         hash.number(attributes.len() as u64);
         for attribute in attributes.iter() {
             let attribute = attribute?;
@@ -59,7 +59,11 @@ impl<'a> AttributesBuilder<'a> {
         Ok(())
     }
 
-    fn push(&mut self, value: Option<AnyView<'_>>, hash: &mut ContentHash) -> Result<(), Odd> {
+    fn push(
+        &mut self,
+        value: Option<AnyView<'_>>,
+        hash: &mut ContentHash,
+    ) -> Result<(), NonCanonical> {
         self.kinds.push(kind(value).code());
         if let Some(nested) = nested(value)? {
             hash.value(Some(AnyView::Nested(&nested)));
@@ -111,7 +115,7 @@ impl ElementAttributesBuilder {
         &mut self,
         attributes: Repeated<'_, KeyValueView<'_>>,
         hash: &mut ContentHash,
-    ) -> Result<(), Odd> {
+    ) -> Result<(), NonCanonical> {
         hash.number(attributes.len() as u64);
         for attribute in attributes.iter() {
             let attribute = attribute?;
@@ -158,7 +162,11 @@ impl Default for AttributeValuesBuilder {
 
 impl AttributeValuesBuilder {
     /// Adds the value of an entry, and it to the hash.
-    fn push(&mut self, value: Option<AnyView<'_>>, hash: &mut ContentHash) -> Result<(), Odd> {
+    fn push(
+        &mut self,
+        value: Option<AnyView<'_>>,
+        hash: &mut ContentHash,
+    ) -> Result<(), NonCanonical> {
         let entry = self.kinds.len();
         let nested = nested(value)?;
         hash.value(nested.as_deref().map(AnyView::Nested).or(value));
@@ -227,7 +235,7 @@ fn kind(value: Option<AnyView<'_>>) -> ValueKind {
 }
 
 /// The one encoding of a value that is nested.
-fn nested(value: Option<AnyView<'_>>) -> Result<Option<Vec<u8>>, Odd> {
+fn nested(value: Option<AnyView<'_>>) -> Result<Option<Vec<u8>>, NonCanonical> {
     match value {
         Some(AnyView::Nested(encoded)) => canonical(encoded).map(Some),
         _ => Ok(None),
@@ -235,6 +243,6 @@ fn nested(value: Option<AnyView<'_>>) -> Result<Option<Vec<u8>>, Odd> {
 }
 
 /// The one encoding of this value: senders may write its fields in another order.
-pub(super) fn canonical(encoded: &[u8]) -> Result<Vec<u8>, Odd> {
-    Ok(AnyValue::decode(encoded).map_err(|_| Odd)?.encode_to_vec())
+pub(super) fn canonical(encoded: &[u8]) -> Result<Vec<u8>, NonCanonical> {
+    Ok(AnyValue::decode(encoded).map_err(|_| NonCanonical)?.encode_to_vec())
 }

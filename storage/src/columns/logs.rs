@@ -12,7 +12,7 @@ use tidings_proto::{
     SpanId, TraceId, UnixNanos,
     otlp::{
         AnyValue,
-        view::{AnyView, LogRecordView, Odd, RequestView, View},
+        view::{AnyView, LogRecordView, NonCanonical, RequestView, View},
     },
 };
 
@@ -94,7 +94,7 @@ impl<'a> LogBuilder<'a> {
         record: &LogRecordView<'a>,
         seed: u64,
         received: UnixNanos,
-    ) -> Result<(), Odd> {
+    ) -> Result<(), NonCanonical> {
         let time_known = record.time_unix_nano != 0;
         let time = if time_known { record.time_unix_nano } else { record.observed_time_unix_nano };
         let mut hash = hash(record, seed);
@@ -135,7 +135,7 @@ impl<'a> LogBuilder<'a> {
         &mut self,
         body: Option<AnyView<'_>>,
         hash: &mut ContentHash,
-    ) -> Result<(), Odd> {
+    ) -> Result<(), NonCanonical> {
         self.has_text.push(body.is_some());
         let encoded = match body {
             None | Some(AnyView::String(_)) => {
@@ -152,7 +152,7 @@ impl<'a> LogBuilder<'a> {
             Some(AnyView::Double(number)) => AnyValue::from(number).encode_to_vec(),
         };
         hash.value(Some(AnyView::Nested(&encoded)));
-        let any = AnyValue::decode(encoded.as_slice()).map_err(|_| Odd)?;
+        let any = AnyValue::decode(encoded.as_slice()).map_err(|_| NonCanonical)?;
         self.text.push(json_text(&any).as_bytes());
         self.body.append_value(&encoded);
         Ok(())

@@ -15,7 +15,7 @@ use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 use tidings_proto::otlp::{
     InstrumentationScope, KeyValue, Resource, Value,
-    view::{Odd, Repeated, ResourceView, ScopeView},
+    view::{NonCanonical, Repeated, ResourceView, ScopeView},
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -75,8 +75,8 @@ impl Memo {
     fn get(
         &self,
         encoded: Option<&[u8]>,
-        work_out: impl FnOnce(&[u8]) -> Result<SenderValues, Odd>,
-    ) -> Result<Arc<SenderValues>, Odd> {
+        work_out: impl FnOnce(&[u8]) -> Result<SenderValues, NonCanonical>,
+    ) -> Result<Arc<SenderValues>, NonCanonical> {
         let Some(encoded) = encoded else { return Ok(Arc::default()) };
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = xxh3_64(encoded);
@@ -98,8 +98,8 @@ impl Memo {
     }
 }
 
-fn resource(encoded: &[u8]) -> Result<SenderValues, Odd> {
-    let resource = Resource::decode(encoded).map_err(|_| Odd)?;
+fn resource(encoded: &[u8]) -> Result<SenderValues, NonCanonical> {
+    let resource = Resource::decode(encoded).map_err(|_| NonCanonical)?;
     let bytes = resource.encode_to_vec();
     Ok(SenderValues {
         sent: encoded.to_vec(),
@@ -110,8 +110,8 @@ fn resource(encoded: &[u8]) -> Result<SenderValues, Odd> {
     })
 }
 
-fn scope(encoded: &[u8]) -> Result<SenderValues, Odd> {
-    let scope = InstrumentationScope::decode(encoded).map_err(|_| Odd)?;
+fn scope(encoded: &[u8]) -> Result<SenderValues, NonCanonical> {
+    let scope = InstrumentationScope::decode(encoded).map_err(|_| NonCanonical)?;
     let bytes = scope.encode_to_vec();
     Ok(SenderValues {
         sent: encoded.to_vec(),
@@ -136,7 +136,7 @@ pub(super) struct ScopeRecords<'a, R> {
 /// The groups of a request that have records, in order.
 pub(super) fn groups<'a, R>(
     resources: Repeated<'a, ResourceView<'a, R>>,
-) -> Result<Vec<ScopeRecords<'a, R>>, Odd> {
+) -> Result<Vec<ScopeRecords<'a, R>>, NonCanonical> {
     let mut groups = Vec::with_capacity(resources.len());
     for of in resources.iter() {
         let of: ResourceView<'a, R> = of?;

@@ -10,7 +10,7 @@ use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, FieldRef};
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
-    otlp::view::{EventView, LinkView, Odd, Repeated, RequestView, SpanView, View},
+    otlp::view::{EventView, LinkView, NonCanonical, Repeated, RequestView, SpanView, View},
 };
 
 use super::{
@@ -220,7 +220,7 @@ impl EventsBuilder {
         &mut self,
         events: Repeated<'_, EventView<'_>>,
         hash: &mut ContentHash,
-    ) -> Result<bool, Odd> {
+    ) -> Result<bool, NonCanonical> {
         let mut has_exception = false;
         hash.number(events.len() as u64);
         for event in events.iter() {
@@ -280,7 +280,7 @@ impl LinksBuilder {
         &mut self,
         links: Repeated<'_, LinkView<'_>>,
         hash: &mut ContentHash,
-    ) -> Result<(), Odd> {
+    ) -> Result<(), NonCanonical> {
         hash.number(links.len() as u64);
         for link in links.iter() {
             let link = link?;
