@@ -3,7 +3,7 @@
 //! A backup is taken beside a running server or without one. It has every record that was
 //! acknowledged before it began, once, and files that an earlier backup in the same place has are
 //! not copied again. Owns the layout of a place of backups (`repository`), the manifest
-//! (`manifest`), the choice of a moment (`source`), copying (`create`) and restoring (`restore`).
+//! (`manifest`), the choice of a moment (`pinned_source`), copying (`create`) and restoring (`restore`).
 //! Does not own the formats of what is copied.
 //!
 //! ```text
@@ -14,9 +14,9 @@
 mod create;
 mod file_store;
 mod manifest;
+mod pinned_source;
 mod repository;
 mod restore;
-mod source;
 
 use std::{
     fmt,
@@ -32,11 +32,11 @@ use tidings_proto::UnixNanos;
 use tokio::runtime::Handle;
 
 use self::{
-    create::Origin,
+    create::BackupOrigin,
     file_store::{Bucket, FileStore, Folder},
+    pinned_source::Source,
     repository::Repository,
-    restore::Target,
-    source::Source,
+    restore::RestoreTarget,
 };
 use crate::{
     Clock, Finding, ObjectStoreSettings, StorageError, TablesAt,
@@ -123,7 +123,7 @@ impl fmt::Display for BackupId {
     }
 }
 
-/// What is backed up, and what happens to older backups.
+/// The data directory to back up, and how many older backups stay.
 #[derive(Debug, Clone)]
 pub struct BackupSource {
     /// The data directory.
@@ -259,7 +259,7 @@ pub(crate) async fn back_up_with(
             TablesAt::DataDirectory => "local".to_owned(),
             TablesAt::ObjectStore(remote) => remote.address.to_string(),
         };
-        let origin = Origin { program: source.program, tables_at, keep: source.keep };
+        let origin = BackupOrigin { program: source.program, tables_at, keep: source.keep };
         let place = file_store(&disk, place, place_store, &runtime)?;
         let from = Source::open(disk, data_dir, &source.tables, tables_store, runtime.clone())?;
         create::create(&from, place, origin, &monitor, &runtime)
@@ -354,7 +354,7 @@ pub(crate) async fn restore_with(
                 Some(file_store(&disk, place, tables_store, &runtime)?)
             }
         };
-        let target = Target { data_dir: absolute(&data_dir)?, disk, tables };
+        let target = RestoreTarget { data_dir: absolute(&data_dir)?, disk, tables };
         restore::restore(&repository, &manifest, &target, &monitor)
     })
     .await
@@ -382,7 +382,7 @@ fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
     std::path::absolute(path).map_err(failed("resolve", path))
 }
 
-/// The path without links, as far as it is there.
+/// Resolves links in the part of a path that exists.
 fn resolved(path: &Path) -> PathBuf {
     let whole = |folder: &Path| {
         let rest = path.strip_prefix(folder).ok()?;

@@ -18,22 +18,22 @@ use super::{
     BackupId, BackupMonitor, BackupReport,
     file_store::{self, FileStore, PlaceLock},
     manifest::{self, FileEntry, InnerPath, Manifest, stored_name},
+    pinned_source::{PinnedSource, Sameness, Source, SourceFile},
     repository::{Repository, stored_by},
-    source::{PinnedSource, Sameness, Source, SourceFile},
 };
 use crate::StorageError;
 
 /// So many moments are tried.
 const ROUNDS: u32 = 20;
-/// So often a moment is chosen that turns out to be none, with pauses in between.
+/// Maximum attempts to pin one moment, with pauses in between.
 const PINS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often progress is reported.
 const REPORT: Duration = Duration::from_secs(5);
 
-/// What is written into the manifest about where the backup is from.
+/// Facts of the source for the manifest, and how many backups stay.
 #[derive(Debug, Clone)]
-pub(super) struct Origin {
+pub(super) struct BackupOrigin {
     pub(super) program: String,
     pub(super) tables_at: String,
     pub(super) keep: Option<usize>,
@@ -43,7 +43,7 @@ pub(super) struct Origin {
 pub(super) fn create(
     source: &Source,
     place: Arc<dyn FileStore>,
-    origin: Origin,
+    origin: BackupOrigin,
     monitor: &BackupMonitor,
     runtime: &Handle,
 ) -> Result<BackupReport, StorageError> {
@@ -106,7 +106,7 @@ struct Copier<'a> {
     known: HashMap<String, FileEntry>,
     /// Files that a backup left that did not end: who wrote them, and their lengths.
     left: HashMap<String, (BackupId, u64)>,
-    progress: Progress,
+    progress: CopyProgress,
 }
 
 impl<'a> Copier<'a> {
@@ -153,7 +153,7 @@ impl<'a> Copier<'a> {
             .collect();
         let ids = manifests.iter().map(|manifest| &manifest.id);
         let id = BackupId::after(ids.chain(left.values().map(|(by, _)| by)).max(), began);
-        let progress = Progress::new(monitor.clock.instant());
+        let progress = CopyProgress::new(monitor.clock.instant());
         Ok(Self { source, repository, lock, monitor, id, known_tables, known, left, progress })
     }
 
@@ -161,7 +161,7 @@ impl<'a> Copier<'a> {
         manifest.files.iter().filter(|file| file.stored_by == self.id).count() as u64
     }
 
-    /// Chooses moments until all files of one are in the place.
+    /// Pins moments until all files of one are in the place.
     fn copy_until_whole(
         &mut self,
         runtime: &Handle,
@@ -184,7 +184,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Chooses a moment. Commits that are listed while others are cleaned up look damaged: that is
+    /// Pins a moment. Commits that are listed while others are cleaned up look damaged: that is
     /// believed when it stays so.
     fn pin(&self, runtime: &Handle) -> Result<PinnedSource, StorageError> {
         let mut tries = 1;
@@ -303,7 +303,7 @@ fn may_pass(error: &StorageError) -> bool {
 }
 
 /// Reports how far it is.
-struct Progress {
+struct CopyProgress {
     files: u64,
     bytes: u64,
     done_files: u64,
@@ -311,7 +311,7 @@ struct Progress {
     reported: Instant,
 }
 
-impl Progress {
+impl CopyProgress {
     fn new(now: Instant) -> Self {
         Self { files: 0, bytes: 0, done_files: 0, done_bytes: 0, reported: now }
     }

@@ -22,7 +22,7 @@ pub(super) const FORMAT: u32 = 1;
 pub(super) struct Sha256(String);
 
 impl Sha256 {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         Self::from_digest(&digest(&SHA256, bytes))
     }
 
@@ -151,7 +151,7 @@ pub(super) struct TableStates {
 }
 
 impl TableStates {
-    pub(super) fn of(&self, signal: Signal) -> &TableState {
+    pub(super) fn get(&self, signal: Signal) -> &TableState {
         match signal {
             Signal::Spans => &self.spans,
             Signal::Logs => &self.logs,
@@ -208,13 +208,13 @@ impl Manifest {
         digest: &Sha256,
         path: PathBuf,
     ) -> Result<Self, StorageError> {
-        /// What every format says.
+        /// The part that every format has.
         #[derive(Deserialize)]
         struct Header {
             format: u32,
         }
 
-        if Sha256::of(bytes) != *digest {
+        if Sha256::from_bytes(bytes) != *digest {
             let reason = "its bytes do not fit the SHA-256 in its name".to_owned();
             return Err(StorageError::Corrupt { path, reason });
         }
@@ -244,7 +244,7 @@ pub(super) mod tests {
         let file = |path: &str, modified| FileEntry {
             path: path.to_owned().try_into().unwrap(),
             bytes: 5,
-            sha256: Sha256::of(path.as_bytes()),
+            sha256: Sha256::from_bytes(path.as_bytes()),
             stored_by: id.clone(),
             modified_unix_nanos: modified,
         };
@@ -271,7 +271,7 @@ pub(super) mod tests {
     fn a_manifest_reads_as_it_was_written_and_any_change_is_noticed() {
         let written = manifest();
         let bytes = written.encode().unwrap();
-        let digest = Sha256::of(&bytes);
+        let digest = Sha256::from_bytes(&bytes);
         assert_eq!(decode(&bytes, &digest).unwrap(), written);
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
@@ -286,7 +286,7 @@ pub(super) mod tests {
     #[test]
     fn a_manifest_of_a_newer_format_is_refused_whatever_else_it_says() {
         let bytes = br#"{"format":2,"content":[]}"#;
-        let error = decode(bytes, &Sha256::of(bytes)).unwrap_err();
+        let error = decode(bytes, &Sha256::from_bytes(bytes)).unwrap_err();
         assert!(matches!(error, StorageError::Format { found: 2, .. }), "{error}");
     }
 
@@ -296,7 +296,7 @@ pub(super) mod tests {
             let mut changed = serde_json::to_value(manifest()).unwrap();
             changed["files"][0]["path"] = path.into();
             let bytes = serde_json::to_vec(&changed).unwrap();
-            let error = decode(&bytes, &Sha256::of(&bytes)).unwrap_err();
+            let error = decode(&bytes, &Sha256::from_bytes(&bytes)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{path}");
             assert!(error.to_string().contains("no path in a data directory"), "{error}");
         }

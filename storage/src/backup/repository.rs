@@ -143,7 +143,7 @@ impl Repository {
     pub(super) fn publish(&self, manifest: &Manifest) -> Result<(), StorageError> {
         let encoded = manifest.encode().map_err(io::Error::from);
         let bytes = encoded.map_err(failed("encode", &self.files.address(MANIFESTS)))?;
-        let name = format!("{MANIFESTS}/{}.{}.json", manifest.id, Sha256::of(&bytes));
+        let name = format!("{MANIFESTS}/{}.{}.json", manifest.id, Sha256::from_bytes(&bytes));
         let written = self.files.write(&name, bytes.len() as u64, &mut bytes.as_slice());
         written.map_err(failed("write", &self.files.address(&name)))
     }
@@ -157,7 +157,7 @@ impl Repository {
     /// of a manifest that cannot be read are not known: nothing but backups is deleted then.
     ///
     /// # Errors
-    /// What is left is waste and is deleted the next time.
+    /// Files that are left are waste, and the next call deletes them.
     pub(super) fn prune(
         &self,
         keep: Option<usize>,

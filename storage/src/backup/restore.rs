@@ -19,11 +19,11 @@ use crate::{
     store::format,
 };
 
-/// The names that an empty folder may have: what a file system brings.
+/// The name that an empty folder may have: file systems create it.
 const IGNORED: &str = "lost+found";
 
 /// Where a backup is restored to.
-pub(super) struct Target {
+pub(super) struct RestoreTarget {
     pub(super) disk: SharedDisk,
     pub(super) data_dir: PathBuf,
     /// Where the tables go when they do not go into the data directory.
@@ -33,7 +33,7 @@ pub(super) struct Target {
 /// Chooses a backup: that of this id, or the newest.
 ///
 /// # Errors
-/// `RefusedBackup` when there is none, `Corrupt` when its manifest is damaged.
+/// `RefusedBackup` when it does not exist, `Corrupt` when its manifest is damaged.
 pub(super) fn choose(
     repository: &Repository,
     id: Option<&BackupId>,
@@ -121,7 +121,7 @@ fn check_size(
 pub(super) fn restore(
     repository: &Repository,
     manifest: &Manifest,
-    target: &Target,
+    target: &RestoreTarget,
     monitor: &BackupMonitor,
 ) -> Result<RestoreReport, StorageError> {
     let (disk, paths) = (target.disk.as_ref(), Paths::new(&target.data_dir));
@@ -169,7 +169,7 @@ pub(super) fn restore(
     Ok(report)
 }
 
-fn check_empty(target: &Target, paths: &Paths) -> Result<(), StorageError> {
+fn check_empty(target: &RestoreTarget, paths: &Paths) -> Result<(), StorageError> {
     let root = paths.root();
     let refused = |at: String| StorageError::RefusedBackup {
         at,

@@ -1,8 +1,8 @@
 //! Files in an S3-compatible store. A file is read in ranges and written by one put, or in parts.
 //!
 //! A bucket has no lock that ends with its process. The object [`LOCK`] stands for one: it is
-//! created where there is none, renewed while work goes on, and taken over when it was not renewed
-//! for [`LEASE`].
+//! created if it is missing, renewed while work goes on, and taken over when its last renewal is
+//! older than [`LEASE`].
 
 use std::{
     fmt,
@@ -33,7 +33,7 @@ use crate::{
 };
 
 const LOCK: &str = "lock.json";
-/// How long a lock counts after its last renewal. No file takes longer to send.
+/// Time for which a lock counts after its last renewal. No file takes longer to send.
 const LEASE: Duration = Duration::from_secs(30 * 60);
 const RENEWAL: Duration = Duration::from_secs(60);
 /// How often a lock that was given back meanwhile is tried.

@@ -19,7 +19,7 @@ use crate::{
 const UNFINISHED: &str = ".part";
 /// The file whose lock a process has that changes the folder.
 const LOCK: &str = "lock";
-/// What may be in a folder before the first backup: the lock, and what a file system brings.
+/// Names that an unused folder may have: the lock, and the one that file systems create.
 const IGNORED: [&str; 2] = [LOCK, "lost+found"];
 
 /// See the module's description.

@@ -70,10 +70,10 @@ async fn files_of_any_length_come_and_go_whole() {
                 let opened = store.open("a/b/x", file.bytes).unwrap();
                 let from = (store.address("a/b/x"), opened.as_ref());
                 let from = (from.0.as_path(), from.1);
-                let sum = Sha256::of(&bytes);
+                let sum = Sha256::from_bytes(&bytes);
                 assert_eq!(digest(from, file.bytes, Some(&sum)).unwrap(), sum);
                 // A copy of other bytes than expected never gets its name.
-                let wrong = Sha256::of(b"wrong");
+                let wrong = Sha256::from_bytes(b"wrong");
                 let copied = copy(from, file.bytes, Some(&wrong), (store.as_ref(), "c"));
                 assert!(matches!(copied, Err(StorageError::Corrupt { .. })), "{copied:?}");
                 assert!(store.list("").unwrap().len() == 1);

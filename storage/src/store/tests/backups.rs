@@ -151,7 +151,10 @@ async fn history(seed: u64) {
             tokio::task::yield_now().await;
         }
         let before = ledger.lock().unwrap().stored.clone();
-        back(root.path(), place.path()).await.unwrap();
+        let made = back(root.path(), place.path()).await.unwrap();
+        // Also when several are made in one second.
+        let at = BackupPlace::Folder(place.path().to_owned());
+        assert_eq!(list_backups(at).await.unwrap().last().unwrap().id, made.id);
         let after = {
             let ledger = ledger.lock().unwrap();
             let all = ledger.stored.iter().chain(&ledger.pending);
@@ -182,7 +185,7 @@ async fn history(seed: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_of_a_store_at_work_has_each_acknowledged_record_once() {
     for seed in 0..6 {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         Box::pin(history(seed)).await;
     }
 }

@@ -80,7 +80,7 @@ impl Source {
     /// Finds a data directory. Takes no lock, because a server may have it, and writes nothing.
     ///
     /// # Errors
-    /// `Refused` when its tables are elsewhere, `RefusedBackup` when there is none.
+    /// `Refused` when its tables are elsewhere, `RefusedBackup` when it is no data directory.
     pub(super) fn open(
         disk: SharedDisk,
         data_dir: PathBuf,
@@ -159,7 +159,7 @@ impl Source {
     fn is_covered(&self, tables: &TableStates, log: &PinnedLog) -> Result<bool, StorageError> {
         let missing = log.missing_through();
         for signal in [Signal::Spans, Signal::Logs] {
-            let pinned = tables.of(signal);
+            let pinned = tables.get(signal);
             if missing > pinned.position && self.newest_commit(signal)? != Some(pinned.version) {
                 return Ok(false);
             }
