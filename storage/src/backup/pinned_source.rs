@@ -28,7 +28,7 @@ use crate::{
 
 /// Files and folders of a data directory that are copied as they are. `docs/backup.md` says of each
 /// name why it is copied or not.
-const COPIED: [&str; 5] = ["pins", "keys.json", "audit", "erasures", "quarantine"];
+const COPIED: [&str; 4] = ["pins", "keys.json", "erasures", "quarantine"];
 
 /// See the module's description.
 pub(super) struct Source {
