@@ -1,13 +1,13 @@
 //! Redaction: secrets in telemetry are replaced before anything is written.
 //!
 //! Comes after decoding and normalising and before the sink, so that neither the write-ahead log
-//! nor a table ever has the secret. Owns the rules ([`key`], [`url`], [`statement`]), the walk over
+//! nor a table ever has the secret. Owns the rules ([`key_rules`], [`url`], [`statement`]), the walk over
 //! a decoded request and the count of replaced values. A request in protobuf is judged where it
 //! lies ([`crate::normalise`]); only one with a secret is decoded, changed and encoded again.
 //!
 //! Every rule reads a text once, and replacing is idempotent: what was replaced is no secret.
 
-mod key;
+mod key_rules;
 mod statement;
 mod url;
 
@@ -19,8 +19,8 @@ use std::{
 use tidings_proto::otlp::{AnyValue, KeyValue, LogRecord, Span, Value};
 use tidings_storage::TelemetryBatch;
 
-pub(crate) use self::key::KeyRule;
-use self::key::Keys;
+pub(crate) use self::key_rules::KeyRule;
+use self::key_rules::KeyRules;
 use crate::normalise::Known;
 
 /// Replacement of a secret.
@@ -46,7 +46,7 @@ impl Default for RedactionSettings {
 #[derive(Debug)]
 pub struct Redactor {
     /// `None`: everything is stored as it came.
-    keys: Option<Keys>,
+    keys: Option<KeyRules>,
     redacted: AtomicU64,
     /// Resources without secrets that can be stored unchanged.
     pub(crate) resources: Known,
@@ -65,7 +65,7 @@ impl Redactor {
     #[must_use]
     pub fn new(settings: &RedactionSettings) -> Self {
         Self {
-            keys: settings.enabled.then(|| Keys::new(&settings.keys)),
+            keys: settings.enabled.then(|| KeyRules::new(&settings.keys)),
             redacted: AtomicU64::new(0),
             resources: Known::default(),
             scopes: Known::default(),
@@ -159,7 +159,7 @@ impl Redactor {
 
 /// A walk over the records of one request.
 struct Redaction<'a> {
-    keys: &'a Keys,
+    keys: &'a KeyRules,
     count: u64,
 }
 
@@ -228,7 +228,7 @@ impl Redaction<'_> {
 }
 
 /// Rule for the entry of a map: that of its own key, if it has one, or else the map's.
-fn inner_rule(outer: KeyRule, keys: &Keys, key: &str) -> KeyRule {
+fn inner_rule(outer: KeyRule, keys: &KeyRules, key: &str) -> KeyRule {
     match (outer, keys.rule(key.as_bytes())) {
         (KeyRule::Secret, _) => KeyRule::Secret,
         (outer, KeyRule::Text) => outer,
@@ -238,7 +238,7 @@ fn inner_rule(outer: KeyRule, keys: &Keys, key: &str) -> KeyRule {
 
 /// Returns what a value is replaced by, if it has a secret. A truth value says only that there is
 /// one, and stays.
-fn redacted(rule: KeyRule, value: &Value, keys: &Keys) -> Option<Value> {
+fn redacted(rule: KeyRule, value: &Value, keys: &KeyRules) -> Option<Value> {
     match (rule, value) {
         (_, Value::String(text)) => {
             let secrets = secrets(rule, text.as_bytes(), keys);
@@ -255,7 +255,7 @@ fn redacted(rule: KeyRule, value: &Value, keys: &Keys) -> Option<Value> {
 }
 
 /// Returns the parts of a text that are secret.
-fn secrets(rule: KeyRule, text: &[u8], keys: &Keys) -> Vec<Range<usize>> {
+fn secrets(rule: KeyRule, text: &[u8], keys: &KeyRules) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     if rule == KeyRule::Secret {
         if !is_redacted(text) {

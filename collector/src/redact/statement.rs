@@ -9,13 +9,13 @@ use std::ops::Range;
 
 use memchr::{memchr2, memchr2_iter};
 
-use super::{is_redacted, key::Keys};
+use super::{is_redacted, key_rules::KeyRules};
 
 /// Words that are longer are no column and no keyword.
 const WORD_BYTES_MAX: usize = 64;
 
 /// Finds the secrets of a statement, each without its quotes.
-pub(super) fn search(text: &[u8], keys: &Keys, mut found: impl FnMut(Range<usize>)) {
+pub(super) fn search(text: &[u8], keys: &KeyRules, mut found: impl FnMut(Range<usize>)) {
     let start = text.len() - text.trim_ascii_start().len();
     let first = text.get(start..).map(word_at).unwrap_or_default();
     let mut report = |range: Range<usize>| {
@@ -52,7 +52,7 @@ pub(super) fn search(text: &[u8], keys: &Keys, mut found: impl FnMut(Range<usize
 }
 
 /// Returns whether the literal behind these bytes is a secret.
-fn is_secret_behind(before: &[u8], keys: &Keys, sets_password: bool) -> bool {
+fn is_secret_behind(before: &[u8], keys: &KeyRules, sets_password: bool) -> bool {
     let spaced = without_prefix(before);
     let before = spaced.trim_ascii_end();
     match before {

@@ -8,14 +8,14 @@ use tidings_proto::otlp::{
 };
 use tidings_storage::TelemetryBatch;
 
-use super::{KeyRule, MARKER, RedactionSettings, Redactor, key::Keys, replace, secrets};
+use super::{KeyRule, MARKER, RedactionSettings, Redactor, key_rules::KeyRules, replace, secrets};
 use crate::normalise::{Signal, accept_in_place};
 
 const SECRET: &str = "hunter2";
 
 /// The text after redaction by this rule.
 fn redact(rule: KeyRule, text: &str) -> String {
-    replace(text, secrets(rule, text.as_bytes(), &Keys::new(&[])))
+    replace(text, secrets(rule, text.as_bytes(), &KeyRules::new(&[])))
 }
 
 /// Checks pairs of texts before and after. What needs no redaction is there once.
@@ -396,7 +396,7 @@ proptest! {
     /// Between the markers are the parts of the text, in their order.
     #[test]
     fn what_is_no_secret_stays(rule in rule(), text in text()) {
-        let keys = Keys::new(&[]);
+        let keys = KeyRules::new(&[]);
         let mut found = secrets(rule, text.as_bytes(), &keys);
         found.sort_unstable_by_key(|range| range.start);
         let redacted = replace(&text, found.clone());

@@ -10,7 +10,7 @@ use std::{
 
 use memchr::{memchr, memmem};
 
-use super::{MARKER, is_redacted, key::Keys};
+use super::{MARKER, is_redacted, key_rules::KeyRules};
 
 static SCHEME_END: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"://"));
@@ -18,30 +18,30 @@ static SCHEME_END: LazyLock<memmem::Finder<'static>> =
 /// Finds the secrets of every URL in a text. Returns early when `found` does.
 pub(super) fn search(
     text: &[u8],
-    keys: &Keys,
+    keys: &KeyRules,
     found: impl FnMut(Range<usize>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    Search { text, keys, is_one_text: true, found, covered: 0..0 }.urls()
+    UrlSearch { text, keys, is_one_text: true, found, covered: 0..0 }.urls()
 }
 
 /// Returns whether [`search`] may find something in one of the texts within these bytes. A URL here
 /// may run on into the bytes behind its text, so that more is found and never less.
-pub(super) fn may_hold_secret(encoded: &[u8], keys: &Keys) -> bool {
+pub(super) fn may_hold_secret(encoded: &[u8], keys: &KeyRules) -> bool {
     let found = |_| ControlFlow::Break(());
-    Search { text: encoded, keys, is_one_text: false, found, covered: 0..0 }.urls().is_break()
+    UrlSearch { text: encoded, keys, is_one_text: false, found, covered: 0..0 }.urls().is_break()
 }
 
 /// As [`search`], in a text that is a URL with or without its host, a query string or a connection
 /// string: parameters are also at its beginning and behind spaces.
 pub(super) fn search_parameters(
     text: &[u8],
-    keys: &Keys,
+    keys: &KeyRules,
     found: impl FnMut(Range<usize>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     if memchr(b'=', text).is_none() {
         return search(text, keys, found);
     }
-    let mut search = Search { text, keys, is_one_text: true, found, covered: 0..0 };
+    let mut search = UrlSearch { text, keys, is_one_text: true, found, covered: 0..0 };
     search.covered = search.parameters(0, Extent::Text)?;
     search.urls()
 }
@@ -55,9 +55,9 @@ enum Extent {
     Text,
 }
 
-struct Search<'a, F> {
+struct UrlSearch<'a, F> {
     text: &'a [u8],
-    keys: &'a Keys,
+    keys: &'a KeyRules,
     /// False for the bytes of a whole request.
     is_one_text: bool,
     found: F,
@@ -71,7 +71,7 @@ struct Authority {
     end: usize,
 }
 
-impl<F: FnMut(Range<usize>) -> ControlFlow<()>> Search<'_, F> {
+impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
     fn urls(&mut self) -> ControlFlow<()> {
         for scheme_end in SCHEME_END.find_iter(self.text) {
             let host = scheme_end + b"://".len();

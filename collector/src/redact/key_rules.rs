@@ -42,16 +42,16 @@ const KEY_WORDS: [&[u8]; 7] =
 /// Parameters of URLs and connection strings that are secret beside the keys of attributes.
 const PARAMETERS: [&[u8]; 5] = [b"awsaccesskeyid", b"pass", b"pwd", b"sig", b"signature"];
 
-/// Keys with rules.
+/// Built-in and added rules.
 #[derive(Debug)]
-pub(crate) struct Keys {
+pub(crate) struct KeyRules {
     /// In lower case.
     added: Vec<Box<[u8]>>,
-    /// Whether an added key ends with this byte: most keys need no comparison with the list.
+    /// Set for bytes that an added key ends with: most keys need no comparison with the list.
     added_ends: [bool; 256],
 }
 
-impl Keys {
+impl KeyRules {
     /// The built-in rules, and these keys as secrets.
     pub(super) fn new(added: &[String]) -> Self {
         let lower = added.iter().map(|key| key.trim().to_ascii_lowercase().into_bytes());
@@ -184,10 +184,10 @@ fn without_end<'a>(text: &'a [u8], end: &[u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyRule, Keys};
+    use super::{KeyRule, KeyRules};
 
     fn rule(key: &str) -> KeyRule {
-        Keys::new(&[]).rule(key.as_bytes())
+        KeyRules::new(&[]).rule(key.as_bytes())
     }
 
     #[test]
@@ -299,7 +299,8 @@ mod tests {
 
     #[test]
     fn added_keys_count_whole_and_as_the_last_part() {
-        let keys = Keys::new(&["X-Internal-Pin".to_owned(), " iban ".to_owned(), String::new()]);
+        let keys =
+            KeyRules::new(&["X-Internal-Pin".to_owned(), " iban ".to_owned(), String::new()]);
         for key in ["x-internal-pin", "http.request.header.x-internal-pin", "IBAN", "payer.iban"] {
             assert_eq!(keys.rule(key.as_bytes()), KeyRule::Secret, "{key}");
         }
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn parameters_have_more_names() {
-        let keys = Keys::new(&[]);
+        let keys = KeyRules::new(&[]);
         for name in [
             "sig",
             "pwd",
