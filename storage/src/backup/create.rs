@@ -192,7 +192,7 @@ impl<'a> Copier<'a> {
             let pinned = self.source.pin();
             match pinned {
                 Ok(Some(pinned)) => return Ok(pinned),
-                Err(error) if !may_pass(&error) || tries >= PINS / 4 => return Err(error),
+                Err(error) if !may_pass(&error) || tries >= PINS => return Err(error),
                 Ok(None) if tries >= PINS => {
                     return Err(self.repository.refused(
                         "the server cuts its log faster than the log can be opened; try again when \
