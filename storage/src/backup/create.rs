@@ -71,7 +71,7 @@ pub(super) fn create(
         id: manifest.id.clone(),
         files: manifest.files.len() as u64,
         bytes: manifest.bytes(),
-        new_files: copier.new_files(&manifest),
+        new_files: manifest.new_files(),
         new_bytes: manifest.new_bytes(),
         ..BackupReport::default()
     };
@@ -155,10 +155,6 @@ impl<'a> Copier<'a> {
         let id = BackupId::after(ids.chain(left.values().map(|(by, _)| by)).max(), began);
         let progress = CopyProgress::new(monitor.clock.instant());
         Ok(Self { source, repository, lock, monitor, id, known_tables, known, left, progress })
-    }
-
-    fn new_files(&self, manifest: &Manifest) -> u64 {
-        manifest.files.iter().filter(|file| file.stored_by == self.id).count() as u64
     }
 
     /// Pins moments until all files of one are in the place.

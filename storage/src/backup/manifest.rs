@@ -189,10 +189,18 @@ impl Manifest {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Bytes of the files that no earlier backup had.
+    /// The number of files that no earlier backup had.
+    pub(super) fn new_files(&self) -> u64 {
+        self.first_stored().count() as u64
+    }
+
+    /// Bytes of those files.
     pub(super) fn new_bytes(&self) -> u64 {
-        let new = self.files.iter().filter(|file| file.stored_by == self.id);
-        new.map(|file| file.bytes).sum()
+        self.first_stored().map(|file| file.bytes).sum()
+    }
+
+    fn first_stored(&self) -> impl Iterator<Item = &FileEntry> {
+        self.files.iter().filter(|file| file.stored_by == self.id)
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {

@@ -10,14 +10,17 @@
 //! A file that no manifest names is waste: a backup that did not end left it, or one that was
 //! deleted. Does not own which files a backup has (`create`).
 
-use std::{collections::HashSet, io, sync::Arc};
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
 use super::{
     BackupId,
     file_store::{FileStore, PlaceLock, StoredFile, is_setup},
-    manifest::{FILES, Manifest, Sha256},
+    manifest::{FILES, FileEntry, Manifest, Sha256},
 };
-use crate::{Clock, StorageError, disk::failed};
+use crate::{
+    Clock, StorageError,
+    disk::{ReadFile, failed},
+};
 
 const MARKER: &str = "tidings-backups";
 const MARKER_TEXT: &[u8] = b"tidings backups, format 1\n";
@@ -148,6 +151,17 @@ impl Repository {
         written.map_err(failed("write", &self.files.address(&name)))
     }
 
+    /// Opens a file of a backup; its address, for errors.
+    pub(super) fn open_file(
+        &self,
+        file: &FileEntry,
+    ) -> Result<(PathBuf, Box<dyn ReadFile>), StorageError> {
+        let name = file.stored_name();
+        let address = self.files.address(&name);
+        let opened = self.files.open(&name, file.bytes).map_err(failed("open", &address))?;
+        Ok((address, opened))
+    }
+
     /// Every file of every backup, and of those that did not end.
     pub(super) fn stored(&self) -> Result<Vec<StoredFile>, StorageError> {
         self.files.list(FILES).map_err(failed("list", &self.files.address(FILES)))
@@ -171,8 +185,7 @@ impl Repository {
             match self.manifest(&of) {
                 Ok(manifest) if is_kept => {
                     kept += 1;
-                    named
-                        .extend(manifest.files.iter().map(super::manifest::FileEntry::stored_name));
+                    named.extend(manifest.files.iter().map(FileEntry::stored_name));
                 }
                 Ok(_) => {
                     go_on()?;

@@ -86,9 +86,7 @@ pub(super) fn verify(
 }
 
 fn read(repository: &Repository, file: &FileEntry) -> Result<(), StorageError> {
-    let name = file.stored_name();
-    let address = repository.files.address(&name);
-    let opened = repository.files.open(&name, file.bytes).map_err(failed("open", &address))?;
+    let (address, opened) = repository.open_file(file)?;
     let from = (address.as_path(), opened.as_ref());
     file_store::digest(from, file.bytes, Some(&file.sha256)).map(drop)
 }
@@ -153,9 +151,7 @@ pub(super) fn restore(
             (Some(tables), Some(inside)) => (tables.as_ref(), inside),
             _ => (&directory, file.path.as_str()),
         };
-        let name = file.stored_name();
-        let address = repository.files.address(&name);
-        let opened = repository.files.open(&name, file.bytes).map_err(failed("open", &address))?;
+        let (address, opened) = repository.open_file(file)?;
         let from = (address.as_path(), opened.as_ref());
         file_store::copy(from, file.bytes, Some(&file.sha256), to)?;
         report.files += 1;
