@@ -22,7 +22,7 @@ const STEPS: usize = 6;
 
 /// Results of the checks.
 #[derive(Debug)]
-struct Tally {
+struct CheckReport {
     progress: StepReport,
     passed: u64,
     failed: u64,
@@ -33,31 +33,31 @@ struct Tally {
 /// Runs everything and ends with `N passed, N failed`.
 pub(crate) fn run() -> Result<ExitCode> {
     let compiler = LintingCompiler::install()?;
-    let mut tally = Tally::new();
-    prepare(&mut tally);
-    tally.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
+    let mut report = CheckReport::new();
+    prepare(&mut report);
+    report.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
     // The module for the browser is optimised as one piece, on one core: the other is free.
     let deny = std::thread::spawn(install_deny);
-    tally.step("ui", ui::build);
+    report.step("ui", ui::build);
     let deny = deny.join().unwrap_or_else(|_| bail!("the installation panicked"));
-    tally.step("compile all, with lints and documentation", || {
+    report.step("compile all, with lints and documentation", || {
         command(compiler.lint(cargo().args(["build", "--workspace", "--all-targets"])))
     });
-    tally.tests(&compiler)?;
+    report.tests(&compiler)?;
     match deny {
-        Ok(()) => dependencies(&mut tally),
-        Err(error) => tally.left_out.push(format!("cargo-deny: {error:#}")),
+        Ok(()) => dependencies(&mut report),
+        Err(error) => report.left_out.push(format!("cargo-deny: {error:#}")),
     }
-    Ok(tally.close())
+    Ok(report.close())
 }
 
 /// Installs what tests need beyond Rust, where that is possible.
-fn prepare(tally: &mut Tally) {
+fn prepare(report: &mut CheckReport) {
     for (program, tests) in [("chromium", "browser tests"), ("strace", "order of system calls")] {
         if !works(program, &["--version"])
             && let Err(error) = apt_install(&[program])
         {
-            tally.left_out.push(format!("{tests}: {error:#}"));
+            report.left_out.push(format!("{tests}: {error:#}"));
         }
     }
 }
@@ -72,8 +72,8 @@ fn install_deny() -> Result<()> {
 
 /// Licences, sources and known-bad versions. The list of advisories is on the network: without it
 /// only that part is left out.
-fn dependencies(tally: &mut Tally) {
-    tally.step("dependencies", || {
+fn dependencies(report: &mut CheckReport) {
+    report.step("dependencies", || {
         command(cargo().args(["deny", "--workspace", "check", "bans", "licenses", "sources"]))
     });
     let fetched = cargo()
@@ -83,13 +83,13 @@ fn dependencies(tally: &mut Tally) {
         .status()
         .is_ok_and(|status| status.success());
     if fetched {
-        tally.step("advisories", || command(cargo().args(["deny", "check", "advisories"])));
+        report.step("advisories", || command(cargo().args(["deny", "check", "advisories"])));
     } else {
         eprintln!("left out: advisories (the RustSec database cannot be reached)");
     }
 }
 
-impl Tally {
+impl CheckReport {
     fn new() -> Self {
         let (failures, left_out) = (Vec::new(), Vec::new());
         Self { progress: StepReport::new(STEPS), passed: 0, failed: 0, failures, left_out }
