@@ -11,10 +11,12 @@ use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tidings_storage::{
     BackupId, BackupMonitor, BackupPlace, BackupReport, BackupSource, Finding, ListedBackup,
-    ObjectStoreSettings, SystemClock, back_up, list_backups, restore_backup, verify_backup,
+    ObjectStoreSettings, RestoreReport, SystemClock, back_up, list_backups, restore_backup,
+    verify_backup,
 };
 
 use crate::{
+    audit,
     cli::{self, VERSION},
     log,
     serve::{object_store_settings, store_settings},
@@ -137,7 +139,10 @@ pub(crate) fn restore(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     }
     let stored = store_settings(settings);
     let restoring = restore_backup(from, id, stored.data_dir, stored.tables, monitor());
-    let report = run(settings, restoring)?;
+    let report = run(settings, restoring);
+    let words = |report: &RestoreReport| format!("backup {}", report.id);
+    audit::record_command(&settings.data_dir, "data.restore", &report, words);
+    let report = report?;
     cli::print(&format!(
         "restored {}\nhas      {} files ({} bytes)\nin       {}\n",
         report.id,

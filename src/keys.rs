@@ -9,7 +9,7 @@ use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 
 use crate::{
-    cli,
+    audit, cli,
     settings::{Settings, parse_age, parse_bytes},
 };
 
@@ -62,21 +62,29 @@ fn create_command() -> Command {
 pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let file = KeyFile::new(settings.key_file());
     match matches.subcommand() {
-        Some(("create", matches)) => create(&file, matches, settings),
+        Some(("create", matches)) => {
+            let made = create(&file, matches, settings);
+            let folder = &settings.data_dir;
+            audit::record_command(folder, "key.create", &made, KeyRecord::describe);
+            made.map(drop)
+        }
         Some(("list", _)) => {
             let keys = file.read()?;
             cli::print(&table(&keys, SystemClock.now()))
         }
         Some(("revoke", matches)) => {
             let wanted = matches.get_one::<String>("key").cloned().unwrap_or_default();
-            let revoked = file.revoke(&wanted)?;
+            let revoked = file.revoke(&wanted).map_err(anyhow::Error::from);
+            let folder = &settings.data_dir;
+            audit::record_command(folder, "key.revoke", &revoked, KeyRecord::describe);
+            let revoked = revoked?;
             cli::print(&format!("revoked {} {:?}\n", revoked.id, revoked.name))
         }
         _ => bail!("keys create, keys list or keys revoke is needed"),
     }
 }
 
-fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<()> {
+fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<KeyRecord> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let text = |name: &str| matches.get_one::<String>(name);
     let wrong = |name: &str, reason: String| anyhow::anyhow!("--{name}: {reason}");
@@ -99,7 +107,7 @@ fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<(
     let key = token.reveal();
     cli::print(&format!("{key}\n"))?;
     eprintln!("{}", hint(&record, settings));
-    Ok(())
+    Ok(record)
 }
 
 /// Says how the key is used.

@@ -16,6 +16,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use tidings_access::{AccessPolicy, KeyFile, KeyRing};
+use tidings_audit::AuditLog;
 use tidings_collector::{
     Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi,
     RedactionSettings, ReplyBody, Sink, Tls, listen,
@@ -30,10 +31,13 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    task::JoinHandle,
 };
 use tower::ServiceExt;
 
 use crate::{
+    audit,
+    cli::VERSION,
     file_limit,
     health::{Health, TaskFailure},
     host_names::host_names,
@@ -109,11 +113,16 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let (address, web) =
         http.with_context(|| format!("cannot listen on {} for HTTP", settings.http))?;
 
+    let audit = audit::open(&settings, &clock, &web_tasks).await?;
     let query = QueryService::new(store.clone(), query_settings(&settings), Arc::clone(&clock));
     let reads: Arc<dyn ReadApi> = Arc::new(ZipkinReads::new(query.clone()));
     let sink: Arc<dyn Sink> = Arc::new(store.clone());
-    let receivers =
-        CollectorSettings { tls, access: access.clone(), ..collector_settings(&settings) };
+    let receivers = CollectorSettings {
+        tls,
+        access: access.clone(),
+        audit: Some(Arc::clone(&audit)),
+        ..collector_settings(&settings)
+    };
     let collector = Collector::start_beside(receivers, sink, Some(reads), Arc::clone(&clock))
         .await
         .context("a receiver could not be started")?;
@@ -124,26 +133,21 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         query,
         collector,
         access,
+        audit,
         health: Health::new(health.to_vec()),
         clock,
     };
     let server = parts.server(&settings);
     let routes = routes(&settings, address, &parts, server.clone(), listening)?;
     app.send_modify(|app| *app = routes);
+    parts.note("server.start", format!("version {VERSION}")).await;
     print_addresses(address, &parts.collector, settings.tls().is_some())?;
 
     tokio::select! {
         () = end.asked() => {}
         failure = parts.health.failed() => return Err(parts.give_up(&server, failure).await),
     }
-    server.drain().await;
-    parts.collector.stop().await;
-    parts.query.end_waits();
-    stop.send_replace(Phase::Draining);
-    if tokio::time::timeout(DRAIN, web).await.is_err() {
-        tracing::warn!("requests to the API were cut off");
-        stop.send_replace(Phase::Closed);
-    }
+    parts.drain(&server, &stop, web).await?;
     parts.store.close().await.context("the last flush failed; the log has everything")?;
     tracing::info!("stopped");
     Ok(())
@@ -207,11 +211,17 @@ struct ServerParts {
     query: QueryService,
     collector: Arc<Collector>,
     access: AccessPolicy,
+    audit: Arc<AuditLog>,
     health: Health,
     clock: Arc<dyn Clock>,
 }
 
 impl ServerParts {
+    /// Records an action of the server itself in the audit log.
+    async fn note(&self, action: &str, detail: String) {
+        self.audit.record(audit::server_event(self.clock.now(), action, detail)).await;
+    }
+
     fn server(&self, settings: &Settings) -> web::Server {
         let (store, collector) = (self.store.clone(), Arc::clone(&self.collector));
         let setup = web::ServerSetup {
@@ -222,6 +232,27 @@ impl ServerParts {
             transaction_keys: settings.transaction_keys.clone(),
         };
         web::Server::new(store, collector, self.health.clone(), self.clock.now(), setup)
+    }
+
+    /// Lets running requests finish, and then takes no more.
+    async fn drain(
+        &self,
+        server: &web::Server,
+        stop: &watch::Sender<Phase>,
+        web: JoinHandle<()>,
+    ) -> Result<()> {
+        server.drain().await;
+        self.collector.stop().await;
+        self.query.end_waits();
+        stop.send_replace(Phase::Draining);
+        if tokio::time::timeout(DRAIN, web).await.is_err() {
+            tracing::warn!("requests to the API were cut off");
+            stop.send_replace(Phase::Closed);
+        }
+        self.note("server.stop", "asked to".to_owned()).await;
+        let audit = Arc::clone(&self.audit);
+        tokio::task::spawn_blocking(move || audit.close()).await?;
+        Ok(())
     }
 
     /// Lets answers leave that are there. Nothing is flushed: what failed may have left half of
@@ -243,12 +274,13 @@ fn routes(
     server: web::Server,
     listening: Arc<web::WebListening>,
 ) -> Result<Router> {
-    let ServerParts { store, query, collector, access, health, clock } = parts;
+    let ServerParts { store, query, collector, access, audit, health, clock } = parts;
     let is_over_tls = settings.tls().is_some();
     let sql = sql_service(settings, address, store, clock)?;
     let measured = web::Measured {
         store: store.clone(),
         collector: Arc::clone(collector),
+        audit: Arc::clone(audit),
         web: listening,
         health: health.clone(),
         queries: web::QueryTimes::new(Arc::clone(clock)),
@@ -258,6 +290,7 @@ fn routes(
     let document = web::described(tidings_query::document());
     let receivers = Arc::clone(collector);
     let query = query.with_receivers(ReceiverStates::new(move || receivers.receivers()));
+    let query = query.with_audit(Arc::clone(audit));
     Ok(web::router(
         [
             tidings_query::router_described_by(document, query),
@@ -271,6 +304,7 @@ fn routes(
             origins: settings.allow_origins.clone(),
             access: access.clone(),
         },
+        web::Auditing { log: Arc::clone(audit), clock: Arc::clone(clock) },
         web::Bodies::new(Arc::clone(clock)),
         measured,
     ))

@@ -52,6 +52,9 @@ pub(crate) struct Settings {
     pub(crate) transaction_keys: Vec<String>,
     pub(crate) redact: bool,
     pub(crate) redact_keys: Vec<String>,
+    pub(crate) audit_reads: bool,
+    /// `None`: they are kept.
+    pub(crate) audit_age: Option<Duration>,
     pub(crate) log: String,
     pub(crate) otlp_grpc_message_bytes_max: u64,
     pub(crate) http_body_bytes_max: u64,
@@ -313,6 +316,8 @@ impl Settings {
             transaction_keys: Vec::new(),
             redact: true,
             redact_keys: Vec::new(),
+            audit_reads: false,
+            audit_age: None,
             log: String::new(),
             otlp_grpc_message_bytes_max: 0,
             http_body_bytes_max: 0,

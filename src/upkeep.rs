@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use tidings_storage::{Erasure, Store, SystemClock};
 
 use crate::{
-    log,
+    audit, log,
     serve::store_settings,
     settings::{Settings, value},
 };
@@ -52,8 +52,19 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         (None, Some(pair)) => Erasure::Attribute(value::attribute(pair).map_err(wrong)?),
         _ => bail!("what is to be erased: --trace ID or --attribute KEY=VALUE"),
     };
+    // The value that is erased is not to stay in the audit log.
+    let erased = match &what {
+        Erasure::Trace(id) => format!("trace {id}"),
+        Erasure::Attribute(attribute) => format!("attribute {:?}", attribute.key),
+    };
+    let done = erase_from(settings, &what);
+    audit::record_command(&settings.data_dir, "data.erase", &done, |()| erased);
+    done
+}
+
+fn erase_from(settings: &Settings, what: &Erasure) -> Result<()> {
     on_store(settings, async |store| {
-        let report = store.erase(&what).await?;
+        let report = store.erase(what).await?;
         let mut out = std::io::stdout().lock();
         writeln!(
             out,

@@ -4,6 +4,7 @@
 
 mod access;
 mod assets;
+mod audit;
 mod bodies;
 mod guard;
 mod json_body;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 
+pub(crate) use audit::Auditing;
 pub(crate) use bodies::Bodies;
 use guard::Entrance;
 pub(crate) use guard::Visitors;
@@ -33,6 +35,7 @@ pub(crate) fn router(
     api: [Router; 4],
     server: Server,
     visitors: Visitors,
+    auditing: Auditing,
     bodies: Bodies,
     measured: Measured,
 ) -> Router {
@@ -49,6 +52,7 @@ pub(crate) fn router(
         .layer(middleware::from_fn_with_state(queries, metrics::measure))
         .layer(middleware::from_fn_with_state(access, access::check_key));
     checked(api, Entrance::to_api(Arc::clone(&visitors)))
+        .layer(middleware::from_fn_with_state(auditing, audit::record))
         .merge(checked(assets::routes(), Entrance::to_pages(visitors)))
         .layer(middleware::from_fn_with_state(bodies, bodies::bound))
         .layer(middleware::map_response(guard::secure))

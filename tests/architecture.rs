@@ -14,14 +14,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-assembly", &["tidings-proto"]),
     ("tidings-storage", &["tidings-assembly", "tidings-proto"]),
     ("tidings-access", &["tidings-proto", "tidings-storage"]),
-    ("tidings-collector", &["tidings-access", "tidings-proto", "tidings-storage"]),
-    ("tidings-query", &["tidings-assembly", "tidings-proto", "tidings-storage"]),
+    ("tidings-audit", &["tidings-proto", "tidings-storage"]),
+    ("tidings-collector", &["tidings-access", "tidings-audit", "tidings-proto", "tidings-storage"]),
+    ("tidings-query", &["tidings-assembly", "tidings-audit", "tidings-proto", "tidings-storage"]),
     ("tidings-sql", &["tidings-assembly", "tidings-proto", "tidings-query", "tidings-storage"]),
     ("tidings-ui", &["tidings-proto"]),
     (
         "tidings",
         &[
             "tidings-access",
+            "tidings-audit",
             "tidings-collector",
             "tidings-proto",
             "tidings-query",
@@ -147,7 +149,7 @@ fn telemetry_is_never_markup() {
 /// Every Rust source file of ours.
 fn sources() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
-        "src tests proto assembly storage access collector query sql ui xtask bench"
+        "src tests proto assembly storage access audit collector query sql ui xtask bench"
             .split(' ')
             .map(|name| root().join(name))
             .collect();

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidings_proto::UnixNanos;
+use tidings_proto::{
+    UnixNanos,
+    api::{AuditActor, AuditActorKind},
+};
 
 use crate::{
     error::AccessError,
@@ -109,6 +112,17 @@ impl Caller {
     #[must_use]
     pub fn role(&self) -> Role {
         self.0.record.role
+    }
+
+    /// Returns the author of its requests, for the audit log.
+    #[must_use]
+    pub fn actor(&self) -> AuditActor {
+        let record = &self.0.record;
+        AuditActor {
+            kind: AuditActorKind::Key,
+            id: Some(record.id.to_string()),
+            name: Some(record.name.clone()),
+        }
     }
 
     /// Returns the one service whose telemetry the key may send, if there is one.

@@ -194,6 +194,14 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
+    /// Describes the key in words, without its digest.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let service = self.service.as_ref().map(|service| format!(", of the service {service:?}"));
+        let service = service.unwrap_or_default();
+        format!("key {} {:?}, role {}{service}", self.id, self.name, self.role.name())
+    }
+
     pub(crate) fn has_expired(&self, now: UnixNanos) -> bool {
         self.expires_unix_nanos.is_some_and(|end| end <= now)
     }

@@ -111,6 +111,7 @@ impl Collector {
                 reads: reads.clone(),
                 ingest: Arc::clone(&ingest),
                 access: settings.access.clone(),
+                audit: settings.audit.clone(),
                 guard: Guard::new(address, &settings.host_names).over_tls(settings.tls.is_some()),
                 phases: Phases::new(phases.clone()),
                 counters: ReceiverCounters::default(),

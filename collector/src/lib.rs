@@ -19,6 +19,7 @@ mod collector;
 mod connection;
 mod counters;
 mod decompress;
+mod denial;
 mod endpoint;
 mod guard;
 mod head_errors;

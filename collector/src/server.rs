@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use tidings_access::{AccessPolicy, Caller, Credentials, Role};
+use tidings_audit::AuditLog;
 
 use crate::{
     body::BodyReader,
@@ -37,6 +38,7 @@ pub(crate) struct Server {
     pub(crate) reads: Option<Arc<dyn ReadApi>>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) access: AccessPolicy,
+    pub(crate) audit: Option<Arc<AuditLog>>,
     pub(crate) guard: Guard,
     pub(crate) phases: Phases,
     pub(crate) counters: ReceiverCounters,
@@ -100,6 +102,7 @@ impl Server {
             }
             Err(refusal) => {
                 let refusal = self.counted(refusal, &sender(&head, holder.peer()));
+                self.audit_denial(&head, holder.peer(), &refusal);
                 // A body that did not come does not come now.
                 if !holder.is_evicted() {
                     self.reader().drain(&head, &mut body, &refusal).await;

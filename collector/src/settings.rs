@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tidings_access::AccessPolicy;
+use tidings_audit::AuditLog;
 
 use crate::{endpoint::ConnectionLimits, redact::RedactionSettings, tls::Tls};
 
@@ -26,6 +27,8 @@ pub struct CollectorSettings {
     pub tls: Option<Arc<Tls>>,
     /// The keys that senders need, if they need one.
     pub access: AccessPolicy,
+    /// The log of denied requests, if there is one.
+    pub audit: Option<Arc<AuditLog>>,
     /// Secrets that are replaced before anything is stored.
     pub redaction: RedactionSettings,
     /// The bounds.
@@ -43,6 +46,7 @@ impl CollectorSettings {
             host_names: Vec::new(),
             tls: None,
             access: AccessPolicy::Open,
+            audit: None,
             redaction: RedactionSettings::default(),
             limits: CollectorLimits::default(),
         }

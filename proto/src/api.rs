@@ -8,6 +8,7 @@
 mod access;
 mod analysis;
 mod assembly;
+mod audit;
 mod changes;
 mod compare;
 mod deployments;
@@ -31,6 +32,7 @@ mod transaction;
 pub use access::{CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, SessionView, SignIn};
 pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
+pub use audit::{AuditActor, AuditActorKind, AuditEvent, AuditEventList, AuditOutcome};
 pub use changes::{
     Baseline, BaselineState, Cause, CauseKind, Change, ChangeKind, ChangeReport, ChangeSentence,
     ChangeStep, ChangedGroup, Culprit, CulpritRanking, Deployment, GroupStats, OwnStats,

@@ -6,6 +6,7 @@
 //! they know no rule about traces.
 
 mod answer;
+mod audit;
 mod changes;
 mod compare;
 mod deployments;
@@ -184,6 +185,7 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         names::attribute_keys,
         names::attribute_values,
         resolve::resolve,
+        audit::audit,
     ),
     components(schemas(
         tidings_proto::api::ProblemDetails,
@@ -224,6 +226,7 @@ fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
         endpoint::<names::__path_attribute_keys>(get(names::attribute_keys)),
         endpoint::<names::__path_attribute_values>(get(names::attribute_values)),
         endpoint::<resolve::__path_resolve>(get(resolve::resolve)),
+        endpoint::<audit::__path_audit>(get(audit::audit)),
     ]
 }
 

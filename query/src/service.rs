@@ -4,12 +4,14 @@
 //! snapshot, within the bounds of [`crate::QueryLimits`].
 
 mod analysis;
+mod audit;
 mod receivers;
 pub(crate) mod tailing;
 mod waiting;
 
 use std::sync::Arc;
 
+use tidings_audit::AuditLog;
 use tidings_proto::{
     SpanId, UnixNanos,
     api::{
@@ -52,6 +54,8 @@ pub struct QueryService {
     kept: Option<AdmissionSlot>,
     /// States of the receivers that fill the store.
     receivers: ReceiverStates,
+    /// The process's audit log.
+    audit: Option<Arc<AuditLog>>,
 }
 
 impl QueryService {
@@ -75,7 +79,18 @@ impl QueryService {
         let execution = Arc::new(Execution::new(clock, limits));
         let (settings, progress) = (Arc::new(settings), Arc::default());
         let receivers = ReceiverStates::default();
-        Self { store, settings, execution, awaiting, tails, ended, progress, kept: None, receivers }
+        Self {
+            store,
+            settings,
+            execution,
+            awaiting,
+            tails,
+            ended,
+            progress,
+            kept: None,
+            receivers,
+            audit: None,
+        }
     }
 
     /// A handle whose answers name what these receivers refuse.

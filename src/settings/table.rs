@@ -70,6 +70,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("transaction-keys", "tid,transaction.id,order.id,request.id,x-request-id,http.request.header.x-request-id,correlation.id,correlation_id,messaging.message.id", value::list, transaction_keys, "attributes whose values name transactions"),
     setting!("redact", "true", value::truth, redact, "replace secrets in what is received by [REDACTED] before anything is stored: authorization headers, cookies, passwords, keys and tokens in attributes, URLs and SQL"),
     setting!("redact-keys", "", value::list, redact_keys, "more attributes whose values are secret, with commas between them: whole keys or their last part behind a dot, as x-internal-pin"),
+    setting!("audit-reads", "false", value::truth, audit_reads, "record in the audit log who reads, too, with path and query, besides changes and denied requests"),
+    setting!("audit-age", "365d", value::age, audit_age, "days of the audit log are deleted at this age: days, hours or minutes as 365d, 12h; or forever"),
     setting!("log", "info,buoyant_kernel=warn,deltalake_core=warn", value::log_filter, log, "what the program logs: error, warn, info, debug, trace, or per module as in RUST_LOG"),
     setting!("otlp-grpc-message-bytes-max", "4MiB", value::bytes, otlp_grpc_message_bytes_max, "largest OTLP/gRPC message, decompressed"),
     setting!("http-body-bytes-max", "20MiB", value::bytes, http_body_bytes_max, "largest body of an OTLP/HTTP or Zipkin request, decompressed"),

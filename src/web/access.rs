@@ -23,7 +23,7 @@ use tidings_access::{AccessError, AccessPolicy, Caller, Credentials, KeyRing, Ro
 use tidings_proto::otlp::Code;
 use tidings_query::grpc;
 
-use super::problem::problem;
+use super::{audit::AuditDetail, problem::problem};
 
 /// Answers instead of any route, with the reason.
 pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
@@ -37,6 +37,7 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\
 
 const API_PREFIX: &str = "/api/v1/";
 const KEYS: &str = "/api/v1/keys";
+const AUDIT: &str = "/api/v1/audit";
 /// The native API's POST that reads.
 const SQL: &str = "/api/v1/sql";
 /// Answered to everybody: probes, and the way to bring a key.
@@ -50,10 +51,20 @@ fn needed_role(method: &Method, path: &str) -> Option<Role> {
     }
     let is_of_keys =
         path.strip_prefix(KEYS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+    let is_for_admins = is_of_keys || path == AUDIT || is_change(method, path);
+    Some(if is_for_admins { Role::Admin } else { Role::Read })
+}
+
+/// Reports whether a request changes something: one of the native API that does not only read.
+pub(super) fn is_change(method: &Method, path: &str) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
         && path.starts_with(API_PREFIX)
-        && path != SQL;
-    Some(if is_of_keys || changes { Role::Admin } else { Role::Read })
+        && path != SQL
+}
+
+/// Reports whether a request reads what needs a key.
+pub(super) fn is_read(method: &Method, path: &str) -> bool {
+    needed_role(method, path).is_some() && !is_change(method, path)
 }
 
 /// Lets a request in that brings a key of the role it needs; its [`Caller`] goes along.
@@ -70,16 +81,30 @@ pub(super) async fn check_key(
         (Ok(Some(caller)), Some(ring)) => {
             let ring = Arc::clone(ring);
             request.extensions_mut().insert(caller.clone());
-            let response = next.run(request).await;
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(caller.clone());
             response.map(|body| Body::new(LiveBody { body, caller, ring }))
         }
         (Ok(_), _) => next.run(request).await,
-        (Err(error), _) => refuse(request.headers(), &error),
+        (Err(error), _) => {
+            let mut response = refuse(request.headers(), &error);
+            let known = policy.identify(request.headers(), Credentials::KeysAndSessions);
+            if let Ok(Some(caller)) = known {
+                response.extensions_mut().insert(caller);
+            }
+            response
+        }
     }
 }
 
 /// Words a refusal, for gRPC in its own form.
 pub(super) fn refuse(headers: &HeaderMap, error: &AccessError) -> Response {
+    let mut response = refusal(headers, error);
+    response.extensions_mut().insert(AuditDetail::Denial(error.to_string()));
+    response
+}
+
+fn refusal(headers: &HeaderMap, error: &AccessError) -> Response {
     let detail = error.to_string();
     if grpc::is_grpc(headers) {
         let code = match error.is_unauthenticated() {
@@ -148,6 +173,7 @@ mod tests {
             (Method::GET, "/api/v1/keys", Some(Role::Admin)),
             (Method::DELETE, "/api/v1/keys/0123abcd", Some(Role::Admin)),
             (Method::GET, "/api/v1/keyspace", Some(Role::Read)),
+            (Method::GET, "/api/v1/audit", Some(Role::Admin)),
             (Method::PUT, "/api/v1/traces/0/pin", Some(Role::Admin)),
             (Method::POST, "/prometheus/api/v1/query", Some(Role::Read)),
             (Method::POST, "/jaeger.api_v2.QueryService/GetTrace", Some(Role::Read)),

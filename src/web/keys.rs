@@ -27,6 +27,7 @@ use utoipa::OpenApi;
 
 use super::{
     access,
+    audit::AuditDetail,
     json_body::{BodyRefusal, read_json},
     problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
     status::wrong_method,
@@ -130,10 +131,11 @@ async fn create_key(
     let ring = routes.ring()?;
     let (token, record) = blocking(move || ring.create(request)).await?;
     tracing::info!(by = by(caller.as_ref()), key = %record.id, name = record.name, "key made");
+    let detail = AuditDetail::Change(record.describe());
     let created = view(KeyState { record, uses: Default::default(), has_expired: false });
     let answer = CreatedKey { key: token.reveal().to_owned(), created };
     let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((StatusCode::CREATED, no_store, Json(answer)).into_response())
+    Ok((StatusCode::CREATED, no_store, Extension(detail), Json(answer)).into_response())
 }
 
 /// Revokes a key: it is refused from now on, and so are the sessions that it began.
@@ -156,7 +158,7 @@ async fn revoke_key(
     caller: Option<Extension<Caller>>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
-) -> Result<StatusCode, KeyRefusal> {
+) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
     let id = path.ok().map(|Path(id)| id).unwrap_or_default();
     let is_id = id.len() == 8 && id.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
@@ -166,7 +168,8 @@ async fn revoke_key(
     let ring = routes.ring()?;
     let revoked = blocking(move || ring.revoke(&id)).await?;
     tracing::info!(by = by(caller.as_ref()), key = %revoked.id, name = revoked.name, "key revoked");
-    Ok(StatusCode::NO_CONTENT)
+    let detail = AuditDetail::Change(revoked.describe());
+    Ok((StatusCode::NO_CONTENT, Extension(detail)).into_response())
 }
 
 /// Says whose requests these are.
@@ -223,7 +226,8 @@ async fn sign_in(
     // The session before it ends: what a stranger may have seen of it is worth nothing now.
     ring.sign_out(&headers);
     let cookie = cookie(routes.is_secure(&headers), token.reveal(), SESSION_AGE);
-    Ok((AppendHeaders([cookie]), Json(session_view(Some(&caller)))).into_response())
+    let view = session_view(Some(&caller));
+    Ok((AppendHeaders([cookie]), Extension(caller), Json(view)).into_response())
 }
 
 /// Ends the session.
@@ -243,11 +247,16 @@ async fn sign_out(
     headers: HeaderMap,
 ) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
+    let caller = routes.policy.identify(&headers, Credentials::KeysAndSessions).ok().flatten();
     if let Some(ring) = routes.policy.ring() {
         ring.sign_out(&headers);
     }
     let gone = [true, false].map(|is_secure| cookie(is_secure, "", Duration::ZERO));
-    Ok((StatusCode::NO_CONTENT, AppendHeaders(gone)).into_response())
+    let mut response = (StatusCode::NO_CONTENT, AppendHeaders(gone)).into_response();
+    if let Some(caller) = caller {
+        response.extensions_mut().insert(caller);
+    }
+    Ok(response)
 }
 
 impl KeyRoutes {

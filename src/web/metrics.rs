@@ -17,6 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use tidings_audit::AuditLog;
 use tidings_collector::Collector;
 use tidings_sql::SqlService;
 use tidings_storage::{Store, TimeCounts};
@@ -38,6 +39,7 @@ use table::METRICS;
 pub(crate) struct Measured {
     pub(crate) store: Store,
     pub(crate) collector: Arc<Collector>,
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) web: Arc<WebListening>,
     pub(crate) health: Health,
     pub(crate) queries: Arc<QueryTimes>,

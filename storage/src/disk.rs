@@ -19,7 +19,7 @@ use std::{
 };
 
 pub(crate) use private::{OpenToOthers, make_private};
-pub(crate) use real::RealDisk;
+pub(crate) use real::{RealDisk, open_to_append};
 
 use tidings_proto::UnixNanos;
 

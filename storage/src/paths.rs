@@ -10,7 +10,7 @@
 //! <data-dir>/cache/{spans,logs}/             copies of files of tables that are not in here
 //! <data-dir>/pins                            which traces are pinned
 //! <data-dir>/keys.json                       keys of senders and readers, see tidings-access
-//! <data-dir>/audit/                          what was changed and by whom, see tidings-access
+//! <data-dir>/audit/                          changes, denied requests and reads, see tidings-audit
 //! <data-dir>/scrub                           up to where files were verified
 //! <data-dir>/erasures/                       what was erased when, one JSON file each
 //! <data-dir>/quarantine/                     damaged files, kept for a person to look at

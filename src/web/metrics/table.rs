@@ -7,6 +7,12 @@ use super::{Measured, MetricDescription, MetricKind, Sample, SampleValue};
 
 type Samples = Vec<Sample>;
 
+fn audit_events(measured: &Measured) -> Samples {
+    let counts = measured.audit.counts();
+    let results = [("written", counts.written), ("failed", counts.failed)];
+    results.map(|(result, count)| Sample::count([result], count)).into()
+}
+
 fn gauge(value: u64) -> Samples {
     vec![Sample::count([], value)]
 }
@@ -78,6 +84,13 @@ pub(super) const METRICS: &[MetricDescription] = &[
         labels: &[],
         help: "Received values in which a secret was replaced (`redact`)",
         read: |measured| vec![Sample::count([], measured.collector.redacted_values())],
+    },
+    MetricDescription {
+        name: "tidings_audit_events",
+        kind: MetricKind::Counter,
+        labels: &["result"],
+        help: "Lines of the audit log, `written` or `failed`",
+        read: audit_events,
     },
     MetricDescription {
         name: "tidings_in_flight_bytes",

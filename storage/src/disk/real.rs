@@ -26,6 +26,11 @@ fn private() -> OpenOptions {
     options
 }
 
+/// Opens a private file, made where missing, whose writes all go to its end.
+pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)
+}
+
 /// The machine's disk.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RealDisk;

@@ -1,0 +1,90 @@
+//! Files of the audit log: one for each day in UTC, named by it.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use chrono::{DateTime, NaiveDate};
+use tidings_proto::UnixNanos;
+use tidings_storage::StorageError;
+
+const FORMAT: &str = "%Y-%m-%d";
+const SUFFIX: &str = ".jsonl";
+
+/// A day in UTC, written as `2026-11-23`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Day(NaiveDate);
+
+impl Day {
+    /// Returns the day of a time.
+    pub(crate) fn of(time: UnixNanos) -> Self {
+        let seconds = i64::try_from(time.0 / 1_000_000_000).unwrap_or_default();
+        Self(DateTime::from_timestamp(seconds, 0).unwrap_or_default().date_naive())
+    }
+
+    /// Returns its file.
+    pub(crate) fn path(self, folder: &Path) -> PathBuf {
+        folder.join(format!("{self}{SUFFIX}"))
+    }
+
+    /// Lists the days that have a file, the newest first; none where there is no folder.
+    ///
+    /// # Errors
+    /// `Unavailable` when the folder cannot be listed.
+    pub(crate) fn list(folder: &Path) -> Result<Vec<Self>, StorageError> {
+        let failed = |source| StorageError::Io { action: "list", path: folder.to_owned(), source };
+        let entries = match std::fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut days = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let day = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+            days.extend(day.and_then(|day| day.parse::<Self>().ok()));
+        }
+        days.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(days)
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.format(FORMAT))
+    }
+}
+
+impl FromStr for Day {
+    type Err = chrono::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        NaiveDate::parse_from_str(text, FORMAT).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::UnixNanos;
+    use tidings_storage::LineFile;
+
+    use super::Day;
+
+    #[test]
+    fn days_are_those_of_utc_and_listed_newest_first() {
+        let last_second = UnixNanos(1_795_391_999_999_999_999);
+        let next = UnixNanos(last_second.0 + 1);
+        assert_eq!(Day::of(last_second).to_string(), "2026-11-22");
+        assert_eq!(Day::of(next).to_string(), "2026-11-23");
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Day::list(&folder.path().join("none")).unwrap(), []);
+        for time in [last_second, next] {
+            LineFile::open(&Day::of(time).path(folder.path())).unwrap();
+        }
+        LineFile::open(&folder.path().join("2026-11-99.jsonl")).unwrap();
+        LineFile::open(&folder.path().join("notes.txt")).unwrap();
+        let days = Day::list(folder.path()).unwrap();
+        assert_eq!(days, [Day::of(next), Day::of(last_second)]);
+    }
+}

@@ -1,0 +1,27 @@
+//! The audit log: changes, denied requests and (where asked for) reads, with author, time, address
+//! and outcome.
+//!
+//! Owns the files `audit/<day>.jsonl`, one line of JSON for each [`AuditEvent`], their retention, and
+//! their search. It is kept apart from telemetry: nothing that a query can name holds it, and
+//! erasing telemetry does not change it. Does not own what counts as a change: the HTTP address, the
+//! receivers and the commands say so.
+//!
+//! ```text
+//! change done ─► AuditLog::record ─► line, synced, before the answer leaves
+//! denied, read ─► AuditLog::count ─► folded by author, address and action ─► AuditLog::follow, each second
+//! GET /api/v1/audit ─► AuditLog::search ─► files of days, the newest first
+//! ```
+
+mod day;
+mod error;
+mod folded;
+mod log;
+mod search;
+
+pub use error::AuditError;
+pub use log::{AuditCounts, AuditLog, AuditSettings, append_once};
+pub use search::{AuditPage, AuditPosition, AuditQuery};
+#[doc(no_inline)]
+pub use tidings_proto::api::{
+    AuditActor, AuditActorKind, AuditEvent, AuditEventList, AuditOutcome,
+};

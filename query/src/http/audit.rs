@@ -1,0 +1,80 @@
+//! `/api/v1/audit`.
+
+use ::http::Uri;
+use axum::{extract::State, response::Response};
+use tidings_audit::AuditQuery;
+use tidings_proto::api::{AuditEventList, AuditOutcome};
+
+use super::{answer, problem::Problems};
+use crate::{
+    QueryError, QueryService,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, limit, query},
+        form::ParameterForm::{Cursor, Text, Time, Word},
+    },
+};
+
+/// The parameters of a search of the audit log.
+pub(super) struct Audit;
+
+impl Takes for Audit {
+    const LISTS: Lists = &[&[
+        query("start", Time, "At this time or later: Unix nanoseconds or RFC 3339"),
+        query("end", Time, "Before this time"),
+        query("action", Text, "Action, or its part before a dot, as `key` or `key.create`"),
+        query("outcome", Word(&["success", "denied", "failure"]), "Outcome"),
+        query("actor", Text, "Id or name of the key, or number of the machine's user"),
+        query("address", Text, "IP address of the client"),
+        query("text", Text, "Part of the object or the details, in any case of letters"),
+        limit(100, 1_000, "Events on a page"),
+        query("cursor", Cursor, "`nextCursor` of the page before"),
+    ]];
+}
+
+/// Changes, denied requests and reads: who, what, when and from where.
+///
+/// The newest event first. Needs a key of the role `admin`, where keys are required. Reads are in it
+/// where the setting `audit-reads` is on.
+#[utoipa::path(
+    get,
+    path = "/api/v1/audit",
+    tag = "keys",
+    operation_id = "listAuditEvents",
+    params(Of<Audit>),
+    responses((status = 200, body = AuditEventList), Problems)
+)]
+pub(super) async fn audit(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<Audit>(&uri)?;
+    let range = params.time_range()?;
+    let search = AuditQuery {
+        start: range.start,
+        end: range.end,
+        action: params.owned("action"),
+        outcome: params.text("outcome").map(outcome),
+        actor: params.owned("actor"),
+        address: params.owned("address"),
+        text: params.owned("text"),
+        limit: params.limit(),
+        position: params.cursor(|place| place.parse().ok())?,
+    };
+    let (service, turn) = service.keeping_turn();
+    let page = service.audit(search).await?;
+    let list = AuditEventList {
+        events: page.events,
+        next_cursor: page.next.map(|position| params.next_cursor(position.to_string())),
+        unreadable_lines: page.unreadable_lines,
+    };
+    answer::json(turn, list).await
+}
+
+fn outcome(word: &str) -> AuditOutcome {
+    match word {
+        "success" => AuditOutcome::Success,
+        "denied" => AuditOutcome::Denied,
+        _ => AuditOutcome::Failure,
+    }
+}

@@ -1,0 +1,84 @@
+//! The audit log of the process: that of a server, and single events of commands.
+
+use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use tidings_audit::{
+    AuditActor, AuditActorKind, AuditEvent, AuditLog, AuditOutcome, AuditSettings, append_once,
+};
+use tidings_proto::UnixNanos;
+use tidings_storage::{Clock, Supervision, SystemClock};
+use tokio::{sync::watch, task::spawn_blocking};
+
+use crate::settings::Settings;
+
+/// Folder of the audit log in the data directory.
+const FOLDER: &str = "audit";
+
+/// Opens the audit log of a server and writes what is counted, from now on.
+pub(crate) async fn open(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    tasks: &Supervision,
+) -> Result<Arc<AuditLog>> {
+    let (place, time) = (of(settings), Arc::clone(clock));
+    let opened = spawn_blocking(move || AuditLog::open(place, time)).await?;
+    let log = Arc::new(opened.context("the audit log cannot be opened")?);
+    let (unstopped, never_stopped) = watch::channel(false);
+    let following = {
+        let log = Arc::clone(&log);
+        move || {
+            let _ = &unstopped;
+            Arc::clone(&log).follow()
+        }
+    };
+    tasks.spawn_restarting("audit", Arc::clone(clock), never_stopped, following);
+    Ok(log)
+}
+
+fn of(settings: &Settings) -> AuditSettings {
+    AuditSettings {
+        folder: settings.data_dir.join(FOLDER),
+        age: settings.audit_age,
+        has_reads: settings.audit_reads,
+    }
+}
+
+/// Describes an action of the server itself.
+pub(crate) fn server_event(time: UnixNanos, action: &str, detail: String) -> AuditEvent {
+    AuditEvent {
+        time_unix_nano: time,
+        action: action.to_owned(),
+        outcome: AuditOutcome::Success,
+        actor: AuditActor::SERVER,
+        source_address: None,
+        object: None,
+        status: None,
+        detail: Some(detail),
+        count: 1,
+    }
+}
+
+/// Records a command in the audit log of a data directory, with words for its result. The command
+/// has been run: a fault here is printed, and fails nothing.
+pub(crate) fn record_command<T>(
+    data_dir: &Path,
+    action: &str,
+    result: &Result<T>,
+    describe: impl FnOnce(&T) -> String,
+) {
+    // Where there is no such folder, the user is not known.
+    let user = std::fs::metadata("/proc/self").ok().map(|own| own.uid().to_string());
+    let (outcome, detail) = match result {
+        Ok(done) => (AuditOutcome::Success, describe(done)),
+        Err(error) => (AuditOutcome::Failure, format!("{error:#}")),
+    };
+    let event = AuditEvent {
+        outcome,
+        actor: AuditActor { kind: AuditActorKind::Command, id: user, name: None },
+        ..server_event(SystemClock.now(), action, detail)
+    };
+    if let Err(error) = append_once(&data_dir.join(FOLDER), event) {
+        eprintln!("tidings: warning: the audit log does not have this: {error}");
+    }
+}

@@ -1,0 +1,169 @@
+//! Audit events of requests to the HTTP address.
+//!
+//! A request under the native API that changes something is recorded before its answer leaves, one
+//! that is denied is counted, and one that reads is recorded where the setting `audit-reads` is on.
+//! The rule is by method and status and not by route, so a new route is never left out. A route adds
+//! the details in words to its answer ([`AuditDetail`]).
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{Extensions, Method, StatusCode},
+    middleware::Next,
+    response::Response,
+};
+use tidings_access::Caller;
+use tidings_audit::{AuditActor, AuditEvent, AuditLog, AuditOutcome};
+use tidings_collector::{RequestHolder, ShareHolder};
+use tidings_storage::Clock;
+
+use super::access::{is_change, is_read};
+
+/// Details in words, which a route adds to the extensions of its answer.
+#[derive(Debug, Clone)]
+pub(super) enum AuditDetail {
+    /// The change that was made.
+    Change(String),
+    /// The reason why the request is denied, whatever status its protocol has for it.
+    Denial(String),
+}
+
+/// The audit log and the clock of its events.
+#[derive(Debug, Clone)]
+pub(crate) struct Auditing {
+    pub(crate) log: Arc<AuditLog>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Names of the actions of the native API; another one is named by its method.
+const ACTIONS: [(&str, &str, &str, &str); 7] = [
+    ("POST", "/api/v1/keys", "", "key.create"),
+    ("DELETE", "/api/v1/keys/", "", "key.revoke"),
+    ("POST", "/api/v1/session", "", "session.begin"),
+    ("DELETE", "/api/v1/session", "", "session.end"),
+    ("PUT", "/api/v1/traces/", "/pin", "trace.pin"),
+    ("DELETE", "/api/v1/traces/", "/pin", "trace.unpin"),
+    ("POST", "/api/v1/demo", "", "demo.send"),
+];
+
+/// Records a request when it changes something, is denied, or reads.
+pub(super) async fn record(
+    State(auditing): State<Auditing>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let address = request.extensions().get::<Arc<RequestHolder>>().map(|holder| holder.peer());
+    let mut response = next.run(request).await;
+    let (status, path) = (response.status(), uri.path());
+    let is_denied = is_denial(&response);
+    let (is_change, is_read) = (is_change(&method, path), is_read(&method, path));
+    if !(is_denied || is_change || is_read) {
+        return response;
+    }
+    let (actor, detail) = author(response.extensions_mut());
+    let event = AuditEvent {
+        time_unix_nano: auditing.clock.now(),
+        action: if is_denied { "access" } else { action(&method, path) }.to_owned(),
+        outcome: if is_denied { AuditOutcome::Denied } else { outcome(status) },
+        actor,
+        source_address: address.map(|address| address.to_string()),
+        object: Some(match uri.query().filter(|_| is_read && !is_denied) {
+            Some(query) => format!("{method} {path}?{query}"),
+            None => format!("{method} {path}"),
+        }),
+        status: Some(status.as_u16()),
+        detail,
+        count: 1,
+    };
+    match (is_denied, is_change) {
+        (true, _) => auditing.log.count(event),
+        (false, true) => auditing.log.record(event).await,
+        (false, false) => auditing.log.read(event),
+    }
+    response
+}
+
+/// Takes the author and the details from an answer.
+fn author(extensions: &mut Extensions) -> (AuditActor, Option<String>) {
+    let actor = extensions.remove::<Caller>().map(|caller| caller.actor());
+    let detail = extensions.remove::<AuditDetail>();
+    let words = |(AuditDetail::Change(text) | AuditDetail::Denial(text))| text;
+    let detail = detail.map(words);
+    (actor.unwrap_or(AuditActor::ANONYMOUS), detail)
+}
+
+fn is_denial(response: &Response) -> bool {
+    let denials =
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::MISDIRECTED_REQUEST];
+    let detail = response.extensions().get::<AuditDetail>();
+    denials.contains(&response.status()) || matches!(detail, Some(AuditDetail::Denial(_)))
+}
+
+fn outcome(status: StatusCode) -> AuditOutcome {
+    match status.is_client_error() || status.is_server_error() {
+        true => AuditOutcome::Failure,
+        false => AuditOutcome::Success,
+    }
+}
+
+fn action(method: &Method, path: &str) -> &'static str {
+    let is_of = |(wanted, begin, end, _): &&(&str, &str, &str, &str)| {
+        let rest = path.strip_prefix(begin);
+        let is_path = match end.is_empty() && !begin.ends_with('/') {
+            true => rest == Some(""),
+            false => rest.is_some_and(|rest| rest.ends_with(end)),
+        };
+        method.as_str() == *wanted && is_path
+    };
+    match ACTIONS.iter().find(is_of) {
+        Some((.., action)) => action,
+        None if is_change(method, path) => "change",
+        None => "read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        http::{Method, StatusCode},
+        response::IntoResponse,
+    };
+    use tidings_audit::AuditOutcome;
+
+    use super::{AuditDetail, action, is_denial, outcome};
+
+    #[test]
+    fn actions_have_names_and_those_of_the_future_are_changes() {
+        for (method, path, expected) in [
+            (Method::POST, "/api/v1/keys", "key.create"),
+            (Method::DELETE, "/api/v1/keys/0123abcd", "key.revoke"),
+            (Method::PUT, "/api/v1/traces/12/pin", "trace.pin"),
+            (Method::DELETE, "/api/v1/traces/12/pin", "trace.unpin"),
+            (Method::PUT, "/api/v1/traces/12", "change"),
+            (Method::POST, "/api/v1/keys-of-the-future", "change"),
+            (Method::POST, "/api/v1/sql", "read"),
+            (Method::GET, "/api/v1/keys", "read"),
+        ] {
+            assert_eq!(action(&method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_denied_is_told_by_the_status_or_by_the_answer() {
+        let answer = |status: StatusCode| status.into_response();
+        assert!(is_denial(&answer(StatusCode::UNAUTHORIZED)));
+        assert!(is_denial(&answer(StatusCode::FORBIDDEN)));
+        assert!(!is_denial(&answer(StatusCode::CONFLICT)));
+        // gRPC answers with 200 and its own status.
+        let mut response = answer(StatusCode::OK);
+        response.extensions_mut().insert(AuditDetail::Change("made".to_owned()));
+        assert!(!is_denial(&response));
+        response.extensions_mut().insert(AuditDetail::Denial("no key".to_owned()));
+        assert!(is_denial(&response));
+        assert_eq!(outcome(StatusCode::CREATED), AuditOutcome::Success);
+        assert_eq!(outcome(StatusCode::CONFLICT), AuditOutcome::Failure);
+        assert_eq!(outcome(StatusCode::INTERNAL_SERVER_ERROR), AuditOutcome::Failure);
+    }
+}

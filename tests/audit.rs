@@ -1,0 +1,189 @@
+//! The audit log: changes, denied requests and reads, with author, address and outcome.
+
+use std::{fs, os::unix::fs::MetadataExt, time::Instant};
+
+use bytes::Bytes;
+use prost::Message;
+use serde_json::{Value as Json, json};
+
+use crate::harness::{
+    PATIENCE, Server,
+    http::{Answer, call, frame, send},
+    spans::{TRACE_EXPORT, span, traces},
+};
+
+const REQUIRED: [&str; 2] = ["--require-keys", "true"];
+
+/// Makes a key beside a running server and waits until it is good.
+fn key(server: &Server, name: &str, role: &str) -> String {
+    let folder = server.data_dir().to_str().unwrap();
+    let (code, out, error) =
+        Server::command(&["keys", "create", "--data-dir", folder, "--name", name, "--role", role]);
+    assert_eq!(code, Some(0), "{error}");
+    let key = out.trim().to_owned();
+    let begin = Instant::now();
+    while ask(server, "GET", "/api/v1/status", &key, "").status == 401 {
+        assert!(begin.elapsed() < PATIENCE, "the key is not taken over");
+        std::thread::yield_now();
+    }
+    key
+}
+
+fn ask(server: &Server, method: &str, path: &str, key: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {key}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("sec-fetch-site", "same-origin"),
+    ];
+    send(method, &server.http, path, &headers, Bytes::from(body.to_owned()))
+}
+
+fn events(server: &Server, admin: &str, query: &str) -> Vec<Json> {
+    let answer = ask(server, "GET", &format!("/api/v1/audit?limit=1000&{query}"), admin, "");
+    let body: Json = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((answer.status, &body["unreadableLines"]), (200, &json!(0)), "{body}");
+    body["events"].as_array().unwrap().clone()
+}
+
+/// Waits for the first event that matches: what is only counted is written within about a second.
+fn event(server: &Server, admin: &str, query: &str) -> Json {
+    let begin = Instant::now();
+    loop {
+        if let Some(event) = events(server, admin, query).into_iter().next() {
+            return event;
+        }
+        assert!(begin.elapsed() < PATIENCE, "no event matches {query}");
+        std::thread::yield_now();
+    }
+}
+
+/// Reads all files of the audit log.
+fn files(server: &Server) -> String {
+    let files = fs::read_dir(server.data_dir().join("audit")).unwrap();
+    files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+}
+
+fn facts(event: &Json) -> [&Json; 5] {
+    ["action", "outcome", "status", "object", "sourceAddress"].map(|name| &event[name])
+}
+
+#[test]
+fn changes_are_recorded_with_author_address_and_outcome() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "ops", "admin");
+    let made = ask(&server, "POST", "/api/v1/keys", &admin, r#"{"name": "ci", "role": "ingest"}"#);
+    assert_eq!(made.status, 201);
+    let made: Json = serde_json::from_slice(&made.body).unwrap();
+    let id = made["created"]["id"].as_str().unwrap();
+    // Recorded before the answer leaves: no waiting here.
+    let created = &events(&server, &admin, "action=key.create&actor=ops")[0];
+    let address = json!("127.0.0.1");
+    let object = json!("POST /api/v1/keys");
+    let expected = [&json!("key.create"), &json!("success"), &json!(201), &object, &address];
+    assert_eq!(facts(created), expected);
+    assert_eq!(created["detail"], format!("key {id} \"ci\", role ingest"));
+    assert_eq!(created["actor"]["kind"], "key");
+    let path = format!("/api/v1/keys/{id}");
+    assert_eq!(ask(&server, "DELETE", &path, &admin, "").status, 204);
+    let revoked = &events(&server, &admin, "action=key.revoke")[0];
+    assert_eq!(revoked["object"], format!("DELETE {path}"));
+    // One that is not done is no success.
+    assert_eq!(ask(&server, "DELETE", &path, &admin, "").status, 404);
+    let again = &events(&server, &admin, "action=key.revoke&outcome=failure")[0];
+    assert_eq!(again["status"], 404);
+    let commands = events(&server, &admin, "action=key.create&text=ops");
+    assert_eq!(commands[0]["actor"]["kind"], "command");
+    assert_eq!(events(&server, &admin, "action=server")[0]["action"], "server.start");
+    assert!(events(&server, &admin, "action=session").is_empty());
+    let session = ask(&server, "POST", "/api/v1/session", "", &json!({"key": admin}).to_string());
+    assert_eq!(session.status, 200);
+    assert_eq!(events(&server, &admin, "action=session")[0]["actor"]["name"], "ops");
+}
+
+#[test]
+fn denied_requests_of_every_listener_are_counted() {
+    let mut server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "ops", "admin");
+    let reader = key(&server, "grafana", "read");
+    for _ in 0..200 {
+        assert_eq!(ask(&server, "DELETE", "/api/v1/keys/0123abcd", &reader, "").status, 403);
+    }
+    let denied = event(&server, &admin, "outcome=denied&actor=grafana");
+    assert_eq!(denied["object"], "DELETE /api/v1/keys/0123abcd");
+    assert!(denied["detail"].as_str().unwrap().contains("admin"), "{denied}");
+    let spans = traces("cart", vec![span(7, 1, 0, "GET /cart")]).encode_to_vec();
+    let stranger =
+        [("authorization", "Bearer tk_00000000_0"), ("content-type", "application/x-protobuf")];
+    let refused = send("POST", &server.otlp_http, "/v1/traces", &stranger, spans.clone());
+    assert_eq!(refused.status, 401);
+    assert_eq!(call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, &spans)).code, Some(16));
+    let grpc = "/jaeger.api_v2.QueryService/GetServices";
+    assert_eq!(call(&server.http, grpc, &[], frame(false, &[])).code, Some(16));
+    for part in ["otlp/http", "otlp/grpc", "QueryService"] {
+        let denied = event(&server, &admin, &format!("action=access&text={part}"));
+        assert_eq!(denied["actor"]["kind"], "anonymous", "{denied}");
+        assert_eq!(denied["sourceAddress"], "127.0.0.1", "{denied}");
+    }
+    // 200 equal ones are a few lines, which the end of the server completes.
+    assert!(server.terminate().success());
+    let text = files(&server);
+    let of_reader: Vec<Json> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Json>(line).unwrap())
+        .filter(|event| event["actor"]["name"] == "grafana")
+        .collect();
+    let counts: Vec<u64> = of_reader.iter().map(|event| event["count"].as_u64().unwrap()).collect();
+    assert_eq!(counts.iter().sum::<u64>(), 200);
+    assert!(counts.len() < 10, "{counts:?}");
+    assert!(text.contains("server.stop"));
+}
+
+#[test]
+fn only_admins_search_it_and_reads_are_recorded_when_asked_for() {
+    let server = Server::start_with(&[&REQUIRED[..], &["--audit-reads", "true"]].concat());
+    let admin = key(&server, "ops", "admin");
+    for role in ["read", "ingest"] {
+        let other = key(&server, role, role);
+        assert_eq!(ask(&server, "GET", "/api/v1/audit", &other, "").status, 403);
+    }
+    assert_eq!(ask(&server, "GET", "/api/v1/services?limit=7", &admin, "").status, 200);
+    let read = event(&server, &admin, "action=read&text=services");
+    assert_eq!(read["object"], "GET /api/v1/services?limit=7");
+    assert_eq!(read["actor"]["name"], "ops");
+    for (query, parameter) in [
+        ("outcome=done", "outcome"),
+        ("cursor=2026-11-23_5", "cursor"),
+        ("limit=0", "limit"),
+        ("start=yesterday", "start"),
+        ("user=ops", "user"),
+    ] {
+        let answer = ask(&server, "GET", &format!("/api/v1/audit?{query}"), &admin, "");
+        let problem: Json = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, &problem["parameter"]), (400, &json!(parameter)), "{problem}");
+    }
+    let first = ask(&server, "GET", "/api/v1/audit?limit=1", &admin, "");
+    let first: Json = serde_json::from_slice(&first.body).unwrap();
+    let cursor = first["nextCursor"].as_str().unwrap();
+    let next = ask(&server, "GET", &format!("/api/v1/audit?limit=1&cursor={cursor}"), &admin, "");
+    let next: Json = serde_json::from_slice(&next.body).unwrap();
+    assert_ne!(first["events"][0], next["events"][0]);
+    let folder = server.data_dir().join("audit");
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o777, 0o700);
+    for file in fs::read_dir(&folder).unwrap() {
+        assert_eq!(file.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn an_erasure_is_recorded_without_the_value_that_is_erased() {
+    let mut server = Server::start();
+    assert!(server.terminate().success());
+    let folder = server.data_dir().to_str().unwrap();
+    let erased = "--attribute=user.email=jane@example.org";
+    let (code, _, error) = Server::command(&["erase", "--data-dir", folder, erased]);
+    assert_eq!(code, Some(0), "{error}");
+    let text = files(&server);
+    assert!(text.contains("data.erase") && text.contains("user.email"), "{text}");
+    assert!(!text.contains("jane"), "{text}");
+}
