@@ -83,6 +83,13 @@ fn incidents_of_the_demo_are_traced_to_their_culprit() {
             let reasons = &report.culprits.reasons;
             assert!(reasons.iter().any(|reason| is_it(&reason)), "{name}: {reasons:?}");
         }
+        // What follows from a failure is no reason for it.
+        let causes = report.headline.iter().flat_map(|headline| &headline.with);
+        for attribute in causes.filter_map(|cause| cause.attribute.as_ref()) {
+            let outcomes = ["status", "error", "retry", "resend"];
+            let is_outcome = outcomes.iter().any(|part| attribute.key.contains(part));
+            assert!(!is_outcome, "{name}: {attribute:?}");
+        }
         for culprit in report.culprits.services.iter().take(1) {
             assert!(!culprit.trace_ids.is_empty(), "{name}: no example");
             for id in &culprit.trace_ids {

@@ -99,6 +99,18 @@ struct ComparedAttribute {
     own: bool,
 }
 
+/// A value that sets the changed calls apart.
+#[derive(Debug, Clone, Copy)]
+struct FoundValue<'a> {
+    preference: f64,
+    attribute: &'a ComparedAttribute,
+    value: &'a str,
+    cases: &'a [u32],
+    /// The score and the probability of chance.
+    tested: (f64, f64),
+    shares: Shares,
+}
+
 const SCOPES: [&str; 2] = ["span", "resource"];
 
 impl Cases {
@@ -256,8 +268,8 @@ impl Cases {
             return Vec::new();
         }
         let tests: usize = self.attributes.iter().map(|attribute| attribute.values.len()).sum();
-        let mut found: Vec<(f64, Reason, &Vec<u32>)> = Vec::new();
-        for attribute in &self.attributes {
+        let mut found: Vec<FoundValue<'_>> = Vec::new();
+        for attribute in self.attributes.iter().filter(|of| !of.is_consequence()) {
             for (value, cases) in &attribute.values {
                 let counts = self.count(cases.iter().copied());
                 let others = (counts.rest + counts.before, all.rest + all.before);
@@ -267,29 +279,26 @@ impl Cases {
                 let shares = Shares::new(&counts, &all);
                 let score = shares.score(&all);
                 if p_value < P_VALUE_MAX && score >= SCORE_MIN {
-                    let reason =
-                        self.reason(subject, attribute, value, cases, (score, p_value), &shares);
-                    found.push((attribute.preference(score, subject), reason, cases));
+                    let preference = attribute.preference(score, subject);
+                    let tested = (score, p_value);
+                    found.push(FoundValue { preference, attribute, value, cases, tested, shares });
                 }
             }
         }
         found.sort_by(|a, b| {
-            let name = |of: &Reason| (of.cause.attribute.clone(), of.cause.value.clone());
-            b.0.total_cmp(&a.0).then_with(|| name(&a.1).cmp(&name(&b.1)))
+            let name = |of: &FoundValue<'_>| (of.attribute.name.clone(), of.value.to_owned());
+            b.preference.total_cmp(&a.preference).then_with(|| name(a).cmp(&name(b)))
         });
-        let mut shown: Vec<(Reason, &Vec<u32>)> = Vec::new();
-        for (_, reason, cases) in found {
+        let mut shown: Vec<(Reason, &[u32])> = Vec::new();
+        for value in found {
             let is_full = shown.len() >= limit;
-            match shown.iter_mut().find(|(_, known)| stand_together(known, cases)) {
-                Some((first, _)) => {
-                    if let Some(attribute) = reason.cause.attribute {
-                        first
-                            .together
-                            .push(AttributeValue { attribute, value: reason.cause.value });
-                    }
-                }
+            match shown.iter_mut().find(|(_, known)| stand_together(known, value.cases)) {
+                Some((first, _)) => first.together.push(AttributeValue {
+                    attribute: value.attribute.name.clone(),
+                    value: Some(value.value.to_owned()),
+                }),
                 None if is_full => {}
-                None => shown.push((reason, cases)),
+                None => shown.push((self.reason(subject, &value), value.cases)),
             }
         }
         shown.into_iter().map(|(reason, _)| reason).collect()
@@ -307,15 +316,8 @@ impl Cases {
         counts
     }
 
-    fn reason(
-        &self,
-        subject: &Subject,
-        attribute: &ComparedAttribute,
-        value: &str,
-        cases: &[u32],
-        (score, p_value): (f64, f64),
-        shares: &Shares,
-    ) -> Reason {
+    fn reason(&self, subject: &Subject, found: &FoundValue<'_>) -> Reason {
+        let FoundValue { attribute, value, cases, tested: (score, p_value), shares, .. } = *found;
         let with = |case: &u32| cases.binary_search(case).is_ok();
         let all = 0..u32::try_from(self.cases.len()).unwrap_or(u32::MAX);
         let (having, lacking): (Vec<u32>, Vec<u32>) =
@@ -373,7 +375,7 @@ struct ClassCounts {
     before: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Shares {
     changed: f64,
     rest: f64,
@@ -430,19 +432,25 @@ impl ComparedAttribute {
         }
     }
 
-    fn is_outcome(&self) -> bool {
-        let key = self.name.key.as_str();
-        let parts = ["status_code", "status", "error", "exception", "timeout", "message"];
-        parts.iter().any(|part| key.contains(part))
+    /// The outcome of a call above the changed one follows from the change.
+    fn is_consequence(&self) -> bool {
+        !self.own && is_outcome(&self.name.key)
     }
 
     /// By which reasons are ordered.
     fn preference(&self, score: f64, subject: &Subject) -> f64 {
         let version = if self.kind() == CauseKind::Version { VERSION_BONUS } else { 0.0 };
         let own = if self.own && self.service == subject.service { OWN_BONUS } else { 0.0 };
-        let outcome = if self.is_outcome() { OUTCOME_WEIGHT } else { 1.0 };
+        let outcome = if is_outcome(&self.name.key) { OUTCOME_WEIGHT } else { 1.0 };
         (score + version + own) * outcome
     }
+}
+
+/// Reports whether an attribute describes the outcome of a call and not its circumstances.
+pub(super) fn is_outcome(key: &str) -> bool {
+    let parts =
+        ["status_code", "status", "error", "exception", "timeout", "message", "retry", "resend"];
+    parts.iter().any(|part| key.contains(part))
 }
 
 /// Two ascending lists have nearly all in common.

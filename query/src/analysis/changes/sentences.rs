@@ -10,7 +10,10 @@ use tidings_proto::{
     },
 };
 
-use super::{endpoints::Party, groups::change, is_changed, report::Findings, statistics::float};
+use super::{
+    endpoints::Party, groups::change, is_changed, reasons::is_outcome, report::Findings,
+    statistics::float,
+};
 
 /// Causes in a sentence.
 const CAUSES_MAX: usize = 3;
@@ -158,7 +161,11 @@ fn is_about(subject: &Subject, group: &ChangedGroup) -> bool {
 /// Causes that came with the change of a subject.
 fn causes(culprits: &CulpritRanking, subject: &Subject) -> Vec<Cause> {
     let reasons = culprits.reasons.iter().filter(|reason| {
-        reason.subject.service == subject.service && reason.subject.peer == subject.peer
+        // The outcome of a call describes its change and came with nothing.
+        let key = reason.cause.attribute.as_ref().map(|attribute| attribute.key.as_str());
+        reason.subject.service == subject.service
+            && reason.subject.peer == subject.peer
+            && !key.is_some_and(is_outcome)
     });
     reasons.take(CAUSES_MAX).map(|reason| reason.cause.clone()).collect()
 }
