@@ -148,7 +148,7 @@ fn only_admins_search_it_and_reads_are_recorded_when_asked_for() {
         assert_eq!(ask(&server, "GET", "/api/v1/audit", &other, "").status, 403);
     }
     assert_eq!(ask(&server, "GET", "/api/v1/services?limit=7", &admin, "").status, 200);
-    let read = event(&server, &admin, "action=read&text=services");
+    let read = event(&server, &admin, "action=read&text=services%3Flimit%3D7");
     assert_eq!(read["object"], "GET /api/v1/services?limit=7");
     assert_eq!(read["actor"]["name"], "ops");
     for (query, parameter) in [

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use tidings_proto::api::{CreatedKey, KeyList, KeyRequest, SessionView, SignIn};
+use tidings_proto::api::{AuditEventList, CreatedKey, KeyList, KeyRequest, SessionView, SignIn};
 
 use super::Request;
 use crate::url::UrlQuery;
@@ -29,6 +29,14 @@ pub fn sign_out() -> Request<()> {
 #[must_use]
 pub fn keys() -> Request<KeyList> {
     Request::get("/keys", &UrlQuery::default())
+}
+
+/// The newest events of the audit log.
+#[must_use]
+pub fn audit() -> Request<AuditEventList> {
+    let mut query = UrlQuery::default();
+    query.push("limit", 20);
+    Request::get("/audit", &query)
 }
 
 /// Makes a key.

@@ -27,6 +27,7 @@ use crate::{
     },
 };
 
+mod audit;
 mod keys;
 mod store;
 

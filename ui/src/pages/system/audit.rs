@@ -1,0 +1,86 @@
+//! The newest events of the audit log: changes and denied requests, by whom and from where.
+//!
+//! Drawn for whoever may administer.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::api::{AuditActorKind, AuditEvent, AuditEventList, AuditOutcome};
+
+use crate::{
+    api::access,
+    browser,
+    components::{Badge, Panel, Tone},
+    format,
+    remote::Remote,
+};
+
+/// Draws the panel.
+pub(super) fn audit_panel() -> impl IntoView {
+    let list = Remote::new(|| Some(access::audit()));
+    view! {
+        <Panel
+            title="Audit log"
+            note="changes and denied requests, the newest first"
+            remote=list
+            is_empty=|list| list.events.is_empty()
+            empty="Nothing was changed and nobody was denied."
+            rows=3
+            draw=|list: Arc<AuditEventList>| table(&list)
+        />
+    }
+}
+
+fn table(list: &AuditEventList) -> impl IntoView + use<> {
+    view! {
+        <table class="table" aria-label="Audit log">
+            <thead>
+                <tr>
+                    {["When", "Action", "Outcome", "Who", "From", "Details"]
+                        .map(|name| view! { <th scope="col">{name}</th> })}
+                </tr>
+            </thead>
+            <tbody>{list.events.iter().map(row).collect_view()}</tbody>
+        </table>
+    }
+}
+
+fn row(event: &AuditEvent) -> impl IntoView + use<> {
+    let tone = match event.outcome {
+        AuditOutcome::Success => Tone::Plain,
+        AuditOutcome::Denied => Tone::Warning,
+        AuditOutcome::Failure => Tone::Error,
+    };
+    let outcome = match event.outcome {
+        AuditOutcome::Success => "done",
+        AuditOutcome::Denied => "denied",
+        AuditOutcome::Failure => "failed",
+    };
+    let times = if event.count > 1 {
+        format!("{outcome} ×{}", format::count(event.count))
+    } else {
+        outcome.to_owned()
+    };
+    let actor = &event.actor;
+    let id = actor.id.clone().unwrap_or_default();
+    let who = match actor.kind {
+        AuditActorKind::Key => actor.name.clone().unwrap_or(id),
+        AuditActorKind::Command => format!("command of user {id}"),
+        AuditActorKind::Server => "the server".to_owned(),
+        AuditActorKind::Anonymous => "nobody known".to_owned(),
+    };
+    let since = browser::now().since(event.time_unix_nano);
+    let detail = event.detail.clone().unwrap_or_default();
+    view! {
+        <tr>
+            <td class="mute">{format!("{} ago", format::duration(since))}</td>
+            <td class="mono">{event.action.clone()}</td>
+            <td>
+                <Badge tone=tone>{times}</Badge>
+            </td>
+            <td>{who}</td>
+            <td class="mono mute">{event.source_address.clone()}</td>
+            <td title=event.object.clone()>{detail}</td>
+        </tr>
+    }
+}
