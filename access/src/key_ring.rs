@@ -8,6 +8,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -253,6 +254,14 @@ impl KeyRing {
     #[must_use]
     pub fn now(&self) -> UnixNanos {
         self.clock.now()
+    }
+
+    /// Resolves when the time of a key is over; `None` for one that never expires.
+    #[must_use]
+    pub fn end_of(&self, caller: &Caller) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let end = caller.key().record.expires_unix_nanos?;
+        let left = end.0.saturating_sub(self.clock.now().0);
+        Some(self.clock.sleep(Duration::from_nanos(left)))
     }
 
     fn key(&self, id: KeyId) -> Option<Arc<LiveKey>> {

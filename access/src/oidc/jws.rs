@@ -49,10 +49,6 @@ impl Algorithm {
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
     }
-
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
-    }
 }
 
 #[derive(Deserialize)]
@@ -156,11 +152,8 @@ mod tests {
             assert_eq!(Jws::read(&text).unwrap_err(), TokenError::Algorithm, "{name}");
         }
         for (name, algorithm) in Algorithm::ALL {
-            assert_eq!(
-                Jws::read(&token(&format!(r#"{{"alg":"{name}"}}"#), "{}")).unwrap().algorithm,
-                algorithm
-            );
-            assert_eq!(algorithm.name(), name);
+            let text = token(&format!(r#"{{"alg":"{name}"}}"#), "{}");
+            assert_eq!(Jws::read(&text).unwrap().algorithm, algorithm);
         }
     }
 
