@@ -117,7 +117,7 @@ fn a_person_signs_in_by_an_issuer_and_out() {
     let issuer = Issuer::start();
     let (server, _folder) = start(&issuer, &[]);
     let options = server.get("/api/v1/sign-in");
-    assert_eq!(options, (200, json!({"issuer": "127.0.0.1", "keys": true})));
+    assert_eq!(options, (200, json!({"issuer": "localhost", "keys": true})));
     let mut jar = Jar::new(&server);
     assert_eq!(jar.status("/api/v1/services"), 401);
     let back = jar.agree(&issuer, "/sign-in?return=%2Flogs%3Fq%3Da%2520b");

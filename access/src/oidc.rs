@@ -7,15 +7,15 @@
 //!
 //! ```text
 //! Bearer header.claims.signature ─► Jws ─► KeySet::verify ─► Claims ─► Identity ─► Caller
-//! browser ─► begin ─► Ticket in a cookie ─► issuer ─► complete (code, PKCE) ─► Identity ─► session
+//! browser ─► authorize ─► Ticket in a cookie ─► issuer ─► complete (code, PKCE) ─► Identity ─► session
 //! ```
 
 mod claims;
+mod code_flow;
 mod endpoints;
 mod jws;
 mod key_set;
 mod roles;
-mod sign_in;
 mod ticket;
 mod token_cache;
 
@@ -39,11 +39,11 @@ use self::{
 use crate::{caller::Caller, error::AccessError};
 
 pub use claims::{Identity, TokenError};
+pub(crate) use code_flow::{RENEWAL_AHEAD, Renewal, may_pass};
+pub use code_flow::{SignInAnswer, SignInError, SignInStart, SignedIn};
 pub use endpoints::{ClientSecret, IssuerError, IssuerUrl};
 pub(crate) use jws::is_token;
 pub use roles::RoleMapping;
-pub(crate) use sign_in::{RENEWAL_AHEAD, Renewal, may_pass};
-pub use sign_in::{SignInAnswer, SignInError, SignInStart, SignedIn};
 pub use ticket::TICKET_AGE;
 
 /// The description and the keys of an issuer are read again after this time.
@@ -85,7 +85,7 @@ pub struct Issuer {
     clock: Arc<dyn Clock>,
     published: RwLock<Option<Arc<Published>>>,
     /// Held while it is asked, so that it is asked once by all who wait.
-    asking: AsyncMutex<Asked>,
+    asking: AsyncMutex<LastDemand>,
     /// The fault of the last time, which is logged once.
     fault: Mutex<Option<String>>,
     tokens: TokenCache,
@@ -102,7 +102,7 @@ struct Published {
 
 /// The last time that it was asked because of a token.
 #[derive(Debug, Default)]
-struct Asked(Option<Instant>);
+struct LastDemand(Option<Instant>);
 
 impl Issuer {
     /// Prepares to ask an issuer, without asking it. Reads the trusted roots; blocks.

@@ -27,10 +27,10 @@ use super::{
 };
 
 /// The path at which a sign-in begins.
-const BEGIN: &str = "/sign-in";
+const SIGN_IN: &str = "/sign-in";
 /// The path to which the issuer sends a browser back.
 const CALLBACK: &str = "/sign-in/callback";
-/// The parameter of [`BEGIN`] with the path to come back to.
+/// The parameter of [`SIGN_IN`] with the path to come back to.
 const RETURN: &str = "return";
 
 /// The description of the route of the API.
@@ -114,7 +114,7 @@ pub(crate) fn pages(policy: &AccessPolicy, browsers: BrowserAccess) -> Router {
         return Router::new();
     }
     Router::new()
-        .route(BEGIN, get(begin))
+        .route(SIGN_IN, get(authorize))
         .route(CALLBACK, get(complete))
         .method_not_allowed_fallback(wrong_method)
         .with_state(SignInPages { ring, issuer, browsers })
@@ -151,9 +151,9 @@ async fn get_sign_in(State(policy): State<AccessPolicy>, uri: Uri) -> Response {
 }
 
 /// Sends a browser to the issuer.
-async fn begin(State(pages): State<SignInPages>, uri: Uri, headers: HeaderMap) -> Response {
+async fn authorize(State(pages): State<SignInPages>, uri: Uri, headers: HeaderMap) -> Response {
     let redirect_uri = pages.browsers.url(&uri, &headers, CALLBACK);
-    match pages.issuer.begin(&redirect_uri, &return_to(&uri)) {
+    match pages.issuer.authorize(&redirect_uri, &return_to(&uri)) {
         Ok(start) => {
             let is_secure = pages.browsers.is_secure(&headers);
             // Lax: the issuer's link back brings it.
@@ -254,7 +254,7 @@ fn page(detail: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{REFUSED} · Tidings</title>\
          <h1>{REFUSED}</h1><p>{escaped}.</p>\
-         <p><a href=\"{BEGIN}\">Sign in again</a>, or <a href=\"/\">use a key</a>.</p>"
+         <p><a href=\"{SIGN_IN}\">Sign in again</a>, or <a href=\"/\">use a key</a>.</p>"
     )
 }
 

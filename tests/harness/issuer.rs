@@ -43,7 +43,7 @@ type Parameters = BTreeMap<String, String>;
 
 /// A running issuer.
 pub(crate) struct Issuer {
-    /// As `http://127.0.0.1:5556`.
+    /// As `http://localhost:5556`.
     pub(crate) url: String,
     state: Arc<Mutex<IssuerState>>,
 }
@@ -123,7 +123,8 @@ impl Issuer {
     /// An issuer whose person is in the group `dev`.
     pub(crate) fn start() -> Self {
         let listener = RUNTIME.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        // Another site than 127.0.0.1, to a browser.
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let state = Arc::new(Mutex::new(IssuerState {
             url: url.clone(),
             key: SigningKey::new("first"),
@@ -140,6 +141,7 @@ impl Issuer {
             .route("/keys", get(keys))
             .route("/authorize", get(authorize))
             .route("/token", post(token))
+            .route("/end", get(end))
             .layer(middleware::from_fn_with_state(Arc::clone(&state), count))
             .with_state(Arc::clone(&state));
         RUNTIME.spawn(async move { axum::serve(listener, routes).await });
@@ -271,6 +273,12 @@ async fn authorize(State(state): Shared, Query(asked): Query<Parameters>) -> Res
     let back =
         format!("{}?code={code}&state={}&iss={}", asked["redirect_uri"], asked["state"], state.url);
     state.codes.insert(code, asked);
+    (StatusCode::FOUND, [(header::LOCATION, back)]).into_response()
+}
+
+/// Sends the person back.
+async fn end(Query(asked): Query<Parameters>) -> Response {
+    let back = asked["post_logout_redirect_uri"].clone();
     (StatusCode::FOUND, [(header::LOCATION, back)]).into_response()
 }
 

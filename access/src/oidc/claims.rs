@@ -76,7 +76,7 @@ pub(crate) struct Expected<'a> {
 pub struct Identity {
     /// The subject, which the issuer gives to nobody else.
     pub(crate) subject: String,
-    /// The address or name that people know it by; the subject where there is none.
+    /// Its mail address or user name, else the subject.
     pub(crate) name: String,
     /// `None`: no value of the claim of roles is mapped to one.
     pub(crate) role: Option<Role>,

@@ -33,7 +33,7 @@ impl IssuerUrl {
     /// Reads an address.
     ///
     /// # Errors
-    /// When it is none of HTTP, or has a part that an issuer's must not have.
+    /// When it is no HTTP address, or has a user, a query or a fragment.
     pub fn read(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no issuer as https://login.example/realms/main");
         let url = Url::parse(text).map_err(|_| wrong())?;
@@ -59,7 +59,7 @@ impl IssuerUrl {
         self.url.host_str().unwrap_or_default()
     }
 
-    /// Returns whether nobody on a network can read or change what it says.
+    /// Returns whether TLS protects it, or it is on this machine.
     #[must_use]
     pub fn is_protected(&self) -> bool {
         is_protected(&self.url)

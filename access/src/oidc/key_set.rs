@@ -69,7 +69,7 @@ impl KeySet {
     /// Reads a published set.
     ///
     /// # Errors
-    /// When it is none, has too many keys, or none that can verify a signature.
+    /// When it is malformed, has too many keys, or has no key that verifies signatures.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
         let set: JsonWebKeySet = serde_json::from_slice(bytes)
             .map_err(|error| format!("it is no set of keys: {error}"))?;

@@ -23,7 +23,7 @@ impl RoleMapping {
     /// Reads a mapping: `VALUE=ROLE` with commas between them.
     ///
     /// # Errors
-    /// The part that is none, or that there is no part.
+    /// The part that is malformed, or that parts are missing.
     pub fn read(claim: &str, mapping: &str) -> Result<Self, String> {
         let parts = mapping.split(',').map(str::trim).filter(|part| !part.is_empty());
         let values = parts.map(value).collect::<Result<Vec<_>, _>>()?;

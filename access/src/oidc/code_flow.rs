@@ -1,7 +1,7 @@
 //! The sign-in of a person: the authorization code flow with PKCE, and the renewal of what it gave.
 //!
 //! ```text
-//! begin ─► the issuer's page ─► complete: ticket, state, code ─► token endpoint ─► ID token
+//! authorize ─► the issuer's page ─► complete: ticket, state, code ─► token endpoint ─► ID token
 //! ```
 //!
 //! The ID token comes from the issuer itself, over TLS, and its signature is verified all the same.
@@ -141,12 +141,16 @@ impl fmt::Debug for Renewal {
 }
 
 impl Issuer {
-    /// Begins a sign-in of which the issuer tells `redirect_uri`; the browser comes back to the path
-    /// `return_to`, or to `/` where that is none of this server.
+    /// Begins a sign-in. The issuer sends the browser to `redirect_uri`, which sends it on to the path
+    /// `return_to`; a path that is not this server's own is replaced by `/`.
     ///
     /// # Errors
     /// When the issuer has not described itself yet.
-    pub fn begin(&self, redirect_uri: &str, return_to: &str) -> Result<SignInStart, SignInError> {
+    pub fn authorize(
+        &self,
+        redirect_uri: &str,
+        return_to: &str,
+    ) -> Result<SignInStart, SignInError> {
         let client_id = self.settings.client_id.as_deref().ok_or(SignInError::Unavailable)?;
         let published = self.published().ok_or(SignInError::Unavailable)?;
         let ticket = Ticket::new(redirect_uri, return_to, self.clock.now());
