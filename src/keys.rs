@@ -118,7 +118,7 @@ fn hint(record: &KeyRecord, settings: &Settings) -> String {
             "clients: `Authorization: Bearer <key>`, or <key> as Basic's password; browsers ask for it"
         }
     };
-    let unused = if settings.require_keys {
+    let unused = if settings.asks_who() {
         ""
     } else {
         "\nthe server asks nobody for a key until require-keys = true is set"

@@ -15,7 +15,7 @@ use axum::{
     http::{Request, Response, request::Parts},
 };
 use http_body_util::BodyExt;
-use tidings_access::{AccessPolicy, KeyFile, KeyRing};
+use tidings_access::{AccessPolicy, Issuer, KeyFile, KeyRing};
 use tidings_audit::AuditLog;
 use tidings_collector::{
     Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi,
@@ -42,7 +42,7 @@ use crate::{
     health::{Health, TaskFailure},
     host_names::host_names,
     log,
-    settings::Settings,
+    settings::{Settings, SettingsError},
     sql_worker, web,
 };
 
@@ -181,13 +181,14 @@ async fn open_keys(
     clock: &Arc<dyn Clock>,
     tasks: &Supervision,
 ) -> Result<AccessPolicy> {
-    if !settings.require_keys {
+    if !settings.asks_who() {
         return Ok(AccessPolicy::Open);
     }
+    let issuer = open_issuer(settings, clock, tasks).await?;
     let (file, time) = (KeyFile::new(settings.key_file()), Arc::clone(clock));
     let ring = tokio::task::spawn_blocking(move || KeyRing::open(file, time)).await??;
-    let ring = Arc::new(ring);
-    if ring.list().is_empty() {
+    let ring = Arc::new(ring.with_issuer(issuer));
+    if ring.list().is_empty() && ring.issuer().is_none() {
         tracing::warn!(
             file = %settings.key_file().display(),
             "keys are required and there is none: `tidings keys create` makes one"
@@ -203,6 +204,30 @@ async fn open_keys(
     };
     tasks.spawn_restarting("keys", Arc::clone(clock), never_stopped, following);
     Ok(AccessPolicy::Keys(ring))
+}
+
+/// Prepares to ask the issuer, where there is one, and follows what it publishes from now on. It may
+/// be down: those who have keys need no issuer.
+async fn open_issuer(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    tasks: &Supervision,
+) -> Result<Option<Arc<Issuer>>> {
+    let Some(oidc) = settings.oidc.read()? else { return Ok(None) };
+    let time = Arc::clone(clock);
+    let opened = tokio::task::spawn_blocking(move || Issuer::new(oidc, time)).await?;
+    let issuer =
+        Arc::new(opened.map_err(|reason| SettingsError::Oidc(format!("oidc-ca: {reason}")))?);
+    let (unstopped, never_stopped) = watch::channel(false);
+    let following = {
+        let issuer = Arc::clone(&issuer);
+        move || {
+            let _ = &unstopped;
+            Arc::clone(&issuer).follow()
+        }
+    };
+    tasks.spawn_restarting("issuer", Arc::clone(clock), never_stopped, following);
+    Ok(Some(issuer))
 }
 
 /// The running parts of the process.
@@ -226,7 +251,7 @@ impl ServerParts {
         let (store, collector) = (self.store.clone(), Arc::clone(&self.collector));
         let setup = web::ServerSetup {
             // Where keys are required, somebody checks.
-            insecure: settings.insecure && !settings.require_keys,
+            insecure: settings.insecure && !settings.asks_who(),
             tls: settings.tls(),
             access: self.access.clone(),
             transaction_keys: settings.transaction_keys.clone(),
@@ -276,6 +301,7 @@ fn routes(
 ) -> Result<Router> {
     let ServerParts { store, query, collector, access, audit, health, clock } = parts;
     let is_over_tls = settings.tls().is_some();
+    let browsers = web::BrowserAccess { is_over_tls, public_url: settings.public_url.clone() };
     let sql = sql_service(settings, address, store, clock)?;
     let measured = web::Measured {
         store: store.clone(),
@@ -296,11 +322,14 @@ fn routes(
             tidings_query::router_described_by(document, query),
             tidings_sql::router(sql),
             web::pins(store.clone(), Arc::clone(clock)),
-            web::keys(access.clone(), Arc::clone(clock), is_over_tls),
+            web::keys(access.clone(), Arc::clone(clock), browsers.clone()),
+            web::sign_in(access.clone()),
         ],
+        web::sign_in_pages(access, browsers),
         server,
         web::Visitors {
-            guard: Guard::new(address, &host_names(&settings.allowed_hosts)).over_tls(is_over_tls),
+            guard: Guard::new(address, &host_names(&settings.configured_hosts()))
+                .over_tls(is_over_tls),
             origins: settings.allow_origins.clone(),
             access: access.clone(),
         },
@@ -391,7 +420,7 @@ pub(crate) fn object_store_settings(
 fn collector_settings(settings: &Settings) -> CollectorSettings {
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     CollectorSettings {
-        host_names: host_names(&settings.allowed_hosts),
+        host_names: host_names(&settings.configured_hosts()),
         redaction: RedactionSettings {
             enabled: settings.redact,
             keys: settings.redact_keys.clone(),

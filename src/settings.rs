@@ -8,6 +8,7 @@
 
 mod environment;
 mod memory;
+mod oidc;
 mod table;
 pub(crate) mod value;
 
@@ -17,8 +18,10 @@ use std::{
 
 use environment::Environment;
 pub(crate) use memory::MemoryFiles;
+pub(crate) use oidc::OidcValues;
 pub(crate) use table::{SETTINGS, Setting};
 use thiserror::Error;
+use tidings_access::ClientSecret;
 use tidings_collector::TlsFiles;
 use tidings_storage::{ObjectAddress, Retention};
 pub(crate) use value::{age as parse_age, bytes as parse_bytes};
@@ -44,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) require_keys: bool,
     /// `None`: the one in the data directory.
     pub(crate) keys_file: Option<PathBuf>,
+    pub(crate) oidc: OidcValues,
+    pub(crate) public_url: Option<String>,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
@@ -155,9 +160,11 @@ pub(crate) enum SettingsError {
     #[error("{path}: {reason}", path = path.display())]
     File { path: PathBuf, reason: String },
     #[error(
-        "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set require-keys = true and make keys with `tidings keys create`, or insecure = true if that is meant"
+        "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set require-keys = true and make keys with `tidings keys create`, or oidc-issuer, or insecure = true if that is meant"
     )]
     Exposed { name: &'static str, address: SocketAddr },
+    #[error("{0}")]
+    Oidc(String),
     #[error("{given} is set and {missing} is not: TLS needs a certificate and its key")]
     TlsPart { given: &'static str, missing: &'static str },
     #[error("{first} and {second} both listen on port {port}; each needs its own")]
@@ -178,6 +185,7 @@ pub(crate) struct Sources {
     values: BTreeMap<&'static str, (String, Origin)>,
     aws: AwsVariables,
     client_key: ClientKey,
+    oidc_secret: Option<ClientSecret>,
     warnings: Vec<String>,
 }
 
@@ -192,8 +200,10 @@ impl Sources {
         for setting in SETTINGS {
             sources.set(setting, setting.default.to_owned(), Origin::Default);
         }
-        let Environment { config, values, aws, key, warnings } = Environment::read(environment)?;
+        let Environment { config, values, aws, key, oidc_secret, warnings } =
+            Environment::read(environment)?;
         (sources.aws, sources.client_key, sources.warnings) = (aws, key, warnings);
+        sources.oidc_secret = oidc_secret;
         if let Some(path) = file.or(config) {
             sources.read_file(&path)?;
         }
@@ -247,9 +257,11 @@ impl Sources {
             })?;
         }
         settings.aws = self.aws.clone();
+        settings.oidc.client_secret = self.oidc_secret.clone();
         settings.check_listeners()?;
         settings.check_exposure()?;
         settings.check_tls()?;
+        settings.oidc.check(settings.insecure)?;
         settings.check_order()?;
         Ok(settings)
     }
@@ -308,6 +320,8 @@ impl Settings {
             insecure: false,
             require_keys: false,
             keys_file: None,
+            oidc: OidcValues::default(),
+            public_url: None,
             tls_certificate: None,
             tls_key: None,
             tls_client_ca: None,
@@ -371,10 +385,22 @@ impl Settings {
         Ok(())
     }
 
+    /// Returns whether every request needs a key, or the word of an issuer.
+    pub(crate) fn asks_who(&self) -> bool {
+        self.require_keys || self.oidc.is_set()
+    }
+
+    /// Returns the names of this host that were configured.
+    pub(crate) fn configured_hosts(&self) -> Vec<String> {
+        let public = self.public_url.iter().filter_map(|url| url.split_once("://"));
+        let public = public.filter_map(|(_, host)| host.split(':').next());
+        self.allowed_hosts.iter().cloned().chain(public.map(str::to_owned)).collect()
+    }
+
     /// Refuses to listen beyond this machine where nobody is asked for a key, unless told so.
     fn check_exposure(&self) -> Result<(), SettingsError> {
         match self.listeners().into_iter().find(|(_, address)| !address.ip().is_loopback()) {
-            Some((name, address)) if !self.insecure && !self.require_keys => {
+            Some((name, address)) if !self.insecure && !self.asks_who() => {
                 Err(SettingsError::Exposed { name, address })
             }
             _ => Ok(()),
@@ -412,7 +438,7 @@ impl Settings {
         let exposed =
             self.listeners().into_iter().filter(|(_, address)| !address.ip().is_loopback());
         let exposed: Vec<_> = exposed.map(|(name, _)| name).collect();
-        if self.require_keys {
+        if self.asks_who() {
             let is_in_clear = !exposed.is_empty() && self.tls_certificate.is_none();
             return is_in_clear.then(|| {
                 format!(

@@ -13,6 +13,7 @@ mod listen;
 mod metrics;
 mod pins;
 mod problem;
+mod sign_in;
 mod status;
 mod storage;
 
@@ -28,11 +29,13 @@ pub(crate) use keys::routes as keys;
 pub(crate) use listen::{WebListening, connections};
 pub(crate) use metrics::{Measured, QueryTimes};
 pub(crate) use pins::routes as pins;
+pub(crate) use sign_in::{BrowserAccess, pages as sign_in_pages, routes as sign_in};
 pub(crate) use status::{Server, ServerSetup, described, starting};
 
-/// The routes of the HTTP address: those of the API's parts, and the process's.
+/// The routes of the HTTP address: those of the API's parts, pages to sign in, and the process's.
 pub(crate) fn router(
-    api: [Router; 4],
+    api: [Router; 5],
+    sign_in: Router,
     server: Server,
     visitors: Visitors,
     auditing: Auditing,
@@ -51,9 +54,10 @@ pub(crate) fn router(
         .fold(own, Router::merge)
         .layer(middleware::from_fn_with_state(queries, metrics::measure))
         .layer(middleware::from_fn_with_state(access, access::check_key));
+    let sign_in = sign_in.layer(middleware::from_fn_with_state(auditing.clone(), audit::record));
     checked(api, Entrance::to_api(Arc::clone(&visitors)))
         .layer(middleware::from_fn_with_state(auditing, audit::record))
-        .merge(checked(assets::routes(), Entrance::to_pages(visitors)))
+        .merge(checked(assets::routes().merge(sign_in), Entrance::to_pages(visitors)))
         .layer(middleware::from_fn_with_state(bodies, bodies::bound))
         .layer(middleware::map_response(guard::secure))
 }

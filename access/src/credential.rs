@@ -13,6 +13,9 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The cookie of a session over TLS, which browsers take from this host alone, and the one without.
 pub const SESSION_COOKIES: [&str; 2] = ["__Host-tidings-session", "tidings-session"];
 
+/// The cookies of a sign-in that is under way, over TLS and without.
+pub const TICKET_COOKIES: [&str; 2] = ["__Host-tidings-sign-in", "tidings-sign-in"];
+
 /// Returns the key that a request brings; `None` when it brings none.
 ///
 /// # Errors
@@ -33,9 +36,19 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, AccessError>
 
 /// Returns the sessions that a browser's cookies name: there may be one of each name.
 pub(crate) fn sessions_of(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    cookies(headers, &SESSION_COOKIES)
+}
+
+/// Returns the ticket of the sign-in that a browser has begun.
+#[must_use]
+pub fn ticket_of(headers: &HeaderMap) -> Option<&str> {
+    cookies(headers, &TICKET_COOKIES).next()
+}
+
+fn cookies<'a>(headers: &'a HeaderMap, names: &'a [&str]) -> impl Iterator<Item = &'a str> {
     let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| SESSION_COOKIES.contains(&name.trim())).map(|(_, value)| value.trim())
+    pairs.filter(|(name, _)| names.contains(&name.trim())).map(|(_, value)| value.trim())
 }
 
 fn plain(value: &HeaderValue) -> Option<String> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tidings_storage::StorageError;
 
-use crate::key::Role;
+use crate::{key::Role, oidc::TokenError};
 
 /// The reason that a request is refused for who sends it. Its text is for the client, and tells
 /// those without a key nothing about the keys that there are.
@@ -31,6 +31,23 @@ pub enum AccessError {
     /// A browser's session that is over: answer 401.
     #[error("the session has ended: sign in again")]
     SessionEnded,
+    /// A token that is not good here: answer 401.
+    #[error("the token is refused: {0}")]
+    Token(TokenError),
+    /// A token, where tokens are not taken: answer 401.
+    #[error("tokens are not taken here: send a key, or set oidc-audience")]
+    NoTokens,
+    /// A token whose issuer cannot be asked now: answer 503 / `UNAVAILABLE`.
+    #[error("the issuer of the token cannot be asked for its keys now: try again")]
+    IssuerUnavailable,
+    /// Somebody whom the issuer knows, and who has no role: answer 403 / `PERMISSION_DENIED`.
+    #[error("{name:?} has no role here: no value of the claim `{claim}` is in oidc-roles")]
+    NoRole {
+        /// The name of the person or machine.
+        name: String,
+        /// The claim that was looked at.
+        claim: String,
+    },
     /// A key of another role: answer 403 / `PERMISSION_DENIED`.
     #[error("the key {name:?} may {role}, and this needs one that may {needed}")]
     Role {
@@ -47,7 +64,13 @@ impl AccessError {
     /// Returns whether another key is needed at all (401), and not one of another role (403).
     #[must_use]
     pub fn is_unauthenticated(&self) -> bool {
-        !matches!(self, Self::Role { .. })
+        !matches!(self, Self::Role { .. } | Self::NoRole { .. } | Self::IssuerUnavailable)
+    }
+
+    /// Returns whether the same request may be let in later (503).
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::IssuerUnavailable)
     }
 }
 

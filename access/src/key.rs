@@ -202,6 +202,29 @@ impl KeyRecord {
         format!("key {} {:?}, role {}{service}", self.id, self.name, self.role.name())
     }
 
+    /// Returns the record of a person or machine that an issuer knows. It is in no file and has no
+    /// secret: no text is the key of it. The id is the same at every sign-in.
+    pub(crate) fn of_subject(
+        subject: &str,
+        name: String,
+        role: Role,
+        created: UnixNanos,
+        ends: UnixNanos,
+    ) -> Self {
+        let digest = sha256(subject.as_bytes());
+        let [first, second, third, fourth, ..] = digest;
+        Self {
+            id: KeyId([first, second, third, fourth]),
+            name,
+            role,
+            service: None,
+            created_unix_nanos: created,
+            expires_unix_nanos: Some(ends),
+            bytes_per_second: None,
+            sha256: SecretDigest(digest),
+        }
+    }
+
     pub(crate) fn has_expired(&self, now: UnixNanos) -> bool {
         self.expires_unix_nanos.is_some_and(|end| end <= now)
     }

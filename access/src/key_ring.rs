@@ -8,6 +8,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -27,6 +28,7 @@ use crate::{
     error::{AccessError, KeyFileError},
     key::{KeyId, KeyRecord, KeyRequest, KeyToken, Role, SecretDigest, id_of, random_id},
     key_file::KeyFile,
+    oidc::{Issuer, SignedIn, is_token, may_pass},
     session::{SessionToken, Sessions},
 };
 
@@ -42,6 +44,7 @@ pub struct KeyRing {
     /// The process's own, which are in no file.
     own: Mutex<Vec<Arc<LiveKey>>>,
     sessions: Sessions,
+    issuer: Option<Arc<Issuer>>,
     /// Of the file's bytes.
     fingerprint: AtomicU64,
     /// The fault of the last look, which is logged once.
@@ -71,11 +74,24 @@ impl KeyRing {
             keys: RwLock::default(),
             own: Mutex::default(),
             sessions: Sessions::default(),
+            issuer: None,
             fingerprint: AtomicU64::new(0),
             fault: Mutex::default(),
         };
         ring.look()?;
         Ok(ring)
+    }
+
+    /// Lets people and machines in by the word of an issuer as well.
+    #[must_use]
+    pub fn with_issuer(self, issuer: Option<Arc<Issuer>>) -> Self {
+        Self { issuer, ..self }
+    }
+
+    /// Returns the issuer, if there is one.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&Arc<Issuer>> {
+        self.issuer.as_ref()
     }
 
     /// Follows the file for ever.
@@ -155,8 +171,11 @@ impl KeyRing {
     /// Finds the key of this text.
     ///
     /// # Errors
-    /// `Unknown` or `Expired`.
+    /// `Unknown` or `Expired`; of a token, the reason that the issuer's word does not let it in.
     pub(crate) fn find(&self, text: &str) -> Result<Caller, AccessError> {
+        if let Some(issuer) = self.issuer().filter(|_| is_token(text)) {
+            return issuer.find(text);
+        }
         let id = id_of(text).ok_or(AccessError::Unknown)?;
         let digest = SecretDigest::from_secret(text.as_bytes());
         let key = self.key(id).filter(|key| key.record.sha256 == digest);
@@ -175,13 +194,55 @@ impl KeyRing {
     pub fn sign_in(&self, text: &str) -> Result<(SessionToken, Caller), AccessError> {
         let caller = self.find(text.trim())?;
         caller.demand(Role::Read)?;
-        let token = self.sessions.insert(caller.clone(), self.clock.now());
+        let token = self.sessions.insert(caller.clone(), None, self.clock.now());
         Ok((token.map_err(|_| AccessError::SessionEnded)?, caller))
     }
 
-    /// Ends the sessions that a browser's cookies name.
-    pub fn sign_out(&self, headers: &HeaderMap) {
-        sessions_of(headers).for_each(|session| self.sessions.end(session));
+    /// Begins a session of a person whom the issuer knows.
+    ///
+    /// # Errors
+    /// When the person may not read, or the system gives no random numbers.
+    pub fn sign_in_person(&self, person: SignedIn) -> Result<(SessionToken, Caller), AccessError> {
+        let now = self.clock.now();
+        let caller = Caller::new(Arc::new(LiveKey::new(person.record)), now);
+        caller.demand(Role::Read)?;
+        let token = self.sessions.insert(caller.clone(), Some(person.renewal), now);
+        Ok((token.map_err(|_| AccessError::SessionEnded)?, caller))
+    }
+
+    /// Ends the sessions that a browser's cookies name. Returns the issuer's page at which they end
+    /// there as well, from which a browser goes on to `back_to`.
+    pub fn sign_out(&self, headers: &HeaderMap, back_to: &str) -> Option<String> {
+        let ended = sessions_of(headers).map(|session| self.sessions.end(session));
+        let ended: Vec<_> = ended.flatten().collect();
+        self.issuer.as_ref()?.end_session(ended.first()?, back_to)
+    }
+
+    /// Asks the issuer for new tokens of a session whose own end. Where it gives none, or another
+    /// role, the session ends.
+    pub(crate) async fn renew_session(&self, issuer: &Issuer, text: &str) {
+        let Some(turn) = self.sessions.renewal_turn(text, self.clock.now()) else { return };
+        let _turn = turn.lock().await;
+        let due = self.sessions.due(text, self.clock.now());
+        let Some((caller, renewal)) = due else { return };
+        match issuer.renew(&renewal).await {
+            Ok((record, next)) if record.role == caller.role() => {
+                let caller = Caller::new(Arc::new(LiveKey::new(record)), self.clock.now());
+                self.sessions.renew(text, caller, next);
+            }
+            Ok(_) => {
+                tracing::info!(key = %caller.id(), name = caller.name(), "session ended: another role");
+                self.sessions.end(text);
+            }
+            Err(error) if may_pass(&error) => {
+                tracing::warn!(%error, "a session could not be renewed");
+                self.sessions.put_off(text, self.clock.now());
+            }
+            Err(error) => {
+                tracing::info!(key = %caller.id(), name = caller.name(), %error, "session ended");
+                self.sessions.end(text);
+            }
+        }
     }
 
     /// Returns the key behind a session that has not ended.
@@ -193,6 +254,14 @@ impl KeyRing {
     #[must_use]
     pub fn now(&self) -> UnixNanos {
         self.clock.now()
+    }
+
+    /// Resolves when the time of a key is over; `None` for one that never expires.
+    #[must_use]
+    pub fn end_of(&self, caller: &Caller) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+        let end = caller.key().record.expires_unix_nanos?;
+        let left = end.0.saturating_sub(self.clock.now().0);
+        Some(self.clock.sleep(Duration::from_nanos(left)))
     }
 
     fn key(&self, id: KeyId) -> Option<Arc<LiveKey>> {

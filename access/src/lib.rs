@@ -1,11 +1,12 @@
 //! Keys of senders and readers: which there are, what each may do, and whose request this is.
 //!
 //! Owns the file of keys, the forms in which a request brings one, the roles, the sessions of
-//! browsers and the rate that a key is allowed. Listens to nothing and answers nothing: receivers and
+//! browsers, the rate that a key is allowed, and people and machines by the word of an issuer. Listens to nothing and answers nothing: receivers and
 //! the HTTP address ask an [`AccessPolicy`] and word the refusal in their protocol.
 //!
 //! ```text
 //! tidings keys, /api/v1/keys ─► KeyFile (hashes only) ─► KeyRing (in memory, follows the file)
+//! issuer's tokens, sign-ins ─► Issuer ─► Identity, as a key that is in no file
 //! request headers ─► AccessPolicy::admit(role) ─► Caller (its key, its counts, its rate)
 //! ```
 
@@ -15,15 +16,20 @@ mod error;
 mod key;
 mod key_file;
 mod key_ring;
+mod oidc;
 mod policy;
 mod rate;
 mod session;
 
 pub use caller::{Caller, KeyUses};
-pub use credential::SESSION_COOKIES;
+pub use credential::{SESSION_COOKIES, TICKET_COOKIES, ticket_of};
 pub use error::{AccessError, KeyFileError};
 pub use key::{KEY_NAME_CHARS_MAX, KeyId, KeyRecord, KeyRequest, KeyToken, Role};
 pub use key_file::{KEYS_MAX, KeyFile};
 pub use key_ring::{KeyRing, KeyState};
+pub use oidc::{
+    ClientSecret, Identity, Issuer, IssuerError, IssuerUrl, OidcSettings, RoleMapping,
+    SignInAnswer, SignInError, SignInStart, SignedIn, TICKET_AGE, TokenError,
+};
 pub use policy::{AccessPolicy, Credentials};
 pub use session::{SESSION_AGE, SessionToken};

@@ -10,6 +10,7 @@ use crate::{
     error::AccessError,
     key::Role,
     key_ring::KeyRing,
+    oidc::is_token,
 };
 
 /// The rule by which requests are let in.
@@ -45,6 +46,30 @@ impl AccessPolicy {
         let Some(caller) = self.identify(headers, credentials)? else { return Ok(None) };
         caller.demand(needed)?;
         Ok(Some(caller))
+    }
+
+    /// Asks the issuer what has to be known before [`AccessPolicy::admit`] can decide: a key that a
+    /// token was signed with, or new tokens of a session whose own end. Most requests ask nothing.
+    ///
+    /// # Errors
+    /// When the issuer cannot be asked now.
+    pub async fn consult(
+        &self,
+        headers: &HeaderMap,
+        credentials: Credentials,
+    ) -> Result<(), AccessError> {
+        let Self::Keys(ring) = self else { return Ok(()) };
+        let Some(issuer) = ring.issuer() else { return Ok(()) };
+        match key_of(headers) {
+            Ok(Some(text)) if is_token(&text) => issuer.learn(&text).await,
+            Ok(None) if credentials == Credentials::KeysAndSessions => {
+                for session in sessions_of(headers) {
+                    ring.renew_session(issuer, session).await;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Finds out whose request it is; `None` where nobody is asked.

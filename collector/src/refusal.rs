@@ -53,6 +53,8 @@ pub(crate) enum Reason {
     Handshake,
     /// No key where one is needed, or one that is not known or has ended.
     Unauthenticated,
+    /// A token whose issuer cannot be asked now.
+    Issuer,
     /// A key that does not allow what the request asks for.
     Forbidden,
     /// A key that has sent more than its rate.
@@ -77,7 +79,7 @@ pub(crate) enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Malformed,
         Self::Framing,
         Self::Cardinality,
@@ -92,6 +94,7 @@ impl Reason {
         Self::Origin,
         Self::Handshake,
         Self::Unauthenticated,
+        Self::Issuer,
         Self::Forbidden,
         Self::Rate,
         Self::SlowBody,
@@ -124,6 +127,7 @@ impl Reason {
             Self::Origin => ("origin", Http::FORBIDDEN, Code::PermissionDenied),
             Self::Handshake => ("handshake", Http::BAD_REQUEST, Code::InvalidArgument),
             Self::Unauthenticated => ("unauthenticated", Http::UNAUTHORIZED, Code::Unauthenticated),
+            Self::Issuer => ("issuer", Http::SERVICE_UNAVAILABLE, Code::Unavailable),
             Self::Forbidden => ("forbidden", Http::FORBIDDEN, Code::PermissionDenied),
             Self::Rate => ("rate", Http::TOO_MANY_REQUESTS, Code::ResourceExhausted),
             Self::SlowBody => ("slow_body", Http::REQUEST_TIMEOUT, Code::DeadlineExceeded),
@@ -269,9 +273,10 @@ pub(crate) fn printable(text: &str) -> String {
 
 impl From<AccessError> for Refusal {
     fn from(error: AccessError) -> Self {
-        let reason = match error.is_unauthenticated() {
-            true => Reason::Unauthenticated,
-            false => Reason::Forbidden,
+        let reason = match (error.is_unauthenticated(), error.may_pass()) {
+            (true, _) => Reason::Unauthenticated,
+            (false, true) => Reason::Issuer,
+            (false, false) => Reason::Forbidden,
         };
         Self::new(reason, error.to_string())
     }

@@ -133,7 +133,7 @@ impl Server {
         }
         self.check_size(head)?;
         self.guard.check(head).map_err(|foreign| Refusal::foreign(&foreign))?;
-        let caller = self.admit(head)?;
+        let caller = self.admit(head).await?;
         if let Some(reads) = self.question(head) {
             // Answers of receivers are small, those of questions need not be.
             let answer = reads.answer(head.clone()).await;
@@ -145,11 +145,12 @@ impl Server {
     }
 
     /// Finds out whose request it is and whether it may be made now. Probes of health need no key.
-    fn admit(&self, head: &Parts) -> Result<Option<Caller>, Refusal> {
+    async fn admit(&self, head: &Parts) -> Result<Option<Caller>, Refusal> {
         if self.receiver.is_health(head) {
             return Ok(None);
         }
         let needed = if self.question(head).is_some() { Role::Read } else { Role::Ingest };
+        self.access.consult(&head.headers, Credentials::Keys).await?;
         let caller = self.access.admit(&head.headers, Credentials::Keys, needed)?;
         if let Some(caller) = &caller {
             let admitted = caller.check_rate(self.ingest.clock.instant());

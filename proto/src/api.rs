@@ -29,7 +29,10 @@ mod storage_status;
 mod trace;
 mod transaction;
 
-pub use access::{CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, SessionView, SignIn};
+pub use access::{
+    CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, SessionView, SignIn, SignInOptions,
+    SignedOut,
+};
 pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
 pub use audit::{AuditActor, AuditActorKind, AuditEvent, AuditEventList, AuditOutcome};

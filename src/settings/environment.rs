@@ -7,9 +7,11 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
+use tidings_access::ClientSecret;
+
 use crate::client_identity::ClientKey;
 
-use super::{AwsVariables, Origin, SETTINGS, Setting, SettingsError, suggestion};
+use super::{AwsVariables, Origin, SETTINGS, Setting, SettingsError, oidc, suggestion};
 
 /// Begins the name of every variable that is a setting.
 const PREFIX: &str = "TIDINGS_";
@@ -27,6 +29,7 @@ pub(super) struct Environment {
     pub(super) values: Vec<(&'static Setting, String)>,
     pub(super) aws: AwsVariables,
     pub(super) key: ClientKey,
+    pub(super) oidc_secret: Option<ClientSecret>,
     /// A sentence for each variable that is left alone, and one for all of Kubernetes'.
     pub(super) warnings: Vec<String>,
 }
@@ -52,6 +55,9 @@ impl Environment {
                 environment.config = Some(PathBuf::from(value));
             } else if name == KEY {
                 environment.key = ClientKey(value.to_str().map(|key| key.trim().to_owned()));
+            } else if name == oidc::SECRET {
+                let secret = value.to_str().map(str::trim).filter(|secret| !secret.is_empty());
+                environment.oidc_secret = secret.map(|secret| ClientSecret::new(secret.to_owned()));
             } else if let Some(setting) = SETTINGS.iter().find(|known| known.variable() == name) {
                 environment.values.push((setting, text(setting, value)?));
             } else if is_of_a_service(name) {

@@ -320,3 +320,32 @@ fn retention_is_read() {
         assert!(said.contains(wrong), "{said}");
     }
 }
+
+#[test]
+fn an_issuer_lets_a_server_listen_where_others_reach_it() {
+    let issuer = [("oidc-issuer", "https://login.example"), ("oidc-client-id", "tidings")];
+    let reached = [("http", "0.0.0.0:8434")];
+    let text = error(None, &[], &reached);
+    assert!(text.contains("oidc-issuer"), "{text}");
+    let settings = read(None, &[], &[&issuer[..], &reached].concat()).unwrap().settings().unwrap();
+    assert!(settings.asks_who() && !settings.require_keys);
+    assert!(settings.exposure().unwrap().contains("without TLS"));
+    let public = [("public-url", "https://Tidings.example:8443"), ("allowed-hosts", "a.example")];
+    let settings = read(None, &[], &public).unwrap().settings().unwrap();
+    assert_eq!(settings.configured_hosts(), ["a.example", "tidings.example"]);
+}
+
+#[test]
+fn the_secret_of_a_client_is_never_shown() {
+    let secret = [("TIDINGS_OIDC_CLIENT_SECRET", " hush-hush\n")];
+    let issuer = [("oidc-issuer", "https://login.example"), ("oidc-client-id", "tidings")];
+    let sources = read(None, &secret, &issuer).unwrap();
+    assert!(sources.warnings().is_empty());
+    let settings = sources.settings().unwrap();
+    let oidc = settings.oidc.read().unwrap().unwrap();
+    assert_eq!(oidc.client_secret, Some(tidings_access::ClientSecret::new("hush-hush".to_owned())));
+    let printed = format!("{settings:?} {oidc:?} {sources:?}");
+    assert!(!printed.contains("hush"), "{printed}");
+    let both = [&issuer[..], &[("oidc-client-secret-file", "secret")]].concat();
+    assert!(error(None, &secret, &both).contains("one is needed"));
+}

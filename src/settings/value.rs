@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum::http::{Uri, uri::Authority};
+use tidings_access::IssuerUrl;
 use tidings_proto::TraceId;
 use tidings_storage::{AttributeFilter, ObjectAddress, RetentionCondition, RetentionRule};
 
@@ -160,6 +161,16 @@ pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
 /// Origins with commas between them, in the form that browsers send.
 pub(super) fn origins(text: &str) -> Result<Vec<String>, String> {
     list(text)?.into_iter().map(|origin| origin_of(&origin)).collect()
+}
+
+/// An origin, if any.
+pub(super) fn origin(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() { Ok(None) } else { origin_of(text).map(Some) }
+}
+
+/// The address of an issuer, if any.
+pub(super) fn issuer(text: &str) -> Result<Option<IssuerUrl>, String> {
+    if text.is_empty() { Ok(None) } else { IssuerUrl::read(text).map(Some) }
 }
 
 fn origin_of(text: &str) -> Result<String, String> {

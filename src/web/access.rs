@@ -35,13 +35,16 @@ pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
 /// password in a window of its own.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
 
+/// When to bring a token again whose issuer cannot be asked, in seconds.
+const RETRY: HeaderValue = HeaderValue::from_static("10");
+
 const API_PREFIX: &str = "/api/v1/";
 const KEYS: &str = "/api/v1/keys";
 const AUDIT: &str = "/api/v1/audit";
 /// The native API's POST that reads.
 const SQL: &str = "/api/v1/sql";
 /// Answered to everybody: probes, and the way to bring a key.
-const OPEN: [&str; 3] = ["/live", "/ready", "/api/v1/session"];
+const OPEN: [&str; 4] = ["/live", "/ready", "/api/v1/session", "/api/v1/sign-in"];
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Returns the role that a request needs; `None`: anybody may make it.
@@ -76,14 +79,16 @@ pub(super) async fn check_key(
     let Some(needed) = needed_role(request.method(), request.uri().path()) else {
         return next.run(request).await;
     };
-    let admitted = policy.admit(request.headers(), Credentials::KeysAndSessions, needed);
+    const BROUGHT: Credentials = Credentials::KeysAndSessions;
+    let consulted = policy.consult(request.headers(), BROUGHT).await;
+    let admitted = consulted.and_then(|()| policy.admit(request.headers(), BROUGHT, needed));
     match (admitted, policy.ring()) {
         (Ok(Some(caller)), Some(ring)) => {
             let ring = Arc::clone(ring);
             request.extensions_mut().insert(caller.clone());
             let mut response = next.run(request).await;
             response.extensions_mut().insert(caller.clone());
-            response.map(|body| Body::new(LiveBody { body, caller, ring }))
+            response.map(|body| Body::new(LiveBody { body, caller, ring, end: None }))
         }
         (Ok(_), _) => next.run(request).await,
         (Err(error), _) => {
@@ -100,18 +105,26 @@ pub(super) async fn check_key(
 /// Words a refusal, for gRPC in its own form.
 pub(super) fn refuse(headers: &HeaderMap, error: &AccessError) -> Response {
     let mut response = refusal(headers, error);
-    response.extensions_mut().insert(AuditDetail::Denial(error.to_string()));
+    if !error.may_pass() {
+        response.extensions_mut().insert(AuditDetail::Denial(error.to_string()));
+    }
     response
 }
 
 fn refusal(headers: &HeaderMap, error: &AccessError) -> Response {
     let detail = error.to_string();
     if grpc::is_grpc(headers) {
-        let code = match error.is_unauthenticated() {
-            true => Code::Unauthenticated,
-            false => Code::PermissionDenied,
+        let code = match (error.is_unauthenticated(), error.may_pass()) {
+            (true, _) => Code::Unauthenticated,
+            (false, true) => Code::Unavailable,
+            (false, false) => Code::PermissionDenied,
         };
         return grpc::reply(Err(grpc::GrpcStatus::new(code, detail)));
+    }
+    if error.may_pass() {
+        let (status, title) = (StatusCode::SERVICE_UNAVAILABLE, "The issuer cannot be asked");
+        let answer = problem(status, "issuer-unavailable", title, &detail);
+        return ([(header::RETRY_AFTER, RETRY)], answer).into_response();
     }
     if error.is_unauthenticated() {
         let status = StatusCode::UNAUTHORIZED;
@@ -126,7 +139,11 @@ struct LiveBody {
     body: Body,
     caller: Caller,
     ring: Arc<KeyRing>,
+    /// The end of the key, waited for while there is nothing to send.
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
+
+const ENDED: &str = "the key was revoked or has expired";
 
 impl HttpBody for LiveBody {
     type Data = Bytes;
@@ -137,10 +154,18 @@ impl HttpBody for LiveBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if !self.caller.is_live(self.ring.now()) {
-            let ended = "the key was revoked or has expired";
-            return Poll::Ready(Some(Err(io::Error::other(ended))));
+            return Poll::Ready(Some(Err(io::Error::other(ENDED))));
         }
-        Pin::new(&mut self.body).poll_frame(context).map_err(io::Error::other)
+        let polled = Pin::new(&mut self.body).poll_frame(context).map_err(io::Error::other);
+        if polled.is_pending() {
+            if self.end.is_none() {
+                self.end = self.ring.end_of(&self.caller);
+            }
+            if self.end.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready()) {
+                return Poll::Ready(Some(Err(io::Error::other(ENDED))));
+            }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -165,6 +190,8 @@ mod tests {
             (Method::GET, "/live", None),
             (Method::GET, "/ready", None),
             (Method::POST, "/api/v1/session", None),
+            (Method::GET, "/api/v1/sign-in", None),
+            (Method::GET, "/api/v1/sign-ins", Some(Role::Read)),
             (Method::POST, "/grpc.health.v1.Health/Check", None),
             (Method::GET, "/metrics", Some(Role::Read)),
             (Method::GET, "/api/v1/of-the-future", Some(Role::Read)),

@@ -18,12 +18,15 @@ use tidings_audit::{AuditActor, AuditEvent, AuditLog, AuditOutcome};
 use tidings_collector::{RequestHolder, ShareHolder};
 use tidings_storage::Clock;
 
-use super::access::{is_change, is_read};
+use super::{
+    access::{is_change, is_read},
+    sign_in::CALLBACK,
+};
 
 /// Details in words, which a route adds to the extensions of its answer.
 #[derive(Debug, Clone)]
 pub(super) enum AuditDetail {
-    /// The change that was made.
+    /// The change that was made, or the reason why it failed.
     Change(String),
     /// The reason why the request is denied, whatever status its protocol has for it.
     Denial(String),
@@ -37,7 +40,8 @@ pub(crate) struct Auditing {
 }
 
 /// Names of the actions of the native API; another one is named by its method.
-const ACTIONS: [(&str, &str, &str, &str); 7] = [
+const ACTIONS: [(&str, &str, &str, &str); 8] = [
+    ("GET", CALLBACK, "", "session.begin"),
     ("POST", "/api/v1/keys", "", "key.create"),
     ("DELETE", "/api/v1/keys/", "", "key.revoke"),
     ("POST", "/api/v1/session", "", "session.begin"),
@@ -58,7 +62,9 @@ pub(super) async fn record(
     let mut response = next.run(request).await;
     let (status, path) = (response.status(), uri.path());
     let is_denied = is_denial(&response);
-    let (is_change, is_read) = (is_change(&method, path), is_read(&method, path));
+    // People come back from their issuer by a link.
+    let is_change = is_change(&method, path) || path == CALLBACK;
+    let is_read = !is_change && is_read(&method, path);
     if !(is_denied || is_change || is_read) {
         return response;
     }

@@ -3,7 +3,7 @@
 //! Keys are made and revoked by keys that may administer ([`super::access`]). A browser brings a key
 //! once and has a session for it: a cookie that no script reads and no other site sends.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -15,11 +15,13 @@ use axum::{
 };
 use tidings_access::{
     AccessPolicy, Caller, Credentials, KEYS_MAX, KeyFileError, KeyRing, KeyState, Role,
-    SESSION_AGE, SESSION_COOKIES,
 };
 use tidings_proto::{
     UnixNanos,
-    api::{CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, ProblemDetails, SessionView, SignIn},
+    api::{
+        CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, ProblemDetails, SessionView, SignIn,
+        SignedOut,
+    },
 };
 use tidings_storage::{Clock, StorageError};
 use tokio::task::spawn_blocking;
@@ -30,6 +32,7 @@ use super::{
     audit::AuditDetail,
     json_body::{BodyRefusal, read_json},
     problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
+    sign_in::BrowserAccess,
     status::wrong_method,
 };
 
@@ -38,7 +41,7 @@ use super::{
 struct KeyRoutes {
     policy: AccessPolicy,
     clock: Arc<dyn Clock>,
-    is_over_tls: bool,
+    browsers: BrowserAccess,
 }
 
 /// The description of these routes for the API's document.
@@ -53,19 +56,24 @@ struct KeyRoutes {
         KeyView,
         ProblemDetails,
         SessionView,
-        SignIn
+        SignIn,
+        SignedOut
     ))
 )]
 pub(super) struct KeysApi;
 
-/// Builds the routes; `is_over_tls` says whether the listener itself speaks TLS.
-pub(crate) fn routes(policy: AccessPolicy, clock: Arc<dyn Clock>, is_over_tls: bool) -> Router {
+/// Builds the routes.
+pub(crate) fn routes(
+    policy: AccessPolicy,
+    clock: Arc<dyn Clock>,
+    browsers: BrowserAccess,
+) -> Router {
     let routes = Router::new()
         .route("/api/v1/keys", get(list_keys).post(create_key))
         .route("/api/v1/keys/{id}", delete(revoke_key))
         .route("/api/v1/session", get(get_session).post(sign_in).delete(sign_out))
         .method_not_allowed_fallback(wrong_method)
-        .with_state(KeyRoutes { policy, clock, is_over_tls });
+        .with_state(KeyRoutes { policy, clock, browsers });
     tidings_query::with_api_headers(routes)
 }
 
@@ -189,7 +197,9 @@ async fn get_session(
     headers: HeaderMap,
 ) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
-    Ok(match routes.policy.identify(&headers, Credentials::KeysAndSessions) {
+    const BROUGHT: Credentials = Credentials::KeysAndSessions;
+    let consulted = routes.policy.consult(&headers, BROUGHT).await;
+    Ok(match consulted.and_then(|()| routes.policy.identify(&headers, BROUGHT)) {
         Ok(caller) => Json(session_view(caller.as_ref())).into_response(),
         Err(error) => access::refuse(&headers, &error),
     })
@@ -224,19 +234,21 @@ async fn sign_in(
         Err(error) => return Ok(access::refuse(&headers, &error)),
     };
     // The session before it ends: what a stranger may have seen of it is worth nothing now.
-    ring.sign_out(&headers);
-    let cookie = cookie(routes.is_secure(&headers), token.reveal(), SESSION_AGE);
+    ring.sign_out(&headers, "");
+    let cookie = routes.browsers.session_cookie(&headers, token.reveal());
     let view = session_view(Some(&caller));
     Ok((AppendHeaders([cookie]), Extension(caller), Json(view)).into_response())
 }
 
-/// Ends the session.
+/// Ends the session. That of a person whom an issuer knows ends there as well, at the address in the
+/// answer.
 #[utoipa::path(
     delete,
     path = "/api/v1/session",
     tag = "keys",
     operation_id = "signOut",
     responses(
+        (status = 200, body = SignedOut, description = "It has ended here, and the issuer has a page where it ends there"),
         (status = 204, description = "It has ended"),
         (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter")
     )
@@ -248,11 +260,13 @@ async fn sign_out(
 ) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
     let caller = routes.policy.identify(&headers, Credentials::KeysAndSessions).ok().flatten();
-    if let Some(ring) = routes.policy.ring() {
-        ring.sign_out(&headers);
-    }
-    let gone = [true, false].map(|is_secure| cookie(is_secure, "", Duration::ZERO));
-    let mut response = (StatusCode::NO_CONTENT, AppendHeaders(gone)).into_response();
+    let back_to = routes.browsers.url(&uri, &headers, "/");
+    let issuer = routes.policy.ring().and_then(|ring| ring.sign_out(&headers, &back_to));
+    let gone = AppendHeaders(BrowserAccess::without_session());
+    let mut response = match issuer {
+        Some(end_session_url) => (gone, Json(SignedOut { end_session_url })).into_response(),
+        None => (StatusCode::NO_CONTENT, gone).into_response(),
+    };
     if let Some(caller) = caller {
         response.extensions_mut().insert(caller);
     }
@@ -263,21 +277,6 @@ impl KeyRoutes {
     fn ring(&self) -> Result<Arc<KeyRing>, KeyRefusal> {
         self.policy.ring().map(Arc::clone).ok_or(KeyRefusal::NotRequired)
     }
-
-    /// Returns whether the browser reaches the server over TLS, which a proxy may end.
-    fn is_secure(&self, headers: &HeaderMap) -> bool {
-        let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
-        self.is_over_tls || origin.starts_with(b"https://")
-    }
-}
-
-fn cookie(is_secure: bool, value: &str, age: Duration) -> (header::HeaderName, String) {
-    let [over_tls, plain] = SESSION_COOKIES;
-    let (name, secure) = if is_secure { (over_tls, "; Secure") } else { (plain, "") };
-    let seconds = age.as_secs();
-    let text =
-        format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
-    (header::SET_COOKIE, text)
 }
 
 fn session_view(caller: Option<&Caller>) -> SessionView {
@@ -314,9 +313,9 @@ fn role(role: Role) -> KeyRole {
     }
 }
 
-/// Names the key behind a change, for the log.
+/// Names whoever is behind a change, for the log.
 fn by(caller: Option<&Extension<Caller>>) -> String {
-    caller.map(|Extension(caller)| caller.id().to_string()).unwrap_or_default()
+    caller.map(|Extension(caller)| format!("{} {}", caller.id(), caller.name())).unwrap_or_default()
 }
 
 fn without_parameters(uri: &Uri) -> Result<(), KeyRefusal> {

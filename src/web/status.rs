@@ -31,6 +31,7 @@ use super::{
     guard::REFUSALS,
     keys, pins,
     problem::{NO_PARAMETERS, PROBLEM_JSON, parameter_of, problem, problem_with},
+    sign_in,
     storage::storage_status,
 };
 use crate::{
@@ -123,6 +124,7 @@ pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document.merge(StatusApi::openapi());
     document.merge(pins::PinsApi::openapi());
     document.merge(keys::KeysApi::openapi());
+    document.merge(sign_in::SignInApi::openapi());
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().flatten() {
@@ -227,7 +229,9 @@ async fn ready(State(server): State<Server>) -> Response {
     match reason {
         None => {
             let store = &server.0.store;
-            let alarms = store.alarms().into_iter().chain(store.trouble());
+            let issuer = server.0.setup.access.ring().and_then(|ring| ring.issuer()?.fault());
+            let issuer = issuer.map(|fault| format!("tokens and sign-ins may be refused: {fault}"));
+            let alarms = store.alarms().into_iter().chain(store.trouble()).chain(issuer);
             let warnings = alarms.map(|alarm| {
                 format!(
                     "warning: {alarm}

@@ -1,6 +1,10 @@
 //! A server that requires keys: signing in, the keys of the System page, signing out.
 
-use crate::harness::{Server, browser::Browser};
+use crate::harness::{
+    Server,
+    browser::Browser,
+    issuer::{CLIENT, Issuer, SECRET},
+};
 
 /// Makes a key by the command.
 fn key(server: &Server, name: &str, role: &str) -> String {
@@ -68,4 +72,36 @@ fn a_person_signs_in_makes_a_key_revokes_it_and_signs_out() {
                  .find(button => button.innerText === 'Sign out')";
     browser.evaluate(&format!("{leave}.click()"));
     browser.wait_for("document.getElementById('sign-in-key')");
+}
+
+#[test]
+fn a_person_signs_in_by_an_issuer_and_signs_out_there() {
+    let issuer = Issuer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--oidc-issuer", &issuer.url, "--oidc-client-id", CLIENT];
+    let roles = ["--oidc-roles-claim", "groups", "--oidc-roles", "dev=read", "--oidc-name", "Acme"];
+    let variables = [("TIDINGS_OIDC_CLIENT_SECRET", SECRET)];
+    let server = Server::start_as(folder.path(), &[&flags[..], &roles].concat(), &variables);
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    browser.open(&format!("http://{}/logs?q=a", server.http));
+    browser.wait_for_text("Sign in with Acme");
+    browser.screenshot("sign-in-issuer");
+    browser.evaluate("document.querySelector('a[href^=\"/sign-in\"]').click()");
+    browser.wait_for(
+        "location.pathname === '/logs' && !document.getElementById('sign-in-key') \
+         && document.querySelector('main h1')",
+    );
+    assert_eq!(browser.evaluate("location.search").as_str(), Some("?q=a"));
+    let cookies = browser.evaluate("document.cookie");
+    assert_eq!(cookies.as_str(), Some(""), "no script sees the session");
+    browser.open(&format!("http://{}/system", server.http));
+    browser.wait_for_text("Signed in as ada@example.com");
+    browser.evaluate(
+        "[...document.querySelectorAll('main button')]\
+         .find(button => button.innerText.includes('Sign out')).click()",
+    );
+    browser.wait_for_text("Sign in with Acme");
+    assert_eq!(issuer.asked("/end"), 1, "the session at the issuer has ended, too");
+    let errors = browser.take_errors();
+    assert!(errors.iter().all(|error| error.contains("401")), "{errors:?}");
 }

@@ -21,6 +21,11 @@ pub(crate) fn reload() {
     let _loading = window().location().reload();
 }
 
+/// Leaves for another page, of this server or of another.
+pub(crate) fn leave_for(address: &str) {
+    let _loading = window().location().set_href(address);
+}
+
 /// Offset of the reader's time zone from UTC at `time`, in minutes; positive to the east.
 pub(crate) fn zone_minutes(time: UnixNanos) -> i32 {
     if preferences::is_utc() {

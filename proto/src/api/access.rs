@@ -107,6 +107,26 @@ pub struct SignIn {
     pub key: String,
 }
 
+/// The ways to sign in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignInOptions {
+    /// The name of the issuer that knows people; they sign in at `/sign-in`. Absent where there is
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Set where a key is asked for, and can be brought.
+    pub keys: bool,
+}
+
+/// A session that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedOut {
+    /// The issuer's page at which it ends there as well; it leads back here.
+    pub end_session_url: String,
+}
+
 /// The key in use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

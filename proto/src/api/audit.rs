@@ -21,7 +21,7 @@ pub enum AuditOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditActorKind {
-    /// A key, or a session that a key began.
+    /// A key, or a person or machine that an issuer knows; also by a session.
     Key,
     /// A command, run by a user of the machine.
     Command,
@@ -37,10 +37,10 @@ pub enum AuditActorKind {
 pub struct AuditActor {
     /// The kind of credential.
     pub kind: AuditActorKind,
-    /// The id of the key, or the number of the machine's user; absent without one.
+    /// The id of the key, person or machine, or the number of the machine's user; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The name of the key; absent without one.
+    /// The name of the key, person or machine; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }

@@ -2,7 +2,9 @@
 
 use std::marker::PhantomData;
 
-use tidings_proto::api::{AuditEventList, CreatedKey, KeyList, KeyRequest, SessionView, SignIn};
+use tidings_proto::api::{
+    AuditEventList, CreatedKey, KeyList, KeyRequest, SessionView, SignIn, SignInOptions, SignedOut,
+};
 
 use super::Request;
 use crate::url::UrlQuery;
@@ -19,9 +21,15 @@ pub fn sign_in(key: &str) -> Request<SessionView> {
     Request::post("/session", &SignIn { key: key.to_owned() })
 }
 
-/// Ends the session.
+/// Returns the ways to sign in.
 #[must_use]
-pub fn sign_out() -> Request<()> {
+pub fn sign_in_options() -> Request<SignInOptions> {
+    Request::get("/sign-in", &UrlQuery::default())
+}
+
+/// Ends the session; an answer is the issuer's page at which it ends there.
+#[must_use]
+pub fn sign_out() -> Request<Option<SignedOut>> {
     delete("/api/v1/session".to_owned())
 }
 
@@ -51,6 +59,6 @@ pub fn revoke_key(id: &str) -> Request<()> {
     delete(format!("/api/v1/keys/{id}"))
 }
 
-fn delete(address: String) -> Request<()> {
+fn delete<T>(address: String) -> Request<T> {
     Request { method: "DELETE", address, body: None, answer: PhantomData }
 }

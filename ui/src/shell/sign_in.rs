@@ -1,11 +1,12 @@
-//! Asks for a key, in the place of every page, while the server asks for one.
+//! Asks for a key, in the place of every page, while the server asks for one; or leads to the issuer
+//! that knows people, where there is one.
 //!
 //! The key is sent once. From then on a cookie stands for it, which no script can read, so a reload
 //! begins everything anew.
 
 use leptos::{prelude::*, task::spawn_local};
 
-use crate::{api::access, browser};
+use crate::{api::access, browser, url::encode};
 
 /// The form.
 #[component]
@@ -30,12 +31,29 @@ pub fn SignInForm() -> impl IntoView {
             }
         });
     };
+    let issuer = RwSignal::new(None::<String>);
+    spawn_local(async move {
+        if let Ok(options) = access::sign_in_options().send(None).await {
+            issuer.try_set(options.issuer);
+        }
+    });
+    let issuer_link = move || {
+        issuer.get().map(|name| {
+            let href = format!("/sign-in?return={}", encode(&browser::address()));
+            view! {
+                <a class="button button-primary" href=href rel="external">
+                    "Sign in with " {name}
+                </a>
+            }
+        })
+    };
     let refused = move || {
         refusal.get().map(|words| view! { <p class="field-error" role="alert">{words}</p> })
     };
     view! {
         <section class="card sign-in" aria-label="Sign in">
             <h1>"Sign in"</h1>
+            {issuer_link}
             <p>
                 "This server asks for a key that may read. "
                 <code>"tidings keys create --name me --role read"</code>

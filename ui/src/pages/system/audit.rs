@@ -18,6 +18,7 @@ use crate::{
 /// Draws the panel.
 pub(super) fn audit_panel() -> impl IntoView {
     let list = Remote::new(|| Some(access::audit()));
+    let draw = |list: Arc<AuditEventList>| table(&list);
     view! {
         <Panel
             title="Audit log"
@@ -26,7 +27,7 @@ pub(super) fn audit_panel() -> impl IntoView {
             is_empty=|list| list.events.is_empty()
             empty="Nothing was changed and nobody was denied."
             rows=3
-            draw=|list: Arc<AuditEventList>| table(&list)
+            draw=draw
         />
     }
 }

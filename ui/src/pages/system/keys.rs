@@ -37,14 +37,16 @@ fn signed_in(session: &SessionView) -> impl IntoView + use<> {
     let name = session.name.clone().unwrap_or_default();
     let leave = move |_| {
         spawn_local(async move {
-            // Without an answer the session may still be there: the reload shows it.
-            let _answered = access::sign_out().send(None).await;
-            browser::reload();
+            match access::sign_out().send(None).await {
+                Ok(Some(ended)) => browser::leave_for(&ended.end_session_url),
+                // Without an answer the session may still be there: the reload shows it.
+                _ => browser::reload(),
+            }
         });
     };
     view! {
         <p class="mute">
-            "You use the key " <b>{name}</b> ", which may " {role} ". "
+            "Signed in as " <b>{name}</b> ", who may " {role} ". "
             <button class="button button-ghost" type="button" on:click=leave>
                 "Sign out"
             </button>

@@ -1,0 +1,351 @@
+//! The claims of a token: who it is of, for whom, until when, and the role that it gives.
+//!
+//! Owns the rules of [OpenID Connect Core](https://openid.net/specs/openid-connect-core-1_0.html)
+//! (3.1.3.7) and [RFC 7519](https://www.rfc-editor.org/rfc/rfc7519) about them. Knows nothing of
+//! signatures, which are verified before an [`Identity`] is made.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+use tidings_proto::UnixNanos;
+
+use super::roles::RoleMapping;
+use crate::key::{KEY_NAME_CHARS_MAX, Role};
+
+/// Clocks of issuers may differ from ours by so much.
+pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
+/// The most audiences of a token that are looked at, and the most values of its claim of roles.
+const VALUES_MAX: usize = 1000;
+/// The longest subject: OpenID Connect allows 255.
+const SUBJECT_BYTES_MAX: usize = 1000;
+
+/// The reason that a token is refused. Its text is for whoever sent it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TokenError {
+    /// Longer than tokens may be.
+    #[error("it is longer than 16 KiB")]
+    TooLong,
+    /// Not in the form of a token.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// No signature, or one with a shared secret.
+    #[error("its algorithm is not taken: RS, PS, ES (256 and 384) and EdDSA are (alg)")]
+    Algorithm,
+    /// Signed with a key that the issuer does not publish.
+    #[error("it is signed with a key that its issuer does not publish (kid)")]
+    UnknownKey,
+    /// The signature is not of this key and these claims.
+    #[error("its signature is wrong")]
+    Signature,
+    /// Of another issuer.
+    #[error("it is of another issuer (iss)")]
+    Issuer,
+    /// For somebody else.
+    #[error("it is for another audience (aud)")]
+    Audience,
+    /// Its time is over.
+    #[error("it has expired (exp)")]
+    Expired,
+    /// Its time has not begun.
+    #[error("it is not valid yet (nbf)")]
+    NotYet,
+    /// Of another sign-in.
+    #[error("it is of another sign-in (nonce)")]
+    Nonce,
+    /// A claim that is missing, or not of its type.
+    #[error("its claim `{0}` is missing or malformed")]
+    Claim(&'static str),
+}
+
+/// The claims as they came.
+#[derive(Debug, Clone)]
+pub(crate) struct Claims(Map<String, Value>);
+
+/// The values that a token has to have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    pub(crate) issuer: &'a str,
+    /// One of them has to be among the token's.
+    pub(crate) audiences: &'a [String],
+    pub(crate) now: UnixNanos,
+}
+
+/// A person or a machine, by an issuer's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The subject, which the issuer gives to nobody else.
+    pub(crate) subject: String,
+    /// Its mail address or user name, else the subject.
+    pub(crate) name: String,
+    /// `None`: no value of the claim of roles is mapped to one.
+    pub(crate) role: Option<Role>,
+    /// The end of the token.
+    pub(crate) ends: UnixNanos,
+}
+
+impl Claims {
+    pub(crate) fn new(claims: Map<String, Value>) -> Self {
+        Self(claims)
+    }
+
+    /// Returns a claim that is a text.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    /// Checks what the token is for and when, without its signature.
+    ///
+    /// # Errors
+    /// The first claim that is not as it has to be.
+    pub(crate) fn check(&self, expected: Expected<'_>) -> Result<(), TokenError> {
+        if self.text("iss") != Some(expected.issuer) {
+            return Err(TokenError::Issuer);
+        }
+        let audiences = texts(self.0.get("aud").ok_or(TokenError::Claim("aud"))?);
+        if !audiences.iter().any(|name| expected.audiences.iter().any(|ours| ours == name)) {
+            return Err(TokenError::Audience);
+        }
+        if self.ends()? <= expected.now {
+            return Err(TokenError::Expired);
+        }
+        let begin = self.time("nbf")?.unwrap_or(UnixNanos(0));
+        if begin.0 > expected.now.0.saturating_add(nanos(LEEWAY)) {
+            return Err(TokenError::NotYet);
+        }
+        Ok(())
+    }
+
+    /// Checks what is of tokens for people only.
+    ///
+    /// # Errors
+    /// When it is of another sign-in, or was made for another client.
+    pub(crate) fn check_sign_in(
+        &self,
+        client: &str,
+        nonce: Option<&str>,
+    ) -> Result<(), TokenError> {
+        let is_ours = self.0.get("azp").is_none_or(|azp| azp.as_str() == Some(client));
+        if !is_ours {
+            return Err(TokenError::Audience);
+        }
+        match nonce {
+            Some(nonce) if self.text("nonce") != Some(nonce) => Err(TokenError::Nonce),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads who the token is of.
+    ///
+    /// # Errors
+    /// When it does not say so.
+    pub(crate) fn identity(&self, roles: &RoleMapping) -> Result<Identity, TokenError> {
+        let subject = self.text("sub").filter(|sub| (1..=SUBJECT_BYTES_MAX).contains(&sub.len()));
+        let subject = subject.ok_or(TokenError::Claim("sub"))?;
+        let address = self.text("email").filter(|_| self.has_verified_address() != Some(false));
+        let names = [address, self.text("preferred_username"), Some(subject)];
+        let name = names.into_iter().flatten().map(printable).find(|name| !name.is_empty());
+        Ok(Identity {
+            subject: subject.to_owned(),
+            name: name.unwrap_or_default(),
+            role: self.role(roles),
+            ends: self.ends()?,
+        })
+    }
+
+    fn role(&self, roles: &RoleMapping) -> Option<Role> {
+        // Whoever may write any address there would have the role of its owner.
+        if roles.claim() == "email" && self.has_verified_address() != Some(true) {
+            return None;
+        }
+        roles.role_of(&self.at(roles.claim()).map(texts).unwrap_or_default())
+    }
+
+    fn has_verified_address(&self) -> Option<bool> {
+        match self.0.get("email_verified")? {
+            Value::Bool(is_verified) => Some(*is_verified),
+            other => Some(other.as_str() == Some("true")),
+        }
+    }
+
+    /// Finds a claim by its name, or by names of nested claims with dots between them.
+    fn at(&self, path: &str) -> Option<&Value> {
+        if let Some(value) = self.0.get(path) {
+            return Some(value);
+        }
+        let (first, rest) = path.split_once('.')?;
+        rest.split('.').try_fold(self.0.get(first)?, |value, name| value.get(name))
+    }
+
+    /// Returns the time until which the token counts here.
+    fn ends(&self) -> Result<UnixNanos, TokenError> {
+        let end = self.time("exp")?.ok_or(TokenError::Claim("exp"))?;
+        Ok(UnixNanos(end.0.saturating_add(nanos(LEEWAY))))
+    }
+
+    /// Reads a time in seconds, which may have a fraction.
+    fn time(&self, name: &'static str) -> Result<Option<UnixNanos>, TokenError> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let seconds = value.as_f64().ok_or(TokenError::Claim(name))?;
+        let time = Duration::try_from_secs_f64(seconds).map_err(|_| TokenError::Claim(name))?;
+        Ok(Some(UnixNanos(nanos(time))))
+    }
+}
+
+/// The texts of a claim: a text, or a list of some.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().filter_map(Value::as_str).take(VALUES_MAX).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Makes a name fit for logs and pages.
+fn printable(text: &str) -> String {
+    let signs = text.trim().chars().filter(|sign| !sign.is_control());
+    signs.take(KEY_NAME_CHARS_MAX).collect()
+}
+
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+    use serde_json::{Value, json};
+    use tidings_proto::UnixNanos;
+
+    use super::{Claims, Expected, TokenError};
+    use crate::{key::Role, oidc::roles::RoleMapping};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn claims(value: Value) -> Claims {
+        Claims::new(value.as_object().unwrap().clone())
+    }
+
+    fn check(value: Value) -> Result<(), TokenError> {
+        let audiences = ["tidings".to_owned(), "second".to_owned()];
+        let now = UnixNanos(1000 * SECOND);
+        claims(value).check(Expected { issuer: "https://i", audiences: &audiences, now })
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut good = json!({"iss": "https://i", "aud": "tidings", "exp": 1100, "nbf": 900});
+        good[name] = value;
+        good
+    }
+
+    #[test]
+    fn claims_are_checked_one_by_one() {
+        let second = json!(["other", "second"]);
+        for good in [with("aud", second), with("exp", json!(971)), with("nbf", json!(1029.5))] {
+            assert_eq!(check(good.clone()), Ok(()), "{good}");
+        }
+        for (name, value, refusal) in [
+            ("iss", json!("https://i/"), TokenError::Issuer),
+            ("iss", json!(null), TokenError::Issuer),
+            ("iss", json!(["https://i"]), TokenError::Issuer),
+            ("aud", json!("other"), TokenError::Audience),
+            ("aud", json!(["tiding", "tidings2"]), TokenError::Audience),
+            ("aud", json!({"tidings": true}), TokenError::Audience),
+            ("exp", json!(970), TokenError::Expired),
+            ("exp", json!(0), TokenError::Expired),
+            ("exp", json!("1100"), TokenError::Claim("exp")),
+            ("exp", json!(null), TokenError::Claim("exp")),
+            ("exp", json!(-1), TokenError::Claim("exp")),
+            ("nbf", json!(1031), TokenError::NotYet),
+            ("nbf", json!(1e300), TokenError::Claim("nbf")),
+            ("nbf", json!("soon"), TokenError::Claim("nbf")),
+        ] {
+            assert_eq!(check(with(name, value.clone())), Err(refusal), "{name} {value}");
+        }
+        for name in ["iss", "aud", "exp"] {
+            let mut without = with("iss", json!("https://i"));
+            without.as_object_mut().unwrap().remove(name);
+            assert!(check(without).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_sign_in_or_client_is_refused() {
+        let check = |value: Value, nonce| claims(value).check_sign_in("me", nonce);
+        assert_eq!(check(json!({"nonce": "n", "azp": "me"}), Some("n")), Ok(()));
+        assert_eq!(check(json!({}), None), Ok(()));
+        assert_eq!(check(json!({}), Some("n")), Err(TokenError::Nonce));
+        assert_eq!(check(json!({"nonce": "m"}), Some("n")), Err(TokenError::Nonce));
+        assert_eq!(check(json!({"azp": "you"}), None), Err(TokenError::Audience));
+        assert_eq!(check(json!({"azp": ["me"]}), None), Err(TokenError::Audience));
+    }
+
+    fn identity(claim: &str, mapping: &str, value: Value) -> (String, Option<Role>) {
+        let roles = RoleMapping::read(claim, mapping).unwrap();
+        let identity = claims(value).identity(&roles).unwrap();
+        (identity.name, identity.role)
+    }
+
+    #[test]
+    fn a_role_comes_from_a_claim_wherever_it_is() {
+        let read = Some(Role::Read);
+        for (claim, value) in [
+            ("roles", json!("viewer")),
+            ("roles", json!(["x", "viewer", 7])),
+            ("realm_access.roles", json!({"roles": ["viewer"]})),
+            ("https://example.com/roles", json!(["viewer"])),
+        ] {
+            let name = if claim == "realm_access.roles" { "realm_access" } else { claim };
+            let token = json!({"sub": "s", "exp": 1, name: value});
+            assert_eq!(identity(claim, "viewer=read", token.clone()).1, read, "{token}");
+        }
+        for value in [json!({"viewer": 1}), json!(null), json!(["Viewer"]), json!("viewer read")] {
+            let token = json!({"sub": "s", "exp": 1, "roles": value});
+            assert_eq!(identity("roles", "viewer=read", token.clone()).1, None, "{token}");
+        }
+    }
+
+    #[test]
+    fn an_address_gives_a_role_when_the_issuer_has_verified_it() {
+        let role = |verified: Value| {
+            let token = json!({"sub": "s", "exp": 1, "email": "a@b.c", "email_verified": verified});
+            identity("email", "a@b.c=admin", token)
+        };
+        assert_eq!(role(json!(true)), ("a@b.c".to_owned(), Some(Role::Admin)));
+        assert_eq!(role(json!("true")).1, Some(Role::Admin));
+        assert_eq!(role(json!(false)), ("s".to_owned(), None));
+        assert_eq!(role(json!(null)).1, None);
+        let unsaid = json!({"sub": "s", "exp": 1, "email": "a@b.c"});
+        assert_eq!(identity("email", "a@b.c=admin", unsaid), ("a@b.c".to_owned(), None));
+    }
+
+    #[test]
+    fn a_name_is_fit_to_be_shown() {
+        let name = |value: Value| identity("roles", "a=read", value).0;
+        assert_eq!(name(json!({"sub": "s", "exp": 1, "preferred_username": "ada"})), "ada");
+        assert_eq!(name(json!({"sub": "s", "exp": 1, "email": "\u{1b}[31m\n"})), "[31m");
+        assert_eq!(name(json!({"sub": "s", "exp": 1, "email": " \n"})), "s");
+        assert_eq!(name(json!({"sub": "s".repeat(900), "exp": 1})).len(), 100);
+        let roles = RoleMapping::read("roles", "a=read").unwrap();
+        for sub in [json!(""), json!(7), json!(null), json!("s".repeat(1001))] {
+            let refused = claims(json!({"sub": sub, "exp": 1})).identity(&roles);
+            assert_eq!(refused, Err(TokenError::Claim("sub")));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_claims_are_checked_without_a_panic(
+            time in any::<f64>(),
+            text in any::<String>(),
+            names in proptest::collection::vec(any::<String>(), 0..5),
+        ) {
+            let token = json!({
+                "iss": "https://i", "aud": names, "exp": time, "nbf": time, "sub": text, "roles": names,
+            });
+            let roles = RoleMapping::read("roles", "a=read").unwrap();
+            let _ = check(token.clone());
+            let _ = claims(token).identity(&roles);
+        }
+    }
+}

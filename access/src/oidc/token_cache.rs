@@ -1,0 +1,117 @@
+//! Tokens that were found good, until they end: a sender brings one with every request.
+//!
+//! Owns their number. A token stands here by its digest only, and is out when one of the
+//! issuer's keys is gone.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+};
+
+use tidings_proto::UnixNanos;
+
+use super::{Identity, OidcSettings};
+use crate::{
+    caller::LiveKey,
+    error::AccessError,
+    key::{KeyRecord, sha256},
+};
+
+/// The most tokens: beyond it those that have ended make room, then all of them.
+const TOKENS_MAX: usize = 10_000;
+
+/// The tokens.
+#[derive(Debug, Default)]
+pub(super) struct TokenCache(Mutex<HashMap<[u8; 32], Arc<LiveKey>>>);
+
+impl TokenCache {
+    /// Returns whose token this is, if it was found good and has not ended.
+    pub(super) fn get(&self, token: &str, now: UnixNanos) -> Option<Arc<LiveKey>> {
+        let tokens = self.lock();
+        tokens.get(&sha256(token.as_bytes())).filter(|key| !key.record.has_expired(now)).cloned()
+    }
+
+    /// Keeps a token that was found good.
+    pub(super) fn insert(&self, token: &str, record: KeyRecord, now: UnixNanos) -> Arc<LiveKey> {
+        let key = Arc::new(LiveKey::new(record));
+        let mut tokens = self.lock();
+        if tokens.len() >= TOKENS_MAX {
+            tokens.retain(|_, key| !key.record.has_expired(now));
+        }
+        if tokens.len() >= TOKENS_MAX {
+            tokens.clear();
+        }
+        tokens.insert(sha256(token.as_bytes()), Arc::clone(&key));
+        key
+    }
+
+    /// Drops every token, and ends what is being answered to it.
+    pub(super) fn clear(&self) {
+        for (_, key) in self.lock().drain() {
+            key.revoked.store(true, Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Arc<LiveKey>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Identity {
+    /// Makes the record of an identity: that of a key which is in no file.
+    ///
+    /// # Errors
+    /// When it has no role here.
+    pub(super) fn record(
+        &self,
+        settings: &OidcSettings,
+        now: UnixNanos,
+    ) -> Result<KeyRecord, AccessError> {
+        let no_role = || AccessError::NoRole {
+            name: self.name.clone(),
+            claim: settings.roles.claim().to_owned(),
+        };
+        let role = self.role.ok_or_else(no_role)?;
+        let subject = format!("{}\n{}", settings.issuer.as_str(), self.subject);
+        Ok(KeyRecord::of_subject(&subject, self.name.clone(), role, now, self.ends))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::UnixNanos;
+
+    use super::{TOKENS_MAX, TokenCache};
+    use crate::key::{KeyRecord, Role};
+
+    fn record(ends: u64) -> KeyRecord {
+        let (now, ends) = (UnixNanos(0), UnixNanos(ends));
+        KeyRecord::of_subject("s", "s".to_owned(), Role::Read, now, ends)
+    }
+
+    #[test]
+    fn a_token_is_known_until_it_ends_or_the_keys_change() {
+        let cache = TokenCache::default();
+        let kept = cache.insert("a", record(10), UnixNanos(1));
+        assert!(cache.get("a", UnixNanos(9)).is_some());
+        assert!(cache.get("a", UnixNanos(10)).is_none());
+        assert!(cache.get("b", UnixNanos(1)).is_none());
+        cache.clear();
+        assert!(cache.get("a", UnixNanos(1)).is_none());
+        assert!(kept.revoked.load(std::sync::atomic::Ordering::Relaxed));
+    }
+
+    #[test]
+    fn there_is_a_most_of_tokens() {
+        let cache = TokenCache::default();
+        cache.insert("first", record(5), UnixNanos(1));
+        for number in 1..TOKENS_MAX {
+            cache.insert(&number.to_string(), record(10), UnixNanos(1));
+        }
+        cache.insert("next", record(10), UnixNanos(6));
+        assert_eq!(cache.lock().len(), TOKENS_MAX, "the one that has ended makes room");
+        cache.insert("last", record(10), UnixNanos(6));
+        assert_eq!(cache.lock().len(), 1);
+        assert!(cache.get("last", UnixNanos(6)).is_some());
+    }
+}

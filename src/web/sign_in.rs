@@ -1,0 +1,309 @@
+//! `/sign-in` and `/sign-in/callback`: a browser on its way to an issuer and back, and the names of
+//! the cookies that it gets.
+//!
+//! Both are pages, not calls of the API: the issuer sends the browser here by a link of another
+//! site. A link alone signs nobody in: the callback needs the ticket that the same browser got from
+//! `/sign-in` ([`tidings_access::SignInStart`]). People are told in HTML why they are not let in.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::Authority},
+    response::{AppendHeaders, IntoResponse, Response},
+    routing::get,
+};
+use tidings_access::{
+    AccessPolicy, Caller, Issuer, KeyRing, SESSION_AGE, SESSION_COOKIES, SignInAnswer, SignInError,
+    TICKET_AGE, TICKET_COOKIES, ticket_of,
+};
+use tidings_proto::api::{ProblemDetails, SignInOptions};
+use utoipa::OpenApi;
+
+use super::{
+    audit::AuditDetail,
+    problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
+    status::wrong_method,
+};
+
+/// The path at which a sign-in begins.
+const SIGN_IN: &str = "/sign-in";
+/// The path to which the issuer sends a browser back.
+pub(super) const CALLBACK: &str = "/sign-in/callback";
+/// The parameter of [`SIGN_IN`] with the path to come back to.
+const RETURN: &str = "return";
+
+/// The description of the route of the API.
+#[derive(OpenApi)]
+#[openapi(paths(get_sign_in), components(schemas(ProblemDetails, SignInOptions)))]
+pub(super) struct SignInApi;
+
+/// The way by which browsers reach this server.
+#[derive(Debug, Clone)]
+pub(crate) struct BrowserAccess {
+    /// The listener itself speaks TLS.
+    pub(crate) is_over_tls: bool,
+    /// The address that browsers use, where a proxy is before the listener.
+    pub(crate) public_url: Option<String>,
+}
+
+impl BrowserAccess {
+    /// Returns whether the browser reaches the server over TLS, which a proxy may end.
+    pub(super) fn is_secure(&self, headers: &HeaderMap) -> bool {
+        let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
+        let public = self.public_url.as_deref().unwrap_or_default();
+        self.is_over_tls || public.starts_with("https://") || origin.starts_with(b"https://")
+    }
+
+    /// Returns the address of a path as browsers know it.
+    pub(super) fn url(&self, uri: &Uri, headers: &HeaderMap, path: &str) -> String {
+        if let Some(public) = &self.public_url {
+            return format!("{public}{path}");
+        }
+        let asked = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        // HTTP/2 has it in the address. The guard has checked that it is a name of this server.
+        let host = uri.authority().map(Authority::as_str).or(asked).unwrap_or("localhost");
+        let scheme = if self.is_secure(headers) { "https" } else { "http" };
+        format!("{scheme}://{host}{path}")
+    }
+
+    /// Writes the cookie of a session.
+    pub(super) fn session_cookie(
+        &self,
+        headers: &HeaderMap,
+        value: &str,
+    ) -> (header::HeaderName, String) {
+        cookie(SESSION_COOKIES, self.is_secure(headers), value, "Strict", SESSION_AGE)
+    }
+
+    /// Writes the ends of the cookies of a session, of either name.
+    pub(super) fn without_session() -> [(header::HeaderName, String); 2] {
+        [true, false].map(|secure| cookie(SESSION_COOKIES, secure, "", "Strict", Duration::ZERO))
+    }
+}
+
+fn cookie(
+    names: [&str; 2],
+    is_secure: bool,
+    value: &str,
+    same_site: &str,
+    age: Duration,
+) -> (header::HeaderName, String) {
+    let [over_tls, plain] = names;
+    let (name, secure) = if is_secure { (over_tls, "; Secure") } else { (plain, "") };
+    let seconds = age.as_secs();
+    let text = format!(
+        "{name}={value}; Path=/; HttpOnly; SameSite={same_site}; Max-Age={seconds}{secure}"
+    );
+    (header::SET_COOKIE, text)
+}
+
+/// The state of the pages.
+#[derive(Debug, Clone)]
+struct SignInPages {
+    ring: Arc<KeyRing>,
+    issuer: Arc<Issuer>,
+    browsers: BrowserAccess,
+}
+
+/// Builds the pages, where people can sign in.
+pub(crate) fn pages(policy: &AccessPolicy, browsers: BrowserAccess) -> Router {
+    let Some(ring) = policy.ring().map(Arc::clone) else { return Router::new() };
+    let Some(issuer) = ring.issuer().map(Arc::clone) else { return Router::new() };
+    if issuer.sign_in_name().is_none() {
+        return Router::new();
+    }
+    Router::new()
+        .route(SIGN_IN, get(authorize))
+        .route(CALLBACK, get(complete))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(SignInPages { ring, issuer, browsers })
+}
+
+/// Builds the route of the API.
+pub(crate) fn routes(policy: AccessPolicy) -> Router {
+    let routes = Router::new()
+        .route("/api/v1/sign-in", get(get_sign_in))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(policy);
+    tidings_query::with_api_headers(routes)
+}
+
+/// Says how a person can sign in. Answered to everybody.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sign-in",
+    tag = "keys",
+    operation_id = "getSignIn",
+    responses(
+        (status = 200, body = SignInOptions),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter")
+    )
+)]
+async fn get_sign_in(State(policy): State<AccessPolicy>, uri: Uri) -> Response {
+    if let Some(name) = parameter_of(&uri) {
+        let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
+        return problem_with(status, "invalid-parameter", title, NO_PARAMETERS, &name);
+    }
+    let issuer = policy.ring().and_then(|ring| ring.issuer());
+    let name = issuer.and_then(|issuer| issuer.sign_in_name()).map(str::to_owned);
+    Json(SignInOptions { issuer: name, keys: policy.ring().is_some() }).into_response()
+}
+
+/// Sends a browser to the issuer.
+async fn authorize(State(pages): State<SignInPages>, uri: Uri, headers: HeaderMap) -> Response {
+    let redirect_uri = pages.browsers.url(&uri, &headers, CALLBACK);
+    match pages.issuer.authorize(&redirect_uri, &return_to(&uri)) {
+        Ok(start) => {
+            let is_secure = pages.browsers.is_secure(&headers);
+            // Lax: the issuer's link back brings it.
+            let ticket = cookie(TICKET_COOKIES, is_secure, &start.ticket, "Lax", TICKET_AGE);
+            redirect(&start.location, [ticket])
+        }
+        Err(error) => refuse(&headers, &error),
+    }
+}
+
+/// Takes a browser back from the issuer, and begins its session.
+async fn complete(State(pages): State<SignInPages>, uri: Uri, headers: HeaderMap) -> Response {
+    let answer = SignInAnswer::read(uri.query().unwrap_or_default());
+    let person = match pages.issuer.complete(&answer, ticket_of(&headers)).await {
+        Ok(person) => person,
+        Err(error) => return refuse(&headers, &error),
+    };
+    let return_to = person.return_to.clone();
+    match pages.ring.sign_in_person(person) {
+        Ok((token, caller)) => {
+            // The session before it ends, at this server only: the next one is of the same issuer.
+            pages.ring.sign_out(&headers, "");
+            tell(&caller);
+            let session = pages.browsers.session_cookie(&headers, token.reveal());
+            let [over_tls, plain] = without_ticket();
+            let mut response = redirect(&return_to, [session, over_tls, plain]);
+            response.extensions_mut().insert(caller);
+            response
+        }
+        Err(error) => refuse(&headers, &error.into()),
+    }
+}
+
+fn tell(caller: &Caller) {
+    let role = caller.role().name();
+    tracing::info!(key = %caller.id(), name = caller.name(), role, "signed in");
+}
+
+/// Reads the path to come back to; which paths are this server's own, the issuer's client knows.
+fn return_to(uri: &Uri) -> String {
+    let parameters = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let parameters = parameters.map(|Query(parameters)| parameters).unwrap_or_default();
+    let given = parameters.into_iter().find(|(name, _)| name == RETURN);
+    given.map(|(_, path)| path).unwrap_or_default()
+}
+
+fn without_ticket() -> [(header::HeaderName, String); 2] {
+    [true, false].map(|secure| cookie(TICKET_COOKIES, secure, "", "Lax", Duration::ZERO))
+}
+
+fn redirect<const N: usize>(
+    location: &str,
+    cookies: [(header::HeaderName, String); N],
+) -> Response {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    let fixed = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (StatusCode::SEE_OTHER, fixed, AppendHeaders(cookies)).into_response()
+}
+
+/// Tells a person, or a program, why nobody is signed in.
+fn refuse(headers: &HeaderMap, error: &SignInError) -> Response {
+    let (status, detail) = (error.status(), error.to_string());
+    tracing::warn!(%error, "a sign-in was refused");
+    let accepts = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok());
+    let mut response = if accepts.is_some_and(|kinds| kinds.contains("text/html")) {
+        let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+        (status, kind, page(&detail)).into_response()
+    } else {
+        problem(status, "sign-in-refused", REFUSED, &detail)
+    };
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    response.extensions_mut().insert(AuditDetail::Change(detail));
+    for (name, value) in without_ticket() {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+const REFUSED: &str = "You are not signed in";
+
+/// Writes the page of a refusal. Its words may be the issuer's.
+fn page(detail: &str) -> String {
+    let escaped: String = detail
+        .chars()
+        .map(|sign| match sign {
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            '"' => "&quot;".to_owned(),
+            other => other.to_string(),
+        })
+        .collect();
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{REFUSED} · Tidings</title>\
+         <h1>{REFUSED}</h1><p>{escaped}.</p>\
+         <p><a href=\"{SIGN_IN}\">Sign in again</a>, or <a href=\"/\">use a key</a>.</p>"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, Uri};
+
+    use super::{BrowserAccess, CALLBACK, page, return_to};
+
+    #[test]
+    fn the_path_to_come_back_to_is_decoded_once() {
+        for (query, path) in [
+            ("return=%2Flogs%3Fq%3Da%26b", "/logs?q=a&b"),
+            ("a=b&return=/logs", "/logs"),
+            ("return=%252F%252Fevil.example", "%2F%2Fevil.example"),
+            ("return=%2", "%2"),
+            ("return=%zz", "%zz"),
+            ("returned=/logs", ""),
+            ("", ""),
+        ] {
+            let uri: Uri = format!("/sign-in?{query}").parse().unwrap();
+            assert_eq!(return_to(&uri), path, "{query}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_is_told_the_address_that_browsers_use() {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", "tidings.example:8434".parse().unwrap());
+        let uri: Uri = "/sign-in".parse().unwrap();
+        for (is_over_tls, public_url, expected) in [
+            (false, None, "http://tidings.example:8434/sign-in/callback"),
+            (true, None, "https://tidings.example:8434/sign-in/callback"),
+            (false, Some("https://t.example"), "https://t.example/sign-in/callback"),
+        ] {
+            let public_url = public_url.map(str::to_owned);
+            let browsers = BrowserAccess { is_over_tls, public_url };
+            assert_eq!(browsers.url(&uri, &headers, CALLBACK), expected);
+            assert_eq!(browsers.is_secure(&headers), expected.starts_with("https"));
+        }
+    }
+
+    #[test]
+    fn words_of_an_issuer_are_no_markup() {
+        let page = page("<script>alert(\"1\")</script>&");
+        assert!(page.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;."), "{page}");
+    }
+}
