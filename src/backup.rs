@@ -15,7 +15,8 @@ use tidings_storage::{
 };
 
 use crate::{
-    cli::{self, VERSION},
+    cli::{self, OF_TENANT, VERSION},
+    keys::tenant_arg,
     log,
     serve::{object_store_settings, store_settings},
     settings::Settings,
@@ -37,6 +38,7 @@ pub(crate) fn backup_command(settings: Vec<Arg>) -> Command {
                 .help("Afterwards delete all but the N newest backups [default: none is deleted]"),
         )
         .args(store_args())
+        .arg(tenant_arg(OF_TENANT))
         .args(settings.clone())
         .subcommand(
             Command::new("list")
@@ -69,6 +71,7 @@ pub(crate) fn restore_command(settings: Vec<Arg>) -> Command {
                 .help("Read every file of the backup and compare it; restore nothing"),
         )
         .args(store_args())
+        .arg(tenant_arg(OF_TENANT))
         .args(settings)
         .after_help("Credentials come from AWS's variables, as those for tables in a bucket do")
 }

@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) require_keys: bool,
     /// `None`: the one in the data directory.
     pub(crate) keys_file: Option<PathBuf>,
+    pub(crate) tenants_max: u64,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
@@ -155,6 +156,10 @@ pub(crate) enum SettingsError {
         "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set require-keys = true and make keys with `tidings keys create`, or insecure = true if that is meant"
     )]
     Exposed { name: &'static str, address: SocketAddr },
+    #[error(
+        "there are {count} tenants, in the file of keys and in tenants/ of the data directory, and {possible} are possible: raise tenants-max, or memory-bytes-max, which has room for a request of http-body-bytes-max of each"
+    )]
+    Tenants { count: usize, possible: usize },
     #[error("{given} is set and {missing} is not: TLS needs a certificate and its key")]
     TlsPart { given: &'static str, missing: &'static str },
     #[error("{first} and {second} both listen on port {port}; each needs its own")]
@@ -305,6 +310,7 @@ impl Settings {
             insecure: false,
             require_keys: false,
             keys_file: None,
+            tenants_max: 0,
             tls_certificate: None,
             tls_key: None,
             tls_client_ca: None,

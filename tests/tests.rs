@@ -40,5 +40,6 @@ mod sql;
 mod sql_generated;
 mod sql_processes;
 mod syscalls;
+mod tenants;
 mod tls;
 mod transports;

@@ -1,7 +1,7 @@
 //! Keys of senders and readers: which there are, what each may do, and whose request this is.
 //!
 //! Owns the file of keys, the forms in which a request brings one, the roles, the sessions of
-//! browsers and the rate that a key is allowed. Listens to nothing and answers nothing: receivers and
+//! browsers, the names of tenants and the rate that a key is allowed. Listens to nothing and answers nothing: receivers and
 //! the HTTP address ask an [`AccessPolicy`] and word the refusal in their protocol.
 //!
 //! ```text
@@ -18,12 +18,14 @@ mod key_ring;
 mod policy;
 mod rate;
 mod session;
+mod tenant;
 
 pub use caller::{Caller, KeyUses};
 pub use credential::SESSION_COOKIES;
 pub use error::{AccessError, KeyFileError};
 pub use key::{KEY_NAME_CHARS_MAX, KeyId, KeyRecord, KeyRequest, KeyToken, Role};
-pub use key_file::{KEYS_MAX, KeyFile};
+pub use key_file::{KEYS_MAX, KeyFile, TENANT_KEYS_MAX};
 pub use key_ring::{KeyRing, KeyState};
 pub use policy::{AccessPolicy, Credentials};
 pub use session::{SESSION_AGE, SessionToken};
+pub use tenant::{TENANT_HEADER, TENANT_NAME_CHARS_MAX, TENANTS_MAX, TenantName};

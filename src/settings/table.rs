@@ -62,6 +62,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("insecure", "false", value::truth, insecure, "listen on addresses that other machines can reach, although nothing checks who sends and who reads"),
     setting!("require-keys", "false", value::truth, require_keys, "every request needs a key, made with `tidings keys create`, of a role that allows it"),
     setting!("keys-file", "", value::file, keys_file, "file with the digests of keys; keys.json in the data directory unless it is set"),
+    setting!("tenants-max", "16", value::count, tenants_max, "tenants that there can be, `default` among them; fewer where memory-bytes-max has no room for the largest request of each"),
     setting!("tls-certificate", "", value::file, tls_certificate, "PEM file with the certificate of every listener, followed by those that lead to its root; they speak TLS then, and nothing else"),
     setting!("tls-key", "", value::file, tls_key, "PEM file with the key of tls-certificate"),
     setting!("tls-client-ca", "", value::file, tls_client_ca, "PEM file with roots: every client needs a certificate that leads to one of them"),
