@@ -2,7 +2,7 @@
 //! in one list, and the end that follows when an essential one fails.
 //!
 //! Owns the state of all of them together, the stores of tenants included that are opened later.
-//! What is told to one tenant of tasks and stores is of its own. Does not own the tasks: each part
+//! A tenant is told of its own tasks and store only. Does not own the tasks: each part
 //! supervises its own (`tidings_storage::Supervision`).
 
 use std::sync::Arc;

@@ -234,7 +234,7 @@ async fn routes(
         sql_is_shared: Once::new(),
         started: clock.now(),
     };
-    tenants.serve(Box::new(move |tenant| api.of(tenant))).await;
+    tenants.serve(Box::new(move |tenant| api.routes_of(tenant))).await;
     let of_default = tenants.router(&Default::default()).await?;
     Ok(web::router(
         of_default,
@@ -248,7 +248,7 @@ async fn routes(
     ))
 }
 
-/// What the HTTP address has of the process, for each tenant.
+/// The parts of the process that every tenant's routes at the HTTP address use.
 struct HttpApi {
     parts: ServerParts,
     setup: web::ServerSetup,
@@ -263,7 +263,7 @@ struct HttpApi {
 
 impl HttpApi {
     /// Makes a tenant's routes, over its store and no other.
-    fn of(&self, tenant: &Tenant) -> TenantApi {
+    fn routes_of(&self, tenant: &Tenant) -> TenantApi {
         let ServerParts { collector, access, health, clock, .. } = &self.parts;
         let store = &tenant.store;
         let health = if tenant.name.is_default() { health.clone() } else { health.of_store(store) };

@@ -70,9 +70,9 @@ pub(crate) type ApiBuilder = Box<dyn Fn(&Tenant) -> TenantApi + Send + Sync>;
 
 /// The open tenants. Clones share them.
 #[derive(Debug, Clone)]
-pub(crate) struct Tenants(Arc<Inner>);
+pub(crate) struct Tenants(Arc<OpenTenants>);
 
-struct Inner {
+struct OpenTenants {
     default: Arc<Tenant>,
     others: RwLock<BTreeMap<TenantName, Arc<Tenant>>>,
     /// Held while a store is opened.
@@ -85,7 +85,7 @@ struct Inner {
     builder: OnceLock<ApiBuilder>,
 }
 
-impl fmt::Debug for Inner {
+impl fmt::Debug for OpenTenants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tenants").field("others", &self.others).finish_non_exhaustive()
     }
@@ -142,7 +142,7 @@ impl Tenants {
             );
         }
         let query = QueryService::new(store.clone(), query_settings(settings), Arc::clone(clock));
-        let tenants = Self(Arc::new(Inner {
+        let tenants = Self(Arc::new(OpenTenants {
             default: Tenant::new(default, store, query),
             others: RwLock::default(),
             opening: Mutex::default(),
@@ -326,7 +326,7 @@ impl Destinations for Tenants {
         &self.0.default.destination
     }
 
-    fn of<'a>(
+    fn destination_of<'a>(
         &'a self,
         caller: &'a Caller,
     ) -> BoxFuture<'a, Result<Arc<Destination>, DestinationError>> {

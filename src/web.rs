@@ -47,7 +47,7 @@ pub(crate) fn router(
     visitors: Visitors,
     bodies: Bodies,
 ) -> Router {
-    let entry = access::Entry { policy: visitors.access.clone(), tenants };
+    let entry = access::KeyedEntrance { policy: visitors.access.clone(), tenants };
     let visitors = Arc::new(visitors);
     let checked = |routes: Router, entrance| {
         routes.layer(middleware::from_fn_with_state(entrance, guard::check_origin))

@@ -42,7 +42,7 @@ pub enum AccessError {
         needed: Role,
     },
     /// A request that chooses a tenant that its key may not use, or none that can be: answer 403.
-    /// The answer is the same wherever there is such a tenant and where there is none.
+    /// The answer is the same for tenants that exist and for those that do not.
     #[error("the key {name:?} may not use the tenant that `x-scope-orgid` names")]
     Tenant {
         /// The key's name.

@@ -92,11 +92,10 @@ impl fmt::Display for KeyId {
     }
 }
 
-impl FromStr for KeyId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        unhex(text).map(Self).ok_or(())
+impl KeyId {
+    /// Reads the id's text.
+    fn parse(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
     }
 }
 
@@ -134,7 +133,7 @@ impl KeyToken {
 pub(crate) fn id_of(text: &str) -> Option<KeyId> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let _: [u8; SECRET_BYTES] = unhex(secret)?;
-    id.parse().ok()
+    KeyId::parse(id)
 }
 
 /// The SHA-256 of a secret.
@@ -357,7 +356,7 @@ mod id_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<KeyId, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse().map_err(|()| serde::de::Error::custom("an id has 8 hex digits"))
+        KeyId::parse(&text).ok_or_else(|| serde::de::Error::custom("an id has 8 hex digits"))
     }
 }
 

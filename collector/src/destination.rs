@@ -33,8 +33,8 @@ pub trait Destinations: fmt::Debug + Send + Sync + 'static {
     /// Returns the destination of the caller's tenant.
     ///
     /// # Errors
-    /// When there is none.
-    fn of<'a>(
+    /// When the tenant does not exist or its store cannot be used.
+    fn destination_of<'a>(
         &'a self,
         caller: &'a Caller,
     ) -> BoxFuture<'a, Result<Arc<Destination>, DestinationError>>;
@@ -111,7 +111,7 @@ impl Destinations for OneDestination {
         &self.0
     }
 
-    fn of<'a>(
+    fn destination_of<'a>(
         &'a self,
         _: &'a Caller,
     ) -> BoxFuture<'a, Result<Arc<Destination>, DestinationError>> {

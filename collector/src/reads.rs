@@ -16,8 +16,8 @@ pub type ReplyBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Answers what is asked on a receiver's address.
 pub trait ReadApi: fmt::Debug + Send + Sync {
-    /// The answer to a request without a body, from what its caller may see; there is none where
-    /// nobody is asked for a key. Its future is dropped when the client goes away.
+    /// The answer to a request without a body, from what its caller may see; `None` where nobody is
+    /// asked for a key. Its future is dropped when the client goes away.
     fn answer(
         &self,
         head: Parts,

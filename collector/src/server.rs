@@ -138,7 +138,9 @@ impl Server {
             Err(_) => self.access.identify(&head.headers, Credentials::Keys).ok().flatten(),
         };
         let destination = match &caller {
-            Some(caller) => self.ingest.destinations.of(caller).await.map_err(Refusal::from),
+            Some(caller) => {
+                self.ingest.destinations.destination_of(caller).await.map_err(Refusal::from)
+            }
             None => Ok(Arc::clone(self.ingest.destinations.common())),
         };
         (checked, destination)

@@ -1,4 +1,4 @@
-//! What tenants have apart and what they divide.
+//! Folders and shares of tenants: the things that each has apart, and those that all divide.
 //!
 //! Apart: the folder, with the log, the tables or their place in a bucket, indexes, pins and
 //! quarantine. Divided in equal parts: the memory of stores, whose total stays the settings'. Bounds

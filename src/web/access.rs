@@ -53,7 +53,7 @@ const RETRY_SECONDS: u32 = 10;
 
 /// The keys, and the tenants that they lead to.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct KeyedEntrance {
     pub(super) policy: AccessPolicy,
     pub(super) tenants: Tenants,
 }
@@ -74,7 +74,7 @@ fn needed_role(method: &Method, path: &str) -> Option<Role> {
 /// Lets a request in that brings a key of the role it needs, to its tenant's routes; its [`Caller`]
 /// goes along.
 pub(super) async fn check_key(
-    State(entry): State<Entry>,
+    State(entry): State<KeyedEntrance>,
     request: Request,
     next: Next,
 ) -> Response {

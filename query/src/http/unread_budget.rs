@@ -38,7 +38,7 @@ impl UnreadBudget {
     }
 
     /// Budget of all answers that this service shares with others.
-    pub(super) fn of(service: &QueryService) -> Self {
+    pub(super) fn shared(service: &QueryService) -> Self {
         let bytes_max = service.limits().unread_bytes_max;
         Self { free: Arc::clone(service.unread()), bytes_max }
     }
