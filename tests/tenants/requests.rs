@@ -1,5 +1,12 @@
 //! Requests that read, for every route of every API, with the ids and words of a story in them.
 
+use std::sync::LazyLock;
+
+use crate::harness::spans::now;
+
+/// One time for all requests that have one, in seconds since 1970.
+static MOMENT: LazyLock<String> = LazyLock::new(|| (now() / 1_000_000_000 + 60).to_string());
+
 /// The ids and words that a tenant's telemetry is made of. Another tenant's are as long.
 #[derive(Debug, Clone)]
 pub(super) struct Story {
@@ -33,6 +40,7 @@ impl Story {
             ("LOG", &self.log),
             ("PAGE-OF-TRACES", traces),
             ("PAGE-OF-LOGS", logs),
+            ("MOMENT", &MOMENT),
         ];
         // The longer name first: one begins like the other.
         let parts = parts.into_iter().rev();
@@ -133,8 +141,8 @@ pub(super) const HTTP: &[&str] = &[
     "/prometheus/api/v1/labels",
     "/prometheus/api/v1/label/service/values",
     "/prometheus/api/v1/series?match%5B%5D=traces_spanmetrics_calls_total",
-    "/prometheus/api/v1/query?query=traces_spanmetrics_calls_total",
-    "/prometheus/api/v1/query?query=traces_spanmetrics_calls_total%7Bservice%3D%22WORD%22%7D",
+    "/prometheus/api/v1/query?time=MOMENT&query=traces_spanmetrics_calls_total",
+    "/prometheus/api/v1/query?time=MOMENT&query=traces_spanmetrics_calls_total%7Bservice%3D%22WORD%22%7D",
 ];
 
 /// Paths of the HTTP address that tell of the process and of a tenant's part of it.
