@@ -1,6 +1,6 @@
 //! The audit log of the process: that of a server, and single events of commands.
 
-use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc};
+use std::{ffi::OsStr, os::unix::fs::MetadataExt, sync::Arc};
 
 use anyhow::{Context, Result};
 use tidings_audit::{
@@ -11,9 +11,6 @@ use tidings_storage::{Clock, Supervision, SystemClock};
 use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::settings::Settings;
-
-/// Folder of the audit log in the data directory.
-const FOLDER: &str = "audit";
 
 /// Opens the audit log of a server and writes what is counted, from now on.
 pub(crate) async fn open(
@@ -38,7 +35,7 @@ pub(crate) async fn open(
 
 fn of(settings: &Settings) -> AuditSettings {
     AuditSettings {
-        folder: settings.data_dir.join(FOLDER),
+        folder: settings.audit_folder(),
         age: settings.audit_age,
         has_reads: settings.audit_reads,
     }
@@ -51,6 +48,7 @@ pub(crate) fn server_event(time: UnixNanos, action: &str, detail: String) -> Aud
         action: action.to_owned(),
         outcome: AuditOutcome::Success,
         actor: AuditActor::SERVER,
+        tenant: None,
         source_address: None,
         object: None,
         status: None,
@@ -59,10 +57,10 @@ pub(crate) fn server_event(time: UnixNanos, action: &str, detail: String) -> Aud
     }
 }
 
-/// Records a command in the audit log of a data directory, with words for its result. The command
-/// has been run: a fault here is printed, and fails nothing.
+/// Records a command in the audit log, with words for its result. The command has been run: a fault
+/// here is printed, and fails nothing.
 pub(crate) fn record_command<T>(
-    data_dir: &Path,
+    settings: &Settings,
     action: &str,
     result: &Result<T>,
     describe: impl FnOnce(&T) -> String,
@@ -73,12 +71,15 @@ pub(crate) fn record_command<T>(
         Ok(done) => (AuditOutcome::Success, describe(done)),
         Err(error) => (AuditOutcome::Failure, format!("{error:#}")),
     };
+    let text = |name: &OsStr| name.to_str().map(str::to_owned);
     let event = AuditEvent {
         outcome,
+        // The folder of a tenant's store has its name.
+        tenant: settings.audit_dir.as_ref().and(settings.data_dir.file_name()).and_then(text),
         actor: AuditActor { kind: AuditActorKind::Command, id: user, name: None },
         ..server_event(SystemClock.now(), action, detail)
     };
-    if let Err(error) = append_once(&data_dir.join(FOLDER), event) {
+    if let Err(error) = append_once(&settings.audit_folder(), event) {
         eprintln!("tidings: warning: the audit log does not have this: {error}");
     }
 }

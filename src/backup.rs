@@ -17,7 +17,8 @@ use tidings_storage::{
 
 use crate::{
     audit,
-    cli::{self, VERSION},
+    cli::{self, OF_TENANT, VERSION},
+    keys::tenant_arg,
     log,
     serve::{object_store_settings, store_settings},
     settings::Settings,
@@ -39,6 +40,7 @@ pub(crate) fn backup_command(settings: Vec<Arg>) -> Command {
                 .help("Afterwards delete all but the N newest backups [default: none is deleted]"),
         )
         .args(store_args())
+        .arg(tenant_arg(OF_TENANT))
         .args(settings.clone())
         .subcommand(
             Command::new("list")
@@ -71,6 +73,7 @@ pub(crate) fn restore_command(settings: Vec<Arg>) -> Command {
                 .help("Read every file of the backup and compare it; restore nothing"),
         )
         .args(store_args())
+        .arg(tenant_arg(OF_TENANT))
         .args(settings)
         .after_help("Credentials come from AWS's variables, as those for tables in a bucket do")
 }
@@ -141,7 +144,7 @@ pub(crate) fn restore(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let restoring = restore_backup(from, id, stored.data_dir, stored.tables, monitor());
     let report = run(settings, restoring);
     let words = |report: &RestoreReport| format!("backup {}", report.id);
-    audit::record_command(&settings.data_dir, "data.restore", &report, words);
+    audit::record_command(settings, "data.restore", &report, words);
     let report = report?;
     cli::print(&format!(
         "restored {}\nhas      {} files ({} bytes)\nin       {}\n",

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, v
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use tidings_access::KeyFileError;
+use tidings_access::{KeyFileError, TenantName};
 use tidings_collector::TlsError;
 use tidings_storage::StorageError;
 
@@ -18,11 +18,16 @@ use crate::{
     health::TaskFailure,
     import, keys, serve,
     settings::{MemoryFiles, SETTINGS, Settings, SettingsError, Sources},
-    show, sql_command, sql_worker, upkeep,
+    show, sql_command, sql_worker,
+    tenants::settings_of,
+    upkeep,
 };
 
 /// The version and, where it is known, the commit of this build.
 pub(crate) const VERSION: &str = env!("VERSION_WITH_COMMIT");
+
+/// Help of the argument that chooses a tenant's store.
+pub(crate) const OF_TENANT: &str = "The tenant whose store it is [default: default]";
 
 /// The program's name.
 const NAME: &str = "tidings";
@@ -159,6 +164,7 @@ fn sql_command() -> Command {
 fn compact_command() -> Command {
     Command::new("compact")
         .about("Merge files and delete what is no longer kept, on a directory no server works on")
+        .arg(keys::tenant_arg(OF_TENANT))
         .arg(
             Arg::new("clock-is-right")
                 .long("clock-is-right")
@@ -171,6 +177,7 @@ fn compact_command() -> Command {
 fn erase_command() -> Command {
     Command::new("erase")
         .about("Erase spans and log records for good, on a directory no server works on")
+        .arg(keys::tenant_arg(OF_TENANT))
         .arg(
             Arg::new("attribute").long("attribute").value_name("KEY=VALUE").help(
                 "Everything with this attribute, also on its resource, scope, events or links",
@@ -247,8 +254,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
         None => serve(matches),
         Some(("serve", matches)) => serve(matches),
-        Some(("compact", matches)) => upkeep::compact(matches, &sources(matches)?.settings()?),
-        Some(("erase", matches)) => upkeep::erase(matches, &sources(matches)?.settings()?),
+        Some(("compact", matches)) => upkeep::compact(matches, &of_tenant(matches)?),
+        Some(("erase", matches)) => upkeep::erase(matches, &of_tenant(matches)?),
         Some(("config", matches)) => print_config(&sources(matches)?),
         Some(("demo", matches)) => {
             demo::run(&demo::DemoOptions::from_matches(matches, &sources(matches)?)?)
@@ -259,9 +266,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("check", matches)) => check::run(matches),
         Some(("backup", matches)) => {
             let (_, given) = matches.subcommand().unwrap_or(("", matches));
-            backup::backup(matches, &sources(given)?.settings()?)
+            backup::backup(matches, &of_tenant(given)?)
         }
-        Some(("restore", matches)) => backup::restore(matches, &sources(matches)?.settings()?),
+        Some(("restore", matches)) => backup::restore(matches, &of_tenant(matches)?),
         Some(("keys", matches)) => {
             let (_, given) = matches.subcommand().unwrap_or(("", matches));
             keys::run(matches, &sources(given)?.settings()?)
@@ -271,6 +278,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some((sql_worker::NAME, matches)) => sql_worker::run(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
+}
+
+/// Reads the settings for a command that works on the store of one tenant.
+fn of_tenant(matches: &ArgMatches) -> Result<Settings> {
+    let settings = sources(matches)?.settings()?;
+    let tenant = matches.try_get_one::<TenantName>("tenant").ok().flatten();
+    Ok(settings_of(&settings, tenant.unwrap_or(&TenantName::default()))?)
 }
 
 /// Prints what a shell reads to complete this command line.

@@ -1,44 +1,102 @@
 //! The health of the process: the long-lived tasks of the store, the receivers and the HTTP address
 //! in one list, and the end that follows when an essential one fails.
 //!
-//! Owns the state of all of them together. Does not own the tasks: each part supervises its own
-//! (`tidings_storage::Supervision`).
+//! Owns the state of all of them together, the stores of tenants included that are opened later.
+//! A tenant is told of its own tasks and store only. Does not own the tasks: each part
+//! supervises its own (`tidings_storage::Supervision`).
+
+use std::sync::Arc;
 
 use futures::future::select_all;
 use thiserror::Error;
 use tidings_proto::api::{TaskCondition, TaskStatus};
-use tidings_storage::{Supervision, TaskHealth, TaskState};
+use tidings_storage::{Store, Supervision, TaskHealth, TaskState};
+use tokio::sync::watch;
 
 /// An essential task failed, so the process ends with an exit code of its own.
 #[derive(Debug, Error)]
 #[error("{0}; everything that was acknowledged is in the log, and a restart reads it")]
 pub(crate) struct TaskFailure(pub(crate) String);
 
-/// The health of several parts together.
+/// The health of several parts together. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Health(Vec<Supervision>);
+pub(crate) struct Health {
+    parts: Arc<watch::Sender<HealthParts>>,
+    /// The store whose tasks alone are told; `None`: those of the process.
+    store: Option<Supervision>,
+}
+
+#[derive(Debug, Default)]
+struct HealthParts {
+    /// Of the process and of the default tenant's store.
+    process: Vec<Supervision>,
+    /// The stores of other tenants.
+    others: Vec<Store>,
+}
+
+impl HealthParts {
+    fn all(&self) -> impl Iterator<Item = &Supervision> {
+        self.process.iter().chain(self.others.iter().map(Store::supervision))
+    }
+}
 
 impl Health {
     /// Of these parts, of which there is one at least.
-    pub(crate) fn new(parts: Vec<Supervision>) -> Self {
-        Self(parts)
+    pub(crate) fn new(process: Vec<Supervision>) -> Self {
+        let parts = HealthParts { process, others: Vec::new() };
+        Self { parts: Arc::new(watch::Sender::new(parts)), store: None }
+    }
+
+    /// Counts this part in from now on.
+    pub(crate) fn add(&self, part: &Supervision) {
+        self.parts.send_modify(|parts| parts.process.push(part.clone()));
+    }
+
+    /// Counts this store in from now on.
+    pub(crate) fn add_store(&self, store: &Store, is_of_default: bool) {
+        match is_of_default {
+            true => self.add(store.supervision()),
+            false => self.parts.send_modify(|parts| parts.others.push(store.clone())),
+        }
+    }
+
+    /// The same health, that tells of the tasks of this store only.
+    pub(crate) fn of_store(&self, store: &Store) -> Self {
+        Self { parts: Arc::clone(&self.parts), store: Some(store.supervision().clone()) }
     }
 
     /// Returns why the process has to end, when it has to.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.0.iter().find_map(Supervision::failure)
+        self.parts.borrow().all().find_map(Supervision::failure)
     }
 
     /// Resolves when the process has to end, with the reason.
     pub(crate) async fn failed(&self) -> TaskFailure {
-        let failures = self.0.iter().map(|part| Box::pin(part.failed()));
-        let (reason, ..) = select_all(failures).await;
-        TaskFailure(reason)
+        let mut changes = self.parts.subscribe();
+        loop {
+            let parts: Vec<_> = changes.borrow_and_update().all().cloned().collect();
+            let failures = parts.iter().map(|part| Box::pin(part.failed()));
+            tokio::select! {
+                (reason, ..) = select_all(failures) => return TaskFailure(reason),
+                _ = changes.changed() => {}
+            }
+        }
     }
 
-    /// Returns every task with its state.
+    /// Returns every task with its state; of one store where only its are told.
     pub(crate) fn tasks(&self) -> Vec<TaskStatus> {
-        self.0.iter().flat_map(Supervision::tasks).map(status).collect()
+        let parts = self.parts.borrow();
+        let process = if self.store.is_some() { &[][..] } else { &parts.process };
+        let told = process.iter().chain(&self.store);
+        told.flat_map(Supervision::tasks).map(status).collect()
+    }
+
+    /// Returns whether somebody should look at the store of a tenant other than the default one.
+    pub(crate) fn has_others_in_trouble(&self) -> bool {
+        let is_in_trouble = |store: &Store| {
+            store.ready().is_err() || store.trouble().is_some() || !store.alarms().is_empty()
+        };
+        self.parts.borrow().others.iter().any(is_in_trouble)
     }
 }
 
@@ -73,8 +131,30 @@ mod tests {
         parts[1].fail("http", "on purpose");
         assert_eq!(health.failure().as_deref(), Some("http failed: on purpose"));
         assert!(health.failed().now_or_never().unwrap().to_string().starts_with("http failed"));
+        let (later, clone) = (Supervision::default(), health.clone());
+        health.add(&later);
+        later.register("keys");
+        assert_eq!(clone.tasks().len(), 3, "parts that come later count");
         let tasks = health.tasks();
         let tasks: Vec<_> = tasks.iter().map(|task| (task.name.as_str(), task.state)).collect();
-        assert_eq!(tasks, [("flush", TaskCondition::Running), ("http", TaskCondition::Failed)]);
+        assert_eq!(
+            tasks,
+            [
+                ("flush", TaskCondition::Running),
+                ("http", TaskCondition::Failed),
+                ("keys", TaskCondition::Running)
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_part_that_comes_later_can_fail_too() {
+        let health = Health::new(vec![Supervision::default()]);
+        let (waiting, later) = (health.clone(), Supervision::default());
+        let failed = tokio::spawn(async move { waiting.failed().await });
+        tokio::task::yield_now().await;
+        health.add(&later);
+        later.fail("flush", "on purpose");
+        assert!(failed.await.unwrap().to_string().starts_with("flush failed"));
     }
 }

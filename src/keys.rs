@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser};
-use tidings_access::{KeyFile, KeyRecord, KeyRequest, Role};
+use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+use tidings_access::{KeyFile, KeyRecord, KeyRequest, Role, TenantName};
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 
 use crate::{
     audit, cli,
     settings::{Settings, parse_age, parse_bytes},
+    tenants::possible,
 };
 
 const NANOS_PER_DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
@@ -33,6 +34,9 @@ pub(crate) fn command(settings: Vec<Arg>) -> Command {
                 .arg(
                     Arg::new("key").required(true).value_name("ID|NAME").help("Its id or its name"),
                 )
+                .arg(tenant_arg(
+                    "The tenant that it belongs to, where keys of several have its name",
+                ))
                 .args(settings),
         )
 }
@@ -49,6 +53,20 @@ fn create_command() -> Command {
                 .required(true)
                 .value_parser(PossibleValuesParser::new(Role::ALL.map(Role::name))),
         )
+        .arg(tenant_arg(
+            "The tenant that it belongs to, whose telemetry is kept apart [default: default]",
+        ))
+        .arg(
+            Arg::new("tenants")
+                .long("tenants")
+                .value_name("NAME,…")
+                .requires("tenant")
+                .value_delimiter(',')
+                .value_parser(value_parser!(TenantName))
+                .help(
+                    "Tenants that its requests may choose beside it, by the header X-Scope-OrgID",
+                ),
+        )
         .arg(text("service", "NAME", "It may send the telemetry of this service.name only"))
         .arg(text("expires", "AGE", "It ends after this time, as 90d, 12h, 45m [default: never]"))
         .arg(text(
@@ -58,14 +76,19 @@ fn create_command() -> Command {
         ))
 }
 
+/// The argument that names one tenant.
+pub(crate) fn tenant_arg(help: &'static str) -> Arg {
+    let name = Arg::new("tenant").long("tenant").value_name("NAME");
+    name.value_parser(value_parser!(TenantName)).help(help)
+}
+
 /// Runs the command.
 pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
-    let file = KeyFile::new(settings.key_file());
+    let file = KeyFile::new(settings.key_file()).with_tenants_max(possible(settings));
     match matches.subcommand() {
         Some(("create", matches)) => {
             let made = create(&file, matches, settings);
-            let folder = &settings.data_dir;
-            audit::record_command(folder, "key.create", &made, KeyRecord::describe);
+            audit::record_command(settings, "key.create", &made, KeyRecord::describe);
             made.map(drop)
         }
         Some(("list", _)) => {
@@ -74,9 +97,9 @@ pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         }
         Some(("revoke", matches)) => {
             let wanted = matches.get_one::<String>("key").cloned().unwrap_or_default();
-            let revoked = file.revoke(&wanted).map_err(anyhow::Error::from);
-            let folder = &settings.data_dir;
-            audit::record_command(folder, "key.revoke", &revoked, KeyRecord::describe);
+            let of_tenant = matches.get_one::<TenantName>("tenant");
+            let revoked = file.revoke(&wanted, of_tenant).map_err(anyhow::Error::from);
+            audit::record_command(settings, "key.revoke", &revoked, KeyRecord::describe);
             let revoked = revoked?;
             cli::print(&format!("revoked {} {:?}\n", revoked.id, revoked.name))
         }
@@ -99,6 +122,8 @@ fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<K
     let request = KeyRequest {
         name: text("name").cloned().unwrap_or_default(),
         role: role.parse().map_err(|reason| wrong("role", reason))?,
+        tenant: matches.get_one::<TenantName>("tenant").cloned().unwrap_or_default(),
+        tenants: matches.get_many::<TenantName>("tenants").into_iter().flatten().cloned().collect(),
         service: text("service").cloned(),
         expires_unix_nanos: end,
         bytes_per_second: rate.map_err(|reason| wrong("bytes-per-second", reason))?,
@@ -128,7 +153,8 @@ fn hint(record: &KeyRecord, settings: &Settings) -> String {
 
 /// Draws the keys, one a line.
 fn table(keys: &[KeyRecord], now: UnixNanos) -> String {
-    let mut text = format!("{:<10}{:<8}{:<14}{:<22}NAME\n", "ID", "ROLE", "ENDS", "SERVICE");
+    let mut text =
+        format!("{:<10}{:<8}{:<14}{:<16}{:<22}NAME\n", "ID", "ROLE", "ENDS", "TENANT", "SERVICE");
     for key in keys {
         let ends = match key.expires_unix_nanos {
             None => "never".to_owned(),
@@ -137,7 +163,10 @@ fn table(keys: &[KeyRecord], now: UnixNanos) -> String {
         };
         let service = key.service.as_deref().unwrap_or("any");
         let (id, role) = (key.id.to_string(), key.role.name());
-        text += &format!("{id:<10}{role:<8}{ends:<14}{service:<22}{}\n", key.name);
+        let tenants = std::iter::once(&key.tenant).chain(&key.tenants);
+        let tenants = tenants.map(TenantName::as_str).collect::<Vec<_>>().join(",");
+        let name = &key.name;
+        text += &format!("{id:<10}{role:<8}{ends:<14}{tenants:<16}{service:<22}{name}\n");
     }
     text
 }
@@ -154,12 +183,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = KeyFile::new(folder.path().join("keys.json"));
         for (name, end) in [("a", None), ("b", Some(10)), ("c", Some(3 * NANOS_PER_DAY))] {
+            let tenants = if name == "c" { &["x", "y"][..] } else { &["default"] };
+            let mut tenants = tenants.iter().map(|tenant| tenant.parse().unwrap());
             let request = KeyRequest {
-                name: name.to_owned(),
-                role: Role::Ingest,
+                tenant: tenants.next().unwrap(),
+                tenants: tenants.collect(),
                 service: (name == "c").then(|| "shop".to_owned()),
                 expires_unix_nanos: end.map(UnixNanos),
-                bytes_per_second: None,
+                ..KeyRequest::new(name, Role::Ingest)
             };
             file.create(request, UnixNanos(5)).unwrap();
         }
@@ -169,10 +200,10 @@ mod tests {
         assert_eq!(
             lines,
             [
-                vec!["ROLE", "ENDS", "SERVICE", "NAME"],
-                vec!["ingest", "never", "any", "a"],
-                vec!["ingest", "has", "expired", "any", "b"],
-                vec!["ingest", "in", "3", "d", "shop", "c"],
+                vec!["ROLE", "ENDS", "TENANT", "SERVICE", "NAME"],
+                vec!["ingest", "never", "default", "any", "a"],
+                vec!["ingest", "has", "expired", "default", "any", "b"],
+                vec!["ingest", "in", "3", "d", "x,y", "shop", "c"],
             ]
         );
     }

@@ -20,6 +20,7 @@ mod settings;
 mod show;
 mod sql_command;
 mod sql_worker;
+mod tenants;
 mod upkeep;
 mod web;
 

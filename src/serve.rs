@@ -3,25 +3,20 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
+    sync::{Arc, Once},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
-use axum::{
-    Router,
-    body::Body,
-    http::{Request, Response, request::Parts},
-};
-use http_body_util::BodyExt;
+use axum::Router;
 use tidings_access::{AccessPolicy, Issuer, KeyFile, KeyRing};
 use tidings_audit::AuditLog;
 use tidings_collector::{
-    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi,
-    RedactionSettings, ReplyBody, Sink, Tls, listen,
+    Collector, CollectorLimits, CollectorSettings, Destinations, Guard, Phase, Phases, ReadApi,
+    RedactionSettings, Tls, listen,
 };
-use tidings_query::{QueryService, QuerySettings, ReceiverStates, zipkin_router};
+use tidings_proto::UnixNanos;
+use tidings_query::{QuerySettings, ReceiverStates};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{
     Clock, ObjectAddress, ObjectStoreSettings, Store, StoreSettings, Supervision, SystemClock,
@@ -33,7 +28,6 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
-use tower::ServiceExt;
 
 use crate::{
     audit,
@@ -43,7 +37,9 @@ use crate::{
     host_names::host_names,
     log,
     settings::{Settings, SettingsError},
-    sql_worker, web,
+    sql_worker,
+    tenants::{Tenant, TenantApi, Tenants, possible},
+    web,
 };
 
 /// Maximum time for running requests to finish after SIGTERM.
@@ -96,61 +92,50 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         Ok((address, web_tasks.spawn_essential("http", serving)))
     });
 
-    let opened = Store::open(store_settings(&settings), Arc::clone(&clock));
-    let (store, recovery) = tokio::select! {
-        opened = opened => opened?,
+    let health = Health::new(vec![web_tasks]);
+    let tenants = tokio::select! {
+        opened = Tenants::open(&settings, &access, &health, &clock) => opened?,
         () = end.asked() => return Ok(()),
     };
-    tracing::info!(
-        data_dir = %settings.data_dir.display(),
-        replayed_records = recovery.replayed_records,
-        torn_bytes = recovery.torn_bytes,
-        quarantined_files = recovery.quarantined.len(),
-        memory = settings.memory,
-        "store opened"
-    );
     // Only now, because a data directory that another process has explains a port that it has.
     let (address, web) =
         http.with_context(|| format!("cannot listen on {} for HTTP", settings.http))?;
 
     let audit = audit::open(&settings, &clock, &web_tasks).await?;
-    let query = QueryService::new(store.clone(), query_settings(&settings), Arc::clone(&clock));
-    let reads: Arc<dyn ReadApi> = Arc::new(ZipkinReads::new(query.clone()));
-    let sink: Arc<dyn Sink> = Arc::new(store.clone());
     let receivers = CollectorSettings {
         tls,
         access: access.clone(),
         audit: Some(Arc::clone(&audit)),
         ..collector_settings(&settings)
     };
-    let collector = Collector::start_beside(receivers, sink, Some(reads), Arc::clone(&clock))
-        .await
-        .context("a receiver could not be started")?;
-    let collector = Arc::new(collector);
-    let health = [store.supervision(), collector.supervision(), &web_tasks].map(Clone::clone);
-    let parts = ServerParts {
-        store,
-        query,
-        collector,
-        access,
-        audit,
-        health: Health::new(health.to_vec()),
-        clock,
-    };
-    let server = parts.server(&settings);
-    let routes = routes(&settings, address, &parts, server.clone(), listening)?;
+    let collector = start_collector(receivers, &tenants, &clock).await?;
+    health.add(collector.supervision());
+    let parts = ServerParts { tenants, collector, access, audit, health, clock };
+    let routes = routes(&settings, address, &parts, listening).await?;
     app.send_modify(|app| *app = routes);
     parts.note("server.start", format!("version {VERSION}")).await;
     print_addresses(address, &parts.collector, settings.tls().is_some())?;
 
     tokio::select! {
         () = end.asked() => {}
-        failure = parts.health.failed() => return Err(parts.give_up(&server, failure).await),
+        failure = parts.health.failed() => return Err(parts.give_up(failure).await),
     }
-    parts.drain(&server, &stop, web).await?;
-    parts.store.close().await.context("the last flush failed; the log has everything")?;
+    parts.drain(&stop, web).await?;
+    parts.tenants.close().await.context("the last flush failed; the log has everything")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Starts the receivers, which lead what they get to its tenant.
+async fn start_collector(
+    settings: CollectorSettings,
+    tenants: &Tenants,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<Collector>> {
+    let destinations: Arc<dyn Destinations> = Arc::new(tenants.clone());
+    let reads: Arc<dyn ReadApi> = Arc::new(tenants.clone());
+    let collector = Collector::start_for(settings, destinations, Some(reads), Arc::clone(clock));
+    Ok(Arc::new(collector.await.context("a receiver could not be started")?))
 }
 
 /// Reads the files of TLS, and follows their renewal from now on.
@@ -185,7 +170,8 @@ async fn open_keys(
         return Ok(AccessPolicy::Open);
     }
     let issuer = open_issuer(settings, clock, tasks).await?;
-    let (file, time) = (KeyFile::new(settings.key_file()), Arc::clone(clock));
+    let file = KeyFile::new(settings.key_file()).with_tenants_max(possible(settings));
+    let time = Arc::clone(clock);
     let ring = tokio::task::spawn_blocking(move || KeyRing::open(file, time)).await??;
     let ring = Arc::new(ring.with_issuer(issuer));
     if ring.list().is_empty() && ring.issuer().is_none() {
@@ -231,9 +217,9 @@ async fn open_issuer(
 }
 
 /// The running parts of the process.
+#[derive(Clone)]
 struct ServerParts {
-    store: Store,
-    query: QueryService,
+    tenants: Tenants,
     collector: Arc<Collector>,
     access: AccessPolicy,
     audit: Arc<AuditLog>,
@@ -247,28 +233,11 @@ impl ServerParts {
         self.audit.record(audit::server_event(self.clock.now(), action, detail)).await;
     }
 
-    fn server(&self, settings: &Settings) -> web::Server {
-        let (store, collector) = (self.store.clone(), Arc::clone(&self.collector));
-        let setup = web::ServerSetup {
-            // Where keys are required, somebody checks.
-            insecure: settings.insecure && !settings.asks_who(),
-            tls: settings.tls(),
-            access: self.access.clone(),
-            transaction_keys: settings.transaction_keys.clone(),
-        };
-        web::Server::new(store, collector, self.health.clone(), self.clock.now(), setup)
-    }
-
     /// Lets running requests finish, and then takes no more.
-    async fn drain(
-        &self,
-        server: &web::Server,
-        stop: &watch::Sender<Phase>,
-        web: JoinHandle<()>,
-    ) -> Result<()> {
-        server.drain().await;
+    async fn drain(&self, stop: &watch::Sender<Phase>, web: JoinHandle<()>) -> Result<()> {
+        self.tenants.drain().await;
         self.collector.stop().await;
-        self.query.end_waits();
+        self.tenants.end_waits();
         stop.send_replace(Phase::Draining);
         if tokio::time::timeout(DRAIN, web).await.is_err() {
             tracing::warn!("requests to the API were cut off");
@@ -282,9 +251,9 @@ impl ServerParts {
 
     /// Lets answers leave that are there. Nothing is flushed: what failed may have left half of
     /// something behind, and the log has everything.
-    async fn give_up(&self, server: &web::Server, failure: TaskFailure) -> anyhow::Error {
-        server.drain().await;
-        self.query.end_waits();
+    async fn give_up(&self, failure: TaskFailure) -> anyhow::Error {
+        self.tenants.drain().await;
+        self.tenants.end_waits();
         // Whatever is under way longer than that is refused by a store that takes nothing.
         let _ = tokio::time::timeout(FAILURE_DRAIN, self.collector.stop()).await;
         failure.into()
@@ -292,41 +261,37 @@ impl ServerParts {
 }
 
 /// The routes of the HTTP address.
-fn routes(
+async fn routes(
     settings: &Settings,
     address: SocketAddr,
     parts: &ServerParts,
-    server: web::Server,
     listening: Arc<web::WebListening>,
 ) -> Result<Router> {
-    let ServerParts { store, query, collector, access, audit, health, clock } = parts;
+    let ServerParts { tenants, access, audit, clock, .. } = parts;
     let is_over_tls = settings.tls().is_some();
     let browsers = web::BrowserAccess { is_over_tls, public_url: settings.public_url.clone() };
-    let sql = sql_service(settings, address, store, clock)?;
-    let measured = web::Measured {
-        store: store.clone(),
-        collector: Arc::clone(collector),
-        audit: Arc::clone(audit),
-        web: listening,
-        health: health.clone(),
+    let api = HttpApi {
+        parts: parts.clone(),
+        setup: web::ServerSetup {
+            // Where keys are required, somebody checks.
+            insecure: settings.insecure && !settings.asks_who(),
+            tls: settings.tls(),
+            access: access.clone(),
+            transaction_keys: settings.transaction_keys.clone(),
+        },
+        browsers: browsers.clone(),
+        listening,
         queries: web::QueryTimes::new(Arc::clone(clock)),
-        sql: sql.clone(),
-        started_seconds: Duration::from_nanos(clock.now().0).as_secs_f64(),
+        sql: sql_service(settings, address, &tenants.default_tenant().store, clock)?,
+        sql_is_shared: Once::new(),
+        started: clock.now(),
     };
-    let document = web::described(tidings_query::document());
-    let receivers = Arc::clone(collector);
-    let query = query.with_receivers(ReceiverStates::new(move || receivers.receivers()));
-    let query = query.with_audit(Arc::clone(audit));
+    tenants.serve(Box::new(move |tenant| api.routes_of(tenant))).await;
+    let of_default = tenants.router(&Default::default()).await?;
     Ok(web::router(
-        [
-            tidings_query::router_described_by(document, query),
-            tidings_sql::router(sql),
-            web::pins(store.clone(), Arc::clone(clock)),
-            web::keys(access.clone(), Arc::clone(clock), browsers.clone()),
-            web::sign_in(access.clone()),
-        ],
+        of_default,
+        tenants.clone(),
         web::sign_in_pages(access, browsers),
-        server,
         web::Visitors {
             guard: Guard::new(address, &host_names(&settings.configured_hosts()))
                 .over_tls(is_over_tls),
@@ -335,8 +300,74 @@ fn routes(
         },
         web::Auditing { log: Arc::clone(audit), clock: Arc::clone(clock) },
         web::Bodies::new(Arc::clone(clock)),
-        measured,
     ))
+}
+
+/// The parts of the process that every tenant's routes at the HTTP address use.
+struct HttpApi {
+    parts: ServerParts,
+    setup: web::ServerSetup,
+    browsers: web::BrowserAccess,
+    listening: Arc<web::WebListening>,
+    queries: Arc<web::QueryTimes>,
+    /// Of the default tenant.
+    sql: Option<SqlService>,
+    /// Done when there is another tenant with queries in SQL.
+    sql_is_shared: Once,
+    started: UnixNanos,
+}
+
+impl HttpApi {
+    /// Makes a tenant's routes, over its store and no other.
+    fn routes_of(&self, tenant: &Tenant) -> TenantApi {
+        let ServerParts { collector, access, audit, health, clock, .. } = &self.parts;
+        let store = &tenant.store;
+        let health = if tenant.name.is_default() { health.clone() } else { health.of_store(store) };
+        let served = web::ServedTenant {
+            name: tenant.name.clone(),
+            store: store.clone(),
+            destination: Arc::clone(&tenant.destination),
+        };
+        let (started, setup) = (self.started, self.setup.clone());
+        let server =
+            web::Server::new(served, Arc::clone(collector), health.clone(), started, setup);
+        let sql = self.sql_of(tenant);
+        let measured = web::Measured {
+            tenant: tenant.name.clone(),
+            store: store.clone(),
+            collector: Arc::clone(collector),
+            audit: Arc::clone(audit),
+            web: Arc::clone(&self.listening),
+            health,
+            queries: Arc::clone(&self.queries),
+            sql: sql.clone(),
+            started_seconds: Duration::from_nanos(started.0).as_secs_f64(),
+        };
+        let (receivers, destination) = (Arc::clone(collector), Arc::clone(&tenant.destination));
+        let states = ReceiverStates::new(move || receivers.receivers_of(&destination));
+        let document = web::described(tidings_query::document());
+        let of_one = (!tenant.name.is_default()).then(|| tenant.name.to_string());
+        let query = tenant.query.with_receivers(states).with_audit(Arc::clone(audit), of_one);
+        let api = [
+            tidings_query::router_described_by(document, query),
+            tidings_sql::router(sql),
+            web::pins(store.clone(), Arc::clone(clock)),
+            web::keys(access.clone(), Arc::clone(clock), self.browsers.clone()),
+            web::sign_in(access.clone()),
+        ];
+        TenantApi { router: web::tenant_routes(api, server.clone(), measured), server }
+    }
+
+    /// Queries in SQL over the tenant's store.
+    fn sql_of(&self, tenant: &Tenant) -> Option<SqlService> {
+        let sql = self.sql.clone()?;
+        if tenant.name.is_default() {
+            return Some(sql);
+        }
+        let beside = sql.beside(tenant.store.clone());
+        self.sql_is_shared.call_once(|| drop(tokio::spawn(async move { sql.leave_room().await })));
+        Some(beside)
+    }
 }
 
 /// The signals that end the process.
@@ -436,7 +467,7 @@ fn collector_settings(settings: &Settings) -> CollectorSettings {
     }
 }
 
-fn query_settings(settings: &Settings) -> QuerySettings {
+pub(crate) fn query_settings(settings: &Settings) -> QuerySettings {
     QuerySettings {
         transaction_keys: settings.transaction_keys.clone(),
         search_rows_max: settings.search_rows_max,
@@ -463,29 +494,4 @@ fn sql_service(
     let program = WorkerProgram::this(sql_worker::NAME).context("where this program is")?;
     let service = SqlService::new(store.clone(), limits, Arc::clone(clock), program);
     Ok(Some(service.context("no threads for queries in SQL")?))
-}
-
-/// Zipkin's read API, which is the query service's, at the address to which Zipkin's reporters send,
-/// which is the collector's.
-#[derive(Debug)]
-struct ZipkinReads(Router);
-
-impl ZipkinReads {
-    /// Serves the read API of this service.
-    fn new(service: QueryService) -> Self {
-        Self(zipkin_router(service))
-    }
-}
-
-impl ReadApi for ZipkinReads {
-    fn answer(&self, head: Parts) -> Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>> {
-        let router = self.0.clone();
-        Box::pin(async move {
-            let response = match router.oneshot(Request::from_parts(head, Body::empty())).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
-            response.map(|body| body.map_err(io::Error::other).boxed_unsync())
-        })
-    }
 }

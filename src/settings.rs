@@ -49,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) keys_file: Option<PathBuf>,
     pub(crate) oidc: OidcValues,
     pub(crate) public_url: Option<String>,
+    pub(crate) tenants_max: u64,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
@@ -57,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) transaction_keys: Vec<String>,
     pub(crate) redact: bool,
     pub(crate) redact_keys: Vec<String>,
+    /// `None`: in the data directory. Commands on a tenant's store have that of `default`.
+    pub(crate) audit_dir: Option<PathBuf>,
     pub(crate) audit_reads: bool,
     /// `None`: they are kept.
     pub(crate) audit_age: Option<Duration>,
@@ -165,6 +168,10 @@ pub(crate) enum SettingsError {
     Exposed { name: &'static str, address: SocketAddr },
     #[error("{0}")]
     Oidc(String),
+    #[error(
+        "there are {count} tenants, in the file of keys and in tenants/ of the data directory, and {possible} are possible: raise tenants-max, or memory-bytes-max, which has room for a request of http-body-bytes-max of each"
+    )]
+    Tenants { count: usize, possible: usize },
     #[error("{given} is set and {missing} is not: TLS needs a certificate and its key")]
     TlsPart { given: &'static str, missing: &'static str },
     #[error("{first} and {second} both listen on port {port}; each needs its own")]
@@ -322,6 +329,7 @@ impl Settings {
             keys_file: None,
             oidc: OidcValues::default(),
             public_url: None,
+            tenants_max: 0,
             tls_certificate: None,
             tls_key: None,
             tls_client_ca: None,
@@ -330,6 +338,7 @@ impl Settings {
             transaction_keys: Vec::new(),
             redact: true,
             redact_keys: Vec::new(),
+            audit_dir: None,
             audit_reads: false,
             audit_age: None,
             log: String::new(),
@@ -405,6 +414,11 @@ impl Settings {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the folder of the audit log.
+    pub(crate) fn audit_folder(&self) -> PathBuf {
+        self.audit_dir.clone().unwrap_or_else(|| self.data_dir.join("audit"))
     }
 
     /// Returns the path of the file of keys.

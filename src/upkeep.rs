@@ -58,7 +58,7 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         Erasure::Attribute(attribute) => format!("attribute {:?}", attribute.key),
     };
     let done = erase_from(settings, &what);
-    audit::record_command(&settings.data_dir, "data.erase", &done, |()| erased);
+    audit::record_command(settings, "data.erase", &done, |()| erased);
     done
 }
 

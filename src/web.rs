@@ -30,30 +30,35 @@ pub(crate) use listen::{WebListening, connections};
 pub(crate) use metrics::{Measured, QueryTimes};
 pub(crate) use pins::routes as pins;
 pub(crate) use sign_in::{BrowserAccess, pages as sign_in_pages, routes as sign_in};
-pub(crate) use status::{Server, ServerSetup, described, starting};
+pub(crate) use status::{ServedTenant, Server, ServerSetup, described, starting};
 
-/// The routes of the HTTP address: those of the API's parts, pages to sign in, and the process's.
+use crate::tenants::Tenants;
+
+/// The routes of a tenant: those of the API's parts, and the process's. Nothing is checked yet.
+pub(crate) fn tenant_routes(api: [Router; 5], server: Server, measured: Measured) -> Router {
+    let queries = Arc::clone(&measured.queries);
+    let own = status::routes(server).merge(metrics::routes(measured));
+    api.into_iter()
+        .fold(own, Router::merge)
+        .layer(middleware::from_fn_with_state(queries, metrics::measure))
+}
+
+/// The routes of the HTTP address: these of the default tenant, which lead to those of the others
+/// for their keys, pages to sign in, and the UI's files.
 pub(crate) fn router(
-    api: [Router; 5],
+    of_default: Router,
+    tenants: Tenants,
     sign_in: Router,
-    server: Server,
     visitors: Visitors,
     auditing: Auditing,
     bodies: Bodies,
-    measured: Measured,
 ) -> Router {
-    let access = visitors.access.clone();
+    let entry = access::KeyedEntrance { policy: visitors.access.clone(), tenants };
     let visitors = Arc::new(visitors);
     let checked = |routes: Router, entrance| {
         routes.layer(middleware::from_fn_with_state(entrance, guard::check_origin))
     };
-    let queries = Arc::clone(&measured.queries);
-    let own = status::routes(server).merge(metrics::routes(measured));
-    let api = api
-        .into_iter()
-        .fold(own, Router::merge)
-        .layer(middleware::from_fn_with_state(queries, metrics::measure))
-        .layer(middleware::from_fn_with_state(access, access::check_key));
+    let api = of_default.layer(middleware::from_fn_with_state(entry, access::check_key));
     let sign_in = sign_in.layer(middleware::from_fn_with_state(auditing.clone(), audit::record));
     checked(api, Entrance::to_api(Arc::clone(&visitors)))
         .layer(middleware::from_fn_with_state(auditing, audit::record))

@@ -19,12 +19,12 @@ use crate::harness::{
     spans::{TRACE_EXPORT, log, logs, resource, span, traces},
 };
 
-const REQUIRED: [&str; 2] = ["--require-keys", "true"];
+pub(crate) const REQUIRED: [&str; 2] = ["--require-keys", "true"];
 const UNAUTHENTICATED: i32 = 16;
 const PERMISSION_DENIED: i32 = 7;
 
 /// Makes a key beside a running server and waits until it is good.
-fn key(server: &Server, name: &str, role: &str, more: &[&str]) -> String {
+pub(crate) fn key(server: &Server, name: &str, role: &str, more: &[&str]) -> String {
     let folder = server.data_dir().to_str().unwrap();
     let args = ["keys", "create", "--data-dir", folder, "--name", name, "--role", role];
     let (code, out, error) = Server::command(&[&args, more].concat());
@@ -39,7 +39,7 @@ fn key(server: &Server, name: &str, role: &str, more: &[&str]) -> String {
     key
 }
 
-fn until(holds: impl Fn() -> bool) {
+pub(crate) fn until(holds: impl Fn() -> bool) {
     let begin = Instant::now();
     while !holds() {
         assert!(begin.elapsed() < PATIENCE, "it does not come to hold");
@@ -63,7 +63,7 @@ fn export(server: &Server, headers: &[(&str, &str)], service: &str) -> Answer {
 }
 
 /// Every route of the native API, by the description, and of the others, by their tables.
-fn routes(server: &Server, admin: &str) -> BTreeSet<(String, String)> {
+pub(crate) fn routes(server: &Server, admin: &str) -> BTreeSet<(String, String)> {
     let document = ask(server, "GET", "/api/v1/openapi.json", admin);
     let document: Json = serde_json::from_slice(&document.body).unwrap();
     let mut routes = BTreeSet::new();

@@ -42,6 +42,7 @@ mod sql;
 mod sql_generated;
 mod sql_processes;
 mod syscalls;
+mod tenants;
 mod tls;
 mod tokens;
 mod transports;

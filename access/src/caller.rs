@@ -17,6 +17,7 @@ use crate::{
     error::AccessError,
     key::{KeyId, KeyRecord, Role},
     rate::RateLimit,
+    tenant::{ChosenTenant, TenantName},
 };
 
 /// A key in use.
@@ -71,15 +72,16 @@ impl LiveKey {
     }
 }
 
-/// Whoever sends a request: a key that is known and has not expired.
+/// Whoever sends a request: a key that is known and has not expired, and the tenant that the request
+/// chooses where that is not the key's.
 #[derive(Debug, Clone)]
-pub struct Caller(Arc<LiveKey>);
+pub struct Caller(Arc<LiveKey>, Option<TenantName>);
 
 impl Caller {
     /// Takes a key that has just been found good.
     pub(crate) fn new(key: Arc<LiveKey>, now: UnixNanos) -> Self {
         key.uses.last_used.store(now.0, Relaxed);
-        Self(key)
+        Self(key, None)
     }
 
     /// Lets a request in that needs this role.
@@ -123,6 +125,44 @@ impl Caller {
             id: Some(record.id.to_string()),
             name: Some(record.name.clone()),
         }
+    }
+
+    /// Returns the tenant whose telemetry is meant, which is the only one that the request reaches.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantName {
+        self.1.as_ref().unwrap_or(&self.0.record.tenant)
+    }
+
+    /// Returns the name of [`Self::tenant`], unless it is `default`, for the audit log.
+    #[must_use]
+    pub fn named_tenant(&self) -> Option<String> {
+        (!self.tenant().is_default()).then(|| self.tenant().to_string())
+    }
+
+    /// Returns whether the key belongs to `default` and administers every tenant.
+    #[must_use]
+    pub fn governs_tenants(&self) -> bool {
+        self.0.record.role == Role::Admin && self.0.record.tenant.is_default()
+    }
+
+    /// Takes over the tenant that the request chooses.
+    ///
+    /// # Errors
+    /// When the key may not use it; whether it exists is not looked at.
+    pub(crate) fn choose(self, chosen: ChosenTenant) -> Result<Self, AccessError> {
+        match chosen {
+            ChosenTenant::OfKey => Ok(self),
+            ChosenTenant::Named(tenant) if self.may_use(&tenant) => Ok(Self(self.0, Some(tenant))),
+            ChosenTenant::Named(_) | ChosenTenant::Unusable => {
+                self.count_refusal();
+                Err(AccessError::Tenant { name: self.0.record.name.clone() })
+            }
+        }
+    }
+
+    fn may_use(&self, tenant: &TenantName) -> bool {
+        let record = &self.0.record;
+        record.tenant == *tenant || record.tenants.contains(tenant) || self.governs_tenants()
     }
 
     /// Returns the one service whose telemetry the key may send, if there is one.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tidings_storage::StorageError;
 
-use crate::{key::Role, oidc::TokenError};
+use crate::{key::Role, oidc::TokenError, tenant::TenantName};
 
 /// The reason that a request is refused for who sends it. Its text is for the client, and tells
 /// those without a key nothing about the keys that there are.
@@ -58,13 +58,40 @@ pub enum AccessError {
         /// The role that the request needs.
         needed: Role,
     },
+    /// A request that chooses a tenant that its key may not use, or none that can be: answer 403.
+    /// The answer is the same for tenants that exist and for those that do not.
+    #[error("the key {name:?} may not use the tenant that `x-scope-orgid` names")]
+    Tenant {
+        /// The key's name.
+        name: String,
+    },
+    /// A request that chooses a tenant where nobody is asked for a key: answer 403.
+    #[error(
+        "this server asks nobody for a key, and so it has one tenant, `default`: leave \
+         `x-scope-orgid` out, or set require-keys and give each tenant keys"
+    )]
+    OneTenant,
+    /// A request of a key that may use every tenant, for one that there is not: answer 403.
+    #[error("there is no tenant `{tenant}`: `tidings keys create --tenant {tenant}` makes one")]
+    UnknownTenant {
+        /// The name that was given.
+        tenant: TenantName,
+    },
 }
 
 impl AccessError {
-    /// Returns whether another key is needed at all (401), and not one of another role (403).
+    /// Returns whether another key is needed at all (401), and not one that allows more (403).
     #[must_use]
     pub fn is_unauthenticated(&self) -> bool {
-        !matches!(self, Self::Role { .. } | Self::NoRole { .. } | Self::IssuerUnavailable)
+        !matches!(
+            self,
+            Self::Role { .. }
+                | Self::NoRole { .. }
+                | Self::IssuerUnavailable
+                | Self::Tenant { .. }
+                | Self::OneTenant
+                | Self::UnknownTenant { .. }
+        )
     }
 
     /// Returns whether the same request may be let in later (503).
@@ -100,6 +127,15 @@ pub enum KeyFileError {
         /// The most.
         limit: usize,
     },
+    /// There are as many tenants as there can be.
+    #[error("there are {limit} tenants, and no more are possible (tenants-max)")]
+    TooManyTenants {
+        /// The most, `default` among them.
+        limit: usize,
+    },
+    /// Keys of several tenants have this name.
+    #[error("keys of several tenants are named {0:?}: name its tenant, or give its id")]
+    SeveralNamed(String),
     /// There is no such key.
     #[error("there is no key {0:?}; `tidings keys list` shows them")]
     NotFound(String),

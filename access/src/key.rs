@@ -17,7 +17,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use tidings_proto::UnixNanos;
 
-use crate::error::KeyFileError;
+use crate::{
+    error::KeyFileError,
+    tenant::{TENANTS_MAX, TenantName},
+};
 
 /// The most characters of a key's name, and of its service's.
 pub const KEY_NAME_CHARS_MAX: usize = 100;
@@ -89,11 +92,10 @@ impl fmt::Display for KeyId {
     }
 }
 
-impl FromStr for KeyId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        unhex(text).map(Self).ok_or(())
+impl KeyId {
+    /// Reads the id's text.
+    fn parse(text: &str) -> Option<Self> {
+        unhex(text).map(Self)
     }
 }
 
@@ -131,7 +133,7 @@ impl KeyToken {
 pub(crate) fn id_of(text: &str) -> Option<KeyId> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let _: [u8; SECRET_BYTES] = unhex(secret)?;
-    id.parse().ok()
+    KeyId::parse(id)
 }
 
 /// The SHA-256 of a secret.
@@ -176,6 +178,12 @@ pub struct KeyRecord {
     pub name: String,
     /// The deeds it allows.
     pub role: Role,
+    /// The tenant that it belongs to.
+    #[serde(default, skip_serializing_if = "TenantName::is_default")]
+    pub tenant: TenantName,
+    /// The tenants that its requests may choose beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<TenantName>,
     /// The one `service.name` whose telemetry it may send; `None`: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
@@ -199,7 +207,11 @@ impl KeyRecord {
     pub fn describe(&self) -> String {
         let service = self.service.as_ref().map(|service| format!(", of the service {service:?}"));
         let service = service.unwrap_or_default();
-        format!("key {} {:?}, role {}{service}", self.id, self.name, self.role.name())
+        let tenant =
+            (!self.tenant.is_default()).then(|| format!(", of the tenant {}", self.tenant));
+        let tenant = tenant.unwrap_or_default();
+        let (id, name, role) = (self.id, &self.name, self.role.name());
+        format!("key {id} {name:?}, role {role}{service}{tenant}")
     }
 
     /// Returns the record of a person or machine that an issuer knows. It is in no file and has no
@@ -237,6 +249,10 @@ pub struct KeyRequest {
     pub name: String,
     /// The deeds it allows.
     pub role: Role,
+    /// The tenant that it belongs to.
+    pub tenant: TenantName,
+    /// The tenants that its requests may choose beside it.
+    pub tenants: Vec<TenantName>,
     /// The one `service.name` whose telemetry it may send; of keys that send only.
     pub service: Option<String>,
     /// Its end; `None`: never.
@@ -246,6 +262,20 @@ pub struct KeyRequest {
 }
 
 impl KeyRequest {
+    /// Describes a key of `default` without further bounds.
+    #[must_use]
+    pub fn new(name: impl Into<String>, role: Role) -> Self {
+        Self {
+            name: name.into(),
+            role,
+            tenant: TenantName::default(),
+            tenants: Vec::new(),
+            service: None,
+            expires_unix_nanos: None,
+            bytes_per_second: None,
+        }
+    }
+
     /// Checks the description, which nothing is made of yet.
     ///
     /// # Errors
@@ -265,6 +295,15 @@ impl KeyRequest {
             return refuse(format!(
                 "a service has a name of 1 to {KEY_NAME_CHARS_MAX} printable characters"
             ));
+        }
+        let is_choice = |tenant: &TenantName| *tenant != self.tenant;
+        if self.tenants.len() >= TENANTS_MAX || !self.tenants.iter().all(is_choice) {
+            return refuse(format!(
+                "tenants to choose are others than the key's own, and less than {TENANTS_MAX}"
+            ));
+        }
+        if self.role == Role::Admin && self.tenants.iter().any(TenantName::is_default) {
+            return refuse("a key that administers the tenant `default` belongs to it".to_owned());
         }
         if self.role != Role::Ingest && (self.service.is_some() || self.bytes_per_second.is_some())
         {
@@ -291,6 +330,8 @@ impl KeyRequest {
             id,
             name: self.name,
             role: self.role,
+            tenant: self.tenant,
+            tenants: self.tenants,
             service: self.service,
             created_unix_nanos: now,
             expires_unix_nanos: self.expires_unix_nanos,
@@ -350,7 +391,7 @@ mod id_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<KeyId, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse().map_err(|()| serde::de::Error::custom("an id has 8 hex digits"))
+        KeyId::parse(&text).ok_or_else(|| serde::de::Error::custom("an id has 8 hex digits"))
     }
 }
 
@@ -408,16 +449,10 @@ mod tests {
     use ring::rand::SystemRandom;
     use tidings_proto::UnixNanos;
 
-    use super::{KeyRecord, KeyRequest, KeyToken, Role, id_of, random_id};
+    use super::{KeyRecord, KeyRequest, KeyToken, Role, TenantName, id_of, random_id};
 
     fn request(name: &str) -> KeyRequest {
-        KeyRequest {
-            name: name.to_owned(),
-            role: Role::Ingest,
-            service: None,
-            expires_unix_nanos: None,
-            bytes_per_second: None,
-        }
+        KeyRequest::new(name, Role::Ingest)
     }
 
     #[test]
@@ -467,6 +502,7 @@ mod tests {
             KeyRequest { expires_unix_nanos: Some(UnixNanos(7)), ..request("a") },
             KeyRequest { role: Role::Read, service: Some("a".to_owned()), ..request("a") },
             KeyRequest { role: Role::Admin, bytes_per_second: Some(1), ..request("a") },
+            KeyRequest { tenants: vec![TenantName::default()], ..request("a") },
         ];
         for request in bad {
             assert!(request.check(UnixNanos(7)).is_err(), "{request:?}");
@@ -484,9 +520,13 @@ mod tests {
             created: u64,
             end: Option<u64>,
             rate: Option<u64>,
+            tenants in proptest::collection::vec("[a-z]{1,9}", 1..4),
         ) {
             let random = SystemRandom::new();
+            let mut tenants = tenants.iter().map(|name| name.parse().unwrap());
             let request = KeyRequest {
+                tenant: tenants.next().unwrap(),
+                tenants: tenants.collect(),
                 service,
                 expires_unix_nanos: end.map(UnixNanos),
                 bytes_per_second: rate,

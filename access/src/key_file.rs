@@ -3,12 +3,14 @@
 //! ```text
 //! {"version": 1, "keys": [{"id": "3f9a2b1c", "name": "checkout", "role": "ingest",
 //!   "created_unix_nanos": …, "sha256": "<64 hex digits>",
+//!   "tenant"?: "…", "tenants"?: ["…", …],
 //!   "service"?: "…", "expires_unix_nanos"?: …, "bytes_per_second"?: …}, …]}
 //! ```
 //!
 //! It holds no key: a copy of it lets nobody in.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -22,10 +24,13 @@ use tidings_storage::{LockedFile, StorageError};
 use crate::{
     error::KeyFileError,
     key::{KeyRecord, KeyRequest, KeyToken, random_id},
+    tenant::{TENANTS_MAX, TenantName},
 };
 
 /// The most keys in a file.
 pub const KEYS_MAX: usize = 10_000;
+/// The most keys of a tenant other than `default`: one tenant leaves room for the others.
+pub const TENANT_KEYS_MAX: usize = 500;
 /// A file of the largest keys is smaller.
 const BYTES_MAX: u64 = 16 << 20;
 const VERSION: u32 = 1;
@@ -34,6 +39,8 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct KeyFile {
     path: PathBuf,
+    /// `default` among them.
+    tenants_max: usize,
 }
 
 /// The file's content.
@@ -48,7 +55,13 @@ impl KeyFile {
     /// Names the file, which need not exist yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self { path: path.into(), tenants_max: TENANTS_MAX }
+    }
+
+    /// Has no key made that would be of one more tenant than these, `default` among them.
+    #[must_use]
+    pub fn with_tenants_max(self, tenants_max: usize) -> Self {
+        Self { tenants_max, ..self }
     }
 
     /// Returns its path.
@@ -76,12 +89,7 @@ impl KeyFile {
     ) -> Result<(KeyToken, KeyRecord), KeyFileError> {
         request.check(now)?;
         let (file, mut keys) = self.open()?;
-        if keys.iter().any(|key| key.name == request.name) {
-            return Err(KeyFileError::NameTaken(request.name));
-        }
-        if keys.len() >= KEYS_MAX {
-            return Err(KeyFileError::TooMany { limit: KEYS_MAX });
-        }
+        self.check_room(&keys, &request)?;
         let random = SystemRandom::new();
         let id = loop {
             let id = random_id(&random)?;
@@ -95,16 +103,50 @@ impl KeyFile {
         Ok((token, record))
     }
 
-    /// Removes the key of this id or name; durable when it returns.
+    /// Refuses a key whose name is taken in its tenant, or for which there is no room. What other
+    /// tenants have counts only where all of them together are too many.
+    fn check_room(&self, keys: &[KeyRecord], request: &KeyRequest) -> Result<(), KeyFileError> {
+        let of_tenant = || keys.iter().filter(|key| key.tenant == request.tenant);
+        if of_tenant().any(|key| key.name == request.name) {
+            return Err(KeyFileError::NameTaken(request.name.clone()));
+        }
+        let limit = if request.tenant.is_default() { KEYS_MAX } else { TENANT_KEYS_MAX };
+        if of_tenant().count() >= limit {
+            return Err(KeyFileError::TooMany { limit });
+        }
+        if keys.len() >= KEYS_MAX {
+            return Err(KeyFileError::TooMany { limit: KEYS_MAX });
+        }
+        let before = tenants_of(keys);
+        let wanted = std::iter::once(&request.tenant).chain(&request.tenants);
+        let after = before.len() + wanted.filter(|name| !before.contains(*name)).count();
+        if after > before.len() && after > self.tenants_max {
+            return Err(KeyFileError::TooManyTenants { limit: self.tenants_max });
+        }
+        Ok(())
+    }
+
+    /// Removes the key of this id or name, where a tenant is given only one of it; durable when it
+    /// returns.
     ///
     /// # Errors
-    /// `NotFound`, or a file that cannot be changed.
-    pub fn revoke(&self, id_or_name: &str) -> Result<KeyRecord, KeyFileError> {
+    /// `NotFound`, `SeveralNamed`, or a file that cannot be changed.
+    pub fn revoke(
+        &self,
+        id_or_name: &str,
+        tenant: Option<&TenantName>,
+    ) -> Result<KeyRecord, KeyFileError> {
         let (file, mut keys) = self.open()?;
-        let matches = |key: &KeyRecord| key.id.to_string() == id_or_name || key.name == id_or_name;
-        let Some(at) = keys.iter().position(matches) else {
+        let is_of_tenant = |key: &KeyRecord| tenant.is_none_or(|tenant| key.tenant == *tenant);
+        let by_id = |key: &KeyRecord| is_of_tenant(key) && key.id.to_string() == id_or_name;
+        let by_name = |key: &KeyRecord| is_of_tenant(key) && key.name == id_or_name;
+        let Some(at) = keys.iter().position(by_id).or_else(|| keys.iter().position(by_name)) else {
             return Err(KeyFileError::NotFound(id_or_name.to_owned()));
         };
+        let is_named = keys.get(at).is_some_and(|key| !by_id(key));
+        if is_named && keys.iter().filter(|key| by_name(key)).count() > 1 {
+            return Err(KeyFileError::SeveralNamed(id_or_name.to_owned()));
+        }
         let revoked = keys.remove(at);
         Self::replace(&file, keys)?;
         Ok(revoked)
@@ -170,21 +212,24 @@ impl KeyFile {
     }
 }
 
+/// Returns every tenant that keys name, and `default`.
+pub(crate) fn tenants_of<'a>(
+    keys: impl IntoIterator<Item = &'a KeyRecord>,
+) -> BTreeSet<TenantName> {
+    let named = |key: &'a KeyRecord| std::iter::once(&key.tenant).chain(&key.tenants);
+    let named = keys.into_iter().flat_map(named).cloned();
+    named.chain([TenantName::default()]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use tidings_proto::UnixNanos;
 
-    use super::{KeyFile, KeyFileError};
+    use super::{KeyFile, KeyFileError, TENANT_KEYS_MAX};
     use crate::key::{KeyRequest, Role};
 
     fn request(name: &str) -> KeyRequest {
-        KeyRequest {
-            name: name.to_owned(),
-            role: Role::Read,
-            service: None,
-            expires_unix_nanos: None,
-            bytes_per_second: None,
-        }
+        KeyRequest::new(name, Role::Read)
     }
 
     #[test]
@@ -199,10 +244,48 @@ mod tests {
         assert!(!text.contains(&token.reveal()[12..]), "{text}");
         let again = file.create(request("ci"), UnixNanos(7));
         assert!(matches!(again, Err(KeyFileError::NameTaken(_))));
-        assert_eq!(file.revoke("ci").unwrap(), second);
-        assert_eq!(file.revoke(&first.id.to_string()).unwrap(), first);
-        assert!(matches!(file.revoke("ci"), Err(KeyFileError::NotFound(_))));
+        assert_eq!(file.revoke("ci", None).unwrap(), second);
+        assert_eq!(file.revoke(&first.id.to_string(), None).unwrap(), first);
+        assert!(matches!(file.revoke("ci", None), Err(KeyFileError::NotFound(_))));
         assert_eq!(file.read().unwrap(), []);
+    }
+
+    #[test]
+    fn a_tenant_has_names_and_room_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json")).with_tenants_max(3);
+        let of = |tenant: &str, name: &str| KeyRequest {
+            tenant: tenant.parse().unwrap(),
+            ..request(name)
+        };
+        let create = |request| file.create(request, UnixNanos(5)).map(|(_, record)| record);
+        let (first, other) = (create(of("a", "ci")).unwrap(), create(of("b", "ci")).unwrap());
+        assert!(matches!(create(of("a", "ci")), Err(KeyFileError::NameTaken(_))));
+        assert!(matches!(create(of("c", "ci")), Err(KeyFileError::TooManyTenants { limit: 3 })));
+        let choosing = KeyRequest { tenants: vec!["c".parse().unwrap()], ..of("a", "more") };
+        assert!(matches!(create(choosing), Err(KeyFileError::TooManyTenants { limit: 3 })));
+        create(request("of default")).unwrap();
+        let b = "b".parse().unwrap();
+        let id = first.id.to_string();
+        assert!(matches!(file.revoke(&id, Some(&b)), Err(KeyFileError::NotFound(_))));
+        assert!(matches!(file.revoke("ci", None), Err(KeyFileError::SeveralNamed(_))));
+        assert_eq!(file.revoke("ci", Some(&b)).unwrap(), other);
+        assert_eq!(file.revoke("ci", None).unwrap(), first);
+    }
+
+    #[test]
+    fn one_tenant_leaves_room_for_keys_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        let of = |tenant: &str| KeyRequest { tenant: tenant.parse().unwrap(), ..request("x") };
+        let (_, record) = file.create(of("a"), UnixNanos(5)).unwrap();
+        let many = vec![record; TENANT_KEYS_MAX];
+        let taken = KeyRequest { name: "y".to_owned(), ..of("a") };
+        let refused = file.check_room(&many, &taken);
+        let Err(KeyFileError::TooMany { limit }) = refused else { panic!("{refused:?}") };
+        assert_eq!(limit, TENANT_KEYS_MAX);
+        file.check_room(&many, &of("b")).unwrap();
+        file.check_room(&many, &request("of default")).unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! ([`Caller::is_live`]).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     pin::Pin,
     sync::{
@@ -27,9 +27,10 @@ use crate::{
     credential::sessions_of,
     error::{AccessError, KeyFileError},
     key::{KeyId, KeyRecord, KeyRequest, KeyToken, Role, SecretDigest, id_of, random_id},
-    key_file::KeyFile,
+    key_file::{KeyFile, tenants_of},
     oidc::{Issuer, SignedIn, is_token, may_pass},
     session::{SessionToken, Sessions},
+    tenant::TenantName,
 };
 
 /// Time between two looks at the file.
@@ -141,29 +142,35 @@ impl KeyRing {
     ///
     /// # Errors
     /// As [`KeyFile::revoke`].
-    pub fn revoke(&self, id_or_name: &str) -> Result<KeyRecord, KeyFileError> {
-        let revoked = self.file.revoke(id_or_name)?;
+    pub fn revoke(
+        &self,
+        id_or_name: &str,
+        tenant: Option<&TenantName>,
+    ) -> Result<KeyRecord, KeyFileError> {
+        let revoked = self.file.revoke(id_or_name, tenant)?;
         self.look()?;
         Ok(revoked)
     }
 
-    /// Makes a key of the process itself, for sending to its own receivers. It is in no file, and
-    /// good until the process ends.
+    /// Returns every tenant that keys name, and `default`.
+    #[must_use]
+    pub fn tenants(&self) -> BTreeSet<TenantName> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        tenants_of(keys.values().map(|key| &key.record))
+    }
+
+    /// Makes a key of the process itself, for sending to its own receivers as a tenant. It is in no
+    /// file, and good until the next one of the tenant is made.
     ///
     /// # Errors
     /// When the system gives no random numbers.
-    pub fn own_key(&self) -> Result<KeyToken, KeyFileError> {
+    pub fn own_key(&self, tenant: &TenantName) -> Result<KeyToken, KeyFileError> {
         let random = SystemRandom::new();
-        let request = KeyRequest {
-            name: "this server".to_owned(),
-            role: Role::Ingest,
-            service: None,
-            expires_unix_nanos: None,
-            bytes_per_second: None,
-        };
+        let request =
+            KeyRequest { tenant: tenant.clone(), ..KeyRequest::new("this server", Role::Ingest) };
         let (token, record) = request.make(random_id(&random)?, self.clock.now(), &random)?;
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        own.clear();
+        own.retain(|key| key.record.tenant != *tenant);
         own.push(Arc::new(LiveKey::new(record)));
         Ok(token)
     }

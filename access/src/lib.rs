@@ -1,7 +1,8 @@
 //! Keys of senders and readers: which there are, what each may do, and whose request this is.
 //!
 //! Owns the file of keys, the forms in which a request brings one, the roles, the sessions of
-//! browsers, the rate that a key is allowed, and people and machines by the word of an issuer. Listens to nothing and answers nothing: receivers and
+//! browsers, the names of tenants, the rate that a key is allowed, and people and machines by the
+//! word of an issuer. Listens to nothing and answers nothing: receivers and
 //! the HTTP address ask an [`AccessPolicy`] and word the refusal in their protocol.
 //!
 //! ```text
@@ -20,12 +21,13 @@ mod oidc;
 mod policy;
 mod rate;
 mod session;
+mod tenant;
 
 pub use caller::{Caller, KeyUses};
 pub use credential::{SESSION_COOKIES, TICKET_COOKIES, ticket_of};
 pub use error::{AccessError, KeyFileError};
 pub use key::{KEY_NAME_CHARS_MAX, KeyId, KeyRecord, KeyRequest, KeyToken, Role};
-pub use key_file::{KEYS_MAX, KeyFile};
+pub use key_file::{KEYS_MAX, KeyFile, TENANT_KEYS_MAX};
 pub use key_ring::{KeyRing, KeyState};
 pub use oidc::{
     ClientSecret, Identity, Issuer, IssuerError, IssuerUrl, OidcSettings, RoleMapping,
@@ -33,3 +35,4 @@ pub use oidc::{
 };
 pub use policy::{AccessPolicy, Credentials};
 pub use session::{SESSION_AGE, SessionToken};
+pub use tenant::{TENANT_HEADER, TENANT_NAME_CHARS_MAX, TENANTS_MAX, TenantName};

@@ -11,6 +11,7 @@ use crate::{
     key::Role,
     key_ring::KeyRing,
     oidc::is_token,
+    tenant::{ChosenTenant, chosen_tenant},
 };
 
 /// The rule by which requests are let in.
@@ -36,14 +37,23 @@ impl AccessPolicy {
     /// Lets a request in that needs this role; `None` where nobody is asked.
     ///
     /// # Errors
-    /// The reason why not. A key goes before a session.
+    /// The reason why not. A key goes before a session, and the tenant that the request chooses
+    /// before the role.
     pub fn admit(
         &self,
         headers: &HeaderMap,
         credentials: Credentials,
         needed: Role,
     ) -> Result<Option<Caller>, AccessError> {
-        let Some(caller) = self.identify(headers, credentials)? else { return Ok(None) };
+        let chosen = chosen_tenant(headers);
+        let Some(caller) = self.identify(headers, credentials)? else {
+            return match chosen {
+                ChosenTenant::Named(tenant) if !tenant.is_default() => Err(AccessError::OneTenant),
+                ChosenTenant::Unusable => Err(AccessError::OneTenant),
+                ChosenTenant::OfKey | ChosenTenant::Named(_) => Ok(None),
+            };
+        };
+        let caller = caller.choose(chosen)?;
         caller.demand(needed)?;
         Ok(Some(caller))
     }

@@ -22,6 +22,7 @@ struct EventKind {
     action: String,
     outcome: AuditOutcome,
     actor: AuditActor,
+    tenant: Option<String>,
     source_address: Option<String>,
     object: Option<String>,
     status: Option<u16>,
@@ -49,6 +50,7 @@ impl FoldedEvents {
         if !self.kinds.contains_key(&kind) && self.kinds.len() >= KINDS_MAX {
             event = AuditEvent {
                 actor: AuditActor::ANONYMOUS,
+                tenant: None,
                 source_address: None,
                 object: None,
                 status: None,
@@ -86,6 +88,7 @@ fn kind_of(event: &AuditEvent) -> EventKind {
         action: event.action.clone(),
         outcome: event.outcome,
         actor: event.actor.clone(),
+        tenant: event.tenant.clone(),
         source_address: event.source_address.clone(),
         object: event.object.clone(),
         status: event.status,
@@ -107,6 +110,7 @@ mod tests {
             action: "access".to_owned(),
             outcome: AuditOutcome::Denied,
             actor: AuditActor::ANONYMOUS,
+            tenant: None,
             source_address: Some(format!("host-{address}")),
             object: None,
             status: Some(401),

@@ -247,6 +247,7 @@ fn one_of(events: Vec<AuditEvent>) -> Vec<AuditEvent> {
     let count = events.iter().map(|event| event.count).sum();
     let one = events.into_iter().last().map(|last| AuditEvent {
         actor: AuditActor::ANONYMOUS,
+        tenant: None,
         source_address: None,
         object: None,
         status: None,

@@ -39,6 +39,8 @@ pub struct AuditQuery {
     pub address: Option<String>,
     /// A part of the object or of the details, in any case of letters.
     pub text: Option<String>,
+    /// The tenant.
+    pub tenant: Option<String>,
     /// Maximum number of events.
     pub limit: usize,
     /// The end of the page before.
@@ -191,6 +193,7 @@ impl AuditQuery {
             && self.action.as_ref().is_none_or(has_action)
             && (is_equal(&self.actor, &event.actor.id) || is_equal(&self.actor, &event.actor.name))
             && is_equal(&self.address, &event.source_address)
+            && is_equal(&self.tenant, &event.tenant)
             && self.text.as_ref().is_none_or(has_text)
     }
 }

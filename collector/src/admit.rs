@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     CollectorLimits,
+    destination::Destination,
     refusal::{Reason, Refusal},
     shares::{BudgetKind, BudgetShare, RequestHolder, Scarce, Shares},
 };
@@ -40,11 +41,11 @@ impl Gate {
         }
     }
 
-    /// Lets a request in to send its body; `caller` is whose it is, where keys are needed.
+    /// Lets a request of this sender in to send its body.
     pub(crate) fn open(
         &self,
         holder: Arc<RequestHolder>,
-        caller: Option<Caller>,
+        sender: RequestSender,
     ) -> Result<Admission, Refusal> {
         let open = Arc::clone(&self.open)
             .try_acquire_owned()
@@ -52,7 +53,7 @@ impl Gate {
         let memory = self.memory.take(Arc::clone(&holder) as _, 0).map_err(no_memory)?;
         Ok(Admission {
             holder,
-            caller,
+            sender,
             work_budget: Arc::clone(&self.working),
             memory_max: self.memory.total_max(),
             memory,
@@ -78,11 +79,18 @@ fn no_memory(_: Scarce) -> Refusal {
     Refusal::new(Reason::Busy, "too many bytes under way at a time")
 }
 
+/// The sender of a request: where its records go, and its key where one is needed.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestSender {
+    pub(crate) caller: Option<Caller>,
+    pub(crate) destination: Arc<Destination>,
+}
+
 /// One request's share of the budgets; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) holder: Arc<RequestHolder>,
-    pub(crate) caller: Option<Caller>,
+    pub(crate) sender: RequestSender,
     work_budget: Arc<Semaphore>,
     memory_max: usize,
     memory: BudgetShare,
@@ -130,14 +138,24 @@ impl Admission {
 mod tests {
     use std::{net::IpAddr, sync::Arc};
 
-    use tidings_storage::SystemClock;
+    use futures::future::BoxFuture;
+    use tidings_storage::{StorageError, SystemClock, TelemetryBatch};
 
-    use super::{Admission, Gate};
+    use super::{Admission, Destination, Gate, RequestSender};
     use crate::{
-        CollectorLimits,
+        CollectorLimits, Sink,
         refusal::{Reason, Refusal},
         shares::{PeerAddress, RequestHolder},
     };
+
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl Sink for Nowhere {
+        fn append(&self, _: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
 
     fn gate() -> Gate {
         let limits = CollectorLimits {
@@ -152,7 +170,9 @@ mod tests {
     /// A request of an address of its own.
     fn open(gate: &Gate, host: u8) -> Result<Admission, Refusal> {
         let peer = PeerAddress::from(IpAddr::from([192, 0, 2, host]));
-        gate.open(RequestHolder::new(peer, true, Arc::new(SystemClock)), None)
+        let destination = Arc::new(Destination::new(Arc::new(Nowhere)));
+        let sender = RequestSender { caller: None, destination };
+        gate.open(RequestHolder::new(peer, true, Arc::new(SystemClock)), sender)
     }
 
     #[test]

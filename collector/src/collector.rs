@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use crate::{
     CollectorSettings, Sink,
     counters::ReceiverCounters,
+    destination::{Destination, Destinations, OneDestination},
     guard::Guard,
     ingest::Ingest,
     listener::{self, ConnectionCounts, Listening},
@@ -52,6 +53,19 @@ struct Listener {
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
+impl Listener {
+    fn status(&self, counters: &ReceiverCounters) -> ReceiverStatus {
+        ReceiverStatus {
+            name: self.listening.endpoint.receiver.name().to_owned(),
+            address: self.address.to_string(),
+            tls: self.listening.tls.is_some(),
+            accepted_requests: counters.accepted(),
+            refused_requests: counters.refused(),
+            refusals: counters.refusals(),
+        }
+    }
+}
+
 impl Collector {
     /// Binds every listener and starts receiving into the store.
     ///
@@ -88,6 +102,20 @@ impl Collector {
         reads: Option<Arc<dyn ReadApi>>,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
+        let destination = Arc::new(Destination::new(sink));
+        Self::start_for(settings, Arc::new(OneDestination(destination)), reads, clock).await
+    }
+
+    /// As [`Collector::start_beside`], with a destination for each tenant.
+    ///
+    /// # Errors
+    /// When an address cannot be bound; the error names it.
+    pub async fn start_for(
+        settings: CollectorSettings,
+        destinations: Arc<dyn Destinations>,
+        reads: Option<Arc<dyn ReadApi>>,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
         let mut bound = Vec::new();
         for (address, receiver) in receive::all(&settings) {
             let name = receiver.name();
@@ -102,12 +130,14 @@ impl Collector {
         let requests = settings.limits.open_requests_max;
         let requests = Shares::new(BudgetKind::Requests, requests, Arc::clone(&clock));
         let redactor = Redactor::new(&settings.redaction);
-        let ingest = Arc::new(Ingest::new(settings.limits, redactor, sink, Arc::clone(&clock)));
+        let ingest = Ingest::new(settings.limits, redactor, destinations, Arc::clone(&clock));
+        let ingest = Arc::new(ingest);
         let (phase, phases) = watch::channel(Phase::Running);
         let supervision = Supervision::default();
-        let start = |(address, listener, receiver)| {
+        let start = |(index, (address, listener, receiver))| {
             let server = Arc::new(Server {
                 receiver,
+                index,
                 reads: reads.clone(),
                 ingest: Arc::clone(&ingest),
                 access: settings.access.clone(),
@@ -123,7 +153,7 @@ impl Collector {
             let task = supervision.spawn_essential(listening.endpoint.receiver.name(), serving);
             Listener { address, listening, task: Mutex::new(Some(task)) }
         };
-        let listeners = bound.into_iter().map(start).collect();
+        let listeners = bound.into_iter().enumerate().map(start).collect();
         Ok(Self { ingest, listeners, phase, supervision })
     }
 
@@ -136,19 +166,18 @@ impl Collector {
     /// The addresses in use and what happened on each.
     #[must_use]
     pub fn receivers(&self) -> Vec<ReceiverStatus> {
-        let status = |listener: &Listener| {
-            let server = &listener.listening.endpoint;
-            let counters = &server.counters;
-            ReceiverStatus {
-                name: server.receiver.name().to_owned(),
-                address: listener.address.to_string(),
-                tls: listener.listening.tls.is_some(),
-                accepted_requests: counters.accepted(),
-                refused_requests: counters.refused(),
-                refusals: counters.refusals(),
-            }
-        };
+        let status = |listener: &Listener| listener.status(&listener.listening.endpoint.counters);
         self.listeners.iter().map(status).collect()
+    }
+
+    /// The addresses in use and what happened on each to requests of this destination.
+    #[must_use]
+    pub fn receivers_of(&self, destination: &Destination) -> Vec<ReceiverStatus> {
+        let status = |listener: &Listener| {
+            let counters = destination.of_receiver(listener.listening.endpoint.index)?;
+            Some(listener.status(counters))
+        };
+        self.listeners.iter().filter_map(status).collect()
     }
 
     /// Why requests were refused, and how often: the reasons that occurred.

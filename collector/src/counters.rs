@@ -78,15 +78,20 @@ impl ReceiverCounters {
         sender: &str,
         now: UnixNanos,
     ) {
-        let index = refusal.reason.index();
-        let Some(counter) = self.refused.get(index) else { return };
-        if let Some(times) = counter.add(now) {
+        if let Some(times) = self.count(refusal, sender, now) {
             let (reason, said) = (refusal.reason.label(), &refusal.message);
             tracing::warn!(receiver, reason, times, sender, said, "request refused");
         }
+    }
+
+    /// Counts a refusal; `Some(occurrences since the last line)` when it is time for a log line.
+    pub(crate) fn count(&self, refusal: &Refusal, sender: &str, now: UnixNanos) -> Option<u64> {
+        let index = refusal.reason.index();
+        let times = self.refused.get(index)?.add(now);
         let message = refusal.message.clone();
         let last = LastRefusal { message, sender: sender.to_owned(), time: now };
         self.last_refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(index, last);
+        times
     }
 
     /// Counts a connection that could not be accepted.

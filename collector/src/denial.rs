@@ -4,7 +4,7 @@
 //! do. Other refusals are counted beside the receivers only.
 
 use http::request::Parts;
-use tidings_access::Credentials;
+use tidings_access::{Caller, Credentials};
 use tidings_audit::{AuditActor, AuditEvent, AuditOutcome};
 
 use crate::{
@@ -25,6 +25,7 @@ impl Server {
             time_unix_nano: self.ingest.clock.now(),
             action: ACTION.to_owned(),
             outcome: AuditOutcome::Denied,
+            tenant: caller.as_ref().and_then(Caller::named_tenant),
             actor: caller.map_or(AuditActor::ANONYMOUS, |caller| caller.actor()),
             source_address: Some(peer.to_string()),
             object: Some(format!("{} {} {}", self.receiver.name(), head.method, head.uri.path())),

@@ -1,7 +1,7 @@
 //! From a body to an acknowledgement: decompress, weigh, decode, normalise, redact, convert, store.
 //!
 //! Receivers bring the bytes and their decoder and write the answer; everything between is here
-//! and the same for all of them. Owns the sink and the counts of records. The sender's bytes are
+//! and the same for all of them. Owns the counts of records. The sender's bytes are
 //! acknowledged only when [`Sink::append`] has returned.
 
 use std::{
@@ -18,10 +18,11 @@ use tidings_storage::Clock;
 use tokio::sync::Semaphore;
 
 use crate::{
-    CollectorLimits, Sink,
-    admit::{Admission, Gate},
+    CollectorLimits,
+    admit::{Admission, Gate, RequestSender},
     counters::SignalCounters,
     decompress::{Bound, Compression, decompress},
+    destination::Destinations,
     normalise::{InPlace, Prepared, Signal},
     redact::Redactor,
     refusal::{Reason, Refusal},
@@ -40,7 +41,7 @@ pub(crate) struct Ingest {
     pub(crate) spans: SignalCounters,
     pub(crate) logs: SignalCounters,
     pub(crate) redactor: Arc<Redactor>,
-    sink: Arc<dyn Sink>,
+    pub(crate) destinations: Arc<dyn Destinations>,
     /// Decoding uses the processors; more at a time would only take memory.
     decoders: Arc<Semaphore>,
     refusals: AtomicU64,
@@ -82,7 +83,7 @@ impl Ingest {
     pub(crate) fn new(
         limits: CollectorLimits,
         redactor: Redactor,
-        sink: Arc<dyn Sink>,
+        destinations: Arc<dyn Destinations>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -92,7 +93,7 @@ impl Ingest {
             spans: SignalCounters::default(),
             logs: SignalCounters::default(),
             redactor: Arc::new(redactor),
-            sink,
+            destinations,
             decoders: Arc::new(Semaphore::new(available_parallelism().map_or(2, usize::from))),
             refusals: AtomicU64::new(0),
         }
@@ -105,14 +106,14 @@ impl Ingest {
         payload: Payload,
     ) -> Result<Outcome, Refusal> {
         admission.work()?;
-        self.sink.has_room()?;
+        let RequestSender { caller, destination } = admission.sender.clone();
+        destination.sink.has_room()?;
         let (admission, prepared) = self.prepare(admission, payload).await?;
-        let caller = admission.caller.clone();
         let Prepared { signal, batch, accepted, rejected, message } = prepared;
         if let Some(batch) = batch {
             // A task of its own: a client that goes away must not stop an append half way, and
             // the places are given back only when the store is done with it.
-            let sink = Arc::clone(&self.sink);
+            let sink = Arc::clone(&destination.sink);
             let append = tokio::spawn(async move {
                 let result = sink.append(batch).await;
                 drop(admission);
@@ -124,8 +125,14 @@ impl Ingest {
             caller.count_records(accepted);
         }
         match signal {
-            Signal::Traces => self.spans.add(accepted, rejected),
-            Signal::Logs => self.logs.add(accepted, rejected),
+            Signal::Traces => {
+                self.spans.add(accepted, rejected);
+                destination.spans.add(accepted, rejected);
+            }
+            Signal::Logs => {
+                self.logs.add(accepted, rejected);
+                destination.logs.add(accepted, rejected);
+            }
         }
         Ok(Outcome { rejected, message })
     }
@@ -137,23 +144,22 @@ impl Ingest {
     ) -> Result<(Admission, Prepared), Refusal> {
         let (memory_max, now) = (self.limits.request_memory_bytes_max, self.clock.instant());
         if payload.compression == Compression::None && payload.bytes.len() <= INLINE_BYTES_MAX {
-            let (sink, redactor) = (&*self.sink, &*self.redactor);
-            return prepare(admission, payload, memory_max, sink, redactor, now);
+            return prepare(admission, payload, memory_max, &self.redactor, now);
         }
-        let (sink, redactor) = (Arc::clone(&self.sink), Arc::clone(&self.redactor));
+        let redactor = Arc::clone(&self.redactor);
         // An error means the semaphore is closed, which nothing does.
         let place = Arc::clone(&self.decoders).acquire_owned().await;
         let work = move || {
             // Kept to the end, also when the client has gone.
             let _place = place;
-            prepare(admission, payload, memory_max, &*sink, &redactor, now)
+            prepare(admission, payload, memory_max, &redactor, now)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| panicked())?
     }
 
     /// Returns whether a request would be stored now.
     pub(crate) fn is_ready(&self) -> bool {
-        self.sink.ready().is_ok()
+        self.destinations.common().sink.ready().is_ok()
     }
 
     /// When to try again, in seconds: spread, so that refused clients do not return all at once.
@@ -176,14 +182,14 @@ fn prepare(
     mut admission: Admission,
     payload: Payload,
     memory_max: usize,
-    sink: &dyn Sink,
     redactor: &Redactor,
     now: Instant,
 ) -> Result<(Admission, Prepared), Refusal> {
     let Payload { bytes, compression, limit, broken, format } = payload;
+    let RequestSender { caller, destination } = admission.sender.clone();
     let mut hold = |count| admission.hold(count);
     let bytes = decompress(compression, bytes, Bound { limit, hold: &mut hold, broken })?;
-    if let Some(caller) = &admission.caller {
+    if let Some(caller) = &caller {
         caller.charge(bytes.len() as u64, now);
     }
     let mut hold = |weight| {
@@ -206,12 +212,12 @@ fn prepare(
     if format.all_or_nothing && prepared.rejected > 0 {
         return Err(Refusal::new(Reason::Malformed, prepared.message));
     }
-    if let Some(caller) = &admission.caller {
+    if let Some(caller) = &caller {
         check_service(caller, prepared.batch.as_ref())?;
     }
     if let Some(batch) = &mut prepared.batch {
-        redactor.redact(batch);
+        destination.redacted.fetch_add(redactor.redact(batch), Relaxed);
     }
-    prepared.batch = prepared.batch.map(|batch| sink.convert(batch)).transpose()?;
+    prepared.batch = prepared.batch.map(|batch| destination.sink.convert(batch)).transpose()?;
     Ok((admission, prepared))
 }

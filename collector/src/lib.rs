@@ -20,6 +20,7 @@ mod connection;
 mod counters;
 mod decompress;
 mod denial;
+mod destination;
 mod endpoint;
 mod guard;
 mod head_errors;
@@ -44,6 +45,7 @@ mod transport;
 mod weigh;
 
 pub use collector::{Collector, RefusalCount};
+pub use destination::{Destination, DestinationError, Destinations};
 pub use endpoint::{ConnectionLimits, Endpoint, UnreadableHead};
 pub use guard::{
     ForeignRequest, Guard, SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, is_from_browser,

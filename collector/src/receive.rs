@@ -77,9 +77,12 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
     }
 }
 
+/// The number of receivers.
+pub(crate) const RECEIVERS: usize = 3;
+
 /// Every receiver with its address.
-pub(crate) fn all(settings: &CollectorSettings) -> Vec<(SocketAddr, Arc<dyn Receiver>)> {
-    vec![
+pub(crate) fn all(settings: &CollectorSettings) -> [(SocketAddr, Arc<dyn Receiver>); RECEIVERS] {
+    [
         (settings.otlp_grpc, Arc::new(otlp_grpc::OtlpGrpc)),
         (settings.otlp_http, Arc::new(otlp_http::OtlpHttp)),
         (settings.zipkin, Arc::new(zipkin::Zipkin)),

@@ -121,9 +121,10 @@ impl Redactor {
     }
 
     /// Replaces the secrets of a decoded batch, which then goes without the sender's bytes. An
-    /// encoded one has none: it was judged when it was accepted.
-    pub(crate) fn redact(&self, batch: &mut TelemetryBatch) {
-        let Some(keys) = &self.keys else { return };
+    /// encoded one has none: it was judged when it was accepted. Returns the number of values that
+    /// had one.
+    pub(crate) fn redact(&self, batch: &mut TelemetryBatch) -> u64 {
+        let Some(keys) = &self.keys else { return 0 };
         let mut redaction = Redaction { keys, count: 0 };
         let bytes = match batch {
             TelemetryBatch::Traces { request, bytes } => {
@@ -148,12 +149,13 @@ impl Redactor {
             }
             TelemetryBatch::EncodedTraces(_)
             | TelemetryBatch::EncodedLogs(_)
-            | TelemetryBatch::Converted(_) => return,
+            | TelemetryBatch::Converted(_) => return 0,
         };
         if redaction.count > 0 {
             *bytes = None;
             self.redacted.fetch_add(redaction.count, Relaxed);
         }
+        redaction.count
     }
 }
 

@@ -294,6 +294,13 @@ impl From<DecodeError> for Refusal {
 
 impl From<StorageError> for Refusal {
     fn from(error: StorageError) -> Self {
+        Self::of_storage(&error)
+    }
+}
+
+impl Refusal {
+    /// The refusal that an error of the store causes.
+    pub(crate) fn of_storage(error: &StorageError) -> Self {
         match error.kind() {
             ErrorKind::Invalid => Self::new(Reason::Malformed, error.to_string()),
             ErrorKind::Full => Self::new(Reason::StorageFull, error.to_string()),

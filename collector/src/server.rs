@@ -12,8 +12,10 @@ use tidings_access::{AccessPolicy, Caller, Credentials, Role};
 use tidings_audit::AuditLog;
 
 use crate::{
+    admit::RequestSender,
     body::BodyReader,
     counters::ReceiverCounters,
+    destination::Destination,
     endpoint::{Endpoint, UnreadableHead},
     guard::Guard,
     head_errors::Explanation,
@@ -34,6 +36,8 @@ const AGENT_CHARS_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) receiver: Arc<dyn Receiver>,
+    /// Its place in the list of receivers.
+    pub(crate) index: usize,
     /// Answers the receiver's questions.
     pub(crate) reads: Option<Arc<dyn ReadApi>>,
     pub(crate) ingest: Arc<Ingest>,
@@ -63,7 +67,9 @@ impl Endpoint for Server {
 
     fn refuse_overloaded(&self, head: &Parts, peer: PeerAddress) -> Response<ReplyBody> {
         let message = "too many connections or requests at a time";
-        let refusal = self.counted(Refusal::new(Reason::Busy, message), &sender(head, peer));
+        let refusal = Refusal::new(Reason::Busy, message);
+        let common = self.ingest.destinations.common();
+        let refusal = self.counted(refusal, &sender(head, peer), common);
         self.receiver.refuse(head, &refusal)
     }
 
@@ -73,8 +79,7 @@ impl Endpoint for Server {
 
     fn handshake_failed(&self, error: &io::Error, peer: PeerAddress) {
         let refusal = Refusal::new(Reason::Handshake, format!("the TLS handshake failed: {error}"));
-        let now = self.ingest.clock.now();
-        self.counters.refuse(self.receiver.name(), &refusal, &peer.to_string(), now);
+        self.count(&refusal, &peer.to_string(), self.ingest.destinations.common());
     }
 
     fn accept_failed(&self, error: &io::Error) {
@@ -90,18 +95,30 @@ impl Server {
         holder: Arc<RequestHolder>,
     ) -> Response<ReplyBody> {
         let (head, mut body) = request.into_parts();
-        let received = self.receive(&head, &mut body, Arc::clone(&holder));
+        let entered = AssertUnwindSafe(self.enter(&head)).catch_unwind().await;
+        let (caller, destination) = entered.unwrap_or_else(|_| (Err(panicked()), Err(panicked())));
+        let counted_for = Arc::clone(match &destination {
+            Ok(destination) => destination,
+            Err(_) => self.ingest.destinations.common(),
+        });
+        let received = async {
+            let sender = RequestSender { caller: caller?, destination: destination? };
+            self.receive(&head, &mut body, Arc::clone(&holder), sender).await
+        };
         let result = AssertUnwindSafe(received).catch_unwind().await;
         match result.unwrap_or_else(|_| Err(panicked())) {
             Ok(response) => {
                 // Counts are of what was sent to be stored.
                 if self.question(&head).is_none() {
                     self.counters.accept();
+                    if let Some(counters) = counted_for.of_receiver(self.index) {
+                        counters.accept();
+                    }
                 }
                 response
             }
             Err(refusal) => {
-                let refusal = self.counted(refusal, &sender(&head, holder.peer()));
+                let refusal = self.counted(refusal, &sender(&head, holder.peer()), &counted_for);
                 self.audit_denial(&head, holder.peer(), &refusal);
                 // A body that did not come does not come now.
                 if !holder.is_evicted() {
@@ -112,14 +129,51 @@ impl Server {
         }
     }
 
+    /// Finds out whose request it is, whether it may be made, and where its records go. A refusal
+    /// is told where the records of its key would have gone: nobody else sees it.
+    async fn enter(
+        &self,
+        head: &Parts,
+    ) -> (Result<Option<Caller>, Refusal>, Result<Arc<Destination>, Refusal>) {
+        let checked = self.check(head).await;
+        let caller = match &checked {
+            Ok(caller) => caller.clone(),
+            Err(_) => self.access.identify(&head.headers, Credentials::Keys).ok().flatten(),
+        };
+        let destination = match &caller {
+            Some(caller) => {
+                self.ingest.destinations.destination_of(caller).await.map_err(Refusal::from)
+            }
+            None => Ok(Arc::clone(self.ingest.destinations.common())),
+        };
+        (checked, destination)
+    }
+
+    /// Checks a request by its head.
+    async fn check(&self, head: &Parts) -> Result<Option<Caller>, Refusal> {
+        if self.phases.now() > Phase::Running {
+            return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
+        }
+        self.check_size(head)?;
+        self.guard.check(head).map_err(|foreign| Refusal::foreign(&foreign))?;
+        self.admit(head).await
+    }
+
     /// Counts a refusal; it says when to try again from now on, if that helps.
-    fn counted(&self, mut refusal: Refusal, sender: &str) -> Refusal {
+    fn counted(&self, mut refusal: Refusal, sender: &str, counted_for: &Destination) -> Refusal {
         if refusal.reason.is_transient() && refusal.retry_seconds.is_none() {
             refusal.retry_seconds = Some(self.ingest.retry_seconds());
         }
-        let now = self.ingest.clock.now();
-        self.counters.refuse(self.receiver.name(), &refusal, sender, now);
+        self.count(&refusal, sender, counted_for);
         refusal
+    }
+
+    fn count(&self, refusal: &Refusal, sender: &str, counted_for: &Destination) {
+        let now = self.ingest.clock.now();
+        self.counters.refuse(self.receiver.name(), refusal, sender, now);
+        if let Some(counters) = counted_for.of_receiver(self.index) {
+            counters.count(refusal, sender, now);
+        }
     }
 
     async fn receive(
@@ -127,19 +181,14 @@ impl Server {
         head: &Parts,
         body: &mut Incoming,
         holder: Arc<RequestHolder>,
+        sender: RequestSender,
     ) -> Result<Response<ReplyBody>, Refusal> {
-        if self.phases.now() > Phase::Running {
-            return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
-        }
-        self.check_size(head)?;
-        self.guard.check(head).map_err(|foreign| Refusal::foreign(&foreign))?;
-        let caller = self.admit(head).await?;
         if let Some(reads) = self.question(head) {
             // Answers of receivers are small, those of questions need not be.
-            let answer = reads.answer(head.clone()).await;
+            let answer = reads.answer(head.clone(), sender.caller).await;
             return Ok(answer.map(|body| Unread::new(body).boxed_unsync()));
         }
-        let admission = self.ingest.gate.open(holder, caller)?;
+        let admission = self.ingest.gate.open(holder, sender)?;
         let (reader, ingest) = (self.reader(), &*self.ingest);
         self.receiver.receive(Exchange { head, body, reader, ingest, admission }).await
     }
@@ -197,8 +246,7 @@ impl Server {
                 Refusal::new(Reason::HeadTooLarge, message)
             }
         };
-        let now = self.ingest.clock.now();
-        self.counters.refuse(self.receiver.name(), &refusal, &peer.to_string(), now);
+        self.count(&refusal, &peer.to_string(), self.ingest.destinations.common());
         self.receiver.explain(&refusal)
     }
 

@@ -39,9 +39,13 @@ const STOP: ControlFlow<()> = ControlFlow::Break(());
 pub(crate) struct Execution {
     /// Semaphore with a permit for each running or waiting query.
     admitted: Arc<Semaphore>,
-    /// Semaphore with a permit for each running query.
+    /// Semaphore with a permit for each running query of this queue.
+    own: Arc<Semaphore>,
+    /// Semaphore with a permit for each running query of all queues that share the processors.
     running: Arc<Semaphore>,
     spare_threads: Arc<SpareThreads>,
+    /// Semaphore with a permit for each KiB of answers that clients have not read yet.
+    unread: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     limits: QueryLimits,
 }
@@ -68,13 +72,42 @@ struct Withdraw(Arc<AtomicBool>);
 impl Execution {
     pub(crate) fn new(clock: Arc<dyn Clock>, limits: QueryLimits) -> Self {
         let admitted = limits.running_max.saturating_add(limits.waiting_max);
+        let unread_kib = usize::try_from(limits.unread_bytes_max >> 10).unwrap_or(usize::MAX);
         Self {
             admitted: Arc::new(Semaphore::new(admitted)),
+            own: Arc::new(Semaphore::new(limits.running_max)),
             running: Arc::new(Semaphore::new(limits.running_max)),
             spare_threads: Arc::new(SpareThreads::of_machine()),
+            unread: Arc::new(Semaphore::new(unread_kib.min(Semaphore::MAX_PERMITS))),
             clock,
             limits,
         }
+    }
+
+    /// A queue of its own, whose queries run on what this one's run on and take at most half of it.
+    pub(crate) fn beside(&self) -> Self {
+        let (clock, limits) = (Arc::clone(&self.clock), self.limits);
+        Self {
+            own: Arc::new(Semaphore::new(limits.running_max.div_ceil(2))),
+            running: Arc::clone(&self.running),
+            spare_threads: Arc::clone(&self.spare_threads),
+            unread: Arc::clone(&self.unread),
+            ..Self::new(clock, limits)
+        }
+    }
+
+    /// Lets the queries of this queue take at most half of what they run on, from now on.
+    pub(crate) async fn leave_room(&self) {
+        let half = u32::try_from(self.limits.running_max / 2).unwrap_or(u32::MAX);
+        // An error means the semaphore is closed, which nothing does.
+        if let Ok(left) = self.own.acquire_many(half).await {
+            left.forget();
+        }
+    }
+
+    /// Room for answers that clients have not read yet, in KiB.
+    pub(crate) fn unread(&self) -> &Arc<Semaphore> {
+        &self.unread
     }
 
     /// The time.
@@ -116,12 +149,13 @@ impl Execution {
         let withdrawn = Arc::clone(&withdraw.0);
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
         let spare_threads = Arc::clone(&self.spare_threads);
-        let running = Arc::clone(&self.running);
+        let (own, running) = (Arc::clone(&self.own), Arc::clone(&self.running));
         let answer = async move {
+            let own = own.acquire_owned().await.map_err(|closed| defect(&closed))?;
             let turn = running.acquire_owned().await.map_err(|closed| defect(&closed))?;
             let task = tokio::task::spawn_blocking(move || {
-                // Both permits live as long as the computation does, not as long as its asker.
-                let places = (admitted, turn);
+                // The permits live as long as the computation does, not as long as its asker.
+                let places = [admitted, own, turn];
                 let reader = Reader {
                     snapshot: store
                         .snapshot()

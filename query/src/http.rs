@@ -68,7 +68,7 @@ pub fn router_described_by(
 ) -> Router {
     describe_responses(&mut document);
     drop_defaults(&mut document);
-    let room = unread_budget::UnreadBudget::new(service.limits().unread_bytes_max);
+    let room = unread_budget::UnreadBudget::shared(&service);
     let json = document.to_json().expect("invariant: the document has only string keys");
     let json = Bytes::from(json);
     let openapi = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], json));

@@ -54,8 +54,8 @@ pub struct QueryService {
     kept: Option<AdmissionSlot>,
     /// States of the receivers that fill the store.
     receivers: ReceiverStates,
-    /// The process's audit log.
-    audit: Option<Arc<AuditLog>>,
+    /// The process's audit log, and the one tenant whose events it shows.
+    audit: Option<(Arc<AuditLog>, Option<String>)>,
 }
 
 impl QueryService {
@@ -91,6 +91,35 @@ impl QueryService {
             receivers,
             audit: None,
         }
+    }
+
+    /// A service over another store, with a queue, tails and waits of its own. Its queries run on
+    /// what this one's run on, and take at most half of it.
+    #[must_use]
+    pub fn beside(&self, store: Store) -> Self {
+        let limits = self.limits();
+        Self {
+            store,
+            awaiting: Arc::new(Semaphore::new(limits.versions_awaited_max)),
+            tails: Arc::new(Semaphore::new(limits.tails_max)),
+            ended: Arc::new(watch::Sender::new(false)),
+            execution: Arc::new(self.execution.beside()),
+            progress: Arc::default(),
+            kept: None,
+            receivers: ReceiverStates::default(),
+            settings: Arc::clone(&self.settings),
+        }
+    }
+
+    /// Lets its queries take at most half of what they run on, from now on: there is a service
+    /// [beside](Self::beside) it.
+    pub async fn leave_room(&self) {
+        self.execution.leave_room().await;
+    }
+
+    /// Room for answers that clients have not read yet, in KiB.
+    pub(crate) fn unread(&self) -> &Arc<Semaphore> {
+        self.execution.unread()
     }
 
     /// A handle whose answers name what these receivers refuse.

@@ -28,7 +28,7 @@ use tidings_proto::{
     DurationNanos,
     api::{SqlColumn, SqlLack, SqlRead},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     SqlError,
@@ -36,6 +36,7 @@ use crate::{
     flight,
     guard::bytes_of,
     message::{Facts, Head},
+    service::QueryPlace,
 };
 
 pub(crate) use value::{check_columns, check_rows, type_name};
@@ -76,7 +77,7 @@ pub(crate) struct Lines {
     pub(crate) form: oneshot::Sender<AnswerFormat>,
     pub(crate) parts: mpsc::Receiver<Line>,
     /// The query's place among those that run.
-    pub(crate) place: Arc<OwnedSemaphorePermit>,
+    pub(crate) place: Arc<QueryPlace>,
 }
 
 impl fmt::Debug for Answer {
@@ -120,7 +121,7 @@ impl Answer {
 
 /// The bytes of an answer, as they are written. Gives the query's place back at its end.
 #[derive(Debug)]
-pub struct AnswerParts(Option<(mpsc::Receiver<Line>, Arc<OwnedSemaphorePermit>)>);
+pub struct AnswerParts(Option<(mpsc::Receiver<Line>, Arc<QueryPlace>)>);
 
 impl Stream for AnswerParts {
     type Item = Result<Bytes, SqlError>;

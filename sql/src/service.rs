@@ -31,6 +31,9 @@ const START_MAX: Duration = Duration::from_secs(10);
 /// Threads that carry messages and batches; those that read views are others.
 const CARRIERS: usize = 2;
 
+/// The places that a query has: one of its store's, one of all.
+pub(crate) type QueryPlace = [OwnedSemaphorePermit; 2];
+
 /// A query and how much of its answer is wanted.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Query {
@@ -49,12 +52,16 @@ impl Query {
     }
 }
 
-/// Answers queries. Clones share the places.
+/// Answers queries. Clones share the places, and services [beside](SqlService::beside) each other
+/// share threads, processes and most places.
 #[derive(Debug, Clone)]
 pub struct SqlService {
     store: Store,
     clock: Arc<dyn Clock>,
     limits: SqlLimits,
+    /// Places of the queries over this store.
+    own: Arc<Semaphore>,
+    /// Places of the queries over all stores.
     places: Arc<Semaphore>,
     threads: Arc<Threads>,
     pool: Arc<Pool>,
@@ -104,10 +111,28 @@ impl SqlService {
             store,
             clock,
             limits,
+            own: Arc::new(Semaphore::new(running_max)),
             places: Arc::new(Semaphore::new(running_max)),
             threads: Arc::new(Threads(Some(runtime))),
             pool: Arc::new(pool),
         })
+    }
+
+    /// A service over another store, whose queries take at most half of the places of this one's.
+    #[must_use]
+    pub fn beside(&self, store: Store) -> Self {
+        let own = Arc::new(Semaphore::new(self.limits.running_max.div_ceil(2)));
+        Self { store, own, ..self.clone() }
+    }
+
+    /// Lets its queries take at most half of the places, from now on: there is a service
+    /// [beside](Self::beside) it.
+    pub async fn leave_room(&self) {
+        let half = u32::try_from(self.limits.running_max / 2).unwrap_or(u32::MAX);
+        // An error means the semaphore is closed, which nothing does.
+        if let Ok(left) = self.own.acquire_many(half).await {
+            left.forget();
+        }
     }
 
     /// Bounds on the cost of queries.
@@ -120,7 +145,7 @@ impl SqlService {
         &self.clock
     }
 
-    /// Number of admitted queries, which run or whose answer is not read to its end.
+    /// Number of admitted queries over all stores, which run or whose answer is not read to its end.
     #[must_use]
     pub fn running(&self) -> usize {
         self.limits.running_max.saturating_sub(self.places.available_permits())
@@ -163,8 +188,10 @@ impl SqlService {
     async fn run(&self, task: Task) -> Result<Reply, SqlError> {
         task.check()?;
         let max = self.limits.running_max;
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = Arc::new(place.map_err(|_| SqlError::TooMany { max })?);
+        let place = |of: &Arc<Semaphore>| {
+            Arc::clone(of).try_acquire_owned().map_err(|_| SqlError::TooMany { max })
+        };
+        let place = Arc::new([place(&self.own)?, place(&self.places)?]);
         let Some(runtime) = &self.threads.0 else {
             return Err(SqlError::Defect { reason: "there are no threads".to_owned() });
         };
@@ -204,7 +231,7 @@ impl SqlService {
     }
 
     /// Snapshot of the store for one query.
-    fn stored(&self, place: Arc<OwnedSemaphorePermit>) -> Stored {
+    fn stored(&self, place: Arc<QueryPlace>) -> Stored {
         let mut meter = Meter::new(Arc::clone(&self.clock), self.limits);
         // The caller knows better when the query began.
         meter.deadline += START_MAX;

@@ -31,9 +31,10 @@ use datafusion::{
 };
 use serde::{Deserialize, Serialize};
 use tidings_storage::Snapshot;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{meter::Meter, scan::Source, source::SourceExec, worker::ServerLink};
+use crate::{
+    meter::Meter, scan::Source, service::QueryPlace, source::SourceExec, worker::ServerLink,
+};
 
 use condition::Predicate;
 pub(crate) use condition::{Condition, conditions};
@@ -53,7 +54,7 @@ pub(crate) struct Stored {
     pub(crate) snapshot: Snapshot,
     pub(crate) meter: Arc<Meter>,
     /// The query's place among those that run: it is taken as long as anything works for it.
-    pub(crate) place: Arc<OwnedSemaphorePermit>,
+    pub(crate) place: Arc<QueryPlace>,
 }
 
 /// The way to the server's rows. The worker has it.

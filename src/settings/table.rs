@@ -72,6 +72,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("oidc-name", "", value::text, oidc.name, "name of the issuer on the button to sign in; its host unless it is set"),
     setting!("oidc-ca", "", value::file, oidc.ca, "PEM file with roots of the issuer's certificate, besides the system's"),
     setting!("public-url", "", value::origin, public_url, "address by which browsers reach the UI, as https://tidings.example, where a proxy is before it; the issuer sends them back there"),
+    setting!("tenants-max", "16", value::count, tenants_max, "tenants that there can be, `default` among them; fewer where memory-bytes-max has no room for the largest request of each"),
     setting!("tls-certificate", "", value::file, tls_certificate, "PEM file with the certificate of every listener, followed by those that lead to its root; they speak TLS then, and nothing else"),
     setting!("tls-key", "", value::file, tls_key, "PEM file with the key of tls-certificate"),
     setting!("tls-client-ca", "", value::file, tls_client_ca, "PEM file with roots: every client needs a certificate that leads to one of them"),

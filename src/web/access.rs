@@ -1,8 +1,10 @@
-//! Asks every request of the HTTP address for a key, where keys are required.
+//! Asks every request of the HTTP address for a key, where keys are required, and leads it to the
+//! routes of its key's tenant.
 //!
 //! A route that no rule names needs a key that may read, and one of the native API that changes
 //! something a key that may administer, so a new route is never open by being forgotten. The UI's
-//! files are open: they hold no telemetry, and the page that asks for a key is one of them.
+//! files are open: they hold no telemetry, and the page that asks for a key is one of them. Asking
+//! and leading are one step, so no route can have the one without the other.
 
 use std::{
     io,
@@ -20,10 +22,13 @@ use axum::{
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidings_access::{AccessError, AccessPolicy, Caller, Credentials, KeyRing, Role};
+use tidings_collector::DestinationError;
 use tidings_proto::otlp::Code;
 use tidings_query::grpc;
+use tower::ServiceExt;
 
 use super::{audit::AuditDetail, problem::problem};
+use crate::tenants::Tenants;
 
 /// Answers instead of any route, with the reason.
 pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
@@ -46,6 +51,16 @@ const SQL: &str = "/api/v1/sql";
 /// Answered to everybody: probes, and the way to bring a key.
 const OPEN: [&str; 4] = ["/live", "/ready", "/api/v1/session", "/api/v1/sign-in"];
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// A store that cannot be used now is tried again after so many seconds.
+const RETRY_SECONDS: u32 = 10;
+
+/// The keys, and the tenants that they lead to.
+#[derive(Debug, Clone)]
+pub(super) struct KeyedEntrance {
+    pub(super) policy: AccessPolicy,
+    pub(super) tenants: Tenants,
+}
 
 /// Returns the role that a request needs; `None`: anybody may make it.
 fn needed_role(method: &Method, path: &str) -> Option<Role> {
@@ -70,36 +85,74 @@ pub(super) fn is_read(method: &Method, path: &str) -> bool {
     needed_role(method, path).is_some() && !is_change(method, path)
 }
 
-/// Lets a request in that brings a key of the role it needs; its [`Caller`] goes along.
+/// Lets a request in that brings a key of the role it needs, to its tenant's routes; its [`Caller`]
+/// goes along.
 pub(super) async fn check_key(
-    State(policy): State<AccessPolicy>,
-    mut request: Request,
+    State(entry): State<KeyedEntrance>,
+    request: Request,
     next: Next,
 ) -> Response {
     let Some(needed) = needed_role(request.method(), request.uri().path()) else {
         return next.run(request).await;
     };
     const BROUGHT: Credentials = Credentials::KeysAndSessions;
-    let consulted = policy.consult(request.headers(), BROUGHT).await;
-    let admitted = consulted.and_then(|()| policy.admit(request.headers(), BROUGHT, needed));
-    match (admitted, policy.ring()) {
+    let consulted = entry.policy.consult(request.headers(), BROUGHT).await;
+    let admitted = consulted.and_then(|()| entry.policy.admit(request.headers(), BROUGHT, needed));
+    match (admitted, entry.policy.ring()) {
         (Ok(Some(caller)), Some(ring)) => {
             let ring = Arc::clone(ring);
-            request.extensions_mut().insert(caller.clone());
-            let mut response = next.run(request).await;
+            let mut response = answer(&entry.tenants, caller.clone(), request, next).await;
             response.extensions_mut().insert(caller.clone());
             response.map(|body| Body::new(LiveBody { body, caller, ring, end: None }))
         }
         (Ok(_), _) => next.run(request).await,
         (Err(error), _) => {
             let mut response = refuse(request.headers(), &error);
-            let known = policy.identify(request.headers(), Credentials::KeysAndSessions);
+            let known = entry.policy.identify(request.headers(), BROUGHT);
             if let Ok(Some(caller)) = known {
                 response.extensions_mut().insert(caller);
             }
             response
         }
     }
+}
+
+/// Answers by the routes of the caller's tenant.
+async fn answer(tenants: &Tenants, caller: Caller, request: Request, next: Next) -> Response {
+    let tenant = caller.tenant().clone();
+    if tenant.is_default() {
+        let mut request = request;
+        request.extensions_mut().insert(caller);
+        return next.run(request).await;
+    }
+    let router = match tenants.router(&tenant).await {
+        Ok(router) => router,
+        Err(error) => return refuse_tenant(request.headers(), &error),
+    };
+    // The routes of the default tenant have left there what they found in the path.
+    let (mut head, body) = request.into_parts();
+    head.extensions.clear();
+    head.extensions.insert(caller);
+    match router.oneshot(Request::from_parts(head, body)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Words the refusal of a request whose tenant has no store that can be used.
+fn refuse_tenant(headers: &HeaderMap, error: &DestinationError) -> Response {
+    let detail = match error {
+        DestinationError::Access(error) => return refuse(headers, error),
+        // Its text may name files, so it stays in the log.
+        DestinationError::Storage(_) => "the store cannot be used at present, the log says more",
+    };
+    if grpc::is_grpc(headers) {
+        return grpc::reply(Err(grpc::GrpcStatus::new(Code::Unavailable, detail)));
+    }
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = problem(status, "unavailable", "The store cannot be used", detail);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+    response
 }
 
 /// Words a refusal, for gRPC in its own form.

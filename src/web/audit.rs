@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{Extensions, Method, StatusCode},
+    http::{Method, StatusCode},
     middleware::Next,
     response::Response,
 };
@@ -68,19 +68,22 @@ pub(super) async fn record(
     if !(is_denied || is_change || is_read) {
         return response;
     }
-    let (actor, detail) = author(response.extensions_mut());
+    let caller = response.extensions_mut().remove::<Caller>();
+    let detail = response.extensions_mut().remove::<AuditDetail>();
+    let words = |(AuditDetail::Change(text) | AuditDetail::Denial(text))| text;
     let event = AuditEvent {
         time_unix_nano: auditing.clock.now(),
         action: if is_denied { "access" } else { action(&method, path) }.to_owned(),
         outcome: if is_denied { AuditOutcome::Denied } else { outcome(status) },
-        actor,
+        tenant: caller.as_ref().and_then(Caller::named_tenant),
+        actor: caller.map_or(AuditActor::ANONYMOUS, |caller| caller.actor()),
         source_address: address.map(|address| address.to_string()),
         object: Some(match uri.query().filter(|_| is_read && !is_denied) {
             Some(query) => format!("{method} {path}?{query}"),
             None => format!("{method} {path}"),
         }),
         status: Some(status.as_u16()),
-        detail,
+        detail: detail.map(words),
         count: 1,
     };
     match (is_denied, is_change) {
@@ -89,15 +92,6 @@ pub(super) async fn record(
         (false, false) => auditing.log.read(event),
     }
     response
-}
-
-/// Takes the author and the details from an answer.
-fn author(extensions: &mut Extensions) -> (AuditActor, Option<String>) {
-    let actor = extensions.remove::<Caller>().map(|caller| caller.actor());
-    let detail = extensions.remove::<AuditDetail>();
-    let words = |(AuditDetail::Change(text) | AuditDetail::Denial(text))| text;
-    let detail = detail.map(words);
-    (actor.unwrap_or(AuditActor::ANONYMOUS), detail)
 }
 
 fn is_denial(response: &Response) -> bool {

@@ -1,6 +1,7 @@
 //! `/api/v1/keys` and `/api/v1/session`: who may do what, and who one is.
 //!
-//! Keys are made and revoked by keys that may administer ([`super::access`]). A browser brings a key
+//! Keys are made and revoked by keys that may administer ([`super::access`]): those of their own
+//! tenant, and by keys of the default tenant those of every one. A browser brings a key
 //! once and has a session for it: a cookie that no script reads and no other site sends.
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use axum::{
 };
 use tidings_access::{
     AccessPolicy, Caller, Credentials, KEYS_MAX, KeyFileError, KeyRing, KeyState, Role,
+    TENANT_KEYS_MAX, TenantName,
 };
 use tidings_proto::{
     UnixNanos,
@@ -77,7 +79,7 @@ pub(crate) fn routes(
     tidings_query::with_api_headers(routes)
 }
 
-/// Lists every key, without its secret.
+/// Lists the keys of the tenant, for the default tenant those of all, without their secrets.
 #[utoipa::path(
     get,
     path = "/api/v1/keys",
@@ -89,10 +91,18 @@ pub(crate) fn routes(
         (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "keys are not required here")
     )
 )]
-async fn list_keys(State(routes): State<KeyRoutes>, uri: Uri) -> Result<Json<KeyList>, KeyRefusal> {
+async fn list_keys(
+    State(routes): State<KeyRoutes>,
+    caller: Option<Extension<Caller>>,
+    uri: Uri,
+) -> Result<Json<KeyList>, KeyRefusal> {
     without_parameters(&uri)?;
-    let keys = routes.ring()?.list().into_iter().map(view).collect();
-    Ok(Json(KeyList { keys, limit: KEYS_MAX as u64 }))
+    let ring = routes.ring()?;
+    let tenant = administered(caller.as_ref());
+    let is_shown = |key: &KeyState| tenant.as_ref().is_none_or(|of| key.record.tenant == *of);
+    let keys = ring.list().into_iter().filter(is_shown).map(view).collect();
+    let limit = if tenant.is_some() { TENANT_KEYS_MAX } else { KEYS_MAX };
+    Ok(Json(KeyList { keys, limit: limit as u64 }))
 }
 
 /// Makes a key, which is good at once. The answer is the only place where it is shown.
@@ -105,6 +115,7 @@ async fn list_keys(State(routes): State<KeyRoutes>, uri: Uri) -> Result<Json<Key
     responses(
         (status = 201, body = CreatedKey),
         (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
+        (status = 403, body = ProblemDetails, content_type = "application/problem+json", description = "the key makes keys of its own tenant only"),
         (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "the name is taken, no more keys are possible, or keys are not required here"),
         (status = 413, body = ProblemDetails, content_type = "application/problem+json", description = "the body is too large"),
         (status = 415, body = ProblemDetails, content_type = "application/problem+json", description = "the body is not JSON"),
@@ -124,7 +135,10 @@ async fn create_key(
         let nanos = seconds.saturating_mul(1_000_000_000);
         UnixNanos(routes.clock.now().0.saturating_add(nanos))
     });
+    let (tenant, tenants) = tenants_of(&request, caller.as_ref())?;
     let request = tidings_access::KeyRequest {
+        tenant,
+        tenants,
         name: request.name,
         role: match request.role {
             KeyRole::Ingest => Role::Ingest,
@@ -174,7 +188,8 @@ async fn revoke_key(
         return Err(KeyRefusal::parameter("id", "an id has 8 hex digits in lower case"));
     }
     let ring = routes.ring()?;
-    let revoked = blocking(move || ring.revoke(&id)).await?;
+    let tenant = administered(caller.as_ref());
+    let revoked = blocking(move || ring.revoke(&id, tenant.as_ref())).await?;
     tracing::info!(by = by(caller.as_ref()), key = %revoked.id, name = revoked.name, "key revoked");
     let detail = AuditDetail::Change(revoked.describe());
     Ok((StatusCode::NO_CONTENT, Extension(detail)).into_response())
@@ -279,11 +294,46 @@ impl KeyRoutes {
     }
 }
 
+/// Returns the one tenant whose keys the caller administers; `None`: every one's.
+fn administered(caller: Option<&Extension<Caller>>) -> Option<TenantName> {
+    let Extension(caller) = caller?;
+    let administers_all = caller.governs_tenants() && caller.tenant().is_default();
+    (!administers_all).then(|| caller.tenant().clone())
+}
+
+/// Reads the tenants of a key that is to be made: another than the caller's is for those who
+/// administer all of them.
+fn tenants_of(
+    request: &KeyRequest,
+    caller: Option<&Extension<Caller>>,
+) -> Result<(TenantName, Vec<TenantName>), KeyRefusal> {
+    let of_caller = caller.map(|Extension(caller)| caller.tenant().clone()).unwrap_or_default();
+    let own = administered(caller);
+    let names_others = |of: &TenantName| {
+        request.tenant.as_ref().is_some_and(|name| name != of.as_str())
+            || !request.tenants.is_empty()
+    };
+    if own.as_ref().is_some_and(names_others) {
+        return Err(KeyRefusal::OtherTenant);
+    }
+    let governs = caller.is_none_or(|Extension(caller)| caller.governs_tenants());
+    if own.is_some_and(|own| own.is_default()) && !governs {
+        return Err(KeyRefusal::OtherTenant);
+    }
+    let parse = |parameter: &str, name: &String| {
+        name.parse().map_err(|reason: String| KeyRefusal::parameter(parameter, &reason))
+    };
+    let tenant = request.tenant.as_ref().map(|name| parse("tenant", name)).transpose()?;
+    let tenants: Result<_, _> = request.tenants.iter().map(|name| parse("tenants", name)).collect();
+    Ok((tenant.unwrap_or(of_caller), tenants?))
+}
+
 fn session_view(caller: Option<&Caller>) -> SessionView {
     SessionView {
         keys_required: caller.is_some(),
         name: caller.map(|caller| caller.name().to_owned()),
         role: caller.map(|caller| role(caller.role())),
+        tenant: caller.map(|caller| caller.tenant().to_string()),
     }
 }
 
@@ -292,6 +342,8 @@ fn view(KeyState { record, uses, has_expired }: KeyState) -> KeyView {
         id: record.id.to_string(),
         role: role(record.role),
         name: record.name,
+        tenant: record.tenant.to_string(),
+        tenants: record.tenants.iter().map(ToString::to_string).collect(),
         service: record.service,
         bytes_per_second: record.bytes_per_second,
         created_unix_nano: record.created_unix_nanos,
@@ -342,6 +394,7 @@ enum KeyRefusal {
     Parameter { name: String, detail: String },
     Body(BodyRefusal),
     NotRequired,
+    OtherTenant,
     File(KeyFileError),
     Panicked,
 }
@@ -371,6 +424,10 @@ impl IntoResponse for KeyRefusal {
                 let title = "keys are not required here";
                 problem(StatusCode::CONFLICT, "keys-not-required", title, detail)
             }
+            Self::OtherTenant => {
+                let detail = "the key makes keys of its own tenant, which choose no other";
+                problem(StatusCode::FORBIDDEN, "forbidden", "The key does not allow this", detail)
+            }
             Self::File(error) => failure(&error),
             Self::Panicked => {
                 let detail = "the log says more";
@@ -391,6 +448,13 @@ fn failure(error: &KeyFileError) -> Response {
         }
         KeyFileError::NameTaken(_) => {
             problem(StatusCode::CONFLICT, "name-taken", "the name is taken", &detail)
+        }
+        KeyFileError::TooManyTenants { .. } => {
+            let title = "no more tenants are possible";
+            problem(StatusCode::CONFLICT, "too-many-tenants", title, &detail)
+        }
+        KeyFileError::SeveralNamed(_) => {
+            problem(StatusCode::CONFLICT, "several-named", "several keys have the name", &detail)
         }
         KeyFileError::TooMany { .. } => {
             problem(StatusCode::CONFLICT, "too-many-keys", "no more keys are possible", &detail)

@@ -17,6 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use tidings_access::TenantName;
 use tidings_audit::AuditLog;
 use tidings_collector::Collector;
 use tidings_sql::SqlService;
@@ -33,10 +34,13 @@ use super::{
 use crate::health::Health;
 #[cfg(test)]
 use table::METRICS;
+use table::OF_STORES;
 
 /// The parts that count.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
+    /// The tenant who asks: others than the default one see what is of their store.
+    pub(crate) tenant: TenantName,
     pub(crate) store: Store,
     pub(crate) collector: Arc<Collector>,
     pub(crate) audit: Arc<AuditLog>,
@@ -83,6 +87,13 @@ struct MetricDescription {
     read: fn(&Measured) -> Vec<Sample>,
 }
 
+impl MetricDescription {
+    /// Returns whether a tenant sees it: what is of the process is for the default one.
+    fn is_for(&self, tenant: &TenantName) -> bool {
+        tenant.is_default() || OF_STORES.contains(&self.name)
+    }
+}
+
 impl Sample {
     fn new<const N: usize>(labels: [&str; N], value: SampleValue) -> Self {
         Self { labels: labels.map(str::to_owned).to_vec(), value }
@@ -117,7 +128,9 @@ async fn metrics(State(measured): State<Measured>, headers: HeaderMap, uri: Uri)
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{METRICS, MetricKind};
+    use tidings_access::TenantName;
+
+    use super::{METRICS, MetricKind, OF_STORES};
 
     #[test]
     fn the_page_on_metrics_has_every_metric_as_the_code_does() {
@@ -134,6 +147,14 @@ mod tests {
         });
         let expected: Vec<String> = expected.collect();
         assert_eq!(rows, expected, "docs/metrics.md should have:\n{}", expected.join("\n"));
+    }
+
+    #[test]
+    fn a_tenant_sees_what_is_of_its_store() {
+        let tenant: TenantName = "a".parse().unwrap();
+        let seen = METRICS.iter().filter(|metric| metric.is_for(&tenant));
+        assert_eq!(seen.map(|metric| metric.name).collect::<Vec<_>>(), OF_STORES);
+        assert!(METRICS.iter().all(|metric| metric.is_for(&TenantName::default())));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tidings_access::AccessPolicy;
-use tidings_collector::{Collector, HEAD_STATUSES, TlsFiles};
+use tidings_access::{AccessPolicy, TenantName};
+use tidings_collector::{Collector, Destination, HEAD_STATUSES, TlsFiles};
 use tidings_proto::{
     UnixNanos,
     api::{ProblemDetails, ServerStatus, SignalCounts},
@@ -55,13 +55,24 @@ pub(crate) struct ServerSetup {
     pub(crate) transaction_keys: Vec<String>,
 }
 
-/// State of the server process.
+/// The tenant whose status is told.
+#[derive(Debug, Clone)]
+pub(crate) struct ServedTenant {
+    pub(crate) name: TenantName,
+    pub(crate) store: Store,
+    pub(crate) destination: Arc<Destination>,
+}
+
+/// A warning about stores of tenants other than the default one.
+const OTHERS_IN_TROUBLE: &str = "a store of another tenant needs somebody, the log says which";
+
+/// State of the server process, as one tenant sees it.
 #[derive(Debug, Clone)]
 pub(crate) struct Server(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    store: Store,
+    tenant: ServedTenant,
     collector: Arc<Collector>,
     health: Health,
     started: UnixNanos,
@@ -73,14 +84,14 @@ struct Inner {
 impl Server {
     /// `setup` holds the settings that it tells and uses.
     pub(crate) fn new(
-        store: Store,
+        tenant: ServedTenant,
         collector: Arc<Collector>,
         health: Health,
         started: UnixNanos,
         setup: ServerSetup,
     ) -> Self {
         let (draining, demo) = (AtomicBool::new(false), Mutex::new(None));
-        Self(Arc::new(Inner { store, collector, health, started, setup, draining, demo }))
+        Self(Arc::new(Inner { tenant, collector, health, started, setup, draining, demo }))
     }
 
     /// Says "not ready" from now on and ends demo traffic.
@@ -92,22 +103,24 @@ impl Server {
     }
 
     fn status(&self, demo_running: bool) -> ServerStatus {
-        let counts = self.0.store.counts();
-        let (spans, logs) = self.0.collector.counts();
+        let ServedTenant { name, store, destination } = &self.0.tenant;
+        let counts = store.counts();
+        let (spans, logs) = destination.counts();
         ServerStatus {
             version: VERSION.to_owned(),
+            tenant: name.to_string(),
             started_unix_nano: self.0.started,
-            receivers: self.0.collector.receivers(),
+            receivers: self.0.collector.receivers_of(destination),
             spans: SignalCounts { stored: counts.spans, ..spans },
             logs: SignalCounts { stored: counts.log_records, ..logs },
-            redacted_values: self.0.collector.redacted_values(),
+            redacted_values: destination.redacted_values(),
             has_data: counts.spans + counts.log_records > 0,
             demo_running,
             insecure: self.0.setup.insecure,
             keys_required: self.0.setup.access.ring().is_some(),
             transaction_keys: self.0.setup.transaction_keys.clone(),
             tasks: self.0.health.tasks(),
-            storage: storage_status(self.0.store.usage()),
+            storage: storage_status(store.usage()),
         }
     }
 }
@@ -224,14 +237,18 @@ async fn ready(State(server): State<Server>) -> Response {
     } else if let Some(failure) = server.0.health.failure() {
         Some(failure)
     } else {
-        server.0.store.ready().err().map(|error| error.to_string())
+        server.0.tenant.store.ready().err().map(|error| error.to_string())
     };
     match reason {
         None => {
-            let store = &server.0.store;
+            let store = &server.0.tenant.store;
+            // Everybody may ask this: other tenants are not named.
+            let others = server.0.health.has_others_in_trouble();
+            let others = others.then(|| OTHERS_IN_TROUBLE.to_owned());
             let issuer = server.0.setup.access.ring().and_then(|ring| ring.issuer()?.fault());
             let issuer = issuer.map(|fault| format!("tokens and sign-ins may be refused: {fault}"));
-            let alarms = store.alarms().into_iter().chain(store.trouble()).chain(issuer);
+            let alarms = store.alarms().into_iter().chain(store.trouble());
+            let alarms = alarms.chain(others).chain(issuer);
             let warnings = alarms.map(|alarm| {
                 format!(
                     "warning: {alarm}
@@ -316,7 +333,8 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
              `tidings demo` with --client-certificate and --client-key",
         );
     }
-    let key = match server.0.setup.access.ring().map(|ring| ring.own_key()).transpose() {
+    let (ring, tenant) = (server.0.setup.access.ring(), &server.0.tenant.name);
+    let key = match ring.map(|ring| ring.own_key(tenant)).transpose() {
         Ok(key) => key.map(|key| key.reveal().to_owned()),
         Err(error) => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -355,7 +373,9 @@ mod tests {
     use tidings_storage::{Clock, Store, StoreSettings, Supervision, SystemClock};
     use tower::ServiceExt;
 
-    use super::{Health, Server, ServerSetup, StatusCode, routes};
+    use super::{
+        Destination, Health, ServedTenant, Server, ServerSetup, StatusCode, TenantName, routes,
+    };
 
     #[tokio::test]
     async fn a_failed_task_is_said_by_every_probe_at_once() {
@@ -369,7 +389,9 @@ mod tests {
         let tasks = Supervision::default();
         let health = Health::new(vec![tasks.clone()]);
         let (collector, setup) = (Arc::new(collector), ServerSetup::default());
-        let server = Server::new(store, collector, health, SystemClock.now(), setup);
+        let destination = Arc::new(Destination::new(Arc::new(store.clone())));
+        let tenant = ServedTenant { name: TenantName::default(), store, destination };
+        let server = Server::new(tenant, collector, health, SystemClock.now(), setup);
         let ask = |path: &'static str| {
             let app = routes(server.clone());
             async move {

@@ -30,7 +30,10 @@ use std::{
     io,
     ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use tokio::sync::Notify;
@@ -139,7 +142,7 @@ pub(crate) type CandidateRows = Option<Vec<Range<u64>>>;
 /// The indexes of a store's data files.
 #[derive(Debug)]
 pub(crate) struct Indexes {
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     heads: Mutex<Heads>,
     /// The data files whose indexes are to be made again, by the index's path.
     missing: Mutex<BTreeMap<PathBuf, (Signal, Arc<DataFile>)>>,
@@ -231,7 +234,7 @@ impl Indexes {
     /// Keeps heads in memory up to so many bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
-            bytes_max,
+            bytes_max: AtomicUsize::new(bytes_max),
             heads: Mutex::default(),
             missing: Mutex::default(),
             missed: Notify::new(),
@@ -239,6 +242,17 @@ impl Indexes {
             splits: SplitTraces::default(),
             peer_keys: PeerKeys::default(),
             hours: Hours::default(),
+        }
+    }
+
+    /// Keeps heads in memory up to so many bytes from now on. When those that there are take more,
+    /// scans read theirs again.
+    pub(crate) fn set_bytes_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Relaxed);
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        if heads.bytes > bytes_max {
+            heads.by_path.clear();
+            heads.bytes = 0;
         }
     }
 
@@ -416,15 +430,16 @@ impl Indexes {
         let bytes = own + head.as_ref().map_or(0, |head| head.bytes());
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let heads = &mut *heads;
+        let bytes_max = self.bytes_max.load(Relaxed);
         if let Some(replaced) = heads.by_path.remove(path) {
             heads.bytes -= replaced.bytes;
         }
-        if heads.bytes + bytes > self.bytes_max && heads.swept < scan {
+        if heads.bytes + bytes > bytes_max && heads.swept < scan {
             heads.swept = scan;
             heads.by_path.retain(|_, kept| kept.last_use + 1 >= scan);
             heads.bytes = heads.by_path.values().map(|kept| kept.bytes).sum();
         }
-        if heads.bytes + bytes <= self.bytes_max {
+        if heads.bytes + bytes <= bytes_max {
             heads.bytes += bytes;
             heads.by_path.insert(path.to_owned(), CachedHead { head, bytes, last_use: scan });
         }

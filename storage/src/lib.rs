@@ -63,7 +63,7 @@ pub use rollup::{
 };
 pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows};
 pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};
-pub use settings::{ObjectAddress, ObjectStoreSettings, StoreSettings, TablesAt};
+pub use settings::{ObjectAddress, ObjectStoreSettings, StoreMemory, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{
     ConvertedBatch, Erasure, ErasureReport, Recovery, Store, StoreCounts, StoreUsage, TableUsage,

@@ -11,6 +11,7 @@
 //! <data-dir>/pins                            which traces are pinned
 //! <data-dir>/keys.json                       keys of senders and readers, see tidings-access
 //! <data-dir>/audit/                          changes, denied requests and reads, see tidings-audit
+//! <data-dir>/tenants/<name>/                 a data directory of each tenant but the default one
 //! <data-dir>/scrub                           up to where files were verified
 //! <data-dir>/erasures/                       what was erased when, one JSON file each
 //! <data-dir>/quarantine/                     damaged files, kept for a person to look at
@@ -19,7 +20,7 @@
 use std::path::{Path, PathBuf};
 
 /// Names in the data directory of what is the store's own.
-pub(crate) const OWN_NAMES: [&str; 18] = [
+pub(crate) const OWN_NAMES: [&str; 19] = [
     "lock",
     "format",
     "format.new",
@@ -34,6 +35,7 @@ pub(crate) const OWN_NAMES: [&str; 18] = [
     "keys.json.new",
     "keys.json.lock",
     "audit",
+    "tenants",
     "scrub",
     "scrub.new",
     "erasures",

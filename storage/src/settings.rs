@@ -69,6 +69,30 @@ impl StoreSettings {
     }
 }
 
+impl StoreSettings {
+    /// Returns the memory that the store may hold.
+    #[must_use]
+    pub fn memory(&self) -> StoreMemory {
+        StoreMemory {
+            flush_bytes: self.memory_flush_bytes,
+            bytes_max: self.memory_bytes_max,
+            index_bytes_max: self.index_memory_bytes_max,
+        }
+    }
+}
+
+/// Memory that a store may hold. It can change while the store is open, because several stores of
+/// a process divide what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreMemory {
+    /// The memory table is flushed when it has this many bytes.
+    pub flush_bytes: u64,
+    /// Appends are refused when the memory table has this many bytes.
+    pub bytes_max: u64,
+    /// The data files' indexes take at most this much memory.
+    pub index_bytes_max: u64,
+}
+
 /// Where the tables are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TablesAt {
@@ -150,6 +174,15 @@ impl fmt::Display for ObjectAddress {
 }
 
 impl ObjectAddress {
+    /// Returns the place below this one whose objects have this at the beginning of their names,
+    /// which has the characters of an address.
+    ///
+    /// # Errors
+    /// When it has others.
+    pub fn below(&self, inside: &str) -> Result<Self, String> {
+        format!("{self}/{inside}").parse()
+    }
+
     /// Returns the bucket's name for an object.
     pub(crate) fn location(&self, inside: &str) -> ObjectPath {
         ObjectPath::from(format!("{}/{inside}", self.prefix))

@@ -56,7 +56,7 @@ use self::{
     flush::Tables, pin::PinBoard, scrub::Damages, state::VisibleState, upkeep::MaintenanceState,
 };
 use crate::{
-    Clock, Snapshot, StorageError, StoreSettings,
+    Clock, Snapshot, StorageError, StoreMemory, StoreSettings,
     disk::{DiskLock, Mistake, RealDisk, SharedDisk},
     index::Indexes,
     memory::Chunk,
@@ -204,6 +204,30 @@ struct StoreShared {
     merge_wanted: Notify,
     clock: Arc<dyn Clock>,
     settings: StoreSettings,
+    memory: MemoryBounds,
+}
+
+/// Bounds of the memory table, which can change.
+struct MemoryBounds {
+    flush_bytes: AtomicU64,
+    bytes_max: AtomicU64,
+}
+
+impl MemoryBounds {
+    fn new(memory: StoreMemory) -> Self {
+        let (flush_bytes, bytes_max) = (memory.flush_bytes.into(), memory.bytes_max.into());
+        Self { flush_bytes, bytes_max }
+    }
+
+    /// Bytes of the memory table at which it is flushed.
+    fn flush_bytes(&self) -> u64 {
+        self.flush_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the memory table at which appends are refused.
+    fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Ordering::Relaxed)
+    }
 }
 
 impl Store {
@@ -268,6 +292,18 @@ impl Store {
         let inner = &self.owner.0;
         inner.check_open()?;
         inner.check_memory(0)
+    }
+
+    /// Gives the store this much memory from now on. A memory table that is larger is flushed, and
+    /// appends are refused meanwhile.
+    pub fn set_memory(&self, memory: StoreMemory) {
+        let shared = &self.owner.0.shared;
+        shared.memory.flush_bytes.store(memory.flush_bytes, Ordering::Relaxed);
+        shared.memory.bytes_max.store(memory.bytes_max, Ordering::Relaxed);
+        shared.indexes.set_bytes_max(usize::try_from(memory.index_bytes_max).unwrap_or(usize::MAX));
+        if shared.state.memory_bytes() >= memory.flush_bytes {
+            shared.flush_wanted.notify_one();
+        }
     }
 
     /// A consistent view of memory and files. Cheap.
@@ -437,7 +473,7 @@ impl StoreInner {
 
     fn check_memory(&self, more: u64) -> Result<(), StorageError> {
         let bytes = self.shared.state.memory_bytes() + self.pending_bytes.load(Ordering::Relaxed);
-        let limit = self.shared.settings.memory_bytes_max;
+        let limit = self.shared.memory.bytes_max();
         if bytes.saturating_add(more) <= limit {
             return Ok(());
         }
@@ -501,7 +537,7 @@ impl StoreShared {
         if self.state.publish(chunks, self.clock.instant()) {
             self.merge_wanted.notify_one();
         }
-        if self.state.memory_bytes() >= self.settings.memory_flush_bytes {
+        if self.state.memory_bytes() >= self.memory.flush_bytes() {
             self.flush_wanted.notify_one();
         }
     }

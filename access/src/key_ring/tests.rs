@@ -8,7 +8,10 @@ use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, LockedFile, SystemClock};
 
 use super::{KeyFile, KeyRequest, KeyRing, KeyToken, Role};
-use crate::{AccessError, AccessPolicy, Credentials, SESSION_AGE, error::KeyFileError};
+use crate::{
+    AccessError, AccessPolicy, Credentials, SESSION_AGE, TENANT_HEADER, TenantName,
+    error::KeyFileError,
+};
 
 /// A clock that is set by hand.
 #[derive(Debug)]
@@ -51,13 +54,8 @@ impl Fixture {
     }
 
     fn key(&self, name: &str, role: Role, expires: Option<u64>) -> KeyToken {
-        let request = KeyRequest {
-            name: name.to_owned(),
-            role,
-            service: None,
-            expires_unix_nanos: expires.map(UnixNanos),
-            bytes_per_second: None,
-        };
+        let end = expires.map(UnixNanos);
+        let request = KeyRequest { expires_unix_nanos: end, ..KeyRequest::new(name, role) };
         self.ring.create(request).unwrap().0
     }
 
@@ -117,7 +115,7 @@ fn a_key_ends_when_it_is_revoked_and_when_its_time_is_over() {
     let expired = AccessError::Expired { name: "b".to_owned() };
     assert_eq!(fixture.ask(short.reveal(), Role::Read), Err(expired));
     assert!(caller.is_live(fixture.ring.now()));
-    fixture.ring.revoke("a").unwrap();
+    fixture.ring.revoke("a", None).unwrap();
     assert!(!caller.is_live(fixture.ring.now()));
     assert_eq!(fixture.ask(lasting.reveal(), Role::Read), Err(AccessError::Unknown));
 }
@@ -128,13 +126,7 @@ async fn a_file_that_another_process_changes_is_followed() {
     let kept = fixture.key("kept", Role::Read, None);
     fixture.ask(kept.reveal(), Role::Read).unwrap();
     let following = tokio::spawn(Arc::clone(&fixture.ring).follow());
-    let request = KeyRequest {
-        name: "elsewhere".to_owned(),
-        role: Role::Ingest,
-        service: None,
-        expires_unix_nanos: None,
-        bytes_per_second: None,
-    };
+    let request = KeyRequest::new("elsewhere", Role::Ingest);
     let (made, _) = fixture.file.create(request, UnixNanos(5)).unwrap();
     let until = async |wanted: bool| {
         while fixture.ask(made.reveal(), Role::Ingest).is_ok() != wanted {
@@ -151,7 +143,7 @@ async fn a_file_that_another_process_changes_is_followed() {
     assert!(matches!(fixture.ring.look(), Err(KeyFileError::Malformed { .. })));
     fixture.ask(made.reveal(), Role::Ingest).unwrap();
     LockedFile::lock(fixture.file.path()).unwrap().replace(&good).unwrap();
-    fixture.file.revoke("elsewhere").unwrap();
+    fixture.file.revoke("elsewhere", None).unwrap();
     tokio::time::timeout(patience, until(false)).await.expect("the key is still good");
     fixture.ask(kept.reveal(), Role::Read).unwrap();
     following.abort();
@@ -181,7 +173,7 @@ fn a_session_stands_for_its_key_at_the_http_address_only() {
     fixture.clock.pass(SESSION_AGE);
     assert_eq!(ask(&cookies, sessions), Err(AccessError::SessionEnded));
     let cookies = begin();
-    fixture.ring.revoke("me").unwrap();
+    fixture.ring.revoke("me", None).unwrap();
     assert_eq!(ask(&cookies, sessions), Err(AccessError::SessionEnded));
     let sender = fixture.key("sender", Role::Ingest, None);
     assert!(fixture.ring.sign_in(sender.reveal()).is_err(), "who cannot read has no pages");
@@ -190,8 +182,67 @@ fn a_session_stands_for_its_key_at_the_http_address_only() {
 #[test]
 fn the_servers_own_key_is_in_no_list() {
     let fixture = Fixture::new();
-    let own = fixture.ring.own_key().unwrap();
+    let own = fixture.ring.own_key(&TenantName::default()).unwrap();
     fixture.ask(own.reveal(), Role::Ingest).unwrap();
     assert!(fixture.ask(own.reveal(), Role::Read).is_err());
     assert_eq!(fixture.ring.list(), []);
+}
+
+#[test]
+fn a_request_reaches_its_keys_tenant_and_others_that_the_key_may_choose() {
+    let fixture = Fixture::new();
+    let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+    let key = |tenant: &str, role, tenants: &[&str]| {
+        let name = format!("{tenant} {role} {tenants:?}");
+        let request = KeyRequest {
+            tenant: tenant.parse().unwrap(),
+            tenants: names(tenants),
+            ..KeyRequest::new(name, role)
+        };
+        fixture.ring.create(request).unwrap().0
+    };
+    let policy = AccessPolicy::Keys(Arc::clone(&fixture.ring));
+    let reach = |key: &KeyToken, needed, chosen: Option<&str>| {
+        let mut headers = with(header::AUTHORIZATION, &format!("Bearer {}", key.reveal()));
+        headers.extend(chosen.map(|name| (TENANT_HEADER, HeaderValue::from_str(name).unwrap())));
+        let admitted = policy.admit(&headers, Credentials::Keys, needed);
+        admitted.map(|caller| caller.unwrap().tenant().to_string())
+    };
+    let (of_a, of_two) = (key("a", Role::Read, &[]), key("a", Role::Read, &["b"]));
+    let (admin_of_a, operator) = (key("a", Role::Admin, &[]), key("default", Role::Admin, &[]));
+    let reader = key("default", Role::Read, &[]);
+    for (key, chosen, reached) in [
+        (&of_a, None, Some("a")),
+        (&of_a, Some("a"), Some("a")),
+        (&of_a, Some("b"), None),
+        (&of_a, Some("default"), None),
+        (&of_a, Some("nobody"), None),
+        (&of_a, Some("../a"), None),
+        (&of_two, None, Some("a")),
+        (&of_two, Some("b"), Some("b")),
+        (&of_two, Some("c"), None),
+        (&admin_of_a, Some("b"), None),
+        (&operator, None, Some("default")),
+        (&operator, Some("a"), Some("a")),
+        (&operator, Some("a|b"), None),
+        (&reader, Some("a"), None),
+    ] {
+        let found = reach(key, Role::Read, chosen);
+        assert_eq!(found.as_deref().ok(), reached, "{chosen:?} with {key:?}");
+    }
+    let refused = |chosen| reach(&of_a, Role::Read, Some(chosen)).unwrap_err();
+    assert_eq!(refused("b"), refused("nobody"), "nobody learns which tenants there are");
+    assert_eq!(refused("b"), refused("NO name"));
+    assert!(!refused("b").is_unauthenticated());
+    let open =
+        |name| AccessPolicy::Open.admit(&with(TENANT_HEADER, name), Credentials::Keys, Role::Read);
+    assert_eq!(open("a").unwrap_err(), AccessError::OneTenant);
+    assert_eq!(open("A B").unwrap_err(), AccessError::OneTenant);
+    assert!(open("default").unwrap().is_none());
+    let tenants: Vec<String> = fixture.ring.tenants().iter().map(ToString::to_string).collect();
+    assert_eq!(tenants, ["default", "a", "b"]);
+    let own = ["a", "b"].map(|name| fixture.ring.own_key(&name.parse().unwrap()).unwrap());
+    for (own, tenant) in own.iter().zip(["a", "b"]) {
+        assert_eq!(reach(own, Role::Ingest, None).as_deref(), Ok(tenant));
+    }
 }

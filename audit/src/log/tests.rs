@@ -61,6 +61,7 @@ impl Fixture {
             action: action.to_owned(),
             outcome: AuditOutcome::Success,
             actor: AuditActor::SERVER,
+            tenant: None,
             source_address: None,
             object: None,
             status: None,

@@ -24,6 +24,7 @@ fn event(time: u64, action: &str, actor: &str) -> AuditEvent {
             id: Some(format!("id-of-{actor}")),
             name: Some(actor.to_owned()),
         },
+        tenant: None,
         source_address: Some("192.0.2.7".to_owned()),
         object: Some(format!("POST /api/v1/{action}")),
         status: Some(201),

@@ -8,6 +8,7 @@ use std::sync::{
 use futures::future::BoxFuture;
 use http::{Method, Response, request::Parts};
 use http_body_util::{BodyExt, Full};
+use tidings_access::Caller;
 use tidings_collector::{ReadApi, ReplyBody};
 
 use crate::harness::{request, start, start_beside};
@@ -17,7 +18,7 @@ use crate::harness::{request, start, start_beside};
 struct Echo(AtomicUsize);
 
 impl ReadApi for Echo {
-    fn answer(&self, head: Parts) -> BoxFuture<'static, Response<ReplyBody>> {
+    fn answer(&self, head: Parts, _: Option<Caller>) -> BoxFuture<'static, Response<ReplyBody>> {
         self.0.fetch_add(1, SeqCst);
         Box::pin(async move {
             assert_ne!(head.uri.path(), "/panic", "as this test wants");

@@ -17,6 +17,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioIo;
+use tidings_access::Caller;
 use tidings_collector::{ReadApi, ReplyBody, STALL, StreamTasks, Unread};
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
@@ -249,7 +250,7 @@ async fn an_answer_that_is_taken_slowly_arrives_whole() {
 struct Much(Arc<()>);
 
 impl ReadApi for Much {
-    fn answer(&self, _: Parts) -> BoxFuture<'static, Response<ReplyBody>> {
+    fn answer(&self, _: Parts, _: Option<Caller>) -> BoxFuture<'static, Response<ReplyBody>> {
         let held = Arc::clone(&self.0);
         let answer = Answer { frames: 64, frame_bytes: 1 << 20, has_trailers: false, held };
         let body: UnsyncBoxBody<Bytes, io::Error> =

@@ -27,6 +27,13 @@ pub struct KeyView {
     pub name: String,
     /// The deeds it allows.
     pub role: KeyRole,
+    /// The tenant that it belongs to.
+    #[serde(default = "default_tenant")]
+    #[schema(example = "default")]
+    pub tenant: String,
+    /// The tenants that its requests may choose beside it, by `X-Scope-OrgID`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<String>,
     /// The one service whose telemetry it may send; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
@@ -56,7 +63,12 @@ pub struct KeyView {
     pub last_used_unix_nano: Option<UnixNanos>,
 }
 
-/// All keys, in the order in which they were made.
+/// The tenant of keys that name none.
+fn default_tenant() -> String {
+    "default".to_owned()
+}
+
+/// The keys that one may see, in the order in which they were made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyList {
@@ -70,11 +82,20 @@ pub struct KeyList {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyRequest {
-    /// Its name, 1 to 100 characters, one of a kind.
+    /// Its name, 1 to 100 characters, one of a kind in its tenant.
     #[schema(min_length = 1, max_length = 100, example = "collector prod")]
     pub name: String,
     /// The deeds it allows.
     pub role: KeyRole,
+    /// The tenant that it belongs to; absent: that of the request. Another one is for keys of
+    /// `default` that administer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9][a-z0-9-]{0,62}$", example = "team-a")]
+    pub tenant: Option<String>,
+    /// The tenants that its requests may choose beside it, by `X-Scope-OrgID`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 15)]
+    pub tenants: Vec<String>,
     /// The one service whose telemetry it may send; of keys that send only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 100)]
@@ -139,4 +160,7 @@ pub struct SessionView {
     /// Its role; absent where none is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<KeyRole>,
+    /// Its tenant; absent where none is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }

@@ -71,6 +71,9 @@ pub struct AuditEvent {
     pub outcome: AuditOutcome,
     /// Its author.
     pub actor: AuditActor,
+    /// The tenant whose data was meant; absent for `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The IP address of the client; absent for commands and the server itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<String>,

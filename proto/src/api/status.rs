@@ -13,6 +13,10 @@ pub struct ServerStatus {
     /// The version of Tidings and the commit it was built from, as `0.1.0 (0123456789ab)`; the
     /// commit is absent where the build did not know it.
     pub version: String,
+    /// The tenant whose receivers, counts, tasks and sizes these are.
+    #[serde(default)]
+    #[schema(example = "default")]
+    pub tenant: String,
     /// When it started.
     #[schema(value_type = String)]
     pub started_unix_nano: UnixNanos,
@@ -38,7 +42,7 @@ pub struct ServerStatus {
     /// The attributes whose values name transactions (`transaction-keys`).
     #[serde(default)]
     pub transaction_keys: Vec<String>,
-    /// The long-lived tasks of the process.
+    /// The long-lived tasks: of the process and its store, of other tenants those of their store.
     pub tasks: Vec<TaskStatus>,
     /// Sizes of what is stored.
     #[serde(default)]

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Permits of a query: one of the queue, one of the running queries.
-pub(super) type AdmissionPermits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+/// Permits of a query: one of the queue, one of the running queries of its service, one of those of
+/// all services.
+pub(super) type AdmissionPermits = [OwnedSemaphorePermit; 3];
 
 /// Holder of the permits of the last query that ended. Dropping it releases them.
 #[derive(Debug, Default)]

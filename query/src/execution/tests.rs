@@ -92,6 +92,35 @@ async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_
 }
 
 #[tokio::test]
+async fn queues_beside_each_other_leave_room_for_one_another() {
+    let (_folder, store, settings) = store().await;
+    let limits = QueryLimits { running_max: 2, ..QueryLimits::default() };
+    let first = Arc::new(Execution::new(Arc::new(StillClock), limits));
+    let second = first.beside();
+    first.leave_room().await;
+    assert_eq!((first.own.available_permits(), second.own.available_permits()), (1, 1));
+    let (release, released) = mpsc::sync_channel::<()>(1);
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    let ask = |work: Box<dyn FnOnce() -> u8 + Send>| {
+        let (first, store, settings) = (Arc::clone(&first), store.clone(), Arc::clone(&settings));
+        async move { first.run(&store, &settings, Arc::default(), None, move |_| Ok(work())).await }
+    };
+    let running = tokio::spawn(ask(Box::new(move || {
+        started.send(()).unwrap();
+        released.recv().unwrap();
+        1
+    })));
+    has_started.await.unwrap();
+    let waiting = tokio::spawn(ask(Box::new(|| 2)));
+    // Whoever waits in the first queue is not before the second one's.
+    let answer = second.run(&store, &settings, Arc::default(), None, |_| Ok(3)).await;
+    assert_eq!((answer.unwrap(), waiting.is_finished()), (3, false));
+    release.send(()).unwrap();
+    assert_eq!((running.await.unwrap().unwrap(), waiting.await.unwrap().unwrap()), (1, 2));
+    assert_eq!(first.running.available_permits(), 2);
+}
+
+#[tokio::test]
 async fn a_question_that_panics_is_an_error_and_frees_its_place() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };

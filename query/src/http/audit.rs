@@ -58,6 +58,7 @@ pub(super) async fn audit(
         actor: params.owned("actor"),
         address: params.owned("address"),
         text: params.owned("text"),
+        tenant: None,
         limit: params.limit(),
         position: params.cursor(|place| place.parse().ok())?,
     };

@@ -16,7 +16,7 @@ use axum::{
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::QueryError;
+use crate::{QueryError, QueryService};
 
 /// Response extension: maximum bytes of memory of a body that is produced while it is read.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +31,16 @@ pub(super) struct UnreadBudget {
 
 impl UnreadBudget {
     /// Budget of this many bytes.
+    #[cfg(test)]
     pub(super) fn new(bytes_max: u64) -> Self {
         let kib = usize::try_from(bytes_max >> 10).unwrap_or(usize::MAX);
         Self { free: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))), bytes_max }
+    }
+
+    /// Budget of all answers that this service shares with others.
+    pub(super) fn shared(service: &QueryService) -> Self {
+        let bytes_max = service.limits().unread_bytes_max;
+        Self { free: Arc::clone(service.unread()), bytes_max }
     }
 
     /// Reserves the bytes of an answer; fails when the budget is exhausted.

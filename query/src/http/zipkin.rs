@@ -27,7 +27,7 @@ use crate::{QueryError, QueryService, execution::Admission, params::raw::RawPara
 
 /// The routes, complete with an answer for every other path.
 pub fn zipkin_router(service: QueryService) -> Router {
-    let room = unread_budget::UnreadBudget::new(service.limits().unread_bytes_max);
+    let room = unread_budget::UnreadBudget::shared(&service);
     let api = || {
         Router::new()
             .route("/api/v2/services", get(services))

@@ -75,7 +75,7 @@ struct MeasuredCollector(Measured);
 
 impl Collector for MeasuredCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for metric in METRICS {
+        for metric in METRICS.iter().filter(|metric| metric.is_for(&self.0.tenant)) {
             let kind = match metric.kind {
                 MetricKind::Counter => MetricType::Counter,
                 MetricKind::Gauge => MetricType::Gauge,

@@ -31,6 +31,27 @@ macro_rules! held {
     };
 }
 
+/// The metrics of a store, which every tenant sees of its own.
+pub(super) const OF_STORES: [&str; 17] = [
+    "tidings_task_running",
+    "tidings_task_restarts",
+    "tidings_log_bytes",
+    "tidings_log_lag_seconds",
+    "tidings_log_records",
+    "tidings_log_written_bytes",
+    "tidings_log_sync_seconds",
+    "tidings_memory_table_bytes",
+    "tidings_stored_records",
+    "tidings_data_files",
+    "tidings_removed_files",
+    "tidings_flush_seconds",
+    "tidings_flush_failures",
+    "tidings_table_commits",
+    "tidings_compaction_backlog_files",
+    "tidings_upkeep_files",
+    "tidings_alarms",
+];
+
 /// Every metric, in the order in which they are written.
 pub(super) const METRICS: &[MetricDescription] = &[
     MetricDescription {

@@ -129,7 +129,7 @@ impl StoreInner {
         let age = state.oldest().map(|oldest| now.saturating_duration_since(oldest));
         state.has_unflushed() && !self.shared.damaged.any()
             || age.is_some_and(|age| age >= settings.memory_flush_age)
-            || state.memory_bytes() >= settings.memory_flush_bytes
+            || state.memory_bytes() >= self.shared.memory.flush_bytes()
             || self.wal.segments().bytes() > settings.wal_bytes_max / 2
     }
 }

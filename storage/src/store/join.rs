@@ -122,7 +122,7 @@ impl StoreInner {
 impl StoreShared {
     /// Returns true if a flush is due soon or running. Maintenance yields the processors to it.
     pub(super) fn is_pressed(&self) -> bool {
-        let limit = self.settings.memory_flush_bytes;
+        let limit = self.memory.flush_bytes();
         self.state.memory_bytes() >= limit - limit / 4
     }
 }

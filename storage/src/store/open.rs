@@ -18,8 +18,8 @@ use tidings_proto::UnixNanos;
 use tokio::sync::watch;
 
 use super::{
-    Damaged, Recovery, StoreInner, StoreShared, background, blocking, convert, flush::Tables,
-    format, pin::PinBoard, state::VisibleState, upkeep::MaintenanceState,
+    Damaged, MemoryBounds, Recovery, StoreInner, StoreShared, background, blocking, convert,
+    flush::Tables, format, pin::PinBoard, state::VisibleState, upkeep::MaintenanceState,
 };
 use crate::{
     Clock, StorageError, StoreSettings, data_file,
@@ -139,6 +139,7 @@ fn shared(
         flush_wanted: tokio::sync::Notify::new(),
         merge_wanted: tokio::sync::Notify::new(),
         clock,
+        memory: MemoryBounds::new(settings.memory()),
         settings,
     })
 }
@@ -333,7 +334,7 @@ async fn replay_all(
     covered: [u64; 2],
     recovery: &mut Recovery,
 ) -> Result<ReplayEnd, StorageError> {
-    let bytes_max = shared.settings.memory_flush_bytes.min(STRETCH_BYTES);
+    let bytes_max = shared.memory.flush_bytes().min(STRETCH_BYTES);
     let read = |replay| {
         let (disk, paths) = (Arc::clone(disk), paths.clone());
         blocking(move || read_stretch(&disk, &paths, replay, covered, bytes_max))
@@ -345,7 +346,7 @@ async fn replay_all(
         let through = stretch.through;
         // Rows of a damaged table cannot be flushed: those that memory has no room for stay in the
         // log, and its answers say already that they are not whole.
-        let is_full = shared.state.memory_bytes() >= shared.settings.memory_bytes_max;
+        let is_full = shared.state.memory_bytes() >= shared.memory.bytes_max();
         let has_room = |chunk: &Arc<Chunk>| !(is_full && shared.damaged.contains(chunk.signal()));
         let chunks = stretch.chunks.into_iter().filter(has_room).map(|chunk| (through, chunk));
         shared.state.publish(chunks, shared.clock.instant());

@@ -19,7 +19,8 @@ use tidings_proto::otlp::{
 
 use super::{Store, TelemetryBatch};
 use crate::{
-    Detail, ErrorKind, LogFilter, Scan, SpanFilter, StorageError, StoreSettings, SystemClock,
+    Detail, ErrorKind, LogFilter, Scan, SpanFilter, StorageError, StoreMemory, StoreSettings,
+    SystemClock,
     disk::{
         RealDisk, SharedDisk,
         faulty::{Dice, FaultRepeat, FaultyDisk},
@@ -182,6 +183,28 @@ async fn a_full_memory_table_refuses_and_says_so() {
     assert!(matches!(refused, StorageError::MemoryFull { limit: 1, .. }), "{refused}");
     assert_eq!(refused.kind(), ErrorKind::Full);
     assert_eq!(store.counts().spans, 0);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_less_memory_than_before_flushes_and_takes_less() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    store.append(traces(1, 20)).await.unwrap();
+    let memory = store.owner.0.shared.settings.memory();
+    store.set_memory(StoreMemory { flush_bytes: 1, bytes_max: 1, index_bytes_max: 1 });
+    let refused = store.append(traces(2, 1)).await.unwrap_err();
+    assert!(matches!(refused, StorageError::MemoryFull { limit: 1, .. }), "{refused}");
+    let emptied = async {
+        while store.counts().memory_bytes > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), emptied).await.expect("it is not flushed");
+    assert_eq!((store.counts().spans, store.usage().memory_bytes_max), (20, 1));
+    store.set_memory(memory);
+    store.append(traces(2, 1)).await.unwrap();
+    assert_eq!(store.counts().spans, 21);
     store.close().await.unwrap();
 }
 

@@ -65,7 +65,7 @@ impl Store {
             tables: [("spans", Signal::Spans), ("logs", Signal::Logs)]
                 .map(|(name, signal)| self.table_usage(name, signal)),
             memory_bytes: state.memory_bytes(),
-            memory_bytes_max: settings.memory_bytes_max,
+            memory_bytes_max: inner.shared.memory.bytes_max(),
             wal_bytes: inner.wal.segments().bytes(),
             wal_bytes_max: settings.wal_bytes_max,
             unflushed_age: unflushed.map(|oldest| now.saturating_duration_since(oldest)),

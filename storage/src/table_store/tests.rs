@@ -51,6 +51,11 @@ fn an_address_is_a_bucket_and_a_plain_prefix() {
     }
     let address: ObjectAddress = "s3://b".parse().unwrap();
     assert_eq!(address.location("spans/x").as_ref(), "spans/x");
+    for (of, below) in [("s3://b", "s3://b/tenants/a"), ("s3://b/c", "s3://b/c/tenants/a")] {
+        let of: ObjectAddress = of.parse().unwrap();
+        assert_eq!(of.below("tenants/a").unwrap().to_string(), below);
+        assert!(of.below("tenants/../a").is_err());
+    }
 }
 
 #[test]

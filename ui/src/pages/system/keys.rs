@@ -91,6 +91,10 @@ fn key_table(list: &KeyList, remote: Remote<KeyList>) -> impl IntoView + use<> {
             Some(service) => format!("{} {service}", role_words(key.role)),
             None => role_words(key.role).to_owned(),
         };
+        let may = match key.tenant.as_str() {
+            "default" => may,
+            tenant => format!("{may} in {tenant}"),
+        };
         let state = match (key.has_expired, key.refused) {
             (true, _) => Some(view! { <Badge tone=Tone::Error>"expired"</Badge> }),
             (_, 1..) => Some(view! { <Badge tone=Tone::Warning>"refused some"</Badge> }),
@@ -182,6 +186,8 @@ impl NewKey {
         KeyRequest {
             name: self.name.get_untracked().trim().to_owned(),
             role,
+            tenant: None,
+            tenants: Vec::new(),
             service: (role == KeyRole::Ingest && !service.is_empty()).then_some(service),
             expires_seconds: (days > 0).then_some(days.saturating_mul(DAY_SECONDS)),
             bytes_per_second: None,

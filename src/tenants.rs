@@ -1,0 +1,368 @@
+//! The tenants of the process: a store of its own for each, with its queries and its counts.
+//!
+//! ```text
+//! request ─► key ─► Caller::tenant ─► Tenants::find ─► Tenant: store, queries, destination, routes
+//! ```
+//!
+//! Owns which tenants are open and what each has. What stands behind a tenant knows no other: it has
+//! one store, so that no query, id or cursor can reach the rows of another. `default` is always open
+//! and has the data directory itself; the others have `tenants/<name>/` in it, and are opened at the
+//! start or with their first request. Does not own keys (`tidings_access`) and the division of what
+//! all of them share ([`division`]).
+
+mod division;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    pin::Pin,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use axum::{Router, body::Body};
+use futures::future::{BoxFuture, join_all};
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body_util::BodyExt;
+use tidings_access::{AccessError, AccessPolicy, Caller, KeyRing, TenantName};
+use tidings_collector::{Destination, DestinationError, Destinations, ReadApi, ReplyBody};
+use tidings_query::{QueryService, zipkin_router};
+use tidings_storage::{Clock, Recovery, StorageError, Store};
+use tokio::sync::Mutex;
+use tower::ServiceExt;
+
+use division::{divided, folders};
+pub(crate) use division::{possible, settings_of};
+
+use crate::{
+    health::Health,
+    serve::{query_settings, store_settings},
+    settings::{Settings, SettingsError},
+    web,
+};
+
+/// A store that could not be opened is tried again after this time.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// One tenant.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) name: TenantName,
+    pub(crate) store: Store,
+    pub(crate) query: QueryService,
+    /// Its records go there, and are counted there.
+    pub(crate) destination: Arc<Destination>,
+    zipkin: Router,
+    /// Set when the process answers.
+    api: OnceLock<TenantApi>,
+}
+
+/// The HTTP address's part of a tenant.
+#[derive(Debug)]
+pub(crate) struct TenantApi {
+    pub(crate) router: Router,
+    pub(crate) server: web::Server,
+}
+
+/// Makes a tenant's part of the HTTP address.
+pub(crate) type ApiBuilder = Box<dyn Fn(&Tenant) -> TenantApi + Send + Sync>;
+
+/// The open tenants. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Tenants(Arc<OpenTenants>);
+
+struct OpenTenants {
+    default: Arc<Tenant>,
+    others: RwLock<BTreeMap<TenantName, Arc<Tenant>>>,
+    /// Held while a store is opened.
+    opening: Mutex<Opening>,
+    settings: Settings,
+    /// `None` where nobody is asked for a key, and so there are no other tenants.
+    ring: Option<Arc<KeyRing>>,
+    health: Health,
+    clock: Arc<dyn Clock>,
+    builder: OnceLock<ApiBuilder>,
+}
+
+impl fmt::Debug for OpenTenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tenants").field("others", &self.others).finish_non_exhaustive()
+    }
+}
+
+/// The state of opening stores.
+#[derive(Debug, Default)]
+struct Opening {
+    is_closed: bool,
+    failed: BTreeMap<TenantName, (Instant, Arc<StorageError>)>,
+}
+
+impl Tenant {
+    fn new(name: TenantName, store: Store, query: QueryService) -> Arc<Self> {
+        let destination = Arc::new(Destination::new(Arc::new(store.clone())));
+        let (zipkin, api) = (zipkin_router(query.clone()), OnceLock::new());
+        Arc::new(Self { name, store, query, destination, zipkin, api })
+    }
+}
+
+impl Tenants {
+    /// Opens the store of `default`, and those of every tenant that a key or a folder names.
+    ///
+    /// # Errors
+    /// When one of them cannot be opened, or there are more than there may be.
+    pub(crate) async fn open(
+        settings: &Settings,
+        access: &AccessPolicy,
+        health: &Health,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let ring = access.ring().map(Arc::clone);
+        let found = folders(&settings.data_dir)?;
+        let named = ring.as_ref().map(|ring| ring.tenants()).unwrap_or_default();
+        let mut names: BTreeSet<TenantName> = found.iter().cloned().chain(named).collect();
+        names.remove(&TenantName::default());
+        if ring.is_none() {
+            names.clear();
+        }
+        let (count, possible) = (names.len() + 1, possible(settings));
+        if count > possible {
+            return Err(SettingsError::Tenants { count, possible }.into());
+        }
+        let opened = divided(store_settings(settings), count);
+        let (store, recovery) = Store::open(opened, Arc::clone(clock)).await?;
+        let default = TenantName::default();
+        tell_opened(&default, settings, &recovery);
+        health.add_store(&store, true);
+        if ring.is_none() && !found.is_empty() {
+            tracing::warn!(
+                tenants = found.len(),
+                "nobody is asked for a key, so the tenants in tenants/ are neither served nor \
+                 looked after: set require-keys"
+            );
+        }
+        let query = QueryService::new(store.clone(), query_settings(settings), Arc::clone(clock));
+        let tenants = Self(Arc::new(OpenTenants {
+            default: Tenant::new(default, store, query),
+            others: RwLock::default(),
+            opening: Mutex::default(),
+            settings: settings.clone(),
+            ring,
+            health: health.clone(),
+            clock: Arc::clone(clock),
+            builder: OnceLock::new(),
+        }));
+        for name in names {
+            tenants.open_store(name, count).await?;
+        }
+        Ok(tenants)
+    }
+
+    /// Returns the tenant of requests that no key is asked for.
+    pub(crate) fn default_tenant(&self) -> &Arc<Tenant> {
+        &self.0.default
+    }
+
+    /// Returns a tenant, and opens it when its first key was made since the start.
+    ///
+    /// # Errors
+    /// When no key names it, or its store cannot be opened.
+    pub(crate) async fn find(&self, name: &TenantName) -> Result<Arc<Tenant>, DestinationError> {
+        if let Some(tenant) = self.opened(name) {
+            return Ok(tenant);
+        }
+        let ring = self.0.ring.as_ref();
+        if !ring.is_some_and(|ring| ring.tenants().contains(name)) {
+            return Err(AccessError::UnknownTenant { tenant: name.clone() }.into());
+        }
+        // A task of its own: half a store is no state to stop in when the asker goes away.
+        let (tenants, name) = (self.clone(), name.clone());
+        let opened = tokio::spawn(async move { tenants.open_late(name).await }).await;
+        opened.unwrap_or_else(|_| Err(DestinationError::Storage(Arc::new(StorageError::Closed))))
+    }
+
+    /// Returns a tenant's routes at the HTTP address.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(crate) async fn router(&self, name: &TenantName) -> Result<Router, DestinationError> {
+        let tenant = self.find(name).await?;
+        let api = tenant.api.get().map(|api| api.router.clone());
+        api.ok_or_else(|| DestinationError::Storage(Arc::new(StorageError::Closed)))
+    }
+
+    /// Gives every tenant its part of the HTTP address, from now on.
+    pub(crate) async fn serve(&self, builder: ApiBuilder) {
+        // Whoever is being opened meanwhile gets it here or from the builder.
+        let _opening = self.0.opening.lock().await;
+        let builder = self.0.builder.get_or_init(|| builder);
+        for tenant in self.all() {
+            tenant.api.get_or_init(|| builder(&tenant));
+        }
+    }
+
+    /// Returns every open tenant.
+    pub(crate) fn all(&self) -> Vec<Arc<Tenant>> {
+        let others = self.0.others.read().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(&self.0.default).chain(others.values()).map(Arc::clone).collect()
+    }
+
+    /// Says "not ready" from now on and ends demo traffic.
+    pub(crate) async fn drain(&self) {
+        let tenants = self.all();
+        let servers = tenants.iter().filter_map(|tenant| tenant.api.get());
+        join_all(servers.map(|api| api.server.drain())).await;
+    }
+
+    /// Ends every tail and every wait for a version.
+    pub(crate) fn end_waits(&self) {
+        self.all().iter().for_each(|tenant| tenant.query.end_waits());
+    }
+
+    /// Closes every store, and opens none from now on.
+    ///
+    /// # Errors
+    /// That of the first one whose last flush failed; its log has everything.
+    pub(crate) async fn close(&self) -> Result<(), StorageError> {
+        self.0.opening.lock().await.is_closed = true;
+        let tenants = self.all();
+        let closed = join_all(tenants.iter().map(|tenant| tenant.store.close())).await;
+        closed.into_iter().collect()
+    }
+
+    fn opened(&self, name: &TenantName) -> Option<Arc<Tenant>> {
+        if name.is_default() {
+            return Some(Arc::clone(&self.0.default));
+        }
+        let others = self.0.others.read().unwrap_or_else(PoisonError::into_inner);
+        others.get(name).map(Arc::clone)
+    }
+
+    /// Opens a tenant's store while others work.
+    async fn open_late(&self, name: TenantName) -> Result<Arc<Tenant>, DestinationError> {
+        let refuse = |error| Err(DestinationError::Storage(error));
+        let mut opening = self.0.opening.lock().await;
+        if let Some(tenant) = self.opened(&name) {
+            return Ok(tenant);
+        }
+        if opening.is_closed {
+            return refuse(Arc::new(StorageError::Closed));
+        }
+        let now = self.0.clock.instant();
+        if let Some((time, error)) = opening.failed.get(&name)
+            && now.saturating_duration_since(*time) < RETRY
+        {
+            return refuse(Arc::clone(error));
+        }
+        let before = self.all().len();
+        match self.open_store(name.clone(), before + 1).await {
+            Ok(tenant) => {
+                opening.failed.remove(&name);
+                Ok(tenant)
+            }
+            Err(error) => {
+                tracing::error!(tenant = %name, %error, "a tenant's store cannot be opened");
+                self.divide(before);
+                let error = Arc::new(error);
+                opening.failed.insert(name, (now, Arc::clone(&error)));
+                refuse(error)
+            }
+        }
+    }
+
+    /// Opens a tenant's store as one of so many.
+    async fn open_store(
+        &self,
+        name: TenantName,
+        count: usize,
+    ) -> Result<Arc<Tenant>, StorageError> {
+        let inner = &self.0;
+        let possible = possible(&inner.settings);
+        if count > possible {
+            let reason = format!("{possible} tenants are possible (tenants-max)");
+            return Err(StorageError::Refused { at: name.to_string(), reason });
+        }
+        let settings = settings_of(&inner.settings, &name)?;
+        // The others give room first: there is never more in use than the budget.
+        self.divide(count);
+        let opened = divided(store_settings(&settings), count);
+        let (store, recovery) = Store::open(opened, Arc::clone(&inner.clock)).await?;
+        tell_opened(&name, &settings, &recovery);
+        inner.health.add_store(&store, false);
+        let tenant = Tenant::new(name.clone(), store.clone(), inner.default.query.beside(store));
+        if let Some(builder) = inner.builder.get() {
+            tenant.api.get_or_init(|| builder(&tenant));
+        }
+        let mut others = inner.others.write().unwrap_or_else(PoisonError::into_inner);
+        if others.is_empty() {
+            let query = inner.default.query.clone();
+            tokio::spawn(async move { query.leave_room().await });
+        }
+        others.insert(name, Arc::clone(&tenant));
+        Ok(tenant)
+    }
+
+    /// Divides the memory of stores among so many.
+    fn divide(&self, count: usize) {
+        let share = divided(store_settings(&self.0.settings), count).memory();
+        self.all().iter().for_each(|tenant| tenant.store.set_memory(share));
+    }
+}
+
+fn tell_opened(name: &TenantName, settings: &Settings, recovery: &Recovery) {
+    tracing::info!(
+        tenant = %name,
+        data_dir = %settings.data_dir.display(),
+        replayed_records = recovery.replayed_records,
+        torn_bytes = recovery.torn_bytes,
+        quarantined_files = recovery.quarantined.len(),
+        memory = settings.memory,
+        "store opened"
+    );
+}
+
+impl Destinations for Tenants {
+    fn common(&self) -> &Arc<Destination> {
+        &self.0.default.destination
+    }
+
+    fn destination_of<'a>(
+        &'a self,
+        caller: &'a Caller,
+    ) -> BoxFuture<'a, Result<Arc<Destination>, DestinationError>> {
+        Box::pin(async {
+            let tenant = self.find(caller.tenant()).await?;
+            Ok(Arc::clone(&tenant.destination))
+        })
+    }
+}
+
+/// Zipkin's read API, which is the query service's, at the address to which Zipkin's reporters send,
+/// which is the collector's.
+impl ReadApi for Tenants {
+    fn answer(
+        &self,
+        head: Parts,
+        caller: Option<Caller>,
+    ) -> Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>> {
+        let tenants = self.clone();
+        let name = caller.map(|caller| caller.tenant().clone()).unwrap_or_default();
+        Box::pin(async move {
+            let Ok(tenant) = tenants.find(&name).await else { return unavailable() };
+            let request = Request::from_parts(head, Body::empty());
+            let response = match tenant.zipkin.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            response.map(|body| body.map_err(io::Error::other).boxed_unsync())
+        })
+    }
+}
+
+/// The answer while a store closes; the receiver has told other reasons before.
+fn unavailable() -> Response<ReplyBody> {
+    let body = Body::from("the store cannot be read at present\n");
+    let mut response = Response::new(body.map_err(io::Error::other).boxed_unsync());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}

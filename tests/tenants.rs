@@ -1,0 +1,660 @@
+//! Tenants: two of them, three roles, every route and protocol. Whoever has a key of one neither
+//! sees nor changes anything of the other.
+
+mod commands;
+mod requests;
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use prost::Message;
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{Any, KeyValue};
+
+use crate::{
+    harness::{
+        PATIENCE, Server,
+        http::{Answer, GrpcAnswer, call, frame, send},
+        spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, span, traces},
+    },
+    keys::{REQUIRED, key, routes, until},
+};
+use requests::{HTTP, PROCESS, RPC, Story, ZIPKIN};
+
+const PERMISSION_DENIED: i32 = 7;
+const ROLES: [&str; 3] = ["ingest", "read", "admin"];
+
+/// A tenant with a key of each role, and what it has sent.
+struct Tenant {
+    story: Story,
+    /// In the order of [`ROLES`].
+    keys: [String; 3],
+}
+
+impl Tenant {
+    fn sender(&self) -> &str {
+        &self.keys[0]
+    }
+
+    fn reader(&self) -> &str {
+        &self.keys[1]
+    }
+
+    fn admin(&self) -> &str {
+        &self.keys[2]
+    }
+}
+
+/// Two tenants that have sent by every protocol, and a key that administers all of them.
+struct TwoTenants {
+    server: Server,
+    alfa: Tenant,
+    beta: Tenant,
+    operator: String,
+}
+
+fn bearer(key: &str) -> String {
+    format!("Bearer {key}")
+}
+
+/// Asks with a key, maybe for a tenant.
+fn ask_as(
+    method: &str,
+    address: &str,
+    path: &str,
+    key: &str,
+    tenant: Option<&str>,
+    body: Option<&Json>,
+) -> Answer {
+    let bearer = bearer(key);
+    let mut headers = vec![("authorization", bearer.as_str())];
+    headers.extend(tenant.map(|name| ("x-scope-orgid", name)));
+    headers.extend(body.map(|_| ("content-type", "application/json")));
+    let body = body.map(ToString::to_string).unwrap_or_default();
+    send(method, address, path, &headers, body)
+}
+
+fn json(answer: &Answer) -> Json {
+    serde_json::from_slice(&answer.body).unwrap_or(Json::Null)
+}
+
+fn text(answer: &Answer) -> String {
+    format!("{} {:?} {}", answer.status, answer.headers, String::from_utf8_lossy(&answer.body))
+}
+
+/// A message with a text at field 1.
+#[derive(Clone, PartialEq, Message)]
+struct OneText {
+    #[prost(string, tag = "1")]
+    text: String,
+}
+
+/// Makes a key of a tenant, named like its role.
+fn made_key(server: &Server, operator: &str, role: &str, tenant: &str) -> String {
+    let body = json!({"name": role, "role": role, "tenant": tenant});
+    let made = ask_as("POST", &server.http, "/api/v1/keys", operator, None, Some(&body));
+    assert_eq!(made.status, 201, "{}", text(&made));
+    json(&made)["key"].as_str().unwrap().to_owned()
+}
+
+impl TwoTenants {
+    fn start(flags: &[&str]) -> Self {
+        let server = Server::start_with(&[&REQUIRED, flags].concat());
+        let operator = key(&server, "operator", "admin", &[]);
+        let tenant = |word: &'static str, digit| {
+            let keys = ROLES.map(|role| made_key(&server, &operator, role, word));
+            Tenant { story: Story::new(word, digit), keys }
+        };
+        let (alfa, beta) = (tenant("alfa", 'a'), tenant("beta", 'b'));
+        let mut both = Self { server, alfa, beta, operator };
+        for of_alfa in [true, false] {
+            both.send_story(of_alfa);
+            both.learn_story(of_alfa);
+        }
+        both
+    }
+
+    fn tenant(&self, of_alfa: bool) -> &Tenant {
+        if of_alfa { &self.alfa } else { &self.beta }
+    }
+
+    /// Sends the same trace, in words of its own, by each protocol, and log records.
+    fn send_story(&self, of_alfa: bool) {
+        let Tenant { story, keys: [sender, ..] } = self.tenant(of_alfa);
+        let (word, bearer) = (story.word, bearer(sender));
+        let trace = u128::from_str_radix(&story.trace, 16).unwrap();
+        let id = u64::from_str_radix(&story.span, 16).unwrap();
+        let attributes = || {
+            vec![
+                KeyValue::new("secret", word),
+                KeyValue::new(format!("key-{word}"), word),
+                KeyValue::new("order.id", format!("order-{word}")),
+            ]
+        };
+        let mut root = span(trace, id, 0, &format!("GET /{word}"));
+        root.attributes = attributes();
+        let mut client = span(trace, 2, id, &format!("call {word}"));
+        (client.kind, client.attributes) = (3, attributes());
+        let request = traces(word, vec![root, client]).encode_to_vec();
+        let headers = [("authorization", bearer.as_str())];
+        let exported = call(&self.server.otlp_grpc, TRACE_EXPORT, &headers, frame(false, &request));
+        assert_eq!(exported.code, Some(0), "{}", exported.message);
+        let other = traces(&format!("{word}-http"), vec![span(trace, 3, 2, word)]).encode_to_vec();
+        let records = || vec![log(trace, id, &format!("said {word}")), log(trace, id, word)];
+        let records = logs(word, records()).encode_to_vec();
+        for (path, body) in [("/v1/traces", other), ("/v1/logs", records.clone())] {
+            let headers = [&headers[..], &[("content-type", "application/x-protobuf")]].concat();
+            assert_eq!(send("POST", &self.server.otlp_http, path, &headers, body).status, 200);
+        }
+        let exported = call(&self.server.otlp_grpc, LOGS_EXPORT, &headers, frame(false, &records));
+        assert_eq!(exported.code, Some(0), "{}", exported.message);
+        let list = json!([{"traceId": story.trace, "id": "4", "parentId": "3", "name": word,
+            "tags": {"secret": word}, "kind": "SERVER", "timestamp": 1_700_000_000_000_000_u64,
+            "duration": 9, "localEndpoint": {"serviceName": format!("{word}-zipkin")}}]);
+        let body = Some(&list);
+        let sent = ask_as("POST", &self.server.zipkin, "/api/v2/spans", sender, None, body);
+        assert_eq!(sent.status, 202);
+    }
+
+    /// Learns the ids and cursors that the server gave.
+    fn learn_story(&mut self, of_alfa: bool) {
+        let reader = self.tenant(of_alfa).reader().to_owned();
+        let ask = |path: &str| json(&ask_as("GET", &self.server.http, path, &reader, None, None));
+        let page = ask("/api/v1/logs?limit=1");
+        let log = page["logs"][0]["id"].as_str().unwrap_or_else(|| panic!("{page}")).to_owned();
+        let of_logs = page["nextCursor"].as_str().unwrap_or_default().to_owned();
+        let page = ask("/api/v1/traces?limit=1");
+        let of_traces = page["nextCursor"].as_str().unwrap_or_default().to_owned();
+        assert!(!of_logs.is_empty(), "{page}");
+        let tenant = if of_alfa { &mut self.alfa } else { &mut self.beta };
+        (tenant.story.log, tenant.story.cursors) = (log, [of_traces, of_logs]);
+    }
+
+    fn ask(&self, path: &str, key: &str) -> Answer {
+        ask_as("GET", &self.server.http, path, key, None, None)
+    }
+
+    fn rpc(&self, (method, text): (&str, &str), key: &str) -> GrpcAnswer {
+        let message = OneText { text: text.to_owned() }.encode_to_vec();
+        let headers = [("authorization", &*bearer(key))];
+        call(&self.server.http, method, &headers, frame(false, &message))
+    }
+}
+
+/// Nothing of this tenant is in an answer.
+fn assert_nothing_of(tenant: &Tenant, answer: &Answer, request: &str) {
+    let said = text(answer).to_lowercase();
+    assert!(!said.contains(tenant.story.word), "{request}: {said}");
+}
+
+/// The table: what a key of each role of each tenant may do, on every route and by every protocol.
+#[test]
+fn every_route_and_protocol_allows_what_the_role_says_and_only_in_its_tenant() {
+    let both = TwoTenants::start(&[]);
+    let server = &both.server;
+    let open = ["/live", "/ready", "/api/v1/session", "/of/no/api"];
+    for (method, path) in routes(server, &both.operator) {
+        if open.contains(&path.as_str()) || path.ends_with("/tail") || path.ends_with("/demo") {
+            continue;
+        }
+        let changes = method != "GET" && path.starts_with("/api/v1/") && path != "/api/v1/sql";
+        let administers = changes || path.starts_with("/api/v1/keys");
+        for of_alfa in [true, false] {
+            let (own, other) = (both.tenant(of_alfa), both.tenant(!of_alfa));
+            for (role, key) in ROLES.into_iter().zip(&own.keys) {
+                let allowed = role == "admin" || role == "read" && !administers;
+                let request = format!("{method} {path} as {role} of {}", own.story.word);
+                let answer = ask_as(&method, &server.http, &path, key, None, None);
+                assert_eq!(answer.status != 403, allowed, "{request}: {}", text(&answer));
+                assert_nothing_of(other, &answer, &request);
+                // Whatever it may do in its own tenant.
+                let named = |name| ask_as(&method, &server.http, &path, key, Some(name), None);
+                let refused = named(other.story.word);
+                assert_eq!(refused.status, 403, "{request}: {}", text(&refused));
+                for name in ["nobody", "default", "", "No Name", "alfa|beta", "../alfa"] {
+                    let nobody = named(name);
+                    assert_eq!(nobody.body, refused.body, "{request} for {name:?}");
+                    assert_eq!(nobody.status, 403, "{request} for {name:?}");
+                }
+            }
+        }
+    }
+    for of_alfa in [true, false] {
+        let (own, other) = (both.tenant(of_alfa), both.tenant(!of_alfa));
+        for (role, key) in ROLES.into_iter().zip(&own.keys) {
+            let sends = role != "read";
+            check_receivers(server, key, own.story.word, sends, None);
+            check_receivers(server, key, own.story.word, false, Some(other.story.word));
+            check_receivers(server, key, own.story.word, false, Some("nobody"));
+            let reads = ask_as("GET", &server.zipkin, "/api/v2/services", key, None, None);
+            assert_eq!(reads.status == 200, role != "ingest", "{role}");
+        }
+    }
+}
+
+/// Sends by every protocol with a key, maybe for a tenant; whether that is taken.
+fn check_receivers(server: &Server, key: &str, word: &str, taken: bool, tenant: Option<&str>) {
+    let bearer = bearer(key);
+    let mut headers = vec![("authorization", bearer.as_str())];
+    headers.extend(tenant.map(|name| ("x-scope-orgid", name)));
+    let body = traces(word, vec![span(9, 9, 0, word)]).encode_to_vec();
+    let exported = call(&server.otlp_grpc, TRACE_EXPORT, &headers, frame(false, &body));
+    let code = if taken { 0 } else { PERMISSION_DENIED };
+    assert_eq!(exported.code, Some(code), "{word} for {tenant:?}: {}", exported.message);
+    let of_protobuf = [&headers[..], &[("content-type", "application/x-protobuf")]].concat();
+    let sent = send("POST", &server.otlp_http, "/v1/traces", &of_protobuf, body);
+    assert_eq!(sent.status, if taken { 200 } else { 403 }, "{word} for {tenant:?}");
+    let of_json = [&headers[..], &[("content-type", "application/json")]].concat();
+    let list = json!([{"traceId": "9", "id": "8", "name": word}]).to_string();
+    let sent = send("POST", &server.zipkin, "/api/v2/spans", &of_json, list);
+    assert_eq!(sent.status, if taken { 202 } else { 403 }, "{word} for {tenant:?}");
+}
+
+/// A route that is in no table here fails this.
+#[test]
+fn the_table_has_every_route_that_reads() {
+    let server = Server::start();
+    let (_, document) = server.get("/api/v1/openapi.json");
+    let nothing = Story::new("nada", 'c');
+    let told: Vec<String> = HTTP.iter().chain(PROCESS).map(|path| nothing.tell(path)).collect();
+    let elsewhere = ["/api/v1/logs/tail", "/api/v1/keys"];
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let is_there = told.iter().any(|told| {
+            let told: Vec<&str> = told.split('?').next().unwrap().split('/').collect();
+            let parts: Vec<&str> = path.split('/').collect();
+            let same = |(part, told): (&&str, &&str)| part.starts_with('{') || part == told;
+            parts.len() == told.len() && parts.iter().zip(&told).all(same)
+        });
+        let reads = item.get("get").is_some() && !elsewhere.contains(&path.as_str());
+        assert!(is_there || !reads, "{path} is in no table of tests/tenants/requests.rs");
+    }
+}
+
+#[test]
+fn another_tenants_ids_are_answered_as_ids_of_nothing() {
+    let both = TwoTenants::start(&["--sql", "on"]);
+    // As long as the other's, and of nothing: a cursor is a place in an order and always good.
+    let mut nothing = Story::new("nada", 'c');
+    for tenant in [&both.alfa, &both.beta] {
+        nothing.cursors.clone_from(&tenant.story.cursors);
+        let (own, other) = match tenant.story.word {
+            "alfa" => (&both.beta, &both.alfa),
+            _ => (&both.alfa, &both.beta),
+        };
+        let mut meaningful = 0;
+        let addresses = [(&both.server.http, HTTP), (&both.server.zipkin, ZIPKIN)];
+        for (address, paths) in addresses {
+            for path in paths {
+                let ask = |story: &Story, key: &str| {
+                    ask_as("GET", address, &story.tell(path), key, None, None)
+                };
+                let theirs = ask(&other.story, other.reader());
+                assert!(theirs.status < 500, "{path}: {}", text(&theirs));
+                meaningful += usize::from(text(&theirs).contains(other.story.word));
+                let (found, none) = (ask(&other.story, own.reader()), ask(&nothing, own.reader()));
+                assert_eq!(found.status, none.status, "{path}: {}", text(&found));
+                assert_eq!(
+                    steady(&other.story.forget(&found.body)),
+                    steady(&nothing.forget(&none.body)),
+                    "{path}"
+                );
+                let kind = |answer: &Answer| answer.headers.get("content-type").cloned();
+                assert_eq!(kind(&found), kind(&none), "{path}");
+                // An error text repeats what was asked for, and so does an answer by a filter.
+                if !path.contains("WORD") {
+                    assert_nothing_of(other, &found, path);
+                }
+            }
+        }
+        assert!(meaningful >= 45, "only {meaningful} requests find their own tenant's telemetry");
+        for request in RPC {
+            let tell = |story: &Story| story.tell(request.1);
+            let found = both.rpc((request.0, &tell(&other.story)), own.reader());
+            let none = both.rpc((request.0, &tell(&nothing)), own.reader());
+            assert_eq!(found.code, none.code, "{request:?}: {}", found.message);
+            let found_body = other.story.forget(&found.body);
+            assert_eq!(found_body, nothing.forget(&none.body), "{request:?}");
+            assert!(!found_body.contains("WORD"), "{request:?}");
+        }
+        for path in PROCESS {
+            assert_nothing_of(other, &both.ask(path, own.reader()), path);
+        }
+    }
+}
+
+/// An answer without what differs from one moment to the next.
+fn steady(body: &str) -> String {
+    let Ok(mut value) = serde_json::from_str::<Json>(body) else { return body.to_owned() };
+    forget_times(&mut value);
+    value.to_string()
+}
+
+fn forget_times(value: &mut Json) {
+    match value {
+        Json::Object(fields) => {
+            fields.retain(|name, _| !MOMENTARY.contains(&name.as_str()));
+            fields.values_mut().for_each(forget_times);
+        }
+        Json::Array(items) => items.iter_mut().for_each(forget_times),
+        _ => {}
+    }
+}
+
+const MOMENTARY: [&str; 6] =
+    ["elapsedNano", "planningNano", "processorNano", "tookNano", "elapsedMs", "timing"];
+
+#[test]
+fn a_tag_or_a_version_of_another_tenant_names_nothing() {
+    let both = TwoTenants::start(&[]);
+    let path = "/api/v1/services";
+    let known = |key: &str, tag: &str| {
+        let bearer = bearer(key);
+        let headers = [("authorization", bearer.as_str()), ("if-none-match", tag)];
+        send("GET", &both.server.http, path, &headers, Bytes::new()).status
+    };
+    let tag = both.ask(path, both.alfa.reader()).headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(known(both.alfa.reader(), &tag), 304);
+    assert_eq!(known(both.beta.reader(), &tag), 200);
+    let trace = both.alfa.story.tell("/api/v1/traces/TRACE");
+    assert_eq!(both.ask(&trace, both.alfa.reader()).status, 200);
+    assert_eq!(both.ask(&format!("{trace}?wait=1ms"), both.beta.reader()).status, 404);
+}
+
+#[test]
+fn existence_in_another_tenant_takes_no_time() {
+    let both = TwoTenants::start(&[]);
+    let (found, none) = (&both.alfa.story, Story::new("nada", 'c'));
+    let time = |story: &Story| {
+        let begun = Instant::now();
+        let answer = both.ask(&story.tell("/api/v1/traces/TRACE"), both.beta.reader());
+        assert_eq!(answer.status, 404);
+        begun.elapsed()
+    };
+    let pairs: Vec<(Duration, Duration)> = (0..101).map(|_| (time(found), time(&none))).collect();
+    let median = |of: fn(&(Duration, Duration)) -> Duration| {
+        let mut times: Vec<Duration> = pairs.iter().map(of).collect();
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    let (found, none) = (median(|pair| pair.0), median(|pair| pair.1));
+    println!("404 for another tenant's trace in {found:?}, for none in {none:?}");
+    assert!(found < none * 2 && none < found * 2, "{found:?} and {none:?}");
+}
+
+#[test]
+fn a_reader_neither_writes_nor_changes_anything_anywhere() {
+    let both = TwoTenants::start(&[]);
+    let pin = |story: &Story| story.tell("/api/v1/traces/TRACE/pin");
+    let ask = |method: &str, path: &str, key: &str, tenant: Option<&str>| {
+        ask_as(method, &both.server.http, path, key, tenant, None)
+    };
+    let none = Story::new("nada", 'c');
+    for (method, status) in [("PUT", 404), ("DELETE", 404)] {
+        assert_eq!(ask(method, &pin(&both.alfa.story), both.alfa.reader(), None).status, 403);
+        // Nor does who administers another tenant, and nobody learns whether it is there.
+        let found = ask(method, &pin(&both.alfa.story), both.beta.admin(), None);
+        let nothing = ask(method, &pin(&none), both.beta.admin(), None);
+        assert_eq!((found.status, nothing.status), (status, status), "{}", text(&found));
+        assert_eq!(both.alfa.story.forget(&found.body), none.forget(&nothing.body));
+    }
+    assert_eq!(ask("PUT", &pin(&both.alfa.story), both.alfa.admin(), None).status, 201);
+    let pins = |key: &str| json(&both.ask("/api/v1/pins", key))["pins"].as_array().unwrap().len();
+    assert_eq!((pins(both.alfa.reader()), pins(both.beta.reader())), (1, 0));
+    assert_eq!(ask("DELETE", &pin(&both.alfa.story), both.beta.admin(), None).status, 404);
+    assert_eq!(pins(both.alfa.reader()), 1);
+}
+
+#[test]
+fn a_tail_hears_its_own_tenant() {
+    let both = TwoTenants::start(&[]);
+    let mut stream = TcpStream::connect(&both.server.http).unwrap();
+    let request = format!(
+        "GET /api/v1/logs/tail HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n",
+        both.beta.reader()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut heard = vec![0; 12];
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, b"HTTP/1.1 200");
+    let say = |tenant: &Tenant, words: &str| {
+        let bearer = bearer(tenant.sender());
+        let headers = [("content-type", "application/x-protobuf"), ("authorization", &*bearer)];
+        let body = logs("x", vec![log(9, 9, words)]).encode_to_vec();
+        assert_eq!(send("POST", &both.server.otlp_http, "/v1/logs", &headers, body).status, 200);
+    };
+    let mut part = [0; 4096];
+    let mut round = 0;
+    // The tail begins some time after its head: said until it is heard.
+    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    while !String::from_utf8_lossy(&heard).contains("for beta") {
+        assert!(round < 100, "{}", String::from_utf8_lossy(&heard));
+        round += 1;
+        say(&both.alfa, "for alfa");
+        say(&both.beta, "for beta");
+        heard.extend(stream.read(&mut part).map_or(&[][..], |count| &part[..count]));
+    }
+    assert!(!String::from_utf8_lossy(&heard).contains("alfa"));
+}
+
+/// `FlightDescriptor`.
+#[derive(Clone, PartialEq, Message)]
+struct Descriptor {
+    #[prost(int32, tag = "1")]
+    kind: i32,
+    #[prost(bytes = "bytes", tag = "2")]
+    command: Bytes,
+}
+
+/// `FlightInfo`, `FlightEndpoint` and `Ticket`, as far as they lead to rows.
+#[derive(Clone, PartialEq, Message)]
+struct Info {
+    #[prost(message, repeated, tag = "3")]
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Endpoint {
+    #[prost(message, optional, tag = "1")]
+    ticket: Option<Ticket>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Ticket {
+    #[prost(bytes = "bytes", tag = "1")]
+    ticket: Bytes,
+}
+
+#[test]
+fn a_ticket_of_flight_sql_reads_the_tenant_of_who_brings_it() {
+    let both = TwoTenants::start(&["--sql", "on"]);
+    let flight = |method: &str, message: Vec<u8>, key: &str| {
+        let method = format!("/arrow.flight.protocol.FlightService/{method}");
+        let headers = [("authorization", &*bearer(key))];
+        call(&both.server.http, &method, &headers, frame(false, &message))
+    };
+    let statement = OneText { text: "SELECT service FROM spans".to_owned() };
+    let command = Any {
+        type_url: "type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery".to_owned(),
+        value: statement.encode_to_vec(),
+    };
+    let descriptor = Descriptor { kind: 2, command: command.encode_to_vec().into() };
+    let info = flight("GetFlightInfo", descriptor.encode_to_vec(), both.alfa.reader());
+    assert_eq!(info.code, Some(0), "{}", info.message);
+    let ticket = Info::decode(info.body).unwrap().endpoints.remove(0).ticket.unwrap();
+    for (own, other) in [(&both.alfa, &both.beta), (&both.beta, &both.alfa)] {
+        let rows = flight("DoGet", ticket.encode_to_vec(), own.reader());
+        assert_eq!(rows.code, Some(0), "{}", rows.message);
+        let rows = String::from_utf8_lossy(&rows.body).into_owned();
+        assert!(rows.contains(own.story.word), "{}", own.story.word);
+        assert!(!rows.contains(other.story.word), "{}", own.story.word);
+    }
+    let refused = flight("DoGet", ticket.encode_to_vec(), both.alfa.sender());
+    assert_eq!(refused.code, Some(PERMISSION_DENIED));
+}
+
+#[test]
+fn both_tenants_keep_what_was_acknowledged_through_a_kill() {
+    let mut both = TwoTenants::start(&[]);
+    let folder = both.server.data_dir().to_owned();
+    for word in ["alfa", "beta"] {
+        let wal = folder.join("tenants").join(word).join("wal");
+        assert!(wal.is_dir(), "a log of its own: {}", wal.display());
+    }
+    both.server = both.server.restart();
+    for (own, other) in [(&both.alfa, &both.beta), (&both.beta, &both.alfa)] {
+        let ask = |path: &str| both.ask(path, own.reader());
+        let status = json(&ask("/api/v1/status"));
+        assert_eq!((&status["spans"]["stored"], &status["logs"]["stored"]), (&json!(4), &json!(4)));
+        let trace = ask(&own.story.tell("/api/v1/traces/TRACE"));
+        assert_eq!(json(&trace)["spanCount"], 4, "{}", text(&trace));
+        assert_nothing_of(other, &ask("/api/v1/services"), "services");
+        assert_eq!(ask(&other.story.tell("/api/v1/traces/TRACE")).status, 404);
+    }
+    let status = json(&both.ask("/api/v1/status", &both.operator));
+    assert_eq!((&status["tenant"], &status["spans"]["stored"]), (&json!("default"), &json!(0)));
+}
+
+#[test]
+fn who_may_choose_a_tenant_reaches_it_by_the_header_of_grafana() {
+    let both = TwoTenants::start(&[]);
+    let server = &both.server;
+    let choosing = key(server, "grafana", "read", &["--tenant", "alfa", "--tenants", "beta"]);
+    let services = |key: &str, tenant: Option<&str>| {
+        let answer = ask_as("GET", &server.http, "/jaeger/api/services", key, tenant, None);
+        (answer.status, text(&answer))
+    };
+    for (key, tenant, word) in [
+        (&choosing, None, Some("alfa")),
+        (&choosing, Some("alfa"), Some("alfa")),
+        (&choosing, Some("beta"), Some("beta")),
+        (&both.operator, None, None),
+        (&both.operator, Some("default"), None),
+        (&both.operator, Some("beta"), Some("beta")),
+    ] {
+        let (status, said) = services(key, tenant);
+        assert_eq!(status, 200, "{tenant:?}: {said}");
+        for known in ["alfa", "beta"] {
+            assert_eq!(said.contains(known), word == Some(known), "{tenant:?}: {said}");
+        }
+    }
+    let (status, said) = services(&both.operator, Some("nobody"));
+    assert!(status == 403 && said.contains("nobody"), "who governs all is told: {said}");
+    assert_eq!(services(&choosing, Some("default")).0, 403);
+    let read = |tenant| ask_as("GET", &server.zipkin, "/api/v2/services", &choosing, tenant, None);
+    assert!(text(&read(Some("beta"))).contains("beta"));
+    let headers = [("authorization", &*bearer(&choosing)), ("x-scope-orgid", "beta")];
+    let method = "/jaeger.api_v3.QueryService/GetServices";
+    let found = call(&server.http, method, &headers, frame(false, &[]));
+    assert!(String::from_utf8_lossy(&found.body).contains("beta"), "{}", found.message);
+    let sent = both.alfa.story.tell("/api/v1/traces/TRACE");
+    let bearer = bearer(&both.operator);
+    let headers = [("authorization", &*bearer), ("x-scope-orgid", "beta")];
+    let body = traces("operator", vec![span(9, 9, 0, "by the operator")]).encode_to_vec();
+    let exported = call(&server.otlp_grpc, TRACE_EXPORT, &headers, frame(false, &body));
+    assert_eq!(exported.code, Some(0), "{}", exported.message);
+    assert!(text(&both.ask("/api/v1/services", both.beta.reader())).contains("operator"));
+    assert!(!text(&both.ask("/api/v1/services", both.alfa.reader())).contains("operator"));
+    assert_eq!(both.ask(&sent, both.alfa.reader()).status, 200);
+}
+
+#[test]
+fn receivers_and_metrics_tell_a_tenant_of_itself() {
+    let both = TwoTenants::start(&[]);
+    let broken =
+        [("content-type", "application/json"), ("authorization", &*bearer(both.alfa.sender()))];
+    let sent = send("POST", &both.server.otlp_http, "/v1/traces", &broken, "{\"secret-alfa");
+    assert_eq!(sent.status, 400);
+    let refused =
+        ask_as("POST", &both.server.zipkin, "/api/v2/spans", both.alfa.reader(), None, None);
+    assert_eq!(refused.status, 403);
+    let refusals = |key: &str| {
+        let status = json(&both.ask("/api/v1/status", key));
+        let of = |receiver: &Json| receiver["refusedRequests"].as_u64().unwrap();
+        let counts: Vec<u64> = status["receivers"].as_array().unwrap().iter().map(of).collect();
+        (counts, status["spans"]["received"].as_u64().unwrap(), status.to_string())
+    };
+    let (of_alfa, received, _) = refusals(both.alfa.reader());
+    assert_eq!((of_alfa, received), (vec![0, 1, 1], 4));
+    for key in [both.beta.reader(), &both.operator] {
+        let (counts, received, said) = refusals(key);
+        assert_eq!(counts, [0, 0, 0], "{said}");
+        assert_eq!(received, if key == both.operator { 0 } else { 4 });
+        assert!(!said.contains("alfa"), "{said}");
+    }
+    let metrics = |key: &str| String::from_utf8(both.ask("/metrics", key).body.to_vec()).unwrap();
+    let (of_alfa, of_all) = (metrics(both.alfa.reader()), metrics(&both.operator));
+    assert!(of_alfa.contains("tidings_stored_records{signal=\"spans\"} 4"), "{of_alfa}");
+    assert!(!of_alfa.contains("tidings_receiver") && !of_alfa.contains("tidings_connections"));
+    assert!(of_all.contains("tidings_stored_records{signal=\"spans\"} 0"), "{of_all}");
+    assert!(
+        of_all.contains("tidings_received_records_total{signal=\"spans\",outcome=\"accepted\"} 8")
+    );
+    assert!(!of_all.contains("alfa") && !of_all.contains("beta"));
+}
+
+#[test]
+fn an_admin_sees_and_makes_keys_of_the_own_tenant() {
+    let both = TwoTenants::start(&[]);
+    let server = &both.server;
+    let names = |key: &str| -> Vec<String> {
+        let list = json(&both.ask("/api/v1/keys", key));
+        let name = |key: &Json| {
+            format!("{}/{}", key["tenant"].as_str().unwrap(), key["name"].as_str().unwrap())
+        };
+        list["keys"].as_array().unwrap().iter().map(name).collect()
+    };
+    assert_eq!(names(both.alfa.admin()), ["alfa/ingest", "alfa/read", "alfa/admin"]);
+    assert_eq!(names(&both.operator).len(), 7);
+    let make = |key: &str, body: Json| {
+        let made = ask_as("POST", &server.http, "/api/v1/keys", key, None, Some(&body));
+        (made.status, json(&made))
+    };
+    for (body, status) in [
+        (json!({"name": "x", "role": "read"}), 201),
+        (json!({"name": "y", "role": "read", "tenant": "alfa"}), 201),
+        (json!({"name": "z", "role": "read", "tenant": "beta"}), 403),
+        (json!({"name": "z", "role": "read", "tenant": "nobody"}), 403),
+        (json!({"name": "z", "role": "read", "tenant": "default"}), 403),
+        (json!({"name": "z", "role": "read", "tenants": ["beta"]}), 403),
+        (json!({"name": "x", "role": "read"}), 409),
+    ] {
+        let (found, said) = make(both.alfa.admin(), body.clone());
+        assert_eq!(found, status, "{body}: {said}");
+    }
+    let (status, made) =
+        make(&both.operator, json!({"name": "x", "role": "read", "tenant": "gamma"}));
+    assert_eq!((status, &made["created"]["tenant"]), (201, &json!("gamma")));
+    let gamma = made["key"].as_str().unwrap();
+    let answer = both.ask("/api/v1/status", gamma);
+    assert_eq!(json(&answer)["tenant"], "gamma", "a new tenant is served at once");
+    for (name, status) in [("A B", 400), ("../x", 400), ("", 400), ("x|y", 400)] {
+        let body = json!({"name": "bad", "role": "read", "tenant": name});
+        assert_eq!(make(&both.operator, body).0, status, "{name:?}");
+    }
+    let id = both.beta.reader().split('_').nth(1).unwrap();
+    let revoke = |id: &str| {
+        ask_as("DELETE", &server.http, &format!("/api/v1/keys/{id}"), both.alfa.admin(), None, None)
+    };
+    let (other, none) = (revoke(id), revoke("00000000"));
+    assert_eq!((other.status, none.status), (404, 404));
+    let said = |answer: &Answer, id: &str| String::from_utf8_lossy(&answer.body).replace(id, "ID");
+    assert_eq!(said(&other, id), said(&none, "00000000"));
+    assert_eq!(both.ask("/api/v1/status", both.beta.reader()).status, 200);
+    let body = Some(&json!({"key": both.alfa.reader()}));
+    let begun = ask_as("POST", &server.http, "/api/v1/session", "", None, body);
+    let cookie = begun.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+    let by_cookie =
+        |path: &str| json(&send("GET", &server.http, path, &[("cookie", cookie)], Bytes::new()));
+    assert_eq!(by_cookie("/api/v1/session")["tenant"], "alfa");
+    assert_eq!(by_cookie("/api/v1/status")["tenant"], "alfa");
+    let demo = ask_as("POST", &server.http, "/api/v1/demo", both.beta.admin(), None, None);
+    assert_eq!(demo.status, 202);
+    let received = |key: &str| json(&both.ask("/api/v1/status", key))["spans"]["received"].as_u64();
+    until(|| received(both.beta.reader()).unwrap() > 50);
+    assert_eq!(received(both.alfa.reader()), Some(4));
+}

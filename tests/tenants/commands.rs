@@ -1,0 +1,106 @@
+//! Tenants at the start, in their folders and by commands.
+
+use std::path::Path;
+
+use prost::Message;
+use serde_json::json;
+
+use crate::{
+    harness::{
+        Server,
+        http::send,
+        spans::{span, traces},
+    },
+    keys::{REQUIRED, key},
+};
+
+fn create(folder: &Path, name: &str, tenant: &str, flags: &[&str]) -> (Option<i32>, String) {
+    let folder = folder.to_str().unwrap();
+    let args = ["keys", "create", "--data-dir", folder, "--role", "admin", "--name", name];
+    let (code, out, error) = Server::command(&[&args[..], &["--tenant", tenant], flags].concat());
+    (code, if code == Some(0) { out.trim().to_owned() } else { error })
+}
+
+#[test]
+fn a_server_that_asks_for_no_key_has_one_tenant() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("tenants/alfa")).unwrap();
+    let server = Server::start_in(folder.path(), &[]);
+    assert!(!folder.path().join("tenants/alfa/wal").exists(), "it is not opened");
+    let body = || traces("x", vec![span(7, 1, 0, "x")]).encode_to_vec();
+    for (tenant, status) in [("alfa", 403), ("", 403), ("default", 200)] {
+        let headers = [("content-type", "application/x-protobuf"), ("x-scope-orgid", tenant)];
+        let sent = send("POST", &server.otlp_http, "/v1/traces", &headers, body());
+        assert_eq!(sent.status, status, "{tenant}");
+        let read = send("GET", &server.http, "/api/v1/services", &headers[1..], "");
+        assert_eq!(read.status, status, "{tenant}");
+        if status == 403 {
+            assert!(String::from_utf8_lossy(&read.body).contains("require-keys"));
+        }
+    }
+}
+
+#[test]
+fn no_more_tenants_than_the_settings_and_the_memory_allow() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let two = ["--tenants-max", "2"];
+    assert_eq!(create(folder.path(), "a", "alfa", &two).0, Some(0));
+    let (code, error) = create(folder.path(), "b", "beta", &two);
+    assert_eq!(code, Some(78));
+    assert!(error.contains("tenants-max"), "{error}");
+    assert_eq!(create(folder.path(), "a", "alfa", &two).0, Some(78), "the name is taken");
+    assert_eq!(create(folder.path(), "b", "beta", &[]).0, Some(0));
+    for name in ["../x", "A", "a.b", "", "a/b"] {
+        assert_eq!(create(folder.path(), "x", name, &[]).0, Some(2), "{name}");
+    }
+    let small = ["--memory-bytes-max", "40MiB", "--memory-flush-bytes", "20MiB"];
+    for flags in [&two[..], &small] {
+        let start = ["serve", "--data-dir", data, "--http", "127.0.0.1:0"];
+        let (code, _, error) = Server::command(&[&start, &REQUIRED[..], flags].concat());
+        assert_eq!(code, Some(78), "{error}");
+        assert!(error.contains("tenants-max") && error.contains('3'), "{error}");
+    }
+}
+
+#[test]
+fn commands_work_on_the_store_of_one_tenant() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let backups = tempfile::tempdir().unwrap();
+    let mut server = Server::start_in(folder.path(), &REQUIRED);
+    let keys = ["alfa", "beta"].map(|tenant| key(&server, tenant, "admin", &["--tenant", tenant]));
+    for (key, trace) in keys.iter().zip([7, 8]) {
+        let bearer = format!("Bearer {key}");
+        let headers = [("content-type", "application/x-protobuf"), ("authorization", &*bearer)];
+        let body = traces("x", vec![span(trace, 1, 0, "x")]).encode_to_vec();
+        assert_eq!(send("POST", &server.otlp_http, "/v1/traces", &headers, body).status, 200);
+    }
+    let run = |command: &[&str], tenant: &str| {
+        let args = [command, &["--data-dir", data, "--tenant", tenant]].concat();
+        let (code, out, error) = Server::command(&args);
+        assert_eq!(code, Some(0), "{command:?}: {error}");
+        out
+    };
+    let to = backups.path().join("alfa");
+    run(&["backup", "--to", to.to_str().unwrap()], "alfa");
+    assert!(server.terminate().success());
+    for (tenant, erased) in [("beta", "erased   0 spans"), ("alfa", "erased   1 spans")] {
+        let said = run(&["erase", "--trace", &format!("{:032x}", 7)], tenant);
+        assert!(said.contains(erased), "{tenant}: {said}");
+        assert!(run(&["compact"], tenant).contains("left"));
+        let of_tenant = folder.path().join("tenants").join(tenant);
+        let (code, _, error) = Server::command(&["check", of_tenant.to_str().unwrap()]);
+        assert_eq!(code, Some(0), "{error}");
+    }
+    std::fs::remove_dir_all(folder.path().join("tenants/alfa")).unwrap();
+    run(&["restore", "--from", to.to_str().unwrap()], "alfa");
+    let server = Server::start_in(folder.path(), &REQUIRED);
+    for (key, stored) in keys.iter().zip([1, 1]) {
+        let bearer = format!("Bearer {key}");
+        let headers = [("authorization", &*bearer)];
+        let status = send("GET", &server.http, "/api/v1/status", &headers, "");
+        let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+        assert_eq!(status["spans"]["stored"], json!(stored), "{status}");
+    }
+}

@@ -1,0 +1,176 @@
+//! Requests that read, for every route of every API, with the ids and words of a story in them.
+
+use std::sync::LazyLock;
+
+use crate::harness::spans::now;
+
+/// One time for all requests that have one, in seconds since 1970.
+static MOMENT: LazyLock<String> = LazyLock::new(|| (now() / 1_000_000_000 + 60).to_string());
+
+/// The ids and words that a tenant's telemetry is made of. Another tenant's are as long.
+#[derive(Debug, Clone)]
+pub(super) struct Story {
+    /// Four letters, in every name and text.
+    pub(super) word: &'static str,
+    /// 32 hex digits.
+    pub(super) trace: String,
+    /// 16 hex digits.
+    pub(super) span: String,
+    /// The id of a log record, 16 hex digits.
+    pub(super) log: String,
+    /// The end of a page of traces and of a page of log records.
+    pub(super) cursors: [String; 2],
+}
+
+impl Story {
+    /// The story of this word and digit, whose log record and pages are not known yet.
+    pub(super) fn new(word: &'static str, digit: char) -> Self {
+        let digits = |count: usize| digit.to_string().repeat(count);
+        let (trace, span, log) = (digits(32), digits(16), digits(16));
+        Self { word, trace, span, log, cursors: Default::default() }
+    }
+
+    /// Puts the story's ids and words into a request.
+    pub(super) fn tell(&self, request: &str) -> String {
+        let [traces, logs] = &self.cursors;
+        let parts = [
+            ("WORD", self.word),
+            ("TRACE", &self.trace),
+            ("SPAN", &self.span),
+            ("LOG", &self.log),
+            ("PAGE-OF-TRACES", traces),
+            ("PAGE-OF-LOGS", logs),
+            ("MOMENT", &MOMENT),
+        ];
+        // The longer name first: one begins like the other.
+        let parts = parts.into_iter().rev();
+        parts.fold(request.to_owned(), |text, (name, value)| text.replace(name, value))
+    }
+
+    /// Takes the story's ids and words out of an answer, so that two stories' can be compared.
+    pub(super) fn forget(&self, answer: &[u8]) -> String {
+        let text = String::from_utf8_lossy(answer).into_owned();
+        let ids = [&self.trace, &self.span, &self.log, &self.cursors[0], &self.cursors[1]];
+        let ids = ids.into_iter().filter(|id| !id.is_empty());
+        let text = ids.fold(text, |text, id| text.replace(id.as_str(), "ID"));
+        text.replace(self.word, "WORD").replace(&capital(self.word), "WORD")
+    }
+}
+
+fn capital(word: &str) -> String {
+    word[..1].to_uppercase() + &word[1..]
+}
+
+/// Paths of the HTTP address.
+pub(super) const HTTP: &[&str] = &[
+    "/api/v1/traces?limit=5",
+    "/api/v1/traces?service=WORD&limit=5",
+    "/api/v1/traces?limit=5&cursor=PAGE-OF-TRACES",
+    "/api/v1/traces?q=%7B%20span.secret%20%3D%20%22WORD%22%20%7D",
+    "/api/v1/traces?sort=duration&service=WORD",
+    "/api/v1/traces/TRACE",
+    "/api/v1/traces/TRACE?after=0",
+    "/api/v1/traces/TRACE/skeleton",
+    "/api/v1/traces/TRACE/find?text=WORD",
+    "/api/v1/traces/TRACE/spans/SPAN",
+    "/api/v1/traces/TRACE/links",
+    "/api/v1/traces/TRACE/repeats",
+    "/api/v1/traces/TRACE/otlp",
+    "/api/v1/transactions",
+    "/api/v1/transactions/order-WORD",
+    "/api/v1/transactions/TRACE",
+    "/api/v1/changes",
+    "/api/v1/deployments?service=WORD",
+    "/api/v1/red?by=service,operation",
+    "/api/v1/red?by=service&service=WORD",
+    "/api/v1/graph",
+    "/api/v1/graph?traceId=TRACE",
+    "/api/v1/heatmap?service=WORD",
+    "/api/v1/exceptions",
+    "/api/v1/exceptions?service=WORD",
+    "/api/v1/explain?service=WORD&selectMinDuration=1us",
+    "/api/v1/compare?left=TRACE&right=TRACE",
+    "/api/v1/compare?left=TRACE&right=typical",
+    "/api/v1/logs?limit=1",
+    "/api/v1/logs?limit=5&cursor=PAGE-OF-LOGS",
+    "/api/v1/logs?traceId=TRACE",
+    "/api/v1/logs?text=WORD",
+    "/api/v1/logs/LOG/context",
+    "/api/v1/logs/histogram?service=WORD",
+    "/api/v1/logs/patterns?service=WORD",
+    "/api/v1/services",
+    "/api/v1/services?prefix=WORD",
+    "/api/v1/operations?service=WORD",
+    "/api/v1/attributes/keys",
+    "/api/v1/attributes/keys?prefix=key-WORD",
+    "/api/v1/attributes/values?key=secret",
+    "/api/v1/attributes/values?key=key-WORD",
+    "/api/v1/resolve?text=TRACE",
+    "/api/v1/resolve?text=order-WORD",
+    "/api/v1/pins",
+    "/api/v1/sql?query=SELECT%20service%2C%20operation%20FROM%20spans",
+    "/api/v1/sql?query=SELECT%20text%20FROM%20logs%20WHERE%20service%20%3D%20'WORD'",
+    "/api/v1/sql?query=SELECT%20trace_id%2C%20service%20FROM%20traces",
+    "/api/v1/sql?query=SELECT%20service%2C%20operation%20FROM%20red",
+    "/api/v1/sql?query=SELECT%20caller%2C%20called%20FROM%20edges",
+    "/api/v1/sql?query=SELECT%20service%20FROM%20tree('TRACE')",
+    "/api/v1/sql?query=SELECT%20*%20FROM%20WORD.spans",
+    "/api/v1/sql?query=SELECT%20*%20FROM%20%22..%2FWORD%22.%22spans%22",
+    "/api/v1/sql?query=SELECT%20*%20FROM%20information_schema.tables",
+    "/jaeger/api/services",
+    "/jaeger/api/services/WORD/operations",
+    "/jaeger/api/operations?service=WORD",
+    "/jaeger/api/traces?service=WORD",
+    "/jaeger/api/traces?traceID=TRACE",
+    "/jaeger/api/traces/TRACE",
+    "/jaeger/api/dependencies?lookback=3600000",
+    "/jaeger/api/metrics/calls?service=WORD",
+    "/jaeger/api/v3/services",
+    "/jaeger/api/v3/operations?service=WORD",
+    "/jaeger/api/v3/traces/TRACE",
+    "/tempo/api/traces/TRACE",
+    "/tempo/api/v2/traces/TRACE",
+    "/tempo/api/search",
+    "/tempo/api/search?tags=service.name%3DWORD",
+    "/tempo/api/search/tags",
+    "/tempo/api/v2/search/tags",
+    "/tempo/api/search/tag/secret/values",
+    "/tempo/api/v2/search/tag/span.secret/values",
+    "/tempo/api/v2/search/tag/resource.service.name/values",
+    "/tempo/api/metrics/query?q=%7B%7D%7Crate()by(resource.service.name)",
+    "/prometheus/api/v1/labels",
+    "/prometheus/api/v1/label/service/values",
+    "/prometheus/api/v1/series?match%5B%5D=traces_spanmetrics_calls_total",
+    "/prometheus/api/v1/query?time=MOMENT&query=traces_spanmetrics_calls_total",
+    "/prometheus/api/v1/query?time=MOMENT&query=traces_spanmetrics_calls_total%7Bservice%3D%22WORD%22%7D",
+];
+
+/// Paths of the HTTP address that tell of the process and of a tenant's part of it.
+pub(super) const PROCESS: &[&str] =
+    &["/metrics", "/api/v1/status", "/api/v1/openapi.json", "/api/v1/session"];
+
+/// Paths of Zipkin's address.
+pub(super) const ZIPKIN: &[&str] = &[
+    "/api/v2/services",
+    "/api/v2/spans?serviceName=WORD",
+    "/api/v2/remoteServices?serviceName=WORD",
+    "/api/v2/traces",
+    "/api/v2/traces?serviceName=WORD",
+    "/api/v2/trace/TRACE",
+    "/api/v2/traceMany?traceIds=TRACE,SPAN",
+    "/api/v2/dependencies?endTs=9000000000000&lookback=9000000000000",
+    "/api/v2/autocompleteKeys",
+    "/api/v2/autocompleteValues?key=secret",
+    "/config.json",
+];
+
+/// Methods of gRPC services on the HTTP address, and the text at field 1 of a message.
+pub(super) const RPC: &[(&str, &str)] = &[
+    ("/jaeger.api_v2.QueryService/GetServices", ""),
+    ("/jaeger.api_v2.QueryService/GetOperations", "WORD"),
+    ("/jaeger.api_v3.QueryService/GetServices", ""),
+    ("/jaeger.api_v3.QueryService/GetTrace", "TRACE"),
+    ("/jaeger.storage.v2.TraceReader/GetServices", ""),
+    ("/tempopb.StreamingQuerier/SearchTags", ""),
+    ("/tempopb.StreamingQuerier/SearchTagValues", "secret"),
+];
