@@ -48,6 +48,15 @@ pub enum AccessError {
         /// The claim that was looked at.
         claim: String,
     },
+    /// Somebody whom the issuer knows, and who belongs to no tenant: answer 403 /
+    /// `PERMISSION_DENIED`.
+    #[error("{name:?} belongs to no tenant here: the claim `{claim}` names none")]
+    NoTenant {
+        /// The name of the person or machine.
+        name: String,
+        /// The claim that was looked at.
+        claim: String,
+    },
     /// A key of another role: answer 403 / `PERMISSION_DENIED`.
     #[error("the key {name:?} may {role}, and this needs one that may {needed}")]
     Role {
@@ -87,6 +96,7 @@ impl AccessError {
             self,
             Self::Role { .. }
                 | Self::NoRole { .. }
+                | Self::NoTenant { .. }
                 | Self::IssuerUnavailable
                 | Self::Tenant { .. }
                 | Self::OneTenant

@@ -230,6 +230,8 @@ impl KeyRecord {
             name,
             role,
             service: None,
+            tenant: TenantName::default(),
+            tenants: Vec::new(),
             created_unix_nanos: created,
             expires_unix_nanos: Some(ends),
             bytes_per_second: None,

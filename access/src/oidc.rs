@@ -69,12 +69,20 @@ pub struct OidcSettings {
     pub scopes: Vec<String>,
     /// The claim with roles, and the roles of its values.
     pub roles: RoleMapping,
+    /// The claim with the tenants of its people and machines; `None`: all belong to `default`.
+    pub tenant_claim: Option<String>,
     /// The audiences of which tokens of machines need one; empty: they are not taken.
     pub audiences: Vec<String>,
     /// A name of the issuer, for the button to sign in.
     pub name: String,
     /// A file with more roots in PEM.
     pub roots: Option<PathBuf>,
+}
+
+impl OidcSettings {
+    fn tenant_claim(&self) -> Option<&str> {
+        self.tenant_claim.as_deref()
+    }
 }
 
 /// An issuer.
@@ -166,7 +174,9 @@ impl Issuer {
         let token = self.read(text)?;
         let published = self.published().ok_or(AccessError::IssuerUnavailable)?;
         published.keys.verify(&token).map_err(AccessError::Token)?;
-        let identity = token.claims.identity(&self.settings.roles).map_err(AccessError::Token)?;
+        let tenant_claim = self.settings.tenant_claim();
+        let identity = token.claims.identity(&self.settings.roles, tenant_claim);
+        let identity = identity.map_err(AccessError::Token)?;
         let record = identity.record(&self.settings, now)?;
         Ok(Caller::new(self.tokens.insert(text, record, now), now))
     }

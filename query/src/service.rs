@@ -107,6 +107,7 @@ impl QueryService {
             progress: Arc::default(),
             kept: None,
             receivers: ReceiverStates::default(),
+            audit: None,
             settings: Arc::clone(&self.settings),
         }
     }

@@ -68,6 +68,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("oidc-scopes", "openid,profile,email", value::list, oidc.scopes, "scopes that the issuer is asked for; offline_access, where the issuer has it, lets sessions outlast its tokens"),
     setting!("oidc-roles-claim", "roles", value::text, oidc.roles_claim, "claim of tokens that gives roles: groups, hd, or with dots between names of nested ones, as realm_access.roles"),
     setting!("oidc-roles", "admin=admin,read=read,ingest=ingest", value::text, oidc.roles, "values of that claim and the roles they give, with commas between them, as ops=admin,dev=read; * stands for whoever the issuer lets in"),
+    setting!("oidc-tenant-claim", "", value::text, oidc.tenant_claim, "claim of tokens that names the tenants of a person or machine, its own first; all belong to the tenant `default` unless it is set"),
     setting!("oidc-audience", "", value::list, oidc.audience, "audiences (aud) of tokens with which machines send and read, with commas between them; none are taken unless it is set"),
     setting!("oidc-name", "", value::text, oidc.name, "name of the issuer on the button to sign in; its host unless it is set"),
     setting!("oidc-ca", "", value::file, oidc.ca, "PEM file with roots of the issuer's certificate, besides the system's"),

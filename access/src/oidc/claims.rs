@@ -11,7 +11,10 @@ use thiserror::Error;
 use tidings_proto::UnixNanos;
 
 use super::roles::RoleMapping;
-use crate::key::{KEY_NAME_CHARS_MAX, Role};
+use crate::{
+    key::{KEY_NAME_CHARS_MAX, Role},
+    tenant::{TENANTS_MAX, TenantName},
+};
 
 /// Clocks of issuers may differ from ours by so much.
 pub(crate) const LEEWAY: Duration = Duration::from_secs(30);
@@ -80,6 +83,8 @@ pub struct Identity {
     pub(crate) name: String,
     /// `None`: no value of the claim of roles is mapped to one.
     pub(crate) role: Option<Role>,
+    /// The tenants that it may use, its own first; empty where no claim names one.
+    pub(crate) tenants: Vec<TenantName>,
     /// The end of the token.
     pub(crate) ends: UnixNanos,
 }
@@ -139,7 +144,11 @@ impl Claims {
     ///
     /// # Errors
     /// When it does not say so.
-    pub(crate) fn identity(&self, roles: &RoleMapping) -> Result<Identity, TokenError> {
+    pub(crate) fn identity(
+        &self,
+        roles: &RoleMapping,
+        tenant_claim: Option<&str>,
+    ) -> Result<Identity, TokenError> {
         let subject = self.text("sub").filter(|sub| (1..=SUBJECT_BYTES_MAX).contains(&sub.len()));
         let subject = subject.ok_or(TokenError::Claim("sub"))?;
         let address = self.text("email").filter(|_| self.has_verified_address() != Some(false));
@@ -149,8 +158,15 @@ impl Claims {
             subject: subject.to_owned(),
             name: name.unwrap_or_default(),
             role: self.role(roles),
+            tenants: self.tenants(tenant_claim),
             ends: self.ends()?,
         })
+    }
+
+    /// Reads the tenants that a claim names. What is no name of one is left out.
+    fn tenants(&self, claim: Option<&str>) -> Vec<TenantName> {
+        let named = claim.and_then(|claim| self.at(claim)).map(texts).unwrap_or_default();
+        named.into_iter().filter_map(|name| name.parse().ok()).take(TENANTS_MAX).collect()
     }
 
     fn role(&self, roles: &RoleMapping) -> Option<Role> {
@@ -282,7 +298,7 @@ mod tests {
 
     fn identity(claim: &str, mapping: &str, value: Value) -> (String, Option<Role>) {
         let roles = RoleMapping::read(claim, mapping).unwrap();
-        let identity = claims(value).identity(&roles).unwrap();
+        let identity = claims(value).identity(&roles, None).unwrap();
         (identity.name, identity.role)
     }
 
@@ -328,7 +344,7 @@ mod tests {
         assert_eq!(name(json!({"sub": "s".repeat(900), "exp": 1})).len(), 100);
         let roles = RoleMapping::read("roles", "a=read").unwrap();
         for sub in [json!(""), json!(7), json!(null), json!("s".repeat(1001))] {
-            let refused = claims(json!({"sub": sub, "exp": 1})).identity(&roles);
+            let refused = claims(json!({"sub": sub, "exp": 1})).identity(&roles, None);
             assert_eq!(refused, Err(TokenError::Claim("sub")));
         }
     }
@@ -345,7 +361,7 @@ mod tests {
             });
             let roles = RoleMapping::read("roles", "a=read").unwrap();
             let _ = check(token.clone());
-            let _ = claims(token).identity(&roles);
+            let _ = claims(token).identity(&roles, None);
         }
     }
 }

@@ -264,7 +264,7 @@ impl Issuer {
         token.claims.check(self.expected(std::slice::from_ref(&client_id)))?;
         token.claims.check_sign_in(&client_id, nonce)?;
         self.verify(&token).await?;
-        let identity = token.claims.identity(&self.settings.roles)?;
+        let identity = token.claims.identity(&self.settings.roles, self.settings.tenant_claim())?;
         let record = identity.record(&self.settings, self.clock.now())?;
         Ok((identity, record))
     }

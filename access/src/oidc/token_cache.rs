@@ -15,6 +15,7 @@ use crate::{
     caller::LiveKey,
     error::AccessError,
     key::{KeyRecord, sha256},
+    tenant::TenantName,
 };
 
 /// The most tokens: beyond it those that have ended make room, then all of them.
@@ -61,7 +62,7 @@ impl Identity {
     /// Makes the record of an identity: that of a key which is in no file.
     ///
     /// # Errors
-    /// When it has no role here.
+    /// When it has no role here, or no tenant where a claim names them.
     pub(super) fn record(
         &self,
         settings: &OidcSettings,
@@ -72,8 +73,18 @@ impl Identity {
             claim: settings.roles.claim().to_owned(),
         };
         let role = self.role.ok_or_else(no_role)?;
+        let no_tenant = |claim: &str| AccessError::NoTenant {
+            name: self.name.clone(),
+            claim: claim.to_owned(),
+        };
+        let (tenant, tenants) = match (self.tenants.split_first(), settings.tenant_claim()) {
+            (Some((own, others)), _) => (own.clone(), others.to_vec()),
+            (None, None) => (TenantName::default(), Vec::new()),
+            (None, Some(claim)) => return Err(no_tenant(claim)),
+        };
         let subject = format!("{}\n{}", settings.issuer.as_str(), self.subject);
-        Ok(KeyRecord::of_subject(&subject, self.name.clone(), role, now, self.ends))
+        let record = KeyRecord::of_subject(&subject, self.name.clone(), role, now, self.ends);
+        Ok(KeyRecord { tenant, tenants, ..record })
     }
 }
 
