@@ -47,7 +47,11 @@ pub use check::{CheckSummary, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
 pub use error::{ErrorKind, StorageError};
-pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
+pub use filter::{
+    AttributeFilter, AttributeOwner, FuzzyWord, Glyph, LogColumn, LogCondition, LogExpression,
+    LogFilter, Needle, Number, NumberBound, Phrase, SpanFilter, TextBound, TextPattern,
+    TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
+};
 pub use locked_file::LockedFile;
 pub use metrics::{StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
