@@ -206,7 +206,7 @@ fn errors_name_the_character_and_what_was_expected() {
         ("severity:err*", 10, "a severity was expected"),
         ("trace_id:xyz", 10, "a trace id of 32 or 16 hex digits"),
         ("span_id:xyz", 9, "a span id of 16 hex digits"),
-        ("body:>5", 1, "the body has no order"),
+        ("body:>5", 6, "the body has no order"),
         ("service:[a TO b]", 9, "no order"),
         ("word~3", 1, "1 or 2 edits"),
         ("two-words~1", 1, "one word of letters"),
