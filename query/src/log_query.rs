@@ -1,7 +1,7 @@
 //! The query language of log records: the text of a query to a condition of a scan.
 //!
 //! ```text
-//! text ─► parser (and, or, not, parentheses) ─► terms (words, phrases, patterns, ranges)
+//! text ─► parser (and, or, not, parentheses) ─► term_syntax (words, phrases, patterns, ranges)
 //!      ─► fields (the column or attribute that a term is about) ─► storage's LogExpression
 //! ```
 //!
@@ -9,13 +9,15 @@
 //! them. Does not evaluate anything: storage does, over rows in memory and in files alike. The
 //! depth, the number of terms and the length of a query are bounded here.
 
-mod error;
 mod fields;
 mod parser;
-mod terms;
+mod term_syntax;
 
-pub(crate) use error::LogQueryError;
-pub(crate) use fields::Field;
+use std::fmt;
+
+use crate::QueryError;
+
+pub(crate) use fields::LogField;
 pub(crate) use parser::parse;
 
 /// The longest query, in bytes.
@@ -26,6 +28,35 @@ const DEPTH_MAX: usize = tidings_storage::LogExpression::DEPTH_MAX / 3 - 1;
 const TERMS_MAX: usize = 200;
 /// Memory of all regular expressions of a query.
 const PATTERNS_BYTES_MAX: usize = 16 << 20;
+
+/// Error in a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogQueryError {
+    /// Fault, and a right form.
+    pub(crate) message: String,
+    /// Position in characters, counted from 1.
+    pub(crate) character: usize,
+}
+
+impl LogQueryError {
+    /// An error at this byte of the text.
+    fn at(text: &str, byte: usize, message: impl Into<String>) -> Self {
+        let before = text.get(..byte).unwrap_or(text);
+        Self { message: message.into(), character: before.chars().count() + 1 }
+    }
+}
+
+impl fmt::Display for LogQueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at character {}: {}", self.character, self.message)
+    }
+}
+
+impl From<LogQueryError> for QueryError {
+    fn from(error: LogQueryError) -> Self {
+        Self::parameter("q", format!("invalid log query {error}"))
+    }
+}
 
 #[cfg(test)]
 mod tests;

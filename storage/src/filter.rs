@@ -14,8 +14,8 @@ mod text_predicate;
 
 pub(crate) use bound::Bound;
 pub use log_condition::{
-    AttributeOwner, LogColumn, LogCondition, LogExpression, Number, NumberBound, TextBound,
-    ValuePredicate,
+    AttributeOwner, ConditionNumber, LogColumn, LogCondition, LogExpression, NumberBound,
+    TextBound, ValuePredicate,
 };
 pub(crate) use matcher::Matcher;
 pub use text::Needle;

@@ -48,8 +48,8 @@ pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
 pub use error::{ErrorKind, StorageError};
 pub use filter::{
-    AttributeFilter, AttributeOwner, FuzzyWord, Glyph, LogColumn, LogCondition, LogExpression,
-    LogFilter, Needle, Number, NumberBound, Phrase, SpanFilter, TextBound, TextPattern,
+    AttributeFilter, AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogCondition,
+    LogExpression, LogFilter, Needle, NumberBound, Phrase, SpanFilter, TextBound, TextPattern,
     TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
 };
 pub use locked_file::LockedFile;

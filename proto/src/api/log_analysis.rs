@@ -111,7 +111,7 @@ pub struct LogStats {
     pub window: TimeWindow,
     /// The groups.
     pub groups: Vec<LogGroup>,
-    /// Number of groups that were counted: at most 10,000, or 1,000 with `number`.
+    /// Number of groups that were counted.
     pub group_count: u64,
     /// Number of records.
     pub count: u64,

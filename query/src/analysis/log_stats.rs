@@ -17,13 +17,13 @@ use tidings_proto::{
 use tidings_storage::{DeduplicationSet, Detail, LogFilter, Scan};
 
 use super::window::Window;
-use crate::{QueryError, execution::Reader, log_query::Field, search::searched, version::mixed};
+use crate::{QueryError, execution::Reader, log_query::LogField, search::searched, version::mixed};
 use field_reader::FieldReader;
 use quantiles::NumberSketch;
 
-/// Maximum number of groups that are counted.
-const GROUPS_MAX: usize = 10_000;
-/// The same where each group has percentiles.
+/// Maximum number of values of all groups that are counted.
+const VALUES_MAX: usize = 10_000;
+/// The same where groups have percentiles.
 const SKETCHES_MAX: usize = 1_000;
 
 /// Which log records, and by which fields.
@@ -57,11 +57,12 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
     let window = Window::of_logs(reader, search.filter.time, search.step)?;
     let filter = LogFilter { time: window.range(), ..search.filter.clone() };
     let mut fields: Vec<FieldReader> =
-        search.by.iter().map(|name| FieldReader::new(Field::of_name(name))).collect();
-    let mut number = search.number.as_ref().map(|name| FieldReader::new(Field::of_name(name)));
+        search.by.iter().map(|name| FieldReader::new(LogField::of_name(name))).collect();
+    let mut number = search.number.as_ref().map(|name| FieldReader::new(LogField::of_name(name)));
     let details = fields.iter().chain(&number).map(FieldReader::detail);
     let detail = details.max().unwrap_or(Detail::Facts);
-    let groups_max = if number.is_some() { SKETCHES_MAX } else { GROUPS_MAX };
+    let groups_max = if number.is_some() { SKETCHES_MAX } else { VALUES_MAX };
+    let groups_max = groups_max / fields.len().max(1);
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let mut groups: HashMap<GroupKey, GroupRecords> = HashMap::new();
     let mut other_count = 0;

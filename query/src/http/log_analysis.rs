@@ -20,9 +20,6 @@ use crate::{
     },
 };
 
-/// Fields that records are grouped by at a time.
-const FIELDS_MAX: usize = 3;
-
 /// Parameters of a log histogram.
 pub(super) struct Histogram;
 
@@ -52,7 +49,7 @@ impl Takes for Stats {
             query(
                 "by",
                 Text,
-                "A field to group by, as queries name it: `service`, `severity`, an attribute's key; repeat it for up to three",
+                "A field to group by, as queries name it: `service`, `severity`, an attribute's key; repeat it for several",
             )
             .repeated(),
             query(
@@ -132,14 +129,9 @@ pub(super) async fn stats(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Stats>(&uri)?;
-    let by: Vec<String> = params.texts("by").into_iter().map(str::to_owned).collect();
-    if by.len() > FIELDS_MAX {
-        let reason = format!("`by` may be given at most {FIELDS_MAX} times");
-        return Err(QueryError::parameter("by", reason));
-    }
     let search = LogStatsSearch {
         filter: log_filter(&service, &params).await?,
-        by,
+        by: params.texts("by").into_iter().map(str::to_owned).collect(),
         number: params.owned("number"),
         step: params.step()?,
         limit: params.limit(),

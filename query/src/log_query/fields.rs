@@ -4,8 +4,8 @@ use std::ops::{Bound, RangeInclusive};
 
 use tidings_proto::{SpanId, TraceId, otlp::Severity};
 use tidings_storage::{
-    AttributeOwner, FuzzyWord, Glyph, LogColumn, LogExpression, Number, Phrase, TextPattern,
-    TextPredicate, ValuePredicate, Wildcard, WildcardScope,
+    AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogExpression, Phrase,
+    TextPattern, TextPredicate, ValuePredicate, Wildcard, WildcardScope,
 };
 
 /// OTLP's highest number of a severity.
@@ -13,7 +13,7 @@ const SEVERITY_MAX: i32 = 24;
 
 /// A field of log records.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Field {
+pub(crate) enum LogField {
     /// The message.
     Body,
     Severity,
@@ -24,15 +24,15 @@ pub(crate) enum Field {
 }
 
 /// Names of the fields that are no attributes; the first of each is ours.
-const NAMES: [(&[&str], Field); 8] = [
-    (&["body", "message", "_msg"], Field::Body),
-    (&["severity", "level", "log.level", "detected_level"], Field::Severity),
-    (&["trace_id", "trace.id", "traceId", "traceID"], Field::Trace),
-    (&["span_id", "span.id", "spanId", "spanID"], Field::Span),
-    (&["service", "service.name", "service_name"], Field::Column(LogColumn::Service)),
-    (&["event", "event_name", "event.name"], Field::Column(LogColumn::EventName)),
-    (&["scope", "scope.name"], Field::Column(LogColumn::ScopeName)),
-    (&["severity_text"], Field::Column(LogColumn::SeverityText)),
+const NAMES: [(&[&str], LogField); 8] = [
+    (&["body", "message", "_msg"], LogField::Body),
+    (&["severity", "level", "log.level", "detected_level"], LogField::Severity),
+    (&["trace_id", "trace.id", "traceId", "traceID"], LogField::Trace),
+    (&["span_id", "span.id", "spanId", "spanID"], LogField::Span),
+    (&["service", "service.name", "service_name"], LogField::Column(LogColumn::Service)),
+    (&["event", "event_name", "event.name"], LogField::Column(LogColumn::EventName)),
+    (&["scope", "scope.name"], LogField::Column(LogColumn::ScopeName)),
+    (&["severity_text"], LogField::Column(LogColumn::SeverityText)),
 ];
 
 const SEVERITIES: [(&str, Severity); 9] = [
@@ -68,7 +68,7 @@ pub(super) enum TermValue {
     Range(Bound<String>, Bound<String>),
 }
 
-impl Field {
+impl LogField {
     /// The field of a name: one of the table, an attribute of an owner that is named, or any
     /// attribute.
     pub(crate) fn of_name(name: &str) -> Self {
@@ -255,7 +255,7 @@ fn attribute(value: TermValue) -> Result<ValuePredicate, String> {
         TermValue::Whole(text) => ValuePredicate::Equals(text),
         TermValue::Range(low, high) => range(low, high)?,
         TermValue::Text(text) => ValuePredicate::Words {
-            number: Number::new(&text),
+            number: ConditionNumber::new(&text),
             truth: text.to_ascii_lowercase().parse().ok(),
             text: words(TermValue::Text(text))?,
         },
@@ -265,7 +265,7 @@ fn attribute(value: TermValue) -> Result<ValuePredicate, String> {
 
 /// A range of numbers where both ends are such, else of texts.
 fn range(low: Bound<String>, high: Bound<String>) -> Result<ValuePredicate, String> {
-    let number = |text: &String| Number::new(text);
+    let number = |text: &String| ConditionNumber::new(text);
     let numbers = |bound: &Bound<String>| match bound {
         Bound::Included(text) => number(text).map(Bound::Included),
         Bound::Excluded(text) => number(text).map(Bound::Excluded),

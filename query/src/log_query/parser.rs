@@ -1,13 +1,13 @@
 //! Terms with and, or, not and parentheses between them.
 //!
 //! Reads the text from left to right without a list of tokens: a colon, a bracket or a slash means
-//! one thing in a value and another in a word. `terms` reads what stands between the operators.
+//! one thing in a value and another in a word. `term_syntax` reads the terms between the operators.
 
 use tidings_storage::LogExpression;
 
 use super::{
     DEPTH_MAX, LogQueryError, PATTERNS_BYTES_MAX, TERMS_MAX, TEXT_BYTES_MAX,
-    fields::{Field, TermValue},
+    fields::{LogField, TermValue},
 };
 use crate::traceql::pattern::Patterns;
 
@@ -22,7 +22,7 @@ pub(crate) fn parse(text: &str) -> Result<LogExpression, LogQueryError> {
         return Err(LogQueryError::at(text, 0, message));
     }
     let patterns = Patterns::within(PATTERNS_BYTES_MAX);
-    let mut parser = Parser { text, at: 0, depth: 0, terms: 0, patterns };
+    let mut parser = LogQueryParser { text, at: 0, depth: 0, terms: 0, patterns };
     let expression = parser.alternatives(None)?;
     parser.skip_blanks();
     match parser.peek() {
@@ -33,13 +33,13 @@ pub(crate) fn parse(text: &str) -> Result<LogExpression, LogQueryError> {
 
 /// An operator between terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
+pub(super) enum BooleanOperator {
     And,
     Or,
     Not,
 }
 
-impl Operator {
+impl BooleanOperator {
     fn named(word: &str) -> Option<Self> {
         let names = [("and", Self::And), ("or", Self::Or), ("not", Self::Not)];
         names.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, of)| of)
@@ -47,7 +47,7 @@ impl Operator {
 }
 
 /// The text and how much of it was read.
-pub(super) struct Parser<'a> {
+pub(super) struct LogQueryParser<'a> {
     pub(super) text: &'a str,
     /// The byte that is read next.
     pub(super) at: usize,
@@ -56,7 +56,7 @@ pub(super) struct Parser<'a> {
     pub(super) patterns: Patterns,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> LogQueryParser<'a> {
     pub(super) fn rest(&self) -> &'a str {
         &self.text[self.at..]
     }
@@ -102,31 +102,31 @@ impl<'a> Parser<'a> {
     }
 
     /// The operator that is next, and its length in bytes.
-    fn operator(&self) -> Option<(Operator, usize)> {
+    fn operator(&self) -> Option<(BooleanOperator, usize)> {
         let rest = self.rest();
         if rest.starts_with("&&") {
-            return Some((Operator::And, 2));
+            return Some((BooleanOperator::And, 2));
         }
         if rest.starts_with("||") {
-            return Some((Operator::Or, 2));
+            return Some((BooleanOperator::Or, 2));
         }
         let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
         let after = rest[end..].chars().next();
         let is_word = after.is_none_or(|c| c.is_whitespace() || matches!(c, '(' | ')' | '"'));
-        Operator::named(&rest[..end]).filter(|_| is_word).map(|operator| (operator, end))
+        BooleanOperator::named(&rest[..end]).filter(|_| is_word).map(|operator| (operator, end))
     }
 
     /// Terms with `or` between them, about `field` where one is given. Calls itself for
     /// parentheses, no deeper than [`DEPTH_MAX`].
     pub(super) fn alternatives(
         &mut self,
-        field: Option<&Field>,
+        field: Option<&LogField>,
     ) -> Result<LogExpression, LogQueryError> {
         let mut parts = vec![self.conjunction(field)?];
         loop {
             self.skip_blanks();
             match self.operator() {
-                Some((Operator::Or, length)) => {
+                Some((BooleanOperator::Or, length)) => {
                     self.at += length;
                     parts.push(self.conjunction(field)?);
                 }
@@ -137,7 +137,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Terms with `and` or nothing between them.
-    fn conjunction(&mut self, field: Option<&Field>) -> Result<LogExpression, LogQueryError> {
+    fn conjunction(&mut self, field: Option<&LogField>) -> Result<LogExpression, LogQueryError> {
         let mut parts = vec![self.negation(field)?];
         loop {
             self.skip_blanks();
@@ -145,8 +145,8 @@ impl<'a> Parser<'a> {
                 break;
             }
             match self.operator() {
-                Some((Operator::Or, _)) => break,
-                Some((Operator::And, length)) => self.at += length,
+                Some((BooleanOperator::Or, _)) => break,
+                Some((BooleanOperator::And, length)) => self.at += length,
                 _ if field.is_none() => self.skip_pipe()?,
                 _ => {}
             }
@@ -161,11 +161,11 @@ impl<'a> Parser<'a> {
     }
 
     /// A term, or the opposite of one.
-    fn negation(&mut self, field: Option<&Field>) -> Result<LogExpression, LogQueryError> {
+    fn negation(&mut self, field: Option<&LogField>) -> Result<LogExpression, LogQueryError> {
         let mut is_negated = false;
         loop {
             self.skip_blanks();
-            if let Some((Operator::Not, length)) = self.operator() {
+            if let Some((BooleanOperator::Not, length)) = self.operator() {
                 self.at += length;
             } else if self.is_sign_of_negation(field) {
                 self.at += 1;
@@ -179,7 +179,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `-` or `!` directly before a term. In a value `-5` is a number.
-    fn is_sign_of_negation(&self, field: Option<&Field>) -> bool {
+    fn is_sign_of_negation(&self, field: Option<&LogField>) -> bool {
         let mut chars = self.rest().chars();
         let is_sign = match chars.next() {
             Some('!') => true,
@@ -190,7 +190,7 @@ impl<'a> Parser<'a> {
         is_sign && chars.next().is_some_and(is_term)
     }
 
-    fn nested_or_term(&mut self, field: Option<&Field>) -> Result<LogExpression, LogQueryError> {
+    fn nested_or_term(&mut self, field: Option<&LogField>) -> Result<LogExpression, LogQueryError> {
         if let Some((_, length)) = self.operator() {
             let sign = &self.rest()[..length];
             return self.fail(format!(
@@ -208,10 +208,10 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What stands in parentheses.
+    /// Terms in parentheses.
     pub(super) fn parenthesised(
         &mut self,
-        field: Option<&Field>,
+        field: Option<&LogField>,
     ) -> Result<LogExpression, LogQueryError> {
         if self.depth == DEPTH_MAX {
             return self.fail(format!("parentheses nest at most {DEPTH_MAX} deep"));
@@ -249,7 +249,7 @@ impl<'a> Parser<'a> {
     pub(super) fn condition(
         &mut self,
         start: usize,
-        field: &Field,
+        field: &LogField,
         value: TermValue,
     ) -> Result<LogExpression, LogQueryError> {
         self.terms += 1;

@@ -2,8 +2,8 @@ use std::ops::Bound;
 
 use proptest::prelude::*;
 use tidings_storage::{
-    AttributeOwner, FuzzyWord, LogColumn, LogExpression as Log, Number, Phrase, TextPredicate,
-    ValuePredicate,
+    AttributeOwner, ConditionNumber, FuzzyWord, LogColumn, LogExpression as Log, Phrase,
+    TextPredicate, ValuePredicate,
 };
 
 use super::{DEPTH_MAX, TERMS_MAX, parse};
@@ -27,7 +27,7 @@ fn attribute(key: &str, value: ValuePredicate) -> Log {
 fn words(key: &str, text: &str) -> Log {
     let value = ValuePredicate::Words {
         text: TextPredicate::Phrase(Phrase::new(text, false).unwrap()),
-        number: Number::new(text),
+        number: ConditionNumber::new(text),
         truth: text.parse().ok(),
     };
     attribute(key, value)
@@ -38,7 +38,7 @@ fn exact(key: &str, text: &str) -> Log {
 }
 
 fn numbers(key: &str, low: Bound<&str>, high: Bound<&str>) -> Log {
-    let number = |text: &str| Number::new(text).unwrap();
+    let number = |text: &str| ConditionNumber::new(text).unwrap();
     attribute(key, ValuePredicate::Numbers(low.map(number), high.map(number)))
 }
 

@@ -5,7 +5,7 @@
 //! tree is bounded by who makes it: see [`LogExpression::DEPTH_MAX`].
 
 mod bound;
-mod value;
+mod value_predicate;
 
 use std::{ops::RangeInclusive, sync::Arc};
 
@@ -22,8 +22,8 @@ use crate::{
 };
 
 pub(super) use bound::BoundCondition;
-use value::ValueTest;
-pub use value::{Number, NumberBound, TextBound, ValuePredicate};
+use value_predicate::ValueTest;
+pub use value_predicate::{ConditionNumber, NumberBound, TextBound, ValuePredicate};
 
 /// A condition over a log record.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,15 +34,15 @@ pub enum LogExpression {
     Any(Vec<Self>),
     /// Not this.
     Not(Box<Self>),
-    /// The body as text, a structured one as JSON; empty when there is none.
+    /// The body as text (a structured one as JSON) fits. A record without a body has an empty one.
     Body(TextPredicate),
     /// A column of text, which is empty when the sender gave none.
     Column(LogColumn, TextPredicate),
-    /// OTLP's number of the severity is one of these; 0 when there is none.
+    /// OTLP's number of the severity is in this range. It is 0 where the sender gave no severity.
     Severity(RangeInclusive<i32>),
-    /// The record belongs to one of these traces; to any when there is no list.
+    /// The record belongs to one of these traces. `None`: to any trace.
     Trace(Option<Vec<TraceId>>),
-    /// The record belongs to this span; to any when there is none.
+    /// The record belongs to this span. `None`: to any span.
     Span(Option<SpanId>),
     /// An attribute of this key is like this.
     Attribute(AttributeOwner, String, ValuePredicate),
@@ -210,7 +210,7 @@ fn severities_in(numbers: &RangeInclusive<i32>) -> Option<impl Iterator<Item = S
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogCondition(Arc<LogExpression>);
 
-/// Numbers of a condition are never NaN: [`Number::new`] makes none.
+/// Numbers of a condition are never NaN: [`ConditionNumber::new`] makes none.
 impl Eq for LogCondition {}
 
 impl LogCondition {
@@ -252,13 +252,13 @@ impl LogCondition {
 pub(super) struct ConditionMatcher {
     condition: LogCondition,
     /// Each with the columns it looks at.
-    conjuncts: Vec<(Node, Vec<&'static str>)>,
+    conjuncts: Vec<(ConditionNode, Vec<&'static str>)>,
     tests: Vec<Test>,
 }
 
 /// A part of the tree.
 #[derive(Debug)]
-enum Node {
+enum ConditionNode {
     All(Vec<Self>),
     Any(Vec<Self>),
     Not(Box<Self>),
@@ -307,15 +307,15 @@ impl ConditionMatcher {
 }
 
 /// No deeper than the expression, whose depth is bounded.
-fn node(expression: &LogExpression, tests: &mut Vec<Test>) -> Node {
+fn node(expression: &LogExpression, tests: &mut Vec<Test>) -> ConditionNode {
     let test = match expression {
         LogExpression::All(parts) => {
-            return Node::All(parts.iter().map(|part| node(part, tests)).collect());
+            return ConditionNode::All(parts.iter().map(|part| node(part, tests)).collect());
         }
         LogExpression::Any(parts) => {
-            return Node::Any(parts.iter().map(|part| node(part, tests)).collect());
+            return ConditionNode::Any(parts.iter().map(|part| node(part, tests)).collect());
         }
-        LogExpression::Not(part) => return Node::Not(Box::new(node(part, tests))),
+        LogExpression::Not(part) => return ConditionNode::Not(Box::new(node(part, tests))),
         LogExpression::Body(predicate) => Test::Body(predicate.clone()),
         LogExpression::Column(column, predicate) => Test::Column(*column, predicate.clone()),
         LogExpression::Severity(numbers) => Test::Severity(numbers.clone()),
@@ -326,5 +326,5 @@ fn node(expression: &LogExpression, tests: &mut Vec<Test>) -> Node {
         }
     };
     tests.push(test);
-    Node::Test(tests.len() - 1)
+    ConditionNode::Test(tests.len() - 1)
 }

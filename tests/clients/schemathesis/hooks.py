@@ -48,7 +48,6 @@ REASONS = {
     "baseline": r"two ways to say the same",
     "baselineStart": rf"needs `baselineStart`|{OUT_OF_RANGE}",
     "baselineEnd": rf"must be later than|needs `baselineEnd`|{OUT_OF_RANGE}",
-    "by": r"at most 3 times",
     "text": r"must be given",
     "q": r"at line \d+, column \d+|at character \d+",
     "spansPerSpanset": r"goes with `q`",

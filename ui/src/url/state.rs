@@ -279,7 +279,7 @@ pub enum LogListing {
 pub struct LogState {
     /// When.
     pub range: TimeRange,
-    /// What the records are like, in the language of log queries.
+    /// A query in the language of log records.
     pub query: Option<String>,
     /// `service.name`.
     pub service: Option<String>,

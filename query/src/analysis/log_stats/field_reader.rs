@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use tidings_proto::otlp::{KeyValue, Value};
-use tidings_storage::{AttributeOwner, Detail, LogColumn, LogRows, Number};
+use tidings_storage::{AttributeOwner, ConditionNumber, Detail, LogColumn, LogRows};
 
-use crate::{log_query::Field, logs::severity_name};
+use crate::{log_query::LogField, logs::severity_name};
 
 /// Maximum number of characters of a value; a longer one is cut.
 const VALUE_CHARS_MAX: usize = 1_000;
@@ -15,22 +15,22 @@ const SENDERS_MAX: usize = 4_096;
 /// Reads a field.
 #[derive(Debug)]
 pub(super) struct FieldReader {
-    field: Field,
+    field: LogField,
     /// Values of resources or scopes, by their stored texts.
     senders: HashMap<String, Option<String>>,
 }
 
 impl FieldReader {
-    pub(super) fn new(field: Field) -> Self {
+    pub(super) fn new(field: LogField) -> Self {
         Self { field, senders: HashMap::new() }
     }
 
     /// The columns that the field needs.
     pub(super) fn detail(&self) -> Detail {
         match &self.field {
-            Field::Column(LogColumn::EventName | LogColumn::ScopeName)
-            | Field::Attribute(AttributeOwner::Scope, _) => Detail::Full,
-            Field::Attribute(..) => Detail::Attributes,
+            LogField::Column(LogColumn::EventName | LogColumn::ScopeName)
+            | LogField::Attribute(AttributeOwner::Scope, _) => Detail::Full,
+            LogField::Attribute(..) => Detail::Attributes,
             _ => Detail::Facts,
         }
     }
@@ -39,17 +39,17 @@ impl FieldReader {
     pub(super) fn text(&mut self, rows: &LogRows, row: usize) -> Option<String> {
         let present = |text: &str| (!text.is_empty()).then(|| cut(text));
         match &self.field {
-            Field::Body => present(rows.text(row)),
-            Field::Severity => present(severity_name(rows.severity_number(row))),
-            Field::Trace => rows.trace_id(row).map(|id| id.to_string()),
-            Field::Span => rows.span_id(row).map(|id| id.to_string()),
-            Field::Column(LogColumn::Service) => present(rows.service(row)),
-            Field::Column(LogColumn::SeverityText) => present(rows.severity_text(row)),
-            Field::Column(LogColumn::EventName) => present(&rows.log_record(row).event_name),
-            Field::Column(LogColumn::ScopeName) => {
+            LogField::Body => present(rows.text(row)),
+            LogField::Severity => present(severity_name(rows.severity_number(row))),
+            LogField::Trace => rows.trace_id(row).map(|id| id.to_string()),
+            LogField::Span => rows.span_id(row).map(|id| id.to_string()),
+            LogField::Column(LogColumn::Service) => present(rows.service(row)),
+            LogField::Column(LogColumn::SeverityText) => present(rows.severity_text(row)),
+            LogField::Column(LogColumn::EventName) => present(&rows.log_record(row).event_name),
+            LogField::Column(LogColumn::ScopeName) => {
                 rows.scope(row).and_then(|scope| present(&scope.name))
             }
-            Field::Attribute(owner, key) => match owner {
+            LogField::Attribute(owner, key) => match owner {
                 AttributeOwner::Record => attribute(rows, row, key),
                 AttributeOwner::Any => {
                     attribute(rows, row, key).or_else(|| self.of_resource(rows, row))
@@ -62,17 +62,17 @@ impl FieldReader {
 
     /// The value as a number.
     pub(super) fn number(&mut self, rows: &LogRows, row: usize) -> Option<f64> {
-        Number::new(&self.text(rows, row)?).map(Number::double)
+        ConditionNumber::new(&self.text(rows, row)?).map(ConditionNumber::double)
     }
 
     fn of_resource(&mut self, rows: &LogRows, row: usize) -> Option<String> {
-        let Field::Attribute(_, key) = &self.field else { return None };
+        let LogField::Attribute(_, key) = &self.field else { return None };
         let attributes = || rows.resource(row).map(|resource| resource.attributes);
         of_sender(&mut self.senders, rows.resource_key(row), key, attributes)
     }
 
     fn of_scope(&mut self, rows: &LogRows, row: usize) -> Option<String> {
-        let Field::Attribute(_, key) = &self.field else { return None };
+        let LogField::Attribute(_, key) = &self.field else { return None };
         let attributes = || rows.scope(row).map(|scope| scope.attributes);
         of_sender(&mut self.senders, rows.scope_key(row), key, attributes)
     }

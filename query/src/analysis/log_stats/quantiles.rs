@@ -137,7 +137,9 @@ mod tests {
                 sketch.add(f64::from(digit) * 10_f64.powi(exponent));
             }
         }
-        [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324].map(|number| sketch.add(number));
+        for number in [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324] {
+            sketch.add(number);
+        }
         assert!(sketch.buckets.len() <= BUCKETS_MAX);
         let summary = sketch.summary().unwrap();
         for number in [summary.mean, summary.p50, summary.p99, summary.min, summary.max] {

@@ -7,7 +7,7 @@ use arrow_array::{BinaryArray, Int32Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
 use tidings_proto::{SpanId, TraceId, otlp::InstrumentationScope};
 
-use super::{AttributeOwner, ConditionMatcher, LogColumn, Node, Test, ValueTest};
+use super::{AttributeOwner, ConditionMatcher, ConditionNode, LogColumn, Test, ValueTest};
 use crate::{
     columns::load,
     filter::text_predicate::TextPredicate,
@@ -59,7 +59,7 @@ impl BoundCondition {
         })
     }
 
-    /// Keeps the rows that match, as far as the columns tell.
+    /// Keeps the rows that match. A part of which columns are missing is left out.
     pub(in crate::filter) fn retain(
         &mut self,
         matcher: &mut ConditionMatcher,
@@ -75,13 +75,13 @@ impl BoundCondition {
 
     /// Keeps the rows for which a part of the tree holds. Rows are ascending. No deeper than the
     /// expression, whose depth is bounded.
-    fn keep(&mut self, node: &Node, tests: &mut [Test], rows: &mut Vec<usize>) {
+    fn keep(&mut self, node: &ConditionNode, tests: &mut [Test], rows: &mut Vec<usize>) {
         if rows.is_empty() {
             return;
         }
         match node {
-            Node::All(parts) => parts.iter().for_each(|part| self.keep(part, tests, rows)),
-            Node::Any(parts) => {
+            ConditionNode::All(parts) => parts.iter().for_each(|part| self.keep(part, tests, rows)),
+            ConditionNode::Any(parts) => {
                 let mut left = rows.clone();
                 for part in parts {
                     let mut found = left.clone();
@@ -90,12 +90,12 @@ impl BoundCondition {
                 }
                 remove(rows, &left);
             }
-            Node::Not(part) => {
+            ConditionNode::Not(part) => {
                 let mut found = rows.clone();
                 self.keep(part, tests, &mut found);
                 remove(rows, &found);
             }
-            Node::Test(number) => self.keep_tested(*number, &mut tests[*number], rows),
+            ConditionNode::Test(number) => self.keep_tested(*number, &mut tests[*number], rows),
         }
     }
 
@@ -121,7 +121,7 @@ impl BoundCondition {
             }
             Test::Column(column, predicate) => self.keep_words(number, *column, predicate, rows),
             Test::Attribute(owner, test) => {
-                rows.retain(|row| self.has(number, *owner, test, *row));
+                rows.retain(|row| self.has_attribute(number, *owner, test, *row));
             }
         }
     }
@@ -158,7 +158,7 @@ impl BoundCondition {
     }
 
     /// Returns true if the row has the attribute.
-    fn has(
+    fn has_attribute(
         &mut self,
         number: usize,
         owner: AttributeOwner,

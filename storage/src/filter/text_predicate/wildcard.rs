@@ -27,14 +27,14 @@ pub enum WildcardScope {
 /// A word with wildcards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wildcard {
-    steps: Vec<Step>,
+    steps: Vec<WildcardStep>,
     scope: WildcardScope,
     /// The longest of its literals, which is quicker to look for.
     needle: Option<Needle>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum WildcardStep {
     Char(char),
     Many,
     /// Not inside a token.
@@ -52,18 +52,18 @@ impl Wildcard {
             return None;
         }
         let step = |glyph: &Glyph| match (glyph, scope) {
-            (Glyph::Many, _) => Step::Many,
-            (Glyph::Char(c), WildcardScope::Words) => Step::Char(fold(*c)),
-            (Glyph::Char(c), WildcardScope::Whole) => Step::Char(*c),
+            (Glyph::Many, _) => WildcardStep::Many,
+            (Glyph::Char(c), WildcardScope::Words) => WildcardStep::Char(fold(*c)),
+            (Glyph::Char(c), WildcardScope::Whole) => WildcardStep::Char(*c),
         };
         let word = glyphs.iter().map(step);
-        let steps: Vec<Step> = match scope {
+        let steps: Vec<WildcardStep> = match scope {
             WildcardScope::Whole => word.collect(),
             WildcardScope::Words => {
                 let is_token = |glyph: Option<&Glyph>| matches!(glyph, Some(Glyph::Char(c)) if is_token_char(*c));
-                let edge = |glyph| is_token(glyph).then_some(Step::Edge);
-                let before = [Some(Step::Many), edge(glyphs.first())];
-                let after = [edge(glyphs.last()), Some(Step::Many)];
+                let edge = |glyph| is_token(glyph).then_some(WildcardStep::Edge);
+                let before = [Some(WildcardStep::Many), edge(glyphs.first())];
+                let after = [edge(glyphs.last()), Some(WildcardStep::Many)];
                 before
                     .into_iter()
                     .flatten()
@@ -82,8 +82,8 @@ impl Wildcard {
         let mut runs = vec![String::new()];
         for step in &self.steps {
             match (step, runs.last_mut()) {
-                (Step::Char(c), Some(run)) => run.push(*c),
-                (Step::Many, _) => runs.push(String::new()),
+                (WildcardStep::Char(c), Some(run)) => run.push(*c),
+                (WildcardStep::Many, _) => runs.push(String::new()),
                 _ => {}
             }
         }
@@ -122,14 +122,14 @@ impl Wildcard {
         let mut retry = None;
         loop {
             match self.steps.get(step) {
-                Some(Step::Many) if step + 1 == self.steps.len() => return true,
+                Some(WildcardStep::Many) if step + 1 == self.steps.len() => return true,
                 None if at == chars.len() => return true,
-                Some(Step::Many) => {
+                Some(WildcardStep::Many) => {
                     step += 1;
                     retry = Some((step, at));
                 }
-                Some(Step::Edge) if is_edge(at) => step += 1,
-                Some(Step::Char(c)) if chars.get(at) == Some(c) => {
+                Some(WildcardStep::Edge) if is_edge(at) => step += 1,
+                Some(WildcardStep::Char(c)) if chars.get(at) == Some(c) => {
                     step += 1;
                     at += 1;
                 }

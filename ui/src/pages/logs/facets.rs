@@ -231,7 +231,8 @@ mod tests {
             attributes: vec![AttributeFilter::parse("tier=gold").unwrap()],
             ..LogState::default()
         };
-        let asked = |facet| log_stats(&values_query(&facet, &state, UnixNanos(0))).address();
+        let asked =
+            |facet| log_stats(&values_query(&facet, &state, UnixNanos(0))).address().to_owned();
         let services = asked(Facet::Service);
         for part in
             ["q=a", "severity=warn", "attribute=tier%3Dgold", "by=service", "end=60000000000"]

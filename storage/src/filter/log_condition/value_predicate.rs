@@ -30,7 +30,7 @@ pub enum ValuePredicate {
         /// The condition on texts.
         text: TextPredicate,
         /// The number that the text spells.
-        number: Option<Number>,
+        number: Option<ConditionNumber>,
         /// The truth value that the text spells.
         truth: Option<bool>,
     },
@@ -43,19 +43,19 @@ pub enum ValuePredicate {
 }
 
 /// An end of a range of numbers.
-pub type NumberBound = Bound<Number>;
+pub type NumberBound = Bound<ConditionNumber>;
 /// An end of a range of texts.
 pub type TextBound = Bound<String>;
 
 /// A number of a condition: never NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Number {
+pub struct ConditionNumber {
     double: f64,
     /// The number, if it is whole and was written so.
     int: Option<i64>,
 }
 
-impl Number {
+impl ConditionNumber {
     /// The number that a text spells in decimal digits, with a sign, a fraction and an exponent if
     /// there are some. `None`: it is no such text.
     #[must_use]
@@ -126,13 +126,13 @@ impl ValuePredicate {
             Self::Equals(_) => false,
             Self::Words { text: predicate, .. } | Self::Text(predicate) => predicate.matches(text),
             Self::Numbers(low, high) => {
-                Number::new(text).is_some_and(|number| number.is_within(low, high))
+                ConditionNumber::new(text).is_some_and(|number| number.is_within(low, high))
             }
             Self::Texts(low, high) => is_within(text, low, high),
         }
     }
 
-    fn is_number(&self, number: Option<Number>, shown: impl FnOnce() -> String) -> bool {
+    fn is_number(&self, number: Option<ConditionNumber>, shown: impl FnOnce() -> String) -> bool {
         match self {
             Self::Any => true,
             Self::Equals(_) | Self::Texts(..) => false,
@@ -167,9 +167,11 @@ impl ValuePredicate {
         match value {
             None => *self == Self::Any,
             Some(Value::String(text)) => self.is_text(text),
-            Some(Value::Int(int)) => self.is_number(Some(Number::of_int(*int)), || int.to_string()),
+            Some(Value::Int(int)) => {
+                self.is_number(Some(ConditionNumber::of_int(*int)), || int.to_string())
+            }
             Some(value @ Value::Double(double)) => {
-                self.is_number(Number::of_double(*double), || value.to_text())
+                self.is_number(ConditionNumber::of_double(*double), || value.to_text())
             }
             Some(Value::Bool(truth)) => self.is_truth(*truth),
             Some(value) => self.is_nested(value),
@@ -221,11 +223,10 @@ impl ValueTest {
         match value {
             EntryValue::Text(text) => predicate.is_text(text),
             EntryValue::Int(int) => {
-                predicate.is_number(Some(Number::of_int(int)), || int.to_string())
+                predicate.is_number(Some(ConditionNumber::of_int(int)), || int.to_string())
             }
-            EntryValue::Double(double) => {
-                predicate.is_number(Number::of_double(double), || Value::Double(double).to_text())
-            }
+            EntryValue::Double(double) => predicate
+                .is_number(ConditionNumber::of_double(double), || Value::Double(double).to_text()),
             EntryValue::Bool(truth) => predicate.is_truth(truth),
             EntryValue::Nested(_) if *predicate == ValuePredicate::Any => true,
             EntryValue::Nested(nested) => {

@@ -1,4 +1,4 @@
-//! What stands between the operators: words, quoted texts, regular expressions and fields.
+//! Terms between the operators: words, quoted texts, regular expressions and fields.
 
 use std::ops::Bound;
 
@@ -6,25 +6,25 @@ use tidings_storage::{Glyph, LogExpression, TextPattern};
 
 use super::{
     LogQueryError,
-    fields::{Field, TermValue},
-    parser::Parser,
+    fields::{LogField, TermValue},
+    parser::LogQueryParser,
 };
 use crate::traceql::pattern::texts_within;
 
 /// Comparisons, the longest first.
-const COMPARISONS: [(&str, Comparison); 8] = [
-    (">=", Comparison::AtLeast),
-    ("<=", Comparison::AtMost),
-    ("=~", Comparison::Pattern { negated: false }),
-    ("!~", Comparison::Pattern { negated: true }),
-    ("!=", Comparison::Equal { negated: true }),
-    ("=", Comparison::Equal { negated: false }),
-    (">", Comparison::Above),
-    ("<", Comparison::Below),
+const COMPARISONS: [(&str, ComparisonSign); 8] = [
+    (">=", ComparisonSign::AtLeast),
+    ("<=", ComparisonSign::AtMost),
+    ("=~", ComparisonSign::Pattern { negated: false }),
+    ("!~", ComparisonSign::Pattern { negated: true }),
+    ("!=", ComparisonSign::Equal { negated: true }),
+    ("=", ComparisonSign::Equal { negated: false }),
+    (">", ComparisonSign::Above),
+    ("<", ComparisonSign::Below),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
+enum ComparisonSign {
     Equal { negated: bool },
     Pattern { negated: bool },
     AtLeast,
@@ -52,7 +52,7 @@ impl Word {
         *glyph == ('*', false)
     }
 
-    /// What the word asks for.
+    /// The condition that the word states.
     fn value(self) -> TermValue {
         let glyphs = &self.0;
         let wildcards = glyphs.iter().filter(|glyph| Self::is_wildcard(glyph)).count();
@@ -88,7 +88,7 @@ impl Word {
     }
 }
 
-impl Parser<'_> {
+impl LogQueryParser<'_> {
     /// A term outside of a field's value.
     pub(super) fn term(&mut self) -> Result<LogExpression, LogQueryError> {
         let start = self.at;
@@ -101,19 +101,19 @@ impl Parser<'_> {
         if matches!(self.peek(), Some('"' | '`')) {
             let name = self.quoted()?;
             return match self.field_follows() {
-                true => self.value_of(start, &Field::of_name(&name)),
+                true => self.value_of(start, &LogField::of_name(&name)),
                 false => {
                     let value = self.after_quoted(name)?;
-                    self.condition(start, &Field::Body, value)
+                    self.condition(start, &LogField::Body, value)
                 }
             };
         }
         if let Some(pattern) = self.slashed()? {
-            return self.condition(start, &Field::Body, TermValue::Pattern(pattern));
+            return self.condition(start, &LogField::Body, TermValue::Pattern(pattern));
         }
         let word = self.word(true)?;
         if word.is_name() {
-            let field = Field::of_name(&word.text());
+            let field = LogField::of_name(&word.text());
             if self.field_follows() {
                 return self.value_of(start, &field);
             }
@@ -127,12 +127,12 @@ impl Parser<'_> {
         match word.value() {
             // Every record, whatever its body.
             TermValue::Anything => Ok(LogExpression::All(Vec::new())),
-            value => self.condition(start, &Field::Body, value),
+            value => self.condition(start, &LogField::Body, value),
         }
     }
 
     /// A term inside the value of a field.
-    pub(super) fn value(&mut self, field: &Field) -> Result<LogExpression, LogQueryError> {
+    pub(super) fn value(&mut self, field: &LogField) -> Result<LogExpression, LogQueryError> {
         let start = self.at;
         match self.peek() {
             Some('"' | '`') => {
@@ -144,7 +144,7 @@ impl Parser<'_> {
             Some('~') => {
                 self.at += 1;
                 self.skip_blanks();
-                return self.compared(start, field, Comparison::Pattern { negated: false });
+                return self.compared(start, field, ComparisonSign::Pattern { negated: false });
             }
             _ => {}
         }
@@ -164,7 +164,7 @@ impl Parser<'_> {
     }
 
     /// The value after the colon of a field.
-    fn value_of(&mut self, start: usize, field: &Field) -> Result<LogExpression, LogQueryError> {
+    fn value_of(&mut self, start: usize, field: &LogField) -> Result<LogExpression, LogQueryError> {
         self.skip_blanks();
         match self.peek() {
             None | Some(')') => {
@@ -225,11 +225,11 @@ impl Parser<'_> {
             return !rest.starts_with("://");
         }
         rest.starts_with(['=', '!', '<', '>'])
-            && self.comparison_at(self.at, &Field::of_name(&word.text())).is_some()
+            && self.comparison_at(self.at, &LogField::of_name(&word.text())).is_some()
     }
 
     /// Takes a comparison if one follows.
-    fn comparison(&mut self, field: &Field) -> Option<Comparison> {
+    fn comparison(&mut self, field: &LogField) -> Option<ComparisonSign> {
         let (comparison, end) = self.comparison_at(self.at, field)?;
         self.at = end;
         Some(comparison)
@@ -237,7 +237,7 @@ impl Parser<'_> {
 
     /// A comparison after `at` and where it ends. `a=b` and `a > b` are texts: a comparison is with
     /// a quoted text, a number where there is an order, or a severity.
-    fn comparison_at(&self, at: usize, field: &Field) -> Option<(Comparison, usize)> {
+    fn comparison_at(&self, at: usize, field: &LogField) -> Option<(ComparisonSign, usize)> {
         let blanks = |text: &str| text.len() - text.trim_start().len();
         let start = at + blanks(&self.text[at..]);
         let rest = &self.text[start..];
@@ -246,10 +246,10 @@ impl Parser<'_> {
         let value = after.trim_start();
         let is_quoted = value.starts_with(['"', '`']);
         let is_ordered =
-            !matches!(comparison, Comparison::Equal { .. } | Comparison::Pattern { .. });
+            !matches!(comparison, ComparisonSign::Equal { .. } | ComparisonSign::Pattern { .. });
         let is_number = value.starts_with(|c: char| c.is_ascii_digit())
             || value.starts_with('-') && value[1..].starts_with(|c: char| c.is_ascii_digit());
-        let is_value = is_quoted || is_ordered && (is_number || *field == Field::Severity);
+        let is_value = is_quoted || is_ordered && (is_number || *field == LogField::Severity);
         let end = start + sign.len() + blanks(after);
         (is_value && !value.is_empty()).then_some((*comparison, end))
     }
@@ -260,20 +260,20 @@ impl Parser<'_> {
         let end = rest.find(|c: char| c.is_whitespace() || "=!<>\"()".contains(c));
         let end = end.unwrap_or(rest.len());
         let is_name = rest.starts_with(|c: char| c.is_alphabetic() || "_@".contains(c));
-        is_name && self.comparison_at(self.at + end, &Field::of_name(&rest[..end])).is_some()
+        is_name && self.comparison_at(self.at + end, &LogField::of_name(&rest[..end])).is_some()
     }
 
     /// The value after a comparison.
     fn compared(
         &mut self,
         start: usize,
-        field: &Field,
-        comparison: Comparison,
+        field: &LogField,
+        comparison: ComparisonSign,
     ) -> Result<LogExpression, LogQueryError> {
         self.skip_blanks();
         let at = self.at;
         let is_quoted = matches!(self.peek(), Some('"' | '`'));
-        if !is_quoted && matches!(comparison, Comparison::Pattern { .. }) {
+        if !is_quoted && matches!(comparison, ComparisonSign::Pattern { .. }) {
             return self.fail("a regular expression in double quotes was expected");
         }
         let text = if is_quoted { self.quoted()? } else { self.word(false)?.text() };
@@ -281,25 +281,29 @@ impl Parser<'_> {
             return self.fail(format!("a value was expected, not {}", self.describe_next()));
         }
         let (value, negated) = match comparison {
-            Comparison::Equal { negated } => (TermValue::Whole(text), negated),
-            Comparison::Pattern { negated } => {
+            ComparisonSign::Equal { negated } => (TermValue::Whole(text), negated),
+            ComparisonSign::Pattern { negated } => {
                 (TermValue::Pattern(self.pattern(at, &text)?), negated)
             }
-            Comparison::AtLeast => {
+            ComparisonSign::AtLeast => {
                 (TermValue::Range(Bound::Included(text), Bound::Unbounded), false)
             }
-            Comparison::AtMost => {
+            ComparisonSign::AtMost => {
                 (TermValue::Range(Bound::Unbounded, Bound::Included(text)), false)
             }
-            Comparison::Above => (TermValue::Range(Bound::Excluded(text), Bound::Unbounded), false),
-            Comparison::Below => (TermValue::Range(Bound::Unbounded, Bound::Excluded(text)), false),
+            ComparisonSign::Above => {
+                (TermValue::Range(Bound::Excluded(text), Bound::Unbounded), false)
+            }
+            ComparisonSign::Below => {
+                (TermValue::Range(Bound::Unbounded, Bound::Excluded(text)), false)
+            }
         };
         let condition = self.condition(start, field, value)?;
         Ok(if negated { LogExpression::Not(Box::new(condition)) } else { condition })
     }
 
     /// `[a TO b]`, `{a TO b}`; `*` is open, a brace leaves its end out.
-    fn range(&mut self, field: &Field) -> Result<LogExpression, LogQueryError> {
+    fn range(&mut self, field: &LogField) -> Result<LogExpression, LogQueryError> {
         let start = self.at;
         let bound = |text: Option<String>, is_included| match text {
             None => Bound::Unbounded,
@@ -429,7 +433,7 @@ impl Parser<'_> {
             true => TermValue::Pattern(self.pattern(at, &text)?),
             false => TermValue::Contains(text),
         };
-        let filter = self.condition(start, &Field::Body, value)?;
+        let filter = self.condition(start, &LogField::Body, value)?;
         Ok(Some(if *negated { LogExpression::Not(Box::new(filter)) } else { filter }))
     }
 
@@ -453,7 +457,7 @@ impl Parser<'_> {
                 return self
                     .fail(format!("a comparison as `name=\"value\"` was expected, not {next}"));
             }
-            let field = Field::of_name(&self.word(true)?.text());
+            let field = LogField::of_name(&self.word(true)?.text());
             let Some(comparison) = self.comparison(&field) else {
                 return self.fail("a comparison was expected");
             };
