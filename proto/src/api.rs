@@ -52,7 +52,9 @@ pub use graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
 pub use heatmap::{Heatmap, HeatmapCell, HeatmapRow};
 pub use links::{LinkView, TraceLinks};
 pub use log::{CorrelatedBy, LogContext, LogCorrelation, LogSearchResult, LogView};
-pub use log_analysis::{LogHistogram, LogPattern, LogPatternList, LogsInStep};
+pub use log_analysis::{
+    LogGroup, LogHistogram, LogPattern, LogPatternList, LogStats, LogsInStep, NumberSummary,
+};
 pub use pins::{PinList, PinRequest, PinView};
 pub use problem::ProblemDetails;
 pub use red::{RedGroup, RedResult};

@@ -17,6 +17,7 @@ pub mod grpc;
 mod http;
 mod jaeger;
 mod limits;
+mod log_query;
 mod logs;
 mod names;
 mod params;
@@ -34,8 +35,8 @@ mod zipkin;
 
 pub use analysis::{
     BaselineChoice, Bounded, ChangeSearch, CompareSearch, ComparedWith, DeploymentSearch,
-    ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, PatternSearch,
-    RedKey, RedKeys, RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
+    ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, LogStatsSearch,
+    PatternSearch, RedKey, RedKeys, RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
 };
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};

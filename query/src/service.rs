@@ -20,7 +20,7 @@ use tidings_proto::{
     },
     otlp::ExportTraceServiceRequest,
 };
-use tidings_storage::{Clock, Store};
+use tidings_storage::{Clock, LogCondition, Store};
 
 use tokio::sync::{Semaphore, watch};
 
@@ -31,7 +31,7 @@ use crate::{
     LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, SpanSearch,
     TraceExport, TraceName, TraceQuestion, TraceSearch,
     execution::{Admission, AdmissionSlot, Execution, Progress, Reader},
-    logs, names, resolve, search, trace, transactions,
+    log_query, logs, names, resolve, search, trace, transactions,
 };
 
 /// Answers queries over the stored data. Clones share the queue. Every method fails with
@@ -236,6 +236,15 @@ impl QueryService {
     /// None of its own.
     pub async fn logs(&self, search: LogSearch) -> Result<LogSearchResult, QueryError> {
         self.ask(move |reader| logs::search(reader, &search)).await
+    }
+
+    /// The condition that a query of log records states. Making patterns takes time: it takes its
+    /// turn as every query does.
+    ///
+    /// # Errors
+    /// `Parameter` names the character where the text is not a query, and what was expected.
+    pub(crate) async fn log_condition(&self, query: String) -> Result<LogCondition, QueryError> {
+        self.ask(move |_| Ok(LogCondition::new(log_query::parse(&query)?))).await
     }
 
     /// A log record with those around it.

@@ -2,14 +2,26 @@
 //!
 //! `matcher` prepares a filter and prunes. `bound` evaluates it over the columns of a batch.
 //! `attribute_matcher` and `text` hold the two predicates that are more than a comparison.
+//! `log_condition` has conditions of any shape over log records, and `text_predicate` what they ask
+//! of a text.
 
 mod attribute_matcher;
 mod bound;
+mod log_condition;
 mod matcher;
 mod text;
+mod text_predicate;
 
 pub(crate) use bound::Bound;
+pub use log_condition::{
+    AttributeOwner, ConditionNumber, LogColumn, LogCondition, LogExpression, NumberBound,
+    TextBound, ValuePredicate,
+};
 pub(crate) use matcher::Matcher;
+pub use text::Needle;
+pub use text_predicate::{
+    FuzzyWord, Glyph, Phrase, TextPattern, TextPredicate, Wildcard, WildcardScope,
+};
 
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
@@ -121,6 +133,8 @@ pub struct LogFilter {
     pub attributes: Vec<AttributeFilter>,
     /// The record has one of these attributes, where there are some here.
     pub any_attribute: Vec<AttributeFilter>,
+    /// This condition holds.
+    pub condition: Option<LogCondition>,
 }
 
 #[cfg(test)]

@@ -81,6 +81,8 @@ pub(crate) struct IndexLookup {
     terms: Vec<AnyOf>,
     /// The row's text has all of these bits.
     text: Vec<u32>,
+    /// The row fits one lookup of each of these lists.
+    one_of: Vec<Vec<Self>>,
 }
 
 /// Terms of which a row has one.
@@ -106,7 +108,7 @@ impl IndexLookup {
     /// Rows of the traces whose ids end with one of these; any when there is no list.
     pub(crate) fn new(signal: Signal, trace_low64s: Option<&[u64]>) -> Self {
         let traces = trace_low64s.map(|low64s| low64s.iter().copied().map(trace_hash).collect());
-        Self { signal, traces, terms: Vec::new(), text: Vec::new() }
+        Self { signal, traces, terms: Vec::new(), text: Vec::new(), one_of: Vec::new() }
     }
 
     /// And the row has one of these terms.
@@ -128,11 +130,21 @@ impl IndexLookup {
 
     /// And the row's text has these of [`text_bits`].
     pub(crate) fn and_text(&mut self, bits: Vec<u32>) {
-        self.text = bits;
+        self.text.extend(bits);
+    }
+
+    /// And the row fits one of these. Nothing is added when one of them fits every row.
+    pub(crate) fn and_one_of(&mut self, lookups: Vec<Self>) {
+        if !lookups.iter().any(Self::is_nothing) {
+            self.one_of.push(lookups);
+        }
     }
 
     fn is_nothing(&self) -> bool {
-        self.traces.is_none() && self.terms.is_empty() && self.text.is_empty()
+        self.traces.is_none()
+            && self.terms.is_empty()
+            && self.text.is_empty()
+            && self.one_of.is_empty()
     }
 }
 

@@ -48,6 +48,11 @@ pub use check::{CheckSummary, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
 pub use error::{ErrorKind, StorageError};
+pub use filter::{
+    AttributeFilter, AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogCondition,
+    LogExpression, LogFilter, Needle, NumberBound, Phrase, SpanFilter, TextBound, TextPattern,
+    TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
+};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 pub use line_file::LineFile;
 pub use locked_file::LockedFile;

@@ -330,6 +330,7 @@ pub(crate) fn log_filter() -> impl Strategy<Value = LogFilter> {
                 text: text.map(str::to_owned),
                 attributes: attributes.0,
                 any_attribute: attributes.1,
+                condition: None,
             }
         })
 }

@@ -52,6 +52,22 @@ fn logs_are_counted_grouped_and_linked() {
     browser.wait_for("location.search.includes('severity=error')");
     browser.wait_for("document.querySelectorAll('.log').length === 10");
 
+    // The box takes queries; one that is wrong is told of where it is wrong.
+    browser.open(&format!("http://{}/logs?live=off", server.http));
+    browser.wait_for("document.querySelectorAll('.log').length === 200");
+    browser.press("f");
+    browser.wait_for("document.activeElement?.id === 'log-query'");
+    browser.type_text("(charge OR nothing*) -stored severity:>=warn");
+    browser.wait_for("document.querySelectorAll('.log').length === 10");
+    browser.wait_for("new URLSearchParams(location.search).get('q')?.endsWith('warn')");
+    browser.wait_for(
+        "[...document.querySelectorAll('.facet-value')].every(e => !e.innerText.includes('400'))",
+    );
+    browser.type_text(" AND");
+    browser.wait_for_text("at character 49: a term was expected");
+    let errors = browser.take_errors();
+    assert!(errors.iter().all(|error| error.contains("400")), "{errors:#?}");
+
     // Patterns in the address, new ones said.
     browser.open(&format!("http://{}/logs?live=off", server.http));
     browser.wait_for("document.querySelectorAll('.log').length === 200");

@@ -392,7 +392,7 @@ fn log_filters(state: &LogState) -> UrlQuery {
 }
 
 fn push_log_filters(query: &mut UrlQuery, state: &LogState) {
-    query.push_some("text", state.text.as_ref());
+    query.push_some("q", state.query.as_ref());
     query.push_some("service", state.service.as_ref());
     query.push_some("severity", state.severity.as_ref());
     query.push_some("traceId", state.trace_id.as_ref());

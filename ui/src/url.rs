@@ -23,7 +23,7 @@ pub mod traceql;
 pub use range::TimeRange;
 pub use state::{
     AttributeFilter, ExploreState, LogListing, LogState, ParsedParam, TraceFilters, TraceQuestion,
-    TraceSort, parse_duration,
+    TraceSort, parse_duration, phrase,
 };
 
 /// A query string as its pairs, in order; a key may come more than once.

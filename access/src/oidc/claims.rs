@@ -303,6 +303,23 @@ mod tests {
     }
 
     #[test]
+    fn tenants_come_from_a_claim_and_names_of_none_are_left_out() {
+        let tenants = |value: Value, claim| {
+            let roles = RoleMapping::read("roles", "x=read").unwrap();
+            let identity = claims(value).identity(&roles, claim).unwrap();
+            identity.tenants.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let of = |org: Value| json!({"sub": "s", "exp": 1, "org": {"names": org}});
+        assert_eq!(tenants(of(json!("team-a")), Some("org.names")), ["team-a"]);
+        let several = json!(["b", "../a", "A", 7, "", "a"]);
+        assert_eq!(tenants(of(several.clone()), Some("org.names")), ["b", "a"]);
+        assert!(tenants(of(several.clone()), Some("org")).is_empty());
+        assert!(tenants(of(several), None).is_empty());
+        let many: Vec<String> = (0..1000).map(|number| format!("t{number}")).collect();
+        assert!(tenants(of(json!(many)), Some("org.names")).len() <= 16);
+    }
+
+    #[test]
     fn a_role_comes_from_a_claim_wherever_it_is() {
         let read = Some(Role::Read);
         for (claim, value) in [

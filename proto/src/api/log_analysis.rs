@@ -101,3 +101,63 @@ pub struct LogPattern {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<TraceId>,
 }
+
+/// Log records by the values of fields, the most frequent first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogStats {
+    /// The time it is about.
+    #[serde(flatten)]
+    pub window: TimeWindow,
+    /// The groups.
+    pub groups: Vec<LogGroup>,
+    /// Number of groups that were counted.
+    pub group_count: u64,
+    /// Number of records.
+    pub count: u64,
+    /// Records of groups that are not listed.
+    pub other_count: u64,
+    /// True if a record that was sent twice may be counted twice.
+    pub repeats_counted: bool,
+    /// Rows and files read.
+    pub searched: Searched,
+}
+
+/// Log records that have the same values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogGroup {
+    /// The values, in the order of `by`; null for a field that the records lack.
+    pub values: Vec<Option<String>>,
+    /// Number of records.
+    pub count: u64,
+    /// Records per second of the window.
+    pub per_second: f64,
+    /// By step, when `step` is given; steps without one are left out.
+    pub steps: Vec<CountInStep>,
+    /// The numbers in the field `number`, when it is given and there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<NumberSummary>,
+}
+
+/// Numbers of many records. Percentiles are within one percent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NumberSummary {
+    /// Number of records with a number.
+    pub count: u64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// The average.
+    pub mean: f64,
+    /// Half of them are not above this.
+    pub p50: f64,
+    /// 90 of 100 are not above this.
+    pub p90: f64,
+    /// 95 of 100 are not above this.
+    pub p95: f64,
+    /// 99 of 100 are not above this.
+    pub p99: f64,
+}

@@ -71,6 +71,11 @@ pub(super) const STEP: Declared = query(
 
 /// The filters of log records.
 pub(super) const LOG_FILTERS: &[Declared] = &[
+    query(
+        "q",
+        Text,
+        "A query, as `payment declined AND severity:>=warn NOT service:shop`; the other filters narrow it",
+    ),
     query("traceId", TraceName, "The record's trace: 32 hex digits, or 16 for an id of 8 bytes"),
     query("spanId", SpanId, "The record's span: 16 hex digits"),
     query("service", Text, "`service.name`; repeat it for any of several").repeated(),

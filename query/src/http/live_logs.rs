@@ -88,7 +88,7 @@ pub(super) async fn tail(
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Tailing>(&uri)?;
-    let filter = log_filter(&params)?;
+    let filter = log_filter(&service, &params).await?;
     let after = match headers.get("last-event-id") {
         Some(id) => Some(place(id.to_str().unwrap_or_default())?),
         None => None,

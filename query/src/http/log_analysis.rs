@@ -1,8 +1,8 @@
-//! `/api/v1/logs/histogram` and `/api/v1/logs/patterns`.
+//! `/api/v1/logs/histogram`, `/api/v1/logs/patterns` and `/api/v1/logs/stats`.
 
 use ::http::Uri;
 use axum::{extract::State, response::Response};
-use tidings_proto::api::{LogHistogram, LogPatternList};
+use tidings_proto::api::{LogHistogram, LogPatternList, LogStats};
 
 use super::{
     answer,
@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    analysis::{LogHistogramSearch, PatternSearch},
+    analysis::{LogHistogramSearch, LogStatsSearch, PatternSearch},
     params::{
         Params,
-        declared::{Lists, Of, Takes, limit},
+        declared::{Lists, Of, Takes, limit, query},
+        form::ParameterForm::{Duration, Text},
     },
 };
 
@@ -37,6 +38,35 @@ impl Takes for Patterns {
     ];
 }
 
+/// Parameters of counts by field.
+pub(super) struct Stats;
+
+impl Takes for Stats {
+    const LISTS: Lists = &[
+        LOG_FILTERS,
+        WINDOW,
+        &[
+            query(
+                "by",
+                Text,
+                "A field to group by, as queries name it: `service`, `severity`, an attribute's key; repeat it for several",
+            )
+            .repeated(),
+            query(
+                "number",
+                Text,
+                "A field with numbers, whose percentiles are wanted for each group",
+            ),
+            query(
+                "step",
+                Duration,
+                "Count each group by steps of this length, as `1m`, too: at most 1,000 steps",
+            ),
+            limit(10, 1_000, "At most so many groups, the most frequent"),
+        ],
+    ];
+}
+
 /// Log records by step and severity.
 ///
 /// Counts every record once that matches the filters in the window.
@@ -53,7 +83,8 @@ pub(super) async fn histogram(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Histogram>(&uri)?;
-    let search = LogHistogramSearch { filter: log_filter(&params)?, step: params.step()? };
+    let filter = log_filter(&service, &params).await?;
+    let search = LogHistogramSearch { filter, step: params.step()? };
     let (service, turn) = service.keeping_turn();
     answer::json(turn, service.log_histogram(search).await?).await
 }
@@ -75,8 +106,36 @@ pub(super) async fn patterns(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Patterns>(&uri)?;
-    let search =
-        PatternSearch { filter: log_filter(&params)?, step: params.step()?, limit: params.limit() };
+    let filter = log_filter(&service, &params).await?;
+    let search = PatternSearch { filter, step: params.step()?, limit: params.limit() };
     let (service, turn) = service.keeping_turn();
     answer::json(turn, service.log_patterns(search).await?).await
+}
+
+/// Log records by the values of fields.
+///
+/// The most frequent values of a field, their counts over time, and the percentiles of a number in
+/// an attribute. A record that came twice is counted once. Without `by` all records are one group.
+#[utoipa::path(
+    get,
+    path = "/api/v1/logs/stats",
+    tag = "logs",
+    operation_id = "getLogStats",
+    params(Of<Stats>),
+    responses((status = 200, body = LogStats), Problems)
+)]
+pub(super) async fn stats(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<Stats>(&uri)?;
+    let search = LogStatsSearch {
+        filter: log_filter(&service, &params).await?,
+        by: params.texts("by").into_iter().map(str::to_owned).collect(),
+        number: params.owned("number"),
+        step: params.step()?,
+        limit: params.limit(),
+    };
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.log_stats(search).await?).await
 }

@@ -69,7 +69,7 @@ pub(super) async fn search(
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<LogSearchParameters>(&uri)?;
-    let filters = vec![log_filter(&params)?];
+    let filters = vec![log_filter(&service, &params).await?];
     let ((order, cursor), limit) = (place(&params)?, params.limit());
     let rows_max = service.search_rows_max();
     let search = LogSearch { filters, order, limit, cursor, rows_max };
@@ -82,8 +82,16 @@ pub(super) async fn search(
 }
 
 /// The records that the parameters select.
-pub(super) fn log_filter(params: &Params) -> Result<LogFilter, QueryError> {
+pub(super) async fn log_filter(
+    service: &QueryService,
+    params: &Params,
+) -> Result<LogFilter, QueryError> {
+    let condition = match params.owned("q") {
+        Some(query) => Some(service.log_condition(query).await?),
+        None => None,
+    };
     Ok(LogFilter {
+        condition,
         trace_ids: trace_ids(params)?,
         span_id: params.span_id()?,
         time: params.time_range()?,

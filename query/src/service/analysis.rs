@@ -2,7 +2,8 @@
 
 use tidings_proto::api::{
     ChangeReport, Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList,
-    RedResult, RepeatList, ServiceGraph, TraceLinks, TransactionKindList, VersionChangeList,
+    LogStats, RedResult, RepeatList, ServiceGraph, TraceLinks, TransactionKindList,
+    VersionChangeList,
 };
 
 use super::QueryService;
@@ -10,8 +11,9 @@ use crate::{
     QueryError, TraceName,
     analysis::{
         ChangeSearch, CompareSearch, DeploymentSearch, ExceptionSearch, ExplainSearch, GraphSearch,
-        HeatmapSearch, LogHistogramSearch, PatternSearch, RedSearch, changes, compare, deployments,
-        exceptions, explain, graph, heatmap, log_histogram, patterns, red,
+        HeatmapSearch, LogHistogramSearch, LogStatsSearch, PatternSearch, RedSearch, changes,
+        compare, deployments, exceptions, explain, graph, heatmap, log_histogram, log_stats,
+        patterns, red,
     },
     trace,
     transactions::kinds::{self, KindSearch},
@@ -113,6 +115,14 @@ impl QueryService {
         search: LogHistogramSearch,
     ) -> Result<LogHistogram, QueryError> {
         self.ask(move |reader| log_histogram::log_histogram(reader, &search)).await
+    }
+
+    /// Log records by the values of fields.
+    ///
+    /// # Errors
+    /// As [`Self::red`].
+    pub async fn log_stats(&self, search: LogStatsSearch) -> Result<LogStats, QueryError> {
+        self.ask(move |reader| log_stats::log_stats(reader, &search)).await
     }
 
     /// Log messages that are alike.

@@ -104,6 +104,22 @@ impl Patterns {
         if let Some(known) = self.known.get(text) {
             return Ok(known.clone());
         }
+        let pattern = self.made_between(BEFORE, text, AFTER)?;
+        self.known.insert(text.to_owned(), pattern.clone());
+        Ok(pattern)
+    }
+
+    /// As [`Self::made`], for a pattern that may match anywhere and is not made before.
+    pub(crate) fn made_anywhere(&mut self, text: &str) -> Result<Pattern, PatternError> {
+        self.made_between("(?s:", text, ")")
+    }
+
+    fn made_between(
+        &mut self,
+        before: &str,
+        text: &str,
+        after: &str,
+    ) -> Result<Pattern, PatternError> {
         let translated = translate::translated(text)?;
         if self.left == 0 {
             return Err(self.too_much());
@@ -111,10 +127,8 @@ impl Patterns {
         // Checked alone first: the parentheses around it could complete a half one.
         let mut alone = regex_syntax::ParserBuilder::new();
         alone.nest_limit(PATTERN_DEPTH_MAX).build().parse(&translated).map_err(Box::new)?;
-        let regex = self.built(&format!("{BEFORE}{translated}{AFTER}"))?;
-        let pattern = Pattern { text: text.to_owned(), regex };
-        self.known.insert(text.to_owned(), pattern.clone());
-        Ok(pattern)
+        let regex = self.built(&format!("{before}{translated}{after}"))?;
+        Ok(Pattern { text: text.to_owned(), regex })
     }
 
     /// One that is larger than a pattern may be takes room, too: trying it took as long.

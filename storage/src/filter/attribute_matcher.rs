@@ -168,7 +168,8 @@ fn may_be_nested(text: &str) -> bool {
         || text.len().is_multiple_of(4) && text.bytes().all(of_base64)
 }
 
-fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: bool) -> bool {
+/// Keeps an answer for a text.
+pub(super) fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: bool) -> bool {
     if answers.len() >= ANSWERS_MAX {
         answers.clear();
     }

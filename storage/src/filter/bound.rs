@@ -12,7 +12,7 @@ use tidings_proto::{
     otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 
-use super::{Matcher, attribute_matcher::AttributeMatcher};
+use super::{Matcher, attribute_matcher::AttributeMatcher, log_condition::BoundCondition};
 use crate::rows::{
     column::{OptionalColumn, WordColumn, word},
     entries::{AttributeEntries, ElementEntries, Linked},
@@ -44,6 +44,7 @@ pub(crate) struct Bound<'a> {
     sender_answers: Vec<(Answers, Answers)>,
     /// As many: the column that tells everything of it, when it was read.
     columns: Vec<Option<AttributeColumn>>,
+    condition: Option<BoundCondition>,
 }
 
 /// The values of an attribute.
@@ -88,7 +89,10 @@ impl<'a> Bound<'a> {
         let columns = attributes()
             .map(|wanted| AttributeColumn::from_batch(batch, matcher.column(wanted.key())))
             .collect::<Result<_, _>>()?;
+        let condition = matcher.condition.as_ref();
+        let condition = condition.map(|condition| BoundCondition::new(condition, batch));
         Ok(Self {
+            condition: condition.transpose()?,
             columns,
             trace_id: OptionalColumn::from_batch(batch, "trace_id")?,
             span_id: OptionalColumn::from_batch(batch, "span_id")?,
@@ -122,6 +126,9 @@ impl<'a> Bound<'a> {
         self.retain_any(rows);
         if let (Some(id), Some(linked)) = (self.matcher.links_to, &self.linked) {
             rows.retain(|row| linked.of_rows(&(*row..*row + 1)).any(|linked| linked == id));
+        }
+        if let (Some(bound), Some(condition)) = (&mut self.condition, &mut self.matcher.condition) {
+            bound.retain(condition, rows);
         }
     }
 

@@ -7,12 +7,18 @@ use tidings_proto::{
     otlp::{Severity, SeverityNumber, SpanKind, StatusCode},
 };
 
-use super::{AttributeFilter, attribute_matcher::AttributeMatcher, text::Needle};
+use super::{
+    AttributeFilter, LogCondition, attribute_matcher::AttributeMatcher,
+    log_condition::ConditionMatcher, text::Needle,
+};
 use crate::{
     LogFilter, SpanFilter, TimeRange,
     index::{self, IndexLookup, LegacyTerms},
     schema::Signal,
 };
+
+/// The fields that hold values of attributes, by type.
+const VALUE_FIELDS: [&str; 5] = ["string", "int", "double", "bool", "bytes"];
 
 /// A filter made ready.
 #[derive(Debug)]
@@ -35,6 +41,7 @@ pub(crate) struct Matcher {
     /// One of these, where there are some.
     pub(super) any_attribute: Vec<AttributeMatcher>,
     pub(crate) links_to: Option<TraceId>,
+    pub(super) condition: Option<ConditionMatcher>,
     /// Keys for which columns of the file that is being read tell everything, with the columns.
     columns: Vec<(&'static str, &'static str)>,
 }
@@ -59,18 +66,23 @@ impl Matcher {
             attributes: wanted(&filter.attributes),
             any_attribute: wanted(&filter.any_attribute),
             links_to: filter.links_to,
+            condition: None,
             columns: Vec::new(),
         }
     }
 
     pub(crate) fn logs(filter: &LogFilter) -> Self {
+        // What statistics of files tell of: the filter's own, or else the condition's.
+        let of_condition = filter.condition.as_ref().and_then(LogCondition::trace_ids);
+        let trace_ids = filter.trace_ids.as_deref().or(of_condition);
+        let of_condition = filter.condition.as_ref().and_then(LogCondition::services);
         Self {
             signal: Signal::Logs,
-            trace_ids: filter.trace_ids.as_ref().map(|ids| ids.iter().copied().collect()),
+            trace_ids: trace_ids.map(|ids| ids.iter().copied().collect()),
             trace_id_low64: None,
             span_id: filter.span_id,
             time: filter.time,
-            services: services(filter.services.as_ref()),
+            services: services(filter.services.as_ref().or(of_condition.as_ref())),
             operation: None,
             kind: None,
             status: None,
@@ -82,6 +94,7 @@ impl Matcher {
             attributes: wanted(&filter.attributes),
             any_attribute: wanted(&filter.any_attribute),
             links_to: None,
+            condition: filter.condition.as_ref().map(ConditionMatcher::new),
             columns: Vec::new(),
         }
     }
@@ -104,6 +117,9 @@ impl Matcher {
 
     /// The types of attributes' values that the filter compares, as the fields that hold them.
     pub(crate) fn value_fields(&self) -> HashSet<&'static str> {
+        if self.condition.as_ref().is_some_and(ConditionMatcher::compares_values) {
+            return VALUE_FIELDS.into_iter().collect();
+        }
         self.attributes
             .iter()
             .chain(&self.any_attribute)
@@ -163,6 +179,9 @@ impl Matcher {
                 }
             }
             wanted.and_any_since(terms, all);
+        }
+        if let Some(condition) = &self.condition {
+            condition.narrow(&mut wanted);
         }
         if let Some(id) = self.links_to {
             wanted.and_any_since(vec![index::link_term(id)], LegacyTerms::Nothing);
@@ -227,13 +246,31 @@ impl Matcher {
         // One of several can only be told of when everything is there.
         let any = self.any_attribute.iter().filter_map(|wanted| self.column(wanted.key()));
         texts.extend(any.map(|column| (column, true)));
-        [numbers, words, texts]
-            .into_iter()
-            .map(|stage| {
-                stage.into_iter().filter_map(|(name, needed)| needed.then_some(name)).collect()
-            })
-            .filter(|stage: &Vec<_>| !stage.is_empty())
-            .collect()
+        let needed = |stage: Vec<(&'static str, bool)>| {
+            stage.into_iter().filter_map(|(name, needed)| needed.then_some(name)).collect()
+        };
+        let mut stages = [numbers, words, texts].map(needed);
+        self.add_condition(&mut stages);
+        stages.into_iter().filter(|stage| !stage.is_empty()).collect()
+    }
+
+    /// Adds the columns of each part of the condition to the stage of the dearest of them.
+    fn add_condition(&self, stages: &mut [Vec<&'static str>; 3]) {
+        for columns in self.condition.iter().flat_map(ConditionMatcher::columns) {
+            let stage_of = |column: &&str| match *column {
+                "severity_number" => 0,
+                "trace_id" | "span_id" | "service" | "event_name" | "severity_text" => 1,
+                _ => 2,
+            };
+            // A part without columns is about no row, and checked with the first stage there is.
+            let stage = &mut stages[columns.iter().map(stage_of).max().unwrap_or_default()];
+            stage.extend(columns);
+            if columns.is_empty() {
+                stage.push("severity_number");
+            }
+            stage.sort_unstable();
+            stage.dedup();
+        }
     }
 }
 

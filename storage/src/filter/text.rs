@@ -3,8 +3,8 @@
 use crate::index;
 
 /// Text to find.
-#[derive(Debug, Clone)]
-pub(super) struct Needle {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needle {
     bytes: Vec<u8>,
 }
 
@@ -16,6 +16,11 @@ impl Needle {
     /// Returns the n-gram bits to look up for texts that contain the needle.
     pub(super) fn bits(&self) -> Vec<u32> {
         index::text_bits(&self.bytes)
+    }
+
+    /// The text, ASCII letters in lower case.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
     pub(super) fn is_in(&self, text: &str) -> bool {

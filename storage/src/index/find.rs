@@ -40,6 +40,8 @@ pub(super) fn find(
 }
 
 /// Returns the candidate rows of an index; `None` when it is damaged.
+///
+/// Lists of lookups nest no deeper than the filter's condition, whose depth is bounded.
 fn found(
     head: &Head,
     wanted: &IndexLookup,
@@ -71,6 +73,24 @@ fn found(
     {
         let blocks = grams.find(&wanted.text, &mut fetch)?;
         candidates = Some(narrowed(candidates, blocks));
+    }
+    for lookups in &wanted.one_of {
+        if candidates.as_ref().is_some_and(Vec::is_empty) {
+            break;
+        }
+        let mut rows = Some(Vec::new());
+        for lookup in lookups {
+            let Some(all) = &mut rows else { break };
+            match found(head, lookup, fetch)? {
+                Some(of_one) => all.extend(of_one),
+                None => rows = None,
+            }
+        }
+        let Some(rows) = rows.map(merged) else { continue };
+        candidates = Some(match candidates {
+            Some(candidates) => intersection(&candidates, &rows),
+            None => rows,
+        });
     }
     Some(candidates)
 }

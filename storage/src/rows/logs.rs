@@ -9,7 +9,7 @@ use tidings_proto::{
 };
 
 use super::{
-    attributes::AttributesColumn,
+    attributes::{AttributesColumn, Scalar},
     column::{OptionalColumn, WordColumn, word},
     sender::SenderRows,
 };
@@ -144,6 +144,13 @@ impl LogRows {
     #[must_use]
     pub fn attributes(&self, row: usize) -> Vec<KeyValue> {
         self.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
+    }
+
+    /// As [`super::SpanRows::each_scalar`]. Needs `Detail::Attributes`.
+    pub fn each_scalar<'a>(&'a self, row: usize, visit: impl FnMut(&'a str, Scalar<'a>)) {
+        if let Some(attributes) = &self.attributes {
+            attributes.each_scalar(row, visit);
+        }
     }
 
     /// The record as it was sent. Needs `Detail::Full`.

@@ -49,7 +49,7 @@ REASONS = {
     "baselineStart": rf"needs `baselineStart`|{OUT_OF_RANGE}",
     "baselineEnd": rf"must be later than|needs `baselineEnd`|{OUT_OF_RANGE}",
     "text": r"must be given",
-    "q": r"at line \d+, column \d+",
+    "q": r"at line \d+, column \d+|at character \d+",
     "spansPerSpanset": r"goes with `q`",
     "traceId": r"`traceId` stands alone",
     "left": r"must be 1 to 500 traces",

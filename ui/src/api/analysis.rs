@@ -3,8 +3,8 @@
 use tidings_proto::{
     TraceId, UnixNanos,
     api::{
-        Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList, RedResult,
-        ServiceGraph, TransactionKindList, TransactionView,
+        Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList, LogStats,
+        RedResult, ServiceGraph, TransactionKindList, TransactionView,
     },
 };
 
@@ -144,6 +144,12 @@ pub fn compare(left: &str, right: &str) -> Request<Comparison> {
 #[must_use]
 pub fn log_histogram(analysis: &Analysis) -> Request<LogHistogram> {
     Request::get("/logs/histogram", &analysis.query)
+}
+
+/// Returns the request for log records by the values of fields.
+#[must_use]
+pub fn log_stats(analysis: &Analysis) -> Request<LogStats> {
+    Request::get("/logs/stats", &analysis.query)
 }
 
 /// Returns the request for log patterns.

@@ -279,8 +279,8 @@ pub enum LogListing {
 pub struct LogState {
     /// When.
     pub range: TimeRange,
-    /// Words in the message.
-    pub text: Option<String>,
+    /// A query in the language of log records.
+    pub query: Option<String>,
     /// `service.name`.
     pub service: Option<String>,
     /// The least severity: `warn` is warnings and worse.
@@ -310,7 +310,7 @@ impl LogState {
         let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
         Self {
             range: TimeRange::read(query),
-            text: text("text"),
+            query: text("q").or_else(|| text("text").map(|text| phrase(&text))),
             service: text("service"),
             severity: text("severity"),
             trace_id: ParsedParam::read(query, "trace", |id| id.parse().ok()),
@@ -331,7 +331,7 @@ impl LogState {
     #[must_use]
     pub fn write(&self) -> UrlQuery {
         let mut query = UrlQuery::default();
-        query.push_some("text", self.text.as_ref());
+        query.push_some("q", self.query.as_ref());
         query.push_some("service", self.service.as_ref());
         query.push_some("severity", self.severity.as_ref());
         query.push_some("trace", self.trace_id.as_ref());
@@ -358,6 +358,12 @@ impl LogState {
         let (open, at) = open.unzip();
         Self { open, at, around: None, ..self.clone() }
     }
+}
+
+/// The query for log records with this text in the message.
+#[must_use]
+pub fn phrase(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 const UNITS: [(u64, &str); 5] =

@@ -91,11 +91,11 @@ proptest! {
         columns in vec(word(), 0..3),
     ) {
         let view = if patterns { LogListing::Patterns } else { LogListing::Lines };
-        let (text, service, severity) = texts;
+        let (asked, service, severity) = texts;
         let span_id = span.and_then(SpanId::from_bytes).map(ParsedParam::Read);
         let trace_id = trace_id.map(ParsedParam::Read);
         let state = LogState {
-            range, text, service, severity, trace_id, span_id, attributes, view, columns, open, at,
+            range, query: asked, service, severity, trace_id, span_id, attributes, view, columns, open, at,
             around,
         };
         prop_assert_eq!(LogState::read(&UrlQuery::parse(&state.write().to_string())), state);

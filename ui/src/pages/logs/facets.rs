@@ -1,14 +1,13 @@
-//! The most frequent values of a few fields among the records that match, each to filter by. Counts
-//! come from SQL, because they are of records; a field's own filter does not narrow its values.
+//! The most frequent values of a few fields among the records that match, each to filter by. A
+//! field's own filter does not narrow its values.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use serde_json::Value as Json;
-use tidings_proto::{UnixNanos, api::SqlResult};
+use tidings_proto::{UnixNanos, api::LogStats};
 
 use crate::{
-    api::sql::sql,
+    api::analysis::{Analysis, log_stats},
     browser, colour,
     components::ServiceDot,
     format,
@@ -17,7 +16,7 @@ use crate::{
 };
 
 /// Values of a field.
-const VALUES_MAX: u32 = 8;
+const VALUES_MAX: usize = 8;
 /// Attributes beside severity and service.
 const ATTRIBUTES_MAX: usize = 4;
 
@@ -38,11 +37,12 @@ impl Facet {
         }
     }
 
-    fn expression(&self) -> String {
+    /// The field's name as queries have it.
+    fn field(&self) -> String {
         match self {
             Self::Severity => "severity".to_owned(),
             Self::Service => "service".to_owned(),
-            Self::Attribute(key) => format!("attributes[{}]", quoted(key)),
+            Self::Attribute(key) => format!("attribute.{key}"),
         }
     }
 
@@ -74,62 +74,19 @@ impl Facet {
     }
 }
 
-/// A text of SQL.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// A moment of SQL.
-fn moment(time: UnixNanos) -> String {
-    let (date, clock) = (format::date(time, 0), format::time_of_day(time, 0));
-    format!("TIMESTAMP WITH TIME ZONE '{date}T{clock}Z'")
-}
-
-/// The number from which on a severity counts as this one.
-fn severity_number(name: &str) -> Option<u32> {
-    let names = ["trace", "debug", "info", "warn", "error", "fatal"];
-    let at = names.iter().position(|known| *known == name)?;
-    u32::try_from(at).ok().map(|at| at * 4 + 1)
-}
-
-/// The query for a facet's values among the records that the other filters find.
-fn values_query(facet: &Facet, state: &LogState, now: UnixNanos) -> String {
-    let (start, end) = state.range.bounds(now);
-    let mut conditions = Vec::new();
-    conditions.extend(start.map(|start| format!("time >= {}", moment(start))));
-    conditions.extend(end.map(|end| format!("time < {}", moment(end))));
-    if let Some(text) = &state.text {
-        conditions.push(format!("contains(lower(text), {})", quoted(&text.to_lowercase())));
+/// Asks for a facet's values among the records that the other filters find.
+fn values_query(facet: &Facet, state: &LogState, now: UnixNanos) -> Analysis {
+    let mut others = state.clone();
+    match facet {
+        Facet::Severity => others.severity = None,
+        Facet::Service => others.service = None,
+        Facet::Attribute(key) => others.attributes.retain(|filter| filter.key != *key),
     }
-    if let Some(service) = state.service.as_ref().filter(|_| *facet != Facet::Service) {
-        conditions.push(format!("service = {}", quoted(service)));
-    }
-    let severity = state.severity.as_deref().filter(|_| *facet != Facet::Severity);
-    if let Some(number) = severity.and_then(severity_number) {
-        conditions.push(format!("severity_number >= {number}"));
-    }
-    if let Some(trace) = &state.trace_id {
-        conditions.push(format!("trace_id = {}", quoted(&trace.to_string())));
-    }
-    if let Some(span) = &state.span_id {
-        conditions.push(format!("span_id = {}", quoted(&span.to_string())));
-    }
-    let others = state.attributes.iter();
-    let others = others.filter(|filter| Facet::Attribute(filter.key.clone()) != *facet);
-    conditions.extend(others.map(|filter| {
-        let field = format!("attributes[{}]", quoted(&filter.key));
-        match &filter.value {
-            Some(value) => format!("{field} = {}", quoted(value)),
-            None => format!("{field} IS NOT NULL"),
-        }
-    }));
-    let expression = facet.expression();
-    conditions.push(format!("{expression} IS NOT NULL"));
-    format!(
-        "SELECT {expression} AS value, count(*) AS records FROM logs WHERE {} \
-         GROUP BY value ORDER BY records DESC, value LIMIT {VALUES_MAX}",
-        conditions.join(" AND ")
-    )
+    // One more: records without the field may be a group.
+    Analysis::within(state.range, now)
+        .with_log_filters(&others)
+        .with("by", facet.field())
+        .with("limit", VALUES_MAX + 1)
 }
 
 /// The fields at the side.
@@ -173,8 +130,7 @@ fn FacetList(
     // seconds.
     let question =
         Memo::new(move |_| state.with(|state| values_query(&asked, state, browser::now())));
-    let answer =
-        Remote::<SqlResult>::new(move || Some(question.with(|query| sql(query, VALUES_MAX))));
+    let answer = Remote::<LogStats>::new(move || Some(question.with(log_stats)));
     let edit = use_edit_query();
     let removable = match &facet {
         Facet::Attribute(key) => Some(key.clone()),
@@ -252,45 +208,42 @@ fn FacetList(
 }
 
 /// Values and how many records have each.
-fn values(answer: &SqlResult) -> Vec<(String, u64)> {
-    let row = |row: &Vec<Json>| {
-        let count = row.get(1)?;
-        let count = count.as_u64().or_else(|| count.as_str()?.parse().ok())?;
-        Some((row.first()?.as_str()?.to_owned(), count))
-    };
-    answer.rows.iter().filter_map(row).collect()
+fn values(answer: &LogStats) -> Vec<(String, u64)> {
+    let groups = answer.groups.iter();
+    let values = groups.filter_map(|group| Some((group.values.first()?.clone()?, group.count)));
+    values.take(VALUES_MAX).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_proto::UnixNanos;
 
-    use super::{Facet, LogState, values_query};
+    use super::{Facet, LogState, log_stats, values_query};
     use crate::url::{AttributeFilter, TimeRange};
 
     #[test]
     fn a_field_is_narrowed_by_the_other_filters_and_not_by_its_own() {
         let state = LogState {
             range: TimeRange::Between { from_unix_ms: 0, to_unix_ms: 60_000 },
-            text: Some("Can't".to_owned()),
+            query: Some("a or b".to_owned()),
             service: Some("shop".to_owned()),
             severity: Some("warn".to_owned()),
             attributes: vec![AttributeFilter::parse("tier=gold").unwrap()],
             ..LogState::default()
         };
-        let asked = values_query(&Facet::Service, &state, UnixNanos(0));
-        for part in [
-            "time >= TIMESTAMP WITH TIME ZONE '1970-01-01T00:00:00.000Z'",
-            "time < TIMESTAMP WITH TIME ZONE '1970-01-01T00:01:00.000Z'",
-            "contains(lower(text), 'can''t')",
-            "severity_number >= 13",
-            "attributes['tier'] = 'gold'",
-        ] {
-            assert!(asked.contains(part), "{part} in {asked}");
+        let asked =
+            |facet| log_stats(&values_query(&facet, &state, UnixNanos(0))).address().to_owned();
+        let services = asked(Facet::Service);
+        for part in
+            ["q=a", "severity=warn", "attribute=tier%3Dgold", "by=service", "end=60000000000"]
+        {
+            assert!(services.contains(part), "{part} in {services}");
         }
-        assert!(!asked.contains("service = "), "{asked}");
-        assert!(values_query(&Facet::Severity, &state, UnixNanos(0)).contains("service = 'shop'"));
-        assert!(!values_query(&Facet::Severity, &state, UnixNanos(0)).contains("severity_number"));
+        assert!(!services.contains("service=shop"), "{services}");
+        assert!(asked(Facet::Severity).contains("service=shop"));
+        assert!(!asked(Facet::Severity).contains("severity=warn"));
+        let tiers = asked(Facet::Attribute("tier".to_owned()));
+        assert!(tiers.contains("by=attribute.tier") && !tiers.contains("gold"), "{tiers}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Filters of log records: text, service, severity, trace.
+//! Filters of log records: a query, service, severity, trace.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     url::{AttributeFilter, LogState, Step},
 };
 
-const TEXT_ID: &str = "log-text";
+const QUERY_ID: &str = "log-query";
 /// Delay between the last key press and the search.
 const SETTLE: Duration = Duration::from_millis(250);
 const SEVERITIES: [(&str, &str); 7] = [
@@ -35,7 +35,7 @@ pub fn LogFilters(
     /// Called with what should be set.
     on_change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
-    use_keys().bind("f", "Search the text", "Logs", || crate::browser::focus(TEXT_ID));
+    use_keys().bind("f", "Search the records", "Logs", || crate::browser::focus(QUERY_ID));
     let severity = move |event| {
         let severity = Some(event_target_value(&event)).filter(|severity| !severity.is_empty());
         on_change.run((LogState { severity, ..state.get_untracked() }, Step::New));
@@ -80,7 +80,7 @@ pub fn LogFilters(
     };
     view! {
         <div class="filters" role="group" aria-label="Filters">
-            <TextFilter state on_change />
+            <QueryBox state on_change />
             <ServiceFilter state on_change />
             <select class="input" aria-label="Severity" on:change=severity>
                 {SEVERITIES.map(option).collect_view()}
@@ -92,8 +92,8 @@ pub fn LogFilters(
 }
 
 #[component]
-fn TextFilter(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> impl IntoView {
-    let text = Memo::new(move |_| state.with(|state| state.text.clone().unwrap_or_default()));
+fn QueryBox(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> impl IntoView {
+    let text = Memo::new(move |_| state.with(|state| state.query.clone().unwrap_or_default()));
     let timer = StoredValue::new(None::<TimeoutHandle>);
     let stop = move || {
         timer.try_update_value(|timer| {
@@ -108,8 +108,8 @@ fn TextFilter(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> i
         stop();
         let search = move || {
             let Some(state) = state.try_get_untracked() else { return };
-            let text = Some(typed).filter(|text| !text.is_empty());
-            on_change.run((LogState { text, ..state }, Step::Replace));
+            let query = Some(typed).filter(|query| !query.trim().is_empty());
+            on_change.run((LogState { query, ..state }, Step::Replace));
         };
         timer.set_value(set_timeout_with_handle(search, SETTLE).ok());
     };
@@ -117,11 +117,12 @@ fn TextFilter(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> i
         <label class="log-search">
             <Icon name=IconName::Search />
             <input
-                id=TEXT_ID
+                id=QUERY_ID
                 class="input"
                 type="text"
-                placeholder="Text in the message"
-                aria-label="Text in the message"
+                placeholder="declined AND severity:>=warn NOT service:shop"
+                title="Words, \"phrases\", prefix*, near~1, field:value, field:>=5, /pattern/, AND, OR, NOT, ( )"
+                aria-label="Query for log records"
                 autocomplete="off"
                 spellcheck="false"
                 prop:value=move || text.get()

@@ -15,7 +15,7 @@ use crate::{
     },
     format::{self, rates},
     remote::Remote,
-    url::{LogListing, LogState, Step},
+    url::{LogListing, LogState, Step, phrase},
 };
 
 /// Patterns that are drawn.
@@ -251,7 +251,7 @@ fn details_of(
     let service = pattern.service.clone();
     let lines = move |_| {
         let state = LogState {
-            text: (!words.is_empty()).then(|| words.clone()),
+            query: (!words.is_empty()).then(|| phrase(&words)),
             service: (!service.is_empty()).then(|| service.clone()),
             view: LogListing::Lines,
             open: None,

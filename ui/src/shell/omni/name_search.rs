@@ -8,7 +8,7 @@ use crate::{
     api, browser,
     links::Links,
     remote::Remote,
-    url::{LogState, TimeRange},
+    url::{LogState, TimeRange, phrase},
 };
 
 /// Names that are offered.
@@ -94,7 +94,8 @@ pub(super) async fn best_name(words: &str) -> Option<NamedPage> {
 /// front of a line that was copied from a list.
 pub(super) async fn copied_line(text: &str) -> Vec<LogView> {
     for part in parts_of(text) {
-        let state = LogState { range: TimeRange::All, text: Some(part), ..LogState::default() };
+        let state =
+            LogState { range: TimeRange::All, query: Some(phrase(&part)), ..LogState::default() };
         let request: api::Request<LogSearchResult> = api::logs(&state, browser::now(), None);
         match request.send(None).await {
             Ok(found) if !found.logs.is_empty() => return found.logs,

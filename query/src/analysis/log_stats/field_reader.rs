@@ -1,0 +1,115 @@
+//! The value of a field of log records, by row.
+
+use std::collections::HashMap;
+
+use tidings_proto::otlp::{KeyValue, Value};
+use tidings_storage::{AttributeOwner, ConditionNumber, Detail, LogColumn, LogRows};
+
+use crate::{log_query::LogField, logs::severity_name};
+
+/// Maximum number of characters of a value; a longer one is cut.
+const VALUE_CHARS_MAX: usize = 1_000;
+/// Resources and scopes whose values are kept.
+const SENDERS_MAX: usize = 4_096;
+
+/// Reads a field.
+#[derive(Debug)]
+pub(super) struct FieldReader {
+    field: LogField,
+    /// Values of resources or scopes, by their stored texts.
+    senders: HashMap<String, Option<String>>,
+}
+
+impl FieldReader {
+    pub(super) fn new(field: LogField) -> Self {
+        Self { field, senders: HashMap::new() }
+    }
+
+    /// The columns that the field needs.
+    pub(super) fn detail(&self) -> Detail {
+        match &self.field {
+            LogField::Column(LogColumn::EventName | LogColumn::ScopeName)
+            | LogField::Attribute(AttributeOwner::Scope, _) => Detail::Full,
+            LogField::Attribute(..) => Detail::Attributes,
+            _ => Detail::Facts,
+        }
+    }
+
+    /// The value as text; `None` when the record has none, or an array, a map or bytes.
+    pub(super) fn text(&mut self, rows: &LogRows, row: usize) -> Option<String> {
+        let present = |text: &str| (!text.is_empty()).then(|| cut(text));
+        match &self.field {
+            LogField::Body => present(rows.text(row)),
+            LogField::Severity => present(severity_name(rows.severity_number(row))),
+            LogField::Trace => rows.trace_id(row).map(|id| id.to_string()),
+            LogField::Span => rows.span_id(row).map(|id| id.to_string()),
+            LogField::Column(LogColumn::Service) => present(rows.service(row)),
+            LogField::Column(LogColumn::SeverityText) => present(rows.severity_text(row)),
+            LogField::Column(LogColumn::EventName) => present(&rows.log_record(row).event_name),
+            LogField::Column(LogColumn::ScopeName) => {
+                rows.scope(row).and_then(|scope| present(&scope.name))
+            }
+            LogField::Attribute(owner, key) => match owner {
+                AttributeOwner::Record => attribute(rows, row, key),
+                AttributeOwner::Any => {
+                    attribute(rows, row, key).or_else(|| self.of_resource(rows, row))
+                }
+                AttributeOwner::Resource => self.of_resource(rows, row),
+                AttributeOwner::Scope => self.of_scope(rows, row),
+            },
+        }
+    }
+
+    /// The value as a number.
+    pub(super) fn number(&mut self, rows: &LogRows, row: usize) -> Option<f64> {
+        ConditionNumber::new(&self.text(rows, row)?).map(ConditionNumber::double)
+    }
+
+    fn of_resource(&mut self, rows: &LogRows, row: usize) -> Option<String> {
+        let LogField::Attribute(_, key) = &self.field else { return None };
+        let attributes = || rows.resource(row).map(|resource| resource.attributes);
+        of_sender(&mut self.senders, rows.resource_key(row), key, attributes)
+    }
+
+    fn of_scope(&mut self, rows: &LogRows, row: usize) -> Option<String> {
+        let LogField::Attribute(_, key) = &self.field else { return None };
+        let attributes = || rows.scope(row).map(|scope| scope.attributes);
+        of_sender(&mut self.senders, rows.scope_key(row), key, attributes)
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(VALUE_CHARS_MAX).collect()
+}
+
+fn attribute(rows: &LogRows, row: usize, key: &str) -> Option<String> {
+    let mut found = None;
+    rows.each_scalar(row, |name, value| {
+        if name == key && found.is_none() {
+            found = Some(cut(&value.to_text()));
+        }
+    });
+    found
+}
+
+fn of_sender(
+    senders: &mut HashMap<String, Option<String>>,
+    stored: &str,
+    key: &str,
+    attributes: impl FnOnce() -> Option<Vec<KeyValue>>,
+) -> Option<String> {
+    if let Some(known) = senders.get(stored) {
+        return known.clone();
+    }
+    let attributes = attributes().unwrap_or_default();
+    let found = attributes.iter().find(|attribute| attribute.key == key);
+    let value = found.and_then(KeyValue::value).and_then(|value| match value {
+        Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => None,
+        single => Some(cut(&single.to_text())),
+    });
+    if senders.len() >= SENDERS_MAX {
+        senders.clear();
+    }
+    senders.insert(stored.to_owned(), value.clone());
+    value
+}

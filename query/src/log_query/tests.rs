@@ -1,0 +1,262 @@
+use std::ops::Bound;
+
+use proptest::prelude::*;
+use tidings_storage::{
+    AttributeOwner, ConditionNumber, FuzzyWord, LogColumn, LogExpression as Log, Phrase,
+    TextPredicate, ValuePredicate,
+};
+
+use super::{DEPTH_MAX, TERMS_MAX, parse};
+
+fn word(text: &str) -> Log {
+    Log::Body(TextPredicate::Phrase(Phrase::new(text, false).unwrap()))
+}
+
+fn not(expression: Log) -> Log {
+    Log::Not(Box::new(expression))
+}
+
+fn column(column: LogColumn, text: &str) -> Log {
+    Log::Column(column, TextPredicate::Equals(text.to_owned()))
+}
+
+fn attribute(key: &str, value: ValuePredicate) -> Log {
+    Log::Attribute(AttributeOwner::Any, key.to_owned(), value)
+}
+
+fn words(key: &str, text: &str) -> Log {
+    let value = ValuePredicate::Words {
+        text: TextPredicate::Phrase(Phrase::new(text, false).unwrap()),
+        number: ConditionNumber::new(text),
+        truth: text.parse().ok(),
+    };
+    attribute(key, value)
+}
+
+fn exact(key: &str, text: &str) -> Log {
+    attribute(key, ValuePredicate::Equals(text.to_owned()))
+}
+
+fn numbers(key: &str, low: Bound<&str>, high: Bound<&str>) -> Log {
+    let number = |text: &str| ConditionNumber::new(text).unwrap();
+    attribute(key, ValuePredicate::Numbers(low.map(number), high.map(number)))
+}
+
+fn check(cases: Vec<(&str, Log)>) {
+    for (query, expected) in cases {
+        let found = parse(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert_eq!(found, expected, "{query}");
+    }
+}
+
+#[test]
+fn operators_bind_as_in_kibana_and_nothing_between_terms_is_and() {
+    let a_and_b = || Log::All(vec![word("a"), word("b")]);
+    check(vec![
+        ("a b", a_and_b()),
+        ("a AND b", a_and_b()),
+        ("a && b", a_and_b()),
+        ("a b or c and not d", {
+            Log::Any(vec![a_and_b(), Log::All(vec![word("c"), not(word("d"))])])
+        }),
+        ("a || (b OR c)", Log::Any(vec![word("a"), Log::Any(vec![word("b"), word("c")])])),
+        ("-a !b", Log::All(vec![not(word("a")), not(word("b"))])),
+        ("not not a", word("a")),
+        ("-(a b)", not(a_and_b())),
+        ("*", Log::All(vec![])),
+        ("* a", word("a")),
+        ("(a)or(b)", Log::Any(vec![word("a"), word("b")])),
+        ("not:a", words("not", "a")),
+    ]);
+}
+
+#[test]
+fn words_phrases_and_what_looks_like_syntax() {
+    let contains = |text: &str| Log::Body(TextPredicate::contains(text));
+    let fuzzy =
+        |text: &str, edits| Log::Body(TextPredicate::Fuzzy(FuzzyWord::new(text, edits).unwrap()));
+    let prefix = |text: &str| Log::Body(TextPredicate::Phrase(Phrase::new(text, true).unwrap()));
+    check(vec![
+        ("\"payment declined\"", word("payment declined")),
+        ("`a \"b\" \\`", word("a b")),
+        ("\"say \\\"hi\\\"\"", word("say hi")),
+        ("paym*", prefix("paym")),
+        ("\"payment decl\"*", prefix("payment decl")),
+        ("paymet~1", fuzzy("paymet", 1)),
+        ("paymet~", fuzzy("paymet", 2)),
+        ("paymet~0", word("paymet")),
+        ("user_id=42", word("user_id 42")),
+        ("a->b", word("a b")),
+        ("a -> b", Log::All(vec![word("a"), contains("->"), word("b")])),
+        ("--flag", word("flag")),
+        ("/api/cart", word("api cart")),
+        ("GET /api/v1/cart", Log::All(vec![word("GET"), word("api v1 cart")])),
+        ("http://shop/cart", word("http shop cart")),
+        ("10.0.0.1:8080", word("10 0 0 1 8080")),
+        ("12:30:05", word("12 30 05")),
+        ("[error]", word("error")),
+        ("a > b", Log::All(vec![word("a"), contains(">"), word("b")])),
+        ("can't", word("can t")),
+        ("what?", word("what")),
+        ("\"and\"", word("and")),
+        ("a\\:b", word("a b")),
+        ("main(x)", Log::All(vec![word("main"), word("x")])),
+        ("|= \"x y\" != \"z\"", Log::All(vec![contains("x y"), not(contains("z"))])),
+    ]);
+}
+
+#[test]
+fn fields_are_columns_or_attributes() {
+    let text = |key: &str, text: &str| {
+        attribute(
+            key,
+            ValuePredicate::Text(TextPredicate::Phrase(Phrase::new(text, true).unwrap())),
+        )
+    };
+    let of = |owner, key: &str| Log::Attribute(owner, key.to_owned(), ValuePredicate::Any);
+    check(vec![
+        ("service:shop", column(LogColumn::Service, "shop")),
+        ("service.name : \"my shop\"", column(LogColumn::Service, "my shop")),
+        ("event:order.paid", column(LogColumn::EventName, "order.paid")),
+        ("scope:lib", column(LogColumn::ScopeName, "lib")),
+        ("message:paid", word("paid")),
+        ("severity:error", Log::Severity(17..=20)),
+        ("level: WARN", Log::Severity(13..=16)),
+        ("severity:>=warn", Log::Severity(13..=24)),
+        ("severity > info", Log::Severity(13..=24)),
+        ("severity:<warn", Log::Severity(1..=12)),
+        ("severity:[info TO error}", Log::Severity(9..=16)),
+        ("severity:17", Log::Severity(17..=17)),
+        ("severity:*", Log::Severity(1..=24)),
+        ("severity:>fatal", Log::Any(vec![])),
+        ("trace_id:*", Log::Trace(None)),
+        ("NOT span_id:*", not(Log::Span(None))),
+        ("user.id:42", words("user.id", "42")),
+        ("user.id:-5", words("user.id", "-5")),
+        ("\"my key\":42", words("my key", "42")),
+        ("my\\ key:true", words("my key", "true")),
+        ("tier:go*", text("tier", "go")),
+        ("tier:*", of(AttributeOwner::Any, "tier")),
+        ("attribute.service:*", of(AttributeOwner::Record, "service")),
+        ("resource.host.name:*", of(AttributeOwner::Resource, "host.name")),
+        ("scope.version:*", of(AttributeOwner::Scope, "version")),
+        ("tier:=\"gold one\"", exact("tier", "gold one")),
+        ("tier=\"gold\"", exact("tier", "gold")),
+        ("tier!=\"gold\"", not(exact("tier", "gold"))),
+        ("tier:!gold", not(words("tier", "gold"))),
+        ("tier:(gold or silver)", Log::Any(vec![words("tier", "gold"), words("tier", "silver")])),
+        ("tier:(gold and not one)", {
+            Log::All(vec![words("tier", "gold"), not(words("tier", "one"))])
+        }),
+        ("status:>=500", numbers("status", Bound::Included("500"), Bound::Unbounded)),
+        ("status >= 500", numbers("status", Bound::Included("500"), Bound::Unbounded)),
+        ("status<500", numbers("status", Bound::Unbounded, Bound::Excluded("500"))),
+        ("t:[1 TO 2.5}", numbers("t", Bound::Included("1"), Bound::Excluded("2.5"))),
+        ("t:{-1 to *]", numbers("t", Bound::Excluded("-1"), Bound::Unbounded)),
+        ("v:[a TO b]", {
+            let bound = |text: &str| Bound::Included(text.to_owned());
+            attribute("v", ValuePredicate::Texts(bound("a"), bound("b")))
+        }),
+        ("{service_name=\"shop\", tier=\"gold\"} | level=\"error\"", {
+            let shop = column(LogColumn::Service, "shop");
+            Log::All(vec![shop, exact("tier", "gold"), Log::Severity(17..=20)])
+        }),
+    ]);
+}
+
+#[test]
+fn patterns_stand_between_slashes() {
+    for (query, pattern) in [
+        ("/time[do]+ut/", "time[do]+ut"),
+        ("/a b/", "a b"),
+        ("/a\\/b/", "a/b"),
+        ("|~ \"a.c\"", "a.c"),
+        ("body:/x+/", "x+"),
+        ("body:~\"x+\"", "x+"),
+    ] {
+        let Ok(Log::Body(TextPredicate::Pattern(found))) = parse(query) else {
+            panic!("{query}: {:?}", parse(query))
+        };
+        assert!(format!("{found:?}").contains(&format!("(?s:{pattern})")), "{found:?}");
+    }
+}
+
+#[test]
+fn errors_name_the_character_and_what_was_expected() {
+    let deep = "(".repeat(DEPTH_MAX + 1);
+    let many = "a ".repeat(TERMS_MAX + 1);
+    let cases = [
+        ("", 1, "a term was expected, but the query ends"),
+        ("a and", 6, "a term was expected, but the query ends"),
+        ("a and or b", 7, "a term was expected, not `or`"),
+        ("or", 1, "a term was expected, not `or`"),
+        ("(a", 1, "this `(` is not closed"),
+        ("a)", 2, "this `)` closes nothing"),
+        ("a ()", 4, "a term was expected, not `)`"),
+        ("é \"b", 3, "the closing quote is missing"),
+        ("\"\"", 3, "nothing between the quotes"),
+        ("a:", 3, "a value was expected after `a:`"),
+        ("a: ", 4, "a value was expected"),
+        ("a:>", 4, "a value was expected, not the end of the query"),
+        ("a:[1 2]", 6, "`TO` was expected, not `2]`"),
+        ("a:[1 TO 2", 10, "`]` or `}` was expected"),
+        ("a:[1 TO x]", 3, "from a number to a number"),
+        ("a:[TO 2]", 7, "`TO` was expected"),
+        ("severity:loud", 10, "a severity was expected"),
+        ("severity:err*", 10, "a severity was expected"),
+        ("trace_id:xyz", 10, "a trace id of 32 or 16 hex digits"),
+        ("span_id:xyz", 9, "a span id of 16 hex digits"),
+        ("body:>5", 6, "the body has no order"),
+        ("service:[a TO b]", 9, "no order"),
+        ("word~3", 1, "1 or 2 edits"),
+        ("two-words~1", 1, "one word of letters"),
+        ("\"a b\"~2", 6, "`~` follows a word"),
+        ("/(/", 1, "not a regular expression"),
+        ("a=~\"[\"", 4, "not a regular expression"),
+        ("a | stats count()", 3, "no pipes"),
+        ("{a=\"b\"", 7, "`,` or `}` was expected"),
+        ("a\\", 3, "after `\\`"),
+        (deep.as_str(), DEPTH_MAX + 1, "parentheses nest at most"),
+        (many.as_str(), 2 * TERMS_MAX + 1, "at most 200 terms"),
+    ];
+    for (query, character, message) in cases {
+        let error = parse(query).expect_err(query);
+        assert_eq!(error.character, character, "{query}: {error}");
+        assert!(error.message.contains(message), "{query}: {error}");
+    }
+    let error = parse(&"x".repeat(20_000)).unwrap_err().to_string();
+    assert_eq!(error, "at character 1: a query has at most 16384 bytes; this has 20000");
+    let patterns: Vec<String> = (0..40).map(|n| format!("/x{n}+/")).collect();
+    assert!(parse(&patterns.join(" ")).unwrap_err().message.contains("together"));
+}
+
+proptest! {
+    #[test]
+    fn every_text_is_a_query_or_an_error_within_it(text in "\\PC{0,60}") {
+        if let Err(error) = parse(&text) {
+            prop_assert!((1..=text.chars().count() + 1).contains(&error.character), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_of_the_signs_of_the_language_is_too(
+        parts in prop::collection::vec(prop::sample::select(vec![
+            "a", "b*", "\"c d\"", "(", ")", " ", "and", "or", "not", "-", "!", ":", "~1", "/", "[",
+            "]", "{", "}", "TO", ">=", "=", "=~", "|", "|=", "*", "\\", "`", "severity", "é", ",",
+        ]), 0..24),
+    ) {
+        let text = parts.concat();
+        if let Err(error) = parse(&text) {
+            prop_assert!((1..=text.chars().count() + 1).contains(&error.character), "{error}");
+        }
+    }
+
+    #[test]
+    fn plain_words_need_no_syntax(words in prop::collection::vec("[b-m0-9]{1,8}", 1..6)) {
+        let query = words.join(" ");
+        let found = parse(&query).unwrap();
+        let mut terms: Vec<Log> = words.iter().map(|text| word(text)).collect();
+        let expected = if terms.len() == 1 { terms.remove(0) } else { Log::All(terms) };
+        prop_assert_eq!(found, expected);
+    }
+}

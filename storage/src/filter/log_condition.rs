@@ -1,0 +1,330 @@
+//! Conditions of any shape over log records: predicates with and, or and not between them.
+//!
+//! Owns the tree, the conditions that the indexes can check of it, and the columns it looks at.
+//! `bound` evaluates it over the columns of a batch, `value` compares attributes. The depth of the
+//! tree is bounded by who makes it: see [`LogExpression::DEPTH_MAX`].
+
+mod bound;
+mod value_predicate;
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use tidings_proto::{
+    SpanId, TraceId,
+    otlp::{Severity, SeverityNumber},
+};
+
+use super::{attribute_matcher::AttributeMatcher, text_predicate::TextPredicate};
+use crate::{
+    AttributeFilter,
+    index::{self, IndexLookup},
+    schema::Signal,
+};
+
+pub(super) use bound::BoundCondition;
+use value_predicate::ValueTest;
+pub use value_predicate::{ConditionNumber, NumberBound, TextBound, ValuePredicate};
+
+/// A condition over a log record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogExpression {
+    /// All of these; every record when there are none.
+    All(Vec<Self>),
+    /// One of these; no record when there are none.
+    Any(Vec<Self>),
+    /// Not this.
+    Not(Box<Self>),
+    /// The body as text (a structured one as JSON) fits. A record without a body has an empty one.
+    Body(TextPredicate),
+    /// A column of text, which is empty when the sender gave none.
+    Column(LogColumn, TextPredicate),
+    /// OTLP's number of the severity is in this range. It is 0 where the sender gave no severity.
+    Severity(RangeInclusive<i32>),
+    /// The record belongs to one of these traces. `None`: to any trace.
+    Trace(Option<Vec<TraceId>>),
+    /// The record belongs to this span. `None`: to any span.
+    Span(Option<SpanId>),
+    /// An attribute of this key is like this.
+    Attribute(AttributeOwner, String, ValuePredicate),
+}
+
+/// A column of text of a log record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogColumn {
+    /// `service.name`.
+    Service,
+    /// The name of the event.
+    EventName,
+    /// The sender's word for the severity.
+    SeverityText,
+    /// The name of the scope.
+    ScopeName,
+}
+
+impl LogColumn {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::EventName => "event_name",
+            Self::SeverityText => "severity_text",
+            Self::ScopeName => "scope",
+        }
+    }
+}
+
+/// Owner of an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttributeOwner {
+    /// The record, its resource or its scope.
+    Any,
+    /// The record itself.
+    Record,
+    /// The resource.
+    Resource,
+    /// The scope.
+    Scope,
+}
+
+impl AttributeOwner {
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Any => &["attributes", "resource", "scope"],
+            Self::Record => &["attributes"],
+            Self::Resource => &["resource"],
+            Self::Scope => &["scope"],
+        }
+    }
+}
+
+impl LogExpression {
+    /// Maximum depth of a tree: its maker sees to it.
+    pub const DEPTH_MAX: usize = 128;
+
+    /// The columns it looks at.
+    fn add_columns(&self, columns: &mut Vec<&'static str>) {
+        match self {
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().for_each(|part| part.add_columns(columns));
+            }
+            Self::Not(part) => part.add_columns(columns),
+            Self::Body(_) => columns.push("text"),
+            Self::Column(column, _) => columns.push(column.name()),
+            Self::Severity(_) => columns.push("severity_number"),
+            Self::Trace(_) => columns.push("trace_id"),
+            Self::Span(_) => columns.push("span_id"),
+            Self::Attribute(owner, ..) => columns.extend(owner.columns()),
+        }
+    }
+
+    /// Returns true if it compares values of attributes.
+    fn compares_values(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::compares_values),
+            Self::Not(part) => part.compares_values(),
+            Self::Attribute(owner, _, predicate) => {
+                matches!(owner, AttributeOwner::Any | AttributeOwner::Record)
+                    && *predicate != ValuePredicate::Any
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds to a lookup what a record needs for this to hold, or, `negated`, not to hold.
+    fn narrow(&self, negated: bool, wanted: &mut IndexLookup) {
+        match (self, negated) {
+            (Self::Not(part), _) => part.narrow(!negated, wanted),
+            (Self::All(parts), false) | (Self::Any(parts), true) => {
+                parts.iter().for_each(|part| part.narrow(negated, wanted));
+            }
+            (Self::Any(parts), false) | (Self::All(parts), true) => {
+                let lookup = |part: &Self| {
+                    let mut lookup = IndexLookup::new(Signal::Logs, None);
+                    part.narrow(negated, &mut lookup);
+                    lookup
+                };
+                wanted.and_one_of(parts.iter().map(lookup).collect());
+            }
+            // An index tells where something is, and not where it is missing.
+            (_, true) => {}
+            (Self::Body(predicate), false) => narrow_text(predicate, wanted),
+            (Self::Column(LogColumn::Service, TextPredicate::Equals(service)), false)
+                if !service.is_empty() =>
+            {
+                wanted.and_any(vec![index::service_term(service)]);
+            }
+            (Self::Severity(numbers), false) => {
+                if let Some(severities) = severities_in(numbers) {
+                    wanted.and_any(severities.map(index::severity_term).collect());
+                }
+            }
+            (Self::Trace(Some(ids)), false) => {
+                let low64s: Vec<u64> = ids.iter().map(TraceId::low64).collect();
+                wanted.and_one_of(vec![IndexLookup::new(Signal::Logs, Some(&low64s))]);
+            }
+            (Self::Attribute(_, key, predicate), false) => {
+                let value = match predicate {
+                    ValuePredicate::Equals(value) => Some(value.clone()),
+                    _ => None,
+                };
+                let filter = AttributeFilter::new(key.clone(), value);
+                let (terms, earlier) = AttributeMatcher::new(&filter).terms();
+                wanted.and_any_since(terms, earlier);
+            }
+            (Self::Column(..) | Self::Trace(None) | Self::Span(_), false) => {}
+        }
+    }
+}
+
+/// Adds the n-gram bits of a predicate over the body.
+fn narrow_text(predicate: &TextPredicate, wanted: &mut IndexLookup) {
+    let bits = |list: &Vec<String>| -> Vec<u32> {
+        list.iter().flat_map(|literal| index::text_bits(literal.as_bytes())).collect()
+    };
+    match predicate.literals().as_slice() {
+        [] => {}
+        [list] => wanted.and_text(bits(list)),
+        lists => {
+            let lookup = |list| {
+                let mut lookup = IndexLookup::new(Signal::Logs, None);
+                lookup.and_text(bits(list));
+                lookup
+            };
+            wanted.and_one_of(lists.iter().map(lookup).collect());
+        }
+    }
+}
+
+/// The severities that have numbers among these; `None` when records without one fit, too.
+fn severities_in(numbers: &RangeInclusive<i32>) -> Option<impl Iterator<Item = Severity>> {
+    let is_known = |number: i32| SeverityNumber::new(number).is_some();
+    if !is_known(*numbers.start()) || !is_known(*numbers.end()) {
+        return None;
+    }
+    let (first, last) =
+        (Severity::from_number(*numbers.start())?, Severity::from_number(*numbers.end())?);
+    let severities = Severity::ALL.into_iter();
+    Some(severities.filter(move |severity| (first..=last).contains(severity)))
+}
+
+/// A condition of a filter. Clones share the tree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogCondition(Arc<LogExpression>);
+
+/// Numbers of a condition are never NaN: [`ConditionNumber::new`] makes none.
+impl Eq for LogCondition {}
+
+impl LogCondition {
+    /// The condition that this holds.
+    #[must_use]
+    pub fn new(expression: LogExpression) -> Self {
+        Self(Arc::new(expression))
+    }
+
+    /// Parts that must all hold.
+    fn conjuncts(&self) -> &[LogExpression] {
+        match &*self.0 {
+            LogExpression::All(parts) => parts,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// The traces that can match, when a part names them.
+    pub(super) fn trace_ids(&self) -> Option<&[TraceId]> {
+        self.conjuncts().iter().find_map(|part| match part {
+            LogExpression::Trace(ids) => ids.as_deref(),
+            _ => None,
+        })
+    }
+
+    /// The services that can match, when a part names one.
+    pub(super) fn services(&self) -> Option<Vec<String>> {
+        self.conjuncts().iter().find_map(|part| match part {
+            LogExpression::Column(LogColumn::Service, TextPredicate::Equals(service)) => {
+                Some(vec![service.clone()])
+            }
+            _ => None,
+        })
+    }
+}
+
+/// A condition made ready to be evaluated many times.
+#[derive(Debug)]
+pub(super) struct ConditionMatcher {
+    condition: LogCondition,
+    /// Each with the columns it looks at.
+    conjuncts: Vec<(ConditionNode, Vec<&'static str>)>,
+    tests: Vec<Test>,
+}
+
+/// A part of the tree.
+#[derive(Debug)]
+enum ConditionNode {
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
+    /// The test of this number.
+    Test(usize),
+}
+
+/// A leaf of the tree.
+#[derive(Debug)]
+enum Test {
+    Body(TextPredicate),
+    Column(LogColumn, TextPredicate),
+    Severity(RangeInclusive<i32>),
+    Trace(Option<Vec<TraceId>>),
+    Span(Option<SpanId>),
+    Attribute(AttributeOwner, Box<ValueTest>),
+}
+
+impl ConditionMatcher {
+    pub(super) fn new(condition: &LogCondition) -> Self {
+        let mut tests = Vec::new();
+        let conjuncts = condition.conjuncts().iter().map(|part| {
+            let mut columns = Vec::new();
+            part.add_columns(&mut columns);
+            columns.sort_unstable();
+            columns.dedup();
+            (node(part, &mut tests), columns)
+        });
+        Self { conjuncts: conjuncts.collect(), tests, condition: condition.clone() }
+    }
+
+    /// Adds what rows that match need to a lookup.
+    pub(super) fn narrow(&self, wanted: &mut IndexLookup) {
+        self.condition.0.narrow(false, wanted);
+    }
+
+    /// Returns true if values of attributes are compared.
+    pub(super) fn compares_values(&self) -> bool {
+        self.condition.0.compares_values()
+    }
+
+    /// The columns of each part; a part is evaluated where all of its columns are there.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &[&'static str]> {
+        self.conjuncts.iter().map(|(_, columns)| columns.as_slice())
+    }
+}
+
+/// No deeper than the expression, whose depth is bounded.
+fn node(expression: &LogExpression, tests: &mut Vec<Test>) -> ConditionNode {
+    let test = match expression {
+        LogExpression::All(parts) => {
+            return ConditionNode::All(parts.iter().map(|part| node(part, tests)).collect());
+        }
+        LogExpression::Any(parts) => {
+            return ConditionNode::Any(parts.iter().map(|part| node(part, tests)).collect());
+        }
+        LogExpression::Not(part) => return ConditionNode::Not(Box::new(node(part, tests))),
+        LogExpression::Body(predicate) => Test::Body(predicate.clone()),
+        LogExpression::Column(column, predicate) => Test::Column(*column, predicate.clone()),
+        LogExpression::Severity(numbers) => Test::Severity(numbers.clone()),
+        LogExpression::Trace(ids) => Test::Trace(ids.clone()),
+        LogExpression::Span(id) => Test::Span(*id),
+        LogExpression::Attribute(owner, key, predicate) => {
+            Test::Attribute(*owner, Box::new(ValueTest::new(key, predicate)))
+        }
+    };
+    tests.push(test);
+    ConditionNode::Test(tests.len() - 1)
+}

@@ -1,0 +1,271 @@
+//! Compares the values of attributes.
+
+use std::{collections::HashMap, ops::Bound};
+
+use prost::Message;
+use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value};
+
+use crate::{
+    AttributeFilter,
+    columns::load,
+    filter::{
+        attribute_matcher::{AttributeMatcher, remember},
+        text_predicate::TextPredicate,
+    },
+    packed::EntryValue,
+    rows::entries::AttributeEntries,
+};
+
+/// A condition on the value of an attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ValuePredicate {
+    /// There is an attribute, with any value or none.
+    Any,
+    /// The value is this text, or a number or truth value that it is a spelling of, or an array
+    /// with such an element: as [`AttributeFilter::new`].
+    Equals(String),
+    /// A text, an array, a map or bytes fit as text. A number is this number, when the text is one;
+    /// a truth value is this one.
+    Words {
+        /// The condition on texts.
+        text: TextPredicate,
+        /// The number that the text spells.
+        number: Option<ConditionNumber>,
+        /// The truth value that the text spells.
+        truth: Option<bool>,
+    },
+    /// The value as text fits, numbers and truth values too.
+    Text(TextPredicate),
+    /// A number, or a text that is one, is between these.
+    Numbers(NumberBound, NumberBound),
+    /// A text is between these, by its bytes.
+    Texts(TextBound, TextBound),
+}
+
+/// An end of a range of numbers.
+pub type NumberBound = Bound<ConditionNumber>;
+/// An end of a range of texts.
+pub type TextBound = Bound<String>;
+
+/// A number of a condition: never NaN.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConditionNumber {
+    double: f64,
+    /// The number, if it is whole and was written so.
+    int: Option<i64>,
+}
+
+impl ConditionNumber {
+    /// The number that a text spells in decimal digits, with a sign, a fraction and an exponent if
+    /// there are some. `None`: it is no such text.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let is_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+        let double = text.parse::<f64>().ok().filter(|double| is_number && double.is_finite())?;
+        Some(Self { double, int: text.parse().ok() })
+    }
+
+    /// The number as a double.
+    #[must_use]
+    pub fn double(self) -> f64 {
+        self.double
+    }
+
+    fn of_int(int: i64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "whole numbers are compared as such")]
+        let double = int as f64;
+        Self { double, int: Some(int) }
+    }
+
+    fn of_double(double: f64) -> Option<Self> {
+        (!double.is_nan()).then_some(Self { double, int: None })
+    }
+
+    /// Whole numbers are compared as such, others as doubles.
+    fn order(self, other: Self) -> std::cmp::Ordering {
+        match (self.int, other.int) {
+            (Some(one), Some(other)) => one.cmp(&other),
+            _ if self.double == other.double => std::cmp::Ordering::Equal,
+            _ => self.double.total_cmp(&other.double),
+        }
+    }
+
+    fn is_within(self, low: &NumberBound, high: &NumberBound) -> bool {
+        let above = match low {
+            Bound::Included(low) => self.order(*low).is_ge(),
+            Bound::Excluded(low) => self.order(*low).is_gt(),
+            Bound::Unbounded => true,
+        };
+        let below = match high {
+            Bound::Included(high) => self.order(*high).is_le(),
+            Bound::Excluded(high) => self.order(*high).is_lt(),
+            Bound::Unbounded => true,
+        };
+        above && below
+    }
+}
+
+fn is_within(text: &str, low: &TextBound, high: &TextBound) -> bool {
+    let above = match low {
+        Bound::Included(low) => text >= low.as_str(),
+        Bound::Excluded(low) => text > low.as_str(),
+        Bound::Unbounded => true,
+    };
+    let below = match high {
+        Bound::Included(high) => text <= high.as_str(),
+        Bound::Excluded(high) => text < high.as_str(),
+        Bound::Unbounded => true,
+    };
+    above && below
+}
+
+impl ValuePredicate {
+    fn is_text(&self, text: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Equals(_) => false,
+            Self::Words { text: predicate, .. } | Self::Text(predicate) => predicate.matches(text),
+            Self::Numbers(low, high) => {
+                ConditionNumber::new(text).is_some_and(|number| number.is_within(low, high))
+            }
+            Self::Texts(low, high) => is_within(text, low, high),
+        }
+    }
+
+    fn is_number(&self, number: Option<ConditionNumber>, shown: impl FnOnce() -> String) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Equals(_) | Self::Texts(..) => false,
+            Self::Words { number: wanted, .. } => match (number, wanted) {
+                (Some(number), Some(wanted)) => number.order(*wanted).is_eq(),
+                _ => false,
+            },
+            Self::Text(predicate) => predicate.matches(&shown()),
+            Self::Numbers(low, high) => number.is_some_and(|number| number.is_within(low, high)),
+        }
+    }
+
+    fn is_truth(&self, truth: bool) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Words { truth: wanted, .. } => *wanted == Some(truth),
+            Self::Text(predicate) => predicate.matches(if truth { "true" } else { "false" }),
+            Self::Equals(_) | Self::Numbers(..) | Self::Texts(..) => false,
+        }
+    }
+
+    /// As [`Self::is_text`], for an array, a map or bytes, which are no numbers.
+    fn is_nested(&self, value: &Value) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Words { text, .. } | Self::Text(text) => text.matches(&value.to_text()),
+            Self::Equals(_) | Self::Numbers(..) | Self::Texts(..) => false,
+        }
+    }
+
+    fn is_value(&self, value: Option<&Value>) -> bool {
+        match value {
+            None => *self == Self::Any,
+            Some(Value::String(text)) => self.is_text(text),
+            Some(Value::Int(int)) => {
+                self.is_number(Some(ConditionNumber::of_int(*int)), || int.to_string())
+            }
+            Some(value @ Value::Double(double)) => {
+                self.is_number(ConditionNumber::of_double(*double), || value.to_text())
+            }
+            Some(Value::Bool(truth)) => self.is_truth(*truth),
+            Some(value) => self.is_nested(value),
+        }
+    }
+}
+
+/// A predicate over attributes of a key, with answers about senders that are kept.
+#[derive(Debug)]
+pub(super) struct ValueTest {
+    key: String,
+    predicate: ValuePredicate,
+    /// Compares whole values.
+    equal: Option<AttributeMatcher>,
+    resources: HashMap<String, bool>,
+    scopes: HashMap<String, bool>,
+}
+
+impl ValueTest {
+    pub(super) fn new(key: &str, predicate: &ValuePredicate) -> Self {
+        let equal = match predicate {
+            ValuePredicate::Equals(value) => {
+                Some(AttributeMatcher::new(&AttributeFilter::new(key, Some(value.clone()))))
+            }
+            _ => None,
+        };
+        Self {
+            key: key.to_owned(),
+            predicate: predicate.clone(),
+            equal,
+            resources: HashMap::new(),
+            scopes: HashMap::new(),
+        }
+    }
+
+    /// Returns true if one of the row's entries in a column matches.
+    pub(super) fn is_among(&self, column: &AttributeEntries, row: usize) -> bool {
+        let mut entries = column.of_row(row);
+        match &self.equal {
+            Some(equal) => equal.is_among(column, entries),
+            None => entries.any(|entry| {
+                column.keys.value(entry) == self.key && self.is_entry(column.value(entry))
+            }),
+        }
+    }
+
+    fn is_entry(&self, value: EntryValue<'_>) -> bool {
+        let predicate = &self.predicate;
+        match value {
+            EntryValue::Text(text) => predicate.is_text(text),
+            EntryValue::Int(int) => {
+                predicate.is_number(Some(ConditionNumber::of_int(int)), || int.to_string())
+            }
+            EntryValue::Double(double) => predicate
+                .is_number(ConditionNumber::of_double(double), || Value::Double(double).to_text()),
+            EntryValue::Bool(truth) => predicate.is_truth(truth),
+            EntryValue::Nested(_) if *predicate == ValuePredicate::Any => true,
+            EntryValue::Nested(nested) => {
+                // What cannot be read matches nothing.
+                let value = AnyValue::decode(&*nested.encoded()).ok();
+                let value = value.and_then(|value| value.value);
+                value.is_some_and(|value| predicate.is_nested(&value))
+            }
+            EntryValue::None | EntryValue::Empty => *predicate == ValuePredicate::Any,
+        }
+    }
+
+    fn is_in(&self, attributes: &[KeyValue]) -> bool {
+        attributes.iter().any(|attribute| {
+            attribute.key == self.key && self.predicate.is_value(attribute.value())
+        })
+    }
+
+    /// Returns true if the resource of this stored text has a matching attribute.
+    pub(super) fn is_in_resource(&mut self, text: &str) -> bool {
+        if let Some(equal) = &mut self.equal {
+            return equal.is_in_resource(text);
+        }
+        if let Some(answer) = self.resources.get(text) {
+            return *answer;
+        }
+        let answer = self.is_in(&load::<Resource>(text).attributes);
+        remember(&mut self.resources, text, answer)
+    }
+
+    /// Returns true if the scope of this stored text has a matching attribute.
+    pub(super) fn is_in_scope(&mut self, text: &str) -> bool {
+        if let Some(equal) = &mut self.equal {
+            return equal.is_in_scope(text);
+        }
+        if let Some(answer) = self.scopes.get(text) {
+            return *answer;
+        }
+        let answer = self.is_in(&load::<InstrumentationScope>(text).attributes);
+        remember(&mut self.scopes, text, answer)
+    }
+}

@@ -1,0 +1,73 @@
+//! Tokens of a text and their letter case.
+
+/// Returns true for a letter, a digit or an underscore.
+pub(super) fn is_token_char(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// The tokens of a text, in order.
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c| !is_token_char(c)).filter(|token| !token.is_empty())
+}
+
+/// The character in lower case. One that has no single lower-case letter stays, and so does one
+/// whose lower-case letter is ASCII while it is not: signatures of texts know only ASCII's cases.
+pub(super) fn fold(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_lowercase();
+    }
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(one), None) if !one.is_ascii() => one,
+        _ => c,
+    }
+}
+
+/// The text in lower case.
+pub(super) fn folded(text: &str) -> String {
+    text.chars().map(fold).collect()
+}
+
+/// Returns true if the token is this folded one.
+pub(super) fn same_token(folded: &str, token: &str) -> bool {
+    if folded.is_ascii() {
+        return token.eq_ignore_ascii_case(folded);
+    }
+    token.chars().map(fold).eq(folded.chars())
+}
+
+/// Returns true if the token begins with this folded one.
+pub(super) fn starts_token(folded: &str, token: &str) -> bool {
+    if folded.is_ascii() {
+        let start = token.as_bytes().get(..folded.len());
+        return start.is_some_and(|start| start.eq_ignore_ascii_case(folded.as_bytes()));
+    }
+    let mut chars = token.chars().map(fold);
+    folded.chars().all(|c| chars.next() == Some(c))
+}
+
+/// Parts of a folded text that every text of the same letters contains, the case of ASCII letters
+/// aside.
+pub(super) fn literal_runs(folded: &str) -> impl Iterator<Item = &str> {
+    folded.split(|c: char| !c.is_ascii() && has_case(c)).filter(|run| !run.is_empty())
+}
+
+/// Returns true if another character may fold to this one.
+fn has_case(c: char) -> bool {
+    !c.to_uppercase().eq([c]) || !c.to_lowercase().eq([c])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fold, has_case};
+
+    #[test]
+    fn what_has_no_case_is_the_fold_of_itself_only() {
+        for c in '\0'..=char::MAX {
+            let folded = fold(c);
+            assert_eq!(fold(folded), folded, "{c:?}");
+            assert!(folded == c || has_case(folded), "{c:?} {folded:?}");
+            assert!(!folded.is_ascii() || c.is_ascii(), "{c:?} {folded:?}");
+        }
+    }
+}
