@@ -92,7 +92,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         Ok((address, web_tasks.spawn_essential("http", serving)))
     });
 
-    let health = Health::new(vec![web_tasks]);
+    let health = Health::new(vec![web_tasks.clone()]);
     let tenants = tokio::select! {
         opened = Tenants::open(&settings, &access, &health, &clock) => opened?,
         () = end.asked() => return Ok(()),

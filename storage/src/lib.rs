@@ -53,7 +53,6 @@ pub use filter::{
     LogExpression, LogFilter, Needle, NumberBound, Phrase, SpanFilter, TextBound, TextPattern,
     TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
 };
-pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 pub use line_file::LineFile;
 pub use locked_file::LockedFile;
 pub use metrics::{StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
