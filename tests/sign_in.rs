@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::harness::{
     PATIENCE, Server,
     http::{Answer, get, send},
-    issuer::{CLIENT, Issuer, SECRET, SigningKey, now},
+    issuer::{CLIENT, Issuer, SECRET, SigningKey, TokenMaker, now},
 };
 
 const ROLES: &str = "ops=admin,dev=read,send=ingest";
@@ -246,7 +246,7 @@ fn a_token_that_is_not_good_signs_nobody_in() {
     refused(json!({"groups": ["Dev", "admin"]}), "no role");
     refused(json!({"groups": null}), "no role");
     refused(json!({"groups": "send"}), "needs one that may read");
-    let forgeries: [(fn(&SigningKey, &Json) -> String, &str); 4] = [
+    let forgeries: [(TokenMaker, &str); 4] = [
         (SigningKey::unsigned, "(alg)"),
         (SigningKey::sign_with_public, "(alg)"),
         (|key, claims| SigningKey::new(&key.name).sign(claims), "signature is wrong"),
@@ -374,7 +374,6 @@ fn a_server_starts_without_its_issuer() {
     let made = ["keys", "create", "--data-dir", data, "--name", "me", "--role", "read"];
     let (code, key, error) = Server::command(&made);
     assert_eq!(code, Some(0), "{error}");
-    assert!(!error.contains("require-keys"), "{error}");
     let flags =
         ["--oidc-issuer", &issuer.url, "--oidc-client-id", CLIENT, "--oidc-roles", "*=read"];
     let server = Server::start_as(folder.path(), &flags, &[("TIDINGS_OIDC_CLIENT_SECRET", SECRET)]);

@@ -10,9 +10,9 @@ use std::{
 };
 
 use axum::{
-    Form, Json as JsonBody, Router,
+    Json as JsonBody, Router,
     extract::{Query, Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -41,6 +41,9 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 
 type Parameters = BTreeMap<String, String>;
 
+/// Makes a token of claims, as an issuer should or not.
+pub(crate) type TokenMaker = fn(&SigningKey, &Json) -> String;
+
 /// A running issuer.
 pub(crate) struct Issuer {
     /// As `http://localhost:5556`.
@@ -56,7 +59,7 @@ struct IssuerState {
     /// Replaces the set of keys.
     published: Option<String>,
     /// Makes an ID token in the place of the usual one.
-    forge: Option<fn(&SigningKey, &Json) -> String>,
+    forge: Option<TokenMaker>,
     is_down: bool,
     codes: BTreeMap<String, Parameters>,
     refresh_token: Option<String>,
@@ -173,7 +176,7 @@ impl Issuer {
     }
 
     /// Makes ID tokens so from now on.
-    pub(crate) fn forge(&self, forge: Option<fn(&SigningKey, &Json) -> String>) {
+    pub(crate) fn forge(&self, forge: Option<TokenMaker>) {
         self.state().forge = forge;
     }
 
@@ -208,7 +211,7 @@ impl Issuer {
     }
 
     /// A machine's token that is made by this.
-    pub(crate) fn token_by(&self, make: fn(&SigningKey, &Json) -> String) -> String {
+    pub(crate) fn token_by(&self, make: TokenMaker) -> String {
         let claims = self.machine(json!({}));
         make(&self.state().key, &claims)
     }
@@ -282,7 +285,9 @@ async fn end(Query(asked): Query<Parameters>) -> Response {
     (StatusCode::FOUND, [(header::LOCATION, back)]).into_response()
 }
 
-async fn token(State(state): Shared, headers: HeaderMap, Form(form): Form<Parameters>) -> Response {
+async fn token(State(state): Shared, headers: HeaderMap, form: String) -> Response {
+    let form: Uri = format!("/?{form}").parse().unwrap();
+    let Query(form) = Query::<Parameters>::try_from_uri(&form).unwrap();
     let mut state = state.lock().unwrap();
     let refuse = |error: &str| {
         let body = json!({"error": error, "error_description": "<b>no</b>"});
