@@ -166,7 +166,7 @@ fn write_compressed(path: &Path, content: &[u8]) -> Result<usize> {
     }
     fs::create_dir_all(path.parent().context("a file has a folder")?)?;
     let mut brotlied = Vec::new();
-    let params = brotli::enc::BrotliEncoderParams { quality: 9, lgwin: 22, ..Default::default() };
+    let params = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 24, ..Default::default() };
     brotli::BrotliCompress(&mut &content[..], &mut brotlied, &params)?;
     write(&br, &brotlied)?;
     write(&gz, &gzipped)?;
