@@ -16,6 +16,10 @@ const REQUIRED: [&str; 2] = ["--require-keys", "true"];
 
 /// Makes a key beside a running server and waits until it is good.
 fn key(server: &Server, name: &str, role: &str) -> String {
+    key_of(server, name, role, &[])
+}
+
+fn key_of(server: &Server, name: &str, role: &str, more: &[&str]) -> String {
     let folder = server.data_dir().to_str().unwrap();
     let (code, out, error) =
         Server::command(&["keys", "create", "--data-dir", folder, "--name", name, "--role", role]);

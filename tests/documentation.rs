@@ -180,7 +180,9 @@ fn sources(folder: &Path, texts: &mut String) {
 fn the_glossary_names_what_the_code_has() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut texts = String::new();
-    for folder in ["proto", "assembly", "storage", "collector", "query", "sql", "src"] {
+    let crates =
+        ["proto", "assembly", "storage", "access", "audit", "collector", "query", "sql", "src"];
+    for folder in crates {
         sources(&root.join(folder), &mut texts);
     }
     let is_part = |sign: char| sign.is_alphanumeric() || sign == '_';

@@ -131,7 +131,9 @@ fn a_person_signs_in_by_an_issuer_and_out() {
     assert!(session.starts_with("tidings-session=") && session.contains("HttpOnly"), "{session}");
     assert!(session.contains("SameSite=Strict") && session.contains("Max-Age=43200"), "{session}");
     assert!(!jar.cookies.contains_key("tidings-sign-in"), "the ticket is gone");
-    let person = json!({"keysRequired": true, "name": "ada@example.com", "role": "read"});
+    let person = json!({
+        "keysRequired": true, "name": "ada@example.com", "role": "read", "tenant": "default"
+    });
     assert_eq!(jar.session(), (200, person));
     assert_eq!(jar.status("/api/v1/services"), 200);
     assert_eq!(jar.status("/api/v1/keys"), 403, "a reader");

@@ -98,6 +98,8 @@ pub(super) const HTTP: &[&str] = &[
     "/api/v1/logs/LOG/context",
     "/api/v1/logs/histogram?service=WORD",
     "/api/v1/logs/patterns?service=WORD",
+    "/api/v1/logs?q=WORD",
+    "/api/v1/logs/stats?by=service",
     "/api/v1/services",
     "/api/v1/services?prefix=WORD",
     "/api/v1/operations?service=WORD",

@@ -56,6 +56,7 @@ REASONS = {
     "right": r"must be 1 to 500 traces|must be trace ids",
     "index": r"row",
     "body": r"are of keys with the role ingest|needs a name of 1 to|has a name of 1 to",
+    "tenants": r"a tenant has a name of|tenants to choose are others",
     "query": r"",  # Few texts are queries in SQL, or have 8 KiB where they have 8192 characters.
 }
 WITH_QUERY = r"does not go with `q`|`q` does not go with"
