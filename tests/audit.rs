@@ -21,8 +21,8 @@ fn key(server: &Server, name: &str, role: &str) -> String {
 
 fn key_of(server: &Server, name: &str, role: &str, more: &[&str]) -> String {
     let folder = server.data_dir().to_str().unwrap();
-    let (code, out, error) =
-        Server::command(&["keys", "create", "--data-dir", folder, "--name", name, "--role", role]);
+    let args = ["keys", "create", "--data-dir", folder, "--name", name, "--role", role];
+    let (code, out, error) = Server::command(&[&args, more].concat());
     assert_eq!(code, Some(0), "{error}");
     let key = out.trim().to_owned();
     let begin = Instant::now();
@@ -190,4 +190,29 @@ fn an_erasure_is_recorded_without_the_value_that_is_erased() {
     let text = files(&server);
     assert!(text.contains("data.erase") && text.contains("user.email"), "{text}");
     assert!(!text.contains("jane"), "{text}");
+}
+
+#[test]
+fn a_tenant_sees_its_own_events_and_the_default_tenant_all() {
+    let server = Server::start_with(&REQUIRED);
+    let ops = key(&server, "ops", "admin");
+    let alfa = key_of(&server, "of-alfa", "admin", &["--tenant", "alfa"]);
+    let beta = key_of(&server, "of-beta", "admin", &["--tenant", "beta"]);
+    for (admin, name) in [(&ops, "one"), (&alfa, "two"), (&beta, "three")] {
+        let body = json!({"name": name, "role": "read"}).to_string();
+        assert_eq!(ask(&server, "POST", "/api/v1/keys", admin, &body).status, 201);
+    }
+    let tenants = |admin: &str| -> Vec<Json> {
+        let events = events(&server, admin, "action=key.create&outcome=success");
+        let by_api = events.into_iter().filter(|event| event["actor"]["kind"] == "key");
+        by_api.map(|event| event["tenant"].clone()).collect()
+    };
+    assert_eq!(tenants(&alfa), ["alfa"]);
+    assert_eq!(tenants(&beta), ["beta"]);
+    assert_eq!(tenants(&ops), [json!("beta"), json!("alfa"), Json::Null]);
+    // Whatever it asks for: nothing names another tenant or the server's own events.
+    for query in ["", "action=server", "actor=of-beta", "text=three"] {
+        let found = events(&server, &alfa, query);
+        assert!(found.iter().all(|event| event["tenant"] == "alfa"), "{query}: {found:?}");
+    }
 }
