@@ -84,7 +84,12 @@ impl StoredRecord {
     }
 }
 
-/// The record of this number; its body ends with the number.
+/// A word of one record's body.
+pub fn needle(at: u64) -> String {
+    format!("n{:010x}", at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24)
+}
+
+/// The record of this number; its body ends with its needle.
 pub fn records(at: u64) -> impl Strategy<Value = StoredRecord> {
     let words = prop::collection::vec(
         (prop::sample::select(&WORDS[..]), prop::sample::select(&SEPARATORS[..])),
@@ -111,7 +116,7 @@ pub fn records(at: u64) -> impl Strategy<Value = StoredRecord> {
     )
         .prop_map(move |(words, service, severity, trace, has_event, id, tags)| {
             let mut body: String = words.iter().flat_map(|(word, after)| [*word, *after]).collect();
-            body = format!("{body} n{at}");
+            body = format!("{body} {}", needle(at));
             let tags = tags
                 .map(|tags| AttributeValue::Texts(tags.into_iter().map(str::to_owned).collect()));
             let attributes = [("user.id", id), ("tags", tags)].into_iter();
@@ -166,7 +171,7 @@ pub fn questions() -> impl Strategy<Value = Question> {
     let leaf = prop_oneof![
         3 => word().prop_map(|word| Question::Words(word.to_owned())),
         2 => (word(), word()).prop_map(|(one, two)| Question::Words(format!("{one} {two}"))),
-        1 => (0..1_600_u64).prop_map(|number| Question::Words(format!("n{number}"))),
+        1 => (0..1_600_u64).prop_map(|number| Question::Words(needle(number))),
         1 => word().prop_map(Question::Prefix),
         1 => (word(), 1..3_usize).prop_map(|(word, edits)| Question::Fuzzy(word, edits)),
         1 => prop::sample::select(&WILDCARDS[..]).prop_map(Question::Wildcard),
