@@ -18,7 +18,7 @@ pub(crate) async fn open(
     clock: &Arc<dyn Clock>,
     tasks: &Supervision,
 ) -> Result<Arc<AuditLog>> {
-    let (place, time) = (of(settings), Arc::clone(clock));
+    let (place, time) = (audit_settings(settings), Arc::clone(clock));
     let opened = spawn_blocking(move || AuditLog::open(place, time)).await?;
     let log = Arc::new(opened.context("the audit log cannot be opened")?);
     let (unstopped, never_stopped) = watch::channel(false);
@@ -33,7 +33,7 @@ pub(crate) async fn open(
     Ok(log)
 }
 
-fn of(settings: &Settings) -> AuditSettings {
+fn audit_settings(settings: &Settings) -> AuditSettings {
     AuditSettings {
         folder: settings.audit_folder(),
         age: settings.audit_age,

@@ -286,7 +286,7 @@ async fn routes(
         sql_is_shared: Once::new(),
         started: clock.now(),
     };
-    tenants.serve(Box::new(move |tenant| api.routes_of(tenant))).await;
+    tenants.serve(Box::new(move |tenant| api.routes_of(tenant)));
     let of_default = tenants.router(&Default::default()).await?;
     Ok(web::router(
         of_default,

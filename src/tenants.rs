@@ -16,20 +16,25 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
     pin::Pin,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use axum::{Router, body::Body};
-use futures::future::{BoxFuture, join_all};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared, join_all},
+};
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
 use tidings_access::{AccessError, AccessPolicy, Caller, KeyRing, TenantName};
 use tidings_collector::{Destination, DestinationError, Destinations, ReadApi, ReplyBody};
 use tidings_query::{QueryService, zipkin_router};
 use tidings_storage::{Clock, Recovery, StorageError, Store};
-use tokio::sync::Mutex;
 use tower::ServiceExt;
 
 use division::{divided, folders};
@@ -44,6 +49,8 @@ use crate::{
 
 /// A store that could not be opened is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
+/// A request waits no longer for its tenant's store to be opened.
+const OPEN_WAIT: Duration = Duration::from_secs(5);
 
 /// One tenant.
 #[derive(Debug)]
@@ -75,8 +82,11 @@ pub(crate) struct Tenants(Arc<OpenTenants>);
 struct OpenTenants {
     default: Arc<Tenant>,
     others: RwLock<BTreeMap<TenantName, Arc<Tenant>>>,
-    /// Held while a store is opened.
-    opening: Mutex<Opening>,
+    /// One at a time: each changes the shares of all.
+    opening: tokio::sync::Mutex<FailedOpens>,
+    /// The stores that requests wait for.
+    awaited: Mutex<BTreeMap<TenantName, AwaitedTenant>>,
+    is_closed: AtomicBool,
     settings: Settings,
     /// `None` where nobody is asked for a key, and so there are no other tenants.
     ring: Option<Arc<KeyRing>>,
@@ -91,11 +101,14 @@ impl fmt::Debug for OpenTenants {
     }
 }
 
-/// The state of opening stores.
-#[derive(Debug, Default)]
-struct Opening {
-    is_closed: bool,
-    failed: BTreeMap<TenantName, (Instant, Arc<StorageError>)>,
+/// The stores that could not be opened, with the times of the last tries.
+type FailedOpens = BTreeMap<TenantName, (Instant, Arc<StorageError>)>;
+
+/// A tenant whose store is being opened.
+type AwaitedTenant = Shared<BoxFuture<'static, Result<Arc<Tenant>, DestinationError>>>;
+
+fn closed() -> DestinationError {
+    DestinationError::Storage(Arc::new(StorageError::Closed))
 }
 
 impl Tenant {
@@ -145,7 +158,9 @@ impl Tenants {
         let tenants = Self(Arc::new(OpenTenants {
             default: Tenant::new(default, store, query),
             others: RwLock::default(),
-            opening: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            awaited: Mutex::default(),
+            is_closed: AtomicBool::new(false),
             settings: settings.clone(),
             ring,
             health: health.clone(),
@@ -175,10 +190,27 @@ impl Tenants {
         if !ring.is_some_and(|ring| ring.tenants().contains(name)) {
             return Err(AccessError::UnknownTenant { tenant: name.clone() }.into());
         }
-        // A task of its own: half a store is no state to stop in when the asker goes away.
-        let (tenants, name) = (self.clone(), name.clone());
-        let opened = tokio::spawn(async move { tenants.open_late(name).await }).await;
-        opened.unwrap_or_else(|_| Err(DestinationError::Storage(Arc::new(StorageError::Closed))))
+        tokio::select! {
+            opened = self.await_store(name) => opened,
+            () = self.0.clock.sleep(OPEN_WAIT) => Err(DestinationError::Opening),
+        }
+    }
+
+    /// Opens a tenant's store for all who wait for it, in a task of its own: half a store is no
+    /// state to stop in when an asker goes away.
+    fn await_store(&self, name: &TenantName) -> AwaitedTenant {
+        let mut awaited = self.0.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = || {
+            let (tenants, name) = (self.clone(), name.clone());
+            let opening = tokio::spawn(async move {
+                let opened = tenants.open_late(&name).await;
+                let awaited = tenants.0.awaited.lock();
+                awaited.unwrap_or_else(PoisonError::into_inner).remove(&name);
+                opened
+            });
+            opening.map(|opened| opened.unwrap_or_else(|_| Err(closed()))).boxed().shared()
+        };
+        awaited.entry(name.clone()).or_insert_with(begin).clone()
     }
 
     /// Returns a tenant's routes at the HTTP address.
@@ -188,13 +220,11 @@ impl Tenants {
     pub(crate) async fn router(&self, name: &TenantName) -> Result<Router, DestinationError> {
         let tenant = self.find(name).await?;
         let api = tenant.api.get().map(|api| api.router.clone());
-        api.ok_or_else(|| DestinationError::Storage(Arc::new(StorageError::Closed)))
+        api.ok_or(DestinationError::Opening)
     }
 
     /// Gives every tenant its part of the HTTP address, from now on.
-    pub(crate) async fn serve(&self, builder: ApiBuilder) {
-        // Whoever is being opened meanwhile gets it here or from the builder.
-        let _opening = self.0.opening.lock().await;
+    pub(crate) fn serve(&self, builder: ApiBuilder) {
         let builder = self.0.builder.get_or_init(|| builder);
         for tenant in self.all() {
             tenant.api.get_or_init(|| builder(&tenant));
@@ -224,7 +254,7 @@ impl Tenants {
     /// # Errors
     /// That of the first one whose last flush failed; its log has everything.
     pub(crate) async fn close(&self) -> Result<(), StorageError> {
-        self.0.opening.lock().await.is_closed = true;
+        self.0.is_closed.store(true, Relaxed);
         let tenants = self.all();
         let closed = join_all(tenants.iter().map(|tenant| tenant.store.close())).await;
         closed.into_iter().collect()
@@ -239,33 +269,29 @@ impl Tenants {
     }
 
     /// Opens a tenant's store while others work.
-    async fn open_late(&self, name: TenantName) -> Result<Arc<Tenant>, DestinationError> {
-        let refuse = |error| Err(DestinationError::Storage(error));
-        let mut opening = self.0.opening.lock().await;
-        if let Some(tenant) = self.opened(&name) {
+    async fn open_late(&self, name: &TenantName) -> Result<Arc<Tenant>, DestinationError> {
+        let mut failed = self.0.opening.lock().await;
+        if let Some(tenant) = self.opened(name) {
             return Ok(tenant);
         }
-        if opening.is_closed {
-            return refuse(Arc::new(StorageError::Closed));
-        }
         let now = self.0.clock.instant();
-        if let Some((time, error)) = opening.failed.get(&name)
+        if let Some((time, error)) = failed.get(name)
             && now.saturating_duration_since(*time) < RETRY
         {
-            return refuse(Arc::clone(error));
+            return Err(DestinationError::Storage(Arc::clone(error)));
         }
         let before = self.all().len();
         match self.open_store(name.clone(), before + 1).await {
             Ok(tenant) => {
-                opening.failed.remove(&name);
+                failed.remove(name);
                 Ok(tenant)
             }
             Err(error) => {
                 tracing::error!(tenant = %name, %error, "a tenant's store cannot be opened");
                 self.divide(before);
                 let error = Arc::new(error);
-                opening.failed.insert(name, (now, Arc::clone(&error)));
-                refuse(error)
+                failed.insert(name.clone(), (now, Arc::clone(&error)));
+                Err(DestinationError::Storage(error))
             }
         }
     }
@@ -288,18 +314,30 @@ impl Tenants {
         let opened = divided(store_settings(&settings), count);
         let (store, recovery) = Store::open(opened, Arc::clone(&inner.clock)).await?;
         tell_opened(&name, &settings, &recovery);
-        inner.health.add_store(&store, false);
-        let tenant = Tenant::new(name.clone(), store.clone(), inner.default.query.beside(store));
-        if let Some(builder) = inner.builder.get() {
-            tenant.api.get_or_init(|| builder(&tenant));
-        }
-        let mut others = inner.others.write().unwrap_or_else(PoisonError::into_inner);
-        if others.is_empty() {
+        let query = inner.default.query.beside(store.clone());
+        let tenant = Tenant::new(name.clone(), store.clone(), query);
+        if self.insert(name, Arc::clone(&tenant)) {
             let query = inner.default.query.clone();
             tokio::spawn(async move { query.leave_room().await });
         }
-        others.insert(name, Arc::clone(&tenant));
+        if inner.is_closed.load(Relaxed) {
+            store.close().await?;
+            return Err(StorageError::Closed);
+        }
+        inner.health.add_store(&store, false);
+        // Behind the list of tenants: whoever sets the builder goes through that afterwards.
+        if let Some(builder) = inner.builder.get() {
+            tenant.api.get_or_init(|| builder(&tenant));
+        }
         Ok(tenant)
+    }
+
+    /// Lists a tenant as open. Returns true for the first one beside the default tenant.
+    fn insert(&self, name: TenantName, tenant: Arc<Tenant>) -> bool {
+        let mut others = self.0.others.write().unwrap_or_else(PoisonError::into_inner);
+        let is_first = others.is_empty();
+        others.insert(name, tenant);
+        is_first
     }
 
     /// Divides the memory of stores among so many.

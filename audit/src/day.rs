@@ -3,7 +3,6 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use chrono::{DateTime, NaiveDate};
@@ -18,10 +17,9 @@ const SUFFIX: &str = ".jsonl";
 pub(crate) struct Day(NaiveDate);
 
 impl Day {
-    /// Returns the day of a time.
-    pub(crate) fn of(time: UnixNanos) -> Self {
-        let seconds = i64::try_from(time.0 / 1_000_000_000).unwrap_or_default();
-        Self(DateTime::from_timestamp(seconds, 0).unwrap_or_default().date_naive())
+    /// Reads a day as it is written.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        NaiveDate::parse_from_str(text, FORMAT).ok().map(Self)
     }
 
     /// Returns its file.
@@ -43,7 +41,7 @@ impl Day {
         for entry in entries {
             let name = entry.map_err(failed)?.file_name();
             let day = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-            days.extend(day.and_then(|day| day.parse::<Self>().ok()));
+            days.extend(day.and_then(Self::parse));
         }
         days.sort_unstable_by(|a, b| b.cmp(a));
         Ok(days)
@@ -56,11 +54,10 @@ impl fmt::Display for Day {
     }
 }
 
-impl FromStr for Day {
-    type Err = chrono::ParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        NaiveDate::parse_from_str(text, FORMAT).map(Self)
+impl From<UnixNanos> for Day {
+    fn from(time: UnixNanos) -> Self {
+        let seconds = i64::try_from(time.0 / 1_000_000_000).unwrap_or_default();
+        Self(DateTime::from_timestamp(seconds, 0).unwrap_or_default().date_naive())
     }
 }
 
@@ -75,16 +72,16 @@ mod tests {
     fn days_are_those_of_utc_and_listed_newest_first() {
         let last_second = UnixNanos(1_795_391_999_999_999_999);
         let next = UnixNanos(last_second.0 + 1);
-        assert_eq!(Day::of(last_second).to_string(), "2026-11-22");
-        assert_eq!(Day::of(next).to_string(), "2026-11-23");
+        assert_eq!(Day::from(last_second).to_string(), "2026-11-22");
+        assert_eq!(Day::from(next).to_string(), "2026-11-23");
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Day::list(&folder.path().join("none")).unwrap(), []);
         for time in [last_second, next] {
-            LineFile::open(&Day::of(time).path(folder.path())).unwrap();
+            LineFile::open(&Day::from(time).path(folder.path())).unwrap();
         }
         LineFile::open(&folder.path().join("2026-11-99.jsonl")).unwrap();
         LineFile::open(&folder.path().join("notes.txt")).unwrap();
         let days = Day::list(folder.path()).unwrap();
-        assert_eq!(days, [Day::of(next), Day::of(last_second)]);
+        assert_eq!(days, [Day::from(next), Day::from(last_second)]);
     }
 }

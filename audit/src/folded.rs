@@ -1,7 +1,7 @@
 //! Events that may come by the thousand: equal ones are counted and written as one.
 //!
-//! The first of its kind is written with the next round, those after it once a minute with their
-//! count. So many kinds are told apart; what is beyond counts as one kind of unknown author and
+//! The first event of a kind is written with the next round, later ones once a minute with their
+//! count. The number of kinds has a limit. Events beyond it count as one kind without author and
 //! address, so a flood fills neither memory nor disk.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use tidings_proto::{
     api::{AuditActor, AuditEvent, AuditOutcome},
 };
 
-/// Kinds of events told apart at a time.
+/// Maximum number of kinds at a time.
 const KINDS_MAX: usize = 512;
 /// Time in which equal events become one line.
 const FOLD_NANOS: u64 = 60 * 1_000_000_000;

@@ -13,13 +13,11 @@
 //! ```
 
 mod day;
-mod error;
 mod folded;
 mod log;
 mod search;
 
-pub use error::AuditError;
-pub use log::{AuditCounts, AuditLog, AuditSettings, append_once};
+pub use log::{AuditCounts, AuditError, AuditLog, AuditSettings, append_once};
 pub use search::{AuditPage, AuditPosition, AuditQuery};
 #[doc(no_inline)]
 pub use tidings_proto::api::{

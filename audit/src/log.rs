@@ -17,7 +17,7 @@ use tidings_proto::{
 use tidings_storage::{Clock, LineFile, StorageError};
 use tokio::task::spawn_blocking;
 
-use crate::{day::Day, error::AuditError, folded::FoldedEvents};
+use crate::{day::Day, folded::FoldedEvents};
 
 /// Time between two rounds that write folded events and reads.
 const ROUND: Duration = Duration::from_secs(1);
@@ -37,6 +37,17 @@ pub struct AuditSettings {
     pub age: Option<Duration>,
     /// Set when reads are recorded, too.
     pub has_reads: bool,
+}
+
+/// A fault of the audit log.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The disk failed or is full.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// An event cannot be written as JSON.
+    #[error("an event of the audit log cannot be written: {0}")]
+    Encoding(#[from] serde_json::Error),
 }
 
 /// Counts since the start of the process.
@@ -207,7 +218,7 @@ impl AuditLog {
 
     /// Returns the file of the day, opened where it is not yet.
     fn day_file(&self, now: UnixNanos) -> Result<MutexGuard<'_, Option<DayFile>>, AuditError> {
-        let day = Day::of(now);
+        let day = Day::from(now);
         let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if open.as_ref().is_none_or(|open| open.day != day) {
             let file = LineFile::open(&day.path(&self.settings.folder))?;
@@ -226,7 +237,7 @@ impl AuditLog {
 /// # Errors
 /// When it cannot be written.
 pub fn append_once(folder: &Path, event: AuditEvent) -> Result<(), AuditError> {
-    let mut file = LineFile::open(&Day::of(event.time_unix_nano).path(folder))?;
+    let mut file = LineFile::open(&Day::from(event.time_unix_nano).path(folder))?;
     file.append(&serde_json::to_string(&cut(event))?)?;
     Ok(file.sync()?)
 }
@@ -235,7 +246,7 @@ pub fn append_once(folder: &Path, event: AuditEvent) -> Result<(), AuditError> {
 fn delete_older(folder: &Path, age: Duration, now: UnixNanos) -> Result<(), StorageError> {
     let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
     let Some(end) = now.0.checked_sub(age) else { return Ok(()) };
-    let first_kept = Day::of(UnixNanos(end));
+    let first_kept = Day::from(UnixNanos(end));
     for day in Day::list(folder)?.into_iter().filter(|day| *day < first_kept) {
         LineFile::remove(&day.path(folder))?;
     }

@@ -6,7 +6,6 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::Path,
-    str::FromStr,
 };
 
 use tidings_proto::{
@@ -72,21 +71,14 @@ impl fmt::Display for AuditPosition {
     }
 }
 
-impl FromStr for AuditPosition {
-    type Err = NotAPosition;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = text.split_once('_').and_then(|(day, before)| {
-            Some(Self { day: day.parse().ok()?, before: before.parse().ok()? })
-        });
-        parsed.ok_or(NotAPosition)
+impl AuditPosition {
+    /// Reads a position as it is written; `None` for every other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (day, before) = text.split_once('_')?;
+        Some(Self { day: Day::parse(day)?, before: before.parse().ok()? })
     }
 }
-
-/// A text that is no position in the audit log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no position in the audit log")]
-pub struct NotAPosition;
 
 impl AuditLog {
     /// Returns a page of the events that match, the newest first. Blocks.
@@ -102,8 +94,8 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
     let position = query.position;
     let (mut page, mut bytes) = (AuditPage::default(), 0);
     let days = Day::list(folder)?.into_iter().filter(|day| {
-        let is_after_start = query.start.is_none_or(|start| *day >= Day::of(start));
-        let is_before_end = query.end.is_none_or(|end| *day <= Day::of(end));
+        let is_after_start = query.start.is_none_or(|start| *day >= Day::from(start));
+        let is_before_end = query.end.is_none_or(|end| *day <= Day::from(end));
         is_after_start && is_before_end && position.is_none_or(|position| *day <= position.day)
     });
     for day in days {

@@ -1,7 +1,7 @@
 //! Denied requests of the receivers, for the audit log.
 //!
-//! What is denied is what the sender may not do, and what a page of another site asked a browser to
-//! do. Other refusals are counted beside the receivers only.
+//! A request is denied when its sender may not make it, or when a page of another site asked a browser
+//! to make it. Other refusals are counted beside the receivers only.
 
 use http::request::Parts;
 use tidings_access::{Caller, Credentials};
@@ -38,4 +38,16 @@ impl Server {
 
 fn is_denial(reason: Reason) -> bool {
     matches!(reason, Reason::Unauthenticated | Reason::Forbidden | Reason::Host | Reason::Origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reason, is_denial};
+
+    #[test]
+    fn denials_are_refusals_for_who_asks_and_not_for_what_is_sent() {
+        let denied: Vec<Reason> = Reason::ALL.into_iter().filter(|of| is_denial(*of)).collect();
+        let expected = [Reason::Host, Reason::Origin, Reason::Unauthenticated, Reason::Forbidden];
+        assert_eq!(denied, expected);
+    }
 }

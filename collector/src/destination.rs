@@ -21,7 +21,7 @@ use crate::{
     Sink,
     counters::{ReceiverCounters, SignalCounters},
     receive::RECEIVERS,
-    refusal::Refusal,
+    refusal::{Reason, Refusal},
 };
 
 /// Chooses the destination of a request by its caller.
@@ -49,6 +49,9 @@ pub enum DestinationError {
     /// The tenant's store cannot be used at present.
     #[error(transparent)]
     Storage(Arc<StorageError>),
+    /// The tenant's store is still being opened.
+    #[error("the store is being opened: try again in a moment")]
+    Opening,
 }
 
 impl From<DestinationError> for Refusal {
@@ -56,6 +59,7 @@ impl From<DestinationError> for Refusal {
         match error {
             DestinationError::Access(error) => error.into(),
             DestinationError::Storage(error) => Self::of_storage(&error),
+            DestinationError::Opening => Self::new(Reason::StorageUnavailable, error.to_string()),
         }
     }
 }

@@ -145,6 +145,7 @@ fn refuse_tenant(headers: &HeaderMap, error: &DestinationError) -> Response {
         DestinationError::Access(error) => return refuse(headers, error),
         // Its text may name files, so it stays in the log.
         DestinationError::Storage(_) => "the store cannot be used at present, the log says more",
+        DestinationError::Opening => "the store is being opened: try again in a moment",
     };
     if grpc::is_grpc(headers) {
         return grpc::reply(Err(grpc::GrpcStatus::new(Code::Unavailable, detail)));

@@ -127,7 +127,7 @@ async fn a_file_that_cannot_be_written_is_counted_and_opened_again() {
     let fixture = Fixture::new(false);
     fixture.log.record(fixture.event("before")).await;
     fixture.clock.pass(DAY);
-    let obstacle = Day::of(fixture.clock.now()).path(fixture.log.folder());
+    let obstacle = Day::from(fixture.clock.now()).path(fixture.log.folder());
     std::fs::create_dir(&obstacle).unwrap();
     fixture.log.record(fixture.event("lost")).await;
     assert_eq!(fixture.log.counts().failed, 1);

@@ -36,9 +36,10 @@ fn event(time: u64, action: &str, actor: &str) -> AuditEvent {
 fn log_of(events: &[AuditEvent]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     // Without the syncs of each event.
-    for of_day in events.chunk_by(|a, b| Day::of(a.time_unix_nano) == Day::of(b.time_unix_nano)) {
+    for of_day in events.chunk_by(|a, b| Day::from(a.time_unix_nano) == Day::from(b.time_unix_nano))
+    {
         let mut file =
-            LineFile::open(&Day::of(of_day[0].time_unix_nano).path(folder.path())).unwrap();
+            LineFile::open(&Day::from(of_day[0].time_unix_nano).path(folder.path())).unwrap();
         for event in of_day {
             file.append(&serde_json::to_string(event).unwrap()).unwrap();
         }
@@ -54,7 +55,7 @@ fn pages(folder: &Path, query: &AuditQuery) -> Vec<AuditEvent> {
         assert!(page.events.len() <= query.limit);
         found.extend(page.events);
         let Some(next) = page.next else { return found };
-        assert_eq!(next.to_string().parse(), Ok(next));
+        assert_eq!(AuditPosition::parse(&next.to_string()), Some(next));
         query.position = Some(next);
     }
 }
@@ -94,7 +95,7 @@ fn filters_take_what_they_name() {
 #[test]
 fn lines_that_are_no_events_are_counted_and_hide_nothing() {
     let folder = log_of(&[event(START, "a", "ops")]);
-    let path = Day::of(UnixNanos(START)).path(folder.path());
+    let path = Day::from(UnixNanos(START)).path(folder.path());
     let mut file = LineFile::open(&path).unwrap();
     file.append("{\"timeUnixNano\":").unwrap();
     file.append(&"x".repeat(200_000)).unwrap();
@@ -111,9 +112,9 @@ fn lines_that_are_no_events_are_counted_and_hide_nothing() {
 #[test]
 fn positions_of_other_forms_are_refused() {
     for text in ["", "2026-11-23", "2026-11-23_", "2026-11-23_-1", "2026-13-23_1", "x_1", "_"] {
-        assert!(text.parse::<AuditPosition>().is_err(), "{text}");
+        assert_eq!(AuditPosition::parse(text), None, "{text}");
     }
-    assert!("2026-11-23_18446744073709551615".parse::<AuditPosition>().is_ok());
+    assert!(AuditPosition::parse("2026-11-23_18446744073709551615").is_some());
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use ::http::Uri;
 use axum::{extract::State, response::Response};
-use tidings_audit::AuditQuery;
+use tidings_audit::{AuditPosition, AuditQuery};
 use tidings_proto::api::{AuditEventList, AuditOutcome};
 
 use super::{answer, problem::Problems};
@@ -60,7 +60,7 @@ pub(super) async fn audit(
         text: params.owned("text"),
         tenant: None,
         limit: params.limit(),
-        position: params.cursor(|place| place.parse().ok())?,
+        position: params.cursor(AuditPosition::parse)?,
     };
     let (service, turn) = service.keeping_turn();
     let page = service.audit(search).await?;
