@@ -180,7 +180,7 @@ fn sources(folder: &Path, texts: &mut String) {
 fn the_glossary_names_what_the_code_has() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut texts = String::new();
-    for folder in ["proto", "assembly", "storage", "collector", "query", "sql", "src"] {
+    for folder in ["proto", "assembly", "storage", "access", "collector", "query", "sql", "src"] {
         sources(&root.join(folder), &mut texts);
     }
     let is_part = |sign: char| sign.is_alphanumeric() || sign == '_';
