@@ -167,7 +167,7 @@ fn a_session_stands_for_its_key_at_the_http_address_only() {
     let cookies = begin();
     assert_eq!(ask(&cookies, sessions), Ok("me".to_owned()));
     assert_eq!(ask(&cookies, Credentials::Keys), Err(AccessError::Missing));
-    fixture.ring.sign_out(&cookies, "");
+    assert_eq!(fixture.ring.sign_out(&cookies, "/"), None);
     assert_eq!(ask(&cookies, sessions), Err(AccessError::SessionEnded));
     let cookies = begin();
     fixture.clock.pass(SESSION_AGE);

@@ -223,8 +223,10 @@ pub(crate) mod tests {
         name: &'static str,
         algorithm: &'static str,
         jwk: Value,
-        sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+        sign: Box<Sign>,
     }
+
+    type Sign = dyn Fn(&[u8]) -> Vec<u8>;
 
     impl SigningKey {
         pub(crate) fn p256(name: &'static str) -> Self {
@@ -357,7 +359,7 @@ pub(crate) mod tests {
         let odd =
             [encrypting, short, shared, json!(null), json!({"kty": 1}), json!({"kty": "new"})];
         assert!(KeySet::read(json!({"keys": odd}).to_string().as_bytes()).is_err());
-        let one = set(&[good.clone()]);
+        let one = set(std::slice::from_ref(&good));
         assert_eq!(set(&[odd.to_vec(), vec![good.clone()]].concat()), one);
         let two = set(&[SigningKey::p256("b").jwk(), good.clone()]);
         assert!(two.includes(&one) && !one.includes(&two));
