@@ -16,7 +16,7 @@ use tidings_storage::{
 };
 
 use crate::{
-    audit,
+    audit_log,
     cli::{self, OF_TENANT, VERSION},
     keys::tenant_arg,
     log,
@@ -144,7 +144,7 @@ pub(crate) fn restore(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let restoring = restore_backup(from, id, stored.data_dir, stored.tables, monitor());
     let report = run(settings, restoring);
     let words = |report: &RestoreReport| format!("backup {}", report.id);
-    audit::record_command(settings, "data.restore", &report, words);
+    audit_log::record_command(settings, "data.restore", &report, words);
     let report = report?;
     cli::print(&format!(
         "restored {}\nhas      {} files ({} bytes)\nin       {}\n",

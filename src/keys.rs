@@ -9,7 +9,7 @@ use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 
 use crate::{
-    audit, cli,
+    audit_log, cli,
     settings::{Settings, parse_age, parse_bytes},
     tenants::possible,
 };
@@ -88,7 +88,7 @@ pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     match matches.subcommand() {
         Some(("create", matches)) => {
             let made = create(&file, matches, settings);
-            audit::record_command(settings, "key.create", &made, KeyRecord::describe);
+            audit_log::record_command(settings, "key.create", &made, KeyRecord::describe);
             made.map(drop)
         }
         Some(("list", _)) => {
@@ -99,7 +99,7 @@ pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
             let wanted = matches.get_one::<String>("key").cloned().unwrap_or_default();
             let of_tenant = matches.get_one::<TenantName>("tenant");
             let revoked = file.revoke(&wanted, of_tenant).map_err(anyhow::Error::from);
-            audit::record_command(settings, "key.revoke", &revoked, KeyRecord::describe);
+            audit_log::record_command(settings, "key.revoke", &revoked, KeyRecord::describe);
             let revoked = revoked?;
             cli::print(&format!("revoked {} {:?}\n", revoked.id, revoked.name))
         }

@@ -1,7 +1,7 @@
 //! `tidings`: settings, wiring and signals. What the program does lives in the library crates.
 
 mod allocator;
-mod audit;
+mod audit_log;
 mod backup;
 mod check;
 mod cli;

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use crate::{
-    audit,
+    audit_log,
     cli::VERSION,
     file_limit,
     health::{Health, TaskFailure},
@@ -101,7 +101,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let (address, web) =
         http.with_context(|| format!("cannot listen on {} for HTTP", settings.http))?;
 
-    let audit = audit::open(&settings, &clock, &web_tasks).await?;
+    let audit = audit_log::open(&settings, &clock, &web_tasks).await?;
     let receivers = CollectorSettings {
         tls,
         access: access.clone(),
@@ -230,7 +230,7 @@ struct ServerParts {
 impl ServerParts {
     /// Records an action of the server itself in the audit log.
     async fn note(&self, action: &str, detail: String) {
-        self.audit.record(audit::server_event(self.clock.now(), action, detail)).await;
+        self.audit.record(audit_log::server_event(self.clock.now(), action, detail)).await;
     }
 
     /// Lets running requests finish, and then takes no more.

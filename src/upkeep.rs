@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use tidings_storage::{Erasure, Store, SystemClock};
 
 use crate::{
-    audit, log,
+    audit_log, log,
     serve::store_settings,
     settings::{Settings, value},
 };
@@ -58,7 +58,7 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         Erasure::Attribute(attribute) => format!("attribute {:?}", attribute.key),
     };
     let done = erase_from(settings, &what);
-    audit::record_command(settings, "data.erase", &done, |()| erased);
+    audit_log::record_command(settings, "data.erase", &done, |()| erased);
     done
 }
 

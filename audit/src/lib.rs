@@ -13,12 +13,12 @@
 //! ```
 
 mod day;
+mod event_search;
 mod folded;
-mod log;
-mod search;
+mod journal;
 
-pub use log::{AuditCounts, AuditError, AuditLog, AuditSettings, append_once};
-pub use search::{AuditPage, AuditPosition, AuditQuery};
+pub use event_search::{AuditPage, AuditPosition, AuditQuery};
+pub use journal::{AuditCounts, AuditError, AuditLog, AuditSettings, append_once};
 #[doc(no_inline)]
 pub use tidings_proto::api::{
     AuditActor, AuditActorKind, AuditEvent, AuditEventList, AuditOutcome,

@@ -8,7 +8,7 @@
 mod access;
 mod analysis;
 mod assembly;
-mod audit;
+mod audit_event;
 mod changes;
 mod compare;
 mod deployments;
@@ -35,7 +35,7 @@ pub use access::{
 };
 pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
-pub use audit::{AuditActor, AuditActorKind, AuditEvent, AuditEventList, AuditOutcome};
+pub use audit_event::{AuditActor, AuditActorKind, AuditEvent, AuditEventList, AuditOutcome};
 pub use changes::{
     Baseline, BaselineState, Cause, CauseKind, Change, ChangeKind, ChangeReport, ChangeSentence,
     ChangeStep, ChangedGroup, Culprit, CulpritRanking, Deployment, GroupStats, OwnStats,

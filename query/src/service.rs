@@ -4,14 +4,13 @@
 //! snapshot, within the bounds of [`crate::QueryLimits`].
 
 mod analysis;
-mod audit;
 mod receivers;
 pub(crate) mod tailing;
 mod waiting;
 
 use std::sync::Arc;
 
-use tidings_audit::AuditLog;
+use tidings_audit::{AuditLog, AuditPage, AuditQuery};
 use tidings_proto::{
     SpanId, UnixNanos,
     api::{
@@ -127,6 +126,22 @@ impl QueryService {
     #[must_use]
     pub fn with_receivers(&self, receivers: ReceiverStates) -> Self {
         Self { receivers, ..self.clone() }
+    }
+
+    /// A handle that searches this audit log: the events of one tenant, or all of them.
+    #[must_use]
+    pub fn with_audit(&self, audit: Arc<AuditLog>, tenant: Option<String>) -> Self {
+        Self { audit: Some((audit, tenant)), ..self.clone() }
+    }
+
+    /// Events of the audit log; none where the process gave no log.
+    ///
+    /// # Errors
+    /// `Storage` when a file cannot be read.
+    pub async fn audit(&self, search: AuditQuery) -> Result<AuditPage, QueryError> {
+        let Some((audit, tenant)) = self.audit.clone() else { return Ok(AuditPage::default()) };
+        let search = AuditQuery { tenant, ..search };
+        self.ask(move |_| Ok(audit.search(&search)?)).await
     }
 
     /// Handle whose queries report their progress here.

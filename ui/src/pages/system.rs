@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-mod audit;
+mod audit_panel;
 mod keys;
 mod store;
 

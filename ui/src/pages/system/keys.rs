@@ -7,7 +7,7 @@ use std::sync::Arc;
 use leptos::{prelude::*, task::spawn_local};
 use tidings_proto::api::{CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, SessionView};
 
-use super::audit::audit_panel;
+use super::audit_panel::audit_panel;
 use crate::{
     api::access,
     browser,

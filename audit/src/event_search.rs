@@ -14,7 +14,7 @@ use tidings_proto::{
 };
 use tidings_storage::StorageError;
 
-use crate::{day::Day, log::AuditLog};
+use crate::{day::Day, journal::AuditLog};
 
 /// The longest line that is read; events are shorter.
 const LINE_BYTES_MAX: u64 = 64 << 10;
