@@ -34,10 +34,14 @@ impl LintingCompiler {
     ///
     /// # Errors
     /// Fails if the copy cannot be written.
+    #[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
     pub(crate) fn install() -> Result<Self> {
         let path = env::current_dir()?.join(target_dir()).join("linting-compiler");
         let this = env::current_exe().context("the path of xtask")?;
-        fs::copy(this, &path).with_context(|| path.display().to_string())?;
+        // Renamed, because another build may be running the one that is there.
+        let new = path.with_extension("new");
+        fs::copy(this, &new).with_context(|| new.display().to_string())?;
+        fs::rename(&new, &path).with_context(|| path.display().to_string())?;
         Ok(Self { path })
     }
 
