@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use tidings_access::TenantName;
 use tidings_storage::{StorageError, StoreSettings};
 
@@ -42,15 +41,16 @@ pub(crate) fn settings_of(
 }
 
 /// Returns the names of the tenants that have a folder. What else lies there is left alone.
-pub(super) fn folders(data_dir: &Path) -> Result<Vec<TenantName>> {
+pub(super) fn folders(data_dir: &Path) -> Result<Vec<TenantName>, StorageError> {
     let folder = data_dir.join(FOLDER);
+    let failed = |source| StorageError::Io { action: "list", path: folder.clone(), source };
     let listed = match std::fs::read_dir(&folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        listed => listed.with_context(|| format!("cannot list {}", folder.display()))?,
+        listed => listed.map_err(failed)?,
     };
     let mut names = Vec::new();
     for entry in listed {
-        let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
+        let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_str().and_then(|name| name.parse::<TenantName>().ok());
         let is_tenant = entry.path().is_dir() && name.as_ref().is_some_and(|of| !of.is_default());
         match name {
