@@ -89,7 +89,7 @@ fn a_person_signs_in_by_an_issuer_and_signs_out_there() {
     browser.evaluate("document.querySelector('a[href^=\"/sign-in\"]').click()");
     browser.wait_for(
         "location.pathname === '/logs' && !document.getElementById('sign-in-key') \
-         && document.querySelector('main h1')",
+         && document.querySelector('.content-page > *')",
     );
     assert_eq!(browser.evaluate("location.search").as_str(), Some("?q=a"));
     let cookies = browser.evaluate("document.cookie");
