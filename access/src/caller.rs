@@ -162,7 +162,10 @@ impl Caller {
 
     fn may_use(&self, tenant: &TenantName) -> bool {
         let record = &self.0.record;
-        record.tenant == *tenant || record.tenants.contains(tenant) || self.governs_tenants()
+        // An admin of another tenant that chose `default` would administer all of them.
+        let is_choice = !(tenant.is_default() && record.role == Role::Admin);
+        let may_choose = is_choice && record.tenants.contains(tenant);
+        record.tenant == *tenant || may_choose || self.governs_tenants()
     }
 
     /// Returns the one service whose telemetry the key may send, if there is one.

@@ -227,9 +227,21 @@ impl KeyRing {
 
     /// Asks the issuer for new tokens of a session whose own end. Where it gives none, or another
     /// role, the session ends.
-    pub(crate) async fn renew_session(&self, issuer: &Issuer, text: &str) {
+    pub(crate) async fn renew_session(self: &Arc<Self>, issuer: &Arc<Issuer>, text: &str) {
         let Some(turn) = self.sessions.renewal_turn(text, self.clock.now()) else { return };
-        let _turn = turn.lock().await;
+        let (ring, issuer, text) = (Arc::clone(self), Arc::clone(issuer), text.to_owned());
+        // A task of its own: the issuer takes a refresh token once, and its answer must be kept
+        // although the browser went away.
+        let renewal = tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            ring.ask_for_renewal(&issuer, &text).await;
+        });
+        if let Err(ended) = renewal.await {
+            tracing::error!(%ended, "a session could not be renewed");
+        }
+    }
+
+    async fn ask_for_renewal(&self, issuer: &Issuer, text: &str) {
         let due = self.sessions.due(text, self.clock.now());
         let Some((caller, renewal)) = due else { return };
         match issuer.renew(&renewal).await {
@@ -295,7 +307,13 @@ impl KeyRing {
         let mut before = std::mem::take(&mut *keys);
         for record in records {
             let id = record.id;
-            let same = before.remove(&id).filter(|key| key.record == record);
+            let known = before.remove(&id);
+            // Sessions and answers under way have what the key allowed before.
+            if let Some(changed) = known.as_ref().filter(|key| key.record != record) {
+                changed.revoked.store(true, Relaxed);
+                tracing::info!(key = %id, name = record.name, "key changed");
+            }
+            let same = known.filter(|key| key.record == record);
             keys.insert(id, same.unwrap_or_else(|| Arc::new(LiveKey::new(record))));
         }
         for (id, gone) in before {

@@ -215,8 +215,10 @@ impl Issuer {
         if asked.0.is_some_and(is_recent) {
             return Err(AccessError::IssuerUnavailable);
         }
-        asked.0 = Some(now);
-        if self.ask().await { Ok(()) } else { Err(AccessError::IssuerUnavailable) }
+        let is_answered = self.ask().await;
+        // From its end on: whoever waits for a slow issuer does not ask it again.
+        asked.0 = Some(self.clock.instant());
+        if is_answered { Ok(()) } else { Err(AccessError::IssuerUnavailable) }
     }
 
     /// Reads a machine's token and checks what can be checked without a key.

@@ -1,12 +1,6 @@
 //! Search of the audit log: from the newest day to the oldest, a page at a time.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::Path,
-};
+use std::{fmt, fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use tidings_proto::{
     UnixNanos,
@@ -16,10 +10,12 @@ use tidings_storage::StorageError;
 
 use crate::{day::Day, journal::AuditLog};
 
-/// The longest line that is read; events are shorter.
-const LINE_BYTES_MAX: u64 = 64 << 10;
-/// Bytes after which a page ends with the day that is being read.
-const PAGE_BYTES_MAX: u64 = 256 << 20;
+/// The longest line that is held; events are shorter.
+const LINE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a file that are read at a time.
+const BLOCK_BYTES: u64 = 64 << 10;
+/// Bytes of lines after which a page ends, however few events it has.
+const PAGE_BYTES_MAX: usize = 64 << 20;
 
 /// A question to the audit log. Filters that are `None` take every event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -98,71 +94,104 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
         let is_before_end = query.end.is_none_or(|end| *day <= Day::from(end));
         is_after_start && is_before_end && position.is_none_or(|position| *day <= position.day)
     });
+    // The position after the events that stand on the page.
+    let mut last = None;
     for day in days {
-        if bytes > PAGE_BYTES_MAX {
-            page.next = Some(AuditPosition { day, before: u64::MAX });
-            return Ok(page);
-        }
-        let before = position.filter(|position| position.day == day);
-        let before = before.map_or(u64::MAX, |position| position.before);
-        // One more than fits tells whether there is another page.
-        let wanted = query.limit.saturating_sub(page.events.len()) + 1;
         let path = day.path(folder);
         let failed = |source| StorageError::Io { action: "read", path: path.clone(), source };
-        let part = match read_day(&path, before, wanted, query) {
+        let before = position.filter(|position| position.day == day);
+        let before = before.map_or(u64::MAX, |position| position.before);
+        let mut lines = match LinesBackwards::open(&path, before) {
             // It became too old meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            part => part.map_err(failed)?,
+            opened => opened.map_err(failed)?,
         };
-        bytes += part.bytes;
-        page.unreadable_lines += part.unreadable_lines;
-        for (offset, event) in part.newest.into_iter().rev() {
-            if page.events.len() == query.limit {
-                page.next = Some(AuditPosition { day, before: offset + 1 });
+        while let Some((offset, line)) = lines.next_line().map_err(failed)? {
+            bytes += line.len();
+            match serde_json::from_slice::<AuditEvent>(&line) {
+                Ok(event) if query.matches(&event) => {
+                    if page.events.len() == query.limit {
+                        page.next = last;
+                        return Ok(page);
+                    }
+                    page.events.push(event);
+                }
+                Ok(_) => {}
+                Err(_) => page.unreadable_lines += 1,
+            }
+            last = Some(AuditPosition { day, before: offset });
+            if bytes > PAGE_BYTES_MAX {
+                page.next = last;
                 return Ok(page);
             }
-            page.events.push(event);
         }
     }
     Ok(page)
 }
 
-/// The newest matches in the file of a day.
-#[derive(Debug, Default)]
-struct DayPart {
-    /// Events with the offset of their line, the newest last.
-    newest: VecDeque<(u64, AuditEvent)>,
-    bytes: u64,
-    unreadable_lines: u64,
+/// The lines of a file from the last to the first, read in blocks.
+struct LinesBackwards {
+    file: File,
+    /// The offset of the first byte in `held`.
+    start: u64,
+    /// Bytes that were read and belong to lines not returned yet.
+    held: Vec<u8>,
 }
 
-fn read_day(path: &Path, before: u64, wanted: usize, query: &AuditQuery) -> io::Result<DayPart> {
-    let mut reader = BufReader::new(File::open(path)?);
-    let (mut part, mut line) = (DayPart::default(), Vec::new());
-    while part.bytes < before {
-        line.clear();
-        let offset = part.bytes;
-        let read = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-        if read == 0 {
-            break;
+impl LinesBackwards {
+    /// Opens a file of lines; those that begin before this offset count. The end of a line is
+    /// missing only where it is being written.
+    fn open(path: &Path, before: u64) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let start = file.metadata()?.len().min(before);
+        let mut lines = Self { file, start, held: Vec::new() };
+        // What comes after the last line break is no line yet.
+        lines.cut_line()?;
+        Ok(lines)
+    }
+
+    /// Returns the line before the last one that was returned, with its offset. Of a line that is
+    /// longer than events are only a part is returned.
+    fn next_line(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
+        if self.start == 0 && self.held.is_empty() {
+            return Ok(None);
         }
-        part.bytes += read as u64;
-        if line.last() != Some(&b'\n') && (read as u64) < LINE_BYTES_MAX {
-            // The last line is being written.
-            break;
-        }
-        match serde_json::from_slice::<AuditEvent>(&line) {
-            Ok(event) if query.matches(&event) => {
-                if part.newest.len() == wanted {
-                    part.newest.pop_front();
-                }
-                part.newest.push_back((offset, event));
+        // The line break of the line itself.
+        self.held.pop();
+        let line = self.cut_line()?;
+        Ok(Some((self.start + self.held.len() as u64, line)))
+    }
+
+    /// Takes the bytes after the last line break; it stays.
+    fn cut_line(&mut self) -> io::Result<Vec<u8>> {
+        let mut line: Vec<u8> = Vec::new();
+        loop {
+            if let Some(end) = self.held.iter().rposition(|byte| *byte == b'\n') {
+                let mut found = self.held.split_off(end + 1);
+                found.extend_from_slice(&line);
+                return Ok(found);
             }
-            Ok(_) => {}
-            Err(_) => part.unreadable_lines += 1,
+            let mut part = std::mem::take(&mut self.held);
+            // A longer line is no event: its end is enough to say so.
+            if line.len() < LINE_BYTES_MAX {
+                part.extend_from_slice(&line);
+                line = part;
+            }
+            if self.start == 0 {
+                return Ok(line);
+            }
+            self.read_block()?;
         }
     }
-    Ok(part)
+
+    fn read_block(&mut self) -> io::Result<()> {
+        let begin = self.start.saturating_sub(BLOCK_BYTES);
+        let mut block = vec![0; usize::try_from(self.start - begin).unwrap_or_default()];
+        self.file.read_exact_at(&mut block, begin)?;
+        self.start = begin;
+        self.held = block;
+        Ok(())
+    }
 }
 
 impl AuditQuery {

@@ -225,7 +225,9 @@ impl AuditLog {
             let bytes = file.size()?;
             *open = Some(DayFile { day, file, bytes });
             if let Some(age) = self.settings.age {
-                delete_older(&self.settings.folder, age, now)?;
+                if let Err(error) = delete_older(&self.settings.folder, age, now) {
+                    tracing::error!(%error, "old files of the audit log cannot be deleted");
+                }
             }
         }
         Ok(open)

@@ -1,7 +1,8 @@
 //! Audit events of requests to the HTTP address.
 //!
 //! A request under the native API that changes something is recorded before its answer leaves, one
-//! that is denied is counted, and one that reads is recorded where the setting `audit-reads` is on.
+//! that is denied, or that nobody known made, is counted, and one that reads is recorded where the
+//! setting `audit-reads` is on.
 //! The rule is by method and status and not by route, so a new route is never left out. A route adds
 //! the details in words to its answer ([`AuditDetail`]).
 
@@ -20,7 +21,7 @@ use tidings_storage::Clock;
 
 use super::{
     access::{is_change, is_read},
-    sign_in::CALLBACK,
+    sign_in::{CALLBACK, SIGN_IN},
 };
 
 /// Details in words, which a route adds to the extensions of its answer.
@@ -64,34 +65,54 @@ pub(super) async fn record(
     let is_denied = is_denial(&response);
     // People come back from their issuer by a link.
     let is_change = is_change(&method, path) || path == CALLBACK;
-    let is_read = !is_change && is_read(&method, path);
+    let is_read = !is_change && path != SIGN_IN && is_read(&method, path);
     if !(is_denied || is_change || is_read) {
         return response;
     }
     let caller = response.extensions_mut().remove::<Caller>();
+    let action = if is_denied { "access" } else { action(&method, path) };
+    if action == "session.end" && caller.is_none() {
+        // There was no session.
+        return response;
+    }
+    let is_known = caller.is_some();
     let detail = response.extensions_mut().remove::<AuditDetail>();
     let words = |(AuditDetail::Change(text) | AuditDetail::Denial(text))| text;
     let event = AuditEvent {
         time_unix_nano: auditing.clock.now(),
-        action: if is_denied { "access" } else { action(&method, path) }.to_owned(),
+        action: action.to_owned(),
         outcome: if is_denied { AuditOutcome::Denied } else { outcome(status) },
         tenant: caller.as_ref().and_then(Caller::named_tenant),
         actor: caller.map_or(AuditActor::ANONYMOUS, |caller| caller.actor()),
         source_address: address.map(|address| address.to_string()),
         object: Some(match uri.query().filter(|_| is_read && !is_denied) {
-            Some(query) => format!("{method} {path}?{query}"),
-            None => format!("{method} {path}"),
+            Some(query) => without_keys(format!("{method} {path}?{query}")),
+            None => without_keys(format!("{method} {path}")),
         }),
         status: Some(status.as_u16()),
         detail: detail.map(words),
         count: 1,
     };
-    match (is_denied, is_change) {
-        (true, _) => auditing.log.count(event),
-        (false, true) => auditing.log.record(event).await,
-        (false, false) => auditing.log.read(event),
+    match (is_denied, is_change, is_known) {
+        // Whatever strangers can cause is folded: they need no key to ask for it.
+        (true, ..) | (false, true, false) => auditing.log.count(event),
+        (false, true, true) => auditing.log.record(event).await,
+        (false, false, _) => auditing.log.read(event),
     }
     response
+}
+
+/// Cuts a key that somebody put into an address: its id stays.
+fn without_keys(mut object: String) -> String {
+    const ID_CHARS: usize = 11;
+    if let Some(begin) = object.find("tk_") {
+        let end = object[begin..].char_indices().nth(ID_CHARS).map(|(offset, _)| begin + offset);
+        if let Some(end) = end {
+            object.truncate(end);
+            object.push('…');
+        }
+    }
+    object
 }
 
 fn is_denial(response: &Response) -> bool {
@@ -132,7 +153,7 @@ mod tests {
     };
     use tidings_audit::AuditOutcome;
 
-    use super::{AuditDetail, action, is_denial, outcome};
+    use super::{AuditDetail, action, is_denial, outcome, without_keys};
 
     #[test]
     fn actions_have_names_and_those_of_the_future_are_changes() {
@@ -147,6 +168,16 @@ mod tests {
             (Method::GET, "/api/v1/keys", "read"),
         ] {
             assert_eq!(action(&method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn keys_in_addresses_are_cut() {
+        let id = "tk_0123abcd";
+        let whole = format!("DELETE /api/v1/keys/{id}_{}", "0".repeat(48));
+        assert_eq!(without_keys(whole), format!("DELETE /api/v1/keys/{id}…"));
+        for kept in [format!("DELETE /api/v1/keys/{id}"), "GET /tk_é".to_owned(), String::new()] {
+            assert_eq!(without_keys(kept.clone()), kept);
         }
     }
 

@@ -28,7 +28,7 @@ use super::{
 };
 
 /// The path at which a sign-in begins.
-const SIGN_IN: &str = "/sign-in";
+pub(super) const SIGN_IN: &str = "/sign-in";
 /// The path to which the issuer sends a browser back.
 pub(super) const CALLBACK: &str = "/sign-in/callback";
 /// The parameter of [`SIGN_IN`] with the path to come back to.

@@ -163,10 +163,14 @@ impl Claims {
         })
     }
 
-    /// Reads the tenants that a claim names. What is no name of one is left out.
+    /// Reads the tenants that a claim names. There is none where the first, which is its own, is no
+    /// name of a tenant; others that are none are left out.
     fn tenants(&self, claim: Option<&str>) -> Vec<TenantName> {
-        let named = claim.and_then(|claim| self.at(claim)).map(texts).unwrap_or_default();
-        named.into_iter().filter_map(|name| name.parse().ok()).take(TENANTS_MAX).collect()
+        let mut named = claim.and_then(|claim| self.at(claim)).map(texts).unwrap_or_default();
+        let mut named = named.drain(..).map(str::parse::<TenantName>);
+        let Some(Ok(own)) = named.next() else { return Vec::new() };
+        let others = named.filter_map(Result::ok).take(TENANTS_MAX - 1);
+        std::iter::once(own).chain(others).collect()
     }
 
     fn role(&self, roles: &RoleMapping) -> Option<Role> {
@@ -314,6 +318,9 @@ mod tests {
         let several = json!(["b", "../a", "A", 7, "", "a"]);
         assert_eq!(tenants(of(several.clone()), Some("org.names")), ["b", "a"]);
         assert!(tenants(of(several.clone()), Some("org")).is_empty());
+        // Nobody lands in another tenant than the one that is named as the own.
+        assert!(tenants(of(json!(["Team_A", "default"])), Some("org.names")).is_empty());
+        assert!(tenants(of(json!([])), Some("org.names")).is_empty());
         assert!(tenants(of(several), None).is_empty());
         let many: Vec<String> = (0..1000).map(|number| format!("t{number}")).collect();
         assert!(tenants(of(json!(many)), Some("org.names")).len() <= 16);

@@ -6,7 +6,7 @@ mod field_reader;
 mod quantiles;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     ops::ControlFlow,
 };
 
@@ -25,6 +25,8 @@ use quantiles::NumberSketch;
 const VALUES_MAX: usize = 10_000;
 /// The same where groups have percentiles.
 const SKETCHES_MAX: usize = 1_000;
+/// Maximum number of steps of all groups that have records. Records beyond count as others.
+const STEPS_MAX: usize = 500_000;
 
 /// Which log records, and by which fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -63,6 +65,7 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
     let detail = details.max().unwrap_or(Detail::Facts);
     let groups_max = if number.is_some() { SKETCHES_MAX } else { VALUES_MAX };
     let groups_max = groups_max / fields.len().max(1);
+    let mut steps_left = STEPS_MAX;
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let mut groups: HashMap<GroupKey, GroupRecords> = HashMap::new();
     let mut other_count = 0;
@@ -84,10 +87,20 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
                 groups.insert(key.clone(), GroupRecords::default());
             }
             let Some(group) = groups.get_mut(&key) else { continue };
-            group.count += 1;
             if search.step.is_some() {
-                *group.steps.entry(window.step_of(time)).or_default() += 1;
+                match group.steps.entry(window.step_of(time)) {
+                    Entry::Occupied(mut step) => *step.get_mut() += 1,
+                    Entry::Vacant(_) if steps_left == 0 => {
+                        other_count += 1;
+                        continue;
+                    }
+                    Entry::Vacant(step) => {
+                        step.insert(1);
+                        steps_left -= 1;
+                    }
+                }
             }
+            group.count += 1;
             if let Some(number) = number.as_mut().and_then(|field| field.number(rows, row)) {
                 group.numbers.add(number);
             }
