@@ -216,3 +216,24 @@ fn a_tenant_sees_its_own_events_and_the_default_tenant_all() {
         assert!(found.iter().all(|event| event["tenant"] == "alfa"), "{query}: {found:?}");
     }
 }
+
+#[test]
+fn what_strangers_cause_is_folded_and_an_end_of_no_session_is_no_event() {
+    let mut server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "ops", "admin");
+    for _ in 0..300 {
+        let ended = send("DELETE", &server.http, "/api/v1/session", &[], Bytes::new());
+        assert_eq!(ended.status, 204);
+        let wrong = send("PUT", &server.http, "/api/v1/session", &[], Bytes::new());
+        assert_eq!(wrong.status, 405);
+    }
+    let pasted = format!("/api/v1/keys/{admin}");
+    assert_eq!(ask(&server, "DELETE", &pasted, &admin, "").status, 400);
+    assert!(server.terminate().success());
+    let text = files(&server);
+    assert!(!text.contains("session.end"), "{text}");
+    let of_strangers = text.lines().filter(|line| line.contains("PUT /api/v1/session"));
+    assert!((1..10).contains(&of_strangers.count()), "{text}");
+    // Whoever pastes a key into an address has not written it into the log.
+    assert!(text.contains("DELETE /api/v1/keys/tk_") && !text.contains(&admin[12..]), "{text}");
+}

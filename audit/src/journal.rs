@@ -224,10 +224,10 @@ impl AuditLog {
             let file = LineFile::open(&day.path(&self.settings.folder))?;
             let bytes = file.size()?;
             *open = Some(DayFile { day, file, bytes });
-            if let Some(age) = self.settings.age {
-                if let Err(error) = delete_older(&self.settings.folder, age, now) {
-                    tracing::error!(%error, "old files of the audit log cannot be deleted");
-                }
+            if let Some(age) = self.settings.age
+                && let Err(error) = delete_older(&self.settings.folder, age, now)
+            {
+                tracing::error!(%error, "old files of the audit log cannot be deleted");
             }
         }
         Ok(open)
