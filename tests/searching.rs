@@ -71,7 +71,6 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
     browser.wait_for(&format!("{ROWS} > 0 && document.querySelector('.search-stop')"));
     browser.wait_for(&format!("{FACTS}.includes('back to') || {FACTS}.includes('rows read')"));
     let facts = browser.evaluate(FACTS);
-    browser.screenshot("explore-searching-dark");
     assert!(facts.as_str().unwrap().starts_with("Searching: "), "it was over too soon: {facts}");
 
     click(&mut browser, "Stop");
@@ -89,6 +88,7 @@ fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
     // Another question takes the place of one that is under way.
     browser.open(&needles);
     browser.wait_for("document.querySelector('.search-stop')");
+    browser.screenshot("explore-searching-dark");
     browser.evaluate("document.querySelector('.chip-remove').click()");
     browser.wait_for("!location.search.includes('a%3D1') && !location.search.includes('a=1')");
     browser.wait_for(&format!("{ROWS} === 50 && !document.querySelector('.search-stop')"));

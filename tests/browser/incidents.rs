@@ -103,7 +103,11 @@ const POINT: &str = "(words => {
 
 fn click(browser: &mut Browser, words: &str) {
     let point = format!("{POINT}({})", json!(words));
-    browser.wait_for(&point);
+    // It must stay where it is from one look to the next: panels above it may still be drawn.
+    browser.wait_for(&format!(
+        "(() => {{ const point = JSON.stringify({point}); const rests = window.lastPoint === point; \
+         window.lastPoint = point; return rests && point !== 'null'; }})()"
+    ));
     let point = browser.evaluate(&point);
     browser.click_at(point[0].as_f64().unwrap(), point[1].as_f64().unwrap());
 }
