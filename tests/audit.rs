@@ -124,6 +124,10 @@ fn denied_requests_of_every_listener_are_counted() {
     assert_eq!(call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, &spans)).code, Some(16));
     let grpc = "/jaeger.api_v2.QueryService/GetServices";
     assert_eq!(call(&server.http, grpc, &[], frame(false, &[])).code, Some(16));
+    let rebound = [("host", "evil.example")];
+    assert_eq!(send("GET", &server.http, "/api/v1/status", &rebound, Bytes::new()).status, 421);
+    let denied = event(&server, &admin, "action=access&text=evil.example");
+    assert_eq!((&denied["status"], &denied["object"]), (&json!(421), &json!("GET /api/v1/status")));
     for part in ["otlp/http", "otlp/grpc", "QueryService"] {
         let denied = event(&server, &admin, &format!("action=access&text={part}"));
         assert_eq!(denied["actor"]["kind"], "anonymous", "{denied}");

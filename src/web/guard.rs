@@ -23,7 +23,7 @@ use tidings_collector::{
     ForeignRequest, Guard, SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, is_from_browser,
 };
 
-use super::problem::problem;
+use super::{audit::AuditDetail, problem::problem};
 
 /// Refusals of [`check_origin`], which replace the response of any route, with their descriptions.
 pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
@@ -174,7 +174,7 @@ fn refusal(foreign: &ForeignRequest) -> Response {
         ForeignRequest::Host(_) => host,
         ForeignRequest::Origin | ForeignRequest::Site => origin,
     };
-    problem(status, "foreign-request", FOREIGN, &foreign.to_string())
+    denied(status, &foreign.to_string())
 }
 
 /// The refusal of a change that a form of another page may have sent.
@@ -182,7 +182,13 @@ fn unmarked() -> Response {
     let [(status, _), _] = REFUSALS;
     let detail = "a browser's POST, PUT and DELETE need the same origin, and the header \
                   `tidings-request` or the content type application/json";
-    problem(status, "foreign-request", FOREIGN, detail)
+    denied(status, detail)
+}
+
+fn denied(status: StatusCode, detail: &str) -> Response {
+    let mut response = problem(status, "foreign-request", FOREIGN, detail);
+    response.extensions_mut().insert(AuditDetail::Denial(detail.to_owned()));
+    response
 }
 
 const FOREIGN: &str = "The request comes from somewhere else";
