@@ -151,7 +151,7 @@ impl Claims {
     ) -> Result<Identity, TokenError> {
         let subject = self.text("sub").filter(|sub| (1..=SUBJECT_BYTES_MAX).contains(&sub.len()));
         let subject = subject.ok_or(TokenError::Claim("sub"))?;
-        let address = self.text("email").filter(|_| self.has_verified_address() != Some(false));
+        let address = self.text("email").filter(|_| self.has_verified_address() == Some(true));
         let names = [address, self.text("preferred_username"), Some(subject)];
         let name = names.into_iter().flatten().map(printable).find(|name| !name.is_empty());
         Ok(Identity {
