@@ -163,8 +163,8 @@ impl Claims {
         })
     }
 
-    /// Reads the tenants that a claim names. There is none where the first, which is its own, is no
-    /// name of a tenant; others that are none are left out.
+    /// Reads the tenants that a claim names. The first is the bearer's own: if it is malformed, the
+    /// result is empty. Malformed names after it are left out.
     fn tenants(&self, claim: Option<&str>) -> Vec<TenantName> {
         let mut named = claim.and_then(|claim| self.at(claim)).map(texts).unwrap_or_default();
         let mut named = named.drain(..).map(str::parse::<TenantName>);
