@@ -8,9 +8,9 @@ use tidings_audit::{
 };
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, Supervision, SystemClock};
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
-use crate::settings::Settings;
+use crate::{serve::run_for_ever, settings::Settings};
 
 /// Opens the audit log of a server and writes what is counted, from now on.
 pub(crate) async fn open(
@@ -21,15 +21,8 @@ pub(crate) async fn open(
     let (place, time) = (audit_settings(settings), Arc::clone(clock));
     let opened = spawn_blocking(move || AuditLog::open(place, time)).await?;
     let log = Arc::new(opened.context("the audit log cannot be opened")?);
-    let (unstopped, never_stopped) = watch::channel(false);
-    let following = {
-        let log = Arc::clone(&log);
-        move || {
-            let _ = &unstopped;
-            Arc::clone(&log).follow()
-        }
-    };
-    tasks.spawn_restarting("audit", Arc::clone(clock), never_stopped, following);
+    let followed = Arc::clone(&log);
+    run_for_ever(tasks, "audit", clock, move || Arc::clone(&followed).follow());
     Ok(log)
 }
 

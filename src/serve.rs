@@ -148,16 +148,26 @@ async fn open_tls(
     let Some(files) = settings.tls() else { return Ok(None) };
     let tls = Arc::new(tokio::task::spawn_blocking(|| Tls::open(files)).await??);
     // The phases end it, as they end the listeners.
-    let (unstopped, never_stopped) = watch::channel(false);
-    let renewal = {
-        let (tls, clock, phases) = (Arc::clone(&tls), Arc::clone(clock), phases.clone());
-        move || {
-            let _ = &unstopped;
-            Arc::clone(&tls).follow(Arc::clone(&clock), phases.clone())
-        }
-    };
-    tasks.spawn_restarting("certificate", Arc::clone(clock), never_stopped, renewal);
+    let (followed, time, phases) = (Arc::clone(&tls), Arc::clone(clock), phases.clone());
+    let renewal = move || Arc::clone(&followed).follow(Arc::clone(&time), phases.clone());
+    run_for_ever(tasks, "certificate", clock, renewal);
     Ok(Some(tls))
+}
+
+/// Runs a task until the process ends; it is started again when it panics.
+pub(crate) fn run_for_ever<F>(
+    tasks: &Supervision,
+    name: &'static str,
+    clock: &Arc<dyn Clock>,
+    work: impl Fn() -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (unstopped, never_stopped) = watch::channel(false);
+    tasks.spawn_restarting(name, Arc::clone(clock), never_stopped, move || {
+        let _ = &unstopped;
+        work()
+    });
 }
 
 /// Reads the file of keys, where keys are required, and follows it from now on.
@@ -180,15 +190,8 @@ async fn open_keys(
             "keys are required and there is none: `tidings keys create` makes one"
         );
     }
-    let (unstopped, never_stopped) = watch::channel(false);
-    let following = {
-        let ring = Arc::clone(&ring);
-        move || {
-            let _ = &unstopped;
-            Arc::clone(&ring).follow()
-        }
-    };
-    tasks.spawn_restarting("keys", Arc::clone(clock), never_stopped, following);
+    let followed = Arc::clone(&ring);
+    run_for_ever(tasks, "keys", clock, move || Arc::clone(&followed).follow());
     Ok(AccessPolicy::Keys(ring))
 }
 
@@ -204,15 +207,8 @@ async fn open_issuer(
     let opened = tokio::task::spawn_blocking(move || Issuer::new(oidc, time)).await?;
     let issuer =
         Arc::new(opened.map_err(|reason| SettingsError::Oidc(format!("oidc-ca: {reason}")))?);
-    let (unstopped, never_stopped) = watch::channel(false);
-    let following = {
-        let issuer = Arc::clone(&issuer);
-        move || {
-            let _ = &unstopped;
-            Arc::clone(&issuer).follow()
-        }
-    };
-    tasks.spawn_restarting("issuer", Arc::clone(clock), never_stopped, following);
+    let followed = Arc::clone(&issuer);
+    run_for_ever(tasks, "issuer", clock, move || Arc::clone(&followed).follow());
     Ok(Some(issuer))
 }
 

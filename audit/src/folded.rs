@@ -48,15 +48,8 @@ impl FoldedEvents {
         let mut kind = kind_of(&event);
         let mut event = event;
         if !self.kinds.contains_key(&kind) && self.kinds.len() >= KINDS_MAX {
-            event = AuditEvent {
-                actor: AuditActor::ANONYMOUS,
-                tenant: None,
-                source_address: None,
-                object: None,
-                status: None,
-                detail: Some(format!("of more than {KINDS_MAX} authors, addresses and objects")),
-                ..event
-            };
+            let detail = format!("of more than {KINDS_MAX} authors, addresses and objects");
+            event = without_author(event, detail);
             kind = kind_of(&event);
         }
         let due = UnixNanos(0);
@@ -80,6 +73,19 @@ impl FoldedEvents {
         });
         taken.sort_by_key(|event| event.time_unix_nano);
         taken
+    }
+}
+
+/// Keeps of an event what it has in common with others: action, outcome, time and count.
+pub(crate) fn without_author(event: AuditEvent, detail: String) -> AuditEvent {
+    AuditEvent {
+        actor: AuditActor::ANONYMOUS,
+        tenant: None,
+        source_address: None,
+        object: None,
+        status: None,
+        detail: Some(detail),
+        ..event
     }
 }
 

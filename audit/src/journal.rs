@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use tidings_proto::{
-    UnixNanos,
-    api::{AuditActor, AuditEvent},
-};
+use tidings_proto::{UnixNanos, api::AuditEvent};
 use tidings_storage::{Clock, LineFile, StorageError};
 use tokio::task::spawn_blocking;
 
-use crate::{day::Day, folded::FoldedEvents};
+use crate::{
+    day::Day,
+    folded::{FoldedEvents, without_author},
+};
 
 /// Time between two rounds that write folded events and reads.
 const ROUND: Duration = Duration::from_secs(1);
@@ -104,7 +104,7 @@ impl AuditLog {
     /// Records an event; durable when this returns. A fault is logged and counted.
     pub async fn record(self: &Arc<Self>, event: AuditEvent) {
         let log = Arc::clone(self);
-        let written = spawn_blocking(move || log.write(vec![event])).await;
+        let written = spawn_blocking(move || log.write(vec![cut(event)])).await;
         if let Err(ended) = written {
             self.report(1, &ended.to_string());
         }
@@ -118,7 +118,7 @@ impl AuditLog {
 
     /// Adds a read, where reads are recorded. It is written within about a second.
     pub fn read(&self, event: AuditEvent) {
-        if !self.settings.has_reads {
+        if !self.has_reads() {
             return;
         }
         let mut waiting = self.waiting();
@@ -140,6 +140,12 @@ impl AuditLog {
     /// Writes all that waits. Blocks.
     pub fn close(&self) {
         self.write_waiting(true);
+    }
+
+    /// Returns whether reads are recorded.
+    #[must_use]
+    pub fn has_reads(&self) -> bool {
+        self.settings.has_reads
     }
 
     /// Returns the folder of its files.
@@ -189,7 +195,7 @@ impl AuditLog {
             if !lines.is_empty() {
                 lines.push('\n');
             }
-            lines.push_str(&serde_json::to_string(&cut(event))?);
+            lines.push_str(&serde_json::to_string(&event)?);
         }
         let written = day.file.append(&lines).and_then(|bytes| {
             day.bytes += bytes;
@@ -258,16 +264,9 @@ fn delete_older(folder: &Path, age: Duration, now: UnixNanos) -> Result<(), Stor
 /// Folds events into one, of no author and address.
 fn one_of(events: Vec<AuditEvent>) -> Vec<AuditEvent> {
     let count = events.iter().map(|event| event.count).sum();
-    let one = events.into_iter().last().map(|last| AuditEvent {
-        actor: AuditActor::ANONYMOUS,
-        tenant: None,
-        source_address: None,
-        object: None,
-        status: None,
-        detail: Some(format!("the file of the day has more than {DAY_BYTES_MAX} bytes")),
-        count,
-        ..last
-    });
+    let detail = format!("the file of the day has more than {DAY_BYTES_MAX} bytes");
+    let last = events.into_iter().last();
+    let one = last.map(|last| AuditEvent { count, ..without_author(last, detail) });
     one.into_iter().collect()
 }
 

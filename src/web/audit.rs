@@ -65,7 +65,8 @@ pub(super) async fn record(
     let is_denied = is_denial(&response);
     // People come back from their issuer by a link.
     let is_change = is_change(&method, path) || path == CALLBACK;
-    let is_read = !is_change && path != SIGN_IN && is_read(&method, path);
+    let is_recorded_read = auditing.log.has_reads() && path != SIGN_IN;
+    let is_read = !is_change && is_recorded_read && is_read(&method, path);
     if !(is_denied || is_change || is_read) {
         return response;
     }
