@@ -4,7 +4,7 @@
 //! `FUZZ_SECONDS` and `FUZZ_SEED` of the environment say for how long and from which seed;
 //! `cargo xtask fuzz` sets them.
 
-mod grammar;
+pub(crate) mod grammar;
 
 use std::{
     collections::BTreeMap,
@@ -34,13 +34,13 @@ const ASKERS: usize = 4;
 /// Resident bytes that the server may come to have more while it answers.
 const SWELLS_MAX: u64 = 512 << 20;
 
-fn number(name: &str, usual: u64) -> u64 {
+pub(crate) fn number(name: &str, usual: u64) -> u64 {
     let given = std::env::var(name).ok();
     given.map_or(usual, |given| given.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
 /// Spans of several services with parents, errors and attributes, and some log records.
-fn fill(server: &Server) {
+pub(crate) fn fill(server: &Server) {
     for (number, service) in ["shop", "payment", "stock", "queue"].into_iter().enumerate() {
         let of = |id: u64| {
             let id = number as u64 * 1_000 + id;

@@ -14,6 +14,8 @@
 mod caller;
 mod credential;
 mod error;
+#[doc(hidden)]
+pub mod fuzzed_credentials;
 mod key;
 mod key_file;
 mod key_ring;

@@ -29,20 +29,19 @@ use tidings_storage::Clock;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use self::{
-    claims::Expected,
     endpoints::{Description, Endpoints},
-    jws::Jws,
-    key_set::KeySet,
     ticket::Seal,
     token_cache::TokenCache,
 };
 use crate::{caller::Caller, error::AccessError};
 
+pub(crate) use claims::Expected;
 pub use claims::{Identity, TokenError};
 pub(crate) use code_flow::{RENEWAL_AHEAD, Renewal, may_pass};
 pub use code_flow::{SignInAnswer, SignInError, SignInStart, SignedIn};
 pub use endpoints::{ClientSecret, IssuerError, IssuerUrl};
-pub(crate) use jws::is_token;
+pub(crate) use jws::{Jws, is_token};
+pub(crate) use key_set::KeySet;
 pub use roles::RoleMapping;
 pub use ticket::TICKET_AGE;
 

@@ -13,6 +13,8 @@ mod cursor;
 mod error;
 mod execution;
 mod export;
+#[doc(hidden)]
+pub mod fuzzed_texts;
 pub mod grpc;
 mod http;
 mod jaeger;

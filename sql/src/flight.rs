@@ -66,6 +66,21 @@ enum Called {
     Rows(AnswerParts),
 }
 
+/// Tells if a descriptor or a ticket is a command.
+pub(crate) fn reads_command(wrapped: &[u8]) -> bool {
+    let put = command::put(wrapped).is_ok();
+    Command::read(wrapped).is_ok() || put
+}
+
+/// Tells if a message of Flight has a row of values, its schema in a message before it.
+pub(crate) fn reads_values(messages: &[u8]) -> bool {
+    let (mut rest, mut read) = (messages, Vec::new());
+    while let Ok(data) = FlightData::decode_length_delimited(&mut rest) {
+        read.push(data);
+    }
+    bind::values(&read).is_ok()
+}
+
 /// The calls, at the root: gRPC knows no prefix.
 pub(crate) fn routes() -> Router<Option<SqlService>> {
     Router::new().route(SERVICE, post(call))

@@ -20,6 +20,8 @@ mod error;
 mod flight;
 mod frame;
 mod functions;
+#[doc(hidden)]
+pub mod fuzzed_messages;
 mod guard;
 mod http;
 mod limits;

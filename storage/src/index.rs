@@ -41,7 +41,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use build::IndexBuilder;
 pub(crate) use bytes::{Reader as Bytes, push_varint};
-pub(crate) use file::{Verified, is_of_earlier, verify, with_corrections, without_corrections};
+pub(crate) use file::{
+    Verified, is_of_earlier, read_sealed, verify, with_corrections, without_corrections,
+};
 pub(crate) use grams::text_bits;
 pub(crate) use runs::{Fetch, HashedRun, RUNS_PAGE};
 pub(crate) use sums::{PIECE_BYTES, Summer, Sums};

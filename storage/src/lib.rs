@@ -16,6 +16,8 @@ mod data_file;
 mod disk;
 mod error;
 mod filter;
+#[doc(hidden)]
+pub mod fuzzed_files;
 mod index;
 mod line_file;
 mod locked_file;

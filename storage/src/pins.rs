@@ -114,7 +114,11 @@ impl Pins {
         if u32::from_str_radix(check, 16).ok()? != crc32c::crc32c(said) {
             return None;
         }
-        let said: Value = serde_json::from_slice(said).ok()?;
+        Self::from_json(said)
+    }
+
+    pub(crate) fn from_json(bytes: &[u8]) -> Option<Self> {
+        let said: Value = serde_json::from_slice(bytes).ok()?;
         let pins = said.get("pins")?.as_array()?.iter().map(Pin::decode);
         pins.map(|pin| pin.map(|pin| (pin.trace_id, pin))).collect::<Option<_>>().map(Self)
     }

@@ -31,7 +31,8 @@ use tokio::sync::{mpsc, oneshot};
 use self::writer::{Command, WriteRefusal, Writer};
 pub(crate) use self::{
     pinned::{PinnedLog, pin},
-    record::{PAYLOAD_MAX, WalRecord},
+    reader::{SegmentPiece, SegmentReader},
+    record::{PAYLOAD_MAX, RECORDS_START, SegmentHeader, WalRecord},
     replay::{Replay, ReplayEnd},
     segments::{Sealed, Segments},
     wal_check::{SegmentCheck, check, check_formats},

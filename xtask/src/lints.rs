@@ -30,19 +30,12 @@ pub(crate) struct LintingCompiler {
 }
 
 impl LintingCompiler {
-    /// Copies this program to where no build replaces it.
+    /// Copies this program.
     ///
     /// # Errors
     /// Fails if the copy cannot be written.
-    #[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
     pub(crate) fn install() -> Result<Self> {
-        let path = env::current_dir()?.join(target_dir()).join("linting-compiler");
-        let this = env::current_exe().context("the path of xtask")?;
-        // Renamed, because another build may be running the one that is there.
-        let new = path.with_extension("new");
-        fs::copy(this, &new).with_context(|| new.display().to_string())?;
-        fs::rename(&new, &path).with_context(|| path.display().to_string())?;
-        Ok(Self { path })
+        Ok(Self { path: copy_of_this("linting-compiler")? })
     }
 
     /// Makes a command of cargo lint the workspace and check its documentation; a warning is an
@@ -52,6 +45,22 @@ impl LintingCompiler {
             .env("RUSTC_WORKSPACE_WRAPPER", &self.path)
             .env("CLIPPY_ARGS", format!("-D{END_OF_ARGUMENT}warnings{END_OF_ARGUMENT}"))
     }
+}
+
+/// Copies this program to where no build replaces it, and returns the path. Cargo keeps what each
+/// path compiled apart.
+///
+/// # Errors
+/// Fails if the copy cannot be written.
+#[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
+pub(crate) fn copy_of_this(name: &str) -> Result<PathBuf> {
+    let path = env::current_dir()?.join(target_dir()).join(name);
+    let this = env::current_exe().context("the path of xtask")?;
+    // Renamed, because another build may be running the one that is there.
+    let new = path.with_extension("new");
+    fs::copy(this, &new).with_context(|| new.display().to_string())?;
+    fs::rename(&new, &path).with_context(|| path.display().to_string())?;
+    Ok(path)
 }
 
 /// Tells a call by cargo in the compiler's place from a command of a developer.

@@ -4,6 +4,8 @@
 //! line.
 
 mod bench;
+mod coverage;
+mod decoders;
 mod fuzz;
 mod lints;
 mod notices;
@@ -24,6 +26,8 @@ const USAGE: &str = "\
 cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data
 cargo xtask test             format, lints, every test, docs; ends with `N passed, N failed`
 cargo xtask fuzz             generated queries in SQL; -- --seconds N, --seed N (600, at random)
+cargo xtask fuzz decoders    libFuzzer on every decoder and parser; -- --seconds N, --target NAME
+                             (60 each, all); --keep adds what reaches new code to fuzz/corpus
 cargo xtask ui               build the UI into ui/dist
 cargo xtask notices          licences of all crates that ship, in target/dist
 cargo xtask sbom             the same crates as a bill of materials (CycloneDX)
@@ -34,7 +38,11 @@ cargo xtask bench layout     print bytes per span by column, flushed and compact
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let done = if lints::is_compiler_call(&args) { lints::compile(&args) } else { dispatch(&args) };
+    let done = match lints::is_compiler_call(&args) {
+        true if coverage::is_this() => coverage::compile(&args),
+        true => lints::compile(&args),
+        false => dispatch(&args),
+    };
     match done {
         Ok(code) => code,
         Err(error) => {
@@ -54,7 +62,10 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "run" => run(rest),
         "test" => test::run(),
         "bench" => bench::run(rest),
-        "fuzz" => fuzz::run(rest),
+        "fuzz" => match rest {
+            [kind, flags @ ..] if kind == "decoders" => decoders::run(flags),
+            flags => fuzz::run(flags),
+        },
         "notices" => notices::write_notices().map(|()| ExitCode::SUCCESS),
         "sbom" => notices::write_bill_of_materials().map(|()| ExitCode::SUCCESS),
         _ => bail!("there is no command `{command}`:\n{USAGE}"),

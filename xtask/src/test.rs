@@ -12,13 +12,17 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    decoders,
     lints::LintingCompiler,
     steps::{StepReport, apt_install, cargo, root, target_dir, works},
     ui,
 };
 
 /// Steps of [`run`]; the last, advisories, needs the network.
-const STEPS: usize = 6;
+const STEPS: usize = 7;
+
+/// Seconds of each fuzz target, in CI and elsewhere.
+const FUZZ_SECONDS: [u64; 2] = [60, 5];
 
 /// Results of the checks.
 #[derive(Debug)]
@@ -44,11 +48,22 @@ pub(crate) fn run() -> Result<ExitCode> {
         command(compiler.lint(cargo().args(["build", "--workspace", "--all-targets"])))
     });
     report.tests(&compiler)?;
+    if works("c++", &["--version"]) {
+        let [in_ci, elsewhere] = FUZZ_SECONDS;
+        let seconds = if is_ci() { in_ci } else { elsewhere };
+        report.step("fuzz targets", || decoders::run_all(seconds));
+    } else {
+        report.left_out.push("fuzz targets: libFuzzer needs a compiler of C++".to_owned());
+    }
     match deny {
         Ok(()) => dependencies(&mut report),
         Err(error) => report.left_out.push(format!("cargo-deny: {error:#}")),
     }
     Ok(report.close())
+}
+
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some()
 }
 
 /// Installs what tests need beyond Rust, where that is possible.
@@ -121,7 +136,7 @@ impl CheckReport {
         for reason in &self.left_out {
             eprintln!("left out: {reason}");
         }
-        if std::env::var_os("CI").is_some() && !self.left_out.is_empty() {
+        if is_ci() && !self.left_out.is_empty() {
             self.failed += u64::try_from(self.left_out.len()).unwrap_or(1);
             self.failures.push("parts were left out, and CI needs every part".to_owned());
         }

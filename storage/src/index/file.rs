@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::{
     bytes::Reader,
     fuse::{self, Fuse},
-    grams::{GramCollector, Grams},
+    grams::{GramCollector, Grams, text_bits},
     runs::{self, Directory, PostingRun},
     sums::Sums,
     terms::Terms,
@@ -329,6 +329,37 @@ fn read_head(index: &File, data: &DataFile) -> Option<Vec<u8>> {
     let mut head = vec![0; usize::try_from(length).ok()?];
     index.read_exact_at(&mut head, 0).ok()?;
     Some(head)
+}
+
+/// Decodes the head of these sections, and looks up each text of `pages` in them: a door for fuzz
+/// targets, which seals the head and every page. `None` when the sections are none.
+pub(crate) fn read_sealed(sections: &[u8], pages: &[u8]) -> Option<()> {
+    let mut bytes = vec![0; FIXED_BYTES];
+    bytes.extend(sections);
+    let crc = crc32c::crc32c(&bytes).to_le_bytes();
+    bytes.extend(crc);
+    let head = Head::decode(&bytes)?;
+    let mut fetch = |range: Range<u64>| {
+        let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
+        let start = usize::try_from(range.start).ok()?;
+        let held = pages.get(start..start.checked_add(length.checked_sub(CRC_BYTES)?)?)?;
+        Some([held, &crc32c::crc32c(held).to_le_bytes()].concat())
+    };
+    for hash in pages.chunks_exact(size_of::<u64>()).map(xxhash_rust::xxh3::xxh3_64) {
+        let _ = head.trace_filter.as_ref().is_some_and(|filter| filter.may_have(hash));
+        for directory in [&head.traces, &head.terms].into_iter().flatten() {
+            let _ = directory.find_any([hash], &mut fetch);
+        }
+    }
+    for directory in [&head.traces, &head.terms].into_iter().flatten() {
+        for page in 0..directory.bytes() / (2 * size_of::<u64>()) {
+            let _ = (directory.hashes(page), directory.runs(page, &mut fetch));
+        }
+    }
+    if let Some(grams) = &head.grams {
+        let _ = grams.find(&text_bits(pages), &mut fetch);
+    }
+    Some(())
 }
 
 const DATA_SUMS: u32 = 6;

@@ -1,0 +1,86 @@
+//! Requests of senders: OTLP, Zipkin, and files that are imported.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use tidings_collector::{
+    Prepared, Redactor, Signal, accept_in_place, prepare_logs, prepare_traces,
+};
+use tidings_proto::{
+    import,
+    otlp::{
+        ExportLogsServiceRequest, ExportTraceServiceRequest, Wire, decode_json, decode_protobuf,
+        encode_json,
+    },
+    zipkin,
+};
+
+static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::default);
+
+/// What a request is answered: spans or records that were taken, those that were not, and why.
+type Verdict = (u64, u64, String);
+
+fn verdict(prepared: Prepared) -> Verdict {
+    (prepared.accepted, prepared.rejected, prepared.message)
+}
+
+/// Reads a request in place and by its messages: both have to say the same of it.
+fn compare<T: Wire>(input: &[u8], signal: Signal, prepare: impl Fn(T, Option<Bytes>) -> Prepared) {
+    let bytes = Bytes::copy_from_slice(input);
+    let in_place = accept_in_place(signal, &bytes, &REDACTOR);
+    let decoded = decode_protobuf::<T>(input);
+    if let Some(in_place) = in_place {
+        let decoded = decoded.expect("what is read in place can be decoded");
+        let message = verdict(prepare(decoded, Some(bytes)));
+        assert_eq!(verdict(in_place.prepared), message);
+    } else if let Ok(decoded) = decoded {
+        verdict(prepare(decoded, None));
+    }
+}
+
+/// A message survives protobuf and JSON.
+fn check_round_trip<T: Wire>(message: &T) {
+    let protobuf = message.encode_to_vec();
+    let again: T = decode_protobuf(&protobuf).expect("what was encoded can be decoded");
+    assert_eq!(again.encode_to_vec(), protobuf);
+    let json = encode_json(message);
+    let again: T = decode_json(&json).expect("what was written as JSON can be read");
+    assert_eq!(encode_json(&again), json);
+}
+
+pub(crate) fn otlp_traces_protobuf(input: &[u8]) {
+    compare::<ExportTraceServiceRequest>(input, Signal::Traces, prepare_traces);
+}
+
+pub(crate) fn otlp_logs_protobuf(input: &[u8]) {
+    compare::<ExportLogsServiceRequest>(input, Signal::Logs, prepare_logs);
+}
+
+pub(crate) fn otlp_json(input: &[u8]) {
+    if let Ok(traces) = decode_json::<ExportTraceServiceRequest>(input) {
+        check_round_trip(&traces);
+        verdict(prepare_traces(traces, None));
+    }
+    if let Ok(logs) = decode_json::<ExportLogsServiceRequest>(input) {
+        check_round_trip(&logs);
+        verdict(prepare_logs(logs, None));
+    }
+}
+
+pub(crate) fn zipkin_json(input: &[u8]) {
+    if let Ok(spans) = zipkin::decode_json(input) {
+        let (request, _) = zipkin::to_otlp(spans);
+        let _ = zipkin::from_otlp(&request);
+        verdict(prepare_traces(request, None));
+    }
+}
+
+pub(crate) fn zipkin_protobuf(input: &[u8]) {
+    if let Ok(spans) = zipkin::decode_protobuf(input) {
+        verdict(prepare_traces(zipkin::to_otlp(spans).0, None));
+    }
+}
+
+pub(crate) fn import(input: &[u8]) {
+    let _ = import::detect(input);
+}

@@ -1,0 +1,54 @@
+//! Doors for fuzz targets: the text of a query, the messages of a worker that has been taken over, and
+//! those of Flight SQL. Nothing that ships calls them.
+
+use crate::{
+    flight,
+    frame::{FrameReader, ServerFrame, WorkerFrame, parse, read_server_frame},
+    message::{ServerMessage, WorkerMessage},
+    statement::{self, Values},
+};
+
+/// Reads the text of a query as far as the server does before a worker plans it. Returns true when it
+/// may be planned.
+#[must_use]
+pub fn read_statement(text: &str) -> bool {
+    let given = statement::parse(text, Values::Given(&[])).is_ok();
+    statement::parse(text, Values::Later).is_ok() || given
+}
+
+/// Reads what a worker writes until it is no frame. Returns the number of messages.
+#[must_use]
+pub fn read_worker_frames(mut bytes: &[u8]) -> usize {
+    futures::executor::block_on(async {
+        let (mut reader, mut messages) = (FrameReader::new(&mut bytes), 0);
+        while let Ok(Some(frame)) = reader.next().await {
+            if let WorkerFrame::Message(payload) = frame
+                && let Ok(message) = parse::<WorkerMessage>(&payload)
+            {
+                messages += 1;
+                if let WorkerMessage::Scan(scan) = message {
+                    let _ = scan.schema();
+                }
+            }
+        }
+        messages
+    })
+}
+
+/// Reads what a worker gets from the server until it is no frame. Returns the number of messages.
+#[must_use]
+pub fn read_server_frames(mut bytes: &[u8]) -> usize {
+    let mut messages = 0;
+    while let Ok(Some(frame)) = read_server_frame(&mut bytes) {
+        if let ServerFrame::Message(payload) = frame {
+            messages += usize::from(parse::<ServerMessage>(&payload).is_ok());
+        }
+    }
+    messages
+}
+
+/// Reads a descriptor, a ticket and the values of a prepared query. Returns true when it is one.
+#[must_use]
+pub fn read_flight_message(bytes: &[u8]) -> bool {
+    flight::reads_command(bytes) | flight::reads_values(bytes)
+}

@@ -1,0 +1,95 @@
+//! Doors for fuzz targets: bytes to the decoders of the store's own files.
+//!
+//! Checksums guard these files, so that random bytes would end at the first one. Each door seals what
+//! it is given, and the decoder behind the checksum sees it. Nothing that ships calls them.
+
+use std::io;
+
+use bytes::Bytes;
+use prost::Message;
+use tidings_proto::{
+    UnixNanos,
+    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
+};
+
+use crate::{
+    disk::ReadFile,
+    index::read_sealed,
+    pins::Pins,
+    schema::Signal,
+    wal::{RECORDS_START, SegmentHeader, SegmentPiece, SegmentReader, WalRecord},
+};
+
+/// Header of the segments that [`read_log_segment`] makes.
+const SEGMENT: SegmentHeader = SegmentHeader { first: 0, prior_end: 0, salt: 0x5eed };
+/// The longest run of bytes that one control byte takes.
+const RUN_BYTES_MAX: usize = 64;
+
+/// A file in memory.
+struct FileBytes(Vec<u8>);
+
+impl ReadFile for FileBytes {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..));
+        let (to, rest) = (buffer.iter_mut(), rest.unwrap_or_default());
+        Ok(to.zip(rest).map(|(to, from)| *to = *from).count())
+    }
+}
+
+/// Reads a segment of the log to its end. Returns its sound records and the bytes that are none.
+///
+/// Every run of the input begins with a control byte: below 128 so many bytes follow that are no
+/// record, from 128 on the payload of a sound record follows.
+///
+/// # Errors
+/// When the reader asks for what is not in the file.
+pub fn read_log_segment(input: &[u8]) -> io::Result<(u64, u64)> {
+    let mut segment = SEGMENT.encode();
+    segment.resize(usize::try_from(RECORDS_START).unwrap_or_default(), 0);
+    let (mut rest, mut sequence) = (input, 0);
+    while let Some((control, run)) = rest.split_first() {
+        let length = usize::from(control & 0x7f).min(RUN_BYTES_MAX).min(run.len());
+        let (run, behind) = run.split_at(length);
+        if *control >= 128 {
+            let signal = if control & 1 == 0 { Signal::Spans } else { Signal::Logs };
+            let payload = Bytes::copy_from_slice(run);
+            let record = WalRecord { sequence, received: UnixNanos(1), signal, payload };
+            segment.extend(record.header(SEGMENT.salt).into_iter().flatten());
+            sequence += 1;
+        }
+        segment.extend(run);
+        rest = behind;
+    }
+    let mut reader = SegmentReader::new(Box::new(FileBytes(segment)), &SEGMENT)?;
+    let (mut records, mut lost) = (0, 0);
+    while let Some(piece) = reader.next()? {
+        match piece {
+            SegmentPiece::Record(record) => {
+                records += 1;
+                let _ = match record.signal {
+                    Signal::Spans => ExportTraceServiceRequest::decode(record.payload).map(drop),
+                    Signal::Logs => ExportLogsServiceRequest::decode(record.payload).map(drop),
+                };
+            }
+            SegmentPiece::Damaged { bytes, .. } | SegmentPiece::Tail { bytes, .. } => lost += bytes,
+        }
+    }
+    Ok((records, lost))
+}
+
+/// Reads the head of an index from its sections, and looks into the pages behind it. Returns false
+/// when the sections are none.
+#[must_use]
+pub fn read_index(sections: &[u8], pages: &[u8]) -> bool {
+    read_sealed(sections, pages).is_some()
+}
+
+/// Reads the file of pins from its JSON. Returns the number of pins; `None` when it is another file.
+#[must_use]
+pub fn read_pins(json: &[u8]) -> Option<usize> {
+    Pins::from_json(json).map(|pins| pins.len())
+}

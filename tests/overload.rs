@@ -1,0 +1,206 @@
+//! More load than the server can take: its memory stays within the budget, every refusal is a
+//! documented one that says when to come back, and whoever comes back gets everything in.
+//!
+//! `OVERLOAD_SECONDS` of the environment says for how long.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use prost::Message;
+
+use crate::{
+    harness::{
+        Server,
+        http::{Answer, try_send},
+        spans::{span, traces},
+    },
+    sql_generated::number,
+};
+
+const SECONDS: u64 = 15;
+/// The memory budget of the server.
+const BUDGET: u64 = 512 << 20;
+/// How long the load that it can take is measured.
+const MEASURED: Duration = Duration::from_secs(5);
+/// Connections of the load that it can take.
+const CONNECTIONS: usize = 4;
+/// Connections that send again at once, whatever the answer is.
+const HAMMERS: usize = 48;
+/// Connections that come back when they are told to.
+const PATIENT: usize = 4;
+/// Requests offered for one that the server takes when it is not overloaded.
+const OVERLOAD_MIN: u64 = 10;
+const SPANS: u64 = 2_000;
+const PATIENT_SPANS: u64 = 20;
+/// No sender is told to wait longer.
+const RETRY_SECONDS_MAX: u64 = 60;
+/// How long a request of a patient sender may be refused.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The traces of patient senders are numbered from here.
+const PATIENT_TRACES: u128 = 1 << 64;
+
+const HEADERS: [(&str, &str); 2] =
+    [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn large_request() -> Vec<u8> {
+    let spans = (1..=SPANS).map(|id| span(u128::from(id / 10 + 1), id, id / 2, "GET /product"));
+    gzip(&traces("load", spans.collect()).encode_to_vec())
+}
+
+fn send(server: &Server, body: &[u8]) -> Result<Answer, String> {
+    try_send("POST", &server.otlp_http, "/v1/traces", &HEADERS, body.to_vec())
+}
+
+/// The seconds after which a refused sender is to come back.
+fn retry_seconds(answer: &Answer) -> Option<u64> {
+    answer.headers.get("retry-after")?.to_str().ok()?.parse().ok()
+}
+
+/// What the server answered.
+#[derive(Debug, Default)]
+struct Answers {
+    statuses: BTreeMap<u16, u64>,
+    /// Connections that ended without an answer.
+    broken: u64,
+    wrong: Vec<String>,
+}
+
+impl Answers {
+    /// Notes an answer, and returns true when the request was taken.
+    fn add(&mut self, answer: Result<&Answer, &String>) -> bool {
+        let Ok(answer) = answer else {
+            self.broken += 1;
+            return false;
+        };
+        *self.statuses.entry(answer.status).or_default() += 1;
+        let is_refusal = matches!(answer.status, 429 | 503)
+            && retry_seconds(answer).is_some_and(|seconds| seconds <= RETRY_SECONDS_MAX)
+            && !answer.body.is_empty();
+        if answer.status != 200 && !is_refusal {
+            self.wrong.push(format!("{} {:?} {:?}", answer.status, answer.headers, answer.body));
+        }
+        answer.status == 200
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        self.broken += other.broken;
+        self.wrong.extend(other.wrong);
+    }
+
+    fn offered(&self) -> u64 {
+        self.statuses.values().sum::<u64>() + self.broken
+    }
+}
+
+/// Sends the large request again and again until `done`.
+fn hammer(server: &Server, body: &[u8], done: &AtomicBool) -> Answers {
+    let mut answers = Answers::default();
+    while !done.load(Relaxed) && answers.wrong.len() < 10 {
+        answers.add(send(server, body).as_ref());
+    }
+    answers
+}
+
+/// Sends one trace after the other until `done`, each until it is taken. Returns the answers and the
+/// number of traces.
+fn send_patiently(
+    server: &Server,
+    sender: u128,
+    next: &AtomicU64,
+    done: &AtomicBool,
+) -> (Answers, Vec<u128>) {
+    let (mut answers, mut taken) = (Answers::default(), Vec::new());
+    while !done.load(Relaxed) {
+        let trace = PATIENT_TRACES + (sender << 32) + u128::from(next.fetch_add(1, Relaxed)) + 1;
+        let spans = (1..=PATIENT_SPANS).map(|id| span(trace, id, id / 2, "patient"));
+        let body = gzip(&traces("patient", spans.collect()).encode_to_vec());
+        let begin = Instant::now();
+        loop {
+            let answer = send(server, &body);
+            if answers.add(answer.as_ref()) {
+                taken.push(trace);
+                break;
+            }
+            assert!(begin.elapsed() < PATIENCE, "a trace is refused for {PATIENCE:?}");
+            let wait = answer.ok().and_then(|answer| retry_seconds(&answer)).unwrap_or(1);
+            thread::sleep(Duration::from_secs(wait));
+        }
+    }
+    (answers, taken)
+}
+
+#[test]
+fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
+    let length = Duration::from_secs(number("OVERLOAD_SECONDS", SECONDS));
+    let mut server = Server::start_with(&["--memory", &BUDGET.to_string()]);
+    let (pid, body) = (server.pid(), large_request());
+    let run = |length: Duration, connections: usize| {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let (server, body, done) = (&server, &body, &done);
+            let senders: Vec<_> =
+                (0..connections).map(|_| scope.spawn(move || hammer(server, body, done))).collect();
+            thread::sleep(length);
+            done.store(true, Relaxed);
+            senders.into_iter().fold(Answers::default(), |mut all, sender| {
+                all.merge(sender.join().unwrap());
+                all
+            })
+        })
+    };
+    let measured = run(MEASURED, CONNECTIONS);
+    let capacity = measured.statuses[&200] as f64 / MEASURED.as_secs_f64();
+    let (next, done, peak) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+    let (hammered, patient) = thread::scope(|scope| {
+        let (server, next, done, peak) = (&server, &next, &done, &peak);
+        let senders: Vec<_> = (0..PATIENT as u128)
+            .map(|sender| scope.spawn(move || send_patiently(server, sender, next, done)))
+            .collect();
+        scope.spawn(move || {
+            while !done.load(Relaxed) {
+                peak.fetch_max(server.resident_bytes(), Relaxed);
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let hammered = run(length, HAMMERS);
+        done.store(true, Relaxed);
+        let patient: Vec<_> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
+        (hammered, patient)
+    });
+    let offered = hammered.offered() as f64 / length.as_secs_f64();
+    println!(
+        "it takes {capacity:.1} requests of {SPANS} spans a second; {offered:.1} a second for \
+         {length:?}: {:?}, {} broken; at most {} MiB",
+        hammered.statuses,
+        hammered.broken,
+        peak.load(Relaxed) >> 20
+    );
+    for (answers, traces) in &patient {
+        println!("patient: {} traces, {:?}", traces.len(), answers.statuses);
+        assert!(answers.wrong.is_empty(), "{:?}", answers.wrong);
+        assert!(!traces.is_empty());
+    }
+    assert!(hammered.wrong.is_empty(), "{}", hammered.wrong.join("\n"));
+    assert!(offered > capacity * OVERLOAD_MIN as f64, "{offered} of {capacity} is no overload");
+    assert!(peak.load(Relaxed) < BUDGET, "{peak:?}");
+    assert!(server.is_alive() && server.pid() == pid);
+    for trace in patient.iter().flat_map(|(_, traces)| traces) {
+        let (status, found) = server.get(&format!("/api/v1/traces/{trace:032x}"));
+        assert_eq!((status, found["spanCount"].as_u64()), (200, Some(PATIENT_SPANS)), "{trace}");
+    }
+}

@@ -1,0 +1,330 @@
+//! A storm of hostile statements, queries and bodies: each gets a documented answer, the process is
+//! the same one afterwards, its memory stays within its budget, and whoever sends sound telemetry
+//! meanwhile waits little longer.
+//!
+//! The kept inputs of the fuzz targets are what is mutated. `STORM_PERCENT` of the environment says
+//! how much of the whole storm is sent: 5,000 statements in SQL, 5,000 queries of each other
+//! language, 50,000 bodies. `STORM_SEED` makes the same storm again.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use prost::Message;
+
+use crate::{
+    harness::{
+        Server,
+        http::{post, try_send},
+        spans::{now, span, traces},
+    },
+    sql_generated::{fill, grammar::Grammar, number},
+};
+
+/// The whole storm.
+const STATEMENTS: u64 = 5_000;
+const QUERIES: u64 = 5_000;
+const BODIES: u64 = 50_000;
+/// How much of it the tests send.
+const PERCENT: u64 = 3;
+/// The memory budget of the server.
+const BUDGET: u64 = 1 << 30;
+/// Requests that are sent, one after the other, before the storm.
+const QUIET_REQUESTS: usize = 200;
+const PAUSE: Duration = Duration::from_millis(20);
+/// How many times as long an acknowledgement may take, at the 99th percentile.
+const SLOWER_MAX: u32 = 5;
+/// Acknowledgements that are as fast as this are not compared: the noise of a machine with other
+/// work is larger.
+const NOISE: Duration = Duration::from_millis(100);
+
+/// A language, the paths that take it, and the statuses that `docs/` name for it.
+struct Language {
+    corpus: &'static str,
+    paths: &'static [&'static str],
+    statuses: &'static [u16],
+}
+
+const LANGUAGES: [Language; 3] = [
+    Language {
+        corpus: "traceql",
+        paths: &["/api/v1/traces?limit=5&q=", "/tempo/api/search?limit=5&q="],
+        statuses: &[200, 400, 408, 413, 422, 429, 503],
+    },
+    Language {
+        corpus: "promql",
+        paths: &[
+            "/prometheus/api/v1/query?query=",
+            "/prometheus/api/v1/query_range?start=1795161600&end=1795161900&step=60&query=",
+        ],
+        statuses: &[200, 400, 408, 413, 422, 429, 503],
+    },
+    Language {
+        corpus: "log_query",
+        paths: &["/api/v1/logs?limit=5&q=", "/api/v1/logs/stats?q=", "/api/v1/search?q="],
+        statuses: &[200, 400, 404, 408, 413, 422, 429, 503],
+    },
+];
+
+/// A way in, with the folder of the inputs that are mutated for it.
+struct Receiver {
+    corpus: &'static str,
+    is_zipkin: bool,
+    path: &'static str,
+    content_type: &'static str,
+}
+
+const RECEIVERS: [Receiver; 6] = [
+    Receiver {
+        corpus: "otlp_traces_protobuf",
+        is_zipkin: false,
+        path: "/v1/traces",
+        content_type: "application/x-protobuf",
+    },
+    Receiver {
+        corpus: "otlp_logs_protobuf",
+        is_zipkin: false,
+        path: "/v1/logs",
+        content_type: "application/x-protobuf",
+    },
+    Receiver {
+        corpus: "otlp_json",
+        is_zipkin: false,
+        path: "/v1/traces",
+        content_type: "application/json",
+    },
+    Receiver {
+        corpus: "otlp_json",
+        is_zipkin: false,
+        path: "/v1/logs",
+        content_type: "application/json",
+    },
+    Receiver {
+        corpus: "zipkin_json",
+        is_zipkin: true,
+        path: "/api/v2/spans",
+        content_type: "application/json",
+    },
+    Receiver {
+        corpus: "zipkin_protobuf",
+        is_zipkin: true,
+        path: "/api/v2/spans",
+        content_type: "application/x-protobuf",
+    },
+];
+const BODY_STATUSES: [u16; 6] = [200, 202, 400, 413, 429, 503];
+const SQL_STATUSES: [u16; 6] = [200, 400, 408, 413, 429, 503];
+
+/// The kept inputs of a fuzz target.
+fn inputs(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+/// An input with a few changes: bytes that are other ones, parts that are missing, doubled or of
+/// another input, numbers that are extreme.
+fn mutated(inputs: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
+    const EXTREMES: [&[u8]; 10] = [
+        b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+        b"18446744073709551616",
+        b"-9223372036854775808",
+        b"1e999",
+        b"NaN",
+        b"\"",
+        b"((((((((((((((((",
+        b"\\u0000",
+        "\u{202e}\u{1f4a9}".as_bytes(),
+        b"[[[[[[[[[[[[[[[[",
+    ];
+    let mut bytes = inputs[rng.usize(..inputs.len())].clone();
+    for _ in 0..rng.usize(1..5) {
+        let place = rng.usize(..=bytes.len());
+        let end = (place + rng.usize(..40)).min(bytes.len());
+        match rng.u8(..6) {
+            0 => bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte = rng.u8(..)),
+            1 => drop(bytes.drain(place..end)),
+            2 => {
+                let part = bytes[place..end].repeat(rng.usize(1..8));
+                bytes.splice(place..place, part);
+            }
+            3 => {
+                let other = &inputs[rng.usize(..inputs.len())];
+                let from = rng.usize(..=other.len());
+                let part = &other[from..(from + rng.usize(..60)).min(other.len())];
+                bytes.splice(place..end, part.iter().copied());
+            }
+            4 => drop(
+                bytes.splice(place..place, EXTREMES[rng.usize(..EXTREMES.len())].iter().copied()),
+            ),
+            _ => bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 1 << rng.u8(..8)),
+        }
+    }
+    bytes
+}
+
+fn percent_encoded(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(3 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "%{byte:02X}");
+        text
+    })
+}
+
+/// The answers that a part of the storm got.
+#[derive(Debug, Default)]
+struct Answers {
+    statuses: BTreeMap<u16, u64>,
+    wrong: Vec<String>,
+}
+
+impl Answers {
+    fn add(&mut self, asked: &str, answer: Result<(u16, String), String>, documented: &[u16]) {
+        match answer {
+            Ok((status, body)) => {
+                *self.statuses.entry(status).or_default() += 1;
+                // A refusal says what was wrong.
+                let says_why = status < 400 || !body.trim().is_empty();
+                if !documented.contains(&status) || !says_why {
+                    self.wrong.push(format!("{asked}\n  {status} {body}"));
+                }
+            }
+            Err(error) => self.wrong.push(format!("{asked}\n  {error}")),
+        }
+    }
+}
+
+fn ask(
+    method: &str,
+    address: &str,
+    path: &str,
+    content_type: &str,
+    body: Vec<u8>,
+) -> Result<(u16, String), String> {
+    let answer = try_send(method, address, path, &[("content-type", content_type)], body)?;
+    Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+}
+
+fn statements(server: &Server, seed: u64, count: u64) -> Answers {
+    let mut answers = Answers::default();
+    for place in 0..usize::try_from(count).unwrap() {
+        let statement = Grammar::new(seed, place).statement();
+        let body = statement.clone().into_bytes();
+        let answer = ask("POST", &server.http, "/api/v1/sql", "application/sql", body);
+        answers.add(&statement, answer, &SQL_STATUSES);
+    }
+    answers
+}
+
+fn queries(server: &Server, seed: u64, count: u64) -> Answers {
+    let (mut rng, mut answers) = (Rng::with_seed(seed), Answers::default());
+    let languages = LANGUAGES.map(|language| (inputs(language.corpus), language));
+    for number in 0..count * languages.len() as u64 {
+        let (inputs, language) = &languages[usize::try_from(number % 3).unwrap()];
+        let path = language.paths[rng.usize(..language.paths.len())];
+        let path = format!("{path}{}", percent_encoded(&mutated(inputs, &mut rng)));
+        let answer = ask("GET", &server.http, &path, "", Vec::new());
+        answers.add(&path, answer, language.statuses);
+    }
+    answers
+}
+
+fn bodies(server: &Server, seed: u64, count: u64) -> Answers {
+    let (mut rng, mut answers) = (Rng::with_seed(seed), Answers::default());
+    let receivers = RECEIVERS.map(|receiver| (inputs(receiver.corpus), receiver));
+    for _ in 0..count {
+        let (inputs, receiver) = &receivers[rng.usize(..receivers.len())];
+        let body = mutated(inputs, &mut rng);
+        let asked = format!("{} {}", receiver.content_type, percent_encoded(&body));
+        let address = if receiver.is_zipkin { &server.zipkin } else { &server.otlp_http };
+        let answer = ask("POST", address, receiver.path, receiver.content_type, body);
+        answers.add(&asked, answer, &BODY_STATUSES);
+    }
+    answers
+}
+
+/// Sends sound requests until there are so many or `done`, and returns how long each took, in order
+/// of time.
+fn acknowledgements(
+    server: &Server,
+    trace: u128,
+    count: usize,
+    done: &AtomicBool,
+) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while times.len() < count && !done.load(Relaxed) {
+        let id = times.len() as u64 + 1;
+        let body = traces("meanwhile", vec![span(trace, id, 0, "a")]).encode_to_vec();
+        let begin = Instant::now();
+        let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        times.push(begin.elapsed());
+        assert_eq!(answer.status, 200, "a sound request");
+        thread::sleep(PAUSE);
+    }
+    times.sort_unstable();
+    times
+}
+
+/// The 99th percentile of sorted times.
+fn p99(times: &[Duration]) -> Duration {
+    times[(times.len() * 99 / 100).min(times.len() - 1)]
+}
+
+#[test]
+fn a_storm_gets_documented_answers_and_others_hardly_notice() {
+    let (percent, seed) = (number("STORM_PERCENT", PERCENT), number("STORM_SEED", now()));
+    let part = |whole: u64| whole * percent / 100;
+    let budget = BUDGET.to_string();
+    let mut server = Server::start_with(&["--memory", &budget, "--sql-seconds-max", "3"]);
+    fill(&server);
+    let pid = server.pid();
+    let quiet = acknowledgements(&server, 1 << 64, QUIET_REQUESTS, &AtomicBool::new(false));
+    let (done, peak) = (AtomicBool::new(false), AtomicU64::new(0));
+    let begin = Instant::now();
+    let (parts, busy) = thread::scope(|scope| {
+        let (server, done, peak) = (&server, &done, &peak);
+        let sound = scope.spawn(move || acknowledgements(server, 1 << 65, usize::MAX, done));
+        scope.spawn(move || {
+            while !done.load(Relaxed) {
+                peak.fetch_max(server.resident_bytes(), Relaxed);
+                thread::sleep(PAUSE);
+            }
+        });
+        let parts = [
+            scope.spawn(move || statements(server, seed, part(STATEMENTS))),
+            scope.spawn(move || queries(server, seed, part(QUERIES))),
+            scope.spawn(move || bodies(server, seed, part(BODIES))),
+        ];
+        let parts = parts.map(|part| part.join());
+        done.store(true, Relaxed);
+        (parts.map(Result::unwrap), sound.join().unwrap())
+    });
+    let (before, meanwhile, peak) = (p99(&quiet), p99(&busy), peak.into_inner());
+    for (name, answers) in ["statements", "queries", "bodies"].iter().zip(&parts) {
+        println!("{name}: {:?}", answers.statuses);
+    }
+    println!(
+        "seed {seed}, {percent} % in {:?}: {} sound requests meanwhile, p99 {meanwhile:?} after \
+         {before:?}, at most {} MiB",
+        begin.elapsed(),
+        busy.len(),
+        peak >> 20
+    );
+    let wrong: Vec<_> = parts.iter().flat_map(|part| &part.wrong).take(20).cloned().collect();
+    assert!(wrong.is_empty(), "seed {seed}:\n{}", wrong.join("\n"));
+    assert!(server.is_alive() && server.pid() == pid);
+    assert!(peak < BUDGET, "{peak} bytes");
+    assert!(meanwhile < (before * SLOWER_MAX).max(NOISE), "{before:?} became {meanwhile:?}");
+    // Sound requests before and meanwhile are all there, once.
+    for (trace, sent) in [(1_u128 << 64, quiet.len()), (1 << 65, busy.len())] {
+        let (status, found) = server.get(&format!("/api/v1/traces/{trace:032x}?limit=100000"));
+        assert_eq!((status, found["spanCount"].as_u64()), (200, Some(sent as u64)));
+    }
+}
