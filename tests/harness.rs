@@ -147,6 +147,12 @@ impl Server {
         self.memory("VmHWM:")
     }
 
+    /// Resident memory without pages of files, in bytes: those of a debug build's program alone are
+    /// hundreds of megabytes.
+    pub(crate) fn allocated_bytes(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
     fn memory(&self, what: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with(what)).unwrap();

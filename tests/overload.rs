@@ -31,12 +31,12 @@ const MEASURED: Duration = Duration::from_secs(5);
 /// Connections of the load that it can take.
 const CONNECTIONS: usize = 4;
 /// Connections that send again at once, whatever the answer is.
-const HAMMERS: usize = 48;
+const HAMMERS: usize = 480;
 /// Connections that come back when they are told to.
 const PATIENT: usize = 4;
 /// Requests offered for one that the server takes when it is not overloaded.
 const OVERLOAD_MIN: u64 = 10;
-const SPANS: u64 = 2_000;
+const SPANS: u64 = 20_000;
 const PATIENT_SPANS: u64 = 20;
 /// No sender is told to wait longer.
 const RETRY_SECONDS_MAX: u64 = 60;
@@ -173,7 +173,7 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
             .collect();
         scope.spawn(move || {
             while !done.load(Relaxed) {
-                peak.fetch_max(server.resident_bytes(), Relaxed);
+                peak.fetch_max(server.allocated_bytes(), Relaxed);
                 thread::sleep(Duration::from_millis(50));
             }
         });

@@ -121,7 +121,10 @@ const RECEIVERS: [Receiver; 6] = [
 const BODY_STATUSES: [u16; 6] = [200, 202, 400, 413, 429, 503];
 const SQL_STATUSES: [u16; 6] = [200, 400, 408, 413, 429, 503];
 
-/// The kept inputs of a fuzz target.
+/// So many of the last inputs of each target were written by hand (`seed-…`).
+const SOUND: usize = 3;
+
+/// The kept inputs of a fuzz target, by name.
 fn inputs(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut paths: Vec<_> =
@@ -145,7 +148,9 @@ fn mutated(inputs: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
         "\u{202e}\u{1f4a9}".as_bytes(),
         b"[[[[[[[[[[[[[[[[",
     ];
-    let mut bytes = inputs[rng.usize(..inputs.len())].clone();
+    // Sound inputs come last; others were kept because something is wrong with them.
+    let begin = if rng.bool() { inputs.len().saturating_sub(SOUND) } else { 0 };
+    let mut bytes = inputs[rng.usize(begin..inputs.len())].clone();
     for _ in 0..rng.usize(1..5) {
         let place = rng.usize(..=bytes.len());
         let end = (place + rng.usize(..40)).min(bytes.len());
@@ -293,7 +298,7 @@ fn a_storm_gets_documented_answers_and_others_hardly_notice() {
         let sound = scope.spawn(move || acknowledgements(server, 1 << 65, usize::MAX, done));
         scope.spawn(move || {
             while !done.load(Relaxed) {
-                peak.fetch_max(server.resident_bytes(), Relaxed);
+                peak.fetch_max(server.allocated_bytes(), Relaxed);
                 thread::sleep(PAUSE);
             }
         });
@@ -324,7 +329,7 @@ fn a_storm_gets_documented_answers_and_others_hardly_notice() {
     assert!(meanwhile < (before * SLOWER_MAX).max(NOISE), "{before:?} became {meanwhile:?}");
     // Sound requests before and meanwhile are all there, once.
     for (trace, sent) in [(1_u128 << 64, quiet.len()), (1 << 65, busy.len())] {
-        let (status, found) = server.get(&format!("/api/v1/traces/{trace:032x}?limit=100000"));
+        let (status, found) = server.get(&format!("/api/v1/traces/{trace:032x}"));
         assert_eq!((status, found["spanCount"].as_u64()), (200, Some(sent as u64)));
     }
 }

@@ -3,8 +3,9 @@
 //! The budget is what the setting `memory` says, or a quarter of what the process may have: of the
 //! machine's memory, or of the smallest limit of its control groups (version 1 or 2). Each setting
 //! in [`SHARES`] that nobody set is its share of the budget, and at most its default, beyond which
-//! more does not help. What is left, an eighth, is for what questions, flushes and merges hold while
-//! they work; they have bounds of their own. Does not own how the bounds are kept: whoever holds the
+//! more does not help. What is left, 7 of 32 parts, is for what questions, flushes and merges hold
+//! while they work; they have bounds of their own. A flush holds about as much as the memory table
+//! that it writes, beside it. Does not own how the bounds are kept: whoever holds the
 //! memory does.
 
 use std::path::{Path, PathBuf};
@@ -23,8 +24,8 @@ const UNLIMITED: u64 = 1 << 60;
 
 /// Settings that are shares of the budget, in 32nds of it; SQL's counts for each query that runs.
 const SHARES: [(&str, u64); 6] = [
-    ("memory-flush-bytes", 5), // A part of the next one.
-    ("memory-bytes-max", 9),
+    ("memory-flush-bytes", 3), // A part of the next one.
+    ("memory-bytes-max", 6),
     ("in-flight-bytes-max", 4),
     ("index-memory-bytes-max", 4),
     ("metadata-memory-bytes-max", 3),
