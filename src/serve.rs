@@ -348,6 +348,7 @@ impl HttpApi {
             tidings_query::router_described_by(document, query),
             tidings_sql::router(sql),
             web::pins(store.clone(), Arc::clone(clock)),
+            web::erasures(store.clone(), Arc::clone(clock)),
             web::keys(access.clone(), Arc::clone(clock), self.browsers.clone()),
             web::sign_in(access.clone()),
         ];

@@ -6,6 +6,7 @@ mod access;
 mod assets;
 mod audit;
 mod bodies;
+mod erasures;
 mod guard;
 mod json_body;
 mod keys;
@@ -23,6 +24,7 @@ use axum::{Router, middleware};
 
 pub(crate) use audit::Auditing;
 pub(crate) use bodies::Bodies;
+pub(crate) use erasures::routes as erasures;
 use guard::Entrance;
 pub(crate) use guard::Visitors;
 pub(crate) use keys::routes as keys;
@@ -35,7 +37,7 @@ pub(crate) use status::{ServedTenant, Server, ServerSetup, described, starting};
 use crate::tenants::Tenants;
 
 /// The routes of a tenant: those of the API's parts, and the process's. Nothing is checked yet.
-pub(crate) fn tenant_routes(api: [Router; 5], server: Server, measured: Measured) -> Router {
+pub(crate) fn tenant_routes(api: [Router; 6], server: Server, measured: Measured) -> Router {
     let queries = Arc::clone(&measured.queries);
     let own = status::routes(server).merge(metrics::routes(measured));
     api.into_iter()
