@@ -287,7 +287,7 @@ async fn routes(
     Ok(web::router(
         of_default,
         tenants.clone(),
-        web::sign_in_pages(access, browsers),
+        (web::sign_in_pages(access, browsers.clone()), browsers),
         web::Visitors {
             guard: Guard::new(address, &host_names(&settings.configured_hosts()))
                 .over_tls(is_over_tls),

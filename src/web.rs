@@ -50,7 +50,7 @@ pub(crate) fn tenant_routes(api: [Router; 6], server: Server, measured: Measured
 pub(crate) fn router(
     of_default: Router,
     tenants: Tenants,
-    sign_in: Router,
+    (sign_in, browsers): (Router, BrowserAccess),
     visitors: Visitors,
     auditing: Auditing,
     bodies: Bodies,
@@ -65,6 +65,7 @@ pub(crate) fn router(
     checked(api, Entrance::to_api(Arc::clone(&visitors)))
         .layer(middleware::from_fn_with_state(auditing, audit::record))
         .merge(checked(assets::routes().merge(sign_in), Entrance::to_pages(visitors)))
+        .layer(middleware::from_fn_with_state(browsers, sign_in::drop_plain_cookies))
         .layer(middleware::from_fn_with_state(bodies, bodies::bound))
         .layer(middleware::map_response(guard::secure))
 }
