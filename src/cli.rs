@@ -177,6 +177,7 @@ fn compact_command() -> Command {
 fn erase_command() -> Command {
     Command::new("erase")
         .about("Erase spans and log records for good, on a directory no server works on")
+        .after_help("A running server erases by POST /api/v1/erasures, or on its System page")
         .arg(keys::tenant_arg(OF_TENANT))
         .arg(
             Arg::new("attribute").long("attribute").value_name("KEY=VALUE").help(

@@ -287,7 +287,7 @@ async fn routes(
     Ok(web::router(
         of_default,
         tenants.clone(),
-        web::sign_in_pages(access, browsers),
+        (web::sign_in_pages(access, browsers.clone()), browsers),
         web::Visitors {
             guard: Guard::new(address, &host_names(&settings.configured_hosts()))
                 .over_tls(is_over_tls),
@@ -348,6 +348,7 @@ impl HttpApi {
             tidings_query::router_described_by(document, query),
             tidings_sql::router(sql),
             web::pins(store.clone(), Arc::clone(clock)),
+            web::erasures(store.clone(), Arc::clone(clock)),
             web::keys(access.clone(), Arc::clone(clock), self.browsers.clone()),
             web::sign_in(access.clone()),
         ];

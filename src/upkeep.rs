@@ -4,13 +4,18 @@ use std::{io::Write, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
-use tidings_storage::{Erasure, Store, SystemClock};
+use tidings_storage::{Erasure, StorageError, Store, SystemClock};
 
 use crate::{
     audit_log, log,
     serve::store_settings,
     settings::{Settings, value},
 };
+
+/// Advice about a directory that a server works on.
+const ASK_THE_SERVER: &str = "a server works on the directory and erases itself: send it \
+                              POST /api/v1/erasures (with a key of the role admin where keys are \
+                              required), or use its System page";
 
 /// Does all upkeep that is due and says what it did.
 pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
@@ -57,7 +62,10 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         Erasure::Trace(id) => format!("trace {id}"),
         Erasure::Attribute(attribute) => format!("attribute {:?}", attribute.key),
     };
-    let done = erase_from(settings, &what);
+    let done = erase_from(settings, &what).map_err(|error| match error.downcast_ref() {
+        Some(StorageError::Locked { .. }) => error.context(ASK_THE_SERVER),
+        _ => error,
+    });
     audit_log::record_command(settings, "data.erase", &done, |()| erased);
     done
 }

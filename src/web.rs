@@ -6,6 +6,7 @@ mod access;
 mod assets;
 mod audit;
 mod bodies;
+mod erasures;
 mod guard;
 mod json_body;
 mod keys;
@@ -23,6 +24,7 @@ use axum::{Router, middleware};
 
 pub(crate) use audit::Auditing;
 pub(crate) use bodies::Bodies;
+pub(crate) use erasures::routes as erasures;
 use guard::Entrance;
 pub(crate) use guard::Visitors;
 pub(crate) use keys::routes as keys;
@@ -35,7 +37,7 @@ pub(crate) use status::{ServedTenant, Server, ServerSetup, described, starting};
 use crate::tenants::Tenants;
 
 /// The routes of a tenant: those of the API's parts, and the process's. Nothing is checked yet.
-pub(crate) fn tenant_routes(api: [Router; 5], server: Server, measured: Measured) -> Router {
+pub(crate) fn tenant_routes(api: [Router; 6], server: Server, measured: Measured) -> Router {
     let queries = Arc::clone(&measured.queries);
     let own = status::routes(server).merge(metrics::routes(measured));
     api.into_iter()
@@ -48,7 +50,7 @@ pub(crate) fn tenant_routes(api: [Router; 5], server: Server, measured: Measured
 pub(crate) fn router(
     of_default: Router,
     tenants: Tenants,
-    sign_in: Router,
+    (sign_in, browsers): (Router, BrowserAccess),
     visitors: Visitors,
     auditing: Auditing,
     bodies: Bodies,
@@ -63,6 +65,7 @@ pub(crate) fn router(
     checked(api, Entrance::to_api(Arc::clone(&visitors)))
         .layer(middleware::from_fn_with_state(auditing, audit::record))
         .merge(checked(assets::routes().merge(sign_in), Entrance::to_pages(visitors)))
+        .layer(middleware::from_fn_with_state(browsers, sign_in::drop_plain_cookies))
         .layer(middleware::from_fn_with_state(bodies, bodies::bound))
         .layer(middleware::map_response(guard::secure))
 }

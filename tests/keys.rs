@@ -129,8 +129,9 @@ fn every_route_asks_for_a_key_of_its_role() {
             continue;
         }
         let changes = method != "GET" && path.starts_with("/api/v1/") && path != "/api/v1/sql";
-        let is_of_keys = path.starts_with("/api/v1/keys");
-        let expected = changes || is_of_keys || path == "/api/v1/audit";
+        let is_of_admins =
+            ["/api/v1/keys", "/api/v1/erasures"].iter().any(|begin| path.starts_with(begin));
+        let expected = changes || is_of_admins || path == "/api/v1/audit";
         assert_eq!(status(&reader) == 403, expected, "{method} {path} with a key that reads");
         let administered = status(&admin);
         assert!(![401, 403].contains(&administered), "{method} {path}: {administered}");

@@ -326,6 +326,14 @@ fn behind_a_proxy_with_tls_the_cookies_are_of_its_host() {
         session.starts_with("__Host-tidings-session=") && session.ends_with("; Secure"),
         "{session}"
     );
+    // Another host of the domain can plant its own session, under the name without the prefix only.
+    let session = session.split(';').next().unwrap();
+    let planted = session.strip_prefix("__Host-").unwrap();
+    for (cookie, status) in [(session, 200), (planted, 401)] {
+        let headers = [("host", "tidings.example"), ("cookie", cookie)];
+        let asked = send("GET", &server.http, "/api/v1/services", &headers, Bytes::new());
+        assert_eq!(asked.status, status, "{cookie}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! sees nor changes anything of the other.
 
 mod commands;
+mod erasing;
 mod requests;
 
 use std::{
@@ -202,7 +203,9 @@ fn every_route_and_protocol_allows_what_the_role_says_and_only_in_its_tenant() {
             continue;
         }
         let changes = method != "GET" && path.starts_with("/api/v1/") && path != "/api/v1/sql";
-        let administers = changes || path.starts_with("/api/v1/keys") || path == "/api/v1/audit";
+        let is_of_admins =
+            ["/api/v1/keys", "/api/v1/erasures"].iter().any(|begin| path.starts_with(begin));
+        let administers = changes || is_of_admins || path == "/api/v1/audit";
         for of_alfa in [true, false] {
             let (own, other) = (both.tenant(of_alfa), both.tenant(!of_alfa));
             for (role, key) in ROLES.into_iter().zip(&own.keys) {
@@ -261,7 +264,14 @@ fn the_table_has_every_route_that_reads() {
     let (_, document) = server.get("/api/v1/openapi.json");
     let nothing = Story::new("nada", 'c');
     let told: Vec<String> = HTTP.iter().chain(PROCESS).map(|path| nothing.tell(path)).collect();
-    let elsewhere = ["/api/v1/logs/tail", "/api/v1/keys", "/api/v1/audit", "/api/v1/sign-in"];
+    let elsewhere = [
+        "/api/v1/logs/tail",
+        "/api/v1/keys",
+        "/api/v1/audit",
+        "/api/v1/sign-in",
+        "/api/v1/erasures",
+        "/api/v1/erasures/{id}",
+    ];
     for (path, item) in document["paths"].as_object().unwrap() {
         let is_there = told.iter().any(|told| {
             let told: Vec<&str> = told.split('?').next().unwrap().split('/').collect();

@@ -12,6 +12,7 @@ mod audit_event;
 mod changes;
 mod compare;
 mod deployments;
+mod erasures;
 mod exceptions;
 mod explain;
 mod graph;
@@ -46,6 +47,7 @@ pub use compare::{
     CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList, RepeatedCall,
 };
 pub use deployments::{VersionChange, VersionChangeList};
+pub use erasures::{ErasedAttribute, ErasureList, ErasureRequest, ErasureStatus, ErasureView};
 pub use exceptions::{CountInStep, ExceptionGroup, ExceptionList};
 pub use explain::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
 pub use graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};

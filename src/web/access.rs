@@ -46,6 +46,7 @@ const RETRY: HeaderValue = HeaderValue::from_static("10");
 const API_PREFIX: &str = "/api/v1/";
 const KEYS: &str = "/api/v1/keys";
 const AUDIT: &str = "/api/v1/audit";
+const ERASURES: &str = "/api/v1/erasures";
 /// The native API's POST that reads.
 const SQL: &str = "/api/v1/sql";
 /// Answered to everybody: probes, and the way to bring a key.
@@ -67,9 +68,11 @@ fn needed_role(method: &Method, path: &str) -> Option<Role> {
     if OPEN.contains(&path) || path.starts_with(GRPC_HEALTH) {
         return None;
     }
-    let is_of_keys =
-        path.strip_prefix(KEYS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let is_for_admins = is_of_keys || path == AUDIT || is_change(method, path);
+    let is_below = |resource: &str| {
+        path.strip_prefix(resource).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let is_of_admins = is_below(KEYS) || is_below(ERASURES) || path == AUDIT;
+    let is_for_admins = is_of_admins || is_change(method, path);
     Some(if is_for_admins { Role::Admin } else { Role::Read })
 }
 
@@ -255,6 +258,9 @@ mod tests {
             (Method::DELETE, "/api/v1/keys/0123abcd", Some(Role::Admin)),
             (Method::GET, "/api/v1/keyspace", Some(Role::Read)),
             (Method::GET, "/api/v1/audit", Some(Role::Admin)),
+            (Method::GET, "/api/v1/erasures", Some(Role::Admin)),
+            (Method::POST, "/api/v1/erasures", Some(Role::Admin)),
+            (Method::GET, "/api/v1/erasures/17", Some(Role::Admin)),
             (Method::PUT, "/api/v1/traces/0/pin", Some(Role::Admin)),
             (Method::POST, "/prometheus/api/v1/query", Some(Role::Read)),
             (Method::POST, "/jaeger.api_v2.QueryService/GetTrace", Some(Role::Read)),

@@ -41,7 +41,7 @@ pub(crate) struct Auditing {
 }
 
 /// Names of the actions of the native API; another one is named by its method.
-const ACTIONS: [(&str, &str, &str, &str); 8] = [
+const ACTIONS: [(&str, &str, &str, &str); 9] = [
     ("GET", CALLBACK, "", "session.begin"),
     ("POST", "/api/v1/keys", "", "key.create"),
     ("DELETE", "/api/v1/keys/", "", "key.revoke"),
@@ -49,6 +49,7 @@ const ACTIONS: [(&str, &str, &str, &str); 8] = [
     ("DELETE", "/api/v1/session", "", "session.end"),
     ("PUT", "/api/v1/traces/", "/pin", "trace.pin"),
     ("DELETE", "/api/v1/traces/", "/pin", "trace.unpin"),
+    ("POST", "/api/v1/erasures", "", "data.erase"),
     ("POST", "/api/v1/demo", "", "demo.send"),
 ];
 
@@ -163,6 +164,7 @@ mod tests {
             (Method::DELETE, "/api/v1/keys/0123abcd", "key.revoke"),
             (Method::PUT, "/api/v1/traces/12/pin", "trace.pin"),
             (Method::DELETE, "/api/v1/traces/12/pin", "trace.unpin"),
+            (Method::POST, "/api/v1/erasures", "data.erase"),
             (Method::PUT, "/api/v1/traces/12", "change"),
             (Method::POST, "/api/v1/keys-of-the-future", "change"),
             (Method::POST, "/api/v1/sql", "read"),

@@ -1,7 +1,6 @@
 //! `/api/v1/pins` and `/api/v1/traces/{traceId}/pin`: which traces are kept whatever their age.
 //!
-//! The one part of the API that changes what is stored. It is the process's and not the query
-//! service's, which only reads; the pins are the store's. It answers no page of another origin, also
+//! It is the process's and not the query service's, which only reads; the pins are the store's. It answers no page of another origin, also
 //! not of one that may read (`guard`).
 
 use std::sync::Arc;
@@ -73,7 +72,7 @@ async fn pins(State(pinning): State<Pinning>, uri: Uri) -> Result<Json<PinList>,
 /// Pins a trace: retention keeps all of its spans and log records, until it is unpinned.
 ///
 /// Whatever its age and the size of the tables, and what comes later as well. Pinning again changes
-/// the note. Erasure (`tidings erase`) is not held up by a pin.
+/// the note. Erasure is not held up by a pin.
 #[utoipa::path(
     put,
     path = "/api/v1/traces/{traceId}/pin",

@@ -9,8 +9,9 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Query, State},
+    extract::{Query, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::Authority},
+    middleware::Next,
     response::{AppendHeaders, IntoResponse, Response},
     routing::get,
 };
@@ -52,8 +53,13 @@ impl BrowserAccess {
     /// Returns whether the browser reaches the server over TLS, which a proxy may end.
     pub(super) fn is_secure(&self, headers: &HeaderMap) -> bool {
         let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
+        self.is_always_secure() || origin.starts_with(b"https://")
+    }
+
+    /// Returns whether every browser reaches the server over TLS.
+    fn is_always_secure(&self) -> bool {
         let public = self.public_url.as_deref().unwrap_or_default();
-        self.is_over_tls || public.starts_with("https://") || origin.starts_with(b"https://")
+        self.is_over_tls || public.starts_with("https://")
     }
 
     /// Returns the address of a path as browsers know it.
@@ -80,6 +86,43 @@ impl BrowserAccess {
     /// Writes the ends of the cookies of a session, of either name.
     pub(super) fn without_session() -> [(header::HeaderName, String); 2] {
         [true, false].map(|secure| cookie(SESSION_COOKIES, secure, "", "Strict", Duration::ZERO))
+    }
+}
+
+/// Takes the cookies of plain HTTP out of a request where all browsers come over TLS: another host
+/// of the domain can plant those, and not the ones that are bound to this host.
+pub(super) async fn drop_plain_cookies(
+    State(browsers): State<BrowserAccess>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if browsers.is_always_secure() {
+        without_plain_cookies(request.headers_mut());
+    }
+    next.run(request).await
+}
+
+fn without_plain_cookies(headers: &mut HeaderMap) {
+    let [_, session] = SESSION_COOKIES;
+    let [_, ticket] = TICKET_COOKIES;
+    let is_plain = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default().trim();
+        name == session || name == ticket
+    };
+    let given: Vec<HeaderValue> = headers.get_all(header::COOKIE).iter().cloned().collect();
+    let has_plain =
+        |value: &HeaderValue| value.to_str().is_ok_and(|text| text.split(';').any(is_plain));
+    if !given.iter().any(has_plain) {
+        return;
+    }
+    headers.remove(header::COOKIE);
+    for value in given {
+        // Nobody reads a session from one that is no text.
+        let Ok(text) = value.to_str() else { continue };
+        let kept: Vec<&str> = text.split(';').filter(|pair| !is_plain(pair)).collect();
+        if let Ok(kept) = HeaderValue::from_str(&kept.join(";")) {
+            headers.append(header::COOKIE, kept);
+        }
     }
 }
 
@@ -266,7 +309,7 @@ fn page(detail: &str) -> String {
 mod tests {
     use axum::http::{HeaderMap, Uri};
 
-    use super::{BrowserAccess, CALLBACK, page, return_to};
+    use super::{BrowserAccess, CALLBACK, page, return_to, without_plain_cookies};
 
     #[test]
     fn the_path_to_come_back_to_is_decoded_once() {
@@ -299,6 +342,20 @@ mod tests {
             assert_eq!(browsers.url(&uri, &headers, CALLBACK), expected);
             assert_eq!(browsers.is_secure(&headers), expected.starts_with("https"));
         }
+    }
+
+    #[test]
+    fn over_tls_only_cookies_bound_to_the_host_are_left() {
+        let mut headers = HeaderMap::new();
+        let given = [
+            "theme=dark; tidings-session=planted ;__Host-tidings-session=own",
+            "tidings-sign-in=planted",
+            "a=tidings-session=b",
+        ];
+        given.map(|cookie| headers.append("cookie", cookie.parse().unwrap()));
+        without_plain_cookies(&mut headers);
+        let left: Vec<_> = headers.get_all("cookie").iter().collect();
+        assert_eq!(left, ["theme=dark;__Host-tidings-session=own", "", "a=tidings-session=b"]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use utoipa::{
 };
 
 use super::{
-    access,
+    access, erasures,
     guard::REFUSALS,
     keys, pins,
     problem::{NO_PARAMETERS, PROBLEM_JSON, parameter_of, problem, problem_with},
@@ -130,12 +130,13 @@ impl Server {
 #[openapi(paths(status, start_demo), components(schemas(ServerStatus, ProblemDetails)))]
 struct StatusApi;
 
-/// The API's description with the routes of this module, of pins and of queries in SQL, and with
+/// The API's description with the routes of this module, of pins, of erasures and of queries in SQL, and with
 /// what the process may answer in place of any route.
 pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document.merge(tidings_sql::document());
     document.merge(StatusApi::openapi());
     document.merge(pins::PinsApi::openapi());
+    document.merge(erasures::ErasuresApi::openapi());
     document.merge(keys::KeysApi::openapi());
     document.merge(sign_in::SignInApi::openapi());
     for item in document.paths.paths.values_mut() {

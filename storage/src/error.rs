@@ -152,6 +152,12 @@ pub enum StorageError {
         /// The largest length.
         limit: usize,
     },
+    /// Only one erasure at a time.
+    #[error("the erasure {begun} is under way: wait until it has ended")]
+    ErasureRunning {
+        /// When that began, in nanoseconds since 1970: its id.
+        begun: u64,
+    },
     /// A record cannot be stored: the request should have been refused earlier.
     #[error("{record} has no valid {field}")]
     Invalid {
@@ -180,7 +186,8 @@ impl StorageError {
             | Self::Unstorable { .. }
             | Self::UnknownTrace { .. }
             | Self::TooManyPins { .. }
-            | Self::LongNote { .. } => ErrorKind::Invalid,
+            | Self::LongNote { .. }
+            | Self::ErasureRunning { .. } => ErrorKind::Invalid,
             Self::WalFull { .. } | Self::DiskFull { .. } | Self::MemoryFull { .. } => {
                 ErrorKind::Full
             }

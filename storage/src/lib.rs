@@ -72,8 +72,8 @@ pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreMemory, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{
-    ConvertedBatch, Erasure, ErasureReport, Recovery, Store, StoreCounts, StoreUsage, TableUsage,
-    TelemetryBatch, UpkeepReport,
+    ConvertedBatch, ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState, Recovery,
+    Store, StoreCounts, StoreUsage, TableUsage, TelemetryBatch, UpkeepReport,
 };
 pub use supervision::{Supervision, TaskHealth, TaskState};
 pub use upkeep::{Retention, RetentionCondition, RetentionRule, WaitingForRoom};

@@ -84,6 +84,8 @@ pub struct StoreMeasurements {
     pub retired_files: u64,
     /// Files that upkeep wrote.
     pub written_files: u64,
+    /// Files of the quarantine that were deleted at their age.
+    pub discarded_files: u64,
     /// Files that wait to be merged, when upkeep looked last.
     pub backlog_files: u64,
     /// Removed files that are still on the disk.
@@ -101,6 +103,7 @@ pub(crate) struct StoreMetrics {
     pub(crate) flushes: TimeHistogram,
     pub(crate) flush_failures: AtomicU64,
     pub(crate) backlog_files: AtomicU64,
+    pub(crate) discarded_files: AtomicU64,
     merged_files: AtomicU64,
     retired_files: AtomicU64,
     written_files: AtomicU64,
@@ -129,6 +132,7 @@ impl StoreMetrics {
             merged_files: of(&self.merged_files),
             retired_files: of(&self.retired_files),
             written_files: of(&self.written_files),
+            discarded_files: of(&self.discarded_files),
             backlog_files: of(&self.backlog_files),
             ..StoreMeasurements::default()
         }

@@ -135,6 +135,16 @@ pub(crate) fn commit_version(name: &str) -> Option<u64> {
     numbered(name, ".json")
 }
 
+/// The file of the record of an erasure, by when that began.
+pub(crate) fn erasure_name(begun: u64) -> String {
+    format!("{begun:0NUMBER_DIGITS$}.json")
+}
+
+/// When an erasure began, from the name of its record.
+pub(crate) fn erasure_begun(name: &str) -> Option<u64> {
+    numbered(name, ".json")
+}
+
 /// The position in the write-ahead log that is in the name of a data file that a flush wrote.
 pub(crate) fn flushed_position(data_file: &Path) -> Option<u64> {
     let name = data_file.file_name()?.to_str()?;

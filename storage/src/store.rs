@@ -3,7 +3,8 @@
 //! Ties the write-ahead log, the memory table and the Delta tables together and owns the order
 //! between them. A batch becomes columns (`convert`), is written and synced by the log's thread,
 //! which publishes it (`state`) before the append returns. A flush (`flush`, driven by
-//! `background`) moves rows from memory to the tables. `open` restores all of it.
+//! `background`) moves rows from memory to the tables. `open` restores all of it. `erase` takes rows
+//! out for good.
 //!
 //! Does not own how any of the three works: see `wal`, `memory`, `tables`.
 
@@ -48,16 +49,17 @@ use tokio::{
 
 pub use self::{
     convert::ConvertedBatch,
-    erase::{Erasure, ErasureReport},
+    erase::{ERASURES_MAX, Erasure, ErasureRecord, ErasureReport, ErasureState},
     upkeep::UpkeepReport,
     usage::{StoreUsage, TableUsage},
 };
 use self::{
-    flush::Tables, pin::PinBoard, scrub::Damages, state::VisibleState, upkeep::MaintenanceState,
+    erase::ErasureBoard, flush::Tables, pin::PinBoard, scrub::Damages, state::VisibleState,
+    upkeep::MaintenanceState,
 };
 use crate::{
     Clock, Snapshot, StorageError, StoreMemory, StoreSettings,
-    disk::{DiskLock, Mistake, RealDisk, SharedDisk},
+    disk::{DiskLock, RealDisk, SharedDisk},
     index::Indexes,
     memory::Chunk,
     metrics::{StoreMeasurements, StoreMetrics},
@@ -152,6 +154,7 @@ struct StoreInner {
     /// Held by the one piece of upkeep that is under way.
     upkeep: tokio::sync::Mutex<MaintenanceState>,
     pins: PinBoard,
+    erasures: ErasureBoard,
     tables_at: SharedTables,
     disk: SharedDisk,
     paths: Paths,
@@ -336,6 +339,7 @@ impl Store {
             return Ok(());
         }
         let stopped = inner.stop_work().await;
+        inner.end_erasures().await;
         // A change of the pins ends first, and no other one begins.
         drop(inner.pins.turn.lock().await);
         let flushed = match inner.broken.load(Ordering::Acquire) {
@@ -358,17 +362,16 @@ impl Store {
     }
 
     /// Erases spans and log records permanently: from the tables, the disk and the log, pinned
-    /// traces included. Rows that arrive meanwhile are not erased. The erasure is incomplete while
-    /// the report names files that are left or unreadable.
+    /// traces included. Rows that arrive meanwhile are erased or not. The erasure is incomplete
+    /// while the report names files that are left or unreadable. As [`Self::begin_erasure`], and
+    /// returns when it has ended.
     ///
     /// # Errors
     /// `Corrupt` with the commit's file when a table has a damaged one: nothing is erased then.
     /// Otherwise the erasure may be partial; a second call continues.
     pub async fn erase(&self, what: &Erasure) -> Result<ErasureReport, StorageError> {
-        if !self.owner.0.disk.makes(Mistake::EraseWithoutMemory) {
-            self.flush().await?;
-        }
-        Box::pin(self.owner.0.erase(what)).await
+        let (_, ended) = self.owner.0.begin_erasure(what.clone()).await?;
+        ended.await.map_err(|_| StorageError::WriterStopped)?
     }
 
     /// Returns the size of the store's contents.
@@ -453,6 +456,7 @@ impl Store {
         let inner = &self.owner.0;
         inner.closed.store(true, Ordering::Release);
         let _ = inner.stop_work().await;
+        inner.end_erasures().await;
         // A flush that somebody else asked for ends first.
         drop(inner.tables.lock().await);
         drop(inner.pins.turn.lock().await);

@@ -16,8 +16,8 @@ const PAGES: [(&str, &str); 3] = [
     ("jaeger-and-zipkin.md", include_str!("../../../docs/jaeger-and-zipkin.md")),
 ];
 /// How the paths end that the process around the query service answers.
-const ELSEWHERE: [&str; 5] =
-    ["/api/v1/audit", "/api/v1/keys", "/api/v1/status", "/api/v1/pins", "/pin"];
+const ELSEWHERE: [&str; 6] =
+    ["/api/v1/audit", "/api/v1/erasures", "/api/v1/keys", "/api/v1/status", "/api/v1/pins", "/pin"];
 
 /// An example: a line of a page, and the JSON that the page shows for it.
 #[derive(Debug)]

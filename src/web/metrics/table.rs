@@ -252,7 +252,7 @@ pub(super) const METRICS: &[MetricDescription] = &[
         name: "tidings_upkeep_files",
         kind: MetricKind::Counter,
         labels: &["outcome"],
-        help: "Files that upkeep `merged` into others, `retired` for their age, or `written`",
+        help: "Files that upkeep `merged` into others, `retired` for their age or by erasing, `written`, or `discarded` from the quarantine at their age",
         read: upkeep_files,
     },
     MetricDescription {
@@ -372,6 +372,7 @@ fn upkeep_files(measured: &Measured) -> Samples {
     let outcomes = [
         ("merged", done.merged_files),
         ("retired", done.retired_files),
+        ("discarded", done.discarded_files),
         ("written", done.written_files),
     ];
     outcomes.map(|(outcome, count)| Sample::count([outcome], count)).into()

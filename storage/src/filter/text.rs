@@ -2,6 +2,9 @@
 
 use crate::index;
 
+/// The needle is compared with as many places as take so many times the time to read the text.
+const PASSES: usize = 4;
+
 /// Text to find.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needle {
@@ -23,11 +26,25 @@ impl Needle {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
+    /// Takes time in proportion to the text, whatever both are: where many places begin like the
+    /// needle, it is looked for in a copy in lower case.
     pub(super) fn is_in(&self, text: &str) -> bool {
         let Some((&first, _)) = self.bytes.split_first() else { return true };
         let hay = text.as_bytes();
         let Some(last_start) = hay.len().checked_sub(self.bytes.len()) else { return false };
-        memchr::memchr2_iter(first, first.to_ascii_uppercase(), &hay[..=last_start])
-            .any(|at| hay[at..at + self.bytes.len()].eq_ignore_ascii_case(&self.bytes))
+        let mut places_left = hay.len() * PASSES / self.bytes.len();
+        for at in memchr::memchr2_iter(first, first.to_ascii_uppercase(), &hay[..=last_start]) {
+            if hay[at..at + self.bytes.len()].eq_ignore_ascii_case(&self.bytes) {
+                return true;
+            }
+            match places_left.checked_sub(1) {
+                Some(left) => places_left = left,
+                None => {
+                    let rest = hay[at..].to_ascii_lowercase();
+                    return memchr::memmem::find(&rest, &self.bytes).is_some();
+                }
+            }
+        }
+        false
     }
 }

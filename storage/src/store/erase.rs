@@ -1,9 +1,16 @@
 //! Erases a trace, or all rows with an attribute, permanently.
 //!
-//! Every file with matching rows is rewritten without them. The old file is deleted at once,
-//! together with removed files of earlier maintenance. The write-ahead log up to then is dropped.
-//! `erasures/` records the erasure without the attribute's value. Rows that arrive meanwhile are
-//! not erased.
+//! Memory is flushed, so that files have every row acknowledged before. Every file with matching
+//! rows is rewritten without them. The old file is deleted at once, together with removed files of
+//! earlier maintenance; a file that a snapshot reads, when that ends. Corrections for split traces
+//! in the indexes of its hour are dropped first and computed again later. Memory is flushed once
+//! more and the write-ahead log up to then is dropped, so that the log keeps no rows that came
+//! meanwhile and were erased. `erasure_record` keeps a record without the attribute's value. Rows
+//! that arrive after the beginning are erased or not.
+//!
+//! An erasure runs in a task of its own and holds the turn of maintenance, one at a time. Appends
+//! and snapshots go on, flushes go first, and a store that closes ends it between two files. What
+//! was erased stays erased, and a second call continues.
 //!
 //! Rewriting may use the disk's reserve, one file at a time. If that may not suffice, unneeded
 //! files are deleted first. When the disk is full nevertheless, the call fails and a second call
@@ -16,22 +23,29 @@
 //! unknown, so nothing is erased then. A damaged data file, and everything in `quarantine/`, is
 //! named in the report, and the rest is erased.
 
+mod erasure_record;
+
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use serde_json::json;
 use tidings_proto::{TraceId, UnixNanos};
+use tokio::sync::oneshot;
 
+pub(super) use self::erasure_record::ErasureBoard;
+use self::erasure_record::ErasureTurn;
+pub use self::erasure_record::{ERASURES_MAX, ErasureRecord, ErasureState};
 use super::{StoreInner, blocking, quarantine::set_aside, upkeep::MaintenanceState};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
     data_file::{Choice, DataFile},
-    disk::{Mistake, failed, write_durably},
+    disk::{Mistake, failed},
     filter::Matcher,
+    index::without_corrections,
+    paths::index_path,
     schema::Signal,
     snapshot::TableView,
     tables::{CommitReason, TableChange},
@@ -71,6 +85,9 @@ pub struct ErasureReport {
     pub record: PathBuf,
 }
 
+/// How an erasure ended.
+pub(super) type ErasureResult = oneshot::Receiver<Result<ErasureReport, StorageError>>;
+
 impl Erasure {
     fn matcher(&self, signal: Signal) -> Matcher {
         match signal {
@@ -99,24 +116,95 @@ impl Erasure {
             Self::Attribute(one) => LogFilter { attributes: vec![one], ..LogFilter::default() },
         }
     }
-
-    /// Describes the erasure without the value that must not be recorded.
-    fn described(&self) -> String {
-        match self {
-            Self::Trace(id) => format!("trace {id}"),
-            Self::Attribute(one) => format!("attribute {}", one.key),
-        }
-    }
 }
 
 impl StoreInner {
-    /// Everything in memory must have been flushed.
-    pub(super) async fn erase(&self, what: &Erasure) -> Result<ErasureReport, StorageError> {
+    /// Begins an erasure in a task of its own. Returns its record, and its result when there is one.
+    pub(super) async fn begin_erasure(
+        self: &Arc<Self>,
+        what: Erasure,
+    ) -> Result<(ErasureRecord, ErasureResult), StorageError> {
+        let _turn = self.erasures.turn.lock().await;
+        self.check_open()?;
+        if let Some(running) = self.erasures.running() {
+            return Err(StorageError::ErasureRunning { begun: running.begun_unix_nanos });
+        }
+        self.check_whole().await?;
+        let erasure = self.note_erasure(&what).await?;
+        let record = self.erasures.running().unwrap_or_default();
+        let (reply, answer) = oneshot::channel();
+        let inner = Arc::clone(self);
+        self.erasures.keep_task(tokio::spawn(async move {
+            let done = Box::pin(inner.run_erasure(&what, &erasure)).await;
+            drop(erasure);
+            let _ = reply.send(done);
+        }));
+        Ok((record, answer))
+    }
+
+    /// Erases, and writes down how that ended.
+    async fn run_erasure(
+        self: &Arc<Self>,
+        what: &Erasure,
+        erasure: &ErasureTurn,
+    ) -> Result<ErasureReport, StorageError> {
+        let record = self.record_path(erasure.begun);
+        let mut report = ErasureReport { record, ..ErasureReport::default() };
+        let done = self.erase(what, &mut report).await;
+        if let Err(error) = &done {
+            tracing::error!(%error, "an erasure ended early: run it again");
+        }
+        // What snapshots still read goes with the last of them.
+        self.shared.state.hasten_gone();
+        let left = self.shared.state.gone_paths();
+        report.left_files = left.len() as u64;
+        self.close_record(&report, done.as_ref().err()).await?;
+        self.erasures.leave(erasure.begun, left);
+        done.map(|()| report)
+    }
+
+    async fn erase(
+        self: &Arc<Self>,
+        what: &Erasure,
+        report: &mut ErasureReport,
+    ) -> Result<(), StorageError> {
+        if !self.disk.makes(Mistake::EraseWithoutMemory) {
+            // A segment that is still written to would keep what it has.
+            self.wal.rotate().await?;
+            self.flush_to_end().await?;
+        }
         let mut keeper = self.upkeep.lock().await;
         self.check_whole().await?;
-        let mut report = ErasureReport::default();
-        let mut pinned = BTreeSet::new();
         self.make_room(&mut keeper).await?;
+        let mut pinned = self.erase_from_tables(&mut keeper, what, report).await?;
+        self.delete_gone_by(&mut keeper, UnixNanos(u64::MAX)).await?;
+        for signal in [Signal::Spans, Signal::Logs] {
+            self.sweep(&mut keeper, signal, None).await?;
+        }
+        drop(keeper);
+        pinned.extend(what.trace().filter(|trace| self.is_pinned(*trace)));
+        report.unpinned = self.unpin_erased(pinned.iter().copied()).await?;
+        report.pinned = pinned.into_iter().collect();
+        self.wal.rotate().await?;
+        self.flush_to_end().await?;
+        let covered = self.tables.lock().await.covered;
+        self.drop_log(covered).await?;
+        let (disk, quarantine) = (Arc::clone(&self.disk), self.paths.quarantine());
+        report.unread_files.extend(blocking(move || set_aside(disk.as_ref(), quarantine)).await?);
+        // Notes may say what is to be erased.
+        report.unread_files.extend(self.pinned().is_err().then(|| self.paths.pins()));
+        Ok(())
+    }
+
+    /// Rewrites the files of both tables. Returns the pinned traces that lost rows.
+    async fn erase_from_tables(
+        &self,
+        keeper: &mut MaintenanceState,
+        what: &Erasure,
+        report: &mut ErasureReport,
+    ) -> Result<BTreeSet<TraceId>, StorageError> {
+        let (mut pinned, mut hours) = (BTreeSet::new(), HashSet::new());
+        let mut all = Vec::new();
         for signal in [Signal::Spans, Signal::Logs] {
             self.resolve_in_doubt(signal).await?;
             let mut files = self.shared.state.files(signal);
@@ -125,44 +213,35 @@ impl StoreInner {
             if self.disk.makes(Mistake::EraseOneFile) {
                 files.truncate(1);
             }
-            for file in files {
-                let path = file.path.clone();
-                let erased = self.erase_from(&mut keeper, signal, file, what, &mut pinned);
-                let rows = match erased.await {
-                    Ok(0) => continue,
-                    Err(error) if is_about(&error, &path) => {
-                        tracing::error!(%error, "a data file cannot be read, nor erased from");
-                        report.unread_files.push(path);
-                        continue;
-                    }
-                    done => done?,
-                };
-                report.files += 1;
-                // At once: all of them together may need more room than there is.
-                self.delete_gone_by(&mut keeper, UnixNanos(u64::MAX)).await?;
-                match signal {
-                    Signal::Spans => report.spans += rows,
-                    Signal::Logs => report.log_records += rows,
-                }
+            all.extend(files.into_iter().map(|file| (signal, file)));
+        }
+        let count = all.len() as u64;
+        for (number, (signal, file)) in (0..).zip(all) {
+            if self.is_stopping() {
+                return Err(StorageError::Closed);
             }
+            self.show_progress(report, number, count);
+            let path = file.path.clone();
+            let erased = self.erase_from(keeper, (signal, file), what, &mut pinned, &mut hours);
+            let rows = match erased.await {
+                Ok(0) => continue,
+                Err(error) if is_about(&error, &path) => {
+                    tracing::error!(%error, "a data file cannot be read, nor erased from");
+                    report.unread_files.push(path);
+                    continue;
+                }
+                done => done?,
+            };
+            report.files += 1;
+            match signal {
+                Signal::Spans => report.spans += rows,
+                Signal::Logs => report.log_records += rows,
+            }
+            // At once: all of them together may need more room than there is.
+            self.delete_gone_by(keeper, UnixNanos(u64::MAX)).await?;
         }
-        self.delete_gone_by(&mut keeper, UnixNanos(u64::MAX)).await?;
-        for signal in [Signal::Spans, Signal::Logs] {
-            self.sweep(&mut keeper, signal, None).await?;
-        }
-        report.left_files = self.shared.state.gone_files();
-        pinned.extend(what.trace().filter(|trace| self.is_pinned(*trace)));
-        report.unpinned = self.unpin_erased(pinned.iter().copied()).await?;
-        report.pinned = pinned.into_iter().collect();
-        self.wal.rotate().await?;
-        let covered = self.tables.lock().await.covered;
-        self.drop_log(covered).await?;
-        let (disk, quarantine) = (Arc::clone(&self.disk), self.paths.quarantine());
-        report.unread_files.extend(blocking(move || set_aside(disk.as_ref(), quarantine)).await?);
-        // Notes may say what is to be erased.
-        report.unread_files.extend(self.pinned().is_err().then(|| self.paths.pins()));
-        report.record = self.write_down(what, &report).await?;
-        Ok(report)
+        self.show_progress(report, count, count);
+        Ok(pinned)
     }
 
     /// Refuses when a table does not say which files it has.
@@ -238,18 +317,21 @@ impl StoreInner {
     }
 
     /// Takes what matches out of a file; how many rows that were. Adds the pinned traces that they
-    /// were of.
+    /// were of, and the hour when it was the first of its hour.
     async fn erase_from(
         &self,
         keeper: &mut MaintenanceState,
-        signal: Signal,
-        file: Arc<DataFile>,
+        (signal, file): (Signal, Arc<DataFile>),
         what: &Erasure,
         pinned: &mut BTreeSet<TraceId>,
+        hours: &mut HashSet<i64>,
     ) -> Result<u64, StorageError> {
         let (rows, of_pinned) = self.count(signal, &file, what).await?;
         pinned.extend(of_pinned);
         if rows > 0 {
+            if signal == Signal::Spans && hours.insert(file.hour) {
+                self.drop_corrections(file.hour).await?;
+            }
             let choice = Choice::drop(what.matcher(signal));
             let (mark, removed) = (thinned_for(&file.path), vec![file]);
             let why = CommitReason::Erasure;
@@ -259,32 +341,25 @@ impl StoreInner {
         Ok(rows)
     }
 
-    async fn write_down(
-        &self,
-        what: &Erasure,
-        report: &ErasureReport,
-    ) -> Result<PathBuf, StorageError> {
-        let now = self.shared.clock.now();
-        let folder = self.paths.erasures();
-        let path = folder.join(format!("{:020}.json", now.0));
-        let said = json!({
-            "time_unix_nanos": now.0,
-            "erased": what.described(),
-            "spans": report.spans,
-            "log_records": report.log_records,
-            "files_rewritten": report.files,
-            "files_left_to_readers": report.left_files,
-            "pinned_traces": report.pinned.len(),
-            "unpinned_traces": report.unpinned.len(),
-            "files_not_read": report.unread_files,
-        });
-        let (disk, bytes, written) = (Arc::clone(&self.disk), said.to_string(), path.clone());
+    /// Drops the corrections for split traces from the indexes of an hour: they have names, trace
+    /// ids and exemplars of rows in other files. Before these change, so that a second call after
+    /// a failure has nothing to catch up on.
+    async fn drop_corrections(&self, hour: i64) -> Result<(), StorageError> {
+        let mut files = self.shared.state.files(Signal::Spans);
+        files.retain(|file| file.hour == hour);
+        let (tables, indexes) = (Arc::clone(&self.tables_at), Arc::clone(&self.shared.indexes));
         blocking(move || {
-            disk.create_folders(&folder).map_err(failed("create", &folder))?;
-            write_durably(disk.as_ref(), &path, &[bytes.as_bytes()]).map_err(failed("write", &path))
+            let scan = indexes.begin_scan();
+            for file in files.iter().filter(|file| indexes.has_corrections(scan, file)) {
+                let path = index_path(&file.path);
+                let index = tables.read(&path).map_err(failed("read", &path))?;
+                let rest = without_corrections(index.into());
+                tables.replace(&path, &rest).map_err(failed("write", &path))?;
+                indexes.forget_head(&file.path);
+            }
+            Ok(())
         })
-        .await?;
-        Ok(written)
+        .await
     }
 }
 

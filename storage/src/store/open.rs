@@ -19,7 +19,8 @@ use tokio::sync::watch;
 
 use super::{
     Damaged, MemoryBounds, Recovery, StoreInner, StoreShared, background, blocking, convert,
-    flush::Tables, format, pin::PinBoard, state::VisibleState, upkeep::MaintenanceState,
+    erase::ErasureBoard, flush::Tables, format, pin::PinBoard, state::VisibleState,
+    upkeep::MaintenanceState,
 };
 use crate::{
     Clock, StorageError, StoreSettings, data_file,
@@ -102,6 +103,7 @@ pub(super) async fn open(
         tables: tokio::sync::Mutex::new(tables),
         upkeep: tokio::sync::Mutex::new(keeper),
         pins,
+        erasures: ErasureBoard::default(),
         tables_at,
         disk,
         paths,

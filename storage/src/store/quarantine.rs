@@ -6,7 +6,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -19,26 +19,26 @@ use crate::{
 };
 
 impl StoreInner {
-    /// Deletes the files of the quarantine that are older than the settings say; how many. A file
-    /// that cannot be deleted is tried again the next time.
+    /// Deletes the files of the quarantine that are older than the settings say, and counts them. A
+    /// file that cannot be deleted is tried again the next time.
     ///
     /// # Errors
     /// When the quarantine cannot be listed.
-    pub(super) async fn age_quarantine(&self) -> Result<u64, StorageError> {
-        let Some(age) = self.shared.settings.quarantine_age else { return Ok(0) };
+    pub(super) async fn age_quarantine(&self) -> Result<(), StorageError> {
+        let Some(age) = self.shared.settings.quarantine_age else { return Ok(()) };
         let (disk, folder) = (Arc::clone(&self.disk), self.paths.quarantine());
         let now = self.shared.clock.now();
+        let metrics = Arc::clone(&self.metrics);
         blocking(move || {
-            let mut removed = 0;
             for path in set_aside(disk.as_ref(), folder)? {
                 match remove_if_old(disk.as_ref(), &path, now, age) {
-                    Ok(true) => removed += 1,
+                    Ok(true) => _ = metrics.discarded_files.fetch_add(1, Ordering::Relaxed),
                     Ok(false) => {}
                     Err(error) => tracing::warn!(path = %path.display(), %error,
                         "a file in the quarantine could not be deleted at its age"),
                 }
             }
-            Ok(removed)
+            Ok(())
         })
         .await
     }
@@ -121,7 +121,9 @@ mod tests {
             assert_eq!(count(), 2);
             clock.pass(DAY + Duration::from_secs(60));
             keep_up(&store).await;
-            assert_eq!(count(), if age.is_some() { 0 } else { 2 });
+            let discarded = if age.is_some() { 2 } else { 0 };
+            assert_eq!(count() as u64, 2 - discarded);
+            assert_eq!(store.measurements().discarded_files, discarded);
             assert_eq!(contents(&store).len(), 1);
             store.close().await.unwrap();
         }

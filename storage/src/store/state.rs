@@ -241,6 +241,16 @@ impl VisibleState {
         self.lock().gone.retain(|gone| !deleted.contains(&gone.file.path));
     }
 
+    /// The removed files that are still on the disk.
+    pub(crate) fn gone_paths(&self) -> HashSet<PathBuf> {
+        self.lock().gone.iter().map(|gone| gone.file.path.clone()).collect()
+    }
+
+    /// Makes all removed files due, whatever their age: they go when no snapshot reads them.
+    pub(crate) fn hasten_gone(&self) {
+        self.lock().gone.iter_mut().for_each(|gone| gone.since = UnixNanos(0));
+    }
+
     /// Returns the number of commits that became visible since the store was opened.
     pub(crate) fn commits(&self) -> u64 {
         self.lock().commits

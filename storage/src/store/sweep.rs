@@ -28,6 +28,19 @@ impl StoreInner {
         self.delete_gone_by(keeper, UnixNanos(by)).await
     }
 
+    /// Deletes the files that erasures left to snapshots, when those have ended.
+    pub(super) async fn delete_erased(
+        &self,
+        keeper: &mut MaintenanceState,
+    ) -> Result<(), StorageError> {
+        if !self.erasures.has_left() {
+            return Ok(());
+        }
+        // Due whatever the clock says.
+        self.delete_gone_by(keeper, UnixNanos(0)).await?;
+        self.settle_erasures().await
+    }
+
     /// Deletes files that were removed by then, if nobody reads them. Those that cannot be deleted
     /// are tried again the next time.
     pub(super) async fn delete_gone_by(
@@ -43,7 +56,8 @@ impl StoreInner {
     }
 
     /// Deletes what is old enough of the files that no table has, and of those in the quarantine,
-    /// every now and then.
+    /// every now and then. The first time, all that no table has when an erasure of an earlier
+    /// process left files to its snapshots.
     pub(super) async fn sweep_all(
         &self,
         keeper: &mut MaintenanceState,
@@ -52,10 +66,15 @@ impl StoreInner {
         let instant = self.shared.clock.instant();
         let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
         if pace == MergePace::Offline || keeper.swept.is_none_or(rested) {
-            let age = self.shared.settings.removed_file_age;
+            let unsettled = match keeper.swept {
+                None => self.unsettled_erasures().await?,
+                Some(_) => Vec::new(),
+            };
+            let age = unsettled.is_empty().then_some(self.shared.settings.removed_file_age);
             for signal in [Signal::Spans, Signal::Logs] {
-                self.sweep(keeper, signal, Some(age)).await?;
+                self.sweep(keeper, signal, age).await?;
             }
+            self.settle_records(unsettled).await?;
             self.age_quarantine().await?;
             keeper.swept = Some(instant);
         }

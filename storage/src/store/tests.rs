@@ -2,6 +2,7 @@
 
 mod backups;
 mod damage;
+mod erasing;
 mod faults;
 mod golden;
 mod objects;

@@ -164,6 +164,7 @@ impl StoreInner {
             true => self.delete_gone(&mut keeper).await,
             false => Ok(()),
         };
+        self.delete_erased(&mut keeper).await?;
         let mut room = self.room().await?;
         let spans = tables.iter().find(|(signal, _)| *signal == Signal::Spans);
         let stays = |file: &&Arc<DataFile>| join::stays(file, pace, clock.now());
@@ -411,7 +412,7 @@ impl StoreInner {
         self.shared.is_pressed()
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         *self.stop.borrow()
     }
 

@@ -55,7 +55,8 @@ REASONS = {
     "left": r"must be 1 to 500 traces",
     "right": r"must be 1 to 500 traces|must be trace ids",
     "index": r"row",
-    "body": r"are of keys with the role ingest|needs a name of 1 to|has a name of 1 to",
+    "body": r"are of keys with the role ingest|needs a name of 1 to|has a name of 1 to"
+    r"|one of `traceId` and `attribute`",
     "tenants": r"a tenant has a name of|tenants to choose are others",
     "query": r"",  # Few texts are queries in SQL, or have 8 KiB where they have 8192 characters.
 }

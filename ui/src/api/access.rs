@@ -1,9 +1,10 @@
-//! Keys, and this browser's session.
+//! Keys, this browser's session, and what only who administers may see and do.
 
 use std::marker::PhantomData;
 
 use tidings_proto::api::{
-    AuditEventList, CreatedKey, KeyList, KeyRequest, SessionView, SignIn, SignInOptions, SignedOut,
+    AuditEventList, CreatedKey, ErasureList, ErasureRequest, ErasureView, KeyList, KeyRequest,
+    SessionView, SignIn, SignInOptions, SignedOut,
 };
 
 use super::Request;
@@ -45,6 +46,24 @@ pub fn audit() -> Request<AuditEventList> {
     let mut query = UrlQuery::default();
     query.push("limit", 20);
     Request::get("/audit", &query)
+}
+
+/// The erasures, the newest first.
+#[must_use]
+pub fn erasures() -> Request<ErasureList> {
+    Request::get("/erasures", &UrlQuery::default())
+}
+
+/// One of them.
+#[must_use]
+pub fn erasure(id: &str) -> Request<ErasureView> {
+    Request::get(&format!("/erasures/{id}"), &UrlQuery::default())
+}
+
+/// Begins an erasure.
+#[must_use]
+pub fn erase(request: &ErasureRequest) -> Request<ErasureView> {
+    Request::post("/erasures", request)
 }
 
 /// Makes a key.

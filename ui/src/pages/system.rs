@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod audit_panel;
+mod erasure_panel;
 mod keys;
 mod store;
 

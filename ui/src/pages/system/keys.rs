@@ -7,7 +7,7 @@ use std::sync::Arc;
 use leptos::{prelude::*, task::spawn_local};
 use tidings_proto::api::{CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, SessionView};
 
-use super::audit_panel::audit_panel;
+use super::{audit_panel::audit_panel, erasure_panel::erasure_panel};
 use crate::{
     api::access,
     browser,
@@ -20,7 +20,8 @@ use crate::{
 const NOW_NANOS: u64 = 60_000_000_000;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// The key in use and, where it may administer, the panels of keys and of the audit log.
+/// The key in use and, where it may administer, the panels of keys, of erasures and of
+/// the audit log.
 pub(super) fn keys_section() -> impl IntoView {
     let session = Remote::new(|| Some(access::session()));
     let view_of = move || session.value().filter(|session| session.keys_required);
@@ -28,8 +29,10 @@ pub(super) fn keys_section() -> impl IntoView {
         Memo::new(move |_| view_of().is_some_and(|session| session.role == Some(KeyRole::Admin)));
     let panel = move || is_admin.get().then(keys_panel);
     let is_open = move || session.value().is_some_and(|session| !session.keys_required);
-    let audit = move || (is_admin.get() || is_open()).then(audit_panel);
-    view! { {move || view_of().map(|session| signed_in(&session))} {panel} {audit} }
+    let may_administer = move || is_admin.get() || is_open();
+    let erasures = move || may_administer().then(erasure_panel);
+    let audit = move || may_administer().then(audit_panel);
+    view! { {move || view_of().map(|session| signed_in(&session))} {panel} {erasures} {audit} }
 }
 
 fn signed_in(session: &SessionView) -> impl IntoView + use<> {
