@@ -26,6 +26,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use crate::own_telemetry::{OwnFilter, OwnTelemetry, SpanLayer};
+
 /// So many lines of one place are written in a window.
 const LINES_MAX: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(10);
@@ -43,10 +45,20 @@ pub(crate) fn start(filter: &str) -> Result<()> {
 ///
 /// # Errors
 /// When it is no filter.
-pub(crate) fn start_sparingly(filter: &str, clock: Arc<dyn Clock>) -> Result<Sparing> {
+pub(crate) fn start_sparingly(
+    filter: &str,
+    own: Option<&Arc<OwnTelemetry>>,
+    clock: Arc<dyn Clock>,
+) -> Result<Sparing> {
+    let own = own.map(|own| {
+        let layer = SpanLayer::new(Arc::clone(own));
+        // Counts on its own: what is not written is stored all the same.
+        let filter = OwnFilter(layer.clone()).and(Sparing::new(Arc::clone(&clock)));
+        layer.with_filter(filter)
+    });
     let sparing = Sparing::new(clock);
     let filter = env_filter(filter)?.and(sparing.clone());
-    Registry::default().with(lines().with_filter(filter)).init();
+    Registry::default().with(lines().with_filter(filter)).with(own).init();
     Ok(sparing)
 }
 

@@ -15,6 +15,7 @@ mod host_names;
 mod import;
 mod keys;
 mod log;
+mod own_telemetry;
 mod serve;
 mod settings;
 mod show;

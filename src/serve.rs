@@ -13,7 +13,7 @@ use tidings_access::{AccessPolicy, Issuer, KeyFile, KeyRing};
 use tidings_audit::AuditLog;
 use tidings_collector::{
     Collector, CollectorLimits, CollectorSettings, Destinations, Guard, Phase, Phases, ReadApi,
-    RedactionSettings, Tls, listen,
+    RedactionSettings, Redactor, Tls, listen,
 };
 use tidings_proto::UnixNanos;
 use tidings_query::{QuerySettings, ReceiverStates};
@@ -36,6 +36,7 @@ use crate::{
     health::{Health, TaskFailure},
     host_names::host_names,
     log,
+    own_telemetry::{OwnDestination, OwnTelemetry},
     settings::{Settings, SettingsError},
     sql_worker,
     tenants::{Tenant, TenantApi, Tenants, possible},
@@ -54,7 +55,8 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// Runs until SIGTERM or SIGINT; `warnings` are of the settings.
 pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let log = log::start_sparingly(&settings.log, Arc::clone(&clock))?;
+    let own = OwnTelemetry::new(settings.own_telemetry, Arc::clone(&clock));
+    let log = log::start_sparingly(&settings.log, own.as_ref(), Arc::clone(&clock))?;
     settings.connections_max = file_limit::connections_max(settings.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     for warning in warnings.iter().cloned().chain(settings.exposure()) {
@@ -62,7 +64,7 @@ pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     }
     let ended = runtime.block_on(async {
         tokio::select! {
-            ended = serve(settings, clock) => ended,
+            ended = serve(settings, own, clock) => ended,
             never = log.report() => match never {},
         }
     });
@@ -72,7 +74,11 @@ pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     ended
 }
 
-async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
+async fn serve(
+    settings: Settings,
+    own: Option<Arc<OwnTelemetry>>,
+    clock: Arc<dyn Clock>,
+) -> Result<()> {
     let mut end = End::new()?;
     // Bound before the store is opened: reading a long log takes seconds, in which supervisors must
     // learn that the process lives and is not ready.
@@ -110,8 +116,9 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     };
     let collector = start_collector(receivers, &tenants, &clock).await?;
     health.add(collector.supervision());
-    let parts = ServerParts { tenants, collector, access, audit, health, clock };
-    let routes = routes(&settings, address, &parts, listening).await?;
+    let parts = ServerParts { tenants, collector, access, audit, health, own, clock };
+    parts.store_own_telemetry(&settings, address, &web_tasks);
+    let routes = routes(&settings, address, &parts, &web_tasks, listening).await?;
     app.send_modify(|app| *app = routes);
     parts.note("server.start", format!("version {VERSION}")).await;
     print_addresses(address, &parts.collector, settings.tls().is_some())?;
@@ -220,10 +227,25 @@ struct ServerParts {
     access: AccessPolicy,
     audit: Arc<AuditLog>,
     health: Health,
+    own: Option<Arc<OwnTelemetry>>,
     clock: Arc<dyn Clock>,
 }
 
 impl ServerParts {
+    /// Stores the server's own traces and log lines from now on, where they are kept.
+    fn store_own_telemetry(&self, settings: &Settings, address: SocketAddr, tasks: &Supervision) {
+        let Some(own) = &self.own else { return };
+        let destination = Arc::new(OwnDestination {
+            store: self.tenants.default_tenant().store.clone(),
+            redactor: Redactor::new(&redaction_settings(settings)),
+            resource: web::own_resource(&own_instance(address)),
+        });
+        let own = Arc::clone(own);
+        run_for_ever(tasks, "own telemetry", &self.clock, move || {
+            Arc::clone(&own).run(Arc::clone(&destination))
+        });
+    }
+
     /// Records an action of the server itself in the audit log.
     async fn note(&self, action: &str, detail: String) {
         self.audit.record(audit_log::server_event(self.clock.now(), action, detail)).await;
@@ -261,6 +283,7 @@ async fn routes(
     settings: &Settings,
     address: SocketAddr,
     parts: &ServerParts,
+    tasks: &Supervision,
     listening: Arc<web::WebListening>,
 ) -> Result<Router> {
     let ServerParts { tenants, access, audit, clock, .. } = parts;
@@ -280,8 +303,11 @@ async fn routes(
         queries: web::QueryTimes::new(Arc::clone(clock)),
         sql: sql_service(settings, address, &tenants.default_tenant().store, clock)?,
         sql_is_shared: Once::new(),
+        memory_budget: settings.memory,
+        pushes: Arc::default(),
         started: clock.now(),
     };
+    api.push_metrics(settings, address, tasks)?;
     tenants.serve(Box::new(move |tenant| api.routes_of(tenant)));
     let of_default = tenants.router(&Default::default()).await?;
     Ok(web::router(
@@ -310,6 +336,8 @@ struct HttpApi {
     sql: Option<SqlService>,
     /// Done when there is another tenant with queries in SQL.
     sql_is_shared: Once,
+    memory_budget: Option<u64>,
+    pushes: Arc<web::PushCounts>,
     started: UnixNanos,
 }
 
@@ -328,20 +356,11 @@ impl HttpApi {
         let server =
             web::Server::new(served, Arc::clone(collector), health.clone(), started, setup);
         let sql = self.sql_of(tenant);
-        let measured = web::Measured {
-            tenant: tenant.name.clone(),
-            store: store.clone(),
-            collector: Arc::clone(collector),
-            audit: Arc::clone(audit),
-            web: Arc::clone(&self.listening),
-            health,
-            queries: Arc::clone(&self.queries),
-            sql: sql.clone(),
-            started_seconds: Duration::from_nanos(started.0).as_secs_f64(),
-        };
+        let measured = self.measured(tenant, health, sql.clone());
         let (receivers, destination) = (Arc::clone(collector), Arc::clone(&tenant.destination));
         let states = ReceiverStates::new(move || receivers.receivers_of(&destination));
         let document = web::described(tidings_query::document());
+        let names = web::RouteNames::new(&document);
         let of_one = (!tenant.name.is_default()).then(|| tenant.name.to_string());
         let query = tenant.query.with_receivers(states).with_audit(Arc::clone(audit), of_one);
         let api = [
@@ -352,7 +371,44 @@ impl HttpApi {
             web::keys(access.clone(), Arc::clone(clock), self.browsers.clone()),
             web::sign_in(access.clone()),
         ];
-        TenantApi { router: web::tenant_routes(api, server.clone(), measured), server }
+        TenantApi { router: web::tenant_routes(api, server.clone(), measured, names), server }
+    }
+
+    /// Returns the parts that count, as a tenant sees them.
+    fn measured(&self, tenant: &Tenant, health: Health, sql: Option<SqlService>) -> web::Measured {
+        let ServerParts { collector, audit, own, .. } = &self.parts;
+        web::Measured {
+            tenant: tenant.name.clone(),
+            store: tenant.store.clone(),
+            collector: Arc::clone(collector),
+            audit: Arc::clone(audit),
+            web: Arc::clone(&self.listening),
+            health,
+            queries: Arc::clone(&self.queries),
+            sql,
+            memory_budget: self.memory_budget,
+            own: own.clone(),
+            pushes: Arc::clone(&self.pushes),
+            started_seconds: Duration::from_nanos(self.started.0).as_secs_f64(),
+        }
+    }
+
+    /// Sends the metrics to a collector from now on, where there is one.
+    fn push_metrics(
+        &self,
+        settings: &Settings,
+        address: SocketAddr,
+        tasks: &Supervision,
+    ) -> Result<()> {
+        let Some(push) = settings.metrics_push.read() else { return Ok(()) };
+        let ServerParts { tenants, health, clock, .. } = &self.parts;
+        let measured = self.measured(tenants.default_tenant(), health.clone(), self.sql.clone());
+        let instance = own_instance(address);
+        let push =
+            web::MetricsPush::new(&push, instance, measured, self.started, Arc::clone(clock))?;
+        let push = Arc::new(push);
+        run_for_ever(tasks, "metrics", clock, move || Arc::clone(&push).run());
+        Ok(())
     }
 
     /// Queries in SQL over the tenant's store.
@@ -387,6 +443,13 @@ impl End {
             _ = self.interrupt.recv() => tracing::info!("SIGINT: finishing"),
         }
     }
+}
+
+/// Tells this process from others that are called `tidings`: the machine and the port.
+fn own_instance(address: SocketAddr) -> String {
+    let names = host_names(&[]);
+    let host = names.first().map_or("localhost", String::as_str);
+    format!("{host}:{}", address.port())
 }
 
 fn print_addresses(http: SocketAddr, collector: &Collector, has_tls: bool) -> Result<()> {
@@ -445,14 +508,15 @@ pub(crate) fn object_store_settings(
     }
 }
 
+fn redaction_settings(settings: &Settings) -> RedactionSettings {
+    RedactionSettings { enabled: settings.redact, keys: settings.redact_keys.clone() }
+}
+
 fn collector_settings(settings: &Settings) -> CollectorSettings {
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     CollectorSettings {
         host_names: host_names(&settings.configured_hosts()),
-        redaction: RedactionSettings {
-            enabled: settings.redact,
-            keys: settings.redact_keys.clone(),
-        },
+        redaction: redaction_settings(settings),
         limits: CollectorLimits {
             grpc_message_bytes_max: count(settings.otlp_grpc_message_bytes_max),
             http_body_bytes_max: count(settings.http_body_bytes_max),

@@ -9,6 +9,7 @@
 mod environment;
 mod memory;
 mod oidc;
+mod own_signals;
 mod table;
 pub(crate) mod value;
 
@@ -19,6 +20,9 @@ use std::{
 use environment::Environment;
 pub(crate) use memory::MemoryFiles;
 pub(crate) use oidc::OidcValues;
+pub(crate) use own_signals::{
+    MetricsPushSettings, MetricsPushValues, OwnRecords, OwnTelemetrySettings,
+};
 pub(crate) use table::{SETTINGS, Setting};
 use thiserror::Error;
 use tidings_access::ClientSecret;
@@ -64,6 +68,8 @@ pub(crate) struct Settings {
     /// `None`: they are kept.
     pub(crate) audit_age: Option<Duration>,
     pub(crate) log: String,
+    pub(crate) metrics_push: MetricsPushValues,
+    pub(crate) own_telemetry: OwnTelemetrySettings,
     pub(crate) otlp_grpc_message_bytes_max: u64,
     pub(crate) http_body_bytes_max: u64,
     /// `None` before it is measured.
@@ -172,6 +178,10 @@ pub(crate) enum SettingsError {
         "there are {count} tenants, in the file of keys and in tenants/ of the data directory, and {possible} are possible: raise tenants-max, or memory-bytes-max, which has room for a request of http-body-bytes-max of each"
     )]
     Tenants { count: usize, possible: usize },
+    #[error(
+        "metrics-endpoint speaks TLS: metrics-ca is needed, with roots of its certificate or the certificate itself"
+    )]
+    MetricsRoots,
     #[error("{given} is set and {missing} is not: TLS needs a certificate and its key")]
     TlsPart { given: &'static str, missing: &'static str },
     #[error("{first} and {second} both listen on port {port}; each needs its own")]
@@ -269,6 +279,7 @@ impl Sources {
         settings.check_exposure()?;
         settings.check_tls()?;
         settings.oidc.check(settings.insecure)?;
+        settings.metrics_push.check()?;
         settings.check_order()?;
         Ok(settings)
     }
@@ -342,6 +353,8 @@ impl Settings {
             audit_reads: false,
             audit_age: None,
             log: String::new(),
+            metrics_push: MetricsPushValues::default(),
+            own_telemetry: OwnTelemetrySettings::default(),
             otlp_grpc_message_bytes_max: 0,
             http_body_bytes_max: 0,
             memory: None,

@@ -14,6 +14,7 @@ mod listen;
 mod metrics;
 mod pins;
 mod problem;
+mod request_span;
 mod sign_in;
 mod status;
 mod storage;
@@ -29,20 +30,27 @@ use guard::Entrance;
 pub(crate) use guard::Visitors;
 pub(crate) use keys::routes as keys;
 pub(crate) use listen::{WebListening, connections};
-pub(crate) use metrics::{Measured, QueryTimes};
+pub(crate) use metrics::{Measured, MetricsPush, PushCounts, QueryTimes, own_resource};
 pub(crate) use pins::routes as pins;
+pub(crate) use request_span::RouteNames;
 pub(crate) use sign_in::{BrowserAccess, pages as sign_in_pages, routes as sign_in};
 pub(crate) use status::{ServedTenant, Server, ServerSetup, described, starting};
 
 use crate::tenants::Tenants;
 
 /// The routes of a tenant: those of the API's parts, and the process's. Nothing is checked yet.
-pub(crate) fn tenant_routes(api: [Router; 6], server: Server, measured: Measured) -> Router {
-    let queries = Arc::clone(&measured.queries);
+pub(crate) fn tenant_routes(
+    api: [Router; 6],
+    server: Server,
+    measured: Measured,
+    names: RouteNames,
+) -> Router {
+    let (queries, tenant) = (Arc::clone(&measured.queries), measured.tenant.clone());
     let own = status::routes(server).merge(metrics::routes(measured));
     api.into_iter()
         .fold(own, Router::merge)
         .layer(middleware::from_fn_with_state(queries, metrics::measure))
+        .layer(middleware::from_fn_with_state((tenant, names), request_span::trace))
 }
 
 /// The routes of the HTTP address: these of the default tenant, which lead to those of the others

@@ -4,6 +4,7 @@ pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod issuer;
+pub(crate) mod metrics_receiver;
 pub(crate) mod spans;
 pub(crate) mod web;
 

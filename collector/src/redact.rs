@@ -123,7 +123,7 @@ impl Redactor {
     /// Replaces the secrets of a decoded batch, which then goes without the sender's bytes. An
     /// encoded one has none: it was judged when it was accepted. Returns the number of values that
     /// had one.
-    pub(crate) fn redact(&self, batch: &mut TelemetryBatch) -> u64 {
+    pub fn redact(&self, batch: &mut TelemetryBatch) -> u64 {
         let Some(keys) = &self.keys else { return 0 };
         let mut redaction = Redaction { keys, count: 0 };
         let bytes = match batch {

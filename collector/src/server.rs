@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use tidings_access::{AccessPolicy, Caller, Credentials, Role};
 use tidings_audit::AuditLog;
+use tracing::{Instrument, field::Empty};
 
 use crate::{
     admit::RequestSender,
@@ -58,7 +59,20 @@ impl Endpoint for Server {
         request: Request<Incoming>,
         holder: Arc<RequestHolder>,
     ) -> Response<ReplyBody> {
-        self.serve(request, holder).await
+        let span = tracing::debug_span!(
+            "receive",
+            otel.name = self.receiver.name(),
+            otel.kind = "server",
+            http.request.method = request.method().as_str(),
+            url.path = request.uri().path(),
+            network.peer.address = %holder.peer(),
+            http.response.status_code = Empty,
+            "error.type" = Empty,
+            tidings.refusal.reason = Empty,
+        );
+        let response = self.serve(request, holder).instrument(span.clone()).await;
+        span.record("http.response.status_code", response.status().as_u16());
+        response
     }
 
     fn is_health(&self, head: &Parts) -> bool {
@@ -118,6 +132,11 @@ impl Server {
                 response
             }
             Err(refusal) => {
+                let reason = refusal.reason.label();
+                tracing::Span::current().record("tidings.refusal.reason", reason);
+                if refusal.reason.is_transient() {
+                    tracing::Span::current().record("error.type", reason);
+                }
                 let refusal = self.counted(refusal, &sender(&head, holder.peer()), &counted_for);
                 self.audit_denial(&head, holder.peer(), &refusal);
                 // A body that did not come does not come now.

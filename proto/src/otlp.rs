@@ -12,6 +12,7 @@ mod common;
 mod depth;
 pub(crate) mod json;
 mod logs;
+mod metric_data;
 mod rpc;
 mod text;
 mod trace;
@@ -31,6 +32,11 @@ pub use common::{
 pub use depth::{VALUE_DEPTH_MAX, ValueDepth};
 pub use json::{NOT_HEX, decode_json, encode_json};
 pub use logs::{LogRecord, ResourceLogs, ScopeLogs, Severity, SeverityNumber};
+pub use metric_data::{
+    CUMULATIVE, ExportMetricsPartialSuccess, ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse, GaugePoints, HistogramDataPoint, HistogramPoints, MetricMessage,
+    MetricPoints, NumberDataPoint, NumberValue, ResourceMetrics, ScopeMetrics, SumPoints,
+};
 pub use rpc::{
     Any, BadRequest, Code, FieldViolation, ProtoDuration, RetryInfo, Status as RpcStatus,
 };

@@ -24,6 +24,13 @@ pub enum ErrorKind {
     Failed,
 }
 
+impl ErrorKind {
+    /// Returns whether the service failed, and not what was asked.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, Self::Overloaded | Self::TimedOut | Self::Unavailable | Self::Failed)
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Error)]
 pub enum QueryError {

@@ -25,6 +25,7 @@ use tidings_storage::{
     ScanStats, Snapshot, SpanFilter, SpanRows, Store,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tracing::field::Empty;
 
 pub(crate) use admission::{Admission, AdmissionSlot};
 pub(crate) use progress::Progress;
@@ -143,6 +144,13 @@ impl Execution {
             kept.end();
         }
         let admitted = self.admit()?;
+        let span = tracing::debug_span!(
+            "query",
+            tidings.waited_seconds = Empty,
+            tidings.rows_read = Empty,
+            "error.type" = Empty
+        );
+        let (within, read) = (span.clone(), Arc::clone(&progress));
         let started = self.clock.instant();
         let withdraw = Withdraw(Arc::new(AtomicBool::new(false)));
         let (store, settings) = (store.clone(), Arc::clone(settings));
@@ -153,7 +161,10 @@ impl Execution {
         let answer = async move {
             let own = own.acquire_owned().await.map_err(|closed| defect(&closed))?;
             let turn = running.acquire_owned().await.map_err(|closed| defect(&closed))?;
+            let waited = clock.instant().saturating_duration_since(started);
+            within.record("tidings.waited_seconds", waited.as_secs_f64());
             let task = tokio::task::spawn_blocking(move || {
+                let _within = within.entered();
                 // The permits live as long as the computation does, not as long as its asker.
                 let places = [admitted, own, turn];
                 let reader = Reader {
@@ -187,6 +198,12 @@ impl Execution {
             }
         };
         drop(withdraw);
+        span.record("tidings.rows_read", read.scan.rows());
+        if let Err(error) = &answer
+            && error.kind().is_failure()
+        {
+            span.record("error.type", tracing::field::debug(error.kind()));
+        }
         answer
     }
 

@@ -85,6 +85,9 @@ pub(crate) async fn converse(pool: Arc<Pool>, task: Task, stored: Stored, asker:
                 return;
             }
         };
+        if let Some(child) = &worker.child {
+            tracing::Span::current().record("process.worker.pid", child.id());
+        }
         let mut scans = Scans::new(stored.clone(), worker.frames.clone());
         let told = tokio::select! {
             told = worker.ask(&task, &mut scans, &mut begun) => told,

@@ -181,6 +181,13 @@ pub enum SqlErrorKind {
     Failed,
 }
 
+impl SqlErrorKind {
+    /// Returns whether the server failed, and not what was asked.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unavailable | Self::Ended | Self::Failed)
+    }
+}
+
 impl SqlError {
     /// Returns the reaction that this error asks of the client.
     #[must_use]

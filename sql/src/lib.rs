@@ -27,6 +27,7 @@ mod http;
 mod limits;
 mod message;
 mod meter;
+mod outcomes;
 mod parameters;
 mod plan;
 mod pool;

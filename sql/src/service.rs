@@ -13,6 +13,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
 };
+use tracing::{Instrument, field::Empty};
 
 use crate::{
     Answer, Described, Parameter, SqlError, SqlLimits, WorkerProgram,
@@ -20,6 +21,7 @@ use crate::{
     limits::RELATIONS_MAX,
     message::Task,
     meter::{Meter, Withdraw},
+    outcomes::QueryOutcomes,
     pool::Pool,
     views::Stored,
 };
@@ -65,6 +67,7 @@ pub struct SqlService {
     places: Arc<Semaphore>,
     threads: Arc<Threads>,
     pool: Arc<Pool>,
+    outcomes: Arc<QueryOutcomes>,
 }
 
 /// The runtime, which is let go without waiting: what still runs ends at its next step.
@@ -115,6 +118,7 @@ impl SqlService {
             places: Arc::new(Semaphore::new(running_max)),
             threads: Arc::new(Threads(Some(runtime))),
             pool: Arc::new(pool),
+            outcomes: Arc::default(),
         })
     }
 
@@ -151,6 +155,13 @@ impl SqlService {
         self.limits.running_max.saturating_sub(self.places.available_permits())
     }
 
+    /// Queries over all stores by outcome: `answered`, `refused` for what they are, `overloaded`,
+    /// `timed_out`, `killed` with their process, `failed`, `abandoned` by whoever asked.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
+        self.outcomes.counts()
+    }
+
     /// The answer, all of it read from one snapshot.
     ///
     /// # Errors
@@ -184,8 +195,24 @@ impl SqlService {
         }
     }
 
-    /// Does this in a place and a process of its own.
+    /// Does this in a place and a process of its own, and counts how it ends.
     async fn run(&self, task: Task) -> Result<Reply, SqlError> {
+        let open = self.outcomes.open_query();
+        let span =
+            tracing::debug_span!("sql query", process.worker.pid = Empty, "error.type" = Empty);
+        let result = self.run_in_place(task).instrument(span.clone()).await;
+        if let Err(error) = &result {
+            // What a client did wrong is no failure.
+            let kind = error.kind();
+            if kind.is_failure() {
+                span.record("error.type", tracing::field::debug(kind));
+            }
+        }
+        open.end(&result);
+        result
+    }
+
+    async fn run_in_place(&self, task: Task) -> Result<Reply, SqlError> {
         task.check()?;
         let max = self.limits.running_max;
         let place = |of: &Arc<Semaphore>| {
@@ -199,7 +226,8 @@ impl SqlService {
         let withdraw = Withdraw(Arc::clone(&stored.meter));
         let ((begun, begins), (reply, told)) = (oneshot::channel(), oneshot::channel());
         let asker = Asker { begun: Some(begun), reply };
-        runtime.spawn(converse(Arc::clone(&self.pool), task, stored, asker));
+        let conversation = converse(Arc::clone(&self.pool), task, stored, asker);
+        runtime.spawn(conversation.in_current_span());
         let result = self.await_reply(begins, told).await;
         if result.is_err() {
             drop(withdraw);

@@ -1,6 +1,6 @@
 //! The table of settings.
 
-use super::{Settings, value};
+use super::{Settings, own_signals, value};
 
 /// One setting.
 pub(crate) struct Setting {
@@ -85,6 +85,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("audit-reads", "false", value::truth, audit_reads, "record in the audit log who reads, too, with path and query, besides changes and denied requests"),
     setting!("audit-age", "365d", value::age, audit_age, "days of the audit log are deleted at this age: days, hours or minutes as 365d, 12h; or forever"),
     setting!("log", "info,buoyant_kernel=warn,deltalake_core=warn", value::log_filter, log, "what the program logs: error, warn, info, debug, trace, or per module as in RUST_LOG"),
+    setting!("own-telemetry", "off", own_signals::records, own_telemetry.records, "which of the server's own traces and log lines are stored, as service tidings of the tenant default: off, errors (what failed or was slow, and log lines from warnings on) or all (every question to the HTTP address besides, and all log lines from information on)"),
+    setting!("own-telemetry-slow-millis", "1000", value::count, own_telemetry.slow_millis, "questions, requests, flushes and upkeep that take this many milliseconds are slow, for own-telemetry"),
+    setting!("metrics-endpoint", "", own_signals::endpoint, metrics_push.endpoint, "OTLP/HTTP collector that gets the metrics of /metrics, as http://127.0.0.1:4318; /v1/metrics is its path unless it has one; none are sent unless it is set"),
+    setting!("metrics-interval-seconds", "60", value::count, metrics_push.interval_seconds, "metrics are sent to metrics-endpoint this often"),
+    setting!("metrics-ca", "", value::file, metrics_push.ca, "PEM file with roots of the certificate of metrics-endpoint, or the certificate itself"),
     setting!("otlp-grpc-message-bytes-max", "4MiB", value::bytes, otlp_grpc_message_bytes_max, "largest OTLP/gRPC message, decompressed"),
     setting!("http-body-bytes-max", "20MiB", value::bytes, http_body_bytes_max, "largest body of an OTLP/HTTP or Zipkin request, decompressed"),
     setting!("memory", "auto", value::budget, memory, "memory that is divided among what takes much of it, at least 192MiB; auto is a quarter of the machine's memory, or of its control group's. The six settings whose names have `memory` or `in-flight` in them are shares of it unless they are set, and at most their defaults"),

@@ -5,6 +5,8 @@
 //! nothing is counted here, and a question costs no more than reading them.
 
 mod exposition;
+mod otlp_form;
+mod push;
 mod queries;
 mod table;
 
@@ -23,6 +25,8 @@ use tidings_collector::Collector;
 use tidings_sql::SqlService;
 use tidings_storage::{Store, TimeCounts};
 
+pub(crate) use otlp_form::own_resource;
+pub(crate) use push::{MetricsPush, PushCounts};
 pub(crate) use queries::QueryTimes;
 pub(super) use queries::measure;
 
@@ -31,7 +35,7 @@ use super::{
     problem::{NO_PARAMETERS, parameter_of, problem_with},
     status::wrong_method,
 };
-use crate::health::Health;
+use crate::{health::Health, own_telemetry::OwnTelemetry};
 #[cfg(test)]
 use table::METRICS;
 use table::OF_STORES;
@@ -49,6 +53,12 @@ pub(crate) struct Measured {
     pub(crate) queries: Arc<QueryTimes>,
     /// `None` where queries in SQL are switched off.
     pub(crate) sql: Option<SqlService>,
+    /// The setting `memory`, or what it is by itself.
+    pub(crate) memory_budget: Option<u64>,
+    /// `None` where own traces and log lines are not kept.
+    pub(crate) own: Option<Arc<OwnTelemetry>>,
+    /// Requests with metrics to a collector.
+    pub(crate) pushes: Arc<PushCounts>,
     /// When the process started, in seconds since 1970.
     pub(crate) started_seconds: f64,
 }

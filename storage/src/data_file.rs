@@ -48,6 +48,7 @@ use crate::{
 };
 
 pub(crate) use column_reader::{columns, whole_columns};
+pub use footer::metadata_bytes;
 pub(crate) use footer::set_metadata_bytes_max;
 pub(crate) use groups::CandidateGroups;
 pub(crate) use merge::{Choice, Merge};

@@ -270,6 +270,11 @@ impl Indexes {
         }
     }
 
+    /// Bytes of the heads in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+
     /// Begins a scan; its number is for [`Self::candidates`].
     pub(crate) fn begin_scan(&self) -> u64 {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);

@@ -49,6 +49,7 @@ pub use backup::{
 pub use check::{CheckSummary, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
+pub use data_file::metadata_bytes;
 pub use error::{ErrorKind, StorageError};
 pub use filter::{
     AttributeFilter, AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogCondition,

@@ -92,6 +92,14 @@ pub struct StoreMeasurements {
     pub removed_files: u64,
     /// Age of the oldest row that is in memory and in the log only.
     pub unflushed_age: Duration,
+    /// Bytes of a torn tail that opening cut off the log.
+    pub torn_bytes: u64,
+    /// Files that are damaged: set aside while opening, or found since and still there.
+    pub damaged_files: u64,
+    /// Files that scrubbing read to their end.
+    pub verified_files: u64,
+    /// Bytes of the indexes of data files that are in memory.
+    pub index_bytes: u64,
 }
 
 /// The numbers as they are counted.
@@ -104,6 +112,8 @@ pub(crate) struct StoreMetrics {
     pub(crate) flush_failures: AtomicU64,
     pub(crate) backlog_files: AtomicU64,
     pub(crate) discarded_files: AtomicU64,
+    pub(crate) torn_bytes: AtomicU64,
+    pub(crate) verified_files: AtomicU64,
     merged_files: AtomicU64,
     retired_files: AtomicU64,
     written_files: AtomicU64,
@@ -134,6 +144,8 @@ impl StoreMetrics {
             written_files: of(&self.written_files),
             discarded_files: of(&self.discarded_files),
             backlog_files: of(&self.backlog_files),
+            torn_bytes: of(&self.torn_bytes),
+            verified_files: of(&self.verified_files),
             ..StoreMeasurements::default()
         }
     }

@@ -159,6 +159,8 @@ struct StoreInner {
     disk: SharedDisk,
     paths: Paths,
     alarms: Vec<String>,
+    /// Damaged files that opening set aside.
+    quarantined_files: u64,
     /// Damage found since opening, by file.
     damages: Mutex<Damages>,
     /// Bytes on their way into the log and memory.
@@ -394,10 +396,15 @@ impl Store {
         let inner = &self.owner.0;
         let (state, clock) = (&inner.shared.state, &inner.shared.clock);
         let age = state.oldest().map(|oldest| clock.instant().saturating_duration_since(oldest));
+        let damages = inner.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        let damaged_files = damages.len() as u64;
+        drop(damages);
         StoreMeasurements {
             commits: state.commits(),
             removed_files: state.gone_files(),
             unflushed_age: age.unwrap_or_default(),
+            damaged_files: inner.quarantined_files + damaged_files,
+            index_bytes: inner.shared.indexes.bytes() as u64,
             ..inner.metrics.measurements()
         }
     }
@@ -412,6 +419,15 @@ impl Store {
         let waiting = inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = waiting.as_ref().map(ToString::to_string);
         inner.alarms.iter().chain(damages.values()).cloned().chain(waiting).collect()
+    }
+
+    /// Returns the bytes that are free on the disk of the log, and those below which appends are
+    /// refused. `None` when the disk cannot be measured.
+    #[must_use]
+    pub fn disk_space(&self) -> Option<(u64, u64)> {
+        let inner = &self.owner.0;
+        let free = inner.disk.free_bytes(&inner.paths.wal()).ok()?;
+        Some((free, inner.shared.settings.disk_reserve_bytes))
     }
 
     /// Returns the reason why rows in memory and in the log cannot be flushed to the tables. The
@@ -489,7 +505,15 @@ impl StoreInner {
     async fn flush_to_end(self: &Arc<Self>) -> Result<(), StorageError> {
         let inner = Arc::clone(self);
         let begun = self.shared.clock.instant();
-        match tokio::spawn(async move { inner.flush().await }).await {
+        let (totals, empty) = (inner.shared.state.totals(), tracing::field::Empty);
+        let span = tracing::debug_span!(
+            "flush",
+            tidings.memory_bytes = totals.memory_bytes,
+            "error.type" = empty,
+            otel.status_message = empty
+        );
+        let flush = background::as_span(span, async move { inner.flush().await });
+        match tokio::spawn(flush).await {
             Ok(done) => {
                 let time = self.shared.clock.instant().saturating_duration_since(begun);
                 match &done {

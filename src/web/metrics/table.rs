@@ -32,23 +32,30 @@ macro_rules! held {
 }
 
 /// The metrics of a store, which every tenant sees of its own.
-pub(super) const OF_STORES: [&str; 17] = [
+pub(super) const OF_STORES: [&str; 24] = [
+    "tidings_ready",
     "tidings_task_running",
     "tidings_task_restarts",
     "tidings_log_bytes",
+    "tidings_log_limit_bytes",
     "tidings_log_lag_seconds",
     "tidings_log_records",
     "tidings_log_written_bytes",
     "tidings_log_sync_seconds",
+    "tidings_log_torn_bytes",
     "tidings_memory_table_bytes",
+    "tidings_memory_table_limit_bytes",
     "tidings_stored_records",
     "tidings_data_files",
     "tidings_removed_files",
+    "tidings_index_memory_bytes",
     "tidings_flush_seconds",
     "tidings_flush_failures",
     "tidings_table_commits",
     "tidings_compaction_backlog_files",
     "tidings_upkeep_files",
+    "tidings_verified_files",
+    "tidings_damaged_files",
     "tidings_alarms",
 ];
 
@@ -60,6 +67,49 @@ pub(super) const METRICS: &[MetricDescription] = &[
         labels: &[],
         help: "When the process started, in seconds since 1970",
         read: |measured| vec![Sample::new([], SampleValue::Number(measured.started_seconds))],
+    },
+    MetricDescription {
+        name: "tidings_ready",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "1 while the store takes what is sent, 0 while senders are told to try again",
+        read: |measured| {
+            let is_ready = measured.health.failure().is_none() && measured.store.ready().is_ok();
+            gauge(u64::from(is_ready))
+        },
+    },
+    MetricDescription {
+        name: "tidings_resident_memory_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Memory of the process that is in use, in bytes",
+        read: |_| resident_bytes().map(gauge).unwrap_or_default(),
+    },
+    MetricDescription {
+        name: "tidings_memory_budget_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Memory that is divided among what takes much of it (`memory`), in bytes",
+        read: |measured| measured.memory_budget.map(gauge).unwrap_or_default(),
+    },
+    MetricDescription {
+        name: "tidings_disk_free_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Free bytes of the disk that has the write-ahead log",
+        read: |measured| {
+            measured.store.disk_space().map(|(free, _)| gauge(free)).unwrap_or_default()
+        },
+    },
+    MetricDescription {
+        name: "tidings_disk_reserve_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Free bytes below which senders are told to try again (`disk-reserve-bytes`)",
+        read: |measured| {
+            let space = measured.store.disk_space();
+            space.map(|(_, reserve)| gauge(reserve)).unwrap_or_default()
+        },
     },
     MetricDescription {
         name: "tidings_task_running",
@@ -114,6 +164,26 @@ pub(super) const METRICS: &[MetricDescription] = &[
         read: audit_events,
     },
     MetricDescription {
+        name: "tidings_metrics_pushes",
+        kind: MetricKind::Counter,
+        labels: &["outcome"],
+        help: "Requests with metrics to `metrics-endpoint`, `sent` or `failed`",
+        read: |measured| {
+            let counts = measured.pushes.counts();
+            counts.map(|(outcome, count)| Sample::count([outcome], count)).into()
+        },
+    },
+    MetricDescription {
+        name: "tidings_own_records",
+        kind: MetricKind::Counter,
+        labels: &["outcome"],
+        help: "The server's own spans and log lines, `stored` or `dropped` (`own-telemetry`)",
+        read: |measured| {
+            let counts = measured.own.iter().flat_map(|own| own.counts());
+            counts.map(|(outcome, count)| Sample::count([outcome], count)).collect()
+        },
+    },
+    MetricDescription {
         name: "tidings_in_flight_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
@@ -156,6 +226,13 @@ pub(super) const METRICS: &[MetricDescription] = &[
         read: held!(wal_bytes),
     },
     MetricDescription {
+        name: "tidings_log_limit_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "The bound of it (`wal-bytes-max`), in bytes",
+        read: |measured| gauge(measured.store.usage().wal_bytes_max),
+    },
+    MetricDescription {
         name: "tidings_log_lag_seconds",
         kind: MetricKind::Gauge,
         labels: &[],
@@ -187,11 +264,25 @@ pub(super) const METRICS: &[MetricDescription] = &[
         read: |measured| times(measured, |done| done.log_syncs),
     },
     MetricDescription {
+        name: "tidings_log_torn_bytes",
+        kind: MetricKind::Counter,
+        labels: &[],
+        help: "Bytes of a torn tail that the start cut off the write-ahead log",
+        read: of_store!(torn_bytes),
+    },
+    MetricDescription {
         name: "tidings_memory_table_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "Size of the memory table, in bytes",
         read: held!(memory_bytes),
+    },
+    MetricDescription {
+        name: "tidings_memory_table_limit_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "The size at which senders are told to try again (`memory-bytes-max`), in bytes",
+        read: |measured| gauge(measured.store.usage().memory_bytes_max),
     },
     MetricDescription {
         name: "tidings_stored_records",
@@ -219,6 +310,20 @@ pub(super) const METRICS: &[MetricDescription] = &[
         labels: &[],
         help: "Files that were replaced and are still on the disk",
         read: of_store!(removed_files),
+    },
+    MetricDescription {
+        name: "tidings_index_memory_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Indexes of data files in memory, in bytes",
+        read: of_store!(index_bytes),
+    },
+    MetricDescription {
+        name: "tidings_metadata_memory_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Decoded metadata of data files in memory, in bytes",
+        read: |_| gauge(tidings_storage::metadata_bytes()),
     },
     MetricDescription {
         name: "tidings_flush_seconds",
@@ -254,6 +359,20 @@ pub(super) const METRICS: &[MetricDescription] = &[
         labels: &["outcome"],
         help: "Files that upkeep `merged` into others, `retired` for their age or by erasing, `written`, or `discarded` from the quarantine at their age",
         read: upkeep_files,
+    },
+    MetricDescription {
+        name: "tidings_verified_files",
+        kind: MetricKind::Counter,
+        labels: &[],
+        help: "Files that scrubbing read to their end",
+        read: of_store!(verified_files),
+    },
+    MetricDescription {
+        name: "tidings_damaged_files",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Damaged files: set aside at the start, or found since and still there",
+        read: of_store!(damaged_files),
     },
     MetricDescription {
         name: "tidings_alarms",
@@ -302,7 +421,24 @@ pub(super) const METRICS: &[MetricDescription] = &[
         help: "Queries in SQL that run, of `sql-running-max` at most",
         read: |measured| gauge(measured.sql.as_ref().map_or(0, |sql| sql.running() as u64)),
     },
+    MetricDescription {
+        name: "tidings_sql_queries",
+        kind: MetricKind::Counter,
+        labels: &["outcome"],
+        help: "Queries in SQL by outcome",
+        read: |measured| {
+            let outcomes = measured.sql.iter().flat_map(|sql| sql.outcomes());
+            outcomes.map(|(outcome, count)| Sample::count([outcome], count)).collect()
+        },
+    },
 ];
+
+/// Memory of the process that is in use; `None` where the system does not tell.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kib.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
 
 fn tasks(measured: &Measured, value: impl Fn(&tidings_proto::api::TaskStatus) -> u64) -> Samples {
     let tasks = measured.health.tasks();

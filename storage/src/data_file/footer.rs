@@ -83,6 +83,12 @@ pub(crate) fn set_metadata_bytes_max(bytes_max: u64) {
     footers.shrink();
 }
 
+/// Returns the bytes of the metadata of files, of every store of the process, that is in memory.
+#[must_use]
+pub fn metadata_bytes() -> u64 {
+    FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).bytes as u64
+}
+
 /// The metadata of an open file.
 pub(super) fn footer<T: ChunkReader>(
     signal: Signal,

@@ -2,10 +2,14 @@
 //! upkeep, one verifies files. All end when the store stops. The one that flushes is essential, the
 //! others are restarted when they panic.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::{select, sync::watch, task::JoinHandle};
+use tracing::{
+    Instrument, Span,
+    field::{Empty, debug, display},
+};
 
 use super::{StoreInner, blocking, random, reindex::reindexer, scrub::scrubber};
 use crate::{StorageError, memory, upkeep::MergePace};
@@ -31,6 +35,19 @@ const MAINTENANCE: [(&str, BackgroundTask); 4] = [
     ("upkeep", |inner, stop| Box::pin(keeper(inner, stop))),
     ("scrubbing", |inner, stop| Box::pin(scrubber(inner, stop))),
 ];
+
+/// Does a piece of work as a span, which has failed when the work has.
+pub(super) async fn as_span<T>(
+    span: Span,
+    work: impl Future<Output = Result<T, StorageError>>,
+) -> Result<T, StorageError> {
+    let done = work.instrument(span.clone()).await;
+    if let Err(error) = &done {
+        span.record("error.type", debug(error.kind()));
+        span.record("otel.status_message", display(error));
+    }
+    done
+}
 
 pub(super) fn start(inner: &Arc<StoreInner>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
     let supervision = &inner.supervision;
@@ -101,7 +118,10 @@ async fn keeper(inner: Arc<StoreInner>, mut stop: watch::Receiver<bool>) {
             () = inner.shared.clock.sleep(wait) => {}
         }
         loop {
-            match Box::pin(inner.run_maintenance_step(MergePace::Running)).await {
+            let span =
+                tracing::debug_span!("upkeep", "error.type" = Empty, otel.status_message = Empty);
+            let step = inner.run_maintenance_step(MergePace::Running);
+            match Box::pin(as_span(span, step)).await {
                 Ok(true) if !*stop.borrow() => wait = UPKEEP,
                 Ok(_) | Err(StorageError::Closed) => break,
                 Err(error) => {

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -90,6 +90,7 @@ pub(super) async fn open(
         next: end.used.max(end.last).max(covered_max) + 1,
     };
     let (supervision, metrics) = (Supervision::default(), Arc::<StoreMetrics>::default());
+    metrics.torn_bytes.store(recovery.torn_bytes, Ordering::Relaxed);
     let monitor = WalMonitor {
         supervision: supervision.clone(),
         metrics: Arc::clone(&metrics),
@@ -108,6 +109,7 @@ pub(super) async fn open(
         disk,
         paths,
         alarms,
+        quarantined_files: recovery.quarantined.len() as u64,
         damages: Mutex::default(),
         pending_bytes: AtomicU64::new(0),
         waiting: Mutex::new(None),

@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -118,6 +118,7 @@ impl StoreInner {
         for name in self.names_behind(&place.after) {
             if let Some(item) = self.item(&name) {
                 let found = self.read_item(&item).await?;
+                self.metrics.verified_files.fetch_add(1, Ordering::Relaxed);
                 // Upkeep may have removed it meanwhile.
                 let is_gone = found.is_some() && self.item(&name).is_none();
                 self.note_damage(item.path(), found.filter(|_| !is_gone));

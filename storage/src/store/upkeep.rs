@@ -17,9 +17,12 @@ use std::{
 use parquet::errors::ParquetError;
 use rustix::io::Errno;
 use tidings_proto::UnixNanos;
+use tracing::field::Empty;
 
 use super::{
-    StoreInner, blocking,
+    StoreInner,
+    background::as_span,
+    blocking,
     join::{self, CorrectionState},
     pin::PinnedFiles,
     retire,
@@ -230,7 +233,15 @@ impl StoreInner {
                     continue;
                 }
                 let files = job.files.clone();
-                match self.merged(signal, job).await {
+                let span = tracing::debug_span!(
+                    "merge",
+                    tidings.table = signal.table(),
+                    tidings.files = files.len(),
+                    tidings.bytes = job.bytes(),
+                    "error.type" = Empty,
+                    otel.status_message = Empty
+                );
+                match as_span(span, self.merged(signal, job)).await {
                     Ok(change) => self.commit(keeper, signal, change).await?,
                     Err(error) if is_full(&error) => {
                         room.run_out(&files);
@@ -275,7 +286,14 @@ impl StoreInner {
                 }
             };
             let (signal, files) = (retired.signal, retired.files.clone());
-            match retire::retire(self, retired).await {
+            let span = tracing::debug_span!(
+                "retire",
+                tidings.table = signal.table(),
+                tidings.files = files.len(),
+                "error.type" = Empty,
+                otel.status_message = Empty
+            );
+            match as_span(span, retire::retire(self, retired)).await {
                 Ok(change) => self.commit_retention(keeper, signal, change, &pins).await?,
                 // What is smaller may fit, and what goes whole needs nothing.
                 Err(error) if is_full(&error) => {

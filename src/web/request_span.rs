@@ -1,0 +1,120 @@
+//! A span of each question to the HTTP address, by OpenTelemetry's [conventions for
+//! servers](https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span). It ends
+//! when the answer begins, and has no text of a query: the path is there, the parameters are not.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, header},
+    middleware::Next,
+    response::Response,
+};
+use tidings_access::TenantName;
+use tracing::{Instrument, field::Empty};
+use utoipa::openapi::OpenApi as OpenApiDocument;
+
+/// Not told: they are asked all the time.
+const UNTRACED: [&str; 3] = ["/live", "/ready", "/metrics"];
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Where the APIs of others begin, whose routes the description does not have.
+const OTHERS: [&str; 5] = [
+    "/prometheus",
+    "/tempo",
+    "/jaeger",
+    "/arrow.flight.protocol.FlightService",
+    "/grpc.health.v1.Health",
+];
+
+/// The routes by which spans are named. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteNames(Arc<Vec<String>>);
+
+impl RouteNames {
+    /// The routes of the API's description.
+    pub(crate) fn new(document: &OpenApiDocument) -> Self {
+        Self(Arc::new(document.paths.paths.keys().cloned().collect()))
+    }
+
+    /// Returns the route of a path; empty where there is none: a name must not be what anybody asks
+    /// for.
+    fn route<'a>(&'a self, path: &str) -> &'a str {
+        let is_of = |route: &&String| {
+            let mut given = path.split('/');
+            let fits = |part: &str, given: &str| part.starts_with('{') || part == given;
+            let all = route.split('/').all(|part| given.next().is_some_and(|one| fits(part, one)));
+            all && given.next().is_none()
+        };
+        // A route without parameters is nearer than one with them.
+        let found = self.0.iter().filter(is_of).min_by_key(|route| route.matches('{').count());
+        let other = || OTHERS.into_iter().find(|prefix| path.starts_with(prefix));
+        found.map(String::as_str).or_else(other).unwrap_or_default()
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Returns whether a question waits for something to change: its time says nothing.
+fn waits(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| pair.starts_with("wait="))
+}
+
+/// Answers within a span, where own telemetry is kept.
+pub(super) async fn trace(
+    State((tenant, routes)): State<(TenantName, RouteNames)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if UNTRACED.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    let (method, headers) = (request.method(), request.headers());
+    let span = tracing::debug_span!(
+        "question",
+        otel.name = %format_args!("{method} {}", routes.route(request.uri().path())),
+        otel.kind = "server",
+        otel.traceparent = text(headers, TRACEPARENT),
+        otel.waits = waits(&request),
+        http.request.method = method.as_str(),
+        http.route = routes.route(request.uri().path()),
+        url.path = request.uri().path(),
+        user_agent.original = text(headers, header::USER_AGENT),
+        tidings.tenant = %tenant,
+        http.response.status_code = Empty,
+        "error.type" = Empty,
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    let status = response.status();
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("error.type", status.as_str());
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::RouteNames;
+
+    #[test]
+    fn a_span_is_named_by_its_route() {
+        let routes = ["/api/v1/traces", "/api/v1/traces/{id}", "/api/v1/traces/names"];
+        let names = RouteNames(Arc::new(routes.map(str::to_owned).to_vec()));
+        for (path, route) in [
+            ("/api/v1/traces", "/api/v1/traces"),
+            ("/api/v1/traces/0af7", "/api/v1/traces/{id}"),
+            ("/api/v1/traces/names", "/api/v1/traces/names"),
+            ("/api/v1/traces/0af7/x", ""),
+            ("/tempo/api/search", "/tempo"),
+            ("/anything", ""),
+        ] {
+            assert_eq!(names.route(path), route, "{path}");
+        }
+    }
+}
