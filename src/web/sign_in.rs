@@ -352,7 +352,9 @@ mod tests {
             "tidings-sign-in=planted",
             "a=tidings-session=b",
         ];
-        given.map(|cookie| headers.append("cookie", cookie.parse().unwrap()));
+        for cookie in given {
+            headers.append("cookie", cookie.parse().unwrap());
+        }
         without_plain_cookies(&mut headers);
         let left: Vec<_> = headers.get_all("cookie").iter().collect();
         assert_eq!(left, ["theme=dark;__Host-tidings-session=own", "", "a=tidings-session=b"]);

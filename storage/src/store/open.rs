@@ -81,8 +81,7 @@ pub(super) async fn open(
     let mut tables = Tables { spans: spans.table, logs: logs.table, covered: 0, covered_before: 0 };
     let end =
         replay_all(&disk, &paths, &shared, &mut tables, replay, covered, &mut recovery).await?;
-    let set_aside = recovery.quarantined.iter();
-    alarms.extend(set_aside.map(|path| format!("{}: damaged and set aside", path.display())));
+    alarms.extend(set_aside_alarms(&recovery));
 
     let segments = Arc::new(Segments::new(paths.wal(), Arc::clone(&disk), end.sealed));
     let position = Position {
@@ -124,6 +123,10 @@ pub(super) async fn open(
     });
     inner.keep_tasks(background::start(&inner, &stopped));
     Ok((inner, recovery))
+}
+
+fn set_aside_alarms(recovery: &Recovery) -> impl Iterator<Item = String> {
+    recovery.quarantined.iter().map(|path| format!("{}: damaged and set aside", path.display()))
 }
 
 /// Returns the part of a store that its background tasks share.

@@ -115,34 +115,36 @@ fn request_of(text: &str) -> Option<ErasureRequest> {
     Some(ErasureRequest { trace_id: None, attribute: Some(attribute) })
 }
 
+/// Asks if one is sure, and then erases.
+fn submit(form: NewErasure, list: Remote<ErasureList>) {
+    let Some(request) = request_of(&form.what.get_untracked()) else {
+        form.refusal.set(Some("A trace id of 32 hex digits, or key=value".to_owned()));
+        return;
+    };
+    if !form.sure.get_untracked() {
+        form.refusal.set(None);
+        form.sure.set(true);
+        return;
+    }
+    form.sure.set(false);
+    spawn_local(async move {
+        match access::erase(&request).send(None).await {
+            Ok(begun) => {
+                form.what.set(String::new());
+                form.begun.set(Some(begun));
+                list.refresh();
+            }
+            Err(error) => form.refusal.set(Some(error.detail())),
+        }
+    });
+}
+
 fn new_erasure(list: Remote<ErasureList>) -> impl IntoView {
     let form = NewErasure {
         what: RwSignal::new(String::new()),
         sure: RwSignal::new(false),
         begun: RwSignal::new(None),
         refusal: RwSignal::new(None),
-    };
-    let send = move || {
-        let Some(request) = request_of(&form.what.get_untracked()) else {
-            form.refusal.set(Some("A trace id of 32 hex digits, or key=value".to_owned()));
-            return;
-        };
-        if !form.sure.get_untracked() {
-            form.refusal.set(None);
-            form.sure.set(true);
-            return;
-        }
-        form.sure.set(false);
-        spawn_local(async move {
-            match access::erase(&request).send(None).await {
-                Ok(begun) => {
-                    form.what.set(String::new());
-                    form.begun.set(Some(begun));
-                    list.refresh();
-                }
-                Err(error) => form.refusal.set(Some(error.detail())),
-            }
-        });
     };
     poll_while_running(form, list);
     let refused = move || {
@@ -164,7 +166,7 @@ fn new_erasure(list: Remote<ErasureList>) -> impl IntoView {
                 class="key-form"
                 on:submit=move |event| {
                     event.prevent_default();
-                    send();
+                    submit(form, list);
                 }
             >
                 <label for="erasure-what">"Everything of a trace, or with an attribute"</label>
