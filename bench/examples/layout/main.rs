@@ -11,7 +11,7 @@
 )]
 
 mod entropy;
-mod sections;
+mod index_sizes;
 
 use std::{
     collections::BTreeMap,
@@ -207,7 +207,7 @@ impl Sizes {
                     Some("index") => {
                         let index = fs::read(&path)?;
                         sizes.indexes += index.len() as u64;
-                        sections::add(&index, &mut sizes.sections)?;
+                        index_sizes::add(&index, &mut sizes.sections)?;
                     }
                     _ => {}
                 }
