@@ -188,10 +188,6 @@ pub struct Node {
     pub asynchronous: bool,
     /// Why it stands here.
     pub rule: PlaceRule,
-    /// A hash of the services, operations and kinds from the root to here: equal for the same
-    /// place in the call tree of another trace. The caller's numbers for services and operations
-    /// must then be hashes of their names.
-    pub path_hash: u64,
 }
 
 /// A stretch of the critical path.
@@ -275,17 +271,6 @@ pub fn callers(facts: &[SpanFacts]) -> Vec<Called> {
         duration: times::duration(&span.facts),
     };
     distinct.spans.iter().zip(&places).map(called).collect()
-}
-
-/// The nodes of [`assemble`], and nothing else of what it finds out.
-///
-/// Looks at no more than `u32::MAX` facts.
-#[must_use]
-pub fn nodes(facts: &[SpanFacts]) -> Vec<Node> {
-    let facts = &facts[..facts.len().min(u32::MAX as usize)];
-    let distinct = distinct::distinct(facts);
-    let places = placement::place(&distinct, &index::Index::new(&distinct));
-    timed(&plausible::all(facts), &distinct, &places).forest.nodes
 }
 
 /// Places every span.

@@ -1,15 +1,11 @@
 //! The nodes, depth first.
 //!
 //! Owns the renumbering from spans to nodes and everything that follows from the shape alone:
-//! parent, depth, descendants and path hash. Times are filled in later.
+//! parent, depth and descendants. Times are filled in later.
 
-use tidings_proto::{DurationNanos, otlp::SpanKind};
+use tidings_proto::DurationNanos;
 
-use crate::{Node, SpanFacts, distinct::DistinctSpan, placement::Placement};
-
-/// FNV-1a, 64 bits.
-const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
-const HASH_PRIME: u64 = 0x0000_0100_0000_01b3;
+use crate::{Node, distinct::DistinctSpan, placement::Placement};
 
 /// The forest as nodes.
 #[derive(Debug)]
@@ -44,7 +40,6 @@ pub(crate) fn depth_first(spans: &[DistinctSpan], places: &[Placement]) -> Fores
             critical_time: DurationNanos(0),
             asynchronous: false,
             rule: places[number as usize].rule(),
-            path_hash: path_hash(above.map_or(HASH_START, |above| above.path_hash), &span.facts),
         });
         let below = children.below(number).iter().rev();
         waiting.extend(below.map(|child| (*child, Some(node))));
@@ -76,21 +71,6 @@ fn count_descendants(nodes: &mut [Node]) {
             nodes[parent as usize].descendants += nodes[node].descendants + 1;
         }
     }
-}
-
-fn path_hash(above: u64, facts: &SpanFacts) -> u64 {
-    let kind: u8 = match facts.kind {
-        SpanKind::Unspecified => 0,
-        SpanKind::Internal => 1,
-        SpanKind::Server => 2,
-        SpanKind::Client => 3,
-        SpanKind::Producer => 4,
-        SpanKind::Consumer => 5,
-    };
-    let service = facts.service.to_le_bytes();
-    let operation = facts.operation.to_le_bytes();
-    let bytes = service.iter().chain(&operation).chain(std::iter::once(&kind));
-    bytes.fold(above, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(HASH_PRIME))
 }
 
 /// Each span's children by number: one list, cut at `ends`.

@@ -1,9 +1,8 @@
 //! Data files: the tables' rows in Parquet, clustered by trace.
 //!
 //! [`encode_spans`] and [`encode_logs`] build the bytes of new files from chunks. `order` sorts and
-//! partitions the rows, and `derive` computes the columns that need whole traces. `shred` copies
-//! frequent attributes to columns of their own. `write` defines the layout of a file, and
-//! `row_groups` encodes it with the encoders of `encode`. [`Merge`] returns the rows of several
+//! partitions the rows. `shred` copies frequent attributes to columns of their own. `write` defines
+//! the layout of a file, and `row_groups` encodes it with the encoders of `encode`. [`Merge`] returns the rows of several
 //! files in order, and a [`FileWriter`] writes them to one. Both use `gatherer` for rows of several
 //! batches, `sizes` for their memory, and `sections` for the number of rows to decode at once.
 //!
@@ -15,7 +14,6 @@
 
 mod ahead;
 mod column_reader;
-mod derive;
 mod encode;
 mod entries_builder;
 mod footer;
@@ -194,18 +192,15 @@ fn encode(
     let batches: Vec<RecordBatch> = chunks.iter().map(|chunk| chunk.batch().clone()).collect();
     let Some(first) = batches.first() else { return Ok(Vec::new()) };
     // Of all rows together only what says where they go: the rest is copied once, to its place.
-    let looked_at = |batch| project(batch, order::COLUMNS.into_iter().chain(derive::FACTS));
+    let looked_at = |batch| project(batch, order::COLUMNS.into_iter());
     let schema = looked_at(first)?.schema();
     let facts = batches.iter().map(looked_at).collect::<Result<Vec<_>, _>>()?;
     let facts = concat_batches(&schema, &facts)?;
-    let (derived, placed) = match signal {
-        Signal::Spans => {
-            let traces = order::traces(&facts)?;
-            (derive::derive(&facts, &traces)?, order::place_spans(&facts, &traces, now)?)
-        }
-        Signal::Logs => (Vec::new(), order::place_logs(&facts, now)?),
+    let placed = match signal {
+        Signal::Spans => order::place_spans(&facts, &order::traces(&facts)?, now)?,
+        Signal::Logs => order::place_logs(&facts, now)?,
     };
-    write::files(signal, &batches, &derived, &placed, layout)
+    write::files(signal, &batches, &placed, layout)
 }
 
 /// Files of many small row groups and pages, so that little data has much to prune.

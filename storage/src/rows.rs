@@ -14,4 +14,5 @@ mod texts;
 pub use attributes::Scalar;
 pub use logs::LogRows;
 pub use spans::SpanRows;
+pub(crate) use spans::without_ends;
 pub use texts::AttributeTexts;

@@ -2,10 +2,9 @@
 //!
 //! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
 //! from the lists: the table's (what Delta declares: all columns), memory's (without the columns
-//! that a flush derives or that copy attributes; repetitive texts and the keys of attributes are
-//! dictionaries, values of attributes are packed), and the data files' (without the partition
-//! column) as they are read, with a column for each type of value. `docs/formats/tables.md` says
-//! what each column means.
+//! that copy attributes; repetitive texts and the keys of attributes are dictionaries, values of
+//! attributes are packed), and the data files' (without the partition column) as they are read,
+//! with a column for each type of value. `docs/formats/tables.md` says what each column means.
 
 use std::sync::{Arc, LazyLock};
 
@@ -48,8 +47,6 @@ enum ColumnKind {
 enum ColumnStage {
     /// With the row.
     Row,
-    /// When a flush sorts the rows.
-    Flush,
     /// When the file is written.
     File,
     /// By the folder the file is in.
@@ -90,7 +87,7 @@ const ATTRIBUTES: Option<Detail> = Some(Detail::Attributes);
 const FULL: Option<Detail> = Some(Detail::Full);
 
 /// Columns of [`Detail::Times`].
-const TIMES: [&str; 3] = ["start_unix_nanos", "end_unix_nanos", "trace_id"];
+const TIMES: [&str; 4] = ["start_unix_nanos", "end_unix_nanos", "duration_nanos", "trace_id"];
 
 /// Columns of [`Detail::Calls`].
 const CALLS: [&str; 7] = [
@@ -121,7 +118,7 @@ pub(crate) const PROMOTED: [(&str, &[&str]); 6] = [
 pub(crate) const SPAN_COLUMNS: &[ColumnSpec] = &[
     column(HOUR, ColumnKind::Long, None).at(ColumnStage::Partition),
     column("start_unix_nanos", ColumnKind::Long, IDS),
-    column("end_unix_nanos", ColumnKind::Long, FACTS),
+    column("end_unix_nanos", ColumnKind::Long, FACTS).nullable(),
     column("duration_nanos", ColumnKind::Long, FACTS),
     column("trace_id", ColumnKind::Binary, IDS),
     column("trace_id_low64", ColumnKind::Long, None),
@@ -155,10 +152,6 @@ pub(crate) const SPAN_COLUMNS: &[ColumnSpec] = &[
     column(PROMOTED[5].0, ColumnKind::Word, None).nullable(),
     column("received_unix_nanos", ColumnKind::Long, FACTS),
     column("content_hash", ColumnKind::Long, FACTS),
-    column("self_nanos", ColumnKind::Long, None).nullable().at(ColumnStage::Flush),
-    column("critical_nanos", ColumnKind::Long, None).nullable().at(ColumnStage::Flush),
-    column("path_hash", ColumnKind::Long, None).nullable().at(ColumnStage::Flush),
-    column("depth", ColumnKind::Int, None).nullable().at(ColumnStage::Flush),
     shredded("http_request_method", ColumnKind::Word, &["http.request.method", "http.method"]),
     shredded("http_route", ColumnKind::Word, &["http.route"]),
     shredded(
@@ -270,22 +263,9 @@ impl Signal {
             .map(|column| column.name)
     }
 
-    /// Schema of sorted rows of memory before a flush writes them: the file's columns without
-    /// [`Self::shreds`].
-    pub(crate) fn sorted_schema(self) -> SchemaRef {
-        self.sorted(SchemaUse::Memory)
-    }
-
-    /// The same of rows that were read.
+    /// Schema of rows that a merge reads: the file's columns without [`Self::shreds`].
     pub(crate) fn merged_schema(self) -> SchemaRef {
-        self.sorted(SchemaUse::Read)
-    }
-
-    fn sorted(self, place: SchemaUse) -> SchemaRef {
-        let is_there =
-            |column: &&ColumnSpec| matches!(column.stage, ColumnStage::Row | ColumnStage::Flush);
-        let columns = self.columns().iter().filter(is_there);
-        Arc::new(Schema::new(columns.map(|column| column.field(place)).collect::<Fields>()))
+        rows(self, SchemaUse::Read)
     }
 
     /// The data files' columns as they are read.
@@ -301,8 +281,9 @@ impl Signal {
 
     /// Schema of the memtable's chunks.
     pub(crate) fn memory_schema(self) -> SchemaRef {
-        static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| memory(Signal::Spans));
-        static LOGS: LazyLock<SchemaRef> = LazyLock::new(|| memory(Signal::Logs));
+        static SPANS: LazyLock<SchemaRef> =
+            LazyLock::new(|| rows(Signal::Spans, SchemaUse::Memory));
+        static LOGS: LazyLock<SchemaRef> = LazyLock::new(|| rows(Signal::Logs, SchemaUse::Memory));
         Arc::clone(match self {
             Self::Spans => &SPANS,
             Self::Logs => &LOGS,
@@ -332,9 +313,10 @@ fn table(columns: &[ColumnSpec]) -> SchemaRef {
     ))
 }
 
-fn memory(signal: Signal) -> SchemaRef {
+/// The columns that come into being with a row.
+fn rows(signal: Signal, place: SchemaUse) -> SchemaRef {
     let columns = signal.columns().iter().filter(|column| column.stage == ColumnStage::Row);
-    Arc::new(Schema::new(columns.map(|column| column.field(SchemaUse::Memory)).collect::<Fields>()))
+    Arc::new(Schema::new(columns.map(|column| column.field(place)).collect::<Fields>()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

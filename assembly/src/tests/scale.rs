@@ -127,32 +127,3 @@ fn no_facts_give_nothing() {
     assert_eq!(assemble(&[]), Assembled::default());
     assert_eq!(completion(&Assembled::default(), &[]), Completion::default());
 }
-
-#[test]
-fn the_path_hash_is_the_one_on_disk() {
-    let root = SpanFacts { service: 0x0102_0304, operation: 7, ..span(0, None, 1, 9) };
-    let child = SpanFacts { kind: SpanKind::Client, ..span(1, Some(0), 2, 3) };
-    let hashes: Vec<u64> =
-        assemble(&[root, child]).nodes.iter().map(|node| node.path_hash).collect();
-    let fnv = |bytes: &[u8]| {
-        bytes.iter().fold(14_695_981_039_346_656_037_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(1_099_511_628_211)
-        })
-    };
-    let root_bytes = [4, 3, 2, 1, 7, 0, 0, 0, 1];
-    let child_bytes = [0, 0, 0, 0, 0, 0, 0, 0, 3];
-    assert_eq!(hashes, [fnv(&root_bytes), fnv(&[root_bytes, child_bytes].concat())]);
-}
-
-#[test]
-fn the_same_call_elsewhere_has_another_path_hash() {
-    let facts = [
-        span(0, None, 1, 9),
-        span(1, Some(0), 2, 3),
-        span(2, Some(0), 4, 5),
-        span(3, Some(2), 4, 5),
-    ];
-    let hashes: Vec<u64> = assemble(&facts).nodes.iter().map(|node| node.path_hash).collect();
-    assert_eq!(hashes[1], hashes[2]);
-    assert!(hashes[0] != hashes[1] && hashes[3] != hashes[2]);
-}

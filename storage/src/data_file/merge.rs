@@ -1,8 +1,7 @@
 //! Several files of one hour as one stream of rows in the order of files.
 //!
 //! A sorted merge in bounded memory: a portion of rows is decoded of each file at a time. A trace
-//! whose spans are in several files becomes one run, and what `derive` computes of whole traces is
-//! computed again for it. `trace_runs` finds out beforehand where the runs of a trace are, reading
+//! whose spans are in several files becomes one run. `trace_runs` finds out beforehand where the runs of a trace are, reading
 //! nothing but ids and starts; `source` decodes, and `read_ahead` what is read ahead.
 
 mod choose;
@@ -11,19 +10,17 @@ mod read_ahead;
 mod source;
 mod trace_runs;
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, cast::AsArray, types::Int32Type};
+use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use arrow_select::zip::zip;
 
 pub(crate) use self::choose::Choice;
 use self::source::{MergeKey, MergeSource};
-use super::{DataFile, derive, gatherer, order::TraceOrder, sections::Portion, sizes};
+use super::{DataFile, gatherer, sections::Portion, sizes};
 use crate::{StorageError, schema::Signal, snapshot::PORTION_ROWS};
 
-/// Derived columns are computed again for traces of up to so many rows; longer ones keep the
-/// values they have.
+/// Traces of up to so many rows are given in one batch.
 const TRACE_ROWS_MAX: usize = 65_536;
 /// Rows that are decoded at once, of all files together.
 const DECODED_ROWS: usize = 32_768;
@@ -66,8 +63,6 @@ pub(crate) struct Merge {
     passed_bytes: usize,
     /// Rows that come next: batch and row in it.
     pending: Vec<(usize, usize)>,
-    /// Stretches of `pending` that are one trace from several places.
-    joined: Vec<Range<usize>>,
     group: MergeGroup,
     traces: u64,
     choice: Option<Choice>,
@@ -80,11 +75,6 @@ struct MergeGroup {
     name: Vec<u8>,
     /// Where it begins in `pending`.
     first: usize,
-    source: usize,
-    /// True if rows come from more than one source.
-    joined: bool,
-    /// True if a part of the group has been emitted already.
-    cut: bool,
 }
 
 /// Next rows of the merge: a number of rows of one source, all of one group.
@@ -136,7 +126,6 @@ impl Merge {
             sizes: Vec::new(),
             passed_bytes: 0,
             pending: Vec::new(),
-            joined: Vec::new(),
             group: MergeGroup::default(),
             traces,
             choice,
@@ -160,13 +149,9 @@ impl Merge {
         };
         loop {
             self.fill()?;
-            let Some(stretch) = self.stretch() else {
-                self.close_group();
-                return self.give();
-            };
+            let Some(stretch) = self.stretch() else { return self.give() };
             let is_full = self.passed_bytes >= self.limits.pending_bytes;
             if stretch.opens_group {
-                self.close_group();
                 if is_full || self.pending.len() >= PORTION_ROWS {
                     return self.give();
                 }
@@ -176,7 +161,6 @@ impl Merge {
                 let whole = first > 0 && self.signal == Signal::Spans;
                 // What came before the long group can be given whole.
                 let rest = if whole { self.pending.split_off(first) } else { Vec::new() };
-                self.group.cut |= !whole;
                 let given = self.give_before(rest)?;
                 self.group.first = 0;
                 return Ok(given);
@@ -220,7 +204,6 @@ impl Merge {
     }
 
     fn take(&mut self, stretch: &MergeRun) {
-        self.group.joined |= self.group.source != stretch.source;
         let source = &mut self.sources[stretch.source];
         if let Some((batch, rows)) = source.take(stretch.rows) {
             self.pending.extend(rows.map(|row| (batch, row)));
@@ -235,17 +218,7 @@ impl Merge {
         let group = &mut self.group;
         group.name.clear();
         group.name.extend_from_slice(key.group);
-        (group.begin, group.first, group.source) = (key.begin, self.pending.len(), source);
-        (group.joined, group.cut) = (false, false);
-    }
-
-    fn close_group(&mut self) {
-        let rows = self.group.first..self.pending.len();
-        if self.group.joined && !self.group.cut && !rows.is_empty() {
-            self.joined.push(rows);
-        }
-        // A group is closed once: another one comes, or nothing.
-        self.group.joined = false;
+        (group.begin, group.first) = (key.begin, self.pending.len());
     }
 
     /// Gives what is pending but for these rows, which stay.
@@ -254,7 +227,6 @@ impl Merge {
         rest: Vec<(usize, usize)>,
     ) -> Result<Option<RecordBatch>, StorageError> {
         let given = self.assemble()?;
-        self.joined.clear();
         self.pending = rest;
         self.drop_batches();
         Ok(given)
@@ -268,11 +240,7 @@ impl Merge {
         if self.pending.is_empty() {
             return Ok(None);
         }
-        let rows = gatherer::rows(&self.schema, &self.batches, &self.pending)?;
-        if self.signal == Signal::Logs || self.joined.is_empty() {
-            return Ok(Some(rows));
-        }
-        Ok(Some(rederived(&rows, &self.joined)?))
+        Ok(Some(gatherer::rows(&self.schema, &self.batches, &self.pending)?))
     }
 
     /// Forgets decoded rows that nobody needs any more.
@@ -303,47 +271,6 @@ impl MergeGroup {
     fn is(&self, key: &MergeKey<'_>) -> bool {
         self.begin == key.begin && self.name == key.group
     }
-}
-
-/// Returns true if a span was deeper in its tree before. The flush that wrote it saw ancestors that
-/// are in another hour's files. Its values are better than those computed from this hour's spans
-/// alone.
-fn knew_more(rows: &RecordBatch, derived: &[ArrayRef], trace: &Range<usize>) -> bool {
-    let of = |array: Option<&ArrayRef>| {
-        array.and_then(|array| array.as_primitive_opt::<Int32Type>().cloned())
-    };
-    let (Some(before), Some(now)) = (of(rows.column_by_name("depth")), of(derived.last())) else {
-        return false;
-    };
-    trace
-        .clone()
-        .any(|row| before.is_valid(row) && now.is_valid(row) && before.value(row) > now.value(row))
-}
-
-/// The rows with the derived columns of these stretches, one trace each, computed again.
-fn rederived(rows: &RecordBatch, joined: &[Range<usize>]) -> Result<RecordBatch, StorageError> {
-    let mut of_traces = TraceOrder { rows: Vec::new(), runs: Vec::new() };
-    let mut again = vec![false; rows.num_rows()];
-    for range in joined {
-        let first = of_traces.rows.len();
-        of_traces.rows.extend(range.clone());
-        of_traces.runs.push(first..of_traces.rows.len());
-        again[range.clone()].fill(true);
-    }
-    let derived = derive::derive(rows, &of_traces)?;
-    let schema = rows.schema();
-    for range in joined {
-        if knew_more(rows, &derived, range) {
-            again[range.clone()].fill(false);
-        }
-    }
-    let again = BooleanArray::from(again);
-    let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
-    for (name, new) in derive::COLUMNS.iter().zip(&derived) {
-        let at = schema.index_of(name)?;
-        columns[at] = zip(&again, new, &columns[at])?;
-    }
-    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 impl std::fmt::Debug for Merge {

@@ -37,8 +37,8 @@ const HOURS_MAX: usize = 11;
 const HOUR_ROWS: usize = 32 << 10;
 
 /// Columns that it reads; `derive` reads the trace id too.
-pub(super) const COLUMNS: [&str; 3] =
-    ["start_unix_nanos", "time_unix_nanos", "received_unix_nanos"];
+pub(super) const COLUMNS: [&str; 5] =
+    ["trace_id", "start_unix_nanos", "time_unix_nanos", "received_unix_nanos", "service"];
 
 /// The rows by trace.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
-use std::{collections::HashSet, io::Write, ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{io::Write, ops::ControlFlow, path::PathBuf, sync::Arc};
 
-use arrow_array::{Array, Int32Array, Int64Array, RecordBatch};
+use arrow_array::{Array, Int64Array, RecordBatch};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
@@ -138,23 +138,23 @@ fn the_rows_of_a_trace_are_neighbours_in_the_order_of_their_starts() {
 }
 
 #[test]
-fn derived_columns_are_what_assembly_says() {
-    let start = NOW.0;
-    let spans = vec![
-        span(1, 2, 1, start + SECOND, start + 3 * SECOND),
-        span(1, 1, 0, start, start + 4 * SECOND),
-    ];
-    let files = encode_spans(&[chunk(spans)], NOW).unwrap();
-    let batch = &batches(&files[0])[0];
-    let seconds = |name| -> Vec<_> {
-        longs(batch, name).into_iter().map(|nanos| nanos.unwrap() / SECOND.cast_signed()).collect()
-    };
-    assert_eq!(seconds("self_nanos"), [2, 2]);
-    assert_eq!(seconds("critical_nanos"), [2, 2]);
-    let depth = batch.column_by_name("depth").unwrap();
-    let depth = depth.as_any().downcast_ref::<Int32Array>().unwrap();
-    assert_eq!(depth.values(), &[0, 1]);
-    assert_eq!(longs(batch, "path_hash").into_iter().collect::<HashSet<_>>().len(), 2);
+fn a_file_has_only_the_ends_that_start_and_duration_do_not_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = NOW.0;
+    for (start, end, is_left_out) in [
+        (now, now, true),
+        (now, now + SECOND, true),
+        (now, 0, false),
+        (now, now - 1, false),
+        (u64::MAX - 1, u64::MAX, true),
+        (u64::MAX - 1, 5, false),
+    ] {
+        let sent = span(1, 1, 0, start, end);
+        let files = encode_spans(&[chunk(vec![sent.clone()])], NOW).unwrap();
+        let expected = (!is_left_out).then_some(end.cast_signed());
+        assert_eq!(longs(&batches(&files[0])[0], "end_unix_nanos"), [expected], "{start} {end}");
+        assert_eq!(read(kept(&folder, &files[0].bytes)).unwrap(), [sent], "{start} {end}");
+    }
 }
 
 #[test]

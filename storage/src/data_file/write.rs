@@ -1,10 +1,9 @@
 //! Rows to Parquet.
 
-use std::{fmt, io::Write, sync::Arc};
+use std::{fmt, io::Write};
 
-use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, UInt64Array};
+use arrow_array::{BinaryArray, Int64Array, RecordBatch};
 use arrow_schema::{ArrowError, SchemaRef};
-use arrow_select::take::take;
 use bytes::Bytes;
 use parquet::{
     arrow::ArrowSchemaConverter,
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     StorageError,
     index::{IndexBuilder, Sums},
-    rows::column::OptionalColumn,
+    rows::{column::OptionalColumn, without_ends},
     schema::Signal,
 };
 
@@ -76,11 +75,10 @@ const PRUNED: [&str; 9] = [
     "severity_number",
 ];
 /// Numbers that differ from row to row, near each other or small.
-const DELTAS: [&str; 5] =
-    ["time_unix_nanos", "observed_unix_nanos", "end_unix_nanos", "duration_nanos", "self_nanos"];
+const DELTAS: [&str; 3] = ["time_unix_nanos", "observed_unix_nanos", "duration_nanos"];
 /// Numbers whose leading bytes are those of the rows before: compression finds that, and
 /// differences are as large as the largest of them, at every border of two traces.
-const PLAIN: [&str; 3] = ["start_unix_nanos", "critical_nanos", "trace_id_low64"];
+const PLAIN: [&str; 2] = ["start_unix_nanos", "trace_id_low64"];
 /// Ids that differ from most of the rows before: one after the other, lengths apart.
 const IDS: [&str; 2] = ["span_id", "parent_span_id"];
 /// Texts of which few rows are read. Their pages and dictionaries have at most this many bytes,
@@ -95,12 +93,10 @@ const UNIQUE: [&str; 2] = ["content_hash", "body"];
 const RANDOM: [&str; 2] = ["span_id", "content_hash"];
 
 /// Rows that wait for their places.
-struct Unsorted<'a> {
+struct Unsorted {
     signal: Signal,
     /// Of every row its batch and its place there.
     places: Vec<(usize, usize)>,
-    derived: &'a [ArrayRef],
-    schema: SchemaRef,
     /// Of every batch the ids of its traces.
     ids: Vec<OptionalColumn<BinaryArray>>,
     /// Bytes of all rows.
@@ -114,11 +110,10 @@ struct Unsorted<'a> {
 pub(super) fn files(
     signal: Signal,
     batches: &[RecordBatch],
-    derived: &[ArrayRef],
     placed: &[OrderedRow],
     layout: Layout,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    let rows = Unsorted::new(signal, batches, derived, TAKEN_BYTES)?;
+    let rows = Unsorted::new(signal, batches, TAKEN_BYTES)?;
     let mut gather = Gather::new(&signal.memory_schema(), batches)?;
     placed
         .chunk_by(|left, right| left.target == right.target)
@@ -126,15 +121,10 @@ pub(super) fn files(
         .collect()
 }
 
-impl<'a> Unsorted<'a> {
+impl Unsorted {
     /// Prepares the rows of these batches; a portion takes at most this many bytes. Facts of a
     /// batch are computed here once, because a flush may write a dozen files.
-    fn new(
-        signal: Signal,
-        batches: &'a [RecordBatch],
-        derived: &'a [ArrayRef],
-        bytes_max: usize,
-    ) -> Result<Self, ArrowError> {
+    fn new(signal: Signal, batches: &[RecordBatch], bytes_max: usize) -> Result<Self, ArrowError> {
         let of_batch = |(number, batch): (usize, &RecordBatch)| {
             (0..batch.num_rows()).map(move |row| (number, row))
         };
@@ -144,8 +134,6 @@ impl<'a> Unsorted<'a> {
         Ok(Self {
             signal,
             places: batches.iter().enumerate().flat_map(of_batch).collect(),
-            derived,
-            schema: signal.sorted_schema(),
             ids: ids.collect::<Result<_, _>>()?,
             bytes,
             sizes: is_much.then(|| batches.iter().map(sizes::of_rows).collect()),
@@ -159,13 +147,7 @@ impl<'a> Unsorted<'a> {
         placed: &[OrderedRow],
     ) -> Result<RecordBatch, ArrowError> {
         let named: Vec<_> = placed.iter().map(|placed| self.places[placed.row]).collect();
-        let rows = gather.rows(&named)?;
-        let indices = UInt64Array::from_iter_values(placed.iter().map(|placed| placed.row as u64));
-        let mut columns = rows.columns().to_vec();
-        for column in self.derived {
-            columns.push(take(column, &indices, None)?);
-        }
-        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+        gather.rows(&named)
     }
 
     /// Cuts the rows into portions of at most this many rows and bytes, or one row.
@@ -207,7 +189,7 @@ impl<'a> Unsorted<'a> {
 }
 
 fn file(
-    rows: &Unsorted<'_>,
+    rows: &Unsorted,
     gather: &mut Gather<'_>,
     placed: &[OrderedRow],
     layout: Layout,
@@ -293,7 +275,7 @@ impl<W: Write + Send> FileWriter<W> {
         }
         self.rows += rows.num_rows() as u64;
         self.index.push(rows)?;
-        self.writer.push(&self.shredder.widen(rows)?)?;
+        self.writer.push(&self.shredder.widen(&without_ends(rows)?)?)?;
         if self.writer.unfinished_bytes() >= ROW_GROUP_BYTES_MAX {
             self.writer.end_row_group()?;
         }
@@ -406,7 +388,7 @@ mod tests {
         let count = batches.iter().map(RecordBatch::num_rows).sum();
         let placed: Vec<OrderedRow> = (0..count).rev().map(placed).collect();
         for (rows_max, bytes_max) in [(7, usize::MAX), (7, 2000), (usize::MAX, 2000), (7, 1)] {
-            let rows = Unsorted::new(Signal::Spans, &batches, &[], bytes_max).unwrap();
+            let rows = Unsorted::new(Signal::Spans, &batches, bytes_max).unwrap();
             assert_eq!(rows.sizes.is_some(), bytes_max < usize::MAX, "asked where it matters");
             let of = |placed: &OrderedRow| {
                 let (batch, row) = rows.places[placed.row];

@@ -28,7 +28,7 @@ use crate::{
 };
 
 const MAGIC: &[u8; 8] = b"tidindex";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Magic, version, length of the head, and of the data file its length and rows.
 const FIXED_BYTES: usize = 32;
 const CRC_BYTES: usize = 4;

@@ -1,22 +1,25 @@
 //! Where in a file each of many hashes occurs: runs of rows, or of blocks of rows.
 //!
-//! Entries are sorted by hash and cut into small pages with a checksum each. The directory says
+//! Entries are sorted by hash, packed bit by bit and cut into small pages with a checksum each. The
+//! directory says
 //! with which hash every page begins and stays in memory; looking up a hash reads one page.
 //! Different values can have one hash: what is found may be too much, never too little.
 //! `docs/formats/index.md` has the bytes.
 
 use std::ops::{Range, RangeInclusive};
 
-use super::bytes::{Reader, push_varint};
+use super::{
+    bits::{BitReader, BitWriter},
+    bytes::Reader,
+};
 
 /// Entries of a page: what one lookup reads and decodes.
 const PAGE_ENTRIES: usize = 256;
 /// The same, for those who count entries: all pages but the last are full.
 pub(crate) const RUNS_PAGE: u64 = PAGE_ENTRIES as u64;
-/// In an entry's place: it counts from the start of the file, not from the entry before.
-const ABSOLUTE: u64 = 1;
-/// In an entry's place: the run is longer than one, and its length follows.
-const LONGER: u64 = 2;
+/// Bits of the number of a page's entries, of the low bits of its differences, and of its places.
+const ENTRIES_BITS: u32 = 16;
+const WIDTH_BITS: u32 = 8;
 /// The pages' checksum.
 const CRC_BYTES: usize = 4;
 
@@ -64,58 +67,69 @@ struct RunEncoder {
     bits: u32,
     directory: Vec<u8>,
     pages: Vec<u8>,
-    /// Where the page starts, and with which hash.
-    start: usize,
-    begin: u64,
-    /// Number of runs, hash of the last run, and end of that run.
-    entries: usize,
-    hash: u64,
-    end: u64,
+    /// The page's runs, with the bits that are kept of their hashes.
+    page: Vec<PostingRun>,
 }
 
 impl RunEncoder {
     fn new(bits: u32, offset: u64) -> Self {
-        let (mut directory, pages) = (Vec::new(), Vec::new());
+        let mut directory = Vec::new();
         directory.extend(bits.to_le_bytes());
         directory.extend(offset.to_le_bytes());
-        Self { bits, directory, pages, start: 0, begin: 0, entries: 0, hash: 0, end: 0 }
+        Self { bits, directory, pages: Vec::new(), page: Vec::new() }
     }
 
     fn push(&mut self, run: PostingRun) {
-        let hash = run.hash >> (64 - self.bits);
-        if self.entries == 0 {
-            (self.start, self.begin) = (self.pages.len(), hash);
-            (self.hash, self.end) = (hash, 0);
-        }
-        let first = u64::from(run.first);
-        push_varint(&mut self.pages, hash - self.hash);
-        // Two values of one hash need not follow each other.
-        let longer = if run.count == 1 { 0 } else { LONGER };
-        match first.checked_sub(self.end).filter(|_| hash == self.hash) {
-            Some(gap) => push_varint(&mut self.pages, gap << 2 | longer),
-            None => push_varint(&mut self.pages, first << 2 | longer | ABSOLUTE),
-        }
-        if longer != 0 {
-            push_varint(&mut self.pages, u64::from(run.count));
-        }
-        (self.hash, self.end) = (hash, first + u64::from(run.count));
-        self.entries += 1;
-        if self.entries == PAGE_ENTRIES {
+        self.page.push(PostingRun { hash: run.hash >> (u64::BITS - self.bits), ..run });
+        if self.page.len() == PAGE_ENTRIES {
             self.close_page();
         }
     }
 
     fn close_page(&mut self) {
-        if self.entries == 0 {
-            return;
-        }
-        let crc = crc32c::crc32c(&self.pages[self.start..]);
-        self.pages.extend(crc.to_le_bytes());
-        self.directory.extend(self.begin.to_le_bytes());
-        let length = u32::try_from(self.pages.len() - self.start);
+        let Some(first) = self.page.first() else { return };
+        let begin = first.hash;
+        let page = encode_page(&self.page);
+        let crc = crc32c::crc32c(&page);
+        self.directory.extend(begin.to_le_bytes());
+        let length = u32::try_from(page.len() + CRC_BYTES);
         self.directory.extend(length.expect("invariant: pages are small").to_le_bytes());
-        self.entries = 0;
+        self.pages.extend(page);
+        self.pages.extend(crc.to_le_bytes());
+        self.page.clear();
     }
+}
+
+/// The bits of a page of these runs.
+fn encode_page(runs: &[PostingRun]) -> Vec<u8> {
+    let (first, last) = (runs.first().map_or(0, |run| run.hash), runs.last());
+    let spread = last.map_or(0, |run| run.hash) - first;
+    let distinct = runs.chunk_by(|left, right| left.hash == right.hash).count();
+    let low_bits = (spread / distinct.max(1) as u64).checked_ilog2().unwrap_or(0);
+    let place_bits = u32::BITS - runs.iter().fold(0, |all, run| all | run.first).leading_zeros();
+    let mut page = BitWriter::default();
+    page.push(runs.len() as u64, ENTRIES_BITS);
+    page.push(low_bits.into(), WIDTH_BITS);
+    page.push(place_bits.into(), WIDTH_BITS);
+    let (mut hash, mut end) = (first, 0);
+    for run in runs {
+        let place = u64::from(run.first);
+        // Two values of one hash need not follow each other.
+        match place.checked_sub(end).filter(|_| run.hash == hash && end > 0) {
+            Some(gap) => {
+                page.push(1, 1);
+                page.push_gamma(gap + 1);
+            }
+            None => {
+                page.push(0, 1);
+                page.push_rice(run.hash - hash, low_bits);
+                page.push(place, place_bits);
+            }
+        }
+        page.push_gamma(u64::from(run.count));
+        (hash, end) = (run.hash, place + u64::from(run.count));
+    }
+    page.finish()
 }
 
 /// The directory of some pages.
@@ -218,17 +232,23 @@ fn find_in(page: &[u8], begin: u64, wanted: u64, found: &mut Vec<Range<u64>>) ->
 /// Gives `visit` the entries of a page, until it has seen enough. `None` when the page is damaged.
 fn each_in(page: &[u8], begin: u64, mut visit: impl FnMut(u64, Range<u64>) -> bool) -> Option<()> {
     let (entries, crc) = page.split_at_checked(page.len().checked_sub(CRC_BYTES)?)?;
-    if Reader::new(crc).u32()? != crc32c::crc32c(entries) {
+    if u32::from_le_bytes(*crc.first_chunk()?) != crc32c::crc32c(entries) {
         return None;
     }
-    let mut entries = Reader::new(entries);
-    let (mut hash, mut end) = (begin, 0);
-    while !entries.is_empty() {
-        hash = hash.checked_add(entries.varint()?)?;
-        let place = entries.varint()?;
-        let first = if place & ABSOLUTE == 0 { end + (place >> 2) } else { place >> 2 };
-        let count = if place & LONGER == 0 { 1 } else { entries.varint()? };
-        end = first.checked_add(count).filter(|end| *end <= 1 << 33)?;
+    let mut entries = BitReader::new(entries);
+    let count = entries.take(ENTRIES_BITS)?;
+    let width = |bits: u64| u32::try_from(bits).ok().filter(|bits| *bits < u64::BITS);
+    let low_bits = width(entries.take(WIDTH_BITS)?)?;
+    let place_bits = width(entries.take(WIDTH_BITS)?)?;
+    let (mut hash, mut end) = (begin, 0_u64);
+    for _ in 0..count {
+        let first = if entries.take(1)? == 1 {
+            end.checked_add(entries.take_gamma()? - 1)?
+        } else {
+            hash = hash.checked_add(entries.take_rice(low_bits)?)?;
+            entries.take(place_bits)?
+        };
+        end = first.checked_add(entries.take_gamma()?).filter(|end| *end <= 1 << 33)?;
         if !visit(hash, first..end) {
             break;
         }

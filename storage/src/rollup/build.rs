@@ -23,9 +23,10 @@ const FEW: usize = 24;
 const SEEN_KEPT: usize = 4096;
 
 /// Columns that it reads.
-pub(super) const COLUMNS: [&str; 9] = [
+pub(super) const COLUMNS: [&str; 10] = [
     "start_unix_nanos",
     "end_unix_nanos",
+    "duration_nanos",
     "trace_id",
     "span_id",
     "service",

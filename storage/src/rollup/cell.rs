@@ -6,7 +6,7 @@
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
 
 use super::{
-    Calls, Latency,
+    Calls, LEVELS, Latency,
     latency::{BUCKET_MAX, BucketCounts, LATENCY_BOUNDS, upper_bound},
 };
 use crate::index::{Bytes, push_varint};
@@ -208,7 +208,7 @@ impl<'a> Cell<'a> {
     fn exemplar(&self, rest: &mut Bytes<'_>) -> Option<Exemplar> {
         Some(Exemplar {
             duration_nano: DurationNanos(rest.varint()?),
-            start_unix_nano: UnixNanos(self.start.0.checked_add(rest.varint()?)?),
+            start_unix_nano: UnixNanos(exemplar_base(self.start).checked_add(rest.varint()?)?),
             trace_id: TraceId::from_wire(rest.take(TraceId::LEN)?)?,
             span_id: SpanId::from_wire(rest.take(SpanId::LEN)?)?,
         })
@@ -300,9 +300,16 @@ fn push_buckets(cell: &mut Vec<u8>, latency: &Latency, divided: &BucketCounts) {
     push_varint(cell, latency.max);
 }
 
+/// Time that starts of exemplars count from: when the longest period with this period began. Cells
+/// of the same calls have the same bytes at every level.
+fn exemplar_base(start: UnixNanos) -> u64 {
+    let longest = LEVELS[LEVELS.len() - 1];
+    start.0 / longest * longest
+}
+
 fn push_exemplar(cell: &mut Vec<u8>, exemplar: &Exemplar, start: UnixNanos) {
     push_varint(cell, exemplar.duration_nano.0);
-    push_varint(cell, exemplar.start_unix_nano.0 - start.0);
+    push_varint(cell, exemplar.start_unix_nano.0 - exemplar_base(start));
     cell.extend(exemplar.trace_id.as_bytes());
     cell.extend(exemplar.span_id.as_bytes());
 }

@@ -1,7 +1,8 @@
 //! The bytes of a file's rollups, described in `docs/formats/index.md`.
 //!
 //! The section in the index's head says where the pages are: one with the groups, and for every
-//! level one per period that has calls. A page has a checksum of its own.
+//! level one per period that has calls. A page has a checksum of its own. A period with the same
+//! cells as the only shorter period in it has that one's page.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -27,6 +28,9 @@ const BYTES_MIN: usize = 64 << 10;
 const COARSEST_BYTES_OF_ROW: usize = 96;
 /// or when one of its pages is larger.
 const PAGE_BYTES_MAX: usize = 8 << 20;
+/// Length of a page that is not there again, because the only shorter period has the same. No page
+/// is as short.
+const SAME_PAGE: usize = 0;
 /// Memory of a group in the tables that hold its number, without its texts,
 const GROUP_BYTES: usize = 320;
 /// which are held so often: to be found, encoded, and listed.
@@ -118,6 +122,8 @@ impl LevelLimits {
 pub(super) struct Encoded {
     section: Vec<u8>,
     pages: Vec<u8>,
+    /// Periods of the last level that was kept: when each began, and where its page is in `pages`.
+    shorter: Vec<(u64, Range<usize>)>,
     /// `None`: nothing fits.
     level_bytes_max: Option<[usize; LEVELS.len()]>,
 }
@@ -129,10 +135,12 @@ impl Encoded {
         let (mut section, mut pages) = (offset.to_le_bytes().to_vec(), groups.bytes.clone());
         seal(&mut pages, 0);
         if pages.len() > groups_bytes_max.min(PAGE_BYTES_MAX) {
-            return Self { section, pages: Vec::new(), level_bytes_max: None };
+            let pages = Vec::new();
+            return Self { section, pages, shorter: Vec::new(), level_bytes_max: None };
         }
         section.extend(length(pages.len()));
-        Self { section, pages, level_bytes_max: Some(level_bytes_max) }
+        let level_bytes_max = Some(level_bytes_max);
+        Self { section, pages, shorter: Vec::new(), level_bytes_max }
     }
 
     /// Adds a level, unless it is too large to be of use.
@@ -141,32 +149,57 @@ impl Encoded {
             return;
         };
         let (mut directory, mut pages) = (Vec::new(), Vec::new());
-        let mut periods = 0_usize;
+        let mut periods = Vec::new();
         for page in cells.chunk_by(|((left, _), _), ((right, _), _)| left == right) {
             let Some(((period, _), _)) = page.first() else { continue };
-            let start = pages.len();
+            let (start, begin) = (pages.len(), period.saturating_mul(LEVELS[level]));
             for ((_, group), calls) in page {
-                let cell = cell::encoded(calls, UnixNanos(period.saturating_mul(LEVELS[level])));
-                push_cell(&mut pages, *group, &cell);
+                push_cell(&mut pages, *group, &cell::encoded(calls, UnixNanos(begin)));
             }
             seal(&mut pages, start);
-            let large = pages.len() - start > PAGE_BYTES_MAX;
-            if large || pages.len() + directory.len() > bytes_max {
+            let bytes = pages.len() - start;
+            directory.extend(period.to_le_bytes());
+            match self.same_page(begin, LEVELS[level], &pages[start..]) {
+                Some(same) => {
+                    pages.truncate(start);
+                    directory.extend(length(SAME_PAGE));
+                    periods.push((begin, same));
+                }
+                None => {
+                    directory.extend(length(bytes));
+                    let place = self.pages.len() + start;
+                    periods.push((begin, place..place + bytes));
+                }
+            }
+            if bytes > PAGE_BYTES_MAX || pages.len() + directory.len() > bytes_max {
                 return;
             }
-            directory.extend(period.to_le_bytes());
-            directory.extend(length(pages.len() - start));
-            periods += 1;
         }
         self.section.extend(length(level));
-        self.section.extend(length(periods));
+        self.section.extend(length(periods.len()));
         self.section.extend(directory);
         self.pages.extend(pages);
+        self.shorter = periods;
+    }
+
+    /// The page of the only shorter period in this one, if it has these bytes.
+    fn same_page(&self, begin: u64, length: u64, page: &[u8]) -> Option<Range<usize>> {
+        let starts = |(start, _): &(u64, Range<usize>)| *start;
+        let (_, place) = only_within(&self.shorter, begin, length, starts)?;
+        (self.pages.get(place.clone())? == page).then(|| place.clone())
     }
 
     pub(super) fn finish(self) -> (Vec<u8>, Vec<u8>) {
         (self.section, self.pages)
     }
+}
+
+/// The only one of these, which are by start, that starts in this period.
+fn only_within<T>(shorter: &[T], begin: u64, length: u64, start: impl Fn(&T) -> u64) -> Option<&T> {
+    let first = shorter.partition_point(|of| start(of) < begin);
+    let within = shorter.get(first..)?.iter();
+    let mut within = within.take_while(|of| start(of) < begin.saturating_add(length));
+    within.next().filter(|_| within.next().is_none())
 }
 
 fn length(length: usize) -> [u8; 4] {
@@ -213,8 +246,8 @@ pub(crate) struct Directory {
 #[derive(Debug)]
 struct Level {
     periods: Box<[u64]>,
-    /// Where every page starts, and where the last one ends.
-    offsets: Box<[u64]>,
+    /// Where the page of each is.
+    pages: Box<[Range<u64>]>,
 }
 
 impl Directory {
@@ -222,22 +255,36 @@ impl Directory {
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         let mut section = Bytes::new(section);
         let mut offset = section.u64()?;
-        let mut levels = [const { None }; LEVELS.len()];
+        let mut levels: [Option<Level>; LEVELS.len()] = [const { None }; LEVELS.len()];
+        let mut shorter: Vec<(u64, Range<u64>)> = Vec::new();
         if section.is_empty() {
             return Some(Self { groups: offset..offset, levels });
         }
         let groups = offset..offset.checked_add(u64::from(section.u32()?))?;
         offset = groups.end;
         while !section.is_empty() {
-            let level = levels.get_mut(usize::try_from(section.u32()?).ok()?)?;
-            let (mut periods, mut offsets) = (Vec::new(), vec![offset]);
+            let level = usize::try_from(section.u32()?).ok()?;
+            let longest = *LEVELS.get(level)?;
+            let (mut periods, mut pages) = (Vec::new(), Vec::new());
             for _ in 0..section.u32()? {
-                periods.push(section.u64()?);
-                offset = offset.checked_add(u64::from(section.u32()?))?;
-                offsets.push(offset);
+                let period = section.u64()?;
+                let begin = period.saturating_mul(longest);
+                let page = match usize::try_from(section.u32()?).ok()? {
+                    SAME_PAGE => only_within(&shorter, begin, longest, |of| of.0)?.1.clone(),
+                    bytes => {
+                        let start = offset;
+                        offset = offset.checked_add(bytes as u64)?;
+                        start..offset
+                    }
+                };
+                periods.push((period, begin));
+                pages.push(page);
             }
             let sorted = periods.is_sorted();
-            *level = sorted.then(|| Level { periods: periods.into(), offsets: offsets.into() });
+            let starts = periods.iter().map(|(_, begin)| *begin);
+            shorter = starts.zip(pages.iter().cloned()).collect();
+            let periods: Vec<u64> = periods.into_iter().map(|(period, _)| period).collect();
+            levels[level] = sorted.then(|| Level { periods: periods.into(), pages: pages.into() });
         }
         Some(Self { groups, levels })
     }
@@ -245,7 +292,7 @@ impl Directory {
     /// Returns its memory in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let levels = self.levels.iter().flatten();
-        size_of::<Self>() + levels.map(|level| 16 * level.periods.len()).sum::<usize>()
+        size_of::<Self>() + levels.map(|level| 24 * level.periods.len()).sum::<usize>()
     }
 
     /// The level with the shortest periods.
@@ -298,7 +345,7 @@ impl Directory {
         let Ok(at) = of_level.periods.binary_search(&(start / LEVELS[level])) else {
             return Some(());
         };
-        let page = fetch(of_level.offsets[at]..of_level.offsets[at + 1])?;
+        let page = fetch(of_level.pages[at].clone())?;
         each_cell(unsealed(&page)?, UnixNanos(start), visit)
     }
 
@@ -396,4 +443,72 @@ impl GroupNames {
 
 fn number(page: &mut Bytes<'_>) -> Option<i32> {
     Some(u32::try_from(page.varint()?).ok()?.cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
+
+    use super::{Calls, Directory, LEVELS};
+    use crate::rollup::{Call, adder::Adder, cells::LevelLimits};
+
+    /// The section of calls at these times, and the bytes of its pages.
+    fn section(starts: &[u64]) -> (Directory, Vec<u8>) {
+        let mut adder = Adder::default();
+        let group = adder.groups.number((["shop", "pay"], [2, 0]));
+        for start in starts {
+            let exemplar = Exemplar {
+                duration_nano: DurationNanos(7),
+                start_unix_nano: UnixNanos(*start),
+                trace_id: TraceId::from_wire(&[1; 16]).unwrap(),
+                span_id: SpanId::from_wire(&[2; 8]).unwrap(),
+            };
+            adder.add(group, &Call { exemplar, failed: false, timed: true });
+        }
+        let (section, pages) = adder.finish(100_000, LevelLimits::ALL, 0);
+        (Directory::decode(&section).unwrap(), pages)
+    }
+
+    fn calls(directory: &Directory, pages: &[u8], level: usize, start: u64) -> Vec<Calls> {
+        let mut found = Vec::new();
+        let mut fetch = |range: std::ops::Range<u64>| {
+            let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+            pages.get(range).map(<[u8]>::to_vec)
+        };
+        let all = directory.cells(level, start, &mut fetch, |_, cell| {
+            let mut calls = Calls::default();
+            cell.add_to(&mut calls)?;
+            found.push(calls);
+            Some(())
+        });
+        all.unwrap();
+        found
+    }
+
+    #[test]
+    fn a_page_of_the_same_cells_is_there_once() {
+        let half_hour = 1_000_000 * LEVELS[2];
+        let (first, second) = (half_hour + 7 * LEVELS[0], half_hour + 13 * LEVELS[0]);
+        let (alone, pages_alone) = section(&[first]);
+        let (apart, pages_apart) = section(&[first, second]);
+        for level in 0..LEVELS.len() {
+            let start = first / LEVELS[level] * LEVELS[level];
+            let found = calls(&alone, &pages_alone, level, start);
+            assert_eq!(found.len(), 1, "level {level}");
+            let slowest = found[0].slowest.as_ref().map(|slowest| slowest.start_unix_nano.0);
+            assert_eq!((found[0].count, slowest), (1, Some(first)), "level {level}");
+        }
+        let counts = |level: usize, start| calls(&apart, &pages_apart, level, start)[0].count;
+        assert_eq!(counts(0, second), 1);
+        assert_eq!(counts(1, second / LEVELS[1] * LEVELS[1]), 1);
+        assert_eq!(counts(2, half_hour), 2);
+        let page = |directory: &Directory, level: usize| {
+            directory.levels[level].as_ref().unwrap().pages[0].clone()
+        };
+        assert_eq!(page(&alone, 0), page(&alone, 1));
+        assert_eq!(page(&alone, 1), page(&alone, 2));
+        assert_eq!(page(&apart, 0), page(&apart, 1));
+        assert_ne!(page(&apart, 1), page(&apart, 2), "two periods are another page");
+        assert!(pages_apart.len() < 2 * pages_alone.len() + pages_alone.len());
+    }
 }

@@ -1,7 +1,8 @@
 //! Columns that this program's files have and a table lacks, because an older one created it.
 //!
 //! The next commit declares them, in front of the files that have them: a table that is only read
-//! stays as it is, and files without the columns read as nulls everywhere.
+//! stays as it is, and files without the columns read as nulls everywhere. Columns that may be null
+//! now and could not be before are declared in the same way.
 
 use arrow_schema::Schema;
 use deltalake_core::{
@@ -35,15 +36,24 @@ pub(super) fn lacking(signal: Signal, metadata: &Metadata) -> Result<Option<Valu
     let Some(fields) = schema.get_mut("fields").and_then(Value::as_array_mut) else {
         return Ok(None);
     };
-    let before = fields.len();
+    let mut lacks = false;
     for field in wanted.get("fields").and_then(Value::as_array).into_iter().flatten() {
-        if fields.iter().all(|known| known.get("name") != field.get("name")) {
-            fields.push(field.clone());
+        match fields.iter_mut().find(|known| known.get("name") == field.get("name")) {
+            None => fields.push(field.clone()),
+            Some(known) if is_nullable(field) && !is_nullable(known) => {
+                known["nullable"] = Value::Bool(true);
+            }
+            Some(_) => continue,
         }
+        lacks = true;
     }
-    if fields.len() == before {
+    if !lacks {
         return Ok(None);
     }
     *text = Value::String(schema.to_string());
     Ok(Some(action))
+}
+
+fn is_nullable(field: &Value) -> bool {
+    field.get("nullable").and_then(Value::as_bool).unwrap_or_default()
 }

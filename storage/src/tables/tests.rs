@@ -143,6 +143,8 @@ async fn a_table_of_an_older_program_gets_the_new_columns_with_its_next_commit()
                 serde_json::from_str(text.as_str().unwrap()).unwrap();
             let fields = schema["fields"].as_array_mut().unwrap();
             fields.retain(|field| !field["name"].as_str().unwrap().starts_with("http_"));
+            let end = fields.iter_mut().find(|field| field["name"] == "end_unix_nanos").unwrap();
+            end["nullable"] = false.into();
             fields.push(serde_json::json!({
                 "name": "theirs", "type": "string", "nullable": true, "metadata": {}
             }));
@@ -172,6 +174,10 @@ async fn a_table_of_an_older_program_gets_the_new_columns_with_its_next_commit()
         assert_eq!(columns[..old.len()], old);
         assert!(new.iter().all(|name| columns.contains(name)), "{columns:?}");
     }
+    let state = super::load(&tables(root.path()).log_store("spans").unwrap()).await.unwrap();
+    let is_nullable = |name: &str| state.schema().field(name).map(|field| field.is_nullable());
+    assert_eq!(is_nullable("end_unix_nanos"), Some(true));
+    assert_eq!(is_nullable("start_unix_nanos"), Some(false));
     let again = open(root.path()).await;
     assert_eq!(again.files.len(), 3);
     assert!(again.table.lacking.is_none());

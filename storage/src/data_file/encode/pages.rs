@@ -3,7 +3,7 @@
 use std::{io::Write, sync::Arc};
 
 use parquet::{
-    basic::Type,
+    basic::{Compression, Type},
     errors::Result,
     file::{properties::WriterProperties, writer::SerializedRowGroupWriter},
     schema::types::ColumnDescPtr,
@@ -36,7 +36,10 @@ impl Pages {
         let bytes_max = properties.column_dictionary_page_size_limit(path);
         let compression = properties.compression(path);
         Self {
-            values: PageValues::new(has_dictionary.then(|| Dictionary::new(bytes_max))),
+            values: PageValues::new(
+                has_dictionary.then(|| Dictionary::new(bytes_max)),
+                compression != Compression::UNCOMPRESSED,
+            ),
             has_texts: kind == Type::BYTE_ARRAY,
             dictionary: None,
             chunk: Chunk::new(Arc::clone(column), compression, ChunkBytes::default()),

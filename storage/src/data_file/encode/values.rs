@@ -72,6 +72,8 @@ const UNKNOWN: u32 = u32::MAX;
 pub(super) struct PageValues {
     /// None once it was full, and where there never is one.
     dictionary: Option<Dictionary>,
+    /// True if codes take whole bytes: a compressor then sees which follow which.
+    has_whole_bytes: bool,
     codes: Vec<u32>,
     /// The codes of a portion's texts, with their lengths.
     known: Vec<(u32, u32)>,
@@ -89,9 +91,11 @@ pub(super) struct PageValues {
 pub(super) struct DictionaryFull;
 
 impl PageValues {
-    pub(super) fn new(dictionary: Option<Dictionary>) -> Self {
+    /// Values with this dictionary, of pages that are compressed or not.
+    pub(super) fn new(dictionary: Option<Dictionary>, are_compressed: bool) -> Self {
         Self {
             dictionary,
+            has_whole_bytes: are_compressed,
             codes: Vec::new(),
             known: Vec::new(),
             text_bytes: 0,
@@ -121,10 +125,16 @@ impl PageValues {
     /// About how large these are in a page.
     pub(super) fn bytes(&self) -> usize {
         let coded = self.dictionary.as_ref().map_or(0, |dictionary| {
-            let bits = self.codes.len() * code_width(dictionary.len()) as usize;
+            let bits = self.codes.len() * self.width(dictionary) as usize;
             dictionary.page().len() + bits.div_ceil(8)
         });
         coded + self.texts.used + self.words.len() + self.bits.len()
+    }
+
+    /// Bits of a code.
+    fn width(&self, dictionary: &Dictionary) -> u32 {
+        let width = code_width(dictionary.len());
+        if self.has_whole_bytes { width.next_multiple_of(u8::BITS) } else { width }
     }
 
     /// Returns the number of these rows that fit into a page of at most this many bytes. Only texts
@@ -306,7 +316,7 @@ impl PageValues {
     pub(super) fn end_page(&mut self, page: &mut Vec<u8>) -> (Encoding, usize) {
         let text_bytes = std::mem::take(&mut self.text_bytes);
         if let Some(dictionary) = &self.dictionary {
-            let width = code_width(dictionary.len());
+            let width = self.width(dictionary);
             page.extend_from_slice(&width.to_le_bytes()[..1]);
             levels::encode(&self.codes, width, page);
             self.codes.clear();

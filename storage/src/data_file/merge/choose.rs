@@ -11,7 +11,7 @@ use crate::{
     rows::column::OptionalColumn,
 };
 
-/// Decides about rows. A trace's derived columns stay what they were when all of it was there.
+/// Decides which rows of a merge are kept.
 #[derive(Debug)]
 pub(crate) struct Choice {
     traces: Arc<HashSet<TraceId>>,

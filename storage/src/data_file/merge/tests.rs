@@ -2,7 +2,7 @@ mod bounds;
 
 use std::{collections::HashSet, io::Write};
 
-use arrow_array::{Array, Int64Array, cast::AsArray, types::Int64Type};
+use arrow_array::{Array, cast::AsArray};
 use tempfile::TempDir;
 use tidings_proto::{
     UnixNanos,
@@ -17,7 +17,7 @@ use crate::{
     LogRows, SpanRows,
     columns::{log_rows, span_rows},
     data_file::{
-        EncodedFile, derive, encode_logs, encode_small, encode_spans, order,
+        EncodedFile, encode_logs, encode_small, encode_spans, order,
         write::{self, Layout},
     },
     disk::faulty::Dice,
@@ -42,7 +42,6 @@ fn files(folder: &TempDir, signal: Signal, chunks: &[Arc<Chunk>]) -> Vec<Arc<Dat
 fn slotted(folder: &TempDir, chunk: &Chunk) -> Vec<Arc<DataFile>> {
     let batches = [chunk.batch().clone()];
     let traces = order::traces(&batches[0]).unwrap();
-    let derived = derive::derive(&batches[0], &traces).unwrap();
     let mut placed = order::place_spans(&batches[0], &traces, NOW).unwrap();
     let mut places = vec![(0, 0); placed.len()];
     for (trace, run) in traces.runs.iter().enumerate() {
@@ -55,7 +54,7 @@ fn slotted(folder: &TempDir, chunk: &Chunk) -> Vec<Arc<DataFile>> {
     // Rows of a trace are by start already.
     placed.sort_by_key(|placed| (placed.target, places[placed.row]));
     let layout = Layout::FLUSHED;
-    keep(folder, write::files(Signal::Spans, &batches, &derived, &placed, layout).unwrap())
+    keep(folder, write::files(Signal::Spans, &batches, &placed, layout).unwrap())
 }
 
 fn keep(folder: &TempDir, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFile>> {
@@ -75,32 +74,20 @@ fn merged(signal: Signal, files: &[Arc<DataFile>]) -> Vec<RecordBatch> {
     std::iter::from_fn(|| merge.next().unwrap()).collect()
 }
 
-/// A span with what the file says of it: trace, start, id and the derived columns.
-type Told = (Vec<u8>, u64, Vec<u8>, u64, [Option<i64>; 4]);
+/// A span with what the file says of it: trace, start, id and hash.
+type Told = (Vec<u8>, u64, Vec<u8>, u64);
 
 fn told(batches: &[RecordBatch]) -> Vec<Told> {
     let mut told = Vec::new();
     for batch in batches {
         let rows = SpanRows::from_batch(batch).unwrap();
-        let depth = arrow_cast::cast(batch.column_by_name("depth").unwrap(), &i64_type()).unwrap();
-        let derived: Vec<Int64Array> = ["self_nanos", "critical_nanos", "path_hash"]
-            .iter()
-            .map(|name| batch.column_by_name(name).unwrap())
-            .chain([&depth])
-            .map(|column| column.as_primitive::<Int64Type>().clone())
-            .collect();
         for row in 0..rows.len() {
-            let values = std::array::from_fn(|n| derived[n].iter().nth(row).flatten());
             let span = rows.span(row);
             let hash = rows.content_hash(row);
-            told.push((span.trace_id, span.start_time_unix_nano, span.span_id, hash, values));
+            told.push((span.trace_id, span.start_time_unix_nano, span.span_id, hash));
         }
     }
     told
-}
-
-fn i64_type() -> arrow_schema::DataType {
-    arrow_schema::DataType::Int64
 }
 
 /// A span under one that was made before, if any; some are sent twice.
@@ -155,8 +142,7 @@ fn merged_files_are_as_if_all_rows_had_been_flushed_together() {
         let mut found = told(&batches);
         let mut expected = told(&merged(Signal::Spans, &together));
         check_order(&found, seed, seed % 3 == 0);
-        // Rows of one trace and start are in any order, and any row of a span that was sent twice
-        // can have the derived values.
+        // Rows of one trace and start are in any order.
         found.sort_unstable();
         expected.sort_unstable();
         assert_eq!(found.len(), expected.len(), "seed {seed}");
@@ -180,30 +166,7 @@ fn check_order(rows: &[Told], seed: u64, in_order: bool) {
 }
 
 #[test]
-fn a_span_keeps_what_was_known_of_ancestors_in_another_hour() {
-    let folder = tempfile::tempdir().unwrap();
-    let span = |id: u8, parent: u8, start: u64| Span {
-        trace_id: vec![7; 16],
-        span_id: vec![id; 8],
-        parent_span_id: if parent == 0 { vec![] } else { vec![parent; 8] },
-        start_time_unix_nano: start,
-        end_time_unix_nano: start + 10,
-        ..Span::default()
-    };
-    let hour = 500_000 * HOUR;
-    let first = spans(vec![span(1, 0, hour - 5), span(2, 1, hour + 1)]);
-    let late = spans(vec![span(3, 2, hour + 2)]);
-    let of_hour = |chunk| {
-        let made = files(&folder, Signal::Spans, &[chunk]);
-        made.into_iter().filter(|file| file.hour == 500_000).collect::<Vec<_>>()
-    };
-    let inputs = [of_hour(first), of_hour(late)].concat();
-    let depths: Vec<_> = told(&merged(Signal::Spans, &inputs)).iter().map(|row| row.4[3]).collect();
-    assert_eq!(depths, [Some(1), Some(0)]);
-}
-
-#[test]
-fn a_trace_longer_than_memory_is_one_run_with_the_values_it_had() {
+fn a_trace_longer_than_memory_is_one_run() {
     let folder = tempfile::tempdir().unwrap();
     let of = |first: u64, count: u64, trace: u8| {
         let span = |n: u64| Span {

@@ -38,9 +38,10 @@ const TRACE_SPANS_MAX: usize = 65_536;
 const LEFT_OUT_PART: u64 = 4;
 
 /// Columns that it reads.
-pub(in crate::rollup) const COLUMNS: [&str; 10] = [
+pub(in crate::rollup) const COLUMNS: [&str; 11] = [
     "start_unix_nanos",
     "end_unix_nanos",
+    "duration_nanos",
     "trace_id",
     "span_id",
     "parent_span_id",

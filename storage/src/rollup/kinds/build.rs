@@ -19,9 +19,10 @@ use crate::{
 /// share has no rollups.
 const LEFT_OUT_PART: u64 = 4;
 /// Columns that it reads.
-pub(in crate::rollup) const COLUMNS: [&str; 9] = [
+pub(in crate::rollup) const COLUMNS: [&str; 10] = [
     "start_unix_nanos",
     "end_unix_nanos",
+    "duration_nanos",
     "trace_id",
     "span_id",
     "parent_span_id",

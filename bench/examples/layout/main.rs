@@ -10,6 +10,9 @@
     reason = "a measurement reads what the store wrote and says what it found"
 )]
 
+mod entropy;
+mod index_sizes;
+
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -34,7 +37,8 @@ layout [--shape J10|realistic] [--spans N] [--flushes N] [--folder FOLDER] [--co
   --spans    how many, or some more (500000)
   --flushes  into how many files they go before they are compacted (5)
   --folder   where the data goes (the folder for temporary files)
-  --columns  with a line for every column of the files";
+  --columns  with a line for every column of the files and section of the indexes, with the
+             entropy bound of the column's values";
 
 /// Linux counts the time of processes in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -116,11 +120,11 @@ async fn measure(shape: TelemetryKind, options: &LayoutOptions) -> Result<()> {
             waiting = 0;
         }
     }
-    let flushed = Sizes::read(&spans_folder)?;
+    let flushed = Sizes::read(&spans_folder, false)?;
     let begin = cpu_seconds()?;
     store.compact(true).await?;
     let compacting = Spent(cpu_seconds()? - begin);
-    let compacted = Sizes::read(&spans_folder)?;
+    let compacted = Sizes::read(&spans_folder, options.columns)?;
     store.close().await?;
     for sizes in [&flushed, &compacted] {
         ensure!(sizes.rows == sent, "{} rows are in files, {sent} were sent", sizes.rows);
@@ -167,16 +171,28 @@ fn cpu_seconds() -> Result<f64> {
 struct Sizes {
     files: u64,
     rows: u64,
-    /// Compressed bytes of all columns, with how the last of them is encoded.
-    columns: BTreeMap<String, (u64, String)>,
+    columns: BTreeMap<String, ColumnSize>,
     /// Bytes of files outside of columns: footers, page indexes, filters.
     besides: u64,
-    /// The files of `_index`.
+    /// The files of `_index`,
     indexes: u64,
+    /// and their sections.
+    sections: BTreeMap<&'static str, u64>,
+}
+
+/// A column of a table's files.
+#[derive(Debug, Default)]
+struct ColumnSize {
+    compressed_bytes: u64,
+    /// Of the last file.
+    encodings: String,
+    /// Entropy bound in bytes; 0 when it was not asked for.
+    bound: f64,
 }
 
 impl Sizes {
-    fn read(table: &Path) -> Result<Self> {
+    /// Sizes of the files of a table, with entropy bounds or without.
+    fn read(table: &Path, with_bounds: bool) -> Result<Self> {
         let mut sizes = Self::default();
         let mut folders = vec![table.to_owned()];
         while let Some(folder) = folders.pop() {
@@ -186,9 +202,13 @@ impl Sizes {
                 match ending {
                     _ if path.is_dir() => folders.push(path),
                     Some("parquet") if !path.starts_with(table.join("_delta_log")) => {
-                        sizes.add(&path)?;
+                        sizes.add(&path, with_bounds)?;
                     }
-                    Some("index") => sizes.indexes += fs::metadata(&path)?.len(),
+                    Some("index") => {
+                        let index = fs::read(&path)?;
+                        sizes.indexes += index.len() as u64;
+                        index_sizes::add(&index, &mut sizes.sections)?;
+                    }
                     _ => {}
                 }
             }
@@ -196,7 +216,7 @@ impl Sizes {
         Ok(sizes)
     }
 
-    fn add(&mut self, path: &Path) -> Result<()> {
+    fn add(&mut self, path: &Path, with_bounds: bool) -> Result<()> {
         let bytes = fs::metadata(path)?.len();
         let reader = SerializedFileReader::new(File::open(path)?)?;
         let mut in_columns = 0;
@@ -206,9 +226,15 @@ impl Sizes {
                 let size = u64::try_from(column.compressed_size())?;
                 in_columns += size;
                 let of_column = self.columns.entry(column.column_path().string()).or_default();
-                of_column.0 += size;
+                of_column.compressed_bytes += size;
                 let encodings: Vec<_> = column.encodings().map(|one| format!("{one}")).collect();
-                of_column.1 = encodings.join("+");
+                of_column.encodings = encodings.join("+");
+            }
+        }
+        if with_bounds {
+            let columns = reader.metadata().file_metadata().schema_descr().columns();
+            for (column, bound) in columns.iter().zip(entropy::bounds(&reader)?) {
+                self.columns.entry(column.path().string()).or_default().bound += bound;
             }
         }
         self.files += 1;
@@ -217,7 +243,7 @@ impl Sizes {
     }
 
     fn column(&self, name: &str) -> f64 {
-        self.columns.get(name).map_or(0.0, |(bytes, _)| self.per_row(*bytes))
+        self.columns.get(name).map_or(0.0, |column| self.per_row(column.compressed_bytes))
     }
 
     fn per_row(&self, bytes: u64) -> f64 {
@@ -225,26 +251,39 @@ impl Sizes {
     }
 
     fn total(&self) -> u64 {
-        self.columns.values().map(|(bytes, _)| bytes).sum::<u64>() + self.besides + self.indexes
+        self.in_columns() + self.besides + self.indexes
+    }
+
+    fn in_columns(&self) -> u64 {
+        self.columns.values().map(|column| column.compressed_bytes).sum()
     }
 }
 
 fn print(flushed: &Sizes, compacted: &Sizes, columns: bool) {
     println!("{:>9} {:>9}  bytes per span", "flushed", "compacted");
     if columns {
+        println!("{:>9} {:>9} {:>9}  column", "", "", "bound");
         let mut names: Vec<&String> = compacted.columns.keys().collect();
         names.sort_by(|a, b| compacted.column(b).total_cmp(&compacted.column(a)));
         for name in names {
-            let encodings = compacted.columns.get(name).map_or("", |(_, encodings)| encodings);
+            let Some(ColumnSize { encodings, bound, .. }) = compacted.columns.get(name) else {
+                continue;
+            };
             let (before, after) = (flushed.column(name), compacted.column(name));
-            println!("{before:9.3} {after:9.3}  {name}  {encodings}");
+            let bound = bound / compacted.rows.max(1) as f64;
+            println!("{before:9.3} {after:9.3} {bound:9.3}  {name}  {encodings}");
+        }
+        for (name, bytes) in &compacted.sections {
+            let before = flushed.sections.get(name).copied().unwrap_or_default();
+            let (before, after) = (flushed.per_row(before), compacted.per_row(*bytes));
+            println!("{before:9.3} {after:9.3} {:>9}  index: {name}", "");
         }
     }
     let line = |name: &str, of: &dyn Fn(&Sizes) -> u64| {
         let (before, after) = (flushed.per_row(of(flushed)), compacted.per_row(of(compacted)));
         println!("{before:9.2} {after:9.2}  {name}");
     };
-    line("columns", &|sizes| sizes.columns.values().map(|(bytes, _)| bytes).sum());
+    line("columns", &Sizes::in_columns);
     line("footers, page indexes, bloom filters", &|sizes| sizes.besides);
     line("_index", &|sizes| sizes.indexes);
     line("all", &|sizes| sizes.total());
