@@ -1,5 +1,6 @@
-//! Doors for fuzz targets: bytes to what reads credentials, tokens and an issuer's answers. Nothing
-//! that ships calls them.
+//! Doors for fuzz targets: bytes to what reads credentials, tokens and an issuer's answers.
+//!
+//! Nothing that ships calls them.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidings_proto::UnixNanos;
@@ -10,7 +11,9 @@ use crate::{
     oidc::{Expected, Jws, KeySet, is_token},
 };
 
-/// Reads headers, one in each line. Returns true when they bring a key.
+/// Reads headers, one in each line.
+///
+/// Returns true when they bring a key.
 #[must_use]
 pub fn read_headers(lines: &[u8]) -> bool {
     let mut headers = HeaderMap::new();

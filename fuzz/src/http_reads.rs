@@ -19,16 +19,16 @@ use tower::ServiceExt;
 const BEGIN: u64 = 1_795_161_600_000_000_000;
 
 /// A store with a trace and a log record, and the router over it.
-struct Reader {
+struct ReadRouter {
     runtime: Runtime,
     router: Router,
     #[expect(dead_code, reason = "its folder is removed when it is dropped")]
     folder: TempDir,
 }
 
-static READER: LazyLock<Reader> = LazyLock::new(Reader::open);
+static ROUTER: LazyLock<ReadRouter> = LazyLock::new(ReadRouter::open);
 
-impl Reader {
+impl ReadRouter {
     fn open() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -109,7 +109,7 @@ pub(crate) fn http_reads(input: &[u8]) {
     if request.uri().path().ends_with("/tail") {
         return;
     }
-    let Reader { runtime, router, .. } = &*READER;
+    let ReadRouter { runtime, router, .. } = &*ROUTER;
     let status = runtime.block_on(async {
         let response = router.clone().oneshot(request).await.expect("the router always answers");
         let status = response.status();

@@ -7,15 +7,13 @@
 //!
 //! A new target is a function and its line in [`TARGETS`].
 
-mod credentials;
 mod http_reads;
-mod query_texts;
+mod parsers;
 mod requests;
-mod stored_bytes;
 
 /// A fuzz target.
 #[derive(Debug, Clone, Copy)]
-pub struct Target {
+pub struct FuzzTarget {
     /// Its name, and the name of its folder under `corpus`.
     pub name: &'static str,
     /// Reads the input. Panics when a decoder has a fault.
@@ -23,30 +21,71 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 19] = [
-    Target { name: "otlp_traces_protobuf", run: requests::otlp_traces_protobuf },
-    Target { name: "otlp_logs_protobuf", run: requests::otlp_logs_protobuf },
-    Target { name: "otlp_json", run: requests::otlp_json },
-    Target { name: "zipkin_json", run: requests::zipkin_json },
-    Target { name: "zipkin_protobuf", run: requests::zipkin_protobuf },
-    Target { name: "import", run: requests::import },
-    Target { name: "transaction_ids", run: query_texts::transaction_ids },
-    Target { name: "traceql", run: query_texts::traceql },
-    Target { name: "promql", run: query_texts::promql },
-    Target { name: "log_query", run: query_texts::log_query },
-    Target { name: "cursors", run: query_texts::cursors },
-    Target { name: "sql_statement", run: query_texts::sql_statement },
-    Target { name: "http_reads", run: http_reads::http_reads },
-    Target { name: "sql_frames", run: stored_bytes::sql_frames },
-    Target { name: "flight_sql", run: stored_bytes::flight_sql },
-    Target { name: "log_segment", run: stored_bytes::log_segment },
-    Target { name: "index_file", run: stored_bytes::index_file },
-    Target { name: "pins_and_keys", run: stored_bytes::pins_and_keys },
-    Target { name: "credentials", run: credentials::credentials },
+pub const TARGETS: [FuzzTarget; 19] = [
+    FuzzTarget { name: "otlp_traces_protobuf", run: requests::otlp_traces_protobuf },
+    FuzzTarget { name: "otlp_logs_protobuf", run: requests::otlp_logs_protobuf },
+    FuzzTarget { name: "otlp_json", run: requests::otlp_json },
+    FuzzTarget { name: "zipkin_json", run: requests::zipkin_json },
+    FuzzTarget { name: "zipkin_protobuf", run: requests::zipkin_protobuf },
+    FuzzTarget { name: "import", run: requests::import },
+    FuzzTarget { name: "transaction_ids", run: parsers::transaction_ids },
+    FuzzTarget { name: "traceql", run: parsers::traceql },
+    FuzzTarget { name: "promql", run: parsers::promql },
+    FuzzTarget { name: "log_query", run: parsers::log_query },
+    FuzzTarget { name: "cursors", run: parsers::cursors },
+    FuzzTarget { name: "sql_statement", run: parsers::sql_statement },
+    FuzzTarget { name: "http_reads", run: http_reads::http_reads },
+    FuzzTarget { name: "sql_frames", run: parsers::sql_frames },
+    FuzzTarget { name: "flight_sql", run: parsers::flight_sql },
+    FuzzTarget { name: "log_segment", run: parsers::log_segment },
+    FuzzTarget { name: "index_file", run: parsers::index_file },
+    FuzzTarget { name: "pins_and_keys", run: parsers::pins_and_keys },
+    FuzzTarget { name: "credentials", run: parsers::credentials },
 ];
 
 /// Returns the target of this name.
 #[must_use]
-pub fn target(name: &str) -> Option<Target> {
+pub fn target(name: &str) -> Option<FuzzTarget> {
     TARGETS.into_iter().find(|target| target.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::TARGETS;
+
+    #[test]
+    fn kept_inputs_are_read_without_a_fault() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+        for target in TARGETS {
+            let mut inputs = 0;
+            for entry in fs::read_dir(corpus.join(target.name)).expect(target.name) {
+                let path = entry.unwrap().path();
+                (target.run)(&fs::read(path).unwrap());
+                inputs += 1;
+            }
+            assert!(inputs > 0, "{} has no inputs", target.name);
+        }
+    }
+
+    #[test]
+    fn every_folder_of_inputs_has_a_target() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+        let folders = fs::read_dir(corpus).unwrap();
+        let folders = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names: BTreeSet<_> = TARGETS.iter().map(|target| target.name.to_owned()).collect();
+        assert_eq!(folders.collect::<BTreeSet<_>>(), names);
+    }
+
+    #[test]
+    fn nothing_and_noise_are_read_without_a_fault() {
+        let noise: Vec<u8> =
+            (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for target in TARGETS {
+            for length in [0, 1, 7, 64, noise.len()] {
+                (target.run)(&noise[..length]);
+            }
+        }
+    }
 }

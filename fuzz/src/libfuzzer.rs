@@ -5,9 +5,9 @@
 use std::{env, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use tidings_fuzz::{TARGETS, Target, target};
+use tidings_fuzz::{FuzzTarget, TARGETS, target};
 
-static CHOSEN: LazyLock<Target> = LazyLock::new(|| {
+static CHOSEN: LazyLock<FuzzTarget> = LazyLock::new(|| {
     let name = env::var("FUZZ_TARGET").unwrap_or_default();
     target(&name).unwrap_or_else(|| {
         panic!("FUZZ_TARGET is `{name}`, and has to be one of {:?}", TARGETS.map(|one| one.name))

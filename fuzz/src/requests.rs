@@ -17,7 +17,7 @@ use tidings_proto::{
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::default);
 
-/// What a request is answered: spans or records that were taken, those that were not, and why.
+/// The answer to a request: spans or records that were taken, those that were not, and why.
 type Verdict = (u64, u64, String);
 
 fn verdict(prepared: Prepared) -> Verdict {

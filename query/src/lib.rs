@@ -13,8 +13,6 @@ mod cursor;
 mod error;
 mod execution;
 mod export;
-#[doc(hidden)]
-pub mod fuzzed_texts;
 pub mod grpc;
 mod http;
 mod jaeger;
@@ -53,3 +51,27 @@ pub use service::{QueryService, ReceiverStates, VersionWait};
 pub use settings::QuerySettings;
 pub use trace::{ClockView, TraceName, TraceQuestion, find::SpanSearch};
 pub use transactions::kinds::{Above, KindSearch};
+
+/// Doors for fuzz targets: the texts of the query languages. Nothing that ships calls them.
+#[doc(hidden)]
+pub mod fuzzed_texts {
+    use crate::{log_query, prometheus, traceql};
+
+    /// Reads a query in TraceQL. Returns true when it is one.
+    #[must_use]
+    pub fn read_traceql(text: &str) -> bool {
+        traceql::parse(text).is_ok()
+    }
+
+    /// Reads a query in PromQL. Returns true when it is one.
+    #[must_use]
+    pub fn read_promql(text: &str) -> bool {
+        prometheus::parse(text).is_ok()
+    }
+
+    /// Reads a query of log records. Returns true when it is one.
+    #[must_use]
+    pub fn read_log_query(text: &str) -> bool {
+        log_query::parse(text).is_ok()
+    }
+}

@@ -8,15 +8,18 @@ use crate::{
     statement::{self, Values},
 };
 
-/// Reads the text of a query as far as the server does before a worker plans it. Returns true when it
-/// may be planned.
+/// Reads the text of a query as the server does before a worker plans it.
+///
+/// Returns true when the query may be planned.
 #[must_use]
 pub fn read_statement(text: &str) -> bool {
     let given = statement::parse(text, Values::Given(&[])).is_ok();
     statement::parse(text, Values::Later).is_ok() || given
 }
 
-/// Reads what a worker writes until it is no frame. Returns the number of messages.
+/// Reads what a worker writes until it is no frame.
+///
+/// Returns the number of messages.
 #[must_use]
 pub fn read_worker_frames(mut bytes: &[u8]) -> usize {
     futures::executor::block_on(async {
@@ -35,7 +38,9 @@ pub fn read_worker_frames(mut bytes: &[u8]) -> usize {
     })
 }
 
-/// Reads what a worker gets from the server until it is no frame. Returns the number of messages.
+/// Reads what a worker gets from the server until it is no frame.
+///
+/// Returns the number of messages.
 #[must_use]
 pub fn read_server_frames(mut bytes: &[u8]) -> usize {
     let mut messages = 0;

@@ -15,8 +15,7 @@ use crate::lints::copy_of_this;
 
 /// The name under which this program is that compiler.
 const NAME: &str = "fuzzing-compiler";
-/// What cargo-fuzz passes too, without the sanitizers, which need a nightly compiler. Optimised a
-/// little: an input takes a third of the time.
+/// The arguments of cargo-fuzz but for its sanitizers, which need a nightly compiler.
 const COVERAGE: [&str; 9] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",

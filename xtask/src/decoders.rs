@@ -147,7 +147,7 @@ fn fuzz(target: &str, flags: &Flags) -> Result<()> {
     if flags.keep { keep(target, &found, &kept) } else { Ok(()) }
 }
 
-/// How many inputs a run read, and how much code they reached.
+/// Returns the number of inputs of a run, and the number of branches that they reached.
 fn summary(log: &Path) -> Result<String> {
     let log = fs::read(log).with_context(|| log.display().to_string())?;
     let log = String::from_utf8_lossy(&log);

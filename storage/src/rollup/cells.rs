@@ -491,8 +491,8 @@ mod tests {
         let (first, second) = (half_hour + 7 * LEVELS[0], half_hour + 13 * LEVELS[0]);
         let (alone, pages_alone) = section(&[first]);
         let (apart, pages_apart) = section(&[first, second]);
-        for level in 0..LEVELS.len() {
-            let start = first / LEVELS[level] * LEVELS[level];
+        for (level, length) in LEVELS.iter().enumerate() {
+            let start = first / length * length;
             let found = calls(&alone, &pages_alone, level, start);
             assert_eq!(found.len(), 1, "level {level}");
             let slowest = found[0].slowest.as_ref().map(|slowest| slowest.start_unix_nano.0);

@@ -1,0 +1,102 @@
+//! Texts that people and dashboards type, credentials, and bytes that a damaged disk or a process that
+//! was taken over gives: the store's files, frames of workers, messages of Flight SQL.
+
+use tidings_access::{
+    IssuerUrl,
+    fuzzed_credentials::{read_headers, read_key_file, read_key_set, read_token},
+};
+use tidings_audit::AuditPosition;
+use tidings_proto::tid;
+use tidings_query::{
+    LogCursor, RankCursor, TraceCursor, TraceRank,
+    fuzzed_texts::{read_log_query, read_promql, read_traceql},
+    suggest, well_encoded,
+};
+use tidings_sql::fuzzed_messages::{
+    read_flight_message, read_server_frames, read_statement, read_worker_frames,
+};
+use tidings_storage::fuzzed_files::{read_index, read_log_segment, read_pins};
+
+/// A signed token in form; no key of the input will have signed it.
+const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzIn0.c2lnbmF0dXJl";
+
+pub(crate) fn credentials(input: &[u8]) {
+    let _ = (read_headers(input), read_key_set(input, TOKEN));
+    if let Ok(text) = str::from_utf8(input) {
+        let _ = (read_token(text), IssuerUrl::read(text).is_ok());
+        let _ = AuditPosition::parse(text);
+    }
+}
+
+/// The input as a text: what is no UTF-8 ends at the HTTP layer.
+fn text(input: &[u8]) -> &str {
+    str::from_utf8(input).unwrap_or_default()
+}
+
+pub(crate) fn transaction_ids(input: &[u8]) {
+    let text = text(input);
+    let keys = ["order.id".to_owned(), "request_id".to_owned()];
+    for candidate in tid::recognise(text) {
+        assert!(!candidate.reason.is_empty());
+    }
+    let _ = (tid::span_alone(text), tid::values(text, &keys).len());
+}
+
+pub(crate) fn traceql(input: &[u8]) {
+    let _ = read_traceql(text(input));
+}
+
+pub(crate) fn promql(input: &[u8]) {
+    let _ = read_promql(text(input));
+}
+
+pub(crate) fn log_query(input: &[u8]) {
+    let _ = read_log_query(text(input));
+}
+
+/// A cursor that is taken is the one that was given out.
+pub(crate) fn cursors(input: &[u8]) {
+    let text = text(input);
+    if let Some(cursor) = TraceCursor::decode(text) {
+        assert_eq!(cursor.encode(), text);
+    }
+    if let Some(cursor) = LogCursor::decode(text) {
+        assert_eq!(cursor.encode(), text);
+    }
+    for rank in [TraceRank::Duration, TraceRank::Errors, TraceRank::Spans] {
+        if let Some(cursor) = RankCursor::decode(rank, text) {
+            assert_eq!(cursor.encode(), text);
+        }
+    }
+    let _ = (well_encoded(text).is_ok(), suggest::closest(text, ["service", "operation", "limit"]));
+}
+
+pub(crate) fn sql_statement(input: &[u8]) {
+    let _ = read_statement(text(input));
+}
+
+pub(crate) fn sql_frames(input: &[u8]) {
+    let _ = (read_worker_frames(input), read_server_frames(input));
+}
+
+pub(crate) fn flight_sql(input: &[u8]) {
+    let _ = read_flight_message(input);
+}
+
+/// Every sound record of a segment is found, whatever is between them.
+pub(crate) fn log_segment(input: &[u8]) {
+    let (records, lost) = read_log_segment(input).expect("a file in memory can be read");
+    assert!(records + lost <= 2 * (input.len() as u64), "more than there is");
+}
+
+/// The first two bytes are the length of the sections, the pages follow them.
+pub(crate) fn index_file(input: &[u8]) {
+    let Some((length, rest)) = input.split_first_chunk() else { return };
+    let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
+    let (sections, pages) = rest.split_at(length);
+    let _ = read_index(sections, pages);
+}
+
+pub(crate) fn pins_and_keys(input: &[u8]) {
+    let _ = (read_pins(input), read_key_file(input));
+}
