@@ -13,7 +13,7 @@ const LENGTH_AT: usize = 12;
 
 /// Adds the bytes of an index's sections to `sizes`, by their names.
 pub(crate) fn add(index: &[u8], sizes: &mut BTreeMap<&'static str, u64>) -> Result<()> {
-    let length = index.get(LENGTH_AT..).and_then(|bytes| u32_of(bytes)).context("no head")?;
+    let length = index.get(LENGTH_AT..).and_then(u32_of).context("no head")?;
     let (head, pages) =
         index.split_at_checked(usize::try_from(length)?).context("the head is cut off")?;
     let mut left = head.get(FIXED_BYTES..head.len() - 4).context("the head is short")?;
