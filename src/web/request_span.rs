@@ -37,8 +37,8 @@ impl RouteNames {
         Self(Arc::new(document.paths.paths.keys().cloned().collect()))
     }
 
-    /// Returns the route of a path; empty where there is none: a name must not be what anybody asks
-    /// for.
+    /// Returns the route of a path, and an empty text for a path without one. A span is never named
+    /// by a path: strangers choose paths.
     fn route<'a>(&'a self, path: &str) -> &'a str {
         let is_of = |route: &&String| {
             let mut given = path.split('/');
