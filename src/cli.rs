@@ -155,7 +155,9 @@ fn trace_command() -> Command {
 fn sql_command() -> Command {
     Command::new("sql")
         .about("Ask a query over spans, logs, traces, red and edges, and print its rows")
-        .arg(Arg::new("query").required(true).value_name("QUERY").help("The query"))
+        .arg(Arg::new("query").required(true).value_name("QUERY").help(
+            "The query, or - for standard input, where lists of processes do not show it",
+        ))
         .arg(server("http", "The API"))
         .args(ClientIdentity::args())
         .arg(config_arg())
@@ -180,8 +182,10 @@ fn erase_command() -> Command {
         .after_help("A running server erases by POST /api/v1/erasures, or on its System page")
         .arg(keys::tenant_arg(OF_TENANT))
         .arg(
-            Arg::new("attribute").long("attribute").value_name("KEY=VALUE").help(
-                "Everything with this attribute, also on its resource, scope, events or links",
+            Arg::new("attribute").long("attribute").value_name("KEY[=VALUE]").help(
+                "Everything with this attribute, also on its resource, scope, events or links; the \
+                 value of a KEY alone is read from standard input, where lists of processes do not \
+                 show it",
             ),
         )
         .arg(
@@ -344,6 +348,27 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         ) => 78,
         Some(StorageError::Io { source, .. }) if is_setup(source.kind()) => 78,
         _ => 1,
+    }
+}
+
+/// Reads a text from standard input, without the end of its last line.
+///
+/// # Errors
+/// Fails if it cannot be read, is empty, longer than a mebibyte, or no UTF-8.
+pub(crate) fn standard_input() -> Result<String> {
+    use std::io::Read;
+
+    const BYTES_MAX: usize = 1 << 20;
+    let mut text = String::new();
+    let mut input = std::io::stdin().lock().take(BYTES_MAX as u64 + 1);
+    input.read_to_string(&mut text).context("standard input")?;
+    if text.len() > BYTES_MAX {
+        bail!("standard input has more than 1 MiB");
+    }
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    match text.strip_suffix('\r').unwrap_or(text) {
+        "" => bail!("standard input is empty"),
+        text => Ok(text.to_owned()),
     }
 }
 

@@ -12,7 +12,10 @@ const COLUMN_MAX: usize = 60;
 
 /// Asks the API and prints the rows.
 pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
-    let query = matches.get_one::<String>("query").cloned().unwrap_or_default();
+    let query = match matches.get_one::<String>("query").map(String::as_str) {
+        Some("-") => cli::standard_input()?,
+        query => query.unwrap_or_default().to_owned(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new(&ClientIdentity::from_matches(matches, sources)?)?;
     let result = runtime.block_on(fetch(&client, &sources.text("http"), query))?;

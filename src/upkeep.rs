@@ -4,7 +4,7 @@ use std::{io::Write, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
-use tidings_storage::{Erasure, StorageError, Store, SystemClock};
+use tidings_storage::{AttributeFilter, Erasure, StorageError, Store, SystemClock};
 
 use crate::{
     audit_log, log,
@@ -54,8 +54,11 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let wrong = anyhow::Error::msg;
     let what = match (matches.get_one::<String>("trace"), matches.get_one::<String>("attribute")) {
         (Some(id), None) => Erasure::Trace(value::trace_id(id).map_err(wrong)?),
+        (None, Some(key)) if !key.contains('=') && !key.is_empty() => {
+            Erasure::Attribute(AttributeFilter::new(key, Some(cli::standard_input()?)))
+        }
         (None, Some(pair)) => Erasure::Attribute(value::attribute(pair).map_err(wrong)?),
-        _ => bail!("what is to be erased: --trace ID or --attribute KEY=VALUE"),
+        _ => bail!("what is to be erased: --trace ID or --attribute KEY[=VALUE]"),
     };
     // The value that is erased is not to stay in the audit log.
     let erased = match &what {

@@ -9,7 +9,7 @@ pub(crate) mod spans;
 pub(crate) mod web;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -225,7 +225,20 @@ impl Server {
 
     /// Runs a command of the binary and gives its exit code, standard output and standard error.
     pub(crate) fn command(args: &[&str]) -> (Option<i32>, String, String) {
-        let output = Command::new(Self::binary()).args(args).output().unwrap();
+        Self::command_with_input(args, "")
+    }
+
+    /// As [`Self::command`], with this on standard input.
+    pub(crate) fn command_with_input(
+        args: &[&str],
+        input: &str,
+    ) -> (Option<i32>, String, String) {
+        let mut command = Command::new(Self::binary());
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that reads nothing may have ended before.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
     }

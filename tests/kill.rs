@@ -15,13 +15,16 @@ use prost::Message;
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::encode_json;
 
-use crate::harness::{
-    Server,
-    http::{self, frame},
-    spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, now, span, traces},
+use crate::{
+    harness::{
+        Server,
+        http::{self, frame},
+        spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, now, span, traces},
+    },
+    sql_generated::number,
 };
 
-/// How often the process is killed.
+/// How often the process is killed, unless `KILL_ROUNDS` of the environment says it.
 const ROUNDS: u64 = 50;
 /// How soon a restarted server takes data again.
 const READY_WITHIN: Duration = Duration::from_secs(5);
@@ -67,7 +70,8 @@ fn acknowledged_records_survive_kill() {
     let mut server = Server::start_in(folder.path(), &flags);
     let mut ledger: Vec<Sent> = Vec::new();
     let mut slowest = Duration::ZERO;
-    for round in 1..=ROUNDS {
+    let rounds = number("KILL_ROUNDS", ROUNDS);
+    for round in 1..=rounds {
         let stop = Arc::new(AtomicBool::new(false));
         let clients: Vec<_> = WIRES
             .into_iter()
@@ -105,7 +109,7 @@ fn acknowledged_records_survive_kill() {
     let acknowledged: usize = ledger.iter().map(|sent| sent.acknowledged.len()).sum();
     let unknown: usize = ledger.iter().map(|sent| sent.unknown.len()).sum();
     println!(
-        "{ROUNDS} kills, {acknowledged} acknowledged, {unknown} unknown, ready within {slowest:?}"
+        "{rounds} kills, {acknowledged} acknowledged, {unknown} unknown, ready within {slowest:?}"
     );
     assert!(acknowledged > 1_000, "too little was sent to show anything: {acknowledged}");
 }

@@ -24,7 +24,7 @@ use crate::{
 };
 use grammar::Grammar;
 
-const SECONDS: u64 = 60;
+const SECONDS: u64 = 120;
 const STATEMENTS_MAX: usize = 5_000;
 const SEED: u64 = 20_261_122;
 /// Between two requests that are sent meanwhile: this is no test of load.

@@ -17,6 +17,7 @@ use std::{
     thread,
 };
 
+use tidings_storage::Supervision;
 use tokio::sync::oneshot;
 
 use crate::{SqlError, SqlLimits, WorkerLimits};
@@ -112,6 +113,9 @@ fn worker_limits(limits: &SqlLimits) -> WorkerLimits {
     }
 }
 
+/// The name of the thread that starts workers, among the tasks of the process.
+const THREAD: &str = "sql workers";
+
 /// An order for a worker.
 type Order = oneshot::Sender<io::Result<Process>>;
 
@@ -126,13 +130,18 @@ impl Pool {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub(crate) fn start(program: WorkerProgram, limits: &SqlLimits) -> io::Result<Self> {
+    pub(crate) fn start(
+        program: WorkerProgram,
+        limits: &SqlLimits,
+        supervision: &Supervision,
+    ) -> io::Result<Self> {
         let (orders, taken) = sync_channel(ORDERS_MAX);
         let idle_max = limits.running_max.min(IDLE_MAX);
-        let starter = Starter { program, limits: worker_limits(limits), idle: VecDeque::new() };
-        thread::Builder::new()
-            .name("sql-workers".to_owned())
-            .spawn(move || starter.run(&taken, idle_max))?;
+        let mut starter = Starter { program, limits: worker_limits(limits), idle: VecDeque::new() };
+        let supervision = supervision.clone();
+        thread::Builder::new().name("sql-workers".to_owned()).spawn(move || {
+            supervision.restarting_thread(THREAD, || starter.run(&taken, idle_max));
+        })?;
         Ok(Self { orders })
     }
 
@@ -157,7 +166,7 @@ struct Starter {
 }
 
 impl Starter {
-    fn run(mut self, orders: &Receiver<Order>, idle_max: usize) {
+    fn run(&mut self, orders: &Receiver<Order>, idle_max: usize) {
         self.refill(1.min(idle_max));
         while let Ok(order) = orders.recv() {
             let process = match self.idle() {

@@ -109,7 +109,7 @@ impl SqlService {
             .max_blocking_threads(running_max * (RELATIONS_MAX + 1))
             .thread_keep_alive(IDLE_THREAD)
             .build()?;
-        let pool = Pool::start(program, &limits)?;
+        let pool = Pool::start(program, &limits, store.supervision())?;
         Ok(Self {
             store,
             clock,

@@ -112,6 +112,25 @@ impl Supervision {
         ended.is_ok()
     }
 
+    /// Runs what a thread does until it comes to its end, and again after a pause when it panics.
+    pub fn restarting_thread(&self, name: &'static str, mut work: impl FnMut()) {
+        self.register(name);
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) {
+            let panic = panic_text(panic.as_ref());
+            tracing::error!(task = name, panic, restart_in = ?PAUSE, "a thread panicked");
+            self.change(name, |task| {
+                task.state = TaskState::Restarting;
+                task.last_panic = Some(panic);
+            });
+            #[expect(clippy::disallowed_methods, reason = "a plain thread has no asynchronous clock")]
+            std::thread::sleep(PAUSE);
+            self.change(name, |task| {
+                task.state = TaskState::Running;
+                task.restarts += 1;
+            });
+        }
+    }
+
     /// Runs a task until it ends. When it panics the process has to end.
     pub fn spawn_essential(
         &self,
@@ -244,6 +263,19 @@ mod tests {
         assert_eq!((health.state, health.restarts), (TaskState::Running, 2));
         assert_eq!(health.last_panic.as_deref(), Some("run 1 is bad"));
         assert_eq!(supervision.failure(), None);
+    }
+
+    #[test]
+    fn a_thread_that_panics_goes_on_after_a_pause() {
+        let (supervision, mut runs) = (Supervision::default(), 0);
+        supervision.restarting_thread("workers", || {
+            runs += 1;
+            assert_ne!(runs, 1, "no worker");
+        });
+        assert_eq!(runs, 2);
+        let [health] = &supervision.tasks()[..] else { panic!("{supervision:?}") };
+        assert_eq!((health.state, health.restarts), (TaskState::Running, 1));
+        assert!(health.last_panic.as_deref().is_some_and(|words| words.contains("no worker")));
     }
 
     #[tokio::test]
