@@ -155,9 +155,11 @@ fn trace_command() -> Command {
 fn sql_command() -> Command {
     Command::new("sql")
         .about("Ask a query over spans, logs, traces, red and edges, and print its rows")
-        .arg(Arg::new("query").required(true).value_name("QUERY").help(
-            "The query, or - for standard input, where lists of processes do not show it",
-        ))
+        .arg(
+            Arg::new("query").required(true).value_name("QUERY").help(
+                "The query, or - for standard input, where lists of processes do not show it",
+            ),
+        )
         .arg(server("http", "The API"))
         .args(ClientIdentity::args())
         .arg(config_arg())
@@ -181,13 +183,11 @@ fn erase_command() -> Command {
         .about("Erase spans and log records for good, on a directory no server works on")
         .after_help("A running server erases by POST /api/v1/erasures, or on its System page")
         .arg(keys::tenant_arg(OF_TENANT))
-        .arg(
-            Arg::new("attribute").long("attribute").value_name("KEY[=VALUE]").help(
-                "Everything with this attribute, also on its resource, scope, events or links; the \
+        .arg(Arg::new("attribute").long("attribute").value_name("KEY[=VALUE]").help(
+            "Everything with this attribute, also on its resource, scope, events or links; the \
                  value of a KEY alone is read from standard input, where lists of processes do not \
                  show it",
-            ),
-        )
+        ))
         .arg(
             Arg::new("trace")
                 .long("trace")

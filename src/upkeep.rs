@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use tidings_storage::{AttributeFilter, Erasure, StorageError, Store, SystemClock};
 
 use crate::{
-    audit_log, log,
+    audit_log, cli, log,
     serve::store_settings,
     settings::{Settings, value},
 };

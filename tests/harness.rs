@@ -229,10 +229,7 @@ impl Server {
     }
 
     /// As [`Self::command`], with this on standard input.
-    pub(crate) fn command_with_input(
-        args: &[&str],
-        input: &str,
-    ) -> (Option<i32>, String, String) {
+    pub(crate) fn command_with_input(args: &[&str], input: &str) -> (Option<i32>, String, String) {
         let mut command = Command::new(Self::binary());
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -122,7 +122,10 @@ impl Supervision {
                 task.state = TaskState::Restarting;
                 task.last_panic = Some(panic);
             });
-            #[expect(clippy::disallowed_methods, reason = "a plain thread has no asynchronous clock")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a plain thread has no asynchronous clock"
+            )]
             std::thread::sleep(PAUSE);
             self.change(name, |task| {
                 task.state = TaskState::Running;
