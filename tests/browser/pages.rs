@@ -1,9 +1,17 @@
 //! Every page over the same incident: in both themes and at several widths, without an error, a
 //! violation of the content security policy, or something that is wider than the window.
 
+use prost::Message;
 use serde_json::{Value as Json, json};
+use tidings_proto::otlp::KeyValue;
 
-use crate::harness::{Server, browser::Browser};
+use super::click_text;
+use crate::harness::{
+    Server,
+    browser::Browser,
+    http::post,
+    spans::{span, traces},
+};
 
 /// A page, its name among the screenshots and an expression that is true once it is drawn.
 pub(super) struct Case {
@@ -97,4 +105,38 @@ fn every_page_is_drawn_in_both_themes_and_at_every_width() {
         faults.extend(errors.into_iter().map(|error| format!("{name}: {error}")));
     }
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn every_page_says_that_nothing_checks_who_asks() {
+    let server = Server::start_with(&["--insecure", "true"]);
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    for path in ["/", "/explore", "/services", "/map", "/errors", "/logs", "/sql", "/system"] {
+        browser.open(&format!("http://{}{path}", server.http));
+        browser.wait_for_text("nothing checks who they are");
+    }
+}
+
+#[test]
+fn everything_with_an_attribute_is_erased_from_the_system_page() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut erased = span(1, 1, 0, "POST /checkout");
+    erased.attributes = vec![KeyValue::new("user.email", "jane@example.org")];
+    let body = traces("shop", vec![erased, span(2, 2, 0, "GET /")]).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    browser.open(&format!("http://{}/system", server.http));
+    browser.wait_for("document.getElementById('erasure-what')");
+    browser.evaluate("document.getElementById('erasure-what').focus()");
+    browser.type_text("user.email=jane@example.org");
+    browser.press("Enter");
+    // The second time is meant.
+    click_text(&mut browser, "Erase for good");
+    let row = "document.querySelector('table[aria-label=Erasures] tbody tr')?.innerText ?? ''";
+    browser.wait_for(&format!("({row}).includes('done')"));
+    let row = browser.evaluate(row);
+    assert!(row.as_str().unwrap().contains("attribute user.email"), "{row}");
+    browser.screenshot("system-erasures");
+    assert_eq!(server.get(&format!("/api/v1/traces/{:032x}", 1)).0, 404);
+    assert_eq!(server.get(&format!("/api/v1/traces/{:032x}", 2)).0, 200);
 }
