@@ -32,6 +32,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("tidings-bench", &[]),
+    (
+        "tidings-fuzz",
+        &[
+            "tidings-access",
+            "tidings-audit",
+            "tidings-collector",
+            "tidings-proto",
+            "tidings-query",
+            "tidings-sql",
+            "tidings-storage",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
@@ -149,7 +161,7 @@ fn telemetry_is_never_markup() {
 /// Every Rust source file of ours.
 fn sources() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
-        "src tests proto assembly storage access audit collector query sql ui xtask bench"
+        "src tests proto assembly storage access audit collector query sql ui xtask bench fuzz"
             .split(' ')
             .map(|name| root().join(name))
             .collect();

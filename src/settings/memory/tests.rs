@@ -65,8 +65,8 @@ fn what_is_set_counts_and_the_rest_is_divided() {
     let settings = settings(&flags, 64 * GIB).unwrap();
     assert_eq!(settings.memory, Some(512 * MIB));
     assert_eq!(settings.index_memory_bytes_max, MIB);
-    assert_eq!(settings.memory_bytes_max, 144 * MIB);
-    assert_eq!(settings.memory_flush_bytes, 80 * MIB);
+    assert_eq!(settings.memory_bytes_max, 96 * MIB);
+    assert_eq!(settings.memory_flush_bytes, 48 * MIB);
     assert_eq!(settings.in_flight_bytes_max, 64 * MIB);
     assert_eq!(settings.sql_memory_bytes_max, 32 * MIB);
     let lines: Vec<String> = divided(&flags, None)
@@ -76,7 +76,7 @@ fn what_is_set_counts_and_the_rest_is_divided() {
     for said in [
         "memory 512MiB command line",
         "index-memory-bytes-max 1MiB command line",
-        "memory-bytes-max 144MiB 9/32 of memory",
+        "memory-bytes-max 96MiB 6/32 of memory",
     ] {
         assert!(lines.iter().any(|line| line == said), "{said} in {lines:#?}");
     }
