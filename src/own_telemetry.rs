@@ -142,8 +142,16 @@ impl OwnTelemetry {
         loop {
             self.arrived.notified().await;
             self.clock.sleep(INTERVAL).await;
-            let others_wrote = destination.written() != written;
-            let Some((spans, logs)) = self.take(others_wrote) else { continue };
+            // What others write later takes along what waits.
+            let (spans, logs) = loop {
+                match self.take(destination.written() != written) {
+                    Some(taken) => break taken,
+                    None => tokio::select! {
+                        () = self.arrived.notified() => self.clock.sleep(INTERVAL).await,
+                        () = self.clock.sleep(REST) => {}
+                    },
+                }
+            };
             let count = (spans.len() + logs.len()) as u64;
             let stored = destination.append(spans, logs).await;
             written = destination.written();

@@ -64,7 +64,6 @@ impl Endpoint for Server {
             otel.name = self.receiver.name(),
             otel.kind = "server",
             http.request.method = request.method().as_str(),
-            url.path = request.uri().path(),
             network.peer.address = %holder.peer(),
             http.response.status_code = Empty,
             "error.type" = Empty,

@@ -105,7 +105,7 @@ pub(super) async fn record(
 }
 
 /// Cuts a key that somebody put into an address: its id stays.
-fn without_keys(mut object: String) -> String {
+pub(super) fn without_keys(mut object: String) -> String {
     const ID_CHARS: usize = 11;
     if let Some(begin) = object.find("tk_") {
         let end = object[begin..].char_indices().nth(ID_CHARS).map(|(offset, _)| begin + offset);

@@ -270,12 +270,12 @@ fn failure(error: &StorageError) -> Response {
             problem(StatusCode::CONFLICT, "erasure-running", "an erasure is under way", &detail)
         }
         (_, ErrorKind::Corrupt | ErrorKind::Invalid) => {
-            tracing::error!(%error, "an erasure could not begin");
+            tracing::error!(%error, "a request about erasures failed");
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             problem(status, "failed", "the request could not be answered", &detail)
         }
         (_, ErrorKind::Full | ErrorKind::Unavailable | ErrorKind::Closed | ErrorKind::Locked) => {
-            tracing::warn!(%error, "an erasure could not begin");
+            tracing::warn!(%error, "a request about erasures failed");
             let status = StatusCode::SERVICE_UNAVAILABLE;
             let title = "storage cannot be changed now";
             let mut response = problem(status, "unavailable", title, &detail);

@@ -14,6 +14,8 @@ use tidings_access::TenantName;
 use tracing::{Instrument, field::Empty};
 use utoipa::openapi::OpenApi as OpenApiDocument;
 
+use super::audit::without_keys;
+
 /// Not told: they are asked all the time.
 const UNTRACED: [&str; 3] = ["/live", "/ready", "/metrics"];
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -81,12 +83,17 @@ pub(super) async fn trace(
         otel.waits = waits(&request),
         http.request.method = method.as_str(),
         http.route = routes.route(request.uri().path()),
-        url.path = request.uri().path(),
-        user_agent.original = text(headers, header::USER_AGENT),
+        url.path = Empty,
+        user_agent.original = Empty,
         tidings.tenant = %tenant,
         http.response.status_code = Empty,
         "error.type" = Empty,
     );
+    // Own telemetry is the default tenant's, and others' paths have names of services and ids.
+    if tenant.is_default() {
+        span.record("url.path", without_keys(request.uri().path().to_owned()));
+        span.record("user_agent.original", text(headers, header::USER_AGENT));
+    }
     let response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
     span.record("http.response.status_code", status.as_u16());

@@ -420,6 +420,13 @@ impl Indexes {
         }
     }
 
+    /// Has these indexes not made again: their data files are removed, and can be deleted when
+    /// nobody holds them.
+    pub(crate) fn drop_missing(&self, indexes: &[PathBuf]) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.retain(|path, _| !indexes.contains(path));
+    }
+
     fn kept(&self, file: &DataFile, scan: u64) -> Option<Option<Arc<Head>>> {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = heads.by_path.get_mut(file.path.as_os_str())?;

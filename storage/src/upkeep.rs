@@ -20,4 +20,4 @@ pub(crate) use retention::{RetentionStep, Retired, common_mark, due, mark, thinn
 pub(crate) use rewrite::Rewrite;
 pub use room::WaitingForRoom;
 pub(crate) use room::{DiskSpace, keeps_free};
-pub(crate) use strays::strays;
+pub(crate) use strays::{Stray, strays};

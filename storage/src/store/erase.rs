@@ -158,9 +158,9 @@ impl StoreInner {
         self.shared.state.hasten_gone();
         let left = self.shared.state.gone_paths();
         report.left_files = left.len() as u64;
-        self.close_record(&report, done.as_ref().err()).await?;
+        let closed = self.close_record(&report, done.as_ref().err()).await;
         self.erasures.leave(erasure.begun, left);
-        done.map(|()| report)
+        done.and(closed).map(|()| report)
     }
 
     async fn erase(
@@ -352,9 +352,17 @@ impl StoreInner {
             let scan = indexes.begin_scan();
             for file in files.iter().filter(|file| indexes.has_corrections(scan, file)) {
                 let path = index_path(&file.path);
-                let index = tables.read(&path).map_err(failed("read", &path))?;
-                let rest = without_corrections(index.into());
-                tables.replace(&path, &rest).map_err(failed("write", &path))?;
+                match tables.read(&path) {
+                    Ok(index) => {
+                        let rest = without_corrections(index.into());
+                        tables.replace(&path, &rest).map_err(failed("write", &path))?;
+                    }
+                    // It is made again from the data file.
+                    Err(error) => {
+                        tracing::warn!(path = %path.display(), %error, "an index cannot be read");
+                        tables.remove(&path).map_err(failed("delete", &path))?;
+                    }
+                }
                 indexes.forget_head(&file.path);
             }
             Ok(())

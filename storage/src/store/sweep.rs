@@ -10,7 +10,7 @@ use crate::{
     disk::failed,
     paths::index_path,
     schema::Signal,
-    upkeep::{MergePace, strays},
+    upkeep::{MergePace, Stray, strays},
 };
 
 /// How often the tables' folders are searched for files that no table has.
@@ -66,16 +66,22 @@ impl StoreInner {
         let instant = self.shared.clock.instant();
         let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
         if pace == MergePace::Offline || keeper.swept.is_none_or(rested) {
+            // What cannot be read or written keeps nothing else from being deleted.
             let unsettled = match keeper.swept {
-                None => self.unsettled_erasures().await?,
-                Some(_) => Vec::new(),
+                None => self.unsettled_erasures().await,
+                Some(_) => Ok(Vec::new()),
+            };
+            let (unsettled, known) = match unsettled {
+                Ok(unsettled) => (unsettled, Ok(())),
+                Err(error) => (Vec::new(), Err(error)),
             };
             let age = unsettled.is_empty().then_some(self.shared.settings.removed_file_age);
             for signal in [Signal::Spans, Signal::Logs] {
                 self.sweep(keeper, signal, age).await?;
             }
-            self.settle_records(unsettled).await?;
+            let settled = self.settle_records(unsettled).await;
             self.age_quarantine().await?;
+            known.and(settled)?;
             keeper.swept = Some(instant);
         }
         Ok(())
@@ -112,11 +118,13 @@ impl StoreInner {
             None => HashMap::new(),
         };
         let now = self.shared.clock.now();
-        let waste = strays
-            .into_iter()
-            .filter(|stray| removed_file_age.is_none_or(|age| stray.is_waste(&removed, age, now)))
-            .map(|stray| stray.path)
-            .collect();
+        let known = self.shared.state.known_files();
+        let is_waste = |stray: &Stray| match removed_file_age {
+            Some(age) => stray.is_waste(&removed, age, now),
+            // An index that is being made again is nobody's rest.
+            None => !known.contains(&stray.data_file),
+        };
+        let waste = strays.into_iter().filter(is_waste).map(|stray| stray.path).collect();
         self.remove(keeper, waste).await
     }
 

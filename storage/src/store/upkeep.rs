@@ -43,6 +43,9 @@ use crate::{
 
 /// Delay before checking again whether a flush has finished.
 const YIELD: Duration = Duration::from_millis(50);
+/// After ten seconds maintenance goes on all the same: a flush that fails for ever must not keep it
+/// from making room.
+const YIELDS_MAX: u32 = 200;
 
 /// Result of maintenance.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -167,7 +170,7 @@ impl StoreInner {
             true => self.delete_gone(&mut keeper).await,
             false => Ok(()),
         };
-        self.delete_erased(&mut keeper).await?;
+        let deleted = deleted.and(self.delete_erased(&mut keeper).await);
         let mut room = self.room().await?;
         let spans = tables.iter().find(|(signal, _)| *signal == Signal::Spans);
         let stays = |file: &&Arc<DataFile>| join::stays(file, pace, clock.now());
@@ -412,8 +415,10 @@ impl StoreInner {
         });
         tokio::pin!(work);
         loop {
-            while self.is_pressed() && !self.is_stopping() {
+            let mut yields = 0;
+            while self.is_pressed() && !self.is_stopping() && yields < YIELDS_MAX {
                 self.shared.clock.sleep(YIELD).await;
+                yields += 1;
             }
             // Work that has ended says below how.
             let _ = give_turn.send(self.is_stopping());
@@ -459,8 +464,10 @@ impl StoreInner {
         if let Some(settled) = table.resolve_in_doubt().await? {
             self.shared.state.apply(signal, &settled, now);
         }
+        let removed: Vec<_> = change.removed.iter().map(|file| index_path(&file.path)).collect();
         let change = table.replace(change, now).await?;
         self.shared.state.apply(signal, &change, now);
+        self.shared.indexes.drop_missing(&removed);
         keeper.count(&change);
         self.metrics.upkeep(&change);
         Ok(())

@@ -168,19 +168,24 @@ impl ErasureBoard {
     }
 
     /// Compares with the removed files that are still there. Returns the erasures of which some
-    /// went, with how many they have left.
-    fn take_changes(&self, gone: &HashSet<PathBuf>) -> Vec<(u64, u64)> {
+    /// went, with what they have left.
+    fn changes(&self, gone: &HashSet<PathBuf>) -> Vec<(u64, HashSet<PathBuf>)> {
+        let remaining = |files: &HashSet<PathBuf>| files.intersection(gone).cloned().collect();
+        let erasures = self.lock();
+        let left =
+            erasures.left.iter().map(|(begun, files)| (*begun, files.len(), remaining(files)));
+        let changed =
+            left.filter(|(_, before, rest): &(u64, usize, HashSet<PathBuf>)| rest.len() < *before);
+        changed.map(|(begun, _, rest)| (begun, rest)).collect()
+    }
+
+    /// Notes what an erasure has left now.
+    fn settle(&self, begun: u64, rest: HashSet<PathBuf>) {
         let mut erasures = self.lock();
-        let mut changed = Vec::new();
-        erasures.left.retain_mut(|(begun, files)| {
-            let before = files.len();
-            files.retain(|path| gone.contains(path));
-            if files.len() < before {
-                changed.push((*begun, files.len() as u64));
-            }
-            !files.is_empty()
-        });
-        changed
+        erasures.left.retain(|(other, _)| *other != begun);
+        if !rest.is_empty() {
+            erasures.left.push((begun, rest));
+        }
     }
 }
 
@@ -289,10 +294,13 @@ impl StoreInner {
 
     /// Brings the records up to date about files that erasures left to snapshots.
     pub(in crate::store) async fn settle_erasures(&self) -> Result<(), StorageError> {
-        for (begun, left_files) in self.erasures.take_changes(&self.shared.state.gone_paths()) {
+        for (begun, rest) in self.erasures.changes(&self.shared.state.gone_paths()) {
             if let Some(record) = self.erasure(begun).await? {
+                let left_files = rest.len() as u64;
                 self.write_record(ErasureRecord { left_files, ..record }).await?;
             }
+            // After the record is written: what fails is tried again.
+            self.erasures.settle(begun, rest);
         }
         Ok(())
     }
@@ -374,8 +382,8 @@ fn read_record(
 }
 
 impl super::super::Store {
-    /// Begins an erasure as of now, and returns its record. It goes on when the returned future is
-    /// dropped, beside appends and snapshots, and ends early when the store closes.
+    /// Begins an erasure as of now, and returns its record. Once it is returned, the erasure goes on
+    /// beside appends and snapshots, and ends early when the store closes.
     ///
     /// # Errors
     /// `ErasureRunning` while one is under way, `Corrupt` with the commit's file when a table has a
