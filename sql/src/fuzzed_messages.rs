@@ -52,7 +52,9 @@ pub fn read_server_frames(mut bytes: &[u8]) -> usize {
     messages
 }
 
-/// Reads a descriptor, a ticket and the values of a prepared query. Returns true when it is one.
+/// Reads a descriptor, a ticket and the values of a prepared query.
+///
+/// Returns true when it is one.
 #[must_use]
 pub fn read_flight_message(bytes: &[u8]) -> bool {
     flight::reads_command(bytes) | flight::reads_values(bytes)

@@ -7,8 +7,8 @@
 //!
 //! [`IndexBuilder`] builds the bytes while a data file is written. `terms` defines the index terms,
 //! `postings` collects their positions, and `find` looks them up. `file` is the format, and `runs`
-//! (packed by `bits`), `fuse` and `grams` are its structures. `sums` has the checksums of the data file, which the
-//! index stores as well. [`Indexes`] caches the heads of the files within a memory budget. Does not
+//! (packed by `bits`), `fuse` and `grams` are its structures. `sums` has the checksums of the data
+//! file, which the index stores as well. [`Indexes`] caches the heads of the files within a memory budget. Does not
 //! write files: the writer or remover of a data file does so with its index (see
 //! [`crate::paths::index_path`]).
 

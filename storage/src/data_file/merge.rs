@@ -1,8 +1,9 @@
 //! Several files of one hour as one stream of rows in the order of files.
 //!
 //! A sorted merge in bounded memory: a portion of rows is decoded of each file at a time. A trace
-//! whose spans are in several files becomes one run. `trace_runs` finds out beforehand where the runs of a trace are, reading
-//! nothing but ids and starts; `source` decodes, and `read_ahead` what is read ahead.
+//! whose spans are in several files becomes one run. `trace_runs` finds out beforehand where the runs
+//! of a trace are, reading nothing but ids and starts; `source` decodes, and `read_ahead` what is
+//! read ahead.
 
 mod choose;
 mod entries_reader;

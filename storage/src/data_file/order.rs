@@ -36,7 +36,7 @@ const HOURS_MAX: usize = 11;
 /// Rows that are worth a file, however many files there are.
 const HOUR_ROWS: usize = 32 << 10;
 
-/// Columns that it reads; `derive` reads the trace id too.
+/// Columns that it reads.
 pub(super) const COLUMNS: [&str; 5] =
     ["trace_id", "start_unix_nanos", "time_unix_nanos", "received_unix_nanos", "service"];
 

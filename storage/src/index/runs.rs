@@ -1,8 +1,8 @@
 //! Where in a file each of many hashes occurs: runs of rows, or of blocks of rows.
 //!
 //! Entries are sorted by hash, packed bit by bit and cut into small pages with a checksum each. The
-//! directory says
-//! with which hash every page begins and stays in memory; looking up a hash reads one page.
+//! directory says with which hash every page begins and stays in memory; looking up a hash reads one
+//! page.
 //! Different values can have one hash: what is found may be too much, never too little.
 //! `docs/formats/index.md` has the bytes.
 

@@ -180,7 +180,7 @@ impl ErasureBoard {
     }
 
     /// Notes what an erasure has left now.
-    fn settle(&self, begun: u64, rest: HashSet<PathBuf>) {
+    fn note_left(&self, begun: u64, rest: HashSet<PathBuf>) {
         let mut erasures = self.lock();
         erasures.left.retain(|(other, _)| *other != begun);
         if !rest.is_empty() {
@@ -300,7 +300,7 @@ impl StoreInner {
                 self.write_record(ErasureRecord { left_files, ..record }).await?;
             }
             // After the record is written: what fails is tried again.
-            self.erasures.settle(begun, rest);
+            self.erasures.note_left(begun, rest);
         }
         Ok(())
     }
