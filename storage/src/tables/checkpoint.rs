@@ -7,8 +7,9 @@ use deltalake_core::{
     logstore::LogStoreRef,
 };
 use tidings_proto::UnixNanos;
+use tokio::runtime::Handle;
 
-use crate::StorageError;
+use crate::{StorageError, store::blocking};
 
 /// Commits between two checkpoints: opening reads as many, one after the other. Few in tests, so
 /// that all that go on for long have some.
@@ -35,7 +36,9 @@ impl Checkpoint {
     pub(crate) async fn write(self, now: UnixNanos) -> Result<u64, StorageError> {
         let mut table = DeltaTable::new(LogStoreRef::clone(&self.log_store));
         table.load_version(self.version).await?;
-        create_checkpoint(&table, None).await?;
+        // Delta waits for the file with the thread that asks for it.
+        let runtime = Handle::current();
+        blocking(move || Ok(runtime.block_on(create_checkpoint(&table, None))?)).await?;
         let before = (now.0 / 1_000_000).cast_signed() - KEPT_MILLIS;
         cleanup_expired_logs_for(self.version, self.log_store.as_ref(), before, None).await?;
         Ok(self.version)
