@@ -56,19 +56,18 @@ impl Flags {
 /// # Errors
 /// As [`run_all`], and if a flag is wrong.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    build_and_fuzz(&Flags::read(args)?).map(|()| ExitCode::SUCCESS)
+    build_and_fuzz(&coverage::install()?, &Flags::read(args)?).map(|()| ExitCode::SUCCESS)
 }
 
-/// Builds and runs all targets, each for so many seconds.
+/// Builds all targets with this compiler, and runs each for so many seconds.
 ///
 /// # Errors
 /// Fails if the targets cannot be built, or if one finds a fault.
-pub(crate) fn run_all(seconds: u64) -> Result<()> {
-    build_and_fuzz(&Flags { seconds, target: None, keep: false })
+pub(crate) fn run_all(compiler: &Path, seconds: u64) -> Result<()> {
+    build_and_fuzz(compiler, &Flags { seconds, target: None, keep: false })
 }
 
-fn build_and_fuzz(flags: &Flags) -> Result<()> {
-    let compiler = coverage::install()?;
+fn build_and_fuzz(compiler: &Path, flags: &Flags) -> Result<()> {
     // With a test, so that dependencies have the features that `cargo xtask test` builds them with.
     let build = ["build", "--workspace", "--bin", "tidings-fuzz", "--test", "kept_sizes"];
     let feature = ["--features", "tidings-fuzz/libfuzzer"];

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    decoders,
+    coverage, decoders,
     lints::LintingCompiler,
     steps::{StepReport, apt_install, cargo, root, target_dir, works},
     ui,
@@ -36,7 +36,8 @@ struct CheckReport {
 
 /// Runs everything and ends with `N passed, N failed`.
 pub(crate) fn run() -> Result<ExitCode> {
-    let compiler = LintingCompiler::install()?;
+    // Before anything is compiled: that may replace the program that is copied.
+    let (compiler, fuzzing_compiler) = (LintingCompiler::install()?, coverage::install()?);
     let mut report = CheckReport::new();
     prepare(&mut report);
     report.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
@@ -51,7 +52,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     if works("c++", &["--version"]) {
         let [in_ci, elsewhere] = FUZZ_SECONDS;
         let seconds = if is_ci() { in_ci } else { elsewhere };
-        report.step("fuzz targets", || decoders::run_all(seconds));
+        report.step("fuzz targets", || decoders::run_all(&fuzzing_compiler, seconds));
     } else {
         report.left_out.push("fuzz targets: libFuzzer needs a compiler of C++".to_owned());
     }
