@@ -7,7 +7,7 @@ use tidings_audit::{
     AuditActor, AuditActorKind, AuditEvent, AuditLog, AuditOutcome, AuditSettings, append_once,
 };
 use tidings_proto::UnixNanos;
-use tidings_storage::{Clock, Supervision, SystemClock};
+use tidings_storage::{Clock, Erasure, Supervision, SystemClock};
 use tokio::task::spawn_blocking;
 
 use crate::{serve::run_for_ever, settings::Settings};
@@ -47,6 +47,14 @@ pub(crate) fn server_event(time: UnixNanos, action: &str, detail: String) -> Aud
         status: None,
         detail: Some(detail),
         count: 1,
+    }
+}
+
+/// Names what is erased. The value of an attribute is not to stay in the audit log.
+pub(crate) fn describe_erasure(what: &Erasure) -> String {
+    match what {
+        Erasure::Trace(id) => format!("trace {id}"),
+        Erasure::Attribute(attribute) => format!("attribute {:?}", attribute.key),
     }
 }
 

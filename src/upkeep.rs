@@ -60,11 +60,7 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         (None, Some(pair)) => Erasure::Attribute(value::attribute(pair).map_err(wrong)?),
         _ => bail!("what is to be erased: --trace ID or --attribute KEY[=VALUE]"),
     };
-    // The value that is erased is not to stay in the audit log.
-    let erased = match &what {
-        Erasure::Trace(id) => format!("trace {id}"),
-        Erasure::Attribute(attribute) => format!("attribute {:?}", attribute.key),
-    };
+    let erased = audit_log::describe_erasure(&what);
     let done = erase_from(settings, &what).map_err(|error| match error.downcast_ref() {
         Some(StorageError::Locked { .. }) => error.context(ASK_THE_SERVER),
         _ => error,

@@ -12,6 +12,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -152,6 +153,16 @@ impl Server {
     /// hundreds of megabytes.
     pub(crate) fn allocated_bytes(&self) -> u64 {
         self.memory("RssAnon:")
+    }
+
+    /// The most of [`Self::allocated_bytes`] until `done`, looked at every 20 ms.
+    pub(crate) fn peak_allocated_bytes_until(&self, done: &AtomicBool) -> u64 {
+        let mut peak = 0;
+        while !done.load(Relaxed) {
+            peak = self.allocated_bytes().max(peak);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        peak
     }
 
     fn memory(&self, what: &str) -> u64 {

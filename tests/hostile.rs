@@ -2,7 +2,7 @@
 //! the process stays the same one, and its memory stays flat.
 
 mod api;
-mod bodies;
+pub(crate) mod bodies;
 
 use prost::Message;
 use tidings_proto::otlp::{RpcStatus, decode_json};

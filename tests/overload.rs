@@ -5,13 +5,11 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
-use flate2::{Compression, write::GzEncoder};
 use prost::Message;
 
 use crate::{
@@ -20,6 +18,7 @@ use crate::{
         http::{Answer, try_send},
         spans::{span, traces},
     },
+    hostile::bodies::gzip,
     sql_generated::number,
 };
 
@@ -50,12 +49,6 @@ const PATIENT_TRACES: u128 = 1 << 64;
 
 const HEADERS: [(&str, &str); 2] =
     [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
-}
 
 fn large_request() -> Vec<u8> {
     let spans = (1..=SPANS).map(|id| span(u128::from(id / 10 + 1), id, id / 2, "GET /product"));
@@ -121,15 +114,10 @@ fn hammer(server: &Server, body: &[u8], done: &AtomicBool) -> Answers {
 
 /// Sends one trace after the other until `done`, each until it is taken. Returns the answers and the
 /// number of traces.
-fn send_patiently(
-    server: &Server,
-    sender: u128,
-    next: &AtomicU64,
-    done: &AtomicBool,
-) -> (Answers, Vec<u128>) {
+fn send_patiently(server: &Server, sender: u128, done: &AtomicBool) -> (Answers, Vec<u128>) {
     let (mut answers, mut taken) = (Answers::default(), Vec::new());
     while !done.load(Relaxed) {
-        let trace = PATIENT_TRACES + (sender << 32) + u128::from(next.fetch_add(1, Relaxed)) + 1;
+        let trace = PATIENT_TRACES + (sender << 32) + taken.len() as u128 + 1;
         let spans = (1..=PATIENT_SPANS).map(|id| span(trace, id, id / 2, "patient"));
         let body = gzip(&traces("patient", spans.collect()).encode_to_vec());
         let begin = Instant::now();
@@ -168,22 +156,17 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
     };
     let measured = run(MEASURED, CONNECTIONS);
     let capacity = measured.statuses[&200] as f64 / MEASURED.as_secs_f64();
-    let (next, done, peak) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
-    let (hammered, patient) = thread::scope(|scope| {
-        let (server, next, done, peak) = (&server, &next, &done, &peak);
+    let done = AtomicBool::new(false);
+    let (hammered, patient, peak) = thread::scope(|scope| {
+        let (server, done) = (&server, &done);
         let senders: Vec<_> = (0..PATIENT as u128)
-            .map(|sender| scope.spawn(move || send_patiently(server, sender, next, done)))
+            .map(|sender| scope.spawn(move || send_patiently(server, sender, done)))
             .collect();
-        scope.spawn(move || {
-            while !done.load(Relaxed) {
-                peak.fetch_max(server.allocated_bytes(), Relaxed);
-                thread::sleep(Duration::from_millis(50));
-            }
-        });
+        let peak = scope.spawn(move || server.peak_allocated_bytes_until(done));
         let hammered = run(length, HAMMERS);
         done.store(true, Relaxed);
         let patient: Vec<_> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
-        (hammered, patient)
+        (hammered, patient, peak.join().unwrap())
     });
     let offered = hammered.offered() as f64 / length.as_secs_f64();
     println!(
@@ -191,7 +174,7 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
          {length:?}: {:?}, {} broken; at most {} MiB",
         hammered.statuses,
         hammered.broken,
-        peak.load(Relaxed) >> 20
+        peak >> 20
     );
     for (answers, traces) in &patient {
         println!("patient: {} traces, {:?}", traces.len(), answers.statuses);
@@ -200,7 +183,7 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
     }
     assert!(hammered.wrong.is_empty(), "{}", hammered.wrong.join("\n"));
     assert!(offered > capacity * OVERLOAD_MIN as f64, "{offered} of {capacity} is no overload");
-    assert!(peak.load(Relaxed) < ALLOCATED_MAX, "{peak:?}");
+    assert!(peak < ALLOCATED_MAX, "{peak} bytes");
     assert!(server.is_alive() && server.pid() == pid);
     for trace in patient.iter().flat_map(|(_, traces)| traces) {
         let (status, found) = server.get(&format!("/api/v1/traces/{trace:032x}"));

@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     path::Path,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -291,17 +291,12 @@ fn a_storm_gets_documented_answers_and_others_hardly_notice() {
     fill(&server);
     let pid = server.pid();
     let quiet = acknowledgements(&server, 1 << 64, QUIET_REQUESTS, &AtomicBool::new(false));
-    let (done, peak) = (AtomicBool::new(false), AtomicU64::new(0));
+    let done = AtomicBool::new(false);
     let begin = Instant::now();
-    let (parts, busy) = thread::scope(|scope| {
-        let (server, done, peak) = (&server, &done, &peak);
+    let (parts, busy, peak) = thread::scope(|scope| {
+        let (server, done) = (&server, &done);
         let sound = scope.spawn(move || acknowledgements(server, 1 << 65, usize::MAX, done));
-        scope.spawn(move || {
-            while !done.load(Relaxed) {
-                peak.fetch_max(server.allocated_bytes(), Relaxed);
-                thread::sleep(PAUSE);
-            }
-        });
+        let peak = scope.spawn(move || server.peak_allocated_bytes_until(done));
         let parts = [
             scope.spawn(move || statements(server, seed, part(STATEMENTS))),
             scope.spawn(move || queries(server, seed, part(QUERIES))),
@@ -309,9 +304,9 @@ fn a_storm_gets_documented_answers_and_others_hardly_notice() {
         ];
         let parts = parts.map(|part| part.join());
         done.store(true, Relaxed);
-        (parts.map(Result::unwrap), sound.join().unwrap())
+        (parts.map(Result::unwrap), sound.join().unwrap(), peak.join().unwrap())
     });
-    let (before, meanwhile, peak) = (p99(&quiet), p99(&busy), peak.into_inner());
+    let (before, meanwhile) = (p99(&quiet), p99(&busy));
     for (name, answers) in ["statements", "queries", "bodies"].iter().zip(&parts) {
         println!("{name}: {:?}", answers.statuses);
     }

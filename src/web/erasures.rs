@@ -22,16 +22,17 @@ use tidings_proto::{
     },
 };
 use tidings_storage::{
-    AttributeFilter, Clock, Erasure, ErasureRecord, ErasureState, ErrorKind, StorageError, Store,
+    AttributeFilter, Clock, Erasure, ErasureRecord, ErasureState, StorageError, Store,
 };
 use utoipa::OpenApi;
 
 use super::{
     audit::AuditDetail,
     json_body::{BodyRefusal, read_json},
-    problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
+    problem::{InvalidParameter, problem, store_failure, without_parameters},
     status::wrong_method,
 };
+use crate::audit_log;
 
 const ERASURES: &str = "/api/v1/erasures";
 
@@ -83,7 +84,7 @@ async fn erasures(
     State(erasing): State<Erasing>,
     uri: Uri,
 ) -> Result<Json<ErasureList>, ErasureRefusal> {
-    without_query(&uri)?;
+    without_parameters(&uri)?;
     let erasures = erasing.store.erasures().await?.into_iter().map(view).collect();
     Ok(Json(ErasureList { erasures }))
 }
@@ -107,7 +108,7 @@ async fn erasure(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<ErasureView>, ErasureRefusal> {
-    without_query(&uri)?;
+    without_parameters(&uri)?;
     let id = path.ok().map(|Path(id)| id).unwrap_or_default();
     let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
     let begun = id.parse().ok().filter(|_| is_number).map(UnixNanos);
@@ -151,14 +152,10 @@ async fn erase(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ErasureRefusal> {
-    without_query(&uri)?;
+    without_parameters(&uri)?;
     let request = read_json::<ErasureRequest>(&headers, body, erasing.clock.as_ref()).await?;
     let what = asked(request.unwrap_or_default())?;
-    // The value that is erased is not to stay in the audit log.
-    let told = match &what {
-        Erasure::Trace(id) => format!("trace {id}"),
-        Erasure::Attribute(attribute) => format!("attribute {:?}", attribute.key),
-    };
+    let told = audit_log::describe_erasure(&what);
     let begun = view(erasing.store.begin_erasure(what).await?);
     let location = format!("{ERASURES}/{}", begun.id);
     let detail = AuditDetail::Change(format!("{told}, erasure {}", begun.id));
@@ -213,15 +210,10 @@ fn view(record: ErasureRecord) -> ErasureView {
     }
 }
 
-/// These routes take no parameters.
-fn without_query(uri: &Uri) -> Result<(), ErasureRefusal> {
-    parameter_of(uri).map_or(Ok(()), |name| Err(ErasureRefusal::parameter(&name, NO_PARAMETERS)))
-}
-
 /// Why a request is not answered.
 #[derive(Debug)]
 enum ErasureRefusal {
-    Parameter { name: String, detail: String },
+    Parameter(InvalidParameter),
     Body(BodyRefusal),
     Unknown(String),
     Store(StorageError),
@@ -229,7 +221,13 @@ enum ErasureRefusal {
 
 impl ErasureRefusal {
     fn parameter(name: &str, detail: &str) -> Self {
-        Self::Parameter { name: name.to_owned(), detail: detail.to_owned() }
+        Self::Parameter(InvalidParameter::new(name, detail))
+    }
+}
+
+impl From<InvalidParameter> for ErasureRefusal {
+    fn from(refusal: InvalidParameter) -> Self {
+        Self::Parameter(refusal)
     }
 }
 
@@ -248,39 +246,17 @@ impl From<StorageError> for ErasureRefusal {
 impl IntoResponse for ErasureRefusal {
     fn into_response(self) -> Response {
         match self {
-            Self::Parameter { name, detail } => {
-                let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
-                problem_with(status, "invalid-parameter", title, &detail, &name)
-            }
+            Self::Parameter(refusal) => refusal.into_response(),
             Self::Body(refusal) => refusal.into_response(),
             Self::Unknown(id) => {
                 let detail = format!("there is no erasure {id}; see {ERASURES}");
                 problem(StatusCode::NOT_FOUND, "not-found", "not found", &detail)
             }
-            Self::Store(error) => failure(&error),
-        }
-    }
-}
-
-/// Maps errors of the store to answers.
-fn failure(error: &StorageError) -> Response {
-    let detail = error.to_string();
-    match (error, error.kind()) {
-        (StorageError::ErasureRunning { .. }, _) => {
-            problem(StatusCode::CONFLICT, "erasure-running", "an erasure is under way", &detail)
-        }
-        (_, ErrorKind::Corrupt | ErrorKind::Invalid) => {
-            tracing::error!(%error, "a request about erasures failed");
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            problem(status, "failed", "the request could not be answered", &detail)
-        }
-        (_, ErrorKind::Full | ErrorKind::Unavailable | ErrorKind::Closed | ErrorKind::Locked) => {
-            tracing::warn!(%error, "a request about erasures failed");
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            let title = "storage cannot be changed now";
-            let mut response = problem(status, "unavailable", title, &detail);
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-            response
+            Self::Store(error @ StorageError::ErasureRunning { .. }) => {
+                let title = "an erasure is under way";
+                problem(StatusCode::CONFLICT, "erasure-running", title, &error.to_string())
+            }
+            Self::Store(error) => store_failure(&error, "erasures"),
         }
     }
 }

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tidings_storage::Clock;
 
-use super::problem::{problem, problem_with};
+use super::problem::{InvalidParameter, problem};
 
 /// The largest body: a note of the largest size whose every sign JSON escapes, and what is around it.
 const BODY_BYTES_MAX: usize = 8 << 10;
@@ -75,10 +75,7 @@ impl IntoResponse for BodyRefusal {
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
                 problem(status, "media-type", "the body has a form that is not known", &detail)
             }
-            Self::Malformed(detail) => {
-                let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
-                problem_with(status, "invalid-parameter", title, &detail, "body")
-            }
+            Self::Malformed(detail) => InvalidParameter::new("body", detail).into_response(),
         }
     }
 }

@@ -33,7 +33,7 @@ use super::{
     access,
     audit::AuditDetail,
     json_body::{BodyRefusal, read_json},
-    problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
+    problem::{InvalidParameter, problem, without_parameters},
     sign_in::BrowserAccess,
     status::wrong_method,
 };
@@ -370,10 +370,6 @@ fn by(caller: Option<&Extension<Caller>>) -> String {
     caller.map(|Extension(caller)| format!("{} {}", caller.id(), caller.name())).unwrap_or_default()
 }
 
-fn without_parameters(uri: &Uri) -> Result<(), KeyRefusal> {
-    parameter_of(uri).map_or(Ok(()), |name| Err(KeyRefusal::parameter(&name, NO_PARAMETERS)))
-}
-
 fn required<T>(body: Option<T>) -> Result<T, KeyRefusal> {
     body.ok_or_else(|| KeyRefusal::parameter("body", "a JSON object is needed"))
 }
@@ -391,7 +387,7 @@ async fn blocking<T: Send + 'static>(
 /// The reason that a request is not answered.
 #[derive(Debug)]
 enum KeyRefusal {
-    Parameter { name: String, detail: String },
+    Parameter(InvalidParameter),
     Body(BodyRefusal),
     NotRequired,
     OtherTenant,
@@ -401,7 +397,13 @@ enum KeyRefusal {
 
 impl KeyRefusal {
     fn parameter(name: &str, detail: &str) -> Self {
-        Self::Parameter { name: name.to_owned(), detail: detail.to_owned() }
+        Self::Parameter(InvalidParameter::new(name, detail))
+    }
+}
+
+impl From<InvalidParameter> for KeyRefusal {
+    fn from(refusal: InvalidParameter) -> Self {
+        Self::Parameter(refusal)
     }
 }
 
@@ -414,10 +416,7 @@ impl From<BodyRefusal> for KeyRefusal {
 impl IntoResponse for KeyRefusal {
     fn into_response(self) -> Response {
         match self {
-            Self::Parameter { name, detail } => {
-                let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
-                problem_with(status, "invalid-parameter", title, &detail, &name)
-            }
+            Self::Parameter(refusal) => refusal.into_response(),
             Self::Body(refusal) => refusal.into_response(),
             Self::NotRequired => {
                 let detail = "this server asks nobody for a key: set require-keys = true first";
@@ -442,10 +441,7 @@ impl IntoResponse for KeyRefusal {
 fn failure(error: &KeyFileError) -> Response {
     let detail = error.to_string();
     match error {
-        KeyFileError::Request(_) => {
-            let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
-            problem_with(status, "invalid-parameter", title, &detail, "body")
-        }
+        KeyFileError::Request(_) => InvalidParameter::new("body", detail).into_response(),
         KeyFileError::NameTaken(_) => {
             problem(StatusCode::CONFLICT, "name-taken", "the name is taken", &detail)
         }

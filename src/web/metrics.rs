@@ -15,7 +15,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -30,11 +30,7 @@ pub(crate) use push::{MetricsPush, PushCounts};
 pub(crate) use queries::QueryTimes;
 pub(super) use queries::measure;
 
-use super::{
-    listen::WebListening,
-    problem::{NO_PARAMETERS, parameter_of, problem_with},
-    status::wrong_method,
-};
+use super::{listen::WebListening, problem::without_parameters, status::wrong_method};
 use crate::{health::Health, own_telemetry::OwnTelemetry};
 #[cfg(test)]
 use table::METRICS;
@@ -123,9 +119,8 @@ pub(super) fn routes(measured: Measured) -> Router {
 }
 
 async fn metrics(State(measured): State<Measured>, headers: HeaderMap, uri: Uri) -> Response {
-    if let Some(name) = parameter_of(&uri) {
-        let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
-        return problem_with(status, "invalid-parameter", title, NO_PARAMETERS, &name);
+    if let Err(refusal) = without_parameters(&uri) {
+        return refusal.into_response();
     }
     let form = exposition::ExpositionForm::wanted(&headers);
     let text = exposition::write(&measured, form);

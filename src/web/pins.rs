@@ -9,7 +9,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{get, put},
 };
@@ -17,12 +17,12 @@ use tidings_proto::{
     TraceId,
     api::{PinList, PinRequest, PinView, ProblemDetails},
 };
-use tidings_storage::{Clock, ErrorKind, PINS_MAX, Pin, StorageError, Store};
+use tidings_storage::{Clock, PINS_MAX, Pin, StorageError, Store};
 use utoipa::OpenApi;
 
 use super::{
     json_body::{BodyRefusal, read_json},
-    problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
+    problem::{InvalidParameter, problem, store_failure, without_parameters},
     status::wrong_method,
 };
 
@@ -64,7 +64,7 @@ pub(crate) fn routes(store: Store, clock: Arc<dyn Clock>) -> Router {
     )
 )]
 async fn pins(State(pinning): State<Pinning>, uri: Uri) -> Result<Json<PinList>, PinRefusal> {
-    without_query(&uri)?;
+    without_parameters(&uri)?;
     let pins = pinning.store.pins()?.into_iter().map(view).collect();
     Ok(Json(PinList { pins, limit: PINS_MAX as u64 }))
 }
@@ -139,21 +139,16 @@ fn view(pin: Pin) -> PinView {
 
 /// Which trace is meant. Only by its whole id: half of one may be of two.
 fn trace(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<TraceId, PinRefusal> {
-    without_query(uri)?;
+    without_parameters(uri)?;
     let text = path.ok().map(|Path(text)| text).unwrap_or_default();
     text.parse()
         .map_err(|_| PinRefusal::parameter("traceId", "it must be a trace id of 32 hex digits"))
 }
 
-/// These routes take no parameters.
-fn without_query(uri: &Uri) -> Result<(), PinRefusal> {
-    parameter_of(uri).map_or(Ok(()), |name| Err(PinRefusal::parameter(&name, NO_PARAMETERS)))
-}
-
 /// Why a request is not answered.
 #[derive(Debug)]
 enum PinRefusal {
-    Parameter { name: String, detail: String },
+    Parameter(InvalidParameter),
     Body(BodyRefusal),
     NotPinned(TraceId),
     Store(StorageError),
@@ -161,7 +156,13 @@ enum PinRefusal {
 
 impl PinRefusal {
     fn parameter(name: &str, detail: &str) -> Self {
-        Self::Parameter { name: name.to_owned(), detail: detail.to_owned() }
+        Self::Parameter(InvalidParameter::new(name, detail))
+    }
+}
+
+impl From<InvalidParameter> for PinRefusal {
+    fn from(refusal: InvalidParameter) -> Self {
+        Self::Parameter(refusal)
     }
 }
 
@@ -183,10 +184,7 @@ impl From<StorageError> for PinRefusal {
 impl IntoResponse for PinRefusal {
     fn into_response(self) -> Response {
         match self {
-            Self::Parameter { name, detail } => {
-                let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
-                problem_with(status, "invalid-parameter", title, &detail, &name)
-            }
+            Self::Parameter(refusal) => refusal.into_response(),
             Self::Body(refusal) => refusal.into_response(),
             Self::NotPinned(trace) => {
                 let detail = format!("the trace {trace} is not pinned; see /api/v1/pins");
@@ -200,25 +198,14 @@ impl IntoResponse for PinRefusal {
 /// The table from errors of the store to answers.
 fn failure(error: &StorageError) -> Response {
     let detail = error.to_string();
-    let respond = |status, slug, title| problem(status, slug, title, &detail);
-    match (error, error.kind()) {
-        (StorageError::UnknownTrace { .. }, _) => {
-            respond(StatusCode::NOT_FOUND, "not-found", "not found")
+    match error {
+        StorageError::UnknownTrace { .. } => {
+            problem(StatusCode::NOT_FOUND, "not-found", "not found", &detail)
         }
-        (StorageError::TooManyPins { .. }, _) => {
-            respond(StatusCode::CONFLICT, "too-many-pins", "no more traces can be pinned")
+        StorageError::TooManyPins { .. } => {
+            let title = "no more traces can be pinned";
+            problem(StatusCode::CONFLICT, "too-many-pins", title, &detail)
         }
-        (_, ErrorKind::Corrupt | ErrorKind::Invalid) => {
-            tracing::error!(%error, "a question about pins failed");
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            respond(status, "failed", "the request could not be answered")
-        }
-        (_, ErrorKind::Full | ErrorKind::Unavailable | ErrorKind::Closed | ErrorKind::Locked) => {
-            tracing::warn!(%error, "a pin could not be changed");
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            let mut response = respond(status, "unavailable", "storage cannot be changed now");
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
-            response
-        }
+        error => store_failure(error, "pins"),
     }
 }

@@ -1,10 +1,11 @@
 //! Errors of this module in the API's form.
 
 use axum::{
-    http::{StatusCode, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use tidings_proto::api::ProblemDetails;
+use tidings_storage::{ErrorKind, StorageError};
 
 /// The content type.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -14,28 +15,59 @@ pub(super) fn problem(status: StatusCode, kind: &str, title: &str, detail: &str)
     respond(status, problem_body(status, kind, title, detail))
 }
 
-/// The refusal of a request of which this parameter is wrong.
-pub(super) fn problem_with(
-    status: StatusCode,
-    kind: &str,
-    title: &str,
-    detail: &str,
-    parameter: &str,
-) -> Response {
-    let problem = details(status, kind, title, detail);
-    let problem = ProblemDetails { parameter: Some(parameter.to_owned()), ..problem };
-    respond(status, serde_json::to_vec(&problem).unwrap_or_default())
+/// A parameter of a request that is wrong, or `body`.
+#[derive(Debug)]
+pub(super) struct InvalidParameter {
+    name: String,
+    detail: String,
 }
 
-/// The first parameter of a request. Where there are none, one that was meant to do something must
-/// not do nothing.
-pub(super) fn parameter_of(uri: &Uri) -> Option<String> {
-    let query = uri.query().filter(|query| !query.is_empty())?;
-    Some(query.chars().take_while(|sign| *sign != '=').take(100).collect())
+impl InvalidParameter {
+    /// Names the parameter and says what is wrong with it.
+    pub(super) fn new(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), detail: detail.into() }
+    }
 }
 
-/// Message about a parameter of a route that has none.
-pub(super) const NO_PARAMETERS: &str = "there are no parameters here";
+impl IntoResponse for InvalidParameter {
+    fn into_response(self) -> Response {
+        let status = StatusCode::BAD_REQUEST;
+        let problem = details(status, "invalid-parameter", "invalid parameter", &self.detail);
+        let problem = ProblemDetails { parameter: Some(self.name), ..problem };
+        respond(status, serde_json::to_vec(&problem).unwrap_or_default())
+    }
+}
+
+/// Refuses the first parameter of a request to a route that has none: one that was meant to do
+/// something must not do nothing.
+///
+/// # Errors
+/// When there is a parameter.
+pub(super) fn without_parameters(uri: &Uri) -> Result<(), InvalidParameter> {
+    let Some(query) = uri.query().filter(|query| !query.is_empty()) else { return Ok(()) };
+    let name: String = query.chars().take_while(|sign| *sign != '=').take(100).collect();
+    Err(InvalidParameter::new(name, "there are no parameters here"))
+}
+
+/// The answer where the store cannot do what was asked; the log says which request it was.
+pub(super) fn store_failure(error: &StorageError, request: &str) -> Response {
+    let detail = error.to_string();
+    match error.kind() {
+        ErrorKind::Corrupt | ErrorKind::Invalid => {
+            tracing::error!(%error, "a request about {request} failed");
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            problem(status, "failed", "the request could not be answered", &detail)
+        }
+        ErrorKind::Full | ErrorKind::Unavailable | ErrorKind::Closed | ErrorKind::Locked => {
+            tracing::warn!(%error, "a request about {request} failed");
+            let (status, title) =
+                (StatusCode::SERVICE_UNAVAILABLE, "storage cannot be changed now");
+            let mut response = problem(status, "unavailable", title, &detail);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            response
+        }
+    }
+}
 
 fn respond(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response()

@@ -90,7 +90,7 @@ pub(super) async fn trace(
         "error.type" = Empty,
     );
     // Own telemetry is the default tenant's, and others' paths have names of services and ids.
-    if tenant.is_default() {
+    if tenant.is_default() && !span.is_disabled() {
         span.record("url.path", without_keys(request.uri().path().to_owned()));
         span.record("user_agent.original", text(headers, header::USER_AGENT));
     }

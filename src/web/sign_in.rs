@@ -24,7 +24,7 @@ use utoipa::OpenApi;
 
 use super::{
     audit::AuditDetail,
-    problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
+    problem::{problem, without_parameters},
     status::wrong_method,
 };
 
@@ -185,9 +185,8 @@ pub(crate) fn routes(policy: AccessPolicy) -> Router {
     )
 )]
 async fn get_sign_in(State(policy): State<AccessPolicy>, uri: Uri) -> Response {
-    if let Some(name) = parameter_of(&uri) {
-        let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
-        return problem_with(status, "invalid-parameter", title, NO_PARAMETERS, &name);
+    if let Err(refusal) = without_parameters(&uri) {
+        return refusal.into_response();
     }
     let issuer = policy.ring().and_then(|ring| ring.issuer());
     let name = issuer.and_then(|issuer| issuer.sign_in_name()).map(str::to_owned);

@@ -30,7 +30,7 @@ use super::{
     access, erasures,
     guard::REFUSALS,
     keys, pins,
-    problem::{NO_PARAMETERS, PROBLEM_JSON, parameter_of, problem, problem_with},
+    problem::{PROBLEM_JSON, problem, without_parameters},
     sign_in,
     storage::storage_status,
 };
@@ -282,16 +282,11 @@ async fn ready(State(server): State<Server>) -> Response {
     )
 )]
 async fn status(State(server): State<Server>, uri: Uri) -> Response {
-    if let Some(name) = parameter_of(&uri) {
-        return no_such_parameter(&name);
+    if let Err(refusal) = without_parameters(&uri) {
+        return refusal.into_response();
     }
     let running = server.0.demo.lock().await.as_ref().is_some_and(|task| !task.is_finished());
     Json(server.status(running)).into_response()
-}
-
-fn no_such_parameter(name: &str) -> Response {
-    let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
-    problem_with(status, "invalid-parameter", title, NO_PARAMETERS, name)
 }
 
 /// Sends demo traffic to this server's own receivers for a minute.
@@ -312,8 +307,8 @@ fn no_such_parameter(name: &str) -> Response {
     )
 )]
 async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
-    if let Some(name) = parameter_of(&uri) {
-        return no_such_parameter(&name);
+    if let Err(refusal) = without_parameters(&uri) {
+        return refusal.into_response();
     }
     let mut demo = server.0.demo.lock().await;
     if demo.as_ref().is_some_and(|task| !task.is_finished()) {

@@ -424,7 +424,9 @@ impl Indexes {
     /// nobody holds them.
     pub(crate) fn drop_missing(&self, indexes: &[PathBuf]) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.retain(|path, _| !indexes.contains(path));
+        for path in indexes {
+            missing.remove(path);
+        }
     }
 
     fn kept(&self, file: &DataFile, scan: u64) -> Option<Option<Arc<Head>>> {

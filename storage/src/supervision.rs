@@ -117,20 +117,13 @@ impl Supervision {
         self.register(name);
         while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut work)) {
             let panic = panic_text(panic.as_ref());
-            tracing::error!(task = name, panic, restart_in = ?PAUSE, "a thread panicked");
-            self.change(name, |task| {
-                task.state = TaskState::Restarting;
-                task.last_panic = Some(panic);
-            });
+            self.note_panic(name, panic, PAUSE);
             #[expect(
                 clippy::disallowed_methods,
                 reason = "a plain thread has no asynchronous clock"
             )]
             std::thread::sleep(PAUSE);
-            self.change(name, |task| {
-                task.state = TaskState::Running;
-                task.restarts += 1;
-            });
+            self.note_restart(name);
         }
     }
 
@@ -168,22 +161,30 @@ impl Supervision {
                     pause = PAUSE;
                 }
                 let panic = panic_text(panic.as_ref());
-                tracing::error!(task = name, panic, restart_in = ?pause, "a task panicked");
-                supervision.change(name, |task| {
-                    task.state = TaskState::Restarting;
-                    task.last_panic = Some(panic);
-                });
+                supervision.note_panic(name, panic, pause);
                 select! {
                     _ = stop.wait_for(|stopped| *stopped) => return,
                     () = clock.sleep(pause) => {}
                 }
                 pause = (pause * 2).min(PAUSE_MAX);
-                supervision.change(name, |task| {
-                    task.state = TaskState::Running;
-                    task.restarts += 1;
-                });
+                supervision.note_restart(name);
             }
         })
+    }
+
+    fn note_panic(&self, name: &'static str, panic: String, pause: Duration) {
+        tracing::error!(task = name, panic, restart_in = ?pause, "a task panicked");
+        self.change(name, |task| {
+            task.state = TaskState::Restarting;
+            task.last_panic = Some(panic);
+        });
+    }
+
+    fn note_restart(&self, name: &'static str) {
+        self.change(name, |task| {
+            task.state = TaskState::Running;
+            task.restarts += 1;
+        });
     }
 
     /// Changes the state of a task. A failed task stays failed.

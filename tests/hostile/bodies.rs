@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 /// How much a bomb is when it is let out.
 const BOMB_BYTES: usize = 300 << 20;
 
-pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()

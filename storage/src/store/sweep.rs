@@ -102,7 +102,7 @@ impl StoreInner {
         if strays.is_empty() {
             return Ok(());
         }
-        let tombstones = {
+        let (tombstones, known) = {
             // While this is held, no flush is writing files: what one had written by the time that
             // its folder was listed is known now, or no commit will ever name it.
             let mut tables = self.tables.lock().await;
@@ -111,14 +111,13 @@ impl StoreInner {
             }
             let known = self.shared.state.known_files();
             strays.retain(|stray| !stray.belongs_to_any(&known));
-            tables.table_mut(signal).tombstones()
+            (tables.table_mut(signal).tombstones(), known)
         };
         let removed = match removed_file_age {
             Some(_) => Box::pin(tombstones.read()).await?,
             None => HashMap::new(),
         };
         let now = self.shared.clock.now();
-        let known = self.shared.state.known_files();
         let is_waste = |stray: &Stray| match removed_file_age {
             Some(age) => stray.is_waste(&removed, age, now),
             // An index that is being made again is nobody's rest.

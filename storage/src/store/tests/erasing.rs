@@ -12,8 +12,8 @@ use std::{
 use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{
-        AnyValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord,
-        ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Value,
+        Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord,
+        ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span,
     },
 };
 
@@ -30,11 +30,6 @@ const HOUR: u64 = 3_600_000_000_000;
 const ERASED: u128 = 0x5e1f_ab0b_c0de_cafe_9e3d_71c4_2b68_f7a5;
 const SECRET: &str = "jane.roe@erased.example";
 
-fn text(key: &str, value: &str) -> KeyValue {
-    let value = Some(AnyValue { value: Some(Value::String(value.to_owned())) });
-    KeyValue { key: key.to_owned(), value }
-}
-
 /// When the hour before this one began.
 fn hour() -> u64 {
     (SystemClock.now().0 / HOUR - 1) * HOUR
@@ -42,10 +37,10 @@ fn hour() -> u64 {
 
 /// A call of a peer that is named by a secret attribute, and that failed.
 fn call(trace: u128, id: u64, peer: Option<&str>) -> Span {
-    let said = text("exception.message", peer.unwrap_or("declined"));
+    let said = KeyValue::new("exception.message", peer.unwrap_or("declined"));
     let exception = Event {
         name: "exception".to_owned(),
-        attributes: vec![text("exception.type", "Declined"), said],
+        attributes: vec![KeyValue::new("exception.type", "Declined"), said],
         ..Event::default()
     };
     Span {
@@ -56,7 +51,7 @@ fn call(trace: u128, id: u64, peer: Option<&str>) -> Span {
         kind: if peer.is_some() { 3 } else { 2 },
         start_time_unix_nano: hour() + id,
         end_time_unix_nano: hour() + id + 1_000,
-        attributes: peer.map(|peer| text("peer.service", peer)).into_iter().collect(),
+        attributes: peer.map(|peer| KeyValue::new("peer.service", peer)).into_iter().collect(),
         events: vec![exception],
         ..Span::default()
     }
@@ -73,8 +68,8 @@ fn record(trace: u128, user: &str) -> TelemetryBatch {
     let record = LogRecord {
         time_unix_nano: hour(),
         trace_id: trace.to_be_bytes().to_vec(),
-        body: Some(AnyValue { value: Some(Value::String(format!("{user} came"))) }),
-        attributes: vec![text("peer.service", user)],
+        body: Some(format!("{user} came").into()),
+        attributes: vec![KeyValue::new("peer.service", user)],
         ..LogRecord::default()
     };
     let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
