@@ -3,7 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use tidings_bench::{
-    PeersOptions, QueryOptions, StorageOptions, measure, measure_peers, measure_queries,
+    KeysOptions, PeersOptions, QueryOptions, StorageOptions, measure, measure_keys, measure_peers,
+    measure_queries,
 };
 
 #[test]
@@ -28,6 +29,25 @@ fn measuring_goes_from_sending_to_the_table() {
     }
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn keys_and_tls_are_measured_beside_a_server_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = measure_keys(&KeysOptions {
+        server: Path::new(env!("CARGO_BIN_EXE_tidings")).to_owned(),
+        folder: folder.path().to_owned(),
+        spans: 3_000,
+        rounds: 2,
+        corpus_spans: 1_000,
+        seed: 7,
+        longest: Duration::from_secs(120),
+    })
+    .unwrap();
+    let table = report.markdown();
+    let ratios = table.lines().find(|line| line.contains("ratio to no keys")).unwrap();
+    assert!(ratios.contains("1.000 (1.000 to 1.000)"), "{table}");
+    assert!(table.contains("| no keys | keys | keys over TLS |"), "{table}");
 }
 
 #[test]

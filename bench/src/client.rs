@@ -1,15 +1,17 @@
 //! Sends OTLP and asks the API.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as Pool, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
 use serde_json::Value as Json;
 
 use crate::clock;
@@ -43,11 +45,23 @@ enum SendOutcome {
     Again,
 }
 
+/// How a sender of OTLP shows who it is, and whom it trusts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SenderSecurity {
+    /// Its key.
+    pub(crate) key: Option<String>,
+    /// The server's certificate; `None`: no TLS.
+    pub(crate) certificate: Option<CertificateDer<'static>>,
+}
+
 /// A connection for each protocol.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http1: Pool<HttpConnector, Full<Bytes>>,
-    http2: Pool<HttpConnector, Full<Bytes>>,
+    http2: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Of what is exported by gRPC.
+    scheme: &'static str,
+    authorization: Option<String>,
 }
 
 /// A request that was acknowledged.
@@ -68,19 +82,29 @@ pub(crate) struct Got {
 }
 
 impl Client {
-    pub(crate) fn new() -> Self {
-        let builder = || Pool::builder(TokioExecutor::new());
-        let connector = || {
-            let mut connector = HttpConnector::new();
-            // As exporters do. Else the end of a request waits for the acknowledgement of what came
-            // before it, which the server's kernel holds back for 40 ms.
-            connector.set_nodelay(true);
-            connector
-        };
-        Self {
-            http1: builder().build(connector()),
-            http2: builder().http2_only(true).build(connector()),
+    /// One that shows no key and speaks no TLS.
+    pub(crate) fn new() -> Result<Self> {
+        Self::of(&SenderSecurity::default())
+    }
+
+    /// One of this sender.
+    pub(crate) fn of(sender: &SenderSecurity) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        if let Some(certificate) = &sender.certificate {
+            roots.add(certificate.clone())?;
         }
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+        let builder = || Pool::builder(TokioExecutor::new());
+        Ok(Self {
+            http1: builder().build(connector()),
+            http2: builder().http2_only(true).build(tls.enable_http2().wrap_connector(connector())),
+            scheme: if sender.certificate.is_some() { "https" } else { "http" },
+            authorization: sender.key.as_ref().map(|key| format!("Bearer {key}")),
+        })
     }
 
     /// Exports a request, again and again while the server is busy.
@@ -106,12 +130,15 @@ impl Client {
     }
 
     async fn call(&self, address: &str, frame: Bytes) -> Result<SendOutcome> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
-            .uri(format!("http://{address}{EXPORT}"))
+            .uri(format!("{}://{address}{EXPORT}", self.scheme))
             .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(Full::new(frame))?;
+            .header("te", "trailers");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let request = request.body(Full::new(frame))?;
         let (head, body) = self.http2.request(request).await.context("export")?.into_parts();
         let body = body.collect().await?;
         let trailers = body.trailers().unwrap_or(&head.headers);
@@ -160,6 +187,15 @@ impl Client {
         let body = body.collect().await?.to_bytes();
         Ok(Got { status: head.status.as_u16(), body, took: begin.elapsed() })
     }
+}
+
+fn connector() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    // As exporters do. Else the end of a request waits for the acknowledgement of what came before
+    // it, which the server's kernel holds back for 40 ms.
+    connector.set_nodelay(true);
+    connector.enforce_http(false);
+    connector
 }
 
 /// A message as gRPC has it: not compressed, and how long it is.

@@ -10,7 +10,7 @@ use futures::future::join_all;
 
 use crate::{
     Plan,
-    client::{Client, Otlp},
+    client::{Client, Otlp, SenderSecurity},
     clock,
     latency::Latencies,
 };
@@ -57,6 +57,16 @@ struct Course<'a> {
 
 /// Sends the requests of the plan in order, over several connections.
 pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: LoadRate) -> Result<LoadResult> {
+    send_as(&SenderSecurity::default(), plan, otlp, pace).await
+}
+
+/// The same as a sender who shows a key, or speaks TLS.
+pub(crate) async fn send_as(
+    sender: &SenderSecurity,
+    plan: &Plan<'_>,
+    otlp: &Otlp,
+    pace: LoadRate,
+) -> Result<LoadResult> {
     let course = Course {
         plan,
         pace,
@@ -64,7 +74,7 @@ pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: LoadRate) -> Result
         next: AtomicUsize::new(0),
         given: AtomicU64::new(0),
     };
-    let connections = (0..pace.connections.max(1)).map(|_| connection(&course, otlp));
+    let connections = (0..pace.connections.max(1)).map(|_| connection(&course, sender, otlp));
     let mut total = LoadResult { complete: true, ..LoadResult::default() };
     for sent in join_all(connections).await {
         let sent = sent?;
@@ -78,8 +88,12 @@ pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: LoadRate) -> Result
     Ok(total)
 }
 
-async fn connection(course: &Course<'_>, otlp: &Otlp) -> Result<LoadResult> {
-    let client = Client::new();
+async fn connection(
+    course: &Course<'_>,
+    sender: &SenderSecurity,
+    otlp: &Otlp,
+) -> Result<LoadResult> {
+    let client = Client::of(sender)?;
     let mut sent = LoadResult { complete: true, ..LoadResult::default() };
     while let Some(send) = course.plan.sends.get(course.next.fetch_add(1, Relaxed)) {
         if course.begin.elapsed() > course.pace.longest {

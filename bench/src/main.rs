@@ -1,10 +1,11 @@
-//! Measures the server; `cargo xtask bench storage` and `query` build both and call this.
+//! Measures the server; `cargo xtask bench` builds both and calls this.
 
 use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tidings_bench::{
-    PeersOptions, QueryOptions, StorageOptions, measure, measure_peers, measure_queries,
+    KeysOptions, PeersOptions, QueryOptions, StorageOptions, measure, measure_keys, measure_peers,
+    measure_queries,
 };
 
 /// Spans that requests are encoded for.
@@ -13,6 +14,7 @@ const CORPUS_SPANS: usize = 60_000;
 const USAGE: &str = "\
 tidings-bench storage --server PROGRAM --folder FOLDER [--spans N,N…] [--rounds N]
                       [--costs-only yes] [--into PAGE]
+tidings-bench keys    --server PROGRAM --folder FOLDER [--spans N] [--rounds N] [--into PAGE]
 tidings-bench query   --server PROGRAM --folder FOLDER [--spans N,N…] [--window HOURS]
                       [--keep yes] [--seconds N] [--only WORDS] [--into PAGE]
 tidings-bench peers   --server PROGRAM --folder FOLDER [--spans N] [--rounds N] [--into PAGE]
@@ -22,7 +24,7 @@ tidings-bench peers   --server PROGRAM --folder FOLDER [--spans N] [--rounds N] 
   --folder   where its data goes, on the disk to measure
   --spans    how many spans, for each column of the table (1000000)
   --into     the page whose table is replaced
-storage, peers:
+storage, keys, peers:
   --rounds   how often what storing costs is measured (3)
 storage:
   --costs-only  measure nothing else
@@ -48,6 +50,7 @@ fn run(args: &[String]) -> Result<()> {
     let flags = Flags::parse(flags)?;
     let report = match subject.as_str() {
         "storage" => measure(&storage(&flags)?)?,
+        "keys" => measure_keys(&keys(&flags)?)?,
         "query" => measure_queries(&query(&flags)?)?,
         "peers" => measure_peers(&peers(&flags)?)?,
         _ => bail!("`{subject}` cannot be measured:\n{USAGE}"),
@@ -69,6 +72,20 @@ fn storage(flags: &Flags) -> Result<StorageOptions> {
         half_load: Duration::from_secs(15),
         longest: Duration::from_secs(1800),
         questions: 300,
+    })
+}
+
+fn keys(flags: &Flags) -> Result<KeysOptions> {
+    flags.allow(&["--rounds"])?;
+    let [spans] = flags.spans()?[..] else { bail!("keys are measured with one number of spans") };
+    Ok(KeysOptions {
+        server: flags.text("--server").unwrap_or_default().into(),
+        folder: flags.text("--folder").unwrap_or_default().into(),
+        spans,
+        rounds: flags.number("--rounds")?.unwrap_or(5),
+        corpus_spans: CORPUS_SPANS,
+        seed: 1,
+        longest: Duration::from_secs(600),
     })
 }
 

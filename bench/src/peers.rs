@@ -197,7 +197,7 @@ impl PeersBench<'_> {
 
     /// Asks for the traces until all of them have all spans that were sent. How long that took.
     fn whole(&self, system: &System, running: &Running, traces: &[SentTrace]) -> Result<Duration> {
-        let client = Client::new();
+        let client = Client::new()?;
         let begin = clock::now();
         self.runtime.block_on(async {
             for trace in traces {
@@ -224,7 +224,7 @@ impl PeersBench<'_> {
         plan: &Plan<'_>,
         measured: &mut Measured,
     ) -> Result<()> {
-        let client = Client::new();
+        let client = Client::new()?;
         let (begin, end) = plan.bounds_unix_nanos();
         let facts = plan.facts();
         let services = facts.services_by_spans();

@@ -192,7 +192,7 @@ impl QueryBench<'_> {
     }
 
     fn ask(&self, report: &mut Report, server: &RunningServer, plan: &Plan<'_>) -> Result<()> {
-        let client = Client::new();
+        let client = Client::new()?;
         let asker = Asker { bench: self, client: &client, server };
         let asked = Asked::new(plan, |path| asker.json(path))?;
         for question in asked.questions() {

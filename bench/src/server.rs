@@ -31,6 +31,15 @@ const REST: IdleCriterion = IdleCriterion {
     patience: Duration::from_secs(30),
 };
 
+/// Flags that keep everything in memory and in the log. The reserve has to hold a flush.
+pub(crate) const IN_MEMORY: [[&str; 2]; 5] = [
+    ["--memory-flush-bytes", "2GiB"],
+    ["--disk-reserve-bytes", "2GiB"],
+    ["--memory-bytes-max", "4GiB"],
+    ["--memory-flush-seconds", "86400"],
+    ["--wal-bytes-max", "64GiB"],
+];
+
 /// A running server, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct RunningServer {
@@ -72,7 +81,7 @@ impl Launch {
         for line in BufReader::new(output).lines() {
             let line = line?;
             let address = line.split_whitespace().last().unwrap_or_default();
-            let address = address.trim_start_matches("http://").to_owned();
+            let address = address.split_once("://").map_or(address, |(_, rest)| rest).to_owned();
             match line.trim_start() {
                 line if line.starts_with("UI and API") => server.http = address,
                 line if line.starts_with("otlp/grpc") => server.otlp = Otlp::Grpc(address),

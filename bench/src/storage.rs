@@ -27,7 +27,7 @@ use crate::{
     machine,
     random::whole,
     report::count,
-    server::{Launch, RunningServer, folder_bytes},
+    server::{IN_MEMORY, Launch, RunningServer, folder_bytes},
 };
 
 /// Options of a storage benchmark.
@@ -65,15 +65,6 @@ const PUBLISHED_MAX: u64 = 1_000_000;
 const CONNECTIONS: usize = 4;
 /// Times that a sent span is waited for.
 const WAITS: usize = 20;
-/// Keeps everything in memory and in the log. The reserve has to hold a flush.
-const NO_FILES: [[&str; 2]; 5] = [
-    ["--memory-flush-bytes", "2GiB"],
-    ["--disk-reserve-bytes", "2GiB"],
-    ["--memory-bytes-max", "4GiB"],
-    ["--memory-flush-seconds", "86400"],
-    ["--wal-bytes-max", "64GiB"],
-];
-
 /// Measures everything.
 ///
 /// # Errors
@@ -133,7 +124,7 @@ impl StorageBench<'_> {
         let mut costs = Costs::default();
         for round in 1..=self.options.rounds {
             let folder = self.folder()?;
-            let launch = self.launch(folder.path(), NO_FILES.as_flattened());
+            let launch = self.launch(folder.path(), IN_MEMORY.as_flattened());
             let plan = self.corpus.plan(spans, clock::unix_nanos());
             let server = launch.start()?;
             let idle = server.cpu_at_rest()?;
@@ -153,7 +144,7 @@ impl StorageBench<'_> {
     /// A log of which nothing is in files, read by a server as it comes configured.
     fn restart(&self, report: &mut Report, spans: u64) -> Result<()> {
         let folder = self.folder()?;
-        let launch = self.launch(folder.path(), NO_FILES.as_flattened());
+        let launch = self.launch(folder.path(), IN_MEMORY.as_flattened());
         let plan = self.corpus.plan(spans, clock::unix_nanos());
         let server = launch.start()?;
         let sent = self.send(&plan, &server, None, self.options.longest)?;
@@ -249,7 +240,7 @@ impl StorageBench<'_> {
         if !sent.complete {
             bail!("not everything was sent within {:?}", self.options.longest);
         }
-        let client = Client::new();
+        let client = Client::new()?;
         self.runtime.block_on(async {
             for trace in plan.traces(self.options.questions) {
                 let path = format!("/traces/{}/skeleton", trace.id());
@@ -297,7 +288,7 @@ impl StorageBench<'_> {
         paths: Vec<String>,
         check: impl Fn(&serde_json::Value) -> Result<()>,
     ) -> Result<Latencies> {
-        let client = Client::new();
+        let client = Client::new()?;
         self.runtime.block_on(async {
             let mut latencies = Latencies::default();
             for warm in [false, true] {
@@ -338,7 +329,7 @@ impl StorageBench<'_> {
 
     /// Measures the time from the acknowledgement of a trace until it is visible.
     fn visible(&self, report: &mut Report, server: &RunningServer) -> Result<()> {
-        let client = Client::new();
+        let client = Client::new()?;
         let mut latencies = Latencies::default();
         for number in 0..WAITS as u64 {
             let corpus =

@@ -32,6 +32,7 @@ cargo xtask ui               build the UI into ui/dist
 cargo xtask notices          licences of all crates that ship, in target/dist
 cargo xtask sbom             the same crates as a bill of materials (CycloneDX)
 cargo xtask bench storage    measure the release build; -- --spans N,N… says with how much
+cargo xtask bench keys       the same of what keys and TLS cost the ingest
 cargo xtask bench query      the same of how long questions take
 cargo xtask bench peers      the same of other systems; -- --tempo PROGRAM says with which
 cargo xtask bench layout     print bytes per span by column, flushed and compacted";

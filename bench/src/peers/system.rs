@@ -74,7 +74,7 @@ pub(super) fn start(
     let file = File::create(&said)?;
     let process = ChildProcess::start(command.stdout(file.try_clone()?).stderr(file))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new();
+    let client = Client::new()?;
     let deadline = clock::now() + START_MAX;
     while clock::now() < deadline && !process.has_ended()? {
         let answer = runtime.block_on(client.get(http, ready));
