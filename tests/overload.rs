@@ -40,6 +40,9 @@ const PATIENT: usize = 4;
 const OVERLOAD_MIN: u64 = 10;
 const SPANS: u64 = 20_000;
 const PATIENT_SPANS: u64 = 20;
+/// The part of what it takes otherwise that the server takes when it is overloaded. Whoever refuses
+/// and sends so much shares the processors with it.
+const GOODPUT_MIN: f64 = 0.2;
 /// No sender is told to wait longer.
 const RETRY_SECONDS_MAX: u64 = 60;
 /// How long a request of a patient sender may be refused.
@@ -169,9 +172,11 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
         (hammered, patient, peak.join().unwrap())
     });
     let offered = hammered.offered() as f64 / length.as_secs_f64();
+    let taken = hammered.statuses.get(&200).copied().unwrap_or_default() as f64;
+    let goodput = taken / length.as_secs_f64();
     println!(
-        "it takes {capacity:.1} requests of {SPANS} spans a second; {offered:.1} a second for \
-         {length:?}: {:?}, {} broken; at most {} MiB",
+        "it takes {capacity:.1} requests of {SPANS} spans a second, and {goodput:.1} of {offered:.1} \
+         a second for {length:?}: {:?}, {} broken; at most {} MiB",
         hammered.statuses,
         hammered.broken,
         peak >> 20
@@ -183,6 +188,7 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
     }
     assert!(hammered.wrong.is_empty(), "{}", hammered.wrong.join("\n"));
     assert!(offered > capacity * OVERLOAD_MIN as f64, "{offered} of {capacity} is no overload");
+    assert!(goodput > capacity * GOODPUT_MIN, "it takes {goodput:.2} a second of {capacity}");
     assert!(peak < ALLOCATED_MAX, "{peak} bytes");
     assert!(server.is_alive() && server.pid() == pid);
     for trace in patient.iter().flat_map(|(_, traces)| traces) {

@@ -106,10 +106,11 @@ impl Admission {
         self.memory.grow(bytes).map_err(no_memory)
     }
 
-    /// As [`Self::hold`], for bytes that arrive: waits a moment for those that others lose.
+    /// As [`Self::hold`], for bytes that arrive: waits a moment for those that others lose, and
+    /// leaves room to decode what has arrived.
     pub(crate) async fn hold_arriving(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.check_size(bytes)?;
-        self.memory.grow_soon(bytes).await.map_err(no_memory)
+        self.memory.grow_arriving(bytes).await.map_err(no_memory)
     }
 
     /// Refuses what never fits: to be told to try again would be to try again for ever.

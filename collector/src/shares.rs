@@ -26,6 +26,11 @@ use tokio::sync::watch;
 
 /// One address has so many quarters of a budget at most, unless it is for a single holder.
 const SHARE_QUARTERS: usize = 3;
+/// Bodies on their way have this part of the bytes at most; the rest is for the forms of those that
+/// have come. Else many bodies could come and none of them be decoded.
+const ARRIVING_PART: usize = 2;
+/// A body that is larger than this part of the budget is not bound by that: there are few of them.
+const LARGE_PART: usize = 8;
 /// A body that nothing has come of for so long makes room for another one of its own address.
 const STALLED: Duration = Duration::from_secs(1);
 /// The time that a holder waits for the bytes of those that were evicted for it.
@@ -132,8 +137,8 @@ pub struct Shares {
 
 #[derive(Debug, Default)]
 struct Budget {
-    used: usize,
-    by_peer: HashMap<PeerAddress, usize>,
+    total: Amount,
+    by_peer: HashMap<PeerAddress, Amount>,
     entries: HashMap<u64, BudgetEntry>,
     next_id: u64,
 }
@@ -142,8 +147,28 @@ struct Budget {
 struct BudgetEntry {
     holder: Arc<dyn ShareHolder>,
     peer: PeerAddress,
-    amount: usize,
+    amount: Amount,
     is_evicted: bool,
+}
+
+/// A part of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Amount {
+    used: usize,
+    /// Of it what was taken for bodies as they came.
+    arriving: usize,
+}
+
+impl Amount {
+    fn add(&mut self, wish: Wish) {
+        self.used += wish.more;
+        self.arriving += if wish.is_arriving { wish.more } else { 0 };
+    }
+
+    fn remove(&mut self, other: Self) {
+        self.used = self.used.saturating_sub(other.used);
+        self.arriving = self.arriving.saturating_sub(other.arriving);
+    }
 }
 
 impl fmt::Debug for Shares {
@@ -160,6 +185,8 @@ struct Wish {
     id: u64,
     peer: PeerAddress,
     more: usize,
+    /// For a body on its way.
+    is_arriving: bool,
 }
 
 /// The bounds that a wish would break.
@@ -198,9 +225,11 @@ impl Shares {
         let mut budget = self.budget();
         let id = budget.next_id;
         budget.next_id += 1;
-        budget.entries.insert(id, BudgetEntry { holder, peer, amount: 0, is_evicted: false });
+        let entry = BudgetEntry { holder, peer, amount: Amount::default(), is_evicted: false };
+        budget.entries.insert(id, entry);
         let share = BudgetShare { shares: Arc::clone(self), id, peer };
-        let grown = self.grow(&mut budget, Wish { id, peer, more: amount });
+        let wish = Wish { id, peer, more: amount, is_arriving: false };
+        let grown = self.grow(&mut budget, wish);
         drop(budget);
         grown.map(|()| share)
     }
@@ -208,7 +237,7 @@ impl Shares {
     /// Returns how much is given away.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.budget().used
+        self.budget().total.used
     }
 
     /// Returns how much there is.
@@ -255,12 +284,18 @@ impl Shares {
             return None;
         }
         let of_peer = budget.of_peer(wish.peer);
-        let own = budget.entries.get(&wish.id).map_or(0, |entry| entry.amount);
+        let own = budget.entries.get(&wish.id).map_or_else(Amount::default, |entry| entry.amount);
         let over = |used: usize, max: usize| used.saturating_add(wish.more).saturating_sub(max);
-        let excess = Excess {
-            of_peer: if of_peer == own { 0 } else { over(of_peer, self.share_max) },
-            of_total: over(budget.used, self.total_max),
+        let mut excess = Excess {
+            of_peer: if of_peer == own { 0 } else { over(of_peer.used, self.share_max) },
+            of_total: over(budget.total.used, self.total_max),
         };
+        let is_large = own.arriving.saturating_add(wish.more) > self.total_max / LARGE_PART;
+        if wish.is_arriving && !is_large {
+            let arriving = |amount: Amount, max| over(amount.arriving, max / ARRIVING_PART);
+            excess.of_peer = excess.of_peer.max(arriving(of_peer, self.share_max));
+            excess.of_total = excess.of_total.max(arriving(budget.total, self.total_max));
+        }
         (excess.of_peer > 0 || excess.of_total > 0).then_some(excess)
     }
 
@@ -269,24 +304,25 @@ impl Shares {
         let own_only = excess.is_some_and(|excess| excess.of_peer > 0);
         let counts =
             |entry: &&BudgetEntry| entry.is_evicted && (!own_only || entry.peer == wish.peer);
-        budget.entries.values().filter(counts).map(|entry| entry.amount).sum()
+        budget.entries.values().filter(counts).map(|entry| entry.amount.used).sum()
     }
 
     /// The holder that is evicted next, the one that does least and has done nothing for the longest:
     /// of the address that has the most, then of any, then one that works of the former.
     fn victim(&self, budget: &Budget, wish: Wish, excess: Excess) -> Option<u64> {
         let now = self.clock.instant();
-        let own = budget.of_peer(wish.peer);
-        let greediest = budget.by_peer.iter().max_by_key(|(peer, used)| (**used, Reverse(**peer)));
+        let own = budget.of_peer(wish.peer).used;
+        let greediest = budget.by_peer.iter().max_by_key(|(peer, has)| (has.used, Reverse(**peer)));
         let (peer, used) = match (excess.of_peer, greediest) {
-            (0, Some((peer, used))) if *used > own => (*peer, *used),
+            (0, Some((peer, has))) if has.used > own => (*peer, has.used),
             _ => (wish.peer, own),
         };
         let is_foreign = peer != wish.peer;
         let pick = |may: &dyn Fn(PeerAddress, HolderState, Duration) -> bool| {
             let others = budget.entries.iter();
-            let others = others
-                .filter(|(id, entry)| **id != wish.id && !entry.is_evicted && entry.amount > 0);
+            let others = others.filter(|(id, entry)| {
+                **id != wish.id && !entry.is_evicted && entry.amount.used > 0
+            });
             let states = others.filter_map(|(id, entry)| {
                 let (state, since) = entry.holder.state();
                 let rest = now.saturating_duration_since(since);
@@ -322,7 +358,7 @@ impl Shares {
             count.fetch_add(1, Relaxed);
         }
         entry.holder.evict();
-        let amount = entry.amount;
+        let amount = entry.amount.used;
         if self.kind != BudgetKind::Bytes {
             budget.remove(id);
         }
@@ -331,22 +367,23 @@ impl Shares {
 }
 
 impl Budget {
-    fn of_peer(&self, peer: PeerAddress) -> usize {
+    fn of_peer(&self, peer: PeerAddress) -> Amount {
         self.by_peer.get(&peer).copied().unwrap_or_default()
     }
 
-    fn add(&mut self, Wish { id, peer, more }: Wish) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.amount += more;
-        self.used += more;
-        *self.by_peer.entry(peer).or_default() += more;
+    fn add(&mut self, wish: Wish) {
+        let Some(entry) = self.entries.get_mut(&wish.id) else { return };
+        entry.amount.add(wish);
+        self.total.add(wish);
+        self.by_peer.entry(wish.peer).or_default().add(wish);
     }
 
     fn remove(&mut self, id: u64) {
         let Some(BudgetEntry { peer, amount, .. }) = self.entries.remove(&id) else { return };
-        self.used = self.used.saturating_sub(amount);
-        let left = self.of_peer(peer).saturating_sub(amount);
-        match left {
+        self.total.remove(amount);
+        let mut left = self.of_peer(peer);
+        left.remove(amount);
+        match left.used {
             0 => self.by_peer.remove(&peer),
             _ => self.by_peer.insert(peer, left),
         };
@@ -367,8 +404,7 @@ impl BudgetShare {
     /// # Errors
     /// When there is not so much to be had. What it has stays.
     pub fn grow(&self, more: usize) -> Result<(), Scarce> {
-        let wish = Wish { id: self.id, peer: self.peer, more };
-        self.shares.grow(&mut self.shares.budget(), wish)
+        self.grow_by(self.wish(more, false))
     }
 
     /// As [`Self::grow`], and waits a moment for the bytes of those that were evicted for it.
@@ -376,8 +412,28 @@ impl BudgetShare {
     /// # Errors
     /// Likewise.
     pub async fn grow_soon(&self, more: usize) -> Result<(), Scarce> {
+        self.grow_by_soon(self.wish(more, false)).await
+    }
+
+    /// As [`Self::grow_soon`], for a body on its way, and leaves room for the forms of others.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(crate) async fn grow_arriving(&self, more: usize) -> Result<(), Scarce> {
+        self.grow_by_soon(self.wish(more, true)).await
+    }
+
+    fn wish(&self, more: usize, is_arriving: bool) -> Wish {
+        Wish { id: self.id, peer: self.peer, more, is_arriving }
+    }
+
+    fn grow_by(&self, wish: Wish) -> Result<(), Scarce> {
+        self.shares.grow(&mut self.shares.budget(), wish)
+    }
+
+    async fn grow_by_soon(&self, wish: Wish) -> Result<(), Scarce> {
         let mut freed = self.shares.freed.subscribe();
-        let Err(scarce) = self.grow(more) else { return Ok(()) };
+        let Err(scarce) = self.grow_by(wish) else { return Ok(()) };
         if !scarce.is_passing {
             return Err(scarce);
         }
@@ -387,7 +443,7 @@ impl BudgetShare {
                 _ = freed.changed() => {}
                 () = &mut over => return Err(scarce),
             }
-            match self.grow(more) {
+            match self.grow_by(wish) {
                 Err(Scarce { is_passing: true }) => {}
                 grown => return grown,
             }

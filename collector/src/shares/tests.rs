@@ -216,6 +216,33 @@ fn a_single_holder_may_have_everything() {
     assert_eq!(world.shares.used(), 1);
 }
 
+#[tokio::test]
+async fn bodies_on_their_way_leave_room_for_the_forms_of_others() {
+    let world = BudgetWorld::new(Bytes, 800);
+    let mut bodies = Vec::new();
+    for _ in 0..6 {
+        let body = world.take(1, Receiving, 0).1.unwrap();
+        body.grow_arriving(50).await.unwrap();
+        bodies.push(body);
+    }
+    let late = world.take(1, Receiving, 0).1.unwrap();
+    let refused = late.grow_arriving(1).await;
+    assert_eq!(refused.unwrap_err(), Scarce { is_passing: false }, "half of an address's share");
+    bodies[0].grow(300).unwrap();
+    assert!(bodies[1].grow(1).is_err(), "the whole of its share");
+    // Bodies of another address have half of all; a large body is not bound by that.
+    let other = world.take(2, Receiving, 0).1.unwrap();
+    other.grow_arriving(100).await.unwrap();
+    let small = world.take(2, Receiving, 0).1.unwrap();
+    let refused = small.grow_by(small.wish(1, true));
+    assert_eq!(refused.unwrap_err(), Scarce { is_passing: true }, "half of all");
+    other.grow_arriving(50).await.unwrap();
+    assert_eq!(world.shares.used(), 750);
+    drop(bodies);
+    small.grow_arriving(100).await.unwrap();
+    assert_eq!(world.shares.used(), 250);
+}
+
 #[test]
 fn absurd_amounts_are_refused_and_not_wrapped_around() {
     let world = BudgetWorld::new(Bytes, 100);
