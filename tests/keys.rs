@@ -8,10 +8,14 @@ use std::{
     time::Instant,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
 use bytes::Bytes;
 use prost::Message;
 use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{RetryInfo, RpcStatus};
 
 use crate::harness::{
     PATIENCE, Server,
@@ -256,6 +260,88 @@ fn a_key_over_its_rate_is_told_how_long_to_wait() {
     let unhurried = key(&server, "other", "ingest", &[]);
     let other = format!("Bearer {unhurried}");
     assert_eq!(export(&server, &[("authorization", &other)], "shop").status, 200);
+}
+
+#[test]
+fn a_key_over_its_requests_is_refused_everywhere_in_the_form_of_the_protocol() {
+    const FLIGHT: &str = "/arrow.flight.protocol.FlightService/GetFlightInfo";
+    const JAEGER: &str = "/jaeger.api_v2.QueryService/GetServices";
+    let server = Server::start_with(&REQUIRED);
+    let reader = key(&server, "reader", "read", &["--requests-per-second", "1"]);
+    let bearer = format!("Bearer {reader}");
+    let headers = [("authorization", bearer.as_str())];
+    let body = json!({"key": reader}).to_string();
+    let sign_in = || {
+        let kind = [("content-type", "application/json")];
+        send("POST", &server.http, "/api/v1/session", &kind, body.clone())
+    };
+    let session = sign_in();
+    assert_eq!(session.status, 200);
+    let cookie = session.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+    // Each question spends more than a second gives back, so a refusal comes.
+    for (address, path, headers) in [
+        (&server.http, "/api/v1/services", &headers),
+        (&server.http, "/jaeger/api/services", &headers),
+        (&server.http, "/prometheus/api/v1/labels", &headers),
+        (&server.http, "/metrics", &headers),
+        (&server.http, "/api/v1/services", &[("cookie", cookie)]),
+        (&server.zipkin, "/api/v2/services", &headers),
+    ] {
+        let ask = || send("GET", address, path, headers, Bytes::new());
+        assert!([200, 429].contains(&ask().status), "{path}");
+        until(|| ask().status == 429);
+        let answer = std::iter::repeat_with(ask).find(|answer| answer.status == 429).unwrap();
+        assert_eq!(answer.headers["retry-after"], "1", "{path}");
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(text.contains("requests per second"), "{path}: {text}");
+    }
+    until(|| sign_in().status == 429);
+    for path in [FLIGHT, JAEGER] {
+        let ask = || call(&server.http, path, &headers, frame(false, &[]));
+        let answer = std::iter::repeat_with(ask).find(|answer| answer.code == Some(8)).unwrap();
+        let details = answer.details.expect("RetryInfo is there");
+        let details = STANDARD_NO_PAD.decode(details).unwrap();
+        let status = RpcStatus::decode(details.as_slice()).unwrap();
+        let retry = RetryInfo::decode(status.details[0].value.as_slice()).unwrap();
+        assert_eq!((status.code, retry.retry_delay.unwrap().seconds), (8, 1), "{path}");
+    }
+    let unhurried = key(&server, "other", "read", &[]);
+    assert_eq!(ask(&server, "GET", "/api/v1/services", &unhurried).status, 200);
+    until(|| ask(&server, "GET", "/api/v1/services", &reader).status == 200);
+}
+
+#[test]
+fn the_bytes_of_a_day_are_a_quota_and_shown_with_the_key() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "admin", "admin", &[]);
+    let day = key(&server, "day", "ingest", &["--bytes-per-day", "100"]);
+    let bearer = format!("Bearer {day}");
+    let headers = [("authorization", bearer.as_str())];
+    let statuses: Vec<u16> = (0..4).map(|_| export(&server, &headers, "shop").status).collect();
+    assert_eq!((statuses[0], statuses[3]), (200, 429), "{statuses:?}");
+    let refused = export(&server, &headers, "shop");
+    let seconds: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=86_400).contains(&seconds), "{seconds}");
+    let list = ask(&server, "GET", "/api/v1/keys", &admin);
+    let list: Json = serde_json::from_slice(&list.body).unwrap();
+    let shown = list["keys"].as_array().unwrap().iter().find(|key| key["name"] == "day").unwrap();
+    assert_eq!(shown["bytesPerDay"], 100, "{shown}");
+    assert!(shown["refused"].as_u64().is_some_and(|refused| refused >= 1), "{shown}");
+    let bearer = format!("Bearer {admin}");
+    let make = |body: Json| {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        send("POST", &server.http, "/api/v1/keys", &headers, body.to_string())
+    };
+    let limited = json!({"name": "a", "role": "read", "requestsPerSecond": 5});
+    let made: Json = serde_json::from_slice(&make(limited).body).unwrap();
+    assert_eq!(made["created"]["requestsPerSecond"], 5, "{made}");
+    for body in [
+        json!({"name": "x", "role": "read", "bytesPerDay": 5}),
+        json!({"name": "x", "role": "ingest", "bytesPerDay": 0}),
+        json!({"name": "x", "role": "admin", "requestsPerSecond": 0}),
+    ] {
+        assert_eq!(make(body.clone()).status, 400, "{body}");
+    }
 }
 
 #[test]
