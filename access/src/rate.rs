@@ -40,7 +40,7 @@ impl fmt::Display for KeyLimit {
     }
 }
 
-/// What a key may send and ask for.
+/// The limits of one key.
 #[derive(Debug)]
 pub(crate) struct KeyBuckets {
     requests_per_second: Option<TokenBucket>,
