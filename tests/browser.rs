@@ -22,7 +22,12 @@ mod keys;
 mod logs;
 mod pages;
 mod settings;
+mod speed;
 mod trace;
+
+/// True when no part of a page waits for its first answer, or shows an old one.
+const SETTLED: &str = "!document.querySelector(
+    'main [role=status][aria-label^=Loading], main .is-stale')";
 
 /// Clicks the first button or link with this text.
 fn click_text(browser: &mut Browser, text: &str) {

@@ -5,7 +5,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::pages::cases;
+use super::{SETTLED, pages::cases};
 use crate::{
     clients::{
         NPM,
@@ -58,7 +58,7 @@ fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
     for case in cases(&server) {
         browser.open(&format!("http://{}{}", server.http, case.path));
         browser.wait_for(case.is_drawn);
-        browser.wait_for("!document.querySelector('main [aria-busy=true], main .is-loading')");
+        browser.wait_for(SETTLED);
         for theme in ["dark", "light"] {
             browser.prefer(theme);
             let found = browser.evaluate(FAULTS);

@@ -5,7 +5,7 @@ use prost::Message;
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::KeyValue;
 
-use super::click_text;
+use super::{SETTLED, click_text};
 use crate::harness::{
     Server,
     browser::Browser,
@@ -87,7 +87,7 @@ fn every_page_is_drawn_in_both_themes_and_at_every_width() {
         browser.resize(1440, 900);
         browser.open(&format!("http://{}{path}", server.http));
         browser.wait_for(is_drawn);
-        browser.wait_for("!document.querySelector('main [aria-busy=true], main .is-loading')");
+        browser.wait_for(SETTLED);
         browser.screenshot(&format!("{name}-dark-1440"));
         for (scheme, width, height) in
             [("light", 1440, 900), ("dark", 1280, 800), ("dark", 1920, 1080), ("dark", 390, 844)]

@@ -1,0 +1,106 @@
+//! When each page is there: its first paint, and the time until everything on it is drawn, measured
+//! by the page itself from the start of its navigation.
+//!
+//! `PAGES_DATA_DIR` of the environment names a data directory whose pages are measured (as
+//! `cargo xtask bench query -- --keep yes` leaves one) instead of those of a small incident, and
+//! `PAGES_MILLIS` the time that a page may take.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::json;
+
+use super::SETTLED;
+use crate::{
+    harness::{Server, browser::Browser},
+    sql_generated::number,
+};
+
+/// A page of a debug build on a machine with other work is there within this.
+const MILLIS_MAX: u64 = 20_000;
+/// Home is painted within this part of the time of a page.
+const PAINT_PART: f64 = 0.5;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn every_page_is_there_soon() {
+    let given = std::env::var_os("PAGES_DATA_DIR").map(PathBuf::from);
+    let server = match &given {
+        Some(folder) => Server::start_in(folder, &[]),
+        None => Server::start(),
+    };
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    if given.is_none() {
+        server.send_incident("slow-dependency");
+    }
+    let script = json!({ "source": COUNT_REQUESTS });
+    browser.command("Page.addScriptToEvaluateOnNewDocument", script);
+    let (_, found) = server.get("/api/v1/traces?limit=1");
+    let [trace, root, operation] = ["traceId", "rootService", "rootOperation"]
+        .map(|field| found["traces"][0][field].as_str().expect("a trace").to_owned());
+    let operation = operation.replace('/', "%2F").replace(' ', "%20");
+    let millis_max = number("PAGES_MILLIS", MILLIS_MAX) as f64;
+    let mut late = Vec::new();
+    for path in [
+        "/".to_owned(),
+        "/explore?live=off".to_owned(),
+        format!("/trace/{trace}"),
+        "/transactions".to_owned(),
+        format!("/transactions/{root}/{operation}"),
+        format!("/tx/{trace}"),
+        "/services".to_owned(),
+        format!("/services/{root}"),
+        "/map".to_owned(),
+        "/errors".to_owned(),
+        "/logs?live=off".to_owned(),
+        format!("/compare?left={trace}&right=typical"),
+        "/sql".to_owned(),
+        "/system".to_owned(),
+        "/connect".to_owned(),
+    ] {
+        // Once more where it is measured: the first time warms the server and the browser's cache.
+        let [mut paint, mut there] = [0.0; 2];
+        for _ in 0..if given.is_some() { 2 } else { 1 } {
+            browser.open("about:blank");
+            browser.wait_for("location.href === 'about:blank'");
+            browser.open(&format!("http://{}{path}", server.http));
+            let wanted = json!(format!("http://{}{path}", server.http));
+            browser.wait_at_most(PATIENCE, &format!("location.href.startsWith({wanted})"));
+            [paint, there] = times(&mut browser);
+        }
+        let name = path.split('/').nth(1).and_then(|name| name.split('?').next());
+        browser.screenshot(&format!("there-{}", name.unwrap_or_default()));
+        println!("{path}: painted after {paint:.0} ms, all there after {there:.0} ms");
+        if there > millis_max || path == "/" && paint > millis_max * PAINT_PART {
+            late.push(format!("{path}: {paint:.0} ms, {there:.0} ms"));
+        }
+    }
+    assert!(late.is_empty(), "{late:#?}");
+    browser.assert_no_errors();
+}
+
+/// Counts the requests of a page that are not answered.
+const COUNT_REQUESTS: &str = "window.unanswered = 0; const send = window.fetch; \
+    window.fetch = async (...request) => { unanswered++; \
+        try { return await send(...request); } finally { unanswered--; } };";
+
+/// Milliseconds from the start of the navigation until the first paint, and until the page has been
+/// there for ten frames without anything that it waits for.
+fn times(browser: &mut Browser) -> [f64; 2] {
+    let script = "new Promise(done => {
+            const is_there = () => unanswered === 0 && document.querySelector('main h1, main h2, \
+                main table, main svg, main canvas, main pre, main textarea, main [role=row], .log')
+                && SETTLED;
+            let frames = 0, since = 0;
+            const look = () => {
+                if (!is_there()) frames = 0;
+                else if (frames++ === 0) since = performance.now();
+                if (frames > 10) {
+                    const paint = performance.getEntriesByName('first-contentful-paint')[0];
+                    done([paint ? paint.startTime : -1, since]);
+                } else requestAnimationFrame(look);
+            };
+            look();
+        })";
+    let there = browser.evaluate(&script.replace("SETTLED", SETTLED));
+    [0, 1].map(|at| there[at].as_f64().unwrap())
+}
