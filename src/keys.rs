@@ -74,6 +74,18 @@ fn create_command() -> Command {
             "BYTES",
             "It may send so much, decompressed and on average, as 1MiB; then it is told to wait",
         ))
+        .arg(text(
+            "bytes-per-day",
+            "BYTES",
+            "It may send so much, decompressed, in a day, as 20GiB; what it sent flows back evenly",
+        ))
+        .arg(
+            Arg::new("requests-per-second")
+                .long("requests-per-second")
+                .value_name("N")
+                .value_parser(value_parser!(u64).range(1..))
+                .help("It may make so many requests, on average; then it is told to wait"),
+        )
 }
 
 /// The argument that names one tenant.
@@ -117,7 +129,10 @@ fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<K
         let nanos = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         UnixNanos(clock.now().0.saturating_add(nanos))
     });
-    let rate = text("bytes-per-second").map(|rate| parse_bytes(rate)).transpose();
+    let bytes = |name: &str| {
+        let bytes = text(name).map(|bytes| parse_bytes(bytes)).transpose();
+        bytes.map_err(|reason| wrong(name, reason))
+    };
     let role = text("role").map(String::as_str).unwrap_or_default();
     let request = KeyRequest {
         name: text("name").cloned().unwrap_or_default(),
@@ -126,7 +141,9 @@ fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<K
         tenants: matches.get_many::<TenantName>("tenants").into_iter().flatten().cloned().collect(),
         service: text("service").cloned(),
         expires_unix_nanos: end,
-        bytes_per_second: rate.map_err(|reason| wrong("bytes-per-second", reason))?,
+        bytes_per_second: bytes("bytes-per-second")?,
+        bytes_per_day: bytes("bytes-per-day")?,
+        requests_per_second: matches.get_one::<u64>("requests-per-second").copied(),
     };
     let (token, record) = file.create(request, clock.now()).context("no key was made")?;
     let key = token.reveal();
@@ -153,8 +170,9 @@ fn hint(record: &KeyRecord, settings: &Settings) -> String {
 
 /// Draws the keys, one a line.
 fn table(keys: &[KeyRecord], now: UnixNanos) -> String {
+    let (ends, tenant) = ("ENDS", "TENANT");
     let mut text =
-        format!("{:<10}{:<8}{:<14}{:<16}{:<22}NAME\n", "ID", "ROLE", "ENDS", "TENANT", "SERVICE");
+        format!("{:<10}{:<8}{ends:<14}{tenant:<16}{:<22}NAME, LIMITS\n", "ID", "ROLE", "SERVICE");
     for key in keys {
         let ends = match key.expires_unix_nanos {
             None => "never".to_owned(),
@@ -165,8 +183,9 @@ fn table(keys: &[KeyRecord], now: UnixNanos) -> String {
         let (id, role) = (key.id.to_string(), key.role.name());
         let tenants = std::iter::once(&key.tenant).chain(&key.tenants);
         let tenants = tenants.map(TenantName::as_str).collect::<Vec<_>>().join(",");
-        let name = &key.name;
-        text += &format!("{id:<10}{role:<8}{ends:<14}{tenants:<16}{service:<22}{name}\n");
+        let name_and_limits = [vec![key.name.clone()], key.limits()].concat().join(", ");
+        text +=
+            &format!("{id:<10}{role:<8}{ends:<14}{tenants:<16}{service:<22}{name_and_limits}\n");
     }
     text
 }
@@ -189,6 +208,7 @@ mod tests {
                 tenant: tenants.next().unwrap(),
                 tenants: tenants.collect(),
                 service: (name == "c").then(|| "shop".to_owned()),
+                requests_per_second: (name == "c").then_some(5),
                 expires_unix_nanos: end.map(UnixNanos),
                 ..KeyRequest::new(name, Role::Ingest)
             };
@@ -200,10 +220,13 @@ mod tests {
         assert_eq!(
             lines,
             [
-                vec!["ROLE", "ENDS", "TENANT", "SERVICE", "NAME"],
+                vec!["ROLE", "ENDS", "TENANT", "SERVICE", "NAME,", "LIMITS"],
                 vec!["ingest", "never", "default", "any", "a"],
                 vec!["ingest", "has", "expired", "default", "any", "b"],
-                vec!["ingest", "in", "3", "d", "x,y", "shop", "c"],
+                vec![
+                    "ingest", "in", "3", "d", "x,y", "shop", "c,", "5", "requests", "per",
+                    "second",
+                ],
             ]
         );
     }

@@ -5,6 +5,7 @@ pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod metrics_receiver;
+pub(crate) mod route_sources;
 pub(crate) mod spans;
 pub(crate) mod web;
 

@@ -8,14 +8,19 @@ use std::{
     time::Instant,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
+};
 use bytes::Bytes;
 use prost::Message;
 use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{RetryInfo, RpcStatus};
 
 use crate::harness::{
     PATIENCE, Server,
     http::{Answer, call, frame, get, send},
+    route_sources::{SourceRoute, source_routes},
     spans::{TRACE_EXPORT, log, logs, resource, span, traces},
 };
 
@@ -62,15 +67,15 @@ fn export(server: &Server, headers: &[(&str, &str)], service: &str) -> Answer {
     send("POST", &server.otlp_http, "/v1/traces", &[&kind, headers].concat(), spans_of(service))
 }
 
-/// Every route of the native API, by the description, and of the others, by their tables.
+/// Every route of the HTTP address with its methods: those of the native API by the description, and
+/// all that the source builds, which are asked with methods that they have not, too.
 pub(crate) fn routes(server: &Server, admin: &str) -> BTreeSet<(String, String)> {
     let document = ask(server, "GET", "/api/v1/openapi.json", admin);
     let document: Json = serde_json::from_slice(&document.body).unwrap();
     let mut routes = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         // Whatever stands for a part of the path: the key is asked for first.
-        let part = |part: &str| if part.starts_with('{') { "0123abcd" } else { part }.to_owned();
-        let path = path.split('/').map(part).collect::<Vec<_>>().join("/");
+        let path = SourceRoute { path: path.clone(), is_zipkins: false }.filled();
         for method in ["get", "post", "put", "delete"] {
             if item.get(method).is_some() {
                 routes.insert((method.to_uppercase(), path.clone()));
@@ -78,63 +83,155 @@ pub(crate) fn routes(server: &Server, admin: &str) -> BTreeSet<(String, String)>
         }
     }
     assert!(routes.len() > 30, "{routes:?}");
-    for path in [
-        "/metrics",
-        "/api/v1/openapi.json",
-        "/jaeger/api/services",
-        "/jaeger/api/traces/7",
-        "/jaeger/api/v3/services",
-        "/tempo/api/echo",
-        "/tempo/api/search",
-        "/tempo/api/traces/7",
-        "/prometheus/api/v1/query?query=traces_spanmetrics_calls_total",
-        "/prometheus/api/v1/labels",
-        "/of/no/api",
-    ] {
-        routes.insert(("GET".to_owned(), path.to_owned()));
+    for route in source_routes().iter().filter(|route| !route.is_zipkins) {
+        routes.extend(["GET", "POST"].map(|method| (method.to_owned(), route.filled())));
     }
-    routes.insert(("POST".to_owned(), "/prometheus/api/v1/query".to_owned()));
     routes
+}
+
+/// Reports whether nobody needs a key for a path.
+pub(crate) fn is_open(path: &str) -> bool {
+    const OPEN: [&str; 6] =
+        ["/live", "/ready", "/api/v1/session", "/api/v1/sign-in", "/sign-in", "/sign-in/callback"];
+    let begins = ["/assets/", "/grpc.health.v1.Health/"];
+    OPEN.contains(&path) || begins.iter().any(|begin| path.starts_with(begin))
+}
+
+/// Reports whether a request of the HTTP address is for keys that administer.
+pub(crate) fn is_of_admins(method: &str, path: &str) -> bool {
+    let reads = ["GET", "HEAD"].contains(&method) || path == "/api/v1/sql";
+    let resources = ["/api/v1/keys", "/api/v1/erasures", "/api/v1/audit"];
+    let is_of_resource = resources.iter().any(|begin| path.starts_with(begin));
+    is_of_resource || path.starts_with("/api/v1/") && !reads
+}
+
+/// A server that requires keys, and one of each kind.
+struct KeyedServer {
+    server: Server,
+    sender: String,
+    reader: String,
+    admin: String,
+    /// No key, none that was ever made, one with another secret, and one that was revoked.
+    bad: [String; 4],
+}
+
+impl KeyedServer {
+    fn start() -> Self {
+        let server = Server::start_with(&REQUIRED);
+        let made = |role| key(&server, role, role, &[]);
+        let (sender, reader, admin) = (made("ingest"), made("read"), made("admin"));
+        let revoked = key(&server, "revoked", "admin", &[]);
+        let folder = server.data_dir().to_str().unwrap();
+        let (code, ..) = Server::command(&["keys", "revoke", "--data-dir", folder, "revoked"]);
+        assert_eq!(code, Some(0));
+        until(|| ask(&server, "GET", "/api/v1/status", &revoked).status == 401);
+        let wrong = format!("{}{}", &admin[..59], if admin.ends_with('0') { '1' } else { '0' });
+        let bad = [String::new(), "tk_".to_owned(), wrong, revoked];
+        Self { server, sender, reader, admin, bad }
+    }
 }
 
 #[test]
 fn every_route_asks_for_a_key_of_its_role() {
-    let server = Server::start_with(&REQUIRED);
-    let admin = key(&server, "admin", "admin", &[]);
-    let (reader, sender) =
-        (key(&server, "reader", "read", &[]), key(&server, "sender", "ingest", &[]));
-    let revoked = key(&server, "revoked", "admin", &[]);
-    let folder = server.data_dir().to_str().unwrap();
-    let (code, ..) = Server::command(&["keys", "revoke", "--data-dir", folder, "revoked"]);
-    assert_eq!(code, Some(0));
-    until(|| ask(&server, "GET", "/api/v1/status", &revoked).status == 401);
-    let wrong = format!("{}{}", &admin[..59], if admin.ends_with('0') { '1' } else { '0' });
-    let open = ["/live", "/ready", "/api/v1/session", "/api/v1/sign-in", "/of/no/api"];
-    for (method, path) in routes(&server, &admin) {
-        let status = |key: &str| ask(&server, &method, &path, key).status;
-        if open.contains(&path.as_str()) {
-            continue;
+    let KeyedServer { server, sender, reader, admin, bad } = KeyedServer::start();
+    let paths: BTreeSet<String> =
+        routes(&server, &admin).into_iter().map(|(_, path)| path).collect();
+    for path in paths.iter().filter(|path| !is_open(path)) {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] {
+            let status = |key: &str| ask(&server, method, path, key).status;
+            for bad in &bad {
+                assert_eq!(status(bad), 401, "{method} {path} with {bad:?}");
+            }
+            let none = send(method, &server.http, path, &[], Bytes::new());
+            assert_eq!(none.status, 401, "{method} {path}");
+            assert!(none.headers.contains_key("www-authenticate"), "{method} {path}");
+            if method != "HEAD" {
+                let problem: Json = serde_json::from_slice(&none.body).unwrap();
+                assert_eq!(problem["type"], "/problems/unauthenticated", "{method} {path}");
+            }
+            assert_eq!(status(&sender), 403, "{method} {path} with a key that sends");
+            if path.ends_with("/tail") {
+                // A stream without an end: a test of its own opens it.
+                continue;
+            }
+            let expected = is_of_admins(method, path);
+            assert_eq!(status(&reader) == 403, expected, "{method} {path} with a key that reads");
+            let administered = status(&admin);
+            assert!(![401, 403].contains(&administered), "{method} {path}: {administered}");
         }
-        for bad in ["", "tk_", &wrong, &revoked] {
-            assert_eq!(status(bad), 401, "{method} {path} with {bad:?}");
+    }
+}
+
+#[test]
+fn every_grpc_service_asks_for_a_key_that_reads() {
+    let KeyedServer { server, sender, reader, admin, bad } = KeyedServer::start();
+    let code = |path: &str, headers: &[(&str, &str)]| {
+        call(&server.http, path, headers, frame(false, &[])).code.unwrap()
+    };
+    let services = source_routes();
+    let services = services.iter().filter(|route| route.is_rpc() && !is_open(&route.path));
+    let mut asked = 0;
+    for service in services {
+        for method in ["GetServices", "GetTrace", "Search", "DoGet", "DoPut", "OfTheFuture"] {
+            let path = service.path.replace("{method}", method);
+            let with = |key: &str| code(&path, &[("authorization", &format!("Bearer {key}"))]);
+            assert_eq!(code(&path, &[]), UNAUTHENTICATED, "{path}");
+            for bad in &bad {
+                assert_eq!(with(bad), UNAUTHENTICATED, "{path} with {bad:?}");
+            }
+            assert_eq!(with(&sender), PERMISSION_DENIED, "{path}");
+            for key in [&reader, &admin] {
+                let code = with(key);
+                assert!(![UNAUTHENTICATED, PERMISSION_DENIED].contains(&code), "{path}: {code}");
+            }
+            asked += 1;
         }
-        let none = send(&method, &server.http, &path, &[], Bytes::new());
-        assert_eq!(none.status, 401, "{method} {path}");
-        assert!(none.headers.contains_key("www-authenticate"), "{method} {path}");
-        let problem: Json = serde_json::from_slice(&none.body).unwrap();
-        assert_eq!(problem["type"], "/problems/unauthenticated", "{method} {path}");
-        assert_eq!(status(&sender), 403, "{method} {path} with a key that sends");
-        if path.ends_with("/tail") {
-            // A stream without an end: a test of its own opens it.
-            continue;
+    }
+    assert!(asked >= 6 * 6, "{asked}");
+}
+
+#[test]
+fn every_path_of_receivers_asks_for_a_key_of_its_role() {
+    let KeyedServer { server, sender, reader, admin, bad } = KeyedServer::start();
+    let zipkin = source_routes().into_iter().filter(|route| route.is_zipkins);
+    let zipkin: Vec<String> = zipkin.map(|route| route.filled()).collect();
+    assert!(zipkin.len() >= 28, "{zipkin:?}");
+    let zipkin = zipkin.iter().map(String::as_str).chain(["/", "/api/v1/spans", "/of/nothing"]);
+    let zipkin = zipkin.filter(|path| *path != "/health").map(|path| (&server.zipkin, path));
+    let otlp = ["/", "/v1/traces", "/v1/logs", "/v1/metrics", "/v1development/profiles", "/of/no"];
+    for (address, path) in zipkin.chain(otlp.map(|path| (&server.otlp_http, path))) {
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE"] {
+            let status = |key: &str| {
+                let bearer = format!("Bearer {key}");
+                let headers = [("authorization", bearer.as_str())];
+                send(method, address, path, &headers, Bytes::new()).status
+            };
+            let request = format!("{method} {address}{path}");
+            assert_eq!(send(method, address, path, &[], Bytes::new()).status, 401, "{request}");
+            for bad in &bad {
+                assert_eq!(status(bad), 401, "{request} with {bad:?}");
+            }
+            let asks = address == &server.zipkin && ["GET", "HEAD"].contains(&method);
+            let (wrong, right) = if asks { (&sender, &reader) } else { (&reader, &sender) };
+            assert_eq!(status(wrong), 403, "{request}");
+            for key in [right, &admin] {
+                let code = status(key);
+                assert!(![401, 403].contains(&code), "{request}: {code}");
+            }
         }
-        let changes = method != "GET" && path.starts_with("/api/v1/") && path != "/api/v1/sql";
-        let is_of_admins =
-            ["/api/v1/keys", "/api/v1/erasures"].iter().any(|begin| path.starts_with(begin));
-        let expected = changes || is_of_admins || path == "/api/v1/audit";
-        assert_eq!(status(&reader) == 403, expected, "{method} {path} with a key that reads");
-        let administered = status(&admin);
-        assert!(![401, 403].contains(&administered), "{method} {path}: {administered}");
+    }
+    for service in ["trace.v1.TraceService", "logs.v1.LogsService", "metrics.v1.MetricsService"] {
+        let path = format!("/opentelemetry.proto.collector.{service}/Export");
+        let code = |key: &str| {
+            let bearer = format!("Bearer {key}");
+            call(&server.otlp_grpc, &path, &[("authorization", &bearer)], frame(false, &[])).code
+        };
+        for bad in &bad {
+            assert_eq!(code(bad), Some(UNAUTHENTICATED), "{path}");
+        }
+        assert_eq!(code(&reader), Some(PERMISSION_DENIED), "{path}");
+        let taken = code(&sender).unwrap();
+        assert!(![UNAUTHENTICATED, PERMISSION_DENIED].contains(&taken), "{path}: {taken}");
     }
 }
 
@@ -256,6 +353,88 @@ fn a_key_over_its_rate_is_told_how_long_to_wait() {
     let unhurried = key(&server, "other", "ingest", &[]);
     let other = format!("Bearer {unhurried}");
     assert_eq!(export(&server, &[("authorization", &other)], "shop").status, 200);
+}
+
+#[test]
+fn a_key_over_its_requests_is_refused_everywhere_in_the_form_of_the_protocol() {
+    const FLIGHT: &str = "/arrow.flight.protocol.FlightService/GetFlightInfo";
+    const JAEGER: &str = "/jaeger.api_v2.QueryService/GetServices";
+    let server = Server::start_with(&REQUIRED);
+    let reader = key(&server, "reader", "read", &["--requests-per-second", "1"]);
+    let bearer = format!("Bearer {reader}");
+    let headers = [("authorization", bearer.as_str())];
+    let body = json!({"key": reader}).to_string();
+    let sign_in = || {
+        let kind = [("content-type", "application/json")];
+        send("POST", &server.http, "/api/v1/session", &kind, body.clone())
+    };
+    let session = sign_in();
+    assert_eq!(session.status, 200);
+    let cookie = session.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+    // Each question spends more than a second gives back, so a refusal comes.
+    for (address, path, headers) in [
+        (&server.http, "/api/v1/services", &headers),
+        (&server.http, "/jaeger/api/services", &headers),
+        (&server.http, "/prometheus/api/v1/labels", &headers),
+        (&server.http, "/metrics", &headers),
+        (&server.http, "/api/v1/services", &[("cookie", cookie)]),
+        (&server.zipkin, "/api/v2/services", &headers),
+    ] {
+        let ask = || send("GET", address, path, headers, Bytes::new());
+        assert!([200, 429].contains(&ask().status), "{path}");
+        until(|| ask().status == 429);
+        let answer = std::iter::repeat_with(ask).find(|answer| answer.status == 429).unwrap();
+        assert_eq!(answer.headers["retry-after"], "1", "{path}");
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(text.contains("requests per second"), "{path}: {text}");
+    }
+    until(|| sign_in().status == 429);
+    for path in [FLIGHT, JAEGER] {
+        let ask = || call(&server.http, path, &headers, frame(false, &[]));
+        let answer = std::iter::repeat_with(ask).find(|answer| answer.code == Some(8)).unwrap();
+        let details = answer.details.expect("RetryInfo is there");
+        let details = STANDARD_NO_PAD.decode(details).unwrap();
+        let status = RpcStatus::decode(details.as_slice()).unwrap();
+        let retry = RetryInfo::decode(status.details[0].value.as_slice()).unwrap();
+        assert_eq!((status.code, retry.retry_delay.unwrap().seconds), (8, 1), "{path}");
+    }
+    let unhurried = key(&server, "other", "read", &[]);
+    assert_eq!(ask(&server, "GET", "/api/v1/services", &unhurried).status, 200);
+    until(|| ask(&server, "GET", "/api/v1/services", &reader).status == 200);
+}
+
+#[test]
+fn the_bytes_of_a_day_are_a_quota_and_shown_with_the_key() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "admin", "admin", &[]);
+    let day = key(&server, "day", "ingest", &["--bytes-per-day", "100"]);
+    let bearer = format!("Bearer {day}");
+    let headers = [("authorization", bearer.as_str())];
+    let statuses: Vec<u16> = (0..4).map(|_| export(&server, &headers, "shop").status).collect();
+    assert_eq!((statuses[0], statuses[3]), (200, 429), "{statuses:?}");
+    let refused = export(&server, &headers, "shop");
+    let seconds: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=86_400).contains(&seconds), "{seconds}");
+    let list = ask(&server, "GET", "/api/v1/keys", &admin);
+    let list: Json = serde_json::from_slice(&list.body).unwrap();
+    let shown = list["keys"].as_array().unwrap().iter().find(|key| key["name"] == "day").unwrap();
+    assert_eq!(shown["bytesPerDay"], 100, "{shown}");
+    assert!(shown["refused"].as_u64().is_some_and(|refused| refused >= 1), "{shown}");
+    let bearer = format!("Bearer {admin}");
+    let make = |body: Json| {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        send("POST", &server.http, "/api/v1/keys", &headers, body.to_string())
+    };
+    let limited = json!({"name": "a", "role": "read", "requestsPerSecond": 5});
+    let made: Json = serde_json::from_slice(&make(limited).body).unwrap();
+    assert_eq!(made["created"]["requestsPerSecond"], 5, "{made}");
+    for body in [
+        json!({"name": "x", "role": "read", "bytesPerDay": 5}),
+        json!({"name": "x", "role": "ingest", "bytesPerDay": 0}),
+        json!({"name": "x", "role": "admin", "requestsPerSecond": 0}),
+    ] {
+        assert_eq!(make(body.clone()).status, 400, "{body}");
+    }
 }
 
 #[test]

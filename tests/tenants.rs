@@ -20,11 +20,12 @@ use crate::{
     harness::{
         PATIENCE, Server,
         http::{Answer, GrpcAnswer, call, frame, send},
+        route_sources::{SourceRoute, source_routes},
         spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, span, traces},
     },
-    keys::{REQUIRED, key, routes, until},
+    keys::{REQUIRED, is_of_admins, is_open, key, routes, until},
 };
-use requests::{HTTP, PROCESS, RPC, Story, ZIPKIN};
+use requests::{HTTP, PROCESS, RPC, Story, WITHOUT_TELEMETRY, ZIPKIN};
 
 const PERMISSION_DENIED: i32 = 7;
 const ROLES: [&str; 3] = ["ingest", "read", "admin"];
@@ -197,15 +198,11 @@ fn assert_nothing_of(tenant: &Tenant, answer: &Answer, request: &str) {
 fn every_route_and_protocol_allows_what_the_role_says_and_only_in_its_tenant() {
     let both = TwoTenants::start(&[]);
     let server = &both.server;
-    let open = ["/live", "/ready", "/api/v1/session", "/api/v1/sign-in", "/of/no/api"];
     for (method, path) in routes(server, &both.operator) {
-        if open.contains(&path.as_str()) || path.ends_with("/tail") || path.ends_with("/demo") {
+        if is_open(&path) || path.ends_with("/tail") || path.ends_with("/demo") {
             continue;
         }
-        let changes = method != "GET" && path.starts_with("/api/v1/") && path != "/api/v1/sql";
-        let is_of_admins =
-            ["/api/v1/keys", "/api/v1/erasures"].iter().any(|begin| path.starts_with(begin));
-        let administers = changes || is_of_admins || path == "/api/v1/audit";
+        let administers = is_of_admins(&method, &path);
         for of_alfa in [true, false] {
             let (own, other) = (both.tenant(of_alfa), both.tenant(!of_alfa));
             for (role, key) in ROLES.into_iter().zip(&own.keys) {
@@ -273,14 +270,27 @@ fn the_table_has_every_route_that_reads() {
         "/api/v1/erasures/{id}",
     ];
     for (path, item) in document["paths"].as_object().unwrap() {
-        let is_there = told.iter().any(|told| {
-            let told: Vec<&str> = told.split('?').next().unwrap().split('/').collect();
-            let parts: Vec<&str> = path.split('/').collect();
-            let same = |(part, told): (&&str, &&str)| part.starts_with('{') || part == told;
-            parts.len() == told.len() && parts.iter().zip(&told).all(same)
-        });
+        let route = SourceRoute { path: path.clone(), is_zipkins: false };
+        let is_there = told.iter().any(|told| route.takes(told));
         let reads = item.get("get").is_some() && !elsewhere.contains(&path.as_str());
         assert!(is_there || !reads, "{path} is in no table of tests/tenants/requests.rs");
+    }
+    let of_zipkin: Vec<String> = ZIPKIN.iter().map(|path| nothing.tell(path)).collect();
+    // The same routes, nested.
+    let nested = |path: &str| path.strip_prefix("/zipkin").unwrap_or(path).to_owned();
+    let calls: Vec<&str> = RPC.iter().map(|(method, _)| *method).collect();
+    for route in source_routes() {
+        let route = SourceRoute { path: nested(&route.path), ..route };
+        // The description has the others of the native API.
+        let is_named =
+            route.path.starts_with("/api/v1") || WITHOUT_TELEMETRY.contains(&&*route.path);
+        let is_there = match (route.is_zipkins, route.is_rpc()) {
+            (true, _) => of_zipkin.iter().any(|told| route.takes(told)),
+            (_, true) => calls.iter().any(|told| route.takes(told)),
+            _ => told.iter().any(|told| route.takes(told)),
+        };
+        let path = route.path;
+        assert!(is_there || is_named, "{path} is in no table of tests/tenants/requests.rs");
     }
 }
 

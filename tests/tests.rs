@@ -47,6 +47,7 @@ mod sql_generated;
 mod sql_processes;
 mod storm;
 mod syscalls;
+mod task_failure;
 mod tenants;
 mod tls;
 mod tokens;

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tidings_proto::{
@@ -16,7 +16,7 @@ use tidings_proto::{
 use crate::{
     error::AccessError,
     key::{KeyId, KeyRecord, Role},
-    rate::RateLimit,
+    rate::KeyBuckets,
     tenant::{ChosenTenant, TenantName},
 };
 
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct LiveKey {
     pub(crate) record: KeyRecord,
     pub(crate) revoked: AtomicBool,
-    rate: Option<RateLimit>,
+    buckets: KeyBuckets,
     uses: UseCounters,
 }
 
@@ -43,7 +43,8 @@ struct UseCounters {
 pub struct KeyUses {
     /// Requests that it was let in with.
     pub requests: u64,
-    /// Requests that it was refused with: a role, a service or a rate that it has not.
+    /// Requests that it was refused with: a role, a service or a tenant that it has not, or a limit
+    /// that is used up.
     pub refused: u64,
     /// Spans and log records that were stored.
     pub records: u64,
@@ -55,8 +56,8 @@ pub struct KeyUses {
 
 impl LiveKey {
     pub(crate) fn new(record: KeyRecord) -> Self {
-        let rate = record.bytes_per_second.filter(|rate| *rate > 0).map(RateLimit::new);
-        Self { record, rate, revoked: AtomicBool::new(false), uses: UseCounters::default() }
+        let buckets = KeyBuckets::new(&record);
+        Self { record, buckets, revoked: AtomicBool::new(false), uses: UseCounters::default() }
     }
 
     pub(crate) fn uses(&self) -> KeyUses {
@@ -84,18 +85,25 @@ impl Caller {
         Self(key, None)
     }
 
-    /// Lets a request in that needs this role.
+    /// Lets a request in that needs this role, and counts it against the key's limits.
     ///
     /// # Errors
-    /// When the key has another one.
-    pub fn demand(&self, needed: Role) -> Result<(), AccessError> {
+    /// `Role` when the key has another one, `Limit` when one of its limits is used up: such a request
+    /// counts against none.
+    pub(crate) fn demand(&self, needed: Role, now: Instant) -> Result<(), AccessError> {
         let record = &self.0.record;
-        if record.role.includes(needed) {
-            self.0.uses.requests.fetch_add(1, Relaxed);
-            return Ok(());
+        let name = || record.name.clone();
+        let admitted = if record.role.includes(needed) {
+            let admitted = self.0.buckets.admit(now);
+            admitted.map_err(|(limit, wait)| AccessError::over_limit(name(), limit, wait))
+        } else {
+            Err(AccessError::Role { name: name(), role: record.role, needed })
+        };
+        match &admitted {
+            Ok(()) => drop(self.0.uses.requests.fetch_add(1, Relaxed)),
+            Err(_) => self.count_refusal(),
         }
-        self.count_refusal();
-        Err(AccessError::Role { name: record.name.clone(), role: record.role, needed })
+        admitted
     }
 
     /// Returns the key's id.
@@ -180,20 +188,10 @@ impl Caller {
         !self.0.revoked.load(Relaxed) && !self.0.record.has_expired(now)
     }
 
-    /// Checks the key's rate before a body is read.
-    ///
-    /// # Errors
-    /// The time after which the next request is let in.
-    pub fn check_rate(&self, now: Instant) -> Result<(), Duration> {
-        self.0.rate.as_ref().map_or(Ok(()), |rate| rate.admit(now))
-    }
-
-    /// Counts a body of so many bytes, decompressed, against the key's rate.
+    /// Counts a body of so many bytes, decompressed, against the key's limits.
     pub fn charge(&self, bytes: u64, now: Instant) {
         self.0.uses.bytes.fetch_add(bytes, Relaxed);
-        if let Some(rate) = &self.0.rate {
-            rate.charge(bytes, now);
-        }
+        self.0.buckets.charge(bytes, now);
     }
 
     /// Counts spans or log records that were stored.

@@ -1,11 +1,11 @@
 //! Refusals of requests, and faults of the file of keys.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use thiserror::Error;
 use tidings_storage::StorageError;
 
-use crate::{key::Role, oidc::TokenError, tenant::TenantName};
+use crate::{key::Role, oidc::TokenError, rate::KeyLimit, tenant::TenantName};
 
 /// The reason that a request is refused for who sends it. Its text is for the client, and tells
 /// those without a key nothing about the keys that there are.
@@ -67,6 +67,16 @@ pub enum AccessError {
         /// The role that the request needs.
         needed: Role,
     },
+    /// A key that has used up one of its limits: answer 429 / `RESOURCE_EXHAUSTED`.
+    #[error("the key {name:?} has used up its {limit}: wait {wait_seconds} s")]
+    Limit {
+        /// Its name.
+        name: String,
+        /// The limit.
+        limit: KeyLimit,
+        /// Seconds after which a request is let in, above 0.
+        wait_seconds: u32,
+    },
     /// A request that chooses a tenant that its key may not use, or none that can be: answer 403.
     /// The answer is the same for tenants that exist and for those that do not.
     #[error("the key {name:?} may not use the tenant that `x-scope-orgid` names")]
@@ -89,6 +99,22 @@ pub enum AccessError {
 }
 
 impl AccessError {
+    /// Refuses a key that has to wait so long.
+    pub(crate) fn over_limit(name: String, limit: KeyLimit, wait: Duration) -> Self {
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+        let wait_seconds = u32::try_from(seconds).unwrap_or(u32::MAX).max(1);
+        Self::Limit { name, limit, wait_seconds }
+    }
+
+    /// Returns the seconds that a key has to wait whose limit is used up (429).
+    #[must_use]
+    pub fn wait_seconds(&self) -> Option<u32> {
+        match self {
+            Self::Limit { wait_seconds, .. } => Some(*wait_seconds),
+            _ => None,
+        }
+    }
+
     /// Returns whether another key is needed at all (401), and not one that allows more (403).
     #[must_use]
     pub fn is_unauthenticated(&self) -> bool {
@@ -98,6 +124,7 @@ impl AccessError {
                 | Self::NoRole { .. }
                 | Self::NoTenant { .. }
                 | Self::IssuerUnavailable
+                | Self::Limit { .. }
                 | Self::Tenant { .. }
                 | Self::OneTenant
                 | Self::UnknownTenant { .. }

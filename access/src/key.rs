@@ -19,6 +19,7 @@ use tidings_proto::UnixNanos;
 
 use crate::{
     error::KeyFileError,
+    rate::KeyLimit,
     tenant::{TENANTS_MAX, TenantName},
 };
 
@@ -196,6 +197,12 @@ pub struct KeyRecord {
     /// Decompressed bytes that it may send in a second, on average; `None`: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
+    /// Decompressed bytes that it may send in a day, which flow back evenly; `None`: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_day: Option<u64>,
+    /// Requests that it may make in a second, on average; `None`: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u64>,
     /// The SHA-256 of the key's text.
     #[serde(with = "digest_text")]
     pub(crate) sha256: SecretDigest,
@@ -211,7 +218,21 @@ impl KeyRecord {
             (!self.tenant.is_default()).then(|| format!(", of the tenant {}", self.tenant));
         let tenant = tenant.unwrap_or_default();
         let (id, name, role) = (self.id, &self.name, self.role.name());
-        format!("key {id} {name:?}, role {role}{service}{tenant}")
+        let limits = self.limits().into_iter().map(|limit| format!(", {limit}"));
+        let limits: String = limits.collect();
+        format!("key {id} {name:?}, role {role}{service}{tenant}{limits}")
+    }
+
+    /// Describes each limit of the key in words, as `10 requests per second`.
+    #[must_use]
+    pub fn limits(&self) -> Vec<String> {
+        let limits = [
+            (self.requests_per_second, KeyLimit::RequestsPerSecond),
+            (self.bytes_per_second, KeyLimit::BytesPerSecond),
+            (self.bytes_per_day, KeyLimit::BytesPerDay),
+        ];
+        let set = limits.into_iter().filter_map(|(amount, limit)| Some((amount?, limit)));
+        set.map(|(amount, limit)| format!("{amount} {limit}")).collect()
     }
 
     /// Returns the record of a person or machine that an issuer knows. It is in no file and has no
@@ -235,6 +256,8 @@ impl KeyRecord {
             created_unix_nanos: created,
             expires_unix_nanos: Some(ends),
             bytes_per_second: None,
+            bytes_per_day: None,
+            requests_per_second: None,
             sha256: SecretDigest(digest),
         }
     }
@@ -259,8 +282,12 @@ pub struct KeyRequest {
     pub service: Option<String>,
     /// Its end; `None`: never.
     pub expires_unix_nanos: Option<UnixNanos>,
-    /// Decompressed bytes that it may send in a second, on average, above 0.
+    /// Decompressed bytes that it may send in a second, on average, above 0; of keys that send only.
     pub bytes_per_second: Option<u64>,
+    /// Decompressed bytes that it may send in a day, above 0; of keys that send only.
+    pub bytes_per_day: Option<u64>,
+    /// Requests that it may make in a second, on average, above 0.
+    pub requests_per_second: Option<u64>,
 }
 
 impl KeyRequest {
@@ -275,6 +302,8 @@ impl KeyRequest {
             service: None,
             expires_unix_nanos: None,
             bytes_per_second: None,
+            bytes_per_day: None,
+            requests_per_second: None,
         }
     }
 
@@ -307,12 +336,15 @@ impl KeyRequest {
         if self.role == Role::Admin && self.tenants.iter().any(TenantName::is_default) {
             return refuse("a key that administers the tenant `default` belongs to it".to_owned());
         }
-        if self.role != Role::Ingest && (self.service.is_some() || self.bytes_per_second.is_some())
-        {
-            return refuse("a service and a rate are of keys with the role ingest".to_owned());
+        let limits_bytes = self.bytes_per_second.is_some() || self.bytes_per_day.is_some();
+        if self.role != Role::Ingest && (self.service.is_some() || limits_bytes) {
+            return refuse(
+                "a service and limits of bytes are of keys with the role ingest".to_owned(),
+            );
         }
-        if self.bytes_per_second == Some(0) {
-            return refuse("a rate is above 0 bytes a second".to_owned());
+        let limits = [self.bytes_per_second, self.bytes_per_day, self.requests_per_second];
+        if limits.contains(&Some(0)) {
+            return refuse("a limit of bytes or requests is above 0".to_owned());
         }
         if self.expires_unix_nanos.is_some_and(|end| end <= now) {
             return refuse("a key cannot expire before it is made".to_owned());
@@ -338,6 +370,8 @@ impl KeyRequest {
             created_unix_nanos: now,
             expires_unix_nanos: self.expires_unix_nanos,
             bytes_per_second: self.bytes_per_second,
+            bytes_per_day: self.bytes_per_day,
+            requests_per_second: self.requests_per_second,
             sha256: token.digest(),
         };
         Ok((token, record))
@@ -504,6 +538,9 @@ mod tests {
             KeyRequest { expires_unix_nanos: Some(UnixNanos(7)), ..request("a") },
             KeyRequest { role: Role::Read, service: Some("a".to_owned()), ..request("a") },
             KeyRequest { role: Role::Admin, bytes_per_second: Some(1), ..request("a") },
+            KeyRequest { role: Role::Read, bytes_per_day: Some(1), ..request("a") },
+            KeyRequest { bytes_per_day: Some(0), ..request("a") },
+            KeyRequest { requests_per_second: Some(0), ..request("a") },
             KeyRequest { tenants: vec![TenantName::default()], ..request("a") },
         ];
         for request in bad {

@@ -4,7 +4,8 @@
 //! {"version": 1, "keys": [{"id": "3f9a2b1c", "name": "checkout", "role": "ingest",
 //!   "created_unix_nanos": …, "sha256": "<64 hex digits>",
 //!   "tenant"?: "…", "tenants"?: ["…", …],
-//!   "service"?: "…", "expires_unix_nanos"?: …, "bytes_per_second"?: …}, …]}
+//!   "service"?: "…", "expires_unix_nanos"?: …, "bytes_per_second"?: …, "bytes_per_day"?: …,
+//!   "requests_per_second"?: …}, …]}
 //! ```
 //!
 //! It holds no key: a copy of it lets nobody in.

@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::HeaderMap;
@@ -197,10 +197,10 @@ impl KeyRing {
     /// Begins a session of the key of this text.
     ///
     /// # Errors
-    /// When there is no such key, or it has expired.
+    /// When there is no such key, it has expired, it may not read, or a limit of it is used up.
     pub fn sign_in(&self, text: &str) -> Result<(SessionToken, Caller), AccessError> {
         let caller = self.find(text.trim())?;
-        caller.demand(Role::Read)?;
+        caller.demand(Role::Read, self.instant())?;
         let token = self.sessions.insert(caller.clone(), None, self.clock.now());
         Ok((token.map_err(|_| AccessError::SessionEnded)?, caller))
     }
@@ -212,7 +212,7 @@ impl KeyRing {
     pub fn sign_in_person(&self, person: SignedIn) -> Result<(SessionToken, Caller), AccessError> {
         let now = self.clock.now();
         let caller = Caller::new(Arc::new(LiveKey::new(person.record)), now);
-        caller.demand(Role::Read)?;
+        caller.demand(Role::Read, self.instant())?;
         let token = self.sessions.insert(caller.clone(), Some(person.renewal), now);
         Ok((token.map_err(|_| AccessError::SessionEnded)?, caller))
     }
@@ -273,6 +273,11 @@ impl KeyRing {
     #[must_use]
     pub fn now(&self) -> UnixNanos {
         self.clock.now()
+    }
+
+    /// Returns the time by which the limits of keys are kept.
+    pub(crate) fn instant(&self) -> Instant {
+        self.clock.instant()
     }
 
     /// Resolves when the time of a key is over; `None` for one that never expires.

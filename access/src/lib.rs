@@ -8,7 +8,7 @@
 //! ```text
 //! tidings keys, /api/v1/keys ─► KeyFile (hashes only) ─► KeyRing (in memory, follows the file)
 //! issuer's tokens, sign-ins ─► Issuer ─► Identity, as a key that is in no file
-//! request headers ─► AccessPolicy::admit(role) ─► Caller (its key, its counts, its rate)
+//! request headers ─► AccessPolicy::admit(role) ─► Caller (its key, its counts, its limits)
 //! ```
 
 mod caller;
@@ -36,5 +36,6 @@ pub use oidc::{
     SignInAnswer, SignInError, SignInStart, SignedIn, TICKET_AGE, TokenError,
 };
 pub use policy::{AccessPolicy, Credentials};
+pub use rate::KeyLimit;
 pub use session::{SESSION_AGE, SessionToken};
 pub use tenant::{TENANT_HEADER, TENANT_NAME_CHARS_MAX, TENANTS_MAX, TenantName};

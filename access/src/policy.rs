@@ -37,8 +37,8 @@ impl AccessPolicy {
     /// Lets a request in that needs this role; `None` where nobody is asked.
     ///
     /// # Errors
-    /// The reason why not. A key goes before a session, and the tenant that the request chooses
-    /// before the role.
+    /// The reason why not. A key goes before a session, the tenant that the request chooses before
+    /// the role, and the role before the key's limits.
     pub fn admit(
         &self,
         headers: &HeaderMap,
@@ -54,7 +54,9 @@ impl AccessPolicy {
             };
         };
         let caller = caller.choose(chosen)?;
-        caller.demand(needed)?;
+        if let Self::Keys(ring) = self {
+            caller.demand(needed, ring.instant())?;
+        }
         Ok(Some(caller))
     }
 

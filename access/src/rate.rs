@@ -1,118 +1,283 @@
-//! The rate of one key: a token bucket that may go into debt.
+//! The limits of one key: token buckets that may go into debt.
 //!
-//! A request is let in while the bucket is not empty, and pays for its bytes once they are known. So
-//! one request may be larger than the bucket, and the time that the debt takes is known exactly: it
-//! is what the sender is told to wait.
+//! A request is let in while no bucket is empty. It pays one request at once, and its bytes when they
+//! are known. So one request may be larger than a bucket, and the time that the debt takes is known
+//! exactly: it is what the sender is told to wait. Who is refused pays nothing. The buckets are in
+//! memory: a restart fills them, and so does a change of the key's record.
 
 use std::{
+    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// A bucket holds so many seconds of its rate.
-const BURST_SECONDS: u64 = 10;
-const NANOS_PER_SECOND: u128 = 1_000_000_000;
+use crate::key::KeyRecord;
 
-/// The bytes that a key may send.
+/// A bucket of a rate holds so many seconds of it.
+const BURST_SECONDS: u64 = 10;
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A limit that a key has run into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyLimit {
+    /// Requests a second.
+    RequestsPerSecond,
+    /// Bytes a second.
+    BytesPerSecond,
+    /// Bytes a day.
+    BytesPerDay,
+}
+
+/// Names the limit behind "has used up its".
+impl fmt::Display for KeyLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RequestsPerSecond => "requests per second",
+            Self::BytesPerSecond => "bytes per second",
+            Self::BytesPerDay => "bytes per day",
+        })
+    }
+}
+
+/// The limits of one key.
 #[derive(Debug)]
-pub(crate) struct RateLimit {
-    bytes_per_second: u64,
-    bucket: Mutex<Bucket>,
+pub(crate) struct KeyBuckets {
+    requests_per_second: Option<TokenBucket>,
+    bytes_per_second: Option<TokenBucket>,
+    bytes_per_day: Option<TokenBucket>,
+}
+
+impl KeyBuckets {
+    /// Returns full buckets.
+    pub(crate) fn new(record: &KeyRecord) -> Self {
+        let per_second = |amount: Option<u64>| {
+            let amount = amount.filter(|amount| *amount > 0)?;
+            Some(TokenBucket::new(amount, SECOND, amount.saturating_mul(BURST_SECONDS)))
+        };
+        let per_day = |amount: u64| TokenBucket::new(amount, DAY, amount);
+        Self {
+            requests_per_second: per_second(record.requests_per_second),
+            bytes_per_second: per_second(record.bytes_per_second),
+            bytes_per_day: record.bytes_per_day.filter(|amount| *amount > 0).map(per_day),
+        }
+    }
+
+    /// Lets one request in, or returns the limit that it runs into and the time until the next one
+    /// may come.
+    pub(crate) fn admit(&self, now: Instant) -> Result<(), (KeyLimit, Duration)> {
+        let bytes = [
+            (KeyLimit::BytesPerSecond, &self.bytes_per_second),
+            (KeyLimit::BytesPerDay, &self.bytes_per_day),
+        ];
+        let debts = bytes.into_iter().filter_map(|(limit, bucket)| {
+            bucket.as_ref().and_then(|bucket| bucket.wait(now)).map(|wait| (limit, wait))
+        });
+        let longest = debts.max_by_key(|(_, wait)| *wait);
+        let requests = self.requests_per_second.as_ref();
+        let of_requests = match longest {
+            Some(_) => requests.and_then(|bucket| bucket.wait(now)),
+            None => requests.and_then(|bucket| bucket.take(now)),
+        };
+        let of_requests = of_requests.map(|wait| (KeyLimit::RequestsPerSecond, wait));
+        longest.into_iter().chain(of_requests).max_by_key(|(_, wait)| *wait).map_or(Ok(()), Err)
+    }
+
+    /// Pays for the bytes of a request.
+    pub(crate) fn charge(&self, bytes: u64, now: Instant) {
+        for bucket in [&self.bytes_per_second, &self.bytes_per_day].into_iter().flatten() {
+            bucket.charge(bytes, now);
+        }
+    }
+}
+
+/// One bucket, which fills by so much in a time.
+#[derive(Debug)]
+struct TokenBucket {
+    amount: u64,
+    period: Duration,
+    /// It holds no more.
+    full: i128,
+    level: Mutex<Level>,
 }
 
 #[derive(Debug)]
-struct Bucket {
+struct Level {
     /// Below 0 it is in debt.
-    balance_bytes: i128,
+    balance: i128,
     filled: Option<Instant>,
 }
 
-impl RateLimit {
-    /// A full bucket; `bytes_per_second` is above 0.
-    pub(crate) fn new(bytes_per_second: u64) -> Self {
-        let balance_bytes = i128::from(bytes_per_second.saturating_mul(BURST_SECONDS));
-        Self { bytes_per_second, bucket: Mutex::new(Bucket { balance_bytes, filled: None }) }
+impl TokenBucket {
+    /// A full bucket; `amount` is above 0.
+    fn new(amount: u64, period: Duration, full: u64) -> Self {
+        let full = i128::from(full);
+        Self { amount, period, full, level: Mutex::new(Level { balance: full, filled: None }) }
     }
 
-    /// Lets a request in, or returns the time until the next one may come.
-    pub(crate) fn admit(&self, now: Instant) -> Result<(), Duration> {
-        let balance = self.filled(now).balance_bytes;
+    /// Returns the time until there is something in it; `None`: there is.
+    fn wait(&self, now: Instant) -> Option<Duration> {
+        self.debt_time(self.filled(now).balance)
+    }
+
+    /// Takes one out, or returns the time until one can be taken.
+    fn take(&self, now: Instant) -> Option<Duration> {
+        let mut level = self.filled(now);
+        let wait = self.debt_time(level.balance);
+        if wait.is_none() {
+            level.balance -= 1;
+        }
+        wait
+    }
+
+    fn charge(&self, count: u64, now: Instant) {
+        let mut level = self.filled(now);
+        level.balance = level.balance.saturating_sub(i128::from(count));
+    }
+
+    fn debt_time(&self, balance: i128) -> Option<Duration> {
         if balance > 0 {
-            return Ok(());
+            return None;
         }
         let missing = balance.unsigned_abs() + 1;
-        let nanos = (missing * NANOS_PER_SECOND).div_ceil(u128::from(self.bytes_per_second));
-        Err(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
-    }
-
-    /// Pays for a request.
-    pub(crate) fn charge(&self, bytes: u64, now: Instant) {
-        let mut bucket = self.filled(now);
-        bucket.balance_bytes = bucket.balance_bytes.saturating_sub(i128::from(bytes));
+        let nanos = missing.saturating_mul(self.period.as_nanos()).div_ceil(self.amount.into());
+        Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
     /// Returns the bucket with what has flowed into it.
-    fn filled(&self, now: Instant) -> MutexGuard<'_, Bucket> {
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = now.saturating_duration_since(*bucket.filled.get_or_insert(now));
-        let rate = u128::from(self.bytes_per_second);
-        let gained = since.as_nanos().saturating_mul(rate) / NANOS_PER_SECOND;
+    fn filled(&self, now: Instant) -> MutexGuard<'_, Level> {
+        let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = now.saturating_duration_since(*level.filled.get_or_insert(now));
+        let (amount, period) = (u128::from(self.amount), self.period.as_nanos());
+        let gained = since.as_nanos().saturating_mul(amount) / period;
         if gained > 0 {
-            // The rest of a byte goes on counting.
-            let spent = u64::try_from(gained * NANOS_PER_SECOND / rate).unwrap_or(u64::MAX);
-            let filled = bucket.filled.map(|at| at + Duration::from_nanos(spent));
-            let full = i128::from(self.bytes_per_second.saturating_mul(BURST_SECONDS));
+            // The rest of one goes on counting.
+            let spent = gained.saturating_mul(period).div_ceil(amount);
+            let spent = Duration::from_nanos(u64::try_from(spent).unwrap_or(u64::MAX));
+            level.filled = level.filled.map(|at| at + spent.min(since));
             let gained = i128::try_from(gained).unwrap_or(i128::MAX);
-            bucket.balance_bytes = bucket.balance_bytes.saturating_add(gained).min(full);
-            bucket.filled = filled;
+            level.balance = level.balance.saturating_add(gained).min(self.full);
         }
-        bucket
+        level
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use proptest::prelude::*;
     use tidings_storage::{Clock, SystemClock};
 
-    use super::RateLimit;
+    use super::{DAY, KeyBuckets, KeyLimit, SECOND, TokenBucket};
+
+    const NO_LIMITS: KeyBuckets =
+        KeyBuckets { requests_per_second: None, bytes_per_second: None, bytes_per_day: None };
+
+    fn rate(amount: u64) -> Option<TokenBucket> {
+        Some(TokenBucket::new(amount, SECOND, amount * 10))
+    }
+
+    fn quota(amount: u64) -> Option<TokenBucket> {
+        Some(TokenBucket::new(amount, DAY, amount))
+    }
 
     #[test]
     fn a_burst_is_let_in_and_its_debt_is_waited_for() {
         let now = SystemClock.instant();
-        let limit = RateLimit::new(100);
-        assert_eq!(limit.admit(now), Ok(()));
-        limit.charge(1_500, now);
-        let wait = limit.admit(now).unwrap_err();
-        assert_eq!(wait, Duration::from_millis(5_010));
-        assert!(limit.admit(now + wait - Duration::from_millis(20)).is_err());
-        assert_eq!(limit.admit(now + wait), Ok(()));
+        let limits = KeyBuckets { bytes_per_second: rate(100), ..NO_LIMITS };
+        assert_eq!(limits.admit(now), Ok(()));
+        limits.charge(1_500, now);
+        let (limit, wait) = limits.admit(now).unwrap_err();
+        assert_eq!((limit, wait), (KeyLimit::BytesPerSecond, Duration::from_millis(5_010)));
+        assert!(limits.admit(now + wait - Duration::from_millis(20)).is_err());
+        assert_eq!(limits.admit(now + wait), Ok(()));
+    }
+
+    #[test]
+    fn requests_of_ten_seconds_come_at_once_and_refused_ones_cost_nothing() {
+        let now = SystemClock.instant();
+        let limits = KeyBuckets { requests_per_second: rate(2), ..NO_LIMITS };
+        let let_in = |now: Instant| (0..1_000).filter(|_| limits.admit(now).is_ok()).count();
+        assert_eq!(let_in(now), 20);
+        let refused = limits.admit(now);
+        assert_eq!(refused, Err((KeyLimit::RequestsPerSecond, Duration::from_millis(500))));
+        assert_eq!(let_in(now + Duration::from_millis(1_500)), 3);
+    }
+
+    #[test]
+    fn the_bytes_of_a_day_flow_back_in_a_day() {
+        let now = SystemClock.instant();
+        let limits = KeyBuckets { bytes_per_day: quota(86_400), ..NO_LIMITS };
+        limits.charge(86_400, now);
+        assert_eq!(limits.admit(now), Err((KeyLimit::BytesPerDay, SECOND)));
+        assert_eq!(limits.admit(now + SECOND), Ok(()));
+        limits.charge(86_400, now + SECOND);
+        let (_, wait) = limits.admit(now + SECOND).unwrap_err();
+        assert_eq!(wait, DAY);
+    }
+
+    #[test]
+    fn the_longest_wait_of_all_limits_is_told() {
+        let now = SystemClock.instant();
+        let limits = KeyBuckets {
+            requests_per_second: rate(1),
+            bytes_per_second: rate(1_000),
+            bytes_per_day: quota(86_400),
+        };
+        (0..10).for_each(|_| assert_eq!(limits.admit(now), Ok(())));
+        limits.charge(90_000, now);
+        let (limit, wait) = limits.admit(now).unwrap_err();
+        assert_eq!((limit, wait), (KeyLimit::BytesPerDay, Duration::from_secs(3_601)));
+        assert_eq!(limits.admit(now + wait), Ok(()));
+    }
+
+    /// Sizes of requests, with the times between them.
+    fn requests() -> impl Strategy<Value = Vec<(u64, u64)>> {
+        proptest::collection::vec((1_u64..5_000_000, 0_u64..2_000_000_000), 1..60)
     }
 
     proptest! {
-        /// Whoever waits as told is let in, and over time no more than the rate goes through.
+        /// Whoever waits as told is let in, and over time no more than each limit goes through.
         #[test]
-        fn the_time_told_is_enough_and_the_rate_is_kept(
-            rate in 1_u64..1_000_000,
-            sizes in proptest::collection::vec(1_u64..5_000_000, 1..60),
+        fn the_time_told_is_enough_and_every_limit_is_kept(
+            requests_per_second in proptest::option::of(1_u64..50),
+            bytes_per_second in proptest::option::of(1_u64..1_000_000),
+            bytes_per_day in proptest::option::of(1_u64..100_000_000),
+            requests in requests(),
         ) {
             let begin = SystemClock.instant();
-            let (mut now, mut before_last) = (begin, 0_u128);
-            let mut sent = 0_u128;
-            let limit = RateLimit::new(rate);
-            for size in sizes {
-                if let Err(wait) = limit.admit(now) {
+            let (mut now, mut before_last, mut sent, mut count) = (begin, 0_u128, 0_u128, 0_u128);
+            let limits = KeyBuckets {
+                requests_per_second: requests_per_second.and_then(rate),
+                bytes_per_second: bytes_per_second.and_then(rate),
+                bytes_per_day: bytes_per_day.and_then(quota),
+            };
+            for (size, pause) in requests {
+                if let Err((_, wait)) = limits.admit(now) {
+                    prop_assert!(limits.admit(now).is_err());
                     now += wait;
-                    prop_assert_eq!(limit.admit(now), Ok(()));
+                    prop_assert_eq!(limits.admit(now), Ok(()));
                 }
+                count += 1;
                 before_last = sent;
-                limit.charge(size, now);
+                limits.charge(size, now);
                 sent += u128::from(size);
+                now += Duration::from_nanos(pause);
             }
-            let allowed = (now - begin).as_nanos() * u128::from(rate) / 1_000_000_000;
-            prop_assert!(before_last <= allowed + u128::from(rate) * 10 + 1);
+            let elapsed = (now - begin).as_nanos();
+            let allowed = |amount: u64, period: Duration, burst: u64| {
+                elapsed * u128::from(amount) / period.as_nanos() + u128::from(amount * burst)
+            };
+            if let Some(amount) = requests_per_second {
+                prop_assert!(count <= allowed(amount, SECOND, 10));
+            }
+            if let Some(amount) = bytes_per_second {
+                prop_assert!(before_last <= allowed(amount, SECOND, 10));
+            }
+            if let Some(amount) = bytes_per_day {
+                prop_assert!(before_last <= allowed(amount, DAY, 1));
+            }
         }
     }
 }

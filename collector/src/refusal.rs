@@ -5,7 +5,7 @@
 //! is never one of the retryable statuses, because they would send it again for ever. How a
 //! refusal is written is each receiver's business.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use http::StatusCode;
 use prost::Message;
@@ -57,7 +57,7 @@ pub(crate) enum Reason {
     Issuer,
     /// A key that does not allow what the request asks for.
     Forbidden,
-    /// A key that has sent more than its rate.
+    /// A key that has used up a limit of bytes or requests.
     Rate,
     /// The head or the body came too slowly.
     SlowBody,
@@ -194,14 +194,6 @@ impl Refusal {
         Self::new(reason, foreign.to_string())
     }
 
-    /// The refusal of a key that has to wait so long before it sends more.
-    pub(crate) fn over_rate(name: &str, wait: Duration) -> Self {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX).max(1);
-        let message = format!("the key {name:?} has sent more than its rate: wait {seconds} s");
-        Self { retry_seconds: Some(seconds), ..Self::new(Reason::Rate, message) }
-    }
-
     /// `google.rpc.Status`: OTLP's form of every refusal.
     pub(crate) fn status(&self) -> RpcStatus {
         let mut details = Vec::new();
@@ -276,9 +268,10 @@ impl From<AccessError> for Refusal {
         let reason = match (error.is_unauthenticated(), error.may_pass()) {
             (true, _) => Reason::Unauthenticated,
             (false, true) => Reason::Issuer,
+            (false, false) if error.wait_seconds().is_some() => Reason::Rate,
             (false, false) => Reason::Forbidden,
         };
-        Self::new(reason, error.to_string())
+        Self { retry_seconds: error.wait_seconds(), ..Self::new(reason, error.to_string()) }
     }
 }
 

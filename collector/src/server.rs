@@ -218,12 +218,7 @@ impl Server {
         }
         let needed = if self.question(head).is_some() { Role::Read } else { Role::Ingest };
         self.access.consult(&head.headers, Credentials::Keys).await?;
-        let caller = self.access.admit(&head.headers, Credentials::Keys, needed)?;
-        if let Some(caller) = &caller {
-            let admitted = caller.check_rate(self.ingest.clock.instant());
-            admitted.map_err(|wait| Refusal::over_rate(caller.name(), wait))?;
-        }
-        Ok(caller)
+        Ok(self.access.admit(&head.headers, Credentials::Keys, needed)?)
     }
 
     /// Query API that answers the request, when the request is a query.

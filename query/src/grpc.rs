@@ -17,17 +17,20 @@ use axum::{
     body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use futures::{
     Stream, StreamExt,
     stream::{BoxStream, iter, once},
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tidings_proto::otlp::Code;
+use prost::Message;
+use tidings_proto::otlp::{Any, Code, ProtoDuration, RetryInfo, RpcStatus};
 
-use crate::{ErrorKind, QueryError};
+use crate::{ErrorKind, QueryError, http::problem::status_of};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 /// The head of every answer.
 const GRPC: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/grpc")];
 /// The flag and the length before each message.
@@ -38,12 +41,30 @@ const PREFIX_BYTES: usize = 5;
 pub struct GrpcStatus {
     code: Code,
     message: String,
+    retry_seconds: Option<u32>,
 }
 
 impl GrpcStatus {
     /// A status with a message for people.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retry_seconds: None }
+    }
+
+    /// Says when to ask again, by `google.rpc.RetryInfo`.
+    #[must_use]
+    pub fn with_retry(self, seconds: u32) -> Self {
+        Self { retry_seconds: Some(seconds), ..self }
+    }
+
+    /// Returns `google.rpc.Status` with the time to wait, as a header has it.
+    fn details(&self) -> Option<HeaderValue> {
+        let delay = ProtoDuration { seconds: self.retry_seconds?.into(), nanos: 0 };
+        let retry = RetryInfo { retry_delay: Some(delay) };
+        let type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
+        let details = vec![Any { type_url, value: retry.encode_to_vec() }];
+        let message = self.message.clone();
+        let status = RpcStatus { code: self.code as i32, message, details };
+        HeaderValue::try_from(STANDARD_NO_PAD.encode(status.encode_to_vec())).ok()
     }
 
     /// Status of a malformed request.
@@ -65,7 +86,9 @@ impl From<QueryError> for GrpcStatus {
                 Code::Internal
             }
         };
-        Self::new(code, error.to_string())
+        let (_, retry_seconds) = status_of(error.kind());
+        let retry_seconds = retry_seconds.and_then(|seconds| seconds.parse().ok());
+        Self { retry_seconds, ..Self::new(code, error.to_string()) }
     }
 }
 
@@ -191,6 +214,9 @@ fn trailers(status: Option<&GrpcStatus>) -> HeaderMap {
         status.and_then(|status| HeaderValue::try_from(encoded(&status.message)).ok())
     {
         trailers.insert(GRPC_MESSAGE, value);
+    }
+    if let Some(details) = status.and_then(GrpcStatus::details) {
+        trailers.insert(GRPC_DETAILS, details);
     }
     trailers
 }

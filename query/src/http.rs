@@ -25,7 +25,7 @@ mod live_logs;
 mod log_analysis;
 mod logs;
 mod names;
-mod problem;
+pub(crate) mod problem;
 mod prometheus;
 mod red;
 mod resolve;

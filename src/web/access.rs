@@ -31,17 +31,18 @@ use super::{audit::AuditDetail, problem::problem};
 use crate::tenants::Tenants;
 
 /// Answers instead of any route, with the reason.
-pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
+pub(super) const REFUSALS: [(StatusCode, &str); 3] = [
     (StatusCode::UNAUTHORIZED, "a key is needed, and there was none that is good"),
     (StatusCode::FORBIDDEN, "the key does not allow this"),
+    (StatusCode::TOO_MANY_REQUESTS, "a limit of the key is used up: Retry-After has the seconds"),
 ];
 
 /// The challenge of a request without a key that is good. Not Basic: a browser would ask for a
 /// password in a window of its own.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
 
-/// When to bring a token again whose issuer cannot be asked, in seconds.
-const RETRY: HeaderValue = HeaderValue::from_static("10");
+/// When to bring a token again whose issuer cannot be asked.
+const ISSUER_RETRY_SECONDS: u32 = 10;
 
 const API_PREFIX: &str = "/api/v1/";
 const KEYS: &str = "/api/v1/keys";
@@ -151,7 +152,8 @@ fn refuse_tenant(headers: &HeaderMap, error: &DestinationError) -> Response {
         DestinationError::Opening => "the store is being opened: try again in a moment",
     };
     if grpc::is_grpc(headers) {
-        return grpc::reply(Err(grpc::GrpcStatus::new(Code::Unavailable, detail)));
+        let status = grpc::GrpcStatus::new(Code::Unavailable, detail);
+        return grpc::reply(Err(status.with_retry(RETRY_SECONDS)));
     }
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let mut response = problem(status, "unavailable", "The store cannot be used", detail);
@@ -162,7 +164,7 @@ fn refuse_tenant(headers: &HeaderMap, error: &DestinationError) -> Response {
 /// Words a refusal, for gRPC in its own form.
 pub(super) fn refuse(headers: &HeaderMap, error: &AccessError) -> Response {
     let mut response = refusal(headers, error);
-    if !error.may_pass() {
+    if !error.may_pass() && error.wait_seconds().is_none() {
         response.extensions_mut().insert(AuditDetail::Denial(error.to_string()));
     }
     response
@@ -170,18 +172,30 @@ pub(super) fn refuse(headers: &HeaderMap, error: &AccessError) -> Response {
 
 fn refusal(headers: &HeaderMap, error: &AccessError) -> Response {
     let detail = error.to_string();
+    let retry_seconds = error.may_pass().then_some(ISSUER_RETRY_SECONDS).or(error.wait_seconds());
     if grpc::is_grpc(headers) {
         let code = match (error.is_unauthenticated(), error.may_pass()) {
             (true, _) => Code::Unauthenticated,
             (false, true) => Code::Unavailable,
+            (false, false) if retry_seconds.is_some() => Code::ResourceExhausted,
             (false, false) => Code::PermissionDenied,
         };
-        return grpc::reply(Err(grpc::GrpcStatus::new(code, detail)));
+        let status = grpc::GrpcStatus::new(code, detail);
+        let status = match retry_seconds {
+            Some(seconds) => status.with_retry(seconds),
+            None => status,
+        };
+        return grpc::reply(Err(status));
     }
-    if error.may_pass() {
-        let (status, title) = (StatusCode::SERVICE_UNAVAILABLE, "The issuer cannot be asked");
-        let answer = problem(status, "issuer-unavailable", title, &detail);
-        return ([(header::RETRY_AFTER, RETRY)], answer).into_response();
+    if let Some(seconds) = retry_seconds {
+        let answer = if error.may_pass() {
+            let (status, title) = (StatusCode::SERVICE_UNAVAILABLE, "The issuer cannot be asked");
+            problem(status, "issuer-unavailable", title, &detail)
+        } else {
+            let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "A limit of the key is used up");
+            problem(status, "key-limit", title, &detail)
+        };
+        return ([(header::RETRY_AFTER, HeaderValue::from(seconds))], answer).into_response();
     }
     if error.is_unauthenticated() {
         let status = StatusCode::UNAUTHORIZED;

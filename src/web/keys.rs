@@ -148,6 +148,8 @@ async fn create_key(
         service: request.service,
         expires_unix_nanos: end,
         bytes_per_second: request.bytes_per_second,
+        bytes_per_day: request.bytes_per_day,
+        requests_per_second: request.requests_per_second,
     };
     request.check(routes.clock.now()).map_err(KeyRefusal::File)?;
     let ring = routes.ring()?;
@@ -346,6 +348,8 @@ fn view(KeyState { record, uses, has_expired }: KeyState) -> KeyView {
         tenants: record.tenants.iter().map(ToString::to_string).collect(),
         service: record.service,
         bytes_per_second: record.bytes_per_second,
+        bytes_per_day: record.bytes_per_day,
+        requests_per_second: record.requests_per_second,
         created_unix_nano: record.created_unix_nanos,
         expires_unix_nano: record.expires_unix_nanos,
         has_expired,

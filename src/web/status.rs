@@ -233,10 +233,11 @@ async fn live_or_failed(State(server): State<Server>) -> Response {
 
 /// 200 when an export would be accepted now, 503 with the reason when not.
 async fn ready(State(server): State<Server>) -> Response {
-    let reason = if server.0.draining.load(Ordering::Relaxed) {
-        Some("shutting down".to_owned())
-    } else if let Some(failure) = server.0.health.failure() {
+    // A failure ends the process, which says why it shuts down.
+    let reason = if let Some(failure) = server.0.health.failure() {
         Some(failure)
+    } else if server.0.draining.load(Ordering::Relaxed) {
+        Some("shutting down".to_owned())
     } else {
         server.0.tenant.store.ready().err().map(|error| error.to_string())
     };

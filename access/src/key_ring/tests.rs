@@ -15,21 +15,29 @@ use crate::{
 
 /// A clock that is set by hand.
 #[derive(Debug)]
-struct SetClock(Mutex<UnixNanos>);
+struct SetClock {
+    now: Mutex<UnixNanos>,
+    /// The instant of its time 0.
+    begin: Instant,
+}
 
 impl SetClock {
+    fn new(now: UnixNanos) -> Self {
+        Self { now: Mutex::new(now), begin: SystemClock.instant() }
+    }
+
     fn pass(&self, time: Duration) {
-        self.0.lock().unwrap().0 += u64::try_from(time.as_nanos()).unwrap();
+        self.now.lock().unwrap().0 += u64::try_from(time.as_nanos()).unwrap();
     }
 }
 
 impl Clock for SetClock {
     fn now(&self) -> UnixNanos {
-        *self.0.lock().unwrap()
+        *self.now.lock().unwrap()
     }
 
     fn instant(&self) -> Instant {
-        SystemClock.instant()
+        self.begin + Duration::from_nanos(self.now().0)
     }
 
     fn sleep(&self, time: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -48,7 +56,7 @@ impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = KeyFile::new(folder.path().join("keys.json"));
-        let clock = Arc::new(SetClock(Mutex::new(UnixNanos(1_000))));
+        let clock = Arc::new(SetClock::new(UnixNanos(1_000)));
         let ring = KeyRing::open(file.clone(), Arc::clone(&clock) as _).unwrap();
         Self { clock, file, ring: Arc::new(ring), _folder: folder }
     }
@@ -69,6 +77,42 @@ impl Fixture {
 
 fn with(name: header::HeaderName, value: &str) -> HeaderMap {
     [(name, HeaderValue::from_str(value).unwrap())].into_iter().collect()
+}
+
+#[test]
+fn a_key_and_its_sessions_have_one_limit_of_requests() {
+    let fixture = Fixture::new();
+    let request =
+        KeyRequest { requests_per_second: Some(1), ..KeyRequest::new("grafana", Role::Read) };
+    let (token, record) = fixture.ring.create(request).unwrap();
+    let key = token.reveal();
+    let (session, _) = fixture.ring.sign_in(key).unwrap();
+    let cookie = format!("tidings-session={}", session.reveal());
+    let policy = AccessPolicy::Keys(Arc::clone(&fixture.ring));
+    let ask_by_session = |needed| {
+        let headers = with(header::COOKIE, &cookie);
+        policy.admit(&headers, Credentials::KeysAndSessions, needed).map(drop)
+    };
+    for _ in 0..3 {
+        fixture.ask(key, Role::Read).unwrap();
+        ask_by_session(Role::Read).unwrap();
+        assert!(matches!(fixture.ask(key, Role::Admin), Err(AccessError::Role { .. })));
+    }
+    for _ in 0..3 {
+        fixture.ask(key, Role::Read).unwrap();
+    }
+    let refused = fixture.ask(key, Role::Read).unwrap_err();
+    assert_eq!(ask_by_session(Role::Read), Err(refused.clone()));
+    assert_eq!(fixture.ring.sign_in(key).map(drop), Err(refused.clone()));
+    assert_eq!((refused.wait_seconds(), refused.is_unauthenticated()), (Some(1), false));
+    let uses = fixture.ring.list().pop().unwrap().uses;
+    assert_eq!((uses.requests, uses.refused), (10, 6));
+    // A key in the file beside it changes nothing of this one.
+    fixture.key("other", Role::Read, None);
+    assert!(fixture.ask(key, Role::Read).is_err());
+    fixture.clock.pass(Duration::from_secs(1));
+    fixture.ask(key, Role::Read).unwrap();
+    assert!(record.describe().ends_with("role read, 1 requests per second"));
 }
 
 #[test]

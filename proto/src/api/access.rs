@@ -40,6 +40,12 @@ pub struct KeyView {
     /// Bytes that it may send in a second, on average; absent: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
+    /// Bytes that it may send in a day, which flow back evenly; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_day: Option<u64>,
+    /// Requests that it may make in a second, on average; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u64>,
     /// Its creation.
     #[schema(value_type = String)]
     pub created_unix_nano: UnixNanos,
@@ -51,7 +57,8 @@ pub struct KeyView {
     pub has_expired: bool,
     /// Requests that it was let in with.
     pub requests: u64,
-    /// Requests that it was refused with, for its role, its service or its rate.
+    /// Requests that it was refused with, for its role, its service, its tenant or
+    /// its limits.
     pub refused: u64,
     /// Spans and log records that were stored.
     pub records: u64,
@@ -108,6 +115,14 @@ pub struct KeyRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub bytes_per_second: Option<u64>,
+    /// Bytes that it may send in a day, which flow back evenly; of keys that send only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub bytes_per_day: Option<u64>,
+    /// Requests that it may make in a second, on average; of keys of every role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub requests_per_second: Option<u64>,
 }
 
 /// A key that was just made.

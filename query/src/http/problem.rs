@@ -63,7 +63,7 @@ const fn form_of(kind: ErrorKind) -> ProblemType {
 }
 
 /// The status of a kind and what `Retry-After` says, for APIs whose errors have another form.
-pub(super) fn status_of(kind: ErrorKind) -> (StatusCode, Option<&'static str>) {
+pub(crate) fn status_of(kind: ErrorKind) -> (StatusCode, Option<&'static str>) {
     let form = form_of(kind);
     (form.status, form.retry_after)
 }

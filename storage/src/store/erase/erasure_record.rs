@@ -1,8 +1,9 @@
 //! Records of erasures: one JSON file each in `erasures/`, named by when the erasure began.
 //!
 //! A record is written when an erasure begins and again when it ends, so that one that was cut off
-//! is known. It has the id of a trace or the key of an attribute, never the attribute's value. Does
-//! not own erasing (`erase`).
+//! is known. It has the id of a trace or the key of an attribute, never the attribute's value. The
+//! beginning of an erasure deletes the oldest records above their maximum. Does not own erasing
+//! (`erase`).
 
 use std::{
     collections::HashSet,
@@ -26,7 +27,8 @@ use crate::{
 const TRACE: &str = "trace ";
 const ATTRIBUTE: &str = "attribute ";
 
-/// Maximum number of records that are listed.
+/// Maximum number of records that are listed, and kept: records of files that are left to snapshots
+/// stay until those are gone.
 pub const ERASURES_MAX: usize = 1_000;
 
 /// State of an erasure.
@@ -212,7 +214,9 @@ impl StoreInner {
         let (now, erased) = (self.shared.clock.now().0, what.described());
         let newest = blocking(move || {
             disk.create_folders(&folder).map_err(failed("create", &folder))?;
-            Ok(records_of(disk.as_ref(), &folder)?.pop())
+            let begun = records_of(disk.as_ref(), &folder)?;
+            forget_oldest(disk.as_ref(), &folder, &begun);
+            Ok(begun.last().copied())
         });
         let begun = newest.await?.map_or(now, |newest| now.max(newest.saturating_add(1)));
         let record = ErasureRecord {
@@ -349,6 +353,23 @@ fn records_of(disk: &dyn Disk, folder: &Path) -> Result<Vec<u64>, StorageError> 
     let mut begun: Vec<u64> = files.filter_map(|entry| erasure_begun(&entry.name)).collect();
     begun.sort_unstable();
     Ok(begun)
+}
+
+/// Deletes the oldest of these records, so that there is room for one more. None of them is of an
+/// erasure under way. One that cannot be deleted is tried again at the next erasure, and so is one
+/// that cannot be read: it may say that files are left.
+fn forget_oldest(disk: &dyn Disk, folder: &Path, begun: &[u64]) {
+    let surplus = (begun.len() + 1).saturating_sub(ERASURES_MAX);
+    for begun in begun.iter().take(surplus) {
+        let record = read_record(disk, folder, *begun, None);
+        if !record.is_ok_and(|record| record.is_some_and(|record| record.left_files == 0)) {
+            continue;
+        }
+        let path = folder.join(erasure_name(*begun));
+        if let Err(error) = disk.remove(&path) {
+            tracing::warn!(path = %path.display(), %error, "a record of an erasure is not deleted");
+        }
+    }
 }
 
 /// Reads a record. A record of an erasure under way that is not this one was cut off.

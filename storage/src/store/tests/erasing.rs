@@ -19,8 +19,8 @@ use tidings_proto::{
 
 use super::{SCAN, contents, open, resource};
 use crate::{
-    AttributeFilter, Clock, Erasure, ErasureRecord, ErasureState, LogFilter, SpanFilter,
-    StorageError, Store, SystemClock, TelemetryBatch, check,
+    AttributeFilter, Clock, ERASURES_MAX, Erasure, ErasureRecord, ErasureState, LogFilter,
+    SpanFilter, StorageError, Store, SystemClock, TelemetryBatch, check,
     data_file::DataFile,
     schema::Signal,
     store::upkeep::tests::{files, keep_up},
@@ -222,6 +222,35 @@ async fn join(store: &Store, files: &[Arc<DataFile>]) {
     use crate::upkeep::{DiskSpace, MergePace};
     let (mut joins, mut room) = (Default::default(), DiskSpace::new(u64::MAX, 0, false));
     while store.owner.0.join(&mut joins, files, MergePace::Offline, &mut room).await.unwrap() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_records_are_kept_and_older_ones_that_left_files() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("erasures");
+    fs::create_dir(&folder).unwrap();
+    let name = |begun: u64| folder.join(format!("{begun:020}.json"));
+    let (left, broken, unread) = (5, 7, 9);
+    let count = ERASURES_MAX as u64 + 20;
+    for begun in 1..=count {
+        let record = match begun {
+            _ if begun == left => r#"{"state": "done", "files_left_to_readers": 3}"#,
+            _ if begun == broken => r#"{"state": "running"}"#,
+            _ if begun == unread => "{",
+            _ => r#"{"state": "done"}"#,
+        };
+        fs::write(name(begun), record).unwrap();
+    }
+    let (store, _) = open(root.path()).await;
+    fill(&store).await;
+    store.erase(&of_trace()).await.unwrap();
+    let kept: Vec<u64> = (1..=count).filter(|begun| name(*begun).exists()).collect();
+    let expected: Vec<u64> = [left, unread].into_iter().chain(22..=count).collect();
+    assert_eq!(kept, expected);
+    let records = store.erasures().await.unwrap();
+    assert_eq!((records.len(), records[0].state), (ERASURES_MAX, ErasureState::Done));
+    assert!(records[0].begun_unix_nanos > count);
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

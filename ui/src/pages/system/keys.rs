@@ -110,7 +110,7 @@ fn key_table(list: &KeyList, remote: Remote<KeyList>) -> impl IntoView + use<> {
                     <b>{key.name.clone()}</b>
                 </td>
                 <td class="mono mute">{format!("tk_{}…", key.id)}</td>
-                <td>{may}</td>
+                <td>{may} {limits_of(key)}</td>
                 <td class="num">{format::count(key.requests)}</td>
                 <td class="num">{format::count(key.records)}</td>
                 <td class="mute">{used}</td>
@@ -142,6 +142,18 @@ fn key_table(list: &KeyList, remote: Remote<KeyList>) -> impl IntoView + use<> {
             <tbody>{list.keys.iter().map(row).collect_view()}</tbody>
         </table>
     }
+}
+
+/// The limits of a key, if it has any.
+fn limits_of(key: &KeyView) -> Option<impl IntoView + use<>> {
+    let limits = [
+        key.requests_per_second.map(|count| format!("{} requests a second", format::count(count))),
+        key.bytes_per_second.map(|bytes| format!("{} a second", format::rates::bytes(bytes))),
+        key.bytes_per_day.map(|bytes| format!("{} a day", format::rates::bytes(bytes))),
+    ];
+    let limits: Vec<String> = limits.into_iter().flatten().collect();
+    let words = format!("at most {}", limits.join(", "));
+    (!limits.is_empty()).then(|| view! { <small class="mute">{words}</small> })
 }
 
 /// Revokes at the second click: there is no way back.
@@ -194,6 +206,8 @@ impl NewKey {
             service: (role == KeyRole::Ingest && !service.is_empty()).then_some(service),
             expires_seconds: (days > 0).then_some(days.saturating_mul(DAY_SECONDS)),
             bytes_per_second: None,
+            bytes_per_day: None,
+            requests_per_second: None,
         }
     }
 }

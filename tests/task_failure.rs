@@ -1,0 +1,194 @@
+//! The end of a real process whose flush dies for good: what probes are told meanwhile, how it exits,
+//! and what the next process has.
+//!
+//! Nothing in the program is made to fail. `strace` refuses every new thread from outside, as a system
+//! at its limit of threads does; under load a flush soon finds no thread to work on, and panics.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use prost::Message;
+use serde_json::Value as Json;
+
+use crate::{
+    harness::{
+        PATIENCE, Server, has,
+        http::{frame, try_call, try_send},
+        leave_out,
+        spans::{span, traces},
+    },
+    keys::until,
+};
+
+const TRACE: u128 = 0x7a5c;
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+/// What `grpc.health.v1` says of a service that can be used.
+const SERVING: &[u8] = &[8, 1];
+/// How long a probe may go on to say that all is well.
+const TRUTH: Duration = Duration::from_secs(1);
+
+/// What the threads of the test have in common.
+#[derive(Default)]
+struct Story {
+    is_over: AtomicBool,
+    next_span: AtomicU64,
+    /// Spans whose sender was told that they are stored.
+    acknowledged: Mutex<BTreeSet<u64>>,
+    /// By probe, the beginnings of requests that were answered well.
+    well: Mutex<Vec<(&'static str, Instant)>>,
+    /// Reasons that `/ready` gave.
+    reasons: Mutex<BTreeSet<String>>,
+}
+
+impl Story {
+    fn send(&self, server: &Server) {
+        let id = self.next_span.fetch_add(1, Relaxed) + 1;
+        let body = traces("shop", vec![span(TRACE, id, 0, "GET /cart")]).encode_to_vec();
+        let kind = [("content-type", "application/x-protobuf")];
+        let sent = try_send("POST", &server.otlp_http, "/v1/traces", &kind, body);
+        if sent.is_ok_and(|answer| answer.status == 200) {
+            self.acknowledged.lock().unwrap().insert(id);
+        }
+    }
+
+    fn ask(server: &Server, path: &str) -> Option<(u16, String)> {
+        let answer = try_send("GET", &server.http, path, &[], Bytes::new()).ok()?;
+        Some((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+    }
+
+    fn probe(&self, name: &'static str, is_well: impl Fn() -> bool) {
+        while !self.is_over.load(Relaxed) {
+            let begin = Instant::now();
+            if is_well() {
+                self.well.lock().unwrap().push((name, begin));
+            }
+            thread::yield_now();
+        }
+    }
+
+    fn is_ready(&self, server: &Server) -> bool {
+        let Some((status, text)) = Self::ask(server, "/ready") else { return false };
+        if status != 200 {
+            self.reasons.lock().unwrap().insert(text);
+        }
+        status == 200
+    }
+}
+
+fn is_serving(address: &str) -> bool {
+    let answer = try_call(address, HEALTH, &[], frame(false, &[]));
+    answer.is_ok_and(|answer| answer.code == Some(0) && answer.body == SERVING)
+}
+
+/// Refuses the process every new thread from now on; `None` where it may not be traced.
+fn refuse_threads(server: &Server, folder: &Path) -> Option<Child> {
+    let said = folder.join("strace.said");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=clone,clone3", "-e", "inject=clone,clone3:error=EPERM", "-o"]);
+    strace.arg(folder.join("threads.trace")).args(["-p", &server.pid().to_string()]);
+    let strace = strace.stderr(Stdio::from(fs::File::create(&said).unwrap()));
+    let mut strace = strace.spawn().unwrap();
+    let text = || fs::read_to_string(&said).unwrap();
+    until(|| text().contains("attached") || text().contains("Operation not permitted"));
+    if text().contains("attached") {
+        return Some(strace);
+    }
+    let _ = strace.kill();
+    strace.wait().unwrap();
+    leave_out("a task that fails: strace may not look at another process")
+}
+
+/// Waits until the log says that an essential task has failed; `None` when it does not come to that.
+fn failure(log: &Path) -> Option<Instant> {
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        if fs::read_to_string(log).unwrap().contains("an essential task failed") {
+            return Some(Instant::now());
+        }
+        thread::yield_now();
+    }
+    None
+}
+
+#[test]
+fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
+    if !has("strace", "a task that fails") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"exec "$@" 2>"$0""#]).arg(&log).env("RUST_BACKTRACE", "0");
+    let mut server = Server::start_under(shell, &data, &["--memory-flush-seconds", "1"]);
+    until(|| Story::ask(&server, "/ready").is_some_and(|(status, _)| status == 200));
+    let Some(mut strace) = refuse_threads(&server, folder.path()) else { return };
+    let story = Story::default();
+    let running = r#"tidings_task_running{task="flush"} 1"#;
+    let (told, process) = (&story, &server);
+    let metric = || Story::ask(process, "/metrics").is_some_and(|(_, text)| text.contains(running));
+    let failed = thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !told.is_over.load(Relaxed) {
+                    told.send(process);
+                    Story::ask(process, "/api/v1/traces?limit=5");
+                }
+            });
+        }
+        scope.spawn(|| told.probe("/ready", || told.is_ready(process)));
+        scope.spawn(|| told.probe("/metrics", metric));
+        scope.spawn(|| told.probe("gRPC health, queries", || is_serving(&process.http)));
+        scope.spawn(|| told.probe("gRPC health, receiver", || is_serving(&process.otlp_grpc)));
+        let failed = failure(&log);
+        // Probes go on until the second is over, though there may be no process to ask.
+        while failed.is_some_and(|at| at.elapsed() < TRUTH + Duration::from_millis(500)) {
+            thread::yield_now();
+        }
+        told.is_over.store(true, Relaxed);
+        failed
+    });
+    let failed = failed.unwrap_or_else(|| panic!("{}", fs::read_to_string(&log).unwrap()));
+    assert_eq!(server.ended().code(), Some(70), "{}", fs::read_to_string(&log).unwrap());
+    strace.wait().unwrap();
+    let well = story.well.into_inner().unwrap();
+    for name in ["/ready", "/metrics", "gRPC health, queries", "gRPC health, receiver"] {
+        let last = well.iter().filter(|(probe, _)| *probe == name).map(|(_, begin)| *begin).max();
+        let last = last.unwrap_or_else(|| panic!("{name} never said that all is well"));
+        let late = last.saturating_duration_since(failed);
+        assert!(late < TRUTH, "{name} says that all is well {late:?} after the failure");
+    }
+    for reason in story.reasons.into_inner().unwrap() {
+        assert!(!reason.contains("shutting down"), "the cause is told: {reason}");
+    }
+    let last_words = fs::read_to_string(&log).unwrap();
+    assert!(last_words.contains("everything that was acknowledged is in the log"), "{last_words}");
+    check_all_is_there(&data, &story.acknowledged.into_inner().unwrap());
+}
+
+/// Asks a new process for every span that was acknowledged.
+fn check_all_is_there(data: &Path, acknowledged: &BTreeSet<u64>) {
+    assert!(!acknowledged.is_empty());
+    let server = Server::start_in(data, &[]);
+    let (status, found) = server.get(&format!("/api/v1/traces/{TRACE:032x}/otlp"));
+    assert_eq!(status, 200, "{found}");
+    let children = |of: &Json, name: &str| of[name].as_array().cloned().unwrap_or_default();
+    let resources = children(&found, "resourceSpans").into_iter();
+    let scopes = resources.flat_map(|resource| children(&resource, "scopeSpans"));
+    let ids = scopes
+        .flat_map(|scope| children(&scope, "spans"))
+        .map(|span| u64::from_str_radix(span["spanId"].as_str().unwrap(), 16).unwrap());
+    let stored: BTreeSet<u64> = ids.collect();
+    let lost: Vec<_> = acknowledged.difference(&stored).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
+}
