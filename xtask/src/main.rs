@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask fuzz`, `cargo xtask bench`.
+//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask fuzz`, `cargo xtask simulate`, `cargo xtask bench`.
 //!
 //! Owns how the project is built and checked. What a command installs or cannot run it says in one
 //! line.
