@@ -349,8 +349,6 @@ pub(crate) enum Mistake {
     EraseWithoutMemory,
     /// A commit whose version is taken is believed to be there.
     BelieveConflict,
-    /// A commit in doubt that is not there yet is believed to have failed.
-    LookForCommit,
     /// A file that a bucket did not confirm is believed to be there.
     BelieveUpload,
     /// A batch that the log could not write becomes visible.

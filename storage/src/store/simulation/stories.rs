@@ -551,7 +551,6 @@ mistakes! {
 mistakes! {
     tell_remote:
     a_taken_version_that_is_believed_is_found: BelieveConflict,
-    a_late_commit_that_is_not_awaited_is_found: LookForCommit,
     an_upload_that_failed_and_is_believed_is_found: BelieveUpload,
     objects_that_are_deleted_before_the_commit_are_found: DeleteBeforeCommit,
 }
