@@ -347,6 +347,10 @@ pub(crate) enum Mistake {
     EraseOneFile,
     /// Erasure does not look at memory.
     EraseWithoutMemory,
+    /// A commit whose version is taken is believed to be there.
+    BelieveConflict,
+    /// A file that a bucket did not confirm is believed to be there.
+    BelieveUpload,
     /// A batch that the log could not write becomes visible.
     PublishRefused,
     /// A batch that the log could not write is acknowledged.

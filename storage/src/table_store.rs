@@ -45,7 +45,7 @@ pub(crate) use self::{
 };
 use crate::{
     Clock, StorageError, StoreSettings,
-    disk::{AppendFile, DiskEntry, SharedDisk},
+    disk::{AppendFile, DiskEntry, Mistakes, SharedDisk},
     paths::Paths,
     settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
 };
@@ -54,7 +54,7 @@ use crate::{
 pub(crate) type SharedTables = Arc<dyn TableStore>;
 
 /// A place for tables.
-pub(crate) trait TableStore: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait TableStore: Mistakes + fmt::Debug + Send + Sync + 'static {
     /// The folder below which a table's files are named.
     fn folder(&self, table: &str) -> PathBuf;
 

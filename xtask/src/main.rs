@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask fuzz`, `cargo xtask bench`.
+//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask fuzz`, `cargo xtask simulate`, `cargo xtask bench`.
 //!
 //! Owns how the project is built and checked. What a command installs or cannot run it says in one
 //! line.
@@ -9,6 +9,7 @@ mod decoders;
 mod fuzz;
 mod lints;
 mod notices;
+mod simulate;
 mod steps;
 mod test;
 mod ui;
@@ -28,6 +29,7 @@ cargo xtask test             format, lints, every test, docs; ends with `N passe
 cargo xtask fuzz             generated queries in SQL; -- --seconds N, --seed N (600, at random)
 cargo xtask fuzz decoders    libFuzzer on every decoder and parser; -- --seconds N, --target NAME
                              (60 each, all); --keep adds what reaches new code to fuzz/corpus
+cargo xtask simulate         the store under faults by seed; -- --seeds N (10,000), --seed N for one
 cargo xtask ui               build the UI into ui/dist
 cargo xtask notices          licences of all crates that ship, in target/dist
 cargo xtask sbom             the same crates as a bill of materials (CycloneDX)
@@ -67,6 +69,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
             [kind, flags @ ..] if kind == "decoders" => decoders::run(flags),
             flags => fuzz::run(flags),
         },
+        "simulate" => simulate::run(rest),
         "notices" => notices::write_notices().map(|()| ExitCode::SUCCESS),
         "sbom" => notices::write_bill_of_materials().map(|()| ExitCode::SUCCESS),
         _ => bail!("there is no command `{command}`:\n{USAGE}"),

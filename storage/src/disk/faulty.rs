@@ -78,6 +78,14 @@ impl FaultyDisk {
         std::mem::take(&mut medium.faults)
     }
 
+    /// Does something while nothing fails; what is to fail afterwards fails then.
+    pub(crate) fn without_faults<T>(&self, work: impl FnOnce() -> T) -> T {
+        let planned = self.lock().fail_at.take();
+        let done = work();
+        self.lock().fail_at = planned;
+        done
+    }
+
     /// From now on the store has this bug.
     pub(crate) fn plant(&self, bug: PlantedBug) {
         self.lock().bug = Some(bug);

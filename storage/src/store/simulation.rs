@@ -6,8 +6,11 @@
 //! everything, or end the process. Tasks run on one thread, and only while the test looks on. So a
 //! seed is a history, and a seed that fails does it again.
 //!
-//! A run is as long as `TIDINGS_SIMULATION_SEEDS` says, or goes over one seed with
-//! `TIDINGS_SIMULATION_SEED`.
+//! A part of the seeds are histories like that. The others are stories (`stories`), which decide
+//! about whole steps, with the tables on the disk or in a bucket.
+//!
+//! `cargo xtask simulate` goes over more seeds than the tests, or over one and shows all that was
+//! done.
 
 mod ledger;
 mod planted;
@@ -15,30 +18,47 @@ mod still_clock;
 mod stories;
 mod world;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use self::world::World;
 pub(super) use self::{
-    ledger::{Ledger, read},
+    ledger::{Contents, Ledger, read},
     still_clock::StillClock,
 };
 use crate::disk::faulty::PlantedBug;
 
 /// So many seeds are tried in the tests.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 240;
 /// Threads that try seeds.
 const THREADS: u64 = 2;
 
 /// One history; what was done in it, or what was wrong in the end.
 fn simulate(seed: u64, bug: Option<PlantedBug>) -> Result<Vec<String>, String> {
-    history(seed, World::new(seed, bug))
+    history(World::new(seed, bug))
 }
 
 /// The history of this world.
-fn history(seed: u64, mut world: World) -> Result<Vec<String>, String> {
+fn history(mut world: World) -> Result<Vec<String>, String> {
     let ran = world.run();
     let trace = world.into_trace();
-    let wordy = number("TIDINGS_SIMULATION_SEED").is_some();
-    let history = if wordy { trace.join("\n") } else { String::new() };
-    ran.map(|()| trace).map_err(|wrong| format!("{history}\nseed {seed}: {wrong}"))
+    ran.map_err(|wrong| with_steps(&trace, &wrong)).map(|()| trace)
+}
+
+/// What was wrong, below the steps to it for whoever asks about one seed.
+fn with_steps(steps: &[String], wrong: &str) -> String {
+    match number("TIDINGS_SIMULATION_SEED") {
+        Some(_) => format!("{}\n{wrong}", steps.join("\n")),
+        None => wrong.to_owned(),
+    }
+}
+
+/// What a seed is: of eight, three histories, three stories on a disk and two with a bucket.
+fn simulate_seed(seed: u64) -> Result<Vec<String>, String> {
+    match seed % 8 {
+        0 | 3 | 6 => simulate(seed, None),
+        1 | 4 | 7 => stories::tell(seed, None),
+        _ => stories::tell_remote(seed, None),
+    }
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -46,18 +66,24 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_happens_every_acknowledged_batch_is_there_exactly_once() {
+fn whatever_happens_what_must_be_there_is_there_exactly_once() {
     let seeds = match number("TIDINGS_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("TIDINGS_SIMULATION_SEEDS").unwrap_or(SEEDS),
     };
+    let next = AtomicU64::new(seeds.start);
     std::thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let mine = seeds.clone().filter(move |seed| seed % THREADS == thread);
-            scope.spawn(move || {
-                for seed in mine {
-                    if let Err(wrong) = simulate(seed, None) {
-                        panic!("{wrong}");
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if !seeds.contains(&seed) {
+                        return;
+                    }
+                    if let Err(wrong) = simulate_seed(seed) {
+                        panic!(
+                            "seed {seed}: {wrong}\n`cargo xtask simulate -- --seed {seed}` shows it"
+                        );
                     }
                 }
             });

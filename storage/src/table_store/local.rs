@@ -18,7 +18,10 @@ use url::Url;
 use super::{Readable, TableStore, synced_store::SyncedStore};
 use crate::{
     StorageError,
-    disk::{AppendFile, DiskEntry, SharedDisk, move_durably, parent, read_all, write_durably},
+    disk::{
+        AppendFile, DiskEntry, Mistake, Mistakes, SharedDisk, move_durably, parent, read_all,
+        write_durably,
+    },
 };
 
 /// See the module's description.
@@ -32,6 +35,12 @@ impl LocalTables {
     /// Tables in this folder, which must be absolute.
     pub(crate) fn new(disk: SharedDisk, root: PathBuf) -> Self {
         Self { disk, root }
+    }
+}
+
+impl Mistakes for LocalTables {
+    fn makes(&self, mistake: Mistake) -> bool {
+        self.disk.makes(mistake)
     }
 }
 

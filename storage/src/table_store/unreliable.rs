@@ -28,9 +28,14 @@ pub(crate) enum RequestFault {
     Late,
     /// This and all that follow have no effect.
     Down,
+    /// This and so many that follow have no effect.
+    Outage(u64),
+    /// This lets other work go first.
+    Slow,
 }
 
 impl RequestFault {
+    /// Those of one request, and the one that does not end by itself.
     pub(crate) const ALL: [Self; 4] = [Self::Refused, Self::Lost, Self::Late, Self::Down];
 }
 
@@ -90,6 +95,14 @@ impl UnreliableStore {
         std::mem::take(&mut plan.troubles)
     }
 
+    /// Does something while nothing fails; what is to fail afterwards fails then.
+    pub(crate) fn without_faults<T>(&self, work: impl FnOnce() -> T) -> T {
+        let planned = self.plan().fail_at.take();
+        let done = work();
+        self.plan().fail_at = planned;
+        done
+    }
+
     /// From now on lists and puts wait whose words (`list` or `put`, and the path) have this in
     /// them; none do any more when it is `None`.
     pub(crate) fn hold(&self, words: Option<&'static str>) {
@@ -137,14 +150,32 @@ impl UnreliableStore {
         let mut plan = self.plan();
         plan.requests += 1;
         let (at, trouble) = plan.fail_at?;
-        let hit = plan.requests == at || plan.requests > at && trouble == RequestFault::Down;
+        let last = match trouble {
+            RequestFault::Down => u64::MAX,
+            RequestFault::Outage(requests) => at + requests,
+            _ => at,
+        };
+        let hit = (at..=last).contains(&plan.requests);
         plan.troubles += u64::from(hit);
         hit.then_some(trouble)
     }
 
     /// Reads have no effect to be lost or late.
-    fn read(&self) -> Result<()> {
-        self.trouble().map_or(Ok(()), |_| Err(no_answer()))
+    async fn read(&self) -> Result<()> {
+        match self.trouble() {
+            None => Ok(()),
+            Some(RequestFault::Slow) => {
+                be_slow().await;
+                Ok(())
+            }
+            Some(_) => Err(no_answer()),
+        }
+    }
+}
+
+async fn be_slow() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -184,7 +215,13 @@ impl ObjectStore for UnreliableStore {
                 self.plan().late.push((location.clone(), payload, options));
                 Err(no_answer())
             }
-            Some(RequestFault::Refused | RequestFault::Down) => Err(no_answer()),
+            Some(RequestFault::Slow) => {
+                be_slow().await;
+                self.objects.put_opts(location, payload, options).await
+            }
+            Some(RequestFault::Refused | RequestFault::Down | RequestFault::Outage(_)) => {
+                Err(no_answer())
+            }
         }
     }
 
@@ -193,12 +230,12 @@ impl ObjectStore for UnreliableStore {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.read()?;
+        self.read().await?;
         self.objects.put_multipart_opts(location, options).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.read()?;
+        self.read().await?;
         let got = self.objects.get_opts(location, options).await?;
         self.plan().bytes_read += got.range.end - got.range.start;
         Ok(got)
@@ -213,34 +250,42 @@ impl ObjectStore for UnreliableStore {
             let store = store.clone();
             async move {
                 let (location, trouble) = (location?, store.trouble());
-                if matches!(trouble, None | Some(RequestFault::Lost)) {
+                if trouble == Some(RequestFault::Slow) {
+                    be_slow().await;
+                }
+                let is_done =
+                    matches!(trouble, None | Some(RequestFault::Lost | RequestFault::Slow));
+                if is_done {
                     let one = stream::once(std::future::ready(Ok(location.clone()))).boxed();
                     store.objects.delete_stream(one).try_collect::<Vec<_>>().await?;
                 }
-                trouble.map_or(Ok(location), |_| Err(no_answer()))
+                match trouble {
+                    None | Some(RequestFault::Slow) => Ok(location),
+                    Some(_) => Err(no_answer()),
+                }
             }
         };
         locations.then(delete).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        if let Err(error) = self.read() {
-            return stream::once(std::future::ready(Err(error))).boxed();
-        }
-        if self.plan().flaw == Some(Flaw::ListsNothing) {
-            return stream::empty().boxed();
-        }
-        self.objects.list(prefix)
+        let listed = match self.plan().flaw {
+            Some(Flaw::ListsNothing) => stream::empty().boxed(),
+            _ => self.objects.list(prefix),
+        };
+        let store = self.clone();
+        let begun = async move { store.read().await.map(|()| listed) };
+        stream::once(begun).try_flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.pass(format!("list {}", prefix.map_or("", Path::as_ref))).await;
-        self.read()?;
+        self.read().await?;
         self.objects.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.read()?;
+        self.read().await?;
         self.objects.copy_opts(from, to, options).await
     }
 }

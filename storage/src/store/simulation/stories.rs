@@ -1,6 +1,10 @@
 //! Stories: appends, flushes beside merges, retention, pins, erasure, jumps of the clock, faults of
 //! the disk, kills and power cuts, step after step, compared with what must be there.
 //!
+//! Tables are on the disk or in a bucket. That refuses requests, loses their answers, does them
+//! late, is slow or away for a while, and another program commits to the tables in it; kills and
+//! power cuts leave it as it is.
+//!
 //! Unlike a history (`world`), which decides about each operation on the disk, a story decides
 //! about whole steps, and so gets to what takes many of them. Time is the story's own. Which step
 //! comes next and what fails depends on the seed alone; how a flush and a merge that run at the
@@ -17,32 +21,40 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::TryStreamExt;
+use object_store::{ObjectStore, PutMode, PutOptions, path::Path as ObjectPath};
 use tidings_proto::{TraceId, UnixNanos, otlp::Span};
 
-use super::{number, read};
+use super::{Contents, ledger::contents, read};
 use crate::{
-    Clock, Erasure, Retention, Snapshot, Store, StoreSettings, SystemClock, TelemetryBatch,
+    Clock, Erasure, ObjectStoreSettings, Retention, Snapshot, Store, StoreSettings, SystemClock,
+    TablesAt, TelemetryBatch,
     disk::{
         Mistake, SharedDisk,
         faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     },
+    paths::commit_name,
+    schema::Signal,
     store::{
         StoreInner,
         tests::{logs, settings, traces},
     },
-    upkeep::MergePace,
+    table_store::{
+        tests::remote,
+        unreliable::{RequestFault, UnreliableStore},
+    },
+    upkeep::{MergePace, strays},
 };
 
-/// So many seeds are tried in the tests.
-const SEEDS: u64 = 60;
 /// A mistake that no seed up to here shows is one that the stories cannot see.
 const SEEDS_MAX: u64 = 150;
-const THREADS: u64 = 2;
 const BEGIN: u64 = 1_700_000_000_000_000_000;
 const HOUR: u64 = 3600 * 1_000_000_000;
 const AGE: u64 = 72 * HOUR;
 /// Traces that are pinned and erased.
 const TRACES: u64 = 12;
+/// Copies of objects have so little room that most are fetched again.
+const COPIES_BYTES: u64 = 60_000;
 
 /// A clock that only the story moves.
 #[derive(Debug)]
@@ -109,6 +121,8 @@ struct Story {
     dice: Dice,
     clock: Arc<StoryClock>,
     disk: FaultyDisk,
+    /// The bucket, when the tables are in one.
+    objects: Option<UnreliableStore>,
     settings: StoreSettings,
     batches: BTreeMap<String, Batch>,
     pinned: BTreeSet<u64>,
@@ -128,7 +142,7 @@ fn trace_id(trace: u64) -> TraceId {
 }
 
 impl Story {
-    fn new(seed: u64, mistake: Option<Mistake>) -> Self {
+    fn new(seed: u64, mistake: Option<Mistake>, objects: Option<UnreliableStore>) -> Self {
         let root = tempfile::tempdir().unwrap();
         let disk = FaultyDisk::new(root.path());
         if let Some(mistake) = mistake {
@@ -137,10 +151,16 @@ impl Story {
         let retention = Retention { age: Some(Duration::from_nanos(AGE)), ..Retention::default() };
         let removed_file_age = Duration::from_secs(600);
         let settings = StoreSettings { retention, removed_file_age, ..settings(root.path()) };
+        let at = ObjectStoreSettings { cache_bytes_max: COPIES_BYTES, ..remote(&[]) };
+        let settings = match &objects {
+            Some(_) => StoreSettings { tables: TablesAt::ObjectStore(at), ..settings },
+            None => settings,
+        };
         Self {
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             clock: StoryClock::new(),
             disk,
+            objects,
             settings,
             batches: BTreeMap::new(),
             pinned: BTreeSet::new(),
@@ -156,7 +176,12 @@ impl Story {
     async fn open(&mut self) -> Result<Store, String> {
         let disk: SharedDisk = Arc::new(self.disk.clone());
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        let opened = Store::open_on(disk, self.settings.clone(), clock).await;
+        // Opening waits for a bucket that does not answer, with a clock that stands.
+        let given = self.objects.clone().map(|objects| {
+            objects.heal();
+            Arc::new(objects) as Arc<dyn ObjectStore>
+        });
+        let opened = Box::pin(Store::open_at(disk, given, self.settings.clone(), clock)).await;
         let (store, _) = opened.map_err(|error| format!("could not be opened: {error}"))?;
         let found = read(&store)?;
         for (name, batch) in &mut self.batches {
@@ -190,9 +215,20 @@ impl Story {
         Ok(store)
     }
 
+    /// What somebody sees: all of it, or an error while the bucket fails, or the disk that copies
+    /// are written to.
+    fn see(&self, look: impl Fn() -> Result<Contents, String>) -> Result<Contents, String> {
+        match &self.objects {
+            None => look(),
+            Some(objects) => {
+                look().or_else(|_| objects.without_faults(|| self.disk.without_faults(&look)))
+            }
+        }
+    }
+
     /// Compares what the store shows with what must be there.
     fn check(&mut self, store: &Store) -> Result<(), String> {
-        let (mut found, truth) = (read(store)?, self.clock.truth());
+        let (mut found, truth) = (self.see(|| read(store))?, self.clock.truth());
         for (name, batch) in &mut self.batches {
             let (there, all) = (found.remove(name).unwrap_or_default(), batch.records);
             let is_pinned =
@@ -282,6 +318,38 @@ impl Story {
         }
     }
 
+    /// What happens to the bucket before a step, if there is one.
+    async fn trouble_objects(&mut self) {
+        let Some(objects) = self.objects.clone() else { return };
+        let outage = RequestFault::Outage(self.dice.roll(30));
+        let faults =
+            [RequestFault::Refused, RequestFault::Lost, RequestFault::Late, RequestFault::Slow];
+        match self.dice.roll(12) {
+            0..=4 => {
+                let which = usize::try_from(self.dice.roll(5)).unwrap();
+                let fault = faults.get(which).copied().unwrap_or(outage);
+                objects.fail(1 + self.dice.roll(12), fault);
+            }
+            5 => {
+                // Another program commits, and takes the version that ours would have.
+                let table = ["spans", "logs"][usize::try_from(self.dice.roll(2)).unwrap()];
+                let folder = ObjectPath::from(format!("some/where/{table}/_delta_log"));
+                let there = objects.objects().list(Some(&folder)).try_collect::<Vec<_>>().await;
+                let version = |name: &str| name.strip_suffix(".json")?.parse::<u64>().ok();
+                let there = there.unwrap();
+                let versions =
+                    there.iter().filter_map(|object| version(object.location.filename()?));
+                let next = versions.max().map_or(0, |last| last + 1);
+                let at = ObjectPath::from(format!("{folder}/{}", commit_name(next)));
+                let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                let commit = r#"{"commitInfo":{"operation":"WRITE"}}"#;
+                let put = objects.objects().put_opts(&at, commit.into(), create);
+                put.await.unwrap();
+            }
+            _ => {}
+        }
+    }
+
     /// Does one thing, which may fail when the disk does.
     async fn step(&mut self, store: &Store) -> Result<(), String> {
         let inner = Arc::clone(&store.owner.0);
@@ -323,11 +391,12 @@ impl Story {
             }
             14 => {
                 let snapshot = store.snapshot();
-                self.held = Some((snapshot, read(store)?));
+                let shown = self.see(|| contents(&snapshot))?;
+                self.held = Some((snapshot, shown));
             }
             _ => {
                 if let Some((snapshot, before)) = &self.held {
-                    let now = super::ledger::contents(snapshot);
+                    let now = self.see(|| contents(snapshot));
                     let now = now.map_err(|error| format!("a held snapshot: {error}"))?;
                     if now != *before {
                         return Err("a held snapshot changed".to_owned());
@@ -354,6 +423,7 @@ impl Story {
             self.disk.fail_with(1 + self.dice.roll(300), fault, trouble);
         }
         for _ in 0..6 + self.dice.roll(14) {
+            self.trouble_objects().await;
             let mut before = self.dice.clone();
             let done = Box::pin(self.step(&store)).await;
             self.note(format!("step {}", before.roll(16)));
@@ -397,7 +467,27 @@ impl Story {
             }
         }
         self.check(&store)?;
+        self.sweep(&store).await?;
         store.close().await.map_err(|error| error.to_string())
+    }
+
+    /// Expects that no file stays which no table has.
+    async fn sweep(&mut self, store: &Store) -> Result<(), String> {
+        // Files have the machine's time: this is later than that.
+        let now = SystemClock.now().0.saturating_sub(self.clock.truth());
+        self.clock.pass(now + 72 * HOUR);
+        store.compact(true).await.map_err(|error| format!("a sound disk: {error}"))?;
+        let inner = &store.owner.0;
+        let known = inner.shared.state.known_files();
+        for signal in [Signal::Spans, Signal::Logs] {
+            let folder = inner.tables_at.folder(signal.table());
+            let found = strays(inner.tables_at.as_ref(), &folder, &known);
+            let found = found.map_err(|error| error.to_string())?;
+            if let Some(stray) = found.first() {
+                return Err(format!("{} is no table's and stays", stray.path.display()));
+            }
+        }
+        self.check(store)
     }
 }
 
@@ -406,44 +496,34 @@ async fn run_upkeep(inner: &StoreInner) -> Result<(), crate::StorageError> {
     Ok(())
 }
 
-fn tell(seed: u64, mistake: Option<Mistake>) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut story = Story::new(seed, mistake);
-    runtime.block_on(story.run()).map_err(|wrong| {
-        let wordy = number("TIDINGS_STORY_SEED").is_some();
-        let steps = if wordy { story.steps.join("\n") } else { String::new() };
-        format!("{steps}\nseed {seed}: {wrong}")
-    })
+/// One story; what was done in it, or what was wrong in the end.
+pub(super) fn tell(seed: u64, mistake: Option<Mistake>) -> Result<Vec<String>, String> {
+    tell_of(Story::new(seed, mistake, None))
 }
 
-#[test]
-fn whatever_a_story_does_what_must_be_there_is_there_exactly_once() {
-    let seeds = match number("TIDINGS_STORY_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("TIDINGS_STORY_SEEDS").unwrap_or(SEEDS),
-    };
-    std::thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let mine = seeds.clone().filter(move |seed| seed % THREADS == thread);
-            scope.spawn(move || {
-                for seed in mine {
-                    if let Err(wrong) = tell(seed, None) {
-                        panic!("{wrong}");
-                    }
-                }
-            });
-        }
-    });
+/// As `tell`, with the tables in a bucket.
+pub(super) fn tell_remote(seed: u64, mistake: Option<Mistake>) -> Result<Vec<String>, String> {
+    tell_of(Story::new(seed, mistake, Some(UnreliableStore::new())))
+}
+
+fn tell_of(mut story: Story) -> Result<Vec<String>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let told = runtime.block_on(story.run());
+    let steps = std::mem::take(&mut story.steps);
+    match told {
+        Ok(()) => Ok(steps),
+        Err(wrong) => Err(super::with_steps(&steps, &wrong)),
+    }
 }
 
 macro_rules! mistakes {
-    ($($name:ident: $mistake:ident,)*) => {
+    ($tell:ident: $($name:ident: $mistake:ident,)*) => {
         $(
             #[test]
             fn $name() {
-                let is_found = |seed| tell(seed, Some(Mistake::$mistake)).is_err();
+                let is_found = |seed| $tell(seed, Some(Mistake::$mistake)).is_err();
                 // It must be the mistake that is found.
-                let found = (0..SEEDS_MAX).any(|seed| is_found(seed) && tell(seed, None).is_ok());
+                let found = (0..SEEDS_MAX).any(|seed| is_found(seed) && $tell(seed, None).is_ok());
                 assert!(found, "it was not found in {SEEDS_MAX} seeds");
             }
         )*
@@ -451,6 +531,7 @@ macro_rules! mistakes {
 }
 
 mistakes! {
+    tell:
     positions_that_are_ignored_are_found: IgnorePosition,
     a_position_that_covers_too_much_is_found: CoverTooMuch,
     a_log_that_is_cut_before_the_commit_is_found: CutLogBeforeCommit,
@@ -465,4 +546,11 @@ mistakes! {
     an_erasure_without_memory_is_found: EraseWithoutMemory,
     a_refused_batch_that_is_visible_is_found: PublishRefused,
     a_refused_batch_that_is_acknowledged_is_found: AcknowledgeRefused,
+}
+
+mistakes! {
+    tell_remote:
+    a_taken_version_that_is_believed_is_found: BelieveConflict,
+    an_upload_that_failed_and_is_believed_is_found: BelieveUpload,
+    objects_that_are_deleted_before_the_commit_are_found: DeleteBeforeCommit,
 }
