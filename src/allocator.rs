@@ -19,16 +19,23 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// So long free memory is kept before the system gets it back (10 by itself).
 const PURGE_DELAY_MS: c_long = 100;
+/// The same with a small budget of memory: what is kept for 100 ms at full load is some 350 MiB.
+const SMALL_PURGE_DELAY_MS: c_long = 0;
+/// A budget below this is small, in bytes.
+const SMALL_BUDGET: u64 = 1 << 30;
 /// `mi_option_purge_delay` of `mimalloc.h`, which the crate does not name.
 const PURGE_DELAY: c_int = 15;
 
 /// Keeps memory that is free for a while, because what is given back is cleared by the system when
-/// it is asked for again. `MIMALLOC_PURGE_DELAY` of the environment wins.
-pub(crate) fn keep_free_memory() {
+/// it is asked for again. With a small budget nothing is kept. `MIMALLOC_PURGE_DELAY` of the
+/// environment wins. Called before other threads are started.
+pub(crate) fn keep_free_memory(budget: Option<u64>) {
+    let is_small = budget.is_some_and(|budget| budget < SMALL_BUDGET);
+    let delay = if is_small { SMALL_PURGE_DELAY_MS } else { PURGE_DELAY_MS };
     // SAFETY: the function takes two numbers, checks the first against the options that there are
     // and writes the second to a plain static. Nothing else writes it, and threads that would read
     // it meanwhile have not been started.
-    unsafe { mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) }
+    unsafe { mi_option_set_default(PURGE_DELAY, delay) }
 }
 
 #[cfg(test)]
@@ -37,25 +44,39 @@ mod tests {
 
     use libmimalloc_sys::mi_option_get;
 
-    use super::{PURGE_DELAY, PURGE_DELAY_MS, c_long, keep_free_memory};
+    use super::{
+        PURGE_DELAY, PURGE_DELAY_MS, SMALL_BUDGET, SMALL_PURGE_DELAY_MS, c_long, keep_free_memory,
+    };
 
     /// Tells the program of the tests that it was started to be looked at.
     const EXPECTED: &str = "EXPECTED_PURGE_DELAY";
+    /// Its budget.
+    const BUDGET: &str = "EXPECTED_BUDGET";
 
     /// The environment is read when a process starts, so each case has one of its own.
     #[test]
     fn free_memory_is_kept_for_as_long_as_the_operator_says_or_else_we() {
         if let Some(expected) = std::env::var_os(EXPECTED) {
-            keep_free_memory();
+            // As commands do, and then the server.
+            keep_free_memory(None);
+            let budget = std::env::var_os(BUDGET).unwrap();
+            keep_free_memory(budget.to_str().unwrap().parse().ok());
             // SAFETY: the function takes a number, checks it and reads a plain static.
             let delay: c_long = unsafe { mi_option_get(PURGE_DELAY) };
             assert_eq!(delay.to_string(), expected.to_str().unwrap());
             return;
         }
-        for (operators, expected) in [(None, PURGE_DELAY_MS), (Some("4321"), 4321)] {
+        let (small, large) = (SMALL_BUDGET - 1, SMALL_BUDGET);
+        for (operators, budget, expected) in [
+            (None, large, PURGE_DELAY_MS),
+            (None, small, SMALL_PURGE_DELAY_MS),
+            (Some("4321"), large, 4321),
+            (Some("4321"), small, 4321),
+        ] {
             let mut case = Command::new(std::env::current_exe().unwrap());
             case.arg("free_memory_is_kept_for_as_long_as").env_remove("MIMALLOC_PURGE_DELAY");
             case.envs(operators.map(|delay| ("MIMALLOC_PURGE_DELAY", delay)));
+            case.env(BUDGET, budget.to_string());
             let output = case.env(EXPECTED, expected.to_string()).output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.success() && said.contains("1 passed"), "{said}");

@@ -28,7 +28,7 @@ mod web;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    allocator::keep_free_memory();
+    allocator::keep_free_memory(None);
     let matches = cli::command().get_matches();
     match cli::run(&matches) {
         Ok(()) => ExitCode::SUCCESS,

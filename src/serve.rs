@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use crate::{
-    audit_log,
+    allocator, audit_log,
     cli::VERSION,
     file_limit,
     health::{Health, TaskFailure},
@@ -54,6 +54,7 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT; `warnings` are of the settings.
 pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
+    allocator::keep_free_memory(settings.memory);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let own = OwnTelemetry::new(settings.own_telemetry, Arc::clone(&clock));
     let log = log::start_sparingly(&settings.log, own.as_ref(), Arc::clone(&clock))?;

@@ -28,7 +28,7 @@ pub(super) use self::{
 use crate::disk::faulty::PlantedBug;
 
 /// So many seeds are tried in the tests.
-const SEEDS: u64 = 240;
+const SEEDS: u64 = 500;
 /// Threads that try seeds.
 const THREADS: u64 = 2;
 
