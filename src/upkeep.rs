@@ -17,6 +17,11 @@ const ASK_THE_SERVER: &str = "a server works on the directory and erases itself:
                               POST /api/v1/erasures (with a key of the role admin where keys are \
                               required), or use its System page";
 
+/// Advice about a value that was an argument.
+const VALUE_IS_SHOWN: &str = "the value was an argument of the command, which lists of processes and \
+                              the history of the shell show: give --attribute KEY alone, and the \
+                              value on standard input";
+
 /// Does all upkeep that is due and says what it did.
 pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let clock_is_right = matches.get_flag("clock-is-right");
@@ -66,6 +71,9 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         _ => error,
     });
     audit_log::record_command(settings, "data.erase", &done, |()| erased);
+    if matches.get_one::<String>("attribute").is_some_and(|pair| pair.contains('=')) {
+        tracing::warn!("{VALUE_IS_SHOWN}");
+    }
     done
 }
 

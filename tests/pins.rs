@@ -56,11 +56,11 @@ fn counts(server: &Server, trace: u128) -> (u64, u64) {
     (if status == 200 { view["spanCount"].as_u64().unwrap() } else { 0 }, logs)
 }
 
-fn on_directory(folder: &Path, command: &str, flags: &[&str]) -> String {
+fn on_directory(folder: &Path, command: &str, flags: &[&str]) -> (String, String) {
     let args = [&[command, "--data-dir", folder.to_str().unwrap()], flags].concat();
     let (code, out, error) = Server::command(&args);
     assert_eq!(code, Some(0), "{out}{error}");
-    out
+    (out, error)
 }
 
 #[test]
@@ -96,20 +96,22 @@ fn pins_survive_kills_and_their_traces_retention_but_not_erasure() {
     assert_eq!(pinned(&server).len(), 2);
     assert_eq!(server.terminate().code(), Some(0));
 
-    let out = on_directory(folder.path(), "compact", &["--retention-bytes-max", "1B"]);
+    let (out, _) = on_directory(folder.path(), "compact", &["--retention-bytes-max", "1B"]);
     assert!(out.contains("left     2 files, 4 spans, 2 log records"), "{out}");
     let mut server = Server::start_in(folder.path(), &[]);
     assert_eq!([1, 2, 3, 4].map(|trace| counts(&server, trace)), [(2, 1), (2, 1), (0, 0), (0, 0)]);
     assert_eq!(put(&server, 3, "").0, 404);
     assert_eq!(server.terminate().code(), Some(0));
 
-    let out = on_directory(folder.path(), "erase", &["--attribute", "user.id=ada"]);
+    let (out, error) = on_directory(folder.path(), "erase", &["--attribute", "user.id=ada"]);
+    assert!(error.contains("the value was an argument of the command"), "{error}");
     for trace in [1, 2] {
         let told = format!("pinned   {trace:032x} is pinned and lost some");
         assert!(out.contains(&told), "{out}");
     }
     let id = format!("{:032x}", 1);
-    let out = on_directory(folder.path(), "erase", &["--trace", &id]);
+    let (out, error) = on_directory(folder.path(), "erase", &["--trace", &id]);
+    assert!(!error.contains("argument"), "{error}");
     assert!(out.contains(&format!("{id} was pinned; nothing is left of it")), "{out}");
     let server = Server::start_in(folder.path(), &[]);
     assert_eq!([1, 2].map(|trace| counts(&server, trace)), [(0, 0), (1, 1)]);

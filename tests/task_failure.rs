@@ -35,6 +35,8 @@ const TRACE: u128 = 0x7a5c;
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 /// What `grpc.health.v1` says of a service that can be used.
 const SERVING: &[u8] = &[8, 1];
+const PROBES: [&str; 5] =
+    ["/ready", "/live", "/metrics", "gRPC health, queries", "gRPC health, receiver"];
 /// How long a probe may go on to say that all is well.
 const TRUTH: Duration = Duration::from_secs(1);
 
@@ -147,6 +149,8 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
             });
         }
         scope.spawn(|| told.probe("/ready", || told.is_ready(process)));
+        let lives = || Story::ask(process, "/live").is_some_and(|(status, _)| status == 200);
+        scope.spawn(|| told.probe("/live", lives));
         scope.spawn(|| told.probe("/metrics", metric));
         scope.spawn(|| told.probe("gRPC health, queries", || is_serving(&process.http)));
         scope.spawn(|| told.probe("gRPC health, receiver", || is_serving(&process.otlp_grpc)));
@@ -162,7 +166,7 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
     assert_eq!(server.ended().code(), Some(70), "{}", fs::read_to_string(&log).unwrap());
     strace.wait().unwrap();
     let well = story.well.into_inner().unwrap();
-    for name in ["/ready", "/metrics", "gRPC health, queries", "gRPC health, receiver"] {
+    for name in PROBES {
         let last = well.iter().filter(|(probe, _)| *probe == name).map(|(_, begin)| *begin).max();
         let last = last.unwrap_or_else(|| panic!("{name} never said that all is well"));
         let late = last.saturating_duration_since(failed);

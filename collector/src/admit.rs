@@ -113,6 +113,11 @@ impl Admission {
         self.memory.grow_arriving(bytes).await.map_err(no_memory)
     }
 
+    /// Notes that the body has been decoded, or that there is room for it.
+    pub(crate) fn decoded(&self) {
+        self.memory.has_arrived();
+    }
+
     /// Refuses what never fits: to be told to try again would be to try again for ever.
     fn check_size(&mut self, more: usize) -> Result<(), Refusal> {
         self.held_bytes = self.held_bytes.saturating_add(more);

@@ -66,10 +66,7 @@ impl BodyReader<'_> {
                 () = &mut closing => {
                     return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
                 }
-                () = &mut evicted => {
-                    let message = "the body did not come while others needed its room";
-                    return Err(Refusal::new(Reason::Busy, message));
-                }
+                () = &mut evicted => return Err(lost_its_room()),
                 frame = body.frame() => match frame {
                     None => {
                         holder.received();
@@ -85,7 +82,11 @@ impl BodyReader<'_> {
                             return Err(too_large(limit));
                         }
                         holder.progressed();
-                        admission.hold_arriving(data.len()).await?;
+                        tokio::select! {
+                            biased;
+                            () = &mut evicted => return Err(lost_its_room()),
+                            held = admission.hold_arriving(data.len()) => held?,
+                        }
                         if arrived.len() == 0 {
                             arrived.expected = least.max(announced(&data));
                         }
@@ -145,6 +146,10 @@ impl BodyReader<'_> {
             () = phases.reached(Phase::Closing) => {}
         }
     }
+}
+
+fn lost_its_room() -> Refusal {
+    Refusal::new(Reason::Busy, "the body did not come while others needed its room")
 }
 
 fn broken_off(error: &hyper::Error) -> Refusal {

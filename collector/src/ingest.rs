@@ -189,15 +189,19 @@ fn prepare(
     let RequestSender { caller, destination } = admission.sender.clone();
     let mut hold = |count| admission.hold(count);
     let bytes = decompress(compression, bytes, Bound { limit, hold: &mut hold, broken })?;
-    if let Some(caller) = &caller {
-        caller.charge(bytes.len() as u64, now);
-    }
+    let length = bytes.len() as u64;
     let mut hold = |weight| {
         if weight > memory_max {
             let message = format!("takes {weight} bytes when decoded, the limit is {memory_max}");
             return Err(Refusal::new(Reason::TooLarge, message));
         }
-        admission.hold(weight)
+        admission.hold(weight)?;
+        admission.decoded();
+        // A request that found no room comes again, and costs its sender nothing.
+        if let Some(caller) = &caller {
+            caller.charge(length, now);
+        }
+        Ok(())
     };
     let mut prepared = match (format.in_place)(&bytes, redactor) {
         Some(InPlace { prepared, weight }) => {

@@ -29,7 +29,8 @@ const SHARE_QUARTERS: usize = 3;
 /// Bodies on their way have this part of the bytes at most; the rest is for the forms of those that
 /// have come. Else many bodies could come and none of them be decoded.
 const ARRIVING_PART: usize = 2;
-/// A body that is larger than this part of the budget is not bound by that: there are few of them.
+/// What a body has above this part of the budget is not bound by that, and does not count: there are
+/// few such bodies.
 const LARGE_PART: usize = 8;
 /// A body that nothing has come of for so long makes room for another one of its own address.
 const STALLED: Duration = Duration::from_secs(1);
@@ -165,6 +166,13 @@ impl Amount {
         self.arriving += if wish.is_arriving { wish.more } else { 0 };
     }
 
+    fn of(self, bound: Bound) -> usize {
+        match bound {
+            Bound::Used => self.used,
+            Bound::Arriving => self.arriving,
+        }
+    }
+
     fn remove(&mut self, other: Self) {
         self.used = self.used.saturating_sub(other.used);
         self.arriving = self.arriving.saturating_sub(other.arriving);
@@ -189,9 +197,17 @@ struct Wish {
     is_arriving: bool,
 }
 
-/// The bounds that a wish would break.
+/// The two bounds of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Used,
+    Arriving,
+}
+
+/// By how much a wish would break a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Excess {
+    of: Bound,
     of_peer: usize,
     of_total: usize,
 }
@@ -253,11 +269,17 @@ impl Shares {
         HolderState::ALL.map(|state| (state, count(state).map_or(0, |count| count.load(Relaxed))))
     }
 
+    fn notify_freed(&self) {
+        self.freed.send_modify(|times| *times = times.wrapping_add(1));
+    }
+
     fn budget(&self) -> MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn grow(&self, budget: &mut Budget, wish: Wish) -> Result<(), Scarce> {
+    fn grow(&self, budget: &mut Budget, mut wish: Wish) -> Result<(), Scarce> {
+        let arriving = budget.of_entry(wish.id).arriving.saturating_add(wish.more);
+        wish.is_arriving &= arriving <= self.total_max / LARGE_PART;
         let mut excess = self.excess(budget, wish);
         let mut leaving = self.leaving(budget, wish, excess);
         while let Some(left) = excess {
@@ -267,7 +289,7 @@ impl Shares {
             let Some(victim) = self.victim(budget, wish, left) else {
                 return Err(Scarce { is_passing: leaving > 0 });
             };
-            let freed = self.evict(budget, victim);
+            let freed = self.evict(budget, victim).of(left.of);
             if self.kind == BudgetKind::Bytes {
                 leaving += freed;
             } else {
@@ -278,50 +300,49 @@ impl Shares {
         Ok(())
     }
 
-    /// The bounds that the wish breaks; `None` when it breaks none. A single holder may have all.
+    /// The bound that the wish breaks; `None` when it breaks none. A single holder may have all.
     fn excess(&self, budget: &Budget, wish: Wish) -> Option<Excess> {
         if wish.more == 0 {
             return None;
         }
-        let of_peer = budget.of_peer(wish.peer);
-        let own = budget.entries.get(&wish.id).map_or_else(Amount::default, |entry| entry.amount);
-        let over = |used: usize, max: usize| used.saturating_add(wish.more).saturating_sub(max);
-        let mut excess = Excess {
-            of_peer: if of_peer == own { 0 } else { over(of_peer.used, self.share_max) },
-            of_total: over(budget.total.used, self.total_max),
+        let (total, of_peer) = (budget.total, budget.of_peer(wish.peer));
+        let is_single = of_peer == budget.of_entry(wish.id);
+        let excess = |of: Bound, part: usize| {
+            let over = |amount: Amount, max: usize| {
+                amount.of(of).saturating_add(wish.more).saturating_sub(max / part)
+            };
+            let of_peer = if is_single { 0 } else { over(of_peer, self.share_max) };
+            let of_total = over(total, self.total_max);
+            (of_peer > 0 || of_total > 0).then_some(Excess { of, of_peer, of_total })
         };
-        let is_large = own.arriving.saturating_add(wish.more) > self.total_max / LARGE_PART;
-        if wish.is_arriving && !is_large {
-            let arriving = |amount: Amount, max| over(amount.arriving, max / ARRIVING_PART);
-            excess.of_peer = excess.of_peer.max(arriving(of_peer, self.share_max));
-            excess.of_total = excess.of_total.max(arriving(budget.total, self.total_max));
-        }
-        (excess.of_peer > 0 || excess.of_total > 0).then_some(excess)
+        let arriving = || wish.is_arriving.then(|| excess(Bound::Arriving, ARRIVING_PART))?;
+        excess(Bound::Used, 1).or_else(arriving)
     }
 
     /// The bytes of holders that were evicted and have not let go yet.
     fn leaving(&self, budget: &Budget, wish: Wish, excess: Option<Excess>) -> usize {
-        let own_only = excess.is_some_and(|excess| excess.of_peer > 0);
-        let counts =
-            |entry: &&BudgetEntry| entry.is_evicted && (!own_only || entry.peer == wish.peer);
-        budget.entries.values().filter(counts).map(|entry| entry.amount.used).sum()
+        let Some(excess) = excess else { return 0 };
+        let counts = |entry: &&BudgetEntry| {
+            entry.is_evicted && (excess.of_peer == 0 || entry.peer == wish.peer)
+        };
+        budget.entries.values().filter(counts).map(|entry| entry.amount.of(excess.of)).sum()
     }
 
     /// The holder that is evicted next, the one that does least and has done nothing for the longest:
     /// of the address that has the most, then of any, then one that works of the former.
     fn victim(&self, budget: &Budget, wish: Wish, excess: Excess) -> Option<u64> {
         let now = self.clock.instant();
-        let own = budget.of_peer(wish.peer).used;
-        let greediest = budget.by_peer.iter().max_by_key(|(peer, has)| (has.used, Reverse(**peer)));
-        let (peer, used) = match (excess.of_peer, greediest) {
-            (0, Some((peer, has))) if has.used > own => (*peer, has.used),
-            _ => (wish.peer, own),
+        let own = budget.of_peer(wish.peer).of(excess.of);
+        let all = budget.by_peer.iter().map(|(peer, has)| (has.of(excess.of), Reverse(*peer)));
+        let (used, peer) = match (excess.of_peer, all.max()) {
+            (0, Some((used, Reverse(peer)))) if used > own => (used, peer),
+            _ => (own, wish.peer),
         };
         let is_foreign = peer != wish.peer;
         let pick = |may: &dyn Fn(PeerAddress, HolderState, Duration) -> bool| {
             let others = budget.entries.iter();
             let others = others.filter(|(id, entry)| {
-                **id != wish.id && !entry.is_evicted && entry.amount.used > 0
+                **id != wish.id && !entry.is_evicted && entry.amount.of(excess.of) > 0
             });
             let states = others.filter_map(|(id, entry)| {
                 let (state, since) = entry.holder.state();
@@ -350,15 +371,15 @@ impl Shares {
     }
 
     /// Ends a holder; the amount that it has, or had.
-    fn evict(&self, budget: &mut Budget, id: u64) -> usize {
-        let Some(entry) = budget.entries.get_mut(&id) else { return 0 };
+    fn evict(&self, budget: &mut Budget, id: u64) -> Amount {
+        let Some(entry) = budget.entries.get_mut(&id) else { return Amount::default() };
         entry.is_evicted = true;
         let (state, _) = entry.holder.state();
         if let Some(count) = self.evictions.get(state as usize) {
             count.fetch_add(1, Relaxed);
         }
         entry.holder.evict();
-        let amount = entry.amount.used;
+        let amount = entry.amount;
         if self.kind != BudgetKind::Bytes {
             budget.remove(id);
         }
@@ -371,11 +392,26 @@ impl Budget {
         self.by_peer.get(&peer).copied().unwrap_or_default()
     }
 
+    fn of_entry(&self, id: u64) -> Amount {
+        self.entries.get(&id).map_or_else(Amount::default, |entry| entry.amount)
+    }
+
     fn add(&mut self, wish: Wish) {
         let Some(entry) = self.entries.get_mut(&wish.id) else { return };
         entry.amount.add(wish);
         self.total.add(wish);
         self.by_peer.entry(wish.peer).or_default().add(wish);
+    }
+
+    /// Counts what an entry has no longer as arriving.
+    fn settle(&mut self, id: u64) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let arrived = Amount { used: 0, arriving: entry.amount.arriving };
+        entry.amount.remove(arrived);
+        self.total.remove(arrived);
+        if let Some(of_peer) = self.by_peer.get_mut(&entry.peer) {
+            of_peer.remove(arrived);
+        }
     }
 
     fn remove(&mut self, id: u64) {
@@ -423,6 +459,12 @@ impl BudgetShare {
         self.grow_by_soon(self.wish(more, true)).await
     }
 
+    /// Notes that the body is there and its form has its room: both still count, neither as arriving.
+    pub(crate) fn has_arrived(&self) {
+        self.shares.budget().settle(self.id);
+        self.shares.notify_freed();
+    }
+
     fn wish(&self, more: usize, is_arriving: bool) -> Wish {
         Wish { id: self.id, peer: self.peer, more, is_arriving }
     }
@@ -454,7 +496,7 @@ impl BudgetShare {
 impl Drop for BudgetShare {
     fn drop(&mut self) {
         self.shares.budget().remove(self.id);
-        self.shares.freed.send_modify(|times| *times = times.wrapping_add(1));
+        self.shares.notify_freed();
     }
 }
 

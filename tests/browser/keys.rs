@@ -25,9 +25,11 @@ fn submit(browser: &mut Browser, id: &str, text: &str) {
     browser.press("Enter");
 }
 
+/// The rows of the table of keys.
+const ROWS: &str = "[...document.querySelectorAll('table[aria-label=Keys] tbody tr')]";
+
 fn rows(name: &str) -> String {
-    let cells = "[...document.querySelectorAll('table[aria-label=Keys] tbody tr')]";
-    format!("{cells}.filter(row => row.innerText.includes('{name}')).length")
+    format!("{ROWS}.filter(row => row.innerText.includes('{name}')).length")
 }
 
 #[test]
@@ -51,6 +53,8 @@ fn a_person_signs_in_makes_a_key_revokes_it_and_signs_out() {
     submit(&mut browser, "key-name", "collector prod");
     browser.wait_for(&format!("{} === 1", rows("collector prod")));
     browser.wait_for_text("OTEL_EXPORTER_OTLP_HEADERS");
+    let row = format!("{ROWS}.find(row => row.innerText.includes('collector prod'))");
+    browser.wait_for(&format!("{row}.innerText.includes('not since the start')"));
     browser.screenshot("system-keys");
     let made = browser.evaluate("document.querySelector('.made-key pre').innerText");
     let made = made.as_str().unwrap().split("Bearer ").nth(1).unwrap().trim_end_matches('"');
@@ -60,8 +64,10 @@ fn a_person_signs_in_makes_a_key_revokes_it_and_signs_out() {
         crate::harness::http::send("POST", &server.otlp_http, "/v1/traces", &headers, "{}").status
     };
     assert_eq!(send(), 200, "the key on the page is good");
-    let revoke = "[...document.querySelectorAll('table[aria-label=Keys] tbody tr')]\
-                  .find(row => row.innerText.includes('collector prod')).querySelector('button')";
+    browser.open(&format!("http://{}/system", server.http));
+    browser.wait_for(&format!("{} === 1", rows("collector prod")));
+    browser.wait_for(&format!("/\\b(now|\\d+ ?m?s ago)\\b/.test({row}.innerText)"));
+    let revoke = format!("{row}.querySelector('button')");
     browser.evaluate(&format!("{revoke}.click()"));
     browser.wait_for(&format!("{revoke}.innerText === 'Revoke for good'"));
     browser.evaluate(&format!("{revoke}.click()"));

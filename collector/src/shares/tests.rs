@@ -243,6 +243,64 @@ async fn bodies_on_their_way_leave_room_for_the_forms_of_others() {
     assert_eq!(world.shares.used(), 250);
 }
 
+#[tokio::test]
+async fn a_large_body_on_its_way_leaves_room_for_small_ones() {
+    let world = BudgetWorld::new(Bytes, 800);
+    let large = world.take(1, Receiving, 0).1.unwrap();
+    for _ in 0..5 {
+        large.grow_arriving(100).await.unwrap();
+    }
+    // Of its 500 bytes the first 100 count: 300 is left for others of the same address and of any.
+    for host in [1, 2] {
+        let small = world.take(host, Receiving, 0).1.unwrap();
+        small.grow_arriving(90).await.unwrap();
+        std::mem::forget(small);
+    }
+    assert_eq!(world.shares.used(), 680);
+}
+
+#[tokio::test]
+async fn a_decoded_body_counts_no_longer_as_arriving() {
+    let world = BudgetWorld::new(Bytes, 800);
+    let mut bodies = Vec::new();
+    for _ in 0..3 {
+        let body = world.take(1, Receiving, 0).1.unwrap();
+        body.grow_arriving(100).await.unwrap();
+        bodies.push(body);
+    }
+    let late = world.take(1, Receiving, 0).1.unwrap();
+    assert!(late.grow_arriving(100).await.is_err());
+    bodies[0].has_arrived();
+    late.grow_arriving(100).await.unwrap();
+    assert_eq!(world.shares.used(), 400, "its bytes are still held");
+    drop((bodies, late));
+    assert_eq!(world.shares.used(), 0);
+    let next = world.take(1, Receiving, 0).1.unwrap();
+    next.grow_arriving(100).await.unwrap();
+}
+
+#[tokio::test]
+async fn room_for_bodies_is_taken_from_those_that_have_it() {
+    let world = BudgetWorld::new(Bytes, 800);
+    // Most of the budget is the form of one address, which gives none of the room of bodies.
+    let (decoded, _decoded_share) = world.take(1, Receiving, 350);
+    let mut stalled = Vec::new();
+    for host in [2, 2, 3, 3] {
+        let (holder, body) = world.take(host, Receiving, 0);
+        let body = body.unwrap();
+        body.grow_arriving(100).await.unwrap();
+        stalled.push((holder, body));
+    }
+    world.clock.advance(Duration::from_secs(2));
+    let late = world.take(4, Receiving, 0).1.unwrap();
+    assert_eq!(late.grow_by(late.wish(20, true)).unwrap_err(), Scarce { is_passing: true });
+    let evicted = stalled.iter().map(|(holder, _)| holder.is_evicted()).collect::<Vec<_>>();
+    assert_eq!(evicted, [true, false, false, false], "the oldest of those that have the most");
+    assert!(!decoded.is_evicted());
+    drop(stalled.remove(0));
+    late.grow_arriving(20).await.unwrap();
+}
+
 #[test]
 fn absurd_amounts_are_refused_and_not_wrapped_around() {
     let world = BudgetWorld::new(Bytes, 100);

@@ -18,7 +18,7 @@ mod still_clock;
 mod stories;
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use self::world::World;
 pub(super) use self::{
@@ -71,16 +71,17 @@ fn whatever_happens_what_must_be_there_is_there_exactly_once() {
         Some(seed) => seed..seed + 1,
         None => 0..number("TIDINGS_SIMULATION_SEEDS").unwrap_or(SEEDS),
     };
-    let next = AtomicU64::new(seeds.start);
+    let (next, has_failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if !seeds.contains(&seed) {
+                    if !seeds.contains(&seed) || has_failed.load(Ordering::Relaxed) {
                         return;
                     }
                     if let Err(wrong) = simulate_seed(seed) {
+                        has_failed.store(true, Ordering::Relaxed);
                         panic!(
                             "seed {seed}: {wrong}\n`cargo xtask simulate -- --seed {seed}` shows it"
                         );

@@ -275,11 +275,15 @@ impl StoreInner {
 
     /// The records of erasures, the newest first; [`ERASURES_MAX`] at most.
     pub(super) async fn erasures(&self) -> Result<Vec<ErasureRecord>, StorageError> {
+        self.newest_erasures(ERASURES_MAX).await
+    }
+
+    async fn newest_erasures(&self, limit: usize) -> Result<Vec<ErasureRecord>, StorageError> {
         let (disk, folder) = (Arc::clone(&self.disk), self.paths.erasures());
         // Before the disk is read: what ends meanwhile is taken as it was.
         let running = self.erasures.running();
         blocking(move || {
-            let begun = records_of(disk.as_ref(), &folder)?.into_iter().rev().take(ERASURES_MAX);
+            let begun = records_of(disk.as_ref(), &folder)?.into_iter().rev().take(limit);
             let mut records = Vec::new();
             for begun in begun {
                 records.extend(read_record(disk.as_ref(), &folder, begun, running.as_ref())?);
@@ -313,7 +317,8 @@ impl StoreInner {
     pub(in crate::store) async fn unsettled_erasures(
         &self,
     ) -> Result<Vec<ErasureRecord>, StorageError> {
-        let mut records = self.erasures().await?;
+        // Also above their maximum: records of files that are left are kept.
+        let mut records = self.newest_erasures(usize::MAX).await?;
         let own = self.erasures.lock().left.iter().map(|(begun, _)| *begun).collect::<Vec<_>>();
         records.retain(|record| record.left_files > 0 && record.state != ErasureState::Running);
         records.retain(|record| !own.contains(&record.begun_unix_nanos));
