@@ -322,7 +322,7 @@ async fn routes(
             access: access.clone(),
         },
         web::Auditing { log: Arc::clone(audit), clock: Arc::clone(clock) },
-        web::Bodies::new(Arc::clone(clock)),
+        web::Bodies::new(settings.memory, Arc::clone(clock)),
     ))
 }
 
@@ -549,9 +549,8 @@ fn sql_service(
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let limits = SqlLimits {
         deadline: Duration::from_secs(settings.sql_seconds_max),
-        memory_bytes_max: count(settings.sql_memory_bytes_max),
         running_max: count(settings.sql_running_max),
-        ..SqlLimits::default()
+        ..SqlLimits::of_memory(count(settings.sql_memory_bytes_max))
     };
     let program = WorkerProgram::this(sql_worker::NAME).context("where this program is")?;
     let service = SqlService::new(store.clone(), limits, Arc::clone(clock), program);

@@ -33,7 +33,7 @@ use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
 use tidings_access::{AccessError, AccessPolicy, Caller, KeyRing, TenantName};
 use tidings_collector::{Destination, DestinationError, Destinations, ReadApi, ReplyBody};
-use tidings_query::{QueryService, zipkin_router};
+use tidings_query::{QueryLimits, QueryService, zipkin_router};
 use tidings_storage::{Clock, Recovery, StorageError, Store};
 use tower::ServiceExt;
 
@@ -154,7 +154,12 @@ impl Tenants {
                  looked after: set require-keys"
             );
         }
-        let query = QueryService::new(store.clone(), query_settings(settings), Arc::clone(clock));
+        let query = QueryService::with_limits(
+            store.clone(),
+            query_settings(settings),
+            settings.memory.map_or_else(QueryLimits::default, QueryLimits::within),
+            Arc::clone(clock),
+        );
         let tenants = Self(Arc::new(OpenTenants {
             default: Tenant::new(default, store, query),
             others: RwLock::default(),

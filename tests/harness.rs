@@ -156,20 +156,33 @@ impl Server {
         self.memory("RssAnon:")
     }
 
-    /// The most of [`Self::allocated_bytes`] until `done`, looked at every 20 ms.
-    pub(crate) fn peak_allocated_bytes_until(&self, done: &AtomicBool) -> u64 {
-        let mut peak = 0;
+    /// The same of its workers for SQL together.
+    pub(crate) fn worker_bytes(&self) -> u64 {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid())) else { return 0 };
+        let children = threads
+            .flatten()
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        let bytes = |children: String| -> u64 {
+            let pids = children.split_whitespace();
+            // Those that have ended meanwhile have none.
+            pids.filter_map(|pid| memory_of(pid.parse().unwrap(), "RssAnon:")).sum()
+        };
+        children.map(bytes).sum()
+    }
+
+    /// The most of [`Self::allocated_bytes`] and of [`Self::worker_bytes`] until `done`, looked at
+    /// every 20 ms.
+    pub(crate) fn peak_allocated_bytes_until(&self, done: &AtomicBool) -> (u64, u64) {
+        let (mut own, mut workers) = (0, 0);
         while !done.load(Relaxed) {
-            peak = self.allocated_bytes().max(peak);
+            (own, workers) = (self.allocated_bytes().max(own), self.worker_bytes().max(workers));
             std::thread::sleep(Duration::from_millis(20));
         }
-        peak
+        (own, workers)
     }
 
     fn memory(&self, what: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(what)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        memory_of(self.pid(), what).unwrap()
     }
 
     /// Whether the process is still there.
@@ -260,6 +273,13 @@ impl Folder {
             Self::Given(path) => path,
         }
     }
+}
+
+/// A line of what the system says about the memory of a process, in bytes; `None` when it has ended.
+fn memory_of(pid: u32, what: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(what))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().unwrap() * 1024)
 }
 
 impl Drop for Server {

@@ -157,7 +157,7 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
     let measured = run(MEASURED, CONNECTIONS);
     let capacity = measured.statuses[&200] as f64 / MEASURED.as_secs_f64();
     let done = AtomicBool::new(false);
-    let (hammered, patient, peak) = thread::scope(|scope| {
+    let (hammered, patient, (peak, _)) = thread::scope(|scope| {
         let (server, done) = (&server, &done);
         let senders: Vec<_> = (0..PATIENT as u128)
             .map(|sender| scope.spawn(move || send_patiently(server, sender, done)))

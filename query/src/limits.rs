@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-/// No answer that is written at once is longer: all that are not read yet have no more room.
-pub(crate) const ANSWER_BYTES_MAX: u64 = 512 << 20;
+/// A budget of memory from which on all bounds are their defaults.
+const BUDGET_MAX: u64 = 4 << 30;
+/// A budget below which bounds are no smaller: traces and graphs of some size still have to fit.
+const BUDGET_MIN: u64 = 256 << 20;
 
 /// The bounds of the query service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +22,8 @@ pub struct QueryLimits {
     pub deadline: Duration,
     /// Minimum interval between early results.
     pub told_every: Duration,
-    /// Maximum bytes of all answers that clients have not read yet.
+    /// Maximum bytes of all answers that clients have not read yet, and of one that is written at
+    /// once.
     pub unread_bytes_max: u64,
     /// A trace with more distinct spans than this is not given with all attributes (about 1 KiB
     /// each).
@@ -90,7 +93,7 @@ impl Default for QueryLimits {
             tails_max: 64,
             deadline: Duration::from_secs(30),
             told_every: Duration::from_millis(200),
-            unread_bytes_max: ANSWER_BYTES_MAX,
+            unread_bytes_max: 512 << 20,
             view_spans_max: 50_000,
             view_bytes_max: 128 << 20,
             logs_bytes_max: 32 << 20,
@@ -116,5 +119,45 @@ impl Default for QueryLimits {
             settled_after: Duration::from_secs(5),
             silent_after: Duration::from_secs(60),
         }
+    }
+}
+
+impl QueryLimits {
+    /// Bounds for a process with this budget of memory: an eighth of it for answers that are not read
+    /// yet, a 32nd for what one query gathers.
+    #[must_use]
+    pub fn within(memory_bytes: u64) -> Self {
+        let limits = Self::default();
+        let memory = memory_bytes.clamp(BUDGET_MIN, BUDGET_MAX);
+        let part = |most: u64| most / (BUDGET_MAX >> 20) * (memory >> 20);
+        let part_of = |most: usize| usize::try_from(part(most as u64)).unwrap_or(most);
+        Self {
+            unread_bytes_max: part(limits.unread_bytes_max),
+            view_bytes_max: part(limits.view_bytes_max),
+            kinds_bytes_max: part_of(limits.kinds_bytes_max),
+            graph_bytes_max: part_of(limits.graph_bytes_max),
+            metrics_bytes_max: part_of(limits.metrics_bytes_max),
+            ..limits
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::QueryLimits;
+
+    #[test]
+    fn bounds_follow_the_budget() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(QueryLimits::within(64 << 30), QueryLimits::default());
+        for (budget, unread) in [(4096, 512), (1024, 128), (512, 64), (256, 32), (192, 32), (0, 32)]
+        {
+            let limits = QueryLimits::within(budget * MIB);
+            assert_eq!(limits.unread_bytes_max, unread * MIB, "{budget}");
+            assert_eq!(limits.view_bytes_max, unread / 4 * MIB, "{budget}");
+            assert_eq!(limits.graph_bytes_max as u64, unread / 4 * MIB, "{budget}");
+        }
+        let odd = QueryLimits::within(1000 * MIB + 7);
+        assert!((124 * MIB..=125 * MIB).contains(&odd.unread_bytes_max), "{odd:?}");
     }
 }

@@ -152,7 +152,7 @@ impl QueryService {
     /// Handle whose queries keep their permits until the next of them, or until the admission is
     /// dropped.
     pub(crate) fn keeping_turn(&self) -> (Self, Admission) {
-        let turn = Admission::default();
+        let turn = Admission::new(self.limits());
         (Self { kept: Some(turn.kept()), ..self.clone() }, turn)
     }
 

@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// The bounds of bytes where there is enough memory.
+const MEMORY_BYTES_MAX: usize = 256 << 20;
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+const MADE_BYTES_MAX: u64 = 128 << 20;
+
+/// Memory of a remembered hash, in a table that is half full or more, beside its copy while it grows.
+const REPEAT_BYTES: usize = 64;
+
 /// Bounds on the cost of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SqlLimits {
@@ -17,6 +25,8 @@ pub struct SqlLimits {
     pub answer_bytes_max: usize,
     /// Maximum number of running queries, those included whose answer is still being sent.
     pub running_max: usize,
+    /// Maximum bytes that the functions of one operator may allocate for one batch of rows.
+    pub made_bytes_max: u64,
     /// Maximum number of row hashes remembered to drop repeats; beyond it a repeated row may count
     /// twice.
     pub remembered_max: usize,
@@ -26,11 +36,28 @@ impl Default for SqlLimits {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(30),
-            memory_bytes_max: 256 << 20,
+            memory_bytes_max: MEMORY_BYTES_MAX,
             rows_max: 100_000,
-            answer_bytes_max: 64 << 20,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+            made_bytes_max: MADE_BYTES_MAX,
             running_max: 4,
-            remembered_max: 4_000_000,
+            remembered_max: MEMORY_BYTES_MAX / REPEAT_BYTES,
+        }
+    }
+}
+
+impl SqlLimits {
+    /// Bounds for queries whose operators keep at most this. Where it is less than by default, the
+    /// other bounds of memory are smaller by the same factor, down to an eighth.
+    #[must_use]
+    pub fn of_memory(memory_bytes_max: usize) -> Self {
+        let memory = memory_bytes_max.clamp(MEMORY_BYTES_MAX / 8, MEMORY_BYTES_MAX);
+        Self {
+            memory_bytes_max,
+            answer_bytes_max: memory / (MEMORY_BYTES_MAX / ANSWER_BYTES_MAX),
+            made_bytes_max: MADE_BYTES_MAX.min(memory as u64 / 2),
+            remembered_max: memory / REPEAT_BYTES,
+            ..Self::default()
         }
     }
 }
@@ -52,8 +79,6 @@ pub(crate) const SET_OPERATIONS_MAX: usize = 15;
 pub(crate) const RELATIONS_MAX: usize = 16;
 /// Columns of an answer and of everything in between.
 pub(crate) const COLUMNS_MAX: usize = 500;
-/// Maximum bytes that the functions of one operator may allocate for one batch of rows.
-pub(crate) const MADE_BYTES_MAX: u64 = 128 << 20;
 /// A row that is wider is not joined: a batch of joined rows would be as many times that.
 pub(crate) const JOINED_ROW_BYTES_MAX: usize = 16 << 10;
 /// Rows that operators hand on at once.

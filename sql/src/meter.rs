@@ -13,7 +13,7 @@ use std::{
 
 use tidings_storage::{Clock, ScanWatch};
 
-use crate::{SqlError, SqlLimits, limits::MADE_BYTES_MAX};
+use crate::{SqlError, SqlLimits};
 
 /// Usage and bounds of one query.
 #[derive(Debug)]
@@ -61,15 +61,17 @@ impl Meter {
         Ok(())
     }
 
-    /// Charges bytes that a function allocates; fails beyond [`MADE_BYTES_MAX`].
+    /// Charges bytes that a function allocates; fails beyond
+    /// [`SqlLimits::made_bytes_max`].
     pub(crate) fn make(&self, bytes: u64) -> Result<(), SqlError> {
         self.check()?;
         let made = self.made.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if made <= MADE_BYTES_MAX {
+        let bytes_max = self.limits.made_bytes_max;
+        if made <= bytes_max {
             return Ok(());
         }
         Err(SqlError::Memory {
-            reason: format!("its functions make more than {MADE_BYTES_MAX} bytes of some rows"),
+            reason: format!("its functions make more than {bytes_max} bytes of some rows"),
         })
     }
 

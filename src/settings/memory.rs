@@ -32,6 +32,12 @@ const SHARES: [(&str, u64); 6] = [
     ("sql-memory-bytes-max", 2),
 ];
 
+/// The number of queries in SQL that run at once, where the budget is four times the next.
+const SQL_WORKERS: u64 = 4;
+/// A budget that has room for one worker, which is a process with memory of its own: up to 180 MiB of
+/// the smallest budget, for the machine has four times that.
+const SQL_WORKER_BUDGET: u64 = 256 << 20;
+
 /// Where the system says how much memory there is.
 #[derive(Debug, Clone)]
 pub(crate) struct MemoryFiles {
@@ -151,9 +157,18 @@ impl Sources {
                 budget
             }
         };
+        let is_default = |sources: &Self, name| {
+            sources.values.get(name).is_some_and(|(_, at)| *at == Origin::Default)
+        };
+        let workers = budget / SQL_WORKER_BUDGET;
+        if workers < SQL_WORKERS && is_default(self, "sql-running-max") {
+            let why = format!("one for each {} of memory", in_units(SQL_WORKER_BUDGET));
+            let workers = workers.max(1).to_string();
+            self.set(setting("sql-running-max"), workers, Origin::Measured(why));
+        }
         for (name, parts) in SHARES {
             let setting = setting(name);
-            let is_default = self.values.get(name).is_some_and(|(_, at)| *at == Origin::Default);
+            let is_default = is_default(self, name);
             let most = value::bytes(setting.default).unwrap_or(u64::MAX);
             let share = budget / PARTS * parts;
             if is_default && share < most {

@@ -113,5 +113,5 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("sql", "loopback", value::sql, sql, "where queries in SQL are answered: loopback (only while other machines cannot reach the HTTP address), on or off"),
     setting!("sql-seconds-max", "30", value::count, sql_seconds_max, "a query in SQL ends after this time"),
     setting!("sql-memory-bytes-max", "256MiB", value::bytes, sql_memory_bytes_max, "a query in SQL keeps no more in memory (2/32 of memory)"),
-    setting!("sql-running-max", "4", value::count, sql_running_max, "queries in SQL that run at once, at most 64; more are told to try again"),
+    setting!("sql-running-max", "4", value::count, sql_running_max, "queries in SQL that run at once, at most 64 (one for each 256 MiB of memory); more are told to try again"),
 ];

@@ -34,8 +34,10 @@ use super::problem::problem;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The slowest a body may arrive.
 const BYTES_PER_SECOND_MIN: usize = 1024;
-/// Memory bound for all bodies together: four of the longest that a route reads.
-const MEMORY_BYTES_MAX: usize = 64 << 20;
+/// The longest body that a route reads.
+const BODY_BYTES_MAX: u64 = 16 << 20;
+/// Memory bound for all bodies together, where a 16th of the budget is more.
+const MEMORY_BYTES_MAX: u64 = 4 * BODY_BYTES_MAX;
 /// Memory of a piece of a body besides its bytes, until the pieces are joined.
 const PIECE_BYTES: usize = 64;
 /// When to try again.
@@ -52,8 +54,11 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self::of_bytes(MEMORY_BYTES_MAX, clock)
+    /// For a process with this budget of memory.
+    pub(crate) fn new(memory: Option<u64>, clock: Arc<dyn Clock>) -> Self {
+        let part = memory.map_or(MEMORY_BYTES_MAX, |memory| memory / 16);
+        let bytes = part.clamp(BODY_BYTES_MAX, MEMORY_BYTES_MAX);
+        Self::of_bytes(usize::try_from(bytes).unwrap_or(usize::MAX), clock)
     }
 
     fn of_bytes(bytes: usize, clock: Arc<dyn Clock>) -> Self {
@@ -329,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_does_not_end_or_comes_too_slowly_is_given_up() {
         for over in [TIMEOUT, PACE_WINDOW] {
-            let app = app(Bodies::new(Arc::new(Over(over))), Arc::default());
+            let app = app(Bodies::new(None, Arc::new(Over(over))), Arc::default());
             let body = Body::new(Begun(Some(Bytes::from_static(b"a piece"))));
             let response = send(app, body).await;
             assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);

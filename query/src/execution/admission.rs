@@ -7,28 +7,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::QueryLimits;
+
 /// Permits of a query: one of the queue, one of the running queries of its service, one of those of
 /// all services.
 pub(super) type AdmissionPermits = [OwnedSemaphorePermit; 3];
 
 /// Holder of the permits of the last query that ended. Dropping it releases them.
-#[derive(Debug, Default)]
-pub(crate) struct Admission(AdmissionSlot);
+#[derive(Debug)]
+pub(crate) struct Admission {
+    slot: AdmissionSlot,
+    /// Maximum bytes of the answer that is written under it.
+    pub(crate) answer_bytes_max: u64,
+}
 
 /// Shared slot for the permits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AdmissionSlot(Arc<Mutex<Option<AdmissionPermits>>>);
 
 impl Admission {
+    /// Without permits so far.
+    pub(crate) fn new(limits: &QueryLimits) -> Self {
+        let slot = AdmissionSlot::default();
+        Self { slot, answer_bytes_max: limits.unread_bytes_max }
+    }
+
     /// Slot in which a query leaves its permits.
     pub(crate) fn kept(&self) -> AdmissionSlot {
-        self.0.clone()
+        self.slot.clone()
+    }
+}
+
+/// For answers of a known size.
+impl Default for Admission {
+    fn default() -> Self {
+        Self::new(&QueryLimits::default())
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.0.end();
+        self.slot.end();
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     export_body::{ExportBody, ExportFormat},
     unread_budget::Holds,
 };
-use crate::{QueryError, TraceExport, execution::Admission, limits::ANSWER_BYTES_MAX};
+use crate::{QueryError, TraceExport, execution::Admission};
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const PROTOBUF: &str = "application/x-protobuf";
@@ -33,9 +33,9 @@ pub(super) fn written_json(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, JSON)], Bytes::from(bytes)).into_response()
 }
 
-/// Encodes the value as JSON; for callers on a blocking thread.
-pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, QueryError> {
-    text(ANSWER_BYTES_MAX, |text| serde_json::to_writer(text, value))
+/// Encodes the value as JSON of so many bytes at most; for callers on a blocking thread.
+pub(super) fn written<T: Serialize>(value: &T, bytes_max: u64) -> Result<Vec<u8>, QueryError> {
+    text(bytes_max, |text| serde_json::to_writer(text, value))
 }
 
 /// The bytes that `write` gives, if they are no more than these.
@@ -87,7 +87,8 @@ pub(super) async fn encoded<T: Serialize + Send + 'static>(
     turn: Admission,
     value: T,
 ) -> Result<Vec<u8>, QueryError> {
-    blocking(turn, move || written(&value)).await
+    let bytes_max = turn.answer_bytes_max;
+    blocking(turn, move || written(&value, bytes_max)).await
 }
 
 /// Runs `write` on a blocking thread and releases the query's permits afterwards.

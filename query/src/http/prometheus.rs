@@ -71,7 +71,9 @@ async fn query_at(
     };
     let written = service.ask_within(params.timeout()?, move |reader| {
         let answer = at_once(reader, &query, asked);
-        Ok(answer.and_then(|answer| Ok(success_of(&answer, Some(time))?)))
+        Ok(answer.and_then(|answer| {
+            Ok(success_of(&answer, Some(time), reader.limits.unread_bytes_max)?)
+        }))
     });
     Ok(written_json(written.await??))
 }
@@ -96,7 +98,7 @@ async fn query_range(
     let asked = EvaluationTimes { start_ms, end_ms, step_ms, lookback_ms: params.lookback()? };
     let written = service.ask_within(params.timeout()?, move |reader| {
         let answer = over_range(reader, &query, asked);
-        Ok(answer.and_then(|answer| Ok(success_of(&answer, None)?)))
+        Ok(answer.and_then(|answer| Ok(success_of(&answer, None, reader.limits.unread_bytes_max)?)))
     });
     Ok(written_json(written.await??))
 }
@@ -132,7 +134,7 @@ async fn labels(
 ) -> Result<Response, PrometheusError> {
     let (search, limit) = (params.series(false)?, params.limit()?);
     ask(&service, search, move |reader, search| {
-        Ok(list(series::label_names(reader, search)?, limit)?)
+        Ok(list(series::label_names(reader, search)?, limit, reader.limits.unread_bytes_max)?)
     })
     .await
 }
@@ -145,7 +147,11 @@ async fn label_values(
     let Path(name) = name.map_err(|rejected| PrometheusError::bad_data(rejected.body_text()))?;
     let (search, limit) = (params.series(false)?, params.limit()?);
     ask(&service, search, move |reader, search| {
-        Ok(list(series::label_values(reader, &name, search)?, limit)?)
+        Ok(list(
+            series::label_values(reader, &name, search)?,
+            limit,
+            reader.limits.unread_bytes_max,
+        )?)
     })
     .await
 }
@@ -156,7 +162,7 @@ async fn series_list(
 ) -> Result<Response, PrometheusError> {
     let (search, limit) = (params.series(true)?, params.limit()?);
     ask(&service, search, move |reader, search| {
-        Ok(list_labels(series::series(reader, search)?, limit)?)
+        Ok(list_labels(series::series(reader, search)?, limit, reader.limits.unread_bytes_max)?)
     })
     .await
 }

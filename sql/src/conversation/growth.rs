@@ -6,13 +6,12 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use crate::meter::Meter;
+use crate::{SqlLimits, meter::Meter};
 
 /// The time between two looks. Memory is cleared at some gigabytes a second.
 const LOOK: Duration = Duration::from_millis(20);
-/// Memory beside the query's own and its answer: the program's, rows on their way, text that
-/// functions make of some rows (128 MiB), twice while it is copied.
-const BYTES_MORE: u64 = 384 << 20;
+/// Memory of the program and of rows on their way.
+const PROGRAM_BYTES: u64 = 128 << 20;
 
 /// A look at a process, from time to time.
 pub(super) struct Growth {
@@ -29,9 +28,7 @@ impl fmt::Debug for Growth {
 impl Growth {
     /// Looks at this process.
     pub(super) fn watch(pid: u32, meter: &Meter) -> Self {
-        let limits = &meter.limits;
-        let own = limits.memory_bytes_max.saturating_add(limits.answer_bytes_max);
-        let max = u64::try_from(own).unwrap_or(u64::MAX).saturating_add(BYTES_MORE);
+        let max = bytes_max(&meter.limits);
         let clock = Arc::clone(&meter.clock);
         let outgrown = async move {
             loop {
@@ -52,6 +49,14 @@ impl Growth {
     }
 }
 
+/// Maximum bytes of a worker: what its query keeps, the answer, and what functions make of some rows,
+/// twice while it is copied.
+fn bytes_max(limits: &SqlLimits) -> u64 {
+    let kept = limits.memory_bytes_max.saturating_add(limits.answer_bytes_max);
+    let made = limits.made_bytes_max.saturating_mul(2);
+    u64::try_from(kept).unwrap_or(u64::MAX).saturating_add(made).saturating_add(PROGRAM_BYTES)
+}
+
 /// Bytes in memory that are no other process's.
 fn own_bytes(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -61,7 +66,17 @@ fn own_bytes(pid: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::own_bytes;
+    use super::{bytes_max, own_bytes};
+    use crate::SqlLimits;
+
+    #[test]
+    fn a_worker_of_a_small_budget_is_small() {
+        const MIB: u64 = 1 << 20;
+        let of = |mib: usize| bytes_max(&SqlLimits::of_memory(mib << 20));
+        assert_eq!(SqlLimits::of_memory(256 << 20), SqlLimits::default());
+        assert_eq!([12, 64, 256, 1024].map(of), [180, 272, 704, 1472].map(|mib| mib * MIB));
+        assert_eq!(bytes_max(&SqlLimits::of_memory(usize::MAX)), u64::MAX);
+    }
 
     #[cfg(target_os = "linux")]
     #[test]

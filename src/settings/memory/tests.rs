@@ -43,6 +43,10 @@ fn a_quarter_of_the_machine_is_divided_and_never_exceeded() {
         assert!(settings.memory_flush_bytes <= settings.memory_bytes_max);
         assert!(settings.http_body_bytes_max <= settings.in_flight_bytes_max);
     }
+    let workers =
+        [GIB, 2 * GIB, 4 * GIB, 16 * GIB].map(|of| settings(&[], of).unwrap().sql_running_max);
+    assert_eq!(workers, [1, 2, 4, 4]);
+    assert_eq!(settings(&[("sql-running-max", "4")], GIB).unwrap().sql_running_max, 4);
     // A small machine starts, too.
     assert_eq!(settings(&[], 256 * MIB).unwrap().memory, Some(BUDGET_MIN));
     assert!(divided(&[], None).settings().unwrap().memory.is_some());

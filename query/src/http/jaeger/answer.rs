@@ -13,7 +13,6 @@ use crate::{
     execution::Admission,
     http::{answer, problem::status_of},
     jaeger::traces::JaegerTraces,
-    limits::ANSWER_BYTES_MAX,
 };
 
 /// Says that an answer is not about everything that was asked for.
@@ -197,9 +196,10 @@ pub(super) async fn json<T: Serialize + Send + 'static>(
     if !pretty {
         return answer::json(turn, value).await;
     }
+    let bytes_max = turn.answer_bytes_max;
     let encode = move || {
         let format = PrettyFormatter::with_indent(b"    ");
-        answer::text(ANSWER_BYTES_MAX, |text| {
+        answer::text(bytes_max, |text| {
             value.serialize(&mut Serializer::with_formatter(text, format))
         })
     };

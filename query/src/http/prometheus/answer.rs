@@ -132,27 +132,39 @@ fn point(time: i64, value: f64) -> Point {
     (seconds(time), number_text(value))
 }
 
-/// Response with data that needs no query.
+/// Response of some lines, whatever is stored.
 pub(super) fn known(data: &impl Serialize) -> Result<Response, PrometheusError> {
-    Ok(answer::written_json(success(data, &[])?))
+    Ok(answer::written_json(success(data, &[], u64::MAX)?))
 }
 
 /// The bytes of the answer: the data, and what people should know of it.
-fn success(data: &impl Serialize, warnings: &[&'static str]) -> Result<Vec<u8>, QueryError> {
-    answer::written(&Success { data, status: "success", warnings })
+fn success(
+    data: &impl Serialize,
+    warnings: &[&'static str],
+    bytes_max: u64,
+) -> Result<Vec<u8>, QueryError> {
+    answer::written(&Success { data, status: "success", warnings }, bytes_max)
 }
 
 /// The bytes of what a query gives, at this time if it is one.
-pub(super) fn success_of(answer: &QueryAnswer, time: Option<i64>) -> Result<Vec<u8>, QueryError> {
+pub(super) fn success_of(
+    answer: &QueryAnswer,
+    time: Option<i64>,
+    bytes_max: u64,
+) -> Result<Vec<u8>, QueryError> {
     let at = time.unwrap_or_default();
     let warnings = &answer.warnings;
     match &answer.given {
-        QueryValue::Scalar(number) => {
-            success(&QueryData { result: point(at, *number), result_type: "scalar" }, warnings)
-        }
-        QueryValue::Text(text) => {
-            success(&QueryData { result: (seconds(at), text), result_type: "string" }, warnings)
-        }
+        QueryValue::Scalar(number) => success(
+            &QueryData { result: point(at, *number), result_type: "scalar" },
+            warnings,
+            bytes_max,
+        ),
+        QueryValue::Text(text) => success(
+            &QueryData { result: (seconds(at), text), result_type: "string" },
+            warnings,
+            bytes_max,
+        ),
         QueryValue::Vector(samples) => {
             let result = Each(|| {
                 samples.iter().map(|(labels, value)| VectorSample {
@@ -160,11 +172,11 @@ pub(super) fn success_of(answer: &QueryAnswer, time: Option<i64>) -> Result<Vec<
                     value: point(at, *value),
                 })
             });
-            success(&QueryData { result, result_type: "vector" }, warnings)
+            success(&QueryData { result, result_type: "vector" }, warnings, bytes_max)
         }
         QueryValue::Matrix(series) => {
             let result = Each(|| series.iter().map(line));
-            success(&QueryData { result, result_type: "matrix" }, warnings)
+            success(&QueryData { result, result_type: "matrix" }, warnings, bytes_max)
         }
     }
 }
@@ -178,18 +190,20 @@ fn line((labels, points): &(Labels, Vec<(i64, f64)>)) -> impl Serialize {
 pub(super) fn list(
     (mut names, mut warnings): Listed<String>,
     limit: usize,
+    bytes_max: u64,
 ) -> Result<Vec<u8>, QueryError> {
     cut(&mut names, &mut warnings, limit);
-    success(&names, &warnings)
+    success(&names, &warnings, bytes_max)
 }
 
 /// The bytes of series.
 pub(super) fn list_labels(
     (mut series, mut warnings): Listed<Labels>,
     limit: usize,
+    bytes_max: u64,
 ) -> Result<Vec<u8>, QueryError> {
     cut(&mut series, &mut warnings, limit);
-    success(&Each(|| series.iter().map(LabelMap)), &warnings)
+    success(&Each(|| series.iter().map(LabelMap)), &warnings, bytes_max)
 }
 
 fn cut<T>(list: &mut Vec<T>, warnings: &mut Vec<&'static str>, limit: usize) {

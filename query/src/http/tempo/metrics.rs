@@ -41,7 +41,7 @@ pub(super) async fn query_range(
         let search = MetricsSearch { metrics, range, exemplars, series_max };
         let found = traceql::metrics::metrics(reader, &search)?;
         let series = Each(|| found.series.iter().map(|series| line(series, &range)));
-        answer::written(&MetricsAnswer::new(&found, series))
+        answer::written(&MetricsAnswer::new(&found, series), reader.limits.unread_bytes_max)
     });
     Ok(answer::written_json(written.await?))
 }
@@ -65,7 +65,7 @@ pub(super) async fn query(
                 value: Number::new(series.values.first().copied().unwrap_or_default()),
             })
         });
-        answer::written(&MetricsAnswer::new(&found, series))
+        answer::written(&MetricsAnswer::new(&found, series), reader.limits.unread_bytes_max)
     });
     Ok(answer::written_json(written.await?))
 }

@@ -46,7 +46,7 @@ pub(super) async fn search(
     let search = search_of(&params)?;
     let written = service.ask(move |reader| {
         let found = traceql::search::found(reader, &search()?)?;
-        written(&found)
+        written(&found, reader.limits.unread_bytes_max)
     });
     Ok(answer::written_json(written.await?))
 }
@@ -221,11 +221,11 @@ impl Serialize for Attributes {
 }
 
 /// The bytes of the answer, made without a second form of what was found.
-fn written(found: &TraceqlResult) -> Result<Vec<u8>, QueryError> {
+fn written(found: &TraceqlResult, bytes_max: u64) -> Result<Vec<u8>, QueryError> {
     let mut metrics = metrics_json(found.stats);
     metrics["inspectedTraces"] = found.inspected.into();
     let traces = Each(|| found.traces.iter().map(trace_entry));
-    answer::written(&SearchAnswer { metrics, traces })
+    answer::written(&SearchAnswer { metrics, traces }, bytes_max)
 }
 
 /// Statistics of the scan. A client sees from the completed jobs whether the answer is complete.

@@ -74,8 +74,11 @@ pub(super) async fn trace(
     if wants_protobuf(&headers) {
         return protobuf(turn, Trace { resource_spans: found.resource_spans }).await;
     }
-    json_of(turn, move || answer::written(&Batches { batches: groups(&found.resource_spans) }))
-        .await
+    let bytes_max = turn.answer_bytes_max;
+    json_of(turn, move || {
+        answer::written(&Batches { batches: groups(&found.resource_spans) }, bytes_max)
+    })
+    .await
 }
 
 /// `GET /api/v2/traces/{traceId}`. `q` leaves only the spans that it selects, `keep_hierarchy` also
@@ -107,13 +110,15 @@ pub(super) async fn trace_v2(
         let (metrics, message) = (Some(TraceMetrics::default()), message.to_owned());
         return protobuf(turn, TraceResponse { trace, metrics, status, message }).await;
     }
+    let bytes_max = turn.answer_bytes_max;
     json_of(turn, move || {
-        answer::written(&Filtered {
+        let filtered = Filtered {
             message: is_part.then_some(FILTERED),
             metrics: Nothing {},
             status: is_part.then_some("PARTIAL"),
             trace: TraceJson { resource_spans: groups(&found.resource_spans) },
-        })
+        };
+        answer::written(&filtered, bytes_max)
     })
     .await
 }
