@@ -46,8 +46,8 @@ use crate::{
 };
 
 pub(crate) use column_reader::{columns, whole_columns};
-pub use footer::metadata_bytes;
 pub(crate) use footer::set_metadata_bytes_max;
+pub use footer::{metadata_bytes, metadata_reads};
 pub(crate) use groups::CandidateGroups;
 pub(crate) use merge::{Choice, Merge};
 pub(crate) use read::index_of;

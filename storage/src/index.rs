@@ -58,6 +58,7 @@ use find::{LookupError, find};
 
 use crate::{
     data_file::DataFile,
+    metrics::CacheReads,
     paths::index_path,
     rollup::{
         CorrectionSection, Directory, ExceptionListing, ExceptionSection, GraphSection, Hours,
@@ -235,6 +236,7 @@ struct Heads {
     scans: u64,
     /// The scan that made room last.
     swept: u64,
+    reads: CacheReads,
 }
 
 #[derive(Debug)]
@@ -269,6 +271,11 @@ impl Indexes {
             heads.by_path.clear();
             heads.bytes = 0;
         }
+    }
+
+    /// Returns how often a head was wanted that was in memory, and that was not.
+    pub(crate) fn reads(&self) -> CacheReads {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).reads
     }
 
     /// Bytes of the heads in memory.
@@ -431,9 +438,13 @@ impl Indexes {
 
     fn kept(&self, file: &DataFile, scan: u64) -> Option<Option<Arc<Head>>> {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = heads.by_path.get_mut(file.path.as_os_str())?;
-        kept.last_use = scan;
-        Some(kept.head.clone())
+        let kept = heads.by_path.get_mut(file.path.as_os_str());
+        let head = kept.map(|kept| {
+            kept.last_use = scan;
+            kept.head.clone()
+        });
+        heads.reads.count(head.is_some());
+        head
     }
 
     fn load(&self, scan: u64, file: &Arc<DataFile>, signal: Signal) -> Option<Arc<Head>> {

@@ -49,7 +49,7 @@ pub use backup::{
 pub use check::{CheckSummary, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
-pub use data_file::metadata_bytes;
+pub use data_file::{metadata_bytes, metadata_reads};
 pub use error::{ErrorKind, StorageError};
 pub use filter::{
     AttributeFilter, AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogCondition,
@@ -58,7 +58,7 @@ pub use filter::{
 };
 pub use line_file::LineFile;
 pub use locked_file::LockedFile;
-pub use metrics::{StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
+pub use metrics::{CacheReads, StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
     AggregationWatch, Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,

@@ -63,6 +63,21 @@ impl TimeHistogram {
     }
 }
 
+/// Reads of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheReads {
+    /// Those that found what they wanted in memory.
+    pub hits: u64,
+    /// Those that read it from a file.
+    pub misses: u64,
+}
+
+impl CacheReads {
+    pub(crate) fn count(&mut self, is_hit: bool) {
+        *(if is_hit { &mut self.hits } else { &mut self.misses }) += 1;
+    }
+}
+
 /// The store's work since it was opened.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StoreMeasurements {
@@ -100,6 +115,8 @@ pub struct StoreMeasurements {
     pub verified_files: u64,
     /// Bytes of the indexes of data files that are in memory.
     pub index_bytes: u64,
+    /// Reads of these indexes.
+    pub index_reads: CacheReads,
 }
 
 /// The numbers as they are counted.

@@ -405,6 +405,7 @@ impl Store {
             unflushed_age: age.unwrap_or_default(),
             damaged_files: inner.quarantined_files + damaged_files,
             index_bytes: inner.shared.indexes.bytes() as u64,
+            index_reads: inner.shared.indexes.reads(),
             ..inner.metrics.measurements()
         }
     }

@@ -1,7 +1,7 @@
 //! The table of metrics.
 
 use tidings_proto::api::TaskCondition;
-use tidings_storage::StoreMeasurements;
+use tidings_storage::{CacheReads, StoreMeasurements};
 
 use super::{Measured, MetricDescription, MetricKind, Sample, SampleValue};
 
@@ -15,6 +15,11 @@ fn audit_events(measured: &Measured) -> Samples {
 
 fn gauge(value: u64) -> Samples {
     vec![Sample::count([], value)]
+}
+
+fn reads(reads: CacheReads) -> Samples {
+    let counts = [("memory", reads.hits), ("file", reads.misses)];
+    counts.map(|(source, count)| Sample::count([source], count)).into()
 }
 
 /// One number of what the store did.
@@ -32,7 +37,7 @@ macro_rules! held {
 }
 
 /// The metrics of a store, which every tenant sees of its own.
-pub(super) const OF_STORES: [&str; 24] = [
+pub(super) const OF_STORES: [&str; 25] = [
     "tidings_ready",
     "tidings_task_running",
     "tidings_task_restarts",
@@ -49,6 +54,7 @@ pub(super) const OF_STORES: [&str; 24] = [
     "tidings_data_files",
     "tidings_removed_files",
     "tidings_index_memory_bytes",
+    "tidings_index_reads",
     "tidings_flush_seconds",
     "tidings_flush_failures",
     "tidings_table_commits",
@@ -319,11 +325,25 @@ pub(super) const METRICS: &[MetricDescription] = &[
         read: of_store!(index_bytes),
     },
     MetricDescription {
+        name: "tidings_index_reads",
+        kind: MetricKind::Counter,
+        labels: &["source"],
+        help: "Heads of indexes that were wanted and found in `memory`, or read from their `file`",
+        read: |measured| reads(measured.store.measurements().index_reads),
+    },
+    MetricDescription {
         name: "tidings_metadata_memory_bytes",
         kind: MetricKind::Gauge,
         labels: &[],
         help: "Decoded metadata of data files in memory, in bytes",
         read: |_| gauge(tidings_storage::metadata_bytes()),
+    },
+    MetricDescription {
+        name: "tidings_metadata_reads",
+        kind: MetricKind::Counter,
+        labels: &["source"],
+        help: "Metadata of data files that was wanted and found in `memory`, or read from its `file`",
+        read: |_| reads(tidings_storage::metadata_reads()),
     },
     MetricDescription {
         name: "tidings_flush_seconds",

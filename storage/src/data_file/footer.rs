@@ -15,7 +15,7 @@ use parquet::{
     file::{metadata::PageIndexPolicy, reader::ChunkReader},
 };
 
-use crate::{StorageError, disk::failed, schema::Signal};
+use crate::{StorageError, disk::failed, metrics::CacheReads, schema::Signal};
 
 /// Memory for metadata of all files together, unless a store says otherwise. A file of 420,000
 /// spans has 800 KB of it, most of it where its 16,000 pages are; reading that again takes as long
@@ -32,11 +32,13 @@ struct Footers {
     bytes: usize,
     bytes_max: usize,
     uses: u64,
+    reads: CacheReads,
 }
 
 impl Default for Footers {
     fn default() -> Self {
-        Self { by_path: HashMap::new(), bytes: 0, bytes_max: BYTES_MAX, uses: 0 }
+        let (by_path, reads) = (HashMap::new(), CacheReads::default());
+        Self { by_path, bytes: 0, bytes_max: BYTES_MAX, uses: 0, reads }
     }
 }
 
@@ -50,7 +52,9 @@ struct CachedFooter {
 impl Footers {
     fn get(&mut self, path: &Path) -> Option<ArrowReaderMetadata> {
         self.uses += 1;
-        let kept = self.by_path.get_mut(path)?;
+        let kept = self.by_path.get_mut(path);
+        self.reads.count(kept.is_some());
+        let kept = kept?;
         kept.last_use = self.uses;
         Some(kept.footer.clone())
     }
@@ -87,6 +91,12 @@ pub(crate) fn set_metadata_bytes_max(bytes_max: u64) {
 #[must_use]
 pub fn metadata_bytes() -> u64 {
     FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).bytes as u64
+}
+
+/// Returns how often metadata was wanted that was in memory, and that was not.
+#[must_use]
+pub fn metadata_reads() -> CacheReads {
+    FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).reads
 }
 
 /// The metadata of an open file.

@@ -14,6 +14,7 @@ use crate::{
         tests::{of_earlier, stored},
     },
     memory::{self, Chunk},
+    metrics::CacheReads,
     samples,
     schema::Signal,
 };
@@ -247,6 +248,29 @@ fn one_trace_is_found_by_looking_at_few_rows() {
         assert!(stats.rows <= 64, "{stats:?}");
         assert!(view.files.is_empty() || stats.files == 1, "{stats:?}");
     }
+}
+
+#[test]
+fn reads_of_indexes_are_counted_by_where_they_are_found() {
+    let folder = TempDir::new().unwrap();
+    let encoded =
+        data_file::encode_small(Signal::Spans, &[span_chunk(&traces_of(9, 1))], samples::NOW);
+    let view = TableView { chunks: vec![], files: stored(folder.path(), encoded.unwrap()) };
+    let files = view.files.len() as u64;
+    let (kept, forgotten) = (indexes(), Arc::new(Indexes::new(0)));
+    let filter = SpanFilter {
+        trace_ids: Some(vec![TraceId::from_wire(&[9; 16]).unwrap()]),
+        ..SpanFilter::default()
+    };
+    for indexes in [&kept, &forgotten] {
+        for _ in 0..3 {
+            let snapshot = Snapshot::new(view.clone(), TableView::default());
+            let snapshot = snapshot.indexed_by(Arc::clone(indexes));
+            snapshot.scan_spans(&filter, ALL, &mut |_| ControlFlow::Continue(())).unwrap();
+        }
+    }
+    assert_eq!(kept.reads(), CacheReads { hits: 2 * files, misses: files });
+    assert_eq!(forgotten.reads(), CacheReads { hits: 0, misses: 3 * files });
 }
 
 #[test]
