@@ -3,6 +3,7 @@
 
 mod commands;
 mod erasing;
+mod noisy;
 mod requests;
 
 use std::{
