@@ -15,8 +15,8 @@ use prost::Message;
 use crate::{
     harness::{
         Server,
-        http::{Answer, try_send},
-        spans::{span, traces},
+        http::{Answer, GrpcAnswer, frame, try_call, try_send},
+        spans::{TRACE_EXPORT, span, traces},
     },
     hostile::bodies::gzip,
     sql_generated::number,
@@ -29,7 +29,7 @@ const BUDGET: u64 = 512 << 20;
 const MEASURED: Duration = Duration::from_secs(5);
 /// Connections of the load that it can take.
 const CONNECTIONS: usize = 4;
-/// Connections that send again at once, whatever the answer is.
+/// Senders that send again at once, whatever the answer is, half of them over gRPC.
 const HAMMERS: usize = 480;
 /// Connections that come back when they are told to.
 const PATIENT: usize = 4;
@@ -40,6 +40,8 @@ const PATIENT_SPANS: u64 = 20;
 /// The part of what it takes otherwise that the server takes when it is overloaded. Whoever refuses
 /// and sends so much shares the processors with it.
 const GOODPUT_MIN: f64 = 0.2;
+/// gRPC's code for what is to be tried again.
+const UNAVAILABLE: i32 = 14;
 /// No sender is told to wait longer.
 const RETRY_SECONDS_MAX: u64 = 60;
 /// How long a request of a patient sender may be refused.
@@ -90,6 +92,24 @@ impl Answers {
         answer.status == 200
     }
 
+    /// As [`Self::add`] of an answer over gRPC, counted as the HTTP status that says the same.
+    fn add_grpc(&mut self, answer: Result<&GrpcAnswer, &String>) {
+        let Ok(answer) = answer else {
+            self.broken += 1;
+            return;
+        };
+        let is_refusal = answer.details.as_ref().is_some_and(|details| !details.is_empty());
+        let status = match answer.code {
+            Some(0) => 200,
+            Some(UNAVAILABLE) if is_refusal => 503,
+            _ => {
+                self.wrong.push(format!("{answer:?}"));
+                return;
+            }
+        };
+        *self.statuses.entry(status).or_default() += 1;
+    }
+
     fn merge(&mut self, other: Self) {
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
@@ -103,11 +123,18 @@ impl Answers {
     }
 }
 
-/// Sends the large request again and again until `done`.
-fn hammer(server: &Server, body: &[u8], done: &AtomicBool) -> Answers {
+/// Sends the large request again and again until `done`, over gRPC or HTTP.
+fn hammer(server: &Server, body: &[u8], is_grpc: bool, done: &AtomicBool) -> Answers {
     let mut answers = Answers::default();
+    let message = frame(true, body);
     while !done.load(Relaxed) && answers.wrong.len() < 10 {
-        answers.add(send(server, body).as_ref());
+        if is_grpc {
+            let (address, headers) = (&server.otlp_grpc, [("grpc-encoding", "gzip")]);
+            let answer = try_call(address, TRACE_EXPORT, &headers, message.clone());
+            answers.add_grpc(answer.as_ref());
+        } else {
+            answers.add(send(server, body).as_ref());
+        }
     }
     answers
 }
@@ -144,8 +171,9 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let (server, body, done) = (&server, &body, &done);
-            let senders: Vec<_> =
-                (0..connections).map(|_| scope.spawn(move || hammer(server, body, done))).collect();
+            let senders: Vec<_> = (0..connections)
+                .map(|number| scope.spawn(move || hammer(server, body, number % 2 == 1, done)))
+                .collect();
             thread::sleep(length);
             done.store(true, Relaxed);
             senders.into_iter().fold(Answers::default(), |mut all, sender| {
