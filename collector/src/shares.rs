@@ -29,8 +29,8 @@ const SHARE_QUARTERS: usize = 3;
 /// Bodies on their way have this part of the bytes at most; the rest is for the forms of those that
 /// have come. Else many bodies could come and none of them be decoded.
 const ARRIVING_PART: usize = 2;
-/// What a body has above this part of the budget is not bound by that, and does not count: there are
-/// few such bodies.
+/// A body's bytes above this part of the budget are not bound by that, and do not count: there are few
+/// such bodies.
 const LARGE_PART: usize = 8;
 /// A body that nothing has come of for so long makes room for another one of its own address.
 const STALLED: Duration = Duration::from_secs(1);
@@ -166,10 +166,10 @@ impl Amount {
         self.arriving += if wish.is_arriving { wish.more } else { 0 };
     }
 
-    fn of(self, bound: Bound) -> usize {
+    fn part(self, bound: BudgetBound) -> usize {
         match bound {
-            Bound::Used => self.used,
-            Bound::Arriving => self.arriving,
+            BudgetBound::Used => self.used,
+            BudgetBound::Arriving => self.arriving,
         }
     }
 
@@ -199,7 +199,7 @@ struct Wish {
 
 /// The two bounds of a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bound {
+enum BudgetBound {
     Used,
     Arriving,
 }
@@ -207,7 +207,7 @@ enum Bound {
 /// By how much a wish would break a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Excess {
-    of: Bound,
+    bound: BudgetBound,
     of_peer: usize,
     of_total: usize,
 }
@@ -289,7 +289,7 @@ impl Shares {
             let Some(victim) = self.victim(budget, wish, left) else {
                 return Err(Scarce { is_passing: leaving > 0 });
             };
-            let freed = self.evict(budget, victim).of(left.of);
+            let freed = self.evict(budget, victim).part(left.bound);
             if self.kind == BudgetKind::Bytes {
                 leaving += freed;
             } else {
@@ -307,16 +307,16 @@ impl Shares {
         }
         let (total, of_peer) = (budget.total, budget.of_peer(wish.peer));
         let is_single = of_peer == budget.of_entry(wish.id);
-        let excess = |of: Bound, part: usize| {
+        let excess = |bound: BudgetBound, divisor: usize| {
             let over = |amount: Amount, max: usize| {
-                amount.of(of).saturating_add(wish.more).saturating_sub(max / part)
+                amount.part(bound).saturating_add(wish.more).saturating_sub(max / divisor)
             };
             let of_peer = if is_single { 0 } else { over(of_peer, self.share_max) };
             let of_total = over(total, self.total_max);
-            (of_peer > 0 || of_total > 0).then_some(Excess { of, of_peer, of_total })
+            (of_peer > 0 || of_total > 0).then_some(Excess { bound, of_peer, of_total })
         };
-        let arriving = || wish.is_arriving.then(|| excess(Bound::Arriving, ARRIVING_PART))?;
-        excess(Bound::Used, 1).or_else(arriving)
+        let arriving = || wish.is_arriving.then(|| excess(BudgetBound::Arriving, ARRIVING_PART))?;
+        excess(BudgetBound::Used, 1).or_else(arriving)
     }
 
     /// The bytes of holders that were evicted and have not let go yet.
@@ -325,15 +325,15 @@ impl Shares {
         let counts = |entry: &&BudgetEntry| {
             entry.is_evicted && (excess.of_peer == 0 || entry.peer == wish.peer)
         };
-        budget.entries.values().filter(counts).map(|entry| entry.amount.of(excess.of)).sum()
+        budget.entries.values().filter(counts).map(|entry| entry.amount.part(excess.bound)).sum()
     }
 
     /// The holder that is evicted next, the one that does least and has done nothing for the longest:
     /// of the address that has the most, then of any, then one that works of the former.
     fn victim(&self, budget: &Budget, wish: Wish, excess: Excess) -> Option<u64> {
         let now = self.clock.instant();
-        let own = budget.of_peer(wish.peer).of(excess.of);
-        let all = budget.by_peer.iter().map(|(peer, has)| (has.of(excess.of), Reverse(*peer)));
+        let own = budget.of_peer(wish.peer).part(excess.bound);
+        let all = budget.by_peer.iter().map(|(peer, has)| (has.part(excess.bound), Reverse(*peer)));
         let (used, peer) = match (excess.of_peer, all.max()) {
             (0, Some((used, Reverse(peer)))) if used > own => (used, peer),
             _ => (own, wish.peer),
@@ -342,7 +342,7 @@ impl Shares {
         let pick = |may: &dyn Fn(PeerAddress, HolderState, Duration) -> bool| {
             let others = budget.entries.iter();
             let others = others.filter(|(id, entry)| {
-                **id != wish.id && !entry.is_evicted && entry.amount.of(excess.of) > 0
+                **id != wish.id && !entry.is_evicted && entry.amount.part(excess.bound) > 0
             });
             let states = others.filter_map(|(id, entry)| {
                 let (state, since) = entry.holder.state();
@@ -404,7 +404,7 @@ impl Budget {
     }
 
     /// Counts what an entry has no longer as arriving.
-    fn settle(&mut self, id: u64) {
+    fn stop_arriving(&mut self, id: u64) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let arrived = Amount { used: 0, arriving: entry.amount.arriving };
         entry.amount.remove(arrived);
@@ -461,7 +461,7 @@ impl BudgetShare {
 
     /// Notes that the body is there and its form has its room: both still count, neither as arriving.
     pub(crate) fn has_arrived(&self) {
-        self.shares.budget().settle(self.id);
+        self.shares.budget().stop_arriving(self.id);
         self.shares.notify_freed();
     }
 

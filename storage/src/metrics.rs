@@ -66,9 +66,9 @@ impl TimeHistogram {
 /// Reads of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheReads {
-    /// Those that found what they wanted in memory.
+    /// Reads that were served from memory.
     pub hits: u64,
-    /// Those that read it from a file.
+    /// Reads of a file.
     pub misses: u64,
 }
 
