@@ -10,12 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use prost::Message;
+use tidings_proto::otlp::{RetryInfo, RpcStatus};
 
 use crate::{
     harness::{
         Server,
-        http::{Answer, GrpcAnswer, frame, try_call, try_send},
+        http::{Answer, GrpcAnswer, GrpcClient, frame, try_call_by, try_send},
         spans::{TRACE_EXPORT, span, traces},
     },
     hostile::bodies::gzip,
@@ -29,7 +31,8 @@ const BUDGET: u64 = 512 << 20;
 const MEASURED: Duration = Duration::from_secs(5);
 /// Connections of the load that it can take.
 const CONNECTIONS: usize = 4;
-/// Senders that send again at once, whatever the answer is, half of them over gRPC.
+/// Senders that send again at once, whatever the answer is, half of them over gRPC, each on a
+/// connection of its own.
 const HAMMERS: usize = 480;
 /// Connections that come back when they are told to.
 const PATIENT: usize = 4;
@@ -66,6 +69,14 @@ fn retry_seconds(answer: &Answer) -> Option<u64> {
     answer.headers.get("retry-after")?.to_str().ok()?.parse().ok()
 }
 
+/// The same of gRPC's details.
+fn grpc_retry_seconds(details: &str) -> Option<u64> {
+    let details = STANDARD_NO_PAD.decode(details).ok()?;
+    let status = RpcStatus::decode(details.as_slice()).ok()?;
+    let retry = RetryInfo::decode(status.details.first()?.value.as_slice()).ok()?;
+    u64::try_from(retry.retry_delay?.seconds).ok()
+}
+
 /// What the server answered.
 #[derive(Debug, Default)]
 struct Answers {
@@ -98,10 +109,11 @@ impl Answers {
             self.broken += 1;
             return;
         };
-        let is_refusal = answer.details.as_ref().is_some_and(|details| !details.is_empty());
+        let seconds = answer.details.as_deref().and_then(grpc_retry_seconds);
+        let says_when = seconds.is_some_and(|seconds| seconds <= RETRY_SECONDS_MAX);
         let status = match answer.code {
             Some(0) => 200,
-            Some(UNAVAILABLE) if is_refusal => 503,
+            Some(UNAVAILABLE) if says_when => 503,
             _ => {
                 self.wrong.push(format!("{answer:?}"));
                 return;
@@ -126,11 +138,11 @@ impl Answers {
 /// Sends the large request again and again until `done`, over gRPC or HTTP.
 fn hammer(server: &Server, body: &[u8], is_grpc: bool, done: &AtomicBool) -> Answers {
     let mut answers = Answers::default();
-    let message = frame(true, body);
+    let (message, client) = (frame(true, body), GrpcClient::new());
     while !done.load(Relaxed) && answers.wrong.len() < 10 {
         if is_grpc {
             let (address, headers) = (&server.otlp_grpc, [("grpc-encoding", "gzip")]);
-            let answer = try_call(address, TRACE_EXPORT, &headers, message.clone());
+            let answer = try_call_by(&client, address, TRACE_EXPORT, &headers, message.clone());
             answers.add_grpc(answer.as_ref());
         } else {
             answers.add(send(server, body).as_ref());

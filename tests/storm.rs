@@ -322,8 +322,8 @@ fn a_storm_gets_documented_answers_and_others_hardly_notice() {
     assert!(wrong.is_empty(), "seed {seed}:\n{}", wrong.join("\n"));
     assert!(server.is_alive() && server.pid() == pid);
     assert!(peak < BUDGET, "{peak} bytes");
-    // The budget has room for one worker, which is outside of it, beside two that wait.
-    assert!((1..BUDGET).contains(&workers), "{workers} bytes of workers");
+    // One worker runs beside one that waits, both outside of the budget. It is looked at every 20 ms.
+    assert!((1..2 * BUDGET).contains(&workers), "{workers} bytes of workers");
     assert!(meanwhile < (before * SLOWER_MAX).max(NOISE), "{before:?} became {meanwhile:?}");
     // Sound requests before and meanwhile are all there, once.
     for (trace, sent) in [(1_u128 << 64, quiet.len()), (1 << 65, busy.len())] {

@@ -189,18 +189,22 @@ fn prepare(
     let RequestSender { caller, destination } = admission.sender.clone();
     let mut hold = |count| admission.hold(count);
     let bytes = decompress(compression, bytes, Bound { limit, hold: &mut hold, broken })?;
+    let charge = |bytes| {
+        if let Some(caller) = &caller {
+            caller.charge(bytes, now);
+        }
+    };
     let length = bytes.len() as u64;
     let mut hold = |weight| {
         if weight > memory_max {
+            charge(length);
             let message = format!("takes {weight} bytes when decoded, the limit is {memory_max}");
             return Err(Refusal::new(Reason::TooLarge, message));
         }
         admission.hold(weight)?;
         admission.decoded();
         // A request that found no room comes again, and costs its sender nothing.
-        if let Some(caller) = &caller {
-            caller.charge(length, now);
-        }
+        charge(length);
         Ok(())
     };
     let mut prepared = match (format.in_place)(&bytes, redactor) {

@@ -315,8 +315,9 @@ impl Shares {
             let of_total = over(total, self.total_max);
             (of_peer > 0 || of_total > 0).then_some(Excess { bound, of_peer, of_total })
         };
-        let arriving = || wish.is_arriving.then(|| excess(BudgetBound::Arriving, ARRIVING_PART))?;
-        excess(BudgetBound::Used, 1).or_else(arriving)
+        // First that of which there is less: whoever makes room there makes it in the other, too.
+        let arriving = wish.is_arriving.then(|| excess(BudgetBound::Arriving, ARRIVING_PART));
+        arriving.flatten().or_else(|| excess(BudgetBound::Used, 1))
     }
 
     /// The bytes of holders that were evicted and have not let go yet.

@@ -124,16 +124,20 @@ impl Default for QueryLimits {
 
 impl QueryLimits {
     /// Bounds for a process with this budget of memory: an eighth of it for answers that are not read
-    /// yet, a 32nd for what one query gathers.
+    /// yet, a 32nd for what one query gathers. Bounds of what an answer holds follow that of answers.
     #[must_use]
     pub fn within(memory_bytes: u64) -> Self {
         let limits = Self::default();
         let memory = memory_bytes.clamp(BUDGET_MIN, BUDGET_MAX);
-        let part = |most: u64| most / (BUDGET_MAX >> 20) * (memory >> 20);
+        let part = |most: u64| most * (memory >> 20) / (BUDGET_MAX >> 20);
         let part_of = |most: usize| usize::try_from(part(most as u64)).unwrap_or(most);
         Self {
             unread_bytes_max: part(limits.unread_bytes_max),
             view_bytes_max: part(limits.view_bytes_max),
+            logs_bytes_max: part(limits.logs_bytes_max),
+            tails_max: limits.tails_max.min(part_of(2 * limits.tails_max)),
+            export_spans_max: part(limits.export_spans_max),
+            export_part_bytes: part_of(limits.export_part_bytes),
             kinds_bytes_max: part_of(limits.kinds_bytes_max),
             graph_bytes_max: part_of(limits.graph_bytes_max),
             metrics_bytes_max: part_of(limits.metrics_bytes_max),
@@ -156,6 +160,11 @@ mod tests {
             assert_eq!(limits.unread_bytes_max, unread * MIB, "{budget}");
             assert_eq!(limits.view_bytes_max, unread / 4 * MIB, "{budget}");
             assert_eq!(limits.graph_bytes_max as u64, unread / 4 * MIB, "{budget}");
+            // Exports and tails leave room for other answers.
+            let export = limits.export_spans_max * 24 + limits.export_part_bytes as u64 * 8;
+            assert!(export <= limits.unread_bytes_max / 2, "{budget}: {export}");
+            let tails = limits.tails_max as u64 * MIB;
+            assert!((4 * MIB..=limits.unread_bytes_max / 4).contains(&tails), "{budget}: {tails}");
         }
         let odd = QueryLimits::within(1000 * MIB + 7);
         assert!((124 * MIB..=125 * MIB).contains(&odd.unread_bytes_max), "{odd:?}");

@@ -57,7 +57,7 @@ impl Bodies {
     /// For a process with this budget of memory.
     pub(crate) fn new(memory: Option<u64>, clock: Arc<dyn Clock>) -> Self {
         let part = memory.map_or(MEMORY_BYTES_MAX, |memory| memory / 16);
-        let bytes = part.clamp(BODY_BYTES_MAX, MEMORY_BYTES_MAX);
+        let bytes = part.clamp(2 * BODY_BYTES_MAX, MEMORY_BYTES_MAX);
         Self::of_bytes(usize::try_from(bytes).unwrap_or(usize::MAX), clock)
     }
 
@@ -262,6 +262,7 @@ mod tests {
     use axum::{
         Router,
         body::{Body, Bytes},
+        extract::DefaultBodyLimit,
         http::{Method, Request, StatusCode, header},
         middleware,
         response::Response,
@@ -274,7 +275,7 @@ mod tests {
     use tokio::sync::Notify;
     use tower::ServiceExt;
 
-    use super::{Bodies, PACE_WINDOW, PIECE_BYTES, TIMEOUT, bound};
+    use super::{BODY_BYTES_MAX, Bodies, PACE_WINDOW, PIECE_BYTES, TIMEOUT, bound};
 
     /// A clock for which this time is over at once, and no other ever.
     #[derive(Debug)]
@@ -340,6 +341,18 @@ mod tests {
             assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
             assert!(text(response).await.contains("/problems/timed-out"));
         }
+    }
+
+    #[tokio::test]
+    async fn the_longest_body_fits_into_the_smallest_budget() {
+        let answer = Arc::new(Notify::new());
+        answer.notify_one();
+        let app = app(Bodies::new(Some(0), Arc::new(SystemClock)), answer);
+        let app = app.layer(DefaultBodyLimit::disable());
+        let piece = Bytes::from(vec![0; 1 << 10]);
+        let pieces = (0..BODY_BYTES_MAX >> 10).map(|_| Ok::<_, Infallible>(piece.clone()));
+        let response = send(app, Body::from_stream(futures::stream::iter(pieces))).await;
+        assert_eq!(text(response).await, BODY_BYTES_MAX.to_string());
     }
 
     #[tokio::test]

@@ -47,11 +47,19 @@ static HTTP1: LazyLock<Pool> = LazyLock::new(|| {
     let tls = HttpsConnectorBuilder::new().with_tls_config(client_config(&AUTHORITY, None));
     Client::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().build())
 });
-static HTTP2: LazyLock<Pool> = LazyLock::new(|| {
-    let tls = HttpsConnectorBuilder::new().with_tls_config(client_config(&AUTHORITY, None));
-    let connector = tls.https_or_http().enable_http2().build();
-    Client::builder(TokioExecutor::new()).http2_only(true).build(connector)
-});
+static HTTP2: LazyLock<GrpcClient> = LazyLock::new(GrpcClient::new);
+
+/// A client of gRPC, which has one connection to a server.
+#[derive(Debug)]
+pub(crate) struct GrpcClient(Pool);
+
+impl GrpcClient {
+    pub(crate) fn new() -> Self {
+        let tls = HttpsConnectorBuilder::new().with_tls_config(client_config(&AUTHORITY, None));
+        let connector = tls.https_or_http().enable_http2().build();
+        Self(Client::builder(TokioExecutor::new()).http2_only(true).build(connector))
+    }
+}
 
 /// The address of a path: an address that begins with `https://` is asked over TLS.
 fn url(address: &str, path: &str) -> String {
@@ -124,6 +132,17 @@ pub(crate) fn try_call(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<GrpcAnswer, String> {
+    try_call_by(&HTTP2, address, method, headers, body)
+}
+
+/// As [`try_call`], by a client of its own.
+pub(crate) fn try_call_by(
+    client: &GrpcClient,
+    address: &str,
+    method: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<GrpcAnswer, String> {
     let mut request = Request::builder()
         .method("POST")
         .uri(url(address, method))
@@ -134,7 +153,7 @@ pub(crate) fn try_call(
     }
     let request = request.body(Full::new(body.into())).unwrap();
     RUNTIME.block_on(async {
-        let response = HTTP2.request(request).await.map_err(|error| error.to_string())?;
+        let response = client.0.request(request).await.map_err(|error| error.to_string())?;
         let (parts, body) = response.into_parts();
         let collected = body.collect().await.map_err(|error| error.to_string())?;
         let trailers = collected.trailers().cloned().unwrap_or_default();

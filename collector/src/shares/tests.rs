@@ -250,7 +250,7 @@ async fn a_large_body_on_its_way_leaves_room_for_small_ones() {
     for _ in 0..5 {
         large.grow_arriving(100).await.unwrap();
     }
-    // Of its 500 bytes the first 100 count: 300 is left for others of the same address and of any.
+    // Of its 500 bytes the first 100 count: 200 are left for its address, and 300 for all.
     for host in [1, 2] {
         let small = world.take(host, Receiving, 0).1.unwrap();
         small.grow_arriving(90).await.unwrap();

@@ -114,7 +114,8 @@ fn next(mut search: SearchStream) -> StreamStep<SearchStream> {
                 found = asked.answer() => found,
                 () = search.service.pause(NEWS_EVERY) => {
                     let elapsed = search.service.instant() - search.begun;
-                    match news(&search.progress, elapsed, &search.room).await {
+                    let turn = Admission::new(search.service.limits());
+                    match news(turn, &search.progress, elapsed, &search.room).await {
                         Ok((news, place)) => {
                             search.state = State::Running(asked);
                             search.place = place;
@@ -137,6 +138,7 @@ fn next(mut search: SearchStream) -> StreamStep<SearchStream> {
 
 /// The traces that were found since the last news, and how far the search is.
 async fn news(
+    turn: Admission,
     progress: &Progress,
     elapsed: Duration,
     room: &UnreadBudget,
@@ -145,8 +147,7 @@ async fn news(
     let traces = progress.take_traces();
     if !traces.is_empty() {
         // The search itself still holds its permits.
-        let (found, taken) =
-            encode_event(Admission::default(), FoundTraces { traces }, "traces", room).await?;
+        let (found, taken) = encode_event(turn, FoundTraces { traces }, "traces", room).await?;
         (events, place) = (found, Some(taken));
     }
     let elapsed_nano = DurationNanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));

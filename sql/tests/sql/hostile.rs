@@ -12,6 +12,7 @@ const LIMITS: SqlLimits = SqlLimits {
     memory_bytes_max: 64 << 20,
     rows_max: 100_000,
     answer_bytes_max: 16 << 20,
+    made_bytes_max: 128 << 20,
     running_max: 2,
     remembered_max: 4_000_000,
 };
