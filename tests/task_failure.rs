@@ -139,6 +139,7 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
     let running = r#"tidings_task_running{task="flush"} 1"#;
     let (told, process) = (&story, &server);
     let metric = || Story::ask(process, "/metrics").is_some_and(|(_, text)| text.contains(running));
+    let lives = || Story::ask(process, "/live").is_some_and(|(status, _)| status == 200);
     let failed = thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -149,7 +150,6 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
             });
         }
         scope.spawn(|| told.probe("/ready", || told.is_ready(process)));
-        let lives = || Story::ask(process, "/live").is_some_and(|(status, _)| status == 200);
         scope.spawn(|| told.probe("/live", lives));
         scope.spawn(|| told.probe("/metrics", metric));
         scope.spawn(|| told.probe("gRPC health, queries", || is_serving(&process.http)));

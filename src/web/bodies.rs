@@ -350,7 +350,7 @@ mod tests {
         let app = app(Bodies::new(Some(0), Arc::new(SystemClock)), answer);
         let app = app.layer(DefaultBodyLimit::disable());
         let piece = Bytes::from(vec![0; 1 << 10]);
-        let pieces = (0..BODY_BYTES_MAX >> 10).map(|_| Ok::<_, Infallible>(piece.clone()));
+        let pieces = (0..BODY_BYTES_MAX >> 10).map(move |_| Ok::<_, Infallible>(piece.clone()));
         let response = send(app, Body::from_stream(futures::stream::iter(pieces))).await;
         assert_eq!(text(response).await, BODY_BYTES_MAX.to_string());
     }
