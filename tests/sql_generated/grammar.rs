@@ -157,14 +157,20 @@ impl Grammar {
     pub(crate) fn statement(mut self) -> String {
         self.view = self.rng.usize(..VOCABULARY.views.len());
         match self.subject {
-            Subject::Clause(clause) => self.about(clause),
+            Subject::Clause(clause) => match self.form(clause) {
+                Some(form) => self.about(form),
+                None => self.query(),
+            },
+            Subject::Cast { form, from, to } => {
+                let cast = self.cast(form, from, to);
+                self.about(Form::Value(cast))
+            }
             _ => self.query(),
         }
     }
 
-    /// A statement with the clause in it.
-    fn about(&mut self, clause: &str) -> String {
-        let Some(form) = self.form(clause) else { return self.query() };
+    /// A statement with the form in it.
+    fn about(&mut self, form: Form) -> String {
         let view = VOCABULARY.views[self.view].0;
         match form {
             Form::Value(value) => {
@@ -248,7 +254,6 @@ impl Grammar {
         match self.subject {
             Subject::Scalar(name) => self.call(name),
             Subject::Window(name) => self.window(name),
-            Subject::Cast { form, from, to } => self.cast(form, from, to),
             _ => self.value(Kind::Any),
         }
     }

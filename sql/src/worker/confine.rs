@@ -17,7 +17,8 @@ use rlimit::Resource;
 use super::WorkerLimits;
 use crate::message::Confinement;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 /// Standard input, output and error, the connection twice, and room for one that the system opens

@@ -81,6 +81,7 @@ const NOT_ALLOWED: &[(&str, &str)] = &[
     ("SELECT 1 WHERE 'a' LIKE service FROM spans", ""),
     ("SELECT count(*) FROM spans WHERE service LIKE operation", "a pattern that is no text"),
     ("SELECT count(*) FROM spans WHERE service ~~ operation", "the operator ~~"),
+    ("SELECT 'abc' SIMILAR TO '(a|b)%'", "SIMILAR TO"),
     ("SELECT attributes -> 'a' FROM spans", "the operator ->"),
     ("SELECT CAST(service AS TEXT[]) FROM spans", "the type TEXT[]"),
     ("SELECT TRY_CAST(service AS JSON) FROM spans", "the type JSON"),

@@ -91,7 +91,7 @@ impl Grammar {
                 let (value, first) = (self.value(kind), self.value(kind));
                 format!("({value} {not}IN ({first}, {}))", self.value(kind))
             }
-            "LIKE" | "ILIKE" | "SIMILAR TO" => {
+            "LIKE" | "ILIKE" => {
                 format!("({} {not}{clause} {})", self.value(Kind::Text), self.one(&TEXTS))
             }
             "ESCAPE" => {
@@ -157,6 +157,13 @@ impl Grammar {
             "POSITION" => {
                 format!("POSITION({} IN {})", self.one(&TEXTS), self.value(Kind::Text))
             }
+            "f(name => x)" => {
+                format!(
+                    "substr(str => {}, start_pos => {})",
+                    self.value(Kind::Text),
+                    self.one(&NUMBERS)
+                )
+            }
             "CEIL" | "FLOOR" => format!("{clause}({})", self.value(Kind::Number)),
             _ => return None,
         })
@@ -200,7 +207,6 @@ impl Grammar {
         Some(match clause {
             "f(*)" => "count(*)".to_owned(),
             "f(a.*)" => "count(a.*)".to_owned(),
-            "f(name => x)" => format!("count({} => {value})", self.one(&["expr", "value"])),
             "f(ALL x)" => format!("{}(ALL {value})", self.one(&["count", "sum", "avg"])),
             "f(DISTINCT x)" => format!("{}(DISTINCT {value})", self.one(&["count", "sum", "max"])),
             "f(x ORDER BY y)" => {
@@ -326,7 +332,11 @@ impl Grammar {
             _ if from.starts_with("TIMESTAMP") => Kind::Time,
             _ => Kind::Number,
         };
-        let (value, from, to) = (self.value(kind), self.spelt(from), self.spelt(to));
+        // Shallow: a cast that is refused for what is in it is not tried.
+        self.depth += 2;
+        let value = self.value(kind);
+        self.depth -= 2;
+        let (from, to) = (self.spelt(from), self.spelt(to));
         let value = format!("{}({value} AS {from})", self.one(&["CAST", "TRY_CAST"]));
         match form {
             "::" => format!("{value}::{to}"),

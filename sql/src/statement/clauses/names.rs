@@ -95,7 +95,6 @@ pub(crate) const CLAUSES: &[&str] = &[
     "BETWEEN",
     "LIKE",
     "ILIKE",
-    "SIMILAR TO",
     "ESCAPE",
     "ANY (list)",
     "ALL (list)",
