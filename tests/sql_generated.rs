@@ -7,12 +7,13 @@
 pub(crate) mod grammar;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use prost::Message;
+use tidings_sql::{CastPair, Elements, elements};
 
 use crate::{
     harness::{
@@ -128,11 +129,12 @@ fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
     assert!(workers(&server).len() <= ASKERS + 2, "{}", workers(&server).len());
 }
 
-/// Each function, cast and clause is made by itself soon, whatever the seed.
+/// Each function, cast and clause is made soon, whatever the seed: the lists are those that queries
+/// are checked against, and so is what a statement uses.
 #[test]
-fn the_grammar_uses_every_name_that_a_query_may_use() {
+fn the_grammar_uses_every_name_cast_and_clause_that_a_query_may_use() {
     let all: Vec<String> =
-        (0..Grammar::SUBJECTS_ROUND).map(|place| Grammar::new(1, place).statement()).collect();
+        (0..Grammar::round()).map(|place| Grammar::new(1, place).statement()).collect();
     let vocabulary = tidings_sql::vocabulary();
     let functions = [&vocabulary.scalars, &vocabulary.aggregates, &vocabulary.windows];
     for name in functions.into_iter().flatten() {
@@ -142,5 +144,26 @@ fn the_grammar_uses_every_name_that_a_query_may_use() {
     for (view, _) in &vocabulary.views {
         assert!(all.iter().any(|statement| statement.contains(view)), "{view}");
     }
+    let (mut used, mut refused) = (Elements::default(), Vec::new());
+    for statement in &all {
+        match elements(statement) {
+            Ok(Elements { clauses, types, casts }) => {
+                used.clauses.extend(clauses);
+                used.types.extend(types);
+                used.casts.extend(casts);
+            }
+            Err(error) => refused.push(format!("{statement}\n  {error}")),
+        }
+    }
+    // What the fence refuses tests the fence only.
+    assert!(refused.len() * 20 < all.len(), "{}", refused.join("\n"));
+    let clauses: BTreeSet<&str> = vocabulary.clauses.iter().copied().collect();
+    assert_eq!(clauses.difference(&used.clauses).collect::<Vec<_>>(), Vec::<&&str>::new());
+    let types = || vocabulary.types.iter().copied();
+    let pairs = types().flat_map(|from| types().map(move |to| (from, to)));
+    let casts: BTreeSet<CastPair> = pairs
+        .flat_map(|(from, to)| vocabulary.casts.iter().map(move |form| (*form, from, to)))
+        .collect();
+    assert_eq!(casts.difference(&used.casts).collect::<Vec<_>>(), Vec::<&CastPair>::new());
     assert_eq!(Grammar::new(7, 7).statement(), Grammar::new(7, 7).statement());
 }

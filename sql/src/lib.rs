@@ -48,5 +48,6 @@ pub use limits::{QUERY_BYTES_MAX, SqlLimits};
 pub use parameters::Parameter;
 pub use pool::WorkerProgram;
 pub use service::{Query, SqlService};
+pub use statement::{CastPair, Elements, elements};
 pub use vocabulary::{ColumnName, Vocabulary, vocabulary};
 pub use worker::{WorkerLimits, run_worker};

@@ -37,7 +37,7 @@ const CPU_SECONDS_MORE: u64 = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerProgram {
     path: PathBuf,
-    arguments: Vec<OsString>,
+    pub(crate) arguments: Vec<OsString>,
 }
 
 impl WorkerProgram {
@@ -58,7 +58,7 @@ impl WorkerProgram {
     }
 
     /// Starts a worker with these limits, which are its last two arguments.
-    fn start(&self, limits: WorkerLimits) -> io::Result<Process> {
+    pub(crate) fn start(&self, limits: WorkerLimits) -> io::Result<Process> {
         let (socket, theirs) = UnixStream::pair()?;
         let (said, says) = io::pipe()?;
         let mut command = Command::new(&self.path);

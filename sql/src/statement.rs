@@ -1,8 +1,9 @@
 //! Parses a query and refuses what is no query over the views, before anything is planned.
 //!
-//! Owns the list of what a statement may be made of: everything else that the parser understands is
-//! refused by name and place. `naming` names the answer's columns. What the engine makes of it is checked again in `plan`.
+//! Refuses by name and place what `clauses` does not list. `naming` names the answer's columns. What
+//! the engine makes of the statement is checked again in `plan`.
 
+mod clauses;
 mod limit;
 mod naming;
 
@@ -11,10 +12,11 @@ use std::{collections::HashMap, ops::ControlFlow};
 use datafusion::sql::sqlparser::{
     ast::{
         DescribeAlias, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SetExpr,
-        Spanned, Statement, TableFactor, UnaryOperator, Visit, Visitor, visit_relations,
+        Spanned, Statement, TableFactor, Visit, Visitor, visit_relations,
     },
     dialect::PostgreSqlDialect,
     parser::{Parser, ParserError},
+    tokenizer::TokenWithSpan,
 };
 
 use crate::{
@@ -31,6 +33,8 @@ const VIEWS_ONLY: &str =
     "read the views spans, logs, traces, red and edges, or tree(), ancestors() and descendants()";
 const PLAIN: &str = "ask with what docs/sql.md lists";
 
+pub(crate) use clauses::{CASTS, CLAUSES, TYPES};
+pub use clauses::{CastPair, Elements};
 pub(crate) use limit::bound;
 
 /// Values of placeholders.
@@ -59,6 +63,24 @@ pub(crate) fn parse(text: &str, values: Values<'_>) -> Result<(Statement, Placeh
             }
         }
     }
+    let mut statement = one_statement(tokens)?;
+    check(&statement)?;
+    if let Values::Given(values) = values {
+        parameters::bind(&mut statement, values)?;
+    }
+    naming::name(&mut statement)?;
+    Ok((statement, placeholders))
+}
+
+/// The elements of a query that may be planned.
+///
+/// # Errors
+/// When the text is none.
+pub fn elements(text: &str) -> Result<Elements, SqlError> {
+    check(&one_statement(prescan(text)?.tokens)?)
+}
+
+fn one_statement(tokens: Vec<TokenWithSpan>) -> Result<Statement, SqlError> {
     let mut parser = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(2 * NESTING_MAX)
         .with_tokens_with_locations(tokens);
@@ -72,17 +94,14 @@ pub(crate) fn parse(text: &str, values: Values<'_>) -> Result<(Statement, Placeh
         },
     })?;
     let mut statements = statements.into_iter();
-    let mut statement = statements.next().ok_or_else(|| SqlError::syntax("there is no query"))?;
-    if let Some(second) = statements.next() {
-        let refused = SqlError::not_allowed("a second statement", ONE_QUERY);
-        return Err(refused.at(place(&second)));
+    let statement = statements.next().ok_or_else(|| SqlError::syntax("there is no query"))?;
+    match statements.next() {
+        None => Ok(statement),
+        Some(second) => {
+            let refused = SqlError::not_allowed("a second statement", ONE_QUERY);
+            Err(refused.at(place(&second)))
+        }
     }
-    check(&statement)?;
-    if let Values::Given(values) = values {
-        parameters::bind(&mut statement, values)?;
-    }
-    naming::name(&mut statement)?;
-    Ok((statement, placeholders))
 }
 
 /// Translates the parser's message, which has its position at the end.
@@ -106,7 +125,8 @@ fn misread(reason: &str) -> SqlError {
     SqlError::syntax(words.chars().take(500).collect::<String>()).at(place)
 }
 
-fn check(statement: &Statement) -> Result<(), SqlError> {
+/// Refuses what is not on the lists.
+fn check(statement: &Statement) -> Result<Elements, SqlError> {
     let query = match statement {
         Statement::Query(query) => query,
         Statement::Explain {
@@ -129,9 +149,17 @@ fn check(statement: &Statement) -> Result<(), SqlError> {
         other => return Err(refused_statement(other)),
     };
     let names = common_tables(query)?;
-    let mut allowed = Allowed { names, depth: 0 };
-    match query.visit(&mut allowed) {
-        ControlFlow::Continue(()) => Ok(()),
+    let mut allowed = Allowed { names, depth: 0, elements: Elements::default() };
+    let visited = match statement {
+        Statement::Explain { .. } => allowed.elements.clause("EXPLAIN", query.as_ref()),
+        _ => ControlFlow::Continue(()),
+    };
+    let visited = match visited {
+        ControlFlow::Continue(()) => query.visit(&mut allowed),
+        ControlFlow::Break(refused) => ControlFlow::Break(refused),
+    };
+    match visited {
+        ControlFlow::Continue(()) => Ok(allowed.elements),
         ControlFlow::Break(refused) => Err(refused),
     }
 }
@@ -212,6 +240,7 @@ struct Allowed {
     names: HashMap<String, usize>,
     /// Depth of nested queries.
     depth: usize,
+    elements: Elements,
 }
 
 type Flow = ControlFlow<SqlError>;
@@ -251,7 +280,7 @@ impl Visitor for Allowed {
                 SetExpr::Table(_) => return refuse("TABLE", "write SELECT * FROM", body),
             }
         }
-        ControlFlow::Continue(())
+        self.elements.query(query)
     }
 
     fn post_visit_query(&mut self, _: &Query) -> Flow {
@@ -278,39 +307,18 @@ impl Visitor for Allowed {
         }
         match &select.group_by {
             GroupByExpr::Expressions(_, modifiers) if modifiers.is_empty() => {
-                ControlFlow::Continue(())
+                self.elements.select(select)
             }
             _ => refuse("this form of GROUP BY", "name what to group by", select),
         }
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
-        match expr {
-            // The engine writes out all combinations before anybody can count them.
-            Expr::Cube(_) | Expr::Rollup(_) | Expr::GroupingSets(_) => {
-                let hint = "name what to group by, or UNION the queries";
-                refuse("GROUPING SETS, CUBE or ROLLUP", hint, expr)
-            }
-            // What the engine has no functions for here, and says so in its own words.
-            Expr::Tuple(_) => refuse("several values in brackets", "name them one by one", expr),
-            Expr::Array(_) => refuse("ARRAY", PLAIN, expr),
-            Expr::Collate { .. } => refuse("COLLATE", PLAIN, expr),
-            Expr::Overlay { .. } => {
-                refuse("OVERLAY", "put the parts together with substr and ||", expr)
-            }
-            Expr::UnaryOp { op, .. }
-                if !matches!(
-                    op,
-                    UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not
-                ) =>
-            {
-                refuse(format!("the operator {op}"), PLAIN, expr)
-            }
-            _ => ControlFlow::Continue(()),
-        }
+        self.elements.expr(expr)
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
+        self.elements.factor(factor)?;
         match factor {
             TableFactor::Table {
                 name,

@@ -1,5 +1,5 @@
 //! Names that a query may use, taken from the lists that queries are checked against. Query
-//! generators in tests read it, so that they cover a new view or function.
+//! generators in tests read it, so that they cover a new view, function, clause or type.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::{
     answer::type_name,
     functions,
     meter::Meter,
+    statement::{CASTS, CLAUSES, TYPES},
     views::{self, FUNCTIONS, VIEWS},
 };
 
@@ -29,6 +30,12 @@ pub struct Vocabulary {
     pub aggregates: Vec<String>,
     /// Functions of a window.
     pub windows: Vec<String>,
+    /// Clauses, forms of expressions and operators.
+    pub clauses: &'static [&'static str],
+    /// Forms of a cast.
+    pub casts: &'static [&'static str],
+    /// Types of a cast.
+    pub types: &'static [&'static str],
 }
 
 /// All names that a query may use.
@@ -57,5 +64,8 @@ pub fn vocabulary() -> Vocabulary {
                 .map(|function| function.name())
                 .chain(functions::WINDOW_AGGREGATES.iter().copied()),
         ),
+        clauses: CLAUSES,
+        casts: CASTS,
+        types: TYPES,
     }
 }

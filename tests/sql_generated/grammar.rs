@@ -1,57 +1,19 @@
 //! Queries at random, out of everything that a query may use.
 //!
-//! Each statement has a subject: a function, a type to cast to, or a clause. They take turns, so
-//! that a round of statements has all of them; the rest of a statement is at random. Types fit more
-//! often than not.
+//! Each statement has a subject: a function, a cast of one type to another, or a clause. They take
+//! turns, so that a round of statements has all of them; the rest of a statement is at random. Types
+//! fit more often than not. What there is comes from the lists that queries are checked against.
+
+mod forms;
 
 use std::sync::LazyLock;
 
 use fastrand::Rng;
 use tidings_sql::{Vocabulary, vocabulary};
 
+use forms::Form;
+
 static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(vocabulary);
-
-const TYPES: [&str; 14] = [
-    "BIGINT",
-    "INT",
-    "SMALLINT",
-    "DOUBLE",
-    "REAL",
-    "DECIMAL(10, 2)",
-    "DECIMAL(38, 0)",
-    "BOOLEAN",
-    "TEXT",
-    "DATE",
-    "TIME",
-    "TIMESTAMP",
-    "TIMESTAMP WITH TIME ZONE",
-    "INTERVAL",
-];
-
-const CLAUSES: [&str; 22] = [
-    "distinct",
-    "where",
-    "group",
-    "having",
-    "order",
-    "limit",
-    "offset",
-    "join",
-    "left join",
-    "cross join",
-    "union",
-    "intersect",
-    "except",
-    "with",
-    "exists",
-    "in query",
-    "case",
-    "between",
-    "explain",
-    "values",
-    "tree",
-    "distinct on",
-];
 
 const TEXTS: [&str; 16] = [
     "''",
@@ -137,19 +99,27 @@ enum Subject {
     Scalar(&'static str),
     Aggregate(&'static str),
     Window(&'static str),
-    Cast(&'static str),
+    Cast { form: &'static str, from: &'static str, to: &'static str },
     Clause(&'static str),
 }
 
-static SUBJECTS: LazyLock<Vec<Subject>> = LazyLock::new(|| {
+/// Functions and clauses.
+static NAMES: LazyLock<Vec<Subject>> = LazyLock::new(|| {
     let names = |names: &'static [String]| names.iter().map(String::as_str);
-    let Vocabulary { scalars, aggregates, windows, .. } = &*VOCABULARY;
+    let Vocabulary { scalars, aggregates, windows, clauses, .. } = &*VOCABULARY;
     let all = names(scalars).map(Subject::Scalar);
     let all = all.chain(names(aggregates).map(Subject::Aggregate));
     let all = all.chain(names(windows).map(Subject::Window));
-    all.chain(TYPES.into_iter().map(Subject::Cast))
-        .chain(CLAUSES.into_iter().map(Subject::Clause))
-        .collect()
+    all.chain(clauses.iter().map(|clause| Subject::Clause(clause))).collect()
+});
+
+/// Each form of a cast between any two types.
+static CASTS: LazyLock<Vec<Subject>> = LazyLock::new(|| {
+    let Vocabulary { casts, types, .. } = &*VOCABULARY;
+    let pairs = types.iter().flat_map(|from| types.iter().map(move |to| (*from, *to)));
+    let all =
+        pairs.flat_map(|(from, to)| casts.iter().map(move |form| Subject::Cast { form, from, to }));
+    all.collect()
 });
 
 /// Makes one statement.
@@ -163,11 +133,15 @@ pub(crate) struct Grammar {
 
 impl Grammar {
     /// So many statements have every subject.
-    pub(crate) const SUBJECTS_ROUND: usize = 400;
+    pub(crate) fn round() -> usize {
+        2 * NAMES.len().max(CASTS.len())
+    }
 
     /// The statement of this place.
     pub(crate) fn new(seed: u64, place: usize) -> Self {
-        let subject = SUBJECTS[place % SUBJECTS.len()];
+        // Casts are many: every other statement is about one.
+        let subjects = if place.is_multiple_of(2) { &NAMES } else { &CASTS };
+        let subject = subjects[place / 2 % subjects.len()];
         let rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place as u64);
         Self { rng, subject, view: 0, depth: 0 }
     }
@@ -183,60 +157,66 @@ impl Grammar {
     pub(crate) fn statement(mut self) -> String {
         self.view = self.rng.usize(..VOCABULARY.views.len());
         match self.subject {
-            Subject::Clause("explain") => format!("EXPLAIN {}", self.query()),
-            Subject::Clause("values") => {
-                let (a, b, c) = (self.literal(), self.literal(), self.literal());
-                format!("VALUES ({a}, {b}), ({c}, NULL)")
-            }
-            Subject::Clause("with") => {
-                let inner = self.query();
-                format!("WITH w AS ({inner}) SELECT * FROM w AS x, w AS y")
-            }
-            Subject::Clause(set @ ("union" | "intersect" | "except")) => {
-                let all = if self.chance(50) { " ALL" } else { "" };
-                let (left, right) = (self.select(), self.select());
-                format!("{left} {}{all} {right}", set.to_uppercase())
+            Subject::Clause(clause) => match self.form(clause) {
+                Some(form) => self.about(form),
+                None => self.query(),
+            },
+            Subject::Cast { form, from, to } => {
+                let cast = self.cast(form, from, to);
+                self.about(Form::Value(cast))
             }
             _ => self.query(),
+        }
+    }
+
+    /// A statement with the form in it.
+    fn about(&mut self, form: Form) -> String {
+        let view = VOCABULARY.views[self.view].0;
+        match form {
+            Form::Value(value) => {
+                let second = self.value(Kind::Any);
+                format!("SELECT {value} AS c0, {second} AS c1 FROM {view} AS a")
+            }
+            Form::Aggregate(value) => {
+                let key = self.column(Kind::Any);
+                format!("SELECT {key} AS c0, {value} AS c1 FROM {view} AS a GROUP BY {key}")
+            }
+            Form::Condition(condition) => {
+                format!("SELECT {} AS c0 FROM {view} AS a WHERE {condition}", self.value(Kind::Any))
+            }
+            Form::Selection(selection) => format!("SELECT {selection}"),
+            Form::Statement(statement) => statement,
         }
     }
 
     /// A query with whatever comes after its body.
     fn query(&mut self) -> String {
         let mut text = self.select();
-        if self.asks("order", 25) {
+        if self.chance(25) {
             let (by, way) = (self.rng.usize(1..=2), self.one(&["", " DESC", " DESC NULLS LAST"]));
             text += &format!(" ORDER BY {by}{way}");
         }
-        if self.asks("limit", 30) {
+        if self.chance(30) {
             let limit = self.one(&["0", "1", "10", "1000", "20000000", "1000000000000"]);
             text += &format!(" LIMIT {limit}");
         }
-        if self.asks("offset", 5) {
+        if self.chance(5) {
             text += &format!(" OFFSET {}", self.one(&["0", "1", "100", "1000000000000"]));
         }
         text
     }
 
-    /// Whether the clause is in the statement.
-    fn asks(&mut self, clause: &str, percent: u32) -> bool {
-        matches!(self.subject, Subject::Clause(subject) if subject == clause)
-            || self.chance(percent)
-    }
-
     fn select(&mut self) -> String {
-        let distinct = match (self.asks("distinct", 10), self.asks("distinct on", 1)) {
+        let distinct = match (self.chance(10), self.chance(1)) {
             (_, true) => "DISTINCT ON (1) ",
             (true, _) => "DISTINCT ",
             _ => "",
         };
         let from = self.from();
         let has_window = matches!(self.subject, Subject::Window(_));
-        let grouped = !has_window
-            && (matches!(self.subject, Subject::Aggregate(_))
-                || self.asks("group", 15)
-                || self.asks("having", 3));
-        let filter = match self.asks("where", 40) {
+        let grouped =
+            !has_window && (matches!(self.subject, Subject::Aggregate(_)) || self.chance(18));
+        let filter = match self.chance(40) {
             true => format!(" WHERE {}", self.condition()),
             false => String::new(),
         };
@@ -245,7 +225,7 @@ impl Grammar {
             return format!("SELECT {distinct}{first} AS c0, {second} AS c1 FROM {from}{filter}");
         }
         let (key, aggregate) = (self.column(Kind::Any), self.aggregate());
-        let having = match self.asks("having", 20) {
+        let having = match self.chance(20) {
             true => format!(" HAVING count(*) > {}", self.one(&["0", "1", "100"])),
             false => String::new(),
         };
@@ -261,19 +241,11 @@ impl Grammar {
         let view = VOCABULARY.views[self.view].0;
         let other =
             self.one(&["b.trace_id = a.trace_id", "b.service = a.service", "true", "1 = 0"]);
-        if self.asks("tree", 1) {
-            self.view = VOCABULARY.views.iter().position(|(name, _)| *name == "spans").unwrap_or(0);
-            let name = self.one(&VOCABULARY.table_functions);
-            let span = if name == "tree" { "" } else { ", '0000000000000001'" };
-            return format!("{name}('00000000000000000000000000000001'{span}) AS a");
-        }
-        match () {
-            () if self.asks("join", 5) => format!("{view} AS a JOIN spans AS b ON {other}"),
-            () if self.asks("left join", 3) => {
-                format!("{view} AS a LEFT JOIN logs AS b ON {other}")
-            }
-            () if self.asks("cross join", 3) => format!("{view} AS a CROSS JOIN red AS b"),
-            () => format!("{view} AS a"),
+        match self.rng.u32(..100) {
+            0..5 => format!("{view} AS a JOIN spans AS b ON {other}"),
+            5..8 => format!("{view} AS a LEFT JOIN logs AS b ON {other}"),
+            8..11 => format!("{view} AS a CROSS JOIN red AS b"),
+            _ => format!("{view} AS a"),
         }
     }
 
@@ -282,11 +254,6 @@ impl Grammar {
         match self.subject {
             Subject::Scalar(name) => self.call(name),
             Subject::Window(name) => self.window(name),
-            Subject::Cast(to) => format!("CAST({} AS {to})", self.value(Kind::Any)),
-            Subject::Clause("case") => {
-                let (condition, then) = (self.condition(), self.value(Kind::Any));
-                format!("CASE WHEN {condition} THEN {then} ELSE {} END", self.value(Kind::Any))
-            }
             _ => self.value(Kind::Any),
         }
     }
@@ -446,7 +413,7 @@ impl Grammar {
             },
             Kind::Number => match self.rng.u32(..5) {
                 0 => format!("({left} {} {right})", self.one(&["+", "-", "*", "/", "%"])),
-                1 => format!("CAST({} AS {})", self.value(Kind::Text), self.one(&TYPES[..7])),
+                1 => format!("CAST({} AS {})", self.value(Kind::Text), self.one(VOCABULARY.types)),
                 2 => format!("length({})", self.value(Kind::Text)),
                 3 => format!("(- {left})"),
                 _ => format!("EXTRACT({} FROM {})", self.one(&PARTS), self.value(Kind::Time)),
@@ -457,6 +424,13 @@ impl Grammar {
                 _ => format!("({left} AT TIME ZONE 'Asia/Kolkata')"),
             },
             Kind::Truth => self.condition(),
+            Kind::Any if self.chance(50) => {
+                let clause = self.one(VOCABULARY.clauses);
+                match self.form(clause) {
+                    Some(Form::Value(value)) => value,
+                    _ => left,
+                }
+            }
             Kind::Any => {
                 let count = VOCABULARY.scalars.len();
                 let place = self.rng.usize(..count);
@@ -467,18 +441,9 @@ impl Grammar {
 
     fn condition(&mut self) -> String {
         let kind = self.one(&[Kind::Text, Kind::Number, Kind::Time]);
-        if matches!(self.subject, Subject::Clause("exists")) && self.depth == 0 {
-            return "EXISTS (SELECT 1 FROM logs AS l WHERE l.service = a.service)".to_owned();
-        }
-        if matches!(self.subject, Subject::Clause("in query")) && self.depth == 0 {
-            let column = self.column(Kind::Text);
-            return format!("{column} IN (SELECT service FROM red)");
-        }
-        let between = matches!(self.subject, Subject::Clause("between"));
         self.depth += 1;
         let (left, right) = (self.value(kind), self.value(kind));
         let text = match self.rng.u32(..8) {
-            _ if between => format!("({left} BETWEEN {right} AND {})", self.value(kind)),
             0 => format!("({left} IS NOT NULL)"),
             1 => format!("({left} IN ({right}, {}))", self.value(kind)),
             2 => format!("({} LIKE {})", self.value(Kind::Text), self.one(&TEXTS)),

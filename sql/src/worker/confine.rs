@@ -17,6 +17,10 @@ use rlimit::Resource;
 use super::WorkerLimits;
 use crate::message::Confinement;
 
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests;
+
 /// Standard input, output and error, the connection twice, and room for one that the system opens
 /// for a moment.
 const OPEN_FILES_MAX: u64 = 8;
@@ -123,11 +127,11 @@ mod kernel {
         filter().is_some_and(|filter| seccompiler::apply_filter(&filter).is_ok())
     }
 
-    fn filter() -> Option<BpfProgram> {
+    pub(super) fn filter() -> Option<BpfProgram> {
         let condition = |argument, operator, value| {
             SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value)
         };
-        let file =
+        let first =
             |operator, value| SeccompCondition::new(0, SeccompCmpArgLen::Dword, operator, value);
         let exec = libc::PROT_EXEC.unsigned_abs().into();
         let thread = libc::CLONE_THREAD.unsigned_abs().into();
@@ -136,8 +140,8 @@ mod kernel {
             let rules = rules.map(|condition| SeccompRule::new(vec![condition?]));
             rules.collect::<Result<Vec<_>, _>>()
         };
-        let own_file = || vec![file(SeccompCmpOp::Le, OWN_FILES_MAX)];
-        let restricted: [(libc::c_long, Vec<_>); 7] = [
+        let own_file = || vec![first(SeccompCmpOp::Le, OWN_FILES_MAX)];
+        let restricted: [(libc::c_long, Vec<_>); 6] = [
             // Its own files, and none that the server was started with.
             (libc::SYS_read, own_file()),
             (libc::SYS_write, own_file()),
@@ -146,8 +150,6 @@ mod kernel {
             (libc::SYS_mprotect, vec![condition(2, SeccompCmpOp::MaskedEq(exec), 0)]),
             // Threads and no processes. `clone3` is unknown here: the C library goes back to this.
             (libc::SYS_clone, vec![condition(0, SeccompCmpOp::MaskedEq(thread), thread)]),
-            // Limits are looked at and not raised.
-            (libc::SYS_prlimit64, vec![condition(2, SeccompCmpOp::Eq, 0)]),
             (
                 libc::SYS_prctl,
                 vec![
@@ -167,6 +169,10 @@ mod kernel {
         let data = condition(2, SeccompCmpOp::MaskedEq(exec), 0);
         let memory = SeccompRule::new(vec![anonymous.ok()?, data.ok()?]).ok()?;
         allowed.insert(libc::SYS_mmap, vec![memory]);
+        // Its own limits are looked at and not raised.
+        let (itself, unchanged) = (first(SeccompCmpOp::Eq, 0), condition(2, SeccompCmpOp::Eq, 0));
+        let limits = SeccompRule::new(vec![itself.ok()?, unchanged.ok()?]).ok()?;
+        allowed.insert(libc::SYS_prlimit64, vec![limits]);
         // Signals to itself only, with which a process ends that has no memory left.
         let own = condition(0, SeccompCmpOp::Eq, std::process::id().into());
         allowed.insert(libc::SYS_tgkill, rules(vec![own]).ok()?);

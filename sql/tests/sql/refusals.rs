@@ -80,6 +80,16 @@ const NOT_ALLOWED: &[(&str, &str)] = &[
     ("SELECT 'a' COLLATE \"C\"", "COLLATE"),
     ("SELECT 1 WHERE 'a' LIKE service FROM spans", ""),
     ("SELECT count(*) FROM spans WHERE service LIKE operation", "a pattern that is no text"),
+    ("SELECT count(*) FROM spans WHERE service ~~ operation", "the operator ~~"),
+    ("SELECT 'abc' SIMILAR TO '(a|b)%'", "SIMILAR TO"),
+    ("SELECT attributes -> 'a' FROM spans", "the operator ->"),
+    ("SELECT CAST(service AS TEXT[]) FROM spans", "the type TEXT[]"),
+    ("SELECT TRY_CAST(service AS JSON) FROM spans", "the type JSON"),
+    ("SELECT service::UUID FROM spans", "the type UUID"),
+    (
+        "SELECT count(*) OVER (w ROWS 1 PRECEDING) FROM spans WINDOW w AS (PARTITION BY service)",
+        "a window made of another",
+    ),
     ("SELECT median(duration_nanos) OVER (ORDER BY start_time) FROM spans", "median over a window"),
     ("SELECT count(DISTINCT service) OVER () FROM spans", "count over a window"),
 ];
