@@ -17,9 +17,10 @@ const SUFFIX: &str = ".jsonl";
 pub(crate) struct Day(NaiveDate);
 
 impl Day {
-    /// Reads a day as it is written.
+    /// Reads a day as it is written, with all digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        NaiveDate::parse_from_str(text, FORMAT).ok().map(Self)
+        let day = NaiveDate::parse_from_str(text, FORMAT).ok().map(Self)?;
+        (day.to_string() == text).then_some(day)
     }
 
     /// Returns its file.
@@ -79,8 +80,9 @@ mod tests {
         for time in [last_second, next] {
             LineFile::open(&Day::from(time).path(folder.path())).unwrap();
         }
-        LineFile::open(&folder.path().join("2026-11-99.jsonl")).unwrap();
-        LineFile::open(&folder.path().join("notes.txt")).unwrap();
+        for name in ["2026-11-99.jsonl", "2026-11-2.jsonl", "+2026-11-23.jsonl", "notes.txt"] {
+            LineFile::open(&folder.path().join(name)).unwrap();
+        }
         let days = Day::list(folder.path()).unwrap();
         assert_eq!(days, [Day::from(next), Day::from(last_second)]);
     }

@@ -10,8 +10,8 @@ use tidings_storage::StorageError;
 
 use crate::{day::Day, journal::AuditLog};
 
-/// The longest line that is held; events are shorter.
-const LINE_BYTES_MAX: usize = 64 << 10;
+/// A line of so many bytes is no event: only its end is held.
+pub const LINE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a file that are read at a time.
 const BLOCK_BYTES: u64 = 64 << 10;
 /// Bytes of lines after which a page ends, however few events it has.
@@ -72,7 +72,8 @@ impl AuditPosition {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (day, before) = text.split_once('_')?;
-        Some(Self { day: Day::parse(day)?, before: before.parse().ok()? })
+        let position = Self { day: Day::parse(day)?, before: before.parse().ok()? };
+        (position.to_string() == text).then_some(position)
     }
 }
 
@@ -108,16 +109,16 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
         };
         while let Some((offset, line)) = lines.next_line().map_err(failed)? {
             bytes += line.len();
-            match serde_json::from_slice::<AuditEvent>(&line) {
-                Ok(event) if query.matches(&event) => {
+            match read_event(&line) {
+                Some(event) if query.matches(&event) => {
                     if page.events.len() == query.limit {
                         page.next = last;
                         return Ok(page);
                     }
                     page.events.push(event);
                 }
-                Ok(_) => {}
-                Err(_) => page.unreadable_lines += 1,
+                Some(_) => {}
+                None => page.unreadable_lines += 1,
             }
             last = Some(AuditPosition { day, before: offset });
             if bytes > PAGE_BYTES_MAX {
@@ -127,6 +128,11 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
         }
     }
     Ok(page)
+}
+
+/// Reads the event of a line; `None` when it is none.
+fn read_event(line: &[u8]) -> Option<AuditEvent> {
+    (line.len() < LINE_BYTES_MAX).then(|| serde_json::from_slice(line).ok()).flatten()
 }
 
 /// The lines of a file from the last to the first, read in blocks.

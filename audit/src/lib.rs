@@ -17,7 +17,7 @@ mod event_search;
 mod folded;
 mod journal;
 
-pub use event_search::{AuditPage, AuditPosition, AuditQuery};
+pub use event_search::{AuditPage, AuditPosition, AuditQuery, LINE_BYTES_MAX};
 pub use journal::{AuditCounts, AuditError, AuditLog, AuditSettings, append_once};
 #[doc(no_inline)]
 pub use tidings_proto::api::{

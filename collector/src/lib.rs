@@ -58,6 +58,8 @@ pub use normalise::{
 pub use pace::{PACE_WINDOW, Pace};
 pub use phase::{Phase, Phases};
 pub use reads::{ReadApi, ReplyBody};
+#[doc(hidden)]
+pub use receive::fuzzed_bodies;
 pub use redact::{MARKER, RedactionSettings, Redactor};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use shares::{

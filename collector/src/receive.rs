@@ -4,6 +4,7 @@
 //! record: [`crate::server`] calls it for each request and [`Ingest`] does the rest. A new
 //! protocol is one more file and one more line in [`all`].
 
+pub mod fuzzed_bodies;
 mod grpc;
 mod otlp;
 mod otlp_grpc;

@@ -7,8 +7,10 @@
 //!
 //! A new target is a function and its line in [`TARGETS`].
 
+mod bodies;
 mod http_reads;
 mod parsers;
+mod records;
 mod requests;
 
 /// A fuzz target.
@@ -21,7 +23,7 @@ pub struct FuzzTarget {
 }
 
 /// All targets.
-pub const TARGETS: [FuzzTarget; 19] = [
+pub const TARGETS: [FuzzTarget; 23] = [
     FuzzTarget { name: "otlp_traces_protobuf", run: requests::otlp_traces_protobuf },
     FuzzTarget { name: "otlp_logs_protobuf", run: requests::otlp_logs_protobuf },
     FuzzTarget { name: "otlp_json", run: requests::otlp_json },
@@ -41,6 +43,10 @@ pub const TARGETS: [FuzzTarget; 19] = [
     FuzzTarget { name: "index_file", run: parsers::index_file },
     FuzzTarget { name: "pins_and_keys", run: parsers::pins_and_keys },
     FuzzTarget { name: "credentials", run: parsers::credentials },
+    FuzzTarget { name: "compressed_bodies", run: bodies::compressed_bodies },
+    FuzzTarget { name: "grpc_frames", run: bodies::grpc_frames },
+    FuzzTarget { name: "delta_log", run: records::delta_log },
+    FuzzTarget { name: "records", run: records::records },
 ];
 
 /// Returns the target of this name.

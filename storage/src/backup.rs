@@ -13,6 +13,7 @@
 
 mod create;
 mod file_store;
+pub(crate) mod fuzzed_manifest;
 mod manifest;
 mod pinned_source;
 mod repository;

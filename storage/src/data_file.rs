@@ -129,9 +129,10 @@ impl DataFile {
     }
 }
 
-const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
+/// Nanoseconds of a partition.
+pub(crate) const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 /// The largest time that statistics can hold.
-const STATS_MAX: UnixNanos = UnixNanos(i64::MAX.unsigned_abs());
+pub(crate) const STATS_MAX: UnixNanos = UnixNanos(i64::MAX.unsigned_abs());
 
 /// A data file that is still to be written.
 #[derive(Debug, Clone)]

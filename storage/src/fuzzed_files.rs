@@ -12,11 +12,13 @@ use tidings_proto::{
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
 
+pub use crate::{backup::fuzzed_manifest::ManifestContent, tables::fuzzed_log::TableLog};
 use crate::{
     disk::ReadFile,
     index::read_sealed,
     pins::Pins,
     schema::Signal,
+    store::ErasureRecord,
     wal::{RECORDS_START, SegmentHeader, SegmentPiece, SegmentReader, WalRecord},
 };
 
@@ -92,4 +94,10 @@ pub fn read_index(sections: &[u8], pages: &[u8]) -> bool {
 #[must_use]
 pub fn read_pins(json: &[u8]) -> Option<usize> {
     Pins::from_json(json).map(|pins| pins.len())
+}
+
+/// Reads the record of the erasure that began then; `None` when it is another file.
+#[must_use]
+pub fn read_erasure_record(json: &[u8], begun: u64) -> Option<ErasureRecord> {
+    ErasureRecord::from_json(json, begun).ok()
 }

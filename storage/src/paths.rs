@@ -130,9 +130,10 @@ pub(crate) fn commit_name(version: u64) -> String {
     format!("{version:0NUMBER_DIGITS$}.json")
 }
 
-/// The version of a Delta commit, from its file name.
+/// Returns the version of a Delta commit from its file name. Delta counts versions as signed
+/// integers: a name with a greater number is not a commit's.
 pub(crate) fn commit_version(name: &str) -> Option<u64> {
-    numbered(name, ".json")
+    numbered(name, ".json").filter(|version| i64::try_from(*version).is_ok())
 }
 
 /// The file of the record of an erasure, by when that began.
@@ -184,8 +185,11 @@ mod tests {
         for number in [(1 << 62) + 1, 1 << 63, u64::MAX] {
             assert_eq!(segment_first(&segment_name(number)), None);
         }
-        for number in [0, 1, 42, u64::MAX] {
+        for number in [0, 1, 42, i64::MAX.cast_unsigned()] {
             assert_eq!(commit_version(&commit_name(number)), Some(number));
+        }
+        for number in [1 << 63, u64::MAX] {
+            assert_eq!(commit_version(&commit_name(number)), None);
         }
         for name in ["", "1.wal", "00000000000000000001.wal.copy", "+0000000000000000001.wal"] {
             assert_eq!(segment_first(name), None, "{name}");

@@ -8,7 +8,7 @@ use tidings_proto::{
 };
 use tidings_storage::LineFile;
 
-use super::{AuditPosition, AuditQuery, search};
+use super::{AuditPosition, AuditQuery, LINE_BYTES_MAX, search};
 use crate::{append_once, day::Day};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
@@ -109,9 +109,27 @@ fn lines_that_are_no_events_are_counted_and_hide_nothing() {
 }
 
 #[test]
+fn the_end_of_a_long_line_is_no_event() {
+    let folder = log_of(&[]);
+    let forged = serde_json::to_string(&event(START, "b", "ops")).unwrap();
+    let blanks = " ".repeat(3 * LINE_BYTES_MAX - 1 - forged.len());
+    let line = format!("no event{blanks}{forged}");
+    let mut file = LineFile::open(&Day::from(UnixNanos(START)).path(folder.path())).unwrap();
+    file.append(&line).unwrap();
+    append_once(folder.path(), event(START + 1, "a", "ops")).unwrap();
+    let query = AuditQuery { limit: 10, ..AuditQuery::default() };
+    let page = search(folder.path(), &query).unwrap();
+    assert_eq!(page.events, [event(START + 1, "a", "ops")]);
+    assert_eq!(page.unreadable_lines, 1);
+}
+
+#[test]
 fn positions_of_other_forms_are_refused() {
     for text in ["", "2026-11-23", "2026-11-23_", "2026-11-23_-1", "2026-13-23_1", "x_1", "_"] {
         assert_eq!(AuditPosition::parse(text), None, "{text}");
+    }
+    for other_form in ["2026-11-23_+1", "2026-11-23_01", "2026-11-2_1", " 2026-11-23_1"] {
+        assert_eq!(AuditPosition::parse(other_form), None, "{other_form}");
     }
     assert!(AuditPosition::parse("2026-11-23_18446744073709551615").is_some());
 }

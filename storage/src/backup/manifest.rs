@@ -124,6 +124,11 @@ impl FileEntry {
     }
 }
 
+/// Bytes of files. A manifest that others wrote can have any sizes: the sum ends at the greatest.
+pub(super) fn bytes_of<'a>(files: impl Iterator<Item = &'a FileEntry>) -> u64 {
+    files.fold(0, |sum, file| sum.saturating_add(file.bytes))
+}
+
 /// The folder of a place with the files of all backups.
 pub(super) const FILES: &str = "files";
 
@@ -186,7 +191,7 @@ impl Manifest {
 
     /// Bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        bytes_of(self.files.iter())
     }
 
     /// The number of files that no earlier backup had.
@@ -196,7 +201,7 @@ impl Manifest {
 
     /// Bytes of those files.
     pub(super) fn new_bytes(&self) -> u64 {
-        self.first_stored().map(|file| file.bytes).sum()
+        bytes_of(self.first_stored())
     }
 
     fn first_stored(&self) -> impl Iterator<Item = &FileEntry> {
@@ -315,5 +320,7 @@ pub(super) mod tests {
         let mut manifest = manifest();
         manifest.files[1].stored_by = BackupId::default();
         assert_eq!((manifest.bytes(), manifest.new_bytes()), (10, 5));
+        manifest.files[0].bytes = u64::MAX;
+        assert_eq!((manifest.bytes(), manifest.new_bytes()), (u64::MAX, u64::MAX));
     }
 }

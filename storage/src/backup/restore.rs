@@ -8,7 +8,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use super::{
     BackupId, BackupMonitor, RestoreReport, VerifyReport,
     file_store::{self, FileStore, Folder},
-    manifest::{FileEntry, Manifest},
+    manifest::{FileEntry, Manifest, bytes_of},
     repository::{ManifestName, Repository},
 };
 use crate::{
@@ -135,7 +135,7 @@ pub(super) fn restore(
     let root = paths.root();
     disk.create_folders(root).map_err(failed("create", root))?;
     let is_local = |file: &&FileEntry| target.tables.is_none() || file.path.in_tables().is_none();
-    let bytes: u64 = manifest.files.iter().filter(is_local).map(|file| file.bytes).sum();
+    let bytes = bytes_of(manifest.files.iter().filter(is_local));
     let free = disk.free_bytes(root).map_err(failed("measure", root))?;
     if free < bytes {
         let reason = format!("{bytes} bytes are to be restored, and its disk has {free} free");

@@ -68,10 +68,21 @@ pub(super) fn examine_existing(
 /// Reads every commit since the newest checkpoint.
 pub(super) fn examine(tables: &dyn TableStore, log_folder: &Path) -> Result<History, StorageError> {
     let entries = tables.list(log_folder).map_err(failed("list", log_folder))?;
+    let names = entries.iter().filter(|entry| entry.is_file).map(|entry| entry.name.as_str());
+    let read = |path: &Path| tables.read(path).map_err(failed("read", path));
+    examine_files(names, log_folder, read)
+}
+
+/// As [`examine`], of files with these names.
+pub(super) fn examine_files<'a>(
+    names: impl Iterator<Item = &'a str>,
+    log_folder: &Path,
+    read: impl Fn(&Path) -> Result<Vec<u8>, StorageError>,
+) -> Result<History, StorageError> {
     let mut history = History::default();
-    for entry in entries.iter().filter(|entry| entry.is_file) {
-        history.commits.extend(commit_version(&entry.name));
-        history.checkpoint = history.checkpoint.max(checkpoint_version(&entry.name));
+    for name in names {
+        history.commits.extend(commit_version(name));
+        history.checkpoint = history.checkpoint.max(checkpoint_version(name));
     }
     history.commits.sort_unstable();
     let first = history.checkpoint.map_or(0, |version| version + 1);
@@ -85,8 +96,7 @@ pub(super) fn examine(tables: &dyn TableStore, log_folder: &Path) -> Result<Hist
             history.damage = damage(expected, "it is missing");
             break;
         }
-        let path = log_folder.join(commit_name(version));
-        let bytes = tables.read(&path).map_err(failed("read", &path))?;
+        let bytes = read(&log_folder.join(commit_name(version)))?;
         if !is_whole(version, &bytes) {
             history.damage = damage(version, "it is torn");
             break;
@@ -168,9 +178,11 @@ pub(crate) fn files_of_version<'a>(
     (commits as u64 == version + 1 - first).then(|| names.filter(is_needed).collect())
 }
 
+/// The version of a checkpoint, from its file name; as that of a commit it fits a signed integer.
 fn checkpoint_version(name: &str) -> Option<u64> {
     let (version, rest) = name.split_once('.')?;
-    rest.starts_with("checkpoint").then(|| version.parse().ok()).flatten()
+    let version = rest.starts_with("checkpoint").then(|| version.parse().ok()).flatten();
+    version.filter(|version| i64::try_from(*version).is_ok())
 }
 
 /// Readable part of a damaged table.
@@ -208,33 +220,102 @@ pub(super) async fn salvage(
             crate::store::blocking(move || of_it.read(&path).map_err(failed("read", &path)))
                 .await?;
         covered = covered.max(encoder.position(&bytes).unwrap_or(0));
-        for line in bytes.split(|byte| *byte == b'\n') {
-            let Ok(action) = serde_json::from_slice::<Value>(line) else { continue };
-            if let Some(add) = action.get("add")
-                && let Some(file) = added(signal, folder, add)
-            {
-                files.insert(file.path.clone(), Arc::new(DataFile { home: home.clone(), ..file }));
-            }
-            let gone = action.pointer("/remove/path").and_then(Value::as_str);
-            if let Some(gone) = gone {
-                files.remove(&folder.join(gone));
-            }
-        }
+        apply(&mut files, &bytes, (signal, folder), &home);
     }
     Ok(Salvage { files: files.into_values().collect(), covered })
 }
 
+/// Adds and removes the files that a commit names. Lines that cannot be read are skipped.
+pub(super) fn apply(
+    files: &mut BTreeMap<PathBuf, Arc<DataFile>>,
+    commit: &[u8],
+    (signal, folder): (Signal, &Path),
+    home: &DataFileStore,
+) {
+    for line in commit.split(|byte| *byte == b'\n') {
+        let Ok(action) = serde_json::from_slice::<Value>(line) else { continue };
+        if let Some(add) = action.get("add")
+            && let Some(file) = added(signal, folder, add)
+        {
+            files.insert(file.path.clone(), Arc::new(DataFile { home: home.clone(), ..file }));
+        }
+        let gone = action.pointer("/remove/path").and_then(Value::as_str);
+        if let Some(gone) = gone {
+            files.remove(&folder.join(gone));
+        }
+    }
+}
+
 fn added(signal: Signal, folder: &Path, add: &Value) -> Option<DataFile> {
-    let path = folder.join(add.get("path")?.as_str()?);
+    let path = add.get("path")?.as_str()?;
     let hour = add.get("partitionValues")?.get(crate::schema::HOUR)?.as_str()?;
     let (stats, size) = (add.get("stats")?.as_str()?, add.get("size")?.as_u64()?);
     let committed = from_millis(add.get("modificationTime")?.as_i64()?);
-    listed_file(signal, path, hour, stats, size, committed)
+    listed_file((signal, folder), path, hour, stats, size, committed)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::files_of_version;
+    use std::{collections::BTreeMap, path::Path};
+
+    use super::{apply, examine_files, files_of_version};
+    use crate::{schema::Signal, table_store::DataFileStore};
+
+    /// Returns how many files a commit adds with this path, partition and these statistics.
+    fn added(path: &str, hour: &str, stats: &str) -> usize {
+        let add = serde_json::json!({"add": {
+            "path": path, "partitionValues": {"hour": hour}, "size": 100,
+            "modificationTime": 1, "stats": stats,
+        }});
+        let (mut files, home) = (BTreeMap::new(), DataFileStore::default());
+        let table = (Signal::Spans, Path::new("/tables/spans"));
+        apply(&mut files, add.to_string().as_bytes(), table, &home);
+        files.len()
+    }
+
+    /// Statistics of a file with this many rows of these times.
+    fn stats(rows: u64, min: u64, max: u64) -> String {
+        let column = Signal::Spans.time_column();
+        serde_json::json!({
+            "numRecords": rows, "minValues": {column: min}, "maxValues": {column: max},
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn a_damaged_log_names_no_file_outside_of_its_table() {
+        let sound = stats(3, 1, 2);
+        assert_eq!(added("hour=0/a.parquet", "0", &sound), 1);
+        for path in ["/etc/passwd", "../logs/a.parquet", "hour=0/../../a", "", ".", "./a"] {
+            assert_eq!(added(path, "0", &sound), 0, "{path}");
+        }
+    }
+
+    #[test]
+    fn files_with_statistics_that_no_file_can_have_are_left_out() {
+        let path = "hour=0/a.parquet";
+        for (hour, stats) in [
+            ("0", stats(u64::MAX, 1, 2)),
+            ("0", stats(3, 2, 1)),
+            ("-1", stats(3, 1, 2)),
+            ("9223372036854775807", stats(3, 1, 2)),
+        ] {
+            assert_eq!(added(path, hour, &stats), 0, "{hour} {stats}");
+        }
+    }
+
+    #[test]
+    fn names_beyond_the_last_version_are_no_files_of_the_log() {
+        let last = format!("{:020}.checkpoint.parquet", u64::MAX);
+        let names = ["00000000000000000000.json", "18446744073709551615.json", last.as_str()];
+        let history = examine_files(names.into_iter(), Path::new("/log"), |_| {
+            Ok(b"{\"protocol\":{}}\n{\"metaData\":{}}".to_vec())
+        })
+        .unwrap();
+        assert_eq!((history.checkpoint, history.commits), (None, vec![0]));
+        assert_eq!(history.damage, None);
+        assert_eq!(files_of_version(names.into_iter(), 0), Some(vec![names[0]]));
+    }
 
     #[test]
     fn a_version_is_read_from_a_checkpoint_and_all_commits_behind_it() {

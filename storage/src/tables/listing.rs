@@ -1,7 +1,7 @@
 //! Reads through delta-rs which files a table has.
 
 use std::{
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -12,10 +12,13 @@ use tidings_proto::UnixNanos;
 use super::{commit::RECEIVED, from_millis};
 use crate::{
     StorageError,
-    data_file::DataFile,
+    data_file::{DataFile, HOUR_NANOS, STATS_MAX},
     schema::{HOUR, Signal},
     table_store::DataFileStore,
 };
+
+/// A file has fewer rows and bytes, so that sums over files do not overflow.
+const COUNT_MAX: u64 = 1 << 48;
 
 /// Reads a table's log. In a task of its own: some damage makes the reader panic.
 pub(super) async fn load(log_store: &LogStoreRef) -> Result<DeltaTableState, StorageError> {
@@ -37,27 +40,27 @@ pub(super) fn listed_files(
 ) -> Result<Vec<Arc<DataFile>>, StorageError> {
     let mut files = Vec::new();
     for view in state.log_data().iter() {
-        let path = folder.join(view.path().as_ref());
+        let name = view.path();
         let listed = || {
             let partition = view.partition_values_map();
             let size = u64::try_from(view.size()).ok()?;
             let hour = partition.get(HOUR)?.as_deref()?;
             let committed = from_millis(view.modification_time());
-            listed_file(signal, path.clone(), hour, &view.stats()?, size, committed)
+            listed_file((signal, folder), &name, hour, &view.stats()?, size, committed)
         };
         let file = listed().ok_or_else(|| StorageError::Corrupt {
-            path: path.clone(),
-            reason: "its entry in the table's log lacks hour or statistics".to_owned(),
+            path: folder.join(name.as_ref()),
+            reason: "its entry in the table's log is none that a data file can have".to_owned(),
         })?;
         files.push(Arc::new(DataFile { home: home.clone(), ..file }));
     }
     Ok(files)
 }
 
-/// A data file as the table's log describes it.
+/// A data file as the table's log describes it; `None` when no file can be that one.
 pub(super) fn listed_file(
-    signal: Signal,
-    path: PathBuf,
+    (signal, folder): (Signal, &Path),
+    name: &str,
     hour: &str,
     stats: &str,
     size: u64,
@@ -71,8 +74,21 @@ pub(super) fn listed_file(
     let rows = stats.get("numRecords")?.as_u64()?;
     let column = signal.time_column();
     let (min, max) = (nanos("minValues", column)?, nanos("maxValues", column)?);
-    let file = DataFile::new(path, hour.parse().ok()?, rows, size, min, max);
+    let hour: i64 = hour.parse().ok()?;
+    let is_hour = u64::try_from(hour).is_ok_and(|hour| hour <= u64::MAX / HOUR_NANOS);
+    if !is_hour || rows >= COUNT_MAX || size >= COUNT_MAX || min > max {
+        return None;
+    }
+    let file = DataFile::new(inner_path(folder, name)?, hour, rows, size, min, max);
     // Files of earlier versions do not say; their rows came in before they were committed.
-    let received_max = nanos("maxValues", RECEIVED).unwrap_or(committed);
+    let received_max = nanos("maxValues", RECEIVED).unwrap_or(committed.min(STATS_MAX));
     Some(DataFile { received_max, ..file })
+}
+
+/// A path in a table's folder; `None` for one that leads out of it.
+fn inner_path(folder: &Path, name: &str) -> Option<PathBuf> {
+    let mut parts = Path::new(name).components().peekable();
+    let is_inside =
+        parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)));
+    is_inside.then(|| folder.join(name))
 }

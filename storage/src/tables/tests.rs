@@ -91,6 +91,26 @@ async fn another_programs_commit_is_given_way_to_unless_it_is_in_the_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_a_file_outside_of_its_folder_is_corrupt() {
+    for path in ["../logs/a.parquet", "/etc/passwd"] {
+        let root = tempfile::tempdir().unwrap();
+        let table = commits(root.path(), 1).await;
+        let stats = r#"{"numRecords":1,"minValues":{"start_unix_nanos":1},"maxValues":{"start_unix_nanos":1}}"#;
+        let add = serde_json::json!({"add": {
+            "path": path, "partitionValues": {"hour": "0"}, "size": 9, "modificationTime": 1,
+            "dataChange": true, "stats": stats,
+        }});
+        let log = root.path().join("tables/spans/_delta_log");
+        let text = format!("{{\"commitInfo\":{{}}}}\n{add}");
+        std::fs::write(log.join(super::commit_name(table.version + 1)), text).unwrap();
+        let quarantine = root.path().join("quarantine");
+        let opened = TelemetryTable::open(&tables(root.path()), &quarantine, Signal::Spans).await;
+        let error = opened.unwrap_err();
+        assert!(matches!(error, crate::StorageError::Corrupt { .. }), "{path}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_program_removed_is_never_removed_again() {
     let root = tempfile::tempdir().unwrap();
     let mut table = commits(root.path(), 1).await;

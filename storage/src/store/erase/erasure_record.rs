@@ -87,6 +87,19 @@ pub struct ErasureRecord {
 }
 
 impl ErasureRecord {
+    /// Reads the record of the erasure that began then. One that was under way was cut off.
+    ///
+    /// # Errors
+    /// When the file is no record.
+    pub(crate) fn from_json(json: &[u8], begun: u64) -> Result<Self, serde_json::Error> {
+        let record: Self = serde_json::from_slice(json)?;
+        let state = match record.state {
+            ErasureState::Running => ErasureState::Interrupted,
+            ended => ended,
+        };
+        Ok(Self { begun_unix_nanos: begun, state, ..record })
+    }
+
     /// The trace that was erased.
     #[must_use]
     pub fn trace(&self) -> Option<TraceId> {
@@ -392,14 +405,8 @@ fn read_record(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(failed("read", &path))?,
     };
-    match serde_json::from_slice::<ErasureRecord>(&bytes) {
-        Ok(mut record) => {
-            record.begun_unix_nanos = begun;
-            if record.state == ErasureState::Running {
-                record.state = ErasureState::Interrupted;
-            }
-            Ok(Some(record))
-        }
+    match ErasureRecord::from_json(&bytes, begun) {
+        Ok(record) => Ok(Some(record)),
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "a record of an erasure cannot be read");
             Ok(None)
