@@ -12,7 +12,7 @@ use tidings_proto::{
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
 
-pub use crate::{backup::fuzzed_manifest::ManifestContent, tables::fuzzed_log::TableLog};
+pub use crate::backup::fuzzed_manifest::ManifestContent;
 use crate::{
     disk::ReadFile,
     index::read_sealed,

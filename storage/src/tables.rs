@@ -17,7 +17,6 @@
 mod checkpoint;
 mod commit;
 mod delta_columns;
-pub(crate) mod fuzzed_log;
 mod history;
 mod listing;
 mod position;

@@ -17,7 +17,7 @@ use deltalake_core::{
 use serde_json::{Value, json};
 use tidings_proto::UnixNanos;
 
-use super::{position, position::FoundPosition, tail};
+use super::{listing::decoded_path, position, position::FoundPosition, tail};
 use crate::{
     StorageError,
     data_file::DataFile,
@@ -171,8 +171,8 @@ impl CommitEncoder {
             if action.get("metaData").is_some() || action.get("protocol").is_some() {
                 return conflict("it changes what the table is");
             }
-            let gone = action.pointer("/remove/path").and_then(Value::as_str);
-            if gone.is_some_and(|gone| removed.iter().any(|path| path == gone)) {
+            let gone = action.pointer("/remove/path").and_then(Value::as_str).map(decoded_path);
+            if gone.is_some_and(|gone| removed.contains(&gone)) {
                 return conflict("it removes the same file");
             }
         }
@@ -185,7 +185,7 @@ impl CommitEncoder {
     /// The files that a commit removes from the table.
     pub(super) fn removed_by(&self, commit: &[u8]) -> Vec<PathBuf> {
         let path = |action: Option<Value>| {
-            Some(self.folder.join(action?.pointer("/remove/path")?.as_str()?))
+            Some(self.folder.join(decoded_path(action?.pointer("/remove/path")?.as_str()?)))
         };
         actions(commit).filter_map(path).collect()
     }

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     commit::CommitEncoder,
     from_millis,
-    listing::{listed_file, listed_files},
+    listing::{decoded_path, listed_file, listed_files},
     position::{self, FoundPosition},
     tail::is_whole,
 };
@@ -241,17 +241,17 @@ pub(super) fn apply(
         }
         let gone = action.pointer("/remove/path").and_then(Value::as_str);
         if let Some(gone) = gone {
-            files.remove(&folder.join(gone));
+            files.remove(&folder.join(decoded_path(gone)));
         }
     }
 }
 
 fn added(signal: Signal, folder: &Path, add: &Value) -> Option<DataFile> {
-    let path = add.get("path")?.as_str()?;
+    let path = decoded_path(add.get("path")?.as_str()?);
     let hour = add.get("partitionValues")?.get(crate::schema::HOUR)?.as_str()?;
     let (stats, size) = (add.get("stats")?.as_str()?, add.get("size")?.as_u64()?);
     let committed = from_millis(add.get("modificationTime")?.as_i64()?);
-    listed_file((signal, folder), path, hour, stats, size, committed)
+    listed_file((signal, folder), &path, hour, stats, size, committed)
 }
 
 #[cfg(test)]
@@ -285,8 +285,10 @@ mod tests {
     #[test]
     fn a_damaged_log_names_no_file_outside_of_its_table() {
         let sound = stats(3, 1, 2);
-        assert_eq!(added("hour=0/a.parquet", "0", &sound), 1);
-        for path in ["/etc/passwd", "../logs/a.parquet", "hour=0/../../a", "", ".", "./a"] {
+        for path in ["hour=0/a.parquet", "hour%3D0/a%20%zz.parquet", "%ff"] {
+            assert_eq!(added(path, "0", &sound), 1, "{path}");
+        }
+        for path in ["/etc/passwd", "../logs/a.parquet", "%2e%2E/a", "hour=0/../../a", "", "./a"] {
             assert_eq!(added(path, "0", &sound), 0, "{path}");
         }
     }

@@ -92,3 +92,22 @@ fn inner_path(folder: &Path, name: &str) -> Option<PathBuf> {
         parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)));
     is_inside.then(|| folder.join(name))
 }
+
+/// Decodes a path as commits have it, as Delta does: bytes that are no UTF-8 are replaced.
+pub(super) fn decoded_path(path: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        let digit = |at: usize| behind.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.extend(u8::try_from(high << 4 | low));
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
