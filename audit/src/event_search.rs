@@ -130,7 +130,7 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
     Ok(page)
 }
 
-/// Reads the event of a line; `None` when it is none.
+/// Reads the event of a line; `None` when the line is too long or something else.
 fn read_event(line: &[u8]) -> Option<AuditEvent> {
     (line.len() < LINE_BYTES_MAX).then(|| serde_json::from_slice(line).ok()).flatten()
 }

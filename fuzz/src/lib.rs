@@ -8,9 +8,9 @@
 //! A new target is a function and its line in [`TARGETS`].
 
 mod bodies;
+mod durable_records;
 mod http_reads;
 mod parsers;
-mod records;
 mod requests;
 
 /// A fuzz target.
@@ -45,7 +45,7 @@ pub const TARGETS: [FuzzTarget; 22] = [
     FuzzTarget { name: "credentials", run: parsers::credentials },
     FuzzTarget { name: "compressed_bodies", run: bodies::compressed_bodies },
     FuzzTarget { name: "grpc_frames", run: bodies::grpc_frames },
-    FuzzTarget { name: "records", run: records::records },
+    FuzzTarget { name: "records", run: durable_records::records },
 ];
 
 /// Returns the target of this name.

@@ -75,7 +75,7 @@ pub(crate) fn parse(text: &str, values: Values<'_>) -> Result<(Statement, Placeh
 /// The elements of a query that may be planned.
 ///
 /// # Errors
-/// When the text is none.
+/// When the text is no query that may be planned.
 pub fn elements(text: &str) -> Result<Elements, SqlError> {
     check(&one_statement(prescan(text)?.tokens)?)
 }

@@ -4,7 +4,7 @@
 //! parser's visitor meets them. A name on the lists passes; any other part is refused. Generators of
 //! queries in tests read the same lists. Which views and functions may be named is not its subject.
 
-mod names;
+mod element_names;
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
@@ -18,9 +18,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::{Flow, PLAIN, place, refuse};
 use crate::SqlError;
-use names::{condition, is_plain, nulls, set_operation, type_name, value};
+use element_names::{condition, is_plain, nulls, set_operation, type_name, value};
 
-pub(crate) use names::{CASTS, CLAUSES, TYPES};
+pub(crate) use element_names::{CASTS, CLAUSES, TYPES};
 
 const JOINS: &str = "JOIN with ON or USING, LEFT, RIGHT, FULL, CROSS and LEFT SEMI JOIN can be";
 

@@ -1,4 +1,4 @@
-//! What the store and the audit log wrote down as JSON: manifests of backups, records of
+//! JSON that the store and the audit log write: manifests of backups, records of
 //! erasures, lines of the audit log.
 
 use std::{
