@@ -8,6 +8,9 @@ use crate::harness::{Harness, story};
 const NOT_ALLOWED: &[(&str, &str)] = &[
     ("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'", ""),
     ("CREATE TABLE t AS SELECT 1", "CREATE TABLE"),
+    ("SELECT SAFE_CAST(1 AS TEXT)", "SAFE_CAST"),
+    ("SELECT 1 <=> 2", ""),
+    ("SELECT 1 XOR 2", ""),
     ("CREATE VIEW v AS SELECT 1", "CREATE VIEW"),
     ("CREATE FUNCTION f() RETURNS INT AS 'SELECT 1' LANGUAGE SQL", "CREATE FUNCTION"),
     ("CREATE SCHEMA s", "CREATE SCHEMA"),

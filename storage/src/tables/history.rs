@@ -225,6 +225,9 @@ pub(super) async fn salvage(
     Ok(Salvage { files: files.into_values().collect(), covered })
 }
 
+const NO_FILE: &str =
+    "an entry of a damaged log describes no file that can be one, and is left out";
+
 /// Adds and removes the files that a commit names. Lines that cannot be read are skipped.
 pub(super) fn apply(
     files: &mut BTreeMap<PathBuf, Arc<DataFile>>,
@@ -234,10 +237,13 @@ pub(super) fn apply(
 ) {
     for line in commit.split(|byte| *byte == b'\n') {
         let Ok(action) = serde_json::from_slice::<Value>(line) else { continue };
-        if let Some(add) = action.get("add")
-            && let Some(file) = added(signal, folder, add)
-        {
-            files.insert(file.path.clone(), Arc::new(DataFile { home: home.clone(), ..file }));
+        if let Some(add) = action.get("add") {
+            if let Some(file) = added(signal, folder, add) {
+                files.insert(file.path.clone(), Arc::new(DataFile { home: home.clone(), ..file }));
+            } else {
+                let path = add.get("path").and_then(Value::as_str).unwrap_or_default();
+                tracing::error!(table = %folder.display(), path, "{NO_FILE}");
+            }
         }
         let gone = action.pointer("/remove/path").and_then(Value::as_str);
         if let Some(gone) = gone {
@@ -288,7 +294,17 @@ mod tests {
         for path in ["hour=0/a.parquet", "hour%3D0/a%20%zz.parquet", "%ff"] {
             assert_eq!(added(path, "0", &sound), 1, "{path}");
         }
-        for path in ["/etc/passwd", "../logs/a.parquet", "%2e%2E/a", "hour=0/../../a", "", "./a"] {
+        for path in [
+            "/etc/passwd",
+            "../logs/a.parquet",
+            "%2e%2E/a",
+            "hour=0/../../a",
+            "",
+            "./a",
+            "file:///a",
+            "s3://b/a",
+            "a%00",
+        ] {
             assert_eq!(added(path, "0", &sound), 0, "{path}");
         }
     }

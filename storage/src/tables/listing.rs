@@ -85,8 +85,12 @@ pub(super) fn listed_file(
     Some(DataFile { received_max, ..file })
 }
 
-/// A path in a table's folder; `None` for one that leads out of it.
+/// A path in a table's folder; `None` for one that leads out of it, as URIs do.
 fn inner_path(folder: &Path, name: &str) -> Option<PathBuf> {
+    let is_uri = name.split('/').next().is_some_and(|first| first.contains(':'));
+    if is_uri || name.contains('\0') {
+        return None;
+    }
     let mut parts = Path::new(name).components().peekable();
     let is_inside =
         parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)));

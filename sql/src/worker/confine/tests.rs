@@ -323,9 +323,11 @@ fn error<T>(result: io::Result<T>) -> i32 {
 fn attempts(targets: &Targets, beside: &mut Child, open: &mut File) -> BTreeMap<String, i32> {
     let file = |name: &str| targets.folder.join(name);
     let memory = |pid: u32| error(File::open(format!("/proc/{pid}/mem")));
-    let take = |bytes: usize| match Vec::<u8>::new().try_reserve_exact(bytes) {
-        Ok(()) => DONE,
-        Err(_) => libc::ENOMEM,
+    let take = |count: usize| {
+        let mut bytes = Vec::<u8>::new();
+        let taken = bytes.try_reserve_exact(count);
+        std::hint::black_box(&bytes);
+        if taken.is_ok() { DONE } else { libc::ENOMEM }
     };
     let abstract_address = SocketAddr::from_abstract_name(&targets.abstract_name).unwrap();
     let port = (Ipv4Addr::LOCALHOST, targets.tcp_port);
