@@ -1,7 +1,8 @@
-//! JSON that the store and the audit log write: manifests of backups, records of
+//! JSON that the store and the audit log write: commits, manifests of backups, records of
 //! erasures, lines of the audit log.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Component, Path, PathBuf},
     sync::{Arc, LazyLock},
@@ -11,11 +12,38 @@ use tempfile::TempDir;
 use tidings_audit::{AuditEvent, AuditLog, AuditQuery, AuditSettings, LINE_BYTES_MAX};
 use tidings_storage::{
     ErasureState, SystemClock,
-    fuzzed_files::{ManifestContent, read_erasure_record},
+    fuzzed_files::{ManifestContent, TableLog, read_erasure_record},
 };
 
+/// The name of a table's first commit.
+const FIRST_COMMIT: &str = "00000000000000000000.json";
+/// Places at which a sound commit is cut.
+const CUTS: usize = 8;
 /// When an erasure began.
 const BEGUN: u64 = 1_795_161_600_000_000_000;
+
+/// The files of a table's log with zero bytes between them; the first line of each is its name.
+pub(crate) fn delta_log(input: &[u8]) {
+    let files = input.split(|byte| *byte == 0).map(|file| {
+        let end = file.iter().position(|byte| *byte == b'\n').unwrap_or(file.len());
+        let name = str::from_utf8(&file[..end]).unwrap_or_default();
+        (name, file.get(end + 1..).unwrap_or_default())
+    });
+    let log = table_log(&files.collect());
+    assert!(log.is_complete || log.is_damaged, "a commit is missing");
+
+    let commit = log.encode().expect("files of a table are in its folder");
+    let again = table_log(&BTreeMap::from([(FIRST_COMMIT, &commit[..])]));
+    assert!(again.has_content_of(&log) && !again.is_damaged, "{again:?} of {log:?}");
+    for cut in (0..CUTS).map(|part| commit.len() * part / CUTS) {
+        let torn = table_log(&BTreeMap::from([(FIRST_COMMIT, &commit[..cut])]));
+        assert!(torn.is_damaged, "{cut} of {} bytes", commit.len());
+    }
+}
+
+fn table_log(files: &BTreeMap<&str, &[u8]>) -> TableLog {
+    TableLog::read(files).expect("files in memory can be read")
+}
 
 /// The first byte chooses the kind of record.
 pub(crate) fn records(input: &[u8]) {

@@ -23,7 +23,7 @@ pub struct FuzzTarget {
 }
 
 /// All targets.
-pub const TARGETS: [FuzzTarget; 22] = [
+pub const TARGETS: [FuzzTarget; 23] = [
     FuzzTarget { name: "otlp_traces_protobuf", run: requests::otlp_traces_protobuf },
     FuzzTarget { name: "otlp_logs_protobuf", run: requests::otlp_logs_protobuf },
     FuzzTarget { name: "otlp_json", run: requests::otlp_json },
@@ -45,6 +45,7 @@ pub const TARGETS: [FuzzTarget; 22] = [
     FuzzTarget { name: "credentials", run: parsers::credentials },
     FuzzTarget { name: "compressed_bodies", run: bodies::compressed_bodies },
     FuzzTarget { name: "grpc_frames", run: bodies::grpc_frames },
+    FuzzTarget { name: "delta_log", run: durable_records::delta_log },
     FuzzTarget { name: "records", run: durable_records::records },
 ];
 

@@ -12,7 +12,7 @@ use tidings_proto::{
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
 
-pub use crate::backup::fuzzed_manifest::ManifestContent;
+pub use crate::{backup::fuzzed_manifest::ManifestContent, tables::fuzzed_log::TableLog};
 use crate::{
     disk::ReadFile,
     index::read_sealed,

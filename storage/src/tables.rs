@@ -17,6 +17,7 @@
 mod checkpoint;
 mod commit;
 mod delta_columns;
+pub(crate) mod fuzzed_log;
 mod history;
 mod listing;
 mod position;
