@@ -49,7 +49,7 @@ pub(crate) use column_reader::{columns, whole_columns};
 pub(crate) use footer::set_metadata_bytes_max;
 pub use footer::{metadata_bytes, metadata_reads};
 pub(crate) use groups::CandidateGroups;
-pub(crate) use merge::{Choice, Merge};
+pub(crate) use merge::{Choice, Merge, MergeLimits};
 pub(crate) use read::index_of;
 use write::Layout;
 pub(crate) use write::{FileWriter, WrittenFile};

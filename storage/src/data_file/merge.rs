@@ -28,7 +28,7 @@ const DECODED_ROWS: usize = 32_768;
 
 /// Memory bounds of a merge, apart from one portion of every input file.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+pub(crate) struct MergeLimits {
     /// Decoded bytes at once, of all files together.
     decoded_bytes: usize,
     /// Decoded bytes kept for pending rows after their sources have passed them. Output copies
@@ -38,10 +38,27 @@ struct Limits {
     moved_bytes: usize,
 }
 
-const LIMITS: Limits =
-    Limits { decoded_bytes: 128 << 20, pending_bytes: 128 << 20, moved_bytes: 256 << 20 };
+/// Below so many bytes a merge does not go: its portions would become single rows.
+const BYTES_MIN: usize = 16 << 20;
 
-impl Limits {
+impl MergeLimits {
+    /// The limits beyond which more memory does not help: 512 MiB.
+    pub(crate) const LARGEST: Self = Self::divide(512 << 20);
+
+    /// Returns the limits of a merge that may hold so many bytes.
+    pub(crate) fn within(bytes: u64) -> Self {
+        let most = Self::LARGEST.bytes();
+        Self::divide(usize::try_from(bytes).unwrap_or(most).clamp(BYTES_MIN, most))
+    }
+
+    const fn divide(bytes: usize) -> Self {
+        Self { decoded_bytes: bytes / 4, pending_bytes: bytes / 4, moved_bytes: bytes / 2 }
+    }
+
+    const fn bytes(self) -> usize {
+        self.decoded_bytes + self.pending_bytes + self.moved_bytes
+    }
+
     /// Returns the portion of each of this many files.
     fn portion(&self, files: usize) -> Portion {
         let files = files.max(1);
@@ -54,7 +71,7 @@ impl Limits {
 pub(crate) struct Merge {
     signal: Signal,
     schema: SchemaRef,
-    limits: Limits,
+    limits: MergeLimits,
     sources: Vec<MergeSource>,
     /// Decoded batches; sources and `pending` refer to them by position.
     batches: Vec<RecordBatch>,
@@ -95,15 +112,7 @@ impl Merge {
         signal: Signal,
         files: &[Arc<DataFile>],
         choice: Option<Choice>,
-    ) -> Result<Self, StorageError> {
-        Self::open_within(signal, files, choice, LIMITS)
-    }
-
-    fn open_within(
-        signal: Signal,
-        files: &[Arc<DataFile>],
-        choice: Option<Choice>,
-        limits: Limits,
+        limits: MergeLimits,
     ) -> Result<Self, StorageError> {
         let schema = signal.merged_schema();
         let opened = source::open(signal, files)?;

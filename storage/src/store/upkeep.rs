@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     Clock, ErrorKind, StorageError,
-    data_file::{Choice, DataFile},
+    data_file::{Choice, DataFile, MergeLimits},
     disk::Mistake,
     paths::index_path,
     pins::Pins,
@@ -389,7 +389,8 @@ impl StoreInner {
     ) -> Result<Vec<Arc<DataFile>>, StorageError> {
         let (tables, inputs) = (Arc::clone(&self.tables_at), files.to_vec());
         let leave = keeps_free(why, self.shared.settings.disk_reserve_bytes);
-        let open = move || Rewrite::open(tables, signal, &inputs, choice, mark, leave);
+        let limits = MergeLimits::within(self.shared.memory.bytes_max());
+        let open = move || Rewrite::open(tables, signal, &inputs, choice, mark, leave, limits);
         let rewrite = blocking(open).await?;
         Ok(self.run(rewrite).await?.files().to_vec())
     }

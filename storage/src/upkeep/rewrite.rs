@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     StorageError,
-    data_file::{Choice, DataFile, FileWriter, Merge, WrittenFile},
+    data_file::{Choice, DataFile, FileWriter, Merge, MergeLimits, WrittenFile},
     disk::{AppendFile, failed},
     index::Summer,
     paths::index_path,
@@ -57,7 +57,7 @@ struct RewriteOutput {
 
 impl Rewrite {
     /// Starts a rewrite of the chosen rows of these files, which are of one hour. `mark` records
-    /// the retention rules. At least `leave` bytes stay free on the disk.
+    /// the retention rules. At least `leave` bytes stay free on the disk. `limits` bound the memory.
     ///
     /// # Errors
     /// When an input is missing or damaged.
@@ -68,6 +68,7 @@ impl Rewrite {
         choice: Option<Choice>,
         mark: Option<u64>,
         leave: u64,
+        limits: MergeLimits,
     ) -> Result<Self, StorageError> {
         Ok(Self {
             signal,
@@ -76,7 +77,7 @@ impl Rewrite {
             hour: inputs.first().map_or(0, |file| file.hour),
             prefix: mark.map_or(MERGED.to_owned(), thinned_prefix),
             leave,
-            merge: Merge::open(signal, inputs, choice)?,
+            merge: Merge::open(signal, inputs, choice, limits)?,
             output: None,
             written: Vec::new(),
         })

@@ -13,7 +13,7 @@ use parquet::arrow::{
 };
 
 use super::{
-    Limits,
+    MergeLimits,
     choose::Choice,
     entries_reader::EntriesReader,
     read_ahead::ReadAheadRuns,
@@ -282,7 +282,7 @@ pub(super) fn spans(
     files: Vec<MergeFile>,
     plan: MergePlan,
     schema: &SchemaRef,
-    limits: Limits,
+    limits: MergeLimits,
 ) -> Result<Vec<MergeSource>, StorageError> {
     let columns = names(schema);
     let portion = limits.portion(files.len());
@@ -315,7 +315,7 @@ pub(super) fn spans(
 pub(super) fn logs(
     files: Vec<MergeFile>,
     schema: &SchemaRef,
-    limits: Limits,
+    limits: MergeLimits,
 ) -> Result<Vec<MergeSource>, StorageError> {
     let columns = names(schema);
     let portion = limits.portion(files.len());

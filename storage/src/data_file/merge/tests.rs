@@ -12,7 +12,7 @@ use tidings_proto::{
     },
 };
 
-use super::{Arc, DataFile, Merge, RecordBatch, Signal};
+use super::{Arc, DataFile, Merge, MergeLimits, RecordBatch, Signal};
 use crate::{
     LogRows, SpanRows,
     columns::{log_rows, span_rows},
@@ -70,7 +70,7 @@ fn keep(folder: &TempDir, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFile>> {
 }
 
 fn merged(signal: Signal, files: &[Arc<DataFile>]) -> Vec<RecordBatch> {
-    let mut merge = Merge::open(signal, files, None).unwrap();
+    let mut merge = Merge::open(signal, files, None, MergeLimits::LARGEST).unwrap();
     std::iter::from_fn(|| merge.next().unwrap()).collect()
 }
 

@@ -21,7 +21,9 @@ use super::whole;
 use crate::{
     AttributeFilter, Detail, Scan, Snapshot, SpanFilter,
     columns::span_rows,
-    data_file::{DataFile, EncodedFile, FileWriter, Merge, encode_small, encode_spans},
+    data_file::{
+        DataFile, EncodedFile, FileWriter, Merge, MergeLimits, encode_small, encode_spans,
+    },
     filter::Matcher,
     memory::Chunk,
     samples::{self, NOW},
@@ -189,7 +191,7 @@ fn merging_gives_the_rows_of_older_files_their_columns() {
     let (old, new) = (of("/old"), of("/new"));
     let inputs =
         [kept(&folder, &old, &without_shreds(&old)), kept(&folder, &new, &new.bytes.clone())];
-    let mut merge = Merge::open(Signal::Spans, &inputs, None).unwrap();
+    let mut merge = Merge::open(Signal::Spans, &inputs, None, MergeLimits::LARGEST).unwrap();
     let mut writer = FileWriter::new(Signal::Spans, Vec::new(), merge.traces()).unwrap();
     while let Some(rows) = merge.next().unwrap() {
         writer.push(&rows).unwrap();

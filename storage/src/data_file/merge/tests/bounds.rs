@@ -3,7 +3,7 @@
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Value};
 
 use super::{
-    super::{LIMITS, Limits, Portion, read_ahead::ReadAheadRuns, sizes, source, trace_runs},
+    super::{MergeLimits, Portion, read_ahead::ReadAheadRuns, sizes, source, trace_runs},
     Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, keep, spans,
     told,
 };
@@ -79,6 +79,15 @@ fn fewer_rows_are_decoded_at_once_where_values_are_long() {
 }
 
 #[test]
+fn a_merge_holds_no_more_than_it_is_given_and_never_less_than_it_needs() {
+    for (given, held) in
+        [(0, 16 << 20), (36 << 20, 36 << 20), (512 << 20, 512 << 20), (u64::MAX, 512 << 20)]
+    {
+        assert_eq!(MergeLimits::within(given).bytes(), held, "{given}");
+    }
+}
+
+#[test]
 fn what_waits_is_bounded_and_short_traces_stay_whole() {
     let folder = tempfile::tempdir().unwrap();
     // Every trace is in all of the files, and one is longer than what may wait.
@@ -89,8 +98,9 @@ fn what_waits_is_bounded_and_short_traces_stay_whole() {
         flushed(&folder, all.map(|(trace, n)| long(trace, n, 0, 8 * KIB)).collect())
     };
     let inputs: Vec<_> = (0..4).map(of_file).collect();
-    let limits = Limits { decoded_bytes: 512 * KIB, pending_bytes: 1 << 20, ..LIMITS };
-    let mut merge = Merge::open_within(Signal::Spans, &inputs, None, limits).unwrap();
+    let limits =
+        MergeLimits { decoded_bytes: 512 * KIB, pending_bytes: 1 << 20, ..MergeLimits::LARGEST };
+    let mut merge = Merge::open(Signal::Spans, &inputs, None, limits).unwrap();
     let mut batches = Vec::new();
     while let Some(batch) = merge.next().unwrap() {
         let held: usize = merge.batches.iter().map(bytes).sum();
@@ -123,14 +133,14 @@ fn runs_move_as_far_as_there_is_memory_for_what_they_take() {
     };
     let inputs: Vec<_> = (0..4).map(of_file).collect();
     let runs = |moved_bytes: usize| {
-        let limits = Limits { moved_bytes, decoded_bytes: 512 * KIB, ..LIMITS };
-        let mut merge = Merge::open_within(Signal::Spans, &inputs, None, limits).unwrap();
+        let limits = MergeLimits { moved_bytes, decoded_bytes: 512 * KIB, ..MergeLimits::LARGEST };
+        let mut merge = Merge::open(Signal::Spans, &inputs, None, limits).unwrap();
         let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
         assert_eq!(found.len(), 4 * 205);
         let runs = found.chunk_by(|one, other| one.0 == other.0);
         runs.filter(|run| run[0].0[1] == 7).count()
     };
-    assert_eq!(runs(LIMITS.moved_bytes), 1);
+    assert_eq!(runs(MergeLimits::LARGEST.moved_bytes), 1);
     // There is room for one of three, or for none.
     assert_eq!(runs(8 << 20), 3);
     assert_eq!(runs(2 << 20), 4);
@@ -182,8 +192,8 @@ fn as_many_runs_move_as_there_are_a_part_of_them_at_a_time() {
         assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 600);
         assert!((4..=24).contains(&rounds), "{rounds} rounds");
         assert!((100 * KIB..=600 * KIB).contains(&most), "{most} bytes at once");
-        let limits = Limits { moved_bytes: 600 * KIB, ..LIMITS };
-        let mut merge = Merge::open_within(Signal::Spans, &inputs, None, limits).unwrap();
+        let limits = MergeLimits { moved_bytes: 600 * KIB, ..MergeLimits::LARGEST };
+        let mut merge = Merge::open(Signal::Spans, &inputs, None, limits).unwrap();
         let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
         assert_eq!(found.len(), 900);
         let runs = || found.chunk_by(|one, other| one.0 == other.0);
@@ -215,8 +225,8 @@ fn what_has_no_round_stays_where_it_is() {
     let (batches, rounds, _) = moved(&inputs, 40 * KIB);
     let rows = batches.iter().map(RecordBatch::num_rows).sum::<usize>();
     assert!(rounds == 32 && (32..600).contains(&rows), "{rows} rows in {rounds} rounds");
-    let limits = Limits { moved_bytes: 40 * KIB, ..LIMITS };
-    let mut merge = Merge::open_within(Signal::Spans, &inputs, None, limits).unwrap();
+    let limits = MergeLimits { moved_bytes: 40 * KIB, ..MergeLimits::LARGEST };
+    let mut merge = Merge::open(Signal::Spans, &inputs, None, limits).unwrap();
     let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
     assert_eq!(found.len(), 900);
     let runs = found.chunk_by(|one, other| one.0 == other.0).count();
