@@ -167,7 +167,7 @@ impl TelemetryTable {
             if history.damage.is_some() {
                 break None;
             }
-            let error = match load(&log_store).await {
+            let error = match load(&log_store, None).await {
                 Ok(state) => break Some(state),
                 Err(error) => error,
             };
@@ -203,7 +203,7 @@ impl TelemetryTable {
         let Some(history) = examined.await? else { return Ok(None) };
         let log_store = tables.log_store(signal.table())?;
         let state = match &history.damage {
-            None => Some(load(&log_store).await?),
+            None => Some(load(&log_store, None).await?),
             Some(_) => None,
         };
         Self::opened(tables, log_store, (signal, folder), history, state).await.map(Some)
@@ -222,7 +222,10 @@ impl TelemetryTable {
         let mut position_damage = None;
         let (files, covered, version) = match (&state, &history.damage) {
             (Some(state), _) => {
-                let files = listed_files((signal, &folder), state, &DataFileStore::new(tables))?;
+                let home = DataFileStore::new(tables);
+                let files: Vec<_> = listed_files((signal, &folder), state, &home)
+                    .into_iter()
+                    .collect::<Result<_, _>>()?;
                 let position = position::read(&encoder.transaction_id(), state, &log_store).await?;
                 let covered = match position {
                     FoundPosition::Sound(position) => position,
@@ -477,7 +480,7 @@ impl Tombstones {
     /// # Errors
     /// When the log cannot be read.
     pub(crate) async fn read(&self) -> Result<HashMap<PathBuf, UnixNanos>, StorageError> {
-        let state = DeltaTableState::try_new(self.log_store.as_ref(), None).await?;
+        let state = load(&self.log_store, None).await?;
         let mut all = state.all_tombstones(self.log_store.as_ref());
         let mut removed = HashMap::new();
         while let Some(tombstone) = all.next().await {

@@ -145,9 +145,9 @@ impl Elements {
             SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. } => {
                 ControlFlow::Continue(())
             }
-            SelectItem::Wildcard(options) if is_plain(options) => self.clause("*", item),
+            SelectItem::Wildcard(options) if is_plain(options) => self.clause("SELECT *", item),
             SelectItem::QualifiedWildcard(_, options) if is_plain(options) => {
-                self.clause("a.*", item)
+                self.clause("SELECT a.*", item)
             }
             _ => refuse("this form of *", "name the columns", item),
         }

@@ -1,9 +1,11 @@
 //! The examples of `docs/sql.md`, as they stand there: each is asked and answered.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use http::Request;
 use serde_json::Value as Json;
-use tidings_sql::router;
+use tidings_sql::{router, vocabulary};
 
 use crate::{
     harness::{Harness, story},
@@ -106,4 +108,21 @@ async fn every_function_of_the_page_is_there() {
         let refusal = refusal.to_string();
         assert!(!refusal.contains("there is no function `"), "{name}: {refusal}");
     }
+}
+
+/// The page lists each clause, operator, cast and type that a query may use, and no other.
+#[test]
+fn every_clause_of_the_allowlist_is_on_the_page() {
+    let (_, section) = PAGE.split_once("### Clauses, operators and types").unwrap();
+    let (section, _) = section.split_once("### Functions").unwrap();
+    let lists = section.lines().filter(|line| line.starts_with("- "));
+    let listed: BTreeSet<&str> =
+        lists.flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
+    let vocabulary = vocabulary();
+    let allowed: BTreeSet<&str> = [vocabulary.clauses, vocabulary.casts, vocabulary.types]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect();
+    assert_eq!(listed, allowed);
 }

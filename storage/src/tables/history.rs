@@ -12,13 +12,13 @@ use std::{
     sync::Arc,
 };
 
-use deltalake_core::{logstore::LogStoreRef, table::state::DeltaTableState};
+use deltalake_core::logstore::LogStoreRef;
 use serde_json::Value;
 
 use super::{
     commit::CommitEncoder,
     from_millis,
-    listing::{decoded_path, listed_file, listed_files},
+    listing::{decoded_path, listed_file, listed_files, load},
     position::{self, FoundPosition},
     tail::is_whole,
 };
@@ -204,12 +204,15 @@ pub(super) async fn salvage(
     let mut covered = 0;
     let (encoder, home) = (CommitEncoder::new(signal, folder), DataFileStore::new(tables));
     if let Some(before) = damage.version.checked_sub(1)
-        && let Ok(state) = DeltaTableState::try_new(log_store.as_ref(), Some(before)).await
+        && let Ok(state) = load(log_store, Some(before)).await
     {
         let found = position::read(&encoder.transaction_id(), &state, log_store).await?;
         covered = if let FoundPosition::Sound(position) = found { position } else { 0 };
-        for file in listed_files((signal, folder), &state, &home)? {
-            files.insert(file.path.clone(), file);
+        for listed in listed_files((signal, folder), &state, &home) {
+            match listed {
+                Ok(file) => drop(files.insert(file.path.clone(), file)),
+                Err(error) => tracing::error!(%error, "{NO_FILE}"),
+            }
         }
     }
     let later = history.commits.iter().copied().filter(|version| *version >= damage.version);

@@ -20,10 +20,15 @@ use crate::{
 /// A file has fewer rows and bytes, so that sums over files do not overflow.
 const COUNT_MAX: u64 = 1 << 48;
 
-/// Reads a table's log. In a task of its own: some damage makes the reader panic.
-pub(super) async fn load(log_store: &LogStoreRef) -> Result<DeltaTableState, StorageError> {
+/// Reads a table's log, up to this version where one is given. In a task of its own: some damage
+/// makes the reader panic.
+pub(super) async fn load(
+    log_store: &LogStoreRef,
+    version: Option<u64>,
+) -> Result<DeltaTableState, StorageError> {
     let store = Arc::clone(log_store);
-    let loading = tokio::spawn(async move { DeltaTableState::try_new(store.as_ref(), None).await });
+    let loading =
+        tokio::spawn(async move { DeltaTableState::try_new(store.as_ref(), version).await });
     match loading.await {
         Ok(loaded) => Ok(loaded?),
         Err(error) => Err(StorageError::Corrupt {
@@ -33,13 +38,14 @@ pub(super) async fn load(log_store: &LogStoreRef) -> Result<DeltaTableState, Sto
     }
 }
 
+/// The files of a table; `Corrupt` for each entry that no data file can have.
 pub(super) fn listed_files(
     (signal, folder): (Signal, &Path),
     state: &DeltaTableState,
     home: &DataFileStore,
-) -> Result<Vec<Arc<DataFile>>, StorageError> {
-    let mut files = Vec::new();
-    for view in state.log_data().iter() {
+) -> Vec<Result<Arc<DataFile>, StorageError>> {
+    let views = state.log_data();
+    let files = views.iter().map(|view| {
         let name = view.path();
         let listed = || {
             let partition = view.partition_values_map();
@@ -52,9 +58,9 @@ pub(super) fn listed_files(
             path: folder.join(name.as_ref()),
             reason: "its entry in the table's log is none that a data file can have".to_owned(),
         })?;
-        files.push(Arc::new(DataFile { home: home.clone(), ..file }));
-    }
-    Ok(files)
+        Ok(Arc::new(DataFile { home: home.clone(), ..file }))
+    });
+    files.collect()
 }
 
 /// A data file as the table's log describes it; `None` when no file can be that one.

@@ -18,7 +18,7 @@ use deltalake_core::{
 };
 use serde_json::Value;
 
-use super::commit::CommitEncoder;
+use super::{commit::CommitEncoder, listing::decoded_path};
 use crate::{
     StorageError,
     data_file::DataFile,
@@ -126,9 +126,9 @@ pub(super) async fn proven(
         // Files that were merged since have other names.
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(action) = serde_json::from_slice::<Value>(line) else { continue };
-            let added = action.pointer("/add/path").and_then(Value::as_str);
-            proven =
-                proven.max(added.and_then(|path| flushed_position(Path::new(path))).unwrap_or(0));
+            let added = action.pointer("/add/path").and_then(Value::as_str).map(decoded_path);
+            let position = added.and_then(|path| flushed_position(Path::new(&path)));
+            proven = proven.max(position.unwrap_or(0));
         }
     }
     Ok(proven)

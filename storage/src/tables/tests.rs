@@ -90,24 +90,47 @@ async fn another_programs_commit_is_given_way_to_unless_it_is_in_the_way() {
     }
 }
 
+/// A commit of another program that adds a file with this path.
+fn addition(path: &str) -> String {
+    let stats =
+        r#"{"numRecords":1,"minValues":{"start_unix_nanos":1},"maxValues":{"start_unix_nanos":1}}"#;
+    let add = serde_json::json!({"add": {
+        "path": path, "partitionValues": {"hour": "0"}, "size": 9, "modificationTime": 1,
+        "dataChange": true, "stats": stats,
+    }});
+    format!("{{\"commitInfo\":{{}}}}\n{add}")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_with_a_file_outside_of_its_folder_is_corrupt() {
     for path in ["../logs/a.parquet", "/etc/passwd"] {
         let root = tempfile::tempdir().unwrap();
         let table = commits(root.path(), 1).await;
-        let stats = r#"{"numRecords":1,"minValues":{"start_unix_nanos":1},"maxValues":{"start_unix_nanos":1}}"#;
-        let add = serde_json::json!({"add": {
-            "path": path, "partitionValues": {"hour": "0"}, "size": 9, "modificationTime": 1,
-            "dataChange": true, "stats": stats,
-        }});
         let log = root.path().join("tables/spans/_delta_log");
-        let text = format!("{{\"commitInfo\":{{}}}}\n{add}");
-        std::fs::write(log.join(super::commit_name(table.version + 1)), text).unwrap();
+        std::fs::write(log.join(super::commit_name(table.version + 1)), addition(path)).unwrap();
         let quarantine = root.path().join("quarantine");
         let opened = TelemetryTable::open(&tables(root.path()), &quarantine, Signal::Spans).await;
         let error = opened.unwrap_err();
         assert!(matches!(error, crate::StorageError::Corrupt { .. }), "{path}: {error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_table_opens_without_the_entries_that_no_file_can_have() {
+    let root = tempfile::tempdir().unwrap();
+    let version = commits(root.path(), 1).await.version;
+    let log = root.path().join("tables/spans/_delta_log");
+    let impossible = addition("../logs/a.parquet");
+    let torn = &addition("hour=0/b.parquet")[..60];
+    for (commit, text) in
+        [impossible.as_str(), torn, &addition("hour=0/c.parquet")].into_iter().enumerate()
+    {
+        let name = super::commit_name(version + 1 + commit as u64);
+        std::fs::write(log.join(name), text).unwrap();
+    }
+    let opened = open(root.path()).await;
+    assert_eq!(opened.table.damage().map(|damage| damage.version), Some(version + 2));
+    assert_eq!(opened.files.len(), 2, "{:?}", opened.files);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,7 +166,7 @@ async fn declared(root: &Path) -> (Vec<String>, String, usize) {
         times += commit.matches("\"metaData\"").count();
     }
     let store = tables(root).log_store("spans").unwrap();
-    let state = super::load(&store).await.unwrap();
+    let state = super::load(&store, None).await.unwrap();
     let columns = state.schema().fields().map(|field| field.name().clone()).collect();
     (columns, state.metadata().id().to_owned(), times)
 }
@@ -194,7 +217,7 @@ async fn a_table_of_an_older_program_gets_the_new_columns_with_its_next_commit()
         assert_eq!(columns[..old.len()], old);
         assert!(new.iter().all(|name| columns.contains(name)), "{columns:?}");
     }
-    let state = super::load(&tables(root.path()).log_store("spans").unwrap()).await.unwrap();
+    let state = super::load(&tables(root.path()).log_store("spans").unwrap(), None).await.unwrap();
     let is_nullable = |name: &str| state.schema().field(name).map(|field| field.is_nullable());
     assert_eq!(is_nullable("end_unix_nanos"), Some(true));
     assert_eq!(is_nullable("start_unix_nanos"), Some(false));

@@ -235,8 +235,8 @@ impl Grammar {
         }
         let (first, second) = (self.column(Kind::Any), self.column(Kind::Any));
         Some(match clause {
-            "*" => format!("* FROM {view} AS a"),
-            "a.*" => format!("a.* FROM {view} AS a"),
+            "SELECT *" => format!("* FROM {view} AS a"),
+            "SELECT a.*" => format!("a.* FROM {view} AS a"),
             "DISTINCT" => format!("DISTINCT {first} AS c0 FROM {view} AS a"),
             "DISTINCT ON" => {
                 format!("DISTINCT ON ({first}) {second} AS c0 FROM {view} AS a ORDER BY {first}")

@@ -28,8 +28,8 @@ pub(crate) const CLAUSES: &[&str] = &[
     "EXCEPT",
     "EXCEPT ALL",
     // Of a SELECT.
-    "*",
-    "a.*",
+    "SELECT *",
+    "SELECT a.*",
     "DISTINCT",
     "DISTINCT ON",
     "WHERE",
