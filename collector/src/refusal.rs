@@ -21,6 +21,8 @@ use crate::guard::ForeignRequest;
 
 /// The longest explanation sent to a client or kept for the status page.
 const MESSAGE_CHARS_MAX: usize = 1000;
+/// Stands for what is not kept of a message.
+const LEFT_OUT: char = '…';
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -194,6 +196,15 @@ impl Refusal {
         Self::new(reason, foreign.to_string())
     }
 
+    /// Returns the message for the log and for the status. What the message of a malformed body
+    /// quotes of it is left out: it can be a secret, and redaction has not seen it.
+    pub(crate) fn recorded_message(&self) -> String {
+        match self.reason {
+            Reason::Malformed => without_values(&self.message),
+            _ => self.message.clone(),
+        }
+    }
+
     /// `google.rpc.Status`: OTLP's form of every refusal.
     pub(crate) fn status(&self) -> RpcStatus {
         let mut details = Vec::new();
@@ -242,6 +253,24 @@ fn any(name: &str, message: &impl Message) -> Any {
         type_url: format!("type.googleapis.com/google.rpc.{name}"),
         value: message.encode_to_vec(),
     }
+}
+
+/// Returns a decoder's message without the texts and numbers of the body. A message that was cut may
+/// have lost a quotation mark, so all from the first one to the last is left out.
+fn without_values(message: &str) -> String {
+    let mut kept = match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            format!("{}{LEFT_OUT}{}", &message[..=first], &message[last..])
+        }
+        (Some(only), _) => format!("{}{LEFT_OUT}", &message[..=only]),
+        _ => message.to_owned(),
+    };
+    for number in ["integer `", "floating point `"] {
+        let Some((before, rest)) = kept.split_once(number) else { continue };
+        let behind = rest.find('`').map_or("", |end| &rest[end..]);
+        kept = format!("{before}{number}{LEFT_OUT}{behind}");
+    }
+    kept
 }
 
 /// The text without control characters and not longer than a message may be.
@@ -384,6 +413,32 @@ mod tests {
     fn hostile_text_is_escaped_and_cut() {
         assert_eq!(printable("a\r\n\u{1b}[31mb\u{202e}"), "a\\u{d}\\u{a}\\u{1b}[31mb\\u{202e}");
         assert_eq!(printable(&"é".repeat(5000)).chars().count(), 1001);
+    }
+
+    #[test]
+    fn values_of_a_body_are_told_to_its_sender_alone() {
+        for (told, recorded) in [
+            (
+                r#"attributes[0].value: invalid type: string "hunter2", expected an object"#,
+                r#"attributes[0].value: invalid type: string "…", expected an object"#,
+            ),
+            (r#"string "a\"hunter2", expected "b""#, r#"string "…""#),
+            (r#"string "hunter2 … "#, r#"string "…"#),
+            (
+                "invalid type: integer `4711`, expected a string",
+                "invalid type: integer `…`, expected a string",
+            ),
+            ("invalid type: floating point `4.5", "invalid type: floating point `…"),
+            ("expected value at line 1 column 5", "expected value at line 1 column 5"),
+        ] {
+            let refusal = Refusal::new(Reason::Malformed, told);
+            assert_eq!(
+                (refusal.message.as_str(), refusal.recorded_message().as_str()),
+                (told, recorded)
+            );
+        }
+        let media_type = Refusal::new(Reason::MediaType, r#"no receiver for "text/plain""#);
+        assert_eq!(media_type.recorded_message(), media_type.message);
     }
 
     #[test]

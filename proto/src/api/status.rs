@@ -101,7 +101,7 @@ pub struct RefusalStatus {
     pub reason: String,
     /// Number of requests since the start.
     pub count: u64,
-    /// Message of the last refusal, as its sender got it.
+    /// Message of the last refusal, as its sender got it but without values of the body.
     pub message: String,
     /// Address of the last sender, and its `User-Agent` where it has one.
     pub sender: String,
