@@ -251,7 +251,7 @@ async fn names_are_in_lower_case_and_matched_so() {
 #[tokio::test]
 async fn names_may_be_cached_when_there_are_several_services() {
     let harness = Harness::new().await;
-    let cached = "max-age=300, must-revalidate";
+    let cached = "private, max-age=300, must-revalidate";
     let control = async |path: &str| {
         let (_, headers, _) = harness.zipkin_raw(path).await;
         headers["cache-control"].to_str().unwrap().to_owned()
@@ -264,6 +264,28 @@ async fn names_may_be_cached_when_there_are_several_services() {
     assert_eq!(control("/api/v2/spans?serviceName=s1").await, cached);
     assert_eq!(control("/api/v2/remoteServices?serviceName=s1").await, cached);
     assert_eq!(control("/api/v2/autocompleteKeys").await, cached);
+}
+
+#[tokio::test]
+async fn names_that_are_kept_are_of_one_client_and_of_one_tenant() {
+    let harness = Harness::new().await;
+    harness.send((1..5).map(|n| span(n, 1, &format!("s{n}"), "o"))).await;
+    for path in [
+        "/api/v2/services",
+        "/api/v2/spans?serviceName=s1",
+        "/api/v2/remoteServices?serviceName=s1",
+        "/api/v2/autocompleteKeys",
+        "/zipkin/api/v2/services",
+    ] {
+        let (_, headers, _) = harness.zipkin_raw(path).await;
+        let control = headers["cache-control"].to_str().unwrap();
+        assert!(control.starts_with("private, "), "{path}: {control}");
+        let values = headers.get_all("vary").iter().map(|value| value.to_str().unwrap());
+        let names: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+        for name in ["authorization", "x-api-key", "x-scope-orgid", "cookie"] {
+            assert!(names.contains(&name), "{path}: {names:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,15 @@ use crate::{
 /// Result of a handler.
 pub(super) type ZipkinResult = Result<Response, ZipkinError>;
 
+/// How long a client may keep names, as Zipkin's own server says it. `private`: a cache that several
+/// clients share does not know whose tenant the names are of.
+const KEPT_NAMES: HeaderValue = HeaderValue::from_static("private, max-age=300, must-revalidate");
+
+/// The headers that name a tenant or bring a key: names that were kept answer only requests that
+/// have the same ones.
+const CREDENTIAL_HEADERS: HeaderValue =
+    HeaderValue::from_static("authorization, x-api-key, x-scope-orgid, cookie");
+
 /// Says that an answer is not about everything that was asked for.
 const INCOMPLETE: HeaderName = HeaderName::from_static("tidings-incomplete");
 
@@ -83,8 +92,8 @@ async fn marked<T: Serialize + Send + 'static>(
 pub(super) async fn names(turn: Admission, names: Vec<String>, cached: bool) -> ZipkinResult {
     let mut response = json(turn, names, true).await?;
     if cached {
-        let seconds = HeaderValue::from_static("max-age=300, must-revalidate");
-        response.headers_mut().insert(header::CACHE_CONTROL, seconds);
+        response.headers_mut().insert(header::CACHE_CONTROL, KEPT_NAMES);
+        response.headers_mut().append(header::VARY, CREDENTIAL_HEADERS);
     }
     Ok(response)
 }
