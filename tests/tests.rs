@@ -14,6 +14,7 @@ mod audit;
 mod backup;
 mod bench;
 mod browser;
+mod callers;
 mod changes;
 mod check;
 mod clients;

@@ -1,8 +1,10 @@
 //! The forms in which a request brings a key, or a browser its session.
 //!
 //! `Authorization: Bearer KEY`, `Authorization: Basic` with the key as password (or as user name
-//! with no password), and `x-api-key: KEY`; as metadata of gRPC the same. A key in an address is
-//! never read: addresses stand in logs.
+//! with no password), and `x-api-key: KEY`; as metadata of gRPC the same. Senders made for Splunk
+//! write `Authorization: Splunk KEY`, and those made for Elasticsearch `Authorization: ApiKey` with
+//! the base64 of `ID:KEY`, or with the key itself. A key in an address is never read: addresses
+//! stand in logs.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -59,13 +61,18 @@ fn plain(value: &HeaderValue) -> Option<String> {
 fn authorization(value: &HeaderValue) -> Option<String> {
     let (scheme, rest) = value.to_str().ok()?.trim().split_once(' ')?;
     let rest = rest.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.to_owned());
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" | "splunk" => Some(rest.to_owned()),
+        "basic" => key_of_pair(rest),
+        // Elasticsearch's clients encode the pair, and pass on a text that was encoded elsewhere.
+        "apikey" => key_of_pair(rest).or_else(|| Some(rest.to_owned())),
+        _ => None,
     }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let pair = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+}
+
+/// Reads the key of a pair in base64: the part behind the colon, or before it where none is behind.
+fn key_of_pair(encoded: &str) -> Option<String> {
+    let pair = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
     let (user, password) = pair.split_once(':')?;
     Some(if password.is_empty() { user } else { password }.to_owned())
 }
@@ -88,12 +95,20 @@ mod tests {
     #[test]
     fn a_key_is_read_in_every_form() {
         let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        let api_key = |pair: &str| format!("ApiKey {}", STANDARD.encode(pair));
         for (name, value) in [
             ("authorization", "Bearer tk_1"),
             ("authorization", "bearer  tk_1 "),
             ("authorization", &basic("anybody:tk_1")),
             ("authorization", &basic(":tk_1")),
             ("authorization", &basic("tk_1:")),
+            ("authorization", &api_key("anybody:tk_1")),
+            ("authorization", &api_key(":tk_1")),
+            ("authorization", &api_key("tk_1:")),
+            ("authorization", "ApiKey tk_1"),
+            ("authorization", "apikey tk_1"),
+            ("authorization", "Splunk tk_1"),
+            ("authorization", "splunk  tk_1 "),
             ("x-api-key", "tk_1"),
         ] {
             let found = key_of(&headers(&[(name, value)]));
@@ -105,8 +120,28 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_is_no_pair_in_base64_is_the_key_of_elasticsearch_itself() {
+        let no_pair = STANDARD.encode("tk_1");
+        let no_text = STANDARD.encode([b':', 0xff, b'k']);
+        for text in [no_pair.as_str(), &no_text, "dGtfMQ", "a:tk_1", "!!!"] {
+            let found = key_of(&headers(&[("authorization", &format!("ApiKey {text}"))]));
+            assert_eq!(found, Ok(Some(text.to_owned())));
+        }
+    }
+
+    #[test]
     fn what_is_no_key_or_two_is_refused() {
-        for value in ["tk_1", "", "Digest tk_1", "Basic !!!", "Basic dGtfMQ", "Bearer"] {
+        for value in [
+            "tk_1",
+            "",
+            "Digest tk_1",
+            "Basic !!!",
+            "Basic dGtfMQ",
+            "Bearer",
+            "ApiKey",
+            "Splunk",
+            "ApiKeys tk_1",
+        ] {
             let found = key_of(&headers(&[("authorization", value)]));
             assert_eq!(found, Err(AccessError::Unknown), "{value}");
         }

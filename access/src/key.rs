@@ -145,6 +145,11 @@ impl SecretDigest {
     pub(crate) fn from_secret(secret: &[u8]) -> Self {
         Self(sha256(secret))
     }
+
+    /// Returns the digest itself, to tell holders of sessions apart. Not to check a secret with.
+    pub(crate) fn to_bytes(self) -> [u8; SHA256_OUTPUT_LEN] {
+        self.0
+    }
 }
 
 pub(crate) fn sha256(secret: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {

@@ -2,8 +2,11 @@
 //!
 //! A session is in memory only: it ends with the process, after [`SESSION_AGE`], when its browser
 //! signs out, and when its key is revoked or expires. That of a person whom an issuer knows ends
-//! with the issuer's token, unless the issuer gives the next one. Owns the sessions. Does not own the cookie's
-//! attributes, which the HTTP address writes.
+//! with the issuer's token, unless the issuer gives the next one.
+//!
+//! A holder, which is a key or a subject of the issuer, has a bounded number of sessions: one more
+//! ends its own oldest. Who has stolen a key signs out nobody else with it. Owns the sessions. Does
+//! not own the cookie's attributes, which the HTTP address writes.
 
 use std::{
     collections::HashMap,
@@ -24,7 +27,10 @@ use crate::{
 
 /// A session lasts so long.
 pub const SESSION_AGE: Duration = Duration::from_secs(12 * 60 * 60);
-/// The most sessions: the one that ends first makes room.
+/// The most sessions of one key or subject: its oldest makes room for the next. A key that a team
+/// shares signs in that many browsers.
+pub(crate) const HOLDER_SESSIONS_MAX: usize = 100;
+/// The most sessions in all: the oldest of the holder that has most of them makes room.
 const SESSIONS_MAX: usize = 10_000;
 
 /// A renewal that failed is tried again after this time.
@@ -51,9 +57,15 @@ impl SessionToken {
 /// The digest of a token: finding one takes a time that tells nothing about the others.
 type SessionDigest = [u8; 32];
 
+/// The digest of the key or the subject that sessions stand for. Ids of 32 bits may be equal by
+/// chance, these are not.
+type SessionHolder = [u8; 32];
+
+type SessionMap = HashMap<SessionDigest, Session>;
+
 /// The sessions there are.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<HashMap<SessionDigest, Session>>);
+pub(crate) struct Sessions(Mutex<SessionMap>);
 
 #[derive(Debug)]
 struct Session {
@@ -79,15 +91,7 @@ impl Sessions {
         let age = u64::try_from(SESSION_AGE.as_nanos()).unwrap_or(u64::MAX);
         let ends = UnixNanos(now.0.saturating_add(age));
         let mut sessions = self.lock();
-        if sessions.len() >= SESSIONS_MAX {
-            sessions.retain(|_, session| session.is_kept(now));
-        }
-        if sessions.len() >= SESSIONS_MAX {
-            let first = sessions.iter().min_by_key(|(_, session)| session.ends);
-            if let Some(first) = first.map(|(digest, _)| *digest) {
-                sessions.remove(&first);
-            }
-        }
+        make_room(&mut sessions, holder_of(&caller), SESSIONS_MAX, now);
         let (turn, put_off_until) = (Arc::default(), UnixNanos(0));
         let session = Session { caller, ends, renewal, turn, put_off_until };
         sessions.insert(sha256(token.0.as_bytes()), session);
@@ -142,7 +146,7 @@ impl Sessions {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionDigest, Session>> {
+    fn lock(&self) -> MutexGuard<'_, SessionMap> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -161,5 +165,124 @@ impl Session {
         may_be_renewed
             && (self.put_off_until <= now && now < self.ends)
             && !self.caller.is_live(soon)
+    }
+}
+
+fn holder_of(caller: &Caller) -> SessionHolder {
+    caller.key().record.sha256.to_bytes()
+}
+
+/// Ends sessions until the holder may begin one more: first those that are over, then the oldest
+/// one of whoever has too many.
+fn make_room(sessions: &mut SessionMap, holder: SessionHolder, pool_max: usize, now: UnixNanos) {
+    if holder_with_too_many(sessions, holder, pool_max).is_none() {
+        return;
+    }
+    sessions.retain(|_, session| session.is_kept(now));
+    let Some(evicted) = holder_with_too_many(sessions, holder, pool_max) else { return };
+    let of_evicted = sessions.iter().filter(|(_, session)| holder_of(&session.caller) == evicted);
+    let oldest = of_evicted.min_by_key(|(_, session)| session.ends).map(|(digest, _)| *digest);
+    if let Some(oldest) = oldest {
+        sessions.remove(&oldest);
+    }
+}
+
+/// Returns the holder whose oldest session has to end before this one begins another; `None` where
+/// there is room.
+fn holder_with_too_many(
+    sessions: &SessionMap,
+    holder: SessionHolder,
+    pool_max: usize,
+) -> Option<SessionHolder> {
+    let holders = || sessions.values().map(|session| holder_of(&session.caller));
+    if holders().filter(|other| *other == holder).count() >= HOLDER_SESSIONS_MAX {
+        return Some(holder);
+    }
+    if sessions.len() < pool_max {
+        return None;
+    }
+    let mut counts: HashMap<SessionHolder, usize> = HashMap::new();
+    for holder in holders() {
+        *counts.entry(holder).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(holder, _)| holder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidings_proto::UnixNanos;
+
+    use super::{
+        HOLDER_SESSIONS_MAX, Session, SessionMap, SessionToken, Sessions, holder_of, make_room,
+    };
+    use crate::{
+        caller::{Caller, LiveKey},
+        key::{KeyRecord, Role, sha256},
+    };
+
+    const END: UnixNanos = UnixNanos(u64::MAX);
+
+    /// A person of this subject, who signed in at this time.
+    fn person(subject: &str, now: u64) -> Caller {
+        let now = UnixNanos(now);
+        let record = KeyRecord::of_subject(subject, "jane".to_owned(), Role::Read, now, END);
+        Caller::new(Arc::new(LiveKey::new(record)), now)
+    }
+
+    #[test]
+    fn a_person_with_too_many_sessions_ends_the_oldest_and_nobody_elses() {
+        let sessions = Sessions::default();
+        let begin = |subject: &str, at: u64| {
+            sessions.insert(person(subject, at), None, UnixNanos(at)).unwrap()
+        };
+        let others = begin("other", 1);
+        let own: Vec<_> = (2..).take(HOLDER_SESSIONS_MAX + 2).map(|at| begin("own", at)).collect();
+        let is_good =
+            |token: &SessionToken| sessions.find(token.reveal(), UnixNanos(1_000)).is_some();
+        assert!(is_good(&others));
+        let ended = own.iter().take_while(|token| !is_good(token)).count();
+        assert_eq!(ended, 2);
+        assert!(own.iter().skip(ended).all(is_good));
+    }
+
+    #[test]
+    fn a_full_pool_ends_the_oldest_session_of_the_holder_that_has_most() {
+        let mut sessions = SessionMap::new();
+        let mut begin = |subject: &str, at: u64| {
+            let caller = person(subject, at);
+            make_room(&mut sessions, holder_of(&caller), 4, UnixNanos(at));
+            let (turn, put_off_until) = (Arc::default(), UnixNanos(0));
+            let ends = UnixNanos(1_000 + at);
+            let session = Session { caller, ends, renewal: None, turn, put_off_until };
+            sessions.insert(sha256(&at.to_be_bytes()), session);
+        };
+        for (subject, at) in [("a", 1), ("b", 2), ("b", 3), ("c", 4), ("d", 5)] {
+            begin(subject, at);
+        }
+        let mut left: Vec<u64> = sessions.values().map(|session| session.ends.0 - 1_000).collect();
+        left.sort_unstable();
+        assert_eq!(left, [1, 3, 4, 5]);
+    }
+
+    #[test]
+    fn sessions_that_are_over_make_room_before_one_that_is_not() {
+        let sessions = Sessions::default();
+        let record = |ends: u64| {
+            let (now, ends) = (UnixNanos(1), UnixNanos(ends));
+            KeyRecord::of_subject("own", "jane".to_owned(), Role::Read, now, ends)
+        };
+        let begin = |ends: u64, at: u64| {
+            let caller = Caller::new(Arc::new(LiveKey::new(record(ends))), UnixNanos(at));
+            sessions.insert(caller, None, UnixNanos(at)).unwrap()
+        };
+        let first = begin(u64::MAX, 1);
+        for at in 2..=HOLDER_SESSIONS_MAX as u64 {
+            begin(50_000, at);
+        }
+        begin(u64::MAX, 60_000);
+        assert!(sessions.find(first.reveal(), UnixNanos(60_001)).is_some());
+        assert_eq!(sessions.lock().len(), 2);
     }
 }

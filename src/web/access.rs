@@ -2,9 +2,11 @@
 //! routes of its key's tenant.
 //!
 //! A route that no rule names needs a key that may read, and one of the native API that changes
-//! something a key that may administer, so a new route is never open by being forgotten. The UI's
-//! files are open: they hold no telemetry, and the page that asks for a key is one of them. Asking
-//! and leading are one step, so no route can have the one without the other.
+//! something a key that may administer, so a new route is never open by being forgotten. To ask
+//! whose key it is (`GET /api/v1/session`) needs one that reads, and is limited, counted and recorded
+//! as other reads are. The UI's files are open: they hold no telemetry, and the page that asks for a
+//! key is one of them. Asking and leading are one step, so no route can have the one without the
+//! other.
 
 use std::{
     io,
@@ -50,8 +52,10 @@ const AUDIT: &str = "/api/v1/audit";
 const ERASURES: &str = "/api/v1/erasures";
 /// The native API's POST that reads.
 const SQL: &str = "/api/v1/sql";
+/// Begins and ends by requests of everybody; reading it needs a key.
+const SESSION: &str = "/api/v1/session";
 /// Answered to everybody: probes, and the way to bring a key.
-const OPEN: [&str; 4] = ["/live", "/ready", "/api/v1/session", "/api/v1/sign-in"];
+const OPEN: [&str; 4] = ["/live", "/ready", SESSION, "/api/v1/sign-in"];
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// A store that cannot be used now is tried again after so many seconds.
@@ -66,7 +70,8 @@ pub(super) struct KeyedEntrance {
 
 /// Returns the role that a request needs; `None`: anybody may make it.
 fn needed_role(method: &Method, path: &str) -> Option<Role> {
-    if OPEN.contains(&path) || path.starts_with(GRPC_HEALTH) {
+    let asks_who_one_is = path == SESSION && matches!(*method, Method::GET | Method::HEAD);
+    if !asks_who_one_is && (OPEN.contains(&path) || path.starts_with(GRPC_HEALTH)) {
         return None;
     }
     let is_below = |resource: &str| {
@@ -261,6 +266,10 @@ mod tests {
             (Method::GET, "/live", None),
             (Method::GET, "/ready", None),
             (Method::POST, "/api/v1/session", None),
+            (Method::DELETE, "/api/v1/session", None),
+            (Method::PUT, "/api/v1/session", None),
+            (Method::GET, "/api/v1/session", Some(Role::Read)),
+            (Method::HEAD, "/api/v1/session", Some(Role::Read)),
             (Method::GET, "/api/v1/sign-in", None),
             (Method::GET, "/api/v1/sign-ins", Some(Role::Read)),
             (Method::POST, "/grpc.health.v1.Health/Check", None),

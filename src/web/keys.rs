@@ -209,17 +209,11 @@ async fn revoke_key(
     )
 )]
 async fn get_session(
-    State(routes): State<KeyRoutes>,
+    caller: Option<Extension<Caller>>,
     uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, KeyRefusal> {
+) -> Result<Json<SessionView>, KeyRefusal> {
     without_parameters(&uri)?;
-    const BROUGHT: Credentials = Credentials::KeysAndSessions;
-    let consulted = routes.policy.consult(&headers, BROUGHT).await;
-    Ok(match consulted.and_then(|()| routes.policy.identify(&headers, BROUGHT)) {
-        Ok(caller) => Json(session_view(caller.as_ref())).into_response(),
-        Err(error) => access::refuse(&headers, &error),
-    })
+    Ok(Json(session_view(caller.as_ref().map(|Extension(caller)| caller))))
 }
 
 /// Begins a session: the cookie stands for the key for twelve hours, or until the server restarts.

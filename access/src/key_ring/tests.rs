@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderValue, header};
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, LockedFile, SystemClock};
 
-use super::{KeyFile, KeyRequest, KeyRing, KeyToken, Role};
+use super::{KeyFile, KeyRequest, KeyRing, KeyToken, Role, SessionToken};
 use crate::{
     AccessError, AccessPolicy, Credentials, SESSION_AGE, TENANT_HEADER, TenantName,
-    error::KeyFileError,
+    error::KeyFileError, session::HOLDER_SESSIONS_MAX,
 };
 
 /// A clock that is set by hand.
@@ -221,6 +221,22 @@ fn a_session_stands_for_its_key_at_the_http_address_only() {
     assert_eq!(ask(&cookies, sessions), Err(AccessError::SessionEnded));
     let sender = fixture.key("sender", Role::Ingest, None);
     assert!(fixture.ring.sign_in(sender.reveal()).is_err(), "who cannot read has no pages");
+}
+
+#[test]
+fn a_stolen_key_signs_out_none_but_itself() {
+    let fixture = Fixture::new();
+    let begin = |key: &KeyToken| {
+        fixture.clock.pass(Duration::from_secs(1));
+        fixture.ring.sign_in(key.reveal()).unwrap().0
+    };
+    let operator = begin(&fixture.key("operator", Role::Admin, None));
+    let stolen = fixture.key("stolen", Role::Read, None);
+    let begun: Vec<_> = (0..HOLDER_SESSIONS_MAX + 3).map(|_| begin(&stolen)).collect();
+    let is_good = |session: &SessionToken| fixture.ring.session(session.reveal()).is_some();
+    assert!(is_good(&operator));
+    let (ended, kept) = begun.split_at(3);
+    assert!(!ended.iter().any(is_good) && kept.iter().all(is_good));
 }
 
 #[test]

@@ -1,0 +1,86 @@
+//! Whose requests these are: the schemes in which senders bring a key, and the question who one is.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use prost::Message;
+use serde_json::Value as Json;
+
+use crate::{
+    harness::{
+        Server,
+        http::{Answer, call, frame, send},
+        spans::{TRACE_EXPORT, span, traces},
+    },
+    keys::{REQUIRED, key, until},
+};
+
+const SESSION: &str = "/api/v1/session";
+
+fn ask(server: &Server, path: &str, key: &str) -> Answer {
+    let bearer = format!("Bearer {key}");
+    send("GET", &server.http, path, &[("authorization", &bearer)], Bytes::new())
+}
+
+fn json(answer: &Answer) -> Json {
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+#[test]
+fn senders_made_for_other_stores_bring_a_key_in_their_own_scheme() {
+    let server = Server::start_with(&REQUIRED);
+    let sender = key(&server, "sender", "ingest", &[]);
+    let stranger = format!("{}{}", &sender[..59], if sender.ends_with('0') { '1' } else { '0' });
+    let body = traces("shop", vec![span(7, 1, 0, "GET /cart")]).encode_to_vec();
+    let schemes = |key: &str| {
+        let pair = STANDARD.encode(format!("any-id:{key}"));
+        [format!("ApiKey {pair}"), format!("ApiKey {key}"), format!("Splunk {key}")]
+    };
+    for (key, status, code) in [(&sender, 200, 0), (&stranger, 401, 16)] {
+        for value in schemes(key) {
+            let headers = [("authorization", value.as_str())];
+            let exported = call(&server.otlp_grpc, TRACE_EXPORT, &headers, frame(false, &body));
+            assert_eq!(exported.code, Some(code), "{value}: {}", exported.message);
+            let kind = [("content-type", "application/x-protobuf")];
+            let headers = [&headers[..], &kind].concat();
+            let sent = send("POST", &server.otlp_http, "/v1/traces", &headers, body.clone());
+            assert_eq!(sent.status, status, "{value}");
+            let kind = [("content-type", "application/json"), headers[0]];
+            let list = r#"[{"traceId": "9", "id": "8", "name": "GET /cart"}]"#;
+            let sent = send("POST", &server.zipkin, "/api/v2/spans", &kind, list);
+            assert_eq!(sent.status == 202, status == 200, "{value}: {}", sent.status);
+        }
+    }
+}
+
+#[test]
+fn asking_who_one_is_needs_a_key_that_reads_and_counts_as_a_request() {
+    let server = Server::start_with(&[&REQUIRED[..], &["--audit-reads", "true"]].concat());
+    let admin = key(&server, "admin", "admin", &[]);
+    let sender = key(&server, "sender", "ingest", &[]);
+    let reader = key(&server, "reader", "read", &["--requests-per-second", "1"]);
+    assert_eq!(send("GET", &server.http, SESSION, &[], Bytes::new()).status, 401);
+    assert_eq!(ask(&server, SESSION, &sender).status, 403);
+    let state = |name: &str| {
+        let list = json(&ask(&server, "/api/v1/keys", &admin));
+        let mut keys = list["keys"].as_array().unwrap().iter();
+        keys.find(|key| key["name"] == name).unwrap().clone()
+    };
+    let before = state("reader")["requests"].as_u64().unwrap();
+    let answer = ask(&server, SESSION, &reader);
+    assert_eq!((answer.status, json(&answer)["name"].as_str()), (200, Some("reader")));
+    assert_eq!(state("reader")["requests"], before + 1);
+    // A key that is tried out as fast as it goes is told to wait.
+    until(|| ask(&server, SESSION, &reader).status == 429);
+    let reads = || {
+        let events = ask(&server, "/api/v1/audit?action=read&text=v1%2Fsession", &admin);
+        String::from_utf8_lossy(&events.body).into_owned()
+    };
+    until(|| reads().contains("GET /api/v1/session"));
+}
+
+#[test]
+fn a_server_that_asks_for_no_key_says_so_to_who_asks_who_one_is() {
+    let server = Server::start();
+    let (status, view) = server.get(SESSION);
+    assert_eq!((status, view["keysRequired"].as_bool()), (200, Some(false)), "{view}");
+}
