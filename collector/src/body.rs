@@ -13,6 +13,7 @@ use tidings_storage::Clock;
 use crate::{
     CollectorLimits,
     admit::Admission,
+    counters::ReceiverCounters,
     decompress::too_large,
     pace::{PACE_WINDOW, Pace},
     phase::{Phase, Phases},
@@ -36,6 +37,8 @@ pub(crate) struct BodyReader<'a> {
     pub(crate) limits: &'a CollectorLimits,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) phases: &'a Phases,
+    /// Counts what comes, also of bodies that are refused.
+    pub(crate) counters: &'a ReceiverCounters,
 }
 
 impl BodyReader<'_> {
@@ -78,6 +81,7 @@ impl BodyReader<'_> {
                     }
                     Some(Ok(frame)) => {
                         let Ok(data) = frame.into_data() else { continue };
+                        self.counters.receive(data.len());
                         if data.len() > limit - arrived.len() {
                             return Err(too_large(limit));
                         }
@@ -133,6 +137,7 @@ impl BodyReader<'_> {
         let read_on = async {
             while let Some(Ok(frame)) = body.frame().await {
                 let count = frame.data_ref().map_or(0, Bytes::len);
+                self.counters.receive(count);
                 if count > left {
                     return;
                 }

@@ -191,6 +191,17 @@ impl Collector {
         self.listeners.iter().flat_map(of).collect()
     }
 
+    /// Bytes of bodies that came to each receiver since the start, by its name: as they were sent,
+    /// before decompression, those of refused requests among them.
+    #[must_use]
+    pub fn body_bytes(&self) -> Vec<(&'static str, u64)> {
+        let of = |listener: &Listener| {
+            let server = &listener.listening.endpoint;
+            (server.receiver.name(), server.counters.body_bytes())
+        };
+        self.listeners.iter().map(of).collect()
+    }
+
     /// Counts of the connections of each receiver, by its name.
     #[must_use]
     pub fn connections(&self) -> Vec<(&'static str, ConnectionCounts)> {

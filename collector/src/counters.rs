@@ -1,7 +1,7 @@
 //! Counters of each receiver, for the status page and for metrics; and rate-limited log lines about
 //! refusals.
 //!
-//! Nothing here holds payload except the messages of refusals, which are escaped and cut.
+//! Nothing here holds payload: the messages of refusals are kept without the values that they quote.
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +26,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct ReceiverCounters {
     accepted: AtomicU64,
+    /// Bytes of bodies as they came, before decompression, those of refused requests among them.
+    body_bytes: AtomicU64,
     refused: [LoggedCounter; Reason::ALL.len()],
     /// The last refusal of each reason there was one of.
     last_refusals: Mutex<BTreeMap<usize, LastRefusal>>,
@@ -70,6 +72,11 @@ impl ReceiverCounters {
         self.accepted.fetch_add(1, Relaxed);
     }
 
+    /// Counts bytes of a body that have come.
+    pub(crate) fn receive(&self, bytes: usize) {
+        self.body_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
     /// Counts a refusal and writes a log line when none was written lately.
     pub(crate) fn refuse(
         &self,
@@ -79,7 +86,8 @@ impl ReceiverCounters {
         now: UnixNanos,
     ) {
         if let Some(times) = self.count(refusal, sender, now) {
-            let (reason, said) = (refusal.reason.label(), &refusal.message);
+            let (reason, said) = (refusal.reason.label(), refusal.recorded_message());
+            let said = said.as_str();
             tracing::warn!(receiver, reason, times, sender, said, "request refused");
         }
     }
@@ -88,7 +96,7 @@ impl ReceiverCounters {
     pub(crate) fn count(&self, refusal: &Refusal, sender: &str, now: UnixNanos) -> Option<u64> {
         let index = refusal.reason.index();
         let times = self.refused.get(index)?.add(now);
-        let message = refusal.message.clone();
+        let message = refusal.recorded_message();
         let last = LastRefusal { message, sender: sender.to_owned(), time: now };
         self.last_refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(index, last);
         times
@@ -108,6 +116,10 @@ impl ReceiverCounters {
 
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
+    }
+
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.body_bytes.load(Relaxed)
     }
 
     pub(crate) fn refused(&self) -> u64 {

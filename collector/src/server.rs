@@ -264,7 +264,12 @@ impl Server {
     }
 
     fn reader(&self) -> BodyReader<'_> {
-        BodyReader { limits: &self.ingest.limits, clock: &*self.ingest.clock, phases: &self.phases }
+        BodyReader {
+            limits: &self.ingest.limits,
+            clock: &*self.ingest.clock,
+            phases: &self.phases,
+            counters: &self.counters,
+        }
     }
 }
 

@@ -99,6 +99,8 @@ pub struct StoreMeasurements {
     pub retired_files: u64,
     /// Files that upkeep wrote.
     pub written_files: u64,
+    /// Files in the quarantine, when upkeep looked last.
+    pub quarantined_files: u64,
     /// Files of the quarantine that were deleted at their age.
     pub discarded_files: u64,
     /// Files that wait to be merged, when upkeep looked last.
@@ -128,6 +130,7 @@ pub(crate) struct StoreMetrics {
     pub(crate) flushes: TimeHistogram,
     pub(crate) flush_failures: AtomicU64,
     pub(crate) backlog_files: AtomicU64,
+    pub(crate) quarantined_files: AtomicU64,
     pub(crate) discarded_files: AtomicU64,
     pub(crate) torn_bytes: AtomicU64,
     pub(crate) verified_files: AtomicU64,
@@ -159,6 +162,7 @@ impl StoreMetrics {
             merged_files: of(&self.merged_files),
             retired_files: of(&self.retired_files),
             written_files: of(&self.written_files),
+            quarantined_files: of(&self.quarantined_files),
             discarded_files: of(&self.discarded_files),
             backlog_files: of(&self.backlog_files),
             torn_bytes: of(&self.torn_bytes),

@@ -37,7 +37,7 @@ macro_rules! held {
 }
 
 /// The metrics of a store, which every tenant sees of its own.
-pub(super) const OF_STORES: [&str; 25] = [
+pub(super) const OF_STORES: [&str; 26] = [
     "tidings_ready",
     "tidings_task_running",
     "tidings_task_restarts",
@@ -62,6 +62,7 @@ pub(super) const OF_STORES: [&str; 25] = [
     "tidings_upkeep_files",
     "tidings_verified_files",
     "tidings_damaged_files",
+    "tidings_quarantined_files",
     "tidings_alarms",
 ];
 
@@ -147,6 +148,16 @@ pub(super) const METRICS: &[MetricDescription] = &[
         labels: &["receiver", "reason"],
         help: "Refused requests by reason, as in the list of reasons for receivers",
         read: receiver_refusals,
+    },
+    MetricDescription {
+        name: "tidings_receiver_bytes",
+        kind: MetricKind::Counter,
+        labels: &["receiver"],
+        help: "Bytes of bodies as they came, before decompression, those of refused requests among them",
+        read: |measured| {
+            let receivers = measured.collector.body_bytes().into_iter();
+            receivers.map(|(receiver, bytes)| Sample::count([receiver], bytes)).collect()
+        },
     },
     MetricDescription {
         name: "tidings_received_records",
@@ -393,6 +404,13 @@ pub(super) const METRICS: &[MetricDescription] = &[
         labels: &[],
         help: "Damaged files: set aside at the start, or found since and still there",
         read: of_store!(damaged_files),
+    },
+    MetricDescription {
+        name: "tidings_quarantined_files",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Files in the quarantine, when upkeep looked last",
+        read: of_store!(quarantined_files),
     },
     MetricDescription {
         name: "tidings_alarms",

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The longest wait after failed flushes.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often is looked for upkeep to do.
-const UPKEEP: Duration = Duration::from_secs(10);
+pub(super) const UPKEEP: Duration = Duration::from_secs(10);
 /// The longest wait after upkeep failed.
 const UPKEEP_MAX: Duration = Duration::from_secs(15 * 60);
 

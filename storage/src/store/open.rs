@@ -90,6 +90,7 @@ pub(super) async fn open(
     };
     let (supervision, metrics) = (Supervision::default(), Arc::<StoreMetrics>::default());
     metrics.torn_bytes.store(recovery.torn_bytes, Ordering::Relaxed);
+    metrics.quarantined_files.store(recovery.quarantined.len() as u64, Ordering::Relaxed);
     let monitor = WalMonitor {
         supervision: supervision.clone(),
         metrics: Arc::clone(&metrics),

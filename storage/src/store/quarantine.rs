@@ -1,4 +1,4 @@
-//! Deletes what was set aside when a person has had time to look at it.
+//! Counts what was set aside, and deletes it when a person has had time to look at it.
 //!
 //! The age of a file counts from when it came to the quarantine: moving or linking it changed its
 //! inode, whatever the time of its last write. Each removal is said in the log.
@@ -19,25 +19,32 @@ use crate::{
 };
 
 impl StoreInner {
-    /// Deletes the files of the quarantine that are older than the settings say, and counts them. A
-    /// file that cannot be deleted is tried again the next time.
+    /// Deletes the files of the quarantine that are older than the settings say, and counts them and
+    /// those that stay. A file that cannot be deleted is tried again the next time.
     ///
     /// # Errors
     /// When the quarantine cannot be listed.
     pub(super) async fn age_quarantine(&self) -> Result<(), StorageError> {
-        let Some(age) = self.shared.settings.quarantine_age else { return Ok(()) };
+        let age = self.shared.settings.quarantine_age;
         let (disk, folder) = (Arc::clone(&self.disk), self.paths.quarantine());
         let now = self.shared.clock.now();
         let metrics = Arc::clone(&self.metrics);
         blocking(move || {
-            for path in set_aside(disk.as_ref(), folder)? {
-                match remove_if_old(disk.as_ref(), &path, now, age) {
-                    Ok(true) => _ = metrics.discarded_files.fetch_add(1, Ordering::Relaxed),
+            let files = set_aside(disk.as_ref(), folder)?;
+            let mut kept = files.len() as u64;
+            for path in &files {
+                let Some(age) = age else { break };
+                match remove_if_old(disk.as_ref(), path, now, age) {
+                    Ok(true) => {
+                        metrics.discarded_files.fetch_add(1, Ordering::Relaxed);
+                        kept -= 1;
+                    }
                     Ok(false) => {}
                     Err(error) => tracing::warn!(path = %path.display(), %error,
                         "a file in the quarantine could not be deleted at its age"),
                 }
             }
+            metrics.quarantined_files.store(kept, Ordering::Relaxed);
             Ok(())
         })
         .await
@@ -118,11 +125,12 @@ mod tests {
             assert_eq!(count(), 2);
             clock.pass(2 * DAY);
             keep_up(&store).await;
-            assert_eq!(count(), 2);
+            assert_eq!((count(), store.measurements().quarantined_files), (2, 2));
             clock.pass(DAY + Duration::from_secs(60));
             keep_up(&store).await;
             let discarded = if age.is_some() { 2 } else { 0 };
             assert_eq!(count() as u64, 2 - discarded);
+            assert_eq!(store.measurements().quarantined_files, 2 - discarded);
             assert_eq!(store.measurements().discarded_files, discarded);
             assert_eq!(contents(&store).len(), 1);
             store.close().await.unwrap();

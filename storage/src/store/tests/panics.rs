@@ -1,17 +1,36 @@
 //! A bug of ours that panics in the middle of the log's writer or of a flush: nothing acknowledged
-//! is lost, nothing comes twice, and the process learns that it has to end.
+//! is lost, nothing comes twice, and the process learns that it has to end. One that panics in the
+//! middle of upkeep: upkeep runs again and completes its work.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{logs, open_with, settings, traces};
+use tidings_proto::UnixNanos;
+use tokio::sync::watch;
+
+use super::{contents, logs, open_with, settings, traces};
 use crate::{
-    StorageError, Store,
+    Clock, StorageError, Store, StoreSettings, SystemClock, TaskState,
     disk::{
         SharedDisk,
         faulty::{Dice, DiskFault, FaultRepeat, FaultyDisk},
     },
-    store::simulation::{Ledger, read},
+    store::{
+        background::UPKEEP,
+        simulation::{Ledger, read},
+    },
 };
+
+/// Nothing takes so long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The age at which the files of an hour are merged although no more of them come.
+const SETTLED: Duration = Duration::from_secs(7 * 3600);
 
 async fn open(disk: &FaultyDisk, root: &Path) -> Store {
     let disk: SharedDisk = Arc::new(disk.clone());
@@ -75,4 +94,113 @@ async fn a_panic_in_the_log_writer_or_a_flush_loses_nothing_and_ends_the_process
     }
     assert!(failures.contains("log writer"), "{failures:?}");
     assert!(failures.contains("flush"), "{failures:?}");
+}
+
+/// A clock that holds upkeep back until it begins, hours later, and then lets it look often.
+#[derive(Debug)]
+struct HeldUpkeep {
+    has_begun: watch::Sender<bool>,
+}
+
+impl HeldUpkeep {
+    fn passed(&self) -> Duration {
+        if *self.has_begun.borrow() { SETTLED } else { Duration::ZERO }
+    }
+}
+
+impl Clock for HeldUpkeep {
+    fn now(&self) -> UnixNanos {
+        UnixNanos(SystemClock.now().0 + u64::try_from(self.passed().as_nanos()).unwrap())
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant() + self.passed()
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if duration != UPKEEP {
+            return SystemClock.sleep(duration);
+        }
+        let mut has_begun = self.has_begun.subscribe();
+        Box::pin(async move {
+            // An error says that the store is gone.
+            let _ = has_begun.wait_for(|begun| *begun).await;
+            SystemClock.sleep(Duration::from_millis(10)).await;
+        })
+    }
+}
+
+/// A running store with three files in each table, whose upkeep has not begun.
+struct FlushedStore {
+    store: Store,
+    clock: Arc<HeldUpkeep>,
+    contents: BTreeMap<String, u64>,
+}
+
+impl FlushedStore {
+    async fn new(disk: &FaultyDisk, root: &Path) -> Self {
+        let clock = Arc::new(HeldUpkeep { has_begun: watch::Sender::new(false) });
+        let time = Arc::clone(&clock) as Arc<dyn Clock>;
+        let disk: SharedDisk = Arc::new(disk.clone());
+        // Nothing but upkeep uses the disk by itself.
+        let settings = StoreSettings { scrub_bytes_per_second: 0, ..settings(root) };
+        let (store, _) = Store::open_on(disk, settings, time).await.unwrap();
+        for number in 1..=3 {
+            store.append(traces(number, 3)).await.unwrap();
+            store.append(logs(number)).await.unwrap();
+            store.flush().await.unwrap();
+        }
+        assert_eq!(store.counts().data_files, 6);
+        let contents = contents(&store);
+        Self { store, clock, contents }
+    }
+
+    /// Begins upkeep and waits until each table has one file.
+    async fn merged(&self) {
+        self.clock.has_begun.send_replace(true);
+        let begin = SystemClock.instant();
+        while self.store.counts().data_files > 2 {
+            let tasks = self.store.supervision();
+            assert_eq!(tasks.failure(), None);
+            let waited = SystemClock.instant().saturating_duration_since(begin);
+            assert!(waited < PATIENCE, "files are not merged: {:?}", tasks.tasks());
+            SystemClock.sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upkeep_that_panics_at_its_work_runs_again_and_merges_the_files() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(root.path());
+    let undisturbed = FlushedStore::new(&disk, root.path()).await;
+    drop(disk.take_trace());
+    undisturbed.merged().await;
+    let work = disk.take_trace();
+    undisturbed.store.close().await.unwrap();
+
+    // The look at the disk's room, and the file that a merge writes.
+    for what in ["measure", "create", "append", "sync"] {
+        let first = work.iter().position(|words| words.starts_with(what));
+        let first = first.unwrap_or_else(|| panic!("upkeep does not {what}: {work:?}"));
+        let root = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::new(root.path());
+        let flushed = FlushedStore::new(&disk, root.path()).await;
+        let nth = u64::try_from(first).unwrap() + 1;
+        disk.fail_with(nth, FaultRepeat::Once, DiskFault::Panic);
+        flushed.merged().await;
+        assert_eq!(disk.heal(), 1, "{what}");
+        let store = flushed.store;
+        for task in store.supervision().tasks() {
+            let restarts = u64::from(task.name == "upkeep");
+            assert_eq!((task.state, task.restarts), (TaskState::Running, restarts), "{task:?}");
+            let planted = task.last_panic.as_deref();
+            let is_planted = planted.is_some_and(|words| words.contains("a planted panic"));
+            assert_eq!(is_planted, restarts == 1, "{task:?}");
+        }
+        assert!(store.supervision().tasks().iter().any(|task| task.name == "upkeep"));
+        store.ready().unwrap();
+        assert_eq!(contents(&store), flushed.contents, "{what}");
+        store.close().await.unwrap();
+    }
 }
