@@ -183,10 +183,9 @@ fn erase_command() -> Command {
         .about("Erase spans and log records for good, on a directory no server works on")
         .after_help("A running server erases by POST /api/v1/erasures, or on its System page")
         .arg(keys::tenant_arg(OF_TENANT))
-        .arg(Arg::new("attribute").long("attribute").value_name("KEY[=VALUE]").help(
-            "Everything with this attribute, also on its resource, scope, events or links; the \
-                 value of a KEY alone is read from standard input, where lists of processes do not \
-                 show it",
+        .arg(Arg::new("attribute").long("attribute").value_name("KEY").help(
+            "Everything with this attribute, also on its resource, scope, events or links; its \
+             value is read from standard input, where lists of processes do not show it",
         ))
         .arg(
             Arg::new("trace")
@@ -331,13 +330,13 @@ pub(crate) fn said_once(error: &anyhow::Error) -> String {
 /// 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program, 73
 /// (`EX_CANTCREAT`) when it is taken, 74 (`EX_IOERR`) when a part of it cannot be read without which
 /// acknowledged records could be lost, 70 (`EX_SOFTWARE`) when an essential task failed and a
-/// restart goes on, 2 when `check` could not read it, 1 otherwise.
+/// restart goes on, 2 when it was called wrongly or `check` could not read it, 1 otherwise.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let storage = error.chain().find_map(|cause| cause.downcast_ref::<StorageError>());
     match storage {
         _ if error.is::<SettingsError>() || error.is::<TlsError>() => 78,
         _ if error.is::<KeyFileError>() && storage.is_none() => 78,
-        _ if error.is::<check::Unreadable>() => 2,
+        _ if error.is::<check::Unreadable>() || error.is::<upkeep::ValueInArguments>() => 2,
         _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,
         Some(StorageError::NeedsRecovery { .. }) => 74,
@@ -420,12 +419,13 @@ fn print_config(sources: &Sources) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{TaskFailure, exit_code};
+    use super::{TaskFailure, exit_code, upkeep::ValueInArguments};
 
     #[test]
-    fn a_failed_task_has_an_exit_code_of_its_own() {
+    fn a_failed_task_and_a_wrong_call_have_exit_codes_of_their_own() {
         let error = anyhow::Error::new(TaskFailure("flush failed: no".to_owned()));
         assert_eq!(exit_code(&error), 70);
         assert_eq!(exit_code(&anyhow::anyhow!("anything else")), 1);
+        assert_eq!(exit_code(&ValueInArguments.into()), 2);
     }
 }

@@ -4,6 +4,7 @@ use std::{io::Write, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
+use thiserror::Error;
 use tidings_storage::{AttributeFilter, Erasure, StorageError, Store, SystemClock};
 
 use crate::{
@@ -17,10 +18,13 @@ const ASK_THE_SERVER: &str = "a server works on the directory and erases itself:
                               POST /api/v1/erasures (with a key of the role admin where keys are \
                               required), or use its System page";
 
-/// Advice about a value that was an argument.
-const VALUE_IS_SHOWN: &str = "the value was an argument of the command, which lists of processes and \
-                              the history of the shell show: give --attribute KEY alone, and the \
-                              value on standard input";
+/// A value that was an argument. Its text is not repeated: who reads the error need not know it.
+#[derive(Debug, Error)]
+#[error(
+    "a value is not taken as an argument, which lists of processes and the history of the shell \
+     show: give --attribute KEY alone, and the value on standard input"
+)]
+pub(crate) struct ValueInArguments;
 
 /// Does all upkeep that is due and says what it did.
 pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
@@ -54,16 +58,17 @@ pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     })
 }
 
-/// Erases spans and log records and says how many.
+/// Erases spans and log records and says how many. The value of an attribute comes by standard
+/// input alone.
 pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let wrong = anyhow::Error::msg;
     let what = match (matches.get_one::<String>("trace"), matches.get_one::<String>("attribute")) {
         (Some(id), None) => Erasure::Trace(value::trace_id(id).map_err(wrong)?),
-        (None, Some(key)) if !key.contains('=') && !key.is_empty() => {
+        (None, Some(key)) if key.contains('=') => return Err(ValueInArguments.into()),
+        (None, Some(key)) if !key.is_empty() => {
             Erasure::Attribute(AttributeFilter::new(key, Some(cli::standard_input()?)))
         }
-        (None, Some(pair)) => Erasure::Attribute(value::attribute(pair).map_err(wrong)?),
-        _ => bail!("what is to be erased: --trace ID or --attribute KEY[=VALUE]"),
+        _ => bail!("what is to be erased: --trace ID, or --attribute KEY and its value on stdin"),
     };
     let erased = audit_log::describe_erasure(&what);
     let done = erase_from(settings, &what).map_err(|error| match error.downcast_ref() {
@@ -71,9 +76,6 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         _ => error,
     });
     audit_log::record_command(settings, "data.erase", &done, |()| erased);
-    if matches.get_one::<String>("attribute").is_some_and(|pair| pair.contains('=')) {
-        tracing::warn!("{VALUE_IS_SHOWN}");
-    }
     done
 }
 

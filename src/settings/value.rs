@@ -144,7 +144,7 @@ pub(crate) fn trace_id(text: &str) -> Result<TraceId, String> {
 }
 
 /// `KEY=VALUE`.
-pub(crate) fn attribute(text: &str) -> Result<AttributeFilter, String> {
+fn attribute(text: &str) -> Result<AttributeFilter, String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => {
             Ok(AttributeFilter::new(key, Some(value.to_owned())))
