@@ -556,3 +556,104 @@ fn sql_service(
     let service = SqlService::new(store.clone(), limits, Arc::clone(clock), program);
     Ok(Some(service.context("no threads for queries in SQL")?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use axum::{
+        body::{Body, Bytes},
+        http::{Request, StatusCode},
+    };
+    use http_body_util::BodyExt;
+    use tokio::net::TcpStream;
+    use tower::ServiceExt;
+
+    use super::{
+        AccessPolicy, Arc, Clock, Health, Phase, Phases, Router, ServerParts, Settings, SocketAddr,
+        Supervision, SystemClock, Tenants, audit_log, collector_settings, routes, start_collector,
+        watch, web,
+    };
+    use crate::{
+        cli::exit_code,
+        settings::{MemoryFiles, Sources},
+    };
+
+    fn settings(folder: &Path) -> Settings {
+        let folder = folder.join("data").to_str().unwrap().to_owned();
+        let listeners = ["http", "otlp-grpc", "otlp-http", "zipkin"];
+        let listeners = listeners.map(|name| (name, "127.0.0.1:0".to_owned()));
+        let others = [("data-dir", folder), ("sql", "off".to_owned())];
+        let flags = listeners.into_iter().chain(others);
+        let mut sources = Sources::read(None, std::iter::empty(), flags).unwrap();
+        sources.divide_memory(MemoryFiles::default().limit());
+        sources.settings().unwrap()
+    }
+
+    /// The parts of a process without queries in SQL, and the routes of its HTTP address.
+    async fn start(folder: &Path) -> (ServerParts, Router) {
+        let settings = settings(folder);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (access, tasks) = (AccessPolicy::Open, Supervision::default());
+        let health = Health::new(vec![tasks.clone()]);
+        let tenants = Tenants::open(&settings, &access, &health, &clock);
+        let tenants = Box::pin(tenants).await.unwrap();
+        let receivers = collector_settings(&settings);
+        let collector = start_collector(receivers, &tenants, &clock).await.unwrap();
+        health.add(collector.supervision());
+        let audit = audit_log::open(&settings, &clock, &tasks).await.unwrap();
+        let parts = ServerParts { tenants, collector, access, audit, health, own: None, clock };
+        let (apps, phases) = (watch::channel(Router::new()).1, watch::channel(Phase::Running).1);
+        let listening = web::connections(apps, Arc::clone(&parts.clock), 9, Phases::new(phases));
+        let address = SocketAddr::from(([127, 0, 0, 1], 8434));
+        let app = routes(&settings, address, &parts, &tasks, Arc::new(listening)).await.unwrap();
+        (parts, app)
+    }
+
+    async fn ask(app: &Router, request: Request<Body>) -> (StatusCode, Bytes) {
+        let (head, body) = app.clone().oneshot(request).await.unwrap().into_parts();
+        (head.status, body.collect().await.unwrap().to_bytes())
+    }
+
+    async fn get(app: &Router, path: &str) -> (StatusCode, String) {
+        let (status, body) = ask(app, Request::get(path).body(Body::empty()).unwrap()).await;
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// Asks for the health of the queries by gRPC; the message without its frame.
+    async fn query_health(app: &Router) -> Vec<u8> {
+        let request = Request::post("/grpc.health.v1.Health/Check");
+        let request = request.header("content-type", "application/grpc").header("te", "trailers");
+        let (status, frame) = ask(app, request.body(Body::from(vec![0; 5])).unwrap()).await;
+        assert_eq!(status, StatusCode::OK);
+        frame.slice(5..).to_vec()
+    }
+
+    #[tokio::test]
+    async fn every_probe_says_that_a_task_failed_until_the_process_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let (parts, app) = Box::pin(start(folder.path())).await;
+        let receivers = parts.collector.receivers();
+        assert_eq!(query_health(&app).await, [8, 1], "serving");
+        assert_eq!(get(&app, "/live").await.0, StatusCode::OK);
+        let (_, metrics) = get(&app, "/metrics").await;
+        assert!(metrics.contains("tidings_task_running{task=\"flush\"} 1\n"), "{metrics}");
+        let store = &parts.tenants.default_tenant().store;
+        store.supervision().fail("flush", "on purpose");
+        let failure = parts.health.failed().await;
+        let error = parts.give_up(failure).await;
+        assert_eq!(exit_code(&error), 70, "{error:#}");
+        for path in ["/live", "/ready"] {
+            let (status, text) = get(&app, path).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert!(text.contains("flush failed: on purpose"), "{path}: {text}");
+        }
+        let (_, metrics) = get(&app, "/metrics").await;
+        assert!(metrics.contains("tidings_task_running{task=\"flush\"} 0\n"), "{metrics}");
+        assert_eq!(query_health(&app).await, [8, 2], "not serving");
+        for receiver in receivers {
+            let refused = TcpStream::connect(&receiver.address).await;
+            assert!(refused.is_err(), "{} still takes connections", receiver.name);
+        }
+    }
+}

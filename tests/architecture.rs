@@ -47,6 +47,32 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
+/// The files that begin tasks and threads outside of `Supervision`, how many each, and why: these
+/// end with a piece of work, or somebody who is named notices their panic.
+const UNSUPERVISED: &[(&str, usize, &str)] = &[
+    ("access/src/key_ring.rs", 1, "renews one session, and is awaited"),
+    ("collector/src/ingest.rs", 1, "appends one batch, and is awaited"),
+    ("collector/src/listener.rs", 1, "serves one connection; the set of the listener joins it"),
+    ("collector/src/stalled_streams.rs", 1, "answers on one stream, whose connection owns it"),
+    ("query/src/http/searching.rs", 2, "answers one search; a set of its own aborts it"),
+    ("sql/src/conversation.rs", 2, "write to and listen to the worker of one query"),
+    ("sql/src/conversation/scans.rs", 1, "reads one view for one query"),
+    ("sql/src/pool.rs", 1, "the thread is supervised: its work is a restarting thread"),
+    ("sql/src/service.rs", 1, "talks with the worker of one query, whose asker waits for it"),
+    ("sql/src/worker.rs", 1, "the query in a worker process, which ends with it"),
+    ("src/demo.rs", 4, "send one request each; the set of the demo joins them"),
+    ("src/serve.rs", 1, "makes room for other tenants, once"),
+    ("src/tenants.rs", 2, "open the store of one tenant, and make room for it, once"),
+    ("src/web/status.rs", 1, "demo traffic of a minute, which the shutdown aborts"),
+    ("storage/src/store.rs", 1, "one flush; its panic is the failure of the flusher"),
+    ("storage/src/store/erase.rs", 1, "one erasure, which the store joins when it closes"),
+    ("storage/src/store/pin.rs", 1, "one change of the pins, and is awaited"),
+    ("storage/src/supervision.rs", 2, "the tasks that are supervised"),
+    ("storage/src/table_store/object.rs", 1, "one request to the object store, and is awaited"),
+    ("storage/src/tables/listing.rs", 1, "reads one table's log, and is awaited"),
+    ("storage/src/wal.rs", 1, "the thread is supervised: its work is an essential thread"),
+];
+
 /// The longest a source file may be, tests apart.
 const LINES_MAX: usize = 800;
 
@@ -156,6 +182,44 @@ fn telemetry_is_never_markup() {
             assert!(!text.contains(word), "{path} sets markup");
         }
     }
+}
+
+/// Counts the tasks and threads that code begins by itself. Threads of a scope end with it, what a
+/// `Command` begins is a process, and work on the pool of blocking threads is awaited.
+fn begun_by_itself(code: &str) -> usize {
+    const BEGINS: &str = "spawn(";
+    let places = code.match_indices(BEGINS).filter(|(at, _)| {
+        let (before, after) = (&code[..*at], &code[at + BEGINS.len()..]);
+        let is_longer = before.ends_with(|sign: char| sign.is_alphanumeric() || sign == '_');
+        let is_harmless = before.ends_with("scope.") || after.starts_with(')');
+        !is_longer && !is_harmless && !before.ends_with("fn ")
+    });
+    places.count()
+}
+
+#[test]
+fn tasks_that_nobody_supervises_are_listed_with_a_reason() {
+    assert_eq!(begun_by_itself("tokio::spawn(work()); thread::spawn(|| {}); set.spawn(work)"), 3);
+    assert_eq!(begun_by_itself("scope.spawn(|| {}); command.spawn()?; spawn_blocking(work)"), 0);
+    let mut begun = BTreeMap::new();
+    for path in sources() {
+        let name = path.strip_prefix(root()).unwrap().with_extension("");
+        let is_of_tests = name.iter().any(|part| {
+            ["tests", "xtask", "bench", "ui", "simulation"].iter().any(|tests| part == *tests)
+        });
+        let text = fs::read_to_string(&path).unwrap();
+        // The tests of a file come last.
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let count = begun_by_itself(code);
+        if count > 0 && !is_of_tests {
+            let file = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+            begun.insert(file, count);
+        }
+    }
+    let listed = UNSUPERVISED.iter().map(|(file, count, _)| ((*file).to_owned(), *count));
+    let listed: BTreeMap<String, usize> = listed.collect();
+    assert_eq!(begun, listed, "use Supervision, or say why not");
+    assert!(UNSUPERVISED.iter().all(|(.., why)| !why.is_empty()));
 }
 
 /// Every Rust source file of ours.

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use crate::harness::{
     PATIENCE, Server,
     http::{Answer, call, frame, send},
-    spans::{TRACE_EXPORT, span, traces},
+    spans::{TRACE_EXPORT, now, span, traces},
 };
 
 const REQUIRED: [&str; 2] = ["--require-keys", "true"];
@@ -103,6 +103,48 @@ fn changes_are_recorded_with_author_address_and_outcome() {
     let session = ask(&server, "POST", "/api/v1/session", "", &json!({"key": admin}).to_string());
     assert_eq!(session.status, 200);
     assert_eq!(events(&server, &admin, "action=session")[0]["actor"]["name"], "ops");
+}
+
+#[test]
+fn an_event_has_the_time_of_its_request() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "ops", "admin");
+    for name in ["first", "second"] {
+        let before = now();
+        let body = json!({"name": name, "role": "read"}).to_string();
+        assert_eq!(ask(&server, "POST", "/api/v1/keys", &admin, &body).status, 201);
+        let after = now();
+        let made = &events(&server, &admin, "action=key.create&actor=ops")[0];
+        assert!(made["detail"].as_str().unwrap().contains(name), "{made}");
+        let time: u64 = made["timeUnixNano"].as_str().unwrap().parse().unwrap();
+        assert!((before..=after).contains(&time), "{time} is not in {before}..={after}");
+    }
+}
+
+#[test]
+fn pins_and_demo_traffic_are_recorded_with_their_author() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "ops", "admin");
+    let spans = traces("cart", vec![span(7, 1, 0, "GET /cart")]).encode_to_vec();
+    let bearer = format!("Bearer {admin}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/x-protobuf")];
+    assert_eq!(send("POST", &server.otlp_http, "/v1/traces", &headers, spans).status, 200);
+    let pin = format!("/api/v1/traces/{:032x}/pin", 7);
+    for (method, path, status, action) in [
+        ("PUT", pin.as_str(), 201, "trace.pin"),
+        ("DELETE", pin.as_str(), 204, "trace.unpin"),
+        ("POST", "/api/v1/demo", 202, "demo.send"),
+    ] {
+        assert!(events(&server, &admin, &format!("action={action}")).is_empty(), "{action}");
+        let answer = ask(&server, method, path, &admin, "");
+        assert_eq!(answer.status, status, "{method} {path}: {:?}", answer.body);
+        let recorded = events(&server, &admin, &format!("action={action}"));
+        let [event] = recorded.as_slice() else { panic!("{recorded:?}") };
+        let (object, address) = (json!(format!("{method} {path}")), json!("127.0.0.1"));
+        let (action, success) = (json!(action), json!("success"));
+        assert_eq!(facts(event), [&action, &success, &json!(status), &object, &address]);
+        assert_eq!(event["actor"]["name"], "ops");
+    }
 }
 
 #[test]

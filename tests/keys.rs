@@ -5,7 +5,8 @@ use std::{
     io::Write,
     net::TcpStream,
     process::{Command, Stdio},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use base64::{
@@ -19,7 +20,7 @@ use tidings_proto::otlp::{RetryInfo, RpcStatus};
 
 use crate::harness::{
     PATIENCE, Server,
-    http::{Answer, call, frame, get, send},
+    http::{Answer, GrpcAnswer, call, frame, get, send},
     route_sources::{SourceRoute, source_routes},
     spans::{TRACE_EXPORT, log, logs, resource, span, traces},
 };
@@ -27,6 +28,7 @@ use crate::harness::{
 pub(crate) const REQUIRED: [&str; 2] = ["--require-keys", "true"];
 const UNAUTHENTICATED: i32 = 16;
 const PERMISSION_DENIED: i32 = 7;
+const JAEGER_SERVICES: &str = "/jaeger.api_v2.QueryService/GetServices";
 
 /// Makes a key beside a running server and waits until it is good.
 pub(crate) fn key(server: &Server, name: &str, role: &str, more: &[&str]) -> String {
@@ -268,25 +270,35 @@ fn every_receiver_takes_a_key_that_sends_and_no_other() {
         assert_eq!(answer.status, status, "{name}: {value}");
         assert_eq!(answer.headers["content-type"], "application/x-protobuf", "{name}: {value}");
     }
-    for (value, code) in [
-        (bearer(&sender), 0),
-        (basic.clone(), 0),
-        (bearer(&reader), PERMISSION_DENIED),
-        (bearer("tk_no"), UNAUTHENTICATED),
+    for (name, value, code) in [
+        ("authorization", bearer(&sender), 0),
+        ("authorization", basic.clone(), 0),
+        ("x-api-key", sender.clone(), 0),
+        ("authorization", bearer(&reader), PERMISSION_DENIED),
+        ("x-api-key", reader.clone(), PERMISSION_DENIED),
+        ("authorization", bearer("tk_no"), UNAUTHENTICATED),
+        ("x-api-key", "tk_no".to_owned(), UNAUTHENTICATED),
     ] {
         let body = frame(false, &spans_of("shop"));
-        let answer = call(&server.otlp_grpc, TRACE_EXPORT, &[("authorization", &value)], body);
-        assert_eq!((answer.http, answer.code), (200, Some(code)), "{value}");
+        let answer = call(&server.otlp_grpc, TRACE_EXPORT, &[(name, &value)], body);
+        assert_eq!((answer.http, answer.code), (200, Some(code)), "{name}: {value}");
     }
     let body = frame(false, &spans_of("shop"));
     let none = call(&server.otlp_grpc, TRACE_EXPORT, &[], body);
     assert_eq!(none.code, Some(UNAUTHENTICATED));
     assert!(none.message.contains("key"), "{}", none.message);
     let list = r#"[{"traceId":"8","id":"8","name":"get","localEndpoint":{"serviceName":"z"}}]"#;
-    for (value, status) in [(basic, 202), (bearer(&reader), 403), (bearer("tk_no"), 401)] {
-        let headers = [("content-type", "application/json"), ("authorization", value.as_str())];
+    for (name, value, status) in [
+        ("authorization", basic, 202),
+        ("x-api-key", sender.clone(), 202),
+        ("authorization", bearer(&reader), 403),
+        ("x-api-key", reader.clone(), 403),
+        ("authorization", bearer("tk_no"), 401),
+        ("x-api-key", "tk_no".to_owned(), 401),
+    ] {
+        let headers = [("content-type", "application/json"), (name, value.as_str())];
         let answer = send("POST", &server.zipkin, "/api/v2/spans", &headers, list);
-        assert_eq!(answer.status, status, "{value}");
+        assert_eq!(answer.status, status, "{name}: {value}");
     }
     let reads = [("authorization", bearer(&reader))];
     let reads = [(reads[0].0, reads[0].1.as_str())];
@@ -295,9 +307,16 @@ fn every_receiver_takes_a_key_that_sends_and_no_other() {
     let sends = [("x-api-key", sender.as_str())];
     let services = send("GET", &server.zipkin, "/api/v2/services", &sends, Bytes::new());
     assert_eq!(services.status, 403, "a stolen sender's key reads nothing");
+    for (key, status, code) in [(&reader, 200, 0), (&sender, 403, PERMISSION_DENIED)] {
+        let headers = [("x-api-key", key.as_str())];
+        let services = send("GET", &server.http, "/api/v1/services", &headers, Bytes::new());
+        assert_eq!(services.status, status);
+        let services = call(&server.http, JAEGER_SERVICES, &headers, frame(false, &[]));
+        assert_eq!(services.code, Some(code));
+    }
     let status: Json =
         serde_json::from_slice(&ask(&server, "GET", "/api/v1/status", &reader).body).unwrap();
-    assert_eq!(status["spans"]["received"], 6, "{status}");
+    assert_eq!(status["spans"]["received"], 8, "{status}");
 }
 
 #[test]
@@ -334,6 +353,18 @@ fn a_key_of_one_service_sends_no_other_ones_telemetry() {
     assert!(text.contains("payment") && text.contains("shop"), "{text}");
 }
 
+/// The time that a refusal of gRPC says to wait.
+fn retry_delay(refused: &GrpcAnswer) -> Duration {
+    let details = refused.details.as_ref().expect("RetryInfo is there");
+    let details = STANDARD_NO_PAD.decode(details).unwrap();
+    let status = RpcStatus::decode(details.as_slice()).unwrap();
+    assert_eq!(Some(status.code), refused.code);
+    let retry = RetryInfo::decode(status.details[0].value.as_slice()).unwrap();
+    let delay = retry.retry_delay.unwrap();
+    let (seconds, nanos) = (u64::try_from(delay.seconds), u32::try_from(delay.nanos));
+    Duration::new(seconds.unwrap(), nanos.unwrap())
+}
+
 #[test]
 fn a_key_over_its_rate_is_told_how_long_to_wait() {
     let server = Server::start_with(&REQUIRED);
@@ -347,9 +378,13 @@ fn a_key_over_its_rate_is_told_how_long_to_wait() {
     let seconds: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..60).contains(&seconds), "{seconds}");
     let body = frame(false, &spans_of("shop"));
-    let refused = call(&server.otlp_grpc, TRACE_EXPORT, &headers, body);
+    let refused = call(&server.otlp_grpc, TRACE_EXPORT, &headers, body.clone());
     assert_eq!(refused.code, Some(8));
-    assert!(refused.details.is_some_and(|details| !details.is_empty()), "RetryInfo is missing");
+    let wait = retry_delay(&refused);
+    assert!((1..60).contains(&wait.as_secs()), "{wait:?}");
+    thread::sleep(wait);
+    let admitted = call(&server.otlp_grpc, TRACE_EXPORT, &headers, body);
+    assert_eq!(admitted.code, Some(0), "it came as late as it was told to: {}", admitted.message);
     let unhurried = key(&server, "other", "ingest", &[]);
     let other = format!("Bearer {unhurried}");
     assert_eq!(export(&server, &[("authorization", &other)], "shop").status, 200);
@@ -358,7 +393,6 @@ fn a_key_over_its_rate_is_told_how_long_to_wait() {
 #[test]
 fn a_key_over_its_requests_is_refused_everywhere_in_the_form_of_the_protocol() {
     const FLIGHT: &str = "/arrow.flight.protocol.FlightService/GetFlightInfo";
-    const JAEGER: &str = "/jaeger.api_v2.QueryService/GetServices";
     let server = Server::start_with(&REQUIRED);
     let reader = key(&server, "reader", "read", &["--requests-per-second", "1"]);
     let bearer = format!("Bearer {reader}");
@@ -389,14 +423,13 @@ fn a_key_over_its_requests_is_refused_everywhere_in_the_form_of_the_protocol() {
         assert!(text.contains("requests per second"), "{path}: {text}");
     }
     until(|| sign_in().status == 429);
-    for path in [FLIGHT, JAEGER] {
+    for path in [FLIGHT, JAEGER_SERVICES] {
         let ask = || call(&server.http, path, &headers, frame(false, &[]));
         let answer = std::iter::repeat_with(ask).find(|answer| answer.code == Some(8)).unwrap();
-        let details = answer.details.expect("RetryInfo is there");
-        let details = STANDARD_NO_PAD.decode(details).unwrap();
-        let status = RpcStatus::decode(details.as_slice()).unwrap();
-        let retry = RetryInfo::decode(status.details[0].value.as_slice()).unwrap();
-        assert_eq!((status.code, retry.retry_delay.unwrap().seconds), (8, 1), "{path}");
+        let wait = retry_delay(&answer);
+        assert_eq!(wait, Duration::from_secs(1), "{path}");
+        thread::sleep(wait);
+        assert_ne!(ask().code, Some(8), "{path}: it came as late as it was told to");
     }
     let unhurried = key(&server, "other", "read", &[]);
     assert_eq!(ask(&server, "GET", "/api/v1/services", &unhurried).status, 200);
@@ -434,6 +467,34 @@ fn the_bytes_of_a_day_are_a_quota_and_shown_with_the_key() {
         json!({"name": "x", "role": "admin", "requestsPerSecond": 0}),
     ] {
         assert_eq!(make(body.clone()).status, 400, "{body}");
+    }
+}
+
+#[test]
+fn a_key_ends_when_its_command_says_and_its_secret_is_in_no_file() {
+    let server = Server::start_with(&REQUIRED);
+    let folder = server.data_dir().to_str().unwrap();
+    let made = [
+        key(&server, "quarter", "admin", &["--expires", "90d"]),
+        key(&server, "ever", "read", &[]),
+    ];
+    let (code, listed, error) = Server::command(&["keys", "list", "--data-dir", folder]);
+    assert_eq!(code, Some(0), "{error}");
+    let line = |name: &str| listed.lines().find(|line| line.ends_with(name)).unwrap();
+    assert!(line("quarter").contains("in 90 d"), "{listed}");
+    assert!(line("ever").contains("never"), "{listed}");
+    let list = ask(&server, "GET", "/api/v1/keys", &made[0]);
+    let list: Json = serde_json::from_slice(&list.body).unwrap();
+    let shown = list["keys"].as_array().unwrap().iter().find(|key| key["name"] == "quarter");
+    let time = |field: &str| shown.unwrap()[field].as_str().unwrap().parse::<u64>().unwrap();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let lasts = Duration::from_nanos(time("expiresUnixNano") - time("createdUnixNano"));
+    // The command looks at the clock once for each of the two.
+    assert!(lasts > 89 * day && lasts <= 90 * day, "{lasts:?}");
+    let file = std::fs::read_to_string(server.data_dir().join("keys.json")).unwrap();
+    for key in made {
+        let (id, secret) = key.trim_start_matches("tk_").split_once('_').unwrap();
+        assert!(secret.len() >= 48 && file.contains(id) && !file.contains(secret), "{file}");
     }
 }
 

@@ -1,6 +1,9 @@
 //! Starting, stopping, and what the command line says.
 
-use std::process::Command;
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use prost::Message;
 use tidings_proto::DurationNanos;
@@ -8,7 +11,7 @@ use tidings_proto::DurationNanos;
 use crate::harness::{
     Server,
     http::{self, post},
-    spans::{span, traces},
+    spans::{TRACE_EXPORT, span, traces},
 };
 
 fn send_one(server: &Server, trace: u128) {
@@ -84,12 +87,15 @@ fn wrong_settings_end_with_78_and_say_what_to_do() {
     assert!(error.contains("--no-such-flag"), "{error}");
 }
 
+/// Set for every container beside a Kubernetes service that is called `tidings`.
+const OF_KUBERNETES: [(&str, &str); 2] =
+    [("TIDINGS_PORT", "tcp://10.43.0.7:8434"), ("TIDINGS_SERVICE_HOST", "10.43.0.7")];
+
 #[test]
-fn variables_that_kubernetes_sets_end_no_command() {
+fn variables_that_kubernetes_sets_are_warned_of_and_no_settings() {
     let mut config = Command::new(Server::binary());
-    config.arg("config").env("TIDINGS_PORT", "tcp://10.43.0.7:8434");
-    let service = [("TIDINGS_SERVICE_HOST", "10.43.0.7"), ("TIDINGS_OTLP_GRCP", "127.0.0.1:1")];
-    let output = config.envs(service).output().unwrap();
+    config.arg("config").envs(OF_KUBERNETES).env("TIDINGS_OTLP_GRCP", "127.0.0.1:1");
+    let output = config.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     for part in ["TIDINGS_PORT, TIDINGS_SERVICE_HOST", "Kubernetes", "did you mean otlp-grpc?"] {
@@ -97,10 +103,57 @@ fn variables_that_kubernetes_sets_end_no_command() {
     }
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("http = \"127.0.0.1:8434\"  # default"), "{printed}");
+}
+
+/// Runs commands in an environment of Kubernetes; each does its work.
+fn run_in_kubernetes(commands: &[&[&str]]) {
+    for args in commands {
+        let mut command = Command::new(Server::binary());
+        let output = command.args(*args).envs(OF_KUBERNETES).stdin(Stdio::null()).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn variables_that_kubernetes_sets_end_no_command() {
     let folder = tempfile::tempdir().unwrap();
-    let port = [("TIDINGS_PORT", "tcp://10.43.0.7:8434"), service[0]];
-    let server = Server::start_as(folder.path(), &[], &port);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let [data, copy, restored, export] = ["data", "copy", "restored", "export.json"].map(path);
+    let mut server = Server::start_as(Path::new(&data), &[], &OF_KUBERNETES);
     assert_eq!(http::get(&server.http, "/ready").status, 200);
+    send_one(&server, 77);
+    let id = format!("{:032x}", 77);
+    let otlp = http::get(&server.http, &format!("/api/v1/traces/{id}/otlp"));
+    std::fs::write(&export, &otlp.body).unwrap();
+    let demo = ["demo", "--rate", "2", "--duration", "1"];
+    let receivers = [("--otlp-grpc", &server.otlp_grpc), ("--otlp-http", &server.otlp_http)];
+    let receivers = receivers.into_iter().chain([("--zipkin", &server.zipkin)]);
+    let receivers = receivers.flat_map(|(flag, address)| [flag, address.as_str()]);
+    let demo: Vec<&str> = demo.into_iter().chain(receivers).collect();
+    run_in_kubernetes(&[
+        &["--version"],
+        &["man"],
+        &["completions", "bash"],
+        &["keys", "create", "--data-dir", &data, "--name", "reader", "--role", "read"],
+        &["keys", "list", "--data-dir", &data],
+        &["keys", "revoke", "--data-dir", &data, "reader"],
+        &demo,
+        &["import", &export, "--otlp-http", &server.otlp_http],
+        &["trace", &id, "--http", &server.http],
+        &["sql", "SELECT count(*) FROM spans", "--http", &server.http],
+        &["backup", "--data-dir", &data, "--to", &copy],
+        &["backup", "list", "--from", &copy],
+        &["restore", "--from", &copy, "--verify"],
+        &["restore", "--from", &copy, "--data-dir", &restored],
+    ]);
+    assert_eq!(server.terminate().code(), Some(0));
+    run_in_kubernetes(&[
+        &["check", &data],
+        &["compact", "--data-dir", &data],
+        &["erase", "--data-dir", &data, "--trace", &id],
+    ]);
 }
 
 #[test]
@@ -272,6 +325,25 @@ fn a_directory_is_compacted_and_things_erased_while_no_server_works_on_it() {
     }
 }
 
+#[test]
+fn a_value_to_erase_is_taken_from_standard_input_and_refused_as_an_argument() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap().to_owned();
+    let mut server = Server::start_in(folder.path(), &[]);
+    send_one(&server, 5);
+    assert_eq!(server.terminate().code(), Some(0));
+    for shown in ["--attribute=service.name=shop", "--attribute=service.name="] {
+        let wrong = ["erase", "--data-dir", &dir, shown];
+        let (code, out, error) = Server::command_with_input(&wrong, "shop\n");
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{error}");
+        assert!(error.contains("standard input") && !error.contains("shop"), "{error}");
+    }
+    let erase = ["erase", "--data-dir", &dir, "--attribute", "service.name"];
+    let (code, out, error) = Server::command_with_input(&erase, "shop\n");
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("erased   1 spans"), "{out}");
+}
+
 /// The metrics, by their names and labels.
 fn metrics(server: &Server, accept: &str) -> (String, String) {
     let answer = http::send("GET", &server.http, "/metrics", &[("accept", accept)], "");
@@ -327,12 +399,37 @@ fn metrics_count_what_was_received_asked_and_written() {
 }
 
 #[test]
+fn bytes_of_bodies_are_counted_for_their_receiver_as_they_came() {
+    let server = Server::start();
+    let request = traces("shop", vec![span(78, 1, 0, &"GET /cart ".repeat(500))]);
+    let request = request.encode_to_vec();
+    let compressed = zstd::encode_all(request.as_slice(), 1).unwrap();
+    assert!(compressed.len() * 2 < request.len());
+    let (framed, length) = (http::frame(true, &compressed), compressed.len());
+    let whole = framed.len();
+    let exported =
+        http::call(&server.otlp_grpc, TRACE_EXPORT, &[("grpc-encoding", "zstd")], framed);
+    assert_eq!(exported.code, Some(0), "{}", exported.message);
+    let kind = [("content-type", "application/x-protobuf"), ("content-encoding", "zstd")];
+    assert_eq!(http::send("POST", &server.otlp_http, "/v1/traces", &kind, compressed).status, 200);
+    let refused = post(&server.zipkin, "/api/v2/spans", "application/json", "{oops");
+    assert_eq!(refused.status, 400);
+    let (_, text) = metrics(&server, "*/*");
+    for (receiver, bytes) in [("otlp/grpc", whole), ("otlp/http", length), ("zipkin", 5)] {
+        let sample = format!("tidings_receiver_bytes_total{{receiver=\"{receiver}\"}} {bytes}\n");
+        assert!(text.contains(&sample), "{sample} is not in:\n{text}");
+    }
+}
+
+#[test]
 fn the_status_lists_the_tasks_of_the_process() {
     let server = Server::start();
     let status = server.get("/api/v1/status").1;
     let tasks = status["tasks"].as_array().unwrap();
     let names: Vec<_> = tasks.iter().map(|task| task["name"].as_str().unwrap()).collect();
-    for name in ["log writer", "flush", "upkeep", "scrubbing", "otlp/grpc", "zipkin", "http"] {
+    let of_store = ["log writer", "flush", "memory merge", "reindexing", "upkeep", "scrubbing"];
+    let others = ["otlp/grpc", "otlp/http", "zipkin", "http", "audit", "sql workers"];
+    for name in of_store.into_iter().chain(others) {
         assert!(names.contains(&name), "{name}: {names:?}");
     }
     assert!(tasks.iter().all(|task| task["state"] == "running" && task["restarts"] == 0));
@@ -347,7 +444,7 @@ fn the_version_names_the_commit_on_the_command_line_and_in_the_status() {
     let status = server.get("/api/v1/status").1;
     assert_eq!(printed.trim(), format!("tidings {}", status["version"].as_str().unwrap()));
     let root = env!("CARGO_MANIFEST_DIR");
-    if !std::path::Path::new(root).join(".git").exists() {
+    if !Path::new(root).join(".git").exists() {
         return;
     }
     let head = Command::new("git").args(["-C", root, "rev-parse", "HEAD"]).output();

@@ -313,6 +313,25 @@ fn bodies_that_stall_keep_nobody_from_asking() {
     assert_eq!(asked.status, 200, "{}", String::from_utf8_lossy(&asked.body));
 }
 
+/// The time in which a new client has its answer: less than the server gives to a head, so it does
+/// not wait until others are ended for being slow.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Asks on a connection of its own, and has a good answer soon.
+fn ask_newly(address: &str, path: &str) {
+    let begin = Instant::now();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let time = begin.elapsed();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    assert!(time < SOON, "{path} is answered after {time:?}");
+}
+
 #[test]
 fn connections_that_say_nothing_keep_nobody_out() {
     let server = Server::start_with(&["--connections-max", "100"]);
@@ -322,19 +341,35 @@ fn connections_that_say_nothing_keep_nobody_out() {
         .flat_map(|to| (0..120).map(move |_| TcpStream::connect(to).unwrap()))
         .collect();
     for path in ["/live", "/ready", "/api/v1/status", "/"] {
-        // A connection of its own each time.
-        let mut stream = TcpStream::connect(&server.http).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}: {answer:?}");
+        ask_newly(&server.http, path);
     }
     assert_eq!(post(&server, 1, 1000).status, 200);
     let body = large(2, 1000);
     assert_eq!(call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, &body)).code, Some(0));
     check(&server, &BTreeMap::from([(1, true), (2, true)]));
     drop(silent);
+}
+
+#[test]
+fn two_thousand_silent_connections_keep_nobody_from_asking() {
+    // Other tests have open files, too.
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    let count = usize::try_from(files / 4).unwrap_or(usize::MAX).min(2100);
+    let most = (count - count / 20).to_string();
+    for said in [&b""[..], b"GET /api/v1/serv", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let server = Server::start_with(&["--connections-max", &most]);
+        assert_eq!(post(&server, 1, 1000).status, 200);
+        let silent: Vec<_> = (0..count)
+            .map(|_| {
+                let mut stream = TcpStream::connect(&server.http).unwrap();
+                // One that made room is closed.
+                let _ = stream.write_all(said);
+                stream
+            })
+            .collect();
+        for path in ["/api/v1/services", "/live", "/ready", "/api/v1/traces?limit=1", "/"] {
+            ask_newly(&server.http, path);
+        }
+        drop(silent);
+    }
 }

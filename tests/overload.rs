@@ -81,7 +81,7 @@ fn grpc_retry_seconds(details: &str) -> Option<u64> {
 #[derive(Debug, Default)]
 struct Answers {
     statuses: BTreeMap<u16, u64>,
-    /// Connections that ended without an answer.
+    /// Connections that ended without an answer, which is no load that the server has met.
     broken: u64,
     wrong: Vec<String>,
 }
@@ -130,8 +130,8 @@ impl Answers {
         self.wrong.extend(other.wrong);
     }
 
-    fn offered(&self) -> u64 {
-        self.statuses.values().sum::<u64>() + self.broken
+    fn answered(&self) -> u64 {
+        self.statuses.values().sum()
     }
 }
 
@@ -208,7 +208,7 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
         let patient: Vec<_> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
         (hammered, patient, peak.join().unwrap())
     });
-    let offered = hammered.offered() as f64 / length.as_secs_f64();
+    let offered = hammered.answered() as f64 / length.as_secs_f64();
     let taken = hammered.statuses.get(&200).copied().unwrap_or_default() as f64;
     let goodput = taken / length.as_secs_f64();
     println!(
@@ -224,6 +224,8 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
         assert!(!traces.is_empty());
     }
     assert!(hammered.wrong.is_empty(), "{}", hammered.wrong.join("\n"));
+    let (answered, broken) = (hammered.answered(), hammered.broken);
+    assert!(broken < answered, "{broken} connections ended without an answer, {answered} had one");
     assert!(offered > capacity * OVERLOAD_MIN as f64, "{offered} of {capacity} is no overload");
     assert!(goodput > capacity * GOODPUT_MIN, "it takes {goodput:.2} a second of {capacity}");
     assert!(peak < BUDGET, "{peak} bytes");
@@ -231,5 +233,19 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
     for trace in patient.iter().flat_map(|(_, traces)| traces) {
         let (status, found) = server.get(&format!("/api/v1/traces/{trace:032x}"));
         assert_eq!((status, found["spanCount"].as_u64()), (200, Some(PATIENT_SPANS)), "{trace}");
+    }
+    let patient_spans = patient.iter().map(|(_, traces)| traces.len() as u64 * PATIENT_SPANS).sum();
+    check_load(&server, patient_spans);
+}
+
+/// Checks that what hammers sent is there. They all send the same spans, of which an answer has each
+/// once.
+fn check_load(server: &Server, patient_spans: u64) {
+    let stored = server.get("/api/v1/status").1["spans"]["stored"].as_u64();
+    let sent = SPANS + patient_spans;
+    assert!(stored.is_some_and(|stored| stored >= sent), "{stored:?} of {sent} spans are stored");
+    for (trace, spans) in [(1, 9), (2, 10), (SPANS / 10, 10), (SPANS / 10 + 1, 1)] {
+        let (status, found) = server.get(&format!("/api/v1/traces/{trace:032x}"));
+        assert_eq!((status, found["spanCount"].as_u64()), (200, Some(spans)), "{trace}: {found}");
     }
 }

@@ -1,10 +1,13 @@
-//! Secrets that senders put into telemetry are in no file of the data directory.
+//! Secrets that senders put into telemetry are in no file of the data directory, and in no line of the
+//! log.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use prost::Message;
 use serde_json::{Value as Json, json};
-use tidings_proto::otlp::{AnyValue, ArrayValue, KeyValue, Span, Value, encode_json};
+use tidings_proto::otlp::{
+    AnyValue, ArrayValue, Event, ExportTraceServiceRequest, KeyValue, Span, Value, encode_json,
+};
 
 use crate::harness::{
     Server,
@@ -15,7 +18,7 @@ use crate::harness::{
 /// Part of every secret here.
 const SECRET: &str = "hunter2canary";
 const MARKER: &str = "[REDACTED]";
-const TRACES: [u128; 3] = [0xa1, 0xa2, 0xa3];
+const TRACES: [u128; 4] = [0xa1, 0xa2, 0xa3, 0xa4];
 
 /// The attributes of a span, each with the secret.
 fn attributes() -> Vec<KeyValue> {
@@ -23,6 +26,7 @@ fn attributes() -> Vec<KeyValue> {
     let header = AnyValue::from(Value::Array(ArrayValue { values: vec![bearer] }));
     vec![
         KeyValue::new("http.request.header.authorization", header),
+        KeyValue::new("http.request.header.cookie", format!("theme=dark; session={SECRET}")),
         KeyValue::new("http.request.header.x-internal-pin", SECRET),
         KeyValue::new("db.password", SECRET),
         KeyValue::new("url.full", format!("https://u:{SECRET}@shop.example/cart?page=2")),
@@ -32,13 +36,33 @@ fn attributes() -> Vec<KeyValue> {
     ]
 }
 
+/// A span with the secret in its attributes, its name and an event's.
 fn secret_span(trace: u128) -> Span {
-    Span { attributes: attributes(), ..span(trace, 1, 0, "GET /cart") }
+    let plain = span(trace, 1, 0, &secret_name());
+    let event = Event {
+        time_unix_nano: plain.start_time_unix_nano,
+        name: "retry".to_owned(),
+        attributes: vec![KeyValue::new("peer.password", SECRET)],
+        ..Event::default()
+    };
+    Span { attributes: attributes(), events: vec![event], ..plain }
+}
+
+fn secret_name() -> String {
+    format!("GET https://u:{SECRET}@shop.example/cart")
+}
+
+/// A request with such a span, whose resource has the secret, too.
+fn secret_request(trace: u128) -> ExportTraceServiceRequest {
+    let mut request = traces("shop", vec![secret_span(trace)]);
+    let resource = request.resource_spans[0].resource.as_mut().unwrap();
+    resource.attributes.push(KeyValue::new("deploy.token", SECRET));
+    request
 }
 
 /// Sends the secrets by each protocol, a trace each, and log records.
 fn send(server: &Server) {
-    let spans = traces("shop", vec![secret_span(TRACES[0])]).encode_to_vec();
+    let spans = secret_request(TRACES[0]).encode_to_vec();
     let answer = call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, &spans));
     assert_eq!(answer.code, Some(0), "{}", answer.message);
 
@@ -48,8 +72,12 @@ fn send(server: &Server) {
     let answer = call(&server.otlp_grpc, LOGS_EXPORT, &[], frame(false, &records));
     assert_eq!(answer.code, Some(0), "{}", answer.message);
 
-    let spans = encode_json(&traces("shop", vec![secret_span(TRACES[1])]));
+    let spans = encode_json(&secret_request(TRACES[1]));
     let answer = post(&server.otlp_http, "/v1/traces", "application/json", spans);
+    assert_eq!(answer.status, 200);
+
+    let spans = secret_request(TRACES[3]).encode_to_vec();
+    let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", spans);
     assert_eq!(answer.status, 200);
 
     let tags: serde_json::Map<String, Json> = attributes()
@@ -62,7 +90,7 @@ fn send(server: &Server) {
     let span = json!([{
         "traceId": format!("{:032x}", TRACES[2]),
         "id": "0000000000000001",
-        "name": "get /cart",
+        "name": secret_name(),
         "kind": "SERVER",
         "timestamp": crate::harness::spans::now() / 1000,
         "duration": 500,
@@ -112,12 +140,14 @@ fn secrets_are_in_no_file_and_no_answer() {
     let mut server = Server::start_in(folder.path(), &flags);
     send(&server);
     assert_eq!(files_with_secret(folder.path()), Vec::<String>::new(), "before the flush");
-    // Seven of each span and record over OTLP, the record's body, and six tags of texts.
+    // Eight attributes of each span and record over OTLP; of each span the name and one attribute of
+    // the event and of the resource; the record's body; and over Zipkin seven tags of texts and the
+    // name.
     let (_, status) = server.get("/api/v1/status");
-    assert_eq!(status["redactedValues"], 7 + 8 + 7 + 6);
+    assert_eq!(status["redactedValues"], 3 * (8 + 3) + (8 + 1) + (7 + 1));
     let metrics = get(&server.http, "/metrics");
     let metrics = std::str::from_utf8(&metrics.body).unwrap();
-    assert!(metrics.contains("tidings_redacted_values_total 28"), "{metrics}");
+    assert!(metrics.contains("tidings_redacted_values_total 50"), "{metrics}");
 
     assert!(server.terminate().success());
     assert_eq!(files_with_secret(folder.path()), Vec::<String>::new(), "after the flush");
@@ -130,9 +160,37 @@ fn secrets_are_in_no_file_and_no_answer() {
         format!("ALTER USER app IDENTIFIED BY '{MARKER}'"),
         format!("no route to amqp://app:{MARKER}@queue:5672"),
         format!("login at https://u:{MARKER}@shop.example/"),
+        format!("GET https://u:{MARKER}@shop.example/cart"),
     ] {
         assert!(answers.contains(&kept), "{kept}: {answers}");
     }
+}
+
+#[test]
+fn secrets_are_in_no_line_of_the_servers_own_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" 2>\"$0\"", log.to_str().unwrap()]);
+    let flags = ["--redact-keys", "x-internal-pin", "--log", "debug"];
+    let mut server = Server::start_under(shell, &data, &flags);
+    send(&server);
+    // Bodies that break off, and texts where none may be: their refusals are lines of the log.
+    for (address, path) in [(&server.otlp_http, "/v1/traces"), (&server.zipkin, "/api/v2/spans")] {
+        for wrong in [
+            format!(r#"{{"db.password": "{SECRET}"#),
+            format!(r#"{{"resourceSpans": "{SECRET}"}}"#),
+            format!(r#"[{{"traceId": "{SECRET}"}}]"#),
+        ] {
+            assert_eq!(post(address, path, "application/json", wrong).status, 400, "{path}");
+        }
+    }
+    assert!(!answers(&server).contains(SECRET));
+    assert!(server.terminate().success());
+    let lines = fs::read_to_string(&log).unwrap();
+    assert!(lines.contains("request refused"), "{lines}");
+    let with_secret: Vec<&str> = lines.lines().filter(|line| line.contains(SECRET)).collect();
+    assert!(with_secret.is_empty(), "{with_secret:#?}");
 }
 
 #[test]

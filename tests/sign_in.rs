@@ -7,10 +7,13 @@ use hyper::header::{LOCATION, SET_COOKIE};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use crate::harness::{
-    PATIENCE, Server,
-    http::{Answer, get, send},
-    issuer::{CLIENT, Issuer, SECRET, SigningKey, TokenMaker, now},
+use crate::{
+    harness::{
+        PATIENCE, Server,
+        http::{Answer, get, send},
+        issuer::{CLIENT, Issuer, SECRET, SigningKey, TokenMaker, now},
+    },
+    keys,
 };
 
 const ROLES: &str = "ops=admin,dev=read,send=ingest";
@@ -162,6 +165,41 @@ fn a_person_signs_in_by_an_issuer_and_out() {
     assert!(jar.cookies.is_empty());
     let after = send("GET", &server.http, "/api/v1/services", &[("cookie", &cookie)], Bytes::new());
     assert_eq!(after.status, 401, "the session has ended, not only its cookie");
+}
+
+#[test]
+fn a_person_reaches_the_tenant_that_the_claim_names() {
+    let issuer = Issuer::start();
+    let (server, _folder) = start(&issuer, &["--oidc-tenant-claim", "org"]);
+    for tenant in ["alfa", "beta"] {
+        let bearer =
+            format!("Bearer {}", keys::key(&server, tenant, "admin", &["--tenant", tenant]));
+        let headers = [("authorization", bearer.as_str())];
+        until(|| send("GET", &server.http, "/api/v1/status", &headers, Bytes::new()).status == 200);
+    }
+    for claims in [json!({}), json!({"org": "Alfa"}), json!({"org": ["../x", "alfa"]})] {
+        issuer.set_claims(claims.clone());
+        let mut jar = Jar::new(&server);
+        let answer = jar.sign_in(&issuer);
+        assert_eq!(answer.status, 403, "{claims}: {}", text(&answer));
+        assert!(text(&answer).contains("belongs to no tenant"), "{claims}: {}", text(&answer));
+        assert!(!jar.cookies.contains_key("tidings-session"));
+    }
+    issuer.set_claims(json!({"org": "beta", "groups": ["ops"]}));
+    let mut jar = Jar::new(&server);
+    assert_eq!(jar.sign_in(&issuer).status, 303);
+    let (_, person) = jar.session();
+    assert_eq!((&person["role"], &person["tenant"]), (&json!("admin"), &json!("beta")));
+    let keys = jar.ask("GET", "/api/v1/keys");
+    let keys: Json = serde_json::from_slice(&keys.body).unwrap();
+    let names: Vec<_> = keys["keys"].as_array().unwrap().iter().map(|key| &key["name"]).collect();
+    assert_eq!(names, ["beta"]);
+    let cookie = format!("tidings-session={}", jar.cookies["tidings-session"]);
+    for (tenant, status) in [("beta", 200), ("alfa", 403), ("default", 403), ("nobody", 403)] {
+        let headers = [("cookie", cookie.as_str()), ("x-scope-orgid", tenant)];
+        let answer = send("GET", &server.http, "/api/v1/keys", &headers, Bytes::new());
+        assert_eq!(answer.status, status, "{tenant}: {}", text(&answer));
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,20 @@ use crate::{
 
 /// Goes on until it is ended.
 const ENDLESS: &str = "SELECT count(*) FROM spans a, spans b, spans c, spans d";
+/// The memory budget of a server that is asked the worst queries.
+const BUDGET: u64 = 256 << 20;
+/// The time of a query that may take five seconds, with the start and the end of its process.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// The command's words for queries that have no answer: their time, their memory, the end of their
+/// process, and the bounds of a text.
+const REFUSALS: [&str; 4] = [
+    "the query took longer than",
+    "the query needs more memory than it may",
+    "the query was ended: it needed",
+    "the query has ",
+];
+/// Address space of a worker besides that of the program: the engine's, and its query's 64 MiB.
+const WORKER_ADDRESS_BYTES: u64 = (64 << 30) + (64 << 20);
 
 fn sql(server: &Server, query: &str) -> Answer {
     post(&server.http, "/api/v1/sql", "application/sql", query.to_owned())
@@ -119,7 +134,10 @@ fn a_process_has_nothing_but_its_connection_and_may_nothing() {
     let address_space = limits("Max address space");
     let mut numbers = address_space.split(' ').map(|number| number.parse::<u64>());
     let (soft, hard) = (numbers.next().unwrap().unwrap(), numbers.next().unwrap().unwrap());
-    assert!(soft == hard && soft < 100 << 30, "{address_space}");
+    let program = status("VmSize:").trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
+    // The program has more by now than when it limited itself, or a little less.
+    let may = WORKER_ADDRESS_BYTES..WORKER_ADDRESS_BYTES + 2 * program;
+    assert!(soft == hard && may.contains(&soft), "{address_space}, of which {program} are in use");
     // Its connection, twice, and the pipe that its complaints go into.
     let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let mut files: Vec<String> = files
@@ -166,61 +184,151 @@ fn processes_end_with_the_server() {
     assert!(asked.join().unwrap().is_err());
 }
 
-/// Queries that ended the server, or took memory without bound, when they ran in it.
-fn found() -> Vec<String> {
-    let nested = |depth: usize| "coalesce(".repeat(depth) + "service" + &", 'x')".repeat(depth);
-    let between = |depth: usize| {
-        (0..depth).fold("duration_nanos".to_owned(), |expr, _| {
-            format!("CAST(({expr} BETWEEN 1 AND 2) AS BIGINT)")
-        })
-    };
-    let percentile = "approx_percentile_cont(0.5, 1000000000000000) WITHIN GROUP (ORDER BY \
-                      duration_nanos)";
-    let newest = "SELECT service, max(duration_nanos) AS m FROM spans GROUP BY service ORDER BY m \
-                  DESC NULLS LAST LIMIT";
-    vec![
-        format!("SELECT {percentile} FROM spans"),
-        format!("SELECT service, {percentile} FROM spans GROUP BY service"),
-        format!("{newest} 1000000000000"),
-        format!("{newest} 20000000"),
-        format!("SELECT * FROM ({newest} 1000000000000) AS x"),
-        format!("{newest} 5 OFFSET 1000000000000"),
+/// A call for which the engine asks for 16 PB at once.
+const PERCENTILE: &str =
+    "approx_percentile_cont(0.5, 1000000000000000) WITHIN GROUP (ORDER BY duration_nanos)";
+/// A query that lacks its limit.
+const NEWEST: &str = "SELECT service, max(duration_nanos) AS m FROM spans GROUP BY service \
+                      ORDER BY m DESC NULLS LAST LIMIT";
+
+fn nested(depth: usize) -> String {
+    format!("SELECT {}service{} FROM spans", "coalesce(".repeat(depth), ", 'x')".repeat(depth))
+}
+
+fn between(depth: usize, bounds: &str) -> String {
+    let first = "duration_nanos BETWEEN 1 AND 2".to_owned();
+    let value = (1..depth).fold(first, |value, _| format!("({value}) BETWEEN {bounds}"));
+    format!("SELECT {value} FROM spans LIMIT 1")
+}
+
+fn between_numbers(depth: usize) -> String {
+    let value = (0..depth).fold("duration_nanos".to_owned(), |value, _| {
+        format!("CAST(({value} BETWEEN 1 AND 2) AS BIGINT)")
+    });
+    format!("SELECT {value} FROM spans LIMIT 1")
+}
+
+/// Queries that ended the server, or took memory without bound, when they ran in it: one of each
+/// kind.
+fn dangerous() -> [String; 5] {
+    [
+        format!("SELECT {PERCENTILE} FROM spans"),
+        format!("{NEWEST} 1000000000000"),
         "SELECT DISTINCT kind AS c0 FROM red ORDER BY c0 LIMIT 10000000".to_owned(),
-        "SELECT * FROM spans ORDER BY operation LIMIT 1000000000000".to_owned(),
-        format!("SELECT {} FROM spans", nested(29)),
-        format!("SELECT {} FROM spans LIMIT 1", between(14)),
+        nested(30),
+        between(30, "false AND true"),
     ]
 }
 
-#[test]
-fn no_query_ends_or_swells_the_server() {
-    let mut server = Server::start_with(&["--sql-seconds-max", "5"]);
-    fill(&server);
-    let pid = server.pid();
-    // As large as it gets by questions that are no harm.
-    for _ in 0..5 {
-        assert_eq!(sql(&server, "SELECT * FROM spans LIMIT 5000").status, 200);
-    }
-    let before = server.resident_bytes();
+/// As [`dangerous`], in all forms that were found.
+fn found() -> Vec<String> {
+    let mut all = Vec::from(dangerous());
+    all.extend([
+        format!("SELECT service, {PERCENTILE} FROM spans GROUP BY service"),
+        format!("{NEWEST} 20000000"),
+        format!("SELECT * FROM ({NEWEST} 1000000000000) AS x"),
+        format!("{NEWEST} 5 OFFSET 1000000000000"),
+        "SELECT * FROM spans ORDER BY operation LIMIT 1000000000000".to_owned(),
+        nested(29),
+        between(14, "false AND true"),
+        // A truth is no number.
+        between(14, "1 AND 2"),
+        between_numbers(14),
+    ]);
+    all
+}
+
+/// Flags of a server with little memory, whose queries may have some of their own.
+fn flags(budget: &str) -> [&str; 8] {
+    [
+        "--memory",
+        budget,
+        "--sql-seconds-max",
+        "5",
+        "--sql-memory-bytes-max",
+        "64MiB",
+        "--sql-running-max",
+        "4",
+    ]
+}
+
+/// Asks all of them, and sends a span after each.
+fn ask_found(server: &Server) {
     for (number, query) in found().into_iter().enumerate() {
         let begin = Instant::now();
-        let answer = sql(&server, &query);
+        let answer = sql(server, &query);
         assert!(
             matches!(answer.status, 200 | 400 | 408 | 413 | 503),
             "{query}: {} {}",
             answer.status,
             json(&answer)
         );
-        assert!(begin.elapsed() < Duration::from_secs(20), "{query}: {:?}", begin.elapsed());
+        assert!(begin.elapsed() < ANSWER_MAX, "{query}: {:?}", begin.elapsed());
         let spans = vec![span(1 << 64, number as u64 + 1, 0, "a")];
         let body = traces("meanwhile", spans).encode_to_vec();
         let taken = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
         assert_eq!(taken.status, 200);
         println!("{} in {:?}: {query}", answer.status, begin.elapsed());
     }
+}
+
+#[test]
+fn no_query_ends_or_swells_the_server() {
+    let budget = BUDGET.to_string();
+    let mut server = Server::start_with(&flags(&budget));
+    fill(&server);
+    let (pid, done) = (server.pid(), AtomicBool::new(false));
+    let (peak, _) = std::thread::scope(|scope| {
+        let (server, done) = (&server, &done);
+        let peak = scope.spawn(move || server.peak_allocated_bytes_until(done));
+        let asked = scope.spawn(move || ask_found(server)).join();
+        done.store(true, Ordering::Relaxed);
+        asked.unwrap();
+        peak.join().unwrap()
+    });
     assert!(server.is_alive() && server.pid() == pid);
-    let after = server.resident_bytes();
-    assert!(after < before + (256 << 20), "{before} bytes became {after}");
+    assert!(peak < BUDGET, "{peak} bytes");
+}
+
+#[test]
+fn no_query_of_the_command_ends_the_server() {
+    let budget = BUDGET.to_string();
+    let mut server = Server::start_with(&flags(&budget));
+    fill(&server);
+    let pid = server.pid();
+    for query in dangerous() {
+        let begin = Instant::now();
+        let (code, out, error) = Server::command(&["sql", &query, "--http", &server.http]);
+        println!("{code:?} in {:?}: {query}\n  {error}", begin.elapsed());
+        assert!(begin.elapsed() < ANSWER_MAX, "{query}: {:?}", begin.elapsed());
+        match code {
+            // A line of names and one of values.
+            Some(0) => assert!(out.lines().count() > 1, "{query}: {out}"),
+            code => {
+                assert_eq!((code, out.as_str()), (Some(1), ""), "{query}: {error}");
+                let is_refusal = REFUSALS.iter().any(|refusal| error.contains(refusal));
+                assert!(is_refusal, "{query}: {error}");
+            }
+        }
+    }
+    assert!(server.is_alive() && server.pid() == pid);
+    let next = sql(&server, "SELECT count(*) FROM spans");
+    assert_eq!((next.status, &json(&next)["rows"][0][0]), (200, &20_000.into()));
+}
+
+#[test]
+fn a_query_whose_process_gets_no_memory_is_answered_and_the_next_one_too() {
+    let mut server = Server::start();
+    fill(&server);
+    let pid = server.pid();
+    let answer = sql(&server, &dangerous()[0]);
+    assert_eq!(answer.status, 503, "{}", json(&answer));
+    assert_eq!(json(&answer)["type"], "/problems/query-ended");
+    let detail = json(&answer)["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("more memory than it may have"), "{detail}");
+    let next = sql(&server, "SELECT count(*) FROM spans");
+    assert_eq!((next.status, &json(&next)["rows"][0][0]), (200, &20_000.into()));
+    assert!(server.is_alive() && server.pid() == pid);
 }
 
 #[test]

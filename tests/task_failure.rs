@@ -35,6 +35,8 @@ const TRACE: u128 = 0x7a5c;
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 /// What `grpc.health.v1` says of a service that can be used.
 const SERVING: &[u8] = &[8, 1];
+/// Its answer about one that cannot.
+const NOT_SERVING: &[u8] = &[8, 2];
 const PROBES: [&str; 5] =
     ["/ready", "/live", "/metrics", "gRPC health, queries", "gRPC health, receiver"];
 /// How long a probe may go on to say that all is well.
@@ -51,6 +53,8 @@ struct Story {
     well: Mutex<Vec<(&'static str, Instant)>>,
     /// Reasons that `/ready` gave.
     reasons: Mutex<BTreeSet<String>>,
+    /// Probes that told of the failure.
+    told: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Story {
@@ -81,16 +85,44 @@ impl Story {
 
     fn is_ready(&self, server: &Server) -> bool {
         let Some((status, text)) = Self::ask(server, "/ready") else { return false };
+        self.note("/ready", status == 503 && text.contains("flush failed"));
         if status != 200 {
             self.reasons.lock().unwrap().insert(text);
         }
         status == 200
     }
+
+    fn is_live(&self, server: &Server) -> bool {
+        let Some((status, text)) = Self::ask(server, "/live") else { return false };
+        self.note("/live", status == 503 && text.contains("flush failed"));
+        status == 200
+    }
+
+    fn is_flush_running(&self, server: &Server) -> bool {
+        let Some((_, text)) = Self::ask(server, "/metrics") else { return false };
+        self.note("/metrics", text.contains(r#"tidings_task_running{task="flush"} 0"#));
+        text.contains(r#"tidings_task_running{task="flush"} 1"#)
+    }
+
+    fn is_serving(&self, probe: &'static str, address: &str) -> bool {
+        let answer = try_call(address, HEALTH, &[], frame(false, &[]));
+        let Ok(answer) = answer else { return false };
+        self.note(probe, answer.code == Some(0) && answer.body == NOT_SERVING);
+        answer.code == Some(0) && answer.body == SERVING
+    }
+
+    /// Notes a probe that tells of the failure.
+    fn note(&self, probe: &'static str, tells: bool) {
+        if tells {
+            self.told.lock().unwrap().insert(probe);
+        }
+    }
 }
 
-fn is_serving(address: &str) -> bool {
-    let answer = try_call(address, HEALTH, &[], frame(false, &[]));
-    answer.is_ok_and(|answer| answer.code == Some(0) && answer.body == SERVING)
+/// Returns true when nothing is left of a process but its exit code.
+fn has_ended(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    stat.rsplit(')').next().is_some_and(|of| of.trim_start().starts_with(['Z', 'X']))
 }
 
 /// Refuses the process every new thread from now on; `None` where it may not be traced.
@@ -136,11 +168,8 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
     until(|| Story::ask(&server, "/ready").is_some_and(|(status, _)| status == 200));
     let Some(mut strace) = refuse_threads(&server, folder.path()) else { return };
     let story = Story::default();
-    let running = r#"tidings_task_running{task="flush"} 1"#;
     let (told, process) = (&story, &server);
-    let metric = || Story::ask(process, "/metrics").is_some_and(|(_, text)| text.contains(running));
-    let lives = || Story::ask(process, "/live").is_some_and(|(status, _)| status == 200);
-    let failed = thread::scope(|scope| {
+    let (failed, ended) = thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 while !told.is_over.load(Relaxed) {
@@ -150,17 +179,26 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
             });
         }
         scope.spawn(|| told.probe("/ready", || told.is_ready(process)));
-        scope.spawn(|| told.probe("/live", lives));
-        scope.spawn(|| told.probe("/metrics", metric));
-        scope.spawn(|| told.probe("gRPC health, queries", || is_serving(&process.http)));
-        scope.spawn(|| told.probe("gRPC health, receiver", || is_serving(&process.otlp_grpc)));
+        scope.spawn(|| told.probe("/live", || told.is_live(process)));
+        scope.spawn(|| told.probe("/metrics", || told.is_flush_running(process)));
+        for (name, address) in
+            [("gRPC health, queries", &process.http), ("gRPC health, receiver", &process.otlp_grpc)]
+        {
+            scope.spawn(move || told.probe(name, || told.is_serving(name, address)));
+        }
         let failed = failure(&log);
+        let mut ended = None;
         // Probes go on until the second is over, though there may be no process to ask.
-        while failed.is_some_and(|at| at.elapsed() < TRUTH + Duration::from_millis(500)) {
+        while let Some(time) = failed.map(|at| at.elapsed())
+            && time < TRUTH + Duration::from_millis(500)
+        {
+            if ended.is_none() && has_ended(process.pid()) {
+                ended = Some(time);
+            }
             thread::yield_now();
         }
         told.is_over.store(true, Relaxed);
-        failed
+        (failed, ended)
     });
     let failed = failed.unwrap_or_else(|| panic!("{}", fs::read_to_string(&log).unwrap()));
     assert_eq!(server.ended().code(), Some(70), "{}", fs::read_to_string(&log).unwrap());
@@ -172,6 +210,11 @@ fn a_task_that_dies_for_good_is_told_within_a_second_and_loses_nothing() {
         let late = last.saturating_duration_since(failed);
         assert!(late < TRUTH, "{name} says that all is well {late:?} after the failure");
     }
+    // A probe said so, or there was soon no process to ask.
+    let said = story.told.into_inner().unwrap();
+    println!("told by {said:?}; the process ended {ended:?} after the failure");
+    let has_soon_ended = ended.is_some_and(|time| time < TRUTH);
+    assert!(!said.is_empty() || has_soon_ended, "no probe told, and the process stayed: {ended:?}");
     for reason in story.reasons.into_inner().unwrap() {
         assert!(!reason.contains("shutting down"), "the cause is told: {reason}");
     }

@@ -10,11 +10,14 @@ use bytes::Bytes;
 use prost::Message;
 use serde_json::{Value as Json, json};
 
-use crate::harness::{
-    PATIENCE, Server,
-    http::{Answer, GrpcAnswer, call, frame, get, send},
-    issuer::{AUDIENCE, Issuer, SigningKey, now},
-    spans::{TRACE_EXPORT, span, traces},
+use crate::{
+    harness::{
+        PATIENCE, Server,
+        http::{Answer, GrpcAnswer, call, frame, get, send},
+        issuer::{AUDIENCE, Issuer, SigningKey, now},
+        spans::{TRACE_EXPORT, span, traces},
+    },
+    keys,
 };
 
 const UNAUTHENTICATED: i32 = 16;
@@ -292,4 +295,188 @@ fn tokens_are_taken_only_where_an_audience_is_set() {
     let refused = api(&server, &issuer.token(json!({})));
     assert_eq!(refused.status, 401);
     assert!(problem(&refused).contains("oidc-audience"), "{}", problem(&refused));
+}
+
+/// A server whose issuer names tenants in the claim `org`, and on which `alfa` and `beta` have sent a
+/// trace each with tokens: of the service and with the id of [`TenantTokens::trace`].
+struct TenantTokens {
+    issuer: Issuer,
+    server: Server,
+}
+
+impl TenantTokens {
+    fn start() -> Self {
+        let issuer = Issuer::start();
+        let flags = [&flags(&issuer.url)[..], &["--oidc-tenant-claim", "org"]].concat();
+        let tokens = Self { server: Server::start_with(&flags), issuer };
+        for org in ["alfa", "beta"] {
+            // The first key of a tenant makes it.
+            keys::key(&tokens.server, &format!("{org}-key"), "admin", &["--tenant", org]);
+            let (reader, sender) = (tokens.of("dev", json!(org)), tokens.of("send", json!(org)));
+            until(|| tokens.ask(&reader, "/api/v1/services", None).status == 200);
+            assert_eq!(tokens.export(&sender, org, None).status, 200, "{org}");
+        }
+        tokens
+    }
+
+    /// A token of a group and of an organisation.
+    fn of(&self, group: &str, org: Json) -> String {
+        self.issuer.token(json!({"groups": [group], "org": org}))
+    }
+
+    fn trace(org: &str) -> u128 {
+        if org == "alfa" { 0xa1fa } else { 0xbe7a }
+    }
+
+    fn ask(&self, token: &str, path: &str, tenant: Option<&str>) -> Answer {
+        let bearer = bearer(token);
+        let mut headers = vec![("authorization", bearer.as_str())];
+        headers.extend(tenant.map(|name| ("x-scope-orgid", name)));
+        send("GET", &self.server.http, path, &headers, Bytes::new())
+    }
+
+    fn export(&self, token: &str, org: &str, tenant: Option<&str>) -> Answer {
+        let bearer = bearer(token);
+        let kind = ("content-type", "application/x-protobuf");
+        let mut headers = vec![kind, ("authorization", bearer.as_str())];
+        headers.extend(tenant.map(|name| ("x-scope-orgid", name)));
+        let spans = vec![span(Self::trace(org), 1, 0, "GET /cart")];
+        let body = traces(&format!("shop-of-{org}"), spans).encode_to_vec();
+        send("POST", &self.server.otlp_http, "/v1/traces", &headers, body)
+    }
+
+    /// The services of a tenant, in an answer that has to be good.
+    fn services(&self, token: &str, tenant: Option<&str>) -> String {
+        let answer = self.ask(token, "/api/v1/services", tenant);
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert_eq!(answer.status, 200, "{tenant:?}: {text}");
+        text
+    }
+
+    /// Nothing has come to `default`.
+    fn assert_default_is_empty(&self) {
+        let operator = self.of("ops", json!("default"));
+        let status = self.ask(&operator, "/api/v1/status", None);
+        let status: Json = serde_json::from_slice(&status.body).unwrap();
+        assert_eq!(
+            (&status["tenant"], &status["spans"]["received"], &status["spans"]["stored"]),
+            (&json!("default"), &json!(0), &json!(0)),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn a_token_reads_and_sends_in_the_tenant_of_its_claim_and_in_no_other() {
+    let tokens = TenantTokens::start();
+    for (own, other) in [("alfa", "beta"), ("beta", "alfa")] {
+        for group in ["dev", "ops"] {
+            let token = tokens.of(group, json!(own));
+            let services = tokens.services(&token, None);
+            assert!(services.contains(own) && !services.contains(other), "{own}: {services}");
+            let path = |org| format!("/api/v1/traces/{:032x}", TenantTokens::trace(org));
+            assert_eq!(tokens.ask(&token, &path(own), None).status, 200, "{group} of {own}");
+            assert_eq!(tokens.ask(&token, &path(other), None).status, 404, "{group} of {own}");
+            let over_grpc = jaeger(&tokens.server, &token);
+            let services = String::from_utf8_lossy(&over_grpc.body).into_owned();
+            assert!(services.contains(own) && !services.contains(other), "{own}: {services}");
+            let refused = tokens.ask(&token, "/api/v1/services", Some(other));
+            assert_eq!(refused.status, 403, "{group} of {own}");
+            for name in ["default", "nobody"] {
+                let nobody = tokens.ask(&token, "/api/v1/services", Some(name));
+                assert_eq!((nobody.status, &nobody.body), (403, &refused.body), "{name}");
+            }
+        }
+        let sender = tokens.of("send", json!(own));
+        assert_eq!(tokens.export(&sender, own, Some(other)).status, 403, "{own}");
+        assert_eq!(tokens.export(&sender, own, Some("default")).status, 403, "{own}");
+        assert_eq!(tokens.export(&sender, own, Some(own)).status, 200, "{own}");
+    }
+    // The first name of a list is the own tenant, and the header chooses the others.
+    let of_both = tokens.of("dev", json!(["beta", "alfa"]));
+    assert!(!tokens.services(&of_both, None).contains("alfa"));
+    let chosen = tokens.services(&of_both, Some("alfa"));
+    assert!(chosen.contains("alfa") && !chosen.contains("beta"), "{chosen}");
+    tokens.assert_default_is_empty();
+}
+
+#[test]
+fn a_token_of_no_tenant_is_refused_everywhere_and_sends_nothing_to_default() {
+    let tokens = TenantTokens::start();
+    let server = &tokens.server;
+    // Names that are no tenant's, and one that no key has made.
+    for (org, words) in [
+        (Json::Null, "belongs to no tenant"),
+        (json!(""), "belongs to no tenant"),
+        (json!("Alfa"), "belongs to no tenant"),
+        (json!("../alfa"), "belongs to no tenant"),
+        (json!(7), "belongs to no tenant"),
+        (json!([]), "belongs to no tenant"),
+        (json!(["Team_A", "alfa", "default"]), "belongs to no tenant"),
+        (json!({"alfa": "alfa"}), "belongs to no tenant"),
+        (json!("gamma"), "no tenant `gamma`"),
+    ] {
+        for group in ["send", "dev", "ops"] {
+            let token = tokens.of(group, org.clone());
+            let (sends, reads) = (group != "dev", group != "send");
+            let refused = api(server, &token);
+            assert_eq!(refused.status, 403, "{group} of {org}: {:?}", refused.body);
+            if reads {
+                assert!(problem(&refused).contains(words), "{org}: {}", problem(&refused));
+            }
+            assert_eq!(jaeger(server, &token).code, Some(PERMISSION_DENIED), "{group} of {org}");
+            assert_eq!(tokens.export(&token, "alfa", None).status, 403, "{group} of {org}");
+            let over_grpc = over_grpc(server, &token);
+            assert_eq!(over_grpc.code, Some(PERMISSION_DENIED), "{group} of {org}");
+            assert!(!sends || over_grpc.message.contains("tenant"), "{}", over_grpc.message);
+            assert_eq!(over_zipkin(server, &token).status, 403, "{group} of {org}");
+            for name in ["default", "alfa"] {
+                let chosen = tokens.ask(&token, "/api/v1/services", Some(name));
+                assert_eq!(chosen.status, 403, "{group} of {org} for {name}");
+            }
+        }
+    }
+    assert!(!server.data_dir().join("tenants/gamma").exists(), "a token makes no tenant");
+    tokens.assert_default_is_empty();
+}
+
+#[test]
+fn an_admin_by_a_token_governs_the_own_tenant_alone() {
+    let tokens = TenantTokens::start();
+    let server = &tokens.server;
+    let ask = |method: &str, path: &str, token: &str, body: String| {
+        let bearer = bearer(token);
+        let kind = ("content-type", "application/json");
+        send(method, &server.http, path, &[("authorization", bearer.as_str()), kind], body)
+    };
+    let keys = |token: &str| -> Vec<(String, String)> {
+        let list = ask("GET", "/api/v1/keys", token, String::new());
+        let list: Json = serde_json::from_slice(&list.body).unwrap();
+        let field = |key: &Json, name: &str| key[name].as_str().unwrap().to_owned();
+        let keys = list["keys"].as_array().unwrap().iter();
+        keys.map(|key| (field(key, "name"), field(key, "id"))).collect()
+    };
+    let make = |token: &str, tenant: &str| {
+        let body = json!({"name": "made", "role": "read", "tenant": tenant}).to_string();
+        ask("POST", "/api/v1/keys", token, body).status
+    };
+    // A list with `default` in it makes nobody an admin of all tenants.
+    for org in [json!("alfa"), json!(["alfa", "default", "beta"])] {
+        let admin = tokens.of("ops", org);
+        let names: Vec<String> = keys(&admin).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["alfa-key"]);
+        for tenant in ["beta", "default", "gamma"] {
+            assert_eq!(make(&admin, tenant), 403, "{tenant}");
+        }
+        assert_eq!(tokens.ask(&admin, "/api/v1/keys", Some("default")).status, 403);
+        let of_beta = keys(&tokens.of("ops", json!("beta")));
+        let [(name, id)] = of_beta.as_slice() else { panic!("{of_beta:?}") };
+        let revoked = ask("DELETE", &format!("/api/v1/keys/{id}"), &admin, String::new());
+        assert_eq!((name.as_str(), revoked.status), ("beta-key", 404));
+        assert_eq!(keys(&tokens.of("ops", json!("beta"))), of_beta);
+    }
+    let operator = tokens.of("ops", json!("default"));
+    assert_eq!(keys(&operator).len(), 2);
+    assert!(tokens.services(&operator, Some("beta")).contains("beta"));
+    assert_eq!(make(&operator, "beta"), 201);
 }

@@ -161,6 +161,14 @@ mod tests {
         Router,
         body::{Body, Bytes},
         extract::Request,
+        http::Method,
+        middleware,
+        routing::{get, post},
+    };
+    use futures::future::select_all;
+    use h2::{
+        SendStream,
+        client::{ResponseFuture, SendRequest},
     };
     use http_body_util::{BodyExt, Full};
     use tidings_collector::{ConnectionLimits, Phase, Phases, STALL, listen};
@@ -170,7 +178,17 @@ mod tests {
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
         sync::{Semaphore, watch},
+        time::timeout,
     };
+
+    use crate::web::bodies::{Bodies, bound};
+
+    /// An answer about health comes in this time.
+    const AT_ONCE: Duration = Duration::from_secs(2);
+    /// Any other one, where nothing makes room by itself.
+    const SOON: Duration = Duration::from_secs(5);
+    /// On a slow machine, too.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     async fn ask(connection: &mut TcpStream, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -195,6 +213,24 @@ mod tests {
 
         fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
             SystemClock.sleep(if time == self.0 { Duration::from_millis(5) } else { time })
+        }
+    }
+
+    /// A clock by which no time is ever over.
+    #[derive(Debug)]
+    struct Endless;
+
+    impl Clock for Endless {
+        fn now(&self) -> UnixNanos {
+            SystemClock.now()
+        }
+
+        fn instant(&self) -> Instant {
+            SystemClock.instant()
+        }
+
+        fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(std::future::pending())
         }
     }
 
@@ -223,6 +259,170 @@ mod tests {
         }
     }
 
+    /// Bounds by which no connection ends because it is slow.
+    fn patient(connections_max: usize) -> ConnectionLimits {
+        let hour = Duration::from_secs(3600);
+        ConnectionLimits { connections_max, header_timeout: hour, idle_timeout: hour, ..limits() }
+    }
+
+    /// Asks on a connection of its own, and has an answer in this time.
+    async fn ask_newly(address: std::net::SocketAddr, path: &str, time: Duration) -> String {
+        let asked = async {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            ask(&mut connection, path).await
+        };
+        timeout(time, asked).await.unwrap_or_else(|_| panic!("{path} is not answered"))
+    }
+
+    /// Asks both paths of health, as often as the reserve has connections and more.
+    async fn check_health(address: std::net::SocketAddr) {
+        for path in super::PROBES.into_iter().cycle().take(10) {
+            let answer = ask_newly(address, path, AT_ONCE).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+        }
+    }
+
+    /// Checks a refusal because there is too much work.
+    fn check_refused(answer: &str) {
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        for part in ["application/problem+json", "/problems/overloaded", "retry-after: 1"] {
+            assert!(answer.contains(part), "no {part}: {answer}");
+        }
+    }
+
+    /// A connection of HTTP/2 and as many requests on it as may be. Bodies have begun and do not end.
+    async fn streams(
+        address: std::net::SocketAddr,
+        method: Method,
+    ) -> (SendRequest<Bytes>, Vec<(ResponseFuture, SendStream<Bytes>)>) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut streams = Vec::new();
+        let mut requests = requests.ready().await.unwrap();
+        for _ in 0..super::STREAMS_MAX {
+            let request = Request::builder().method(method.clone());
+            let request = request.uri(format!("http://{address}/work")).body(()).unwrap();
+            let has_body = method == Method::POST;
+            let (answer, mut body) = requests.send_request(request, !has_body).unwrap();
+            if has_body {
+                body.send_data(Bytes::from_static(b" "), false).unwrap();
+            }
+            streams.push((answer, body));
+            requests = requests.ready().await.unwrap();
+        }
+        (requests, streams)
+    }
+
+    /// Routes of health, one that reads a body, and one whose work is never done; it counts those
+    /// who wait for it.
+    fn working() -> (Router, watch::Receiver<usize>) {
+        let (working, worked) = watch::channel(0);
+        let work = move || async move {
+            working.send_modify(|count| *count += 1);
+            std::future::pending::<&'static str>().await
+        };
+        let read = |body: Bytes| async move { body.len().to_string() };
+        let bodies = Bodies::new(None, Arc::new(Endless));
+        let app = Router::new()
+            .route("/live", get(|| async { "live" }))
+            .route("/ready", get(|| async { "ready" }))
+            .route("/api/v1/services", get(|| async { "[]" }))
+            .route("/work", get(work).merge(post(read)))
+            .layer(middleware::from_fn_with_state(bodies, bound));
+        (app, worked)
+    }
+
+    #[tokio::test]
+    async fn silent_connections_keep_nobody_out() {
+        let (app, _worked) = working();
+        let (address, _app, _phase) = start(app, Arc::new(SystemClock), patient(100)).await;
+        for said in [&b""[..], b"GET /api/v1/serv", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let mut silent = Vec::new();
+            for _ in 0..150 {
+                let mut connection = TcpStream::connect(address).await.unwrap();
+                // One that made room is closed.
+                let _ = connection.write_all(said).await;
+                silent.push(connection);
+            }
+            for path in ["/api/v1/services", "/live", "/ready"] {
+                let answer = ask_newly(address, path, SOON).await;
+                assert!(answer.starts_with("HTTP/1.1 200"), "{said:?} {path}: {answer}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn four_thousand_slow_streams_keep_nobody_out() {
+        let (app, _worked) = working();
+        let (address, _app, _phase) = start(app, Arc::new(SystemClock), patient(200)).await;
+        let (mut connections, mut answers, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..42 {
+            let (requests, streams) = streams(address, Method::POST).await;
+            connections.push(requests);
+            for (answer, body) in streams {
+                answers.push(answer);
+                bodies.push(body);
+            }
+        }
+        // One address may not have so many under way: the budget is used up.
+        let (refused, _, _others) = timeout(PATIENCE, select_all(answers)).await.unwrap();
+        assert_eq!(refused.unwrap().status(), 503);
+        check_health(address).await;
+        // Until the first have stalled for a second, it is told to try again.
+        let asked = async {
+            loop {
+                let answer = ask_newly(address, "/api/v1/services", SOON).await;
+                if answer.starts_with("HTTP/1.1 200") {
+                    return;
+                }
+                check_refused(&answer);
+            }
+        };
+        timeout(SOON, asked).await.expect("slow streams keep others out");
+    }
+
+    #[tokio::test]
+    async fn health_is_answered_when_every_connection_is_at_work() {
+        let (app, mut worked) = working();
+        let (address, _app, _phase) = start(app, Arc::new(SystemClock), patient(32)).await;
+        let mut busy = Vec::new();
+        let refusal = loop {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            connection.write_all(b"GET /work HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            let (expected, mut answer) = (busy.len() + 1, vec![0; 4096]);
+            tokio::select! {
+                count = connection.read(&mut answer) => {
+                    break String::from_utf8_lossy(&answer[..count.unwrap()]).into_owned();
+                }
+                _ = worked.wait_for(|&count| count == expected) => {}
+            }
+            busy.push(connection);
+            assert!(busy.len() < 32, "all of them may be one address's");
+        };
+        assert!(busy.len() > 16, "{}", busy.len());
+        check_refused(&refusal);
+        check_health(address).await;
+        check_refused(&ask_newly(address, "/api/v1/services", SOON).await);
+        assert_eq!(*worked.borrow(), busy.len(), "work goes on");
+    }
+
+    #[tokio::test]
+    async fn health_is_answered_when_as_many_requests_as_may_be_are_at_work() {
+        const OF_ONE_ADDRESS: usize = super::REQUESTS_MAX / 4 * 3;
+        let (app, mut worked) = working();
+        let (address, _app, _phase) = start(app, Arc::new(SystemClock), patient(200)).await;
+        let mut connections = Vec::new();
+        for _ in 0..=OF_ONE_ADDRESS / super::STREAMS_MAX as usize {
+            connections.push(streams(address, Method::GET).await);
+        }
+        let all = worked.wait_for(|&count| count == OF_ONE_ADDRESS);
+        drop(timeout(PATIENCE, all).await.expect("not all are let in").unwrap());
+        check_health(address).await;
+        check_refused(&ask_newly(address, "/api/v1/services", SOON).await);
+        assert_eq!(*worked.borrow(), OF_ONE_ADDRESS, "no more are let in");
+    }
+
     #[tokio::test]
     async fn a_connection_of_http_2_without_requests_ends() {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -241,7 +441,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_takes_long_is_no_rest() {
-        let slow = axum::routing::get(|| async {
+        let slow = get(|| async {
             SystemClock.sleep(Duration::from_millis(300)).await;
             "slow"
         });
@@ -257,7 +457,7 @@ mod tests {
     async fn an_answer_over_http_2_that_is_not_taken_gives_its_place_back() {
         let places = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&places);
-        let answer = axum::routing::get(|| async move {
+        let answer = get(|| async move {
             let place = place.try_acquire_owned().unwrap();
             Body::new(Full::new(Bytes::from(vec![b'x'; 1 << 20])).map_frame(move |frame| {
                 let _kept = &place;
@@ -290,7 +490,7 @@ mod tests {
             assert!(answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
             assert!(answer.contains("retry-after: 1") && answer.contains("/problems/starting"));
         }
-        let opened = Router::new().route("/ready", axum::routing::get(|| async { "ready" }));
+        let opened = Router::new().route("/ready", get(|| async { "ready" }));
         app.send_modify(|app| *app = opened);
         let answer = ask(&mut connection, "/ready").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "the same connection: {answer}");

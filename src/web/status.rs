@@ -362,52 +362,136 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{net::SocketAddr, path::Path, sync::Arc};
 
-    use axum::{body::Body, http::Request};
+    use axum::{
+        Router,
+        body::{Body, Bytes},
+        http::Request,
+    };
+    use futures::future::BoxFuture;
     use http_body_util::BodyExt;
-    use tidings_collector::{Collector, CollectorSettings};
-    use tidings_storage::{Clock, Store, StoreSettings, Supervision, SystemClock};
+    use tidings_audit::{AuditLog, AuditSettings};
+    use tidings_collector::{Collector, CollectorSettings, Phase, Phases, Sink};
+    use tidings_storage::{
+        Clock, StorageError, Store, StoreSettings, Supervision, SystemClock, TelemetryBatch,
+    };
+    use tokio::{net::TcpStream, sync::watch};
     use tower::ServiceExt;
 
     use super::{
         Destination, Health, ServedTenant, Server, ServerSetup, StatusCode, TenantName, routes,
     };
+    use crate::web::{Measured, QueryTimes, connections, metrics};
+
+    /// Answers of `grpc.health.v1`, without the frame.
+    const SERVING: [u8; 2] = [8, 1];
+    const NOT_SERVING: [u8; 2] = [8, 2];
+
+    /// Takes nothing any more when a task has failed, as a store whose flush has.
+    #[derive(Debug)]
+    struct FailingSink(Supervision);
+
+    impl Sink for FailingSink {
+        fn append(&self, _: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>> {
+            Box::pin(std::future::ready(self.has_room()))
+        }
+
+        fn has_room(&self) -> Result<(), StorageError> {
+            self.0.failure().map_or(Ok(()), |_| Err(StorageError::WriterStopped))
+        }
+    }
+
+    /// The routes of a process with these tasks, and its receivers.
+    async fn start(folder: &Path, tasks: &Supervision) -> (Router, Arc<Collector>) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let settings = StoreSettings::new(folder.join("data"));
+        let (store, _) = Store::open(settings, Arc::clone(&clock)).await.unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let receivers = CollectorSettings::new(any, any, any);
+        let sink: Arc<dyn Sink> = Arc::new(FailingSink(tasks.clone()));
+        let collector = Collector::start_with(receivers, sink, Arc::clone(&clock)).await.unwrap();
+        let collector = Arc::new(collector);
+        let health = Health::new(vec![tasks.clone()]);
+        let audit = AuditSettings { folder: folder.join("audit"), age: None, has_reads: false };
+        let audit = AuditLog::open(audit, Arc::clone(&clock)).unwrap();
+        let (apps, phases) = (watch::channel(Router::new()).1, watch::channel(Phase::Running).1);
+        let web = connections(apps, Arc::clone(&clock), 9, Phases::new(phases));
+        let measured = Measured {
+            tenant: TenantName::default(),
+            store: store.clone(),
+            collector: Arc::clone(&collector),
+            audit: Arc::new(audit),
+            web: Arc::new(web),
+            health: health.clone(),
+            queries: QueryTimes::new(Arc::clone(&clock)),
+            sql: None,
+            memory_budget: None,
+            own: None,
+            pushes: Arc::default(),
+            started_seconds: 0.,
+        };
+        let destination = Arc::new(Destination::new(Arc::new(store.clone())));
+        let tenant = ServedTenant { name: TenantName::default(), store, destination };
+        let (receivers, setup) = (Arc::clone(&collector), ServerSetup::default());
+        let server = Server::new(tenant, receivers, health, clock.now(), setup);
+        (routes(server).merge(metrics::routes(measured)), collector)
+    }
+
+    async fn ask(app: &Router, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let (head, body) = app.clone().oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (head.status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    /// Asks the receiver of gRPC for its health, on a connection of its own.
+    async fn receiver_health(collector: &Collector) -> Vec<u8> {
+        let receivers = collector.receivers();
+        let grpc = receivers.iter().find(|receiver| receiver.name == "otlp/grpc").unwrap();
+        let stream = TcpStream::connect(&grpc.address).await.unwrap();
+        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut requests = requests.ready().await.unwrap();
+        let path = format!("http://{}/grpc.health.v1.Health/Check", grpc.address);
+        let request = Request::post(path).header("content-type", "application/grpc");
+        let request = request.header("te", "trailers").body(()).unwrap();
+        let (answer, mut asked) = requests.send_request(request, false).unwrap();
+        asked.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+        let mut answer = answer.await.unwrap().into_body();
+        let mut frame = Vec::new();
+        while let Some(piece) = answer.data().await {
+            frame.extend_from_slice(&piece.unwrap());
+        }
+        frame.split_off(5)
+    }
 
     #[tokio::test]
     async fn a_failed_task_is_said_by_every_probe_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let settings = StoreSettings::new(folder.path());
-        let (store, _) = Store::open(settings, Arc::clone(&clock)).await.unwrap();
-        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let receivers = CollectorSettings::new(any, any, any);
-        let collector = Collector::start(receivers, store.clone(), clock).await.unwrap();
         let tasks = Supervision::default();
-        let health = Health::new(vec![tasks.clone()]);
-        let (collector, setup) = (Arc::new(collector), ServerSetup::default());
-        let destination = Arc::new(Destination::new(Arc::new(store.clone())));
-        let tenant = ServedTenant { name: TenantName::default(), store, destination };
-        let server = Server::new(tenant, collector, health, SystemClock.now(), setup);
-        let ask = |path: &'static str| {
-            let app = routes(server.clone());
-            async move {
-                let answer = app.oneshot(Request::get(path).body(Body::empty()).unwrap()).await;
-                let (head, body) = answer.unwrap().into_parts();
-                let body = body.collect().await.unwrap().to_bytes();
-                (head.status, String::from_utf8(body.to_vec()).unwrap())
-            }
+        let (app, collector) = Box::pin(start(folder.path(), &tasks)).await;
+        tasks.register("flush");
+        let is_running = async |value: u8| {
+            let (status, text) = ask(&app, "/metrics").await;
+            let line = format!("tidings_task_running{{task=\"flush\"}} {value}");
+            assert_eq!(status, StatusCode::OK);
+            assert!(text.lines().any(|said| said == line), "{line} is not in:\n{text}");
         };
         for path in ["/live", "/ready"] {
-            assert_eq!(ask(path).await.0, StatusCode::OK, "{path}");
+            assert_eq!(ask(&app, path).await.0, StatusCode::OK, "{path}");
         }
+        is_running(1).await;
+        assert_eq!(receiver_health(&collector).await, SERVING);
         tasks.fail("flush", "on purpose");
         for path in ["/live", "/ready"] {
-            let (status, text) = ask(path).await;
+            let (status, text) = ask(&app, path).await;
             assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
             assert!(text.contains("flush failed: on purpose"), "{text}");
         }
-        let (status, text) = ask("/api/v1/status").await;
+        is_running(0).await;
+        assert_eq!(receiver_health(&collector).await, NOT_SERVING);
+        let (status, text) = ask(&app, "/api/v1/status").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains(r#""state":"failed""#), "{text}");
     }

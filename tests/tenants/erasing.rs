@@ -67,8 +67,8 @@ fn telling(both: &TwoTenants, of_alfa: bool) -> Vec<String> {
             found.push(path);
         }
     }
-    for (method, words) in RPC {
-        let said = both.rpc((method, &story.tell(words)), key);
+    for (method, fields) in RPC {
+        let said = both.rpc((method, fields), story, key);
         if tells(&said.body) {
             found.push((*method).to_owned());
         }

@@ -2,6 +2,9 @@
 
 use std::sync::LazyLock;
 
+use prost::encoding;
+
+use self::Field::{Id, Inner, Number, Text};
 use crate::harness::spans::now;
 
 /// One time for all requests that have one, in seconds since 1970.
@@ -47,6 +50,25 @@ impl Story {
         parts.fold(request.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
+    /// Encodes a message with the story's ids and words.
+    pub(super) fn message(&self, fields: &[Field]) -> Vec<u8> {
+        let mut message = Vec::new();
+        for field in fields {
+            match *field {
+                Text(tag, text) => encoding::string::encode(tag, &self.tell(text), &mut message),
+                Id(tag, name) => {
+                    let id = u128::from_str_radix(&self.tell(name), 16).unwrap();
+                    encoding::bytes::encode(tag, &id.to_be_bytes().to_vec(), &mut message);
+                }
+                Number(tag, number) => encoding::uint64::encode(tag, &number, &mut message),
+                Inner(tag, fields) => {
+                    encoding::bytes::encode(tag, &self.message(fields), &mut message);
+                }
+            }
+        }
+        message
+    }
+
     /// Takes the story's ids and words out of an answer, so that two stories' can be compared.
     pub(super) fn forget(&self, answer: &[u8]) -> String {
         let text = String::from_utf8_lossy(answer).into_owned();
@@ -61,12 +83,25 @@ fn capital(word: &str) -> String {
     word[..1].to_uppercase() + &word[1..]
 }
 
+/// A field of a message, behind its number.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Field {
+    /// A text, in which names stand for ids and words of the story.
+    Text(u32, &'static str),
+    /// The 16 bytes of a trace id, which a name stands for.
+    Id(u32, &'static str),
+    /// A number of any type of integer.
+    Number(u32, u64),
+    /// A message.
+    Inner(u32, &'static [Field]),
+}
+
 /// Paths of the HTTP address.
 pub(super) const HTTP: &[&str] = &[
     "/api/v1/traces?limit=5",
     "/api/v1/traces?service=WORD&limit=5",
     "/api/v1/traces?limit=5&cursor=PAGE-OF-TRACES",
-    "/api/v1/traces?q=%7B%20span.secret%20%3D%20%22WORD%22%20%7D",
+    "/api/v1/traces?q=%7B%20span.motto%20%3D%20%22WORD%22%20%7D",
     "/api/v1/traces?sort=duration&service=WORD",
     "/api/v1/traces/TRACE",
     "/api/v1/traces/TRACE?after=0",
@@ -105,7 +140,7 @@ pub(super) const HTTP: &[&str] = &[
     "/api/v1/operations?service=WORD",
     "/api/v1/attributes/keys",
     "/api/v1/attributes/keys?prefix=key-WORD",
-    "/api/v1/attributes/values?key=secret",
+    "/api/v1/attributes/values?key=motto",
     "/api/v1/attributes/values?key=key-WORD",
     "/api/v1/resolve?text=TRACE",
     "/api/v1/resolve?text=order-WORD",
@@ -139,8 +174,8 @@ pub(super) const HTTP: &[&str] = &[
     "/tempo/api/search?tags=service.name%3DWORD",
     "/tempo/api/search/tags",
     "/tempo/api/v2/search/tags",
-    "/tempo/api/search/tag/secret/values",
-    "/tempo/api/v2/search/tag/span.secret/values",
+    "/tempo/api/search/tag/motto/values",
+    "/tempo/api/v2/search/tag/span.motto/values",
     "/tempo/api/v2/search/tag/resource.service.name/values",
     "/tempo/api/metrics/query_range?start=1700000000&end=1700000600&step=60s&q=%7B%7D%7Crate()by(resource.service.name)",
     "/tempo/api/metrics/query?q=%7B%7D%7Crate()by(resource.service.name)",
@@ -167,21 +202,69 @@ pub(super) const ZIPKIN: &[&str] = &[
     "/api/v2/traceMany?traceIds=TRACE,SPAN",
     "/api/v2/dependencies?endTs=9000000000000&lookback=9000000000000",
     "/api/v2/autocompleteKeys",
-    "/api/v2/autocompleteValues?key=secret",
+    "/api/v2/autocompleteValues?key=motto",
     "/config.json",
 ];
 
-/// Methods of gRPC services on the HTTP address, and the text at field 1 of a message.
-pub(super) const RPC: &[(&str, &str)] = &[
-    ("/jaeger.api_v2.QueryService/GetServices", ""),
-    ("/jaeger.api_v2.QueryService/GetOperations", "WORD"),
-    ("/jaeger.api_v3.QueryService/GetServices", ""),
-    ("/jaeger.api_v3.QueryService/GetTrace", "TRACE"),
-    ("/jaeger.storage.v2.TraceReader/GetServices", ""),
-    ("/jaeger.storage.v2.DependencyReader/GetDependencies", ""),
-    ("/tempopb.StreamingQuerier/SearchTags", ""),
-    ("/tempopb.StreamingQuerier/SearchTagValues", "secret"),
-    ("/arrow.flight.protocol.FlightService/ListActions", ""),
+/// A time before the story's first spans, in seconds since 1970.
+const FROM: &[Field] = &[Number(1, 1_699_920_000)];
+/// A time long after its last.
+const TO: &[Field] = &[Number(1, 4_000_000_000)];
+const FIND_TRACES: &[Field] = &[Inner(1, &[Text(1, "WORD"), Inner(4, FROM), Inner(5, TO)])];
+const DEPENDENCIES: &[Field] = &[Inner(1, FROM), Inner(2, TO)];
+/// A rate by service, in the ten minutes of the story's first spans.
+const METRICS: &[Field] = &[
+    Text(1, "{} | rate() by (resource.service.name)"),
+    Number(2, 1_699_999_980_000_000_000),
+    Number(3, 1_700_000_580_000_000_000),
+    Number(4, 60_000_000_000),
+];
+
+/// Methods of gRPC services on the HTTP address, and the fields of a message.
+pub(super) const RPC: &[(&str, &[Field])] = &[
+    ("/jaeger.api_v2.QueryService/GetServices", &[]),
+    ("/jaeger.api_v2.QueryService/GetOperations", &[Text(1, "WORD")]),
+    ("/jaeger.api_v2.QueryService/GetTrace", &[Id(1, "TRACE")]),
+    ("/jaeger.api_v2.QueryService/FindTraces", FIND_TRACES),
+    ("/jaeger.api_v2.QueryService/GetDependencies", DEPENDENCIES),
+    ("/jaeger.api_v2.QueryService/ArchiveTrace", &[Id(1, "TRACE")]),
+    ("/jaeger.api_v3.QueryService/GetServices", &[]),
+    ("/jaeger.api_v3.QueryService/GetOperations", &[Text(1, "WORD")]),
+    ("/jaeger.api_v3.QueryService/GetTrace", &[Text(1, "TRACE")]),
+    ("/jaeger.api_v3.QueryService/FindTraces", FIND_TRACES),
+    ("/jaeger.api_v3.QueryService/GetDependencies", DEPENDENCIES),
+    ("/jaeger.storage.v2.TraceReader/GetServices", &[]),
+    ("/jaeger.storage.v2.TraceReader/GetOperations", &[Text(1, "WORD")]),
+    ("/jaeger.storage.v2.TraceReader/GetTraces", &[Inner(1, &[Id(1, "TRACE")])]),
+    ("/jaeger.storage.v2.TraceReader/FindTraces", FIND_TRACES),
+    ("/jaeger.storage.v2.TraceReader/FindTraceIDs", FIND_TRACES),
+    ("/jaeger.storage.v2.DependencyReader/GetDependencies", DEPENDENCIES),
+    ("/tempopb.StreamingQuerier/Search", &[Text(8, "{ span.motto = \"WORD\" }")]),
+    ("/tempopb.StreamingQuerier/SearchTags", &[]),
+    ("/tempopb.StreamingQuerier/SearchTagsV2", &[]),
+    ("/tempopb.StreamingQuerier/SearchTagValues", &[Text(1, "motto")]),
+    ("/tempopb.StreamingQuerier/SearchTagValuesV2", &[Text(1, "span.motto")]),
+    ("/tempopb.StreamingQuerier/MetricsQueryRange", METRICS),
+    ("/tempopb.StreamingQuerier/MetricsQueryInstant", METRICS),
+    ("/arrow.flight.protocol.FlightService/ListActions", &[]),
+];
+
+/// A source that chooses by the method of a call, the text that begins the choice, and the services
+/// there: the part of a pattern that stands for a service, and how the service begins. Tests of their
+/// own call the methods of Flight.
+pub(super) type RpcSource = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+pub(super) const RPC_SOURCES: &[RpcSource] = &[
+    (
+        "query/src/http/jaeger/rpc.rs",
+        "match (method, api) {",
+        &[
+            ("Api::V2", "/jaeger.api_v2."),
+            ("Api::V3", "/jaeger.api_v3."),
+            ("Api::Storage", "/jaeger.storage.v2."),
+        ],
+    ),
+    ("query/src/http/tempo/grpc.rs", "match method {", &[("", "/tempopb.")]),
 ];
 
 /// Routes of the source that no table here has, because nothing in an answer is of a tenant: probes,

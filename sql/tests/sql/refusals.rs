@@ -347,12 +347,26 @@ async fn a_text_that_is_no_query_does_not_bring_the_service_down() {
     assert_eq!(error.kind(), SqlErrorKind::Invalid);
 }
 
-/// Queries that make no sense: the asker's mistake, never the server's.
-const SENSELESS: &[&str] = &[
+/// Calls with values of a type that the function does not take.
+const WRONG_TYPES: &[&str] = &[
     "SELECT substr(service, 1.5) FROM spans",
     "SELECT substr('abc', 1.5)",
     "SELECT ltrim(1)",
     "SELECT ltrim(duration_nanos) FROM spans",
+];
+
+#[tokio::test]
+async fn values_of_a_wrong_type_are_the_askers_mistake() {
+    let harness = Harness::new().await;
+    story(&harness).await;
+    for text in WRONG_TYPES {
+        let refusal = harness.refusal(text).await;
+        assert_eq!(refusal.kind(), SqlErrorKind::Invalid, "{text}: {refusal:?}");
+    }
+}
+
+/// Queries that make no sense: the asker's mistake, never the server's or its engine's.
+const SENSELESS: &[&str] = &[
     "SELECT DISTINCT row_number() OVER (ORDER BY span_id) AS n FROM spans LIMIT 3",
     "SELECT DISTINCT rank() OVER (PARTITION BY service ORDER BY kind) AS n FROM spans ORDER BY n LIMIT 3",
     "SELECT DISTINCT attributes FROM spans",
@@ -510,10 +524,10 @@ async fn what_makes_no_sense_is_the_askers_mistake_or_has_an_answer() {
     let harness = Harness::new().await;
     story(&harness).await;
     let mut wrong = Vec::new();
-    for text in SENSELESS {
+    for text in SENSELESS.iter().chain(WRONG_TYPES) {
         match harness.ask(text).await {
             Ok(answer) => drop(crate::harness::bytes(answer, tidings_sql::AnswerFormat::Json)),
-            Err(error) if error.kind() == SqlErrorKind::Failed => {
+            Err(error) if matches!(error.kind(), SqlErrorKind::Failed | SqlErrorKind::Ended) => {
                 wrong.push(format!("{text}: {error}"))
             }
             Err(error) => {
