@@ -96,7 +96,7 @@ pub fn measure_keys(options: &KeysOptions) -> Result<Report> {
     let sent = &rounds[0][0].1.1;
     let requests = sent.acknowledged.len().max(1) as u64;
     report.note(format!(
-        "{} rounds of {} spans each at {} a second, {} spans and {} KiB a request, OTLP/gRPC; medians, with the least and the most.",
+        "{} rounds of {} spans each at {} a second, {} spans and {} KiB a request, OTLP/gRPC; medians, with their interval of 95 %, the least and the most.",
         options.rounds,
         count(options.spans),
         count(whole(SPANS_PER_SECOND)),
@@ -107,12 +107,21 @@ pub fn measure_keys(options: &KeysOptions) -> Result<Report> {
     Ok(report)
 }
 
-/// The median, the least and the most.
+/// The median, the interval in which the true median lies with 95 %, the least and the most.
 fn spread(mut ratios: Vec<f64>) -> String {
     ratios.sort_by(f64::total_cmp);
     let at = |index: usize| ratios.get(index).copied().unwrap_or_default();
-    let last = ratios.len().saturating_sub(1);
-    format!("{:.3} ({:.3} to {:.3})", at(ratios.len() / 2), at(0), at(last))
+    let (count, last) = (ratios.len() as f64, ratios.len().saturating_sub(1));
+    // By ranks: how many of the ratios are below the true median is binomial.
+    let rank = whole((count / 2.0 - 0.98 * count.sqrt()).max(1.0));
+    let rank = usize::try_from(rank).unwrap_or(1);
+    let (low, high) = (at(rank.saturating_sub(1)), at((last + 1).saturating_sub(rank)));
+    format!(
+        "{:.3} (95 % within {low:.3} to {high:.3}; {:.3} to {:.3})",
+        at(ratios.len() / 2),
+        at(0),
+        at(last)
+    )
 }
 
 struct KeysBench<'a> {
