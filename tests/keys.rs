@@ -50,7 +50,7 @@ pub(crate) fn until(holds: impl Fn() -> bool) {
     let begin = Instant::now();
     while !holds() {
         assert!(begin.elapsed() < PATIENCE, "it does not come to hold");
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 

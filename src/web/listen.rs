@@ -436,7 +436,7 @@ mod tests {
         let mut said = Vec::new();
         let ended = connection.read_to_end(&mut said);
         // Before its next ping would find that nobody answers.
-        tokio::time::timeout(Duration::from_secs(15), ended).await.expect("it stays").unwrap();
+        timeout(Duration::from_secs(15), ended).await.expect("it stays").unwrap();
     }
 
     #[tokio::test]

@@ -177,8 +177,8 @@ fn erasures_are_asked_for_in_words_that_say_what_is_wrong() {
 fn the_command_says_which_request_erases_on_a_running_server() {
     let server = Server::start();
     let folder = server.data_dir().to_str().unwrap();
-    let (code, _, error) =
-        Server::command(&["erase", "--data-dir", folder, "--attribute", "user.id=ada"]);
+    let erase = ["erase", "--data-dir", folder, "--attribute", "user.id"];
+    let (code, _, error) = Server::command_with_input(&erase, "ada\n");
     assert_eq!(code, Some(73), "{error}");
     assert!(error.contains("POST /api/v1/erasures") && !error.contains("ada"), "{error}");
 }

@@ -14,8 +14,8 @@ use crate::{
 /// Result of a handler.
 pub(super) type ZipkinResult = Result<Response, ZipkinError>;
 
-/// How long a client may keep names, as Zipkin's own server says it. `private`: a cache that several
-/// clients share does not know whose tenant the names are of.
+/// Age up to which a client may keep names, as Zipkin's own server says it. `private`: a cache that
+/// several clients share does not know whose tenant the names are of.
 const KEPT_NAMES: HeaderValue = HeaderValue::from_static("private, max-age=300, must-revalidate");
 
 /// The headers that name a tenant or bring a key: names that were kept answer only requests that
