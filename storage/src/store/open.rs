@@ -88,9 +88,7 @@ pub(super) async fn open(
         durable: end.last.max(covered_max),
         next: end.used.max(end.last).max(covered_max) + 1,
     };
-    let (supervision, metrics) = (Supervision::default(), Arc::<StoreMetrics>::default());
-    metrics.torn_bytes.store(recovery.torn_bytes, Ordering::Relaxed);
-    metrics.quarantined_files.store(recovery.quarantined.len() as u64, Ordering::Relaxed);
+    let (supervision, metrics) = (Supervision::default(), measured(&recovery));
     let monitor = WalMonitor {
         supervision: supervision.clone(),
         metrics: Arc::clone(&metrics),
@@ -124,6 +122,14 @@ pub(super) async fn open(
     });
     inner.keep_tasks(background::start(&inner, &stopped));
     Ok((inner, recovery))
+}
+
+/// The metrics of a store that was opened like this.
+fn measured(recovery: &Recovery) -> Arc<StoreMetrics> {
+    let metrics = Arc::<StoreMetrics>::default();
+    metrics.torn_bytes.store(recovery.torn_bytes, Ordering::Relaxed);
+    metrics.quarantined_files.store(recovery.quarantined.len() as u64, Ordering::Relaxed);
+    metrics
 }
 
 fn set_aside_alarms(recovery: &Recovery) -> impl Iterator<Item = String> {
