@@ -243,6 +243,12 @@ fn reach(event: &Event<'_>, data: &Path) -> Reach {
             let from = event.args.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
             let from = from.map_or("", |(from, _)| from);
             let paths = event.paths();
+            // Of a worker that is ended as it begins, no path can be read any more. It looked at its
+            // own connection.
+            let is_connection = from.starts_with("socket:") || from.starts_with("pipe:");
+            if event.name == "newfstatat" && is_connection && paths.is_empty() {
+                return Reach::Nothing;
+            }
             let is_inside = |path: &&str| Path::new(from).join(path).starts_with(data);
             match paths.iter().all(is_inside) && (!paths.is_empty() || from.is_empty()) {
                 true => Reach::Data,
@@ -261,6 +267,9 @@ fn what_a_call_reaches_is_told_by_its_paths() {
         ("openat(AT_FDCWD</home>, \"x\", O_RDONLY) = -1 ENOENT (No such file)", Reach::Outside),
         ("openat(9</d>, \"x\", O_RDONLY) = 3</d/x>", Reach::Data),
         ("statx(9</d/x>, \"\", AT_EMPTY_PATH, STATX_ALL, 0x7) = 0", Reach::Data),
+        ("newfstatat(3<socket:[7]>, 0x7f843ab40dd5,  <unfinished ...>", Reach::Nothing),
+        ("newfstatat(3<socket:[7]>, \"/etc/passwd\", 0x7, 0) = 0", Reach::Outside),
+        ("newfstatat(AT_FDCWD</home>, 0x7f843ab40dd5,  <unfinished ...>", Reach::Outside),
         ("rename(\"/d/a\", \"/tmp/b\") = 0", Reach::Outside),
         ("socket(AF_INET, SOCK_STREAM, 0) = 5", Reach::Outside),
         ("clone3({flags=CLONE_VM|CLONE_THREAD, stack=0x7}, 88) = 12", Reach::Nothing),
