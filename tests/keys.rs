@@ -9,14 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
-};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use prost::Message;
 use serde_json::{Value as Json, json};
-use tidings_proto::otlp::{RetryInfo, RpcStatus};
 
 use crate::harness::{
     PATIENCE, Server,
@@ -355,14 +351,8 @@ fn a_key_of_one_service_sends_no_other_ones_telemetry() {
 
 /// The time that a refusal of gRPC says to wait.
 fn retry_delay(refused: &GrpcAnswer) -> Duration {
-    let details = refused.details.as_ref().expect("RetryInfo is there");
-    let details = STANDARD_NO_PAD.decode(details).unwrap();
-    let status = RpcStatus::decode(details.as_slice()).unwrap();
-    assert_eq!(Some(status.code), refused.code);
-    let retry = RetryInfo::decode(status.details[0].value.as_slice()).unwrap();
-    let delay = retry.retry_delay.unwrap();
-    let (seconds, nanos) = (u64::try_from(delay.seconds), u32::try_from(delay.nanos));
-    Duration::new(seconds.unwrap(), nanos.unwrap())
+    assert_eq!(refused.status().map(|status| status.code), refused.code);
+    refused.retry_delay().expect("RetryInfo is there")
 }
 
 #[test]

@@ -10,9 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use prost::Message;
-use tidings_proto::otlp::{RetryInfo, RpcStatus};
 
 use crate::{
     harness::{
@@ -69,14 +67,6 @@ fn retry_seconds(answer: &Answer) -> Option<u64> {
     answer.headers.get("retry-after")?.to_str().ok()?.parse().ok()
 }
 
-/// The same of gRPC's details.
-fn grpc_retry_seconds(details: &str) -> Option<u64> {
-    let details = STANDARD_NO_PAD.decode(details).ok()?;
-    let status = RpcStatus::decode(details.as_slice()).ok()?;
-    let retry = RetryInfo::decode(status.details.first()?.value.as_slice()).ok()?;
-    u64::try_from(retry.retry_delay?.seconds).ok()
-}
-
 /// What the server answered.
 #[derive(Debug, Default)]
 struct Answers {
@@ -109,8 +99,8 @@ impl Answers {
             self.broken += 1;
             return;
         };
-        let seconds = answer.details.as_deref().and_then(grpc_retry_seconds);
-        let says_when = seconds.is_some_and(|seconds| seconds <= RETRY_SECONDS_MAX);
+        let delay = answer.retry_delay();
+        let says_when = delay.is_some_and(|delay| delay.as_secs() <= RETRY_SECONDS_MAX);
         let status = match answer.code {
             Some(0) => 200,
             Some(UNAVAILABLE) if says_when => 503,

@@ -5,8 +5,9 @@
 //! in [`SHARES`] that nobody set is its share of the budget, and at most its default, beyond which
 //! more does not help. What is left, 7 of 32 parts, is for what questions, flushes and merges hold
 //! while they work; they have bounds of their own. A flush holds about as much as the memory table
-//! that it writes, beside it, and a merge at most as much as that table may. `sql-running-max` is one for each 256 MiB of it at most. Bounds that
-//! are no settings follow it where they are (`QueryLimits::within`, `Bodies::new`). Does not own how the bounds are kept: whoever holds the
+//! that it writes, beside it, and a merge at most as much as that table may. `sql-running-max` is one
+//! for each 256 MiB of it at most. Bounds that are no settings follow it where they are
+//! (`QueryLimits::within`, `Bodies::new`). Does not own how the bounds are kept: whoever holds the
 //! memory does.
 
 use std::path::{Path, PathBuf};

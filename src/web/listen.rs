@@ -198,11 +198,11 @@ mod tests {
         String::from_utf8_lossy(&answer[..count]).into_owned()
     }
 
-    /// A clock by which this time is soon over.
+    /// A clock by which a sleep lasts as long as the function says; without an end for `None`.
     #[derive(Debug)]
-    struct Hurried(Duration);
+    struct AlteredSleeps(fn(Duration) -> Option<Duration>);
 
-    impl Clock for Hurried {
+    impl Clock for AlteredSleeps {
         fn now(&self) -> UnixNanos {
             SystemClock.now()
         }
@@ -212,25 +212,10 @@ mod tests {
         }
 
         fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-            SystemClock.sleep(if time == self.0 { Duration::from_millis(5) } else { time })
-        }
-    }
-
-    /// A clock by which no time is ever over.
-    #[derive(Debug)]
-    struct Endless;
-
-    impl Clock for Endless {
-        fn now(&self) -> UnixNanos {
-            SystemClock.now()
-        }
-
-        fn instant(&self) -> Instant {
-            SystemClock.instant()
-        }
-
-        fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-            Box::pin(std::future::pending())
+            match self.0(time) {
+                Some(time) => SystemClock.sleep(time),
+                None => Box::pin(std::future::pending()),
+            }
         }
     }
 
@@ -323,7 +308,7 @@ mod tests {
             std::future::pending::<&'static str>().await
         };
         let read = |body: Bytes| async move { body.len().to_string() };
-        let bodies = Bodies::new(None, Arc::new(Endless));
+        let bodies = Bodies::new(None, Arc::new(AlteredSleeps(|_| None)));
         let app = Router::new()
             .route("/live", get(|| async { "live" }))
             .route("/ready", get(|| async { "ready" }))
@@ -465,7 +450,9 @@ mod tests {
             }))
         });
         let app = Router::new().route("/", answer);
-        let (address, _app, _phase) = start(app, Arc::new(Hurried(STALL)), limits()).await;
+        let stalls_soon = |time| Some(if time == STALL { Duration::from_millis(5) } else { time });
+        let clock = Arc::new(AlteredSleeps(stalls_soon));
+        let (address, _app, _phase) = start(app, clock, limits()).await;
         let stream = TcpStream::connect(address).await.unwrap();
         let mut client = h2::client::Builder::new();
         let client = client.initial_window_size(0).handshake::<_, Bytes>(stream);

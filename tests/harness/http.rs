@@ -1,7 +1,8 @@
 //! HTTP and gRPC requests, exactly as asked for.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request};
@@ -10,6 +11,8 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use prost::Message;
+use tidings_proto::otlp::{RetryInfo, RpcStatus};
 use tokio::runtime::Runtime;
 
 use super::certificates::{AUTHORITY, client_config};
@@ -35,6 +38,22 @@ pub(crate) struct GrpcAnswer {
     pub(crate) details: Option<String>,
     /// The message in the body.
     pub(crate) body: Bytes,
+}
+
+impl GrpcAnswer {
+    /// The status in the details of a refusal.
+    pub(crate) fn status(&self) -> Option<RpcStatus> {
+        let details = STANDARD_NO_PAD.decode(self.details.as_deref()?).ok()?;
+        RpcStatus::decode(details.as_slice()).ok()
+    }
+
+    /// The time that a refusal says to wait, by the `RetryInfo` that its details begin with.
+    pub(crate) fn retry_delay(&self) -> Option<Duration> {
+        let retry = RetryInfo::decode(self.status()?.details.first()?.value.as_slice()).ok()?;
+        let delay = retry.retry_delay?;
+        let (seconds, nanos) = (u64::try_from(delay.seconds), u32::try_from(delay.nanos));
+        Some(Duration::new(seconds.ok()?, nanos.ok()?))
+    }
 }
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
