@@ -81,7 +81,7 @@ proptest! {
 #[tokio::test]
 async fn messages_that_differ_in_a_word_are_one_pattern_and_unseen_ones_are_new() {
     let harness = Harness::new().await;
-    let paid = |n: u64, who: &str| format!("order {n} of {who} was paid in full");
+    let paid = |n: u64, who: &str| format!("order {n} of user {who} was paid in full");
     harness.log([("shop", record(None, 100, 9, &paid(1, "bob")))]).await;
     harness
         .log([
@@ -113,8 +113,8 @@ async fn messages_that_differ_in_a_word_are_one_pattern_and_unseen_ones_are_new(
     assert_eq!(
         told,
         [
-            "shop: order <*> of <*> was paid in full 2 warn false",
-            "bank: order <*> of bob was paid in full 1 info true",
+            "shop: order <*> of user <*> was paid in full 2 warn false",
+            "bank: order <*> of user bob was paid in full 1 info true",
             "shop: disk <*> is full 1 error true",
         ]
     );

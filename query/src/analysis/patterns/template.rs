@@ -1,84 +1,230 @@
 //! From messages to templates.
 //!
-//! After [Drain](https://doi.org/10.1109/ICWS.2017.13): messages of equally many words that begin
-//! alike are compared word by word, and the words that differ become `<*>`. Unlike Drain this takes
-//! all forms at once, the most frequent first, so that the result does not depend on the order in
-//! which records are read. Words with digits differ to begin with, values of `key=value` too.
+//! Messages of equally many words that begin alike and share half of their words are one group, as
+//! in [Drain](https://doi.org/10.1109/ICWS.2017.13). All forms of a window are there at once, so
+//! the most frequent is taken first and the order of records does not matter. The whole group
+//! also tells a state from a value: at a position with few distinct words (`started`, `stopped`)
+//! each has a template of its own, and at one with many, or with words that look like parameters,
+//! all become `<*>`. How well the groups agree with those of people is measured on public logs
+//! (decision 0083).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// Where a word differs.
+/// Stands for a parameter.
 pub(super) const WILDCARD: &str = "<*>";
+/// The number of that word.
+const WILDCARD_NUMBER: usize = 0;
 /// Words of a message that are looked at.
 const WORDS_MAX: usize = 60;
 /// Characters of a message that are looked at.
 const CHARS_MAX: usize = 600;
 /// Templates that begin alike and are compared with a form.
 const COMPARED_MAX: usize = 500;
+/// Distinct words at a position up to which they are states and no parameters.
+const STATES_MAX: usize = 4;
+/// Parameters in a row that are kept of a longer list.
+const LIST_WORDS_MAX: usize = 3;
 
-/// The words of a message, those that surely differ already replaced.
+/// What ends a part of a word.
+const DELIMITERS: &[char] =
+    &['=', ':', ',', ';', '(', ')', '[', ']', '{', '}', '<', '>', '"', '\'', '|'];
+/// Units after a number, of sizes and times.
+const UNITS: [&str; 23] = [
+    "B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB", "bytes", "ns", "us", "µs", "ms", "s",
+    "sec", "secs", "seconds", "min", "minutes", "h", "hours", "days",
+];
+/// Days and months as timestamps have them.
+const CALENDAR: [&str; 19] = [
+    "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+/// Words that the name of somebody follows.
+const BEFORE_NAMES: [&str; 3] = ["user", "User", "username"];
+
+/// The words of a message, with wildcards for the parts that are values by their look.
 pub(super) fn form(text: &str) -> Vec<String> {
     let end = text.char_indices().nth(CHARS_MAX).map_or(text.len(), |(at, _)| at);
     let mut words = text[..end].split_whitespace();
-    let mut form: Vec<String> = words.by_ref().take(WORDS_MAX).map(word).collect();
+    let mut form: Vec<String> = Vec::new();
+    let mut wildcards = 0;
+    for word in words.by_ref().take(WORDS_MAX) {
+        let word = without_values(word);
+        wildcards = if word == WILDCARD { wildcards + 1 } else { 0 };
+        if wildcards <= LIST_WORDS_MAX {
+            form.push(word);
+        }
+    }
     if end < text.len() || words.next().is_some() {
         form.push("…".to_owned());
     }
     form
 }
 
-fn word(word: &str) -> String {
-    let has_digit = |text: &str| text.bytes().any(|byte| byte.is_ascii_digit());
-    if !has_digit(word) {
+/// The word with a wildcard for each part that is a value: `uid=17` becomes `uid=<*>`. Values with
+/// a colon or a comma between them are one, as those of a time.
+fn without_values(word: &str) -> String {
+    if !is_value(word) {
         return word.to_owned();
     }
-    match word.split_once('=') {
-        Some((key, _)) if !key.is_empty() && !has_digit(key) => format!("{key}={WILDCARD}"),
-        _ => WILDCARD.to_owned(),
+    let mut result = String::new();
+    for part in word.split_inclusive(DELIMITERS) {
+        let value = part.trim_end_matches(DELIMITERS);
+        if !is_value(value) {
+            result.push_str(part);
+            continue;
+        }
+        let before = result.trim_end_matches([':', ',']);
+        if before.len() < result.len() && before.ends_with(WILDCARD) {
+            result.truncate(before.len());
+        } else {
+            result.push_str(WILDCARD);
+        }
+        result.push_str(&part[value.len()..]);
     }
+    result
+}
+
+/// Whether it has digits and is no name in capitals with one digit, such as `SOCKS5` and `IPV6`.
+fn is_value(part: &str) -> bool {
+    let digits = part.bytes().filter(u8::is_ascii_digit).count();
+    let is_name = || {
+        let capitals = part.trim_end_matches(|last: char| last.is_ascii_digit());
+        capitals.len() >= 2 && capitals.bytes().all(|byte| byte.is_ascii_uppercase())
+    };
+    digits > 1 || digits == 1 && !is_name()
+}
+
+/// Whether the word at this position is a parameter by its look: a value and nothing else, a path,
+/// a dotted name, an address, the unit of a number, a part of a date, the name of a user.
+fn is_parameter(form: &[String], at: usize) -> bool {
+    let bare = |word: &str| -> String {
+        word.trim_matches(|outer: char| !outer.is_alphanumeric()).to_owned()
+    };
+    let word = &form[at];
+    let name = bare(word);
+    let has_letters = word.split(WILDCARD).any(|part| part.contains(char::is_alphanumeric));
+    if !has_letters || word.contains(['/', '@']) || name.matches('.').count() >= 2 {
+        return true;
+    }
+    if name.contains('.') && word.trim_end_matches(',').ends_with(":<*>") {
+        return true;
+    }
+    let before = at.checked_sub(1).map(|at| form[at].as_str());
+    let after = form.get(at + 1).map(String::as_str);
+    let is_date = |word: &str| CALENDAR.contains(&bare(word).as_str());
+    UNITS.contains(&name.as_str()) && before.is_some_and(|number| number.ends_with(WILDCARD))
+        || is_date(word)
+            && (before.is_some_and(is_date)
+                || after.is_some_and(|after| is_date(after) || after.contains(WILDCARD)))
+        || before.is_some_and(|before| BEFORE_NAMES.contains(&bare(before).as_str()))
 }
 
 /// Puts forms together that are alike. Gives each template and the forms that it stands for, by
 /// their places in `forms`, which come the most frequent first.
 pub(super) fn templates(forms: &[Vec<String>]) -> Vec<(Vec<String>, Vec<usize>)> {
-    let mut found: Vec<(Vec<String>, Vec<usize>)> = Vec::new();
-    let mut alike: BTreeMap<(usize, &str), Vec<usize>> = BTreeMap::new();
-    for (at, form) in forms.iter().enumerate() {
-        let first = form.first().map_or("", String::as_str);
-        let group = alike.entry((form.len(), first)).or_default();
-        let best = group
-            .iter()
-            .take(COMPARED_MAX)
-            .map(|template| (same_words(&found[*template].0, form), *template))
-            .filter(|(same, _)| same * 2 > form.len())
-            .max_by_key(|(same, template)| (*same, std::cmp::Reverse(*template)));
-        match best {
-            Some((_, template)) => {
-                let (words, of) = &mut found[template];
-                for (word, other) in words.iter_mut().zip(form) {
-                    if word != other {
-                        *word = WILDCARD.to_owned();
-                    }
-                }
-                of.push(at);
-            }
-            None => {
-                group.push(found.len());
-                found.push((form.clone(), vec![at]));
-            }
-        }
+    let mut found = Vec::new();
+    for group in groups(forms) {
+        split_by_states(forms, &group, &mut found);
     }
     found
 }
 
+/// The forms that begin alike, have equally many words and share half of them with the template
+/// that the group has so far. Words are compared by number: a hostile window has 20,000 forms of
+/// 60 words, each compared with 500 templates.
+fn groups(forms: &[Vec<String>]) -> Vec<Vec<usize>> {
+    let mut numbers: HashMap<&str, usize> = HashMap::from([(WILDCARD, WILDCARD_NUMBER)]);
+    let mut found: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
+    let mut alike: HashMap<(usize, usize), Vec<usize>> = HashMap::new();
+    for (at, form) in forms.iter().enumerate() {
+        let mut number = |word| {
+            let next = numbers.len();
+            *numbers.entry(word).or_insert(next)
+        };
+        let words: Vec<usize> = form.iter().map(|word| number(word)).collect();
+        let first = match words.first() {
+            Some(first) if !is_parameter(form, 0) => *first,
+            _ => WILDCARD_NUMBER,
+        };
+        let group = alike.entry((words.len(), first)).or_default();
+        let best = group
+            .iter()
+            .take(COMPARED_MAX)
+            .map(|template| (same_words(&found[*template].0, &words), *template))
+            .filter(|(same, _)| same * 2 >= words.len() || words.len() == 1)
+            .max_by_key(|(same, template)| (*same, std::cmp::Reverse(*template)));
+        match best {
+            Some((_, template)) => {
+                let (template, members) = &mut found[template];
+                replace_differing(template, &words, &WILDCARD_NUMBER);
+                members.push(at);
+            }
+            None => {
+                group.push(found.len());
+                found.push((words, vec![at]));
+            }
+        }
+    }
+    found.into_iter().map(|(_, members)| members).collect()
+}
+
 /// Counts the positions at which both have the same word.
-fn same_words(template: &[String], form: &[String]) -> usize {
+fn same_words(template: &[usize], form: &[usize]) -> usize {
     template.iter().zip(form).filter(|(one, other)| one == other).count()
+}
+
+/// Puts a wildcard where the form has another word than the template.
+fn replace_differing<T: Clone + PartialEq>(template: &mut [T], form: &[T], wildcard: &T) {
+    for (word, other) in template.iter_mut().zip(form) {
+        if word != other {
+            word.clone_from(wildcard);
+        }
+    }
+}
+
+/// Divides a group by the words of all positions that have few, none of which looks like a
+/// parameter, and adds the template of each part.
+fn split_by_states(
+    forms: &[Vec<String>],
+    group: &[usize],
+    found: &mut Vec<(Vec<String>, Vec<usize>)>,
+) {
+    let has_states = |position: &usize| {
+        let mut distinct: Vec<&str> = Vec::new();
+        for &form in group {
+            let word = forms[form][*position].as_str();
+            if !distinct.contains(&word) {
+                if distinct.len() == STATES_MAX || is_parameter(&forms[form], *position) {
+                    return false;
+                }
+                distinct.push(word);
+            }
+        }
+        distinct.len() > 1
+    };
+    let states: Vec<usize> = (0..forms[group[0]].len()).filter(has_states).collect();
+    let mut parts: BTreeMap<Vec<&str>, Vec<usize>> = BTreeMap::new();
+    for &form in group {
+        let words = states.iter().map(|position| forms[form][*position].as_str()).collect();
+        parts.entry(words).or_default().push(form);
+    }
+    let wildcard = WILDCARD.to_owned();
+    for part in parts.into_values() {
+        let mut template = forms[part[0]].clone();
+        for form in &part[1..] {
+            replace_differing(&mut template, &forms[*form], &wildcard);
+        }
+        found.push((template, part));
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{form, templates};
+    use std::{collections::HashMap, path::Path};
+
+    use proptest::prelude::*;
+
+    use super::{WILDCARD, form, templates};
 
     fn check(messages: &[&str], expected: &[&str]) {
         let forms: Vec<Vec<String>> = messages.iter().map(|message| form(message)).collect();
@@ -88,16 +234,63 @@ mod tests {
     }
 
     #[test]
-    fn words_with_digits_and_words_that_differ_are_left_open() {
+    fn values_inside_words_are_replaced() {
         check(&["order 17 took 3ms"], &["order <*> took <*>"]);
         check(&["id=7 user=bob"], &["id=<*> user=bob"]);
+        check(&["lock(7,\"wake\",0x1f), at 10:05:25,801"], &["lock(<*>,\"wake\",<*>), at <*>"]);
+        check(&["proxy over SOCKS5 and IPV6 to node7"], &["proxy over SOCKS5 and IPV6 to <*>"]);
+        check(&["at 1 2 3 4 5 6 end"], &["at <*> <*> <*> end"]);
+        check(&["", "a"], &["", "a"]);
+    }
+
+    #[test]
+    fn few_words_at_a_position_are_states_and_many_are_values() {
+        let vm = ["VM paused now", "VM resumed now", "VM started now", "VM stopped now"];
+        check(&vm, &vm);
+        check(&[&vm[..], &["VM lost now"]].concat(), &["VM <*> now"]);
+        check(
+            &["disk limit missing", "cpu limit missing"],
+            &["disk limit missing", "cpu limit missing"],
+        );
+        check(&["a b c d", "a x y z"], &["a b c d", "a x y z"]);
+    }
+
+    #[test]
+    fn words_that_look_like_parameters_are_values_however_few() {
         check(
             &["user bob logged in from home", "user alice logged in from home"],
             &["user <*> logged in from home"],
         );
-        check(&["user bob left", "disk is full"], &["user bob left", "disk is full"]);
-        check(&["", "a"], &["", "a"]);
-        check(&["a b c d", "a x y z"], &["a b c d", "a x y z"]);
+        check(&["read /etc/a failed", "read /tmp failed"], &["read <*> failed"]);
+        check(&["mail to a@b sent", "mail to c@d sent"], &["mail to <*> sent"]);
+        check(&["call of a.b.C done", "call of a.d.E done"], &["call of <*> done"]);
+        check(&["open a.com:80 by tls", "open b.org:443 by tls"], &["open <*> by tls"]);
+        check(&["free 3 KB left", "free 2.5 MB left"], &["free <*> <*> left"]);
+        check(
+            &["since Sun Jul 3 10:05:25 2005", "since Fri Jun 17 07:07:00 2005"],
+            &["since <*> <*> <*> <*> <*>"],
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn each_form_is_of_one_template_that_has_its_words(
+            messages in proptest::collection::vec("([a-d]|[a-d]=[1-9]|/[a-d]){0,4}( [a-f]{1,2}){0,4}", 0..60)
+        ) {
+            let forms: Vec<Vec<String>> = messages.iter().map(|message| form(message)).collect();
+            let mut members = Vec::new();
+            for (template, of) in templates(&forms) {
+                for at in of {
+                    prop_assert_eq!(template.len(), forms[at].len());
+                    for (word, other) in template.iter().zip(&forms[at]) {
+                        prop_assert!(word == WILDCARD || word == other, "{template:?} {:?}", forms[at]);
+                    }
+                    members.push(at);
+                }
+            }
+            members.sort_unstable();
+            prop_assert_eq!(members, (0..forms.len()).collect::<Vec<usize>>());
+        }
     }
 
     #[test]
@@ -124,5 +317,64 @@ mod tests {
         let groups: Vec<Vec<usize>> = templates(&forms).into_iter().map(|(_, of)| of).collect();
         assert_eq!(groups, [vec![0, 1, 5], vec![2, 3, 4]]);
         assert_eq!(groups.len() as u64, case["expect_clusters"].as_u64().unwrap());
+    }
+
+    /// The groups of one file of Loghub: event ids by people, messages, and ours of the same lines.
+    fn accuracy_of(csv: &Path) -> f64 {
+        let mut reader = csv::Reader::from_path(csv).unwrap();
+        let headers = reader.headers().unwrap().clone();
+        let column = |name: &str| headers.iter().position(|header| header == name).unwrap();
+        let (event, content) = (column("EventId"), column("Content"));
+        let lines: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        let mut of_forms: HashMap<Vec<String>, Vec<usize>> = HashMap::new();
+        let mut of_events: HashMap<&str, usize> = HashMap::new();
+        for (at, line) in lines.iter().enumerate() {
+            of_forms.entry(form(&line[content])).or_default().push(at);
+            *of_events.entry(&line[event]).or_default() += 1;
+        }
+        let mut forms: Vec<(Vec<String>, Vec<usize>)> = of_forms.into_iter().collect();
+        forms.sort_by(|(form, one), (other_form, other)| {
+            other.len().cmp(&one.len()).then_with(|| form.cmp(other_form))
+        });
+        let (forms, records): (Vec<Vec<String>>, Vec<Vec<usize>>) = forms.into_iter().unzip();
+        let mut right = 0;
+        for (_, members) in templates(&forms) {
+            let group: Vec<usize> =
+                members.iter().flat_map(|form| &records[*form]).copied().collect();
+            let of_event = &lines[group[0]][event];
+            let is_pure = group.iter().all(|line| &lines[*line][event] == of_event);
+            if is_pure && of_events[of_event] == group.len() {
+                right += group.len();
+            }
+        }
+        right as f64 / lines.len() as f64
+    }
+
+    /// Grouping accuracy on the sets of [Loghub](https://github.com/logpai/loghub), in a folder
+    /// that `LOGHUB` of the environment names: the share of records whose group has exactly the
+    /// records of their event. Drain's published figures average 0.866.
+    #[test]
+    fn groups_of_public_logs_are_those_of_people() {
+        let Some(folder) = std::env::var_os("LOGHUB") else {
+            eprintln!("skipped: LOGHUB names no folder");
+            return;
+        };
+        let mut accuracies: Vec<(String, f64)> = std::fs::read_dir(folder)
+            .unwrap()
+            .flat_map(|system| std::fs::read_dir(system.unwrap().path()).into_iter().flatten())
+            .map(|file| file.unwrap().path())
+            .filter(|path| path.to_string_lossy().ends_with("_2k.log_structured.csv"))
+            .map(|path| {
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                (name, accuracy_of(&path))
+            })
+            .collect();
+        accuracies.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (name, accuracy) in &accuracies {
+            println!("{name} {accuracy:.3}");
+        }
+        let mean = accuracies.iter().map(|(_, one)| one).sum::<f64>() / accuracies.len() as f64;
+        println!("mean of {} sets {mean:.3}", accuracies.len());
+        assert!(mean >= 0.93, "{mean}");
     }
 }
