@@ -9,6 +9,10 @@
     reason = "a test fails by panicking, prints what it measured, and lives in real time"
 )]
 
+/// What thousands of rounds free, the system's allocator keeps: 1,000 rounds of `kill` took 21 GiB.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod architecture;
 mod audit;
 mod backup;
