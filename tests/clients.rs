@@ -5,7 +5,7 @@
 //! its language is not installed; the libraries come from the language's own package manager and
 //! are kept under cargo's target directory, so that only the first run fetches and compiles them.
 
-mod known_trace;
+pub(crate) mod known_trace;
 pub(crate) mod program;
 
 use std::{
@@ -23,7 +23,7 @@ use crate::harness::{Server, http};
 pub(crate) const GO: Tool = Tool { program: "go", version: "version", least: (1, 25) };
 pub(crate) const JAVA: Tool = Tool { program: "javac", version: "--version", least: (11, 0) };
 pub(crate) const MAVEN: Tool = Tool { program: "mvn", version: "--version", least: (3, 6) };
-const NODE: Tool = Tool { program: "node", version: "--version", least: (18, 19) };
+pub(crate) const NODE: Tool = Tool { program: "node", version: "--version", least: (18, 19) };
 pub(crate) const NPM: Tool = Tool { program: "npm", version: "--version", least: (7, 0) };
 pub(crate) const PYTHON: Tool = Tool { program: "python3", version: "--version", least: (3, 10) };
 
@@ -120,6 +120,11 @@ fn the_sdk_for_node_is_drawn_from_otlp_and_zipkin() {
     if !(NODE.is_installed("Node client") && NPM.is_installed("Node client")) {
         return;
     }
+    check_node(&Server::start(), &[]);
+}
+
+/// Sends with the SDK for Node, in an environment, and checks what is drawn.
+pub(crate) fn check_node(server: &Server, environment: &[(&str, &str)]) {
     let package = read(&source("node/package.json"));
     let node = prepared("node", &package, |folder| {
         std::fs::write(folder.join("package.json"), &package).unwrap();
@@ -135,8 +140,8 @@ fn the_sdk_for_node_is_drawn_from_otlp_and_zipkin() {
                 .current_dir(folder),
         );
     });
-    let server = Server::start();
     let sent = run(Command::new("node")
+        .envs(environment.iter().copied())
         .env("NODE_PATH", node.join("node_modules"))
         .arg(source("node/client.js"))
         .args([&server.otlp_grpc, &server.otlp_http, &server.zipkin]));
@@ -150,8 +155,8 @@ fn the_sdk_for_node_is_drawn_from_otlp_and_zipkin() {
     ];
     let exception_type = Some("CardRefused");
     let sender = Sender { language: "node", sdk_language: "nodejs", exception_type };
-    check_otlp(&server, &sent, &ways, &sender);
-    check_zipkin(&server, &sent, &["zipkin"], "node");
+    check_otlp(server, &sent, &ways, &sender);
+    check_zipkin(server, &sent, &["zipkin"], "node");
 }
 
 #[test]
@@ -159,22 +164,23 @@ fn the_sdk_for_java_and_brave_are_drawn() {
     if !(JAVA.is_installed("Java client") && MAVEN.is_installed("Java client")) {
         return;
     }
+    check_java(&Server::start(), &[]);
+}
+
+/// Sends with the SDK for Java and with Brave, with options of the machine, and checks what is drawn.
+pub(crate) fn check_java(server: &Server, options: &[String]) {
     let java = java_libraries("java");
-    let server = Server::start();
     let sent = run(Command::new("java")
+        .args(options)
         .arg("--class-path")
         .arg(java.join("*"))
         .arg(source("java/Client.java"))
         .args([&server.otlp_grpc, &server.otlp_http, &server.zipkin]));
     let ways = ["grpc none", "grpc gzip", "http/protobuf none", "http/protobuf gzip"];
     let exception_type = Some("Client.CardRefused");
-    check_otlp(
-        &server,
-        &sent,
-        &ways,
-        &Sender { language: "java", sdk_language: "java", exception_type },
-    );
-    check_zipkin(&server, &sent, &["zipkin"], "brave");
+    let sender = Sender { language: "java", sdk_language: "java", exception_type };
+    check_otlp(server, &sent, &ways, &sender);
+    check_zipkin(server, &sent, &["zipkin"], "brave");
 }
 
 /// The folder of the libraries that one of the folders in `clients` asks for.
@@ -190,8 +196,9 @@ pub(crate) fn java_libraries(name: &str) -> PathBuf {
     })
 }
 
-const GO_WAYS: [&str; 4] = ["grpc none", "grpc gzip", "http/protobuf none", "http/protobuf gzip"];
-const GO_SENDER: Sender =
+pub(crate) const GO_WAYS: [&str; 4] =
+    ["grpc none", "grpc gzip", "http/protobuf none", "http/protobuf gzip"];
+pub(crate) const GO_SENDER: Sender =
     Sender { language: "go", sdk_language: "go", exception_type: Some("*errors.errorString") };
 
 #[test]
@@ -199,10 +206,14 @@ fn the_sdk_for_go_is_drawn() {
     if !GO.is_installed("Go client") {
         return;
     }
-    let sdk = go_program("sdk");
     let server = Server::start();
-    let sent = run(Command::new(sdk).args([&server.otlp_grpc, &server.otlp_http]));
-    check_otlp(&server, &sent, &GO_WAYS, &GO_SENDER);
+    check_otlp(&server, &send_with_go(&server, &[]), &GO_WAYS, &GO_SENDER);
+}
+
+/// Sends with the SDK for Go, in an environment, which says where authorities and certificates are.
+pub(crate) fn send_with_go(server: &Server, environment: &[(&str, &str)]) -> String {
+    let mut sdk = Command::new(go_program("sdk"));
+    run(sdk.envs(environment.iter().copied()).args([&server.otlp_grpc, &server.otlp_http]))
 }
 
 /// Each way out of the Collector: its exporter and its settings.

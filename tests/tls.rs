@@ -15,9 +15,10 @@ use tempfile::TempDir;
 
 use crate::{
     clients::{
-        PYTHON,
-        program::{run, source},
-        python_program,
+        GO, GO_SENDER, GO_WAYS, JAVA, MAVEN, NODE, NPM, PYTHON, check_java, check_node,
+        known_trace::check_otlp,
+        program::{make, run, source},
+        python_program, send_with_go,
     },
     harness::{
         PATIENCE, Server,
@@ -530,4 +531,61 @@ fn the_sdk_for_python_sends_over_tls() {
         let (_, trace) = line.rsplit_once(' ').unwrap();
         server.wait_for(&format!("/api/v1/traces/{trace}"), |json| json["spanCount"] == 2);
     }
+}
+
+#[test]
+fn the_sdk_for_go_sends_over_tls_and_shows_its_certificate() {
+    if !GO.is_installed("Go client over TLS") {
+        return;
+    }
+    let files = Files::new();
+    let ca = files.path("ca.pem");
+    let clients = Authority::new("clients");
+    let [certificate, key] = clients.identity().write(Path::new(&files.path("")), "client");
+    let roots = files.write("clients.pem", clients.pem());
+    let server = files.start(&[]);
+    let trusting = ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.as_str());
+    check_otlp(&server, &send_with_go(&server, &[trusting]), &GO_WAYS, &GO_SENDER);
+    let checking = files.start(&["--tls-client-ca", &roots]);
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().unwrap());
+    let own = [
+        trusting,
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key),
+    ];
+    assert_eq!(send_with_go(&checking, &own).lines().count(), GO_WAYS.len());
+    let count = ["sql", "SELECT count(*) AS n FROM spans", "--http", &checking.http, "--ca", &ca];
+    let own = ["--client-key", key, "--client-certificate", certificate];
+    let (code, out, error) = Server::command(&[&count[..], &own].concat());
+    assert_eq!((code, out.as_str()), (Some(0), "n\n8\n"), "{error}");
+}
+
+#[test]
+fn the_sdk_and_the_zipkin_exporter_for_node_send_over_tls() {
+    if !(NODE.is_installed("Node client over TLS") && NPM.is_installed("Node client over TLS")) {
+        return;
+    }
+    let files = Files::new();
+    let ca = files.path("ca.pem");
+    let variables = [("NODE_EXTRA_CA_CERTS", &*ca), ("OTEL_EXPORTER_OTLP_CERTIFICATE", &*ca)];
+    check_node(&files.start(&[]), &variables);
+}
+
+#[test]
+fn the_sdk_for_java_and_brave_send_over_tls() {
+    if !(JAVA.is_installed("Java client over TLS") && MAVEN.is_installed("Java client over TLS")) {
+        return;
+    }
+    let files = Files::new();
+    let store = files.path("trust.p12");
+    make(
+        Command::new("keytool")
+            .args(["-importcert", "-noprompt", "-storetype", "PKCS12", "-storepass", "changeit"])
+            .args(["-alias", "tidings", "-file", &files.path("ca.pem"), "-keystore", &store]),
+    );
+    let options = [
+        format!("-Djavax.net.ssl.trustStore={store}"),
+        "-Djavax.net.ssl.trustStorePassword=changeit".to_owned(),
+    ];
+    check_java(&files.start(&[]), &options);
 }

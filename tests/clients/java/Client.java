@@ -1,7 +1,7 @@
 // Sends the known trace with OpenTelemetry's SDK for Java, and its spans with Zipkin's Brave.
 //
-// `java Client.java OTLP_GRPC OTLP_HTTP ZIPKIN`, each as `127.0.0.1:4317`. Prints one line for each
-// trace that was sent: how, and the trace's id.
+// `java Client.java OTLP_GRPC OTLP_HTTP ZIPKIN`, each as `127.0.0.1:4317`, or `https://127.0.0.1:4317`
+// over TLS. Prints one line for each trace that was sent: how, and the trace's id.
 
 import static io.opentelemetry.api.common.AttributeKey.*;
 
@@ -96,8 +96,12 @@ class Client {
     return root.context().traceIdString();
   }
 
+  static String url(String address) {
+    return address.contains("://") ? address : "http://" + address;
+  }
+
   public static void main(String[] addresses) throws IOException {
-    String grpc = "http://" + addresses[0], http = "http://" + addresses[1] + "/v1/";
+    String grpc = url(addresses[0]), http = url(addresses[1]) + "/v1/";
     for (var compression : new String[] {"none", "gzip"}) {
       System.out.println("grpc " + compression + " " + send(
           OtlpGrpcSpanExporter.builder().setEndpoint(grpc).setCompression(compression).build(),
@@ -106,7 +110,7 @@ class Client {
           OtlpHttpSpanExporter.builder().setEndpoint(http + "traces").setCompression(compression).build(),
           OtlpHttpLogRecordExporter.builder().setEndpoint(http + "logs").setCompression(compression).build()));
     }
-    System.out.println("zipkin " + sendZipkin("http://" + addresses[2] + "/api/v2/spans"));
+    System.out.println("zipkin " + sendZipkin(url(addresses[2]) + "/api/v2/spans"));
     // OkHttp's idle threads would keep the program for a minute.
     System.exit(0);
   }

@@ -1,7 +1,7 @@
 // Sends the known trace with OpenTelemetry's SDK for Node.
 //
-// `client.js OTLP_GRPC OTLP_HTTP ZIPKIN`, each as `127.0.0.1:4317`. Prints one line for each trace
-// that was sent: how, and the trace's id.
+// `client.js OTLP_GRPC OTLP_HTTP ZIPKIN`, each as `127.0.0.1:4317`, or `https://127.0.0.1:4317` over
+// TLS. Prints one line for each trace that was sent: how, and the trace's id.
 
 const { ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } = require("@opentelemetry/api");
 const { SeverityNumber } = require("@opentelemetry/api-logs");
@@ -80,19 +80,21 @@ async function send(spanExporter, logExporter) {
   return root.spanContext().traceId;
 }
 
-async function main(otlpGrpc, otlpHttp, zipkin) {
+async function main(...addresses) {
+  const url = (address) => (address.includes("://") ? address : `http://${address}`);
+  const [otlpGrpc, otlpHttp, zipkin] = addresses.map(url);
   for (const [protocol, { Spans, Logs }] of Object.entries(exporters)) {
     const grpc = protocol === "grpc";
     for (const compression of [CompressionAlgorithm.NONE, CompressionAlgorithm.GZIP]) {
       const settings = (path) => ({
-        url: grpc ? `http://${otlpGrpc}` : `http://${otlpHttp}${path}`,
+        url: grpc ? otlpGrpc : `${otlpHttp}${path}`,
         compression,
       });
       const id = await send(new Spans(settings("/v1/traces")), new Logs(settings("/v1/logs")));
       console.log(`${protocol} ${compression} ${id}`);
     }
   }
-  const exporter = new ZipkinExporter({ url: `http://${zipkin}/api/v2/spans` });
+  const exporter = new ZipkinExporter({ url: `${zipkin}/api/v2/spans` });
   console.log(`zipkin ${await send(exporter)}`);
 }
 

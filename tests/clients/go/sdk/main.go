@@ -1,7 +1,7 @@
 // Sends the known trace with OpenTelemetry's SDK for Go.
 //
-// `sdk OTLP_GRPC OTLP_HTTP`, both as `127.0.0.1:4317`. Prints one line for each trace that was
-// sent: how, and the trace's id.
+// `sdk OTLP_GRPC OTLP_HTTP`, both as `127.0.0.1:4317`, or `https://127.0.0.1:4317` over TLS. Prints one
+// line for each trace that was sent: how, and the trace's id.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -74,10 +75,10 @@ func send(ctx context.Context, spans sdktrace.SpanExporter, records sdklog.Expor
 
 func main() {
 	ctx := context.Background()
-	overGrpc, overHTTP := os.Args[1], os.Args[2]
+	overGrpc, overHTTP := url(os.Args[1]), url(os.Args[2])
 	for _, compression := range []string{"none", "gzip"} {
-		forSpans := []otlptracegrpc.Option{otlptracegrpc.WithInsecure(), otlptracegrpc.WithEndpoint(overGrpc)}
-		forLogs := []otlploggrpc.Option{otlploggrpc.WithInsecure(), otlploggrpc.WithEndpoint(overGrpc)}
+		forSpans := []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(overGrpc)}
+		forLogs := []otlploggrpc.Option{otlploggrpc.WithEndpointURL(overGrpc)}
 		if compression != "none" {
 			forSpans = append(forSpans, otlptracegrpc.WithCompressor(compression))
 			forLogs = append(forLogs, otlploggrpc.WithCompressor(compression))
@@ -89,14 +90,22 @@ func main() {
 		fmt.Println("grpc", compression, send(ctx, spans, records))
 	}
 	for compression, name := range []string{"none", "gzip"} {
-		spans, err := otlptracehttp.New(ctx, otlptracehttp.WithInsecure(), otlptracehttp.WithEndpoint(overHTTP),
+		spans, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(overHTTP+"/v1/traces"),
 			otlptracehttp.WithCompression(otlptracehttp.Compression(compression)))
 		must(err)
-		records, err := otlploghttp.New(ctx, otlploghttp.WithInsecure(), otlploghttp.WithEndpoint(overHTTP),
+		records, err := otlploghttp.New(ctx, otlploghttp.WithEndpointURL(overHTTP+"/v1/logs"),
 			otlploghttp.WithCompression(otlploghttp.Compression(compression)))
 		must(err)
 		fmt.Println("http/protobuf", name, send(ctx, spans, records))
 	}
+}
+
+// url gives an address its scheme, where it has none.
+func url(address string) string {
+	if strings.Contains(address, "://") {
+		return address
+	}
+	return "http://" + address
 }
 
 func must(err error) {
