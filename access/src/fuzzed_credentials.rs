@@ -2,13 +2,13 @@
 //!
 //! Nothing that ships calls them.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tidings_proto::UnixNanos;
 
 use crate::{
-    KeyFile, RoleMapping, SignInAnswer, TenantName,
+    IssuerError, IssuerUrl, KeyFile, RoleMapping, SignInAnswer, TenantName,
     credential::{key_of, sessions_of, ticket_of},
-    oidc::{Expected, Jws, KeySet, is_token},
+    oidc::{Description, Expected, IssuedTokens, Jws, KeySet, is_token},
 };
 
 /// Reads headers, one in each line.
@@ -51,6 +51,18 @@ pub fn read_key_set(json: &[u8], token: &str) -> bool {
         let _ = keys.verify(&token);
     }
     true
+}
+
+/// Reads an issuer's description of itself and an answer of its token endpoint. Returns true when it
+/// is one of them.
+#[must_use]
+pub fn read_issuer_answer(json: &[u8]) -> bool {
+    let issuers = ["https://i", "http://localhost:1"].map(IssuerUrl::read);
+    let is_description =
+        issuers.iter().flatten().any(|issuer| Description::read(json, issuer).is_ok());
+    let statuses = [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::BAD_GATEWAY];
+    let mut answers = statuses.map(|status| IssuedTokens::read(status, json)).into_iter();
+    is_description || answers.any(|answer| matches!(answer, Ok(_) | Err(IssuerError::Refused(_))))
 }
 
 /// Reads the file of keys. Returns the number of keys; `None` when it is another file.

@@ -40,6 +40,7 @@ pub use claims::{Identity, TokenError};
 pub(crate) use code_flow::{RENEWAL_AHEAD, Renewal, may_pass};
 pub use code_flow::{SignInAnswer, SignInError, SignInStart, SignedIn};
 pub use endpoints::{ClientSecret, IssuerError, IssuerUrl};
+pub(crate) use endpoints::{Description, IssuedTokens};
 pub(crate) use jws::{Jws, is_token};
 pub(crate) use key_set::KeySet;
 pub use roles::RoleMapping;

@@ -1,4 +1,4 @@
-//! Requests that read, at the router of the query service: URLs and bodies of gRPC.
+//! Requests that read, at the router of the query service: URLs, forms and bodies of gRPC.
 
 use std::sync::{Arc, LazyLock};
 
@@ -91,14 +91,18 @@ fn log_record() -> TelemetryBatch {
     TelemetryBatch::Logs { request: ExportLogsServiceRequest { resource_logs }, bytes: None }
 }
 
-/// The first line is a path with its query; a body of gRPC follows. A fault of the server's own
-/// (500) is one of this target's.
+/// The first line is a path with its query. A body of gRPC follows, or a form behind a question mark.
+/// A fault of the server's own (500) is one of this target's.
 pub(crate) fn http_reads(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n');
     let (line, body) = input.split_at(end.unwrap_or(input.len()));
     let request = Request::builder().uri(line);
     let request = match body.split_first() {
         None => request.body(Body::empty()),
+        Some((_, [b'?', form @ ..])) => request
+            .method(Method::POST)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form.to_vec())),
         Some((_, body)) => request
             .method(Method::POST)
             .header(header::CONTENT_TYPE, "application/grpc")

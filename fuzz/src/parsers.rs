@@ -3,7 +3,9 @@
 
 use tidings_access::{
     IssuerUrl,
-    fuzzed_credentials::{read_headers, read_key_file, read_key_set, read_token},
+    fuzzed_credentials::{
+        read_headers, read_issuer_answer, read_key_file, read_key_set, read_token,
+    },
 };
 use tidings_audit::AuditPosition;
 use tidings_proto::tid;
@@ -21,7 +23,7 @@ use tidings_storage::fuzzed_files::{read_index, read_log_segment, read_pins};
 const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzIn0.c2lnbmF0dXJl";
 
 pub(crate) fn credentials(input: &[u8]) {
-    let _ = (read_headers(input), read_key_set(input, TOKEN));
+    let _ = (read_headers(input), read_key_set(input, TOKEN), read_issuer_answer(input));
     if let Ok(text) = str::from_utf8(input) {
         let _ = (read_token(text), IssuerUrl::read(text).is_ok());
     }

@@ -349,3 +349,83 @@ fn the_secret_of_a_client_is_never_shown() {
     let both = [&issuer[..], &[("oidc-client-secret-file", "secret")]].concat();
     assert!(error(None, &secret, &both).contains("one is needed"));
 }
+
+/// Values of a file that few settings expect, and ends of ranges.
+const ODD_VALUES: [&str; 24] = [
+    "\"\"",
+    "\" \"",
+    "\"\\u0000\"",
+    "\"é\\n\"",
+    "\"-1\"",
+    "\"0\"",
+    "\"18446744073709551615\"",
+    "\"18446744073709551616\"",
+    "\"16777216TiB\"",
+    "\"1.5GiB\"",
+    "\"99999999999999d\"",
+    "\"127.0.0.1:65536\"",
+    "\"[::1]\"",
+    "\"https://\"",
+    "\"../../etc/passwd\"",
+    "\",,,\"",
+    "-9223372036854775808",
+    "9223372036854775807",
+    "0",
+    "inf",
+    "true",
+    "2026-11-20",
+    "[1, [2]]",
+    "{ a = 1 }",
+];
+
+#[test]
+fn odd_values_are_read_or_refused_with_the_name_of_their_setting() {
+    for setting in SETTINGS {
+        for value in ODD_VALUES {
+            let file = format!("{} = {value}\n", setting.key());
+            if let Err(error) = read(Some(&file), &[], &[]).and_then(|sources| sources.settings()) {
+                let text = error.to_string();
+                let is_named = text.contains(setting.name) || text.contains(&setting.key());
+                assert!(is_named, "{file}{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn broken_files_are_read_or_refused_with_the_name_of_the_file_or_of_a_setting() {
+    let sound: String = SETTINGS
+        .iter()
+        .filter(|setting| !setting.default.is_empty())
+        .map(|setting| format!("{} = \"{}\"\n", setting.key(), setting.default))
+        .collect();
+    read(Some(&sound), &[], &[]).and_then(|sources| sources.settings()).unwrap();
+    let mut random = fastrand::Rng::with_seed(20);
+    let mut refused = 0;
+    for _ in 0..2_000 {
+        let mut broken: Vec<char> = sound.chars().collect();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..broken.len());
+            match random.u8(..4) {
+                0 => drop(broken.remove(at)),
+                1 => broken.insert(
+                    at,
+                    random
+                        .choice(['"', '\'', '[', '}', '=', '#', '.', '\n', '0', '-', 'é'])
+                        .unwrap(),
+                ),
+                2 => broken.truncate(at.max(8)),
+                _ => broken.swap(at, 0),
+            }
+        }
+        let broken: String = broken.into_iter().collect();
+        if let Err(error) = read(Some(&broken), &[], &[]).and_then(|sources| sources.settings()) {
+            refused += 1;
+            let text = error.to_string();
+            let is_named = text.contains("tidings.toml")
+                || SETTINGS.iter().any(|setting| text.contains(setting.name));
+            assert!(is_named, "{broken}\n{text}");
+        }
+    }
+    assert!(refused > 1_000, "{refused} of 2000 files are refused");
+}

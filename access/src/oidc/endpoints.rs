@@ -18,6 +18,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer of an issuer that is read. A set of 100 keys with certificates fits.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 const DISCOVERY: &str = ".well-known/openid-configuration";
+/// The answers, as errors name them.
+const DESCRIPTION: &str = "the issuer's description";
+const TOKENS: &str = "the issuer's token endpoint";
 /// The most characters of an issuer's own words that are told.
 const WORDS_MAX: usize = 200;
 
@@ -131,6 +134,31 @@ pub(crate) struct Description {
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
+impl Description {
+    /// Reads an issuer's answer.
+    ///
+    /// # Errors
+    /// When it is none, is another's, or has endpoints that are less protected.
+    pub(crate) fn read(bytes: &[u8], issuer: &IssuerUrl) -> Result<Self, IssuerError> {
+        let described: Self = parse(DESCRIPTION, bytes)?;
+        let wrong = |reason| Err(IssuerError::Answer { endpoint: DESCRIPTION, reason });
+        if described.issuer != issuer.text {
+            let other = shortened(&described.issuer);
+            return wrong(format!("it is of {other}, and oidc-issuer has to be the same"));
+        }
+        let addresses =
+            [&described.authorization_endpoint, &described.token_endpoint, &described.jwks_uri];
+        let weaker = addresses.into_iter().chain(&described.end_session_endpoint).find(|url| {
+            let is_web = matches!(url.scheme(), "http" | "https");
+            !is_web || (issuer.is_protected() && !is_protected(url))
+        });
+        match weaker {
+            Some(url) => wrong(format!("{} is not protected by TLS", shortened(url.as_str()))),
+            None => Ok(described),
+        }
+    }
+}
+
 /// The tokens that an issuer gives for a code.
 #[derive(Clone, Deserialize)]
 pub(crate) struct IssuedTokens {
@@ -142,6 +170,25 @@ pub(crate) struct IssuedTokens {
 struct IssuedError {
     error: String,
     error_description: Option<String>,
+}
+
+impl IssuedTokens {
+    /// Reads an answer of the token endpoint.
+    ///
+    /// # Errors
+    /// When the issuer refused, or answered with anything else.
+    pub(crate) fn read(status: StatusCode, bytes: &[u8]) -> Result<Self, IssuerError> {
+        if status.is_success() {
+            return parse(TOKENS, bytes);
+        }
+        match serde_json::from_slice::<IssuedError>(bytes) {
+            Ok(IssuedError { error, error_description }) if status.is_client_error() => {
+                let description = error_description.unwrap_or_default();
+                Err(IssuerError::Refused(shortened(&format!("{error} {description}"))))
+            }
+            _ => Err(unexpected(TOKENS, status)),
+        }
+    }
 }
 
 /// The client of an issuer.
@@ -190,25 +237,10 @@ impl Endpoints {
     /// # Errors
     /// When it does not answer, is another, or has endpoints that are less protected.
     pub(crate) async fn describe(&self) -> Result<Description, IssuerError> {
-        const ENDPOINT: &str = "the issuer's description";
         let address = format!("{}/{DISCOVERY}", self.issuer.text.trim_end_matches('/'));
-        let described: Description =
-            self.get(ENDPOINT, &address).await.and_then(|bytes| parse(ENDPOINT, &bytes))?;
-        let wrong = |reason| Err(IssuerError::Answer { endpoint: ENDPOINT, reason });
-        if described.issuer != self.issuer.text {
-            let other = shortened(&described.issuer);
-            return wrong(format!("it is of {other}, and oidc-issuer has to be the same"));
-        }
-        let addresses =
-            [&described.authorization_endpoint, &described.token_endpoint, &described.jwks_uri];
-        let weaker = addresses.into_iter().chain(&described.end_session_endpoint).find(|url| {
-            let is_web = matches!(url.scheme(), "http" | "https");
-            !is_web || (self.issuer.is_protected() && !is_protected(url))
-        });
-        match weaker {
-            Some(url) => wrong(format!("{} is not protected by TLS", shortened(url.as_str()))),
-            None => Ok(described),
-        }
+        self.get(DESCRIPTION, &address)
+            .await
+            .and_then(|bytes| Description::read(&bytes, &self.issuer))
     }
 
     /// Gets the keys with which it signs.
@@ -230,7 +262,6 @@ impl Endpoints {
         described: &Description,
         form: &[(&str, &str)],
     ) -> Result<IssuedTokens, IssuerError> {
-        const ENDPOINT: &str = "the issuer's token endpoint";
         let mut form = form.to_vec();
         let mut request = self.http.post(described.token_endpoint.clone());
         let methods = described.token_endpoint_auth_methods_supported.as_ref();
@@ -246,17 +277,8 @@ impl Endpoints {
             }
             None => form.push(("client_id", &self.client_id)),
         }
-        let (status, bytes) = self.answer(ENDPOINT, request.form(&form)).await?;
-        if status.is_success() {
-            return parse(ENDPOINT, &bytes);
-        }
-        match serde_json::from_slice::<IssuedError>(&bytes) {
-            Ok(IssuedError { error, error_description }) if status.is_client_error() => {
-                let description = error_description.unwrap_or_default();
-                Err(IssuerError::Refused(shortened(&format!("{error} {description}"))))
-            }
-            _ => Err(unexpected(ENDPOINT, status)),
-        }
+        let (status, bytes) = self.answer(TOKENS, request.form(&form)).await?;
+        IssuedTokens::read(status, &bytes)
     }
 
     async fn get(&self, endpoint: &'static str, address: &str) -> Result<Vec<u8>, IssuerError> {
