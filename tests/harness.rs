@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod certificates;
+pub(crate) mod flight;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod metrics_receiver;

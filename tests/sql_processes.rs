@@ -13,10 +13,11 @@ use serde_json::Value as Json;
 use crate::{
     harness::{
         PATIENCE, Server,
+        flight::{flight_info, flight_rows, ticket},
         http::{Answer, post},
         spans::{span, traces},
     },
-    sql::{fill, workers},
+    sql::{fill, rests, workers},
 };
 
 /// Goes on until it is ended.
@@ -314,6 +315,80 @@ fn no_query_of_the_command_ends_the_server() {
     assert!(server.is_alive() && server.pid() == pid);
     let next = sql(&server, "SELECT count(*) FROM spans");
     assert_eq!((next.status, &json(&next)["rows"][0][0]), (200, &20_000.into()));
+}
+
+/// A query that is planned and not run cannot be interrupted by the engine: its process is ended.
+#[test]
+fn planning_alone_is_ended_at_the_deadline() {
+    const SECONDS: u64 = 2;
+    let mut server = Server::start_with(&["--sql-seconds-max", &SECONDS.to_string()]);
+    fill(&server);
+    let pid = server.pid();
+    let planned = sql(&server, &format!("EXPLAIN {}", nested(3)));
+    assert_eq!(planned.status, 200, "{}", json(&planned));
+    let (begin, asked) = (Instant::now(), format!("EXPLAIN {}", nested(30)));
+    let answer = std::thread::scope(|scope| {
+        let answer = scope.spawn(|| sql(&server, &asked));
+        // Nobody waits for the planner.
+        let mut sent = 0;
+        while !answer.is_finished() {
+            sent += 1;
+            let body = traces("meanwhile", vec![span(1 << 64, sent, 0, "a")]).encode_to_vec();
+            let taken = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+            assert_eq!(taken.status, 200);
+            assert_eq!(server.get("/api/v1/services").0, 200);
+        }
+        assert!(sent > 1, "nothing was taken meanwhile");
+        answer.join().unwrap()
+    });
+    let took = begin.elapsed();
+    assert_eq!(answer.status, 408, "{}", json(&answer));
+    assert_eq!(json(&answer)["detail"], format!("the query took longer than {SECONDS}s"));
+    assert!(took >= Duration::from_secs(SECONDS) && took < ANSWER_MAX, "{took:?}");
+    assert!(rests(&server), "the process plans on");
+    let next = sql(&server, "SELECT count(*) FROM spans WHERE service = 'shop'");
+    assert_eq!((next.status, &json(&next)["rows"][0][0]), (200, &20_000.into()));
+    assert!(server.is_alive() && server.pid() == pid);
+}
+
+#[test]
+fn no_query_over_flight_ends_or_swells_the_server() {
+    // OK, INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE.
+    const DOCUMENTED: [i32; 5] = [0, 3, 4, 8, 14];
+    let budget = BUDGET.to_string();
+    let mut server = Server::start_with(&flags(&budget));
+    fill(&server);
+    let (pid, done) = (server.pid(), AtomicBool::new(false));
+    let (peak, _) = std::thread::scope(|scope| {
+        let peak = scope.spawn(|| server.peak_allocated_bytes_until(&done));
+        let asked = scope.spawn(|| {
+            for query in dangerous() {
+                let begin = Instant::now();
+                let info = flight_info(&server.http, &[], &query);
+                let rows = flight_rows(&server.http, &[], &ticket(&query));
+                for (call, answer) in [("GetFlightInfo", info), ("DoGet", rows)] {
+                    println!("{call} {:?} in {:?}: {query}", answer.code, begin.elapsed());
+                    let is_documented = answer.code.is_some_and(|code| DOCUMENTED.contains(&code));
+                    assert!(
+                        is_documented,
+                        "{call} of {query}: {:?} {}",
+                        answer.code, answer.message
+                    );
+                    assert_eq!(answer.code == Some(0), answer.message.is_empty(), "{call} {query}");
+                }
+                assert!(begin.elapsed() < 2 * ANSWER_MAX, "{query}: {:?}", begin.elapsed());
+            }
+        });
+        let asked = asked.join();
+        done.store(true, Ordering::Relaxed);
+        asked.unwrap();
+        peak.join().unwrap()
+    });
+    assert!(server.is_alive() && server.pid() == pid);
+    assert!(peak < BUDGET, "{peak} bytes");
+    let next = flight_rows(&server.http, &[], &ticket("SELECT service FROM spans LIMIT 1"));
+    assert_eq!(next.code, Some(0), "{}", next.message);
+    assert!(String::from_utf8_lossy(&next.body).contains("shop"));
 }
 
 #[test]

@@ -18,13 +18,14 @@ use bytes::Bytes;
 use prost::Message;
 use serde_json::{Value as Json, json};
 use tidings_proto::{
-    otlp::{Any, KeyValue, encode_json},
+    otlp::{KeyValue, encode_json},
     zipkin,
 };
 
 use crate::{
     harness::{
         PATIENCE, Server,
+        flight::{flight_info, flight_rows, ticket_of},
         http::{Answer, GrpcAnswer, call, frame, send},
         route_sources::{SourceRoute, source_routes},
         spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, span, traces},
@@ -34,6 +35,7 @@ use crate::{
 use requests::{Field, HTTP, PROCESS, RPC, RPC_SOURCES, Story, WITHOUT_TELEMETRY, ZIPKIN};
 
 const PERMISSION_DENIED: i32 = 7;
+const UNAUTHENTICATED: i32 = 16;
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 const ROLES: [&str; 3] = ["ingest", "read", "admin"];
@@ -94,13 +96,6 @@ fn json(answer: &Answer) -> Json {
 
 fn text(answer: &Answer) -> String {
     format!("{} {:?} {}", answer.status, answer.headers, String::from_utf8_lossy(&answer.body))
-}
-
-/// A message with a text at field 1.
-#[derive(Clone, PartialEq, Message)]
-struct OneText {
-    #[prost(string, tag = "1")]
-    text: String,
 }
 
 /// Makes a key of a tenant, named like its role.
@@ -198,6 +193,32 @@ impl TwoTenants {
         let headers = [("authorization", &*bearer(key))];
         call(&self.server.http, method, &headers, frame(false, &message))
     }
+
+    /// The part of the table that gRPC has: what keys of a tenant may call.
+    fn check_calls(&self, own: &Tenant, other: &Tenant) {
+        for (method, fields) in RPC {
+            let message = frame(false, &own.story.message(fields));
+            let ask = |headers: &[(&str, &str)]| {
+                call(&self.server.http, method, headers, message.clone())
+            };
+            assert_eq!(ask(&[]).code, Some(UNAUTHENTICATED), "{method} without a key");
+            for (role, key) in ROLES.into_iter().zip(&own.keys) {
+                let request = format!("{method} {fields:?} as {role} of {}", own.story.word);
+                let key = ("authorization", &*bearer(key));
+                let answer = ask(&[key]);
+                let allowed = answer.code != Some(PERMISSION_DENIED);
+                assert_eq!(allowed, role != "ingest", "{request}: {}", answer.message);
+                assert_ne!(answer.code, Some(UNAUTHENTICATED), "{request}: {}", answer.message);
+                let body = String::from_utf8_lossy(&answer.body).to_lowercase();
+                assert!(!body.contains(other.story.word), "{request}: {body}");
+                let refused = ask(&[key, ("x-scope-orgid", other.story.word)]);
+                assert_eq!(refused.code, Some(PERMISSION_DENIED), "{request}");
+                let nobody = ask(&[key, ("x-scope-orgid", "nobody")]);
+                assert_eq!(nobody.message, refused.message, "{request}");
+                assert_eq!(nobody.code, refused.code, "{request}");
+            }
+        }
+    }
 }
 
 /// Nothing of this tenant is in an answer.
@@ -209,7 +230,7 @@ fn assert_nothing_of(tenant: &Tenant, answer: &Answer, request: &str) {
 /// The table: what a key of each role of each tenant may do, on every route and by every protocol.
 #[test]
 fn every_route_and_protocol_allows_what_the_role_says_and_only_in_its_tenant() {
-    let both = TwoTenants::start(&[]);
+    let both = TwoTenants::start(&["--sql", "on"]);
     let server = &both.server;
     for (method, path) in routes(server, &both.operator) {
         if is_open(&path) || path.ends_with("/tail") || path.ends_with("/demo") {
@@ -238,6 +259,7 @@ fn every_route_and_protocol_allows_what_the_role_says_and_only_in_its_tenant() {
     }
     for of_alfa in [true, false] {
         let (own, other) = (both.tenant(of_alfa), both.tenant(!of_alfa));
+        both.check_calls(own, other);
         for (role, key) in ROLES.into_iter().zip(&own.keys) {
             let sends = role != "read";
             check_receivers(server, key, own.story.word, sends, None);
@@ -550,59 +572,22 @@ fn a_tail_hears_its_own_tenant() {
     assert!(!String::from_utf8_lossy(&heard).contains("alfa"));
 }
 
-/// `FlightDescriptor`.
-#[derive(Clone, PartialEq, Message)]
-struct Descriptor {
-    #[prost(int32, tag = "1")]
-    kind: i32,
-    #[prost(bytes = "bytes", tag = "2")]
-    command: Bytes,
-}
-
-/// `FlightInfo`, `FlightEndpoint` and `Ticket`, as far as they lead to rows.
-#[derive(Clone, PartialEq, Message)]
-struct Info {
-    #[prost(message, repeated, tag = "3")]
-    endpoints: Vec<Endpoint>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Endpoint {
-    #[prost(message, optional, tag = "1")]
-    ticket: Option<Ticket>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Ticket {
-    #[prost(bytes = "bytes", tag = "1")]
-    ticket: Bytes,
-}
-
 #[test]
 fn a_ticket_of_flight_sql_reads_the_tenant_of_who_brings_it() {
     let both = TwoTenants::start(&["--sql", "on"]);
-    let flight = |method: &str, message: Vec<u8>, key: &str| {
-        let method = format!("/arrow.flight.protocol.FlightService/{method}");
-        let headers = [("authorization", &*bearer(key))];
-        call(&both.server.http, &method, &headers, frame(false, &message))
-    };
-    let statement = OneText { text: "SELECT service FROM spans".to_owned() };
-    let command = Any {
-        type_url: "type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery".to_owned(),
-        value: statement.encode_to_vec(),
-    };
-    let descriptor = Descriptor { kind: 2, command: command.encode_to_vec().into() };
-    let info = flight("GetFlightInfo", descriptor.encode_to_vec(), both.alfa.reader());
+    let address = &both.server.http;
+    let [reader, sender] = [both.alfa.reader(), both.alfa.sender()].map(bearer);
+    let info = flight_info(address, &[("authorization", &reader)], "SELECT service FROM spans");
     assert_eq!(info.code, Some(0), "{}", info.message);
-    let ticket = Info::decode(info.body).unwrap().endpoints.remove(0).ticket.unwrap();
+    let ticket = ticket_of(&info);
     for (own, other) in [(&both.alfa, &both.beta), (&both.beta, &both.alfa)] {
-        let rows = flight("DoGet", ticket.encode_to_vec(), own.reader());
+        let rows = flight_rows(address, &[("authorization", &bearer(own.reader()))], &ticket);
         assert_eq!(rows.code, Some(0), "{}", rows.message);
         let rows = String::from_utf8_lossy(&rows.body).into_owned();
         assert!(rows.contains(own.story.word), "{}", own.story.word);
         assert!(!rows.contains(other.story.word), "{}", own.story.word);
     }
-    let refused = flight("DoGet", ticket.encode_to_vec(), both.alfa.sender());
+    let refused = flight_rows(address, &[("authorization", &sender)], &ticket);
     assert_eq!(refused.code, Some(PERMISSION_DENIED));
 }
 

@@ -220,6 +220,41 @@ const METRICS: &[Field] = &[
     Number(4, 60_000_000_000),
 ];
 
+/// A command of Flight SQL in its wrapping, at a field.
+macro_rules! command {
+    ($tag:literal, $name:literal $(, $field:expr)*) => {
+        Inner(
+            $tag,
+            &[
+                Text(1, concat!("type.googleapis.com/arrow.flight.protocol.sql.", $name)),
+                Inner(2, &[$($field),*]),
+            ],
+        )
+    };
+}
+
+/// The path of a method of Flight.
+macro_rules! flight {
+    ($method:literal) => {
+        concat!("/arrow.flight.protocol.FlightService/", $method)
+    };
+}
+
+const QUERY: Field = Text(1, "SELECT service, operation FROM spans");
+const OWN_QUERY: Field = Text(1, "SELECT operation FROM spans WHERE service = 'WORD'");
+/// A handle is the query itself.
+const HANDLE: Field = Inner(1, &[QUERY]);
+/// A descriptor of values for it.
+const PREPARED: &[Field] = &[Number(1, 2), command!(2, "CommandPreparedStatementQuery", HANDLE)];
+const CREATE: &[Field] = &[
+    Text(1, "CreatePreparedStatement"),
+    command!(2, "ActionCreatePreparedStatementRequest", QUERY),
+];
+const CLOSE: &[Field] = &[
+    Text(1, "ClosePreparedStatement"),
+    command!(2, "ActionClosePreparedStatementRequest", HANDLE),
+];
+
 /// Methods of gRPC services on the HTTP address, and the fields of a message.
 pub(super) const RPC: &[(&str, &[Field])] = &[
     ("/jaeger.api_v2.QueryService/GetServices", &[]),
@@ -246,12 +281,41 @@ pub(super) const RPC: &[(&str, &[Field])] = &[
     ("/tempopb.StreamingQuerier/SearchTagValuesV2", &[Text(1, "span.motto")]),
     ("/tempopb.StreamingQuerier/MetricsQueryRange", METRICS),
     ("/tempopb.StreamingQuerier/MetricsQueryInstant", METRICS),
-    ("/arrow.flight.protocol.FlightService/ListActions", &[]),
+    (flight!("Handshake"), &[]),
+    (flight!("ListActions"), &[]),
+    (flight!("ListFlights"), &[]),
+    (flight!("PollFlightInfo"), &[]),
+    (flight!("DoExchange"), &[]),
+    (flight!("GetFlightInfo"), &[Number(1, 2), command!(2, "CommandStatementQuery", QUERY)]),
+    (flight!("GetFlightInfo"), &[Number(1, 2), command!(2, "CommandGetTables")]),
+    (flight!("GetSchema"), &[Number(1, 2), command!(2, "CommandStatementQuery", QUERY)]),
+    (flight!("GetSchema"), &[Number(1, 2), command!(2, "CommandPreparedStatementQuery", HANDLE)]),
+    (flight!("DoGet"), &[command!(1, "CommandStatementQuery", OWN_QUERY)]),
+    (flight!("DoGet"), &[command!(1, "TicketStatementQuery", HANDLE)]),
+    (flight!("DoGet"), &[command!(1, "CommandPreparedStatementQuery", HANDLE)]),
+    (flight!("DoGet"), &[command!(1, "CommandGetSqlInfo")]),
+    (flight!("DoGet"), &[command!(1, "CommandGetXdbcTypeInfo")]),
+    (flight!("DoGet"), &[command!(1, "CommandGetCatalogs")]),
+    (flight!("DoGet"), &[command!(1, "CommandGetDbSchemas")]),
+    (flight!("DoGet"), &[command!(1, "CommandGetTables", Number(5, 1))]),
+    (flight!("DoGet"), &[command!(1, "CommandGetTables", Text(3, "WORD"))]),
+    (flight!("DoGet"), &[command!(1, "CommandGetTableTypes")]),
+    (flight!("DoGet"), &[command!(1, "CommandGetPrimaryKeys")]),
+    (flight!("DoGet"), &[command!(1, "CommandGetExportedKeys")]),
+    (flight!("DoGet"), &[command!(1, "CommandGetImportedKeys")]),
+    (flight!("DoGet"), &[command!(1, "CommandGetCrossReference")]),
+    (flight!("DoGet"), &[command!(1, "CommandStatementSubstraitPlan")]),
+    (flight!("DoPut"), &[Inner(1, PREPARED)]),
+    (flight!("DoPut"), &[Inner(1, &[Number(1, 2), command!(2, "CommandStatementUpdate", QUERY)])]),
+    (flight!("DoPut"), &[Inner(1, &[Number(1, 2), command!(2, "CommandStatementIngest")])]),
+    (flight!("DoAction"), CREATE),
+    (flight!("DoAction"), CLOSE),
+    (flight!("DoAction"), &[Text(1, "CancelFlightInfo")]),
+    (flight!("DoAction"), &[Text(1, "BeginTransaction")]),
 ];
 
 /// A source that chooses by the method of a call, the text that begins the choice, and the services
-/// there: the part of a pattern that stands for a service, and how the service begins. Tests of their
-/// own call the methods of Flight.
+/// there: the part of a pattern that stands for a service, and how the service begins.
 pub(super) type RpcSource = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 pub(super) const RPC_SOURCES: &[RpcSource] = &[
@@ -265,6 +329,7 @@ pub(super) const RPC_SOURCES: &[RpcSource] = &[
         ],
     ),
     ("query/src/http/tempo/grpc.rs", "match method {", &[("", "/tempopb.")]),
+    ("sql/src/flight.rs", "match method {", &[("", "/arrow.flight.protocol.FlightService/")]),
 ];
 
 /// Routes of the source that no table here has, because nothing in an answer is of a tenant: probes,
