@@ -28,7 +28,7 @@ impl RoleMapping {
         let parts = mapping.split(',').map(str::trim).filter(|part| !part.is_empty());
         let values = parts.map(value).collect::<Result<Vec<_>, _>>()?;
         if claim.trim().is_empty() {
-            return Err("the name of a claim is needed".to_owned());
+            return Err("oidc-roles-claim needs the name of a claim".to_owned());
         }
         if !(1..=MAPPED_MAX).contains(&values.len()) {
             return Err(format!("1 to {MAPPED_MAX} parts as ops=admin are needed"));
