@@ -6,6 +6,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log"
@@ -24,6 +26,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc/credentials"
 )
 
 // send makes the trace, exports it and gives its id.
@@ -79,6 +82,10 @@ func main() {
 	for _, compression := range []string{"none", "gzip"} {
 		forSpans := []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(overGrpc)}
 		forLogs := []otlploggrpc.Option{otlploggrpc.WithEndpointURL(overGrpc)}
+		if strings.HasPrefix(overGrpc, "https://") {
+			// The exporter of spans reads the environment's certificates, this one does not.
+			forLogs = append(forLogs, otlploggrpc.WithTLSCredentials(credentials.NewTLS(tlsOfEnvironment())))
+		}
 		if compression != "none" {
 			forSpans = append(forSpans, otlptracegrpc.WithCompressor(compression))
 			forLogs = append(forLogs, otlploggrpc.WithCompressor(compression))
@@ -106,6 +113,20 @@ func url(address string) string {
 		return address
 	}
 	return "http://" + address
+}
+
+// tlsOfEnvironment has the authority and the client's certificate that variables name.
+func tlsOfEnvironment() *tls.Config {
+	authority, err := os.ReadFile(os.Getenv("OTEL_EXPORTER_OTLP_CERTIFICATE"))
+	must(err)
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(authority)
+	if path := os.Getenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"); path != "" {
+		own, err := tls.LoadX509KeyPair(path, os.Getenv("OTEL_EXPORTER_OTLP_CLIENT_KEY"))
+		must(err)
+		config.Certificates = []tls.Certificate{own}
+	}
+	return config
 }
 
 func must(err error) {
