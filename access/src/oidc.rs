@@ -28,11 +28,7 @@ use std::{
 use tidings_storage::Clock;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
-use self::{
-    endpoints::{Description, Endpoints},
-    ticket::Seal,
-    token_cache::TokenCache,
-};
+use self::{endpoints::Endpoints, ticket::Seal, token_cache::TokenCache};
 use crate::{caller::Caller, error::AccessError};
 
 pub(crate) use claims::Expected;

@@ -138,7 +138,8 @@ impl Description {
     /// Reads an issuer's answer.
     ///
     /// # Errors
-    /// When it is none, is another's, or has endpoints that are less protected.
+    /// When the answer is no description, describes another issuer, or has endpoints that are less
+    /// protected.
     pub(crate) fn read(bytes: &[u8], issuer: &IssuerUrl) -> Result<Self, IssuerError> {
         let described: Self = parse(DESCRIPTION, bytes)?;
         let wrong = |reason| Err(IssuerError::Answer { endpoint: DESCRIPTION, reason });

@@ -25,7 +25,7 @@ const STATES_MAX: usize = 4;
 /// Parameters in a row that are kept of a longer list.
 const LIST_WORDS_MAX: usize = 3;
 
-/// What ends a part of a word.
+/// Ends of a word's parts.
 const DELIMITERS: &[char] =
     &['=', ':', ',', ';', '(', ')', '[', ']', '{', '}', '<', '>', '"', '\'', '|'];
 /// Units after a number, of sizes and times.
@@ -84,7 +84,8 @@ fn without_values(word: &str) -> String {
     result
 }
 
-/// Whether it has digits and is no name in capitals with one digit, such as `SOCKS5` and `IPV6`.
+/// Returns true for a part with digits, unless it is a name in capitals with one digit, such as
+/// `SOCKS5` and `IPV6`.
 fn is_value(part: &str) -> bool {
     let digits = part.bytes().filter(u8::is_ascii_digit).count();
     let is_name = || {
@@ -94,8 +95,8 @@ fn is_value(part: &str) -> bool {
     digits > 1 || digits == 1 && !is_name()
 }
 
-/// Whether the word at this position is a parameter by its look: a value and nothing else, a path,
-/// a dotted name, an address, the unit of a number, a part of a date, the name of a user.
+/// Returns true if the word at this position looks like a parameter: a value and nothing else, a
+/// path, a dotted name, an address, the unit of a number, a part of a date, the name of a user.
 fn is_parameter(form: &[String], at: usize) -> bool {
     let bare = |word: &str| -> String {
         word.trim_matches(|outer: char| !outer.is_alphanumeric()).to_owned()
@@ -371,10 +372,10 @@ mod tests {
             .collect();
         accuracies.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (name, accuracy) in &accuracies {
-            println!("{name} {accuracy:.3}");
+            eprintln!("{name} {accuracy:.3}");
         }
         let mean = accuracies.iter().map(|(_, one)| one).sum::<f64>() / accuracies.len() as f64;
-        println!("mean of {} sets {mean:.3}", accuracies.len());
+        eprintln!("mean of {} sets {mean:.3}", accuracies.len());
         assert!(mean >= 0.93, "{mean}");
     }
 }
