@@ -3,8 +3,8 @@
 use std::{path::Path, time::Duration};
 
 use tidings_bench::{
-    KeysOptions, PeersOptions, QueryOptions, StorageOptions, measure, measure_keys, measure_peers,
-    measure_queries,
+    KeysOptions, LogsOptions, PeersOptions, QueryOptions, StorageOptions, measure, measure_keys,
+    measure_logs, measure_peers, measure_queries,
 };
 
 #[test]
@@ -48,6 +48,28 @@ fn keys_and_tls_are_measured_beside_a_server_without() {
     let ratios = table.lines().find(|line| line.contains("ratio to no keys")).unwrap();
     assert!(ratios.contains("1.000 (95 % within 1.000 to 1.000; "), "{table}");
     assert!(table.contains("| no keys | keys | keys over TLS |"), "{table}");
+}
+
+#[test]
+fn log_records_are_measured_from_sending_to_every_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = measure_logs(&LogsOptions {
+        server: Path::new(env!("CARGO_BIN_EXE_tidings")).to_owned(),
+        victoria_logs: None,
+        folder: folder.path().to_owned(),
+        records: vec![6_000],
+        window: Duration::from_secs(7200),
+        seed: 7,
+        longest: Duration::from_secs(120),
+        patience: Duration::from_secs(1),
+        repeats: 1,
+    })
+    .unwrap();
+    let table = report.markdown();
+    for measured in ["all in, compacted", "bytes per record on disk", "a phrase", "patterns"] {
+        assert!(table.contains(measured), "{table}");
+    }
+    assert!(table.contains("| Tidings, 6 k |"), "{table}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Sends OTLP and asks the API.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -205,4 +205,29 @@ fn framed(message: &[u8]) -> Result<Bytes> {
     frame.put_u32(u32::try_from(message.len())?);
     frame.put_slice(message);
     Ok(frame.freeze())
+}
+
+/// As it stands in a query string.
+pub(crate) fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(encoded, "%{byte:02X}");
+            }
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn what_has_a_meaning_in_addresses_is_encoded() {
+        assert_eq!(encoded("GET /a?b=é"), "GET%20%2Fa%3Fb%3D%C3%A9");
+    }
 }

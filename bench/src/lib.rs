@@ -3,7 +3,8 @@
 //! [`Corpus`] makes OTLP requests that are cheap to send: encoded once, with ids, times and values
 //! filled in anew each time. [`measure`] starts the server, sends, asks, and makes a [`Report`] of
 //! what storing costs; [`measure_keys`] one of what keys and TLS cost, [`measure_queries`] one of how
-//! long questions take, and [`measure_peers`] one of what other systems need for the same. Never ships, and knows of the server only what a
+//! long questions take, [`measure_logs`] one of log records, and [`measure_peers`] one of what other
+//! systems need for the same. Never ships, and knows of the server only what a
 //! client does: its command line, its ports and what Linux tells about its process. The example
 //! `layout` looks into data files instead.
 
@@ -17,6 +18,7 @@ mod fsync;
 mod keyed_ingest;
 mod latency;
 mod load;
+mod logs;
 mod machine;
 mod peers;
 mod piece;
@@ -32,6 +34,7 @@ mod world;
 
 pub use corpus::{Corpus, Plan, Send, SentTrace, TelemetryKind};
 pub use keyed_ingest::{KeysOptions, measure_keys};
+pub use logs::{LogsOptions, measure_logs};
 pub use peers::{PeersOptions, measure_peers};
 pub use query::{QueryOptions, measure_queries};
 pub use report::Report;

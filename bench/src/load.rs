@@ -45,9 +45,22 @@ impl LoadResult {
     }
 }
 
+/// Requests to send, in order.
+pub(crate) trait RequestSource {
+    /// The body of a request and the number of spans or log records in it; `None` behind the last.
+    fn request(&self, index: usize) -> Option<(Vec<u8>, u64)>;
+}
+
+impl RequestSource for Plan<'_> {
+    fn request(&self, index: usize) -> Option<(Vec<u8>, u64)> {
+        let send = self.sends.get(index)?;
+        Some((self.body(send), send.spans))
+    }
+}
+
 /// State that the connections share.
 struct Course<'a> {
-    plan: &'a Plan<'a>,
+    plan: &'a dyn RequestSource,
     pace: LoadRate,
     begin: Instant,
     next: AtomicUsize,
@@ -56,14 +69,18 @@ struct Course<'a> {
 }
 
 /// Sends the requests of the plan in order, over several connections.
-pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: LoadRate) -> Result<LoadResult> {
+pub(crate) async fn send(
+    plan: &dyn RequestSource,
+    otlp: &Otlp,
+    pace: LoadRate,
+) -> Result<LoadResult> {
     send_as(&SenderSecurity::default(), plan, otlp, pace).await
 }
 
 /// The same as a sender who shows a key, or speaks TLS.
 pub(crate) async fn send_as(
     sender: &SenderSecurity,
-    plan: &Plan<'_>,
+    plan: &dyn RequestSource,
     otlp: &Otlp,
     pace: LoadRate,
 ) -> Result<LoadResult> {
@@ -95,14 +112,13 @@ async fn connection(
 ) -> Result<LoadResult> {
     let client = Client::of(sender)?;
     let mut sent = LoadResult { complete: true, ..LoadResult::default() };
-    while let Some(send) = course.plan.sends.get(course.next.fetch_add(1, Relaxed)) {
+    while let Some((body, count)) = course.plan.request(course.next.fetch_add(1, Relaxed)) {
         if course.begin.elapsed() > course.pace.longest {
             sent.complete = false;
             break;
         }
-        let body = course.plan.body(send);
         sent.bytes += body.len() as u64;
-        let before = course.given.fetch_add(send.spans, Relaxed);
+        let before = course.given.fetch_add(count, Relaxed);
         let mut late = Duration::ZERO;
         if let Some(rate) = course.pace.spans_per_second {
             let due = Duration::from_secs_f64(before as f64 / rate);
@@ -111,7 +127,7 @@ async fn connection(
             late = elapsed.saturating_sub(due);
         }
         let acknowledged = client.export(otlp, body).await?;
-        sent.spans += send.spans;
+        sent.spans += count;
         sent.refusals += acknowledged.refusals;
         sent.acknowledged.add(late + acknowledged.took);
     }

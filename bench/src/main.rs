@@ -4,8 +4,8 @@ use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tidings_bench::{
-    KeysOptions, PeersOptions, QueryOptions, StorageOptions, measure, measure_keys, measure_peers,
-    measure_queries,
+    KeysOptions, LogsOptions, PeersOptions, QueryOptions, StorageOptions, measure, measure_keys,
+    measure_logs, measure_peers, measure_queries,
 };
 
 /// Spans that requests are encoded for.
@@ -17,6 +17,8 @@ tidings-bench storage --server PROGRAM --folder FOLDER [--spans N,N…] [--round
 tidings-bench keys    --server PROGRAM --folder FOLDER [--spans N] [--rounds N] [--into PAGE]
 tidings-bench query   --server PROGRAM --folder FOLDER [--spans N,N…] [--window HOURS]
                       [--keep yes] [--seconds N] [--only WORDS] [--into PAGE]
+tidings-bench logs    --server PROGRAM --folder FOLDER [--records N,N…] [--window HOURS]
+                      [--seconds N] [--victoria-logs PROGRAM] [--into PAGE]
 tidings-bench peers   --server PROGRAM --folder FOLDER [--spans N] [--rounds N] [--into PAGE]
                       [--victoria-traces PROGRAM] [--jaeger PROGRAM] [--tempo PROGRAM]
 
@@ -28,10 +30,11 @@ storage, keys, peers:
   --rounds   how often what storing costs is measured (3)
 storage:
   --costs-only  measure nothing else
-query:
+query, logs:
   --window   within how many hours the spans begin (24)
+  --seconds  how long each question is asked again and again (20; logs 5)
+query:
   --keep     leave data in the folder, and measure what was left there without sending it again
-  --seconds  how long each question is asked again and again (20)
   --only     only questions with these words in their names";
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn run(args: &[String]) -> Result<()> {
         "storage" => measure(&storage(&flags)?)?,
         "keys" => measure_keys(&keys(&flags)?)?,
         "query" => measure_queries(&query(&flags)?)?,
+        "logs" => measure_logs(&logs(&flags)?)?,
         "peers" => measure_peers(&peers(&flags)?)?,
         _ => bail!("`{subject}` cannot be measured:\n{USAGE}"),
     };
@@ -108,6 +112,23 @@ fn query(flags: &Flags) -> Result<QueryOptions> {
     })
 }
 
+fn logs(flags: &Flags) -> Result<LogsOptions> {
+    flags.allow(&["--records", "--window", "--seconds", "--victoria-logs"])?;
+    let hours = flags.number("--window")?.unwrap_or(24);
+    let seconds = flags.number("--seconds")?.unwrap_or(5);
+    Ok(LogsOptions {
+        server: flags.text("--server").unwrap_or_default().into(),
+        victoria_logs: flags.text("--victoria-logs").map(Into::into),
+        folder: flags.text("--folder").unwrap_or_default().into(),
+        records: flags.numbers("--records")?,
+        window: Duration::from_secs(3600 * hours as u64),
+        seed: 1,
+        longest: Duration::from_secs(2 * 3600),
+        patience: Duration::from_secs(seconds as u64),
+        repeats: 100,
+    })
+}
+
 fn peers(flags: &Flags) -> Result<PeersOptions> {
     let names: Vec<String> = PeersOptions::systems().map(|name| format!("--{name}")).collect();
     let mut allowed: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -150,9 +171,13 @@ impl Flags {
     }
 
     fn spans(&self) -> Result<Vec<u64>> {
-        let text = self.text("--spans").unwrap_or("1000000");
+        self.numbers("--spans")
+    }
+
+    fn numbers(&self, name: &str) -> Result<Vec<u64>> {
+        let text = self.text(name).unwrap_or("1000000");
         let numbers = text.split(',').map(|number| number.replace('_', "").parse());
-        numbers.collect::<Result<_, _>>().with_context(|| format!("--spans {text}"))
+        numbers.collect::<Result<_, _>>().with_context(|| format!("{name} {text}"))
     }
 
     /// Refuses all others but those that every subject has.

@@ -14,7 +14,7 @@ mod jaeger;
 mod system;
 mod tempo;
 mod tidings;
-mod victoria_traces;
+pub(crate) mod victoria;
 
 use std::{
     collections::BTreeMap,
@@ -41,8 +41,7 @@ use crate::{
 };
 
 /// All that can be measured, ours among them.
-const SYSTEMS: &[System] =
-    &[tidings::SYSTEM, victoria_traces::SYSTEM, jaeger::SYSTEM, tempo::SYSTEM];
+const SYSTEMS: &[System] = &[tidings::SYSTEM, victoria::TRACES, jaeger::SYSTEM, tempo::SYSTEM];
 
 const CONNECTIONS: usize = 4;
 /// Traces that every system must give back whole,

@@ -95,6 +95,18 @@ impl Piece {
         }
     }
 
+    /// A field of bytes.
+    pub(crate) fn data(&mut self, field: u32, data: &[u8]) {
+        self.varint(u64::from(field) << 3 | 2);
+        self.varint(data.len() as u64);
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// The bytes of a message without gaps.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// A field of a message.
     pub(crate) fn message(&mut self, field: u32, inner: &Piece) {
         self.varint(u64::from(field) << 3 | 2);

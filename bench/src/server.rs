@@ -46,6 +46,8 @@ pub(crate) struct RunningServer {
     pub(crate) process: ChildProcess,
     pub(crate) http: String,
     pub(crate) otlp: Otlp,
+    /// The address of OTLP over HTTP.
+    pub(crate) otlp_http: String,
     /// From starting the process to its being ready.
     pub(crate) started_in: Duration,
 }
@@ -76,6 +78,7 @@ impl Launch {
             process,
             http: String::new(),
             otlp: Otlp::Grpc(String::new()),
+            otlp_http: String::new(),
             started_in: Duration::ZERO,
         };
         for line in BufReader::new(output).lines() {
@@ -85,6 +88,7 @@ impl Launch {
             match line.trim_start() {
                 line if line.starts_with("UI and API") => server.http = address,
                 line if line.starts_with("otlp/grpc") => server.otlp = Otlp::Grpc(address),
+                line if line.starts_with("otlp/http") => server.otlp_http = address,
                 line if line.starts_with("zipkin") => break,
                 _ => {}
             }

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: builds the server and the crate `bench` for release and lets it measure.
 //!
-//! `storage`, `keys`, `query` and `peers` replace their tables in `docs/benchmarks.md` by what was
+//! `storage`, `keys`, `query`, `logs` and `peers` replace their tables in `docs/benchmarks.md` by what was
 //! measured; `layout` prints what a span costs in data files, column by column.
 
 use std::{fs, process::ExitCode};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::steps::{cargo, check, root, target_dir};
 
-const USAGE: &str = "cargo xtask bench storage|keys|query|peers|layout [-- FLAGS…]";
+const USAGE: &str = "cargo xtask bench storage|keys|query|logs|peers|layout [-- FLAGS…]";
 
 /// Measures what is named first; the rest is for the crate `bench`.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {

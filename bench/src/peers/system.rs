@@ -42,11 +42,11 @@ pub(super) struct System {
 }
 
 /// A system that is ready.
-pub(super) struct Running {
-    pub(super) process: ChildProcess,
-    pub(super) otlp: Otlp,
+pub(crate) struct Running {
+    pub(crate) process: ChildProcess,
+    pub(crate) otlp: Otlp,
     /// The address that its APIs are at.
-    pub(super) http: String,
+    pub(crate) http: String,
 }
 
 /// An address that nothing listens on.

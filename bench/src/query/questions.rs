@@ -5,13 +5,13 @@
 
 mod languages;
 
-use std::{collections::HashMap, fmt::Write};
+use std::collections::HashMap;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
 
 use super::answers::{TraceConditions, field, is_cut, kinds, of_services, services, sum, within};
-use crate::{Plan, SentTrace, facts::Facts};
+use crate::{Plan, SentTrace, client::encoded, facts::Facts};
 
 /// One question, in one or more wordings that are asked in turn.
 pub(super) struct BenchQuery<'a> {
@@ -473,29 +473,4 @@ fn counting<'a>(
 /// A trace at least.
 fn one(_place: usize) -> TraceConditions {
     TraceConditions { least: 1, ..TraceConditions::default() }
-}
-
-/// As it stands in a query string.
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        match byte {
-            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => {
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-        encoded
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::encoded;
-
-    #[test]
-    fn what_has_a_meaning_in_addresses_is_encoded() {
-        assert_eq!(encoded("GET /a?b=é"), "GET%20%2Fa%3Fb%3D%C3%A9");
-    }
 }
