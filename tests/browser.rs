@@ -66,7 +66,7 @@ fn a_newcomer_gets_from_welcome_to_the_logs_of_a_span() {
     browser.press("j");
     browser.press("Enter");
     browser.wait_for("location.pathname.startsWith('/trace/')");
-    browser.wait_for("document.querySelectorAll('.wf-line').length > 10");
+    browser.wait_for("document.querySelectorAll('.wf-scroll .wf-line').length > 10");
     let id = browser.evaluate("location.pathname.split('/')[2]");
     let (_, view) = server.get(&format!("/api/v1/traces/{}", id.as_str().unwrap()));
     assert_eq!(view["state"], "failed", "{id} is not what was searched for");
@@ -251,8 +251,10 @@ fn a_trace_of_100000_spans_is_drawn_scrolled_and_searched() {
     send_large_trace(&server);
     let begin = Instant::now();
     browser.open(&format!("http://{}/trace/{:032x}", server.http, 0xb16));
-    browser
-        .wait_at_most(Duration::from_secs(60), "document.querySelectorAll('.wf-line').length > 15");
+    browser.wait_at_most(
+        Duration::from_secs(60),
+        "document.querySelectorAll('.wf-scroll .wf-line').length > 15",
+    );
     let painted = begin.elapsed();
     browser.wait_for(
         "performance.getEntriesByType('resource').some(e => e.name.includes('skeleton'))",

@@ -36,7 +36,7 @@ pub(super) fn cases(server: &Server) -> Vec<Case> {
         case(
             "trace",
             &format!("/trace/{left}"),
-            "document.querySelectorAll('.wf-line').length > 10",
+            "document.querySelectorAll('.wf-scroll .wf-line').length > 10",
         ),
         case(
             "trace-flame",

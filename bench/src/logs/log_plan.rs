@@ -198,7 +198,7 @@ fn filled(text: &str, random: &mut Random) -> String {
         match sign {
             '#' => body.push_str(&random.skewed(100_000).to_string()),
             '%' => body.push_str(&format!("{:012x}", random.next() >> 16)),
-            '@' => body.push_str(random.pick(&USERS)),
+            '@' => body.push_str(random.pick::<&str>(&USERS)),
             '^' => body.push_str(&format!("10.{}.{}.7", random.below(16), random.below(256))),
             '~' => body.push_str(&format!("/api/v1/items/{}", random.below(1_000_000))),
             '$' => {
