@@ -76,7 +76,7 @@ pub(super) fn questions(plan: &LogPlan, facts: &LogFacts) -> Vec<LogQuestion> {
     let order = plan.order().unwrap_or_default();
     let (field, needle) = (format!("order.id:=\"{order}\""), plan.needle());
     let errors = format!("&service={PAYMENT}&severity=error");
-    let victoria_errors = format!("{{\"service.name\"=\"{PAYMENT}\"}} severity:=\"error\"");
+    let victoria_errors = format!("{{\"service.name\"=\"{PAYMENT}\"}} severity_text:=\"error\"");
     let groups = facts.groups.len() as u64;
     vec![
         list("newest 100", "10 ms", String::new(), "*".to_owned(), plan.records),
@@ -103,7 +103,7 @@ pub(super) fn questions(plan: &LogPlan, facts: &LogFacts) -> Vec<LogQuestion> {
             "counts by service and severity",
             "100 ms",
             "stats?by=service&by=severity&limit=100&",
-            Some(("* | stats by (\"service.name\", severity) count() records", groups)),
+            Some(("* | stats by (\"service.name\", severity_text) count() records", groups)),
         ),
         count("patterns", "100 ms", "patterns?", None),
     ]
