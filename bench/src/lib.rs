@@ -18,7 +18,7 @@ mod fsync;
 mod keyed_ingest;
 mod latency;
 mod load;
-mod logs;
+mod log_bench;
 mod machine;
 mod peers;
 mod piece;
@@ -34,7 +34,7 @@ mod world;
 
 pub use corpus::{Corpus, Plan, Send, SentTrace, TelemetryKind};
 pub use keyed_ingest::{KeysOptions, measure_keys};
-pub use logs::{LogsOptions, measure_logs};
+pub use log_bench::{LogsOptions, measure_logs};
 pub use peers::{PeersOptions, measure_peers};
 pub use query::{QueryOptions, measure_queries};
 pub use report::Report;

@@ -94,8 +94,8 @@ struct LogsBench<'a> {
     runtime: &'a Runtime,
 }
 
-/// What taking the records cost.
-struct Taken {
+/// Costs of taking the records in.
+struct IngestCosts {
     sent: LoadResult,
     cpu: Cpu,
     resident_bytes: u64,
@@ -112,7 +112,7 @@ impl LogsBench<'_> {
         let resident_bytes = server.peak_resident_bytes()?;
         let cpu = server.stop()? + launch.compact()?;
         let disk_bytes = folder_bytes(&launch.data_dir.join("tables"))?;
-        self.tell(report, &Taken { sent, cpu, resident_bytes, disk_bytes });
+        self.tell(report, &IngestCosts { sent, cpu, resident_bytes, disk_bytes });
         let server = launch.start()?;
         let client = Client::new()?;
         for question in self.questions {
@@ -132,7 +132,7 @@ impl LogsBench<'_> {
         let resident_bytes = running.process.peak_resident_bytes()?;
         let (cpu, _) = running.process.stop_or_kill(END_MAX)?;
         let disk_bytes = folder_bytes(&folder.path().join("data"))?;
-        self.tell(report, &Taken { sent, cpu, resident_bytes, disk_bytes });
+        self.tell(report, &IngestCosts { sent, cpu, resident_bytes, disk_bytes });
         let running = victoria::start_logs(program, folder.path())?;
         let client = Client::new()?;
         for question in self.questions {
@@ -159,7 +159,7 @@ impl LogsBench<'_> {
         Ok(sent)
     }
 
-    fn tell(&self, report: &mut Report, taken: &Taken) {
+    fn tell(&self, report: &mut Report, taken: &IngestCosts) {
         let records = taken.sent.spans;
         let each = |bytes: u64| format!("{:.1}", bytes as f64 / records.max(1) as f64);
         let mut costs = Costs::default();
