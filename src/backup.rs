@@ -18,7 +18,7 @@ use tidings_storage::{
 use crate::{
     audit_log,
     cli::{self, OF_TENANT, VERSION},
-    keys::tenant_arg,
+    keys_command::tenant_arg,
     log,
     serve::{object_store_settings, store_settings},
     settings::Settings,
@@ -109,7 +109,13 @@ pub(crate) fn backup(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         eprintln!("tidings: warning: the limit of open files stays as it is: {error}");
     }
-    let report = run(settings, back_up(source, to, monitor()))?;
+    let report = run(settings, back_up(source, to, monitor()));
+    // A copy of everything that is stored: recorded as a change is.
+    let words = |report: &BackupReport| format!("backup {}", report.id);
+    if settings.data_dir.is_dir() {
+        audit_log::record_command(settings, "data.backup", &report, words);
+    }
+    let report = report?;
     if settings.keys_file.as_ref().is_some_and(|keys| !keys.starts_with(&settings.data_dir)) {
         eprintln!("tidings: warning: keys-file is not in the data directory and not in the backup");
     }

@@ -12,15 +12,14 @@ use tidings_collector::TlsError;
 use tidings_storage::StorageError;
 
 use crate::{
-    backup, check,
+    backup,
     client_identity::ClientIdentity,
     demo,
     health::TaskFailure,
-    import, keys, serve,
+    import, keys_command, maintenance, serve,
     settings::{MemoryFiles, SETTINGS, Settings, SettingsError, Sources},
-    show, sql_command, sql_worker,
+    show, sql_command,
     tenants::settings_of,
-    upkeep,
 };
 
 /// The version and, where it is known, the commit of this build.
@@ -50,13 +49,13 @@ pub(crate) fn command() -> Command {
         .subcommand(import_command())
         .subcommand(trace_command())
         .subcommand(sql_command())
-        .subcommand(sql_worker::command())
+        .subcommand(sql_command::worker_command())
         .subcommand(compact_command())
         .subcommand(erase_command())
         .subcommand(check_command())
         .subcommand(backup::backup_command(setting_args()))
         .subcommand(backup::restore_command(setting_args()))
-        .subcommand(keys::command(setting_args()))
+        .subcommand(keys_command::command(setting_args()))
         .subcommand(
             Command::new("config")
                 .about("Print the effective settings with where each came from")
@@ -168,7 +167,7 @@ fn sql_command() -> Command {
 fn compact_command() -> Command {
     Command::new("compact")
         .about("Merge files and delete what is no longer kept, on a directory no server works on")
-        .arg(keys::tenant_arg(OF_TENANT))
+        .arg(keys_command::tenant_arg(OF_TENANT))
         .arg(
             Arg::new("clock-is-right")
                 .long("clock-is-right")
@@ -182,7 +181,7 @@ fn erase_command() -> Command {
     Command::new("erase")
         .about("Erase spans and log records for good, on a directory no server works on")
         .after_help("A running server erases by POST /api/v1/erasures, or on its System page")
-        .arg(keys::tenant_arg(OF_TENANT))
+        .arg(keys_command::tenant_arg(OF_TENANT))
         .arg(Arg::new("attribute").long("attribute").value_name("KEY").help(
             "Everything with this attribute, also on its resource, scope, events or links; its \
              value is read from standard input, where lists of processes do not show it",
@@ -258,8 +257,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
         None => serve(matches),
         Some(("serve", matches)) => serve(matches),
-        Some(("compact", matches)) => upkeep::compact(matches, &of_tenant(matches)?),
-        Some(("erase", matches)) => upkeep::erase(matches, &of_tenant(matches)?),
+        Some(("compact", matches)) => maintenance::compact(matches, &of_tenant(matches)?),
+        Some(("erase", matches)) => maintenance::erase(matches, &of_tenant(matches)?),
         Some(("config", matches)) => print_config(&sources(matches)?),
         Some(("demo", matches)) => {
             demo::run(&demo::DemoOptions::from_matches(matches, &sources(matches)?)?)
@@ -267,7 +266,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("import", matches)) => import::run(matches, &sources(matches)?),
         Some(("trace", matches)) => show::run(matches, &sources(matches)?),
         Some(("sql", matches)) => sql_command::run(matches, &sources(matches)?),
-        Some(("check", matches)) => check::run(matches),
+        Some(("check", matches)) => maintenance::check(matches),
         Some(("backup", matches)) => {
             let (_, given) = matches.subcommand().unwrap_or(("", matches));
             backup::backup(matches, &of_tenant(given)?)
@@ -275,11 +274,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("restore", matches)) => backup::restore(matches, &of_tenant(matches)?),
         Some(("keys", matches)) => {
             let (_, given) = matches.subcommand().unwrap_or(("", matches));
-            keys::run(matches, &sources(given)?.settings()?)
+            keys_command::run(matches, &sources(given)?.settings()?)
         }
         Some(("completions", matches)) => print_completions(matches),
         Some(("man", _)) => print_manual(),
-        Some((sql_worker::NAME, matches)) => sql_worker::run(matches),
+        Some((sql_command::WORKER, matches)) => sql_command::run_worker_process(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
 }
@@ -336,7 +335,11 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match storage {
         _ if error.is::<SettingsError>() || error.is::<TlsError>() => 78,
         _ if error.is::<KeyFileError>() && storage.is_none() => 78,
-        _ if error.is::<check::Unreadable>() || error.is::<upkeep::ValueInArguments>() => 2,
+        _ if error.is::<maintenance::Unreadable>()
+            || error.is::<maintenance::ValueInArguments>() =>
+        {
+            2
+        }
         _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,
         Some(StorageError::NeedsRecovery { .. }) => 74,
@@ -419,7 +422,7 @@ fn print_config(sources: &Sources) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{TaskFailure, exit_code, upkeep::ValueInArguments};
+    use super::{TaskFailure, exit_code, maintenance::ValueInArguments};
 
     #[test]
     fn a_failed_task_and_a_wrong_call_have_exit_codes_of_their_own() {

@@ -1,14 +1,173 @@
-//! Identity of the commands that are clients: a certificate, where TLS asks for one, and a key.
+//! Identity and TLS of the commands that are clients: the servers that they trust, their own
+//! certificate, and their key.
 //!
-//! A key comes from the variable `TIDINGS_KEY` or a file, never from the command line, which every
-//! user of the machine can read.
+//! `--ca FILE` has roots, or the server's own certificate. Whoever has the server's settings needs
+//! neither: the certificate in `tls-certificate` is trusted, by whatever name its server is reached.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use clap::{Arg, ArgMatches, value_parser};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
 
-use crate::{client_tls::ClientTls, settings::Sources};
+use crate::settings::Sources;
+
+/// The files of a client's TLS, in PEM.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ClientTls {
+    /// Roots, or servers' own certificates; without them no TLS is spoken.
+    ca: Option<PathBuf>,
+    /// The client's certificate and its key.
+    identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl ClientTls {
+    /// The arguments of every command that is a client.
+    pub(crate) fn args() -> [Arg; 3] {
+        let file = |name: &'static str, help: &'static str| {
+            Arg::new(name)
+                .long(name)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help(help)
+        };
+        [
+            file(
+                "ca",
+                "The server speaks TLS: roots of its certificate, or the certificate itself, in PEM \
+                 [default: tls-certificate of the settings]",
+            ),
+            file("client-certificate", "A certificate for a server that asks for one, in PEM")
+                .requires("client-key"),
+            file("client-key", "The key of --client-certificate, in PEM")
+                .requires("client-certificate"),
+        ]
+    }
+
+    /// As the command line and the server's settings say.
+    pub(crate) fn from_matches(matches: &ArgMatches, sources: &Sources) -> Self {
+        let file = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+        let of_server = sources.text("tls-certificate");
+        let of_server = (!of_server.is_empty()).then(|| PathBuf::from(of_server));
+        Self {
+            ca: file("ca").or(of_server),
+            identity: file("client-certificate").zip(file("client-key")),
+        }
+    }
+
+    /// For a server with this certificate.
+    pub(crate) fn of_server(certificate: Option<PathBuf>) -> Self {
+        Self { ca: certificate, identity: None }
+    }
+
+    /// Returns whether servers are reached over TLS where their address does not say.
+    pub(crate) fn is_used(&self) -> bool {
+        self.ca.is_some()
+    }
+
+    /// Reads the files.
+    pub(crate) fn config(&self) -> Result<ClientConfig> {
+        let provider = Arc::new(ring::default_provider());
+        let trusted = self.ca.as_ref().map(certificates).transpose()?.unwrap_or_default();
+        let mut roots = RootCertStore::empty();
+        let (added, _) = roots.add_parsable_certificates(trusted.iter().cloned());
+        let by_root = if added == 0 {
+            None
+        } else {
+            let builder =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            Some(builder.build().context("the roots of --ca")?)
+        };
+        let verifier = ServerVerifier { trusted, by_root, provider: Arc::clone(&provider) };
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("TLS")?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let Some((certificate, key)) = &self.identity else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let path = key.display();
+        let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("{path}: no key"))?;
+        let chain = certificates(certificate)?;
+        builder.with_client_auth_cert(chain, key).with_context(|| path.to_string())
+    }
+}
+
+/// Every certificate of a file, of which there has to be one.
+fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>> {
+    let name = || path.display().to_string();
+    let read = CertificateDer::pem_file_iter(path).with_context(name)?;
+    let read = read.collect::<Result<Vec<_>, _>>().with_context(name)?;
+    anyhow::ensure!(!read.is_empty(), "{} has no certificate in it", path.display());
+    Ok(read)
+}
+
+/// Takes a server whose certificate is one of these, or leads to one of them and has its name.
+#[derive(Debug)]
+struct ServerVerifier {
+    trusted: Vec<CertificateDer<'static>>,
+    by_root: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        // The handshake shows that the server has its key, which no other has.
+        if self.trusted.contains(end_entity) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        match &self.by_root {
+            None => Err(rustls::CertificateError::UnknownIssuer.into()),
+            Some(by_root) => by_root.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
 
 /// The identity of a client.
 #[derive(Debug, Clone, Default)]

@@ -1,15 +1,14 @@
 //! Demo traffic: a shop and a payment system, sent over real OTLP and Zipkin.
 //!
-//! Seeded: the same seed and start time make the same transactions. `model` describes a
+//! Seeded: the same seed and start time make the same transactions. `demo_call` describes a
 //! transaction, `shop` makes them up, `render` turns one into spans and log records, and this
 //! module sends them at a rate.
 
+mod demo_call;
 mod fleet;
 mod incident;
-mod model;
 mod render;
 mod shop;
-mod zipkin;
 
 use std::{io::Write, sync::Arc, time::Duration};
 

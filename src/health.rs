@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::future::select_all;
 use thiserror::Error;
+use tidings_access::TenantName;
 use tidings_proto::api::{TaskCondition, TaskStatus};
 use tidings_storage::{Store, Supervision, TaskHealth, TaskState};
 use tokio::sync::watch;
@@ -31,12 +32,12 @@ struct HealthParts {
     /// Of the process and of the default tenant's store.
     process: Vec<Supervision>,
     /// The stores of other tenants.
-    others: Vec<Store>,
+    others: Vec<(TenantName, Store)>,
 }
 
 impl HealthParts {
     fn all(&self) -> impl Iterator<Item = &Supervision> {
-        self.process.iter().chain(self.others.iter().map(Store::supervision))
+        self.process.iter().chain(self.others.iter().map(|(_, store)| store.supervision()))
     }
 }
 
@@ -52,11 +53,12 @@ impl Health {
         self.parts.send_modify(|parts| parts.process.push(part.clone()));
     }
 
-    /// Counts this store in from now on.
-    pub(crate) fn add_store(&self, store: &Store, is_of_default: bool) {
-        match is_of_default {
+    /// Counts this tenant's store in from now on.
+    pub(crate) fn add_store(&self, tenant: &TenantName, store: &Store) {
+        let other = || (tenant.clone(), store.clone());
+        match tenant.is_default() {
             true => self.add(store.supervision()),
-            false => self.parts.send_modify(|parts| parts.others.push(store.clone())),
+            false => self.parts.send_modify(|parts| parts.others.push(other())),
         }
     }
 
@@ -93,10 +95,15 @@ impl Health {
 
     /// Returns whether somebody should look at the store of a tenant other than the default one.
     pub(crate) fn has_others_in_trouble(&self) -> bool {
-        let is_in_trouble = |store: &Store| {
+        let is_in_trouble = |(_, store): &(TenantName, Store)| {
             store.ready().is_err() || store.trouble().is_some() || !store.alarms().is_empty()
         };
         self.parts.borrow().others.iter().any(is_in_trouble)
+    }
+
+    /// Returns whether this holds for every open tenant other than the default one.
+    pub(crate) fn all_others(&self, mut holds: impl FnMut(&TenantName) -> bool) -> bool {
+        self.parts.borrow().others.iter().all(|(tenant, _)| holds(tenant))
     }
 }
 

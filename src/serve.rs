@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
-    sync::{Arc, Once},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use tidings_collector::{
     Collector, CollectorLimits, CollectorSettings, Destinations, Guard, Phase, Phases, ReadApi,
     RedactionSettings, Redactor, Tls, listen,
 };
-use tidings_proto::UnixNanos;
+use tidings_proto::{UnixNanos, api::LimitInForce};
 use tidings_query::{QuerySettings, ReceiverStates};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{
@@ -38,7 +38,7 @@ use crate::{
     log,
     own_telemetry::{OwnDestination, OwnTelemetry},
     settings::{Settings, SettingsError},
-    sql_worker,
+    sql_command,
     tenants::{Tenant, TenantApi, Tenants, possible},
     web,
 };
@@ -58,7 +58,11 @@ pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let own = OwnTelemetry::new(settings.own_telemetry, Arc::clone(&clock));
     let log = log::start_sparingly(&settings.log, own.as_ref(), Arc::clone(&clock))?;
-    settings.connections_max = file_limit::connections_max(settings.connections_max);
+    let connections_max = file_limit::connections_max(settings.connections_max);
+    if connections_max != settings.connections_max {
+        settings.lower_limit("connections-max", connections_max, "open files of the process");
+    }
+    settings.connections_max = connections_max;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     for warning in warnings.iter().cloned().chain(settings.exposure()) {
         tracing::warn!(%warning, "of the settings");
@@ -91,7 +95,8 @@ async fn serve(
     let tls = open_tls(&settings, &clock, &phases, &web_tasks).await?;
     let access = open_keys(&settings, &clock, &web_tasks).await?;
     let listening = web::connections(apps, Arc::clone(&clock), connections_max, phases);
-    let listening = Arc::new(listening.over(tls.clone()));
+    let listening = listening.over(tls.clone()).behind(settings.trusted_proxies.clone());
+    let listening = Arc::new(listening);
     let bound = TcpListener::bind(settings.http).await;
     let http = bound.and_then(|listener| {
         let address = listener.local_addr()?;
@@ -298,16 +303,20 @@ async fn routes(
             tls: settings.tls(),
             access: access.clone(),
             transaction_keys: settings.transaction_keys.clone(),
+            redaction: redaction_settings(settings),
+            memory_budget: settings.memory,
         },
+        limits: settings.limits.clone(),
         browsers: browsers.clone(),
         listening,
         queries: web::QueryTimes::new(Arc::clone(clock)),
+        words: Arc::new(web::RequestWords::new(settings.redact_keys.clone())),
         sql: sql_service(settings, address, &tenants.default_tenant().store, clock)?,
-        sql_is_shared: Once::new(),
         memory_budget: settings.memory,
         pushes: Arc::default(),
         started: clock.now(),
     };
+    let words = Arc::clone(&api.words);
     api.push_metrics(settings, address, tasks)?;
     tenants.serve(Box::new(move |tenant| api.routes_of(tenant)));
     let of_default = tenants.router(&Default::default()).await?;
@@ -321,7 +330,7 @@ async fn routes(
             origins: settings.allow_origins.clone(),
             access: access.clone(),
         },
-        web::Auditing { log: Arc::clone(audit), clock: Arc::clone(clock) },
+        web::Auditing { log: Arc::clone(audit), clock: Arc::clone(clock), words },
         web::Bodies::new(settings.memory, Arc::clone(clock)),
     ))
 }
@@ -330,13 +339,13 @@ async fn routes(
 struct HttpApi {
     parts: ServerParts,
     setup: web::ServerSetup,
+    limits: Vec<LimitInForce>,
     browsers: web::BrowserAccess,
     listening: Arc<web::WebListening>,
     queries: Arc<web::QueryTimes>,
+    words: Arc<web::RequestWords>,
     /// Of the default tenant.
     sql: Option<SqlService>,
-    /// Done when there is another tenant with queries in SQL.
-    sql_is_shared: Once,
     memory_budget: Option<u64>,
     pushes: Arc<web::PushCounts>,
     started: UnixNanos,
@@ -363,16 +372,22 @@ impl HttpApi {
         let document = web::described(tidings_query::document());
         let names = web::RouteNames::new(&document);
         let of_one = (!tenant.name.is_default()).then(|| tenant.name.to_string());
+        let recent = tenant.query.recent_queries().clone();
         let query = tenant.query.with_receivers(states).with_audit(Arc::clone(audit), of_one);
         let api = [
             tidings_query::router_described_by(document, query),
-            tidings_sql::router(sql),
+            tidings_sql::router(sql.map(|sql| sql.with_recent(recent))),
+            web::limits(self.limits.clone()),
             web::pins(store.clone(), Arc::clone(clock)),
             web::erasures(store.clone(), Arc::clone(clock)),
             web::keys(access.clone(), Arc::clone(clock), self.browsers.clone()),
             web::sign_in(access.clone()),
         ];
-        TenantApi { router: web::tenant_routes(api, server.clone(), measured, names), server }
+        let words = Arc::clone(&self.words);
+        TenantApi {
+            router: web::tenant_routes(api, server.clone(), measured, names, words),
+            server,
+        }
     }
 
     /// Returns the parts that count, as a tenant sees them.
@@ -418,9 +433,7 @@ impl HttpApi {
         if tenant.name.is_default() {
             return Some(sql);
         }
-        let beside = sql.beside(tenant.store.clone());
-        self.sql_is_shared.call_once(|| drop(tokio::spawn(async move { sql.leave_room().await })));
-        Some(beside)
+        Some(sql.beside(tenant.store.clone()))
     }
 }
 
@@ -517,6 +530,7 @@ fn collector_settings(settings: &Settings) -> CollectorSettings {
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     CollectorSettings {
         host_names: host_names(&settings.configured_hosts()),
+        proxies: settings.trusted_proxies.clone(),
         redaction: redaction_settings(settings),
         limits: CollectorLimits {
             grpc_message_bytes_max: count(settings.otlp_grpc_message_bytes_max),
@@ -552,7 +566,7 @@ fn sql_service(
         running_max: count(settings.sql_running_max),
         ..SqlLimits::of_memory(count(settings.sql_memory_bytes_max))
     };
-    let program = WorkerProgram::this(sql_worker::NAME).context("where this program is")?;
+    let program = WorkerProgram::this(sql_command::WORKER).context("where this program is")?;
     let service = SqlService::new(store.clone(), limits, Arc::clone(clock), program);
     Ok(Some(service.context("no threads for queries in SQL")?))
 }

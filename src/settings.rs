@@ -10,8 +10,8 @@ mod environment;
 mod memory;
 mod oidc;
 mod own_signals;
-mod table;
-pub(crate) mod value;
+pub(crate) mod setting_value;
+mod settings_table;
 
 use std::{
     collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration,
@@ -23,12 +23,13 @@ pub(crate) use oidc::OidcValues;
 pub(crate) use own_signals::{
     MetricsPushSettings, MetricsPushValues, OwnRecords, OwnTelemetrySettings,
 };
-pub(crate) use table::{SETTINGS, Setting};
+pub(crate) use setting_value::{age as parse_age, bytes as parse_bytes};
+pub(crate) use settings_table::{SETTINGS, Setting};
 use thiserror::Error;
 use tidings_access::ClientSecret;
-use tidings_collector::TlsFiles;
+use tidings_collector::{TlsFiles, TrustedProxies};
+use tidings_proto::api::LimitInForce;
 use tidings_storage::{ObjectAddress, Retention};
-pub(crate) use value::{age as parse_age, bytes as parse_bytes};
 
 use crate::client_identity::ClientKey;
 
@@ -53,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) keys_file: Option<PathBuf>,
     pub(crate) oidc: OidcValues,
     pub(crate) public_url: Option<String>,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) tenants_max: u64,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
@@ -95,6 +97,8 @@ pub(crate) struct Settings {
     pub(crate) retention: Retention,
     /// Start without what cannot be read of the log; of one start, and so no setting.
     pub(crate) recover: bool,
+    /// The settings that bound something, as they were given.
+    pub(crate) limits: Vec<LimitInForce>,
 }
 
 /// Where queries in SQL are answered.
@@ -248,7 +252,7 @@ impl Sources {
             let origin = Origin::File(path.clone());
             match SETTINGS.iter().find(|setting| setting.key() == key) {
                 Some(setting) => {
-                    let text = value::file_text(&value).ok_or_else(|| {
+                    let text = setting_value::file_text(&value).ok_or_else(|| {
                         error(format!(
                             "`{key}` must be a text, a number, a truth value or a list of texts"
                         ))
@@ -273,6 +277,7 @@ impl Sources {
                 reason,
             })?;
         }
+        settings.limits = self.limits();
         settings.aws = self.aws.clone();
         settings.oidc.client_secret = self.oidc_secret.clone();
         settings.check_listeners()?;
@@ -282,6 +287,26 @@ impl Sources {
         settings.metrics_push.check()?;
         settings.check_order()?;
         Ok(settings)
+    }
+
+    /// The settings that bound something, in the order of the table.
+    fn limits(&self) -> Vec<LimitInForce> {
+        let limit = |(setting, value, origin): (&Setting, &str, &Origin)| {
+            let origin = match origin {
+                // Its path is for those who may look at the machine.
+                Origin::File(_) => "file".to_owned(),
+                origin => origin.to_string(),
+            };
+            Some(LimitInForce {
+                name: setting.name.to_owned(),
+                value: value.to_owned(),
+                unit: setting.unit?.to_owned(),
+                default_value: setting.default.to_owned(),
+                origin,
+                help: setting.help.to_owned(),
+            })
+        };
+        self.lines().filter_map(limit).collect()
     }
 
     /// Variables that look like settings and are none, a sentence each.
@@ -311,7 +336,8 @@ impl Sources {
 /// The known name nearest to a wrong one, when it is near.
 fn suggestion(wrong: &str) -> String {
     let plain = wrong.trim_start_matches("TIDINGS_").to_ascii_lowercase().replace('-', "_");
-    let near = SETTINGS.iter().map(|setting| (value::distance(&plain, &setting.key()), setting));
+    let near =
+        SETTINGS.iter().map(|setting| (setting_value::distance(&plain, &setting.key()), setting));
     match near.min_by_key(|(distance, _)| *distance) {
         Some((distance, setting)) if distance <= 3 && distance * 2 < plain.len() => {
             format!("; did you mean {}?", setting.name)
@@ -340,6 +366,7 @@ impl Settings {
             keys_file: None,
             oidc: OidcValues::default(),
             public_url: None,
+            trusted_proxies: TrustedProxies::default(),
             tenants_max: 0,
             tls_certificate: None,
             tls_key: None,
@@ -378,6 +405,7 @@ impl Settings {
             scrub_bytes_per_second: None,
             retention: Retention::default(),
             recover: false,
+            limits: Vec::new(),
         }
     }
 
@@ -405,6 +433,13 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Notes that a limit is lower than it was set, and why.
+    pub(crate) fn lower_limit(&mut self, name: &str, value: u64, why: &str) {
+        if let Some(limit) = self.limits.iter_mut().find(|limit| limit.name == name) {
+            (limit.value, limit.origin) = (value.to_string(), why.to_owned());
+        }
     }
 
     /// Returns whether every request needs a key, or the word of an issuer.

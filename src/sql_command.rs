@@ -1,9 +1,12 @@
-//! `tidings sql QUERY`: the rows of a query as a table in the terminal.
+//! `tidings sql QUERY`: the rows of a query as a table in the terminal; and `tidings sql-worker`, the
+//! process in which a server's query runs. Nobody calls it by hand.
 
 use anyhow::{Context, Result, bail};
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::Value as Json;
+use tidings_access::is_printable;
 use tidings_proto::api::{ProblemDetails, SqlResult};
+use tidings_sql::{WorkerLimits, run_worker};
 
 use crate::{cli, client::Client, client_identity::ClientIdentity, settings::Sources};
 
@@ -61,7 +64,7 @@ fn drawn(value: &Json) -> String {
         Json::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let mut signs = text.chars().map(|sign| if is_drawn(sign) { sign } else { '·' });
+    let mut signs = text.chars().map(|sign| if is_printable(sign) { sign } else { '·' });
     let mut cell: String = signs.by_ref().take(COLUMN_MAX).collect();
     if signs.next().is_some() {
         cell.push('…');
@@ -69,11 +72,27 @@ fn drawn(value: &Json) -> String {
     cell
 }
 
-/// Neither a control character nor one that turns the direction of what follows.
-fn is_drawn(sign: char) -> bool {
-    let turns =
-        matches!(sign, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !sign.is_control() && !turns
+/// Name of the command of a worker.
+pub(crate) const WORKER: &str = "sql-worker";
+
+/// The command, which help does not list.
+pub(crate) fn worker_command() -> Command {
+    let limit = |name: &'static str| Arg::new(name).required(true).value_parser(value_parser!(u64));
+    Command::new(WORKER)
+        .hide(true)
+        .about("Run one query in SQL for the server at the other end of standard input")
+        .arg(limit("address-bytes-max"))
+        .arg(limit("cpu-seconds-max"))
+}
+
+/// Runs the query and ends the process.
+pub(crate) fn run_worker_process(matches: &ArgMatches) -> Result<()> {
+    let limit = |name| matches.get_one::<u64>(name).copied().context("a limit is missing");
+    let limits = WorkerLimits {
+        address_bytes_max: limit("address-bytes-max")?,
+        cpu_seconds_max: limit("cpu-seconds-max")?,
+    };
+    match run_worker(limits).context("this is no process of a server")? {}
 }
 
 #[cfg(test)]

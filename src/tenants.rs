@@ -32,8 +32,10 @@ use futures::{
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
 use tidings_access::{AccessError, AccessPolicy, Caller, KeyRing, TenantName};
-use tidings_collector::{Destination, DestinationError, Destinations, ReadApi, ReplyBody};
-use tidings_query::{QueryLimits, QueryService, zipkin_router};
+use tidings_collector::{
+    Destination, DestinationError, Destinations, PeerAddress, ReadApi, ReplyBody,
+};
+use tidings_query::{ClientId, QueryLimits, QueryService, zipkin_router};
 use tidings_storage::{Clock, Recovery, StorageError, Store};
 use tower::ServiceExt;
 
@@ -146,7 +148,7 @@ impl Tenants {
         let (store, recovery) = Store::open(opened, Arc::clone(clock)).await?;
         let default = TenantName::default();
         tell_opened(&default, settings, &recovery);
-        health.add_store(&store, true);
+        health.add_store(&default, &store);
         if ring.is_none() && !found.is_empty() {
             tracing::warn!(
                 tenants = found.len(),
@@ -329,7 +331,7 @@ impl Tenants {
             store.close().await?;
             return Err(StorageError::Closed);
         }
-        inner.health.add_store(&store, false);
+        inner.health.add_store(&tenant.name, &store);
         // Behind the list of tenants: whoever sets the builder goes through that afterwards.
         if let Some(builder) = inner.builder.get() {
             tenant.api.get_or_init(|| builder(&tenant));
@@ -389,6 +391,13 @@ impl ReadApi for Tenants {
         caller: Option<Caller>,
     ) -> Pin<Box<dyn Future<Output = Response<ReplyBody>> + Send>> {
         let tenants = self.clone();
+        let mut head = head;
+        let client = match (&caller, head.extensions.get::<PeerAddress>()) {
+            (Some(caller), _) => web::client_of_key(caller),
+            (None, Some(address)) => web::client_at(*address),
+            (None, None) => ClientId::default(),
+        };
+        head.extensions.insert(client);
         let name = caller.map(|caller| caller.tenant().clone()).unwrap_or_default();
         Box::pin(async move {
             let Ok(tenant) = tenants.find(&name).await else { return unavailable() };

@@ -7,7 +7,7 @@ mod assets;
 mod audit;
 mod bodies;
 mod erasures;
-mod guard;
+mod grpc_deadline;
 mod json_body;
 mod keys;
 mod listen;
@@ -15,7 +15,9 @@ mod metrics;
 mod pins;
 mod problem;
 mod request_span;
+mod request_words;
 mod sign_in;
+mod site_guard;
 mod status;
 mod storage;
 
@@ -23,32 +25,37 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 
+pub(crate) use access::client_of_key;
 pub(crate) use audit::Auditing;
 pub(crate) use bodies::Bodies;
 pub(crate) use erasures::routes as erasures;
-use guard::Entrance;
-pub(crate) use guard::Visitors;
 pub(crate) use keys::routes as keys;
-pub(crate) use listen::{WebListening, connections};
+pub(crate) use listen::{WebListening, client_at, connections};
 pub(crate) use metrics::{Measured, MetricsPush, PushCounts, QueryTimes, own_resource};
 pub(crate) use pins::routes as pins;
 pub(crate) use request_span::RouteNames;
+pub(crate) use request_words::RequestWords;
 pub(crate) use sign_in::{BrowserAccess, pages as sign_in_pages, routes as sign_in};
+use site_guard::Entrance;
+pub(crate) use site_guard::Visitors;
 pub(crate) use status::{ServedTenant, Server, ServerSetup, described, starting};
+pub(crate) use storage::limit_routes as limits;
 
 use crate::tenants::Tenants;
 
 /// The routes of a tenant: those of the API's parts, and the process's. Nothing is checked yet.
 pub(crate) fn tenant_routes(
-    api: [Router; 6],
+    api: [Router; 7],
     server: Server,
     measured: Measured,
     names: RouteNames,
+    words: Arc<RequestWords>,
 ) -> Router {
     let (queries, tenant) = (Arc::clone(&measured.queries), measured.tenant.clone());
     let own = status::routes(server).merge(metrics::routes(measured));
     api.into_iter()
         .fold(own, Router::merge)
+        .layer(middleware::from_fn_with_state(words, metrics::name_origin))
         .layer(middleware::from_fn_with_state(queries, metrics::measure))
         .layer(middleware::from_fn_with_state((tenant, names), request_span::trace))
 }
@@ -66,14 +73,16 @@ pub(crate) fn router(
     let entry = access::KeyedEntrance { policy: visitors.access.clone(), tenants };
     let visitors = Arc::new(visitors);
     let checked = |routes: Router, entrance| {
-        routes.layer(middleware::from_fn_with_state(entrance, guard::check_origin))
+        routes.layer(middleware::from_fn_with_state(entrance, site_guard::check_origin))
     };
-    let api = of_default.layer(middleware::from_fn_with_state(entry, access::check_key));
+    let api = of_default
+        .layer(middleware::from_fn_with_state(entry, access::check_key))
+        .layer(middleware::from_fn_with_state(Arc::clone(&auditing.clock), grpc_deadline::hold));
     let sign_in = sign_in.layer(middleware::from_fn_with_state(auditing.clone(), audit::record));
     checked(api, Entrance::to_api(Arc::clone(&visitors)))
         .layer(middleware::from_fn_with_state(auditing, audit::record))
         .merge(checked(assets::routes().merge(sign_in), Entrance::to_pages(visitors)))
         .layer(middleware::from_fn_with_state(browsers, sign_in::drop_plain_cookies))
         .layer(middleware::from_fn_with_state(bodies, bodies::bound))
-        .layer(middleware::map_response(guard::secure))
+        .layer(middleware::map_response(site_guard::secure))
 }

@@ -1,6 +1,8 @@
 //! What a reviewer would otherwise have to check: dependencies between crates, module headers, the
 //! length of files, and words that do not belong in the tree.
 
+mod imports;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -11,13 +13,23 @@ use std::{
 /// Which crates of ours each crate may use. `docs/ARCHITECTURE.md` draws the same picture.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-proto", &[]),
+    ("tidings-grpc", &["tidings-proto"]),
     ("tidings-assembly", &["tidings-proto"]),
     ("tidings-storage", &["tidings-assembly", "tidings-proto"]),
     ("tidings-access", &["tidings-proto", "tidings-storage"]),
     ("tidings-audit", &["tidings-proto", "tidings-storage"]),
-    ("tidings-collector", &["tidings-access", "tidings-audit", "tidings-proto", "tidings-storage"]),
-    ("tidings-query", &["tidings-assembly", "tidings-audit", "tidings-proto", "tidings-storage"]),
-    ("tidings-sql", &["tidings-assembly", "tidings-proto", "tidings-query", "tidings-storage"]),
+    (
+        "tidings-collector",
+        &["tidings-access", "tidings-audit", "tidings-grpc", "tidings-proto", "tidings-storage"],
+    ),
+    (
+        "tidings-query",
+        &["tidings-assembly", "tidings-audit", "tidings-grpc", "tidings-proto", "tidings-storage"],
+    ),
+    (
+        "tidings-sql",
+        &["tidings-assembly", "tidings-grpc", "tidings-proto", "tidings-query", "tidings-storage"],
+    ),
     ("tidings-ui", &["tidings-proto"]),
     (
         "tidings",
@@ -25,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tidings-access",
             "tidings-audit",
             "tidings-collector",
+            "tidings-grpc",
             "tidings-proto",
             "tidings-query",
             "tidings-sql",
@@ -38,6 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tidings-access",
             "tidings-audit",
             "tidings-collector",
+            "tidings-grpc",
             "tidings-proto",
             "tidings-query",
             "tidings-sql",
@@ -58,10 +72,9 @@ const UNSUPERVISED: &[(&str, usize, &str)] = &[
     ("sql/src/conversation.rs", 2, "write to and listen to the worker of one query"),
     ("sql/src/conversation/scans.rs", 1, "reads one view for one query"),
     ("sql/src/pool.rs", 1, "the thread is supervised: its work is a restarting thread"),
-    ("sql/src/service.rs", 1, "talks with the worker of one query, whose asker waits for it"),
+    ("sql/src/sql_service.rs", 1, "talks with the worker of one query, whose asker waits for it"),
     ("sql/src/worker.rs", 1, "the query in a worker process, which ends with it"),
     ("src/demo.rs", 4, "send one request each; the set of the demo joins them"),
-    ("src/serve.rs", 1, "makes room for other tenants, once"),
     ("src/tenants.rs", 2, "open the store of one tenant, and make room for it, once"),
     ("src/web/status.rs", 1, "demo traffic of a minute, which the shutdown aborts"),
     ("storage/src/store.rs", 1, "one flush; its panic is the failure of the flusher"),

@@ -5,9 +5,11 @@ use std::{fs, os::unix::fs::MetadataExt, time::Instant};
 use bytes::Bytes;
 use prost::Message;
 use serde_json::{Value as Json, json};
+use url::form_urlencoded;
 
 use crate::harness::{
     PATIENCE, Server,
+    flight::{flight_rows, ticket},
     http::{Answer, call, frame, send},
     spans::{TRACE_EXPORT, now, span, traces},
 };
@@ -223,6 +225,106 @@ fn only_admins_search_it_and_reads_are_recorded_when_asked_for() {
     for file in fs::read_dir(&folder).unwrap() {
         assert_eq!(file.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
     }
+}
+
+#[test]
+fn a_statement_is_recorded_without_its_secrets_from_a_body_and_from_an_address() {
+    let flags = [&REQUIRED[..], &["--audit-reads", "true", "--sql", "on"]].concat();
+    let server = Server::start_with(&flags);
+    let (admin, reader) = (key(&server, "ops", "admin"), key(&server, "reader", "read"));
+    let query = "SELECT 'posted', 'https://me:hunter2@host/'";
+    let body = json!({"query": query}).to_string();
+    assert_eq!(ask(&server, "POST", "/api/v1/sql", &reader, &body).status, 200);
+    let posted = event(&server, &admin, "action=read&actor=reader&text=posted");
+    assert_eq!(posted["object"], "POST /api/v1/sql");
+    assert_eq!(posted["actor"]["name"], "reader");
+    assert_eq!(posted["detail"], "SELECT 'posted', 'https://me:[REDACTED]@host/'");
+    let bearer = format!("Bearer {reader}");
+    let headers = [("authorization", bearer.as_str())];
+    let rows = flight_rows(&server.http, &headers, &ticket("SELECT 'flown'"));
+    assert_eq!(rows.code, Some(0));
+    let flown = event(&server, &admin, "action=read&actor=reader&text=flown");
+    assert_eq!(flown["detail"], "SELECT 'flown'");
+    // The same in an address as in a body.
+    let token = "c2VjcmV0LXRva2VuLW9mLW1hY2hpbmU";
+    let secrets = [
+        "'https://me:hunter2@host/'".to_owned(),
+        format!("'Authorization: Bearer {token}'"),
+        "'a' OR \"db.password\" = 'hunter2'".to_owned(),
+    ];
+    for (number, secret) in secrets.into_iter().enumerate() {
+        let query = format!("SELECT 1 AS asked{number} FROM spans WHERE operation = {secret}");
+        let body = json!({"query": query}).to_string();
+        let encoded: String = form_urlencoded::byte_serialize(query.as_bytes()).collect();
+        let address = format!("/api/v1/sql?query={encoded}");
+        for (method, path, body) in [("GET", &*address, ""), ("POST", "/api/v1/sql", &*body)] {
+            let status = ask(&server, method, path, &reader, body).status;
+            assert!(matches!(status, 200 | 400), "{method} {query}: {status}");
+            let place = if method == "GET" { "object" } else { "detail" };
+            let asked = |event: &Json| {
+                let text = event[place].as_str().unwrap_or_default();
+                text.contains(&format!("asked{number}")) && text.contains("REDACTED")
+            };
+            let begin = Instant::now();
+            while !events(&server, &admin, "action=read&actor=reader").iter().any(asked) {
+                assert!(begin.elapsed() < PATIENCE, "{method} {query} is not recorded");
+                std::thread::yield_now();
+            }
+        }
+    }
+    let files = files(&server);
+    assert!(!files.contains("hunter2") && !files.contains(token), "{files}");
+}
+
+/// The addresses in the audit log of what is denied to requests with this header.
+fn sources(server: &Server, admin: &str, forwarded: &str) -> Vec<String> {
+    let headers = [("x-forwarded-for", forwarded), ("authorization", "Bearer tk_none")];
+    let json = [&headers[..], &[("content-type", "application/json")]].concat();
+    assert_eq!(send("GET", &server.http, "/api/v1/services", &headers, Bytes::new()).status, 401);
+    assert_eq!(send("POST", &server.otlp_http, "/v1/traces", &json, "{}").status, 401);
+    assert_eq!(send("POST", &server.zipkin, "/api/v2/spans", &json, "[]").status, 401);
+    let exported = call(&server.otlp_grpc, TRACE_EXPORT, &headers, frame(false, b""));
+    assert_eq!(exported.code, Some(16), "{}", exported.message);
+    let objects = ["v1%2Fservices", "v1%2Ftraces", "v2%2Fspans", "TraceService"];
+    let source = |object| event(server, admin, &format!("action=access&text={object}"));
+    let source = |object| source(object)["sourceAddress"].as_str().unwrap().to_owned();
+    objects.into_iter().map(source).collect()
+}
+
+#[test]
+fn the_address_of_a_client_is_taken_from_trusted_proxies_only() {
+    let trusting = [&REQUIRED[..], &["--trusted-proxies", "127.0.0.1,10.0.0.0/8"]].concat();
+    let others = [&REQUIRED[..], &["--trusted-proxies", "10.0.0.0/8"]].concat();
+    for (flags, forwarded, expected) in [
+        (&trusting, "192.0.2.1, 198.51.100.7, 10.1.2.3", "198.51.100.7"),
+        (&trusting, "198.51.100.7, 2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        (&trusting, "198.51.100.7, none", "127.0.0.1"),
+        (&others, "198.51.100.7", "127.0.0.1"),
+        (&REQUIRED.to_vec(), "198.51.100.7", "127.0.0.1"),
+    ] {
+        let server = Server::start_with(flags);
+        let admin = key(&server, "ops", "admin");
+        let sources = sources(&server, &admin, forwarded);
+        assert_eq!(sources, [expected; 4], "{flags:?} {forwarded}");
+        let found = events(&server, &admin, &format!("action=access&address={expected}"));
+        assert!(found.len() >= 4, "{found:?}");
+    }
+    let (code, _, error) = Server::command(&["config", "--trusted-proxies", "0.0.0.0/0"]);
+    assert_eq!(code, Some(78), "{error}");
+    assert!(error.contains("every address"), "{error}");
+}
+
+#[test]
+fn a_backup_is_recorded() {
+    let mut server = Server::start();
+    assert!(server.terminate().success());
+    let place = tempfile::tempdir().unwrap();
+    let (folder, place) = (server.data_dir().to_str().unwrap(), place.path().to_str().unwrap());
+    let (code, out, error) = Server::command(&["backup", "--data-dir", folder, "--to", place]);
+    assert_eq!(code, Some(0), "{error}");
+    let id = out.split_whitespace().nth(1).unwrap();
+    let text = files(&server);
+    assert!(text.contains("data.backup") && text.contains(id), "{text}");
 }
 
 #[test]

@@ -15,15 +15,21 @@ use crate::harness::{
 };
 
 mod accessibility;
+mod actions;
+mod culprit;
 mod explore;
+mod explore_groups;
 mod hostile;
 mod incidents;
 mod keys;
 mod logs;
+mod page_objects;
 mod pages;
+mod screenshots;
 mod settings;
 mod speed;
 mod trace;
+mod trace_page;
 
 /// True when no part of a page waits for its first answer, or shows an old one.
 const SETTLED: &str = "!document.querySelector(

@@ -9,7 +9,7 @@ use crate::{
     harness::{
         Server,
         http::{Answer, call, frame, send},
-        spans::{TRACE_EXPORT, span, traces},
+        spans::{TRACE_EXPORT, now, span, traces},
     },
     keys::{REQUIRED, key, until},
 };
@@ -76,6 +76,52 @@ fn asking_who_one_is_needs_a_key_that_reads_and_counts_as_a_request() {
         String::from_utf8_lossy(&events.body).into_owned()
     };
     until(|| reads().contains("GET /api/v1/session"));
+}
+
+#[test]
+fn what_a_key_did_is_counted_with_the_time_of_its_last_request() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "admin", "admin", &[]);
+    let bearer = format!("Bearer {admin}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let asked = r#"{"name": "shop", "role": "ingest", "service": "shop"}"#;
+    let made = json(&send("POST", &server.http, "/api/v1/keys", &headers, asked));
+    let sender = format!("Bearer {}", made["key"].as_str().unwrap());
+    let uses = || {
+        let list = json(&ask(&server, "/api/v1/keys", &admin));
+        list["keys"].as_array().unwrap().iter().find(|key| key["name"] == "shop").unwrap().clone()
+    };
+    let counts = |key: &Json| {
+        ["requests", "refused", "records", "bytes"].map(|name| key[name].as_u64().unwrap())
+    };
+    let unused = uses();
+    assert_eq!((counts(&unused), unused.get("lastUsedUnixNano")), ([0; 4], None), "{unused}");
+    let body = |service| {
+        let spans = (1..=3).map(|id| span(7, id, 0, "GET /cart")).collect();
+        traces(service, spans).encode_to_vec()
+    };
+    let send = |body: &[u8]| {
+        let headers =
+            [("authorization", sender.as_str()), ("content-type", "application/x-protobuf")];
+        send("POST", &server.otlp_http, "/v1/traces", &headers, body.to_vec()).status
+    };
+    let last = |key: &Json| -> u64 { key["lastUsedUnixNano"].as_str().unwrap().parse().unwrap() };
+    let (own, begun) = (body("shop"), now());
+    assert_eq!(send(&own), 200);
+    let used = uses();
+    assert_eq!(counts(&used), [1, 0, 3, own.len() as u64], "{used}");
+    let first = last(&used);
+    assert!((begun..=now()).contains(&first), "{used}");
+    // What is refused is a use, too, and stores nothing.
+    let others = body("other");
+    assert_eq!(send(&others), 403);
+    let refused = uses();
+    // Its body was read all the same, and counts against limits of bytes.
+    let bytes = (own.len() + others.len()) as u64;
+    assert_eq!(counts(&refused), [2, 1, 3, bytes], "{refused}");
+    assert!((first + 1..=now()).contains(&last(&refused)), "{refused}");
+    // A question about keys is no use of theirs.
+    assert_eq!(last(&uses()), last(&refused));
 }
 
 #[test]

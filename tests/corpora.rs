@@ -10,6 +10,7 @@ mod jaeger;
 mod nezha;
 mod otlp;
 mod otlp_http;
+mod schemas;
 mod search;
 mod source;
 mod statistics;

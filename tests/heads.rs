@@ -162,3 +162,14 @@ fn supervisors_of_any_age_get_an_answer_and_other_methods_a_reason() {
     assert_eq!(foreign.status, 421);
     assert!(foreign.headers.contains_key("content-security-policy"), "{:?}", foreign.headers);
 }
+
+#[test]
+fn what_is_not_there_is_said_in_the_form_of_the_request() {
+    let server = Server::start();
+    let answer = http::call(&server.http, "/shop.v1.Carts/Get", &[], http::frame(false, b""));
+    assert_eq!((answer.http, answer.code), (200, Some(12)), "{}", answer.message);
+    assert!(answer.message.contains("/shop.v1.Carts/Get"), "{}", answer.message);
+    let answer = http::send("POST", &server.http, "/assets/boot.js", &[], "");
+    let problem: Json = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((answer.status, &problem["type"]), (405, &"/problems/method-not-allowed".into()));
+}

@@ -559,6 +559,43 @@ fn a_session_stands_for_a_key_until_it_is_revoked() {
 }
 
 #[test]
+fn an_admin_ends_all_sessions_of_a_key() {
+    let server = Server::start_with(&REQUIRED);
+    let (reader, admin) = (key(&server, "me", "read", &[]), key(&server, "ops", "admin", &[]));
+    let begin = |key: &str| {
+        let headers = [("content-type", "application/json")];
+        let body = json!({"key": key}).to_string();
+        let begun = send("POST", &server.http, "/api/v1/session", &headers, body);
+        assert_eq!(begun.status, 200);
+        let cookie = begun.headers["set-cookie"].to_str().unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    };
+    let status = |cookie: &str| {
+        let headers = [("cookie", cookie)];
+        send("GET", &server.http, "/api/v1/services", &headers, Bytes::new()).status
+    };
+    let (first, second, others) = (begin(&reader), begin(&reader), begin(&admin));
+    let sessions = format!("/api/v1/keys/{}/sessions", reader.split('_').nth(1).unwrap());
+    assert_eq!(ask(&server, "DELETE", &sessions, &reader).status, 403);
+    assert_eq!((status(&first), status(&second)), (200, 200));
+    for expected in [2, 0] {
+        let ended = ask(&server, "DELETE", &sessions, &admin);
+        assert_eq!(ended.status, 200);
+        let ended: Json = serde_json::from_slice(&ended.body).unwrap();
+        assert_eq!(ended, json!({"sessions": expected, "tokens": 0}));
+    }
+    assert_eq!((status(&first), status(&second), status(&others)), (401, 401, 200));
+    assert_eq!(ask(&server, "GET", "/api/v1/services", &reader).status, 200, "the key stays");
+    for wrong in ["/api/v1/keys/0123ABCD/sessions", "/api/v1/keys/me/sessions"] {
+        assert_eq!(ask(&server, "DELETE", wrong, &admin).status, 400, "{wrong}");
+    }
+    let events = ask(&server, "GET", "/api/v1/audit?action=session.end", &admin);
+    let events: Json = serde_json::from_slice(&events.body).unwrap();
+    assert_eq!(events["events"][0]["actor"]["name"], "ops", "{events}");
+    assert_eq!(events["events"].as_array().unwrap().len(), 4, "{events}");
+}
+
+#[test]
 fn an_open_stream_ends_when_its_key_is_revoked() {
     use std::io::Read;
 

@@ -170,7 +170,7 @@ fn replay(bytes: usize, flags: &[&str]) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     // Nothing is flushed before the end.
     let keep = ["--memory-flush-bytes", "512MiB", "--disk-reserve-bytes", "512MiB"];
-    let keep = [&keep[..], &["--memory-bytes-max", "1GiB"]].concat();
+    let keep = [&keep[..], &["--memory-bytes-max", "2GiB"]].concat();
     let keep = [&keep[..], &["--memory-flush-seconds", "100000"]].concat();
     let mut server = Server::start_in(folder.path(), &keep);
     let mut spans = 0;
@@ -202,14 +202,12 @@ fn size_of_log(data: &Path) -> u64 {
 
 #[test]
 fn a_log_is_read_in_memory_that_does_not_grow_with_it() {
-    // The allocator keeps some of what each thread had: that levels off after some ten flushes.
     let flags = ["--memory-flush-bytes", "4MiB"];
     let short = replay(48 << 20, &flags);
-    // 80 MiB more of log. What one build takes differs by up to 35 MiB from time to time, and more
-    // where other work has the processors; memory that grows with the log exceeds it every time.
-    let longs = (0..3).map(|_| replay(128 << 20, &flags));
-    let exceeding: Vec<u64> = longs.take_while(|long| *long >= short + (48 << 20)).collect();
-    assert!(exceeding.len() < 3, "{short} {exceeding:?}");
+    // 352 MiB more of log. What one build takes differs by up to 85 MiB from time to time: merges
+    // begin while the log is read, and the allocator keeps for a moment what is free.
+    let long = replay(400 << 20, &flags);
+    assert!(long < short + (176 << 20), "{short} {long}");
 }
 
 /// A server that may have so many open files, which it may raise to the second number.

@@ -6,7 +6,8 @@ use std::{fs, path::Path, process::Command};
 use prost::Message;
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{
-    AnyValue, ArrayValue, Event, ExportTraceServiceRequest, KeyValue, Span, Value, encode_json,
+    AnyValue, ArrayValue, Event, ExportTraceServiceRequest, KeyValue, Span, Status, Value,
+    encode_json,
 };
 
 use crate::harness::{
@@ -19,6 +20,8 @@ use crate::harness::{
 const SECRET: &str = "hunter2canary";
 const MARKER: &str = "[REDACTED]";
 const TRACES: [u128; 4] = [0xa1, 0xa2, 0xa3, 0xa4];
+/// The trace whose names and messages are texts with the secret.
+const TEXTS_TRACE: u128 = 0xa5;
 
 /// The attributes of a span, each with the secret.
 fn attributes() -> Vec<KeyValue> {
@@ -34,6 +37,28 @@ fn attributes() -> Vec<KeyValue> {
         KeyValue::new("db.query.text", format!("ALTER USER app IDENTIFIED BY '{SECRET}'")),
         KeyValue::new("exception.message", format!("no route to amqp://app:{SECRET}@queue:5672")),
     ]
+}
+
+/// Texts with the secret, as bodies, names and messages have them, and what is left of them.
+fn texts() -> [(String, String); 8] {
+    [
+        "Authorization: Bearer SECRET",
+        "> Cookie: sid=SECRET; theme=dark",
+        "Set-Cookie: sid=SECRET; Path=/",
+        r#"{"headers":{"authorization":"SECRET"},"a":1}"#,
+        r#"{"user":"bob","password":"SECRET"}"#,
+        "login failed for bob password=SECRET",
+        "api_key: SECRET, retrying",
+        "CREATE USER app IDENTIFIED BY 'SECRET'",
+    ]
+    .map(|text| {
+        let header = text.split_once("Bearer ").or(text.split_once("sid="));
+        let kept = match header {
+            Some((name, _)) => format!("{name}{MARKER}"),
+            None => text.replace("SECRET", MARKER),
+        };
+        (text.replace("SECRET", &format!("{SECRET}1")), kept)
+    })
 }
 
 /// A span with the secret in its attributes, its name and an event's.
@@ -60,6 +85,41 @@ fn secret_request(trace: u128) -> ExportTraceServiceRequest {
     request
 }
 
+/// Sends each text as a body, as a name of a span and as a message, by each protocol.
+fn send_texts(server: &Server) {
+    let named = |name: &str, number: u64| {
+        let plain = span(TEXTS_TRACE, number, 0, name);
+        let status = Some(Status { message: name.to_owned(), code: 2 });
+        Span { status, ..plain }
+    };
+    let texts = texts();
+    let spans: Vec<Span> = texts.iter().zip(1..).map(|((text, _), n)| named(text, n)).collect();
+    let records = texts.iter().zip(1..).map(|((text, _), n)| log(TEXTS_TRACE, n, text)).collect();
+    let grpc = traces("texts", spans.clone()).encode_to_vec();
+    assert_eq!(call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, &grpc)).code, Some(0));
+    let grpc = logs("texts", records).encode_to_vec();
+    assert_eq!(call(&server.otlp_grpc, LOGS_EXPORT, &[], frame(false, &grpc)).code, Some(0));
+    let body = encode_json(&traces("texts", spans));
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/json", body).status, 200);
+    let zipkin: Vec<Json> = texts
+        .iter()
+        .zip(1..)
+        .map(|((text, _), number)| {
+            json!({
+                "traceId": format!("{TEXTS_TRACE:032x}"),
+                "id": format!("{:016x}", 100 + number),
+                "name": text,
+                "timestamp": crate::harness::spans::now() / 1000,
+                "duration": 500,
+                "localEndpoint": {"serviceName": "texts"},
+                "annotations": [{"timestamp": crate::harness::spans::now() / 1000, "value": text}],
+            })
+        })
+        .collect();
+    let body = json!(zipkin).to_string();
+    assert_eq!(post(&server.zipkin, "/api/v2/spans", "application/json", body).status, 202);
+}
+
 /// Sends the secrets by each protocol, a trace each, and log records.
 fn send(server: &Server) {
     let spans = secret_request(TRACES[0]).encode_to_vec();
@@ -72,6 +132,7 @@ fn send(server: &Server) {
     let answer = call(&server.otlp_grpc, LOGS_EXPORT, &[], frame(false, &records));
     assert_eq!(answer.code, Some(0), "{}", answer.message);
 
+    send_texts(server);
     let spans = encode_json(&secret_request(TRACES[1]));
     let answer = post(&server.otlp_http, "/v1/traces", "application/json", spans);
     assert_eq!(answer.status, 200);
@@ -123,14 +184,17 @@ fn files_with_secret(folder: &Path) -> Vec<String> {
 /// Everything that the API says of what was sent.
 fn answers(server: &Server) -> String {
     let mut texts = String::new();
-    for trace in TRACES {
+    for trace in TRACES.into_iter().chain([TEXTS_TRACE]) {
         let answer = get(&server.http, &format!("/api/v1/traces/{trace:032x}/otlp"));
         assert_eq!(answer.status, 200);
         texts.push_str(std::str::from_utf8(&answer.body).unwrap());
     }
-    let answer = get(&server.http, "/api/v1/logs?service=shop");
-    assert_eq!(answer.status, 200);
-    texts + std::str::from_utf8(&answer.body).unwrap()
+    for service in ["shop", "texts"] {
+        let answer = get(&server.http, &format!("/api/v1/logs?service={service}"));
+        assert_eq!(answer.status, 200);
+        texts.push_str(std::str::from_utf8(&answer.body).unwrap());
+    }
+    texts
 }
 
 #[test]
@@ -144,10 +208,14 @@ fn secrets_are_in_no_file_and_no_answer() {
     // the event and of the resource; the record's body; and over Zipkin seven tags of texts and the
     // name.
     let (_, status) = server.get("/api/v1/status");
-    assert_eq!(status["redactedValues"], 3 * (8 + 3) + (8 + 1) + (7 + 1));
+    // Eight texts: of the spans over OTLP, twice, the name and the message; of the records the body;
+    // of the spans over Zipkin the name and the annotation's.
+    let redacted = 3 * (8 + 3) + (8 + 1) + (7 + 1) + 8 * (2 * 2 + 1 + 2);
+    assert_eq!(status["redactedValues"], redacted);
     let metrics = get(&server.http, "/metrics");
     let metrics = std::str::from_utf8(&metrics.body).unwrap();
-    assert!(metrics.contains("tidings_redacted_values_total 50"), "{metrics}");
+    let counted = format!("tidings_redacted_values_total {redacted}\n");
+    assert!(metrics.contains(&counted), "{metrics}");
 
     assert!(server.terminate().success());
     assert_eq!(files_with_secret(folder.path()), Vec::<String>::new(), "after the flush");
@@ -163,6 +231,11 @@ fn secrets_are_in_no_file_and_no_answer() {
         format!("GET https://u:{MARKER}@shop.example/cart"),
     ] {
         assert!(answers.contains(&kept), "{kept}: {answers}");
+    }
+    for (_, kept) in texts() {
+        let kept = json!(kept).to_string();
+        let kept = &kept[1..kept.len() - 1];
+        assert!(answers.contains(kept), "{kept}: {answers}");
     }
 }
 

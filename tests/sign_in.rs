@@ -429,8 +429,11 @@ fn a_server_starts_without_its_issuer() {
     let headers = [("authorization", bearer.as_str())];
     let ask = || send("GET", &server.http, "/api/v1/services", &headers, Bytes::new()).status;
     assert_eq!(ask(), 200, "keys count");
-    until(|| text(&get(&server.http, "/ready")).contains("tokens and sign-ins may be refused"));
-    let ready = get(&server.http, "/ready");
+    let ready = || send("GET", &server.http, "/ready", &headers, Bytes::new());
+    until(|| text(&ready()).contains("tokens and sign-ins may be refused"));
+    let stranger = get(&server.http, "/ready");
+    assert_eq!((stranger.status, text(&stranger)), (200, "ready\n1 warning; see the log\n".into()));
+    let ready = ready();
     assert_eq!(ready.status, 200);
     assert!(text(&ready).contains("answers 503"), "{}", text(&ready));
     assert_eq!(get(&server.http, "/sign-in").status, 503);

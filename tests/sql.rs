@@ -250,3 +250,57 @@ fn the_command_prints_a_table() {
     assert_eq!(code, Some(1));
     assert!(error.contains("DROP TABLE is not allowed"), "{error}");
 }
+
+/// Columns that the page names for each view come in the order of the view; words behind them in
+/// brackets are values.
+#[test]
+fn the_page_lists_the_columns_of_every_view() {
+    let page = include_str!("../docs/sql.md");
+    let server = Server::start();
+    let trace = "00000000000000000000000000000001";
+    for view in ["spans", "logs", "traces", "red", "edges", "tree"] {
+        let table = if view == "tree" { format!("tree('{trace}')") } else { view.to_owned() };
+        let answer = json(&sql(&server, &format!("SELECT * FROM {table} LIMIT 0")));
+        let columns = answer["columns"].as_array().unwrap_or_else(|| panic!("{view}: {answer}"));
+        let columns: Vec<&str> =
+            columns.iter().map(|column| column["name"].as_str().unwrap()).collect();
+        assert!(columns.len() > 5, "{view}: {columns:?}");
+        let paragraph = |view: &str| {
+            let start = format!("**`{view}");
+            let found = page.lines().find(|line| line.starts_with(&start));
+            found.unwrap_or_else(|| panic!("{view} has no paragraph"))
+        };
+        // The columns of `tree` are those of `spans` and more, of `edges` the numbers of `red` too.
+        let others = match view {
+            "tree" => paragraph("spans"),
+            "edges" => paragraph("red"),
+            _ => "",
+        };
+        let text = format!("{} {others}", paragraph(view));
+        for column in &columns {
+            assert!(text.contains(&format!("`{column}`")), "{view}: {column} is not described");
+        }
+        let plain = without_brackets(paragraph(view));
+        for word in plain.split('`').skip(1).step_by(2).skip(1) {
+            let is_name = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let is_other = ["spans", "red", "edges", "ancestors", "descendants"].contains(&word);
+            assert!(
+                !is_name || is_other || columns.contains(&word),
+                "{view}: {word} is described, and no column"
+            );
+        }
+    }
+}
+
+fn without_brackets(text: &str) -> String {
+    let mut depth = 0_usize;
+    let keep = |sign: &char| {
+        match sign {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => return depth == 0,
+        }
+        false
+    };
+    text.chars().filter(keep).collect()
+}

@@ -329,6 +329,7 @@ fn the_table_has_every_route_that_reads() {
     let told: Vec<String> = HTTP.iter().chain(PROCESS).map(|path| nothing.tell(path)).collect();
     let elsewhere = [
         "/api/v1/logs/tail",
+        "/api/v1/queries",
         "/api/v1/keys",
         "/api/v1/audit",
         "/api/v1/sign-in",
@@ -600,6 +601,48 @@ fn a_ticket_of_flight_sql_reads_the_tenant_of_who_brings_it() {
 }
 
 #[test]
+fn slow_queries_are_listed_for_their_tenant_alone() {
+    let both = TwoTenants::start(&["--sql", "on"]);
+    let path = "/api/v1/traces?attribute=order.id=sesame";
+    let sql = "/api/v1/sql?query=SELECT%20count(*)%20FROM%20spans";
+    let secret = "/api/v1/sql?query=SELECT%20%27https%3A%2F%2Fme%3Ahunter2%40host%2F%27";
+    for path in [path, sql, secret] {
+        assert_eq!(both.ask(path, both.alfa.reader()).status, 200, "{path}");
+    }
+    let list = |key: &str| json(&both.ask("/api/v1/queries", key))["queries"].clone();
+    let own = list(both.alfa.admin());
+    let of =
+        |words: &str| own.as_array().unwrap().iter().find(|query| query["words"] == words).cloned();
+    let search = of(&format!("GET {path}")).expect("the search is listed");
+    assert_eq!((&search["kind"], &search["outcome"]), (&json!("traces"), &json!("answered")));
+    assert!(search["askedBy"].is_string(), "{search}");
+    let counted = of("SELECT count(*) FROM spans").expect("the query in SQL is listed");
+    assert_eq!((&counted["kind"], &counted["rows"]), (&json!("sql"), &json!(5)));
+    assert!(of("SELECT 'https://me:[REDACTED]@host/'").is_some(), "{own}");
+    assert!(!own.to_string().contains("hunter2"), "{own}");
+    // Who asked is for those who administer, and the rest for the tenant.
+    let seen = list(both.alfa.reader());
+    assert!(seen.as_array().unwrap().iter().all(|query| query["askedBy"].is_null()), "{seen}");
+    assert!(seen.to_string().contains("sesame"), "{seen}");
+    for key in [both.beta.reader(), both.beta.admin(), &both.operator] {
+        let other = list(key).to_string();
+        assert!(!other.contains("sesame") && !other.contains("count(*)"), "{other}");
+    }
+    // Limits are everybody's; memory and disk are the process's.
+    let limits = json(&both.ask("/api/v1/limits", both.beta.reader()));
+    let limits = limits["limits"].as_array().unwrap();
+    let seconds = limits.iter().find(|limit| limit["name"] == "sql-seconds-max").unwrap();
+    let told = ["value", "unit", "origin"].map(|key| seconds[key].as_str().unwrap());
+    assert_eq!(told, ["30", "seconds", "default"]);
+    assert!(limits.iter().all(|limit| limit["name"] != "data-dir"), "paths are no limits");
+    let status = |key: &str| json(&both.ask("/api/v1/status", key));
+    let (own, operators) = (status(both.beta.reader()), status(&both.operator));
+    assert!(own["memory"].is_null() && own["storage"]["diskFreeBytes"].is_null(), "{own}");
+    assert!(operators["memory"]["residentBytes"].as_u64() > Some(1 << 20), "{operators}");
+    assert!(operators["storage"]["diskFreeBytes"].is_u64(), "{operators}");
+}
+
+#[test]
 fn both_tenants_keep_what_was_acknowledged_through_a_kill() {
     let mut both = TwoTenants::start(&[]);
     let folder = both.server.data_dir().to_owned();
@@ -697,6 +740,18 @@ fn receivers_and_metrics_tell_a_tenant_of_itself() {
         of_all.contains("tidings_received_records_total{signal=\"spans\",outcome=\"accepted\"} 10")
     );
     assert!(!of_all.contains("alfa") && !of_all.contains("beta"));
+    // A reader of `default` reads what others do no more than what they have, unless it may choose
+    // every one of them.
+    let reader = key(&both.server, "reader", "read", &[]);
+    let one = key(&both.server, "one", "read", &["--tenant", "default", "--tenants", "alfa"]);
+    let may_choose = ["--tenant", "default", "--tenants", "alfa,beta"];
+    let scraper = key(&both.server, "scraper", "read", &may_choose);
+    for (key, is_of_process) in [(&reader, false), (&one, false), (&scraper, true)] {
+        let seen = metrics(key);
+        assert!(seen.contains("tidings_stored_records{signal=\"spans\"} 0"), "{seen}");
+        assert_eq!(seen.contains("tidings_received_records"), is_of_process, "{seen}");
+        assert_eq!(seen.contains("tidings_connections"), is_of_process, "{seen}");
+    }
 }
 
 #[test]

@@ -33,11 +33,11 @@ const PROTOBUF: &str = "application/x-protobuf";
 const NEEDED: &str = "this port speaks TLS: use https://";
 
 /// A folder with the files of a server, and one of authorities.
-struct Files(TempDir);
+pub(crate) struct Files(TempDir);
 
 impl Files {
     /// Of a server whose certificate is signed by the authority that the harness trusts.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let files = Self(tempfile::tempdir().unwrap());
         AUTHORITY.identity().write(files.0.path(), "server");
         files.write("ca.pem", AUTHORITY.pem());
@@ -59,7 +59,7 @@ impl Files {
         ["--tls-certificate", &certificate, "--tls-key", &key].map(str::to_owned).to_vec()
     }
 
-    fn start(&self, more: &[&str]) -> Server {
+    pub(crate) fn start(&self, more: &[&str]) -> Server {
         let flags = self.flags();
         let flags: Vec<_> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
         Server::start_with(&flags)

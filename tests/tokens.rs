@@ -133,6 +133,43 @@ fn a_token_counts_at_every_listener_by_its_role() {
 }
 
 #[test]
+fn an_admin_ends_the_tokens_of_a_subject() {
+    let issuer = Issuer::start();
+    let server = start(&issuer);
+    let admin = issuer.token(json!({"sub": "admin", "groups": ["ops"]}));
+    let stolen = issuer.token(json!({"sub": "stolen"}));
+    let unused = issuer.token(json!({"sub": "stolen", "jti": "unused"}));
+    let other = issuer.token(json!({"sub": "other"}));
+    let ask = |method: &str, path: &str, token: &str| {
+        let bearer = bearer(token);
+        send(method, &server.http, path, &[("authorization", bearer.as_str())], Bytes::new())
+    };
+    let json_of = |answer: Answer| -> Json { serde_json::from_slice(&answer.body).unwrap() };
+    assert_eq!((api(&server, &stolen).status, api(&server, &other).status), (200, 200));
+    // The id is in the audit log with what was denied.
+    assert_eq!(ask("GET", "/api/v1/keys", &stolen).status, 403);
+    let denied = || {
+        let events = json_of(ask("GET", "/api/v1/audit?action=access&actor=stolen", &admin));
+        events["events"][0]["actor"]["id"].as_str().map(str::to_owned)
+    };
+    until(|| denied().is_some());
+    let sessions = format!("/api/v1/keys/{}/sessions", denied().unwrap());
+    assert_eq!(ask("DELETE", &sessions, &stolen).status, 403);
+    let ended = ask("DELETE", &sessions, &admin);
+    assert_eq!(ended.status, 200);
+    assert_eq!(json_of(ended), json!({"sessions": 0, "tokens": 1}));
+    for token in [&stolen, &unused, &issuer.token(json!({"sub": "stolen", "iat": null}))] {
+        let refused = api(&server, token);
+        assert_eq!(refused.status, 401);
+        assert!(problem(&refused).contains("(iat)"), "{}", problem(&refused));
+        assert_eq!(over_grpc(&server, token).code, Some(UNAUTHENTICATED));
+    }
+    assert_eq!(api(&server, &other).status, 200);
+    let later = issuer.token(json!({"sub": "stolen", "iat": now() + 120}));
+    assert_eq!(api(&server, &later).status, 200, "issued later");
+}
+
+#[test]
 fn a_token_that_is_not_good_is_refused_everywhere() {
     let issuer = Issuer::start();
     let server = start(&issuer);
@@ -230,10 +267,15 @@ fn an_issuer_that_answers_nonsense_changes_nothing() {
         assert_eq!(refused.status, 503, "{}", problem(&refused));
         assert_eq!(issuer.asked("/keys"), 2);
         assert_eq!(api(&server, &good).status, 200, "the keys before it stay");
-        let ready = get(&server.http, "/ready");
-        let ready = String::from_utf8(ready.body.to_vec()).unwrap();
+        let ready = ready_as(&server, &[("authorization", &format!("Bearer {good}"))]);
         assert!(ready.contains("the issuer's keys"), "{ready}");
+        assert_eq!(ready_as(&server, &[]), "ready\n1 warning; see the log\n");
     }
+}
+
+fn ready_as(server: &Server, headers: &[(&str, &str)]) -> String {
+    let ready = send("GET", &server.http, "/ready", headers, Bytes::new());
+    String::from_utf8(ready.body.to_vec()).unwrap()
 }
 
 #[test]

@@ -1,17 +1,24 @@
 //! The way in does not change the answer.
 
+use std::io::Write;
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use prost::Message;
 use serde_json::{Value as Json, json};
-use tidings_proto::otlp::{
-    AnyValue, ArrayValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest,
-    InstrumentationScope, KeyValue, KeyValueList, Link, ResourceSpans, ScopeSpans, Span, Status,
-    Value, encode_json,
+use tidings_proto::{
+    jaeger::rpc,
+    otlp::{
+        AnyValue, ArrayValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest,
+        InstrumentationScope, KeyValue, KeyValueList, Link, ResourceSpans, ScopeSpans, Span,
+        Status, Value, encode_json,
+    },
 };
 
 use crate::harness::{
     Server,
     http::{self, call, frame, post},
-    spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, resource, span},
+    spans::{LOGS_EXPORT, TRACE_EXPORT, log, logs, resource, span, traces},
 };
 
 const TRACE: u128 = 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c;
@@ -293,4 +300,44 @@ fn joined_zipkin_halves_both_survive() {
         .collect();
     assert_eq!(rows, [("front", "server", 0), ("front", "client", 1), ("back", "server", 2)]);
     assert_eq!(view["problems"], json!([]));
+}
+
+/// A message in a frame, compressed.
+fn gzip_frame(message: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(message).unwrap();
+    frame(true, &encoder.finish().unwrap())
+}
+
+#[test]
+fn calls_that_read_take_compressed_messages_as_receivers_do() {
+    let server = Server::start();
+    let sent = traces("shop", vec![span(1, 1, 0, "work")]).encode_to_vec();
+    let gzip = [("grpc-encoding", "gzip")];
+    let stored = call(&server.otlp_grpc, TRACE_EXPORT, &gzip, gzip_frame(&sent));
+    assert_eq!(stored.code, Some(0), "{}", stored.message);
+    let asked = rpc::GetTraceByText { trace_id: format!("{:032x}", 1), raw_traces: false };
+    let method = "/jaeger.api_v3.QueryService/GetTrace";
+    let answer = call(&server.http, method, &gzip, gzip_frame(&asked.encode_to_vec()));
+    assert_eq!(answer.code, Some(0), "{}", answer.message);
+    let found = ExportTraceServiceRequest::decode(answer.body).unwrap();
+    assert_eq!(found.resource_spans[0].scope_spans[0].spans[0].name, "work");
+    // Compressed to some KiB, it is more than a request may have.
+    let bomb = call(&server.http, method, &gzip, gzip_frame(&vec![0; 4 << 20]));
+    assert_eq!(bomb.code, Some(8), "{}", bomb.message);
+    let unknown = call(&server.http, method, &[("grpc-encoding", "br")], gzip_frame(b""));
+    assert_eq!(unknown.code, Some(12), "{}", unknown.message);
+}
+
+#[test]
+fn calls_end_at_the_deadline_of_their_client() {
+    let server = Server::start();
+    let watch = "/grpc.health.v1.Health/Watch";
+    for (timeout, code) in [("100m", 4), ("1n", 4), ("soon", 13)] {
+        let answer = call(&server.http, watch, &[("grpc-timeout", timeout)], frame(false, b""));
+        assert_eq!((answer.http, answer.code), (200, Some(code)), "{timeout}: {}", answer.message);
+    }
+    let services = "/jaeger.api_v3.QueryService/GetServices";
+    let answer = call(&server.http, services, &[("grpc-timeout", "1H")], frame(false, b""));
+    assert_eq!(answer.code, Some(0), "{}", answer.message);
 }

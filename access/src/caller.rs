@@ -48,7 +48,7 @@ pub struct KeyUses {
     pub refused: u64,
     /// Spans and log records that were stored.
     pub records: u64,
-    /// Their bytes, decompressed.
+    /// Bytes of the bodies that it sent, decompressed, of refused ones too.
     pub bytes: u64,
     /// The time of the last request; `None`: there was none.
     pub last_used: Option<UnixNanos>,
@@ -76,13 +76,23 @@ impl LiveKey {
 /// Whoever sends a request: a key that is known and has not expired, and the tenant that the request
 /// chooses where that is not the key's.
 #[derive(Debug, Clone)]
-pub struct Caller(Arc<LiveKey>, Option<TenantName>);
+pub struct Caller {
+    key: Arc<LiveKey>,
+    chosen_tenant: Option<TenantName>,
+    /// Set once the session that stands for the key has ended.
+    session_end: Option<Arc<AtomicBool>>,
+}
 
 impl Caller {
     /// Takes a key that has just been found good.
     pub(crate) fn new(key: Arc<LiveKey>, now: UnixNanos) -> Self {
         key.uses.last_used.store(now.0, Relaxed);
-        Self(key, None)
+        Self { key, chosen_tenant: None, session_end: None }
+    }
+
+    /// The same caller by a session, with whose end it is live no more.
+    pub(crate) fn by_session(self, session_end: Arc<AtomicBool>) -> Self {
+        Self { session_end: Some(session_end), ..self }
     }
 
     /// Lets a request in that needs this role, and counts it against the key's limits.
@@ -91,16 +101,16 @@ impl Caller {
     /// `Role` when the key has another one, `Limit` when one of its limits is used up: such a request
     /// counts against none.
     pub(crate) fn demand(&self, needed: Role, now: Instant) -> Result<(), AccessError> {
-        let record = &self.0.record;
+        let record = &self.key.record;
         let name = || record.name.clone();
         let admitted = if record.role.includes(needed) {
-            let admitted = self.0.buckets.admit(now);
+            let admitted = self.key.buckets.admit(now);
             admitted.map_err(|(limit, wait)| AccessError::over_limit(name(), limit, wait))
         } else {
             Err(AccessError::Role { name: name(), role: record.role, needed })
         };
         match &admitted {
-            Ok(()) => drop(self.0.uses.requests.fetch_add(1, Relaxed)),
+            Ok(()) => drop(self.key.uses.requests.fetch_add(1, Relaxed)),
             Err(_) => self.count_refusal(),
         }
         admitted
@@ -109,25 +119,25 @@ impl Caller {
     /// Returns the key's id.
     #[must_use]
     pub fn id(&self) -> KeyId {
-        self.0.record.id
+        self.key.record.id
     }
 
     /// Returns the key's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.record.name
+        &self.key.record.name
     }
 
     /// Returns the key's role.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.0.record.role
+        self.key.record.role
     }
 
     /// Returns the author of its requests, for the audit log.
     #[must_use]
     pub fn actor(&self) -> AuditActor {
-        let record = &self.0.record;
+        let record = &self.key.record;
         AuditActor {
             kind: AuditActorKind::Key,
             id: Some(record.id.to_string()),
@@ -138,7 +148,7 @@ impl Caller {
     /// Returns the tenant whose telemetry is meant, which is the only one that the request reaches.
     #[must_use]
     pub fn tenant(&self) -> &TenantName {
-        self.1.as_ref().unwrap_or(&self.0.record.tenant)
+        self.chosen_tenant.as_ref().unwrap_or(&self.key.record.tenant)
     }
 
     /// Returns the name of [`Self::tenant`], unless it is `default`, for the audit log.
@@ -150,7 +160,7 @@ impl Caller {
     /// Returns whether the key belongs to `default` and administers every tenant.
     #[must_use]
     pub fn governs_tenants(&self) -> bool {
-        self.0.record.role == Role::Admin && self.0.record.tenant.is_default()
+        self.key.record.role == Role::Admin && self.key.record.tenant.is_default()
     }
 
     /// Takes over the tenant that the request chooses.
@@ -160,16 +170,20 @@ impl Caller {
     pub(crate) fn choose(self, chosen: ChosenTenant) -> Result<Self, AccessError> {
         match chosen {
             ChosenTenant::OfKey => Ok(self),
-            ChosenTenant::Named(tenant) if self.may_use(&tenant) => Ok(Self(self.0, Some(tenant))),
+            ChosenTenant::Named(tenant) if self.may_use(&tenant) => {
+                Ok(Self { chosen_tenant: Some(tenant), ..self })
+            }
             ChosenTenant::Named(_) | ChosenTenant::Unusable => {
                 self.count_refusal();
-                Err(AccessError::Tenant { name: self.0.record.name.clone() })
+                Err(AccessError::Tenant { name: self.key.record.name.clone() })
             }
         }
     }
 
-    fn may_use(&self, tenant: &TenantName) -> bool {
-        let record = &self.0.record;
+    /// Returns whether the key belongs to this tenant or may choose it.
+    #[must_use]
+    pub fn may_use(&self, tenant: &TenantName) -> bool {
+        let record = &self.key.record;
         // An admin of another tenant that chose `default` would administer all of them.
         let is_choice = !(tenant.is_default() && record.role == Role::Admin);
         let may_choose = is_choice && record.tenants.contains(tenant);
@@ -179,32 +193,34 @@ impl Caller {
     /// Returns the one service whose telemetry the key may send, if there is one.
     #[must_use]
     pub fn service(&self) -> Option<&str> {
-        self.0.record.service.as_deref()
+        self.key.record.service.as_deref()
     }
 
-    /// Returns whether the key may still be used: it was neither revoked nor has it expired.
+    /// Returns whether the key may still be used: it was neither revoked nor has it expired, and
+    /// nor has the session ended that stands for it.
     #[must_use]
     pub fn is_live(&self, now: UnixNanos) -> bool {
-        !self.0.revoked.load(Relaxed) && !self.0.record.has_expired(now)
+        let has_ended = self.session_end.as_ref().is_some_and(|ended| ended.load(Relaxed));
+        !has_ended && !self.key.revoked.load(Relaxed) && !self.key.record.has_expired(now)
     }
 
     /// Counts a body of so many bytes, decompressed, against the key's limits.
     pub fn charge(&self, bytes: u64, now: Instant) {
-        self.0.uses.bytes.fetch_add(bytes, Relaxed);
-        self.0.buckets.charge(bytes, now);
+        self.key.uses.bytes.fetch_add(bytes, Relaxed);
+        self.key.buckets.charge(bytes, now);
     }
 
     /// Counts spans or log records that were stored.
     pub fn count_records(&self, count: u64) {
-        self.0.uses.records.fetch_add(count, Relaxed);
+        self.key.uses.records.fetch_add(count, Relaxed);
     }
 
     /// Counts a request that was refused for what the key may not do.
     pub fn count_refusal(&self) {
-        self.0.uses.refused.fetch_add(1, Relaxed);
+        self.key.uses.refused.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn key(&self) -> &Arc<LiveKey> {
-        &self.0
+        &self.key
     }
 }

@@ -29,6 +29,21 @@ pub const KEY_NAME_CHARS_MAX: usize = 100;
 /// The beginning of every key: scanners for leaked secrets find it.
 const PREFIX: &str = "tk_";
 const SECRET_BYTES: usize = 24;
+/// The prefix without its underscore, which addresses may have encoded.
+const PREFIX_LETTERS: &str = "tk";
+/// Hexadecimal digits of an id.
+const ID_DIGITS: usize = 8;
+
+/// Reports whether a character is neither a control character nor one that turns the direction of
+/// the text behind it, so that a name reads as it is on pages and terminals.
+#[must_use]
+pub fn is_printable(sign: char) -> bool {
+    let turns_direction = matches!(
+        sign,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    !sign.is_control() && !turns_direction
+}
 
 /// The deeds that a key allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -94,8 +109,9 @@ impl fmt::Display for KeyId {
 }
 
 impl KeyId {
-    /// Reads the id's text.
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads the id's text: 8 hex digits in lower case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         unhex(text).map(Self)
     }
 }
@@ -135,6 +151,53 @@ pub(crate) fn id_of(text: &str) -> Option<KeyId> {
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let _: [u8; SECRET_BYTES] = unhex(secret)?;
     KeyId::parse(id)
+}
+
+/// Replaces the secret part of each key that somebody put into a text: its id stays, and so does the
+/// rest of the text. The underscores may be percent-encoded.
+#[must_use]
+pub fn without_keys(text: String) -> String {
+    let mut kept = String::new();
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(PREFIX_LETTERS) {
+        let (before, key) = rest.split_at(at);
+        kept.push_str(before);
+        match key_lengths(key) {
+            Some((shown, whole)) => {
+                kept.push_str(&key[..shown]);
+                kept.push('…');
+                rest = &key[whole..];
+            }
+            None => {
+                kept.push_str(PREFIX_LETTERS);
+                rest = &key[PREFIX_LETTERS.len()..];
+            }
+        }
+    }
+    if kept.is_empty() {
+        return text;
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// Returns the bytes of a key up to the end of its id and of all of it, if a text begins with one:
+/// `tk_`, 8 digits, `_` and 48 digits, hexadecimal in lower case.
+fn key_lengths(text: &str) -> Option<(usize, usize)> {
+    let digits = |text: &str, count: usize| {
+        let digits = text.as_bytes().get(..count)?;
+        digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')).then_some(count)
+    };
+    let underscore = |text: &str| {
+        ["_", "%5F", "%5f"].into_iter().find(|mark| text.starts_with(*mark)).map(str::len)
+    };
+    let mut length = PREFIX_LETTERS.len();
+    length += underscore(&text[length..])?;
+    length += digits(&text[length..], ID_DIGITS)?;
+    let shown = length;
+    length += underscore(&text[length..])?;
+    length += digits(&text[length..], 2 * SECRET_BYTES)?;
+    Some((shown, length))
 }
 
 /// The SHA-256 of a secret.
@@ -267,6 +330,11 @@ impl KeyRecord {
         }
     }
 
+    /// Returns whether this is the holder of this id; of this tenant, if one is given.
+    pub(crate) fn belongs_to(&self, holder: KeyId, tenant: Option<&TenantName>) -> bool {
+        self.id == holder && tenant.is_none_or(|tenant| self.tenant == *tenant)
+    }
+
     pub(crate) fn has_expired(&self, now: UnixNanos) -> bool {
         self.expires_unix_nanos.is_some_and(|end| end <= now)
     }
@@ -320,7 +388,7 @@ impl KeyRequest {
         let refuse = |reason: String| Err(KeyFileError::Request(reason));
         let is_text = |text: &str| {
             let count = text.chars().count();
-            (1..=KEY_NAME_CHARS_MAX).contains(&count) && !text.chars().any(char::is_control)
+            (1..=KEY_NAME_CHARS_MAX).contains(&count) && text.chars().all(is_printable)
         };
         if !is_text(&self.name) || self.name.trim() != self.name {
             return refuse(format!(
@@ -537,6 +605,7 @@ mod tests {
             request(""),
             request(&long),
             request("a\nb"),
+            request("a\u{202e}b"),
             request(" a"),
             KeyRequest { service: Some(String::new()), ..request("a") },
             KeyRequest { bytes_per_second: Some(0), ..request("a") },

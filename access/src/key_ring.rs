@@ -225,6 +225,14 @@ impl KeyRing {
         self.issuer.as_ref()?.end_session(ended.first()?, back_to)
     }
 
+    /// Ends the sessions of a key or of an issuer's subject, and refuses the tokens that the subject
+    /// has been issued up to now. Of the holder in one tenant only, if one is given. Returns the
+    /// numbers of sessions and of tokens in use. The key itself stays good.
+    pub fn end_sessions(&self, holder: KeyId, tenant: Option<&TenantName>) -> (usize, usize) {
+        let tokens = self.issuer.as_ref().map_or(0, |issuer| issuer.end_tokens(holder, tenant));
+        (self.sessions.end_of(holder, tenant), tokens)
+    }
+
     /// Asks the issuer for new tokens of a session whose own end. Where it gives none, or another
     /// role, the session ends.
     pub(crate) async fn renew_session(self: &Arc<Self>, issuer: &Arc<Issuer>, text: &str) {

@@ -28,7 +28,9 @@ mod tenant;
 pub use caller::{Caller, KeyUses};
 pub use credential::{SESSION_COOKIES, TICKET_COOKIES, ticket_of};
 pub use error::{AccessError, KeyFileError};
-pub use key::{KEY_NAME_CHARS_MAX, KeyId, KeyRecord, KeyRequest, KeyToken, Role};
+pub use key::{
+    KEY_NAME_CHARS_MAX, KeyId, KeyRecord, KeyRequest, KeyToken, Role, is_printable, without_keys,
+};
 pub use key_file::{KEYS_MAX, KeyFile, TENANT_KEYS_MAX};
 pub use key_ring::{KeyRing, KeyState};
 pub use oidc::{

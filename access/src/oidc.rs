@@ -12,6 +12,7 @@
 
 mod claims;
 mod code_flow;
+mod ended_subjects;
 mod endpoints;
 mod jws;
 mod key_set;
@@ -28,8 +29,10 @@ use std::{
 use tidings_storage::Clock;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
-use self::{endpoints::Endpoints, ticket::Seal, token_cache::TokenCache};
-use crate::{caller::Caller, error::AccessError};
+use self::{
+    ended_subjects::EndedSubjects, endpoints::Endpoints, ticket::Seal, token_cache::TokenCache,
+};
+use crate::{caller::Caller, error::AccessError, key::KeyId, tenant::TenantName};
 
 pub(crate) use claims::Expected;
 pub use claims::{Identity, TokenError};
@@ -93,6 +96,7 @@ pub struct Issuer {
     /// The fault of the last time, which is logged once.
     fault: Mutex<Option<String>>,
     tokens: TokenCache,
+    ended: EndedSubjects,
     seal: Seal,
     exchanges: Semaphore,
 }
@@ -128,6 +132,7 @@ impl Issuer {
             asking: AsyncMutex::default(),
             fault: Mutex::default(),
             tokens: TokenCache::default(),
+            ended: EndedSubjects::default(),
             seal: Seal::new().ok_or("the system gives no random numbers")?,
             exchanges: Semaphore::new(EXCHANGES_MAX),
         })
@@ -174,7 +179,18 @@ impl Issuer {
         let identity = token.claims.identity(&self.settings.roles, tenant_claim);
         let identity = identity.map_err(AccessError::Token)?;
         let record = identity.record(&self.settings, now)?;
+        if self.ended.includes(&record, token.claims.issued()) {
+            return Err(AccessError::Token(TokenError::Ended));
+        }
         Ok(Caller::new(self.tokens.insert(text, record, now), now))
+    }
+
+    /// Refuses the tokens that a subject has been issued up to now; of its tenant only, if one is
+    /// given. Returns the number of those in use.
+    pub(crate) fn end_tokens(&self, subject: KeyId, tenant: Option<&TenantName>) -> usize {
+        // First: a request beside this one may bring the token again.
+        self.ended.insert(subject, tenant.cloned(), self.clock.now());
+        self.tokens.drop_of(subject, tenant)
     }
 
     /// Reads the keys again where a token is of a key that is not known, so that [`Issuer::find`]

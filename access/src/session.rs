@@ -1,8 +1,9 @@
 //! Sessions of browsers: a random text in a cookie in the place of a key.
 //!
 //! A session is in memory only: it ends with the process, after [`SESSION_AGE`], when its browser
-//! signs out, and when its key is revoked or expires. That of a person whom an issuer knows ends
-//! with the issuer's token, unless the issuer gives the next one.
+//! signs out, when its key is revoked or expires, and when an admin ends the sessions of its holder.
+//! Answers that are still being sent to an ended session end, too. The session of a person whom an
+//! issuer knows ends with the issuer's token, unless the issuer gives the next one.
 //!
 //! A holder, which is a key or a subject of the issuer, has a bounded number of sessions: one more
 //! ends its own oldest. Who has stolen a key signs out nobody else with it. Owns the sessions. Does
@@ -10,7 +11,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -21,8 +25,9 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::{
     caller::Caller,
     error::KeyFileError,
-    key::{hex, random_bytes, sha256},
+    key::{KeyId, hex, random_bytes, sha256},
     oidc::{RENEWAL_AHEAD, Renewal},
+    tenant::TenantName,
 };
 
 /// A session lasts so long.
@@ -76,6 +81,14 @@ struct Session {
     turn: Arc<AsyncMutex<()>>,
     /// The time before which the issuer is not asked again.
     put_off_until: UnixNanos,
+    /// Set when the session is dropped, for what is still being answered to it.
+    ended: Arc<AtomicBool>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.ended.store(true, Relaxed);
+    }
 }
 
 impl Sessions {
@@ -92,9 +105,7 @@ impl Sessions {
         let ends = UnixNanos(now.0.saturating_add(age));
         let mut sessions = self.lock();
         make_room(&mut sessions, holder_of(&caller), SESSIONS_MAX, now);
-        let (turn, put_off_until) = (Arc::default(), UnixNanos(0));
-        let session = Session { caller, ends, renewal, turn, put_off_until };
-        sessions.insert(sha256(token.0.as_bytes()), session);
+        sessions.insert(sha256(token.0.as_bytes()), Session::new(caller, ends, renewal));
         Ok(token)
     }
 
@@ -104,7 +115,8 @@ impl Sessions {
         let digest = sha256(token.as_bytes());
         let session = sessions.get(&digest)?;
         if now < session.ends && session.caller.is_live(now) {
-            return Some(Caller::new(Arc::clone(session.caller.key()), now));
+            let caller = Caller::new(Arc::clone(session.caller.key()), now);
+            return Some(caller.by_session(Arc::clone(&session.ended)));
         }
         if !session.is_kept(now) {
             sessions.remove(&digest);
@@ -114,7 +126,16 @@ impl Sessions {
 
     /// Ends a session; returns what its issuer gave it.
     pub(crate) fn end(&self, token: &str) -> Option<Renewal> {
-        self.lock().remove(&sha256(token.as_bytes()))?.renewal
+        self.lock().remove(&sha256(token.as_bytes()))?.renewal.take()
+    }
+
+    /// Ends every session of a key or a subject; of its tenant only, if one is given. Returns their
+    /// number.
+    pub(crate) fn end_of(&self, holder: KeyId, tenant: Option<&TenantName>) -> usize {
+        let mut sessions = self.lock();
+        let before = sessions.len();
+        sessions.retain(|_, session| !session.caller.key().record.belongs_to(holder, tenant));
+        before - sessions.len()
     }
 
     /// Returns the lock of a session's renewal, if one is due.
@@ -152,6 +173,11 @@ impl Sessions {
 }
 
 impl Session {
+    fn new(caller: Caller, ends: UnixNanos, renewal: Option<Renewal>) -> Self {
+        let (turn, put_off_until, ended) = (Arc::default(), UnixNanos(0), Arc::default());
+        Self { caller, ends, renewal, turn, put_off_until, ended }
+    }
+
     /// Returns whether the session counts, or may count again.
     fn is_kept(&self, now: UnixNanos) -> bool {
         let may_be_renewed = self.renewal.as_ref().is_some_and(Renewal::is_possible);
@@ -253,9 +279,7 @@ mod tests {
         let mut begin = |subject: &str, at: u64| {
             let caller = person(subject, at);
             make_room(&mut sessions, holder_of(&caller), 4, UnixNanos(at));
-            let (turn, put_off_until) = (Arc::default(), UnixNanos(0));
-            let ends = UnixNanos(1_000 + at);
-            let session = Session { caller, ends, renewal: None, turn, put_off_until };
+            let session = Session::new(caller, UnixNanos(1_000 + at), None);
             sessions.insert(sha256(&at.to_be_bytes()), session);
         };
         for (subject, at) in [("a", 1), ("b", 2), ("b", 3), ("c", 4), ("d", 5)] {
@@ -264,6 +288,26 @@ mod tests {
         let mut left: Vec<u64> = sessions.values().map(|session| session.ends.0 - 1_000).collect();
         left.sort_unstable();
         assert_eq!(left, [1, 3, 4, 5]);
+    }
+
+    #[test]
+    fn all_sessions_of_a_holder_end_at_once_with_what_is_answered_to_them() {
+        let sessions = Sessions::default();
+        let begin =
+            |subject: &str| sessions.insert(person(subject, 1), None, UnixNanos(1)).unwrap();
+        let (first, second, others) = (begin("own"), begin("own"), begin("other"));
+        let find = |token: &SessionToken| sessions.find(token.reveal(), UnixNanos(2));
+        let tail = find(&first).unwrap();
+        let other_tail = find(&others).unwrap();
+        let elsewhere = "elsewhere".parse().unwrap();
+        assert_eq!(sessions.end_of(tail.id(), Some(&elsewhere)), 0, "of another tenant");
+        assert!(tail.is_live(UnixNanos(2)));
+        assert_eq!(sessions.end_of(tail.id(), None), 2);
+        assert!(find(&first).is_none() && find(&second).is_none());
+        assert!(!tail.is_live(UnixNanos(2)));
+        assert!(find(&others).is_some() && other_tail.is_live(UnixNanos(2)));
+        assert!(sessions.end(others.reveal()).is_none());
+        assert!(!other_tail.is_live(UnixNanos(2)), "signed out");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, NaiveDate, NaiveTime};
 use tidings_proto::UnixNanos;
 use tidings_storage::StorageError;
 
@@ -26,6 +26,12 @@ impl Day {
     /// Returns its file.
     pub(crate) fn path(self, folder: &Path) -> PathBuf {
         folder.join(format!("{self}{SUFFIX}"))
+    }
+
+    /// Returns its first moment.
+    pub(crate) fn start(self) -> UnixNanos {
+        let seconds = self.0.and_time(NaiveTime::MIN).and_utc().timestamp();
+        UnixNanos(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000_000))
     }
 
     /// Lists the days that have a file, the newest first; none where there is no folder.
@@ -75,6 +81,7 @@ mod tests {
         let next = UnixNanos(last_second.0 + 1);
         assert_eq!(Day::from(last_second).to_string(), "2026-11-22");
         assert_eq!(Day::from(next).to_string(), "2026-11-23");
+        assert_eq!(Day::from(last_second).start(), UnixNanos(next.0 - 86_400_000_000_000));
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Day::list(&folder.path().join("none")).unwrap(), []);
         for time in [last_second, next] {

@@ -1,8 +1,10 @@
 //! Events that may come by the thousand: equal ones are counted and written as one.
 //!
 //! The first event of a kind is written with the next round, later ones once a minute with their
-//! count. The number of kinds has a limit. Events beyond it count as one kind without author and
-//! address, so a flood fills neither memory nor disk.
+//! count. The number of kinds of one author has a limit, and so has the number of authors. Events
+//! beyond the first count as one kind of that author without address and object, those beyond the
+//! second as one kind without author. So a flood fills neither memory nor disk, and strangers, who
+//! are one author, fold away nothing of a caller with a key.
 
 use std::collections::HashMap;
 
@@ -11,17 +13,18 @@ use tidings_proto::{
     api::{AuditActor, AuditEvent, AuditOutcome},
 };
 
-/// Maximum number of kinds at a time.
-const KINDS_MAX: usize = 512;
+/// Maximum number of kinds of one author at a time.
+const KINDS_MAX: usize = 256;
+/// Maximum number of authors with kinds of their own at a time.
+const AUTHORS_MAX: usize = 256;
 /// Time in which equal events become one line.
 const FOLD_NANOS: u64 = 60 * 1_000_000_000;
 
-/// Equality of events: all but time, details and count.
+/// Equality of events of one author: all but time, details and count.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct EventKind {
     action: String,
     outcome: AuditOutcome,
-    actor: AuditActor,
     tenant: Option<String>,
     source_address: Option<String>,
     object: Option<String>,
@@ -36,24 +39,27 @@ struct Folded {
     due: UnixNanos,
 }
 
-/// Events that wait to be written.
+/// Events that wait to be written, by their authors.
 #[derive(Debug, Default)]
 pub(crate) struct FoldedEvents {
-    kinds: HashMap<EventKind, Folded>,
+    authors: HashMap<AuditActor, HashMap<EventKind, Folded>>,
 }
 
 impl FoldedEvents {
     /// Adds an event.
-    pub(crate) fn add(&mut self, event: AuditEvent) {
+    pub(crate) fn add(&mut self, mut event: AuditEvent) {
+        if !self.authors.contains_key(&event.actor) && self.authors.len() >= AUTHORS_MAX {
+            event = without_author(event, format!("of more than {AUTHORS_MAX} authors"));
+        }
+        let kinds = self.authors.entry(event.actor.clone()).or_default();
         let mut kind = kind_of(&event);
-        let mut event = event;
-        if !self.kinds.contains_key(&kind) && self.kinds.len() >= KINDS_MAX {
-            let detail = format!("of more than {KINDS_MAX} authors, addresses and objects");
-            event = without_author(event, detail);
+        if !kinds.contains_key(&kind) && kinds.len() >= KINDS_MAX {
+            let detail = format!("of more than {KINDS_MAX} addresses and objects");
+            event = without_object(event, detail);
             kind = kind_of(&event);
         }
         let due = UnixNanos(0);
-        let folded = self.kinds.entry(kind).or_insert(Folded { last: None, due });
+        let folded = kinds.entry(kind).or_insert(Folded { last: None, due });
         event.count += folded.last.as_ref().map_or(0, |before| before.count);
         folded.last = Some(event);
     }
@@ -61,39 +67,38 @@ impl FoldedEvents {
     /// Takes the events that are due, the oldest first; at the end of the process all of them.
     pub(crate) fn take_due(&mut self, now: UnixNanos, is_end: bool) -> Vec<AuditEvent> {
         let mut taken = Vec::new();
-        self.kinds.retain(|_, folded| {
-            if folded.due > now && !is_end {
-                return true;
-            }
-            folded.due = UnixNanos(now.0.saturating_add(FOLD_NANOS));
-            let event = folded.last.take();
-            let is_in_use = event.is_some();
-            taken.extend(event);
-            is_in_use
+        self.authors.retain(|_, kinds| {
+            kinds.retain(|_, folded| {
+                if folded.due > now && !is_end {
+                    return true;
+                }
+                folded.due = UnixNanos(now.0.saturating_add(FOLD_NANOS));
+                let event = folded.last.take();
+                let is_in_use = event.is_some();
+                taken.extend(event);
+                is_in_use
+            });
+            !kinds.is_empty()
         });
         taken.sort_by_key(|event| event.time_unix_nano);
         taken
     }
 }
 
+/// Keeps of an event what it has in common with others of its author.
+pub(crate) fn without_object(event: AuditEvent, detail: String) -> AuditEvent {
+    AuditEvent { source_address: None, object: None, status: None, detail: Some(detail), ..event }
+}
+
 /// Keeps of an event what it has in common with others: action, outcome, time and count.
-pub(crate) fn without_author(event: AuditEvent, detail: String) -> AuditEvent {
-    AuditEvent {
-        actor: AuditActor::ANONYMOUS,
-        tenant: None,
-        source_address: None,
-        object: None,
-        status: None,
-        detail: Some(detail),
-        ..event
-    }
+fn without_author(event: AuditEvent, detail: String) -> AuditEvent {
+    AuditEvent { actor: AuditActor::ANONYMOUS, tenant: None, ..without_object(event, detail) }
 }
 
 fn kind_of(event: &AuditEvent) -> EventKind {
     EventKind {
         action: event.action.clone(),
         outcome: event.outcome,
-        actor: event.actor.clone(),
         tenant: event.tenant.clone(),
         source_address: event.source_address.clone(),
         object: event.object.clone(),
@@ -105,10 +110,10 @@ fn kind_of(event: &AuditEvent) -> EventKind {
 mod tests {
     use tidings_proto::{
         UnixNanos,
-        api::{AuditActor, AuditEvent, AuditOutcome},
+        api::{AuditActor, AuditActorKind, AuditEvent, AuditOutcome},
     };
 
-    use super::{FOLD_NANOS, FoldedEvents, KINDS_MAX};
+    use super::{AUTHORS_MAX, FOLD_NANOS, FoldedEvents, KINDS_MAX};
 
     fn denied(address: usize, time: u64) -> AuditEvent {
         AuditEvent {
@@ -143,7 +148,7 @@ mod tests {
         assert_eq!(counts(&folded.take_due(later, false)), [(1_019, 1_000)]);
         let long_after = UnixNanos(later.0 + FOLD_NANOS);
         assert_eq!(folded.take_due(long_after, false), []);
-        assert!(folded.kinds.is_empty());
+        assert!(folded.authors.is_empty());
     }
 
     #[test]
@@ -152,10 +157,46 @@ mod tests {
         for address in 0..100_000 {
             folded.add(denied(address, 5));
         }
-        assert_eq!(folded.kinds.len(), KINDS_MAX + 1);
+        assert_eq!(folded.authors[&AuditActor::ANONYMOUS].len(), KINDS_MAX + 1);
         let taken = folded.take_due(UnixNanos(5), false);
         assert_eq!(taken.iter().map(|event| event.count).sum::<u64>(), 100_000);
         assert!(taken.iter().any(|event| event.source_address.is_none() && event.count > 1));
+    }
+
+    fn of_key(id: usize, event: AuditEvent) -> AuditEvent {
+        let actor = AuditActor {
+            kind: AuditActorKind::Key,
+            id: Some(format!("{id:08}")),
+            name: Some("reader".to_owned()),
+        };
+        AuditEvent { actor, ..event }
+    }
+
+    #[test]
+    fn a_flood_of_one_author_leaves_the_events_of_another_as_they_are() {
+        let mut folded = FoldedEvents::default();
+        for address in 0..10_000 {
+            folded.add(denied(address, 5));
+            folded.add(of_key(1, denied(address, 5)));
+        }
+        let other = of_key(2, denied(3, 6));
+        folded.add(other.clone());
+        let taken = folded.take_due(UnixNanos(6), false);
+        assert!(taken.contains(&other));
+        let more = taken.iter().filter(|event| event.source_address.is_none());
+        let authors: Vec<_> = more.map(|event| event.actor.id.as_deref()).collect();
+        assert!(authors.len() == 2 && authors.contains(&Some("00000001")), "{authors:?}");
+    }
+
+    #[test]
+    fn a_flood_of_authors_is_bounded_and_all_of_it_is_counted() {
+        let mut folded = FoldedEvents::default();
+        for id in 0..10_000 {
+            folded.add(of_key(id, denied(1, 5)));
+        }
+        assert_eq!(folded.authors.len(), AUTHORS_MAX + 1);
+        let taken = folded.take_due(UnixNanos(5), false);
+        assert_eq!(taken.iter().map(|event| event.count).sum::<u64>(), 10_000);
     }
 
     #[test]

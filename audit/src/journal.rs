@@ -1,7 +1,7 @@
 //! Writing of the audit log.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -10,23 +10,31 @@ use std::{
     time::Duration,
 };
 
-use tidings_proto::{UnixNanos, api::AuditEvent};
-use tidings_storage::{Clock, LineFile, StorageError};
+use tidings_proto::{
+    UnixNanos,
+    api::{AuditActor, AuditEvent},
+};
+use tidings_storage::{Clock, ClockGuard, LineFile, StorageError};
 use tokio::task::spawn_blocking;
 
 use crate::{
     day::Day,
-    folded::{FoldedEvents, without_author},
+    folded::{FoldedEvents, without_object},
 };
 
 /// Time between two rounds that write folded events and reads.
 const ROUND: Duration = Duration::from_secs(1);
 /// Reads that wait for a round; those beyond are folded.
 const READS_MAX: usize = 10_000;
-/// Size of a day's file from which denied requests stand in one line a round.
-const DAY_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of a day's file from which denied requests and reads of one author, or of all strangers,
+/// stand in one line a round.
+const AUTHOR_BYTES_MAX: u64 = 32 << 20;
+/// Authors whose bytes are counted each for itself; those beyond count together.
+const AUTHORS_MAX: usize = 1_024;
 /// The longest text of an event.
 const TEXT_CHARS_MAX: usize = 500;
+/// Characters at the end of a longer text that are kept.
+const END_CHARS: usize = 150;
 
 /// The settings of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +73,8 @@ pub struct AuditLog {
     settings: AuditSettings,
     clock: Arc<dyn Clock>,
     file: Mutex<Option<DayFile>>,
+    /// Says whether files may be deleted by age.
+    clock_guard: Mutex<ClockGuard>,
     waiting: Mutex<WaitingEvents>,
     written: AtomicU64,
     failed: AtomicU64,
@@ -74,7 +84,26 @@ pub struct AuditLog {
 struct DayFile {
     day: Day,
     file: LineFile,
-    bytes: u64,
+    /// Written since it was opened.
+    author_bytes: HashMap<AuditActor, u64>,
+}
+
+impl DayFile {
+    fn add_bytes(&mut self, author: AuditActor, bytes: usize) {
+        let is_counted = self.author_bytes.contains_key(&author);
+        let is_own = is_counted || self.author_bytes.len() < AUTHORS_MAX;
+        let author = if is_own { author } else { AuditActor::SERVER };
+        *self.author_bytes.entry(author).or_default() += bytes as u64;
+    }
+
+    /// Returns whether this author's lines have had their bytes.
+    fn is_full_for(&self, author: &AuditActor) -> bool {
+        let bytes = self.author_bytes.get(author).or_else(|| {
+            let others = self.author_bytes.get(&AuditActor::SERVER);
+            others.filter(|_| self.author_bytes.len() >= AUTHORS_MAX)
+        });
+        bytes.is_some_and(|bytes| *bytes > AUTHOR_BYTES_MAX)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -89,9 +118,16 @@ impl AuditLog {
     /// # Errors
     /// `Storage` when the folder cannot be written to.
     pub fn open(settings: AuditSettings, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        // Not that of today: a clock that is wrong has begun one.
+        let today = Day::from(clock.now());
+        let newest = Day::list(&settings.folder)?.into_iter().find(|day| *day < today);
+        let newest = newest.map(Day::start);
+        let instant = ClockGuard::passing(clock.as_ref());
+        let clock_guard = Mutex::new(ClockGuard::new(newest, clock.now(), instant));
         let log = Self {
             settings,
             clock,
+            clock_guard,
             file: Mutex::default(),
             waiting: Mutex::default(),
             written: AtomicU64::new(0),
@@ -162,13 +198,14 @@ impl AuditLog {
 
     fn write_waiting(&self, is_end: bool) {
         let now = self.clock.now();
+        // Asked each round, so that no jump is missed.
+        let _ = self.believes_clock(now);
         let mut events: Vec<AuditEvent> = {
             let mut waiting = self.waiting();
-            let mut folded = waiting.folded.take_due(now, is_end);
-            if self.is_day_full() {
-                folded = one_of(folded);
-            }
-            waiting.reads.drain(..).chain(folded).collect()
+            let folded = waiting.folded.take_due(now, is_end);
+            let reads: Vec<AuditEvent> = waiting.reads.drain(..).collect();
+            drop(waiting);
+            self.without_floods(reads).into_iter().chain(self.without_floods(folded)).collect()
         };
         events.sort_by_key(|event| event.time_unix_nano);
         if !events.is_empty() {
@@ -192,15 +229,14 @@ impl AuditLog {
         let Some(day) = open.as_mut() else { return Ok(()) };
         let mut lines = String::new();
         for event in events {
+            let line = serde_json::to_string(&event)?;
             if !lines.is_empty() {
                 lines.push('\n');
             }
-            lines.push_str(&serde_json::to_string(&event)?);
+            lines.push_str(&line);
+            day.add_bytes(event.actor, line.len());
         }
-        let written = day.file.append(&lines).and_then(|bytes| {
-            day.bytes += bytes;
-            day.file.sync()
-        });
+        let written = day.file.append(&lines).and_then(|_| day.file.sync());
         if written.is_err() {
             // Nothing is known of the file after a failed write or sync: the next event opens it.
             *open = None;
@@ -213,9 +249,29 @@ impl AuditLog {
         tracing::error!(error, events = count, "the audit log cannot be written");
     }
 
-    fn is_day_full(&self) -> bool {
+    /// Folds the events of each author that has had its bytes of the day's file into one.
+    fn without_floods(&self, events: Vec<AuditEvent>) -> Vec<AuditEvent> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.as_ref().is_some_and(|day| day.bytes > DAY_BYTES_MAX)
+        let Some(day) = file.as_ref() else { return events };
+        let mut kept = Vec::new();
+        let mut floods: HashMap<AuditActor, AuditEvent> = HashMap::new();
+        for event in events {
+            if !day.is_full_for(&event.actor) {
+                kept.push(event);
+                continue;
+            }
+            let detail = format!("more than {AUTHOR_BYTES_MAX} bytes of the day's file");
+            let before = floods.get(&event.actor).map_or(0, |before| before.count);
+            let one = AuditEvent { count: before + event.count, ..without_object(event, detail) };
+            floods.insert(one.actor.clone(), one);
+        }
+        kept.extend(floods.into_values());
+        kept
+    }
+
+    fn believes_clock(&self, now: UnixNanos) -> bool {
+        let mut guard = self.clock_guard.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.is_believed(now, ClockGuard::passing(self.clock.as_ref()))
     }
 
     fn waiting(&self) -> MutexGuard<'_, WaitingEvents> {
@@ -228,9 +284,9 @@ impl AuditLog {
         let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if open.as_ref().is_none_or(|open| open.day != day) {
             let file = LineFile::open(&day.path(&self.settings.folder))?;
-            let bytes = file.size()?;
-            *open = Some(DayFile { day, file, bytes });
+            *open = Some(DayFile { day, file, author_bytes: HashMap::new() });
             if let Some(age) = self.settings.age
+                && self.believes_clock(now)
                 && let Err(error) = delete_older(&self.settings.folder, age, now)
             {
                 tracing::error!(%error, "old files of the audit log cannot be deleted");
@@ -261,23 +317,21 @@ fn delete_older(folder: &Path, age: Duration, now: UnixNanos) -> Result<(), Stor
     Ok(())
 }
 
-/// Folds events into one, of no author and address.
-fn one_of(events: Vec<AuditEvent>) -> Vec<AuditEvent> {
-    let count = events.iter().map(|event| event.count).sum();
-    let detail = format!("the file of the day has more than {DAY_BYTES_MAX} bytes");
-    let last = events.into_iter().last();
-    let one = last.map(|last| AuditEvent { count, ..without_author(last, detail) });
-    one.into_iter().collect()
-}
-
-/// Cuts texts that a client chose the length of.
+/// Cuts texts that a client chose the length of: the middle goes, and the number of its characters
+/// is in its place. Runs of whitespace are one space, so that they fill nothing.
 fn cut(mut event: AuditEvent) -> AuditEvent {
     let AuditEvent { actor, source_address, object, detail, .. } = &mut event;
     let texts = [&mut actor.id, &mut actor.name, source_address, object, detail];
     for text in texts.into_iter().flatten() {
-        if let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
-            text.truncate(end);
-            text.push('…');
+        let has_run = |pair: (char, char)| pair.0.is_whitespace() && pair.1.is_whitespace();
+        if text.chars().zip(text.chars().skip(1)).any(has_run) {
+            *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        }
+        let chars = text.chars().count();
+        if chars > TEXT_CHARS_MAX {
+            let begin: String = text.chars().take(TEXT_CHARS_MAX - END_CHARS).collect();
+            let end: String = text.chars().skip(chars - END_CHARS).collect();
+            *text = format!("{begin}…{} characters cut…{end}", chars - TEXT_CHARS_MAX);
         }
     }
     event

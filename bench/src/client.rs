@@ -14,7 +14,7 @@ use hyper_util::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
 use serde_json::Value as Json;
 
-use crate::clock;
+use crate::machine;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// gRPC status codes that ask the client to retry: 8 `RESOURCE_EXHAUSTED` and 14 `UNAVAILABLE`,
@@ -59,7 +59,7 @@ pub(crate) struct SenderSecurity {
 pub(crate) struct Client {
     http1: Pool<HttpConnector, Full<Bytes>>,
     http2: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    /// Of what is exported by gRPC.
+    /// Scheme of exports by gRPC.
     scheme: &'static str,
     authorization: Option<String>,
 }
@@ -84,11 +84,11 @@ pub(crate) struct Got {
 impl Client {
     /// One that shows no key and speaks no TLS.
     pub(crate) fn new() -> Result<Self> {
-        Self::of(&SenderSecurity::default())
+        Self::with_security(&SenderSecurity::default())
     }
 
     /// One of this sender.
-    pub(crate) fn of(sender: &SenderSecurity) -> Result<Self> {
+    pub(crate) fn with_security(sender: &SenderSecurity) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         if let Some(certificate) = &sender.certificate {
             roots.add(certificate.clone())?;
@@ -114,7 +114,7 @@ impl Client {
             Otlp::Http(_) => body.into(),
         };
         for refusals in 0..TRIES_MAX {
-            let begin = clock::now();
+            let begin = machine::now();
             let said = match otlp {
                 Otlp::Grpc(address) => self.call(address, message.clone()).await?,
                 Otlp::Http(url) => self.post(url, message.clone()).await?,
@@ -123,7 +123,7 @@ impl Client {
                 SendOutcome::Stored => {
                     return Ok(Acknowledged { took: begin.elapsed(), refusals: refusals.into() });
                 }
-                SendOutcome::Again => clock::wait(BACKOFF).await,
+                SendOutcome::Again => machine::wait(BACKOFF).await,
             }
         }
         bail!("{otlp:?} was busy {TRIES_MAX} times")
@@ -181,7 +181,7 @@ impl Client {
 
     /// Gets this path and returns the answer with any status.
     pub(crate) async fn get(&self, address: &str, path: &str) -> Result<Got> {
-        let begin = clock::now();
+        let begin = machine::now();
         let request = Request::get(format!("http://{address}{path}")).body(Full::default())?;
         let (head, body) = self.http1.request(request).await.context("ask")?.into_parts();
         let body = body.collect().await?.to_bytes();

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::{clock, latency::Latencies};
+use crate::{latency_samples::Latencies, machine};
 
 /// Bytes written before each sync.
 const BYTES: usize = 64 << 10;
@@ -51,11 +51,11 @@ fn run(path: PathBuf, stop: &AtomicBool) -> Result<Latencies> {
     let mut latencies = Latencies::default();
     let bytes = vec![0xa5; BYTES];
     while !stop.load(Relaxed) {
-        let begin = clock::now();
+        let begin = machine::now();
         file.write_all(&bytes)?;
         file.sync_data()?;
         latencies.add(begin.elapsed());
-        clock::pause(APART);
+        machine::pause(APART);
     }
     drop(file);
     std::fs::remove_file(&path).with_context(context)?;

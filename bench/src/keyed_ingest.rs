@@ -19,13 +19,12 @@ use tokio::runtime::Runtime;
 
 use crate::{
     Corpus, Report, TelemetryKind,
+    bench_report::count,
     client::SenderSecurity,
-    clock,
     cost::{Costs, Cpu},
     load::{self, LoadRate, LoadResult},
     machine,
     random::whole,
-    report::count,
     server::{IN_MEMORY, Launch},
 };
 
@@ -48,7 +47,7 @@ pub struct KeysOptions {
     pub longest: Duration,
 }
 
-/// What a server asks of its senders.
+/// Credentials that a server asks of its senders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Demand {
     Nothing,
@@ -59,7 +58,7 @@ enum Demand {
 const DEMANDS: [(Demand, &str); 3] =
     [(Demand::Nothing, "no keys"), (Demand::Key, "keys"), (Demand::KeyOverTls, "keys over TLS")];
 const CONNECTIONS: usize = 4;
-/// What a server takes with less than a core. At full speed the client, which shares the machine,
+/// Load that takes less than a core. At full speed the client, which shares the machine,
 /// makes more noise than keys cost.
 const SPANS_PER_SECOND: f64 = 100_000.0;
 
@@ -148,7 +147,7 @@ impl KeysBench<'_> {
             security.certificate = Some(certificate);
             flags.extend(files);
         }
-        let plan = self.corpus.plan(self.options.spans, clock::unix_nanos());
+        let plan = self.corpus.plan(self.options.spans, machine::unix_nanos());
         let server = Launch { binary: self.options.server.clone(), data_dir, flags }.start()?;
         let idle = server.cpu_at_rest()?;
         let rate = LoadRate {

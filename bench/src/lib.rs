@@ -8,15 +8,15 @@
 //! client does: its command line, its ports and what Linux tells about its process. The example
 //! `layout` looks into data files instead.
 
+mod bench_report;
 mod call_graph;
 mod client;
-mod clock;
 mod corpus;
 mod cost;
 mod facts;
 mod fsync;
 mod keyed_ingest;
-mod latency;
+mod latency_samples;
 mod load;
 mod log_bench;
 mod machine;
@@ -25,17 +25,16 @@ mod piece;
 mod process;
 mod query;
 mod random;
-mod report;
 mod server;
 mod span;
 mod storage;
 mod tracegen;
 mod world;
 
+pub use bench_report::Report;
 pub use corpus::{Corpus, Plan, Send, SentTrace, TelemetryKind};
 pub use keyed_ingest::{KeysOptions, measure_keys};
 pub use log_bench::{LogsOptions, measure_logs};
 pub use peers::{PeersOptions, measure_peers};
 pub use query::{QueryOptions, measure_queries};
-pub use report::Report;
 pub use storage::{StorageOptions, measure};

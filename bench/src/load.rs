@@ -11,8 +11,8 @@ use futures::future::join_all;
 use crate::{
     Plan,
     client::{Client, Otlp, SenderSecurity},
-    clock,
-    latency::Latencies,
+    latency_samples::Latencies,
+    machine,
 };
 
 /// How to send.
@@ -87,7 +87,7 @@ pub(crate) async fn send_as(
     let course = Course {
         plan,
         pace,
-        begin: clock::now(),
+        begin: machine::now(),
         next: AtomicUsize::new(0),
         given: AtomicU64::new(0),
     };
@@ -110,7 +110,7 @@ async fn connection(
     sender: &SenderSecurity,
     otlp: &Otlp,
 ) -> Result<LoadResult> {
-    let client = Client::of(sender)?;
+    let client = Client::with_security(sender)?;
     let mut sent = LoadResult { complete: true, ..LoadResult::default() };
     while let Some((body, count)) = course.plan.request(course.next.fetch_add(1, Relaxed)) {
         if course.begin.elapsed() > course.pace.longest {
@@ -123,7 +123,7 @@ async fn connection(
         if let Some(rate) = course.pace.spans_per_second {
             let due = Duration::from_secs_f64(before as f64 / rate);
             let elapsed = course.begin.elapsed();
-            clock::wait(due.saturating_sub(elapsed)).await;
+            machine::wait(due.saturating_sub(elapsed)).await;
             late = elapsed.saturating_sub(due);
         }
         let acknowledged = client.export(otlp, body).await?;

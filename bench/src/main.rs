@@ -24,8 +24,9 @@ tidings-bench peers   --server PROGRAM --folder FOLDER [--spans N] [--rounds N] 
 
   --server   the program to measure
   --folder   where its data goes, on the disk to measure
-  --spans    how many spans, for each column of the table (1000000)
   --into     the page whose table is replaced
+storage, keys, query, peers:
+  --spans    how many spans, for each column of the table (1000000)
 storage, keys, peers:
   --rounds   how often what storing costs is measured (3)
 storage:
@@ -35,7 +36,12 @@ query, logs:
   --seconds  how long each question is asked again and again (20; logs 5)
 query:
   --keep     leave data in the folder, and measure what was left there without sending it again
-  --only     only questions with these words in their names";
+  --only     only questions with these words in their names
+logs:
+  --records  how many log records, for each column of the table (1000000)
+  --victoria-logs  the program of VictoriaLogs, to measure it beside
+peers:
+  --victoria-traces, --jaeger, --tempo  programs to measure beside";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -64,7 +70,7 @@ fn run(args: &[String]) -> Result<()> {
 }
 
 fn storage(flags: &Flags) -> Result<StorageOptions> {
-    flags.allow(&["--rounds", "--costs-only"])?;
+    flags.allow(&["--spans", "--rounds", "--costs-only"])?;
     Ok(StorageOptions {
         server: flags.text("--server").unwrap_or_default().into(),
         folder: flags.text("--folder").unwrap_or_default().into(),
@@ -80,7 +86,7 @@ fn storage(flags: &Flags) -> Result<StorageOptions> {
 }
 
 fn keys(flags: &Flags) -> Result<KeysOptions> {
-    flags.allow(&["--rounds"])?;
+    flags.allow(&["--spans", "--rounds"])?;
     let [spans] = flags.spans()?[..] else { bail!("keys are measured with one number of spans") };
     Ok(KeysOptions {
         server: flags.text("--server").unwrap_or_default().into(),
@@ -94,7 +100,7 @@ fn keys(flags: &Flags) -> Result<KeysOptions> {
 }
 
 fn query(flags: &Flags) -> Result<QueryOptions> {
-    flags.allow(&["--window", "--keep", "--seconds", "--only"])?;
+    flags.allow(&["--spans", "--window", "--keep", "--seconds", "--only"])?;
     let hours = flags.number("--window")?.unwrap_or(24);
     let seconds = flags.number("--seconds")?.unwrap_or(20);
     Ok(QueryOptions {
@@ -132,7 +138,7 @@ fn logs(flags: &Flags) -> Result<LogsOptions> {
 fn peers(flags: &Flags) -> Result<PeersOptions> {
     let names: Vec<String> = PeersOptions::systems().map(|name| format!("--{name}")).collect();
     let mut allowed: Vec<&str> = names.iter().map(String::as_str).collect();
-    allowed.push("--rounds");
+    allowed.extend(["--spans", "--rounds"]);
     flags.allow(&allowed)?;
     let program =
         |name: &'static str| Some((name.to_owned(), flags.text(&format!("--{name}"))?.into()));
@@ -182,7 +188,7 @@ impl Flags {
 
     /// Refuses all others but those that every subject has.
     fn allow(&self, allowed: &[&str]) -> Result<()> {
-        let every = ["--server", "--folder", "--spans", "--into"];
+        let every = ["--server", "--folder", "--into"];
         let mut flags = self.0.iter().map(|(flag, _)| flag.as_str());
         match flags.find(|flag| !every.contains(flag) && !allowed.contains(flag)) {
             Some(flag) => bail!("there is no flag `{flag}` here:\n{USAGE}"),

@@ -10,7 +10,7 @@
 //!
 //! Adding a system is a file below this and its line in [`SYSTEMS`].
 
-mod jaeger;
+mod jaeger_badger;
 mod system;
 mod tempo;
 mod tidings;
@@ -29,19 +29,19 @@ use tokio::runtime::Runtime;
 use self::system::{Running, System, spans_of_jaeger, spans_of_tempo};
 use crate::{
     Corpus, Plan, Report, SentTrace, TelemetryKind,
+    bench_report::count,
     client::Client,
-    clock,
     cost::{Costs, Cpu},
-    latency::{Latencies, millis},
+    latency_samples::{Latencies, millis},
     load::{self, LoadRate},
     machine,
     process::IdleCriterion,
-    report::count,
     server::folder_bytes,
 };
 
 /// All that can be measured, ours among them.
-const SYSTEMS: &[System] = &[tidings::SYSTEM, victoria::TRACES, jaeger::SYSTEM, tempo::SYSTEM];
+const SYSTEMS: &[System] =
+    &[tidings::SYSTEM, victoria::TRACES, jaeger_badger::SYSTEM, tempo::SYSTEM];
 
 const CONNECTIONS: usize = 4;
 /// Traces that every system must give back whole,
@@ -151,7 +151,7 @@ struct PeersBench<'a> {
 impl PeersBench<'_> {
     fn round(&self, system: &System, program: &Path, measured: &mut Measured) -> Result<()> {
         let folder = self.folder()?;
-        let plan = self.corpus.plan(self.options.spans, clock::unix_nanos());
+        let plan = self.corpus.plan(self.options.spans, machine::unix_nanos());
         let running = (system.start)(program, folder.path())?;
         let pace = LoadRate {
             connections: CONNECTIONS,
@@ -197,7 +197,7 @@ impl PeersBench<'_> {
     /// Asks for the traces until all of them have all spans that were sent. How long that took.
     fn whole(&self, system: &System, running: &Running, traces: &[SentTrace]) -> Result<Duration> {
         let client = Client::new()?;
-        let begin = clock::now();
+        let begin = machine::now();
         self.runtime.block_on(async {
             for trace in traces {
                 loop {
@@ -208,7 +208,7 @@ impl PeersBench<'_> {
                     if begin.elapsed() > VISIBLE_MAX {
                         bail!("trace {} has {found} of {} spans", trace.id(), trace.spans);
                     }
-                    clock::wait(Duration::from_secs(1)).await;
+                    machine::wait(Duration::from_secs(1)).await;
                 }
             }
             Ok(begin.elapsed())

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{clock, cost::Cpu};
+use crate::{cost::Cpu, machine};
 
 /// Linux counts a process's time in these on every architecture that we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -52,10 +52,10 @@ impl ChildProcess {
 
     /// Processor time until it rests: what requests left to do after their answer is done by then.
     pub(crate) fn cpu_at_rest(&self, rest: IdleCriterion) -> Result<Cpu> {
-        let deadline = clock::now() + rest.patience;
+        let deadline = machine::now() + rest.patience;
         let mut before = self.cpu()?;
-        while clock::now() < deadline {
-            clock::pause(rest.window);
+        while machine::now() < deadline {
+            machine::pause(rest.window);
             let now = self.cpu()?;
             if (now - before).total() < rest.part * rest.window.as_secs_f64() {
                 return Ok(now);
@@ -113,13 +113,13 @@ impl ChildProcess {
     }
 
     fn ends_within(&self, patience: Duration) -> Result<bool> {
-        let deadline = clock::now() + patience;
+        let deadline = machine::now() + patience;
         // An ended process keeps its times until it is waited for.
         while !self.has_ended()? {
-            if clock::now() > deadline {
+            if machine::now() > deadline {
                 return Ok(false);
             }
-            clock::pause(Duration::from_millis(5));
+            machine::pause(Duration::from_millis(5));
         }
         Ok(true)
     }

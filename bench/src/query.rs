@@ -21,12 +21,11 @@ use tokio::runtime::Runtime;
 
 use crate::{
     Corpus, Plan, Report, TelemetryKind,
+    bench_report::count,
     client::{Client, Got},
-    clock,
-    latency::{Latencies, millis},
+    latency_samples::{Latencies, millis},
     load::{self, LoadRate},
     machine,
-    report::count,
     server::{Launch, RunningServer, folder_bytes},
 };
 use questions::{Asked, BenchQuery};
@@ -172,7 +171,7 @@ impl QueryBench<'_> {
             "{} is there, and was not filled to the end: remove it",
             launch.data_dir.display()
         );
-        let end = clock::unix_nanos();
+        let end = machine::unix_nanos();
         let plan = self.plan(spans, end);
         let server = launch.start()?;
         let longest = self.options.longest;
@@ -183,7 +182,7 @@ impl QueryBench<'_> {
         }
         eprintln!("{} spans were sent in {:.0} s", sent.spans, sent.seconds);
         server.stop()?;
-        let begin = clock::now();
+        let begin = machine::now();
         launch.compact()?;
         eprintln!("and merged in {:.0} s", begin.elapsed().as_secs_f64());
         let note = json!({ "of": self.description(spans), "endUnixNanos": end });
@@ -226,7 +225,7 @@ impl Asker<'_> {
     /// variants.
     fn measure(&self, question: &BenchQuery<'_>) -> Result<String> {
         let options = self.bench.options;
-        let begin = clock::now();
+        let begin = machine::now();
         let mut latencies = Latencies::default();
         let (mut first, mut rows, mut whole) = (None, None, true);
         let wordings = question.paths.len();

@@ -13,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     client::Otlp,
-    clock,
     cost::Cpu,
+    machine,
     process::{ChildProcess, IdleCriterion},
 };
 
@@ -62,7 +62,7 @@ pub(crate) struct Launch {
 
 impl Launch {
     pub(crate) fn start(&self) -> Result<RunningServer> {
-        let begin = clock::now();
+        let begin = machine::now();
         let mut command = Command::new(&self.binary);
         command
             .arg("serve")

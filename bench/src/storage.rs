@@ -18,15 +18,14 @@ use tokio::runtime::Runtime;
 
 use crate::{
     Corpus, Plan, Report, TelemetryKind,
+    bench_report::count,
     client::Client,
-    clock,
     cost::{Costs, Cpu},
     fsync::Probe,
-    latency::{Latencies, millis},
+    latency_samples::{Latencies, millis},
     load::{self, LoadRate, LoadResult},
     machine,
     random::whole,
-    report::count,
     server::{IN_MEMORY, Launch, RunningServer, folder_bytes},
 };
 
@@ -125,7 +124,7 @@ impl StorageBench<'_> {
         for round in 1..=self.options.rounds {
             let folder = self.folder()?;
             let launch = self.launch(folder.path(), IN_MEMORY.as_flattened());
-            let plan = self.corpus.plan(spans, clock::unix_nanos());
+            let plan = self.corpus.plan(spans, machine::unix_nanos());
             let server = launch.start()?;
             let idle = server.cpu_at_rest()?;
             let sent = self.send(&plan, &server, None, self.options.longest)?;
@@ -145,7 +144,7 @@ impl StorageBench<'_> {
     fn restart(&self, report: &mut Report, spans: u64) -> Result<()> {
         let folder = self.folder()?;
         let launch = self.launch(folder.path(), IN_MEMORY.as_flattened());
-        let plan = self.corpus.plan(spans, clock::unix_nanos());
+        let plan = self.corpus.plan(spans, machine::unix_nanos());
         let server = launch.start()?;
         let sent = self.send(&plan, &server, None, self.options.longest)?;
         server.kill()?;
@@ -167,7 +166,7 @@ impl StorageBench<'_> {
     fn with_files(&self, report: &mut Report, spans: u64) -> Result<()> {
         let folder = self.folder()?;
         let launch = self.launch(folder.path(), &[]);
-        let plan = self.corpus.plan(spans, clock::unix_nanos());
+        let plan = self.corpus.plan(spans, machine::unix_nanos());
         let sent = self.fill_often(report, &launch, &plan)?;
         if self.options.costs_only {
             return Ok(());
@@ -186,7 +185,7 @@ impl StorageBench<'_> {
     fn published(&self, report: &mut Report, spans: u64) -> Result<()> {
         let folder = self.folder()?;
         let launch = self.launch(folder.path(), &[]);
-        let plan = self.corpus.plan(spans, clock::unix_nanos());
+        let plan = self.corpus.plan(spans, machine::unix_nanos());
         let sent = self.fill_often(report, &launch, &plan)?;
         report.cell("bytes per span, OTLP", "", per_span(sent.bytes, sent.spans));
         Ok(())
@@ -315,7 +314,7 @@ impl StorageBench<'_> {
         let seed = self.options.seed + 1;
         let corpus =
             Corpus::new(TelemetryKind::Realistic, self.options.corpus_spans.min(20_000), seed);
-        let plan = corpus.plan(whole(spans), clock::unix_nanos());
+        let plan = corpus.plan(whole(spans), machine::unix_nanos());
         let probe = Probe::start(folder);
         let sent = self.send(&plan, server, Some(rate), self.options.half_load * 2)?;
         let disk = probe.finish()?;
@@ -334,14 +333,14 @@ impl StorageBench<'_> {
         for number in 0..WAITS as u64 {
             let corpus =
                 Corpus::new(TelemetryKind::Realistic, 10, self.options.seed + 100 + number);
-            let plan = corpus.plan(1, clock::unix_nanos());
+            let plan = corpus.plan(1, machine::unix_nanos());
             let trace = plan.traces(20).into_iter().max_by_key(|trace| trace.spans);
             let path = trace.map_or_else(String::new, |trace| format!("/traces/{}", trace.id()));
             let took = self.runtime.block_on(async {
                 for send in &plan.sends {
                     client.export(&server.otlp, plan.body(send)).await?;
                 }
-                let acknowledged = clock::now();
+                let acknowledged = machine::now();
                 while client.ask(&server.http, &path).await?.0.is_none() {
                     ensure!(acknowledged.elapsed() < self.options.longest, "{path} stays away");
                 }

@@ -2,7 +2,10 @@
 //! hangs, rests or abandons its requests, and tells which connection makes room for others.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,6 +37,7 @@ pub(crate) struct Activity {
     peer: PeerAddress,
     clock: Arc<dyn Clock>,
     state: Mutex<ActivityState>,
+    is_paced: Arc<AtomicBool>,
     end: watch::Sender<Option<ConnectionEnd>>,
 }
 
@@ -90,7 +94,8 @@ impl Activity {
             first_byte: None,
             abandoned: 0,
         };
-        Arc::new(Self { peer, clock, state: Mutex::new(state), end: watch::Sender::new(None) })
+        let (state, is_paced, end) = (Mutex::new(state), Arc::default(), watch::Sender::new(None));
+        Arc::new(Self { peer, clock, state, is_paced, end })
     }
 
     fn lock(&self) -> MutexGuard<'_, ActivityState> {
@@ -112,6 +117,22 @@ impl Activity {
         state.http2 = version == Version::HTTP_2;
         state.head_since = None;
         Busy { activity: Arc::clone(self), holder: None, is_answered: false }
+    }
+
+    /// Returns whether a request is being answered.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.lock().busy > 0
+    }
+
+    /// The flag that is set while an answer goes to the socket that has a least pace there. The streams
+    /// of HTTP/2 have theirs by themselves.
+    pub(crate) fn is_paced(&self) -> &Arc<AtomicBool> {
+        &self.is_paced
+    }
+
+    /// Notes which answer goes to the socket from now on.
+    pub(crate) fn answers(&self, version: Version, is_live: bool) {
+        self.is_paced.store(version != Version::HTTP_2 && !is_live, Relaxed);
     }
 
     /// Counts the rest from now on.

@@ -11,18 +11,18 @@ use tidings_storage::{Clock, Store, Supervision};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
-    CollectorSettings, Sink,
+    CollectorSettings, Sink, connection,
     counters::ReceiverCounters,
     destination::{Destination, Destinations, OneDestination},
     guard::Guard,
     ingest::Ingest,
-    listener::{self, ConnectionCounts, Listening},
+    listener::{ConnectionCounts, Listening},
     phase::{Phase, Phases},
-    reads::ReadApi,
     receive,
     redact::Redactor,
     server::Server,
     shares::{BudgetKind, Shares},
+    sink::ReadApi,
 };
 
 /// How often a receiver refused for one reason.
@@ -55,12 +55,16 @@ struct Listener {
 
 impl Listener {
     fn status(&self, counters: &ReceiverCounters) -> ReceiverStatus {
+        let now = self.listening.endpoint.ingest.clock.now();
+        let (accepted_last_minute, refused_last_minute) = counters.last_minute(now);
         ReceiverStatus {
             name: self.listening.endpoint.receiver.name().to_owned(),
             address: self.address.to_string(),
             tls: self.listening.tls.is_some(),
             accepted_requests: counters.accepted(),
             refused_requests: counters.refused(),
+            accepted_last_minute,
+            refused_last_minute,
             refusals: counters.refusals(),
         }
     }
@@ -148,8 +152,9 @@ impl Collector {
             });
             let (requests, phases) = (Arc::clone(&requests), Phases::new(phases.clone()));
             let listening = Listening::new(server, limits, requests, Arc::clone(&clock), phases);
-            let listening = Arc::new(listening.over(settings.tls.clone()));
-            let serving = listener::listen(listener, Arc::clone(&listening));
+            let listening = listening.over(settings.tls.clone()).behind(settings.proxies.clone());
+            let listening = Arc::new(listening);
+            let serving = connection::listen(listener, Arc::clone(&listening));
             let task = supervision.spawn_essential(listening.endpoint.receiver.name(), serving);
             Listener { address, listening, task: Mutex::new(Some(task)) }
         };

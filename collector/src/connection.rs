@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    io::IoSlice,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
@@ -20,17 +21,18 @@ use hyper_util::{
 use tidings_storage::Clock;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::{
     activity::{Activity, Busy, ConnectionEnd, Verdict},
     endpoint::{ConnectionLimits, Endpoint, UnreadableHead},
     head_errors::{Explain, Explained},
-    listener::{Listening, Slot},
+    listener::{self, Listening, Slot},
     phase::Phase,
-    reads::ReplyBody,
-    shares::{RequestHolder, ShareHolder},
+    shares::{PeerAddress, RequestHolder, ShareHolder},
+    sink::ReplyBody,
+    stall::LiveAnswer,
     stalled_streams::StreamTasks,
     transport::{self, TLS_RECORD, Transport},
 };
@@ -51,9 +53,14 @@ const SEND_BYTES_MAX: usize = 64 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Accepts and serves connections until the phase says to stop; returns when all of them have ended.
+pub async fn listen<E: Endpoint>(listener: TcpListener, listening: Arc<Listening<E>>) {
+    listener::accept_all(listener, listening, run).await;
+}
+
 /// Serves the connection, after its handshake, until it ends, hangs, has to make room or the phase
 /// says so.
-pub(crate) async fn run<E: Endpoint>(stream: TcpStream, listening: Arc<Listening<E>>, slot: Slot) {
+async fn run<E: Endpoint>(stream: TcpStream, listening: Arc<Listening<E>>, slot: Slot) {
     if let Some(transport) = transport::open(stream, &listening, &slot).await {
         serve(transport, listening, slot).await;
     }
@@ -67,10 +74,12 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
     let watched = Watched { stream: transport, activity: Arc::clone(&activity) };
     let io = TokioIo::new(Explained::new(watched, explain, Arc::clone(clock)));
     let service = service_fn(|request: Request<Incoming>| {
-        let mut busy = activity.begin_request(request.version());
+        let version = request.version();
+        let mut busy = activity.begin_request(version);
         let (listening, slot) = (Arc::clone(&listening), Arc::clone(&slot));
         async move {
             let response = answer(&listening, &slot, &mut busy, request).await;
+            slot.activity().answers(version, response.extensions().get::<LiveAnswer>().is_some());
             busy.answered();
             // It is busy until its answer has been sent: what maps errors lives that long.
             Ok::<_, Infallible>(response.map(|body| {
@@ -132,13 +141,17 @@ fn explain<E: Endpoint>(listening: &Listening<E>, activity: &Arc<Activity>) -> E
     let (endpoint, activity) = (Arc::clone(&listening.endpoint), Arc::clone(activity));
     let is_plain = listening.tls.is_none();
     Arc::new(move |status| {
+        // Bytes of an answer are no refusal, whatever they look like.
+        if activity.is_busy() {
+            return None;
+        }
         let head = match status {
             StatusCode::BAD_REQUEST if is_plain && activity.first_byte() == Some(TLS_RECORD) => {
                 UnreadableHead::WithTls
             }
             status => UnreadableHead::Refused(status),
         };
-        endpoint.explain(head, activity.peer())
+        Some(endpoint.explain(head, activity.peer()))
     })
 }
 
@@ -151,7 +164,7 @@ async fn answer<E: Endpoint>(
 ) -> Response<ReplyBody> {
     let (endpoint, counters) = (&listening.endpoint, &listening.counters);
     let (head, body) = request.into_parts();
-    let peer = slot.activity().peer();
+    let peer = PeerAddress::from(listening.proxies.client(slot.address(), &head.headers));
     let is_health = endpoint.is_health(&head);
     if !is_health && !slot.is_regular() {
         counters.overloaded.fetch_add(1, Relaxed);
@@ -226,6 +239,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(

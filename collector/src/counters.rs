@@ -22,10 +22,15 @@ use crate::refusal::{Reason, Refusal};
 /// One line per receiver and reason in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Number of receivers.
+pub(crate) const RECEIVERS: usize = 3;
+
 /// Counts of one receiver.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiverCounters {
     accepted: AtomicU64,
+    accepted_lately: LastMinute,
+    refused_lately: LastMinute,
     /// Bytes of bodies as they came, before decompression, those of refused requests among them.
     body_bytes: AtomicU64,
     refused: [LoggedCounter; Reason::ALL.len()],
@@ -41,6 +46,48 @@ struct LastRefusal {
     message: String,
     sender: String,
     time: UnixNanos,
+}
+
+/// Count of events in the last minute: a slot for each of its seconds. An event that meets another
+/// one at the turn of a second may be lost; the counts since the start lose none.
+#[derive(Debug)]
+struct LastMinute([SecondSlot; SECONDS]);
+
+/// Events of one second.
+#[derive(Debug, Default)]
+struct SecondSlot {
+    second: AtomicU64,
+    count: AtomicU64,
+}
+
+/// Seconds of a minute, and slots.
+const SECONDS: usize = 60;
+
+impl Default for LastMinute {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| SecondSlot::default()))
+    }
+}
+
+impl LastMinute {
+    fn add(&self, now: UnixNanos) {
+        let second = now.0 / nanos(Duration::from_secs(1));
+        let at = usize::try_from(second % SECONDS as u64).unwrap_or(0);
+        let Some(slot) = self.0.get(at) else { return };
+        if slot.second.swap(second, Relaxed) != second {
+            slot.count.store(0, Relaxed);
+        }
+        slot.count.fetch_add(1, Relaxed);
+    }
+
+    fn count(&self, now: UnixNanos) -> u64 {
+        let second = now.0 / nanos(Duration::from_secs(1));
+        let is_recent = |slot: &&SecondSlot| {
+            let age = second.checked_sub(slot.second.load(Relaxed));
+            age.is_some_and(|age| age < SECONDS as u64)
+        };
+        self.0.iter().filter(is_recent).map(|slot| slot.count.load(Relaxed)).sum()
+    }
 }
 
 /// A count, and when it was last written about.
@@ -68,8 +115,9 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl ReceiverCounters {
-    pub(crate) fn accept(&self) {
+    pub(crate) fn accept(&self, now: UnixNanos) {
         self.accepted.fetch_add(1, Relaxed);
+        self.accepted_lately.add(now);
     }
 
     /// Counts bytes of a body that have come.
@@ -96,6 +144,7 @@ impl ReceiverCounters {
     pub(crate) fn count(&self, refusal: &Refusal, sender: &str, now: UnixNanos) -> Option<u64> {
         let index = refusal.reason.index();
         let times = self.refused.get(index)?.add(now);
+        self.refused_lately.add(now);
         let message = refusal.recorded_message();
         let last = LastRefusal { message, sender: sender.to_owned(), time: now };
         self.last_refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(index, last);
@@ -116,6 +165,11 @@ impl ReceiverCounters {
 
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
+    }
+
+    /// Requests accepted and refused in the last minute.
+    pub(crate) fn last_minute(&self, now: UnixNanos) -> (u64, u64) {
+        (self.accepted_lately.count(now), self.refused_lately.count(now))
     }
 
     pub(crate) fn body_bytes(&self) -> u64 {
@@ -179,7 +233,7 @@ impl SignalCounters {
 
 #[cfg(test)]
 mod tests {
-    use super::{LoggedCounter, ReceiverCounters};
+    use super::{LastMinute, LoggedCounter, ReceiverCounters};
     use crate::refusal::{Reason, Refusal};
     use tidings_proto::UnixNanos;
 
@@ -189,6 +243,17 @@ mod tests {
         let second = 1_000_000_000;
         let lines: Vec<_> = (1..=25).filter_map(|at| counter.add(UnixNanos(at * second))).collect();
         assert_eq!(lines, [1, 10, 10]);
+    }
+
+    #[test]
+    fn the_last_minute_forgets_what_is_older() {
+        let (minute, second) = (LastMinute::default(), 1_000_000_000);
+        for at in 100..=170 {
+            minute.add(UnixNanos(at * second));
+        }
+        minute.add(UnixNanos(170 * second + 5));
+        let counts = [170, 171, 200, 229, 230].map(|at| minute.count(UnixNanos(at * second)));
+        assert_eq!(counts, [61, 60, 31, 2, 0]);
     }
 
     #[test]

@@ -19,8 +19,7 @@ use tidings_storage::StorageError;
 
 use crate::{
     Sink,
-    counters::{ReceiverCounters, SignalCounters},
-    receive::RECEIVERS,
+    counters::{RECEIVERS, ReceiverCounters, SignalCounters},
     refusal::{Reason, Refusal},
 };
 

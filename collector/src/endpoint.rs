@@ -9,8 +9,8 @@ use hyper::body::Incoming;
 
 use crate::{
     head_errors::Explanation,
-    reads::ReplyBody,
     shares::{PeerAddress, RequestHolder},
+    sink::ReplyBody,
 };
 
 /// Answers the requests of one listener.

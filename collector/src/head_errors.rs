@@ -10,7 +10,8 @@
 //! listener's own, smaller bound on heads answers first.
 
 use std::{
-    fmt, io,
+    fmt,
+    io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -47,8 +48,9 @@ pub struct Explanation {
     pub body: Bytes,
 }
 
-/// Gives the body for a status that hyper answers by itself.
-pub type Explain = Arc<dyn Fn(StatusCode) -> Explanation + Send + Sync>;
+/// Gives the body for a status that hyper answers by itself; `None` while a service answers, whose
+/// bytes can be anybody's.
+pub type Explain = Arc<dyn Fn(StatusCode) -> Option<Explanation> + Send + Sync>;
 
 /// A connection on which hyper's own refusals have bodies, and last answers arrive.
 pub struct Explained<S> {
@@ -57,6 +59,9 @@ pub struct Explained<S> {
     clock: Arc<dyn Clock>,
     /// Replacement for hyper's response that is being written, and the length of hyper's response.
     instead: Option<(Bytes, usize)>,
+    /// True when all that hyper had to write is written. Only then a write begins with a head, or with
+    /// what follows in the body of an answer: what is left of a partial write can be any bytes.
+    is_flushed: bool,
     /// True while the client may still be sending the refused request.
     sending: bool,
     closing: Closing,
@@ -77,7 +82,8 @@ enum Closing {
 impl<S> Explained<S> {
     /// A connection whose refusals `explain` words.
     pub fn new(stream: S, explain: Explain, clock: Arc<dyn Clock>) -> Self {
-        Self { stream, explain, clock, instead: None, sending: false, closing: Closing::Open }
+        let (instead, closing) = (None, Closing::Open);
+        Self { stream, explain, clock, instead, is_flushed: true, sending: false, closing }
     }
 }
 
@@ -115,6 +121,35 @@ impl<S: AsyncRead + Unpin> Explained<S> {
                 Poll::Ready(_) | Poll::Pending => return Poll::Ready(()),
             }
         }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Explained<S> {
+    /// Writes an answer in the place of these bytes, if they are a refusal that hyper wrote by itself.
+    /// The next bytes are no beginning until they are flushed. `None`: they are to be written.
+    fn poll_instead(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.instead.is_none() && std::mem::take(&mut self.is_flushed) {
+            let (status, head) = refused_by_hyper(bytes)?;
+            self.instead = Some((worded(head, &(self.explain)(status)?), bytes.len()));
+            self.sending = true;
+        }
+        let (answer, stands_for) = self.instead.as_mut()?;
+        while !answer.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, answer) {
+                Poll::Ready(Ok(0)) => {
+                    return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into())));
+                }
+                Poll::Ready(Ok(written)) => answer.advance(written),
+                unwritten => return Some(unwritten),
+            }
+        }
+        let written = *stands_for;
+        self.instead = None;
+        Some(Poll::Ready(Ok(written)))
     }
 }
 
@@ -160,34 +195,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        if this.instead.is_none() {
-            match refused_by_hyper(bytes) {
-                None => return Pin::new(&mut this.stream).poll_write(context, bytes),
-                Some((status, head)) => {
-                    let answer = worded(head, &(this.explain)(status));
-                    this.instead = Some((answer, bytes.len()));
-                    this.sending = true;
-                }
-            }
-        }
-        while let Some((answer, stands_for)) = &mut this.instead {
-            if answer.is_empty() {
-                let written = *stands_for;
-                this.instead = None;
-                return Poll::Ready(Ok(written));
-            }
-            match ready!(Pin::new(&mut this.stream).poll_write(context, answer))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => answer.advance(written),
-            }
-        }
-        Poll::Ready(Ok(0))
+        self.poll_instead(context, bytes)
+            .unwrap_or_else(|| Pin::new(&mut self.stream).poll_write(context, bytes))
     }
 
-    // Not vectored, so that hyper gives a head in one piece.
+    /// An answer of hyper's own is a head alone, and a head is one slice.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        first
+            .and_then(|first| self.poll_instead(context, first))
+            .unwrap_or_else(|| Pin::new(&mut self.stream).poll_write_vectored(context, slices))
+    }
 
+    /// Vectored: hyper would else copy bodies, and drop the originals with their shares of the memory
+    /// for unread answers before a client has read them.
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Hyper flushes when it has nothing left to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_flushed = true;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -206,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{io::IoSlice, sync::Arc};
 
     use http::StatusCode;
     use tidings_storage::{Clock, SystemClock};
@@ -215,14 +247,22 @@ mod tests {
         net::{TcpListener, TcpStream},
     };
 
-    use super::{Explained, Explanation, refused_by_hyper, worded};
+    use super::{Explain, Explained, Explanation, refused_by_hyper, worded};
+
+    const REFUSAL: &[u8] = b"HTTP/1.1 431 Large\r\ncontent-length: 0\r\n\r\n";
 
     /// Both ends of a connection; the first is the server's.
     async fn connection() -> (Explained<TcpStream>, TcpStream) {
+        connection_of(Arc::new(|_| {
+            Some(Explanation { media_type: "text/plain", body: "no".into() })
+        }))
+        .await
+    }
+
+    async fn connection_of(explain: Explain) -> (Explained<TcpStream>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        let explain = Arc::new(|_| Explanation { media_type: "text/plain", body: "no".into() });
         (Explained::new(server, explain, Arc::new(SystemClock)), client)
     }
 
@@ -236,7 +276,7 @@ mod tests {
             answer
         });
         server.read_exact(&mut [0; 100]).await.unwrap();
-        server.write_all(b"HTTP/1.1 431 Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        server.write_all(REFUSAL).await.unwrap();
         server.shutdown().await.unwrap();
         drop(server);
         assert!(sending.await.unwrap().ends_with("\r\n\r\nno"));
@@ -249,6 +289,40 @@ mod tests {
         server.shutdown().await.unwrap();
         assert!(SystemClock.instant() - before < super::LINGER);
         drop(client);
+    }
+
+    /// The bytes that a client gets when the server writes these, one after the other.
+    async fn arrives(
+        (mut server, mut client): (Explained<TcpStream>, TcpStream),
+        parts: &[&[u8]],
+    ) -> Vec<u8> {
+        for part in parts {
+            let slices = [IoSlice::new(b""), IoSlice::new(part)];
+            match part.is_empty() {
+                true => server.flush().await.unwrap(),
+                false => assert_eq!(server.write_vectored(&slices).await.unwrap(), part.len()),
+            }
+        }
+        server.shutdown().await.unwrap();
+        drop(server);
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).await.unwrap();
+        all
+    }
+
+    #[tokio::test]
+    async fn what_a_body_says_is_sent_as_it_is() {
+        let head: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 41\r\n\r\n";
+        // The rest of a body, as after a partial write.
+        let sent = [head, REFUSAL];
+        assert_eq!(arrives(connection().await, &sent).await, sent.concat());
+        // The next piece of a body that is still answered.
+        let silent: Explain = Arc::new(|_| None);
+        let pieces = [head, b"", REFUSAL];
+        assert_eq!(arrives(connection_of(silent).await, &pieces).await, sent.concat());
+        // A refusal behind an answer that is over.
+        let all = arrives(connection().await, &[head, REFUSAL, b"", REFUSAL]).await;
+        assert!(all.starts_with(&sent.concat()) && all.ends_with(b"\r\n\r\nno"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tidings_access::AccessError;
 use tidings_storage::Clock;
 use tokio::sync::Semaphore;
 
@@ -110,6 +111,10 @@ impl Ingest {
         destination.sink.has_room()?;
         let (admission, prepared) = self.prepare(admission, payload).await?;
         let Prepared { signal, batch, accepted, rejected, message } = prepared;
+        // A key can end while its request comes.
+        if caller.as_ref().is_some_and(|caller| !caller.is_live(self.clock.now())) {
+            return Err(AccessError::Unknown.into());
+        }
         if let Some(batch) = batch {
             // A task of its own: a client that goes away must not stop an append half way, and
             // the places are given back only when the store is done with it.

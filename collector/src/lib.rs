@@ -19,7 +19,6 @@ mod collector;
 mod connection;
 mod counters;
 mod decompress;
-mod denial;
 mod destination;
 mod endpoint;
 mod guard;
@@ -29,7 +28,6 @@ mod listener;
 mod normalise;
 mod pace;
 mod phase;
-mod reads;
 mod receive;
 mod redact;
 mod refusal;
@@ -42,22 +40,24 @@ mod stall;
 mod stalled_streams;
 mod tls;
 mod transport;
-mod weigh;
+mod trusted_proxies;
+mod weight_cache;
+mod weight_estimate;
 
 pub use collector::{Collector, RefusalCount};
+pub use connection::listen;
 pub use destination::{Destination, DestinationError, Destinations};
 pub use endpoint::{ConnectionLimits, Endpoint, UnreadableHead};
 pub use guard::{
     ForeignRequest, Guard, SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, is_from_browser,
 };
 pub use head_errors::{Explain, Explained, Explanation, HEAD_STATUSES};
-pub use listener::{ConnectionCounts, Listening, listen};
+pub use listener::{ConnectionCounts, Listening};
 pub use normalise::{
     ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,
 };
 pub use pace::{PACE_WINDOW, Pace};
 pub use phase::{Phase, Phases};
-pub use reads::{ReadApi, ReplyBody};
 #[doc(hidden)]
 pub use receive::fuzzed_bodies;
 pub use redact::{MARKER, RedactionSettings, Redactor};
@@ -65,8 +65,9 @@ pub use settings::{CollectorLimits, CollectorSettings};
 pub use shares::{
     BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, Scarce, ShareHolder, Shares,
 };
-pub use sink::Sink;
-pub use stall::{STALL, Stall};
+pub use sink::{ReadApi, ReplyBody, Sink};
+pub use stall::{LiveAnswer, STALL, Stall};
 pub use stalled_streams::{StreamTasks, Unread};
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use transport::{TLS_NEEDED, TLS_UNKNOWN};
+pub use trusted_proxies::TrustedProxies;

@@ -7,7 +7,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,11 +23,11 @@ use tokio::{
 
 use crate::{
     activity::Activity,
-    connection,
     endpoint::{ConnectionLimits, Endpoint},
     phase::{Phase, Phases},
     shares::{BudgetKind, BudgetShare, HolderState, PeerAddress, ShareHolder, Shares},
     tls::Tls,
+    trusted_proxies::TrustedProxies,
 };
 
 /// The wait when the system has no file handle or memory for another connection.
@@ -46,6 +46,7 @@ pub struct Listening<E> {
     pub(crate) requests: Arc<Shares>,
     pub(crate) counters: ConnectionCounters,
     pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) proxies: TrustedProxies,
     connections: Arc<Shares>,
     reserve: Arc<Shares>,
 }
@@ -106,6 +107,7 @@ impl<E: Endpoint> Listening<E> {
             reserve: budget(reserve),
             counters: ConnectionCounters::default(),
             tls: None,
+            proxies: TrustedProxies::default(),
             endpoint,
             limits,
             requests,
@@ -118,6 +120,13 @@ impl<E: Endpoint> Listening<E> {
     #[must_use]
     pub fn over(self, tls: Option<Arc<Tls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// The same behind these proxies: a request has the address and the shares of their client, a
+    /// connection is the proxy's.
+    #[must_use]
+    pub fn behind(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// Returns what happened to connections.
@@ -160,6 +169,7 @@ impl<E: Endpoint> Listening<E> {
 pub(crate) struct Slot {
     budget: Arc<Shares>,
     activity: Arc<Activity>,
+    address: IpAddr,
     /// The part, and true where it is of the budget.
     share: Mutex<(BudgetShare, bool)>,
 }
@@ -178,8 +188,16 @@ impl Slot {
     }
 }
 
-/// Accepts connections until the phase says to stop; returns when all of them have ended.
-pub async fn listen<E: Endpoint>(listener: TcpListener, listening: Arc<Listening<E>>) {
+/// Accepts connections and gives them to `serve` until the phase says to stop; returns when all of
+/// them have ended.
+pub(crate) async fn accept_all<E, F>(
+    listener: TcpListener,
+    listening: Arc<Listening<E>>,
+    serve: impl Fn(TcpStream, Arc<Listening<E>>, Slot) -> F,
+) where
+    E: Endpoint,
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     let mut phases = listening.phases.clone();
     loop {
@@ -192,7 +210,7 @@ pub async fn listen<E: Endpoint>(listener: TcpListener, listening: Arc<Listening
         listening.counters.accepted.fetch_add(1, Relaxed);
         match slot(&listening, address) {
             Some(slot) => {
-                connections.spawn(connection::run(stream, Arc::clone(&listening), slot));
+                connections.spawn(serve(stream, Arc::clone(&listening), slot));
             }
             None => {
                 listening.counters.dropped.fetch_add(1, Relaxed);
@@ -211,12 +229,18 @@ fn slot<E: Endpoint>(listening: &Listening<E>, address: SocketAddr) -> Option<Sl
     let taken = listening.connections.take(holder(), 1).map(|share| (share, true));
     let taken = taken.or_else(|_| listening.reserve.take(holder(), 1).map(|share| (share, false)));
     let share = Mutex::new(taken.ok()?);
-    Some(Slot { budget: Arc::clone(&listening.connections), activity, share })
+    let budget = Arc::clone(&listening.connections);
+    Some(Slot { budget, activity, address: address.ip(), share })
 }
 
 impl Slot {
     pub(crate) fn activity(&self) -> &Arc<Activity> {
         &self.activity
+    }
+
+    /// The address at the other end, which may be a proxy's.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
     }
 }
 

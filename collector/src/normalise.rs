@@ -12,8 +12,7 @@
 //! Most requests in protobuf need no change, which [`accept_in_place`] finds out without decoding.
 
 mod in_place;
-mod known;
-mod tally;
+mod outcome_counts;
 
 use bytes::Bytes;
 use tidings_proto::{
@@ -25,10 +24,9 @@ use tidings_proto::{
 };
 use tidings_storage::TelemetryBatch;
 
-use tally::{Fault, IdFault, Place, Tally};
+use outcome_counts::{Fault, IdFault, OutcomeCounts, RecordPosition};
 
 pub use in_place::{InPlace, accept_in_place};
-pub(crate) use known::Known;
 
 /// Attributes of one resource, scope, span, event, link or log record; SDKs keep 128.
 pub const ATTRIBUTES_MAX: usize = 1024;
@@ -64,91 +62,95 @@ pub struct Prepared {
 /// when nothing had to be changed.
 #[must_use]
 pub fn prepare_traces(mut request: ExportTraceServiceRequest, bytes: Option<Bytes>) -> Prepared {
-    let mut tally = Tally::new(Signal::Traces);
+    let mut counts = OutcomeCounts::new(Signal::Traces);
     for (resource_index, resource_spans) in request.resource_spans.iter_mut().enumerate() {
-        let resource_fault = check_resource(resource_spans.resource.as_mut(), &mut tally);
+        let resource_fault = check_resource(resource_spans.resource.as_mut(), &mut counts);
         for (scope_index, scope_spans) in resource_spans.scope_spans.iter_mut().enumerate() {
-            let fault = resource_fault.or(check_scope(scope_spans.scope.as_mut(), &mut tally));
-            let mut place = Place::new(resource_index, scope_index);
+            let fault = resource_fault.or(check_scope(scope_spans.scope.as_mut(), &mut counts));
+            let mut place = RecordPosition::new(resource_index, scope_index);
             scope_spans.spans.retain_mut(|span| {
-                let result = fault.map_or_else(|| check_span(span, &mut tally), Err);
-                tally.count(result, place.next())
+                let result = fault.map_or_else(|| check_span(span, &mut counts), Err);
+                counts.count(result, place.next())
             });
         }
     }
-    if tally.rejected() > 0 {
+    if counts.rejected() > 0 {
         for resource_spans in &mut request.resource_spans {
             resource_spans.scope_spans.retain(|scope_spans| !scope_spans.spans.is_empty());
         }
         request.resource_spans.retain(|resource_spans| !resource_spans.scope_spans.is_empty());
     }
-    let bytes = bytes.filter(|_| !tally.changed());
-    tally.prepared(|| TelemetryBatch::Traces { request, bytes })
+    let bytes = bytes.filter(|_| !counts.changed());
+    counts.prepared(|| TelemetryBatch::Traces { request, bytes })
 }
 
 /// Checks log records, as [`prepare_traces`] does spans.
 #[must_use]
 pub fn prepare_logs(mut request: ExportLogsServiceRequest, bytes: Option<Bytes>) -> Prepared {
-    let mut tally = Tally::new(Signal::Logs);
+    let mut counts = OutcomeCounts::new(Signal::Logs);
     for (resource_index, resource_logs) in request.resource_logs.iter_mut().enumerate() {
-        let resource_fault = check_resource(resource_logs.resource.as_mut(), &mut tally);
+        let resource_fault = check_resource(resource_logs.resource.as_mut(), &mut counts);
         for (scope_index, scope_logs) in resource_logs.scope_logs.iter_mut().enumerate() {
-            let fault = resource_fault.or(check_scope(scope_logs.scope.as_mut(), &mut tally));
-            let mut place = Place::new(resource_index, scope_index);
+            let fault = resource_fault.or(check_scope(scope_logs.scope.as_mut(), &mut counts));
+            let mut place = RecordPosition::new(resource_index, scope_index);
             scope_logs.log_records.retain_mut(|record| {
-                let result = fault.map_or_else(|| check_record(record, &mut tally), Err);
-                tally.count(result, place.next())
+                let result = fault.map_or_else(|| check_record(record, &mut counts), Err);
+                counts.count(result, place.next())
             });
         }
     }
-    if tally.rejected() > 0 {
+    if counts.rejected() > 0 {
         for resource_logs in &mut request.resource_logs {
             resource_logs.scope_logs.retain(|scope_logs| !scope_logs.log_records.is_empty());
         }
         request.resource_logs.retain(|resource_logs| !resource_logs.scope_logs.is_empty());
     }
-    let bytes = bytes.filter(|_| !tally.changed());
-    tally.prepared(|| TelemetryBatch::Logs { request, bytes })
+    let bytes = bytes.filter(|_| !counts.changed());
+    counts.prepared(|| TelemetryBatch::Logs { request, bytes })
 }
 
 /// A resource that cannot be stored takes its records with it.
-fn check_resource(resource: Option<&mut Resource>, tally: &mut Tally) -> Option<Fault> {
+fn check_resource(resource: Option<&mut Resource>, counts: &mut OutcomeCounts) -> Option<Fault> {
     let resource = resource?;
-    check_attributes(&mut resource.attributes, &mut resource.dropped_attributes_count, tally).err()
+    check_attributes(&mut resource.attributes, &mut resource.dropped_attributes_count, counts).err()
 }
 
-fn check_scope(scope: Option<&mut InstrumentationScope>, tally: &mut Tally) -> Option<Fault> {
+fn check_scope(
+    scope: Option<&mut InstrumentationScope>,
+    counts: &mut OutcomeCounts,
+) -> Option<Fault> {
     let scope = scope?;
-    check_attributes(&mut scope.attributes, &mut scope.dropped_attributes_count, tally).err()
+    check_attributes(&mut scope.attributes, &mut scope.dropped_attributes_count, counts).err()
 }
 
-fn check_span(span: &mut Span, tally: &mut Tally) -> Result<(), Fault> {
+fn check_span(span: &mut Span, counts: &mut OutcomeCounts) -> Result<(), Fault> {
     check_id(&span.trace_id, TraceId::LEN).map_err(Fault::TraceId)?;
     check_id(&span.span_id, SpanId::LEN).map_err(Fault::SpanId)?;
-    check_optional_id(&mut span.parent_span_id, SpanId::LEN, tally).map_err(Fault::ParentSpanId)?;
+    check_optional_id(&mut span.parent_span_id, SpanId::LEN, counts)
+        .map_err(Fault::ParentSpanId)?;
     check_time(span.start_time_unix_nano, "start time")?;
     check_time(span.end_time_unix_nano, "end time")?;
-    check_attributes(&mut span.attributes, &mut span.dropped_attributes_count, tally)?;
+    check_attributes(&mut span.attributes, &mut span.dropped_attributes_count, counts)?;
     for event in &mut span.events {
         check_time(event.time_unix_nano, "event time")?;
-        check_attributes(&mut event.attributes, &mut event.dropped_attributes_count, tally)?;
+        check_attributes(&mut event.attributes, &mut event.dropped_attributes_count, counts)?;
     }
     for link in &mut span.links {
         check_link(&link.trace_id, &link.span_id)?;
-        check_attributes(&mut link.attributes, &mut link.dropped_attributes_count, tally)?;
+        check_attributes(&mut link.attributes, &mut link.dropped_attributes_count, counts)?;
     }
     Ok(())
 }
 
-fn check_record(record: &mut LogRecord, tally: &mut Tally) -> Result<(), Fault> {
-    check_optional_id(&mut record.trace_id, TraceId::LEN, tally).map_err(Fault::TraceId)?;
-    check_optional_id(&mut record.span_id, SpanId::LEN, tally).map_err(Fault::SpanId)?;
+fn check_record(record: &mut LogRecord, counts: &mut OutcomeCounts) -> Result<(), Fault> {
+    check_optional_id(&mut record.trace_id, TraceId::LEN, counts).map_err(Fault::TraceId)?;
+    check_optional_id(&mut record.span_id, SpanId::LEN, counts).map_err(Fault::SpanId)?;
     check_time(record.time_unix_nano, "time")?;
     check_time(record.observed_time_unix_nano, "observed time")?;
     if record.body.value_depth() > VALUE_DEPTH_MAX {
         return Err(Fault::TooDeep);
     }
-    check_attributes(&mut record.attributes, &mut record.dropped_attributes_count, tally)
+    check_attributes(&mut record.attributes, &mut record.dropped_attributes_count, counts)
 }
 
 fn check_id(id: &[u8], length: usize) -> Result<(), IdFault> {
@@ -170,14 +172,18 @@ fn check_link(trace_id: &[u8], span_id: &[u8]) -> Result<(), Fault> {
 }
 
 /// Empty and all-zero both mean "none"; the second is made the first.
-fn check_optional_id(id: &mut Vec<u8>, length: usize, tally: &mut Tally) -> Result<(), IdFault> {
+fn check_optional_id(
+    id: &mut Vec<u8>,
+    length: usize,
+    counts: &mut OutcomeCounts,
+) -> Result<(), IdFault> {
     if id.is_empty() {
         return Ok(());
     }
     match check_id(id, length) {
         Err(IdFault::Zeros) => {
             id.clear();
-            tally.change();
+            counts.change();
             Ok(())
         }
         result => result,
@@ -191,13 +197,13 @@ fn check_time(unix_nanos: u64, which: &'static str) -> Result<(), Fault> {
 fn check_attributes(
     attributes: &mut Vec<KeyValue>,
     dropped: &mut u32,
-    tally: &mut Tally,
+    counts: &mut OutcomeCounts,
 ) -> Result<(), Fault> {
     let extra = attributes.len().saturating_sub(ATTRIBUTES_MAX);
     if extra > 0 {
         attributes.truncate(ATTRIBUTES_MAX);
         *dropped = dropped.saturating_add(u32::try_from(extra).unwrap_or(u32::MAX));
-        tally.drop_attributes(extra);
+        counts.drop_attributes(extra);
     }
     if attributes.value_depth() > VALUE_DEPTH_MAX { Err(Fault::TooDeep) } else { Ok(()) }
 }

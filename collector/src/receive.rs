@@ -9,7 +9,7 @@ mod grpc;
 mod otlp;
 mod otlp_grpc;
 mod otlp_http;
-mod zipkin;
+mod zipkin_http;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -23,11 +23,12 @@ use crate::{
     CollectorSettings,
     admit::Admission,
     body::BodyReader,
+    counters::RECEIVERS,
     decompress::Compression,
     head_errors::Explanation,
     ingest::Ingest,
-    reads::ReplyBody,
     refusal::{Reason, Refusal},
+    sink::ReplyBody,
 };
 
 /// The content type of words for people.
@@ -78,15 +79,12 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
     }
 }
 
-/// The number of receivers.
-pub(crate) const RECEIVERS: usize = 3;
-
 /// Every receiver with its address.
 pub(crate) fn all(settings: &CollectorSettings) -> [(SocketAddr, Arc<dyn Receiver>); RECEIVERS] {
     [
         (settings.otlp_grpc, Arc::new(otlp_grpc::OtlpGrpc)),
         (settings.otlp_http, Arc::new(otlp_http::OtlpHttp)),
-        (settings.zipkin, Arc::new(zipkin::Zipkin)),
+        (settings.zipkin, Arc::new(zipkin_http::Zipkin)),
     ]
 }
 

@@ -1,14 +1,16 @@
 //! Redaction: secrets in telemetry are replaced before anything is written.
 //!
 //! Comes after decoding and normalising and before the sink, so that neither the write-ahead log
-//! nor a table ever has the secret. Owns the rules ([`key_rules`], [`url`], [`statement`]), the walk over
-//! a decoded request and the count of replaced values. A request in protobuf is judged where it
+//! nor a table ever has the secret. Owns the rules ([`key_rules`], [`text`], [`url`], [`statement`]), the walk
+//! over a decoded request and the count of replaced values. A request in protobuf is judged where it
 //! lies ([`crate::normalise`]); only one with a secret is decoded, changed and encoded again.
 //!
-//! Every rule reads a text once, and replacing is idempotent: what was replaced is no secret.
+//! Every rule reads a text once. A text with a secret is searched until nothing is found, so
+//! redacting is idempotent.
 
 mod key_rules;
 mod statement;
+mod text;
 mod url;
 
 use std::{
@@ -19,12 +21,15 @@ use std::{
 use tidings_proto::otlp::{AnyValue, KeyValue, LogRecord, Span, Value};
 use tidings_storage::TelemetryBatch;
 
-pub(crate) use self::key_rules::KeyRule;
-use self::key_rules::KeyRules;
-use crate::normalise::Known;
+pub(crate) use self::{key_rules::KeyRule, text::starts_statement};
+use self::{key_rules::KeyRules, text::Secret};
+use crate::weight_cache::WeightCache;
 
 /// Replacement of a secret.
 pub const MARKER: &str = "[REDACTED]";
+
+/// Searches of one text.
+const PASSES_MAX: usize = 5;
 
 /// Settings of redaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +54,9 @@ pub struct Redactor {
     keys: Option<KeyRules>,
     redacted: AtomicU64,
     /// Resources without secrets that can be stored unchanged.
-    pub(crate) resources: Known,
+    pub(crate) resources: WeightCache,
     /// Scopes without secrets that can be stored unchanged.
-    pub(crate) scopes: Known,
+    pub(crate) scopes: WeightCache,
 }
 
 impl Default for Redactor {
@@ -67,8 +72,8 @@ impl Redactor {
         Self {
             keys: settings.enabled.then(|| KeyRules::new(&settings.keys)),
             redacted: AtomicU64::new(0),
-            resources: Known::default(),
-            scopes: Known::default(),
+            resources: WeightCache::default(),
+            scopes: WeightCache::default(),
         }
     }
 
@@ -84,10 +89,13 @@ impl Redactor {
         self.keys.as_ref().map_or(KeyRule::Text, |keys| keys.rule(key))
     }
 
-    /// Returns whether a text anywhere in an encoded request may have a secret in a URL. Rules for
-    /// keys are the caller's.
-    pub(crate) fn may_hold_url_secret(&self, encoded: &[u8]) -> bool {
-        self.keys.as_ref().is_some_and(|keys| url::may_hold_secret(encoded, keys))
+    /// Returns whether a text anywhere in an encoded request may have a secret by what is before it
+    /// in the text. If so, each text has to be judged. Rules for keys, and texts that begin as
+    /// statements do, are the caller's.
+    pub(crate) fn may_hold_text_secret(&self, encoded: &[u8]) -> bool {
+        self.keys.as_ref().is_some_and(|keys| {
+            url::may_hold_secret(encoded, keys) || text::may_hold_secret(encoded, keys)
+        })
     }
 
     /// Returns whether a text of an attribute has a secret.
@@ -118,6 +126,21 @@ impl Redactor {
             let rule = self.rule(attribute.key.as_bytes());
             attribute.value.as_ref().is_some_and(|value| self.finds_in_value(rule, value))
         })
+    }
+
+    /// Returns a database statement without its secrets.
+    #[must_use]
+    pub fn redact_statement(&self, text: &str) -> String {
+        let replaced = self.keys.as_ref().and_then(|keys| replaced(KeyRule::Statement, text, keys));
+        replaced.unwrap_or_else(|| text.to_owned())
+    }
+
+    /// Returns a text of a request, as the value of a parameter, without its secrets: those of any text
+    /// and those of a statement.
+    #[must_use]
+    pub fn redact_text(&self, text: &str) -> String {
+        let replaced = self.keys.as_ref().and_then(|keys| replaced(KeyRule::Text, text, keys));
+        self.redact_statement(&replaced.unwrap_or_else(|| text.to_owned()))
     }
 
     /// Replaces the secrets of a decoded batch, which then goes without the sender's bytes. An
@@ -221,9 +244,8 @@ impl Redaction<'_> {
     }
 
     fn text(&mut self, text: &mut String) {
-        let secrets = secrets(KeyRule::Text, text.as_bytes(), self.keys);
-        if !secrets.is_empty() {
-            *text = replace(text, secrets);
+        if let Some(replaced) = replaced(KeyRule::Text, text, self.keys) {
+            *text = replaced;
             self.count += 1;
         }
     }
@@ -242,10 +264,7 @@ fn inner_rule(outer: KeyRule, keys: &KeyRules, key: &str) -> KeyRule {
 /// one, and stays.
 fn redacted(rule: KeyRule, value: &Value, keys: &KeyRules) -> Option<Value> {
     match (rule, value) {
-        (_, Value::String(text)) => {
-            let secrets = secrets(rule, text.as_bytes(), keys);
-            (!secrets.is_empty()).then(|| Value::String(replace(text, secrets)))
-        }
+        (_, Value::String(text)) => replaced(rule, text, keys).map(Value::String),
         (KeyRule::Secret, Value::Bytes(bytes)) => {
             (!is_redacted(bytes)).then(|| Value::Bytes(MARKER.into()))
         }
@@ -256,43 +275,66 @@ fn redacted(rule: KeyRule, value: &Value, keys: &KeyRules) -> Option<Value> {
     }
 }
 
-/// Returns the parts of a text that are secret.
-fn secrets(rule: KeyRule, text: &[u8], keys: &KeyRules) -> Vec<Range<usize>> {
-    let mut ranges = Vec::new();
-    if rule == KeyRule::Secret {
-        if !is_redacted(text) {
-            ranges.push(0..text.len());
+/// Returns a text without its secrets, if it has one. A marker can make a secret of what is beside
+/// it, so the search goes on until it finds nothing; what never comes to rest is replaced as a whole.
+fn replaced(rule: KeyRule, text: &str, keys: &KeyRules) -> Option<String> {
+    let mut replaced = None;
+    for _ in 0..PASSES_MAX {
+        let text = replaced.as_deref().unwrap_or(text);
+        let secrets = secrets(rule, text.as_bytes(), keys);
+        if secrets.is_empty() {
+            return replaced;
         }
-        return ranges;
+        replaced = Some(replace(text, secrets));
     }
-    if rule == KeyRule::Statement {
-        statement::search(text, keys, |range| ranges.push(range));
+    Some(MARKER.to_owned())
+}
+
+/// Returns the parts of a text that are secret.
+fn secrets(rule: KeyRule, text: &[u8], keys: &KeyRules) -> Vec<Secret> {
+    let mut secrets = Vec::new();
+    match rule {
+        KeyRule::Secret => {
+            if !is_redacted(text) {
+                secrets.push((0..text.len()).into());
+            }
+            return secrets;
+        }
+        KeyRule::Statement => {
+            statement::search(text, keys, |range| secrets.push(range.into()));
+            text::search_schemes(text, |secret| secrets.push(secret));
+        }
+        KeyRule::Parameters => text::search_schemes(text, |secret| secrets.push(secret)),
+        KeyRule::Text => text::search(text, keys, |secret| secrets.push(secret)),
     }
-    let found = |range| {
-        ranges.push(range);
+    let found = |range: Range<usize>| {
+        secrets.push(range.into());
         ControlFlow::Continue(())
     };
     let _always_to_the_end = match rule {
         KeyRule::Parameters => url::search_parameters(text, keys, found),
         _ => url::search(text, keys, found),
     };
-    ranges
+    secrets
 }
 
 /// Replaces these parts of a text, each and what overlaps or touches it by one marker.
-fn replace(text: &str, mut secrets: Vec<Range<usize>>) -> String {
-    secrets.sort_unstable_by_key(|range| range.start);
-    let mut replaced = String::with_capacity(text.len());
-    let mut last_end = None;
-    for Range { start, end } in secrets {
-        if last_end.is_none_or(|last| start > last) {
-            let kept = text.get(last_end.unwrap_or(0)..start);
-            replaced.push_str(kept.unwrap_or_default());
-            replaced.push_str(MARKER);
+fn replace(text: &str, mut secrets: Vec<Secret>) -> String {
+    secrets.sort_unstable_by_key(|secret| secret.range.start);
+    let mut replaced = String::with_capacity(text.len() + MARKER.len());
+    let mut end = 0;
+    let mut open = secrets.into_iter().peekable();
+    while let Some(Secret { mut range, mut needs_quotes }) = open.next() {
+        while let Some(next) = open.next_if(|next| next.range.start <= range.end) {
+            range.end = range.end.max(next.range.end);
+            needs_quotes |= next.needs_quotes;
         }
-        last_end = last_end.max(Some(end));
+        replaced.push_str(text.get(end..range.start).unwrap_or_default());
+        let quote = if needs_quotes { "\"" } else { "" };
+        replaced.extend([quote, MARKER, quote]);
+        end = range.end;
     }
-    replaced.push_str(text.get(last_end.unwrap_or(0)..).unwrap_or_default());
+    replaced.push_str(text.get(end..).unwrap_or_default());
     replaced
 }
 

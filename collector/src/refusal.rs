@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use http::StatusCode;
 use prost::Message;
 use serde_json::json;
-use tidings_access::AccessError;
+use tidings_access::{AccessError, without_keys};
 use tidings_proto::{
     DecodeError,
     otlp::{Any, BadRequest, Code, FieldViolation, ProtoDuration, RetryInfo, RpcStatus},
@@ -182,9 +182,11 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal; what the message quotes of the request is escaped and cut here.
+    /// A refusal; what the message quotes of the request is escaped and cut here, and has no keys.
     pub(crate) fn new(reason: Reason, message: impl AsRef<str>) -> Self {
-        Self { reason, message: printable(message.as_ref()), field: None, retry_seconds: None }
+        // First: a key that was cut has no form.
+        let message = printable(&without_keys(message.as_ref().to_owned()));
+        Self { reason, message, field: None, retry_seconds: None }
     }
 
     /// The refusal of a request that comes from somewhere else.
@@ -407,6 +409,13 @@ mod tests {
             assert!(refusal.reason.is_transient(), "{refusal:?}");
             assert!(!refusal.message.contains("secret"), "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn a_key_in_what_is_quoted_is_left_out() {
+        let text = format!("content type tk_0123abcd_{} is not read", "0".repeat(48));
+        let refusal = Refusal::new(Reason::Host, text);
+        assert_eq!(refusal.message, "content type tk_0123abcd… is not read");
     }
 
     #[test]

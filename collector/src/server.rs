@@ -8,8 +8,8 @@ use http::{Request, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use tidings_access::{AccessPolicy, Caller, Credentials, Role};
-use tidings_audit::AuditLog;
+use tidings_access::{AccessPolicy, Caller, Credentials, Role, without_keys};
+use tidings_audit::{AuditActor, AuditEvent, AuditLog, AuditOutcome};
 use tracing::{Instrument, field::Empty};
 
 use crate::{
@@ -22,10 +22,10 @@ use crate::{
     head_errors::Explanation,
     ingest::{Ingest, panicked},
     phase::{Phase, Phases},
-    reads::{ReadApi, ReplyBody},
     receive::{Exchange, Receiver},
     refusal::{Reason, Refusal, printable},
     shares::{PeerAddress, RequestHolder},
+    sink::{ReadApi, ReplyBody},
     stalled_streams::Unread,
     transport::{TLS_NEEDED, TLS_UNKNOWN},
 };
@@ -64,7 +64,7 @@ impl Endpoint for Server {
             otel.name = self.receiver.name(),
             otel.kind = "server",
             http.request.method = request.method().as_str(),
-            network.peer.address = %holder.peer(),
+            client.address = %holder.peer(),
             http.response.status_code = Empty,
             "error.type" = Empty,
             tidings.refusal.reason = Empty,
@@ -123,9 +123,10 @@ impl Server {
             Ok(response) => {
                 // Counts are of what was sent to be stored.
                 if self.question(&head).is_none() {
-                    self.counters.accept();
+                    let now = self.ingest.clock.now();
+                    self.counters.accept(now);
                     if let Some(counters) = counted_for.of_receiver(self.index) {
-                        counters.accept();
+                        counters.accept(now);
                     }
                 }
                 response
@@ -203,7 +204,9 @@ impl Server {
     ) -> Result<Response<ReplyBody>, Refusal> {
         if let Some(reads) = self.question(head) {
             // Answers of receivers are small, those of questions need not be.
-            let answer = reads.answer(head.clone(), sender.caller).await;
+            let mut head = head.clone();
+            head.extensions.insert(holder.peer());
+            let answer = reads.answer(head, sender.caller).await;
             return Ok(answer.map(|body| Unread::new(body).boxed_unsync()));
         }
         let admission = self.ingest.gate.open(holder, sender)?;
@@ -278,4 +281,48 @@ fn sender(head: &Parts, peer: PeerAddress) -> String {
     let agent = head.headers.get(header::USER_AGENT).map(|agent| agent.to_str().unwrap_or(""));
     let agent: String = printable(agent.unwrap_or("")).chars().take(AGENT_CHARS_MAX).collect();
     format!("{peer} {agent}").trim_end().to_owned()
+}
+
+/// The action of a denied request.
+const ACTION: &str = "access";
+
+impl Server {
+    /// Adds a refusal to the audit log when it is of a request that is denied.
+    pub(crate) fn audit_denial(&self, head: &Parts, peer: PeerAddress, refusal: &Refusal) {
+        let Some(audit) = self.audit.as_ref().filter(|_| is_denial(refusal.reason)) else { return };
+        let caller = self.access.identify(&head.headers, Credentials::Keys).ok().flatten();
+        audit.count(AuditEvent {
+            time_unix_nano: self.ingest.clock.now(),
+            action: ACTION.to_owned(),
+            outcome: AuditOutcome::Denied,
+            tenant: caller.as_ref().and_then(Caller::named_tenant),
+            actor: caller.map_or(AuditActor::ANONYMOUS, |caller| caller.actor()),
+            source_address: Some(peer.to_string()),
+            object: Some(without_keys(format!(
+                "{} {} {}",
+                self.receiver.name(),
+                head.method,
+                head.uri.path()
+            ))),
+            status: Some(refusal.reason.http().as_u16()),
+            detail: Some(refusal.message.clone()),
+            count: 1,
+        });
+    }
+}
+
+fn is_denial(reason: Reason) -> bool {
+    matches!(reason, Reason::Unauthenticated | Reason::Forbidden | Reason::Host | Reason::Origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reason, is_denial};
+
+    #[test]
+    fn denials_are_refusals_for_who_asks_and_not_for_what_is_sent() {
+        let denied: Vec<Reason> = Reason::ALL.into_iter().filter(|of| is_denial(*of)).collect();
+        let expected = [Reason::Host, Reason::Origin, Reason::Unauthenticated, Reason::Forbidden];
+        assert_eq!(denied, expected);
+    }
 }

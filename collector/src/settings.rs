@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tidings_access::AccessPolicy;
 use tidings_audit::AuditLog;
 
-use crate::{endpoint::ConnectionLimits, redact::RedactionSettings, tls::Tls};
+use crate::{
+    endpoint::ConnectionLimits, redact::RedactionSettings, tls::Tls,
+    trusted_proxies::TrustedProxies,
+};
 
 /// Factor between our bound on heads and hyper's. Between the two bounds the response has the
 /// protocol's form and the request's encoding.
@@ -25,6 +28,8 @@ pub struct CollectorSettings {
     pub host_names: Vec<String>,
     /// TLS on all of them, if there is any.
     pub tls: Option<Arc<Tls>>,
+    /// Proxies that say for whom they send.
+    pub proxies: TrustedProxies,
     /// The keys that senders need, if they need one.
     pub access: AccessPolicy,
     /// The log of denied requests, if there is one.
@@ -45,6 +50,7 @@ impl CollectorSettings {
             zipkin,
             host_names: Vec::new(),
             tls: None,
+            proxies: TrustedProxies::default(),
             access: AccessPolicy::Open,
             audit: None,
             redaction: RedactionSettings::default(),

@@ -526,7 +526,7 @@ impl RequestHolder {
         Arc::new(Self { peer, clock, state, is_broken_off, evicted })
     }
 
-    /// The address that sent it.
+    /// The address that sent it, before proxies that are trusted.
     pub(crate) fn peer(&self) -> PeerAddress {
         self.peer
     }

@@ -1,8 +1,17 @@
-//! Where accepted records go: the store, or what a test puts in its place.
+//! Interfaces of the collector to its process: the sink of accepted records (the store, or a test's),
+//! and the API that answers questions on an address that is written to, as Zipkin's clients ask where
+//! their reporters send.
+//!
+//! This crate reads no tables. The listener, its bounds and its check of hosts and origins stay the
+//! receiver's.
 
-use std::fmt;
+use std::{fmt, io};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use http::{Response, request::Parts};
+use http_body_util::combinators::UnsyncBoxBody;
+use tidings_access::Caller;
 use tidings_storage::{StorageError, Store, TelemetryBatch};
 
 /// Keeps batches. A request is acknowledged when this returns `Ok`, so that must mean "durable".
@@ -53,4 +62,19 @@ impl Sink for Store {
     fn has_room(&self) -> Result<(), StorageError> {
         Store::has_room(self)
     }
+}
+
+/// The body of an answer.
+pub type ReplyBody = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Answers what is asked on a receiver's address.
+pub trait ReadApi: fmt::Debug + Send + Sync {
+    /// The answer to a request without a body, from what its caller may see; `None` where nobody is
+    /// asked for a key. The head has the client's [`PeerAddress`](crate::PeerAddress) among its
+    /// extensions. Its future is dropped when the client goes away.
+    fn answer(
+        &self,
+        head: Parts,
+        caller: Option<Caller>,
+    ) -> BoxFuture<'static, Response<ReplyBody>>;
 }

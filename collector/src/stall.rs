@@ -1,10 +1,13 @@
-//! Ends a connection to whose client nothing more can be written, so that nobody keeps an answer in
-//! memory by not reading it.
+//! Ends a connection to whose client nothing more can be written, or only at a trickle, so that nobody
+//! keeps an answer in memory by not reading it.
 
 use std::{
     fmt, io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -16,9 +19,46 @@ pub const STALL: Duration = Duration::from_secs(30);
 /// Less than this in [`STALL`] is hardly anything: as much as of an answer over HTTP/2.
 const STALL_BYTES_MIN: usize = 16 << 10;
 
+/// Bytes a second that a client reads at least, on average, while an answer waits for it.
+const READ_PER_SECOND_MIN: usize = 64 << 10;
+/// An answer's time of waiting until the client's pace is looked at, each time. Before the first look
+/// nothing is demanded.
+const READ_WINDOW: Duration = Duration::from_secs(60);
+
+/// The pace at which a client reads an answer that waits for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ReadPace {
+    waited: Duration,
+    bytes: usize,
+}
+
+impl ReadPace {
+    /// Adds so much time of waiting, in which the client read so many bytes. Returns whether the pace
+    /// is enough.
+    pub(crate) fn is_enough(&mut self, waited: Duration, bytes: usize) -> bool {
+        self.waited += waited;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.waited < READ_WINDOW {
+            return true;
+        }
+        let seconds = usize::try_from(self.waited.as_secs()).unwrap_or(usize::MAX);
+        let is_enough = self.bytes >= READ_PER_SECOND_MIN.saturating_mul(seconds);
+        *self = Self::default();
+        is_enough
+    }
+}
+
+/// Response extension: an answer without an end, as a tail of the logs. It has no least pace: how much
+/// it is depends on others. Its client may not stall either.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveAnswer;
+
 /// Watches the writes to one socket.
 pub struct Stall {
     clock: Arc<dyn Clock>,
+    /// True while what is written is an answer with a least pace.
+    is_paced: Arc<AtomicBool>,
+    pace: ReadPace,
     /// Runs while a write waits, for the rest of [`STALL`].
     waiting: Option<StalledWrite>,
     /// Time that writes have waited since so many bytes were taken.
@@ -33,23 +73,31 @@ struct StalledWrite {
 }
 
 impl Stall {
-    /// By this clock.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, waiting: None, waited: Duration::ZERO, taken_bytes: 0 }
+    /// By this clock; with a least pace of what is written while the flag is set.
+    pub fn new(clock: Arc<dyn Clock>, is_paced: Arc<AtomicBool>) -> Self {
+        let (waited, pace) = (Duration::ZERO, ReadPace::default());
+        Self { clock, is_paced, pace, waiting: None, waited, taken_bytes: 0 }
     }
 
     /// Returns a write's outcome, or its failure when writes have waited for [`STALL`] and next to
-    /// nothing was taken.
+    /// nothing was taken, or when it was too little for an answer in the time that it waited.
     pub fn watch(
         &mut self,
         outcome: Poll<io::Result<usize>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = &outcome {
-            if let Some(waiting) = self.waiting.take() {
-                self.waited += self.clock.instant().saturating_duration_since(waiting.since);
+            let now = self.clock.instant();
+            let since = self.waiting.take().map_or(now, |waiting| waiting.since);
+            let waited = now.saturating_duration_since(since);
+            let bytes = written.as_ref().map_or(0, |bytes| *bytes);
+            if !self.is_paced.load(Relaxed) {
+                self.pace = ReadPace::default();
+            } else if !self.pace.is_enough(waited, bytes) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            self.taken_bytes += written.as_ref().map_or(0, |bytes| *bytes);
+            self.waited += waited;
+            self.taken_bytes += bytes;
             if self.taken_bytes >= STALL_BYTES_MIN {
                 (self.waited, self.taken_bytes) = (Duration::ZERO, 0);
             }
@@ -78,7 +126,7 @@ mod tests {
     use std::{
         future::poll_fn,
         pin::Pin,
-        sync::{Arc, Mutex},
+        sync::{Arc, Mutex, atomic::AtomicBool},
         task::Poll,
         time::{Duration, Instant},
     };
@@ -112,9 +160,10 @@ mod tests {
     }
 
     /// Returns whether a client is given up that takes so many bytes at a time, each after so long.
-    async fn is_given_up(bytes: usize, after: Duration) -> bool {
+    async fn is_given_up(bytes: usize, after: Duration, is_paced: bool) -> bool {
         let clock = Arc::new(SteppingClock(Mutex::new(SystemClock.instant())));
-        let mut stall = Stall::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let is_paced = Arc::new(AtomicBool::new(is_paced));
+        let mut stall = Stall::new(Arc::clone(&clock) as Arc<dyn Clock>, is_paced);
         for _ in 0..100 {
             let waits = poll_fn(|context| Poll::Ready(stall.watch(Poll::Pending, context))).await;
             if waits.is_ready() {
@@ -122,17 +171,39 @@ mod tests {
             }
             *clock.0.lock().unwrap() += after;
             let taken = poll_fn(|context| stall.watch(Poll::Ready(Ok(bytes)), context)).await;
-            assert_eq!(taken.unwrap(), bytes);
+            match taken {
+                Ok(taken) => assert_eq!(taken, bytes),
+                Err(_) => return true,
+            }
         }
         false
     }
 
     #[tokio::test]
     async fn a_client_that_takes_a_byte_now_and_then_is_given_up() {
-        assert!(is_given_up(1, STALL - Duration::from_secs(1)).await);
-        assert!(is_given_up(100, Duration::from_secs(5)).await);
-        assert!(!is_given_up(STALL_BYTES_MIN, Duration::from_secs(25)).await);
-        assert!(!is_given_up(STALL_BYTES_MIN / 4, Duration::from_secs(5)).await);
-        assert!(!is_given_up(1, Duration::ZERO).await, "what does not wait is no stall");
+        for is_paced in [false, true] {
+            let given_up = async |bytes, after| is_given_up(bytes, after, is_paced).await;
+            assert!(given_up(1, STALL - Duration::from_secs(1)).await);
+            assert!(given_up(100, Duration::from_secs(5)).await);
+            assert!(!given_up(1, Duration::ZERO).await, "what does not wait is no stall");
+        }
+        assert!(!is_given_up(STALL_BYTES_MIN, Duration::from_secs(25), false).await);
+        assert!(!is_given_up(STALL_BYTES_MIN / 4, Duration::from_secs(5), false).await);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_an_answer_at_a_trickle_is_given_up() {
+        let second = Duration::from_secs(1);
+        for (bytes, after, is_enough) in [
+            (STALL_BYTES_MIN, 25 * second, false),
+            (60 << 10, second, false),
+            (1 << 20, 20 * second, false),
+            (64 << 10, second, true),
+            (256 << 10, second, true),
+            (4 << 20, 25 * second, true),
+        ] {
+            assert_eq!(is_given_up(bytes, after, true).await, !is_enough, "{bytes} {after:?}");
+            assert!(!is_given_up(bytes, after, false).await, "no answer, or a live one: {bytes}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Ends answers of HTTP/2 that their clients do not take: a stream is reset, and what its answer
-//! held is let go, when nothing of it has left for [`STALL`], or up to twice as long. The connection
-//! and its other streams stay.
+//! held is let go, when nothing of it has left for [`STALL`], or up to twice as long, or when it leaves
+//! at less than the least pace of answers. The connection and its other streams stay.
 //!
 //! A client of HTTP/2 says how much of each answer it takes. One that takes nothing stalls no write
 //! to the socket, and can keep the connection alive by pings or by other requests. So each stream is
@@ -16,6 +16,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use hyper::rt::Executor;
 use tidings_storage::Clock;
 use tokio::sync::Notify;
 
-use crate::stall::STALL;
+use crate::stall::{ReadPace, STALL};
 
 /// Bytes handed to a connection at a time: one frame of HTTP/2. Small enough that a slow client
 /// takes one within [`STALL`] of each of many responses.
@@ -56,20 +57,21 @@ where
     fn execute(&self, task: F) {
         let clock = Arc::clone(&self.clock);
         tokio::spawn(async move {
-            let stream = Arc::new(Stream::default());
+            let stream = Arc::new(Stream::new(clock));
             tokio::select! {
                 biased;
                 _ = STREAM.scope(Arc::clone(&stream), task) => {}
                 // Dropping the task resets the stream and empties its queue.
-                () = stream.stalled(&*clock) => tracing::debug!("an answer was not taken"),
+                () = stream.stalled() => tracing::debug!("an answer was not taken"),
             }
         });
     }
 }
 
 /// Response data of one stream that its connection holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stream {
+    clock: Arc<dyn Clock>,
     waiting: Mutex<UnreadPieces>,
     /// Told when something begins to wait.
     begun: Notify,
@@ -81,11 +83,22 @@ struct UnreadPieces {
     pieces: usize,
     /// Counts those that have.
     left: u64,
+    /// Bytes of those that have left, and the time that some waited, since the last look.
+    left_bytes: usize,
+    waited: Duration,
+    /// Since when some wait, or the last look.
+    since: Option<Instant>,
+    /// Set for an answer that has no least pace.
+    is_live: bool,
     /// Task to wake when all have left.
     waker: Option<Waker>,
 }
 
 impl Stream {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, waiting: Mutex::default(), begun: Notify::new() }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, UnreadPieces> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,6 +108,9 @@ impl Stream {
         let mut waiting = self.waiting();
         waiting.pieces += 1;
         let first = waiting.pieces == 1;
+        if first {
+            waiting.since = Some(self.clock.instant());
+        }
         drop(waiting);
         if first {
             self.begun.notify_one();
@@ -111,8 +127,10 @@ impl Stream {
         Poll::Pending
     }
 
-    /// Returns when something has waited for [`STALL`] and nothing has left meanwhile.
-    async fn stalled(&self, clock: &dyn Clock) {
+    /// Returns when something has waited for [`STALL`] and nothing has left meanwhile, or has left too
+    /// slowly.
+    async fn stalled(&self) {
+        let mut pace = ReadPace::default();
         loop {
             self.begun.notified().await;
             loop {
@@ -120,12 +138,26 @@ impl Stream {
                     UnreadPieces { pieces: 0, .. } => break,
                     waiting => waiting.left,
                 };
-                clock.sleep(STALL).await;
-                if self.waiting().left == before {
+                self.clock.sleep(STALL).await;
+                let now = self.clock.instant();
+                let mut waiting = self.waiting();
+                let (waited, bytes) = waiting.look(now);
+                if waiting.left == before || !(waiting.is_live || pace.is_enough(waited, bytes)) {
                     return;
                 }
             }
         }
+    }
+}
+
+impl UnreadPieces {
+    /// Returns how long pieces have waited since the last look, and how many bytes left.
+    fn look(&mut self, now: Instant) -> (Duration, usize) {
+        if let Some(since) = &mut self.since {
+            self.waited += now.saturating_duration_since(*since);
+            *since = now;
+        }
+        (std::mem::take(&mut self.waited), std::mem::take(&mut self.left_bytes))
     }
 }
 
@@ -145,7 +177,13 @@ impl Drop for Piece {
     fn drop(&mut self) {
         let mut waiting = self.stream.waiting();
         waiting.left += 1;
+        waiting.left_bytes = waiting.left_bytes.saturating_add(self.bytes.len());
         waiting.pieces = waiting.pieces.saturating_sub(1);
+        if waiting.pieces == 0
+            && let Some(since) = waiting.since.take()
+        {
+            waiting.waited += self.stream.clock.instant().saturating_duration_since(since);
+        }
         let waker = if waiting.pieces == 0 { waiting.waker.take() } else { None };
         drop(waiting);
         if let Some(waker) = waker {
@@ -175,6 +213,15 @@ impl<B> Unread<B> {
     pub fn new(body: B) -> Self {
         let stream = STREAM.try_with(Arc::clone).ok();
         Self { body, stream, rest: Bytes::new(), end: None }
+    }
+
+    /// The same for an answer without an end, which has no least pace.
+    pub fn live(body: B) -> Self {
+        let unread = Self::new(body);
+        if let Some(stream) = &unread.stream {
+            stream.waiting().is_live = true;
+        }
+        unread
     }
 }
 

@@ -70,7 +70,9 @@ pub(crate) async fn open<E: Endpoint>(
 ) -> Option<Transport> {
     // Answers are written whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
-    let socket = Socket { stream, stall: Stall::new(Arc::clone(&listening.clock)) };
+    let is_paced = Arc::clone(slot.activity().is_paced());
+    let stall = Stall::new(Arc::clone(&listening.clock), is_paced);
+    let socket = Socket { stream, stall };
     let Some(tls) = &listening.tls else { return Some(Transport::Plain(socket)) };
     let mut phases = listening.phases.clone();
     let shaken = tokio::select! {
@@ -102,7 +104,7 @@ async fn shake_hands<E: Endpoint>(
 ) -> io::Result<TlsStream<Socket>> {
     let explain: Explain = {
         let endpoint = Arc::clone(&listening.endpoint);
-        Arc::new(move |_| endpoint.explain(UnreadableHead::WithoutTls, peer))
+        Arc::new(move |_| Some(endpoint.explain(UnreadableHead::WithoutTls, peer)))
     };
     let last = |socket| Explained::new(socket, explain, Arc::clone(&listening.clock));
     let mut first = [0];
@@ -218,6 +220,24 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Self::Secure(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(context, slices),
+            Self::Secure(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_write_vectored(),
+            Self::Secure(stream) => stream.is_write_vectored(),
         }
     }
 

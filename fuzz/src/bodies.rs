@@ -4,8 +4,9 @@ use std::io::Write;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
+use http::HeaderMap;
 use tidings_collector::fuzzed_bodies::{read_compressed, read_grpc_head, read_unary_body};
-use tidings_query::grpc;
+use tidings_grpc as grpc;
 
 /// The most bytes that may come out.
 const LIMIT: usize = 64 << 10;
@@ -79,20 +80,21 @@ fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::encode_all(plain, 1).expect("memory can be written")
 }
 
-/// The first line has the encoding and the timeout, the body follows it. Receivers and queries have
-/// each their own reader of frames: both have to say the same.
+/// The first line has the encoding and the timeout, the body follows it. Receivers take one message,
+/// still compressed, and services of queries any number of plain ones: both have to say the same.
 pub(crate) fn grpc_frames(input: &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
     let (head, body) = (&input[..end], input.get(end + 1..).unwrap_or_default());
     let blank = head.iter().position(|byte| *byte == b' ').unwrap_or(head.len());
     let _ = read_grpc_head(&head[..blank], head.get(blank + 1..).unwrap_or_default());
 
-    let all = grpc::unframe_all(Bytes::copy_from_slice(body));
+    let (plain, limit) = (HeaderMap::new(), body.len());
+    let all = grpc::unframe_all(&plain, Bytes::copy_from_slice(body), limit);
     if let Ok(messages) = &all {
         let messages: Vec<Vec<u8>> = messages.iter().map(|message| message.to_vec()).collect();
         assert_eq!(grpc::framed(&messages), body);
     }
-    let one = grpc::unframe(Bytes::copy_from_slice(body)).ok();
+    let one = grpc::unframe(&plain, Bytes::copy_from_slice(body), limit).ok();
     assert_eq!(one.is_some(), all.is_ok_and(|messages| messages.len() == 1));
     let read = read_unary_body(body, input.len());
     match &read {

@@ -8,6 +8,7 @@
 //! A new target is a function and its line in [`TARGETS`].
 
 mod bodies;
+mod data_files;
 mod durable_records;
 mod http_reads;
 mod parsers;
@@ -23,12 +24,13 @@ pub struct FuzzTarget {
 }
 
 /// All targets.
-pub const TARGETS: [FuzzTarget; 23] = [
+pub const TARGETS: [FuzzTarget; 25] = [
     FuzzTarget { name: "otlp_traces_protobuf", run: requests::otlp_traces_protobuf },
     FuzzTarget { name: "otlp_logs_protobuf", run: requests::otlp_logs_protobuf },
     FuzzTarget { name: "otlp_json", run: requests::otlp_json },
     FuzzTarget { name: "zipkin_json", run: requests::zipkin_json },
     FuzzTarget { name: "zipkin_protobuf", run: requests::zipkin_protobuf },
+    FuzzTarget { name: "redaction", run: requests::redaction },
     FuzzTarget { name: "import", run: requests::import },
     FuzzTarget { name: "transaction_ids", run: parsers::transaction_ids },
     FuzzTarget { name: "traceql", run: parsers::traceql },
@@ -40,6 +42,7 @@ pub const TARGETS: [FuzzTarget; 23] = [
     FuzzTarget { name: "sql_frames", run: parsers::sql_frames },
     FuzzTarget { name: "flight_sql", run: parsers::flight_sql },
     FuzzTarget { name: "log_segment", run: parsers::log_segment },
+    FuzzTarget { name: "data_file", run: data_files::data_file },
     FuzzTarget { name: "index_file", run: parsers::index_file },
     FuzzTarget { name: "pins_and_keys", run: parsers::pins_and_keys },
     FuzzTarget { name: "credentials", run: parsers::credentials },

@@ -9,11 +9,12 @@ use tidings_collector::{
 use tidings_proto::{
     import,
     otlp::{
-        ExportLogsServiceRequest, ExportTraceServiceRequest, Wire, decode_json, decode_protobuf,
-        encode_json,
+        ExportLogsServiceRequest, ExportTraceServiceRequest, LogRecord, ResourceLogs, ScopeLogs,
+        Wire, decode_json, decode_protobuf, encode_json,
     },
     zipkin,
 };
+use tidings_storage::TelemetryBatch;
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::default);
 
@@ -79,6 +80,28 @@ pub(crate) fn zipkin_protobuf(input: &[u8]) {
     if let Ok(spans) = zipkin::decode_protobuf(input) {
         verdict(prepare_traces(zipkin::to_otlp(spans).0, None));
     }
+}
+
+fn encoded<T: Wire>(message: &T) -> Vec<u8> {
+    message.encode_to_vec()
+}
+
+/// Redacts a text as the body of a log record: what is redacted is so once and for all, and a record
+/// that is accepted in place has nothing to redact.
+pub(crate) fn redaction(input: &[u8]) {
+    let text = String::from_utf8_lossy(input).into_owned();
+    let record = LogRecord { body: Some(text.as_str().into()), ..LogRecord::default() };
+    let scope_logs = vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+    let request = ExportLogsServiceRequest { resource_logs };
+    let bytes = Bytes::from(encoded(&request));
+    let is_accepted = accept_in_place(Signal::Logs, &bytes, &REDACTOR).is_some();
+    let mut batch = TelemetryBatch::Logs { request, bytes: None };
+    let redacted_values = REDACTOR.redact(&mut batch);
+    assert_eq!(is_accepted, redacted_values == 0, "{text:?}");
+    let once = batch.clone();
+    assert_eq!(REDACTOR.redact(&mut batch), 0, "{text:?}");
+    assert_eq!(batch, once);
 }
 
 pub(crate) fn import(input: &[u8]) {

@@ -5,77 +5,76 @@
 //! Offsets in [`TraceSkeleton`] are the exception: JSON integers, counted from the trace's start,
 //! so that a trace of 100,000 spans stays small.
 
-mod access;
-mod analysis;
 mod assembly;
 mod audit_event;
-mod changes;
-mod compare;
-mod deployments;
+mod call_stats;
+mod change_report;
+mod comparison;
+mod culprits;
 mod erasures;
-mod exceptions;
-mod explain;
-mod graph;
-mod heatmap;
-mod links;
+mod exception_list;
+mod explanation;
+mod keys_and_sessions;
 mod log;
 mod log_analysis;
-mod pins;
-mod problem;
-mod red;
-mod search;
-mod sql;
-mod status;
+mod problem_details;
+mod red_result;
+mod search_result;
+mod server_status;
+mod service_graph;
+mod sql_result;
 mod storage_status;
-mod trace;
+mod trace_view;
 mod transaction;
+mod version_changes;
 
-pub use access::{
-    CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, SessionView, SignIn, SignInOptions,
-    SignedOut,
-};
-pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
 pub use audit_event::{AuditActor, AuditActorKind, AuditEvent, AuditEventList, AuditOutcome};
-pub use changes::{
+pub use call_stats::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
+pub use change_report::{
     Baseline, BaselineState, Cause, CauseKind, Change, ChangeKind, ChangeReport, ChangeSentence,
-    ChangeStep, ChangedGroup, Culprit, CulpritRanking, Deployment, GroupStats, OwnStats,
-    PartialReason, Reason, ReceiverRefusal, ReportPart, ServiceClock, ServiceEnd, Subject,
-    SubjectKind, TrafficEnd, TransactionName,
+    ChangeStep, ChangedGroup, GroupStats, PartialReason, ReceiverRefusal, ReportPart, ServiceClock,
+    ServiceEnd, Subject, SubjectKind, TrafficEnd, TransactionName,
 };
-pub use compare::{
+pub use comparison::{
     CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList, RepeatedCall,
 };
-pub use deployments::{VersionChange, VersionChangeList};
+pub use culprits::{Culprit, CulpritRanking, OwnStats, Reason};
 pub use erasures::{ErasedAttribute, ErasureList, ErasureRequest, ErasureStatus, ErasureView};
-pub use exceptions::{CountInStep, ExceptionGroup, ExceptionList};
-pub use explain::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
-pub use graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
-pub use heatmap::{Heatmap, HeatmapCell, HeatmapRow};
-pub use links::{LinkView, TraceLinks};
+pub use exception_list::{CountInStep, ExceptionGroup, ExceptionList};
+pub use explanation::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
+pub use keys_and_sessions::{
+    CreatedKey, EndedSessions, KeyList, KeyRequest, KeyRole, KeyView, SessionView, SignIn,
+    SignInOptions, SignedOut,
+};
 pub use log::{CorrelatedBy, LogContext, LogCorrelation, LogSearchResult, LogView};
 pub use log_analysis::{
     LogGroup, LogHistogram, LogPattern, LogPatternList, LogStats, LogsInStep, NumberSummary,
+    PatternChange,
 };
-pub use pins::{PinList, PinRequest, PinView};
-pub use problem::ProblemDetails;
-pub use red::{RedGroup, RedResult};
-pub use search::{
+pub use problem_details::ProblemDetails;
+pub use red_result::{Heatmap, HeatmapCell, HeatmapRow, RedGroup, RedResult};
+pub use search_result::{
     AttributeKey, AttributeKeyList, FoundTraces, MatchedSpan, NameCount, NameList, SearchProgress,
     Searched, SpanMatches, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,
 };
-pub use sql::{SqlColumn, SqlLack, SqlRead, SqlResult};
-pub use status::{
-    ReceiverStatus, RefusalStatus, ServerStatus, SignalCounts, TaskCondition, TaskStatus,
+pub use server_status::{
+    LimitInForce, LimitList, ProcessMemory, QueryOutcome, ReceiverStatus, RefusalStatus,
+    ServerStatus, SignalCounts, SlowQuery, SlowQueryList, TaskCondition, TaskStatus,
 };
-pub use storage_status::{StorageStatus, TableStatus};
-pub use trace::{
+pub use service_graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
+pub use sql_result::{SqlColumn, SqlLack, SqlRead, SqlResult};
+pub use storage_status::{
+    HorizonBound, PinList, PinRequest, PinView, RetentionHorizon, StorageStatus, TableStatus,
+};
+pub use trace_view::{
     CompletionSegment, CriticalSegment, ProblemCount, ProblemKind, ProblemView, ServiceTime,
     SkeletonCompletion, SkeletonSegment, SpanColumns, SpanDetails, SpanFlags, SpanKindName,
     SpanStatus, SpanView, StatusName, TimeSpent, TraceSkeleton, TraceSummary, TraceView,
-    TransactionState,
+    TransactionState, UntracedStretch,
 };
 pub use transaction::{
-    ErrorView, Hop, MatchedBy, ResolveResult, Resolved, TimeShare, TransactionKind,
-    TransactionKindList, TransactionView,
+    ErrorView, Hop, LinkView, MatchedBy, ResolveResult, Resolved, TimeShare, TraceLinks,
+    TransactionKind, TransactionKindList, TransactionView,
 };
+pub use version_changes::{Deployment, VersionChange, VersionChangeList};

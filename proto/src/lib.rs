@@ -7,6 +7,7 @@
 //! storage or HTTP.
 
 pub mod api;
+mod calendar;
 mod error;
 mod id;
 pub mod import;
@@ -16,6 +17,7 @@ pub mod tid;
 mod time;
 pub mod zipkin;
 
+pub use calendar::CivilDate;
 pub use error::{DecodeError, IdError};
 pub use id::{SpanId, TraceId};
 pub use time::{DurationNanos, OffsetNanos, UnixNanos};

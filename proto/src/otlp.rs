@@ -11,11 +11,11 @@ mod collector;
 mod common;
 mod depth;
 pub(crate) mod json;
-mod logs;
+mod log_data;
 mod metric_data;
 mod rpc;
-mod text;
-mod trace;
+mod trace_data;
+mod value_text;
 pub mod view;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -31,7 +31,7 @@ pub use common::{
 };
 pub use depth::{VALUE_DEPTH_MAX, ValueDepth};
 pub use json::{NOT_HEX, decode_json, encode_json};
-pub use logs::{LogRecord, ResourceLogs, ScopeLogs, Severity, SeverityNumber};
+pub use log_data::{LogRecord, ResourceLogs, ScopeLogs, Severity, SeverityNumber};
 pub use metric_data::{
     CUMULATIVE, ExportMetricsPartialSuccess, ExportMetricsServiceRequest,
     ExportMetricsServiceResponse, GaugePoints, HistogramDataPoint, HistogramPoints, MetricMessage,
@@ -40,7 +40,7 @@ pub use metric_data::{
 pub use rpc::{
     Any, BadRequest, Code, FieldViolation, ProtoDuration, RetryInfo, Status as RpcStatus,
 };
-pub use trace::{Event, Link, ResourceSpans, ScopeSpans, Span, SpanKind, Status, StatusCode};
+pub use trace_data::{Event, Link, ResourceSpans, ScopeSpans, Span, SpanKind, Status, StatusCode};
 
 /// A message that travels on its own: a request, a response, an error.
 pub trait Wire: prost::Message + Default + Serialize + DeserializeOwned {

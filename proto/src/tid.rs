@@ -57,6 +57,11 @@ pub fn recognise(text: &str) -> Vec<Candidate> {
     candidates
 }
 
+/// The ids of 32 or 16 hex digits in a text, however long it is and however many there are.
+pub fn hex_ids(text: &str) -> impl Iterator<Item = CandidateId> {
+    notation::hex_ids(text)
+}
+
 /// The id of a span, where the text is nothing else.
 #[must_use]
 pub fn span_alone(text: &str) -> Option<SpanId> {

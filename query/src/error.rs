@@ -1,8 +1,11 @@
-//! Errors of queries. `http/problem.rs` has the table of HTTP statuses.
+//! Errors of queries, and the one table of their HTTP statuses.
 
 use std::time::Duration;
 
+use ::http::StatusCode;
 use thiserror::Error;
+use tidings_grpc::GrpcStatus;
+use tidings_proto::otlp::Code;
 use tidings_storage::StorageError;
 
 /// Reaction that a [`QueryError`] asks of the caller.
@@ -28,6 +31,19 @@ impl ErrorKind {
     /// Returns whether the service failed, and not what was asked.
     pub(crate) fn is_failure(self) -> bool {
         matches!(self, Self::Overloaded | Self::TimedOut | Self::Unavailable | Self::Failed)
+    }
+}
+
+/// Returns the HTTP status of a kind and the value of `Retry-After`.
+pub(crate) const fn status_of(kind: ErrorKind) -> (StatusCode, Option<&'static str>) {
+    match kind {
+        ErrorKind::Invalid => (StatusCode::BAD_REQUEST, None),
+        ErrorKind::NotFound => (StatusCode::NOT_FOUND, None),
+        ErrorKind::TooLarge => (StatusCode::UNPROCESSABLE_ENTITY, None),
+        ErrorKind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, Some("1")),
+        ErrorKind::TimedOut => (StatusCode::GATEWAY_TIMEOUT, None),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, Some("5")),
+        ErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, None),
     }
 }
 
@@ -91,11 +107,12 @@ pub enum QueryError {
     },
     /// Clients hold as many bytes of unread answers as allowed.
     #[error(
-        "{} MiB of answers wait to be read by their clients; try again in a moment",
+        "too many answers wait to be read by their clients, and one client may have {} MiB of them at \
+         most; try again in a moment",
         bytes_max >> 20
     )]
     Unread {
-        /// Maximum number of bytes that may wait to be read.
+        /// Maximum number of bytes that may wait for one client.
         bytes_max: u64,
     },
     /// The answer would be longer than the bounds allow.
@@ -156,5 +173,27 @@ impl QueryError {
 
     pub(crate) fn parameter(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Parameter { name: name.into(), reason: reason.into() }
+    }
+}
+
+impl From<QueryError> for GrpcStatus {
+    fn from(error: QueryError) -> Self {
+        let code = match error.kind() {
+            ErrorKind::Invalid => Code::InvalidArgument,
+            ErrorKind::NotFound => Code::NotFound,
+            ErrorKind::TooLarge => Code::ResourceExhausted,
+            ErrorKind::TimedOut => Code::DeadlineExceeded,
+            ErrorKind::Overloaded | ErrorKind::Unavailable => Code::Unavailable,
+            ErrorKind::Failed => {
+                tracing::error!(%error, "a question failed");
+                Code::Internal
+            }
+        };
+        let (_, retry_seconds) = status_of(error.kind());
+        let status = Self::new(code, error.to_string());
+        match retry_seconds.and_then(|seconds| seconds.parse().ok()) {
+            Some(seconds) => status.with_retry(seconds),
+            None => status,
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod added_up;
 mod admission;
 mod progress;
+mod recent_queries;
 mod spare_threads;
 
 use std::{
@@ -19,21 +20,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidings_proto::{DurationNanos, UnixNanos, api::TraceSummary};
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{QueryOutcome, Searched, Total, TotalRelation, TraceSummary},
+};
 use tidings_storage::{
-    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, LogFilter, LogRows, RowsNeeded, Scan,
-    ScanStats, Snapshot, SpanFilter, SpanRows, Store,
+    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, CountedLogs, LogFilter, LogRows,
+    RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store, TimeRange,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tracing::field::Empty;
 
 pub(crate) use admission::{Admission, AdmissionSlot};
 pub(crate) use progress::Progress;
+pub use recent_queries::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
 use spare_threads::SpareThreads;
 
-use crate::{QueryError, QueryLimits, QuerySettings, analysis::Bounded};
+use crate::{
+    QueryError, QueryLimits, QuerySettings,
+    answer_shares::{AnswerShares, TenantNumber},
+};
 
 const STOP: ControlFlow<()> = ControlFlow::Break(());
+
+/// Snapshot and bounds for a query outside of the query service.
+#[derive(Debug, Clone)]
+pub struct Bounded {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The question ends soon after this becomes true.
+    pub stop: Arc<AtomicBool>,
+    /// Clock that the deadline is checked with.
+    pub clock: Arc<dyn Clock>,
+    /// When it ends in any case.
+    pub deadline: Instant,
+}
 
 /// Queue of queries.
 #[derive(Debug)]
@@ -45,8 +66,11 @@ pub(crate) struct Execution {
     /// Semaphore with a permit for each running query of all queues that share the processors.
     running: Arc<Semaphore>,
     spare_threads: Arc<SpareThreads>,
-    /// Semaphore with a permit for each KiB of answers that clients have not read yet.
-    unread: Arc<Semaphore>,
+    recent: RecentQueries,
+    /// Bytes of answers that clients have not read yet, of all tenants.
+    answer_shares: Arc<AnswerShares>,
+    /// The tenant of this queue among those that have them.
+    tenant: TenantNumber,
     clock: Arc<dyn Clock>,
     limits: QueryLimits,
 }
@@ -73,13 +97,14 @@ struct Withdraw(Arc<AtomicBool>);
 impl Execution {
     pub(crate) fn new(clock: Arc<dyn Clock>, limits: QueryLimits) -> Self {
         let admitted = limits.running_max.saturating_add(limits.waiting_max);
-        let unread_kib = usize::try_from(limits.unread_bytes_max >> 10).unwrap_or(usize::MAX);
         Self {
             admitted: Arc::new(Semaphore::new(admitted)),
             own: Arc::new(Semaphore::new(limits.running_max)),
             running: Arc::new(Semaphore::new(limits.running_max)),
             spare_threads: Arc::new(SpareThreads::of_machine()),
-            unread: Arc::new(Semaphore::new(unread_kib.min(Semaphore::MAX_PERMITS))),
+            recent: RecentQueries::default(),
+            answer_shares: AnswerShares::new(limits.unread_bytes_max),
+            tenant: TenantNumber::FIRST,
             clock,
             limits,
         }
@@ -92,7 +117,8 @@ impl Execution {
             own: Arc::new(Semaphore::new(limits.running_max.div_ceil(2))),
             running: Arc::clone(&self.running),
             spare_threads: Arc::clone(&self.spare_threads),
-            unread: Arc::clone(&self.unread),
+            answer_shares: Arc::clone(&self.answer_shares),
+            tenant: self.answer_shares.add_tenant(),
             ..Self::new(clock, limits)
         }
     }
@@ -106,9 +132,15 @@ impl Execution {
         }
     }
 
-    /// Room for answers that clients have not read yet, in KiB.
-    pub(crate) fn unread(&self) -> &Arc<Semaphore> {
-        &self.unread
+    /// Bytes of answers that clients have not read yet, and the tenant of this queue among those that
+    /// have them.
+    pub(crate) fn answer_shares(&self) -> (&Arc<AnswerShares>, TenantNumber) {
+        (&self.answer_shares, self.tenant)
+    }
+
+    /// The slowest queries of late.
+    pub(crate) fn recent(&self) -> &RecentQueries {
+        &self.recent
     }
 
     /// The time.
@@ -152,6 +184,7 @@ impl Execution {
         );
         let (within, read) = (span.clone(), Arc::clone(&progress));
         let started = self.clock.instant();
+        let mut listed = ListedQuery::new(self, &progress, started);
         let withdraw = Withdraw(Arc::new(AtomicBool::new(false)));
         let (store, settings) = (store.clone(), Arc::clone(settings));
         let withdrawn = Arc::clone(&withdraw.0);
@@ -199,6 +232,7 @@ impl Execution {
         };
         drop(withdraw);
         span.record("tidings.rows_read", read.scan.rows());
+        listed.end(&answer);
         if let Err(error) = &answer
             && error.kind().is_failure()
         {
@@ -214,6 +248,49 @@ impl Execution {
             }
             TryAcquireError::Closed => defect(&refused),
         })
+    }
+}
+
+/// A query that is listed with the slowest of late when it ends. One that is dropped was abandoned.
+struct ListedQuery<'a> {
+    execution: &'a Execution,
+    progress: Arc<Progress>,
+    /// Rows that others of the same handle had read.
+    rows_before: u64,
+    started: Instant,
+    start: UnixNanos,
+    outcome: QueryOutcome,
+}
+
+impl<'a> ListedQuery<'a> {
+    fn new(execution: &'a Execution, progress: &Arc<Progress>, started: Instant) -> Self {
+        Self {
+            execution,
+            progress: Arc::clone(progress),
+            rows_before: progress.scan.rows(),
+            started,
+            start: execution.clock.now(),
+            outcome: QueryOutcome::Abandoned,
+        }
+    }
+
+    fn end<T>(&mut self, answer: &Result<T, QueryError>) {
+        self.outcome = match answer {
+            Ok(_) => QueryOutcome::Answered,
+            Err(error) if error.kind().is_failure() => QueryOutcome::Failed,
+            Err(_) => QueryOutcome::Refused,
+        };
+    }
+}
+
+impl Drop for ListedQuery<'_> {
+    fn drop(&mut self) {
+        self.execution.recent.record(EndedQuery {
+            start: self.start,
+            duration: self.execution.clock.instant().saturating_duration_since(self.started),
+            rows: self.progress.scan.rows().saturating_sub(self.rows_before),
+            outcome: self.outcome,
+        });
     }
 }
 
@@ -343,6 +420,37 @@ impl Reader {
         self.ended(stats, failure)
     }
 
+    /// Counts log records from what data files have counted of theirs. What they cannot answer is
+    /// left to [`Self::logs_within`].
+    pub(crate) fn count_logs(
+        &self,
+        filter: &LogFilter,
+        step: DurationNanos,
+    ) -> Result<CountedLogs, QueryError> {
+        self.check()?;
+        let counted = self.snapshot.count_logs(filter, step);
+        self.check()?;
+        Ok(counted)
+    }
+
+    /// As [`Self::logs`], of these times in place of the filter's; they are apart. The last is read
+    /// first.
+    pub(crate) fn logs_within(
+        &self,
+        filter: &LogFilter,
+        times: &[TimeRange],
+        scan: Scan,
+        mut visit: impl FnMut(&LogRows) -> Result<ControlFlow<()>, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        let mut stats = ScanStats { complete: !self.snapshot.lacks_logs(), ..ScanStats::NOTHING };
+        for time in times.iter().rev() {
+            let filter = LogFilter { time: *time, ..filter.clone() };
+            let rows_max = scan.rows_max.saturating_sub(stats.rows);
+            stats += self.logs(&filter, Scan { rows_max, ..scan }, &mut visit)?;
+        }
+        Ok(stats)
+    }
+
     /// Aggregates every call that matches, one per span: from rollups where possible, from rows
     /// elsewhere. Idle threads help.
     pub(crate) fn aggregate_calls<T: CallAccumulatorFactory>(
@@ -388,9 +496,19 @@ impl Reader {
         &self,
         filter: &LogFilter,
         scan: Scan,
+        visit: impl FnMut(&LogRows) -> Result<RowsNeeded, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        self.newest_logs_counting(self.limits.counted_logs_min, filter, scan, visit)
+    }
+
+    /// As [`Self::newest_logs`], with this many rows read at least, for counting.
+    pub(crate) fn newest_logs_counting(
+        &self,
+        counted_rows: u64,
+        filter: &LogFilter,
+        scan: Scan,
         mut visit: impl FnMut(&LogRows) -> Result<RowsNeeded, QueryError>,
     ) -> Result<ScanStats, QueryError> {
-        let counted_rows = self.limits.counted_rows_min;
         self.newest_logs_past(counted_rows, filter, scan, |rows, reached| {
             self.reached(reached);
             visit(rows)
@@ -484,6 +602,23 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Statistics of the scan, and whether it was complete.
+pub(crate) fn searched(reader: &Reader, stats: ScanStats) -> Searched {
+    let elapsed = u64::try_from(reader.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    Searched {
+        rows: stats.rows,
+        files: stats.files,
+        elapsed_nano: DurationNanos(elapsed),
+        complete: stats.complete,
+    }
+}
+
+/// A number that is exact when everything was looked at.
+pub(crate) fn total(value: u64, complete: bool) -> Total {
+    let relation = if complete { TotalRelation::Exact } else { TotalRelation::AtLeast };
+    Total { value, relation }
 }
 
 #[cfg(test)]

@@ -5,36 +5,31 @@
 //! `#[utoipa::path]` of its handler. Handlers parse, call [`QueryService`] and write the answer;
 //! they know no rule about traces.
 
-mod answer;
 mod audit;
-mod changes;
-mod compare;
-mod deployments;
+mod change_reports;
+mod comparisons;
+mod encoding;
 mod etag;
-mod events;
-mod exceptions;
-mod explain;
+mod event_stream;
+mod exception_groups;
 mod export_body;
 mod filters;
 mod graph;
 mod health;
-mod heatmap;
-mod jaeger;
-mod links;
+mod jaeger_api;
 mod live_logs;
 mod log_analysis;
-mod logs;
-mod names;
+mod log_search;
+mod name_lists;
 pub(crate) mod problem;
 mod prometheus;
-mod red;
-mod resolve;
+mod red_metrics;
 mod searching;
 mod tempo;
 mod traces;
-mod transactions;
+mod transaction_routes;
 mod unread_budget;
-mod zipkin;
+mod zipkin_api;
 
 use ::http::{HeaderName, HeaderValue, header};
 use axum::{
@@ -50,7 +45,8 @@ use utoipa::{
 };
 
 pub use etag::ETag;
-pub use zipkin::zipkin_router;
+pub use live_logs::EndlessLogs;
+pub use zipkin_api::zipkin_router;
 
 use crate::QueryService;
 
@@ -82,7 +78,7 @@ pub fn router_described_by(
         .route("/api/v1/{*path}", any(problem::no_such_path))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .merge(health::routes())
-        .merge(jaeger::routes())
+        .merge(jaeger_api::routes())
         .merge(prometheus::routes())
         .merge(tempo::routes())
         .with_state(service)
@@ -163,30 +159,32 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         traces::find,
         traces::span,
         traces::otlp,
-        transactions::kinds,
-        transactions::transaction,
-        changes::changes,
-        deployments::deployments,
-        red::red,
+        transaction_routes::kinds,
+        transaction_routes::transaction,
+        change_reports::changes,
+        change_reports::deployments,
+        red_metrics::red,
         graph::graph,
-        heatmap::heatmap,
-        exceptions::exceptions,
-        explain::explain,
-        compare::compare,
-        compare::repeats,
-        links::links,
+        red_metrics::heatmap,
+        exception_groups::exceptions,
+        comparisons::explain,
+        comparisons::compare,
+        comparisons::repeats,
+        traces::links,
         log_analysis::histogram,
         log_analysis::patterns,
         log_analysis::stats,
-        logs::search,
+        log_search::search,
+        log_search::of_trace,
         live_logs::tail,
         live_logs::context,
-        names::services,
-        names::operations,
-        names::attribute_keys,
-        names::attribute_values,
-        resolve::resolve,
+        name_lists::services,
+        name_lists::operations,
+        name_lists::attribute_keys,
+        name_lists::attribute_values,
+        transaction_routes::resolve,
         audit::audit,
+        audit::queries,
     ),
     components(schemas(
         tidings_proto::api::ProblemDetails,
@@ -205,30 +203,32 @@ fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
         endpoint::<traces::__path_find>(get(traces::find)),
         endpoint::<traces::__path_span>(get(traces::span)),
         endpoint::<traces::__path_otlp>(get(traces::otlp)),
-        endpoint::<transactions::__path_kinds>(get(transactions::kinds)),
-        endpoint::<changes::__path_changes>(get(changes::changes)),
-        endpoint::<deployments::__path_deployments>(get(deployments::deployments)),
-        endpoint::<red::__path_red>(get(red::red)),
+        endpoint::<transaction_routes::__path_kinds>(get(transaction_routes::kinds)),
+        endpoint::<change_reports::__path_changes>(get(change_reports::changes)),
+        endpoint::<change_reports::__path_deployments>(get(change_reports::deployments)),
+        endpoint::<red_metrics::__path_red>(get(red_metrics::red)),
         endpoint::<graph::__path_graph>(get(graph::graph)),
-        endpoint::<heatmap::__path_heatmap>(get(heatmap::heatmap)),
-        endpoint::<exceptions::__path_exceptions>(get(exceptions::exceptions)),
-        endpoint::<explain::__path_explain>(get(explain::explain)),
-        endpoint::<compare::__path_compare>(get(compare::compare)),
-        endpoint::<compare::__path_repeats>(get(compare::repeats)),
-        endpoint::<links::__path_links>(get(links::links)),
+        endpoint::<red_metrics::__path_heatmap>(get(red_metrics::heatmap)),
+        endpoint::<exception_groups::__path_exceptions>(get(exception_groups::exceptions)),
+        endpoint::<comparisons::__path_explain>(get(comparisons::explain)),
+        endpoint::<comparisons::__path_compare>(get(comparisons::compare)),
+        endpoint::<comparisons::__path_repeats>(get(comparisons::repeats)),
+        endpoint::<traces::__path_links>(get(traces::links)),
         endpoint::<log_analysis::__path_histogram>(get(log_analysis::histogram)),
         endpoint::<log_analysis::__path_patterns>(get(log_analysis::patterns)),
         endpoint::<log_analysis::__path_stats>(get(log_analysis::stats)),
-        endpoint::<transactions::__path_transaction>(get(transactions::transaction)),
-        endpoint::<logs::__path_search>(get(logs::search)),
+        endpoint::<transaction_routes::__path_transaction>(get(transaction_routes::transaction)),
+        endpoint::<log_search::__path_search>(get(log_search::search)),
+        endpoint::<log_search::__path_of_trace>(get(log_search::of_trace)),
         endpoint::<live_logs::__path_tail>(get(live_logs::tail)),
         endpoint::<live_logs::__path_context>(get(live_logs::context)),
-        endpoint::<names::__path_services>(get(names::services)),
-        endpoint::<names::__path_operations>(get(names::operations)),
-        endpoint::<names::__path_attribute_keys>(get(names::attribute_keys)),
-        endpoint::<names::__path_attribute_values>(get(names::attribute_values)),
-        endpoint::<resolve::__path_resolve>(get(resolve::resolve)),
+        endpoint::<name_lists::__path_services>(get(name_lists::services)),
+        endpoint::<name_lists::__path_operations>(get(name_lists::operations)),
+        endpoint::<name_lists::__path_attribute_keys>(get(name_lists::attribute_keys)),
+        endpoint::<name_lists::__path_attribute_values>(get(name_lists::attribute_values)),
+        endpoint::<transaction_routes::__path_resolve>(get(transaction_routes::resolve)),
         endpoint::<audit::__path_audit>(get(audit::audit)),
+        endpoint::<audit::__path_queries>(get(audit::queries)),
     ]
 }
 

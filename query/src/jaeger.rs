@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! search (which traces) ─► trace::complete ─► adjust (as Jaeger's query service) ─► proto::jaeger
-//! names, dependencies ──► rows
+//! services, operations, dependencies ──► rows
 //! metrics ──► crate::prometheus
 //! ```
 //!
@@ -12,11 +12,59 @@
 
 pub(crate) mod adjust;
 pub(crate) mod dependencies;
-pub(crate) mod metrics;
-pub(crate) mod names;
-pub(crate) mod search;
+pub(crate) mod find_traces;
 mod skew;
+pub(crate) mod span_metrics;
 pub(crate) mod traces;
+
+use std::collections::BTreeSet;
+
+use tidings_proto::{jaeger::NO_SERVICE, otlp::SpanKind};
+
+use crate::{QueryError, execution::Reader};
+
+/// Every service, in order.
+pub(crate) fn services(reader: &Reader) -> Result<Vec<String>, QueryError> {
+    known_services(reader).map(|(services, _)| services)
+}
+
+/// Every service, in order, and whether everything was looked at.
+pub(crate) fn known_services(reader: &Reader) -> Result<(Vec<String>, bool), QueryError> {
+    let mut services: BTreeSet<String> = BTreeSet::new();
+    let stats = reader.call_keys(|key| {
+        let service = if key.service.is_empty() { NO_SERVICE } else { key.service };
+        if !services.contains(service) && services.len() < reader.limits.names_counted_max {
+            services.insert(service.to_owned());
+        }
+    })?;
+    Ok((services.into_iter().collect(), stats.complete))
+}
+
+/// An operation as Jaeger tells them apart: by name and kind.
+pub(crate) type OperationKey = (String, SpanKind);
+
+/// The operations of a service, in order; of one kind, when one is asked for.
+pub(crate) fn operations(
+    reader: &Reader,
+    service: &str,
+    kind: Option<SpanKind>,
+) -> Result<Vec<OperationKey>, QueryError> {
+    let mut operations: BTreeSet<(String, i32)> = BTreeSet::new();
+    let service = stored(service);
+    reader.call_keys(|key| {
+        let is_asked = key.service == service && kind.is_none_or(|kind| kind == key.kind);
+        if is_asked && operations.len() < reader.limits.names_counted_max {
+            operations.insert((key.operation.to_owned(), key.kind.into()));
+        }
+    })?;
+    let kind = |number| SpanKind::try_from(number).unwrap_or(SpanKind::Unspecified);
+    Ok(operations.into_iter().map(|(name, number)| (name, kind(number))).collect())
+}
+
+/// A service's name as it is stored.
+pub(crate) fn stored(service: &str) -> String {
+    if service == NO_SERVICE { String::new() } else { service.to_owned() }
+}
 
 #[cfg(test)]
 mod tests;

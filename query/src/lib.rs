@@ -9,48 +9,53 @@
 //! Reads snapshots of `storage` and calls `assembly`; writes nothing and knows no Arrow.
 
 mod analysis;
+mod answer_shares;
 mod cursor;
 mod error;
 mod execution;
-mod export;
-pub mod grpc;
 mod http;
 mod jaeger;
-mod limits;
 mod log_query;
-mod logs;
-mod names;
+mod log_reader;
+mod name_search;
 mod params;
 mod prometheus;
+mod query_limits;
+mod query_service;
 mod resolve;
 mod search;
-mod service;
-mod settings;
+mod span_search;
 pub mod suggest;
 mod trace;
+mod trace_lookup;
 mod traceql;
 mod transactions;
 mod version;
 mod zipkin;
 
 pub use analysis::{
-    BaselineChoice, Bounded, ChangeSearch, CompareSearch, ComparedWith, DeploymentSearch,
-    ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, LogStatsSearch,
-    PatternSearch, RedKey, RedKeys, RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
+    Above, BaselineChoice, ChangeSearch, CompareSearch, ComparedWith, DeploymentSearch,
+    ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch, KindSearch, LogHistogramSearch,
+    LogStatsSearch, PatternSearch, RedKey, RedKeys, RedSearch, Selection, StretchEdge,
+    StretchEdges, edges_between,
 };
+pub use answer_shares::ClientId;
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};
-pub use export::TraceExport;
-pub use http::{ETag, document, router, router_described_by, with_api_headers, zipkin_router};
-pub use limits::QueryLimits;
-pub use logs::{LogSearch, context::LogContextSearch, severity_name};
-pub use names::NameSearch;
+pub use execution::Bounded;
+pub use execution::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
+pub use http::problem::ProblemResponse;
+pub use http::{
+    ETag, EndlessLogs, document, router, router_described_by, with_api_headers, zipkin_router,
+};
+pub use log_reader::{LogSearch, context::LogContextSearch, severity_name};
+pub use name_search::NameSearch;
 pub use params::well_encoded;
+pub use query_limits::{QueryLimits, QuerySettings};
+pub use query_service::{QueryService, ReceiverStates, TraceExport, VersionWait};
 pub use search::TraceSearch;
-pub use service::{QueryService, ReceiverStates, VersionWait};
-pub use settings::QuerySettings;
-pub use trace::{ClockView, TraceName, TraceQuestion, find::SpanSearch};
-pub use transactions::kinds::{Above, KindSearch};
+pub use span_search::SpanSearch;
+pub use trace::{ClockView, TraceName, TraceQuestion};
 
 /// Doors for fuzz targets: the texts of the query languages. Nothing that ships calls them.
 #[doc(hidden)]

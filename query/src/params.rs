@@ -6,12 +6,10 @@
 //! a cursor of another search, a 30th of February).
 
 pub(crate) mod declared;
-pub(crate) mod escapes;
 pub(crate) mod form;
 pub(crate) mod go;
-mod page;
 pub(crate) mod raw;
-mod text;
+mod value_forms;
 
 use std::time::Duration;
 
@@ -22,15 +20,16 @@ use tidings_proto::{
     otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 use tidings_storage::{AttributeFilter, TimeRange};
+use xxhash_rust::xxh3::Xxh3Default;
 
-pub(crate) use text::TYPICAL;
+pub(crate) use value_forms::TYPICAL;
 
 use crate::{
     Above, ClockView, QueryError, RedKeys, TraceName, VersionWait,
     params::{
         declared::{Declared, Lists, Takes},
-        escapes::unescaped,
         form::ParameterForm,
+        raw::unescaped,
     },
 };
 
@@ -124,7 +123,7 @@ impl Params {
     /// An integer, or its default.
     pub(crate) fn integer(&self, name: &str) -> Option<u32> {
         match (self.text(name), known(self.lists, name)?.form) {
-            (Some(value), _) => text::integer(value),
+            (Some(value), _) => value_forms::integer(value),
             (None, ParameterForm::Integer { default, .. }) => default,
             (None, _) => None,
         }
@@ -137,7 +136,7 @@ impl Params {
 
     /// A moment of this name.
     pub(crate) fn moment(&self, name: &str) -> Result<Option<UnixNanos>, QueryError> {
-        self.parsed(name, ParameterForm::Time, text::time)
+        self.parsed(name, ParameterForm::Time, value_forms::time)
     }
 
     /// `start` and `end`.
@@ -151,12 +150,16 @@ impl Params {
         }
     }
 
+    /// A duration of this name.
+    pub(crate) fn duration(&self, name: &str) -> Result<Option<DurationNanos>, QueryError> {
+        self.parsed(name, ParameterForm::Duration, value_forms::duration)
+    }
+
     /// `minDuration` and `maxDuration`.
     pub(crate) fn durations(
         &self,
     ) -> Result<(Option<DurationNanos>, Option<DurationNanos>), QueryError> {
-        let duration = |name| self.parsed(name, ParameterForm::Duration, text::duration);
-        match (duration("minDuration")?, duration("maxDuration")?) {
+        match (self.duration("minDuration")?, self.duration("maxDuration")?) {
             (Some(min), Some(max)) if min > max => {
                 let reason = "`maxDuration` must not be less than `minDuration`";
                 Err(QueryError::parameter("maxDuration", reason))
@@ -167,8 +170,9 @@ impl Params {
 
     /// `after` and `wait`.
     pub(crate) fn wanted(&self) -> Result<VersionWait, QueryError> {
-        let wait =
-            self.parsed("wait", ParameterForm::Duration, text::duration)?.unwrap_or_default();
+        let wait = self
+            .parsed("wait", ParameterForm::Duration, value_forms::duration)?
+            .unwrap_or_default();
         let wait = Duration::from_nanos(wait.0);
         if wait > WAIT_MAX {
             let reason = format!("`wait` must be at most {} s", WAIT_MAX.as_secs());
@@ -179,7 +183,7 @@ impl Params {
 
     /// `step`.
     pub(crate) fn step(&self) -> Result<Option<DurationNanos>, QueryError> {
-        let step = self.parsed("step", ParameterForm::Duration, text::duration)?;
+        let step = self.parsed("step", ParameterForm::Duration, value_forms::duration)?;
         if step.is_some_and(|step| step < STEP_MIN) {
             return Err(QueryError::parameter("step", "`step` must be at least 1 ms"));
         }
@@ -188,7 +192,7 @@ impl Params {
 
     /// `above`: a percentile or a duration.
     pub(crate) fn above(&self) -> Result<Above, QueryError> {
-        Ok(self.parsed("above", ParameterForm::Above, text::above)?.unwrap_or_default())
+        Ok(self.parsed("above", ParameterForm::Above, value_forms::above)?.unwrap_or_default())
     }
 
     /// `adjust`.
@@ -198,27 +202,27 @@ impl Params {
 
     /// `kind`.
     pub(crate) fn kind(&self) -> Result<Option<SpanKind>, QueryError> {
-        self.parsed("kind", ParameterForm::Kind, |value| text::word(&text::KINDS, value))
+        self.parsed("kind", ParameterForm::Kind, SpanKind::from_word)
     }
 
     /// `status`.
     pub(crate) fn status(&self) -> Result<Option<StatusCode>, QueryError> {
-        self.parsed("status", ParameterForm::Status, |value| text::word(&text::STATUSES, value))
+        self.parsed("status", ParameterForm::Status, StatusCode::from_word)
     }
 
     /// `severity`.
     pub(crate) fn severity(&self) -> Result<Option<SeverityNumber>, QueryError> {
-        self.parsed("severity", ParameterForm::Severity, text::severity)
+        self.parsed("severity", ParameterForm::Severity, value_forms::severity)
     }
 
     /// `by`: what is counted by.
     pub(crate) fn keys(&self) -> Result<Option<RedKeys>, QueryError> {
-        self.parsed("by", ParameterForm::Keys, text::keys)
+        self.parsed("by", ParameterForm::Keys, value_forms::keys)
     }
 
     /// `traceId` of a filter.
     pub(crate) fn trace_name(&self) -> Result<Option<TraceName>, QueryError> {
-        self.parsed("traceId", ParameterForm::TraceName, text::trace_name)
+        self.parsed("traceId", ParameterForm::TraceName, value_forms::trace_name)
     }
 
     /// `traceId`, whole.
@@ -240,7 +244,7 @@ impl Params {
     pub(crate) fn trace_ids(&self, name: &str) -> Result<Vec<TraceId>, QueryError> {
         let mut ids: Vec<TraceId> = Vec::new();
         for list in self.texts(name) {
-            let more = text::trace_ids(list);
+            let more = value_forms::trace_ids(list);
             ids.extend(more.ok_or_else(|| malformed(name, list, ParameterForm::TraceIds))?);
         }
         ids.sort_unstable();
@@ -251,7 +255,7 @@ impl Params {
     /// `attribute`, repeated: each `key=value` or a bare `key`.
     pub(crate) fn attributes(&self) -> Result<Vec<AttributeFilter>, QueryError> {
         let read = |value| {
-            text::attribute(value)
+            value_forms::attribute(value)
                 .ok_or_else(|| malformed("attribute", value, ParameterForm::Attribute))
         };
         self.texts("attribute").into_iter().map(read).collect()
@@ -260,12 +264,13 @@ impl Params {
 
 /// The time of a text as `2026-11-20T08:00:00Z`.
 pub(crate) fn rfc_3339(text: &str) -> Option<UnixNanos> {
-    (!text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text::time(text)).flatten()
+    (!text.bytes().all(|byte| byte.is_ascii_digit())).then(|| value_forms::time(text)).flatten()
 }
 
 /// The trace named in a path.
 pub(crate) fn trace_in_path(value: &str) -> Result<TraceName, QueryError> {
-    text::trace_name(value).ok_or_else(|| malformed("traceId", value, ParameterForm::TraceName))
+    value_forms::trace_name(value)
+        .ok_or_else(|| malformed("traceId", value, ParameterForm::TraceName))
 }
 
 /// The span named in a path.
@@ -284,7 +289,7 @@ pub(crate) fn in_path(
 
 /// The log record named in a path.
 pub(crate) fn record_in_path(value: &str) -> Result<u64, QueryError> {
-    text::record_id(value).ok_or_else(|| malformed("logId", value, ParameterForm::RecordId))
+    value_forms::record_id(value).ok_or_else(|| malformed("logId", value, ParameterForm::RecordId))
 }
 
 /// A parameter whose text has not the form it should have.
@@ -344,4 +349,55 @@ pub fn well_encoded(query: &str) -> Result<(), QueryError> {
         }
     }
     Ok(())
+}
+
+/// The parameters in which the pages of one search differ.
+///
+/// A cursor counts the entries before it, and that count belongs to one search. The text of a cursor
+/// has a hash of its search, so that the cursor of another one is refused.
+const OF_THE_PAGE: [&str; 2] = ["limit", "cursor"];
+
+impl Params {
+    /// The size of a page, which its operation declares with a default.
+    pub(crate) fn limit(&self) -> usize {
+        let limit = self.integer("limit").and_then(|limit| usize::try_from(limit).ok());
+        limit.expect("invariant: an operation that asks for `limit` declares it with a default")
+    }
+
+    /// `cursor`, as [`Self::next_cursor`] wrote it for the same search.
+    pub(crate) fn cursor<T>(
+        &self,
+        decode: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, QueryError> {
+        let Some(text) = self.text("cursor") else { return Ok(None) };
+        let not_one = || malformed("cursor", text, ParameterForm::Cursor);
+        let (place, search) = value_forms::cursor(text).ok_or_else(not_one)?;
+        let cursor = decode(place).ok_or_else(not_one)?;
+        if search != self.search() {
+            let reason = "`cursor` is of a search with other filters, times or order; \
+                          only `limit` may differ from one page to the next";
+            return Err(QueryError::parameter("cursor", reason));
+        }
+        Ok(Some(cursor))
+    }
+
+    /// The text of a cursor for the next page of this search.
+    pub(crate) fn next_cursor(&self, mut cursor: String) -> String {
+        cursor.push('.');
+        cursor.push_str(&self.search());
+        cursor
+    }
+
+    /// Hash of the parameters that all pages of a search share, independent of their order.
+    fn search(&self) -> String {
+        let said = self.given.iter().filter(|(name, _)| !OF_THE_PAGE.contains(&name.as_str()));
+        let mut said: Vec<&(String, String)> = said.collect();
+        said.sort_unstable();
+        let mut hash = Xxh3Default::new();
+        for text in said.into_iter().flat_map(|(name, value)| [name, value]) {
+            hash.update(&(text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        format!("{:016x}", hash.digest())
+    }
 }

@@ -10,11 +10,10 @@
 //! `increase` and `rate` are exact where Prometheus extrapolates between what it scraped. Owns the
 //! language and the metrics; what a call is, is [`crate::analysis`]'s, and HTTP is not here.
 
-mod error;
 mod evaluate;
 mod labels;
 mod lexer;
-pub(crate) mod metrics;
+pub(crate) mod metric_names;
 mod number;
 mod parser;
 mod plan;
@@ -23,12 +22,64 @@ pub(crate) mod series;
 mod series_data;
 mod syntax;
 
-pub(crate) use error::PromqlError;
+use std::fmt;
+
+use crate::QueryError;
+
 pub(crate) use labels::Labels;
 pub(crate) use number::{duration_of, millis, number_text, seconds};
 pub(crate) use parser::{parse, parse_with};
 use syntax::Selector;
 pub(crate) use syntax::{Expression, ValueType};
+
+/// Errors of a PromQL query.
+#[derive(Debug)]
+pub(crate) enum PromqlError {
+    /// The text is no query.
+    Syntax {
+        /// Fault, and a right form.
+        message: String,
+        /// Counted from 1.
+        line: usize,
+        /// In characters, counted from 1.
+        column: usize,
+    },
+    /// It cannot be evaluated over what is stored.
+    Execution(String),
+    /// Errors that any query can return.
+    Query(QueryError),
+}
+
+impl PromqlError {
+    /// An error at this byte of the text.
+    fn at(text: &str, byte: usize, message: impl Into<String>) -> Self {
+        let before = text.get(..byte).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self::Syntax {
+            message: message.into(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+impl fmt::Display for PromqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax { message, line, column } => {
+                write!(f, "{line}:{column}: parse error: {message}")
+            }
+            Self::Execution(message) => f.write_str(message),
+            Self::Query(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<QueryError> for PromqlError {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error)
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -2,22 +2,27 @@
 //!
 //! `proto::tid` lists the ids that a text can stand for; this module looks them up in the store.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::collections::BTreeSet;
 
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
     api::{ResolveResult, Resolved},
     tid::{Candidate, CandidateId, recognise, span_alone},
 };
-use tidings_storage::{AttributeFilter, Detail, LogFilter, RowsNeeded, Scan, SpanFilter};
+use tidings_storage::{AttributeFilter, Detail, LogFilter, RowsNeeded, Scan};
 
-use crate::{QueryError, execution::Reader, search::summaries, trace::TraceName, transactions};
+use crate::{
+    QueryError,
+    execution::Reader,
+    search::summaries,
+    trace::TraceName,
+    trace_lookup::{MATCHES_MAX, SPAN_ROWS_MAX, stored, traces_of_span},
+    transactions,
+};
 
 #[cfg(test)]
 mod tests;
 
-/// Traces given for one value of a transaction key.
-const MATCHES_MAX: usize = 20;
 /// Reason of a match by a log record's message.
 const MESSAGE: &str = "text of a log record";
 /// Shorter texts are in too many messages, longer ones are not looked for.
@@ -25,9 +30,6 @@ const MESSAGE_BYTES_MIN: usize = 6;
 const MESSAGE_BYTES_MAX: usize = 1_024;
 /// Words that may stand before a message.
 const PREFIX_WORDS_MAX: usize = 5;
-/// Spans that are looked at for the id of a span, which no index has: the newest.
-pub(crate) const SPAN_ROWS_MAX: u64 = 2_000_000;
-
 /// The stored traces that the text may mean, best first.
 pub(crate) fn resolve(reader: &Reader, text: &str) -> Result<ResolveResult, QueryError> {
     let mut result = ResolveResult { matches: Vec::new(), tried: Vec::new() };
@@ -144,21 +146,6 @@ fn is_prefix(word: &str) -> bool {
     is_time || severities.iter().any(|severity| word.eq_ignore_ascii_case(severity))
 }
 
-/// The stored trace ids of the first thing the text may mean that is stored, the values of
-/// transaction keys left aside.
-pub(crate) fn trace_ids_in(reader: &Reader, text: &str) -> Result<Vec<TraceId>, QueryError> {
-    for candidate in recognise(text) {
-        let found = match candidate.id {
-            CandidateId::Trace(trace_id) => stored(reader, TraceName::Id(trace_id))?,
-            CandidateId::Low64(low64) => stored(reader, TraceName::Low64(low64))?,
-        };
-        if !found.is_empty() {
-            return Ok(found);
-        }
-    }
-    Ok(Vec::new())
-}
-
 /// The newest traces in which transaction keys have the values that the text may mean.
 fn resolve_values(
     reader: &Reader,
@@ -180,62 +167,6 @@ fn resolve_values(
         }
     }
     Ok(())
-}
-
-/// The traces that have a span with this id among the newest spans.
-pub(crate) fn traces_of_span(reader: &Reader, span_id: SpanId) -> Result<Vec<TraceId>, QueryError> {
-    let filter = SpanFilter { span_id: Some(span_id), ..SpanFilter::default() };
-    let mut found: Vec<TraceId> = Vec::new();
-    let scan = Scan { detail: Detail::Ids, rows_max: SPAN_ROWS_MAX };
-    reader.spans(&filter, scan, |rows| {
-        for trace_id in (0..rows.len()).map(|row| rows.trace_id(row)) {
-            if found.len() < MATCHES_MAX && !found.contains(&trace_id) {
-                found.push(trace_id);
-            }
-        }
-        let enough = !found.is_empty();
-        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    Ok(found)
-}
-
-/// The stored trace ids that this names, spans or log records of them being stored.
-fn stored(reader: &Reader, name: TraceName) -> Result<Vec<TraceId>, QueryError> {
-    let mut found: Vec<TraceId> = Vec::new();
-    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
-    let filter = match name {
-        TraceName::Id(trace_id) => {
-            SpanFilter { trace_ids: Some(vec![trace_id]), ..SpanFilter::default() }
-        }
-        TraceName::Low64(low64) => {
-            SpanFilter { trace_id_low64: Some(low64), ..SpanFilter::default() }
-        }
-    };
-    reader.spans(&filter, scan, |rows| {
-        for row in 0..rows.len() {
-            let trace_id = rows.trace_id(row);
-            if !found.contains(&trace_id) {
-                found.push(trace_id);
-            }
-        }
-        let enough = match name {
-            TraceName::Id(_) => !found.is_empty(),
-            TraceName::Low64(_) => found.len() >= MATCHES_MAX,
-        };
-        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    found.sort_unstable();
-    if let (TraceName::Id(trace_id), true) = (name, found.is_empty()) {
-        let filter = LogFilter { trace_ids: Some(vec![trace_id]), ..LogFilter::default() };
-        reader.logs(&filter, scan, |rows| {
-            if rows.is_empty() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            found.push(trace_id);
-            Ok(ControlFlow::Break(()))
-        })?;
-    }
-    Ok(found)
 }
 
 fn push(result: &mut ResolveResult, resolved: Resolved) {

@@ -15,8 +15,8 @@ pub(crate) mod ranked;
 use std::cmp::Ordering;
 
 use tidings_proto::{
-    DurationNanos, TraceId, UnixNanos,
-    api::{Searched, Total, TotalRelation, TraceSearchResult, TraceSummary},
+    TraceId, UnixNanos,
+    api::{TraceSearchResult, TraceSummary},
 };
 use tidings_storage::{Detail, RowsNeeded, Scan, ScanStats, SpanFilter};
 
@@ -26,11 +26,11 @@ use positions::TracePositions;
 use crate::{
     QueryError,
     cursor::TraceCursor,
-    execution::Reader,
+    execution::{Reader, searched, total},
     trace::{
-        gather::{Gathered, Names},
         moment,
         summary::summary,
+        trace_rows::{Gathered, Names},
         tree::Tree,
     },
 };
@@ -105,23 +105,6 @@ fn each_tree(
         }
     }
     Ok(gathered)
-}
-
-/// Statistics of the scan, and whether it was complete.
-pub(crate) fn searched(reader: &Reader, stats: ScanStats) -> Searched {
-    let elapsed = u64::try_from(reader.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    Searched {
-        rows: stats.rows,
-        files: stats.files,
-        elapsed_nano: DurationNanos(elapsed),
-        complete: stats.complete,
-    }
-}
-
-/// A number that is exact when everything was looked at.
-pub(crate) fn total(value: u64, complete: bool) -> Total {
-    let relation = if complete { TotalRelation::Exact } else { TotalRelation::AtLeast };
-    Total { value, relation }
 }
 
 /// Matching traces after the cursor with their earliest matching starts. The ones of the page are

@@ -11,23 +11,25 @@
 pub(crate) mod complete;
 pub(crate) mod descriptions;
 pub(crate) mod export;
-pub(crate) mod find;
-pub(crate) mod gather;
 mod hosts;
-mod links;
+mod log_records;
 pub(crate) mod newest;
 pub(crate) mod notes;
 mod present;
+pub(crate) mod repeated_calls;
 mod skeleton;
+mod span_links;
 pub(crate) mod summary;
+pub(crate) mod trace_rows;
 pub(crate) mod tree;
+mod untraced;
 
 use std::ops::ControlFlow;
 
 use tidings_assembly::Clocks;
 use tidings_proto::{
     OffsetNanos, SpanId, TraceId,
-    api::{RepeatList, SpanDetails, TraceLinks, TraceSkeleton, TraceView},
+    api::{LogSearchResult, RepeatList, SpanDetails, TraceLinks, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
 use tidings_storage::{Detail, LogFilter, Scan, SpanFilter};
@@ -36,13 +38,12 @@ pub(crate) use present::{kind_name, status_name};
 
 use crate::{
     QueryError, QueryLimits,
-    analysis::repeats,
     execution::Reader,
-    logs::{self, LogSearch},
+    log_reader::{self, LogSearch},
 };
 use export::ExportKey;
-use gather::{Gather, Gathered, TraceFacts};
 use summary::Moment;
+use trace_rows::{Gather, Gathered, TraceFacts};
 use tree::Tree;
 
 /// Name of a trace in a query.
@@ -91,7 +92,7 @@ pub(crate) fn view(reader: &Reader, question: TraceQuestion) -> Result<TraceView
         Gather { detail: Detail::Full, hosts_max: spans_max, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     let (tree, clocks) = with_clocks(Tree::new(trace_id, facts), question.clocks);
-    let logs = logs::search(reader, &logs_of(trace_id, reader.limits.logs_shown_max))?;
+    let logs = log_reader::search(reader, &logs_of(trace_id, reader.limits.logs_shown_max))?;
     let shown_max = reader.limits.problems_shown_max;
     let moment = moment(reader);
     let (clocks, log_count) = (clocks.as_ref(), logs.total.value);
@@ -108,7 +109,7 @@ pub(crate) fn skeleton(
     let trace_id = locate(reader, question.name)?;
     let (tree, gathered) = facts_tree(reader, trace_id, hosts_max(reader, question.clocks))?;
     let (tree, clocks) = with_clocks(tree, question.clocks);
-    let log_count = logs::search(reader, &logs_of(trace_id, 0))?.total.value;
+    let log_count = log_reader::search(reader, &logs_of(trace_id, 0))?.total.value;
     let shown_max = reader.limits.problems_shown_max;
     let moment = moment(reader);
     let clocks = clocks.as_ref();
@@ -129,13 +130,18 @@ pub(crate) fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, Quer
             Ok(if is_stored { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         },
     )?;
-    if is_stored { links::links(reader, trace_id) } else { Err(not_found(trace_id, 0)) }
+    if is_stored { span_links::links(reader, trace_id) } else { Err(not_found(trace_id, 0)) }
+}
+
+/// The log records of the trace.
+pub(crate) fn log_records(reader: &Reader, name: TraceName) -> Result<LogSearchResult, QueryError> {
+    log_records::log_records(reader, locate(reader, name)?)
 }
 
 /// The calls that the trace makes again and again.
 pub(crate) fn repeats(reader: &Reader, name: TraceName) -> Result<RepeatList, QueryError> {
     let (tree, gathered) = facts_tree(reader, locate(reader, name)?, 0)?;
-    Ok(repeats::repeats(&tree, &gathered.names))
+    Ok(repeated_calls::repeats(&tree, &gathered.names))
 }
 
 /// One span of the trace: the one in row `index`, or the first with this id.
@@ -226,7 +232,7 @@ pub(crate) fn of_trace(trace_id: TraceId) -> SpanFilter {
 
 /// The id of the named trace. Of several traces that end alike the one with the smallest id: that
 /// is the one that has only 8 bytes.
-fn locate(reader: &Reader, name: TraceName) -> Result<TraceId, QueryError> {
+pub(crate) fn locate(reader: &Reader, name: TraceName) -> Result<TraceId, QueryError> {
     let low64 = match name {
         TraceName::Id(trace_id) => return Ok(trace_id),
         TraceName::Low64(low64) => low64,
@@ -257,7 +263,7 @@ fn read(
 
 /// Maximum number of spans for which hosts are determined: no limit when clocks are adjusted,
 /// otherwise a number that costs little.
-fn hosts_max(reader: &Reader, clocks: ClockView) -> u64 {
+pub(crate) fn hosts_max(reader: &Reader, clocks: ClockView) -> u64 {
     match clocks {
         ClockView::Adjusted => u64::MAX,
         ClockView::AsSent => reader.limits.view_spans_max,
@@ -265,7 +271,7 @@ fn hosts_max(reader: &Reader, clocks: ClockView) -> u64 {
 }
 
 /// Returns the tree with the requested times, and clock estimates when hosts were determined.
-fn with_clocks(tree: Tree, clocks: ClockView) -> (Tree, Option<Clocks>) {
+pub(crate) fn with_clocks(tree: Tree, clocks: ClockView) -> (Tree, Option<Clocks>) {
     let adjust = clocks == ClockView::Adjusted;
     if !adjust && !tree.has_calls_between_services() {
         return (tree, None);
@@ -275,7 +281,7 @@ fn with_clocks(tree: Tree, clocks: ClockView) -> (Tree, Option<Clocks>) {
     (tree, Some(clocks))
 }
 
-fn facts_tree(
+pub(crate) fn facts_tree(
     reader: &Reader,
     trace_id: TraceId,
     hosts_max: u64,
@@ -328,7 +334,7 @@ fn logs_of(trace_id: TraceId, limit: usize) -> LogSearch {
 
 /// The error that says so, and where the trace's log records are when there are some.
 fn nothing_stored(reader: &Reader, trace_id: TraceId) -> Result<QueryError, QueryError> {
-    let logs = logs::search(reader, &logs_of(trace_id, 0))?;
+    let logs = log_reader::search(reader, &logs_of(trace_id, 0))?;
     Ok(not_found(trace_id, logs.total.value))
 }
 

@@ -16,12 +16,11 @@ mod candidate_scan;
 mod candidates;
 mod compiled;
 pub(crate) mod display;
-mod error;
 mod evaluate;
 pub(crate) mod filter;
 mod lenient;
 mod lexer;
-pub(crate) mod metrics;
+pub(crate) mod metrics_query;
 pub(crate) mod native;
 mod normal;
 pub(crate) mod overlap;
@@ -30,13 +29,16 @@ pub(crate) mod pattern;
 mod read;
 mod records;
 mod relations;
-pub(crate) mod search;
+pub(crate) mod runtime_value;
+pub(crate) mod spanset_search;
 pub(crate) mod syntax;
 pub(crate) mod tags;
 mod types;
-pub(crate) mod value;
 
-pub(crate) use error::TraceqlError;
+use std::fmt;
+
+use crate::QueryError;
+
 pub(crate) use parser::{parse, parse_with};
 
 /// The longest query, in bytes.
@@ -45,6 +47,42 @@ const TEXT_BYTES_MAX: usize = 16 << 10;
 const DEPTH_MAX: u32 = 100;
 /// Maximum length of a chain of numbers, spansets or metrics with operators between them.
 const TERMS_MAX: usize = 1_000;
+
+/// Error in a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TraceqlError {
+    /// Fault, and a right form.
+    pub(crate) message: String,
+    /// Counted from 1.
+    pub(crate) line: usize,
+    /// In characters, counted from 1.
+    pub(crate) column: usize,
+}
+
+impl TraceqlError {
+    /// An error at this byte of the text.
+    pub(crate) fn at(text: &str, byte: usize, message: impl Into<String>) -> Self {
+        let before = text.get(..byte).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self {
+            message: message.into(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+impl fmt::Display for TraceqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at line {}, column {}: {}", self.line, self.column, self.message)
+    }
+}
+
+impl From<TraceqlError> for QueryError {
+    fn from(error: TraceqlError) -> Self {
+        Self::parameter("q", format!("invalid TraceQL query: {error}"))
+    }
+}
 
 #[cfg(test)]
 mod tests;

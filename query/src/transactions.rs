@@ -4,15 +4,13 @@
 //! record. The transaction is then every trace it names, whole, and the log records of these
 //! traces and of the key. Owns the rule for the state of several traces: the worst of them.
 
-mod correlate;
 mod hops;
-pub(crate) mod kinds;
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use tidings_proto::{
     TraceId, UnixNanos,
-    api::{ErrorView, LogView, MatchedBy, TransactionState, TransactionView},
+    api::{ErrorView, LogView, MatchedBy, TotalRelation, TransactionState, TransactionView},
     otlp::{Event, StatusCode},
     tid::{self, KeyedValue},
 };
@@ -20,18 +18,17 @@ use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter, Span
 
 use crate::{
     QueryError,
-    execution::Reader,
-    logs::{self, LogSearch},
-    names::value_text,
-    resolve::{SPAN_ROWS_MAX, trace_ids_in, traces_of_span},
+    execution::{Reader, total},
+    log_reader::{self, LogSearch, correlated::correlated},
+    name_search::value_text,
     search::trees,
     trace::{
-        descriptions,
-        gather::{Gathered, Names},
-        moment, notes,
+        descriptions, moment, notes,
         summary::{ServiceClock, state as trace_state, summary},
+        trace_rows::{Gathered, Names},
         tree::Tree,
     },
+    trace_lookup::{SPAN_ROWS_MAX, trace_ids_in, traces_of_span},
     version::Version,
 };
 
@@ -56,7 +53,7 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     let ids = newest(&found.traces, reader.limits.transaction_traces_max);
     let (mut trees, gathered) = trees(reader, &ids)?;
     trees.sort_by_key(|tree| (tree.start, tree.trace_id));
-    let logs = logs::search(reader, &logs_of(reader, &ids, found.attribute))?;
+    let logs = log_reader::search(reader, &logs_of(reader, &ids, found.attribute))?;
     let room = reader.limits.logs_shown_max.saturating_sub(logs.logs.len());
     let moment = moment(reader);
     let states = trees.iter().map(|tree| trace_state(tree, moment));
@@ -69,10 +66,12 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     }
     version.add(trace_count);
     let (start, end) = bounds(&trees, &logs.logs);
-    let (correlated, correlated_count) = correlate::logs(reader, &ids, (start, end), room)?;
-    let log_count = logs.total.value.saturating_add(correlated_count);
-    version.add(log_count);
-    let mut logs: Vec<LogView> = logs.logs.into_iter().rev().chain(correlated).collect();
+    let correlated = correlated(reader, &ids, (start, end), room)?;
+    let is_exact = logs.total.relation == TotalRelation::Exact && correlated.stats.complete;
+    let logs_total = total(logs.total.value.saturating_add(correlated.count), is_exact);
+    version.add(logs_total.value);
+    version.add(is_exact.into());
+    let mut logs: Vec<LogView> = logs.logs.into_iter().rev().chain(correlated.logs).collect();
     logs.sort_by_key(|log| log.time_unix_nano);
     let mut clock = ServiceClock::default();
     trees.iter().for_each(|tree| clock.add(tree));
@@ -98,7 +97,8 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
         errors,
         problems: problems.take(problems_max).collect(),
         version: version.text(),
-        log_count,
+        log_count: logs_total.value,
+        log_count_relation: logs_total.relation,
         logs,
     })
 }

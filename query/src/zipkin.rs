@@ -10,15 +10,115 @@
 //! Owns Zipkin's rules of what matches, what is merged and what is a call. Not here: parameters and
 //! JSON (`http/zipkin`), the translation of spans (`proto::zipkin`).
 
-mod link;
-pub(crate) mod links;
+pub(crate) mod dependency_links;
 mod merge;
-pub(crate) mod names;
 pub(crate) mod request;
-pub(crate) mod search;
+pub(crate) mod trace_search;
 mod tree;
+
+use std::collections::BTreeSet;
+
+use tidings_proto::zipkin::span_from_otlp;
+use tidings_storage::{AttributeFilter, Detail, RowsNeeded, Scan, SpanFilter};
+
+use crate::{QueryError, execution::Reader};
+
+pub(crate) use merge::merge;
+
+/// Maximum number of the newest rows that are read for names in attributes.
+const ROWS_MAX: u64 = 100_000;
+/// Maximum number of the newest rows read for tag keys, because searches mostly use recent keys.
+const KEY_ROWS_MAX: u64 = 10_000;
+/// The most keys, and the most values of one.
+const KEYS_MAX: usize = 1_000;
+
+/// Every service.
+pub(crate) fn services(reader: &Reader) -> Result<Vec<String>, QueryError> {
+    let services = crate::jaeger::services(reader)?;
+    let named = services.iter().filter(|service| *service != tidings_proto::jaeger::NO_SERVICE);
+    let lower: BTreeSet<String> = named.map(|service| service.to_lowercase()).collect();
+    Ok(lower.into_iter().collect())
+}
+
+/// Every spelling of a service that is one in lower case, and whether everything was looked at.
+pub(crate) fn spellings(reader: &Reader, service: &str) -> Result<(Vec<String>, bool), QueryError> {
+    let (mut services, complete) = crate::jaeger::known_services(reader)?;
+    services.retain(|spelling| spelling.to_lowercase() == service);
+    Ok((services, complete))
+}
+
+/// The names of a service's spans.
+pub(crate) fn span_names(reader: &Reader, service: &str) -> Result<Vec<String>, QueryError> {
+    let mut names = BTreeSet::new();
+    for spelling in spellings(reader, &service.to_lowercase())?.0 {
+        let operations = crate::jaeger::operations(reader, &spelling, None)?;
+        names.extend(operations.into_iter().map(|(name, _)| name.to_lowercase()));
+    }
+    names.remove("");
+    Ok(names.into_iter().collect())
+}
+
+/// The services on the other side of a service's spans.
+pub(crate) fn remote_services(reader: &Reader, service: &str) -> Result<Vec<String>, QueryError> {
+    let (services, _) = spellings(reader, &service.to_lowercase())?;
+    let mut names = BTreeSet::new();
+    if services.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filter = SpanFilter { services: Some(services), ..SpanFilter::default() };
+    newest(reader, &filter, ROWS_MAX, |rows, row| {
+        let span = span_from_otlp(&rows.span(row), rows.resource(row).as_ref(), None);
+        let remote = span.remote_endpoint.map(|remote| remote.service_name).unwrap_or_default();
+        if !remote.is_empty() && names.len() < reader.limits.names_counted_max {
+            names.insert(remote);
+        }
+    })?;
+    Ok(names.into_iter().collect())
+}
+
+/// The keys of tags.
+pub(crate) fn tag_keys(reader: &Reader) -> Result<Vec<String>, QueryError> {
+    let mut keys = BTreeSet::new();
+    newest(reader, &SpanFilter::default(), KEY_ROWS_MAX, |rows, row| {
+        for attribute in rows.attributes(row) {
+            if keys.len() < KEYS_MAX && !attribute.key.starts_with("zipkin.") {
+                keys.insert(attribute.key);
+            }
+        }
+    })?;
+    Ok(keys.into_iter().collect())
+}
+
+/// The values of a tag.
+pub(crate) fn tag_values(reader: &Reader, key: &str) -> Result<Vec<String>, QueryError> {
+    let mut values = BTreeSet::new();
+    let wanted = AttributeFilter::new(key, None);
+    let filter = SpanFilter { attributes: vec![wanted], ..SpanFilter::default() };
+    newest(reader, &filter, ROWS_MAX, |rows, row| {
+        let attributes = rows.attributes(row).into_iter();
+        for attribute in attributes.filter(|attribute| attribute.key == key) {
+            if let Some(value) = attribute.value().filter(|_| values.len() < KEYS_MAX) {
+                values.insert(value.to_text());
+            }
+        }
+    })?;
+    Ok(values.into_iter().collect())
+}
+
+/// Gives `visit` matching spans among the newest rows.
+fn newest(
+    reader: &Reader,
+    filter: &SpanFilter,
+    rows_max: u64,
+    mut visit: impl FnMut(&tidings_storage::SpanRows, usize),
+) -> Result<(), QueryError> {
+    let scan = Scan { detail: Detail::Attributes, rows_max };
+    reader.newest_spans(filter, scan, |rows| {
+        (0..rows.len()).for_each(|row| visit(rows, row));
+        Ok(RowsNeeded::All)
+    })?;
+    Ok(())
+}
 
 #[cfg(test)]
 mod tests;
-
-pub(crate) use merge::merge;

@@ -1,45 +1,33 @@
 //! The answer to a query: its rows, and facts about them.
 //!
 //! Owns the two halves of an answer. In the worker rows are collected within their bounds and
-//! written ([`Collected`], [`Rows`]): `value` writes single values, `csv`, `json`, `arrow` and the
+//! written ([`Collected`], [`Rows`]): `value_text` writes single values, `formats` and the
 //! messages of Flight the forms that an answer can have. In the server an [`Answer`] says what is
 //! known before a form is asked for, and hands on the worker's bytes.
 
-mod arrow;
-mod csv;
-mod json;
-mod value;
+mod formats;
+mod value_text;
 
-use std::{
-    fmt,
-    ops::ControlFlow,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{fmt, ops::ControlFlow, sync::Arc, time::Duration};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use futures::Stream;
 use serde::{Deserialize, Serialize};
 use tidings_proto::{
     DurationNanos,
     api::{SqlColumn, SqlLack, SqlRead},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
-    SqlError,
-    conversation::Line,
-    flight,
+    SqlError, flight,
     guard::bytes_of,
+    handover::AnswerParts,
     message::{Facts, Head},
-    service::QueryPlace,
 };
 
-pub(crate) use value::{check_columns, check_rows, type_name};
+pub(crate) use value_text::{check_columns, check_rows, type_name};
 
 /// Rows that are written at once.
 const ROWS_WRITTEN: usize = 512;
@@ -75,9 +63,7 @@ pub struct Answer {
 /// The way to the worker that has the rows.
 pub(crate) struct Lines {
     pub(crate) form: oneshot::Sender<AnswerFormat>,
-    pub(crate) parts: mpsc::Receiver<Line>,
-    /// The query's place among those that run.
-    pub(crate) place: Arc<QueryPlace>,
+    pub(crate) parts: AnswerParts,
 }
 
 impl fmt::Debug for Answer {
@@ -110,38 +96,12 @@ impl Answer {
     /// The answer in this form, part by part.
     #[must_use]
     pub fn parts(self, form: AnswerFormat) -> AnswerParts {
-        let Lines { form: asked, parts, place } = self.lines;
+        let Lines { form: asked, parts } = self.lines;
         if asked.send(form).is_err() {
             // Its parts say so, too.
             tracing::debug!("the process of an answer has ended before it was read");
         }
-        AnswerParts(Some((parts, place)))
-    }
-}
-
-/// The bytes of an answer, as they are written. Gives the query's place back at its end.
-#[derive(Debug)]
-pub struct AnswerParts(Option<(mpsc::Receiver<Line>, Arc<QueryPlace>)>);
-
-impl Stream for AnswerParts {
-    type Item = Result<Bytes, SqlError>;
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, SqlError>>> {
-        let Some((parts, _)) = &mut self.0 else { return Poll::Ready(None) };
-        let next = match ready!(parts.poll_recv(context)) {
-            Some(Ok(Some(part))) => return Poll::Ready(Some(Ok(part))),
-            Some(Ok(None)) => None,
-            Some(Err(error)) => Some(Err(error)),
-            None => {
-                let reason = "the answer was not written to its end".to_owned();
-                Some(Err(SqlError::Defect { reason }))
-            }
-        };
-        self.0 = None;
-        Poll::Ready(next)
+        parts
     }
 }
 
@@ -214,9 +174,9 @@ impl Rows {
         form: AnswerFormat,
     ) -> Box<dyn Iterator<Item = Result<Bytes, SqlError>>> {
         match form {
-            AnswerFormat::Json => Box::new(json::parts(self)),
-            AnswerFormat::Csv => Box::new(csv::parts(self)),
-            AnswerFormat::Arrow => Box::new(arrow::parts(self)),
+            AnswerFormat::Json => Box::new(formats::json_parts(self)),
+            AnswerFormat::Csv => Box::new(formats::csv_parts(self)),
+            AnswerFormat::Arrow => Box::new(formats::arrow_parts(self)),
             AnswerFormat::Flight => Box::new(flight::framed(self)),
         }
     }

@@ -30,6 +30,7 @@ use crate::{
     Answer, AnswerFormat, SqlError,
     answer::{Lines, nanos},
     frame::{self, FrameReader, WorkerFrame},
+    handover::{PartsSender, handover},
     message::{Assignment, Confinement, Facts, Head, ServerMessage, Task, WorkerMessage},
     pool::{Pool, Process},
     scan::FrameBytes,
@@ -43,8 +44,6 @@ use scans::Scans;
 const WORKERS_MAX: usize = 3;
 /// Frames that wait for the worker to read them.
 const FRAMES_MAX: usize = 4;
-/// Maximum number of parts of an answer that wait to be read.
-const PARTS_MAX: usize = 2;
 /// Bytes of a worker's complaints that are kept; more are read and let go.
 const SAID_BYTES_MAX: usize = 4 << 10;
 
@@ -277,43 +276,65 @@ impl Worker {
             Ok(TaskEnd::Answered(head)) => {
                 let facts = facts(&stored, head.cut, nanos(elapsed));
                 let (form, forms) = oneshot::channel();
-                let (parts, lines) = mpsc::channel(PARTS_MAX);
-                let lines = Lines { form, parts: lines, place: Arc::clone(&stored.place) };
+                let (sender, parts) = handover();
+                let place = Arc::clone(&stored.place);
+                let (clock, limits) = (Arc::clone(&stored.meter.clock), stored.meter.limits);
                 drop(stored);
+                place.sends();
+                let lines = Lines { form, parts };
                 let answer = Answer::new(head.rows, &facts, elapsed, lines);
                 drop(reply.send(Ok(Reply::Answered(answer))));
-                if let Ok(form) = forms.await {
-                    self.write(form, facts, &parts).await;
+                let reason = tokio::select! {
+                    () = self.write(forms, facts, &sender) => None,
+                    () = clock.sleep(limits.sending_max) => {
+                        Some(format!("it may take {:?}", limits.sending_max).into())
+                    }
+                    () = place.evicted() => Some("others wait for its place".into()),
+                };
+                // The place is given back when nothing works for the query any more.
+                self.end().await;
+                if let Some(reason) = reason {
+                    tracing::debug!(%reason, "an answer was read too slowly");
+                    sender.abort(SqlError::SlowReader { reason });
                 }
             }
         }
         self.end().await;
     }
 
-    /// Has the answer written, and hands on its parts as they are taken.
-    async fn write(&mut self, form: AnswerFormat, facts: Facts, parts: &mpsc::Sender<Line>) {
+    /// Has the answer written in the form that is asked for, hands on its parts as they are taken, and
+    /// waits until the last one is.
+    async fn write(
+        &mut self,
+        form: oneshot::Receiver<AnswerFormat>,
+        facts: Facts,
+        parts: &PartsSender,
+    ) {
+        // An error means that the answer was dropped.
+        let Ok(form) = form.await else { return };
         let failure = match self.send(&ServerMessage::Write { form, facts }).await {
             Ok(()) => self.hand_on(parts).await,
             Err(error) => Err(error.into()),
         };
-        let last = match failure {
-            Ok(()) => Ok(None),
+        let end = match failure {
+            Ok(()) => Ok(()),
             Err(failure) => Err(self.failure(failure).await),
         };
-        // Fails when nobody reads any more.
-        drop(parts.send(last).await);
+        parts.end(end);
+        self.end().await;
+        parts.finished().await;
     }
 
-    async fn hand_on(&mut self, parts: &mpsc::Sender<Line>) -> Result<(), Failure> {
+    async fn hand_on(&mut self, parts: &PartsSender) -> Result<(), Failure> {
         loop {
             let frame = tokio::select! {
                 frame = self.next() => frame?,
-                () = parts.closed() => return Ok(()),
+                () = parts.finished() => return Ok(()),
             };
             match frame {
                 None => return Err(Failure::Ended),
                 Some(WorkerFrame::Part(part)) => {
-                    if parts.send(Ok(Some(part))).await.is_err() {
+                    if !parts.send(part).await {
                         return Ok(());
                     }
                 }
@@ -390,9 +411,6 @@ impl Drop for Worker {
         }
     }
 }
-
-/// A part of an answer; `None` is its end.
-pub(crate) type Line = Result<Option<Bytes>, SqlError>;
 
 /// Says once where processes are not confined by all means that there are.
 fn tell_once(confinement: Confinement) {

@@ -102,6 +102,12 @@ pub enum SqlError {
         /// Maximum duration of a query.
         limit: Duration,
     },
+    /// The answer is read too slowly.
+    #[error("the answer was not read to its end: {reason}")]
+    SlowReader {
+        /// Why that was too slow.
+        reason: Cow<'static, str>,
+    },
     /// It needs more memory than it may.
     #[error("the query needs more memory than it may: {reason}")]
     Memory {
@@ -203,7 +209,7 @@ impl SqlError {
             Self::Off => SqlErrorKind::Off,
             Self::MediaType { .. } => SqlErrorKind::MediaType,
             Self::TooMany { .. } => SqlErrorKind::Overloaded,
-            Self::Deadline { .. } => SqlErrorKind::TimedOut,
+            Self::Deadline { .. } | Self::SlowReader { .. } => SqlErrorKind::TimedOut,
             Self::Storage(_) | Self::Partial => SqlErrorKind::Unavailable,
             Self::Ended { .. } | Self::NoWorker { .. } => SqlErrorKind::Ended,
             Self::Withdrawn | Self::Scan | Self::Defect { .. } => SqlErrorKind::Failed,

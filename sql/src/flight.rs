@@ -14,14 +14,13 @@ mod command;
 mod info;
 mod ipc;
 mod messages;
-mod status;
 mod types;
 
 use std::time::Duration;
 
 use ::http::StatusCode;
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Path, Request, State},
     response::{IntoResponse, Response},
     routing::post,
@@ -30,10 +29,14 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http_body_util::{BodyExt, Limited};
 use prost::Message;
+use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::otlp::Code;
-use tidings_query::grpc::{self, GrpcStatus};
+use tidings_query::ClientId;
 
-use crate::{AnswerFormat, AnswerParts, Query, SqlError, SqlService};
+use crate::{
+    AnswerFormat, AnswerParts, AskedStatement, Query, SqlError, SqlErrorKind, SqlService,
+    http::of_client,
+};
 use command::Command;
 pub(crate) use ipc::{framed, schema_message};
 use messages::{
@@ -41,7 +44,6 @@ use messages::{
     FlightDescriptor, FlightEndpoint, FlightInfo, Handshake, PutResult, SchemaResult, Ticket,
     WithHandle,
 };
-use status::not_here;
 
 const SERVICE: &str = "/arrow.flight.protocol.FlightService/{method}";
 /// Queries and their values are small.
@@ -88,30 +90,44 @@ pub(crate) fn routes() -> Router<Option<SqlService>> {
 
 async fn call(
     State(service): State<Option<SqlService>>,
+    client: Option<Extension<ClientId>>,
     Path(method): Path<String>,
     request: Request,
 ) -> Response {
     if !grpc::is_grpc(request.headers()) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
-    match answer(service.ok_or(SqlError::Off), &method, request).await {
+    let mut asked = None;
+    let called = answer(of_client(service, client), &method, request, &mut asked).await;
+    let mut response = match called {
         Ok(Called::Messages(messages)) => grpc::stream(messages),
         Ok(Called::Rows(parts)) => {
             grpc::stream_frames(parts.map(|part| part.map_err(GrpcStatus::from)))
         }
         Err(status) => grpc::reply(Err(status)),
     }
+    .into_response();
+    if let Some(asked) = asked {
+        response.extensions_mut().insert(asked);
+    }
+    response
 }
 
+/// Answers a call; `asked` gets the query whose rows it gives.
 async fn answer(
     service: Result<SqlService, SqlError>,
     method: &str,
     request: Request,
+    asked: &mut Option<AskedStatement>,
 ) -> Result<Called, GrpcStatus> {
     let service = service?;
     let sent = read(&service, request).await?;
     if method == "DoGet" {
-        return rows(&service, Command::read(&message::<Ticket>(sent)?.ticket)?).await;
+        let command = Command::read(&message::<Ticket>(sent)?.ticket)?;
+        if let Command::Query(query) = &command {
+            *asked = Some(AskedStatement(query.text.clone()));
+        }
+        return rows(&service, command).await;
     }
     let messages: Result<Messages, GrpcStatus> = match method {
         // Nobody has to say who they are; a client that wants to is let through.
@@ -139,10 +155,11 @@ async fn answer(
 
 /// The messages of a request.
 async fn read(service: &SqlService, request: Request) -> Result<Vec<Bytes>, GrpcStatus> {
-    let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect();
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, REQUEST_BYTES_MAX).collect();
     tokio::select! {
         body = body => match body {
-            Ok(body) => grpc::unframe_all(body.to_bytes()),
+            Ok(body) => grpc::unframe_all(&head.headers, body.to_bytes(), REQUEST_BYTES_MAX),
             Err(error) => Err(GrpcStatus::new(Code::ResourceExhausted, error.to_string())),
         },
         () = service.clock().sleep(REQUEST_TIMEOUT) => {
@@ -254,4 +271,34 @@ async fn action(service: &SqlService, action: Action) -> Result<Messages, GrpcSt
         }
         other => Err(not_here(other, "queries can be prepared")),
     }
+}
+
+/// The one table from [`SqlErrorKind`] to code.
+impl From<SqlError> for GrpcStatus {
+    fn from(error: SqlError) -> Self {
+        let code = match error.kind() {
+            SqlErrorKind::Invalid | SqlErrorKind::Forbidden | SqlErrorKind::MediaType => {
+                Code::InvalidArgument
+            }
+            SqlErrorKind::Off => Code::PermissionDenied,
+            SqlErrorKind::TooLarge | SqlErrorKind::Ended => Code::ResourceExhausted,
+            SqlErrorKind::TimedOut => Code::DeadlineExceeded,
+            SqlErrorKind::Overloaded => Code::Unavailable,
+            SqlErrorKind::Unavailable => {
+                tracing::warn!(%error, "a query was not answered");
+                Code::Unavailable
+            }
+            SqlErrorKind::Failed => {
+                tracing::error!(%error, "a query failed");
+                Code::Internal
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// The answer to what Flight has and this server has not.
+fn not_here(what: &str, hint: &str) -> GrpcStatus {
+    let what: String = what.chars().take(100).collect();
+    GrpcStatus::new(Code::Unimplemented, format!("{what} is not possible here: {hint}"))
 }

@@ -4,13 +4,14 @@
 //! [`bounded`]. Functions that make any amount out of a number (`repeat`, `lpad`,
 //! `generate_series`, …) or keep every value (`array_agg`, `string_agg`) are not on the list.
 //! `ours` is shared by functions for ids, attributes and patterns, and `operators` turns operators
-//! into functions. `sum` and `checked_integers` replace the engine's integer arithmetic, which
-//! overflows.
+//! into functions. `sum`, `checked_integers`, `checked_dates` and `checked_times` replace the engine's
+//! arithmetic of whole numbers and times, which overflows.
 
 mod bounded;
+mod checked_dates;
 mod checked_integers;
-mod entry;
-mod ids;
+mod checked_times;
+mod forwarding;
 mod operators;
 mod ours;
 mod pattern;
@@ -31,7 +32,7 @@ use datafusion::{
 
 use crate::meter::Meter;
 
-pub(crate) use entry::NAME as ENTRY;
+pub(crate) use ours::ENTRY;
 
 /// The engine's functions that a query may call.
 const SCALARS: &[&str] = &[
@@ -159,7 +160,9 @@ const WINDOWS: &[&str] = &[
 pub(crate) fn scalars(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
     let mut functions = Vec::new();
     for function in datafusion::functions::all_default_functions() {
-        if SCALARS.contains(&function.name()) {
+        if checked_times::CHECKED.contains(&function.name()) {
+            functions.push(checked_times::checked(function));
+        } else if SCALARS.contains(&function.name()) {
             functions.push(function);
         } else if GROWING.contains(&function.name()) {
             functions.push(bounded::bounded(function, meter));

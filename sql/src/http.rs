@@ -3,31 +3,36 @@
 //! Owns how a query arrives, the form its answer has, and the statuses of its errors. The routes
 //! stand beside those of the rest of the API, and the description is added to its document.
 
-mod body;
-mod problem;
 mod request;
+mod sql_problems;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::State,
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::TryStreamExt;
 use tidings_proto::api::SqlResult;
+use tidings_query::ClientId;
 use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
 use utoipa::OpenApi;
 
-use crate::{Query, SqlError, SqlService, flight};
-use body::AnswerBody;
-use problem::Problems;
+use crate::{AnswerParts, Query, SqlError, SqlService, flight};
 use request::Ask;
+use sql_problems::Problems;
 
 /// The route.
 const PATH: &str = "/api/v1/sql";
 /// Says in every form whether the answer is whole.
 const COMPLETE: HeaderName = HeaderName::from_static("tidings-complete");
+
+/// The text of a query that was in the body of a request: in the extensions of the answer, for
+/// whoever records what is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedStatement(pub String);
 
 /// The routes of queries, Flight SQL's among them; `None`: they are switched off, and the answer says so.
 pub fn router(service: Option<SqlService>) -> Router {
@@ -82,10 +87,11 @@ struct SqlApi;
 )]
 async fn get_sql(
     State(service): State<Option<SqlService>>,
+    client: Option<Extension<ClientId>>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, SqlError> {
-    let service = service.ok_or(SqlError::Off)?;
+    let service = of_client(service, client)?;
     let ask = Ask::of_uri(&uri, service.limits().rows_max)?;
     answer(&service, &headers, ask).await
 }
@@ -115,14 +121,27 @@ async fn get_sql(
 )]
 async fn post_sql(
     State(service): State<Option<SqlService>>,
+    client: Option<Extension<ClientId>>,
     headers: HeaderMap,
     uri: Uri,
     body: Body,
 ) -> Result<Response, SqlError> {
-    let service = service.ok_or(SqlError::Off)?;
+    let service = of_client(service, client)?;
     let ask =
         Ask::of_body(&headers, &uri, body, service.clock(), service.limits().rows_max).await?;
-    answer(&service, &headers, ask).await
+    let asked = AskedStatement(ask.query.clone());
+    let mut response = answer(&service, &headers, ask).await.into_response();
+    response.extensions_mut().insert(asked);
+    Ok(response)
+}
+
+/// The service as the client of a request has it.
+pub(crate) fn of_client(
+    service: Option<SqlService>,
+    client: Option<Extension<ClientId>>,
+) -> Result<SqlService, SqlError> {
+    let client = client.map(|Extension(client)| client).unwrap_or_default();
+    service.map(|service| service.asked_by(client)).ok_or(SqlError::Off)
 }
 
 async fn answer(service: &SqlService, headers: &HeaderMap, ask: Ask) -> Result<Response, SqlError> {
@@ -131,9 +150,14 @@ async fn answer(service: &SqlService, headers: &HeaderMap, ask: Ask) -> Result<R
     let complete = HeaderValue::from_static(if answer.is_complete() { "true" } else { "false" });
     let media_type = HeaderValue::from_static(request::media_type(form));
     let headers = [(header::CONTENT_TYPE, media_type), (COMPLETE, complete)];
-    Ok((headers, Body::new(AnswerBody::new(answer.parts(form)))).into_response())
+    Ok((headers, answer_body(answer.parts(form))).into_response())
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
-    problem::wrong_method(&method, &uri)
+    sql_problems::wrong_method(&method, &uri)
+}
+
+/// The body of an answer: each part is written when the connection takes it.
+fn answer_body(parts: AnswerParts) -> Body {
+    Body::from_stream(parts.inspect_err(|error| tracing::error!(%error, "an answer broke off")))
 }

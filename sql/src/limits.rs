@@ -25,6 +25,12 @@ pub struct SqlLimits {
     pub answer_bytes_max: usize,
     /// Maximum number of running queries, those included whose answer is still being sent.
     pub running_max: usize,
+    /// A query waits so long for a place.
+    pub place_wait: Duration,
+    /// An answer is sent for so long before its query has to make room for others, who have less.
+    pub sending_min: Duration,
+    /// An answer is sent for no longer: its query's process is killed.
+    pub sending_max: Duration,
     /// Maximum bytes that the functions of one operator may allocate for one batch of rows.
     pub made_bytes_max: u64,
     /// Maximum number of row hashes remembered to drop repeats; beyond it a repeated row may count
@@ -41,6 +47,9 @@ impl Default for SqlLimits {
             answer_bytes_max: ANSWER_BYTES_MAX,
             made_bytes_max: MADE_BYTES_MAX,
             running_max: 4,
+            place_wait: Duration::from_secs(10),
+            sending_min: Duration::from_secs(5),
+            sending_max: Duration::from_secs(600),
             remembered_max: MEMORY_BYTES_MAX / REPEAT_BYTES,
         }
     }

@@ -6,7 +6,6 @@
 //! optimised: a node or function that is not known here is refused, whatever the text was.
 
 mod allowed;
-mod named;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -102,7 +101,7 @@ async fn logical(
     feed: Feed,
 ) -> Result<(SessionState, LogicalPlan), SqlError> {
     let mut session = session(feed)?;
-    named::check(&statement, &session)?;
+    allowed::check_functions(&statement, &session)?;
     // What `now()` says.
     session.mark_start_execution();
     let statement = EngineStatement::Statement(Box::new(statement));

@@ -4,15 +4,15 @@
 //! the engine makes of the statement is checked again in `plan`.
 
 mod clauses;
-mod limit;
 mod naming;
 
 use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::{
     ast::{
-        DescribeAlias, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SetExpr,
-        Spanned, Statement, TableFactor, Visit, Visitor, visit_relations,
+        DescribeAlias, Expr, GroupByExpr, Ident, LimitClause, ObjectName, Query, Select,
+        SelectFlavor, SetExpr, Spanned, Statement, TableFactor, Value, Visit, Visitor,
+        visit_relations,
     },
     dialect::PostgreSqlDialect,
     parser::{Parser, ParserError},
@@ -35,7 +35,6 @@ const PLAIN: &str = "ask with what docs/sql.md lists";
 
 pub(crate) use clauses::{CASTS, CLAUSES, TYPES};
 pub use clauses::{CastPair, Elements};
-pub(crate) use limit::bound;
 
 /// Values of placeholders.
 #[derive(Debug, Clone, Copy)]
@@ -367,5 +366,23 @@ impl Allowed {
         };
         let name = if parts.is_empty() { name.to_string() } else { parts.join(".") };
         ControlFlow::Break(SqlError::unknown(what, &name, known, place(factor)))
+    }
+}
+
+/// Lowers the limit of the query to one row more than its answer may have, by which it is known
+/// that there are more: the engine reserves memory for the number that is written. Limits within the
+/// query stay: what is beyond them is not the answer's.
+pub(crate) fn bound_limit(statement: &mut Statement, rows_max: usize) {
+    let most = rows_max.saturating_add(1) as u64;
+    let Statement::Query(query) = statement else { return };
+    let Some(LimitClause::LimitOffset { limit: Some(Expr::Value(limit)), .. }) =
+        &mut query.limit_clause
+    else {
+        return;
+    };
+    if let Value::Number(digits, _) = &mut limit.value
+        && digits.parse::<u64>().is_ok_and(|number| number > most)
+    {
+        *digits = most.to_string();
     }
 }

@@ -4,22 +4,22 @@
 //! [`View`]: a schema, the conditions that its scans can use, and a [`Source`] for each scan. The
 //! worker knows the catalog and describes sources, the server reads them.
 
-mod attributes;
-mod columns;
+mod attribute_maps;
 mod condition;
 mod edges;
-mod logs;
-mod newest;
+mod logs_view;
 mod pushdown;
 mod red;
-mod repeats;
-mod spans;
-mod traces;
-mod tree;
+mod spans_view;
+mod traces_view;
+mod tree_view;
+mod view_columns;
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
+use arrow_array::{RecordBatch, UInt64Array, cast::AsArray, types::Int64Type};
 use arrow_schema::SchemaRef;
+use arrow_select::take::take_record_batch;
 use async_trait::async_trait;
 use datafusion::{
     catalog::{
@@ -33,7 +33,12 @@ use serde::{Deserialize, Serialize};
 use tidings_storage::Snapshot;
 
 use crate::{
-    meter::Meter, scan::Source, service::QueryPlace, source::SourceExec, worker::ServerLink,
+    SqlError,
+    meter::Meter,
+    query_places::QueryPlace,
+    scan::{Out, Source},
+    source::SourceExec,
+    worker::ServerLink,
 };
 
 use condition::Predicate;
@@ -89,7 +94,7 @@ pub(crate) enum Relation {
     Traces,
     Red,
     Edges,
-    Tree(tree::Tree),
+    Tree(tree_view::Tree),
 }
 
 impl Relation {
@@ -107,9 +112,9 @@ impl Relation {
 
     fn view(&self) -> &dyn View {
         match self {
-            Self::Spans => &spans::Spans,
-            Self::Logs => &logs::Logs,
-            Self::Traces => &traces::Traces,
+            Self::Spans => &spans_view::Spans,
+            Self::Logs => &logs_view::Logs,
+            Self::Traces => &traces_view::Traces,
             Self::Red => &red::Red,
             Self::Edges => &edges::Edges,
             Self::Tree(tree) => tree,
@@ -199,7 +204,8 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
 
 /// The functions that give rows.
 pub(crate) fn functions(feed: &Feed) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
-    let functions = tree::TreePart::ALL.map(|walk| tree::TreeFunction::new(walk, feed.clone()));
+    let functions =
+        tree_view::TreePart::ALL.map(|walk| tree_view::TreeFunction::new(walk, feed.clone()));
     functions.into_iter().map(|function| {
         let name = function.name().to_owned();
         (name.clone(), Arc::new(TableFunction::new(name, Arc::new(function))))
@@ -271,5 +277,49 @@ impl SchemaProvider for Catalog {
 
     fn table_exist(&self, name: &str) -> bool {
         VIEWS.contains(&name)
+    }
+}
+
+/// A hash with its place in a table of them.
+const HASH_BYTES: usize = 16;
+
+/// Deduplication set of a scan: content hashes of its rows so far.
+#[derive(Debug, Default)]
+struct Repeats {
+    seen: HashSet<i64>,
+    full: bool,
+}
+
+impl Repeats {
+    /// The rows of `of` that say what none before said; `stored` are the same rows with their
+    /// hashes. Once there are too many to tell apart the answer says so.
+    fn without(
+        &mut self,
+        stored: &RecordBatch,
+        of: RecordBatch,
+        out: &mut Out<'_>,
+    ) -> Result<RecordBatch, SqlError> {
+        let hashes = stored.column_by_name("content_hash");
+        let Some(hashes) = hashes.and_then(|hashes| hashes.as_primitive_opt::<Int64Type>()) else {
+            return Err(SqlError::Defect { reason: "rows have no hash".to_owned() });
+        };
+        if self.full || self.seen.len() + hashes.len() > out.meter.limits.remembered_max {
+            self.full = true;
+            out.meter.count_repeats();
+            return Ok(of);
+        }
+        let new: Vec<u64> = (0..hashes.len())
+            .filter(|row| self.seen.insert(hashes.value(*row)))
+            .map(|row| row as u64)
+            .collect();
+        out.keep(self.seen.capacity() * HASH_BYTES)?;
+        if new.len() == hashes.len() {
+            return Ok(of);
+        }
+        if of.num_columns() == 0 {
+            return Ok(of.slice(0, new.len()));
+        }
+        take_record_batch(&of, &UInt64Array::from(new))
+            .map_err(|error| SqlError::Defect { reason: error.to_string() })
     }
 }

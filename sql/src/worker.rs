@@ -11,7 +11,7 @@
 
 mod confine;
 mod link;
-mod query;
+mod worker_query;
 
 use std::{
     convert::Infallible,
@@ -67,7 +67,7 @@ pub fn run_worker(limits: WorkerLimits) -> io::Result<Infallible> {
     let of_query = Arc::clone(&link);
     let query = thread::Builder::new().name("query".to_owned()).stack_size(STACK_BYTES);
     query.spawn(move || {
-        let ran = catch_unwind(AssertUnwindSafe(|| query::run(&of_query, &taken)));
+        let ran = catch_unwind(AssertUnwindSafe(|| worker_query::run(&of_query, &taken)));
         // Whatever the plan still holds goes with the process.
         process::exit(match ran {
             Ok(Ok(())) => 0,

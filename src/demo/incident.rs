@@ -7,8 +7,8 @@ use fastrand::Rng;
 use tidings_proto::otlp::SpanKind;
 
 use super::{
+    demo_call::{Child, DemoCall, Failure, When},
     fleet::Crew,
-    model::{Child, DemoCall, Failure, When},
     shop,
 };
 
@@ -193,7 +193,7 @@ fn storm(call: &mut DemoCall, rng: &mut Rng) -> Option<Failure> {
                 }
             }
         });
-        call.lines.push(super::model::DemoLogLine {
+        call.lines.push(super::demo_call::DemoLogLine {
             at_percent: u64::from(attempt) * 20,
             severity: WARN,
             text: format!("fraud is unavailable, attempt {attempt} of 4"),
@@ -234,7 +234,7 @@ fn fail_new_version(call: &mut DemoCall, crew: &Crew, rng: &mut Rng) -> Option<F
     };
     call.children.retain(|child| child.call.name != "POST /charge");
     call.failure = Some(failure.clone());
-    call.lines.push(super::model::DemoLogLine {
+    call.lines.push(super::demo_call::DemoLogLine {
         at_percent: 90,
         severity: ERROR,
         text: "authorisation failed: no currency in the profile of acquirer northpay".to_owned(),

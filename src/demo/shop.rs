@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use tidings_proto::otlp::{KeyValue, SpanKind, Value};
 
-use super::model::{Child, DemoCall, When};
+use super::demo_call::{Child, DemoCall, When};
 
 const INFO: i32 = 9;
 const WARN: i32 = 13;

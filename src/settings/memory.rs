@@ -12,7 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Origin, SETTINGS, Setting, Sources, value};
+use super::{Origin, SETTINGS, Setting, Sources, setting_value};
 
 /// The smallest budget that everything works with: an eighth of it holds the largest request of
 /// `http-body-bytes-max`.
@@ -141,7 +141,7 @@ fn setting(name: &str) -> &'static Setting {
 impl Sources {
     /// Divides the budget among the settings that nobody set.
     pub(crate) fn divide_memory(&mut self, limit: Option<MemoryLimit>) {
-        let budget = match value::budget(&self.text("memory")) {
+        let budget = match setting_value::budget(&self.text("memory")) {
             // Is refused with its reason when the settings are made.
             Err(_) => return,
             Ok(Some(budget)) => budget,
@@ -171,7 +171,7 @@ impl Sources {
         for (name, parts) in SHARES {
             let setting = setting(name);
             let is_default = is_default(self, name);
-            let most = value::bytes(setting.default).unwrap_or(u64::MAX);
+            let most = setting_value::bytes(setting.default).unwrap_or(u64::MAX);
             let share = budget / PARTS * parts;
             if is_default && share < most {
                 self.set(setting, in_units(share), Origin::Share { parts, of: PARTS });

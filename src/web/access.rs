@@ -11,7 +11,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -25,11 +28,12 @@ use axum::{
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidings_access::{AccessError, AccessPolicy, Caller, Credentials, KeyRing, Role};
 use tidings_collector::DestinationError;
+use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::otlp::Code;
-use tidings_query::grpc;
+use tidings_query::{ClientId, ProblemResponse};
 use tower::ServiceExt;
 
-use super::{audit::AuditDetail, problem::problem};
+use super::audit::AuditDetail;
 use crate::tenants::Tenants;
 
 /// Answers instead of any route, with the reason.
@@ -109,10 +113,21 @@ pub(super) async fn check_key(
     let admitted = consulted.and_then(|()| entry.policy.admit(request.headers(), BROUGHT, needed));
     match (admitted, entry.policy.ring()) {
         (Ok(Some(caller)), Some(ring)) => {
-            let ring = Arc::clone(ring);
+            let live = |body| LiveBody::new(body, caller.clone(), Arc::clone(ring));
+            let headers = request.headers().clone();
+            let has_ended = Arc::new(AtomicBool::new(false));
+            // A key that ends while its request comes changes nothing any more.
+            let request = request.map(|body| {
+                let has_ended = Arc::clone(&has_ended);
+                Body::new(LiveBody { has_ended, ..live(body) })
+            });
             let mut response = answer(&entry.tenants, caller.clone(), request, next).await;
+            let is_refused = has_ended.load(Relaxed);
+            if is_refused {
+                response = refuse(&headers, &AccessError::Unknown);
+            }
             response.extensions_mut().insert(caller.clone());
-            response.map(|body| Body::new(LiveBody { body, caller, ring, end: None }))
+            if is_refused { response } else { response.map(|body| Body::new(live(body))) }
         }
         (Ok(_), _) => next.run(request).await,
         (Err(error), _) => {
@@ -131,6 +146,7 @@ async fn answer(tenants: &Tenants, caller: Caller, request: Request, next: Next)
     let tenant = caller.tenant().clone();
     if tenant.is_default() {
         let mut request = request;
+        request.extensions_mut().insert(client_of_key(&caller));
         request.extensions_mut().insert(caller);
         return next.run(request).await;
     }
@@ -141,11 +157,17 @@ async fn answer(tenants: &Tenants, caller: Caller, request: Request, next: Next)
     // The routes of the default tenant have left there what they found in the path.
     let (mut head, body) = request.into_parts();
     head.extensions.clear();
+    head.extensions.insert(client_of_key(&caller));
     head.extensions.insert(caller);
     match router.oneshot(Request::from_parts(head, body)).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// Returns the client that has shares of what is bounded for all: the key, wherever it is used.
+pub(crate) fn client_of_key(caller: &Caller) -> ClientId {
+    ClientId::new(format!("key {}", caller.id()))
 }
 
 /// Words the refusal of a request whose tenant has no store that can be used.
@@ -157,11 +179,13 @@ fn refuse_tenant(headers: &HeaderMap, error: &DestinationError) -> Response {
         DestinationError::Opening => "the store is being opened: try again in a moment",
     };
     if grpc::is_grpc(headers) {
-        let status = grpc::GrpcStatus::new(Code::Unavailable, detail);
-        return grpc::reply(Err(status.with_retry(RETRY_SECONDS)));
+        let status = GrpcStatus::new(Code::Unavailable, detail);
+        return grpc::reply(Err(status.with_retry(RETRY_SECONDS))).into_response();
     }
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let mut response = problem(status, "unavailable", "The store cannot be used", detail);
+    let mut response =
+        ProblemResponse::new(status, "unavailable", "The store cannot be used", detail)
+            .into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
     response
 }
@@ -185,38 +209,54 @@ fn refusal(headers: &HeaderMap, error: &AccessError) -> Response {
             (false, false) if retry_seconds.is_some() => Code::ResourceExhausted,
             (false, false) => Code::PermissionDenied,
         };
-        let status = grpc::GrpcStatus::new(code, detail);
+        let status = GrpcStatus::new(code, detail);
         let status = match retry_seconds {
             Some(seconds) => status.with_retry(seconds),
             None => status,
         };
-        return grpc::reply(Err(status));
+        return grpc::reply(Err(status)).into_response();
     }
     if let Some(seconds) = retry_seconds {
         let answer = if error.may_pass() {
             let (status, title) = (StatusCode::SERVICE_UNAVAILABLE, "The issuer cannot be asked");
-            problem(status, "issuer-unavailable", title, &detail)
+            ProblemResponse::new(status, "issuer-unavailable", title, detail).into_response()
         } else {
             let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "A limit of the key is used up");
-            problem(status, "key-limit", title, &detail)
+            ProblemResponse::new(status, "key-limit", title, detail).into_response()
         };
         return ([(header::RETRY_AFTER, HeaderValue::from(seconds))], answer).into_response();
     }
     if error.is_unauthenticated() {
         let status = StatusCode::UNAUTHORIZED;
-        let answer = problem(status, "unauthenticated", "A key is needed", &detail);
+        let answer = ProblemResponse::new(status, "unauthenticated", "A key is needed", detail)
+            .into_response();
         return ([(header::WWW_AUTHENTICATE, CHALLENGE)], answer).into_response();
     }
-    problem(StatusCode::FORBIDDEN, "forbidden", "The key does not allow this", &detail)
+    ProblemResponse::new(StatusCode::FORBIDDEN, "forbidden", "The key does not allow this", detail)
+        .into_response()
 }
 
-/// An answer that ends when its key is revoked or expires: some are streams without an end.
+/// A body that ends when its key is revoked or expires: requests can come slowly, and some answers
+/// are streams without an end.
 struct LiveBody {
     body: Body,
     caller: Caller,
     ring: Arc<KeyRing>,
     /// The end of the key, waited for while there is nothing to send.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Set when the body ended with the key.
+    has_ended: Arc<AtomicBool>,
+}
+
+impl LiveBody {
+    fn new(body: Body, caller: Caller, ring: Arc<KeyRing>) -> Self {
+        Self { body, caller, ring, end: None, has_ended: Arc::default() }
+    }
+
+    fn ended(&self) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.has_ended.store(true, Relaxed);
+        Poll::Ready(Some(Err(io::Error::other(ENDED))))
+    }
 }
 
 const ENDED: &str = "the key was revoked or has expired";
@@ -230,7 +270,7 @@ impl HttpBody for LiveBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if !self.caller.is_live(self.ring.now()) {
-            return Poll::Ready(Some(Err(io::Error::other(ENDED))));
+            return self.ended();
         }
         let polled = Pin::new(&mut self.body).poll_frame(context).map_err(io::Error::other);
         if polled.is_pending() {
@@ -238,7 +278,7 @@ impl HttpBody for LiveBody {
                 self.end = self.ring.end_of(&self.caller);
             }
             if self.end.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready()) {
-                return Poll::Ready(Some(Err(io::Error::other(ENDED))));
+                return self.ended();
             }
         }
         polled

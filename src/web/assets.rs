@@ -15,7 +15,11 @@ use axum::{
     routing::get,
 };
 use flate2::read::GzDecoder;
+use tidings_grpc::{self as grpc, GrpcStatus};
+use tidings_proto::otlp::Code;
 use tidings_query::ETag;
+
+use super::status::wrong_method;
 
 /// One file, in the two encodings every browser knows.
 struct Asset {
@@ -35,11 +39,19 @@ const HOW_TO_BUILD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf
 The API is at <a href=\"/api/v1/openapi.json\">/api/v1</a>, and receiving works.</p>";
 
 pub(super) fn routes() -> Router {
-    Router::new().route("/assets/{file}", get(asset)).fallback(page)
+    Router::new()
+        .route("/assets/{file}", get(asset))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(page)
 }
 
 /// The page; which one is drawn is decided in the browser from the path.
 async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if grpc::is_grpc(&headers) {
+        let message = format!("unknown service or method {}", uri.path());
+        let status = GrpcStatus::new(Code::Unimplemented, message);
+        return grpc::reply(Err(status)).into_response();
+    }
     let is_page = !uri.path().starts_with("/api/") && !uri.path().contains('.');
     if !(is_page && matches!(method, Method::GET | Method::HEAD)) {
         return not_found();

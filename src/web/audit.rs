@@ -17,10 +17,13 @@ use axum::{
 use tidings_access::Caller;
 use tidings_audit::{AuditActor, AuditEvent, AuditLog, AuditOutcome};
 use tidings_collector::{RequestHolder, ShareHolder};
+use tidings_query::StatementRedaction;
+use tidings_sql::AskedStatement;
 use tidings_storage::Clock;
 
 use super::{
     access::{is_change, is_read},
+    request_words::RequestWords,
     sign_in::{CALLBACK, SIGN_IN},
 };
 
@@ -33,17 +36,19 @@ pub(super) enum AuditDetail {
     Denial(String),
 }
 
-/// The audit log and the clock of its events.
+/// The audit log, the clock of its events, and what keeps secrets out of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Auditing {
     pub(crate) log: Arc<AuditLog>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) words: Arc<RequestWords>,
 }
 
 /// Names of the actions of the native API; another one is named by its method.
-const ACTIONS: [(&str, &str, &str, &str); 9] = [
+const ACTIONS: [(&str, &str, &str, &str); 10] = [
     ("GET", CALLBACK, "", "session.begin"),
     ("POST", "/api/v1/keys", "", "key.create"),
+    ("DELETE", "/api/v1/keys/", "/sessions", "session.end"),
     ("DELETE", "/api/v1/keys/", "", "key.revoke"),
     ("POST", "/api/v1/session", "", "session.begin"),
     ("DELETE", "/api/v1/session", "", "session.end"),
@@ -80,6 +85,9 @@ pub(super) async fn record(
     let is_known = caller.is_some();
     let detail = response.extensions_mut().remove::<AuditDetail>();
     let words = |(AuditDetail::Change(text) | AuditDetail::Denial(text))| text;
+    // A query in a body is not in the address.
+    let asked = response.extensions_mut().remove::<AskedStatement>().filter(|_| is_read);
+    let asked = asked.map(|AskedStatement(text)| auditing.words.redacted(&text));
     let event = AuditEvent {
         time_unix_nano: auditing.clock.now(),
         action: action.to_owned(),
@@ -87,12 +95,12 @@ pub(super) async fn record(
         tenant: caller.as_ref().and_then(Caller::named_tenant),
         actor: caller.map_or(AuditActor::ANONYMOUS, |caller| caller.actor()),
         source_address: address.map(|address| address.to_string()),
-        object: Some(match uri.query().filter(|_| is_read && !is_denied) {
-            Some(query) => without_keys(format!("{method} {path}?{query}")),
-            None => without_keys(format!("{method} {path}")),
+        object: Some(match is_read && !is_denied {
+            true => auditing.words.of_address(&method, path, uri.query()),
+            false => auditing.words.of_address(&method, path, None),
         }),
         status: Some(status.as_u16()),
-        detail: detail.map(words),
+        detail: detail.map(words).or(asked),
         count: 1,
     };
     match (is_denied, is_change, is_known) {
@@ -102,19 +110,6 @@ pub(super) async fn record(
         (false, false, _) => auditing.log.read(event),
     }
     response
-}
-
-/// Cuts a key that somebody put into an address: its id stays.
-pub(super) fn without_keys(mut object: String) -> String {
-    const ID_CHARS: usize = 11;
-    if let Some(begin) = object.find("tk_") {
-        let end = object[begin..].char_indices().nth(ID_CHARS).map(|(offset, _)| begin + offset);
-        if let Some(end) = end {
-            object.truncate(end);
-            object.push('…');
-        }
-    }
-    object
 }
 
 fn is_denial(response: &Response) -> bool {
@@ -155,13 +150,14 @@ mod tests {
     };
     use tidings_audit::AuditOutcome;
 
-    use super::{AuditDetail, action, is_denial, outcome, without_keys};
+    use super::{AuditDetail, action, is_denial, outcome};
 
     #[test]
     fn actions_have_names_and_those_of_the_future_are_changes() {
         for (method, path, expected) in [
             (Method::POST, "/api/v1/keys", "key.create"),
             (Method::DELETE, "/api/v1/keys/0123abcd", "key.revoke"),
+            (Method::DELETE, "/api/v1/keys/0123abcd/sessions", "session.end"),
             (Method::PUT, "/api/v1/traces/12/pin", "trace.pin"),
             (Method::DELETE, "/api/v1/traces/12/pin", "trace.unpin"),
             (Method::POST, "/api/v1/erasures", "data.erase"),
@@ -171,16 +167,6 @@ mod tests {
             (Method::GET, "/api/v1/keys", "read"),
         ] {
             assert_eq!(action(&method, path), expected, "{method} {path}");
-        }
-    }
-
-    #[test]
-    fn keys_in_addresses_are_cut() {
-        let id = "tk_0123abcd";
-        let whole = format!("DELETE /api/v1/keys/{id}_{}", "0".repeat(48));
-        assert_eq!(without_keys(whole), format!("DELETE /api/v1/keys/{id}…"));
-        for kept in [format!("DELETE /api/v1/keys/{id}"), "GET /tk_é".to_owned(), String::new()] {
-            assert_eq!(without_keys(kept.clone()), kept);
         }
     }
 

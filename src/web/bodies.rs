@@ -20,15 +20,14 @@ use axum::{
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidings_collector::{
     BudgetKind, BudgetShare, PACE_WINDOW, Pace, PeerAddress, RequestHolder, Scarce, Shares,
 };
+use tidings_query::ProblemResponse;
 use tidings_storage::Clock;
-
-use super::problem::problem;
 
 /// Maximum time for a body to arrive, unless its route sets a shorter one.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -82,12 +81,15 @@ impl Fault {
                     TIMEOUT.as_secs()
                 );
                 let status = StatusCode::REQUEST_TIMEOUT;
-                problem(status, "timed-out", "the body took too long", &detail)
+                ProblemResponse::new(status, "timed-out", "the body took too long", detail)
+                    .into_response()
             }
             Self::NoMemory => {
                 let detail = "the bodies of other requests take all the memory that bodies may";
                 let status = StatusCode::SERVICE_UNAVAILABLE;
-                let mut response = problem(status, "overloaded", "too many bodies", detail);
+                let mut response =
+                    ProblemResponse::new(status, "overloaded", "too many bodies", detail)
+                        .into_response();
                 let retry = HeaderValue::from(RETRY_SECONDS);
                 response.headers_mut().insert(header::RETRY_AFTER, retry);
                 response

@@ -21,6 +21,7 @@ use tidings_proto::{
         ErasedAttribute, ErasureList, ErasureRequest, ErasureStatus, ErasureView, ProblemDetails,
     },
 };
+use tidings_query::ProblemResponse;
 use tidings_storage::{
     AttributeFilter, Clock, Erasure, ErasureRecord, ErasureState, StorageError, Store,
 };
@@ -29,7 +30,7 @@ use utoipa::OpenApi;
 use super::{
     audit::AuditDetail,
     json_body::{BodyRefusal, read_json},
-    problem::{InvalidParameter, problem, store_failure, without_parameters},
+    problem::{InvalidParameter, store_failure, without_parameters},
     status::wrong_method,
 };
 use crate::audit_log;
@@ -250,11 +251,18 @@ impl IntoResponse for ErasureRefusal {
             Self::Body(refusal) => refusal.into_response(),
             Self::Unknown(id) => {
                 let detail = format!("there is no erasure {id}; see {ERASURES}");
-                problem(StatusCode::NOT_FOUND, "not-found", "not found", &detail)
+                ProblemResponse::new(StatusCode::NOT_FOUND, "not-found", "not found", detail)
+                    .into_response()
             }
             Self::Store(error @ StorageError::ErasureRunning { .. }) => {
                 let title = "an erasure is under way";
-                problem(StatusCode::CONFLICT, "erasure-running", title, &error.to_string())
+                ProblemResponse::new(
+                    StatusCode::CONFLICT,
+                    "erasure-running",
+                    title,
+                    error.to_string(),
+                )
+                .into_response()
             }
             Self::Store(error) => store_failure(&error, "erasures"),
         }

@@ -9,9 +9,10 @@ use axum::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use tidings_query::ProblemResponse;
 use tidings_storage::Clock;
 
-use super::problem::{InvalidParameter, problem};
+use super::problem::InvalidParameter;
 
 /// The largest body: a note of the largest size whose every sign JSON escapes, and what is around it.
 const BODY_BYTES_MAX: usize = 8 << 10;
@@ -63,17 +64,25 @@ impl IntoResponse for BodyRefusal {
             Self::TooLong => {
                 let detail = format!("a body has at most {BODY_BYTES_MAX} bytes here");
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
-                problem(status, "too-large", "the body is too large", &detail)
+                ProblemResponse::new(status, "too-large", "the body is too large", detail)
+                    .into_response()
             }
             Self::TooSlow => {
                 let detail = format!("it did not arrive within {} s", BODY_TIMEOUT.as_secs());
                 let status = StatusCode::REQUEST_TIMEOUT;
-                problem(status, "timed-out", "the body took too long", &detail)
+                ProblemResponse::new(status, "timed-out", "the body took too long", detail)
+                    .into_response()
             }
             Self::MediaType => {
                 let detail = format!("send the body as {JSON}");
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                problem(status, "media-type", "the body has a form that is not known", &detail)
+                ProblemResponse::new(
+                    status,
+                    "media-type",
+                    "the body has a form that is not known",
+                    detail,
+                )
+                .into_response()
             }
             Self::Malformed(detail) => InvalidParameter::new("body", detail).into_response(),
         }

@@ -15,16 +15,17 @@ use axum::{
     routing::{delete, get},
 };
 use tidings_access::{
-    AccessPolicy, Caller, Credentials, KEYS_MAX, KeyFileError, KeyRing, KeyState, Role,
+    AccessPolicy, Caller, Credentials, KEYS_MAX, KeyFileError, KeyId, KeyRing, KeyState, Role,
     TENANT_KEYS_MAX, TenantName,
 };
 use tidings_proto::{
     UnixNanos,
     api::{
-        CreatedKey, KeyList, KeyRequest, KeyRole, KeyView, ProblemDetails, SessionView, SignIn,
-        SignedOut,
+        CreatedKey, EndedSessions, KeyList, KeyRequest, KeyRole, KeyView, ProblemDetails,
+        SessionView, SignIn, SignedOut,
     },
 };
+use tidings_query::ProblemResponse;
 use tidings_storage::{Clock, StorageError};
 use tokio::task::spawn_blocking;
 use utoipa::OpenApi;
@@ -33,7 +34,7 @@ use super::{
     access,
     audit::AuditDetail,
     json_body::{BodyRefusal, read_json},
-    problem::{InvalidParameter, problem, without_parameters},
+    problem::{InvalidParameter, without_parameters},
     sign_in::BrowserAccess,
     status::wrong_method,
 };
@@ -49,9 +50,10 @@ struct KeyRoutes {
 /// The description of these routes for the API's document.
 #[derive(OpenApi)]
 #[openapi(
-    paths(list_keys, create_key, revoke_key, get_session, sign_in, sign_out),
+    paths(list_keys, create_key, revoke_key, end_sessions, get_session, sign_in, sign_out),
     components(schemas(
         CreatedKey,
+        EndedSessions,
         KeyList,
         KeyRequest,
         KeyRole,
@@ -73,6 +75,7 @@ pub(crate) fn routes(
     let routes = Router::new()
         .route("/api/v1/keys", get(list_keys).post(create_key))
         .route("/api/v1/keys/{id}", delete(revoke_key))
+        .route("/api/v1/keys/{id}/sessions", delete(end_sessions))
         .route("/api/v1/session", get(get_session).post(sign_in).delete(sign_out))
         .method_not_allowed_fallback(wrong_method)
         .with_state(KeyRoutes { policy, clock, browsers });
@@ -184,17 +187,43 @@ async fn revoke_key(
     uri: Uri,
 ) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
-    let id = path.ok().map(|Path(id)| id).unwrap_or_default();
-    let is_id = id.len() == 8 && id.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_id {
-        return Err(KeyRefusal::parameter("id", "an id has 8 hex digits in lower case"));
-    }
+    let id = key_id(path)?.to_string();
     let ring = routes.ring()?;
     let tenant = administered(caller.as_ref());
     let revoked = blocking(move || ring.revoke(&id, tenant.as_ref())).await?;
     tracing::info!(by = by(caller.as_ref()), key = %revoked.id, name = revoked.name, "key revoked");
     let detail = AuditDetail::Change(revoked.describe());
     Ok((StatusCode::NO_CONTENT, Extension(detail)).into_response())
+}
+
+/// Ends every session of a key or of a subject of the issuer, whose id the audit log has, and refuses
+/// the tokens that the subject has been issued up to now. A key stays good: it is revoked by itself.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/keys/{id}/sessions",
+    tag = "keys",
+    operation_id = "endSessions",
+    params(("id" = String, Path, description = "the id of a key or a subject, 8 hex digits", pattern = "^[0-9a-f]{8}$")),
+    responses(
+        (status = 200, body = EndedSessions, description = "None is left; there may have been none"),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
+        (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "keys are not required here")
+    )
+)]
+async fn end_sessions(
+    State(routes): State<KeyRoutes>,
+    caller: Option<Extension<Caller>>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, KeyRefusal> {
+    without_parameters(&uri)?;
+    let id = key_id(path)?;
+    let tenant = administered(caller.as_ref());
+    let (sessions, tokens) = routes.ring()?.end_sessions(id, tenant.as_ref());
+    tracing::info!(by = by(caller.as_ref()), key = %id, sessions, tokens, "sessions ended");
+    let detail = AuditDetail::Change(format!("key {id}, {sessions} sessions, {tokens} tokens"));
+    let ended = EndedSessions { sessions: sessions as u64, tokens: tokens as u64 };
+    Ok((Extension(detail), Json(ended)).into_response())
 }
 
 /// Says whose requests these are.
@@ -288,6 +317,13 @@ impl KeyRoutes {
     fn ring(&self) -> Result<Arc<KeyRing>, KeyRefusal> {
         self.policy.ring().map(Arc::clone).ok_or(KeyRefusal::NotRequired)
     }
+}
+
+fn key_id(path: Result<Path<String>, PathRejection>) -> Result<KeyId, KeyRefusal> {
+    let id = path.ok().map(|Path(id)| id).unwrap_or_default();
+    let is_id = id.len() == 8 && id.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    let id = KeyId::parse(&id).filter(|_| is_id);
+    id.ok_or_else(|| KeyRefusal::parameter("id", "an id has 8 hex digits in lower case"))
 }
 
 /// Returns the one tenant whose keys the caller administers; `None`: every one's.
@@ -419,17 +455,25 @@ impl IntoResponse for KeyRefusal {
             Self::NotRequired => {
                 let detail = "this server asks nobody for a key: set require-keys = true first";
                 let title = "keys are not required here";
-                problem(StatusCode::CONFLICT, "keys-not-required", title, detail)
+                ProblemResponse::new(StatusCode::CONFLICT, "keys-not-required", title, detail)
+                    .into_response()
             }
             Self::OtherTenant => {
                 let detail = "the key makes keys of its own tenant, which choose no other";
-                problem(StatusCode::FORBIDDEN, "forbidden", "The key does not allow this", detail)
+                ProblemResponse::new(
+                    StatusCode::FORBIDDEN,
+                    "forbidden",
+                    "The key does not allow this",
+                    detail,
+                )
+                .into_response()
             }
             Self::File(error) => failure(&error),
             Self::Panicked => {
                 let detail = "the log says more";
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
-                problem(status, "failed", "the request could not be answered", detail)
+                ProblemResponse::new(status, "failed", "the request could not be answered", detail)
+                    .into_response()
             }
         }
     }
@@ -441,29 +485,52 @@ fn failure(error: &KeyFileError) -> Response {
     match error {
         KeyFileError::Request(_) => InvalidParameter::new("body", detail).into_response(),
         KeyFileError::NameTaken(_) => {
-            problem(StatusCode::CONFLICT, "name-taken", "the name is taken", &detail)
+            ProblemResponse::new(StatusCode::CONFLICT, "name-taken", "the name is taken", detail)
+                .into_response()
         }
         KeyFileError::TooManyTenants { .. } => {
             let title = "no more tenants are possible";
-            problem(StatusCode::CONFLICT, "too-many-tenants", title, &detail)
+            ProblemResponse::new(StatusCode::CONFLICT, "too-many-tenants", title, detail)
+                .into_response()
         }
-        KeyFileError::SeveralNamed(_) => {
-            problem(StatusCode::CONFLICT, "several-named", "several keys have the name", &detail)
-        }
-        KeyFileError::TooMany { .. } => {
-            problem(StatusCode::CONFLICT, "too-many-keys", "no more keys are possible", &detail)
-        }
+        KeyFileError::SeveralNamed(_) => ProblemResponse::new(
+            StatusCode::CONFLICT,
+            "several-named",
+            "several keys have the name",
+            detail,
+        )
+        .into_response(),
+        KeyFileError::TooMany { .. } => ProblemResponse::new(
+            StatusCode::CONFLICT,
+            "too-many-keys",
+            "no more keys are possible",
+            detail,
+        )
+        .into_response(),
         KeyFileError::NotFound(_) => {
-            problem(StatusCode::NOT_FOUND, "not-found", "not found", &detail)
+            ProblemResponse::new(StatusCode::NOT_FOUND, "not-found", "not found", detail)
+                .into_response()
         }
         KeyFileError::Storage(StorageError::Locked { .. }) => {
             let status = StatusCode::CONFLICT;
-            problem(status, "keys-busy", "somebody else changes the keys now", "try again")
+            ProblemResponse::new(
+                status,
+                "keys-busy",
+                "somebody else changes the keys now",
+                "try again",
+            )
+            .into_response()
         }
         KeyFileError::Storage(_) | KeyFileError::Malformed { .. } | KeyFileError::NoRandomness => {
             tracing::error!(%error, "the file of keys could not be changed");
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            problem(status, "failed", "the file of keys cannot be used", "the log says more")
+            ProblemResponse::new(
+                status,
+                "failed",
+                "the file of keys cannot be used",
+                "the log says more",
+            )
+            .into_response()
         }
     }
 }

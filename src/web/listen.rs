@@ -10,19 +10,19 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request, http::StatusCode};
+use axum::{Router, body::Body, extract::Request, http::StatusCode, response::IntoResponse as _};
 use http::{HeaderValue, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tidings_collector::{
-    BudgetKind, ConnectionLimits, Endpoint, Explanation, Listening, PeerAddress, Phases, ReplyBody,
-    RequestHolder, Shares, TLS_NEEDED, TLS_UNKNOWN, Unread, UnreadableHead,
+    BudgetKind, ConnectionLimits, Endpoint, Explanation, Listening, LiveAnswer, PeerAddress,
+    Phases, ReplyBody, RequestHolder, ShareHolder, Shares, TLS_NEEDED, TLS_UNKNOWN, Unread,
+    UnreadableHead,
 };
+use tidings_query::{ClientId, EndlessLogs, ProblemResponse};
 use tidings_storage::Clock;
 use tokio::sync::watch;
 use tower::ServiceExt;
-
-use super::problem::{PROBLEM_JSON, problem, problem_body};
 
 /// Time in which a request's head must arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,12 +91,22 @@ impl Endpoint for WebEndpoint {
     ) -> http::Response<ReplyBody> {
         let app = self.apps.borrow().clone();
         let mut request = request.map(Body::new);
+        // Where a key is asked for, it takes the place of the address.
+        request.extensions_mut().insert(client_at(holder.peer()));
         request.extensions_mut().insert(holder);
         let response = match app.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        response.map(|body| Unread::new(body.map_err(io::Error::other)).boxed_unsync())
+        let is_live = response.extensions().get::<EndlessLogs>().is_some();
+        let mut response = response.map(|body| {
+            let body = body.map_err(io::Error::other);
+            if is_live { Unread::live(body) } else { Unread::new(body) }.boxed_unsync()
+        });
+        if is_live {
+            response.extensions_mut().insert(LiveAnswer);
+        }
+        response
     }
 
     fn is_health(&self, head: &Parts) -> bool {
@@ -108,7 +118,8 @@ impl Endpoint for WebEndpoint {
         self.refused.fetch_add(1, Relaxed);
         let detail = "too many connections or requests at a time; try again";
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        let mut response = problem(status, "overloaded", "The server is busy", detail);
+        let mut response = ProblemResponse::new(status, "overloaded", "The server is busy", detail)
+            .into_response();
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
         response.map(|body| body.map_err(io::Error::other).boxed_unsync())
     }
@@ -128,6 +139,11 @@ impl Endpoint for WebEndpoint {
     }
 }
 
+/// Returns the client that has shares of what is bounded for all, where no key names one.
+pub(crate) fn client_at(address: PeerAddress) -> ClientId {
+    ClientId::new(format!("address {address}"))
+}
+
 /// The words for a head that did not become a request.
 fn unreadable(head: UnreadableHead) -> Explanation {
     let status = match head {
@@ -145,8 +161,8 @@ fn unreadable(head: UnreadableHead) -> Explanation {
             format!("its line and headers may have {HEADER_BYTES_MAX} bytes and 100 fields"),
         ),
     };
-    let body = problem_body(status, "unreadable-request", title, &detail);
-    Explanation { media_type: PROBLEM_JSON, body: body.into() }
+    let problem = ProblemResponse::new(status, "unreadable-request", title, detail);
+    Explanation { media_type: ProblemResponse::MEDIA_TYPE, body: problem.to_bytes().into() }
 }
 
 #[cfg(test)]

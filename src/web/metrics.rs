@@ -1,45 +1,46 @@
 //! `/metrics`: what the process counts, for Prometheus and whatever reads its text.
 //!
-//! One table ([`table::METRICS`]) has the name, the labels, the meaning and the source of every number;
+//! One table ([`metrics_table::METRICS`]) has the name, the labels, the meaning and the source of every number;
 //! `docs/metrics.md` is its copy for people, which a test compares. The numbers are the parts' own:
 //! nothing is counted here, and a question costs no more than reading them.
 
 mod exposition;
+mod metrics_table;
 mod otlp_form;
 mod push;
 mod queries;
-mod table;
 
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
-use tidings_access::TenantName;
+use tidings_access::{Caller, TenantName};
 use tidings_audit::AuditLog;
 use tidings_collector::Collector;
 use tidings_sql::SqlService;
 use tidings_storage::{Store, TimeCounts};
 
+pub(super) use metrics_table::resident_bytes;
 pub(crate) use otlp_form::own_resource;
 pub(crate) use push::{MetricsPush, PushCounts};
 pub(crate) use queries::QueryTimes;
-pub(super) use queries::measure;
+pub(super) use queries::{measure, name_origin};
 
 use super::{listen::WebListening, problem::without_parameters, status::wrong_method};
 use crate::{health::Health, own_telemetry::OwnTelemetry};
 #[cfg(test)]
-use table::METRICS;
-use table::OF_STORES;
+use metrics_table::METRICS;
+use metrics_table::OF_STORES;
 
 /// The parts that count.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
-    /// The tenant who asks: others than the default one see what is of their store.
+    /// The tenant whose routes these are: only the default one's show what is of the process.
     pub(crate) tenant: TenantName,
     pub(crate) store: Store,
     pub(crate) collector: Arc<Collector>,
@@ -93,10 +94,31 @@ struct MetricDescription {
     read: fn(&Measured) -> Vec<Sample>,
 }
 
-impl MetricDescription {
-    /// Returns whether a tenant sees it: what is of the process is for the default one.
-    fn is_for(&self, tenant: &TenantName) -> bool {
-        tenant.is_default() || OF_STORES.contains(&self.name)
+/// The metrics that somebody may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MetricScope {
+    /// All: sums over tenants are among them.
+    Process,
+    /// Metrics of one tenant's store.
+    Store,
+}
+
+impl MetricScope {
+    fn contains(self, metric: &MetricDescription) -> bool {
+        self == Self::Process || OF_STORES.contains(&metric.name)
+    }
+}
+
+impl Measured {
+    /// The metrics that a request may see: what is of the process shows what all tenants do, so it
+    /// is for keys that reach every tenant, and for everybody where no keys are required.
+    fn scope(&self, caller: Option<&Caller>) -> MetricScope {
+        let reaches_all =
+            caller.is_none_or(|caller| self.health.all_others(|tenant| caller.may_use(tenant)));
+        match self.tenant.is_default() && reaches_all {
+            true => MetricScope::Process,
+            false => MetricScope::Store,
+        }
     }
 }
 
@@ -118,12 +140,18 @@ pub(super) fn routes(measured: Measured) -> Router {
         .with_state(measured)
 }
 
-async fn metrics(State(measured): State<Measured>, headers: HeaderMap, uri: Uri) -> Response {
+async fn metrics(
+    State(measured): State<Measured>,
+    caller: Option<Extension<Caller>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
     if let Err(refusal) = without_parameters(&uri) {
         return refusal.into_response();
     }
     let form = exposition::ExpositionForm::wanted(&headers);
-    let text = exposition::write(&measured, form);
+    let scope = measured.scope(caller.as_deref());
+    let text = exposition::write(&measured, scope, form);
     let kind = HeaderValue::from_static(form.media_type());
     let never_kept = HeaderValue::from_static("no-store");
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, never_kept)], text).into_response()
@@ -133,9 +161,7 @@ async fn metrics(State(measured): State<Measured>, headers: HeaderMap, uri: Uri)
 mod tests {
     use std::collections::BTreeSet;
 
-    use tidings_access::TenantName;
-
-    use super::{METRICS, MetricKind, OF_STORES};
+    use super::{METRICS, MetricKind, MetricScope, OF_STORES};
 
     #[test]
     fn the_page_on_metrics_has_every_metric_as_the_code_does() {
@@ -156,10 +182,9 @@ mod tests {
 
     #[test]
     fn a_tenant_sees_what_is_of_its_store() {
-        let tenant: TenantName = "a".parse().unwrap();
-        let seen = METRICS.iter().filter(|metric| metric.is_for(&tenant));
+        let seen = METRICS.iter().filter(|metric| MetricScope::Store.contains(metric));
         assert_eq!(seen.map(|metric| metric.name).collect::<Vec<_>>(), OF_STORES);
-        assert!(METRICS.iter().all(|metric| metric.is_for(&TenantName::default())));
+        assert!(METRICS.iter().all(|metric| MetricScope::Process.contains(metric)));
     }
 
     #[test]

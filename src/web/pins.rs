@@ -17,12 +17,13 @@ use tidings_proto::{
     TraceId,
     api::{PinList, PinRequest, PinView, ProblemDetails},
 };
+use tidings_query::ProblemResponse;
 use tidings_storage::{Clock, PINS_MAX, Pin, StorageError, Store};
 use utoipa::OpenApi;
 
 use super::{
     json_body::{BodyRefusal, read_json},
-    problem::{InvalidParameter, problem, store_failure, without_parameters},
+    problem::{InvalidParameter, store_failure, without_parameters},
     status::wrong_method,
 };
 
@@ -188,7 +189,8 @@ impl IntoResponse for PinRefusal {
             Self::Body(refusal) => refusal.into_response(),
             Self::NotPinned(trace) => {
                 let detail = format!("the trace {trace} is not pinned; see /api/v1/pins");
-                problem(StatusCode::NOT_FOUND, "not-found", "not found", &detail)
+                ProblemResponse::new(StatusCode::NOT_FOUND, "not-found", "not found", detail)
+                    .into_response()
             }
             Self::Store(error) => failure(&error),
         }
@@ -200,11 +202,13 @@ fn failure(error: &StorageError) -> Response {
     let detail = error.to_string();
     match error {
         StorageError::UnknownTrace { .. } => {
-            problem(StatusCode::NOT_FOUND, "not-found", "not found", &detail)
+            ProblemResponse::new(StatusCode::NOT_FOUND, "not-found", "not found", detail)
+                .into_response()
         }
         StorageError::TooManyPins { .. } => {
             let title = "no more traces can be pinned";
-            problem(StatusCode::CONFLICT, "too-many-pins", title, &detail)
+            ProblemResponse::new(StatusCode::CONFLICT, "too-many-pins", title, detail)
+                .into_response()
         }
         error => store_failure(error, "pins"),
     }

@@ -10,11 +10,9 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use tidings_access::TenantName;
+use tidings_access::{TenantName, without_keys};
 use tracing::{Instrument, field::Empty};
 use utoipa::openapi::OpenApi as OpenApiDocument;
-
-use super::audit::without_keys;
 
 /// Not told: they are asked all the time.
 const UNTRACED: [&str; 3] = ["/live", "/ready", "/metrics"];

@@ -20,13 +20,10 @@ use tidings_access::{
     TICKET_AGE, TICKET_COOKIES, ticket_of,
 };
 use tidings_proto::api::{ProblemDetails, SignInOptions};
+use tidings_query::ProblemResponse;
 use utoipa::OpenApi;
 
-use super::{
-    audit::AuditDetail,
-    problem::{problem, without_parameters},
-    status::wrong_method,
-};
+use super::{audit::AuditDetail, problem::without_parameters, status::wrong_method};
 
 /// The path at which a sign-in begins.
 pub(super) const SIGN_IN: &str = "/sign-in";
@@ -270,7 +267,7 @@ fn refuse(headers: &HeaderMap, error: &SignInError) -> Response {
         let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
         (status, kind, page(&detail)).into_response()
     } else {
-        problem(status, "sign-in-refused", REFUSED, &detail)
+        ProblemResponse::new(status, "sign-in-refused", REFUSED, &detail).into_response()
     };
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, no_store);

@@ -6,38 +6,41 @@ use std::sync::{
 };
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::State,
-    http::{HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tidings_access::{AccessPolicy, TenantName};
-use tidings_collector::{Collector, Destination, HEAD_STATUSES, TlsFiles};
+use tidings_access::{AccessPolicy, Credentials, Role, TenantName, without_keys};
+use tidings_collector::{Collector, Destination, HEAD_STATUSES, RedactionSettings, TlsFiles};
 use tidings_proto::{
     UnixNanos,
-    api::{ProblemDetails, ServerStatus, SignalCounts},
+    api::{
+        ProblemDetails, ProcessMemory, RetentionHorizon, ServerStatus, SignalCounts, StorageStatus,
+    },
 };
+use tidings_query::{ETag, ProblemResponse};
 use tidings_storage::Store;
 use tokio::{sync::Mutex, task::JoinHandle};
 use utoipa::{
-    OpenApi, ToSchema,
-    openapi::{ContentBuilder, OpenApi as OpenApiDocument, Ref, RefOr, ResponseBuilder},
+    OpenApi,
+    openapi::{OpenApi as OpenApiDocument, RefOr},
 };
 
 use super::{
-    access, erasures,
-    guard::REFUSALS,
-    keys, pins,
-    problem::{PROBLEM_JSON, problem, without_parameters},
+    access, erasures, keys,
+    metrics::resident_bytes,
+    pins,
+    problem::without_parameters,
     sign_in,
-    storage::storage_status,
+    site_guard::REFUSALS,
+    storage::{self, storage_status},
 };
 use crate::{
     cli::VERSION,
-    client_identity::{ClientIdentity, ClientKey},
-    client_tls::ClientTls,
+    client_identity::{ClientIdentity, ClientKey, ClientTls},
     demo,
     health::Health,
 };
@@ -53,6 +56,10 @@ pub(crate) struct ServerSetup {
     pub(crate) access: AccessPolicy,
     /// The attributes whose values name transactions.
     pub(crate) transaction_keys: Vec<String>,
+    /// Replacing of secrets.
+    pub(crate) redaction: RedactionSettings,
+    /// The setting `memory`, or what it is by itself.
+    pub(crate) memory_budget: Option<u64>,
 }
 
 /// The tenant whose status is told.
@@ -102,10 +109,38 @@ impl Server {
         }
     }
 
+    /// Reports whether a request may have the texts of warnings and failures: where no keys are
+    /// required, or with one of this tenant that reads.
+    fn may_read_texts(&self, headers: &HeaderMap) -> bool {
+        let access = &self.0.setup.access;
+        if access.ring().is_none() {
+            return true;
+        }
+        let known = access.identify(headers, Credentials::KeysAndSessions).ok().flatten();
+        known.is_some_and(|caller| {
+            caller.role() != Role::Ingest && *caller.tenant() == self.0.tenant.name
+        })
+    }
+
+    /// Texts of things that a person should look at.
+    fn warnings(&self) -> Vec<String> {
+        let store = &self.0.tenant.store;
+        // Other tenants are not named.
+        let others = self.0.health.has_others_in_trouble();
+        let others = others.then(|| OTHERS_IN_TROUBLE.to_owned());
+        let issuer = self.0.setup.access.ring().and_then(|ring| ring.issuer()?.fault());
+        let issuer = issuer.map(|fault| format!("tokens and sign-ins may be refused: {fault}"));
+        store.alarms().into_iter().chain(store.trouble()).chain(others).chain(issuer).collect()
+    }
+
     fn status(&self, demo_running: bool) -> ServerStatus {
         let ServedTenant { name, store, destination } = &self.0.tenant;
         let counts = store.counts();
         let (spans, logs) = destination.counts();
+        // Of the process: other tenants share it and are not told.
+        let is_of_process = name.is_default();
+        let memory = resident_bytes().filter(|_| is_of_process);
+        let disk = store.disk_space().filter(|_| is_of_process);
         ServerStatus {
             version: VERSION.to_owned(),
             tenant: name.to_string(),
@@ -114,13 +149,19 @@ impl Server {
             spans: SignalCounts { stored: counts.spans, ..spans },
             logs: SignalCounts { stored: counts.log_records, ..logs },
             redacted_values: destination.redacted_values(),
+            redact: self.0.setup.redaction.enabled,
+            redact_keys: self.0.setup.redaction.keys.clone(),
             has_data: counts.spans + counts.log_records > 0,
             demo_running,
             insecure: self.0.setup.insecure,
             keys_required: self.0.setup.access.ring().is_some(),
             transaction_keys: self.0.setup.transaction_keys.clone(),
             tasks: self.0.health.tasks(),
-            storage: storage_status(store.usage()),
+            storage: storage_status(store.usage(), disk),
+            memory: memory.map(|resident_bytes| ProcessMemory {
+                resident_bytes,
+                budget_bytes: self.0.setup.memory_budget,
+            }),
         }
     }
 }
@@ -138,6 +179,7 @@ pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document.merge(pins::PinsApi::openapi());
     document.merge(erasures::ErasuresApi::openapi());
     document.merge(keys::KeysApi::openapi());
+    document.merge(storage::LimitsApi::openapi());
     document.merge(sign_in::SignInApi::openapi());
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
@@ -146,7 +188,7 @@ pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
             let refused = access::REFUSALS.into_iter().chain(REFUSALS);
             for (status, reason) in heads.into_iter().chain(refused).chain(EVERYWHERE) {
                 let responses = &mut operation.responses.responses;
-                let described = || RefOr::T(problem_response(reason));
+                let described = || RefOr::T(ProblemResponse::described(reason));
                 responses.entry(status.as_str().to_owned()).or_insert_with(described);
             }
         }
@@ -164,12 +206,6 @@ const EVERYWHERE: [(StatusCode, &str); 3] = [
     ),
 ];
 
-fn problem_response(description: &str) -> utoipa::openapi::Response {
-    let schema = RefOr::Ref(Ref::from_schema_name(ProblemDetails::name()));
-    let content = ContentBuilder::new().schema(Some(schema)).build();
-    ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build()
-}
-
 pub(super) fn routes(server: Server) -> Router {
     let probes = Router::new()
         .route("/live", get(live_or_failed))
@@ -185,12 +221,13 @@ pub(super) fn routes(server: Server) -> Router {
 
 /// The `Allow` header comes from the router.
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
-    problem(
+    ProblemResponse::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method-not-allowed",
         "This method is not possible here",
-        &format!("{method} is not possible on {}", uri.path()),
+        without_keys(format!("{method} is not possible on {}", uri.path())),
     )
+    .into_response()
 }
 
 async fn never_cached(mut response: Response) -> Response {
@@ -203,7 +240,9 @@ pub(crate) fn starting() -> Router {
     let not_yet = || async {
         let detail = "the write-ahead log is being read; try again in a second";
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
-        let mut response = problem(unavailable, "starting", "The server is starting", detail);
+        let mut response =
+            ProblemResponse::new(unavailable, "starting", "The server is starting", detail)
+                .into_response();
         // For browsers, which wait on their own.
         for name in [header::RETRY_AFTER, header::REFRESH] {
             response.headers_mut().insert(name, HeaderValue::from_static("1"));
@@ -214,7 +253,7 @@ pub(crate) fn starting() -> Router {
         .route("/live", get(live))
         .fallback(not_yet)
         .layer(middleware::map_response(never_cached))
-        .layer(middleware::map_response(super::guard::secure))
+        .layer(middleware::map_response(super::site_guard::secure))
 }
 
 async fn live() -> &'static str {
@@ -222,17 +261,21 @@ async fn live() -> &'static str {
 }
 
 /// 200 unless the process has to end, which it is then about to do.
-async fn live_or_failed(State(server): State<Server>) -> Response {
+async fn live_or_failed(State(server): State<Server>, headers: HeaderMap) -> Response {
     match server.0.health.failure() {
         None => live().await.into_response(),
         Some(reason) => {
+            let has_texts = server.may_read_texts(&headers);
+            let reason = if has_texts { reason } else { "see the log".to_owned() };
             (StatusCode::SERVICE_UNAVAILABLE, format!("not live: {reason}\n")).into_response()
         }
     }
 }
 
-/// 200 when an export would be accepted now, 503 with the reason when not.
-async fn ready(State(server): State<Server>) -> Response {
+/// 200 when an export would be accepted now, 503 with the reason when not. Reasons and warnings name
+/// files and addresses: where keys are required, who brings none that reads is told their number.
+async fn ready(State(server): State<Server>, headers: HeaderMap) -> Response {
+    let has_texts = server.may_read_texts(&headers);
     // A failure ends the process, which says why it shuts down.
     let reason = if let Some(failure) = server.0.health.failure() {
         Some(failure)
@@ -243,31 +286,21 @@ async fn ready(State(server): State<Server>) -> Response {
     };
     match reason {
         None => {
-            let store = &server.0.tenant.store;
-            // Everybody may ask this: other tenants are not named.
-            let others = server.0.health.has_others_in_trouble();
-            let others = others.then(|| OTHERS_IN_TROUBLE.to_owned());
-            let issuer = server.0.setup.access.ring().and_then(|ring| ring.issuer()?.fault());
-            let issuer = issuer.map(|fault| format!("tokens and sign-ins may be refused: {fault}"));
-            let alarms = store.alarms().into_iter().chain(store.trouble());
-            let alarms = alarms.chain(others).chain(issuer);
-            let warnings = alarms.map(|alarm| {
-                format!(
-                    "warning: {alarm}
-"
-                )
-            });
-            std::iter::once("ready\n".to_owned())
-                .chain(warnings)
-                .collect::<String>()
+            let warnings = server.warnings();
+            let texts = match (has_texts, warnings.len()) {
+                (true, _) => warnings.iter().map(|text| format!("warning: {text}\n")).collect(),
+                (false, 0) => String::new(),
+                (false, 1) => "1 warning; see the log\n".to_owned(),
+                (false, count) => format!("{count} warnings; see the log\n"),
+            };
+            format!("ready\n{texts}").into_response()
+        }
+        Some(reason) => {
+            let reason = if has_texts { reason } else { "see the log".to_owned() };
+            let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+            (unavailable, [(header::RETRY_AFTER, "1")], format!("not ready: {reason}\n"))
                 .into_response()
         }
-        Some(reason) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            [(header::RETRY_AFTER, "1")],
-            format!("not ready: {reason}\n"),
-        )
-            .into_response(),
     }
 }
 
@@ -287,7 +320,21 @@ async fn status(State(server): State<Server>, uri: Uri) -> Response {
         return refusal.into_response();
     }
     let running = server.0.demo.lock().await.as_ref().is_some_and(|task| !task.is_finished());
-    Json(server.status(running)).into_response()
+    let status = server.status(running);
+    (Extension(status_tag(&status)), Json(status)).into_response()
+}
+
+/// Names a status without what moves on an idle server: memory, free disk, and ages, which follow the
+/// clock.
+fn status_tag(status: &ServerStatus) -> ETag {
+    let storage = StorageStatus {
+        disk_free_bytes: None,
+        horizon: RetentionHorizon::default(),
+        unflushed_age_nano: None,
+        ..status.storage.clone()
+    };
+    let steady = ServerStatus { memory: None, storage, ..status.clone() };
+    ETag::from_content(&serde_json::to_vec(&steady).unwrap_or_default())
 }
 
 /// Sends demo traffic to this server's own receivers for a minute.
@@ -313,22 +360,24 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
     }
     let mut demo = server.0.demo.lock().await;
     if demo.as_ref().is_some_and(|task| !task.is_finished()) {
-        return problem(
+        return ProblemResponse::new(
             StatusCode::CONFLICT,
             "demo-running",
             "Demo traffic is already being sent",
             "it ends by itself after a minute",
-        );
+        )
+        .into_response();
     }
     let tls = server.0.setup.tls.clone();
     if tls.as_ref().is_some_and(|files| files.client_ca.is_some()) {
-        return problem(
+        return ProblemResponse::new(
             StatusCode::CONFLICT,
             "demo-needs-certificate",
             "Demo traffic needs a certificate",
             "the receivers ask clients for a certificate, and the server has none for itself: use \
              `tidings demo` with --client-certificate and --client-key",
-        );
+        )
+        .into_response();
     }
     let (ring, tenant) = (server.0.setup.access.ring(), &server.0.tenant.name);
     let key = match ring.map(|ring| ring.own_key(tenant)).transpose() {
@@ -336,7 +385,8 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
         Err(error) => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             let title = "Demo traffic cannot be sent";
-            return problem(status, "failed", title, &error.to_string());
+            return ProblemResponse::new(status, "failed", title, error.to_string())
+                .into_response();
         }
     };
     let identity = ClientIdentity {
@@ -345,12 +395,13 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
     };
     let receivers = server.0.collector.receivers();
     let Some(options) = demo::DemoOptions::for_receivers(&receivers, identity) else {
-        return problem(
+        return ProblemResponse::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             "Demo traffic cannot be sent",
             "the receivers are not running",
-        );
+        )
+        .into_response();
     };
     *demo = Some(tokio::spawn(async move {
         if let Err(error) = demo::send(&options).await {
@@ -380,7 +431,8 @@ mod tests {
     use tower::ServiceExt;
 
     use super::{
-        Destination, Health, ServedTenant, Server, ServerSetup, StatusCode, TenantName, routes,
+        Destination, Health, ProcessMemory, ServedTenant, Server, ServerSetup, ServerStatus,
+        StatusCode, TenantName, routes, status_tag,
     };
     use crate::web::{Measured, QueryTimes, connections, metrics};
 
@@ -494,5 +546,26 @@ mod tests {
         let (status, text) = ask(&app, "/api/v1/status").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains(r#""state":"failed""#), "{text}");
+    }
+    #[tokio::test]
+    async fn memory_disk_and_ages_are_shown_and_are_not_of_the_tag() {
+        let folder = tempfile::tempdir().unwrap();
+        let (app, _) = Box::pin(start(folder.path(), &Supervision::default())).await;
+        let (status, text) = ask(&app, "/api/v1/status").await;
+        assert_eq!(status, StatusCode::OK);
+        let shown: ServerStatus = serde_json::from_str(&text).unwrap();
+        let memory = shown.memory.expect("memory of the process");
+        let tag = status_tag(&shown);
+        let mut later = shown.clone();
+        later.memory = Some(ProcessMemory { resident_bytes: memory.resident_bytes + 1, ..memory });
+        later.storage.disk_free_bytes = Some(4_097);
+        later.storage.horizon.age_nano = Some(tidings_proto::DurationNanos(1));
+        later.storage.unflushed_age_nano = Some(tidings_proto::DurationNanos(1));
+        assert_eq!(status_tag(&later), tag);
+        later.spans.stored += 1;
+        assert_ne!(status_tag(&later), tag);
+        let request = Request::get("/api/v1/status").header("if-none-match", tag.into_header());
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(app.oneshot(request).await.unwrap().status(), StatusCode::NOT_MODIFIED);
     }
 }

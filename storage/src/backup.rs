@@ -41,8 +41,8 @@ use self::{
 };
 use crate::{
     Clock, Finding, ObjectStoreSettings, StorageError, TablesAt,
+    blocking::blocking,
     disk::{RealDisk, SharedDisk, failed},
-    store::blocking,
     table_store,
 };
 

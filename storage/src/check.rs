@@ -2,17 +2,12 @@
 //! every data file, the indexes beside them, and the pins. Repairs nothing and writes nothing. The
 //! store verifies its own files in the background with parts of it (`store::scrub`).
 
-mod pieces;
-
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use crate::{
     StorageError,
     disk::{RealDisk, SharedDisk, failed},
+    findings::{CheckSummary, Finding, Findings},
     paths::Paths,
     pins::Pins,
     schema::Signal,
@@ -20,69 +15,6 @@ use crate::{
     table_store::{self, LocalTables, SharedTables},
     tables, wal,
 };
-
-pub(crate) use pieces::{Pieces, Start, VerifyStep};
-
-/// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// With which file.
-    pub path: PathBuf,
-    /// Where in it, in bytes, when that is known.
-    pub offset: Option<u64>,
-    /// Description of the fault.
-    pub what: String,
-}
-
-impl Finding {
-    pub(crate) fn new(path: &Path, what: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), offset: None, what: what.into() }
-    }
-
-    pub(crate) fn at(path: &Path, offset: u64, what: impl Into<String>) -> Self {
-        Self { offset: Some(offset), ..Self::new(path, what) }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let Some(offset) = self.offset {
-            write!(f, " at byte {offset}")?;
-        }
-        write!(f, ": {}", self.what)
-    }
-}
-
-/// Counts of verified objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CheckSummary {
-    /// Segments of the log.
-    pub segments: u64,
-    /// Records in them.
-    pub records: u64,
-    /// Commits of the tables.
-    pub commits: u64,
-    /// Data files.
-    pub data_files: u64,
-    /// Rows in them.
-    pub rows: u64,
-    /// Number of findings.
-    pub findings: u64,
-}
-
-/// Counts, and hands on what is found.
-pub(crate) struct Findings<'a> {
-    pub(crate) summary: CheckSummary,
-    pub(crate) report: &'a mut (dyn FnMut(&Finding) + Send),
-}
-
-impl Findings<'_> {
-    pub(crate) fn add(&mut self, finding: Finding) {
-        self.summary.findings += 1;
-        (self.report)(&finding);
-    }
-}
 
 /// Reads everything in a data directory that no process works on, and reports what is wrong as it
 /// finds it.

@@ -17,6 +17,7 @@ mod column_reader;
 mod encode;
 mod entries_builder;
 mod footer;
+pub(crate) mod fuzzed_rows;
 mod gatherer;
 mod groups;
 mod merge;
@@ -40,8 +41,8 @@ use crate::{
     StorageError,
     memory::Chunk,
     paths::index_path,
+    scan::project,
     schema::Signal,
-    snapshot::project,
     table_store::{DataFileStore, Readable},
 };
 

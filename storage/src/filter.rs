@@ -123,6 +123,8 @@ pub struct LogFilter {
     pub span_id: Option<SpanId>,
     /// The record's time (or observed time, when it has none) is in this range.
     pub time: TimeRange,
+    /// The record's time is one of these, ascending.
+    pub times: Option<Vec<UnixNanos>>,
     /// `service.name` is one of these.
     pub services: Option<Vec<String>>,
     /// The severity is at least this.

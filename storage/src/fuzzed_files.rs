@@ -12,7 +12,11 @@ use tidings_proto::{
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
 };
 
-pub use crate::{backup::fuzzed_manifest::ManifestContent, tables::fuzzed_log::TableLog};
+pub use crate::{
+    backup::fuzzed_manifest::ManifestContent,
+    data_file::fuzzed_rows::{FileAnswers, FileTable},
+    tables::fuzzed_log::TableLog,
+};
 use crate::{
     disk::ReadFile,
     index::read_sealed,

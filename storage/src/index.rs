@@ -61,8 +61,8 @@ use crate::{
     metrics::CacheReads,
     paths::index_path,
     rollup::{
-        CorrectionSection, Directory, ExceptionListing, ExceptionSection, GraphSection, Hours,
-        KindSection, PeerKeys, SharedRepeats, SplitTraces,
+        CorrectionSection, CountPages, Directory, ExceptionListing, ExceptionSection, GraphSection,
+        Hours, KindSection, LogCountSection, PeerKeys, SharedRepeats, SplitTraces,
     },
     schema::Signal,
 };
@@ -204,6 +204,14 @@ impl RolledUp {
         }
     }
 
+    /// Where log records are counted.
+    pub(crate) fn log_counts(&self) -> Option<&CountPages> {
+        match &self.head.log_counts {
+            Some(LogCountSection::Counted(pages)) => Some(pages),
+            _ => None,
+        }
+    }
+
     /// Precomputed corrections for the traces split across files of its hour.
     pub(crate) fn corrections(&self) -> Option<&CorrectionSection> {
         self.head.corrections.as_ref()
@@ -328,56 +336,65 @@ impl Indexes {
 
     /// The rollups of a data file of spans. An index of a program that made none is made again.
     pub(crate) fn rollup(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
-        self.rolled_up(scan, file, |head| head.rollup.is_some())
+        self.rolled_up(Signal::Spans, scan, file, |head| head.rollup.is_some())
     }
 
     /// As [`Self::rollup`], of the calls between services.
     pub(crate) fn graph(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
-        self.rolled_up(scan, file, |head| head.graph.is_some())
+        self.rolled_up(Signal::Spans, scan, file, |head| head.graph.is_some())
     }
 
     /// As [`Self::rollup`], of the kinds of transactions.
     pub(crate) fn kinds(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
-        self.rolled_up(scan, file, |head| head.kinds.is_some() && head.traces.is_some())
+        let has = |head: &Head| head.kinds.is_some() && head.traces.is_some();
+        self.rolled_up(Signal::Spans, scan, file, has)
     }
 
     /// As [`Self::rollup`], of the exceptions, of which there may be no list all the same.
     pub(crate) fn exceptions(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         let is_made =
             |head: &Head| !matches!(head.exceptions, None | Some(ExceptionSection::Outdated));
-        self.rolled_up(scan, file, is_made)
+        self.rolled_up(Signal::Spans, scan, file, is_made)
+    }
+
+    /// The counts in the index of a data file of log records, of which there may be none all the
+    /// same. An index of a program that made none is made again.
+    pub(crate) fn log_counts(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
+        self.rolled_up(Signal::Logs, scan, file, |head| head.log_counts.is_some())
     }
 
     /// Returns true if the data file's index has corrections for split traces.
     pub(crate) fn has_corrections(&self, scan: u64, file: &Arc<DataFile>) -> bool {
-        self.rolled_up(scan, file, |_| true).is_some_and(|of| of.corrections().is_some())
+        let index = self.rolled_up(Signal::Spans, scan, file, |_| true);
+        index.is_some_and(|of| of.corrections().is_some())
     }
 
     fn rolled_up(
         &self,
+        signal: Signal,
         scan: u64,
         file: &Arc<DataFile>,
         has: impl Fn(&Head) -> bool,
     ) -> Option<RolledUp> {
-        let mut head = self.head(scan, file, Signal::Spans)?;
+        let mut head = self.head(scan, file, signal)?;
         let index = file.open_index().ok()?;
         if !head.belongs_to(&index) {
             // Another has taken its place, maybe between opening it and this.
-            head = self.load(scan, file, Signal::Spans)?;
+            head = self.load(scan, file, signal)?;
             if !head.belongs_to(&index) {
                 return None;
             }
         }
         if !has(&head) {
-            self.renew(Signal::Spans, file);
+            self.renew(signal, file);
             return None;
         }
         Some(RolledUp { head, index })
     }
 
-    /// The rollups of this file cannot be read.
-    pub(crate) fn damaged(&self, scan: u64, file: &Arc<DataFile>) {
-        self.renew(Signal::Spans, file);
+    /// Drops the cached head of a file whose rollups or counts cannot be read, and renews its index.
+    pub(crate) fn damaged(&self, signal: Signal, scan: u64, file: &Arc<DataFile>) {
+        self.renew(signal, file);
         self.keep(file, scan, None);
     }
 

@@ -9,6 +9,7 @@
 //! ```
 
 mod backup;
+mod blocking;
 mod check;
 mod clock;
 mod columns;
@@ -16,6 +17,7 @@ mod data_file;
 mod disk;
 mod error;
 mod filter;
+mod findings;
 #[doc(hidden)]
 pub mod fuzzed_files;
 mod index;
@@ -37,6 +39,7 @@ mod settings;
 mod snapshot;
 mod store;
 mod supervision;
+mod table_change;
 mod table_store;
 mod tables;
 mod upkeep;
@@ -46,7 +49,7 @@ pub use backup::{
     BackupContent, BackupId, BackupMonitor, BackupPlace, BackupReport, BackupSource, ListedBackup,
     RestoreReport, VerifyReport, back_up, list_backups, restore_backup, verify_backup,
 };
-pub use check::{CheckSummary, Finding, check};
+pub use check::check;
 pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
 pub use data_file::{metadata_bytes, metadata_reads};
@@ -56,17 +59,18 @@ pub use filter::{
     LogExpression, LogFilter, Needle, NumberBound, Phrase, SpanFilter, TextBound, TextPattern,
     TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
 };
+pub use findings::{CheckSummary, Finding};
 pub use line_file::LineFile;
 pub use locked_file::LockedFile;
 pub use metrics::{CacheReads, StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
     AggregationWatch, Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
-    CallKey, Calls, Cell, CountVisit, DeduplicationSet, Durations, ExceptionBounds,
+    CallKey, Calls, Cell, CountVisit, CountedLogs, DeduplicationSet, Durations, ExceptionBounds,
     ExceptionGroups, ExceptionKey, ExceptionSaid, ExceptionSums, GraphAggregate, GraphBounds,
     GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, KindAnswer, KindBounds, KindCalls,
-    KindKey, LATENCY_BOUNDS, LastException, Latency, ListedKind, OtherKinds, Peer, Transactions,
-    WantedTraces, graph_calls, transaction_place, without_silence,
+    KindKey, LATENCY_BOUNDS, LastException, Latency, ListedKind, LogCountCell, OtherKinds, Peer,
+    Transactions, WantedTraces, graph_calls, transaction_place, without_silence,
 };
 pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows};
 pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};
@@ -77,4 +81,4 @@ pub use store::{
     Store, StoreCounts, StoreUsage, TableUsage, TelemetryBatch, UpkeepReport,
 };
 pub use supervision::{Supervision, TaskHealth, TaskState};
-pub use upkeep::{Retention, RetentionCondition, RetentionRule, WaitingForRoom};
+pub use upkeep::{ClockGuard, Retention, RetentionCondition, RetentionRule, WaitingForRoom};

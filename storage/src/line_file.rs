@@ -59,14 +59,6 @@ impl LineFile {
         self.file.sync_data().map_err(failed("sync", &self.path))
     }
 
-    /// Returns the bytes in the file.
-    ///
-    /// # Errors
-    /// `Unavailable` when the disk fails.
-    pub fn size(&self) -> Result<u64, StorageError> {
-        Ok(self.file.metadata().map_err(failed("read", &self.path))?.len())
-    }
-
     /// Removes a file of lines; one that is not there is no error.
     ///
     /// # Errors
@@ -111,7 +103,7 @@ mod tests {
         first.append("three").unwrap();
         first.sync().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
-        assert_eq!(first.size().unwrap(), 14);
+        assert_eq!(fs::metadata(&path).unwrap().len(), 14);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         LineFile::remove(&path).unwrap();
         LineFile::remove(&path).unwrap();

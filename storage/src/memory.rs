@@ -9,7 +9,11 @@ use arrow_array::{Int64Array, RecordBatch};
 use arrow_select::concat::concat_batches;
 use tidings_proto::UnixNanos;
 
-use crate::{StorageError, rows::column::OptionalColumn, schema::Signal};
+use crate::{
+    StorageError,
+    rows::column::{OptionalColumn, TraceColumn},
+    schema::Signal,
+};
 
 /// A piece of the memory table.
 #[derive(Debug)]
@@ -33,15 +37,12 @@ impl Chunk {
         let is_spans = batch.column_by_name(Signal::Spans.time_column()).is_some();
         let signal = if is_spans { Signal::Spans } else { Signal::Logs };
         let times = OptionalColumn::<Int64Array>::from_batch(&batch, signal.time_column())?;
-        let low64s = OptionalColumn::<Int64Array>::from_batch(&batch, "trace_id_low64")?;
+        let traces = TraceColumn::from_batch(signal, &batch)?;
         let rows = 0..batch.num_rows();
         let times = rows.clone().map(|row| times.time(row));
-        let mut index: Vec<(u64, u32)> = low64s
-            .0
-            .iter()
-            .flat_map(Int64Array::iter)
+        let mut index: Vec<(u64, u32)> = (0..batch.num_rows())
             .zip(0_u32..)
-            .filter_map(|(low64, row)| Some((low64?.cast_unsigned(), row)))
+            .filter_map(|(row, number)| Some((traces.low64(row)?, number)))
             .collect();
         index.sort_unstable();
         let (trace_low64s, trace_rows): (Vec<u64>, Vec<u32>) = index.into_iter().unzip();

@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use crate::tables::{CommitReason, TableChange};
-
 /// The upper bounds of a histogram's buckets, in seconds. What is above the last counts, too.
 pub const TIME_BOUNDS: [f64; 15] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -134,22 +132,12 @@ pub(crate) struct StoreMetrics {
     pub(crate) discarded_files: AtomicU64,
     pub(crate) torn_bytes: AtomicU64,
     pub(crate) verified_files: AtomicU64,
-    merged_files: AtomicU64,
-    retired_files: AtomicU64,
-    written_files: AtomicU64,
+    pub(crate) merged_files: AtomicU64,
+    pub(crate) retired_files: AtomicU64,
+    pub(crate) written_files: AtomicU64,
 }
 
 impl StoreMetrics {
-    /// Counts a commit of upkeep.
-    pub(crate) fn upkeep(&self, change: &TableChange) {
-        let removed = match change.why {
-            CommitReason::Compaction => &self.merged_files,
-            _ => &self.retired_files,
-        };
-        removed.fetch_add(change.removed.len() as u64, Relaxed);
-        self.written_files.fetch_add(change.added.len() as u64, Relaxed);
-    }
-
     /// Returns the numbers that are counted here.
     pub(crate) fn measurements(&self) -> StoreMeasurements {
         let of = |count: &AtomicU64| count.load(Relaxed);

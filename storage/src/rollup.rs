@@ -1,4 +1,4 @@
-//! Calls added up by minute, beside every data file of spans.
+//! Calls and log records added up by minute, beside every data file.
 //!
 //! A rollup counts a file's spans by service, operation, kind and status, in buckets of one, five
 //! and thirty minutes. Each bucket has counts, errors, a latency histogram and exemplars. `build`
@@ -14,7 +14,7 @@
 //! time ranges of `query_totals`. `uncounted_rows` lists the rows without buckets. `builders` makes
 //! all rollups in one pass, together with the exceptions of `exceptions`. `split_corrections`
 //! precomputes corrections for split traces in files that are not merged any more. `names` lists
-//! the names of calls and counts them.
+//! the names of calls and counts them. `log_counts` counts log records.
 //!
 //! An answer from rollups equals the answer from rows. Rows are read where rollups have no data:
 //! parts of a minute, memory, and files without valid rollups. A span in two places is retracted in
@@ -35,6 +35,7 @@ mod graph;
 mod hours;
 mod kinds;
 mod latency;
+mod log_counts;
 mod names;
 mod number_cache;
 mod query_failure;
@@ -63,6 +64,7 @@ pub use kinds::{
     transaction_place,
 };
 pub use latency::{LATENCY_BOUNDS, Latency};
+pub use log_counts::{CountedLogs, LogCountCell};
 pub use names::CountVisit;
 
 pub(crate) use builders::RollupBuilders;
@@ -71,6 +73,7 @@ pub(crate) use exceptions::{ExceptionBuilder, ExceptionListing, ExceptionSection
 pub(crate) use graph::{GraphBuilder, GraphSection, PeerKeys};
 pub(crate) use hours::Hours;
 pub(crate) use kinds::{KindBuilder, KindSection};
+pub(crate) use log_counts::{CountPages, LogCountBuilder, LogCountSection};
 pub(crate) use repeats::SharedRepeats;
 pub(crate) use split_corrections::{CorrectionBytes, CorrectionSection, joined};
 pub(crate) use splits::SplitTraces;

@@ -5,6 +5,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod column;
+mod derived;
 pub(crate) mod entries;
 mod logs;
 mod sender;
@@ -14,5 +15,6 @@ mod texts;
 pub use attributes::Scalar;
 pub use logs::LogRows;
 pub use spans::SpanRows;
-pub(crate) use spans::without_ends;
 pub use texts::AttributeTexts;
+
+pub(crate) use derived::without_derived;

@@ -1,15 +1,30 @@
-//! Reads rows that match a filter from a snapshot, newest first by row group.
+//! Scans: how to scan, the rows that a visitor needs, the progress, and portions of rows.
+
+mod progress;
 
 use std::{
-    ops::AddAssign,
+    ops::{AddAssign, ControlFlow},
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use arrow_array::{RecordBatch, UInt64Array};
+use arrow_schema::ArrowError;
+use arrow_select::take::take_record_batch;
 use tidings_proto::UnixNanos;
+
+pub(crate) use progress::{Floor, Progress};
+
+/// The most rows that are looked at or given at once.
+pub(crate) const PORTION_ROWS: usize = 8192;
+
+/// Takes a portion of matching rows.
+pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, ArrowError> + 'a;
 
 /// Columns of a row that a scan reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Detail {
+    /// Times and content hashes of log records, which identify them. Ids must not be asked for.
+    Keys,
     /// Ids and starts: what finding needs.
     Ids,
     /// The trace's id, start and end: how long traces are. Other ids must not be asked for.
@@ -114,5 +129,27 @@ impl ScanWatch {
 
     pub(crate) fn find_files(&self, files: u64) {
         self.files_found.fetch_add(files, Ordering::Relaxed);
+    }
+}
+
+/// The columns of these names.
+pub(crate) fn project(
+    batch: &RecordBatch,
+    names: impl Iterator<Item = &'static str>,
+) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema_ref();
+    let indices: Vec<usize> = names.filter_map(|name| schema.index_of(name).ok()).collect();
+    batch.project(&indices)
+}
+
+/// These rows, which are ascending.
+pub(crate) fn select(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, ArrowError> {
+    match rows {
+        [] => Ok(batch.slice(0, 0)),
+        [first, .., last] if last - first + 1 == rows.len() => Ok(batch.slice(*first, rows.len())),
+        _ => {
+            let indices = rows.iter().map(|row| *row as u64);
+            take_record_batch(batch, &UInt64Array::from_iter_values(indices))
+        }
     }
 }

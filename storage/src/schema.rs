@@ -86,6 +86,9 @@ const RESOURCES: Option<Detail> = Some(Detail::Resources);
 const ATTRIBUTES: Option<Detail> = Some(Detail::Attributes);
 const FULL: Option<Detail> = Some(Detail::Full);
 
+/// Columns of [`Detail::Keys`].
+const KEYS: [&str; 2] = ["time_unix_nanos", "content_hash"];
+
 /// Columns of [`Detail::Times`].
 const TIMES: [&str; 4] = ["start_unix_nanos", "end_unix_nanos", "duration_nanos", "trace_id"];
 
@@ -187,7 +190,7 @@ pub(crate) const LOG_COLUMNS: &[ColumnSpec] = &[
     column(HOUR, ColumnKind::Long, None).at(ColumnStage::Partition),
     column("time_unix_nanos", ColumnKind::Long, IDS),
     column("time_known", ColumnKind::Bool, FULL),
-    column("observed_unix_nanos", ColumnKind::Long, FACTS),
+    column("observed_unix_nanos", ColumnKind::Long, FACTS).nullable(),
     column("severity_number", ColumnKind::Int, FACTS),
     column("severity_text", ColumnKind::Word, FACTS),
     column("service", ColumnKind::Word, FACTS),
@@ -195,7 +198,6 @@ pub(crate) const LOG_COLUMNS: &[ColumnSpec] = &[
     column("body", ColumnKind::Binary, FULL).nullable(),
     column("event_name", ColumnKind::Word, FULL),
     column("trace_id", ColumnKind::Binary, IDS).nullable(),
-    column("trace_id_low64", ColumnKind::Long, None).nullable(),
     column("span_id", ColumnKind::Binary, IDS).nullable(),
     column("flags", ColumnKind::Long, FULL),
     column("attributes", ColumnKind::Attributes, ATTRIBUTES),
@@ -256,6 +258,7 @@ impl Signal {
             .iter()
             .filter(move |column| match detail {
                 Detail::Events => column.kind == ColumnKind::Events || column.is_in(Detail::Facts),
+                Detail::Keys => KEYS.contains(&column.name),
                 Detail::Times => TIMES.contains(&column.name),
                 Detail::Calls => CALLS.contains(&column.name),
                 _ => column.is_in(detail),
@@ -483,4 +486,75 @@ pub(crate) fn link() -> FieldRef {
 
 fn element(fields: Vec<Field>) -> FieldRef {
     Arc::new(Field::new("element", DataType::Struct(fields.into()), false))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{ColumnKind, ColumnSpec, LOG_COLUMNS, SPAN_COLUMNS};
+
+    /// Type and whether it may be null.
+    type Described = (String, bool);
+
+    /// Columns that the tables below these headings of `docs/formats/tables.md` list.
+    fn described(headings: &[&str], table: &str) -> BTreeMap<String, Described> {
+        const TYPES: [&str; 8] =
+            ["long", "int", "bool", "string", "word", "binary", "map", "list of struct"];
+        let page = include_str!("../../docs/formats/tables.md");
+        let mut found = BTreeMap::new();
+        let mut heading = "";
+        for line in page.lines() {
+            if line.starts_with('#') {
+                heading = line.trim_start_matches(['#', ' ']);
+            }
+            let Some(cells) = line.strip_prefix('|').filter(|_| headings.contains(&heading)) else {
+                continue;
+            };
+            let cells: Vec<&str> = cells.split('|').collect();
+            let names: Vec<&str> = cells[0].split('`').skip(1).step_by(2).collect();
+            let types: Vec<&str> =
+                cells[1].split(',').map(str::trim).filter(|part| TYPES.contains(part)).collect();
+            // Of attributes in columns only a number has a type of its own.
+            let in_columns = if cells[0].contains("(long)") { "long" } else { "word" };
+            let elsewhere = ["spans", "logs"].into_iter().find(|other| *other != table).unwrap();
+            let is_null =
+                cells[1].contains("null") && !cells[1].contains(&format!("`{elsewhere}`"));
+            for (place, name) in names.into_iter().enumerate() {
+                let described = match types[..] {
+                    [] => (in_columns.to_owned(), true),
+                    [one] => (one.to_owned(), is_null),
+                    _ => (types[place].to_owned(), is_null),
+                };
+                let earlier = found.insert(name.to_owned(), described);
+                assert_eq!(earlier, None, "{name} is described twice");
+            }
+        }
+        found
+    }
+
+    fn specified(columns: &[ColumnSpec]) -> BTreeMap<String, Described> {
+        let of = |column: &ColumnSpec| {
+            let kind = match column.kind {
+                ColumnKind::Long => "long",
+                ColumnKind::Int => "int",
+                ColumnKind::Bool => "bool",
+                ColumnKind::Text => "string",
+                ColumnKind::Word => "word",
+                ColumnKind::Binary => "binary",
+                ColumnKind::Attributes => "map",
+                ColumnKind::Events | ColumnKind::Links => "list of struct",
+            };
+            (column.name.to_owned(), (kind.to_owned(), column.nullable))
+        };
+        columns.iter().map(of).collect()
+    }
+
+    #[test]
+    fn the_page_of_the_tables_describes_every_column() {
+        let spans = ["Columns of both tables", "Spans", "Attributes in columns"];
+        assert_eq!(described(&spans, "spans"), specified(SPAN_COLUMNS));
+        let logs = ["Columns of both tables", "Logs"];
+        assert_eq!(described(&logs, "logs"), specified(LOG_COLUMNS));
+    }
 }

@@ -1,7 +1,6 @@
 //! A consistent view of the memory table and the data files.
 
 mod ahead;
-mod progress;
 mod sources;
 
 use std::{
@@ -9,9 +8,6 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use arrow_array::{RecordBatch, UInt64Array};
-use arrow_schema::ArrowError;
-use arrow_select::take::take_record_batch;
 use tidings_proto::UnixNanos;
 
 use crate::{
@@ -21,14 +17,10 @@ use crate::{
     filter::{Bound, Matcher},
     index::Indexes,
     memory::Chunk,
+    scan::{Floor, PORTION_ROWS, Progress, Visit, project, select},
 };
 
-use progress::Floor;
-pub(crate) use progress::Progress;
 use sources::{DueSource, ScanSource, Sources};
-
-/// The most rows that are looked at or given at once.
-pub(crate) const PORTION_ROWS: usize = 8192;
 
 /// The tables' places in [`Snapshot::lacking`].
 pub(crate) const SPANS: usize = 0;
@@ -47,7 +39,7 @@ pub(crate) struct TableView {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(crate) spans: TableView,
-    logs: TableView,
+    pub(crate) logs: TableView,
     pub(crate) stop: Arc<AtomicBool>,
     watch: Arc<ScanWatch>,
     pub(crate) indexes: Arc<Indexes>,
@@ -210,9 +202,6 @@ impl Snapshot {
     }
 }
 
-/// Takes a portion of matching rows.
-pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, ArrowError> + 'a;
-
 impl TableView {
     /// Gives `visit` the rows that match.
     pub(crate) fn scan(
@@ -300,28 +289,6 @@ fn scan_chunk(
         bound.retain(&mut rows);
         if !rows.is_empty() && visit(&select(&wanted, &rows)?)?.is_break() || spent {
             return Ok(ControlFlow::Break(()));
-        }
-    }
-}
-
-/// The columns of these names.
-pub(crate) fn project(
-    batch: &RecordBatch,
-    names: impl Iterator<Item = &'static str>,
-) -> Result<RecordBatch, ArrowError> {
-    let schema = batch.schema_ref();
-    let indices: Vec<usize> = names.filter_map(|name| schema.index_of(name).ok()).collect();
-    batch.project(&indices)
-}
-
-/// These rows, which are ascending.
-pub(crate) fn select(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, ArrowError> {
-    match rows {
-        [] => Ok(batch.slice(0, 0)),
-        [first, .., last] if last - first + 1 == rows.len() => Ok(batch.slice(*first, rows.len())),
-        _ => {
-            let indices = rows.iter().map(|row| *row as u64);
-            take_record_batch(batch, &UInt64Array::from_iter_values(indices))
         }
     }
 }

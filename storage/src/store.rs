@@ -31,7 +31,6 @@ mod usage;
 
 use std::{
     fmt,
-    hash::{BuildHasher, Hasher, RandomState},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -59,6 +58,7 @@ use self::{
 };
 use crate::{
     Clock, Snapshot, StorageError, StoreMemory, StoreSettings,
+    blocking::blocking,
     disk::{DiskLock, RealDisk, SharedDisk},
     index::Indexes,
     memory::Chunk,
@@ -395,7 +395,9 @@ impl Store {
     pub fn measurements(&self) -> StoreMeasurements {
         let inner = &self.owner.0;
         let (state, clock) = (&inner.shared.state, &inner.shared.clock);
-        let age = state.oldest().map(|oldest| clock.instant().saturating_duration_since(oldest));
+        let age = state
+            .oldest_unflushed()
+            .map(|oldest| clock.instant().saturating_duration_since(oldest));
         let damages = inner.damages.lock().unwrap_or_else(PoisonError::into_inner);
         let damaged_files = damages.len() as u64;
         drop(damages);
@@ -586,20 +588,4 @@ impl Drop for Pending<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
-}
-
-/// Runs work that blocks away from the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(StorageError::Closed),
-    }
-}
-
-/// A number nobody can predict; nothing that is stored depends on it.
-pub(crate) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

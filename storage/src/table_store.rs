@@ -41,10 +41,11 @@ pub(crate) use self::{
     claim::{check_local, check_recorded, is_lasting},
     local::LocalTables,
     object::as_io,
-    readable::Readable,
+    readable::{FetchFailure, Readable},
 };
 use crate::{
     Clock, StorageError, StoreSettings,
+    blocking::blocking,
     disk::{AppendFile, DiskEntry, Mistakes, SharedDisk},
     paths::Paths,
     settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
@@ -173,7 +174,7 @@ pub(crate) async fn open(
 ) -> Result<SharedTables, StorageError> {
     let TablesAt::ObjectStore(remote) = &settings.tables else {
         let (of_it, paths_of_it) = (Arc::clone(disk), paths.clone());
-        crate::store::blocking(move || check_local(of_it.as_ref(), &paths_of_it)).await?;
+        blocking(move || check_local(of_it.as_ref(), &paths_of_it)).await?;
         return Ok(Arc::new(LocalTables::new(Arc::clone(disk), paths.tables())));
     };
     let store = match given {
@@ -184,7 +185,7 @@ pub(crate) async fn open(
     let (disk, folder) = (Arc::clone(disk), paths.cache());
     let free_min = settings.disk_reserve_bytes.saturating_mul(2);
     let (address, bytes_max) = (remote.address.clone(), remote.cache_bytes_max);
-    crate::store::blocking(move || {
+    blocking(move || {
         let cache = Cache::take_over(disk, folder, bytes_max, free_min)?;
         Ok(Arc::new(ObjectTables::new(store, &address, cache)?) as SharedTables)
     })

@@ -46,7 +46,6 @@ use tidings_proto::UnixNanos;
 
 pub(crate) use self::{
     checkpoint::Checkpoint,
-    commit::{CommitReason, TableChange},
     history::{Damage, files_of_version},
     position::PositionDamage,
     table_check::{check, decoded},
@@ -59,10 +58,12 @@ use self::{
 };
 use crate::{
     StorageError,
+    blocking::blocking,
     data_file::{DataFile, EncodedFile},
     disk::{Mistake, failed},
     paths::{commit_name, index_path},
     schema::{HOUR, Signal},
+    table_change::{CommitReason, TableChange},
     table_store::{self, DataFileStore, SharedTables, TableStore},
 };
 
@@ -148,10 +149,10 @@ impl TelemetryTable {
     ) -> Result<OpenedTable, StorageError> {
         let folder = tables.folder(signal.table());
         let log_folder = folder.join("_delta_log");
-        let (blocking, log_folder_of_it) = (Arc::clone(tables), log_folder.clone());
+        let (tables_of_it, log_folder_of_it) = (Arc::clone(tables), log_folder.clone());
         let quarantine_of_it = quarantine.to_owned();
-        let (tail, mut history) = crate::store::blocking(move || {
-            let (tables, log_folder) = (blocking.as_ref(), log_folder_of_it.as_path());
+        let (tail, mut history) = blocking(move || {
+            let (tables, log_folder) = (tables_of_it.as_ref(), log_folder_of_it.as_path());
             tables.prepare(log_folder).map_err(failed("create", log_folder))?;
             let mut tail = tail::repair(tables, log_folder, &quarantine_of_it)?;
             tail.quarantined.extend(history::check_pointer(tables, log_folder, &quarantine_of_it)?);
@@ -171,10 +172,10 @@ impl TelemetryTable {
                 Ok(state) => break Some(state),
                 Err(error) => error,
             };
-            let (blocking, log_folder) = (Arc::clone(tables), log_folder.clone());
+            let (tables_of_it, log_folder) = (Arc::clone(tables), log_folder.clone());
             let quarantine = quarantine.to_owned();
-            let aside = crate::store::blocking(move || {
-                let tables = blocking.as_ref();
+            let aside = blocking(move || {
+                let tables = tables_of_it.as_ref();
                 let aside = history::set_checkpoint_aside(tables, &log_folder, &quarantine)?;
                 Ok((aside, history::examine(tables, &log_folder)?))
             });
@@ -198,8 +199,7 @@ impl TelemetryTable {
         let folder = tables.folder(signal.table());
         let log_folder = folder.join("_delta_log");
         let of_it = Arc::clone(tables);
-        let examined =
-            crate::store::blocking(move || history::examine_existing(of_it.as_ref(), &log_folder));
+        let examined = blocking(move || history::examine_existing(of_it.as_ref(), &log_folder));
         let Some(history) = examined.await? else { return Ok(None) };
         let log_store = tables.log_store(signal.table())?;
         let state = match &history.damage {
@@ -310,7 +310,7 @@ impl TelemetryTable {
             added.push(Arc::new(DataFile { received_max, home, ..new }));
             parts.extend([(index_path(&path), file.index), (path, file.bytes)]);
         }
-        crate::store::blocking(move || write_all(tables.as_ref(), &parts)).await?;
+        blocking(move || write_all(tables.as_ref(), &parts)).await?;
         self.commit(
             TableChange { why: CommitReason::Flush, added, removed: Vec::new() },
             covered,

@@ -13,7 +13,7 @@ mod rewrite;
 mod room;
 mod strays;
 
-pub(crate) use clock::ClockGuard;
+pub use clock::ClockGuard;
 pub(crate) use merge_policy::{MergeJob, MergePace, is_sealed, plan};
 pub use retention::{Retention, RetentionCondition, RetentionRule};
 pub(crate) use retention::{RetentionStep, Retired, common_mark, due, mark, thinned_for};

@@ -67,7 +67,9 @@ fn a_person_signs_in_makes_a_key_revokes_it_and_signs_out() {
     browser.open(&format!("http://{}/system", server.http));
     browser.wait_for(&format!("{} === 1", rows("collector prod")));
     browser.wait_for(&format!("/\\b(now|\\d+ ?m?s ago)\\b/.test({row}.innerText)"));
-    let revoke = format!("{row}.querySelector('button')");
+    let revoke = format!(
+        "[...{row}.querySelectorAll('button')].find(one => one.innerText.startsWith('Revoke'))"
+    );
     browser.evaluate(&format!("{revoke}.click()"));
     browser.wait_for(&format!("{revoke}.innerText === 'Revoke for good'"));
     browser.evaluate(&format!("{revoke}.click()"));

@@ -20,6 +20,12 @@ pub(super) struct Case {
     pub(super) is_drawn: &'static str,
 }
 
+/// The page of SQL with rates of services, by minute.
+const RATES_IN_SQL: &str = "/sql?q=\
+    SELECT%20minute%2C%20service%2C%20sum%28calls%29%20AS%20calls%2C%20sum%28errors%29%20AS%20failed\
+    %20FROM%20red%20WHERE%20kind%20%3D%20%27server%27\
+    %20GROUP%20BY%20minute%2C%20service%20ORDER%20BY%20minute%2C%20service";
+
 /// Every page and every tab of a trace; the server holds the incident `slow-dependency`.
 pub(super) fn cases(server: &Server) -> Vec<Case> {
     let slow = "/api/v1/traces?service=payment&operation=Payment.Authorize&minDuration=1s&limit=2";
@@ -60,7 +66,7 @@ pub(super) fn cases(server: &Server) -> Vec<Case> {
         case("logs", "/logs?live=off", "document.querySelectorAll('.log').length > 10"),
         case("logs-patterns", "/logs?live=off&view=patterns", rows),
         case("compare", &format!("/compare?left={left}&right={right}"), rows),
-        case("sql", "/sql", "document.querySelector('textarea, [contenteditable]')"),
+        case("sql", RATES_IN_SQL, "document.querySelector('table[aria-label=Result] tbody tr')"),
         case("system", "/system", rows),
         case("connect", "/connect", "document.querySelector('main pre')"),
     ]

@@ -13,7 +13,12 @@ use crate::harness::{
 
 #[test]
 fn settings_are_kept_by_the_browser() {
-    let server = Server::start_with(&["--transaction-keys", "order.id,ticket"]);
+    let server = Server::start_with(&[
+        "--transaction-keys",
+        "order.id,ticket",
+        "--redact-keys",
+        "x-internal-pin",
+    ]);
     let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
     let body = traces("shop", vec![span(1, 1, 0, "POST /checkout")]).encode_to_vec();
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
@@ -32,6 +37,8 @@ fn settings_are_kept_by_the_browser() {
     };
     open(&mut browser);
     browser.wait_for_text("ticket");
+    browser.wait_for_text("On: secrets are replaced by [REDACTED]");
+    browser.wait_for_text("x-internal-pin");
     browser.screenshot("settings-dark");
     click_text(&mut browser, "Light");
     browser.wait_for("document.documentElement.dataset.theme === 'light'");

@@ -42,7 +42,7 @@ fn send_trace(server: &Server) {
 }
 
 /// The greatest distance of a label from its bar, in pixels; of a message, from the wait before it.
-const DRIFT: &str = "Math.max(...[...document.querySelectorAll('.wf-line')].map(line => { \
+pub(super) const DRIFT: &str = "Math.max(...[...document.querySelectorAll('.wf-line')].map(line => { \
     const bar = line.querySelector('.wf-gap, .wf-bar')?.getBoundingClientRect(); \
     const label = line.querySelector('.wf-label')?.getBoundingClientRect(); \
     if (!bar || !label) return 0; \

@@ -271,6 +271,22 @@ impl Browser {
         }
     }
 
+    /// Drags from one point of the window to another.
+    pub(crate) fn drag(&mut self, from: [f64; 2], to: [f64; 2]) {
+        for (kind, [x, y], buttons) in [
+            ("mouseMoved", from, 0),
+            ("mousePressed", from, 1),
+            ("mouseMoved", to, 1),
+            ("mouseReleased", to, 0),
+        ] {
+            let button = if kind == "mouseMoved" && buttons == 0 { "none" } else { "left" };
+            let mouse = json!({
+                "type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1,
+            });
+            self.command("Input.dispatchMouseEvent", mouse);
+        }
+    }
+
     /// Lets pages save files into this folder.
     pub(crate) fn save_into(&mut self, folder: &Path) {
         let params = json!({ "behavior": "allow", "downloadPath": folder });
@@ -300,13 +316,18 @@ impl Browser {
 
     /// Saves what is drawn as a PNG in the folder of the tests' output.
     pub(crate) fn screenshot(&mut self, name: &str) {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+        self.screenshot_into(&folder.join(format!("{name}.png")));
+    }
+
+    /// Saves what is drawn as this PNG.
+    pub(crate) fn screenshot_into(&mut self, path: &Path) {
         let shot = self.command("Page.captureScreenshot", json!({ "format": "png" }));
         let png = base64::engine::general_purpose::STANDARD
             .decode(shot["data"].as_str().unwrap())
             .unwrap();
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, png).unwrap();
     }
 
     /// Returns the errors of the console and violations of the content security policy so far.

@@ -17,8 +17,8 @@ const FOLDERS: [&str; 3] = ["src", "query/src", "sql/src"];
 const DESCRIBED: (&str, &str) = ("query/src/http.rs", "&path");
 /// Routers that others nest, with the prefixes where their routes are.
 const NESTED: [(&str, &[&str]); 2] =
-    [("query/src/http/tempo.rs", &["/tempo"]), ("query/src/http/zipkin.rs", &["", "/zipkin"])];
-const ZIPKIN: &str = "query/src/http/zipkin.rs";
+    [("query/src/http/tempo.rs", &["/tempo"]), ("query/src/http/zipkin_api.rs", &["", "/zipkin"])];
+const ZIPKIN: &str = "query/src/http/zipkin_api.rs";
 
 /// A route that the source builds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -109,6 +109,7 @@ pub(super) const HTTP: &[&str] = &[
     "/api/v1/traces/TRACE/find?text=WORD",
     "/api/v1/traces/TRACE/spans/SPAN",
     "/api/v1/traces/TRACE/links",
+    "/api/v1/traces/TRACE/logs",
     "/api/v1/traces/TRACE/repeats",
     "/api/v1/traces/TRACE/otlp",
     "/api/v1/transactions",
@@ -189,7 +190,7 @@ pub(super) const HTTP: &[&str] = &[
 
 /// Paths of the HTTP address that tell of the process and of a tenant's part of it.
 pub(super) const PROCESS: &[&str] =
-    &["/metrics", "/api/v1/status", "/api/v1/openapi.json", "/api/v1/session"];
+    &["/metrics", "/api/v1/status", "/api/v1/limits", "/api/v1/openapi.json", "/api/v1/session"];
 
 /// Paths of Zipkin's address.
 pub(super) const ZIPKIN: &[&str] = &[
@@ -320,7 +321,7 @@ pub(super) type RpcSource = (&'static str, &'static str, &'static [(&'static str
 
 pub(super) const RPC_SOURCES: &[RpcSource] = &[
     (
-        "query/src/http/jaeger/rpc.rs",
+        "query/src/http/jaeger_api/query_services.rs",
         "match (method, api) {",
         &[
             ("Api::V2", "/jaeger.api_v2."),
@@ -328,7 +329,7 @@ pub(super) const RPC_SOURCES: &[RpcSource] = &[
             ("Api::Storage", "/jaeger.storage.v2."),
         ],
     ),
-    ("query/src/http/tempo/grpc.rs", "match method {", &[("", "/tempopb.")]),
+    ("query/src/http/tempo/streaming_querier.rs", "match method {", &[("", "/tempopb.")]),
     ("sql/src/flight.rs", "match method {", &[("", "/arrow.flight.protocol.FlightService/")]),
 ];
 

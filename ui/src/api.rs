@@ -6,8 +6,7 @@
 
 pub mod access;
 pub mod analysis;
-pub mod changes;
-mod events;
+mod event_stream;
 mod following;
 pub mod sql;
 pub mod trace_sets;
@@ -19,9 +18,9 @@ use serde::de::DeserializeOwned;
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{
-        AttributeKeyList, LogContext, LogSearchResult, LogView, NameList, PinList, PinRequest,
-        PinView, ProblemDetails, ResolveResult, ServerStatus, SpanDetails, SpanMatches, TraceLinks,
-        TraceSearchResult, TraceSkeleton,
+        AttributeKeyList, LimitList, LogContext, LogSearchResult, LogView, NameList, PinList,
+        PinRequest, PinView, ProblemDetails, ResolveResult, ServerStatus, SlowQueryList,
+        SpanDetails, SpanMatches, TraceLinks, TraceSearchResult, TraceSkeleton,
     },
 };
 use wasm_bindgen::{JsCast, JsValue};
@@ -39,6 +38,8 @@ pub const TRACE_PAGE: u32 = 50;
 pub const LOG_PAGE: u32 = 200;
 /// Maximum number of names that a completion offers.
 const NAME_LIMIT: u32 = 50;
+/// Keys of attributes that are asked for at once: the most that the server gives.
+const KEYS_MAX: u32 = 1_000;
 
 /// A question to the API; its answer is a `T`.
 #[derive(PartialEq, Eq)]
@@ -238,6 +239,18 @@ pub fn status() -> Request<ServerStatus> {
     Request::get("/status", &UrlQuery::default())
 }
 
+/// The slowest queries of the last hour.
+#[must_use]
+pub fn slow_queries() -> Request<SlowQueryList> {
+    Request::get("/queries", &UrlQuery::default())
+}
+
+/// The limits in force.
+#[must_use]
+pub fn limits() -> Request<LimitList> {
+    Request::get("/limits", &UrlQuery::default())
+}
+
 /// Starts sending demo traffic. The answer's body is not looked at.
 #[must_use]
 pub fn start_demo() -> Request<serde::de::IgnoredAny> {
@@ -410,13 +423,11 @@ pub fn log_context(id: &str, time: Option<UnixNanos>, around: u32) -> Request<Lo
     Request::get(&format!("/logs/{}/context", encode(id)), &query)
 }
 
-/// The log records of one trace, the newest thousand, newest first.
+/// The log records of one trace, the newest thousand, those included that have its id only in a field
+/// or in their text.
 #[must_use]
 pub fn logs_of_trace(trace: TraceId) -> Request<LogSearchResult> {
-    let mut query = UrlQuery::default();
-    query.push("traceId", trace);
-    query.push("limit", 1_000);
-    Request::get("/logs", &query)
+    Request::get(&format!("/traces/{trace}/logs"), &UrlQuery::default())
 }
 
 /// Names of services that begin with `prefix`.
@@ -437,6 +448,14 @@ pub fn operations(service: Option<&str>, prefix: &str) -> Request<NameList> {
 #[must_use]
 pub fn attribute_keys(prefix: &str) -> Request<AttributeKeyList> {
     Request::get("/attributes/keys", &names(prefix))
+}
+
+/// Keys of attributes, as many as the server gives.
+#[must_use]
+pub fn all_attribute_keys() -> Request<AttributeKeyList> {
+    let mut query = UrlQuery::default();
+    query.push("limit", KEYS_MAX);
+    Request::get("/attributes/keys", &query)
 }
 
 /// Values of one attribute.

@@ -83,12 +83,15 @@ pub fn before(window: TimeWindow) -> Analysis {
     Analysis::between(start, window.start_unix_nano)
 }
 
+/// End of the words about a part of a range: the way to read the rest is a shorter one.
+pub const SHORTER: &str = "A shorter range is read whole.";
+
 /// Says that an answer is of a part of what was asked, when it is.
 #[must_use]
 pub fn incomplete(searched: &Searched) -> Option<String> {
     (!searched.complete).then(|| {
         format!(
-            "Not all of this time could be read: {} in {} were looked at. A shorter range is read whole.",
+            "Not all of this time could be read: {} in {} were looked at. {SHORTER}",
             format::counted(searched.rows, "row"),
             format::duration(searched.elapsed_nano)
         )

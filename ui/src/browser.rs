@@ -1,13 +1,13 @@
-//! The few things the browser is asked for: the time, its zone, storage, the clipboard, focus.
+//! The few things the browser is asked for: the time, its zone, storage, the clipboard, focus, sizes.
 //!
 //! Owns no state. Everything here works only in a browser; what can be tested without one is
 //! elsewhere.
 
-use leptos::prelude::{document, window};
+use leptos::{html, prelude::*};
 use tidings_proto::UnixNanos;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Element, HtmlElement};
+use web_sys::{Element, HtmlElement, ResizeObserver, ResizeObserverEntry};
 
 use crate::preferences;
 
@@ -89,7 +89,7 @@ pub(crate) async fn next_frame() {
             let _refused =
                 window().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, 0);
         };
-        leptos::prelude::request_animation_frame(drawn);
+        request_animation_frame(drawn);
     };
     let _never_fails = JsFuture::from(js_sys::Promise::new(&mut { wait })).await;
 }
@@ -148,6 +148,28 @@ pub(crate) fn has_selected_text() -> bool {
     selection.is_some_and(|selection| !selection.is_collapsed())
 }
 
+/// Follows whether any text of the page is selected, while the calling component is there.
+pub(crate) fn use_text_selected() -> ReadSignal<bool> {
+    const EVENT: &str = "selectionchange";
+    let selected = RwSignal::new(false);
+    let changed = Closure::<dyn FnMut()>::new(move || {
+        selected.try_set(has_selected_text());
+    });
+    // The event stays at the document: it does not come to listeners of the window.
+    let listener = changed.as_ref().unchecked_ref();
+    let _refused = document().add_event_listener_with_callback(EVENT, listener);
+    let listening = StoredValue::new_local(Some(changed));
+    on_cleanup(move || {
+        listening.try_update_value(|listening| {
+            if let Some(changed) = listening.take() {
+                let listener = changed.as_ref().unchecked_ref();
+                let _refused = document().remove_event_listener_with_callback(EVENT, listener);
+            }
+        });
+    });
+    selected.read_only()
+}
+
 /// Scrolls the element with this id just into view.
 pub(crate) fn reveal(id: &str) {
     if let Some(element) = document().get_element_by_id(id) {
@@ -176,4 +198,43 @@ pub(crate) fn save(file: &web_sys::Blob, name: &str) {
         link.click();
     }
     let _refused = web_sys::Url::revoke_object_url(&address);
+}
+
+/// Width and height of the element's content in CSS pixels; zero until it is laid out.
+pub(crate) fn size_of(node: NodeRef<html::Div>) -> Signal<(f64, f64)> {
+    let size = RwSignal::new((0.0, 0.0));
+    // The closure must live as long as the observer may call it.
+    let watching =
+        StoredValue::new_local(None::<(ResizeObserver, Closure<dyn FnMut(js_sys::Array)>)>);
+    Effect::new(move |_| {
+        let Some(element) = node.get() else { return };
+        let seen = Closure::<dyn FnMut(js_sys::Array)>::new(move |entries: js_sys::Array| {
+            if let Ok(entry) = entries.get(0).dyn_into::<ResizeObserverEntry>() {
+                let content = entry.content_rect();
+                size.try_set((content.width(), content.height()));
+            }
+        });
+        if let Ok(observer) = ResizeObserver::new(seen.as_ref().unchecked_ref()) {
+            let element: &Element = &element;
+            observer.observe(element);
+            watching.set_value(Some((observer, seen)));
+        }
+    });
+    on_cleanup(move || {
+        watching.try_update_value(|watching| {
+            if let Some((observer, _)) = watching.take() {
+                observer.disconnect();
+            }
+        });
+    });
+    Memo::new(move |_| size.get()).into()
+}
+
+/// Relative position of a pointer across an element: 0 at its left edge, 1 at its right.
+pub(crate) fn fraction_across(element: &Element, client_x: i32) -> f64 {
+    let area = element.get_bounding_client_rect();
+    if area.width() <= 0.0 {
+        return 0.0;
+    }
+    ((f64::from(client_x) - area.left()) / area.width()).clamp(0.0, 1.0)
 }

@@ -5,7 +5,7 @@
 //! nobody for the time zone: callers say how far local time is ahead of UTC.
 
 use tidings_proto::{
-    DurationNanos, UnixNanos,
+    CivilDate, DurationNanos, UnixNanos,
     api::{SearchProgress, Total, TotalRelation},
     otlp::{AnyValue, Value},
 };
@@ -110,8 +110,8 @@ pub fn time_of_day(time: UnixNanos, zone_minutes: i32) -> String {
 /// The date: `2026-11-20`, in a zone `zone_minutes` ahead of UTC.
 #[must_use]
 pub fn date(time: UnixNanos, zone_minutes: i32) -> String {
-    let (year, month, day) =
-        civil(local_milliseconds(time, zone_minutes).div_euclid(DAY_MILLISECONDS));
+    let CivilDate { year, month, day } =
+        CivilDate::from_days(local_milliseconds(time, zone_minutes).div_euclid(DAY_MILLISECONDS));
     format!("{year}-{month:02}-{day:02}")
 }
 
@@ -227,18 +227,4 @@ const DAY_MILLISECONDS: i64 = 86_400_000;
 fn local_milliseconds(time: UnixNanos, zone_minutes: i32) -> i64 {
     let utc = i64::try_from(time.0 / 1_000_000).unwrap_or(i64::MAX);
     utc.saturating_add(i64::from(zone_minutes) * 60_000)
-}
-
-/// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant's `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }

@@ -14,17 +14,17 @@ use leptos_router::{
     hooks::{use_location, use_navigate},
 };
 
+mod list_state;
 mod range;
-mod state;
 #[cfg(test)]
 mod tests;
 pub mod traceql;
 
-pub use range::TimeRange;
-pub use state::{
+pub use list_state::{
     AttributeFilter, ExploreState, LogListing, LogState, ParsedParam, TraceFilters, TraceQuestion,
     TraceSort, parse_duration, phrase,
 };
+pub use range::TimeRange;
 
 /// A query string as its pairs, in order; a key may come more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

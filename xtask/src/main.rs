@@ -9,6 +9,7 @@ mod decoders;
 mod fuzz;
 mod lints;
 mod notices;
+mod screenshots;
 mod simulate;
 mod steps;
 mod test;
@@ -31,6 +32,7 @@ cargo xtask fuzz decoders    libFuzzer on every decoder and parser; -- --seconds
                              (60 each, all); --keep adds what reaches new code to fuzz/corpus
 cargo xtask simulate         the store under faults by seed; -- --seeds N (10,000), --seed N for one
 cargo xtask ui               build the UI into ui/dist
+cargo xtask screenshots      pictures of every page into target/screenshots; -- --docs those of the docs
 cargo xtask notices          licences of all crates that ship, in target/dist
 cargo xtask sbom             the same crates as a bill of materials (CycloneDX)
 cargo xtask bench storage    measure the release build; -- --spans N,N… says with how much
@@ -69,6 +71,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
             [kind, flags @ ..] if kind == "decoders" => decoders::run(flags),
             flags => fuzz::run(flags),
         },
+        "screenshots" => screenshots::run(rest),
         "simulate" => simulate::run(rest),
         "notices" => notices::write_notices().map(|()| ExitCode::SUCCESS),
         "sbom" => notices::write_bill_of_materials().map(|()| ExitCode::SUCCESS),

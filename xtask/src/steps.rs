@@ -66,9 +66,15 @@ pub(crate) fn target_dir() -> PathBuf {
 ///
 /// Cargo's variables about this package are removed. The build scripts of some crates (`ring`) read
 /// them, and everything above such a crate would be rebuilt after every `cargo test` in a shell.
+///
+/// In CI nothing is compiled a second time: what an incremental build keeps for that would only fill
+/// the disk.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    if is_ci() {
+        command.env("CARGO_INCREMENTAL", "0");
+    }
     for (name, _) in std::env::vars_os() {
         let said = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| said.starts_with(prefix)) {
@@ -76,6 +82,11 @@ pub(crate) fn cargo() -> Command {
         }
     }
     command
+}
+
+/// Reports whether this is the project's CI, where every part is required.
+pub(crate) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some()
 }
 
 /// Reports whether a program of this name starts and succeeds.

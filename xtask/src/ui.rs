@@ -23,6 +23,9 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const ERASED_VIEWS: &str = "--cfg erase_components";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+/// The module, and how many bytes of it a browser may have to download.
+const MODULE: &str = "assets/tidings-ui_bg.wasm";
+const MODULE_BYTES_MAX: usize = 1_200_000;
 
 /// Builds everything the browser loads into `ui/dist`.
 pub(crate) fn build() -> Result<()> {
@@ -45,11 +48,30 @@ pub(crate) fn build() -> Result<()> {
     }
     files.extend(fonts()?);
     let mut total = 0;
+    let mut module = 0;
     for (name, content) in &files {
-        total += write_compressed(&dist.join(name), content)?;
+        let size = write_compressed(&dist.join(name), content)?;
+        total += size;
+        if name == MODULE {
+            module = size;
+        }
     }
     remove_others(&dist, &files)?;
+    check_module_size(module)?;
     eprintln!("ui/dist is ready: {} KiB to download", total.div_ceil(1024));
+    Ok(())
+}
+
+/// Refuses a compressed module that is larger than a browser may have to download.
+fn check_module_size(size: usize) -> Result<()> {
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    if size > MODULE_BYTES_MAX {
+        bail!(
+            "{MODULE}.br has {:.3} MB ({size} bytes), and {:.1} MB is the most",
+            megabytes(size),
+            megabytes(MODULE_BYTES_MAX)
+        );
+    }
     Ok(())
 }
 
@@ -193,4 +215,16 @@ fn remove_others(dist: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MODULE_BYTES_MAX, check_module_size};
+
+    #[test]
+    fn a_module_that_is_too_large_is_refused_with_its_size() {
+        assert!(check_module_size(MODULE_BYTES_MAX).is_ok());
+        let error = check_module_size(1_234_567).unwrap_err().to_string();
+        assert!(error.contains("1.235 MB (1234567 bytes)"), "{error}");
+    }
 }

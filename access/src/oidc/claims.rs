@@ -12,7 +12,7 @@ use tidings_proto::UnixNanos;
 
 use super::roles::RoleMapping;
 use crate::{
-    key::{KEY_NAME_CHARS_MAX, Role},
+    key::{KEY_NAME_CHARS_MAX, Role, is_printable},
     tenant::{TENANTS_MAX, TenantName},
 };
 
@@ -50,6 +50,9 @@ pub enum TokenError {
     /// Its time is over.
     #[error("it has expired (exp)")]
     Expired,
+    /// Issued before an admin ended what its subject had.
+    #[error("an admin has ended what was issued before: sign in again (iat)")]
+    Ended,
     /// Its time has not begun.
     #[error("it is not valid yet (nbf)")]
     NotYet,
@@ -119,6 +122,11 @@ impl Claims {
             return Err(TokenError::NotYet);
         }
         Ok(())
+    }
+
+    /// Returns the time when the token was issued, if it says so.
+    pub(crate) fn issued(&self) -> Option<UnixNanos> {
+        self.time("iat").ok().flatten()
     }
 
     /// Checks what is of tokens for people only.
@@ -223,7 +231,7 @@ fn texts(value: &Value) -> Vec<&str> {
 
 /// Makes a name fit for logs and pages.
 fn printable(text: &str) -> String {
-    let signs = text.trim().chars().filter(|sign| !sign.is_control());
+    let signs = text.trim().chars().filter(|sign| is_printable(*sign));
     signs.take(KEY_NAME_CHARS_MAX).collect()
 }
 

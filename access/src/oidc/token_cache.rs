@@ -1,7 +1,8 @@
 //! Tokens that were found good, until they end: a sender brings one with every request.
 //!
 //! Owns their number. A token stands here by its digest only, and is out when one of the
-//! issuer's keys is gone.
+//! issuer's keys is gone. What is still being answered to a token that is out ends: nobody could end
+//! it later.
 
 use std::{
     collections::HashMap,
@@ -14,11 +15,12 @@ use super::{Identity, OidcSettings};
 use crate::{
     caller::LiveKey,
     error::AccessError,
-    key::{KeyRecord, sha256},
+    key::{KeyId, KeyRecord, sha256},
     tenant::TenantName,
 };
 
-/// The most tokens: beyond it those that have ended make room, then all of them.
+/// The most tokens: beyond it those that have ended make room, then those to which nothing is being
+/// answered, then all of them.
 const TOKENS_MAX: usize = 10_000;
 
 /// The tokens.
@@ -40,7 +42,10 @@ impl TokenCache {
             tokens.retain(|_, key| !key.record.has_expired(now));
         }
         if tokens.len() >= TOKENS_MAX {
-            tokens.clear();
+            tokens.retain(|_, key| Arc::strong_count(key) > 1);
+        }
+        if tokens.len() >= TOKENS_MAX {
+            revoke_all(&mut tokens);
         }
         tokens.insert(sha256(token.as_bytes()), Arc::clone(&key));
         key
@@ -48,13 +53,32 @@ impl TokenCache {
 
     /// Drops every token, and ends what is being answered to it.
     pub(super) fn clear(&self) {
-        for (_, key) in self.lock().drain() {
-            key.revoked.store(true, Relaxed);
-        }
+        revoke_all(&mut self.lock());
+    }
+
+    /// Drops the tokens of a subject, of its tenant only if one is given, and ends what is being
+    /// answered to them. Returns their number.
+    pub(super) fn drop_of(&self, subject: KeyId, tenant: Option<&TenantName>) -> usize {
+        let mut tokens = self.lock();
+        let before = tokens.len();
+        tokens.retain(|_, key| {
+            let is_dropped = key.record.belongs_to(subject, tenant);
+            if is_dropped {
+                key.revoked.store(true, Relaxed);
+            }
+            !is_dropped
+        });
+        before - tokens.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Arc<LiveKey>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn revoke_all(tokens: &mut HashMap<[u8; 32], Arc<LiveKey>>) {
+    for (_, key) in tokens.drain() {
+        key.revoked.store(true, Relaxed);
     }
 }
 
@@ -93,7 +117,10 @@ mod tests {
     use tidings_proto::UnixNanos;
 
     use super::{TOKENS_MAX, TokenCache};
-    use crate::key::{KeyRecord, Role};
+    use crate::{
+        caller::LiveKey,
+        key::{KeyRecord, Role},
+    };
 
     fn record(ends: u64) -> KeyRecord {
         let (now, ends) = (UnixNanos(0), UnixNanos(ends));
@@ -121,8 +148,31 @@ mod tests {
         }
         cache.insert("next", record(10), UnixNanos(6));
         assert_eq!(cache.lock().len(), TOKENS_MAX, "the one that has ended makes room");
-        cache.insert("last", record(10), UnixNanos(6));
-        assert_eq!(cache.lock().len(), 1);
+        let used = cache.insert("last", record(10), UnixNanos(6));
+        assert_eq!(cache.lock().len(), 1, "nothing is answered to the others");
         assert!(cache.get("last", UnixNanos(6)).is_some());
+        let mut held = Vec::new();
+        for number in 1..TOKENS_MAX {
+            held.push(cache.insert(&number.to_string(), record(10), UnixNanos(6)));
+        }
+        let is_revoked = |key: &LiveKey| key.revoked.load(std::sync::atomic::Ordering::Relaxed);
+        cache.insert("one more", record(10), UnixNanos(6));
+        assert_eq!(cache.lock().len(), 1);
+        assert!(is_revoked(&used) && held.iter().all(|key| is_revoked(key)));
+    }
+
+    #[test]
+    fn tokens_of_a_subject_are_dropped_together() {
+        let cache = TokenCache::default();
+        let kept = cache.insert("a", record(10), UnixNanos(1));
+        cache.insert("b", record(10), UnixNanos(1));
+        let now = UnixNanos(0);
+        let other = KeyRecord::of_subject("t", "t".to_owned(), Role::Read, now, UnixNanos(10));
+        cache.insert("c", other, UnixNanos(1));
+        let subject = kept.record.id;
+        assert_eq!(cache.drop_of(subject, Some(&"elsewhere".parse().unwrap())), 0);
+        assert_eq!(cache.drop_of(subject, None), 2);
+        assert!(kept.revoked.load(std::sync::atomic::Ordering::Relaxed));
+        assert!(cache.get("a", UnixNanos(1)).is_none() && cache.get("c", UnixNanos(1)).is_some());
     }
 }

@@ -6,32 +6,38 @@ use std::{
 
 use tidings_proto::{
     UnixNanos,
-    api::{AuditActor, AuditEvent, AuditOutcome},
+    api::{AuditActor, AuditActorKind, AuditEvent, AuditOutcome},
 };
 use tidings_storage::{Clock, SystemClock};
 
-use super::{AuditLog, AuditSettings, READS_MAX, TEXT_CHARS_MAX};
+use super::{AUTHOR_BYTES_MAX, AUTHORS_MAX, AuditLog, AuditSettings, READS_MAX, TEXT_CHARS_MAX};
 use crate::{AuditQuery, day::Day};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A clock that is set by hand.
 #[derive(Debug)]
-struct SetClock(Mutex<UnixNanos>);
+struct SetClock(Mutex<(UnixNanos, Instant)>);
 
 impl SetClock {
     fn pass(&self, time: Duration) {
-        self.0.lock().unwrap().0 += u64::try_from(time.as_nanos()).unwrap();
+        self.jump(time);
+        self.0.lock().unwrap().1 += time;
+    }
+
+    /// Sets it forward while no time passes.
+    fn jump(&self, time: Duration) {
+        self.0.lock().unwrap().0.0 += u64::try_from(time.as_nanos()).unwrap();
     }
 }
 
 impl Clock for SetClock {
     fn now(&self) -> UnixNanos {
-        *self.0.lock().unwrap()
+        self.0.lock().unwrap().0
     }
 
     fn instant(&self) -> Instant {
-        SystemClock.instant()
+        self.0.lock().unwrap().1
     }
 
     fn sleep(&self, _time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -48,7 +54,10 @@ struct Fixture {
 impl Fixture {
     fn new(has_reads: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(SetClock(Mutex::new(UnixNanos(1_795_400_000_000_000_000))));
+        let clock = Arc::new(SetClock(Mutex::new((
+            UnixNanos(1_795_400_000_000_000_000),
+            SystemClock.instant(),
+        ))));
         let path = folder.path().join("audit");
         let settings = AuditSettings { folder: path, age: Some(2 * DAY), has_reads };
         let log = AuditLog::open(settings, Arc::clone(&clock) as _).unwrap();
@@ -92,6 +101,27 @@ async fn a_change_is_there_when_its_record_returns_and_days_have_files_of_their_
     assert_eq!((fixture.log.counts().written, fixture.log.counts().failed), (4, 0));
 }
 
+#[tokio::test]
+async fn a_clock_that_jumps_deletes_nothing_by_age() {
+    let fixture = Fixture::new(false);
+    fixture.log.record(fixture.event("before")).await;
+    fixture.clock.jump(400 * DAY);
+    fixture.log.record(fixture.event("after")).await;
+    assert_eq!(fixture.actions(), ["after", "before"]);
+    // Nor by a process that starts meanwhile.
+    let settings = fixture.log.settings.clone();
+    let begun = AuditLog::open(settings, Arc::clone(&fixture.clock) as _).unwrap();
+    drop(begun);
+    assert_eq!(fixture.actions(), ["after", "before"]);
+    // A clock that has run evenly for a day is believed again.
+    for _ in 0..26 {
+        fixture.clock.pass(Duration::from_secs(3600));
+        fixture.log.write_waiting(false);
+    }
+    fixture.log.record(fixture.event("long after")).await;
+    assert_eq!(fixture.actions(), ["long after", "after"]);
+}
+
 #[test]
 fn reads_are_recorded_where_they_are_asked_for_and_bounded() {
     let silent = Fixture::new(false);
@@ -111,15 +141,66 @@ fn reads_are_recorded_where_they_are_asked_for_and_bounded() {
 }
 
 #[test]
+fn an_author_beyond_its_bytes_of_a_day_has_one_line_a_round_and_others_have_theirs() {
+    let fixture = Fixture::new(true);
+    let by = |id: &str| {
+        let actor = AuditActor {
+            kind: AuditActorKind::Key,
+            id: Some(id.to_owned()),
+            name: Some("reader".to_owned()),
+        };
+        AuditEvent { actor, ..fixture.event("read") }
+    };
+    let bytes = usize::try_from(AUTHOR_BYTES_MAX).unwrap() + 1;
+    fixture.log.file.lock().unwrap().as_mut().unwrap().add_bytes(by("noisy").actor, bytes);
+    for round in 1..=3 {
+        (0..1_000).for_each(|_| fixture.log.read(by("noisy")));
+        fixture.log.read(by("quiet"));
+        fixture.log.write_waiting(false);
+        assert_eq!(fixture.log.counts().written, 2 * round);
+    }
+    let query = AuditQuery { limit: 10, ..AuditQuery::default() };
+    let events = fixture.log.search(&query).unwrap().events;
+    let of = |id: &str| -> Vec<AuditEvent> {
+        events.iter().filter(|event| event.actor.id.as_deref() == Some(id)).cloned().collect()
+    };
+    assert!(of("noisy").iter().all(|event| event.count == 1_000 && event.source_address.is_none()));
+    assert_eq!(of("quiet"), vec![by("quiet"); 3]);
+}
+
+#[test]
+fn the_authors_whose_bytes_are_counted_are_bounded() {
+    let fixture = Fixture::new(true);
+    let author = |id: usize| AuditActor { id: Some(id.to_string()), ..AuditActor::ANONYMOUS };
+    let mut file = fixture.log.file.lock().unwrap();
+    let day = file.as_mut().unwrap();
+    (0..10_000).for_each(|id| day.add_bytes(author(id), 8 << 10));
+    assert!(day.author_bytes.len() <= AUTHORS_MAX + 1);
+    // Those beyond have their bytes together.
+    assert!(day.is_full_for(&author(9_999)) && !day.is_full_for(&author(0)));
+}
+
+#[test]
 fn texts_that_a_client_chooses_are_cut() {
     let fixture = Fixture::new(false);
-    let object = Some("ä\n".repeat(1 << 20));
+    let object = Some(format!("GET  {}\n\n/what-was-read", "ä".repeat(1 << 20)));
     fixture.log.count(AuditEvent { object, ..fixture.event("denied") });
+    let padded = Some(format!("GET{}/what-was-read", " \n".repeat(1 << 20)));
+    fixture.log.count(AuditEvent { object: padded, ..fixture.event("padded") });
     fixture.log.close();
     let query = AuditQuery { limit: 2, ..AuditQuery::default() };
     let page = fixture.log.search(&query).unwrap();
-    let object = page.events.first().and_then(|event| event.object.clone()).unwrap();
-    assert_eq!((object.chars().count(), page.unreadable_lines), (TEXT_CHARS_MAX + 1, 0));
+    let object_of = |action: &str| {
+        let event = page.events.iter().find(|event| event.action == action);
+        event.and_then(|event| event.object.clone()).unwrap()
+    };
+    let chars = "GET ".len() + (1 << 20) + " /what-was-read".len();
+    let object = object_of("denied");
+    assert!(object.starts_with("GET ää") && object.ends_with("ä /what-was-read"), "{object}");
+    let said = format!("…{} characters cut…", chars - TEXT_CHARS_MAX);
+    assert!(object.contains(&said), "{object}");
+    assert_eq!(object.chars().count(), TEXT_CHARS_MAX + said.chars().count());
+    assert_eq!((object_of("padded").as_str(), page.unreadable_lines), ("GET /what-was-read", 0));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Log records to send: made for each request, always the same for a seed.
 //!
-//! Forty templates of twelve services, with ids, amounts, hosts, paths and users in them. What was
-//! sent is counted by making it again.
+//! Forty templates of twelve services, with ids, amounts, hosts, paths and users in them. What an
+//! answer must have is found by making all records again.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,10 @@ pub(super) const PHRASE: &str = "payment declined";
 const PHRASES: f64 = 0.001;
 /// A word of one template.
 pub(super) const WORD: &str = "deadlock";
-/// The beginning of the messages that a regular expression finds.
-pub(super) const REFUND: &str = "refund of ";
+/// A regular expression of which no part is a rare word: one record or two in a million.
+pub(super) const PATTERN: &str = "order [0-9a-f]{9}[01]a7 failed";
+/// Records of a list.
+pub(super) const LISTED: usize = 100;
 /// The service of what failed most often.
 pub(super) const PAYMENT: &str = "payment";
 /// Numbers and names of severities, and the share of records up to each.
@@ -28,6 +30,18 @@ const SEVERITIES: [(u64, &str, f64); 4] =
 const USERS: [&str; 12] = [
     "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "mallory",
     "peggy",
+];
+
+/// Methods and statuses of requests.
+const REQUESTS: [(&str, u64); 8] = [
+    ("GET", 200),
+    ("GET", 200),
+    ("GET", 200),
+    ("GET", 304),
+    ("GET", 404),
+    ("POST", 201),
+    ("POST", 409),
+    ("PUT", 204),
 ];
 
 /// Messages by severity: service and text. `#` stands for a number, `%` for twelve hexadecimal
@@ -101,18 +115,42 @@ pub(super) struct PlannedRecord {
     duration_millis: u64,
     thread: String,
     trace: Option<u64>,
+    /// Method and status of the request that it belongs to.
+    http: Option<(&'static str, u64)>,
 }
 
-/// Counts of what a plan sends.
+/// The records that a list is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RecordSubset {
+    All,
+    PaymentErrors,
+    Phrase,
+    Word,
+    /// Of the order that [`LogPlan::order`] names.
+    Order,
+    /// With the word that [`LogPlan::needle`] is.
+    Needle,
+    Pattern,
+}
+
+impl RecordSubset {
+    pub(super) const EACH: [Self; 7] = [
+        Self::All,
+        Self::PaymentErrors,
+        Self::Phrase,
+        Self::Word,
+        Self::Order,
+        Self::Needle,
+        Self::Pattern,
+    ];
+}
+
+/// Records of a plan, as answers must have them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LogFacts {
-    pub(super) payment_errors: u64,
-    pub(super) phrases: u64,
-    pub(super) words: u64,
-    pub(super) refunds: u64,
-    /// Records of the order that [`LogPlan::order`] names.
-    pub(super) of_order: u64,
-    /// By service and severity.
+    /// Time and body of the newest [`LISTED`] records of each subset, the newest first.
+    pub(super) newest: BTreeMap<RecordSubset, Vec<(u64, String)>>,
+    /// Counts by service and severity.
     pub(super) groups: BTreeMap<(&'static str, &'static str), u64>,
 }
 
@@ -169,26 +207,42 @@ impl LogPlan {
             duration_millis: random.skewed(5_000) as u64,
             thread: format!("worker-{}", random.below(64)),
             trace: random.chance(0.5).then(|| random.next()),
+            http: random.chance(0.6).then(|| *random.pick(&REQUESTS)),
         }
     }
 
-    /// Counts all records.
+    /// Makes all records, the newest first.
     pub(super) fn facts(&self) -> LogFacts {
-        let order = self.order();
+        let (order, needle) = (self.order(), self.needle());
         let mut facts = LogFacts::default();
-        for index in 0..self.records {
+        for index in (0..self.records).rev() {
             let record = self.record(index);
             let severity = SEVERITIES[record.severity].1;
-            let is_error = record.service == PAYMENT && severity == "error";
-            facts.payment_errors += u64::from(is_error);
-            facts.phrases += u64::from(record.body.contains(PHRASE));
-            facts.words += u64::from(record.body.contains(WORD));
-            facts.refunds += u64::from(record.body.starts_with(REFUND));
-            facts.of_order += u64::from(order.is_some() && record.order == order);
+            for subset in RecordSubset::EACH {
+                let is_in = match subset {
+                    RecordSubset::All => true,
+                    RecordSubset::PaymentErrors => record.service == PAYMENT && severity == "error",
+                    RecordSubset::Phrase => record.body.contains(PHRASE),
+                    RecordSubset::Word => record.body.contains(WORD),
+                    RecordSubset::Order => order.is_some() && record.order == order,
+                    RecordSubset::Needle => record.body.contains(&needle),
+                    RecordSubset::Pattern => fits_pattern(&record.body),
+                };
+                let newest = facts.newest.entry(subset).or_default();
+                if is_in && newest.len() < LISTED {
+                    newest.push((record.time_unix_nanos, record.body.clone()));
+                }
+            }
             *facts.groups.entry((record.service, severity)).or_default() += 1;
         }
         facts
     }
+}
+
+/// Returns true if [`PATTERN`] finds something: orders have twelve digits.
+fn fits_pattern(body: &str) -> bool {
+    let order = body.strip_prefix("order ").and_then(|rest| rest.split_once(" failed"));
+    order.is_some_and(|(order, _)| order.ends_with("0a7") || order.ends_with("1a7"))
 }
 
 /// The text with values for its signs.
@@ -251,6 +305,13 @@ impl PlannedRecord {
         duration.number(3, self.duration_millis);
         record.message(6, &attribute("duration_ms", &duration));
         record.message(6, &text_attribute("thread.name", &self.thread));
+        if let Some((method, status)) = self.http {
+            record.message(6, &text_attribute("http.request.method", method));
+            record.message(6, &text_attribute("http.route", "/api/v1/items/{id}"));
+            let mut code = Piece::default();
+            code.number(3, status);
+            record.message(6, &attribute("http.response.status_code", &code));
+        }
         if let Some(trace) = self.trace {
             let id = u128::from(trace) << 64 | u128::from(mix(trace, 1));
             record.data(9, &id.to_be_bytes());
@@ -285,7 +346,7 @@ mod tests {
     use prost::Message;
     use tidings_proto::otlp::ExportLogsServiceRequest;
 
-    use super::{LogPlan, RequestSource};
+    use super::{LISTED, LogPlan, RecordSubset, RequestSource, fits_pattern};
 
     #[test]
     fn what_is_sent_is_what_is_counted() {
@@ -306,7 +367,26 @@ mod tests {
         }
         assert_eq!((records, needles), (2_100, 1));
         assert_eq!(facts.groups.values().sum::<u64>(), 2_100);
-        assert!(groups > 5 * 8 && facts.of_order >= 1 && facts.payment_errors > 0);
-        assert!(facts.refunds > 0 && facts.words > 0);
+        assert!(groups > 5 * 8);
+        let listed = |subset| facts.newest[&subset].len();
+        assert_eq!((listed(RecordSubset::All), listed(RecordSubset::Needle)), (LISTED, 1));
+        let others = [RecordSubset::PaymentErrors, RecordSubset::Word, RecordSubset::Order];
+        assert!(others.into_iter().all(|subset| listed(subset) > 0), "{facts:?}");
+        let all = &facts.newest[&RecordSubset::All];
+        assert_eq!(all[0].0 + plan.nanos_per_record, plan.end_unix_nanos());
+        assert!(all.is_sorted_by(|one, other| one.0 > other.0));
+    }
+
+    #[test]
+    fn the_pattern_finds_what_its_expression_does() {
+        for (body, fits) in [
+            ("order 0123456780a7 failed: no stock", true),
+            ("order 0123456781a7 failed: no stock", true),
+            ("order 0123456782a7 failed: no stock", false),
+            ("order 0123456780a7 placed by alice", false),
+            ("the order 0123456780a7 failed", false),
+        ] {
+            assert_eq!(fits_pattern(body), fits, "{body}");
+        }
     }
 }

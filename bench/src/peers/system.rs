@@ -13,8 +13,8 @@ use serde_json::Value as Json;
 
 use crate::{
     client::{Client, Otlp},
-    clock,
     cost::Cpu,
+    machine,
     process::ChildProcess,
 };
 
@@ -75,13 +75,13 @@ pub(super) fn start(
     let process = ChildProcess::start(command.stdout(file.try_clone()?).stderr(file))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new()?;
-    let deadline = clock::now() + START_MAX;
-    while clock::now() < deadline && !process.has_ended()? {
+    let deadline = machine::now() + START_MAX;
+    while machine::now() < deadline && !process.has_ended()? {
         let answer = runtime.block_on(client.get(http, ready));
         if answer.is_ok_and(|got| got.status == 200) {
             return Ok(process);
         }
-        clock::pause(Duration::from_millis(100));
+        machine::pause(Duration::from_millis(100));
     }
     bail!("it is not ready: {}", last_lines(&fs::read_to_string(&said)?))
 }

@@ -20,12 +20,12 @@ use tidings_proto::{
 use tidings_storage::TelemetryBatch;
 
 use super::{
-    ATTRIBUTES_MAX, Prepared, Signal, Tally, check_id, check_link, check_resource, check_scope,
-    check_time,
+    ATTRIBUTES_MAX, OutcomeCounts, Prepared, Signal, check_id, check_link, check_resource,
+    check_scope, check_time,
 };
 use crate::{
-    redact::{KeyRule, Redactor},
-    weigh::{self, Kind},
+    redact::{KeyRule, Redactor, starts_statement},
+    weight_estimate::{self, Kind},
 };
 
 /// A request that can be stored as it was sent.
@@ -43,22 +43,24 @@ const ROW_BYTES: usize = 400;
 const ENTRY_BYTES: usize = 64;
 
 /// A walk that ends at the first thing that is not as it should be.
-struct Walk<'r> {
+struct CanonicalWalk<'r> {
     records: u64,
     weight: usize,
     redactor: &'r Redactor,
+    /// Something in the request looks like a secret: each text is judged.
+    judges_texts: bool,
 }
 
 /// The request in these bytes, when it can be stored as it is.
 #[must_use]
 pub fn accept_in_place(signal: Signal, bytes: &Bytes, redactor: &Redactor) -> Option<InPlace> {
-    if redactor.may_hold_url_secret(bytes) {
-        return None;
-    }
-    let mut walk = Walk { records: 0, weight: bytes.len(), redactor };
+    let judges_texts = redactor.may_hold_text_secret(bytes);
+    let mut walk = CanonicalWalk { records: 0, weight: bytes.len(), redactor, judges_texts };
     let (walked, batch): (_, fn(Bytes) -> TelemetryBatch) = match signal {
-        Signal::Traces => (walk.request(bytes, Walk::span), TelemetryBatch::EncodedTraces),
-        Signal::Logs => (walk.request(bytes, Walk::log_record), TelemetryBatch::EncodedLogs),
+        Signal::Traces => (walk.request(bytes, CanonicalWalk::span), TelemetryBatch::EncodedTraces),
+        Signal::Logs => {
+            (walk.request(bytes, CanonicalWalk::log_record), TelemetryBatch::EncodedLogs)
+        }
     };
     walked.ok()?;
     let prepared = Prepared {
@@ -84,24 +86,24 @@ fn is_text(bytes: &[u8]) -> Result<(), NonCanonical> {
 /// Checks that a resource can be stored unchanged and returns its weight in bytes.
 fn resource(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> {
     let mut resource = Resource::decode(encoded).map_err(|_| NonCanonical)?;
-    let mut tally = Tally::new(Signal::Traces);
-    demand(check_resource(Some(&mut resource), &mut tally).is_none())?;
-    demand(!tally.changed())?;
+    let mut counts = OutcomeCounts::new(Signal::Traces);
+    demand(check_resource(Some(&mut resource), &mut counts).is_none())?;
+    demand(!counts.changed())?;
     demand(!redactor.finds_in_attributes(&resource.attributes))?;
-    Ok(weigh::protobuf(encoded, Kind::Resource))
+    Ok(weight_estimate::protobuf(encoded, Kind::Resource))
 }
 
 /// Checks that a scope can be stored unchanged and returns its weight in bytes.
 fn scope(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> {
     let mut scope = InstrumentationScope::decode(encoded).map_err(|_| NonCanonical)?;
-    let mut tally = Tally::new(Signal::Traces);
-    demand(check_scope(Some(&mut scope), &mut tally).is_none())?;
-    demand(!tally.changed())?;
+    let mut counts = OutcomeCounts::new(Signal::Traces);
+    demand(check_scope(Some(&mut scope), &mut counts).is_none())?;
+    demand(!counts.changed())?;
     demand(!redactor.finds_in_attributes(&scope.attributes))?;
-    Ok(weigh::protobuf(encoded, Kind::Scope))
+    Ok(weight_estimate::protobuf(encoded, Kind::Scope))
 }
 
-impl Walk<'_> {
+impl CanonicalWalk<'_> {
     fn request<'a, R: View<'a>>(
         &mut self,
         bytes: &'a [u8],
@@ -141,15 +143,15 @@ impl Walk<'_> {
         optional_id(span.parent_span_id, SpanId::LEN)?;
         time(span.start_time_unix_nano)?;
         time(span.end_time_unix_nano)?;
-        is_text(span.name)?;
+        self.text(span.name)?;
         is_text(span.trace_state)?;
-        is_text(span.status.map_or(&[], |status| status.message))?;
+        self.text(span.status.map_or(&[], |status| status.message))?;
         self.attributes(span.attributes)?;
         for event in span.events.iter() {
             let event = event?;
             self.entry();
             time(event.time_unix_nano)?;
-            is_text(event.name)?;
+            self.text(event.name)?;
             self.attributes(event.attributes)?;
         }
         for link in span.links.iter() {
@@ -187,16 +189,25 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// URLs were judged already, in all texts at once.
+    /// Most requests have nothing that looks like a secret anywhere: their texts are not searched
+    /// one by one.
+    fn text(&self, text: &[u8]) -> Result<(), NonCanonical> {
+        is_text(text)?;
+        let is_judged = self.judges_texts || starts_statement(text);
+        demand(!is_judged || !self.redactor.finds_in_text(KeyRule::Text, text))
+    }
+
     fn value(&mut self, rule: KeyRule, value: Option<AnyView<'_>>) -> Result<(), NonCanonical> {
         match value {
+            Some(AnyView::String(text)) if rule == KeyRule::Text => self.text(text),
             Some(AnyView::String(text)) => {
                 is_text(text)?;
-                demand(rule == KeyRule::Text || !self.redactor.finds_in_text(rule, text))
+                demand(!self.redactor.finds_in_text(rule, text))
             }
             Some(AnyView::Int(_) | AnyView::Double(_)) => demand(rule != KeyRule::Secret),
             Some(AnyView::Nested(encoded)) => {
-                self.weight = self.weight.saturating_add(weigh::protobuf(encoded, Kind::AnyValue));
+                self.weight =
+                    self.weight.saturating_add(weight_estimate::protobuf(encoded, Kind::AnyValue));
                 let value = AnyValue::decode(encoded).map_err(|_| NonCanonical)?;
                 demand(value.value_depth() <= VALUE_DEPTH_MAX)?;
                 demand(!self.redactor.finds_in_value(rule, &value))

@@ -66,7 +66,7 @@ pub struct UnaryMessage {
 /// # Errors
 /// The label of the refusal.
 pub fn read_unary_body(body: &[u8], limit: usize) -> Result<UnaryMessage, &'static str> {
-    let body_bytes = grpc::body_bytes(body);
+    let body_bytes = tidings_grpc::body_bytes(body);
     let read = grpc::unframe(Bytes::copy_from_slice(body), Compression::Gzip, limit);
     let (bytes, compression) = read.map_err(|refusal| refusal.reason.label())?;
     Ok(UnaryMessage { bytes, is_compressed: compression != Compression::None, body_bytes })

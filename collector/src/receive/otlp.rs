@@ -9,7 +9,7 @@ use tidings_proto::otlp::{
 use crate::{
     ingest::{Format, Outcome},
     normalise::{Signal, accept_in_place, prepare_logs, prepare_traces},
-    weigh::{self, JsonForm, Kind},
+    weight_estimate::{self, JsonForm, Kind},
 };
 
 /// OTLP's encodings.
@@ -41,25 +41,25 @@ pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
     match (signal, encoding) {
         (Signal::Traces, Encoding::Protobuf) => Format {
             in_place: |bytes, redactor| accept_in_place(Signal::Traces, bytes, redactor),
-            weigh: |bytes| weigh::protobuf(bytes, Kind::Traces),
+            weigh: |bytes| weight_estimate::protobuf(bytes, Kind::Traces),
             decode: |bytes| Ok(prepare_traces(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },
         (Signal::Logs, Encoding::Protobuf) => Format {
             in_place: |bytes, redactor| accept_in_place(Signal::Logs, bytes, redactor),
-            weigh: |bytes| weigh::protobuf(bytes, Kind::Logs),
+            weigh: |bytes| weight_estimate::protobuf(bytes, Kind::Logs),
             decode: |bytes| Ok(prepare_logs(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },
         (Signal::Traces, Encoding::Json) => Format {
             in_place: |_, _| None,
-            weigh: |bytes| weigh::json(bytes, &JsonForm::OTLP),
+            weigh: |bytes| weight_estimate::json(bytes, &JsonForm::OTLP),
             decode: |bytes| Ok(prepare_traces(decode_json(&bytes)?, None)),
             all_or_nothing,
         },
         (Signal::Logs, Encoding::Json) => Format {
             in_place: |_, _| None,
-            weigh: |bytes| weigh::json(bytes, &JsonForm::OTLP),
+            weigh: |bytes| weight_estimate::json(bytes, &JsonForm::OTLP),
             decode: |bytes| Ok(prepare_logs(decode_json(&bytes)?, None)),
             all_or_nothing,
         },

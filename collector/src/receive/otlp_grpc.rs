@@ -12,8 +12,8 @@ use crate::{
     decompress::too_large,
     ingest::Payload,
     normalise::Signal,
-    reads::ReplyBody,
     refusal::{Reason, Refusal},
+    sink::ReplyBody,
 };
 
 /// The receiver.
@@ -94,7 +94,7 @@ impl Receiver for OtlpGrpc {
     }
 
     fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody> {
-        if grpc::is_grpc(&head.headers) && refusal.reason != Reason::MediaType {
+        if tidings_grpc::is_grpc(&head.headers) && refusal.reason != Reason::MediaType {
             return grpc::refuse(refusal);
         }
         let mut response = Response::new(full(format!("{}\n", refusal.message)));
@@ -110,8 +110,8 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     let call = call(head.uri.path())?;
     let encoding = grpc::encoding(&head.headers)?;
     let limit = ingest.limits.grpc_message_bytes_max;
-    let body_max = limit.saturating_add(grpc::PREFIX_BYTES);
-    let read = reader.read(body, body_max, grpc::body_bytes, &mut admission).await;
+    let body_max = limit.saturating_add(tidings_grpc::PREFIX_BYTES);
+    let read = reader.read(body, body_max, tidings_grpc::body_bytes, &mut admission).await;
     let body = read.map_err(|refusal| match refusal.reason {
         Reason::TooLarge => too_large(limit),
         _ => refusal,
@@ -120,14 +120,14 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     match call {
         GrpcMethod::Health => {
             let status = if ingest.is_ready() { SERVING } else { NOT_SERVING };
-            Ok(grpc::reply(&HealthCheckResponse { status }.encode_to_vec()))
+            Ok(grpc::reply(HealthCheckResponse { status }.encode_to_vec()))
         }
         GrpcMethod::Export(signal) => {
             let format = otlp::format(signal, Encoding::Protobuf);
             let broken = Reason::Framing;
             let payload = Payload { bytes, compression, limit, broken, format };
             let outcome = ingest.store(admission, payload).await?;
-            Ok(grpc::reply(&otlp::response(signal, Encoding::Protobuf, outcome)))
+            Ok(grpc::reply(otlp::response(signal, Encoding::Protobuf, outcome).into()))
         }
     }
 }

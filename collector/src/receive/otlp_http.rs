@@ -16,8 +16,8 @@ use crate::{
     head_errors::Explanation,
     ingest::Payload,
     normalise::Signal,
-    reads::ReplyBody,
     refusal::{Reason, Refusal},
+    sink::ReplyBody,
 };
 
 /// The receiver.
@@ -47,7 +47,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
     match media_type(headers).as_str() {
         "application/x-protobuf" | "application/protobuf" => Ok(Encoding::Protobuf),
         "application/json" => Ok(Encoding::Json),
-        _ if grpc::is_grpc(headers) => {
+        _ if tidings_grpc::is_grpc(headers) => {
             let message = "this port speaks OTLP over HTTP; OTLP over gRPC has a port of its own, \
                            usually 4317";
             Err(Refusal::new(Reason::NotStored, message))
@@ -75,7 +75,7 @@ impl Receiver for OtlpHttp {
     }
 
     fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody> {
-        if grpc::is_grpc(&head.headers) {
+        if tidings_grpc::is_grpc(&head.headers) {
             return grpc::refuse(refusal);
         }
         let encoding = encoding(&head.headers).unwrap_or(Encoding::Json);

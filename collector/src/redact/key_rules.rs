@@ -3,10 +3,12 @@
 //! Every attribute of every record is looked up here, so a lookup reads the last four bytes of the
 //! key and compares more only where these fit.
 
+use aho_corasick::AhoCorasick;
+
 /// Rule for the value of an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyRule {
-    /// URLs in texts only, as everywhere.
+    /// Secrets by what is before them in the text, as everywhere.
     Text,
     /// The value is a secret as a whole.
     Secret,
@@ -16,22 +18,82 @@ pub(crate) enum KeyRule {
     Statement,
 }
 
+/// Kind of a secret key, which says what its values in a text look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyClass {
+    /// A scheme and its credentials.
+    Authorization,
+    /// Pairs of names and values.
+    Cookie,
+    /// Any text that somebody thought of.
+    Password,
+    /// A text that a machine made. Messages have the name before other things, too.
+    Token,
+}
+
 /// Words after which `token` names a credential, and not a page, a cursor or a piece of text.
-const TOKEN_WORDS: [&[u8]; 15] = [
+const TOKEN_WORDS: [&[u8]; 62] = [
     b"access",
     b"api",
+    b"app",
     b"auth",
     b"bearer",
+    b"bot",
+    b"ci",
+    b"circle",
+    b"cloudflare",
+    b"codecov",
+    b"consul",
     b"csrf",
+    b"deploy",
+    b"device",
+    b"digitalocean",
+    b"discord",
+    b"docker",
+    b"fcm",
+    b"figma",
+    b"gh",
+    b"github",
+    b"gitlab",
+    b"grafana",
+    b"hcloud",
+    b"heroku",
+    b"hf",
     b"id",
+    b"influx",
+    b"influxdb",
+    b"jira",
     b"jwt",
+    b"k8s",
+    b"kube",
+    b"linear",
+    b"netlify",
+    b"nomad",
+    b"notion",
+    b"npm",
     b"oauth",
+    b"pat",
+    b"personal",
     b"private",
+    b"pypi",
     b"refresh",
+    b"reset",
     b"secret",
     b"security",
+    b"sentry",
+    b"service",
     b"session",
+    b"slack",
+    b"snyk",
+    b"sonar",
+    b"telegram",
+    b"terraform",
+    b"tfe",
+    b"twilio",
+    b"user",
     b"vault",
+    b"vercel",
+    b"webhook",
     b"xsrf",
 ];
 
@@ -39,12 +101,32 @@ const TOKEN_WORDS: [&[u8]; 15] = [
 const KEY_WORDS: [&[u8]; 7] =
     [b"access", b"account", b"api", b"encryption", b"private", b"secret", b"signing"];
 
+/// The last three letters of the secret keys that texts have.
+const TEXT_KEY_ENDS: [&[u8; 3]; 11] =
+    [b"ase", b"ies", b"ion", b"jwt", b"ken", b"key", b"kie", b"ord", b"ret", b"swd", b"pwd"];
+
 /// Parameters of URLs and connection strings that are secret beside the keys of attributes.
 const PARAMETERS: [&[u8]; 5] = [b"awsaccesskeyid", b"pass", b"pwd", b"sig", b"signature"];
+
+/// One of these is in every built-in key.
+const STEMS: [&str; 10] = [
+    "authorization",
+    "cookie",
+    "jwt",
+    "key",
+    "passphrase",
+    "passwd",
+    "password",
+    "pwd",
+    "secret",
+    "token",
+];
 
 /// Built-in and added rules.
 #[derive(Debug)]
 pub(crate) struct KeyRules {
+    /// Finds a part of every secret key.
+    stems: AhoCorasick,
     /// In lower case.
     added: Vec<Box<[u8]>>,
     /// Set for bytes that an added key ends with: most keys need no comparison with the list.
@@ -63,7 +145,16 @@ impl KeyRules {
                 *place = true;
             }
         }
-        Self { added, added_ends }
+        let stems = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .build(STEMS.iter().map(|stem| stem.as_bytes()).chain(added.iter().map(AsRef::as_ref)))
+            .expect("invariant: a few names make an automaton");
+        Self { stems, added, added_ends }
+    }
+
+    /// Returns whether a text may name a secret column: cheap, and never a wrong no.
+    pub(super) fn may_name_secret(&self, text: &[u8]) -> bool {
+        self.stems.is_match(text)
     }
 
     /// Returns the rule for the values of an attribute with this key.
@@ -83,6 +174,37 @@ impl KeyRules {
     pub(super) fn is_secret_column(&self, name: &[u8]) -> bool {
         let name = name.rsplit(|&byte| byte == b'.').next().unwrap_or(name);
         name.eq_ignore_ascii_case(b"pwd") || self.rule(name) == KeyRule::Secret
+    }
+
+    /// Returns whether these bytes may end with a secret key: cheap, and never a wrong no.
+    pub(super) fn may_end_secret(&self, text: &[u8]) -> bool {
+        let is_added = |last: &u8| self.added_ends.get(usize::from(last.to_ascii_lowercase()));
+        if text.last().and_then(is_added) == Some(&true) {
+            return true;
+        }
+        text.last_chunk::<3>().is_some_and(|end| {
+            let end = end.map(|byte| byte.to_ascii_lowercase());
+            TEXT_KEY_ENDS.contains(&&end)
+        })
+    }
+
+    /// Returns the class of a key in a text, if it is secret.
+    pub(super) fn class(&self, key: &[u8]) -> Option<KeyClass> {
+        if self.is_added(key) {
+            return Some(KeyClass::Password);
+        }
+        if built_in(key) != KeyRule::Secret {
+            return None;
+        }
+        // The one secret key of three letters is `jwt`.
+        let Some(end) = key.last_chunk::<4>() else { return Some(KeyClass::Token) };
+        Some(match &end.map(|byte| byte.to_ascii_lowercase()) {
+            b"tion" => KeyClass::Authorization,
+            b"okie" | b"kies" => KeyClass::Cookie,
+            b"oken" | [.., b'k', b'e', b'y'] | [.., b'j', b'w', b't'] => KeyClass::Token,
+            b"cret" if key.len() == b"secret".len() => KeyClass::Token,
+            _ => KeyClass::Password,
+        })
     }
 
     /// An added key counts as the whole key and as its last part behind a dot, as headers have it.
@@ -162,7 +284,7 @@ fn is_key(key: &[u8]) -> bool {
 /// name does, behind anything but a letter, or with a capital.
 fn ends_with_word(base: &[u8], words: &[&[u8]]) -> bool {
     let base = match base {
-        [base @ .., b'.' | b'_' | b'-'] => base,
+        [base @ .., b'.' | b'_' | b'-' | b' '] => base,
         _ => base,
     };
     words.iter().any(|word| {
@@ -235,6 +357,12 @@ mod tests {
             "x-vault-token",
             "jwt",
             "session.jwt",
+            "github_token",
+            "NPM_TOKEN",
+            "CI_DEPLOY_TOKEN",
+            "userToken",
+            "AWS_SECRET_ACCESS_KEY",
+            "DB_PASSWORD",
         ] {
             assert_eq!(rule(key), KeyRule::Secret, "{key}");
         }
@@ -257,6 +385,8 @@ mod tests {
             "continuation_token",
             "cancellation_token",
             "grid_token",
+            "robot_token",
+            "EOS_TOKEN",
             "session.id",
             "enduser.id",
             "aws.access_key_id",

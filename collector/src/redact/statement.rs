@@ -2,32 +2,47 @@
 //! those of statements about users.
 //!
 //! Dialects disagree where a literal ends, so nothing here counts quotes: each quote is judged by
-//! the words before it. What is hidden ends with the quote that ends it in the dialect that lets it
-//! be longest. No statement is parsed, and nothing is found in lists of values (`VALUES ('a', 'b')`).
+//! the words before it ([`operand`]). What is hidden ends with the quote that ends it in the
+//! dialect that lets it be longest. No statement is parsed, beside the lists of columns and values of
+//! one that inserts ([`insertion`]).
+
+mod insertion;
+mod operand;
 
 use std::ops::Range;
 
-use memchr::{memchr2, memchr2_iter};
+use memchr::{memchr, memchr_iter, memchr2, memmem};
 
 use super::{is_redacted, key_rules::KeyRules};
 
 /// Words that are longer are no column and no keyword.
 const WORD_BYTES_MAX: usize = 64;
+/// Letters before the quote of a literal that belong to it.
+const PREFIX_LETTERS_MAX: usize = 2;
+/// Words of a command of Redis that are read.
+const COMMAND_WORDS_MAX: usize = 32;
+
+/// Words before a literal that is a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clause {
+    /// `PASSWORD '…'`, which sentences have, too.
+    Password,
+    /// `IDENTIFIED BY '…'` and its like.
+    Identified,
+}
 
 /// Finds the secrets of a statement, each without its quotes.
 pub(super) fn search(text: &[u8], keys: &KeyRules, mut found: impl FnMut(Range<usize>)) {
-    let start = text.len() - text.trim_ascii_start().len();
-    let first = text.get(start..).map(word_at).unwrap_or_default();
+    let start = first_word_start(text);
+    let statement = text.get(start..).unwrap_or_default();
+    let first = word_at(statement);
     let mut report = |range: Range<usize>| {
         if text.get(range.clone()).is_some_and(|secret| !is_redacted(secret)) {
             found(range);
         }
     };
-    if first.eq_ignore_ascii_case(b"auth") {
-        // Redis.
-        let rest = start + first.len();
-        let rest = rest + text.get(rest..).map_or(0, spaces);
-        report(rest..text.len());
+    if let Some(secret) = command_secret(statement, first) {
+        report(start + secret..text.len());
         return;
     }
     let is_about_users =
@@ -35,67 +50,86 @@ pub(super) fn search(text: &[u8], keys: &KeyRules, mut found: impl FnMut(Range<u
     if is_about_users {
         unquoted_passwords(text, &mut report);
     }
-    if memchr2(b'\'', b'"', text).is_none() {
+    if !has_literal(text) || !(is_about_users || keys.may_name_secret(text)) {
         return;
     }
-    let sets_password = is_about_users && is_set_password(text.get(start..).unwrap_or_default());
-    let mut literal_end = 0;
-    for quote in memchr2_iter(b'\'', b'"', text) {
-        let (before, rest) = text.split_at(quote);
-        if quote < literal_end || !is_secret_behind(before, keys, sets_password) {
-            continue;
-        }
-        let length = literal_length(rest);
-        literal_end = quote + 1 + length + 1;
-        report(quote + 1..quote + 1 + length);
+    if is_word(first, b"insert") || is_word(first, b"replace") {
+        insertion::search(text, start, keys, &mut report);
+    }
+    let sets_password = is_about_users && is_set_password(statement);
+    operand::search(text, keys, sets_password, &mut report);
+}
+
+/// Returns where the first word is, behind spaces and a comment.
+fn first_word_start(text: &[u8]) -> usize {
+    let start = spaces(text);
+    let comment_end = match text.get(start..).unwrap_or_default() {
+        rest @ [b'/', b'*', ..] => memmem::find(rest, b"*/").map(|end| end + 2),
+        rest @ [b'-', b'-', ..] => memchr(b'\n', rest).map(|end| end + 1),
+        _ => None,
+    };
+    match comment_end.map(|end| start + end) {
+        Some(end) => end + text.get(end..).map_or(0, spaces),
+        None => start,
     }
 }
 
-/// Returns whether the literal behind these bytes is a secret.
-fn is_secret_behind(before: &[u8], keys: &KeyRules, sets_password: bool) -> bool {
-    let spaced = without_prefix(before);
-    let before = spaced.trim_ascii_end();
-    match before {
-        [.., b'=' | b':' | b'(' | b'>' | b'<'] => {
-            let before = without_operator(before).trim_ascii_end();
-            sets_password || keys.is_secret_column(column_before(before))
-        }
-        // The closing quote of `'password'` has no space before it.
-        [.., b'd' | b'D' | b'y' | b'Y' | b's' | b'S'] if before.len() < spaced.len() => {
-            is_password_clause(before)
-        }
-        _ => false,
-    }
+/// Returns where the credentials of a command of Redis begin, which go on to its end.
+fn command_secret(command: &[u8], first: &[u8]) -> Option<usize> {
+    let mut at = first.len();
+    let mut next = || {
+        at += command.get(at..).map_or(0, spaces);
+        let word = command.get(at..).map(word_at).unwrap_or_default();
+        at += word.len();
+        (word, at)
+    };
+    let is_named =
+        |(word, _): &(&[u8], usize), names: &[&[u8]]| names.iter().any(|name| is_word(word, name));
+    let end = if is_word(first, b"auth") {
+        first.len()
+    } else if is_word(first, b"hello") || is_word(first, b"migrate") {
+        let mut words = std::iter::from_fn(|| Some(next())).take(COMMAND_WORDS_MAX);
+        words.find(|word| is_named(word, &[b"auth", b"auth2"]))?.1
+    } else if is_word(first, b"config") && is_named(&next(), &[b"set"]) {
+        let name = next();
+        is_named(&name, &[b"requirepass", b"masterauth"]).then_some(name.1)?
+    } else {
+        return None;
+    };
+    Some(end + command.get(end..).map_or(0, spaces))
 }
 
-/// Without the letter before the quote of `N'…'`, `E'…'` and the like.
+/// Without what is before the quote of `N'…'`, `U&'…'`, `_utf8'…'`, `@"…"` and the like.
 fn without_prefix(before: &[u8]) -> &[u8] {
-    match before {
-        [head @ .., end, b'e' | b'E' | b'n' | b'N' | b'x' | b'X'] if !is_word_byte(*end) => {
-            before.get(..=head.len()).unwrap_or(before)
-        }
+    let head = match before {
+        [head @ .., b'@' | b'&'] => head,
+        _ => before,
+    };
+    let word = last_word(head);
+    let end = head.len() - word.len();
+    match head.get(..end) {
+        Some(outside) if word.len() <= PREFIX_LETTERS_MAX || word.starts_with(b"_") => outside,
         _ => before,
     }
 }
 
-/// Without `=`, `:=`, `<>`, `=>`, `(` and the like.
-fn without_operator(mut before: &[u8]) -> &[u8] {
-    while let [head @ .., b'=' | b':' | b'<' | b'>' | b'!' | b'('] = before {
-        before = head;
-    }
-    before
-}
+/// Returns whether the first word of a clause is this keyword.
+type IsKeyword = fn(&[u8], &[u8]) -> bool;
 
-/// The name of a column at the end, quoted or not.
-fn column_before(before: &[u8]) -> &[u8] {
-    match before {
-        [head @ .., b'"' | b'`' | b']' | b'\''] => last_word(head),
-        _ => last_word(before),
+/// Returns the clause that ends before a literal: its last words and spaces.
+pub(super) fn clause_before(before: &[u8], is_keyword: IsKeyword) -> Option<Clause> {
+    let spaced = without_prefix(before);
+    match spaced {
+        [.., b' ' | b'\n' | b'\t' | b'\r'] => password_clause(spaced.trim_ascii_end(), is_keyword),
+        _ => None,
     }
 }
 
 /// `PASSWORD`, `IDENTIFIED BY`, `IDENTIFIED WITH plugin BY`, and with `AS` or `BY VALUES`.
-fn is_password_clause(before: &[u8]) -> bool {
+fn password_clause(before: &[u8], is_keyword: IsKeyword) -> Option<Clause> {
+    if !matches!(before, [.., b'd' | b'D' | b'y' | b'Y' | b's' | b'S']) {
+        return None;
+    }
     let mut rest = before;
     let mut previous = || {
         let end = rest.trim_ascii_end();
@@ -112,18 +146,21 @@ fn is_password_clause(before: &[u8]) -> bool {
         word
     };
     let mut word = previous();
-    if is_word(word, b"password") {
-        return true;
+    if is_keyword(word, b"password") {
+        return Some(Clause::Password);
     }
     if is_word(word, b"values") {
         word = previous();
     }
     if !is_word(word, b"by") && !is_word(word, b"as") {
-        return false;
+        return None;
     }
     let word = previous();
-    is_word(word, b"identified")
-        || !word.is_empty() && is_word(previous(), b"with") && is_word(previous(), b"identified")
+    let is_identified = is_keyword(word, b"identified")
+        || !word.is_empty()
+            && is_word(previous(), b"with")
+            && is_keyword(previous(), b"identified");
+    is_identified.then_some(Clause::Identified)
 }
 
 /// Finds the word behind `IDENTIFIED BY`, as Oracle has it. Literals are found by their quotes.
@@ -167,14 +204,14 @@ fn unquoted_passwords(text: &[u8], report: &mut impl FnMut(Range<usize>)) {
     }
 }
 
-fn is_set_password(statement: &[u8]) -> bool {
+pub(super) fn is_set_password(statement: &[u8]) -> bool {
     let rest = statement.get(b"set".len()..).unwrap_or_default();
     is_word(word_at(statement), b"set") && is_word(word_at(rest.trim_ascii_start()), b"password")
 }
 
 /// Bytes of a literal without its quotes, from its first quote on; up to the end of a statement
 /// that was cut. A doubled quote and one behind a backslash belong to it.
-fn literal_length(literal: &[u8]) -> usize {
+pub(super) fn literal_length(literal: &[u8]) -> usize {
     let Some((&quote, inner)) = literal.split_first() else { return 0 };
     let mut bytes = inner.iter().enumerate();
     while let Some((index, &byte)) = bytes.next() {
@@ -187,11 +224,48 @@ fn literal_length(literal: &[u8]) -> usize {
     inner.len()
 }
 
+/// A literal: the bytes of its quotes and of what is between.
+#[derive(Debug, Clone, Copy)]
+struct Literal {
+    opening: usize,
+    content: usize,
+}
+
+impl Literal {
+    /// Returns the bytes from the first of its opening to the last of its closing quote, which is
+    /// as long.
+    fn length(self) -> usize {
+        self.opening + self.content + self.opening
+    }
+}
+
+/// Returns whether a literal is anywhere in a statement. Most have placeholders alone.
+fn has_literal(text: &[u8]) -> bool {
+    memchr2(b'\'', b'"', text).is_some()
+        || memchr_iter(b'$', text).any(|at| literal_at(text, at).is_some())
+}
+
+/// Returns the literal that begins at `quote`: `'…'`, `"…"`, `$tag$…$tag$`.
+fn literal_at(text: &[u8], quote: usize) -> Option<Literal> {
+    let (before, rest) = text.split_at_checked(quote)?;
+    let Some(b'$') = rest.first() else {
+        return Some(Literal { opening: 1, content: literal_length(rest) });
+    };
+    let name = rest.get(1..).filter(|name| !name.first().is_some_and(u8::is_ascii_digit))?;
+    let name = name.get(..name.len().min(WORD_BYTES_MAX))?;
+    let length = name.iter().position(|&byte| !byte.is_ascii_alphanumeric() && byte != b'_')?;
+    let is_tag =
+        name.get(length) == Some(&b'$') && !before.last().is_some_and(|&byte| is_word_byte(byte));
+    let (tag, inner) = rest.split_at_checked(length + 2).filter(|_| is_tag)?;
+    let content = memmem::find(inner, tag).unwrap_or(inner.len());
+    Some(Literal { opening: tag.len(), content })
+}
+
 fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'.' | b'-')
 }
 
-fn word_at(text: &[u8]) -> &[u8] {
+pub(super) fn word_at(text: &[u8]) -> &[u8] {
     let rest = text.get(..text.len().min(WORD_BYTES_MAX)).unwrap_or(text);
     let length = rest.iter().position(|&byte| !is_word_byte(byte)).unwrap_or(rest.len());
     text.get(..length).unwrap_or_default()
@@ -204,7 +278,7 @@ fn last_word(text: &[u8]) -> &[u8] {
     text.get(text.len() - length..).unwrap_or_default()
 }
 
-fn is_word(word: &[u8], expected: &[u8]) -> bool {
+pub(super) fn is_word(word: &[u8], expected: &[u8]) -> bool {
     word.eq_ignore_ascii_case(expected)
 }
 

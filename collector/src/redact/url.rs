@@ -8,12 +8,20 @@ use std::{
     sync::LazyLock,
 };
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memmem};
 
 use super::{MARKER, is_redacted, key_rules::KeyRules};
 
+/// Bytes of an encoded name that are judged: its last.
+const NAME_BYTES_MAX: usize = 192;
+
 static SCHEME_END: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"://"));
+
+/// The same with slashes as JSON may have them.
+const ESCAPED: &[u8] = br":\/\/";
+static ESCAPED_SCHEME_END: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(ESCAPED));
 
 /// Finds the secrets of every URL in a text. Returns early when `found` does.
 pub(super) fn search(
@@ -25,10 +33,16 @@ pub(super) fn search(
 }
 
 /// Returns whether [`search`] may find something in one of the texts within these bytes. A URL here
-/// may run on into the bytes behind its text, so that more is found and never less.
+/// may run on into the bytes behind its text, so that more is found and never less. Those with
+/// escaped slashes are not looked for: [`is_escaped_at`] is asked of each colon.
 pub(super) fn may_hold_secret(encoded: &[u8], keys: &KeyRules) -> bool {
     let found = |_| ControlFlow::Break(());
     UrlSearch { text: encoded, keys, is_one_text: false, found, covered: 0..0 }.urls().is_break()
+}
+
+/// Returns whether a URL whose slashes are escaped has its colon here.
+pub(super) fn is_escaped_at(text: &[u8], colon: usize) -> bool {
+    text.get(colon..).is_some_and(|rest| rest.starts_with(ESCAPED))
 }
 
 /// As [`search`], in a text that is a URL with or without its host, a query string or a connection
@@ -73,8 +87,19 @@ struct Authority {
 
 impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
     fn urls(&mut self) -> ControlFlow<()> {
-        for scheme_end in SCHEME_END.find_iter(self.text) {
-            let host = scheme_end + b"://".len();
+        let mut plain = SCHEME_END.find_iter(self.text).peekable();
+        // In a request, they are told by their colons.
+        let text = if self.is_one_text { self.text } else { &[] };
+        let mut escaped = ESCAPED_SCHEME_END.find_iter(text).peekable();
+        loop {
+            let before = |at: &usize| escaped.peek().is_none_or(|other| at < other);
+            let (scheme_end, host) = match plain.next_if(before) {
+                Some(at) => (at, at + b"://".len()),
+                None => match escaped.next() {
+                    Some(at) => (at, at + ESCAPED.len()),
+                    None => return ControlFlow::Continue(()),
+                },
+            };
             let is_parameter = self.is_one_text && self.covered.contains(&scheme_end);
             let Authority { password, end } = self.authority(host, is_parameter);
             let from = if password.is_some() { end } else { host };
@@ -85,7 +110,6 @@ impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
                 self.covered = self.parameters(from, Extent::Url)?;
             }
         }
-        ControlFlow::Continue(())
     }
 
     /// Reads user, password, host and port. Those of a URL that is the value of a parameter end
@@ -125,6 +149,7 @@ impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
             match byte {
                 b'?' | b'&' | b'#' | b';' => name = Some((index + 1, byte)),
                 _ if is_text && byte.is_ascii_whitespace() => name = Some((index + 1, byte)),
+                b'\\' if self.is_escaped_slash(index) => {}
                 _ if !is_text && ends_url(byte) => break,
                 b'=' => {
                     if let Some(value) = self.secret_value(name.take(), index, extent) {
@@ -153,14 +178,15 @@ impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
         extent: Extent,
     ) -> Option<Range<usize>> {
         let (from, separator) = name?;
-        if !self.keys.is_secret_parameter(self.text.get(from..equals)?) {
+        if !is_secret_name(self.text.get(from..equals)?, self.keys) {
             return None;
         }
         let rest = self.text.get(equals + 1..)?;
         let is_list = !matches!(separator, b'?' | b'&' | b'#');
-        let length = rest.iter().position(|&byte| match byte {
+        let length = rest.iter().enumerate().position(|(index, &byte)| match byte {
             b'&' | b'#' => true,
             b';' => is_list,
+            b'\\' if self.is_escaped_slash(equals + 1 + index) => false,
             _ if extent == Extent::Text => byte.is_ascii_whitespace(),
             _ => ends_url(byte),
         });
@@ -174,9 +200,46 @@ impl<F: FnMut(Range<usize>) -> ControlFlow<()>> UrlSearch<'_, F> {
         }
     }
 
+    /// Returns whether this backslash is one that JSON may have before a slash.
+    fn is_escaped_slash(&self, index: usize) -> bool {
+        self.text.get(index + 1) == Some(&b'/')
+    }
+
     fn starts_with_marker(&self, index: usize) -> bool {
         self.text.get(index..).is_some_and(|rest| rest.starts_with(MARKER.as_bytes()))
     }
+}
+
+/// Returns whether the name of a parameter is secret: as it is, percent-encoded, or in the last brackets
+/// of `user[password]`.
+pub(super) fn is_secret_name(name: &[u8], keys: &KeyRules) -> bool {
+    if memchr2(b'%', b']', name).is_none() {
+        return keys.is_secret_parameter(name);
+    }
+    let tail = name.get(name.len().saturating_sub(NAME_BYTES_MAX)..).unwrap_or(name);
+    let decoded = percent_decoded(tail);
+    let mut name = decoded.as_slice();
+    while let [head @ .., b'[', b']'] = name {
+        name = head;
+    }
+    if let [head @ .., b']'] = name {
+        name = head.rsplit(|&byte| byte == b'[').next().unwrap_or(head);
+    }
+    keys.is_secret_parameter(name)
+}
+
+fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some((&first, rest)) = text.split_first() {
+        let code = match text {
+            [b'%', high, low, ..] => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        decoded.push(code.map_or(first, |(high, low)| high << 4 | low));
+        text = code.and_then(|_| text.get(3..)).unwrap_or(rest);
+    }
+    decoded
 }
 
 /// Returns whether a URL within a text ends before this byte.

@@ -1,16 +1,16 @@
 //! Clients that keep connections, requests and memory without using them keep nobody out.
 
 use std::{
-    io::ErrorKind,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use h2::{SendStream, client::SendRequest};
-use http::Request;
+use http::{Method, Request};
 use prost::Message;
 use tidings_collector::CollectorLimits;
+use tidings_proto::otlp::encode_json;
 use tidings_storage::{Clock, SystemClock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    harness::{Running, TRACES, frame, start, start_with},
+    harness::{Running, TRACES, frame, request, start, start_behind, start_with},
     samples::good_traces,
 };
 
@@ -136,6 +136,49 @@ async fn health_is_answered_when_no_connection_has_room_for_more() {
     stored(&running).await;
 }
 
+#[tokio::test]
+async fn a_client_behind_a_trusted_proxy_has_a_share_of_its_own() {
+    let limits = CollectorLimits { open_requests_max: 8, ..patient() };
+    // The first clients write what they like before the address that the proxy adds.
+    let (greedy, other) = ("203.0.113.9, 198.51.100.1", "198.51.100.1, 203.0.113.9");
+    for (proxy, is_trusted) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+        let running = start_behind(&[proxy], limits.clone()).await;
+        let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
+        let address = running.http;
+        let post = |client: &'static str| {
+            let body = encode_json(&good_traces());
+            tokio::spawn(async move {
+                let headers = [JSON, ("x-forwarded-for", client)];
+                request(address, Method::POST, "/v1/traces", &headers, body).await
+            })
+        };
+        let mut waiting = running.sink.waiting.subscribe();
+        let mut stuck = Vec::new();
+        let refused = loop {
+            let (mut posted, expected) = (post(greedy), stuck.len() + 1);
+            tokio::select! {
+                refused = &mut posted => break refused.unwrap(),
+                _ = waiting.wait_for(|&count| count == expected) => stuck.push(posted),
+            }
+        };
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert!((1..8).contains(&stuck.len()), "{}", stuck.len());
+        let (mut posted, expected) = (post(other), stuck.len() + 1);
+        let refused = tokio::select! {
+            refused = &mut posted => Some(refused.unwrap().status),
+            _ = waiting.wait_for(|&count| count == expected) => None,
+        };
+        assert_eq!(refused.is_none(), is_trusted, "{proxy}: {refused:?}");
+        running.sink.permits.add_permits(permits);
+        if is_trusted {
+            stuck.push(posted);
+        }
+        for posted in stuck {
+            assert_eq!(posted.await.unwrap().status, 200);
+        }
+    }
+}
+
 /// A connection of HTTP/2, and as many requests on it as may be, whose bodies have begun.
 async fn slow_streams(address: SocketAddr) -> (SendRequest<Bytes>, Vec<SendStream<Bytes>>) {
     let stream = TcpStream::connect(address).await.unwrap();
@@ -209,88 +252,6 @@ async fn a_body_that_stops_coming_is_refused() {
     answered.await.expect("it is waited for").unwrap();
     assert_eq!(&status, b"HTTP/1.1 408");
     assert_eq!(running.refused("otlp/http", "slow_body"), 1);
-}
-
-/// Frames of HTTP/2 by hand.
-mod frames {
-    pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    pub(super) const DATA: u8 = 0;
-    pub(super) const HEADERS: u8 = 1;
-    pub(super) const RST_STREAM: u8 = 3;
-    pub(super) const CONTINUATION: u8 = 9;
-    pub(super) const END_STREAM: u8 = 1;
-    pub(super) const END_HEADERS: u8 = 4;
-
-    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-    }
-
-    /// `POST http://localhost/v1/traces`, in HPACK without a table.
-    pub(super) fn post() -> Vec<u8> {
-        let field = |index: u8, value: &[u8]| [&[index, value.len() as u8], value].concat();
-        [vec![0x83, 0x86], field(0x01, b"localhost"), field(0x04, b"/v1/traces")].concat()
-    }
-}
-
-/// Sends these until the server ends the connection; how many bytes went out before.
-async fn flood(address: SocketAddr, begin: &[u8], part: impl Fn(u32) -> Vec<u8>) -> usize {
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (mut read, mut write) = stream.into_split();
-    let reading = tokio::spawn(async move {
-        let mut dropped = Vec::new();
-        let _ended = read.read_to_end(&mut dropped).await;
-    });
-    write.write_all(&[frames::PREFACE, begin].concat()).await.unwrap();
-    let mut sent = 0;
-    let sending = async {
-        for number in 0.. {
-            let part = part(number);
-            match write.write_all(&part).await {
-                Ok(()) => sent += part.len(),
-                Err(error) => {
-                    let ended = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
-                    assert!(ended.contains(&error.kind()), "{error}");
-                    return;
-                }
-            }
-            if reading.is_finished() {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(SOON, sending).await.expect("the flood goes on");
-    sent
-}
-
-#[tokio::test]
-async fn floods_of_http_2_end_their_connection_and_nothing_else() {
-    use frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame as raw, post,
-    };
-    let running = start().await;
-    for address in [running.grpc, running.http] {
-        let rapid_reset = |number: u32| {
-            let stream = number * 2 + 1;
-            let open = raw(HEADERS, END_HEADERS, stream, &post());
-            [open, raw(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
-        };
-        assert!(flood(address, b"", rapid_reset).await < 8 << 20);
-        let open = raw(HEADERS, 0, 1, &post());
-        let continuation = |_| raw(CONTINUATION, 0, 1, b"");
-        assert!(flood(address, &open, continuation).await < 8 << 20);
-        let open = raw(HEADERS, END_HEADERS, 1, &post());
-        let empty = |_| raw(DATA, 0, 1, b"");
-        assert!(flood(address, &open, empty).await < 8 << 20);
-        let answered = |number: u32| {
-            let stream = number * 2 + 1;
-            let open = raw(HEADERS, END_HEADERS, stream, &post());
-            // Data after the end: an error of the stream that the server has to reset.
-            [open, raw(DATA, END_STREAM, stream, b""), raw(DATA, 0, stream, b"x")].concat()
-        };
-        assert!(flood(address, b"", answered).await < 8 << 20);
-        stored(&running).await;
-    }
 }
 
 /// Requests of all receivers that are under way.

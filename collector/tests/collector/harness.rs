@@ -17,7 +17,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use tidings_collector::{Collector, CollectorLimits, CollectorSettings, ReadApi, Sink};
+use tidings_collector::{
+    Collector, CollectorLimits, CollectorSettings, ReadApi, Sink, TrustedProxies,
+};
 use tidings_proto::otlp::{BadRequest, RetryInfo, RpcStatus, decode_json};
 use tidings_storage::{Clock, StorageError, SystemClock, TelemetryBatch};
 use tokio::{
@@ -116,7 +118,15 @@ pub(crate) async fn start() -> Running {
 }
 
 pub(crate) async fn start_with(limits: CollectorLimits) -> Running {
-    start_all(limits, None, Arc::new(SystemClock)).await
+    start_all(settings(limits), None, Arc::new(SystemClock)).await
+}
+
+/// Behind these proxies, which say for whom they send.
+pub(crate) async fn start_behind(proxies: &[&str], limits: CollectorLimits) -> Running {
+    let proxies: Vec<String> = proxies.iter().map(ToString::to_string).collect();
+    let proxies = TrustedProxies::read(&proxies).unwrap();
+    let settings = CollectorSettings { proxies, ..settings(limits) };
+    start_all(settings, None, Arc::new(SystemClock)).await
 }
 
 /// With somebody who answers questions on the Zipkin address.
@@ -126,16 +136,20 @@ pub(crate) async fn start_beside(reads: Arc<dyn ReadApi>) -> Running {
 
 /// As [`start_beside`], by this clock.
 pub(crate) async fn start_beside_at(reads: Arc<dyn ReadApi>, clock: Arc<dyn Clock>) -> Running {
-    start_all(CollectorLimits::default(), Some(reads), clock).await
+    start_all(settings(CollectorLimits::default()), Some(reads), clock).await
+}
+
+/// Free ports and these bounds.
+fn settings(limits: CollectorLimits) -> CollectorSettings {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    CollectorSettings { limits, ..CollectorSettings::new(any, any, any) }
 }
 
 async fn start_all(
-    limits: CollectorLimits,
+    settings: CollectorSettings,
     reads: Option<Arc<dyn ReadApi>>,
     clock: Arc<dyn Clock>,
 ) -> Running {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let settings = CollectorSettings { limits, ..CollectorSettings::new(any, any, any) };
     let sink = Arc::new(RecordingSink {
         batches: Mutex::default(),
         fault: Mutex::default(),

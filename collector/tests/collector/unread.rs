@@ -22,8 +22,8 @@ use tidings_collector::{ReadApi, ReplyBody, STALL, StreamTasks, Unread};
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
     sync::watch,
 };
 
@@ -34,13 +34,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Enough for every answer here.
 const WIDE: u32 = 16 << 20;
 
-/// A clock by which answers have been waiting for long when a test says so.
+/// A clock that tests put forward, for moments and for the waits of stalled answers.
 #[derive(Debug, Default)]
-struct Told(watch::Sender<u64>);
+struct Told(watch::Sender<Duration>);
 
 impl Told {
+    /// Puts it forward by the time after which an answer that nothing leaves of has stalled.
     fn tell(&self) {
-        self.0.send_modify(|times| *times += 1);
+        self.pass(STALL);
+    }
+
+    fn pass(&self, time: Duration) {
+        self.0.send_modify(|passed| *passed += time);
     }
 }
 
@@ -50,7 +55,7 @@ impl Clock for Told {
     }
 
     fn instant(&self) -> Instant {
-        SystemClock.instant()
+        SystemClock.instant() + *self.0.borrow()
     }
 
     fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -58,8 +63,9 @@ impl Clock for Told {
             return SystemClock.sleep(time);
         }
         let mut told = self.0.subscribe();
+        let end = *told.borrow() + time;
         Box::pin(async move {
-            let _ = told.changed().await;
+            let _ = told.wait_for(|passed| *passed >= end).await;
         })
     }
 }
@@ -166,6 +172,15 @@ async fn serve(
     answers: &[(usize, usize, bool)],
     window_bytes: u32,
 ) -> (Client, Arc<Told>, Arc<()>) {
+    serve_some(answers, window_bytes, false).await
+}
+
+/// Likewise, as answers without an end or with one.
+async fn serve_some(
+    answers: &[(usize, usize, bool)],
+    window_bytes: u32,
+    is_live: bool,
+) -> (Client, Arc<Told>, Arc<()>) {
     let (clock, held) = (Arc::new(Told::default()), Arc::new(()));
     let (ours, theirs) = tokio::io::duplex(16 << 10);
     let (answers, kept) = (answers.to_vec(), Arc::clone(&held));
@@ -174,7 +189,8 @@ async fn serve(
         let (frames, frame_bytes, has_trailers) = answers[number];
         let held = Arc::clone(&kept);
         let answer = Answer { frames, frame_bytes, has_trailers, held };
-        async move { Ok::<_, Infallible>(Response::new(Unread::new(answer))) }
+        let unread = if is_live { Unread::live } else { Unread::new };
+        async move { Ok::<_, Infallible>(Response::new(unread(answer))) }
     });
     let tasks = StreamTasks::new(Arc::<Told>::clone(&clock));
     tokio::spawn(http2::Builder::new(tasks).serve_connection(TokioIo::new(ours), service));
@@ -218,31 +234,79 @@ async fn an_answer_that_gets_no_window_is_let_go_whatever_its_form() {
     }
 }
 
+/// Takes an answer of 50 MB over HTTP/2 at this pace; returns the bytes that came, and why it ended
+/// before its end.
+async fn take(seconds_of_a_mib: u64, has_trailers: bool, is_live: bool) -> (usize, Option<Reason>) {
+    const WINDOW: usize = 1 << 20;
+    let answer = (100, 500_000, has_trailers);
+    let (mut client, clock, held) = serve_some(&[answer], WINDOW as u32, is_live).await;
+    let idle = Arc::strong_count(&held);
+    let mut body = client.ask("http://localhost/0").await;
+    let (mut got, mut untaken) = (0, 0);
+    while let Some(part) = body.data().await {
+        let Ok(part) = part else { return (got, part.unwrap_err().reason()) };
+        (got, untaken) = (got + part.len(), untaken + part.len());
+        if untaken == WINDOW {
+            // The answer waits for all of this time.
+            for _ in 0..seconds_of_a_mib {
+                clock.pass(Duration::from_secs(1));
+                client.ping().await;
+            }
+            body.flow_control().release_capacity(untaken).unwrap();
+            untaken = 0;
+        }
+    }
+    assert_eq!(body.trailers().await.unwrap().is_some(), has_trailers);
+    client.ping().await;
+    assert_eq!(Arc::strong_count(&held), idle);
+    (got, None)
+}
+
 #[tokio::test]
 async fn an_answer_that_is_taken_slowly_arrives_whole() {
-    const WINDOW: usize = 64 << 10;
     for has_trailers in [false, true] {
-        let answer = (3, 500_000, has_trailers);
-        let (mut client, clock, held) = serve(&[answer], WINDOW as u32).await;
-        let idle = Arc::strong_count(&held);
-        let mut body = client.ask("http://localhost/0").await;
-        let (mut got, mut untaken) = (0, 0);
-        while let Some(part) = body.data().await {
-            let part = part.unwrap().len();
-            (got, untaken) = (got + part, untaken + part);
-            // A piece of the server's, or what is left of a frame.
-            if untaken == WINDOW || got % 500_000 == 0 {
-                clock.tell();
-                client.ping().await;
-                body.flow_control().release_capacity(untaken).unwrap();
-                untaken = 0;
-            }
-        }
-        assert_eq!(got, 1_500_000);
-        assert_eq!(body.trailers().await.unwrap().is_some(), has_trailers);
-        client.ping().await;
-        assert_eq!(Arc::strong_count(&held), idle);
+        assert_eq!(take(4, has_trailers, false).await, (50_000_000, None), "256 KiB a second");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_at_a_trickle_is_let_go() {
+    // Less than 64 KiB a second, and far more than what is no stall.
+    let (got, reason) = take(20, false, false).await;
+    assert_eq!(reason, Some(Reason::CANCEL));
+    assert!((3 << 20..8 << 20).contains(&got), "{got}");
+}
+
+#[tokio::test]
+async fn a_live_answer_has_no_least_pace() {
+    assert_eq!(take(20, false, true).await, (50_000_000, None));
+}
+
+/// Reads an answer of HTTP/1 of 64 MiB at this pace; returns the bytes that came before its end.
+async fn read(seconds_of_a_mib: u64) -> usize {
+    let (much, clock) = (Arc::new(Much::default()), Arc::new(Told::default()));
+    let running = start_beside_at(much, Arc::<Told>::clone(&clock)).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut stream = socket.connect(running.zipkin).await.unwrap();
+    let request = format!("GET /api/v2/traces HTTP/1.1\r\nhost: {}\r\n\r\n", running.zipkin);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (mut got, mut part) = (0, vec![0; 1 << 20]);
+    while got < 64 << 20 {
+        let whole = stream.read_exact(&mut part);
+        match tokio::time::timeout(PATIENCE, whole).await.expect("nothing comes") {
+            Ok(count) => got += count,
+            Err(_) => break,
+        }
+        clock.pass(Duration::from_secs(seconds_of_a_mib));
+    }
+    got
+}
+
+#[tokio::test]
+async fn an_answer_of_http1_is_read_at_a_decent_pace_or_let_go() {
+    assert_eq!(read(4).await, 64 << 20, "256 KiB a second");
+    assert!(read(25).await < 32 << 20, "a trickle");
 }
 
 /// Answers everything with 64 MiB, more than sockets hold.

@@ -49,15 +49,19 @@ pub struct LogsInStep {
 }
 
 /// Messages that are alike, most frequent first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogPatternList {
     /// The time it is about.
     #[serde(flatten)]
     pub window: TimeWindow,
-    /// A pattern is new when it is not seen from here to the start of the window.
+    /// Start of the time that the window is compared with: a pattern that is not seen in it is new.
     #[schema(value_type = String)]
     pub known_since_unix_nano: UnixNanos,
+    /// End of that time.
+    #[schema(value_type = String)]
+    #[serde(default)]
+    pub known_until_unix_nano: UnixNanos,
     /// The patterns.
     pub patterns: Vec<LogPattern>,
     /// Number of patterns.
@@ -71,7 +75,7 @@ pub struct LogPatternList {
 }
 
 /// Messages of one service that differ only in some words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogPattern {
     /// Names the pattern: 16 hex digits, the same wherever service and template are.
@@ -84,8 +88,23 @@ pub struct LogPattern {
     pub count: u64,
     /// The highest severity among them: `trace` to `fatal`; empty when none says.
     pub severity: String,
-    /// True if the pattern does not occur before the window.
+    /// True if the pattern does not occur in the time that the window is compared with.
     pub is_new: bool,
+    /// Number of records in the time that the window is compared with.
+    #[serde(default)]
+    pub base_count: u64,
+    /// Records per second of the window.
+    #[serde(default)]
+    pub per_second: f64,
+    /// Records per second of the time that the window is compared with.
+    #[serde(default)]
+    pub base_per_second: f64,
+    /// The one rate divided by the other; absent when one of them is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    /// The difference between both.
+    #[serde(default)]
+    pub change: PatternChange,
     /// When the first of the window was.
     #[schema(value_type = String)]
     pub first_seen_unix_nano: UnixNanos,
@@ -100,6 +119,23 @@ pub struct LogPattern {
     #[schema(value_type = Option<String>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<TraceId>,
+}
+
+/// The difference between the rate of a pattern and its rate in the time that is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PatternChange {
+    /// It does not occur in the time that is compared.
+    New,
+    /// It does not occur in the window.
+    Gone,
+    /// At least 1.5 times as many, and more than chance explains.
+    More,
+    /// At most two thirds as many, and fewer than chance explains.
+    Fewer,
+    /// As usual.
+    #[default]
+    Same,
 }
 
 /// Log records by the values of fields, the most frequent first.

@@ -1,13 +1,13 @@
-//! Transactions: everything that belongs to one id, whatever it is the id of.
+//! Transactions: everything that belongs to one id, whatever it is the id of. Links between traces.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     CallsInStep, LatencyStats, LogView, ProblemView, Searched, ServiceTime, SpanKindName,
-    TimeWindow, TraceSummary, TransactionState,
+    TimeWindow, TotalRelation, TraceSummary, TransactionState,
 };
-use crate::{DurationNanos, SpanId, TraceId, UnixNanos};
+use crate::{DurationNanos, SpanId, TraceId, UnixNanos, otlp::KeyValue};
 
 /// How an id was recognised.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -66,6 +66,8 @@ pub struct TransactionView {
     pub logs: Vec<LogView>,
     /// Number of log records.
     pub log_count: u64,
+    /// `atLeast` when not every record of the time that names no trace was read.
+    pub log_count_relation: TotalRelation,
     /// Differs whenever the answer does: send it as `after` to wait for the next.
     #[serde(default)]
     pub version: String,
@@ -208,6 +210,11 @@ pub struct TransactionKind {
     pub rate_per_second: f64,
     /// Response times: the durations of the entry spans that have ended.
     pub duration: LatencyStats,
+    /// Share of the transactions that have ended which took less than `than`, 0 to 1; only when it is
+    /// given. Where durations are in the buckets of histograms, those of the bucket that holds `than`
+    /// are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shorter_share: Option<f64>,
     /// By step; steps without a transaction are left out.
     pub steps: Vec<CallsInStep>,
     /// Services and operations on the critical path, most time first.
@@ -236,4 +243,48 @@ pub struct TimeShare {
     pub transaction_count: u64,
     /// Number of its spans in them.
     pub span_count: u64,
+}
+
+/// Links of the trace's spans, and links of other spans to them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceLinks {
+    /// The links of the trace's spans, by start of the span, at most 1,000.
+    pub outgoing: Vec<LinkView>,
+    /// The links of other spans to the trace's spans, by start of the linking span, at most 1,000.
+    /// They are looked for from a minute before the trace to a day after it.
+    pub incoming: Vec<LinkView>,
+    /// Rows and files read to find the incoming links; incomplete when not every span with links
+    /// was read.
+    pub searched: Searched,
+}
+
+/// A link between two spans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkView {
+    /// The trace of the span that has the link.
+    #[schema(value_type = String)]
+    pub trace_id: TraceId,
+    /// The span that has the link.
+    #[schema(value_type = String)]
+    pub span_id: SpanId,
+    /// Its service.
+    pub service: String,
+    /// Its operation.
+    pub operation: String,
+    /// When it began.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// The trace it links to.
+    #[schema(value_type = String)]
+    pub linked_trace_id: TraceId,
+    /// The span it links to.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linked_span_id: Option<SpanId>,
+    /// True if a span of the linked trace is stored.
+    pub linked_is_stored: bool,
+    /// Attributes of the link.
+    pub attributes: Vec<KeyValue>,
 }

@@ -174,14 +174,7 @@ fn says_no_more(error: &str, message: &str) -> bool {
 /// Returns the value of the tag `span.kind`; empty for the unspecified kind.
 #[must_use]
 pub fn kind(kind: SpanKind) -> &'static str {
-    match kind {
-        SpanKind::Unspecified => "",
-        SpanKind::Internal => "internal",
-        SpanKind::Server => "server",
-        SpanKind::Client => "client",
-        SpanKind::Producer => "producer",
-        SpanKind::Consumer => "consumer",
-    }
+    if kind == SpanKind::Unspecified { "" } else { kind.word() }
 }
 
 fn log(event: &Event) -> Log {

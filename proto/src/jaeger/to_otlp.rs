@@ -13,10 +13,7 @@ use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
-use super::{
-    WARNINGS,
-    json::{JaegerSpanJson, LogJson, ProcessJson, ReferenceJson, TagJson, TraceJson},
-};
+use super::{JaegerSpanJson, LogJson, ProcessJson, ReferenceJson, TagJson, TraceJson, WARNINGS};
 use crate::{
     SpanId, TraceId, UnixNanos,
     otlp::{
@@ -202,14 +199,7 @@ fn take_tags(span: &mut Span, tags: Vec<TagJson>) -> InstrumentationScope {
 }
 
 fn kind(text: &str) -> Option<SpanKind> {
-    Some(match text.to_ascii_lowercase().as_str() {
-        "internal" => SpanKind::Internal,
-        "server" => SpanKind::Server,
-        "client" => SpanKind::Client,
-        "producer" => SpanKind::Producer,
-        "consumer" => SpanKind::Consumer,
-        _ => return None,
-    })
+    SpanKind::from_word(&text.to_ascii_lowercase()).filter(|kind| *kind != SpanKind::Unspecified)
 }
 
 /// The status as its name or, from old exporters, its number.

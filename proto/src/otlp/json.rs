@@ -20,9 +20,9 @@
 //! - Depth is bounded by `serde_json`'s recursion limit of 128, and that of what is ignored, which
 //!   it does not bound, by [`check_depth`].
 
-mod rpc;
+mod any_value;
 mod scalar;
-mod value;
+mod status_json;
 
 use std::fmt;
 

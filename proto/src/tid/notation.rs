@@ -47,6 +47,25 @@ fn words_of(text: &str, belongs: fn(char) -> bool) -> impl Iterator<Item = (&str
     .take(WORDS_MAX)
 }
 
+/// The ids of 32 or 16 hex digits in a text of any length, also without the dashes of a UUID or
+/// between those of a `traceparent`.
+pub(super) fn hex_ids(text: &str) -> impl Iterator<Item = CandidateId> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.filter(|word| word.len() >= SPAN_DIGITS).flat_map(|word| {
+        let joined =
+            word.contains('-').then(|| word.replace('-', "")).and_then(|word| hex_id(&word));
+        word.split('-').filter_map(hex_id).chain(joined)
+    })
+}
+
+fn hex_id(digits: &str) -> Option<CandidateId> {
+    if is_hex(digits, TRACE_DIGITS) {
+        return digits.parse().ok().map(CandidateId::Trace);
+    }
+    let low64 = is_hex(digits, SPAN_DIGITS).then(|| u64::from_str_radix(digits, 16).ok())??;
+    Some(CandidateId::Low64(low64))
+}
+
 fn candidate(id: Option<TraceId>, span: Option<&str>, reason: &'static str) -> Option<Candidate> {
     let span_id = span.and_then(|digits| SpanId::from_short_hex(digits).ok());
     Some(Candidate { id: CandidateId::Trace(id?), span_id, reason })

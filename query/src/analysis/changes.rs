@@ -8,11 +8,11 @@
 //! reading is pure. Owns the order of these steps and what is left out when time is short.
 
 mod attribution;
+mod changed_groups;
 mod clocks;
 mod deployments;
 mod effects;
 mod endpoints;
-mod groups;
 mod onset;
 mod reading;
 mod reasons;
@@ -40,15 +40,14 @@ use tidings_storage::{ScanStats, TimeRange};
 use super::window::Window;
 use crate::{
     QueryError,
-    execution::Reader,
-    names::newest,
-    search::searched,
-    trace::gather::Names,
-    transactions::kinds::{self, RootOperations},
+    analysis::transaction_types::{self, RootOperation, RootOperations},
+    execution::{Reader, searched},
+    name_search::newest,
+    trace::trace_rows::Names,
 };
 use attribution::{Attribution, attribute};
+use changed_groups::{ComparedGroup, GroupCalls, RECENT, Stretches, judge};
 use endpoints::Party;
-use groups::{ComparedGroup, GroupCalls, RECENT, Stretches, judge};
 use reading::TraceSample;
 use reasons::Cases;
 use report::Findings;
@@ -249,7 +248,7 @@ impl ChangeQuery<'_> {
             let spans_of = |service: &str| calls.now.spans_of(service);
             deployments::deployments(self.reader, ranges, ids, spans_of)?
         };
-        groups::rank(&mut services);
+        changed_groups::rank(&mut services);
         transactions.truncate(self.search.limit);
         services.truncate(self.search.limit);
         self.partial.sort_by(|a, b| (a.part, &a.reason).cmp(&(b.part, &b.reason)));
@@ -315,8 +314,9 @@ impl ChangeQuery<'_> {
     ) -> Result<Vec<(u32, Vec<TraceId>)>, QueryError> {
         let range = TimeRange { start: Some(begin), end: self.windows.now.range().end };
         let part = Window::new(self.reader, range, Some(self.windows.now.step()))?;
-        let roots = kinds::root_operations(self.reader, part, TRANSACTIONS_MAX, traces_max)?;
-        let number = |root: &kinds::RootOperation| {
+        let roots =
+            transaction_types::root_operations(self.reader, part, TRANSACTIONS_MAX, traces_max)?;
+        let number = |root: &RootOperation| {
             let name = names.iter().position(|name| {
                 name.service == root.service && name.operation == root.operation
             })?;
@@ -326,8 +326,9 @@ impl ChangeQuery<'_> {
     }
 
     fn roots(&mut self, traces_max: usize) -> Result<Sides<RootOperations>, QueryError> {
-        let read =
-            |window| kinds::root_operations(self.reader, window, TRANSACTIONS_MAX, traces_max);
+        let read = |window| {
+            transaction_types::root_operations(self.reader, window, TRANSACTIONS_MAX, traces_max)
+        };
         let roots = Sides { now: read(self.windows.now)?, before: read(self.windows.before)? };
         for (part, of) in [(ReportPart::Window, &roots.now), (ReportPart::Baseline, &roots.before)]
         {
@@ -510,7 +511,7 @@ fn transaction_groups(
         let of = roots.listed.iter().map(|root| ((&root.service, &root.operation), root));
         of.collect::<HashMap<_, _>>()
     });
-    let calls = |of: &HashMap<(&String, &String), &kinds::RootOperation>,
+    let calls = |of: &HashMap<(&String, &String), &RootOperation>,
                  recent: &[UnixNanos],
                  name: &TransactionName| {
         let root = of.get(&(&name.service, &name.operation));

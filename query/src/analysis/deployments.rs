@@ -17,7 +17,10 @@ use tidings_storage::{
 };
 
 use super::window::Window;
-use crate::{QueryError, execution::Reader, search::searched};
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+};
 
 const VERSION: &str = "service.version";
 /// A version is known when a span up to so long before the window has it.

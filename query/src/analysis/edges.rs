@@ -1,15 +1,16 @@
 //! Edges of the service graph by time bucket, read from a snapshot that the caller holds.
 
-use std::{sync::Arc, sync::atomic::AtomicBool, time::Instant};
-
 use tidings_proto::{
     UnixNanos,
     api::{EdgeKind, NodeKind},
 };
-use tidings_storage::{Calls, Clock, Latency, Snapshot, TimeRange};
+use tidings_storage::{Calls, Latency, TimeRange};
 
-use super::graph::{self, NodeKey};
-use crate::{QueryError, QueryLimits, execution::Reader};
+use super::service_graph::{self, NodeKey};
+use crate::{
+    QueryError, QueryLimits,
+    execution::{Bounded, Reader},
+};
 
 /// The calls of one node by another that began in one stretch of time.
 #[derive(Debug)]
@@ -37,19 +38,6 @@ pub struct StretchEdges {
     pub complete: bool,
 }
 
-/// Snapshot and bounds for a query outside of the query service.
-#[derive(Debug, Clone)]
-pub struct Bounded {
-    /// The snapshot.
-    pub snapshot: Snapshot,
-    /// The question ends soon after this becomes true.
-    pub stop: Arc<AtomicBool>,
-    /// Clock that the deadline is checked with.
-    pub clock: Arc<dyn Clock>,
-    /// When it ends in any case.
-    pub deadline: Instant,
-}
-
 /// The calls that began between each of these times, which are ascending, and the next, as
 /// `/api/v1/graph` counts them. Blocks.
 ///
@@ -60,7 +48,7 @@ pub fn edges_between(bounded: Bounded, between: &[UnixNanos]) -> Result<StretchE
         return Ok(StretchEdges { edges: Vec::new(), complete: true });
     };
     let reader = Reader::over(bounded, QueryLimits::default());
-    if let Some(sums) = graph::sums(&reader, between)? {
+    if let Some(sums) = service_graph::sums(&reader, between)? {
         let mut edges = Vec::new();
         for of in sums {
             for (stretch, edge) in of.calls {
@@ -78,12 +66,12 @@ pub fn edges_between(bounded: Bounded, between: &[UnixNanos]) -> Result<StretchE
         return Ok(StretchEdges { edges, complete: true });
     }
     let range = TimeRange { start: Some(*first), end: Some(*last) };
-    let (calls, complete) = graph::calls(&reader, range)?;
+    let (calls, complete) = service_graph::calls(&reader, range)?;
     let edges = calls.into_iter().flat_map(|of| by_stretch(of, between)).collect();
     Ok(StretchEdges { edges, complete })
 }
 
-fn by_stretch(of: graph::SingleCalls, between: &[UnixNanos]) -> Vec<StretchEdge> {
+fn by_stretch(of: service_graph::SingleCalls, between: &[UnixNanos]) -> Vec<StretchEdge> {
     let mut calls = of.calls;
     calls.sort_by_key(|call| call.start);
     let stretch_of = |start: UnixNanos| {

@@ -19,7 +19,11 @@ use tidings_storage::{
 };
 
 use super::window::Window;
-use crate::{QueryError, execution::Reader, search::searched, version};
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+    version,
+};
 
 /// Maximum number of spans read where no exception index exists; the newest files come first.
 const SPANS_MAX: u64 = 100_000;
@@ -152,7 +156,7 @@ impl ExceptionAggregates {
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
-            join(stats, read);
+            *stats += read;
         }
         Ok(())
     }
@@ -205,7 +209,7 @@ fn views(
     let of_spans: Vec<(&ExceptionKey, &ExceptionSums)> =
         shown.iter().filter_map(|(key, group)| Some((key, group.last_of_spans()?))).collect();
     let (last, read) = reader.last_exceptions(&of_spans)?;
-    join(stats, read);
+    *stats += read;
     let mut last = last.into_iter();
     let mut views = Vec::with_capacity(shown.len());
     for (key, group) in shown {
@@ -256,11 +260,4 @@ fn view(
         trace_id,
         span_id,
     }
-}
-
-/// Adds up what two scans read.
-pub(crate) fn join(sum: &mut ScanStats, part: ScanStats) {
-    sum.rows = sum.rows.saturating_add(part.rows);
-    sum.files = sum.files.saturating_add(part.files);
-    sum.complete &= part.complete;
 }

@@ -21,7 +21,12 @@ use tidings_storage::{
 };
 
 use super::window::{Window, ratio};
-use crate::{QueryError, execution::Reader, names::value_text, search::searched, version::mixed};
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+    name_search::value_text,
+    version::mixed,
+};
 pub(super) use sample::range_of;
 use sample::{ComparedSpans, Counts};
 

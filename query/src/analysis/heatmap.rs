@@ -12,7 +12,10 @@ use tidings_storage::{
 };
 
 use super::window::Window;
-use crate::{QueryError, execution::Reader, search::searched};
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+};
 
 /// Which spans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,4 +1,6 @@
 //! Log records by step and severity.
+//!
+//! Counts of data files answer where they can, and rows elsewhere.
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
@@ -7,10 +9,14 @@ use tidings_proto::{
     api::{LogHistogram, LogsInStep},
     otlp::Severity,
 };
-use tidings_storage::{DeduplicationSet, Detail, LogFilter, Scan};
+use tidings_storage::{CountedLogs, DeduplicationSet, Detail, LogFilter, Scan};
 
 use super::window::Window;
-use crate::{QueryError, execution::Reader, search::searched, version::mixed};
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+    version::mixed,
+};
 
 /// Which log records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,29 +34,32 @@ pub(crate) fn log_histogram(
 ) -> Result<LogHistogram, QueryError> {
     let window = Window::of_logs(reader, search.filter.time, search.step)?;
     let filter = LogFilter { time: window.range(), ..search.filter.clone() };
+    let CountedLogs { cells, uncounted } = reader.count_logs(&filter, window.step())?;
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
     let mut steps: BTreeMap<UnixNanos, LogsInStep> = BTreeMap::new();
     let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-    let stats = reader.logs(&filter, scan, |rows| {
+    let mut add = |start_unix_nano: UnixNanos, severity_number: i32, count: u64| {
+        let step = steps
+            .entry(start_unix_nano)
+            .or_insert_with(|| LogsInStep { start_unix_nano, ..LogsInStep::default() });
+        step.count += count;
+        *match Severity::from_number(severity_number) {
+            None => &mut step.unspecified,
+            Some(Severity::Trace) => &mut step.trace,
+            Some(Severity::Debug) => &mut step.debug,
+            Some(Severity::Info) => &mut step.info,
+            Some(Severity::Warn) => &mut step.warn,
+            Some(Severity::Error) => &mut step.error,
+            Some(Severity::Fatal) => &mut step.fatal,
+        } += count;
+    };
+    cells.iter().for_each(|cell| add(cell.step, cell.severity_number, cell.count));
+    let stats = reader.logs_within(&filter, &uncounted, scan, |rows| {
         for row in 0..rows.len() {
             let time = rows.time(row);
-            if !seen.is_new(mixed(time.0) ^ rows.content_hash(row)) {
-                continue;
+            if seen.is_new(mixed(time.0) ^ rows.content_hash(row)) {
+                add(window.step_of(time), rows.severity_number(row), 1);
             }
-            let start_unix_nano = window.step_of(time);
-            let step = steps
-                .entry(start_unix_nano)
-                .or_insert_with(|| LogsInStep { start_unix_nano, ..LogsInStep::default() });
-            step.count += 1;
-            *match Severity::from_number(rows.severity_number(row)) {
-                None => &mut step.unspecified,
-                Some(Severity::Trace) => &mut step.trace,
-                Some(Severity::Debug) => &mut step.debug,
-                Some(Severity::Info) => &mut step.info,
-                Some(Severity::Warn) => &mut step.warn,
-                Some(Severity::Error) => &mut step.error,
-                Some(Severity::Fatal) => &mut step.fatal,
-            } += 1;
         }
         Ok(ControlFlow::Continue(()))
     })?;

@@ -1,6 +1,7 @@
 //! Log records by the values of fields: counts, counts by step, and percentiles of a number.
 //!
-//! One scan. Groups are bounded in number and values in length; what does not fit is counted.
+//! Counts of data files answer where they can, and one scan elsewhere. Groups are bounded in number
+//! and values in length; what does not fit is counted.
 
 mod field_reader;
 mod quantiles;
@@ -14,10 +15,15 @@ use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{CountInStep, LogGroup, LogStats},
 };
-use tidings_storage::{DeduplicationSet, Detail, LogFilter, Scan};
+use tidings_storage::{CountedLogs, DeduplicationSet, Detail, LogFilter, Scan};
 
 use super::window::Window;
-use crate::{QueryError, execution::Reader, log_query::LogField, search::searched, version::mixed};
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+    log_query::LogField,
+    version::mixed,
+};
 use field_reader::FieldReader;
 use quantiles::NumberSketch;
 
@@ -54,6 +60,50 @@ struct GroupRecords {
     numbers: NumberSketch,
 }
 
+/// Groups while records are added.
+#[derive(Debug)]
+struct GroupTable {
+    groups: HashMap<GroupKey, GroupRecords>,
+    groups_max: usize,
+    steps_left: usize,
+    other_count: u64,
+}
+
+impl GroupTable {
+    /// Adds records of a group, and of a step where steps are counted. `None` when there are too
+    /// many groups or steps: the records count as others.
+    fn add(
+        &mut self,
+        key: &GroupKey,
+        step: Option<UnixNanos>,
+        count: u64,
+    ) -> Option<&mut GroupRecords> {
+        if !self.groups.contains_key(key) {
+            if self.groups.len() >= self.groups_max {
+                self.other_count += count;
+                return None;
+            }
+            self.groups.insert(key.clone(), GroupRecords::default());
+        }
+        let group = self.groups.get_mut(key)?;
+        if let Some(step) = step {
+            match group.steps.entry(step) {
+                Entry::Occupied(mut step) => *step.get_mut() += count,
+                Entry::Vacant(_) if self.steps_left == 0 => {
+                    self.other_count += count;
+                    return None;
+                }
+                Entry::Vacant(step) => {
+                    step.insert(count);
+                    self.steps_left -= 1;
+                }
+            }
+        }
+        group.count += count;
+        Some(group)
+    }
+}
+
 /// The groups.
 pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogStats, QueryError> {
     let window = Window::of_logs(reader, search.filter.time, search.step)?;
@@ -64,14 +114,26 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
     let details = fields.iter().chain(&number).map(FieldReader::detail);
     let detail = details.max().unwrap_or(Detail::Facts);
     let groups_max = if number.is_some() { SKETCHES_MAX } else { VALUES_MAX };
-    let groups_max = groups_max / fields.len().max(1);
-    let mut steps_left = STEPS_MAX;
-    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
-    let mut groups: HashMap<GroupKey, GroupRecords> = HashMap::new();
-    let mut other_count = 0;
-    let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
+    let mut table = GroupTable {
+        groups: HashMap::new(),
+        groups_max: groups_max / fields.len().max(1),
+        steps_left: STEPS_MAX,
+        other_count: 0,
+    };
+    let is_counted = number.is_none() && fields.iter().all(FieldReader::is_counted);
+    let CountedLogs { cells, uncounted } = match is_counted {
+        true => reader.count_logs(&filter, window.step())?,
+        false => CountedLogs { cells: Vec::new(), uncounted: vec![filter.time] },
+    };
     let mut key = GroupKey::new();
-    let stats = reader.logs(&filter, scan, |rows| {
+    for cell in &cells {
+        key.clear();
+        key.extend(fields.iter().map(|field| field.text_of_cell(cell)));
+        table.add(&key, search.step.map(|_| cell.step), cell.count);
+    }
+    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
+    let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
+    let stats = reader.logs_within(&filter, &uncounted, scan, |rows| {
         for row in 0..rows.len() {
             let time = rows.time(row);
             if !seen.is_new(mixed(time.0) ^ rows.content_hash(row)) {
@@ -79,28 +141,8 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
             }
             key.clear();
             key.extend(fields.iter_mut().map(|field| field.text(rows, row)));
-            if !groups.contains_key(&key) {
-                if groups.len() >= groups_max {
-                    other_count += 1;
-                    continue;
-                }
-                groups.insert(key.clone(), GroupRecords::default());
-            }
-            let Some(group) = groups.get_mut(&key) else { continue };
-            if search.step.is_some() {
-                match group.steps.entry(window.step_of(time)) {
-                    Entry::Occupied(mut step) => *step.get_mut() += 1,
-                    Entry::Vacant(_) if steps_left == 0 => {
-                        other_count += 1;
-                        continue;
-                    }
-                    Entry::Vacant(step) => {
-                        step.insert(1);
-                        steps_left -= 1;
-                    }
-                }
-            }
-            group.count += 1;
+            let step = search.step.map(|_| window.step_of(time));
+            let Some(group) = table.add(&key, step, 1) else { continue };
             if let Some(number) = number.as_mut().and_then(|field| field.number(rows, row)) {
                 group.numbers.add(number);
             }
@@ -108,6 +150,7 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
         Ok(ControlFlow::Continue(()))
     })?;
     reader.check()?;
+    let GroupTable { groups, mut other_count, .. } = table;
     let group_count = groups.len() as u64;
     let mut groups: Vec<(GroupKey, GroupRecords)> = groups.into_iter().collect();
     groups.sort_by(|(key, one), (other_key, other)| {

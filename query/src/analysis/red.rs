@@ -3,15 +3,18 @@
 //! Rollups have all but attributes; by an attribute, spans are read.
 
 mod by_attribute;
-mod groups;
+mod red_groups;
 
 use tidings_proto::{DurationNanos, api::RedResult};
 use tidings_storage::{CallAggregate, SpanFilter};
 
 use super::window::Window;
-use crate::{QueryError, execution::Reader, search::searched};
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+};
 
-use groups::{AllCalls, RedGroups};
+use red_groups::{AllCalls, RedGroups};
 
 /// Keys to group spans by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

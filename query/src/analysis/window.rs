@@ -11,7 +11,7 @@ use tidings_storage::TimeRange;
 use crate::{
     QueryError,
     execution::Reader,
-    names::{newest, newest_log},
+    name_search::{newest, newest_log},
 };
 
 const SECOND: u64 = 1_000_000_000;

@@ -29,7 +29,7 @@ impl Admission {
     /// Without permits so far.
     pub(crate) fn new(limits: &QueryLimits) -> Self {
         let slot = AdmissionSlot::default();
-        Self { slot, answer_bytes_max: limits.unread_bytes_max }
+        Self { slot, answer_bytes_max: limits.answer_bytes_max() }
     }
 
     /// Slot in which a query leaves its permits.

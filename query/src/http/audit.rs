@@ -1,13 +1,13 @@
-//! `/api/v1/audit`.
+//! Records of the server's use: `/api/v1/audit` and `/api/v1/queries`.
 
 use ::http::Uri;
-use axum::{extract::State, response::Response};
+use axum::{Json, extract::State, response::Response};
 use tidings_audit::{AuditPosition, AuditQuery};
-use tidings_proto::api::{AuditEventList, AuditOutcome};
+use tidings_proto::api::{AuditEventList, AuditOutcome, SlowQueryList};
 
-use super::{answer, problem::Problems};
+use super::{encoding, problem::Problems};
 use crate::{
-    QueryError, QueryService,
+    QueryError, QueryOrigin, QueryService,
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
@@ -69,7 +69,7 @@ pub(super) async fn audit(
         next_cursor: page.next.map(|position| params.next_cursor(position.to_string())),
         unreadable_lines: page.unreadable_lines,
     };
-    answer::json(turn, list).await
+    encoding::json(turn, list).await
 }
 
 fn outcome(word: &str) -> AuditOutcome {
@@ -78,4 +78,31 @@ fn outcome(word: &str) -> AuditOutcome {
         "denied" => AuditOutcome::Denied,
         _ => AuditOutcome::Failure,
     }
+}
+
+/// No parameters.
+pub(super) struct SlowQueries;
+
+impl Takes for SlowQueries {
+    const LISTS: Lists = &[];
+}
+
+/// The slowest queries of the last hour.
+///
+/// At most 50, the slowest first, of the tenant of the key: those of the APIs to read, and those in
+/// SQL. They are in memory only. Names of those who asked are for keys that may administer.
+#[utoipa::path(
+    get,
+    path = "/api/v1/queries",
+    tag = "server",
+    operation_id = "listSlowQueries",
+    responses((status = 200, body = SlowQueryList), Problems)
+)]
+pub(super) async fn queries(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Json<SlowQueryList>, QueryError> {
+    Params::read::<SlowQueries>(&uri)?;
+    let has_askers = QueryOrigin::current().is_some_and(|question| question.may_administer);
+    Ok(Json(service.recent_queries().list(service.now(), has_askers)))
 }

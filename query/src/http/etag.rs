@@ -43,7 +43,8 @@ impl ETag {
     }
 }
 
-/// Gives what is read a tag, and answers 304 to who has it.
+/// Gives what is read a tag, and answers 304 to who has it. The tag is of the content, or the one among
+/// the extensions of the answer.
 pub(super) async fn tag(request: Request, next: Next) -> Response {
     // An answer to HEAD has lost its content here.
     if request.method() != Method::GET {
@@ -60,7 +61,7 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
         Ok(bytes) => bytes,
         Err(error) => return QueryError::Defect { reason: error.to_string() }.into_response(),
     };
-    let tag = ETag::from_content(&bytes);
+    let tag = parts.extensions.remove::<ETag>().unwrap_or_else(|| ETag::from_content(&bytes));
     let is_known = tag.is_among(&known);
     parts.headers.insert(header::ETAG, tag.into_header());
     if !is_known {

@@ -13,7 +13,7 @@ use http_body::{Body as HttpBody, Frame};
 use prost::Message;
 use tidings_proto::otlp::ExportTraceServiceRequest;
 
-use super::answer::{JSON, PROTOBUF};
+use super::encoding::{JSON, PROTOBUF};
 use crate::{QueryError, TraceExport};
 
 /// How spans are encoded.

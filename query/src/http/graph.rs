@@ -5,7 +5,7 @@ use axum::{extract::State, response::Response};
 use tidings_proto::api::ServiceGraph;
 
 use super::{
-    answer,
+    encoding,
     filters::{SPAN_FILTERS, WINDOW, span_filter},
     problem::Problems,
 };
@@ -57,5 +57,5 @@ pub(super) async fn graph(
         return Err(QueryError::parameter("traceId", reason));
     }
     let (service, turn) = service.keeping_turn();
-    answer::json(turn, service.graph(GraphSearch { filter, trace_id }).await?).await
+    encoding::json(turn, service.graph(GraphSearch { filter, trace_id }).await?).await
 }

@@ -12,14 +12,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use futures::{StreamExt, stream};
 use prost::Message;
+use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::otlp::Code;
 
 use super::unread_budget::Holds;
-use crate::{
-    QueryService,
-    grpc::{self, GrpcStatus},
-};
+use crate::QueryService;
 
 /// A request has a service's name and nothing else.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
@@ -84,16 +83,17 @@ async fn call(
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
     let answer = match method.as_str() {
-        "Check" => is_known(body).and_then(|is_known| check(&service, is_known)),
-        "Watch" => is_known(body).map(|is_known| watch(&service, is_known)),
+        "Check" => is_known(&headers, body).and_then(|is_known| check(&service, is_known)),
+        "Watch" => is_known(&headers, body).map(|is_known| watch(&service, is_known)),
         _ => Err(GrpcStatus::new(Code::Unimplemented, format!("unknown method {method}"))),
     };
-    answer.unwrap_or_else(|status| grpc::reply(Err(status)))
+    answer.unwrap_or_else(|status| grpc::reply(Err(status)).into_response())
 }
 
 /// Reports whether the requested service is one of this address.
-fn is_known(body: Bytes) -> Result<bool, GrpcStatus> {
-    let asked = HealthCheckRequest::decode(grpc::unframe(body)?);
+fn is_known(headers: &HeaderMap, body: Bytes) -> Result<bool, GrpcStatus> {
+    let message = grpc::unframe(headers, body, REQUEST_BYTES_MAX)?;
+    let asked = HealthCheckRequest::decode(message);
     let asked = asked.map_err(|error| GrpcStatus::invalid(error.to_string()))?;
     Ok(SERVICES.contains(&asked.service.as_str()))
 }
@@ -106,7 +106,7 @@ fn check(service: &QueryService, is_known: bool) -> Result<Response, GrpcStatus>
         false => ServingStatus::Serving,
         true => ServingStatus::NotServing,
     };
-    Ok(grpc::reply(Ok(vec![status.message()])))
+    Ok(grpc::reply(Ok(vec![status.message()])).into_response())
 }
 
 /// Reports serving until the process stops, then not serving, which ends the stream. An unknown
@@ -122,9 +122,10 @@ fn watch(service: &QueryService, is_known: bool) -> Response {
     let last = async move {
         // An error says that the service is gone altogether.
         let _ = ended.wait_for(|ended| *ended).await;
-        let last = is_known.then(|| ServingStatus::NotServing.message());
-        last.into_iter().collect()
+        is_known.then(|| Ok(grpc::framed(&[ServingStatus::NotServing.message()])))
     };
-    let answer = grpc::reply_twice(first.map(ServingStatus::message), last);
+    let first = first.map(|status| Ok(grpc::framed(&[status.message()])));
+    let last = stream::once(last).filter_map(std::future::ready);
+    let answer = grpc::stream_frames(stream::iter(first).chain(last));
     (Extension(Holds(WATCH_BYTES)), answer).into_response()
 }

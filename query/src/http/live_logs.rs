@@ -4,36 +4,41 @@ use std::fmt::Write;
 
 use ::http::{HeaderMap, Uri};
 use axum::{
+    Extension,
     body::Bytes,
     extract::{Path, State, rejection::PathRejection},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use serde_json::json;
 use tidings_proto::api::LogContext;
 
 use super::{
-    answer,
-    events::{StreamStep, event, events},
+    encoding,
+    event_stream::{StreamStep, event, events},
     filters::LOG_FILTERS,
-    logs::log_filter,
+    log_search::log_filter,
     problem::Problems,
     searching::problem_event,
 };
 use crate::{
     LogCursor, LogOrder, QueryError, QueryService,
-    logs::{context::LogContextSearch, tail::NewRecords},
+    log_reader::{context::LogContextSearch, log_tail::NewRecords},
     params::{
         Params,
         declared::{Lists, Of, Takes, header, path, query},
         form::ParameterForm,
         malformed, record_in_path,
     },
-    service::tailing::{LogTail, TailEvent},
+    query_service::tailing::{LogTail, TailEvent},
 };
 
 /// Bytes reserved for one tail: the records of one poll.
 const TAIL_BYTES: u64 = 1 << 20;
 const AROUND: ParameterForm = ParameterForm::Integer { min: 0, max: 200, default: Some(10) };
+
+/// Response extension: log records as they come, an answer without an end.
+#[derive(Debug, Clone, Copy)]
+pub struct EndlessLogs;
 
 /// Parameters of a tail.
 pub(super) struct Tailing;
@@ -93,7 +98,8 @@ pub(super) async fn tail(
         Some(id) => Some(place(id.to_str().unwrap_or_default())?),
         None => None,
     };
-    Ok(events(service.tail(filter, after).await?, next, TAIL_BYTES))
+    let news = events(service.tail(filter, after).await?, next, TAIL_BYTES);
+    Ok((Extension(EndlessLogs), news).into_response())
 }
 
 fn place(text: &str) -> Result<LogCursor, QueryError> {
@@ -157,5 +163,5 @@ pub(super) async fn context(
         (around("before").unwrap_or_default(), around("after").unwrap_or_default());
     let search = LogContextSearch { id, time: params.moment("time")?, before, after };
     let (service, turn) = service.keeping_turn();
-    answer::json(turn, service.log_context(search).await?).await
+    encoding::json(turn, service.log_context(search).await?).await
 }

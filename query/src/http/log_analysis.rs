@@ -2,12 +2,15 @@
 
 use ::http::Uri;
 use axum::{extract::State, response::Response};
-use tidings_proto::api::{LogHistogram, LogPatternList, LogStats};
+use tidings_proto::{
+    UnixNanos,
+    api::{LogHistogram, LogPatternList, LogStats},
+};
 
 use super::{
-    answer,
+    encoding,
     filters::{LOG_FILTERS, STEP, WINDOW},
-    logs::log_filter,
+    log_search::log_filter,
     problem::Problems,
 };
 use crate::{
@@ -16,7 +19,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
-        form::ParameterForm::{Duration, Text},
+        form::ParameterForm::{Duration, Text, Time, Word},
     },
 };
 
@@ -27,6 +30,9 @@ impl Takes for Histogram {
     const LISTS: Lists = &[LOG_FILTERS, WINDOW, &[STEP]];
 }
 
+const ALL: &str = "all";
+const CHANGED: &str = "changed";
+
 /// Parameters of a list of patterns.
 pub(super) struct Patterns;
 
@@ -34,7 +40,21 @@ impl Takes for Patterns {
     const LISTS: Lists = &[
         LOG_FILTERS,
         WINDOW,
-        &[STEP, limit(100, 1_000, "At most so many patterns, the most frequent")],
+        &[
+            STEP,
+            limit(100, 1_000, "At most so many patterns, the most frequent"),
+            query(
+                "baselineStart",
+                Time,
+                "Compared with the time from here on, instead of as long a time before the window; needs `baselineEnd`",
+            ),
+            query("baselineEnd", Time, "To here, later than `baselineStart`"),
+            query(
+                "list",
+                Word(&[ALL, CHANGED]),
+                "`all` patterns of the window (the default), or those that `changed`: new, gone, or at another rate, the greatest change first",
+            ),
+        ],
     ];
 }
 
@@ -86,13 +106,14 @@ pub(super) async fn histogram(
     let filter = log_filter(&service, &params).await?;
     let search = LogHistogramSearch { filter, step: params.step()? };
     let (service, turn) = service.keeping_turn();
-    answer::json(turn, service.log_histogram(search).await?).await
+    encoding::json(turn, service.log_histogram(search).await?).await
 }
 
 /// Log messages that are alike.
 ///
-/// Messages of one service that differ only in some words are a pattern. A pattern is new when it
-/// is not seen in as long a time before the window.
+/// Messages of one service that differ only in some words are a pattern. Each has its count and rate
+/// in the window and in the time that the window is compared with: as long a time before it, unless
+/// another one is given. A pattern is new when it is not seen in that time.
 #[utoipa::path(
     get,
     path = "/api/v1/logs/patterns",
@@ -107,9 +128,33 @@ pub(super) async fn patterns(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Patterns>(&uri)?;
     let filter = log_filter(&service, &params).await?;
-    let search = PatternSearch { filter, step: params.step()?, limit: params.limit() };
+    let search = PatternSearch {
+        filter,
+        step: params.step()?,
+        limit: params.limit(),
+        base: base(&params)?,
+        is_of_changes: params.text("list") == Some(CHANGED),
+    };
     let (service, turn) = service.keeping_turn();
-    answer::json(turn, service.log_patterns(search).await?).await
+    encoding::json(turn, service.log_patterns(search).await?).await
+}
+
+/// The time that the window is compared with, when it is given.
+fn base(params: &Params) -> Result<Option<(UnixNanos, UnixNanos)>, QueryError> {
+    match (params.moment("baselineStart")?, params.moment("baselineEnd")?) {
+        (None, None) => Ok(None),
+        (Some(start), Some(end)) if start < end => Ok(Some((start, end))),
+        (Some(_), Some(_)) => Err(QueryError::parameter(
+            "baselineEnd",
+            "`baselineEnd` must be later than `baselineStart`",
+        )),
+        (Some(_), None) => {
+            Err(QueryError::parameter("baselineEnd", "`baselineStart` needs `baselineEnd`"))
+        }
+        (None, Some(_)) => {
+            Err(QueryError::parameter("baselineStart", "`baselineEnd` needs `baselineStart`"))
+        }
+    }
 }
 
 /// Log records by the values of fields.
@@ -137,5 +182,5 @@ pub(super) async fn stats(
         limit: params.limit(),
     };
     let (service, turn) = service.keeping_turn();
-    answer::json(turn, service.log_stats(search).await?).await
+    encoding::json(turn, service.log_stats(search).await?).await
 }

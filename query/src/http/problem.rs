@@ -1,5 +1,5 @@
-//! Errors over HTTP: the one table from [`ErrorKind`] to status, and the problem+json body
-//! ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+//! Errors over HTTP: the one writer of problem+json ([`ProblemResponse`],
+//! [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)), and the problem of each [`ErrorKind`].
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,90 @@ use utoipa::{
     openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder},
 };
 
-use crate::{ErrorKind, QueryError};
+use crate::{ErrorKind, QueryError, error::status_of};
 
+/// Content type of a problem.
 const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A problem of a request, for every API that answers with `application/problem+json`.
+#[derive(Debug)]
+pub struct ProblemResponse {
+    status: StatusCode,
+    /// Value of `Retry-After`, in seconds.
+    retry_after: Option<&'static str>,
+    details: ProblemDetails,
+}
+
+impl ProblemResponse {
+    /// Content type of the response.
+    pub const MEDIA_TYPE: &'static str = PROBLEM_JSON;
+
+    /// A problem with this status. `slug` ends its type, `title` names the type in a few words, and
+    /// `detail` has the cause of this one and the remedy.
+    pub fn new(status: StatusCode, slug: &str, title: &str, detail: impl Into<String>) -> Self {
+        let details = ProblemDetails {
+            r#type: format!("/problems/{slug}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            parameter: None,
+        };
+        Self { status, retry_after: None, details }
+    }
+
+    /// The same problem, of this parameter if there is one.
+    #[must_use]
+    pub fn with_parameter(mut self, name: Option<String>) -> Self {
+        self.details.parameter = name;
+        self
+    }
+
+    /// The same problem, which may be gone in so many seconds if there are any.
+    #[must_use]
+    pub fn with_retry_after(mut self, seconds: Option<&'static str>) -> Self {
+        self.retry_after = seconds;
+        self
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.details).expect("invariant: a problem has only string keys")
+    }
+
+    /// Description of problems for the API's document, by their titles.
+    #[must_use]
+    pub fn described(titles: &str) -> utoipa::openapi::Response {
+        let schema = RefOr::Ref(Ref::from_schema_name(ProblemDetails::name()));
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        ResponseBuilder::new().description(titles).content(PROBLEM_JSON, content).build()
+    }
+
+    /// Descriptions by status, of problems with these statuses and titles.
+    #[must_use]
+    pub fn described_by_status(
+        problems: impl IntoIterator<Item = (StatusCode, &'static str)>,
+    ) -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let mut titles: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (status, title) in problems {
+            titles.entry(status.as_str().to_owned()).or_default().push(title);
+        }
+        let described = |titles: Vec<&str>| RefOr::T(Self::described(&titles.join(", or ")));
+        titles.into_iter().map(|(status, titles)| (status, described(titles))).collect()
+    }
+}
+
+impl IntoResponse for ProblemResponse {
+    fn into_response(self) -> Response {
+        let content_type = [(header::CONTENT_TYPE, PROBLEM_JSON)];
+        let mut response = (self.status, content_type, self.to_bytes()).into_response();
+        if let Some(seconds) = self.retry_after {
+            let value = header::HeaderValue::from_static(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+}
 
 /// A kind of problem as HTTP knows it.
 struct ProblemType {
@@ -27,55 +108,36 @@ struct ProblemType {
     retry_after: Option<&'static str>,
 }
 
-const NO_SUCH_PATH: ProblemType = form(StatusCode::NOT_FOUND, "no-such-path", "no such path");
-const NO_SUCH_METHOD: ProblemType =
-    form(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "method not allowed");
+/// Status and title of the answer to a method that a path does not have.
+const NO_SUCH_METHOD: (StatusCode, &str) = (StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
 
-const fn form(status: StatusCode, slug: &'static str, title: &'static str) -> ProblemType {
-    ProblemType { status, slug, title, retry_after: None }
-}
-
-/// The table.
+/// The table of slugs and titles; statuses are beside the kinds.
 const fn form_of(kind: ErrorKind) -> ProblemType {
-    match kind {
-        ErrorKind::Invalid => {
-            form(StatusCode::BAD_REQUEST, "invalid-parameter", "invalid parameter")
-        }
-        ErrorKind::NotFound => form(StatusCode::NOT_FOUND, "not-found", "not found"),
-        ErrorKind::TooLarge => {
-            form(StatusCode::UNPROCESSABLE_ENTITY, "too-large", "the answer would be too large")
-        }
-        ErrorKind::Overloaded => ProblemType {
-            retry_after: Some("1"),
-            ..form(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many questions at once")
-        },
-        ErrorKind::TimedOut => {
-            form(StatusCode::GATEWAY_TIMEOUT, "timed-out", "the answer took too long")
-        }
-        ErrorKind::Unavailable => ProblemType {
-            retry_after: Some("5"),
-            ..form(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage cannot be read now")
-        },
-        ErrorKind::Failed => {
-            form(StatusCode::INTERNAL_SERVER_ERROR, "failed", "the question could not be answered")
-        }
-    }
-}
-
-/// The status of a kind and what `Retry-After` says, for APIs whose errors have another form.
-pub(crate) fn status_of(kind: ErrorKind) -> (StatusCode, Option<&'static str>) {
-    let form = form_of(kind);
-    (form.status, form.retry_after)
+    let (slug, title) = match kind {
+        ErrorKind::Invalid => ("invalid-parameter", "invalid parameter"),
+        ErrorKind::NotFound => ("not-found", "not found"),
+        ErrorKind::TooLarge => ("too-large", "the answer would be too large"),
+        ErrorKind::Overloaded => ("overloaded", "too many questions at once"),
+        ErrorKind::TimedOut => ("timed-out", "the answer took too long"),
+        ErrorKind::Unavailable => ("unavailable", "storage cannot be read now"),
+        ErrorKind::Failed => ("failed", "the question could not be answered"),
+    };
+    let (status, retry_after) = status_of(kind);
+    ProblemType { status, slug, title, retry_after }
 }
 
 impl IntoResponse for QueryError {
     fn into_response(self) -> Response {
-        respond(form_of(self.kind()), details(&self))
+        problem_of(&self).into_response()
     }
 }
 
 /// Builds the problem body of an error; errors of the server are logged.
 pub(super) fn details(error: &QueryError) -> ProblemDetails {
+    problem_of(error).details
+}
+
+fn problem_of(error: &QueryError) -> ProblemResponse {
     let form = form_of(error.kind());
     // Overload is not a defect of the server.
     if form.status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -88,7 +150,9 @@ pub(super) fn details(error: &QueryError) -> ProblemDetails {
         QueryError::NothingOf { name, .. } => Some((*name).to_owned()),
         _ => None,
     };
-    problem(&form, error.to_string(), parameter)
+    ProblemResponse::new(form.status, form.slug, form.title, error.to_string())
+        .with_parameter(parameter)
+        .with_retry_after(form.retry_after)
 }
 
 impl From<PathRejection> for QueryError {
@@ -109,13 +173,15 @@ impl From<PathRejection> for QueryError {
 /// Response for an unknown path of the API.
 pub(super) async fn no_such_path(uri: Uri) -> Response {
     let detail = format!("{} is not a path of this API; see {}", uri.path(), super::OPENAPI_PATH);
-    respond(NO_SUCH_PATH, problem(&NO_SUCH_PATH, detail, None))
+    ProblemResponse::new(StatusCode::NOT_FOUND, "no-such-path", "no such path", detail)
+        .into_response()
 }
 
 /// The answer to a method that a path does not have.
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     let detail = format!("{method} is not allowed on {}; use GET", uri.path());
-    respond(NO_SUCH_METHOD, problem(&NO_SUCH_METHOD, detail, None))
+    let (status, title) = NO_SUCH_METHOD;
+    ProblemResponse::new(status, "method-not-allowed", title, detail).into_response()
 }
 
 /// The problems that any endpoint may answer with, for its documentation.
@@ -125,36 +191,7 @@ impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         use ErrorKind::{Failed, Invalid, NotFound, Overloaded, TimedOut, TooLarge, Unavailable};
         let kinds = [Invalid, NotFound, TooLarge, Overloaded, TimedOut, Unavailable, Failed];
-        let mut titles: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for form in kinds.map(form_of).into_iter().chain([NO_SUCH_METHOD]) {
-            titles.entry(form.status.as_str().to_owned()).or_default().push(form.title);
-        }
-        let schema = RefOr::Ref(Ref::from_schema_name(ProblemDetails::name()));
-        let response = |titles: Vec<&str>| {
-            let content = ContentBuilder::new().schema(Some(schema.clone())).build();
-            let response = ResponseBuilder::new().description(titles.join(", or "));
-            RefOr::T(response.content(PROBLEM_JSON, content).build())
-        };
-        titles.into_iter().map(|(status, titles)| (status, response(titles))).collect()
+        let described = kinds.map(form_of).map(|form| (form.status, form.title));
+        ProblemResponse::described_by_status(described.into_iter().chain([NO_SUCH_METHOD]))
     }
-}
-
-fn problem(form: &ProblemType, detail: String, parameter: Option<String>) -> ProblemDetails {
-    ProblemDetails {
-        r#type: format!("/problems/{}", form.slug),
-        title: form.title.to_owned(),
-        status: form.status.as_u16(),
-        detail,
-        parameter,
-    }
-}
-
-fn respond(form: ProblemType, problem: ProblemDetails) -> Response {
-    let body = serde_json::to_vec(&problem).expect("invariant: a problem has only string keys");
-    let mut response = (form.status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
-    if let Some(seconds) = form.retry_after {
-        let value = header::HeaderValue::from_static(seconds);
-        response.headers_mut().insert(header::RETRY_AFTER, value);
-    }
-    response
 }

@@ -4,9 +4,9 @@
 //! included. What a query means is [`crate::prometheus`]'s. Parameters can come as a form in the
 //! body, as Grafana sends them; unknown ones are ignored.
 
-mod answer;
+mod api_response;
 mod nothing;
-mod params;
+mod request_parameters;
 
 use axum::{
     Router,
@@ -19,16 +19,16 @@ use serde_json::{Value as Json, json};
 use crate::{
     QueryService,
     execution::Reader,
-    http::answer::written_json,
+    http::encoding::written_json,
     prometheus::{
         PromqlError, ValueType,
-        metrics::METRICS,
+        metric_names::METRICS,
         query::{self, EvaluationTimes, POINTS_MAX, QueryAnswer},
         series::{self, SeriesSearch},
     },
 };
-use answer::{PrometheusError, known, list, list_labels, success_of};
-use params::{PrometheusParams, WantedSeries, bad, expression_of};
+use api_response::{PrometheusError, known, list, list_labels, success_of};
+use request_parameters::{PrometheusParams, WantedSeries, bad, expression_of};
 
 /// The release of Prometheus whose API this is: Grafana switches features by it.
 const PROMETHEUS_VERSION: &str = "2.55.0";
@@ -49,10 +49,10 @@ pub(super) fn routes() -> Router<QueryService> {
     });
     routes
         .merge(nothing::routes())
-        .route("/prometheus", any(answer::no_such_path))
-        .route("/prometheus/", any(answer::no_such_path))
-        .route("/prometheus/{*path}", any(answer::no_such_path))
-        .layer(DefaultBodyLimit::max(params::FORM_BYTES_MAX))
+        .route("/prometheus", any(api_response::no_such_path))
+        .route("/prometheus/", any(api_response::no_such_path))
+        .route("/prometheus/{*path}", any(api_response::no_such_path))
+        .layer(DefaultBodyLimit::max(request_parameters::FORM_BYTES_MAX))
 }
 
 /// Handles an instant query.
@@ -61,7 +61,7 @@ async fn query_at(
     params: PrometheusParams,
 ) -> Result<Response, PrometheusError> {
     let now = service.now();
-    let time = params.time("time")?.unwrap_or_else(|| params::millis_of(now));
+    let time = params.time("time")?.unwrap_or_else(|| request_parameters::millis_of(now));
     let query = params.query();
     let asked = EvaluationTimes {
         start_ms: time,
@@ -72,7 +72,7 @@ async fn query_at(
     let written = service.ask_within(params.timeout()?, move |reader| {
         let answer = at_once(reader, &query, asked);
         Ok(answer.and_then(|answer| {
-            Ok(success_of(&answer, Some(time), reader.limits.unread_bytes_max)?)
+            Ok(success_of(&answer, Some(time), reader.limits.answer_bytes_max())?)
         }))
     });
     Ok(written_json(written.await??))
@@ -98,7 +98,8 @@ async fn query_range(
     let asked = EvaluationTimes { start_ms, end_ms, step_ms, lookback_ms: params.lookback()? };
     let written = service.ask_within(params.timeout()?, move |reader| {
         let answer = over_range(reader, &query, asked);
-        Ok(answer.and_then(|answer| Ok(success_of(&answer, None, reader.limits.unread_bytes_max)?)))
+        Ok(answer
+            .and_then(|answer| Ok(success_of(&answer, None, reader.limits.answer_bytes_max())?)))
     });
     Ok(written_json(written.await??))
 }
@@ -134,7 +135,7 @@ async fn labels(
 ) -> Result<Response, PrometheusError> {
     let (search, limit) = (params.series(false)?, params.limit()?);
     ask(&service, search, move |reader, search| {
-        Ok(list(series::label_names(reader, search)?, limit, reader.limits.unread_bytes_max)?)
+        Ok(list(series::label_names(reader, search)?, limit, reader.limits.answer_bytes_max())?)
     })
     .await
 }
@@ -150,7 +151,7 @@ async fn label_values(
         Ok(list(
             series::label_values(reader, &name, search)?,
             limit,
-            reader.limits.unread_bytes_max,
+            reader.limits.answer_bytes_max(),
         )?)
     })
     .await
@@ -162,7 +163,7 @@ async fn series_list(
 ) -> Result<Response, PrometheusError> {
     let (search, limit) = (params.series(true)?, params.limit()?);
     ask(&service, search, move |reader, search| {
-        Ok(list_labels(series::series(reader, search)?, limit, reader.limits.unread_bytes_max)?)
+        Ok(list_labels(series::series(reader, search)?, limit, reader.limits.answer_bytes_max())?)
     })
     .await
 }

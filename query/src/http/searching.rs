@@ -1,5 +1,5 @@
 //! Searches that may take a while. The response is JSON at the end, or a stream of [server-sent
-//! events](super::events) with progress and then the same answer.
+//! events](super::event_stream) with progress and then the same answer.
 //!
 //! The search runs in a task that the response body owns. It is cancelled when the client
 //! disconnects, and runs to its end when the client only pauses.
@@ -16,16 +16,17 @@ use tidings_proto::{
     DurationNanos,
     api::{FoundTraces, SearchProgress},
 };
-use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{
-    answer,
-    events::{EVENT_STREAM, StreamStep, event, events},
+    encoding,
+    event_stream::{EVENT_STREAM, StreamStep, event, events},
     problem,
     unread_budget::UnreadBudget,
 };
 use crate::{
-    QueryError, QueryService,
+    QueryError, QueryOrigin, QueryService,
+    answer_shares::AnswerShare,
     execution::{Admission, Progress, defect},
 };
 
@@ -33,7 +34,7 @@ use crate::{
 const NEWS_EVERY: Duration = Duration::from_millis(100);
 
 /// An event, and the room that it takes until it has gone to the connection.
-type EncodedEvent = (String, OwnedSemaphorePermit);
+type EncodedEvent = (String, AnswerShare);
 
 /// Task that runs a search by itself. A body is not polled while its client does not read, and the
 /// permits must not wait for that.
@@ -44,7 +45,7 @@ impl SearchTask {
         question: impl Future<Output = Result<EncodedEvent, QueryError>> + Send + 'static,
     ) -> Self {
         let mut task = JoinSet::new();
-        task.spawn(question);
+        task.spawn(QueryOrigin::carry(QueryOrigin::current(), question));
         Self(task)
     }
 
@@ -70,7 +71,7 @@ where
 {
     let (asking, turn) = service.keeping_turn();
     if !accepts_events(headers) {
-        return answer::json(turn, ask(asking).await?).await;
+        return encoding::json(turn, ask(asking).await?).await;
     }
     let progress = Arc::new(Progress::heard());
     let begun = service.instant();
@@ -95,7 +96,7 @@ struct SearchStream {
     begun: Instant,
     state: State,
     /// The room that what was told last takes until it has gone to the connection.
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<AnswerShare>,
 }
 
 enum State {
@@ -142,7 +143,7 @@ async fn news(
     progress: &Progress,
     elapsed: Duration,
     room: &UnreadBudget,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), QueryError> {
+) -> Result<(Bytes, Option<AnswerShare>), QueryError> {
     let (mut events, mut place) = (String::new(), None);
     let traces = progress.take_traces();
     if !traces.is_empty() {
@@ -171,7 +172,7 @@ async fn encode_event<T: Serialize + Send + 'static>(
     name: &str,
     room: &UnreadBudget,
 ) -> Result<EncodedEvent, QueryError> {
-    let result = answer::encoded(turn, found).await?;
+    let result = encoding::encoded(turn, found).await?;
     let result = String::from_utf8(result)
         .map_err(|broken| QueryError::Defect { reason: broken.to_string() })?;
     let place = room.take(result.len() as u64)?;
@@ -187,6 +188,6 @@ pub(super) fn problem_event(error: &QueryError) -> Bytes {
 
 /// Reports whether an event stream is the first acceptable type that the server can give.
 fn accepts_events(headers: &HeaderMap) -> bool {
-    let known = [EVENT_STREAM, answer::JSON, "application/*", "*/*"];
-    answer::preferred(headers, &known) == Some(EVENT_STREAM)
+    let known = [EVENT_STREAM, encoding::JSON, "application/*", "*/*"];
+    encoding::preferred(headers, &known) == Some(EVENT_STREAM)
 }

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 use utoipa::openapi::{RefOr, path::Operation};
 
-use super::{answer, document, endpoints, searching, unread_budget::UnreadBudget};
+use super::{document, encoding, endpoints, searching, unread_budget::UnreadBudget};
 use crate::{QueryLimits, QueryService, QuerySettings};
 
 fn operations() -> BTreeMap<String, Operation> {
@@ -84,7 +84,7 @@ async fn an_answer_is_written_in_its_questions_turn() {
     let (asking, turn) = service.keeping_turn();
     let others = service.clone();
     let value = asking.ask(move |_| Ok(Meanwhile(others))).await.unwrap();
-    assert_eq!(answer::encoded(turn, value).await.unwrap(), b"false");
+    assert_eq!(encoding::encoded(turn, value).await.unwrap(), b"false");
     assert!(service.ask(|_| Ok(())).await.is_ok(), "the turn ended then");
 }
 

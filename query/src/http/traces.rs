@@ -1,4 +1,4 @@
-//! `/api/v1/traces`.
+//! `/api/v1/traces`, and the links of a trace.
 
 use ::http::{HeaderMap, Uri};
 use axum::{
@@ -8,13 +8,13 @@ use axum::{
 };
 use tidings_proto::{
     TraceId,
-    api::{SpanDetails, SpanMatches, TraceSearchResult, TraceSkeleton, TraceView},
+    api::{SpanDetails, SpanMatches, TraceLinks, TraceSearchResult, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
 use tidings_storage::SpanFilter;
 
 use super::{
-    answer,
+    encoding,
     filters::{ADJUST, AWAITED, CURSOR, IN_PATH, SPAN_FILTERS, SPAN_TIMES, span_filter},
     problem::Problems,
     searching,
@@ -272,7 +272,7 @@ pub(super) async fn trace(
     let params = Params::read::<Assembled>(&uri)?;
     let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
     let (service, turn) = service.keeping_turn();
-    answer::json(turn, service.next_trace(question, params.wanted()?).await?).await
+    encoding::json(turn, service.next_trace(question, params.wanted()?).await?).await
 }
 
 /// One trace as columns: what a waterfall of any size is drawn from.
@@ -294,7 +294,7 @@ pub(super) async fn skeleton(
     let params = Params::read::<Assembled>(&uri)?;
     let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
     let (service, turn) = service.keeping_turn();
-    answer::json(turn, service.next_skeleton(question, params.wanted()?).await?).await
+    encoding::json(turn, service.next_skeleton(question, params.wanted()?).await?).await
 }
 
 /// Finds spans in one trace.
@@ -332,7 +332,7 @@ pub(super) async fn find(
         }
     };
     let (service, turn) = service.keeping_turn();
-    answer::json(turn, service.find_spans(question, search).await?).await
+    encoding::json(turn, service.find_spans(question, search).await?).await
 }
 
 /// One span in its place in its trace.
@@ -354,7 +354,7 @@ pub(super) async fn span(
     let question = TraceQuestion { name: trace_in_path(&trace)?, clocks: params.clocks() };
     let (span_id, index) = (span_in_path(&span)?, params.integer("index"));
     let (service, turn) = service.keeping_turn();
-    answer::json(turn, service.span(question, span_id, index).await?).await
+    encoding::json(turn, service.span(question, span_id, index).await?).await
 }
 
 /// One trace as it was sent, in OTLP.
@@ -383,5 +383,26 @@ pub(super) async fn otlp(
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
     Params::read::<OneTrace>(&uri)?;
-    answer::otlp(service.export(trace_in_path(&path?)?).await?, &headers).await
+    encoding::otlp(service.export(trace_in_path(&path?)?).await?, &headers).await
+}
+
+/// The links of a trace, both ways.
+///
+/// Returns the links of its spans, and the spans of other traces that link to its spans.
+#[utoipa::path(
+    get,
+    path = "/api/v1/traces/{traceId}/links",
+    tag = "traces",
+    operation_id = "getTraceLinks",
+    params(Of<OneTrace>),
+    responses((status = 200, body = TraceLinks), Problems)
+)]
+pub(super) async fn links(
+    State(service): State<QueryService>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    Params::read::<OneTrace>(&uri)?;
+    let (service, turn) = service.keeping_turn();
+    encoding::json(turn, service.links(trace_in_path(&path?)?).await?).await
 }

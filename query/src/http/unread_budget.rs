@@ -14,18 +14,22 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{QueryError, QueryService};
+use crate::{
+    ClientId, QueryError, QueryService,
+    answer_shares::{AnswerShare, AnswerShares, TenantNumber},
+};
 
 /// Response extension: maximum bytes of memory of a body that is produced while it is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Holds(pub(super) u64);
 
-/// The room for unread answers, in KiB.
+/// The room for unread answers, as one client has it.
 #[derive(Debug, Clone)]
 pub(super) struct UnreadBudget {
-    free: Arc<Semaphore>,
+    shares: Arc<AnswerShares>,
+    tenant: TenantNumber,
+    client: ClientId,
     bytes_max: u64,
 }
 
@@ -33,21 +37,27 @@ impl UnreadBudget {
     /// Budget of this many bytes.
     #[cfg(test)]
     pub(super) fn new(bytes_max: u64) -> Self {
-        let kib = usize::try_from(bytes_max >> 10).unwrap_or(usize::MAX);
-        Self { free: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))), bytes_max }
+        let (shares, tenant) = (AnswerShares::new(bytes_max), TenantNumber::FIRST);
+        Self { shares, tenant, client: ClientId::default(), bytes_max }
     }
 
     /// Budget of all answers that this service shares with others.
     pub(super) fn shared(service: &QueryService) -> Self {
-        let bytes_max = service.limits().unread_bytes_max;
-        Self { free: Arc::clone(service.unread()), bytes_max }
+        let (shares, tenant) = service.answer_shares();
+        let (client, bytes_max) = (ClientId::default(), service.limits().answer_bytes_max());
+        Self { shares: Arc::clone(shares), tenant, client, bytes_max }
     }
 
-    /// Reserves the bytes of an answer; fails when the budget is exhausted.
-    pub(super) fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, QueryError> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let place = Arc::clone(&self.free).try_acquire_many_owned(kib);
-        place.map_err(|_| QueryError::Unread { bytes_max: self.bytes_max })
+    /// The same for the client of this request.
+    fn of_client(&self, request: &Request) -> Self {
+        let client = request.extensions().get::<ClientId>().cloned().unwrap_or_default();
+        Self { client, ..self.clone() }
+    }
+
+    /// Reserves the bytes of an answer; fails when the client would have too many of all.
+    pub(super) fn take(&self, bytes: u64) -> Result<AnswerShare, QueryError> {
+        let share = self.shares.take(self.tenant, &self.client, bytes);
+        share.ok_or(QueryError::Unread { bytes_max: self.bytes_max })
     }
 }
 
@@ -58,6 +68,7 @@ pub(super) async fn hold(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let room = room.of_client(&request);
     request.extensions_mut().insert(room.clone());
     let response = next.run(request).await;
     let said = response.extensions().get::<Holds>().map_or(0, |Holds(bytes)| *bytes);
@@ -71,13 +82,13 @@ pub(super) async fn hold(
 /// An answer's body with the room it takes.
 struct Held {
     body: Body,
-    place: Arc<OwnedSemaphorePermit>,
+    place: Arc<AnswerShare>,
 }
 
 /// Bytes of the body, which the connection may have long after the body's end.
 struct HeldBytes {
     bytes: Bytes,
-    _place: Arc<OwnedSemaphorePermit>,
+    _place: Arc<AnswerShare>,
 }
 
 impl AsRef<[u8]> for HeldBytes {
@@ -115,6 +126,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::{UnreadBudget, hold};
+    use crate::ClientId;
 
     #[tokio::test]
     async fn unread_answers_take_room_until_they_are_read_or_dropped() {
@@ -134,5 +146,26 @@ mod tests {
         assert_eq!(dropped.status(), 200);
         drop(dropped);
         assert_eq!(ask().await.unwrap().status(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_answers_are_not_read_keeps_no_other_out() {
+        let app = Router::new()
+            .route("/", get(|| async { vec![b'x'; 100 << 10] }))
+            .layer(middleware::from_fn_with_state(UnreadBudget::new(1 << 20), hold));
+        let ask = |client: &str| {
+            let request = Request::get("/").extension(ClientId::new(client));
+            app.clone().oneshot(request.body(Body::empty()).unwrap())
+        };
+        let mut unread = Vec::new();
+        let refused = loop {
+            let answer = ask("greedy").await.unwrap();
+            if answer.status() != 200 {
+                break answer;
+            }
+            unread.push(answer);
+        };
+        assert_eq!((refused.status().as_u16(), unread.len()), (503, 7));
+        assert_eq!(ask("another").await.unwrap().status(), 200);
     }
 }

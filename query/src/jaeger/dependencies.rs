@@ -15,9 +15,9 @@ use tidings_storage::{
 
 use crate::{
     QueryError,
-    analysis::graph::graph_spans,
+    analysis::service_graph::graph_spans,
     execution::Reader,
-    trace::gather::{Gather, Gathered},
+    trace::trace_rows::{Gather, Gathered},
 };
 
 /// Maximum number of the newest spans read where no rollup exists (about 200 bytes each).

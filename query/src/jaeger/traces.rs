@@ -6,7 +6,7 @@ use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
 
 use super::{
     adjust::adjust,
-    search::{FoundIds, JaegerSearch, search},
+    find_traces::{FoundIds, JaegerSearch, search},
 };
 use crate::{
     QueryError,

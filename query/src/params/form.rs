@@ -2,10 +2,13 @@
 //! errors.
 
 use serde_json::Value as Json;
-use tidings_proto::SpanId;
+use tidings_proto::{
+    SpanId,
+    otlp::{SpanKind, StatusCode},
+};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 
-use super::text;
+use super::value_forms;
 use crate::LogCursor;
 
 /// The longest value of any parameter, in characters.
@@ -62,25 +65,27 @@ impl ParameterForm {
         match self {
             Self::Text => true,
             Self::Integer { min, max, .. } => {
-                text::integer(value).is_some_and(|number| (min..=max).contains(&number))
+                value_forms::integer(value).is_some_and(|number| (min..=max).contains(&number))
             }
             Self::Flag => matches!(value, "true" | "false"),
             Self::Word(words) => words.contains(&value),
-            Self::Time => text::time(value).is_some(),
-            Self::Duration => text::duration(value).is_some(),
-            Self::Above => text::above(value).is_some(),
-            Self::Kind => text::word(&text::KINDS, value).is_some(),
-            Self::Status => text::word(&text::STATUSES, value).is_some(),
-            Self::Severity => text::severity(value).is_some(),
-            Self::Attribute => text::attribute(value).is_some(),
-            Self::Keys => text::keys(value).is_some(),
+            Self::Time => value_forms::time(value).is_some(),
+            Self::Duration => value_forms::duration(value).is_some(),
+            Self::Above => value_forms::above(value).is_some(),
+            Self::Kind => SpanKind::from_word(value).is_some(),
+            Self::Status => StatusCode::from_word(value).is_some(),
+            Self::Severity => value_forms::severity(value).is_some(),
+            Self::Attribute => value_forms::attribute(value).is_some(),
+            Self::Keys => value_forms::keys(value).is_some(),
             Self::TraceId => value.parse::<tidings_proto::TraceId>().is_ok(),
-            Self::TraceName => text::trace_name(value).is_some(),
-            Self::TraceIds => text::trace_ids(value).is_some(),
-            Self::TraceIdsOrTypical => value == text::TYPICAL || text::trace_ids(value).is_some(),
+            Self::TraceName => value_forms::trace_name(value).is_some(),
+            Self::TraceIds => value_forms::trace_ids(value).is_some(),
+            Self::TraceIdsOrTypical => {
+                value == value_forms::TYPICAL || value_forms::trace_ids(value).is_some()
+            }
             Self::SpanId => value.parse::<SpanId>().is_ok(),
-            Self::RecordId => text::record_id(value).is_some(),
-            Self::Cursor => text::cursor(value).is_some(),
+            Self::RecordId => value_forms::record_id(value).is_some(),
+            Self::Cursor => value_forms::cursor(value).is_some(),
             Self::EventId => LogCursor::decode(value).is_some(),
         }
     }
@@ -157,8 +162,8 @@ impl ParameterForm {
     /// The words to choose from.
     fn choices(self) -> Vec<&'static str> {
         match self {
-            Self::Kind => text::KINDS.map(|(word, _)| word).to_vec(),
-            Self::Status => text::STATUSES.map(|(word, _)| word).to_vec(),
+            Self::Kind => SpanKind::ALL.map(SpanKind::word).to_vec(),
+            Self::Status => StatusCode::ALL.map(StatusCode::word).to_vec(),
             Self::Word(words) => words.to_vec(),
             _ => Vec::new(),
         }
@@ -166,20 +171,20 @@ impl ParameterForm {
 
     fn pattern(self) -> Option<&'static str> {
         Some(match self {
-            Self::Time => text::TIME,
-            Self::Duration => text::DURATION,
-            Self::Above => text::ABOVE,
-            Self::Severity => text::SEVERITY,
-            Self::Attribute => text::ATTRIBUTE,
-            Self::Keys => text::KEYS,
-            Self::TraceId => text::TRACE_ID,
-            Self::TraceName => text::TRACE_NAME,
-            Self::TraceIds => text::TRACE_IDS,
-            Self::TraceIdsOrTypical => text::TRACE_IDS_OR_TYPICAL,
-            Self::SpanId => text::SPAN_ID,
-            Self::RecordId => text::RECORD_ID,
-            Self::Cursor => text::CURSOR,
-            Self::EventId => text::EVENT_ID,
+            Self::Time => value_forms::TIME,
+            Self::Duration => value_forms::DURATION,
+            Self::Above => value_forms::ABOVE,
+            Self::Severity => value_forms::SEVERITY,
+            Self::Attribute => value_forms::ATTRIBUTE,
+            Self::Keys => value_forms::KEYS,
+            Self::TraceId => value_forms::TRACE_ID,
+            Self::TraceName => value_forms::TRACE_NAME,
+            Self::TraceIds => value_forms::TRACE_IDS,
+            Self::TraceIdsOrTypical => value_forms::TRACE_IDS_OR_TYPICAL,
+            Self::SpanId => value_forms::SPAN_ID,
+            Self::RecordId => value_forms::RECORD_ID,
+            Self::Cursor => value_forms::CURSOR,
+            Self::EventId => value_forms::EVENT_ID,
             _ => return None,
         })
     }

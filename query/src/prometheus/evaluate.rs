@@ -19,13 +19,22 @@ use std::{
 use super::{
     Labels, PromqlError,
     plan::{EvaluationTimes, SAMPLED_EVERY_MS, is_exact, multiples},
-    series_data::{Series, SeriesData},
+    series_data::{Series, SeriesData, too_much},
     syntax::{Expression, FunctionCall, Selector},
 };
 use crate::{execution::Reader, traceql::pattern::Patterns};
 
 /// Maximum number of samples read for one query, as in Prometheus.
 const SAMPLES_MAX: usize = 50_000_000;
+
+/// Bytes of a number with its time.
+const POINT_BYTES: usize = 16;
+
+/// Maximum number of points that a query holds at a time, those of its answer or those of the
+/// ranges that a function gets.
+pub(super) fn points_max(reader: &Reader) -> usize {
+    reader.limits.metrics_bytes_max / POINT_BYTES
+}
 
 /// Value of an expression at one time.
 #[derive(Debug, Clone)]
@@ -143,15 +152,25 @@ impl<'d> Evaluator<'d> {
         }
     }
 
+    /// Counts values looked at that are held at a time.
+    fn hold(&self, points: usize) -> Result<(), PromqlError> {
+        self.check_points(points)?;
+        self.look(points)
+    }
+
+    fn check_points(&self, points: usize) -> Result<(), PromqlError> {
+        if points > points_max(self.reader) {
+            return Err(too_much());
+        }
+        Ok(())
+    }
+
     /// Counts values looked at.
     fn look(&self, samples: usize) -> Result<(), PromqlError> {
         let looked = self.samples.get().saturating_add(samples);
         self.samples.set(looked);
         if looked > SAMPLES_MAX {
-            return Err(PromqlError::Execution(
-                "query processing would load too many samples into memory in query execution"
-                    .to_owned(),
-            ));
+            return Err(too_much());
         }
         Ok(self.reader.check()?)
     }
@@ -201,7 +220,7 @@ impl<'d> Evaluator<'d> {
                 let at = self.asked.moment(selector.moment, time);
                 let times: Vec<i64> = multiples(at - range_ms, at, SAMPLED_EVERY_MS).collect();
                 let selected = self.counted.selected(selector.id);
-                self.look(selected.series.len().saturating_mul(times.len().max(1)))?;
+                self.hold(selected.series.len().saturating_mul(times.len().max(1)))?;
                 let stretch = |series: &Series| SeriesSamples {
                     labels: series.labels.clone(),
                     points: times
@@ -214,11 +233,13 @@ impl<'d> Evaluator<'d> {
                 Ok(stretches.filter(|stretch| !stretch.points.is_empty()).collect())
             }
             Expression::Subquery(subquery) => {
-                let mut found = MatrixBuilder::default();
+                let (mut found, mut points) = (MatrixBuilder::default(), 0_usize);
                 for at in self.asked.inner_times(subquery, time) {
                     let value = self.evaluate(&subquery.inner, at)?;
                     let samples = value.vector();
                     self.look(samples.len())?;
+                    points = points.saturating_add(samples.len());
+                    self.check_points(points)?;
                     found.add(at, samples)?;
                 }
                 Ok(found.finish())

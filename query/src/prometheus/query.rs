@@ -2,7 +2,7 @@
 
 use super::{
     Labels, PromqlError,
-    evaluate::{EvaluatedValue, Evaluator, MatrixBuilder, distinct},
+    evaluate::{EvaluatedValue, Evaluator, MatrixBuilder, distinct, points_max},
     plan::plan,
     series_data::SeriesData,
     syntax::{Expression, ValueType},
@@ -72,13 +72,13 @@ pub(crate) fn over_range(
     let counted = SeriesData::read(reader, &plan(query, &asked)?)?;
     let evaluator = Evaluator::new(reader, &counted, asked);
     let mut found = MatrixBuilder::default();
-    let mut numbers = 0_usize;
+    let (mut numbers, numbers_max) = (0_usize, NUMBERS_MAX.min(points_max(reader)));
     for time in asked.times() {
         reader.check()?;
         let samples = evaluator.evaluate(query, time)?.vector();
         numbers = numbers.saturating_add(samples.len());
-        if numbers > NUMBERS_MAX {
-            let message = format!("the answer has more than {NUMBERS_MAX} numbers");
+        if numbers > numbers_max {
+            let message = format!("the answer has more than {numbers_max} numbers");
             return Err(PromqlError::Execution(message));
         }
         found.add(time, samples)?;

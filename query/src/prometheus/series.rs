@@ -7,7 +7,7 @@ use tidings_storage::TimeRange;
 use super::{
     Labels, PromqlError, Selector,
     labels::{Matcher, NAME, Test},
-    metrics::{LE, METRICS, bound_texts},
+    metric_names::{LE, METRICS, bound_texts},
     plan::Planned,
     series_data::SeriesData,
 };

@@ -5,20 +5,21 @@
 //! of time between two bounds that has calls, running sums. So what lies between any two bounds is
 //! one subtraction. Of a selector whose series are only ever added up, the groups are what they are
 //! added up to: of a day of all operations by service, one for each service. Memory is bounded by
-//! [`NUMBERS_MAX`] and [`GROUPS_MAX`].
+//! `metrics_bytes_max` of the limits and [`GROUPS_MAX`].
 //!
 //! `load` puts numbers together, `spans` and `calls` read what they are of.
 
-mod calls;
+mod call_series;
 mod load;
-mod spans;
+mod span_series;
 
+use tidings_proto::otlp::{SpanKind, StatusCode};
 use tidings_storage::SpanFilter;
 
 use super::{
     Labels, PromqlError,
     labels::{Matcher, NAME, Test},
-    metrics::{COUNT, Columns, Family, METRICS, Metric, MetricField},
+    metric_names::{COUNT, Columns, Family, METRICS, Metric, MetricField},
     number::float,
     plan::Planned,
     syntax::Grouping,
@@ -28,10 +29,20 @@ use load::Warnings;
 
 /// Maximum number of groups.
 const GROUPS_MAX: usize = 10_000;
-/// Maximum number of values (8 bytes each) held for one query.
-const NUMBERS_MAX: usize = 8_000_000;
-/// More series than this are not looked at by one selector.
-const SERIES_MAX: usize = 100_000;
+/// Bytes of a value; half of what a metrics query may hold is for values.
+const NUMBER_BYTES: usize = 8;
+/// Bytes of a series with its labels; the other half is for series.
+const SERIES_BYTES: usize = 640;
+
+/// Maximum number of values held for one query.
+fn numbers_max(reader: &Reader) -> usize {
+    reader.limits.metrics_bytes_max / 2 / NUMBER_BYTES
+}
+
+/// Maximum number of series that the selectors of one query look at.
+fn series_max(reader: &Reader) -> usize {
+    reader.limits.metrics_bytes_max / 2 / SERIES_BYTES
+}
 
 /// Data of all selectors of a query.
 #[derive(Debug)]
@@ -133,15 +144,17 @@ impl SeriesData {
                 set.columns.add(metric);
             }
         }
-        let (mut room, mut warnings) = (NUMBERS_MAX, Warnings::default());
+        let (mut room, mut warnings) = (numbers_max(reader), Warnings::default());
         for set in &mut counted.sets {
             set.bounds_ms.sort_unstable();
             set.bounds_ms.dedup();
             load::load(reader, set, &mut room, &mut warnings)?;
         }
         counted.warnings = warnings.0;
+        let mut series_left = series_max(reader);
         for selector in planned {
-            let selected = counted.select(selector)?;
+            let selected = counted.select(selector, series_left)?;
+            series_left = series_left.saturating_sub(selected.series.len());
             counted.selected.push(selected);
         }
         Ok(counted)
@@ -159,7 +172,7 @@ impl SeriesData {
         &mut self.sets[place]
     }
 
-    fn select(&self, selector: &Planned) -> Result<Selected, PromqlError> {
+    fn select(&self, selector: &Planned, series_max: usize) -> Result<Selected, PromqlError> {
         let (mut series, added_up) = (Vec::new(), added_up(selector));
         for metric in metrics(&selector.matchers) {
             let filter = filter_of(metric.family, &selector.matchers);
@@ -177,7 +190,7 @@ impl SeriesData {
                     if !matchers.clone().all(|m| m.matches(labels.get(&m.name))) {
                         continue;
                     }
-                    if series.len() >= SERIES_MAX {
+                    if series.len() >= series_max {
                         return Err(too_much());
                     }
                     let unnamed = labels.unnamed();
@@ -220,7 +233,7 @@ impl SeriesData {
 }
 
 fn is_bound(matcher: &Matcher) -> bool {
-    matches!(matcher.name.as_str(), NAME | super::metrics::LE)
+    matches!(matcher.name.as_str(), NAME | super::metric_names::LE)
 }
 
 fn fits(matcher: &Matcher, group: &Labels) -> bool {
@@ -256,15 +269,15 @@ fn filter_of(family: Family, matchers: &[Matcher]) -> SpanFilter {
             _ if value.is_empty() => (),
             "service" => filter.services = Some(vec![value.clone()]),
             "span_name" => filter.operation = Some(value.clone()),
-            "span_kind" => filter.kind = spans::kind_named(value),
-            "status_code" => filter.status = spans::status_named(value),
+            "span_kind" => filter.kind = SpanKind::from_otlp_name(value),
+            "status_code" => filter.status = StatusCode::from_otlp_name(value),
             _ => (),
         }
     }
     filter
 }
 
-fn too_much() -> PromqlError {
+pub(super) fn too_much() -> PromqlError {
     let message = "query processing would load too many samples into memory in query execution";
     PromqlError::Execution(message.to_owned())
 }

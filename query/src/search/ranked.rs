@@ -20,8 +20,11 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows};
 
-use super::{by_log::around, searched, summaries, total};
-use crate::{QueryError, RankCursor, TraceRank, execution::Reader};
+use super::{by_log::around, summaries};
+use crate::{
+    QueryError, RankCursor, TraceRank,
+    execution::{Reader, searched, total},
+};
 
 /// Maximum number of matching traces that are looked up by id; beyond it all rows are read.
 const LOOKUP_TRACES_MAX: usize = 4096;

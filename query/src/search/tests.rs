@@ -51,7 +51,8 @@ async fn told(
     progress: Arc<Progress>,
 ) -> (Vec<TraceSummary>, TraceSearchResult) {
     let limits = QueryLimits { told_every: Duration::ZERO, ..QueryLimits::default() };
-    told_of((0..HOURS).map(of_hour), false, limits, ask, progress).await
+    // In files: parts in memory become one in the background, and then there is nothing between.
+    told_of((0..HOURS).map(of_hour), true, limits, ask, progress).await
 }
 
 /// The same of these requests, each in a file of its own or in memory.

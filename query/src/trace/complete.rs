@@ -9,7 +9,7 @@ use tidings_storage::{Detail, Scan, SpanFilter};
 use super::{
     USE_SKELETON,
     export::export,
-    gather::{Gather, Gathered},
+    trace_rows::{Gather, Gathered},
 };
 use crate::{QueryError, execution::Reader};
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use tidings_assembly::Problem;
 use tidings_proto::api::{PlaceRule, Placement, ProblemCount, ProblemKind, ProblemView, SpanFlags};
 
-use super::{gather::Names, tree::Tree};
+use super::{trace_rows::Names, tree::Tree};
 
 /// The first `problems_max` problems, in the order of the rows.
 pub(crate) fn problem_views(tree: &Tree, names: &Names, problems_max: usize) -> Vec<ProblemView> {

@@ -16,7 +16,7 @@ use tidings_storage::SpanRows;
 pub(crate) use chunked::{ExportKey, list, part};
 
 use super::{
-    gather::{Gathered, RowLocation, TraceFacts},
+    trace_rows::{Gathered, RowLocation, TraceFacts},
     tree::Tree,
 };
 

@@ -7,9 +7,9 @@ use tidings_proto::api::{
 
 use super::{
     descriptions,
-    gather::Gathered,
     hosts::Hosts,
     summary::{Moment, state},
+    trace_rows::Gathered,
     tree::Tree,
 };
 use crate::version::Version;

@@ -17,8 +17,8 @@ use tidings_storage::SpanRows;
 
 use super::{
     descriptions::{problem_counts, problem_views},
-    gather::Gathered,
     summary::{Moment, summary},
+    trace_rows::Gathered,
     tree::{Tree, moved},
 };
 

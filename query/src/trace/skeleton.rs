@@ -10,10 +10,11 @@ use tidings_proto::{
 
 use super::{
     descriptions::{problem_counts, problem_views},
-    gather::Names,
     present::spent,
     summary::{Moment, summary},
+    trace_rows::Names,
     tree::Tree,
+    untraced::untraced,
 };
 
 /// The trace in columns.
@@ -50,6 +51,7 @@ pub(crate) fn skeleton(
         problems: problem_views(tree, names, problems_max),
         problem_counts: problem_counts(tree),
         log_count,
+        untraced: untraced(tree, problems_max),
         assembly: AssemblyNotes::default(),
     }
 }

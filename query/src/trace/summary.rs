@@ -10,7 +10,7 @@ use tidings_proto::{
     api::{ServiceTime, SpanFlags, TraceSummary, TransactionState},
 };
 
-use super::{gather::Names, tree::Tree};
+use super::{trace_rows::Names, tree::Tree};
 
 /// Time of the query, and the times after which an ended trace counts as settled and a silent one
 /// as over.

@@ -11,7 +11,7 @@ use tidings_proto::{
     api::{ProblemKind, SpanFlags},
 };
 
-use super::gather::{RowLocation, TraceFacts};
+use super::trace_rows::{RowLocation, TraceFacts};
 
 /// One trace, assembled.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Fields, Node},
     pattern::literals,
     read::needs_tree,
+    runtime_value::Value,
     syntax::{Field, Intrinsic, Join, Name, Operator, Scope, Side},
-    value::Value,
 };
 
 /// Below this every whole number is a float of its own.

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use tidings_proto::{SpanId, TraceId};
 
 use super::{
+    runtime_value::{Value, apply, fits, negative},
     syntax::{Expression, Field, Intrinsic, Join, Name, Operator, Scalar, Spansets, Stage, Static},
-    value::{Value, apply, fits, negative, severity_word},
 };
 
 /// The fields that a query reads, by number.
@@ -192,7 +192,7 @@ fn decided(list: &[Node], row: &[Value], by: bool) -> Value {
 fn match_value(value: &Value, pattern: &regex::Regex, matches: bool) -> Value {
     let fit = |value: &Value| match value {
         Value::Text(text) => pattern.is_match(text) == matches,
-        Value::Severity(severity) => pattern.is_match(severity_word(*severity)) == matches,
+        Value::Severity(severity) => pattern.is_match(severity.word()) == matches,
         _ => false,
     };
     match value {

@@ -5,8 +5,8 @@
 
 use super::{
     compiled::Fields,
+    runtime_value::Value,
     syntax::{Field, Intrinsic, Name},
-    value::Value,
 };
 
 /// Maximum number of texts or severities shown of a span's log records.

@@ -12,8 +12,8 @@ use std::{
 use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Node},
     relations::{Check, Pace, TreeShape},
+    runtime_value::{Value, apply},
     syntax::{Fold, Join, Operator},
-    value::{Value, apply},
 };
 use crate::QueryError;
 

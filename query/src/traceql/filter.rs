@@ -18,7 +18,7 @@ use super::{
 use crate::{
     QueryError,
     execution::Reader,
-    trace::{self, gather::Gathered, tree::Tree},
+    trace::{self, trace_rows::Gathered, tree::Tree},
 };
 
 /// Spans of a trace.

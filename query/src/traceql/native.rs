@@ -14,13 +14,13 @@ use super::{
     display::DisplayLimits,
     overlap::Times,
     parse,
-    search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlSearch, search},
+    runtime_value::Value,
+    spanset_search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlSearch, search},
     syntax::{Root, Stage},
-    value::Value,
 };
 use crate::{
     QueryError, RankCursor, TraceCursor, TraceRank,
-    execution::Reader,
+    execution::{Reader, searched, total},
     search::{
         self as native,
         early_results::EarlyResults,
@@ -89,8 +89,8 @@ pub(crate) fn page(
         traces: news.page(&ids)?,
         matches: found.traces.iter().map(trace_match).collect(),
         next_cursor: cursor.map(|cursor| cursor.encode()),
-        total: native::total(upto.saturating_add(left), known),
-        searched: native::searched(reader, found.stats),
+        total: total(upto.saturating_add(left), known),
+        searched: searched(reader, found.stats),
     })
 }
 
@@ -134,8 +134,8 @@ pub(crate) fn ranked_page(
         traces: native::summaries(reader, &ids)?,
         matches: ids.iter().filter_map(|id| matches.remove(id)).collect(),
         next_cursor: next.map(|cursor| cursor.encode()),
-        total: native::total(matched, found.stats.complete),
-        searched: native::searched(reader, found.stats),
+        total: total(matched, found.stats.complete),
+        searched: searched(reader, found.stats),
     })
 }
 

@@ -5,8 +5,8 @@
 
 use super::{
     compiled::{Fields, Node},
+    runtime_value::{Value, apply},
     syntax::{Expression, Operator},
-    value::{Value, apply},
 };
 
 /// The expression in Tempo's normal form.

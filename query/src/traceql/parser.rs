@@ -5,7 +5,7 @@
 //! says what it is, and combining terms that do not go together is the error.
 
 mod fields;
-mod metrics;
+mod metrics_stage;
 mod terms;
 
 use super::{
@@ -224,7 +224,7 @@ impl Parser<'_> {
                     format!("`{word}` needs metrics before it: `{{}} | rate() | {word}(5)`");
                 self.fail(message)
             }
-            Some(word) if metrics::is_function(word) => {
+            Some(word) if metrics_stage::is_function(word) => {
                 self.fail_at(start, format!("`{word}` needs spans before it: `{{}} | {word}(…)`"))
             }
             _ => self.stage(),

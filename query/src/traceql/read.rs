@@ -19,11 +19,11 @@ use super::{
     evaluate::Table,
     records::Records,
     relations::{ParentKey, TreeShape},
+    runtime_value::Value,
     syntax::{Field, Intrinsic, Name, Scope},
-    value::Value,
 };
 use crate::trace::{
-    gather::{Gathered, Names},
+    trace_rows::{Gathered, Names},
     tree::Tree,
 };
 

@@ -14,8 +14,8 @@ use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, SpanFilter, T
 use super::{
     compiled::{CompiledStage, Fields},
     read::many,
+    runtime_value::Value,
     syntax::{Intrinsic, Name},
-    value::Value,
 };
 use crate::{
     QueryError,

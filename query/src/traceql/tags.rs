@@ -18,12 +18,12 @@ use super::{
     parse_with,
     pattern::Patterns,
     read::{detail, needs_tree},
-    search::each_candidate,
+    runtime_value::Value,
+    spanset_search::each_candidate,
     syntax::{
         Expression, Field, INTRINSICS, Intrinsic, Join, Name, Operator, Query, Root, Scope,
         Spansets, Stage, Static,
     },
-    value::Value,
 };
 use crate::{QueryError, execution::Reader};
 

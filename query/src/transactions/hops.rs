@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tidings_assembly::Spent;
 use tidings_proto::{DurationNanos, UnixNanos, api::Hop, otlp::SpanKind};
 
-use crate::trace::{gather::Names, kind_name, summary::plus, tree::Tree};
+use crate::trace::{kind_name, summary::plus, trace_rows::Names, tree::Tree};
 
 /// Key of a call: calling service, called service, operation and span kind, as numbers of names.
 type HopKey = (Option<u32>, u32, u32, i32);

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 use tidings_proto::zipkin::{Span, decode_json};
 
 use super::{
-    link::Links,
+    dependency_links::Links,
     merge::merge,
     request::{Request, began, terms},
 };

@@ -49,6 +49,35 @@ async fn every_place_that_is_not_plain_is_explained() {
 }
 
 #[tokio::test]
+async fn time_in_which_no_call_was_open_is_named_where_it_matters() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 1, "shop", "checkout").at(0, 1_000),
+            // 300 ms before it, 20 ms after it, 200 ms after the last: one is too short.
+            span(1, 2, "cart", "read").parent(1).at(300, 500),
+            span(1, 3, "payment", "charge").parent(1).at(520, 800),
+            // It calls nobody: its time is its own.
+            span(1, 4, "cart", "sum").parent(2).at(300, 490),
+        ])
+        .await;
+    let skeleton = harness.get(&format!("/traces/{}/skeleton", trace_id(1))).await;
+    let stretch = |from: u64, to: u64| json!({ "span": 0, "startOffsetNano": from * MILLI, "endOffsetNano": to * MILLI });
+    assert_eq!(skeleton["untraced"], json!([stretch(0, 300), stretch(800, 1_000)]));
+
+    // A child that overlaps or outlives the others leaves nothing open.
+    harness
+        .send([
+            span(2, 1, "shop", "checkout").at(0, 100),
+            span(2, 2, "cart", "read").parent(1).at(0, 90),
+            span(2, 3, "cart", "sum").parent(1).at(10, 20),
+        ])
+        .await;
+    let skeleton = harness.get(&format!("/traces/{}/skeleton", trace_id(2))).await;
+    assert_eq!(skeleton.get("untraced"), None, "{skeleton}");
+}
+
+#[tokio::test]
 async fn a_message_that_waits_has_a_segment_of_its_own() {
     let harness = Harness::new().await;
     harness

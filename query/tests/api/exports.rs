@@ -108,7 +108,7 @@ async fn a_trace_too_large_for_an_export_says_so() {
 
 #[tokio::test]
 async fn exports_that_nobody_reads_take_room_like_other_answers() {
-    let limits = QueryLimits { unread_bytes_max: 40 << 20, ..QueryLimits::default() };
+    let limits = QueryLimits { unread_bytes_max: 44 << 20, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
     harness.send(spans(10)).await;
     let ask = async || {

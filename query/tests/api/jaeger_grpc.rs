@@ -236,11 +236,11 @@ async fn what_is_wrong_has_a_status() {
         assert_eq!(harness.grpc_error(service, method, &()).await, expected);
     }
     for (body, code) in [
-        (vec![], 13),
+        (vec![], 12),
         (vec![0, 0, 0], 13),
         (vec![0, 0, 0, 0, 9, 1], 13),
-        ([framed(&[]), framed(&[])].concat(), 13),
-        (vec![1, 0, 0, 0, 0], 12),
+        ([framed(&[]), framed(&[])].concat(), 12),
+        (vec![1, 0, 0, 0, 0], 13),
         (framed(&[0xff; 9]), 3),
     ] {
         let (messages, found, text) =

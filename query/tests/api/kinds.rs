@@ -70,6 +70,29 @@ async fn slow_transactions_can_be_looked_at_alone() {
 }
 
 #[tokio::test]
+async fn a_duration_is_placed_among_those_of_its_kind() {
+    let harness = Harness::new().await;
+    for trace in 1..=20 {
+        harness.send([span(trace, 1, "shop", "work").at(0, 10 * trace)]).await;
+    }
+    harness.send([span(90, 1, "shop", "other").at(0, 1)]).await;
+    for (than, share) in
+        [("1ms", 0.0), ("10ms", 0.0), ("195ms", 0.95), ("200ms", 0.95), ("1s", 1.0)]
+    {
+        let path = format!("/transactions?service=shop&operation=work&than={than}");
+        let answer = harness.get(&path).await;
+        let kind = &answer["kinds"][0];
+        assert_eq!(kind["shorterShare"], json!(share), "{than}");
+        assert_eq!((&kind["count"], &kind["analysedCount"]), (&json!(20), &json!(0)));
+        assert_eq!(kind["whereTimeGoes"], json!([]));
+    }
+    let all = harness.get("/transactions").await;
+    assert_eq!(all["kinds"][0].get("shorterShare"), None);
+    let (status, problem) = harness.problem("/transactions?than=long").await;
+    assert_eq!((status, &problem["parameter"]), (400, &json!("than")));
+}
+
+#[tokio::test]
 async fn what_runs_on_from_before_the_window_is_no_transaction_of_it() {
     let harness = Harness::new().await;
     harness

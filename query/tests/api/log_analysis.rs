@@ -79,6 +79,54 @@ proptest! {
 }
 
 #[tokio::test]
+async fn patterns_are_paired_with_those_of_the_time_before() {
+    let harness = Harness::new().await;
+    let mut sent = Vec::new();
+    let mut say = |from: u64, count: u64, text: &str| {
+        sent.extend((0..count).map(|at| ("shop", record(None, from + at, 9, text))));
+    };
+    say(0, 100, "cart was restored");
+    say(1_000, 110, "cart was restored");
+    say(0, 2, "charge timed out");
+    say(1_000, 90, "charge timed out");
+    say(0, 60, "warm cache hit");
+    say(1_000, 20, "warm cache hit");
+    say(0, 5, "old worker says goodbye");
+    say(1_500, 7, "new acquirer opened");
+    harness.log(sent).await;
+    let window =
+        format!("/logs/patterns?start={}&end={}", BEGIN + 1_000 * MILLI, BEGIN + 2_000 * MILLI);
+    let told = |answer: &serde_json::Value| -> Vec<String> {
+        let patterns = answer["patterns"].as_array().unwrap().iter();
+        let told = patterns.map(|one| {
+            let (template, change) = (text(&one["template"]), text(&one["change"]));
+            format!("{template}: {change} {} {}", one["count"], one["baseCount"])
+        });
+        told.collect()
+    };
+    let changed = harness.get(&format!("{window}&list=changed")).await;
+    assert_eq!(
+        told(&changed),
+        [
+            "charge timed out: more 90 2",
+            "warm cache hit: fewer 20 60",
+            "new acquirer opened: new 7 0",
+            "old worker says goodbye: gone 0 5",
+        ]
+    );
+    assert_eq!(changed["patterns"][3]["example"], "old worker says goodbye");
+    assert_eq!((&changed["count"], &changed["patternCount"]), (&json!(227), &json!(4)));
+    let first = &changed["patterns"][0];
+    assert_eq!((&first["perSecond"], &first["basePerSecond"]), (&json!(90.0), &json!(2.0)));
+    // Twice as long a time, of which the second half is empty: the same counts, half the rate.
+    let base = format!("&baselineStart={}&baselineEnd={}", BEGIN, BEGIN + 500 * MILLI);
+    let other = harness.get(&format!("{window}{base}")).await;
+    assert_eq!(told(&other)[0], "cart was restored: fewer 110 100");
+    assert_eq!(other["knownUntilUnixNano"], (BEGIN + 500 * MILLI).to_string());
+    assert!(!told(&other).iter().any(|one| one.contains("goodbye")), "gone ones are no patterns");
+}
+
+#[tokio::test]
 async fn messages_that_differ_in_a_word_are_one_pattern_and_unseen_ones_are_new() {
     let harness = Harness::new().await;
     let paid = |n: u64, who: &str| format!("order {n} of user {who} was paid in full");

@@ -784,3 +784,49 @@ async fn a_long_row_of_terms_is_computed_and_a_longer_one_refused() {
     let reason = answer["error"].as_str().unwrap();
     assert!(reason.ends_with("more than 1000 terms in a row"), "{reason}");
 }
+
+#[tokio::test]
+async fn what_a_query_holds_is_bounded_by_memory() {
+    // For 51 series, 4,096 counts of them and as many points.
+    let limits = QueryLimits { metrics_bytes_max: 64 << 10, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness
+        .send((1..=100).map(|n| span(n, n, "shop", &format!("work-{n}")).at(n * 10, n * 10 + 5)))
+        .await;
+    let end = BEGIN_S + 3_600;
+    let window = format!("start={BEGIN_S}&end={end}&step=60");
+    let calls = "traces_spanmetrics_calls_total";
+    for (path, status) in [
+        (
+            format!("/query_range?query={}&{window}", encoded(&format!("sum(rate({calls}[5m]))"))),
+            200,
+        ),
+        (
+            format!(
+                "/query?query={}&time={end}",
+                encoded(&format!("{calls}{{span_name=~\"work-1.\"}}"))
+            ),
+            200,
+        ),
+        // A hundred series.
+        (format!("/query_range?query={}&{window}", encoded(&format!("rate({calls}[5m])"))), 422),
+        // Ten of a thousand points each, for every time.
+        (
+            format!(
+                "/query_range?query={}&{window}",
+                encoded(&format!("max_over_time({calls}{{span_name=~\"work-1.\"}}[5h])"))
+            ),
+            422,
+        ),
+        (
+            format!(
+                "/query_range?query={}&{window}",
+                encoded(&format!("max_over_time({calls}{{span_name=~\"work-1.\"}}[5h:5s])"))
+            ),
+            422,
+        ),
+    ] {
+        let (found, answer) = ask(&harness, &path).await;
+        assert_eq!(found.as_u16(), status, "{path}: {}", answer["error"]);
+    }
+}

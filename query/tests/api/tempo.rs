@@ -1057,8 +1057,12 @@ async fn the_streaming_api_gives_the_same_answers() {
             metric("{}"),
             "3 invalid TraceQL query: this finds traces; add a metric to it, as in `{} | rate()`",
         ),
-        ("Search", vec![0, 0, 0], "13 not one gRPC message: it is cut off"),
-        ("Search", vec![1, 0, 0, 0, 0], "12 compressed messages are not read here"),
+        ("Search", vec![0, 0, 0], "13 the message is cut off"),
+        (
+            "Search",
+            vec![1, 0, 0, 0, 0],
+            "13 a message is flagged as compressed, but grpc-encoding names nothing",
+        ),
         ("Nothing", Vec::new(), "12 there is no call Nothing"),
     ];
     for (method, body, expected) in refused {

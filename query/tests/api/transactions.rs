@@ -155,4 +155,56 @@ async fn records_that_only_mention_the_trace_are_joined_and_say_how() {
         ]
     );
     assert_eq!(found["logCount"], 5);
+    let of_trace = format!("/traces/{id}/logs");
+    assert_eq!(harness.get(&of_trace).await["logs"], found["logs"]);
+    harness
+        .log([
+            ("app", record(Some(number), 0, 9, "named")),
+            ("app", record(Some(3), 0, 9, "alone")),
+        ])
+        .await;
+    let found = harness.get(&of_trace).await;
+    assert_eq!(found["total"], serde_json::json!({"value": 6, "relation": "exact"}));
+    assert_eq!(found["logs"][0]["text"], "named");
+    assert_eq!(found["logs"][0].get("correlation"), None);
+    let without_spans = harness.get(&format!("/traces/{}/logs", trace_id(3))).await;
+    assert_eq!(without_spans["logs"][0]["text"], "alone");
+    assert_eq!(harness.problem(&format!("/traces/{}/logs", trace_id(77))).await.0, 404);
+}
+
+#[tokio::test]
+async fn an_id_is_found_however_far_behind_in_a_text_and_behind_however_many_others() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    let id = trace_id(1);
+    let uuid = format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]);
+    let long = "word ".repeat(10_000);
+    let others: String = (100..200).map(|number| format!("{} ", trace_id(number))).collect();
+    let texts = [
+        format!("{long}{id}"),
+        format!("{others}{id}"),
+        format!("{long}{uuid} {long}"),
+        format!("{others}00-{id}-0000000000000003-01"),
+        format!("{long}{id}0"),
+        format!("{long}a{uuid}"),
+    ];
+    let records = texts.iter().zip(1..).map(|(text, at)| ("app", record(None, at, 9, text)));
+    harness.log(records).await;
+    let found = harness.get(&format!("/transactions/{id}")).await;
+    let count = (&found["logCount"], &found["logCountRelation"]);
+    assert_eq!(count, (&4.into(), &"exact".into()));
+}
+
+#[tokio::test]
+async fn of_a_trace_that_takes_months_the_last_hour_is_searched() {
+    let harness = Harness::new().await;
+    let months = 100 * 24 * 3_600_000;
+    harness.send([span(1, 99, "shop", "endless").at(1, months)]).await;
+    let mention = |at: u64| ("app", record(None, at, 9, &format!("mentions {}", trace_id(1))));
+    harness.log([mention(2), mention(months - 2), ("app", record(Some(1), 3, 9, "named"))]).await;
+    let found = harness.get(&format!("/traces/{}/logs", trace_id(1))).await;
+    assert_eq!(found["total"], serde_json::json!({"value": 2, "relation": "atLeast"}));
+    assert_eq!(found["searched"]["complete"], false);
+    let found = harness.get(&format!("/transactions/{}", trace_id(1))).await;
+    assert_eq!((&found["logCount"], &found["logCountRelation"]), (&2.into(), &"atLeast".into()));
 }

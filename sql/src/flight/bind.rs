@@ -8,7 +8,7 @@ use arrow_ipc::{
     Buffer, DateUnit, Field, FieldNode, Message, MessageHeader, Precision, RecordBatch, TimeUnit,
     Type, root_as_message,
 };
-use tidings_query::grpc::GrpcStatus;
+use tidings_grpc::GrpcStatus;
 
 use super::messages::FlightData;
 use crate::{Parameter, limits::PLACEHOLDERS_MAX};

@@ -6,11 +6,11 @@
 
 use bytes::Bytes;
 use prost::{Message, Oneof};
-use tidings_query::grpc::GrpcStatus;
+use tidings_grpc::GrpcStatus;
 
 use super::{
     messages::{Any, GetDbSchemas, GetSqlInfo, GetTables, GetXdbcTypeInfo, Statement, WithHandle},
-    status::not_here,
+    not_here,
 };
 use crate::{Parameter, Query, limits::PLACEHOLDERS_MAX};
 

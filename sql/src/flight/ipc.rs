@@ -11,8 +11,8 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 use bytes::Bytes;
 use prost::Message;
 use serde_json::json;
+use tidings_grpc as grpc;
 use tidings_proto::api::SqlLack;
-use tidings_query::grpc;
 
 use super::messages::FlightData;
 use crate::{Answer, SqlError, SqlLimits, answer::Rows, guard::bytes_of};

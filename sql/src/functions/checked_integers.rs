@@ -131,6 +131,13 @@ impl FunctionRewrite for CheckedNegation {
             Expr::Negative(operand) if operand.get_type(schema)?.is_signed_integer() => {
                 Ok(Transformed::yes(self.0.call(vec![*operand])))
             }
+            // The engine would give the time as far from 1970 on the other side.
+            Expr::Negative(operand)
+                if matches!(operand.get_type(schema)?, DataType::Timestamp(..)) =>
+            {
+                let hint = "subtract one time from another, or an interval from a time";
+                Err(SqlError::not_allowed("- before a time", hint).into())
+            }
             _ => Ok(Transformed::no(expr)),
         }
     }

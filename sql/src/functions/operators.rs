@@ -1,5 +1,5 @@
-//! Operators that are functions of ours: `||`, `~` and its kin, `attributes['key']`, and `+`, `-`
-//! and `*` between whole numbers.
+//! Operators that are functions of ours: `||`, `~` and its kin, `attributes['key']`, `+`, `-` and
+//! `*` between whole numbers, and `+` and `-` between a date and days.
 
 use std::sync::Arc;
 
@@ -16,8 +16,9 @@ use datafusion::{
 };
 
 use super::{
+    checked_dates::CheckedDays,
     checked_integers::Checked,
-    entry,
+    ours,
     ours::{Arguments, Function},
     pattern,
 };
@@ -30,6 +31,7 @@ pub(super) struct OperatorPlanner {
     like: Arc<ScalarUDF>,
     entry: Arc<ScalarUDF>,
     checked: Checked,
+    days: CheckedDays,
 }
 
 impl OperatorPlanner {
@@ -37,8 +39,9 @@ impl OperatorPlanner {
         Self {
             joined: Function::new("||", 2..=2, DataType::Utf8, joined, meter).build(),
             like: pattern::like(meter),
-            entry: entry::entry(meter),
+            entry: ours::entry(meter),
             checked: Checked::new(),
+            days: CheckedDays::new(),
         }
     }
 }
@@ -66,6 +69,10 @@ impl ExprPlanner for OperatorPlanner {
                     _ => Operator::Multiply,
                 };
                 let (left, right) = (expr.left.get_type(schema)?, expr.right.get_type(schema)?);
+                let sides = [(&expr.left, &left), (&expr.right, &right)];
+                if let Some(call) = self.days.call(operator, sides[0], sides[1]) {
+                    return Ok(PlannerResult::Planned(call));
+                }
                 match self.checked.function(operator, &left, &right) {
                     Some(function) => function.call(vec![expr.left, expr.right]),
                     None => return Ok(PlannerResult::Original(expr)),

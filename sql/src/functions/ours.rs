@@ -1,4 +1,5 @@
-//! Functions of texts that we bring ourselves: what they share.
+//! Functions of texts and attributes that we bring ourselves: what they share, entries of attributes,
+//! and ids parsed out of pasted text.
 
 use std::{
     fmt,
@@ -7,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{Array, ArrayRef, StringArray, cast::AsArray};
+use arrow_array::{Array, ArrayRef, StringArray, builder::StringBuilder, cast::AsArray};
 use arrow_schema::DataType;
 use datafusion::{
     error::{DataFusionError, Result},
@@ -17,7 +18,9 @@ use datafusion::{
     scalar::ScalarValue,
 };
 
-use super::{entry, ids, pattern};
+use super::pattern;
+use tidings_proto::tid::{CandidateId, recognise};
+
 use crate::meter::Meter;
 
 /// Rows after which a function asks whether to go on: each may take milliseconds.
@@ -62,11 +65,11 @@ impl Function {
 /// All that can be called by name.
 pub(super) fn all(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
     vec![
-        ids::trace_id(meter),
-        ids::span_id(meter),
+        trace_id(meter),
+        span_id(meter),
         pattern::like(meter),
         pattern::extract(meter),
-        entry::entry(meter),
+        entry(meter),
     ]
 }
 
@@ -188,4 +191,70 @@ impl Arguments<'_> {
         }
         Ok(values)
     }
+}
+
+/// Function behind `attributes['key']`.
+pub(crate) const ENTRY: &str = "attribute_value";
+
+/// `attribute_value(attributes, key)`: the value of the first attribute with this key, or null.
+pub(super) fn entry(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
+    Function::new(ENTRY, 2..=2, DataType::Utf8, entries, meter).of_map().build()
+}
+
+fn entries(arguments: &Arguments<'_>) -> Result<ArrayRef> {
+    let map = arguments.array(0)?;
+    let map = map.as_map_opt().ok_or_else(not_attributes)?;
+    let keys = map.keys().as_string_opt::<i32>().ok_or_else(not_attributes)?;
+    let values = map.values().as_string_opt::<i32>().ok_or_else(not_attributes)?;
+    let wanted = arguments.texts(1)?;
+    let offsets = map.value_offsets();
+    let place = |offset: i32| usize::try_from(offset).unwrap_or_default();
+    let mut found = StringBuilder::new();
+    for row in 0..map.len() {
+        let mut entries = place(offsets[row])..place(offsets[row + 1]);
+        let is_asked = map.is_valid(row) && wanted.is_valid(row);
+        let entry = entries
+            .find(|entry| is_asked && keys.value(*entry) == wanted.value(row))
+            .filter(|entry| values.is_valid(*entry));
+        found.append_option(entry.map(|entry| values.value(entry)));
+    }
+    Ok(Arc::new(found.finish()))
+}
+
+fn not_attributes() -> DataFusionError {
+    DataFusionError::Plan("only attributes have entries".to_owned())
+}
+
+/// `trace_id(text)`: the trace's id in hex, parsed from any notation; null when the text has no id
+/// or only its last 64 bits.
+fn trace_id(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
+    Function::new("trace_id", 1..=1, DataType::Utf8, trace_ids, meter).build()
+}
+
+/// `span_id(text)`: the id of the span that the text names, in hex; null when it names none.
+fn span_id(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
+    Function::new("span_id", 1..=1, DataType::Utf8, span_ids, meter).build()
+}
+
+fn trace_ids(arguments: &Arguments<'_>) -> Result<ArrayRef> {
+    let ids = arguments.each(&arguments.texts(0)?, |text| {
+        // The likeliest, or none: of an id's end another reading makes another id.
+        match recognise(text).into_iter().next()?.id {
+            CandidateId::Trace(id) => Some(id.to_string()),
+            CandidateId::Low64(_) => None,
+        }
+    })?;
+    Ok(Arc::new(StringArray::from(ids)))
+}
+
+fn span_ids(arguments: &Arguments<'_>) -> Result<ArrayRef> {
+    let ids = arguments.each(&arguments.texts(0)?, |text| {
+        let named = recognise(text).into_iter().find_map(|candidate| candidate.span_id);
+        named.map(|id| id.to_string()).or_else(|| {
+            let text = text.trim();
+            let is_id = text.len() == 16 && text.chars().all(|sign| sign.is_ascii_hexdigit());
+            is_id.then(|| text.to_ascii_lowercase())
+        })
+    })?;
+    Ok(Arc::new(StringArray::from(ids)))
 }

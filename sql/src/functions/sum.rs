@@ -1,7 +1,8 @@
-//! `sum`, which says so when whole numbers come to more than 64 bits have; the engine's own begins
-//! again at the other end.
+//! `sum`, which says so when whole numbers or durations come to more than 64 bits have; the engine's
+//! own begins again at the other end.
 //!
-//! Whole numbers are added up in 128 bits, which no number of rows fills, and looked at once at the
+//! Sums of intervals and averages of durations, which overflow too, are refused in `plan`. Whole
+//! numbers are added up in 128 bits, which no number of rows fills, and looked at once at the
 //! end: what goes beyond and comes back is right. Everything else is left to the engine's.
 
 use std::sync::Arc;
@@ -9,9 +10,12 @@ use std::sync::Arc;
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, PrimitiveArray,
     cast::AsArray,
-    types::{Decimal128Type, Int64Type, UInt64Type},
+    types::{
+        Decimal128Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
+        DurationSecondType, Int64Type, UInt64Type,
+    },
 };
-use arrow_schema::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef};
+use arrow_schema::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef, TimeUnit};
 use datafusion::{
     error::{DataFusionError, Result},
     logical_expr::{
@@ -25,7 +29,7 @@ use datafusion::{
 
 use crate::SqlError;
 
-/// The engine's function, but for sums of whole numbers.
+/// The engine's function, but for sums of whole numbers and durations.
 pub(super) fn exact(inner: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::new_from_impl(ExactSum { inner }))
 }
@@ -42,6 +46,7 @@ struct ExactSum {
 enum IntegerKind {
     Signed,
     Unsigned,
+    Duration(TimeUnit),
 }
 
 impl IntegerKind {
@@ -49,6 +54,7 @@ impl IntegerKind {
         match data_type {
             DataType::Int64 => Some(Self::Signed),
             DataType::UInt64 => Some(Self::Unsigned),
+            DataType::Duration(unit) => Some(Self::Duration(*unit)),
             _ => None,
         }
     }
@@ -57,6 +63,18 @@ impl IntegerKind {
         match self {
             Self::Signed => each::<Int64Type>(values.as_primitive(), visit),
             Self::Unsigned => each::<UInt64Type>(values.as_primitive(), visit),
+            Self::Duration(TimeUnit::Second) => {
+                each::<DurationSecondType>(values.as_primitive(), visit);
+            }
+            Self::Duration(TimeUnit::Millisecond) => {
+                each::<DurationMillisecondType>(values.as_primitive(), visit);
+            }
+            Self::Duration(TimeUnit::Microsecond) => {
+                each::<DurationMicrosecondType>(values.as_primitive(), visit);
+            }
+            Self::Duration(TimeUnit::Nanosecond) => {
+                each::<DurationNanosecondType>(values.as_primitive(), visit);
+            }
         }
     }
 
@@ -64,6 +82,21 @@ impl IntegerKind {
         Ok(match self {
             Self::Signed => Arc::new(narrowed::<Int64Type>(sums)?),
             Self::Unsigned => Arc::new(narrowed::<UInt64Type>(sums)?),
+            Self::Duration(unit) => {
+                let numbers = narrowed::<Int64Type>(sums)?;
+                match unit {
+                    TimeUnit::Second => Arc::new(numbers.reinterpret_cast::<DurationSecondType>()),
+                    TimeUnit::Millisecond => {
+                        Arc::new(numbers.reinterpret_cast::<DurationMillisecondType>())
+                    }
+                    TimeUnit::Microsecond => {
+                        Arc::new(numbers.reinterpret_cast::<DurationMicrosecondType>())
+                    }
+                    TimeUnit::Nanosecond => {
+                        Arc::new(numbers.reinterpret_cast::<DurationNanosecondType>())
+                    }
+                }
+            }
         })
     }
 
@@ -92,8 +125,8 @@ where
     let sums = sums.map(|sum| {
         let narrow = sum.map(T::Native::try_from).transpose();
         narrow.map_err(|_| {
-            let reason = "a sum is more than a bigint can have: add up doubles or decimals, as in \
-                          sum(CAST(x AS DOUBLE))";
+            let reason = "a sum is more than a bigint or a duration can have: add up doubles or \
+                          decimals, as in sum(CAST(x AS DOUBLE))";
             DataFusionError::from(SqlError::Evaluation { reason: reason.to_owned() })
         })
     });

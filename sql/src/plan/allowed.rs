@@ -1,15 +1,21 @@
-//! Allowed elements of a plan.
+//! Allowed elements of a plan, and the functions that a query may name.
+
+use std::ops::ControlFlow;
 
 use arrow_schema::DataType;
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
     error::DataFusionError,
+    execution::context::SessionState,
     logical_expr::{
         Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition, expr::WindowFunction,
     },
+    sql::sqlparser::ast::{Expr as SqlExpr, Statement, visit_expressions},
 };
 
-use crate::{SqlError, functions::WINDOW_AGGREGATES, limits::COLUMNS_MAX};
+use crate::{
+    SqlError, functions::WINDOW_AGGREGATES, limits::COLUMNS_MAX, prescan, statement::name_of,
+};
 
 /// Aggregates and window functions that compare nothing.
 const TAKE_ALL: &[&str] =
@@ -80,6 +86,8 @@ fn check_node(node: &LogicalPlan) -> Result<(), DataFusionError> {
 fn check_expr(expr: &Expr, node: &LogicalPlan, unbound: Unbound) -> Result<(), DataFusionError> {
     match expr {
         Expr::Placeholder(_) if unbound == Unbound::Allowed => Ok(()),
+        Expr::Cast(cast) => check_cast(&cast.expr, cast.field.data_type(), node),
+        Expr::TryCast(cast) => check_cast(&cast.expr, cast.field.data_type(), node),
         // A pattern for each row would be compiled for each row.
         Expr::Like(like) | Expr::SimilarTo(like) => match like.pattern.as_ref() {
             Expr::Literal(..) => Ok(()),
@@ -91,11 +99,13 @@ fn check_expr(expr: &Expr, node: &LogicalPlan, unbound: Unbound) -> Result<(), D
             let params = &window.params;
             let order = params.order_by.iter().map(|sort| &sort.expr);
             check_order(params.partition_by.iter().chain(order), node)?;
+            check_added(window.fun.name(), &params.args, node)?;
             check_compared(window.fun.name(), false, &params.args, node)
         }
         Expr::AggregateFunction(call) => {
             let params = &call.params;
             check_order(params.order_by.iter().map(|sort| &sort.expr), node)?;
+            check_added(call.func.name(), &params.args, node)?;
             check_compared(call.func.name(), params.distinct, &params.args, node)
         }
         Expr::GroupingSet(_) => {
@@ -111,6 +121,33 @@ fn check_expr(expr: &Expr, node: &LogicalPlan, unbound: Unbound) -> Result<(), D
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses to make a time of day of a number: the engine would take one that no day has, and adding
+/// to it overflows.
+fn check_cast(operand: &Expr, to: &DataType, node: &LogicalPlan) -> Result<(), DataFusionError> {
+    let is_time = matches!(to, DataType::Time32(_) | DataType::Time64(_));
+    let Some(input) = node.inputs().first().copied().filter(|_| is_time) else { return Ok(()) };
+    match operand.get_type(input.schema())?.is_numeric() {
+        true => refuse("a cast of a number to TIME", "write TIME '12:30:00'"),
+        false => Ok(()),
+    }
+}
+
+/// Refuses to add up what the engine adds up wrongly when it comes to too much.
+fn check_added(name: &str, operands: &[Expr], node: &LogicalPlan) -> Result<(), DataFusionError> {
+    let Some(input) = node.inputs().first().copied() else { return Ok(()) };
+    for operand in operands {
+        let (what, hint) = match (name, operand.get_type(input.schema())?) {
+            ("sum", DataType::Interval(_)) => ("sum() of intervals", "add up numbers"),
+            ("avg", DataType::Duration(_)) => {
+                ("avg() of durations", "write avg(CAST(end_time - start_time AS BIGINT))")
+            }
+            _ => continue,
+        };
+        refuse(what, hint)?;
+    }
+    Ok(())
 }
 
 /// Refuses a function that would compare what has no order.
@@ -156,4 +193,43 @@ fn check_window(window: &WindowFunction) -> Result<(), DataFusionError> {
         }
         WindowFunctionDefinition::WindowUDF(_) => Ok(()),
     }
+}
+
+/// Refuses a call of a function that is not there, before the engine does: it knows no place.
+pub(crate) fn check_functions(
+    statement: &Statement,
+    session: &SessionState,
+) -> Result<(), SqlError> {
+    let (scalars, aggregates) = (session.scalar_functions(), session.aggregate_functions());
+    let windows = session.window_functions();
+    let unknown = visit_expressions(statement, |expr| {
+        let SqlExpr::Function(call) = expr else { return ControlFlow::Continue(()) };
+        let name = match call.name.0.as_slice() {
+            [part] => part.as_ident().map(name_of),
+            _ => None,
+        };
+        let is_known = name.is_some_and(|name| {
+            scalars.contains_key(&name)
+                || aggregates.contains_key(&name)
+                || windows.contains_key(&name)
+        });
+        match is_known {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(call.name.clone()),
+        }
+    });
+    let ControlFlow::Break(name) = unknown else { return Ok(()) };
+    let known = scalars.keys().chain(aggregates.keys()).chain(windows.keys());
+    let mut known: Vec<&str> = known.map(String::as_str).collect();
+    known.sort_unstable();
+    known.dedup();
+    let place = name.0.first().and_then(|part| part.as_ident());
+    let place = place.and_then(|part| prescan::place(part.span.start));
+    let mut unknown = SqlError::unknown("function", &name.to_string(), known, place);
+    if let SqlError::Unknown { hint, .. } = &mut unknown
+        && hint.is_empty()
+    {
+        "; docs/sql.md lists those there are".clone_into(hint);
+    }
+    Err(unknown)
 }

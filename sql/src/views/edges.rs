@@ -18,10 +18,9 @@ use tidings_storage::{
 };
 
 use super::{
-    Condition, Stored, View,
-    columns::timestamp,
-    pushdown,
+    Condition, Stored, View, pushdown,
     red::{MINUTE, duration_fields, durations, minutes},
+    view_columns::timestamp,
 };
 use crate::{
     SqlError,

@@ -2,18 +2,24 @@
 //!
 //! A scan may give more rows than match, never fewer: a condition whose rows the store's filter does
 //! not surely include is left to the plan.
+//!
+//! Scans look for the newest rows first. Rows without a time are read first, because an order by time
+//! puts them before or behind all others. The scan then goes back in time until no more rows are
+//! needed.
+
+use std::ops::ControlFlow;
 
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     otlp::{SeverityNumber, SpanKind, StatusCode},
 };
-use tidings_storage::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
+use tidings_storage::{AttributeFilter, LogFilter, RowsNeeded, SpanFilter, TimeRange};
 
 use super::{
-    attributes::may_be_nested,
-    columns::{kind_word, status_word},
+    attribute_maps::may_be_nested,
     condition::{Condition, Literal, Predicate},
 };
+use crate::{SqlError, dynamic_filters::Since};
 
 /// Attributes that one scan looks for.
 const ATTRIBUTES_MAX: usize = 16;
@@ -65,14 +71,12 @@ pub(super) fn trace_ids(values: &[Literal]) -> Option<Vec<TraceId>> {
 
 /// The kind of this name.
 pub(super) fn kind(value: &Literal) -> Option<SpanKind> {
-    let kinds = (0..6).filter_map(|number| SpanKind::try_from(number).ok());
-    kinds.into_iter().find(|kind| value.text() == Some(kind_word(*kind)))
+    value.text().and_then(SpanKind::from_word)
 }
 
 /// The status of this name.
 pub(super) fn status(value: &Literal) -> Option<StatusCode> {
-    let statuses = [StatusCode::Unset, StatusCode::Ok, StatusCode::Error];
-    statuses.into_iter().find(|status| value.text() == Some(status_word(*status)))
+    value.text().and_then(StatusCode::from_word)
 }
 
 fn attribute(attributes: &mut Vec<AttributeFilter>, condition: &Condition) {
@@ -184,4 +188,35 @@ pub(super) fn describe(filter: &SpanFilter) -> String {
     let nothing = format!("{:?}", SpanFilter::default());
     let all = format!("{filter:?}");
     if all == nothing { "nothing".to_owned() } else { all }
+}
+
+/// The first time: before it, none is known.
+const FIRST: UnixNanos = UnixNanos(1);
+
+/// The part of the range where rows have no time, when it has one, and the rest.
+pub(super) fn split_timeless(range: TimeRange) -> (Option<TimeRange>, TimeRange) {
+    let timeless = TimeRange { start: range.start, end: Some(FIRST) };
+    let timeless = Some(timeless).filter(|_| range.contains(UnixNanos(0)));
+    (
+        timeless,
+        TimeRange { start: Some(range.start.map_or(FIRST, |start| start.max(FIRST))), ..range },
+    )
+}
+
+/// Rows that a scan still has to return after some were handed on.
+pub(super) fn rows_needed(
+    handed_on: &Result<ControlFlow<()>, SqlError>,
+    since: Since,
+) -> RowsNeeded {
+    if !matches!(handed_on, Ok(ControlFlow::Continue(()))) {
+        return RowsNeeded::Nothing;
+    }
+    match since {
+        Since::Ever => RowsNeeded::All,
+        // Times before the first are those of nobody.
+        Since::Time(nanos) => RowsNeeded::Since(
+            u64::try_from(nanos).map_or(FIRST, |nanos| UnixNanos(nanos).max(FIRST)),
+        ),
+        Since::Never => RowsNeeded::Nothing,
+    }
 }

@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use tidings_proto::{DurationNanos, UnixNanos, api::LatencyStats};
 use tidings_storage::{CallAccumulator, CallAggregate, CallBounds, Latency, SpanFilter};
 
-use super::{Condition, Predicate, Stored, View, columns::timestamp, pushdown};
+use super::{Condition, Predicate, Stored, View, pushdown, view_columns::timestamp};
 use crate::{
     SqlError,
     scan::{Out, Source},

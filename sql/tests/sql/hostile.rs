@@ -15,6 +15,9 @@ const LIMITS: SqlLimits = SqlLimits {
     made_bytes_max: 128 << 20,
     running_max: 2,
     remembered_max: 4_000_000,
+    place_wait: Duration::ZERO,
+    sending_min: Duration::from_secs(5),
+    sending_max: Duration::from_secs(600),
 };
 /// How long a query may go on after its end.
 const OVERRUN: Duration = Duration::from_secs(3);

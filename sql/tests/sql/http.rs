@@ -176,6 +176,7 @@ async fn what_is_refused_and_what_is_too_much_have_statuses_of_their_own() {
         deadline: std::time::Duration::from_millis(1_500),
         memory_bytes_max: 4 << 20,
         running_max: 1,
+        place_wait: std::time::Duration::ZERO,
         ..SqlLimits::default()
     };
     let harness = Harness::with(limits).await;
@@ -216,6 +217,10 @@ async fn what_is_refused_and_what_is_too_much_have_statuses_of_their_own() {
     );
     assert!(refused.headers.contains_key("retry-after"));
     drop(unread);
+    // The place is free when the query's process has ended.
+    while harness.service.running() > 0 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(get(&router, "?query=SELECT+1").await.status, 200);
 }
 

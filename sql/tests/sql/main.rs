@@ -17,5 +17,7 @@ mod names;
 mod numbers;
 mod red;
 mod refusals;
+mod slow_readers;
 mod snapshots;
+mod times;
 mod views;

@@ -12,7 +12,10 @@ use prometheus_client::{
 };
 use tidings_storage::{TIME_BOUNDS, TimeCounts};
 
-use super::{Measured, MetricDescription, MetricKind, Sample, SampleValue, table::METRICS};
+use super::{
+    Measured, MetricDescription, MetricKind, MetricScope, Sample, SampleValue,
+    metrics_table::METRICS,
+};
 
 /// A form of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +42,10 @@ impl ExpositionForm {
     }
 }
 
-/// Every metric with its numbers of this moment.
-pub(super) fn write(measured: &Measured, form: ExpositionForm) -> String {
+/// The metrics of a scope with their numbers of this moment.
+pub(super) fn write(measured: &Measured, scope: MetricScope, form: ExpositionForm) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(MeasuredCollector(measured.clone())));
+    registry.register_collector(Box::new(MeasuredCollector(measured.clone(), scope)));
     let mut written = String::new();
     // Writing into a text does not fail.
     let _ = text::encode(&mut written, &registry);
@@ -71,11 +74,11 @@ fn plain(text: &str) -> String {
 }
 
 #[derive(Debug)]
-struct MeasuredCollector(Measured);
+struct MeasuredCollector(Measured, MetricScope);
 
 impl Collector for MeasuredCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for metric in METRICS.iter().filter(|metric| metric.is_for(&self.0.tenant)) {
+        for metric in METRICS.iter().filter(|metric| self.1.contains(metric)) {
             let kind = match metric.kind {
                 MetricKind::Counter => MetricType::Counter,
                 MetricKind::Gauge => MetricType::Gauge,

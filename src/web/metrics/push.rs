@@ -28,7 +28,7 @@ use super::{
     Measured,
     otlp_form::{PointTimes, request},
 };
-use crate::{cli::VERSION, client_tls::ClientTls, settings::MetricsPushSettings};
+use crate::{cli::VERSION, client_identity::ClientTls, settings::MetricsPushSettings};
 
 /// A request takes no longer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -11,7 +11,11 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use tidings_access::{Caller, Role};
+use tidings_query::QueryOrigin;
 use tidings_storage::{Clock, TimeCounts, TimeHistogram};
+
+use crate::web::RequestWords;
 
 /// The APIs by the beginning of their paths; the first that fits counts.
 const APIS: [(&str, &str); 14] = [
@@ -30,6 +34,11 @@ const APIS: [(&str, &str); 14] = [
     ("/jaeger", "jaeger"),
     ("/grpc.health.v1.Health/", "health"),
 ];
+
+/// Returns the API that a path belongs to.
+pub(in crate::web) fn api_of(path: &str) -> Option<&'static str> {
+    APIS.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, api)| *api)
+}
 
 /// The outcomes of a question.
 const OUTCOMES: [&str; 4] = ["answered", "refused", "failed", "abandoned"];
@@ -116,6 +125,25 @@ pub(in crate::web) async fn measure(
         _ => 0,
     };
     response
+}
+
+/// Answers a request to a read API, whose queries are then listed with the slowest of late.
+pub(in crate::web) async fn name_origin(
+    State(words): State<Arc<RequestWords>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let uri = request.uri();
+    let Some(kind) = api_of(uri.path()) else { return next.run(request).await };
+    let caller = request.extensions().get::<Caller>();
+    let question = QueryOrigin {
+        kind,
+        words: words.of_address(request.method(), uri.path(), uri.query()),
+        redaction: words,
+        asked_by: caller.map(|caller| caller.name().to_owned()),
+        may_administer: caller.is_some_and(|caller| caller.role() == Role::Admin),
+    };
+    question.scope(next.run(request)).await
 }
 
 #[cfg(test)]

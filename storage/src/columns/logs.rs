@@ -54,7 +54,6 @@ struct LogBuilder<'a> {
     body: BinaryBuilder,
     event_name: WordsBuilder<'a>,
     trace_id: BinaryBuilder,
-    trace_id_low64: Int64Builder,
     span_id: BinaryBuilder,
     flags: Int64Builder,
     attributes: AttributesBuilder<'a>,
@@ -78,7 +77,6 @@ impl<'a> LogBuilder<'a> {
             body: BinaryBuilder::with_capacity(rows, 0),
             event_name: WordsBuilder::new(rows),
             trace_id: BinaryBuilder::with_capacity(rows, rows * TraceId::LEN),
-            trace_id_low64: Int64Builder::with_capacity(rows),
             span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
             flags: Int64Builder::with_capacity(rows),
             attributes: AttributesBuilder::new(rows, bytes / 2),
@@ -106,8 +104,6 @@ impl<'a> LogBuilder<'a> {
         self.append_body(record.body, &mut hash)?;
         self.event_name.push(Some(record.event_name), 1);
         append_bytes(&mut self.trace_id, record.trace_id);
-        let low64 = TraceId::from_wire(record.trace_id).map(|id| id.low64().cast_signed());
-        self.trace_id_low64.append_option(low64);
         append_bytes(&mut self.span_id, record.span_id);
         self.flags.append_value(record.flags.into());
         self.attributes.append(record.attributes, &mut hash)?;
@@ -171,7 +167,6 @@ impl<'a> LogBuilder<'a> {
             ("body", Arc::new(self.body.finish())),
             ("event_name", self.event_name.finish()?),
             ("trace_id", Arc::new(self.trace_id.finish())),
-            ("trace_id_low64", Arc::new(self.trace_id_low64.finish())),
             ("span_id", Arc::new(self.span_id.finish())),
             ("flags", Arc::new(self.flags.finish())),
             ("attributes", Arc::new(self.attributes.finish()?)),

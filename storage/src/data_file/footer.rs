@@ -15,7 +15,9 @@ use parquet::{
     file::{metadata::PageIndexPolicy, reader::ChunkReader},
 };
 
-use crate::{StorageError, disk::failed, metrics::CacheReads, schema::Signal};
+use crate::{
+    StorageError, disk::failed, metrics::CacheReads, schema::Signal, table_store::FetchFailure,
+};
 
 /// Memory for metadata of all files together, unless a store says otherwise. A file of 420,000
 /// spans has 800 KB of it, most of it where its 16,000 pages are; reading that again takes as long
@@ -148,8 +150,11 @@ pub(super) fn guarded<T>(
     match catch_unwind(AssertUnwindSafe(step)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(StorageError::Parquet(ParquetError::External(error)))) => {
-            match error.downcast::<io::Error>() {
-                Ok(error) => Err(failed("read", path)(*error)),
+            let source = error.downcast::<io::Error>().map(|error| FetchFailure::source_of(*error));
+            match source {
+                Ok(Ok(source)) => Err(failed("read", path)(source)),
+                // What cannot be decompressed, as zstd says it.
+                Ok(Err(error)) => Err(damaged(error.to_string())),
                 Err(error) => Err(damaged(error.to_string())),
             }
         }

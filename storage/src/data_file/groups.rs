@@ -16,8 +16,8 @@ use crate::{
     filter::Matcher,
     index::CandidateRows,
     ranges::intersection,
+    scan::{Progress, Visit},
     schema::Signal,
-    snapshot::{Progress, Visit},
 };
 
 /// Row groups that may match, the newest first.

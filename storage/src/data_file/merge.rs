@@ -19,7 +19,7 @@ use arrow_schema::SchemaRef;
 pub(crate) use self::choose::Choice;
 use self::source::{MergeKey, MergeSource};
 use super::{DataFile, gatherer, sections::Portion, sizes};
-use crate::{StorageError, schema::Signal, snapshot::PORTION_ROWS};
+use crate::{StorageError, scan::PORTION_ROWS, schema::Signal};
 
 /// Traces of up to so many rows are given in one batch.
 const TRACE_ROWS_MAX: usize = 65_536;

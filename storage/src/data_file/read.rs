@@ -37,8 +37,8 @@ use crate::{
     index::{CandidateRows, IndexBuilder, Sums},
     ranges::intersection,
     rows::entries::LINKED_TRACE,
+    scan::{Progress, Visit, project, select},
     schema::{ENTRIES, Signal},
-    snapshot::{Progress, Visit, project, select},
     table_store::Readable,
 };
 

@@ -14,7 +14,7 @@ use parquet::{
     file::metadata::{ColumnChunkMetaData, ParquetMetaData},
 };
 
-use crate::snapshot::PORTION_ROWS;
+use crate::scan::PORTION_ROWS;
 
 /// At most so much of a file is decoded at once, but for a row that is larger.
 #[derive(Debug, Clone, Copy)]

@@ -200,6 +200,26 @@ fn a_damaged_file_is_an_error_that_names_it_and_never_a_panic() {
     assert!(errors > 150, "only {errors} noticed");
 }
 
+/// The decoder's error has the type of errors of reads, which are tried again.
+#[test]
+fn what_cannot_be_decompressed_is_damage_and_no_failed_read() {
+    const FRAME: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
+    let folder = TempDir::new().unwrap();
+    let spans = (1..200).map(|id| span(id % 9 + 1, id, 0, NOW.0 + u64::from(id), NOW.0 + SECOND));
+    let whole = encode_spans(&[chunk(spans.collect())], NOW).unwrap()[0].bytes.clone();
+    let begins = |at: &usize| whole[*at..].starts_with(&FRAME);
+    let mut errors = 0;
+    for at in (0..whole.len()).filter(begins) {
+        let mut damaged = whole.to_vec();
+        damaged[at] ^= 0x55;
+        if let Err(error) = read(kept(&folder, &damaged)) {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            errors += 1;
+        }
+    }
+    assert!(errors > 0, "no page of a scan begins with a frame");
+}
+
 #[test]
 fn a_scan_gives_few_rows_at_once_where_their_values_are_long() {
     const COUNT: u16 = 1200;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     StorageError,
     index::{IndexBuilder, Sums},
-    rows::{column::OptionalColumn, without_ends},
+    rows::{column::OptionalColumn, without_derived},
     schema::Signal,
 };
 
@@ -81,6 +81,9 @@ const DELTAS: [&str; 3] = ["time_unix_nanos", "observed_unix_nanos", "duration_n
 const PLAIN: [&str; 2] = ["start_unix_nanos", "trace_id_low64"];
 /// Ids that differ from most of the rows before: one after the other, lengths apart.
 const IDS: [&str; 2] = ["span_id", "parent_span_id"];
+/// The same of log records, which are not in the order of their traces. Spans of a trace are
+/// neighbours: a dictionary has their trace's id once.
+const LOG_IDS: [&str; 1] = ["trace_id"];
 /// Texts of which few rows are read. Their pages and dictionaries have at most this many bytes,
 /// because reading one row decodes both.
 const TEXTS: [&str; 3] = ["attributes.key_value.value.string", "text", "body"];
@@ -245,7 +248,7 @@ impl<W: Write + Send> FileWriter<W> {
         layout: Layout,
     ) -> Result<Self, StorageError> {
         let schema = signal.written_schema();
-        let properties = properties(&schema, traces, layout)?;
+        let properties = properties(signal, &schema, traces, layout)?;
         Ok(Self {
             writer: RowGroups::new(sink, schema, properties, layout.row_group_rows)?,
             time_column: signal.time_column(),
@@ -275,7 +278,7 @@ impl<W: Write + Send> FileWriter<W> {
         }
         self.rows += rows.num_rows() as u64;
         self.index.push(rows)?;
-        self.writer.push(&self.shredder.widen(&without_ends(rows)?)?)?;
+        self.writer.push(&self.shredder.widen(&without_derived(rows)?)?)?;
         if self.writer.unfinished_bytes() >= ROW_GROUP_BYTES_MAX {
             self.writer.end_row_group()?;
         }
@@ -307,6 +310,7 @@ impl<W: Write + Send> fmt::Debug for FileWriter<W> {
 }
 
 fn properties(
+    signal: Signal,
     schema: &SchemaRef,
     traces: u64,
     layout: Layout,
@@ -325,10 +329,12 @@ fn properties(
         properties = properties
             .set_column_statistics_enabled(ColumnPath::from(*name), EnabledStatistics::Page);
     }
+    let log_ids: &[&str] = if signal == Signal::Logs { &LOG_IDS } else { &[] };
     let encodings = [
         (DELTAS.as_slice(), Encoding::DELTA_BINARY_PACKED),
         (PLAIN.as_slice(), Encoding::PLAIN),
         (IDS.as_slice(), Encoding::DELTA_LENGTH_BYTE_ARRAY),
+        (log_ids, Encoding::DELTA_LENGTH_BYTE_ARRAY),
         (UNIQUE.as_slice(), Encoding::PLAIN),
     ];
     for (names, encoding) in encodings {

@@ -152,6 +152,9 @@ impl<'a> Bound<'a> {
         if self.time.is_there() && (time.start.is_some() || time.end.is_some()) {
             rows.retain(|row| time.contains(self.time.time(*row)));
         }
+        if let (Some(times), true) = (&matcher.times, self.time.is_there()) {
+            rows.retain(|row| times.binary_search(&self.time.time(*row)).is_ok());
+        }
         if self.duration.is_there() {
             if let Some(min) = matcher.duration_min {
                 rows.retain(|row| self.duration.unsigned(*row) >= min);

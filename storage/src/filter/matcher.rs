@@ -28,6 +28,8 @@ pub(crate) struct Matcher {
     pub(super) trace_id_low64: Option<u64>,
     pub(super) span_id: Option<SpanId>,
     pub(crate) time: TimeRange,
+    /// The only times that match, ascending.
+    pub(super) times: Option<Vec<UnixNanos>>,
     pub(super) services: Option<HashSet<String>>,
     pub(super) operation: Option<String>,
     pub(super) kind: Option<SpanKind>,
@@ -54,6 +56,7 @@ impl Matcher {
             trace_id_low64: filter.trace_id_low64,
             span_id: filter.span_id,
             time: filter.start,
+            times: None,
             services: services(filter.services.as_ref()),
             operation: filter.operation.clone(),
             kind: filter.kind,
@@ -82,6 +85,7 @@ impl Matcher {
             trace_id_low64: None,
             span_id: filter.span_id,
             time: filter.time,
+            times: filter.times.clone(),
             services: services(filter.services.as_ref().or(of_condition.as_ref())),
             operation: None,
             kind: None,
@@ -221,7 +225,7 @@ impl Matcher {
         let attributes = !self.any_attribute.is_empty()
             || self.attributes.iter().any(|wanted| self.column(wanted.key()).is_none());
         let numbers = vec![
-            (self.signal.time_column(), !all_in_time),
+            (self.signal.time_column(), !all_in_time || self.times.is_some()),
             ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
             ("kind", self.kind.is_some()),
             ("status_code", self.status.is_some()),

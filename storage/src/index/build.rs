@@ -1,6 +1,6 @@
 //! Makes the index of a data file from its rows, in the order they have there.
 
-use arrow_array::{Int64Array, RecordBatch, StringArray};
+use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 
@@ -12,13 +12,16 @@ use super::{
     terms::{BLOCK_ROWS, TermCollector, TermColumns},
     trace_hash,
 };
-use crate::{rollup::RollupBuilders, rows::column::OptionalColumn, schema::Signal};
+use crate::{
+    rollup::{LogCountBuilder, RollupBuilders},
+    rows::column::{OptionalColumn, TraceColumn},
+    schema::Signal,
+};
 
 /// Rows beyond this number have no index: it counts them in 32 bits.
 const ROWS_MAX: u64 = u32::MAX as u64;
 
-const INDEXED: [&str; 11] = [
-    "trace_id_low64",
+const INDEXED: [&str; 10] = [
     "attributes",
     "events",
     "links",
@@ -41,20 +44,27 @@ pub(crate) struct IndexBuilder {
     terms: TermCollector,
     grams: GramCollector,
     rollups: RollupBuilders,
+    log_counts: LogCountBuilder,
 }
 
 impl IndexBuilder {
     pub(crate) fn new(signal: Signal) -> Self {
         let (terms, grams) = (TermCollector::default(), GramCollector::default());
-        let rollups = RollupBuilders::default();
-        Self { signal, rows: 0, traces: Vec::new(), terms, grams, rollups }
+        let (rollups, log_counts) = (RollupBuilders::default(), LogCountBuilder::default());
+        Self { signal, rows: 0, traces: Vec::new(), terms, grams, rollups, log_counts }
     }
 
     /// The columns it looks at.
     pub(crate) fn columns(signal: Signal) -> impl Iterator<Item = &'static str> {
         let names = signal.columns().iter().map(|column| column.name);
-        let is_rolled_up = move |name| signal == Signal::Spans && RollupBuilders::needs(name);
-        names.filter(move |name| INDEXED.contains(name) || is_rolled_up(name))
+        let is_added_up = move |name| match signal {
+            Signal::Spans => RollupBuilders::needs(name),
+            Signal::Logs => LogCountBuilder::needs(name),
+        };
+        names.filter(move |name| {
+            let is_trace = *name == TraceColumn::name(signal);
+            is_trace || INDEXED.contains(name) || is_added_up(name)
+        })
     }
 
     /// Adds the next rows of the file, with dictionaries for repetitive texts as in memory.
@@ -71,8 +81,9 @@ impl IndexBuilder {
             return Ok(());
         }
         self.push_traces(batch, u32::try_from(before).unwrap_or(u32::MAX))?;
-        if self.signal == Signal::Spans {
-            self.rollups.push(batch)?;
+        match self.signal {
+            Signal::Spans => self.rollups.push(batch)?,
+            Signal::Logs => self.log_counts.push(batch)?,
         }
         let columns = TermColumns::from_batch(batch)?;
         let texts = OptionalColumn::<StringArray>::from_batch(batch, "text")?;
@@ -92,13 +103,10 @@ impl IndexBuilder {
     }
 
     fn push_traces(&mut self, batch: &RecordBatch, first: u32) -> Result<(), ArrowError> {
-        let Some(low64s) = OptionalColumn::<Int64Array>::from_batch(batch, "trace_id_low64")?.0
-        else {
-            return Ok(());
-        };
-        for (row, low64) in (first..).zip(low64s.iter()) {
-            let Some(low64) = low64 else { continue };
-            let hash = trace_hash(low64.cast_unsigned());
+        let traces = TraceColumn::from_batch(self.signal, batch)?;
+        for (row, of_batch) in (first..).zip(0..batch.num_rows()) {
+            let Some(low64) = traces.low64(of_batch) else { continue };
+            let hash = trace_hash(low64);
             match self.traces.last_mut() {
                 Some(run) if run.hash == hash && run.first + run.count == row => run.count += 1,
                 _ => self.traces.push(PostingRun { hash, first: row, count: 1 }),
@@ -116,11 +124,16 @@ impl IndexBuilder {
             true => self.rollups.without_sums(),
             false => RollupBuilders::nothing(),
         };
+        let log_counts = match is_counted {
+            true => self.log_counts,
+            false => LogCountBuilder::nothing(),
+        };
         let parts = IndexSections {
             traces: is_counted.then_some(self.traces),
             terms: self.terms.finish().filter(|_| is_counted),
             grams: (is_counted && self.signal == Signal::Logs).then_some(self.grams),
             rollups: (self.signal == Signal::Spans).then_some(rollups),
+            log_counts: (self.signal == Signal::Logs).then_some(log_counts),
         };
         file::encode(parts, data, self.rows)
     }

@@ -23,7 +23,8 @@ use super::{
 use crate::{
     data_file::DataFile,
     rollup::{
-        self, CorrectionSection, ExceptionSection, GraphSection, KindSection, RollupBuilders,
+        self, CorrectionSection, ExceptionSection, GraphSection, KindSection, LogCountBuilder,
+        LogCountSection, RollupBuilders,
     },
 };
 
@@ -46,6 +47,7 @@ const KINDS: u32 = 14;
 const EXCEPTIONS: u32 = 15;
 const JOINT: u32 = 16;
 const TRACE_FILTER: u32 = 17;
+const LOG_COUNTS: u32 = 18;
 /// Sections of earlier programs: trace filters with a higher error rate, which are still read,
 /// buckets without duration bounds, element terms without texts. A check of such an index verifies
 /// its checksums only, and does not rebuild it from the data file.
@@ -67,6 +69,8 @@ pub(super) struct IndexSections {
     pub(super) grams: Option<GramCollector>,
     /// Rollups of the rows; `None` when the rows are not spans.
     pub(super) rollups: Option<RollupBuilders>,
+    /// Counts of the rows; `None` when the rows are not log records.
+    pub(super) log_counts: Option<LogCountBuilder>,
 }
 
 /// The bytes of the index of a data file with these checksums and so many rows.
@@ -110,6 +114,11 @@ pub(super) fn encode(parts: IndexSections, data: &Sums, data_rows: u64) -> Bytes
         pages.extend(more);
         let (section, more) = exceptions.finish(pages.len() as u64);
         sections.push((EXCEPTIONS, section));
+        pages.extend(more);
+    }
+    if let Some(counts) = parts.log_counts {
+        let (section, more) = counts.finish(pages.len() as u64);
+        sections.push((LOG_COUNTS, section));
         pages.extend(more);
     }
     sections.push((DATA_SUMS, data.encode()));
@@ -222,6 +231,7 @@ pub(super) struct Head {
     pub(super) kinds: Option<KindSection>,
     pub(super) exceptions: Option<ExceptionSection>,
     pub(super) corrections: Option<CorrectionSection>,
+    pub(super) log_counts: Option<LogCountSection>,
 }
 
 impl Head {
@@ -251,6 +261,7 @@ impl Head {
             kinds: None,
             exceptions: None,
             corrections: None,
+            log_counts: None,
         };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
@@ -269,6 +280,7 @@ impl Head {
                 KINDS => decoded.kinds = Some(KindSection::decode(bytes)?),
                 EXCEPTIONS => decoded.exceptions = Some(ExceptionSection::decode(bytes)?),
                 JOINT => decoded.corrections = Some(CorrectionSection::decode(bytes)?),
+                LOG_COUNTS => decoded.log_counts = Some(LogCountSection::decode(bytes)?),
                 _ => {}
             }
         }
@@ -358,6 +370,9 @@ pub(crate) fn read_sealed(sections: &[u8], pages: &[u8]) -> Option<()> {
     }
     if let Some(grams) = &head.grams {
         let _ = grams.find(&text_bits(pages), &mut fetch);
+    }
+    if let Some(LogCountSection::Counted(counts)) = &head.log_counts {
+        let _ = (counts.minutes(&mut fetch), counts.cells(&mut fetch).is_some());
     }
     Some(())
 }

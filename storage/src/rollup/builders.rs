@@ -7,7 +7,7 @@ use super::{
     ExceptionBuilder, GraphBuilder, KindBuilder, build, build::RollupBuilder, exceptions, graph,
     kinds,
 };
-use crate::{SpanRows, snapshot::project};
+use crate::{SpanRows, scan::project};
 
 /// Takes the rows of one data file, a trace's rows in one run, and gives what they add up to.
 #[derive(Debug, Default)]

@@ -27,7 +27,7 @@ use std::{
 use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::{Call, CallKey, Cell, LEVELS};
-use crate::{ScanStats, Snapshot, SpanFilter, StorageError, data_file::DataFile};
+use crate::{ScanStats, Snapshot, SpanFilter, StorageError, data_file::DataFile, schema::Signal};
 
 use call_plan::{CallPlan, Hour};
 use hour_aggregate::COARSEST;
@@ -144,7 +144,7 @@ impl Snapshot {
             match question.answer(&damaged)? {
                 Ok(aggregate) => return Ok(aggregate),
                 Err(Damaged(file)) => {
-                    self.indexes.damaged(self.indexes.begin_scan(), &file);
+                    self.indexes.damaged(Signal::Spans, self.indexes.begin_scan(), &file);
                     damaged.insert(file.path.clone());
                 }
             }

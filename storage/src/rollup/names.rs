@@ -15,6 +15,7 @@ use crate::{
     data_file::DataFile,
     filter::Matcher,
     index::RolledUp,
+    schema::Signal,
     snapshot::{SPANS, TableView},
 };
 
@@ -86,7 +87,7 @@ impl Snapshot {
             let rollup = rollup.filter(|rollup| tells(rollup, wanted));
             let counted = rollup.as_ref().map(|rollup| counted(file, rollup, wanted, &range));
             if matches!(counted, Some(None)) {
-                self.indexes.damaged(number, file);
+                self.indexes.damaged(Signal::Spans, number, file);
             }
             let Some((names, counts)) = counted.flatten() else {
                 view.files.push(Arc::clone(file));

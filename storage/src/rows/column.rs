@@ -7,7 +7,9 @@ use arrow_array::{
     RecordBatch, StringArray, types::Int32Type,
 };
 use arrow_schema::ArrowError;
-use tidings_proto::UnixNanos;
+use tidings_proto::{TraceId, UnixNanos};
+
+use crate::schema::Signal;
 
 /// A column that may be left out; its values are then the type's empty ones.
 #[derive(Debug, Clone)]
@@ -77,6 +79,42 @@ impl OptionalColumn<BooleanArray> {
 impl OptionalColumn<BinaryArray> {
     pub(crate) fn bytes(&self, row: usize) -> Option<&[u8]> {
         self.valid(row).map(|array| array.value(row))
+    }
+}
+
+/// The trace ids of rows. Spans have the low half of each in a column of its own.
+#[derive(Debug)]
+pub(crate) enum TraceColumn {
+    LowHalves(OptionalColumn<Int64Array>),
+    Ids(OptionalColumn<BinaryArray>),
+}
+
+impl TraceColumn {
+    /// Name of the column.
+    pub(crate) fn name(signal: Signal) -> &'static str {
+        match signal {
+            Signal::Spans => "trace_id_low64",
+            Signal::Logs => "trace_id",
+        }
+    }
+
+    /// The column of a batch; without the column, no row has a trace.
+    pub(crate) fn from_batch(signal: Signal, batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let name = Self::name(signal);
+        Ok(match signal {
+            Signal::Spans => Self::LowHalves(OptionalColumn::from_batch(batch, name)?),
+            Signal::Logs => Self::Ids(OptionalColumn::from_batch(batch, name)?),
+        })
+    }
+
+    /// The low half of the row's trace id; `None` for a row without a valid one.
+    pub(crate) fn low64(&self, row: usize) -> Option<u64> {
+        match self {
+            Self::LowHalves(column) => {
+                column.valid(row).map(|values| values.value(row).cast_unsigned())
+            }
+            Self::Ids(column) => Some(TraceId::from_wire(column.bytes(row)?)?.low64()),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tidings_proto::{
 use super::{
     attributes::{AttributesColumn, Scalar},
     column::{OptionalColumn, WordColumn, word},
+    derived::with_observed,
     sender::SenderRows,
 };
 
@@ -38,6 +39,7 @@ pub struct LogRows {
 impl LogRows {
     /// The rows of a batch, which may lack columns that its reader does not need.
     pub(crate) fn from_batch(batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let batch = &with_observed(batch)?;
         Ok(Self {
             batch: batch.clone(),
             time: OptionalColumn::from_batch(batch, "time_unix_nanos")?,

@@ -1,6 +1,6 @@
 //! Spans in columns.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use arrow_array::{
     Array, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array,
@@ -18,6 +18,7 @@ use tidings_proto::{
 use super::{
     attributes::{AttributesColumn, EventsColumn, LinksColumn, Scalar},
     column::{OptionalColumn, WordColumn, word},
+    derived::with_ends,
     sender::SenderRows,
 };
 
@@ -353,43 +354,6 @@ impl SpanRows {
     pub fn scope_schema_url(&self, row: usize) -> &str {
         self.sender.scope_schema_url(row)
     }
-}
-
-const END: &str = "end_unix_nanos";
-
-/// The rows without the ends that follow from starts and durations, as files have them.
-pub(crate) fn without_ends(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    replace_ends(batch, |end, computed| end.filter(|end| *end != computed))
-}
-
-/// The rows with all ends.
-fn with_ends(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    match batch.column_by_name(END) {
-        Some(ends) if ends.null_count() > 0 => {
-            replace_ends(batch, |end, computed| Some(end.unwrap_or(computed)))
-        }
-        _ => Ok(batch.clone()),
-    }
-}
-
-/// The rows with other ends: what `replace` makes of each and of its start and duration together.
-fn replace_ends(
-    batch: &RecordBatch,
-    replace: impl Fn(Option<i64>, i64) -> Option<i64>,
-) -> Result<RecordBatch, ArrowError> {
-    let Some((at, _)) = batch.schema_ref().column_with_name(END) else { return Ok(batch.clone()) };
-    let column = |name: &str| {
-        let absent = || ArrowError::SchemaError(format!("ends need the column {name}"));
-        OptionalColumn::<Int64Array>::from_batch(batch, name)?.0.ok_or_else(absent)
-    };
-    let (starts, durations) = (column("start_unix_nanos")?, column("duration_nanos")?);
-    let computed = starts.values().iter().zip(durations.values());
-    let computed = computed.map(|(start, duration)| start.wrapping_add(*duration));
-    let ends = column(END)?;
-    let ends = ends.iter().zip(computed).map(|(end, computed)| replace(end, computed));
-    let mut columns = batch.columns().to_vec();
-    columns[at] = Arc::new(ends.collect::<Int64Array>());
-    RecordBatch::try_new(batch.schema(), columns)
 }
 
 fn count(column: &OptionalColumn<Int32Array>, row: usize) -> u32 {

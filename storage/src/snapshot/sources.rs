@@ -146,8 +146,8 @@ mod tests {
         index::tests::stored,
         memory::Chunk,
         samples,
+        scan::Progress,
         schema::Signal,
-        snapshot::Progress,
     };
 
     /// Files of one time and of several row groups each.

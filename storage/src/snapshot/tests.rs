@@ -56,7 +56,7 @@ fn found_spans(view: &TableView, filter: &SpanFilter, scan: Scan) -> (Vec<Vec<u8
     let snapshot = Snapshot::new(view.clone(), TableView::default()).indexed_by(indexes());
     let stats = snapshot
         .scan_spans(filter, scan, &mut |rows| {
-            assert!(rows.len() <= super::PORTION_ROWS && !rows.is_empty());
+            assert!(rows.len() <= crate::scan::PORTION_ROWS && !rows.is_empty());
             found.extend((0..rows.len()).map(|row| rows.span(row).encode_to_vec()));
             ControlFlow::Continue(())
         })

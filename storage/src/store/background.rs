@@ -11,8 +11,13 @@ use tracing::{
     field::{Empty, debug, display},
 };
 
-use super::{StoreInner, blocking, random, reindex::reindexer, scrub::scrubber};
-use crate::{StorageError, memory, upkeep::MergePace};
+use super::{StoreInner, reindex::reindexer, scrub::scrubber};
+use crate::{
+    StorageError,
+    blocking::{blocking, random},
+    memory,
+    upkeep::MergePace,
+};
 
 /// How often age and health are looked at.
 const LOOK: Duration = Duration::from_secs(1);

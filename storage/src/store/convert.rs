@@ -6,9 +6,11 @@ use bytes::Bytes;
 use prost::Message;
 use tidings_proto::UnixNanos;
 
-use super::{Store, TelemetryBatch, blocking};
+use super::{Store, TelemetryBatch};
 use crate::{
-    StorageError, columns,
+    StorageError,
+    blocking::blocking,
+    columns,
     memory::Chunk,
     schema::Signal,
     wal::{PAYLOAD_MAX, WalRecord},

@@ -38,9 +38,10 @@ use tokio::sync::oneshot;
 pub(super) use self::erasure_record::ErasureBoard;
 use self::erasure_record::ErasureTurn;
 pub use self::erasure_record::{ERASURES_MAX, ErasureRecord, ErasureState};
-use super::{StoreInner, blocking, quarantine::set_aside, upkeep::MaintenanceState};
+use super::{StoreInner, quarantine::set_aside, upkeep::MaintenanceState};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
+    blocking::blocking,
     data_file::{Choice, DataFile},
     disk::{Mistake, failed},
     filter::Matcher,
@@ -48,7 +49,7 @@ use crate::{
     paths::index_path,
     schema::Signal,
     snapshot::TableView,
-    tables::{CommitReason, TableChange},
+    table_change::{CommitReason, TableChange},
     upkeep::thinned_for,
 };
 

@@ -11,8 +11,11 @@
 
 use std::sync::Arc;
 
-use super::{StoreInner, StoreShared, blocking};
-use crate::{StorageError, data_file, disk::Mistake, schema::Signal, tables::TelemetryTable};
+use super::{StoreInner, StoreShared};
+use crate::{
+    StorageError, blocking::blocking, data_file, disk::Mistake, schema::Signal,
+    tables::TelemetryTable,
+};
 
 /// Both tables, and up to where they cover the log.
 #[derive(Debug)]

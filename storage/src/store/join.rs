@@ -15,16 +15,17 @@ use std::{
 use tidings_proto::UnixNanos;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{StoreInner, StoreShared, blocking};
+use super::{StoreInner, StoreShared};
 use crate::{
     StorageError,
+    blocking::blocking,
     data_file::DataFile,
     disk::failed,
     index::{Indexes, with_corrections},
     paths::index_path,
     rollup,
+    table_change::CommitReason,
     table_store::TableStore,
-    tables::CommitReason,
     upkeep::{DiskSpace, MergePace, is_sealed},
 };
 

@@ -18,12 +18,14 @@ use tidings_proto::UnixNanos;
 use tokio::sync::watch;
 
 use super::{
-    Damaged, MemoryBounds, Recovery, StoreInner, StoreShared, background, blocking, convert,
+    Damaged, MemoryBounds, Recovery, StoreInner, StoreShared, background, convert,
     erase::ErasureBoard, flush::Tables, format, pin::PinBoard, state::VisibleState,
     upkeep::MaintenanceState,
 };
 use crate::{
-    Clock, StorageError, StoreSettings, data_file,
+    Clock, StorageError, StoreSettings,
+    blocking::{blocking, random},
+    data_file,
     disk::{
         Disk, DiskLock, Mistake, OpenToOthers, SharedDisk, failed, make_private, move_durably,
         parent, read_all, write_durably,
@@ -34,8 +36,9 @@ use crate::{
     paths::{OWN_NAMES, Paths},
     schema::Signal,
     supervision::Supervision,
+    table_change::{CommitReason, TableChange},
     table_store::{self, SharedTables},
-    tables::{CommitReason, OpenedTable, TableChange, TelemetryTable},
+    tables::{OpenedTable, TelemetryTable},
     wal::{Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings},
 };
 
@@ -479,7 +482,7 @@ async fn start_wal(
         segment_bytes: shared.settings.wal_segment_bytes,
         bytes_max: shared.settings.wal_bytes_max,
         disk_reserve: shared.settings.disk_reserve_bytes,
-        salt: super::random,
+        salt: random,
     };
     blocking(move || {
         let publish = move |chunks| shared.publish(chunks);

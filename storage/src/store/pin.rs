@@ -14,9 +14,10 @@ use std::{
 
 use tidings_proto::TraceId;
 
-use super::{StoreInner, blocking};
+use super::StoreInner;
 use crate::{
     Detail, LogFilter, Pin, Scan, Snapshot, SpanFilter, StorageError,
+    blocking::blocking,
     data_file::DataFile,
     disk::SharedDisk,
     paths::Paths,

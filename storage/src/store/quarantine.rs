@@ -12,9 +12,10 @@ use std::{
 
 use tidings_proto::UnixNanos;
 
-use super::{StoreInner, blocking};
+use super::StoreInner;
 use crate::{
     StorageError,
+    blocking::blocking,
     disk::{Disk, failed, parent},
 };
 

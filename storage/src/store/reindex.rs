@@ -7,9 +7,10 @@ use std::{io, sync::Arc};
 
 use tokio::{select, sync::watch};
 
-use super::{StoreInner, blocking};
+use super::StoreInner;
 use crate::{
     StorageError,
+    blocking::blocking,
     data_file::{self, DataFile},
     disk::failed,
     paths::index_path,

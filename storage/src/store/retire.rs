@@ -8,14 +8,15 @@ use std::{
 
 use tidings_proto::{TraceId, UnixNanos};
 
-use super::{StoreInner, blocking, upkeep::unreadable};
+use super::{StoreInner, upkeep::unreadable};
 use crate::{
     Detail, Scan, Snapshot, StorageError,
+    blocking::blocking,
     data_file::{Choice, DataFile},
     filter::Matcher,
     schema::Signal,
     snapshot::TableView,
-    tables::{CommitReason, TableChange},
+    table_change::{CommitReason, TableChange},
     upkeep::{RetentionCondition, Retired, mark},
 };
 

@@ -19,12 +19,13 @@ use serde_json::{Value, json};
 use tidings_proto::UnixNanos;
 use tokio::{select, sync::watch};
 
-use super::{StoreInner, blocking};
+use super::StoreInner;
 use crate::{
     StorageError,
-    check::{Finding, Pieces, Start, VerifyStep},
+    blocking::blocking,
     data_file::DataFile,
     disk::{failed, read_all, write_durably},
+    findings::{Finding, Pieces, Start, VerifyStep},
     index::Verified,
     schema::Signal,
     settings::TablesAt,

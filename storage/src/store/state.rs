@@ -20,7 +20,7 @@ use crate::{
     memory::Chunk,
     schema::Signal,
     snapshot::TableView,
-    tables::{CommitReason, TableChange},
+    table_change::{CommitReason, TableChange},
 };
 
 /// So many neighbours become one chunk, so that few are left to scan.
@@ -42,6 +42,8 @@ struct VisibleTables {
     logs: TableRows,
     through: u64,
     oldest: Option<Instant>,
+    /// The same of the oldest row that a flush has taken and no file has yet.
+    oldest_flushing: Option<Instant>,
     /// Files that a commit removed and that are still on the disk.
     gone: Vec<RemovedFile>,
     /// Commits whose change is visible.
@@ -194,6 +196,7 @@ impl VisibleState {
         for signal in [Signal::Spans, Signal::Logs] {
             visible.table_mut(signal).cut();
         }
+        visible.oldest_flushing = visible.oldest_flushing.or(visible.oldest);
         visible.oldest = None;
         visible.through
     }
@@ -224,6 +227,9 @@ impl VisibleState {
             change.removed.iter().map(|file| file.path.as_path()).collect();
         rows.files.retain(|file| !removed.contains(file.path.as_path()));
         rows.files.extend(change.added.iter().cloned());
+        if visible.spans.flushing.is_empty() && visible.logs.flushing.is_empty() {
+            visible.oldest_flushing = None;
+        }
         drop(visible);
         // So much memory takes its time: nobody waits for that.
         drop(flushed);
@@ -301,6 +307,12 @@ impl VisibleState {
     /// When the oldest row came that no flush has taken.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.lock().oldest
+    }
+
+    /// When the oldest row came that is in no file, taken by a flush or not.
+    pub(crate) fn oldest_unflushed(&self) -> Option<Instant> {
+        let visible = self.lock();
+        visible.oldest_flushing.or(visible.oldest)
     }
 
     pub(crate) fn totals(&self) -> StoreTotals {

@@ -4,9 +4,10 @@ use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tidings_proto::UnixNanos;
 
-use super::{StoreInner, blocking, upkeep::MaintenanceState};
+use super::{StoreInner, upkeep::MaintenanceState};
 use crate::{
     StorageError,
+    blocking::blocking,
     disk::failed,
     paths::index_path,
     schema::Signal,

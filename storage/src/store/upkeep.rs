@@ -22,19 +22,19 @@ use tracing::field::Empty;
 use super::{
     StoreInner,
     background::as_span,
-    blocking,
     join::{self, CorrectionState},
     pin::PinnedFiles,
     retire,
 };
 use crate::{
     Clock, ErrorKind, StorageError,
+    blocking::blocking,
     data_file::{Choice, DataFile, MergeLimits},
     disk::Mistake,
     paths::index_path,
     pins::Pins,
     schema::Signal,
-    tables::{CommitReason, TableChange},
+    table_change::{CommitReason, TableChange},
     upkeep::{
         ClockGuard, DiskSpace, MergeJob, MergePace, RetentionStep, Retired, Rewrite,
         WaitingForRoom, common_mark, due, keeps_free, plan,
@@ -470,7 +470,7 @@ impl StoreInner {
         self.shared.state.apply(signal, &change, now);
         self.shared.indexes.drop_missing(&removed);
         keeper.count(&change);
-        self.metrics.upkeep(&change);
+        change.count_files(&self.metrics);
         Ok(())
     }
 }

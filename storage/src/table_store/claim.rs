@@ -22,10 +22,10 @@ use serde_json::{Value, json};
 
 use crate::{
     Clock, StorageError,
+    blocking::{blocking, random},
     disk::{Disk, SharedDisk, failed, read_all, write_durably},
     paths::Paths,
     settings::ObjectAddress,
-    store::{blocking, random},
 };
 
 const WAIT: Duration = Duration::from_secs(1);

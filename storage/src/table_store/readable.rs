@@ -25,6 +25,29 @@ pub(crate) enum Readable {
     Blocks(Arc<Blocks>),
 }
 
+/// A part of a file that could not be fetched. Decoders have errors of [`io::Error`], too: this tells
+/// a bucket that does not answer from bytes that are damaged.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct FetchFailure(io::Error);
+
+impl FetchFailure {
+    fn wrap(error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), Self(error))
+    }
+
+    /// Returns the error of the system or of the bucket.
+    ///
+    /// # Errors
+    /// The same error, when it is a decoder's.
+    pub(crate) fn source_of(error: io::Error) -> Result<io::Error, io::Error> {
+        if error.raw_os_error().is_some() {
+            return Ok(error);
+        }
+        error.downcast().map(|Self(source)| source)
+    }
+}
+
 impl Readable {
     pub(crate) fn whole(file: File) -> io::Result<Self> {
         // Asked once: a reader of columns asks for each of them.
@@ -36,7 +59,7 @@ impl Readable {
     pub(crate) fn fetch(&self, wanted: &[Range<u64>]) -> io::Result<()> {
         match self {
             Self::Whole(..) => Ok(()),
-            Self::Blocks(blocks) => blocks.fetch(wanted),
+            Self::Blocks(blocks) => blocks.fetch(wanted).map_err(FetchFailure::wrap),
         }
     }
 
@@ -49,7 +72,7 @@ impl Readable {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Whole(file, _) => fill(file, offset, buffer),
-            Self::Blocks(blocks) => blocks.read_at(offset, buffer),
+            Self::Blocks(blocks) => blocks.read_at(offset, buffer).map_err(FetchFailure::wrap),
         }
     }
 }

@@ -9,7 +9,7 @@ use deltalake_core::{
 use tidings_proto::UnixNanos;
 use tokio::runtime::Handle;
 
-use crate::{StorageError, store::blocking};
+use crate::{StorageError, blocking::blocking};
 
 /// Commits between two checkpoints: opening reads as many, one after the other. Few in tests, so
 /// that all that go on for long have some.

@@ -6,7 +6,6 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -20,52 +19,14 @@ use tidings_proto::UnixNanos;
 use super::{listing::decoded_path, position, position::FoundPosition, tail};
 use crate::{
     StorageError,
+    blocking::random,
     data_file::DataFile,
     schema::{HOUR, Signal},
-    store::random,
+    table_change::TableChange,
 };
 
 /// The column that says when a row came in.
 pub(super) const RECEIVED: &str = "received_unix_nanos";
-
-/// Reason of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CommitReason {
-    /// Rows from memory.
-    Flush,
-    /// The same rows in other files.
-    Compaction,
-    /// Rows that are no longer kept go.
-    Retention,
-    /// Rows that somebody wants gone go.
-    Erasure,
-}
-
-impl CommitReason {
-    fn operation(self) -> &'static str {
-        match self {
-            Self::Flush => "WRITE",
-            Self::Compaction => "OPTIMIZE",
-            Self::Retention | Self::Erasure => "DELETE",
-        }
-    }
-
-    /// Returns true if the commit changes the table's rows, as Delta's `dataChange` declares.
-    fn changes_data(self) -> bool {
-        match self {
-            Self::Flush | Self::Retention | Self::Erasure => true,
-            Self::Compaction => false,
-        }
-    }
-}
-
-/// A change of a table's set of files.
-#[derive(Debug, Clone)]
-pub(crate) struct TableChange {
-    pub(crate) why: CommitReason,
-    pub(crate) added: Vec<Arc<DataFile>>,
-    pub(crate) removed: Vec<Arc<DataFile>>,
-}
 
 /// Writes commits of one table.
 #[derive(Debug)]

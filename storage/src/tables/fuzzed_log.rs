@@ -12,12 +12,15 @@ use bytes::Bytes;
 use tidings_proto::UnixNanos;
 
 use super::{
-    CommitReason, TableChange,
     commit::CommitEncoder,
     history::{self, files_of_version},
 };
 use crate::{
-    StorageError, data_file::DataFile, paths::commit_name, schema::Signal,
+    StorageError,
+    data_file::DataFile,
+    paths::commit_name,
+    schema::Signal,
+    table_change::{CommitReason, TableChange},
     table_store::DataFileStore,
 };
 

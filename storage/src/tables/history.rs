@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     StorageError,
+    blocking::blocking,
     data_file::DataFile,
     disk::failed,
     paths::{commit_name, commit_version},
@@ -219,9 +220,7 @@ pub(super) async fn salvage(
     for version in later {
         let path = folder.join("_delta_log").join(commit_name(version));
         let of_it = Arc::clone(tables);
-        let bytes =
-            crate::store::blocking(move || of_it.read(&path).map_err(failed("read", &path)))
-                .await?;
+        let bytes = blocking(move || of_it.read(&path).map_err(failed("read", &path))).await?;
         covered = covered.max(encoder.position(&bytes).unwrap_or(0));
         apply(&mut files, &bytes, (signal, folder), &home);
     }

@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::{commit::CommitEncoder, listing::decoded_path};
 use crate::{
     StorageError,
+    blocking::blocking,
     data_file::DataFile,
     disk::failed,
     paths::{commit_name, flushed_position},
@@ -121,7 +122,7 @@ pub(super) async fn proven(
         let path = folder.join("_delta_log").join(commit_name(*version));
         let of_it = Arc::clone(tables);
         let read = move || of_it.read(&path).map_err(failed("read", &path));
-        let bytes = crate::store::blocking(read).await?;
+        let bytes = blocking(read).await?;
         proven = proven.max(encoder.position(&bytes).unwrap_or(0));
         // Files that were merged since have other names.
         for line in bytes.split(|byte| *byte == b'\n') {

@@ -12,12 +12,12 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::TelemetryTable;
 use crate::{
     StorageError,
-    check::{Finding, Findings, Pieces, Start},
+    blocking::blocking,
     data_file::{self, DataFile},
+    findings::{Finding, Findings, Pieces, Start},
     index::{self, Verified},
     paths::index_path,
     schema::Signal,
-    store::blocking,
     table_store::SharedTables,
 };
 

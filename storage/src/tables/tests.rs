@@ -4,11 +4,12 @@ use std::{path::Path, sync::Arc};
 
 use tidings_proto::UnixNanos;
 
-use super::{CommitReason, DataFile, TableChange, TelemetryTable, checkpoint, file_path};
+use super::{DataFile, TelemetryTable, checkpoint, file_path};
 use crate::{
     Clock, SystemClock,
     disk::RealDisk,
     schema::Signal,
+    table_change::{CommitReason, TableChange},
     table_store::{LocalTables, SharedTables},
 };
 

@@ -22,7 +22,7 @@ const STEADY: Duration = Duration::from_secs(24 * 3600);
 
 /// Watches the clock.
 #[derive(Debug)]
-pub(crate) struct ClockGuard {
+pub struct ClockGuard {
     /// Last reading of the wall clock and of the monotonic clock.
     last: (UnixNanos, Instant),
     doubt: Option<ClockDoubt>,
@@ -38,7 +38,8 @@ struct ClockDoubt {
 
 impl ClockGuard {
     /// Begins to watch; `newest` is the latest time the tables have seen.
-    pub(crate) fn new(newest: Option<UnixNanos>, now: UnixNanos, instant: Instant) -> Self {
+    #[must_use]
+    pub fn new(newest: Option<UnixNanos>, now: UnixNanos, instant: Instant) -> Self {
         let plausible = newest.is_none_or(|newest| {
             let earliest = newest.0.saturating_sub(nanos(TOLERANCE));
             (earliest..=newest.0.saturating_add(nanos(DOWNTIME_MAX))).contains(&now.0)
@@ -50,13 +51,14 @@ impl ClockGuard {
 
     /// How time passes, by a clock that only goes forward and does not stop while the machine
     /// sleeps.
-    pub(crate) fn passing(clock: &dyn Clock) -> Instant {
+    #[must_use]
+    pub fn passing(clock: &dyn Clock) -> Instant {
         let instant = clock.instant();
         instant.checked_add(clock.slept()).unwrap_or(instant)
     }
 
     /// Returns true if data may be deleted by age at this reading of the clock.
-    pub(crate) fn is_believed(&mut self, now: UnixNanos, instant: Instant) -> bool {
+    pub fn is_believed(&mut self, now: UnixNanos, instant: Instant) -> bool {
         if !agree(self.last, (now, instant)) {
             let believed = self.doubt.take().map_or(self.last, |doubt| doubt.believed);
             tracing::warn!(

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     AttributeFilter, LogFilter, SpanFilter, data_file::DataFile, schema::Signal,
-    tables::CommitReason,
+    table_change::CommitReason,
 };
 
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     StorageError,
-    check::{Finding, Findings},
     disk::{Disk, ReadFile, failed},
+    findings::{Finding, Findings},
     paths::segment_first,
     schema::Signal,
 };

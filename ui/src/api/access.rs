@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use tidings_proto::api::{
-    AuditEventList, CreatedKey, ErasureList, ErasureRequest, ErasureView, KeyList, KeyRequest,
-    SessionView, SignIn, SignInOptions, SignedOut,
+    AuditEventList, CreatedKey, EndedSessions, ErasureList, ErasureRequest, ErasureView, KeyList,
+    KeyRequest, SessionView, SignIn, SignInOptions, SignedOut,
 };
 
 use super::Request;
@@ -76,6 +76,12 @@ pub fn create_key(request: &KeyRequest) -> Request<CreatedKey> {
 #[must_use]
 pub fn revoke_key(id: &str) -> Request<()> {
     delete(format!("/api/v1/keys/{id}"))
+}
+
+/// Ends the sessions of browsers that a key began.
+#[must_use]
+pub fn end_sessions(id: &str) -> Request<EndedSessions> {
+    delete(format!("/api/v1/keys/{id}/sessions"))
 }
 
 fn delete<T>(address: String) -> Request<T> {

@@ -1,10 +1,11 @@
-//! Requests for numbers over many spans: rates, graphs, heatmaps, exceptions, differences.
+//! Requests for numbers over many spans: rates, graphs, heatmaps, exceptions, differences, changes.
 
 use tidings_proto::{
     TraceId, UnixNanos,
     api::{
-        Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList, LogStats,
-        RedResult, ServiceGraph, TransactionKindList, TransactionView,
+        ChangeReport, Comparison, ExceptionList, Explanation, Heatmap, LogHistogram,
+        LogPatternList, LogStats, RedResult, ServiceGraph, TransactionKindList, TransactionView,
+        VersionChangeList,
     },
 };
 
@@ -156,4 +157,16 @@ pub fn log_stats(analysis: &Analysis) -> Request<LogStats> {
 #[must_use]
 pub fn log_patterns(analysis: &Analysis) -> Request<LogPatternList> {
     Request::get("/logs/patterns", &analysis.query)
+}
+
+/// Returns the request for transactions and services ranked by how much they changed.
+#[must_use]
+pub fn changes(analysis: &Analysis) -> Request<ChangeReport> {
+    Request::get("/changes", analysis.query())
+}
+
+/// Returns the request for the version changes of a service.
+#[must_use]
+pub fn deployments(analysis: &Analysis, service: &str) -> Request<VersionChangeList> {
+    Request::get("/deployments", analysis.clone().with("service", service).query())
 }

@@ -9,7 +9,7 @@ use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestInit, Response};
 
 use super::{
     ApiError, Request,
-    events::{Event, EventReader},
+    event_stream::{Event, EventReader},
     failure, read, read_json,
 };
 use crate::browser;

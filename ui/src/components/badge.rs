@@ -1,7 +1,10 @@
-//! Short words on a tinted ground.
+//! Small labels: badges, filters that are set, services with their colour on every page.
 
 use leptos::prelude::*;
 use tidings_proto::api::TransactionState;
+
+use super::{Icon, IconName};
+use crate::{colour, format};
 
 /// Meaning of a badge, which sets its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,4 +54,67 @@ pub fn StateBadge(
         TransactionState::Incomplete => (Tone::Warning, "incomplete"),
     };
     view! { <Badge tone=tone>{words}</Badge> }
+}
+
+/// A filter that is set, and the way to take it off.
+#[component]
+pub fn Chip(
+    /// Name of the filter, as `service`.
+    name: String,
+    /// How, as `=`.
+    relation: &'static str,
+    /// The value.
+    value: String,
+    /// Called when it is clicked to be changed.
+    on_edit: Callback<()>,
+    /// Called when it is taken off.
+    on_remove: Callback<()>,
+) -> impl IntoView {
+    let words = format!("{name} {relation} {value}");
+    let label = format!("Remove the filter {words}");
+    view! {
+        <span class="chip" role="group" aria-label=words>
+            <button class="chip-body" type="button" on:click=move |_| on_edit.run(())>
+                <span class="chip-name">{name}</span>
+                <span class="chip-relation">{relation}</span>
+                <span class="chip-value">{value}</span>
+            </button>
+            <button
+                class="chip-remove"
+                type="button"
+                aria-label=label
+                on:click=move |_| on_remove.run(())
+            >
+                <Icon name=IconName::Close />
+            </button>
+        </span>
+    }
+}
+
+/// The dot alone; says the service on hover and to screen readers.
+#[component]
+pub fn ServiceDot(
+    /// `service.name`.
+    #[prop(into)]
+    service: String,
+) -> impl IntoView {
+    let hue = colour::hue_value(&service);
+    view! { <span class="dot" style=("--hue", hue) title=service></span> }
+}
+
+/// The dot and the name.
+#[component]
+pub fn ServiceName(
+    /// `service.name`.
+    #[prop(into)]
+    service: String,
+) -> impl IntoView {
+    let hue = colour::hue_value(&service);
+    let shown = format::service(&service).to_owned();
+    view! {
+        <span class="service">
+            <span class="dot" style=("--hue", hue) aria-hidden="true"></span>
+            <span class="service-name">{shown}</span>
+        </span>
+    }
 }

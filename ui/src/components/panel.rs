@@ -9,8 +9,8 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use serde::de::DeserializeOwned;
 
-use super::{ErrorState, LoadingRows, PartialNote};
-use crate::remote::Remote;
+use super::{ErrorState, LoadingRows, PartialNote, ShorterRange};
+use crate::{asked::SHORTER, remote::Remote};
 
 /// A card whose content is one answer.
 #[component]
@@ -53,9 +53,10 @@ where
             view! { <ErrorState error on_retry=retry /> }
         });
         let drawn = answer.map(|answer| {
-            let note = missing
-                .and_then(|missing| missing(&answer))
-                .map(|words| view! { <PartialNote>{words}</PartialNote> });
+            let note = missing.and_then(|missing| missing(&answer)).map(|words| {
+                let shorter = words.ends_with(SHORTER).then(|| view! { <ShorterRange /> });
+                view! { <PartialNote>{words} " " {shorter}</PartialNote> }
+            });
             let body = if is_empty(&answer) {
                 view! { <p class="panel-empty">{move || empty.get()}</p> }.into_any()
             } else {

@@ -87,7 +87,9 @@ fn refused_words(end: &TrafficEnd) -> Option<String> {
     Some(format!("{receiver} refused {sender}: {}.{others}", first.refusal.message))
 }
 
-fn quiet_words(state: BaselineState) -> &'static str {
+/// Says that nothing changed, and how far a comparison with the time before can be trusted.
+#[must_use]
+pub fn quiet_words(state: BaselineState) -> &'static str {
     match state {
         BaselineState::Full => "Nothing changed more than by chance.",
         BaselineState::Short => {

@@ -17,6 +17,8 @@ const WIDTH_MIN: f64 = 0.002;
 const DRAWN_MAX: usize = 1_200;
 /// Frames below this depth are not drawn.
 const DEPTH_MAX: u32 = 80;
+/// Shares that differ by less are drawn as equal.
+const DIFFERENCE_MIN: f64 = 0.005;
 /// Height of a row in CSS pixels.
 const ROW_PX: u32 = 32;
 
@@ -256,6 +258,11 @@ fn focused(event: &web_sys::KeyboardEvent) -> Option<u32> {
     element.id().rsplit_once('-')?.1.parse().ok()
 }
 
+/// Part of the colour of more or of less in a frame: even the least difference is to be seen.
+fn tint_percent(difference: f64) -> f64 {
+    (16.0 + difference.abs() * 190.0).min(64.0)
+}
+
 fn frame_view(
     picture: &'static str,
     frame: Frame,
@@ -266,11 +273,10 @@ fn frame_view(
 ) -> impl IntoView {
     let at = place.frame;
     let percent = |part: f64| format!("{:.3}%", part * 100.0);
-    let mix =
-        frame.difference.map(|difference| format!("{:.0}%", (difference.abs() * 180.0).min(62.0)));
+    let mix = frame.difference.map(|difference| format!("{:.0}%", tint_percent(difference)));
     let tone = match frame.difference {
-        Some(difference) if difference > 0.005 => "frame is-more",
-        Some(difference) if difference < -0.005 => "frame is-less",
+        Some(difference) if difference >= DIFFERENCE_MIN => "frame is-more",
+        Some(difference) if difference <= -DIFFERENCE_MIN => "frame is-less",
         Some(_) => "frame is-same",
         None => "frame",
     };
@@ -280,9 +286,11 @@ fn frame_view(
     let failed = frame.has_failed.then(|| view! { <span class="frame-failed">"●"</span> });
     let is_leaf = place.own > 0.998;
     let wide = place.width > 0.03;
+    let dot = frame.difference.map(|_| view! { <span class="dot"></span> });
     let words = wide.then(|| {
         view! {
             <span class="frame-words">
+                {dot}
                 <bdi class="frame-name">{frame.name}</bdi>
                 {failed}
                 <span class="frame-number">{frame.number}</span>

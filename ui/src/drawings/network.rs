@@ -9,7 +9,7 @@ use leptos::{html, prelude::*};
 use wasm_bindgen::JsCast;
 
 use super::layers::{self, Layout, Route, Spacing};
-use crate::{browser, colour, figures, pages::trace::measure};
+use crate::{browser, colour, figures};
 
 const WIDTH: f64 = 172.0;
 const HEIGHT: f64 = 58.0;
@@ -241,9 +241,21 @@ struct Picture {
     picked: Signal<Option<Pick>>,
     on_pick: Callback<Option<Pick>>,
     drag: RwSignal<Option<(i32, i32, bool)>>,
+    /// The edge that the pointer is on.
+    pointed: RwSignal<Option<u32>>,
 }
 
 impl Picture {
+    /// Tells whether an edge is picked, or begins or ends at the picked node.
+    fn is_beside(self, at: u32, edge: &NetworkEdge) -> impl Fn() -> bool + use<> {
+        let (from, to) = (edge.from, edge.to);
+        move || match self.picked.get() {
+            Some(Pick::Node(node)) => node == from || node == to,
+            Some(Pick::Edge(picked)) => picked == at,
+            None => false,
+        }
+    }
+
     fn zoom(self, factor: f64) {
         let (width, height) = self.size.get_untracked();
         let shown = self.shown.get_untracked();
@@ -294,7 +306,9 @@ impl Picture {
             .target()
             .and_then(|target| target.dyn_into::<web_sys::Element>().ok())
             .is_some_and(|element| {
-                element.closest(".network-node, .network-edge").is_ok_and(|one| one.is_none())
+                element
+                    .closest(".network-node, .network-edge, .network-label")
+                    .is_ok_and(|one| one.is_none())
             });
         if !dragged && on_ground {
             self.on_pick.run(None);
@@ -345,14 +359,15 @@ pub fn Network(
     label: String,
 ) -> impl IntoView {
     let field = NodeRef::<html::Div>::new();
-    let size = measure::size_of(field);
+    let size = browser::size_of(field);
     let picture_size = (graph.layout.width, graph.layout.height);
     let shown = Memo::new(move |_| {
         view.get().unwrap_or_else(|| Viewport::fitting(picture_size, size.get()))
     });
     let drag = RwSignal::new(None);
     let stored = StoredValue::new(Arc::clone(&graph));
-    let picture = Picture { graph: stored, size, view, shown, picked, on_pick, drag };
+    let pointed = RwSignal::new(None);
+    let picture = Picture { graph: stored, size, view, shown, picked, on_pick, drag, pointed };
     let transform = move || {
         let Viewport { left, top, scale } = shown.get();
         format!("translate({left:.2} {top:.2}) scale({scale:.4})")
@@ -360,8 +375,12 @@ pub fn Network(
     let is_far = Memo::new(move |_| shown.get().scale < FAR_BELOW);
     let is_crowded = graph.edges.len() > LABELLED_MAX;
     let has_lit = graph.nodes.iter().any(|node| node.is_lit);
-    let edges = (0_u32..).zip(&graph.edges).zip(&graph.layout.routes);
-    let edges = edges.map(|((at, edge), route)| edge_view(picture, at, edge, route)).collect_view();
+    let edges = || (0_u32..).zip(&graph.edges).zip(&graph.layout.routes);
+    let labels = edges()
+        .filter_map(|((at, edge), route)| label_view(picture, at, edge, route))
+        .collect_view();
+    let edges =
+        edges().map(|((at, edge), route)| edge_view(picture, at, edge, route)).collect_view();
     let nodes = (0_u32..).zip(&graph.nodes).zip(&graph.layout.nodes);
     let nodes =
         nodes.map(|((at, node), place)| node_view(picture, at, node, *place)).collect_view();
@@ -390,6 +409,7 @@ pub fn Network(
                 <rect class="network-ground" width="100%" height="100%" />
                 <g transform=transform>
                     {edges}
+                    {labels}
                     {nodes}
                 </g>
             </svg>
@@ -415,16 +435,8 @@ fn edge_view(
     route: &Route,
 ) -> impl IntoView + use<> {
     let path = curve(route);
-    let label = label_at(route).map(|(x, y)| {
-        view! { <text class="network-label" x=format!("{x:.1}") y=format!("{:.1}", y + 3.5)>{edge.label.clone()}</text> }
-    });
-    let (from, to) = (edge.from, edge.to);
     let is_picked = move || picture.picked.get() == Some(Pick::Edge(at));
-    let is_beside = move || match picture.picked.get() {
-        Some(Pick::Node(node)) => node == from || node == to,
-        Some(Pick::Edge(picked)) => picked == at,
-        None => false,
-    };
+    let is_beside = picture.is_beside(at, edge);
     let width = format!("{:.2}", 1.2 + edge.weight.clamp(0.0, 1.0) * 2.6);
     view! {
         <g
@@ -436,14 +448,44 @@ fn edge_view(
             class:is-picked=is_picked
             class:is-beside=is_beside
             on:click=move |_| picture.on_pick.run(Some(Pick::Edge(at)))
+            on:pointerenter=move |_| picture.pointed.set(Some(at))
+            on:pointerleave=move |_| picture.pointed.set(None)
         >
             <title>{edge.title.clone()}</title>
             <path class="network-reach" d=path.clone() />
             <path class="network-line" d=path stroke-width=width />
             <path class="network-arrow" d=arrow(route) />
-            {label}
         </g>
     }
+}
+
+/// The words of an edge. They are drawn after all curves, so that none goes through them.
+fn label_view(
+    picture: Picture,
+    at: u32,
+    edge: &NetworkEdge,
+    route: &Route,
+) -> Option<impl IntoView + use<>> {
+    let (x, y) = label_at(route)?;
+    let is_picked = move || picture.picked.get() == Some(Pick::Edge(at));
+    let is_beside = picture.is_beside(at, edge);
+    Some(view! {
+        <text
+            class="network-label"
+            class:has-failed=edge.has_failed
+            class:is-lit=edge.is_lit
+            class:is-picked=is_picked
+            class:is-beside=is_beside
+            class:is-pointed=move || picture.pointed.get() == Some(at)
+            x=format!("{x:.1}")
+            y=format!("{:.1}", y + 3.5)
+            on:click=move |_| picture.on_pick.run(Some(Pick::Edge(at)))
+            on:pointerenter=move |_| picture.pointed.set(Some(at))
+            on:pointerleave=move |_| picture.pointed.set(None)
+        >
+            {edge.label.clone()}
+        </text>
+    })
 }
 
 fn node_view(

@@ -129,8 +129,9 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
 
 #[component]
 fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
-    let ReceiverStatus { name, address, tls, accepted_requests, refused_requests, refusals } =
-        receiver;
+    let ReceiverStatus {
+        name, address, tls, accepted_requests, refused_requests, refusals, ..
+    } = receiver;
     let words = match name.as_str() {
         "otlp/grpc" => "OTLP over gRPC".to_owned(),
         "otlp/http" => "OTLP over HTTP".to_owned(),

@@ -26,21 +26,24 @@ use crate::{
     },
 };
 
-mod explain;
+mod compare_box;
+mod explain_panel;
 mod field;
 pub mod filter_bar;
-mod groups;
-mod latency;
+mod latency_panel;
 pub mod query_box;
+mod query_completion;
 pub mod scatter;
+pub mod span_groups;
 pub mod trace_table;
 
-use explain::explain_panel;
+use compare_box::compare_panel;
+use explain_panel::explain_panel;
 use filter_bar::FilterBar;
-use groups::group_panel;
-use latency::latency_panel;
+use latency_panel::latency_panel;
 use query_box::{QueryBox, QuerySwitch};
 use scatter::Scatter;
+use span_groups::group_panel;
 use trace_table::{ListTools, TraceTable, row_id};
 
 impl ListQuery for TraceQuestion {
@@ -127,6 +130,7 @@ pub fn ExplorePage() -> impl IntoView {
                 >
                     {latency_panel(explored, heatmap, held)} {explain_panel(explored)}
                 </div>
+                {compare_panel(explored)}
             </Show>
             <ListTools explored total=Signal::derive(move || paged.total()) />
             <Show when=move || is_grouped.get() && !is_query.get()>{group_panel(explored)}</Show>
@@ -143,7 +147,12 @@ pub fn ExplorePage() -> impl IntoView {
 fn use_change(query: Memo<UrlQuery>) -> Callback<(ExploreState, Step)> {
     let go = use_go();
     Callback::new(move |(state, step): (ExploreState, Step)| {
-        let address = query.with_untracked(|query| state.write().with_switches_of(query));
+        let address = query.with_untracked(|query| {
+            let mut next = state.write().with_switches_of(query);
+            // Opened panels stay open while there is something to show in them.
+            next.set(compare_box::OPEN, query.get(compare_box::OPEN));
+            next
+        });
         go(&address.on("/explore"), step);
     })
 }

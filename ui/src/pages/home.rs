@@ -11,13 +11,13 @@ use tidings_proto::api::ChangeReport;
 
 use super::connect::WelcomeUntilData;
 use crate::{
-    api::changes::changes,
+    api::analysis::changes,
     asked::use_asked_time,
     components::{
         EmptyState, ErrorState, LoadingRows, ReportSentence, Segment, Segments, compared_words,
-        use_row_keys,
     },
     format,
+    keys::use_row_keys,
     links::use_links,
     remote::Remote,
     shell::{crumb, set_crumbs, use_server},
@@ -25,14 +25,12 @@ use crate::{
 };
 
 mod arrivals;
-mod doctor;
+mod change_table;
 mod fresh;
-mod table;
 
-use arrivals::arrivals_card;
-use doctor::doctor_card;
+use arrivals::{arrivals_card, doctor_card};
+use change_table::{ROW, address_of, change_table};
 use fresh::{fresh_exceptions, fresh_patterns};
-use table::{ROW, address_of, change_table};
 
 /// The page.
 #[component]

@@ -1,4 +1,5 @@
-//! Logs: records by their words, service, severity and trace, newest first, or as patterns.
+//! Logs: records by their words, service, severity and trace, newest first, as patterns, or as what
+//! differs from the time before.
 //!
 //! Owns the question (from the address) and the keys. New records appear by themselves, or the
 //! moment they arrive while the tail is on, but never under a reader who points at the list, has
@@ -20,22 +21,24 @@ use crate::{
     url::{LogListing, LogState, Step, TimeRange, UrlQuery, use_go, use_query},
 };
 
+pub mod differences;
 pub mod facets;
 pub mod histogram;
+pub mod live_tail;
 pub mod log_around;
 pub mod log_details;
 pub mod log_filters;
 pub mod log_list;
 pub mod mini_trace;
 pub mod patterns;
-pub mod tail;
 
+use differences::LogDifferences;
 use facets::Facets;
 use histogram::LogHistogramCard;
+use live_tail::{Tail, TailNote, TailToggle, use_tailing};
 use log_filters::LogFilters;
 use log_list::{LinkedRecord, LogList, row_id};
 use patterns::LogPatterns;
-use tail::{Tail, TailNote, TailToggle, use_tailing};
 
 impl ListQuery for LogState {
     fn range(&self) -> TimeRange {
@@ -58,7 +61,8 @@ pub fn LogsPage() -> impl IntoView {
     let paged: Paged<LogSearchResult, LogState> = Paged::new(asked, api::logs);
     let time = use_asked_time();
     let pointed = RwSignal::new(false);
-    let selecting = use_text_selected();
+    // What is being read or copied must not move.
+    let selecting = browser::use_text_selected();
     let read = Memo::new(move |_| pointed.get() || selecting.get() || open.with(Option::is_some));
     let held = Memo::new(move |_| read.get() || paged.has_older());
     let tailing = use_tailing();
@@ -90,7 +94,11 @@ pub fn LogsPage() -> impl IntoView {
                 <div class="logs-main">
                     <Show
                         when=move || is_lines.get()
-                        fallback=move || view! { <LogPatterns question=filters time open change /> }
+                        fallback=move || if listing.get() == LogListing::Differences {
+                            view! { <LogDifferences question=filters time open change /> }.into_any()
+                        } else {
+                            view! { <LogPatterns question=filters time open change /> }.into_any()
+                        }
                     >
                         <LinkedRecord state logs ready=paged change />
                         <ListTrouble paged />
@@ -128,26 +136,27 @@ fn use_change(query: Memo<UrlQuery>) -> Callback<(LogState, Step)> {
     })
 }
 
-/// Lines or patterns.
+/// Lines, patterns or differences.
 #[component]
 fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, Step)>) -> impl IntoView {
-    const LINES: &str = "lines";
-    const PATTERNS: &str = "patterns";
-    let chosen = move || match state.with(|state| state.view) {
-        LogListing::Lines => LINES.to_owned(),
-        LogListing::Patterns => PATTERNS.to_owned(),
+    const LISTINGS: [(LogListing, &str, &str); 3] = [
+        (LogListing::Lines, "lines", "Lines"),
+        (LogListing::Patterns, "patterns", "Patterns"),
+        (LogListing::Differences, "differences", "Differences"),
+    ];
+    let place = move |state: &LogState| {
+        LISTINGS.iter().position(|(listing, ..)| *listing == state.view).unwrap_or(0)
     };
+    let chosen = move || LISTINGS[state.with(place)].1.to_owned();
     let choose = move |name: &'static str| {
-        let view = if name == PATTERNS { LogListing::Patterns } else { LogListing::Lines };
+        let found = LISTINGS.iter().find(|(_, known, _)| *known == name);
+        let view = found.map_or_else(LogListing::default, |(listing, ..)| *listing);
         let state = LogState { view, ..state.get_untracked().opened(None) };
         change.run((state, Step::New));
     };
-    let segments = vec![Segment::new(LINES, "Lines"), Segment::new(PATTERNS, "Patterns")];
-    let other = move || {
-        let is_lines = state.with_untracked(|state| state.view) == LogListing::Lines;
-        choose(if is_lines { PATTERNS } else { LINES });
-    };
-    use_keys().bind("p", "Lines or patterns", "Logs", other);
+    let segments = LISTINGS.map(|(_, name, words)| Segment::new(name, words)).to_vec();
+    let next = move || choose(LISTINGS[(state.with_untracked(place) + 1) % LISTINGS.len()].1);
+    use_keys().bind("p", "Lines, patterns or differences", "Logs", next);
     view! {
         <Segments
             label="How records are listed"
@@ -156,16 +165,6 @@ fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, Step)>) -> i
             on_choose=Callback::new(choose)
         />
     }
-}
-
-/// Tells whether text of the page is selected: what is being read or copied must not move.
-fn use_text_selected() -> ReadSignal<bool> {
-    let selected = RwSignal::new(false);
-    let listener = window_event_listener_untyped("selectionchange", move |_| {
-        selected.set(browser::has_selected_text());
-    });
-    on_cleanup(move || listener.remove());
-    selected.read_only()
 }
 
 fn bind_keys(

@@ -1,7 +1,7 @@
 //! Map: services, what they call, and how that goes.
 //!
-//! Owns the questions (the graph of the window, that of the one before, the rates under it, the
-//! graph of a trace that lights up) and the address: the focus with its depth, what is picked, the
+//! Owns the questions (the graph of the window, that of the one before, what changed, the rates
+//! under it, the graph of a trace that lights up) and the address: the focus with its depth, what is picked, the
 //! trace. What the picture shows follows from these in [`map_graph`].
 
 use std::sync::Arc;
@@ -9,12 +9,14 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     TraceId,
-    api::{CallsInStep, GraphNode, NodeKind, RedResult, ServiceGraph, StatusName},
+    api::{CallsInStep, ChangeReport, GraphNode, NodeKind, RedResult, ServiceGraph, StatusName},
 };
 
 use crate::{
-    api::analysis,
-    components::{Badge, EmptyState, ErrorState, LoadingRows, PartialNote, Tone},
+    api::analysis::{self, changes},
+    components::{
+        Badge, EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, ShorterRange, Tone,
+    },
     drawings::{
         network::{Network, Pick, Viewport},
         slots::Slots,
@@ -22,6 +24,7 @@ use crate::{
     },
     figures, format,
     keys::use_keys,
+    links::Links,
     remote::Remote,
     shell::{crumb, set_crumbs},
     url::{Step, UrlQuery, use_edit_query, use_query},
@@ -44,6 +47,8 @@ type QueryEdit = (Step, fn(&mut UrlQuery, &[String]), Vec<String>);
 struct MapPageState {
     window: LiveWindow,
     now: Remote<ServiceGraph>,
+    /// Changes and the culprit behind them: the same question that Home asks.
+    report: Remote<ChangeReport>,
     focus: Memo<Option<(NodeName, u32)>>,
     shown: Memo<Option<Arc<MapGraph>>>,
     picked: Memo<Option<Pick>>,
@@ -84,7 +89,8 @@ impl MapPageState {
         let edit = Callback::new(move |(step, change, names): QueryEdit| {
             edit(step, &|query| change(query, &names));
         });
-        Self { window, now, focus, shown, picked, edit }
+        let report = window.ask_slowly(|window| Some(changes(&window.analysis())));
+        Self { window, now, report, focus, shown, picked, edit }
     }
 
     fn pick(self, pick: Option<Pick>) {
@@ -234,7 +240,8 @@ fn head(page: MapPageState) -> impl IntoView {
         } else {
             "Not all of this time was read. Choose a shorter time."
         };
-        (!graph.searched.complete).then(|| view! { <PartialNote>{words}</PartialNote> })
+        (!graph.searched.complete)
+            .then(|| view! { <PartialNote>{words} " " <ShorterRange /></PartialNote> })
     };
     let edges_left_out = move || {
         let graph = page.now.value()?;
@@ -248,6 +255,10 @@ fn head(page: MapPageState) -> impl IntoView {
             view! { <PartialNote>{words}</PartialNote> }
         })
     };
+    let sentence = move || {
+        let (report, links) = (page.report.value()?, Links::within(page.window.get().range()));
+        Some(view! { <ReportSentence report links /> })
+    };
     view! {
         <div class="page-head">
             <div class="page-title">
@@ -255,7 +266,7 @@ fn head(page: MapPageState) -> impl IntoView {
                 <span class="mute">{counts}</span>
                 <span class="page-tools">{move || focus_tools(page)}</span>
             </div>
-            <p class="sentence">{move || page.shown.get().map(|graph| graph.sentence())}</p>
+            {sentence}
             {missing}
             {edges_left_out}
         </div>

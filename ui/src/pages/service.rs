@@ -10,10 +10,7 @@ use tidings_proto::api::{
 };
 
 use crate::{
-    api::{
-        analysis::{Analysis, red},
-        changes::{changes, deployments},
-    },
+    api::analysis::{Analysis, changes, deployments, red},
     asked::{AskedTime, before, use_asked_time},
     browser,
     components::{ChangeBadge, EmptyState, Headline, change::short},
@@ -25,14 +22,14 @@ use crate::{
     url::{Step, TimeRange, UrlQuery, use_edit_query, use_query},
 };
 
-mod latency;
 mod neighbours;
+mod operation_latency;
 mod operations;
 mod split;
 mod trouble;
 
-use latency::latency_panel;
 use neighbours::neighbour_panels;
+use operation_latency::latency_panel;
 use operations::operations_panel;
 use split::split_panel;
 use trouble::{exception_panel, pattern_panel};

@@ -10,20 +10,21 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::api::{ChangeReport, RedResult};
 
-mod groups;
-mod table;
+mod plain_rates;
+mod service_table;
 
-use groups::groups_of_rates;
-use table::{ROW, ServiceRows, address_of, service_table, sorted};
+use plain_rates::groups_of_rates;
+use service_table::{ROW, ServiceRows, address_of, service_table, sorted};
 
 use crate::{
-    api::{analysis::red, changes::changes},
+    api::analysis::{changes, red},
     asked::{before, use_asked_time},
     components::{
         EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, Segment, Segments,
-        compared_words, use_row_keys, use_sort,
+        compared_words, use_sort,
     },
     format,
+    keys::use_row_keys,
     links::use_links,
     remote::Remote,
     shell::{crumb, set_crumbs},

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
-    api::{ReceiverStatus, ServerStatus, SignalCounts},
+    api::{HorizonBound, ReceiverStatus, ServerStatus, SignalCounts},
 };
 
 use crate::{
     browser,
     components::{
-        Badge, CopyButton, Panel, PartialNote, RefusalCard, Tone, receiver_words, refusals,
+        Badge, CopyButton, Panel, PartialNote,
+        PlainHead::{Number, Words},
+        PlainTable, RefusalCard, Tone, receiver_words, refusals,
     },
     drawings::{
         axis::time_ticks,
@@ -29,11 +31,15 @@ use crate::{
 
 mod audit_panel;
 mod erasure_panel;
-mod keys;
+mod keys_panel;
+mod limits_panel;
+mod slow_queries;
 mod store;
 
-use keys::keys_section;
-use store::{storage_facts, table_sizes, task_table};
+use keys_panel::keys_section;
+use limits_panel::limits_panel;
+use slow_queries::slow_queries_panel;
+use store::{horizon_facts, horizon_words, storage_facts, table_sizes, task_table};
 
 /// The page.
 #[component]
@@ -42,10 +48,6 @@ pub fn SystemPage() -> impl IntoView {
     set_crumbs(crumb("System"));
     let server = use_server();
     let receivers = move |status: Arc<ServerStatus>| receiver_table(&status.receivers);
-    let stored = move |status: Arc<ServerStatus>| signal_table(status.spans, status.logs);
-    let tables = move |status: Arc<ServerStatus>| table_sizes(&status.storage.tables);
-    let storage = move |status: Arc<ServerStatus>| storage_facts(&status.storage);
-    let tasks = move |status: Arc<ServerStatus>| task_table(&status.tasks);
     view! {
         <div class="page">
             {head(server)}
@@ -54,7 +56,7 @@ pub fn SystemPage() -> impl IntoView {
                     {taken_in(server)}
                     <Panel
                         title="Receivers"
-                        note="since the start"
+                        note="rates of the last minute"
                         remote=server.remote()
                         is_empty=|status| status.receivers.is_empty()
                         empty="It listens nowhere for spans: every receiver is off."
@@ -62,47 +64,70 @@ pub fn SystemPage() -> impl IntoView {
                         draw=receivers
                     />
                     {mends(server)}
+                    {slow_queries_panel()}
                     {keys_section()}
                 </div>
-                <div class="panel-stack">
-                    <Panel
-                        title="Records"
-                        note="since the start"
-                        remote=server.remote()
-                        is_empty=|_| false
-                        empty=""
-                        rows=2
-                        draw=stored
-                    />
-                    <Panel
-                        title="Files"
-                        note="by table"
-                        remote=server.remote()
-                        is_empty=|status| status.storage.tables.is_empty()
-                        empty="The store has no tables."
-                        rows=2
-                        draw=tables
-                    />
-                    <Panel
-                        title="Memory, log and retention"
-                        note="now"
-                        remote=server.remote()
-                        is_empty=|_| false
-                        empty=""
-                        rows=6
-                        draw=storage
-                    />
-                    <Panel
-                        title="Tasks"
-                        note="a task that panics is restarted, or ends the process"
-                        remote=server.remote()
-                        is_empty=|status| status.tasks.is_empty()
-                        empty="No task is watched."
-                        rows=4
-                        draw=tasks
-                    />
-                </div>
+                {stored_panels(server)}
             </div>
+        </div>
+    }
+}
+
+/// Panels of what is stored, and of the means and tasks of that.
+fn stored_panels(server: ServerWatch) -> impl IntoView {
+    let stored = move |status: Arc<ServerStatus>| signal_table(status.spans, status.logs);
+    let tables = move |status: Arc<ServerStatus>| table_sizes(&status.storage.tables);
+    let storage = move |status: Arc<ServerStatus>| storage_facts(&status);
+    let horizon = move |status: Arc<ServerStatus>| horizon_facts(&status.storage);
+    let tasks = move |status: Arc<ServerStatus>| task_table(&status.tasks);
+    view! {
+        <div class="panel-stack">
+            <Panel
+                title="Records"
+                note="since the start"
+                remote=server.remote()
+                is_empty=|_| false
+                empty=""
+                rows=2
+                draw=stored
+            />
+            <Panel
+                title="Files"
+                note="by table"
+                remote=server.remote()
+                is_empty=|status| status.storage.tables.is_empty()
+                empty="The store has no tables."
+                rows=2
+                draw=tables
+            />
+            <Panel
+                title="Memory, disk and log"
+                note="now"
+                remote=server.remote()
+                is_empty=|_| false
+                empty=""
+                rows=6
+                draw=storage
+            />
+            <Panel
+                title="How far back"
+                note="at the rate of the last day"
+                remote=server.remote()
+                is_empty=|_| false
+                empty=""
+                rows=5
+                draw=horizon
+            />
+            {limits_panel()}
+            <Panel
+                title="Tasks"
+                note="a task that panics is restarted, or ends the process"
+                remote=server.remote()
+                is_empty=|status| status.tasks.is_empty()
+                empty="No task is watched."
+                rows=4
+                draw=tasks
+            />
         </div>
     }
 }
@@ -148,7 +173,13 @@ fn head(server: ServerWatch) -> impl IntoView {
     };
     let sentence = move || {
         let status = server.status()?;
-        Some(sentence_words(&status))
+        let disk = status.storage.horizon;
+        let horizon = if disk.bound == Some(HorizonBound::Disk) {
+            format!(" {}", horizon_words(&disk))
+        } else {
+            String::new()
+        };
+        Some(format!("{}{horizon}", sentence_words(&status)))
     };
     view! {
         <header class="page-head">
@@ -255,6 +286,7 @@ fn line(name: &str, samples: &[CounterSample], of: fn(&CounterSample) -> u64) ->
 fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
     let row = |receiver: &ReceiverStatus| {
         let (state, tone) = match (receiver.accepted_requests, receiver.refused_requests) {
+            (_, 1..) if receiver.refused_last_minute > 0 => ("refuses now", Tone::Error),
             (_, 1..) => ("refused some", Tone::Warning),
             (0, 0) => ("no sender yet", Tone::Plain),
             _ => ("receiving", Tone::Good),
@@ -270,7 +302,8 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
                 <td>
                     <Badge tone=tone>{state}</Badge>
                 </td>
-                <td class="num">{format::count(receiver.accepted_requests)}</td>
+                <td class="num">{rate(receiver.accepted_last_minute)}</td>
+                <td class="num wide">{format::count(receiver.accepted_requests)}</td>
                 <td class="num" class:is-warning=refused != 0>
                     {format::count(refused)}
                 </td>
@@ -287,8 +320,11 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
                     <th scope="col">"Receiver"</th>
                     <th scope="col">"Address"</th>
                     <th scope="col">"State"</th>
-                    <th scope="col" class="num">
-                        "Requests"
+                    <th scope="col" class="num" title="Requests a second, over the last minute">
+                        "Requests/s"
+                    </th>
+                    <th scope="col" class="num wide">
+                        "Since start"
                     </th>
                     <th scope="col" class="num">
                         "Refused"
@@ -299,6 +335,12 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
             <tbody>{receivers.iter().map(row).collect_view()}</tbody>
         </table>
     }
+}
+
+/// Requests a second of a minute's count.
+fn rate(last_minute: u64) -> String {
+    const SECONDS: f64 = 60.0;
+    if last_minute == 0 { "0".to_owned() } else { three_digits(last_minute as f64 / SECONDS) }
 }
 
 fn signal_table(spans: SignalCounts, logs: SignalCounts) -> impl IntoView {
@@ -314,24 +356,12 @@ fn signal_table(spans: SignalCounts, logs: SignalCounts) -> impl IntoView {
             </tr>
         }
     };
+    let heads = [Words("Signal"), Number("Received"), Number("Refused"), Number("Stored in all")];
     view! {
-        <table class="table" aria-label="Records">
-            <thead>
-                <tr>
-                    <th scope="col">"Signal"</th>
-                    <th scope="col" class="num">
-                        "Received"
-                    </th>
-                    <th scope="col" class="num">
-                        "Refused"
-                    </th>
-                    <th scope="col" class="num">
-                        "Stored in all"
-                    </th>
-                </tr>
-            </thead>
-            <tbody>{row("Spans", spans)} {row("Log records", logs)}</tbody>
-        </table>
+        <PlainTable label="Records" heads>
+            {row("Spans", spans)}
+            {row("Log records", logs)}
+        </PlainTable>
     }
 }
 

@@ -1,8 +1,8 @@
 //! One trace: what happened, hop by hop.
 //!
 //! Owns fetching (the skeleton, the log records; again every two seconds while spans still arrive)
-//! and the address: `state::TraceState` is read from it once and whenever the reader goes back,
-//! and written to it shortly after a change. The parts draw what `page::PageSignals` holds; pure
+//! and the address: `trace_state::TraceState` is read from it once and whenever the reader goes back,
+//! and written to it shortly after a change. The parts draw what `page_signals::PageSignals` holds; pure
 //! arithmetic is in the modules without views (`model`, `rows`, `scale`, `bar`, `bins`,
 //! `find`, `logs_index`, `state`).
 
@@ -24,45 +24,41 @@ use crate::{
     url::{Step, UrlQuery, use_edit_query, use_query},
 };
 
-mod axis;
 mod bar;
 mod bins;
-mod brush;
 mod find;
 mod flame_tab;
 mod graph_tab;
 mod header;
-mod keys;
 mod labels;
 mod lines;
 mod logs_index;
 mod logs_tab;
-pub(crate) mod measure;
 mod merged;
 mod minimap;
 mod model;
-mod page;
-mod page_file;
+mod page_signals;
 mod panel;
+mod percentile;
 mod pin;
-mod problems;
-mod rows;
 mod scale;
 mod services_tab;
-mod state;
 mod table_tab;
-mod text_tree;
+mod time_axis;
 mod toolbar;
+mod trace_exports;
+mod trace_state;
 mod tree_tab;
 mod usual;
+mod visible_rows;
 mod waterfall;
 
 #[cfg(test)]
 mod samples;
 
 use model::TraceModel;
-use page::{IdentityArc, PageSignals};
-use state::{Folds, SpanRef, Tab, TraceState};
+use page_signals::{IdentityArc, PageSignals};
+use trace_state::{Folds, SpanRef, Tab, TraceState};
 
 /// How often a running trace is asked for again.
 const POLL: Duration = Duration::from_secs(2);
@@ -264,7 +260,7 @@ fn Loaded(id: TraceId, model: RwSignal<IdentityArc<TraceModel>>) -> impl IntoVie
         model.with_untracked(|model| select_suspect(model, state));
     }
     let page = PageSignals::new(id, model, state, records);
-    keys::bind(page);
+    toolbar::bind_keys(page);
     let open = move || page.panel.get() && page.tab.get() == Tab::Waterfall;
     let empty = Memo::new(move |_| model.with(|model| model.rows().is_empty()));
     let body = move || match page.tab.get() {
@@ -297,7 +293,7 @@ fn Loaded(id: TraceId, model: RwSignal<IdentityArc<TraceModel>>) -> impl IntoVie
         <div class="trace">
             <div class="trace-head">
                 {header::header(page)}
-                {problems::problems(page)}
+                {header::problems(page)}
                 {toolbar::toolbar(page)}
             </div>
             <div id="trace-view" class="trace-view" role="tabpanel" aria-label="The chosen view">

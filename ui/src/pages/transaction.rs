@@ -210,7 +210,7 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                 {fact(format::count(view.trace_count), if view.trace_count == 1 { "trace" } else { "traces" }, false)}
                 {fact(format::count(view.hops.len() as u64), "hops", false)}
                 {fact(format::count(errors), if errors == 1 { "error" } else { "errors" }, errors > 0)}
-                {fact(format::count(view.log_count), "log records", false)}
+                {fact(sections::log_count(view), "log records", false)}
                 <span class="page-fact">"began " <span class="mono">{started}</span></span>
             </div>
             {strip}
@@ -222,7 +222,7 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
 mod tests {
     use tidings_proto::{
         DurationNanos, UnixNanos,
-        api::{Hop, MatchedBy, SpanKindName, TransactionState, TransactionView},
+        api::{Hop, MatchedBy, SpanKindName, TotalRelation, TransactionState, TransactionView},
     };
 
     use super::{matched_words, sentence};
@@ -264,6 +264,7 @@ mod tests {
             problems: Vec::new(),
             logs: Vec::new(),
             log_count: 0,
+            log_count_relation: TotalRelation::Exact,
             version: String::new(),
         };
         assert_eq!(

@@ -10,12 +10,18 @@ use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use tidings_proto::{
     DurationNanos, TraceId,
-    api::{Comparison, TraceSearchResult, TransactionKind, TransactionKindList, VersionChangeList},
+    api::{
+        ChangeReport, ChangedGroup, Comparison, TraceSearchResult, TransactionKind,
+        TransactionKindList, VersionChangeList,
+    },
 };
 
 use crate::{
     addresses,
-    api::{analysis, changes::deployments, trace_sets},
+    api::{
+        analysis::{self, changes, deployments},
+        trace_sets,
+    },
     components::{ErrorState, use_choice},
     figures, format,
     remote::Remote,
@@ -24,13 +30,15 @@ use crate::{
     window::LiveWindow,
 };
 
-mod call_trees;
+pub mod call_trees;
 mod callees;
 mod charts;
 mod differences;
 mod examples;
 mod head;
 
+/// Types that changes are asked for: the most that the API gives.
+const CHANGES_MAX: u32 = 200;
 /// Traces of a sample.
 const SAMPLE: u32 = 300;
 /// From so many transactions on the slowest hundredth is a sample worth comparing; of fewer it is
@@ -75,6 +83,8 @@ pub(crate) struct TypePage {
     pub(crate) compared: Remote<Comparison>,
     /// New versions of the type's service.
     pub(crate) versions: Remote<VersionChangeList>,
+    /// Changes of all types, and the culprits behind them: the same question that Home asks.
+    pub(crate) report: Remote<ChangeReport>,
 }
 
 impl TypePage {
@@ -128,7 +138,36 @@ impl TypePage {
         let versions = window.ask_slowly(move |window| {
             name.with(|name| Some(deployments(&window.analysis(), &name.service)))
         });
-        Self { name, window, basis, now, before, measured, subject, reference, compared, versions }
+        let report = window.ask_slowly(|window| {
+            window
+                .before()
+                .is_some()
+                .then(|| changes(&window.analysis().with("limit", CHANGES_MAX)))
+        });
+        Self {
+            name,
+            window,
+            basis,
+            now,
+            before,
+            measured,
+            subject,
+            reference,
+            compared,
+            versions,
+            report,
+        }
+    }
+
+    /// The type among the changed ones.
+    pub(crate) fn changed(self) -> Option<ChangedGroup> {
+        let report = self.report.value()?;
+        let is_it = |group: &&ChangedGroup| {
+            self.name.with(|name| {
+                group.service == name.service && group.operation.as_ref() == Some(&name.operation)
+            })
+        };
+        report.transactions.iter().find(is_it).cloned()
     }
 
     /// The type in the window.

@@ -249,7 +249,8 @@ fn TypeTable(
                     <th scope="col" class="types-strip">"Where the time goes"</th>
                 </tr>
             </thead>
-            <tbody>{rows}</tbody>
+            // The order may hang on the window before: until it is known, rows can still move.
+            <tbody class:is-stale=move || before.pending()>{rows}</tbody>
         </table>
     }
 }

@@ -12,18 +12,20 @@ use wasm_bindgen::JsCast;
 
 mod name_search;
 
-use name_search::{NamedPage, best_name, copied_line, use_names};
+use name_search::{NamedPage, best_name, copied_line, traceql_address, use_names};
 
 use crate::{
     api::{self, ApiError},
     browser, colour,
     components::{Icon, IconName, ServiceName, StateBadge},
-    format,
+    figures, format,
     keys::use_keys,
     url::{Step, use_go},
 };
 
 pub(super) const FIELD_ID: &str = "omni";
+/// Characters of an offered name that are shown.
+const NAME_SHOWN: usize = 80;
 /// More text than this is cut: an id in a log line comes early.
 const TEXT_MAX: usize = 8_192;
 
@@ -78,7 +80,7 @@ pub fn Omni() -> impl IntoView {
                 id=FIELD_ID
                 class="omni-input"
                 type="text"
-                placeholder="Paste an id, a header, a log line, or type a name"
+                placeholder="Paste an id, a header, a log line, { TraceQL }, or type a name"
                 aria-label="Find a transaction by anything that names it"
                 autocomplete="off"
                 autocapitalize="off"
@@ -143,6 +145,11 @@ fn asker(
         if asked.is_empty() {
             return answer.set(Answer::None);
         }
+        if let Some(address) = traceql_address(&asked) {
+            text.set(String::new());
+            answer.set(Answer::None);
+            return go(&address, Step::New);
+        }
         answer.set(Answer::Asking);
         let go = go.clone();
         spawn_local(async move {
@@ -205,7 +212,7 @@ fn elsewhere(best: Option<NamedPage>, lines: Vec<LogView>) -> Elsewhere {
     }
 }
 
-/// The names that begin with what was typed; Enter takes the marked one, else the first.
+/// The pages that what was typed may mean; Enter takes the marked one, else the first.
 fn offered(
     is_free: bool,
     names: &[NamedPage],
@@ -226,8 +233,8 @@ fn offered(
                 on:mousedown=move |event| event.prevent_default()
                 on:click=move |_| open.run(page.clone())
             >
-                <span class="suggest-value">{name}</span>
-                <span class="suggest-hint">{kind}</span>
+                <bdi class="suggest-value">{figures::cut(&name, NAME_SHOWN)}</bdi>
+                <bdi class="suggest-hint">{figures::cut(&kind, NAME_SHOWN)}</bdi>
             </li>
         }
     };

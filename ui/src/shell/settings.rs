@@ -4,11 +4,13 @@
 
 use leptos::{html, prelude::*};
 use leptos_router::{components::A, hooks::use_location};
+use tidings_proto::api::ServerStatus;
 
 use super::use_server;
 use crate::{
     browser,
     components::{Icon, IconName, Segment, Segments},
+    format,
     keys::use_keys,
     preferences,
     saved::{self, SavedText},
@@ -180,11 +182,57 @@ fn server_settings() -> impl IntoView {
         let keys = server.status()?.transaction_keys.clone();
         Some(keys.into_iter().map(|key| view! { <code>{key}</code> }).collect_view())
     };
+    let redaction = move || server.status().map(|status| redaction_words(&status));
+    let redacted_keys = move || {
+        let keys = server.status().filter(|status| status.redact)?.redact_keys.clone();
+        let shown = keys.into_iter().map(|key| view! { <code>{key}</code> }).collect_view();
+        Some(view! { <p class="setting-keys">{shown}</p> })
+    };
     view! {
         <h3>"Attributes that name transactions"</h3>
         <p class="setting-keys">{keys}</p>
         <p class="mute">"The server's setting " <code>"transaction-keys"</code> "."</p>
         <h3>"Redaction"</h3>
-        <p class="mute">"None: attributes and log records are stored as they were sent."</p>
+        <p class="mute">{redaction}</p>
+        {redacted_keys}
+        <p class="mute">"The server's settings " <code>"redact"</code> " and " <code>"redact-keys"</code> "."</p>
+    }
+}
+
+/// The state of redaction in words.
+fn redaction_words(status: &ServerStatus) -> String {
+    if !status.redact {
+        return "Off: secrets in attributes, URLs and statements are stored as they were sent."
+            .to_owned();
+    }
+    let count = format::counted(status.redacted_values, "value");
+    let more = match status.redact_keys.len() {
+        0 => "",
+        _ => " Values of these attributes are secret too:",
+    };
+    format!("On: secrets are replaced by [REDACTED] before they are stored, {count} so far.{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::ServerStatus;
+
+    use super::redaction_words;
+
+    #[test]
+    fn redaction_is_said_as_the_server_has_it() {
+        let status = |redact: bool, keys: &[&str]| -> ServerStatus {
+            let none = serde_json::json!({ "received": 0, "rejected": 0, "stored": 0 });
+            serde_json::from_value(serde_json::json!({
+                "version": "1", "startedUnixNano": "0", "receivers": [], "spans": none.clone(),
+                "logs": none, "hasData": true, "demoRunning": false, "insecure": false, "tasks": [],
+                "redact": redact, "redactKeys": keys, "redactedValues": 3,
+            }))
+            .unwrap()
+        };
+        assert!(redaction_words(&status(false, &[])).starts_with("Off: "));
+        let on = redaction_words(&status(true, &[]));
+        assert!(on.starts_with("On: ") && on.ends_with("3 values so far."), "{on}");
+        assert!(redaction_words(&status(true, &["pin"])).ends_with("secret too:"));
     }
 }

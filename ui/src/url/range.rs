@@ -94,6 +94,29 @@ impl TimeRange {
         }
     }
 
+    /// A shorter range with the same end, of which an answer is whole more often. None below a minute.
+    #[must_use]
+    pub fn shorter(self) -> Option<Self> {
+        const SHORTEST_SECONDS: u64 = 60;
+        match self {
+            Self::Last { seconds } if seconds < 2 * SHORTEST_SECONDS => None,
+            Self::Last { seconds } => {
+                let shorter = |range: &Self| match range {
+                    Self::Last { seconds: offered } => *offered <= seconds / 2,
+                    Self::Between { .. } | Self::All => false,
+                };
+                let offered = Self::PRESETS.into_iter().rev().find(shorter);
+                Some(offered.unwrap_or(Self::Last { seconds: seconds / 2 }))
+            }
+            Self::Between { from_unix_ms, to_unix_ms } => {
+                let half = to_unix_ms.saturating_sub(from_unix_ms) / 2;
+                let range = Self::Between { from_unix_ms: to_unix_ms - half, to_unix_ms };
+                (half >= SHORTEST_SECONDS * 1_000).then_some(range)
+            }
+            Self::All => Some(Self::Last { seconds: 604_800 }),
+        }
+    }
+
     /// Reports whether new data can still fall into the range.
     #[must_use]
     pub fn moves(self) -> bool {

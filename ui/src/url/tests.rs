@@ -87,16 +87,16 @@ proptest! {
         range in range(), texts in (option::of(word()), option::of(word()), option::of(word())),
         trace_id in option::of(trace_id()), span in option::of(any::<[u8; 8]>()),
         open in option::of("[0-9a-f]{16}"), around in option::of(0..=200_u32),
-        attributes in attributes(), patterns in any::<bool>(), at in option::of(any::<u64>()),
-        columns in vec(word(), 0..3),
+        attributes in attributes(), listing in 0..3_usize, at in option::of(any::<u64>()),
+        columns in vec(word(), 0..3), base in option::of((0..9_u64, 9..99_u64)),
     ) {
-        let view = if patterns { LogListing::Patterns } else { LogListing::Lines };
+        let view = [LogListing::Lines, LogListing::Patterns, LogListing::Differences][listing];
         let (asked, service, severity) = texts;
         let span_id = span.and_then(SpanId::from_bytes).map(ParsedParam::Read);
         let trace_id = trace_id.map(ParsedParam::Read);
         let state = LogState {
             range, query: asked, service, severity, trace_id, span_id, attributes, view, columns, open, at,
-            around,
+            around, base,
         };
         prop_assert_eq!(LogState::read(&UrlQuery::parse(&state.write().to_string())), state);
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tidings_proto::{OffsetNanos, api::ServiceClock, otlp::SpanKind};
 
 use super::sampled::{SampledTrace, Sides};
-use crate::trace::gather::Names;
+use crate::trace::trace_rows::Names;
 
 /// Differences below this are no news; nanoseconds.
 const OFFSET_MIN: i64 = 5_000_000;

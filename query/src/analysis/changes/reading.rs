@@ -5,9 +5,9 @@ use tidings_proto::{DurationNanos, TraceId};
 use super::sampled::{SampledSpan, SampledTrace};
 use crate::{
     QueryError,
-    analysis::trees,
+    analysis::each_tree,
     execution::Reader,
-    trace::{gather::Names, tree::Tree},
+    trace::{trace_rows::Names, tree::Tree},
 };
 
 /// Spans of one side that are held (about 100 bytes each).
@@ -45,7 +45,7 @@ pub(super) fn read(
         }
         let ids: Vec<TraceId> = portion.iter().map(|(_, id)| *id).collect();
         let mut roots = portion.iter();
-        trees::each(reader, &ids, |tree, of_trees| {
+        each_tree(reader, &ids, |tree, of_trees| {
             let root = roots.find(|(_, id)| *id == tree.trace_id).map(|(root, _)| *root);
             if let Some(root) = root {
                 sample.add(reader, root, tree, of_trees, names);

@@ -20,8 +20,8 @@ use tidings_storage::{Detail, Peer, Scan, ScanStats, SpanFilter, SpanRows};
 
 use super::statistics::{counted, float, quantile, share_test};
 use crate::{
-    QueryError, analysis::explain::range_of, execution::Reader, names::value_text,
-    trace::gather::Names,
+    QueryError, analysis::explain::range_of, execution::Reader, name_search::value_text,
+    trace::trace_rows::Names,
 };
 
 /// Chance must be less likely than this, times the number of values.

@@ -10,16 +10,16 @@ use tidings_proto::{
 
 use super::{
     attribution::{Aspect, Attribution, Contribution},
+    changed_groups::change,
     effects::Observation,
     endpoints::Party,
-    groups::change,
     onset,
     reasons::{Case, Class},
     roles::{Unit, is_remote},
     sampled::{SampledTrace, Sides},
     statistics::{counted, float, quantile},
 };
-use crate::trace::gather::Names;
+use crate::trace::trace_rows::Names;
 
 /// Traces that are named as examples.
 const EXAMPLES_MAX: usize = 5;

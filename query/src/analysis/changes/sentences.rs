@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 
 use super::{
-    endpoints::Party, groups::change, is_changed, reasons::is_outcome, report::Findings,
+    changed_groups::change, endpoints::Party, is_changed, reasons::is_outcome, report::Findings,
     statistics::float,
 };
 

@@ -13,15 +13,15 @@ use tidings_proto::{
 use tidings_storage::{ScanStats, SpanFilter, TimeRange};
 
 use super::{
-    groups::{ComparedGroup, GroupCalls, PartCalls, durations},
+    changed_groups::{ComparedGroup, GroupCalls, PartCalls, durations},
     sampled::Sides,
 };
 use crate::{
     QueryError,
     analysis::{
-        calls::Steps,
-        graph,
+        CallSteps,
         red::{self, RedKey, RedKeys, RedSearch},
+        service_graph,
         window::Window,
     },
     execution::Reader,
@@ -216,7 +216,7 @@ pub(super) fn endpoints(
     span_count: u64,
 ) -> Result<Option<BTreeMap<String, GroupCalls>>, QueryError> {
     let bounds = window.bounds();
-    let mut calls: BTreeMap<String, (tidings_storage::Calls, Steps)> = BTreeMap::new();
+    let mut calls: BTreeMap<String, (tidings_storage::Calls, CallSteps)> = BTreeMap::new();
     let mut add =
         |(kind, name): (NodeKind, String), start: UnixNanos, of: &tidings_storage::Calls| {
             let is_endpoint = kind != NodeKind::Service && kind != NodeKind::Messaging;
@@ -226,7 +226,7 @@ pub(super) fn endpoints(
                 steps.merge(window.step_of(start), of);
             }
         };
-    if let Some(sums) = graph::sums(reader, &bounds)? {
+    if let Some(sums) = service_graph::sums(reader, &bounds)? {
         for of in sums {
             for (stretch, edge) in of.calls {
                 let start = bounds.get(stretch as usize).copied().unwrap_or_default();
@@ -234,7 +234,7 @@ pub(super) fn endpoints(
             }
         }
     } else if span_count <= ASSEMBLED_MAX {
-        for of in graph::calls(reader, window.range())?.0 {
+        for of in service_graph::calls(reader, window.range())?.0 {
             for call in of.calls {
                 let mut single = tidings_storage::Calls::default();
                 (single.count, single.errors) = (1, u64::from(call.failed));
@@ -246,7 +246,7 @@ pub(super) fn endpoints(
         return Ok(None);
     }
     let group =
-        |(all, steps): (tidings_storage::Calls, Steps)| GroupCalls::new(&all, &steps, recent);
+        |(all, steps): (tidings_storage::Calls, CallSteps)| GroupCalls::new(&all, &steps, recent);
     Ok(Some(calls.into_iter().map(|(name, calls)| (name, group(calls))).collect()))
 }
 

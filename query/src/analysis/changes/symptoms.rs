@@ -11,7 +11,7 @@ use tidings_storage::{LogFilter, TimeRange};
 
 use super::{
     ChangeQuery,
-    groups::{P_VALUE_MAX, Stretches, change},
+    changed_groups::{P_VALUE_MAX, Stretches, change},
     statistics::{float, rate_test},
 };
 use crate::{
@@ -92,6 +92,7 @@ pub(super) fn add_log_patterns(
         },
         step: Some(windows.now.step()),
         limit: PATTERNS_MAX,
+        ..PatternSearch::default()
     };
     let found = patterns::patterns(asked.reader, &search)?;
     if !found.searched.complete {

@@ -15,10 +15,10 @@ use tidings_storage::{LogFilter, SpanFilter, TimeRange};
 use super::{MINUTE, sampled::Sides, services::ServiceCalls, statistics::float};
 use crate::{
     QueryError,
+    analysis::transaction_types::RootOperations,
     analysis::window::Window,
     execution::Reader,
-    names::{latest_log, latest_span},
-    transactions::kinds::RootOperations,
+    name_search::{latest_log, latest_span},
 };
 
 /// A shorter silence may be that of exporters, which send in batches.

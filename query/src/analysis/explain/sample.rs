@@ -11,14 +11,14 @@ use std::collections::HashMap;
 use ahash::RandomState;
 use tidings_proto::{
     api::AttributeName,
-    otlp::{KeyValue, SpanKind, StatusCode, Value},
+    otlp::{KeyValue, Value},
 };
 use tidings_storage::{Scalar, SpanRows};
 
 pub(super) use counts::Counts;
 
 use super::INTRINSIC;
-use crate::names::value_text;
+use crate::name_search::value_text;
 
 /// Maximum number of distinct values of one attribute; further values are counted as one.
 const VALUES_MAX: usize = 2_000;
@@ -107,8 +107,8 @@ impl ComparedSpans {
         let service = *service.or_insert_with(|| self.intrinsic("service", rows.service(row)));
         let operation = shared.operations.entry(rows.name_number(row));
         let operation = *operation.or_insert_with(|| self.intrinsic("operation", rows.name(row)));
-        let kind = self.intrinsic("kind", kind(rows.kind(row)));
-        let status = self.intrinsic("status", status(rows.status(row)));
+        let kind = self.intrinsic("kind", rows.kind(row).word());
+        let status = self.intrinsic("status", rows.status(row).word());
         self.entries.extend([service, operation, kind, status].into_iter().flatten());
     }
 
@@ -257,27 +257,6 @@ impl ComparedSpans {
         starts
             .zip(&self.spans)
             .map(|(start, (end, is_selected))| (&self.entries[start..*end], *is_selected))
-    }
-}
-
-/// As the API spells it.
-fn kind(kind: SpanKind) -> &'static str {
-    match kind {
-        SpanKind::Unspecified => "unspecified",
-        SpanKind::Internal => "internal",
-        SpanKind::Server => "server",
-        SpanKind::Client => "client",
-        SpanKind::Producer => "producer",
-        SpanKind::Consumer => "consumer",
-    }
-}
-
-/// As the API spells it.
-fn status(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::Unset => "unset",
-        StatusCode::Ok => "ok",
-        StatusCode::Error => "error",
     }
 }
 

@@ -30,25 +30,9 @@ pub(super) fn chance(selected: (u64, u64), rest: (u64, u64), tests: usize) -> f6
     (tail(g.max(0.0).sqrt()) * tests as f64).min(1.0)
 }
 
-/// Two-sided tail probability of the normal distribution beyond this many deviations: erfc(x / √2),
-/// by the rational approximation of Numerical Recipes (§6.2) with a relative error below 1.2e-7.
+/// Two-sided tail probability of the normal distribution beyond this many deviations.
 pub(in crate::analysis) fn tail(deviations: f64) -> f64 {
-    const COEFFICIENTS: [f64; 10] = [
-        0.170_872_77,
-        -0.822_152_23,
-        1.488_515_87,
-        -1.135_203_98,
-        0.278_868_07,
-        -0.186_288_06,
-        0.096_784_18,
-        0.374_091_96,
-        1.000_023_68,
-        -1.265_512_23,
-    ];
-    let x = deviations / std::f64::consts::SQRT_2;
-    let t = 1.0 / (1.0 + 0.5 * x);
-    let polynomial = COEFFICIENTS.iter().fold(0.0, |sum, coefficient| sum * t + coefficient);
-    t * (-x * x + polynomial).exp()
+    libm::erfc(deviations / std::f64::consts::SQRT_2)
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use tidings_proto::otlp::{KeyValue, Value};
-use tidings_storage::{AttributeOwner, ConditionNumber, Detail, LogColumn, LogRows};
+use tidings_storage::{AttributeOwner, ConditionNumber, Detail, LogColumn, LogCountCell, LogRows};
 
-use crate::{log_query::LogField, logs::severity_name};
+use crate::{log_query::LogField, log_reader::severity_name};
 
 /// Maximum number of characters of a value; a longer one is cut.
 const VALUE_CHARS_MAX: usize = 1_000;
@@ -35,9 +35,22 @@ impl FieldReader {
         }
     }
 
+    /// Returns true if data files count their records by the field.
+    pub(super) fn is_counted(&self) -> bool {
+        matches!(self.field, LogField::Severity | LogField::Column(LogColumn::Service))
+    }
+
+    /// The value that the records of a cell have, as [`Self::text`].
+    pub(super) fn text_of_cell(&self, cell: &LogCountCell) -> Option<String> {
+        match &self.field {
+            LogField::Severity => present(severity_name(cell.severity_number)),
+            LogField::Column(LogColumn::Service) => present(&cell.service),
+            _ => None,
+        }
+    }
+
     /// The value as text; `None` when the record has none, or an array, a map or bytes.
     pub(super) fn text(&mut self, rows: &LogRows, row: usize) -> Option<String> {
-        let present = |text: &str| (!text.is_empty()).then(|| cut(text));
         match &self.field {
             LogField::Body => present(rows.text(row)),
             LogField::Severity => present(severity_name(rows.severity_number(row))),
@@ -76,6 +89,10 @@ impl FieldReader {
         let attributes = || rows.scope(row).map(|scope| scope.attributes);
         of_sender(&mut self.senders, rows.scope_key(row), key, attributes)
     }
+}
+
+fn present(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| cut(text))
 }
 
 fn cut(text: &str) -> String {

@@ -12,11 +12,10 @@ use tidings_storage::{Call, Calls, DeduplicationSet, Detail, Scan, SpanFilter, S
 use super::{RedKey, RedSearch};
 use crate::{
     QueryError,
-    analysis::{calls::Steps, window::Window},
-    execution::Reader,
-    names::value_text,
-    search::searched,
-    trace::{gather::Names, kind_name, status_name},
+    analysis::{CallSteps, window::Window},
+    execution::{Reader, searched},
+    name_search::value_text,
+    trace::{kind_name, status_name, trace_rows::Names},
 };
 
 /// Groups beyond this number are counted as others,
@@ -39,7 +38,7 @@ struct AttributeGroupKey {
 #[derive(Debug, Default)]
 struct AttributeGroup {
     calls: Calls,
-    steps: Steps,
+    steps: CallSteps,
 }
 
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use axum::{Router, extract::State, response::Response, routing::get};
 use serde_json::{Value as Json, json};
 
 use super::{
-    answer::{PrometheusError, known},
-    params::{PrometheusParams, bad, expression_of},
+    api_response::{PrometheusError, known},
+    request_parameters::{PrometheusParams, bad, expression_of},
 };
 use crate::QueryService;
 

@@ -6,11 +6,11 @@ use prost::Message;
 use tidings_proto::otlp::KeyValue;
 use tidings_storage::ScanStats;
 
-use super::search::{NO_ROOT, named, short_id};
+use super::search_response::{NO_ROOT, named, short_id};
 use crate::traceql::{
-    metrics::{MetricsFound, Range, Series as FoundSeries},
-    search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlResult},
-    value::Value,
+    metrics_query::{MetricsFound, Range, Series as FoundSeries},
+    runtime_value::Value,
+    spanset_search::{FoundSpan, FoundSpanset, FoundTrace, TraceqlResult},
 };
 
 #[derive(Clone, PartialEq, Message)]

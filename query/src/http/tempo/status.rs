@@ -7,8 +7,8 @@ use axum::{
 };
 use serde_json::json;
 
-use super::answer::{TempoError, plain};
-use crate::{QueryError, http::answer};
+use super::{TempoError, plain};
+use crate::{QueryError, http::encoding};
 
 /// The release of Tempo whose API this is: Grafana switches features by it.
 const TEMPO_VERSION: &str = "2.8.0";
@@ -30,7 +30,7 @@ pub(super) async fn buildinfo() -> Result<Response, TempoError> {
         "buildDate": "",
         "goVersion": "",
     });
-    Ok(answer::written_json(answer::written(&info, u64::MAX)?))
+    Ok(encoding::written_json(encoding::written(&info, u64::MAX)?))
 }
 
 pub(super) async fn all() -> Response {

@@ -8,16 +8,16 @@ use serde::Serialize;
 use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
 use super::{
-    answer::{Nothing, TempoError},
-    params::{TempoParams, decode, invalid},
+    Nothing, TempoError,
+    tempo_parameters::{TempoParams, decode, invalid},
 };
 use crate::{
     QueryService,
-    http::answer,
+    http::encoding,
     traceql::{
+        runtime_value::Value,
         syntax::{Field, Intrinsic, Name, Scope},
         tags::{self, TagSearch, field_named, intrinsics},
-        value::Value,
     },
 };
 
@@ -64,7 +64,7 @@ pub(super) async fn names(
     let scope = params.text("scope").unwrap_or_default();
     let (service, turn) = service.keeping_turn();
     let tag_names = listed(&service, tag_search(&params)?, scope).await?;
-    Ok(answer::json(turn, TagNames { metrics: Nothing {}, tag_names }).await?)
+    Ok(encoding::json(turn, TagNames { metrics: Nothing {}, tag_names }).await?)
 }
 
 /// The names of a scope, or of all, each once. Intrinsics are among them only when they are asked
@@ -94,7 +94,7 @@ pub(super) async fn names_v2(
     let (service, turn) = service.keeping_turn();
     let found = scoped(&service, tag_search(&params)?, scopes).await?;
     let scopes = found.into_iter().map(|(name, tags)| TagScope { name, tags }).collect();
-    Ok(answer::json(turn, TagScopes { metrics: Nothing {}, scopes }).await?)
+    Ok(encoding::json(turn, TagScopes { metrics: Nothing {}, scopes }).await?)
 }
 
 /// Which scopes are asked for, and whether intrinsics are.
@@ -150,7 +150,7 @@ pub(super) async fn values(
 ) -> Result<Response, TempoError> {
     let (service, turn) = service.keeping_turn();
     let tag_values = plain_values(&service, &path?, tag_search(&params)?).await?;
-    Ok(answer::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
+    Ok(encoding::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
 }
 
 /// The values of a tag, which can be the bare name of an attribute, as text, each once. What
@@ -188,7 +188,7 @@ pub(super) async fn values_v2(
     let values = typed_values(&service, &path?, tag_search(&params)?).await?;
     let typed = |value: &Value| TypedValue { kind: kind_of(value), value: value.display_text() };
     let tag_values: Vec<TypedValue> = values.iter().map(typed).collect();
-    Ok(answer::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
+    Ok(encoding::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
 }
 
 /// Tempo's name for the type of a value.

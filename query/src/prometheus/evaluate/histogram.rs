@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{SeriesSample, distinct};
-use crate::prometheus::{Labels, PromqlError, metrics::LE, number::number_of};
+use crate::prometheus::{Labels, PromqlError, metric_names::LE, number::number_of};
 
 /// The quantile of each histogram among the samples.
 pub(super) fn quantiles(

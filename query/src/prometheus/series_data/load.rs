@@ -13,12 +13,12 @@ use std::{
 use tidings_proto::UnixNanos;
 use tidings_storage::TimeRange;
 
-use super::{CallGroup, Set, calls, spans, too_much};
+use super::{CallGroup, Set, call_series, span_series, too_much};
 use crate::{
     execution::Reader,
     prometheus::{
         Labels, PromqlError,
-        metrics::{Columns, Family},
+        metric_names::{Columns, Family},
     },
 };
 
@@ -62,11 +62,11 @@ pub(super) fn load(
     }
     let range = TimeRange { start: Some((*first).max(FIRST)), end: Some(*last) };
     let (groups, left) = match set.family {
-        Family::Spans => spans::read(reader, set, (range, &bounds), *room, warnings)?,
+        Family::Spans => span_series::read(reader, set, (range, &bounds), *room, warnings)?,
         Family::Calls => {
             // The sums of calls are asked for by bounds alone.
             let bounds: Vec<UnixNanos> = bounds.iter().map(|bound| (*bound).max(FIRST)).collect();
-            calls::read(
+            call_series::read(
                 reader,
                 set,
                 range,

@@ -9,7 +9,6 @@ use crate::{
         pattern::PatternError,
         syntax::{Expression, Field, INTRINSICS, Intrinsic, Name, Operator, Scope, Static},
         types::Type,
-        value::severity_word,
     },
 };
 use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
@@ -180,7 +179,7 @@ impl Parser<'_> {
 
     /// The severity of this name, in either case.
     fn severity_named(&self, name: &str) -> Result<Severity, TraceqlError> {
-        let is_named = |severity: &Severity| severity_word(*severity).eq_ignore_ascii_case(name);
+        let is_named = |severity: &Severity| severity.word().eq_ignore_ascii_case(name);
         match Severity::ALL.into_iter().find(is_named) {
             Some(severity) => Ok(severity),
             None => {

@@ -10,8 +10,8 @@ use tidings_storage::LogFilter;
 use crate::traceql::{
     compiled::{CompiledSpansets, CompiledStage, Fields, Node},
     pattern::{TEXT_CHARS_MIN, texts_within},
+    runtime_value::Value,
     syntax::{Field, Intrinsic, Join, Name, Operator, Side},
-    value::Value,
 };
 
 /// More scans than this are not better than reading spans.

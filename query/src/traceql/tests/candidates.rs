@@ -17,7 +17,7 @@ use super::super::{
     display::DisplayLimits,
     native::stages_of,
     overlap::Times,
-    search::{TraceqlSearch, found},
+    spanset_search::{TraceqlSearch, found},
 };
 use crate::{QueryLimits, QuerySettings, execution::Execution};
 
@@ -133,7 +133,7 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
         everything.filters = vec![SpanFilter::default()];
         let mut all = Vec::new();
         let detail = tidings_storage::Detail::Full;
-        super::super::search::each_candidate(
+        super::super::spanset_search::each_candidate(
             reader,
             &everything,
             &fields,

@@ -9,8 +9,8 @@ use super::super::{
     evaluate::{Spanset, Table, evaluate},
     parse,
     relations::{Check, ParentKey, TreeShape},
+    runtime_value::{Value, duration_text},
     syntax::{Field, Intrinsic, Metrics, Name, Query, Root, Scope},
-    value::{Value, duration_text},
 };
 use crate::QueryError;
 

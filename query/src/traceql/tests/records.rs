@@ -20,8 +20,7 @@ use super::super::{
     native::stages_of,
     overlap::Times,
     records::needs,
-    search::{TraceqlResult, TraceqlSearch, found},
-    value::severity_word,
+    spanset_search::{TraceqlResult, TraceqlSearch, found},
 };
 use crate::{QueryLimits, QuerySettings, execution::Execution};
 
@@ -66,7 +65,7 @@ impl Condition {
                 format!("log:body {sign} \"{}\"", PATTERNS[*number].0)
             }
             Self::Severity { operator, severity } => {
-                format!("log:severity {operator} {}", severity_word(*severity))
+                format!("log:severity {operator} {}", severity.word())
             }
             Self::HasBody(has) => format!("log:body {} nil", sign(&!has)),
             Self::HasSeverity(has) => format!("log:severity {} nil", sign(&!has)),

@@ -14,7 +14,7 @@ use super::super::{
 };
 use crate::{
     QueryError,
-    trace::{gather::TraceFacts, tree::Tree},
+    trace::{trace_rows::TraceFacts, tree::Tree},
 };
 
 const RELATIONS: [Relation; 5] = [

@@ -18,12 +18,7 @@ use tidings_proto::{
 use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
 
 use super::{MINUTE, SCHEMA, durations, minutes};
-use crate::{
-    SqlError,
-    limits::BATCH_ROWS,
-    scan::Out,
-    views::columns::{kind_word, status_word},
-};
+use crate::{SqlError, limits::BATCH_ROWS, scan::Out};
 
 /// Memory of a row without its durations, and of a group without its names, in bytes.
 const BYTES_EACH: usize = 320;
@@ -139,8 +134,8 @@ impl<'o, 'q> RowSink<'o, 'q> {
             0 => Ok(minutes(rows.iter().map(|(row, _)| row.minute))),
             1 => Ok(text(|row| row.key.service.as_ref())),
             2 => Ok(text(|row| row.key.operation.as_ref())),
-            3 => Ok(text(|row| kind_word(row.key.kind))),
-            4 => Ok(text(|row| status_word(row.key.status))),
+            3 => Ok(text(|row| row.key.kind.word())),
+            4 => Ok(text(|row| row.key.status.word())),
             5 => Ok(count(|calls| calls.count)),
             6 => Ok(count(|calls| calls.errors)),
             more => durations

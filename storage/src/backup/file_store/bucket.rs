@@ -26,9 +26,9 @@ use tokio::runtime::Handle;
 use super::{FileStore, PIECE, PlaceLock, StoredFile};
 use crate::{
     Clock, StorageError,
+    blocking::random,
     disk::{ReadFile, failed},
     settings::ObjectAddress,
-    store::random,
     table_store::as_io,
 };
 

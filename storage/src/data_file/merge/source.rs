@@ -29,8 +29,8 @@ use crate::{
     },
     ranges::intersection,
     rows::column::{OptionalColumn, WordColumn, word},
+    scan::select,
     schema::Signal,
-    snapshot::select,
 };
 
 /// Where a row goes.

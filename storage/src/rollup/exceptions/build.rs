@@ -10,7 +10,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
 
 use super::{ExceptionKey, ExceptionSaid, List, ListedException, exception_section};
-use crate::{SpanRows, rows::column::OptionalColumn, snapshot::project};
+use crate::{SpanRows, rows::column::OptionalColumn, scan::project};
 
 /// Columns that it reads.
 pub(in crate::rollup) const COLUMNS: [&str; 6] =

@@ -29,8 +29,9 @@ use crate::{
     ranges::merged,
     rollup::{call_query::of_hour, query_failure::GoOn},
     rows::column::OptionalColumn,
+    scan::PORTION_ROWS,
     schema::Signal,
-    snapshot::{PORTION_ROWS, SPANS},
+    snapshot::SPANS,
 };
 
 mod last;
@@ -266,7 +267,7 @@ impl<'a> ExceptionQuery<'a> {
             let index = self.snapshot.indexes.exceptions(scan, file);
             let list = index.and_then(|index| index.exceptions()?.list(&mut |at| index.page(at)));
             let Some(list) = list else {
-                self.snapshot.indexes.damaged(scan, file);
+                self.snapshot.indexes.damaged(Signal::Spans, scan, file);
                 return Some(*number);
             };
             let source = self.source(*number, list);

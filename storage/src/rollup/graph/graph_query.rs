@@ -38,7 +38,9 @@ use crate::{
         split_corrections::{CorrectionRole, PairGroups, Pairs, RollupFile},
         splits::{self, RowRanges},
     },
-    snapshot::{Progress, TableView},
+    scan::Progress,
+    schema::Signal,
+    snapshot::TableView,
 };
 
 /// A question for the calls between services.
@@ -364,7 +366,7 @@ impl<'a> GraphQuery<'a> {
             (Added::Stopped, _) => Err(QueryFailure::Never),
             (Added::Damaged, Some(number)) => Err(pairs.used[number].damaged(indexes, files)),
             (Added::Damaged, None) => {
-                indexes.damaged(indexes.begin_scan(), files[number].file);
+                indexes.damaged(Signal::Spans, indexes.begin_scan(), files[number].file);
                 Err(QueryFailure::Damaged(files[number].file.path.clone()))
             }
         }

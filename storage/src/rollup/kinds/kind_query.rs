@@ -455,7 +455,7 @@ impl<'a> KindQuery<'a> {
 
     fn damaged(&self, file: &Arc<DataFile>) -> QueryFailure {
         let indexes = &self.snapshot.indexes;
-        indexes.damaged(indexes.begin_scan(), file);
+        indexes.damaged(Signal::Spans, indexes.begin_scan(), file);
         QueryFailure::Damaged(file.path.clone())
     }
 

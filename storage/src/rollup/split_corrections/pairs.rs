@@ -21,6 +21,7 @@ use crate::{
         repeats::low64s,
         splits::{RowRanges, rows_of},
     },
+    schema::Signal,
 };
 
 /// A file of a question, of which a part comes from rollups.
@@ -273,7 +274,7 @@ impl UsedPair {
         files: &[R],
     ) -> QueryFailure {
         let file = files[self.files[1]].file();
-        indexes.damaged(indexes.begin_scan(), file);
+        indexes.damaged(Signal::Spans, indexes.begin_scan(), file);
         QueryFailure::Damaged(file.path.clone())
     }
 }

@@ -19,9 +19,10 @@ use tokio::task::JoinHandle;
 use super::{Erasure, ErasureReport};
 use crate::{
     StorageError,
+    blocking::blocking,
     disk::{Disk, failed, read_all, replace_durably},
     paths::{erasure_begun, erasure_name},
-    store::{StoreInner, blocking},
+    store::StoreInner,
 };
 
 const TRACE: &str = "trace ";

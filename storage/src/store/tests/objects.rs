@@ -168,6 +168,8 @@ async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
     send(&store, &mut ledger, 2).await;
     let failed = store.flush().await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Unavailable, "{failed}");
+    // What the flush could not write is behind.
+    assert!(store.usage().unflushed_age.is_some());
     // Readiness goes on, with a warning, as long as there is room.
     store.ready().unwrap();
     assert!(store.trouble().unwrap().contains("SlowDown"));

@@ -29,7 +29,7 @@ use crate::{
     },
     schema::Signal,
     store::tests::{contents, logs, open, open_with, settings, traces},
-    tables::CommitReason,
+    table_change::CommitReason,
 };
 
 /// A clock that can be moved, evenly or by a jump.

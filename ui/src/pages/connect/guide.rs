@@ -216,6 +216,8 @@ mod tests {
             tls: false,
             accepted_requests: 0,
             refused_requests: 0,
+            accepted_last_minute: 0,
+            refused_last_minute: 0,
             refusals: Vec::new(),
         }
     }

@@ -4,11 +4,16 @@
 //! can becomes filters again; any other is sent as it stands, and the API says where it is wrong.
 
 use leptos::{html, prelude::*};
+use tidings_proto::api::{AttributeKeyList, NameList};
 
-use super::Explored;
+use super::{
+    Explored,
+    query_completion::{CompletionKind, QueryCompletion, offered_values, offered_words, wanted},
+};
 use crate::{
-    api::ApiError,
+    api::{self, ApiError},
     keys::use_keys,
+    remote::Remote,
     url::{
         Step, TraceFilters,
         traceql::{read_traceql, write_traceql},
@@ -17,6 +22,8 @@ use crate::{
 };
 
 const FIELD_ID: &str = "traceql";
+/// The list of completions.
+const LIST_ID: &str = "traceql-completions";
 /// The parameter that opens the text, whatever it says.
 const OPEN: &str = "ql";
 /// The API's name for a query.
@@ -102,9 +109,14 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
             }
         });
     };
+    let completing = Completing::new(text, field);
     let pressed = move |event: web_sys::KeyboardEvent| {
         match event.key().as_str() {
-            "Enter" => apply(),
+            key if completing.pressed(key) => {}
+            "Enter" => {
+                completing.close();
+                apply();
+            }
             "Escape" => {
                 text.set(stated.get_untracked());
                 if let Some(field) = field.get_untracked() {
@@ -158,13 +170,23 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
                     aria-label="Query in TraceQL"
                     aria-invalid=move || wrong.with(Option::is_some).to_string()
                     aria-describedby=move || wrong.with(Option::is_some).then_some("traceql-error")
+                    role="combobox"
+                    aria-autocomplete="list"
+                    aria-controls=LIST_ID
+                    aria-expanded=move || completing.is_open().to_string()
+                    aria-activedescendant=move || completing.marked_id()
+                    on:blur=move |_| completing.close()
                     autocomplete="off"
                     autocapitalize="off"
                     spellcheck="false"
                     prop:value=move || text.get()
-                    on:input=move |event| text.set(event_target_value(&event))
+                    on:input=move |event| {
+                        text.set(event_target_value(&event));
+                        completing.typed();
+                    }
                     on:keydown=pressed
                 />
+                {completion_list(completing)}
                 <button
                     class="button button-primary"
                     type="button"
@@ -180,6 +202,161 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
                 "Try " {EXAMPLES.map(example).collect_view()}
             </p>
         </div>
+    }
+}
+
+/// Completions of the text before the caret.
+#[derive(Debug, Clone, Copy)]
+struct Completing {
+    text: RwSignal<String>,
+    field: NodeRef<html::Input>,
+    /// The text before the caret while the reader types.
+    before: RwSignal<Option<String>>,
+    /// The completion that the reader moved to.
+    marked: RwSignal<Option<usize>>,
+    offered: Memo<Vec<QueryCompletion>>,
+}
+
+impl Completing {
+    fn new(text: RwSignal<String>, field: NodeRef<html::Input>) -> Self {
+        let before = RwSignal::new(None::<String>);
+        let wants = Memo::new(move |_| {
+            before.with(|before| {
+                before.as_deref().map_or(CompletionKind::Nothing, |text| wanted(text).0)
+            })
+        });
+        // A key is found by any part of it: all are asked for once. Where there are more than the
+        // server gives, those that begin with what is typed come beside.
+        let typed_key = Memo::new(move |_| match wants.get() {
+            CompletionKind::Word(typed) if !typed.is_empty() => Some(typed),
+            CompletionKind::Key { typed, .. } => Some(typed),
+            _ => None,
+        });
+        let wants_keys = Memo::new(move |_| typed_key.with(Option::is_some));
+        let all_keys =
+            Remote::<AttributeKeyList>::new(move || wants_keys.get().then(api::all_attribute_keys));
+        let keys_from = Remote::<AttributeKeyList>::new(move || {
+            let typed = typed_key.get().filter(|typed| !typed.is_empty())?;
+            let is_cut = all_keys.value().is_some_and(|list| list.truncated);
+            is_cut.then(|| api::attribute_keys(&typed))
+        });
+        let names = Remote::<NameList>::new(move || match wants.get() {
+            CompletionKind::Value { key, typed } => Some(api::attribute_values(&key, &typed)),
+            CompletionKind::Service(typed) => Some(api::services(&typed)),
+            CompletionKind::Operation(typed) => Some(api::operations(None, &typed)),
+            CompletionKind::Nothing | CompletionKind::Word(_) | CompletionKind::Key { .. } => None,
+        });
+        let offered = Memo::new(move |_| match wants.get() {
+            CompletionKind::Nothing => Vec::new(),
+            CompletionKind::Value { typed, .. }
+            | CompletionKind::Service(typed)
+            | CompletionKind::Operation(typed) => {
+                let names = names.value().map(|list| list.names.clone()).unwrap_or_default();
+                // Those of an earlier text stay until there are others.
+                let typed = typed.to_lowercase();
+                let fits = names.into_iter().filter(|one| one.name.to_lowercase().contains(&typed));
+                offered_values(fits.map(|one| (one.name, one.count)))
+            }
+            words => {
+                let lists = [keys_from.value(), all_keys.value()].into_iter().flatten();
+                let keys: Vec<_> = lists.flat_map(|list| list.keys.clone()).collect();
+                offered_words(&words, &keys)
+            }
+        });
+        Self { text, field, before, marked: RwSignal::new(None), offered }
+    }
+
+    fn is_open(self) -> bool {
+        self.offered.with(|all| !all.is_empty())
+    }
+
+    fn marked_id(self) -> Option<String> {
+        let index = self.marked.get().filter(|_| self.is_open())?;
+        Some(format!("{LIST_ID}-{index}"))
+    }
+
+    fn typed(self) {
+        self.marked.set(None);
+        let caret =
+            self.field.get_untracked().and_then(|field| field.selection_end().ok().flatten());
+        let before = self.text.with_untracked(|text| {
+            let units = caret.map_or(usize::MAX, |caret| caret as usize);
+            let units: Vec<u16> = text.encode_utf16().take(units).collect();
+            String::from_utf16_lossy(&units)
+        });
+        self.before.set(Some(before));
+    }
+
+    fn close(self) {
+        self.before.set(None);
+        self.marked.set(None);
+    }
+
+    /// Does what a key does to the list; reports whether it did anything.
+    fn pressed(self, key: &str) -> bool {
+        let count = self.offered.with_untracked(Vec::len);
+        let at = self.marked.get_untracked();
+        match key {
+            _ if count == 0 => return false,
+            "ArrowDown" => self.marked.set(Some(at.map_or(0, |at| (at + 1) % count))),
+            "ArrowUp" => {
+                let up = |at: usize| at.checked_sub(1).unwrap_or(count - 1);
+                self.marked.set(Some(at.map_or(count - 1, up)));
+            }
+            "Tab" => self.accept(at.unwrap_or(0)),
+            "Enter" => match at {
+                Some(at) => self.accept(at),
+                None => return false,
+            },
+            "Escape" => self.close(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn accept(self, index: usize) {
+        let Some(chosen) = self.offered.with_untracked(|all| all.get(index).cloned()) else {
+            return;
+        };
+        let Some(before) = self.before.get_untracked() else { return };
+        let (_, start) = wanted(&before);
+        let completed = format!("{}{}", &before[..start], chosen.text);
+        let caret = completed.encode_utf16().count();
+        self.text.update(|text| {
+            let after = text.get(before.len()..).unwrap_or_default();
+            // The value brings its quote: one that stands there is its end.
+            let has_quote = completed.ends_with('"') && after.starts_with('"');
+            *text = format!("{completed}{}", if has_quote { &after[1..] } else { after });
+        });
+        self.close();
+        if let Some(field) = self.field.get_untracked() {
+            field.set_value(&self.text.get_untracked());
+            let caret = u32::try_from(caret).unwrap_or(u32::MAX);
+            let _refused = field.set_selection_range(caret, caret);
+        }
+    }
+}
+
+fn completion_list(completing: Completing) -> impl IntoView {
+    let option = move |(index, one): (usize, QueryCompletion)| {
+        view! {
+            <li
+                id=format!("{LIST_ID}-{index}")
+                class="suggest-option"
+                role="option"
+                aria-selected=move || (completing.marked.get() == Some(index)).to_string()
+                on:mousedown=move |event| event.prevent_default()
+                on:click=move |_| completing.accept(index)
+            >
+                <span class="suggest-value mono">{one.text}</span>
+                <span class="suggest-hint">{one.hint}</span>
+            </li>
+        }
+    };
+    view! {
+        <ul id=LIST_ID class="suggest-list query-offered" role="listbox" aria-label="Completions">
+            {move || completing.offered.get().into_iter().enumerate().map(option).collect_view()}
+        </ul>
     }
 }
 

@@ -10,7 +10,7 @@ use tidings_proto::{
     api::{ServiceTime, Total, TraceSummary},
 };
 
-use super::{Explored, groups::KEYS};
+use super::{Explored, span_groups::GroupChoice};
 use crate::{
     api, browser, colour,
     components::{Icon, IconName, ServiceDot, StateBadge},
@@ -169,18 +169,6 @@ pub(super) fn ListTools(
         true => "Groups of spans".to_owned(),
         false => total.get().map_or("Traces".to_owned(), |total| format::total(total, "trace")),
     };
-    let chosen = move |event| {
-        let group = Some(event_target_value(&event)).filter(|group| !group.is_empty());
-        explored.edit(|state| state.group = group);
-    };
-    let option = move |(value, words): (&'static str, &'static str)| {
-        let is_chosen = move || group.with(|group| group.as_deref().unwrap_or("") == value);
-        view! {
-            <option value=value selected=is_chosen>
-                {words}
-            </option>
-        }
-    };
     let column = move |(name, words): (&'static str, &'static str)| {
         let is_shown =
             move || explored.state.with(|state| !state.hidden.iter().any(|hidden| hidden == name));
@@ -197,22 +185,20 @@ pub(super) fn ListTools(
             </label>
         }
     };
-    let plain = [("", "Traces, one by one")];
-    let is_query = move || explored.state.with(|state| state.query.is_some());
+    let is_query = Memo::new(move |_| explored.state.with(|state| state.query.is_some()));
     view! {
         <div class="list-tools">
             <h2>{title}</h2>
-            <label class="list-tool mute">
-                "Group by "
-                <select
-                    class="input"
-                    disabled=is_query
-                    title="Groups are of the spans that the filters find"
-                    on:change=chosen
-                >
-                    {plain.into_iter().chain(KEYS).map(option).collect_view()}
-                </select>
-            </label>
+            <Show
+                when=move || !is_query.get()
+                fallback=|| {
+                    view! {
+                        <span class="mute list-tool">"Groups are of spans that filters find"</span>
+                    }
+                }
+            >
+                <GroupChoice explored />
+            </Show>
             <details class="columns-menu">
                 <summary class="button">"Columns"</summary>
                 <div class="menu-body columns-body" role="group" aria-label="Columns">

@@ -1,16 +1,19 @@
-//! Arrivals now: spans and log records in a second, and what was refused.
+//! Arrivals now: spans and log records in a second, what was refused, and the line that mends it.
 
 use leptos::prelude::*;
 use leptos_router::components::A;
 
 use crate::{
-    components::{SparkTone, Sparkline},
+    components::{RefusalCard, SparkTone, Sparkline, refusals},
     format,
     format::rates::three_digits,
     shell::{server_watch::rate_series, use_server},
 };
 
-/// The card.
+/// Kinds of refusals that Home shows; System has all of them.
+const SHOWN_MAX: usize = 3;
+
+/// The card of what arrives.
 pub(super) fn arrivals_card() -> impl IntoView {
     let server = use_server();
     let figure = |number: String, words: &'static str, is_warning: bool| {
@@ -59,6 +62,35 @@ pub(super) fn arrivals_card() -> impl IntoView {
             <dl class="figures">{figures}</dl>
             <div class="side-line">{line}</div>
             <p class="mute">{stored}</p>
+        </section>
+    }
+}
+
+/// The card of refused senders, with the reason and the line that mends it.
+pub(super) fn doctor_card() -> impl IntoView {
+    let server = use_server();
+    let all = Memo::new(move |_| server.status().map(|status| refusals(&status)));
+    let body = move || {
+        let all = all.get()?;
+        let more = all.len().saturating_sub(SHOWN_MAX);
+        let more = (more > 0).then(|| {
+            let words = format!("{} on System", format::counted(more as u64, "more kind"));
+            view! { <A href="/system">{words}</A> }
+        });
+        let cards = all.into_iter().take(SHOWN_MAX);
+        let cards: Vec<_> = cards.map(|refusals| view! { <RefusalCard refusals /> }).collect();
+        Some(if cards.is_empty() {
+            view! { <p class="mute">"Nothing was refused since the start."</p> }.into_any()
+        } else {
+            view! { {cards} {more} }.into_any()
+        })
+    };
+    view! {
+        <section class="card side-card" aria-label="Ingest doctor">
+            <div class="side-head">
+                <h2>"Ingest doctor"</h2>
+            </div>
+            {body}
         </section>
     }
 }

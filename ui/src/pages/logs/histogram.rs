@@ -14,7 +14,7 @@ use crate::{
     api::analysis::log_histogram,
     asked::{AskedTime, incomplete},
     browser,
-    components::{ErrorState, LoadingRows, PartialNote},
+    components::{ErrorState, LoadingRows, PartialNote, ShorterRange},
     drawings::axis::time_ticks,
     format,
     remote::Remote,
@@ -39,7 +39,7 @@ pub(super) fn LogHistogramCard(question: Memo<LogState>, time: AskedTime) -> imp
     let drawn = move || answer.value().map(|histogram| drawing(&histogram));
     let missing = move || {
         let words = answer.value().and_then(|histogram| incomplete(&histogram.searched))?;
-        Some(view! { <PartialNote>{words}</PartialNote> })
+        Some(view! { <PartialNote>{words} " " <ShorterRange /></PartialNote> })
     };
     view! {
         <section class="card log-histogram" aria-label="Records over time">

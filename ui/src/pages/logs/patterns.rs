@@ -1,15 +1,15 @@
 //! Messages that are alike, together: new ones and multiplied ones against the time before.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::{LogPattern, LogPatternList};
+use tidings_proto::api::{LogPattern, LogPatternList, PatternChange};
 
 use super::log_list::severity_class;
 use crate::{
     api::{self, analysis::log_patterns},
-    asked::{AskedTime, before, incomplete},
+    asked::{AskedTime, incomplete},
     components::{
         CopyButton, Panel, ServiceName, SortHead, SortOrder, SparkBars, SparkTone, use_sort,
     },
@@ -20,37 +20,13 @@ use crate::{
 
 /// Patterns that are drawn.
 const SHOWN_MAX: usize = 200;
-/// A count that changed by no more than this factor either way is as usual.
-const USUAL: f64 = 1.5;
-
-/// A pattern's count against the time before.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Change {
-    /// No such message came in the time before.
-    New,
-    /// So many times as many.
-    Times(f64),
-    /// Nothing is known of the time before.
-    Unknown,
-}
-
-impl Change {
-    fn from_counts(pattern: &LogPattern, before: Option<&HashMap<String, u64>>) -> Self {
-        if pattern.is_new {
-            return Self::New;
-        }
-        match before.and_then(|before| before.get(&pattern.id)).copied() {
-            Some(count) if count > 0 => Self::Times(pattern.count as f64 / count as f64),
-            _ => Self::Unknown,
-        }
-    }
-
-    /// Distance from usual, for sorting.
-    fn rank(self) -> f64 {
-        match self {
-            Self::New => f64::MAX,
-            Self::Times(times) => times,
-            Self::Unknown => 1.0,
+/// Distance of a pattern from usual, for sorting: new ones first, gone ones last.
+fn rank(pattern: &LogPattern) -> f64 {
+    match pattern.change {
+        PatternChange::New => f64::MAX,
+        PatternChange::Gone => 0.0,
+        PatternChange::More | PatternChange::Fewer | PatternChange::Same => {
+            pattern.factor.unwrap_or(1.0)
         }
     }
 }
@@ -69,12 +45,7 @@ pub(super) fn LogPatterns(
         let analysis = time.analysis();
         Some(log_patterns(&question.with(|state| analysis.with_log_filters(state))))
     });
-    // As many patterns as there are may have been in the time before.
-    let earlier = Remote::<LogPatternList>::new(move || {
-        let window = answer.value()?.window;
-        Some(log_patterns(&question.with(|state| before(window).with_log_filters(state))))
-    });
-    time.refresh_while_live(move || answer.pending() || earlier.pending());
+    time.refresh_while_live(move || answer.pending());
     let order = use_sort("-change");
     let note = move || {
         let answer = answer.value()?;
@@ -90,17 +61,10 @@ pub(super) fn LogPatterns(
     let missing = |answer: &LogPatternList| incomplete(&answer.searched);
     let draw = move |answer: Arc<LogPatternList>| {
         move || {
-            let counts = earlier.value().map(|list| counts_by_id(&list));
-            let mut rows: Vec<(LogPattern, Change)> = answer
-                .patterns
-                .iter()
-                .map(|pattern| (pattern.clone(), Change::from_counts(pattern, counts.as_ref())))
-                .collect();
+            let mut rows = answer.patterns.clone();
             sort(&mut rows, &order.get());
             rows.truncate(SHOWN_MAX);
-            let row = |(pattern, changed): (LogPattern, Change)| {
-                view! { <Row pattern changed open question change /> }
-            };
+            let row = |pattern: LogPattern| view! { <Row pattern open question change /> };
             view! {
                 <table class="table log-patterns" aria-label="Log patterns">
                     <thead>
@@ -137,48 +101,75 @@ pub(super) fn LogPatterns(
     }
 }
 
-fn counts_by_id(list: &LogPatternList) -> HashMap<String, u64> {
-    list.patterns.iter().map(|pattern| (pattern.id.clone(), pattern.count)).collect()
-}
-
-fn sort(rows: &mut [(LogPattern, Change)], order: &SortOrder) {
-    let by_count = |one: &LogPattern, other: &LogPattern| other.count.cmp(&one.count);
-    rows.sort_by(|(one, changed), (other, other_changed)| {
+fn sort(rows: &mut [LogPattern], order: &SortOrder) {
+    rows.sort_by(|one, other| {
         let first = match order.column.as_str() {
             "count" => order.compare(one.count, other.count),
-            _ => order.compare(changed.rank(), other_changed.rank()),
+            _ => order.compare(rank(one), rank(other)),
         };
-        first.then_with(|| by_count(one, other)).then_with(|| one.id.cmp(&other.id))
+        first.then_with(|| other.count.cmp(&one.count)).then_with(|| one.id.cmp(&other.id))
     });
 }
 
 #[component]
 fn Row(
     pattern: LogPattern,
-    changed: Change,
     open: Memo<Option<String>>,
     question: Memo<LogState>,
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
-    let id = pattern.id.clone();
-    let is_open = Memo::new(move |_| open.with(|open| open.as_deref() == Some(id.as_str())));
+    let is_open = is_open_in(open, &pattern);
     let values = pattern.steps.iter().map(|step| step.count as f64).collect();
     let tone = match pattern.severity.as_str() {
         "error" | "fatal" => SparkTone::Error,
         "warn" => SparkTone::Warning,
         _ => SparkTone::Plain,
     };
-    let is_bad = matches!(pattern.severity.as_str(), "warn" | "error" | "fatal");
-    let toggled = pattern.id.clone();
-    let toggle = move |_| {
-        let open = (!is_open.get_untracked()).then(|| toggled.clone());
-        let state = LogState { view: LogListing::Patterns, open, ..question.get_untracked() };
-        change.run((state, Step::Replace));
-    };
+    let changed = change_view(&pattern);
     let label = format!("Records like {}", pattern.template);
     let details = StoredValue::new(pattern.clone());
     view! {
         <tr class:is-open=move || is_open.get()>
+            <PatternCells details is_open question change />
+            <td class="num">{format::count(pattern.count)}</td>
+            <td class="wide">
+                <SparkBars values tone label />
+            </td>
+            <td class="num">{changed}</td>
+        </tr>
+        <Show when=move || is_open.get()>
+            <tr class="log-pattern-open">
+                <td colspan="6">
+                    {details.with_value(|pattern| details_of(pattern, question, change))}
+                </td>
+            </tr>
+        </Show>
+    }
+}
+
+/// Tells whether a pattern is the one that is open.
+pub(super) fn is_open_in(open: Memo<Option<String>>, pattern: &LogPattern) -> Memo<bool> {
+    let id = pattern.id.clone();
+    Memo::new(move |_| open.with(|open| open.as_deref() == Some(id.as_str())))
+}
+
+/// The first cells of a pattern's row: severity, service, and the template, which opens the row and
+/// closes it.
+#[component]
+pub(super) fn PatternCells(
+    details: StoredValue<LogPattern>,
+    is_open: Memo<bool>,
+    question: Memo<LogState>,
+    /// Called with the state as it should be.
+    change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    let toggle = move |_| {
+        let id = details.with_value(|pattern| pattern.id.clone());
+        let open = (!is_open.get_untracked()).then_some(id);
+        change.run((LogState { open, ..question.get_untracked() }, Step::Replace));
+    };
+    details.with_value(|pattern| {
+        view! {
             <td>
                 <span class=severity_class(&pattern.severity)>
                     {pattern.severity.to_uppercase()}
@@ -198,20 +189,8 @@ fn Row(
                     {template(&pattern.template)}
                 </button>
             </td>
-            <td class="num">{format::count(pattern.count)}</td>
-            <td class="wide">
-                <SparkBars values tone label />
-            </td>
-            <td class="num">{change_view(changed, is_bad)}</td>
-        </tr>
-        <Show when=move || is_open.get()>
-            <tr class="log-pattern-open">
-                <td colspan="6">
-                    {details.with_value(|pattern| details_of(pattern, question, change))}
-                </td>
-            </tr>
-        </Show>
-    }
+        }
+    })
 }
 
 /// The template, the open places apart from the words.
@@ -226,23 +205,23 @@ fn template(template: &str) -> impl IntoView + use<> {
     parts
 }
 
-fn change_view(changed: Change, is_bad: bool) -> AnyView {
-    match changed {
-        Change::New if is_bad => view! { <span class="new">"NEW"</span> }.into_any(),
-        Change::New => view! { <span class="badge">"NEW"</span> }.into_any(),
-        Change::Times(times) if (1.0 / USUAL..=USUAL).contains(&times) => {
-            view! { <span class="mute">"as usual"</span> }.into_any()
+/// The change of a pattern in a word or a factor.
+pub(super) fn change_view(pattern: &LogPattern) -> AnyView {
+    let is_bad = matches!(pattern.severity.as_str(), "warn" | "error" | "fatal");
+    match (pattern.change, pattern.factor) {
+        (PatternChange::New, _) if is_bad => view! { <span class="new">"NEW"</span> }.into_any(),
+        (PatternChange::New, _) => view! { <span class="badge">"NEW"</span> }.into_any(),
+        (PatternChange::Gone, _) => view! { <span class="badge">"GONE"</span> }.into_any(),
+        (PatternChange::More | PatternChange::Fewer, Some(factor)) => {
+            let class = if factor > 1.0 && is_bad { "is-error" } else { "" };
+            view! { <span class=class>{rates::factor(factor)}</span> }.into_any()
         }
-        Change::Times(times) => {
-            let class = if times > 1.0 && is_bad { "is-error" } else { "" };
-            view! { <span class=class>{rates::factor(times)}</span> }.into_any()
-        }
-        Change::Unknown => view! { <span class="mute">"–"</span> }.into_any(),
+        _ => view! { <span class="mute">"as usual"</span> }.into_any(),
     }
 }
 
 /// The last record of a pattern, and the ways on.
-fn details_of(
+pub(super) fn details_of(
     pattern: &LogPattern,
     question: Memo<LogState>,
     change: Callback<(LogState, Step)>,
@@ -292,38 +271,31 @@ fn longest_words(template: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Change, LogPattern, SortOrder, longest_words, sort};
+    use super::{LogPattern, SortOrder, longest_words, sort};
 
-    fn pattern(id: &str, count: u64, is_new: bool) -> LogPattern {
+    fn pattern(id: &str, count: u64, change: &str, factor: Option<f64>) -> LogPattern {
         serde_json::from_value(serde_json::json!({
             "id": id, "service": "shop", "template": "a <*>", "count": count, "severity": "info",
-            "isNew": is_new, "firstSeenUnixNano": "1", "lastSeenUnixNano": "1", "steps": [],
-            "example": "a 1",
+            "isNew": change == "new", "firstSeenUnixNano": "1", "lastSeenUnixNano": "1",
+            "steps": [], "example": "a 1", "change": change, "factor": factor,
         }))
         .unwrap()
     }
 
     #[test]
     fn new_patterns_and_multiplied_ones_come_first() {
-        let before = [("a".to_owned(), 100), ("b".to_owned(), 5)].into();
-        let mut rows: Vec<_> =
-            [("a", 110, false), ("b", 50, false), ("c", 1, true), ("d", 9, false)]
-                .map(|(id, count, is_new)| pattern(id, count, is_new))
-                .into_iter()
-                .map(|pattern| (pattern.clone(), Change::from_counts(&pattern, Some(&before))))
-                .collect();
-        let ids = |rows: &[(LogPattern, Change)]| {
-            rows.iter().map(|(pattern, _)| pattern.id.clone()).collect::<String>()
-        };
+        let mut rows = [
+            pattern("a", 110, "same", Some(1.1)),
+            pattern("b", 50, "more", Some(10.0)),
+            pattern("c", 1, "new", None),
+            pattern("d", 9, "same", None),
+            pattern("e", 0, "gone", None),
+        ];
+        let ids = |rows: &[LogPattern]| rows.iter().map(|one| one.id.clone()).collect::<String>();
         sort(&mut rows, &SortOrder::parse("-change"));
-        assert_eq!(ids(&rows), "cbad");
+        assert_eq!(ids(&rows), "cbade");
         sort(&mut rows, &SortOrder::parse("-count"));
-        assert_eq!(ids(&rows), "abdc");
-        assert_eq!(
-            Change::from_counts(&pattern("b", 50, false), Some(&before)),
-            Change::Times(10.0)
-        );
-        assert_eq!(Change::from_counts(&pattern("d", 9, false), None), Change::Unknown);
+        assert_eq!(ids(&rows), "abdce");
     }
 
     #[test]

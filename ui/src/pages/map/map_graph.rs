@@ -265,44 +265,6 @@ impl MapGraph {
         let place = self.names.iter().position(|other| other == name)?;
         u32::try_from(place).ok()
     }
-
-    /// The edge that changed most for the worse, in a sentence.
-    #[must_use]
-    pub fn sentence(&self) -> String {
-        let worst = (0..self.edges.len())
-            .filter_map(|at| {
-                let (now, was) = &self.edge_numbers[at];
-                let slower = now.slower_than(was.as_ref());
-                let failing = now.fails_more_than(was.as_ref());
-                let more = now.failed() - was.map_or(0.0, |was| was.failed());
-                let weight = slower.map_or(0.0, f64::log2) + if failing { more * 5.0 } else { 0.0 };
-                (weight > 0.0).then_some((at, weight))
-            })
-            .max_by(|left, right| left.1.total_cmp(&right.1));
-        let Some((at, _)) = worst else {
-            return "No edge is slower or fails more than before.".to_owned();
-        };
-        let edge = &self.network.edges[at];
-        let name = |node: u32| self.names[node as usize].words();
-        let (now, was) = &self.edge_numbers[at];
-        let mut words = Vec::new();
-        if let (Some(times), Some(was)) = (now.slower_than(was.as_ref()), was) {
-            words.push(format!(
-                "p95 {} as long, {} (it was {})",
-                figures::times(times),
-                now.duration.p95_nano,
-                was.duration.p95_nano
-            ));
-        }
-        if now.fails_more_than(was.as_ref()) {
-            let was = was.map_or_else(String::new, |was| {
-                format!(" (it was {})", figures::share(was.failed()))
-            });
-            words.push(format!("{} fail{was}", figures::share(now.failed())));
-        }
-        let (from, to) = (name(edge.from), name(edge.to));
-        format!("Calls from {from} to {to} changed most: {}.", words.join("; "))
-    }
 }
 
 /// A map as it grows.

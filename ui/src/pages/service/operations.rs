@@ -10,10 +10,11 @@ use crate::{
     asked::incomplete,
     components::{
         ComparedSeries, ComparedSpark, Panel, Segment, Segments, SortHead, SortOrder, SparkTone,
-        compared_spark::spread, use_row_keys, use_sort,
+        compared_spark::spread, use_sort,
     },
     format,
     format::rates,
+    keys::use_row_keys,
     url::{Step, use_edit_query, use_query},
 };
 

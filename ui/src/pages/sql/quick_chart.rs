@@ -2,7 +2,7 @@
 //! each value of a column of names.
 
 use serde_json::Value;
-use tidings_proto::{UnixNanos, api::SqlResult};
+use tidings_proto::{CivilDate, UnixNanos, api::SqlResult};
 
 use super::results::{is_numeric, text_of};
 use crate::drawings::{
@@ -140,7 +140,7 @@ fn moment(value: &Value) -> Option<f64> {
     let text = value.as_str()?;
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let days = days_since_1970(year, month, day);
+    let days = CivilDate { year, month, day }.days();
     let clock = text.get(11..).filter(|clock| clock.len() >= 8);
     let Some(clock) = clock else { return Some(days as f64 * 86_400_000.0) };
     let part = |range: std::ops::Range<usize>| clock.get(range)?.parse::<i64>().ok();
@@ -158,16 +158,6 @@ fn moment(value: &Value) -> Option<f64> {
         _ => 0,
     };
     Some((days * 86_400 + seconds - offset * 60) as f64 * 1_000.0 + fraction * 1_000.0)
-}
-
-/// Days since 1970-01-01 of a date (Howard Hinnant's `days_from_civil`).
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let shifted = (month + 9) % 12;
-    let of_year = (153 * shifted + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]

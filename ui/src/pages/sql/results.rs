@@ -101,9 +101,12 @@ pub(super) fn result_table(
     let columns = result.columns.len().min(COLUMNS_MAX);
     let heads = result.columns.iter().take(columns);
     let heads = heads.map(|column| column_head(column, order, on_sort)).collect_view();
+    // Of the count and not of `rows`: an effect that reads a memo after another one that hangs on it
+    // misses a change that leaves the other one as it was.
+    let count = result.rows.len();
     let part = Memo::new(move |_| {
         let (scrolled, height) = place.get();
-        drawn_part(rows.with(|rows| rows.len()), scrolled, height)
+        drawn_part(count, scrolled, height)
     });
     let body = move || {
         let part = part.get();
@@ -116,7 +119,6 @@ pub(super) fn result_table(
             .collect();
         view! { {spacer(part.start, columns)} {lines} {spacer(below, columns)} }
     };
-    let count = rows.with_untracked(|rows| rows.len());
     view! {
         <div node_ref=area class="sql-rows" tabindex="0" on:scroll=move |_| scrolled(())>
             <table class="table sql-table" aria-label="Result" aria-rowcount=count.to_string()>

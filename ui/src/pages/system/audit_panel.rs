@@ -10,7 +10,7 @@ use tidings_proto::api::{AuditActorKind, AuditEvent, AuditEventList, AuditOutcom
 use crate::{
     api::access,
     browser,
-    components::{Badge, Panel, Tone},
+    components::{Badge, Panel, PlainHead, PlainTable, Tone},
     format,
     remote::Remote,
 };
@@ -33,16 +33,12 @@ pub(super) fn audit_panel() -> impl IntoView {
 }
 
 fn table(list: &AuditEventList) -> impl IntoView + use<> {
+    let heads = ["When", "Action", "Outcome", "Who", "From", "Details"].map(PlainHead::Words);
+    let rows = list.events.iter().map(row).collect_view();
     view! {
-        <table class="table" aria-label="Audit log">
-            <thead>
-                <tr>
-                    {["When", "Action", "Outcome", "Who", "From", "Details"]
-                        .map(|name| view! { <th scope="col">{name}</th> })}
-                </tr>
-            </thead>
-            <tbody>{list.events.iter().map(row).collect_view()}</tbody>
-        </table>
+        <PlainTable label="Audit log" heads>
+            {rows}
+        </PlainTable>
     }
 }
 

@@ -12,7 +12,11 @@ use tidings_proto::api::{
 use crate::{
     api::access,
     browser,
-    components::{Badge, Panel, Tone},
+    components::{
+        Badge, Panel,
+        PlainHead::{Number, Words},
+        PlainTable, Tone,
+    },
     format,
     remote::Remote,
 };
@@ -39,16 +43,19 @@ pub(super) fn erasure_panel() -> impl IntoView {
 }
 
 fn table(list: &ErasureList) -> impl IntoView + use<> {
+    let heads = [
+        Words("When"),
+        Words("What"),
+        Words("State"),
+        Number("Spans"),
+        Number("Log records"),
+        Words("Left"),
+    ];
+    let rows = list.erasures.iter().map(row).collect_view();
     view! {
-        <table class="table" aria-label="Erasures">
-            <thead>
-                <tr>
-                    {["When", "What", "State", "Spans", "Log records", "Left"]
-                        .map(|name| view! { <th scope="col">{name}</th> })}
-                </tr>
-            </thead>
-            <tbody>{list.erasures.iter().map(row).collect_view()}</tbody>
-        </table>
+        <PlainTable label="Erasures" heads>
+            {rows}
+        </PlainTable>
     }
 }
 

@@ -2,13 +2,20 @@
 
 use leptos::prelude::*;
 use tidings_proto::{
-    UnixNanos,
-    api::{StorageStatus, TableStatus, TaskCondition, TaskStatus},
+    DurationNanos, UnixNanos,
+    api::{
+        HorizonBound, RetentionHorizon, ServerStatus, StorageStatus, TableStatus, TaskCondition,
+        TaskStatus,
+    },
 };
 
 use crate::{
     browser,
-    components::{Badge, Tone},
+    components::{
+        Badge,
+        PlainHead::{Number, Words},
+        PlainTable, Tone, facts_table,
+    },
     format,
 };
 
@@ -33,23 +40,13 @@ pub(super) fn table_sizes(tables: &[TableStatus]) -> impl IntoView + use<> {
             </tr>
         }
     };
+    let numbers = ["Rows", "Files", "Size", "To merge", "Oldest"].map(Number);
+    let heads: Vec<_> = std::iter::once(Words("Table")).chain(numbers).collect();
+    let rows = tables.iter().map(row).collect_view();
     view! {
-        <table class="table" aria-label="Files">
-            <thead>
-                <tr>
-                    <th scope="col">"Table"</th>
-                    {["Rows", "Files", "Size", "To merge", "Oldest"]
-                        .map(|name| {
-                            view! {
-                                <th scope="col" class="num">
-                                    {name}
-                                </th>
-                            }
-                        })}
-                </tr>
-            </thead>
-            <tbody>{tables.iter().map(row).collect_view()}</tbody>
-        </table>
+        <PlainTable label="Files" heads>
+            {rows}
+        </PlainTable>
     }
 }
 
@@ -57,35 +54,128 @@ fn moment(time: UnixNanos) -> String {
     format::ago(time, browser::now())
 }
 
-/// The facts of the store in rows of name and value.
-pub(super) fn storage_facts(storage: &StorageStatus) -> impl IntoView + use<> {
-    let of = |bytes: u64, most: u64| {
-        format!("{} of {}", format::rates::bytes(bytes), format::rates::bytes(most))
-    };
+/// Memory, disk and log against their bounds, and further facts.
+pub(super) fn storage_facts(status: &ServerStatus) -> impl IntoView + use<> {
+    let storage = &status.storage;
     let unflushed = storage.unflushed_age_nano;
-    let age = storage.retention_age_nano;
-    let size = storage.retention_bytes_max;
     let facts = [
-        ("Rows in memory, not yet in files", of(storage.memory_bytes, storage.memory_bytes_max)),
-        ("Oldest of them", unflushed.map_or("none".to_owned(), format::duration)),
-        ("Write-ahead log", of(storage.wal_bytes, storage.wal_bytes_max)),
+        ("Oldest row not yet in a file", unflushed.map_or("none".to_owned(), format::duration)),
         ("Merged files to delete", format::count(storage.removed_files)),
-        ("Deleted by age after", age.map_or("never".to_owned(), format::duration)),
-        ("Deleted by size beyond", size.map_or("never".to_owned(), format::rates::bytes)),
-        ("Rules that keep traces longer", format::count(storage.retention_rules)),
     ];
-    let row = |(name, value): (&'static str, String)| {
+    view! {
+        {gauges(status)}
+        {facts_table("Memory, log and disk", facts)}
+    }
+}
+
+/// A quantity against its bound.
+struct Gauge {
+    name: &'static str,
+    used: u64,
+    bound: u64,
+    words: String,
+    is_bad: bool,
+}
+
+/// Share of a bound from which on a quantity is marked.
+const NEARLY_FULL: f64 = 0.9;
+
+impl Gauge {
+    fn new(name: &'static str, used: u64, bound: u64) -> Self {
+        let words = format!("{} of {}", format::rates::bytes(used), format::rates::bytes(bound));
+        let is_bad = used as f64 >= NEARLY_FULL * bound as f64;
+        Self { name, used, bound, words, is_bad }
+    }
+}
+
+fn gauges(status: &ServerStatus) -> impl IntoView + use<> {
+    let storage = &status.storage;
+    let memory =
+        status.memory.and_then(|memory| Some((memory.resident_bytes, memory.budget_bytes?)));
+    let disk = storage.disk_free_bytes.zip(storage.disk_reserve_bytes).map(|(free, reserve)| {
+        let words =
+            format!("{} free, {} kept", format::rates::bytes(free), format::rates::bytes(reserve));
+        let is_bad = free < reserve.saturating_mul(2);
+        Gauge { name: "Disk", used: reserve.min(free), bound: free, words, is_bad }
+    });
+    let all = [
+        memory.map(|(used, budget)| Gauge {
+            // The budget is of what takes much; the process has more besides.
+            is_bad: used > budget.saturating_mul(2),
+            ..Gauge::new("Memory of the process", used, budget)
+        }),
+        disk,
+        Some(Gauge::new("Rows in memory", storage.memory_bytes, storage.memory_bytes_max)),
+        Some(Gauge::new("Write-ahead log", storage.wal_bytes, storage.wal_bytes_max)),
+    ];
+    let row = |gauge: Gauge| {
+        let share = if gauge.bound == 0 { 1.0 } else { gauge.used as f64 / gauge.bound as f64 };
+        let width = format!("{:.1}%", share.clamp(0.0, 1.0) * 100.0);
         view! {
-            <tr>
-                <th scope="row">{name}</th>
-                <td class="num">{value}</td>
-            </tr>
+            <div class="gauge">
+                <dt>{gauge.name}</dt>
+                <dd class="gauge-bar" aria-hidden="true">
+                    <span class:is-bad=gauge.is_bad style=("width", width)></span>
+                </dd>
+                <dd class="num" class:is-warning=gauge.is_bad>
+                    {gauge.words}
+                </dd>
+            </div>
         }
     };
+    view! { <dl class="gauges">{all.into_iter().flatten().map(row).collect_view()}</dl> }
+}
+
+/// Reach of telemetry into the past, now and at the present rate.
+pub(super) fn horizon_facts(storage: &StorageStatus) -> impl IntoView + use<> {
+    let horizon = storage.horizon;
+    let bytes = |bytes: Option<u64>| bytes.map_or("never".to_owned(), format::rates::bytes);
+    let facts = [
+        ("Goes back", horizon.age_nano.map_or("nothing in files yet".to_owned(), age)),
+        (
+            "Grows by",
+            horizon
+                .bytes_per_day
+                .map_or("–".to_owned(), |bytes| format!("{} a day", format::rates::bytes(bytes))),
+        ),
+        ("Deleted by age after", storage.retention_age_nano.map_or("never".to_owned(), age)),
+        ("Deleted by size beyond", bytes(storage.retention_bytes_max)),
+        ("Rules that keep traces longer", format::count(storage.retention_rules)),
+    ];
+    let is_disk = horizon.bound == Some(HorizonBound::Disk);
     view! {
-        <table class="table facts-table" aria-label="Memory, log and retention">
-            <tbody>{facts.map(row)}</tbody>
-        </table>
+        <p class="panel-say" class:is-warning=is_disk>
+            {horizon_words(&horizon)}
+        </p>
+        {facts_table("How far back", facts)}
+    }
+}
+
+/// An age in whole days, from two days on.
+fn age(age: DurationNanos) -> String {
+    const DAY_NANOS: u64 = 24 * 60 * 60 * 1_000_000_000;
+    match age.0 / DAY_NANOS {
+        0 | 1 => format::duration(age),
+        days => format!("{} d", format::count(days)),
+    }
+}
+
+/// The end of telemetry in a sentence.
+pub(super) fn horizon_words(horizon: &RetentionHorizon) -> String {
+    let reach = horizon.reachable_age_nano.map(age);
+    match (horizon.bound, reach) {
+        (Some(HorizonBound::Age), Some(reach)) => {
+            format!("At this rate there is room for all of it until its age of {reach}.")
+        }
+        (Some(HorizonBound::Size), Some(reach)) => {
+            format!(
+                "At this rate the bound on size is reached at {reach}: the oldest hours go first."
+            )
+        }
+        (Some(HorizonBound::Disk), Some(reach)) => format!(
+            "At this rate the disk is full before telemetry is old enough to be deleted: it has room for {reach}. Set retention-bytes-max, or a shorter retention-age."
+        ),
+        _ => "Nothing is deleted by age or size.".to_owned(),
     }
 }
 
@@ -108,20 +198,12 @@ pub(super) fn task_table(tasks: &[TaskStatus]) -> impl IntoView + use<> {
             </tr>
         }
     };
+    let heads = [Words("Task"), Words("State"), Number("Restarts"), Words("Last panic")];
+    let rows = tasks.iter().map(row).collect_view();
     view! {
-        <table class="table" aria-label="Tasks">
-            <thead>
-                <tr>
-                    <th scope="col">"Task"</th>
-                    <th scope="col">"State"</th>
-                    <th scope="col" class="num">
-                        "Restarts"
-                    </th>
-                    <th scope="col">"Last panic"</th>
-                </tr>
-            </thead>
-            <tbody>{tasks.iter().map(row).collect_view()}</tbody>
-        </table>
+        <PlainTable label="Tasks" heads>
+            {rows}
+        </PlainTable>
     }
 }
 
@@ -130,5 +212,25 @@ const fn condition(state: TaskCondition) -> (Tone, &'static str) {
         TaskCondition::Running => (Tone::Good, "running"),
         TaskCondition::Restarting => (Tone::Warning, "restarting"),
         TaskCondition::Failed => (Tone::Error, "failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DurationNanos, HorizonBound, RetentionHorizon, horizon_words};
+
+    #[test]
+    fn the_bound_that_comes_first_is_named_and_a_full_disk_has_its_cure() {
+        let horizon = |days: u64, bound| RetentionHorizon {
+            reachable_age_nano: Some(DurationNanos(days * 24 * 3_600 * 1_000_000_000)),
+            bound: Some(bound),
+            ..RetentionHorizon::default()
+        };
+        assert!(horizon_words(&horizon(30, HorizonBound::Age)).ends_with("age of 30 d."));
+        assert!(horizon_words(&horizon(12, HorizonBound::Size)).contains("reached at 12 d"));
+        let disk = horizon_words(&horizon(5, HorizonBound::Disk));
+        assert!(disk.contains("room for 5 d") && disk.contains("retention-bytes-max"), "{disk}");
+        let none = horizon_words(&RetentionHorizon::default());
+        assert_eq!(none, "Nothing is deleted by age or size.");
     }
 }

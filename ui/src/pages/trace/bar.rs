@@ -39,6 +39,8 @@ pub(crate) struct Bar {
     pub(crate) critical: Option<(BarBox, String)>,
     /// From the end of the caller to the start of a call that it did not wait for.
     pub(crate) gap: Option<BarBox>,
+    /// Stretches in which no call of the span was open, each with its words.
+    pub(crate) untraced: Vec<(BarBox, String)>,
     /// Part after the caller's end.
     pub(crate) overhang: Option<BarBox>,
     /// Where a failed span failed: at its end.
@@ -113,6 +115,13 @@ pub(crate) fn of_span(
             Some((window.place(reach)?, stripes(&own, "var(--crit)", "var(--crit-below)")))
         }),
         gap,
+        untraced: model
+            .untraced_of(row)
+            .filter_map(|stretch| {
+                let length = format::duration(DurationNanos(stretch.nanos()));
+                Some((window.place(cut(stretch, window))?, format!("{length} without a span")))
+            })
+            .collect(),
         overhang: caller
             .filter(|caller| caller.to < whole.to)
             .and_then(|caller| window.place(OffsetRange::new(caller.to.max(whole.from), whole.to))),
@@ -143,6 +152,7 @@ pub(crate) fn of_run(
         fill: stripes(&parts, OWN, "var(--between)"),
         critical: facts.critical.then(|| (place, stripes(&parts, "var(--crit)", "transparent"))),
         gap: None,
+        untraced: Vec::new(),
         overhang: None,
         error_at: None,
         ticks: Vec::new(),

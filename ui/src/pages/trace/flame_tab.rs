@@ -9,7 +9,7 @@ use tidings_proto::{DurationNanos, api::SpanFlags};
 use super::{
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
-    page::{IdentityArc, PageSignals},
+    page_signals::{IdentityArc, PageSignals},
     usual::{self, Usual},
 };
 use crate::{

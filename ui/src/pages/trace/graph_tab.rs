@@ -11,7 +11,7 @@ use tidings_proto::{
     api::{EdgeKind, Exemplar, GraphEdge, GraphNode, NodeKind, ServiceGraph, ServiceTime},
 };
 
-use super::{model::TraceModel, page::PageSignals};
+use super::{model::TraceModel, page_signals::PageSignals};
 use crate::{
     api::analysis,
     components::{ErrorState, LoadingRows},
@@ -204,7 +204,7 @@ fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
             let service = service.clone();
             page.state.update(|state| {
                 state.find = service;
-                state.tab = super::state::Tab::Waterfall;
+                state.tab = super::trace_state::Tab::Waterfall;
             });
         };
         view! { <button class="button" type="button" on:click=find>"Show its spans"</button> }

@@ -7,8 +7,12 @@ use tidings_proto::{
 };
 
 use super::{
-    labels, model::TraceModel, page::PageSignals, page_file::save_page, pin::pin_button,
-    text_tree::text_tree,
+    labels,
+    model::TraceModel,
+    page_signals::PageSignals,
+    percentile::percentile,
+    pin::pin_button,
+    trace_exports::{save_page, text_tree},
 };
 use crate::{
     api, browser, colour,
@@ -20,6 +24,9 @@ use crate::{
 const SHARE_MIN: f64 = 0.004;
 /// A share needs this much room for its words, by letter.
 const SHARE_PER_LETTER: f64 = 0.0085;
+
+/// So many problems are listed.
+const PROBLEMS_MAX: usize = 200;
 
 /// Name, badges, facts and the strip.
 pub(crate) fn header(page: PageSignals) -> impl IntoView {
@@ -139,7 +146,9 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
         }
     };
     let logs = move || {
-        let logs = page.model.with(|model| model.log_count);
+        // Those that only mention the trace are known when its records are here.
+        let named = page.model.with(|model| model.log_count);
+        let logs = page.records.value().map_or(named, |answer| answer.total.value.max(named));
         fact(format::count(logs), noun(logs, "log", "logs"))
     };
     let when = move || {
@@ -150,7 +159,7 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
     let id = page.id.to_string();
     view! {
         <div class="trace-facts">
-            {facts} {errors} {logs}
+            {percentile(page)} {facts} {errors} {logs}
             <div class="trace-id">
                 <span class="mono faint">{id.clone()}</span>
                 <CopyButton text=id label="Copy the trace id" />
@@ -325,6 +334,52 @@ fn CopyLink() -> impl IntoView {
         <button class="button" type="button" title="Copy this view's address" on:click=copy>
             {words}
         </button>
+    }
+}
+
+/// Problems that assembly found in the trace, while their badge is open.
+pub(crate) fn problems(page: PageSignals) -> impl IntoView {
+    let list = move || {
+        page.model.with(|model| {
+            let one = |problem: &tidings_proto::api::ProblemView| {
+                let message = view! { <bdi>{problem.message.clone()}</bdi> };
+                let row = problem.span_index.filter(|&row| (row as usize) < model.len());
+                let target = match row {
+                    Some(row) => view! {
+                        <button class="link" type="button" on:click=move |_| page.go_to(row)>
+                            {message}
+                        </button>
+                    }
+                    .into_any(),
+                    None => message.into_any(),
+                };
+                view! {
+                    <li>
+                        <span class="wf-badge">{labels::problem_badge(problem.kind)}</span>
+                        {target}
+                        <span class="faint">{labels::problem_explanation(problem.kind)}</span>
+                    </li>
+                }
+            };
+            let listed = model.problems.len().min(PROBLEMS_MAX) as u64;
+            let more = model.summary.problem_count.saturating_sub(listed);
+            let more = (more > 0).then(|| {
+                let words = format!("and {} more", format::count(more));
+                view! { <li class="faint">{words}</li> }
+            });
+            let listed = model.problems.iter().take(PROBLEMS_MAX).map(one).collect_view();
+            view! {
+                {listed}
+                {more}
+            }
+        })
+    };
+    view! {
+        <Show when=move || page.problems_open.get()>
+            <ul id="trace-problems" class="trace-problems" aria-label="Problems">
+                {list}
+            </ul>
+        </Show>
     }
 }
 

@@ -13,9 +13,9 @@ use super::{
     bar::{self, LinePicture, Severity},
     labels,
     model::TraceModel,
-    page::PageSignals,
-    rows::Row,
+    page_signals::PageSignals,
     scale::LabelSide,
+    visible_rows::Row,
 };
 use crate::{colour, format};
 
@@ -23,6 +23,8 @@ use crate::{colour, format};
 const DEPTH_PLAIN_MAX: u32 = 12;
 const INDENT_PX: f64 = 16.0;
 const AUTO: &str = "auto";
+/// A stretch without a span is named where it takes so many percent of the width.
+const UNTRACED_NAMED: f64 = 14.0;
 
 /// Where a line stands and what it may use.
 #[derive(Debug, Clone, Copy)]
@@ -108,8 +110,9 @@ fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> i
     let facts = model.repeat_facts(first);
     let hue = colour::hue_value(model.service(first));
     let figures = format!(
-        "p50 {} · Σ {}",
-        format::duration(DurationNanos(facts.median_nano)),
+        "p50 {} p99 {} Σ {}",
+        format::duration(DurationNanos(facts.p50_nano)),
+        format::duration(DurationNanos(facts.p99_nano)),
         format::duration(DurationNanos(facts.total_nano))
     );
     let times = format!("×{}", format::count(facts.count.into()));
@@ -254,6 +257,7 @@ fn picture_view(picture: LinePicture) -> AnyView {
         let class = format!("wf-tick {}", severity_class(severity));
         view! { <span class=class style=("left", percent(at))></span> }
     });
+    let untraced = bar.untraced.into_iter().map(untraced_view).collect_view();
     view! {
         {bar.gap.map(boxed("wf-gap"))}
         <span
@@ -262,6 +266,7 @@ fn picture_view(picture: LinePicture) -> AnyView {
             style=("width", percent(bar.place.width))
             style=("background", bar.fill)
         ></span>
+        {untraced}
         {bar.overhang.map(boxed("wf-overhang"))}
         {critical}
         {ticks.collect_view()}
@@ -271,6 +276,22 @@ fn picture_view(picture: LinePicture) -> AnyView {
         </span>
     }
     .into_any()
+}
+
+/// A stretch of a bar in which no call was under way, named where there is room.
+fn untraced_view((place, words): (super::scale::BarBox, String)) -> impl IntoView {
+    let fits = place.width >= UNTRACED_NAMED;
+    let named = fits.then(|| view! { <span class="wf-untraced-words">{words.clone()}</span> });
+    view! {
+        <span
+            class="wf-untraced"
+            style=("left", percent(place.left))
+            style=("width", percent(place.width))
+            title=words
+        >
+            {named}
+        </span>
+    }
 }
 
 fn percent(number: f64) -> String {

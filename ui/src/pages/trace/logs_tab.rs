@@ -2,13 +2,13 @@
 //! depends on its text, so records are drawn from the first one down to the scroll position.
 
 use leptos::{html, prelude::*};
-use tidings_proto::api::{LogView, TotalRelation};
+use tidings_proto::api::{CorrelatedBy, LogCorrelation, LogView, TotalRelation};
 
 use super::{
     bar::Severity,
     lines::{severity_class, severity_word},
     logs_index::LogIndex,
-    page::{IdentityArc, PageSignals},
+    page_signals::{IdentityArc, PageSignals},
 };
 use crate::{
     colour,
@@ -36,8 +36,8 @@ pub(crate) fn logs_tab(page: PageSignals) -> impl IntoView {
             return view! {
                 <EmptyState title="This trace has no log records">
                     <p>
-                        "Records belong to a trace when they carry its id. Most OpenTelemetry log "
-                        "appenders add it by themselves; others need a pattern with the trace id."
+                        "Records belong to a trace when they have its id: as OpenTelemetry's log "
+                        "appenders send it, in a field, or in their text."
                     </p>
                 </EmptyState>
             }
@@ -78,10 +78,9 @@ fn list(page: PageSignals, logs: IdentityArc<LogIndex>) -> impl IntoView {
 }
 
 fn partial(page: PageSignals, drawn: usize) -> Option<impl IntoView> {
-    let answer = page.records.value()?;
-    let total = answer.total;
+    let total = page.records.value()?.total;
     let all = total.relation == TotalRelation::Exact && total.value <= drawn as u64;
-    (!all && answer.next_cursor.is_some()).then(|| {
+    (!all).then(|| {
         let words = format!(
             "The newest {} of {}. The Logs page shows the others.",
             format::count(drawn as u64),
@@ -89,6 +88,18 @@ fn partial(page: PageSignals, drawn: usize) -> Option<impl IntoView> {
         );
         view! { <PartialNote>{words}</PartialNote> }
     })
+}
+
+/// How a record without a span belongs to the trace.
+fn without_span(record: &LogView) -> String {
+    match &record.correlation {
+        None => "of no span here".to_owned(),
+        Some(LogCorrelation { by: CorrelatedBy::Field, key: Some(key), .. }) => {
+            format!("trace id in {key}")
+        }
+        Some(LogCorrelation { by: CorrelatedBy::Field, .. }) => "trace id in a field".to_owned(),
+        Some(LogCorrelation { by: CorrelatedBy::Text, .. }) => "trace id in the text".to_owned(),
+    }
 }
 
 fn line(
@@ -108,7 +119,9 @@ fn line(
             }
             .into_any()
         }
-        None => view! { <span class="faint trace-log-span">"of no span here"</span> }.into_any(),
+        None => {
+            view! { <span class="faint trace-log-span">{without_span(record)}</span> }.into_any()
+        }
     };
     view! {
         <li class=format!("trace-log {severity}")>

@@ -3,8 +3,8 @@
 use leptos::{html, prelude::*, wasm_bindgen::JsCast};
 use web_sys::CanvasRenderingContext2d;
 
-use super::{bins::Bins, brush::brush, measure::size_of, page::PageSignals};
-use crate::{colour, theme::use_theme};
+use super::{bins::Bins, page_signals::PageSignals, time_axis::brush};
+use crate::{browser::size_of, colour, theme::use_theme};
 
 const HEIGHT_PX: f64 = 44.0;
 /// Room kept free below for the critical path.

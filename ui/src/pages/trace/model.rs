@@ -12,17 +12,15 @@ use tidings_proto::{
     SpanId,
     api::{
         AssemblyNotes, ProblemCount, ProblemView, QueueSegment, SpanColumns, SpanFlags,
-        TraceSkeleton, TraceSummary,
+        TraceSkeleton, TraceSummary, UntracedStretch,
     },
 };
 
 use super::scale::OffsetRange;
 
-mod columns;
-mod repeats;
+mod skeleton_columns;
 
-use columns::repaired;
-use repeats::Repeats;
+use skeleton_columns::{Repeats, repaired};
 
 const NO_ROW: u32 = u32::MAX;
 
@@ -50,13 +48,17 @@ pub(crate) struct TraceModel {
     repeats: Repeats,
     /// Places in `problems` by row.
     problem_rows: Vec<(u32, u32)>,
+    /// By row.
+    untraced: Vec<UntracedStretch>,
 }
 
 /// A run of repeated calls, in figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RepeatFacts {
     pub(crate) count: u32,
-    pub(crate) median_nano: u64,
+    /// Half of the calls, and 99 % of them, are no longer.
+    pub(crate) p50_nano: u64,
+    pub(crate) p99_nano: u64,
     pub(crate) total_nano: u64,
     pub(crate) errors: u32,
     /// From the first start to the last end.
@@ -75,6 +77,7 @@ impl TraceModel {
             problems,
             problem_counts,
             log_count,
+            untraced,
             completion_path: _,
             assembly,
         } = skeleton;
@@ -100,6 +103,7 @@ impl TraceModel {
             error_sums: Vec::with_capacity(len + 1),
             repeats: Repeats::from_columns(&columns),
             problem_rows: Vec::new(),
+            untraced,
             columns,
         };
         model.index_critical(critical_path.iter().map(|part| {
@@ -161,6 +165,20 @@ impl TraceModel {
             .filter_map(|(at, problem)| Some((problem.span_index.filter(|&row| row < end)?, at)));
         self.problem_rows = rows.collect();
         self.problem_rows.sort_unstable();
+    }
+
+    /// The rows that problems name, in order.
+    pub(crate) fn rows_with_problems(&self) -> Vec<u32> {
+        let mut rows: Vec<u32> = self.problem_rows.iter().map(|&(row, _)| row).collect();
+        rows.dedup();
+        rows
+    }
+
+    /// Stretches of the row in which none of its calls was open, as the API names them.
+    pub(crate) fn untraced_of(&self, row: u32) -> impl Iterator<Item = OffsetRange> + '_ {
+        let first = self.untraced.partition_point(|one| one.span < row);
+        let own = self.untraced[first..].iter().take_while(move |one| one.span == row);
+        own.map(|one| OffsetRange::new(one.start_offset_nano, one.end_offset_nano))
     }
 
     /// The problems that name the row.
@@ -290,13 +308,17 @@ impl TraceModel {
 
     /// Duration of the root, where something went on after its end.
     pub(crate) fn root_nano(&self) -> Option<u64> {
+        self.answer_nano().filter(|nanos| *nanos < self.summary.duration_nano.0)
+    }
+
+    /// The time until the root answered: the duration by which transactions of a type are compared.
+    pub(crate) fn answer_nano(&self) -> Option<u64> {
         let is_whole = self.summary.has_root && !self.rows().is_empty();
         let root = self.rows().find(|row| is_whole && self.parent(*row).is_none())?;
         let is_named = self.operation(root) == self.summary.root_operation
             && self.service(root) == self.summary.root_service
             && !self.has_flag(root, SpanFlags::UNFINISHED);
-        let nanos = self.duration(root);
-        (is_named && nanos < self.summary.duration_nano.0).then_some(nanos)
+        is_named.then(|| self.duration(root))
     }
 
     /// Number of failed spans below the row.
@@ -360,7 +382,11 @@ impl TraceModel {
         let mut durations: Vec<u64> =
             self.repeated_calls(first).map(|call| self.duration(call)).collect();
         let end = self.repeats_from(first).unwrap_or(first);
-        let middle = durations.len() / 2;
+        durations.sort_unstable();
+        let at = |percent: usize| {
+            let rank = (durations.len() * percent).div_ceil(100).max(1);
+            durations.get(rank - 1).copied().unwrap_or(0)
+        };
         let stretch = self
             .repeated_calls(first)
             .map(|call| self.stretch(call))
@@ -369,11 +395,8 @@ impl TraceModel {
         RepeatFacts {
             count: rows_of(durations.len()),
             total_nano: durations.iter().fold(0, |sum, nanos| sum.saturating_add(*nanos)),
-            median_nano: if durations.is_empty() {
-                0
-            } else {
-                *durations.select_nth_unstable(middle).1
-            },
+            p50_nano: at(50),
+            p99_nano: at(99),
             errors: self.error_sums[end as usize] - self.error_sums[first as usize],
             stretch,
             critical: self.critical_sums[end as usize] > self.critical_sums[first as usize],

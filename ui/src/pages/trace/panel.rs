@@ -12,7 +12,7 @@ use tidings_proto::{
     otlp::InstrumentationScope,
 };
 
-use super::{labels, model::TraceModel, page::PageSignals, state::SpanRef};
+use super::{labels, model::TraceModel, page_signals::PageSignals, trace_state::SpanRef};
 use crate::{
     api,
     components::{Badge, CopyButton, ErrorState, LoadingRows, Tone},
@@ -20,16 +20,14 @@ use crate::{
     remote::Remote,
 };
 
-mod attributes;
-mod events;
-mod links;
-mod records;
+mod span_attributes;
+mod span_events;
+mod span_links;
 mod usual;
 
-use attributes::{attribute_list, resource_title};
-use events::{events, exceptions};
-use links::{incoming_links, links};
-use records::records;
+use span_attributes::{attribute_list, resource_title};
+use span_events::{events, exceptions, records};
+use span_links::{incoming_links, links};
 
 const REST: Duration = Duration::from_millis(70);
 

@@ -75,6 +75,7 @@ pub(crate) fn skeleton(calls: &[Call]) -> TraceSkeleton {
         problems: Vec::new(),
         problem_counts: Vec::new(),
         log_count: 0,
+        untraced: Vec::new(),
         assembly: Default::default(),
     }
 }

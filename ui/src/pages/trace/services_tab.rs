@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use tidings_proto::{DurationNanos, api::ServiceTime};
 
-use super::page::PageSignals;
+use super::page_signals::PageSignals;
 use crate::{
     colour,
     components::{ServiceName, SortHead, SortOrder, use_sort},
@@ -63,7 +63,7 @@ fn row(page: PageSignals, service: &ServiceTime, total: u64) -> impl IntoView + 
         let name = name.clone();
         page.state.update(|state| {
             state.find = name;
-            state.tab = super::state::Tab::Waterfall;
+            state.tab = super::trace_state::Tab::Waterfall;
         });
     };
     view! {

@@ -7,7 +7,7 @@ use super::{
     flame_tab::name_at,
     merged::{self, GroupBy, MergedCalls},
     model::TraceModel,
-    page::{IdentityArc, PageSignals},
+    page_signals::{IdentityArc, PageSignals},
     usual::{self, Usual},
 };
 use crate::{

@@ -1,11 +1,17 @@
-//! The tabs, the switches and the find field.
+//! The tabs, the switches, the find field, and the keys of all of them. `?` lists the keys.
 
 use leptos::{html, prelude::*};
 
-use super::{page::PageSignals, state::Tab};
-use crate::{browser, format};
+use super::{
+    page_signals::PageSignals,
+    trace_state::{SpanSelection, Tab},
+};
+use crate::{browser, format, keys::use_keys};
 
 const FIND_ID: &str = "trace-find";
+/// Groups of keys in the list of them.
+const ROWS: &str = "Trace: rows";
+const VIEW: &str = "Trace: view";
 
 /// The bar under the facts.
 pub(crate) fn toolbar(page: PageSignals) -> impl IntoView {
@@ -112,6 +118,17 @@ fn Switches(page: PageSignals) -> impl IntoView {
                 "Adjust clocks"
             </button>
         </Show>
+        <Show when=move || page.model.with(|model| !model.rows_with_problems().is_empty())>
+            <button
+                class="button button-ghost trace-switch"
+                type="button"
+                aria-pressed=move || is_shown(page, SpanSelection::Problems).to_string()
+                title="Show only spans with a missing parent or another problem, and those above them"
+                on:click=move |_| page.toggle_shown(SpanSelection::Problems)
+            >
+                "Only problems"
+            </button>
+        </Show>
         <Show when=move || page.model.with(|model| model.has_repeats())>
             <button
                 class="button button-ghost trace-switch"
@@ -125,6 +142,11 @@ fn Switches(page: PageSignals) -> impl IntoView {
             </button>
         </Show>
     }
+}
+
+/// Tells whether only these spans are shown.
+fn is_shown(page: PageSignals, shown: SpanSelection) -> bool {
+    page.state.with(|state| state.shown == shown)
 }
 
 /// Tells whether a clock of the trace's hosts is off, or was brought in line.
@@ -231,6 +253,15 @@ fn found(page: PageSignals) -> Option<impl IntoView> {
         <button
             class="button button-ghost button-small"
             type="button"
+            aria-pressed=move || is_shown(page, SpanSelection::Matches).to_string()
+            title="Show only the matches and the spans above them"
+            on:click=move |_| page.toggle_shown(SpanSelection::Matches)
+        >
+            "Only"
+        </button>
+        <button
+            class="button button-ghost button-small"
+            type="button"
             title="Match before ( N )"
             aria-label="Match before"
             on:click=move |_| page.go_to_match(false)
@@ -252,4 +283,26 @@ fn found(page: PageSignals) -> Option<impl IntoView> {
 /// Puts the cursor into the find field.
 pub(crate) fn focus_find() {
     browser::focus(FIND_ID);
+}
+
+/// Registers the keys of the page for as long as the page is there.
+pub(crate) fn bind_keys(page: PageSignals) {
+    let keys = use_keys();
+    keys.bind("j", "Next row", ROWS, move || page.move_by(1));
+    keys.bind("k", "Row before", ROWS, move || page.move_by(-1));
+    keys.bind("e", "Next error", ROWS, move || page.go_to_error(true));
+    keys.bind("E", "Error before", ROWS, move || page.go_to_error(false));
+    keys.bind("n", "Next match", ROWS, move || page.go_to_match(true));
+    keys.bind("N", "Match before", ROWS, move || page.go_to_match(false));
+    keys.bind("o", "Open or close the details", ROWS, move || page.toggle_panel());
+    keys.bind("[", "Fold all", ROWS, move || page.fold_all());
+    keys.bind("]", "Unfold all", ROWS, move || page.unfold_all());
+    keys.bind("f", "Find", VIEW, focus_find);
+    keys.bind("c", "Critical path on or off", VIEW, move || page.toggle_path());
+    keys.bind("l", "Logs in line on or off", VIEW, move || page.toggle_logs());
+    keys.bind("r", "Group repeated calls or not", VIEW, move || page.toggle_groups());
+    keys.bind("+", "Zoom in", VIEW, move || page.zoom_by(0.5, 0.5));
+    keys.bind("-", "Zoom out", VIEW, move || page.zoom_by(0.5, 2.0));
+    keys.bind("0", "Show the whole trace", VIEW, move || page.zoom_to(None));
+    keys.bind("Escape", "Back: zoom, find, details", VIEW, move || page.step_back());
 }

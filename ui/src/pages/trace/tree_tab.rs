@@ -12,7 +12,7 @@ use super::{
     flame_tab::name_at,
     merged::{self, MergedCalls},
     model::TraceModel,
-    page::{IdentityArc, PageSignals},
+    page_signals::{IdentityArc, PageSignals},
 };
 use crate::{
     api::trace_sets,

@@ -8,7 +8,7 @@ use tidings_proto::{
     api::{LatencyStats, RedResult},
 };
 
-use super::page::{IdentityArc, PageSignals};
+use super::page_signals::{IdentityArc, PageSignals};
 use crate::{
     api::analysis::{self, Analysis},
     remote::Remote,

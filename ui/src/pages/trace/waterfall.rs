@@ -7,13 +7,15 @@
 use leptos::{html, prelude::*};
 
 use super::{
-    axis::axis,
     lines::{self, LinePosition, line_id},
-    measure::{fraction_across, size_of},
-    page::PageSignals,
-    rows::{self, Row, Scroll},
+    page_signals::PageSignals,
+    time_axis::axis,
+    visible_rows::{self, Row, Scroll},
 };
-use crate::{browser, colour, format};
+use crate::{
+    browser::{self, fraction_across, size_of},
+    colour, format,
+};
 
 const NAMES_KEY: &str = "tidings.trace.names";
 const NAMES_PERCENT: f64 = 38.0;
@@ -50,7 +52,7 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
     };
     let active = move || {
         let row = page.selected.get()?;
-        page.lines.with(|lines| rows::position(lines, row)).map(line_id)
+        page.lines.with(|lines| visible_rows::position(lines, row)).map(line_id)
     };
     view! {
         <div
@@ -140,7 +142,9 @@ fn PathAbove(
             page.model.with(|model| {
                 let mut above: Vec<u32> =
                     std::iter::successors(model.parent(row), |&row| model.parent(row)).collect();
-                above.retain(|&row| rows::position(lines, row).is_some_and(|line| line < first));
+                above.retain(|&row| {
+                    visible_rows::position(lines, row).is_some_and(|line| line < first)
+                });
                 above.truncate(PATH_MAX);
                 above.reverse();
                 Some(above)
@@ -150,7 +154,7 @@ fn PathAbove(
     });
     let show = move |row: u32| {
         page.select(row);
-        let line = page.lines.with_untracked(|lines| rows::position(lines, row));
+        let line = page.lines.with_untracked(|lines| visible_rows::position(lines, row));
         if let (Some(line), Some(scroller)) = (line, scroller.get_untracked())
             && let Some(top) = scroll.get_untracked().to_show(line)
         {
@@ -279,7 +283,8 @@ fn follow_selection(page: PageSignals, scroller: NodeRef<html::Div>, scroll: Mem
     let laid_out = Memo::new(move |_| scroll.get().view_px > 0.0);
     Effect::new(move |_| {
         let (Some(row), true) = (page.selected.get(), laid_out.get()) else { return };
-        let Some(line) = page.lines.with_untracked(|lines| rows::position(lines, row)) else {
+        let Some(line) = page.lines.with_untracked(|lines| visible_rows::position(lines, row))
+        else {
             return;
         };
         if let (Some(top), Some(scroller)) =

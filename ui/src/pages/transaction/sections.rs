@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{Hop, LogView, TraceSummary, TransactionView};
+use tidings_proto::api::{Hop, LogView, TotalRelation, TraceSummary, TransactionView};
 
 use crate::{
     addresses, api, browser, colour,
@@ -16,6 +16,15 @@ use crate::{
 const LOGS: usize = 200;
 /// Hops that are drawn.
 const HOPS: usize = 400;
+
+/// The number of log records, or the least that it can be.
+pub(super) fn log_count(view: &TransactionView) -> String {
+    let count = format::count(view.log_count);
+    match view.log_count_relation {
+        TotalRelation::Exact => count,
+        TotalRelation::AtLeast => format!("at least {count}"),
+    }
+}
 
 /// A card with a heading, and what there is where it has none.
 fn card(title: String, note: String, empty: Option<&'static str>, body: AnyView) -> impl IntoView {
@@ -257,9 +266,9 @@ pub(super) fn logs(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     let rows = view.logs.iter().skip(skipped).map(row).collect_view();
     let shown = view.logs.len().min(LOGS) as u64;
     let note = if view.log_count > shown {
-        format!("the newest {} of {}", format::count(shown), format::count(view.log_count))
+        format!("the newest {} of {}", format::count(shown), log_count(view))
     } else {
-        format::count(view.log_count)
+        log_count(view)
     };
     let body = view! { <ul class="tx-logs">{rows}</ul> };
     let empty = view.logs.is_empty().then_some("No log record belongs to it.");

@@ -186,7 +186,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
 }
 
 #[component]
-fn Pair(
+pub(crate) fn Pair(
     comparison: Arc<Comparison>,
     words: (&'static str, String),
     selected: RwSignal<Option<u32>>,

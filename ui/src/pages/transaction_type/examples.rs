@@ -62,6 +62,8 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
             .collect::<Vec<_>>()
     };
     let loading = move || kinds.iter().any(|(_, remote)| remote.loading());
+    // Rows move down when examples of an earlier kind come.
+    let waits = move || kinds.iter().any(|(_, remote)| remote.pending());
     let body = move || {
         let rows = rows();
         if rows.is_empty() {
@@ -79,7 +81,7 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
                     <AddressSegments name="examples" offered=KINDS label="Which examples" />
                 </span>
             </div>
-            <div class="panel-body">{body}</div>
+            <div class="panel-body" class:is-stale=waits>{body}</div>
         </section>
     }
 }

@@ -1,4 +1,4 @@
-//! The name, the sentence, the facts with what they were.
+//! The name, the culprit of its change, the facts with what they were.
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -8,14 +8,17 @@ use tidings_proto::{
 
 use super::{TypePage, call_trees};
 use crate::{
-    addresses,
-    components::{Badge, ServiceName, Tone},
+    addresses, browser,
+    components::{ChangeBadge, Headline, ServiceName, change::full_words, report::quiet_words},
     figures, format,
+    links::Links,
 };
 
-/// A p95 that is longer by this factor is worth a word.
+/// Changes of the type itself that a sentence says.
+const OWN_CHANGES_MAX: usize = 2;
+/// A quantile that is longer by this factor is marked.
 const SLOWER_FROM: f64 = 1.2;
-/// A share of failures that is greater by this much is worth a word.
+/// A share of failures that is greater by this much is marked.
 const FAILING_FROM: f64 = 0.005;
 
 /// The head of the page.
@@ -56,7 +59,10 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
                 {move || state_badge(page)}
                 <span class="page-tools">{errors} {traces}</span>
             </div>
-            <p class="sentence">{move || sentence(page)}</p>
+            {move || waits_for_changes(page).then(sentence_ghost)}
+            {move || culprit(page)}
+            {move || own_changes(page).map(|words| view! { <p class="say mute">{words}</p> })}
+            {move || suspect(page).map(|words| view! { <p class="say mute">{words}</p> })}
             <div class="page-facts">{move || page.kind().map(|kind| facts(&kind, page.kind_before().as_ref()))}</div>
         </div>
     }
@@ -66,54 +72,61 @@ fn failed(kind: &TransactionKind) -> f64 {
     figures::ratio(kind.error_count, kind.count)
 }
 
+/// The change of the type as a badge; one that waits for another is not at fault.
 fn state_badge(page: TypePage) -> Option<AnyView> {
-    let kind = page.kind()?;
-    let share = failed(&kind);
-    let was = page.kind_before().map_or(0.0, |before| failed(&before));
-    if share - was >= FAILING_FROM {
-        return Some(view! { <Badge tone=Tone::Error>"● failing"</Badge> }.into_any());
-    }
-    let p95 = kind.duration.p95_nano.0 as f64;
-    let before = page.kind_before()?.duration.p95_nano.0 as f64;
-    (before > 0.0 && p95 / before >= SLOWER_FROM)
-        .then(|| view! { <Badge tone=Tone::Warning>"slower"</Badge> }.into_any())
+    let group = page.changed()?;
+    let sentence = group.sentence?;
+    let (service, only_feels) = (group.service, group.only_feels);
+    Some(view! { <ChangeBadge sentence=Some(sentence) service only_feels /> }.into_any())
 }
 
-/// How it changed against the window before, and where the time of the slow ones goes.
-fn sentence(page: TypePage) -> Option<String> {
-    let now = page.kind()?;
-    let mut words = Vec::new();
-    if let Some(before) = page.kind_before() {
-        let earlier = page.window.get().before_words();
-        words.push(changed(&now, &before, &earlier));
-    }
-    if let Some(comparison) = page.compared.value() {
-        words.extend(suspect_words(&comparison, &page.subject_words(), page.basis.get()));
-    }
-    Some(words.join(" "))
+/// Tells whether what changed is asked for and not known yet.
+fn waits_for_changes(page: TypePage) -> bool {
+    page.window.get().before().is_some() && page.report.loading()
 }
 
-fn changed(now: &TransactionKind, before: &TransactionKind, earlier: &str) -> String {
-    let (p95, was) = (now.duration.p95_nano, before.duration.p95_nano);
-    let times = if was.0 > 0 { p95.0 as f64 / was.0 as f64 } else { 1.0 };
-    let (share, share_was) = (failed(now), failed(before));
-    let mut parts = Vec::new();
-    if times >= SLOWER_FROM {
-        parts.push(format!(
-            "p95 is {} that of {earlier}: {p95}, it was {was}.",
-            figures::times(times)
-        ));
-    } else if times > 0.0 && times <= 1.0 / SLOWER_FROM {
-        parts.push(format!("p95 is shorter than in {earlier}: {p95}, it was {was}."));
+/// Grey ground in the place of the sentence about what changed.
+fn sentence_ghost() -> impl IntoView {
+    view! {
+        <p class="say" role="status" aria-label="Loading what changed">
+            <span class="say-ghost"></span>
+        </p>
     }
-    if share - share_was >= FAILING_FROM {
-        let (share, was) = (figures::share(share), figures::share(share_was));
-        parts.push(format!("{share} fail, it was {was}."));
+}
+
+/// The culprit of the type's change, as Home and the services' pages name it.
+fn culprit(page: TypePage) -> Option<AnyView> {
+    let report = page.report.value()?;
+    let Some(group) = page.changed() else {
+        let is_whole = report.transaction_count <= report.transactions.len() as u64;
+        let words = "It is not among the types that were compared with before.";
+        return (!is_whole).then(|| view! { <p class="say mute">{words}</p> }.into_any());
+    };
+    let Some(sentence) = group.sentence else {
+        let words = quiet_words(report.baseline.state);
+        return Some(view! { <p class="say mute">{words}</p> }.into_any());
+    };
+    let links = Links::within(page.window.get().range());
+    Some(view! { <Headline sentence links /> }.into_any())
+}
+
+/// The type's own changes for the worse: `3.9× slower since 14:01 (3.68 s, it was 1.43 s)`.
+fn own_changes(page: TypePage) -> Option<String> {
+    let group = page.changed()?;
+    let now = browser::now();
+    let worse = group.changes.iter().filter(|change| change.is_worse).take(OWN_CHANGES_MAX);
+    let words: Vec<String> = worse.map(|change| full_words(change, now)).collect();
+    (!words.is_empty()).then(|| format!("This type: {}.", words.join("; ")))
+}
+
+/// The call in whose place the time of the measured ones goes.
+fn suspect(page: TypePage) -> Option<String> {
+    // Otherwise it would move down when the sentence about what changed comes.
+    if waits_for_changes(page) {
+        return None;
     }
-    if parts.is_empty() {
-        return format!("About as in {earlier}.");
-    }
-    parts.join(" ")
+    let comparison = page.compared.value()?;
+    suspect_words(&comparison, &page.subject_words(), page.basis.get())
 }
 
 /// The place of the tree that takes most more of the critical path.

@@ -14,6 +14,7 @@ fn kind(operation: &str, count: u64, errors: u64, p95_ms: u64) -> TransactionKin
         error_count: errors,
         rate_per_second: count as f64 / 60.0,
         duration: LatencyStats { p95_nano, ..LatencyStats::default() },
+        shorter_share: None,
         steps: Vec::new(),
         where_time_goes: Vec::new(),
         analysed_count: 0,

@@ -1,18 +1,39 @@
-//! Plain words in the box: names of services and operations that begin so, and the log line that
-//! was copied from somewhere.
+//! Plain words in the box: services, transaction types, operations and attribute values that begin
+//! so, log patterns that have the words, and the log line that was copied from somewhere.
+//!
+//! One pause of the typing asks each of these once; a question whose words have changed is cancelled.
+
+use std::time::Duration;
 
 use leptos::prelude::*;
-use tidings_proto::api::{LogSearchResult, LogView, NameList};
+use tidings_proto::api::{LogPatternList, LogSearchResult, LogView, NameList, TransactionKindList};
 
 use crate::{
-    api, browser,
+    api,
+    api::analysis::{self, Analysis},
+    browser, figures,
     links::Links,
     remote::Remote,
-    url::{LogState, TimeRange, phrase},
+    shell::use_server,
+    url::{LogState, TimeRange, UrlQuery, phrase},
 };
 
 /// Names that are offered.
-const OFFERED_MAX: usize = 8;
+const OFFERED_MAX: usize = 10;
+/// Names of one kind that are offered, where there are others.
+const OF_KIND_MAX: usize = 4;
+/// Transaction types that are completed: the most that the API lists.
+const TYPES_MAX: u32 = 200;
+/// Patterns that are asked for.
+const PATTERNS_ASKED: u32 = 3;
+/// Transaction keys whose values are completed.
+const KEYS_MAX: usize = 3;
+/// Fewer characters are in too many log records.
+const PATTERN_MIN: usize = 4;
+/// Characters of a pattern that are shown.
+const PATTERN_SHOWN: usize = 80;
+/// Pause of the typing after which questions are asked.
+const SETTLE: Duration = Duration::from_millis(180);
 /// Fewer characters fit too many names.
 const WORDS_MIN: usize = 2;
 const WORDS_MAX: usize = 80;
@@ -26,58 +47,204 @@ const HEAD_MAX: usize = 4;
 pub(super) struct NamedPage {
     /// The name.
     pub(super) name: String,
-    /// `service` or `operation`.
-    pub(super) kind: &'static str,
+    /// Its kind: `service`, `transaction of web`, `operation`, `order.id`, `log pattern`.
+    pub(super) kind: String,
     /// Its address.
     pub(super) address: String,
 }
 
-/// Decides whether a text is words and no id, header or log line.
+/// Returns the address of Explore with a query, where a text begins like one in TraceQL.
+pub(super) fn traceql_address(text: &str) -> Option<String> {
+    let text = text.trim();
+    text.starts_with('{').then(|| {
+        let mut query = UrlQuery::default();
+        query.push("q", text);
+        query.on("/explore")
+    })
+}
+
+/// Decides whether a text is words and no id, header, query or log line.
 pub(super) fn are_words(text: &str) -> bool {
     let length = text.chars().count();
     let is_id = length >= 16 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
     let is_plain = |c: char| c.is_alphanumeric() || " -_./{}".contains(c);
-    (WORDS_MIN..=WORDS_MAX).contains(&length) && !is_id && text.chars().all(is_plain)
+    let is_query = text.starts_with('{');
+    (WORDS_MIN..=WORDS_MAX).contains(&length) && !is_id && !is_query && text.chars().all(is_plain)
 }
 
-/// The services and operations whose names begin with the text.
+/// An attribute and the begin of its value: `order.id=A-2`.
+fn attribute_in(text: &str) -> Option<(&str, &str)> {
+    let (key, value) = text.split_once('=')?;
+    let (key, value) = (key.trim(), value.trim());
+    let is_key = |c: char| c.is_alphanumeric() || "-_./".contains(c);
+    let fits = !key.is_empty() && key.chars().all(is_key) && text.chars().count() <= WORDS_MAX;
+    fits.then_some((key, value))
+}
+
+/// The text as it was when the typing last paused.
+fn settled(text: Memo<String>) -> Memo<String> {
+    let shown = RwSignal::new(String::new());
+    let waiting = StoredValue::new_local(None::<TimeoutHandle>);
+    let stop = move || {
+        waiting.try_update_value(|waiting| {
+            if let Some(waiting) = waiting.take() {
+                waiting.clear();
+            }
+        });
+    };
+    Effect::new(move |_| {
+        let text = text.get();
+        stop();
+        let settle = move || {
+            shown.try_set(text);
+        };
+        waiting.set_value(set_timeout_with_handle(settle, SETTLE).ok());
+    });
+    on_cleanup(stop);
+    Memo::new(move |_| shown.get())
+}
+
+/// Transaction types, the most frequent first, without where their time goes.
+fn types() -> api::Request<TransactionKindList> {
+    let analysis = Analysis::within(TimeRange::default(), browser::now());
+    analysis::transaction_types(&analysis.with("than", 0).with("limit", TYPES_MAX))
+}
+
+/// Answers that have come to the questions for names.
+#[derive(Debug, Default, Clone, Copy)]
+struct NameAnswers<'a> {
+    services: Option<&'a NameList>,
+    types: Option<&'a TransactionKindList>,
+    operations: Option<&'a NameList>,
+}
+
+/// The pages that the text may mean, best first: services, transaction types, operations, values of
+/// attributes, log patterns.
 pub(super) fn use_names(text: Memo<String>) -> Memo<Vec<NamedPage>> {
-    let wanted = Memo::new(move |_| text.with(|text| are_words(text).then(|| text.clone())));
+    let server = use_server();
+    let paused = settled(text);
+    let wanted = Memo::new(move |_| paused.with(|text| are_words(text).then(|| text.clone())));
+    let has_words = Memo::new(move |_| wanted.with(Option::is_some));
     let services: Remote<NameList> =
         Remote::new(move || wanted.get().map(|words| api::services(&words)));
+    let kinds = Remote::new(move || has_words.get().then(types));
     let operations: Remote<NameList> =
         Remote::new(move || wanted.get().map(|words| api::operations(None, &words)));
+    let keys = Memo::new(move |_| {
+        server.status().map(|status| status.transaction_keys.clone()).unwrap_or_default()
+    });
+    let values = std::array::from_fn::<_, KEYS_MAX, _>(|at| {
+        Remote::<NameList>::new(move || {
+            let (key, value) = value_asked(at, &paused.get(), &keys.get())?;
+            Some(api::attribute_values(&key, &value))
+        })
+    });
+    let patterns: Remote<LogPatternList> = Remote::new(move || {
+        let words = wanted.get().filter(|words| words.chars().count() >= PATTERN_MIN)?;
+        let analysis = Analysis::within(TimeRange::default(), browser::now());
+        let analysis = analysis.with("text", words).with("limit", PATTERNS_ASKED);
+        Some(analysis::log_patterns(&analysis))
+    });
     Memo::new(move |_| {
-        let Some(words) = wanted.get() else { return Vec::new() };
-        named(&words, services.value().as_deref(), operations.value().as_deref())
+        let typed = text.get();
+        let mut pages = Vec::new();
+        if are_words(&typed) {
+            let (services, types, operations) =
+                (services.value(), kinds.value(), operations.value());
+            let answers = NameAnswers {
+                services: services.as_deref(),
+                types: types.as_deref(),
+                operations: operations.as_deref(),
+            };
+            pages.extend(named(&typed, answers));
+        }
+        for (at, values) in values.into_iter().enumerate() {
+            let Some((key, value)) = value_asked(at, &typed, &keys.get()) else { continue };
+            pages.extend(
+                values.value().map(|list| values_of(&key, &value, &list)).into_iter().flatten(),
+            );
+        }
+        if wanted.get().is_some_and(|words| words == typed) {
+            pages.extend(patterns.value().map(|list| patterns_of(&list)).into_iter().flatten());
+        }
+        pages.truncate(OFFERED_MAX);
+        pages
     })
 }
 
-/// Services first, then operations; an answer to earlier words is held to the present ones.
-fn named(
-    words: &str,
-    services: Option<&NameList>,
-    operations: Option<&NameList>,
-) -> Vec<NamedPage> {
+/// The attribute and the begin of its value that the question of this number is for: the one that
+/// the text names, else a transaction key whose value the words may be.
+fn value_asked(at: usize, text: &str, keys: &[String]) -> Option<(String, String)> {
+    match attribute_in(text) {
+        Some((key, value)) => (at == 0).then(|| (key.to_owned(), value.to_owned())),
+        None if are_words(text) => Some((keys.get(at)?.clone(), text.to_owned())),
+        None => None,
+    }
+}
+
+fn fits(name: &str, lower: &str) -> bool {
+    name.to_lowercase().starts_with(lower)
+}
+
+/// Services first, then transaction types, then other operations; an answer to earlier words is held
+/// to the present ones.
+fn named(words: &str, answers: NameAnswers<'_>) -> Vec<NamedPage> {
     let lower = words.to_lowercase();
     let links = Links::within(TimeRange::default());
-    let of = |list: Option<&NameList>, kind: &'static str| -> Vec<NamedPage> {
+    let names = |list: Option<&NameList>| -> Vec<String> {
         let names = list.map(|list| list.names.as_slice()).unwrap_or_default();
-        let fits = names.iter().filter(|one| one.name.to_lowercase().starts_with(&lower));
-        let page = |one: &tidings_proto::api::NameCount| NamedPage {
-            name: one.name.clone(),
-            kind,
-            address: match kind {
-                "service" => links.service(&one.name),
-                _ => links.explore(&[("operation", &one.name)]),
-            },
-        };
-        fits.map(page).collect()
+        names.iter().map(|one| one.name.clone()).filter(|name| fits(name, &lower)).collect()
     };
-    let mut pages = of(services, "service");
-    pages.extend(of(operations, "operation"));
-    pages.truncate(OFFERED_MAX);
+    let services = names(answers.services).into_iter().map(|name| NamedPage {
+        address: links.service(&name),
+        kind: "service".to_owned(),
+        name,
+    });
+    let kinds = answers.types.map(|list| list.kinds.as_slice()).unwrap_or_default();
+    let types = kinds.iter().filter(|kind| fits(&kind.operation, &lower)).map(|kind| NamedPage {
+        name: kind.operation.clone(),
+        kind: format!("transaction of {}", kind.service),
+        address: links.transaction_type(&kind.service, &kind.operation),
+    });
+    let is_type = |name: &String| kinds.iter().any(|kind| kind.operation == *name);
+    let operations = names(answers.operations).into_iter().filter(|name| !is_type(name));
+    let operations = operations.map(|name| NamedPage {
+        address: links.explore(&[("operation", &name)]),
+        kind: "operation".to_owned(),
+        name,
+    });
+    let mut pages: Vec<_> = services.take(OF_KIND_MAX).collect();
+    pages.extend(types.take(OF_KIND_MAX));
+    pages.extend(operations.take(OF_KIND_MAX));
     pages
+}
+
+/// Traces that have such a value of an attribute.
+fn values_of(key: &str, begin: &str, list: &NameList) -> Vec<NamedPage> {
+    let lower = begin.to_lowercase();
+    let links = Links::within(TimeRange::default());
+    let fitting = list.names.iter().filter(|one| fits(&one.name, &lower)).take(OF_KIND_MAX);
+    let page = |one: &tidings_proto::api::NameCount| NamedPage {
+        name: one.name.clone(),
+        kind: key.to_owned(),
+        address: links.explore(&[("attr", &format!("{key}={}", one.name))]),
+    };
+    fitting.map(page).collect()
+}
+
+/// Log records of such patterns.
+fn patterns_of(list: &LogPatternList) -> Vec<NamedPage> {
+    let links = Links::within(TimeRange::default());
+    let page = |pattern: &tidings_proto::api::LogPattern| {
+        let parts = pattern.template.split("<*>").map(str::trim);
+        let longest = parts.max_by_key(|part| part.len()).unwrap_or_default();
+        NamedPage {
+            name: figures::cut(&pattern.template.replace("<*>", "…"), PATTERN_SHOWN),
+            kind: "log pattern".to_owned(),
+            address: links.logs(&[("text", longest)]),
+        }
+    };
+    list.patterns.iter().map(page).collect()
 }
 
 /// The best page for words whose names have not come yet.
@@ -86,8 +253,14 @@ pub(super) async fn best_name(words: &str) -> Option<NamedPage> {
         return None;
     }
     let services = api::services(words).send(None).await.ok();
+    let types = types().send(None).await.ok();
     let operations = api::operations(None, words).send(None).await.ok();
-    named(words, services.as_ref(), operations.as_ref()).into_iter().next()
+    let answers = NameAnswers {
+        services: services.as_ref(),
+        types: types.as_ref(),
+        operations: operations.as_ref(),
+    };
+    named(words, answers).into_iter().next()
 }
 
 /// The records that have this line, also without the time, severity and service that stand in
@@ -122,41 +295,112 @@ fn parts_of(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::api::{NameCount, NameList};
+    use tidings_proto::{
+        DurationNanos, UnixNanos,
+        api::{
+            LatencyStats, NameCount, NameList, Searched, TimeWindow, TransactionKind,
+            TransactionKindList,
+        },
+    };
 
-    use super::{are_words, named, parts_of};
+    use super::{
+        NameAnswers, are_words, attribute_in, named, parts_of, traceql_address, value_asked,
+        values_of,
+    };
 
     #[test]
     fn ids_headers_and_lines_are_no_words() {
         for words in ["pay", "GET /cart/{user}", "web-gateway", "Payment.Authorize"] {
             assert!(are_words(words), "{words}");
         }
-        for other in ["p", "order.id=A-17", "4f1c2ab09de84f6e", "{ name = \"x\" }", "a\nb", ""] {
+        for other in
+            ["p", "order.id=A-17", "4f1c2ab09de84f6e", "{ name = \"x\" }", "{status}", "a\nb", ""]
+        {
             assert!(!are_words(other), "{other}");
         }
     }
 
     #[test]
-    fn services_come_before_operations_and_only_those_that_fit() {
-        let list = |names: &[&str]| NameList {
-            names: names
-                .iter()
-                .map(|name| NameCount { name: (*name).to_owned(), count: 1 })
-                .collect(),
-            truncated: false,
+    fn a_query_is_asked_in_explore_as_it_stands() {
+        let address = traceql_address(" { status = error && duration > 1s } ").unwrap();
+        let query = crate::url::UrlQuery::parse(address.strip_prefix("/explore").unwrap());
+        assert_eq!(query.get("q"), Some("{ status = error && duration > 1s }"));
+        assert_eq!(traceql_address("GET /cart/{user}"), None);
+    }
+
+    fn list(names: &[&str]) -> NameList {
+        let name = |name: &&str| NameCount { name: (*name).to_owned(), count: 1 };
+        NameList { names: names.iter().map(name).collect(), truncated: false }
+    }
+
+    fn types(names: &[(&str, &str)]) -> TransactionKindList {
+        let kind = |(service, operation): &(&str, &str)| TransactionKind {
+            service: (*service).to_owned(),
+            operation: (*operation).to_owned(),
+            count: 1,
+            error_count: 0,
+            rate_per_second: 1.0,
+            duration: LatencyStats::default(),
+            shorter_share: None,
+            steps: Vec::new(),
+            where_time_goes: Vec::new(),
+            analysed_count: 0,
         };
-        let pages =
-            named("Pay", Some(&list(&["payment", "cart"])), Some(&list(&["Payment.Refund"])));
+        TransactionKindList {
+            window: TimeWindow {
+                start_unix_nano: UnixNanos(0),
+                end_unix_nano: UnixNanos(1),
+                step_nano: DurationNanos(1),
+            },
+            kinds: names.iter().map(kind).collect(),
+            kind_count: names.len() as u64,
+            other_count: 0,
+            other_kind_count_max: 0,
+            sampled_one_in: 1,
+            searched: Searched::default(),
+        }
+    }
+
+    #[test]
+    fn a_root_operation_leads_to_its_type_and_another_to_explore() {
+        let (services, operations) =
+            (list(&["payment", "cart"]), list(&["Payment.Refund", "pay out"]));
+        let types = types(&[("web", "pay out"), ("web", "GET /")]);
+        let answers = NameAnswers {
+            services: Some(&services),
+            types: Some(&types),
+            operations: Some(&operations),
+        };
+        let pages = named("Pay", answers);
         let seen: Vec<_> =
-            pages.iter().map(|page| (page.name.as_str(), page.address.as_str())).collect();
+            pages.iter().map(|page| (page.kind.as_str(), page.address.as_str())).collect();
         assert_eq!(
             seen,
             [
-                ("payment", "/services/payment"),
-                ("Payment.Refund", "/explore?operation=Payment.Refund")
+                ("service", "/services/payment"),
+                ("transaction of web", "/transactions/web/pay%20out"),
+                ("operation", "/explore?operation=Payment.Refund")
             ]
         );
-        assert!(named("x", None, None).is_empty());
+        assert!(named("x", NameAnswers::default()).is_empty());
+    }
+
+    #[test]
+    fn values_complete_for_the_named_attribute_or_the_transaction_keys() {
+        let keys = ["order.id".to_owned(), "ticket".to_owned()];
+        let asked = |at, text| value_asked(at, text, &keys);
+        let pair = |key: &str, value: &str| Some((key.to_owned(), value.to_owned()));
+        assert_eq!(asked(0, "host.name=node"), pair("host.name", "node"));
+        assert_eq!(asked(1, "host.name=node"), None);
+        assert_eq!(
+            (asked(0, "A-2"), asked(1, "A-2")),
+            (pair("order.id", "A-2"), pair("ticket", "A-2"))
+        );
+        assert_eq!((asked(2, "A-2"), asked(0, "{ a = 1 }")), (None, None));
+        assert_eq!(attribute_in("= x"), None);
+        let pages = values_of("order.id", "a-2", &list(&["A-20931", "A-1"]));
+        assert_eq!(pages.len(), 1);
+        assert_eq!(pages[0].address, "/explore?attr=order.id%3DA-20931");
     }
 
     #[test]

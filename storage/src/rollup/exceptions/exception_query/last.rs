@@ -11,8 +11,8 @@ use crate::{
     data_file::columns,
     ranges::merged,
     rollup::exceptions::ExceptionSaid,
+    scan::{project, select},
     schema::Signal,
-    snapshot::{project, select},
 };
 
 const COLUMNS: [&str; 3] = ["trace_id", "span_id", "events"];

@@ -73,13 +73,8 @@ fn an_edge_is_red_when_it_is_worse_than_before() {
     let map = MapGraph::new(&now, Some(&before), None);
     let red: Vec<bool> = map.network.edges.iter().map(|edge| edge.has_failed).collect();
     assert_eq!(red, [true, true]);
-    assert_eq!(
-        map.sentence(),
-        "Calls from pay to bank changed most: p95 3.9× as long, 390 ms (it was 100 ms)."
-    );
     let same = MapGraph::new(&before, Some(&before), None);
     assert!(same.network.edges.iter().all(|edge| !edge.has_failed), "as usual is not red");
-    assert_eq!(same.sentence(), "No edge is slower or fails more than before.");
 }
 
 #[test]

@@ -31,9 +31,34 @@ fn five_equal_calls_in_a_row_are_a_run_with_figures() {
     assert_eq!(shop.repeats_from(3), Some(9));
     assert_eq!((shop.repeats_first(5), shop.repeats_first(9)), (Some(3), None));
     let facts = shop.repeat_facts(3);
-    assert_eq!((facts.count, facts.median_nano, facts.total_nano), (6, 15_000, 90_000));
+    assert_eq!((facts.count, facts.p50_nano, facts.total_nano), (6, 15_000, 90_000));
     assert_eq!(facts.stretch, OffsetRange::new(80_000, 195_000));
     assert!(!facts.critical && facts.errors == 0);
+}
+
+#[test]
+fn stretches_without_a_span_belong_to_their_row() {
+    let mut shop = samples::shop();
+    let stretch = |span: u32, from: i64, to: i64| tidings_proto::api::UntracedStretch {
+        span,
+        start_offset_nano: from,
+        end_offset_nano: to,
+    };
+    shop.untraced = vec![stretch(1, 10, 20), stretch(1, 30, 50), stretch(9, 5, 6)];
+    let shop = TraceModel::new(shop);
+    let of = |row: u32| shop.untraced_of(row).collect::<Vec<_>>();
+    assert_eq!(of(1), [OffsetRange::new(10, 20), OffsetRange::new(30, 50)]);
+    assert_eq!((of(9).len(), of(0).len(), of(10).len()), (1, 0, 0));
+}
+
+#[test]
+fn the_slowest_hundredth_of_a_run_is_told_apart_from_its_half() {
+    let mut calls = vec![(0, 0, 0, 0, 1_000)];
+    calls.extend((0..200).map(|at| (1, 1, 1, at, if at < 197 { 2 } else { 90 })));
+    let model = samples::model(&calls);
+    let facts = model.repeat_facts(1);
+    let half = model.duration(1);
+    assert_eq!((facts.count, facts.p50_nano, facts.p99_nano), (200, half, half * 45));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tidings_proto::{
     api::{LatencyStats, RedGroup, RedResult},
 };
 
-use super::super::page::PageSignals;
+use super::super::page_signals::PageSignals;
 use crate::{
     api::analysis::{Analysis, red},
     format,

@@ -1,0 +1,180 @@
+//! Counts what normalising left out and says why, in few words.
+
+use std::fmt;
+
+use tidings_proto::otlp::VALUE_DEPTH_MAX;
+use tidings_storage::TelemetryBatch;
+
+use super::{ATTRIBUTES_MAX, Prepared, Signal};
+
+/// Different reasons named in one message; a hostile sender could make many.
+const REASONS_MAX: usize = 5;
+
+/// Faults of an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IdFault {
+    /// So many bytes.
+    Length(usize),
+    Zeros,
+    NotHex,
+}
+
+/// Why a record cannot be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    TraceId(IdFault),
+    SpanId(IdFault),
+    ParentSpanId(IdFault),
+    LinkId,
+    Time(&'static str),
+    TooDeep,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, needed, fault) = match *self {
+            Self::TraceId(fault) => ("trace id", 16, fault),
+            Self::SpanId(fault) => ("span id", 8, fault),
+            Self::ParentSpanId(fault) => ("parent span id", 8, fault),
+            Self::LinkId => return f.write_str("an id of a link is not hex"),
+            Self::Time(which) => return write!(f, "{which} is after the year 2262"),
+            Self::TooDeep => {
+                return write!(f, "a value is nested deeper than {VALUE_DEPTH_MAX} levels");
+            }
+        };
+        match fault {
+            IdFault::Length(0) => write!(f, "{name} is missing"),
+            IdFault::Length(1) => write!(f, "{name} has 1 byte, {needed} are needed"),
+            IdFault::Length(got) => write!(f, "{name} has {got} bytes, {needed} are needed"),
+            IdFault::Zeros => write!(f, "{name} is all zeros"),
+            IdFault::NotHex => write!(f, "{name} is not {} digits of hex", 2 * needed),
+        }
+    }
+}
+
+/// Where a record stands in its request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RecordPosition {
+    resource: usize,
+    scope: usize,
+    record: usize,
+}
+
+impl RecordPosition {
+    /// Before the first record of this scope.
+    pub(super) fn new(resource: usize, scope: usize) -> Self {
+        Self { resource, scope, record: 0 }
+    }
+
+    /// This record's place; moves on to the next.
+    pub(super) fn next(&mut self) -> Self {
+        let place = *self;
+        self.record += 1;
+        place
+    }
+}
+
+impl fmt::Display for RecordPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "resource {}, scope {}, record {}", self.resource, self.scope, self.record)
+    }
+}
+
+/// Counts of accepted, changed and rejected records of one request.
+#[derive(Debug)]
+pub(super) struct OutcomeCounts {
+    signal: Signal,
+    accepted: u64,
+    rejected: u64,
+    reasons: Vec<(Fault, u64, RecordPosition)>,
+    other_reasons: u64,
+    dropped_attributes: usize,
+    changed: bool,
+}
+
+impl OutcomeCounts {
+    pub(super) fn new(signal: Signal) -> Self {
+        Self {
+            signal,
+            accepted: 0,
+            rejected: 0,
+            reasons: Vec::new(),
+            other_reasons: 0,
+            dropped_attributes: 0,
+            changed: false,
+        }
+    }
+
+    /// Counts a record; whether to keep it.
+    pub(super) fn count(&mut self, result: Result<(), Fault>, place: RecordPosition) -> bool {
+        let Err(fault) = result else {
+            self.accepted += 1;
+            return true;
+        };
+        self.rejected += 1;
+        if let Some((_, count, _)) = self.reasons.iter_mut().find(|(known, ..)| *known == fault) {
+            *count += 1;
+        } else if self.reasons.len() < REASONS_MAX {
+            self.reasons.push((fault, 1, place));
+        } else {
+            self.other_reasons += 1;
+        }
+        false
+    }
+
+    pub(super) fn change(&mut self) {
+        self.changed = true;
+    }
+
+    pub(super) fn drop_attributes(&mut self, count: usize) {
+        self.dropped_attributes += count;
+        self.changed = true;
+    }
+
+    pub(super) fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Reports whether the request differs from the bytes that the sender sent.
+    pub(super) fn changed(&self) -> bool {
+        self.changed || self.rejected > 0
+    }
+
+    pub(super) fn prepared(&self, batch: impl FnOnce() -> TelemetryBatch) -> Prepared {
+        Prepared {
+            signal: self.signal,
+            batch: (self.accepted > 0).then(batch),
+            accepted: self.accepted,
+            rejected: self.rejected,
+            message: self.message(),
+        }
+    }
+
+    fn message(&self) -> String {
+        let noun = |count| match (self.signal, count) {
+            (Signal::Traces, 1) => "span",
+            (Signal::Traces, _) => "spans",
+            (Signal::Logs, 1) => "log record",
+            (Signal::Logs, _) => "log records",
+        };
+        let mut parts: Vec<_> = self
+            .reasons
+            .iter()
+            .map(|(fault, count, place)| {
+                format!("{count} {}: {fault} (first: {place})", noun(*count))
+            })
+            .collect();
+        if self.other_reasons > 0 {
+            parts.push(format!(
+                "{} {}: other reasons",
+                self.other_reasons,
+                noun(self.other_reasons)
+            ));
+        }
+        if self.dropped_attributes > 0 {
+            let count = self.dropped_attributes;
+            parts.push(format!("{count} attributes dropped: a record keeps {ATTRIBUTES_MAX}"));
+        }
+        parts.join("; ")
+    }
+}

@@ -1,0 +1,118 @@
+//! The status that ends a call.
+
+use std::fmt::Write as _;
+
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use prost::Message;
+use tidings_proto::otlp::{Any, Code, ProtoDuration, RetryInfo, RpcStatus};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+
+/// A code, a message for people, and details for programs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GrpcStatus {
+    code: Code,
+    message: String,
+    details: Vec<Any>,
+}
+
+impl GrpcStatus {
+    /// A status with a message for people.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: Vec::new() }
+    }
+
+    /// A status with details.
+    #[must_use]
+    pub fn with_details(code: Code, RpcStatus { message, details, .. }: RpcStatus) -> Self {
+        Self { code, message, details }
+    }
+
+    /// Status of a malformed request.
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, message)
+    }
+
+    /// Says when to ask again, by `google.rpc.RetryInfo`.
+    #[must_use]
+    pub fn with_retry(mut self, seconds: u32) -> Self {
+        let delay = ProtoDuration { seconds: seconds.into(), nanos: 0 };
+        let retry = RetryInfo { retry_delay: Some(delay) };
+        let type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
+        self.details.push(Any { type_url, value: retry.encode_to_vec() });
+        self
+    }
+
+    /// Returns the code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The trailers of a call that has its answer.
+    pub(crate) fn ok() -> HeaderMap {
+        HeaderMap::from_iter([(GRPC_STATUS, HeaderValue::from(Code::Ok as i32))])
+    }
+
+    /// The trailers of a call that ends with this status, or its headers where nothing comes before
+    /// them.
+    #[must_use]
+    pub fn trailers(&self) -> HeaderMap {
+        let mut trailers = HeaderMap::new();
+        trailers.insert(GRPC_STATUS, HeaderValue::from(self.code as i32));
+        let details = (!self.details.is_empty()).then(|| {
+            let (message, details) = (self.message.clone(), self.details.clone());
+            let status = RpcStatus { code: self.code as i32, message, details };
+            (GRPC_DETAILS, STANDARD_NO_PAD.encode(status.encode_to_vec()))
+        });
+        let message = (GRPC_MESSAGE, percent_encoded(&self.message));
+        for (name, value) in std::iter::once(message).chain(details) {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                trailers.insert(name, value);
+            }
+        }
+        trailers
+    }
+}
+
+/// The form of `grpc-message`: printable ASCII, the rest as `%` and two digits per UTF-8 byte.
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::otlp::Code;
+
+    use super::{GRPC_DETAILS, GRPC_MESSAGE, GRPC_STATUS, GrpcStatus, percent_encoded};
+
+    #[test]
+    fn messages_are_percent_encoded() {
+        assert_eq!(percent_encoded("50% é\n~"), "50%25 %C3%A9%0A~");
+    }
+
+    #[test]
+    fn a_status_has_details_where_it_says_when_to_ask_again() {
+        let status = GrpcStatus::new(Code::Unavailable, "full");
+        let trailers = status.trailers();
+        assert_eq!(
+            (&trailers[GRPC_STATUS], &trailers[GRPC_MESSAGE]),
+            (&"14".parse().unwrap(), &"full".parse().unwrap())
+        );
+        assert!(!trailers.contains_key(GRPC_DETAILS));
+        assert!(status.with_retry(7).trailers().contains_key(GRPC_DETAILS));
+        assert_eq!(GrpcStatus::ok()[GRPC_STATUS], "0");
+    }
+}

@@ -1,0 +1,112 @@
+//! Rate, errors, duration: by group, and as a heatmap of durations over time.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    CallsInStep, HistogramBucket, LatencyStats, Searched, SpanKindName, StatusName, TimeWindow,
+};
+use crate::{DurationNanos, UnixNanos};
+
+/// Calls by group, most calls first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedResult {
+    /// The time it is about.
+    #[serde(flatten)]
+    pub window: TimeWindow,
+    /// The groups.
+    pub groups: Vec<RedGroup>,
+    /// Number of groups.
+    pub group_count: u64,
+    /// Number of calls in groups beyond the first 10,000, which are counted together.
+    pub other_count: u64,
+    /// True if a span that was sent twice may be counted twice: only the first 1,000,000 spans of
+    /// an answer are deduplicated.
+    pub repeats_counted: bool,
+    /// Rows and files read.
+    pub searched: Searched,
+}
+
+/// The calls of one group. Names that are not asked for are absent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedGroup {
+    /// `service.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// The part the spans play.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<SpanKindName>,
+    /// How they ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<StatusName>,
+    /// The value of the attribute, as text; absent too where spans do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
+    /// Number of calls.
+    pub count: u64,
+    /// Number of failed calls.
+    pub error_count: u64,
+    /// Calls per second of the window.
+    pub rate_per_second: f64,
+    /// Durations of the calls.
+    pub duration: LatencyStats,
+    /// By step; steps without a call are left out.
+    pub steps: Vec<CallsInStep>,
+    /// All durations, shortest first; only when asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub histogram: Vec<HistogramBucket>,
+}
+
+/// Spans by the step they began in and by how long they took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Heatmap {
+    /// The time it is about.
+    #[serde(flatten)]
+    pub window: TimeWindow,
+    /// The durations that [`HeatmapCell::row`] counts into, shortest first: four for each power of
+    /// two of nanoseconds, from the first that has a span to the last.
+    pub rows: Vec<HeatmapRow>,
+    /// The cells that are not empty, by step, then row.
+    pub cells: Vec<HeatmapCell>,
+    /// Number of spans in the cells.
+    pub count: u64,
+    /// Number of unfinished spans, which are in no cell.
+    pub unfinished_count: u64,
+    /// True if a span that was sent twice may be counted twice.
+    pub repeats_counted: bool,
+    /// Rows and files read.
+    pub searched: Searched,
+}
+
+/// A range of durations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeatmapRow {
+    /// The shortest.
+    #[schema(value_type = String)]
+    pub from_nano: DurationNanos,
+    /// The longest.
+    #[schema(value_type = String)]
+    pub up_to_nano: DurationNanos,
+}
+
+/// The spans of one step and one range of durations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeatmapCell {
+    /// When the step begins.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// The row in [`Heatmap::rows`].
+    pub row: u32,
+    /// Number of spans.
+    pub count: u64,
+    /// Number of failed spans.
+    pub error_count: u64,
+}

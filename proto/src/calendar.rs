@@ -1,0 +1,84 @@
+//! The Gregorian calendar: dates by days since 1970-01-01, and days by dates.
+//!
+//! Years are counted from March, so that leap days come last ([Howard Hinnant's
+//! algorithms](https://howardhinnant.github.io/date_algorithms.html)). Owns no time zones and no
+//! forms of text.
+
+/// Days of 400 years.
+const ERA_DAYS: i64 = 146_097;
+/// Days from 0000-03-01 to 1970-01-01.
+const SHIFT_DAYS: i64 = 719_468;
+
+/// A date of the Gregorian calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CivilDate {
+    /// The year; 0 is the one before 1.
+    pub year: i64,
+    /// The month, from 1 to 12.
+    pub month: i64,
+    /// The day of the month, from 1 on.
+    pub day: i64,
+}
+
+impl CivilDate {
+    /// Returns the date of a count of days since 1970-01-01, which may be negative.
+    #[must_use]
+    pub const fn from_days(days: i64) -> Self {
+        let shifted = days + SHIFT_DAYS;
+        let (era, of_era) = (shifted.div_euclid(ERA_DAYS), shifted.rem_euclid(ERA_DAYS));
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        let is_next_year = month <= 2;
+        Self { year: year_of_era + era * 400 + is_next_year as i64, month, day }
+    }
+
+    /// Returns the days since 1970-01-01. The caller checks month and day.
+    #[must_use]
+    pub const fn days(self) -> i64 {
+        let Self { year, month, day } = self;
+        let year = if month <= 2 { year - 1 } else { year };
+        let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        era * ERA_DAYS + day_of_era - SHIFT_DAYS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{Datelike, NaiveDate, TimeDelta};
+    use proptest::{prop_assert_eq, proptest};
+
+    use super::CivilDate;
+
+    proptest! {
+        #[test]
+        fn dates_are_those_of_chrono(days in -3_000_000_i64..3_000_000) {
+            let begin = NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
+            let theirs = begin + TimeDelta::days(days);
+            let date = CivilDate::from_days(days);
+            let (year, month, day) = (theirs.year(), theirs.month(), theirs.day());
+            prop_assert_eq!(date.year, i64::from(year));
+            prop_assert_eq!((date.month, date.day), (i64::from(month), i64::from(day)));
+            prop_assert_eq!(date.days(), days);
+        }
+    }
+
+    #[test]
+    fn leap_days_and_ends_of_years_are_known() {
+        for (days, year, month, day) in [
+            (0, 1970, 1, 1),
+            (-1, 1969, 12, 31),
+            (11_016, 2000, 2, 29),
+            (11_017, 2000, 3, 1),
+            (47_540, 2100, 2, 28),
+            (47_541, 2100, 3, 1),
+        ] {
+            let date = CivilDate { year, month, day };
+            assert_eq!((CivilDate::from_days(days), date.days()), (date, days));
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Changes of transaction types and services: tests of their distributions, shares and rates, with
+//! a least effect, the moment they began at, and a weight to rank by.
+
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{CallsInStep, Change, ChangeKind, ChangeStep, ChangedGroup, GroupStats, HistogramBucket},
+};
+use tidings_storage::Calls;
+
+use super::{
+    onset,
+    sampled::Sides,
+    statistics::{
+        corrected, count_above, dispersion, float, quantile, rank_test, rate_test, share_test,
+    },
+};
+use crate::analysis::{CallSteps, window::Window};
+
+/// Chance must be less likely than this, after correction.
+pub(super) const P_VALUE_MAX: f64 = 0.01;
+/// Least factor between two durations.
+const LATENCY_FACTOR_MIN: f64 = 1.2;
+/// Least difference of two durations, in nanoseconds.
+const LATENCY_DIFFERENCE_MIN: f64 = 100_000.0;
+/// Least difference of two shares of failures, and least factor.
+const ERRORS_DIFFERENCE_MIN: f64 = 0.005;
+const ERRORS_FACTOR_MIN: f64 = 1.5;
+/// Least factor between two rates of calls.
+const RATE_FACTOR_MIN: f64 = 1.5;
+/// Fewer calls of one side are not missed on the other.
+const MISSED_MIN: u64 = 10;
+/// Weight of a change for the better.
+const BETTER_WEIGHT: f64 = 0.1;
+/// The quantiles that are compared, in percent, with the weight of a change in each.
+const QUANTILES: [(u64, f64); 3] = [(50, 1.0), (95, 0.7), (99, 0.5)];
+
+/// A group in both stretches of time.
+#[derive(Debug)]
+pub(super) struct ComparedGroup {
+    pub service: String,
+    pub operation: Option<String>,
+    pub uninstrumented: bool,
+    pub sides: Sides<GroupCalls>,
+}
+
+/// The calls of a group in one stretch of time.
+#[derive(Debug, Default)]
+pub(super) struct GroupCalls {
+    pub all: PartCalls,
+    /// The calls of its [`RECENT`] last parts, the longest first; none of the baseline.
+    pub recent: Vec<PartCalls>,
+    pub steps: Vec<CallsInStep>,
+}
+
+/// The calls of a part of a stretch.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PartCalls {
+    pub count: u64,
+    pub errors: u64,
+    /// Durations in nanoseconds with their numbers, ascending.
+    pub durations: Vec<(u64, u64)>,
+}
+
+/// The window's last parts that are compared by themselves, as divisors of its length: a change
+/// that began late is little of the whole window.
+pub(super) const RECENT: [u64; 3] = [2, 4, 8];
+/// A later part is preferred when its change weighs more by this factor.
+const RECENT_FACTOR: f64 = 1.1;
+
+/// The times that are compared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stretches {
+    pub windows: Sides<Window>,
+    /// Seconds in which there was traffic at all.
+    pub seconds: Sides<f64>,
+    /// The baseline ends where the window begins.
+    pub contiguous: bool,
+    /// The baseline has traffic for most of its length.
+    pub is_full: bool,
+}
+
+impl GroupCalls {
+    /// Calls with their steps, and those from each of these moments on.
+    pub(super) fn new(all: &Calls, steps: &CallSteps, recent: &[UnixNanos]) -> Self {
+        Self {
+            all: PartCalls::new(all),
+            recent: recent.iter().map(|start| PartCalls::new(&steps.since(*start))).collect(),
+            steps: steps.view(1),
+        }
+    }
+
+    fn stats(&self, seconds: f64) -> GroupStats {
+        let PartCalls { count, errors, durations } = &self.all;
+        GroupStats {
+            count: *count,
+            rate_per_second: if seconds > 0.0 { float(*count) / seconds } else { 0.0 },
+            error_count: *errors,
+            error_share: self.all.error_share(),
+            p50_nano: DurationNanos(quantile(durations, 50)),
+            p95_nano: DurationNanos(quantile(durations, 95)),
+        }
+    }
+}
+
+impl PartCalls {
+    fn new(calls: &Calls) -> Self {
+        Self {
+            count: calls.count,
+            errors: calls.errors,
+            durations: durations(&calls.latency.histogram()),
+        }
+    }
+
+    fn error_share(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { float(self.errors) / float(self.count) }
+    }
+}
+
+/// Durations of a histogram.
+pub(super) fn durations(histogram: &[HistogramBucket]) -> Vec<(u64, u64)> {
+    histogram.iter().map(|bucket| (bucket.up_to_nano.0, bucket.count)).collect()
+}
+
+/// The groups with their changes, the most changed first, then those with most calls.
+pub(super) fn judge(groups: Vec<ComparedGroup>, stretches: Stretches) -> Vec<ChangedGroup> {
+    let candidates: Vec<Vec<Candidate>> =
+        groups.iter().map(|group| candidates(group, stretches)).collect();
+    let p_values: Vec<f64> = candidates.iter().flatten().map(|of| of.change.p_value).collect();
+    let mut corrected = corrected(&p_values).into_iter();
+    let calls_max = groups.iter().map(|of| of.calls()).max();
+    let calls_max = float(calls_max.unwrap_or(1).max(1));
+    let mut judged: Vec<ChangedGroup> = Vec::with_capacity(groups.len());
+    for (group, candidates) in groups.into_iter().zip(candidates) {
+        let mut changes: Vec<Candidate> = candidates
+            .into_iter()
+            .map(|mut candidate| {
+                candidate.change.p_value = corrected.next().unwrap_or(1.0);
+                candidate
+            })
+            .filter(|candidate| candidate.is_large && candidate.change.p_value < P_VALUE_MAX)
+            .collect();
+        changes.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        let calls = group.calls();
+        let traffic = 0.5 + 0.5 * (float(calls) / calls_max).powf(0.25);
+        let left: f64 = changes.iter().map(|candidate| 1.0 - candidate.weight).product();
+        judged.push(ChangedGroup {
+            service: group.service,
+            operation: group.operation,
+            uninstrumented: group.uninstrumented,
+            now: group.sides.now.stats(stretches.seconds.now),
+            before: group.sides.before.stats(stretches.seconds.before),
+            steps: group.sides.now.steps.iter().map(step).collect(),
+            baseline_steps: group.sides.before.steps.iter().map(step).collect(),
+            changes: changes.into_iter().map(|candidate| candidate.change).collect(),
+            sentence: None,
+            score: (1.0 - left) * traffic,
+            only_feels: false,
+        });
+    }
+    rank(&mut judged);
+    judged
+}
+
+/// Puts the most changed first.
+pub(super) fn rank(groups: &mut [ChangedGroup]) {
+    groups.sort_by(|a, b| {
+        let calls = |of: &ChangedGroup| of.now.count.max(of.before.count);
+        let names = |of: &ChangedGroup| (of.service.clone(), of.operation.clone());
+        b.score
+            .total_cmp(&a.score)
+            .then_with(|| calls(b).cmp(&calls(a)))
+            .then_with(|| names(a).cmp(&names(b)))
+    });
+}
+
+fn step(step: &CallsInStep) -> ChangeStep {
+    ChangeStep {
+        start_unix_nano: step.start_unix_nano,
+        count: step.count,
+        error_count: step.error_count,
+        p50_nano: step.duration.p50_nano,
+        p95_nano: step.duration.p95_nano,
+    }
+}
+
+/// A change before it is known how likely chance makes it among all that are tested.
+#[derive(Debug)]
+struct Candidate {
+    change: Change,
+    weight: f64,
+    is_large: bool,
+}
+
+impl ComparedGroup {
+    fn calls(&self) -> u64 {
+        self.sides.now.all.count.max(self.sides.before.all.count)
+    }
+}
+
+/// The changes of a group that are tested: of each aspect that of the part of the window in which
+/// it weighs most, the whole window unless a later part shows clearly more.
+fn candidates(group: &ComparedGroup, stretches: Stretches) -> Vec<Candidate> {
+    let parts = || {
+        let lengths = std::iter::once(1).chain(RECENT);
+        std::iter::once(&group.sides.now.all).chain(&group.sides.now.recent).zip(lengths)
+    };
+    let tests = float(parts().count() as u64);
+    let best = |test: &dyn Fn(&PartCalls, u64) -> Option<Candidate>| {
+        let mut best: Option<Candidate> = None;
+        for mut candidate in parts().filter_map(|(part, divisor)| test(part, divisor)) {
+            candidate.change.p_value = (candidate.change.p_value * tests).min(1.0);
+            let known = best.as_ref().map_or(0.0, Candidate::worth);
+            if best.is_none() || candidate.worth() > known * RECENT_FACTOR {
+                best = Some(candidate);
+            }
+        }
+        best
+    };
+    let mut candidates = Vec::new();
+    candidates.extend(best(&|part, _| latency(group, part, stretches)));
+    candidates.extend(best(&|part, _| errors(group, part, stretches)));
+    candidates.extend(best(&|part, divisor| rate(group, part, divisor, stretches)));
+    candidates
+}
+
+impl Candidate {
+    /// The weight of what is large and hardly chance.
+    fn worth(&self) -> f64 {
+        let counts = self.is_large && self.change.p_value < P_VALUE_MAX;
+        if counts { self.weight } else { 0.0 }
+    }
+}
+
+/// A change of a value.
+pub(super) fn change(kind: ChangeKind, before: f64, now: f64, is_worse: bool) -> Change {
+    Change {
+        kind,
+        is_worse,
+        before,
+        now,
+        factor: (before > 0.0).then(|| now / before),
+        difference: now - before,
+        quantile: None,
+        since_unix_nano: None,
+        p_value: 1.0,
+        text: None,
+        id: None,
+    }
+}
+
+fn latency(group: &ComparedGroup, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
+    let before = &group.sides.before.all;
+    if now.durations.is_empty() || before.durations.is_empty() {
+        return None;
+    }
+    let rank = rank_test(&now.durations, &before.durations);
+    let all = |of: &[(u64, u64)]| of.iter().map(|(_, count)| count).sum::<u64>();
+    let (all_now, all_before) = (all(&now.durations), all(&before.durations));
+    let of_quantile = |(percent, weight): (u64, f64)| {
+        let was = quantile(&before.durations, percent);
+        let (b, n) = (float(was), float(quantile(&now.durations, percent)));
+        let p_value = match percent {
+            50 => rank.p_value,
+            _ => {
+                let above = |of: &[(u64, u64)]| count_above(of, was);
+                share_test((above(&now.durations), all_now), (above(&before.durations), all_before))
+            }
+        };
+        let factor = if b > 0.0 { n / b } else { 1.0 };
+        let is_large = !(1.0 / LATENCY_FACTOR_MIN..LATENCY_FACTOR_MIN).contains(&factor)
+            && (n - b).abs() >= LATENCY_DIFFERENCE_MIN;
+        let steepness = factor.max(f64::MIN_POSITIVE).ln().abs();
+        let mut change = change(ChangeKind::Latency, b, n, n > b);
+        change.quantile = u8::try_from(percent).ok();
+        change.p_value = (p_value * 3.0).min(1.0);
+        let weight = weight * steepness / (steepness + 0.7) * better(&change);
+        Candidate { change, weight, is_large }
+    };
+    let mut best = QUANTILES.map(of_quantile).into_iter().max_by(|a, b| {
+        a.worth().total_cmp(&b.worth()).then_with(|| b.change.quantile.cmp(&a.change.quantile))
+    })?;
+    let percent = best.change.quantile;
+    best.change.since_unix_nano = since(group, stretches, best.is_large, |step| {
+        let duration =
+            if percent == Some(50) { step.duration.p50_nano } else { step.duration.p95_nano };
+        (float(duration.0.max(1)).ln(), float(step.count).sqrt())
+    });
+    Some(best)
+}
+
+fn errors(group: &ComparedGroup, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
+    let before = &group.sides.before.all;
+    if now.count == 0 || before.count == 0 || now.errors + before.errors == 0 {
+        return None;
+    }
+    let (was, is) = (before.error_share(), now.error_share());
+    let mut change = change(ChangeKind::Errors, was, is, is > was);
+    change.p_value = share_test((now.errors, now.count), (before.errors, before.count));
+    let factor = is.max(was) / is.min(was).max(f64::MIN_POSITIVE);
+    let is_large = (is - was).abs() >= ERRORS_DIFFERENCE_MIN && factor >= ERRORS_FACTOR_MIN;
+    change.since_unix_nano = since(group, stretches, is_large, |step| {
+        (float(step.error_count) / float(step.count.max(1)), float(step.count))
+    });
+    let weight = (1.5 * (is - was).abs().sqrt()).min(1.0) * better(&change);
+    Some(Candidate { change, weight, is_large })
+}
+
+fn rate(
+    group: &ComparedGroup,
+    now: &PartCalls,
+    divisor: u64,
+    stretches: Stretches,
+) -> Option<Candidate> {
+    let before = &group.sides.before.all;
+    let Sides { now: whole, before: length } = stretches.seconds;
+    let seconds = Sides { now: whole / float(divisor), before: length };
+    if !stretches.is_full || seconds.now <= 0.0 || seconds.before <= 0.0 {
+        return None;
+    }
+    let (was, is) = (float(before.count) / seconds.before, float(now.count) / seconds.now);
+    let expected = was * seconds.now;
+    let (kind, is_worse) = match (now.count, before.count) {
+        (0, count) if count >= MISSED_MIN && expected >= float(MISSED_MIN) => {
+            (ChangeKind::Missing, true)
+        }
+        (count, 0) if count >= MISSED_MIN => (ChangeKind::New, false),
+        (0, _) | (_, 0) => return None,
+        _ => (ChangeKind::Throughput, is < was),
+    };
+    let mut change = change(kind, was, is, is_worse);
+    let counts = |of: &GroupCalls| of.steps.iter().map(|step| step.count).collect::<Vec<_>>();
+    let Sides { now: steps, before: steps_before } = &group.sides;
+    let spread = dispersion(&counts(steps_before)).max(dispersion(&counts(steps)).min(5.0));
+    change.p_value = rate_test((now.count, seconds.now), (before.count, seconds.before), spread);
+    let factor = is.max(was) / is.min(was).max(f64::MIN_POSITIVE);
+    let weight = match kind {
+        ChangeKind::Missing => 0.8,
+        ChangeKind::New => 0.1,
+        _ if is_worse => 0.6 * (1.0 - is / was),
+        _ => 0.2 * (1.0 - was / is),
+    };
+    change.since_unix_nano =
+        since(group, stretches, kind == ChangeKind::Throughput, |step| (float(step.count), 1.0));
+    Some(Candidate { change, weight, is_large: factor >= RATE_FACTOR_MIN })
+}
+
+fn better(change: &Change) -> f64 {
+    if change.is_worse { 1.0 } else { BETTER_WEIGHT }
+}
+
+/// The begin of a change, of a value and a weight for each step. `None` where it lies before the
+/// window.
+fn since(
+    group: &ComparedGroup,
+    stretches: Stretches,
+    is_wanted: bool,
+    of: impl Fn(&CallsInStep) -> (f64, f64),
+) -> Option<UnixNanos> {
+    if !is_wanted {
+        return None;
+    }
+    let Sides { now, before } = &group.sides;
+    let values: Vec<(f64, f64)> = before.steps.iter().chain(&now.steps).map(of).collect();
+    let place = onset::of_steps(&values)?;
+    let [start, _] = stretches.windows.now.times();
+    match place.checked_sub(before.steps.len()) {
+        Some(0) if !stretches.contiguous => None,
+        Some(place) => now.steps.get(place).map(|step| step.start_unix_nano.max(start)),
+        // A step over the border belongs to both.
+        None if stretches.contiguous && place + 1 == before.steps.len() => Some(start),
+        None => None,
+    }
+}

@@ -1,0 +1,310 @@
+//! Calls by group and step, as they are added up.
+//!
+//! A step of which all calls have come is made into what the answer says of it at once, so that
+//! durations are held of the groups and of the steps that are still open only.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+    sync::Arc,
+};
+
+use tidings_proto::{
+    UnixNanos,
+    api::{CallsInStep, RedGroup},
+    otlp::{SpanKind, StatusCode},
+};
+use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
+
+use super::RedKey;
+use crate::{
+    analysis::{in_step, window::Window},
+    trace::{kind_name, status_name, trace_rows::Names},
+};
+
+/// Maximum number of groups; calls of further groups are only counted.
+const GROUPS_MAX: usize = 10_000;
+/// The number of all others.
+const OTHER: u32 = u32::MAX;
+
+/// Makes groups of the calls of a window.
+#[derive(Debug)]
+pub(super) struct AllCalls<'a> {
+    pub(super) by: &'a [RedKey],
+    pub(super) window: Window,
+}
+
+/// The calls of a stretch of time by group.
+#[derive(Debug)]
+pub(super) struct RedGroups {
+    by: Vec<RedKey>,
+    window: Window,
+    range: Range<UnixNanos>,
+    /// The calls that came in no order of time.
+    unordered: Option<Arc<Self>>,
+    names: Names,
+    numbers: HashMap<RedGroupKey, u32>,
+    of: Vec<RedAccumulator>,
+    /// Number of calls in groups beyond the maximum.
+    pub(super) other: u64,
+    /// Steps that can still receive calls.
+    open: BTreeMap<UnixNanos, OpenStep>,
+}
+
+/// Key of a group; a field is `None` when the query does not group by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct RedGroupKey {
+    service: Option<u32>,
+    operation: Option<u32>,
+    kind: Option<SpanKind>,
+    status: Option<StatusCode>,
+}
+
+#[derive(Debug)]
+struct RedAccumulator {
+    key: RedGroupKey,
+    /// The calls of all steps that are not open.
+    total: Calls,
+    /// Closed steps, in no order.
+    steps: Vec<CallsInStep>,
+}
+
+/// The calls of a step by group.
+#[derive(Debug, Default)]
+struct OpenStep {
+    /// One-based index of each group's calls; 0 for a group without calls.
+    places: Vec<u32>,
+    calls: Vec<(u32, Calls)>,
+}
+
+impl OpenStep {
+    fn calls_mut(&mut self, group: u32) -> &mut Calls {
+        let at = group as usize;
+        if self.places.len() <= at {
+            self.places.resize(at + 1, 0);
+        }
+        if self.places[at] == 0 {
+            self.calls.push((group, Calls::default()));
+            self.places[at] =
+                u32::try_from(self.calls.len()).expect("invariant: groups are bounded");
+        }
+        &mut self.calls[self.places[at] as usize - 1].1
+    }
+}
+
+impl CallAccumulatorFactory for AllCalls<'_> {
+    type Accumulator = RedGroups;
+
+    fn unordered(&self) -> RedGroups {
+        RedGroups {
+            by: self.by.to_vec(),
+            window: self.window,
+            range: UnixNanos(0)..UnixNanos(0),
+            unordered: None,
+            names: Names::default(),
+            numbers: HashMap::new(),
+            of: Vec::new(),
+            other: 0,
+            open: BTreeMap::new(),
+        }
+    }
+
+    fn for_range(&self, range: Range<UnixNanos>, unordered: &Arc<RedGroups>) -> RedGroups {
+        // With the same numbers of groups.
+        let of = unordered.of.iter().map(|group| RedAccumulator::new(group.key)).collect();
+        RedGroups {
+            range,
+            names: unordered.names.clone(),
+            numbers: unordered.numbers.clone(),
+            of,
+            unordered: Some(Arc::clone(unordered)),
+            ..self.unordered()
+        }
+    }
+}
+
+impl CallAccumulator for RedGroups {
+    fn group(&mut self, key: CallKey<'_>) -> u32 {
+        let by = |wanted| self.by.contains(&wanted);
+        let key = RedGroupKey {
+            service: by(RedKey::Service).then(|| self.names.number(key.service)),
+            operation: by(RedKey::Operation).then(|| self.names.number(key.operation)),
+            kind: by(RedKey::Kind).then_some(key.kind),
+            status: by(RedKey::Status).then_some(key.status),
+        };
+        self.number(key)
+    }
+
+    fn call(&mut self, group: u32, call: &Call) {
+        match self.calls(group, call.exemplar.start_unix_nano) {
+            Some(calls) => calls.add(call),
+            None => self.other += 1,
+        }
+    }
+
+    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+        match self.calls(group, cell.start()) {
+            Some(calls) => cell.add_to(calls),
+            None => {
+                self.other += cell.count();
+                Some(())
+            }
+        }
+    }
+
+    fn finish_from(&mut self, from: UnixNanos) {
+        let (window, end) = (self.window, self.range.end);
+        let is_done = |step: UnixNanos| {
+            let whole = window.times_of(step);
+            from <= whole.start && whole.end <= end
+        };
+        while let Some(last) = self.open.last_entry().filter(|last| is_done(*last.key())) {
+            let (start, step) = last.remove_entry();
+            self.close(start, step);
+        }
+    }
+}
+
+impl RedGroups {
+    fn number(&mut self, key: RedGroupKey) -> u32 {
+        if let Some(number) = self.numbers.get(&key) {
+            return *number;
+        }
+        if self.of.len() >= GROUPS_MAX {
+            return OTHER;
+        }
+        let number = u32::try_from(self.of.len()).expect("invariant: groups are bounded");
+        self.of.push(RedAccumulator::new(key));
+        self.numbers.insert(key, number);
+        number
+    }
+
+    /// The calls of a group in the step that a time is in.
+    fn calls(&mut self, group: u32, time: UnixNanos) -> Option<&mut Calls> {
+        if group == OTHER {
+            return None;
+        }
+        Some(self.open.entry(self.window.step_of(time)).or_default().calls_mut(group))
+    }
+
+    /// Makes a step what the answer says of it.
+    fn close(&mut self, start: UnixNanos, mut step: OpenStep) {
+        let unordered = self.unordered.as_ref().and_then(|all| all.open.get(&start));
+        for (group, calls) in unordered.into_iter().flat_map(|more| &more.calls) {
+            step.calls_mut(*group).merge(calls);
+        }
+        for (group, calls) in step.calls {
+            let group = &mut self.of[group as usize];
+            group.steps.push(in_step(start, &calls, 1));
+            match group.total.count {
+                0 => group.total = calls,
+                _ => group.total.merge(&calls),
+            }
+        }
+    }
+
+    /// All that was given calls together.
+    pub(super) fn joined(unordered: &Arc<Self>, shares: Vec<Self>) -> Self {
+        let mut shares = shares.into_iter();
+        let Some(mut all) = shares.next() else {
+            let window = unordered.window;
+            let of = AllCalls { by: &unordered.by, window };
+            return Self::joined(
+                unordered,
+                vec![of.for_range(UnixNanos(0)..UnixNanos(0), unordered)],
+            );
+        };
+        for share in shares {
+            let Self { names, of, other, open, .. } = share;
+            all.other += other;
+            let keys: Vec<RedGroupKey> = of.iter().map(|group| group.key).collect();
+            let numbers: Vec<u32> =
+                keys.iter().map(|key| all.number_in_common(key, &names)).collect();
+            for (number, group) in numbers.iter().zip(of) {
+                all.add_group(*number, group);
+            }
+            for (start, step) in open {
+                for (group, calls) in step.calls {
+                    let number = numbers[group as usize];
+                    match all.calls(number, start) {
+                        Some(known) => known.merge(&calls),
+                        None => all.other += calls.count,
+                    }
+                }
+            }
+        }
+        let steps = all.of.iter().flat_map(|group| &group.steps);
+        let closed: BTreeSet<UnixNanos> = steps.map(|step| step.start_unix_nano).collect();
+        for start in unordered.open.keys().filter(|start| !closed.contains(start)) {
+            all.open.entry(*start).or_default();
+        }
+        while let Some((start, step)) = all.open.pop_last() {
+            all.close(start, step);
+        }
+        all.other += unordered.other;
+        // A file's minutes may have groups of which no call is in the window.
+        all.of.retain(|group| group.total.count > 0);
+        all.numbers.clear();
+        all
+    }
+
+    /// The number of a group that has these names elsewhere.
+    fn number_in_common(&mut self, key: &RedGroupKey, names: &Names) -> u32 {
+        let mut number = |name: Option<u32>| name.map(|name| self.names.number(names.text(name)));
+        let (service, operation) = (number(key.service), number(key.operation));
+        self.number(RedGroupKey { service, operation, ..*key })
+    }
+
+    fn add_group(&mut self, number: u32, group: RedAccumulator) {
+        match self.of.get_mut(number as usize) {
+            Some(known) => {
+                known.total.merge(&group.total);
+                known.steps.extend(group.steps);
+            }
+            None => self.other += group.total.count,
+        }
+    }
+
+    /// Number of groups.
+    pub(super) fn len(&self) -> usize {
+        self.of.len()
+    }
+
+    /// Returns at most `limit` groups with the most calls, with their histograms on request.
+    pub(super) fn views(self, limit: usize, histogram: bool) -> Vec<RedGroup> {
+        let Self { names, window, mut of, .. } = self;
+        let text = |name: Option<u32>| name.map(|name| names.text(name));
+        let order = |group: &RedAccumulator| {
+            let RedGroupKey { service, operation, kind, status } = group.key;
+            let parts =
+                (kind.map(|kind| kind_name(kind) as u8), status.map(|of| status_name(of) as u8));
+            (std::cmp::Reverse(group.total.count), text(service), text(operation), parts)
+        };
+        of.sort_by(|a, b| order(a).cmp(&order(b)));
+        of.truncate(limit);
+        let view = |mut group: RedAccumulator| {
+            group.steps.sort_unstable_by_key(|step| step.start_unix_nano);
+            let RedGroupKey { service, operation, kind, status } = group.key;
+            RedGroup {
+                service: text(service).map(str::to_owned),
+                operation: text(operation).map(str::to_owned),
+                kind: kind.map(kind_name),
+                status: status.map(status_name),
+                attribute: None,
+                count: group.total.count,
+                error_count: group.total.errors,
+                rate_per_second: window.rate(group.total.count),
+                duration: group.total.latency.stats(),
+                steps: group.steps,
+                histogram: if histogram { group.total.latency.histogram() } else { Vec::new() },
+            }
+        };
+        of.into_iter().map(view).collect()
+    }
+}
+
+impl RedAccumulator {
+    fn new(key: RedGroupKey) -> Self {
+        Self { key, total: Calls::default(), steps: Vec::new() }
+    }
+}

@@ -1,0 +1,521 @@
+//! The service graph: services, their uninstrumented peers, and the edges between them.
+//!
+//! The spans of the window are assembled trace by trace, so that both halves of a shared id, late
+//! parents and messages count right. Storage defines a call (`graph_calls`). A call counts in the
+//! window in which its called span began. Storage has rollups of most calls. Where too many files
+//! lack rollups, the answer covers the newest part of the window. Where no rollup exists (a single
+//! trace, spans received just now), the newest spans are read here. The answer says when it is
+//! partial.
+
+mod graph_reader;
+
+use std::collections::{BTreeMap, HashMap};
+
+use tidings_proto::{
+    DurationNanos, TraceId, UnixNanos,
+    api::{EdgeKind, Exemplar, GraphEdge, GraphNode, NodeKind, ServiceGraph},
+    otlp::SpanKind,
+};
+use tidings_storage::{
+    Call, Calls, GraphAggregate, GraphBounds, GraphChoice, GraphKey, GraphPart, GraphSpan, Latency,
+    Peer, ScanStats, SpanFilter, TimeRange, graph_calls,
+};
+
+use super::window::Window;
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+};
+
+pub(crate) use graph_reader::graph_spans;
+use graph_reader::{gather, selection};
+
+/// The newest part of a window that is looked at, when it is too much, is no shorter.
+const PART_MIN: DurationNanos = DurationNanos(10 * 60 * 1_000_000_000);
+/// The newest traces that a filter chooses,
+const CHOSEN_MAX: usize = 20_000;
+/// and how many spans of them.
+const CHOSEN_SPANS_MAX: u64 = 200_000;
+/// Edges that are given.
+const EDGES_MAX: usize = 10_000;
+/// With so many stretches, the next part of a question is as long as the one before.
+const FEW_STRETCHES: usize = 16;
+/// The parents of the window's first spans began at most so long before it.
+const LEAD: DurationNanos = DurationNanos(60_000_000_000);
+
+/// Which calls.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GraphSearch {
+    /// Of traces of which one span is like this and starts in the window.
+    pub filter: SpanFilter,
+    /// Of this trace alone; the filter then has no say.
+    pub trace_id: Option<TraceId>,
+}
+
+/// A node: what it is and its name.
+pub(crate) type NodeKey = (NodeKind, String);
+
+/// The nodes and edges as they grow.
+#[derive(Debug)]
+struct Graph<K> {
+    nodes: BTreeMap<NodeKey, NodeTotals>,
+    edges: BTreeMap<(NodeKey, NodeKey, EdgeKind), K>,
+}
+
+/// Accumulator of the single calls of an edge.
+trait SingleCallAccumulator: Default {
+    /// Adds a call; `waited` is the time its caller waited, when the caller's span is known.
+    fn keep(&mut self, call: &Call, waited: Option<DurationNanos>);
+}
+
+/// Accumulator of the pre-aggregated calls of an edge.
+trait RollupAccumulator: Default {
+    /// Some more calls that began in this stretch of time.
+    fn add_calls(&mut self, stretch: u32, calls: &Calls);
+
+    /// Adds the caller-side latency of calls that began in this time bucket.
+    fn add_waited(&mut self, stretch: u32, waited: &Latency);
+}
+
+#[derive(Debug, Default)]
+struct NodeTotals {
+    system: Option<String>,
+    served: Calls,
+    entries: u64,
+    spans: u64,
+}
+
+/// The calls of an edge, added up.
+#[derive(Debug, Default)]
+pub(crate) struct Edge {
+    /// As the called saw them.
+    pub calls: Calls,
+    /// Latency as the callers saw it; covers only calls whose caller span is known.
+    pub caller: Latency,
+}
+
+/// The calls of an edge by stretch of time.
+pub(crate) type ByStretch = BTreeMap<u32, Edge>;
+
+impl SingleCallAccumulator for Edge {
+    fn keep(&mut self, call: &Call, waited: Option<DurationNanos>) {
+        self.calls.add(call);
+        if let Some(waited) = waited {
+            self.caller.add(waited);
+        }
+    }
+}
+
+impl RollupAccumulator for Edge {
+    fn add_calls(&mut self, _: u32, calls: &Calls) {
+        self.calls.merge(calls);
+    }
+
+    fn add_waited(&mut self, _: u32, waited: &Latency) {
+        self.caller.merge(waited);
+    }
+}
+
+impl RollupAccumulator for ByStretch {
+    fn add_calls(&mut self, stretch: u32, calls: &Calls) {
+        self.entry(stretch).or_default().calls.merge(calls);
+    }
+
+    fn add_waited(&mut self, stretch: u32, waited: &Latency) {
+        self.entry(stretch).or_default().caller.merge(waited);
+    }
+}
+
+/// One call of one node by another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EdgeCall {
+    /// When the called began.
+    pub start: UnixNanos,
+    /// True when the call failed.
+    pub failed: bool,
+    /// Duration of the called span; `None` until it has ended.
+    pub called: Option<DurationNanos>,
+    /// Time that the caller waited; `None` when the caller's span is not known.
+    pub calling: Option<DurationNanos>,
+}
+
+impl SingleCallAccumulator for Vec<EdgeCall> {
+    fn keep(&mut self, call: &Call, waited: Option<DurationNanos>) {
+        let Exemplar { start_unix_nano: start, duration_nano, .. } = call.exemplar;
+        let called = call.timed.then_some(duration_nano);
+        self.push(EdgeCall { start, failed: call.failed, called, calling: waited });
+    }
+}
+
+/// The calls of one node by another.
+#[derive(Debug)]
+pub(crate) struct EdgeCalls<K> {
+    /// Calling node.
+    pub from: NodeKey,
+    /// Called node.
+    pub to: NodeKey,
+    /// How.
+    pub kind: EdgeKind,
+    /// The calls.
+    pub calls: K,
+}
+
+/// The calls one by one.
+pub(crate) type SingleCalls = EdgeCalls<Vec<EdgeCall>>;
+/// The calls added up.
+pub(crate) type EdgeSums = EdgeCalls<ByStretch>;
+
+/// A span that called something that has no span, or took a message that nobody here sent.
+#[derive(Debug)]
+struct OpenSpan {
+    service: String,
+    kind: SpanKind,
+    has_parent: bool,
+    call: Call,
+}
+
+/// The graph.
+pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGraph, QueryError> {
+    let window = match search.trace_id {
+        Some(_) => None,
+        None => Some(Window::new(reader, search.filter.start, None)?),
+    };
+    if let Some(window) = window.filter(|_| is_of_all(search))
+        && let Some((part, aggregate)) = added_up(reader, window)?
+    {
+        return Ok(Graph::from_aggregate(&aggregate).view(reader, part, aggregate.scan));
+    }
+    if let Some(window) = window.filter(|_| !is_of_all(search)) {
+        let bounds = GraphBounds { rows_max: CHOSEN_SPANS_MAX, ..bounds(reader, &window.times()) };
+        let aggregate = reader.aggregate_graph_of(&bounds, &choice(reader, search, window))?;
+        return Ok(Graph::from_aggregate(&aggregate).view(reader, window, aggregate.scan));
+    }
+    let filter = selection(search, window);
+    let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window)?;
+    let window = match (window, bounds) {
+        (Some(window), _) => window,
+        (None, Some((start, end))) => {
+            let end = Some(UnixNanos(end.0.saturating_add(1).max(start.0.saturating_add(2))));
+            Window::new(reader, TimeRange { start: Some(start), end }, None)?
+        }
+        (None, None) => {
+            let what = "no span of this trace is stored".to_owned();
+            return Err(QueryError::NotFound { what });
+        }
+    };
+    Ok(graph.view(reader, window, stats))
+}
+
+/// Reports whether the query covers every trace of its window, so that rollups can answer it.
+fn is_of_all(search: &GraphSearch) -> bool {
+    let unbounded = SpanFilter { start: TimeRange::default(), ..search.filter.clone() };
+    search.trace_id.is_none() && unbounded == SpanFilter::default()
+}
+
+/// The traces of the window that the filter chooses.
+fn choice(reader: &Reader, search: &GraphSearch, window: Window) -> GraphChoice {
+    GraphChoice {
+        filter: SpanFilter { start: window.range(), ..search.filter.clone() },
+        looked_at_max: reader.settings.search_rows_max,
+        traces_max: CHOSEN_MAX,
+    }
+}
+
+fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
+    let (rows_max, bytes_max) = (reader.limits.graph_spans_max, reader.limits.graph_bytes_max);
+    GraphBounds {
+        between: between.to_vec(),
+        lead: LEAD,
+        trail: DurationNanos(0),
+        rows_max,
+        bytes_max,
+    }
+}
+
+/// Returns the rollup of the window and the part of the window that it covers. When too much of a
+/// part lacks rollups, its newest quarter is tried. Returns `None` when that holds for the shortest
+/// part too.
+fn added_up(
+    reader: &Reader,
+    window: Window,
+) -> Result<Option<(Window, GraphAggregate)>, QueryError> {
+    let mut part = window;
+    loop {
+        if let Some(mut aggregate) = reader.aggregate_graph(&bounds(reader, &part.times()))? {
+            aggregate.scan.complete &= part == window;
+            return Ok(Some((part, aggregate)));
+        }
+        let [start, end] = part.times();
+        let length = DurationNanos(end.since(start).0 / 4);
+        if length < PART_MIN {
+            return Ok(None);
+        }
+        part = part.newest(length);
+    }
+}
+
+/// The calls of which the called began between each of these times and the next, added up, by the
+/// number of the first; `None` when that is not known without reading spans.
+pub(crate) fn sums(
+    reader: &Reader,
+    between: &[UnixNanos],
+) -> Result<Option<Vec<EdgeSums>>, QueryError> {
+    sums_of(reader, bounds(reader, between))
+}
+
+fn sums_of(reader: &Reader, bounds: GraphBounds) -> Result<Option<Vec<EdgeSums>>, QueryError> {
+    let aggregate = reader.aggregate_graph(&bounds)?.filter(|aggregate| aggregate.scan.complete);
+    Ok(aggregate.map(|aggregate| Graph::from_aggregate(&aggregate).into_calls()))
+}
+
+/// As [`sums`], given to `visit` in parts when all of them cannot be held at a time: the number of
+/// the part's first time, and its calls. The number of the time from which on they are not known.
+/// A call over the border of two parts is seen whole when the called began within [`LEAD`].
+pub(crate) fn sums_in_parts(
+    reader: &Reader,
+    between: &[UnixNanos],
+    mut visit: impl FnMut(usize, Vec<EdgeSums>),
+) -> Result<usize, QueryError> {
+    let (mut first, last) = (0, between.len().saturating_sub(1));
+    let mut length = if reader.lacks_spans() { 0 } else { last };
+    while first < last && length > 0 {
+        let end = last.min(first + length);
+        let trail = if end < last { LEAD } else { DurationNanos(0) };
+        match sums_of(reader, GraphBounds { trail, ..bounds(reader, &between[first..=end]) })? {
+            Some(sums) => {
+                visit(first, sums);
+                first = end;
+                // Where there was too much for many, there may be less now.
+                length = if length < FEW_STRETCHES { 2 * length } else { length };
+            }
+            None => length = (end - first) / 2,
+        }
+    }
+    Ok(first)
+}
+
+/// Every call of which the called began in this range, and whether all of it was looked at.
+pub(crate) fn calls(
+    reader: &Reader,
+    range: TimeRange,
+) -> Result<(Vec<SingleCalls>, bool), QueryError> {
+    let filter = SpanFilter { start: range, ..SpanFilter::default() };
+    let search = GraphSearch { filter, trace_id: None };
+    let window = Some(Window::new(reader, range, None)?);
+    let (graph, _, stats) = gather::<Vec<EdgeCall>>(reader, &selection(&search, window), window)?;
+    Ok((graph.into_calls(), stats.complete))
+}
+
+fn service(name: &str) -> NodeKey {
+    (NodeKind::Service, name.to_owned())
+}
+
+/// The users, named as Tempo and the Collector name them.
+fn user() -> NodeKey {
+    (NodeKind::User, "user".to_owned())
+}
+
+impl<K: SingleCallAccumulator> Graph<K> {
+    /// Adds what these spans, which belong together, are to the graph; how many there are.
+    fn add<'n>(
+        &mut self,
+        trace_id: TraceId,
+        spans: &[GraphSpan],
+        name: impl Fn(u32) -> &'n str,
+        window: Option<Window>,
+        open: &mut HashMap<u64, OpenSpan>,
+    ) -> u64 {
+        let mut rows = 0;
+        for of in graph_calls(trace_id, spans) {
+            rows += u64::from(of.part == GraphPart::Span);
+            let (call, facts) = (of.call, &spans[of.span].facts);
+            if window.is_some_and(|window| !window.contains(call.exemplar.start_unix_nano)) {
+                continue;
+            }
+            let own = service(name(facts.service));
+            match of.part {
+                GraphPart::Span => self.node(own).spans += 1,
+                GraphPart::Served => self.node(own).served.add(&call),
+                GraphPart::Entry => self.node(own).entries += 1,
+                GraphPart::Called { caller, kind, waited } => {
+                    let from = service(name(spans[caller].facts.service));
+                    self.edge(from, own, kind).keep(&call, waited);
+                }
+                GraphPart::UserRequest => self.edge(user(), own, EdgeKind::Call).keep(&call, None),
+                GraphPart::Open => {
+                    let has_parent = facts.parent_span_id.is_some();
+                    let open_span = OpenSpan { service: own.1, kind: facts.kind, has_parent, call };
+                    open.insert(facts.content_hash, open_span);
+                }
+            }
+        }
+        rows
+    }
+
+    fn add_open(&mut self, open: &OpenSpan, peer: Option<&Peer>) {
+        let (kind, name) = match peer {
+            Some(peer) => (peer.kind, peer.name.as_str()),
+            // A consumer whose queue nobody names is an entry like any other.
+            None if open.kind == SpanKind::Consumer => {
+                if !open.has_parent {
+                    let edge = self.edge(user(), service(&open.service), EdgeKind::Message);
+                    edge.keep(&open.call, None);
+                }
+                return;
+            }
+            None => (NodeKind::Unknown, ""),
+        };
+        let there = self.peer(kind, name);
+        if let Some(system) = peer.and_then(|peer| peer.system.as_deref()) {
+            self.run_by(there.clone(), system);
+        }
+        let is_taken = open.kind == SpanKind::Consumer;
+        let waited = !is_taken && open.call.timed;
+        let edge = self.open_edge(&open.service, open.kind, there, 1);
+        edge.keep(&open.call, waited.then_some(open.call.exemplar.duration_nano));
+    }
+}
+
+impl<K: Default> Graph<K> {
+    fn new() -> Self {
+        Self { nodes: BTreeMap::new(), edges: BTreeMap::new() }
+    }
+
+    fn node(&mut self, key: NodeKey) -> &mut NodeTotals {
+        self.nodes.entry(key).or_default()
+    }
+
+    /// The calls of one by the other, which both are nodes then.
+    fn edge(&mut self, from: NodeKey, to: NodeKey, kind: EdgeKind) -> &mut K {
+        self.node(from.clone());
+        self.node(to.clone());
+        self.edges.entry((from, to, kind)).or_default()
+    }
+
+    /// The node that is meant by a name at the other end. All services have to be known.
+    fn peer(&self, kind: NodeKind, name: &str) -> NodeKey {
+        let instrumented = service(name);
+        let is_known = kind == NodeKind::External && self.nodes.contains_key(&instrumented);
+        if is_known { instrumented } else { (kind, name.to_owned()) }
+    }
+
+    fn run_by(&mut self, there: NodeKey, system: &str) {
+        let node = self.node(there);
+        node.system = node.system.take().max(Some(system.to_owned()));
+    }
+
+    /// Where so many calls of the node by spans of this kind, or messages from there, count.
+    fn open_edge(&mut self, of: &str, kind: SpanKind, there: NodeKey, calls: u64) -> &mut K {
+        let here = service(of);
+        if kind == SpanKind::Consumer {
+            let node = self.node(here.clone());
+            node.entries = node.entries.saturating_sub(calls);
+        }
+        match kind {
+            SpanKind::Consumer => self.edge(there, here, EdgeKind::Message),
+            SpanKind::Producer => self.edge(here, there, EdgeKind::Message),
+            _ => self.edge(here, there, EdgeKind::Call),
+        }
+    }
+
+    fn into_calls(self) -> Vec<EdgeCalls<K>> {
+        let calls = |((from, to, kind), calls)| EdgeCalls { from, to, kind, calls };
+        self.edges.into_iter().map(calls).collect()
+    }
+}
+
+impl<K: RollupAccumulator> Graph<K> {
+    /// The graph of calls that are added up.
+    fn from_aggregate(aggregate: &GraphAggregate) -> Self {
+        let mut graph = Self::new();
+        for (stretch, key, calls) in aggregate.calls() {
+            match key {
+                GraphKey::Spans(name) => graph.node(service(name)).spans += calls.count,
+                GraphKey::Entries(name) => graph.node(service(name)).entries += calls.count,
+                GraphKey::Served(name) => graph.node(service(name)).served.merge(calls),
+                GraphKey::User { to, kind } => {
+                    graph.edge(user(), service(to), kind).add_calls(stretch, calls);
+                }
+                GraphKey::Called { from, to, kind } => {
+                    graph.edge(service(from), service(to), kind).add_calls(stretch, calls);
+                }
+                GraphKey::Waited { from, to, kind } => {
+                    let edge = graph.edge(service(from), service(to), kind);
+                    edge.add_waited(stretch, &calls.latency);
+                }
+                GraphKey::Open { .. } | GraphKey::System { .. } => {}
+            }
+        }
+        for (stretch, key, calls) in aggregate.calls() {
+            match key {
+                GraphKey::Open { service, kind, peer, peer_kind } => {
+                    let there = graph.peer(peer_kind, peer);
+                    let edge = graph.open_edge(service, kind, there, calls.count);
+                    edge.add_calls(stretch, calls);
+                    if kind != SpanKind::Consumer {
+                        edge.add_waited(stretch, &calls.latency);
+                    }
+                }
+                GraphKey::System { peer, peer_kind, system } => {
+                    graph.run_by((peer_kind, peer.to_owned()), system);
+                }
+                _ => {}
+            }
+        }
+        graph
+    }
+}
+
+impl Graph<Edge> {
+    /// Gives nodes that send no spans the calls that others make to them.
+    fn count_uninstrumented(&mut self) {
+        for ((_, to, _), edge) in &self.edges {
+            if to.0 != NodeKind::Service
+                && let Some(node) = self.nodes.get_mut(to)
+            {
+                node.served.merge(&edge.calls);
+            }
+        }
+    }
+
+    fn view(mut self, reader: &Reader, window: Window, stats: ScanStats) -> ServiceGraph {
+        self.count_uninstrumented();
+        let places: BTreeMap<&NodeKey, u32> = self.nodes.keys().zip(0..).collect();
+        let edge_count = self.edges.len() as u64;
+        let mut edges: Vec<GraphEdge> = self
+            .edges
+            .iter()
+            .map(|((from, to, kind), edge)| GraphEdge {
+                from: places[from],
+                to: places[to],
+                kind: *kind,
+                call_count: edge.calls.count,
+                error_count: edge.calls.errors,
+                rate_per_second: window.rate(edge.calls.count),
+                duration: edge.calls.latency.stats(),
+                caller_duration: (edge.caller.count() > 0).then(|| edge.caller.stats()),
+                slowest: edge.calls.slowest(),
+                failed: edge.calls.failed(),
+            })
+            .collect();
+        edges.sort_by_key(|edge| std::cmp::Reverse(edge.call_count));
+        edges.truncate(EDGES_MAX);
+        let node = |((kind, name), node): (NodeKey, NodeTotals)| GraphNode {
+            name,
+            kind,
+            system: node.system,
+            call_count: node.served.count,
+            error_count: node.served.errors,
+            entry_count: node.entries,
+            span_count: node.spans,
+            duration: node.served.latency.stats(),
+        };
+        ServiceGraph {
+            window: window.view(),
+            nodes: self.nodes.into_iter().map(node).collect(),
+            edges,
+            edge_count,
+            searched: searched(reader, stats),
+        }
+    }
+}

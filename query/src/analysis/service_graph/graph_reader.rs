@@ -1,0 +1,114 @@
+//! The graph of spans that are read: of the newest of a window, or of one trace.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+};
+
+use tidings_assembly::assemble;
+use tidings_proto::{
+    UnixNanos,
+    api::SpanFlags,
+    otlp::{KeyValue, SpanKind},
+};
+use tidings_storage::{
+    Detail, GraphSpan, Peer, Scan, ScanStats, SpanFilter, TimeRange, without_silence,
+};
+
+use super::{Graph, GraphSearch, LEAD, OpenSpan, SingleCallAccumulator, Window};
+use crate::{
+    QueryError,
+    execution::Reader,
+    name_search::value_text,
+    trace::trace_rows::{Gather, Gathered, TraceFacts},
+};
+
+/// The first and last moment of a trace.
+type Bounds = (UnixNanos, UnixNanos);
+
+/// Reads and assembles what is selected: the graph, the bounds of the last trace, what was read.
+pub(super) fn gather<K: SingleCallAccumulator>(
+    reader: &Reader,
+    filter: &SpanFilter,
+    window: Option<Window>,
+) -> Result<(Graph<K>, Option<Bounds>, ScanStats), QueryError> {
+    let spans_max = reader.limits.graph_spans_max;
+    let gather = Gather { detail: Detail::Facts, hosts_max: 0, spans_max, instead: "" };
+    let (gathered, complete) = Gathered::read_newest(reader, filter, gather)?;
+    let mut graph = Graph::new();
+    let mut open: HashMap<u64, OpenSpan> = HashMap::new();
+    let mut rows = 0;
+    let mut bounds = None;
+    for (trace_id, facts) in gathered.traces {
+        reader.check()?;
+        let name = |number| gathered.names.text(number);
+        let mut spans = graph_spans(&facts);
+        if let Some(window) = window {
+            for part in without_silence(&mut spans) {
+                rows += graph.add(trace_id, part, name, Some(window), &mut open);
+            }
+        } else {
+            bounds = Some(assemble(&facts.facts).bounds);
+            rows += graph.add(trace_id, &spans, name, None, &mut open);
+        }
+    }
+    let found = peers(reader, filter, &open)?;
+    for (content_hash, open) in open {
+        graph.add_open(&open, found.get(&content_hash));
+    }
+    Ok((graph, bounds, ScanStats { rows, complete, ..ScanStats::default() }))
+}
+
+/// The spans of a trace as what calls are found in.
+pub(crate) fn graph_spans(trace: &TraceFacts) -> Vec<GraphSpan> {
+    let spans = trace.facts.iter().zip(&trace.marks).map(|(facts, marks)| GraphSpan {
+        facts: *facts,
+        failed: marks & SpanFlags::ERROR != 0,
+        mark: 0,
+    });
+    spans.collect()
+}
+
+/// Peers named by the attributes of these spans, by content hash.
+fn peers(
+    reader: &Reader,
+    filter: &SpanFilter,
+    open: &HashMap<u64, OpenSpan>,
+) -> Result<HashMap<u64, Peer>, QueryError> {
+    let kinds: HashSet<SpanKind> = open.values().map(|open| open.kind).collect();
+    let mut peers = HashMap::new();
+    for kind in kinds {
+        let filter = SpanFilter { kind: Some(kind), ..filter.clone() };
+        let scan = Scan { detail: Detail::Attributes, rows_max: u64::MAX };
+        reader.spans(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                let content_hash = rows.content_hash(row);
+                if !open.contains_key(&content_hash) {
+                    continue;
+                }
+                let attributes = rows.attributes(row);
+                let text = |key: &str| {
+                    let found = attributes.iter().find(|attribute| attribute.key == key);
+                    found.and_then(KeyValue::value).and_then(value_text)
+                };
+                if let Some(peer) = Peer::from_attributes(kind, text) {
+                    peers.insert(content_hash, peer);
+                }
+            }
+            let all = peers.len() >= open.len();
+            Ok(if all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+    }
+    Ok(peers)
+}
+
+/// Filter of the spans to read: the window and a lead before it, or one trace.
+pub(super) fn selection(search: &GraphSearch, window: Option<Window>) -> SpanFilter {
+    let Some(window) = window else {
+        let trace_ids = search.trace_id.map(|trace_id| vec![trace_id]);
+        return SpanFilter { trace_ids, ..SpanFilter::default() };
+    };
+    let range = window.range();
+    let lead = range.start.map(|start| UnixNanos(start.0.saturating_sub(LEAD.0)));
+    SpanFilter { start: TimeRange { start: lead, end: range.end }, ..SpanFilter::default() }
+}

@@ -1,0 +1,402 @@
+//! Transaction types: throughput, latency and the breakdown of their time.
+//!
+//! Storage defines transactions and their types ([`Transactions`]) and has rollups of most of them.
+//! Where too many rows lack rollups, the spans around the window are read here. With too many
+//! traces to remember, every second one by a hash of its id is dropped and counts are doubled. The
+//! breakdown of time is computed from whole traces, in the order of the same hash. Types that are
+//! not listed take no more memory than storage's top-k.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{
+    DurationNanos, TraceId,
+    api::{TimeShare, TransactionKind, TransactionKindList},
+};
+use tidings_storage::{
+    Calls, Detail, KindAnswer, KindBounds, KindCalls, KindKey, OtherKinds, Scan, ScanStats,
+    SpanFilter, TimeRange, Transactions, WantedTraces, transaction_place,
+};
+
+use super::{
+    CallSteps, each_tree,
+    window::{Window, ratio},
+};
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+    trace::summary::plus,
+};
+
+/// Traces that are added up for where the time goes, over all kinds of an answer.
+const ANALYSED_MAX: usize = 1_000;
+/// Minimum number for each type.
+const ANALYSED_MIN: usize = 10;
+/// Operations shown of where the time goes.
+const SHARES_MAX: usize = 100;
+
+/// Which of a kind's transactions are looked at for where the time goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Above {
+    /// All of them.
+    #[default]
+    All,
+    /// Traces that took at least this percentile of their type's duration.
+    Percentile(u64),
+    /// Traces that took at least this long.
+    Duration(DurationNanos),
+}
+
+/// Filter of transaction types.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KindSearch {
+    /// They begin in this range.
+    pub start: TimeRange,
+    /// The length of a step.
+    pub step: Option<DurationNanos>,
+    /// They enter this service.
+    pub service: Option<String>,
+    /// They enter at this operation.
+    pub operation: Option<String>,
+    /// Traces whose time is broken down.
+    pub above: Above,
+    /// The duration that the transactions are compared with; their time is not broken down then.
+    pub than: Option<DurationNanos>,
+    /// Maximum number of types.
+    pub limit: usize,
+}
+
+/// The transactions of a kind.
+#[derive(Debug, Clone, Default)]
+struct TypeCalls {
+    calls: Calls,
+    steps: CallSteps,
+}
+
+/// The kinds that are listed, the most frequent first, each with its service and operation.
+type Kinds = Vec<((String, String), TypeCalls)>;
+
+/// The transactions of a window.
+#[derive(Debug)]
+struct CountedTypes {
+    kinds: Kinds,
+    /// Number of distinct types that were counted.
+    kind_count: u64,
+    others: OtherKinds,
+    /// The traces that were wanted, in the order of what was wanted.
+    samples: Vec<Vec<TraceId>>,
+    /// One trace in `1 << level` was counted.
+    level: u32,
+    scan: ScanStats,
+}
+
+/// Lists transaction types.
+pub(crate) fn kinds(
+    reader: &Reader,
+    search: &KindSearch,
+) -> Result<TransactionKindList, QueryError> {
+    let window = Window::new(reader, search.start, search.step)?;
+    let asked = (search.service.clone(), search.operation.clone());
+    let CountedTypes { kinds, kind_count, others, samples, level, scan } =
+        found(reader, window, asked, search.limit, |kinds| match search.than {
+            None => wanted(kinds, search),
+            Some(_) => Vec::new(),
+        })?;
+    let samples = if search.than.is_some() { vec![Vec::new(); kinds.len()] } else { samples };
+    let factor = 1_u64 << level;
+    let mut views = Vec::with_capacity(samples.len());
+    for (((service, operation), kind), ids) in kinds.into_iter().zip(samples) {
+        let (where_time_goes, analysed_count) = shares(reader, &ids)?;
+        let count = kind.calls.count.saturating_mul(factor);
+        views.push(TransactionKind {
+            service,
+            operation,
+            count,
+            error_count: kind.calls.errors.saturating_mul(factor),
+            rate_per_second: window.rate(count),
+            duration: kind.calls.latency.stats(),
+            shorter_share: search.than.map(|than| shorter_share(&kind.calls, than)),
+            steps: kind.steps.view(factor),
+            where_time_goes,
+            analysed_count,
+        });
+    }
+    Ok(TransactionKindList {
+        window: window.view(),
+        kinds: views,
+        kind_count,
+        other_count: others.count,
+        other_kind_count_max: others.count_max,
+        sampled_one_in: factor,
+        searched: searched(reader, scan),
+    })
+}
+
+/// The share of those that have ended which certainly took less than this.
+fn shorter_share(calls: &Calls, than: DurationNanos) -> f64 {
+    let shorter = calls.latency.spread().filter(|(duration, _)| *duration < than);
+    ratio(shorter.map(|(_, count)| count).sum(), calls.latency.count())
+}
+
+/// Traces to sample for the breakdown of time.
+fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<WantedTraces> {
+    let traces_max = (ANALYSED_MAX / kinds.len().max(1)).max(ANALYSED_MIN);
+    let wanted = kinds.iter().map(|((service, operation), kind)| WantedTraces {
+        service: service.clone(),
+        operation: operation.clone(),
+        least: match search.above {
+            Above::All => DurationNanos(0),
+            Above::Percentile(percent) => kind.calls.latency.quantile_begin(percent),
+            Above::Duration(duration) => duration,
+        },
+        traces_max,
+    });
+    wanted.collect()
+}
+
+/// Returns a stable sample of at most this number of traces of a type.
+pub(crate) fn of_kind(
+    reader: &Reader,
+    window: Window,
+    service: &str,
+    operation: &str,
+    traces_max: usize,
+) -> Result<Vec<TraceId>, QueryError> {
+    let (service, operation) = (service.to_owned(), operation.to_owned());
+    let asked = (Some(service.clone()), Some(operation.clone()));
+    let wanted = WantedTraces { service, operation, least: DurationNanos(0), traces_max };
+    let found = found(reader, window, asked, 1, |_| vec![wanted.clone()])?;
+    Ok(found.samples.into_iter().next().unwrap_or_default())
+}
+
+/// A transaction type in a window.
+#[derive(Debug)]
+pub(crate) struct RootOperation {
+    /// The service that it enters.
+    pub service: String,
+    /// The operation at which it does.
+    pub operation: String,
+    /// Its transactions.
+    pub calls: Calls,
+    /// They by step.
+    pub steps: CallSteps,
+    /// Some of its traces: no matter which, but the same ones every time.
+    pub traces: Vec<TraceId>,
+}
+
+/// The transaction types of a window.
+#[derive(Debug)]
+pub(crate) struct RootOperations {
+    /// The most frequent.
+    pub listed: Vec<RootOperation>,
+    /// Transactions of others.
+    pub other_count: u64,
+    /// Sampling factor: one trace in this many was counted; counts are not multiplied by it.
+    pub sampled_one_in: u64,
+    /// Rows and files that were read.
+    pub scan: ScanStats,
+}
+
+/// Most frequent transaction types of a window, at most `limit`, each with its share of
+/// `traces_max` traces.
+pub(crate) fn root_operations(
+    reader: &Reader,
+    window: Window,
+    limit: usize,
+    traces_max: usize,
+) -> Result<RootOperations, QueryError> {
+    let choose = |kinds: &Kinds| {
+        let counts: Vec<u64> = kinds.iter().map(|(_, kind)| kind.calls.count).collect();
+        let traces_max = fair_share(&counts, traces_max).max(ANALYSED_MIN);
+        let wanted = kinds.iter().map(|((service, operation), _)| WantedTraces {
+            service: service.clone(),
+            operation: operation.clone(),
+            least: DurationNanos(0),
+            traces_max,
+        });
+        wanted.collect()
+    };
+    let found = found(reader, window, (None, None), limit, choose)?;
+    let kinds = found.kinds.into_iter().zip(found.samples);
+    let listed = kinds.map(|(((service, operation), kind), traces)| RootOperation {
+        service,
+        operation,
+        calls: kind.calls,
+        steps: kind.steps,
+        traces,
+    });
+    Ok(RootOperations {
+        listed: listed.collect(),
+        other_count: found.others.count,
+        sampled_one_in: 1 << found.level,
+        scan: found.scan,
+    })
+}
+
+/// The most that each may have so that all together have no more than `whole`: those that have less
+/// leave the rest to the others.
+fn fair_share(counts: &[u64], whole: usize) -> usize {
+    let mut counts = counts.to_vec();
+    counts.sort_unstable();
+    let mut left = whole;
+    for (place, count) in counts.iter().enumerate() {
+        let share = left / (counts.len() - place);
+        match usize::try_from(*count) {
+            Ok(count) if count <= share => left -= count,
+            _ => return share,
+        }
+    }
+    whole
+}
+
+/// Most frequent types of this service and operation, at most `limit`, and those of their traces
+/// that `choose` selects.
+fn found(
+    reader: &Reader,
+    window: Window,
+    (service, operation): (Option<String>, Option<String>),
+    limit: usize,
+    choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
+) -> Result<CountedTypes, QueryError> {
+    let bounds = KindBounds {
+        between: window.bounds(),
+        service,
+        operation,
+        rows_max: reader.settings.search_rows_max,
+        traces_max: reader.limits.sampled_traces_max,
+        bytes_max: reader.limits.kinds_bytes_max,
+    };
+    let mut kinds = Kinds::new();
+    let answer = reader.aggregate_kinds(&bounds, &mut |calls| {
+        kinds = listed(calls, window, &bounds, limit);
+        choose(&kinds)
+    })?;
+    let Some(KindAnswer { scan, calls, samples }) = answer else {
+        return read(reader, window, &bounds, limit, choose);
+    };
+    let (kind_count, others) = (calls.kind_count(), calls.others());
+    Ok(CountedTypes { kinds, kind_count, others, samples, level: 0, scan })
+}
+
+/// Most frequent types of these transactions, at most `limit`.
+fn listed(calls: &KindCalls, window: Window, bounds: &KindBounds, limit: usize) -> Kinds {
+    let listed = calls.listed(limit);
+    let places: HashMap<KindKey<'_>, usize> =
+        listed.iter().zip(0..).map(|(kind, place)| (kind.key, place)).collect();
+    let mut kinds: Vec<TypeCalls> = vec![TypeCalls::default(); listed.len()];
+    for (stretch, key, calls) in calls.each() {
+        let Some(place) = places.get(&key) else { continue };
+        let start = bounds.between.get(stretch as usize).copied().unwrap_or_default();
+        let kind = &mut kinds[*place];
+        kind.calls.merge(calls);
+        kind.steps.merge(window.step_of(start), calls);
+    }
+    let names = listed.iter().map(|kind| {
+        let KindKey { service, operation } = kind.key;
+        (service.to_owned(), operation.to_owned())
+    });
+    names.zip(kinds).collect()
+}
+
+/// As [`found`], from all spans around the window.
+fn read(
+    reader: &Reader,
+    window: Window,
+    bounds: &KindBounds,
+    limit: usize,
+    choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
+) -> Result<CountedTypes, QueryError> {
+    let [start, end] = window.times();
+    let visible = KindBounds::visible(start..end);
+    let start = TimeRange { start: Some(visible.start), end: Some(visible.end) };
+    let filter = SpanFilter { start, ..SpanFilter::default() };
+    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+    let (traces_max, bytes_max) = (bounds.traces_max.max(1), bounds.bytes_max);
+    let (mut transactions, mut level) = (Transactions::default(), 0);
+    let scan = reader.spans(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            if !is_sampled(rows.trace_id(row), level) {
+                continue;
+            }
+            transactions.add(rows, row);
+            let mut is_too_much = transactions.trace_count() > traces_max;
+            if transactions.name_bytes() > bytes_max {
+                // Less than all room must be left: else this would be next of every row.
+                transactions.forget_names();
+                is_too_much |= transactions.name_bytes() > bytes_max / 2;
+            }
+            while is_too_much && level < u64::BITS - 1 {
+                level += 1;
+                transactions.retain(|trace_id| is_sampled(trace_id, level));
+                transactions.forget_names();
+                is_too_much = transactions.trace_count() > traces_max
+                    || transactions.name_bytes() > bytes_max / 2;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    transactions.retain_begun(|time| window.contains(time));
+    let calls = transactions.calls(bounds, limit);
+    let kinds = listed(&calls, window, bounds, limit);
+    let samples = transactions.sample(&choose(&kinds));
+    let (kind_count, others) = (calls.kind_count(), calls.others());
+    Ok(CountedTypes { kinds, kind_count, others, samples, level, scan })
+}
+
+/// Reports whether the trace is in the sample of one in `1 << level`.
+fn is_sampled(trace_id: TraceId, level: u32) -> bool {
+    transaction_place(trace_id).leading_zeros() >= level
+}
+
+/// Time of one operation in some traces.
+#[derive(Debug, Default)]
+struct OperationTime {
+    critical: DurationNanos,
+    own: DurationNanos,
+    traces: u64,
+    spans: u64,
+}
+
+/// Where the time of these traces goes, and over how many of them that is.
+fn shares(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TimeShare>, u64), QueryError> {
+    let mut shares: BTreeMap<(String, String), OperationTime> = BTreeMap::new();
+    let mut analysed = 0;
+    each_tree(reader, ids, |tree, names| {
+        analysed += 1;
+        let mut of_trace: HashMap<(u32, u32), OperationTime> = HashMap::new();
+        for (at, node) in tree.assembled.nodes.iter().enumerate() {
+            let fact = tree.fact(at);
+            let share = of_trace.entry((fact.service, fact.operation)).or_default();
+            share.critical = plus(share.critical, node.critical_time);
+            share.own = plus(share.own, node.self_time);
+            share.spans += 1;
+        }
+        for ((service, operation), part) in of_trace {
+            let name = (names.text(service).to_owned(), names.text(operation).to_owned());
+            let share = shares.entry(name).or_default();
+            share.critical = plus(share.critical, part.critical);
+            share.own = plus(share.own, part.own);
+            share.spans += part.spans;
+            share.traces += 1;
+        }
+    })?;
+    let whole = shares.values().fold(DurationNanos(0), |sum, share| plus(sum, share.critical));
+    let mut views: Vec<TimeShare> = shares
+        .into_iter()
+        .map(|((service, operation), share)| TimeShare {
+            service,
+            operation,
+            critical_share: ratio(share.critical.0, whole.0),
+            critical_nano: share.critical,
+            self_nano: share.own,
+            transaction_count: share.traces,
+            span_count: share.spans,
+        })
+        .collect();
+    // The order of names is that of the map, and this one keeps it.
+    views.sort_by_key(|share| std::cmp::Reverse((share.critical_nano, share.self_nano)));
+    views.truncate(SHARES_MAX);
+    Ok((views, analysed))
+}

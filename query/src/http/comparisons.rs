@@ -1,0 +1,157 @@
+//! `/api/v1/compare`, `/api/v1/explain` and `/api/v1/traces/{traceId}/repeats`.
+
+use ::http::Uri;
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    response::Response,
+};
+use tidings_proto::{
+    TraceId,
+    api::{Comparison, Explanation, RepeatList},
+};
+
+use super::{
+    encoding,
+    filters::{SELECTED, SPAN_FILTERS, WINDOW, selection, span_filter},
+    problem::Problems,
+    traces::OneTrace,
+};
+use crate::{
+    QueryError, QueryService,
+    analysis::{CompareSearch, ComparedWith, ExplainSearch},
+    params::{
+        Params, TYPICAL,
+        declared::{Lists, Of, Takes, limit, query},
+        form::ParameterForm::{TraceIds, TraceIdsOrTypical},
+        trace_in_path,
+    },
+};
+
+/// Traces on one side.
+const TRACES_MAX: usize = 500;
+
+/// Parameters of a comparison.
+pub(super) struct Compare;
+
+impl Takes for Compare {
+    const LISTS: Lists = &[
+        &[
+            query(
+                "left",
+                TraceIds,
+                "Trace ids of 32 hex digits, at most 500: up to 124 in a list with commas \
+                 between, and the parameter again for another list",
+            )
+            .repeated()
+            .required(),
+            query(
+                "right",
+                TraceIdsOrTypical,
+                "As `left`, or `typical` for transactions of the same kind",
+            )
+            .repeated()
+            .required(),
+        ],
+        WINDOW,
+    ];
+}
+
+/// How traces differ in the shape of their trees.
+///
+/// Lays the traces on the left over those on the right: calls of one operation at one place of the
+/// tree are one row, with how often, how long and how failing on either side, and how the left
+/// deviates: missing, extra, slower, newly failing calls and so on. `right=typical` compares with
+/// up to 200 transactions of the same kind.
+#[utoipa::path(
+    get,
+    path = "/api/v1/compare",
+    tag = "analysis",
+    operation_id = "compareTraces",
+    params(Of<Compare>),
+    responses((status = 200, body = Comparison), Problems)
+)]
+pub(super) async fn compare(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<Compare>(&uri)?;
+    let range = params.time_range()?;
+    let right = match params.texts("right")[..] {
+        [TYPICAL] => ComparedWith::Typical(range),
+        _ => ComparedWith::Traces(trace_ids(&params, "right")?),
+    };
+    let search = CompareSearch { left: trace_ids(&params, "left")?, right };
+    let (service, turn) = service.keeping_turn();
+    encoding::json(turn, service.compare(search).await?).await
+}
+
+/// The calls that a trace makes again and again.
+///
+/// Three or more calls of one operation by one span are a group; `nPlusOne` says whether it looks
+/// like one query for each row of another.
+#[utoipa::path(
+    get,
+    path = "/api/v1/traces/{traceId}/repeats",
+    tag = "analysis",
+    operation_id = "getRepeatedCalls",
+    params(Of<OneTrace>),
+    responses((status = 200, body = RepeatList), Problems)
+)]
+pub(super) async fn repeats(
+    State(service): State<QueryService>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    Params::read::<OneTrace>(&uri)?;
+    let (service, turn) = service.keeping_turn();
+    encoding::json(turn, service.repeats(trace_in_path(&path?)?).await?).await
+}
+
+/// The ids of one side, each once.
+fn trace_ids(params: &Params, name: &str) -> Result<Vec<TraceId>, QueryError> {
+    let ids = params.trace_ids(name)?;
+    if ids.is_empty() || ids.len() > TRACES_MAX {
+        let reason = format!("`{name}` must be 1 to {TRACES_MAX} traces; there are {}", ids.len());
+        return Err(QueryError::parameter(name, reason));
+    }
+    Ok(ids)
+}
+
+/// Parameters of an explanation.
+pub(super) struct Explain;
+
+impl Takes for Explain {
+    const LISTS: Lists =
+        &[SPAN_FILTERS, WINDOW, SELECTED, &[limit(20, 200, "At most so many differences")]];
+}
+
+/// Attributes that distinguish selected spans from the rest.
+///
+/// Among the spans that match the filters in the window, those for which every `select…` parameter
+/// holds are compared with all others. Attributes are ranked by the difference in the shares of
+/// their values. Differences that chance explains (G-test, corrected for the number of values) and
+/// ids are left out. Attributes that select the same spans are shown together. At least one
+/// `select…` parameter is required.
+#[utoipa::path(
+    get,
+    path = "/api/v1/explain",
+    tag = "analysis",
+    operation_id = "explain",
+    params(Of<Explain>),
+    responses((status = 200, body = Explanation), Problems)
+)]
+pub(super) async fn explain(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<Explain>(&uri)?;
+    let selected = selection(&params)?;
+    if selected == Default::default() {
+        let reason = "one of the `select…` parameters must say which spans are to be explained";
+        return Err(QueryError::parameter("selectMinDuration", reason));
+    }
+    let filter = span_filter(&params)?;
+    let limit = params.limit();
+    let (service, turn) = service.keeping_turn();
+    encoding::json(turn, service.explain(ExplainSearch { filter, selected, limit }).await?).await
+}

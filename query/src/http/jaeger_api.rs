@@ -1,0 +1,62 @@
+//! Jaeger's query APIs: v1, the JSON of its UI and of Grafana, and v3, OTLP, under `/jaeger`; its
+//! gRPC services where gRPC's clients look for them.
+//!
+//! Answers have Jaeger's shapes, statuses and error texts. Parameters that Jaeger does not know are
+//! ignored, as it does.
+
+mod envelope;
+mod monitor;
+mod query_parameters;
+mod query_services;
+mod v1;
+mod v3;
+
+use ::http::StatusCode;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    response::Response,
+    routing::{any, get, post},
+};
+
+use crate::QueryService;
+
+/// Why a search in the words of another system may lack traces.
+pub(super) const BUDGET_SPENT: &str =
+    "the search ended at its row budget: other traces may match; narrow the range or the filters";
+
+/// The largest file that `transform` takes, in bytes.
+const TRANSFORM_BYTES_MAX: usize = 16 << 20;
+
+/// The routes, complete with an answer for every other path under `/jaeger`.
+pub(super) fn routes() -> Router<QueryService> {
+    let transform = post(v1::transform).layer(DefaultBodyLimit::max(TRANSFORM_BYTES_MAX));
+    Router::new()
+        .route("/jaeger/api/services", get(v1::services))
+        .route("/jaeger/api/services/{*path}", get(v1::operations_of_service))
+        .route("/jaeger/api/operations", get(v1::operations))
+        .route("/jaeger/api/traces", get(v1::search))
+        .route("/jaeger/api/traces/{id}", get(v1::trace))
+        .route("/jaeger/api/archive/{id}", post(v1::archive))
+        .route("/jaeger/api/transform", transform)
+        .route("/jaeger/api/dependencies", get(v1::dependencies))
+        .route("/jaeger/api/metrics/{which}", get(monitor::metrics))
+        .route("/jaeger/api/v3/services", get(v3::services))
+        .route("/jaeger/api/v3/operations", get(v3::operations))
+        .route("/jaeger/api/v3/traces", get(v3::search))
+        .route("/jaeger/api/v3/traces/{id}", get(v3::trace))
+        .route("/jaeger/api/v3/trace-summaries", get(v3::summaries))
+        .route("/jaeger/api/v3/dependencies", get(v3::dependencies))
+        .route("/jaeger.api_v2.QueryService/{method}", post(query_services::v2))
+        .route("/jaeger.api_v3.QueryService/{method}", post(query_services::v3))
+        .route("/jaeger.storage.v2.TraceReader/{method}", post(query_services::storage))
+        .route("/jaeger.storage.v2.DependencyReader/{method}", post(query_services::storage))
+        .route("/jaeger", any(no_such_page))
+        .route("/jaeger/", any(no_such_page))
+        .route("/jaeger/{*path}", any(no_such_page))
+}
+
+/// As Jaeger answers to paths of its API that it does not have.
+async fn no_such_page() -> Response {
+    envelope::text(StatusCode::NOT_FOUND, "404 page not found\n")
+}

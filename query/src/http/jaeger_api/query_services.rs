@@ -1,0 +1,306 @@
+//! Jaeger's gRPC services, on the HTTP address: `api_v2` and `api_v3`, which its clients call, and
+//! `storage.v2`, by which Jaeger's own query service and UI read from here.
+
+use std::collections::BTreeMap;
+
+use ::http::{HeaderMap, StatusCode};
+use axum::{
+    body::Bytes,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use prost::Message;
+use tidings_grpc::{self as grpc, GrpcStatus};
+use tidings_proto::{
+    DurationNanos, TraceId, UnixNanos,
+    jaeger::{self, Seconds, Span, rpc},
+    otlp::{Code, ExportTraceServiceRequest, ResourceSpans, ScopeSpans, SpanKind},
+};
+use tidings_storage::TimeRange;
+
+use super::{
+    BUDGET_SPENT,
+    envelope::{incomplete, mark, not_counted},
+    query_parameters,
+};
+use crate::{
+    QueryService,
+    jaeger::{
+        dependencies,
+        find_traces::{JaegerSearch, kind, search},
+        traces::{self, JaegerTraces},
+    },
+};
+
+/// Ids of traces are the most that a request has.
+const REQUEST_BYTES_MAX: usize = 2 << 20;
+/// Spans of one message: below the 4 MiB that clients take, unless spans are enormous.
+const CHUNK_SPANS: usize = 200;
+/// Traces of a search that does not say how many.
+const DEPTH_DEFAULT: i32 = 100;
+
+type RpcResult = Result<Answered, GrpcStatus>;
+
+/// The messages of an answer.
+struct Answered {
+    messages: Vec<Vec<u8>>,
+    /// Why they are not about everything: metadata of the answer.
+    incomplete: Option<&'static str>,
+}
+
+/// Which of the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    V2,
+    V3,
+    Storage,
+}
+
+pub(super) async fn v2(
+    service: State<QueryService>,
+    path: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(Api::V2, service, path, &headers, body).await
+}
+
+pub(super) async fn v3(
+    service: State<QueryService>,
+    path: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(Api::V3, service, path, &headers, body).await
+}
+
+pub(super) async fn storage(
+    service: State<QueryService>,
+    path: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(Api::Storage, service, path, &headers, body).await
+}
+
+async fn answer(
+    api: Api,
+    State(service): State<QueryService>,
+    Path(method): Path<String>,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Response {
+    if !grpc::is_grpc(headers) {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
+    let answered = match grpc::unframe(headers, body, REQUEST_BYTES_MAX) {
+        Ok(message) => call(api, &method, &service, message).await,
+        Err(status) => Err(status),
+    };
+    match answered {
+        Ok(Answered { messages, incomplete }) => {
+            mark(grpc::reply(Ok(messages)).into_response(), incomplete)
+        }
+        Err(status) => grpc::reply(Err(status)).into_response(),
+    }
+}
+
+async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) -> RpcResult {
+    match (method, api) {
+        ("GetServices", _) => {
+            let services = service.ask(crate::jaeger::services).await?;
+            one(&rpc::Services { services })
+        }
+        ("GetOperations", _) => operations(api, service, &decode(&message)?).await,
+        ("GetTrace", Api::V2) => {
+            let rpc::GetTraceByBytes { trace_id, raw_traces } = decode(&message)?;
+            let id = TraceId::from_wire(&trace_id);
+            let id =
+                id.ok_or_else(|| GrpcStatus::invalid("uninitialized TraceID is not allowed"))?;
+            trace(api, service, id, raw_traces).await
+        }
+        ("GetTrace", Api::V3) => {
+            let rpc::GetTraceByText { trace_id, raw_traces } = decode(&message)?;
+            let id = query_parameters::trace_id(&trace_id);
+            let id =
+                id.map_err(|wrong| GrpcStatus::invalid(format!("malform trace ID: {wrong}")))?;
+            let id = id.ok_or_else(|| GrpcStatus::new(Code::NotFound, "trace not found"))?;
+            trace(api, service, id, raw_traces).await
+        }
+        ("GetTraces", Api::Storage) => {
+            let rpc::GetTraces { query } = decode(&message)?;
+            let ids = query.iter().filter_map(|query| TraceId::from_wire(&query.trace_id));
+            let ids: Vec<TraceId> = ids.collect();
+            let ask = move |reader: &_| {
+                let found = traces::get(reader, &ids, true)?;
+                Ok(whole(found.left_out).map(|()| answered(api, found)))
+            };
+            service.ask(ask).await?
+        }
+        ("FindTraces", _) => {
+            let (search, raw) = query(api, &message)?;
+            let ask = move |reader: &_| Ok(answered(api, traces::find(reader, &search, raw)?));
+            Ok(service.ask(ask).await?)
+        }
+        ("FindTraceIDs", Api::Storage) => {
+            let (question, _) = query(api, &message)?;
+            let found = service.ask(move |reader| search(reader, &question)).await?;
+            let incomplete = found.budget_spent.then_some(BUDGET_SPENT);
+            let shown = |id: TraceId| rpc::FoundTraceId { trace_id: id.as_bytes().to_vec() };
+            let trace_ids = found.ids.into_iter().map(shown).collect();
+            one(&rpc::FoundTraceIds { trace_ids }).map(|ids| Answered { incomplete, ..ids })
+        }
+        ("GetDependencies", _) => links(service, &decode(&message)?).await,
+        ("ArchiveTrace", Api::V2) => {
+            let message = "archive span storage was not configured";
+            Err(GrpcStatus::new(Code::Unimplemented, message))
+        }
+        (other, _) => Err(GrpcStatus::new(Code::Unimplemented, format!("unknown method {other}"))),
+    }
+}
+
+fn decode<T: Message + Default>(message: &[u8]) -> Result<T, GrpcStatus> {
+    T::decode(message).map_err(|error| GrpcStatus::invalid(error.to_string()))
+}
+
+fn one(message: &impl Message) -> RpcResult {
+    Ok(Answered { messages: vec![message.encode_to_vec()], incomplete: None })
+}
+
+/// Traces that were asked for by id are all there or none.
+fn whole(left_out: usize) -> Result<(), GrpcStatus> {
+    if left_out == 0 {
+        return Ok(());
+    }
+    let message = format!("{left_out} traces do not fit into one answer: ask for fewer");
+    Err(GrpcStatus::new(Code::ResourceExhausted, message))
+}
+
+async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations) -> RpcResult {
+    let name = asked.service.clone();
+    let wanted = Some(asked.span_kind.as_str()).filter(|kind| !kind.is_empty()).map(kind);
+    let found = match wanted {
+        // No span has a kind of that name.
+        Some(SpanKind::Unspecified) => Vec::new(),
+        wanted => {
+            service.ask(move |reader| crate::jaeger::operations(reader, &name, wanted)).await?
+        }
+    };
+    let mut operation_names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
+    operation_names.dedup();
+    let operations = found
+        .into_iter()
+        .map(|(name, kind)| rpc::Operation { name, span_kind: jaeger::kind(kind).to_owned() });
+    let operations = operations.collect();
+    if api == Api::V2 {
+        return one(&rpc::NamedOperations { operation_names, operations });
+    }
+    one(&rpc::Operations { operations })
+}
+
+async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> RpcResult {
+    let ask = move |reader: &_| {
+        let found = traces::get(reader, &[id], raw)?;
+        let is_there = !found.traces.is_empty();
+        Ok(is_there.then(|| answered(api, found)))
+    };
+    let answered = service.ask(ask).await?;
+    answered.ok_or_else(|| GrpcStatus::new(Code::NotFound, "trace not found"))
+}
+
+/// Encodes the answer; runs on a blocking thread and holds the query's permits.
+fn answered(api: Api, found: JaegerTraces) -> Answered {
+    let incomplete = incomplete(&found);
+    Answered { messages: messages(api, found.traces), incomplete }
+}
+
+/// Decodes the search, and whether traces are requested as stored.
+fn query(api: Api, message: &[u8]) -> Result<(JaegerSearch, bool), GrpcStatus> {
+    let query = match api {
+        Api::Storage => decode::<rpc::FindStoredTraces>(message)?.query.map(Into::into),
+        Api::V2 | Api::V3 => decode::<rpc::FindTraces>(message)?.query,
+    };
+    let query = query.ok_or_else(|| GrpcStatus::invalid("missing query"))?;
+    // A zero time of Go's is in the year 1.
+    let time = |time: Option<Seconds>| time.and_then(Seconds::to_nanos);
+    let (from, to) = (time(query.start_time_min), time(query.start_time_max));
+    if api == Api::V3 && (from.is_none() || to.is_none()) {
+        return Err(GrpcStatus::invalid("start time min and max are required parameters"));
+    }
+    if from.zip(to).is_some_and(|(from, to)| from > to) {
+        return Err(GrpcStatus::invalid("start_time_min must be before start_time_max"));
+    }
+    let depth = if query.search_depth > 0 { query.search_depth } else { DEPTH_DEFAULT };
+    let text = |text: String| (!text.is_empty()).then_some(text);
+    let duration = |duration: Option<Seconds>| time(duration).filter(|nanos| *nanos > 0);
+    let search = JaegerSearch {
+        service: text(query.service_name),
+        operation: text(query.operation_name),
+        tags: query.tags.into_iter().collect::<BTreeMap<_, _>>(),
+        start: range(from, to),
+        duration_min: duration(query.duration_min).map(DurationNanos),
+        duration_max: duration(query.duration_max).map(DurationNanos),
+        limit: usize::try_from(depth).unwrap_or_default().min(query_parameters::LIMIT_MAX),
+    };
+    Ok((search, query.raw_traces))
+}
+
+/// Both included.
+fn range(from: Option<u64>, to: Option<u64>) -> TimeRange {
+    let after = to.map(|to| UnixNanos(to.saturating_add(1)));
+    TimeRange { start: from.map(UnixNanos), end: after }
+}
+
+async fn links(service: &QueryService, asked: &rpc::GetDependencies) -> RpcResult {
+    let time = |time: Option<Seconds>| time.and_then(Seconds::to_nanos);
+    let (Some(from), Some(to)) = (time(asked.start_time), time(asked.end_time)) else {
+        return Err(GrpcStatus::invalid("StartTime and EndTime must be initialized."));
+    };
+    let range = range(Some(from), Some(to));
+    let ask = move |reader: &_| dependencies::dependencies(reader, range);
+    let (dependencies, complete) = service.ask(ask).await?;
+    let incomplete = not_counted(complete);
+    one(&rpc::Dependencies { dependencies }).map(|links| Answered { incomplete, ..links })
+}
+
+/// The traces in messages of a bounded number of spans, each of one trace.
+fn messages(api: Api, traces: Vec<ExportTraceServiceRequest>) -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    for trace in traces {
+        if api == Api::V2 {
+            let mut spans = jaeger::from_otlp(&trace).into_spans().into_iter().peekable();
+            while spans.peek().is_some() {
+                let spans: Vec<Span> = spans.by_ref().take(CHUNK_SPANS).collect();
+                messages.push(rpc::SpansResponseChunk { spans }.encode_to_vec());
+            }
+        } else {
+            messages.extend(chunks(trace).iter().map(Message::encode_to_vec));
+        }
+    }
+    messages
+}
+
+/// The trace in parts.
+fn chunks(trace: ExportTraceServiceRequest) -> Vec<ExportTraceServiceRequest> {
+    let mut chunks: Vec<ExportTraceServiceRequest> = Vec::new();
+    let mut room = 0;
+    for mut group in trace.resource_spans {
+        for mut scope in std::mem::take(&mut group.scope_spans) {
+            let mut spans = std::mem::take(&mut scope.spans).into_iter().peekable();
+            while spans.peek().is_some() {
+                if room == 0 {
+                    chunks.push(ExportTraceServiceRequest::default());
+                    room = CHUNK_SPANS;
+                }
+                let spans: Vec<_> = spans.by_ref().take(room).collect();
+                room -= spans.len();
+                let scope_spans = vec![ScopeSpans { spans, ..scope.clone() }];
+                let part = ResourceSpans { scope_spans, ..group.clone() };
+                if let Some(last) = chunks.last_mut() {
+                    last.resource_spans.push(part);
+                }
+            }
+        }
+    }
+    chunks
+}

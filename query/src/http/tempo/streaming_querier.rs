@@ -1,0 +1,215 @@
+//! `tempopb.StreamingQuerier` over gRPC: the same answers as over HTTP, each in one message of its
+//! stream.
+//!
+//! Grafana asks here when streaming is switched on for a data source.
+
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http_body_util::{BodyExt, Limited};
+use prost::Message;
+use tidings_grpc::{self as grpc, GrpcStatus};
+use tidings_proto::{UnixNanos, otlp::Code};
+use tidings_storage::TimeRange;
+
+use super::{
+    TempoError,
+    messages::{
+        InstantResponse, MetricsRequest, RangeResponse, ScopedTags, ScopedTagsResponse,
+        SearchRequest, SearchResponse, TagsRequest, TagsResponse, TypedValue, TypedValuesResponse,
+        ValuesRequest, ValuesResponse,
+    },
+    query_range::{self, metrics_of},
+    search_response::{self, TempoCondition},
+    tags::{self, kind_of, listed, plain_values, scoped, scopes_named, typed_values},
+};
+use crate::{
+    QueryError, QueryService,
+    traceql::{
+        self,
+        display::DisplayLimits,
+        metrics_query::{MetricsSearch, Range},
+        overlap::Times,
+        spanset_search::TraceqlSearch,
+        tags::TagSearch,
+    },
+};
+
+/// Queries are small.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+const SECOND: u64 = 1_000_000_000;
+
+/// The calls, at the root: gRPC knows no prefix.
+pub(super) fn routes() -> Router<QueryService> {
+    Router::new().route("/tempopb.StreamingQuerier/{method}", post(call))
+}
+
+impl From<TempoError> for GrpcStatus {
+    fn from(error: TempoError) -> Self {
+        error.0.into()
+    }
+}
+
+async fn call(
+    State(service): State<QueryService>,
+    Path(method): Path<String>,
+    request: Request,
+) -> Response {
+    let message = answer(&service, &method, request).await;
+    grpc::reply(message.map(|message| vec![message])).into_response()
+}
+
+/// The one message of a request.
+async fn message<M: Message + Default>(request: Request) -> Result<M, GrpcStatus> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| GrpcStatus::new(Code::ResourceExhausted, error.to_string()))?;
+    let message = grpc::unframe(&head.headers, body.to_bytes(), REQUEST_BYTES_MAX)?;
+    M::decode(message).map_err(|error| GrpcStatus::invalid(error.to_string()))
+}
+
+async fn answer(
+    service: &QueryService,
+    method: &str,
+    request: Request,
+) -> Result<Vec<u8>, GrpcStatus> {
+    Ok(match method {
+        "Search" => search(service, message(request).await?).await?,
+        "SearchTags" => {
+            let asked: TagsRequest = message(request).await?;
+            let tag_names = listed(service, names_search(&asked)?, &asked.scope).await?;
+            TagsResponse { tag_names }.encode_to_vec()
+        }
+        "SearchTagsV2" => {
+            let asked: TagsRequest = message(request).await?;
+            let scopes = scopes_named(&asked.scope)?;
+            let names = scoped(service, names_search(&asked)?, scopes).await?.into_iter();
+            let scopes = names.map(|(name, tags)| ScopedTags { name: name.to_owned(), tags });
+            ScopedTagsResponse { scopes: scopes.collect() }.encode_to_vec()
+        }
+        "SearchTagValues" => {
+            let asked: ValuesRequest = message(request).await?;
+            let tag_values = plain_values(service, &asked.tag_name, values_search(&asked)?).await?;
+            ValuesResponse { tag_values }.encode_to_vec()
+        }
+        "SearchTagValuesV2" => {
+            let asked: ValuesRequest = message(request).await?;
+            let values = typed_values(service, &asked.tag_name, values_search(&asked)?).await?;
+            let typed = values.iter().map(|value| TypedValue {
+                kind: kind_of(value).to_owned(),
+                value: value.display_text(),
+            });
+            TypedValuesResponse { tag_values: typed.collect() }.encode_to_vec()
+        }
+        "MetricsQueryRange" => {
+            let (range, search) = metrics_search(message(request).await?, false)?;
+            let encoded = service.ask(move |reader| {
+                let search = search()?;
+                let found = traceql::metrics_query::metrics(reader, &search)?;
+                Ok(RangeResponse::from_found(&found, &range).encode_to_vec())
+            });
+            encoded.await?
+        }
+        "MetricsQueryInstant" => {
+            let (_, search) = metrics_search(message(request).await?, true)?;
+            let encoded = service.ask(move |reader| {
+                let search = search()?;
+                let found = traceql::metrics_query::metrics(reader, &search)?;
+                Ok(InstantResponse::from_found(&found).encode_to_vec())
+            });
+            encoded.await?
+        }
+        _ => {
+            return Err(GrpcStatus::new(Code::Unimplemented, format!("there is no call {method}")));
+        }
+    })
+}
+
+/// Returns the given count, or the default for 0; at most `max`.
+fn count(given: u32, default: usize, max: usize) -> usize {
+    match usize::try_from(given) {
+        Ok(given) if given > 0 => given.min(max),
+        _ => default,
+    }
+}
+
+fn seconds(start: u32, end: u32) -> Result<TimeRange, GrpcStatus> {
+    match (start, end) {
+        (0, 0) => Ok(TimeRange::default()),
+        _ if end <= start => Err(GrpcStatus::invalid("start must be before end")),
+        _ => Ok(TimeRange {
+            start: Some(UnixNanos(u64::from(start) * SECOND)),
+            end: Some(UnixNanos(u64::from(end) * SECOND)),
+        }),
+    }
+}
+
+/// The bytes of the answer.
+async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>, GrpcStatus> {
+    let wanted = if asked.query.is_empty() {
+        let tags: Vec<(String, String)> = asked.tags.into_iter().collect();
+        let nanos = |millis: u32| (millis > 0).then(|| i64::from(millis) * 1_000_000);
+        let (min_nanos, max_nanos) = (nanos(asked.min_duration_ms), nanos(asked.max_duration_ms));
+        TempoCondition::Tags { tags, min_nanos, max_nanos }
+    } else {
+        TempoCondition::Query(asked.query)
+    };
+    let (shown, shown_max) =
+        (search_response::SPANS_SHOWN_DEFAULT, search_response::SPANS_SHOWN_MAX);
+    let times = Times::OfTrace(seconds(asked.start, asked.end)?);
+    let limit = count(asked.limit, search_response::LIMIT_DEFAULT, search_response::LIMIT_MAX);
+    let shown = DisplayLimits::spans(count(asked.spans_per_span_set, shown, shown_max));
+    let encoded = service.ask(move |reader| {
+        let stages = wanted.stages()?;
+        let search = TraceqlSearch { stages, times, limit, shown, after: None, among: None };
+        let found = traceql::spanset_search::found(reader, &search)?;
+        Ok(SearchResponse::from(&found).encode_to_vec())
+    });
+    Ok(encoded.await?)
+}
+
+fn names_search(asked: &TagsRequest) -> Result<TagSearch, GrpcStatus> {
+    Ok(TagSearch {
+        query: asked.query.clone(),
+        start: seconds(asked.start, asked.end)?,
+        limit: count(asked.max_tags_per_scope, tags::LIMIT_MAX, tags::LIMIT_MAX),
+    })
+}
+
+fn values_search(asked: &ValuesRequest) -> Result<TagSearch, GrpcStatus> {
+    Ok(TagSearch {
+        query: asked.query.clone(),
+        start: seconds(asked.start, asked.end)?,
+        limit: count(asked.max_tag_values, tags::LIMIT_MAX, tags::LIMIT_MAX),
+    })
+}
+
+/// The times, and what gives the search where it is run.
+fn metrics_search(
+    asked: MetricsRequest,
+    instant: bool,
+) -> Result<(Range, impl FnOnce() -> Result<MetricsSearch, QueryError> + Send + 'static), GrpcStatus>
+{
+    if asked.end <= asked.start {
+        return Err(GrpcStatus::invalid("start must be before end"));
+    }
+    let exemplars = if instant {
+        0
+    } else {
+        count(asked.exemplars, query_range::EXEMPLARS_DEFAULT, query_range::EXEMPLARS_MAX)
+    };
+    let range = if instant {
+        Range::instant(asked.start, asked.end)
+    } else {
+        Range::steps(asked.start, asked.end, Some(asked.step).filter(|step| *step > 0))?
+    };
+    let series_max = count(asked.max_series, query_range::SERIES_DEFAULT, query_range::SERIES_MAX);
+    let search = move || {
+        let (metrics, exemplars) = metrics_of(&asked.query, exemplars)?;
+        Ok(MetricsSearch { metrics, range, exemplars, series_max })
+    };
+    Ok((range, search))
+}

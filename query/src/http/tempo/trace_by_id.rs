@@ -1,0 +1,300 @@
+//! One trace, in JSON or protobuf.
+//!
+//! Owns Tempo's JSON of OTLP, which differs from OTLP's own: ids are base64, enums are names.
+
+use ::http::HeaderMap;
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use prost::Message;
+use serde::{Serialize, Serializer, ser::Error};
+use serde_json::Value as Json;
+use tidings_proto::{
+    TraceId,
+    otlp::{
+        ExportTraceServiceRequest, InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span,
+        SpanKind, StatusCode,
+    },
+};
+
+use super::{
+    Nothing, TempoError, protobuf,
+    tempo_parameters::{TempoParams, invalid},
+    wants_protobuf,
+};
+use crate::{
+    QueryError, QueryService, TraceName,
+    execution::Admission,
+    http::encoding::{self, Each},
+    traceql::filter::{Around, Levels, filtered},
+};
+
+/// `tempopb.PartialStatus`.
+const PARTIAL: i32 = 1;
+/// Tempo's message for a trace from which a filter removed spans.
+const FILTERED: &str = "Trace filtered, only a subset of spans matching the filter is returned";
+
+/// `tempopb.Trace`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Trace {
+    #[prost(message, repeated, tag = "1")]
+    resource_spans: Vec<ResourceSpans>,
+}
+
+/// `tempopb.TraceByIDMetrics`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TraceMetrics {
+    #[prost(uint64, tag = "1")]
+    inspected_bytes: u64,
+}
+
+/// `tempopb.TraceByIDResponse`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TraceResponse {
+    #[prost(message, optional, tag = "1")]
+    trace: Option<Trace>,
+    #[prost(message, optional, tag = "2")]
+    metrics: Option<TraceMetrics>,
+    #[prost(int32, tag = "3")]
+    status: i32,
+    #[prost(string, tag = "4")]
+    message: String,
+}
+
+/// `GET /api/traces/{traceId}`.
+pub(super) async fn trace(
+    State(service): State<QueryService>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    params: TempoParams,
+) -> Result<Response, TempoError> {
+    check_hints(&params)?;
+    let (service, turn) = service.keeping_turn();
+    let found = find(&service, &path?).await?;
+    if wants_protobuf(&headers) {
+        return protobuf(turn, Trace { resource_spans: found.resource_spans }).await;
+    }
+    let bytes_max = turn.answer_bytes_max;
+    json_of(turn, move || {
+        encoding::written(&Batches { batches: groups(&found.resource_spans) }, bytes_max)
+    })
+    .await
+}
+
+/// `GET /api/v2/traces/{traceId}`. `q` leaves only the spans that it selects, `keep_hierarchy` also
+/// those above them (`ancestor_depth` levels), and `match_depth` so many levels below them.
+pub(super) async fn trace_v2(
+    State(service): State<QueryService>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    params: TempoParams,
+) -> Result<Response, TempoError> {
+    let path = path?;
+    check_hints(&params)?;
+    check_pruning(&params)?;
+    let (service, turn) = service.keeping_turn();
+    // A blank query counts as no query.
+    let query = params.text("q").map(str::trim).filter(|query| !query.is_empty());
+    let (found, is_part) = match query {
+        None => (find(&service, &path).await?, false),
+        Some(query) => {
+            let (trace_id, around, query) = (trace_id(&path)?, around(&params)?, query.to_owned());
+            let found =
+                service.ask(move |reader| filtered(reader, trace_id, &query, around)).await?;
+            (found.request, found.is_part)
+        }
+    };
+    let (status, message) = if is_part { (PARTIAL, FILTERED) } else { (0, "") };
+    if wants_protobuf(&headers) {
+        let trace = Some(Trace { resource_spans: found.resource_spans });
+        let (metrics, message) = (Some(TraceMetrics::default()), message.to_owned());
+        return protobuf(turn, TraceResponse { trace, metrics, status, message }).await;
+    }
+    let bytes_max = turn.answer_bytes_max;
+    json_of(turn, move || {
+        let filtered = Filtered {
+            message: is_part.then_some(FILTERED),
+            metrics: Nothing {},
+            status: is_part.then_some("PARTIAL"),
+            trace: TraceJson { resource_spans: groups(&found.resource_spans) },
+        };
+        encoding::written(&filtered, bytes_max)
+    })
+    .await
+}
+
+/// Levels of ancestors and descendants to keep around selected spans.
+fn around(params: &TempoParams) -> Result<Around, TempoError> {
+    let levels = |name, default| Ok::<_, TempoError>(params.levels(name)?.unwrap_or(default));
+    let is_hierarchy = params.flag("keep_hierarchy")?;
+    let descendants = levels("match_depth", Levels::Upto(0))?;
+    let ancestors =
+        if is_hierarchy { levels("ancestor_depth", Levels::All)? } else { Levels::Upto(0) };
+    Ok(Around { ancestors, descendants })
+}
+
+/// Refuses what Tempo refuses of the parameters that say where to look for a trace. Here it is
+/// found without them.
+fn check_hints(params: &TempoParams) -> Result<(), TempoError> {
+    match params.text("mode") {
+        // Tempo reads nothing else then.
+        Some("ingesters") => return Ok(()),
+        None | Some("all" | "blocks" | "external") => {}
+        Some(_) => {
+            return Err(invalid("mode", "it must be all, ingesters, blocks or external"));
+        }
+    }
+    params.uuid("blockStart")?;
+    params.uuid("blockEnd")?;
+    let form = "a time in seconds since 1970";
+    let (start, end) = (params.integer("start", form)?, params.integer("end", form)?);
+    if start.zip(end).is_some_and(|(start, end)| end <= start) {
+        return Err(invalid("start", "start must be before end"));
+    }
+    Ok(())
+}
+
+/// As [`check_hints`] of the parameters that fold spans which are alike, which is not done here.
+fn check_pruning(params: &TempoParams) -> Result<(), TempoError> {
+    params.flag("span_pruning")?;
+    params.integer("span_pruning_min_spans", "a number of spans")?;
+    params.integer("span_pruning_max_parent_depth", "a number of levels, or -1")?;
+    Ok(())
+}
+
+async fn find(service: &QueryService, id: &str) -> Result<ExportTraceServiceRequest, TempoError> {
+    Ok(service.otlp(TraceName::Id(trace_id(id)?)).await?)
+}
+
+fn trace_id(id: &str) -> Result<TraceId, TempoError> {
+    let wrong = |error| {
+        QueryError::parameter("traceID", format!("trace IDs are up to 32 hex digits: {error}"))
+    };
+    Ok(TraceId::from_short_hex(id).map_err(wrong)?)
+}
+
+async fn json_of(
+    turn: Admission,
+    write: impl FnOnce() -> Result<Vec<u8>, QueryError> + Send + 'static,
+) -> Result<Response, TempoError> {
+    Ok(encoding::written_json(encoding::blocking(turn, write).await?))
+}
+
+/// The answer of the first version. The keys of objects are in their order, as everywhere in this
+/// API.
+#[derive(Serialize)]
+struct Batches<G> {
+    batches: G,
+}
+
+/// The answer of the second version.
+#[derive(Serialize)]
+struct Filtered<G> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
+    metrics: Nothing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    trace: TraceJson<G>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TraceJson<G> {
+    resource_spans: G,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceJson<'a, S> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<Sorted<'a, Resource>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    schema_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope_spans: Option<S>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Scope<'a, S> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    schema_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Sorted<'a, InstrumentationScope>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spans: Option<S>,
+}
+
+/// A message with its keys in their order. It is small: one tree at a time is made of it.
+struct Sorted<'a, T>(&'a T);
+
+/// A span in Tempo's JSON, likewise.
+struct InTemposWay<'a>(&'a Span);
+
+impl<T: Serialize> Serialize for Sorted<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_value(self.0).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl Serialize for InTemposWay<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut span = serde_json::to_value(self.0).map_err(S::Error::custom)?;
+        in_tempos_way(&mut span);
+        span.serialize(serializer)
+    }
+}
+
+fn groups(resource_spans: &[ResourceSpans]) -> impl Serialize {
+    Each(|| resource_spans.iter().map(group))
+}
+
+fn group(of: &ResourceSpans) -> impl Serialize {
+    ResourceJson {
+        resource: of.resource.as_ref().map(Sorted),
+        schema_url: &of.schema_url,
+        scope_spans: (!of.scope_spans.is_empty())
+            .then_some(Each(|| of.scope_spans.iter().map(scope))),
+    }
+}
+
+fn scope(of: &ScopeSpans) -> impl Serialize {
+    Scope {
+        schema_url: &of.schema_url,
+        scope: of.scope.as_ref().map(Sorted),
+        spans: (!of.spans.is_empty()).then_some(Each(|| of.spans.iter().map(InTemposWay))),
+    }
+}
+
+fn in_tempos_way(span: &mut Json) {
+    for id in ["traceId", "spanId", "parentSpanId"] {
+        in_base64(span.get_mut(id));
+    }
+    for link in span.get_mut("links").and_then(Json::as_array_mut).into_iter().flatten() {
+        for id in ["traceId", "spanId"] {
+            in_base64(link.get_mut(id));
+        }
+    }
+    named(span.get_mut("kind"), &SpanKind::ALL.map(SpanKind::otlp_name));
+    named(span.pointer_mut("/status/code"), &StatusCode::ALL.map(StatusCode::otlp_name));
+}
+
+fn in_base64(id: Option<&mut Json>) {
+    let Some(id) = id else { return };
+    let hex = id.as_str().unwrap_or_default();
+    let digits = hex.as_bytes().chunks_exact(2).filter_map(|pair| std::str::from_utf8(pair).ok());
+    let bytes: Vec<u8> = digits.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect();
+    *id = STANDARD.encode(bytes).into();
+}
+
+/// The name of a number that has one.
+fn named(number: Option<&mut Json>, names: &[&str]) {
+    let Some(number) = number else { return };
+    let place = number.as_u64().and_then(|place| usize::try_from(place).ok());
+    if let Some(name) = place.and_then(|place| names.get(place)) {
+        *number = (*name).into();
+    }
+}

@@ -1,0 +1,140 @@
+//! `/api/v1/transactions` and `/api/v1/resolve`.
+
+use ::http::Uri;
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    response::Response,
+};
+use tidings_proto::api::{ResolveResult, TransactionKindList, TransactionView};
+
+use super::{
+    encoding,
+    filters::{AWAITED, STEP, WINDOW},
+    problem::Problems,
+};
+use crate::{
+    KindSearch, QueryError, QueryService,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, limit, path, query},
+        form::ParameterForm::{Above, Duration, Text},
+        in_path,
+    },
+};
+
+/// Parameters of a list of transaction types.
+pub(super) struct Kinds;
+
+impl Takes for Kinds {
+    const LISTS: Lists = &[
+        &[
+            query("service", Text, "Only transactions that enter this service"),
+            query("operation", Text, "Only transactions that enter at this operation"),
+        ],
+        WINDOW,
+        &[
+            STEP,
+            query(
+                "above",
+                Above,
+                "Add up only the slow ones: those that took at least as long as a percentile of their kind (`p95`), or so long (`250ms`); all when not given",
+            ),
+            query(
+                "than",
+                Duration,
+                "Say what share of each kind took less than this (`shorterShare`), in place of where the time goes",
+            ),
+            limit(20, 200, "At most so many kinds, the most frequent"),
+        ],
+    ];
+}
+
+/// Parameters of a transaction.
+pub(super) struct Transaction;
+
+impl Takes for Transaction {
+    const LISTS: Lists =
+        &[&[path("tid", Text, "A trace id, or the value of a transaction key")], AWAITED];
+}
+
+/// Transaction types: throughput, latency and the breakdown of time by service.
+///
+/// A transaction type is the service and operation of a trace's root: its earliest span without a
+/// parent, or its earliest span when every span has one. A trace counts once, in the window in
+/// which its root begins; it ends after an hour without a new span. The breakdown of time is
+/// computed from whole traces, at most 1,000 of them over all types; `analysedCount` is their
+/// number.
+#[utoipa::path(
+    get,
+    path = "/api/v1/transactions",
+    tag = "transactions",
+    operation_id = "listTransactionKinds",
+    params(Of<Kinds>),
+    responses((status = 200, body = TransactionKindList), Problems)
+)]
+pub(super) async fn kinds(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<Kinds>(&uri)?;
+    let search = KindSearch {
+        start: params.time_range()?,
+        step: params.step()?,
+        service: params.owned("service"),
+        operation: params.owned("operation"),
+        above: params.above()?,
+        than: params.duration("than")?,
+        limit: params.limit(),
+    };
+    let (service, turn) = service.keeping_turn();
+    encoding::json(turn, service.transaction_kinds(search).await?).await
+}
+
+/// Everything that belongs to a transaction id, hop by hop.
+///
+/// The id is a trace id in any encoding (hex, UUID, X-Ray, decimal, a `traceparent`), or the value
+/// of a declared transaction key on a span or log record.
+#[utoipa::path(
+    get,
+    path = "/api/v1/transactions/{tid}",
+    tag = "transactions",
+    operation_id = "getTransaction",
+    params(Of<Transaction>),
+    responses((status = 200, body = TransactionView), Problems)
+)]
+pub(super) async fn transaction(
+    State(service): State<QueryService>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<Transaction>(&uri)?;
+    let tid = in_path("tid", path?.0, Text)?;
+    let (service, turn) = service.keeping_turn();
+    encoding::json(turn, service.next_transaction(tid, params.wanted()?).await?).await
+}
+
+/// Parameters of resolving a pasted text.
+pub(super) struct Pasted;
+
+impl Takes for Pasted {
+    const LISTS: Lists = &[&[query("text", Text, "The text").required()]];
+}
+
+/// The stored traces a pasted text may mean: an id in any encoding, a header, a URL, a log line.
+#[utoipa::path(
+    get,
+    path = "/api/v1/resolve",
+    tag = "transactions",
+    operation_id = "resolve",
+    params(Of<Pasted>),
+    responses((status = 200, body = ResolveResult), Problems)
+)]
+pub(super) async fn resolve(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<Pasted>(&uri)?;
+    let text = params.required("text")?.to_owned();
+    let (service, turn) = service.keeping_turn();
+    encoding::json(turn, service.resolve(text).await?).await
+}

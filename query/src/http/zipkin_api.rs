@@ -1,0 +1,212 @@
+//! Zipkin's v2 API for reading, for the address that its reporters send to.
+//!
+//! Answers have Zipkin's shapes, statuses and error texts. The same paths are answered under
+//! `/zipkin`, where Zipkin's own UI asks; that UI is not part of this.
+
+mod responses;
+mod search_parameters;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use ::http::{StatusCode, Uri, header};
+use axum::{
+    Router,
+    extract::{FromRef, RawPathParams, State},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::{Value as Json, json};
+
+use self::responses::{ZipkinError, ZipkinResult};
+use super::{compressed, unread_budget};
+use crate::{QueryError, QueryService, execution::Admission, params::raw::RawParameters, zipkin};
+
+/// The routes, complete with an answer for every other path.
+pub fn zipkin_router(service: QueryService) -> Router {
+    let room = unread_budget::UnreadBudget::shared(&service);
+    let api = || {
+        Router::new()
+            .route("/api/v2/services", get(services))
+            .route("/api/v2/spans", get(spans))
+            .route("/api/v2/remoteServices", get(remote_services))
+            .route("/api/v2/traces", get(traces))
+            .route("/api/v2/trace/{id}", get(trace))
+            .route("/api/v2/traceMany", get(trace_many))
+            .route("/api/v2/dependencies", get(dependencies))
+            .route("/api/v2/autocompleteKeys", get(keys))
+            .route("/api/v2/autocompleteValues", get(values))
+            .route("/config.json", get(config))
+            .route("/health", get(health))
+            .route("/actuator/health", get(health))
+            .route("/info", get(info))
+            .route("/actuator/info", get(info))
+    };
+    let routes = api()
+        .nest("/zipkin", api())
+        .fallback(no_such_path)
+        .with_state(Zipkin { service, services_seen: Arc::default() })
+        .layer(middleware::from_fn_with_state(room, unread_budget::hold));
+    compressed(routes)
+}
+
+/// State shared by the handlers.
+#[derive(Debug, Clone)]
+struct Zipkin {
+    service: QueryService,
+    /// Number of services at the last request; from four on, responses with names may be cached.
+    services_seen: Arc<AtomicUsize>,
+}
+
+impl FromRef<Zipkin> for QueryService {
+    fn from_ref(zipkin: &Zipkin) -> Self {
+        zipkin.service.clone()
+    }
+}
+
+/// From how many names on a client may keep a list.
+const CACHED_FROM: usize = 4;
+
+async fn services(State(zipkin): State<Zipkin>) -> ZipkinResult {
+    let (service, turn) = zipkin.service.keeping_turn();
+    let names = service.ask(zipkin::services).await?;
+    zipkin.services_seen.store(names.len(), Ordering::Relaxed);
+    let cached = names.len() >= CACHED_FROM;
+    responses::names(turn, names, cached).await
+}
+
+impl Zipkin {
+    fn names_are_cached(&self) -> bool {
+        self.services_seen.load(Ordering::Relaxed) >= CACHED_FROM
+    }
+}
+
+async fn spans(State(zipkin): State<Zipkin>, uri: Uri) -> ZipkinResult {
+    let of = search_parameters::required(&RawParameters::read(&uri)?, "serviceName")?;
+    let (service, turn) = zipkin.service.keeping_turn();
+    let names = service.ask(move |reader| zipkin::span_names(reader, &of)).await?;
+    responses::names(turn, names, zipkin.names_are_cached()).await
+}
+
+async fn remote_services(State(zipkin): State<Zipkin>, uri: Uri) -> ZipkinResult {
+    let of = search_parameters::required(&RawParameters::read(&uri)?, "serviceName")?;
+    let (service, turn) = zipkin.service.keeping_turn();
+    let names = service.ask(move |reader| zipkin::remote_services(reader, &of)).await?;
+    responses::names(turn, names, zipkin.names_are_cached()).await
+}
+
+async fn keys(State(service): State<QueryService>) -> ZipkinResult {
+    let (service, turn) = service.keeping_turn();
+    responses::names(turn, service.ask(zipkin::tag_keys).await?, true).await
+}
+
+async fn values(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
+    let key = search_parameters::required(&RawParameters::read(&uri)?, "key")?;
+    let (service, turn) = service.keeping_turn();
+    let values = service.ask(move |reader| zipkin::tag_values(reader, &key)).await?;
+    let cached = values.len() >= CACHED_FROM;
+    responses::names(turn, values, cached).await
+}
+
+/// Traces as the parts that were sent: joining them is the client's.
+async fn traces(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
+    let given = RawParameters::read(&uri)?;
+    let (service, turn) = service.keeping_turn();
+    let found = service
+        .ask(move |reader| {
+            // Parsed inside, because the default end is the arrival of the query.
+            let request = search_parameters::request(&given, reader.now);
+            let request = request.map_err(|wrong| QueryError::parameter("", wrong))?;
+            zipkin::trace_search::find(reader, &request)
+        })
+        .await?;
+    responses::traces(turn, found).await
+}
+
+/// One trace, with the parts of each span joined; `?raw` gives them as they were sent.
+async fn trace(State(service): State<QueryService>, path: RawPathParams, uri: Uri) -> ZipkinResult {
+    let raw = RawParameters::read(&uri)?.texts("raw").next().is_some_and(|raw| raw != "false");
+    let id = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
+    let id = search_parameters::trace_id(id.trim()).map_err(ZipkinError::invalid)?;
+    let (service, turn) = service.keeping_turn();
+    let spans = service.ask(move |reader| {
+        let spans = zipkin::trace_search::get(reader, id)?;
+        Ok(if raw { spans } else { zipkin::merge(spans) })
+    });
+    let spans = spans.await?;
+    if spans.is_empty() {
+        let text = tidings_proto::jaeger::trace_id(id.as_bytes());
+        return Err(ZipkinError::new(StatusCode::NOT_FOUND, format!("{text} not found")));
+    }
+    responses::json(turn, spans, true).await
+}
+
+async fn trace_many(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
+    let ids =
+        search_parameters::trace_ids(&RawParameters::read(&uri)?).map_err(ZipkinError::invalid)?;
+    let (service, turn) = service.keeping_turn();
+    let found = service.ask(move |reader| zipkin::trace_search::get_many(reader, &ids)).await?;
+    responses::traces(turn, found).await
+}
+
+async fn dependencies(State(service): State<QueryService>, uri: Uri) -> ZipkinResult {
+    let range = search_parameters::dependencies(&RawParameters::read(&uri)?)
+        .map_err(ZipkinError::invalid)?;
+    let (service, turn) = service.keeping_turn();
+    let counted = service.ask(move |reader| zipkin::dependency_links::links(reader, range)).await?;
+    responses::json(turn, counted.0, counted.1).await
+}
+
+/// Configuration for Zipkin's UI.
+async fn config() -> ZipkinResult {
+    let config = json!({
+        "environment": "",
+        "queryLimit": search_parameters::LIMIT_DEFAULT,
+        "defaultLookback": 900_000,
+        "searchEnabled": true,
+        "logsUrl": Json::Null,
+        "supportUrl": Json::Null,
+        "archivePostUrl": Json::Null,
+        "archiveUrl": Json::Null,
+        "dependency": {"enabled": true, "lowErrorRate": 0.5, "highErrorRate": 0.75},
+        "basepath": "/zipkin",
+    });
+    responses::json(Admission::default(), config, true).await
+}
+
+/// Health check: reports whether spans can be read.
+async fn health(State(service): State<QueryService>) -> Response {
+    let name = "TidingsStorage{}";
+    let health = |status: &str, storage: Json| json!({"status": status, "zipkin": {"status": status, "details": {name: storage}}});
+    let (code, body) = match service.ask(|reader| reader.check()).await {
+        Ok(()) => (StatusCode::OK, health("UP", json!({"status": "UP"}))),
+        Err(error) => {
+            let details = json!({"error": error.to_string()});
+            let storage = json!({"status": "DOWN", "details": details});
+            (StatusCode::SERVICE_UNAVAILABLE, health("DOWN", storage))
+        }
+    };
+    const JSON_UTF8: &str = "application/json; charset=utf-8";
+    (code, [(header::CONTENT_TYPE, JSON_UTF8)], body.to_string()).into_response()
+}
+
+async fn info() -> ZipkinResult {
+    let version = env!("CARGO_PKG_VERSION");
+    let info = json!({"zipkin": {"version": version, "commit": ""}});
+    responses::json(Admission::default(), info, true).await
+}
+
+async fn no_such_path(uri: Uri) -> ZipkinError {
+    let message = match uri.path() {
+        "/" | "/zipkin" | "/zipkin/" => {
+            "Zipkin's UI is not part of this server, its API is: see /api/v2/traces. The UI of this \
+             server has an address of its own, usually port 8434."
+                .to_owned()
+        }
+        path => format!("nothing at {path:?}: see /api/v2/traces, and send spans to /api/v2/spans"),
+    };
+    ZipkinError::new(StatusCode::NOT_FOUND, message)
+}

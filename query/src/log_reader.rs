@@ -1,0 +1,361 @@
+//! Finds log records.
+//!
+//! The order is time, then content hash, newest first unless asked otherwise; records that are
+//! equal in both are one record that came twice. Two scans: the first finds the keys of the page
+//! and counts, the second reads the records of the page. Where data files have counted what is asked
+//! for, the first ends with the page, and a third counts the rows of what they leave out.
+
+pub(crate) mod context;
+pub(crate) mod correlated;
+pub(crate) mod log_tail;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    ops::ControlFlow,
+};
+
+use ahash::RandomState;
+use prost::Message;
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{LogSearchResult, LogView},
+    otlp::{AnyValue, Severity, Value},
+};
+use tidings_storage::{
+    CountedLogs, Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, TimeRange,
+};
+
+use crate::{
+    QueryError,
+    cursor::{LogCursor, LogOrder},
+    execution::{Reader, searched, total},
+};
+
+/// Steps in which records are counted for the number of all.
+const COUNT_STEP: DurationNanos = DurationNanos(24 * 3_600 * 1_000_000_000);
+
+/// Which log records, and which page of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSearch {
+    /// A record matches when one of these does.
+    pub filters: Vec<LogFilter>,
+    /// Which come first.
+    pub order: LogOrder,
+    /// Maximum number of records on a page; 0 only counts.
+    pub limit: usize,
+    /// Where the page before ended; its order is [`Self::order`].
+    pub cursor: Option<LogCursor>,
+    /// Stop after looking at this many rows.
+    pub rows_max: u64,
+}
+
+impl LogSearch {
+    /// The newest records that match, looking at everything.
+    #[must_use]
+    pub fn newest(filter: LogFilter, limit: usize) -> Self {
+        Self {
+            filters: vec![filter],
+            order: LogOrder::Newest,
+            limit,
+            cursor: None,
+            rows_max: u64::MAX,
+        }
+    }
+}
+
+/// Time and content hash: what names a record.
+pub(crate) type RecordKey = (UnixNanos, u64);
+
+/// A page of the records that match.
+pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchResult, QueryError> {
+    let counted = count(reader, search)?;
+    let counted_rows = counted.as_ref().map_or(reader.limits.counted_logs_min, |_| 0);
+    let mut page = Page::default();
+    let mut stats = ScanStats::NOTHING;
+    let has_page = search.limit > 0 || counted.is_none();
+    for filter in search.filters.iter().filter(|_| has_page) {
+        stats += page.find(reader, search, filter, counted_rows)?;
+    }
+    let found = page.keys.len() as u64;
+    let has_all_of_page = found >= search.limit as u64
+        || counted.as_ref().is_some_and(|counted| found >= counted.records);
+    let RecordPage { logs, cut } = read(reader, &search.filters, search.order, page.keys.clone())?;
+    page.keys.retain(|key| cut.is_none_or(|cut| is_before(search.order, *key, cut)));
+    let seen = search.cursor.map_or(0, |cursor| cursor.seen);
+    let matched = page.met.len() as u64;
+    let is_exact = stats.complete && !page.overflowed;
+    let ends_here = match &counted {
+        Some(counted) if counted.is_exact => page.keys.len() as u64 >= counted.records,
+        _ => page.keys.len() as u64 >= matched && is_exact,
+    };
+    let last = match search.order {
+        LogOrder::Newest => page.keys.first(),
+        LogOrder::Oldest => page.keys.last(),
+    };
+    let next = last.filter(|_| !ends_here).map(|(time, content_hash)| LogCursor {
+        order: search.order,
+        time: *time,
+        content_hash: *content_hash,
+        seen: seen.saturating_add(page.keys.len() as u64),
+    });
+    Ok(LogSearchResult {
+        logs,
+        next_cursor: next.map(|cursor| cursor.encode()),
+        total: match &counted {
+            Some(counted) => total(seen.saturating_add(counted.records), counted.is_exact),
+            None => total(seen.saturating_add(matched), is_exact),
+        },
+        searched: searched(
+            reader,
+            counted.map_or(stats, |counted| ScanStats {
+                rows: stats.rows.saturating_add(counted.rows),
+                complete: stats.complete || (has_all_of_page && counted.is_exact),
+                ..stats
+            }),
+        ),
+    })
+}
+
+/// The records after the cursor, counted.
+struct CountedRecords {
+    records: u64,
+    /// True if there are no more.
+    is_exact: bool,
+    /// Rows looked at.
+    rows: u64,
+}
+
+/// Counts the records after the cursor, newest first, from counts of data files, and from rows where
+/// they leave something out. `None` when they have none of them.
+fn count(reader: &Reader, search: &LogSearch) -> Result<Option<CountedRecords>, QueryError> {
+    let ([filter], LogOrder::Newest) = (search.filters.as_slice(), search.order) else {
+        return Ok(None);
+    };
+    let mut filter = filter.clone();
+    let mut of_cursor = None;
+    if let Some(cursor) = search.cursor {
+        // Of the records at the cursor's time, some are before it.
+        let end = narrowed(&filter, search).time.end;
+        let time = TimeRange { start: Some(cursor.time), end };
+        of_cursor =
+            Some(time).filter(|time| filter.time.contains(cursor.time) && time.end.is_some());
+        filter.time.end = Some(filter.time.end.map_or(cursor.time, |end| end.min(cursor.time)));
+    }
+    let CountedLogs { cells, mut uncounted } = reader.count_logs(&filter, COUNT_STEP)?;
+    if cells.is_empty() {
+        return Ok(None);
+    }
+    uncounted.extend(of_cursor);
+    let (mut seen, mut overflowed) = (HashSet::with_hasher(RandomState::default()), false);
+    let rows_max = reader.limits.counted_rows_min.min(search.rows_max);
+    let scan = Scan { detail: Detail::Keys, rows_max };
+    let stats = reader.logs_within(&filter, &uncounted, scan, |rows| {
+        for row in 0..rows.len() {
+            let key = (rows.time(row), rows.content_hash(row));
+            if !is_after(key, search.cursor) {
+                continue;
+            }
+            if seen.len() < reader.limits.counted_max {
+                seen.insert(key);
+            } else {
+                overflowed |= !seen.contains(&key);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let of_cells: u64 = cells.iter().map(|cell| cell.count).sum();
+    Ok(Some(CountedRecords {
+        records: of_cells.saturating_add(seen.len() as u64),
+        is_exact: stats.complete && !overflowed,
+        rows: stats.rows,
+    }))
+}
+
+/// The keys of the page and of everything counted so far.
+#[derive(Debug, Default)]
+struct Page {
+    keys: BTreeSet<RecordKey>,
+    met: HashSet<RecordKey, RandomState>,
+    overflowed: bool,
+}
+
+impl Page {
+    fn find(
+        &mut self,
+        reader: &Reader,
+        search: &LogSearch,
+        filter: &LogFilter,
+        counted_rows: u64,
+    ) -> Result<ScanStats, QueryError> {
+        let filter = narrowed(filter, search);
+        let scan = Scan { detail: Detail::Keys, rows_max: search.rows_max };
+        reader.newest_logs_counting(counted_rows, &filter, scan, |rows| {
+            for row in 0..rows.len() {
+                let key = (rows.time(row), rows.content_hash(row));
+                if is_after(key, search.cursor) {
+                    self.meet(key, search, reader.limits.counted_max);
+                }
+            }
+            reader.found(self.met.len());
+            let is_full = search.order == LogOrder::Newest && self.keys.len() >= search.limit;
+            Ok(match self.keys.first() {
+                Some((oldest, _)) if is_full => RowsNeeded::Since(*oldest),
+                _ => RowsNeeded::All,
+            })
+        })
+    }
+
+    fn meet(&mut self, key: RecordKey, search: &LogSearch, counted_max: usize) {
+        if self.met.len() < counted_max {
+            self.met.insert(key);
+        } else if !self.met.contains(&key) {
+            self.overflowed = true;
+        }
+        if self.keys.len() < search.limit {
+            self.keys.insert(key);
+            return;
+        }
+        let last = match search.order {
+            LogOrder::Newest => self.keys.first(),
+            LogOrder::Oldest => self.keys.last(),
+        };
+        if last.is_some_and(|last| is_before(search.order, key, *last)) && self.keys.insert(key) {
+            match search.order {
+                LogOrder::Newest => self.keys.pop_first(),
+                LogOrder::Oldest => self.keys.pop_last(),
+            };
+        }
+    }
+}
+
+/// The filter without the times that lie before the cursor.
+fn narrowed(filter: &LogFilter, search: &LogSearch) -> LogFilter {
+    let mut filter = filter.clone();
+    let Some(cursor) = search.cursor else { return filter };
+    let time = &mut filter.time;
+    match cursor.order {
+        LogOrder::Newest => {
+            let end = UnixNanos(cursor.time.0.saturating_add(1));
+            time.end = Some(time.end.map_or(end, |given| given.min(end)));
+        }
+        LogOrder::Oldest => {
+            time.start = Some(time.start.map_or(cursor.time, |given| given.max(cursor.time)));
+        }
+    }
+    filter
+}
+
+fn is_after(key: RecordKey, cursor: Option<LogCursor>) -> bool {
+    cursor.is_none_or(|last| is_before(last.order, (last.time, last.content_hash), key))
+}
+
+/// Reports whether `key` comes before `other` in this order.
+fn is_before(order: LogOrder, key: RecordKey, other: RecordKey) -> bool {
+    match order {
+        LogOrder::Newest => key > other,
+        LogOrder::Oldest => key < other,
+    }
+}
+
+/// Records in their order.
+#[derive(Debug, Default)]
+pub(crate) struct RecordPage {
+    pub(crate) logs: Vec<LogView>,
+    /// The first that there was no room for.
+    cut: Option<RecordKey>,
+}
+
+/// The records with these keys, in this order: as many of the first as there is room for.
+pub(crate) fn read(
+    reader: &Reader,
+    filters: &[LogFilter],
+    order: LogOrder,
+    mut keys: BTreeSet<RecordKey>,
+) -> Result<RecordPage, QueryError> {
+    let (Some(first), Some(last)) = (keys.first().copied(), keys.last().copied()) else {
+        return Ok(RecordPage::default());
+    };
+    let times: Vec<UnixNanos> = keys.iter().map(|(time, _)| *time).collect();
+    let mut found: BTreeMap<RecordKey, (LogView, u64)> = BTreeMap::new();
+    let (mut bytes, mut cut) = (0, None);
+    for filter in filters {
+        let mut filter = filter.clone();
+        filter.time.start = Some(first.0);
+        filter.time.end = Some(UnixNanos(last.0.0.saturating_add(1)));
+        // Of the rows that match, few are of the page: texts of the others are not read again.
+        filter.times = Some(times.clone());
+        reader.logs(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
+            for row in 0..rows.len() {
+                let key = (rows.time(row), rows.content_hash(row));
+                if !keys.remove(&key) || cut.is_some_and(|cut| !is_before(order, key, cut)) {
+                    continue;
+                }
+                let log = log_view(rows, row);
+                let size = size(&log);
+                bytes += size;
+                found.insert(key, (log, size));
+                while bytes > reader.limits.logs_bytes_max && found.len() > 1 {
+                    let last = match order {
+                        LogOrder::Newest => found.pop_first(),
+                        LogOrder::Oldest => found.pop_last(),
+                    };
+                    let Some((key, (_, size))) = last else { break };
+                    bytes -= size;
+                    cut = Some(key);
+                }
+            }
+            let done = keys.is_empty();
+            Ok(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+    }
+    let logs = found.into_values().map(|(log, _)| log);
+    let logs = match order {
+        LogOrder::Newest => logs.rev().collect(),
+        LogOrder::Oldest => logs.collect(),
+    };
+    Ok(RecordPage { logs, cut })
+}
+
+/// About how much memory what a sender said takes.
+fn size(log: &LogView) -> u64 {
+    let attributes = log.attributes.iter().map(Message::encoded_len).sum::<usize>();
+    let body = log.body.as_ref().map_or(0, Message::encoded_len);
+    (log.text.len() + body + attributes + log.resource.encoded_len()) as u64
+}
+
+/// One record as people and programs are shown it.
+fn log_view(rows: &LogRows, row: usize) -> LogView {
+    let record = rows.log_record(row);
+    LogView {
+        id: format!("{:016x}", rows.content_hash(row)),
+        time_unix_nano: rows.time(row),
+        observed_unix_nano: rows.observed(row),
+        severity_number: rows.severity_number(row),
+        severity_text: rows.severity_text(row).to_owned(),
+        severity: severity_name(rows.severity_number(row)).to_owned(),
+        service: rows.service(row).to_owned(),
+        text: rows.text(row).to_owned(),
+        body: record.body.filter(|body| !is_text(body)),
+        trace_id: rows.trace_id(row),
+        span_id: rows.span_id(row),
+        flags: record.flags,
+        event_name: record.event_name,
+        attributes: record.attributes,
+        dropped_attributes_count: record.dropped_attributes_count,
+        resource: rows.resource(row).unwrap_or_default(),
+        resource_schema_url: rows.resource_schema_url(row).to_owned(),
+        scope: rows.scope(row).unwrap_or_default(),
+        scope_schema_url: rows.scope_schema_url(row).to_owned(),
+        correlation: None,
+    }
+}
+
+fn is_text(body: &AnyValue) -> bool {
+    matches!(body.value, None | Some(Value::String(_)))
+}
+
+/// The name of a severity's number, as `/api/v1/logs` says it; empty for none.
+#[must_use]
+pub fn severity_name(number: i32) -> &'static str {
+    Severity::from_number(number).map_or("", Severity::word)
+}

@@ -1,0 +1,145 @@
+//! Finds the log records of traces that do not say so in OTLP: the id stands in a field or in the
+//! message, in whatever notation its shipper writes.
+//!
+//! A record that names a trace in OTLP belongs to that trace and to no other. Of the rest, those
+//! from a minute before to a minute after the traces are read, of their last hour at most; a field or
+//! the message counts when `proto::tid` recognises one of the trace ids in it, whole or by its last
+//! 64 bits. The answer says for each such record how it was found.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{
+    TraceId, UnixNanos,
+    api::{CorrelatedBy, LogCorrelation, LogView},
+    otlp::{KeyValue, Value},
+    tid::{CandidateId, hex_ids, recognise},
+};
+use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, TimeRange};
+
+use super::RecordKey;
+use crate::{QueryError, cursor::LogOrder, execution::Reader};
+
+/// Logs are looked for so long before and after the spans.
+const MARGIN_NANOS: u64 = 60_000_000_000;
+/// Of a longer time, logs are looked for in its last hour: a span may say that it took centuries.
+const WINDOW_NANOS: u64 = 3_600_000_000_000;
+/// No notation of an id is shorter.
+const ID_BYTES_MIN: usize = 15;
+
+/// The trace ids that are looked for.
+struct Ids {
+    whole: HashSet<TraceId>,
+    low64s: HashSet<u64>,
+}
+
+/// Records that belong to traces by an id in them.
+#[derive(Debug)]
+pub(crate) struct CorrelatedLogs {
+    /// The newest, oldest first.
+    pub(crate) logs: Vec<LogView>,
+    /// Their number.
+    pub(crate) count: u64,
+    /// Rows looked at. Not complete: some records from the first start to the last end were not.
+    pub(crate) stats: ScanStats,
+}
+
+/// Records that belong to these traces by an id in them; of the newest, at most `shown_max`.
+pub(crate) fn correlated(
+    reader: &Reader,
+    ids: &[TraceId],
+    (start, end): (UnixNanos, UnixNanos),
+    shown_max: usize,
+) -> Result<CorrelatedLogs, QueryError> {
+    if ids.is_empty() || start.0 == 0 {
+        return Ok(CorrelatedLogs { logs: Vec::new(), count: 0, stats: ScanStats::NOTHING });
+    }
+    let ids = Ids {
+        whole: ids.iter().copied().collect(),
+        low64s: ids.iter().map(TraceId::low64).collect(),
+    };
+    let first = start.max(UnixNanos(end.0.saturating_sub(WINDOW_NANOS)));
+    let time = TimeRange {
+        start: Some(UnixNanos(first.0.saturating_sub(MARGIN_NANOS))),
+        end: Some(UnixNanos(end.0.saturating_add(MARGIN_NANOS))),
+    };
+    let filter = LogFilter { time, ..LogFilter::default() };
+    let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+    let mut found: BTreeMap<RecordKey, LogCorrelation> = BTreeMap::new();
+    let mut dropped = 0;
+    let mut stats = reader.logs(&filter, scan, |rows| {
+        for row in (0..rows.len()).filter(|row| rows.trace_id(*row).is_none()) {
+            if let Some(correlation) = ids.correlation(rows, row) {
+                found.insert((rows.time(row), rows.content_hash(row)), correlation);
+            }
+            if found.len() > shown_max {
+                found.pop_first();
+                dropped += 1;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    stats.complete &= first == start;
+    let count = found.len() as u64 + dropped;
+    let keys = found.keys().copied().collect();
+    let mut views = super::read(reader, &[filter], LogOrder::Newest, keys)?.logs;
+    for (view, correlation) in views.iter_mut().zip(found.into_values().rev()) {
+        view.correlation = Some(correlation);
+    }
+    views.reverse();
+    Ok(CorrelatedLogs { logs: views, count, stats })
+}
+
+impl Ids {
+    fn correlation(&self, rows: &LogRows, row: usize) -> Option<LogCorrelation> {
+        let attributes = rows.attributes(row);
+        let field = attributes.into_iter().find_map(|attribute| {
+            let bits = self.bits_of_field(&attribute)?;
+            Some(LogCorrelation { by: CorrelatedBy::Field, key: Some(attribute.key), bits })
+        });
+        field.or_else(|| {
+            let bits = self.bits_of_text(rows.text(row))?;
+            Some(LogCorrelation { by: CorrelatedBy::Text, key: None, bits })
+        })
+    }
+
+    fn bits_of_field(&self, attribute: &KeyValue) -> Option<u32> {
+        match attribute.value()? {
+            Value::String(text) => self.bits_of_text(text),
+            // Datadog's ids are numbers; any other number may be equal by chance.
+            Value::Int(number) if attribute.key.to_ascii_lowercase().contains("trace") => {
+                self.low64s.contains(&number.cast_unsigned()).then_some(64)
+            }
+            _ => None,
+        }
+    }
+
+    /// Number of bits of a searched id that the text contains; `None` when it contains none.
+    fn bits_of_text(&self, text: &str) -> Option<u32> {
+        if !may_hold_id(text) {
+            return None;
+        }
+        let likely = recognise(text).into_iter().find_map(|found| self.bits(found.id));
+        // Behind the bounds of what is recognised, ids have their usual form.
+        likely.or_else(|| hex_ids(text).find_map(|id| self.bits(id)))
+    }
+
+    fn bits(&self, id: CandidateId) -> Option<u32> {
+        match id {
+            CandidateId::Trace(id) if self.whole.contains(&id) => Some(128),
+            CandidateId::Trace(id) => {
+                let is_short = id.as_bytes()[..8] == [0; 8];
+                (is_short && self.low64s.contains(&id.low64())).then_some(64)
+            }
+            CandidateId::Low64(low64) => self.low64s.contains(&low64).then_some(64),
+        }
+    }
+}
+
+/// Cheap precheck: reports whether the text has a word as long as an id, which few messages have.
+fn may_hold_id(text: &str) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    text.as_bytes().split(|byte| !is_part(byte)).any(|word| word.len() >= ID_BYTES_MIN)
+}

@@ -1,0 +1,132 @@
+//! Calls between services by caller and called.
+
+use std::collections::BTreeMap;
+
+use tidings_proto::api::{EdgeKind, NodeKind};
+use tidings_storage::{Durations, TimeRange};
+
+use super::{
+    CallGroup, GROUPS_MAX, Set,
+    load::{BucketColumns, GROUPS_LEFT_OUT, INCOMPLETE, Warnings},
+};
+use crate::{
+    analysis::service_graph::{self, Edge, EdgeCall, NodeKey},
+    execution::Reader,
+    prometheus::{
+        Labels, PromqlError,
+        metric_names::{CALLED, CALLING, COUNT, FAILED},
+    },
+};
+
+/// The groups of calls as they come: caller, called and how.
+struct EdgeGroups<'s> {
+    set: &'s Set,
+    numbers: BTreeMap<[String; 3], u32>,
+    left_out: bool,
+}
+
+/// The groups of a set, and the room that is left.
+pub(super) fn read(
+    reader: &Reader,
+    set: &Set,
+    range: TimeRange,
+    mut numbers: BucketColumns<'_>,
+    warnings: &mut Warnings,
+) -> Result<(Vec<CallGroup>, usize), PromqlError> {
+    let mut groups = EdgeGroups { set, numbers: BTreeMap::new(), left_out: false };
+    let columns = numbers.columns;
+    let bounds = numbers.bounds();
+    let known = service_graph::sums_in_parts(reader, bounds, |first, edges| {
+        for edge in edges {
+            let Some(group) = groups.number(edge.from, edge.to, edge.kind) else { continue };
+            for (stretch, Edge { calls, caller }) in edge.calls {
+                let start = bounds.get(first + stretch as usize).copied().unwrap_or_default();
+                let Some(numbers) = numbers.columns_at(group, start) else { continue };
+                columns.count(numbers, COUNT, calls.count);
+                columns.count(numbers, FAILED, calls.errors);
+                for (latency, place) in [(&calls.latency, CALLED), (&caller, CALLING)] {
+                    if columns.has_durations(place) {
+                        columns.add_durations(numbers, place, &Durations::from_latency(latency));
+                    }
+                }
+            }
+        }
+    })?;
+    if known + 1 < bounds.len() {
+        let rest = TimeRange { start: Some(bounds[known]), ..range };
+        let (edges, complete) = service_graph::calls(reader, rest)?;
+        warnings.add_if(!complete, INCOMPLETE);
+        for edge in edges {
+            let Some(group) = groups.number(edge.from, edge.to, edge.kind) else { continue };
+            for EdgeCall { start, failed, called, calling } in edge.calls {
+                let Some(numbers) = numbers.columns_at(group, start) else { continue };
+                columns.count(numbers, COUNT, 1);
+                columns.count(numbers, FAILED, u64::from(failed));
+                for (duration, place) in [(called, CALLED), (calling, CALLING)] {
+                    let durations = duration.map(Durations::single).unwrap_or_default();
+                    columns.add_durations(numbers, place, &durations);
+                }
+            }
+        }
+    }
+    warnings.add_if(groups.left_out, GROUPS_LEFT_OUT);
+    numbers.finish(groups.labels())
+}
+
+impl EdgeGroups<'_> {
+    /// Number of the group of an edge's calls; `None` beyond the maximum of groups or when the
+    /// matchers exclude it.
+    fn number(
+        &mut self,
+        (from_kind, client): NodeKey,
+        (to_kind, server): NodeKey,
+        kind: EdgeKind,
+    ) -> Option<u32> {
+        // Of what is called nothing is known, not even whether it is one thing.
+        if [from_kind, to_kind].contains(&NodeKind::Unknown) {
+            return None;
+        }
+        let connection = match (to_kind, kind) {
+            _ if from_kind == NodeKind::User => "virtual_node",
+            (NodeKind::Database, _) => "database",
+            (_, EdgeKind::Message) => "messaging_system",
+            (NodeKind::External, _) => "virtual_node",
+            _ => "",
+        };
+        let value = |label: &str| match label {
+            "client" => client.as_str(),
+            "server" => server.as_str(),
+            "connection_type" => connection,
+            _ => "",
+        };
+        if !self.set.is_asked(value) {
+            return None;
+        }
+        let kept =
+            |label| if self.set.keeps(label) { value(label).to_owned() } else { String::new() };
+        let key = ["client", "server", "connection_type"].map(kept);
+        if let Some(number) = self.numbers.get(&key) {
+            return Some(*number);
+        }
+        if self.numbers.len() >= GROUPS_MAX {
+            self.left_out = true;
+            return None;
+        }
+        let number = u32::try_from(self.numbers.len()).expect("invariant: groups are bounded");
+        self.numbers.insert(key, number);
+        Some(number)
+    }
+
+    /// Their labels, by number.
+    fn labels(self) -> Vec<Labels> {
+        let mut labels = vec![Labels::default(); self.numbers.len()];
+        for ([client, server, connection], number) in self.numbers {
+            labels[number as usize] = Labels::new([
+                ("client".into(), client.into()),
+                ("server".into(), server.into()),
+                ("connection_type".into(), connection.into()),
+            ]);
+        }
+        labels
+    }
+}

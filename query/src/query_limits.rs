@@ -1,0 +1,192 @@
+//! Bounds on the cost of queries: those that a user sets ([`QuerySettings`]) and the others.
+
+use std::time::Duration;
+
+use crate::answer_shares::AnswerShares;
+
+/// A budget of memory from which on all bounds are their defaults.
+const BUDGET_MAX: u64 = 4 << 30;
+/// A budget below which bounds are no smaller: traces and graphs of some size still have to fit.
+const BUDGET_MIN: u64 = 256 << 20;
+
+/// The bounds of the query service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Maximum number of running queries; more would only share the same processors.
+    pub running_max: usize,
+    /// Maximum number of waiting queries; further ones are refused as overloaded.
+    pub waiting_max: usize,
+    /// Maximum number of clients that wait for the next version of an answer.
+    pub versions_awaited_max: usize,
+    /// Maximum number of log tails.
+    pub tails_max: usize,
+    /// Maximum duration of a query, time in the queue included.
+    pub deadline: Duration,
+    /// Minimum interval between early results.
+    pub told_every: Duration,
+    /// Maximum bytes of all answers that clients have not read yet.
+    pub unread_bytes_max: u64,
+    /// A trace with more distinct spans than this is not given with all attributes (about 1 KiB
+    /// each).
+    pub view_spans_max: u64,
+    /// Nor is one that takes more bytes of memory than this: no question holds more of spans and of
+    /// their names at once.
+    pub view_bytes_max: u64,
+    /// A page of log records, or what is shown around one or as they come, ends before they take
+    /// more bytes than this, unless the first does.
+    pub logs_bytes_max: u64,
+    /// A trace with more distinct spans than this is not assembled (about 200 bytes each).
+    pub skeleton_spans_max: u64,
+    /// A trace with more distinct spans than this is not exported (24 bytes each).
+    pub export_spans_max: u64,
+    /// Maximum number of spans in a part of an export.
+    pub export_part_spans: usize,
+    /// Maximum bytes of a part of an export, unless it is a single span.
+    pub export_part_bytes: usize,
+    /// Maximum number of distinct spans held for the traces of one page or of a transaction (about
+    /// 200 bytes each); a trace that does not fit is cut.
+    pub page_spans_max: u64,
+    /// Maximum number of rows read for them at once, repeated spans included.
+    pub page_rows_max: u64,
+    /// Minimum number of rows that a search for the newest reads, so that rare or recent matches
+    /// are counted exactly.
+    pub counted_rows_min: u64,
+    /// As [`Self::counted_rows_min`], of log records for which data files have no counts: their
+    /// texts are dear to read.
+    pub counted_logs_min: u64,
+    /// Maximum number of distinct matches held while counting; beyond it the count is a lower
+    /// bound.
+    pub counted_max: usize,
+    /// Number of traces remembered to determine their types; beyond it every second one is dropped.
+    pub sampled_traces_max: usize,
+    /// Maximum bytes of the aggregates by transaction type; beyond it only the most frequent types
+    /// are kept.
+    pub kinds_bytes_max: usize,
+    /// Maximum number of spans without rollup that the service graph reads; beyond it only the
+    /// newest part of the window is covered.
+    pub graph_spans_max: u64,
+    /// Maximum bytes of the service graph's rollups; beyond it the same applies.
+    pub graph_bytes_max: usize,
+    /// Maximum number of points of all lines of a metrics query, those of its terms included (8
+    /// bytes each, and about 50 in the answer).
+    pub metrics_points_max: usize,
+    /// Maximum bytes of accumulators and labels of metrics queries.
+    pub metrics_bytes_max: usize,
+    /// Maximum number of distinct names counted for completion.
+    pub names_counted_max: usize,
+    /// A trace shows at most this many of its newest log records.
+    pub logs_shown_max: usize,
+    /// A trace shows at most this many of its problems; all are counted.
+    pub problems_shown_max: usize,
+    /// A transaction is computed over at most this many of its newest traces.
+    pub transaction_traces_max: usize,
+    /// A transaction shows at most this many of its failed spans, earliest first.
+    pub errors_shown_max: usize,
+    /// A trace whose last span ended less than this long ago may still get spans.
+    pub settled_after: Duration,
+    /// A trace of which nothing was received for this long gets no more ends of its spans.
+    pub silent_after: Duration,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            running_max: 4,
+            waiting_max: 64,
+            versions_awaited_max: 256,
+            tails_max: 64,
+            deadline: Duration::from_secs(30),
+            told_every: Duration::from_millis(200),
+            unread_bytes_max: 512 << 20,
+            view_spans_max: 50_000,
+            view_bytes_max: 128 << 20,
+            logs_bytes_max: 32 << 20,
+            skeleton_spans_max: 1_000_000,
+            export_spans_max: 4_000_000,
+            export_part_spans: 5_000,
+            export_part_bytes: 4 << 20,
+            page_spans_max: 2_000_000,
+            page_rows_max: 8_000_000,
+            counted_rows_min: 100_000,
+            counted_logs_min: 10_000,
+            counted_max: 1_000_000,
+            sampled_traces_max: 500_000,
+            kinds_bytes_max: 128 << 20,
+            graph_spans_max: 1_000_000,
+            graph_bytes_max: 128 << 20,
+            metrics_points_max: 1_000_000,
+            metrics_bytes_max: 128 << 20,
+            names_counted_max: 10_000,
+            logs_shown_max: 1_000,
+            problems_shown_max: 1_000,
+            transaction_traces_max: 100,
+            errors_shown_max: 100,
+            settled_after: Duration::from_secs(5),
+            silent_after: Duration::from_secs(60),
+        }
+    }
+}
+
+impl QueryLimits {
+    /// Maximum bytes of an answer that is written at once: those that one client may have.
+    #[must_use]
+    pub fn answer_bytes_max(&self) -> u64 {
+        AnswerShares::share_max(self.unread_bytes_max)
+    }
+
+    /// Bounds for a process with this budget of memory: an eighth of it for answers that are not read
+    /// yet, a 32nd for what one query gathers. Bounds of what an answer holds follow that of answers.
+    #[must_use]
+    pub fn within(memory_bytes: u64) -> Self {
+        let limits = Self::default();
+        let memory = memory_bytes.clamp(BUDGET_MIN, BUDGET_MAX);
+        let part = |most: u64| most * (memory >> 20) / (BUDGET_MAX >> 20);
+        let part_of = |most: usize| usize::try_from(part(most as u64)).unwrap_or(most);
+        Self {
+            unread_bytes_max: part(limits.unread_bytes_max),
+            view_bytes_max: part(limits.view_bytes_max),
+            logs_bytes_max: part(limits.logs_bytes_max),
+            tails_max: limits.tails_max.min(part_of(2 * limits.tails_max)),
+            export_spans_max: part(limits.export_spans_max),
+            export_part_bytes: part_of(limits.export_part_bytes),
+            kinds_bytes_max: part_of(limits.kinds_bytes_max),
+            graph_bytes_max: part_of(limits.graph_bytes_max),
+            metrics_bytes_max: part_of(limits.metrics_bytes_max),
+            ..limits
+        }
+    }
+}
+
+/// Bounds on the cost of queries, and the attributes that carry transaction ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuerySettings {
+    /// Attributes whose values are transaction ids.
+    pub transaction_keys: Vec<String>,
+    /// A search stops after looking at this many rows.
+    pub search_rows_max: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::QueryLimits;
+
+    #[test]
+    fn bounds_follow_the_budget() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(QueryLimits::within(64 << 30), QueryLimits::default());
+        for (budget, unread) in [(4096, 512), (1024, 128), (512, 64), (256, 32), (192, 32), (0, 32)]
+        {
+            let limits = QueryLimits::within(budget * MIB);
+            assert_eq!(limits.unread_bytes_max, unread * MIB, "{budget}");
+            assert_eq!(limits.view_bytes_max, unread / 4 * MIB, "{budget}");
+            assert_eq!(limits.graph_bytes_max as u64, unread / 4 * MIB, "{budget}");
+            // Exports and tails leave room for other answers.
+            let export = limits.export_spans_max * 24 + limits.export_part_bytes as u64 * 8;
+            assert!(export <= limits.unread_bytes_max / 2, "{budget}: {export}");
+            let tails = limits.tails_max as u64 * MIB;
+            assert!((4 * MIB..=limits.unread_bytes_max / 4).contains(&tails), "{budget}: {tails}");
+        }
+        let odd = QueryLimits::within(1000 * MIB + 7);
+        assert!((124 * MIB..=125 * MIB).contains(&odd.unread_bytes_max), "{odd:?}");
+    }
+}

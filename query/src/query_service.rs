@@ -1,0 +1,403 @@
+//! Query service: one method for each query, independent of HTTP.
+//!
+//! Owns only the handles. Each method runs its module's function on a blocking thread over one
+//! snapshot, within the bounds of [`crate::QueryLimits`].
+
+mod analysis_methods;
+mod export;
+pub(crate) mod tailing;
+mod waiting;
+
+use std::{fmt, sync::Arc};
+
+use tidings_audit::{AuditLog, AuditPage, AuditQuery};
+use tidings_proto::{
+    SpanId, UnixNanos,
+    api::{
+        AttributeKeyList, LogContext, LogSearchResult, NameList, ReceiverRefusal, ReceiverStatus,
+        ResolveResult, SpanDetails, SpanMatches, TraceSearchResult, TraceSkeleton, TraceView,
+        TransactionView,
+    },
+    otlp::ExportTraceServiceRequest,
+};
+use tidings_storage::{Clock, LogCondition, Store};
+
+use tokio::sync::{Semaphore, watch};
+
+pub use waiting::VersionWait;
+
+use crate::{
+    LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, SpanSearch,
+    TraceName, TraceQuestion, TraceSearch,
+    answer_shares::{AnswerShares, TenantNumber},
+    execution::{Admission, AdmissionSlot, Execution, Progress, Reader, RecentQueries},
+    log_query, log_reader, name_search, resolve, search, span_search, trace, transactions,
+};
+
+pub use export::TraceExport;
+
+/// Answers queries over the stored data. Clones share the queue. Every method fails with
+/// `Overloaded` when too many queries wait and with `Deadline` when it takes too long. A query
+/// stops reading soon after its future is dropped.
+#[derive(Debug, Clone)]
+pub struct QueryService {
+    store: Store,
+    settings: Arc<QuerySettings>,
+    execution: Arc<Execution>,
+    /// One permit for each wait for a version.
+    awaiting: Arc<Semaphore>,
+    /// One permit for each tail.
+    tails: Arc<Semaphore>,
+    /// Becomes true when tails and long polls must end.
+    ended: Arc<watch::Sender<bool>>,
+    /// Progress of the queries of this handle.
+    progress: Arc<Progress>,
+    /// Slot for their permits, when these outlive the query.
+    kept: Option<AdmissionSlot>,
+    /// States of the receivers that fill the store.
+    receivers: ReceiverStates,
+    /// The process's audit log, and the one tenant whose events it shows.
+    audit: Option<(Arc<AuditLog>, Option<String>)>,
+}
+
+impl QueryService {
+    /// A service over this store.
+    #[must_use]
+    pub fn new(store: Store, settings: QuerySettings, clock: Arc<dyn Clock>) -> Self {
+        Self::with_limits(store, settings, QueryLimits::default(), clock)
+    }
+
+    /// A service over this store, with other bounds than the default ones.
+    #[must_use]
+    pub fn with_limits(
+        store: Store,
+        settings: QuerySettings,
+        limits: QueryLimits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let awaiting = Arc::new(Semaphore::new(limits.versions_awaited_max));
+        let tails = Arc::new(Semaphore::new(limits.tails_max));
+        let ended = Arc::new(watch::Sender::new(false));
+        let execution = Arc::new(Execution::new(clock, limits));
+        let (settings, progress) = (Arc::new(settings), Arc::default());
+        let receivers = ReceiverStates::default();
+        Self {
+            store,
+            settings,
+            execution,
+            awaiting,
+            tails,
+            ended,
+            progress,
+            kept: None,
+            receivers,
+            audit: None,
+        }
+    }
+
+    /// A service over another store, with a queue, tails and waits of its own. Its queries run on
+    /// what this one's run on, and take at most half of it.
+    #[must_use]
+    pub fn beside(&self, store: Store) -> Self {
+        let limits = self.limits();
+        Self {
+            store,
+            awaiting: Arc::new(Semaphore::new(limits.versions_awaited_max)),
+            tails: Arc::new(Semaphore::new(limits.tails_max)),
+            ended: Arc::new(watch::Sender::new(false)),
+            execution: Arc::new(self.execution.beside()),
+            progress: Arc::default(),
+            kept: None,
+            receivers: ReceiverStates::default(),
+            audit: None,
+            settings: Arc::clone(&self.settings),
+        }
+    }
+
+    /// Lets its queries take at most half of what they run on, from now on: there is a service
+    /// [beside](Self::beside) it.
+    pub async fn leave_room(&self) {
+        self.execution.leave_room().await;
+    }
+
+    /// The slowest queries of late. Queries beside this service's, as those in SQL, may be added.
+    #[must_use]
+    pub fn recent_queries(&self) -> &RecentQueries {
+        self.execution.recent()
+    }
+
+    /// Bytes of answers that clients have not read yet, and this tenant among those that have them.
+    pub(crate) fn answer_shares(&self) -> (&Arc<AnswerShares>, TenantNumber) {
+        self.execution.answer_shares()
+    }
+
+    /// A handle whose answers name what these receivers refuse.
+    #[must_use]
+    pub fn with_receivers(&self, receivers: ReceiverStates) -> Self {
+        Self { receivers, ..self.clone() }
+    }
+
+    /// A handle that searches this audit log: the events of one tenant, or all of them.
+    #[must_use]
+    pub fn with_audit(&self, audit: Arc<AuditLog>, tenant: Option<String>) -> Self {
+        Self { audit: Some((audit, tenant)), ..self.clone() }
+    }
+
+    /// Events of the audit log; none where the process gave no log.
+    ///
+    /// # Errors
+    /// `Storage` when a file cannot be read.
+    pub async fn audit(&self, search: AuditQuery) -> Result<AuditPage, QueryError> {
+        let Some((audit, tenant)) = self.audit.clone() else { return Ok(AuditPage::default()) };
+        let search = AuditQuery { tenant, ..search };
+        self.ask(move |_| Ok(audit.search(&search)?)).await
+    }
+
+    /// Handle whose queries report their progress here.
+    pub(crate) fn watched_by(&self, progress: Arc<Progress>) -> Self {
+        Self { progress, ..self.clone() }
+    }
+
+    /// Handle whose queries keep their permits until the next of them, or until the admission is
+    /// dropped.
+    pub(crate) fn keeping_turn(&self) -> (Self, Admission) {
+        let turn = Admission::new(self.limits());
+        (Self { kept: Some(turn.kept()), ..self.clone() }, turn)
+    }
+
+    /// Bounds on the cost of queries.
+    pub(crate) fn limits(&self) -> &QueryLimits {
+        self.execution.limits()
+    }
+
+    /// The trace, assembled, with everything its spans said.
+    ///
+    /// # Errors
+    /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::view_spans_max`];
+    /// `TooManyBytes` when they take more than [`QueryLimits::view_bytes_max`].
+    pub async fn trace(&self, question: impl Into<TraceQuestion>) -> Result<TraceView, QueryError> {
+        let question = question.into();
+        self.ask(move |reader| trace::view(reader, question)).await
+    }
+
+    /// The trace as columns.
+    ///
+    /// # Errors
+    /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::skeleton_spans_max`].
+    pub async fn skeleton(
+        &self,
+        question: impl Into<TraceQuestion>,
+    ) -> Result<TraceSkeleton, QueryError> {
+        let question = question.into();
+        self.ask(move |reader| trace::skeleton(reader, question)).await
+    }
+
+    /// One span of a trace: the one in row `index`, or the first one with the id.
+    ///
+    /// # Errors
+    /// `NotFound`; `Parameter` when row `index` is another span.
+    pub async fn span(
+        &self,
+        question: impl Into<TraceQuestion>,
+        span_id: SpanId,
+        index: Option<u32>,
+    ) -> Result<SpanDetails, QueryError> {
+        let question = question.into();
+        self.ask(move |reader| trace::span(reader, question, span_id, index)).await
+    }
+
+    /// The rows of the spans of a trace that say a text, or that a TraceQL query selects.
+    ///
+    /// # Errors
+    /// `NotFound`; `Parameter` when the text has no word or the query cannot be parsed; for a query, as
+    /// [`Self::trace`].
+    pub async fn find_spans(
+        &self,
+        question: impl Into<TraceQuestion>,
+        search: SpanSearch,
+    ) -> Result<SpanMatches, QueryError> {
+        let question = question.into();
+        self.ask(move |reader| span_search::find(reader, question, &search)).await
+    }
+
+    /// The trace as it was sent, in one piece: exact duplicates once, in an order that depends on
+    /// nothing but its content.
+    ///
+    /// # Errors
+    /// As [`Self::trace`].
+    pub async fn otlp(&self, name: TraceName) -> Result<ExportTraceServiceRequest, QueryError> {
+        self.ask(move |reader| trace::otlp(reader, name)).await
+    }
+
+    /// The trace as it was sent, part by part, whatever its size.
+    ///
+    /// # Errors
+    /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::export_spans_max`].
+    pub async fn export(&self, name: TraceName) -> Result<TraceExport, QueryError> {
+        let (trace_id, keys) = self.ask(move |reader| trace::export_list(reader, name)).await?;
+        Ok(TraceExport::new(self.clone(), trace_id, keys))
+    }
+
+    /// A page of the traces of which one span matches every filter, newest first.
+    ///
+    /// # Errors
+    /// None of its own: a trace that is too large for a list has a summary that says so.
+    pub async fn traces(&self, search: TraceSearch) -> Result<TraceSearchResult, QueryError> {
+        self.ask(move |reader| search::search(reader, &search)).await
+    }
+
+    /// Everything that belongs to a transaction id.
+    ///
+    /// # Errors
+    /// `NotFound` says what the id was tried as.
+    pub async fn transaction(&self, tid: String) -> Result<TransactionView, QueryError> {
+        self.ask(move |reader| transactions::transaction(reader, &tid)).await
+    }
+
+    /// A page of the log records that match.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn logs(&self, search: LogSearch) -> Result<LogSearchResult, QueryError> {
+        self.ask(move |reader| log_reader::search(reader, &search)).await
+    }
+
+    /// The condition that a query of log records states. Making patterns takes time: it takes its
+    /// turn as every query does.
+    ///
+    /// # Errors
+    /// `Parameter` names the character where the text is not a query, and what was expected.
+    pub(crate) async fn log_condition(&self, query: String) -> Result<LogCondition, QueryError> {
+        self.ask(move |_| Ok(LogCondition::new(log_query::parse(&query)?))).await
+    }
+
+    /// A log record with those around it.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn log_context(&self, search: LogContextSearch) -> Result<LogContext, QueryError> {
+        self.ask(move |reader| log_reader::context::context(reader, &search)).await
+    }
+
+    /// Services by number of spans.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn services(&self, search: NameSearch) -> Result<NameList, QueryError> {
+        self.ask(move |reader| name_search::services(reader, &search)).await
+    }
+
+    /// Operations by number of spans.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn operations(&self, search: NameSearch) -> Result<NameList, QueryError> {
+        self.ask(move |reader| name_search::operations(reader, &search)).await
+    }
+
+    /// Attribute keys by number of spans.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn attribute_keys(&self, search: NameSearch) -> Result<AttributeKeyList, QueryError> {
+        self.ask(move |reader| name_search::attribute_keys(reader, &search)).await
+    }
+
+    /// The values of an attribute by number of spans.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn attribute_values(
+        &self,
+        key: String,
+        search: NameSearch,
+    ) -> Result<NameList, QueryError> {
+        self.ask(move |reader| name_search::attribute_values(reader, &key, &search)).await
+    }
+
+    /// Stored traces that a pasted text can stand for; possibly empty.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn resolve(&self, text: String) -> Result<ResolveResult, QueryError> {
+        self.ask(move |reader| resolve::resolve(reader, &text)).await
+    }
+
+    /// The time, as the service sees it.
+    pub(crate) fn now(&self) -> UnixNanos {
+        self.execution.now()
+    }
+
+    /// A moment to measure from.
+    pub(crate) fn instant(&self) -> std::time::Instant {
+        self.execution.clock().instant()
+    }
+
+    /// Maximum number of rows that a search reads.
+    pub(crate) fn search_rows_max(&self) -> u64 {
+        self.settings.search_rows_max
+    }
+
+    /// Resolves after this long.
+    pub(crate) async fn pause(&self, duration: std::time::Duration) {
+        self.execution.clock().sleep(duration).await;
+    }
+
+    /// As [`Self::ask`], given up after this long when it is said.
+    pub(crate) async fn ask_within<T: Send + 'static>(
+        &self,
+        limit: Option<std::time::Duration>,
+        work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let Some(limit) = limit else { return self.ask(work).await };
+        tokio::select! {
+            answer = self.ask(work) => answer,
+            () = self.pause(limit) => Err(QueryError::Deadline { limit }),
+        }
+    }
+
+    /// Runs a query of another system's API, or a part of an answer.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        // One that nobody hears is of this query alone, so that its rows are counted apart.
+        let heard = self.progress.is_heard.then(|| Arc::clone(&self.progress));
+        let progress = heard.unwrap_or_default();
+        let kept = self.kept.clone();
+        self.execution.run(&self.store, &self.settings, progress, kept, work).await
+    }
+}
+
+/// A function that returns the states of the receivers; none unless the process gives one.
+#[derive(Clone, Default)]
+pub struct ReceiverStates(Option<Arc<dyn Fn() -> Vec<ReceiverStatus> + Send + Sync>>);
+
+impl ReceiverStates {
+    /// States that this function returns. It must not block.
+    pub fn new(states: impl Fn() -> Vec<ReceiverStatus> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(states)))
+    }
+
+    /// The refusals with one at this time or later, the latest first.
+    pub(crate) fn refusals_since(&self, time: UnixNanos) -> Vec<ReceiverRefusal> {
+        let states = self.0.as_ref().map(|states| states()).unwrap_or_default();
+        let of = |state: ReceiverStatus| {
+            let receiver = state.name;
+            state
+                .refusals
+                .into_iter()
+                .map(move |refusal| ReceiverRefusal { receiver: receiver.clone(), refusal })
+        };
+        let mut refusals: Vec<ReceiverRefusal> = states.into_iter().flat_map(of).collect();
+        refusals.retain(|of| of.refusal.last_unix_nano >= time);
+        refusals.sort_by_key(|of| std::cmp::Reverse(of.refusal.last_unix_nano));
+        refusals
+    }
+}
+
+impl fmt::Debug for ReceiverStates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceiverStates").finish_non_exhaustive()
+    }
+}

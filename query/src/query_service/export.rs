@@ -1,0 +1,69 @@
+//! Export of a trace in parts, one query each, so that a slow client blocks no other.
+
+use std::{sync::Arc, time::Duration};
+
+use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
+
+use super::QueryService;
+use crate::{
+    QueryError,
+    trace::export::{self, ExportKey},
+};
+
+/// Delay before a part is retried when the query service is overloaded.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// A trace as it was sent, part by part. Each part is a request that could have brought some of
+/// its spans; parts are in order, and so are the spans in them, by start, id and content.
+#[derive(Debug)]
+pub struct TraceExport {
+    service: QueryService,
+    trace_id: TraceId,
+    keys: Arc<[ExportKey]>,
+    given: usize,
+}
+
+impl TraceExport {
+    pub(crate) fn new(service: QueryService, trace_id: TraceId, keys: Vec<ExportKey>) -> Self {
+        Self { service, trace_id, keys: keys.into(), given: 0 }
+    }
+
+    /// The most memory it takes while it is read, in bytes.
+    pub(crate) fn bytes_held(&self) -> u64 {
+        let keys = size_of_val(self.keys.as_ref()) as u64;
+        // One part is being written while the next one is read, each decoded and encoded.
+        keys.saturating_add(self.service.limits().export_part_bytes as u64 * 8)
+    }
+
+    /// The next part; none after the last.
+    ///
+    /// # Errors
+    /// `NotFound` when retention removed spans since the export began. The answer is then not
+    /// whole, and no later part will be.
+    pub async fn next(&mut self) -> Result<Option<ExportTraceServiceRequest>, QueryError> {
+        if self.given >= self.keys.len() {
+            return Ok(None);
+        }
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.part().await {
+                Err(QueryError::Overloaded { .. }) if waited < self.service.limits().deadline => {
+                    waited += RETRY;
+                    self.service.pause(RETRY).await;
+                }
+                Err(error) => return Err(error),
+                Ok((part, taken)) => {
+                    self.given += taken;
+                    return Ok(Some(part));
+                }
+            }
+        }
+    }
+
+    async fn part(&self) -> Result<(ExportTraceServiceRequest, usize), QueryError> {
+        let (keys, trace_id) = (Arc::clone(&self.keys), self.trace_id);
+        let end = self.keys.len().min(self.given + self.service.limits().export_part_spans);
+        let wanted = self.given..end;
+        self.service.ask(move |reader| export::part(reader, trace_id, &keys[wanted])).await
+    }
+}

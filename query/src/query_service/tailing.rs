@@ -1,0 +1,152 @@
+//! Log records as they come.
+//!
+//! Between polls a tail holds no permit of the queue. It polls when the store has grown and the
+//! previous records were read. A slow client is told how many records it missed. Owns the number of
+//! tails and their end.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tidings_storage::LogFilter;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::QueryService;
+use crate::{
+    ErrorKind, LogCursor, QueryError,
+    log_reader::log_tail::{NewRecords, ShownRecords},
+};
+
+/// How often the size of the store is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// After so long without news a tail says that it is still there.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// Log records as they come.
+#[derive(Debug)]
+pub(crate) struct LogTail {
+    service: QueryService,
+    filter: LogFilter,
+    shown: Arc<Mutex<ShownRecords>>,
+    /// Number of stored records at the last poll.
+    stored: u64,
+    end: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Events of a tail.
+#[derive(Debug)]
+pub(crate) enum TailEvent {
+    /// New records.
+    NewRecords(NewRecords),
+    /// Nothing for a while.
+    Quiet,
+    /// The process stops.
+    Ended,
+}
+
+impl QueryService {
+    /// Ends every tail and every wait for a version, now and from now on: for a process that stops.
+    pub fn end_waits(&self) {
+        self.ended.send_replace(true);
+    }
+
+    /// Returns a receiver that becomes true when tails and long polls must end.
+    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
+        self.ended.subscribe()
+    }
+
+    /// The records that match and come from now on, or after a place.
+    ///
+    /// # Errors
+    /// `Overloaded` when there are too many tails.
+    pub(crate) async fn tail(
+        &self,
+        filter: LogFilter,
+        after: Option<LogCursor>,
+    ) -> Result<LogTail, QueryError> {
+        let place = Arc::clone(&self.tails).try_acquire_owned();
+        let waiting = self.limits().tails_max;
+        let place = place.map_err(|_| QueryError::Overloaded { waiting })?;
+        let resumed = after.map(|after| ShownRecords::until((after.time, after.content_hash)));
+        let is_resumed = resumed.is_some();
+        let shown = resumed.unwrap_or_else(|| ShownRecords::nothing(self.now()));
+        let mut tail = LogTail {
+            service: self.clone(),
+            filter,
+            shown: Arc::new(Mutex::new(shown)),
+            stored: 0,
+            end: self.ended.subscribe(),
+            _place: place,
+        };
+        if !is_resumed {
+            tail.stored = self.log_records_stored();
+            tail.look(|shown, reader, filter| shown.skip(reader, filter)).await?;
+        }
+        Ok(tail)
+    }
+
+    fn log_records_stored(&self) -> u64 {
+        self.store.counts().log_records
+    }
+}
+
+impl LogTail {
+    /// Waits for the next event.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub(crate) async fn next(&mut self) -> Result<TailEvent, QueryError> {
+        let clock = Arc::clone(self.service.execution.clock());
+        let quiet: Instant = clock.instant() + QUIET;
+        loop {
+            if *self.end.borrow_and_update() {
+                return Ok(TailEvent::Ended);
+            }
+            let stored = self.service.log_records_stored();
+            if stored != self.stored {
+                match self.look(|shown, reader, filter| shown.news(reader, filter)).await {
+                    Ok(news) => {
+                        self.stored = stored;
+                        if !news.logs.is_empty() || news.dropped > 0 {
+                            return Ok(TailEvent::NewRecords(news));
+                        }
+                    }
+                    // Retried later, when other queries have run.
+                    Err(error) if passes(&error) => tracing::debug!(%error, "a tail waits"),
+                    Err(error) => return Err(error),
+                }
+            }
+            if clock.instant() >= quiet {
+                return Ok(TailEvent::Quiet);
+            }
+            tokio::select! {
+                () = clock.sleep(LOOK_EVERY) => (),
+                _ = self.end.changed() => (),
+            }
+        }
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(
+            &mut ShownRecords,
+            &crate::execution::Reader,
+            &LogFilter,
+        ) -> Result<T, QueryError>
+        + Send
+        + 'static,
+    ) -> Result<T, QueryError> {
+        let (shown, filter) = (Arc::clone(&self.shown), self.filter.clone());
+        let work = move |reader: &crate::execution::Reader| {
+            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            look(&mut shown, reader, &filter)
+        };
+        self.service.ask(work).await
+    }
+}
+
+fn passes(error: &QueryError) -> bool {
+    matches!(error.kind(), ErrorKind::Overloaded | ErrorKind::TimedOut)
+}

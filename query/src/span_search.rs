@@ -1,0 +1,185 @@
+//! Finds the spans of one trace that say a text, or that a query selects.
+//!
+//! A text is looked for in everything a span says: service, operation, id, attributes, resource,
+//! events with their exceptions, status. Rows are those of the skeleton. Nothing is kept of a span
+//! that is looked at but its key, so a trace of any size can be searched.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{
+    SpanId,
+    api::SpanMatches,
+    otlp::{AnyValue, KeyValue, StatusCode, Value},
+};
+use tidings_storage::{Detail, Scan, SpanRows};
+
+use crate::{
+    QueryError,
+    execution::Reader,
+    trace::{TraceQuestion, facts_tree, hosts_max, locate, of_trace, with_clocks},
+    traceql,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Words of a text; a text with more is refused.
+const WORDS_MAX: usize = 32;
+/// Rows that are listed.
+const ROWS_MAX: usize = 100_000;
+/// Digits of a span's id from which on its beginning is a match.
+const ID_DIGITS_MIN: usize = 4;
+
+/// A search within one trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpanSearch {
+    /// Words that a span has to say, each of them anywhere.
+    Text(String),
+    /// A TraceQL query.
+    Query(String),
+}
+
+/// Tells the distinct spans of a trace apart.
+type SpanIdentity = (SpanId, u64);
+
+/// The rows of the spans that are found.
+pub(crate) fn find(
+    reader: &Reader,
+    question: TraceQuestion,
+    search: &SpanSearch,
+) -> Result<SpanMatches, QueryError> {
+    let trace_id = locate(reader, question.name)?;
+    let (tree, _) = facts_tree(reader, trace_id, hosts_max(reader, question.clocks))?;
+    let (tree, _) = with_clocks(tree, question.clocks);
+    let found = match search {
+        SpanSearch::Text(text) => {
+            let mut found = HashSet::new();
+            let words = words(text)?;
+            let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+            reader.spans(&of_trace(trace_id), scan, |rows| {
+                add_matches(rows, &words, &mut found);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            found
+        }
+        SpanSearch::Query(query) => traceql::filter::selected_keys(reader, trace_id, query)?,
+    };
+    let is_found = |row: &usize| {
+        let fact = tree.fact(*row);
+        found.contains(&(fact.span_id, fact.content_hash))
+    };
+    let rows = tree.indexes().filter(is_found).filter_map(|row| u32::try_from(row).ok());
+    let mut rows: Vec<u32> = rows.collect();
+    let match_count = rows.len() as u64;
+    rows.truncate(ROWS_MAX);
+    Ok(SpanMatches { rows, match_count, span_count: tree.assembled.nodes.len() as u64 })
+}
+
+/// The words of a text, in small letters.
+fn words(text: &str) -> Result<Vec<String>, QueryError> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+    match words.len() {
+        0 => Err(QueryError::parameter("text", "`text` must have a word")),
+        1..=WORDS_MAX => Ok(words),
+        _ => {
+            let reason = format!("`text` has more than {WORDS_MAX} words");
+            Err(QueryError::parameter("text", reason))
+        }
+    }
+}
+
+fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanIdentity>) {
+    let all = u64::MAX >> (64 - words.len());
+    let mut of_resources: HashMap<Option<usize>, u64> = HashMap::new();
+    for row in 0..rows.len() {
+        let mut said = WordMatch { words, met: 0 };
+        said.meet(rows.service(row));
+        said.meet(rows.name(row));
+        said.meet_id(&rows.span_id(row).to_string());
+        said.meet(rows.status_message(row));
+        said.meet(match rows.status(row) {
+            StatusCode::Unset => "",
+            StatusCode::Ok => "ok",
+            StatusCode::Error => "error",
+        });
+        let resource = of_resources.entry(rows.resource_number(row)).or_insert_with(|| {
+            let mut said = WordMatch { words, met: 0 };
+            said.meet_all(&rows.resource(row).unwrap_or_default().attributes);
+            said.met
+        });
+        said.met |= *resource;
+        if said.met != all {
+            said.meet_all(&rows.attributes(row));
+        }
+        if said.met != all && rows.event_count(row) > 0 {
+            for event in rows.events(row) {
+                said.meet(&event.name);
+                said.meet_all(&event.attributes);
+            }
+        }
+        if said.met == all {
+            found.insert((rows.span_id(row), rows.content_hash(row)));
+        }
+    }
+}
+
+/// The words of a text that a span has said so far.
+struct WordMatch<'w> {
+    words: &'w [String],
+    met: u64,
+}
+
+impl WordMatch<'_> {
+    fn meet(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let text = text.to_lowercase();
+        for (at, word) in self.words.iter().enumerate() {
+            if self.met & 1 << at == 0 && text.contains(word.as_str()) {
+                self.met |= 1 << at;
+            }
+        }
+    }
+
+    fn meet_id(&mut self, id: &str) {
+        for (at, word) in self.words.iter().enumerate() {
+            if word.len() >= ID_DIGITS_MIN && id.starts_with(word.as_str()) {
+                self.met |= 1 << at;
+            }
+        }
+    }
+
+    /// Meets keys and values, and `key=value` as one word, without recursion: a client may have
+    /// nested them deeply.
+    fn meet_all(&mut self, attributes: &[KeyValue]) {
+        let mut ahead: Vec<&AnyValue> = Vec::new();
+        for attribute in attributes {
+            self.meet(&attribute.key);
+            if let Some(value) = &attribute.value {
+                if let Some(text) = value.value.as_ref().and_then(crate::name_search::value_text) {
+                    self.meet(&format!("{}={text}", attribute.key));
+                }
+                ahead.push(value);
+            }
+        }
+        while let Some(value) = ahead.pop() {
+            match &value.value {
+                Some(Value::Array(array)) => ahead.extend(&array.values),
+                Some(Value::Kvlist(list)) => {
+                    for entry in &list.values {
+                        self.meet(&entry.key);
+                        ahead.extend(&entry.value);
+                    }
+                }
+                Some(value) => {
+                    self.meet(&crate::name_search::value_text(value).unwrap_or_default())
+                }
+                None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! Spans to series: which series a span belongs to, and what it adds to which interval.
+//!
+//! Owns the cells. Intervals without spans take no room until the series are made.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Exemplar, MetricsSearch, Observed, Range, Series,
+    budget::{MetricsBudget, line_bytes},
+    compare::Comparison,
+};
+use crate::traceql::{
+    compiled::{Fields, Node},
+    display::bounded,
+    runtime_value::Value,
+    syntax::{Field, Measure},
+    types::Type,
+};
+
+/// Memory of one interval of a line, in bytes, with its entry in the map.
+const CELL_BYTES: usize = 96;
+/// A bucket of it.
+const BUCKET_BYTES: usize = 48;
+/// Buckets of a quantile for each power of two: a value is known to about 2 %.
+const FINE: i32 = 16;
+/// Maximum number of exemplars in each part of the range, which spreads them.
+const EXEMPLARS_IN_PART: usize = 2;
+
+/// Sorts spans into series.
+pub(super) struct Observer {
+    range: Range,
+    measure: Measure,
+    /// The column of what is measured, and how much of it is one of what is shown.
+    measured: Option<(usize, f64)>,
+    by: Vec<(usize, String)>,
+    series: HashMap<String, Observations>,
+    room: MetricsBudget,
+    overflowed: bool,
+    exemplars: Vec<usize>,
+    comparison: Option<Comparison>,
+}
+
+#[derive(Debug, Default)]
+struct Observations {
+    labels: Vec<Value>,
+    /// Memory of one of its lines, in bytes.
+    line_bytes: usize,
+    cells: BTreeMap<u32, Cell>,
+    /// Of all cells of a histogram: each makes a line.
+    buckets: BTreeSet<i32>,
+    exemplars: Vec<Exemplar>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Cell {
+    count: u64,
+    min: f64,
+    max: f64,
+    sum: f64,
+    /// Rounding error of the sum (compensated summation).
+    lost: f64,
+    /// Values by bucket: the highest is two to the power of the number (in [`FINE`] parts).
+    buckets: BTreeMap<i32, u64>,
+}
+
+impl Observer {
+    pub(super) fn new(
+        search: &MetricsSearch,
+        measure: &Measure,
+        by: &[Field],
+        fields: &mut Fields,
+        room: MetricsBudget,
+    ) -> Self {
+        let measured = match measure {
+            Measure::Rate | Measure::CountOverTime | Measure::Compare { .. } => None,
+            Measure::MinOverTime(field)
+            | Measure::MaxOverTime(field)
+            | Measure::AvgOverTime(field)
+            | Measure::SumOverTime(field)
+            | Measure::QuantileOverTime(field, _)
+            | Measure::HistogramOverTime(field) => {
+                // Durations are shown in seconds.
+                let unit = if field.value_type() == Type::Duration { 1e9 } else { 1.0 };
+                Some((fields.number(field), unit))
+            }
+        };
+        let comparison = match measure {
+            Measure::Compare { selection, top, start, end } => {
+                let selection = Node::compile(selection, fields);
+                Some(Comparison::new(search.range, selection, *top, (*start, *end)))
+            }
+            _ => None,
+        };
+        let parts = if search.exemplars == 0 { 0 } else { (search.exemplars / 2).max(1) };
+        Self {
+            range: search.range,
+            measure: measure.clone(),
+            measured,
+            by: by.iter().map(|field| (fields.number(field), field.to_string())).collect(),
+            series: HashMap::new(),
+            room: room.upto(search.series_max),
+            overflowed: false,
+            exemplars: vec![0; parts],
+            comparison,
+        }
+    }
+
+    /// Reports whether spans are needed with all their attributes.
+    pub(super) fn needs_attributes(&self) -> bool {
+        self.comparison.is_some()
+    }
+
+    /// Counts a span.
+    pub(super) fn observe(&mut self, span: &Observed<'_>) {
+        let Some(interval) = self.range.interval(span.start) else { return };
+        if let Some(comparison) = &mut self.comparison {
+            comparison.observe(span, interval, &mut self.room);
+            return;
+        }
+        let measured = match self.measured {
+            None => None,
+            Some((column, _)) => match span.row[column].number() {
+                Some(number) => Some(number),
+                None => return,
+            },
+        };
+        let mut key = String::new();
+        for (column, _) in &self.by {
+            span.row[*column].key(&mut key);
+        }
+        if !self.series.contains_key(&key) && !self.start_series(&key, span) {
+            self.overflowed = true;
+            return;
+        }
+        let room = &mut self.room;
+        let series = self.series.get_mut(&key).expect("invariant: it is there or was begun");
+        if !series.add((interval, measured), &self.measure, room) {
+            self.overflowed = true;
+            return;
+        }
+        let exemplar = takes_exemplar(&mut self.exemplars, interval, self.range);
+        if exemplar {
+            let unit = self.measured.map_or(1.0, |(_, unit)| unit);
+            let counted = matches!(self.measure, Measure::HistogramOverTime(_));
+            let value = measured.filter(|_| !counted).map_or(f64::NAN, |value| value / unit);
+            let mut labels = vec![
+                ("trace:id".to_owned(), Value::text(&span.trace_id.to_string())),
+                ("span:id".to_owned(), Value::text(&span.span_id.to_string())),
+            ];
+            let by = self.by.iter().zip(&series.labels).filter(|(_, value)| !value.is_nil());
+            labels.extend(by.map(|((_, name), value)| (name.clone(), value.clone())));
+            if self.room.take(line_bytes(&labels)) {
+                series.exemplars.push(Exemplar { labels, value, time: span.start });
+            }
+        }
+    }
+
+    /// Makes the series that a span is the first of, if there is room for it.
+    fn start_series(&mut self, key: &str, span: &Observed<'_>) -> bool {
+        let values = self.by.iter().map(|(column, _)| bounded(&span.row[*column], true));
+        let values: Vec<Value> = values.collect();
+        let lines = match &self.measure {
+            Measure::QuantileOverTime(_, quantiles) => quantiles.len(),
+            // A line for each bucket, as they come.
+            Measure::HistogramOverTime(_) => 0,
+            _ => 1,
+        };
+        let line_bytes = line_bytes(&labels(&self.by, &values, &self.measure));
+        if !self.room.take(key.len()) || !self.room.take_lines(lines, line_bytes) {
+            return false;
+        }
+        let series = Observations { labels: values, line_bytes, ..Observations::default() };
+        self.series.insert(key.to_owned(), series);
+        true
+    }
+
+    /// The series, and whether they are all that there are and of all spans.
+    pub(super) fn series(mut self) -> (Vec<Series>, bool) {
+        if let Some(comparison) = self.comparison {
+            return comparison.series(&mut self.room);
+        }
+        let (range, unit) = (self.range, self.measured.map_or(1.0, |(_, unit)| unit));
+        let mut all = Vec::new();
+        for (_, observations) in self.series {
+            let labels = labels(&self.by, &observations.labels, &self.measure);
+            let lines = Lines { range, unit, labels, observations };
+            match &self.measure {
+                Measure::QuantileOverTime(_, quantiles) => all.extend(lines.quantiles(quantiles)),
+                Measure::HistogramOverTime(_) => all.extend(lines.buckets()),
+                measure => all.push(lines.single(measure)),
+            }
+        }
+        for series in &mut all {
+            place_exemplars(series, range);
+        }
+        (all, !self.overflowed)
+    }
+}
+
+impl Observations {
+    /// Adds a span, if there is room for it.
+    fn add(
+        &mut self,
+        (interval, value): (u32, Option<f64>),
+        measure: &Measure,
+        room: &mut MetricsBudget,
+    ) -> bool {
+        let cell = self.cells.get(&interval);
+        let bucket = value.zip(parts(measure)).map(|(value, parts)| bucket(value, parts));
+        let is_new = |bucket: &i32| cell.is_none_or(|cell| !cell.buckets.contains_key(bucket));
+        let mut bytes = if cell.is_none() { CELL_BYTES } else { 0 };
+        if bucket.as_ref().is_some_and(is_new) {
+            bytes += BUCKET_BYTES;
+        }
+        if bytes > 0 && !room.take(bytes) {
+            return false;
+        }
+        if let (Measure::HistogramOverTime(_), Some(bucket)) = (measure, bucket)
+            && !self.buckets.contains(&bucket)
+        {
+            if !room.take_lines(1, self.line_bytes) {
+                return false;
+            }
+            self.buckets.insert(bucket);
+        }
+        self.cells.entry(interval).or_default().add(value, bucket);
+        true
+    }
+}
+
+/// Reports whether the part of the range with this interval can take another exemplar.
+fn takes_exemplar(taken: &mut [usize], interval: u32, range: Range) -> bool {
+    let part = interval as usize * taken.len() / range.count().max(1);
+    match taken.get_mut(part) {
+        Some(taken) if *taken < EXEMPLARS_IN_PART => {
+            *taken += 1;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The lines that one set of observations makes.
+struct Lines {
+    range: Range,
+    /// Division by it is right to the last digit, which a product with its inverse is not.
+    unit: f64,
+    labels: Vec<(String, Value)>,
+    observations: Observations,
+}
+
+impl Lines {
+    /// One value for each interval; `default` for those without spans.
+    fn values(&self, default: f64, of: impl Fn(&Cell) -> f64) -> Vec<f64> {
+        let mut values = vec![default; self.range.count()];
+        for (interval, cell) in &self.observations.cells {
+            values[*interval as usize] = of(cell);
+        }
+        values
+    }
+
+    fn labels_with(&self, name: &str, value: f64) -> Vec<(String, Value)> {
+        let mut labels = self.labels.clone();
+        labels.push((name.to_owned(), Value::Float(value)));
+        labels
+    }
+
+    fn single(self, measure: &Measure) -> Series {
+        let (none, unit, seconds) = (f64::NAN, self.unit, self.range.step_seconds());
+        let values = match measure {
+            Measure::Rate => self.values(0.0, |cell| count(cell.count) / seconds),
+            Measure::MinOverTime(_) => self.values(none, |cell| cell.min / unit),
+            Measure::MaxOverTime(_) => self.values(none, |cell| cell.max / unit),
+            Measure::SumOverTime(_) => self.values(none, |cell| cell.total() / unit),
+            Measure::AvgOverTime(_) => {
+                self.values(none, |cell| cell.total() / (unit * count(cell.count)))
+            }
+            _ => self.values(0.0, |cell| count(cell.count)),
+        };
+        Series { labels: self.labels, values, exemplars: self.observations.exemplars }
+    }
+
+    fn quantiles(mut self, quantiles: &[f64]) -> Vec<Series> {
+        let mut left = std::mem::take(&mut self.observations.exemplars);
+        let mut lines = Vec::with_capacity(quantiles.len());
+        for (at, quantile) in quantiles.iter().enumerate() {
+            let values = self.values(f64::NAN, |cell| cell.quantile(*quantile) / self.unit);
+            // An exemplar stands on the first line that it is not above.
+            let last = at + 1 == quantiles.len();
+            let (exemplars, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|one| {
+                let at = self.range.interval(one.time).map_or(0, |at| at as usize);
+                last || values.get(at).is_some_and(|value| one.value <= *value)
+            });
+            left = later;
+            lines.push(Series { labels: self.labels_with("p", *quantile), values, exemplars });
+        }
+        lines
+    }
+
+    fn buckets(mut self) -> Vec<Series> {
+        let mut exemplars = std::mem::take(&mut self.observations.exemplars);
+        let buckets = std::mem::take(&mut self.observations.buckets);
+        let line = |bucket: i32| {
+            let of = |cell: &Cell| cell.buckets.get(&bucket).copied().map_or(0.0, count);
+            let labels = self.labels_with("__bucket", bound(bucket, 1) / self.unit);
+            Series {
+                labels,
+                values: self.values(0.0, of),
+                exemplars: std::mem::take(&mut exemplars),
+            }
+        };
+        buckets.into_iter().map(line).collect()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn count(count: u64) -> f64 {
+    count as f64
+}
+
+/// The labels of a series: those without a value are left out, but for the first when none has.
+fn labels(by: &[(usize, String)], values: &[Value], measure: &Measure) -> Vec<(String, Value)> {
+    let named = by.iter().zip(values).map(|((_, name), value)| (name.clone(), value.clone()));
+    let there: Vec<(String, Value)> = named.filter(|(_, value)| !value.is_nil()).collect();
+    let distributed =
+        matches!(measure, Measure::QuantileOverTime(..) | Measure::HistogramOverTime(_));
+    match by.first() {
+        _ if !there.is_empty() => there,
+        Some((_, name)) => vec![(name.clone(), Value::Nil)],
+        None if distributed => Vec::new(),
+        None => vec![("__name__".to_owned(), Value::text(measure.name()))],
+    }
+}
+
+/// Exemplars of counts stand on the line; those where there is no line are left out.
+fn place_exemplars(series: &mut Series, range: Range) {
+    let values = &series.values;
+    series.exemplars.retain_mut(|exemplar| {
+        let at = range.interval(exemplar.time).map(|at| at as usize);
+        let Some(value) = at.and_then(|at| values.get(at)).filter(|value| !value.is_nan()) else {
+            return false;
+        };
+        if exemplar.value.is_nan() {
+            exemplar.value = *value;
+        }
+        true
+    });
+    series.exemplars.sort_by_key(|exemplar| exemplar.time);
+}
+
+impl Cell {
+    fn add(&mut self, value: Option<f64>, bucket: Option<i32>) {
+        self.count += 1;
+        let Some(value) = value else { return };
+        let first = self.count == 1;
+        self.min = if first { value } else { self.min.min(value) };
+        self.max = if first { value } else { self.max.max(value) };
+        let sum = self.sum + value;
+        let (large, small) =
+            if self.sum.abs() >= value.abs() { (self.sum, value) } else { (value, self.sum) };
+        self.lost += (large - sum) + small;
+        self.sum = sum;
+        if let Some(bucket) = bucket {
+            *self.buckets.entry(bucket).or_default() += 1;
+        }
+    }
+
+    fn total(&self) -> f64 {
+        if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
+    }
+
+    /// Quantile of the values, interpolated between the least and the greatest.
+    fn quantile(&self, quantile: f64) -> f64 {
+        let wanted = (quantile * count(self.count)).ceil().max(1.0);
+        let mut below = 0.0;
+        for (bucket, held) in &self.buckets {
+            let held = count(*held);
+            if below + held >= wanted {
+                let (low, high) = (bound(bucket - 1, FINE), bound(*bucket, FINE));
+                let value = if *bucket == i32::MIN {
+                    self.min
+                } else {
+                    low * (high / low).powf((wanted - below) / held)
+                };
+                return value.clamp(self.min, self.max);
+            }
+            below += held;
+        }
+        self.max
+    }
+}
+
+/// Number of histogram buckets for each power of two; `None` when the measure has no histogram.
+fn parts(measure: &Measure) -> Option<i32> {
+    match measure {
+        Measure::QuantileOverTime(..) => Some(FINE),
+        Measure::HistogramOverTime(_) => Some(1),
+        _ => None,
+    }
+}
+
+/// The bucket of a value: the lowest whose bound is not below it.
+fn bucket(value: f64, parts: i32) -> i32 {
+    if value <= 0.0 {
+        return i32::MIN;
+    }
+    let exponent = (value.log2() * f64::from(parts)).ceil().clamp(-20_000.0, 20_000.0);
+    #[expect(clippy::cast_possible_truncation, reason = "it was just brought into range")]
+    let exponent = exponent as i32;
+    exponent
+}
+
+/// The highest value of a bucket.
+fn bound(bucket: i32, parts: i32) -> f64 {
+    if bucket == i32::MIN {
+        return 0.0;
+    }
+    (f64::from(bucket) / f64::from(parts)).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cell, FINE, bound, bucket};
+
+    #[test]
+    fn quantiles_are_close_to_the_exact_ones() {
+        let mut cell = Cell::default();
+        let values: Vec<f64> = (1..=1_000_u32).map(|n| f64::from(n) * 1e6).collect();
+        for value in &values {
+            cell.add(Some(*value), Some(bucket(*value, FINE)));
+        }
+        for (quantile, exact) in [(0.0, 1e6), (0.5, 500e6), (0.9, 900e6), (0.99, 990e6), (1.0, 1e9)]
+        {
+            let found = cell.quantile(quantile);
+            assert!((found / exact - 1.0).abs() < 0.025, "{quantile}: {found} for {exact}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_ends_with_its_bound() {
+        for (value, highest) in [(1.0, 1.0), (3.0, 4.0), (4.0, 4.0), (5.0, 8.0), (0.3, 0.5)] {
+            assert!((bound(bucket(value, 1), 1) - highest).abs() < 1e-12, "{value}");
+        }
+        assert!(bound(bucket(-1.0, FINE), FINE).abs() < f64::EPSILON);
+    }
+}

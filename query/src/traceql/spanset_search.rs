@@ -1,0 +1,408 @@
+//! Finds the traces of a query, newest first.
+//!
+//! A trace is found when a span of its result starts in the time asked for, or, as Tempo has it,
+//! when the trace itself runs in that time ([`Times`]). Its place in the list is the earliest start
+//! among its spans that can be in a result; times choose traces, they do not cut them. Traces are
+//! fetched and evaluated in batches until enough are found. What does not fit the bounds is left
+//! out and said so.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
+use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+
+use super::{
+    candidate_scan::{CandidateScan, ResultPosition, newest_first},
+    candidates::Candidates,
+    compiled::{CompiledStage, Fields, compile},
+    display::{DisplayBudget, DisplayLimits, bounded, read_values},
+    evaluate::{Spanset, Table, evaluate},
+    overlap::{Leg, Times},
+    read::{RowReader, detail, table},
+    records::{self, Read, RecordReader},
+    runtime_value::Value,
+    syntax::{Field, Stage},
+};
+use crate::{
+    QueryError,
+    execution::Reader,
+    search::early_results::EarlyResults,
+    trace::{
+        trace_rows::{Gather, Gathered},
+        tree::Tree,
+    },
+};
+
+/// Spans that are held in memory at once, with their attributes.
+const BATCH_SPANS_MAX: u64 = 200_000;
+/// Traces fetched at once.
+const BATCH_TRACES_MAX: usize = 256;
+
+/// Request of a search.
+#[derive(Debug, Clone)]
+pub(crate) struct TraceqlSearch {
+    pub(crate) stages: Vec<Stage>,
+    /// Which traces, by time.
+    pub(crate) times: Times,
+    /// Maximum number of traces.
+    pub(crate) limit: usize,
+    /// Bounds on the spans shown.
+    pub(crate) shown: DisplayLimits,
+    /// Only traces that stand after this one in the list.
+    pub(crate) after: Option<ResultPosition>,
+    /// Only these traces, when there are some.
+    pub(crate) among: Option<Vec<TraceId>>,
+}
+
+/// A trace that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FoundTrace {
+    pub(crate) trace_id: TraceId,
+    /// `None` when the root is not here.
+    pub(crate) root: Option<(String, String)>,
+    pub(crate) start: UnixNanos,
+    pub(crate) duration: DurationNanos,
+    /// The first of its spansets, and how many there are.
+    pub(crate) spansets: Vec<FoundSpanset>,
+    pub(crate) spanset_count: usize,
+    pub(crate) place: ResultPosition,
+    /// Spans and failed spans by service.
+    pub(crate) services: BTreeMap<String, (u64, u64)>,
+}
+
+/// A spanset of a trace that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FoundSpanset {
+    /// Of all its spans.
+    pub(crate) matched: usize,
+    pub(crate) attributes: Vec<(String, Value)>,
+    /// The first of them.
+    pub(crate) spans: Vec<FoundSpan>,
+}
+
+/// A span that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FoundSpan {
+    pub(crate) span_id: SpanId,
+    pub(crate) service: String,
+    pub(crate) name: String,
+    pub(crate) start: UnixNanos,
+    pub(crate) duration: DurationNanos,
+    /// Values of fields that the query read, except those that are always shown.
+    pub(crate) attributes: Vec<(Field, Value)>,
+}
+
+/// Result of a search.
+#[derive(Debug, Default)]
+pub(crate) struct TraceqlResult {
+    /// Newest first.
+    pub(crate) traces: Vec<FoundTrace>,
+    pub(crate) stats: ScanStats,
+    /// Traces that were evaluated.
+    pub(crate) inspected: u64,
+    /// Traces further down the list that can match and were not evaluated.
+    pub(crate) left: u64,
+    /// True when every remaining trace matches.
+    pub(crate) exact: bool,
+}
+
+/// A trace with everything that a query reads of it.
+#[derive(Debug)]
+pub(crate) struct Fetched<'a> {
+    pub(crate) tree: Tree,
+    pub(crate) table: Table,
+    pub(crate) gathered: &'a Gathered,
+}
+
+/// Finds traces.
+pub(crate) fn found(reader: &Reader, wanted: &TraceqlSearch) -> Result<TraceqlResult, QueryError> {
+    search(reader, wanted, &mut EarlyResults::new(reader))
+}
+
+/// Finds traces, and tells of them meanwhile.
+pub(crate) fn search(
+    reader: &Reader,
+    search: &TraceqlSearch,
+    news: &mut EarlyResults<'_>,
+) -> Result<TraceqlResult, QueryError> {
+    let mut fields = Fields::default();
+    let stages = compile(&search.stages, &mut fields);
+    let mut candidates = Candidates::from_stages(&stages, &fields, search.times.range());
+    if search.among.is_some() {
+        candidates.filters.iter_mut().for_each(|filter| filter.trace_ids.clone_from(&search.among));
+    }
+    let record_times = search.times.of_records();
+    let filters = &mut candidates.filters;
+    let narrowed = records::narrow(reader, (&stages, &fields), record_times, filters)?;
+    let records = RecordReader::new(reader, &fields, record_times);
+    let found = TraceqlResult { exact: candidates.exact, ..TraceqlResult::default() };
+    let known = HashSet::new();
+    let left = DisplayBudget::new(search.shown);
+    let mut run =
+        Run { reader, search, fields: &fields, stages, candidates, records, left, known, found };
+    run.found.stats.complete = true;
+    for leg in search.times.legs() {
+        if run.found.traces.len() < search.limit && run.found.stats.complete {
+            run.leg(leg, news)?;
+        }
+    }
+    if search.times.is_of_trace() {
+        run.found.traces.sort_by(|a, b| newest_first(&a.place, &b.place));
+    }
+    for read in [narrowed, run.records.stats] {
+        run.found.stats += read;
+    }
+    Ok(run.found)
+}
+
+/// A search under way.
+struct Run<'a> {
+    reader: &'a Reader,
+    search: &'a TraceqlSearch,
+    fields: &'a Fields,
+    stages: Vec<CompiledStage>,
+    candidates: Candidates,
+    records: RecordReader<'a>,
+    /// Remaining spans and bytes to show.
+    left: DisplayBudget,
+    /// Traces evaluated already, when a trace can be found again.
+    known: HashSet<TraceId>,
+    found: TraceqlResult,
+}
+
+impl Run<'_> {
+    /// Adds the traces of which a span starts there that can be in a result.
+    fn leg(&mut self, leg: Leg, news: &mut EarlyResults<'_>) -> Result<(), QueryError> {
+        let (reader, search, candidates) = (self.reader, self.search, &self.candidates);
+        let mut start = leg.start;
+        if let Some((after, _)) = search.after {
+            // A trace further down has its place no later than the cursor.
+            let end = UnixNanos(after.0.saturating_add(1));
+            start.end = Some(start.end.map_or(end, |given| given.min(end)));
+        }
+        let first = if candidates.exact { search.limit } else { search.limit.max(32) };
+        let step = leg.first_step(first.saturating_add(1));
+        let mut walk = CandidateScan::new(reader, candidates, self.fields, start, step);
+        walk.stats = ScanStats { complete: false, ..self.found.stats };
+        let (stages, known, found) = (&self.stages, &mut self.known, &mut self.found);
+        let (records, left) = (&mut self.records, &mut self.left);
+        let mut complete = true;
+        while found.traces.len() < search.limit
+            && let Some(mut places) = walk.step()?
+        {
+            if let Some(after) = search.after {
+                places.retain(|place| newest_first(&after, place).is_lt());
+            }
+            places.retain(|place| !known.contains(&place.1));
+            leg.retain(reader, &mut places)?;
+            let mut at = 0;
+            let of = (reader, self.fields, &mut *records);
+            complete &= each_trace(of, &places, first, |place, trace| {
+                at = place + 1;
+                found.inspected += 1;
+                let place = places[place];
+                if search.times.is_of_trace() {
+                    known.insert(place.1);
+                }
+                let spansets = evaluate(stages, &trace.table, &|| reader.check())?;
+                if is_in_time(search.times, &trace.tree, &spansets) {
+                    let shown = (search.shown, &mut *left);
+                    found.traces.push(found_trace(trace, place, self.fields, &spansets, shown));
+                    reader.found(found.traces.len());
+                }
+                if news.is_due() {
+                    let new = found.traces.iter().skip(news.count()).map(|trace| trace.trace_id);
+                    news.tell(&new.collect::<Vec<_>>())?;
+                }
+                let enough = found.traces.len() >= search.limit;
+                Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+            found.left = (places.len() - at) as u64;
+            if reader.is_late(7) || !records.stats.complete {
+                complete = false;
+                break;
+            }
+        }
+        found.stats = ScanStats { complete: walk.stats.complete && complete, ..walk.stats };
+        Ok(())
+    }
+}
+
+fn is_in_time(times: Times, tree: &Tree, spansets: &[Spanset]) -> bool {
+    let mut spans = spansets.iter().flat_map(|spanset| &spanset.spans).peekable();
+    let has_result = spans.peek().is_some();
+    let range = times.range();
+    let has_start = spans.any(|span| range.contains(tree.fact(*span as usize).start));
+    has_result && times.hold((tree.start, tree.end), has_start)
+}
+
+/// The traces with a span that can be in a result, newest first.
+pub(crate) fn candidate_traces(
+    reader: &Reader,
+    candidates: &Candidates,
+    fields: &Fields,
+    start: TimeRange,
+) -> Result<(Vec<ResultPosition>, ScanStats), QueryError> {
+    let mut walk = CandidateScan::new(reader, candidates, fields, start, usize::MAX);
+    let places = walk.step()?.unwrap_or_default();
+    Ok((places, walk.stats))
+}
+
+/// Gives `visit` each row that can be of a span of a result, with its values, until it breaks or
+/// half the time is over.
+pub(crate) fn each_candidate(
+    reader: &Reader,
+    candidates: &Candidates,
+    fields: &Fields,
+    at_least: Detail,
+    mut visit: impl FnMut(&SpanRows, usize, &[Value]) -> ControlFlow<()>,
+) -> Result<ScanStats, QueryError> {
+    let mut total = ScanStats::NOTHING;
+    let mut values = Vec::with_capacity(fields.len());
+    let mut row_reader = RowReader::new(fields);
+    for filter in &candidates.filters {
+        let rows_max = reader.settings.search_rows_max.saturating_sub(total.rows);
+        let scan = Scan { detail: detail(fields).max(at_least), rows_max };
+        let stats = reader.spans(filter, scan, |rows| {
+            if reader.is_late(5) {
+                return Ok(ControlFlow::Break(()));
+            }
+            for row in 0..rows.len() {
+                values.clear();
+                row_reader.read(rows, row, &mut values);
+                if candidates.may_hold(&values) && visit(rows, row, &values).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        total += stats;
+    }
+    Ok(total)
+}
+
+/// Fetches and assembles the traces in order and gives `visit` each, until it breaks or time is
+/// nearly up. Gives whether none was left out.
+pub(super) fn each_trace(
+    (reader, fields, records): (&Reader, &Fields, &mut RecordReader<'_>),
+    places: &[ResultPosition],
+    first: usize,
+    mut visit: impl FnMut(usize, &Fetched<'_>) -> Result<ControlFlow<()>, QueryError>,
+) -> Result<bool, QueryError> {
+    // Rows are kept only when more than facts are read.
+    let detail = detail(fields).max(Detail::Attributes);
+    let mut row_reader = RowReader::new(fields);
+    let (mut at, mut size, mut complete) = (0, first.clamp(1, BATCH_TRACES_MAX), true);
+    while at < places.len() {
+        if reader.is_late(7) {
+            return Ok(false);
+        }
+        let batch: Vec<TraceId> = places[at..].iter().take(size).map(|place| place.1).collect();
+        let of_spans = match records.read(&batch)? {
+            Read::All(of_spans) => of_spans,
+            Read::TooMany if batch.len() > 1 => {
+                size = batch.len() / 2;
+                continue;
+            }
+            // As with spans below.
+            Read::TooMany => {
+                complete = false;
+                at += 1;
+                continue;
+            }
+            Read::Exhausted => return Ok(false),
+        };
+        let filter = SpanFilter { trace_ids: Some(batch.clone()), ..SpanFilter::default() };
+        let gather = Gather {
+            detail,
+            hosts_max: 0,
+            spans_max: BATCH_SPANS_MAX,
+            instead: "ask for fewer traces",
+        };
+        let mut gathered = match Gathered::read(reader, &filter, gather) {
+            Ok(gathered) => gathered,
+            Err(error) if error.is_too_large() && batch.len() > 1 => {
+                size = batch.len() / 2;
+                continue;
+            }
+            // One trace by itself is too large to be evaluated with everything in memory.
+            Err(error) if error.is_too_large() => {
+                complete = false;
+                at += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut traces = std::mem::take(&mut gathered.traces);
+        for (place, id) in (at..).zip(&batch) {
+            let Some(facts) = traces.remove(id) else { continue };
+            reader.check()?;
+            let tree = Tree::new(*id, facts);
+            let table = table(&tree, &gathered, &of_spans, &mut row_reader);
+            let fetched = Fetched { tree, table, gathered: &gathered };
+            if visit(place, &fetched)?.is_break() {
+                return Ok(complete);
+            }
+        }
+        at += batch.len();
+        size = (size * 2).min(BATCH_TRACES_MAX);
+    }
+    Ok(complete)
+}
+
+fn found_trace(
+    trace: &Fetched<'_>,
+    place: ResultPosition,
+    fields: &Fields,
+    spansets: &[Spanset],
+    (shown, left): (DisplayLimits, &mut DisplayBudget),
+) -> FoundTrace {
+    let (tree, table, names) = (&trace.tree, &trace.table, &trace.gathered.names);
+    let root = tree.entry.filter(|_| tree.has_root()).map(|node| {
+        let fact = tree.fact(node);
+        (names.text(fact.service).to_owned(), names.text(fact.operation).to_owned())
+    });
+    let mut services: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for node in tree.indexes() {
+        let service = names.text(tree.fact(node).service).to_owned();
+        let counts = services.entry(service).or_default();
+        counts.0 += 1;
+        counts.1 += u64::from(tree.failed(node));
+    }
+    let span = |span: &u32, left: &mut DisplayBudget| {
+        let fact = tree.fact(*span as usize);
+        let values = read_values(fields, table.row(*span));
+        FoundSpan {
+            span_id: fact.span_id,
+            service: names.text(fact.service).to_owned(),
+            name: names.text(fact.operation).to_owned(),
+            start: fact.start,
+            duration: tree.assembled.nodes[*span as usize].duration,
+            attributes: left.take(values),
+        }
+    };
+    let asks_logs = fields.ask_logs();
+    let known = |(name, value): &(String, Value)| (name.clone(), bounded(value, asks_logs));
+    let spanset_count = spansets.len();
+    let spansets = spansets.iter().take(shown.spansets).map(|spanset| {
+        let count = shown.spans.min(left.spans);
+        let spans: Vec<FoundSpan> =
+            spanset.spans.iter().take(count).map(|of| span(of, left)).collect();
+        left.spans -= spans.len();
+        let attributes = left.take(spanset.attributes.iter().map(known).collect());
+        FoundSpanset { matched: spanset.spans.len(), attributes, spans }
+    });
+    FoundTrace {
+        trace_id: tree.trace_id,
+        root,
+        start: tree.start,
+        duration: tree.end.since(tree.start),
+        spansets: spansets.collect(),
+        spanset_count,
+        place,
+        services,
+    }
+}

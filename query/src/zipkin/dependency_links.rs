@@ -1,0 +1,204 @@
+//! Zipkin's dependency links: `DependencyLinker`.
+//!
+//! Breadth first through the tree. A call is counted where it is served; at a client only when
+//! nothing hangs under it; at a producer or consumer when it names its broker. Local spans between
+//! a span and its remote ancestor are skipped. A span of no kind that knows both sides counts as a
+//! client.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::ControlFlow,
+};
+
+use serde::Serialize;
+use tidings_proto::{
+    UnixNanos,
+    zipkin::{Kind, Span, span_from_otlp},
+};
+use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
+
+use super::{merge::merge, tree::LinkTree};
+use crate::{QueryError, execution::Reader};
+
+/// How often one service called another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Link {
+    /// The caller.
+    pub parent: String,
+    /// The called.
+    pub child: String,
+    /// How often.
+    pub call_count: u64,
+    /// How often it failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub error_count: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Links being counted over traces.
+#[derive(Debug, Default)]
+pub(crate) struct Links(BTreeMap<(String, String), (u64, u64)>);
+
+/// A span on its way through the tree, with the nearest span above it that has a kind.
+struct TreeStep {
+    span: usize,
+    remote: Option<usize>,
+}
+
+impl Links {
+    /// Counts the calls of one trace, given as it was sent.
+    pub(crate) fn put_trace(&mut self, spans: Vec<Span>) {
+        let spans = merge(spans);
+        let tree = LinkTree::new(&spans);
+        let mut steps: VecDeque<TreeStep> = match tree.root {
+            Some(root) => VecDeque::from([TreeStep { span: root, remote: None }]),
+            None => {
+                tree.headless.iter().map(|span| TreeStep { span: *span, remote: None }).collect()
+            }
+        };
+        while let Some(TreeStep { span, remote }) = steps.pop_front() {
+            let is_root = tree.root == Some(span);
+            let is_leaf = tree.children[span].is_empty();
+            self.put_span(&spans[span], remote.map(|remote| &spans[remote]), is_root, is_leaf);
+            let remote = if spans[span].kind() == Kind::Unspecified { remote } else { Some(span) };
+            steps.extend(tree.children[span].iter().map(|child| TreeStep { span: *child, remote }));
+        }
+    }
+
+    fn put_span(&mut self, span: &Span, ancestor: Option<&Span>, is_root: bool, is_leaf: bool) {
+        let (local, remote) = (local_name(span), remote_name(span));
+        let kind = match span.kind() {
+            // The server's word is better than the client's.
+            Kind::Client if !is_leaf => return,
+            Kind::Unspecified if local.is_some() && remote.is_some() => Kind::Client,
+            Kind::Unspecified => return,
+            kind => kind,
+        };
+        let (mut parent, child) = match kind {
+            Kind::Server | Kind::Consumer => (remote, local),
+            _ => (local, remote),
+        };
+        if matches!(kind, Kind::Server | Kind::Consumer) && is_root && parent.is_none() {
+            return;
+        }
+        let mut failed = has_error(span);
+        if matches!(kind, Kind::Producer | Kind::Consumer) {
+            if let (Some(parent), Some(child)) = (parent, child) {
+                self.add(parent, child, failed);
+            }
+            return;
+        }
+        if let Some((ancestor, name)) = ancestor.and_then(|span| Some((span, local_name(span)?))) {
+            // Some name the other side as themselves; then the call to here is missing.
+            if let Some(local) = local.filter(|local| kind == Kind::Client && *local != name) {
+                self.add(name, local, false);
+            }
+            if kind == Kind::Server || parent.is_none() {
+                parent = Some(name);
+            }
+            // The client of the call may be the one who knows that it failed.
+            failed |= ancestor.kind() == Kind::Client
+                && span.parent_id == ancestor.id
+                && has_error(ancestor);
+        }
+        if let (Some(parent), Some(child)) = (parent, child) {
+            self.add(parent, child, failed);
+        }
+    }
+
+    fn add(&mut self, parent: &str, child: &str, failed: bool) {
+        let counts = self.0.entry((parent.to_owned(), child.to_owned())).or_default();
+        counts.0 += 1;
+        counts.1 += u64::from(failed);
+    }
+
+    /// The links, by caller and called.
+    pub(crate) fn into_list(self) -> Vec<Link> {
+        let links = self.0.into_iter();
+        links
+            .map(|((parent, child), (call_count, error_count))| Link {
+                parent,
+                child,
+                call_count,
+                error_count,
+            })
+            .collect()
+    }
+}
+
+fn local_name(span: &Span) -> Option<&str> {
+    let name = span.local_endpoint.as_ref()?.service_name.as_str();
+    (!name.is_empty()).then_some(name)
+}
+
+fn remote_name(span: &Span) -> Option<&str> {
+    let name = span.remote_endpoint.as_ref()?.service_name.as_str();
+    (!name.is_empty()).then_some(name)
+}
+
+fn has_error(span: &Span) -> bool {
+    span.tags.iter().any(|tag| tag.key == "error")
+}
+
+/// Maximum number of the newest spans read for links (about 500 bytes each).
+const SPANS_MAX: usize = 200_000;
+
+/// The links, in order, and whether every span of the range was counted.
+///
+/// Traces are identified by the last 8 bytes of their ids, as in Zipkin, because some services cut
+/// the id.
+pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, bool), QueryError> {
+    let mut traces: HashMap<u64, Vec<Span>> = HashMap::new();
+    let mut spans = 0;
+    let mut full = false;
+    let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+    let filter = SpanFilter { start, ..SpanFilter::default() };
+    let stats = reader.spans(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            full |= spans >= SPANS_MAX;
+            if full {
+                return Ok(ControlFlow::Break(()));
+            }
+            spans += 1;
+            traces.entry(rows.trace_id(row).low64()).or_default().push(part(rows, row));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    // Halves of shared spans may have no time of their own.
+    let untimed = TimeRange { start: None, end: Some(UnixNanos(1)) };
+    if start.start.is_some_and(|start| start.0 > 0) && !traces.is_empty() {
+        let filter = SpanFilter { start: untimed, ..SpanFilter::default() };
+        reader.spans(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                if let Some(trace) = traces.get_mut(&rows.trace_id(row).low64()) {
+                    full |= spans >= SPANS_MAX;
+                    if full {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    spans += 1;
+                    trace.push(part(rows, row));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    let mut links = Links::default();
+    for trace in traces.into_values() {
+        reader.check()?;
+        links.put_trace(trace);
+    }
+    Ok((links.into_list(), stats.complete && !full))
+}
+
+/// The part of a span from which links are computed.
+fn part(rows: &SpanRows, row: usize) -> Span {
+    let mut span = span_from_otlp(&rows.span(row), rows.resource(row).as_ref(), None);
+    span.tags.retain(|tag| tag.key == "error");
+    span.name = String::new();
+    span.annotations = Vec::new();
+    span
+}

@@ -1,0 +1,119 @@
+//! Errors over HTTP: the one table from [`SqlErrorKind`] to status, slug and title of a problem.
+
+use std::collections::BTreeMap;
+
+use ::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use tidings_query::ProblemResponse;
+use utoipa::{IntoResponses, openapi::RefOr};
+
+use crate::{SqlError, SqlErrorKind};
+
+/// A kind of problem as HTTP knows it.
+type ProblemType = (StatusCode, &'static str, &'static str);
+
+/// The table.
+const fn shape(kind: SqlErrorKind) -> ProblemType {
+    match kind {
+        SqlErrorKind::Invalid => {
+            (StatusCode::BAD_REQUEST, "invalid-parameter", "the query is not understood")
+        }
+        SqlErrorKind::Forbidden => {
+            (StatusCode::BAD_REQUEST, "statement-not-allowed", "the query is not allowed")
+        }
+        SqlErrorKind::Off => (StatusCode::FORBIDDEN, "sql-off", "queries in SQL are switched off"),
+        SqlErrorKind::TooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "resource-exhausted",
+            "the query needs more than it may have",
+        ),
+        SqlErrorKind::MediaType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "media-type",
+            "the query has a form that is not known",
+        ),
+        SqlErrorKind::Overloaded => {
+            (StatusCode::TOO_MANY_REQUESTS, "overloaded", "too many queries at once")
+        }
+        SqlErrorKind::TimedOut => {
+            (StatusCode::REQUEST_TIMEOUT, "timed-out", "the query took too long")
+        }
+        SqlErrorKind::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage cannot be read now")
+        }
+        SqlErrorKind::Ended => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "query-ended",
+            "the query's process ended before the query",
+        ),
+        SqlErrorKind::Failed => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "failed", "the query could not be answered")
+        }
+    }
+}
+
+impl IntoResponse for SqlError {
+    fn into_response(self) -> Response {
+        let mut shape = shape(self.kind());
+        if matches!(&self, Self::Parameter { name, .. } if name != "query") {
+            shape.2 = "invalid parameter";
+        }
+        if shape.0 == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(error = %self, "a query failed");
+        } else if shape.0.is_server_error() {
+            tracing::warn!(error = %self, "a query was not answered");
+        }
+        let parameter = match &self {
+            Self::Parameter { name, .. } if name.is_empty() => None,
+            Self::Parameter { name, .. } => Some(name.clone()),
+            Self::Syntax { .. }
+            | Self::NotAllowed { .. }
+            | Self::Unknown { .. }
+            | Self::TooComplex { .. }
+            | Self::Evaluation { .. } => Some("query".to_owned()),
+            _ => None,
+        };
+        let kind = self.kind();
+        let waits = kind == SqlErrorKind::Overloaded || kind == SqlErrorKind::Unavailable;
+        let (status, slug, title) = shape;
+        ProblemResponse::new(status, slug, title, self.to_string())
+            .with_parameter(parameter)
+            .with_retry_after(waits.then_some("1"))
+            .into_response()
+    }
+}
+
+/// The answer to a method that the route does not have.
+pub(super) fn wrong_method(method: &Method, uri: &Uri) -> Response {
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let detail = format!("{method} is not possible on {}; use GET or POST", uri.path());
+    let title = "this method is not possible here";
+    ProblemResponse::new(status, "method-not-allowed", title, detail).into_response()
+}
+
+/// The problems that a query may be answered with, for its documentation.
+pub(super) struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        use SqlErrorKind::{
+            Ended, Failed, Forbidden, Invalid, MediaType, Off, Overloaded, TimedOut, TooLarge,
+            Unavailable,
+        };
+        let kinds = [
+            Invalid,
+            Forbidden,
+            Off,
+            TooLarge,
+            MediaType,
+            Overloaded,
+            TimedOut,
+            Unavailable,
+            Ended,
+            Failed,
+        ];
+        ProblemResponse::described_by_status(
+            kinds.map(shape).into_iter().map(|(status, _, title)| (status, title)),
+        )
+    }
+}

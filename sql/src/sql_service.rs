@@ -1,0 +1,297 @@
+//! Answers queries, some at a time, each in a process of its own.
+//!
+//! Owns the places and the end of a query. A query plans and runs in a worker (`pool`, `worker`);
+//! here its scans run, on threads that nothing else uses, so that ingest and the API have their own
+//! whatever it does. Its place is taken until the last of what works for it has ended, not only
+//! until somebody stops to wait; a query whose asker goes away, or whose time is up, is killed.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tidings_proto::api::QueryOutcome;
+use tidings_query::{ClientId, EndedQuery, QueryOrigin, RecentQueries};
+use tidings_storage::{Clock, Store};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::oneshot,
+};
+use tracing::{Instrument, field::Empty};
+
+use crate::{
+    Answer, Described, Parameter, SqlError, SqlLimits, WorkerProgram,
+    conversation::{Asker, Reply, converse},
+    limits::RELATIONS_MAX,
+    message::Task,
+    meter::{Meter, Withdraw},
+    outcomes::QueryOutcomes,
+    pool::Pool,
+    query_places::{PlaceHolder, QueryPlace, QueryPlaces},
+    views::Stored,
+};
+
+/// Time after which an idle reader thread ends.
+const IDLE_THREAD: Duration = Duration::from_secs(10);
+/// Maximum time that a query waits for a ready worker process.
+const START_MAX: Duration = Duration::from_secs(10);
+/// Threads that carry messages and batches; those that read views are others.
+const CARRIERS: usize = 2;
+
+/// A query and how much of its answer is wanted.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Query {
+    /// Its text.
+    pub text: String,
+    /// The values of its placeholders.
+    pub parameters: Vec<Parameter>,
+    /// No more rows are wanted; `None`: as many as there may be.
+    pub rows_max: Option<usize>,
+}
+
+impl Query {
+    /// A query without placeholders, for as many rows as the bounds allow.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+/// Answers queries. Clones share the places, and services [beside](SqlService::beside) each other
+/// share threads, processes and places.
+#[derive(Debug, Clone)]
+pub struct SqlService {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    limits: SqlLimits,
+    /// The tenant whose store this is, and who asks.
+    holder: PlaceHolder,
+    /// Places of the queries over all stores.
+    places: Arc<QueryPlaces>,
+    threads: Arc<Threads>,
+    pool: Arc<Pool>,
+    outcomes: Arc<QueryOutcomes>,
+    /// The slowest queries of late, these among them.
+    recent: RecentQueries,
+}
+
+/// The runtime, which is let go without waiting: what still runs ends at its next step.
+struct Threads(Option<Runtime>);
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Threads")
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl SqlService {
+    /// A service over this store, whose queries run in processes of this program. The first of them
+    /// is started.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new(
+        store: Store,
+        limits: SqlLimits,
+        clock: Arc<dyn Clock>,
+        program: WorkerProgram,
+    ) -> std::io::Result<Self> {
+        let running_max = limits.running_max.clamp(1, 64);
+        let limits = SqlLimits { running_max, ..limits };
+        let runtime = Builder::new_multi_thread()
+            .thread_name("sql")
+            .enable_all()
+            .worker_threads(CARRIERS)
+            // Each query has one more, which waits for the end of its process.
+            .max_blocking_threads(running_max * (RELATIONS_MAX + 1))
+            .thread_keep_alive(IDLE_THREAD)
+            .build()?;
+        let pool = Pool::start(program, &limits, store.supervision())?;
+        Ok(Self {
+            store,
+            places: QueryPlaces::new(limits, Arc::clone(&clock)),
+            clock,
+            limits,
+            holder: PlaceHolder { tenant: 0, client: ClientId::default() },
+            threads: Arc::new(Threads(Some(runtime))),
+            pool: Arc::new(pool),
+            outcomes: Arc::default(),
+            recent: RecentQueries::default(),
+        })
+    }
+
+    /// A service over another tenant's store. From now on no tenant's queries take all places.
+    #[must_use]
+    pub fn beside(&self, store: Store) -> Self {
+        let holder = PlaceHolder { tenant: self.places.add_tenant(), client: ClientId::default() };
+        Self { store, holder, ..self.clone() }
+    }
+
+    /// A handle whose queries are listed there with the slowest of late.
+    #[must_use]
+    pub fn with_recent(&self, recent: RecentQueries) -> Self {
+        Self { recent, ..self.clone() }
+    }
+
+    /// The service as this client has it, which has a share of the places.
+    #[must_use]
+    pub fn asked_by(&self, client: ClientId) -> Self {
+        let holder = PlaceHolder { tenant: self.holder.tenant, client };
+        Self { holder, ..self.clone() }
+    }
+
+    /// Bounds on the cost of queries.
+    #[must_use]
+    pub fn limits(&self) -> &SqlLimits {
+        &self.limits
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Number of admitted queries over all stores, which run or whose answer is not read to its end.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.places.admitted()
+    }
+
+    /// Queries over all stores by outcome: `answered`, `refused` for what they are, `overloaded`,
+    /// `timed_out`, `killed` with their process, `failed`, `abandoned` by whoever asked.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
+        self.outcomes.counts()
+    }
+
+    /// The answer, all of it read from one snapshot.
+    ///
+    /// # Errors
+    /// As [`SqlError`] says. The query ends soon after the returned future is dropped.
+    pub async fn ask(&self, query: Query) -> Result<Answer, SqlError> {
+        let question = QueryOrigin::current();
+        let question = question.map(|asked| QueryOrigin {
+            words: asked.redaction.redacted(&query.text),
+            ..(*asked).clone()
+        });
+        let (start, begun) = (self.clock.now(), self.clock.instant());
+        let result = match self.run(Task::Answer(query)).await {
+            Ok(Reply::Answered(answer)) => Ok(answer),
+            Ok(Reply::Described(_)) => Err(other_reply()),
+            Err(error) => Err(error),
+        };
+        if let Some(question) = question {
+            let (rows, outcome) = match &result {
+                Ok(answer) => (answer.read.rows, QueryOutcome::Answered),
+                Err(error) if error.kind().is_failure() => (0, QueryOutcome::Failed),
+                Err(_) => (0, QueryOutcome::Refused),
+            };
+            let duration = self.clock.instant().saturating_duration_since(begun);
+            self.recent.record_of(&question, EndedQuery { start, duration, rows, outcome });
+        }
+        result
+    }
+
+    /// Describes the columns of the answer.
+    ///
+    /// The errors of [`Self::ask`] that occur before anything is read.
+    pub async fn describe(&self, query: Query) -> Result<Described, SqlError> {
+        self.describe_by(Task::Describe(query)).await
+    }
+
+    /// As [`Self::describe`], for a query whose placeholders have no values yet.
+    ///
+    /// # Errors
+    /// As [`Self::describe`].
+    pub async fn prepare(&self, text: String) -> Result<Described, SqlError> {
+        self.describe_by(Task::Prepare(text)).await
+    }
+
+    async fn describe_by(&self, task: Task) -> Result<Described, SqlError> {
+        match self.run(task).await? {
+            Reply::Described(described) => Ok(described),
+            Reply::Answered(_) => Err(other_reply()),
+        }
+    }
+
+    /// Does this in a place and a process of its own, and counts how it ends.
+    async fn run(&self, task: Task) -> Result<Reply, SqlError> {
+        let open = self.outcomes.open_query();
+        let span =
+            tracing::debug_span!("sql query", process.worker.pid = Empty, "error.type" = Empty);
+        let result = self.run_in_place(task).instrument(span.clone()).await;
+        if let Err(error) = &result {
+            // What a client did wrong is no failure.
+            let kind = error.kind();
+            if kind.is_failure() {
+                span.record("error.type", tracing::field::debug(kind));
+            }
+        }
+        open.end(&result);
+        result
+    }
+
+    async fn run_in_place(&self, task: Task) -> Result<Reply, SqlError> {
+        task.check()?;
+        let max = self.limits.running_max;
+        let place = self.places.take(self.holder.clone()).await;
+        let place = Arc::new(place.ok_or(SqlError::TooMany { max })?);
+        let Some(runtime) = &self.threads.0 else {
+            return Err(SqlError::Defect { reason: "there are no threads".to_owned() });
+        };
+        let stored = self.stored(place);
+        let withdraw = Withdraw(Arc::clone(&stored.meter));
+        let ((begun, begins), (reply, told)) = (oneshot::channel(), oneshot::channel());
+        let asker = Asker { begun: Some(begun), reply };
+        let conversation = converse(Arc::clone(&self.pool), task, stored, asker);
+        runtime.spawn(conversation.in_current_span());
+        let result = self.await_reply(begins, told).await;
+        if result.is_err() {
+            drop(withdraw);
+        }
+        result
+    }
+
+    /// Waits for the reply. The deadline of a query begins when its worker process has it.
+    async fn await_reply(
+        &self,
+        begins: oneshot::Receiver<()>,
+        mut told: oneshot::Receiver<Result<Reply, SqlError>>,
+    ) -> Result<Reply, SqlError> {
+        let given_up = |_| Err(other_reply());
+        tokio::select! {
+            told = &mut told => return told.unwrap_or_else(given_up),
+            _ = begins => {}
+            () = self.clock.sleep(START_MAX) => {
+                let reason = format!("none was ready within {START_MAX:?}");
+                return Err(SqlError::NoWorker { reason });
+            }
+        }
+        tokio::select! {
+            told = told => told.unwrap_or_else(given_up),
+            () = self.clock.sleep(self.limits.deadline) => {
+                Err(SqlError::Deadline { limit: self.limits.deadline })
+            }
+        }
+    }
+
+    /// Snapshot of the store for one query.
+    fn stored(&self, place: Arc<QueryPlace>) -> Stored {
+        let mut meter = Meter::new(Arc::clone(&self.clock), self.limits);
+        // The caller knows better when the query began.
+        meter.deadline += START_MAX;
+        let meter = Arc::new(meter);
+        let snapshot = self.store.snapshot();
+        let snapshot =
+            snapshot.stopped_by(Arc::clone(&meter.stop)).watched_by(Arc::clone(&meter.watch));
+        Stored { snapshot, meter, place }
+    }
+}
+
+fn other_reply() -> SqlError {
+    SqlError::Defect { reason: "a query's process was given up".to_owned() }
+}

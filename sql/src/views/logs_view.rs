@@ -1,0 +1,130 @@
+//! `logs`: a row for each log record.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, LazyLock},
+};
+
+use arrow_schema::SchemaRef;
+use tidings_storage::{Detail, LogFilter, LogRows, Scan};
+
+use super::{
+    Condition, Repeats, Stored, View, pushdown,
+    spans_view::finish,
+    view_columns::{self, Column, Origin, column},
+};
+use crate::{
+    SqlError,
+    scan::{Out, Source},
+};
+
+use Detail::{Attributes, Facts, Full, Ids};
+
+const COLUMNS: &[Column] = &[
+    column("time", Origin::Time("time_unix_nanos"), Ids),
+    column("observed_time", Origin::Time("observed_unix_nanos"), Facts),
+    column("severity_number", Origin::Int("severity_number"), Facts),
+    column("severity", Origin::Severity, Facts),
+    column("severity_text", Origin::Word("severity_text"), Facts),
+    column("service", Origin::Word("service"), Facts),
+    column("text", Origin::Word("text"), Facts),
+    column("trace_id", Origin::Hex("trace_id"), Ids),
+    column("span_id", Origin::Hex("span_id"), Ids),
+    column("attributes", Origin::Attributes, Attributes),
+    column("resource", Origin::Resource, Attributes),
+    column("event_name", Origin::Word("event_name"), Full),
+    column("scope_name", Origin::ScopeName, Full),
+    column("scope_version", Origin::ScopeVersion, Full),
+    column("flags", Origin::Long("flags"), Full),
+];
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| view_columns::schema(COLUMNS));
+
+/// The view.
+#[derive(Debug)]
+pub(super) struct Logs;
+
+impl View for Logs {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&SCHEMA)
+    }
+
+    fn uses(&self, conditions: &[Condition]) -> bool {
+        pushdown::logs(conditions) != LogFilter::default()
+    }
+
+    fn time_column(&self) -> Option<&'static str> {
+        Some("time")
+    }
+
+    fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
+        let filter = pushdown::logs(conditions);
+        let columns = columns.into_iter().map(|place| COLUMNS[place]).collect();
+        Arc::new(LogSource { columns, filter })
+    }
+}
+
+#[derive(Debug)]
+struct LogSource {
+    columns: Vec<Column>,
+    filter: LogFilter,
+}
+
+impl Source for LogSource {
+    fn describe(&self) -> String {
+        let names: Vec<_> = self.columns.iter().map(|column| column.name).collect();
+        format!("logs, columns [{}], scanned by {:?}", names.join(", "), self.filter)
+    }
+
+    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
+        let schema = view_columns::schema(&self.columns);
+        let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Ids);
+        let mut repeats = Repeats::default();
+        let mut give = |rows: &LogRows, out: &mut Out<'_>| {
+            if rows.is_empty() {
+                // They say only how far the scan is, and have no columns.
+                return Ok(ControlFlow::Continue(()));
+            }
+            let batch = view_columns::batch(rows, &self.columns, Arc::clone(&schema))
+                .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
+            let batch = repeats.without(rows.columns(), batch, out)?;
+            out.give(&batch)
+        };
+        if !out.narrows() {
+            return scan_logs(stored, &self.filter, detail, out, give);
+        }
+        let of = |time| LogFilter { time, ..self.filter.clone() };
+        let (timeless, timed) = pushdown::split_timeless(self.filter.time);
+        if let Some(timeless) = timeless {
+            scan_logs(stored, &of(timeless), detail, out, &mut give)?;
+        }
+        let scan = Scan { detail, rows_max: u64::MAX };
+        let snapshot = &stored.snapshot;
+        let mut ended = Ok(ControlFlow::Continue(()));
+        snapshot.scan_newest_logs(&of(timed), scan, 0, &mut |rows, _| {
+            ended = out.meter.check().and_then(|()| give(rows, out));
+            pushdown::rows_needed(&ended, out.since())
+        })?;
+        finish(ended, !snapshot.lacks_logs(), out)
+    }
+}
+
+/// Gives `visit` the records that match, as long as it wants more and the query may go on.
+fn scan_logs(
+    stored: &Stored,
+    filter: &LogFilter,
+    detail: Detail,
+    out: &mut Out<'_>,
+    mut visit: impl FnMut(&LogRows, &mut Out<'_>) -> Result<ControlFlow<()>, SqlError>,
+) -> Result<(), SqlError> {
+    let mut ended = Ok(ControlFlow::Continue(()));
+    let scan = Scan { detail, rows_max: u64::MAX };
+    let stats = stored.snapshot.scan_logs(filter, scan, &mut |rows| {
+        ended = out.meter.check().and_then(|()| visit(rows, out));
+        match ended {
+            Ok(flow) => flow,
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    finish(ended, stats.complete, out)
+}

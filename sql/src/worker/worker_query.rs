@@ -1,0 +1,121 @@
+//! A worker's query: planned, run, and its answer written.
+
+use std::{
+    io,
+    sync::{Arc, mpsc::Receiver},
+};
+
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use tidings_storage::{Clock, SystemClock};
+use tokio::runtime::{Builder, Runtime};
+
+use super::{Order, ServerLink};
+use crate::{
+    Query, SqlError, SqlLimits,
+    answer::{Collected, check_rows},
+    flight::schema_message,
+    message::{Task, WorkerMessage},
+    meter::Meter,
+    plan::{self, Described, Planned, plan},
+    prescan::Placeholders,
+    statement::{self, Values},
+    views::Feed,
+};
+
+/// A query that touches most of what queries use, planned before there is one: the first plan of a
+/// process takes longer than others.
+const USUAL: &str = "SELECT service, count(*) AS n, max(duration_nanos) FROM spans \
+                     WHERE kind = 'server' AND attributes['a'] = 'b' AND operation LIKE 'a%' \
+                     GROUP BY service ORDER BY n DESC LIMIT 10";
+
+/// Runs the only query of the process.
+pub(super) fn run(link: &Arc<ServerLink>, orders: &Receiver<Order>) -> io::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let runtime = Builder::new_current_thread().build()?;
+    let feed = |limits| Feed {
+        link: Arc::clone(link),
+        meter: Arc::new(Meter::new(Arc::clone(&clock), limits)),
+    };
+    warm_up(&runtime, feed(SqlLimits::default()));
+    let Ok(Order::Job(job)) = orders.recv() else { return Ok(()) };
+    let feed = feed(job.limits);
+    link.send(&WorkerMessage::Begun).map_err(|error| io::Error::other(error.to_string()))?;
+    let done = match job.task {
+        Task::Answer(query) => answer(&runtime, query, feed, orders),
+        Task::Describe(query) => described(&runtime, link, async {
+            let values = Values::Given(&query.parameters);
+            let (statement, _) = statement::parse(&query.text, values)?;
+            plan::describe(statement, Placeholders::default(), feed).await
+        }),
+        Task::Prepare(text) => described(&runtime, link, async {
+            let (statement, placeholders) = statement::parse(&text, Values::Later)?;
+            plan::describe(statement, placeholders, feed).await
+        }),
+    };
+    let Err(error) = done else { return Ok(()) };
+    let told = link.send(&WorkerMessage::Failed(error));
+    told.map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// Makes what is made once in a process.
+fn warm_up(runtime: &Runtime, feed: Feed) {
+    let planned = statement::parse(USUAL, Values::Given(&[]))
+        .and_then(|(statement, _)| runtime.block_on(plan(statement, feed)));
+    debug_assert!(planned.is_ok(), "{:?}", planned.err());
+}
+
+fn answer(
+    runtime: &Runtime,
+    query: Query,
+    feed: Feed,
+    orders: &Receiver<Order>,
+) -> Result<(), SqlError> {
+    let link = Arc::clone(&feed.link);
+    let collected = runtime.block_on(collect(query, feed))?;
+    link.send(&WorkerMessage::Answered(collected.head()))?;
+    let Ok(Order::Write(form, facts)) = orders.recv() else { return Ok(()) };
+    for part in collected.rows(facts).parts(form) {
+        link.send_parts(&part?)?;
+    }
+    link.send(&WorkerMessage::Written)
+}
+
+async fn collect(query: Query, feed: Feed) -> Result<Collected, SqlError> {
+    let meter = Arc::clone(&feed.meter);
+    let (mut statement, _) = statement::parse(&query.text, Values::Given(&query.parameters))?;
+    let rows_max = query.rows_max.unwrap_or(usize::MAX).min(meter.limits.rows_max);
+    statement::bound_limit(&mut statement, rows_max);
+    let Planned { plan, session } = plan(statement, feed).await?;
+    meter.check()?;
+    let mut collected = Collected::new(plan.schema(), rows_max, meter.limits.answer_bytes_max);
+    let mut batches = execute_stream(plan, session.task_ctx()).map_err(SqlError::running)?;
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(SqlError::running)?;
+        check_rows(&batch)?;
+        if collected.add(batch).is_break() {
+            break;
+        }
+    }
+    Ok(collected)
+}
+
+fn described(
+    runtime: &Runtime,
+    link: &ServerLink,
+    describe: impl Future<Output = Result<Described, SqlError>>,
+) -> Result<(), SqlError> {
+    let Described { columns, parameters } = runtime.block_on(describe)?;
+    let schemas = [Some(columns), Some(parameters).filter(|known| !known.fields().is_empty())];
+    for schema in schemas.into_iter().flatten() {
+        let message = schema_message(&schema)?;
+        if message.len() > crate::frame::MESSAGE_BYTES_MAX {
+            return Err(SqlError::Cut {
+                what: "bytes of names of columns".into(),
+                max: crate::frame::MESSAGE_BYTES_MAX,
+            });
+        }
+        link.send_parts(&message)?;
+    }
+    link.send(&WorkerMessage::Described)
+}

@@ -1,0 +1,21 @@
+//! Blocking work away from the async threads, and random numbers for names of files.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use crate::StorageError;
+
+/// Runs work that blocks away from the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StorageError::Closed),
+    }
+}
+
+/// A number nobody can predict; nothing that is stored depends on it.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

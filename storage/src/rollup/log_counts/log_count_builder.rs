@@ -1,0 +1,137 @@
+//! Counts the log records of a data file, in the order they have there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use ahash::RandomState;
+use arrow_array::{Int32Array, Int64Array, RecordBatch};
+use arrow_schema::ArrowError;
+
+use super::{MINUTE, MinuteTimes, SeverityGroup, log_count_section};
+use crate::{
+    rows::column::{OptionalColumn, WordColumn, word},
+    schema::Signal,
+};
+
+/// Columns that it reads.
+const COLUMNS: [&str; 4] = ["time_unix_nanos", "severity_number", "content_hash", "service"];
+/// A file with more cells has no counts.
+const CELLS_MAX: usize = 1 << 17;
+/// Nor has one whose groups have longer names together.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+/// A set for more records of one time is not used for the next.
+const SEEN_KEPT_MAX: usize = 64;
+
+/// Takes the rows of one data file, and counts each record once.
+#[derive(Debug, Default)]
+pub(crate) struct LogCountBuilder {
+    groups: Vec<SeverityGroup>,
+    numbers: HashMap<SeverityGroup, u32, RandomState>,
+    group_bytes: usize,
+    minutes: BTreeMap<u64, MinuteTimes>,
+    cells: HashMap<(u64, u32), u64, RandomState>,
+    /// The time of the record before, and the content hashes of the records of that time. Records
+    /// that are equal have one time and one service, and are neighbours in a file.
+    seen_time: u64,
+    seen: HashSet<u64, RandomState>,
+    is_full: bool,
+}
+
+impl LogCountBuilder {
+    /// Returns a builder without counts.
+    pub(crate) fn nothing() -> Self {
+        Self { is_full: true, ..Self::default() }
+    }
+
+    /// Returns true if it reads this column.
+    pub(crate) fn needs(column: &str) -> bool {
+        COLUMNS.contains(&column)
+    }
+
+    /// Adds the next rows.
+    ///
+    /// # Errors
+    /// When a column is missing or has another type than the table's.
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let times = OptionalColumn::<Int64Array>::from_batch(batch, Signal::Logs.time_column())?;
+        let severities = OptionalColumn::<Int32Array>::from_batch(batch, "severity_number")?;
+        let hashes = OptionalColumn::<Int64Array>::from_batch(batch, "content_hash")?;
+        let services = WordColumn::from_batch(batch, "service")?;
+        // The numbers of groups by the words of this batch: a text is looked up once for each.
+        let mut of_words: HashMap<(Option<usize>, i32), u32, RandomState> = HashMap::default();
+        for row in 0..batch.num_rows() {
+            if self.is_full {
+                return Ok(());
+            }
+            let time = times.unsigned(row);
+            if !self.is_new(time, hashes.unsigned(row)) {
+                continue;
+            }
+            let severity_number = severities.int(row).unwrap_or_default();
+            let of_word = (services.as_ref().and_then(|words| words.key(row)), severity_number);
+            let group = match of_words.get(&of_word) {
+                Some(group) => *group,
+                None => {
+                    let service = word(services.as_ref(), row).to_owned();
+                    let Some(group) = self.group(SeverityGroup { service, severity_number }) else {
+                        break;
+                    };
+                    of_words.insert(of_word, group);
+                    group
+                }
+            };
+            self.count(time, group);
+        }
+        Ok(())
+    }
+
+    fn is_new(&mut self, time: u64, hash: u64) -> bool {
+        if time != self.seen_time {
+            self.seen_time = time;
+            if self.seen.capacity() > SEEN_KEPT_MAX {
+                self.seen = HashSet::default();
+            } else {
+                self.seen.clear();
+            }
+        }
+        self.seen.insert(hash)
+    }
+
+    /// The number of the group; `None` when there are too many.
+    fn group(&mut self, group: SeverityGroup) -> Option<u32> {
+        if let Some(number) = self.numbers.get(&group) {
+            return Some(*number);
+        }
+        self.group_bytes += group.service.len();
+        let number = u32::try_from(self.groups.len()).ok();
+        let number = number
+            .filter(|number| (*number as usize) < CELLS_MAX && self.group_bytes <= GROUP_BYTES_MAX);
+        let Some(number) = number else {
+            *self = Self::nothing();
+            return None;
+        };
+        self.groups.push(group.clone());
+        self.numbers.insert(group, number);
+        Some(number)
+    }
+
+    fn count(&mut self, time: u64, group: u32) {
+        let minute = time / MINUTE;
+        let times = self.minutes.entry(minute).or_insert(MinuteTimes::at(time));
+        times.add(time);
+        *self.cells.entry((minute, group)).or_default() += 1;
+        if self.cells.len() > CELLS_MAX {
+            *self = Self::nothing();
+        }
+    }
+
+    /// The bytes of the section and of its pages, which will start at this offset of the file.
+    pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
+        if self.is_full {
+            return log_count_section::nothing();
+        }
+        let mut cells: Vec<_> = self.cells.into_iter().collect();
+        cells.sort_unstable();
+        let minutes: Vec<_> = self.minutes.into_values().collect();
+        log_count_section::encode(&self.groups, &minutes, &cells, offset)
+    }
+}

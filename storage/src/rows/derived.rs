@@ -1,0 +1,80 @@
+//! Columns that follow from others. Data files have null where a value is the derived one; rows that
+//! are read have all values again.
+
+use std::sync::Arc;
+
+use arrow_array::{Int64Array, RecordBatch};
+use arrow_schema::ArrowError;
+
+use super::column::OptionalColumn;
+
+const END: &str = "end_unix_nanos";
+const OBSERVED: &str = "observed_unix_nanos";
+
+/// The rows as data files have them: without ends that follow from starts and durations, and
+/// without observed times that are the record's time.
+pub(crate) fn without_derived(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let remove = |value: Option<i64>, derived| value.filter(|value| *value != derived);
+    replace_observed(&replace_ends(batch, remove)?, remove)
+}
+
+/// The rows with all ends.
+pub(super) fn with_ends(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    if has_nulls(batch, END) { replace_ends(batch, restore) } else { Ok(batch.clone()) }
+}
+
+/// The rows with all observed times.
+pub(super) fn with_observed(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    if has_nulls(batch, OBSERVED) { replace_observed(batch, restore) } else { Ok(batch.clone()) }
+}
+
+fn restore(value: Option<i64>, derived: i64) -> Option<i64> {
+    Some(value.unwrap_or(derived))
+}
+
+fn has_nulls(batch: &RecordBatch, column: &str) -> bool {
+    batch.column_by_name(column).is_some_and(|values| values.null_count() > 0)
+}
+
+/// The rows with other ends: what `replace` makes of each and of its start and duration together.
+fn replace_ends(
+    batch: &RecordBatch,
+    replace: impl Fn(Option<i64>, i64) -> Option<i64>,
+) -> Result<RecordBatch, ArrowError> {
+    let Some((at, _)) = batch.schema_ref().column_with_name(END) else { return Ok(batch.clone()) };
+    let (starts, durations) =
+        (source(batch, "start_unix_nanos")?, source(batch, "duration_nanos")?);
+    let derived = starts.values().iter().zip(durations.values());
+    let derived = derived.map(|(start, duration)| start.wrapping_add(*duration));
+    replace_column(batch, at, derived, replace)
+}
+
+/// The rows with other observed times: what `replace` makes of each and of the record's time.
+fn replace_observed(
+    batch: &RecordBatch,
+    replace: impl Fn(Option<i64>, i64) -> Option<i64>,
+) -> Result<RecordBatch, ArrowError> {
+    let Some((at, _)) = batch.schema_ref().column_with_name(OBSERVED) else {
+        return Ok(batch.clone());
+    };
+    let times = source(batch, "time_unix_nanos")?;
+    replace_column(batch, at, times.values().iter().copied(), replace)
+}
+
+fn source(batch: &RecordBatch, column: &str) -> Result<Int64Array, ArrowError> {
+    let absent = || ArrowError::SchemaError(format!("derived columns need the column {column}"));
+    OptionalColumn::<Int64Array>::from_batch(batch, column)?.0.ok_or_else(absent)
+}
+
+fn replace_column(
+    batch: &RecordBatch,
+    at: usize,
+    derived: impl Iterator<Item = i64>,
+    replace: impl Fn(Option<i64>, i64) -> Option<i64>,
+) -> Result<RecordBatch, ArrowError> {
+    let values = source(batch, batch.schema_ref().field(at).name())?;
+    let values = values.iter().zip(derived).map(|(value, derived)| replace(value, derived));
+    let mut columns = batch.columns().to_vec();
+    columns[at] = Arc::new(values.collect::<Int64Array>());
+    RecordBatch::try_new(batch.schema(), columns)
+}

@@ -1,0 +1,35 @@
+//! What a person does on the pages, one action a test, through page objects.
+//!
+//! Tests that only read share a server with the incident `slow-dependency`: the first of them starts
+//! it, and the last that runs ends it.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::harness::Server;
+
+mod compare;
+mod live;
+mod map;
+mod reading;
+mod sql;
+mod trace;
+
+/// The server that tests which only read share.
+fn incident() -> Arc<Server> {
+    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(Server::start());
+        server.send_incident("slow-dependency");
+        *shared = Arc::downgrade(&server);
+        server
+    })
+}
+
+/// The ids of two slow transactions.
+fn traces(server: &Server) -> [String; 2] {
+    let slow = "/api/v1/traces?service=payment&operation=Payment.Authorize&minDuration=1s&limit=2";
+    let found =
+        server.wait_for(slow, |json| json["traces"].as_array().is_some_and(|all| all.len() == 2));
+    [0, 1].map(|at| found["traces"][at]["traceId"].as_str().unwrap().to_owned())
+}

@@ -1,0 +1,131 @@
+//! Lists and what they lead to: Home, Services, a service, Errors, Transactions, a type, a
+//! transaction, System, Connect.
+
+use super::{incident, traces};
+use crate::{browser::page_objects::Page, harness::browser::Browser};
+
+#[test]
+fn home_lists_transactions_or_services_and_leads_to_each() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/");
+    page.wait_for_rows("What changed");
+    page.choose("What is listed", "Services");
+    page.wait_for_address("by=services");
+    page.click("[...document.querySelectorAll('table[aria-label=\"What changed\"] a')].find(e => e.innerText === 'payment')");
+    page.wait_for_address("/services/payment");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn every_heading_of_services_sorts_and_a_name_narrows_them() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/services");
+    assert_eq!(page.headings_that_do_not_sort("Services", &["What changed"]), [""; 0]);
+    page.fill("Show services whose name contains", "paym");
+    page.wait_for_address("name=paym");
+    page.wait_for(
+        "document.querySelectorAll('table[aria-label=Services] tbody tr[id]').length === 1",
+    );
+    page.press_button("payment");
+    page.wait_for_address("/services/payment");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_service_is_read_by_operation_and_split_by_what_it_runs_on() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/services/payment");
+    assert_eq!(page.headings_that_do_not_sort("Operations", &[]), [""; 0]);
+    page.choose("Which operations", "All spans");
+    page.wait_for_address("kinds=all");
+    page.click(
+        "[...document.querySelectorAll('table[aria-label=Operations] tbody button')].at(-1)",
+    );
+    page.wait_for_address("operation=");
+    page.choose("Split calls by", "Instance");
+    page.wait_for_address("split=instance");
+    page.wait_for_rows("Calls by attribute");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn an_exception_opens_with_its_stack_and_leads_to_the_last_one() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/errors");
+    assert_eq!(page.headings_that_do_not_sort("Exceptions", &["Before"]), [""; 0]);
+    page.click(
+        "document.querySelector('table[aria-label=Exceptions] tbody button[aria-expanded=false]')",
+    );
+    page.wait_for("document.querySelector('[aria-label=\"Stack trace\"]')");
+    page.wait_for_address("open=");
+    page.press_button("The last one");
+    page.wait_for_address("/trace/");
+    page.wait_for("document.querySelector('.wf-selected')");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn transactions_sort_and_one_leads_to_its_type_and_an_example() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/transactions");
+    assert_eq!(page.headings_that_do_not_sort("Transaction types", &["Change"]), [""; 0]);
+    page.press_button("POST /checkout");
+    page.wait_for_address("/transactions/web-gateway/");
+    page.choose("Which are compared", "Failed");
+    page.wait_for_address("basis=failed");
+    page.choose("Which examples", "Slowest");
+    page.wait_for_address("examples=slow");
+    page.click("document.querySelector('table[aria-label=Examples] tbody a')");
+    page.wait_for_address("/trace/");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_transaction_is_looked_up_and_read_hop_by_hop() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut page = Page::open(&mut browser, &server, "/transactions");
+    page.fill("Transaction id: a trace id or the value of a transaction key", &id);
+    page.browser.press("Enter");
+    page.wait_for_address(&format!("/tx/{id}"));
+    page.wait_for_rows("Hops");
+    page.click("document.querySelector('table[aria-label=Traces] tbody a')");
+    page.wait_for_address(&format!("/trace/{id}"));
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn system_says_that_all_is_stored_and_counts_what_came() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/system");
+    page.wait_for_text("Everything that came is stored.");
+    page.wait_for_rows("Receivers");
+    let (_, status) = server.get("/api/v1/status");
+    let received = status["spans"]["received"].as_u64().unwrap();
+    let shown = page.column("Records", 1);
+    assert_eq!(shown[0].replace(',', ""), received.to_string());
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn connect_shows_the_setup_of_the_language_that_is_chosen_by_key() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/connect");
+    let panel = "document.querySelector('[role=tabpanel] pre')";
+    page.wait_for(panel);
+    let first = page.browser.evaluate(&format!("{panel}.innerText"));
+    page.click("document.querySelector('main [role=tab]')");
+    page.browser.press("ArrowRight");
+    page.wait_for("document.querySelectorAll('main [role=tab]')[1].ariaSelected === 'true'");
+    page.wait_for(&format!("{panel}.innerText !== {first}"));
+    page.wait_for("document.activeElement.id === 'guide-tab-1'");
+    page.browser.assert_no_errors();
+}

@@ -1,0 +1,127 @@
+//! SQL: queries that run, fail, are given up, drawn, exported and kept.
+
+use super::incident;
+use crate::{
+    browser::page_objects::SqlPage,
+    harness::{PATIENCE, browser::Browser},
+};
+
+/// A query that no server answers within the time of a test.
+const ENDLESS: &str = "SELECT count(*) FROM spans a CROSS JOIN spans b CROSS JOIN spans c \
+                       WHERE a.duration_nanos + b.duration_nanos = c.duration_nanos + 1";
+
+#[test]
+fn a_query_is_run_and_stands_in_the_address() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    sql.run("SELECT * FROM (VALUES (2), (10), (1)) AS v(number)");
+    sql.wait_for_rows(&["2", "10", "1"]);
+    sql.page.wait_for_address("q=SELECT * FROM (VALUES");
+    sql.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_mistake_in_a_query_is_marked_where_it_is_and_the_old_result_stays() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    sql.run("SELECT 41 + 1 AS answer");
+    sql.wait_for_rows(&["42"]);
+    sql.run("SELECT service,\n  nothing_like_it\nFROM spans");
+    sql.page.wait_for(
+        "document.querySelector('.sql-error[role=alert]')?.innerText.startsWith('Line 2, column 3')",
+    );
+    sql.page.wait_for("document.querySelector('.sql-wrong')?.innerText === 'nothing_like_it'");
+    assert_eq!(sql.rows(), ["42"]);
+    sql.page.wait_for_text("below: the result of");
+}
+
+#[test]
+fn a_running_query_is_cancelled_and_the_old_result_stays() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    sql.run("SELECT 41 + 1 AS answer");
+    sql.wait_for_rows(&["42"]);
+    sql.run(ENDLESS);
+    sql.cancel();
+    assert_eq!(sql.rows(), ["42"]);
+    sql.run("SELECT 'after it' AS words");
+    sql.wait_for_rows(&["after it"]);
+    sql.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_result_with_numbers_is_drawn_as_a_chart() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    sql.run("SELECT * FROM (VALUES (1, 5, 7), (2, 9, 8), (3, 6, 9)) AS v(x, y, z)");
+    let chart = "document.querySelector('[aria-label=Chart]')";
+    sql.page.wait_for(&format!("{chart}?.querySelector('svg path')"));
+    sql.page.choose("What is shown", "Chart");
+    sql.page.wait_for("!document.querySelector('table[aria-label=Result]')");
+    sql.page.wait_for_address("show=chart");
+    sql.page.choose("What is shown", "Table");
+    sql.page.wait_for(&format!("!{chart}"));
+    sql.wait_for_rows(&["1", "2", "3"]);
+    sql.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_heading_of_a_result_orders_numbers_by_size() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    sql.run("VALUES (2), (10), (1), (NULL)");
+    sql.wait_for_rows(&["2", "10", "1", "null"]);
+    for rows in [["10", "2", "1", "null"], ["1", "2", "10", "null"], ["2", "10", "1", "null"]] {
+        sql.page.click("document.querySelector('table[aria-label=Result] th button')");
+        sql.wait_for_rows(&rows);
+    }
+    sql.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_result_is_exported_as_csv_and_its_link_opens_it_again() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    browser.save_into(folder.path());
+    let mut sql = SqlPage::open(&mut browser, &server);
+    sql.run("SELECT 41 + 1 AS answer");
+    sql.wait_for_rows(&["42"]);
+    sql.page.press_button("CSV");
+    let file = folder.path().join("tidings.csv");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while std::fs::read_to_string(&file).map_or("".to_owned(), |text| text.replace('\r', ""))
+        != "answer\n42\n"
+    {
+        assert!(std::time::Instant::now() < deadline, "no export in {:?}", folder.path());
+        sql.page.wait_for("new Promise(done => requestAnimationFrame(() => done(1)))");
+    }
+    let link = sql.page.browser.evaluate("location.href");
+    sql.page.browser.open("about:blank");
+    sql.page.browser.open(link.as_str().unwrap());
+    sql.wait_for_rows(&["42"]);
+    sql.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_query_is_kept_run_again_and_forgotten() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    sql.write("SELECT 'kept' AS words");
+    sql.page.fill("Name of the query to save", "mine");
+    sql.page.browser.press("Enter");
+    sql.page.wait_for_text("mine");
+    sql.run("SELECT 'other' AS words");
+    sql.wait_for_rows(&["other"]);
+    sql.page.press_button("mine");
+    sql.wait_for_rows(&["kept"]);
+    sql.page.press_button("Forget mine");
+    sql.page.wait_for_text("None yet. This browser keeps them.");
+    sql.page.browser.assert_no_errors();
+}

@@ -1,0 +1,161 @@
+//! A trace: while it runs, its tabs, its pin, its axis.
+
+use prost::Message;
+use tidings_proto::otlp::Span;
+
+use super::{incident, traces};
+use crate::{
+    browser::{page_objects::TracePage, trace::DRIFT},
+    harness::{
+        Server,
+        browser::Browser,
+        http::post,
+        spans::{self, span},
+    },
+};
+
+fn send(server: &Server, span: Span) {
+    let body = spans::traces("shop", vec![span]).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+}
+
+#[test]
+fn a_running_trace_gets_its_spans_and_ends_while_one_looks() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let id = 0x1417_u128;
+    send(&server, span(id, 2, 1, "first call"));
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{id:032x}"));
+    trace.wait_for_fact("running");
+    trace.page.wait_for_text("first call");
+    send(&server, span(id, 3, 1, "second call"));
+    trace.page.wait_for_text("second call");
+    let begin = spans::now() - 5_000_000_000;
+    let root = span(id, 1, 0, "POST /order");
+    send(&server, Span { start_time_unix_nano: begin, ..root });
+    trace.page.wait_for_text("POST /order");
+    trace.wait_for_fact("completed");
+    trace.wait_for_lines(3);
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_frame_of_the_flame_graph_leads_to_its_span() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    trace.tab("Flame graph");
+    trace.page.click("[...document.querySelectorAll('.frame')].find(e => e.textContent.includes('Payment.Authorize'))");
+    trace.page.wait_for("document.querySelector('[aria-label=\"The chosen frame\"]')?.innerText.includes('Payment.Authorize')");
+    trace.page.press_button("Only this");
+    trace.page.wait_for_text("Whole trace");
+    trace.page.choose("What frames are as wide as", "Own time");
+    trace.page.wait_for_address("width=own");
+    trace.page.press_button("In the waterfall");
+    trace.wait_for_span("Payment.Authorize");
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn calls_of_the_tree_fold_and_lead_to_their_span() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    trace.tab("Call tree");
+    trace.page.wait_for_rows("Call tree");
+    let all = trace.page.column("Call tree", 0).len();
+    let fold =
+        "document.querySelector('table[aria-label=\"Call tree\"] [aria-label=\"Fold or unfold\"]')";
+    trace.page.click(fold);
+    trace.page.wait_for(
+        "document.querySelectorAll('table[aria-label=\"Call tree\"] tbody tr').length === 1",
+    );
+    trace.page.click(fold);
+    trace.page.wait_for(&format!(
+        "document.querySelectorAll('table[aria-label=\"Call tree\"] tbody tr').length === {all}"
+    ));
+    trace.page.press_button("Payment.Authorize");
+    trace.wait_for_span("Payment.Authorize");
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn the_table_of_a_trace_sorts_groups_and_leads_to_a_span() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    trace.tab("Table");
+    assert_eq!(trace.page.headings_that_do_not_sort("Spans by group", &[]), [""; 0]);
+    let operations = trace.page.column("Spans by group", 0).len();
+    trace.page.choose("Group by", "Service");
+    trace.page.wait_for(&format!(
+        "document.querySelectorAll('table[aria-label=\"Spans by group\"] tbody tr').length !== {operations}"
+    ));
+    let services = trace.page.column("Spans by group", 0).len();
+    assert!(services < operations, "{services} services, {operations} operations");
+    trace.page.click("document.querySelector('table[aria-label=\"Spans by group\"] tbody button')");
+    trace.page.wait_for("document.querySelector('.wf-selected')");
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_service_of_the_traces_graph_leads_to_its_spans() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    trace.tab("Graph");
+    trace.page.click("[...document.querySelectorAll('[aria-label=\"Graph of the trace\"] [role=button]')].find(e => e.ariaLabel.startsWith('payment:'))?.querySelector('rect')");
+    trace.page.wait_for(
+        "document.querySelector('[aria-label=\"What is picked\"]')?.innerText.includes('own time')",
+    );
+    trace.page.press_button("Show its spans");
+    trace.page.wait_for("document.querySelector('#trace-find')?.value === 'payment'");
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_trace_is_pinned_with_a_note_and_unpinned() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send(&server, span(0x9191, 1, 0, "POST /order"));
+    let id = format!("{:032x}", 0x9191);
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    trace.page.press_button("Pin");
+    trace.page.fill("Why this trace is kept; Enter pins it", "for the review");
+    trace.page.browser.press("Enter");
+    trace.page.wait_for_text("Pinned");
+    trace.page.wait_for_text("for the review");
+    let (_, pins) = server.get("/api/v1/pins");
+    assert_eq!(pins["pins"][0]["traceId"], id, "{pins}");
+    trace.page.press_button("Pinned");
+    trace.page.wait_for("document.querySelector('.trace-pin')?.innerText.trim() === 'Pin'");
+    let (_, pins) = server.get("/api/v1/pins");
+    assert_eq!(pins["pins"].as_array().map(Vec::len), Some(0), "{pins}");
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn labels_stay_at_their_bars_when_the_axis_is_dragged_and_shown_whole_again() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1920, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    trace.page.wait_for(&format!("{DRIFT} < 30"));
+    trace.page.wait_for("document.querySelector('.brush')");
+    let place = trace.page.browser.evaluate(
+        "(() => { const r = document.querySelector('.brush').getBoundingClientRect(); \
+         return [r.left + r.width * 0.3, r.left + r.width * 0.6, r.top + r.height / 2]; })()",
+    );
+    let at = |index: usize| place[index].as_f64().unwrap();
+    trace.page.browser.drag([at(0), at(2)], [at(1), at(2)]);
+    trace.page.wait_for_address("zoom=");
+    trace.page.wait_for(&format!("{DRIFT} < 30"));
+    trace.page.browser.press("0");
+    trace.page.wait_for_address_without("zoom=");
+    trace.page.wait_for(&format!("{DRIFT} < 30"));
+    trace.page.browser.assert_no_errors();
+}

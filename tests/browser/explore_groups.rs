@@ -1,0 +1,138 @@
+//! Groups by any attribute, completion of queries in TraceQL, differences of log patterns, and what
+//! the System page tells an operator.
+
+use prost::Message;
+use tidings_proto::otlp::{KeyValue, LogRecord, Span};
+
+use super::{click_text, count, send_logs};
+use crate::harness::{
+    Server,
+    browser::Browser,
+    http::post,
+    spans::{log, now, span, traces},
+};
+
+const MINUTE: u64 = 60_000_000_000;
+
+/// Calls of the last minutes: two of three have a tier, and of these half each.
+fn send_calls(server: &Server) {
+    let call = |number: u64| {
+        let start = now() - 5 * MINUTE + number * 1_000_000;
+        let tier = match number % 3 {
+            0 => vec![KeyValue::new("customer.tier", "gold")],
+            1 => vec![KeyValue::new("customer.tier", "basic")],
+            _ => Vec::new(),
+        };
+        Span {
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + 20_000_000,
+            attributes: tier,
+            ..span(u128::from(number + 1), number + 1, 0, "POST /pay")
+        }
+    };
+    let request = traces("payment", (0..90).map(call).collect()).encode_to_vec();
+    let sent = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", request);
+    assert_eq!(sent.status, 200);
+}
+
+#[test]
+fn spans_are_grouped_by_an_attribute_that_the_data_has() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    browser.open(&format!("http://{}/explore?live=off&range=15m", server.http));
+    browser.wait_for("document.querySelector('.list-tools select')");
+    browser.evaluate(
+        "(() => { const s = document.querySelector('.list-tools select'); s.value = '+'; \
+         s.dispatchEvent(new Event('change', { bubbles: true })); })()",
+    );
+    browser.wait_for("document.activeElement?.id === 'group-key'");
+    browser.type_text("customer");
+    browser.wait_for(
+        "document.querySelector('#group-key-list .suggest-option')?.innerText.includes('customer.tier')",
+    );
+    browser.press("Enter");
+    browser.wait_for("location.search.includes('group=attribute:customer.tier')");
+    browser.wait_for("document.querySelectorAll('.groups tbody tr').length === 3");
+    browser.wait_for("document.querySelector('.groups').innerText.includes('not set')");
+    click_text(&mut browser, "gold");
+    browser.wait_for("location.search.includes('attr=customer.tier%3Dgold')");
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 30");
+}
+
+#[test]
+fn a_query_in_traceql_is_completed_from_the_data() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    browser.open(&format!("http://{}/explore?live=off&range=15m&ql=on", server.http));
+    browser.wait_for("document.getElementById('traceql')");
+    browser.evaluate(
+        "(() => { const f = document.getElementById('traceql'); f.focus(); f.select(); })()",
+    );
+    let offered = |text: &str| {
+        format!(
+            "[...document.querySelectorAll('.query-offered .suggest-value')].some(e => e.innerText === '{text}')"
+        )
+    };
+    browser.type_text("{ span.customer");
+    browser.wait_for(&offered("span.customer.tier"));
+    browser.press("Tab");
+    browser.wait_for("document.getElementById('traceql').value === '{ span.customer.tier'");
+    browser.type_text(" = \"go");
+    browser.wait_for(&offered("gold\""));
+    browser.press("ArrowDown");
+    browser.press("Enter");
+    browser
+        .wait_for("document.getElementById('traceql').value === '{ span.customer.tier = \"gold\"'");
+    browser.type_text(" }");
+    browser.press("Enter");
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 30");
+}
+
+#[test]
+fn log_patterns_are_told_from_those_of_the_time_before() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let record = |ago: u64, number: u64, text: String| LogRecord {
+        time_unix_nano: now() - ago * MINUTE + number * 1_000_000,
+        severity_number: 17,
+        ..log(u128::from(number + 1), number + 1, &text)
+    };
+    let before = (0..40).map(|number| record(22, number, format!("old worker {number} ended")));
+    let usual = [22, 7].into_iter().flat_map(|ago| {
+        (100..200).map(move |number| record(ago, number, format!("order {number} stored")))
+    });
+    let fresh = (300..360).map(|number| record(7, number, format!("charge {number} timed out")));
+    send_logs(&server, before.chain(usual).chain(fresh).collect());
+    browser.open(&format!("http://{}/logs?live=off&range=15m", server.http));
+    browser.wait_for("document.querySelectorAll('.log').length > 0");
+    click_text(&mut browser, "Differences");
+    browser.wait_for("location.search.includes('view=differences')");
+    browser.wait_for("document.querySelectorAll('.log-patterns tbody tr').length === 2");
+    let rows =
+        "[...document.querySelectorAll('.log-patterns tbody tr')].map(e => e.innerText).join()";
+    browser.wait_for(&format!("/timed out[^]*NEW[^]*ended[^]*GONE/.test({rows})"));
+    browser.screenshot("logs-differences-dark");
+    // This time is kept as the one that others are compared with.
+    click_text(&mut browser, "Compare others with this time");
+    browser.wait_for("/base=[0-9]+-[0-9]+/.test(location.search)");
+}
+
+#[test]
+fn the_system_page_tells_slow_queries_limits_and_how_far_back() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    assert_eq!(server.get("/api/v1/traces?service=payment").0, 200);
+    browser.open(&format!("http://{}/system", server.http));
+    browser
+        .wait_for("document.querySelector('table[aria-label=\"Slowest queries\"]')?.innerText.includes('service=payment')");
+    browser.wait_for("document.querySelectorAll('.gauge').length === 4");
+    browser.wait_for("document.querySelector('.panel-say')");
+    browser.wait_for("document.querySelector('.limits + .panel-foot button')");
+    browser.evaluate("document.querySelector('.limits + .panel-foot button').click()");
+    browser.wait_for("document.querySelector('.limits').innerText.includes('sql-seconds-max')");
+    assert!(count(&mut browser, ".limits tr") > 20);
+    browser.screenshot("system-dark");
+}

@@ -1,0 +1,188 @@
+//! Pages as a reader uses them: by roles, labels and words of what is in sight.
+//!
+//! Owns how a part of a page is found. Each struct opens its page and does what a person does there;
+//! what must come of it is the test's. Clicks are those of the mouse at the point where the thing is
+//! drawn, so that what lies over a button fails the test.
+
+use std::time::Instant;
+
+use serde_json::{Value as Json, json};
+
+use super::SETTLED;
+use crate::harness::{PATIENCE, Server, browser::Browser};
+
+mod compare;
+mod explore;
+mod lists;
+mod map;
+mod sql;
+mod trace;
+
+pub(super) use compare::ComparePage;
+pub(super) use explore::ExplorePage;
+pub(super) use map::MapPage;
+pub(super) use sql::SqlPage;
+pub(super) use trace::TracePage;
+
+/// Finds what is to be clicked and returns the point for the mouse; null while it is not there, or
+/// something lies over it.
+///
+/// A page that gets an answer between this and the click may have drawn something else at the point.
+/// The click is then kept from the page, and `window.clickArrived` stays false.
+const POINT: &str = "(find => {
+    const found = find();
+    if (!found) return null;
+    found.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    const box = found.getBoundingClientRect();
+    const point = [box.left + box.width / 2, box.top + box.height / 2];
+    const holds = (wanted, hit) => wanted && hit && (wanted.contains(hit) || hit.contains(wanted));
+    if (!holds(found, document.elementFromPoint(...point))) return null;
+    removeEventListener('click', window.clickGuard, true);
+    window.clickArrived = false;
+    window.clickGuard = event => {
+        removeEventListener('click', window.clickGuard, true);
+        window.clickArrived = Boolean(holds(find(), event.target));
+        if (!window.clickArrived) { event.preventDefault(); event.stopImmediatePropagation(); }
+    };
+    addEventListener('click', window.clickGuard, true);
+    return point;
+})";
+
+/// What every page has: the browser, buttons, tables, the address.
+pub(super) struct Page<'a> {
+    pub(super) browser: &'a mut Browser,
+}
+
+impl<'a> Page<'a> {
+    /// Opens an address of the server.
+    pub(super) fn open(browser: &'a mut Browser, server: &Server, path: &str) -> Self {
+        browser.open(&format!("http://{}{path}", server.http));
+        let wanted = json!(path.split(['?', '#']).next());
+        browser.wait_for(&format!("decodeURI(location.pathname) === decodeURI({wanted})"));
+        Self { browser }
+    }
+
+    /// Clicks what an expression finds, as soon as it rests where it is; again when the page drew
+    /// something else in its place meanwhile.
+    pub(super) fn click(&mut self, found: &str) {
+        let point = format!("{POINT}(() => {found})");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.browser.wait_for(&format!(
+                "(() => {{ const point = JSON.stringify({point}); const rests = window.lastPoint === point; \
+                 window.lastPoint = point; return rests && point !== 'null'; }})()"
+            ));
+            let at = self.browser.evaluate(&point);
+            let [Some(x), Some(y)] = [at[0].as_f64(), at[1].as_f64()] else { continue };
+            self.browser.click_at(x, y);
+            // A document that came in place of this one knows nothing of the click that led to it.
+            if self.browser.evaluate("window.clickArrived !== false") == true {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no click arrives at {found}");
+        }
+    }
+
+    /// Moves the mouse to the middle of what an expression finds.
+    pub(super) fn point_at(&mut self, found: &str) {
+        self.browser.wait_for(found);
+        let point = self.browser.evaluate(&format!(
+            "(box => [box.left + box.width / 2, box.top + box.height / 2]) \
+             ({found}.getBoundingClientRect())"
+        ));
+        let mouse = json!({ "type": "mouseMoved", "x": point[0], "y": point[1] });
+        self.browser.command("Input.dispatchMouseEvent", mouse);
+    }
+
+    /// Clicks the first button, link or tab whose words begin so.
+    pub(super) fn press_button(&mut self, words: &str) {
+        let words = json!(words);
+        self.click(&format!(
+            "[...document.querySelectorAll('main button, main a, main [role=tab]')].find(e => \
+             e.getClientRects().length && (e.innerText.trim().startsWith({words}) \
+             || e.getAttribute('aria-label') === {words}))"
+        ));
+    }
+
+    /// Clicks a choice of a group of buttons: the one with these words, else the first that begins so.
+    pub(super) fn choose(&mut self, group: &str, words: &str) {
+        let (group, words) = (json!(group), json!(words));
+        self.click(&format!(
+            "(all => all.find(e => e.innerText.trim() === {words}) \
+             ?? all.find(e => e.innerText.trim().startsWith({words})))\
+             ([...(document.querySelector(`[role=group][aria-label={group}]`)?.querySelectorAll('button') ?? [])])"
+        ));
+    }
+
+    /// Writes into the field with this label, in place of what it holds.
+    pub(super) fn fill(&mut self, label: &str, text: &str) {
+        let field = format!("document.querySelector('[aria-label={}]')", json!(label));
+        self.browser.wait_for(&field);
+        self.browser.evaluate(&format!("{field}.focus(), {field}.select()"));
+        self.browser.type_text(text);
+    }
+
+    /// Waits until the address holds these words, decoded.
+    pub(super) fn wait_for_address(&mut self, words: &str) {
+        let words = json!(words);
+        self.browser.wait_for(&format!(
+            "decodeURIComponent((location.pathname + location.search).replaceAll('+', ' ')).includes({words})"
+        ));
+    }
+
+    /// Waits until the address holds these words no more.
+    pub(super) fn wait_for_address_without(&mut self, words: &str) {
+        let words = json!(words);
+        self.browser.wait_for(&format!(
+            "!decodeURIComponent(location.pathname + location.search).includes({words})"
+        ));
+    }
+
+    /// Returns the texts of a column of the table with this label, from 0.
+    pub(super) fn column(&mut self, table: &str, column: usize) -> Vec<String> {
+        let cells = self.browser.evaluate(&format!(
+            "[...document.querySelectorAll('table[aria-label={}] tbody tr')] \
+             .map(row => row.cells[{column}]).filter(cell => cell).map(cell => cell.innerText.trim())",
+            json!(table)
+        ));
+        strings(&cells)
+    }
+
+    /// Waits until the table with this label has rows.
+    pub(super) fn wait_for_rows(&mut self, table: &str) {
+        self.browser.wait_for(&format!(
+            "document.querySelectorAll('table[aria-label={}] tbody tr').length > 0",
+            json!(table)
+        ));
+    }
+
+    /// Waits until the page has asked the server for this path so many times more.
+    pub(super) fn wait_for_requests(&mut self, path: &str, more: u64) {
+        let asked = format!(
+            "performance.getEntriesByType('resource').filter(e => e.name.includes({})).length",
+            json!(path)
+        );
+        let before = self.browser.evaluate(&asked).as_u64().unwrap();
+        self.browser.wait_for(&format!("{asked} >= {}", before + more));
+    }
+
+    /// Waits until no part of the page waits for its first answer or shows an old one.
+    pub(super) fn wait_until_settled(&mut self) {
+        self.browser.wait_for(SETTLED);
+    }
+
+    /// Waits until an expression is true.
+    pub(super) fn wait_for(&mut self, expression: &str) {
+        self.browser.wait_for(expression);
+    }
+
+    /// Waits until words stand on the page.
+    pub(super) fn wait_for_text(&mut self, words: &str) {
+        self.browser.wait_for_text(words);
+    }
+}
+
+/// The strings of an array.
+fn strings(json: &Json) -> Vec<String> {
+    json.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}

@@ -1,0 +1,44 @@
+//! The page of traces: its rows, the search, what waits while one reads.
+
+use serde_json::json;
+
+use super::Page;
+use crate::harness::{Server, browser::Browser};
+
+pub(in crate::browser) struct ExplorePage<'a> {
+    pub(in crate::browser) page: Page<'a>,
+}
+
+impl<'a> ExplorePage<'a> {
+    pub(in crate::browser) fn open(browser: &'a mut Browser, server: &Server, query: &str) -> Self {
+        let mut page = Page::open(browser, server, &format!("/explore?{query}"));
+        page.wait_for_rows("Traces");
+        Self { page }
+    }
+
+    /// Waits until the transactions of the rows are these, the first one first.
+    pub(in crate::browser) fn wait_for_transactions(&mut self, names: &[&str]) {
+        self.page.wait_for(&format!(
+            "((rows, names) => rows.length === names.length \
+             && rows.every((row, at) => row.cells[1].innerText.trim().startsWith(names[at]))) \
+             ([...document.querySelectorAll('table[aria-label=Traces] tbody tr')], {})",
+            json!(names)
+        ));
+    }
+
+    /// Points at the rows, as somebody who reads them.
+    pub(in crate::browser) fn point_at_rows(&mut self) {
+        self.page.point_at("document.querySelector('table[aria-label=Traces] tbody tr')");
+        self.page.wait_for_text("live waits while you read");
+    }
+
+    /// Keeps answers to searches back, as a slow server would, or lets them go.
+    pub(in crate::browser) fn hold_searches(&mut self, is_held: bool) {
+        let params = json!({ "patterns": [{ "urlPattern": "*/api/v1/traces?*" }] });
+        if is_held {
+            self.page.browser.command("Fetch.enable", params);
+        } else {
+            self.page.browser.command("Fetch.disable", json!({}));
+        }
+    }
+}

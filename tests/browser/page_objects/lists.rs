@@ -1,0 +1,160 @@
+//! Tables whose headings sort, and the order that their rows have.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::{Page, strings};
+use crate::harness::PATIENCE;
+
+/// A heading that sorts, as it is after a click.
+#[derive(Debug)]
+struct SortedHeading {
+    name: String,
+    column: u64,
+    is_numeric: bool,
+    is_descending: bool,
+}
+
+impl SortedHeading {
+    /// Tells whether cells of this column stand in its order. Equal ones and those without a number
+    /// may stand anywhere.
+    fn orders(&self, cells: &[String]) -> bool {
+        if self.is_numeric {
+            let numbers: Vec<f64> = cells.iter().filter_map(|cell| quantity(cell)).collect();
+            // Moments are written so that their texts have their order.
+            if !numbers.is_empty() {
+                return numbers.is_sorted_by(|one, next| self.may_follow(one, next));
+            }
+        }
+        let first = |cell: &String| cell.lines().next().unwrap_or_default().to_owned();
+        let names: Vec<String> = cells.iter().map(first).collect();
+        names.is_sorted_by(|one, next| self.may_follow(one, next))
+    }
+
+    fn may_follow<T: PartialOrd>(&self, one: &T, next: &T) -> bool {
+        if self.is_descending { one >= next } else { one <= next }
+    }
+}
+
+impl Page<'_> {
+    /// Clicks every heading of the table that sorts, twice, and returns those after which the rows
+    /// are not in its order. Columns in `of_more` are sorted by more than their cells show.
+    pub(in crate::browser) fn headings_that_do_not_sort(
+        &mut self,
+        table: &str,
+        of_more: &[&str],
+    ) -> Vec<String> {
+        self.wait_for_rows(table);
+        let heads = format!(
+            "[...document.querySelectorAll('table[aria-label={}] th[aria-sort] button')]",
+            json!(table)
+        );
+        let count = self.browser.evaluate(&format!("{heads}.length")).as_u64().unwrap();
+        assert!(count > 2, "{table} has {count} headings that sort");
+        let mut faults = Vec::new();
+        for at in (0..count).flat_map(|at| [at, at]) {
+            let state = format!("{heads}[{at}].closest('th').getAttribute('aria-sort')");
+            let before = self.browser.evaluate(&state);
+            self.click(&format!("{heads}[{at}]"));
+            self.wait_for(&format!("{state} !== {before}"));
+            self.wait_for_address("sort=");
+            let sorted = self.browser.evaluate(&format!(
+                "{heads}.filter(e => e.closest('th').getAttribute('aria-sort') !== 'none').length"
+            ));
+            if sorted != json!(1) {
+                faults.push(format!("{table}: {sorted} headings say that they sort"));
+            }
+            let heading = self.heading(&format!("{heads}[{at}].closest('th')"));
+            if !of_more.contains(&heading.name.as_str()) {
+                faults.extend(self.fault_of_order(table, &heading));
+            }
+        }
+        faults
+    }
+
+    fn heading(&mut self, head: &str) -> SortedHeading {
+        let facts = self.browser.evaluate(&format!(
+            "(head => [head.innerText.trim(), head.cellIndex, head.classList.contains('num'), \
+             head.getAttribute('aria-sort') === 'descending'])({head})"
+        ));
+        SortedHeading {
+            name: facts[0].as_str().unwrap().to_owned(),
+            column: facts[1].as_u64().unwrap(),
+            is_numeric: facts[2] == true,
+            is_descending: facts[3] == true,
+        }
+    }
+
+    /// Waits until the rows are in the order of a heading; words for those that never are.
+    fn fault_of_order(&mut self, table: &str, heading: &SortedHeading) -> Option<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let column = heading.column;
+        loop {
+            self.wait_until_settled();
+            // A row that is a heading begins another list; one that is open below its own is none.
+            let groups = self.browser.evaluate(&format!(
+                "(table => [...table.querySelectorAll('tbody tr')].reduce((groups, row) => {{ \
+                   if (row.querySelector('[scope=rowgroup]')) groups.push([]); \
+                   else if (row.cells.length === table.tHead.rows[0].cells.length) \
+                     groups.at(-1).push(row.cells[{column}].innerText.trim()); \
+                   return groups; }}, [[]])) \
+                 (document.querySelector('table[aria-label={}]'))",
+                json!(table)
+            ));
+            let groups: Vec<Vec<String>> = groups.as_array().unwrap().iter().map(strings).collect();
+            if groups.iter().all(|cells| heading.orders(cells)) {
+                return None;
+            }
+            if Instant::now() > deadline {
+                return Some(format!("{table}, {heading:?}: {groups:?}"));
+            }
+        }
+    }
+}
+
+/// The number that a cell shows: of two with an arrow the newer, `3 min ago` as less than `1 s ago`.
+/// Parts of one number are added: `1 min 5 s`.
+fn quantity(cell: &str) -> Option<f64> {
+    let shown = cell.rsplit('→').next()?;
+    let mut parts = Vec::new();
+    for word in shown.split_whitespace() {
+        let digits = word.trim_start_matches(['<', '>', '+', '●']).trim_end_matches(['×', '%']);
+        match digits.replace(',', "").replace('−', "-").parse::<f64>() {
+            Ok(number) => parts.push(number),
+            Err(_) => *parts.last_mut()? *= unit(word)?,
+        }
+    }
+    if shown.trim() == "now" {
+        return Some(0.0);
+    }
+    let sum = parts.iter().sum::<f64>();
+    let sign = if shown.trim().ends_with("ago") { -1.0 } else { 1.0 };
+    (!parts.is_empty()).then_some(sum * sign)
+}
+
+/// A unit in seconds, in calls a minute, or 1.
+fn unit(word: &str) -> Option<f64> {
+    Some(match word {
+        "ns" => 1e-9,
+        "µs" => 1e-6,
+        "ms" => 1e-3,
+        "min" | "/s" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        "/h" => 1.0 / 60.0,
+        "s" | "/min" | "%" | "ago" => 1.0,
+        _ => return None,
+    })
+}
+
+#[test]
+fn quantities_are_read_with_their_units() {
+    let cells = ["1.22 s", "402 ms", "1 min 5 s", "<0.1 %", "1,238 /min", "3.6×", "2 s ago"];
+    let read = cells.map(|cell| quantity(cell).unwrap());
+    assert_eq!(read, [1.22, 0.402, 65.0, 0.1, 1_238.0, 3.6, -2.0]);
+    assert_eq!(quantity("113 ms → 500 ms"), Some(0.5));
+    for none in ["–", "new", "2026-11-24 23:55:11"] {
+        assert_eq!(quantity(none), None, "{none}");
+    }
+}

@@ -1,0 +1,86 @@
+//! The map: nodes, edges, the focus with its depth, the chart of requests below.
+
+use serde_json::json;
+
+use super::{Page, strings};
+use crate::harness::{Server, browser::Browser};
+
+const NODES: &str =
+    "[...document.querySelectorAll('[role=group][aria-label=\"Service map\"] [role=button]')]";
+
+pub(in crate::browser) struct MapPage<'a> {
+    pub(in crate::browser) page: Page<'a>,
+}
+
+impl<'a> MapPage<'a> {
+    pub(in crate::browser) fn open(browser: &'a mut Browser, server: &Server) -> Self {
+        let mut page = Page::open(browser, server, "/map");
+        page.wait_for(&format!("{NODES}.length > 5"));
+        Self { page }
+    }
+
+    /// The names that nodes say first.
+    pub(in crate::browser) fn nodes(&mut self) -> Vec<String> {
+        let names = self
+            .page
+            .browser
+            .evaluate(&format!("{NODES}.map(e => e.querySelector('text').textContent.trim())"));
+        strings(&names)
+    }
+
+    /// Clicks the node of this name.
+    pub(in crate::browser) fn pick(&mut self, name: &str) {
+        self.page.click(&format!(
+            "{NODES}.find(e => e.querySelector('text').textContent.trim() === {})?.querySelector('rect')",
+            json!(name)
+        ));
+        self.wait_for_panel(name);
+    }
+
+    /// Clicks an edge in the list of what the picked node calls, or of those that call it.
+    pub(in crate::browser) fn pick_edge_of_list(&mut self, name: &str) {
+        self.page.click(&format!(
+            "[...document.querySelectorAll('[aria-label=\"What is picked\"] li button')] \
+             .find(e => e.innerText.trim().startsWith({}))",
+            json!(name)
+        ));
+    }
+
+    /// Waits until the panel is of this.
+    pub(in crate::browser) fn wait_for_panel(&mut self, name: &str) {
+        self.page.wait_for(&format!(
+            "document.querySelector('[aria-label=\"What is picked\"] h2')?.innerText.includes({})",
+            json!(name)
+        ));
+    }
+
+    /// Drags over the middle third of the chart of requests.
+    pub(in crate::browser) fn scrub(&mut self) {
+        let plot = "document.querySelector('figure[aria-label=Requests] [role=application]')";
+        self.page.wait_for(plot);
+        let place = self.page.browser.evaluate(&format!(
+            "(() => {{ {plot}.scrollIntoView({{ block: 'nearest' }}); const r = {plot}.getBoundingClientRect(); \
+             return [r.left + r.width / 3, r.left + r.width * 2 / 3, r.top + r.height / 2]; }})()"
+        ));
+        let at = |index: usize| place[index].as_f64().unwrap();
+        self.page.browser.drag([at(0), at(2)], [at(1), at(2)]);
+    }
+}
+
+impl MapPage<'_> {
+    /// Clicks the line of an edge, in the middle of its way.
+    pub(in crate::browser) fn click_edge(&mut self, from: &str, to: &str) {
+        let middle = format!(
+            "(() => {{ const edge = [...document.querySelectorAll('.network-edge')].find(e => \
+             /^{from} calls {to}\\b/.test(e.querySelector('title').textContent)); \
+             const path = edge?.querySelector('path'); if (!path) return null; \
+             for (const part of [0.5, 0.4, 0.6, 0.3, 0.7]) {{ \
+               const at = path.getPointAtLength(path.getTotalLength() * part).matrixTransform(path.getScreenCTM()); \
+               if (edge.contains(document.elementFromPoint(at.x, at.y))) return [at.x, at.y]; }} \
+             return null; }})()"
+        );
+        self.page.wait_for(&middle);
+        let at = self.page.browser.evaluate(&middle);
+        self.page.browser.click_at(at[0].as_f64().unwrap(), at[1].as_f64().unwrap());
+    }
+}

@@ -1,0 +1,55 @@
+//! The page of SQL: the editor, the running query, its rows.
+
+use super::Page;
+use crate::harness::{Server, browser::Browser};
+
+const EDITOR: &str = "document.querySelector('main textarea')";
+
+pub(in crate::browser) struct SqlPage<'a> {
+    pub(in crate::browser) page: Page<'a>,
+}
+
+impl<'a> SqlPage<'a> {
+    pub(in crate::browser) fn open(browser: &'a mut Browser, server: &Server) -> Self {
+        let mut page = Page::open(browser, server, "/sql");
+        page.wait_for(EDITOR);
+        Self { page }
+    }
+
+    /// Writes a query in place of the one that stands there.
+    pub(in crate::browser) fn write(&mut self, text: &str) {
+        self.page.browser.evaluate(&format!("{EDITOR}.focus(), {EDITOR}.select()"));
+        self.page.browser.type_text(text);
+    }
+
+    /// Writes a query and presses the button that runs it.
+    pub(in crate::browser) fn run(&mut self, text: &str) {
+        self.write(text);
+        self.page.press_button("Run");
+    }
+
+    /// Waits until a query runs, and presses the button that ends it.
+    pub(in crate::browser) fn cancel(&mut self) {
+        self.page.wait_for_text("Running, ");
+        self.page.press_button("Cancel");
+        self.page.wait_for(
+            "![...document.querySelectorAll('main [role=status]')].some(e => e.innerText.startsWith('Running'))",
+        );
+    }
+
+    /// The first column of the result, as many rows as are drawn.
+    pub(in crate::browser) fn rows(&mut self) -> Vec<String> {
+        let mut rows = self.page.column("Result", 0);
+        rows.retain(|text| !text.is_empty());
+        rows
+    }
+
+    /// Waits until the first column of the result is this.
+    pub(in crate::browser) fn wait_for_rows(&mut self, rows: &[&str]) {
+        self.page.wait_for(&format!(
+            "JSON.stringify([...document.querySelectorAll('table[aria-label=Result] tbody tr:not([aria-hidden])')] \
+             .map(row => row.cells[0].innerText.trim())) === JSON.stringify({})",
+            serde_json::json!(rows)
+        ));
+    }
+}

@@ -1,0 +1,74 @@
+//! Pictures of every page over an incident, for people to look at: `cargo xtask screenshots`.
+//!
+//! `SCREENSHOTS` of the environment names the folder that they are written into, as
+//! `NAME-THEME-WIDTH.png`; without it there is nothing to do. `SCREENSHOTS_DOCS` names a folder for
+//! the pictures of the documentation.
+
+use std::path::PathBuf;
+
+use super::{
+    SETTLED,
+    pages::{Case, cases},
+};
+use crate::harness::{Server, browser::Browser};
+
+/// Pages of the documentation's pictures.
+const OF_DOCS: [&str; 4] = ["home", "trace", "transaction-type", "map"];
+/// Pages that are looked at on a telephone.
+const NARROW: [&str; 3] = ["trace", "home", "logs"];
+const SIZES: [(u32, u32); 3] = [(1_280, 800), (1_440, 900), (1_920, 1_080)];
+const NARROW_SIZE: (u32, u32) = (390, 844);
+
+/// True when a page has asked for all that it shows and nothing on it moves: twenty frames in a row
+/// without a request, a part that loads or an image that is not there.
+const HAS_RESTED: &str = "new Promise(done => {
+    let frames = 0, last = -1, looks = 0;
+    const look = () => {
+        const asked = performance.getEntriesByType('resource').length;
+        frames = asked === last && SETTLED ? frames + 1 : 0;
+        last = asked;
+        if (frames >= 20) done(true);
+        else if (looks++ > 600) done(false);
+        else requestAnimationFrame(look);
+    };
+    document.fonts.ready.then(look);
+})";
+
+fn wait_until_rested(browser: &mut Browser, case: &Case) {
+    browser.wait_for(case.is_drawn);
+    browser.wait_for(&HAS_RESTED.replace("SETTLED", SETTLED));
+}
+
+#[test]
+fn pictures_of_every_page_are_made_where_a_folder_is_given() {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let (all, docs) = (folder("SCREENSHOTS"), folder("SCREENSHOTS_DOCS"));
+    if all.is_none() && docs.is_none() {
+        return;
+    }
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    server.send_incident("slow-dependency");
+    browser.still();
+    for case in cases(&server) {
+        browser.prefer("dark");
+        browser.resize(1_440, 900);
+        browser.open(&format!("http://{}{}", server.http, case.path));
+        wait_until_rested(&mut browser, &case);
+        if let Some(folder) = docs.as_ref().filter(|_| OF_DOCS.contains(&case.name)) {
+            browser.screenshot_into(&folder.join(format!("{}.png", case.name)));
+        }
+        let Some(folder) = &all else { continue };
+        let narrow = NARROW.contains(&case.name).then_some(NARROW_SIZE);
+        for (width, height) in SIZES.into_iter().chain(narrow) {
+            browser.resize(width, height);
+            for theme in ["dark", "light"] {
+                browser.prefer(theme);
+                wait_until_rested(&mut browser, &case);
+                browser.screenshot_into(&folder.join(format!("{}-{theme}-{width}.png", case.name)));
+            }
+        }
+        println!("{}", case.name);
+    }
+    browser.assert_no_errors();
+}

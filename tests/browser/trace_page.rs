@@ -1,0 +1,97 @@
+//! The page of a trace: its place among its type, its repeated calls; and ways to pages from the box.
+
+use prost::Message;
+use tidings_proto::otlp::{KeyValue, Span};
+
+use super::send_logs;
+use crate::harness::{
+    Server,
+    browser::Browser,
+    http::post,
+    spans::{log, now, span, traces},
+};
+
+/// Checkouts that take 10 ms, 20 ms and so on; each queries twice as often as five times.
+const CHECKOUTS: u64 = 25;
+
+fn send_checkouts(server: &Server) {
+    let begin = now() - 120_000_000_000;
+    let spans = (1..=CHECKOUTS).flat_map(|trace| {
+        let start = begin + trace * 1_000_000_000;
+        let at = move |id: u64, parent: u64, name: &str, from: u64, millis: u64| Span {
+            start_time_unix_nano: start + from * 1_000_000,
+            end_time_unix_nano: start + (from + millis) * 1_000_000,
+            ..span(u128::from(trace), trace * 100 + id, parent, name)
+        };
+        let mut root = at(1, 0, "POST /checkout", 0, trace * 10 + 200);
+        root.attributes.push(KeyValue::new("order.id", format!("A-{}", 20_900 + trace).as_str()));
+        let calls = (0..10).map(move |call| {
+            at(2 + call, trace * 100 + 1, "SELECT items", call * 20, if call == 9 { 15 } else { 2 })
+        });
+        std::iter::once(root).chain(calls)
+    });
+    let body = traces("shop", spans.collect()).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+}
+
+#[test]
+fn a_trace_says_how_unusual_it_is_and_what_a_run_of_calls_took() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_checkouts(&server);
+    browser.prefer("dark");
+    browser.open(&format!("http://{}/trace/{CHECKOUTS:032x}", server.http));
+    browser.wait_for(
+        "document.querySelector('.trace-percentile')?.innerText\
+         .includes('slower than 96 % of POST /checkout')",
+    );
+    browser.wait_for_text("×10");
+    let run = browser.evaluate("document.querySelector('.wf-run .wf-figures').innerText");
+    assert_eq!(run, "p50 2.00 ms p99 15.0 ms Σ 33.0 ms");
+    browser.screenshot("trace-percentile-dark");
+    browser.evaluate("document.querySelector('.trace-percentile').click()");
+    browser.wait_for("location.pathname.startsWith('/transactions/shop/')");
+    browser.assert_no_errors();
+}
+
+/// Types into the box until what is offered includes the words, and marks nothing.
+fn offered(browser: &mut Browser, text: &str, kind: &str) {
+    browser.press("/");
+    browser.wait_for("document.activeElement?.id === 'omni'");
+    browser.evaluate("document.activeElement.select()");
+    browser.type_text(text);
+    browser.wait_for(&format!(
+        "[...document.querySelectorAll('.omni-names .suggest-hint')].some(e => e.innerText === '{kind}')"
+    ));
+}
+
+#[test]
+fn the_box_leads_to_types_values_patterns_and_queries() {
+    let server = Server::start_with(&["--transaction-keys", "order.id"]);
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_checkouts(&server);
+    send_logs(&server, vec![log(1, 101, "warehouse answered slowly")]);
+    browser.open(&format!("http://{}/explore", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length > 0");
+
+    offered(&mut browser, "A-209", "order.id");
+    offered(&mut browser, "order.id=A-2090", "order.id");
+    offered(&mut browser, "warehouse", "log pattern");
+    browser.press("Enter");
+    browser.wait_for("location.pathname === '/logs' && location.search.includes('warehouse')");
+    offered(&mut browser, "SELECT", "operation");
+    // An operation that a trace begins with is a transaction type.
+    offered(&mut browser, "POST", "transaction of shop");
+    browser.screenshot("omni-names");
+    browser.press("Enter");
+    browser.wait_for("location.pathname === '/transactions/shop/POST%20%2Fcheckout'");
+
+    browser.press("/");
+    browser.wait_for("document.activeElement?.id === 'omni'");
+    browser.evaluate("document.activeElement.select()");
+    browser.type_text("{ name = \"SELECT items\" && duration > 10ms }");
+    browser.press("Enter");
+    browser.wait_for("location.pathname === '/explore' && location.search.includes('q=')");
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 25");
+    browser.assert_no_errors();
+}

@@ -1,0 +1,320 @@
+//! Tags, types and repetition of our messages, compared with the schemas that define them.
+//!
+//! Both are read as text: the `.proto` files among the corpora, and the `#[prost(…)]` attributes in
+//! our sources. A message of ours may leave fields out, except where it must lose nothing.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use crate::harness::corpora;
+
+/// A source file of ours, and where its messages are defined.
+struct SchemaSource {
+    file: &'static str,
+    schemas: &'static [&'static str],
+    /// Messages whose names differ: ours, theirs.
+    renamed: &'static [(&'static str, &'static str)],
+    /// Messages that other schemas define.
+    others: &'static [&'static str],
+    /// True where no field of a schema may be left out.
+    is_whole: bool,
+}
+
+/// SchemaFields that are left out where nothing may be lost. The dictionary that they index is in profiles
+/// only.
+const LEFT_OUT: &[(&str, u32)] = &[("AnyValue", 8), ("KeyValue", 3)];
+
+const SOURCES: &[SchemaSource] = &[
+    SchemaSource {
+        file: "proto/src/otlp/trace_data.rs",
+        schemas: &["otlp-schema/opentelemetry/proto/trace/v1/trace.proto"],
+        renamed: &[("Event", "Span.Event"), ("Link", "Span.Link")],
+        others: &[],
+        is_whole: true,
+    },
+    SchemaSource {
+        file: "proto/src/otlp/log_data.rs",
+        schemas: &["otlp-schema/opentelemetry/proto/logs/v1/logs.proto"],
+        renamed: &[],
+        others: &[],
+        is_whole: true,
+    },
+    SchemaSource {
+        file: "proto/src/otlp/common.rs",
+        schemas: &[
+            "otlp-schema/opentelemetry/proto/common/v1/common.proto",
+            "otlp-schema/opentelemetry/proto/resource/v1/resource.proto",
+        ],
+        renamed: &[],
+        others: &[],
+        is_whole: true,
+    },
+    SchemaSource {
+        file: "proto/src/otlp/collector.rs",
+        schemas: &[
+            "otlp-schema/opentelemetry/proto/collector/trace/v1/trace_service.proto",
+            "otlp-schema/opentelemetry/proto/collector/logs/v1/logs_service.proto",
+        ],
+        renamed: &[],
+        others: &[],
+        is_whole: true,
+    },
+    SchemaSource {
+        file: "proto/src/otlp/metric_data.rs",
+        schemas: &[
+            "otlp-schema/opentelemetry/proto/metrics/v1/metrics.proto",
+            "otlp-schema/opentelemetry/proto/collector/metrics/v1/metrics_service.proto",
+        ],
+        renamed: &[
+            ("MetricMessage", "Metric"),
+            ("GaugePoints", "Gauge"),
+            ("SumPoints", "Sum"),
+            ("HistogramPoints", "Histogram"),
+        ],
+        others: &[],
+        is_whole: false,
+    },
+    SchemaSource {
+        file: "proto/src/jaeger/model.rs",
+        schemas: &["jaeger-schema/proto/api_v2/model.proto"],
+        renamed: &[("Tag", "KeyValue")],
+        others: &["Seconds"],
+        is_whole: false,
+    },
+    SchemaSource {
+        file: "proto/src/jaeger/rpc.rs",
+        schemas: &[
+            "jaeger-schema/proto/api_v2/query.proto",
+            "jaeger-schema/proto/api_v3/query_service.proto",
+        ],
+        renamed: &[
+            ("GetTraceByBytes", "GetTraceRequest"),
+            ("GetTraceByText", "GetTraceRequest"),
+            ("FindTraces", "FindTracesRequest"),
+            ("TraceQuery", "TraceQueryParameters"),
+            ("Services", "GetServicesResponse"),
+            ("GetOperations", "GetOperationsRequest"),
+            ("Operations", "GetOperationsResponse"),
+            ("NamedOperations", "GetOperationsResponse"),
+            ("GetDependencies", "GetDependenciesRequest"),
+            ("Dependencies", "GetDependenciesResponse"),
+        ],
+        // Of `jaeger.storage.v2`, whose schema is not among the corpora.
+        others: &[
+            "GetTraces",
+            "FindStoredTraces",
+            "StoredTraceQuery",
+            "FoundTraceIds",
+            "FoundTraceId",
+        ],
+        is_whole: false,
+    },
+    SchemaSource {
+        file: "proto/src/zipkin/protobuf.rs",
+        schemas: &["zipkin-schema/zipkin.proto"],
+        renamed: &[],
+        others: &["Tag"],
+        is_whole: true,
+    },
+    SchemaSource {
+        file: "query/src/http/tempo/messages.rs",
+        schemas: &["tempo-api-apache/tempo.proto"],
+        renamed: &[
+            ("SpanEntry", "Span"),
+            ("TagsRequest", "SearchTagsRequest"),
+            ("TagsResponse", "SearchTagsResponse"),
+            ("ScopedTagsResponse", "SearchTagsV2Response"),
+            ("ScopedTags", "SearchTagsV2Scope"),
+            ("ValuesRequest", "SearchTagValuesRequest"),
+            ("ValuesResponse", "SearchTagValuesResponse"),
+            ("TypedValuesResponse", "SearchTagValuesV2Response"),
+            ("TypedValue", "TagValue"),
+            ("MetricsRequest", "QueryRangeRequest"),
+            ("RangeResponse", "QueryRangeResponse"),
+            ("ExemplarEntry", "Exemplar"),
+            ("InstantResponse", "QueryInstantResponse"),
+        ],
+        others: &[],
+        is_whole: false,
+    },
+];
+
+/// Type and repetition of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SchemaField {
+    kind: String,
+    is_repeated: bool,
+}
+
+type SchemaFields = BTreeMap<u32, SchemaField>;
+
+#[test]
+fn schemas_are_read() {
+    let text = "enum Kind { A = 0; }\nmessage Outer { // a = 9;\n repeated Kind kinds = 1 [packed = \
+                true]; message Inner { bytes id = 4; } oneof of { string text = 2; Inner inner = \
+                3; } map<string, Inner> all = 5; reserved 6; }";
+    let field = |kind: &str, is_repeated| SchemaField { kind: kind.to_owned(), is_repeated };
+    let found = schema(text);
+    let outer = [
+        (1, field("enum", true)),
+        (2, field("string", false)),
+        (3, field("message", false)),
+        (5, field("message", true)),
+    ];
+    assert_eq!(found["Outer"], SchemaFields::from(outer));
+    assert_eq!(found["Outer.Inner"], SchemaFields::from([(4, field("bytes", false))]));
+}
+
+#[test]
+fn messages_have_the_fields_of_their_schemas() {
+    let Some(corpora) = corpora() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    for source in SOURCES {
+        let texts =
+            source.schemas.iter().map(|path| fs::read_to_string(corpora.join(path)).unwrap());
+        let theirs: Vec<_> = texts.map(|text| schema(&text)).collect();
+        let ours = messages(&fs::read_to_string(root.join(source.file)).unwrap());
+        assert!(!ours.is_empty(), "{}: no messages", source.file);
+        for (name, fields) in ours {
+            if source.others.contains(&name.as_str()) {
+                continue;
+            }
+            let renamed = source.renamed.iter().find(|(ours, _)| *ours == name);
+            let known = renamed.map_or(name.as_str(), |(_, theirs)| theirs);
+            let found: Vec<&SchemaFields> =
+                theirs.iter().filter_map(|all| all.get(known)).collect();
+            let left_out =
+                LEFT_OUT.iter().filter(|(message, _)| source.is_whole && *message == name);
+            let left_out = source.is_whole.then(|| left_out.count());
+            if !found.iter().any(|theirs| holds(&fields, theirs, left_out)) {
+                wrong.push(format!("{}: {name}: {fields:?}, not {found:?}", source.file));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Compares fields of ours with theirs, of which so many are left out; `None` where any may be.
+/// Numbers stand for enumerations.
+fn holds(ours: &SchemaFields, theirs: &SchemaFields, left_out: Option<usize>) -> bool {
+    let is_same = |(tag, field): (&u32, &SchemaField)| {
+        theirs.get(tag).is_some_and(|other| {
+            let is_enum = other.kind == "enum" && field.kind == "int32";
+            (other.kind == field.kind || is_enum) && other.is_repeated == field.is_repeated
+        })
+    };
+    ours.iter().all(is_same)
+        && left_out.is_none_or(|left_out| ours.len() + left_out == theirs.len())
+}
+
+/// SchemaFields of the messages of a schema, by the path of the message.
+fn schema(text: &str) -> BTreeMap<String, SchemaFields> {
+    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    let mut text: String = lines.collect::<Vec<_>>().join(" ");
+    while let Some((start, end)) =
+        text.find("/*").and_then(|start| Some((start, start + text[start..].find("*/")? + 2)))
+    {
+        text.replace_range(start..end, " ");
+    }
+    const SCALARS: &str = "double float int32 int64 uint32 uint64 sint32 sint64 fixed32 fixed64 \
+                           sfixed32 sfixed64 bool string bytes";
+    const ENUMS: [&str; 2] = ["SpanKind", "AggregationTemporality"];
+    let enums: Vec<&str> =
+        text.split("enum ").skip(1).filter_map(|rest| rest.split_whitespace().next()).collect();
+    let (mut found, mut path, mut statement) = (BTreeMap::new(), Vec::new(), String::new());
+    for sign in text.chars() {
+        match sign {
+            '{' => {
+                let mut words = statement.split_whitespace();
+                let (first, name) = (words.next().unwrap_or_default(), words.next());
+                let is_message = first == "message";
+                path.push(is_message.then(|| name.unwrap_or_default().to_owned()));
+                // SchemaFields of a `oneof` are the message's.
+                if first == "oneof" {
+                    *path.last_mut().unwrap() = Some(String::new());
+                } else if is_message {
+                    found.insert(message(&path), SchemaFields::new());
+                }
+                statement.clear();
+            }
+            '}' => {
+                path.pop();
+                statement.clear();
+            }
+            ';' => {
+                let is_field = path.iter().all(Option::is_some) && !path.is_empty();
+                let declaration = statement.split('[').next().unwrap_or_default();
+                if let Some((words, tag)) = declaration.split_once('=').filter(|_| is_field)
+                    && let Ok(tag) = tag.trim().parse()
+                {
+                    let mut words = words.split_whitespace().filter(|word| *word != "optional");
+                    let first = words.next().unwrap_or_default();
+                    let is_list = first == "repeated";
+                    let kind = if is_list { words.next().unwrap_or_default() } else { first };
+                    let is_map = kind.starts_with("map");
+                    let last = kind.rsplit('.').next().unwrap_or_default();
+                    let kind = if SCALARS.split_whitespace().any(|scalar| scalar == kind) {
+                        kind
+                    } else if enums.contains(&last) || ENUMS.contains(&last) {
+                        "enum"
+                    } else {
+                        "message"
+                    };
+                    // On the wire a map is a list of messages.
+                    let field =
+                        SchemaField { kind: kind.to_owned(), is_repeated: is_list || is_map };
+                    found.entry(message(&path)).or_default().insert(tag, field);
+                }
+                statement.clear();
+            }
+            sign => statement.push(sign),
+        }
+    }
+    found
+}
+
+fn message(path: &[Option<String>]) -> String {
+    let names = path.iter().flatten().filter(|name| !name.is_empty()).cloned();
+    names.collect::<Vec<_>>().join(".")
+}
+
+/// SchemaFields of the messages in a source of ours, those of a `oneof` with its message.
+fn messages(text: &str) -> BTreeMap<String, SchemaFields> {
+    let (mut found, mut choices) = (BTreeMap::<String, SchemaFields>::new(), Vec::new());
+    let mut at = String::new();
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    for line in code.lines().map(str::trim) {
+        let declared = ["struct ", "enum "].into_iter().find_map(|word| line.split_once(word));
+        if let Some((_, rest)) = declared.filter(|_| line.ends_with('{') && !line.starts_with("//"))
+        {
+            at = rest.trim_end_matches('{').trim().to_owned();
+        }
+        let attribute = line.strip_prefix("#[prost(").and_then(|rest| rest.split_once(")]"));
+        let Some((attribute, _)) = attribute else { continue };
+        if let Some(choice) = attribute.strip_prefix("oneof = \"") {
+            let choice = choice.split('"').next().unwrap_or_default();
+            found.entry(at.clone()).or_default();
+            choices.push((at.clone(), choice.to_owned()));
+            continue;
+        }
+        let Some(tag) = attribute.split("tag = \"").nth(1).and_then(|rest| rest.split('"').next())
+        else {
+            continue;
+        };
+        let kind = attribute.split([',', ' ']).next().unwrap_or_default();
+        let kind = match kind {
+            "enumeration" => "enum",
+            "btree_map" | "map" => "message",
+            kind => kind,
+        };
+        let is_map = attribute.starts_with("btree_map") || attribute.starts_with("map");
+        let is_repeated = is_map || attribute.split(", ").any(|part| part == "repeated");
+        let field = SchemaField { kind: kind.to_owned(), is_repeated };
+        found.entry(at.clone()).or_default().insert(tag.parse().unwrap(), field);
+    }
+    for (of, choice) in choices {
+        let fields = found.remove(&choice).unwrap_or_default();
+        found.entry(of).or_default().extend(fields);
+    }
+    found
+}

@@ -1,0 +1,100 @@
+//! Keys that end while their request comes: it does nothing, whenever its last byte arrives.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use prost::Message;
+
+use crate::{
+    harness::{
+        PATIENCE, Server,
+        http::send,
+        spans::{span, traces},
+    },
+    keys::{REQUIRED, key, until},
+};
+
+const TRACE: &str = "/api/v1/traces/00000000000000000000000000000007";
+
+/// A request whose last byte is missing.
+struct UnfinishedRequest {
+    connection: TcpStream,
+    last: u8,
+}
+
+impl UnfinishedRequest {
+    /// Sends the head, waits until the body is asked for, and sends that but for its last byte.
+    fn send(address: &str, path: &str, key: &str, kind: &str, body: &[u8]) -> Self {
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\
+             content-type: {kind}\r\ncontent-length: {}\r\ntidings-request: 1\r\n\
+             expect: 100-continue\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        connection.write_all(head.as_bytes()).unwrap();
+        let mut continued = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        connection.read_exact(&mut continued).unwrap();
+        assert!(continued.starts_with(b"HTTP/1.1 100"), "{path}: {continued:?}");
+        let (last, first) = body.split_last().unwrap();
+        connection.write_all(first).unwrap();
+        Self { connection, last: *last }
+    }
+
+    /// Sends the last byte, and reads the answer.
+    fn finish(mut self) -> String {
+        // A server that has answered need not read on.
+        let _ = self.connection.write_all(&[self.last]);
+        let mut answer = Vec::new();
+        let _ = self.connection.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+fn status(server: &Server, path: &str, key: &str) -> u16 {
+    let bearer = format!("Bearer {key}");
+    send("GET", &server.http, path, &[("authorization", bearer.as_str())], "").status
+}
+
+fn revoke(server: &Server, name: &str, key: &str) {
+    let folder = server.data_dir().to_str().unwrap();
+    assert_eq!(Server::command(&["keys", "revoke", "--data-dir", folder, name]).0, Some(0));
+    until(|| status(server, "/api/v1/status", key) == 401);
+}
+
+#[test]
+fn a_request_that_is_not_whole_when_its_key_is_revoked_changes_nothing() {
+    let server = Server::start_with(&REQUIRED);
+    let [admin, thief] = ["admin", "thief"].map(|name| key(&server, name, "admin", &[]));
+    let sender = key(&server, "sender", "ingest", &[]);
+    let body = traces("shop", vec![span(7, 1, 0, "kept")]).encode_to_vec();
+    let bearer = format!("Bearer {sender}");
+    let protobuf = "application/x-protobuf";
+    let headers = [("content-type", protobuf), ("authorization", bearer.as_str())];
+    assert_eq!(send("POST", &server.otlp_http, "/v1/traces", &headers, body).status, 200);
+
+    let json = "application/json";
+    let erase = br#"{"traceId": "00000000000000000000000000000007"}"#;
+    let make = br#"{"name": "back-door", "role": "admin"}"#;
+    let later = traces("shop", vec![span(8, 1, 0, "late")]).encode_to_vec();
+    let begun = [
+        UnfinishedRequest::send(&server.http, "/api/v1/erasures", &thief, json, erase),
+        UnfinishedRequest::send(&server.http, "/api/v1/keys", &thief, json, make),
+        UnfinishedRequest::send(&server.otlp_http, "/v1/traces", &sender, protobuf, &later),
+    ];
+    revoke(&server, "thief", &thief);
+    revoke(&server, "sender", &sender);
+    for answer in begun.map(UnfinishedRequest::finish) {
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
+    assert_eq!(status(&server, TRACE, &admin), 200, "it is erased");
+    assert_eq!(status(&server, &TRACE.replace('7', "8"), &admin), 404, "it is stored");
+    let bearer = format!("Bearer {admin}");
+    let headers = [("authorization", bearer.as_str())];
+    let keys = send("GET", &server.http, "/api/v1/keys", &headers, "");
+    let keys = String::from_utf8_lossy(&keys.body).into_owned();
+    assert!(keys.contains("\"admin\"") && !keys.contains("back-door"), "{keys}");
+}

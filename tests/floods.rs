@@ -1,0 +1,251 @@
+//! Floods over HTTP/2, on every listener, with TLS and without: each ends its connection or its
+//! streams, and keeps nobody out.
+
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use h2::{SendStream, client::SendRequest};
+use http::Request;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    net::TcpStream,
+    runtime::Runtime,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    harness::{
+        PATIENCE, Server,
+        certificates::{AUTHORITY, client_config},
+        http::{call, frame, get, post},
+        spans::TRACE_EXPORT,
+    },
+    tls::Files,
+};
+
+/// Connections with slow streams, one more than has once kept everybody out.
+const SLOW_CONNECTIONS: usize = 42;
+/// Streams of each, the most that a listener allows.
+const SLOW_STREAMS: usize = 100;
+/// Bytes of a flood that the server may take before it ends.
+const FLOOD_BYTES_MAX: usize = 8 << 20;
+/// Pause before a request that was refused is sent again.
+const RETRY: Duration = Duration::from_millis(100);
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
+/// Connects, over TLS where the address says so.
+async fn connect(address: &str) -> Box<dyn Duplex> {
+    let (socket, is_secure) = match address.strip_prefix("https://") {
+        Some(socket) => (socket, true),
+        None => (address, false),
+    };
+    let stream = TcpStream::connect(socket).await.unwrap();
+    if !is_secure {
+        return Box::new(stream);
+    }
+    let mut config = client_config(&AUTHORITY, None);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap())
+}
+
+/// A listener, and a path there whose body is read.
+struct Target {
+    address: String,
+    path: &'static str,
+    media_type: &'static str,
+}
+
+fn targets(server: &Server) -> [Target; 5] {
+    let target = |address: &String, path, media_type| {
+        let address = address.clone();
+        Target { address, path, media_type }
+    };
+    [
+        target(&server.http, "/api/v1/sql", "application/sql"),
+        // No route: the answer is there before the body.
+        target(&server.http, "/v1/traces", "application/json"),
+        target(&server.otlp_grpc, TRACE_EXPORT, "application/grpc"),
+        target(&server.otlp_http, "/v1/traces", "application/json"),
+        target(&server.zipkin, "/api/v2/spans", "application/json"),
+    ]
+}
+
+/// Frames of HTTP/2 by hand.
+mod frames {
+    pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    pub(super) const DATA: u8 = 0;
+    pub(super) const HEADERS: u8 = 1;
+    pub(super) const RST_STREAM: u8 = 3;
+    pub(super) const CONTINUATION: u8 = 9;
+    pub(super) const END_STREAM: u8 = 1;
+    pub(super) const END_HEADERS: u8 = 4;
+
+    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// The head of a POST to `localhost`, in HPACK without a table.
+    pub(super) fn post(path: &str, media_type: &str) -> Vec<u8> {
+        let text = |value: &str| [&[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
+        let authority = [vec![0x01], text("localhost")].concat();
+        let path = [vec![0x04], text(path)].concat();
+        let media_type = [vec![0x0f, 0x10], text(media_type)].concat();
+        [vec![0x83, 0x86], authority, path, media_type].concat()
+    }
+}
+
+/// What opens a flood, and its part of each number.
+type Flood = (&'static str, fn(&[u8]) -> Vec<u8>, fn(&[u8], u32) -> Vec<u8>);
+
+const FLOODS: [Flood; 4] = {
+    use frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame};
+    [
+        (
+            "rapid reset",
+            |_| Vec::new(),
+            |head, number| {
+                let stream = number * 2 + 1;
+                let open = frame(HEADERS, END_HEADERS, stream, head);
+                [open, frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
+            },
+        ),
+        ("CONTINUATION", |head| frame(HEADERS, 0, 1, head), |_, _| frame(CONTINUATION, 0, 1, b"")),
+        ("empty DATA", |head| frame(HEADERS, END_HEADERS, 1, head), |_, _| frame(DATA, 0, 1, b"")),
+        // An error of the stream, which the server has to reset.
+        (
+            "DATA after the end",
+            |_| Vec::new(),
+            |head, number| {
+                let stream = number * 2 + 1;
+                let open = frame(HEADERS, END_HEADERS, stream, head);
+                [open, frame(DATA, END_STREAM, stream, b""), frame(DATA, 0, stream, b"x")].concat()
+            },
+        ),
+    ]
+};
+
+/// Sends a flood until the server ends the connection; how many bytes went out before.
+async fn flood(target: &Target, (name, begin, part): Flood) -> usize {
+    let head = frames::post(target.path, target.media_type);
+    let (mut read, mut write) = split(connect(&target.address).await);
+    let reading = tokio::spawn(async move {
+        let mut dropped = Vec::new();
+        let _ended = read.read_to_end(&mut dropped).await;
+    });
+    let sending = async {
+        let mut sent = 0;
+        let mut next = [frames::PREFACE, &begin(&head)].concat();
+        for number in 0.. {
+            next.extend(part(&head, number));
+            let written = async {
+                write.write_all(&next).await?;
+                write.flush().await
+            };
+            match written.await {
+                Ok(()) => sent += next.len(),
+                Err(error) => {
+                    let ended = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+                    assert!(ended.contains(&error.kind()), "{name}: {error}");
+                    break;
+                }
+            }
+            next.clear();
+            if reading.is_finished() {
+                break;
+            }
+        }
+        sent
+    };
+    let sent = tokio::time::timeout(PATIENCE, sending).await;
+    sent.unwrap_or_else(|_| panic!("{name} of {}{} goes on", target.address, target.path))
+}
+
+/// A connection and as many requests on it as may be, whose bodies have begun.
+async fn slow_streams(target: &Target) -> (SendRequest<Bytes>, Vec<SendStream<Bytes>>) {
+    let stream = connect(&target.address).await;
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let (mut requests, mut streams) = (requests.ready().await.unwrap(), Vec::new());
+    for _ in 0..SLOW_STREAMS {
+        let request = Request::post(format!("http://localhost{}", target.path));
+        let request = request.header("content-type", target.media_type).body(()).unwrap();
+        let (_answer, mut stream) = requests.send_request(request, false).unwrap();
+        stream.send_data(Bytes::from_static(b" "), false).unwrap();
+        streams.push(stream);
+        match requests.clone().ready().await {
+            Ok(ready) => requests = ready,
+            // It had to make room.
+            Err(_) => break,
+        }
+    }
+    (requests, streams)
+}
+
+/// Checks that whoever comes next is answered, at once about health and soon about all else.
+fn check_others_are_answered(server: &Server, what: &str) {
+    assert_eq!(get(&server.http, "/live").status, 200, "{what}");
+    let soon = Instant::now() + PATIENCE;
+    let until = |asked: &str, answered: &dyn Fn() -> bool| {
+        while !answered() {
+            assert!(Instant::now() < soon, "{what}: {asked} is kept out");
+            thread::sleep(RETRY);
+        }
+    };
+    let zipkin = r#"[{"traceId": "9", "id": "8", "name": "GET /cart"}]"#;
+    until("http", &|| get(&server.http, "/api/v1/services").status == 200);
+    until("otlp/http", &|| {
+        post(&server.otlp_http, "/v1/traces", "application/json", "{}").status == 200
+    });
+    until("zipkin", &|| {
+        post(&server.zipkin, "/api/v2/spans", "application/json", zipkin).status == 202
+    });
+    until("otlp/grpc", &|| {
+        call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, b"")).code == Some(0)
+    });
+}
+
+/// A server without TLS, and one with it.
+fn check_plain_and_secure(check: impl Fn(&Runtime, &Server)) {
+    let runtime = Runtime::new().unwrap();
+    let files = Files::new();
+    for mut server in [Server::start_with(&["--sql", "on"]), files.start(&["--sql", "on"])] {
+        check(&runtime, &server);
+        assert!(server.is_alive());
+    }
+}
+
+#[test]
+fn floods_of_frames_end_their_connection_and_nothing_else() {
+    check_plain_and_secure(|runtime, server| {
+        for target in targets(server) {
+            for kind in FLOODS {
+                let sent = runtime.block_on(flood(&target, kind));
+                let what = format!("{} to {}{}", kind.0, target.address, target.path);
+                assert!(sent < FLOOD_BYTES_MAX, "{what}: {sent} bytes");
+                check_others_are_answered(server, &what);
+            }
+        }
+    });
+}
+
+#[test]
+fn thousands_of_slow_streams_keep_nobody_out() {
+    check_plain_and_secure(|runtime, server| {
+        for target in targets(server) {
+            let open = (0..SLOW_CONNECTIONS).map(|_| runtime.block_on(slow_streams(&target)));
+            let open: Vec<_> = open.collect();
+            check_others_are_answered(server, &format!("{}{}", target.address, target.path));
+            drop(open);
+        }
+    });
+}

@@ -1,0 +1,108 @@
+//! The drawn states of anything that is fetched: loading, empty, partial, error.
+
+use leptos::prelude::*;
+use leptos_router::hooks::use_location;
+
+use super::{Icon, IconName};
+use crate::{
+    api::ApiError,
+    browser,
+    url::{TimeRange, use_query},
+};
+
+/// Loading: grey rows where the rows will be.
+#[component]
+pub fn LoadingRows(
+    /// Number of rows.
+    #[prop(default = 8)]
+    count: usize,
+) -> impl IntoView {
+    let rows = (0..count).map(|_| view! { <div class="loading-row"></div> }).collect_view();
+    view! {
+        <div class="loading" role="status" aria-label="Loading">
+            {rows}
+        </div>
+    }
+}
+
+/// Empty: what was looked for, and what would find something.
+#[component]
+pub fn EmptyState(
+    /// Title, as `No traces match`.
+    #[prop(into)]
+    title: String,
+    /// Remedy.
+    children: Children,
+) -> impl IntoView {
+    view! {
+        <div class="state" role="status">
+            <div class="state-icon">
+                <Icon name=IconName::Search />
+            </div>
+            <h2>{title}</h2>
+            <div class="state-body">{children()}</div>
+        </div>
+    }
+}
+
+/// Partial: what is drawn is not everything, and why.
+#[component]
+pub fn PartialNote(
+    /// Missing part and remedy.
+    children: Children,
+) -> impl IntoView {
+    view! {
+        <div class="note note-warning" role="status">
+            <Icon name=IconName::Warning />
+            <span>{children()}</span>
+        </div>
+    }
+}
+
+/// The way to read the rest of an answer that is of a part of its time: the same page with a shorter
+/// range.
+#[component]
+pub fn ShorterRange() -> impl IntoView {
+    let (query, location) = (use_query(), use_location());
+    let link = move || {
+        query.with(|query| {
+            let range = TimeRange::read(query).shorter()?;
+            let mut shorter = query.clone();
+            range.write(&mut shorter);
+            let now = browser::now();
+            let label = range.label(now, browser::zone_minutes(now));
+            let href = shorter.on(&location.pathname.get());
+            Some(view! { <a class="link" href=href>{format!("Read {label} whole")}</a> })
+        })
+    };
+    view! { {link} }
+}
+
+/// Error: what went wrong, what to do, and the way to ask again.
+#[component]
+pub fn ErrorState(
+    /// The error.
+    error: ApiError,
+    /// Asks again.
+    on_retry: Callback<()>,
+) -> impl IntoView {
+    let parameter = match &error {
+        ApiError::Problem(problem) => problem.parameter.clone(),
+        _ => None,
+    };
+    view! {
+        <div class="state state-error" role="alert">
+            <div class="state-icon">
+                <Icon name=IconName::Warning />
+            </div>
+            <h2>{error.title()}</h2>
+            <div class="state-body">
+                <p>{error.detail()}</p>
+                {parameter.map(|name| view! { <p>"Parameter: " <code>{name}</code></p> })}
+                <button class="button" type="button" on:click=move |_| on_retry.run(())>
+                    "Try again"
+                </button>
+            </div>
+        </div>
+    }
+}

@@ -1,0 +1,183 @@
+//! Parts of tables: headings of columns, plain ones and those that sort; numbers beside what they
+//! were. The order is in the page's address as
+//! `sort=column` or `sort=-column`, the minus for the greatest first.
+
+use leptos::prelude::*;
+
+use super::{Icon, IconName};
+use crate::url::{Step, use_edit_query, use_query};
+
+/// A column and its direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortOrder {
+    /// The column's name in the address.
+    pub column: String,
+    /// True when the greatest value comes first.
+    pub descending: bool,
+}
+
+impl SortOrder {
+    /// Reads an order as the address has it.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text.strip_prefix('-') {
+            Some(column) => Self { column: column.to_owned(), descending: true },
+            None => Self { column: text.to_owned(), descending: false },
+        }
+    }
+
+    /// Orders two values of this order's column.
+    pub fn compare<K: PartialOrd>(&self, left: K, right: K) -> std::cmp::Ordering {
+        let order = left.partial_cmp(&right).unwrap_or(std::cmp::Ordering::Equal);
+        if self.descending { order.reverse() } else { order }
+    }
+}
+
+/// Returns the order in the page's address, or the page's own one (as `-errors`).
+#[must_use]
+pub fn use_sort(default: &'static str) -> Memo<SortOrder> {
+    let query = use_query();
+    Memo::new(move |_| query.with(|query| SortOrder::parse(query.get("sort").unwrap_or(default))))
+}
+
+/// The heading of a column that sorts.
+#[component]
+pub fn SortHead(
+    /// The column's name in the address.
+    column: &'static str,
+    /// Its heading.
+    label: &'static str,
+    /// The order of the table.
+    order: Memo<SortOrder>,
+    /// True for a column of numbers: aligned to the right, and descending at the first click.
+    #[prop(optional)]
+    numeric: bool,
+) -> impl IntoView {
+    let edit = use_edit_query();
+    let here = Memo::new(move |_| {
+        order.with(|order| (order.column == column).then_some(order.descending))
+    });
+    let sort = move |_| {
+        let descending = here.get_untracked().map_or(numeric, |descending| !descending);
+        let text = if descending { format!("-{column}") } else { column.to_owned() };
+        edit(Step::Replace, &|query| query.set("sort", Some(&text)));
+    };
+    let state = move || match here.get() {
+        Some(true) => "descending",
+        Some(false) => "ascending",
+        None => "none",
+    };
+    let icon = move || {
+        here.get().map(|descending| {
+            let name = if descending { IconName::SortDown } else { IconName::SortUp };
+            view! { <Icon name /> }
+        })
+    };
+    view! {
+        <th scope="col" class:num=numeric aria-sort=state>
+            <button class="sort-head" type="button" on:click=sort>
+                {label}
+                {icon}
+            </button>
+        </th>
+    }
+}
+
+/// The heading of a column that does not sort.
+#[derive(Debug, Clone, Copy)]
+pub enum PlainHead {
+    /// A column of words.
+    Words(&'static str),
+    /// A column of numbers: aligned to the right.
+    Number(&'static str),
+    /// A column of buttons: its heading is for screen readers.
+    Buttons(&'static str),
+}
+
+/// A table with a row of headings that do not sort.
+#[component]
+pub fn PlainTable(
+    /// Name of the table.
+    label: &'static str,
+    /// Its headings.
+    #[prop(into)]
+    heads: Vec<PlainHead>,
+    /// Its rows.
+    children: Children,
+) -> impl IntoView {
+    let head = |head: PlainHead| {
+        let (class, words) = match head {
+            PlainHead::Words(words) => ("", words.into_any()),
+            PlainHead::Number(words) => ("num", words.into_any()),
+            PlainHead::Buttons(words) => {
+                ("", view! { <span class="hidden">{words}</span> }.into_any())
+            }
+        };
+        view! {
+            <th scope="col" class=class>
+                {words}
+            </th>
+        }
+    };
+    view! {
+        <table class="table" aria-label=label>
+            <thead>
+                <tr>{heads.into_iter().map(head).collect_view()}</tr>
+            </thead>
+            <tbody>{children()}</tbody>
+        </table>
+    }
+}
+
+/// A table of facts: a name and a value a row.
+pub fn facts_table<const N: usize>(
+    label: &'static str,
+    facts: [(&'static str, String); N],
+) -> impl IntoView {
+    let row = |(name, value): (&'static str, String)| {
+        view! {
+            <tr>
+                <th scope="row">{name}</th>
+                <td class="num">{value}</td>
+            </tr>
+        }
+    };
+    view! {
+        <table class="table facts-table" aria-label=label>
+            <tbody>{facts.map(row)}</tbody>
+        </table>
+    }
+}
+
+/// A cell of a table: the number, behind what it was when it changed.
+#[component]
+pub fn NumberCell(
+    /// The number as text.
+    now: String,
+    /// The number of the time before.
+    before: String,
+    /// Set when it changed more than by chance.
+    changed: bool,
+    /// Set when the change is bad.
+    #[prop(optional)]
+    is_worse: bool,
+) -> impl IntoView {
+    let class = match (changed, is_worse) {
+        (true, true) => "is-worse",
+        (true, false) => "is-better",
+        (false, _) => "",
+    };
+    let title = format!("it was {before}");
+    let was = changed.then(|| {
+        view! {
+            <span class="was">{before}</span>
+            <span class="was-arrow" aria-label="now">"→"</span>
+        }
+    });
+    view! {
+        <td class="num" title=title>
+            {was}
+            <span class=class>{now}</span>
+        </td>
+    }
+}

@@ -1,0 +1,115 @@
+//! The call trees of the traces in the box beside those of all that the filters find, with where the
+//! time goes in each.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    TraceId,
+    api::{Comparison, TraceSearchResult},
+};
+
+use super::Explored;
+use crate::{
+    api::{
+        analysis::Analysis,
+        trace_sets::{compare_sets, trace_sample},
+    },
+    browser,
+    components::Panel,
+    pages::transaction_type::call_trees::Pair,
+    remote::Remote,
+    url::{Step, use_edit_query, use_query},
+};
+
+/// Traces of each side.
+const SAMPLE: u32 = 200;
+/// The parameter that opens the panel.
+pub(super) const OPEN: &str = "trees";
+
+/// Tells whether the panel is open.
+fn use_open() -> Memo<bool> {
+    let query = use_query();
+    Memo::new(move |_| query.with(|query| query.get(OPEN) == Some("on")))
+}
+
+/// The switch that opens and closes the panel.
+pub(super) fn compare_switch() -> impl IntoView {
+    let open = use_open();
+    let edit = use_edit_query();
+    let toggle = move |_| {
+        let is_open = open.get_untracked();
+        edit(Step::Replace, &|query| query.set(OPEN, (!is_open).then_some("on")));
+    };
+    view! {
+        <button
+            class="button"
+            type="button"
+            aria-pressed=move || open.get().to_string()
+            title="The call trees of traces in the box beside those of all"
+            on:click=toggle
+        >
+            "Compare with all"
+        </button>
+    }
+}
+
+/// The panel, while there is a box and it is open.
+pub(super) fn compare_panel(explored: Explored) -> impl IntoView {
+    let open = use_open();
+    let shown = Memo::new(move |_| {
+        open.get() && explored.state.with(|state| state.chosen.is_some() && state.query.is_none())
+    });
+    view! { <Show when=move || shown.get()>{move || compared(explored)}</Show> }
+}
+
+fn compared(explored: Explored) -> impl IntoView {
+    let asked = Memo::new(move |_| {
+        explored.state.with(|state| {
+            let chosen = state.chosen?;
+            let inside = Analysis::between(chosen.from, chosen.to);
+            let inside = inside.with_filters(&state.question().narrowed());
+            let all = Analysis::within(state.range, browser::now()).with_filters(&state.filters);
+            Some([inside, all].map(|analysis| analysis.with("limit", SAMPLE)))
+        })
+    });
+    let inside = Remote::<TraceSearchResult>::new(move || {
+        asked.with(|asked| asked.as_ref().map(|[inside, _]| trace_sample(inside)))
+    });
+    let all = Remote::<TraceSearchResult>::new(move || {
+        asked.with(|asked| asked.as_ref().map(|[_, all]| trace_sample(all)))
+    });
+    let answer = Remote::<Comparison>::new(move || {
+        let (inside, all) = (inside.value()?, all.value()?);
+        let (inside, all) = (ids(&inside), ids(&all));
+        (!inside.is_empty() && !all.is_empty()).then(|| compare_sets(&inside, &all))
+    });
+    let (selected, focus) = (RwSignal::new(None::<u32>), RwSignal::new(None::<u32>));
+    let draw = move |comparison: Arc<Comparison>| {
+        let words = ("All", "In the box".to_owned());
+        view! { <Pair comparison words selected focus /> }
+    };
+    view! {
+        <Panel
+            title="Where the time goes"
+            note="share of the critical path: all traces, and those with a span in the box"
+            remote=answer
+            is_empty=|comparison| comparison.calls.is_empty()
+            missing=|comparison| {
+                comparison
+                    .truncated
+                    .then(|| {
+                        "The trees have more places than can be told apart: some are left out."
+                            .to_owned()
+                    })
+            }
+            empty="No trace has a span in the box."
+            rows=5
+            draw=draw
+        />
+    }
+}
+
+fn ids(sample: &TraceSearchResult) -> Vec<TraceId> {
+    sample.traces.iter().map(|trace| trace.trace_id).collect()
+}

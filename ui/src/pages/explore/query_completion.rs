@@ -1,0 +1,266 @@
+//! Completion of a query in TraceQL: what the text before the caret asks for, and what is offered.
+//!
+//! Owns the words of the language that are offered. Keys and values are those of the data; the page
+//! asks for them.
+
+use std::collections::HashSet;
+
+use tidings_proto::api::AttributeKey;
+
+/// Words that are offered at once.
+const OFFERED_MAX: usize = 12;
+
+/// Intrinsics, aggregates and values of the language, with what they are.
+const WORDS: [(&str, &str); 29] = [
+    ("resource.service.name", "service"),
+    ("name", "operation"),
+    ("duration", "of the span"),
+    ("status", "ok, error, unset"),
+    ("kind", "of the span"),
+    ("statusMessage", "of the span"),
+    ("error", "status"),
+    ("ok", "status"),
+    ("unset", "status"),
+    ("server", "kind"),
+    ("client", "kind"),
+    ("producer", "kind"),
+    ("consumer", "kind"),
+    ("internal", "kind"),
+    ("rootName", "operation of the root"),
+    ("rootServiceName", "service of the root"),
+    ("traceDuration", "of the whole trace"),
+    ("trace:id", "of the trace"),
+    ("span:id", "of the span"),
+    ("event:name", "of an event"),
+    ("link:traceID", "of a link"),
+    ("log:body", "message of a log record"),
+    ("parent", "the parent's attributes"),
+    ("count()", "spans of a trace"),
+    ("avg(", "of a number"),
+    ("max(", "of a number"),
+    ("min(", "of a number"),
+    ("sum(", "of a number"),
+    ("select(", "attributes to show"),
+];
+
+/// The kind of completion that the end of a text allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CompletionKind {
+    /// Nothing can follow that is known.
+    Nothing,
+    /// A word of the language, or a key in one of the scopes.
+    Word(String),
+    /// A key of this scope: `span`, `resource`, or any.
+    Key { scope: Option<&'static str>, typed: String },
+    /// A value of a key.
+    Value { key: String, typed: String },
+    /// A name of a service.
+    Service(String),
+    /// A name of an operation.
+    Operation(String),
+}
+
+/// One completion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct QueryCompletion {
+    /// The text that takes the place of what was typed.
+    pub(super) text: String,
+    /// Words beside it.
+    pub(super) hint: String,
+}
+
+fn is_part_of_word(sign: char) -> bool {
+    sign.is_alphanumeric() || matches!(sign, '.' | '_' | '-' | ':' | '/')
+}
+
+/// Returns what the text wants and the byte at which it begins.
+pub(super) fn wanted(before: &str) -> (CompletionKind, usize) {
+    if let Some(opened) = open_quote(before) {
+        let typed = before[opened + 1..].to_owned();
+        let key = compared_key(&before[..opened]);
+        let wanted = match key.as_deref() {
+            None => CompletionKind::Nothing,
+            Some("resource.service.name" | "rootServiceName" | ".service.name") => {
+                CompletionKind::Service(typed)
+            }
+            Some("name" | "span:name" | "rootName") => CompletionKind::Operation(typed),
+            Some(key) => match key.split_once('.') {
+                Some((_, key)) => CompletionKind::Value { key: key.to_owned(), typed },
+                None => CompletionKind::Nothing,
+            },
+        };
+        return (wanted, opened + 1);
+    }
+    let start = before.char_indices().rev().take_while(|(_, sign)| is_part_of_word(*sign)).last();
+    let start = start.map_or(before.len(), |(at, _)| at);
+    let word = &before[start..];
+    if word.is_empty() {
+        // An empty place is offered words only where a condition begins.
+        let begins = before.trim_end().ends_with(['{', '&', '|', '(', '!']);
+        let wanted =
+            if begins { CompletionKind::Word(String::new()) } else { CompletionKind::Nothing };
+        return (wanted, start);
+    }
+    let scopes = [("span.", Some("span")), ("resource.", Some("resource")), (".", None)];
+    for (prefix, scope) in scopes {
+        if let Some(typed) = word.strip_prefix(prefix) {
+            return (CompletionKind::Key { scope, typed: typed.to_owned() }, start);
+        }
+    }
+    let is_number = word.starts_with(|sign: char| sign.is_ascii_digit());
+    (if is_number { CompletionKind::Nothing } else { CompletionKind::Word(word.to_owned()) }, start)
+}
+
+/// The place of the quote that is open at the end.
+fn open_quote(text: &str) -> Option<usize> {
+    let (mut open, mut is_escaped) = (None, false);
+    for (at, sign) in text.char_indices() {
+        match sign {
+            _ if is_escaped => is_escaped = false,
+            '\\' if open.is_some() => is_escaped = true,
+            '"' => open = if open.is_some() { None } else { Some(at) },
+            _ => {}
+        }
+    }
+    open
+}
+
+/// The key that a text compares at its end, as `span.http.route` of `{ span.http.route = `.
+fn compared_key(text: &str) -> Option<String> {
+    let text = text.trim_end();
+    let key = text.trim_end_matches(['=', '!', '~', '<', '>']);
+    if key.len() == text.len() {
+        return None;
+    }
+    let key = key.trim_end();
+    let start = key.char_indices().rev().take_while(|(_, sign)| is_part_of_word(*sign)).last()?.0;
+    Some(key[start..].to_owned())
+}
+
+/// The words of the language and the keys that fit.
+pub(super) fn offered_words(
+    wanted: &CompletionKind,
+    keys: &[AttributeKey],
+) -> Vec<QueryCompletion> {
+    let key = |scope: Option<&str>, key: &AttributeKey| {
+        let scope = scope.unwrap_or(&key.scope);
+        let is_plain = key.key.chars().all(is_part_of_word);
+        let name = if is_plain { key.key.clone() } else { format!("\"{}\"", key.key) };
+        let hint = crate::format::count(key.count);
+        QueryCompletion { text: format!("{scope}.{name}"), hint }
+    };
+    let mut all: Vec<QueryCompletion> = match wanted {
+        CompletionKind::Word(typed) => {
+            let words = fitting(&WORDS, typed, |(word, _)| word).map(|(word, hint)| {
+                QueryCompletion { text: (*word).to_owned(), hint: (*hint).to_owned() }
+            });
+            let keys = if typed.is_empty() { &[] } else { keys };
+            let keys = fitting(keys, typed, |one| &one.key).map(|one| key(None, one));
+            words.chain(keys).collect()
+        }
+        CompletionKind::Key { scope, typed } => {
+            let fitting = fitting(keys, typed, |one| &one.key);
+            let fitting = fitting.filter(|one| scope.is_none_or(|scope| one.scope == scope));
+            fitting.map(|one| key(*scope, one)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let mut offered = HashSet::new();
+    all.retain(|one| offered.insert(one.text.clone()));
+    all.truncate(OFFERED_MAX);
+    all
+}
+
+/// Filters by a part of the name, in either case; names that begin with it come first.
+fn fitting<'a, T>(
+    all: &'a [T],
+    typed: &str,
+    name: impl Fn(&T) -> &str,
+) -> impl Iterator<Item = &'a T> {
+    let typed = typed.to_lowercase();
+    let place = |one: &'a T| Some((name(one).to_lowercase().find(&typed)?, one));
+    let (first, later): (Vec<_>, Vec<_>) =
+        all.iter().filter_map(place).partition(|(place, _)| *place == 0);
+    first.into_iter().chain(later).map(|(_, one)| one)
+}
+
+/// The values that fit, each closed by its quote.
+pub(super) fn offered_values(names: impl Iterator<Item = (String, u64)>) -> Vec<QueryCompletion> {
+    let completion = |(name, count): (String, u64)| QueryCompletion {
+        text: format!("{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")),
+        hint: crate::format::count(count),
+    };
+    names.take(OFFERED_MAX).map(completion).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AttributeKey, CompletionKind, offered_values, offered_words, wanted};
+
+    fn key(scope: &str, key: &str) -> AttributeKey {
+        AttributeKey { key: key.to_owned(), scope: scope.to_owned(), count: 7 }
+    }
+
+    #[test]
+    fn the_text_before_the_caret_says_what_is_wanted() {
+        let value =
+            |key: &str, typed: &str| CompletionKind::Value { key: key.into(), typed: typed.into() };
+        let of = |scope, typed: &str| CompletionKind::Key { scope, typed: typed.into() };
+        for (before, expected, start) in [
+            ("", CompletionKind::Nothing, 0),
+            ("{ ", CompletionKind::Word(String::new()), 2),
+            ("{ dur", CompletionKind::Word("dur".into()), 2),
+            ("{ duration > 2", CompletionKind::Nothing, 13),
+            ("{ span.http", of(Some("span"), "http"), 2),
+            ("{ .http", of(None, "http"), 2),
+            ("{ resource.service.name = \"ch", CompletionKind::Service("ch".into()), 27),
+            ("{ name =~ \"POST", CompletionKind::Operation("POST".into()), 11),
+            ("{ span.a.b != \"x\" && span.c = \"", value("c", ""), 31),
+            ("{ \"loose", CompletionKind::Nothing, 3),
+        ] {
+            assert_eq!(wanted(before), (expected, start), "{before}");
+        }
+    }
+
+    #[test]
+    fn words_come_before_keys_and_keys_keep_their_scope() {
+        let keys = [key("span", "status.detail"), key("resource", "host.name"), key("span", "a b")];
+        let texts = |wanted: CompletionKind| -> Vec<String> {
+            offered_words(&wanted, &keys).into_iter().map(|one| one.text).collect()
+        };
+        assert_eq!(
+            texts(CompletionKind::Word("status".into())),
+            ["status", "statusMessage", "span.status.detail"]
+        );
+        assert_eq!(
+            texts(CompletionKind::Key { scope: Some("resource"), typed: String::new() }),
+            ["resource.host.name"]
+        );
+        assert_eq!(
+            texts(CompletionKind::Key { scope: None, typed: "a b".into() }),
+            ["span.\"a b\""]
+        );
+    }
+
+    #[test]
+    fn a_key_fits_by_any_part_of_it_and_by_its_beginning_first() {
+        let keys = ["url.path", "http.route", "http.response.header.path", "path.id"];
+        let keys = keys.map(|name| key("span", name));
+        let texts = |typed: &str| -> Vec<String> {
+            let wanted = CompletionKind::Key { scope: Some("span"), typed: typed.to_owned() };
+            offered_words(&wanted, &keys).into_iter().map(|one| one.text).collect()
+        };
+        assert_eq!(
+            texts("Path"),
+            ["span.path.id", "span.url.path", "span.http.response.header.path"]
+        );
+        assert_eq!(texts("route"), ["span.http.route"]);
+        assert_eq!(texts("nothing"), [""; 0]);
+    }
+
+    #[test]
+    fn a_value_is_closed_by_its_quote() {
+        let values = offered_values([("a \"b\"".to_owned(), 2)].into_iter());
+        assert_eq!((values[0].text.as_str(), values[0].hint.as_str()), ("a \\\"b\\\"\"", "2"));
+    }
+}

@@ -1,0 +1,320 @@
+//! The spans that the filters find by what they have in common: rate, failures and duration of each
+//! group, with the way to its spans.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::api::{AttributeKeyList, RedGroup, RedResult, SpanKindName, StatusName};
+
+use super::{
+    Explored,
+    field::{Field, set},
+};
+use crate::{
+    api::{self, analysis::red},
+    asked::{incomplete, use_asked_time},
+    components::{Panel, ServiceName, SparkBars, SparkTone, Suggest, Suggestion},
+    format::{self, rates},
+    remote::Remote,
+    url::{AttributeFilter, TraceFilters},
+};
+
+/// The keys spans are grouped by, with their words, as the API takes them.
+const KEYS: [(&str, &str); 5] = [
+    ("service", "Service"),
+    ("operation", "Operation"),
+    ("service,operation", "Service and operation"),
+    ("kind", "Kind"),
+    ("status", "Status"),
+];
+/// The option that asks for an attribute.
+const OTHER: &str = "+";
+/// Form of a key that is an attribute.
+const ATTRIBUTE: &str = "attribute:";
+
+/// The attribute that spans are grouped by, when it is one.
+pub(super) fn attribute_of(group: &str) -> Option<&str> {
+    group.split(',').find_map(|key| key.strip_prefix(ATTRIBUTE))
+}
+
+/// The key of an attribute, as the API takes it; none for a key that it cannot take.
+pub(super) fn attribute_key(key: &str) -> Option<String> {
+    let key = key.trim();
+    (!key.is_empty() && !key.contains(',')).then(|| format!("{ATTRIBUTE}{key}"))
+}
+
+/// Groups that are drawn.
+const SHOWN_MAX: usize = 200;
+
+/// The choice of a key: a fixed one, or any attribute of the data.
+#[component]
+pub(super) fn GroupChoice(explored: Explored) -> impl IntoView {
+    let group = Memo::new(move |_| explored.state.with(|state| state.group.clone()));
+    let adding = RwSignal::new(false);
+    let text = RwSignal::new(String::new());
+    let chosen = move |event| {
+        let value = event_target_value(&event);
+        if value == OTHER {
+            text.set(String::new());
+            return adding.set(true);
+        }
+        explored.edit(|state| state.group = Some(value).filter(|group| !group.is_empty()));
+    };
+    let option = move |(value, words): (String, String)| {
+        let own = value.clone();
+        let is_chosen = move || group.with(|group| group.as_deref().unwrap_or("") == own);
+        view! {
+            <option value=value selected=is_chosen>
+                {words}
+            </option>
+        }
+    };
+    let options = move || {
+        let plain = [("", "Traces, one by one")];
+        let fixed = plain.into_iter().chain(KEYS);
+        let fixed = fixed.map(|(value, words)| (value.to_owned(), words.to_owned()));
+        let own = group.get().filter(|group| !KEYS.iter().any(|(key, _)| key == group));
+        let own = own.map(|group| {
+            let words = attribute_of(&group).map_or(group.clone(), str::to_owned);
+            (group, words)
+        });
+        let other = (OTHER.to_owned(), "An attribute…".to_owned());
+        fixed.chain(own).chain([other]).map(option).collect_view()
+    };
+    view! {
+        <label class="list-tool mute">
+            "Group by " <select class="input" on:change=chosen>{options}</select>
+        </label>
+        <Show when=move || adding.get()>
+            <AttributeChoice explored text adding />
+        </Show>
+    }
+}
+
+/// The field that an attribute is typed into, completed from the data.
+#[component]
+fn AttributeChoice(
+    explored: Explored,
+    text: RwSignal<String>,
+    adding: RwSignal<bool>,
+) -> impl IntoView {
+    let keys = Remote::<AttributeKeyList>::new(move || Some(api::attribute_keys(&text.get())));
+    let suggestions = Memo::new(move |_| {
+        let keys = keys.value().map(|list| list.keys.clone()).unwrap_or_default();
+        keys.into_iter().map(|key| Suggestion::counted(key.key, key.count)).collect::<Vec<_>>()
+    });
+    let choose = Callback::new(move |key: String| {
+        adding.set(false);
+        if let Some(group) = attribute_key(&key) {
+            explored.edit(|state| state.group = Some(group));
+        }
+    });
+    let leave = Callback::new(move |()| adding.set(false));
+    view! {
+        <Suggest
+            id="group-key"
+            label="Attribute to group by"
+            placeholder="Attribute"
+            text
+            suggestions
+            on_choose=choose
+            on_leave=leave
+        />
+    }
+}
+
+/// The panel.
+pub(super) fn group_panel(explored: Explored) -> impl IntoView {
+    let time = use_asked_time();
+    let asked = Memo::new(move |_| {
+        explored.state.with(|state| {
+            let question = state.question();
+            Some((question.narrowed(), state.chosen, state.group.clone()?))
+        })
+    });
+    let answer = Remote::<RedResult>::new(move || {
+        let (filters, chosen, group) = asked.get()?;
+        let analysis = match chosen {
+            Some(chosen) => api::analysis::Analysis::between(chosen.from, chosen.to),
+            None => time.analysis(),
+        };
+        Some(red(&analysis.with_filters(&filters).with("by", group)))
+    });
+    time.refresh_while_live(move || answer.pending());
+    let note = move || {
+        let answer = answer.value()?;
+        let shown = (answer.groups.len() as u64).min(SHOWN_MAX as u64);
+        let groups = format::counted(answer.group_count, "group");
+        Some(match answer.group_count > shown {
+            true => format!("{groups}, the first {} by number of spans", format::count(shown)),
+            false => groups,
+        })
+    };
+    let draw = move |answer: Arc<RedResult>| {
+        let group = asked.with_untracked(|asked| asked.as_ref().map(|(.., group)| group.clone()));
+        let key = group.as_deref().and_then(attribute_of).map(str::to_owned);
+        table(explored, &answer, key.as_deref())
+    };
+    let missing = |answer: &RedResult| incomplete(&answer.searched);
+    view! {
+        <Panel
+            title="Groups"
+            note=Signal::derive(move || note().unwrap_or_default())
+            remote=answer
+            is_empty=|answer| answer.groups.is_empty()
+            missing=missing
+            empty="No span is like that in this time."
+            rows=8
+            draw=draw
+        />
+    }
+}
+
+fn table(explored: Explored, answer: &RedResult, attribute: Option<&str>) -> impl IntoView + use<> {
+    let rows = answer.groups.iter().take(SHOWN_MAX);
+    let rows = rows.map(|group| row(explored, group, attribute)).collect_view();
+    let head = attribute.map_or("Group".to_owned(), str::to_owned);
+    view! {
+        <table class="table groups" aria-label="Groups of spans">
+            <thead>
+                <tr>
+                    <th scope="col">{head}</th>
+                    <th scope="col" class="num">"Spans"</th>
+                    <th scope="col" class="num wide">"per minute"</th>
+                    <th scope="col" class="num">"Failed"</th>
+                    <th scope="col" class="num">"p50"</th>
+                    <th scope="col" class="num">"p99"</th>
+                    <th scope="col" class="wide">"Over time"</th>
+                </tr>
+            </thead>
+            <tbody>{rows}</tbody>
+        </table>
+    }
+}
+
+fn row(explored: Explored, group: &RedGroup, attribute: Option<&str>) -> impl IntoView + use<> {
+    let filters = of_group(group, attribute);
+    let words = filters.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" · ");
+    let words = if words.trim().is_empty() { "(no name)".to_owned() } else { words };
+    let label = format!("Keep only the spans of {words}");
+    let lacked = attribute.filter(|_| group.attribute.is_none()).map(str::to_owned);
+    let open = move |_| {
+        explored.edit(|state| {
+            apply(&mut state.filters, &filters);
+            if let Some(key) = lacked.clone() {
+                let filter = AttributeFilter { key, value: None };
+                if !state.filters.without.contains(&filter) {
+                    state.filters.without.push(filter);
+                }
+            }
+            state.group = None;
+        });
+    };
+    let service = group.service.clone().map(|service| view! { <ServiceName service /> });
+    let rest = [
+        group.operation.clone().map(|name| format::operation(&name).to_owned()),
+        group.kind.map(|kind| kind_word(kind).to_owned()),
+        group.status.map(|status| status_word(status).to_owned()),
+        group.attribute.clone(),
+        // A group of spans that lack the attribute.
+        attribute.filter(|_| group.attribute.is_none()).map(|_| NOT_SET.to_owned()),
+    ];
+    let rest = rest.into_iter().flatten().collect::<Vec<_>>().join(" · ");
+    let failed = rates::percent(ratio(group.error_count, group.count));
+    let values = group.steps.iter().map(|step| step.count as f64).collect();
+    let tone = if group.error_count > 0 { SparkTone::Error } else { SparkTone::Plain };
+    view! {
+        <tr>
+            <td class="grow">
+                <button class="link group-open" type="button" title=label on:click=open>
+                    {service} <bdi>{rest}</bdi>
+                </button>
+            </td>
+            <td class="num">{format::count(group.count)}</td>
+            <td class="num wide">{rates::per_minute(group.rate_per_second)}</td>
+            <td class="num" class:is-error=group.error_count != 0>
+                {failed}
+            </td>
+            <td class="num">{format::duration(group.duration.p50_nano)}</td>
+            <td class="num">{format::duration(group.duration.p99_nano)}</td>
+            <td class="wide">
+                <SparkBars values tone label=format!("Spans of {words} over time") />
+            </td>
+        </tr>
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Words for spans that do not have the attribute.
+const NOT_SET: &str = "not set";
+
+/// The filters that find the spans of a group. Those that lack an attribute are found by no filter
+/// but one that excludes it.
+fn of_group(group: &RedGroup, attribute: Option<&str>) -> Vec<(Field, String)> {
+    let kind = group.kind.map(|kind| kind_word(kind).to_owned());
+    let status = group.status.map(|status| status_word(status).to_owned());
+    let all = [
+        (Field::Service, group.service.clone()),
+        (Field::Operation, group.operation.clone()),
+        (Field::Kind, kind),
+        (Field::Status, status),
+        (Field::Attribute(attribute.unwrap_or_default().to_owned()), group.attribute.clone()),
+    ];
+    all.into_iter().filter_map(|(field, value)| Some((field, value?))).collect()
+}
+
+fn apply(filters: &mut TraceFilters, group: &[(Field, String)]) {
+    for (field, value) in group.iter().filter(|(_, value)| !value.is_empty()) {
+        let _known_words = set(filters, field, Some(value));
+    }
+}
+
+fn kind_word(kind: SpanKindName) -> &'static str {
+    match kind {
+        SpanKindName::Unspecified => "unspecified",
+        SpanKindName::Internal => "internal",
+        SpanKindName::Server => "server",
+        SpanKindName::Client => "client",
+        SpanKindName::Producer => "producer",
+        SpanKindName::Consumer => "consumer",
+    }
+}
+
+fn status_word(status: StatusName) -> &'static str {
+    match status {
+        StatusName::Unset => "unset",
+        StatusName::Ok => "ok",
+        StatusName::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::RedGroup;
+
+    use super::{Field, attribute_key, attribute_of, of_group};
+
+    #[test]
+    fn an_attribute_is_a_key_of_groups() {
+        assert_eq!(attribute_key(" http.route ").as_deref(), Some("attribute:http.route"));
+        assert_eq!((attribute_key(" "), attribute_key("a,b")), (None, None));
+        assert_eq!(attribute_of("service,attribute:http.route"), Some("http.route"));
+        assert_eq!(attribute_of("service,operation"), None);
+    }
+
+    #[test]
+    fn a_group_of_an_attribute_is_opened_by_its_value() {
+        let group: RedGroup = serde_json::from_value(serde_json::json!({
+            "service": "shop", "attribute": "/cart", "count": 3, "errorCount": 0,
+            "ratePerSecond": 1.0, "errorRatePerSecond": 0.0, "steps": [],
+            "duration": tidings_proto::api::LatencyStats::default(),
+        }))
+        .unwrap();
+        let filters = of_group(&group, Some("http.route"));
+        let route = (Field::Attribute("http.route".to_owned()), "/cart".to_owned());
+        assert_eq!(filters, [(Field::Service, "shop".to_owned()), route]);
+    }
+}

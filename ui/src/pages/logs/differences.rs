@@ -1,0 +1,188 @@
+//! Messages that are new, gone or come at another rate than in the time before, or in another time
+//! that the address names. The API pairs them.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{LogPattern, LogPatternList},
+};
+
+use super::patterns::{PatternCells, change_view, details_of, is_open_in};
+use crate::{
+    api::analysis::log_patterns,
+    asked::{AskedTime, incomplete},
+    browser,
+    components::Panel,
+    format::{self, rates},
+    remote::Remote,
+    url::{LogState, Step, TimeRange},
+};
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// The table of differences.
+#[component]
+pub(super) fn LogDifferences(
+    question: Memo<LogState>,
+    time: AskedTime,
+    /// The pattern that is open.
+    open: Memo<Option<String>>,
+    /// Called with the state as it should be.
+    change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    let answer = Remote::<LogPatternList>::new(move || {
+        let analysis = time.analysis().with("list", "changed");
+        Some(log_patterns(&question.with(|state| {
+            let milli = |number: u64| number.saturating_mul(NANOS_PER_MILLI);
+            analysis
+                .with_log_filters(state)
+                .with_some("baselineStart", state.base.map(|(from, _)| milli(from)))
+                .with_some("baselineEnd", state.base.map(|(_, to)| milli(to)))
+        })))
+    });
+    time.refresh_while_live(move || answer.pending());
+    let note = move || {
+        let answer = answer.value()?;
+        let changed = format::counted(answer.pattern_count, "pattern");
+        Some(format!("{changed} changed, {}", compared_with(&answer)))
+    };
+    let missing = |answer: &LogPatternList| incomplete(&answer.searched);
+    let draw = move |answer: Arc<LogPatternList>| table(&answer, question, open, change);
+    let tools = ViewFn::from(move || base_tools(answer, question, change));
+    view! {
+        <Panel
+            title="Differences"
+            note=Signal::derive(move || note().unwrap_or_default())
+            tools
+            remote=answer
+            is_empty=|answer| answer.patterns.is_empty()
+            missing=missing
+            empty="No pattern is new, gone, or comes at another rate than in the time it is compared with."
+            rows=8
+            draw=draw
+        />
+    }
+}
+
+/// The time that is compared with, in words.
+fn compared_with(answer: &LogPatternList) -> String {
+    let (from, to) = (answer.known_since_unix_nano, answer.known_until_unix_nano);
+    let length = format::duration(DurationNanos(to.since(from).0));
+    if to == answer.window.start_unix_nano {
+        return format!("against the {length} before");
+    }
+    let now = browser::now();
+    let moment = |time| rates::minute(time, now, browser::zone_minutes(time));
+    format!("against {} to {}", moment(from), moment(to))
+}
+
+/// The ways to choose what is compared: this time with a later one, or the time before again.
+fn base_tools(
+    answer: Remote<LogPatternList>,
+    question: Memo<LogState>,
+    change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    let keep = move |_| {
+        let Some(answer) = answer.value() else { return };
+        let milli = |time: UnixNanos| time.0 / NANOS_PER_MILLI;
+        let window = answer.window;
+        let base = (milli(window.start_unix_nano), milli(window.end_unix_nano));
+        change.run((LogState { base: Some(base), ..question.get_untracked() }, Step::New));
+    };
+    let drop_base = move |_| {
+        change.run((LogState { base: None, ..question.get_untracked() }, Step::New));
+    };
+    let has_base = Memo::new(move |_| question.with(|state| state.base.is_some()));
+    view! {
+        <Show
+            when=move || has_base.get()
+            fallback=move || {
+                view! {
+                    <button
+                        class="button"
+                        type="button"
+                        title="Keep this time as the one that others are compared with; then choose another one above"
+                        on:click=keep
+                    >
+                        "Compare others with this time"
+                    </button>
+                }
+            }
+        >
+            <button class="button" type="button" on:click=drop_base>
+                "Compare with the time before"
+            </button>
+        </Show>
+    }
+}
+
+fn table(
+    answer: &LogPatternList,
+    question: Memo<LogState>,
+    open: Memo<Option<String>>,
+    change: Callback<(LogState, Step)>,
+) -> impl IntoView + use<> {
+    let rows = answer.patterns.iter().cloned();
+    let rows = rows.map(|pattern| view! { <DifferenceRow pattern question open change /> });
+    view! {
+        <table class="table log-patterns" aria-label="Log differences">
+            <thead>
+                <tr>
+                    <th scope="col">"Severity"</th>
+                    <th scope="col">"Service"</th>
+                    <th scope="col">"Pattern"</th>
+                    {["Was", "Is", "per min was", "per min is", "Change"]
+                        .map(|name| {
+                            let class = if name.starts_with("per") { "num wide" } else { "num" };
+                            view! {
+                                <th scope="col" class=class>
+                                    {name}
+                                </th>
+                            }
+                        })}
+                </tr>
+            </thead>
+            <tbody>{rows.collect_view()}</tbody>
+        </table>
+    }
+}
+
+#[component]
+fn DifferenceRow(
+    pattern: LogPattern,
+    question: Memo<LogState>,
+    open: Memo<Option<String>>,
+    change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    let is_open = is_open_in(open, &pattern);
+    let details = StoredValue::new(pattern.clone());
+    // Lines of a pattern that is gone are in the time that is compared.
+    let question_of_lines = Memo::new(move |_| {
+        let state = question.get();
+        let is_gone = details.with_value(|pattern| pattern.count == 0);
+        let range = details.with_value(|pattern| TimeRange::Between {
+            from_unix_ms: pattern.first_seen_unix_nano.0 / NANOS_PER_MILLI,
+            to_unix_ms: pattern.last_seen_unix_nano.0 / NANOS_PER_MILLI + 1,
+        });
+        if is_gone { LogState { range, ..state } } else { state }
+    });
+    view! {
+        <tr class:is-open=move || is_open.get()>
+            <PatternCells details is_open question change />
+            <td class="num mute">{format::count(pattern.base_count)}</td>
+            <td class="num">{format::count(pattern.count)}</td>
+            <td class="num wide mute">{rates::per_minute(pattern.base_per_second)}</td>
+            <td class="num wide">{rates::per_minute(pattern.per_second)}</td>
+            <td class="num">{change_view(&pattern)}</td>
+        </tr>
+        <Show when=move || is_open.get()>
+            <tr class="log-pattern-open">
+                <td colspan="8">
+                    {details.with_value(|pattern| details_of(pattern, question_of_lines, change))}
+                </td>
+            </tr>
+        </Show>
+    }
+}

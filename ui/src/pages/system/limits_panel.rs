@@ -1,0 +1,116 @@
+//! The limits in force, each with its unit and where it is from; those that somebody set come first.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::api::{LimitInForce, LimitList};
+
+use crate::{api, components::Panel, format, remote::Remote};
+
+/// Draws the panel.
+pub(super) fn limits_panel() -> impl IntoView {
+    let list = Remote::<LimitList>::new(|| Some(api::limits()));
+    let shows_all = RwSignal::new(false);
+    let note = move || {
+        let list = list.value()?;
+        let set = list.limits.iter().filter(|limit| is_set(limit)).count() as u64;
+        Some(match set {
+            0 => "all as they are by themselves".to_owned(),
+            set => format!("{} set", format::count(set)),
+        })
+    };
+    let draw = move |list: Arc<LimitList>| move || table(&list, shows_all);
+    view! {
+        <Panel
+            title="Limits"
+            note=Signal::derive(move || note().unwrap_or_default())
+            remote=list
+            is_empty=|list| list.limits.is_empty()
+            empty="Nothing is limited."
+            rows=6
+            draw=draw
+        />
+    }
+}
+
+/// Reports whether somebody chose the value, or the machine did.
+fn is_set(limit: &LimitInForce) -> bool {
+    limit.origin != "default"
+}
+
+/// Value and unit: a value that says its unit has none beside it.
+fn value_words(limit: &LimitInForce) -> String {
+    let is_number = limit.value.bytes().all(|digit| digit.is_ascii_digit());
+    let grouped = limit.value.parse().map_or_else(|_| limit.value.clone(), format::count);
+    match (limit.unit.as_str(), is_number) {
+        ("seconds", true) => format!("{grouped} s"),
+        ("milliseconds", true) => format!("{grouped} ms"),
+        ("rows", true) => format!("{grouped} rows"),
+        ("bytes", true) => format!("{grouped} B"),
+        _ => grouped,
+    }
+}
+
+fn table(list: &LimitList, shows_all: RwSignal<bool>) -> impl IntoView + use<> {
+    let shows_all_now = shows_all.get();
+    let (set, by_default): (Vec<_>, Vec<_>) = list.limits.iter().partition(|limit| is_set(limit));
+    let more = by_default.len();
+    let shown = set.into_iter().chain(by_default.into_iter().filter(|_| shows_all_now));
+    let rows = shown.map(row).collect_view();
+    let words = if shows_all_now {
+        "Hide the defaults".to_owned()
+    } else {
+        format!("Show {} more that are as by default", format::count(more as u64))
+    };
+    view! {
+        <table class="table facts-table limits" aria-label="Limits">
+            <tbody>{rows}</tbody>
+        </table>
+        <p class="panel-foot">
+            <button
+                class="link"
+                type="button"
+                aria-expanded=shows_all_now.to_string()
+                on:click=move |_| shows_all.update(|all| *all = !*all)
+            >
+                {words}
+            </button>
+        </p>
+    }
+}
+
+fn row(limit: &LimitInForce) -> impl IntoView + use<> {
+    view! {
+        <tr title=limit.help.clone()>
+            <th scope="row" class="mono">
+                {limit.name.clone()}
+            </th>
+            <td class="num">{value_words(limit)}</td>
+            <td class="mute">{limit.origin.clone()}</td>
+        </tr>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LimitInForce, value_words};
+
+    #[test]
+    fn a_limit_always_has_its_unit() {
+        let words = |value: &str, unit: &str| {
+            value_words(&LimitInForce {
+                name: "x".to_owned(),
+                value: value.to_owned(),
+                unit: unit.to_owned(),
+                default_value: value.to_owned(),
+                origin: "default".to_owned(),
+                help: String::new(),
+            })
+        };
+        assert_eq!(words("30", "seconds"), "30 s");
+        assert_eq!(words("20000000", "rows"), "20,000,000 rows");
+        assert_eq!(words("560MiB", "bytes"), "560MiB");
+        assert_eq!(words("30d", "age"), "30d");
+        assert_eq!(words("2000", "count"), "2,000");
+    }
+}

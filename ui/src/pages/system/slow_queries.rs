@@ -1,0 +1,110 @@
+//! The slowest queries of the last hour: what was asked, how long it took, what it read and by whom.
+
+use std::{sync::Arc, time::Duration};
+
+use leptos::prelude::*;
+use tidings_proto::api::{QueryOutcome, SlowQuery, SlowQueryList};
+
+use crate::{
+    api, browser,
+    components::{
+        Badge, Panel,
+        PlainHead::{Number, Words},
+        PlainTable, Tone,
+    },
+    figures, format,
+    remote::Remote,
+};
+
+/// Interval at which the list is asked for.
+const AGAIN_EVERY: Duration = Duration::from_secs(10);
+/// Queries that are drawn at first.
+const SHOWN: usize = 8;
+/// Characters of a query that are drawn.
+const WORDS_CHARS_MAX: usize = 160;
+/// A query that takes longer is marked.
+const SLOW_NANOS: u64 = 1_000_000_000;
+
+/// Draws the panel.
+pub(super) fn slow_queries_panel() -> impl IntoView {
+    let list = Remote::<SlowQueryList>::new(|| Some(api::slow_queries()));
+    let again = move || {
+        if browser::visible() {
+            list.refresh_when_idle();
+        }
+    };
+    if let Ok(timer) = set_interval_with_handle(again, AGAIN_EVERY) {
+        on_cleanup(move || timer.clear());
+    }
+    let shows_all = RwSignal::new(false);
+    let note = move || {
+        let list = list.value()?;
+        Some(format!("of {} in the last hour", format::counted(list.query_count, "query")))
+    };
+    let draw = move |list: Arc<SlowQueryList>| move || table(&list, shows_all);
+    view! {
+        <Panel
+            title="Slowest queries"
+            note=Signal::derive(move || note().unwrap_or_default())
+            remote=list
+            is_empty=|list| list.queries.is_empty()
+            empty="Nobody asked anything in the last hour."
+            rows=4
+            draw=draw
+        />
+    }
+}
+
+fn table(list: &SlowQueryList, shows_all: RwSignal<bool>) -> impl IntoView + use<> {
+    let has_askers = list.queries.iter().any(|query| query.asked_by.is_some());
+    let shown = if shows_all.get() { list.queries.len() } else { SHOWN };
+    let rows = list.queries.iter().take(shown).map(|query| row(query, has_askers));
+    let rows = rows.collect_view();
+    let mut heads = vec![Words("Kind"), Words("Query"), Number("Took"), Number("Rows read")];
+    heads.extend(has_askers.then_some(Words("Who")));
+    heads.push(Number("When"));
+    let more = (list.queries.len() > shown).then(|| {
+        view! {
+            <p class="panel-foot">
+                <button class="link" type="button" on:click=move |_| shows_all.set(true)>
+                    {format!("Show all {}", list.queries.len())}
+                </button>
+            </p>
+        }
+    });
+    view! {
+        <PlainTable label="Slowest queries" heads>
+            {rows}
+        </PlainTable>
+        {more}
+    }
+}
+
+fn row(query: &SlowQuery, has_askers: bool) -> impl IntoView + use<> {
+    let outcome = match query.outcome {
+        QueryOutcome::Answered => None,
+        QueryOutcome::Refused => Some((Tone::Plain, "refused")),
+        QueryOutcome::Failed => Some((Tone::Error, "failed")),
+        QueryOutcome::Abandoned => Some((Tone::Warning, "given up")),
+    };
+    let outcome = outcome.map(|(tone, words)| view! { <Badge tone=tone>{words}</Badge> });
+    let is_slow = query.duration_nano.0 >= SLOW_NANOS;
+    let who = has_askers.then(|| {
+        view! { <td>{query.asked_by.clone().unwrap_or_else(|| "–".to_owned())}</td> }
+    });
+    view! {
+        <tr>
+            <td>{query.kind.clone()}</td>
+            <td class="grow mono slow-query" title=query.words.clone()>
+                {outcome}
+                <bdi>{figures::cut(&query.words, WORDS_CHARS_MAX)}</bdi>
+            </td>
+            <td class="num" class:is-warning=is_slow>
+                {format::duration(query.duration_nano)}
+            </td>
+            <td class="num">{format::count(query.rows)}</td>
+            {who}
+            <td class="num mute">{format::ago(query.start_unix_nano, browser::now())}</td>
+        </tr>
+    }
+}

@@ -1,0 +1,395 @@
+//! State that the parts of the page share: the trace, its log records, the state in the address,
+//! and derived signals.
+//!
+//! Owns the derived signals (rows shown, window, matches, selection) and the actions that more
+//! than one part offers. Each signal changes only when its own part of the state does, so moving
+//! the selection does not list the rows anew.
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
+use tidings_proto::{
+    TraceId,
+    api::{LogSearchResult, SpanMatches, TransactionState},
+};
+
+use super::{
+    find::{Matches, is_query},
+    logs_index::LogIndex,
+    model::TraceModel,
+    scale::OffsetRange,
+    trace_state::{Folds, SpanRef, SpanSelection, Tab, TraceState},
+    visible_rows::{self, Row},
+};
+use crate::{api, remote::Remote};
+
+/// A search of the server begins so long after the last key press.
+const SETTLE: Duration = Duration::from_millis(150);
+
+/// A shared value that equals only itself, so that comparing it costs nothing.
+#[derive(Debug)]
+pub(crate) struct IdentityArc<T>(Arc<T>);
+
+impl<T> IdentityArc<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+
+    /// Tells versions of the value apart while any of them is alive.
+    pub(crate) fn version(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl<T> Clone for IdentityArc<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> PartialEq for IdentityArc<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Deref for IdentityArc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The page's signals.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageSignals {
+    pub(crate) id: TraceId,
+    pub(crate) model: RwSignal<IdentityArc<TraceModel>>,
+    pub(crate) state: RwSignal<TraceState>,
+    pub(crate) records: Remote<LogSearchResult>,
+    pub(crate) logs: Memo<IdentityArc<LogIndex>>,
+    pub(crate) selected: Memo<Option<u32>>,
+    /// The stretch of time the bars show.
+    pub(crate) window: Memo<OffsetRange>,
+    pub(crate) lines: Memo<IdentityArc<Vec<Row>>>,
+    pub(crate) matches: Memo<IdentityArc<Matches>>,
+    /// The matches that only the server knows.
+    pub(crate) found: Remote<SpanMatches>,
+    pub(crate) critical_path: Memo<bool>,
+    pub(crate) inline_logs: Memo<bool>,
+    pub(crate) tab: Memo<Tab>,
+    pub(crate) panel: Memo<bool>,
+    /// True while the list of problems is open.
+    pub(crate) problems_open: RwSignal<bool>,
+}
+
+/// Asks the server for the matches of the text once the reader has stopped typing. Those of another
+/// text are forgotten at once.
+fn found_by_server(
+    id: TraceId,
+    model: RwSignal<IdentityArc<TraceModel>>,
+    state: RwSignal<TraceState>,
+    find: Memo<String>,
+) -> Remote<SpanMatches> {
+    let settled = RwSignal::new(find.get_untracked());
+    let is_adjusted = Memo::new(move |_| state.with(|state| state.adjust_clocks));
+    let found = Remote::new(move || {
+        let text = settled.get();
+        // Rows move while a trace runs.
+        model.track();
+        (!text.trim().is_empty()).then(|| api::find_spans(id, &text, is_adjusted.get()))
+    });
+    let waiting = StoredValue::new(None::<TimeoutHandle>);
+    let stop = move || {
+        if let Some(handle) = waiting.try_update_value(Option::take).flatten() {
+            handle.clear();
+        }
+    };
+    Effect::new(move |before: Option<String>| {
+        let text = find.get();
+        stop();
+        if before.as_ref().is_some_and(|before| *before != text) {
+            found.forget();
+            let asked = text.clone();
+            let settle = move || {
+                settled.try_set(asked);
+            };
+            // A query is not asked while its braces are open.
+            let is_whole = !is_query(&text) || text.trim_end().ends_with(['}', ')']);
+            if is_whole || text.contains('|') {
+                waiting.set_value(set_timeout_with_handle(settle, SETTLE).ok());
+            }
+        }
+        text
+    });
+    on_cleanup(stop);
+    found
+}
+
+impl PageSignals {
+    pub(crate) fn new(
+        id: TraceId,
+        model: RwSignal<IdentityArc<TraceModel>>,
+        state: RwSignal<TraceState>,
+        records: Remote<LogSearchResult>,
+    ) -> Self {
+        let answer = records.signal();
+        let logs = Memo::new(move |_| {
+            let logs = answer.with(|answer| {
+                answer.as_ref().map(|answer| answer.logs.clone()).unwrap_or_default()
+            });
+            model.with(|model| IdentityArc::new(LogIndex::new(model, logs)))
+        });
+        let folds = Memo::new(move |_| state.with(|state| state.folds.clone()));
+        let grouped = Memo::new(move |_| state.with(|state| state.group_repeats));
+        let inline_logs = Memo::new(move |_| state.with(|state| state.inline_logs));
+        let zoom = Memo::new(move |_| state.with(|state| state.zoom));
+        let find = Memo::new(move |_| state.with(|state| state.find.clone()));
+        let found = found_by_server(id, model, state, find);
+        let matches = Memo::new(move |_| {
+            let local = find.with(|find| {
+                model.with(|model| logs.with(|logs| Matches::find(model, Some(logs), find)))
+            });
+            let len = model.with(|model| model.rows().end);
+            IdentityArc::new(match found.value() {
+                Some(found) => local.joined(&found.rows, len),
+                None => local,
+            })
+        });
+        let shown = Memo::new(move |_| state.with(|state| state.shown));
+        let lines = Memo::new(move |_| {
+            let inline = inline_logs.get().then(|| logs.get());
+            // An empty choice shows all: the count beside it is "none".
+            let wanted = match shown.get() {
+                SpanSelection::All => Vec::new(),
+                SpanSelection::Matches => matches.with(|matches| matches.rows().to_vec()),
+                SpanSelection::Problems => model.with(|model| model.rows_with_problems()),
+            };
+            let listed = model.with(|model| {
+                if !wanted.is_empty() {
+                    return visible_rows::rows_of(model, &wanted, inline.as_deref());
+                }
+                folds.with(|folds| {
+                    visible_rows::visible_rows(model, folds, grouped.get(), inline.as_deref())
+                })
+            });
+            IdentityArc::new(listed)
+        });
+        let page = Self {
+            id,
+            model,
+            state,
+            records,
+            logs,
+            selected: Memo::new(move |_| {
+                model.with(|model| state.with(|state| state.selected_row(model)))
+            }),
+            window: Memo::new(move |_| {
+                let extent = model.with(|model| model.extent());
+                zoom.get().map_or(extent, |zoom| zoom.kept_in(extent))
+            }),
+            lines,
+            matches,
+            found,
+            critical_path: Memo::new(move |_| state.with(|state| state.critical_path)),
+            inline_logs,
+            tab: Memo::new(move |_| state.with(|state| state.tab)),
+            panel: Memo::new(move |_| state.with(|state| state.panel)),
+            problems_open: RwSignal::new(false),
+        };
+        page.jump_to_matches(find);
+        page
+    }
+
+    /// Goes to the first match as soon as one is known of a text that was typed.
+    fn jump_to_matches(self, find: Memo<String>) {
+        let jumped = StoredValue::new(find.get_untracked());
+        Effect::new(move |_| {
+            let (text, rows) = (find.get(), self.matches.get());
+            let first = rows.next(self.selected.get_untracked(), true);
+            let Some(first) = first.filter(|_| jumped.with_value(|jumped| *jumped != text)) else {
+                return;
+            };
+            jumped.set_value(text);
+            let is_on_match = self.selected.get_untracked().is_some_and(|row| rows.contains(row));
+            if !is_on_match {
+                self.go_to(first);
+            }
+        });
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.model.with(|model| model.summary.state == TransactionState::Running)
+    }
+
+    /// Selects a row that is shown.
+    pub(crate) fn select(self, row: u32) {
+        let selected = self.model.with_untracked(|model| SpanRef::from_row(model, row));
+        self.state.update(|state| state.selected = Some(selected));
+    }
+
+    /// Selects a row, unfolds what hides it and shows it in the waterfall.
+    pub(crate) fn go_to(self, row: u32) {
+        self.model.with_untracked(|model| {
+            let selected = SpanRef::from_row(model, row);
+            self.state.update(|state| {
+                state.selected = Some(selected);
+                state.folds.reveal(model, row);
+                state.tab = Tab::Waterfall;
+            });
+        });
+    }
+
+    pub(crate) fn set_folded(self, row: u32, folded: bool) {
+        self.model.with_untracked(|model| {
+            self.state.update(|state| {
+                state.folds.set_folded(model, row, folded);
+                state.show_selected(model);
+            });
+        });
+    }
+
+    pub(crate) fn set_run_open(self, first: u32, open: bool) {
+        self.model.with_untracked(|model| {
+            self.state.update(|state| state.folds.set_run_open(model, first, open));
+        });
+    }
+
+    pub(crate) fn toggle_path(self) {
+        self.state.update(|state| state.critical_path = !state.critical_path);
+    }
+
+    pub(crate) fn toggle_logs(self) {
+        self.state.update(|state| state.inline_logs = !state.inline_logs);
+    }
+
+    pub(crate) fn toggle_groups(self) {
+        self.state.update(|state| state.group_repeats = !state.group_repeats);
+    }
+
+    /// Shows only these spans, or all again.
+    pub(crate) fn toggle_shown(self, shown: SpanSelection) {
+        self.state.update(|state| {
+            state.shown = if state.shown == shown { SpanSelection::All } else { shown };
+        });
+    }
+
+    pub(crate) fn toggle_panel(self) {
+        self.state.update(|state| state.panel = !state.panel);
+    }
+
+    /// Takes back one thing: the zoom, then the find text, then the open details.
+    pub(crate) fn step_back(self) {
+        self.state.update(|state| {
+            if state.zoom.is_some() {
+                state.zoom = None;
+            } else if !state.find.is_empty() {
+                state.find.clear();
+            } else {
+                state.panel = false;
+            }
+        });
+    }
+
+    /// Folds everything below the first level.
+    pub(crate) fn fold_all(self) {
+        self.model.with_untracked(|model| {
+            self.state.update(|state| {
+                state.folds = Folds::from_depth(1);
+                state.show_selected(model);
+            });
+        });
+    }
+
+    pub(crate) fn unfold_all(self) {
+        self.state.update(|state| state.folds = Folds::default());
+    }
+
+    pub(crate) fn is_folded(&self, row: u32) -> bool {
+        self.model.with_untracked(|model| {
+            self.state.with_untracked(|state| state.folds.is_folded(model, row))
+        })
+    }
+
+    /// Shows `window`, or the whole trace.
+    pub(crate) fn zoom_to(self, window: Option<OffsetRange>) {
+        let extent = self.model.with_untracked(|model| model.extent());
+        let zoom = window.filter(|window| *window != extent);
+        self.state.update(|state| state.zoom = zoom);
+    }
+
+    /// Makes the window `factor` times as long around a fraction of it.
+    pub(crate) fn zoom_by(self, fraction: f64, factor: f64) {
+        let extent = self.model.with_untracked(|model| model.extent());
+        self.zoom_to(Some(self.window.get_untracked().zoomed(fraction, factor, extent)));
+    }
+
+    /// Moves the window by a fraction of its length.
+    pub(crate) fn pan_by(self, fraction: f64) {
+        let extent = self.model.with_untracked(|model| model.extent());
+        self.zoom_to(Some(self.window.get_untracked().panned(fraction, extent)));
+    }
+
+    /// Goes to the match after (or before) the selected row.
+    pub(crate) fn go_to_match(self, forward: bool) {
+        let from = self.selected.get_untracked();
+        let next = self.matches.with_untracked(|matches| matches.next(from, forward));
+        next.into_iter().for_each(|row| self.go_to(row));
+    }
+
+    /// Goes to the failed span after (or before) the selected row.
+    pub(crate) fn go_to_error(self, forward: bool) {
+        let from = self.selected.get_untracked();
+        let next = self.model.with_untracked(|model| model.next_error(from, forward));
+        next.into_iter().for_each(|row| self.go_to(row));
+    }
+
+    /// Moves the selection by so many lines.
+    pub(crate) fn move_by(self, lines: isize) {
+        let selected = self.selected.get_untracked();
+        let next = self.lines.with_untracked(|all| {
+            let at = selected.and_then(|row| visible_rows::position(all, row));
+            let mut at = match at {
+                Some(at) => {
+                    at.checked_add_signed(lines).unwrap_or(0).min(all.len().checked_sub(1)?)
+                }
+                None => 0,
+            };
+            // Records and an opened run's head belong to a span that has its own line.
+            let step = |at: usize| at.checked_add_signed(lines.signum());
+            while Some(all.get(at)?.span()) == selected && !matches!(all[at], Row::Span(_)) {
+                at = step(at)?;
+            }
+            all.get(at).map(|row| row.span())
+        });
+        next.into_iter().for_each(|row| self.select(row));
+    }
+
+    /// Action of the right arrow: unfolds a folded row, else selects the first row below.
+    pub(crate) fn open_selected(self) {
+        let Some(row) = self.selected.get_untracked() else { return };
+        if let Some(Row::Run { first, open: false }) = self.line_of(row) {
+            self.set_run_open(first, true);
+        } else if self.is_folded(row) {
+            self.set_folded(row, false);
+        } else if self.model.with_untracked(|model| model.descendants(row) > 0) {
+            self.select(row + 1);
+        }
+    }
+
+    /// Action of the left arrow: folds an open row, else selects the row above.
+    pub(crate) fn close_selected(self) {
+        let Some(row) = self.selected.get_untracked() else { return };
+        let has_below = self.model.with_untracked(|model| model.descendants(row) > 0);
+        if matches!(self.line_of(row), Some(Row::Span(_))) && has_below && !self.is_folded(row) {
+            self.set_folded(row, true);
+        } else if let Some(above) = self.model.with_untracked(|model| model.parent(row)) {
+            self.select(above);
+        }
+    }
+
+    fn line_of(self, row: u32) -> Option<Row> {
+        self.lines.with_untracked(|lines| Some(lines[visible_rows::position(lines, row)?]))
+    }
+}

@@ -1,0 +1,122 @@
+//! Place of the trace's duration among those of its type.
+
+use leptos::prelude::*;
+use tidings_proto::{
+    UnixNanos,
+    api::{TransactionKind, TransactionKindList},
+};
+
+use super::page_signals::PageSignals;
+use crate::{
+    addresses,
+    api::analysis::{self, Analysis},
+    format,
+    remote::Remote,
+    url::TimeRange,
+};
+
+/// Time that the trace is compared with: the day up to its end.
+const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
+/// Among fewer transactions a place says nothing.
+const COUNT_MIN: u64 = 20;
+
+/// The fact: `slower than 97 % of POST /checkout`.
+pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
+    // A root that runs has no duration yet, and one that is missing no type.
+    let asked = Memo::new(move |_| {
+        page.model.with(|model| {
+            let summary = &model.summary;
+            let end = UnixNanos(
+                summary.start_unix_nano.0.saturating_add(summary.duration_nano.0).saturating_add(1),
+            );
+            let name = (summary.root_service.clone(), summary.root_operation.clone());
+            Some((name, model.answer_nano()?, end))
+        })
+    });
+    let kinds = Remote::<TransactionKindList>::new(move || {
+        let ((service, operation), nanos, end) = asked.get()?;
+        let analysis = Analysis::between(UnixNanos(end.0.saturating_sub(BEFORE)), end)
+            .with("service", service)
+            .with("operation", operation)
+            .with("than", nanos)
+            .with("limit", 1);
+        Some(analysis::transaction_types(&analysis))
+    });
+    move || {
+        let kind = kinds.value()?.kinds.first().cloned()?;
+        let (words, unusual) = words(&kind)?;
+        let href =
+            addresses::transaction_type(&kind.service, &kind.operation, TimeRange::default());
+        let title = format!(
+            "Among {} of its type in the 24 h up to its end: p50 {}, p95 {}",
+            format::count(kind.count),
+            format::duration(kind.duration.p50_nano),
+            format::duration(kind.duration.p95_nano),
+        );
+        Some(view! {
+            <a class="trace-percentile" class:is-unusual=unusual href=href title=title>
+                {words} <bdi>{format::operation(&kind.operation).to_owned()}</bdi>
+            </a>
+        })
+    }
+}
+
+/// The words without the type, and whether so long a duration is rare.
+fn words(kind: &TransactionKind) -> Option<(String, bool)> {
+    let share = kind.shorter_share.filter(|_| kind.count >= COUNT_MIN)?;
+    let percent = share * 100.0;
+    let words = if percent >= 50.0 {
+        // Rounded down: it is never slower than all.
+        let shown = (percent * 10.0).floor() / 10.0;
+        if (99.0..100.0).contains(&shown) {
+            format!("slower than {shown:.1} % of ")
+        } else {
+            format!("slower than {:.0} % of ", percent.floor())
+        }
+    } else {
+        // It is among those that took as long: never faster than all.
+        format!("faster than {:.0} % of ", (100.0 - percent).floor().min(99.0))
+    };
+    Some((words, percent >= 95.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{
+        DurationNanos,
+        api::{LatencyStats, TransactionKind},
+    };
+
+    use super::words;
+
+    fn kind(count: u64, share: Option<f64>) -> TransactionKind {
+        TransactionKind {
+            service: "web".to_owned(),
+            operation: "POST /checkout".to_owned(),
+            count,
+            error_count: 0,
+            rate_per_second: 1.0,
+            duration: LatencyStats { p50_nano: DurationNanos(1), ..LatencyStats::default() },
+            shorter_share: share,
+            steps: Vec::new(),
+            where_time_goes: Vec::new(),
+            analysed_count: 0,
+        }
+    }
+
+    #[test]
+    fn a_place_is_rounded_down_and_named_by_the_nearer_end() {
+        let said = |share: f64| words(&kind(500, Some(share))).unwrap();
+        assert_eq!(said(0.978), ("slower than 97 % of ".to_owned(), true));
+        assert_eq!(said(0.998), ("slower than 99.8 % of ".to_owned(), true));
+        assert_eq!(said(0.5), ("slower than 50 % of ".to_owned(), false));
+        assert_eq!(said(0.12), ("faster than 88 % of ".to_owned(), false));
+        assert_eq!(said(0.0), ("faster than 99 % of ".to_owned(), false));
+    }
+
+    #[test]
+    fn a_place_among_few_is_not_said() {
+        assert_eq!(words(&kind(19, Some(0.9))), None);
+        assert_eq!(words(&kind(500, None)), None);
+    }
+}

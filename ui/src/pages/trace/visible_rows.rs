@@ -1,0 +1,166 @@
+//! Which rows the waterfall shows, in order, and which of them are on screen.
+//!
+//! Owns: the list of [`Row`]s left by folding, with log records in line, and the arithmetic of
+//! scrolling. The list is made anew when a fold changes, skipping what is folded; only the rows in
+//! [`Scroll::on_screen`] are ever drawn. No recursion: a trace may be 100,000 deep.
+
+use std::ops::Range;
+
+use super::{logs_index::LogIndex, model::TraceModel, trace_state::Folds};
+use crate::preferences::row_px;
+
+/// Browsers cut elements off above some 17 million pixels; above this the scroll bar is scaled.
+const HEIGHT_PX_MAX: f64 = 12_000_000.0;
+/// Rows drawn above and below those on screen, so that a scroll finds them ready.
+const OVERSCAN: usize = 6;
+
+/// One line of the waterfall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Row {
+    /// A span, by its row in the model.
+    Span(u32),
+    /// A run of repeated calls, by its first one; open when the calls follow.
+    Run { first: u32, open: bool },
+    /// A log record, by its place in the [`LogIndex`], under its span.
+    Log { span: u32, log: u32 },
+}
+
+impl Row {
+    /// The row of the model this line is about.
+    pub(crate) fn span(self) -> u32 {
+        match self {
+            Self::Span(row) | Self::Run { first: row, .. } | Self::Log { span: row, .. } => row,
+        }
+    }
+}
+
+/// The lines that folding leaves.
+pub(crate) fn visible_rows(
+    model: &TraceModel,
+    folds: &Folds,
+    group_repeats: bool,
+    logs: Option<&LogIndex>,
+) -> Vec<Row> {
+    let end = model.rows().end;
+    let mut rows = Vec::new();
+    let mut row = 0;
+    while row < end {
+        if let Some(after) = model.repeats_from(row).filter(|_| group_repeats) {
+            let open = folds.is_run_open(model, row);
+            rows.push(Row::Run { first: row, open });
+            if !open {
+                row = after;
+                continue;
+            }
+        }
+        rows.push(Row::Span(row));
+        if let Some(logs) = logs {
+            rows.extend(logs.of_row(row).iter().map(|&log| Row::Log { span: row, log }));
+        }
+        row = if folds.is_folded(model, row) { model.after(row) } else { row + 1 };
+    }
+    rows
+}
+
+/// The lines of these spans and of those above them, which say where they hang; nothing is folded.
+/// `wanted` is in order.
+pub(crate) fn rows_of(model: &TraceModel, wanted: &[u32], logs: Option<&LogIndex>) -> Vec<Row> {
+    let mut is_shown = vec![false; model.len()];
+    for &row in wanted {
+        let mut next = Some(row);
+        while let Some(row) = next.filter(|&row| !is_shown[row as usize]) {
+            is_shown[row as usize] = true;
+            next = model.parent(row);
+        }
+    }
+    let mut rows = Vec::new();
+    for row in model.rows().filter(|&row| is_shown[row as usize]) {
+        rows.push(Row::Span(row));
+        if let Some(logs) = logs {
+            rows.extend(logs.of_row(row).iter().map(|&log| Row::Log { span: row, log }));
+        }
+    }
+    rows
+}
+
+/// Where the line of a span is in the list: its own, else that of the run or of the nearest
+/// folded row it is hidden in.
+pub(crate) fn position(rows: &[Row], span: u32) -> Option<usize> {
+    let mut at = rows.partition_point(|row| row.span() <= span).checked_sub(1)?;
+    // Records follow their span.
+    while matches!(rows[at], Row::Log { .. }) {
+        at = at.checked_sub(1)?;
+    }
+    Some(at)
+}
+
+/// A scrolled list of equal rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Scroll {
+    pub(crate) rows: usize,
+    pub(crate) view_px: f64,
+    pub(crate) top_px: f64,
+}
+
+impl Scroll {
+    /// How high the scrolled element is to be.
+    pub(crate) fn height_px(self) -> f64 {
+        (self.rows as f64 * row_px()).min(HEIGHT_PX_MAX)
+    }
+
+    /// Scroll position of the list, in pixels of rows at their full height.
+    fn offset_px(self) -> f64 {
+        let (height, full) = (self.height_px(), self.rows as f64 * row_px());
+        let room = (height - self.view_px).max(0.0);
+        if room == 0.0 {
+            return 0.0;
+        }
+        (self.top_px.clamp(0.0, room) / room) * (full - self.view_px)
+    }
+
+    /// The lines to draw.
+    pub(crate) fn on_screen(self) -> Range<usize> {
+        let first = super::scale::rounded((self.offset_px() / row_px()).floor());
+        let count = super::scale::rounded((self.view_px / row_px()).ceil()) + 1;
+        let first = usize::try_from(first).unwrap_or(0);
+        let count = usize::try_from(count).unwrap_or(0);
+        let end = first.saturating_add(count).saturating_add(OVERSCAN).min(self.rows);
+        first.saturating_sub(OVERSCAN).min(end)..end
+    }
+
+    /// The first line that is wholly in view.
+    pub(crate) fn first_in_view(self) -> usize {
+        let first = super::scale::rounded((self.offset_px() / row_px()).ceil());
+        usize::try_from(first).unwrap_or(0).min(self.rows.saturating_sub(1))
+    }
+
+    /// Where to draw a line, in pixels from the top of the scrolled element.
+    pub(crate) fn line_px(self, line: usize) -> f64 {
+        let top = self.top_px.clamp(0.0, (self.height_px() - self.view_px).max(0.0));
+        // Equal to `line * row_px()` as long as the scroll bar is not scaled.
+        line as f64 * row_px() - self.offset_px() + top
+    }
+
+    /// The scroll position that shows the line, or `None` when it is in view already. A line far
+    /// away comes to the middle, one just outside to the edge.
+    pub(crate) fn to_show(self, line: usize) -> Option<f64> {
+        let at = line as f64 * row_px();
+        let offset = self.offset_px();
+        let target = if at < offset - 4.0 * row_px() || at > offset + self.view_px + 3.0 * row_px()
+        {
+            at - (self.view_px - row_px()) / 2.0
+        } else if at < offset {
+            at
+        } else if at + row_px() > offset + self.view_px {
+            at + row_px() - self.view_px
+        } else {
+            return None;
+        };
+        let full_room = (self.rows as f64 * row_px() - self.view_px).max(1.0);
+        let room = (self.height_px() - self.view_px).max(0.0);
+        Some((target / full_room).clamp(0.0, 1.0) * room)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,435 @@
+//! State of Explore and Logs in their addresses.
+
+use std::fmt;
+
+use tidings_proto::{DurationNanos, SpanId, TraceId};
+
+use super::{TimeRange, UrlQuery};
+use crate::links::HeatmapBox;
+
+/// An attribute a span must have, with this value or with any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeFilter {
+    /// The attribute.
+    pub key: String,
+    /// Value as text; `None` matches any value.
+    pub value: Option<String>,
+}
+
+impl AttributeFilter {
+    /// Reads `key=value` or a bare `key`; the key ends at the first equals sign. Only no text at
+    /// all says nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text, None),
+        };
+        (!text.is_empty()).then(|| Self { key: key.to_owned(), value })
+    }
+}
+
+impl fmt::Display for AttributeFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        self.value.as_ref().map_or(Ok(()), |value| write!(f, "={value}"))
+    }
+}
+
+/// A value in an address: understood, or the text that was not. A filter that cannot be read is not
+/// left out, which would give another answer; it is asked as it stands, and the API says what is
+/// wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ParsedParam<T> {
+    /// Parsed value.
+    Read(T),
+    /// Text that could not be parsed.
+    Unread(String),
+}
+
+impl<T> ParsedParam<T> {
+    /// The value of a parameter that is there and says something.
+    fn read(query: &UrlQuery, key: &str, read: impl Fn(&str) -> Option<T>) -> Option<Self> {
+        let text = query.get(key).filter(|text| !text.trim().is_empty())?;
+        Some(read(text).map_or_else(|| Self::Unread(text.to_owned()), Self::Read))
+    }
+
+    /// As text, whose form for what was understood is the caller's.
+    pub fn text(&self, write: impl Fn(&T) -> String) -> String {
+        match self {
+            Self::Read(value) => write(value),
+            Self::Unread(text) => text.clone(),
+        }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for ParsedParam<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(value) => value.fmt(f),
+            Self::Unread(text) => text.fmt(f),
+        }
+    }
+}
+
+/// Conditions that one span of a trace must fulfil for the trace to be listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TraceFilters {
+    /// `service.name`.
+    pub service: Option<String>,
+    /// The operation.
+    pub operation: Option<String>,
+    /// `error`, `ok` or `unset`.
+    pub status: Option<String>,
+    /// `server`, `client` and so on.
+    pub kind: Option<String>,
+    /// The shortest duration.
+    pub duration_min: Option<ParsedParam<DurationNanos>>,
+    /// The longest duration.
+    pub duration_max: Option<ParsedParam<DurationNanos>>,
+    /// Attributes.
+    pub attributes: Vec<AttributeFilter>,
+    /// Attributes that no span may have so.
+    pub without: Vec<AttributeFilter>,
+}
+
+impl TraceFilters {
+    /// Reports whether no filter is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The order of a list of traces that is not the newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceSort {
+    /// The longest first.
+    Duration,
+    /// Traces with the most failed spans first.
+    Errors,
+    /// Traces with the most spans first.
+    Spans,
+}
+
+impl TraceSort {
+    const ALL: [Self; 3] = [Self::Duration, Self::Errors, Self::Spans];
+
+    /// Its name, in addresses and in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Duration => "duration",
+            Self::Errors => "errors",
+            Self::Spans => "spans",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sort| sort.name() == text)
+    }
+}
+
+/// A search for traces: range, filters or query, box and order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TraceQuestion {
+    /// When.
+    pub range: TimeRange,
+    /// Conditions on one span.
+    pub filters: TraceFilters,
+    /// A query in TraceQL in place of the filters.
+    pub query: Option<String>,
+    /// A box of the heatmap that narrows both.
+    pub chosen: Option<HeatmapBox>,
+    /// The order.
+    pub sort: Option<TraceSort>,
+}
+
+impl TraceQuestion {
+    /// The filters narrowed to the durations of the box.
+    #[must_use]
+    pub fn narrowed(&self) -> TraceFilters {
+        let mut filters = self.filters.clone();
+        let Some(chosen) = self.chosen else { return filters };
+        if let None | Some(ParsedParam::Read(_)) = filters.duration_min {
+            let least = match filters.duration_min {
+                Some(ParsedParam::Read(least)) => least.max(chosen.shortest),
+                _ => chosen.shortest,
+            };
+            filters.duration_min = Some(ParsedParam::Read(least));
+        }
+        if let None | Some(ParsedParam::Read(_)) = filters.duration_max {
+            let most = match filters.duration_max {
+                Some(ParsedParam::Read(most)) => most.min(chosen.longest),
+                _ => chosen.longest,
+            };
+            filters.duration_max = Some(ParsedParam::Read(most));
+        }
+        filters
+    }
+}
+
+/// The state of Explore.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExploreState {
+    /// When.
+    pub range: TimeRange,
+    /// Filters.
+    pub filters: TraceFilters,
+    /// A query in TraceQL in place of the filters.
+    pub query: Option<String>,
+    /// The box of the heatmap.
+    pub chosen: Option<HeatmapBox>,
+    /// The order of the list.
+    pub sort: Option<TraceSort>,
+    /// By which groups are shown in place of traces, as `service,operation`.
+    pub group: Option<String>,
+    /// Columns that are not shown.
+    pub hidden: Vec<String>,
+    /// The row the keyboard is on.
+    pub selected: Option<TraceId>,
+}
+
+impl ExploreState {
+    /// Parses a query string.
+    #[must_use]
+    pub fn read(query: &UrlQuery) -> Self {
+        let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
+        let nanos = |key| ParsedParam::read(query, key, parse_duration);
+        let attributes = |key| query.all(key).filter_map(AttributeFilter::parse).collect();
+        let filters = TraceFilters {
+            service: text("service"),
+            operation: text("operation"),
+            status: text("status"),
+            kind: text("kind"),
+            duration_min: nanos("min"),
+            duration_max: nanos("max"),
+            attributes: attributes("attr"),
+            without: attributes("not"),
+        };
+        Self {
+            range: TimeRange::read(query),
+            filters,
+            query: text("q"),
+            chosen: query.get("box").and_then(HeatmapBox::parse),
+            sort: query.get("sort").and_then(TraceSort::parse),
+            group: text("group"),
+            hidden: query.all("hide").filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            selected: query.get("selected").and_then(|id| id.parse().ok()),
+        }
+    }
+
+    /// The query string that says it.
+    #[must_use]
+    pub fn write(&self) -> UrlQuery {
+        let mut query = UrlQuery::default();
+        let TraceFilters {
+            service,
+            operation,
+            status,
+            kind,
+            duration_min,
+            duration_max,
+            attributes,
+            without,
+        } = &self.filters;
+        query.push_some("service", service.as_ref());
+        query.push_some("operation", operation.as_ref());
+        query.push_some("status", status.as_ref());
+        query.push_some("kind", kind.as_ref());
+        query.push_some("min", duration_min.as_ref().map(given_duration));
+        query.push_some("max", duration_max.as_ref().map(given_duration));
+        attributes.iter().for_each(|filter| query.push("attr", filter));
+        without.iter().for_each(|filter| query.push("not", filter));
+        query.push_some("q", self.query.as_ref());
+        query.push_some("box", self.chosen.map(|chosen| chosen.write()));
+        query.push_some("sort", self.sort.map(TraceSort::name));
+        query.push_some("group", self.group.as_ref());
+        self.hidden.iter().for_each(|name| query.push("hide", name));
+        query.push_some("selected", self.selected);
+        self.range.write(&mut query);
+        query
+    }
+
+    /// Says what is looked for.
+    #[must_use]
+    pub fn question(&self) -> TraceQuestion {
+        TraceQuestion {
+            range: self.range,
+            filters: self.filters.clone(),
+            query: self.query.clone(),
+            chosen: self.chosen,
+            sort: self.sort,
+        }
+    }
+}
+
+/// Two moments with a dash between them, the later one second.
+fn read_base(text: &str) -> Option<(u64, u64)> {
+    let (from, to) = text.split_once('-')?;
+    let base = (from.parse().ok()?, to.parse().ok()?);
+    (base.0 < base.1).then_some(base)
+}
+
+/// The listing of the Logs page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogListing {
+    /// Record by record.
+    #[default]
+    Lines,
+    /// Messages that are alike, together.
+    Patterns,
+    /// Patterns that are new, gone or come at another rate.
+    Differences,
+}
+
+impl LogListing {
+    /// Name in the address; none for the listing that stands there without one.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Lines => None,
+            Self::Patterns => Some("patterns"),
+            Self::Differences => Some("differences"),
+        }
+    }
+}
+
+/// The state of Logs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogState {
+    /// When.
+    pub range: TimeRange,
+    /// A query in the language of log records.
+    pub query: Option<String>,
+    /// `service.name`.
+    pub service: Option<String>,
+    /// The least severity: `warn` is warnings and worse.
+    pub severity: Option<String>,
+    /// The trace.
+    pub trace_id: Option<ParsedParam<TraceId>>,
+    /// The span in it.
+    pub span_id: Option<ParsedParam<SpanId>>,
+    /// Attributes that records must have.
+    pub attributes: Vec<AttributeFilter>,
+    /// Lines or patterns.
+    pub view: LogListing,
+    /// Attributes that lines show as columns.
+    pub columns: Vec<String>,
+    /// The record, or the pattern, that is open.
+    pub open: Option<String>,
+    /// When the open record was written, in nanoseconds since 1970: it is found at once by it.
+    pub at: Option<u64>,
+    /// Number of lines shown on either side of it.
+    pub around: Option<u32>,
+    /// Start and end of the base of differences, in milliseconds since 1970. Without it the base is
+    /// the time before, of equal length.
+    pub base: Option<(u64, u64)>,
+}
+
+impl LogState {
+    /// Parses a query string.
+    #[must_use]
+    pub fn read(query: &UrlQuery) -> Self {
+        let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
+        Self {
+            range: TimeRange::read(query),
+            query: text("q").or_else(|| text("text").map(|text| phrase(&text))),
+            service: text("service"),
+            severity: text("severity"),
+            trace_id: ParsedParam::read(query, "trace", |id| id.parse().ok()),
+            span_id: ParsedParam::read(query, "span", |id| id.parse().ok()),
+            attributes: query.all("attr").filter_map(AttributeFilter::parse).collect(),
+            view: match query.get("view") {
+                Some("patterns") => LogListing::Patterns,
+                Some("differences") => LogListing::Differences,
+                _ => LogListing::Lines,
+            },
+            columns: query.all("col").filter(|key| !key.is_empty()).map(str::to_owned).collect(),
+            open: text("open"),
+            at: query.get("at").and_then(|nanos| nanos.parse().ok()),
+            around: query.get("around").and_then(|count| count.parse().ok()),
+            base: query.get("base").and_then(read_base),
+        }
+    }
+
+    /// The query string that says it.
+    #[must_use]
+    pub fn write(&self) -> UrlQuery {
+        let mut query = UrlQuery::default();
+        query.push_some("q", self.query.as_ref());
+        query.push_some("service", self.service.as_ref());
+        query.push_some("severity", self.severity.as_ref());
+        query.push_some("trace", self.trace_id.as_ref());
+        query.push_some("span", self.span_id.as_ref());
+        self.attributes.iter().for_each(|filter| query.push("attr", filter));
+        query.push_some("view", self.view.name());
+        self.columns.iter().for_each(|key| query.push("col", key));
+        query.push_some("open", self.open.as_ref());
+        query.push_some("at", self.at);
+        query.push_some("around", self.around);
+        query.push_some("base", self.base.map(|(from, to)| format!("{from}-{to}")));
+        self.range.write(&mut query);
+        query
+    }
+
+    /// The same search without a record open and in one form, whatever is shown of it.
+    #[must_use]
+    pub fn closed(&self) -> Self {
+        Self { view: LogListing::default(), columns: Vec::new(), base: None, ..self.opened(None) }
+    }
+
+    /// The same search with a record open: its id, and when it was written.
+    #[must_use]
+    pub fn opened(&self, open: Option<(String, u64)>) -> Self {
+        let (open, at) = open.unzip();
+        Self { open, at, around: None, ..self.clone() }
+    }
+}
+
+/// The query for log records with this text in the message.
+#[must_use]
+pub fn phrase(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+const UNITS: [(u64, &str); 5] =
+    [(60_000_000_000, "min"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
+
+/// A length of time as people type it: `200ms`, `1.5 s`, `800µs`, `2min`; a bare number is
+/// milliseconds.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<DurationNanos> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = match unit.trim() {
+        "" => "ms",
+        "µs" | "μs" => "us",
+        "m" => "min",
+        unit => unit,
+    };
+    let (scale, _) = UNITS.into_iter().find(|(_, name)| *name == unit)?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() || fraction.len() > 9 {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let digits = fraction.len().try_into().ok()?;
+    let part = if fraction.is_empty() { 0 } else { fraction.parse::<u64>().ok()? };
+    let part = u128::from(part) * u128::from(scale) / 10_u128.pow(digits);
+    let nanos = whole.checked_mul(scale)?.checked_add(part.try_into().ok()?)?;
+    Some(DurationNanos(nanos))
+}
+
+fn given_duration(given: &ParsedParam<DurationNanos>) -> String {
+    given.text(|duration| write_duration(*duration))
+}
+
+/// The shortest exact way to write a length of time that [`parse_duration`] reads.
+fn write_duration(duration: DurationNanos) -> String {
+    let nanos = duration.0;
+    let unit = UNITS.into_iter().find(|(scale, _)| nanos.is_multiple_of(*scale) && nanos > 0);
+    let (scale, name) = unit.unwrap_or((1, "ns"));
+    format!("{}{name}", nanos / scale)
+}
