@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tidings_access::TenantName;
 use tidings_storage::{
     BackupId, BackupMonitor, BackupPlace, BackupReport, BackupSource, Finding, ListedBackup,
     ObjectStoreSettings, RestoreReport, SystemClock, back_up, list_backups, restore_backup,
@@ -22,6 +23,7 @@ use crate::{
     log,
     serve::{object_store_settings, store_settings},
     settings::Settings,
+    tenants,
 };
 
 /// Builds the command that backs up; `settings` are the arguments by which the data directory is
@@ -122,7 +124,24 @@ pub(crate) fn backup(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     for warning in &report.warnings {
         eprintln!("tidings: warning: {warning}");
     }
-    cli::print(&summary(&report))
+    cli::print(&(summary(&report) + &left_out(settings)?))
+}
+
+/// Names what else is in the data directory and not in its backup: other tenants, and the audit log.
+fn left_out(settings: &Settings) -> Result<String> {
+    let tenants = tenants::folders(&settings.data_dir)?;
+    let names: Vec<_> = tenants.iter().map(TenantName::as_str).collect();
+    let mut left_out = Vec::new();
+    if !names.is_empty() {
+        left_out.push(format!("the tenants {} (--tenant NAME)", names.join(", ")));
+    }
+    if settings.audit_dir.is_none() && settings.audit_folder().is_dir() {
+        left_out.push(format!("the audit log ({})", settings.audit_folder().display()));
+    }
+    match left_out.is_empty() {
+        true => Ok(String::new()),
+        false => Ok(format!("without  {}\n", left_out.join(", "))),
+    }
 }
 
 fn summary(report: &BackupReport) -> String {

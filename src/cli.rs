@@ -331,7 +331,12 @@ pub(crate) fn said_once(error: &anyhow::Error) -> String {
 /// acknowledged records could be lost, 70 (`EX_SOFTWARE`) when an essential task failed and a
 /// restart goes on, 2 when it was called wrongly or `check` could not read it, 1 otherwise.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    let of_keys = match error.downcast_ref::<KeyFileError>() {
+        Some(KeyFileError::Storage(error)) => Some(error),
+        _ => None,
+    };
     let storage = error.chain().find_map(|cause| cause.downcast_ref::<StorageError>());
+    let storage = storage.or(of_keys);
     match storage {
         _ if error.is::<SettingsError>() || error.is::<TlsError>() => 78,
         _ if error.is::<KeyFileError>() && storage.is_none() => 78,

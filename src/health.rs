@@ -5,7 +5,7 @@
 //! A tenant is told of its own tasks and store only. Does not own the tasks: each part
 //! supervises its own (`tidings_storage::Supervision`).
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use futures::future::select_all;
 use thiserror::Error;
@@ -27,12 +27,27 @@ pub(crate) struct Health {
     store: Option<Supervision>,
 }
 
-#[derive(Debug, Default)]
+/// Returns a condition that needs an operator, while there is one.
+type AlarmSource = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+#[derive(Default)]
 struct HealthParts {
     /// Of the process and of the default tenant's store.
     process: Vec<Supervision>,
     /// The stores of other tenants.
     others: Vec<(TenantName, Store)>,
+    /// Of the process: its keys, its certificate, its tenants.
+    alarms: Vec<AlarmSource>,
+}
+
+impl fmt::Debug for HealthParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, others, alarms: _ } = self;
+        f.debug_struct("HealthParts")
+            .field("process", process)
+            .field("others", others)
+            .finish_non_exhaustive()
+    }
 }
 
 impl HealthParts {
@@ -44,7 +59,7 @@ impl HealthParts {
 impl Health {
     /// Of these parts, of which there is one at least.
     pub(crate) fn new(process: Vec<Supervision>) -> Self {
-        let parts = HealthParts { process, others: Vec::new() };
+        let parts = HealthParts { process, ..HealthParts::default() };
         Self { parts: Arc::new(watch::Sender::new(parts)), store: None }
     }
 
@@ -60,6 +75,17 @@ impl Health {
             true => self.add(store.supervision()),
             false => self.parts.send_modify(|parts| parts.others.push(other())),
         }
+    }
+
+    /// Asks this source of alarms from now on.
+    pub(crate) fn add_alarm(&self, source: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.parts.send_modify(|parts| parts.alarms.push(Box::new(source)));
+    }
+
+    /// Returns one sentence for each condition of the process that needs an operator. They name
+    /// files and tenants.
+    pub(crate) fn alarms(&self) -> Vec<String> {
+        self.parts.borrow().alarms.iter().filter_map(|source| source()).collect()
     }
 
     /// The same health, that tells of the tasks of this store only.
@@ -122,6 +148,8 @@ fn status(task: TaskHealth) -> TaskStatus {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use futures::FutureExt;
     use tidings_proto::api::TaskCondition;
     use tidings_storage::Supervision;
@@ -152,6 +180,17 @@ mod tests {
                 ("keys", TaskCondition::Running)
             ]
         );
+    }
+
+    #[test]
+    fn an_alarm_lasts_as_long_as_its_source_says() {
+        let health = Health::new(vec![Supervision::default()]);
+        let (fault, source) = (Arc::new(Mutex::new(None)), health.clone());
+        let asked = Arc::clone(&fault);
+        source.add_alarm(move || asked.lock().unwrap().clone());
+        assert_eq!(health.alarms(), Vec::<String>::new());
+        *fault.lock().unwrap() = Some("the certificate is not renewed".to_owned());
+        assert_eq!(health.alarms(), ["the certificate is not renewed"]);
     }
 
     #[tokio::test]

@@ -60,7 +60,6 @@ fn create_command() -> Command {
             Arg::new("tenants")
                 .long("tenants")
                 .value_name("NAME,…")
-                .requires("tenant")
                 .value_delimiter(',')
                 .value_parser(value_parser!(TenantName))
                 .help(

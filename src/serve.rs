@@ -105,6 +105,7 @@ async fn serve(
     });
 
     let health = Health::new(vec![web_tasks.clone()]);
+    add_alarms(&health, &tls, &access);
     let tenants = tokio::select! {
         opened = Tenants::open(&settings, &access, &health, &clock) => opened?,
         () = end.asked() => return Ok(()),
@@ -149,6 +150,18 @@ async fn start_collector(
     let reads: Arc<dyn ReadApi> = Arc::new(tenants.clone());
     let collector = Collector::start_for(settings, destinations, Some(reads), Arc::clone(clock));
     Ok(Arc::new(collector.await.context("a receiver could not be started")?))
+}
+
+/// Makes faults of the certificate and of the keys alarms.
+fn add_alarms(health: &Health, tls: &Option<Arc<Tls>>, access: &AccessPolicy) {
+    if let Some(tls) = tls.clone() {
+        let stays =
+            |fault| format!("the certificate is not renewed, the one before it stays: {fault}");
+        health.add_alarm(move || tls.fault().map(stays));
+    }
+    if let Some(ring) = access.ring().map(Arc::clone) {
+        health.add_alarm(move || ring.fault());
+    }
 }
 
 /// Reads the files of TLS, and follows their renewal from now on.

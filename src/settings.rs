@@ -179,10 +179,6 @@ pub(crate) enum SettingsError {
     #[error("{0}")]
     Oidc(String),
     #[error(
-        "there are {count} tenants, in the file of keys and in tenants/ of the data directory, and {possible} are possible: raise tenants-max, or memory-bytes-max, which has room for a request of http-body-bytes-max of each"
-    )]
-    Tenants { count: usize, possible: usize },
-    #[error(
         "metrics-endpoint speaks TLS: metrics-ca is needed, with roots of its certificate or the certificate itself"
     )]
     MetricsRoots,

@@ -39,18 +39,22 @@ use tidings_query::{ClientId, QueryLimits, QueryService, zipkin_router};
 use tidings_storage::{Clock, Recovery, StorageError, Store};
 use tower::ServiceExt;
 
-use division::{divided, folders};
-pub(crate) use division::{possible, settings_of};
+use division::divided;
+pub(crate) use division::{folders, possible, settings_of};
 
 use crate::{
     health::Health,
     serve::{query_settings, store_settings},
-    settings::{Settings, SettingsError},
+    settings::Settings,
     web,
 };
 
 /// A store that could not be opened is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
+/// The alarm about tenants that are not served.
+const NO_ROOM: &str = "there is no room for a tenant, whose requests are refused: raise tenants-max, \
+                       or memory-bytes-max, which has room for a request of http-body-bytes-max of \
+                       each";
 /// A request waits no longer for its tenant's store to be opened.
 const OPEN_WAIT: Duration = Duration::from_secs(5);
 
@@ -88,6 +92,8 @@ struct OpenTenants {
     opening: tokio::sync::Mutex<FailedOpens>,
     /// The stores that requests wait for.
     awaited: Mutex<BTreeMap<TenantName, AwaitedTenant>>,
+    /// Tenants that there is no room for.
+    unserved: Mutex<BTreeSet<TenantName>>,
     is_closed: AtomicBool,
     settings: Settings,
     /// `None` where nobody is asked for a key, and so there are no other tenants.
@@ -122,10 +128,11 @@ impl Tenant {
 }
 
 impl Tenants {
-    /// Opens the store of `default`, and those of every tenant that a key or a folder names.
+    /// Opens the store of `default`, and those of the tenants that a folder or a key names. Where
+    /// they are more than there may be, those with a folder are first, and the others are an alarm.
     ///
     /// # Errors
-    /// When one of them cannot be opened, or there are more than there may be.
+    /// When one of them cannot be opened.
     pub(crate) async fn open(
         settings: &Settings,
         access: &AccessPolicy,
@@ -135,15 +142,12 @@ impl Tenants {
         let ring = access.ring().map(Arc::clone);
         let found = folders(&settings.data_dir)?;
         let named = ring.as_ref().map(|ring| ring.tenants()).unwrap_or_default();
-        let mut names: BTreeSet<TenantName> = found.iter().cloned().chain(named).collect();
-        names.remove(&TenantName::default());
-        if ring.is_none() {
-            names.clear();
-        }
-        let (count, possible) = (names.len() + 1, possible(settings));
-        if count > possible {
-            return Err(SettingsError::Tenants { count, possible }.into());
-        }
+        let names = match ring {
+            Some(_) => without_default(&found, &named),
+            None => Vec::new(),
+        };
+        let (names, unserved) = names.split_at(names.len().min(possible(settings) - 1));
+        let count = names.len() + 1;
         let opened = divided(store_settings(settings), count);
         let (store, recovery) = Store::open(opened, Arc::clone(clock)).await?;
         let default = TenantName::default();
@@ -167,6 +171,7 @@ impl Tenants {
             others: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
             awaited: Mutex::default(),
+            unserved: Mutex::default(),
             is_closed: AtomicBool::new(false),
             settings: settings.clone(),
             ring,
@@ -175,8 +180,13 @@ impl Tenants {
             builder: OnceLock::new(),
         }));
         for name in names {
-            tenants.open_store(name, count).await?;
+            tenants.open_store(name.clone(), count).await?;
         }
+        for name in unserved {
+            tenants.note_unserved(name);
+        }
+        let asked = Arc::downgrade(&tenants.0);
+        health.add_alarm(move || asked.upgrade()?.unserved_alarm());
         Ok(tenants)
     }
 
@@ -312,7 +322,8 @@ impl Tenants {
         let inner = &self.0;
         let possible = possible(&inner.settings);
         if count > possible {
-            let reason = format!("{possible} tenants are possible (tenants-max)");
+            self.note_unserved(&name);
+            let reason = format!("{possible} tenants are possible");
             return Err(StorageError::Refused { at: name.to_string(), reason });
         }
         let settings = settings_of(&inner.settings, &name)?;
@@ -339,6 +350,14 @@ impl Tenants {
         Ok(tenant)
     }
 
+    /// Makes a tenant for which there is no room an alarm.
+    fn note_unserved(&self, name: &TenantName) {
+        let mut unserved = self.0.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        if unserved.insert(name.clone()) {
+            tracing::error!(tenant = %name, possible = possible(&self.0.settings), "{NO_ROOM}");
+        }
+    }
+
     /// Lists a tenant as open. Returns true for the first one beside the default tenant.
     fn insert(&self, name: TenantName, tenant: Arc<Tenant>) -> bool {
         let mut others = self.0.others.write().unwrap_or_else(PoisonError::into_inner);
@@ -352,6 +371,27 @@ impl Tenants {
         let share = divided(store_settings(&self.0.settings), count).memory();
         self.all().iter().for_each(|tenant| tenant.store.set_memory(share));
     }
+}
+
+impl OpenTenants {
+    /// Counts the tenants that there is no room for, while a key or a folder names them.
+    fn unserved_alarm(&self) -> Option<String> {
+        let named = self.ring.as_ref()?.tenants();
+        let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_folder = |name: &TenantName| {
+            settings_of(&self.settings, name).is_ok_and(|of| of.data_dir.is_dir())
+        };
+        unserved.retain(|name| named.contains(name) || has_folder(name));
+        let count = unserved.len();
+        (count > 0).then(|| format!("{NO_ROOM} (tenants: {count}; the log names them)"))
+    }
+}
+
+/// Returns the tenants other than the default one, those that have a folder first.
+fn without_default(with_folder: &[TenantName], named: &BTreeSet<TenantName>) -> Vec<TenantName> {
+    let with_folder: BTreeSet<_> = with_folder.iter().filter(|name| !name.is_default()).collect();
+    let others = named.iter().filter(|name| !name.is_default() && !with_folder.contains(name));
+    with_folder.iter().copied().chain(others).cloned().collect()
 }
 
 fn tell_opened(name: &TenantName, settings: &Settings, recovery: &Recovery) {

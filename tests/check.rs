@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::harness::{
     Server,
-    http::post,
+    http::{get, post},
     spans::{span, traces},
 };
 
@@ -63,6 +63,48 @@ fn check_tells_a_sound_directory_from_a_damaged_one() {
     assert_eq!(out.lines().count(), 1, "{out}");
     assert!(out.starts_with(victim.to_str().unwrap()), "{out}");
     assert!(error.contains("1 findings"), "{error}");
+}
+
+#[test]
+fn a_question_that_meets_damage_names_no_path_and_is_an_alarm_at_once() {
+    for damage in ["missing", "overwritten"] {
+        let folder = filled();
+        let victim = data_file(folder.path());
+        match damage {
+            "missing" => fs::remove_file(&victim).unwrap(),
+            _ => fs::write(&victim, vec![7; fs::read(&victim).unwrap().len()]).unwrap(),
+        }
+        let server = Server::start_in(folder.path(), &[]);
+        let said = |path: &str| {
+            let answer = get(&server.http, path);
+            (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
+        };
+        assert_eq!(said("/ready").1, "ready\n", "{damage}: it is not known yet");
+        let id = format!("{:032x}", 78);
+        let path = folder.path().to_str().unwrap();
+        for question in [
+            format!("/api/v1/traces/{id}"),
+            format!("/jaeger/api/traces/{id}"),
+            format!("/jaeger/api/v3/traces/{id}"),
+            format!("/tempo/api/v2/traces/{id}"),
+            "/api/v1/sql?query=SELECT%20name%20FROM%20spans".to_owned(),
+        ] {
+            let (status, text) = said(&question);
+            assert_eq!(status, 500, "{damage}: {question}: {text}");
+            assert!(text.contains("damaged or missing"), "{damage}: {question}: {text}");
+            assert!(!text.contains(path), "{damage}: {question}: {text}");
+        }
+        let answer = get(&server.zipkin, &format!("/api/v2/trace/{id}"));
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(answer.status == 500 && !text.contains(path), "{damage}: {text}");
+        let (status, ready) = said("/ready");
+        assert_eq!(status, 200, "records are still taken");
+        assert!(ready.contains(victim.to_str().unwrap()), "{damage}: {ready}");
+        let metrics = said("/metrics").1;
+        for line in ["tidings_damaged_files 1\n", "tidings_alarms 1\n"] {
+            assert!(metrics.contains(line), "{damage}: {line}");
+        }
+    }
 }
 
 #[test]

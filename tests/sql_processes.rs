@@ -178,6 +178,10 @@ fn processes_end_with_the_server() {
         let all = workers(&server);
         (all.len() > 1).then_some(all)
     });
+    // One that is stopped does not notice that its connection has ended.
+    let stopped = all[0].to_string();
+    let stop = std::process::Command::new("kill").args(["-STOP", &stopped]).status();
+    assert!(stop.unwrap().success());
     server.kill();
     for pid in all {
         until("a process outlives the server", || (!confined_now(pid)).then_some(()));

@@ -250,11 +250,24 @@ fn a_renewed_certificate_is_used_and_old_connections_live_on() {
         std::fs::write(&path, text).unwrap();
         wait_until(reason, || std::fs::read_to_string(&log).unwrap().contains(reason));
         assert!(is_used(&renewed), "{reason}");
+        let warns = || ready(&server.http, &renewed).contains(reason);
+        wait_until("/ready warns", warns);
         std::fs::write(&path, good).unwrap();
+        wait_until("/ready warns no longer", || !warns());
     }
     AUTHORITY.identity().write(Path::new(&files.path("")), "server");
     wait_until("the first authority's is used again", || is_used(&AUTHORITY));
     assert_eq!(ask(&mut old), Ok(404), "the old connection, still");
+}
+
+/// The text of `/ready`.
+fn ready(address: &str, authority: &Authority) -> String {
+    let mut stream = connect(address, authority, None, &[]).unwrap();
+    let request = "GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// What comes back for these bytes, until the server ends the connection.

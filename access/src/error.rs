@@ -138,6 +138,18 @@ impl AccessError {
     }
 }
 
+impl KeyFileError {
+    /// Returns the text for a client, which names no file of the server.
+    #[must_use]
+    pub fn public_message(&self) -> String {
+        match self {
+            Self::Storage(error) => error.public_message(),
+            Self::Malformed { .. } => "it is no file of keys; the server's log says why".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// A fault of the file of keys, or of a change to it.
 #[derive(Debug, Error)]
 pub enum KeyFileError {
@@ -176,6 +188,15 @@ pub enum KeyFileError {
     /// There is no such key.
     #[error("there is no key {0:?}; `tidings keys list` shows them")]
     NotFound(String),
+    /// The key is refused by this process, and still in the file.
+    #[error(
+        "the key is refused from now on, but the file of keys cannot be changed: {reason}. The server \
+         tries again; a restart before it succeeds lets the key in again"
+    )]
+    NotWritten {
+        /// The fault of the file.
+        reason: String,
+    },
     /// The system gave no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,

@@ -1,17 +1,18 @@
 //! The keys in memory: found by id, counted, and kept as the file says.
 //!
 //! The file is read every half second, because commands and other programs change it. One that
-//! cannot be used then is an error in the log, and the keys before it stay. A revoked key is refused
-//! from the next look on; what is still being answered to it ends with its next frame
-//! ([`Caller::is_live`]).
+//! cannot be used then is an alarm, and the keys before it stay. A revoked key is refused from the
+//! next look on; what is still being answered to it ends with its next frame
+//! ([`Caller::is_live`]). A key that is revoked here is refused although the file cannot be changed,
+//! and each look tries the change again.
 
 use std::{
     collections::{BTreeSet, HashMap},
     hash::{DefaultHasher, Hash, Hasher},
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use std::{
 use http::HeaderMap;
 use ring::rand::SystemRandom;
 use tidings_proto::UnixNanos;
-use tidings_storage::Clock;
+use tidings_storage::{Clock, StorageError};
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -48,6 +49,10 @@ pub struct KeyRing {
     issuer: Option<Arc<Issuer>>,
     /// Of the file's bytes.
     fingerprint: AtomicU64,
+    /// Revoked here, and still in the file.
+    unwritten: Mutex<BTreeSet<KeyId>>,
+    /// Set once the file was there.
+    had_file: AtomicBool,
     /// The fault of the last look, which is logged once.
     fault: Mutex<Option<String>>,
 }
@@ -77,6 +82,8 @@ impl KeyRing {
             sessions: Sessions::default(),
             issuer: None,
             fingerprint: AtomicU64::new(0),
+            unwritten: Mutex::default(),
+            had_file: AtomicBool::new(false),
             fault: Mutex::default(),
         };
         ring.look()?;
@@ -100,17 +107,51 @@ impl KeyRing {
         loop {
             self.clock.sleep(LOOK_INTERVAL).await;
             let ring = Arc::clone(&self);
-            let looked = spawn_blocking(move || ring.look()).await;
-            let fault = match looked {
-                Ok(looked) => looked.err().map(|error| error.to_string()),
-                Err(ended) => Some(ended.to_string()),
-            };
+            let looked = spawn_blocking(move || ring.look_again()).await;
+            let fault = looked.unwrap_or_else(|ended| Some(ended.to_string()));
             let mut before = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(error) = fault.as_ref().filter(|_| *before != fault) {
-                tracing::error!(%error, "the file of keys cannot be used, the keys before it stay");
+            if let Some(fault) = fault.as_ref().filter(|_| *before != fault) {
+                tracing::error!("{fault}");
             }
             *before = fault;
         }
+    }
+
+    /// Returns what is wrong with the file, in a sentence for its operator.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Repeats revocations that could not be written, and reads the file; what is wrong with it.
+    fn look_again(&self) -> Option<String> {
+        let unwritten = self.unwritten().clone();
+        for id in unwritten {
+            if let Ok(_) | Err(KeyFileError::NotFound(_)) = self.file.revoke(&id.to_string(), None)
+            {
+                self.unwritten().remove(&id);
+            }
+        }
+        let looked = self.look();
+        let (path, unwritten) = (self.file.path(), self.unwritten().len());
+        let is_missing = || self.had_file.load(Relaxed) && !path.exists();
+        match looked {
+            Err(error) => {
+                Some(format!("the file of keys cannot be used, the keys before it stay: {error}"))
+            }
+            Ok(()) if unwritten > 0 => Some(format!(
+                "{} cannot be changed, and has {unwritten} revoked keys that a restart would let in",
+                path.display()
+            )),
+            Ok(()) if is_missing() => {
+                Some(format!("{} is missing: every key is refused", path.display()))
+            }
+            Ok(()) => None,
+        }
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, BTreeSet<KeyId>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns every key of the file, in the order in which they were made.
@@ -141,15 +182,58 @@ impl KeyRing {
     /// Revokes a key by its id or name, which is refused when this returns. Blocks.
     ///
     /// # Errors
-    /// As [`KeyFile::revoke`].
+    /// As [`KeyFile::revoke`]; `NotWritten` when the key is refused and the file could not be
+    /// changed.
     pub fn revoke(
         &self,
         id_or_name: &str,
         tenant: Option<&TenantName>,
     ) -> Result<KeyRecord, KeyFileError> {
-        let revoked = self.file.revoke(id_or_name, tenant)?;
-        self.look()?;
-        Ok(revoked)
+        match self.file.revoke(id_or_name, tenant) {
+            Ok(revoked) => {
+                self.look()?;
+                Ok(revoked)
+            }
+            Err(KeyFileError::Storage(StorageError::Locked { path })) => {
+                Err(StorageError::Locked { path }.into())
+            }
+            Err(error @ (KeyFileError::Storage(_) | KeyFileError::Malformed { .. })) => {
+                Err(self.refuse_key(id_or_name, tenant, error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Refuses a key that cannot be removed from the file because of this error.
+    fn refuse_key(
+        &self,
+        id_or_name: &str,
+        tenant: Option<&TenantName>,
+        error: KeyFileError,
+    ) -> KeyFileError {
+        let reason = error.public_message();
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let is_of_tenant = |key: &KeyRecord| tenant.is_none_or(|tenant| key.tenant == *tenant);
+        let named = |key: &KeyRecord| key.id.to_string() == id_or_name || key.name == id_or_name;
+        let mut found = keys.values().filter(|key| is_of_tenant(&key.record) && named(&key.record));
+        match (found.next().map(|key| key.record.id), found.next()) {
+            (Some(id), None) => {
+                if let Some(key) = keys.remove(&id) {
+                    key.revoked.store(true, Relaxed);
+                    tracing::error!(key = %id, name = key.record.name, %error, "key revoked, and not removed from its file");
+                }
+                self.unwritten().insert(id);
+                KeyFileError::NotWritten { reason }
+            }
+            (Some(_), Some(_)) => KeyFileError::SeveralNamed(id_or_name.to_owned()),
+            (None, _) => {
+                let is_refused = |id: &KeyId| id.to_string() == id_or_name;
+                match self.unwritten().iter().any(is_refused) {
+                    true => KeyFileError::NotWritten { reason },
+                    false => error,
+                }
+            }
+        }
     }
 
     /// Returns every tenant that keys name, and `default`.
@@ -308,6 +392,7 @@ impl KeyRing {
     /// Takes over what the file says, if it says something new.
     fn look(&self) -> Result<(), KeyFileError> {
         let bytes = self.file.bytes()?;
+        self.had_file.fetch_or(!bytes.is_empty(), Relaxed);
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let fingerprint = hasher.finish();
@@ -316,7 +401,8 @@ impl KeyRing {
         if self.fingerprint.load(Relaxed) == fingerprint {
             return Ok(());
         }
-        let records = self.file.parse(&bytes)?;
+        let mut records = self.file.parse(&bytes)?;
+        records.retain(|record| !self.unwritten().contains(&record.id));
         let mut before = std::mem::take(&mut *keys);
         for record in records {
             let id = record.id;

@@ -119,6 +119,8 @@ pub enum TlsError {
 pub struct Tls {
     files: TlsFiles,
     current: Mutex<CurrentConfig>,
+    /// The reason that the files of now are not used.
+    fault: Mutex<Option<String>>,
 }
 
 struct CurrentConfig {
@@ -141,13 +143,20 @@ impl Tls {
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let texts = PemTexts::read(&files)?;
         let (config, fingerprint) = (Arc::new(texts.config(&files)?), texts.fingerprint());
-        Ok(Self { files, current: Mutex::new(CurrentConfig { config, fingerprint }) })
+        let current = Mutex::new(CurrentConfig { config, fingerprint });
+        Ok(Self { files, current, fault: Mutex::default() })
     }
 
     /// Returns whether clients need a certificate.
     #[must_use]
     pub fn checks_clients(&self) -> bool {
         self.files.client_ca.is_some()
+    }
+
+    /// Returns the reason that the files of now are not used, while an older certificate is.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes renewed files over, until the listeners stop.
@@ -167,14 +176,19 @@ impl Tls {
                 },
             };
             let certificate = self.files.certificate.display();
+            let set_fault = |fault| {
+                *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+            };
             match renewed {
                 Ok(is_new) => {
                     failures = RenewalFailures::default();
+                    set_fault(None);
                     if is_new {
                         tracing::info!(%certificate, "certificate renewed");
                     }
                 }
                 Err(error) if failures.is_due(error.to_string()) => {
+                    set_fault(Some(error.to_string()));
                     tracing::error!(%error, %certificate, "not renewed, the certificate before it stays");
                 }
                 Err(_) => {}

@@ -166,6 +166,15 @@ impl QueryError {
         }
     }
 
+    /// Returns the text for a client, which names no file of the server.
+    #[must_use]
+    pub fn public_message(&self) -> String {
+        match self {
+            Self::Storage(error) => error.public_message(),
+            other => other.to_string(),
+        }
+    }
+
     /// Reports whether a query that holds less in memory would succeed.
     pub(crate) fn is_too_large(&self) -> bool {
         self.kind() == ErrorKind::TooLarge
@@ -190,7 +199,7 @@ impl From<QueryError> for GrpcStatus {
             }
         };
         let (_, retry_seconds) = status_of(error.kind());
-        let status = Self::new(code, error.to_string());
+        let status = Self::new(code, error.public_message());
         match retry_seconds.and_then(|seconds| seconds.parse().ok()) {
             Some(seconds) => status.with_retry(seconds),
             None => status,

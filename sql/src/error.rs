@@ -210,9 +210,20 @@ impl SqlError {
             Self::MediaType { .. } => SqlErrorKind::MediaType,
             Self::TooMany { .. } => SqlErrorKind::Overloaded,
             Self::Deadline { .. } | Self::SlowReader { .. } => SqlErrorKind::TimedOut,
+            Self::Storage(error) if error.kind() == tidings_storage::ErrorKind::Corrupt => {
+                SqlErrorKind::Failed
+            }
             Self::Storage(_) | Self::Partial => SqlErrorKind::Unavailable,
             Self::Ended { .. } | Self::NoWorker { .. } => SqlErrorKind::Ended,
             Self::Withdrawn | Self::Scan | Self::Defect { .. } => SqlErrorKind::Failed,
+        }
+    }
+
+    /// Returns the text for a client, which names no file of the server.
+    pub(crate) fn public_message(&self) -> String {
+        match self {
+            Self::Storage(error) => error.public_message(),
+            other => other.to_string(),
         }
     }
 

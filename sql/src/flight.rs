@@ -293,7 +293,7 @@ impl From<SqlError> for GrpcStatus {
                 Code::Internal
             }
         };
-        Self::new(code, error.to_string())
+        Self::new(code, error.public_message())
     }
 }
 

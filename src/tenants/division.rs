@@ -41,7 +41,7 @@ pub(crate) fn settings_of(
 }
 
 /// Returns the names of the tenants that have a folder. What else lies there is left alone.
-pub(super) fn folders(data_dir: &Path) -> Result<Vec<TenantName>, StorageError> {
+pub(crate) fn folders(data_dir: &Path) -> Result<Vec<TenantName>, StorageError> {
     let folder = data_dir.join(FOLDER);
     let failed = |source| StorageError::Io { action: "list", path: folder.clone(), source };
     let listed = match std::fs::read_dir(&folder) {

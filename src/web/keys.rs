@@ -122,7 +122,8 @@ async fn list_keys(
         (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "the name is taken, no more keys are possible, or keys are not required here"),
         (status = 413, body = ProblemDetails, content_type = "application/problem+json", description = "the body is too large"),
         (status = 415, body = ProblemDetails, content_type = "application/problem+json", description = "the body is not JSON"),
-        (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "the file of keys cannot be used")
+        (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "the file of keys cannot be used"),
+        (status = 503, body = ProblemDetails, content_type = "application/problem+json", description = "the file of keys cannot be changed now; a key that was to be revoked is refused")
     )
 )]
 async fn create_key(
@@ -177,7 +178,8 @@ async fn create_key(
         (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
         (status = 404, body = ProblemDetails, content_type = "application/problem+json", description = "there is no such key"),
         (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "keys are not required here"),
-        (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "the file of keys cannot be used")
+        (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "the file of keys cannot be used"),
+        (status = 503, body = ProblemDetails, content_type = "application/problem+json", description = "the file of keys cannot be changed now; a key that was to be revoked is refused")
     )
 )]
 async fn revoke_key(
@@ -521,7 +523,15 @@ fn failure(error: &KeyFileError) -> Response {
             )
             .into_response()
         }
-        KeyFileError::Storage(_) | KeyFileError::Malformed { .. } | KeyFileError::NoRandomness => {
+        KeyFileError::Storage(_) | KeyFileError::NotWritten { .. } => {
+            tracing::error!(%error, "the file of keys could not be changed");
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let title = "the file of keys cannot be changed now";
+            ProblemResponse::new(status, "unavailable", title, error.public_message())
+                .with_retry_after(Some("5"))
+                .into_response()
+        }
+        KeyFileError::Malformed { .. } | KeyFileError::NoRandomness => {
             tracing::error!(%error, "the file of keys could not be changed");
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             ProblemResponse::new(

@@ -43,7 +43,7 @@ pub(super) fn without_parameters(uri: &Uri) -> Result<(), InvalidParameter> {
 
 /// The answer where the store cannot do what was asked; the log says which request it was.
 pub(super) fn store_failure(error: &StorageError, request: &str) -> Response {
-    let detail = error.to_string();
+    let detail = error.public_message();
     match error.kind() {
         ErrorKind::Corrupt | ErrorKind::Invalid => {
             tracing::error!(%error, "a request about {request} failed");

@@ -130,7 +130,9 @@ impl Server {
         let others = others.then(|| OTHERS_IN_TROUBLE.to_owned());
         let issuer = self.0.setup.access.ring().and_then(|ring| ring.issuer()?.fault());
         let issuer = issuer.map(|fault| format!("tokens and sign-ins may be refused: {fault}"));
-        store.alarms().into_iter().chain(store.trouble()).chain(others).chain(issuer).collect()
+        let of_store = store.alarms().into_iter().chain(store.trouble());
+        let of_process = self.0.tenant.name.is_default().then(|| self.0.health.alarms());
+        of_store.chain(others).chain(issuer).chain(of_process.into_iter().flatten()).collect()
     }
 
     fn status(&self, demo_running: bool) -> ServerStatus {

@@ -39,6 +39,8 @@ use tidings_proto::UnixNanos;
 
 use crate::{
     StorageError,
+    disk::failed,
+    findings::{Finding, MISSING},
     memory::Chunk,
     paths::index_path,
     scan::project,
@@ -109,12 +111,24 @@ impl DataFile {
         self.home.open(&self.path)
     }
 
-    /// Could not be read because of this: if it was a copy that is damaged, the next one to ask
-    /// gets a new one.
-    pub(crate) fn doubt(&self, error: &StorageError) {
-        if matches!(error, StorageError::Corrupt { .. }) {
-            self.home.invalidate(&self.path);
+    /// Records damage that a read of the file met.
+    pub(crate) fn note_damage(&self, error: &StorageError) {
+        if let StorageError::Corrupt { reason, .. } = error {
+            self.home.note_damage(&Finding::new(&self.path, reason));
         }
+    }
+
+    /// The error of a file that could not be opened. One that is missing stays so: a snapshot's
+    /// files are deleted by nobody.
+    fn open_error(&self, source: io::Error) -> StorageError {
+        let error = match source.kind() {
+            io::ErrorKind::NotFound => {
+                StorageError::Corrupt { path: self.path.clone(), reason: MISSING.to_owned() }
+            }
+            _ => failed("open", &self.path)(source),
+        };
+        self.note_damage(&error);
+        error
     }
 
     /// Opens its index for reading.

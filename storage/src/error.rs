@@ -178,6 +178,31 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Returns the text for a client: it names no file and no address of the server, which the log
+    /// does.
+    #[must_use]
+    pub fn public_message(&self) -> String {
+        match self {
+            Self::Io { action, source, .. } => {
+                format!("cannot {action} a file of the store: {}", source.kind())
+            }
+            Self::Corrupt { .. } => {
+                "a stored file is damaged or missing; the server's log and /ready name it"
+                    .to_owned()
+            }
+            Self::Locked { .. } => "another process uses the store".to_owned(),
+            Self::NeedsRecovery { .. }
+            | Self::Format { .. }
+            | Self::Refused { .. }
+            | Self::RefusedBackup { .. }
+            | Self::Conflict { .. }
+            | Self::Arrow(_)
+            | Self::Parquet(_)
+            | Self::Delta(_) => "the store cannot be used; the server's log says why".to_owned(),
+            _ => self.to_string(),
+        }
+    }
+
     /// Returns the reaction that the error calls for.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

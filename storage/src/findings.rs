@@ -3,16 +3,21 @@
 //! A comparison goes a piece at a time, so that whoever drives it can let other work go first.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     data_file::DataFile,
     index::{self, PIECE_BYTES, Sums, Verified},
 };
+
+/// What is wrong with a file that is not there.
+pub(crate) const MISSING: &str = "it is missing";
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +47,46 @@ impl fmt::Display for Finding {
             write!(f, " at byte {offset}")?;
         }
         write!(f, ": {}", self.what)
+    }
+}
+
+/// Files of a store that were found damaged since it was opened, by a scrub or by whoever read them.
+#[derive(Debug, Default)]
+pub(crate) struct DamagedFiles(Mutex<BTreeMap<PathBuf, String>>);
+
+impl DamagedFiles {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a finding, and logs the first one of each file.
+    pub(crate) fn note(&self, finding: &Finding) {
+        let known = self.lock().insert(finding.path.clone(), finding.to_string());
+        if known.is_none() {
+            tracing::error!(%finding, "a file is damaged");
+        }
+    }
+
+    /// Forgets a file that was read from end to end and is sound.
+    pub(crate) fn note_repair(&self, path: &Path) {
+        if self.lock().remove(path).is_some() {
+            tracing::info!(path = %path.display(), "a file is no longer damaged");
+        }
+    }
+
+    /// Forgets files that are no longer used.
+    pub(crate) fn invalidate(&self, is_gone: impl Fn(&Path) -> bool) {
+        self.lock().retain(|path, _| !is_gone(path));
+    }
+
+    /// Number of damaged files.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// One sentence for each file.
+    pub(crate) fn alarms(&self) -> Vec<String> {
+        self.lock().values().cloned().collect()
     }
 }
 
@@ -113,7 +158,7 @@ impl Pieces {
         let opened = data.open().and_then(|file| Ok((file.metadata()?.len(), file)));
         let file = match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return wrong("it is missing".to_owned());
+                return wrong(MISSING.to_owned());
             }
             Err(error) => return wrong(format!("it cannot be opened: {error}")),
             Ok((found, _)) if found != data.bytes => {

@@ -7,12 +7,18 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use crate::{
     StorageError,
     disk::{Disk, DiskLock, RealDisk, failed, parent, read_all, replace_durably},
 };
+
+/// A change by another process takes milliseconds: its lock is tried so often.
+const TRIES: u32 = 50;
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A file that this process alone may change, until this is dropped.
 #[derive(Debug)]
@@ -22,21 +28,29 @@ pub struct LockedFile {
 }
 
 impl LockedFile {
-    /// Takes the lock of a file, which need not exist yet. Its folder is made where missing.
+    /// Takes the lock of a file, which need not exist yet. Its folder is made where missing. Waits up
+    /// to a second for another process that changes the file; blocks for that long.
     ///
     /// # Errors
-    /// `Locked` while another process changes the file: try again. `Unavailable` when the disk
-    /// fails.
+    /// `Locked` when another process has not finished by then: try again. `Unavailable` when the
+    /// disk fails.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "another process's change has no condition to wait on"
+    )]
     pub fn lock(path: &Path) -> Result<Self, StorageError> {
         let mut name = path.as_os_str().to_owned();
         name.push(".lock");
         let lock_path = PathBuf::from(name);
         let folder = parent(path).map_err(failed("lock", path))?;
         RealDisk.create_folders(folder).map_err(failed("create", folder))?;
-        match RealDisk.lock(&lock_path).map_err(failed("lock", &lock_path))? {
-            Some(lock) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            None => Err(StorageError::Locked { path: lock_path }),
+        for _ in 0..TRIES {
+            if let Some(lock) = RealDisk.lock(&lock_path).map_err(failed("lock", &lock_path))? {
+                return Ok(Self { path: path.to_owned(), _lock: lock });
+            }
+            thread::sleep(RETRY_INTERVAL);
         }
+        Err(StorageError::Locked { path: lock_path })
     }
 
     /// Returns the content; `None` where there is no file.
@@ -74,7 +88,12 @@ mod tests {
         first.replace(b"one").unwrap();
         assert!(matches!(LockedFile::lock(&path), Err(StorageError::Locked { .. })));
         drop(first);
-        let second = LockedFile::lock(&path).unwrap();
+        let first = LockedFile::lock(&path).unwrap();
+        let second = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| LockedFile::lock(&path));
+            drop(first);
+            waiting.join().unwrap().unwrap()
+        });
         second.replace(b"two").unwrap();
         assert_eq!(second.read().unwrap().as_deref(), Some(&b"two"[..]));
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);

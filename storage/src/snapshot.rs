@@ -234,7 +234,7 @@ impl TableView {
                     let is_left = !is_ruled_out && {
                         progress.stats.files += 1;
                         let groups = CandidateGroups::open(file, rows, &matcher, detail)
-                            .inspect_err(|error| file.doubt(error))?;
+                            .inspect_err(|error| file.note_damage(error))?;
                         sources.put_back(file, Box::new(groups), (latest, number))
                     };
                     (ControlFlow::Continue(()), !is_left)
@@ -242,7 +242,7 @@ impl TableView {
                 ScanSource::Groups(file, mut groups) => {
                     let flow = groups
                         .scan_next(&mut matcher, &mut progress, visit)
-                        .inspect_err(|error| file.doubt(error))?;
+                        .inspect_err(|error| file.note_damage(error))?;
                     (flow, !sources.put_back(file, groups, (latest, number)))
                 }
             };

@@ -53,7 +53,7 @@ pub use self::{
     usage::{StoreUsage, TableUsage},
 };
 use self::{
-    erase::ErasureBoard, flush::Tables, pin::PinBoard, scrub::Damages, state::VisibleState,
+    erase::ErasureBoard, flush::Tables, pin::PinBoard, state::VisibleState,
     upkeep::MaintenanceState,
 };
 use crate::{
@@ -161,8 +161,6 @@ struct StoreInner {
     alarms: Vec<String>,
     /// Damaged files that opening set aside.
     quarantined_files: u64,
-    /// Damage found since opening, by file.
-    damages: Mutex<Damages>,
     /// Bytes on their way into the log and memory.
     pending_bytes: AtomicU64,
     closed: AtomicBool,
@@ -398,9 +396,7 @@ impl Store {
         let age = state
             .oldest_unflushed()
             .map(|oldest| clock.instant().saturating_duration_since(oldest));
-        let damages = inner.damages.lock().unwrap_or_else(PoisonError::into_inner);
-        let damaged_files = damages.len() as u64;
-        drop(damages);
+        let damaged_files = inner.tables_at.damaged_files().len() as u64;
         StoreMeasurements {
             commits: state.commits(),
             removed_files: state.gone_files(),
@@ -418,10 +414,10 @@ impl Store {
     #[must_use]
     pub fn alarms(&self) -> Vec<String> {
         let inner = &self.owner.0;
-        let damages = inner.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        let damaged = inner.tables_at.damaged_files().alarms();
         let waiting = inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = waiting.as_ref().map(ToString::to_string);
-        inner.alarms.iter().chain(damages.values()).cloned().chain(waiting).collect()
+        inner.alarms.iter().cloned().chain(damaged).chain(waiting).collect()
     }
 
     /// Returns the bytes that are free on the disk of the log, and those below which appends are

@@ -47,6 +47,7 @@ use crate::{
     Clock, StorageError, StoreSettings,
     blocking::blocking,
     disk::{AppendFile, DiskEntry, Mistakes, SharedDisk},
+    findings::{DamagedFiles, Finding},
     paths::Paths,
     settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
 };
@@ -105,6 +106,9 @@ pub(crate) trait TableStore: Mistakes + fmt::Debug + Send + Sync + 'static {
 
     /// A file that was opened cannot be decoded: should that have been a copy, it goes.
     fn invalidate(&self, path: &Path);
+
+    /// Files that were found damaged.
+    fn damaged_files(&self) -> &DamagedFiles;
 }
 
 /// Writes a new file and its name durably.
@@ -138,9 +142,11 @@ impl DataFileStore {
         }
     }
 
-    pub(crate) fn invalidate(&self, path: &Path) {
+    /// Records that a file is damaged. If that was a copy, the next one to ask gets a new one.
+    pub(crate) fn note_damage(&self, finding: &Finding) {
         if let Some(tables) = &self.0 {
-            tables.invalidate(path);
+            tables.invalidate(&finding.path);
+            tables.damaged_files().note(finding);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Tenants at the start, in their folders and by commands.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use prost::Message;
 use serde_json::json;
 
 use crate::{
     harness::{
-        Server,
+        PATIENCE, Server,
         http::send,
         spans::{span, traces},
     },
@@ -43,7 +43,6 @@ fn a_server_that_asks_for_no_key_has_one_tenant() {
 #[test]
 fn no_more_tenants_than_the_settings_and_the_memory_allow() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().to_str().unwrap();
     let two = ["--tenants-max", "2"];
     assert_eq!(create(folder.path(), "a", "alfa", &two).0, Some(0));
     let (code, error) = create(folder.path(), "b", "beta", &two);
@@ -54,13 +53,53 @@ fn no_more_tenants_than_the_settings_and_the_memory_allow() {
     for name in ["../x", "A", "a.b", "", "a/b"] {
         assert_eq!(create(folder.path(), "x", name, &[]).0, Some(2), "{name}");
     }
+}
+
+#[test]
+fn a_server_with_more_tenants_than_it_has_room_for_serves_those_with_records_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = || traces("x", vec![span(7, 1, 0, "x")]).encode_to_vec();
+    let sent = |server: &Server, key: &str| {
+        let bearer = format!("Bearer {key}");
+        let headers =
+            [("content-type", "application/x-protobuf"), ("authorization", bearer.as_str())];
+        send("POST", &server.otlp_http, "/v1/traces", &headers, body())
+    };
+    let (_, beta) = create(folder.path(), "b", "beta", &[]);
+    let server = Server::start_in(folder.path(), &REQUIRED);
+    assert_eq!(sent(&server, &beta).status, 200);
+    drop(server);
+    let (code, alfa) = create(folder.path(), "a", "alfa", &[]);
+    assert_eq!(code, Some(0), "{alfa}");
+    let (_, operator) = create(folder.path(), "o", "default", &[]);
+    let bearer = format!("Bearer {operator}");
+    let ready = |server: &Server| {
+        let answer = send("GET", &server.http, "/ready", &[("authorization", &bearer)], "");
+        (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
+    };
     let small = ["--memory-bytes-max", "40MiB", "--memory-flush-bytes", "20MiB"];
-    for flags in [&two[..], &small] {
-        let start = ["serve", "--data-dir", data, "--http", "127.0.0.1:0"];
-        let (code, _, error) = Server::command(&[&start, &REQUIRED[..], flags].concat());
-        assert_eq!(code, Some(78), "{error}");
-        assert!(error.contains("tenants-max") && error.contains('3'), "{error}");
+    for flags in [&["--tenants-max", "2"][..], &small] {
+        let server = Server::start_in(folder.path(), &[&REQUIRED[..], flags].concat());
+        assert_eq!(sent(&server, &beta).status, 200, "it has records");
+        let refused = sent(&server, &alfa);
+        assert_eq!(refused.status, 503, "they are sent again");
+        let (status, text) = ready(&server);
+        assert_eq!(status, 200);
+        assert!(text.contains("tenants-max") && text.contains("(tenants: "), "{text}");
+        // Made by a command that knows another limit, beside the server.
+        let (code, gamma) = create(folder.path(), flags[1], "gamma", &[]);
+        assert_eq!(code, Some(0), "{gamma}");
+        let patience = Instant::now();
+        while sent(&server, &gamma).status == 401 {
+            assert!(patience.elapsed() < PATIENCE, "the key is not known");
+        }
+        assert_eq!(sent(&server, &gamma).status, 503);
+        let (_, text) = ready(&server);
+        assert!(text.contains("(tenants: 2;") && !text.contains("gamma"), "{text}");
     }
+    let server = Server::start_in(folder.path(), &REQUIRED);
+    assert_eq!(sent(&server, &alfa).status, 200);
+    assert_eq!(ready(&server).1, "ready\n");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "tests damage the file behind the ring's back")]
+
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -191,6 +193,56 @@ async fn a_file_that_another_process_changes_is_followed() {
     tokio::time::timeout(patience, until(false)).await.expect("the key is still good");
     fixture.ask(kept.reveal(), Role::Read).unwrap();
     following.abort();
+}
+
+#[test]
+fn a_key_is_revoked_although_its_file_cannot_be_changed() {
+    let fixture = Fixture::new();
+    let (stolen, kept) =
+        (fixture.key("stolen", Role::Admin, None), fixture.key("kept", Role::Read, None));
+    let caller = fixture.ring.find(stolen.reveal()).unwrap();
+    let good = std::fs::read(fixture.file.path()).unwrap();
+    for fault in ["no file of keys", "a folder in its place"] {
+        match fault {
+            "no file of keys" => std::fs::write(fixture.file.path(), "{").unwrap(),
+            _ => {
+                std::fs::remove_file(fixture.file.path()).unwrap();
+                std::fs::create_dir(fixture.file.path()).unwrap();
+            }
+        }
+        let id = caller.id().to_string();
+        for _ in 0..2 {
+            let refused = fixture.ring.revoke(&id, None);
+            let Err(KeyFileError::NotWritten { reason }) = refused else {
+                panic!("{fault}: {refused:?}")
+            };
+            assert!(!reason.contains("keys.json"), "{reason}");
+            assert_eq!(fixture.ask(stolen.reveal(), Role::Admin), Err(AccessError::Unknown));
+            assert!(!caller.is_live(fixture.ring.now()));
+            fixture.ask(kept.reveal(), Role::Read).unwrap();
+        }
+        let alarm = fixture.ring.look_again().unwrap();
+        assert!(alarm.contains("the keys before it stay"), "{fault}: {alarm}");
+    }
+    std::fs::remove_dir(fixture.file.path()).unwrap();
+    std::fs::write(fixture.file.path(), &good).unwrap();
+    // The next look removes it.
+    assert_eq!(fixture.ring.look_again(), None);
+    assert_eq!(fixture.ask(stolen.reveal(), Role::Admin), Err(AccessError::Unknown));
+    let names: Vec<_> = fixture.file.read().unwrap().into_iter().map(|key| key.name).collect();
+    assert_eq!(names, ["kept"]);
+}
+
+#[test]
+fn a_file_that_disappears_lets_nobody_in_and_is_an_alarm() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.ring.look_again(), None, "there was none yet");
+    let key = fixture.key("a", Role::Read, None);
+    assert_eq!(fixture.ring.look_again(), None);
+    std::fs::remove_file(fixture.file.path()).unwrap();
+    let alarm = fixture.ring.look_again().unwrap();
+    assert!(alarm.contains("every key is refused"), "{alarm}");
+    assert_eq!(fixture.ask(key.reveal(), Role::Read), Err(AccessError::Unknown));
 }
 
 #[test]

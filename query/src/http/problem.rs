@@ -150,7 +150,7 @@ fn problem_of(error: &QueryError) -> ProblemResponse {
         QueryError::NothingOf { name, .. } => Some((*name).to_owned()),
         _ => None,
     };
-    ProblemResponse::new(form.status, form.slug, form.title, error.to_string())
+    ProblemResponse::new(form.status, form.slug, form.title, error.public_message())
         .with_parameter(parameter)
         .with_retry_after(form.retry_after)
 }

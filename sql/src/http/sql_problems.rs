@@ -76,7 +76,7 @@ impl IntoResponse for SqlError {
         let kind = self.kind();
         let waits = kind == SqlErrorKind::Overloaded || kind == SqlErrorKind::Unavailable;
         let (status, slug, title) = shape;
-        ProblemResponse::new(status, slug, title, self.to_string())
+        ProblemResponse::new(status, slug, title, self.public_message())
             .with_parameter(parameter)
             .with_retry_after(waits.then_some("1"))
             .into_response()

@@ -6,6 +6,7 @@
 //! | Landlock | no file that is not open, no TCP, no signal and no socket of another process |
 //! | seccomp | a list of system calls: memory, threads of its own, time, and its open files |
 //! | the score of the kernel's killer | when memory is short, this process goes first |
+//! | the signal of the parent's end | none outlives the server, a stopped one neither |
 //!
 //! Resource limits every system has. Where the kernel has no Landlock or no seccomp the worker says
 //! so and goes on: see `docs/decisions/0050-run-each-sql-query-in-a-child-process.md`.
@@ -28,8 +29,9 @@ const OPEN_FILES_MAX: u64 = 8;
 /// Confines the process, which must have one thread still.
 ///
 /// # Errors
-/// When a resource limit cannot be set.
+/// When a resource limit or the signal of the parent's end cannot be set.
 pub(super) fn confine(limits: WorkerLimits) -> io::Result<Confinement> {
+    kernel::end_with_server()?;
     go_first();
     let address_bytes = program_bytes().saturating_add(limits.address_bytes_max);
     let landlock = kernel::forbid_files();
@@ -62,11 +64,12 @@ fn go_first() {
 
 #[cfg(target_os = "linux")]
 mod kernel {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, io};
 
     use landlock::{
         ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError, RulesetStatus, Scope,
     };
+    use rustix::process::{Signal, set_parent_process_death_signal};
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
         SeccompRule,
@@ -109,6 +112,12 @@ mod kernel {
         libc::SYS_getrandom,
         libc::SYS_nanosleep,
     ];
+
+    /// Has the kernel kill the process when the thread that started it has ended, which lives as long
+    /// as the server does.
+    pub(super) fn end_with_server() -> io::Result<()> {
+        Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+    }
 
     /// Has Landlock keep the process from files, ports and other processes.
     pub(super) fn forbid_files() -> bool {
@@ -186,6 +195,12 @@ mod kernel {
 
 #[cfg(not(target_os = "linux"))]
 mod kernel {
+    use std::io;
+
+    pub(super) fn end_with_server() -> io::Result<()> {
+        Ok(())
+    }
+
     pub(super) fn forbid_files() -> bool {
         false
     }

@@ -419,7 +419,10 @@ pub(super) const METRICS: &[MetricDescription] = &[
         help: "Things that a person should look at, as `/ready` says them",
         read: |measured| {
             let store = &measured.store;
-            gauge((store.alarms().len() + usize::from(store.trouble().is_some())) as u64)
+            let of_store = store.alarms().len() + usize::from(store.trouble().is_some());
+            let is_default = measured.tenant.is_default();
+            let of_process = if is_default { measured.health.alarms().len() } else { 0 };
+            gauge((of_store + of_process) as u64)
         },
     },
     MetricDescription {

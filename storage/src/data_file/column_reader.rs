@@ -18,7 +18,7 @@ use super::{
     sections::{PORTION, portion_of},
     shred,
 };
-use crate::{StorageError, disk::failed, schema::Signal, table_store::Readable};
+use crate::{StorageError, schema::Signal, table_store::Readable};
 
 /// Gives `visit` these columns of these rows, which are ascending and apart, or of all rows, in
 /// the order of the file, until it breaks.
@@ -33,8 +33,8 @@ pub(crate) fn columns(
     visit: &mut dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, StorageError>,
 ) -> Result<(), StorageError> {
     let path = &file.path;
-    let opened = file.open_parts().map_err(failed("open", path))?;
-    let footer = footer(signal, path, &opened)?;
+    let opened = file.open_parts().map_err(|source| file.open_error(source))?;
+    let footer = footer(signal, path, &opened).inspect_err(|error| file.note_damage(error))?;
     let read = guarded(path, || {
         let mask = ProjectionMask::columns(footer.parquet_schema(), names.iter().copied());
         let portion = fetch(&opened, &footer, &mask, rows)?;
@@ -54,7 +54,7 @@ pub(crate) fn columns(
         }
         Ok(())
     });
-    read.inspect_err(|error| file.doubt(error))
+    read.inspect_err(|error| file.note_damage(error))
 }
 
 /// Brings here what will be read of these rows, or of all, row group by row group; how many of them
@@ -87,7 +87,7 @@ pub(crate) fn whole_columns(
     file: &DataFile,
 ) -> Result<Vec<(&'static str, &'static str)>, StorageError> {
     let path = &file.path;
-    let opened = file.open_parts().map_err(failed("open", path))?;
-    let footer = footer(signal, path, &opened).inspect_err(|error| file.doubt(error))?;
+    let opened = file.open_parts().map_err(|source| file.open_error(source))?;
+    let footer = footer(signal, path, &opened).inspect_err(|error| file.note_damage(error))?;
     Ok(shred::whole(signal, &footer))
 }

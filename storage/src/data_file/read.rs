@@ -33,6 +33,7 @@ use super::{
 };
 use crate::{
     Detail, StorageError,
+    disk::failed,
     filter::{Bound, Matcher},
     index::{CandidateRows, IndexBuilder, Sums},
     ranges::intersection,
@@ -56,8 +57,8 @@ const STRETCH_ROWS: usize = 2048;
 /// When the file is missing or damaged.
 pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, StorageError> {
     let path = &file.path;
-    let opened = file.open().map_err(|source| io("open", path, source))?;
-    let sums = Sums::of_file(&opened).map_err(|source| io("read", path, source))?;
+    let opened = file.open().map_err(|source| file.open_error(source))?;
+    let sums = Sums::of_file(&opened).map_err(failed("read", path))?;
     if sums.bytes() != file.bytes {
         let reason = format!("it has {} bytes and not {}", sums.bytes(), file.bytes);
         return Err(StorageError::Corrupt { path: path.clone(), reason });
@@ -74,10 +75,6 @@ pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, Storage
         Ok(())
     })?;
     Ok(index.finish(&sums))
-}
-
-fn io(action: &'static str, path: &Path, source: std::io::Error) -> StorageError {
-    StorageError::Io { action, path: path.to_owned(), source }
 }
 
 /// Returns the rows of a file that are in this row group, counted from the group's start.
@@ -174,7 +171,7 @@ impl<'a> FileReader<'a> {
         detail: Detail,
     ) -> Result<Self, StorageError> {
         let path = &file.path;
-        let opened = file.open_parts().map_err(|source| io("open", path, source))?;
+        let opened = file.open_parts().map_err(|source| file.open_error(source))?;
         let footer = footer(signal, path, &opened)?;
         Ok(Self { path, file: opened, footer, detail, candidates })
     }

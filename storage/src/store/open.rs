@@ -111,7 +111,6 @@ pub(super) async fn open(
         paths,
         alarms,
         quarantined_files: recovery.quarantined.len() as u64,
-        damages: Mutex::default(),
         pending_bytes: AtomicU64::new(0),
         waiting: Mutex::new(None),
         trouble: Mutex::new(None),

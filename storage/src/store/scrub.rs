@@ -5,13 +5,14 @@
 //! and their indexes, and at the end of a round the tables' commits. Waits after every piece, so
 //! that it reads at most `scrub_bytes_per_second`, and while a flush is due. The file `scrub` holds
 //! the position, so that a restart continues the round. A damaged index is rebuilt; nothing else is
-//! repaired. A finding is an alarm until a later round finds the file repaired or removed.
+//! repaired. A finding, or what a question met, is an alarm until a later round finds the file
+//! repaired, or until the file is removed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
-    path::{Path, PathBuf},
-    sync::{Arc, PoisonError, atomic::Ordering},
+    path::Path,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -45,9 +46,6 @@ const NOTE: Duration = Duration::from_secs(60);
 const YIELD: Duration = Duration::from_millis(200);
 /// So much of a segment is read at once.
 const SEGMENT_STEP: u64 = 1 << 20;
-
-/// Files that are damaged, and what is wrong with each.
-pub(super) type Damages = BTreeMap<PathBuf, String>;
 
 /// Where scrubbing is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -120,9 +118,13 @@ impl StoreInner {
             if let Some(item) = self.item(&name) {
                 let found = self.read_item(&item).await?;
                 self.metrics.verified_files.fetch_add(1, Ordering::Relaxed);
-                // Upkeep may have removed it meanwhile.
-                let is_gone = found.is_some() && self.item(&name).is_none();
-                self.note_damage(item.path(), found.filter(|_| !is_gone));
+                match found {
+                    // Upkeep may have removed it meanwhile.
+                    Some(finding) if self.item(&name).is_some() => {
+                        self.tables_at.damaged_files().note(&finding);
+                    }
+                    _ => self.tables_at.damaged_files().note_repair(item.path()),
+                }
             }
             place.after = name;
             let now = self.shared.clock.instant();
@@ -133,7 +135,7 @@ impl StoreInner {
         }
         self.scrub_commits().await?;
         let used = self.names_behind("");
-        self.invalidate(|path| {
+        self.tables_at.damaged_files().invalidate(|path| {
             !is_commit(path) && self.name(path).is_none_or(|name| !used.contains(&name))
         });
         let ended = self.shared.clock.now();
@@ -235,36 +237,14 @@ impl StoreInner {
             let damage = blocking(move || tables::damage(of_it.as_ref(), signal)).await?;
             drop(tables);
             let still = damage.as_ref().map(|damage| damage.path.as_path());
-            self.invalidate(|path| {
+            self.tables_at.damaged_files().invalidate(|path| {
                 path.starts_with(&folder) && is_commit(path) && Some(path) != still
             });
             if let Some(damage) = &damage {
-                let finding = Finding::new(&damage.path, damage.reason);
-                self.note_damage(&damage.path, Some(finding));
+                self.tables_at.damaged_files().note(&Finding::new(&damage.path, damage.reason));
             }
         }
         Ok(())
-    }
-
-    fn note_damage(&self, path: &Path, found: Option<Finding>) {
-        let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
-        match found {
-            Some(finding) => {
-                tracing::error!(%finding, "a file is damaged");
-                damages.insert(path.to_owned(), finding.to_string());
-            }
-            None => {
-                if damages.remove(path).is_some() {
-                    tracing::info!(path = %path.display(), "a file is no longer damaged");
-                }
-            }
-        }
-    }
-
-    /// Forgets the damages of these files.
-    fn invalidate(&self, is_gone: impl Fn(&Path) -> bool) {
-        let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
-        damages.retain(|path, _| !is_gone(path));
     }
 
     async fn read_place(&self) -> Result<ScrubPosition, StorageError> {

@@ -138,6 +138,7 @@ impl StoreInner {
         let tables = Arc::clone(&self.tables_at);
         for path in &paths {
             self.shared.indexes.invalidate(path);
+            tables.damaged_files().invalidate(|damaged| damaged == path);
         }
         let (deleted, done) = blocking(move || {
             let (mut deleted, mut done) = (0, Ok(()));

@@ -22,6 +22,7 @@ use crate::{
         AppendFile, DiskEntry, Mistake, Mistakes, SharedDisk, move_durably, parent, read_all,
         write_durably,
     },
+    findings::DamagedFiles,
 };
 
 /// See the module's description.
@@ -29,12 +30,13 @@ use crate::{
 pub(crate) struct LocalTables {
     disk: SharedDisk,
     root: PathBuf,
+    damaged_files: DamagedFiles,
 }
 
 impl LocalTables {
     /// Tables in this folder, which must be absolute.
     pub(crate) fn new(disk: SharedDisk, root: PathBuf) -> Self {
-        Self { disk, root }
+        Self { disk, root, damaged_files: DamagedFiles::default() }
     }
 }
 
@@ -132,6 +134,10 @@ impl TableStore for LocalTables {
     }
 
     fn invalidate(&self, _: &Path) {}
+
+    fn damaged_files(&self) -> &DamagedFiles {
+        &self.damaged_files
+    }
 }
 
 /// A file whose name is made durable with it.

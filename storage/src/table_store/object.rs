@@ -36,6 +36,7 @@ use super::{
 use crate::{
     StorageError,
     disk::{AppendFile, DiskEntry, Mistake, Mistakes, failed, write_durably},
+    findings::DamagedFiles,
     settings::ObjectAddress,
 };
 
@@ -53,6 +54,7 @@ struct Objects {
     address: ObjectAddress,
     cache: Cache,
     requests: Requests,
+    damaged_files: DamagedFiles,
 }
 
 /// Runtime of the requests. Dropping it cancels those under way.
@@ -112,7 +114,8 @@ impl ObjectTables {
         cache: Cache,
     ) -> Result<Self, StorageError> {
         let requests = Requests::new().map_err(failed("start requests for", cache.folder()))?;
-        Ok(Self(Arc::new(Objects { store, address: address.clone(), cache, requests })))
+        let (address, damaged_files) = (address.clone(), DamagedFiles::default());
+        Ok(Self(Arc::new(Objects { store, address, cache, requests, damaged_files })))
     }
 }
 
@@ -312,6 +315,10 @@ impl TableStore for ObjectTables {
 
     fn invalidate(&self, path: &Path) {
         self.0.cache.invalidate(path);
+    }
+
+    fn damaged_files(&self) -> &DamagedFiles {
+        &self.0.damaged_files
     }
 }
 

@@ -93,7 +93,7 @@ impl V1Error {
 impl From<QueryError> for V1Error {
     fn from(error: QueryError) -> Self {
         let (status, retry_after) = logged(&error);
-        Self { status, message: error.to_string(), retry_after }
+        Self { status, message: error.public_message(), retry_after }
     }
 }
 
@@ -134,7 +134,7 @@ impl V3Error {
 impl From<QueryError> for V3Error {
     fn from(error: QueryError) -> Self {
         let (status, retry_after) = logged(&error);
-        Self { status, message: error.to_string(), retry_after }
+        Self { status, message: error.public_message(), retry_after }
     }
 }
 

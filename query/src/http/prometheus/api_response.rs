@@ -63,7 +63,7 @@ impl From<QueryError> for PrometheusError {
                 (status, "internal")
             }
         };
-        Self { status, kind, reason: error.to_string(), retry_after }
+        Self { status, kind, reason: error.public_message(), retry_after }
     }
 }
 

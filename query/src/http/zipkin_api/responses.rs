@@ -48,7 +48,7 @@ impl From<QueryError> for ZipkinError {
             tracing::error!(%error, "a question failed");
         }
         let (status, retry_after) = status_of(error.kind());
-        Self { status, message: error.to_string(), retry_after }
+        Self { status, message: error.public_message(), retry_after }
     }
 }
 

@@ -75,8 +75,8 @@ pub(super) fn open(
 ) -> Result<Vec<MergeFile>, StorageError> {
     let open = |file: &Arc<DataFile>| {
         let path = file.path.clone();
-        let opened = file.open().map_err(crate::disk::failed("open", &path))?;
-        let footer = footer(signal, &path, &opened)?;
+        let opened = file.open().map_err(|source| file.open_error(source))?;
+        let footer = footer(signal, &path, &opened).inspect_err(|error| file.note_damage(error))?;
         Ok(MergeFile { path, file: opened, footer })
     };
     files.iter().map(open).collect()

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -11,7 +12,8 @@ use std::{
 
 use super::ScrubPosition;
 use crate::{
-    CheckSummary, Clock, Finding, Store, StoreSettings, SystemClock, check,
+    CheckSummary, Clock, Detail, ErrorKind, Finding, Scan, SpanFilter, Store, StoreSettings,
+    SystemClock, check,
     disk::RealDisk,
     paths::index_path,
     store::tests::{contents, logs, settings, traces},
@@ -102,6 +104,42 @@ async fn a_file_that_is_gone_is_an_alarm_until_its_table_does_without_it() {
     scrub(&store).await;
     assert_eq!(store.alarms(), Vec::<String>::new());
     store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_a_question_meets_is_an_alarm_at_once() {
+    for damage in ["missing", "truncated", "overwritten"] {
+        let root = tempfile::tempdir().unwrap();
+        let store = filled(root.path()).await;
+        let ask = || {
+            let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+            store
+                .snapshot()
+                .scan_spans(&SpanFilter::default(), scan, &mut |_| ControlFlow::Continue(()))
+        };
+        let victim = store.owner.0.shared.state.files(crate::schema::Signal::Spans)[0].path.clone();
+        let sound = fs::read(&victim).unwrap();
+        match damage {
+            "missing" => fs::remove_file(&victim).unwrap(),
+            "truncated" => fs::write(&victim, &sound[..sound.len() / 2]).unwrap(),
+            _ => fs::write(&victim, vec![0; sound.len()]).unwrap(),
+        }
+        assert_eq!(store.alarms(), Vec::<String>::new(), "{damage}");
+        for _ in 0..2 {
+            // Not a failure that another try would mend.
+            let error = ask().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}: {error}");
+        }
+        let alarms = store.alarms();
+        assert_eq!(alarms.len(), 1, "{damage}: {alarms:?}");
+        assert!(alarms[0].contains(&*victim.to_string_lossy()), "{damage}: {alarms:?}");
+        assert_eq!(store.measurements().damaged_files, 1, "{damage}");
+        fs::write(&victim, sound).unwrap();
+        scrub(&store).await;
+        assert_eq!(store.alarms(), Vec::<String>::new(), "{damage}");
+        ask().unwrap();
+        store.close().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
