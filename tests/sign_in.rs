@@ -1,6 +1,6 @@
 //! People who sign in by an issuer: the flow with a jar of cookies, and whatever can go wrong in it.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hyper::header::{LOCATION, SET_COOKIE};
@@ -9,11 +9,11 @@ use tempfile::TempDir;
 
 use crate::{
     harness::{
-        PATIENCE, Server,
+        Server,
         http::{Answer, get, send},
         issuer::{CLIENT, Issuer, SECRET, SigningKey, TokenMaker, now},
     },
-    keys,
+    keys::{self, until},
 };
 
 const ROLES: &str = "ops=admin,dev=read,send=ingest";
@@ -38,14 +38,6 @@ fn start(issuer: &Issuer, more: &[&str]) -> (Server, TempDir) {
     let server = Server::start_with(&[&flags, more].concat());
     until(|| get(&server.http, "/sign-in").status == 303);
     (server, folder)
-}
-
-fn until(holds: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !holds() {
-        assert!(begin.elapsed() < PATIENCE, "it does not come to hold");
-        std::thread::yield_now();
-    }
 }
 
 /// A browser as far as cookies and redirects go.

@@ -17,7 +17,7 @@ use crate::{
         issuer::{AUDIENCE, Issuer, SigningKey, now},
         spans::{TRACE_EXPORT, span, traces},
     },
-    keys,
+    keys::{self, until},
 };
 
 const UNAUTHENTICATED: i32 = 16;
@@ -36,14 +36,6 @@ fn flags(issuer: &str) -> [&str; 8] {
     let claim = ["--oidc-roles-claim", "groups", "--oidc-roles", ROLES];
     let [first, second, third, fourth] = claim;
     ["--oidc-issuer", issuer, "--oidc-audience", AUDIENCE, first, second, third, fourth]
-}
-
-fn until(holds: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !holds() {
-        assert!(begin.elapsed() < PATIENCE, "it does not come to hold");
-        std::thread::yield_now();
-    }
 }
 
 fn bearer(token: &str) -> String {

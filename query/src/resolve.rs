@@ -20,9 +20,6 @@ use crate::{
     transactions,
 };
 
-#[cfg(test)]
-mod tests;
-
 /// Reason of a match by a log record's message.
 const MESSAGE: &str = "text of a log record";
 /// Shorter texts are in too many messages, longer ones are not looked for.
@@ -176,5 +173,35 @@ fn push(result: &mut ResolveResult, resolved: Resolved) {
     });
     if !known {
         result.matches.push(resolved);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::messages;
+
+    #[test]
+    fn the_message_is_looked_for_without_what_stands_before_it() {
+        for (text, wanted) in [
+            ("confirmation sent order=A-34838", &["confirmation sent order=A-34838"][..]),
+            (
+                "14:03:59.100 INFO checkout confirmation sent",
+                &[
+                    "14:03:59.100 INFO checkout confirmation sent",
+                    "checkout confirmation sent",
+                    "confirmation sent",
+                ],
+            ),
+            (
+                "2026-11-20 14:03:59,100 [ERROR] no connection",
+                &["2026-11-20 14:03:59,100 [ERROR] no connection", "no connection", "connection"],
+            ),
+            // As the lines of a page are copied.
+            ("14:03:59.100\nINFO\ncheckout\nconfirmation sent\ntrace", &["confirmation sent"]),
+            ("ok", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(messages(text), wanted, "{text}");
+        }
     }
 }

@@ -6,8 +6,9 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     StorageError,
+    damage::Finding,
     disk::{RealDisk, SharedDisk, failed},
-    findings::{CheckSummary, Finding, Findings},
+    findings::{CheckSummary, Findings},
     paths::Paths,
     pins::Pins,
     schema::Signal,

@@ -39,8 +39,8 @@ use tidings_proto::UnixNanos;
 
 use crate::{
     StorageError,
+    damage::{Finding, MISSING},
     disk::failed,
-    findings::{Finding, MISSING},
     memory::Chunk,
     paths::index_path,
     scan::project,

@@ -138,6 +138,3 @@ pub struct LogFilter {
     /// This condition holds.
     pub condition: Option<LogCondition>,
 }
-
-#[cfg(test)]
-mod tests;

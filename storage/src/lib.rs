@@ -13,6 +13,7 @@ mod blocking;
 mod check;
 mod clock;
 mod columns;
+mod damage;
 mod data_file;
 mod disk;
 mod error;
@@ -52,6 +53,7 @@ pub use backup::{
 pub use check::check;
 pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
+pub use damage::Finding;
 pub use data_file::{metadata_bytes, metadata_reads};
 pub use error::{ErrorKind, StorageError};
 pub use filter::{
@@ -59,7 +61,7 @@ pub use filter::{
     LogExpression, LogFilter, Needle, NumberBound, Phrase, SpanFilter, TextBound, TextPattern,
     TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
 };
-pub use findings::{CheckSummary, Finding};
+pub use findings::CheckSummary;
 pub use line_file::LineFile;
 pub use locked_file::LockedFile;
 pub use metrics::{CacheReads, StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};

@@ -1,11 +1,12 @@
 //! A consistent view of the memory table and the data files.
 
-mod ahead;
 mod sources;
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, atomic::AtomicBool},
+    panic::resume_unwind,
+    sync::{Arc, atomic::AtomicBool, mpsc::sync_channel},
+    thread,
 };
 
 use tidings_proto::UnixNanos;
@@ -25,6 +26,9 @@ use sources::{DueSource, ScanSource, Sources};
 /// The tables' places in [`Snapshot::lacking`].
 pub(crate) const SPANS: usize = 0;
 const LOGS: usize = 1;
+
+/// So many portions wait to be looked at.
+const PORTIONS_MAX: usize = 4;
 
 /// A snapshot's view of one table.
 #[derive(Debug, Clone, Default)]
@@ -136,7 +140,7 @@ impl Snapshot {
         scan: Scan,
         visit: &mut dyn FnMut(&SpanRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
-        ahead::read(
+        read_ahead(
             |give| self.scan_spans(filter, scan, &mut |rows| give(rows.clone())),
             |rows| visit(&rows),
         )
@@ -291,6 +295,28 @@ fn scan_chunk(
             return Ok(ControlFlow::Break(()));
         }
     }
+}
+
+/// Gives `visit` on this thread, in their order, the portions that `read` gives on another one.
+fn read_ahead<P: Send>(
+    read: impl FnOnce(&mut dyn FnMut(P) -> ControlFlow<()>) -> Result<ScanStats, StorageError> + Send,
+    mut visit: impl FnMut(P) -> ControlFlow<()>,
+) -> Result<ScanStats, StorageError> {
+    thread::scope(|scope| {
+        let (give, take) = sync_channel(PORTIONS_MAX);
+        let reading = scope.spawn(move || {
+            read(&mut |portion| match give.send(portion) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            })
+        });
+        let stopped = take.iter().any(|portion| visit(portion).is_break());
+        // The other thread may wait for room.
+        drop(take);
+        let mut stats = reading.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        stats.complete &= !stopped;
+        Ok(stats)
+    })
 }
 
 #[cfg(test)]

@@ -46,8 +46,8 @@ pub(crate) use self::{
 use crate::{
     Clock, StorageError, StoreSettings,
     blocking::blocking,
+    damage::{DamagedFiles, Finding},
     disk::{AppendFile, DiskEntry, Mistakes, SharedDisk},
-    findings::{DamagedFiles, Finding},
     paths::Paths,
     settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
 };

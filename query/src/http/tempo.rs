@@ -81,7 +81,7 @@ impl From<TraceqlError> for TempoError {
 
 impl IntoResponse for TempoError {
     fn into_response(self) -> Response {
-        let text = self.0.to_string();
+        let text = self.0.public_message();
         let problem = self.0.into_response();
         let mut response = plain(problem.status(), text);
         if let Some(after) = problem.headers().get(header::RETRY_AFTER) {

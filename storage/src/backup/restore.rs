@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     StorageError,
+    damage::Finding,
     disk::{SharedDisk, failed},
-    findings::Finding,
     paths::Paths,
     store::format,
 };

@@ -171,8 +171,8 @@ fn a_missing_file_is_an_error_that_names_it() {
     let path = PathBuf::from("/nowhere/hour=1/x.parquet");
     let file = DataFile::new(path, 1, 1, 1, UnixNanos(0), UnixNanos(u64::MAX));
     let error = read(file).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("/nowhere/hour=1/x.parquet"));
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(error.to_string(), "/nowhere/hour=1/x.parquet is damaged: it is missing");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 //! [`super::kinds`]). Without corrections, a query has to read the rows of all split traces. Files
 //! that are not merged any more get a section with the corrections against each other such file of
 //! their hour. It lists the traces that exactly these two files have, and the change of both files'
-//! rollups. `make` computes it and `pair_section` encodes it. `role` is the effect of a group's
-//! calls. `pairs` selects the pairs a query can use, and the traces it must read anyway.
+//! rollups. `make` computes it and `pair_section` encodes it. `pairs` selects the pairs a query can
+//! use, and the traces it must read anyway. A cell's [`CorrectionRole`] is the effect of its calls.
 //!
 //! A section is valid while both files exist. Pairs without a section are compared during the
 //! query. Corrections change no answer.
@@ -13,10 +13,42 @@
 mod make;
 mod pair_section;
 mod pairs;
-mod role;
 
 pub(super) use make::PairCorrection;
 pub(crate) use make::joined;
 pub(crate) use pair_section::{CorrectionBytes, CorrectionSection};
 pub(super) use pairs::{PairGroups, Pairs, RollupFile, UsedPair};
-pub(super) use role::CorrectionRole;
+
+use super::cells::RawKey;
+
+/// The role is above the bits that groups need of their last number.
+const SHIFT: u32 = 16;
+
+/// Effect of the calls in a cell of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum CorrectionRole {
+    /// The file with this place in the pair has counted them; they are none.
+    Gone(usize),
+    /// It has counted them, and so has the other, where they stay.
+    Doubled(usize),
+    /// Neither has counted them.
+    Added,
+}
+
+impl CorrectionRole {
+    const ALL: [Self; 5] =
+        [Self::Gone(0), Self::Doubled(0), Self::Gone(1), Self::Doubled(1), Self::Added];
+
+    /// The key of the group, for calls with this role.
+    pub(super) fn key(self, (texts, [part, detail]): RawKey<'_>) -> RawKey<'_> {
+        let role = Self::ALL.iter().position(|role| *role == self).unwrap_or_default();
+        let role = i32::try_from(role).unwrap_or_default();
+        (texts, [part, detail | role << SHIFT])
+    }
+
+    /// The role, and the key of the group; `None` when it is not known.
+    pub(super) fn decode((texts, [part, detail]): RawKey<'_>) -> Option<(Self, RawKey<'_>)> {
+        let role = *Self::ALL.get(usize::try_from(detail >> SHIFT).ok()?)?;
+        Some((role, (texts, [part, detail & ((1 << SHIFT) - 1)])))
+    }
+}

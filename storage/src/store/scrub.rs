@@ -24,9 +24,10 @@ use super::StoreInner;
 use crate::{
     StorageError,
     blocking::blocking,
+    damage::Finding,
     data_file::DataFile,
     disk::{failed, read_all, write_durably},
-    findings::{Finding, Pieces, Start, VerifyStep},
+    findings::{Pieces, Start, VerifyStep},
     index::Verified,
     schema::Signal,
     settings::TablesAt,

@@ -18,11 +18,11 @@ use url::Url;
 use super::{Readable, TableStore, synced_store::SyncedStore};
 use crate::{
     StorageError,
+    damage::DamagedFiles,
     disk::{
         AppendFile, DiskEntry, Mistake, Mistakes, SharedDisk, move_durably, parent, read_all,
         write_durably,
     },
-    findings::DamagedFiles,
 };
 
 /// See the module's description.

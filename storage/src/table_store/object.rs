@@ -35,8 +35,8 @@ use super::{
 };
 use crate::{
     StorageError,
+    damage::DamagedFiles,
     disk::{AppendFile, DiskEntry, Mistake, Mistakes, failed, write_durably},
-    findings::DamagedFiles,
     settings::ObjectAddress,
 };
 

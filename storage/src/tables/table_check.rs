@@ -13,8 +13,9 @@ use super::TelemetryTable;
 use crate::{
     StorageError,
     blocking::blocking,
+    damage::Finding,
     data_file::{self, DataFile},
-    findings::{Finding, Findings, Pieces, Start},
+    findings::{Findings, Pieces, Start},
     index::{self, Verified},
     paths::index_path,
     schema::Signal,

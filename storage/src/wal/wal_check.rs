@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{
     StorageError,
+    damage::Finding,
     disk::{Disk, ReadFile, failed},
-    findings::{Finding, Findings},
+    findings::Findings,
     paths::segment_first,
     schema::Signal,
 };

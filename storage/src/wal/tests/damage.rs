@@ -90,7 +90,7 @@ fn replayed(root: &Path, covered: [u64; 2]) -> (Vec<u64>, usize) {
 /// What `tidings check` finds wrong with the log.
 fn found(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    let mut report = |finding: &crate::findings::Finding| found.push(finding.what.clone());
+    let mut report = |finding: &crate::Finding| found.push(finding.what.clone());
     let mut findings = Findings { summary: CheckSummary::default(), report: &mut report };
     wal::check(&RealDisk, &root.join("wal"), 0, &mut findings).unwrap();
     found
