@@ -87,7 +87,7 @@ fn a_question_that_meets_damage_names_no_path_and_is_an_alarm_at_once() {
             format!("/jaeger/api/traces/{id}"),
             format!("/jaeger/api/v3/traces/{id}"),
             format!("/tempo/api/v2/traces/{id}"),
-            "/api/v1/sql?query=SELECT%20name%20FROM%20spans".to_owned(),
+            "/api/v1/sql?query=SELECT%20operation%20FROM%20spans".to_owned(),
         ] {
             let (status, text) = said(&question);
             assert_eq!(status, 500, "{damage}: {question}: {text}");

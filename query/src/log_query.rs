@@ -15,6 +15,8 @@ mod term_syntax;
 
 use std::fmt;
 
+use tidings_storage::LogCondition;
+
 use crate::QueryError;
 
 pub(crate) use fields::LogField;
@@ -28,6 +30,15 @@ const DEPTH_MAX: usize = tidings_storage::LogExpression::DEPTH_MAX / 3 - 1;
 const TERMS_MAX: usize = 200;
 /// Memory of all regular expressions of a query.
 const PATTERNS_BYTES_MAX: usize = 16 << 20;
+
+/// Returns the condition that a query of log records states. Making its patterns takes time: for a
+/// blocking thread.
+///
+/// # Errors
+/// `Parameter` names the character where the text is not a query, and what was expected.
+pub fn log_condition(text: &str) -> Result<LogCondition, QueryError> {
+    Ok(LogCondition::new(parse(text)?))
+}
 
 /// Error in a query.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -268,7 +268,7 @@ impl QueryService {
     /// # Errors
     /// `Parameter` names the character where the text is not a query, and what was expected.
     pub(crate) async fn log_condition(&self, query: String) -> Result<LogCondition, QueryError> {
-        self.ask(move |_| Ok(LogCondition::new(log_query::parse(&query)?))).await
+        self.ask(move |_| log_query::log_condition(&query)).await
     }
 
     /// A log record with those around it.

@@ -173,7 +173,7 @@ impl ExecutionPlan for SourceExec {
             return Ok(none);
         }
         Ok(none.with_updated_node(Arc::new(Self {
-            relation: self.relation,
+            relation: self.relation.clone(),
             columns: self.columns.clone(),
             conditions: self.conditions.clone(),
             feed: self.feed.clone(),
@@ -187,7 +187,7 @@ impl ExecutionPlan for SourceExec {
         let (scan, batches) = self.feed.link.register(self.schema());
         let request = ScanRequest {
             scan,
-            relation: self.relation,
+            relation: self.relation.clone(),
             columns: self.columns.clone(),
             conditions: self.conditions.clone(),
             narrows: wanted.is_some(),

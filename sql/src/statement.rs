@@ -29,8 +29,8 @@ use crate::{
 };
 
 const ONE_QUERY: &str = "ask one query that begins with SELECT, WITH, VALUES or EXPLAIN";
-const VIEWS_ONLY: &str =
-    "read the views spans, logs, traces, red and edges, or tree(), ancestors() and descendants()";
+const VIEWS_ONLY: &str = "read the views spans, logs, traces, red and edges, or tree(), ancestors(), descendants() and \
+     matching_logs()";
 const PLAIN: &str = "ask with what docs/sql.md lists";
 
 pub(crate) use clauses::{CASTS, CLAUSES, TYPES};

@@ -23,7 +23,8 @@ use arrow_select::take::take_record_batch;
 use async_trait::async_trait;
 use datafusion::{
     catalog::{
-        CatalogProvider, CatalogProviderList, SchemaProvider, Session, TableFunction, TableProvider,
+        CatalogProvider, CatalogProviderList, SchemaProvider, Session, TableFunction,
+        TableFunctionImpl, TableProvider,
     },
     error::{DataFusionError, Result},
     logical_expr::{Expr, TableProviderFilterPushDown, TableType},
@@ -46,8 +47,8 @@ pub(crate) use condition::{Condition, conditions};
 
 /// Names of the views.
 pub(crate) const VIEWS: &[&str] = &["spans", "logs", "traces", "red", "edges"];
-/// Names of the table functions over one trace.
-pub(crate) const FUNCTIONS: &[&str] = &["tree", "ancestors", "descendants"];
+/// Names of the table functions: over one trace, and over log records.
+pub(crate) const FUNCTIONS: &[&str] = &["tree", "ancestors", "descendants", "matching_logs"];
 /// The catalog's only name.
 pub(crate) const CATALOG: &str = "tidings";
 /// The schema's only name.
@@ -87,10 +88,10 @@ pub(crate) trait View: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Everything that a query can read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Relation {
     Spans,
-    Logs,
+    Logs(logs_view::Logs),
     Traces,
     Red,
     Edges,
@@ -102,7 +103,7 @@ impl Relation {
     fn named(name: &str) -> Option<Self> {
         Some(match name {
             "spans" => Self::Spans,
-            "logs" => Self::Logs,
+            "logs" => Self::Logs(logs_view::Logs::all()),
             "traces" => Self::Traces,
             "red" => Self::Red,
             "edges" => Self::Edges,
@@ -113,7 +114,7 @@ impl Relation {
     fn view(&self) -> &dyn View {
         match self {
             Self::Spans => &spans_view::Spans,
-            Self::Logs => &logs_view::Logs,
+            Self::Logs(logs) => logs,
             Self::Traces => &traces_view::Traces,
             Self::Red => &red::Red,
             Self::Edges => &edges::Edges,
@@ -187,7 +188,7 @@ impl TableProvider for ViewTable {
         let columns = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
         let projected = Arc::new(schema.project(&columns)?);
         let scan = SourceExec::new(
-            self.relation,
+            self.relation.clone(),
             columns,
             conditions(filters),
             projected,
@@ -204,12 +205,23 @@ pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
 
 /// The functions that give rows.
 pub(crate) fn functions(feed: &Feed) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
-    let functions =
-        tree_view::TreePart::ALL.map(|walk| tree_view::TreeFunction::new(walk, feed.clone()));
-    functions.into_iter().map(|function| {
-        let name = function.name().to_owned();
-        (name.clone(), Arc::new(TableFunction::new(name, Arc::new(function))))
+    let walks = tree_view::TreePart::ALL.map(|walk| {
+        let function = tree_view::TreeFunction::new(walk, feed.clone());
+        (function.name(), Arc::new(function) as Arc<dyn TableFunctionImpl>)
+    });
+    let logs = logs_view::MatchingLogs::new(feed.clone());
+    let functions = walks.into_iter().chain([(logs_view::MatchingLogs::NAME, Arc::new(logs) as _)]);
+    functions.map(|(name, function)| {
+        (name.to_owned(), Arc::new(TableFunction::new(name.to_owned(), function)))
     })
+}
+
+/// The text that a table function is called with.
+fn literal_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        _ => None,
+    }
 }
 
 /// Everything that can be named, at every level: there is one of each.

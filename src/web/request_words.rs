@@ -48,7 +48,7 @@ impl RequestWords {
         address.strip_prefix(ORIGIN).map(str::to_owned).unwrap_or(address)
     }
 
-    /// Returns an encoded part of an address without the secrets of what it says.
+    /// Decodes a part of an address, and returns it without secrets.
     fn replaced_or_sent<'s>(&self, sent: &'s str) -> Cow<'s, str> {
         // Without an equals sign and `&` all of it is one name.
         let whole = sent.replace('=', "%3D").replace('&', "%26");

@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What is wrong with a file that is not there.
+/// Fault of a file that is not there.
 pub(crate) const MISSING: &str = "it is missing";
 
 /// Something that is wrong.

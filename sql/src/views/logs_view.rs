@@ -1,4 +1,5 @@
-//! `logs`: a row for each log record.
+//! `logs`: a row for each log record; `matching_logs(query)`: those that a query of the log query
+//! language selects.
 
 use std::{
     ops::ControlFlow,
@@ -6,10 +7,17 @@ use std::{
 };
 
 use arrow_schema::SchemaRef;
+use datafusion::{
+    catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider},
+    error::{DataFusionError, Result as PlanResult},
+    logical_expr::Expr,
+};
+use serde::{Deserialize, Serialize};
+use tidings_query::log_condition;
 use tidings_storage::{Detail, LogFilter, LogRows, Scan};
 
 use super::{
-    Condition, Repeats, Stored, View, pushdown,
+    Condition, Feed, Relation, Repeats, Stored, View, ViewTable, literal_text, pushdown,
     spans_view::finish,
     view_columns::{self, Column, Origin, column},
 };
@@ -40,9 +48,57 @@ const COLUMNS: &[Column] = &[
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| view_columns::schema(COLUMNS));
 
-/// The view.
+/// The view, or the records of it that a query selects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Logs {
+    /// In the log query language.
+    query: Option<String>,
+}
+
+impl Logs {
+    /// All records.
+    pub(super) fn all() -> Self {
+        Self { query: None }
+    }
+}
+
+/// The function `matching_logs`.
 #[derive(Debug)]
-pub(super) struct Logs;
+pub(super) struct MatchingLogs {
+    feed: Feed,
+}
+
+impl MatchingLogs {
+    pub(super) const NAME: &'static str = "matching_logs";
+
+    pub(super) fn new(feed: Feed) -> Self {
+        Self { feed }
+    }
+}
+
+impl TableFunctionImpl for MatchingLogs {
+    fn call_with_args(
+        &self,
+        args: TableFunctionArgs<'_, '_>,
+    ) -> PlanResult<Arc<dyn TableProvider>> {
+        let logs = match args.exprs() {
+            // Such a plan is described and never runs.
+            [Expr::Placeholder(_)] => Logs::all(),
+            [query] => {
+                let query = literal_text(query).ok_or_else(wrong_call)?;
+                log_condition(query).map_err(|error| DataFusionError::Plan(error.to_string()))?;
+                Logs { query: Some(query.to_owned()) }
+            }
+            _ => return Err(wrong_call()),
+        };
+        Ok(Arc::new(ViewTable::new(Relation::Logs(logs), self.feed.clone())))
+    }
+}
+
+fn wrong_call() -> DataFusionError {
+    let name = MatchingLogs::NAME;
+    DataFusionError::Plan(format!("{name}() takes a query of log records, as a text"))
+}
 
 impl View for Logs {
     fn schema(&self) -> SchemaRef {
@@ -60,7 +116,7 @@ impl View for Logs {
     fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
         let filter = pushdown::logs(conditions);
         let columns = columns.into_iter().map(|place| COLUMNS[place]).collect();
-        Arc::new(LogSource { columns, filter })
+        Arc::new(LogSource { columns, filter, query: self.query.clone() })
     }
 }
 
@@ -68,16 +124,32 @@ impl View for Logs {
 struct LogSource {
     columns: Vec<Column>,
     filter: LogFilter,
+    /// Selects among the records that the filter leaves.
+    query: Option<String>,
+}
+
+impl LogSource {
+    /// The filter of a scan. Making a query's patterns takes time.
+    fn filter(&self) -> Result<LogFilter, SqlError> {
+        let condition = self.query.as_deref().map(log_condition).transpose();
+        let condition =
+            condition.map_err(|error| SqlError::Evaluation { reason: error.to_string() })?;
+        Ok(LogFilter { condition, ..self.filter.clone() })
+    }
 }
 
 impl Source for LogSource {
     fn describe(&self) -> String {
         let names: Vec<_> = self.columns.iter().map(|column| column.name).collect();
-        format!("logs, columns [{}], scanned by {:?}", names.join(", "), self.filter)
+        let matching = match &self.query {
+            Some(query) => format!(" that match {query:?}"),
+            None => String::new(),
+        };
+        format!("logs{matching}, columns [{}], scanned by {:?}", names.join(", "), self.filter)
     }
 
     fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
-        let schema = view_columns::schema(&self.columns);
+        let (schema, filter) = (view_columns::schema(&self.columns), self.filter()?);
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Ids);
         let mut repeats = Repeats::default();
         let mut give = |rows: &LogRows, out: &mut Out<'_>| {
@@ -91,10 +163,10 @@ impl Source for LogSource {
             out.give(&batch)
         };
         if !out.narrows() {
-            return scan_logs(stored, &self.filter, detail, out, give);
+            return scan_logs(stored, &filter, detail, out, give);
         }
-        let of = |time| LogFilter { time, ..self.filter.clone() };
-        let (timeless, timed) = pushdown::split_timeless(self.filter.time);
+        let of = |time| LogFilter { time, ..filter.clone() };
+        let (timeless, timed) = pushdown::split_timeless(filter.time);
         if let Some(timeless) = timeless {
             scan_logs(stored, &of(timeless), detail, out, &mut give)?;
         }

@@ -28,7 +28,7 @@ use tidings_proto::{
 use tidings_storage::{Detail, SpanFilter, SpanRows};
 
 use super::{
-    Condition, Feed, Relation, Stored, View, ViewTable,
+    Condition, Feed, Relation, Stored, View, ViewTable, literal_text,
     spans_view::{COLUMNS, SCHEMA as SPANS, scan_spans},
     view_columns,
 };
@@ -94,7 +94,7 @@ impl TableFunctionImpl for TreeFunction {
             let tree = Tree { walk: self.walk, trace, span_id: None };
             return Ok(Arc::new(ViewTable::new(Relation::Tree(tree), self.feed.clone())));
         }
-        let texts: Option<Vec<&str>> = args.exprs().iter().map(text).collect();
+        let texts: Option<Vec<&str>> = args.exprs().iter().map(literal_text).collect();
         let wrong = || {
             let takes = match self.walk {
                 TreePart::All => "the id of a trace",
@@ -119,13 +119,6 @@ impl TableFunctionImpl for TreeFunction {
         };
         let tree = Tree { walk: self.walk, trace, span_id: span.map(span_id).transpose()? };
         Ok(Arc::new(ViewTable::new(Relation::Tree(tree), self.feed.clone())))
-    }
-}
-
-fn text(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Literal(value, _) => value.try_as_str().flatten(),
-        _ => None,
     }
 }
 

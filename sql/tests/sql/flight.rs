@@ -372,6 +372,7 @@ async fn queries_with_placeholders_are_described_without_values() {
     for (text, columns, parameters) in [
         ("SELECT 1 AS one", 1, 0),
         ("SELECT * FROM tree(?)", 28, 1),
+        ("SELECT * FROM matching_logs(?)", 15, 1),
         ("SELECT service FROM spans WHERE start_time > $1 AND start_time < $2", 1, 2),
         ("SELECT attributes[?] FROM spans", 1, 1),
         ("SELECT 1 FROM spans WHERE service IN (?, ?) OR duration_nanos BETWEEN ? AND ?", 1, 4),

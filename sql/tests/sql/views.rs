@@ -114,6 +114,38 @@ async fn logs_have_a_row_each() {
 }
 
 #[tokio::test]
+async fn log_records_are_selected_by_their_own_query_language() {
+    let harness = Harness::new().await;
+    story(&harness).await;
+    let texts = async |query: &str, more: &str| {
+        let query = query.replace('\'', "''");
+        let asked = format!("SELECT text FROM matching_logs('{query}') {more} ORDER BY time");
+        harness.rows(&asked).await
+    };
+    let all = harness.rows("SELECT text FROM logs ORDER BY time").await;
+    assert_eq!(all.as_array().unwrap().len(), 2);
+    assert_eq!(texts("", "").await, all);
+    assert_eq!(texts("declined", "").await, json!([["card was declined"]]));
+    assert_eq!(
+        texts("DECLINED service:shop severity:info", "").await,
+        json!([["card was declined"]])
+    );
+    assert_eq!(texts("not declined", "").await, json!([["checkout begins"]]));
+    assert_eq!(
+        texts("declined or begins", "WHERE text LIKE 'checkout%'").await,
+        json!([["checkout begins"]])
+    );
+    assert_eq!(texts("declined", "WHERE service <> 'shop'").await, json!([]));
+    let joined = "SELECT s.operation FROM matching_logs('card was') l JOIN spans s \
+                  ON s.trace_id = l.trace_id AND s.span_id = l.span_id";
+    assert_eq!(harness.rows(joined).await, json!([["POST /pay"]]));
+    let wrong = harness.refusal("SELECT * FROM matching_logs('declined severity:loud')").await;
+    assert!(wrong.to_string().contains("at character "), "{wrong}");
+    let plan = harness.explain("SELECT text FROM matching_logs('declined')").await;
+    assert!(plan.contains("that match"), "{plan}");
+}
+
+#[tokio::test]
 async fn traces_have_a_row_each() {
     let harness = Harness::new().await;
     story(&harness).await;

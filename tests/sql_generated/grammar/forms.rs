@@ -290,8 +290,12 @@ impl Grammar {
             }
             "FROM f()" => {
                 let name = self.one(&VOCABULARY.table_functions);
-                let span = if name == "tree" { "" } else { ", '0000000000000001'" };
-                format!("{name}('00000000000000000000000000000001'{span}) AS a")
+                let arguments = match name {
+                    "tree" => "'00000000000000000000000000000001'",
+                    "matching_logs" => "'payment severity:>=warn or not timeout'",
+                    _ => "'00000000000000000000000000000001', '0000000000000001'",
+                };
+                format!("{name}({arguments}) AS a")
             }
             "ON" => format!("{view} AS a JOIN {other} AS b ON {on} AND {}", self.condition()),
             "USING" => format!("{view} AS a JOIN {other} AS b USING (service)"),

@@ -71,7 +71,11 @@ pub(super) fn schema_side(
             let columns: Vec<SqlColumn> =
                 columns.unwrap_or_default().iter().filter(fits).cloned().collect();
             let is_open = (index == 0 || !wanted.is_empty()) && !columns.is_empty();
-            let inserted = if view.name == "tree" { "tree('')" } else { view.name };
+            let inserted = match view.name {
+                "tree" => "tree('')",
+                "matching_logs" => "matching_logs('')",
+                name => name,
+            };
             let column = move |column: SqlColumn| {
                 let (name, kind) = (column.name.clone(), column.r#type);
                 view! {

@@ -13,7 +13,7 @@ pub(super) struct ViewName {
 }
 
 /// The views. Their columns are the server's to say.
-pub(super) const VIEWS: [ViewName; 6] = [
+pub(super) const VIEWS: [ViewName; 7] = [
     ViewName { name: "spans", row: "a span", source: "spans" },
     ViewName { name: "logs", row: "a log record", source: "logs" },
     ViewName { name: "traces", row: "a trace", source: "traces" },
@@ -23,6 +23,11 @@ pub(super) const VIEWS: [ViewName; 6] = [
         name: "tree",
         row: "the spans of one trace",
         source: "tree('00000000000000000000000000000001')",
+    },
+    ViewName {
+        name: "matching_logs",
+        row: "the records of a log query",
+        source: "matching_logs('severity:*')",
     },
 ];
 
