@@ -66,6 +66,11 @@ pub(crate) fn record_command<T>(
     result: &Result<T>,
     describe: impl FnOnce(&T) -> String,
 ) {
+    // A command that did nothing in a folder without a store leaves it as it was.
+    let is_data_dir = settings.data_dir.join("format").is_file();
+    if result.is_err() && !is_data_dir && settings.audit_dir.is_none() {
+        return;
+    }
     // Where there is no such folder, the user is not known.
     let user = std::fs::metadata("/proc/self").ok().map(|own| own.uid().to_string());
     let (outcome, detail) = match result {

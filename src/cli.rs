@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 use clap_complete::Shell;
 use clap_mangen::Man;
+use thiserror::Error;
 
 use tidings_access::{KeyFileError, TenantName};
 use tidings_collector::TlsError;
@@ -326,6 +327,11 @@ pub(crate) fn said_once(error: &anyhow::Error) -> String {
     said
 }
 
+/// An argument that the command cannot use.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(crate) struct InvalidArgument(pub(crate) String);
+
 /// 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program, 73
 /// (`EX_CANTCREAT`) when it is taken, 74 (`EX_IOERR`) when a part of it cannot be read without which
 /// acknowledged records could be lost, 70 (`EX_SOFTWARE`) when an essential task failed and a
@@ -340,11 +346,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match storage {
         _ if error.is::<SettingsError>() || error.is::<TlsError>() => 78,
         _ if error.is::<KeyFileError>() && storage.is_none() => 78,
-        _ if error.is::<maintenance::Unreadable>()
-            || error.is::<maintenance::ValueInArguments>() =>
-        {
-            2
-        }
+        _ if error.is::<maintenance::Unreadable>() || error.is::<InvalidArgument>() => 2,
         _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,
         Some(StorageError::NeedsRecovery { .. }) => 74,
@@ -427,13 +429,13 @@ fn print_config(sources: &Sources) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{TaskFailure, exit_code, maintenance::ValueInArguments};
+    use super::{InvalidArgument, TaskFailure, exit_code};
 
     #[test]
     fn a_failed_task_and_a_wrong_call_have_exit_codes_of_their_own() {
         let error = anyhow::Error::new(TaskFailure("flush failed: no".to_owned()));
         assert_eq!(exit_code(&error), 70);
         assert_eq!(exit_code(&anyhow::anyhow!("anything else")), 1);
-        assert_eq!(exit_code(&ValueInArguments.into()), 2);
+        assert_eq!(exit_code(&InvalidArgument("x".to_owned()).into()), 2);
     }
 }

@@ -9,7 +9,8 @@ use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 
 use crate::{
-    audit_log, cli,
+    audit_log,
+    cli::{self, InvalidArgument},
     settings::{Settings, parse_age, parse_bytes},
     tenants::possible,
 };
@@ -121,7 +122,7 @@ pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
 fn create(file: &KeyFile, matches: &ArgMatches, settings: &Settings) -> Result<KeyRecord> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let text = |name: &str| matches.get_one::<String>(name);
-    let wrong = |name: &str, reason: String| anyhow::anyhow!("--{name}: {reason}");
+    let wrong = |name: &str, reason: String| InvalidArgument(format!("--{name}: {reason}"));
     let age = text("expires").map(|age| parse_age(age)).transpose();
     let age = age.map_err(|reason| wrong("expires", reason))?.flatten();
     let end = age.map(|age: Duration| {

@@ -13,7 +13,9 @@ use thiserror::Error;
 use tidings_storage::{AttributeFilter, Erasure, Finding, StorageError, Store, SystemClock};
 
 use crate::{
-    audit_log, cli, log,
+    audit_log,
+    cli::{self, InvalidArgument},
+    log,
     serve::store_settings,
     settings::{Settings, setting_value},
 };
@@ -23,13 +25,10 @@ const ASK_THE_SERVER: &str = "a server works on the directory and erases itself:
                               POST /api/v1/erasures (with a key of the role admin where keys are \
                               required), or use its System page";
 
-/// A value that was an argument. Its text is not repeated: who reads the error need not know it.
-#[derive(Debug, Error)]
-#[error(
-    "a value is not taken as an argument, which lists of processes and the history of the shell \
-     show: give --attribute KEY alone, and the value on standard input"
-)]
-pub(crate) struct ValueInArguments;
+/// The error of a value that was an argument. Its text is not repeated: who reads the error need not
+/// know it.
+const VALUE_IN_ARGUMENTS: &str = "a value is not taken as an argument, which lists of processes and the history of the shell \
+     show: give --attribute KEY alone, and the value on standard input";
 
 /// Does all upkeep that is due and says what it did.
 pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
@@ -66,14 +65,18 @@ pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
 /// Erases spans and log records and says how many. The value of an attribute comes by standard
 /// input alone.
 pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
-    let wrong = anyhow::Error::msg;
+    let wrong = |reason: String| anyhow::Error::from(InvalidArgument(reason));
     let what = match (matches.get_one::<String>("trace"), matches.get_one::<String>("attribute")) {
         (Some(id), None) => Erasure::Trace(setting_value::trace_id(id).map_err(wrong)?),
-        (None, Some(key)) if key.contains('=') => return Err(ValueInArguments.into()),
+        (None, Some(key)) if key.contains('=') => return Err(wrong(VALUE_IN_ARGUMENTS.to_owned())),
         (None, Some(key)) if !key.is_empty() => {
             Erasure::Attribute(AttributeFilter::new(key, Some(cli::standard_input()?)))
         }
-        _ => bail!("what is to be erased: --trace ID, or --attribute KEY and its value on stdin"),
+        _ => {
+            let reason =
+                "what is to be erased: --trace ID, or --attribute KEY and its value on stdin";
+            return Err(wrong(reason.to_owned()));
+        }
     };
     let erased = audit_log::describe_erasure(&what);
     let done = erase_from(settings, &what).map_err(|error| match error.downcast_ref() {
@@ -121,7 +124,7 @@ fn erase_from(settings: &Settings, what: &Erasure) -> Result<()> {
 
 fn on_store(settings: &Settings, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     log::start(&settings.log)?;
-    if !settings.data_dir.is_dir() {
+    if !settings.data_dir.join("format").is_file() {
         bail!("{} is no data directory", settings.data_dir.display());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

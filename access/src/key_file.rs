@@ -12,15 +12,14 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use ring::rand::SystemRandom;
 use serde::{Deserialize, Serialize};
 use tidings_proto::UnixNanos;
-use tidings_storage::{LockedFile, StorageError};
+use tidings_storage::{LockedFile, StorageError, read_regular};
 
 use crate::{
     error::KeyFileError,
@@ -76,7 +75,7 @@ impl KeyFile {
     /// # Errors
     /// When the file cannot be read, or is no file of keys. Nobody may be let in then.
     pub fn read(&self) -> Result<Vec<KeyRecord>, KeyFileError> {
-        self.parse(&self.bytes()?)
+        self.bytes()?.map_or_else(|| Ok(Vec::new()), |bytes| self.parse(&bytes))
     }
 
     /// Makes a key; durable when it returns. The text is kept nowhere.
@@ -137,6 +136,10 @@ impl KeyFile {
         id_or_name: &str,
         tenant: Option<&TenantName>,
     ) -> Result<KeyRecord, KeyFileError> {
+        if self.bytes()?.is_none() {
+            // The lock of a file would make its folder.
+            return Err(KeyFileError::NotFound(id_or_name.to_owned()));
+        }
         let (file, mut keys) = self.open()?;
         let is_of_tenant = |key: &KeyRecord| tenant.is_none_or(|tenant| key.tenant == *tenant);
         let by_id = |key: &KeyRecord| is_of_tenant(key) && key.id.to_string() == id_or_name;
@@ -153,28 +156,25 @@ impl KeyFile {
         Ok(revoked)
     }
 
-    /// Returns the file's bytes; empty where there is no file.
-    pub(crate) fn bytes(&self) -> Result<Vec<u8>, KeyFileError> {
-        let mut bytes = Vec::new();
-        let read = File::open(&self.path)
-            .and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes));
-        match read {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+    /// Returns the file's bytes; `None` where there is no file.
+    pub(crate) fn bytes(&self) -> Result<Option<Vec<u8>>, KeyFileError> {
+        match read_regular(&self.path, BYTES_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => {
                 let path = self.path.clone();
                 Err(StorageError::Io { action: "read", path, source }.into())
             }
-            Ok(_) if bytes.len() as u64 > BYTES_MAX => {
+            Ok(bytes) if bytes.len() as u64 > BYTES_MAX => {
                 Err(self.malformed(format!("it has more than {BYTES_MAX} bytes")))
             }
-            Ok(_) => Ok(bytes),
+            Ok(bytes) => Ok(Some(bytes)),
         }
     }
 
     /// Reads the keys of the file's bytes.
     pub(crate) fn parse(&self, bytes: &[u8]) -> Result<Vec<KeyRecord>, KeyFileError> {
         if bytes.is_empty() {
-            return Ok(Vec::new());
+            return Err(self.malformed("it is empty".to_owned()));
         }
         let stored: StoredKeys =
             serde_json::from_slice(bytes).map_err(|error| self.malformed(error.to_string()))?;
@@ -196,8 +196,10 @@ impl KeyFile {
 
     fn open(&self) -> Result<(LockedFile, Vec<KeyRecord>), KeyFileError> {
         let file = LockedFile::lock(&self.path)?;
-        let bytes = file.read()?.unwrap_or_default();
-        let keys = self.parse(&bytes)?;
+        let keys = match file.read()? {
+            Some(bytes) => self.parse(&bytes)?,
+            None => Vec::new(),
+        };
         Ok((file, keys))
     }
 
@@ -300,6 +302,7 @@ mod tests {
         for bad in [
             "{",
             "[]",
+            "",
             r#"{"version": 2, "keys": []}"#,
             r#"{"version": 1}"#,
             r#"{"version": 1, "keys": [], "more": 1}"#,

@@ -392,7 +392,7 @@ impl KeyRing {
     /// Takes over what the file says, if it says something new.
     fn look(&self) -> Result<(), KeyFileError> {
         let bytes = self.file.bytes()?;
-        self.had_file.fetch_or(!bytes.is_empty(), Relaxed);
+        self.had_file.fetch_or(bytes.is_some(), Relaxed);
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let fingerprint = hasher.finish();
@@ -401,7 +401,10 @@ impl KeyRing {
         if self.fingerprint.load(Relaxed) == fingerprint {
             return Ok(());
         }
-        let mut records = self.file.parse(&bytes)?;
+        let mut records = match &bytes {
+            Some(bytes) => self.file.parse(bytes)?,
+            None => Vec::new(),
+        };
         records.retain(|record| !self.unwritten().contains(&record.id));
         let mut before = std::mem::take(&mut *keys);
         for record in records {

@@ -8,9 +8,8 @@
 
 use std::{
     fmt,
-    fs::File,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Read},
+    io,
     panic::resume_unwind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -27,7 +26,7 @@ use rustls::{
     server::{VerifierBuilderError, WebPkiClientVerifier},
 };
 use thiserror::Error;
-use tidings_storage::Clock;
+use tidings_storage::{Clock, read_regular};
 use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
 
@@ -300,9 +299,7 @@ impl PemTexts {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut text))
+    let text = read_regular(path, FILE_BYTES_MAX)
         .map_err(|source| TlsError::Unreadable { path: path.to_owned(), source })?;
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(TlsError::TooLarge { path: path.to_owned(), limit: FILE_BYTES_MAX });

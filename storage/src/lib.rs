@@ -63,7 +63,7 @@ pub use filter::{
 };
 pub use findings::CheckSummary;
 pub use line_file::LineFile;
-pub use locked_file::LockedFile;
+pub use locked_file::{LockedFile, read_regular};
 pub use metrics::{CacheReads, StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{

@@ -5,7 +5,8 @@
 //! own what the file says.
 
 use std::{
-    io,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -71,6 +72,20 @@ impl LockedFile {
     pub fn replace(&self, content: &[u8]) -> Result<(), StorageError> {
         replace_durably(&RealDisk, &self.path, content).map_err(failed("write", &self.path))
     }
+}
+
+/// Reads a file to its end, or one byte more than these. A pipe in its place is an error: whoever
+/// reads it would wait for ever.
+///
+/// # Errors
+/// Those of the system, and anything else than a regular file.
+pub fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -202,9 +202,10 @@ fn a_key_is_revoked_although_its_file_cannot_be_changed() {
         (fixture.key("stolen", Role::Admin, None), fixture.key("kept", Role::Read, None));
     let caller = fixture.ring.find(stolen.reveal()).unwrap();
     let good = std::fs::read(fixture.file.path()).unwrap();
-    for fault in ["no file of keys", "a folder in its place"] {
+    for fault in ["no file of keys", "empty", "a folder in its place"] {
         match fault {
             "no file of keys" => std::fs::write(fixture.file.path(), "{").unwrap(),
+            "empty" => std::fs::write(fixture.file.path(), "").unwrap(),
             _ => {
                 std::fs::remove_file(fixture.file.path()).unwrap();
                 std::fs::create_dir(fixture.file.path()).unwrap();
