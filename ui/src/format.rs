@@ -56,8 +56,24 @@ pub fn count(number: u64) -> String {
 /// A count with its noun: `1 span`, `2 spans`.
 #[must_use]
 pub fn counted(number: u64, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", count(number))
+    format!("{} {}", count(number), noun_for(number, noun))
+}
+
+/// A noun as it stands behind a number that is drawn apart from it: `span`, `entries`.
+#[must_use]
+pub fn noun_for(number: u64, noun: &str) -> String {
+    if number == 1 { noun.to_owned() } else { plural(noun) }
+}
+
+/// The plural of a noun, which may have words before it: `more lines`, `queries`, `matches`.
+#[must_use]
+pub fn plural(noun: &str) -> String {
+    let hisses = ["s", "x", "z", "ch", "sh"].into_iter().any(|ending| noun.ends_with(ending));
+    match noun.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),
+        _ if hisses => format!("{noun}es"),
+        _ => format!("{noun}s"),
+    }
 }
 
 /// Formats a total: `312 traces`, or `at least 312 traces` for a lower bound.

@@ -107,8 +107,7 @@ fn feeling_words(names: &[String]) -> Option<String> {
     let mut shown = shown.to_vec();
     match more.len() {
         0 => {}
-        1 => shown.push("1 other".to_owned()),
-        more => shown.push(format!("{more} others")),
+        more => shown.push(format::counted(more as u64, "other")),
     }
     let verb = if names.len() == 1 { "feels" } else { "feel" };
     (!shown.is_empty()).then(|| format!("{} only {verb} it.", listed(&shown)))

@@ -6,7 +6,10 @@ use tidings_proto::{
     otlp::{AnyValue, ArrayValue, KeyValue, KeyValueList, Value},
 };
 
-use super::{ago, count, date, field, looked_at, offset, share, time_of_day, total, value, when};
+use super::{
+    ago, count, counted, date, field, looked_at, noun_for, offset, share, time_of_day, total,
+    value, when,
+};
 
 #[test]
 fn offsets_say_their_sign() {
@@ -22,6 +25,25 @@ fn counts_set_thousands_apart() {
     {
         assert_eq!(count(number), expected);
     }
+}
+
+#[test]
+fn nouns_have_the_number_of_what_they_count() {
+    for (number, noun, expected) in [
+        (0, "span", "0 spans"),
+        (1, "transaction", "1 transaction"),
+        (2, "transaction", "2 transactions"),
+        (1, "entry", "1 entry"),
+        (2, "entry", "2 entries"),
+        (1_200, "query", "1,200 queries"),
+        (2, "day", "2 days"),
+        (2, "match", "2 matches"),
+        (2, "process", "2 processes"),
+        (2, "more line", "2 more lines"),
+    ] {
+        assert_eq!(counted(number, noun), expected);
+    }
+    assert_eq!((noun_for(1, "query"), noun_for(0, "query")), ("query".into(), "queries".into()));
 }
 
 #[test]

@@ -130,16 +130,16 @@ pub fn ListTrouble<T: Page, Q: ListQuery>(
     };
     let given_up = Memo::new(move |_| search.stopped() && search.rows().is_empty());
     let stopped = move || {
-        let noun = T::NOUN;
+        let nouns = format::plural(T::NOUN);
         if paged.question.with(ListQuery::is_ranked) {
             return format!(
-                "Not all {noun}s were looked at: others may come before these. \
+                "Not all {nouns} were looked at: others may come before these. \
                  Narrow the time range or add a filter."
             );
         }
         format!(
-            "The search stopped at its limit of rows: older {noun}s may match too. \
-             Load older {noun}s to search on, or narrow the time range."
+            "The search stopped at its limit of rows: older {nouns} may match too. \
+             Load older {nouns} to search on, or narrow the time range."
         )
     };
     view! {
@@ -171,7 +171,7 @@ pub fn OlderButton<T: Page, Q: ListQuery>(
         if paged.fetching_older.get() {
             "Loading…".to_owned()
         } else {
-            format!("Load older {}s", T::NOUN)
+            format!("Load older {}", format::plural(T::NOUN))
         }
     };
     view! {

@@ -241,11 +241,14 @@ fn missing(list: &ExceptionList) -> Option<String> {
     }
     let listed = list.groups.len() as u64;
     if list.group_count > listed {
-        words.push(format!("Only the {} most frequent kinds are listed.", format::count(listed)));
+        words.push(format!(
+            "Listed by frequency: only the first {}.",
+            format::counted(listed, "kind")
+        ));
     }
     if list.other_count > 0 {
         let count = format::counted(list.other_count, "exception");
-        words.push(format!("{count} are of kinds that are not told apart."));
+        words.push(format!("{count} of kinds that are not told apart."));
     }
     (!words.is_empty()).then(|| words.join(" "))
 }
@@ -276,7 +279,11 @@ fn sentence(page: ErrorsState) -> Option<String> {
             let names: Vec<String> = many.iter().take(3).map(|row| name(row)).collect();
             let more = many.len().saturating_sub(3);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            words.push(format!("{} kinds are new: {}{more}.", many.len(), names.join(", ")));
+            words.push(format!(
+                "{} are new: {}{more}.",
+                format::counted(many.len() as u64, "kind"),
+                names.join(", ")
+            ));
         }
     }
     Some(if words.is_empty() {

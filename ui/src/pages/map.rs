@@ -228,7 +228,7 @@ fn head(page: MapPageState) -> impl IntoView {
         Some(if others == 0 {
             services
         } else {
-            format!("{services}, {} that send no spans", format::count(others))
+            format!("{services}, {} without spans", format::counted(others, "other"))
         })
     };
     let missing = move || {
@@ -283,7 +283,7 @@ fn focus_tools(page: MapPageState) -> Option<impl IntoView> {
     let shown = name.words();
     let button = move |at: u32| {
         let name = name.clone();
-        let words = if at == 1 { "1 call".to_owned() } else { format!("{at} calls") };
+        let words = format::counted(at.into(), "call");
         view! {
             <button
                 class="segment"

@@ -181,7 +181,7 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
             </div>
         }
     });
-    let fact = |number: String, words: &'static str, worse: bool| {
+    let fact = |number: String, words: String, worse: bool| {
         view! {
             <span class="page-fact">
                 <b class:is-worse=worse>{number}</b>
@@ -189,7 +189,7 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
             </span>
         }
     };
-    let errors = view.errors.len() as u64;
+    let (errors, hops) = (view.errors.len() as u64, view.hops.len() as u64);
     let json = format!("/api/v1/transactions/{}", encode(&view.tid));
     view! {
         <div class="page-head">
@@ -206,11 +206,11 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
             </div>
             <p class="sentence">{sentence(view)}</p>
             <div class="page-facts">
-                {fact(format::duration(view.elapsed_nano), "elapsed", false)}
-                {fact(format::count(view.trace_count), if view.trace_count == 1 { "trace" } else { "traces" }, false)}
-                {fact(format::count(view.hops.len() as u64), "hops", false)}
-                {fact(format::count(errors), if errors == 1 { "error" } else { "errors" }, errors > 0)}
-                {fact(sections::log_count(view), "log records", false)}
+                {fact(format::duration(view.elapsed_nano), "elapsed".to_owned(), false)}
+                {fact(format::count(view.trace_count), format::noun_for(view.trace_count, "trace"), false)}
+                {fact(format::count(hops), format::noun_for(hops, "hop"), false)}
+                {fact(format::count(errors), format::noun_for(errors, "error"), errors > 0)}
+                {fact(sections::log_count(view), format::noun_for(view.log_count, "log record"), false)}
                 <span class="page-fact">"began " <span class="mono">{started}</span></span>
             </div>
             {strip}

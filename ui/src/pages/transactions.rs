@@ -94,7 +94,7 @@ fn missing(list: &TransactionKindList) -> Option<String> {
     }
     if list.other_count > 0 {
         reasons.push(format!(
-            "{} belong to types that are too rare to be told apart.",
+            "{} of types that are too rare to be told apart.",
             format::counted(list.other_count, "transaction")
         ));
     }

@@ -110,11 +110,11 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
     if failing > 0 {
         words.push_str(&format!(
             " {} newly failing.",
-            if failing == 1 {
-                "1 call is".to_owned()
-            } else {
-                format!("{} calls are", format::count(failing))
-            }
+            format_args!(
+                "{} {}",
+                format::counted(failing, "call"),
+                if failing == 1 { "is" } else { "are" }
+            )
         ));
     }
     words

@@ -60,7 +60,7 @@ pub(super) fn lanes(
     let left_out = count.saturating_sub(DRAWN_MAX);
     let more = (left_out > 0).then(|| {
         let words =
-            format!("{} more places of the tree are not drawn.", format::count(left_out as u64));
+            format!("{} of the tree not drawn.", format::counted(left_out as u64, "more place"));
         view! { <p class="panel-empty">{words}</p> }
     });
     let ticks = value_ticks(width, 4).into_iter().filter(|tick| *tick < width * 0.97);

@@ -64,9 +64,9 @@ pub(super) fn explain_panel(explored: Explored) -> impl IntoView {
 
 fn note(explanation: &Explanation) -> String {
     format!(
-        "{} against {} others",
+        "{} against {}",
         format::counted(explanation.selected_count, "span"),
-        format::count(explanation.rest_count)
+        format::counted(explanation.rest_count, "other")
     )
 }
 

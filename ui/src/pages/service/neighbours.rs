@@ -130,7 +130,7 @@ fn edge_table(title: &'static str, rows: AnyView) -> impl IntoView {
 fn missing(graph: &ServiceGraph) -> Option<String> {
     let listed = graph.edges.len() as u64;
     let cut = (graph.edge_count > listed).then(|| {
-        format!("Of {} edges those with most calls are known.", format::count(graph.edge_count))
+        format!("Of {} those with most calls are known.", format::counted(graph.edge_count, "edge"))
     });
     incomplete(&graph.searched).or(cut)
 }

@@ -87,7 +87,7 @@ pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl Into
 fn missing(heatmap: &Heatmap) -> Option<String> {
     let unfinished = (heatmap.unfinished_count > 0).then(|| {
         let words = format::counted(heatmap.unfinished_count, "span");
-        format!("{words} have not ended and are not drawn.")
+        format!("{words} without an end not drawn.")
     });
     incomplete(&heatmap.searched).or(unfinished)
 }

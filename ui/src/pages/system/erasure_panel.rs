@@ -91,11 +91,11 @@ fn left(erasure: &ErasureView) -> String {
     let unread = erasure.unread_files.len() as u64;
     match (erasure.left_files, unread) {
         (0, 0) => String::new(),
-        (left, 0) => format!("{} files until queries end", format::count(left)),
-        (0, unread) => format!("{} files cannot be read", format::count(unread)),
+        (left, 0) => format!("{} until queries end", format::counted(left, "file")),
+        (0, unread) => format!("{} cannot be read", format::counted(unread, "file")),
         (left, unread) => format!(
-            "{} files until queries end, {} cannot be read",
-            format::count(left),
+            "{} until queries end, {} cannot be read",
+            format::counted(left, "file"),
             format::count(unread)
         ),
     }
@@ -159,8 +159,9 @@ fn new_erasure(list: Remote<ErasureList>) -> impl IntoView {
     };
     let progress = move || {
         form.begun.get().filter(|begun| begun.state == ErasureStatus::Running).map(|begun| {
-            let (done, all) = (format::count(begun.searched_files), format::count(begun.files));
-            view! { <p class="mute" role="status">{format!("{done} of {all} files searched")}</p> }
+            let done = format::count(begun.searched_files);
+            let all = format::counted(begun.files, "file");
+            view! { <p class="mute" role="status">{format!("{done} of {all} searched")}</p> }
         })
     };
     let words = move || if form.sure.get() { "Erase for good" } else { "Erase" };

@@ -146,7 +146,8 @@ fn key_table(list: &KeyList, remote: Remote<KeyList>) -> impl IntoView + use<> {
 /// The limits of a key, if it has any.
 fn limits_of(key: &KeyView) -> Option<impl IntoView + use<>> {
     let limits = [
-        key.requests_per_second.map(|count| format!("{} requests a second", format::count(count))),
+        key.requests_per_second
+            .map(|count| format!("{} a second", format::counted(count, "request"))),
         key.bytes_per_second.map(|bytes| format!("{} a second", format::rates::bytes(bytes))),
         key.bytes_per_day.map(|bytes| format!("{} a day", format::rates::bytes(bytes))),
     ];
@@ -175,7 +176,7 @@ fn sign_out_button(id: String, name: String) -> impl IntoView {
 }
 
 fn sessions(count: u64) -> String {
-    format!("{} {}", format::count(count), if count == 1 { "session" } else { "sessions" })
+    format::counted(count, "session")
 }
 
 /// Revokes at the second click: there is no way back.

@@ -41,11 +41,12 @@ fn is_set(limit: &LimitInForce) -> bool {
 /// Value and unit: a value that says its unit has none beside it.
 fn value_words(limit: &LimitInForce) -> String {
     let is_number = limit.value.bytes().all(|digit| digit.is_ascii_digit());
-    let grouped = limit.value.parse().map_or_else(|_| limit.value.clone(), format::count);
+    let number = limit.value.parse::<u64>();
+    let grouped = number.clone().map_or_else(|_| limit.value.clone(), format::count);
     match (limit.unit.as_str(), is_number) {
         ("seconds", true) => format!("{grouped} s"),
         ("milliseconds", true) => format!("{grouped} ms"),
-        ("rows", true) => format!("{grouped} rows"),
+        ("rows", true) => number.map_or(grouped, |rows| format::counted(rows, "row")),
         ("bytes", true) => format!("{grouped} B"),
         _ => grouped,
     }

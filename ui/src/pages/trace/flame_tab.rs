@@ -104,8 +104,8 @@ pub(crate) fn flame_tab(page: PageSignals) -> impl IntoView {
         let placement = place(&frames, focus.get(), order);
         let left_out = placement.left_out as u64;
         let note = (left_out > 0).then(|| {
-            let words = if left_out == 1 { "place is" } else { "places are" };
-            format!("{} {words} too narrow to draw.", format::count(left_out))
+            let is = if left_out == 1 { "is" } else { "are" };
+            format!("{} {is} too narrow to draw.", format::counted(left_out, "place"))
         });
         view! {
             <Icicle

@@ -98,7 +98,7 @@ fn badge_words(model: &TraceModel) -> Option<String> {
 
 #[component]
 fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
-    let fact = |number: String, noun: &'static str| {
+    let fact = |number: String, noun: String| {
         view! {
             <div>
                 <b>{number}</b>
@@ -106,8 +106,6 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
             </div>
         }
     };
-    let noun =
-        |count: u64, one: &'static str, many: &'static str| if count == 1 { one } else { many };
     let facts = move || {
         summary.with(|summary| {
             let spans = summary.span_count;
@@ -118,13 +116,14 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
                 (_, Some(_)) => "until its last span ended",
                 (_, None) => "",
             };
-            let root =
-                root.map(|nanos| fact(format::duration(DurationNanos(nanos)), "until it answered"));
+            let root = root.map(|nanos| {
+                fact(format::duration(DurationNanos(nanos)), "until it answered".to_owned())
+            });
             view! {
                 {root}
-                {fact(format::duration(summary.duration_nano), duration)}
-                {fact(format::count(spans), noun(spans, "span", "spans"))}
-                {fact(format::count(services), noun(services, "service", "services"))}
+                {fact(format::duration(summary.duration_nano), duration.to_owned())}
+                {fact(format::count(spans), format::noun_for(spans, "span"))}
+                {fact(format::count(services), format::noun_for(services, "service"))}
             }
         })
     };
@@ -141,7 +140,7 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
                 on:click=go
             >
                 <b class=class>{format::count(errors)}</b>
-                <span class="mute">{noun(errors, "error", "errors")}</span>
+                <span class="mute">{format::noun_for(errors, "error")}</span>
             </button>
         }
     };
@@ -149,7 +148,7 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
         // Those that only mention the trace are known when its records are here.
         let named = page.model.with(|model| model.log_count);
         let logs = page.records.value().map_or(named, |answer| answer.total.value.max(named));
-        fact(format::count(logs), noun(logs, "log", "logs"))
+        fact(format::count(logs), format::noun_for(logs, "log"))
     };
     let when = move || {
         let start = summary.with(|summary| summary.start_unix_nano);
@@ -200,7 +199,11 @@ fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
     };
     let rest: u64 = narrow.iter().map(|service| service.critical_nano.0).sum();
     let rest = (rest > 0).then(|| {
-        let title = format!("{} others {}", narrow.len(), format::share(rest, total));
+        let title = format!(
+            "{} {}",
+            format::counted(narrow.len() as u64, "other"),
+            format::share(rest, total)
+        );
         view! {
             <span
                 class="strip-part strip-rest"

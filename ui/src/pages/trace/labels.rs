@@ -29,7 +29,7 @@ pub(crate) fn problem_badge(kind: ProblemKind) -> &'static str {
 pub(crate) fn problem_count(kind: ProblemKind, count: u64) -> String {
     let calls = format::counted(count, "call");
     let (is, its, has) = if count == 1 { ("is", "its", "has") } else { ("are", "their", "have") };
-    let id = if count == 1 { "id" } else { "ids" };
+    let id = format::noun_for(count, "id");
     match kind {
         ProblemKind::DuplicateSpan => format!("{calls} received more than once"),
         ProblemKind::SupersededSpan => format!("{calls} received unfinished, too"),

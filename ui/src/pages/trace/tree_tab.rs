@@ -129,7 +129,8 @@ pub(crate) fn tree_tab(page: PageSignals) -> impl IntoView {
 /// The number of lines that are not drawn, when there are some.
 fn more_lines(count: usize) -> Option<impl IntoView> {
     (count > 0).then(|| {
-        let words = format!("{} more lines: fold some to see them.", format::count(count as u64));
+        let words =
+            format!("{}: fold some to see the rest.", format::counted(count as u64, "more line"));
         view! { <p class="panel-empty">{words}</p> }
     })
 }

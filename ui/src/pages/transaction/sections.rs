@@ -69,7 +69,7 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     let rows = rows.collect_view();
     let left_out = view.hops.len().saturating_sub(HOPS);
     let more = (left_out > 0).then(|| {
-        view! { <p class="panel-empty">{format!("{} more hops are not drawn.", format::count(left_out as u64))}</p> }
+        view! { <p class="panel-empty">{format!("{} not drawn.", format::counted(left_out as u64, "more hop"))}</p> }
     });
     let body = view! {
         <table class="table" aria-label="Hops">

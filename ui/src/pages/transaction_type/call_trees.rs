@@ -91,13 +91,13 @@ fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
             _ => percent.clone(),
         };
         let title = format!(
-            "{} {}: {percent} of the critical path{}; {} calls, p50 {}, p95 {}",
+            "{} {}: {percent} of the critical path{}; {}, p50 {}, p95 {}",
             figures::cut(format::service(&call.service), 60),
             figures::cut(format::operation(&call.operation), 120),
             difference.map_or_else(String::new, |difference| {
                 format!(", {} points", figures::points(difference))
             }),
-            format::count(stats.call_count),
+            format::counted(stats.call_count, "call"),
             format::duration(stats.duration.p50_nano),
             format::duration(stats.duration.p95_nano),
         );
@@ -261,9 +261,9 @@ fn call_facts(call: &ComparedCall) -> impl IntoView + use<> {
                 {words}
                 <span class="mono">
                     {format!(
-                        "{} calls in {} traces, p50 {}, p95 {}, {failed} failed",
-                        format::count(stats.call_count),
-                        format::count(stats.trace_count),
+                        "{} in {}, p50 {}, p95 {}, {failed} failed",
+                        format::counted(stats.call_count, "call"),
+                        format::counted(stats.trace_count, "trace"),
                         format::duration(stats.duration.p50_nano),
                         format::duration(stats.duration.p95_nano),
                     )}
