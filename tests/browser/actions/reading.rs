@@ -69,6 +69,32 @@ fn an_exception_opens_with_its_stack_and_leads_to_the_last_one() {
 }
 
 #[test]
+fn exceptions_are_narrowed_to_a_service_and_lead_to_the_affected_transactions() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/errors");
+    page.wait_for_rows("Exceptions");
+    page.press_button("service");
+    page.fill("Service", "paym");
+    page.click("[...document.querySelectorAll('[role=option]')].find(e => e.innerText.startsWith('payment'))");
+    page.wait_for_address("service=payment");
+    let rows = "[...document.querySelectorAll('table[aria-label=Exceptions] tbody tr[id]')]";
+    page.wait_for(&format!(
+        "{rows}.length > 0 && {rows}.every(e => e.cells[2].innerText.startsWith('payment'))"
+    ));
+    page.choose("Which exceptions", "New");
+    page.wait_for_address("show=new");
+    page.choose("Which exceptions", "All");
+    page.click(
+        "document.querySelector('table[aria-label=Exceptions] tbody button[aria-expanded=false]')",
+    );
+    page.wait_for_rows("Affected transactions");
+    page.click("document.querySelector('table[aria-label=\"Affected transactions\"] tbody td:nth-child(2) a')");
+    page.wait_for_address("/transactions/web-gateway/");
+    page.browser.assert_no_errors();
+}
+
+#[test]
 fn transactions_sort_and_one_leads_to_its_type_and_an_example() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };

@@ -6,15 +6,18 @@
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
-use tidings_proto::api::{ExceptionGroup, ExceptionList};
+use tidings_proto::api::{ExceptionGroup, ExceptionList, NameList};
 
 use crate::{
     addresses,
-    api::analysis::{self, Analysis},
+    api::{
+        self,
+        analysis::{self, Analysis},
+    },
     browser,
     components::{
-        AddressSegments, Badge, Panel, ServiceName, SortHead, SortOrder, SparkBars, SparkTone,
-        Tone, use_choice, use_sort,
+        AddressSegments, Badge, Chip, Icon, IconName, Panel, ServiceName, SortHead, SortOrder,
+        SparkBars, SparkTone, Suggest, Suggestion, Tone, use_choice, use_sort,
     },
     drawings::slots::Slots,
     figures, format,
@@ -325,7 +328,7 @@ pub(crate) fn type_words(group: &ExceptionGroup) -> &str {
     if group.exception_type.is_empty() { "(no type)" } else { &group.exception_type }
 }
 
-/// The filters that are set, each to be taken off.
+/// The filters that are set, each to be taken off; the service can be chosen.
 #[component]
 fn FilterChips(page: ErrorsState) -> impl IntoView {
     let edit = use_edit_query();
@@ -334,11 +337,7 @@ fn FilterChips(page: ErrorsState) -> impl IntoView {
     });
     let chips = move || {
         let filters = page.filters.get();
-        let set = [
-            ("service", filters.service),
-            ("operation", filters.operation),
-            ("type", filters.exception_type),
-        ];
+        let set = [("operation", filters.operation), ("type", filters.exception_type)];
         let chip = |(key, value): (&'static str, Option<String>)| {
             value.map(|value| {
                 view! {
@@ -360,10 +359,75 @@ fn FilterChips(page: ErrorsState) -> impl IntoView {
                 }
             })
         };
-        let chips: Vec<_> = set.into_iter().filter_map(chip).collect();
-        (!chips.is_empty()).then(|| view! { <div class="filters">{chips}</div> })
+        set.into_iter().filter_map(chip).collect_view()
     };
-    view! { {chips} }
+    view! {
+        <div class="filters">
+            <ServiceFilter page />
+            {chips}
+        </div>
+    }
+}
+
+/// The service whose exceptions are listed, and the field to choose it in.
+#[component]
+fn ServiceFilter(page: ErrorsState) -> impl IntoView {
+    let is_choosing = RwSignal::new(false);
+    let text = RwSignal::new(String::new());
+    let edit = use_edit_query();
+    let set = Callback::new(move |service: Option<String>| {
+        is_choosing.set(false);
+        let service = service.filter(|service| !service.is_empty());
+        edit(Step::New, &|query| query.set("service", service.as_ref()));
+    });
+    let start = Callback::new(move |typed: String| {
+        text.set(typed);
+        is_choosing.set(true);
+    });
+    let chosen = Memo::new(move |_| page.filters.with(|filters| filters.service.clone()));
+    let shown = move || match chosen.get() {
+        Some(service) => {
+            let typed = service.clone();
+            view! {
+                <Chip
+                    name="service".to_owned()
+                    relation="="
+                    value=service
+                    on_edit=Callback::new(move |()| start.run(typed.clone()))
+                    on_remove=Callback::new(move |()| set.run(None))
+                />
+            }
+            .into_any()
+        }
+        None => view! {
+            <button class="chip-add" type="button" on:click=move |_| start.run(String::new())>
+                <Icon name=IconName::Plus />
+                "service"
+            </button>
+        }
+        .into_any(),
+    };
+    let names =
+        Remote::<NameList>::new(move || is_choosing.get().then(|| api::services(&text.get())));
+    let suggestions = Memo::new(move |_| {
+        let names = names.value().map(|list| list.names.clone()).unwrap_or_default();
+        names.into_iter().map(|name| Suggestion::counted(name.name, name.count)).collect()
+    });
+    let choose = Callback::new(move |service| set.run(Some(service)));
+    let leave = Callback::new(move |()| is_choosing.set(false));
+    view! {
+        <Show when=move || is_choosing.get() fallback=shown>
+            <Suggest
+                id="error-service"
+                label="Service"
+                placeholder="Service"
+                text
+                suggestions
+                on_choose=choose
+                on_leave=leave
+            />
+        </Show>
+    }
 }
 
 #[component]

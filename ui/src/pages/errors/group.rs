@@ -11,10 +11,14 @@ use super::{
     type_words,
 };
 use crate::{
-    addresses::{TraceLink, traceql_text},
+    addresses::{self, TraceLink, traceql_text},
     api::{self, analysis::Analysis, trace_sets},
     browser,
-    components::{CopyButton, StateBadge},
+    components::{
+        CopyButton,
+        PlainHead::{Number, Words},
+        PlainTable, ServiceName, StateBadge,
+    },
     figures, format,
     remote::Remote,
     url::{LogState, TimeRange, UrlQuery},
@@ -155,9 +159,10 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
             Some(answer) if answer.traces.is_empty() => {
                 view! { <p class="mute">"No trace with it is stored in this time."</p> }.into_any()
             }
-            Some(answer) => trace_rows(&answer).into_any(),
+            Some(answer) => trace_rows(&answer, range).into_any(),
         }
     };
+    let found_count = move || found.value().map(|answer| format::total(answer.total, "trace"));
     let mut all = UrlQuery::default();
     all.push("q", &query);
     range.write(&mut all);
@@ -168,9 +173,10 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
         view! { <a class="button" href=href>"The last one"</a> }
     });
     view! {
-        <section aria-label="Traces with it">
+        <section aria-label="Affected transactions">
             <div class="errors-head">
-                <h3>"Traces with it"</h3>
+                <h3>"Affected transactions"</h3>
+                <span class="mute">{found_count}</span>
                 <span class="panel-tools">
                     {last}
                     <a class="button" href=all.on("/explore")>"All"</a>
@@ -182,23 +188,40 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
     }
 }
 
-fn trace_rows(answer: &Arc<TraceSearchResult>) -> impl IntoView + use<> {
+/// Traces, each with the way to it and to its transaction type.
+fn trace_rows(answer: &Arc<TraceSearchResult>, range: TimeRange) -> impl IntoView + use<> {
     let now = browser::now();
     let row = |trace: &tidings_proto::api::TraceSummary| {
         let start = trace.start_unix_nano;
         let started = format::when(start, now, browser::zone_minutes(start));
         let name = format::operation(&trace.root_operation).to_owned();
+        let kind = if trace.has_root {
+            let (service, operation) = (&trace.root_service, &trace.root_operation);
+            let href = addresses::transaction_type(service, operation, range);
+            view! { <a class="plain-link" href=href>{figures::cut(&name, 60)}</a> }.into_any()
+        } else {
+            view! { <span class="mute">"beginning not stored"</span> }.into_any()
+        };
         view! {
             <tr>
                 <td><a class="mono" href=api::trace_address(trace.trace_id, None)>{started}</a></td>
-                <td class="grow" title=name.clone()>{name.clone()}</td>
+                <td class="grow" title=name.clone()>
+                    <ServiceName service=trace.root_service.clone() />
+                    " "
+                    {kind}
+                </td>
                 <td class="num">{format::duration(trace.duration_nano)}</td>
                 <td><StateBadge state=trace.state /></td>
             </tr>
         }
     };
     let rows = answer.traces.iter().map(row).collect_view();
-    view! { <table class="table"><tbody>{rows}</tbody></table> }
+    let heads = [Words("Started"), Words("Transaction type"), Number("Duration"), Words("State")];
+    view! {
+        <PlainTable label="Affected transactions" heads>
+            {rows}
+        </PlainTable>
+    }
 }
 
 /// The records of the last one's trace from this service, where there is a trace.
