@@ -128,6 +128,7 @@ fn the_system_page_tells_slow_queries_limits_and_how_far_back() {
     browser.open(&format!("http://{}/system", server.http));
     browser
         .wait_for("document.querySelector('table[aria-label=\"Slowest queries\"]')?.innerText.includes('service=payment')");
+    browser.wait_for_text("queries in the last hour");
     browser.wait_for("document.querySelectorAll('.gauge').length === 4");
     browser.wait_for("document.querySelector('.panel-say')");
     browser.wait_for("document.querySelector('.limits + .panel-foot button')");
