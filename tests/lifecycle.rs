@@ -319,9 +319,19 @@ fn a_directory_is_compacted_and_things_erased_while_no_server_works_on_it() {
     let server = Server::start_in(folder.path(), &[]);
     assert_eq!(server.get(&format!("/api/v1/traces/{id}")).0, 404);
     assert_eq!(server.get(&format!("/api/v1/traces/{:032x}", 3)).1["spanCount"], 1);
-    for wrong in [&["erase", "--data-dir", &dir][..], &["compact", "--data-dir", "/nowhere/at/all"]]
-    {
-        assert_eq!(Server::command(wrong).0, Some(1));
+    // Nothing is named that is to be erased.
+    assert_eq!(Server::command(&["erase", "--data-dir", &dir]).0, Some(2));
+    let empty = tempfile::tempdir().unwrap();
+    let dir = empty.path().to_str().unwrap();
+    for wrong in [
+        &["compact", "--data-dir", dir][..],
+        &["erase", "--data-dir", dir, "--trace", &id],
+        &["keys", "revoke", "--data-dir", dir, "nobody"],
+        &["restore", "--data-dir", dir, "--from", "/nowhere/at/all"],
+    ] {
+        let (code, _, error) = Server::command(wrong);
+        assert!(code.is_some_and(|code| code > 0), "{wrong:?}: {error}");
+        assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "{wrong:?}");
     }
 }
 
