@@ -349,7 +349,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         _ if error.is::<maintenance::Unreadable>() || error.is::<InvalidArgument>() => 2,
         _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,
-        Some(StorageError::NeedsRecovery { .. }) => 74,
+        Some(StorageError::NeedsRecovery { .. } | StorageError::UnknownFormat { .. }) => 74,
         Some(
             StorageError::Format { .. }
             | StorageError::Refused { .. }
@@ -429,13 +429,15 @@ fn print_config(sources: &Sources) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{InvalidArgument, TaskFailure, exit_code};
+    use super::{InvalidArgument, StorageError, TaskFailure, exit_code};
 
     #[test]
-    fn a_failed_task_and_a_wrong_call_have_exit_codes_of_their_own() {
+    fn failures_that_a_supervisor_tells_apart_have_exit_codes_of_their_own() {
         let error = anyhow::Error::new(TaskFailure("flush failed: no".to_owned()));
         assert_eq!(exit_code(&error), 70);
         assert_eq!(exit_code(&anyhow::anyhow!("anything else")), 1);
         assert_eq!(exit_code(&InvalidArgument("x".to_owned()).into()), 2);
+        let (path, reason) = ("format".into(), "it does not say a format".to_owned());
+        assert_eq!(exit_code(&StorageError::UnknownFormat { path, reason }.into()), 74);
     }
 }

@@ -105,6 +105,9 @@ pub(crate) fn run(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         }
         Some(("list", _)) => {
             let keys = file.read()?;
+            if !file.path().exists() {
+                eprintln!("no key was made yet: {} does not exist", file.path().display());
+            }
             cli::print(&table(&keys, SystemClock.now()))
         }
         Some(("revoke", matches)) => {

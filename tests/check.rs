@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::harness::{
     Server,
-    http::{get, post},
+    http::{call, frame, get, post},
     spans::{span, traces},
 };
 
@@ -87,6 +87,9 @@ fn a_question_that_meets_damage_names_no_path_and_is_an_alarm_at_once() {
             format!("/jaeger/api/traces/{id}"),
             format!("/jaeger/api/v3/traces/{id}"),
             format!("/tempo/api/v2/traces/{id}"),
+            "/tempo/api/search?q=%7Bspan.motto%3D%22x%22%7D".to_owned(),
+            "/tempo/api/v2/search/tag/span.motto/values".to_owned(),
+            "/tempo/api/metrics/query_range?q=%7Bspan.motto%3D%22x%22%7D%7Crate()".to_owned(),
             "/api/v1/sql?query=SELECT%20operation%20FROM%20spans".to_owned(),
         ] {
             let (status, text) = said(&question);
@@ -97,6 +100,12 @@ fn a_question_that_meets_damage_names_no_path_and_is_an_alarm_at_once() {
         let answer = get(&server.zipkin, &format!("/api/v2/trace/{id}"));
         let text = String::from_utf8_lossy(&answer.body);
         assert!(answer.status == 500 && !text.contains(path), "{damage}: {text}");
+        let mut search = Vec::new();
+        prost::encoding::string::encode(8, &"{ span.motto = \"x\" }".to_owned(), &mut search);
+        let search = frame(false, &search);
+        let answer = call(&server.http, "/tempopb.StreamingQuerier/Search", &[], search);
+        let text = &answer.message;
+        assert!(text.contains("damaged or missing") && !text.contains(path), "{damage}: {text}");
         let (status, ready) = said("/ready");
         assert_eq!(status, 200, "records are still taken");
         assert!(ready.contains(victim.to_str().unwrap()), "{damage}: {ready}");
@@ -121,6 +130,19 @@ fn a_directory_of_a_newer_format_is_refused_with_78() {
     for (code, _, error) in [serve(folder.path()), check(folder.path())] {
         assert_eq!(code, Some(78), "{error}");
         assert!(error.contains("format 7, this program reads up to 1"), "{error}");
+    }
+}
+
+#[test]
+fn a_damaged_format_ends_with_74_and_the_line_that_mends_it() {
+    let folder = filled();
+    let path = folder.path().join("format");
+    let line = fs::read_to_string(&path).unwrap();
+    fs::write(&path, "").unwrap();
+    for (code, _, error) in [serve(folder.path()), check(folder.path())] {
+        assert_eq!(code, Some(74), "{error}");
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+        assert!(error.contains(line.trim_end()), "{error}");
     }
 }
 

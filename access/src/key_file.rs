@@ -23,7 +23,7 @@ use tidings_storage::{LockedFile, StorageError, read_regular};
 
 use crate::{
     error::KeyFileError,
-    key::{KeyRecord, KeyRequest, KeyToken, random_id},
+    key::{KeyId, KeyRecord, KeyRequest, KeyToken, random_id},
     tenant::{TENANTS_MAX, TenantName},
 };
 
@@ -141,17 +141,9 @@ impl KeyFile {
             return Err(KeyFileError::NotFound(id_or_name.to_owned()));
         }
         let (file, mut keys) = self.open()?;
-        let is_of_tenant = |key: &KeyRecord| tenant.is_none_or(|tenant| key.tenant == *tenant);
-        let by_id = |key: &KeyRecord| is_of_tenant(key) && key.id.to_string() == id_or_name;
-        let by_name = |key: &KeyRecord| is_of_tenant(key) && key.name == id_or_name;
-        let Some(at) = keys.iter().position(by_id).or_else(|| keys.iter().position(by_name)) else {
-            return Err(KeyFileError::NotFound(id_or_name.to_owned()));
-        };
-        let is_named = keys.get(at).is_some_and(|key| !by_id(key));
-        if is_named && keys.iter().filter(|key| by_name(key)).count() > 1 {
-            return Err(KeyFileError::SeveralNamed(id_or_name.to_owned()));
-        }
-        let revoked = keys.remove(at);
+        let id = find_key(&keys, id_or_name, tenant)?;
+        let revoked = keys.extract_if(.., |key| key.id == id).next();
+        let revoked = revoked.ok_or_else(|| KeyFileError::NotFound(id_or_name.to_owned()))?;
         Self::replace(&file, keys)?;
         Ok(revoked)
     }
@@ -212,6 +204,33 @@ impl KeyFile {
 
     fn malformed(&self, reason: String) -> KeyFileError {
         KeyFileError::Malformed { path: self.path.clone(), reason }
+    }
+}
+
+/// Returns the id of the key of this id or, where none has it, of this name, where a tenant is given
+/// only one of it.
+///
+/// # Errors
+/// `NotFound`, or `SeveralNamed`.
+pub(crate) fn find_key<'a>(
+    keys: impl IntoIterator<Item = &'a KeyRecord>,
+    id_or_name: &str,
+    tenant: Option<&TenantName>,
+) -> Result<KeyId, KeyFileError> {
+    let is_of_tenant = |key: &&KeyRecord| tenant.is_none_or(|tenant| key.tenant == *tenant);
+    let mut named = Vec::new();
+    for key in keys.into_iter().filter(is_of_tenant) {
+        if key.id.to_string() == id_or_name {
+            return Ok(key.id);
+        }
+        if key.name == id_or_name {
+            named.push(key.id);
+        }
+    }
+    match named[..] {
+        [id] => Ok(id),
+        [] => Err(KeyFileError::NotFound(id_or_name.to_owned())),
+        _ => Err(KeyFileError::SeveralNamed(id_or_name.to_owned())),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     credential::sessions_of,
     error::{AccessError, KeyFileError},
     key::{KeyId, KeyRecord, KeyRequest, KeyToken, Role, SecretDigest, id_of, random_id},
-    key_file::{KeyFile, tenants_of},
+    key_file::{KeyFile, find_key, tenants_of},
     oidc::{Issuer, SignedIn, is_token, may_pass},
     session::{SessionToken, Sessions},
     tenant::TenantName,
@@ -213,11 +213,8 @@ impl KeyRing {
     ) -> KeyFileError {
         let reason = error.public_message();
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let is_of_tenant = |key: &KeyRecord| tenant.is_none_or(|tenant| key.tenant == *tenant);
-        let named = |key: &KeyRecord| key.id.to_string() == id_or_name || key.name == id_or_name;
-        let mut found = keys.values().filter(|key| is_of_tenant(&key.record) && named(&key.record));
-        match (found.next().map(|key| key.record.id), found.next()) {
-            (Some(id), None) => {
+        match find_key(keys.values().map(|key| &key.record), id_or_name, tenant) {
+            Ok(id) => {
                 if let Some(key) = keys.remove(&id) {
                     key.revoked.store(true, Relaxed);
                     tracing::error!(key = %id, name = key.record.name, %error, "key revoked, and not removed from its file");
@@ -225,14 +222,14 @@ impl KeyRing {
                 self.unwritten().insert(id);
                 KeyFileError::NotWritten { reason }
             }
-            (Some(_), Some(_)) => KeyFileError::SeveralNamed(id_or_name.to_owned()),
-            (None, _) => {
+            Err(KeyFileError::NotFound(_)) => {
                 let is_refused = |id: &KeyId| id.to_string() == id_or_name;
                 match self.unwritten().iter().any(is_refused) {
                     true => KeyFileError::NotWritten { reason },
                     false => error,
                 }
             }
+            Err(several) => several,
         }
     }
 

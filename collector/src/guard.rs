@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, header, request::Parts};
+use http::{HeaderMap, HeaderName, Version, header, request::Parts};
 use thiserror::Error;
 
 /// How the page that a browser asks for is related to the server:
@@ -82,6 +82,10 @@ impl Guard {
         authorities.extend(head.uri.authority().map(|authority| authority.as_str()));
         for host in head.headers.get_all(header::HOST) {
             authorities.push(host.to_str().unwrap_or("\u{fffd}"));
+        }
+        // Only HTTP/1.0 has requests that name no host.
+        if authorities.is_empty() && head.version != Version::HTTP_10 {
+            authorities.push("");
         }
         if let Some(unknown) = authorities.iter().find(|authority| !self.knows(authority)) {
             return Err(ForeignRequest::Host((*unknown).to_owned()));
@@ -187,7 +191,11 @@ mod tests {
             let reason = check("127.0.0.1:4318", &["collector.lan"], &[("host", host)]);
             assert_eq!(reason, Some("host"), "{host}");
         }
-        assert_eq!(check("127.0.0.1:4318", &[], &[]), None, "HTTP/1.0 needs no host");
+        assert_eq!(check("127.0.0.1:4318", &[], &[]), Some("host"), "HTTP/1.1 needs a host");
+        let (mut head, ()) = Request::get("/").body(()).unwrap().into_parts();
+        head.version = Version::HTTP_10;
+        let guard = Guard::new("127.0.0.1:4318".parse().unwrap(), &[]);
+        assert_eq!(guard.check(&head), Ok(()), "HTTP/1.0 needs no host");
         let two = [("host", "localhost"), ("host", "evil.com")];
         assert_eq!(check("127.0.0.1:4318", &[], &two), Some("host"));
     }

@@ -13,7 +13,6 @@
 
 mod create;
 mod file_store;
-pub(crate) mod fuzzed_manifest;
 mod manifest;
 mod pinned_source;
 mod repository;
@@ -32,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use tidings_proto::UnixNanos;
 use tokio::runtime::Handle;
 
+pub use self::manifest::ManifestContent;
 use self::{
     create::BackupOrigin,
     file_store::{Bucket, FileStore, Folder},

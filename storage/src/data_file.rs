@@ -2,17 +2,16 @@
 //!
 //! [`encode_spans`] and [`encode_logs`] build the bytes of new files from chunks. `order` sorts and
 //! partitions the rows. `shred` copies frequent attributes to columns of their own. `write` defines
-//! the layout of a file, and `row_groups` encodes it with the encoders of `encode`. [`Merge`] returns the rows of several
-//! files in order, and a [`FileWriter`] writes them to one. Both use `gatherer` for rows of several
+//! the layout of a file, and `row_groups` encodes it with the encoders of `encode`. [`Merge`]
+//! returns the rows of several files in order, and a [`FileWriter`] writes them to one. Both use `gatherer` for rows of several
 //! batches, `sizes` for their memory, and `sections` for the number of rows to decode at once.
 //!
 //! [`CandidateGroups`] reads a file, row group by row group. `prune` excludes pages by their
 //! statistics. `read` decodes the filter's columns for the remaining pages, and other columns for
-//! matching rows only (late materialisation). `column_reader` reads a few columns outside of scans,
-//! `ahead` prefetches, and `footer` caches decoded metadata. `docs/formats/tables.md` describes the
+//! matching rows only (late materialisation). `column_reader` reads a few columns outside of scans
+//! and prefetches pages, and `footer` caches decoded metadata. `docs/formats/tables.md` describes the
 //! format. Writes and deletes no file itself.
 
-mod ahead;
 mod column_reader;
 mod encode;
 mod entries_builder;

@@ -108,6 +108,15 @@ pub enum StorageError {
         /// The newest one known here.
         supported: u32,
     },
+    /// It is not known which format the data directory has: the file that says it is damaged, or a
+    /// restore did not end.
+    #[error("{path}: {reason}", path = path.display())]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The fault, and what to do.
+        reason: String,
+    },
     /// The tables cannot be where they are said to be.
     #[error("tables at {at}: {reason}")]
     Refused {
@@ -193,6 +202,7 @@ impl StorageError {
             Self::Locked { .. } => "another process uses the store".to_owned(),
             Self::NeedsRecovery { .. }
             | Self::Format { .. }
+            | Self::UnknownFormat { .. }
             | Self::Refused { .. }
             | Self::RefusedBackup { .. }
             | Self::Conflict { .. }
@@ -226,6 +236,7 @@ impl StorageError {
             Self::Corrupt { .. }
             | Self::NeedsRecovery { .. }
             | Self::Format { .. }
+            | Self::UnknownFormat { .. }
             | Self::Arrow(_)
             | Self::Parquet(_) => ErrorKind::Corrupt,
         }

@@ -13,7 +13,7 @@ use tidings_proto::{
 };
 
 pub use crate::{
-    backup::fuzzed_manifest::ManifestContent,
+    backup::ManifestContent,
     data_file::fuzzed_rows::{FileAnswers, FileTable},
     tables::fuzzed_log::TableLog,
 };

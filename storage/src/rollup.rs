@@ -11,8 +11,7 @@
 //! `graph` does the same for calls between services, and `kinds` for root operations. Both need
 //! whole traces. `splits` finds the traces that are in two files. `retraction` retracts calls, and
 //! `counted_calls` selects them. `file_buckets` adds up the remaining buckets of a file over the
-//! time ranges of `query_totals`. `uncounted_rows` lists the rows without buckets. `builders` makes
-//! all rollups in one pass, together with the exceptions of `exceptions`. `split_corrections`
+//! time ranges of `query_totals`. `builders` makes all rollups in one pass, together with the exceptions of `exceptions`. `split_corrections`
 //! precomputes corrections for split traces in files that are not merged any more. `names` lists
 //! the names of calls and counts them. `log_counts` counts log records.
 //!
@@ -44,7 +43,6 @@ mod repeats;
 mod retraction;
 mod split_corrections;
 mod splits;
-mod uncounted_rows;
 
 pub use call_query::{
     AggregationWatch, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,

@@ -136,6 +136,28 @@ async fn a_newer_format_is_refused_before_anything_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_format_is_refused_with_the_line_that_mends_it() {
+    let root = tempfile::tempdir().unwrap();
+    filled(root.path()).await;
+    let path = root.path().join("format");
+    let line = fs::read_to_string(&path).unwrap();
+    fs::write(&path, b"\0\0\0").unwrap();
+    let before = files(root.path());
+    let disk = std::sync::Arc::new(crate::disk::RealDisk);
+    let settings = crate::store::tests::settings(root.path());
+    let refused = crate::store::tests::open_with(disk, settings).await.unwrap_err();
+    assert!(matches!(refused, StorageError::UnknownFormat { .. }), "{refused}");
+    assert!(refused.to_string().contains(line.trim_end()), "{refused}");
+    let checked = check(root.path(), &mut |_| {}).await.unwrap_err();
+    assert!(matches!(checked, StorageError::UnknownFormat { .. }), "{checked}");
+    assert_eq!(files(root.path()), before);
+    fs::write(&path, line).unwrap();
+    let (store, _) = open(root.path()).await;
+    assert_eq!(contents(&store).len(), 5);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_without_a_format_is_of_the_first() {
     let root = tempfile::tempdir().unwrap();
     filled(root.path()).await;

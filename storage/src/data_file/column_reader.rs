@@ -12,7 +12,7 @@ use parquet::arrow::{
 };
 
 use super::{
-    DataFile, ahead,
+    DataFile,
     footer::{footer, guarded},
     read,
     sections::{PORTION, portion_of},
@@ -71,7 +71,7 @@ fn fetch(
         start = all.end;
         let rows = read::in_group(rows.unwrap_or(slice::from_ref(&all)), &all);
         if !rows.is_empty() {
-            ahead::fetch(file, footer, mask, group, &rows)?;
+            prefetch(file, footer, mask, group, &rows)?;
             portion = portion.min(portion_of(footer, mask, group, &rows, PORTION));
         }
     }
@@ -90,4 +90,47 @@ pub(crate) fn whole_columns(
     let opened = file.open_parts().map_err(|source| file.open_error(source))?;
     let footer = footer(signal, path, &opened).inspect_err(|error| file.note_damage(error))?;
     Ok(shred::whole(signal, &footer))
+}
+
+/// Prefetches the pages that these leaves have of these rows of a row group, which are ascending.
+pub(super) fn prefetch(
+    file: &Readable,
+    footer: &ArrowReaderMetadata,
+    mask: &ProjectionMask,
+    group: usize,
+    rows: &[Range<usize>],
+) -> Result<(), StorageError> {
+    if !file.is_remote() {
+        return Ok(());
+    }
+    let metadata = footer.metadata();
+    let columns = metadata.row_group(group).columns();
+    let pages = metadata.offset_index().and_then(|groups| groups.get(group));
+    let mut wanted = Vec::new();
+    for (leaf, column) in columns.iter().enumerate().filter(|(leaf, _)| mask.leaf_included(*leaf)) {
+        let (start, length) = column.byte_range();
+        let pages = pages.and_then(|leaves| leaves.get(leaf)).map(|leaf| leaf.page_locations());
+        let Some(pages) = pages.filter(|pages| !pages.is_empty()) else {
+            wanted.push(start..start.saturating_add(length));
+            continue;
+        };
+        // The dictionary, which all pages need, is before the first of them.
+        wanted.push(start..unsigned(pages[0].offset));
+        for (number, page) in pages.iter().enumerate() {
+            let first = unsigned(page.first_row_index);
+            let next =
+                pages.get(number + 1).map_or(u64::MAX, |next| unsigned(next.first_row_index));
+            let after = rows.partition_point(|range| range.end as u64 <= first);
+            if rows.get(after).is_some_and(|range| (range.start as u64) < next) {
+                let start = unsigned(page.offset);
+                wanted
+                    .push(start..start.saturating_add(unsigned(page.compressed_page_size.into())));
+            }
+        }
+    }
+    Ok(file.fetch(&wanted).map_err(parquet::errors::ParquetError::from)?)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }

@@ -26,7 +26,8 @@ use parquet::arrow::{
 use tidings_proto::UnixNanos;
 
 use super::{
-    DataFile, ahead,
+    DataFile,
+    column_reader::prefetch,
     footer::{footer, guarded},
     prune::{Pruner, blooms_may_hold},
     sections::{PORTION, portion_of, whole_portion},
@@ -434,7 +435,7 @@ impl<'a> FileReader<'a> {
     ) -> Result<ParquetRecordBatchReader, StorageError> {
         guarded(self.path, || {
             let ranges: Vec<_> = ranges.collect();
-            ahead::fetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
+            prefetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
             let portion = portion_of(&self.footer, &mask, plan.group, &ranges, PORTION);
             let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), plan.rows);
             Ok(self

@@ -445,6 +445,36 @@ fn number(page: &mut Bytes<'_>) -> Option<i32> {
     Some(u32::try_from(page.varint()?).ok()?.cast_signed())
 }
 
+/// Adds the rows that rollups leave out, which are ascending and apart, to a section.
+pub(super) fn push_uncounted_rows(section: &mut Vec<u8>, rows: &[Range<u64>]) {
+    push_varint(section, rows.len() as u64);
+    let mut end = 0;
+    for rows in rows {
+        push_varint(section, rows.start - end);
+        push_varint(section, rows.end - rows.start);
+        end = rows.end;
+    }
+}
+
+/// Takes the rows that rollups leave out off the front of a section; `None` when they are not there.
+pub(super) fn take_uncounted_rows(section: &mut Bytes<'_>) -> Option<Vec<Range<u64>>> {
+    let (mut rows, mut end) = (Vec::new(), 0_u64);
+    for _ in 0..section.varint()? {
+        let start = end.checked_add(section.varint()?)?;
+        end = start.checked_add(section.varint()?)?;
+        rows.push(start..end);
+    }
+    Some(rows)
+}
+
+/// Adds rows to those that rollups leave out, which they follow.
+pub(super) fn extend_uncounted_rows(rows: &mut Vec<Range<u64>>, more: Range<u64>) {
+    match rows.last_mut().filter(|last| last.end == more.start) {
+        Some(last) => last.end = more.end,
+        None => rows.push(more),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};

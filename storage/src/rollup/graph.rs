@@ -18,7 +18,6 @@ mod graph_correction;
 mod graph_query;
 mod graph_section;
 mod key;
-mod names;
 mod peers;
 mod pool;
 mod rolled;
@@ -35,7 +34,7 @@ pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;
 pub(super) use graph_correction::change;
 pub(crate) use graph_section::GraphSection;
-pub(super) use names::NameTable;
+pub(super) use key::NameTable;
 pub(crate) use rows::PeerKeys;
 
 #[cfg(test)]

@@ -72,13 +72,16 @@ pub(crate) fn recorded(disk: &dyn Disk, path: &Path) -> Result<Option<u32>, Stor
     };
     let text = str::from_utf8(&bytes).ok();
     let number = text.and_then(|text| text.strip_prefix(WORDS)?.trim_end().parse().ok());
-    let reason = match text {
+    let reason = || match text {
         Some(RESTORING) => {
             "a restore into this directory did not end; remove all that is in it and restore again"
+                .to_owned()
         }
-        _ => "it does not say a format",
+        _ => format!(
+            "it does not say a format; if this program wrote the directory last, write the line \
+             `{WORDS}{FORMAT}` into it"
+        ),
     };
-    number
-        .map(Some)
-        .ok_or_else(|| StorageError::Corrupt { path: path.to_owned(), reason: reason.to_owned() })
+    let unknown = || StorageError::UnknownFormat { path: path.to_owned(), reason: reason() };
+    number.map(Some).ok_or_else(unknown)
 }

@@ -14,23 +14,50 @@
 
 mod ledger;
 mod planted;
-mod still_clock;
 mod stories;
 mod world;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use self::world::World;
-pub(super) use self::{
-    ledger::{Contents, Ledger, read},
-    still_clock::StillClock,
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
-use crate::disk::faulty::PlantedBug;
+
+use tidings_proto::UnixNanos;
+
+pub(super) use self::ledger::{Contents, Ledger, read};
+use self::world::World;
+use crate::{Clock, SystemClock, disk::faulty::PlantedBug};
 
 /// So many seeds are tried in the tests.
 const SEEDS: u64 = 500;
 /// Threads that try seeds.
 const THREADS: u64 = 2;
+
+/// A clock that stands at this time, so that nothing happens by itself.
+#[derive(Debug)]
+pub(in crate::store) struct StillClock(pub(in crate::store) UnixNanos);
+
+impl Default for StillClock {
+    fn default() -> Self {
+        Self(UnixNanos(1_700_000_000_000_000_000))
+    }
+}
+
+impl Clock for StillClock {
+    fn now(&self) -> UnixNanos {
+        self.0
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(pending())
+    }
+}
 
 /// One history; what was done in it, or what was wrong in the end.
 fn simulate(seed: u64, bug: Option<PlantedBug>) -> Result<Vec<String>, String> {

@@ -13,8 +13,7 @@ use tidings_proto::{
 
 use super::{
     GraphCall, GraphKey, GraphPart, GraphSpan, graph_section,
-    key::{NumberedPeer, counted},
-    names::NameTable,
+    key::{NameTable, NumberedPeer, counted},
     peers::{BorrowedPeer, KEYS},
     trace_calls::each_graph_call,
 };
@@ -24,9 +23,8 @@ use crate::{
     rollup::{
         adder::{Adder, GroupNumber},
         call_query::HOUR,
-        cells::LevelLimits,
+        cells::{LevelLimits, extend_uncounted_rows},
         number_cache::Recent,
-        uncounted_rows,
     },
     rows::{column::OfWords, entries::AttributeEntries},
 };
@@ -124,7 +122,7 @@ impl GraphBuilder {
         let spans = std::mem::take(&mut self.spans);
         let mut portions = std::mem::take(&mut self.portions);
         if spans.len() > TRACE_SPANS_MAX || !is_of_one_hour(&spans) {
-            uncounted_rows::extend(&mut self.left_out, run);
+            extend_uncounted_rows(&mut self.left_out, run);
         } else if !self.adder.is_full() {
             each_graph_call(trace, &spans, |call| self.count(&call, &spans, &portions));
             self.adder.shrink(usize::try_from(self.rows).unwrap_or(usize::MAX));

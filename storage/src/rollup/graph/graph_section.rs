@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::{
     index::Bytes,
-    rollup::{cells::Directory, uncounted_rows},
+    rollup::cells::{Directory, push_uncounted_rows, take_uncounted_rows},
 };
 
 /// Part of the section that stays in memory.
@@ -26,7 +26,7 @@ pub(super) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
 /// The section, before the directory of the cells.
 pub(super) fn encoded(rows: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
     let mut section = Vec::new();
-    uncounted_rows::push(&mut section, rows);
+    push_uncounted_rows(&mut section, rows);
     section.extend(cells);
     section
 }
@@ -35,7 +35,7 @@ impl GraphSection {
     /// `None` when the bytes are not such a section.
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         let mut section = Bytes::new(section);
-        let left_out = uncounted_rows::take(&mut section)?;
+        let left_out = take_uncounted_rows(&mut section)?;
         Some(Self { left_out, cells: Directory::decode(section.rest())? })
     }
 

@@ -1,5 +1,8 @@
-//! By what the calls of the graph are counted.
+//! By what the calls of the graph are counted: names as texts, or as numbers for them.
 
+use std::{collections::HashMap, sync::Arc};
+
+use ahash::RandomState;
 use tidings_proto::{
     api::{EdgeKind, NodeKind},
     otlp::SpanKind,
@@ -7,7 +10,7 @@ use tidings_proto::{
 
 use tidings_assembly::SpanFacts;
 
-use super::{GraphCall, GraphPart, GraphSpan, names::NameTable, peers::BorrowedPeer};
+use super::{GraphCall, GraphPart, GraphSpan, peers::BorrowedPeer};
 use crate::{
     Call,
     rollup::{
@@ -15,6 +18,32 @@ use crate::{
         number_cache::{SlotHash, joined},
     },
 };
+
+/// Texts by number.
+#[derive(Debug, Default)]
+pub(in crate::rollup) struct NameTable {
+    numbers: HashMap<Arc<str>, u32, RandomState>,
+    texts: Vec<Arc<str>>,
+}
+
+impl NameTable {
+    /// The number of this text.
+    pub(in crate::rollup) fn number(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = u32::try_from(self.texts.len()).expect("invariant: rows are bounded");
+        let shared: Arc<str> = text.into();
+        self.texts.push(Arc::clone(&shared));
+        self.numbers.insert(shared, number);
+        number
+    }
+
+    /// The text with this number.
+    pub(in crate::rollup) fn text(&self, number: u32) -> &str {
+        self.texts.get(number as usize).map_or("", |text| text)
+    }
+}
 
 /// Group key of calls in the graph; names are texts, or numbers that stand for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

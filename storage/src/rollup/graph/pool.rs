@@ -14,8 +14,7 @@ use tidings_proto::{TraceId, otlp::SpanKind};
 use super::{
     GraphKey, GraphPart, GraphSpan, Peer,
     build::{PeerEntries, span},
-    key::{NumberedPeer, counted},
-    names::NameTable,
+    key::{NameTable, NumberedPeer, counted},
     rows::may_be_open,
     trace_calls::{graph_calls, without_silence},
 };

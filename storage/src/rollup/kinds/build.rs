@@ -11,7 +11,11 @@ use super::{
 use crate::{
     SpanRows,
     rollup::{
-        LEVELS, adder::Adder, call_query::HOUR, cells::LevelLimits, latency::bucket, uncounted_rows,
+        LEVELS,
+        adder::Adder,
+        call_query::HOUR,
+        cells::{LevelLimits, extend_uncounted_rows},
+        latency::bucket,
     },
 };
 
@@ -138,7 +142,7 @@ impl KindBuilder {
         for (of, (_, rows)) in self.traces.iter_mut().zip(runs) {
             of.summary.kind = of.summary.kind.filter(|_| of.hour == hour);
             if of.summary.kind.is_none() {
-                uncounted_rows::extend(&mut left_out, rows.clone());
+                extend_uncounted_rows(&mut left_out, rows.clone());
             }
         }
         let left_out_rows: u64 = left_out.iter().map(|rows| rows.end - rows.start).sum();

@@ -7,8 +7,7 @@ use crate::{
     index::{Bytes, Fetch, push_varint},
     rollup::{
         adder::GroupNumber,
-        cells::{Directory, seal, unsealed},
-        uncounted_rows,
+        cells::{Directory, push_uncounted_rows, seal, take_uncounted_rows, unsealed},
     },
 };
 
@@ -79,7 +78,7 @@ pub(super) fn encoded(
 ) -> Vec<u8> {
     let mut section = Vec::new();
     push_varint(&mut section, hour);
-    uncounted_rows::push(&mut section, rows);
+    push_uncounted_rows(&mut section, rows);
     push_varint(&mut section, place.count);
     push_varint(&mut section, u64::from(place.bits));
     push_varint(&mut section, place.offset);
@@ -147,7 +146,7 @@ impl KindSection {
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
         let mut section = Bytes::new(section);
         let hour = section.varint()?;
-        let left_out = uncounted_rows::take(&mut section)?;
+        let left_out = take_uncounted_rows(&mut section)?;
         let count = section.varint()?;
         let bits = u32::try_from(section.varint()?).ok().filter(|bits| *bits <= u32::BITS)?;
         let offset = section.varint()?;
