@@ -51,12 +51,12 @@ const SAID_BYTES_MAX: usize = 4 << 10;
 #[derive(Debug)]
 pub(crate) enum Reply {
     Answered(Answer),
-    Described(Described),
+    Described(EncodedSignature),
 }
 
-/// The columns of a query's answer before it is asked, as Arrow's messages.
+/// The signature of a query, as Arrow's messages: columns of its answer, and placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
+pub struct EncodedSignature {
     /// The columns of its answer; without a type where a value decides that.
     pub columns: Bytes,
     /// Its placeholders in order; `None` when there are none.
@@ -124,7 +124,7 @@ fn facts(stored: &Stored, cut: Option<SqlLack>, elapsed: tidings_proto::Duration
 /// The end of a worker's task.
 enum TaskEnd {
     Answered(Head),
-    Described(Described),
+    Described(EncodedSignature),
 }
 
 /// A reason why a worker's task has no end.
@@ -242,7 +242,7 @@ impl Worker {
                     let mut schemas = schemas.into_iter();
                     let columns = schemas.next().ok_or_else(|| nonsense("no columns"))?;
                     let parameters = schemas.next();
-                    return Ok(TaskEnd::Described(Described { columns, parameters }));
+                    return Ok(TaskEnd::Described(EncodedSignature { columns, parameters }));
                 }
                 WorkerMessage::Failed(SqlError::Scan) => {
                     let unknown = || nonsense("a scan failed that did not");

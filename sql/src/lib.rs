@@ -43,7 +43,7 @@ mod vocabulary;
 mod worker;
 
 pub use answer::{Answer, AnswerFormat};
-pub use conversation::Described;
+pub use conversation::EncodedSignature;
 pub use error::{QueryPosition, SqlError, SqlErrorKind};
 pub use handover::AnswerParts;
 pub use http::{AskedStatement, document, router};

@@ -41,7 +41,7 @@ use crate::{
 use allowed::Unbound;
 
 /// The columns of a query's answer and its placeholders.
-pub(crate) struct Described {
+pub(crate) struct QuerySignature {
     /// Without a type where a value decides that.
     pub(crate) columns: SchemaRef,
     /// In order.
@@ -68,7 +68,7 @@ pub(crate) async fn describe(
     statement: Statement,
     placeholders: Placeholders,
     feed: Feed,
-) -> Result<Described, SqlError> {
+) -> Result<QuerySignature, SqlError> {
     let (session, logical) = logical(statement, feed).await?;
     allowed::check(&logical, Unbound::Allowed)?;
     let columns = match placeholders.count {
@@ -93,7 +93,7 @@ pub(crate) async fn describe(
         Field::new(name, taken, true)
     };
     let parameters = Schema::new((1..=placeholders.count).map(field).collect::<Fields>());
-    Ok(Described { columns, parameters: Arc::new(parameters) })
+    Ok(QuerySignature { columns, parameters: Arc::new(parameters) })
 }
 
 async fn logical(

@@ -18,7 +18,7 @@ use tokio::{
 use tracing::{Instrument, field::Empty};
 
 use crate::{
-    Answer, Described, Parameter, SqlError, SqlLimits, WorkerProgram,
+    Answer, EncodedSignature, Parameter, SqlError, SqlLimits, WorkerProgram,
     conversation::{Asker, Reply, converse},
     limits::RELATIONS_MAX,
     message::Task,
@@ -199,7 +199,7 @@ impl SqlService {
     /// Describes the columns of the answer.
     ///
     /// The errors of [`Self::ask`] that occur before anything is read.
-    pub async fn describe(&self, query: Query) -> Result<Described, SqlError> {
+    pub async fn describe(&self, query: Query) -> Result<EncodedSignature, SqlError> {
         self.describe_by(Task::Describe(query)).await
     }
 
@@ -207,11 +207,11 @@ impl SqlService {
     ///
     /// # Errors
     /// As [`Self::describe`].
-    pub async fn prepare(&self, text: String) -> Result<Described, SqlError> {
+    pub async fn prepare(&self, text: String) -> Result<EncodedSignature, SqlError> {
         self.describe_by(Task::Prepare(text)).await
     }
 
-    async fn describe_by(&self, task: Task) -> Result<Described, SqlError> {
+    async fn describe_by(&self, task: Task) -> Result<EncodedSignature, SqlError> {
         match self.run(task).await? {
             Reply::Described(described) => Ok(described),
             Reply::Answered(_) => Err(other_reply()),

@@ -495,10 +495,10 @@ mod tests {
     use super::{ColumnKind, ColumnSpec, LOG_COLUMNS, SPAN_COLUMNS};
 
     /// Type and whether it may be null.
-    type Described = (String, bool);
+    type ColumnType = (String, bool);
 
     /// Columns that the tables below these headings of `docs/formats/tables.md` list.
-    fn described(headings: &[&str], table: &str) -> BTreeMap<String, Described> {
+    fn described(headings: &[&str], table: &str) -> BTreeMap<String, ColumnType> {
         const TYPES: [&str; 8] =
             ["long", "int", "bool", "string", "word", "binary", "map", "list of struct"];
         let page = include_str!("../../docs/formats/tables.md");
@@ -533,7 +533,7 @@ mod tests {
         found
     }
 
-    fn specified(columns: &[ColumnSpec]) -> BTreeMap<String, Described> {
+    fn specified(columns: &[ColumnSpec]) -> BTreeMap<String, ColumnType> {
         let of = |column: &ColumnSpec| {
             let kind = match column.kind {
                 ColumnKind::Long => "long",

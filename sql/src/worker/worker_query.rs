@@ -17,7 +17,7 @@ use crate::{
     flight::schema_message,
     message::{Task, WorkerMessage},
     meter::Meter,
-    plan::{self, Described, Planned, plan},
+    plan::{self, Planned, QuerySignature, plan},
     prescan::Placeholders,
     statement::{self, Values},
     views::Feed,
@@ -103,9 +103,9 @@ async fn collect(query: Query, feed: Feed) -> Result<Collected, SqlError> {
 fn described(
     runtime: &Runtime,
     link: &ServerLink,
-    describe: impl Future<Output = Result<Described, SqlError>>,
+    describe: impl Future<Output = Result<QuerySignature, SqlError>>,
 ) -> Result<(), SqlError> {
-    let Described { columns, parameters } = runtime.block_on(describe)?;
+    let QuerySignature { columns, parameters } = runtime.block_on(describe)?;
     let schemas = [Some(columns), Some(parameters).filter(|known| !known.fields().is_empty())];
     for schema in schemas.into_iter().flatten() {
         let message = schema_message(&schema)?;
