@@ -140,7 +140,7 @@ fn host_of(authority: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use http::{Request, request::Parts};
+    use http::{Request, Version, request::Parts};
 
     use super::{ForeignRequest, Guard};
 
