@@ -232,7 +232,11 @@ mod tests {
             let headers = [("host", "localhost:4318"), ("sec-fetch-site", site)];
             assert_eq!(check("127.0.0.1:4318", &[], &headers), reason, "{site}");
         }
-        let two = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
+        let two = [
+            ("host", "localhost:4318"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "cross-site"),
+        ];
         assert_eq!(check("127.0.0.1:4318", &[], &two), Some("site"));
     }
 
