@@ -17,6 +17,7 @@ mod endpoints;
 mod jws;
 mod key_set;
 mod roles;
+mod sign_in_shares;
 mod ticket;
 mod token_cache;
 
@@ -30,7 +31,8 @@ use tidings_storage::Clock;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use self::{
-    ended_subjects::EndedSubjects, endpoints::Endpoints, ticket::Seal, token_cache::TokenCache,
+    ended_subjects::EndedSubjects, endpoints::Endpoints, sign_in_shares::SignInShares,
+    ticket::Seal, token_cache::TokenCache,
 };
 use crate::{caller::Caller, error::AccessError, key::KeyId, tenant::TenantName};
 
@@ -52,8 +54,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(30);
 /// Tokens with a key that is not known make the keys be read again, at most once in this time.
 const DEMAND_INTERVAL: Duration = Duration::from_secs(10);
-/// Exchanges of codes and refresh tokens at a time.
-const EXCHANGES_MAX: usize = 16;
+/// Exchanges of refresh tokens at a time, which only people who are signed in ask for.
+const RENEWALS_MAX: usize = 16;
 
 /// The setup of an issuer.
 #[derive(Debug, Clone)]
@@ -98,7 +100,8 @@ pub struct Issuer {
     tokens: TokenCache,
     ended: EndedSubjects,
     seal: Seal,
-    exchanges: Semaphore,
+    sign_ins: SignInShares,
+    renewals: Semaphore,
 }
 
 /// Whatever an issuer publishes.
@@ -134,7 +137,8 @@ impl Issuer {
             tokens: TokenCache::default(),
             ended: EndedSubjects::default(),
             seal: Seal::new().ok_or("the system gives no random numbers")?,
-            exchanges: Semaphore::new(EXCHANGES_MAX),
+            sign_ins: SignInShares::default(),
+            renewals: Semaphore::new(RENEWALS_MAX),
         })
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     activity::{Activity, Busy, ConnectionEnd, Verdict},
     endpoint::{ConnectionLimits, Endpoint, UnreadableHead},
-    head_errors::{Explain, Explained},
+    head_errors::{Explain, Explained, Explanation},
     listener::{self, Listening, Slot},
     phase::Phase,
     shares::{PeerAddress, RequestHolder, ShareHolder},
@@ -41,6 +41,10 @@ use crate::{
 const RESET_STREAMS_MAX: usize = 20;
 /// Streams that the server itself resets because of what a client sends on them (CVE-2025-8671).
 const ERROR_STREAMS_MAX: usize = 100;
+
+/// Fields of a request's head, as many as hyper takes by HTTP/1. By HTTP/2 a few bytes each make
+/// thousands of them, which are held while the request is under way.
+const HEAD_FIELDS_MAX: usize = 100;
 
 /// Clients may send so much in one frame of HTTP/2, eight times what they may without our saying
 /// so: each frame wakes the request that it belongs to. A connection keeps one in memory while it
@@ -165,6 +169,10 @@ async fn answer<E: Endpoint>(
     let (endpoint, counters) = (&listening.endpoint, &listening.counters);
     let (head, body) = request.into_parts();
     let peer = PeerAddress::from(listening.proxies.client(slot.address(), &head.headers));
+    if head.headers.len() > HEAD_FIELDS_MAX {
+        let unreadable = UnreadableHead::Refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        return head_refusal(endpoint.explain(unreadable, peer));
+    }
     let is_health = endpoint.is_health(&head);
     if !is_health && !slot.is_regular() {
         counters.overloaded.fetch_add(1, Relaxed);
@@ -184,6 +192,16 @@ async fn answer<E: Endpoint>(
     busy.let_in(&holder);
     let request = Request::from_parts(head, body);
     Arc::clone(endpoint).answer(request, holder).await
+}
+
+/// The answer to a request whose head has too many fields.
+fn head_refusal(explanation: Explanation) -> Response<ReplyBody> {
+    let body = Full::new(explanation.body).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let media_type = HeaderValue::from_static(explanation.media_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    response
 }
 
 fn builder(limits: &ConnectionLimits, clock: &Arc<dyn Clock>) -> Builder<StreamTasks> {

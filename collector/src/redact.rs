@@ -18,7 +18,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use tidings_proto::otlp::{AnyValue, KeyValue, LogRecord, Span, Value};
+use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, LogRecord, Span, Value};
 use tidings_storage::TelemetryBatch;
 
 pub(crate) use self::{key_rules::KeyRule, text::starts_statement};
@@ -110,9 +110,14 @@ impl Redactor {
         while let Some((rule, value)) = open.pop() {
             match &value.value {
                 Some(Value::Array(list)) => open.extend(list.values.iter().map(|one| (rule, one))),
-                Some(Value::Kvlist(map)) => open.extend(map.values.iter().filter_map(|entry| {
-                    Some((inner_rule(rule, keys, &entry.key), entry.value.as_ref()?))
-                })),
+                Some(Value::Kvlist(map)) => {
+                    if map.values.iter().any(|entry| self.finds_in_key(entry.key.as_bytes())) {
+                        return true;
+                    }
+                    open.extend(map.values.iter().filter_map(|entry| {
+                        Some((inner_rule(rule, keys, &entry.key), entry.value.as_ref()?))
+                    }));
+                }
                 Some(leaf) if redacted(rule, leaf, keys).is_some() => return true,
                 _ => {}
             }
@@ -125,7 +130,13 @@ impl Redactor {
         attributes.iter().any(|attribute| {
             let rule = self.rule(attribute.key.as_bytes());
             attribute.value.as_ref().is_some_and(|value| self.finds_in_value(rule, value))
+                || self.finds_in_key(attribute.key.as_bytes())
         })
+    }
+
+    /// Returns whether the key of an attribute has a secret itself.
+    fn finds_in_key(&self, key: &[u8]) -> bool {
+        self.finds_in_text(KeyRule::Text, key)
     }
 
     /// Returns a database statement without its secrets.
@@ -143,9 +154,9 @@ impl Redactor {
         self.redact_statement(&replaced.unwrap_or_else(|| text.to_owned()))
     }
 
-    /// Replaces the secrets of a decoded batch, which then goes without the sender's bytes. An
-    /// encoded one has none: it was judged when it was accepted. Returns the number of values that
-    /// had one.
+    /// Replaces the secrets of a decoded batch, which then goes without the sender's bytes, secrets or
+    /// not. An encoded one has none: it was judged when it was accepted. Returns the number of texts
+    /// that had one.
     pub fn redact(&self, batch: &mut TelemetryBatch) -> u64 {
         let Some(keys) = &self.keys else { return 0 };
         let mut redaction = Redaction { keys, count: 0 };
@@ -153,8 +164,10 @@ impl Redactor {
             TelemetryBatch::Traces { request, bytes } => {
                 for of in &mut request.resource_spans {
                     redaction.attributes(of.resource.as_mut().map(|of| &mut of.attributes));
+                    redaction.text(&mut of.schema_url);
                     for scoped in &mut of.scope_spans {
-                        redaction.attributes(scoped.scope.as_mut().map(|of| &mut of.attributes));
+                        redaction.scope(scoped.scope.as_mut());
+                        redaction.text(&mut scoped.schema_url);
                         scoped.spans.iter_mut().for_each(|span| redaction.span(span));
                     }
                 }
@@ -163,8 +176,10 @@ impl Redactor {
             TelemetryBatch::Logs { request, bytes } => {
                 for of in &mut request.resource_logs {
                     redaction.attributes(of.resource.as_mut().map(|of| &mut of.attributes));
+                    redaction.text(&mut of.schema_url);
                     for scoped in &mut of.scope_logs {
-                        redaction.attributes(scoped.scope.as_mut().map(|of| &mut of.attributes));
+                        redaction.scope(scoped.scope.as_mut());
+                        redaction.text(&mut scoped.schema_url);
                         scoped.log_records.iter_mut().for_each(|record| redaction.record(record));
                     }
                 }
@@ -174,8 +189,9 @@ impl Redactor {
             | TelemetryBatch::EncodedLogs(_)
             | TelemetryBatch::Converted(_) => return 0,
         };
+        // They can have what no decoder returns: unknown fields, and fields that were given twice.
+        *bytes = None;
         if redaction.count > 0 {
-            *bytes = None;
             self.redacted.fetch_add(redaction.count, Relaxed);
         }
         redaction.count
@@ -189,8 +205,16 @@ struct Redaction<'a> {
 }
 
 impl Redaction<'_> {
+    fn scope(&mut self, scope: Option<&mut InstrumentationScope>) {
+        let Some(scope) = scope else { return };
+        self.text(&mut scope.name);
+        self.text(&mut scope.version);
+        self.attributes(Some(&mut scope.attributes));
+    }
+
     fn span(&mut self, span: &mut Span) {
         self.text(&mut span.name);
+        self.text(&mut span.trace_state);
         self.attributes(Some(&mut span.attributes));
         if let Some(status) = &mut span.status {
             self.text(&mut status.message);
@@ -200,6 +224,7 @@ impl Redaction<'_> {
             self.attributes(Some(&mut event.attributes));
         }
         for link in &mut span.links {
+            self.text(&mut link.trace_state);
             self.attributes(Some(&mut link.attributes));
         }
     }
@@ -208,6 +233,8 @@ impl Redaction<'_> {
         if let Some(body) = &mut record.body {
             self.value(KeyRule::Text, body);
         }
+        self.text(&mut record.severity_text);
+        self.text(&mut record.event_name);
         self.attributes(Some(&mut record.attributes));
     }
 
@@ -216,6 +243,7 @@ impl Redaction<'_> {
             if let Some(value) = &mut attribute.value {
                 self.value(self.keys.rule(attribute.key.as_bytes()), value);
             }
+            self.text(&mut attribute.key);
         }
     }
 
@@ -227,10 +255,11 @@ impl Redaction<'_> {
                     open.extend(list.values.iter_mut().map(|one| (rule, one)));
                 }
                 Some(Value::Kvlist(map)) => {
-                    open.extend(map.values.iter_mut().filter_map(|entry| {
+                    for entry in &mut map.values {
                         let rule = inner_rule(rule, self.keys, &entry.key);
-                        Some((rule, entry.value.as_mut()?))
-                    }));
+                        self.text(&mut entry.key);
+                        open.extend(entry.value.as_mut().map(|value| (rule, value)));
+                    }
                 }
                 Some(leaf) => {
                     if let Some(replacement) = redacted(rule, leaf, self.keys) {
@@ -267,6 +296,11 @@ fn redacted(rule: KeyRule, value: &Value, keys: &KeyRules) -> Option<Value> {
         (_, Value::String(text)) => replaced(rule, text, keys).map(Value::String),
         (KeyRule::Secret, Value::Bytes(bytes)) => {
             (!is_redacted(bytes)).then(|| Value::Bytes(MARKER.into()))
+        }
+        // A collector reads lines of files as bytes.
+        (_, Value::Bytes(bytes)) => {
+            let text = str::from_utf8(bytes).ok()?;
+            replaced(rule, text, keys).map(|text| Value::Bytes(text.into()))
         }
         (KeyRule::Secret, Value::Int(_) | Value::Double(_)) => {
             Some(Value::String(MARKER.to_owned()))

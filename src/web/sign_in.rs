@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Query, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::Authority},
     middleware::Next,
@@ -19,6 +19,7 @@ use tidings_access::{
     AccessPolicy, Caller, Issuer, KeyRing, SESSION_AGE, SESSION_COOKIES, SignInAnswer, SignInError,
     TICKET_AGE, TICKET_COOKIES, ticket_of,
 };
+use tidings_collector::{RequestHolder, ShareHolder};
 use tidings_proto::api::{ProblemDetails, SignInOptions};
 use tidings_query::ProblemResponse;
 use utoipa::OpenApi;
@@ -205,9 +206,15 @@ async fn authorize(State(pages): State<SignInPages>, uri: Uri, headers: HeaderMa
 }
 
 /// Takes a browser back from the issuer, and begins its session.
-async fn complete(State(pages): State<SignInPages>, uri: Uri, headers: HeaderMap) -> Response {
+async fn complete(
+    State(pages): State<SignInPages>,
+    holder: Option<Extension<Arc<RequestHolder>>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let answer = SignInAnswer::read(uri.query().unwrap_or_default());
-    let person = match pages.issuer.complete(&answer, ticket_of(&headers)).await {
+    let address = holder.map(|holder| holder.peer().to_string()).unwrap_or_default();
+    let person = match pages.issuer.complete(&answer, ticket_of(&headers), &address).await {
         Ok(person) => person,
         Err(error) => return refuse(&headers, &error),
     };

@@ -172,14 +172,17 @@ impl Issuer {
         Ok(SignInStart { location: location.into(), ticket: sealed })
     }
 
-    /// Completes a sign-in with the issuer's answer and the ticket of the same browser.
+    /// Completes a sign-in with the issuer's answer and the ticket of the same browser, which asks
+    /// from this address.
     ///
     /// # Errors
-    /// When they do not belong together, or the issuer's token is not good.
+    /// When they do not belong together, or the issuer's token is not good. `Unavailable` when the
+    /// address has too many sign-ins under way, or had too many refused.
     pub async fn complete(
         &self,
         answer: &SignInAnswer,
         ticket: Option<&str>,
+        address: &str,
     ) -> Result<SignedIn, SignInError> {
         let ticket = ticket.and_then(|sealed| self.seal.open(sealed, self.clock.now()));
         let ticket = ticket.filter(|ticket| ticket.is_answered_by(&answer.state));
@@ -202,8 +205,14 @@ impl Issuer {
             ("redirect_uri", &ticket.redirect_uri),
             ("code_verifier", &ticket.verifier),
         ];
-        let issued = self.exchange(&form).await?;
-        let (identity, record) = self.person(&issued, Some(&ticket.nonce)).await?;
+        let place = self.sign_ins.begin(address, self.clock.instant());
+        let place = place.ok_or(SignInError::Unavailable)?;
+        let signed_in = async {
+            let issued = self.exchange(&form).await?;
+            let (identity, record) = self.person(&issued, Some(&ticket.nonce)).await?;
+            Ok::<_, SignInError>((issued, identity, record))
+        };
+        let (issued, identity, record) = signed_in.await.inspect_err(|_| place.fail())?;
         let renewal = Renewal::new(identity.subject, issued);
         Ok(SignedIn { return_to: ticket.return_to, record, renewal })
     }
@@ -218,6 +227,7 @@ impl Issuer {
     ) -> Result<(KeyRecord, Renewal), SignInError> {
         let refresh_token = renewal.refresh_token.as_deref().ok_or(SignInError::Unavailable)?;
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+        let _place = self.renewals.try_acquire().map_err(|_| SignInError::Unavailable)?;
         let issued = self.exchange(&form).await?;
         let (identity, record) = self.person(&issued, None).await?;
         if identity.subject != renewal.subject {
@@ -248,7 +258,6 @@ impl Issuer {
 
     async fn exchange(&self, form: &[(&str, &str)]) -> Result<IssuedTokens, SignInError> {
         let published = self.published().ok_or(SignInError::Unavailable)?;
-        let _one_of_few = self.exchanges.try_acquire().map_err(|_| SignInError::Unavailable)?;
         Ok(self.endpoints.tokens(&published.description, form).await?)
     }
 

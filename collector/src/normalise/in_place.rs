@@ -10,7 +10,8 @@ use prost::Message;
 use tidings_proto::{
     SpanId, TraceId,
     otlp::{
-        AnyValue, InstrumentationScope, Resource, VALUE_DEPTH_MAX, ValueDepth,
+        AnyValue, ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope,
+        Resource, VALUE_DEPTH_MAX, ValueDepth,
         view::{
             AnyView, KeyValueView, LogRecordView, NonCanonical, Repeated, RequestView, SpanView,
             View,
@@ -63,6 +64,9 @@ pub fn accept_in_place(signal: Signal, bytes: &Bytes, redactor: &Redactor) -> Op
         }
     };
     walked.ok()?;
+    if judges_texts && !has_only_known_fields(signal, bytes) {
+        return None;
+    }
     let prepared = Prepared {
         signal,
         batch: (walk.records > 0).then(|| batch(bytes.clone())),
@@ -71,6 +75,17 @@ pub fn accept_in_place(signal: Signal, bytes: &Bytes, redactor: &Redactor) -> Op
         message: String::new(),
     };
     Some(InPlace { prepared, weight: walk.weight })
+}
+
+/// Returns whether a request has nothing that its decoder leaves out. The walk judges known fields.
+fn has_only_known_fields(signal: Signal, bytes: &Bytes) -> bool {
+    let decoded_bytes = match signal {
+        Signal::Traces => {
+            ExportTraceServiceRequest::decode(bytes.clone()).map(|of| of.encoded_len())
+        }
+        Signal::Logs => ExportLogsServiceRequest::decode(bytes.clone()).map(|of| of.encoded_len()),
+    };
+    decoded_bytes.is_ok_and(|decoded| decoded == bytes.len())
 }
 
 /// Fails when `holds` is false: the bytes cannot be stored unchanged. The decoder finds out why.
@@ -100,6 +115,9 @@ fn scope(encoded: &[u8], redactor: &Redactor) -> Result<usize, NonCanonical> {
     demand(check_scope(Some(&mut scope), &mut counts).is_none())?;
     demand(!counts.changed())?;
     demand(!redactor.finds_in_attributes(&scope.attributes))?;
+    let texts = [&scope.name, &scope.version];
+    let is_secret = |text: &&String| redactor.finds_in_text(KeyRule::Text, text.as_bytes());
+    demand(!texts.iter().any(is_secret))?;
     Ok(weight_estimate::protobuf(encoded, Kind::Scope))
 }
 
@@ -112,7 +130,7 @@ impl CanonicalWalk<'_> {
         let redactor = self.redactor;
         for of in RequestView::<R>::read(bytes)?.resources.iter() {
             let of = of?;
-            is_text(of.schema_url)?;
+            self.text(of.schema_url)?;
             if let Some(encoded) = of.resource {
                 let check = |encoded: &[u8]| resource(encoded, redactor);
                 let weight = redactor.resources.weight(encoded, check)?;
@@ -120,7 +138,7 @@ impl CanonicalWalk<'_> {
             }
             for scoped in of.scopes.iter() {
                 let scoped = scoped?;
-                is_text(scoped.schema_url)?;
+                self.text(scoped.schema_url)?;
                 if let Some(encoded) = scoped.scope {
                     let check = |encoded: &[u8]| scope(encoded, redactor);
                     let weight = redactor.scopes.weight(encoded, check)?;
@@ -144,7 +162,7 @@ impl CanonicalWalk<'_> {
         time(span.start_time_unix_nano)?;
         time(span.end_time_unix_nano)?;
         self.text(span.name)?;
-        is_text(span.trace_state)?;
+        self.text(span.trace_state)?;
         self.text(span.status.map_or(&[], |status| status.message))?;
         self.attributes(span.attributes)?;
         for event in span.events.iter() {
@@ -158,7 +176,7 @@ impl CanonicalWalk<'_> {
             let link = link?;
             self.entry();
             demand(check_link(link.trace_id, link.span_id).is_ok())?;
-            is_text(link.trace_state)?;
+            self.text(link.trace_state)?;
             self.attributes(link.attributes)?;
         }
         Ok(())
@@ -169,8 +187,8 @@ impl CanonicalWalk<'_> {
         optional_id(record.span_id, SpanId::LEN)?;
         time(record.time_unix_nano)?;
         time(record.observed_time_unix_nano)?;
-        is_text(record.severity_text)?;
-        is_text(record.event_name)?;
+        self.text(record.severity_text)?;
+        self.text(record.event_name)?;
         self.value(KeyRule::Text, record.body)?;
         self.attributes(record.attributes)
     }
@@ -183,7 +201,7 @@ impl CanonicalWalk<'_> {
         for attribute in attributes.iter() {
             let attribute = attribute?;
             self.entry();
-            is_text(attribute.key)?;
+            self.text(attribute.key)?;
             self.value(self.redactor.rule(attribute.key), attribute.value)?;
         }
         Ok(())

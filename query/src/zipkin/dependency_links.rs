@@ -144,8 +144,10 @@ fn has_error(span: &Span) -> bool {
     span.tags.iter().any(|tag| tag.key == "error")
 }
 
-/// Maximum number of the newest spans read for links (about 500 bytes each).
+/// Maximum number of the newest spans read for links.
 const SPANS_MAX: usize = 200_000;
+/// Memory of one of them without its texts: the span, its ids and addresses, and its node in a tree.
+const SPAN_BYTES: usize = 1024;
 
 /// The links, in order, and whether every span of the range was counted.
 ///
@@ -153,18 +155,17 @@ const SPANS_MAX: usize = 200_000;
 /// the id.
 pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, bool), QueryError> {
     let mut traces: HashMap<u64, Vec<Span>> = HashMap::new();
-    let mut spans = 0;
+    let mut held = Held { spans: 0, bytes: 0, bytes_max: reader.limits.metrics_bytes_max };
     let mut full = false;
     let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
     let filter = SpanFilter { start, ..SpanFilter::default() };
     let stats = reader.spans(&filter, scan, |rows| {
         for row in 0..rows.len() {
-            full |= spans >= SPANS_MAX;
+            full |= held.is_full();
             if full {
                 return Ok(ControlFlow::Break(()));
             }
-            spans += 1;
-            traces.entry(rows.trace_id(row).low64()).or_default().push(part(rows, row));
+            traces.entry(rows.trace_id(row).low64()).or_default().push(held.part(rows, row));
         }
         Ok(ControlFlow::Continue(()))
     })?;
@@ -175,12 +176,11 @@ pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, boo
         reader.spans(&filter, scan, |rows| {
             for row in 0..rows.len() {
                 if let Some(trace) = traces.get_mut(&rows.trace_id(row).low64()) {
-                    full |= spans >= SPANS_MAX;
+                    full |= held.is_full();
                     if full {
                         return Ok(ControlFlow::Break(()));
                     }
-                    spans += 1;
-                    trace.push(part(rows, row));
+                    trace.push(held.part(rows, row));
                 }
             }
             Ok(ControlFlow::Continue(()))
@@ -194,11 +194,31 @@ pub(crate) fn links(reader: &Reader, start: TimeRange) -> Result<(Vec<Link>, boo
     Ok((links.into_list(), stats.complete && !full))
 }
 
-/// The part of a span from which links are computed.
-fn part(rows: &SpanRows, row: usize) -> Span {
-    let mut span = span_from_otlp(&rows.span(row), rows.resource(row).as_ref(), None);
-    span.tags.retain(|tag| tag.key == "error");
-    span.name = String::new();
-    span.annotations = Vec::new();
-    span
+/// The memory of the spans that were read.
+struct Held {
+    spans: usize,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Held {
+    fn is_full(&self) -> bool {
+        self.spans >= SPANS_MAX || self.bytes >= self.bytes_max
+    }
+
+    /// The part of a span from which links are computed.
+    fn part(&mut self, rows: &SpanRows, row: usize) -> Span {
+        let mut span = span_from_otlp(&rows.span(row), rows.resource(row).as_ref(), None);
+        // A list that only shrinks keeps its memory: 48 KiB of a span with 1,000 attributes.
+        let error = span.tags.into_iter().find(|tag| tag.key == "error");
+        span.tags = error.into_iter().collect();
+        span.name = String::new();
+        span.annotations = Vec::new();
+        let tags = span.tags.iter().map(|tag| tag.key.len() + tag.value.len());
+        let sides = [&span.local_endpoint, &span.remote_endpoint];
+        let names = sides.into_iter().flatten().map(|side| side.service_name.len());
+        self.bytes += SPAN_BYTES + tags.chain(names).sum::<usize>();
+        self.spans += 1;
+        span
+    }
 }

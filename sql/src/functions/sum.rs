@@ -1,9 +1,10 @@
-//! `sum`, which says so when whole numbers or durations come to more than 64 bits have; the engine's
-//! own begins again at the other end.
+//! `sum`, which says so when whole numbers or durations come to more than 64 bits have, or decimals
+//! to more than 38 digits; the engine's own begins again at the other end.
 //!
 //! Sums of intervals and averages of durations, which overflow too, are refused in `plan`. Whole
 //! numbers are added up in 128 bits, which no number of rows fills, and looked at once at the
-//! end: what goes beyond and comes back is right. Everything else is left to the engine's.
+//! end: what goes beyond and comes back is right. Decimals can fill them, so that each addition is
+//! checked. Everything else is left to the engine's.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ use datafusion::{
 
 use crate::SqlError;
 
-/// The engine's function, but for sums of whole numbers and durations.
+/// The engine's function, but for sums of whole numbers, durations and decimals.
 pub(super) fn exact(inner: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::new_from_impl(ExactSum { inner }))
 }
@@ -41,12 +42,13 @@ struct ExactSum {
     inner: Arc<AggregateUDF>,
 }
 
-/// Whole numbers of 64 bits.
+/// Whole numbers of 64 bits, and decimals of 128.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IntegerKind {
     Signed,
     Unsigned,
     Duration(TimeUnit),
+    Decimal { precision: u8, scale: i8 },
 }
 
 impl IntegerKind {
@@ -55,26 +57,30 @@ impl IntegerKind {
             DataType::Int64 => Some(Self::Signed),
             DataType::UInt64 => Some(Self::Unsigned),
             DataType::Duration(unit) => Some(Self::Duration(*unit)),
+            DataType::Decimal128(precision, scale) => {
+                Some(Self::Decimal { precision: *precision, scale: *scale })
+            }
             _ => None,
         }
     }
 
-    fn each(self, values: &ArrayRef, visit: impl FnMut(usize, i128)) {
+    fn each(self, values: &ArrayRef, visit: impl FnMut(usize, i128) -> Result<()>) -> Result<()> {
         match self {
             Self::Signed => each::<Int64Type>(values.as_primitive(), visit),
             Self::Unsigned => each::<UInt64Type>(values.as_primitive(), visit),
             Self::Duration(TimeUnit::Second) => {
-                each::<DurationSecondType>(values.as_primitive(), visit);
+                each::<DurationSecondType>(values.as_primitive(), visit)
             }
             Self::Duration(TimeUnit::Millisecond) => {
-                each::<DurationMillisecondType>(values.as_primitive(), visit);
+                each::<DurationMillisecondType>(values.as_primitive(), visit)
             }
             Self::Duration(TimeUnit::Microsecond) => {
-                each::<DurationMicrosecondType>(values.as_primitive(), visit);
+                each::<DurationMicrosecondType>(values.as_primitive(), visit)
             }
             Self::Duration(TimeUnit::Nanosecond) => {
-                each::<DurationNanosecondType>(values.as_primitive(), visit);
+                each::<DurationNanosecondType>(values.as_primitive(), visit)
             }
+            Self::Decimal { .. } => each::<Decimal128Type>(values.as_primitive(), visit),
         }
     }
 
@@ -82,6 +88,14 @@ impl IntegerKind {
         Ok(match self {
             Self::Signed => Arc::new(narrowed::<Int64Type>(sums)?),
             Self::Unsigned => Arc::new(narrowed::<UInt64Type>(sums)?),
+            Self::Decimal { precision, scale } => {
+                let sums = sums.collect::<Decimal128Array>();
+                let is_within = |sum: i128| sum.unsigned_abs() < 10_u128.pow(precision.into());
+                if !sums.iter().flatten().all(is_within) {
+                    return Err(too_large());
+                }
+                Arc::new(sums.with_precision_and_scale(precision, scale)?)
+            }
             Self::Duration(unit) => {
                 let numbers = narrowed::<Int64Type>(sums)?;
                 match unit {
@@ -105,15 +119,32 @@ impl IntegerKind {
     }
 }
 
-fn each<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>, mut visit: impl FnMut(usize, i128))
+fn each<T: ArrowPrimitiveType>(
+    values: &PrimitiveArray<T>,
+    mut visit: impl FnMut(usize, i128) -> Result<()>,
+) -> Result<()>
 where
     T::Native: Into<i128>,
 {
     for (row, value) in values.iter().enumerate() {
         if let Some(value) = value {
-            visit(row, value.into());
+            visit(row, value.into())?;
         }
     }
+    Ok(())
+}
+
+/// Adds a number to a sum.
+fn add(sum: &mut i128, value: i128) -> Result<()> {
+    *sum = sum.checked_add(value).ok_or_else(too_large)?;
+    Ok(())
+}
+
+fn too_large() -> DataFusionError {
+    let reason = "a sum is more than its type can have, which is a bigint, a duration or a decimal \
+                  of 38 digits: add up doubles, or whole numbers as decimals, as in \
+                  sum(CAST(x AS DOUBLE))";
+    DataFusionError::from(SqlError::Evaluation { reason: reason.to_owned() })
 }
 
 fn narrowed<T: ArrowPrimitiveType>(
@@ -122,14 +153,7 @@ fn narrowed<T: ArrowPrimitiveType>(
 where
     T::Native: TryFrom<i128>,
 {
-    let sums = sums.map(|sum| {
-        let narrow = sum.map(T::Native::try_from).transpose();
-        narrow.map_err(|_| {
-            let reason = "a sum is more than a bigint or a duration can have: add up doubles or \
-                          decimals, as in sum(CAST(x AS DOUBLE))";
-            DataFusionError::from(SqlError::Evaluation { reason: reason.to_owned() })
-        })
-    });
+    let sums = sums.map(|sum| sum.map(T::Native::try_from).transpose().map_err(|_| too_large()));
     sums.collect()
 }
 
@@ -224,18 +248,16 @@ impl Total {
 impl Accumulator for Total {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.whole.each(&values[0], |_, value| {
-            self.sum += value;
             self.count += 1;
-        });
-        Ok(())
+            add(&mut self.sum, value)
+        })
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.whole.each(&values[0], |_, value| {
-            self.sum -= value;
             self.count = self.count.saturating_sub(1);
-        });
-        Ok(())
+            add(&mut self.sum, -value)
+        })
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -252,10 +274,9 @@ impl Accumulator for Total {
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         each::<Decimal128Type>(states[0].as_primitive(), |_, sum| {
-            self.sum += sum;
             self.count += 1;
-        });
-        Ok(())
+            add(&mut self.sum, sum)
+        })
     }
 
     fn size(&self) -> usize {
@@ -319,11 +340,10 @@ impl GroupsAccumulator for Totals {
         sums.resize(groups_count, None);
         whole.each(&values[0], |row, value| {
             if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
-                let sum = &mut sums[groups[row]];
-                *sum = Some(sum.unwrap_or_default() + value);
+                add(sums[groups[row]].get_or_insert_default(), value)?;
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -343,10 +363,8 @@ impl GroupsAccumulator for Totals {
         let sums = &mut self.sums;
         sums.resize(groups_count, None);
         each::<Decimal128Type>(states[0].as_primitive(), |row, part| {
-            let sum = &mut sums[groups[row]];
-            *sum = Some(sum.unwrap_or_default() + part);
-        });
-        Ok(())
+            add(sums[groups[row]].get_or_insert_default(), part)
+        })
     }
 
     fn convert_to_state(
@@ -359,7 +377,8 @@ impl GroupsAccumulator for Totals {
             if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
                 sums[row] = Some(value);
             }
-        });
+            Ok(())
+        })?;
         Ok(vec![Arc::new(wide(sums.into_iter()))])
     }
 

@@ -14,6 +14,8 @@ use super::is_name_byte;
 const TOKEN_BYTES_JUDGED: usize = 256;
 /// The shortest token of letters and digits.
 const TOKEN_BYTES_MIN: usize = 8;
+/// The shortest one behind the name of a product, of which versions have letters and digits, too.
+const SPLUNK_TOKEN_BYTES_MIN: usize = 24;
 
 /// A scheme whose name stands alone.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +106,10 @@ fn is_credential(scheme: Scheme, token: &[u8]) -> bool {
     match scheme {
         Scheme::Bearer => token.starts_with(b"eyJ") || mixes_letters_and_digits(token),
         Scheme::Basic => decodes_to_pair(token),
-        Scheme::Splunk => starts_uuid(token),
+        Scheme::Splunk => {
+            starts_uuid(token)
+                || token.len() >= SPLUNK_TOKEN_BYTES_MIN && mixes_letters_and_digits(token)
+        }
         Scheme::ApiKey => decodes_to_pair(token) || mixes_letters_and_digits(token),
     }
 }
