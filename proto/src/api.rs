@@ -68,10 +68,10 @@ pub use storage_status::{
     HorizonBound, PinList, PinRequest, PinView, RetentionHorizon, StorageStatus, TableStatus,
 };
 pub use trace_view::{
-    CompletionSegment, CriticalSegment, ProblemCount, ProblemKind, ProblemView, ServiceTime,
-    SkeletonCompletion, SkeletonSegment, SpanColumns, SpanDetails, SpanFlags, SpanKindName,
-    SpanStatus, SpanView, StatusName, TimeSpent, TraceSkeleton, TraceSummary, TraceView,
-    TransactionState, UntracedStretch,
+    CompletionSegment, CriticalSegment, EventColumns, ProblemCount, ProblemKind, ProblemView,
+    ServiceTime, SkeletonCompletion, SkeletonSegment, SpanColumns, SpanDetails, SpanFlags,
+    SpanKindName, SpanStatus, SpanView, StatusName, TimeSpent, TraceSkeleton, TraceSummary,
+    TraceView, TransactionState, UntracedStretch,
 };
 pub use transaction::{
     ErrorView, Hop, LinkView, MatchedBy, ResolveResult, Resolved, TimeShare, TraceLinks,

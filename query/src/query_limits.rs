@@ -78,6 +78,8 @@ pub struct QueryLimits {
     pub logs_shown_max: usize,
     /// A trace shows at most this many of its problems; all are counted.
     pub problems_shown_max: usize,
+    /// A skeleton has at most this many events of its spans; all are counted.
+    pub events_shown_max: usize,
     /// A transaction is computed over at most this many of its newest traces.
     pub transaction_traces_max: usize,
     /// A transaction shows at most this many of its failed spans, earliest first.
@@ -119,6 +121,7 @@ impl Default for QueryLimits {
             names_counted_max: 10_000,
             logs_shown_max: 1_000,
             problems_shown_max: 1_000,
+            events_shown_max: 10_000,
             transaction_traces_max: 100,
             errors_shown_max: 100,
             settled_after: Duration::from_secs(5),

@@ -18,6 +18,7 @@ pub(crate) mod notes;
 mod present;
 pub(crate) mod repeated_calls;
 mod skeleton;
+mod span_events;
 mod span_links;
 pub(crate) mod summary;
 pub(crate) mod trace_rows;
@@ -42,6 +43,7 @@ use crate::{
     log_reader::{self, LogSearch},
 };
 use export::ExportKey;
+use span_events::SpanEvents;
 use summary::Moment;
 use trace_rows::{Gather, Gathered, TraceFacts};
 use tree::Tree;
@@ -114,8 +116,15 @@ pub(crate) fn skeleton(
     let moment = moment(reader);
     let clocks = clocks.as_ref();
     let assembly = notes::notes(&tree, &gathered, clocks, log_count, moment, shown_max);
+    let SpanEvents { names, columns, count } = span_events::span_events(reader, &tree)?;
     let skeleton = skeleton::skeleton(&tree, &gathered.names, log_count, moment, shown_max);
-    Ok(TraceSkeleton { assembly, ..skeleton })
+    Ok(TraceSkeleton {
+        event_names: names,
+        events: columns,
+        event_count: count,
+        assembly,
+        ..skeleton
+    })
 }
 
 /// The links of the trace, both ways.

@@ -363,6 +363,17 @@ pub struct TraceSkeleton {
     pub problem_counts: Vec<ProblemCount>,
     /// Number of the trace's log records.
     pub log_count: u64,
+    /// The names that [`EventColumns`] count into: of events, and types of exceptions. One of more
+    /// than 200 characters is cut and ends with `…`.
+    #[serde(default)]
+    pub event_names: Vec<String>,
+    /// Events of the spans, by row and time: at most 10,000. Of more, exceptions come first, then
+    /// those of the first rows.
+    #[serde(default)]
+    pub events: EventColumns,
+    /// Number of events of the spans, in columns or not.
+    #[serde(default)]
+    pub event_count: u64,
     /// Stretches of spans that call others in which none of their calls was open, by row and time:
     /// those that are at least a fifth of their span and a twentieth of the trace. Of more than
     /// 1,000 the longest.
@@ -403,6 +414,24 @@ pub struct SpanColumns {
     pub kind: Vec<u8>,
     /// [`SpanFlags`].
     pub flags: Vec<u32>,
+}
+
+/// The events of [`TraceSkeleton`] in columns, all of one length.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventColumns {
+    /// The row of the span.
+    pub span: Vec<u32>,
+    /// Position in [`SpanView::events`] of the span.
+    pub position: Vec<u32>,
+    /// Nanoseconds after the trace's start, negative before it. An event without a time stands at
+    /// its span's start.
+    pub offset_nano: Vec<i64>,
+    /// The name's row in [`TraceSkeleton::event_names`].
+    pub name: Vec<u32>,
+    /// Of an exception the row of its type in [`TraceSkeleton::event_names`], or of its name when it
+    /// says no type; −1 at other events.
+    pub exception_type: Vec<i32>,
 }
 
 /// The bits of [`SpanColumns::flags`].

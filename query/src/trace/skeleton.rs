@@ -5,7 +5,10 @@
 
 use tidings_proto::{
     UnixNanos,
-    api::{AssemblyNotes, SkeletonCompletion, SkeletonSegment, SpanColumns, TraceSkeleton},
+    api::{
+        AssemblyNotes, EventColumns, SkeletonCompletion, SkeletonSegment, SpanColumns,
+        TraceSkeleton,
+    },
 };
 
 use super::{
@@ -17,7 +20,7 @@ use super::{
     untraced::untraced,
 };
 
-/// The trace in columns.
+/// The trace in columns, without events and notes.
 pub(crate) fn skeleton(
     tree: &Tree,
     names: &Names,
@@ -51,6 +54,9 @@ pub(crate) fn skeleton(
         problems: problem_views(tree, names, problems_max),
         problem_counts: problem_counts(tree),
         log_count,
+        event_names: Vec::new(),
+        events: EventColumns::default(),
+        event_count: 0,
         untraced: untraced(tree, problems_max),
         assembly: AssemblyNotes::default(),
     }
@@ -84,8 +90,7 @@ fn columns(
         columns.parent.push(parent.expect("invariant: spans are bounded"));
         columns.depth.push(node.depth);
         columns.descendant_count.push(node.descendants);
-        let start = if fact.start > tree.end { tree.start } else { fact.start };
-        columns.start_offset_nano.push(offset(start, tree.start));
+        columns.start_offset_nano.push(offset(drawn_start(tree, index), tree.start));
         columns.duration_nano.push(node.duration.0);
         columns.self_nano.push(node.self_time.0);
         columns.critical_nano.push(node.critical_time.0);
@@ -95,6 +100,12 @@ fn columns(
         columns.flags.push(tree.flags(index));
     }
     columns
+}
+
+/// The time at which the node's bar begins: its start, or the trace's where that is implausible.
+pub(super) fn drawn_start(tree: &Tree, index: usize) -> UnixNanos {
+    let start = tree.fact(index).start;
+    if start > tree.end { tree.start } else { start.max(tree.start) }
 }
 
 /// Nanoseconds after the trace's start. A span without a start time that can be stands at 0: it has a problem

@@ -238,14 +238,21 @@ impl SpanBuilder {
         self
     }
 
-    pub fn exception(mut self, kind: &str, message: &str) -> Self {
+    pub fn exception(self, kind: &str, message: &str) -> Self {
+        let attributes = vec![
+            KeyValue::new("exception.type", kind),
+            KeyValue::new("exception.message", message),
+        ];
+        let time = self.span.start_time_unix_nano + MILLI;
+        self.event("exception", time, attributes)
+    }
+
+    /// An event at a Unix time in nanoseconds.
+    pub fn event(mut self, name: &str, time: u64, attributes: Vec<KeyValue>) -> Self {
         self.span.events.push(Event {
-            time_unix_nano: self.span.start_time_unix_nano + MILLI,
-            name: "exception".to_owned(),
-            attributes: vec![
-                KeyValue::new("exception.type", kind),
-                KeyValue::new("exception.message", message),
-            ],
+            time_unix_nano: time,
+            name: name.to_owned(),
+            attributes,
             dropped_attributes_count: 0,
         });
         self

@@ -11,7 +11,7 @@ use tidings_proto::otlp::{
 use tidings_query::QueryLimits;
 
 use crate::harness::{
-    Harness, MILLI, SpanBuilder, checkout, record, request, span, text, trace_id,
+    BEGIN, Harness, MILLI, SpanBuilder, checkout, record, request, span, text, trace_id,
 };
 
 async fn with_checkout() -> Harness {
@@ -53,6 +53,65 @@ async fn a_skeleton_has_the_same_rows_in_columns() {
     }
     assert_eq!(skeleton["logCount"], view["logCount"]);
     assert_eq!(skeleton["summary"]["services"], view["services"]);
+}
+
+#[tokio::test]
+async fn events_of_spans_are_columns_of_the_skeleton() {
+    let harness = Harness::new().await;
+    let at = |millis: u64| BEGIN + millis * MILLI;
+    let first = span(1, 1, "shop", "POST /checkout")
+        .at(10, 100)
+        .event("retry", at(50), Vec::new())
+        .event("cache.miss", 0, vec![KeyValue::new("cache.key", "A-17")])
+        .event("retry", BEGIN, Vec::new());
+    let second = span(1, 2, "shop", "pay")
+        .parent(1)
+        .at(20, 90)
+        .event("exception", at(30), Vec::new())
+        .exception("CardDeclined", "no")
+        .event(&"n".repeat(300), at(80), Vec::new());
+    // A span that comes again, from files and from memory, has its events once.
+    harness.send([second.clone(), first.clone()]).await;
+    harness.store.flush().await.unwrap();
+    harness.send([first, second]).await;
+
+    let skeleton = harness.get(&format!("/traces/{}/skeleton", trace_id(1))).await;
+    let long = format!("{}…", "n".repeat(200));
+    let expected = serde_json::json!({
+        "span": [0, 0, 0, 1, 1, 1],
+        "position": [2, 1, 0, 1, 0, 2],
+        "offsetNano": [-10 * 1_000_000, 0, 40_000_000, 11_000_000, 20_000_000, 70_000_000],
+        "name": [0, 1, 0, 2, 2, 4],
+        "exceptionType": [-1, -1, -1, 3, 2, -1],
+    });
+    assert_eq!(skeleton["events"], expected);
+    let names = ["retry", "cache.miss", "exception", "CardDeclined", &long];
+    assert_eq!(skeleton["eventNames"], serde_json::json!(names));
+    assert_eq!(skeleton["eventCount"], 6);
+    for (row, position) in [(0, 2), (1, 1)] {
+        let path = format!("/traces/{}/spans/{:016x}", trace_id(1), row + 1);
+        let events = harness.get(&path).await["events"].clone();
+        let name = if row == 0 { "retry" } else { "exception" };
+        assert_eq!(events[position]["name"], name, "{events}");
+    }
+}
+
+#[tokio::test]
+async fn exceptions_come_first_where_a_trace_has_more_events_than_a_skeleton() {
+    let limits = QueryLimits { events_shown_max: 3, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let busy = |id: u64| {
+        let span = span(1, id, "shop", "call").at(id, id + 9);
+        (0..5).fold(span, |span, at| span.event("tick", BEGIN + (id + at) * MILLI, Vec::new()))
+    };
+    harness.send([busy(3), busy(2).exception("Timeout", ""), busy(1)]).await;
+    harness.store.flush().await.unwrap();
+    harness.send([busy(4).exception("Timeout", "")]).await;
+    let skeleton = harness.get(&format!("/traces/{}/skeleton", trace_id(1))).await;
+    assert_eq!(skeleton["events"]["span"], serde_json::json!([0, 1, 3]));
+    assert_eq!(skeleton["events"]["exceptionType"], serde_json::json!([-1, 2, 2]));
+    assert_eq!(skeleton["eventNames"], serde_json::json!(["tick", "exception", "Timeout"]));
+    assert_eq!(skeleton["eventCount"], 22);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A trace: while it runs, its tabs, its pin, its axis.
 
 use prost::Message;
-use tidings_proto::otlp::Span;
+use tidings_proto::otlp::{Event, KeyValue, Span};
 
 use super::{incident, traces};
 use crate::{
@@ -36,6 +36,73 @@ fn a_running_trace_gets_its_spans_and_ends_while_one_looks() {
     trace.page.wait_for_text("POST /order");
     trace.wait_for_fact("completed");
     trace.wait_for_lines(3);
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn events_of_spans_are_marked_listed_and_lead_to_their_details() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let id = 0xe7e7_u128;
+    let begin = spans::now() - 5_000_000_000;
+    let at = |millis: u64| begin + millis * 1_000_000;
+    let event = |millis: u64, name: &str, key: &str, value: &str| Event {
+        time_unix_nano: at(millis),
+        name: name.to_owned(),
+        attributes: vec![KeyValue::new(key, value)],
+        ..Event::default()
+    };
+    let root = Span {
+        start_time_unix_nano: at(0),
+        end_time_unix_nano: at(1_000),
+        ..span(id, 1, 0, "POST /order")
+    };
+    let charge = Span {
+        start_time_unix_nano: at(100),
+        end_time_unix_nano: at(900),
+        events: vec![
+            event(300, "<b>retry</b>", "attempt", "second"),
+            event(700, "exception", "exception.type", "AcquirerTimeout"),
+            event(500, "cache.miss", "cache.key", "A-17"),
+        ],
+        ..span(id, 2, 1, "charge")
+    };
+    send(&server, root);
+    send(&server, charge);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{id:032x}"));
+    trace.wait_for_lines(2);
+    trace.page.wait_for("document.querySelectorAll('.wf-event').length === 3");
+    trace.page.wait_for("document.querySelectorAll('.wf-exception').length === 1");
+
+    // A mark on the bar leads to its event.
+    trace.page.click("document.querySelector('.wf-event[title^=\"cache.miss\"]')");
+    trace.wait_for_span("charge");
+    let is_at = |words: &str| {
+        format!(
+            "document.activeElement?.innerText.includes('{words}') && document.activeElement.closest('.span-panel')"
+        )
+    };
+    trace.page.wait_for(&is_at("A-17"));
+
+    // In line they stand between their span and the next, in order of time.
+    trace.page.browser.press("l");
+    trace.wait_for_lines(5);
+    let listed = trace.page.browser.evaluate(
+        "[...document.querySelectorAll('.wf-of-event .wf-log-text')].map(e => e.innerText).join()",
+    );
+    assert_eq!(listed, "<b>retry</b>,cache.miss,AcquirerTimeout");
+    trace.page.browser.press("o");
+    trace.page.wait_for("!document.querySelector('.span-panel')");
+    trace.page.click(
+        "[...document.querySelectorAll('.wf-of-event')].find(e => e.innerText.includes('AcquirerTimeout'))",
+    );
+    trace.page.wait_for(&is_at("AcquirerTimeout"));
+
+    // The keyboard goes from one to the next, around the end.
+    for words in ["second", "A-17", "AcquirerTimeout"] {
+        trace.page.browser.press("v");
+        trace.page.wait_for(&is_at(words));
+    }
     trace.page.browser.assert_no_errors();
 }
 

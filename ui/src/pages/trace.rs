@@ -4,7 +4,7 @@
 //! and the address: `trace_state::TraceState` is read from it once and whenever the reader goes back,
 //! and written to it shortly after a change. The parts draw what `page_signals::PageSignals` holds; pure
 //! arithmetic is in the modules without views (`model`, `rows`, `scale`, `bar`, `bins`,
-//! `find`, `logs_index`, `state`).
+//! `find`, `logs_index`, `events_index`, `row_index`, `trace_state`).
 
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::{
 
 mod bar;
 mod bins;
+mod events_index;
 mod find;
 mod flame_tab;
 mod graph_tab;
@@ -41,6 +42,7 @@ mod page_signals;
 mod panel;
 mod percentile;
 mod pin;
+mod row_index;
 mod scale;
 mod services_tab;
 mod table_tab;

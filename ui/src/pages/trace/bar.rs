@@ -2,12 +2,15 @@
 //!
 //! Owns the geometry of one bar: its place in the window, the parts of the span's self time, the
 //! critical path under it, and the part after its caller's end. Also places the ticks for the error
-//! and the log records, and the label. The parts follow from the API's starts and durations; the
-//! sums shown to a reader (self time, critical time) are the API's own.
+//! and the log records, the marks for events, and the label. The parts follow from the API's starts
+//! and durations; the sums shown to a reader (self time, critical time) are the API's own.
+
+use std::cmp::Reverse;
 
 use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::{
+    events_index::PlacedEvent,
     logs_index::LogIndex,
     model::TraceModel,
     scale::{BarBox, LabelSide, OffsetRange, label_side, parts_of, stripes, uncovered},
@@ -16,8 +19,8 @@ use crate::format;
 
 /// The width of a letter of a label, in CSS pixels.
 const LETTER_PX: f64 = 6.7;
-/// Maximum number of ticks for log records on one bar.
-const TICKS_MAX: usize = 120;
+/// Maximum number of ticks for log records on one bar, and of marks for events.
+const MARKS_MAX: usize = 120;
 
 const OWN: &str = "var(--own)";
 const WAITING: &str = "var(--waiting)";
@@ -47,6 +50,8 @@ pub(crate) struct Bar {
     pub(crate) error_at: Option<f64>,
     /// Log records: where, and how severe.
     pub(crate) ticks: Vec<(f64, Severity)>,
+    /// Events: where, and which.
+    pub(crate) events: Vec<(f64, EventMark)>,
     pub(crate) label: BarLabel,
 }
 
@@ -65,6 +70,15 @@ pub(crate) enum Severity {
     Quiet,
     Warning,
     Error,
+}
+
+/// An event on a bar. Of two that fall on one pixel the greater is drawn: an exception, else the
+/// earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EventMark {
+    pub(crate) is_exception: bool,
+    /// Its place in the model's events.
+    pub(crate) event: Reverse<u32>,
 }
 
 impl Severity {
@@ -130,6 +144,7 @@ pub(crate) fn of_span(
             .then(|| window.fraction(whole.to) * 100.0)
             .filter(|at| (0.0..=100.0).contains(at)),
         ticks: ticks(logs, row, window),
+        events: event_marks(model, row, window),
         label: label(gap.map_or(place, |gap| joined(gap, place)), text, width_px),
     }))
 }
@@ -156,6 +171,7 @@ pub(crate) fn of_run(
         overhang: None,
         error_at: None,
         ticks: Vec::new(),
+        events: Vec::new(),
         label: label(place, format::duration(DurationNanos(facts.stretch.nanos())), width_px),
     }))
 }
@@ -167,20 +183,37 @@ pub(crate) fn moment(at: i64, window: OffsetRange) -> Option<f64> {
 }
 
 fn ticks(logs: &LogIndex, row: u32, window: OffsetRange) -> Vec<(f64, Severity)> {
-    let mut ticks: Vec<(f64, Severity)> = Vec::new();
-    for log in logs.of_row(row).iter().filter_map(|&log| logs.get(log)) {
-        let Some(at) = moment(logs.offset(log), window) else { continue };
-        let severity = Severity::from_number(log.severity_number);
-        match ticks.last_mut() {
-            // The louder of two records that fall on one pixel is the one to see.
-            Some((last, louder)) if at - *last < 0.1 => *louder = (*louder).max(severity),
-            _ => ticks.push((at, severity)),
+    let records = logs.of_row(row).iter().filter_map(|&log| logs.get(log));
+    marks(records.map(|log| (logs.offset(log), Severity::from_number(log.severity_number))), window)
+}
+
+fn event_marks(model: &TraceModel, row: u32, window: OffsetRange) -> Vec<(f64, EventMark)> {
+    let events = model.events().of_row(row).iter().filter_map(|&event| {
+        let PlacedEvent { offset, is_exception, .. } = model.events().get(event)?;
+        Some((offset, EventMark { is_exception, event: Reverse(event) }))
+    });
+    marks(events, window)
+}
+
+/// Places of moments in view, in percent. They come in order of time; of those that fall on one
+/// pixel the greatest is the one to see.
+fn marks<T: Ord>(moments: impl Iterator<Item = (i64, T)>, window: OffsetRange) -> Vec<(f64, T)> {
+    let mut marks: Vec<(f64, T)> = Vec::new();
+    for (offset, mark) in moments {
+        let Some(at) = moment(offset, window) else { continue };
+        match marks.last_mut() {
+            Some((last, greatest)) if at - *last < 0.1 => {
+                if mark > *greatest {
+                    *greatest = mark;
+                }
+            }
+            _ => marks.push((at, mark)),
         }
-        if ticks.len() == TICKS_MAX {
+        if marks.len() == MARKS_MAX {
             break;
         }
     }
-    ticks
+    marks
 }
 
 fn label(place: BarBox, text: String, width_px: f64) -> BarLabel {

@@ -3,6 +3,8 @@
 //! Everything but the selection, the matches and the picture is fixed when a line is made; the
 //! list makes a line anew when its row, fold, trace or records change.
 
+use std::cmp::Reverse;
+
 use leptos::{
     attr::{Attribute, custom::custom_attribute},
     prelude::*,
@@ -10,7 +12,7 @@ use leptos::{
 use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::{
-    bar::{self, LinePicture, Severity},
+    bar::{self, EventMark, LinePicture, Severity},
     labels,
     model::TraceModel,
     page_signals::PageSignals,
@@ -44,6 +46,7 @@ pub(crate) fn line(page: PageSignals, place: LinePosition, row: Row) -> AnyView 
         Row::Span(row) => span_line(page, place, row).into_any(),
         Row::Run { first, open } => run_line(page, place, first, open).into_any(),
         Row::Log { span, log } => log_line(page, place, span, log).into_any(),
+        Row::Event { event, .. } => event_line(page, place, event).into_any(),
     }
 }
 
@@ -67,7 +70,7 @@ fn span_line(page: PageSignals, place: LinePosition, row: u32) -> impl IntoView 
         let model = model.clone();
         move || {
             let picture = bar::of_span(&model, &logs, row, page.window.get(), place.bars_px.get());
-            picture_view(picture)
+            picture_view(page, picture)
         }
     };
     view! {
@@ -124,7 +127,9 @@ fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> i
     let selected = move || !open && is_in_run(page, first);
     let picture = {
         let model = model.clone();
-        move || picture_view(bar::of_run(&model, first, page.window.get(), place.bars_px.get()))
+        move || {
+            picture_view(page, bar::of_run(&model, first, page.window.get(), place.bars_px.get()))
+        }
     };
     view! {
         <div
@@ -163,18 +168,63 @@ fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> i
 }
 
 fn log_line(page: PageSignals, place: LinePosition, span: u32, log: u32) -> impl IntoView {
-    let model = page.model.get_untracked();
     let logs = page.logs.get_untracked();
-    let depth = model.depth(span) + 1;
-    let (severity, class, text, at) = match logs.get(log) {
-        Some(record) => (
-            severity_word(&record.severity, &record.severity_text),
-            severity_class(Severity::from_number(record.severity_number)),
-            record.text.clone(),
-            logs.offset(record),
-        ),
-        None => (String::new(), severity_class(Severity::Quiet), String::new(), 0),
+    let record = logs.get(log);
+    let severity =
+        record.map_or(Severity::Quiet, |record| Severity::from_number(record.severity_number));
+    let entry = InlineEntry {
+        span,
+        class: severity_class(severity),
+        word: record
+            .map(|record| severity_word(&record.severity, &record.severity_text))
+            .unwrap_or_default(),
+        text: record.map(|record| record.text.clone()).unwrap_or_default(),
+        at: record.map_or(0, |record| logs.offset(record)),
+        mark: "wf-tick",
     };
+    entry_line(page, place, entry, move |_| page.select(span))
+}
+
+fn event_line(page: PageSignals, place: LinePosition, event: u32) -> impl IntoView {
+    let model = page.model.get_untracked();
+    let found = model.events().get(event);
+    let is_exception = found.is_some_and(|found| found.is_exception);
+    let entry = InlineEntry {
+        span: found.map_or(0, |found| found.row),
+        class: if is_exception { "wf-of-event severity-error" } else { "wf-of-event" },
+        word: if is_exception { "EXCEPTION" } else { "EVENT" }.to_owned(),
+        text: found.map(|found| model.events().title(found).to_owned()).unwrap_or_default(),
+        at: found.map_or(0, |found| found.offset),
+        mark: event_class(is_exception),
+    };
+    entry_line(page, place, entry, move |_| page.show_event(event))
+}
+
+/// The diamond of an event: hollow, or filled at an exception.
+fn event_class(is_exception: bool) -> &'static str {
+    if is_exception { "wf-event wf-exception" } else { "wf-event" }
+}
+
+/// A log record or an event, under its span.
+struct InlineEntry {
+    span: u32,
+    class: &'static str,
+    word: String,
+    text: String,
+    /// Nanoseconds after the trace's start.
+    at: i64,
+    /// Class of its mark on the time axis.
+    mark: &'static str,
+}
+
+fn entry_line(
+    page: PageSignals,
+    place: LinePosition,
+    entry: InlineEntry,
+    on_click: impl Fn(web_sys::MouseEvent) + 'static,
+) -> impl IntoView {
+    let InlineEntry { span, class, word, text, at, mark } = entry;
+    let depth = page.model.with_untracked(|model| model.depth(span)) + 1;
     let title = text.clone();
     view! {
         <div
@@ -183,12 +233,12 @@ fn log_line(page: PageSignals, place: LinePosition, span: u32, log: u32) -> impl
             role="row"
             aria-rowindex=place.line + 1
             {..level(depth + 1)}
-            on:click=move |_| page.select(span)
+            on:click=on_click
         >
             <div class="wf-name" role="gridcell" title=title>
                 {indent(depth)}
                 <span class="wf-twisty-none"></span>
-                <span class="trace-severity">{severity}</span>
+                <span class="trace-severity">{word}</span>
                 <bdi class="wf-log-text">{text}</bdi>
             </div>
             <div class="wf-bars" role="gridcell">
@@ -197,7 +247,7 @@ fn log_line(page: PageSignals, place: LinePosition, span: u32, log: u32) -> impl
                     let side = if at_percent > 85.0 { "wf-log-at wf-log-before" } else { "wf-log-at" };
                     Some(
                         view! {
-                            <span class="wf-tick" style=("left", percent(at_percent))></span>
+                            <span class=mark style=("left", percent(at_percent))></span>
                             <span class=side style=("--at", percent(at_percent))>
                                 {format::offset(at)}
                             </span>
@@ -214,7 +264,7 @@ fn level(level: u32) -> impl Attribute {
     custom_attribute("aria-level", level.to_string())
 }
 
-fn picture_view(picture: LinePicture) -> AnyView {
+fn picture_view(page: PageSignals, picture: LinePicture) -> AnyView {
     let bar = match picture {
         LinePicture::Outside { before: true } => {
             return view! { <span class="wf-outside" title="Before this window">"◂"</span> }
@@ -258,6 +308,7 @@ fn picture_view(picture: LinePicture) -> AnyView {
         view! { <span class=class style=("left", percent(at))></span> }
     });
     let untraced = bar.untraced.into_iter().map(untraced_view).collect_view();
+    let events = bar.events.into_iter().map(|(at, mark)| event_view(page, at, mark));
     view! {
         {bar.gap.map(boxed("wf-gap"))}
         <span
@@ -274,8 +325,30 @@ fn picture_view(picture: LinePicture) -> AnyView {
         <span class=label_class style=("left", label_left) style=("right", label_right)>
             {bar.label.text}
         </span>
+        {events.collect_view()}
     }
     .into_any()
+}
+
+/// The mark of an event on its span's bar. The keyboard reaches events by their key.
+fn event_view(page: PageSignals, at: f64, mark: EventMark) -> impl IntoView {
+    let Reverse(event) = mark.event;
+    let title = page.model.with_untracked(|model| {
+        let found = model.events().get(event)?;
+        Some(format!("{} at {}", model.events().title(found), format::offset(found.offset)))
+    });
+    let show = move |click: web_sys::MouseEvent| {
+        click.stop_propagation();
+        page.show_event(event);
+    };
+    view! {
+        <span
+            class=event_class(mark.is_exception)
+            title=title
+            style=("left", percent(at))
+            on:click=show
+        ></span>
+    }
 }
 
 /// A stretch of a bar in which no call was under way, named where there is room.

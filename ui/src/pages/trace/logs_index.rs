@@ -5,15 +5,14 @@
 
 use tidings_proto::{UnixNanos, api::LogView};
 
-use super::model::TraceModel;
+use super::{model::TraceModel, row_index::RowIndex};
 
 /// Log records, each with the row it belongs to.
 #[derive(Debug, PartialEq, Default)]
 pub(crate) struct LogIndex {
     logs: Vec<LogView>,
     rows: Vec<Option<u32>>,
-    starts: Vec<u32>,
-    order: Vec<u32>,
+    by_row: RowIndex,
     trace_start: UnixNanos,
 }
 
@@ -24,17 +23,8 @@ impl LogIndex {
             .iter()
             .map(|log| log.span_id.and_then(|id| model.rows_with(id).first().copied()))
             .collect();
-        let mut order: Vec<u32> =
-            (0..).zip(&rows).filter_map(|(log, row)| row.is_some().then_some(log)).collect();
-        order.sort_by_key(|&log| rows[log as usize]);
-        let mut starts = vec![0_u32; model.len() + 1];
-        for row in rows.iter().flatten() {
-            starts[*row as usize + 1] += 1;
-        }
-        for row in 0..model.len() {
-            starts[row + 1] += starts[row];
-        }
-        Self { logs, rows, starts, order, trace_start: model.summary.start_unix_nano }
+        let by_row = RowIndex::new(model.len(), &rows);
+        Self { logs, rows, by_row, trace_start: model.summary.start_unix_nano }
     }
 
     pub(crate) fn all(&self) -> &[LogView] {
@@ -43,17 +33,12 @@ impl LogIndex {
 
     /// The places of the row's records, in order of time.
     pub(crate) fn of_row(&self, row: u32) -> &[u32] {
-        let row = row as usize;
-        match (self.starts.get(row), self.starts.get(row + 1)) {
-            (Some(&from), Some(&to)) => &self.order[from as usize..to as usize],
-            _ => &[],
-        }
+        self.by_row.of_row(row)
     }
 
     /// Number of records of the rows below `row`.
     pub(crate) fn count_below(&self, model: &TraceModel, row: u32) -> u32 {
-        let at = |row: u32| self.starts.get(row as usize).copied().unwrap_or(0);
-        at(model.after(row)) - at(row + 1)
+        self.by_row.count(row + 1..model.after(row))
     }
 
     pub(crate) fn get(&self, log: u32) -> Option<&LogView> {

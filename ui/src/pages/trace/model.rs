@@ -16,7 +16,7 @@ use tidings_proto::{
     },
 };
 
-use super::scale::OffsetRange;
+use super::{events_index::EventIndex, scale::OffsetRange};
 
 mod skeleton_columns;
 
@@ -50,6 +50,7 @@ pub(crate) struct TraceModel {
     problem_rows: Vec<(u32, u32)>,
     /// By row.
     untraced: Vec<UntracedStretch>,
+    events: EventIndex,
 }
 
 /// A run of repeated calls, in figures.
@@ -77,6 +78,9 @@ impl TraceModel {
             problems,
             problem_counts,
             log_count,
+            event_names,
+            events,
+            event_count,
             untraced,
             completion_path: _,
             assembly,
@@ -104,6 +108,7 @@ impl TraceModel {
             repeats: Repeats::from_columns(&columns),
             problem_rows: Vec::new(),
             untraced,
+            events: EventIndex::new(len, event_names, &events, event_count),
             columns,
         };
         model.index_critical(critical_path.iter().map(|part| {
@@ -179,6 +184,11 @@ impl TraceModel {
         let first = self.untraced.partition_point(|one| one.span < row);
         let own = self.untraced[first..].iter().take_while(move |one| one.span == row);
         own.map(|one| OffsetRange::new(one.start_offset_nano, one.end_offset_nano))
+    }
+
+    /// Events of the spans.
+    pub(crate) fn events(&self) -> &EventIndex {
+        &self.events
     }
 
     /// The problems that name the row.

@@ -82,6 +82,17 @@ pub(crate) struct PageSignals {
     pub(crate) panel: Memo<bool>,
     /// True while the list of problems is open.
     pub(crate) problems_open: RwSignal<bool>,
+    /// The event at which the details stand, until another span is selected.
+    pub(crate) shown_event: RwSignal<Option<ShownEvent>>,
+}
+
+/// An event that the reader went to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShownEvent {
+    /// Its place in the model's events.
+    pub(crate) event: u32,
+    /// False until the details are drawn and have the focus there.
+    pub(crate) is_reached: bool,
 }
 
 /// Asks the server for the matches of the text once the reader has stopped typing. Those of another
@@ -197,6 +208,7 @@ impl PageSignals {
             tab: Memo::new(move |_| state.with(|state| state.tab)),
             panel: Memo::new(move |_| state.with(|state| state.panel)),
             problems_open: RwSignal::new(false),
+            shown_event: RwSignal::new(None),
         };
         page.jump_to_matches(find);
         page
@@ -227,6 +239,24 @@ impl PageSignals {
     pub(crate) fn select(self, row: u32) {
         let selected = self.model.with_untracked(|model| SpanRef::from_row(model, row));
         self.state.update(|state| state.selected = Some(selected));
+        self.shown_event.set(None);
+    }
+
+    /// Selects the span of an event, and opens its details there.
+    pub(crate) fn show_event(self, event: u32) {
+        let found = self.model.with_untracked(|model| model.events().get(event));
+        let Some(found) = found else { return };
+        self.select(found.row);
+        self.state.update(|state| state.panel = true);
+        self.shown_event.set(Some(ShownEvent { event, is_reached: false }));
+    }
+
+    /// Goes to the first event of the selected span, or to the one after that which is shown.
+    pub(crate) fn show_next_event(self) {
+        let Some(row) = self.selected.get_untracked() else { return };
+        let shown = self.shown_event.get_untracked().map(|shown| shown.event);
+        let next = self.model.with_untracked(|model| model.events().next_of_row(row, shown));
+        next.into_iter().for_each(|event| self.show_event(event));
     }
 
     /// Selects a row, unfolds what hides it and shows it in the waterfall.
@@ -239,6 +269,7 @@ impl PageSignals {
                 state.tab = Tab::Waterfall;
             });
         });
+        self.shown_event.set(None);
     }
 
     pub(crate) fn set_folded(self, row: u32, folded: bool) {
@@ -356,7 +387,7 @@ impl PageSignals {
                 }
                 None => 0,
             };
-            // Records and an opened run's head belong to a span that has its own line.
+            // Records, events and an opened run's head belong to a span that has its own line.
             let step = |at: usize| at.checked_add_signed(lines.signum());
             while Some(all.get(at)?.span()) == selected && !matches!(all[at], Row::Span(_)) {
                 at = step(at)?;

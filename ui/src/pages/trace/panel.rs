@@ -26,7 +26,7 @@ mod span_links;
 mod usual;
 
 use span_attributes::{attribute_list, resource_title};
-use span_events::{events, exceptions, records};
+use span_events::{events, exceptions, focus_shown_event, records};
 use span_links::{incoming_links, links};
 
 const REST: Duration = Duration::from_millis(70);
@@ -180,6 +180,7 @@ fn Body(page: PageSignals, details: Arc<SpanDetails>) -> impl IntoView {
         })
     };
     let id = span.span_id.to_string();
+    focus_shown_event(page, span.span_id);
     view! {
         <p class="mute span-panel-who">
             <bdi>{span.service.clone()}</bdi>
@@ -188,9 +189,9 @@ fn Body(page: PageSignals, details: Arc<SpanDetails>) -> impl IntoView {
         </p>
         {status(&span.status)}
         {problems(&details.problems)}
-        {exceptions(page, span.events.clone())}
+        {exceptions(page, &span.events)}
         {records(page)}
-        {events(page, span.events.clone())}
+        {events(page, &span.events)}
         {dropped(span.dropped_events_count, "event")}
         {attribute_list("Attributes", &span.attributes, &span.service)}
         {dropped(span.dropped_attributes_count, "attribute")}

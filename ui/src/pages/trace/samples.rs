@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{
-        LogView, SkeletonSegment, SpanColumns, SpanFlags, TraceSkeleton, TraceSummary,
-        TransactionState,
+        EventColumns, LogView, SkeletonSegment, SpanColumns, SpanFlags, TraceSkeleton,
+        TraceSummary, TransactionState,
     },
     otlp::{InstrumentationScope, Resource},
 };
@@ -75,6 +75,9 @@ pub(crate) fn skeleton(calls: &[Call]) -> TraceSkeleton {
         problems: Vec::new(),
         problem_counts: Vec::new(),
         log_count: 0,
+        event_names: Vec::new(),
+        events: EventColumns::default(),
+        event_count: 0,
         untraced: Vec::new(),
         assembly: Default::default(),
     }
@@ -112,6 +115,29 @@ pub(crate) fn shop() -> TraceSkeleton {
         shop.spans.critical_nano[row as usize] += u64::try_from(to - from).unwrap() * 1_000;
     }
     shop
+}
+
+/// Adds an event of this row, of an exception with its type.
+pub(crate) fn add_event(
+    skeleton: &mut TraceSkeleton,
+    row: u32,
+    at_micros: i64,
+    (name, exception_type): (&str, Option<&str>),
+) {
+    let names = &mut skeleton.event_names;
+    let mut number = |name: &str| {
+        names.push(name.to_owned());
+        u32::try_from(names.len() - 1).unwrap()
+    };
+    let events = &mut skeleton.events;
+    events
+        .position
+        .push(u32::try_from(events.span.iter().filter(|of| **of == row).count()).unwrap());
+    events.span.push(row);
+    events.offset_nano.push(at_micros * 1_000);
+    events.name.push(number(name));
+    events.exception_type.push(exception_type.map_or(-1, |kind| number(kind).cast_signed()));
+    skeleton.event_count += 1;
 }
 
 /// A chain of this many calls, each inside the one before.
@@ -179,9 +205,18 @@ pub(crate) fn hostile() -> impl Strategy<Value = TraceSkeleton> {
         proptest::collection::vec(any::<u64>(), 0..20),
         numbers(),
         proptest::collection::vec((any::<u32>(), any::<i64>(), any::<i64>()), 0..20),
+        proptest::collection::vec((0_u32..64, any::<u32>(), any::<i64>(), -1_i32..4), 0..20),
     )
-        .prop_map(|(calls, parents, below, starts, durations, names, path)| {
+        .prop_map(|(calls, parents, below, starts, durations, names, path, events)| {
             let mut skeleton = skeleton(&calls);
+            skeleton.event_names = vec!["retry".to_owned(), "exception".to_owned()];
+            for (row, number, offset, kind) in events {
+                skeleton.events.span.push(row);
+                skeleton.events.position.push(number);
+                skeleton.events.offset_nano.push(offset);
+                skeleton.events.name.push(number % 4);
+                skeleton.events.exception_type.push(kind);
+            }
             overwrite(&mut skeleton.spans.parent, parents);
             overwrite(&mut skeleton.spans.descendant_count, below);
             overwrite(&mut skeleton.spans.start_offset_nano, starts);

@@ -6,7 +6,7 @@ use super::{
     page_signals::PageSignals,
     trace_state::{SpanSelection, Tab},
 };
-use crate::{browser, format, keys::use_keys};
+use crate::{browser, components::PartialNote, format, keys::use_keys};
 
 const FIND_ID: &str = "trace-find";
 /// Groups of keys in the list of them.
@@ -42,6 +42,7 @@ pub(crate) fn toolbar(page: PageSignals) -> impl IntoView {
                 <Find page=page />
             </Show>
         </div>
+        {missing_events(page)}
     }
 }
 
@@ -93,15 +94,15 @@ fn Switches(page: PageSignals) -> impl IntoView {
             "Critical path"
             <kbd>"c"</kbd>
         </button>
-        <Show when=move || page.model.with(|model| model.log_count > 0)>
+        <Show when=move || entry_words(page).is_some()>
             <button
                 class="button button-ghost trace-switch"
                 type="button"
                 aria-pressed=move || page.inline_logs.get().to_string()
-                title="Show log records under their spans"
+                title="Show log records and events under their spans"
                 on:click=move |_| page.toggle_logs()
             >
-                "Logs"
+                {move || entry_words(page)}
                 <kbd>"l"</kbd>
             </button>
         </Show>
@@ -141,6 +142,36 @@ fn Switches(page: PageSignals) -> impl IntoView {
                 <kbd>"r"</kbd>
             </button>
         </Show>
+    }
+}
+
+/// Entries that the trace has to be shown under their spans; `None` when it has none.
+fn entry_words(page: PageSignals) -> Option<&'static str> {
+    page.model.with(|model| {
+        let (drawn_events, _) = model.events().counts();
+        match (model.log_count, drawn_events) {
+            (0, 0) => None,
+            (_, 0) => Some("Logs"),
+            (0, _) => Some("Events"),
+            _ => Some("Logs, events"),
+        }
+    })
+}
+
+/// Says so when the trace has more events than are drawn.
+fn missing_events(page: PageSignals) -> impl IntoView {
+    move || {
+        let (drawn, all) = page.model.with(|model| model.events().counts());
+        let is_cut = drawn < all && page.tab.get() == Tab::Waterfall;
+        is_cut.then(|| {
+            let words = format!(
+                "{} of {} are drawn: exceptions first, then those of the first spans. \
+                 The details of a span have all of its events.",
+                format::count(drawn),
+                format::counted(all, "event")
+            );
+            view! { <PartialNote>{words}</PartialNote> }
+        })
     }
 }
 
@@ -294,12 +325,13 @@ pub(crate) fn bind_keys(page: PageSignals) {
     keys.bind("E", "Error before", ROWS, move || page.go_to_error(false));
     keys.bind("n", "Next match", ROWS, move || page.go_to_match(true));
     keys.bind("N", "Match before", ROWS, move || page.go_to_match(false));
+    keys.bind("v", "Events of the span, one after the other", ROWS, move || page.show_next_event());
     keys.bind("o", "Open or close the details", ROWS, move || page.toggle_panel());
     keys.bind("[", "Fold all", ROWS, move || page.fold_all());
     keys.bind("]", "Unfold all", ROWS, move || page.unfold_all());
     keys.bind("f", "Find", VIEW, focus_find);
     keys.bind("c", "Critical path on or off", VIEW, move || page.toggle_path());
-    keys.bind("l", "Logs in line on or off", VIEW, move || page.toggle_logs());
+    keys.bind("l", "Logs and events in line on or off", VIEW, move || page.toggle_logs());
     keys.bind("r", "Group repeated calls or not", VIEW, move || page.toggle_groups());
     keys.bind("+", "Zoom in", VIEW, move || page.zoom_by(0.5, 0.5));
     keys.bind("-", "Zoom out", VIEW, move || page.zoom_by(0.5, 2.0));

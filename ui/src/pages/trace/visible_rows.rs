@@ -1,8 +1,8 @@
 //! Which rows the waterfall shows, in order, and which of them are on screen.
 //!
-//! Owns: the list of [`Row`]s left by folding, with log records in line, and the arithmetic of
-//! scrolling. The list is made anew when a fold changes, skipping what is folded; only the rows in
-//! [`Scroll::on_screen`] are ever drawn. No recursion: a trace may be 100,000 deep.
+//! Owns: the list of [`Row`]s left by folding, with log records and events in line, and the
+//! arithmetic of scrolling. The list is made anew when a fold changes, skipping what is folded; only
+//! the rows in [`Scroll::on_screen`] are ever drawn. No recursion: a trace may be 100,000 deep.
 
 use std::ops::Range;
 
@@ -23,18 +23,38 @@ pub(crate) enum Row {
     Run { first: u32, open: bool },
     /// A log record, by its place in the [`LogIndex`], under its span.
     Log { span: u32, log: u32 },
+    /// An event, by its place in the model's events, under its span.
+    Event { span: u32, event: u32 },
 }
 
 impl Row {
     /// The row of the model this line is about.
     pub(crate) fn span(self) -> u32 {
         match self {
-            Self::Span(row) | Self::Run { first: row, .. } | Self::Log { span: row, .. } => row,
+            Self::Span(row)
+            | Self::Run { first: row, .. }
+            | Self::Log { span: row, .. }
+            | Self::Event { span: row, .. } => row,
         }
     }
 }
 
-/// The lines that folding leaves.
+/// The log records and events of a span, in order of time.
+fn in_line(model: &TraceModel, logs: &LogIndex, span: u32) -> impl Iterator<Item = Row> + use<> {
+    let records = logs.of_row(span).iter().filter_map(|&log| {
+        let at = logs.offset(logs.get(log)?);
+        Some((at, Row::Log { span, log }))
+    });
+    let events = model.events().of_row(span).iter().filter_map(|&event| {
+        let at = model.events().get(event)?.offset;
+        Some((at, Row::Event { span, event }))
+    });
+    let mut rows: Vec<(i64, Row)> = records.chain(events).collect();
+    rows.sort_by_key(|&(at, _)| at);
+    rows.into_iter().map(|(_, row)| row)
+}
+
+/// The lines that folding leaves; with `logs`, log records and events stand under their spans.
 pub(crate) fn visible_rows(
     model: &TraceModel,
     folds: &Folds,
@@ -55,7 +75,7 @@ pub(crate) fn visible_rows(
         }
         rows.push(Row::Span(row));
         if let Some(logs) = logs {
-            rows.extend(logs.of_row(row).iter().map(|&log| Row::Log { span: row, log }));
+            rows.extend(in_line(model, logs, row));
         }
         row = if folds.is_folded(model, row) { model.after(row) } else { row + 1 };
     }
@@ -77,7 +97,7 @@ pub(crate) fn rows_of(model: &TraceModel, wanted: &[u32], logs: Option<&LogIndex
     for row in model.rows().filter(|&row| is_shown[row as usize]) {
         rows.push(Row::Span(row));
         if let Some(logs) = logs {
-            rows.extend(logs.of_row(row).iter().map(|&log| Row::Log { span: row, log }));
+            rows.extend(in_line(model, logs, row));
         }
     }
     rows
@@ -87,8 +107,8 @@ pub(crate) fn rows_of(model: &TraceModel, wanted: &[u32], logs: Option<&LogIndex
 /// folded row it is hidden in.
 pub(crate) fn position(rows: &[Row], span: u32) -> Option<usize> {
     let mut at = rows.partition_point(|row| row.span() <= span).checked_sub(1)?;
-    // Records follow their span.
-    while matches!(rows[at], Row::Log { .. }) {
+    // Records and events follow their span.
+    while matches!(rows[at], Row::Log { .. } | Row::Event { .. }) {
         at = at.checked_sub(1)?;
     }
     Some(at)

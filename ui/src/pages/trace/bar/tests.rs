@@ -98,6 +98,22 @@ fn records_on_one_pixel_are_one_tick_of_the_loudest() {
 }
 
 #[test]
+fn events_are_marked_where_they_happened_and_exceptions_before_others() {
+    let mut shop = samples::shop();
+    samples::add_event(&mut shop, 9, 500, ("retry", None));
+    samples::add_event(&mut shop, 9, 600, ("cache.miss", None));
+    samples::add_event(&mut shop, 9, 600, ("exception", Some("CardDeclined")));
+    samples::add_event(&mut shop, 10, 700, ("of another span", None));
+    let shop = TraceModel::new(shop);
+    let marks = |window| {
+        let events = bar(&shop, 9, window).events;
+        events.into_iter().map(|(at, mark)| (at, mark.is_exception)).collect::<Vec<_>>()
+    };
+    assert_eq!(marks(shop.extent()), [(50.0, false), (60.0, true)]);
+    assert_eq!(marks(OffsetRange::new(600_000, 900_000)), [(0.0, true)]);
+}
+
+#[test]
 fn a_run_shows_each_call() {
     let shop = TraceModel::new(samples::shop());
     let LinePicture::Inside(run) = of_run(&shop, 3, shop.extent(), WIDTH) else { panic!() };

@@ -1,27 +1,56 @@
 //! Events of a span, exceptions first, then the others; and its log records.
 
 use leptos::prelude::*;
-use tidings_proto::{UnixNanos, otlp::Event};
+use tidings_proto::{SpanId, UnixNanos, otlp::Event};
 
 use super::super::{
     bar::Severity,
     lines::{severity_class, severity_word},
-    page_signals::PageSignals,
+    page_signals::{PageSignals, ShownEvent},
 };
-use crate::{components::attribute_rows, format};
+use crate::{browser, components::attribute_rows, format};
 
 /// OTel's name for the event that records an exception.
 const EXCEPTION: &str = "exception";
 /// So many lines of a stack trace stand open.
 const STACK_LINES: usize = 3;
 
+/// The events that are exceptions, or the others, with their positions among all of the span.
+fn numbered(events: &[Event], are_exceptions: bool) -> Vec<(usize, Event)> {
+    let all = events.iter().enumerate();
+    all.filter(|(_, event)| (event.name == EXCEPTION) == are_exceptions)
+        .map(|(position, event)| (position, event.clone()))
+        .collect()
+}
+
+/// The id of an event's element.
+fn event_id(position: usize) -> String {
+    format!("span-event-{position}")
+}
+
+/// Gives the focus to the event that was asked for, once it is drawn.
+pub(super) fn focus_shown_event(page: PageSignals, drawn: SpanId) {
+    Effect::new(move |_| {
+        let shown = page.shown_event.get();
+        let Some(shown) = shown.filter(|shown| !shown.is_reached) else { return };
+        let position = page.model.with_untracked(|model| {
+            let event = model.events().get(shown.event)?;
+            (model.span_id(event.row) == drawn).then_some(event.position as usize)
+        });
+        if let Some(position) = position {
+            browser::focus(&event_id(position));
+            page.shown_event.set(Some(ShownEvent { is_reached: true, ..shown }));
+        }
+    });
+}
+
 /// The exceptions: type, message, and the stack trace folded to its first lines.
-pub(super) fn exceptions(page: PageSignals, events: Vec<Event>) -> Option<impl IntoView> {
-    let exceptions: Vec<_> = events.into_iter().filter(|event| event.name == EXCEPTION).collect();
+pub(super) fn exceptions(page: PageSignals, events: &[Event]) -> Option<impl IntoView + use<>> {
+    let exceptions = numbered(events, true);
     if exceptions.is_empty() {
         return None;
     }
-    let one = move |event: Event| {
+    let one = move |(position, event): (usize, Event)| {
         let field = |key: &str| text(&event, key);
         let (kind, message) = (field("exception.type"), field("exception.message"));
         let title = match (kind.is_empty(), message.is_empty()) {
@@ -40,7 +69,7 @@ pub(super) fn exceptions(page: PageSignals, events: Vec<Event>) -> Option<impl I
             }
         });
         view! {
-            <div class="exception">
+            <div class="exception" id=event_id(position) tabindex="-1">
                 <p class="exception-title">
                     <bdi>{title}</bdi>
                 </p>
@@ -59,13 +88,13 @@ pub(super) fn exceptions(page: PageSignals, events: Vec<Event>) -> Option<impl I
 }
 
 /// The events that are not exceptions.
-pub(super) fn events(page: PageSignals, events: Vec<Event>) -> Option<impl IntoView> {
-    let events: Vec<_> = events.into_iter().filter(|event| event.name != EXCEPTION).collect();
+pub(super) fn events(page: PageSignals, events: &[Event]) -> Option<impl IntoView + use<>> {
+    let events = numbered(events, false);
     if events.is_empty() {
         return None;
     }
     let count = events.len();
-    let one = move |event: Event| {
+    let one = move |(position, event): (usize, Event)| {
         let attributes = attribute_rows(&event.attributes).into_iter().map(|(key, value)| {
             view! {
                 <dt>
@@ -75,7 +104,7 @@ pub(super) fn events(page: PageSignals, events: Vec<Event>) -> Option<impl IntoV
             }
         });
         view! {
-            <div class="event">
+            <div class="event" id=event_id(position) tabindex="-1">
                 <p>
                     <span class="faint mono">{at(page, event.time_unix_nano)}</span>
                     " "

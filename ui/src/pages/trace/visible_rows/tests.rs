@@ -65,6 +65,27 @@ fn log_records_follow_their_span_in_order_of_time() {
 }
 
 #[test]
+fn events_stand_between_the_records_of_their_span() {
+    let mut skeleton = samples::shop();
+    samples::add_event(&mut skeleton, 9, 470, ("retry", None));
+    samples::add_event(&mut skeleton, 10, 600, ("folded away", None));
+    let shop = TraceModel::new(skeleton);
+    let records = [460, 480].map(|at| samples::log(Some(samples::id(9)), at, "a record"));
+    let logs = LogIndex::new(&shop, records.to_vec());
+    let rows = visible_rows(&shop, &Folds::from_depth(1), true, Some(&logs));
+    let under = [
+        Row::Span(9),
+        Row::Log { span: 9, log: 0 },
+        Row::Event { span: 9, event: 0 },
+        Row::Log { span: 9, log: 1 },
+    ];
+    assert_eq!(rows[2..], under);
+    assert_eq!(position(&rows, 10), Some(2), "hidden in the folded row 9");
+    assert_eq!(rows_of(&shop, &[9], Some(&logs))[1..], under);
+    assert_eq!(rows_of(&shop, &[9], None).len(), 2, "nothing is in line");
+}
+
+#[test]
 fn a_chain_of_100_000_rows_is_listed_and_scrolled() {
     let chain = samples::chain(100_000);
     let rows = visible_rows(&chain, &Folds::default(), true, None);
