@@ -16,7 +16,7 @@ use tidings_collector::{
     RedactionSettings, Redactor, Tls, listen,
 };
 use tidings_proto::{UnixNanos, api::LimitInForce};
-use tidings_query::{QuerySettings, ReceiverStates};
+use tidings_query::{AnswerTimesSource, QuerySettings, ReceiverStates};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{
     Clock, ObjectAddress, ObjectStoreSettings, Store, StoreSettings, Supervision, SystemClock,
@@ -387,6 +387,7 @@ impl HttpApi {
         let of_one = (!tenant.name.is_default()).then(|| tenant.name.to_string());
         let recent = tenant.query.recent_queries().clone();
         let query = tenant.query.with_receivers(states).with_audit(Arc::clone(audit), of_one);
+        let query = query.with_answer_times(self.answer_times_for(tenant));
         let api = [
             tidings_query::router_described_by(document, query),
             tidings_sql::router(sql.map(|sql| sql.with_recent(recent))),
@@ -401,6 +402,15 @@ impl HttpApi {
             router: web::tenant_routes(api, server.clone(), measured, names, words),
             server,
         }
+    }
+
+    /// Returns the times of the process's answers, which are for the default tenant alone.
+    fn answer_times_for(&self, tenant: &Tenant) -> AnswerTimesSource {
+        if !tenant.name.is_default() {
+            return AnswerTimesSource::default();
+        }
+        let queries = Arc::clone(&self.queries);
+        AnswerTimesSource::new(move || queries.answer_times())
     }
 
     /// Returns the parts that count, as a tenant sees them.

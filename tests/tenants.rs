@@ -628,6 +628,11 @@ fn slow_queries_are_listed_for_their_tenant_alone() {
         let other = list(key).to_string();
         assert!(!other.contains("sesame") && !other.contains("count(*)"), "{other}");
     }
+    // Times of answers are of the whole process, and no other tenant's business.
+    let kinds = |key: &str| json(&both.ask("/api/v1/queries", key))["kinds"].clone();
+    assert!(kinds(both.beta.admin()).is_null() && kinds(both.alfa.admin()).is_null());
+    let counts = kinds(&both.operator);
+    assert!(counts[0]["count"].as_u64() > Some(0), "{counts}");
     // Limits are everybody's; memory and disk are the process's.
     let limits = json(&both.ask("/api/v1/limits", both.beta.reader()));
     let limits = limits["limits"].as_array().unwrap();

@@ -59,8 +59,8 @@ pub use search_result::{
     Searched, SpanMatches, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,
 };
 pub use server_status::{
-    LimitInForce, LimitList, ProcessMemory, QueryOutcome, ReceiverStatus, RefusalStatus,
-    ServerStatus, SignalCounts, SlowQuery, SlowQueryList, TaskCondition, TaskStatus,
+    AnswerTimes, LimitInForce, LimitList, ProcessMemory, QueryOutcome, ReceiverStatus,
+    RefusalStatus, ServerStatus, SignalCounts, SlowQuery, SlowQueryList, TaskCondition, TaskStatus,
 };
 pub use service_graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
 pub use sql_result::{SqlColumn, SqlLack, SqlRead, SqlResult};

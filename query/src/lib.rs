@@ -53,7 +53,9 @@ pub use log_reader::{LogSearch, context::LogContextSearch, severity_name};
 pub use name_search::NameSearch;
 pub use params::well_encoded;
 pub use query_limits::{QueryLimits, QuerySettings};
-pub use query_service::{QueryService, ReceiverStates, TraceExport, VersionWait};
+pub use query_service::{
+    AnswerTimesSource, QueryService, ReceiverStates, TraceExport, VersionWait,
+};
 pub use search::TraceSearch;
 pub use span_search::SpanSearch;
 pub use trace::{ClockView, TraceName, TraceQuestion};

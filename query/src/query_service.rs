@@ -14,9 +14,9 @@ use tidings_audit::{AuditLog, AuditPage, AuditQuery};
 use tidings_proto::{
     SpanId, UnixNanos,
     api::{
-        AttributeKeyList, LogContext, LogSearchResult, NameList, ReceiverRefusal, ReceiverStatus,
-        ResolveResult, SpanDetails, SpanMatches, TraceSearchResult, TraceSkeleton, TraceView,
-        TransactionView,
+        AnswerTimes, AttributeKeyList, LogContext, LogSearchResult, NameList, ReceiverRefusal,
+        ReceiverStatus, ResolveResult, SpanDetails, SpanMatches, TraceSearchResult, TraceSkeleton,
+        TraceView, TransactionView,
     },
     otlp::ExportTraceServiceRequest,
 };
@@ -56,6 +56,8 @@ pub struct QueryService {
     kept: Option<AdmissionSlot>,
     /// States of the receivers that fill the store.
     receivers: ReceiverStates,
+    /// Times of the process's answers.
+    answer_times: AnswerTimesSource,
     /// The process's audit log, and the one tenant whose events it shows.
     audit: Option<(Arc<AuditLog>, Option<String>)>,
 }
@@ -91,6 +93,7 @@ impl QueryService {
             progress,
             kept: None,
             receivers,
+            answer_times: AnswerTimesSource::default(),
             audit: None,
         }
     }
@@ -109,6 +112,7 @@ impl QueryService {
             progress: Arc::default(),
             kept: None,
             receivers: ReceiverStates::default(),
+            answer_times: AnswerTimesSource::default(),
             audit: None,
             settings: Arc::clone(&self.settings),
         }
@@ -135,6 +139,17 @@ impl QueryService {
     #[must_use]
     pub fn with_receivers(&self, receivers: ReceiverStates) -> Self {
         Self { receivers, ..self.clone() }
+    }
+
+    /// A handle whose answers have these times of answers.
+    #[must_use]
+    pub fn with_answer_times(&self, answer_times: AnswerTimesSource) -> Self {
+        Self { answer_times, ..self.clone() }
+    }
+
+    /// Times of the process's answers; none where the process gives none.
+    pub(crate) fn answer_times(&self) -> Vec<AnswerTimes> {
+        self.answer_times.0.as_ref().map(|times| times()).unwrap_or_default()
     }
 
     /// A handle that searches this audit log: the events of one tenant, or all of them.
@@ -393,6 +408,23 @@ impl ReceiverStates {
         refusals.retain(|of| of.refusal.last_unix_nano >= time);
         refusals.sort_by_key(|of| std::cmp::Reverse(of.refusal.last_unix_nano));
         refusals
+    }
+}
+
+/// A function that returns the times of the process's answers; none unless the process gives one.
+#[derive(Clone, Default)]
+pub struct AnswerTimesSource(Option<Arc<dyn Fn() -> Vec<AnswerTimes> + Send + Sync>>);
+
+impl AnswerTimesSource {
+    /// Times that this function returns. It must not block.
+    pub fn new(times: impl Fn() -> Vec<AnswerTimes> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(times)))
+    }
+}
+
+impl fmt::Debug for AnswerTimesSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerTimesSource").finish_non_exhaustive()
     }
 }
 

@@ -17,6 +17,7 @@ pub const TIME_BOUNDS: [f64; 15] =
 pub struct TimeHistogram {
     buckets: [AtomicU64; TIME_BOUNDS.len() + 1],
     sum_nanos: AtomicU64,
+    max_nanos: AtomicU64,
 }
 
 /// A histogram's numbers at one moment.
@@ -26,6 +27,8 @@ pub struct TimeCounts {
     pub buckets: [u64; TIME_BOUNDS.len() + 1],
     /// All times together.
     pub sum_seconds: f64,
+    /// The longest time.
+    pub max_seconds: f64,
 }
 
 impl TimeCounts {
@@ -34,17 +37,38 @@ impl TimeCounts {
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
+
+    /// Estimates the time that this share of all times does not exceed; `None` without a time. Times
+    /// of a bucket count as spread evenly between its bounds, and none as longer than the longest.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        let rank = (share.clamp(0.0, 1.0) * self.count() as f64).max(1.0);
+        let (mut before, mut lower) = (0_u64, 0.0);
+        for (at, count) in self.buckets.iter().enumerate() {
+            let upper = TIME_BOUNDS.get(at).map_or(self.max_seconds, |b| b.min(self.max_seconds));
+            if *count > 0 && (before + count) as f64 >= rank {
+                let within = (rank - before as f64) / *count as f64;
+                let seconds = lower + (upper - lower).max(0.0) * within;
+                return Duration::try_from_secs_f64(seconds).ok();
+            }
+            before += count;
+            lower = upper;
+        }
+        None
+    }
 }
 
 impl TimeHistogram {
     /// Counts a time.
     pub fn observe(&self, time: Duration) {
-        let seconds = time.as_secs_f64();
+        let (seconds, nanos) =
+            (time.as_secs_f64(), u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.max_nanos.fetch_max(nanos, Relaxed);
         let at = TIME_BOUNDS.iter().position(|bound| seconds <= *bound);
         if let Some(bucket) = self.buckets.get(at.unwrap_or(TIME_BOUNDS.len())) {
             bucket.fetch_add(1, Relaxed);
         }
-        self.sum_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.sum_nanos.fetch_add(nanos, Relaxed);
     }
 
     /// Returns the numbers.
@@ -52,6 +76,7 @@ impl TimeHistogram {
     pub fn counts(&self) -> TimeCounts {
         let mut counts = TimeCounts {
             sum_seconds: Duration::from_nanos(self.sum_nanos.load(Relaxed)).as_secs_f64(),
+            max_seconds: Duration::from_nanos(self.max_nanos.load(Relaxed)).as_secs_f64(),
             ..TimeCounts::default()
         };
         for (count, bucket) in counts.buckets.iter_mut().zip(&self.buckets) {
@@ -177,6 +202,25 @@ mod tests {
         (expected[0], expected[1], expected[2]) = (1, 1, 1);
         (expected[14], expected[15]) = (1, 1);
         assert_eq!(counts.buckets, expected);
-        assert_eq!((counts.count(), counts.sum_seconds), (5, 61.003));
+        assert_eq!((counts.count(), counts.sum_seconds, counts.max_seconds), (5, 61.003, 31.0));
+    }
+
+    #[test]
+    fn quantiles_lie_in_their_bucket_and_below_the_longest_time() {
+        let histogram = TimeHistogram::default();
+        assert_eq!(histogram.counts().quantile(0.5), None);
+        for millis in 51..=100 {
+            histogram.observe(Duration::from_millis(millis));
+        }
+        histogram.observe(Duration::from_secs(40));
+        let counts = histogram.counts();
+        let at = |share: f64| counts.quantile(share).unwrap().as_millis();
+        assert_eq!((at(0.0), at(0.5), at(1.0)), (51, 75, 40_000));
+        assert!(at(0.95) <= 100, "{}", at(0.95));
+
+        // One time is all there is to say.
+        let single = TimeHistogram::default();
+        single.observe(Duration::from_millis(3));
+        assert_eq!(single.counts().quantile(0.99), Some(Duration::from_millis(3)));
     }
 }

@@ -129,6 +129,13 @@ fn the_system_page_tells_slow_queries_limits_and_how_far_back() {
     browser
         .wait_for("document.querySelector('table[aria-label=\"Slowest queries\"]')?.innerText.includes('service=payment')");
     browser.wait_for_text("queries in the last hour");
+    let cells = "[...document.querySelectorAll('table[aria-label=\"Times of answers\"] tbody tr')]\
+         .find(e => e.cells[0].innerText === 'traces')?.cells";
+    browser.wait_for(&format!("+{cells}?.[1].innerText >= 1"));
+    for time in 2..6 {
+        browser.wait_for(&format!("/^[0-9.]+ (µs|ms|s)$/.test({cells}?.[{time}].innerText)"));
+    }
+    browser.wait_for(&format!("{cells}?.[6].innerText === '0'"));
     browser.wait_for("document.querySelectorAll('.gauge').length === 4");
     browser.wait_for("document.querySelector('.panel-say')");
     browser.wait_for("document.querySelector('.limits + .panel-foot button')");

@@ -190,6 +190,37 @@ pub struct SlowQueryList {
     pub query_count: u64,
     /// The queries.
     pub queries: Vec<SlowQuery>,
+    /// Times of all answers of the process since its start by the API that was asked, the most
+    /// asked first; absent for tenants other than `default`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<AnswerTimes>,
+}
+
+/// Times from a question to the beginning of its answer, of one API. A question that waits for a new
+/// version counts with its wait. Percentiles are estimated from the histogram
+/// `tidings_query_seconds` of `/metrics`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AnswerTimes {
+    /// The API that was asked, as in [`SlowQuery::kind`].
+    #[schema(example = "traces")]
+    pub kind: String,
+    /// Number of answers, refusals and failures among them.
+    pub count: u64,
+    /// Number of questions that failed (5xx).
+    pub failed_count: u64,
+    /// Half of the answers took no longer.
+    #[schema(value_type = String)]
+    pub p50_nano: DurationNanos,
+    /// 95 % of the answers took no longer.
+    #[schema(value_type = String)]
+    pub p95_nano: DurationNanos,
+    /// 99 % of the answers took no longer.
+    #[schema(value_type = String)]
+    pub p99_nano: DurationNanos,
+    /// The longest.
+    #[schema(value_type = String)]
+    pub max_nano: DurationNanos,
 }
 
 /// One query.

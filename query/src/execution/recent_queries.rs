@@ -132,7 +132,7 @@ impl RecentQueries {
         }
         queries
             .sort_by_key(|query| (std::cmp::Reverse(query.duration_nano), query.start_unix_nano));
-        SlowQueryList { since_unix_nano: oldest(now), query_count, queries }
+        SlowQueryList { since_unix_nano: oldest(now), query_count, queries, kinds: Vec::new() }
     }
 }
 

@@ -87,10 +87,11 @@ impl Takes for SlowQueries {
     const LISTS: Lists = &[];
 }
 
-/// The slowest queries of the last hour.
+/// The slowest queries of the last hour, and how quickly each API answers.
 ///
-/// At most 50, the slowest first, of the tenant of the key: those of the APIs to read, and those in
-/// SQL. They are in memory only. Names of those who asked are for keys that may administer.
+/// At most 50 queries, the slowest first, of the tenant of the key: those of the APIs to read, and
+/// those in SQL. They are in memory only. Names of those who asked are for keys that may administer.
+/// `kinds` are the times of all answers since the start of the process.
 #[utoipa::path(
     get,
     path = "/api/v1/queries",
@@ -104,5 +105,6 @@ pub(super) async fn queries(
 ) -> Result<Json<SlowQueryList>, QueryError> {
     Params::read::<SlowQueries>(&uri)?;
     let has_askers = QueryOrigin::current().is_some_and(|question| question.may_administer);
-    Ok(Json(service.recent_queries().list(service.now(), has_askers)))
+    let list = service.recent_queries().list(service.now(), has_askers);
+    Ok(Json(SlowQueryList { kinds: service.answer_times(), ..list }))
 }

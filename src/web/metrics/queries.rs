@@ -1,8 +1,11 @@
 //! Counts and times of questions, by the API that they were asked of.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -12,6 +15,7 @@ use axum::{
     response::Response,
 };
 use tidings_access::{Caller, Role};
+use tidings_proto::{DurationNanos, api::AnswerTimes};
 use tidings_query::QueryOrigin;
 use tidings_storage::{Clock, TimeCounts, TimeHistogram};
 
@@ -42,6 +46,7 @@ pub(in crate::web) fn api_of(path: &str) -> Option<&'static str> {
 
 /// The outcomes of a question.
 const OUTCOMES: [&str; 4] = ["answered", "refused", "failed", "abandoned"];
+const FAILED: usize = 2;
 const ABANDONED: usize = 3;
 
 #[derive(Debug, Default)]
@@ -72,6 +77,20 @@ impl QueryTimes {
         self.each().map(|(api, times)| (api, times.histogram.counts())).collect()
     }
 
+    /// Returns the times of the APIs that answered something, the most asked first.
+    pub(crate) fn answer_times(&self) -> Vec<AnswerTimes> {
+        let mut all: Vec<AnswerTimes> = self
+            .each()
+            .map(|(api, times)| {
+                let failed = times.outcomes.get(FAILED).map_or(0, |count| count.load(Relaxed));
+                answer_times(api, &times.histogram.counts(), failed)
+            })
+            .filter(|times| times.count > 0)
+            .collect();
+        all.sort_by_key(|times| std::cmp::Reverse(times.count));
+        all
+    }
+
     /// Returns how many questions had which outcome.
     pub(super) fn outcomes(&self) -> Vec<(&'static str, &'static str, u64)> {
         let each = self.each().flat_map(|(api, times)| {
@@ -89,6 +108,22 @@ impl QueryTimes {
     fn api(&self, path: &str) -> Option<&ApiTimes> {
         let at = APIS.iter().position(|(prefix, _)| path.starts_with(prefix))?;
         self.apis.get(at)
+    }
+}
+
+fn answer_times(api: &str, counts: &TimeCounts, failed_count: u64) -> AnswerTimes {
+    let nanos = |time: Option<Duration>| {
+        let nanos = time.unwrap_or_default().as_nanos();
+        DurationNanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    };
+    AnswerTimes {
+        kind: api.to_owned(),
+        count: counts.count(),
+        failed_count,
+        p50_nano: nanos(counts.quantile(0.5)),
+        p95_nano: nanos(counts.quantile(0.95)),
+        p99_nano: nanos(counts.quantile(0.99)),
+        max_nano: nanos(counts.quantile(1.0)),
     }
 }
 
@@ -120,7 +155,7 @@ pub(in crate::web) async fn measure(
     let response = next.run(request).await;
     times.histogram.observe(queries.clock.instant().saturating_duration_since(begun));
     running.outcome = match response.status() {
-        status if status.is_server_error() => 2,
+        status if status.is_server_error() => FAILED,
         status if status >= StatusCode::BAD_REQUEST => 1,
         _ => 0,
     };
@@ -148,11 +183,34 @@ pub(in crate::web) async fn name_origin(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use tidings_storage::SystemClock;
 
-    use super::{OUTCOMES, QueryTimes, RunningQuestion};
+    use super::{FAILED, OUTCOMES, QueryTimes, RunningQuestion};
+
+    #[test]
+    fn times_of_answers_are_told_of_the_apis_that_were_asked_the_most_asked_first() {
+        let queries = QueryTimes::new(Arc::new(SystemClock));
+        assert!(queries.answer_times().is_empty());
+        let logs = queries.api("/api/v1/logs").unwrap();
+        logs.histogram.observe(Duration::from_millis(40));
+        let traces = queries.api("/api/v1/traces").unwrap();
+        for millis in 1..=100 {
+            traces.histogram.observe(Duration::from_millis(millis));
+        }
+        traces.running.store(1, std::sync::atomic::Ordering::Relaxed);
+        drop(RunningQuestion { times: traces, outcome: FAILED });
+        let times = queries.answer_times();
+        let kinds: Vec<_> = times.iter().map(|of| (of.kind.as_str(), of.count)).collect();
+        assert_eq!(kinds, [("traces", 100), ("logs", 1)]);
+        let [first, second] = times.as_slice() else { panic!() };
+        assert_eq!((first.failed_count, second.failed_count), (1, 0));
+        assert_eq!(first.max_nano.0, 100_000_000);
+        let percentiles = [first.p50_nano, first.p95_nano, first.p99_nano, first.max_nano];
+        assert!(percentiles.is_sorted() && first.p50_nano.0 > 25_000_000, "{percentiles:?}");
+        assert_eq!(second.p50_nano, second.max_nano);
+    }
 
     #[test]
     fn a_question_counts_for_the_api_of_its_path_and_once_for_its_outcome() {

@@ -38,7 +38,7 @@ mod store;
 
 use keys_panel::keys_section;
 use limits_panel::limits_panel;
-use slow_queries::slow_queries_panel;
+use slow_queries::query_panels;
 use store::{horizon_facts, horizon_words, storage_facts, table_sizes, task_table};
 
 /// The page.
@@ -64,7 +64,7 @@ pub fn SystemPage() -> impl IntoView {
                         draw=receivers
                     />
                     {mends(server)}
-                    {slow_queries_panel()}
+                    {query_panels()}
                     {keys_section()}
                 </div>
                 {stored_panels(server)}

@@ -1,9 +1,10 @@
-//! The slowest queries of the last hour: what was asked, how long it took, what it read and by whom.
+//! Queries: how quickly each API answers, and the slowest of the last hour: what was asked, how long
+//! it took, what it read and by whom.
 
 use std::{sync::Arc, time::Duration};
 
 use leptos::prelude::*;
-use tidings_proto::api::{QueryOutcome, SlowQuery, SlowQueryList};
+use tidings_proto::api::{AnswerTimes, QueryOutcome, SlowQuery, SlowQueryList};
 
 use crate::{
     api, browser,
@@ -25,8 +26,8 @@ const WORDS_CHARS_MAX: usize = 160;
 /// A query that takes longer is marked.
 const SLOW_NANOS: u64 = 1_000_000_000;
 
-/// Draws the panel.
-pub(super) fn slow_queries_panel() -> impl IntoView {
+/// Draws both panels.
+pub(super) fn query_panels() -> impl IntoView {
     let list = Remote::<SlowQueryList>::new(|| Some(api::slow_queries()));
     let again = move || {
         if browser::visible() {
@@ -42,7 +43,17 @@ pub(super) fn slow_queries_panel() -> impl IntoView {
         Some(format!("of {} in the last hour", format::counted(list.query_count, "query")))
     };
     let draw = move |list: Arc<SlowQueryList>| move || table(&list, shows_all);
+    let times = move |list: Arc<SlowQueryList>| times_table(&list.kinds);
     view! {
+        <Panel
+            title="How quick answers are"
+            note="from a question to the beginning of its answer, since the start"
+            remote=list
+            is_empty=|list| list.kinds.is_empty()
+            empty="Times of answers are of the whole server: its default tenant sees them."
+            rows=4
+            draw=times
+        />
         <Panel
             title="Slowest queries"
             note=Signal::derive(move || note().unwrap_or_default())
@@ -52,6 +63,44 @@ pub(super) fn slow_queries_panel() -> impl IntoView {
             rows=4
             draw=draw
         />
+    }
+}
+
+fn times_table(kinds: &[AnswerTimes]) -> impl IntoView + use<> {
+    let row = |of: &AnswerTimes| {
+        let is_slow = of.p99_nano.0 >= SLOW_NANOS;
+        view! {
+            <tr>
+                <td class="grow">{of.kind.clone()}</td>
+                <td class="num">{format::count(of.count)}</td>
+                <td class="num">{format::duration(of.p50_nano)}</td>
+                <td class="num wide">{format::duration(of.p95_nano)}</td>
+                <td class="num" class:is-warning=is_slow>
+                    {format::duration(of.p99_nano)}
+                </td>
+                <td class="num wide">{format::duration(of.max_nano)}</td>
+                <td class="num" class:is-error=of.failed_count != 0>
+                    {format::count(of.failed_count)}
+                </td>
+            </tr>
+        }
+    };
+    let rows = kinds.iter().map(row).collect_view();
+    view! {
+        <table class="table" aria-label="Times of answers">
+            <thead>
+                <tr>
+                    <th scope="col">"Kind"</th>
+                    <th scope="col" class="num">"Answers"</th>
+                    <th scope="col" class="num">"p50"</th>
+                    <th scope="col" class="num wide">"p95"</th>
+                    <th scope="col" class="num">"p99"</th>
+                    <th scope="col" class="num wide">"Longest"</th>
+                    <th scope="col" class="num">"Failed"</th>
+                </tr>
+            </thead>
+            <tbody>{rows}</tbody>
+        </table>
     }
 }
 
