@@ -41,7 +41,9 @@ pub use comparison::{
 };
 pub use culprits::{Culprit, CulpritRanking, OwnStats, Reason};
 pub use erasures::{ErasedAttribute, ErasureList, ErasureRequest, ErasureStatus, ErasureView};
-pub use exception_list::{CountInStep, ExceptionGroup, ExceptionList};
+pub use exception_list::{
+    AffectedKind, CountInStep, ExceptionGroup, ExceptionList, ExceptionTransactions,
+};
 pub use explanation::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
 pub use keys_and_sessions::{
     CreatedKey, EndedSessions, KeyList, KeyRequest, KeyRole, KeyView, SessionView, SignIn,

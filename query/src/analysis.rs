@@ -8,6 +8,7 @@
 pub(crate) mod changes;
 pub(crate) mod deployments;
 pub(crate) mod edges;
+pub(crate) mod exception_transactions;
 pub(crate) mod exceptions;
 pub(crate) mod explain;
 pub(crate) mod heatmap;
@@ -35,6 +36,7 @@ use crate::{
 pub use changes::{BaselineChoice, ChangeSearch};
 pub use deployments::DeploymentSearch;
 pub use edges::{StretchEdge, StretchEdges, edges_between};
+pub use exception_transactions::ExceptionTransactionSearch;
 pub use exceptions::ExceptionSearch;
 pub use explain::{ExplainSearch, Selection};
 pub use heatmap::HeatmapSearch;

@@ -35,9 +35,9 @@ mod zipkin;
 
 pub use analysis::{
     Above, BaselineChoice, ChangeSearch, CompareSearch, ComparedWith, DeploymentSearch,
-    ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch, KindSearch, LogHistogramSearch,
-    LogStatsSearch, PatternSearch, RedKey, RedKeys, RedSearch, Selection, StretchEdge,
-    StretchEdges, edges_between,
+    ExceptionSearch, ExceptionTransactionSearch, ExplainSearch, GraphSearch, HeatmapSearch,
+    KindSearch, LogHistogramSearch, LogStatsSearch, PatternSearch, RedKey, RedKeys, RedSearch,
+    Selection, StretchEdge, StretchEdges, edges_between,
 };
 pub use answer_shares::ClientId;
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};

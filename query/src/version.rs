@@ -32,7 +32,7 @@ pub(crate) fn mixed(number: u64) -> u64 {
 }
 
 /// A hash of some texts in their order, the same in every process.
-pub(crate) fn of_texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> u64 {
+pub(crate) fn of_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     texts.into_iter().fold(0, |hash, text| {
         let hash = mixed(hash ^ text.len() as u64);
         text.bytes().fold(hash, |hash, byte| mixed(hash ^ u64::from(byte)))

@@ -124,6 +124,7 @@ pub(super) const HTTP: &[&str] = &[
     "/api/v1/heatmap?service=WORD",
     "/api/v1/exceptions",
     "/api/v1/exceptions?service=WORD",
+    "/api/v1/exceptions/transactions?service=WORD",
     "/api/v1/explain?service=WORD&selectMinDuration=1us",
     "/api/v1/compare?left=TRACE&right=TRACE",
     "/api/v1/compare?left=TRACE&right=typical",

@@ -68,6 +68,41 @@ pub struct ExceptionGroup {
     pub span_id: Option<SpanId>,
 }
 
+/// Transactions with an exception, by type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionTransactions {
+    /// The time it is about: that of the spans with the exception.
+    #[serde(flatten)]
+    pub window: TimeWindow,
+    /// Number of transactions with it.
+    pub transaction_count: u64,
+    /// Number of transactions whose type was looked up, at most 1,000: no matter which, but the
+    /// same ones every time. `kinds` count these.
+    pub analysed_count: u64,
+    /// The types, most transactions first.
+    pub kinds: Vec<AffectedKind>,
+    /// Number of types, listed or not.
+    pub kind_count: u64,
+    /// Rows and files read to find the exceptions.
+    pub searched: Searched,
+}
+
+/// A transaction type with an exception in some of its transactions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AffectedKind {
+    /// The service that its transactions enter.
+    pub service: String,
+    /// The operation at which they do.
+    pub operation: String,
+    /// False when the beginning of these transactions is not stored: service and operation are then
+    /// those of their earliest span.
+    pub has_root: bool,
+    /// Number of transactions with the exception.
+    pub transaction_count: u64,
+}
+
 /// Number of exceptions in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

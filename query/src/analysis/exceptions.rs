@@ -223,6 +223,11 @@ fn views(
     Ok(views)
 }
 
+/// The id of a group by its service, operation, type and normalised stack.
+pub(super) fn group_id(parts: [&str; 4]) -> String {
+    format!("{:016x}", version::of_texts(parts))
+}
+
 fn view(
     key: ExceptionKey,
     last_of_spans: Option<(UnixNanos, LoggedException)>,
@@ -242,10 +247,10 @@ fn view(
     let said = ExceptionSaid { exception_type, message, stack_trace };
     let normalised_stack = said.normalised_stack();
     let ExceptionSaid { exception_type, message, stack_trace } = said;
-    let parts = [&service, &operation, &exception_type, &normalised_stack];
+    let id = group_id([&service, &operation, &exception_type, &normalised_stack]);
     let step = |(start_unix_nano, count)| CountInStep { start_unix_nano, count };
     ExceptionGroup {
-        id: format!("{:016x}", version::of_texts(parts)),
+        id,
         service,
         operation,
         exception_type,

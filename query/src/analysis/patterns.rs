@@ -263,7 +263,7 @@ impl PatternRecords {
         let (last, trace_id, example) = last.unwrap_or_default();
         let step = |(start_unix_nano, count)| CountInStep { start_unix_nano, count };
         let mut pattern = LogPattern {
-            id: format!("{:016x}", version::of_texts([&service, &template])),
+            id: format!("{:016x}", version::of_texts([service.as_str(), template.as_str()])),
             service,
             template,
             count: self.count,

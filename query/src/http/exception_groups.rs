@@ -1,8 +1,8 @@
-//! `/api/v1/exceptions`.
+//! `/api/v1/exceptions` and the transactions that they affect.
 
 use ::http::Uri;
 use axum::{extract::State, response::Response};
-use tidings_proto::api::ExceptionList;
+use tidings_proto::api::{ExceptionList, ExceptionTransactions};
 
 use super::{
     encoding,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    analysis::ExceptionSearch,
+    analysis::{ExceptionSearch, ExceptionTransactionSearch},
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
@@ -62,4 +62,49 @@ pub(super) async fn exceptions(
     };
     let (service, turn) = service.keeping_turn();
     encoding::json(turn, service.exceptions(search).await?).await
+}
+
+/// Parameters of the transactions that exceptions affect.
+pub(super) struct AffectedTransactions;
+
+impl Takes for AffectedTransactions {
+    const LISTS: Lists = &[
+        &[
+            query("service", Text, "`service.name`; repeat it for any of several").repeated(),
+            query("operation", Text, "The span's name, whole"),
+            query("type", Text, "`exception.type`, whole"),
+            query("group", Text, "`id` of a group of exceptions; any group when not given"),
+        ],
+        WINDOW,
+        &[limit(20, 200, "At most so many transaction types, those with most transactions")],
+    ];
+}
+
+/// Transactions with an exception, by transaction type.
+///
+/// Of the `exception` events of spans; those of log records are left out. A transaction counts once
+/// for the type of its whole trace. Types are those of at most 1,000 transactions (`analysedCount`).
+#[utoipa::path(
+    get,
+    path = "/api/v1/exceptions/transactions",
+    tag = "analysis",
+    operation_id = "listExceptionTransactions",
+    params(Of<AffectedTransactions>),
+    responses((status = 200, body = ExceptionTransactions), Problems)
+)]
+pub(super) async fn transactions(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<AffectedTransactions>(&uri)?;
+    let search = ExceptionTransactionSearch {
+        start: params.time_range()?,
+        services: params.services(),
+        operation: params.owned("operation"),
+        exception_type: params.owned("type"),
+        group: params.owned("group"),
+        limit: params.limit(),
+    };
+    let (service, turn) = service.keeping_turn();
+    encoding::json(turn, service.exception_transactions(search).await?).await
 }

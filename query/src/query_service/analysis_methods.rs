@@ -1,9 +1,9 @@
 //! Queries that aggregate many spans, one method each.
 
 use tidings_proto::api::{
-    ChangeReport, Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList,
-    LogSearchResult, LogStats, RedResult, RepeatList, ServiceGraph, TraceLinks,
-    TransactionKindList, VersionChangeList,
+    ChangeReport, Comparison, ExceptionList, ExceptionTransactions, Explanation, Heatmap,
+    LogHistogram, LogPatternList, LogSearchResult, LogStats, RedResult, RepeatList, ServiceGraph,
+    TraceLinks, TransactionKindList, VersionChangeList,
 };
 
 use super::QueryService;
@@ -11,10 +11,10 @@ use crate::{
     QueryError, TraceName,
     analysis::transaction_types::{self, KindSearch},
     analysis::{
-        ChangeSearch, CompareSearch, DeploymentSearch, ExceptionSearch, ExplainSearch, GraphSearch,
-        HeatmapSearch, LogHistogramSearch, LogStatsSearch, PatternSearch, RedSearch, changes,
-        deployments, exceptions, explain, heatmap, log_histogram, log_stats, patterns, red,
-        service_graph, trace_comparison,
+        ChangeSearch, CompareSearch, DeploymentSearch, ExceptionSearch, ExceptionTransactionSearch,
+        ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, LogStatsSearch,
+        PatternSearch, RedSearch, changes, deployments, exception_transactions, exceptions,
+        explain, heatmap, log_histogram, log_stats, patterns, red, service_graph, trace_comparison,
     },
     trace,
 };
@@ -72,6 +72,18 @@ impl QueryService {
     /// As [`Self::red`].
     pub async fn exceptions(&self, search: ExceptionSearch) -> Result<ExceptionList, QueryError> {
         self.ask(move |reader| exceptions::exceptions(reader, &search)).await
+    }
+
+    /// Transactions with an exception, by type.
+    ///
+    /// # Errors
+    /// As [`Self::red`].
+    pub async fn exception_transactions(
+        &self,
+        search: ExceptionTransactionSearch,
+    ) -> Result<ExceptionTransactions, QueryError> {
+        self.ask(move |reader| exception_transactions::exception_transactions(reader, &search))
+            .await
     }
 
     /// Attributes that distinguish selected spans from the rest.

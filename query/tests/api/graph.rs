@@ -450,3 +450,53 @@ async fn exceptions_from_one_place_are_one_group() {
     assert_eq!(refunds["groupCount"], 1);
     assert_eq!(harness.get("/exceptions?service=shop").await["groups"], json!([]));
 }
+
+#[tokio::test]
+async fn transactions_with_an_exception_are_counted_by_type() {
+    let harness = Harness::new().await;
+    let within = |trace: u64, root: &str, operation: &str| {
+        let root = span(trace, 2, "gateway", root).at(0, 50);
+        [root, thrown(trace, 5, operation, 10, &format!("card {trace}")).parent(2)]
+    };
+    harness.send(within(1, "POST /checkout", "pay")).await;
+    // Two of one transaction, of other lines and messages, count once.
+    let mut again = thrown(1, 9, "pay", 12, "card 9").parent(2);
+    again.span.span_id = 3_u64.to_be_bytes().to_vec();
+    harness.send([again]).await;
+    harness.store.flush().await.unwrap();
+    harness.send(within(1, "POST /checkout", "pay")).await;
+    harness.send(within(2, "POST /checkout", "pay")).await;
+    harness.send(within(3, "POST /retry", "pay")).await;
+    harness.send(within(4, "POST /refund", "refund")).await;
+    harness.send([thrown(5, 7, "pay", 10, "card 5").parent(77)]).await;
+    harness.send([span(6, 1, "gateway", "POST /checkout")]).await;
+
+    let window = format!("start={BEGIN}&end={}", BEGIN + 60_000 * MILLI);
+    let list = harness.get(&format!("/exceptions?{window}&operation=pay")).await;
+    let group = text(&list["groups"][0]["id"]);
+    assert_eq!(list["groupCount"], 1, "{list}");
+    let path = format!("/exceptions/transactions?{window}");
+    let found = harness.get(&format!("{path}&service=bank&group={group}")).await;
+    let kind = |service: &str, operation: &str, has_root: bool, count: u64| {
+        json!({"service": service, "operation": operation, "hasRoot": has_root,
+               "transactionCount": count})
+    };
+    let expected = json!([
+        kind("gateway", "POST /checkout", true, 2),
+        kind("bank", "pay", false, 1),
+        kind("gateway", "POST /retry", true, 1),
+    ]);
+    assert_eq!(found["kinds"], expected);
+    let counts = ["transactionCount", "analysedCount", "kindCount"].map(|name| &found[name]);
+    assert_eq!(counts, [&json!(4), &json!(4), &json!(3)]);
+    assert_eq!(found["searched"]["complete"], true);
+
+    let first = harness.get(&format!("{path}&group={group}&limit=1")).await;
+    assert_eq!((first["kinds"].as_array().unwrap().len(), &first["kindCount"]), (1, &json!(3)));
+    let any = harness.get(&format!("{path}&type=CardDeclined")).await;
+    assert_eq!(any["transactionCount"], 5);
+    let nothing = json!([]);
+    for other in ["type=Timeout", "service=gateway", "operation=charge", "group=0"] {
+        assert_eq!(harness.get(&format!("{path}&{other}")).await["kinds"], nothing, "{other}");
+    }
+}

@@ -88,6 +88,9 @@ fn exceptions_are_narrowed_to_a_service_and_lead_to_the_affected_transactions() 
     page.click(
         "document.querySelector('table[aria-label=Exceptions] tbody button[aria-expanded=false]')",
     );
+    page.wait_for_rows("Affected transaction types");
+    let counts = page.column("Affected transaction types", 0);
+    assert!(counts[0].replace(',', "").parse::<u64>().unwrap() > 0, "{counts:?}");
     page.wait_for_rows("Affected transactions");
     page.click("document.querySelector('table[aria-label=\"Affected transactions\"] tbody td:nth-child(2) a')");
     page.wait_for_address("/transactions/web-gateway/");

@@ -3,9 +3,9 @@
 use tidings_proto::{
     TraceId, UnixNanos,
     api::{
-        ChangeReport, Comparison, ExceptionList, Explanation, Heatmap, LogHistogram,
-        LogPatternList, LogStats, RedResult, ServiceGraph, TransactionKindList, TransactionView,
-        VersionChangeList,
+        ChangeReport, Comparison, ExceptionList, ExceptionTransactions, Explanation, Heatmap,
+        LogHistogram, LogPatternList, LogStats, RedResult, ServiceGraph, TransactionKindList,
+        TransactionView, VersionChangeList,
     },
 };
 
@@ -124,6 +124,12 @@ pub fn transaction(tid: &str) -> Request<TransactionView> {
 #[must_use]
 pub fn exceptions(analysis: &Analysis) -> Request<ExceptionList> {
     Request::get("/exceptions", &analysis.query)
+}
+
+/// Returns the request for transactions with an exception, by type.
+#[must_use]
+pub fn exception_transactions(analysis: &Analysis) -> Request<ExceptionTransactions> {
+    Request::get("/exceptions/transactions", &analysis.query)
 }
 
 /// Returns the request for attributes that set selected spans apart.

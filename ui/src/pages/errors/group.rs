@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{ExceptionGroup, LogSearchResult, TraceSearchResult};
+use tidings_proto::api::{
+    AffectedKind, ExceptionGroup, ExceptionTransactions, LogSearchResult, TraceSearchResult,
+};
 
 use super::{
     ErrorRow, ErrorsState,
@@ -12,7 +14,11 @@ use super::{
 };
 use crate::{
     addresses::{self, TraceLink, traceql_text},
-    api::{self, analysis::Analysis, trace_sets},
+    api::{
+        self,
+        analysis::{Analysis, exception_transactions},
+        trace_sets,
+    },
     browser,
     components::{
         CopyButton,
@@ -143,6 +149,7 @@ fn query_of(group: &ExceptionGroup) -> String {
 
 fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl IntoView + use<> {
     let query = query_of(group);
+    let kinds = affected_kinds(page, group, range);
     let only_logs = group.log_count == group.count;
     let asked = query.clone();
     let found = Remote::<TraceSearchResult>::new(move || {
@@ -183,9 +190,117 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
                     <a class="button" href=failed.address()>"Failed calls here"</a>
                 </span>
             </div>
+            {kinds}
             {rows}
         </section>
     }
+}
+
+/// Transaction types that are listed.
+const KINDS: u32 = 8;
+
+/// Counts of the transactions with the exception, by type.
+fn affected_kinds(
+    page: ErrorsState,
+    group: &ExceptionGroup,
+    range: TimeRange,
+) -> impl IntoView + use<> {
+    let only_logs = group.log_count == group.count;
+    let asked = group.clone();
+    let found = Remote::<ExceptionTransactions>::new(move || {
+        let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let analysis = page.window.get().analysis();
+        let analysis = analysis
+            .with_some("service", named(&asked.service))
+            .with_some("operation", named(&asked.operation))
+            .with_some("type", named(&asked.exception_type))
+            .with("group", &asked.id)
+            .with("limit", KINDS);
+        (!only_logs).then(|| exception_transactions(&analysis))
+    });
+    move || {
+        if let Some(error) = found.error() {
+            return view! { <p class="mute" role="alert">{error.title()} ". " {error.detail()}</p> }
+                .into_any();
+        }
+        match found.value() {
+            None if only_logs => view! {
+                <p class="mute">"It was recorded in the logs alone, which belong to no type."</p>
+            }
+            .into_any(),
+            None => view! { <p class="mute" role="status">"Counting transactions by type…"</p> }
+                .into_any(),
+            Some(answer) if answer.kinds.is_empty() => ().into_any(),
+            Some(answer) => kind_rows(&answer, range).into_any(),
+        }
+    }
+}
+
+/// Transaction types with their counts, and what these leave out.
+fn kind_rows(answer: &ExceptionTransactions, range: TimeRange) -> impl IntoView + use<> {
+    let most = answer.kinds.iter().map(|kind| kind.transaction_count).max().unwrap_or(1).max(1);
+    let row = |kind: &AffectedKind| {
+        let name = format::operation(&kind.operation).to_owned();
+        let words = figures::cut(&name, 60);
+        let name_view = if kind.has_root {
+            let href = addresses::transaction_type(&kind.service, &kind.operation, range);
+            view! { <a class="plain-link" href=href>{words}</a> }.into_any()
+        } else {
+            view! { <span class="mute">{words} ", beginning not stored"</span> }.into_any()
+        };
+        let width = format!("{:.1}%", kind.transaction_count as f64 / most as f64 * 100.0);
+        view! {
+            <tr>
+                <td class="num">{format::count(kind.transaction_count)}</td>
+                <td class="grow" title=name>
+                    <ServiceName service=kind.service.clone() />
+                    " "
+                    {name_view}
+                </td>
+                <td class="split-bar wide" aria-hidden="true">
+                    <span class="bar-track">
+                        <span class="bar-fill" style=("width", width)></span>
+                    </span>
+                </td>
+            </tr>
+        }
+    };
+    let rows = answer.kinds.iter().map(row).collect_view();
+    view! {
+        <table class="table" aria-label="Affected transaction types">
+            <thead>
+                <tr>
+                    <th scope="col" class="num">"Affected"</th>
+                    <th scope="col">"Transaction type"</th>
+                    <th scope="col" class="wide">
+                        <span class="hidden">"Affected as a bar"</span>
+                    </th>
+                </tr>
+            </thead>
+            <tbody>{rows}</tbody>
+        </table>
+        {left_out(answer).map(|words| view! { <p class="mute">{words}</p> })}
+    }
+}
+
+/// Words for what the counts by type leave out; `None` when they are of everything.
+fn left_out(answer: &ExceptionTransactions) -> Option<String> {
+    let mut words = Vec::new();
+    let more_kinds = answer.kind_count.saturating_sub(answer.kinds.len() as u64);
+    if more_kinds > 0 {
+        words.push(format!("{} more.", format::counted(more_kinds, "type")));
+    }
+    if answer.analysed_count < answer.transaction_count {
+        words.push(format!(
+            "Types are those of {} of {}.",
+            format::count(answer.analysed_count),
+            format::counted(answer.transaction_count, "transaction")
+        ));
+    }
+    if !answer.searched.complete {
+        words.push("Not all spans could be read. A shorter time range is read whole.".to_owned());
+    }
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// Traces, each with the way to it and to its transaction type.

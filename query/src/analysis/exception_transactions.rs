@@ -1,0 +1,139 @@
+//! Transactions that an exception affects, by type.
+//!
+//! Spans with exceptions are read, since lists of exceptions name no traces. The type of a
+//! transaction is that of its whole trace, which is assembled: of many traces a stable sample.
+//! Exceptions of log records are left out.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{
+    TraceId,
+    api::{AffectedKind, ExceptionTransactions},
+};
+use tidings_storage::{
+    Detail, ExceptionSaid, Scan, ScanStats, SpanFilter, SpanRows, TimeRange, transaction_place,
+};
+
+use super::{each_tree, exceptions::group_id, window::Window};
+use crate::{
+    QueryError,
+    execution::{Reader, searched},
+};
+
+/// Traces that are assembled to know their types.
+const ANALYSED_MAX: usize = 1_000;
+
+/// Which exceptions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExceptionTransactionSearch {
+    /// Of spans that begin in this range.
+    pub start: TimeRange,
+    /// Of these services.
+    pub services: Option<Vec<String>>,
+    /// Of this operation.
+    pub operation: Option<String>,
+    /// Of this type.
+    pub exception_type: Option<String>,
+    /// Of the group with this id.
+    pub group: Option<String>,
+    /// Maximum number of transaction types returned.
+    pub limit: usize,
+}
+
+impl ExceptionTransactionSearch {
+    /// Reports whether one of the row's exceptions is wanted.
+    fn matches(&self, rows: &SpanRows, row: usize) -> bool {
+        let is_wanted = |said: ExceptionSaid| {
+            let has_type =
+                self.exception_type.as_ref().is_none_or(|wanted| *wanted == said.exception_type);
+            has_type
+                && self.group.as_ref().is_none_or(|wanted| {
+                    let stack = said.normalised_stack();
+                    let (service, operation) = (rows.service(row), rows.name(row));
+                    *wanted == group_id([service, operation, &said.exception_type, &stack])
+                })
+        };
+        rows.events(row).iter().filter_map(ExceptionSaid::from_event).any(is_wanted)
+    }
+}
+
+/// Transactions with an exception, by type.
+pub(crate) fn exception_transactions(
+    reader: &Reader,
+    search: &ExceptionTransactionSearch,
+) -> Result<ExceptionTransactions, QueryError> {
+    let window = Window::new(reader, search.start, None)?;
+    let (traces, stats) = traces(reader, window, search)?;
+    let transaction_count = traces.len() as u64;
+    let mut ids: Vec<TraceId> = traces.into_iter().collect();
+    ids.sort_by_key(|id| (transaction_place(*id), *id));
+    ids.truncate(ANALYSED_MAX);
+    let mut counts: HashMap<(String, String, bool), u64> = HashMap::new();
+    let mut analysed_count = 0;
+    each_tree(reader, &ids, |tree, names| {
+        let Some(entry) = tree.entry else { return };
+        let fact = tree.fact(entry);
+        let (service, operation) = (names.text(fact.service), names.text(fact.operation));
+        let kind = (service.to_owned(), operation.to_owned(), tree.has_root());
+        *counts.entry(kind).or_default() += 1;
+        analysed_count += 1;
+    })?;
+    let kind_count = counts.len() as u64;
+    let mut kinds: Vec<AffectedKind> = counts
+        .into_iter()
+        .map(|((service, operation, has_root), transaction_count)| AffectedKind {
+            service,
+            operation,
+            has_root,
+            transaction_count,
+        })
+        .collect();
+    kinds.sort_by(|a, b| {
+        let names =
+            |kind: &AffectedKind| (kind.service.clone(), kind.operation.clone(), kind.has_root);
+        b.transaction_count.cmp(&a.transaction_count).then_with(|| names(a).cmp(&names(b)))
+    });
+    kinds.truncate(search.limit);
+    Ok(ExceptionTransactions {
+        window: window.view(),
+        transaction_count,
+        analysed_count,
+        kinds,
+        kind_count,
+        searched: searched(reader, stats),
+    })
+}
+
+/// Traces with a span that recorded a wanted exception. Beyond
+/// [`QueryLimits::counted_max`](crate::QueryLimits::counted_max) of them the search ends and is not
+/// complete.
+fn traces(
+    reader: &Reader,
+    window: Window,
+    search: &ExceptionTransactionSearch,
+) -> Result<(HashSet<TraceId>, ScanStats), QueryError> {
+    let filter = SpanFilter {
+        start: window.range(),
+        services: search.services.clone(),
+        operation: search.operation.clone(),
+        has_exception: true,
+        ..SpanFilter::default()
+    };
+    let mut traces = HashSet::new();
+    let scan = Scan { detail: Detail::Events, rows_max: reader.settings.search_rows_max };
+    let mut is_full = false;
+    let stats = reader.spans(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            let trace = rows.trace_id(row);
+            if !traces.contains(&trace) && search.matches(rows, row) {
+                traces.insert(trace);
+            }
+        }
+        is_full = traces.len() >= reader.limits.counted_max;
+        Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok((traces, ScanStats { complete: stats.complete && !is_full, ..stats }))
+}
