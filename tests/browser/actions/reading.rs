@@ -45,6 +45,17 @@ fn a_service_is_read_by_operation_and_split_by_what_it_runs_on() {
         "[...document.querySelectorAll('table[aria-label=Operations] tbody button')].at(-1)",
     );
     page.wait_for_address("operation=");
+    page.wait_for_rows("Instances");
+    let calls = page.column("Instances", 1);
+    assert!(calls.iter().all(|calls| calls.replace(',', "").parse::<u64>().is_ok()), "{calls:?}");
+    page.choose("What calls are served by", "Host");
+    page.wait_for_address("instances=host");
+    page.wait_for_rows("Instances");
+    page.choose("What calls are served by", "Pod");
+    page.wait_for_address("instances=pod");
+    page.wait_for_rows("Instances");
+    page.choose("Split calls by", "Region");
+    page.wait_for_text("Its spans do not have cloud.region");
     page.choose("Split calls by", "Instance");
     page.wait_for_address("split=instance");
     page.wait_for_rows("Calls by attribute");

@@ -22,12 +22,14 @@ use crate::{
     url::{Step, TimeRange, UrlQuery, use_edit_query, use_query},
 };
 
+mod instances;
 mod neighbours;
 mod operation_latency;
 mod operations;
 mod split;
 mod trouble;
 
+use instances::instances_panel;
 use neighbours::neighbour_panels;
 use operation_latency::latency_panel;
 use operations::operations_panel;
@@ -168,7 +170,9 @@ fn OneService(name: String) -> impl IntoView {
                 {exception_panel(view)}
                 {pattern_panel(view)}
             </div>
-            <div class="panel-stack">{split_panel(view)} {neighbour_panels(view)}</div>
+            <div class="panel-stack">
+                {instances_panel(view)} {split_panel(view)} {neighbour_panels(view)}
+            </div>
         </div>
     };
     view.time.refresh_while_live(move || {

@@ -1,21 +1,19 @@
-//! The calls of the chosen operation, split by an attribute of their sender: version, instance,
-//! host, region or any other key.
-//!
-//! Asks in SQL: rates by attribute are not added up beforehand.
+//! The calls of the chosen operation, split by an attribute: version, instance, host, region or any
+//! other key. Owns the table of calls by attribute, which `instances` draws too.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use serde_json::Value;
 use tidings_proto::{
-    DurationNanos, UnixNanos,
-    api::{SqlResult, TimeWindow},
+    DurationNanos,
+    api::{RedGroup, RedResult, SpanKindName},
 };
 
 use super::{ServiceView, kind_name};
 use crate::{
-    api::{Request, sql::sql},
+    api::analysis::red,
+    asked::incomplete,
     components::{Panel, Segment, Segments, change::short},
     format,
     format::rates,
@@ -37,54 +35,38 @@ const KEYS: [(&str, &str, &str); 5] = [
 
 /// One value of the attribute and its calls.
 #[derive(Debug, Clone, PartialEq)]
-struct SplitPart {
+pub(super) struct SplitPart {
     value: Option<String>,
+    /// The part that the spans play; only where parts differ in it.
+    kind: Option<SpanKindName>,
     calls: u64,
     failed: u64,
+    per_second: f64,
     p50: DurationNanos,
     p95: DurationNanos,
 }
 
-/// A text as a literal of SQL.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+impl From<&RedGroup> for SplitPart {
+    fn from(group: &RedGroup) -> Self {
+        Self {
+            value: group.attribute.clone(),
+            kind: group.kind,
+            calls: group.count,
+            failed: group.error_count,
+            per_second: group.rate_per_second,
+            p50: group.duration.p50_nano,
+            p95: group.duration.p95_nano,
+        }
+    }
 }
 
-/// The query for the parts of an operation's calls.
-fn query_of(
-    service: &str,
-    operation: &str,
-    kind: Option<&'static str>,
-    key: &str,
-    (start, end): (UnixNanos, UnixNanos),
-) -> String {
-    let kind = kind.map_or(String::new(), |kind| format!(" AND kind = {}", literal(kind)));
-    format!(
-        "SELECT resource[{key}] AS value, count(*) AS calls, \
-         sum(CASE WHEN status = 'error' THEN 1 ELSE 0 END) AS failed, \
-         approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_nanos) AS p50, \
-         approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_nanos) AS p95 \
-         FROM spans WHERE service = {service} AND operation = {operation}{kind} \
-         AND start_time >= to_timestamp_nanos({}) AND start_time < to_timestamp_nanos({}) \
-         GROUP BY value ORDER BY calls DESC LIMIT {VALUES_MAX}",
-        start.0,
-        end.0,
-        key = literal(key),
-        service = literal(service),
-        operation = literal(operation),
-    )
-}
-
-fn parts(result: &SqlResult) -> Vec<SplitPart> {
-    let number = |value: Option<&Value>| value.and_then(Value::as_f64).map_or(0, rates::whole);
-    let part = |row: &Vec<Value>| SplitPart {
-        value: row.first().and_then(Value::as_str).map(str::to_owned),
-        calls: number(row.get(1)),
-        failed: number(row.get(2)),
-        p50: DurationNanos(number(row.get(3))),
-        p95: DurationNanos(number(row.get(4))),
-    };
-    result.rows.iter().map(part).collect()
+/// The calls that a table is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SplitScope {
+    /// Calls of the chosen operation: rates, and the usual duration.
+    Operation,
+    /// All calls that the service serves: counts.
+    Service,
 }
 
 /// The panel.
@@ -99,14 +81,9 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
         let known = KEYS.iter().find(|(known, ..)| *known == name);
         known.map_or(name, |(_, _, key)| (*key).to_owned())
     });
-    let window = Memo::new(move |_| view.operations.value().map(|operations| operations.window));
-    let answer = Remote::new(move || -> Option<Request<SqlResult>> {
-        let chosen = view.chosen.get()?;
-        let window = window.get()?;
-        let times = (window.start_unix_nano, window.end_unix_nano);
-        let kind = chosen.kind.map(kind_name);
-        let text = query_of(&view.name(), &chosen.name, kind, &key.get(), times);
-        Some(sql(&text, VALUES_MAX))
+    let answer = Remote::<RedResult>::new(move || {
+        let by = format!("attribute:{}", key.get());
+        Some(red(&view.of_chosen()?.with("by", by).with("limit", VALUES_MAX)))
     });
     let title = Memo::new(move |_| {
         let name = name.get();
@@ -124,16 +101,16 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
         let segments = segments.clone();
         view! { <Segments label="Split calls by" segments chosen=name on_choose=choose /> }
     };
-    let draw = move |result: Arc<SqlResult>| {
-        let window = window.get_untracked();
-        drawn(view, &parts(&result), &key.get_untracked(), window)
+    let draw = move |result: Arc<RedResult>| {
+        let parts: Vec<SplitPart> = result.groups.iter().map(SplitPart::from).collect();
+        part_table(view, &parts, &key.get_untracked(), SplitScope::Operation)
     };
     view! {
         <Panel
             title=title
             tools=tools.into()
             remote=answer
-            is_empty=|result| result.rows.is_empty()
+            is_empty=|result| result.groups.is_empty()
             missing=missing
             empty="No call of the operation in this time."
             rows=3
@@ -142,16 +119,13 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-fn missing(result: &SqlResult) -> Option<String> {
-    (!result.complete)
-        .then(|| "Not all calls could be read. A shorter time range is read whole.".to_owned())
+fn missing(result: &RedResult) -> Option<String> {
+    incomplete(&result.searched)
 }
 
 /// Quantities that the rows are measured against.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Scale {
-    /// The length of the window in seconds, 0 when it is not known.
-    seconds: f64,
     /// The longest p95, at least 1, and the shortest.
     longest: u64,
     shortest: u64,
@@ -159,49 +133,54 @@ struct Scale {
     least_error_share: f64,
     /// Set when there is more than one row to compare.
     is_comparison: bool,
+    /// Set when rows differ in the part that spans play.
+    has_kinds: bool,
 }
 
 impl Scale {
-    fn new(parts: &[SplitPart], window: Option<TimeWindow>) -> Self {
-        let seconds = window.map_or(0.0, |window| {
-            window.end_unix_nano.since(window.start_unix_nano).0 as f64 / 1e9
-        });
+    fn new(parts: &[SplitPart]) -> Self {
+        let shares = parts.iter().map(SplitPart::error_share);
         Self {
-            seconds,
             longest: parts.iter().map(|part| part.p95.0).max().unwrap_or(1).max(1),
             shortest: parts.iter().map(|part| part.p95.0).min().unwrap_or(0),
-            least_error_share: parts
-                .iter()
-                .map(SplitPart::error_share)
-                .fold(f64::INFINITY, f64::min),
+            least_error_share: shares.fold(f64::INFINITY, f64::min),
             is_comparison: parts.len() > 1,
+            has_kinds: parts.windows(2).any(|pair| pair[0].kind != pair[1].kind),
         }
     }
 }
 
-fn drawn(view: ServiceView, parts: &[SplitPart], key: &str, window: Option<TimeWindow>) -> AnyView {
+/// Calls by the values of an attribute; words where no span has it.
+pub(super) fn part_table(
+    view: ServiceView,
+    parts: &[SplitPart],
+    key: &str,
+    scope: SplitScope,
+) -> AnyView {
     if parts.iter().all(|part| part.value.is_none()) {
         return view! {
             <p class="panel-empty">"Its spans do not have " <code>{key.to_owned()}</code> "."</p>
         }
         .into_any();
     }
-    let scale = Scale::new(parts, window);
-    let rows = parts.iter().map(|part| part_row(view, part, key, scale)).collect_view();
+    let scale = Scale::new(parts);
+    let rows = parts.iter().map(|part| part_row(view, part, (key, scope), scale)).collect_view();
+    let (label, calls, usual) = match scope {
+        SplitScope::Operation => ("Calls by attribute", "Calls/min", Some("p50")),
+        SplitScope::Service => ("Instances", "Calls", None),
+    };
     view! {
-        <table class="table" aria-label="Calls by attribute">
+        <table class="table" aria-label=label>
             <thead>
                 <tr>
                     <th scope="col">"Value"</th>
                     <th scope="col" class="num">
-                        "Calls/min"
+                        {calls}
                     </th>
                     <th scope="col" class="num">
                         "Failed"
                     </th>
-                    <th scope="col" class="num">
-                        "p50"
-                    </th>
+                    {usual.map(|usual| view! { <th scope="col" class="num">{usual}</th> })}
                     <th scope="col" class="num">
                         "p95"
                     </th>
@@ -216,28 +195,45 @@ fn drawn(view: ServiceView, parts: &[SplitPart], key: &str, window: Option<TimeW
     .into_any()
 }
 
-fn part_row(view: ServiceView, part: &SplitPart, key: &str, scale: Scale) -> impl IntoView + use<> {
+fn part_row(
+    view: ServiceView,
+    part: &SplitPart,
+    (key, scope): (&str, SplitScope),
+    scale: Scale,
+) -> impl IntoView + use<> {
     let is_worst = part.p95.0 as f64 >= scale.shortest as f64 * 1.5 && scale.is_comparison;
     let fails_more = part.error_share() - scale.least_error_share >= 0.01;
-    let rate = if scale.seconds > 0.0 { part.calls as f64 / scale.seconds } else { 0.0 };
     let shown = part.value.as_deref().map_or("(not set)".to_owned(), short);
     let title = part.value.clone();
     let named = match &part.value {
         Some(value) => {
-            let href = explore(view, key, value);
+            let href = explore(view, key, value, scope);
             view! { <A href=href attr:title=title>{shown}</A> }.into_any()
         }
         None => view! { <span class="mute">{shown}</span> }.into_any(),
     };
+    let kind = part.kind.filter(|_| scale.has_kinds).map(|kind| {
+        view! { " " <span class="mute">{kind_name(kind)}</span> }
+    });
+    let rate = rates::per_minute(part.per_second);
+    let (calls, rate) = match scope {
+        SplitScope::Operation => (rate, None),
+        SplitScope::Service => (format::count(part.calls), Some(format!("{rate} a minute"))),
+    };
+    let usual = (scope == SplitScope::Operation).then(|| {
+        view! { <td class="num">{format::duration(part.p50)}</td> }
+    });
     let width = format!("{:.1}%", part.p95.0 as f64 / scale.longest as f64 * 100.0);
     view! {
         <tr>
-            <td class="grow mono">{named}</td>
-            <td class="num">{rates::per_minute(rate)}</td>
+            <td class="grow mono">{named} {kind}</td>
+            <td class="num" title=rate>
+                {calls}
+            </td>
             <td class="num" class:is-worse=fails_more>
                 {rates::percent(part.error_share())}
             </td>
-            <td class="num">{format::duration(part.p50)}</td>
+            {usual}
             <td class="num" class:is-worse=is_worst>
                 {format::duration(part.p95)}
             </td>
@@ -257,8 +253,8 @@ impl SplitPart {
 }
 
 /// Explore with the spans of one value.
-fn explore(view: ServiceView, key: &str, value: &str) -> String {
-    let chosen = view.chosen.get_untracked();
+fn explore(view: ServiceView, key: &str, value: &str, scope: SplitScope) -> String {
+    let chosen = view.chosen.get_untracked().filter(|_| scope == SplitScope::Operation);
     let operation = chosen.map(|chosen| chosen.name).unwrap_or_default();
     let links: Links = view.links.get_untracked();
     let attribute = format!("{key}={value}");
@@ -269,51 +265,53 @@ fn explore(view: ServiceView, key: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
     use tidings_proto::{
-        DurationNanos, UnixNanos,
-        api::{SqlRead, SqlResult},
+        DurationNanos,
+        api::{LatencyStats, RedGroup, SpanKindName},
     };
 
-    use super::{SplitPart, literal, parts, query_of};
+    use super::{Scale, SplitPart};
 
-    #[test]
-    fn names_of_senders_stay_literals() {
-        assert_eq!(literal("it's '; DROP"), "'it''s ''; DROP'");
-        let text = query_of("a'b", "GET /", Some("server"), "k'", (UnixNanos(1), UnixNanos(2)));
-        for part in
-            ["service = 'a''b'", "resource['k''']", "kind = 'server'", "to_timestamp_nanos(1)"]
-        {
-            assert!(text.contains(part), "{part} in {text}");
+    fn group(
+        value: Option<&str>,
+        kind: SpanKindName,
+        (calls, failed, p95): (u64, u64, u64),
+    ) -> RedGroup {
+        RedGroup {
+            service: None,
+            operation: None,
+            kind: Some(kind),
+            status: None,
+            attribute: value.map(str::to_owned),
+            count: calls,
+            error_count: failed,
+            rate_per_second: calls as f64 / 60.0,
+            duration: LatencyStats { p95_nano: DurationNanos(p95), ..LatencyStats::default() },
+            steps: Vec::new(),
+            histogram: Vec::new(),
         }
-        assert!(!query_of("a", "b", None, "c", (UnixNanos(1), UnixNanos(2))).contains("kind"));
     }
 
     #[test]
-    fn rows_become_parts_whatever_they_hold() {
-        let result = SqlResult {
-            columns: Vec::new(),
-            rows: vec![
-                vec![json!("2.14.0"), json!(10), json!(2), json!(5.0), json!(9)],
-                vec![json!(null), json!(3), json!(null), json!("NaN")],
-                vec![],
-            ],
-            row_count: 3,
-            complete: true,
-            lacks: Vec::new(),
-            read: SqlRead::default(),
-            repeats_counted: false,
-            elapsed_nano: DurationNanos(1),
-        };
-        let parts = parts(&result);
-        let first = SplitPart {
-            value: Some("2.14.0".to_owned()),
-            calls: 10,
-            failed: 2,
-            p50: DurationNanos(5),
-            p95: DurationNanos(9),
-        };
-        assert_eq!(parts[0], first);
-        assert_eq!((parts[1].value.clone(), parts[1].calls, parts[2].calls), (None, 3, 0));
+    fn parts_are_measured_against_the_best_and_the_longest() {
+        let groups = [
+            group(Some("a"), SpanKindName::Server, (10, 1, 50)),
+            group(None, SpanKindName::Server, (4, 0, 200)),
+        ];
+        let parts: Vec<SplitPart> = groups.iter().map(SplitPart::from).collect();
+        assert_eq!((parts[0].calls, parts[0].failed, parts[0].p95.0), (10, 1, 50));
+        let scale = Scale::new(&parts);
+        assert_eq!((scale.longest, scale.shortest, scale.least_error_share), (200, 50, 0.0));
+        assert!(scale.is_comparison && !scale.has_kinds);
+    }
+
+    #[test]
+    fn kinds_are_named_only_where_they_differ_and_one_row_is_no_comparison() {
+        let one = [SplitPart::from(&group(Some("a"), SpanKindName::Server, (0, 0, 0)))];
+        let scale = Scale::new(&one);
+        assert_eq!((scale.longest, scale.is_comparison, scale.has_kinds), (1, false, false));
+        assert_eq!(one[0].error_share(), 0.0);
+        let other = SplitPart::from(&group(Some("a"), SpanKindName::Consumer, (1, 1, 1)));
+        assert!(Scale::new(&[one[0].clone(), other]).has_kinds);
     }
 }
