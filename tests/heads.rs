@@ -100,6 +100,19 @@ fn a_head_that_cannot_be_taken_gets_a_reason_in_the_form_of_the_listener() {
 }
 
 #[test]
+fn a_head_with_too_many_fields_is_refused_on_http_2_too() {
+    let server = Server::start();
+    let names: Vec<String> = (0..110).map(|number| format!("x{number}")).collect();
+    let fields: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    for address in [&server.http, &server.otlp_grpc, &server.otlp_http, &server.zipkin] {
+        let path = "/grpc.health.v1.Health/Check";
+        assert_eq!(http::try_call(address, path, &fields, "").unwrap().http, 431, "{address}");
+        let few = http::try_call(address, path, &fields[..80], "").unwrap();
+        assert_ne!(few.http, 431, "{address}");
+    }
+}
+
+#[test]
 fn a_head_over_our_bound_is_refused_in_the_encoding_of_the_request() {
     let server = Server::start();
     let long = "a".repeat(20_000);

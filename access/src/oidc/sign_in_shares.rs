@@ -90,7 +90,7 @@ impl Drop for SignInPlace<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use tidings_storage::{Clock, SystemClock};
 
     use super::{
         ADDRESS_EXCHANGES_MAX, ADDRESSES_MAX, EXCHANGES_MAX, FAILURES_MAX, INTERVAL, SignInShares,
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn one_address_leaves_places_to_others_and_all_have_an_end() {
-        let (shares, now) = (SignInShares::default(), Instant::now());
+        let (shares, now) = (SignInShares::default(), SystemClock.instant());
         let mut held = Vec::new();
         while let Some(place) = shares.begin("192.0.2.1", now) {
             held.push(place);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn an_address_whose_exchanges_fail_waits_and_others_do_not() {
-        let (shares, now) = (SignInShares::default(), Instant::now());
+        let (shares, now) = (SignInShares::default(), SystemClock.instant());
         for _ in 0..FAILURES_MAX {
             shares.begin("192.0.2.1", now).unwrap().fail();
         }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_table_of_addresses_has_a_bound() {
-        let (shares, now) = (SignInShares::default(), Instant::now());
+        let (shares, now) = (SignInShares::default(), SystemClock.instant());
         for address in 0..2 * ADDRESSES_MAX {
             drop(shares.begin(&address.to_string(), now));
         }

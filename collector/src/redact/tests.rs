@@ -198,6 +198,7 @@ fn secrets_behind_their_names_are_replaced_in_any_text() {
             ("BEARER 0123abcd", "BEARER [REDACTED]"),
             ("got basic dXNlcjpwYXNz, bad", "got basic [REDACTED], bad"),
             ("Splunk 12345678-1234-1234-1234-1234567890AB", "Splunk [REDACTED]"),
+            ("Splunk 0123456789abcdef0123456789abcdef", "Splunk [REDACTED]"),
             ("ApiKey VnVhQ2ZHY0JDZGJrOnVpMmxwMmF4", "ApiKey [REDACTED]"),
             // Statements.
             ("ALTER USER app IDENTIFIED BY tiger", "ALTER USER app IDENTIFIED BY [REDACTED]"),
@@ -406,24 +407,36 @@ fn attributes() -> Vec<KeyValue> {
 fn traces() -> ExportTraceServiceRequest {
     let attributes = attributes();
     let event = Event { attributes: attributes.clone(), ..Event::default() };
-    let link = Link { attributes: attributes.clone(), ..Link::default() };
+    let trace_state = || "vendor=https://u:hunter2@h".to_owned();
+    let link =
+        Link { attributes: attributes.clone(), trace_state: trace_state(), ..Link::default() };
     let message = "no route to amqp://u:hunter2@q".to_owned();
     let span = Span {
         trace_id: vec![1; 16],
         span_id: vec![2; 8],
         name: "GET http://u:hunter2@h/".to_owned(),
+        trace_state: trace_state(),
         attributes: attributes.clone(),
         events: vec![event],
         links: vec![link],
         status: Some(Status { message, code: 2 }),
         ..Span::default()
     };
-    let scope =
-        InstrumentationScope { attributes: attributes.clone(), ..InstrumentationScope::default() };
+    let scope = InstrumentationScope {
+        name: "client of redis://u:hunter2@h".to_owned(),
+        version: "password=hunter2".to_owned(),
+        attributes: attributes.clone(),
+        ..InstrumentationScope::default()
+    };
+    let schema_url = || "https://u:hunter2@h/1.2".to_owned();
     let scope_spans =
-        vec![ScopeSpans { scope: Some(scope), spans: vec![span], ..ScopeSpans::default() }];
-    let resource = Some(Resource { attributes, ..Resource::default() });
-    let resource_spans = vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }];
+        vec![ScopeSpans { scope: Some(scope), spans: vec![span], schema_url: schema_url() }];
+    let key = KeyValue::new("https://u:hunter2@h", "kept");
+    let resource = Some(Resource {
+        attributes: attributes.into_iter().chain([key]).collect(),
+        ..Resource::default()
+    });
+    let resource_spans = vec![ResourceSpans { resource, scope_spans, schema_url: schema_url() }];
     ExportTraceServiceRequest { resource_spans }
 }
 
@@ -448,10 +461,60 @@ fn secrets_are_replaced_in_every_place_of_spans() {
     let encoded = request.encode_to_vec();
     assert!(!contains(&encoded, SECRET));
     assert!(contains(&encoded, "kept"));
-    // Eight values in each of five lists of attributes, the name and the message.
-    assert_eq!(redactor.redacted_values(), 5 * 8 + 2);
+    // Eight values in each of five lists of attributes, a key of one, the name and the message, two
+    // states of traces, the scope's name and version, and two addresses of schemas.
+    assert_eq!(redactor.redacted_values(), 5 * 8 + 9);
     redactor.redact(&mut batch);
-    assert_eq!(redactor.redacted_values(), 5 * 8 + 2);
+    assert_eq!(redactor.redacted_values(), 5 * 8 + 9);
+}
+
+/// A request with one record, and a place for a text in it.
+fn log_with(text: &str, put: fn(&mut LogRecord, String)) -> ExportLogsServiceRequest {
+    let mut request = logs("kept".into(), Vec::new());
+    put(&mut request.resource_logs[0].scope_logs[0].log_records[0], text.to_owned());
+    request
+}
+
+#[test]
+fn secrets_are_replaced_in_every_text_of_log_records() {
+    let places: [fn(&mut LogRecord, String); 4] = [
+        |record, text| record.severity_text = text,
+        |record, text| record.event_name = text,
+        |record, text| record.attributes = vec![KeyValue::new(&text, 1)],
+        // As a collector sends the lines of a file.
+        |record, text| record.body = Some(AnyValue::from(Value::Bytes(text.into()))),
+    ];
+    for (number, put) in places.into_iter().enumerate() {
+        let request = log_with("https://u:hunter2@h/", put);
+        let bytes = Bytes::from(request.encode_to_vec());
+        let redactor = Redactor::default();
+        assert!(accept_in_place(Signal::Logs, &bytes, &redactor).is_none(), "{number}");
+        let mut batch = TelemetryBatch::Logs { request, bytes: Some(bytes) };
+        assert_eq!(redactor.redact(&mut batch), 1, "{number}");
+        let TelemetryBatch::Logs { request, bytes: None } = batch else { panic!("{batch:?}") };
+        assert!(!contains(&request.encode_to_vec(), SECRET), "{number}");
+        let plain = Bytes::from(log_with("plain", put).encode_to_vec());
+        assert!(accept_in_place(Signal::Logs, &plain, &redactor).is_some(), "{number}");
+    }
+}
+
+#[test]
+fn secrets_in_fields_that_no_decoder_knows_are_not_kept() {
+    let plain = logs("kept".into(), Vec::new()).encode_to_vec();
+    let unknown = |text: &str| {
+        let mut bytes = plain.clone();
+        prost::encoding::string::encode(900, &text.to_owned(), &mut bytes);
+        Bytes::from(bytes)
+    };
+    let redactor = Redactor::default();
+    let accepted = |text: &str| accept_in_place(Signal::Logs, &unknown(text), &redactor).is_some();
+    assert!(accepted("of a later version"));
+    assert!(!accepted("https://u:hunter2@h/"));
+    let bytes = unknown("https://u:hunter2@h/");
+    let request = ExportLogsServiceRequest::decode(bytes.clone()).unwrap();
+    let mut batch = TelemetryBatch::Logs { request, bytes: Some(bytes) };
+    redactor.redact(&mut batch);
+    let TelemetryBatch::Logs { bytes: None, .. } = batch else { panic!("{batch:?}") };
 }
 
 #[test]

@@ -33,6 +33,8 @@ const WHOLE: &[(&str, Option<&str>)] = &[
     ("sum(9000000000000000000)", None),
     ("sum(DISTINCT 9223372036854775807 - position)", None),
     ("sum(DISTINCT duration_nanos)", Some("185000000")),
+    ("sum(CAST(duration_nanos AS DECIMAL(38,0)))", Some("365000000")),
+    ("sum(CAST(9000000000 AS DECIMAL(38,28)))", None),
     ("sum(CAST(duration_nanos AS DOUBLE) * 1000000000000)", Some("3.65e+20")),
     ("sum(duration_nanos) FILTER (WHERE service = 'nothing')", Some("null")),
     (
