@@ -23,6 +23,7 @@ mod oidc;
 mod policy;
 mod rate;
 mod session;
+mod sign_in_shares;
 mod tenant;
 
 pub use caller::{Caller, KeyUses};

@@ -17,7 +17,6 @@ mod endpoints;
 mod jws;
 mod key_set;
 mod roles;
-mod sign_in_shares;
 mod ticket;
 mod token_cache;
 
@@ -31,10 +30,12 @@ use tidings_storage::Clock;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use self::{
-    ended_subjects::EndedSubjects, endpoints::Endpoints, sign_in_shares::SignInShares,
-    ticket::Seal, token_cache::TokenCache,
+    ended_subjects::EndedSubjects, endpoints::Endpoints, ticket::Seal, token_cache::TokenCache,
 };
-use crate::{caller::Caller, error::AccessError, key::KeyId, tenant::TenantName};
+use crate::{
+    caller::Caller, error::AccessError, key::KeyId, sign_in_shares::SignInShares,
+    tenant::TenantName,
+};
 
 pub(crate) use claims::Expected;
 pub use claims::{Identity, TokenError};

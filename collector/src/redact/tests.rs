@@ -561,6 +561,8 @@ fn a_request_with_a_secret_is_not_taken_as_it_is() {
         let mut request = whole.clone();
         let of = &mut request.resource_spans[0];
         of.resource = Some(Resource { attributes: vec![attribute.clone()], ..Resource::default() });
+        of.schema_url.clear();
+        of.scope_spans[0].schema_url.clear();
         of.scope_spans[0].scope = None;
         of.scope_spans[0].spans =
             vec![Span { trace_id: vec![1; 16], span_id: vec![2; 8], ..Span::default() }];

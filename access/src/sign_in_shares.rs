@@ -19,7 +19,7 @@ const ADDRESSES_MAX: usize = 4096;
 
 /// The exchanges under way, and those that failed, by address.
 #[derive(Debug, Default)]
-pub(super) struct SignInShares {
+pub(crate) struct SignInShares {
     by_address: Mutex<HashMap<String, AddressUse>>,
 }
 
@@ -32,7 +32,7 @@ struct AddressUse {
 
 /// The place of one exchange, until this is dropped.
 #[derive(Debug)]
-pub(super) struct SignInPlace<'a> {
+pub(crate) struct SignInPlace<'a> {
     shares: &'a SignInShares,
     address: String,
 }
@@ -40,7 +40,7 @@ pub(super) struct SignInPlace<'a> {
 impl SignInShares {
     /// Takes a place for an exchange that this address asks for; `None` when it has its share, has
     /// failed too often, or all places are taken.
-    pub(super) fn begin(&self, address: &str, now: Instant) -> Option<SignInPlace<'_>> {
+    pub(crate) fn begin(&self, address: &str, now: Instant) -> Option<SignInPlace<'_>> {
         let mut by_address = self.lock();
         by_address.retain(|_, of| {
             of.exchanges > 0 || now.saturating_duration_since(of.interval_began) < INTERVAL
@@ -73,7 +73,7 @@ impl SignInShares {
 
 impl SignInPlace<'_> {
     /// Counts the exchange as one that failed.
-    pub(super) fn fail(&self) {
+    pub(crate) fn fail(&self) {
         if let Some(of) = self.shares.lock().get_mut(&self.address) {
             of.failures += 1;
         }
