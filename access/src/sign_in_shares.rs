@@ -40,7 +40,7 @@ pub(crate) struct SignInPlace<'a> {
 impl SignInShares {
     /// Takes a place for an exchange that this address asks for; `None` when it has its share, has
     /// failed too often, or all places are taken.
-    pub(crate) fn begin(&self, address: &str, now: Instant) -> Option<SignInPlace<'_>> {
+    pub(crate) fn take_place(&self, address: &str, now: Instant) -> Option<SignInPlace<'_>> {
         let mut by_address = self.lock();
         by_address.retain(|_, of| {
             of.exchanges > 0 || now.saturating_duration_since(of.interval_began) < INTERVAL
@@ -100,37 +100,37 @@ mod tests {
     fn one_address_leaves_places_to_others_and_all_have_an_end() {
         let (shares, now) = (SignInShares::default(), SystemClock.instant());
         let mut held = Vec::new();
-        while let Some(place) = shares.begin("192.0.2.1", now) {
+        while let Some(place) = shares.take_place("192.0.2.1", now) {
             held.push(place);
         }
         assert_eq!(held.len(), ADDRESS_EXCHANGES_MAX);
         for other in 2..100 {
-            held.extend(shares.begin(&format!("192.0.2.{other}"), now));
+            held.extend(shares.take_place(&format!("192.0.2.{other}"), now));
         }
         assert_eq!(held.len(), EXCHANGES_MAX);
         drop(held);
-        assert!(shares.begin("192.0.2.1", now).is_some());
+        assert!(shares.take_place("192.0.2.1", now).is_some());
     }
 
     #[test]
     fn an_address_whose_exchanges_fail_waits_and_others_do_not() {
         let (shares, now) = (SignInShares::default(), SystemClock.instant());
         for _ in 0..FAILURES_MAX {
-            shares.begin("192.0.2.1", now).unwrap().fail();
+            shares.take_place("192.0.2.1", now).unwrap().fail();
         }
-        assert!(shares.begin("192.0.2.1", now).is_none());
-        assert!(shares.begin("192.0.2.2", now).is_some());
-        assert!(shares.begin("192.0.2.1", now + INTERVAL).is_some());
+        assert!(shares.take_place("192.0.2.1", now).is_none());
+        assert!(shares.take_place("192.0.2.2", now).is_some());
+        assert!(shares.take_place("192.0.2.1", now + INTERVAL).is_some());
     }
 
     #[test]
     fn the_table_of_addresses_has_a_bound() {
         let (shares, now) = (SignInShares::default(), SystemClock.instant());
         for address in 0..2 * ADDRESSES_MAX {
-            drop(shares.begin(&address.to_string(), now));
+            drop(shares.take_place(&address.to_string(), now));
         }
         assert!(shares.lock().len() <= ADDRESSES_MAX + 1);
-        drop(shares.begin("later", now + INTERVAL));
+        drop(shares.take_place("later", now + INTERVAL));
         assert_eq!(shares.lock().len(), 1);
     }
 }

@@ -205,7 +205,7 @@ impl Issuer {
             ("redirect_uri", &ticket.redirect_uri),
             ("code_verifier", &ticket.verifier),
         ];
-        let place = self.sign_ins.begin(address, self.clock.instant());
+        let place = self.sign_ins.take_place(address, self.clock.instant());
         let place = place.ok_or(SignInError::Unavailable)?;
         let signed_in = async {
             let issued = self.exchange(&form).await?;
