@@ -92,9 +92,10 @@ pub(crate) fn exception_transactions(
         })
         .collect();
     kinds.sort_by(|a, b| {
-        let names =
-            |kind: &AffectedKind| (kind.service.clone(), kind.operation.clone(), kind.has_root);
-        b.transaction_count.cmp(&a.transaction_count).then_with(|| names(a).cmp(&names(b)))
+        let most = b.transaction_count.cmp(&a.transaction_count);
+        most.then_with(|| a.service.cmp(&b.service))
+            .then_with(|| a.operation.cmp(&b.operation))
+            .then_with(|| a.has_root.cmp(&b.has_root))
     });
     kinds.truncate(search.limit);
     Ok(ExceptionTransactions {

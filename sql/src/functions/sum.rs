@@ -44,14 +44,14 @@ struct ExactSum {
 
 /// Whole numbers of 64 bits, and decimals of 128.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum IntegerKind {
+enum SummedType {
     Signed,
     Unsigned,
     Duration(TimeUnit),
     Decimal { precision: u8, scale: i8 },
 }
 
-impl IntegerKind {
+impl SummedType {
     fn from_type(data_type: &DataType) -> Option<Self> {
         match data_type {
             DataType::Int64 => Some(Self::Signed),
@@ -180,17 +180,17 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        match (IntegerKind::from_type(args.return_field.data_type()), args.is_distinct) {
+        match (SummedType::from_type(args.return_field.data_type()), args.is_distinct) {
             (None, _) => self.inner.accumulator(args),
-            (Some(whole), true) => {
-                Ok(Box::new(Distinct { of: self.inner.accumulator(args)?, whole }))
+            (Some(summed), true) => {
+                Ok(Box::new(Distinct { of: self.inner.accumulator(args)?, summed }))
             }
-            (Some(whole), false) => Ok(Box::new(Total { whole, sum: 0, count: 0 })),
+            (Some(summed), false) => Ok(Box::new(Total { summed, sum: 0, count: 0 })),
         }
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        if args.is_distinct || IntegerKind::from_type(args.return_field.data_type()).is_none() {
+        if args.is_distinct || SummedType::from_type(args.return_field.data_type()).is_none() {
             return self.inner.state_fields(args);
         }
         let name = format_state_name(args.name, "sum");
@@ -205,9 +205,9 @@ impl AggregateUDFImpl for ExactSum {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        match IntegerKind::from_type(args.return_field.data_type()) {
+        match SummedType::from_type(args.return_field.data_type()) {
             None => self.inner.create_groups_accumulator(args),
-            Some(whole) => Ok(Box::new(Totals { whole, sums: Vec::new() })),
+            Some(summed) => Ok(Box::new(Totals { summed, sums: Vec::new() })),
         }
     }
 
@@ -215,9 +215,9 @@ impl AggregateUDFImpl for ExactSum {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
-        match IntegerKind::from_type(args.return_field.data_type()).filter(|_| !args.is_distinct) {
+        match SummedType::from_type(args.return_field.data_type()).filter(|_| !args.is_distinct) {
             None => self.inner.create_sliding_accumulator(args),
-            Some(whole) => Ok(Box::new(Total { whole, sum: 0, count: 0 })),
+            Some(summed) => Ok(Box::new(Total { summed, sum: 0, count: 0 })),
         }
     }
 
@@ -233,7 +233,7 @@ impl AggregateUDFImpl for ExactSum {
 /// The sum of all rows, or of those that a window's frame has.
 #[derive(Debug)]
 struct Total {
-    whole: IntegerKind,
+    summed: SummedType,
     sum: i128,
     /// Number of values; the sum of none is null.
     count: u64,
@@ -247,14 +247,14 @@ impl Total {
 
 impl Accumulator for Total {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.whole.each(&values[0], |_, value| {
+        self.summed.each(&values[0], |_, value| {
             self.count += 1;
             add(&mut self.sum, value)
         })
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.whole.each(&values[0], |_, value| {
+        self.summed.each(&values[0], |_, value| {
             self.count = self.count.saturating_sub(1);
             add(&mut self.sum, -value)
         })
@@ -265,7 +265,7 @@ impl Accumulator for Total {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.whole.scalar(self.sum())
+        self.summed.scalar(self.sum())
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
@@ -288,7 +288,7 @@ impl Accumulator for Total {
 #[derive(Debug)]
 struct Distinct {
     of: Box<dyn Accumulator>,
-    whole: IntegerKind,
+    summed: SummedType,
 }
 
 impl Accumulator for Distinct {
@@ -297,7 +297,7 @@ impl Accumulator for Distinct {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let mut total = Total { whole: self.whole, sum: 0, count: 0 };
+        let mut total = Total { summed: self.summed, sum: 0, count: 0 };
         for state in self.of.state()? {
             let ScalarValue::List(values) = state else {
                 return Err(DataFusionError::Internal("values apart are no list".to_owned()));
@@ -323,7 +323,7 @@ impl Accumulator for Distinct {
 /// The sums of all groups.
 #[derive(Debug)]
 struct Totals {
-    whole: IntegerKind,
+    summed: SummedType,
     /// Null while nothing was added.
     sums: Vec<Option<i128>>,
 }
@@ -336,9 +336,9 @@ impl GroupsAccumulator for Totals {
         filter: Option<&BooleanArray>,
         groups_count: usize,
     ) -> Result<()> {
-        let Self { whole, sums } = self;
+        let Self { summed, sums } = self;
         sums.resize(groups_count, None);
-        whole.each(&values[0], |row, value| {
+        summed.each(&values[0], |row, value| {
             if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
                 add(sums[groups[row]].get_or_insert_default(), value)?;
             }
@@ -347,7 +347,7 @@ impl GroupsAccumulator for Totals {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        self.whole.array(emit_to.take_needed(&mut self.sums).into_iter())
+        self.summed.array(emit_to.take_needed(&mut self.sums).into_iter())
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -373,7 +373,7 @@ impl GroupsAccumulator for Totals {
         filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
         let mut sums = vec![None; values[0].len()];
-        self.whole.each(&values[0], |row, value| {
+        self.summed.each(&values[0], |row, value| {
             if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
                 sums[row] = Some(value);
             }

@@ -9,11 +9,10 @@ use tidings_proto::api::RedResult;
 use super::{
     ServiceView,
     operations::served,
-    split::{SplitPart, SplitScope, part_table},
+    split::{SplitPart, SplitScope, missing, part_table},
 };
 use crate::{
     api::analysis::red,
-    asked::incomplete,
     components::{Panel, Segment, Segments},
     format,
     remote::Remote,
@@ -64,8 +63,9 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
         let (_, key) = chosen.get_untracked();
         let table =
             part_table(view, parts.get(..SHOWN).unwrap_or(&parts), key, SplitScope::Service);
-        let more = parts.len().checked_sub(SHOWN + 1).map(|more| {
-            let words = format!("{} more with fewer calls.", format::count(more as u64 + 1));
+        let more = parts.len().saturating_sub(SHOWN);
+        let more = (more > 0).then(|| {
+            let words = format!("{} more with fewer calls.", format::count(more as u64));
             view! { <p class="panel-empty">{words}</p> }
         });
         view! { {table} {more} }
@@ -83,10 +83,6 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
             draw=draw
         />
     }
-}
-
-fn missing(result: &RedResult) -> Option<String> {
-    incomplete(&result.searched)
 }
 
 #[cfg(test)]

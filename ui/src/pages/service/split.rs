@@ -119,7 +119,8 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-fn missing(result: &RedResult) -> Option<String> {
+/// The part of the calls that was not counted, in words.
+pub(super) fn missing(result: &RedResult) -> Option<String> {
     incomplete(&result.searched)
 }
 
