@@ -600,7 +600,7 @@ mod tests {
 
     use axum::{
         body::{Body, Bytes},
-        http::{Request, StatusCode},
+        http::{HeaderValue, Request, StatusCode, header},
     };
     use http_body_util::BodyExt;
     use tokio::net::TcpStream;
@@ -647,7 +647,8 @@ mod tests {
         (parts, app)
     }
 
-    async fn ask(app: &Router, request: Request<Body>) -> (StatusCode, Bytes) {
+    async fn ask(app: &Router, mut request: Request<Body>) -> (StatusCode, Bytes) {
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));
         let (head, body) = app.clone().oneshot(request).await.unwrap().into_parts();
         (head.status, body.collect().await.unwrap().to_bytes())
     }
