@@ -349,7 +349,11 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         _ if error.is::<maintenance::Unreadable>() || error.is::<InvalidArgument>() => 2,
         _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,
-        Some(StorageError::NeedsRecovery { .. } | StorageError::UnknownFormat { .. }) => 74,
+        Some(
+            StorageError::NeedsRecovery { .. }
+            | StorageError::UnknownFormat { .. }
+            | StorageError::Corrupt { .. },
+        ) => 74,
         Some(
             StorageError::Format { .. }
             | StorageError::Refused { .. }

@@ -178,7 +178,7 @@ fn a_damaged_backup_is_refused_by_name_and_kept_backups_are_whole() {
         "{out} {error}"
     );
     let (code, _, error) = command(&["restore", "--from", &at, "--data-dir", &to]);
-    assert!(code == Some(1) && error.contains(&name), "{error}");
+    assert!(code == Some(74) && error.contains(&name), "{error}");
     // What was restored until then is no data directory.
     let (code, _, error) = command(&["restore", "--from", &at, "--data-dir", &to]);
     assert!(code == Some(78) && error.contains("not empty"), "{error}");

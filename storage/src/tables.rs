@@ -5,7 +5,7 @@
 //! Does not own rows (`data_file` encodes them) or the log. The caller of [`TelemetryTable::write`]
 //! may drop log segments only after it returned `Ok`.
 //!
-//! `commit` encodes commits instead of delta-rs, whose snapshots grow with every commit and are
+//! `opening` reads the log of a table, damaged ones too (`history`). `commit` encodes commits instead of delta-rs, whose snapshots grow with every commit and are
 //! read again for each. With a single writer, only the version and the position have to be
 //! remembered, and every commit costs the same. Opening, resolving and checkpoints (`checkpoint`)
 //! read the table through delta-rs. `delta_columns` declares new columns.
@@ -20,14 +20,15 @@ mod delta_columns;
 pub(crate) mod fuzzed_log;
 mod history;
 mod listing;
+mod opening;
 mod position;
 mod table_check;
-mod tail;
 
 use std::{
     collections::{HashMap, HashSet},
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -37,7 +38,6 @@ use deltalake_core::{
     DeltaTableError,
     logstore::{LogStoreRef, commit_uri_from_version},
     operations::create::CreateBuilder,
-    table::state::DeltaTableState,
 };
 use futures::StreamExt;
 use object_store::{PutMode, PutOptions};
@@ -52,8 +52,8 @@ pub(crate) use self::{
 };
 use self::{
     commit::CommitEncoder,
-    history::History,
-    listing::{listed_files, load},
+    listing::load,
+    opening::{ReadLog, TableLog, TableState},
     position::FoundPosition,
 };
 use crate::{
@@ -141,54 +141,17 @@ struct InDoubtCommit {
 }
 
 impl TelemetryTable {
-    /// Opens or creates a table, moving aside what is torn and can be done without.
+    /// Opens or creates a table, moving aside what is damaged and can be done without. The
+    /// write-ahead log has every record behind `log_from`.
     pub(crate) async fn open(
         tables: &SharedTables,
         quarantine: &Path,
         signal: Signal,
+        log_from: u64,
     ) -> Result<OpenedTable, StorageError> {
-        let folder = tables.folder(signal.table());
-        let log_folder = folder.join("_delta_log");
-        let (tables_of_it, log_folder_of_it) = (Arc::clone(tables), log_folder.clone());
-        let quarantine_of_it = quarantine.to_owned();
-        let (tail, mut history) = blocking(move || {
-            let (tables, log_folder) = (tables_of_it.as_ref(), log_folder_of_it.as_path());
-            tables.prepare(log_folder).map_err(failed("create", log_folder))?;
-            let mut tail = tail::repair(tables, log_folder, &quarantine_of_it)?;
-            tail.quarantined.extend(history::check_pointer(tables, log_folder, &quarantine_of_it)?);
-            Ok((tail, history::examine(tables, log_folder)?))
-        })
-        .await?;
-        let mut quarantined = tail.quarantined;
-        let log_store = tables.log_store(signal.table())?;
-        if !tail.exists {
-            create(&log_store, signal).await?;
-        }
-        let state = loop {
-            if history.damage.is_some() {
-                break None;
-            }
-            let error = match load(&log_store, None).await {
-                Ok(state) => break Some(state),
-                Err(error) => error,
-            };
-            let (tables_of_it, log_folder) = (Arc::clone(tables), log_folder.clone());
-            let quarantine = quarantine.to_owned();
-            let aside = blocking(move || {
-                let tables = tables_of_it.as_ref();
-                let aside = history::set_checkpoint_aside(tables, &log_folder, &quarantine)?;
-                Ok((aside, history::examine(tables, &log_folder)?))
-            });
-            let (aside, again) = aside.await?;
-            if aside.is_empty() {
-                return Err(error);
-            }
-            quarantined.extend(aside);
-            history = again;
-        };
-        let mut opened = Self::opened(tables, log_store, (signal, folder), history, state).await?;
-        opened.quarantined = quarantined;
-        Ok(opened)
+        let log = TableLog::new(tables, signal)?;
+        let read = log.open(quarantine, log_from).await?;
+        Self::opened(log, read).await
     }
 
     /// Opens a table without changing it; `None` if it does not exist.
@@ -196,66 +159,56 @@ impl TelemetryTable {
         tables: &SharedTables,
         signal: Signal,
     ) -> Result<Option<OpenedTable>, StorageError> {
-        let folder = tables.folder(signal.table());
-        let log_folder = folder.join("_delta_log");
-        let of_it = Arc::clone(tables);
-        let examined = blocking(move || history::examine_existing(of_it.as_ref(), &log_folder));
-        let Some(history) = examined.await? else { return Ok(None) };
-        let log_store = tables.log_store(signal.table())?;
-        let state = match &history.damage {
-            None => Some(load(&log_store, None).await?),
-            Some(_) => None,
-        };
-        Self::opened(tables, log_store, (signal, folder), history, state).await.map(Some)
+        let log = TableLog::new(tables, signal)?;
+        match log.peek().await? {
+            Some(read) => Self::opened(log, read).await.map(Some),
+            None => Ok(None),
+        }
     }
 
-    /// A table with this state; without one, what can be saved of it.
-    async fn opened(
-        tables: &SharedTables,
-        log_store: LogStoreRef,
-        (signal, folder): (Signal, PathBuf),
-        history: History,
-        state: Option<DeltaTableState>,
-    ) -> Result<OpenedTable, StorageError> {
-        let encoder = CommitEncoder::new(signal, &folder);
+    /// A table with this log; if that is damaged, what can be saved of it.
+    async fn opened(log: TableLog, read: ReadLog) -> Result<OpenedTable, StorageError> {
+        let ReadLog { history, state, quarantined } = read;
+        let (signal, encoder) = (log.signal, CommitEncoder::new(log.signal, &log.folder));
         let commits = history.commits.len() as u64;
-        let mut position_damage = None;
-        let (files, covered, version) = match (&state, &history.damage) {
-            (Some(state), _) => {
-                let home = DataFileStore::new(tables);
-                let files: Vec<_> = listed_files((signal, &folder), state, &home)
-                    .into_iter()
-                    .collect::<Result<_, _>>()?;
-                let position = position::read(&encoder.transaction_id(), state, &log_store).await?;
-                let covered = match position {
+        let (mut position_damage, mut delta) = (None, None);
+        let (files, covered, version) = match (state, &history.damage) {
+            (Some(TableState { delta: state, files }), _) => {
+                let id = encoder.transaction_id();
+                let covered = match position::read(&id, &state, &log.store).await? {
                     FoundPosition::Sound(position) => position,
                     FoundPosition::Damaged(found) => {
-                        let of_it = (&encoder, folder.as_path());
+                        let of_it = (&encoder, log.folder.as_path());
                         let proven =
-                            position::proven(tables, of_it, &history.commits, &files).await?;
-                        let path = folder.join("_delta_log");
+                            position::proven(&log.tables, of_it, &history.commits, &files).await?;
+                        let path = log.log_folder();
                         position_damage = Some(PositionDamage { path, found, proven });
                         proven
                     }
                 };
-                (files, covered, state.version())
+                let version = state.version();
+                delta = Some(state);
+                (files, covered, version)
             }
             (None, Some(damage)) => {
                 tracing::error!(path = %damage.path.display(), reason = damage.reason,
                     "a commit of the table is damaged; the table is not written to any more");
-                let table = (signal, folder.as_path());
-                let found = history::salvage(tables, &log_store, table, &history, damage).await?;
+                let found = history::salvage(&log, &history, damage).await?;
                 (found.files, found.covered, 0)
             }
             (None, None) => (Vec::new(), 0, 0),
         };
-        let lacking = state.as_ref().map(|state| delta_columns::lacking(signal, state.metadata()));
+        let lacking = delta.as_ref().map(|state| delta_columns::lacking(signal, state.metadata()));
         let lacking = lacking.transpose()?.flatten();
-        let id = state.as_ref().and_then(|state| delta_columns::table_id(state.metadata()));
+        let id = delta.as_ref().and_then(|state| delta_columns::table_id(state.metadata()));
+        let newest = delta.and_then(|state| {
+            let views = state.log_data();
+            views.iter().map(|view| from_millis(view.modification_time())).max()
+        });
         let table = Self {
             signal,
-            tables: Arc::clone(tables),
-            folder,
+            tables: log.tables,
+            folder: log.folder,
             encoder,
             version,
             covered,
@@ -264,13 +217,8 @@ impl TelemetryTable {
             unsettled: None,
             removed_elsewhere: HashSet::new(),
             damage: history.damage,
-            log_store,
+            log_store: log.store,
         };
-        let newest = state.and_then(|state| {
-            let views = state.log_data();
-            views.iter().map(|view| from_millis(view.modification_time())).max()
-        });
-        let quarantined = Vec::new();
         Ok(OpenedTable { table, files, covered, position_damage, newest, quarantined, commits, id })
     }
 
@@ -310,6 +258,7 @@ impl TelemetryTable {
             added.push(Arc::new(DataFile { received_max, home, ..new }));
             parts.extend([(index_path(&path), file.index), (path, file.bytes)]);
         }
+        self.expect_commit(self.version).await?;
         blocking(move || write_all(tables.as_ref(), &parts)).await?;
         self.commit(
             TableChange { why: CommitReason::Flush, added, removed: Vec::new() },
@@ -411,9 +360,32 @@ impl TelemetryTable {
         self.covered = self.covered.max(self.encoder.position(bytes).unwrap_or(0));
     }
 
+    /// Checks that a version has a commit or a checkpoint.
+    ///
+    /// # Errors
+    /// `Corrupt` if it has none: somebody removed the log, and a commit behind the hole would be one
+    /// of a table that no reader takes.
+    async fn expect_commit(&self, version: u64) -> Result<(), StorageError> {
+        let (tables, path) = (Arc::clone(&self.tables), self.commit_path(version));
+        let checkpoint = path.with_extension("checkpoint.parquet");
+        blocking(move || {
+            for path in [&path, &checkpoint] {
+                match tables.written(path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    written => return written.map(|_| ()).map_err(failed("find", path)),
+                }
+            }
+            let reason = "the table's last commit was removed; nothing is written to the table \
+                          until it is back, and the write-ahead log keeps the rows";
+            Err(StorageError::Corrupt { path, reason: reason.to_owned() })
+        })
+        .await
+    }
+
     /// Makes a commit unless its version has one, and reads back which that is. No two commits
     /// are equal, so an equal one is this one: an earlier request for it has landed.
     async fn attempt(&self, version: u64, bytes: &Bytes) -> Result<CommitOutcome, StorageError> {
+        self.expect_commit(version - 1).await?;
         let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let location = commit_uri_from_version(Some(version));
         let store = self.log_store.object_store(None);

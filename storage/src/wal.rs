@@ -30,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::writer::{Command, WriteRefusal, Writer};
 pub(crate) use self::{
-    pinned::{PinnedLog, pin},
+    pinned::{PinnedLog, missing_through, pin},
     reader::{SegmentPiece, SegmentReader},
     record::{PAYLOAD_MAX, RECORDS_START, SegmentHeader, WalRecord},
     replay::{Replay, ReplayEnd},

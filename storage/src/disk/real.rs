@@ -107,7 +107,11 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
-        let file = private().create(true).truncate(false).open(path)?;
+        let file = match private().create(true).truncate(false).open(path) {
+            // A lock needs no writing.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path)?,
+            opened => opened?,
+        };
         match file.try_lock() {
             Ok(()) => Ok(Some(DiskLock { file })),
             Err(TryLockError::WouldBlock) => Ok(None),

@@ -39,7 +39,7 @@ use crate::{
     table_change::{CommitReason, TableChange},
     table_store::{self, SharedTables},
     tables::{OpenedTable, TelemetryTable},
-    wal::{Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings},
+    wal::{self, Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings},
 };
 
 /// So many small chunks become one while replaying.
@@ -62,8 +62,10 @@ pub(super) async fn open(
     let paths = Paths::new(&settings.data_dir);
     let lock = lock(&disk, &paths, clock.as_ref()).await?;
     let tables_at = table_store::open(&disk, &paths, &settings, clock.as_ref(), objects).await?;
-    let mut spans = TelemetryTable::open(&tables_at, &paths.quarantine(), Signal::Spans).await?;
-    let mut logs = TelemetryTable::open(&tables_at, &paths.quarantine(), Signal::Logs).await?;
+    let (disk_of_it, folder, quarantine) = (Arc::clone(&disk), paths.wal(), paths.quarantine());
+    let log_from = blocking(move || Ok(wal::missing_through(disk_of_it.as_ref(), &folder))).await?;
+    let mut spans = TelemetryTable::open(&tables_at, &quarantine, Signal::Spans, log_from).await?;
+    let mut logs = TelemetryTable::open(&tables_at, &quarantine, Signal::Logs, log_from).await?;
     let keeper = MaintenanceState::new(spans.newest.max(logs.newest), clock.as_ref());
     let damaged =
         Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };

@@ -1,10 +1,12 @@
 //! Commits: what changed, as Delta writes it down.
 //!
-//! Every commit of ours says in its commit info how many files it adds and ends with the position
-//! in the write-ahead log, so that `tail` can tell a whole one from one that was cut.
+//! Every commit of ours has a checksum in its commit info and ends with the position in the
+//! write-ahead log. Commits of earlier versions of this program say how many files they add instead:
+//! that shows a cut, and not a change.
 
 use std::{
     collections::HashMap,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +18,7 @@ use deltalake_core::{
 use serde_json::{Value, json};
 use tidings_proto::UnixNanos;
 
-use super::{listing::decoded_path, position, position::FoundPosition, tail};
+use super::{listing::decoded_path, position, position::FoundPosition};
 use crate::{
     StorageError,
     blocking::random,
@@ -27,6 +29,12 @@ use crate::{
 
 /// The column that says when a row came in.
 pub(super) const RECEIVED: &str = "received_unix_nanos";
+
+/// Key in the commit info: the number of files that the commit adds.
+const FILES: &str = "tidingsFiles";
+/// Key in the commit info: CRC-32C of the commit, with [`NO_CHECKSUM`] in the place of the digits.
+const CHECKSUM: &str = "tidingsChecksum";
+const NO_CHECKSUM: &str = "00000000";
 
 /// Writes commits of one table.
 #[derive(Debug)]
@@ -60,7 +68,8 @@ impl CommitEncoder {
             is_blind_append: Some(change.removed.is_empty()),
             engine_info: Some(concat!("tidings:", env!("CARGO_PKG_VERSION")).to_owned()),
             info: HashMap::from([
-                (tail::FILES.to_owned(), json!(change.added.len())),
+                (FILES.to_owned(), json!(change.added.len())),
+                (CHECKSUM.to_owned(), json!(NO_CHECKSUM)),
                 // Makes it unlike every other, so that it is known again.
                 ("tidingsCommit".to_owned(), json!(format!("{:016x}", random()))),
             ]),
@@ -81,7 +90,7 @@ impl CommitEncoder {
         if let Some(table) = table {
             lines.insert(1, table.to_string());
         }
-        Ok(Bytes::from(lines.join("\n")))
+        Ok(with_checksum(lines.join("\n").into_bytes()))
     }
 
     /// The position in the log that a commit of ours says; `None` when it does not fit its
@@ -195,6 +204,54 @@ impl CommitEncoder {
     }
 }
 
+/// Returns true if a commit is what was written, as far as it says. A commit is one JSON object per
+/// line, so a cut between two lines shows in their content only. The first commit creates the table.
+pub(super) fn is_whole(version: u64, commit: &[u8]) -> bool {
+    if let Some(digits) = checksum_digits(commit) {
+        return commit.get(digits.clone()) == Some(checksum(commit, digits).as_bytes());
+    }
+    let lines = commit.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let Ok(actions) = lines.map(serde_json::from_slice::<Value>).collect::<Result<Vec<_>, _>>()
+    else {
+        return false;
+    };
+    let count = |kind: &str| actions.iter().filter(|action| action.get(kind).is_some()).count();
+    let files = actions.iter().find_map(|action| action.get("commitInfo")?.get(FILES)?.as_u64());
+    if let Some(files) = files {
+        let last = actions.last().and_then(|action| action.pointer("/txn/appId")?.as_str());
+        let ends_with_position = last.is_some_and(|id| !id.ends_with(position::CHECK));
+        return count("add") as u64 == files && ends_with_position;
+    }
+    if version == 0 {
+        return count("protocol") == 1 && count("metaData") == 1;
+    }
+    !actions.is_empty()
+}
+
+/// Fills in the checksum of a commit.
+fn with_checksum(mut commit: Vec<u8>) -> Bytes {
+    if let Some(digits) = checksum_digits(&commit) {
+        let checksum = checksum(&commit, digits.clone());
+        commit.splice(digits, checksum.bytes());
+    }
+    Bytes::from(commit)
+}
+
+/// Where a commit has the digits of its checksum: in its first line.
+fn checksum_digits(commit: &[u8]) -> Option<Range<usize>> {
+    let key = format!("\"{CHECKSUM}\":\"");
+    let line = commit.split(|byte| *byte == b'\n').next()?;
+    let start = line.windows(key.len()).position(|part| part == key.as_bytes())? + key.len();
+    Some(start..start + NO_CHECKSUM.len())
+}
+
+fn checksum(commit: &[u8], digits: Range<usize>) -> String {
+    let before = crc32c::crc32c(commit.get(..digits.start).unwrap_or_default());
+    let zeros = crc32c::crc32c_append(before, NO_CHECKSUM.as_bytes());
+    let all = crc32c::crc32c_append(zeros, commit.get(digits.end..).unwrap_or_default());
+    format!("{all:08x}")
+}
+
 fn actions(commit: &[u8]) -> impl Iterator<Item = Option<Value>> {
     let lines = commit.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).ok())
@@ -206,4 +263,63 @@ fn partition(file: &DataFile) -> HashMap<String, Option<String>> {
 
 fn size(file: &DataFile) -> i64 {
     i64::try_from(file.bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tidings_proto::UnixNanos;
+
+    use super::{CommitEncoder, is_whole};
+    use crate::{
+        data_file::DataFile,
+        schema::Signal,
+        table_change::{CommitReason, TableChange},
+    };
+
+    fn cut_at_every_byte(version: u64, commit: &[u8]) {
+        assert!(is_whole(version, commit));
+        for cut in 0..commit.len() {
+            assert!(!is_whole(version, &commit[..cut]), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_commit_with_any_byte_changed_or_cut_is_not_whole() {
+        let folder = Path::new("/tables/spans");
+        let path = folder.join("hour=7/a.parquet");
+        let file = DataFile::new(path, 7, 3, 100, UnixNanos(1), UnixNanos(2)).into();
+        let change =
+            TableChange { why: CommitReason::Flush, added: vec![file], removed: Vec::new() };
+        let encoder = CommitEncoder::new(Signal::Spans, folder);
+        let commit = encoder.encode(None, &change, 9, UnixNanos(1)).unwrap();
+        cut_at_every_byte(1, &commit);
+        // Without its key a checksum cannot be told from none: then the rest has to be readable.
+        let key = commit.windows(15).position(|part| part == b"tidingsChecksum").unwrap();
+        let quoted = key.saturating_sub(1)..key + 18;
+        for (at, bit) in (0..commit.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut changed = commit.to_vec();
+            changed[at] ^= 1 << bit;
+            assert!(!is_whole(1, &changed) || quoted.contains(&at), "byte {at}, bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_commit_without_a_checksum_cut_at_any_byte_is_not_whole() {
+        let earlier = r#"{"commitInfo":{"operation":"WRITE","tidingsFiles":2}}
+{"add":{"path":"a"}}
+{"add":{"path":"b"}}
+{"txn":{"appId":"tidings/spans/check","version":815}}
+{"txn":{"appId":"tidings/spans","version":7}}"#;
+        cut_at_every_byte(3, earlier.as_bytes());
+        cut_at_every_byte(0, b"{\"commitInfo\":{}}\n{\"protocol\":{}}\n{\"metaData\":{}}");
+    }
+
+    #[test]
+    fn commits_of_other_writers_are_left_alone() {
+        assert!(is_whole(5, b"{\"commitInfo\":{}}\n{\"remove\":{\"path\":\"a\"}}\n"));
+        assert!(!is_whole(5, b""));
+        assert!(!is_whole(5, &[0; 64]));
+    }
 }

@@ -1,10 +1,10 @@
 //! Validates a table's commits before opening it, and salvages a damaged table.
 //!
-//! `tail` handles a torn last commit. An unusable checkpoint is moved aside: the commits hold the
-//! same state. A commit in the middle that is torn or missing is a loss. Delta would refuse the
-//! table, or accept a commit cut between two lines as a smaller one and silently show fewer rows.
-//! Such a table is read from its other commits, and every answer from it is a partial result.
-//! Nothing is written to it, so that an operator can put the commit back.
+//! An unusable checkpoint is moved aside: the commits hold the same state. A commit that is missing,
+//! torn or changed is a loss, unless it is the last one and can be made again (`opening`). Delta
+//! would refuse the table, or accept a commit cut between two lines as a smaller one and silently
+//! show fewer rows. Such a table is read from its other commits, and every answer from it is a
+//! partial result. Nothing is written to it, so that an operator can put the commit back.
 
 use std::{
     collections::BTreeMap,
@@ -12,15 +12,14 @@ use std::{
     sync::Arc,
 };
 
-use deltalake_core::logstore::LogStoreRef;
 use serde_json::Value;
 
 use super::{
-    commit::CommitEncoder,
+    commit::{CommitEncoder, is_whole},
     from_millis,
     listing::{decoded_path, listed_file, listed_files, load},
+    opening::TableLog,
     position::{self, FoundPosition},
-    tail::is_whole,
 };
 use crate::{
     StorageError,
@@ -29,7 +28,7 @@ use crate::{
     disk::failed,
     paths::{commit_name, commit_version},
     schema::Signal,
-    table_store::{DataFileStore, SharedTables, TableStore},
+    table_store::{DataFileStore, TableStore},
 };
 
 const POINTER: &str = "_last_checkpoint";
@@ -50,19 +49,19 @@ pub(super) struct History {
     pub(super) checkpoint: Option<u64>,
     /// All commits, ascending.
     pub(super) commits: Vec<u64>,
-    /// The first commit since the checkpoint that is torn or missing.
+    /// The first commit since the checkpoint that is damaged or missing.
     pub(super) damage: Option<Damage>,
 }
 
-/// As [`examine`]; `None` when there is no table.
-pub(super) fn examine_existing(
-    tables: &dyn TableStore,
-    log_folder: &Path,
-) -> Result<Option<History>, StorageError> {
+/// Returns true if a table has a commit or a checkpoint.
+pub(super) fn is_there(tables: &dyn TableStore, log_folder: &Path) -> Result<bool, StorageError> {
+    let is_of_log = |name: &str| commit_version(name).or(checkpoint_version(name)).is_some();
     match tables.list(log_folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Ok(entries) if entries.is_empty() => Ok(None),
-        _ => examine(tables, log_folder).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        listed => {
+            let entries = listed.map_err(failed("list", log_folder))?;
+            Ok(entries.iter().any(|entry| entry.is_file && is_of_log(&entry.name)))
+        }
     }
 }
 
@@ -99,7 +98,7 @@ pub(super) fn examine_files<'a>(
         }
         let bytes = read(&log_folder.join(commit_name(version)))?;
         if !is_whole(version, &bytes) {
-            history.damage = damage(version, "it is torn");
+            history.damage = damage(version, "it is not what was written");
             break;
         }
         expected = version + 1;
@@ -150,7 +149,7 @@ pub(super) fn set_checkpoint_aside(
     Ok(moved)
 }
 
-fn move_aside(
+pub(super) fn move_aside(
     tables: &dyn TableStore,
     path: &Path,
     quarantine: &Path,
@@ -193,23 +192,23 @@ pub(super) struct Salvage {
     pub(super) covered: u64,
 }
 
-/// Everything up to the damage, and what the commits from there on still say.
+/// Everything up to the damage, and what the commits from there on still say of files that are there.
 pub(super) async fn salvage(
-    tables: &SharedTables,
-    log_store: &LogStoreRef,
-    (signal, folder): (Signal, &Path),
+    log: &TableLog,
     history: &History,
     damage: &Damage,
 ) -> Result<Salvage, StorageError> {
+    let table = (log.signal, log.folder.as_path());
     let mut files: BTreeMap<PathBuf, Arc<DataFile>> = BTreeMap::new();
     let mut covered = 0;
-    let (encoder, home) = (CommitEncoder::new(signal, folder), DataFileStore::new(tables));
+    let encoder = CommitEncoder::new(log.signal, &log.folder);
+    let home = DataFileStore::new(&log.tables);
     if let Some(before) = damage.version.checked_sub(1)
-        && let Ok(state) = load(log_store, Some(before)).await
+        && let Ok(state) = load(&log.store, Some(before)).await
     {
-        let found = position::read(&encoder.transaction_id(), &state, log_store).await?;
+        let found = position::read(&encoder.transaction_id(), &state, &log.store).await?;
         covered = if let FoundPosition::Sound(position) = found { position } else { 0 };
-        for listed in listed_files((signal, folder), &state, &home) {
+        for listed in listed_files(table, &state, &home) {
             match listed {
                 Ok(file) => drop(files.insert(file.path.clone(), file)),
                 Err(error) => tracing::error!(%error, "{NO_FILE}"),
@@ -218,13 +217,19 @@ pub(super) async fn salvage(
     }
     let later = history.commits.iter().copied().filter(|version| *version >= damage.version);
     for version in later {
-        let path = folder.join("_delta_log").join(commit_name(version));
-        let of_it = Arc::clone(tables);
+        let path = log.log_folder().join(commit_name(version));
+        let of_it = Arc::clone(&log.tables);
         let bytes = blocking(move || of_it.read(&path).map_err(failed("read", &path))).await?;
         covered = covered.max(encoder.position(&bytes).unwrap_or(0));
-        apply(&mut files, &bytes, (signal, folder), &home);
+        apply(&mut files, &bytes, table, &home);
     }
-    Ok(Salvage { files: files.into_values().collect(), covered })
+    let said = files.len();
+    let files = log.existing(files.into_values().collect()).await?;
+    if files.len() < said {
+        tracing::error!(table = %log.folder.display(), files = said - files.len(),
+            "files that a damaged log names are not there and are left out");
+    }
+    Ok(Salvage { files, covered })
 }
 
 const NO_FILE: &str =

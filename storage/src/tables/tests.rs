@@ -6,7 +6,7 @@ use tidings_proto::UnixNanos;
 
 use super::{DataFile, TelemetryTable, checkpoint, file_path};
 use crate::{
-    Clock, SystemClock,
+    Clock, StorageError, SystemClock,
     disk::RealDisk,
     schema::Signal,
     table_change::{CommitReason, TableChange},
@@ -18,7 +18,20 @@ fn tables(root: &Path) -> SharedTables {
 }
 
 async fn open(root: &Path) -> super::OpenedTable {
-    TelemetryTable::open(&tables(root), &root.join("quarantine"), Signal::Spans).await.unwrap()
+    open_behind(root, 0).await.unwrap()
+}
+
+/// Opens a table whose write-ahead log begins behind a record.
+async fn open_behind(root: &Path, log_from: u64) -> Result<super::OpenedTable, StorageError> {
+    let quarantine = root.join("quarantine");
+    TelemetryTable::open(&tables(root), &quarantine, Signal::Spans, log_from).await
+}
+
+/// Writes something under the name of a data file.
+fn make(root: &Path, name: &str) {
+    let path = root.join("tables/spans").join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, b"rows").unwrap();
 }
 
 fn file(table: &TelemetryTable, number: usize) -> Arc<DataFile> {
@@ -85,7 +98,7 @@ async fn another_programs_commit_is_given_way_to_unless_it_is_in_the_way() {
         foreign(table.version + 1, action);
         let tried = change(vec![Arc::clone(&second)], vec![Arc::clone(&first)]);
         let refused = table.replace(tried, SystemClock.now()).await.unwrap_err();
-        assert!(matches!(refused, crate::StorageError::Conflict { .. }), "{refused}");
+        assert!(matches!(refused, StorageError::Conflict { .. }), "{refused}");
         assert!(table.resolve_in_doubt().await.unwrap().is_none());
         std::fs::remove_file(log.join(super::commit_name(table.version + 1))).unwrap();
     }
@@ -102,18 +115,101 @@ fn addition(path: &str) -> String {
     format!("{{\"commitInfo\":{{}}}}\n{add}")
 }
 
+/// Entries that Delta or this program refuses.
+fn refused_entries() -> [String; 4] {
+    let sound = addition("hour=0/b.parquet");
+    [
+        addition("../logs/a.parquet"),
+        addition("/etc/passwd"),
+        sound.replace("minValues", "minValuer"),
+        sound.replace("\"dataChange\":true", "\"dataChange\":\"true\""),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_with_a_file_outside_of_its_folder_is_corrupt() {
-    for path in ["../logs/a.parquet", "/etc/passwd"] {
+async fn the_first_commit_with_an_entry_that_is_refused_is_the_damaged_one() {
+    for (behind, entry) in [0, 1, 5].into_iter().zip(refused_entries().into_iter().cycle()) {
         let root = tempfile::tempdir().unwrap();
-        let table = commits(root.path(), 1).await;
+        let table = commits(root.path(), 3).await;
         let log = root.path().join("tables/spans/_delta_log");
-        std::fs::write(log.join(super::commit_name(table.version + 1)), addition(path)).unwrap();
-        let quarantine = root.path().join("quarantine");
-        let opened = TelemetryTable::open(&tables(root.path()), &quarantine, Signal::Spans).await;
-        let error = opened.unwrap_err();
-        assert!(matches!(error, crate::StorageError::Corrupt { .. }), "{path}: {error}");
+        let write = |commit: u64, text: &str| {
+            std::fs::write(log.join(super::commit_name(table.version + commit)), text).unwrap();
+        };
+        write(1, &entry);
+        for commit in 2..2 + behind {
+            let name = format!("hour=0/{commit}.parquet");
+            make(root.path(), &name);
+            write(commit, &addition(&name));
+        }
+        let opened = open(root.path()).await;
+        let damage = opened.table.damage().unwrap();
+        assert_eq!(damage.version, table.version + 1, "{entry}");
+        assert_eq!(opened.files.len() as u64, behind, "those that are there: {entry}");
+        assert!(opened.quarantined.is_empty(), "{entry}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_last_commit_is_set_aside_when_all_before_it_is_there() {
+    for entry in refused_entries() {
+        let root = tempfile::tempdir().unwrap();
+        let table = commits(root.path(), 3).await;
+        let last = open(root.path()).await.files[0].path.clone();
+        make(root.path(), last.strip_prefix(&table.folder).unwrap().to_str().unwrap());
+        let log = root.path().join("tables/spans/_delta_log");
+        let commit = log.join(super::commit_name(table.version + 1));
+        std::fs::write(&commit, &entry).unwrap();
+        // The log has dropped the rows that it may have added.
+        let opened = open_behind(root.path(), 1).await.unwrap();
+        assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&commit), "{entry}");
+        assert!(commit.exists(), "{entry}");
+
+        let opened = open(root.path()).await;
+        assert_eq!(opened.table.damage(), None, "{entry}");
+        assert_eq!((opened.table.version, opened.files.len()), (table.version, 1), "{entry}");
+        assert_eq!(opened.quarantined.len(), 1, "{entry}");
+        assert!(!commit.exists(), "{entry}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_lost_its_log_is_not_created_again() {
+    let root = tempfile::tempdir().unwrap();
+    drop(commits(root.path(), 1).await);
+    make(root.path(), "hour=0/a.parquet");
+    std::fs::remove_dir_all(root.path().join("tables/spans/_delta_log")).unwrap();
+    for _ in 0..2 {
+        let error = open_behind(root.path(), 0).await.unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains("restore the folder"), "{error}");
+    }
+    let peeked = TelemetryTable::peek(&tables(root.path()), Signal::Spans).await;
+    assert!(matches!(peeked, Err(StorageError::Corrupt { .. })), "{peeked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_committed_behind_a_commit_that_was_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let mut table = commits(root.path(), 6).await;
+    let log = root.path().join("tables/spans/_delta_log");
+    let aside = root.path().join("aside");
+    std::fs::rename(&log, &aside).unwrap();
+    let change = TableChange {
+        why: CommitReason::Compaction,
+        added: vec![file(&table, 7)],
+        removed: Vec::new(),
+    };
+    let before = table.version;
+    for _ in 0..2 {
+        let error = table.replace(change.clone(), SystemClock.now()).await.unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+        let error = table.resolve_in_doubt().await.unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+        assert!(!log.exists() && table.version == before);
+    }
+    std::fs::rename(&aside, &log).unwrap();
+    assert!(table.resolve_in_doubt().await.unwrap().is_some());
+    assert_eq!(open(root.path()).await.table.version, before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,9 +225,14 @@ async fn a_damaged_table_opens_without_the_entries_that_no_file_can_have() {
         let name = super::commit_name(version + 1 + commit as u64);
         std::fs::write(log.join(name), text).unwrap();
     }
+    let kept = TelemetryTable::peek(&tables(root.path()), Signal::Spans).await.unwrap().unwrap();
+    assert_eq!(kept.files.len(), 0, "files that are not there are left out: {:?}", kept.files);
+    for name in ["hour=0/b.parquet", "hour=0/c.parquet", "logs/a.parquet"] {
+        make(root.path(), name);
+    }
     let opened = open(root.path()).await;
     assert_eq!(opened.table.damage().map(|damage| damage.version), Some(version + 2));
-    assert_eq!(opened.files.len(), 2, "{:?}", opened.files);
+    assert_eq!(opened.files.len(), 1, "{:?}", opened.files);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,7 +253,7 @@ async fn what_another_program_removed_is_never_removed_again() {
     let third = file(&table, 3);
     let tried = change(vec![Arc::clone(&third)], vec![first, Arc::clone(&second)]);
     let refused = table.replace(tried, SystemClock.now()).await.unwrap_err();
-    assert!(matches!(refused, crate::StorageError::Conflict { .. }), "{refused}");
+    assert!(matches!(refused, StorageError::Conflict { .. }), "{refused}");
     table.replace(change(vec![third], vec![second]), SystemClock.now()).await.unwrap();
 }
 

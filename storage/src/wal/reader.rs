@@ -38,7 +38,15 @@ pub(crate) struct SegmentReader {
 pub(crate) fn read_header(file: &dyn ReadFile) -> io::Result<HeaderPage> {
     let mut start = vec![0; usize::try_from(RECORDS_START).unwrap_or_default()];
     let read = file.read_at(0, &mut start)?;
-    Ok(SegmentHeader::decode(start.get(..read).unwrap_or_default()))
+    let start = start.get(..read).unwrap_or_default();
+    match SegmentHeader::decode(start) {
+        HeaderPage::Damaged
+            if file.size()? <= RECORDS_START && SegmentHeader::is_unfinished(start) =>
+        {
+            Ok(HeaderPage::Unfinished)
+        }
+        page => Ok(page),
+    }
 }
 
 impl SegmentReader {

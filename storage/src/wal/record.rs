@@ -56,6 +56,8 @@ pub(crate) enum HeaderPage {
     Valid(SegmentHeader),
     /// A sound header of a newer format.
     Newer(u32),
+    /// What the creation of a segment leaves when it does not end: no record can be behind it.
+    Unfinished,
     /// Not a header.
     Damaged,
 }
@@ -81,6 +83,17 @@ impl SegmentHeader {
         let pages = [start, start.get(HEADER_PAGE..).unwrap_or_default()];
         let read = pages.map(Self::decode_page);
         read.into_iter().find(|page| *page != HeaderPage::Damaged).unwrap_or(HeaderPage::Damaged)
+    }
+
+    /// Returns true if these bytes of a segment can be all that its creation wrote: where a header
+    /// has bytes there may be zeros or anything, and elsewhere there are zeros.
+    pub(crate) fn is_unfinished(segment: &[u8]) -> bool {
+        let is_of_magic = |(byte, expected): (&u8, u8)| *byte == 0 || *byte == expected;
+        let is_of_page = |page: &[u8]| {
+            page.iter().zip(MAGIC).all(is_of_magic)
+                && page.iter().skip(HEADER).all(|byte| *byte == 0)
+        };
+        segment.len() <= 2 * HEADER_PAGE && segment.chunks(HEADER_PAGE).all(is_of_page)
     }
 
     fn decode_page(page: &[u8]) -> HeaderPage {

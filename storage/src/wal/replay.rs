@@ -120,7 +120,7 @@ impl Replay {
                 }
                 HeaderPage::Valid(header) if size >= RECORDS_START => Some(header),
                 // Its creation never ended, so nothing in it was acknowledged.
-                _ if size <= RECORDS_START && unreadable.summary().is_none() => {
+                HeaderPage::Valid(_) | HeaderPage::Unfinished if unreadable.summary().is_none() => {
                     end.used = end.used.max(first);
                     end.torn_bytes += size;
                     continue;

@@ -145,6 +145,45 @@ async fn concurrent_appends_share_syncs_and_are_published_in_order() {
     assert_eq!(faulty.unsynced(), Vec::<PathBuf>::new());
 }
 
+#[test]
+fn a_newest_segment_of_garbage_is_damage_and_one_that_was_being_created_is_not() {
+    let header = SegmentHeader { first: 1, prior_end: 0, salt: 1 }.encode();
+    let spoilt = |byte: usize, value: u8| {
+        // In both pages, so that no copy of the header is left.
+        let mut bytes = header.clone();
+        bytes[20] ^= 1;
+        bytes[4096 + 20] ^= 1;
+        bytes[byte] = value;
+        bytes
+    };
+    let cases = [
+        (Vec::new(), false),
+        (vec![0; 100], false),
+        (vec![0; 8192], false),
+        (header[..30].to_vec(), false),
+        ([&[0; 4096], &header[..30]].concat(), false),
+        (spoilt(0, 0), false),
+        (spoilt(0, b'X'), true),
+        (spoilt(44, 1), true),
+        (spoilt(8191, 1), true),
+        (vec![0xf5; 1], true),
+        (vec![0xaa; 4096], true),
+        (vec![0xaa; 8192], true),
+        ([header.as_slice(), &[0; 4096]].concat(), false),
+        (vec![0; 12288], true),
+    ];
+    for (bytes, is_damaged) in cases {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("wal")).unwrap();
+        let path = root.path().join("wal").join(segment_name(1));
+        std::fs::write(&path, &bytes).unwrap();
+        let context = format!("{} bytes, {:?} ...", bytes.len(), bytes.first());
+        let mut replay = Replay::start(real(), Paths::new(root.path()), [0; 2], false).unwrap();
+        assert_eq!(replay.next().unwrap(), None, "{context}");
+        assert_eq!(replay.finish().quarantined.len(), usize::from(is_damaged), "{context}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_cut_at_any_byte_keeps_exactly_the_complete_records() {
     let root = tempfile::tempdir().unwrap();

@@ -12,14 +12,14 @@ use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
 
 use super::{
     reader::{SegmentPiece, SegmentReader, read_header},
-    record::{FORMAT, HeaderPage, RECORDS_START, SegmentHeader, WalRecord},
+    record::{FORMAT, HeaderPage, SegmentHeader, WalRecord},
     segments::{Sealed, limits},
     unreadable::{PatchedFile, UnreadableParts, is_unreadable},
 };
 use crate::{
     StorageError,
     damage::Finding,
-    disk::{Disk, ReadFile, failed},
+    disk::{Disk, failed},
     findings::Findings,
     paths::segment_first,
     schema::Signal,
@@ -96,7 +96,6 @@ fn segments(
             }
             opened => PatchedFile::new(opened.map_err(failed("open", &path))?, Arc::clone(&parts)),
         };
-        let size = file.size().map_err(failed("read", &path))?;
         let header = match read_header(&file).map_err(failed("read", &path))? {
             HeaderPage::Valid(header) if header.first == first => header,
             HeaderPage::Valid(_) => {
@@ -107,7 +106,7 @@ fn segments(
                 return Err(StorageError::Format { path, found, supported: FORMAT });
             }
             // Its creation never ended.
-            HeaderPage::Damaged if size <= RECORDS_START => continue,
+            HeaderPage::Unfinished => continue,
             HeaderPage::Damaged => {
                 findings.add(Finding::at(&path, 0, "both copies of the header are damaged"));
                 continue;

@@ -63,7 +63,7 @@ async fn written(root: &Path) -> std::collections::BTreeMap<String, u64> {
     expected(&[(1, 2), (2, 2), (3, 2)], &[1, 2, 3])
 }
 
-/// Changes the position in a commit.
+/// Changes the position in a commit, of which no checksum says so, as in a checkpoint.
 fn set_position(commit: &Path, table: &str, position: u64) {
     let text = fs::read_to_string(commit).unwrap();
     let (before, after) = text.split_once(&format!("\"appId\":\"tidings/{table}\"")).unwrap();
@@ -71,7 +71,8 @@ fn set_position(commit: &Path, table: &str, position: u64) {
     let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
     let changed = format!("{before}\"appId\":\"tidings/{table}\",\"version\":{position}{rest}");
     assert_ne!(changed, text);
-    fs::write(commit, changed).unwrap();
+    let (before, checksum) = changed.split_once(",\"tidingsChecksum\":\"").unwrap();
+    fs::write(commit, format!("{before}{}", &checksum[9..])).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

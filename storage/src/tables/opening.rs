@@ -1,0 +1,291 @@
+//! Reads a table's log when the table opens, and decides what a damaged log still says.
+//!
+//! Delta refuses a table for one entry that it cannot read, and does not say which commit has it.
+//! So the state is read at single versions until the first one that is refused is known: that
+//! commit is damaged, as one whose checksum does not fit. When the opening program may change the
+//! table, it moves aside what can be done without. That is a checkpoint that cannot be used, as long
+//! as the commits are there; and a damaged last commit, as long as the files before it are there and
+//! the write-ahead log still has its rows. All other damage leaves the table as it is: see `history`.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use deltalake_core::{logstore::LogStoreRef, table::state::DeltaTableState};
+
+use super::{
+    commit::CommitEncoder,
+    create,
+    history::{self, Damage, History},
+    listing::{listed_files, load},
+    position::{self, FoundPosition},
+};
+use crate::{
+    StorageError,
+    blocking::blocking,
+    data_file::DataFile,
+    disk::failed,
+    paths::commit_name,
+    schema::{HOUR, Signal},
+    table_store::{DataFileStore, SharedTables, TableStore},
+};
+
+/// A table whose log is read.
+#[derive(Debug)]
+pub(super) struct TableLog {
+    pub(super) tables: SharedTables,
+    pub(super) store: LogStoreRef,
+    pub(super) signal: Signal,
+    pub(super) folder: PathBuf,
+}
+
+/// What a version of a table consists of.
+#[derive(Debug)]
+pub(super) struct TableState {
+    pub(super) delta: DeltaTableState,
+    pub(super) files: Vec<Arc<DataFile>>,
+}
+
+/// A log that was read.
+#[derive(Debug)]
+pub(super) struct ReadLog {
+    pub(super) history: History,
+    /// `None` when the history has a damage.
+    pub(super) state: Option<TableState>,
+    /// What was moved aside.
+    pub(super) quarantined: Vec<PathBuf>,
+}
+
+impl TableLog {
+    pub(super) fn new(tables: &SharedTables, signal: Signal) -> Result<Self, StorageError> {
+        let (store, folder) = (tables.log_store(signal.table())?, tables.folder(signal.table()));
+        Ok(Self { tables: Arc::clone(tables), store, signal, folder })
+    }
+
+    pub(super) fn log_folder(&self) -> PathBuf {
+        self.folder.join("_delta_log")
+    }
+
+    /// Reads the log of a table that this process may change, and creates one that is not there.
+    /// The write-ahead log has every record behind `log_from`.
+    pub(super) async fn open(
+        &self,
+        quarantine: &Path,
+        log_from: u64,
+    ) -> Result<ReadLog, StorageError> {
+        let mut quarantined = Vec::new();
+        self.prepare().await?;
+        loop {
+            let quarantine_of_it = quarantine.to_owned();
+            let (pointer, mut history) = self
+                .blocking(move |tables, log_folder| {
+                    let pointer = history::check_pointer(tables, log_folder, &quarantine_of_it)?;
+                    Ok((pointer, history::examine(tables, log_folder)?))
+                })
+                .await?;
+            quarantined.extend(pointer);
+            let read = self.read(&mut history).await;
+            let error = match read {
+                Ok(None) if self.can_discard(&history, log_from).await? => {
+                    quarantined.extend(self.discard_last(&history, quarantine).await?);
+                    self.prepare().await?;
+                    continue;
+                }
+                Ok(state) => return Ok(ReadLog { history, state, quarantined }),
+                Err(error) => error,
+            };
+            let quarantine = quarantine.to_owned();
+            let aside = self.blocking(move |tables, log_folder| {
+                history::set_checkpoint_aside(tables, log_folder, &quarantine)
+            });
+            let aside = aside.await?;
+            if aside.is_empty() {
+                return Err(error);
+            }
+            quarantined.extend(aside);
+        }
+    }
+
+    /// Reads the log and changes nothing; `None` when there is no table.
+    pub(super) async fn peek(&self) -> Result<Option<ReadLog>, StorageError> {
+        let folder = self.folder.clone();
+        let examined = self.blocking(move |tables, log_folder| {
+            match is_created(tables, &folder, log_folder)? {
+                true => history::examine(tables, log_folder).map(Some),
+                false => Ok(None),
+            }
+        });
+        let Some(mut history) = examined.await? else { return Ok(None) };
+        let state = self.read(&mut history).await?;
+        Ok(Some(ReadLog { history, state, quarantined: Vec::new() }))
+    }
+
+    /// Creates the table if it has no log.
+    async fn prepare(&self) -> Result<(), StorageError> {
+        let folder = self.folder.clone();
+        let is_created = self.blocking(move |tables, log_folder| {
+            tables.prepare(log_folder).map_err(failed("create", log_folder))?;
+            is_created(tables, &folder, log_folder)
+        });
+        match is_created.await? {
+            true => Ok(()),
+            false => create(&self.store, self.signal).await,
+        }
+    }
+
+    /// Reads the newest version. `None` when the history has a damage, or has one now, because
+    /// nothing can be read from a commit on.
+    ///
+    /// # Errors
+    /// When the checkpoint cannot be used, or the store cannot be reached.
+    async fn read(&self, history: &mut History) -> Result<Option<TableState>, StorageError> {
+        if history.damage.is_some() {
+            return Ok(None);
+        }
+        let error = match self.state(None).await {
+            Ok(state) => return Ok(Some(state)),
+            Err(error) => error,
+        };
+        if let Some(checkpoint) = history.checkpoint {
+            self.state(Some(checkpoint)).await?;
+        }
+        let first = history.checkpoint.map_or(0, |version| version + 1);
+        let Some(refused) = self.first_refused(first, history).await else { return Err(error) };
+        // A store that could not be reached for a moment has damaged nothing.
+        let path = self.log_folder().join(commit_name(refused));
+        let damage =
+            Damage { version: refused, path, reason: "it has an entry that no reader takes" };
+        let of_it = damage.path.clone();
+        self.blocking(move |tables, _| tables.read(&of_it).map_err(failed("read", &of_it))).await?;
+        if self.state(Some(refused)).await.is_ok() {
+            return Err(error);
+        }
+        tracing::error!(path = %damage.path.display(), %error, "the commit cannot be read");
+        history.damage = Some(damage);
+        Ok(None)
+    }
+
+    /// The first version that cannot be read; all behind it cannot either.
+    async fn first_refused(&self, first: u64, history: &History) -> Option<u64> {
+        let last = history.commits.last().copied().filter(|last| *last >= first)?;
+        let (mut sound_below, mut refused) = (first, last + 1);
+        while sound_below < refused {
+            let middle = sound_below + (refused - sound_below) / 2;
+            match self.state(Some(middle)).await {
+                Ok(_) => sound_below = middle + 1,
+                Err(_) => refused = middle,
+            }
+        }
+        (refused <= last).then_some(refused)
+    }
+
+    /// Reads a version: the newest one, if none is given.
+    async fn state(&self, version: Option<u64>) -> Result<TableState, StorageError> {
+        let delta = load(&self.store, version).await?;
+        let home = DataFileStore::new(&self.tables);
+        let files = listed_files((self.signal, &self.folder), &delta, &home);
+        let files = files.into_iter().collect::<Result<_, _>>()?;
+        Ok(TableState { delta, files })
+    }
+
+    /// Returns true if the table is whole without its damaged last commit: the files of the version
+    /// before are there, and the write-ahead log has the rows that are not in them.
+    async fn can_discard(&self, history: &History, log_from: u64) -> Result<bool, StorageError> {
+        let Some(damage) = history.damage.as_ref() else { return Ok(false) };
+        if history.commits.last() != Some(&damage.version) {
+            return Ok(false);
+        }
+        let Some(before) = damage.version.checked_sub(1) else {
+            let folder = self.folder.clone();
+            return self.blocking(move |tables, _| Ok(!has_files(tables, &folder)?)).await;
+        };
+        let Ok(state) = self.state(Some(before)).await else { return Ok(false) };
+        let id = CommitEncoder::new(self.signal, &self.folder).transaction_id();
+        let has_rows = match position::read(&id, &state.delta, &self.store).await? {
+            FoundPosition::Sound(position) => log_from <= position,
+            FoundPosition::Damaged(_) => false,
+        };
+        let files = state.files.len();
+        Ok(has_rows && self.existing(state.files).await?.len() == files)
+    }
+
+    async fn discard_last(
+        &self,
+        history: &History,
+        quarantine: &Path,
+    ) -> Result<Option<PathBuf>, StorageError> {
+        let Some(Damage { version, path, .. }) = history.damage.clone() else { return Ok(None) };
+        let quarantine = quarantine.to_owned();
+        let moved =
+            self.blocking(move |tables, _| history::move_aside(tables, &path, &quarantine)).await?;
+        tracing::error!(version, moved_to = %moved.display(),
+            "the table's last commit is damaged; it is set aside and its rows are read from the log");
+        Ok(Some(moved))
+    }
+
+    /// Those of the files that are there.
+    pub(super) async fn existing(
+        &self,
+        files: Vec<Arc<DataFile>>,
+    ) -> Result<Vec<Arc<DataFile>>, StorageError> {
+        self.blocking(move |tables, _| {
+            let folders: BTreeSet<_> = files.iter().filter_map(|file| file.path.parent()).collect();
+            let mut found = BTreeSet::new();
+            for folder in folders {
+                match tables.list(folder) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    listed => {
+                        let entries = listed.map_err(failed("list", folder))?;
+                        found.extend(entries.into_iter().map(|entry| folder.join(entry.name)));
+                    }
+                }
+            }
+            Ok(files.iter().filter(|file| found.contains(&file.path)).map(Arc::clone).collect())
+        })
+        .await
+    }
+
+    /// Does something that blocks with the tables and the folder of the log.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn TableStore, &Path) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let (tables, log_folder) = (Arc::clone(&self.tables), self.log_folder());
+        blocking(move || work(tables.as_ref(), &log_folder)).await
+    }
+}
+
+/// Returns true if a table has a log.
+///
+/// # Errors
+/// `Corrupt` if it has data files and no log.
+fn is_created(
+    tables: &dyn TableStore,
+    folder: &Path,
+    log_folder: &Path,
+) -> Result<bool, StorageError> {
+    let is_created = history::is_there(tables, log_folder)?;
+    if !is_created && has_files(tables, folder)? {
+        let reason = "it has no commit, and the table has data files: restore the folder from a \
+                      backup, or move the table's folder away to begin without it";
+        let path = log_folder.to_owned();
+        return Err(StorageError::Corrupt { path, reason: reason.to_owned() });
+    }
+    Ok(is_created)
+}
+
+/// Returns true if a table's folder has data files.
+fn has_files(tables: &dyn TableStore, folder: &Path) -> Result<bool, StorageError> {
+    match tables.list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        listed => {
+            let entries = listed.map_err(failed("list", folder))?;
+            let is_partition =
+                |name: &str| name.strip_prefix(HOUR).is_some_and(|of| of.starts_with('='));
+            Ok(entries.iter().any(|entry| is_partition(&entry.name)))
+        }
+    }
+}
