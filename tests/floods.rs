@@ -84,8 +84,12 @@ mod frames {
     pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     pub(super) const DATA: u8 = 0;
     pub(super) const HEADERS: u8 = 1;
+    pub(super) const PRIORITY: u8 = 2;
     pub(super) const RST_STREAM: u8 = 3;
+    pub(super) const SETTINGS: u8 = 4;
+    pub(super) const PING: u8 = 6;
     pub(super) const CONTINUATION: u8 = 9;
+    pub(super) const UNKNOWN: u8 = 200;
     pub(super) const END_STREAM: u8 = 1;
     pub(super) const END_HEADERS: u8 = 4;
 
@@ -107,8 +111,11 @@ mod frames {
 /// What opens a flood, and its part of each number.
 type Flood = (&'static str, fn(&[u8]) -> Vec<u8>, fn(&[u8], u32) -> Vec<u8>);
 
-const FLOODS: [Flood; 4] = {
-    use frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame};
+const FLOODS: [Flood; 8] = {
+    use frames::{
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
+        UNKNOWN, frame,
+    };
     [
         (
             "rapid reset",
@@ -121,6 +128,14 @@ const FLOODS: [Flood; 4] = {
         ),
         ("CONTINUATION", |head| frame(HEADERS, 0, 1, head), |_, _| frame(CONTINUATION, 0, 1, b"")),
         ("empty DATA", |head| frame(HEADERS, END_HEADERS, 1, head), |_, _| frame(DATA, 0, 1, b"")),
+        ("PING", |_| Vec::new(), |_, _| frame(PING, 0, 0, &[7; 8]).repeat(20)),
+        ("SETTINGS", |_| Vec::new(), |_, _| frame(SETTINGS, 0, 0, b"").repeat(20)),
+        (
+            "PRIORITY beside a slow request",
+            |head| frame(HEADERS, END_HEADERS, 1, head),
+            |_, number| frame(PRIORITY, 0, number * 2 + 3, &[0, 0, 0, 0, 9]).repeat(20),
+        ),
+        ("unknown frames", |_| Vec::new(), |_, _| frame(UNKNOWN, 0, 0, b"?").repeat(20)),
         // An error of the stream, which the server has to reset.
         (
             "DATA after the end",

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     endpoint::ConnectionLimits,
+    frame_meter::FrameMeter,
     shares::{HolderState, PeerAddress, RequestHolder, ShareHolder},
 };
 
@@ -30,6 +31,8 @@ pub(crate) enum ConnectionEnd {
     Evicted,
     /// Its requests are abandoned as fast as they come.
     Abandoning,
+    /// It sends frames that ask for nothing.
+    Flooding,
 }
 
 /// The activity of a connection.
@@ -68,6 +71,7 @@ struct ActivityState {
     first_byte: Option<u8>,
     /// Requests that were abandoned, less those that were answered.
     abandoned: u32,
+    frames: FrameMeter,
 }
 
 /// The action that a connection's activity calls for.
@@ -93,6 +97,7 @@ impl Activity {
             heard: now,
             first_byte: None,
             abandoned: 0,
+            frames: FrameMeter::new(now),
         };
         let (state, is_paced, end) = (Mutex::new(state), Arc::default(), watch::Sender::new(None));
         Arc::new(Self { peer, clock, state, is_paced, end })
@@ -116,6 +121,7 @@ impl Activity {
         state.served = true;
         state.http2 = version == Version::HTTP_2;
         state.head_since = None;
+        state.frames.requested();
         Busy { activity: Arc::clone(self), holder: None, is_answered: false }
     }
 
@@ -147,6 +153,10 @@ impl Activity {
         let mut state = self.lock();
         state.heard = now;
         state.first_byte.get_or_insert(*first);
+        let is_answering = state.busy > 0;
+        if state.frames.is_flood(bytes, is_answering, now) {
+            self.end.send_replace(Some(ConnectionEnd::Flooding));
+        }
         if state.busy > 0 {
             return;
         }

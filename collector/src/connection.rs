@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    activity::{Activity, Busy, ConnectionEnd, Verdict},
+    activity::{Activity, Busy, Verdict},
     endpoint::{ConnectionLimits, Endpoint, UnreadableHead},
     head_errors::{Explain, Explained, Explanation},
     listener::{self, Listening, Slot},
@@ -112,9 +112,7 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
             }
             () = &mut closed => return,
             end = &mut ended => {
-                if end == ConnectionEnd::Abandoning {
-                    listening.counters.abandoning.fetch_add(1, Relaxed);
-                }
+                listening.counters.note(end);
                 tracing::debug!(listener = listening.endpoint.name(), ?end, "connection ended");
                 return;
             }

@@ -21,6 +21,7 @@ mod counters;
 mod decompress;
 mod destination;
 mod endpoint;
+mod frame_meter;
 mod guard;
 mod head_errors;
 mod ingest;

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    activity::Activity,
+    activity::{Activity, ConnectionEnd},
     endpoint::{ConnectionLimits, Endpoint},
     phase::{Phase, Phases},
     shares::{BudgetKind, BudgetShare, HolderState, PeerAddress, ShareHolder, Shares},
@@ -75,6 +75,19 @@ pub(crate) struct ConnectionCounters {
     pub(crate) stuck: AtomicU64,
     pub(crate) idle: AtomicU64,
     pub(crate) abandoning: AtomicU64,
+    pub(crate) flooding: AtomicU64,
+}
+
+impl ConnectionCounters {
+    /// Counts the end of a connection; evictions are counted by whoever evicts.
+    pub(crate) fn note(&self, end: ConnectionEnd) {
+        let counter = match end {
+            ConnectionEnd::Evicted => return,
+            ConnectionEnd::Abandoning => &self.abandoning,
+            ConnectionEnd::Flooding => &self.flooding,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
 }
 
 /// Counts of a listener's connections since the start.
@@ -153,6 +166,7 @@ impl<E: Endpoint> Listening<E> {
             ("slow_head", of(&counters.stuck)),
             ("idle", of(&counters.idle)),
             ("abandoned_requests", of(&counters.abandoning)),
+            ("frame_flood", of(&counters.flooding)),
         ];
         let open = self.connections.used() + self.reserve.used();
         ConnectionCounts {

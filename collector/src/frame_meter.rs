@@ -1,0 +1,183 @@
+//! Counts the frames of HTTP/2 on a connection that ask for nothing: PING, SETTINGS, PRIORITY, resets
+//! and unknown kinds. Each costs the server some work and the client a few bytes, and no bound on
+//! requests or streams is met (CVE-2019-9512, CVE-2019-9513, CVE-2019-9515). Owns finding where
+//! frames begin. Does not own reading them, which hyper does, nor the end of a connection.
+
+use std::time::Instant;
+
+/// Frames that a connection may have sent above what its requests and the time allow.
+const BURST: u32 = 1_000;
+/// Frames allowed in a second.
+const PER_SECOND: u32 = 100;
+/// Frames allowed for each request: clients ping to measure how much can be under way.
+const PER_REQUEST: u32 = 10;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Length in three bytes, kind, flags and stream in six.
+const FRAME_HEAD: usize = 9;
+
+/// Frames that carry requests or let answers go on; all others count.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+/// Position in the bytes of a connection.
+#[derive(Debug)]
+enum Position {
+    /// So many bytes of the preface have come.
+    Preface(usize),
+    /// Not HTTP/2.
+    Other,
+    /// In a frame's head, of which these have come.
+    Head([u8; FRAME_HEAD], usize),
+    /// In a frame, with so many bytes to go.
+    Payload(usize),
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct FrameMeter {
+    position: Position,
+    /// Frames above what was allowed.
+    excess: u32,
+    /// The time up to which `excess` is reckoned.
+    reckoned: Instant,
+}
+
+impl FrameMeter {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { position: Position::Preface(0), excess: 0, reckoned: now }
+    }
+
+    /// Allows for a request.
+    pub(crate) fn requested(&mut self) {
+        self.excess = self.excess.saturating_sub(PER_REQUEST);
+    }
+
+    /// Counts the frames that are in these bytes. Returns true if they are a flood. While answers are
+    /// under way their windows are updated as often as they need.
+    pub(crate) fn is_flood(&mut self, bytes: &[u8], is_answering: bool, now: Instant) -> bool {
+        let frames = self.advance(bytes, is_answering);
+        let seconds = now.saturating_duration_since(self.reckoned).as_secs();
+        if seconds > 0 {
+            let allowed = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(PER_SECOND);
+            self.excess = self.excess.saturating_sub(allowed);
+            self.reckoned = now;
+        }
+        self.excess = self.excess.saturating_add(frames);
+        self.excess > BURST
+    }
+
+    /// Goes through these bytes; how many frames that count have their heads end there.
+    fn advance(&mut self, mut bytes: &[u8], is_answering: bool) -> u32 {
+        let mut frames = 0;
+        while !bytes.is_empty() {
+            let taken = match &mut self.position {
+                Position::Other => return 0,
+                Position::Preface(had) => {
+                    let expected = PREFACE.get(*had..).unwrap_or_default();
+                    let taken = expected.len().min(bytes.len());
+                    let is_preface = bytes.get(..taken) == expected.get(..taken);
+                    self.position = match *had + taken {
+                        _ if !is_preface => Position::Other,
+                        all if all == PREFACE.len() => Position::Head([0; FRAME_HEAD], 0),
+                        part => Position::Preface(part),
+                    };
+                    taken
+                }
+                Position::Head(head, had) => {
+                    let taken = (FRAME_HEAD - *had).min(bytes.len());
+                    let (to, from) = (head.iter_mut().skip(*had), bytes.iter());
+                    to.zip(from).for_each(|(to, from)| *to = *from);
+                    *had += taken;
+                    if *had == FRAME_HEAD {
+                        let [high, middle, low, kind, ..] = *head;
+                        let is_free = match kind {
+                            DATA | HEADERS | CONTINUATION => true,
+                            WINDOW_UPDATE => is_answering,
+                            _ => false,
+                        };
+                        frames += u32::from(!is_free);
+                        let length = u32::from_be_bytes([0, high, middle, low]);
+                        self.position = Position::Payload(usize::try_from(length).unwrap_or(0));
+                    }
+                    taken
+                }
+                Position::Payload(left) => {
+                    let taken = (*left).min(bytes.len());
+                    *left -= taken;
+                    if *left == 0 {
+                        self.position = Position::Head([0; FRAME_HEAD], 0);
+                    }
+                    taken
+                }
+            };
+            bytes = bytes.get(taken..).unwrap_or_default();
+        }
+        if matches!(self.position, Position::Payload(0)) {
+            self.position = Position::Head([0; FRAME_HEAD], 0);
+        }
+        frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tidings_storage::{Clock, SystemClock};
+
+    use super::{BURST, FrameMeter, PER_REQUEST, PER_SECOND, PREFACE};
+
+    const PING: u8 = 6;
+
+    fn frame(kind: u8, length: u8) -> Vec<u8> {
+        let head = [0, 0, length, kind, 0, 0, 0, 0, 1];
+        [head.as_slice(), &vec![PING; usize::from(length)]].concat()
+    }
+
+    #[test]
+    fn frames_are_found_however_they_arrive() {
+        let kinds = [4_u8, 1, 0, 9, 0, 6, 2, 3, 200, 8, 0];
+        let lengths = [0_u8, 40, 255, 3, 0, 8, 5, 4, 17, 4, 1];
+        let frames = kinds.into_iter().zip(lengths).map(|(kind, length)| frame(kind, length));
+        let sent = [PREFACE.to_vec(), frames.collect::<Vec<_>>().concat()].concat();
+        for size in 1..sent.len() {
+            for (is_answering, expected) in [(true, 5), (false, 6)] {
+                let mut meter = FrameMeter::new(SystemClock.instant());
+                let found: u32 =
+                    sent.chunks(size).map(|part| meter.advance(part, is_answering)).sum();
+                assert_eq!(found, expected, "in parts of {size} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn other_protocols_have_no_frames() {
+        let get = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(100);
+        let mut meter = FrameMeter::new(SystemClock.instant());
+        assert_eq!(meter.advance(&get, false), 0);
+        let mut meter = FrameMeter::new(SystemClock.instant());
+        assert_eq!(meter.advance(&[b"PRI * HTTP/1", frame(PING, 8).as_slice()].concat(), false), 0);
+    }
+
+    #[test]
+    fn requests_and_time_allow_frames() {
+        let start = SystemClock.instant();
+        let mut meter = FrameMeter::new(start);
+        let pings = |count: u32| frame(PING, 8).repeat(usize::try_from(count).unwrap());
+        assert!(!meter.is_flood(PREFACE, false, start));
+        assert!(!meter.is_flood(&pings(BURST), false, start));
+        for _ in 0..100 {
+            meter.requested();
+            assert!(!meter.is_flood(&pings(PER_REQUEST), false, start));
+        }
+        let later = start + Duration::from_secs(2);
+        assert!(!meter.is_flood(&pings(2 * PER_SECOND), false, later));
+        assert!(meter.is_flood(&pings(1), false, later));
+        let mut idle = FrameMeter::new(start);
+        assert!(!idle.is_flood(PREFACE, false, start + Duration::from_secs(1 << 40)));
+        assert!(idle.is_flood(&pings(BURST + 1), false, start + Duration::from_secs(1 << 40)));
+    }
+}
