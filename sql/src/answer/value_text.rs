@@ -274,8 +274,11 @@ fn write_other(
     }
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(|_| defect())?;
     // What no calendar has was refused by `check` before the answer's head had gone.
-    out.push_str(&formatter.value(row).try_to_string().map_err(|_| defect())?);
+    let text = formatter.value(row).try_to_string().map_err(|_| defect())?;
     let is_number = data_type.is_numeric();
+    // A decimal of a negative scale has its zeros behind the digits, and zero has them too.
+    let is_zero = is_number && text.len() > 1 && text.bytes().all(|digit| digit == b'0');
+    out.push_str(if is_zero { "0" } else { &text });
     Ok(if is_number { JsonQuoting::Bare } else { JsonQuoting::Quoted })
 }
 

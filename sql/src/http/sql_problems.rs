@@ -58,6 +58,9 @@ impl IntoResponse for SqlError {
         if matches!(&self, Self::Parameter { name, .. } if name != "query") {
             shape.2 = "invalid parameter";
         }
+        if matches!(&self, Self::Body { .. }) {
+            (shape.1, shape.2) = ("too-large", "the body is too large");
+        }
         if shape.0 == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = %self, "a query failed");
         } else if shape.0.is_server_error() {

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, DataType, Distinct, DuplicateTreatment, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr,
     Join, JoinConstraint, JoinOperator, LimitClause, NamedWindowExpr, OrderBy, OrderByExpr,
-    OrderByKind, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, WindowFrame,
+    OrderByKind, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, Value, WindowFrame,
     WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
@@ -356,7 +356,15 @@ impl Elements {
             WindowFrameUnits::Groups => "GROUPS",
         };
         self.clause(units, at)?;
+        let is_in_rows = units != "RANGE";
         [Some(start_bound), end_bound.as_ref()].into_iter().flatten().try_for_each(|bound| {
+            if let WindowFrameBound::Preceding(Some(count))
+            | WindowFrameBound::Following(Some(count)) = bound
+                && is_in_rows
+                && is_beyond(count, FRAME_ROWS_MAX)
+            {
+                return refuse("a window of more than 1,000,000,000 rows", UNBOUNDED, at);
+            }
             let bound = match bound {
                 WindowFrameBound::CurrentRow => "CURRENT ROW",
                 WindowFrameBound::Preceding(None) => "UNBOUNDED PRECEDING",
@@ -369,6 +377,19 @@ impl Elements {
     }
 }
 
+/// Returns true if an expression is a number above this one.
+fn is_beyond(count: &Expr, max: u64) -> bool {
+    let Expr::Value(value) = count else { return false };
+    match &value.value {
+        Value::Number(digits, _) => digits.parse().map_or(true, |count: u64| count > max),
+        _ => false,
+    }
+}
+
+/// Rows before or behind a row in its window, far above those of any answer: the engine adds it to
+/// positions of 64 bits.
+const FRAME_ROWS_MAX: u64 = 1_000_000_000;
+const UNBOUNDED: &str = "write UNBOUNDED";
 const REUSED_WINDOW: &str = "a window made of another";
 const SPELT_OUT: &str = "write out what the window is";
 

@@ -35,6 +35,8 @@ const WHOLE: &[(&str, Option<&str>)] = &[
     ("sum(DISTINCT duration_nanos)", Some("185000000")),
     ("sum(CAST(duration_nanos AS DECIMAL(38,0)))", Some("365000000")),
     ("sum(CAST(9000000000 AS DECIMAL(38,28)))", None),
+    ("CAST(0 AS DECIMAL(5,-3))", Some("0")),
+    ("CAST(-1234 AS DECIMAL(5,-3))", Some("-1000")),
     ("sum(CAST(duration_nanos AS DOUBLE) * 1000000000000)", Some("3.65e+20")),
     ("sum(duration_nanos) FILTER (WHERE service = 'nothing')", Some("null")),
     (

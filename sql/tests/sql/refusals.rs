@@ -93,6 +93,14 @@ const NOT_ALLOWED: &[(&str, &str)] = &[
         "SELECT count(*) OVER (w ROWS 1 PRECEDING) FROM spans WINDOW w AS (PARTITION BY service)",
         "a window made of another",
     ),
+    (
+        "SELECT count(*) OVER (ROWS 1000000001 PRECEDING) FROM spans",
+        "a window of more than 1,000,000,000 rows",
+    ),
+    (
+        "SELECT max(name) OVER (ROWS BETWEEN 1 PRECEDING AND 18446744073709551616 FOLLOWING) FROM spans",
+        "a window of more than 1,000,000,000 rows",
+    ),
     ("SELECT median(duration_nanos) OVER (ORDER BY start_time) FROM spans", "median over a window"),
     ("SELECT count(DISTINCT service) OVER () FROM spans", "count over a window"),
 ];
