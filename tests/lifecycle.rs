@@ -1,6 +1,8 @@
 //! Starting, stopping, and what the command line says.
 
 use std::{
+    fs,
+    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
 };
@@ -126,7 +128,7 @@ fn variables_that_kubernetes_sets_end_no_command() {
     send_one(&server, 77);
     let id = format!("{:032x}", 77);
     let otlp = http::get(&server.http, &format!("/api/v1/traces/{id}/otlp"));
-    std::fs::write(&export, &otlp.body).unwrap();
+    fs::write(&export, &otlp.body).unwrap();
     let demo = ["demo", "--rate", "2", "--duration", "1"];
     let receivers = [("--otlp-grpc", &server.otlp_grpc), ("--otlp-http", &server.otlp_http)];
     let receivers = receivers.into_iter().chain([("--zipkin", &server.zipkin)]);
@@ -198,7 +200,7 @@ fn demo_import_and_trace_work_from_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("export.json");
     let otlp = http::get(&server.http, &format!("/api/v1/traces/{id}/otlp"));
-    std::fs::write(&file, &otlp.body).unwrap();
+    fs::write(&file, &otlp.body).unwrap();
     let other = Server::start();
     let (code, out, error) =
         Server::command(&["import", file.to_str().unwrap(), "--otlp-http", &other.otlp_http]);
@@ -206,7 +208,7 @@ fn demo_import_and_trace_work_from_a_terminal() {
     assert!(out.contains("spans, 0 log records sent"), "{out}");
     assert_eq!(http::get(&other.http, &format!("/api/v1/traces/{id}/otlp")).body, otlp.body);
     let broken = folder.path().join("broken.json");
-    std::fs::write(&broken, "{").unwrap();
+    fs::write(&broken, "{").unwrap();
     let [broken, file] = [&broken, &file].map(|path| path.to_str().unwrap());
     let (code, out, error) =
         Server::command(&["import", broken, file, "--otlp-http", &other.otlp_http]);
@@ -228,7 +230,7 @@ fn clients_find_the_server_in_the_settings_file() {
         server.http, server.otlp_grpc, server.otlp_http, server.zipkin
     );
     #[expect(clippy::disallowed_methods, reason = "a fixture")]
-    std::fs::write(&file, text).unwrap();
+    fs::write(&file, text).unwrap();
     let config = file.to_str().unwrap();
     let demo = ["demo", "--rate", "2", "--duration", "1", "--config", config];
     let (code, out, error) = Server::command(&demo);
@@ -259,6 +261,29 @@ fn a_foreign_host_or_origin_is_refused() {
     assert_eq!(page.status, 200);
     let policy = page.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"));
+}
+
+#[test]
+fn the_name_of_this_machine_is_a_host_where_others_reach_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = Command::new(Server::binary());
+    serve.args(["serve", "--insecure", "true", "--log", "warn", "--data-dir"]).arg(folder.path());
+    for listener in ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"] {
+        serve.args([listener, "0.0.0.0:0"]);
+    }
+    let mut serve = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(serve.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    let (_, port) = line.rsplit_once(':').unwrap();
+    let address = format!("127.0.0.1:{port}");
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let asked =
+        |host: &str| http::send("GET", &address, "/api/v1/status", &[("host", host)], "").status;
+    let answered = [name.trim(), "localhost", "evil.example"].map(asked);
+    serve.kill().unwrap();
+    let said = String::from_utf8(serve.wait_with_output().unwrap().stderr).unwrap();
+    assert_eq!(answered, [200, 200, 421], "{said}");
+    assert!(said.contains("nothing checks who sends and who reads"), "{said}");
 }
 
 #[test]
@@ -331,7 +356,7 @@ fn a_directory_is_compacted_and_things_erased_while_no_server_works_on_it() {
     ] {
         let (code, _, error) = Server::command(wrong);
         assert!(code.is_some_and(|code| code > 0), "{wrong:?}: {error}");
-        assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "{wrong:?}");
+        assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0, "{wrong:?}");
     }
 }
 

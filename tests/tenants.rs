@@ -8,8 +8,10 @@ mod noisy;
 mod requests;
 
 use std::{
+    fs,
     io::{Read, Write},
     net::TcpStream,
+    os::unix::fs::MetadataExt,
     path::Path,
     time::Duration,
 };
@@ -366,7 +368,7 @@ fn the_table_has_every_route_that_reads() {
 fn the_table_has_every_method_that_the_source_chooses_between() {
     for (file, begin, services) in RPC_SOURCES {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        let source = std::fs::read_to_string(path).unwrap();
+        let source = fs::read_to_string(path).unwrap();
         let (_, choice) = source.split_once(begin).unwrap();
         let (choice, _) = choice.split_once("\n}\n").unwrap();
         let patterns = choice.lines().filter_map(|line| {
@@ -645,6 +647,44 @@ fn slow_queries_are_listed_for_their_tenant_alone() {
     assert!(own["memory"].is_null() && own["storage"]["diskFreeBytes"].is_null(), "{own}");
     assert!(operators["memory"]["residentBytes"].as_u64() > Some(1 << 20), "{operators}");
     assert!(operators["storage"]["diskFreeBytes"].is_u64(), "{operators}");
+}
+
+/// Expects that nobody but the owner reads or enters anything below a folder; how many files it has.
+fn check_closed_to_others(folder: &Path) -> usize {
+    let (mut folders, mut files) = (vec![folder.to_owned()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let (path, metadata) = {
+                let entry = entry.unwrap();
+                (entry.path(), entry.metadata().unwrap())
+            };
+            let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(metadata.mode() & 0o777, expected, "{}", path.display());
+            if metadata.is_dir() { folders.push(path) } else { files += 1 }
+        }
+    }
+    files
+}
+
+#[test]
+fn nothing_that_a_server_a_backup_or_a_restore_writes_is_open_to_others() {
+    let mut both = TwoTenants::start(&[]);
+    let data = both.server.data_dir().to_owned();
+    assert_eq!(both.server.terminate().code(), Some(0));
+    let files = check_closed_to_others(&data);
+    assert!(files > 30, "{files}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let [place, restored] = ["place", "restored"].map(|name| elsewhere.path().join(name));
+    let tenant = data.join("tenants/alfa");
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    for args in [
+        ["backup", "--data-dir", &text(&tenant), "--to", &text(&place)],
+        ["restore", "--data-dir", &text(&restored), "--from", &text(&place)],
+    ] {
+        let (code, _, error) = Server::command(&args);
+        assert_eq!(code, Some(0), "{error}");
+    }
+    assert!(check_closed_to_others(elsewhere.path()) > 20);
 }
 
 #[test]
