@@ -1,4 +1,5 @@
-//! A log that the disk cannot read: what the process says, how it ends, and the way out.
+//! A log that the disk cannot read, and commits that are damaged or gone: what the process says, how
+//! it ends, and the way out.
 
 use std::{
     fs,
@@ -90,5 +91,63 @@ fn a_segment_that_cannot_be_read_ends_the_start_with_74_until_it_may_be_set_asid
     // The next start needs nobody to say anything.
     let mut server = Server::start_in(&data, &[]);
     assert_eq!([1, 2, 3].map(|trace| status(&server, trace)), [404, 200, 200]);
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+/// Runs a server that does not start; how it ended, and its last words.
+fn refusal(data: &Path, flags: &[&str]) -> (Option<i32>, String) {
+    let data = data.to_str().unwrap();
+    let listeners = ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"];
+    let listeners = listeners.iter().flat_map(|name| [*name, "127.0.0.1:0"]);
+    let args = ["serve", "--log", "off", "--data-dir", data].into_iter().chain(listeners);
+    let (code, _, said) = Server::command(&args.chain(flags.iter().copied()).collect::<Vec<_>>());
+    assert_eq!(said.lines().count(), 1, "{said}");
+    (code, said)
+}
+
+#[test]
+fn a_damaged_commit_keeps_no_server_shut_and_lost_commits_end_the_start_with_74() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for trace in 1..=3 {
+        let mut server = Server::start_in(&data, &[]);
+        send(&server, trace);
+        assert_eq!(server.terminate().code(), Some(0));
+    }
+    let log = data.join("tables/spans/_delta_log");
+    // The first one creates the table.
+    let commit = log.join(format!("{:020}.json", 2));
+    let sound = fs::read(&commit).unwrap();
+    let mut damaged = sound.clone();
+    let key = sound.windows(9).position(|part| part == b"minValues").unwrap();
+    damaged[key] ^= 1;
+    fs::write(&commit, &damaged).unwrap();
+    for (flags, next) in [(&["--log", "off"][..], 4), (&["--log", "off", "--recover"], 5)] {
+        let mut server = Server::start_in(&data, flags);
+        assert_eq!([1, 3].map(|trace| status(&server, trace)), [200; 2]);
+        let ready = String::from_utf8(get(&server.http, "/ready").body.to_vec()).unwrap();
+        assert!(ready.contains(&*commit.to_string_lossy()), "{ready}");
+        send(&server, next);
+        assert_eq!(server.terminate().code(), Some(0));
+    }
+    fs::write(&commit, &sound).unwrap();
+    let all = |server: &Server| [1, 2, 3, 4, 5].map(|trace| status(server, trace));
+    let mut server = Server::start_in(&data, &[]);
+    assert_eq!(all(&server), [200; 5]);
+    assert_eq!(server.terminate().code(), Some(0));
+
+    let aside = folder.path().join("aside");
+    fs::rename(&log, &aside).unwrap();
+    for flags in [&[][..], &["--recover"]] {
+        let (code, said) = refusal(&data, flags);
+        assert_eq!(code, Some(74), "{said}");
+        for part in [&*log.to_string_lossy(), "it has no commit", "restore the folder"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+    fs::remove_dir(&log).unwrap();
+    fs::rename(&aside, &log).unwrap();
+    let mut server = Server::start_in(&data, &[]);
+    assert_eq!(all(&server), [200; 5]);
     assert_eq!(server.terminate().code(), Some(0));
 }

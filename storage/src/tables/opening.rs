@@ -42,7 +42,7 @@ pub(super) struct TableLog {
     pub(super) folder: PathBuf,
 }
 
-/// What a version of a table consists of.
+/// The state of a table at one version.
 #[derive(Debug)]
 pub(super) struct TableState {
     pub(super) delta: DeltaTableState,
@@ -55,7 +55,7 @@ pub(super) struct ReadLog {
     pub(super) history: History,
     /// `None` when the history has a damage.
     pub(super) state: Option<TableState>,
-    /// What was moved aside.
+    /// Files that were moved aside.
     pub(super) quarantined: Vec<PathBuf>,
 }
 
@@ -226,7 +226,7 @@ impl TableLog {
         Ok(Some(moved))
     }
 
-    /// Those of the files that are there.
+    /// Returns the files that exist.
     pub(super) async fn existing(
         &self,
         files: Vec<Arc<DataFile>>,

@@ -56,7 +56,7 @@ pub(crate) enum HeaderPage {
     Valid(SegmentHeader),
     /// A sound header of a newer format.
     Newer(u32),
-    /// What the creation of a segment leaves when it does not end: no record can be behind it.
+    /// The leftover of a creation that did not end: no record can be behind it.
     Unfinished,
     /// Not a header.
     Damaged,
