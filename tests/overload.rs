@@ -215,7 +215,10 @@ fn what_is_refused_under_overload_gets_in_when_it_comes_back() {
     }
     assert!(hammered.wrong.is_empty(), "{}", hammered.wrong.join("\n"));
     let (answered, broken) = (hammered.answered(), hammered.broken);
-    assert!(broken < answered / 100, "{broken} connections ended without an answer, {answered} had one");
+    assert!(
+        broken < answered / 100,
+        "{broken} connections ended without an answer, {answered} had one"
+    );
     assert!(offered > capacity * OVERLOAD_MIN as f64, "{offered} of {capacity} is no overload");
     assert!(goodput > capacity * GOODPUT_MIN, "it takes {goodput:.2} a second of {capacity}");
     assert!(peak < BUDGET, "{peak} bytes");

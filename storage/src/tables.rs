@@ -323,9 +323,10 @@ impl TelemetryTable {
             let reason = "another program has removed it from the table".to_owned();
             return Err(StorageError::Conflict { path: file.path.clone(), reason });
         }
-        let bytes = self.encoder.encode(self.lacking.as_ref(), &change, covered, now)?;
         for _ in 0..TRIES {
             let version = self.version + 1;
+            let bytes =
+                self.encoder.encode(version, self.lacking.as_ref(), &change, covered, now)?;
             let unsettled = InDoubtCommit { version, bytes: bytes.clone(), change: change.clone() };
             self.unsettled = Some(unsettled);
             let fate = self.attempt(version, &bytes).await?;

@@ -23,6 +23,7 @@ use crate::{
     StorageError,
     blocking::random,
     data_file::DataFile,
+    paths::commit_name,
     schema::{HOUR, Signal},
     table_change::TableChange,
 };
@@ -32,7 +33,8 @@ pub(super) const RECEIVED: &str = "received_unix_nanos";
 
 /// Key in the commit info: the number of files that the commit adds.
 const FILES: &str = "tidingsFiles";
-/// Key in the commit info: CRC-32C of the commit, with [`NO_CHECKSUM`] in the place of the digits.
+/// Key in the commit info: CRC-32C of the names of the table and the commit, and of the commit with
+/// [`NO_CHECKSUM`] in the place of the digits.
 const CHECKSUM: &str = "tidingsChecksum";
 const NO_CHECKSUM: &str = "00000000";
 
@@ -53,9 +55,10 @@ impl CommitEncoder {
         format!("tidings/{}", self.signal.table())
     }
 
-    /// A commit, one action per line, in which the table may be declared anew.
+    /// A version's commit, one action per line, in which the table may be declared anew.
     pub(super) fn encode(
         &self,
+        version: u64,
         table: Option<&Value>,
         change: &TableChange,
         covered: u64,
@@ -90,7 +93,8 @@ impl CommitEncoder {
         if let Some(table) = table {
             lines.insert(1, table.to_string());
         }
-        Ok(with_checksum(lines.join("\n").into_bytes()))
+        let path = self.folder.join("_delta_log").join(commit_name(version));
+        Ok(with_checksum(&path, lines.join("\n").into_bytes()))
     }
 
     /// The position in the log that a commit of ours says; `None` when it does not fit its
@@ -206,9 +210,9 @@ impl CommitEncoder {
 
 /// Returns true if a commit is what was written, as far as it says. A commit is one JSON object per
 /// line, so a cut between two lines shows in their content only. The first commit creates the table.
-pub(super) fn is_whole(version: u64, commit: &[u8]) -> bool {
+pub(super) fn is_whole(path: &Path, commit: &[u8]) -> bool {
     if let Some(digits) = checksum_digits(commit) {
-        return commit.get(digits.clone()) == Some(checksum(commit, digits).as_bytes());
+        return commit.get(digits.clone()) == Some(checksum(path, commit, digits).as_bytes());
     }
     let lines = commit.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let Ok(actions) = lines.map(serde_json::from_slice::<Value>).collect::<Result<Vec<_>, _>>()
@@ -222,16 +226,16 @@ pub(super) fn is_whole(version: u64, commit: &[u8]) -> bool {
         let ends_with_position = last.is_some_and(|id| !id.ends_with(position::CHECK));
         return count("add") as u64 == files && ends_with_position;
     }
-    if version == 0 {
+    if path.ends_with(commit_name(0)) {
         return count("protocol") == 1 && count("metaData") == 1;
     }
     !actions.is_empty()
 }
 
 /// Fills in the checksum of a commit.
-fn with_checksum(mut commit: Vec<u8>) -> Bytes {
+fn with_checksum(path: &Path, mut commit: Vec<u8>) -> Bytes {
     if let Some(digits) = checksum_digits(&commit) {
-        let checksum = checksum(&commit, digits.clone());
+        let checksum = checksum(path, &commit, digits.clone());
         commit.splice(digits, checksum.bytes());
     }
     Bytes::from(commit)
@@ -245,8 +249,12 @@ fn checksum_digits(commit: &[u8]) -> Option<Range<usize>> {
     Some(start..start + NO_CHECKSUM.len())
 }
 
-fn checksum(commit: &[u8], digits: Range<usize>) -> String {
-    let before = crc32c::crc32c(commit.get(..digits.start).unwrap_or_default());
+/// Of another table's commit, or of another version's, it is another one.
+fn checksum(path: &Path, commit: &[u8], digits: Range<usize>) -> String {
+    let table = path.parent().and_then(Path::parent).and_then(Path::file_name);
+    let names = [table, path.file_name()].map(|name| name.unwrap_or_default().as_encoded_bytes());
+    let of_names = crc32c::crc32c(&names.join(&b'/'));
+    let before = crc32c::crc32c_append(of_names, commit.get(..digits.start).unwrap_or_default());
     let zeros = crc32c::crc32c_append(before, NO_CHECKSUM.as_bytes());
     let all = crc32c::crc32c_append(zeros, commit.get(digits.end..).unwrap_or_default());
     format!("{all:08x}")
@@ -267,41 +275,51 @@ fn size(file: &DataFile) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use tidings_proto::UnixNanos;
 
     use super::{CommitEncoder, is_whole};
     use crate::{
         data_file::DataFile,
+        paths::commit_name,
         schema::Signal,
         table_change::{CommitReason, TableChange},
     };
 
-    fn cut_at_every_byte(version: u64, commit: &[u8]) {
-        assert!(is_whole(version, commit));
+    fn path(table: &str, version: u64) -> PathBuf {
+        Path::new("/tables").join(table).join("_delta_log").join(commit_name(version))
+    }
+
+    fn cut_at_every_byte(path: &Path, commit: &[u8]) {
+        assert!(is_whole(path, commit));
         for cut in 0..commit.len() {
-            assert!(!is_whole(version, &commit[..cut]), "{cut}");
+            assert!(!is_whole(path, &commit[..cut]), "{cut}");
         }
     }
 
     #[test]
     fn a_commit_with_any_byte_changed_or_cut_is_not_whole() {
         let folder = Path::new("/tables/spans");
-        let path = folder.join("hour=7/a.parquet");
-        let file = DataFile::new(path, 7, 3, 100, UnixNanos(1), UnixNanos(2)).into();
+        let file =
+            DataFile::new(folder.join("hour=7/a.parquet"), 7, 3, 100, UnixNanos(1), UnixNanos(2))
+                .into();
         let change =
             TableChange { why: CommitReason::Flush, added: vec![file], removed: Vec::new() };
         let encoder = CommitEncoder::new(Signal::Spans, folder);
-        let commit = encoder.encode(None, &change, 9, UnixNanos(1)).unwrap();
-        cut_at_every_byte(1, &commit);
+        let commit = encoder.encode(1, None, &change, 9, UnixNanos(1)).unwrap();
+        let path = path("spans", 1);
+        cut_at_every_byte(&path, &commit);
+        for other in [self::path("spans", 2), self::path("logs", 1)] {
+            assert!(!is_whole(&other, &commit), "a copy at {}", other.display());
+        }
         // Without its key a checksum cannot be told from none: then the rest has to be readable.
         let key = commit.windows(15).position(|part| part == b"tidingsChecksum").unwrap();
         let quoted = key.saturating_sub(1)..key + 18;
         for (at, bit) in (0..commit.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut changed = commit.to_vec();
             changed[at] ^= 1 << bit;
-            assert!(!is_whole(1, &changed) || quoted.contains(&at), "byte {at}, bit {bit}");
+            assert!(!is_whole(&path, &changed) || quoted.contains(&at), "byte {at}, bit {bit}");
         }
     }
 
@@ -312,14 +330,18 @@ mod tests {
 {"add":{"path":"b"}}
 {"txn":{"appId":"tidings/spans/check","version":815}}
 {"txn":{"appId":"tidings/spans","version":7}}"#;
-        cut_at_every_byte(3, earlier.as_bytes());
-        cut_at_every_byte(0, b"{\"commitInfo\":{}}\n{\"protocol\":{}}\n{\"metaData\":{}}");
+        cut_at_every_byte(&path("spans", 3), earlier.as_bytes());
+        cut_at_every_byte(
+            &path("spans", 0),
+            b"{\"commitInfo\":{}}\n{\"protocol\":{}}\n{\"metaData\":{}}",
+        );
     }
 
     #[test]
     fn commits_of_other_writers_are_left_alone() {
-        assert!(is_whole(5, b"{\"commitInfo\":{}}\n{\"remove\":{\"path\":\"a\"}}\n"));
-        assert!(!is_whole(5, b""));
-        assert!(!is_whole(5, &[0; 64]));
+        let path = path("spans", 5);
+        assert!(is_whole(&path, b"{\"commitInfo\":{}}\n{\"remove\":{\"path\":\"a\"}}\n"));
+        assert!(!is_whole(&path, b""));
+        assert!(!is_whole(&path, &[0; 64]));
     }
 }

@@ -70,13 +70,13 @@ impl TableLog {
         })
     }
 
-    /// Returns a commit that adds the files of this log and has its position.
+    /// Returns a first commit, which adds the files of this log and has its position.
     ///
     /// # Errors
     /// `Corrupt` when a file is not in the table's folder.
     pub fn encode(&self) -> Result<Bytes, StorageError> {
         let encoder = CommitEncoder::new(Signal::Spans, Path::new(FOLDER));
-        encoder.encode(None, &addition(&self.files), self.position, UnixNanos(1))
+        encoder.encode(0, None, &addition(&self.files), self.position, UnixNanos(1))
     }
 
     /// Returns true if both have the same files and the same position.

@@ -88,16 +88,13 @@ pub(super) fn examine_files<'a>(
     let first = history.checkpoint.map_or(0, |version| version + 1);
     let mut expected = first;
     for version in history.commits.iter().copied().filter(|version| *version >= first) {
-        let damage = |version, reason| {
-            let path = log_folder.join(commit_name(version));
-            Some(Damage { version, path, reason })
-        };
+        let path = |version| log_folder.join(commit_name(version));
+        let damage = |version, reason| Some(Damage { version, path: path(version), reason });
         if version > expected {
             history.damage = damage(expected, "it is missing");
             break;
         }
-        let bytes = read(&log_folder.join(commit_name(version)))?;
-        if !is_whole(version, &bytes) {
+        if !is_whole(&path(version), &read(&path(version))?) {
             history.damage = damage(version, "it is not what was written");
             break;
         }
