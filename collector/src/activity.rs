@@ -157,7 +157,7 @@ impl Activity {
         if state.frames.is_flood(bytes, is_answering, now) {
             self.end.send_replace(Some(ConnectionEnd::Flooding));
         }
-        if state.busy > 0 {
+        if is_answering {
             return;
         }
         if !state.served && state.head_since.is_none() {

@@ -35,6 +35,16 @@ enum Position {
     Payload(usize),
 }
 
+impl Position {
+    /// Before a frame.
+    const NEXT: Self = Self::Head([0; FRAME_HEAD], 0);
+
+    /// In a frame, or behind it when no bytes are to go.
+    fn payload(left: usize) -> Self {
+        if left == 0 { Self::NEXT } else { Self::Payload(left) }
+    }
+}
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct FrameMeter {
@@ -81,7 +91,7 @@ impl FrameMeter {
                     let is_preface = bytes.get(..taken) == expected.get(..taken);
                     self.position = match *had + taken {
                         _ if !is_preface => Position::Other,
-                        all if all == PREFACE.len() => Position::Head([0; FRAME_HEAD], 0),
+                        all if all == PREFACE.len() => Position::NEXT,
                         part => Position::Preface(part),
                     };
                     taken
@@ -100,23 +110,17 @@ impl FrameMeter {
                         };
                         frames += u32::from(!is_free);
                         let length = u32::from_be_bytes([0, high, middle, low]);
-                        self.position = Position::Payload(usize::try_from(length).unwrap_or(0));
+                        self.position = Position::payload(usize::try_from(length).unwrap_or(0));
                     }
                     taken
                 }
                 Position::Payload(left) => {
                     let taken = (*left).min(bytes.len());
-                    *left -= taken;
-                    if *left == 0 {
-                        self.position = Position::Head([0; FRAME_HEAD], 0);
-                    }
+                    self.position = Position::payload(*left - taken);
                     taken
                 }
             };
             bytes = bytes.get(taken..).unwrap_or_default();
-        }
-        if matches!(self.position, Position::Payload(0)) {
-            self.position = Position::Head([0; FRAME_HEAD], 0);
         }
         frames
     }

@@ -47,8 +47,9 @@ use crate::{
     Clock, StorageError, StoreSettings,
     blocking::blocking,
     damage::{DamagedFiles, Finding},
-    disk::{AppendFile, DiskEntry, Mistakes, SharedDisk},
+    disk::{AppendFile, DiskEntry, Mistakes, SharedDisk, failed},
     paths::Paths,
+    schema::HOUR,
     settings::{ObjectAddress, ObjectStoreSettings, TablesAt},
 };
 
@@ -116,6 +117,28 @@ pub(crate) fn write(tables: &dyn TableStore, path: &Path, bytes: &[u8]) -> io::R
     let mut file = tables.create(path)?;
     file.append(bytes)?;
     file.sync()
+}
+
+/// Entries of a folder; none where it is missing.
+pub(crate) fn list_existing(
+    tables: &dyn TableStore,
+    folder: &Path,
+) -> Result<Vec<DiskEntry>, StorageError> {
+    match tables.list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(failed("list", folder)),
+    }
+}
+
+/// The partitions in a folder of a table.
+pub(crate) fn partitions(
+    tables: &dyn TableStore,
+    folder: &Path,
+) -> Result<Vec<PathBuf>, StorageError> {
+    let of_hour = |name: &str| name.strip_prefix(HOUR).is_some_and(|rest| rest.starts_with('='));
+    let entries = list_existing(tables, folder)?.into_iter();
+    let folders = entries.filter(|entry| !entry.is_file && of_hour(&entry.name));
+    Ok(folders.map(|entry| folder.join(entry.name)).collect())
 }
 
 /// Store through which a data file is read.

@@ -5,10 +5,11 @@
 //! Does not own rows (`data_file` encodes them) or the log. The caller of [`TelemetryTable::write`]
 //! may drop log segments only after it returned `Ok`.
 //!
-//! `opening` reads the log of a table, damaged ones too (`history`). `commit` encodes commits instead of delta-rs, whose snapshots grow with every commit and are
-//! read again for each. With a single writer, only the version and the position have to be
-//! remembered, and every commit costs the same. Opening, resolving and checkpoints (`checkpoint`)
-//! read the table through delta-rs. `delta_columns` declares new columns.
+//! `opening` reads the log of a table, damaged ones too (`history`). `commit` encodes commits
+//! instead of delta-rs, whose snapshots grow with every commit and are read again for each. With a
+//! single writer, only the version and the position have to be remembered, and every commit costs
+//! the same. Opening, resolving and checkpoints (`checkpoint`) read the table through delta-rs.
+//! `delta_columns` declares new columns.
 //!
 //! A commit that failed, or could not be read back, is in doubt.
 //! [`TelemetryTable::resolve_in_doubt`] resolves it before the next write, so that no row is
@@ -174,8 +175,7 @@ impl TelemetryTable {
         let (mut position_damage, mut delta) = (None, None);
         let (files, covered, version) = match (state, &history.damage) {
             (Some(TableState { delta: state, files }), _) => {
-                let id = encoder.transaction_id();
-                let covered = match position::read(&id, &state, &log.store).await? {
+                let covered = match log.position(&state).await? {
                     FoundPosition::Sound(position) => position,
                     FoundPosition::Damaged(found) => {
                         let of_it = (&encoder, log.folder.as_path());

@@ -19,7 +19,7 @@ use super::{
     from_millis,
     listing::{decoded_path, listed_file, listed_files, load},
     opening::TableLog,
-    position::{self, FoundPosition},
+    position::FoundPosition,
 };
 use crate::{
     StorageError,
@@ -28,7 +28,7 @@ use crate::{
     disk::failed,
     paths::{commit_name, commit_version},
     schema::Signal,
-    table_store::{DataFileStore, TableStore},
+    table_store::{DataFileStore, TableStore, list_existing},
 };
 
 const POINTER: &str = "_last_checkpoint";
@@ -56,13 +56,8 @@ pub(super) struct History {
 /// Returns true if a table has a commit or a checkpoint.
 pub(super) fn is_there(tables: &dyn TableStore, log_folder: &Path) -> Result<bool, StorageError> {
     let is_of_log = |name: &str| commit_version(name).or(checkpoint_version(name)).is_some();
-    match tables.list(log_folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        listed => {
-            let entries = listed.map_err(failed("list", log_folder))?;
-            Ok(entries.iter().any(|entry| entry.is_file && is_of_log(&entry.name)))
-        }
-    }
+    let entries = list_existing(tables, log_folder)?;
+    Ok(entries.iter().any(|entry| entry.is_file && is_of_log(&entry.name)))
 }
 
 /// Reads every commit since the newest checkpoint.
@@ -203,7 +198,7 @@ pub(super) async fn salvage(
     if let Some(before) = damage.version.checked_sub(1)
         && let Ok(state) = load(&log.store, Some(before)).await
     {
-        let found = position::read(&encoder.transaction_id(), &state, &log.store).await?;
+        let found = log.position(&state).await?;
         covered = if let FoundPosition::Sound(position) = found { position } else { 0 };
         for listed in listed_files(table, &state, &home) {
             match listed {

@@ -5,11 +5,10 @@
 //! commit is damaged, as one whose checksum does not fit. When the opening program may change the
 //! table, it moves aside what can be done without. That is a checkpoint that cannot be used, as long
 //! as the commits are there; and a damaged last commit, as long as the files before it are there and
-//! the write-ahead log still has its rows. All other damage leaves the table as it is: see `history`.
+//! the write-ahead log begins before their position. All other damage leaves the table as it is: see `history`.
 
 use std::{
     collections::BTreeSet,
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -29,8 +28,8 @@ use crate::{
     data_file::DataFile,
     disk::failed,
     paths::commit_name,
-    schema::{HOUR, Signal},
-    table_store::{DataFileStore, SharedTables, TableStore},
+    schema::Signal,
+    table_store::{DataFileStore, SharedTables, TableStore, list_existing, partitions},
 };
 
 /// A table whose log is read.
@@ -87,14 +86,15 @@ impl TableLog {
                 })
                 .await?;
             quarantined.extend(pointer);
-            let read = self.read(&mut history).await;
-            let error = match read {
-                Ok(None) if self.can_discard(&history, log_from).await? => {
-                    quarantined.extend(self.discard_last(&history, quarantine).await?);
-                    self.prepare().await?;
-                    continue;
-                }
-                Ok(state) => return Ok(ReadLog { history, state, quarantined }),
+            let error = match self.read(&mut history).await {
+                Ok(state) => match self.discardable(&history, log_from).await? {
+                    Some(damage) => {
+                        quarantined.push(self.discard(damage, quarantine).await?);
+                        self.prepare().await?;
+                        continue;
+                    }
+                    None => return Ok(ReadLog { history, state, quarantined }),
+                },
                 Err(error) => error,
             };
             let quarantine = quarantine.to_owned();
@@ -191,39 +191,48 @@ impl TableLog {
         Ok(TableState { delta, files })
     }
 
-    /// Returns true if the table is whole without its damaged last commit: the files of the version
-    /// before are there, and the write-ahead log has the rows that are not in them.
-    async fn can_discard(&self, history: &History, log_from: u64) -> Result<bool, StorageError> {
-        let Some(damage) = history.damage.as_ref() else { return Ok(false) };
-        if history.commits.last() != Some(&damage.version) {
-            return Ok(false);
-        }
+    /// Returns the damage of a last commit that the table is whole without: the files of the version
+    /// before are there, and the write-ahead log begins before its position.
+    async fn discardable<'a>(
+        &self,
+        history: &'a History,
+        log_from: u64,
+    ) -> Result<Option<&'a Damage>, StorageError> {
+        let is_last = |damage: &&Damage| history.commits.last() == Some(&damage.version);
+        let Some(damage) = history.damage.as_ref().filter(is_last) else { return Ok(None) };
         let Some(before) = damage.version.checked_sub(1) else {
             let folder = self.folder.clone();
-            return self.blocking(move |tables, _| Ok(!has_files(tables, &folder)?)).await;
+            let partitions = self.blocking(move |tables, _| partitions(tables, &folder)).await?;
+            return Ok(partitions.is_empty().then_some(damage));
         };
-        let Ok(state) = self.state(Some(before)).await else { return Ok(false) };
-        let id = CommitEncoder::new(self.signal, &self.folder).transaction_id();
-        let has_rows = match position::read(&id, &state.delta, &self.store).await? {
+        let Ok(state) = self.state(Some(before)).await else { return Ok(None) };
+        let has_rows = match self.position(&state.delta).await? {
             FoundPosition::Sound(position) => log_from <= position,
             FoundPosition::Damaged(_) => false,
         };
         let files = state.files.len();
-        Ok(has_rows && self.existing(state.files).await?.len() == files)
+        let is_whole = has_rows && self.existing(state.files).await?.len() == files;
+        Ok(is_whole.then_some(damage))
     }
 
-    async fn discard_last(
-        &self,
-        history: &History,
-        quarantine: &Path,
-    ) -> Result<Option<PathBuf>, StorageError> {
-        let Some(Damage { version, path, .. }) = history.damage.clone() else { return Ok(None) };
+    /// Moves a damaged last commit aside; where to.
+    async fn discard(&self, damage: &Damage, quarantine: &Path) -> Result<PathBuf, StorageError> {
+        let (version, path) = (damage.version, damage.path.clone());
         let quarantine = quarantine.to_owned();
         let moved =
             self.blocking(move |tables, _| history::move_aside(tables, &path, &quarantine)).await?;
         tracing::error!(version, moved_to = %moved.display(),
             "the table's last commit is damaged; it is set aside and its rows are read from the log");
-        Ok(Some(moved))
+        Ok(moved)
+    }
+
+    /// The position in the write-ahead log that a state says.
+    pub(super) async fn position(
+        &self,
+        state: &DeltaTableState,
+    ) -> Result<FoundPosition, StorageError> {
+        let id = CommitEncoder::new(self.signal, &self.folder).transaction_id();
+        position::read(&id, state, &self.store).await
     }
 
     /// Returns the files that exist.
@@ -235,13 +244,8 @@ impl TableLog {
             let folders: BTreeSet<_> = files.iter().filter_map(|file| file.path.parent()).collect();
             let mut found = BTreeSet::new();
             for folder in folders {
-                match tables.list(folder) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    listed => {
-                        let entries = listed.map_err(failed("list", folder))?;
-                        found.extend(entries.into_iter().map(|entry| folder.join(entry.name)));
-                    }
-                }
+                let entries = list_existing(tables, folder)?;
+                found.extend(entries.into_iter().map(|entry| folder.join(entry.name)));
             }
             Ok(files.iter().filter(|file| found.contains(&file.path)).map(Arc::clone).collect())
         })
@@ -268,24 +272,11 @@ fn is_created(
     log_folder: &Path,
 ) -> Result<bool, StorageError> {
     let is_created = history::is_there(tables, log_folder)?;
-    if !is_created && has_files(tables, folder)? {
+    if !is_created && !partitions(tables, folder)?.is_empty() {
         let reason = "it has no commit, and the table has data files: restore the folder from a \
                       backup, or move the table's folder away to begin without it";
         let path = log_folder.to_owned();
         return Err(StorageError::Corrupt { path, reason: reason.to_owned() });
     }
     Ok(is_created)
-}
-
-/// Returns true if a table's folder has data files.
-fn has_files(tables: &dyn TableStore, folder: &Path) -> Result<bool, StorageError> {
-    match tables.list(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        listed => {
-            let entries = listed.map_err(failed("list", folder))?;
-            let is_partition =
-                |name: &str| name.strip_prefix(HOUR).is_some_and(|of| of.starts_with('='));
-            Ok(entries.iter().any(|entry| is_partition(&entry.name)))
-        }
-    }
 }

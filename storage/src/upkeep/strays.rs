@@ -17,7 +17,12 @@ use std::{
 
 use tidings_proto::UnixNanos;
 
-use crate::{StorageError, disk::failed, paths::index_path, schema::HOUR, table_store::TableStore};
+use crate::{
+    StorageError,
+    disk::failed,
+    paths::index_path,
+    table_store::{TableStore, partitions},
+};
 
 /// Age at which files without a commit are deleted. No writer takes longer from upload to commit.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -61,16 +66,6 @@ pub(crate) fn strays(
         find(tables, &folder, of_index, &mut strays)?;
     }
     Ok(strays)
-}
-
-fn partitions(tables: &dyn TableStore, folder: &Path) -> Result<Vec<PathBuf>, StorageError> {
-    let entries = match tables.list(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed("list", folder))?,
-    };
-    let of_hour = |name: &str| name.strip_prefix(HOUR).is_some_and(|rest| rest.starts_with('='));
-    let folders = entries.into_iter().filter(|entry| !entry.is_file && of_hour(&entry.name));
-    Ok(folders.map(|entry| folder.join(entry.name)).collect())
 }
 
 fn find(
