@@ -197,7 +197,7 @@ async fn what_is_refused_and_what_is_too_much_have_statuses_of_their_own() {
         ),
     ];
     for (query, status, kind) in cases {
-        let asked = post(&router, "text/plain", query).await;
+        let asked = post(&router, "text/plain", query.to_owned()).await;
         assert_eq!(
             (asked.status.as_u16(), &asked.json()["type"]),
             (status, &json!(kind)),
