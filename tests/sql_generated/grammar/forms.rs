@@ -173,7 +173,7 @@ impl Grammar {
     fn over(&mut self, clause: &str) -> Option<String> {
         let (part, by) = (self.column(Kind::Any), self.column(Kind::Any));
         let unit = self.one(&["ROWS", "RANGE", "GROUPS"]);
-        let rows = self.one(&["0", "1", "1000", "1000000000000"]);
+        let rows = self.one(&["0", "1", "1000", "1000000000"]);
         let window = match clause {
             "OVER ()" => String::new(),
             "PARTITION BY" => format!("PARTITION BY {part}"),
