@@ -151,3 +151,38 @@ fn a_damaged_commit_keeps_no_server_shut_and_lost_commits_end_the_start_with_74(
     assert_eq!(all(&server), [200; 5]);
     assert_eq!(server.terminate().code(), Some(0));
 }
+
+#[test]
+fn last_commits_that_are_gone_are_missed_by_the_check_and_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for trace in 1..=2 {
+        let mut server = Server::start_in(&data, &[]);
+        send(&server, trace);
+        assert_eq!(server.terminate().code(), Some(0));
+    }
+    // An erasure leaves nothing in the write-ahead log.
+    let id = format!("{:032x}", 9);
+    let erased = Server::command(&["erase", "--data-dir", data.to_str().unwrap(), "--trace", &id]);
+    assert_eq!(erased.0, Some(0), "{}", erased.2);
+    let log = data.join("tables/spans/_delta_log");
+    let commit = log.join(format!("{:020}.json", 2));
+    let aside = folder.path().join("aside");
+    fs::rename(&commit, &aside).unwrap();
+    let check = || Server::command(&["check", data.to_str().unwrap()]);
+    let (code, found, _) = check();
+    assert!(code == Some(1) && found.contains(&*commit.to_string_lossy()), "{found}");
+
+    let mut server = Server::start_in(&data, &["--log", "off"]);
+    assert_eq!([1, 2].map(|trace| status(&server, trace)), [200, 404]);
+    let ready = String::from_utf8(get(&server.http, "/ready").body.to_vec()).unwrap();
+    assert!(ready.contains(&*commit.to_string_lossy()), "{ready}");
+    send(&server, 3);
+    assert_eq!(server.terminate().code(), Some(0));
+
+    fs::rename(&aside, &commit).unwrap();
+    let mut server = Server::start_in(&data, &[]);
+    assert_eq!([1, 2, 3].map(|trace| status(&server, trace)), [200; 3]);
+    assert_eq!(server.terminate().code(), Some(0));
+    assert_eq!(check().0, Some(0));
+}

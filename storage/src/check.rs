@@ -14,7 +14,8 @@ use crate::{
     schema::Signal,
     store,
     table_store::{self, LocalTables, SharedTables},
-    tables, wal,
+    tables,
+    wal::{self, LogExtent},
 };
 
 /// Reads everything in a data directory that no process works on, and reports what is wrong as it
@@ -37,8 +38,10 @@ pub async fn check(
     let mut findings = Findings { summary: CheckSummary::default(), report };
     let tables_of_it: SharedTables = Arc::new(LocalTables::new(Arc::clone(&disk), paths.tables()));
     let mut positions = Vec::new();
+    let extent = LogExtent::read(&disk, paths.wal());
     for signal in [Signal::Spans, Signal::Logs] {
-        positions.push((signal, tables::check(&tables_of_it, signal, &mut findings).await?));
+        positions
+            .push((signal, tables::check(&tables_of_it, signal, &extent, &mut findings).await?));
     }
     let covered = positions.iter().map(|(_, position)| *position).max().unwrap_or(0);
     match Pins::read(disk.as_ref(), &paths.pins()) {

@@ -66,6 +66,7 @@ use crate::{
     schema::{HOUR, Signal},
     table_change::{CommitReason, TableChange},
     table_store::{self, DataFileStore, SharedTables, TableStore},
+    wal::LogExtent,
 };
 
 /// Table properties set at creation.
@@ -142,26 +143,27 @@ struct InDoubtCommit {
 }
 
 impl TelemetryTable {
-    /// Opens or creates a table, moving aside what is damaged and can be done without. The
-    /// write-ahead log has every record behind `log_from`.
+    /// Opens or creates a table, moving aside what is damaged and can be done without.
     pub(crate) async fn open(
         tables: &SharedTables,
         quarantine: &Path,
         signal: Signal,
-        log_from: u64,
+        extent: &LogExtent,
     ) -> Result<OpenedTable, StorageError> {
         let log = TableLog::new(tables, signal)?;
-        let read = log.open(quarantine, log_from).await?;
+        let read = log.open(quarantine, extent).await?;
         Self::opened(log, read).await
     }
 
-    /// Opens a table without changing it; `None` if it does not exist.
+    /// Opens a table without changing it; `None` if it does not exist. Beside a server, which may
+    /// be writing files for its next commit, there is no extent.
     pub(crate) async fn peek(
         tables: &SharedTables,
         signal: Signal,
+        extent: Option<&LogExtent>,
     ) -> Result<Option<OpenedTable>, StorageError> {
         let log = TableLog::new(tables, signal)?;
-        match log.peek().await? {
+        match log.peek(extent).await? {
             Some(read) => Self::opened(log, read).await.map(Some),
             None => Ok(None),
         }

@@ -30,12 +30,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::writer::{Command, WriteRefusal, Writer};
 pub(crate) use self::{
-    pinned::{PinnedLog, missing_through, pin},
+    pinned::{PinnedLog, pin},
     reader::{SegmentPiece, SegmentReader},
     record::{PAYLOAD_MAX, RECORDS_START, SegmentHeader, WalRecord},
     replay::{Replay, ReplayEnd},
     segments::{Sealed, Segments},
-    wal_check::{SegmentCheck, check, check_formats},
+    wal_check::{LogExtent, SegmentCheck, check, check_formats},
     writer::Position,
 };
 use crate::{

@@ -189,7 +189,7 @@ impl Source {
         let corrupt = |path: &PathBuf, reason: String| {
             Err(StorageError::Corrupt { path: path.clone(), reason })
         };
-        let peeked = TelemetryTable::peek(&self.tables, signal);
+        let peeked = TelemetryTable::peek(&self.tables, signal, None);
         let Some(opened) = self.runtime.block_on(Box::pin(peeked))? else {
             return corrupt(&log_folder, "it has no commits".to_owned());
         };

@@ -39,7 +39,9 @@ use crate::{
     table_change::{CommitReason, TableChange},
     table_store::{self, SharedTables},
     tables::{OpenedTable, TelemetryTable},
-    wal::{self, Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings},
+    wal::{
+        LogExtent, Position, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalRecord, WalSettings,
+    },
 };
 
 /// So many small chunks become one while replaying.
@@ -63,9 +65,9 @@ pub(super) async fn open(
     let lock = lock(&disk, &paths, clock.as_ref()).await?;
     let tables_at = table_store::open(&disk, &paths, &settings, clock.as_ref(), objects).await?;
     let (disk_of_it, folder, quarantine) = (Arc::clone(&disk), paths.wal(), paths.quarantine());
-    let log_from = blocking(move || Ok(wal::missing_through(disk_of_it.as_ref(), &folder))).await?;
-    let mut spans = TelemetryTable::open(&tables_at, &quarantine, Signal::Spans, log_from).await?;
-    let mut logs = TelemetryTable::open(&tables_at, &quarantine, Signal::Logs, log_from).await?;
+    let extent = blocking(move || Ok(LogExtent::read(&disk_of_it, folder))).await?;
+    let mut spans = TelemetryTable::open(&tables_at, &quarantine, Signal::Spans, &extent).await?;
+    let mut logs = TelemetryTable::open(&tables_at, &quarantine, Signal::Logs, &extent).await?;
     let keeper = MaintenanceState::new(spans.newest.max(logs.newest), clock.as_ref());
     let damaged =
         Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };

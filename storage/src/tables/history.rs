@@ -25,19 +25,21 @@ use crate::{
     StorageError,
     blocking::blocking,
     data_file::DataFile,
-    disk::failed,
+    disk::{DiskEntry, failed},
     paths::{commit_name, commit_version},
     schema::Signal,
     table_store::{DataFileStore, TableStore, list_existing},
 };
 
 const POINTER: &str = "_last_checkpoint";
+/// The reason of the damage where a commit is gone.
+pub(super) const MISSING_COMMIT: &str = "it is missing";
 
-/// A commit that is not what it was.
+/// A commit, or the newest checkpoint, that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Damage {
     pub(super) version: u64,
-    /// The commit's file.
+    /// Its file.
     pub(crate) path: PathBuf,
     pub(crate) reason: &'static str,
 }
@@ -86,7 +88,7 @@ pub(super) fn examine_files<'a>(
         let path = |version| log_folder.join(commit_name(version));
         let damage = |version, reason| Some(Damage { version, path: path(version), reason });
         if version > expected {
-            history.damage = damage(expected, "it is missing");
+            history.damage = damage(expected, MISSING_COMMIT);
             break;
         }
         if !is_whole(&path(version), &read(&path(version))?) {
@@ -112,12 +114,34 @@ pub(super) fn check_pointer(
     let pointer: Option<Value> = serde_json::from_slice(&bytes).ok();
     let version = pointer.and_then(|pointer| pointer.get("version")?.as_u64());
     let entries = tables.list(log_folder).map_err(failed("list", log_folder))?;
-    let is_there = entries.iter().any(|entry| checkpoint_version(&entry.name) == version);
+    let is_of_it = |entry: &DiskEntry| entry.is_file && checkpoint_version(&entry.name) == version;
+    let is_there = entries.iter().any(is_of_it);
     if version.is_some() && is_there {
         return Ok(None);
     }
     tracing::warn!(path = %path.display(), "it points to no checkpoint and is set aside");
     move_aside(tables, &path, quarantine).map(Some)
+}
+
+/// Returns the damage of the newest checkpoint, which could not be used, when the commits before it
+/// are gone. Nothing else has their content, so the checkpoint is left where it is.
+pub(super) fn needed_checkpoint(
+    tables: &dyn TableStore,
+    log_folder: &Path,
+) -> Result<Option<Damage>, StorageError> {
+    let entries = tables.list(log_folder).map_err(failed("list", log_folder))?;
+    let names = entries.iter().map(|entry| entry.name.as_str());
+    let Some(version) = names.clone().filter_map(checkpoint_version).max() else { return Ok(None) };
+    let without = names.clone().filter(|name| checkpoint_version(name) != Some(version));
+    if files_of_version(without, version).is_some() {
+        return Ok(None);
+    }
+    let mut of_it = names.filter(|name| checkpoint_version(name) == Some(version));
+    let Some(path) = of_it.next().map(|name| log_folder.join(name)) else { return Ok(None) };
+    // A store that cannot be reached has damaged nothing.
+    tables.read(&path).map_err(failed("read", &path))?;
+    let reason = "it cannot be used, and the commits before it are no longer there";
+    Ok(Some(Damage { version, path, reason }))
 }
 
 /// Moves the newest checkpoint aside, which could not be used; where to, when there is one and it

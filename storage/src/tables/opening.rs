@@ -5,7 +5,12 @@
 //! commit is damaged, as one whose checksum does not fit. When the opening program may change the
 //! table, it moves aside what can be done without. That is a checkpoint that cannot be used, as long
 //! as the commits are there; and a damaged last commit, as long as the files before it are there and
-//! the write-ahead log begins before their position. All other damage leaves the table as it is: see `history`.
+//! the write-ahead log has every record behind their position. All other damage leaves the table as
+//! it is: see `history`.
+//!
+//! Last commits that are gone leave no hole. What tells of them is the write-ahead log, which drops
+//! only what the tables have: when it begins behind a table's position, and the table has a file of a
+//! flush behind that position, the commit of that file is missing.
 
 use std::{
     collections::BTreeSet,
@@ -26,10 +31,11 @@ use crate::{
     StorageError,
     blocking::blocking,
     data_file::DataFile,
-    disk::failed,
-    paths::commit_name,
+    disk::{DiskEntry, failed},
+    paths::{commit_name, flushed_position},
     schema::Signal,
     table_store::{DataFileStore, SharedTables, TableStore, list_existing, partitions},
+    wal::LogExtent,
 };
 
 /// A table whose log is read.
@@ -69,11 +75,10 @@ impl TableLog {
     }
 
     /// Reads the log of a table that this process may change, and creates one that is not there.
-    /// The write-ahead log has every record behind `log_from`.
     pub(super) async fn open(
         &self,
         quarantine: &Path,
-        log_from: u64,
+        extent: &LogExtent,
     ) -> Result<ReadLog, StorageError> {
         let mut quarantined = Vec::new();
         self.prepare().await?;
@@ -87,13 +92,16 @@ impl TableLog {
                 .await?;
             quarantined.extend(pointer);
             let error = match self.read(&mut history).await {
-                Ok(state) => match self.discardable(&history, log_from).await? {
+                Ok(state) => match self.discardable(&history, extent).await? {
                     Some(damage) => {
                         quarantined.push(self.discard(damage, quarantine).await?);
                         self.prepare().await?;
                         continue;
                     }
-                    None => return Ok(ReadLog { history, state, quarantined }),
+                    None => {
+                        let state = self.without_lost_commits(&mut history, state, extent).await?;
+                        return Ok(ReadLog { history, state, quarantined });
+                    }
                 },
                 Err(error) => error,
             };
@@ -110,7 +118,10 @@ impl TableLog {
     }
 
     /// Reads the log and changes nothing; `None` when there is no table.
-    pub(super) async fn peek(&self) -> Result<Option<ReadLog>, StorageError> {
+    pub(super) async fn peek(
+        &self,
+        extent: Option<&LogExtent>,
+    ) -> Result<Option<ReadLog>, StorageError> {
         let folder = self.folder.clone();
         let examined = self.blocking(move |tables, log_folder| {
             match is_created(tables, &folder, log_folder)? {
@@ -119,8 +130,45 @@ impl TableLog {
             }
         });
         let Some(mut history) = examined.await? else { return Ok(None) };
-        let state = self.read(&mut history).await?;
+        let mut state = self.read(&mut history).await?;
+        if let Some(extent) = extent {
+            state = self.without_lost_commits(&mut history, state, extent).await?;
+        }
         Ok(Some(ReadLog { history, state, quarantined: Vec::new() }))
+    }
+
+    /// Returns the state, or `None` with a damage when commits behind it are gone.
+    async fn without_lost_commits(
+        &self,
+        history: &mut History,
+        state: Option<TableState>,
+        extent: &LogExtent,
+    ) -> Result<Option<TableState>, StorageError> {
+        let (Some(read), Some(dropped)) = (&state, extent.dropped_through) else {
+            return Ok(state);
+        };
+        let FoundPosition::Sound(position) = self.position(&read.delta).await? else {
+            return Ok(state);
+        };
+        let folder = self.folder.clone();
+        let is_behind = move |entry: &DiskEntry| {
+            flushed_position(Path::new(&entry.name)).is_some_and(|flushed| flushed > position)
+        };
+        let has_file_behind = move |tables: &dyn TableStore| {
+            for partition in partitions(tables, &folder)? {
+                if list_existing(tables, &partition)?.iter().any(&is_behind) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        if dropped <= position || !self.blocking(move |tables, _| has_file_behind(tables)).await? {
+            return Ok(state);
+        }
+        let version = read.delta.version() + 1;
+        let path = self.log_folder().join(commit_name(version));
+        history.damage = Some(Damage { version, path, reason: history::MISSING_COMMIT });
+        Ok(None)
     }
 
     /// Creates the table if it has no log.
@@ -149,8 +197,12 @@ impl TableLog {
             Ok(state) => return Ok(Some(state)),
             Err(error) => error,
         };
-        if let Some(checkpoint) = history.checkpoint {
-            self.state(Some(checkpoint)).await?;
+        if let Some(checkpoint) = history.checkpoint
+            && let Err(error) = self.state(Some(checkpoint)).await
+        {
+            let needed = self.blocking(history::needed_checkpoint).await?;
+            history.damage = Some(needed.ok_or(error)?);
+            return Ok(None);
         }
         let first = history.checkpoint.map_or(0, |version| version + 1);
         let Some(refused) = self.first_refused(first, history).await else { return Err(error) };
@@ -192,11 +244,11 @@ impl TableLog {
     }
 
     /// Returns the damage of a last commit that the table is whole without: the files of the version
-    /// before are there, and the write-ahead log begins before its position.
+    /// before are there, and the write-ahead log has every record behind its position.
     async fn discardable<'a>(
         &self,
         history: &'a History,
-        log_from: u64,
+        extent: &LogExtent,
     ) -> Result<Option<&'a Damage>, StorageError> {
         let is_last = |damage: &&Damage| history.commits.last() == Some(&damage.version);
         let Some(damage) = history.damage.as_ref().filter(is_last) else { return Ok(None) };
@@ -206,13 +258,16 @@ impl TableLog {
             return Ok(partitions.is_empty().then_some(damage));
         };
         let Ok(state) = self.state(Some(before)).await else { return Ok(None) };
-        let has_rows = match self.position(&state.delta).await? {
-            FoundPosition::Sound(position) => log_from <= position,
-            FoundPosition::Damaged(_) => false,
+        let FoundPosition::Sound(position) = self.position(&state.delta).await? else {
+            return Ok(None);
         };
         let files = state.files.len();
-        let is_whole = has_rows && self.existing(state.files).await?.len() == files;
-        Ok(is_whole.then_some(damage))
+        if self.existing(state.files).await?.len() < files {
+            return Ok(None);
+        }
+        let extent = extent.clone();
+        let has_rows = blocking(move || extent.is_whole_behind(position)).await?;
+        Ok(has_rows.then_some(damage))
     }
 
     /// Moves a damaged last commit aside; where to.

@@ -20,19 +20,24 @@ use crate::{
     paths::index_path,
     schema::Signal,
     table_store::SharedTables,
+    wal::LogExtent,
 };
 
 /// Reads everything; the sequence up to which the table has the log.
 pub(crate) async fn check(
     tables: &SharedTables,
     signal: Signal,
+    extent: &LogExtent,
     findings: &mut Findings<'_>,
 ) -> Result<u64, StorageError> {
     let log_folder = tables.folder(signal.table()).join("_delta_log");
-    let opened = match TelemetryTable::peek(tables, signal).await {
+    let opened = match TelemetryTable::peek(tables, signal, Some(extent)).await {
         Ok(Some(opened)) => opened,
         Ok(None) => return Ok(0),
         Err(error) => {
+            // Delta's errors may end with a backtrace.
+            let error = error.to_string();
+            let error = error.lines().next().unwrap_or_default();
             let what = format!("the table's log cannot be read: {error}");
             findings.add(Finding::new(&log_folder, what));
             return Ok(0);

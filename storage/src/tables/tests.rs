@@ -7,10 +7,12 @@ use tidings_proto::UnixNanos;
 use super::{DataFile, TelemetryTable, checkpoint, file_path};
 use crate::{
     Clock, StorageError, SystemClock,
-    disk::RealDisk,
+    disk::{RealDisk, SharedDisk},
+    paths::segment_name,
     schema::Signal,
     table_change::{CommitReason, TableChange},
     table_store::{LocalTables, SharedTables},
+    wal::{LogExtent, SegmentHeader},
 };
 
 fn tables(root: &Path) -> SharedTables {
@@ -22,9 +24,33 @@ async fn open(root: &Path) -> super::OpenedTable {
 }
 
 /// Opens a table whose write-ahead log begins behind a record.
-async fn open_behind(root: &Path, log_from: u64) -> Result<super::OpenedTable, StorageError> {
+async fn open_behind(root: &Path, dropped: u64) -> Result<super::OpenedTable, StorageError> {
+    open_beside(root, &log_of(root, &[dropped])).await
+}
+
+async fn open_beside(root: &Path, log: &LogExtent) -> Result<super::OpenedTable, StorageError> {
     let quarantine = root.join("quarantine");
-    TelemetryTable::open(&tables(root), &quarantine, Signal::Spans, log_from).await
+    TelemetryTable::open(&tables(root), &quarantine, Signal::Spans, log).await
+}
+
+/// A write-ahead log of segments without records, each behind this one.
+fn log_of(root: &Path, dropped: &[u64]) -> LogExtent {
+    let folder = root.join("wal");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir(&folder).unwrap();
+    for prior_end in dropped.iter().copied() {
+        let header = SegmentHeader { first: prior_end + 1, prior_end, salt: 7 };
+        std::fs::write(folder.join(segment_name(prior_end + 1)), header.encode()).unwrap();
+    }
+    let disk: SharedDisk = Arc::new(RealDisk);
+    LogExtent::read(&disk, folder)
+}
+
+async fn peek(
+    root: &Path,
+    log: Option<&LogExtent>,
+) -> Result<Option<super::OpenedTable>, StorageError> {
+    TelemetryTable::peek(&tables(root), Signal::Spans, log).await
 }
 
 /// Writes something under the name of a data file.
@@ -74,6 +100,54 @@ async fn a_table_opens_from_its_checkpoint_after_many_commits() {
     assert_eq!(opened.files.len(), 1);
     let removed = opened.table.tombstones().read().await.unwrap();
     assert!(removed.len() >= 4, "{}", removed.len());
+
+    // Nothing else says what the commits said.
+    let checkpoint = log.join(format!("{last:020}.checkpoint.parquet"));
+    std::fs::write(&checkpoint, b"no checkpoint").unwrap();
+    for opened in [open(root.path()).await, peek(root.path(), None).await.unwrap().unwrap()] {
+        assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&checkpoint));
+        assert!(opened.quarantined.is_empty() && checkpoint.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_records() {
+    let root = tempfile::tempdir().unwrap();
+    let mut table = open(root.path()).await.table;
+    for position in [10_u64, 90] {
+        let name = file_path(7, &format!("{position:020}"), 0);
+        make(root.path(), &name);
+        let path = table.folder.join(name);
+        let added = vec![Arc::new(DataFile::new(path, 7, 3, 4, UnixNanos(1), UnixNanos(2)))];
+        let change = TableChange { why: CommitReason::Flush, added, removed: Vec::new() };
+        table.commit(change, position, SystemClock.now()).await.unwrap();
+    }
+    let last = table.commit_path(table.version);
+    // The records behind the position had no rows for this table.
+    let idle = open_behind(root.path(), 500).await.unwrap();
+    assert_eq!((idle.table.damage(), idle.files.len()), (None, 2));
+
+    let commit = std::fs::read(&last).unwrap();
+    std::fs::remove_file(&last).unwrap();
+    for dropped in [0, 10] {
+        let opened = open_behind(root.path(), dropped).await.unwrap();
+        assert_eq!((opened.table.damage(), opened.files.len()), (None, 1), "{dropped}");
+    }
+    for dropped in [11, 90, 500] {
+        let log = log_of(root.path(), &[dropped]);
+        for opened in [
+            open_beside(root.path(), &log).await.unwrap(),
+            peek(root.path(), Some(&log)).await.unwrap().unwrap(),
+        ] {
+            assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&last), "{dropped}");
+            assert_eq!((opened.files.len(), opened.covered), (1, 10));
+        }
+        let beside_a_server = peek(root.path(), None).await.unwrap().unwrap();
+        assert_eq!(beside_a_server.table.damage(), None);
+    }
+    std::fs::write(&last, commit).unwrap();
+    let opened = open_behind(root.path(), 90).await.unwrap();
+    assert_eq!((opened.table.damage(), opened.files.len()), (None, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,6 +237,10 @@ async fn a_refused_last_commit_is_set_aside_when_all_before_it_is_there() {
         let opened = open_behind(root.path(), 1).await.unwrap();
         assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&commit), "{entry}");
         assert!(commit.exists(), "{entry}");
+        // Records in the middle of the log are missing.
+        let opened = open_beside(root.path(), &log_of(root.path(), &[0, 9])).await.unwrap();
+        assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&commit), "{entry}");
+        assert!(commit.exists(), "{entry}");
 
         let opened = open(root.path()).await;
         assert_eq!(opened.table.damage(), None, "{entry}");
@@ -183,7 +261,7 @@ async fn a_table_that_lost_its_log_is_not_created_again() {
         assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("restore the folder"), "{error}");
     }
-    let peeked = TelemetryTable::peek(&tables(root.path()), Signal::Spans).await;
+    let peeked = peek(root.path(), None).await;
     assert!(matches!(peeked, Err(StorageError::Corrupt { .. })), "{peeked:?}");
 }
 
@@ -225,7 +303,7 @@ async fn a_damaged_table_opens_without_the_entries_that_no_file_can_have() {
         let name = super::commit_name(version + 1 + commit as u64);
         std::fs::write(log.join(name), text).unwrap();
     }
-    let kept = TelemetryTable::peek(&tables(root.path()), Signal::Spans).await.unwrap().unwrap();
+    let kept = peek(root.path(), None).await.unwrap().unwrap();
     assert_eq!(kept.files.len(), 0, "files that are not there are left out: {:?}", kept.files);
     for name in ["hour=0/b.parquet", "hour=0/c.parquet", "logs/a.parquet"] {
         make(root.path(), name);

@@ -52,23 +52,6 @@ impl PinnedLog {
     }
 }
 
-/// The last record that is not in the log because its segment was dropped; `u64::MAX` where the log
-/// does not say.
-pub(crate) fn missing_through(disk: &dyn Disk, folder: &Path) -> u64 {
-    let oldest = disk.list(folder).ok().and_then(|entries| {
-        let segments = entries.into_iter().filter(|entry| entry.is_file);
-        segments.filter_map(|entry| Some((segment_first(&entry.name)?, entry.name))).min()
-    });
-    let header = oldest.and_then(|(first, name)| {
-        let file = disk.open(&folder.join(name)).ok()?;
-        match read_header(file.as_ref()).ok()? {
-            HeaderPage::Valid(header) if header.first == first => Some(header),
-            _ => None,
-        }
-    });
-    header.map_or(u64::MAX, |header| header.prior_end)
-}
-
 /// Opens every segment in a folder. Returns `None` when one was dropped meanwhile: try again.
 ///
 /// # Errors

@@ -19,8 +19,8 @@ use super::{
 use crate::{
     StorageError,
     damage::Finding,
-    disk::{Disk, failed},
-    findings::Findings,
+    disk::{Disk, SharedDisk, failed},
+    findings::{CheckSummary, Findings},
     paths::segment_first,
     schema::Signal,
 };
@@ -157,6 +157,49 @@ fn segment(
         findings.add(Finding::at(path, offset, what));
     }
     Ok(last)
+}
+
+/// The extent of a log, as its oldest segment says it.
+#[derive(Clone)]
+pub(crate) struct LogExtent {
+    disk: SharedDisk,
+    folder: PathBuf,
+    /// The last record that is not in the log because its segment was dropped. `None` when there is
+    /// no segment, or the oldest one does not say.
+    pub(crate) dropped_through: Option<u64>,
+}
+
+impl fmt::Debug for LogExtent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, dropped_through, .. } = self;
+        f.debug_struct("LogExtent").field("folder", folder).field("from", dropped_through).finish()
+    }
+}
+
+impl LogExtent {
+    pub(crate) fn read(disk: &SharedDisk, folder: PathBuf) -> Self {
+        let entries = disk.list(&folder).unwrap_or_default().into_iter();
+        let segments = entries.filter(|entry| entry.is_file);
+        let oldest = segments.filter_map(|entry| Some((segment_first(&entry.name)?, entry.name)));
+        let dropped_through = oldest.min().and_then(|(first, name)| {
+            let file = disk.open(&folder.join(name)).ok()?;
+            match read_header(file.as_ref()).ok()? {
+                HeaderPage::Valid(header) if header.first == first => Some(header.prior_end),
+                _ => None,
+            }
+        });
+        Self { disk: Arc::clone(disk), folder, dropped_through }
+    }
+
+    /// Returns true if every record behind a position is there. Reads the whole log.
+    pub(crate) fn is_whole_behind(&self, position: u64) -> Result<bool, StorageError> {
+        if self.dropped_through.is_none_or(|dropped| dropped > position) {
+            return Ok(false);
+        }
+        let mut findings = Findings { summary: CheckSummary::default(), report: &mut |_| {} };
+        check(self.disk.as_ref(), &self.folder, position, &mut findings)?;
+        Ok(findings.summary.findings == 0)
+    }
 }
 
 /// A segment that gets no more records and is being read.
