@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use futures::TryStreamExt;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{
@@ -17,13 +19,14 @@ use tidings_proto::{
     },
 };
 
-use super::{SCAN, contents, open, resource};
+use super::{SCAN, contents, objects, open, resource};
 use crate::{
     AttributeFilter, Clock, ERASURES_MAX, Erasure, ErasureRecord, ErasureState, LogFilter,
     SpanFilter, StorageError, Store, SystemClock, TelemetryBatch, check,
     data_file::DataFile,
     schema::Signal,
     store::upkeep::tests::{files, keep_up},
+    table_store::unreliable::UnreliableStore,
 };
 
 const HOUR: u64 = 3_600_000_000_000;
@@ -214,6 +217,52 @@ async fn nothing_of_what_was_erased_stays_on_the_disk() {
         assert!(!fs::read_to_string(&report.record).unwrap().contains(SECRET));
         store.close().await.unwrap();
         assert_eq!(check(root.path(), &mut |_| {}).await.unwrap().findings, 0);
+    }
+}
+
+/// Writes a bucket's objects as files; returns how many data files and indexes they are.
+async fn download(bucket: &UnreliableStore, folder: &Path) -> usize {
+    let objects: Vec<ObjectMeta> = bucket.objects().list(None).try_collect().await.unwrap();
+    for location in objects.iter().map(|object| &object.location) {
+        let path = folder.join(location.as_ref());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let bytes = bucket.objects().get(location).await.unwrap().bytes().await.unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let is_of_table = |object: &ObjectMeta| {
+        let location = &object.location;
+        matches!(location.extension(), Some("parquet" | "index"))
+            && !location.as_ref().contains("/_delta_log/")
+    };
+    objects.iter().filter(|object| is_of_table(object)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_what_was_erased_stays_in_a_bucket_or_in_copies_of_its_objects() {
+    for (what, erased) in [(SECRET, of_secret()), ("trace", of_trace())] {
+        let (root, bucket) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+        let store = objects::open(root.path(), &bucket).await.unwrap();
+        fill(&store).await;
+        assert!(rows(&store).iter().all(|rows| *rows > 0));
+        let before = tempfile::tempdir().unwrap();
+        download(&bucket, before.path()).await;
+        let copies = with(&root.path().join("cache"), what);
+        assert!(!copies.is_empty(), "{what}");
+        assert!(count_of(&with(before.path(), what), "index") > 0, "{what}");
+
+        let report = store.erase(&erased).await.unwrap();
+        assert_eq!((report.left_files, report.unread_files.len()), (0, 0), "{what}");
+        assert_eq!(rows(&store)[usize::from(what == SECRET)], 0, "{what}");
+        let after = tempfile::tempdir().unwrap();
+        let files = download(&bucket, after.path()).await;
+        assert_eq!(files as u64, 2 * store.counts().data_files, "{what}");
+        for folder in [root.path(), after.path()] {
+            assert_eq!(with(folder, what), Vec::<PathBuf>::new(), "{what}");
+        }
+        // What is packed in a data file is in no copy of one that has been removed.
+        let copied = copies.iter().filter(|path| path.exists());
+        assert_eq!(copied.collect::<Vec<_>>(), Vec::<&PathBuf>::new(), "{what}");
+        store.close().await.unwrap();
     }
 }
 

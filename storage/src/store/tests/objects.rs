@@ -68,7 +68,7 @@ async fn open_with(
     Box::pin(opened).await.map(|(store, _)| store)
 }
 
-async fn open(root: &Path, objects: &UnreliableStore) -> Result<Store, StorageError> {
+pub(super) async fn open(root: &Path, objects: &UnreliableStore) -> Result<Store, StorageError> {
     open_with(settings(root), objects).await
 }
 
