@@ -6,9 +6,9 @@
 //! `Origin`; when it embeds an address of ours, current browsers say so in `Sec-Fetch-Site`. No
 //! other client sends the last two. There is no CORS here: nothing is answered to other origins.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, Version, header, request::Parts};
+use http::{HeaderMap, HeaderName, Version, header, request::Parts, uri::Authority};
 use thiserror::Error;
 
 /// How the page that a browser asks for is related to the server:
@@ -112,8 +112,9 @@ impl Guard {
     }
 
     fn knows(&self, authority: &str) -> bool {
-        let host = host_of(authority);
-        if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let Ok(authority) = authority.parse::<Authority>() else { return false };
+        let Some(host) = host_of(&authority) else { return false };
+        if let Some(address) = address_of(host) {
             return address.is_loopback() || address == self.bound || !self.bound.is_loopback();
         }
         let host = host.trim_end_matches('.').to_ascii_lowercase();
@@ -124,17 +125,23 @@ impl Guard {
     }
 }
 
-/// The host of `host:port`, `[v6]:port`, `host`.
-fn host_of(authority: &str) -> &str {
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    match authority.rsplit_once(':') {
-        Some((host, port))
-            if port.bytes().all(|byte| byte.is_ascii_digit())
-                && (!host.contains(':') || host.ends_with(']')) =>
-        {
-            host
-        }
-        _ => authority,
+/// Returns the host of `host:port`, `[v6]:port`, `host`. `None` for all else that [`Authority`] takes:
+/// user information, which no request has
+/// ([RFC 9110, section 4.2.4](https://www.rfc-editor.org/rfc/rfc9110#section-4.2.4)), bytes between
+/// an address and its port, and ports that are none.
+fn host_of(authority: &Authority) -> Option<&str> {
+    let host = authority.host();
+    let rest = authority.as_str().strip_prefix(host)?;
+    let is_port =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)).then_some(host)
+}
+
+/// Returns the address that a host is, when it is no name.
+fn address_of(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
     }
 }
 
@@ -198,6 +205,55 @@ mod tests {
         assert_eq!(guard.check(&head), Ok(()), "HTTP/1.0 needs no host");
         let two = [("host", "localhost"), ("host", "evil.com")];
         assert_eq!(check("127.0.0.1:4318", &[], &two), Some("host"));
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_not_answered() {
+        for host in [
+            "evil.com@localhost",
+            "localhost@localhost",
+            "localhost:80@localhost",
+            "user:password@127.0.0.1:4318",
+            "@localhost",
+            "localhost@",
+            "[::1",
+            "::1]",
+            "::1",
+            "[[::1]]",
+            "[127.0.0.1]",
+            "[localhost]",
+            "[::1]evil.com",
+            "[::1]evil.com:4318",
+            "[::1]4318",
+            "localhost:99999",
+            "localhost:65536",
+            "localhost:",
+            "localhost:+80",
+            "localhost:-1",
+            "localhost:80:80",
+            "localhost:http",
+            "localhost/",
+            "localhost/evil.com",
+            "localhost?",
+            "localhost#",
+            "localhost\\evil.com",
+            "local%68ost",
+            "http://localhost",
+            ":4318",
+            "localhost, evil.com",
+        ] {
+            for bound in ["127.0.0.1:4318", "0.0.0.0:4318"] {
+                let reason = check(bound, &["evil.com"], &[("host", host)]);
+                assert_eq!(reason, Some("host"), "{host}");
+            }
+        }
+        for host in ["localhost:0", "localhost:65535", "localhost:00080", "[0:0::1]:80"] {
+            assert_eq!(check("127.0.0.1:4318", &[], &[("host", host)]), None, "{host}");
+        }
+        let request = Request::get("http://evil.com@localhost/").header("host", "localhost");
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let guard = Guard::new("127.0.0.1:4318".parse().unwrap(), &[]);
+        assert!(matches!(guard.check(&head), Err(ForeignRequest::Host(_))));
     }
 
     #[test]
