@@ -9,7 +9,10 @@ use std::{
 
 use serde_json::Value as Json;
 
-use crate::harness::{PATIENCE, Server, http};
+use crate::{
+    harness::{PATIENCE, Server, http},
+    keys::REQUIRED,
+};
 
 /// What comes back for these bytes.
 fn answer(address: &str, sent: &[u8]) -> String {
@@ -185,4 +188,69 @@ fn what_is_not_there_is_said_in_the_form_of_the_request() {
     let answer = http::send("POST", &server.http, "/assets/boot.js", &[], "");
     let problem: Json = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!((answer.status, &problem["type"]), (405, &"/problems/method-not-allowed".into()));
+}
+
+/// The ways to write a path that something might take for the same.
+fn spellings(path: &str) -> Vec<String> {
+    let (first, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+    let encoded = format!("/%{:02x}{}", path.as_bytes()[1], &path[2..]);
+    let before = [
+        "/",
+        "//",
+        "/.",
+        "/x/..",
+        "/live/..",
+        "/live/",
+        "/live%2f..",
+        "/assets/..",
+        "/sign-in/..",
+        "/api/v1/session/..",
+        "/api/v1/sign-in/..",
+        "/grpc.health.v1.Health/..",
+        "/%2e%2e",
+        "/%2f",
+        "/live;",
+        "/live%00",
+        "http://localhost/",
+        "http://localhost/live/..",
+    ];
+    let behind =
+        ["", "/", "//", "/.", "/live", "/../live", ";", "%2f", "%00", "%20", "#/live", "?/live"];
+    let ways = before.map(|before| format!("{before}{path}")).into_iter();
+    let ways = ways.chain(behind.map(|behind| format!("{path}{behind}")));
+    let joins = ["//", "%2f", "/./", "/x/../", "\\"];
+    let ways = ways.chain(joins.map(|join| format!("/{first}{join}{rest}")));
+    ways.chain([encoded, path.to_uppercase(), format!("http://localhost{path}")]).collect()
+}
+
+#[test]
+fn no_spelling_of_a_path_leads_past_its_key() {
+    let server = Server::start_with(&REQUIRED);
+    let ask = |method: &str, path: &str| {
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n");
+        parts(&answer(&server.http, head.as_bytes()))
+    };
+    for path in
+        ["/metrics", "/api/v1/keys", "/api/v1/traces", "/tempo/api/search", "/jaeger/api/services"]
+    {
+        assert_eq!(ask("GET", path).0, 401, "{path}");
+        for spelling in spellings(path) {
+            for method in ["GET", "POST", "DELETE"] {
+                let (status, kind, body) = ask(method, &spelling);
+                // No route: the page of the UI, which asks for the key, or nothing at all.
+                let is_page = (status, method) == (200, "GET") && kind.starts_with("text/html");
+                assert!(
+                    is_page || [400, 401, 404].contains(&status),
+                    "{method} {spelling}: {body}"
+                );
+            }
+        }
+    }
+    // Health is asked by its own path only; others are pages, too.
+    for path in ["//live", "//ready", "/live/", "/ready/."] {
+        let (status, kind, _) = ask("GET", path);
+        let is_page = status == 200 && kind.starts_with("text/html");
+        assert!(is_page || status == 404, "{path}: {status} {kind}");
+    }
 }
