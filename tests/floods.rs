@@ -35,6 +35,10 @@ const SLOW_CONNECTIONS: usize = 42;
 const SLOW_STREAMS: usize = 100;
 /// Bytes of a flood that the server may take before it ends.
 const FLOOD_BYTES_MAX: usize = 8 << 20;
+/// Connections that flood at a time.
+const FLOODING: usize = 30;
+/// Bytes of answers to pings of a connection that floods: those to 1,000, and 100 for each second.
+const PONG_BYTES_MAX: usize = 4_000 * 17;
 /// Pause before a request that was refused is sent again.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -185,6 +189,23 @@ async fn flood(target: &Target, (name, begin, part): Flood) -> usize {
     sent.unwrap_or_else(|_| panic!("{name} of {}{} goes on", target.address, target.path))
 }
 
+/// Sends pings as fast as may be until the server ends the connection; the bytes of its answers.
+async fn pong_bytes(address: String) -> usize {
+    let (mut read, mut write) = split(connect(&address).await);
+    let sending = tokio::spawn(async move {
+        let pings = frames::frame(frames::PING, 0, 0, &[7; 8]).repeat(10_000);
+        let mut sent = write.write_all(frames::PREFACE).await;
+        while sent.is_ok() {
+            sent = write.write_all(&pings).await;
+        }
+    });
+    let mut pongs = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, read.read_to_end(&mut pongs)).await;
+    assert!(ended.is_ok(), "pings to {address} go on");
+    sending.abort();
+    pongs.len()
+}
+
 /// A connection and as many requests on it as may be, whose bodies have begun.
 async fn slow_streams(target: &Target) -> (SendRequest<Bytes>, Vec<SendStream<Bytes>>) {
     let stream = connect(&target.address).await;
@@ -249,6 +270,29 @@ fn floods_of_frames_end_their_connection_and_nothing_else() {
                 assert!(sent < FLOOD_BYTES_MAX, "{what}: {sent} bytes");
                 check_others_are_answered(server, &what);
             }
+        }
+    });
+}
+
+#[test]
+fn no_more_of_a_flood_is_answered_than_is_allowed() {
+    check_plain_and_secure(|runtime, server| {
+        let Server { http, otlp_grpc, otlp_http, zipkin, .. } = server;
+        for address in [http, otlp_grpc, otlp_http, zipkin] {
+            let floods = (0..FLOODING).map(|_| runtime.spawn(pong_bytes(address.clone())));
+            let floods: Vec<_> = floods.collect();
+            check_others_are_answered(server, &format!("floods of {address}"));
+            for bytes in floods.into_iter().map(|flood| runtime.block_on(flood).unwrap()) {
+                assert!(bytes <= PONG_BYTES_MAX, "{bytes} bytes of pongs");
+            }
+        }
+        let metrics = get(&server.http, "/metrics").body;
+        let metrics = String::from_utf8_lossy(&metrics);
+        for listener in ["http", "otlp/grpc", "otlp/http", "zipkin"] {
+            let ended = format!(
+                "tidings_connections_ended_total{{listener=\"{listener}\",reason=\"frame_flood\"}} {FLOODING}"
+            );
+            assert!(metrics.lines().any(|line| line == ended), "{listener}: {metrics}");
         }
     });
 }

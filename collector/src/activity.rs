@@ -2,6 +2,7 @@
 //! hangs, rests or abandons its requests, and tells which connection makes room for others.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -112,6 +113,23 @@ impl Activity {
         let mut end = self.end.subscribe();
         let said = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
         said.unwrap_or(ConnectionEnd::Evicted)
+    }
+
+    /// Fails once the connection has to end: no more is read or written then. Its serving alone would
+    /// notice only when nothing more is there to read, and a flood brings more for long.
+    ///
+    /// # Errors
+    /// `ConnectionAborted`.
+    pub(crate) fn check_goes_on(&self) -> io::Result<()> {
+        match self.end() {
+            None => Ok(()),
+            Some(_) => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    /// Returns why the connection has to end, if it has to.
+    pub(crate) fn end(&self) -> Option<ConnectionEnd> {
+        *self.end.borrow()
     }
 
     /// Notes a request, until what is returned is dropped.

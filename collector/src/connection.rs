@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use crate::{
-    activity::{Activity, Busy, Verdict},
+    activity::{Activity, Busy, ConnectionEnd, Verdict},
     endpoint::{ConnectionLimits, Endpoint, UnreadableHead},
     head_errors::{Explain, Explained, Explanation},
     listener::{self, Listening, Slot},
@@ -104,18 +104,21 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
     let mut ending = false;
     loop {
         tokio::select! {
+            biased;
+            end = &mut ended => return note_end(&listening, end),
             result = connection.as_mut() => {
-                if let Err(error) = result {
-                    tracing::debug!(listener = listening.endpoint.name(), %error, "connection ended");
+                match (activity.end(), result) {
+                    // Its bytes failed because of it.
+                    (Some(end), Err(_)) => note_end(&listening, end),
+                    (_, Err(error)) => {
+                        let listener = listening.endpoint.name();
+                        tracing::debug!(listener, %error, "connection ended");
+                    }
+                    (_, Ok(())) => {}
                 }
                 return;
             }
             () = &mut closed => return,
-            end = &mut ended => {
-                listening.counters.note(end);
-                tracing::debug!(listener = listening.endpoint.name(), ?end, "connection ended");
-                return;
-            }
             () = phases.reached(Phase::Draining), if !ending => {
                 ending = true;
                 connection.as_mut().graceful_shutdown();
@@ -136,6 +139,12 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
             }
         }
     }
+}
+
+/// Counts the end of a connection that its activity calls for.
+fn note_end<E: Endpoint>(listening: &Listening<E>, end: ConnectionEnd) {
+    listening.counters.note(end);
+    tracing::debug!(listener = listening.endpoint.name(), ?end, "connection ended");
 }
 
 /// Words the heads that hyper refuses, among them one of TLS to a listener without it.
@@ -226,7 +235,7 @@ fn builder(limits: &ConnectionLimits, clock: &Arc<dyn Clock>) -> Builder<StreamT
     builder
 }
 
-/// A connection's bytes, telling its activity what arrives.
+/// A connection's bytes, telling its activity what arrives. They fail once the connection has to end.
 #[derive(Debug)]
 struct Watched<S> {
     stream: S,
@@ -234,15 +243,21 @@ struct Watched<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    /// Hands on no bytes that end the connection.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        self.activity.check_goes_on()?;
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         if let Some(arrived) = buffer.filled().get(before..) {
             self.activity.arrived(arrived);
+        }
+        if let Err(ended) = self.activity.check_goes_on() {
+            buffer.set_filled(before);
+            return Poll::Ready(Err(ended));
         }
         result
     }
@@ -254,6 +269,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
+        self.activity.check_goes_on()?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -262,6 +278,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
+        self.activity.check_goes_on()?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -281,5 +298,79 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{ErrorKind, IoSlice},
+        net::IpAddr,
+        sync::Arc,
+    };
+
+    use http::Version;
+    use tidings_storage::SystemClock;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::Watched;
+    use crate::{
+        activity::{Activity, ConnectionEnd},
+        shares::{PeerAddress, ShareHolder},
+    };
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7];
+    /// Read at a time.
+    const CHUNK: usize = 4096;
+
+    fn watched<S>(stream: S) -> Watched<S> {
+        let peer = PeerAddress::from(IpAddr::from([127, 0, 0, 1]));
+        Watched { stream, activity: Activity::new(peer, Arc::new(SystemClock)) }
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_flood_is_read_or_handed_on_once_it_is_one() {
+        let flood = [PREFACE, &PING.repeat(100_000)].concat();
+        let mut watched = watched(&flood[..]);
+        let (mut chunk, mut passed) = ([0; CHUNK], 0);
+        let error = loop {
+            match watched.read(&mut chunk).await {
+                Ok(count) => passed += count,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+        assert_eq!(watched.activity.end(), Some(ConnectionEnd::Flooding));
+        let allowed = PREFACE.len() + 1000 * PING.len();
+        assert!((allowed - CHUNK..=allowed).contains(&passed), "{passed} bytes");
+        assert_eq!(flood.len() - watched.stream.len(), passed + CHUNK);
+        watched.read(&mut chunk).await.unwrap_err();
+        assert_eq!(flood.len() - watched.stream.len(), passed + CHUNK, "it is read on");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_or_written_on_a_connection_that_has_to_end() {
+        let evict: fn(&Arc<Activity>) = |activity| activity.evict();
+        let abandon: fn(&Arc<Activity>) = |activity| {
+            (0..=100).for_each(|_| drop(activity.begin_request(Version::HTTP_2)));
+        };
+        for (end, reason) in [(evict, ConnectionEnd::Evicted), (abandon, ConnectionEnd::Abandoning)]
+        {
+            let (mut peer, stream) = tokio::io::duplex(CHUNK);
+            let mut watched = watched(stream);
+            peer.write_all(PREFACE).await.unwrap();
+            watched.read_exact(&mut [0; 3]).await.unwrap();
+            watched.write_all(b"before").await.unwrap();
+            end(&watched.activity);
+            assert_eq!(watched.activity.end(), Some(reason));
+            watched.read(&mut [0; CHUNK]).await.unwrap_err();
+            watched.write(b"after").await.unwrap_err();
+            watched.write_vectored(&[IoSlice::new(b"after")]).await.unwrap_err();
+            drop(watched);
+            let mut written = Vec::new();
+            peer.read_to_end(&mut written).await.unwrap();
+            assert_eq!(written, b"before");
+        }
     }
 }
