@@ -37,6 +37,9 @@ const SLOW_STREAMS: usize = 100;
 const FLOOD_BYTES_MAX: usize = 8 << 20;
 /// Connections that flood at a time.
 const FLOODING: usize = 30;
+/// Frames of a body whose frames are small, and the bytes of each.
+const SMALL_FRAMES: usize = 9_000;
+const SMALL_FRAME_BYTES: usize = 100;
 /// Bytes of answers to pings of a connection that floods: those to 1,000, and 100 for each second.
 const PONG_BYTES_MAX: usize = 4_000 * 17;
 /// Pause before a request that was refused is sent again.
@@ -92,6 +95,7 @@ mod frames {
     pub(super) const RST_STREAM: u8 = 3;
     pub(super) const SETTINGS: u8 = 4;
     pub(super) const PING: u8 = 6;
+    pub(super) const WINDOW_UPDATE: u8 = 8;
     pub(super) const CONTINUATION: u8 = 9;
     pub(super) const UNKNOWN: u8 = 200;
     pub(super) const END_STREAM: u8 = 1;
@@ -115,10 +119,10 @@ mod frames {
 /// What opens a flood, and its part of each number.
 type Flood = (&'static str, fn(&[u8]) -> Vec<u8>, fn(&[u8], u32) -> Vec<u8>);
 
-const FLOODS: [Flood; 8] = {
+const FLOODS: [Flood; 10] = {
     use frames::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
-        UNKNOWN, frame,
+        UNKNOWN, WINDOW_UPDATE, frame,
     };
     [
         (
@@ -132,12 +136,18 @@ const FLOODS: [Flood; 8] = {
         ),
         ("CONTINUATION", |head| frame(HEADERS, 0, 1, head), |_, _| frame(CONTINUATION, 0, 1, b"")),
         ("empty DATA", |head| frame(HEADERS, END_HEADERS, 1, head), |_, _| frame(DATA, 0, 1, b"")),
+        ("tiny DATA", |head| frame(HEADERS, END_HEADERS, 1, head), |_, _| frame(DATA, 0, 1, b" ")),
         ("PING", |_| Vec::new(), |_, _| frame(PING, 0, 0, &[7; 8]).repeat(20)),
         ("SETTINGS", |_| Vec::new(), |_, _| frame(SETTINGS, 0, 0, b"").repeat(20)),
         (
             "PRIORITY beside a slow request",
             |head| frame(HEADERS, END_HEADERS, 1, head),
             |_, number| frame(PRIORITY, 0, number * 2 + 3, &[0, 0, 0, 0, 9]).repeat(20),
+        ),
+        (
+            "WINDOW_UPDATE beside a slow request",
+            |head| frame(HEADERS, END_HEADERS, 1, head),
+            |_, _| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(20),
         ),
         ("unknown frames", |_| Vec::new(), |_, _| frame(UNKNOWN, 0, 0, b"?").repeat(20)),
         // An error of the stream, which the server has to reset.
@@ -204,6 +214,22 @@ async fn pong_bytes(address: String) -> usize {
     assert!(ended.is_ok(), "pings to {address} go on");
     sending.abort();
     pongs.len()
+}
+
+/// Sends a body in small frames as fast as may be; the status of the answer.
+async fn send_small_frames(address: String) -> u16 {
+    let (requests, connection) = h2::client::handshake(connect(&address).await).await.unwrap();
+    tokio::spawn(connection);
+    let mut requests = requests.ready().await.unwrap();
+    let request = Request::post("http://localhost/v1/traces");
+    let request = request.header("content-type", "application/json").body(()).unwrap();
+    let (answer, mut stream) = requests.send_request(request, false).unwrap();
+    for _ in 0..SMALL_FRAMES {
+        stream.send_data(Bytes::from_static(&[b' '; SMALL_FRAME_BYTES]), false).unwrap();
+    }
+    stream.send_data(Bytes::from_static(b"{}"), true).unwrap();
+    let answer = tokio::time::timeout(PATIENCE, answer).await.expect("there is no answer");
+    answer.unwrap().status().as_u16()
 }
 
 /// A connection and as many requests on it as may be, whose bodies have begun.
@@ -293,6 +319,17 @@ fn no_more_of_a_flood_is_answered_than_is_allowed() {
                 "tidings_connections_ended_total{{listener=\"{listener}\",reason=\"frame_flood\"}} {FLOODING}"
             );
             assert!(metrics.lines().any(|line| line == ended), "{listener}: {metrics}");
+        }
+    });
+}
+
+#[test]
+fn bodies_in_small_frames_are_no_flood() {
+    check_plain_and_secure(|runtime, server| {
+        let bodies =
+            (0..FLOODING).map(|_| runtime.spawn(send_small_frames(server.otlp_http.clone())));
+        for body in bodies.collect::<Vec<_>>() {
+            assert_eq!(runtime.block_on(body).unwrap(), 200);
         }
     });
 }

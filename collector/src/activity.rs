@@ -164,19 +164,19 @@ impl Activity {
         self.lock().resting_since = self.clock.instant();
     }
 
-    /// Notes bytes that came.
-    pub(crate) fn arrived(&self, bytes: &[u8]) {
-        let Some(first) = bytes.first() else { return };
+    /// Notes bytes that came; how many frames of HTTP/2 are in them.
+    pub(crate) fn arrived(&self, bytes: &[u8]) -> usize {
+        let Some(first) = bytes.first() else { return 0 };
         let now = self.clock.instant();
         let mut state = self.lock();
         state.heard = now;
         state.first_byte.get_or_insert(*first);
-        let is_answering = state.busy > 0;
-        if state.frames.is_flood(bytes, is_answering, now) {
+        if state.frames.is_flood(bytes, now) {
             self.end.send_replace(Some(ConnectionEnd::Flooding));
         }
-        if is_answering {
-            return;
+        let frames = state.frames.take_frames();
+        if state.busy > 0 {
+            return frames;
         }
         if !state.served && state.head_since.is_none() {
             state.http2 = b"PRI".starts_with(bytes) || bytes.starts_with(b"PRI");
@@ -184,6 +184,12 @@ impl Activity {
         if !state.http2 && state.head_since.is_none() {
             state.head_since = Some(now);
         }
+        frames
+    }
+
+    /// Notes so many bytes that were sent.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.lock().frames.answered(bytes);
     }
 
     /// Returns the byte that the client began with, when there was one.

@@ -50,6 +50,9 @@ const HEAD_FIELDS_MAX: usize = 100;
 /// so: each frame wakes the request that it belongs to. A connection keeps one in memory while it
 /// arrives.
 const FRAME_BYTES_MAX: u32 = 128 << 10;
+/// Frames that a connection reads before others have their turn. Many small ones are there at once,
+/// and h2 takes them for a flood when too many wait for the request that they belong to.
+const TURN_FRAMES: usize = 64;
 /// Bytes of answers that a connection of HTTP/2 keeps for the socket.
 const SEND_BYTES_MAX: usize = 64 << 10;
 
@@ -75,7 +78,7 @@ async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, 
     let activity = Arc::clone(slot.activity());
     let slot = Arc::new(slot);
     let explain = explain(&listening, &activity);
-    let watched = Watched { stream: transport, activity: Arc::clone(&activity) };
+    let watched = Watched::new(transport, Arc::clone(&activity));
     let io = TokioIo::new(Explained::new(watched, explain, Arc::clone(clock)));
     let service = service_fn(|request: Request<Incoming>| {
         let version = request.version();
@@ -240,6 +243,20 @@ fn builder(limits: &ConnectionLimits, clock: &Arc<dyn Clock>) -> Builder<StreamT
 struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
+    /// Frames that were read in this turn.
+    frames: usize,
+}
+
+impl<S> Watched<S> {
+    fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self { stream, activity, frames: 0 }
+    }
+
+    fn note_sent(&self, written: &Poll<std::io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.activity.sent(*bytes);
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -250,11 +267,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         self.activity.check_goes_on()?;
+        if self.frames >= TURN_FRAMES {
+            self.frames = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if let Some(arrived) = buffer.filled().get(before..) {
-            self.activity.arrived(arrived);
-        }
+        let arrived = self.activity.arrived(buffer.filled().get(before..).unwrap_or_default());
+        self.frames = if result.is_pending() { 0 } else { self.frames + arrived };
         if let Err(ended) = self.activity.check_goes_on() {
             buffer.set_filled(before);
             return Poll::Ready(Err(ended));
@@ -270,7 +291,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
         self.activity.check_goes_on()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_sent(&result);
+        result
     }
 
     fn poll_write_vectored(
@@ -279,7 +302,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
         self.activity.check_goes_on()?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note_sent(&result);
+        result
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -309,11 +334,12 @@ mod tests {
         sync::Arc,
     };
 
+    use futures::FutureExt;
     use http::Version;
     use tidings_storage::SystemClock;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::Watched;
+    use super::{TURN_FRAMES, Watched};
     use crate::{
         activity::{Activity, ConnectionEnd},
         shares::{PeerAddress, ShareHolder},
@@ -326,7 +352,7 @@ mod tests {
 
     fn watched<S>(stream: S) -> Watched<S> {
         let peer = PeerAddress::from(IpAddr::from([127, 0, 0, 1]));
-        Watched { stream, activity: Activity::new(peer, Arc::new(SystemClock)) }
+        Watched::new(stream, Activity::new(peer, Arc::new(SystemClock)))
     }
 
     #[tokio::test]
@@ -371,6 +397,20 @@ mod tests {
             let mut written = Vec::new();
             peer.read_to_end(&mut written).await.unwrap();
             assert_eq!(written, b"before");
+        }
+    }
+
+    #[test]
+    fn others_have_their_turn_while_small_frames_come() {
+        let frame = [&[0, 0, 100, 0, 0, 0, 0, 0, 1], &[7; 100][..]].concat();
+        let sent = [PREFACE, &frame.repeat(10_000)].concat();
+        let mut watched = watched(&sent[..]);
+        let (mut chunk, mut read, mut at_once) = ([0; CHUNK], 0, 0);
+        while read < sent.len() {
+            let count = watched.read(&mut chunk).now_or_never().map(Result::unwrap);
+            read += count.unwrap_or(0);
+            at_once = count.map_or(0, |count| at_once + count);
+            assert!(at_once <= TURN_FRAMES * frame.len() + CHUNK, "{at_once} bytes at once");
         }
     }
 }
