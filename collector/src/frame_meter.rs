@@ -1,8 +1,8 @@
 //! Counts the frames of HTTP/2 on a connection that ask for nothing: PING, SETTINGS, PRIORITY, resets,
-//! unknown kinds, updates of windows that no answer needs, and bodies in tiny pieces. Each costs the server some work and
-//! the client a few bytes, and no bound on requests or streams is met (CVE-2019-9511, CVE-2019-9512,
-//! CVE-2019-9513, CVE-2019-9515). Owns finding where frames begin. Does not own reading them, which
-//! hyper does, nor the end of a connection.
+//! unknown kinds, updates of windows that no answer needs, and bodies in tiny pieces. Each costs the
+//! server some work and the client a few bytes, and no bound on requests or streams is met
+//! (CVE-2019-9511, CVE-2019-9512, CVE-2019-9513, CVE-2019-9515). Owns finding where frames begin. Does
+//! not own reading them, which hyper does, nor the end of a connection.
 
 use std::time::Instant;
 
