@@ -185,4 +185,18 @@ fn last_commits_that_are_gone_are_missed_by_the_check_and_the_server() {
     assert_eq!([1, 2, 3].map(|trace| status(&server, trace)), [200; 3]);
     assert_eq!(server.terminate().code(), Some(0));
     assert_eq!(check().0, Some(0));
+
+    // Without the table, a start goes on only where that is said.
+    fs::rename(data.join("tables/spans"), &aside).unwrap();
+    let mut server = Server::start_in(&data, &["--log", "off"]);
+    let ready = String::from_utf8(get(&server.http, "/ready").body.to_vec()).unwrap();
+    assert!(ready.contains("tidings serve --recover"), "{ready}");
+    send(&server, 4);
+    assert_eq!(server.terminate().code(), Some(0));
+    for flags in [&["--log", "off", "--recover"][..], &["--log", "off"]] {
+        let mut server = Server::start_in(&data, flags);
+        assert_eq!([1, 4].map(|trace| status(&server, trace)), [404, 200]);
+        assert_eq!(server.terminate().code(), Some(0));
+    }
+    assert_eq!(check().0, Some(0));
 }

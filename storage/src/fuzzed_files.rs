@@ -27,7 +27,8 @@ use crate::{
 };
 
 /// Header of the segments that [`read_log_segment`] makes.
-const SEGMENT: SegmentHeader = SegmentHeader { first: 0, prior_end: 0, salt: 0x5eed };
+const SEGMENT: SegmentHeader =
+    SegmentHeader { first: 0, prior_end: 0, salt: 0x5eed, covered: [0; 2] };
 /// The longest run of bytes that one control byte takes.
 const RUN_BYTES_MAX: usize = 64;
 

@@ -143,15 +143,16 @@ struct InDoubtCommit {
 }
 
 impl TelemetryTable {
-    /// Opens or creates a table, moving aside what is damaged and can be done without.
+    /// Opens or creates a table, moving aside what is damaged and can be done without. `recover` says
+    /// that commits that are gone are given up.
     pub(crate) async fn open(
         tables: &SharedTables,
         quarantine: &Path,
         signal: Signal,
-        extent: &LogExtent,
+        (extent, recover): (&LogExtent, bool),
     ) -> Result<OpenedTable, StorageError> {
         let log = TableLog::new(tables, signal)?;
-        let read = log.open(quarantine, extent).await?;
+        let read = log.open(quarantine, extent, recover).await?;
         Self::opened(log, read).await
     }
 
@@ -194,7 +195,7 @@ impl TelemetryTable {
             }
             (None, Some(damage)) => {
                 tracing::error!(path = %damage.path.display(), reason = damage.reason,
-                    "a commit of the table is damaged; the table is not written to any more");
+                    "the table's log is damaged; the table is not written to any more");
                 let found = history::salvage(&log, &history, damage).await?;
                 (found.files, found.covered, 0)
             }
@@ -231,6 +232,11 @@ impl TelemetryTable {
 
     pub(crate) fn signal(&self) -> Signal {
         self.signal
+    }
+
+    /// The committed position in the write-ahead log.
+    pub(crate) fn covered(&self) -> u64 {
+        self.covered
     }
 
     /// Returns the version of the last commit.

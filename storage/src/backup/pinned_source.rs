@@ -18,7 +18,7 @@ use super::{
 use crate::{
     StorageError, TablesAt,
     disk::{ReadFile, SharedDisk, failed},
-    paths::{Paths, commit_version, index_path},
+    paths::{Paths, commit_name, commit_version, index_path},
     schema::Signal,
     store::format,
     table_store::{self, LocalTables, SharedTables},
@@ -156,12 +156,23 @@ impl Source {
     /// Returns true if each record of the log is in its table or in the pinned segments. A table
     /// without a commit since it was pinned has let nothing more out of the log, whatever its
     /// position is: a flush without rows for it does not move that.
+    ///
+    /// # Errors
+    /// `Corrupt` when the last commits of a table are gone.
     fn is_covered(&self, tables: &TableStates, log: &PinnedLog) -> Result<bool, StorageError> {
         let missing = log.missing_through();
-        for signal in [Signal::Spans, Signal::Logs] {
+        for (signal, committed) in [Signal::Spans, Signal::Logs].into_iter().zip(log.covered()) {
             let pinned = tables.get(signal);
-            if missing > pinned.position && self.newest_commit(signal)? != Some(pinned.version) {
+            if missing <= pinned.position {
+                continue;
+            }
+            if self.newest_commit(signal)? != Some(pinned.version) {
                 return Ok(false);
+            }
+            if committed > pinned.position {
+                let folder = self.tables.folder(signal.table()).join("_delta_log");
+                let path = folder.join(commit_name(pinned.version + 1));
+                return Err(StorageError::Corrupt { path, reason: "it is missing".to_owned() });
             }
         }
         Ok(true)

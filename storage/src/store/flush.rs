@@ -53,6 +53,7 @@ impl StoreInner {
             self.drop_log(u64::MAX - 1).await?;
         }
         self.shared.flush_tables(&mut tables).await?;
+        self.wal.segments().note_covered([tables.spans.covered(), tables.logs.covered()]);
         let half_full = self.wal.segments().bytes() > self.shared.settings.wal_bytes_max / 2;
         let pressed = half_full || self.disk_is_short();
         let through = if pressed { tables.covered } else { tables.covered_before };

@@ -64,10 +64,8 @@ pub(super) async fn open(
     let paths = Paths::new(&settings.data_dir);
     let lock = lock(&disk, &paths, clock.as_ref()).await?;
     let tables_at = table_store::open(&disk, &paths, &settings, clock.as_ref(), objects).await?;
-    let (disk_of_it, folder, quarantine) = (Arc::clone(&disk), paths.wal(), paths.quarantine());
-    let extent = blocking(move || Ok(LogExtent::read(&disk_of_it, folder))).await?;
-    let mut spans = TelemetryTable::open(&tables_at, &quarantine, Signal::Spans, &extent).await?;
-    let mut logs = TelemetryTable::open(&tables_at, &quarantine, Signal::Logs, &extent).await?;
+    let (extent, [mut spans, mut logs]) =
+        open_tables(&disk, &paths, &tables_at, settings.recover).await?;
     let keeper = MaintenanceState::new(spans.newest.max(logs.newest), clock.as_ref());
     let damaged =
         Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };
@@ -90,7 +88,8 @@ pub(super) async fn open(
         replay_all(&disk, &paths, &shared, &mut tables, replay, covered, &mut recovery).await?;
     alarms.extend(set_aside_alarms(&recovery));
 
-    let segments = Arc::new(Segments::new(paths.wal(), Arc::clone(&disk), end.sealed));
+    let committed = committed(&tables, &extent);
+    let segments = Arc::new(Segments::new(paths.wal(), Arc::clone(&disk), end.sealed, committed));
     let position = Position {
         durable: end.last.max(covered_max),
         next: end.used.max(end.last).max(covered_max) + 1,
@@ -128,6 +127,29 @@ pub(super) async fn open(
     });
     inner.keep_tasks(background::start(&inner, &stopped));
     Ok((inner, recovery))
+}
+
+/// Opens both tables beside the log.
+async fn open_tables(
+    disk: &SharedDisk,
+    paths: &Paths,
+    tables_at: &SharedTables,
+    recover: bool,
+) -> Result<(LogExtent, [OpenedTable; 2]), StorageError> {
+    let (disk, folder, quarantine) = (Arc::clone(disk), paths.wal(), paths.quarantine());
+    let extent = blocking(move || Ok(LogExtent::read(&disk, folder))).await?;
+    let open = |signal| TelemetryTable::open(tables_at, &quarantine, signal, (&extent, recover));
+    let tables = [open(Signal::Spans).await?, open(Signal::Logs).await?];
+    Ok((extent, tables))
+}
+
+/// The positions that both tables had when they were last whole: the lost rows of a damaged one stay
+/// lost until its commits are back.
+fn committed(tables: &Tables, extent: &LogExtent) -> [u64; 2] {
+    [&tables.spans, &tables.logs].map(|table| match table.damage() {
+        Some(_) => table.covered().max(extent.covered(table.signal())),
+        None => table.covered(),
+    })
 }
 
 /// The metrics of a store that was opened like this.

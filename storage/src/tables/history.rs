@@ -32,8 +32,6 @@ use crate::{
 };
 
 const POINTER: &str = "_last_checkpoint";
-/// The reason of the damage where a commit is gone.
-pub(super) const MISSING_COMMIT: &str = "it is missing";
 
 /// A commit, or the newest checkpoint, that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +86,7 @@ pub(super) fn examine_files<'a>(
         let path = |version| log_folder.join(commit_name(version));
         let damage = |version, reason| Some(Damage { version, path: path(version), reason });
         if version > expected {
-            history.damage = damage(expected, MISSING_COMMIT);
+            history.damage = damage(expected, "it is missing");
             break;
         }
         if !is_whole(&path(version), &read(&path(version))?) {
@@ -138,8 +136,6 @@ pub(super) fn needed_checkpoint(
     }
     let mut of_it = names.filter(|name| checkpoint_version(name) == Some(version));
     let Some(path) = of_it.next().map(|name| log_folder.join(name)) else { return Ok(None) };
-    // A store that cannot be reached has damaged nothing.
-    tables.read(&path).map_err(failed("read", &path))?;
     let reason = "it cannot be used, and the commits before it are no longer there";
     Ok(Some(Damage { version, path, reason }))
 }

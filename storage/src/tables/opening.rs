@@ -8,9 +8,8 @@
 //! the write-ahead log has every record behind their position. All other damage leaves the table as
 //! it is: see `history`.
 //!
-//! Last commits that are gone leave no hole. What tells of them is the write-ahead log, which drops
-//! only what the tables have: when it begins behind a table's position, and the table has a file of a
-//! flush behind that position, the commit of that file is missing.
+//! Last commits that are gone leave no hole. What tells of them is the write-ahead log, whose newest
+//! segment says which positions were committed before it began.
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +30,7 @@ use crate::{
     StorageError,
     blocking::blocking,
     data_file::DataFile,
-    disk::{DiskEntry, failed},
+    disk::failed,
     paths::{commit_name, flushed_position},
     schema::Signal,
     table_store::{DataFileStore, SharedTables, TableStore, list_existing, partitions},
@@ -64,6 +63,16 @@ pub(super) struct ReadLog {
     pub(super) quarantined: Vec<PathBuf>,
 }
 
+impl ReadLog {
+    /// The log with this damage instead of a state, if there is one.
+    fn without(mut self, lost: Option<Damage>) -> Self {
+        if lost.is_some() {
+            (self.state, self.history.damage) = (None, lost);
+        }
+        self
+    }
+}
+
 impl TableLog {
     pub(super) fn new(tables: &SharedTables, signal: Signal) -> Result<Self, StorageError> {
         let (store, folder) = (tables.log_store(signal.table())?, tables.folder(signal.table()));
@@ -75,10 +84,12 @@ impl TableLog {
     }
 
     /// Reads the log of a table that this process may change, and creates one that is not there.
+    /// `recover` says that commits that are gone are given up.
     pub(super) async fn open(
         &self,
         quarantine: &Path,
         extent: &LogExtent,
+        recover: bool,
     ) -> Result<ReadLog, StorageError> {
         let mut quarantined = Vec::new();
         self.prepare().await?;
@@ -99,8 +110,16 @@ impl TableLog {
                         continue;
                     }
                     None => {
-                        let state = self.without_lost_commits(&mut history, state, extent).await?;
-                        return Ok(ReadLog { history, state, quarantined });
+                        let lost = self.lost_commit(state.as_ref(), extent).await?;
+                        let read = ReadLog { history, state, quarantined };
+                        return Ok(match lost {
+                            Some(lost) if recover => {
+                                tracing::error!(path = %lost.path.display(),
+                                    "the commit is missing and is given up, with its rows");
+                                read
+                            }
+                            lost => read.without(lost),
+                        });
                     }
                 },
                 Err(error) => error,
@@ -130,45 +149,29 @@ impl TableLog {
             }
         });
         let Some(mut history) = examined.await? else { return Ok(None) };
-        let mut state = self.read(&mut history).await?;
-        if let Some(extent) = extent {
-            state = self.without_lost_commits(&mut history, state, extent).await?;
-        }
-        Ok(Some(ReadLog { history, state, quarantined: Vec::new() }))
+        let state = self.read(&mut history).await?;
+        let lost = match extent {
+            Some(extent) => self.lost_commit(state.as_ref(), extent).await?,
+            None => None,
+        };
+        let read = ReadLog { history, state, quarantined: Vec::new() };
+        Ok(Some(read.without(lost)))
     }
 
-    /// Returns the state, or `None` with a damage when commits behind it are gone.
-    async fn without_lost_commits(
+    /// Returns the damage when commits behind a state are gone.
+    async fn lost_commit(
         &self,
-        history: &mut History,
-        state: Option<TableState>,
+        state: Option<&TableState>,
         extent: &LogExtent,
-    ) -> Result<Option<TableState>, StorageError> {
-        let (Some(read), Some(dropped)) = (&state, extent.dropped_through) else {
-            return Ok(state);
-        };
-        let FoundPosition::Sound(position) = self.position(&read.delta).await? else {
-            return Ok(state);
-        };
-        let folder = self.folder.clone();
-        let is_behind = move |entry: &DiskEntry| {
-            flushed_position(Path::new(&entry.name)).is_some_and(|flushed| flushed > position)
-        };
-        let has_file_behind = move |tables: &dyn TableStore| {
-            for partition in partitions(tables, &folder)? {
-                if list_existing(tables, &partition)?.iter().any(&is_behind) {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        };
-        if dropped <= position || !self.blocking(move |tables, _| has_file_behind(tables)).await? {
-            return Ok(state);
-        }
-        let version = read.delta.version() + 1;
+    ) -> Result<Option<Damage>, StorageError> {
+        let Some(TableState { delta, .. }) = state else { return Ok(None) };
+        let FoundPosition::Sound(position) = self.position(delta).await? else { return Ok(None) };
+        let version = delta.version() + 1;
         let path = self.log_folder().join(commit_name(version));
-        history.damage = Some(Damage { version, path, reason: history::MISSING_COMMIT });
-        Ok(None)
+        let reason = "it is missing, and the write-ahead log no longer has its rows: put it back, \
+                      or start with `tidings serve --recover` to go on without it";
+        let is_lost = extent.has_lost_commits(self.signal, position);
+        Ok(is_lost.then_some(Damage { version, path, reason }))
     }
 
     /// Creates the table if it has no log.
@@ -200,8 +203,15 @@ impl TableLog {
         if let Some(checkpoint) = history.checkpoint
             && let Err(error) = self.state(Some(checkpoint)).await
         {
-            let needed = self.blocking(history::needed_checkpoint).await?;
-            history.damage = Some(needed.ok_or(error)?);
+            let Some(needed) = self.blocking(history::needed_checkpoint).await? else {
+                return Err(error);
+            };
+            // A store that could not be reached for a moment has damaged nothing.
+            if self.state(Some(checkpoint)).await.is_ok() {
+                return Err(error);
+            }
+            tracing::error!(path = %needed.path.display(), %error, "the checkpoint cannot be read");
+            history.damage = Some(needed);
             return Ok(None);
         }
         let first = history.checkpoint.map_or(0, |version| version + 1);
@@ -265,9 +275,18 @@ impl TableLog {
         if self.existing(state.files).await?.len() < files {
             return Ok(None);
         }
-        let extent = extent.clone();
-        let has_rows = blocking(move || extent.is_whole_behind(position)).await?;
-        Ok(has_rows.then_some(damage))
+        // The name of a file that the commit added says up to where it had the log.
+        let (folder, extent) = (self.folder.clone(), extent.clone());
+        let has_rows = self.blocking(move |tables, _| {
+            let mut through = position;
+            for partition in partitions(tables, &folder)? {
+                let names = list_existing(tables, &partition)?.into_iter().map(|entry| entry.name);
+                let flushed = names.filter_map(|name| flushed_position(Path::new(&name)));
+                through = flushed.fold(through, u64::max);
+            }
+            extent.is_whole(position, through)
+        });
+        Ok(has_rows.await?.then_some(damage))
     }
 
     /// Moves a damaged last commit aside; where to.
@@ -329,7 +348,8 @@ fn is_created(
     let is_created = history::is_there(tables, log_folder)?;
     if !is_created && !partitions(tables, folder)?.is_empty() {
         let reason = "it has no commit, and the table has data files: restore the folder from a \
-                      backup, or move the table's folder away to begin without it";
+                      backup, or move the table's folder away and start with `tidings serve --recover` \
+                      to begin without it";
         let path = log_folder.to_owned();
         return Err(StorageError::Corrupt { path, reason: reason.to_owned() });
     }

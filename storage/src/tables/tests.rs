@@ -25,21 +25,23 @@ async fn open(root: &Path) -> super::OpenedTable {
 
 /// Opens a table whose write-ahead log begins behind a record.
 async fn open_behind(root: &Path, dropped: u64) -> Result<super::OpenedTable, StorageError> {
-    open_beside(root, &log_of(root, &[dropped])).await
+    open_beside(root, &log_of(root, &[dropped], 0)).await
 }
 
 async fn open_beside(root: &Path, log: &LogExtent) -> Result<super::OpenedTable, StorageError> {
     let quarantine = root.join("quarantine");
-    TelemetryTable::open(&tables(root), &quarantine, Signal::Spans, log).await
+    TelemetryTable::open(&tables(root), &quarantine, Signal::Spans, (log, false)).await
 }
 
-/// A write-ahead log of segments without records, each behind this one.
-fn log_of(root: &Path, dropped: &[u64]) -> LogExtent {
+/// A write-ahead log of segments without records, each behind such a record, that knows a committed
+/// position of spans.
+fn log_of(root: &Path, dropped: &[u64], covered: u64) -> LogExtent {
     let folder = root.join("wal");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir(&folder).unwrap();
     for prior_end in dropped.iter().copied() {
-        let header = SegmentHeader { first: prior_end + 1, prior_end, salt: 7 };
+        let (first, covered) = (prior_end + 1, [covered, 0]);
+        let header = SegmentHeader { first, prior_end, salt: 7, covered };
         std::fs::write(folder.join(segment_name(prior_end + 1)), header.encode()).unwrap();
     }
     let disk: SharedDisk = Arc::new(RealDisk);
@@ -129,12 +131,18 @@ async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_r
 
     let commit = std::fs::read(&last).unwrap();
     std::fs::remove_file(&last).unwrap();
-    for dropped in [0, 10] {
-        let opened = open_behind(root.path(), dropped).await.unwrap();
+    // The log has the records, or the process ended between the files and the commit.
+    for (dropped, covered) in [(0, 90), (10, 90), (11, 10), (90, 10), (500, 0)] {
+        let log = log_of(root.path(), &[dropped], covered);
+        let opened = open_beside(root.path(), &log).await.unwrap();
         assert_eq!((opened.table.damage(), opened.files.len()), (None, 1), "{dropped}");
     }
-    for dropped in [11, 90, 500] {
-        let log = log_of(root.path(), &[dropped]);
+    for (unfinished, dropped) in [(false, 11), (false, 90), (true, 90), (false, 500)] {
+        let mut log = log_of(root.path(), &[dropped], 90);
+        if unfinished {
+            std::fs::write(root.path().join("wal").join(segment_name(1)), [0; 8192]).unwrap();
+            log = LogExtent::read(&(Arc::new(RealDisk) as SharedDisk), root.path().join("wal"));
+        }
         for opened in [
             open_beside(root.path(), &log).await.unwrap(),
             peek(root.path(), Some(&log)).await.unwrap().unwrap(),
@@ -145,8 +153,14 @@ async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_r
         let beside_a_server = peek(root.path(), None).await.unwrap().unwrap();
         assert_eq!(beside_a_server.table.damage(), None);
     }
+    let log = log_of(root.path(), &[90], 90);
+    let (quarantine, given_up) = (root.path().join("quarantine"), (&log, true));
+    let opened =
+        TelemetryTable::open(&tables(root.path()), &quarantine, Signal::Spans, given_up).await;
+    let opened = opened.unwrap();
+    assert_eq!((opened.table.damage(), opened.files.len()), (None, 1));
     std::fs::write(&last, commit).unwrap();
-    let opened = open_behind(root.path(), 90).await.unwrap();
+    let opened = open_beside(root.path(), &log_of(root.path(), &[90], 90)).await.unwrap();
     assert_eq!((opened.table.damage(), opened.files.len()), (None, 2));
 }
 
@@ -237,12 +251,22 @@ async fn a_refused_last_commit_is_set_aside_when_all_before_it_is_there() {
         let opened = open_behind(root.path(), 1).await.unwrap();
         assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&commit), "{entry}");
         assert!(commit.exists(), "{entry}");
-        // Records in the middle of the log are missing.
-        let opened = open_beside(root.path(), &log_of(root.path(), &[0, 9])).await.unwrap();
-        assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&commit), "{entry}");
-        assert!(commit.exists(), "{entry}");
+        // Records in the middle of the log are missing, or at its end: the commit had record 5.
+        let flushed = file_path(7, &format!("{:020}", 5), 0);
+        for (dropped, flushed) in [(&[0, 9][..], None), (&[0], Some(&flushed))] {
+            if let Some(name) = flushed {
+                make(root.path(), name);
+            }
+            let log = log_of(root.path(), dropped, 0);
+            let opened = open_beside(root.path(), &log).await.unwrap();
+            assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&commit), "{entry}");
+            assert!(commit.exists(), "{entry}");
+        }
+        std::fs::remove_file(table.folder.join(&flushed)).unwrap();
 
-        let opened = open(root.path()).await;
+        let log = log_of(root.path(), &[0], 0);
+        std::fs::create_dir(root.path().join("wal/lost+found")).unwrap();
+        let opened = open_beside(root.path(), &log).await.unwrap();
         assert_eq!(opened.table.damage(), None, "{entry}");
         assert_eq!((opened.table.version, opened.files.len()), (table.version, 1), "{entry}");
         assert_eq!(opened.quarantined.len(), 1, "{entry}");

@@ -18,6 +18,8 @@ pub(crate) const MARKER: [u8; 4] = *b"\xf5TR\x01";
 
 const HEADER_PAGE: usize = 4096;
 const HEADER: usize = 44;
+/// Bytes of the header with the positions behind it.
+const HEADER_WITH_POSITIONS: usize = HEADER + 20;
 const MAGIC: [u8; 8] = *b"TIDINGSW";
 
 /// How a record says which request it carries.
@@ -47,6 +49,9 @@ pub(crate) struct SegmentHeader {
     /// Mixed into the records' checksums, so that nothing but this segment's records can pass as
     /// one of them: not an old file's bytes, not a payload that imitates a record.
     pub(crate) salt: u64,
+    /// The positions of the tables of spans and of logs that were committed before. Zero where the
+    /// header does not say.
+    pub(crate) covered: [u64; 2],
 }
 
 /// Interpretation of a header page.
@@ -73,6 +78,8 @@ impl SegmentHeader {
         page.extend_from_slice(&self.prior_end.to_le_bytes());
         page.extend_from_slice(&self.salt.to_le_bytes());
         page.extend_from_slice(&crc32c::crc32c(&page).to_le_bytes());
+        self.covered.iter().for_each(|position| page.extend_from_slice(&position.to_le_bytes()));
+        page.extend_from_slice(&crc32c::crc32c(&page).to_le_bytes());
         page.resize(HEADER_PAGE, 0);
         page.extend_from_within(..);
         page
@@ -91,7 +98,7 @@ impl SegmentHeader {
         let is_of_magic = |(byte, expected): (&u8, u8)| *byte == 0 || *byte == expected;
         let is_of_page = |page: &[u8]| {
             page.iter().zip(MAGIC).all(is_of_magic)
-                && page.iter().skip(HEADER).all(|byte| *byte == 0)
+                && page.iter().skip(HEADER_WITH_POSITIONS).all(|byte| *byte == 0)
         };
         segment.len() <= 2 * HEADER_PAGE && segment.chunks(HEADER_PAGE).all(is_of_page)
     }
@@ -115,7 +122,17 @@ impl SegmentHeader {
         if format > FORMAT {
             return HeaderPage::Newer(format);
         }
-        HeaderPage::Valid(Self { first, prior_end, salt })
+        HeaderPage::Valid(Self { first, prior_end, salt, covered: positions(page) })
+    }
+}
+
+/// The positions in a header page that is sound so far. Earlier programs wrote none.
+fn positions(page: &[u8]) -> [u64; 2] {
+    let checked = page.get(..HEADER_WITH_POSITIONS - 4).unwrap_or_default();
+    let mut fields = RecordFields(page.get(HEADER..).unwrap_or_default());
+    match (fields.u64(), fields.u64(), fields.u32()) {
+        (Some(spans), Some(logs), Some(check)) if crc32c::crc32c(checked) == check => [spans, logs],
+        _ => [0; 2],
     }
 }
 

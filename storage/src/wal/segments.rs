@@ -46,13 +46,33 @@ pub(crate) struct Segments {
     sealed: Mutex<VecDeque<Sealed>>,
     dropping: Mutex<()>,
     bytes: AtomicU64,
+    covered: [AtomicU64; 2],
 }
 
 impl Segments {
-    pub(crate) fn new(folder: PathBuf, disk: SharedDisk, sealed: Vec<Sealed>) -> Self {
+    /// `covered` says the committed positions of the tables of spans and of logs.
+    pub(crate) fn new(
+        folder: PathBuf,
+        disk: SharedDisk,
+        sealed: Vec<Sealed>,
+        covered: [u64; 2],
+    ) -> Self {
         let bytes = sealed.iter().map(|segment| segment.bytes).sum();
         let (sealed, dropping) = (Mutex::new(sealed.into()), Mutex::default());
-        Self { folder, disk, sealed, dropping, bytes: AtomicU64::new(bytes) }
+        let (bytes, covered) = (AtomicU64::new(bytes), covered.map(AtomicU64::new));
+        Self { folder, disk, sealed, dropping, bytes, covered }
+    }
+
+    /// The committed positions, which the next segment's header has.
+    pub(crate) fn covered(&self) -> [u64; 2] {
+        self.covered.each_ref().map(|position| position.load(Ordering::Relaxed))
+    }
+
+    /// Notes committed positions.
+    pub(crate) fn note_covered(&self, covered: [u64; 2]) {
+        for (known, new) in self.covered.iter().zip(covered) {
+            known.fetch_max(new, Ordering::Relaxed);
+        }
     }
 
     /// Bytes of the log, the open segment included.

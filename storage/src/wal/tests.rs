@@ -60,7 +60,8 @@ fn open(disk: &SharedDisk, root: &Path, settings: WalSettings) -> Result<Log, St
         records.push(record);
     }
     let end = replay.finish();
-    let segments = Arc::new(Segments::new(paths.wal(), Arc::clone(disk), end.sealed.clone()));
+    let segments =
+        Arc::new(Segments::new(paths.wal(), Arc::clone(disk), end.sealed.clone(), [0; 2]));
     let published = Published::default();
     let seen = Arc::clone(&published);
     let position = Position { durable: end.last, next: end.used + 1 };
@@ -147,7 +148,7 @@ async fn concurrent_appends_share_syncs_and_are_published_in_order() {
 
 #[test]
 fn a_newest_segment_of_garbage_is_damage_and_one_that_was_being_created_is_not() {
-    let header = SegmentHeader { first: 1, prior_end: 0, salt: 1 }.encode();
+    let header = SegmentHeader { first: 1, prior_end: 0, salt: 1, covered: [0; 2] }.encode();
     let spoilt = |byte: usize, value: u8| {
         // In both pages, so that no copy of the header is left.
         let mut bytes = header.clone();
@@ -164,7 +165,7 @@ fn a_newest_segment_of_garbage_is_damage_and_one_that_was_being_created_is_not()
         ([&[0; 4096], &header[..30]].concat(), false),
         (spoilt(0, 0), false),
         (spoilt(0, b'X'), true),
-        (spoilt(44, 1), true),
+        (spoilt(64, 1), true),
         (spoilt(8191, 1), true),
         (vec![0xf5; 1], true),
         (vec![0xaa; 4096], true),
@@ -372,7 +373,7 @@ async fn a_missing_segment_is_noticed_and_the_others_count() {
 async fn a_newer_format_is_refused() {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("wal")).unwrap();
-    let mut bytes = SegmentHeader { first: 1, prior_end: 0, salt: 1 }.encode();
+    let mut bytes = SegmentHeader { first: 1, prior_end: 0, salt: 1, covered: [0; 2] }.encode();
     bytes[8] = 9;
     let check = crc32c::crc32c(&bytes[..40]).to_le_bytes();
     bytes[40..44].copy_from_slice(&check);
@@ -512,7 +513,7 @@ async fn a_panicking_writer_refuses_instead_of_hanging() {
     let root = tempfile::tempdir().unwrap();
     let paths = Paths::new(root.path());
     std::fs::create_dir(paths.wal()).unwrap();
-    let segments = Arc::new(Segments::new(paths.wal(), real(), Vec::new()));
+    let segments = Arc::new(Segments::new(paths.wal(), real(), Vec::new(), [0; 2]));
     let position = Position { durable: 0, next: 1 };
     let monitor = monitor();
     let supervision = monitor.supervision.clone();

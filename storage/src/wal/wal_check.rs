@@ -1,7 +1,8 @@
 //! Reads the log and says what is wrong with it: all of it, or one segment that rests, some records
-//! at a time. Writes nothing, unlike `replay`.
+//! at a time. Says also how far it reaches ([`LogExtent`]). Writes nothing, unlike `replay`.
 
 use std::{
+    ffi::OsStr,
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -159,20 +160,23 @@ fn segment(
     Ok(last)
 }
 
-/// The extent of a log, as its oldest segment says it.
+/// The extent of a log, as the headers of its segments say it.
 #[derive(Clone)]
 pub(crate) struct LogExtent {
     disk: SharedDisk,
     folder: PathBuf,
     /// The last record that is not in the log because its segment was dropped. `None` when there is
     /// no segment, or the oldest one does not say.
-    pub(crate) dropped_through: Option<u64>,
+    dropped_through: Option<u64>,
+    /// The committed positions of the tables of spans and of logs, as far as the newest header says.
+    covered: [u64; 2],
 }
 
 impl fmt::Debug for LogExtent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { folder, dropped_through, .. } = self;
-        f.debug_struct("LogExtent").field("folder", folder).field("from", dropped_through).finish()
+        let mut shown = f.debug_struct("LogExtent");
+        shown.field("folder", &self.folder).field("dropped_through", &self.dropped_through);
+        shown.field("covered", &self.covered).finish()
     }
 }
 
@@ -180,25 +184,59 @@ impl LogExtent {
     pub(crate) fn read(disk: &SharedDisk, folder: PathBuf) -> Self {
         let entries = disk.list(&folder).unwrap_or_default().into_iter();
         let segments = entries.filter(|entry| entry.is_file);
-        let oldest = segments.filter_map(|entry| Some((segment_first(&entry.name)?, entry.name)));
-        let dropped_through = oldest.min().and_then(|(first, name)| {
-            let file = disk.open(&folder.join(name)).ok()?;
+        let mut segments: Vec<_> = segments
+            .filter_map(|entry| Some((segment_first(&entry.name)?, folder.join(entry.name))))
+            .collect();
+        segments.sort_unstable();
+        let header = |(first, path): &(u64, PathBuf)| {
+            let file = disk.open(path).ok()?;
             match read_header(file.as_ref()).ok()? {
-                HeaderPage::Valid(header) if header.first == first => Some(header.prior_end),
-                _ => None,
+                HeaderPage::Valid(header) if header.first == *first => Some(Ok(header)),
+                // Those are no segments of the log.
+                HeaderPage::Valid(_) | HeaderPage::Unfinished => None,
+                HeaderPage::Newer(_) | HeaderPage::Damaged => Some(Err(())),
             }
-        });
-        Self { disk: Arc::clone(disk), folder, dropped_through }
+        };
+        let oldest = segments.iter().find_map(header).and_then(Result::ok);
+        let newest = segments.iter().rev().filter_map(header).find_map(Result::ok);
+        Self {
+            disk: Arc::clone(disk),
+            dropped_through: oldest.map(|header| header.prior_end),
+            covered: newest.map_or([0; 2], |header| header.covered),
+            folder,
+        }
     }
 
-    /// Returns true if every record behind a position is there. Reads the whole log.
-    pub(crate) fn is_whole_behind(&self, position: u64) -> Result<bool, StorageError> {
+    /// The position of a table that was committed, as far as the log knows.
+    pub(crate) fn covered(&self, signal: Signal) -> u64 {
+        let [spans, logs] = self.covered;
+        match signal {
+            Signal::Spans => spans,
+            Signal::Logs => logs,
+        }
+    }
+
+    /// Returns true if commits behind a table's position are gone: there was a higher one, and the
+    /// log has dropped records behind this one.
+    pub(crate) fn has_lost_commits(&self, signal: Signal, position: u64) -> bool {
+        let has_dropped = self.dropped_through.is_some_and(|dropped| dropped > position);
+        has_dropped && self.covered(signal) > position
+    }
+
+    /// Returns true if every record behind a position and up to another one is there. Reads the whole
+    /// log.
+    pub(crate) fn is_whole(&self, position: u64, through: u64) -> Result<bool, StorageError> {
         if self.dropped_through.is_none_or(|dropped| dropped > position) {
             return Ok(false);
         }
-        let mut findings = Findings { summary: CheckSummary::default(), report: &mut |_| {} };
-        check(self.disk.as_ref(), &self.folder, position, &mut findings)?;
-        Ok(findings.summary.findings == 0)
+        let mut is_whole = true;
+        let mut report = |finding: &Finding| {
+            let name = finding.path.file_name().and_then(OsStr::to_str);
+            is_whole &= name.and_then(segment_first).is_none();
+        };
+        let mut findings = Findings { summary: CheckSummary::default(), report: &mut report };
+        let end = check(self.disk.as_ref(), &self.folder, position, &mut findings)?;
+        Ok(is_whole && end.is_some_and(|end| end >= through))
     }
 }
 

@@ -346,7 +346,8 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
             }
         };
         let salt = (self.settings.salt)();
-        let header = SegmentHeader { first, prior_end: self.position.durable, salt };
+        let covered = self.segments.covered();
+        let header = SegmentHeader { first, prior_end: self.position.durable, salt, covered };
         let ready = file
             .append(&header.encode())
             .and_then(|()| file.flush())

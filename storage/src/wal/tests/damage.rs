@@ -62,7 +62,7 @@ fn record(sequence: u64) -> Vec<u8> {
 }
 
 fn segment(first: u64, prior_end: u64, records: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = SegmentHeader { first, prior_end, salt: SALT }.encode();
+    let mut bytes = SegmentHeader { first, prior_end, salt: SALT, covered: [0; 2] }.encode();
     records.iter().for_each(|record| bytes.extend(record));
     bytes
 }
@@ -117,7 +117,7 @@ fn a_payload_of_imitated_markers_is_read_once() {
         bytes.extend(&behind);
         let reads = Arc::new(AtomicUsize::new(0));
         let file = Counted { bytes, reads: Arc::clone(&reads) };
-        let header = SegmentHeader { first: 1, prior_end: 0, salt: SALT };
+        let header = SegmentHeader { first: 1, prior_end: 0, salt: SALT, covered: [0; 2] };
         let mut reader = SegmentReader::new(Box::new(file), &header).unwrap();
         let (offset, bytes) = (RECORDS_START, (imitations * MARKER.len()) as u64);
         let piece = reader.next().unwrap();
