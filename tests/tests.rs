@@ -34,6 +34,7 @@ mod floods;
 mod forged_answers;
 mod harness;
 mod heads;
+mod heavy_reads;
 mod hostile;
 mod keys;
 mod kill;
@@ -51,7 +52,6 @@ mod recovery;
 mod redaction;
 mod searching;
 mod sign_in;
-
 mod sql;
 mod sql_generated;
 mod sql_processes;

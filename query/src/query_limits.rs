@@ -138,18 +138,26 @@ impl QueryLimits {
     }
 
     /// Bounds for a process with this budget of memory: an eighth of it for answers that are not read
-    /// yet, a 32nd for what one query gathers. Bounds of what an answer holds follow that of answers.
+    /// yet, a 32nd for what one query gathers. Bounds of what an answer holds follow that of answers,
+    /// and so do numbers of spans, traces and matches that a query holds at once.
     #[must_use]
     pub fn within(memory_bytes: u64) -> Self {
         let limits = Self::default();
         let memory = memory_bytes.clamp(BUDGET_MIN, BUDGET_MAX);
         let part = |most: u64| most * (memory >> 20) / (BUDGET_MAX >> 20);
         let part_of = |most: usize| usize::try_from(part(most as u64)).unwrap_or(most);
+        // A budget with room for several times the default part has all.
+        let within = |most: usize, times: usize| most.min(part_of(times * most));
         Self {
             unread_bytes_max: part(limits.unread_bytes_max),
             view_bytes_max: part(limits.view_bytes_max),
             logs_bytes_max: part(limits.logs_bytes_max),
-            tails_max: limits.tails_max.min(part_of(2 * limits.tails_max)),
+            tails_max: within(limits.tails_max, 2),
+            skeleton_spans_max: limits.skeleton_spans_max.min(part(2 * limits.skeleton_spans_max)),
+            page_spans_max: part(limits.page_spans_max),
+            counted_max: within(limits.counted_max, 4),
+            sampled_traces_max: within(limits.sampled_traces_max, 2),
+            graph_spans_max: part(limits.graph_spans_max),
             export_spans_max: part(limits.export_spans_max),
             export_part_bytes: part_of(limits.export_part_bytes),
             kinds_bytes_max: part_of(limits.kinds_bytes_max),
@@ -183,6 +191,13 @@ mod tests {
             assert_eq!(limits.unread_bytes_max, unread * MIB, "{budget}");
             assert_eq!(limits.view_bytes_max, unread / 4 * MIB, "{budget}");
             assert_eq!(limits.graph_bytes_max as u64, unread / 4 * MIB, "{budget}");
+            // About 200 bytes for a span: a tenth of the budget for a large trace or page.
+            for spans in [limits.skeleton_spans_max, limits.page_spans_max, limits.graph_spans_max]
+            {
+                assert!((60_000..).contains(&spans), "{budget}: {spans}");
+                let bytes_max = budget.max(256) * MIB / 10;
+                assert!(spans * 200 <= bytes_max, "{budget}: {spans}");
+            }
             // Exports and tails leave room for other answers.
             let export = limits.export_spans_max * 24 + limits.export_part_bytes as u64 * 8;
             assert!(export <= limits.unread_bytes_max / 2, "{budget}: {export}");

@@ -34,7 +34,7 @@ use graph_reader::{gather, selection};
 const PART_MIN: DurationNanos = DurationNanos(10 * 60 * 1_000_000_000);
 /// The newest traces that a filter chooses,
 const CHOSEN_MAX: usize = 20_000;
-/// and how many spans of them.
+/// and how many spans of them, where the graph may not read fewer.
 const CHOSEN_SPANS_MAX: u64 = 200_000;
 /// Edges that are given.
 const EDGES_MAX: usize = 10_000;
@@ -186,7 +186,8 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
         return Ok(Graph::from_aggregate(&aggregate).view(reader, part, aggregate.scan));
     }
     if let Some(window) = window.filter(|_| !is_of_all(search)) {
-        let bounds = GraphBounds { rows_max: CHOSEN_SPANS_MAX, ..bounds(reader, &window.times()) };
+        let bounds = bounds(reader, &window.times());
+        let bounds = GraphBounds { rows_max: bounds.rows_max.min(CHOSEN_SPANS_MAX), ..bounds };
         let aggregate = reader.aggregate_graph_of(&bounds, &choice(reader, search, window))?;
         return Ok(Graph::from_aggregate(&aggregate).view(reader, window, aggregate.scan));
     }

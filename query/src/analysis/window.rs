@@ -52,6 +52,10 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// A minute in steps of a second.
+    #[cfg(test)]
+    pub(crate) const MINUTE: Self = Self { start: 0, end: 60 * SECOND, step: SECOND };
+
     /// Window of a query. A missing end is now, and a missing start is 24 hours before the end.
     /// Without both it is the last 24 hours that have data.
     pub(crate) fn new(

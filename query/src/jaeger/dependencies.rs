@@ -20,7 +20,8 @@ use crate::{
     trace::trace_rows::{Gather, Gathered},
 };
 
-/// Maximum number of the newest spans read where no rollup exists (about 200 bytes each).
+/// Maximum number of the newest spans read where no rollup exists, where the service graph may not
+/// read fewer.
 const SPANS_MAX: u64 = 500_000;
 
 /// Calls by caller and called.
@@ -49,13 +50,17 @@ pub(crate) fn dependencies(
     Ok((links, complete))
 }
 
+fn spans_max(reader: &Reader) -> u64 {
+    SPANS_MAX.min(reader.limits.graph_spans_max)
+}
+
 fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(CallCounts, bool)>, QueryError> {
     let Some((start, end)) = range.start.zip(range.end) else { return Ok(None) };
     let bounds = GraphBounds {
         between: vec![start, end],
         lead: DurationNanos(0),
         trail: DurationNanos(0),
-        rows_max: SPANS_MAX,
+        rows_max: spans_max(reader),
         bytes_max: reader.limits.graph_bytes_max,
     };
     let Some(aggregate) = reader.aggregate_graph(&bounds)? else { return Ok(None) };
@@ -72,7 +77,8 @@ fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(CallCounts, boo
 
 fn read(reader: &Reader, start: TimeRange) -> Result<(CallCounts, bool), QueryError> {
     let filter = SpanFilter { start, ..SpanFilter::default() };
-    let gather = Gather { detail: Detail::Facts, hosts_max: 0, spans_max: SPANS_MAX, instead: "" };
+    let gather =
+        Gather { detail: Detail::Facts, hosts_max: 0, spans_max: spans_max(reader), instead: "" };
     let (gathered, complete) = Gathered::read_newest(reader, &filter, gather)?;
     let mut calls: BTreeMap<(u32, u32), u64> = BTreeMap::new();
     for (trace_id, facts) in &gathered.traces {

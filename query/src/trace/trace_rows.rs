@@ -28,6 +28,9 @@ pub(crate) struct Names {
     bytes: u64,
 }
 
+/// The number of a name that is not held.
+const UNHELD: u32 = u32::MAX;
+
 impl Names {
     /// The number of this name.
     pub(crate) fn number(&mut self, text: &str) -> u32 {
@@ -40,6 +43,21 @@ impl Names {
         self.bytes = self.bytes.saturating_add(text.len() as u64);
         self.numbers.insert(shared, number);
         number
+    }
+
+    /// As [`Self::number`] while there is room for names; beyond it, of a new name, a number that no
+    /// other has. Whoever groups by names and has all its groups holds no more of them.
+    pub(crate) fn number_within(&mut self, has_room: bool, text: &str) -> u32 {
+        match has_room {
+            true => self.number(text),
+            false => self.numbers.get(text).copied().unwrap_or(UNHELD),
+        }
+    }
+
+    /// Number of names that are held.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.texts.len()
     }
 
     /// The name with this number.

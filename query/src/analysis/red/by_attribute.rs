@@ -101,8 +101,8 @@ impl AttributeGroups<'_> {
             let key = AttributeGroupKey {
                 kind: by(RedKey::Kind).then(|| rows.kind(row)),
                 status: by(RedKey::Status).then(|| rows.status(row)),
-                service: by_service.then(|| self.names.number(rows.service(row))),
-                operation: by_operation.then(|| self.names.number(rows.name(row))),
+                service: by_service.then(|| self.number(rows.service(row))),
+                operation: by_operation.then(|| self.number(rows.name(row))),
                 value,
             };
             self.count(key, &Call::from_row(rows, row));
@@ -125,11 +125,15 @@ impl AttributeGroups<'_> {
         }
     }
 
+    fn number(&mut self, name: &str) -> u32 {
+        self.names.number_within(self.of.len() < GROUPS_MAX, name)
+    }
+
     fn own_value(&mut self, rows: &SpanRows, row: usize) -> Option<u32> {
         let mut value = None;
         rows.each_scalar(row, |key, scalar| {
             if key == self.attribute && value.is_none() {
-                value = Some(self.names.number(cut(&scalar.to_text())));
+                value = Some(self.number(cut(&scalar.to_text())));
             }
         });
         value
@@ -139,7 +143,7 @@ impl AttributeGroups<'_> {
         let attributes = rows.resource(row).unwrap_or_default().attributes;
         let found = attributes.iter().find(|attribute| attribute.key == self.attribute);
         let text = found.and_then(KeyValue::value).and_then(value_text)?;
-        Some(self.names.number(cut(&text)))
+        Some(self.number(cut(&text)))
     }
 
     /// The groups with most calls.

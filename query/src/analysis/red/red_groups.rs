@@ -126,9 +126,11 @@ impl CallAccumulatorFactory for AllCalls<'_> {
 impl CallAccumulator for RedGroups {
     fn group(&mut self, key: CallKey<'_>) -> u32 {
         let by = |wanted| self.by.contains(&wanted);
+        let has_room = self.of.len() < GROUPS_MAX;
+        let mut number = |text: &str| self.names.number_within(has_room, text);
         let key = RedGroupKey {
-            service: by(RedKey::Service).then(|| self.names.number(key.service)),
-            operation: by(RedKey::Operation).then(|| self.names.number(key.operation)),
+            service: by(RedKey::Service).then(|| number(key.service)),
+            operation: by(RedKey::Operation).then(|| number(key.operation)),
             kind: by(RedKey::Kind).then_some(key.kind),
             status: by(RedKey::Status).then_some(key.status),
         };
@@ -250,7 +252,10 @@ impl RedGroups {
 
     /// The number of a group that has these names elsewhere.
     fn number_in_common(&mut self, key: &RedGroupKey, names: &Names) -> u32 {
-        let mut number = |name: Option<u32>| name.map(|name| self.names.number(names.text(name)));
+        let has_room = self.of.len() < GROUPS_MAX;
+        let mut number = |name: Option<u32>| {
+            name.map(|name| self.names.number_within(has_room, names.text(name)))
+        };
         let (service, operation) = (number(key.service), number(key.operation));
         self.number(RedGroupKey { service, operation, ..*key })
     }
@@ -306,5 +311,32 @@ impl RedGroups {
 impl RedAccumulator {
     fn new(key: RedGroupKey) -> Self {
         Self { key, total: Calls::default(), steps: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::otlp::{SpanKind, StatusCode};
+    use tidings_storage::{CallAccumulator, CallAccumulatorFactory, CallKey};
+
+    use super::{AllCalls, GROUPS_MAX, OTHER};
+    use crate::analysis::{red::RedKey, window::Window};
+
+    #[test]
+    fn names_of_groups_beyond_the_maximum_are_not_held() {
+        let by = [RedKey::Operation];
+        let mut groups = AllCalls { by: &by, window: Window::MINUTE }.unordered();
+        let mut group = |number: usize| {
+            groups.group(CallKey {
+                service: "shop",
+                operation: &format!("GET /item/{number}"),
+                kind: SpanKind::Server,
+                status: StatusCode::Unset,
+            })
+        };
+        let first: Vec<u32> = (0..GROUPS_MAX).map(&mut group).collect();
+        assert!((GROUPS_MAX..3 * GROUPS_MAX).all(|number| group(number) == OTHER));
+        assert_eq!((0..GROUPS_MAX).map(&mut group).collect::<Vec<_>>(), first);
+        assert_eq!(groups.names.len(), GROUPS_MAX);
     }
 }

@@ -88,9 +88,11 @@ impl CallAccumulator for SpanAccumulator<'_> {
             return NONE;
         }
         let keeps = |label| self.set.keeps(label);
+        let has_room = self.keys.len() < GROUPS_MAX;
+        let mut number = |text: &str| self.names.number_within(has_room, text);
         let key = SpanGroupKey {
-            service: keeps("service").then(|| self.names.number(key.service)),
-            name: keeps("span_name").then(|| self.names.number(key.operation)),
+            service: keeps("service").then(|| number(key.service)),
+            name: keeps("span_name").then(|| number(key.operation)),
             kind: keeps("span_kind").then_some(key.kind),
             status: keeps("status_code").then_some(key.status),
         };
@@ -161,8 +163,10 @@ impl<'s> SpanAccumulator<'s> {
         self.left_out |= other.left_out;
         let mut groups = Vec::with_capacity(other.keys.len());
         for key in &other.keys {
-            let mut number =
-                |name: Option<u32>| name.map(|name| self.names.number(other.names.text(name)));
+            let has_room = self.keys.len() < GROUPS_MAX;
+            let mut number = |name: Option<u32>| {
+                name.map(|name| self.names.number_within(has_room, other.names.text(name)))
+            };
             let (service, name) = (number(key.service), number(key.name));
             let group = self.number(SpanGroupKey { service, name, ..*key });
             groups.push(Some(group).filter(|group| *group != NONE));
