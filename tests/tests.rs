@@ -41,6 +41,7 @@ mod kill;
 mod lens;
 mod lifecycle;
 mod limits;
+mod metric_values;
 mod objects;
 mod origins;
 mod otlp_push;
