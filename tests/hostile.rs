@@ -3,6 +3,8 @@
 
 mod api;
 pub(crate) mod bodies;
+pub(crate) mod returned;
+pub(crate) mod strings;
 
 use prost::Message;
 use tidings_proto::otlp::{RpcStatus, decode_json};
