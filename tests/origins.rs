@@ -1,9 +1,16 @@
 //! Pages of origins that the settings name read the API; they change nothing, and others do not
 //! read. Links of other sites lead to the UI's pages and to nothing that does work.
 
-use crate::harness::{
-    Server,
-    http::{Answer, send},
+use prost::Message;
+use serde_json::{Value as Json, json};
+
+use crate::{
+    harness::{
+        Server,
+        http::{Answer, send},
+        spans::{span, traces},
+    },
+    keys::{REQUIRED, key, routes},
 };
 
 const ALLOWED: &str = "https://dash.example";
@@ -170,6 +177,80 @@ fn a_browser_changes_something_only_from_pages_of_this_server_with_their_mark() 
         &[("origin", "null"), mark],
     ] {
         assert_eq!(unpin(refused), 403, "{refused:?}");
+    }
+}
+
+/// Begins a session of a key in a browser, and returns its cookie.
+fn session(server: &Server, key: &str) -> String {
+    let body = json!({ "key": key }).to_string();
+    let headers = [("content-type", "application/json")];
+    let begun = send("POST", &server.http, "/api/v1/session", &headers, body);
+    assert_eq!(begun.status, 200);
+    begun.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+}
+
+/// A body with which a route of the native API would change something.
+fn changing_body(path: &str, key: &str) -> String {
+    let body = match path {
+        "/api/v1/keys" => json!({"name": "back-door", "role": "admin"}),
+        "/api/v1/erasures" => json!({"traceId": format!("{:032x}", 7)}),
+        "/api/v1/session" => json!({ "key": key }),
+        "/api/v1/sql" => json!({"query": "SELECT 1"}),
+        _ => json!({}),
+    };
+    body.to_string()
+}
+
+#[test]
+fn no_route_changes_anything_for_a_browser_without_the_mark() {
+    let server = Server::start_with(&REQUIRED);
+    let [admin, other] = ["admin", "other"].map(|name| key(&server, name, "admin", &[]));
+    let body = traces("shop", vec![span(7, 1, 0, "GET /")]).encode_to_vec();
+    let headers = [("x-api-key", admin.as_str()), ("content-type", "application/x-protobuf")];
+    assert_eq!(send("POST", &server.otlp_http, "/v1/traces", &headers, body).status, 200);
+    let trace = format!("/api/v1/traces/{:032x}", 7);
+    let by_key = |method: &str, path: &str| ask(&server, method, path, &[("x-api-key", &admin)]);
+    assert_eq!(by_key("PUT", &format!("{trace}/pin")).status, 201);
+    let state = || {
+        let paths = ["/api/v1/pins", "/api/v1/erasures", &trace, "/api/v1/audit?outcome=success"];
+        let keys: Json = serde_json::from_slice(&by_key("GET", "/api/v1/keys").body).unwrap();
+        let names = keys["keys"].as_array().unwrap().iter().map(|key| key["name"].to_string());
+        let texts = paths.map(|path| by_key("GET", path)).map(|answer| answer.body);
+        (names.collect::<Vec<_>>(), texts.map(|text| String::from_utf8(text.to_vec()).unwrap()))
+    };
+    // The parts of paths that name something name what is there.
+    let id = other.split('_').nth(1).unwrap();
+    let real = |path: &str| match path.strip_prefix("/api/v1/traces/0123abcd") {
+        Some(rest) => format!("{trace}{rest}"),
+        None => path.replace("0123abcd", id),
+    };
+    let changes = routes(&server, &admin).into_iter();
+    let changes = changes.filter(|(method, path)| method != "GET" && path.starts_with("/api/v1/"));
+    let changes: Vec<_> = changes.map(|(method, path)| (method, real(&path))).collect();
+    for wanted in ["keys", "session", "erasures", "demo", "pin", "sessions"] {
+        assert!(changes.iter().any(|(_, path)| path.ends_with(wanted)), "{wanted}: {changes:?}");
+    }
+    let own = format!("http://{}", server.http);
+    let browser = [("origin", own.as_str()), ("sec-fetch-site", "same-origin")];
+    let asked = |method: &str, path: &str, cookie: &str, more: &[(&str, &str)]| {
+        let headers = [&browser[..], &[("cookie", cookie)], more].concat();
+        send(method, &server.http, path, &headers, changing_body(path, &other)).status
+    };
+    let (before, cookie) = (state(), session(&server, &admin));
+    let before = (before.0, [&before.1[..3], &state().1[3..]].concat());
+    for (method, path) in &changes {
+        for form in [&[][..], &[("content-type", "text/plain")]] {
+            assert_eq!(asked(method, path, &cookie, form), 403, "{method} {path} {form:?}");
+        }
+    }
+    let after = state();
+    assert_eq!((after.0, after.1.to_vec()), before);
+    assert_eq!(ask(&server, "GET", "/api/v1/keys", &[("cookie", &cookie)]).status, 200);
+    // It is the mark that they lack.
+    for (method, path) in &changes {
+        let cookie = session(&server, &admin);
+        let status = asked(method, path, &cookie, &[("tidings-request", "ui")]);
+        assert_ne!(status, 403, "{method} {path}");
     }
 }
 
