@@ -52,6 +52,43 @@ fn senders_made_for_other_stores_bring_a_key_in_their_own_scheme() {
     }
 }
 
+/// Paths that Grafana's data sources ask for, with a key as the password of any name.
+const GRAFANA: [&str; 10] = [
+    "/prometheus/api/v1/labels",
+    "/prometheus/api/v1/query?query=traces_spanmetrics_calls_total",
+    "/prometheus/api/v1/query_range?start=1795161600&end=1795161900&step=60&query=vector(1)",
+    "/tempo/api/echo",
+    "/tempo/api/traces/00000000000000000000000000000007",
+    "/tempo/api/search?q=%7B%7D",
+    "/tempo/api/v2/search/tags",
+    "/jaeger/api/services",
+    "/jaeger/api/traces?service=shop",
+    "/jaeger/api/v3/services",
+];
+
+#[test]
+fn grafana_reads_with_a_key_as_its_password() {
+    let server = Server::start_with(&REQUIRED);
+    let sender = key(&server, "sender", "ingest", &[]);
+    let reader = key(&server, "grafana", "read", &[]);
+    let stranger = format!("{}{}", &reader[..59], if reader.ends_with('0') { '1' } else { '0' });
+    let body = traces("shop", vec![span(7, 1, 0, "GET /cart")]).encode_to_vec();
+    let headers = [("x-api-key", sender.as_str()), ("content-type", "application/x-protobuf")];
+    assert_eq!(send("POST", &server.otlp_http, "/v1/traces", &headers, body).status, 200);
+    for (key, status, code) in [(&reader, 200, 0), (&sender, 403, 7), (&stranger, 401, 16)] {
+        let basic = format!("Basic {}", STANDARD.encode(format!("grafana:{key}")));
+        let headers = [("authorization", basic.as_str())];
+        for path in GRAFANA {
+            let answer = send("GET", &server.http, path, &headers, Bytes::new());
+            assert_eq!(answer.status, status, "{path}: {answer:?}");
+        }
+        // The Tempo data source streams its searches.
+        let search = "/tempopb.StreamingQuerier/Search";
+        let found = call(&server.http, search, &headers, frame(false, &[]));
+        assert_eq!(found.code, Some(code), "{}", found.message);
+    }
+}
+
 #[test]
 fn asking_who_one_is_needs_a_key_that_reads_and_counts_as_a_request() {
     let server = Server::start_with(&[&REQUIRED[..], &["--audit-reads", "true"]].concat());
