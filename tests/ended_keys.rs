@@ -1,8 +1,10 @@
-//! Keys that end while their request comes: it does nothing, whenever its last byte arrives.
+//! Keys that end: a command ends a key and its sessions at once, and a request of such a key does
+//! nothing, whenever its last byte arrives.
 
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    time::{Duration, Instant},
 };
 
 use prost::Message;
@@ -16,6 +18,8 @@ use crate::{
     keys::{REQUIRED, key, until},
 };
 
+/// The longest that a running server takes for a key that a command has revoked.
+const REVOKED_WITHIN: Duration = Duration::from_secs(3);
 const TRACE: &str = "/api/v1/traces/00000000000000000000000000000007";
 
 /// A request whose last byte is missing.
@@ -97,4 +101,30 @@ fn a_request_that_is_not_whole_when_its_key_is_revoked_changes_nothing() {
     let keys = send("GET", &server.http, "/api/v1/keys", &headers, "");
     let keys = String::from_utf8_lossy(&keys.body).into_owned();
     assert!(keys.contains("\"admin\"") && !keys.contains("back-door"), "{keys}");
+}
+
+#[test]
+fn a_command_ends_a_key_and_its_sessions_within_seconds() {
+    let server = Server::start_with(&REQUIRED);
+    let [leaver, other] = ["leaver", "other"].map(|name| key(&server, name, "read", &[]));
+    let session = |key: &str| {
+        let body = format!(r#"{{"key": "{key}"}}"#);
+        let headers = [("content-type", "application/json")];
+        let begun = send("POST", &server.http, "/api/v1/session", &headers, body);
+        assert_eq!(begun.status, 200);
+        begun.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+    };
+    let (of_leaver, of_other) = (session(&leaver), session(&other));
+    let by_cookie = |cookie: &str| {
+        send("GET", &server.http, "/api/v1/services", &[("cookie", cookie)], "").status
+    };
+    let by_key = |key: &str| status(&server, "/api/v1/services", key);
+    assert_eq!([by_key(&leaver), by_cookie(&of_leaver)], [200; 2]);
+    let folder = server.data_dir().to_str().unwrap();
+    let revoke = ["keys", "revoke", "--data-dir", folder, "leaver"];
+    assert_eq!(Server::command(&revoke).0, Some(0));
+    let begin = Instant::now();
+    until(|| [by_key(&leaver), by_cookie(&of_leaver)] == [401; 2]);
+    assert!(begin.elapsed() < REVOKED_WITHIN, "{:?}", begin.elapsed());
+    assert_eq!([by_key(&other), by_cookie(&of_other)], [200; 2]);
 }
