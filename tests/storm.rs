@@ -2,9 +2,12 @@
 //! the same one afterwards, its memory stays within its budget, and whoever sends sound telemetry
 //! meanwhile waits little longer.
 //!
-//! The kept inputs of the fuzz targets are what is mutated. `STORM_PERCENT` of the environment says
+//! The kept inputs of the fuzz targets are what is mutated; every second query is a sound one that a
+//! small grammar makes, so that some of each language are computed. `STORM_PERCENT` of the environment says
 //! how much of the whole storm is sent: 5,000 statements in SQL, 5,000 queries of each other
 //! language, 50,000 bodies. `STORM_SEED` makes the same storm again.
+
+mod queries;
 
 use std::{
     collections::BTreeMap,
@@ -51,11 +54,14 @@ const PARTIAL_NOISE: Duration = Duration::from_millis(100);
 /// Sound requests meanwhile that a percentile is taken of.
 const SOUND_REQUESTS_MIN: usize = 50;
 /// The parts of the storm; at least one request in so many is accepted.
-const PARTS: [(&str, u64); 3] = [("statements", 10), ("queries", 50), ("bodies", 50)];
+const PARTS: [(&str, u64); 5] =
+    [("statements", 10), ("traceql", 5), ("promql", 5), ("log_query", 5), ("bodies", 50)];
 
-/// A language, the paths that take it, and the statuses that `docs/` name for it.
+/// A language, what makes sound queries of it, the paths that take it, and the statuses that `docs/`
+/// name for it.
 struct Language {
     corpus: &'static str,
+    make: fn(&mut Rng) -> String,
     paths: &'static [&'static str],
     statuses: &'static [u16],
 }
@@ -63,11 +69,13 @@ struct Language {
 const LANGUAGES: [Language; 3] = [
     Language {
         corpus: "traceql",
+        make: queries::traceql,
         paths: &["/api/v1/traces?limit=5&q=", "/tempo/api/search?limit=5&q="],
         statuses: &[200, 400, 408, 413, 422, 429, 503],
     },
     Language {
         corpus: "promql",
+        make: queries::promql,
         paths: &[
             "/prometheus/api/v1/query?query=",
             "/prometheus/api/v1/query_range?start=1795161600&end=1795161900&step=60&query=",
@@ -76,8 +84,9 @@ const LANGUAGES: [Language; 3] = [
     },
     Language {
         corpus: "log_query",
-        paths: &["/api/v1/logs?limit=5&q=", "/api/v1/logs/stats?q=", "/api/v1/search?q="],
-        statuses: &[200, 400, 404, 408, 413, 422, 429, 503],
+        make: queries::log_query,
+        paths: &["/api/v1/logs?limit=5&q=", "/api/v1/logs/stats?q=", "/api/v1/logs/histogram?q="],
+        statuses: &[200, 400, 408, 413, 422, 429, 503],
     },
 ];
 
@@ -219,6 +228,10 @@ impl Answers {
         statuses.iter().filter_map(|status| self.statuses.get(status)).sum()
     }
 
+    fn accepted_percent(&self) -> u64 {
+        self.count(&[200, 202]) * 100 / self.statuses.values().sum::<u64>().max(1)
+    }
+
     /// Checks that the part was no storm of refusals alone: one request in so many is accepted, and
     /// load is the reason of less than half of the answers.
     fn check_shares(&self, part: &str, one_in: u64) {
@@ -251,17 +264,23 @@ fn statements(server: &Server, seed: u64, count: u64) -> Answers {
     answers
 }
 
-fn queries(server: &Server, seed: u64, count: u64) -> Answers {
-    let (mut rng, mut answers) = (Rng::with_seed(seed), Answers::default());
-    let languages = LANGUAGES.map(|language| (inputs(language.corpus), language));
-    for number in 0..count * languages.len() as u64 {
-        let (inputs, language) = &languages[usize::try_from(number % 3).unwrap()];
-        let path = language.paths[rng.usize(..language.paths.len())];
-        let path = format!("{path}{}", percent_encoded(&mutated(inputs, &mut rng)));
-        let answer = ask("GET", &server.http, &path, "", Vec::new());
-        answers.add(&path, answer, language.statuses);
-    }
-    answers
+/// The answers in each language.
+fn queries(server: &Server, seed: u64, count: u64) -> [Answers; 3] {
+    let mut rng = Rng::with_seed(seed);
+    LANGUAGES.map(|language| {
+        let (inputs, mut answers) = (inputs(language.corpus), Answers::default());
+        for number in 0..count {
+            let query = match number % 2 {
+                0 => (language.make)(&mut rng).into_bytes(),
+                _ => mutated(&inputs, &mut rng),
+            };
+            let path = language.paths[rng.usize(..language.paths.len())];
+            let path = format!("{path}{}", percent_encoded(&query));
+            let answer = ask("GET", &server.http, &path, "", Vec::new());
+            answers.add(&path, answer, language.statuses);
+        }
+        answers
+    })
 }
 
 fn bodies(server: &Server, seed: u64, count: u64) -> Answers {
@@ -278,30 +297,36 @@ fn bodies(server: &Server, seed: u64, count: u64) -> Answers {
     answers
 }
 
-/// Sends sound requests until there are so many or `done`, and returns how long each took, in order
-/// of time.
-fn acknowledgements(
-    server: &Server,
-    trace: u128,
-    count: usize,
-    done: &AtomicBool,
-) -> Vec<Duration> {
+/// Asks, with the number of the request, until there are so many or `done`, and returns how long each
+/// took, in order of time.
+pub(crate) fn timed(count: usize, done: &AtomicBool, ask: impl Fn(u64)) -> Vec<Duration> {
     let mut times = Vec::new();
     while times.len() < count && !done.load(Relaxed) {
-        let id = times.len() as u64 + 1;
-        let body = traces("meanwhile", vec![span(trace, id, 0, "a")]).encode_to_vec();
         let begin = Instant::now();
-        let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        ask(times.len() as u64 + 1);
         times.push(begin.elapsed());
-        assert_eq!(answer.status, 200, "a sound request");
         thread::sleep(PAUSE);
     }
     times.sort_unstable();
     times
 }
 
+/// The times of sound requests, each with a span of the service `meanwhile`.
+pub(crate) fn acknowledgements(
+    server: &Server,
+    trace: u128,
+    count: usize,
+    done: &AtomicBool,
+) -> Vec<Duration> {
+    timed(count, done, |id| {
+        let body = traces("meanwhile", vec![span(trace, id, 0, "a")]).encode_to_vec();
+        let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        assert_eq!(answer.status, 200, "a sound request");
+    })
+}
+
 /// The 99th percentile of sorted times.
-fn p99(times: &[Duration]) -> Duration {
+pub(crate) fn p99(times: &[Duration]) -> Duration {
     times[(times.len() * 99 / 100).min(times.len() - 1)]
 }
 
@@ -320,18 +345,18 @@ fn a_storm_gets_documented_answers_and_others_hardly_notice() {
         let (server, done) = (&server, &done);
         let sound = scope.spawn(move || acknowledgements(server, BUSY_TRACE, usize::MAX, done));
         let peak = scope.spawn(move || server.peak_allocated_bytes_until(done));
-        let parts = [
-            scope.spawn(move || statements(server, seed, part(STATEMENTS))),
-            scope.spawn(move || queries(server, seed, part(QUERIES))),
-            scope.spawn(move || bodies(server, seed, part(BODIES))),
-        ];
-        let parts = parts.map(|part| part.join());
+        let statements = scope.spawn(move || statements(server, seed, part(STATEMENTS)));
+        let queries = scope.spawn(move || queries(server, seed, part(QUERIES)));
+        let bodies = scope.spawn(move || bodies(server, seed, part(BODIES)));
+        let parts = (statements.join(), queries.join(), bodies.join());
         done.store(true, Relaxed);
-        (parts.map(Result::unwrap), sound.join().unwrap(), peak.join().unwrap())
+        let [traceql, promql, log_query] = parts.1.unwrap();
+        let parts = [parts.0.unwrap(), traceql, promql, log_query, parts.2.unwrap()];
+        (parts, sound.join().unwrap(), peak.join().unwrap())
     });
     let (before, meanwhile) = (p99(&quiet), p99(&busy));
     for ((name, _), answers) in PARTS.iter().zip(&parts) {
-        println!("{name}: {:?}", answers.statuses);
+        println!("{name}: {} % accepted of {:?}", answers.accepted_percent(), answers.statuses);
     }
     println!(
         "seed {seed}, {percent} % in {:?}: {} sound requests meanwhile, p99 {meanwhile:?} after \
