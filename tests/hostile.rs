@@ -4,6 +4,7 @@
 mod api;
 pub(crate) mod bodies;
 pub(crate) mod returned;
+mod stalled_bodies;
 pub(crate) mod strings;
 
 use prost::Message;
