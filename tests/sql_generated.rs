@@ -1,8 +1,8 @@
 //! Queries in SQL that a grammar makes: each has an answer that is documented, and the server does
 //! not notice.
 //!
-//! `FUZZ_SECONDS` and `FUZZ_SEED` of the environment say for how long and from which seed;
-//! `cargo xtask fuzz` sets them.
+//! `FUZZ_SECONDS` and `FUZZ_SEED` of the environment say for how long and from which seed, which the
+//! clock gives otherwise; `cargo xtask fuzz` sets them.
 
 pub(crate) mod grammar;
 
@@ -18,22 +18,23 @@ use tidings_sql::{CastPair, Elements, elements};
 use crate::{
     harness::{
         Server,
-        http::{Answer, post, try_send},
-        spans::{log, logs, span, traces},
+        http::{Answer, get, post, try_send},
+        spans::{log, logs, now, span, traces},
     },
     sql::{send_until, workers},
 };
 use grammar::Grammar;
 
 const SECONDS: u64 = 120;
-const STATEMENTS_MAX: usize = 5_000;
-const SEED: u64 = 20_261_122;
 /// Between two requests that are sent meanwhile: this is no test of load.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Queries that are asked at once: as many as run.
 const ASKERS: usize = 4;
 /// The memory budget of the server.
 const BUDGET: u64 = 512 << 20;
+/// A server that ran for so long has read its files again.
+const SCRUBBED_AFTER: Duration = Duration::from_secs(90);
+const VERIFIED: &str = "tidings_verified_files_total";
 /// Wrong answers after which an asker asks no more.
 const WRONG_MAX: usize = 20;
 const STATUSES: [u16; 6] = [200, 400, 408, 413, 429, 503];
@@ -119,12 +120,12 @@ impl Answers {
 
 #[test]
 fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
-    let (seconds, seed) = (number("FUZZ_SECONDS", SECONDS), number("FUZZ_SEED", SEED));
-    let statements_max = if seconds > SECONDS { usize::MAX } else { STATEMENTS_MAX };
+    let (seconds, seed) = (number("FUZZ_SECONDS", SECONDS), number("FUZZ_SEED", now()));
     let (budget, askers) = (BUDGET.to_string(), ASKERS.to_string());
     let limits = ["--sql-seconds-max", "3", "--sql-memory-bytes-max", "64MiB"];
+    let files = ["--memory-flush-seconds", "10"];
     let memory: [&str; 4] = ["--memory", &budget, "--sql-running-max", &askers];
-    let mut server = Server::start_with(&[limits, memory].concat());
+    let mut server = Server::start_with(&[&limits[..], &memory, &files].concat());
     fill(&server);
     println!("seed {seed}, {seconds} s");
     let (pid, begin, length) = (server.pid(), Instant::now(), Duration::from_secs(seconds));
@@ -136,11 +137,7 @@ fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
         let ask = move || {
             let mut answers = Answers::default();
             while begin.elapsed() < length && answers.wrong.len() < WRONG_MAX {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                if place >= statements_max {
-                    break;
-                }
-                answers.ask(server, seed, place);
+                answers.ask(server, seed, next.fetch_add(1, Ordering::Relaxed));
             }
             answers
         };
@@ -166,6 +163,12 @@ fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
     // Every function, cast and clause had its turn, unless the machine is too slow for that.
     assert!(all >= Grammar::round() || lasted >= length, "{all} statements in {lasted:?}");
     assert!(sent > seconds && slowest < Duration::from_secs(10), "{sent} in {slowest:?}");
+    // A round of scrubbing begins a minute after the start.
+    if lasted > SCRUBBED_AFTER {
+        let metrics = String::from_utf8(get(&server.http, "/metrics").body.to_vec()).unwrap();
+        let verified = metrics.lines().find_map(|line| line.strip_prefix(VERIFIED)).unwrap();
+        assert!(verified.trim().parse::<u64>().unwrap() > 0, "no file is verified");
+    }
     // As many processes as run and wait, and no more.
     assert!(workers(&server).len() <= ASKERS + 2, "{}", workers(&server).len());
 }
