@@ -1,5 +1,5 @@
 //! Keys that end: a command ends a key and its sessions at once, and a request of such a key does
-//! nothing, whenever its last byte arrives.
+//! nothing and is refused, whenever its last byte arrives and however long its answer would take.
 
 use std::{
     io::{Read, Write},
@@ -8,6 +8,7 @@ use std::{
 };
 
 use prost::Message;
+use serde_json::Value as Json;
 
 use crate::{
     harness::{
@@ -127,4 +128,41 @@ fn a_command_ends_a_key_and_its_sessions_within_seconds() {
     until(|| [by_key(&leaver), by_cookie(&of_leaver)] == [401; 2]);
     assert!(begin.elapsed() < REVOKED_WITHIN, "{:?}", begin.elapsed());
     assert_eq!([by_key(&other), by_cookie(&of_other)], [200; 2]);
+}
+
+/// Requests that were let in with the key of this name.
+fn requests_of(server: &Server, admin: &str, name: &str) -> u64 {
+    let bearer = format!("Bearer {admin}");
+    let listed = send("GET", &server.http, "/api/v1/keys", &[("authorization", &bearer)], "");
+    let listed: Json = serde_json::from_slice(&listed.body).unwrap();
+    let keys = listed["keys"].as_array().unwrap();
+    keys.iter().find(|key| key["name"] == name).unwrap()["requests"].as_u64().unwrap()
+}
+
+#[test]
+fn a_request_that_waits_when_its_key_is_revoked_is_refused_at_once() {
+    let server = Server::start_with(&REQUIRED);
+    let [admin, thief] =
+        [("admin", "admin"), ("thief", "read")].map(|(name, role)| key(&server, name, role, &[]));
+    let before = requests_of(&server, &admin, "thief");
+    // Longer than an answer is waited for here.
+    assert!(PATIENCE < Duration::from_secs(60));
+    let waiting = ["GET", "HEAD"].map(|method| {
+        let mut connection = TcpStream::connect(&server.http).unwrap();
+        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "{method} {TRACE}?wait=60s HTTP/1.1\r\nhost: localhost\r\n\
+             authorization: Bearer {thief}\r\nconnection: close\r\n\r\n"
+        );
+        connection.write_all(request.as_bytes()).unwrap();
+        connection
+    });
+    until(|| requests_of(&server, &admin, "thief") == before + waiting.len() as u64);
+    revoke(&server, "thief", &thief);
+    for mut connection in waiting {
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
 }

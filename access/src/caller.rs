@@ -1,9 +1,10 @@
 //! The key behind a request, with the counts of what it did.
 
 use std::{
+    future::pending,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -12,6 +13,7 @@ use tidings_proto::{
     UnixNanos,
     api::{AuditActor, AuditActorKind},
 };
+use tokio::sync::watch;
 
 use crate::{
     error::AccessError,
@@ -24,9 +26,29 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct LiveKey {
     pub(crate) record: KeyRecord,
-    pub(crate) revoked: AtomicBool,
+    pub(crate) revocation: EndSignal,
     buckets: KeyBuckets,
     uses: UseCounters,
+}
+
+/// The end of a key or a session, which comes once and wakes whoever waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct EndSignal(watch::Sender<bool>);
+
+impl EndSignal {
+    pub(crate) fn send(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) fn is_sent(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Resolves when it is sent.
+    async fn sent(&self) {
+        // An error means that the sender is gone, which `self` has.
+        let _ = self.0.subscribe().wait_for(|is_sent| *is_sent).await;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +79,7 @@ pub struct KeyUses {
 impl LiveKey {
     pub(crate) fn new(record: KeyRecord) -> Self {
         let buckets = KeyBuckets::new(&record);
-        Self { record, buckets, revoked: AtomicBool::new(false), uses: UseCounters::default() }
+        Self { record, buckets, revocation: EndSignal::default(), uses: UseCounters::default() }
     }
 
     pub(crate) fn uses(&self) -> KeyUses {
@@ -79,8 +101,8 @@ impl LiveKey {
 pub struct Caller {
     key: Arc<LiveKey>,
     chosen_tenant: Option<TenantName>,
-    /// Set once the session that stands for the key has ended.
-    session_end: Option<Arc<AtomicBool>>,
+    /// Sent once the session that stands for the key has ended.
+    session_end: Option<Arc<EndSignal>>,
 }
 
 impl Caller {
@@ -91,7 +113,7 @@ impl Caller {
     }
 
     /// The same caller by a session, with whose end it is live no more.
-    pub(crate) fn by_session(self, session_end: Arc<AtomicBool>) -> Self {
+    pub(crate) fn by_session(self, session_end: Arc<EndSignal>) -> Self {
         Self { session_end: Some(session_end), ..self }
     }
 
@@ -200,8 +222,22 @@ impl Caller {
     /// nor has the session ended that stands for it.
     #[must_use]
     pub fn is_live(&self, now: UnixNanos) -> bool {
-        let has_ended = self.session_end.as_ref().is_some_and(|ended| ended.load(Relaxed));
-        !has_ended && !self.key.revoked.load(Relaxed) && !self.key.record.has_expired(now)
+        let has_ended = self.session_end.as_ref().is_some_and(|end| end.is_sent());
+        !has_ended && !self.key.revocation.is_sent() && !self.key.record.has_expired(now)
+    }
+
+    /// Resolves when the key is revoked, or the session ends that stands for it.
+    pub(crate) async fn revoked(&self) {
+        let session_end = async {
+            match &self.session_end {
+                Some(end) => end.sent().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.key.revocation.sent() => {}
+            () = session_end => {}
+        }
     }
 
     /// Counts a body of so many bytes, decompressed, against the key's limits.

@@ -2,12 +2,12 @@
 //!
 //! The file is read every half second, because commands and other programs change it. One that
 //! cannot be used then is an alarm, and the keys before it stay. A revoked key is refused from the
-//! next look on; what is still being answered to it ends with its next frame
-//! ([`Caller::is_live`]). A key that is revoked here is refused although the file cannot be changed,
+//! next look on, and what is still being answered to it ends ([`KeyRing::end_of`]). A key that is revoked here is refused although the file cannot be changed,
 //! and each look tries the change again.
 
 use std::{
     collections::{BTreeSet, HashMap},
+    future::pending,
     hash::{DefaultHasher, Hash, Hasher},
     pin::Pin,
     sync::{
@@ -216,7 +216,7 @@ impl KeyRing {
         match find_key(keys.values().map(|key| &key.record), id_or_name, tenant) {
             Ok(id) => {
                 if let Some(key) = keys.remove(&id) {
-                    key.revoked.store(true, Relaxed);
+                    key.revocation.send();
                     tracing::error!(key = %id, name = key.record.name, %error, "key revoked, and not removed from its file");
                 }
                 self.unwritten().insert(id);
@@ -369,12 +369,20 @@ impl KeyRing {
         self.clock.instant()
     }
 
-    /// Resolves when the time of a key is over; `None` for one that never expires.
+    /// Resolves when a caller is live no more: its key is revoked or expires, or its session ends.
     #[must_use]
-    pub fn end_of(&self, caller: &Caller) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        let end = caller.key().record.expires_unix_nanos?;
-        let left = end.0.saturating_sub(self.clock.now().0);
-        Some(self.clock.sleep(Duration::from_nanos(left)))
+    pub fn end_of(&self, caller: &Caller) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let expiry = caller.key().record.expires_unix_nanos.map(|end| {
+            let left = end.0.saturating_sub(self.clock.now().0);
+            self.clock.sleep(Duration::from_nanos(left))
+        });
+        let caller = caller.clone();
+        Box::pin(async move {
+            tokio::select! {
+                () = caller.revoked() => {}
+                () = expiry.unwrap_or_else(|| Box::pin(pending())) => {}
+            }
+        })
     }
 
     fn key(&self, id: KeyId) -> Option<Arc<LiveKey>> {
@@ -409,14 +417,14 @@ impl KeyRing {
             let known = before.remove(&id);
             // Sessions and answers under way have what the key allowed before.
             if let Some(changed) = known.as_ref().filter(|key| key.record != record) {
-                changed.revoked.store(true, Relaxed);
+                changed.revocation.send();
                 tracing::info!(key = %id, name = record.name, "key changed");
             }
             let same = known.filter(|key| key.record == record);
             keys.insert(id, same.unwrap_or_else(|| Arc::new(LiveKey::new(record))));
         }
         for (id, gone) in before {
-            gone.revoked.store(true, Relaxed);
+            gone.revocation.send();
             tracing::info!(key = %id, name = gone.record.name, "key revoked");
         }
         self.fingerprint.store(fingerprint, Relaxed);

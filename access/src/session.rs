@@ -11,10 +11,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -23,7 +20,7 @@ use tidings_proto::UnixNanos;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    caller::Caller,
+    caller::{Caller, EndSignal},
     error::KeyFileError,
     key::{KeyId, hex, random_bytes, sha256},
     oidc::{RENEWAL_AHEAD, Renewal},
@@ -81,13 +78,13 @@ struct Session {
     turn: Arc<AsyncMutex<()>>,
     /// The time before which the issuer is not asked again.
     put_off_until: UnixNanos,
-    /// Set when the session is dropped, for what is still being answered to it.
-    ended: Arc<AtomicBool>,
+    /// Sent when the session is dropped, for what is still being answered to it.
+    end: Arc<EndSignal>,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.ended.store(true, Relaxed);
+        self.end.send();
     }
 }
 
@@ -116,7 +113,7 @@ impl Sessions {
         let session = sessions.get(&digest)?;
         if now < session.ends && session.caller.is_live(now) {
             let caller = Caller::new(Arc::clone(session.caller.key()), now);
-            return Some(caller.by_session(Arc::clone(&session.ended)));
+            return Some(caller.by_session(Arc::clone(&session.end)));
         }
         if !session.is_kept(now) {
             sessions.remove(&digest);
@@ -174,8 +171,8 @@ impl Sessions {
 
 impl Session {
     fn new(caller: Caller, ends: UnixNanos, renewal: Option<Renewal>) -> Self {
-        let (turn, put_off_until, ended) = (Arc::default(), UnixNanos(0), Arc::default());
-        Self { caller, ends, renewal, turn, put_off_until, ended }
+        let (turn, put_off_until, end) = (Arc::default(), UnixNanos(0), Arc::default());
+        Self { caller, ends, renewal, turn, put_off_until, end }
     }
 
     /// Returns whether the session counts, or may count again.

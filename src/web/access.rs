@@ -45,7 +45,7 @@ pub(super) const REFUSALS: [(StatusCode, &str); 3] = [
 
 /// The challenge of a request without a key that is good. Not Basic: a browser would ask for a
 /// password in a window of its own.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
+pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
 
 /// When to bring a token again whose issuer cannot be asked.
 const ISSUER_RETRY_SECONDS: u32 = 10;
@@ -121,13 +121,21 @@ pub(super) async fn check_key(
                 let has_ended = Arc::clone(&has_ended);
                 Body::new(LiveBody { has_ended, ..live(body) })
             });
-            let mut response = answer(&entry.tenants, caller.clone(), request, next).await;
-            let is_refused = has_ended.load(Relaxed);
-            if is_refused {
-                response = refuse(&headers, &AccessError::Unknown);
-            }
-            response.extensions_mut().insert(caller.clone());
-            if is_refused { response } else { response.map(|body| Body::new(live(body))) }
+            // A change that has begun is not broken off: its answer says what was done.
+            let is_broken_off = !is_change(request.method(), request.uri().path());
+            let answering = answer(&entry.tenants, caller.clone(), request, next);
+            let answered = tokio::select! {
+                biased;
+                () = ring.end_of(&caller), if is_broken_off => None,
+                response = answering => Some(response),
+            };
+            let answered = answered.filter(|_| !has_ended.load(Relaxed));
+            let mut response = match answered {
+                Some(response) => response.map(|body| Body::new(live(body))),
+                None => refuse(&headers, &AccessError::Unknown),
+            };
+            response.extensions_mut().insert(caller);
+            response
         }
         (Ok(_), _) => next.run(request).await,
         (Err(error), _) => {
@@ -274,10 +282,9 @@ impl HttpBody for LiveBody {
         }
         let polled = Pin::new(&mut self.body).poll_frame(context).map_err(io::Error::other);
         if polled.is_pending() {
-            if self.end.is_none() {
-                self.end = self.ring.end_of(&self.caller);
-            }
-            if self.end.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready()) {
+            let Self { end, ring, caller, .. } = &mut *self;
+            let end = end.get_or_insert_with(|| ring.end_of(caller));
+            if end.as_mut().poll(context).is_ready() {
                 return self.ended();
             }
         }

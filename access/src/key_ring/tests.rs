@@ -167,6 +167,27 @@ fn a_key_ends_when_it_is_revoked_and_when_its_time_is_over() {
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn whoever_waits_for_a_caller_is_woken_by_its_end() {
+    let fixture = Fixture::new();
+    let key = fixture.key("a", Role::Read, None);
+    let (session, caller) = fixture.ring.sign_in(key.reveal()).unwrap();
+    let by_session = fixture.ring.session(session.reveal()).unwrap();
+    let wait = |caller| {
+        let end = fixture.ring.end_of(caller);
+        tokio::spawn(tokio::time::timeout(Duration::from_secs(20), end))
+    };
+    let (of_session, of_key) = (wait(&by_session), wait(&caller));
+    tokio::task::yield_now().await;
+    assert!(!of_session.is_finished() && !of_key.is_finished());
+    assert_eq!(fixture.ring.end_sessions(caller.id(), None).0, 1);
+    of_session.await.unwrap().expect("the end of the session wakes nobody");
+    assert!(!of_key.is_finished(), "the key is still good");
+    fixture.ring.revoke("a", None).unwrap();
+    of_key.await.unwrap().expect("the end of the key wakes nobody");
+    tokio::time::timeout(Duration::from_secs(20), fixture.ring.end_of(&caller)).await.unwrap();
+}
+
 async fn a_file_that_another_process_changes_is_followed() {
     let fixture = Fixture::new();
     let kept = fixture.key("kept", Role::Read, None);

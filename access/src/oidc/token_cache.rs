@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tidings_proto::UnixNanos;
@@ -64,7 +64,7 @@ impl TokenCache {
         tokens.retain(|_, key| {
             let is_dropped = key.record.belongs_to(subject, tenant);
             if is_dropped {
-                key.revoked.store(true, Relaxed);
+                key.revocation.send();
             }
             !is_dropped
         });
@@ -78,7 +78,7 @@ impl TokenCache {
 
 fn revoke_all(tokens: &mut HashMap<[u8; 32], Arc<LiveKey>>) {
     for (_, key) in tokens.drain() {
-        key.revoked.store(true, Relaxed);
+        key.revocation.send();
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
         assert!(cache.get("b", UnixNanos(1)).is_none());
         cache.clear();
         assert!(cache.get("a", UnixNanos(1)).is_none());
-        assert!(kept.revoked.load(std::sync::atomic::Ordering::Relaxed));
+        assert!(kept.revocation.is_sent());
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         for number in 1..TOKENS_MAX {
             held.push(cache.insert(&number.to_string(), record(10), UnixNanos(6)));
         }
-        let is_revoked = |key: &LiveKey| key.revoked.load(std::sync::atomic::Ordering::Relaxed);
+        let is_revoked = |key: &LiveKey| key.revocation.is_sent();
         cache.insert("one more", record(10), UnixNanos(6));
         assert_eq!(cache.lock().len(), 1);
         assert!(is_revoked(&used) && held.iter().all(|key| is_revoked(key)));
@@ -172,7 +172,7 @@ mod tests {
         let subject = kept.record.id;
         assert_eq!(cache.drop_of(subject, Some(&"elsewhere".parse().unwrap())), 0);
         assert_eq!(cache.drop_of(subject, None), 2);
-        assert!(kept.revoked.load(std::sync::atomic::Ordering::Relaxed));
+        assert!(kept.revocation.is_sent());
         assert!(cache.get("a", UnixNanos(1)).is_none() && cache.get("c", UnixNanos(1)).is_some());
     }
 }
