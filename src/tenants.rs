@@ -19,7 +19,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -53,6 +53,9 @@ use crate::{
 
 /// A store that could not be opened is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
+/// The alarm about tenants whose stores could not be opened.
+const NOT_OPENED: &str = "a tenant's store cannot be opened: its requests are refused, and try again \
+                          to open it";
 /// The alarm about tenants that are not served.
 const NO_ROOM: &str = "there is no room for a tenant, whose requests are refused: raise tenants-max, \
                        or memory-bytes-max, which has room for a request of http-body-bytes-max of \
@@ -91,7 +94,8 @@ struct OpenTenants {
     default: Arc<Tenant>,
     others: RwLock<BTreeMap<TenantName, Arc<Tenant>>>,
     /// One at a time: each changes the shares of all.
-    opening: tokio::sync::Mutex<FailedOpens>,
+    opening: tokio::sync::Mutex<()>,
+    failed: Mutex<FailedOpens>,
     /// The stores that requests wait for.
     awaited: Mutex<BTreeMap<TenantName, AwaitedTenant>>,
     /// Tenants that there is no room for.
@@ -132,9 +136,10 @@ impl Tenant {
 impl Tenants {
     /// Opens the store of `default`, and those of the tenants that a folder or a key names. Where
     /// they are more than there may be, those with a folder are first, and the others are an alarm.
+    /// So are those whose store cannot be opened, as one that is damaged.
     ///
     /// # Errors
-    /// When one of them cannot be opened.
+    /// When the store of `default` cannot be opened, or no store can with these settings.
     pub(crate) async fn open(
         settings: &Settings,
         access: &AccessPolicy,
@@ -172,6 +177,7 @@ impl Tenants {
             default: Tenant::new(default, store, query),
             others: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
+            failed: Mutex::default(),
             awaited: Mutex::default(),
             unserved: Mutex::default(),
             is_closed: AtomicBool::new(false),
@@ -182,13 +188,16 @@ impl Tenants {
             builder: OnceLock::new(),
         }));
         for name in names {
-            tenants.open_store(name.clone(), count).await?;
+            tenants.open_early(name, count).await?;
         }
+        tenants.divide(tenants.all().len());
         for name in unserved {
             tenants.note_unserved(name);
         }
         let asked = Arc::downgrade(&tenants.0);
         health.add_alarm(move || asked.upgrade()?.unserved_alarm());
+        let asked = Arc::downgrade(&tenants.0);
+        health.add_alarm(move || asked.upgrade()?.failed_alarm());
         Ok(tenants)
     }
 
@@ -287,14 +296,27 @@ impl Tenants {
         others.get(name).map(Arc::clone)
     }
 
+    /// Opens a tenant's store at the start, as one of so many. One that cannot be opened keeps no
+    /// other from being served.
+    async fn open_early(&self, name: &TenantName, count: usize) -> Result<(), StorageError> {
+        match self.open_store(name.clone(), count).await {
+            Ok(_) => Ok(()),
+            Err(error @ (StorageError::Closed | StorageError::Refused { .. })) => Err(error),
+            Err(error) => {
+                self.note_failed(name, error);
+                Ok(())
+            }
+        }
+    }
+
     /// Opens a tenant's store while others work.
     async fn open_late(&self, name: &TenantName) -> Result<Arc<Tenant>, DestinationError> {
-        let mut failed = self.0.opening.lock().await;
+        let _turn = self.0.opening.lock().await;
         if let Some(tenant) = self.opened(name) {
             return Ok(tenant);
         }
         let now = self.0.clock.instant();
-        if let Some((time, error)) = failed.get(name)
+        if let Some((time, error)) = self.0.failed().get(name)
             && now.saturating_duration_since(*time) < RETRY
         {
             return Err(DestinationError::Storage(Arc::clone(error)));
@@ -302,17 +324,23 @@ impl Tenants {
         let before = self.all().len();
         match self.open_store(name.clone(), before + 1).await {
             Ok(tenant) => {
-                failed.remove(name);
+                self.0.failed().remove(name);
                 Ok(tenant)
             }
             Err(error) => {
-                tracing::error!(tenant = %name, %error, "a tenant's store cannot be opened");
                 self.divide(before);
-                let error = Arc::new(error);
-                failed.insert(name.clone(), (now, Arc::clone(&error)));
-                Err(DestinationError::Storage(error))
+                Err(DestinationError::Storage(self.note_failed(name, error)))
             }
         }
+    }
+
+    /// Makes a tenant whose store cannot be opened an alarm, until it can be.
+    fn note_failed(&self, name: &TenantName, error: StorageError) -> Arc<StorageError> {
+        tracing::error!(tenant = %name, %error, "a tenant's store cannot be opened");
+        let error = Arc::new(error);
+        let failure = (self.0.clock.instant(), Arc::clone(&error));
+        self.0.failed().insert(name.clone(), failure);
+        error
     }
 
     /// Opens a tenant's store as one of so many.
@@ -376,17 +404,39 @@ impl Tenants {
 }
 
 impl OpenTenants {
+    fn failed(&self) -> MutexGuard<'_, FailedOpens> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts the tenants that there is no room for, while a key or a folder names them.
     fn unserved_alarm(&self) -> Option<String> {
-        let named = self.ring.as_ref()?.tenants();
         let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = self.named()?;
+        unserved.retain(named);
+        counted(NO_ROOM, unserved.len())
+    }
+
+    /// Counts the tenants whose stores could not be opened, while a key or a folder names them.
+    fn failed_alarm(&self) -> Option<String> {
+        let unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (named, mut failed) = (self.named()?, self.failed());
+        failed.retain(|name, _| named(name));
+        counted(NOT_OPENED, failed.keys().filter(|name| !unserved.contains(name)).count())
+    }
+
+    /// Returns the test by which a key or a folder names a tenant.
+    fn named(&self) -> Option<impl Fn(&TenantName) -> bool> {
+        let named = self.ring.as_ref()?.tenants();
         let has_folder = |name: &TenantName| {
             settings_of(&self.settings, name).is_ok_and(|of| of.data_dir.is_dir())
         };
-        unserved.retain(|name| named.contains(name) || has_folder(name));
-        let count = unserved.len();
-        (count > 0).then(|| format!("{NO_ROOM} (tenants: {count}; the log names them)"))
+        Some(move |name: &TenantName| named.contains(name) || has_folder(name))
     }
+}
+
+/// Words an alarm about so many tenants, which names none of them.
+fn counted(alarm: &str, tenants: usize) -> Option<String> {
+    (tenants > 0).then(|| format!("{alarm} (tenants: {tenants}; the log names them)"))
 }
 
 /// Returns the tenants other than the default one, those that have a folder first.
@@ -440,6 +490,10 @@ impl ReadApi for Tenants {
             (None, None) => ClientId::default(),
         };
         head.extensions.insert(client);
+        let end = match (&caller, &self.0.ring) {
+            (Some(caller), Some(ring)) => ring.end_of(caller),
+            _ => Box::pin(pending()),
+        };
         let name = caller.map(|caller| caller.tenant().clone()).unwrap_or_default();
         Box::pin(async move {
             let Ok(tenant) = tenants.find(&name).await else {
@@ -475,7 +529,3 @@ fn refusal(status: StatusCode, text: &'static str) -> Response<ReplyBody> {
     *response.status_mut() = status;
     response
 }
-        let end = match (&caller, &self.0.ring) {
-            (Some(caller), Some(ring)) => ring.end_of(caller),
-            _ => Box::pin(pending()),
-        };

@@ -8,10 +8,10 @@ use serde_json::json;
 use crate::{
     harness::{
         PATIENCE, Server,
-        http::send,
-        spans::{span, traces},
+        http::{call, frame, send},
+        spans::{TRACE_EXPORT, span, traces},
     },
-    keys::{REQUIRED, key},
+    keys::{REQUIRED, key, until},
 };
 
 fn create(folder: &Path, name: &str, tenant: &str, flags: &[&str]) -> (Option<i32>, String) {
@@ -100,6 +100,65 @@ fn a_server_with_more_tenants_than_it_has_room_for_serves_those_with_records_and
     let server = Server::start_in(folder.path(), &REQUIRED);
     assert_eq!(sent(&server, &alfa).status, 200);
     assert_eq!(ready(&server).1, "ready\n");
+}
+
+#[test]
+fn a_tenant_whose_store_is_damaged_keeps_no_other_from_being_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start_in(folder.path(), &REQUIRED);
+    let names = ["default", "alfa", "beta"];
+    let keys = names.map(|tenant| key(&server, tenant, "admin", &["--tenant", tenant]));
+    let [operator, alfa, _] = &keys;
+    let body = |trace| traces("x", vec![span(trace, 1, 0, "x")]).encode_to_vec();
+    let sent = |server: &Server, key: &str, trace| {
+        let bearer = format!("Bearer {key}");
+        let headers = [("content-type", "application/x-protobuf"), ("authorization", &*bearer)];
+        send("POST", &server.otlp_http, "/v1/traces", &headers, body(trace))
+    };
+    let read = |server: &Server, key: &str| {
+        let path = format!("/api/v1/traces/{:032x}", 7);
+        send("GET", &server.http, &path, &[("authorization", &format!("Bearer {key}"))], "")
+    };
+    let ready = |server: &Server, headers: &[(&str, &str)]| {
+        let answer = send("GET", &server.http, "/ready", headers, "");
+        (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
+    };
+    for key in &keys {
+        assert_eq!(sent(&server, key, 7).status, 200);
+    }
+    assert!(server.terminate().success());
+    let log = folder.path().join("tenants/alfa/tables/spans/_delta_log");
+    let aside = folder.path().join("aside");
+    std::fs::rename(&log, &aside).unwrap();
+
+    let server = Server::start_in(folder.path(), &[&REQUIRED[..], &["--log", "off"]].concat());
+    for key in [&keys[0], &keys[2]] {
+        assert_eq!((sent(&server, key, 8).status, read(&server, key).status), (200, 200));
+    }
+    for refused in [sent(&server, alfa, 9), read(&server, alfa)] {
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    }
+    let bearer = format!("Bearer {alfa}");
+    let headers = [("authorization", &*bearer)];
+    let exported = call(&server.otlp_grpc, TRACE_EXPORT, &headers, frame(false, &body(9)));
+    assert_eq!(exported.code, Some(14), "{exported:?}");
+    assert!(exported.retry_delay().is_some(), "{exported:?}");
+    let bearer = format!("Bearer {operator}");
+    let headers = [("authorization", &*bearer)];
+    let (status, text) = ready(&server, &headers);
+    assert!(status == 200 && text.contains("cannot be opened"), "{text}");
+    assert!(text.contains("(tenants: 1;") && !text.contains("alfa"), "{text}");
+    assert_eq!(ready(&server, &[]), (200, "ready\n1 warning; see the log\n".to_owned()));
+    let metrics = send("GET", &server.http, "/metrics", &headers, "");
+    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    assert!(metrics.contains("\ntidings_alarms 1\n"), "{metrics}");
+
+    std::fs::remove_dir_all(&log).unwrap();
+    std::fs::rename(&aside, &log).unwrap();
+    until(|| sent(&server, alfa, 9).status == 200);
+    assert_eq!(read(&server, alfa).status, 200);
+    assert_eq!(ready(&server, &headers).1, "ready\n");
 }
 
 #[test]
