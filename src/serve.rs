@@ -596,20 +596,26 @@ fn sql_service(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{
+        path::Path,
+        pin::Pin,
+        sync::atomic::{AtomicU64, Ordering::Relaxed},
+        time::Instant,
+    };
 
     use axum::{
         body::{Body, Bytes},
         http::{HeaderValue, Request, StatusCode, header},
     };
     use http_body_util::BodyExt;
+    use tidings_access::{KeyRequest, Role};
     use tokio::net::TcpStream;
     use tower::ServiceExt;
 
     use super::{
-        AccessPolicy, Arc, Clock, Health, Phase, Phases, Router, ServerParts, Settings, SocketAddr,
-        Supervision, SystemClock, Tenants, audit_log, collector_settings, routes, start_collector,
-        watch, web,
+        AccessPolicy, Arc, Clock, Duration, Health, KeyFile, KeyRing, Phase, Phases, Router,
+        ServerParts, Settings, SocketAddr, Supervision, SystemClock, Tenants, UnixNanos, audit_log,
+        collector_settings, routes, start_collector, watch, web,
     };
     use crate::{
         cli::exit_code,
@@ -627,11 +633,31 @@ mod tests {
         sources.settings().unwrap()
     }
 
+    /// A clock that is ahead of the machine's by so many nanoseconds.
+    #[derive(Debug, Default)]
+    struct ClockAhead(AtomicU64);
+
+    impl Clock for ClockAhead {
+        fn now(&self) -> UnixNanos {
+            UnixNanos(SystemClock.now().0 + self.0.load(Relaxed))
+        }
+
+        fn instant(&self) -> Instant {
+            SystemClock.instant()
+        }
+
+        fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            SystemClock.sleep(time)
+        }
+    }
+
     /// The parts of a process without queries in SQL, and the routes of its HTTP address.
-    async fn start(folder: &Path) -> (ServerParts, Router) {
-        let settings = settings(folder);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (access, tasks) = (AccessPolicy::Open, Supervision::default());
+    async fn start(
+        folder: &Path,
+        access: AccessPolicy,
+        clock: Arc<dyn Clock>,
+    ) -> (ServerParts, Router) {
+        let (settings, tasks) = (settings(folder), Supervision::default());
         let health = Health::new(vec![tasks.clone()]);
         let tenants = Tenants::open(&settings, &access, &health, &clock);
         let tenants = Box::pin(tenants).await.unwrap();
@@ -668,9 +694,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_by_an_old_cookie_has_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ClockAhead::default());
+        let file = KeyFile::new(folder.path().join("keys.json"));
+        let ring = Arc::new(KeyRing::open(file, Arc::clone(&clock) as _).unwrap());
+        let (key, _) = ring.create(KeyRequest::new("me", Role::Read)).unwrap();
+        let access = AccessPolicy::Keys(Arc::clone(&ring));
+        let (_parts, app) = Box::pin(start(folder.path(), access, Arc::clone(&clock) as _)).await;
+        let ask = async |path: &str, cookie: &str| {
+            let request = Request::get(path).header("host", "localhost").header("cookie", cookie);
+            let request = request.body(Body::empty()).unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
+            let given = response.headers().get(header::SET_COOKIE);
+            (response.status(), given.map(|cookie| cookie.to_str().unwrap().to_owned()))
+        };
+        let (session, _) = ring.sign_in(key.reveal()).unwrap();
+        let first = format!("__Host-tidings-session={}", session.reveal());
+        assert_eq!(ask("/api/v1/services", &first).await, (StatusCode::OK, None));
+        clock.0.store(3_600_000_000_000, Relaxed);
+        assert_eq!(ask("/live", &first).await, (StatusCode::OK, None), "it needs no session");
+        let (status, given) = ask("/api/v1/services", &first).await;
+        let given = given.expect("the cookie stays for ever");
+        let (second, attributes) = given.split_once("; ").unwrap();
+        assert_eq!((status, first == second), (StatusCode::OK, false));
+        assert!(second.starts_with("__Host-tidings-session="), "{given}");
+        let age = attributes.strip_prefix("Path=/; HttpOnly; SameSite=Strict; Max-Age=").unwrap();
+        let age: u64 = age.strip_suffix("; Secure").unwrap().parse().unwrap();
+        assert!((39_000..=39_600).contains(&age), "of twelve hours eleven are left: {age}");
+        assert_eq!(ask("/api/v1/services", second).await, (StatusCode::OK, None));
+        clock.0.fetch_add(60_000_000_000, Relaxed);
+        assert_eq!(ask("/api/v1/services", &first).await.0, StatusCode::UNAUTHORIZED);
+        assert_eq!(ask("/api/v1/services", second).await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
     async fn every_probe_says_that_a_task_failed_until_the_process_ends() {
         let folder = tempfile::tempdir().unwrap();
-        let (parts, app) = Box::pin(start(folder.path())).await;
+        let (parts, app) =
+            Box::pin(start(folder.path(), AccessPolicy::Open, Arc::new(SystemClock))).await;
         let receivers = parts.collector.receivers();
         assert_eq!(query_health(&app).await, [8, 1], "serving");
         assert_eq!(get(&app, "/live").await.0, StatusCode::OK);

@@ -36,21 +36,26 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, AccessError>
     Ok(found)
 }
 
-/// Returns the sessions that a browser's cookies name: there may be one of each name.
-pub(crate) fn sessions_of(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// Returns the names and texts of the sessions that a browser's cookies name: there may be one of
+/// each name.
+pub(crate) fn sessions_of(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     cookies(headers, &SESSION_COOKIES)
 }
 
 /// Returns the ticket of the sign-in that a browser has begun.
 #[must_use]
 pub fn ticket_of(headers: &HeaderMap) -> Option<&str> {
-    cookies(headers, &TICKET_COOKIES).next()
+    cookies(headers, &TICKET_COOKIES).map(|(_, ticket)| ticket).next()
 }
 
-fn cookies<'a>(headers: &'a HeaderMap, names: &'a [&str]) -> impl Iterator<Item = &'a str> {
+fn cookies<'a>(
+    headers: &'a HeaderMap,
+    names: &'a [&str],
+) -> impl Iterator<Item = (&'a str, &'a str)> {
     let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| names.contains(&name.trim())).map(|(_, value)| value.trim())
+    let pairs = pairs.map(|(name, value)| (name.trim(), value.trim()));
+    pairs.filter(|(name, _)| names.contains(name))
 }
 
 fn plain(value: &HeaderValue) -> Option<String> {
@@ -82,7 +87,7 @@ mod tests {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{key_of, sessions_of};
+    use super::{SESSION_COOKIES, key_of, sessions_of};
     use crate::error::AccessError;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -155,6 +160,8 @@ mod tests {
             ("cookie", "a=b; tidings-session=one ;c"),
             ("cookie", "__Host-tidings-session=two; xtidings-session=three"),
         ]);
-        assert_eq!(sessions_of(&cookies).collect::<Vec<_>>(), ["one", "two"]);
+        let sessions: Vec<_> = sessions_of(&cookies).collect();
+        let [over_tls, plain] = SESSION_COOKIES;
+        assert_eq!(sessions, [(plain, "one"), (over_tls, "two")]);
     }
 }

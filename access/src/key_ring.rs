@@ -25,12 +25,12 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     caller::{Caller, KeyUses, LiveKey},
-    credential::sessions_of,
+    credential::{SESSION_COOKIES, sessions_of},
     error::{AccessError, KeyFileError},
     key::{KeyId, KeyRecord, KeyRequest, KeyToken, Role, SecretDigest, id_of, random_id},
     key_file::{KeyFile, find_key, tenants_of},
     oidc::{Issuer, SignedIn, is_token, may_pass},
-    session::{SessionToken, Sessions},
+    session::{RotatedSession, SessionToken, Sessions},
     tenant::TenantName,
 };
 
@@ -301,7 +301,9 @@ impl KeyRing {
     /// Ends the sessions that a browser's cookies name. Returns the issuer's page at which they end
     /// there as well, from which a browser goes on to `back_to`.
     pub fn sign_out(&self, headers: &HeaderMap, back_to: &str) -> Option<String> {
-        let ended = sessions_of(headers).map(|session| self.sessions.end(session));
+        let ended = sessions_of(headers);
+        let now = self.clock.now();
+        let ended = ended.map(|(_, session)| self.sessions.end(session, now));
         let ended: Vec<_> = ended.flatten().collect();
         self.issuer.as_ref()?.end_session(ended.first()?, back_to)
     }
@@ -336,11 +338,11 @@ impl KeyRing {
         match issuer.renew(&renewal).await {
             Ok((record, next)) if record.role == caller.role() => {
                 let caller = Caller::new(Arc::new(LiveKey::new(record)), self.clock.now());
-                self.sessions.renew(text, caller, next);
+                self.sessions.renew(text, caller, next, self.clock.now());
             }
             Ok(_) => {
                 tracing::info!(key = %caller.id(), name = caller.name(), "session ended: another role");
-                self.sessions.end(text);
+                self.sessions.end(text, self.clock.now());
             }
             Err(error) if may_pass(&error) => {
                 tracing::warn!(%error, "a session could not be renewed");
@@ -348,7 +350,7 @@ impl KeyRing {
             }
             Err(error) => {
                 tracing::info!(key = %caller.id(), name = caller.name(), %error, "session ended");
-                self.sessions.end(text);
+                self.sessions.end(text, self.clock.now());
             }
         }
     }
@@ -356,6 +358,16 @@ impl KeyRing {
     /// Returns the key behind a session that has not ended.
     pub(crate) fn session(&self, text: &str) -> Option<Caller> {
         self.sessions.find(text, self.clock.now())
+    }
+
+    /// Returns the text that a browser is to bring from now on, when the one of its session is old.
+    pub(crate) fn rotate_session(&self, headers: &HeaderMap) -> Option<RotatedSession> {
+        let now = self.clock.now();
+        let is_live = |text: &str| self.sessions.find(text, now).is_some();
+        let (name, text) = sessions_of(headers).find(|(_, text)| is_live(text))?;
+        let (token, age) = self.sessions.rotate(text, now)?;
+        let [over_tls, _] = SESSION_COOKIES;
+        Some(RotatedSession { token, age, is_over_tls: name == over_tls })
     }
 
     /// Returns the time by which the keys expire.

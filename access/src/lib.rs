@@ -40,5 +40,5 @@ pub use oidc::{
 };
 pub use policy::{AccessPolicy, Credentials};
 pub use rate::KeyLimit;
-pub use session::{SESSION_AGE, SessionToken};
+pub use session::{RotatedSession, SESSION_AGE, SessionToken};
 pub use tenant::{TENANT_HEADER, TENANT_NAME_CHARS_MAX, TENANTS_MAX, TenantName};

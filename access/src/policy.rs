@@ -11,6 +11,7 @@ use crate::{
     key::Role,
     key_ring::KeyRing,
     oidc::is_token,
+    session::RotatedSession,
     tenant::{ChosenTenant, chosen_tenant},
 };
 
@@ -75,7 +76,7 @@ impl AccessPolicy {
         match key_of(headers) {
             Ok(Some(text)) if is_token(&text) => issuer.learn(&text).await,
             Ok(None) if credentials == Credentials::KeysAndSessions => {
-                for session in sessions_of(headers) {
+                for (_, session) in sessions_of(headers) {
                     ring.renew_session(issuer, session).await;
                 }
                 Ok(())
@@ -101,13 +102,21 @@ impl AccessPolicy {
             return Err(AccessError::Missing);
         }
         let mut refusal = AccessError::Missing;
-        for session in sessions_of(headers) {
+        for (_, session) in sessions_of(headers) {
             match ring.session(session) {
                 Some(caller) => return Ok(Some(caller)),
                 None => refusal = AccessError::SessionEnded,
             }
         }
         Err(refusal)
+    }
+
+    /// Returns the text that the browser of a request that was let in by a session is to bring from
+    /// now on; `None`: the same.
+    #[must_use]
+    pub fn rotate_session(&self, headers: &HeaderMap) -> Option<RotatedSession> {
+        let Ok(None) = key_of(headers) else { return None };
+        self.ring()?.rotate_session(headers)
     }
 
     /// Returns the keys, where there are any.

@@ -5,12 +5,17 @@
 //! Answers that are still being sent to an ended session end, too. The session of a person whom an
 //! issuer knows ends with the issuer's token, unless the issuer gives the next one.
 //!
+//! A browser that uses its session gets a new text every hour ([`SESSION_VALUE_AGE`]), in the same
+//! session. The text before it is good for a minute more: requests that were sent at the same time
+//! bring it, and each of their answers has the new one again, so that an answer that is lost signs
+//! nobody out. A text that was copied is worth nothing after that.
+//!
 //! A holder, which is a key or a subject of the issuer, has a bounded number of sessions: one more
 //! ends its own oldest. Who has stolen a key signs out nobody else with it. Owns the sessions. Does
 //! not own the cookie's attributes, which the HTTP address writes.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -29,6 +34,10 @@ use crate::{
 
 /// A session lasts so long.
 pub const SESSION_AGE: Duration = Duration::from_secs(12 * 60 * 60);
+/// A session whose text is as old as this gets a new one with its next request.
+pub(crate) const SESSION_VALUE_AGE: Duration = Duration::from_secs(60 * 60);
+/// The text before it is good for so long.
+pub(crate) const REPLACED_VALUE_AGE: Duration = Duration::from_secs(60);
 /// The most sessions of one key or subject: its oldest makes room for the next. A key that a team
 /// shares signs in that many browsers.
 pub(crate) const HOLDER_SESSIONS_MAX: usize = 100;
@@ -36,7 +45,7 @@ pub(crate) const HOLDER_SESSIONS_MAX: usize = 100;
 const SESSIONS_MAX: usize = 10_000;
 
 /// A renewal that failed is tried again after this time.
-const PUT_OFF_NANOS: u64 = 10_000_000_000;
+const PUT_OFF: Duration = Duration::from_secs(10);
 
 /// The text of a session. It is a secret.
 #[derive(Clone)]
@@ -49,6 +58,15 @@ impl std::fmt::Debug for SessionToken {
 }
 
 impl SessionToken {
+    fn random() -> Result<Self, KeyFileError> {
+        let secret: [u8; 32] = random_bytes(&SystemRandom::new())?;
+        Ok(Self(hex(&secret)))
+    }
+
+    fn digest(&self) -> SessionDigest {
+        sha256(self.0.as_bytes())
+    }
+
     /// Returns the text, for the cookie: 64 hex digits.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -67,12 +85,40 @@ type SessionMap = HashMap<SessionDigest, Session>;
 
 /// The sessions there are.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<SessionMap>);
+pub(crate) struct Sessions(Mutex<SessionPool>);
+
+#[derive(Debug, Default)]
+struct SessionPool {
+    sessions: SessionMap,
+    /// Texts that others took the place of, for as long as they are good.
+    replaced: HashMap<SessionDigest, ReplacedValue>,
+}
+
+/// The text in the place of another one.
+#[derive(Debug)]
+struct ReplacedValue {
+    token: SessionToken,
+    /// The end of the one before.
+    until: UnixNanos,
+}
+
+/// The text that a browser is to bring from now on.
+#[derive(Debug, Clone)]
+pub struct RotatedSession {
+    /// The text.
+    pub token: SessionToken,
+    /// The time for which the session lasts.
+    pub age: Duration,
+    /// Set where the cookie before it is bound to the host.
+    pub is_over_tls: bool,
+}
 
 #[derive(Debug)]
 struct Session {
     caller: Caller,
     ends: UnixNanos,
+    /// The time at which its text is old.
+    replace_at: UnixNanos,
     renewal: Option<Renewal>,
     /// Held by the request that asks for new tokens.
     turn: Arc<AsyncMutex<()>>,
@@ -96,40 +142,61 @@ impl Sessions {
         renewal: Option<Renewal>,
         now: UnixNanos,
     ) -> Result<SessionToken, KeyFileError> {
-        let secret: [u8; 32] = random_bytes(&SystemRandom::new())?;
-        let token = SessionToken(hex(&secret));
-        let age = u64::try_from(SESSION_AGE.as_nanos()).unwrap_or(u64::MAX);
-        let ends = UnixNanos(now.0.saturating_add(age));
-        let mut sessions = self.lock();
-        make_room(&mut sessions, holder_of(&caller), SESSIONS_MAX, now);
-        sessions.insert(sha256(token.0.as_bytes()), Session::new(caller, ends, renewal));
+        let token = SessionToken::random()?;
+        let sessions = &mut self.lock().sessions;
+        make_room(sessions, holder_of(&caller), SESSIONS_MAX, now);
+        sessions.insert(token.digest(), Session::new(caller, now, renewal));
         Ok(token)
     }
 
     /// Returns the key behind a session that has not ended.
     pub(crate) fn find(&self, token: &str, now: UnixNanos) -> Option<Caller> {
-        let mut sessions = self.lock();
-        let digest = sha256(token.as_bytes());
-        let session = sessions.get(&digest)?;
+        let mut pool = self.lock();
+        let digest = pool.digest_of(token, now);
+        let session = pool.sessions.get(&digest)?;
         if now < session.ends && session.caller.is_live(now) {
             let caller = Caller::new(Arc::clone(session.caller.key()), now);
             return Some(caller.by_session(Arc::clone(&session.end)));
         }
         if !session.is_kept(now) {
-            sessions.remove(&digest);
+            pool.sessions.remove(&digest);
         }
         None
     }
 
+    /// Returns the text that takes the place of this one, and the time for which the session lasts.
+    /// `None`: it is too young for that, or of no session.
+    pub(crate) fn rotate(&self, token: &str, now: UnixNanos) -> Option<(SessionToken, Duration)> {
+        let SessionPool { sessions, replaced } = &mut *self.lock();
+        replaced.retain(|_, value| now < value.until);
+        let value = match replaced.entry(sha256(token.as_bytes())) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                if now < sessions.get(new.key())?.replace_at {
+                    return None;
+                }
+                let token = SessionToken::random().ok()?;
+                let mut session = sessions.remove(new.key())?;
+                session.replace_at = after(now, SESSION_VALUE_AGE);
+                sessions.insert(token.digest(), session);
+                new.insert(ReplacedValue { token, until: after(now, REPLACED_VALUE_AGE) })
+            }
+        };
+        let ends = sessions.get(&value.token.digest())?.ends;
+        Some((value.token.clone(), Duration::from_nanos(ends.0.saturating_sub(now.0))))
+    }
+
     /// Ends a session; returns what its issuer gave it.
-    pub(crate) fn end(&self, token: &str) -> Option<Renewal> {
-        self.lock().remove(&sha256(token.as_bytes()))?.renewal.take()
+    pub(crate) fn end(&self, token: &str, now: UnixNanos) -> Option<Renewal> {
+        let mut pool = self.lock();
+        let digest = pool.digest_of(token, now);
+        pool.sessions.remove(&digest)?.renewal.take()
     }
 
     /// Ends every session of a key or a subject; of its tenant only, if one is given. Returns their
     /// number.
     pub(crate) fn end_of(&self, holder: KeyId, tenant: Option<&TenantName>) -> usize {
-        let mut sessions = self.lock();
+        let sessions = &mut self.lock().sessions;
         let before = sessions.len();
         sessions.retain(|_, session| !session.caller.key().record.belongs_to(holder, tenant));
         before - sessions.len()
@@ -137,42 +204,65 @@ impl Sessions {
 
     /// Returns the lock of a session's renewal, if one is due.
     pub(crate) fn renewal_turn(&self, token: &str, now: UnixNanos) -> Option<Arc<AsyncMutex<()>>> {
-        let sessions = self.lock();
-        let session = sessions.get(&sha256(token.as_bytes()))?;
+        let mut pool = self.lock();
+        let session = pool.session(token, now)?;
         session.is_due(now).then(|| Arc::clone(&session.turn))
     }
 
     /// Returns whom a session is of, and with what it is renewed, if that is due.
     pub(crate) fn due(&self, token: &str, now: UnixNanos) -> Option<(Caller, Renewal)> {
-        let sessions = self.lock();
-        let session = sessions.get(&sha256(token.as_bytes()))?;
+        let mut pool = self.lock();
+        let session = pool.session(token, now)?;
         let renewal = session.renewal.as_ref().filter(|_| session.is_due(now))?;
         Some((session.caller.clone(), renewal.clone()))
     }
 
     /// Goes on with new tokens. The end of the session stays.
-    pub(crate) fn renew(&self, token: &str, caller: Caller, renewal: Renewal) {
-        if let Some(session) = self.lock().get_mut(&sha256(token.as_bytes())) {
+    pub(crate) fn renew(&self, token: &str, caller: Caller, renewal: Renewal, now: UnixNanos) {
+        if let Some(session) = self.lock().session(token, now) {
             (session.caller, session.renewal) = (caller, Some(renewal));
         }
     }
 
     /// Leaves a renewal that failed for a while.
     pub(crate) fn put_off(&self, token: &str, now: UnixNanos) {
-        if let Some(session) = self.lock().get_mut(&sha256(token.as_bytes())) {
-            session.put_off_until = UnixNanos(now.0.saturating_add(PUT_OFF_NANOS));
+        if let Some(session) = self.lock().session(token, now) {
+            session.put_off_until = after(now, PUT_OFF);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, SessionMap> {
+    fn lock(&self) -> MutexGuard<'_, SessionPool> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl SessionPool {
+    /// Returns the digest by which the session of a text is found: that of the text, or of the one
+    /// that has just taken its place.
+    fn digest_of(&self, token: &str, now: UnixNanos) -> SessionDigest {
+        let digest = sha256(token.as_bytes());
+        let value = self.replaced.get(&digest).filter(|value| now < value.until);
+        value.map_or(digest, |value| value.token.digest())
+    }
+
+    fn session(&mut self, token: &str, now: UnixNanos) -> Option<&mut Session> {
+        let digest = self.digest_of(token, now);
+        self.sessions.get_mut(&digest)
+    }
+}
+
 impl Session {
-    fn new(caller: Caller, ends: UnixNanos, renewal: Option<Renewal>) -> Self {
-        let (turn, put_off_until, end) = (Arc::default(), UnixNanos(0), Arc::default());
-        Self { caller, ends, renewal, turn, put_off_until, end }
+    /// Begins now.
+    fn new(caller: Caller, now: UnixNanos, renewal: Option<Renewal>) -> Self {
+        Self {
+            caller,
+            ends: after(now, SESSION_AGE),
+            replace_at: after(now, SESSION_VALUE_AGE),
+            renewal,
+            turn: Arc::default(),
+            put_off_until: UnixNanos(0),
+            end: Arc::default(),
+        }
     }
 
     /// Returns whether the session counts, or may count again.
@@ -189,6 +279,11 @@ impl Session {
             && (self.put_off_until <= now && now < self.ends)
             && !self.caller.is_live(soon)
     }
+}
+
+fn after(now: UnixNanos, time: Duration) -> UnixNanos {
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    UnixNanos(now.0.saturating_add(nanos))
 }
 
 fn holder_of(caller: &Caller) -> SessionHolder {
@@ -238,7 +333,8 @@ mod tests {
     use tidings_proto::UnixNanos;
 
     use super::{
-        HOLDER_SESSIONS_MAX, Session, SessionMap, SessionToken, Sessions, holder_of, make_room,
+        HOLDER_SESSIONS_MAX, SESSION_AGE, Session, SessionMap, SessionToken, Sessions, after,
+        holder_of, make_room,
     };
     use crate::{
         caller::{Caller, LiveKey},
@@ -276,13 +372,14 @@ mod tests {
         let mut begin = |subject: &str, at: u64| {
             let caller = person(subject, at);
             make_room(&mut sessions, holder_of(&caller), 4, UnixNanos(at));
-            let session = Session::new(caller, UnixNanos(1_000 + at), None);
+            let session = Session::new(caller, UnixNanos(at), None);
             sessions.insert(sha256(&at.to_be_bytes()), session);
         };
         for (subject, at) in [("a", 1), ("b", 2), ("b", 3), ("c", 4), ("d", 5)] {
             begin(subject, at);
         }
-        let mut left: Vec<u64> = sessions.values().map(|session| session.ends.0 - 1_000).collect();
+        let age = after(UnixNanos(0), SESSION_AGE).0;
+        let mut left: Vec<u64> = sessions.values().map(|session| session.ends.0 - age).collect();
         left.sort_unstable();
         assert_eq!(left, [1, 3, 4, 5]);
     }
@@ -303,7 +400,7 @@ mod tests {
         assert!(find(&first).is_none() && find(&second).is_none());
         assert!(!tail.is_live(UnixNanos(2)));
         assert!(find(&others).is_some() && other_tail.is_live(UnixNanos(2)));
-        assert!(sessions.end(others.reveal()).is_none());
+        assert!(sessions.end(others.reveal(), UnixNanos(2)).is_none());
         assert!(!other_tail.is_live(UnixNanos(2)), "signed out");
     }
 
@@ -324,6 +421,6 @@ mod tests {
         }
         begin(u64::MAX, 60_000);
         assert!(sessions.find(first.reveal(), UnixNanos(60_001)).is_some());
-        assert_eq!(sessions.lock().len(), 2);
+        assert_eq!(sessions.lock().sessions.len(), 2);
     }
 }

@@ -33,7 +33,7 @@ use tidings_proto::otlp::Code;
 use tidings_query::{ClientId, ProblemResponse};
 use tower::ServiceExt;
 
-use super::audit::AuditDetail;
+use super::{audit::AuditDetail, sign_in::BrowserAccess};
 use crate::tenants::Tenants;
 
 /// Answers instead of any route, with the reason.
@@ -131,7 +131,11 @@ pub(super) async fn check_key(
             };
             let answered = answered.filter(|_| !has_ended.load(Relaxed));
             let mut response = match answered {
-                Some(response) => response.map(|body| Body::new(live(body))),
+                Some(response) => with_rotated(
+                    &entry.policy,
+                    &headers,
+                    response.map(|body| Body::new(live(body))),
+                ),
                 None => refuse(&headers, &AccessError::Unknown),
             };
             response.extensions_mut().insert(caller);
@@ -147,6 +151,17 @@ pub(super) async fn check_key(
             response
         }
     }
+}
+
+/// Adds the next cookie of the session that was brought, where that one is old.
+fn with_rotated(policy: &AccessPolicy, headers: &HeaderMap, mut response: Response) -> Response {
+    if let Some(rotated) = policy.rotate_session(headers) {
+        let (name, cookie) = BrowserAccess::rotated_cookie(&rotated);
+        if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().append(name, cookie);
+        }
+    }
+    response
 }
 
 /// Answers by the routes of the caller's tenant.

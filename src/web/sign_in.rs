@@ -16,8 +16,8 @@ use axum::{
     routing::get,
 };
 use tidings_access::{
-    AccessPolicy, Caller, Issuer, KeyRing, SESSION_AGE, SESSION_COOKIES, SignInAnswer, SignInError,
-    TICKET_AGE, TICKET_COOKIES, ticket_of,
+    AccessPolicy, Caller, Issuer, KeyRing, RotatedSession, SESSION_AGE, SESSION_COOKIES,
+    SignInAnswer, SignInError, TICKET_AGE, TICKET_COOKIES, ticket_of,
 };
 use tidings_collector::{RequestHolder, ShareHolder};
 use tidings_proto::api::{ProblemDetails, SignInOptions};
@@ -79,6 +79,12 @@ impl BrowserAccess {
         value: &str,
     ) -> (header::HeaderName, String) {
         cookie(SESSION_COOKIES, self.is_secure(headers), value, "Strict", SESSION_AGE)
+    }
+
+    /// Writes the cookie that takes the place of a session's, by the name of the one before it.
+    pub(super) fn rotated_cookie(rotated: &RotatedSession) -> (header::HeaderName, String) {
+        let RotatedSession { token, age, is_over_tls } = rotated;
+        cookie(SESSION_COOKIES, *is_over_tls, token.reveal(), "Strict", *age)
     }
 
     /// Writes the ends of the cookies of a session, of either name.

@@ -12,7 +12,8 @@ use tidings_storage::{Clock, LockedFile, SystemClock};
 use super::{KeyFile, KeyRequest, KeyRing, KeyToken, Role, SessionToken};
 use crate::{
     AccessError, AccessPolicy, Credentials, SESSION_AGE, TENANT_HEADER, TenantName,
-    error::KeyFileError, session::HOLDER_SESSIONS_MAX,
+    error::KeyFileError,
+    session::{HOLDER_SESSIONS_MAX, REPLACED_VALUE_AGE, SESSION_VALUE_AGE},
 };
 
 /// A clock that is set by hand.
@@ -167,7 +168,6 @@ fn a_key_ends_when_it_is_revoked_and_when_its_time_is_over() {
 }
 
 #[tokio::test]
-#[tokio::test]
 async fn whoever_waits_for_a_caller_is_woken_by_its_end() {
     let fixture = Fixture::new();
     let key = fixture.key("a", Role::Read, None);
@@ -188,6 +188,7 @@ async fn whoever_waits_for_a_caller_is_woken_by_its_end() {
     tokio::time::timeout(Duration::from_secs(20), fixture.ring.end_of(&caller)).await.unwrap();
 }
 
+#[tokio::test]
 async fn a_file_that_another_process_changes_is_followed() {
     let fixture = Fixture::new();
     let kept = fixture.key("kept", Role::Read, None);
@@ -295,6 +296,49 @@ fn a_session_stands_for_its_key_at_the_http_address_only() {
     assert_eq!(ask(&cookies, sessions), Err(AccessError::SessionEnded));
     let sender = fixture.key("sender", Role::Ingest, None);
     assert!(fixture.ring.sign_in(sender.reveal()).is_err(), "who cannot read has no pages");
+}
+
+#[test]
+fn a_session_that_is_used_gets_a_new_text_every_hour() {
+    let fixture = Fixture::new();
+    let key = fixture.key("me", Role::Read, None);
+    let policy = AccessPolicy::Keys(Arc::clone(&fixture.ring));
+    let cookie = |text: &str| with(header::COOKIE, &format!("__Host-tidings-session={text}"));
+    let (first, _) = fixture.ring.sign_in(key.reveal()).unwrap();
+    let first = cookie(first.reveal());
+    let is_good = |cookie| policy.identify(cookie, Credentials::KeysAndSessions).is_ok();
+    let rotate = |cookie| policy.rotate_session(cookie);
+    fixture.clock.pass(SESSION_VALUE_AGE - Duration::from_secs(1));
+    assert!(rotate(&first).is_none(), "it is young");
+    fixture.clock.pass(Duration::from_secs(1));
+    let rotated = rotate(&first).unwrap();
+    assert_eq!((rotated.age, rotated.is_over_tls), (SESSION_AGE - SESSION_VALUE_AGE, true));
+    // A request that was sent at the same time, whose answer may be the only one that arrives.
+    fixture.clock.pass(REPLACED_VALUE_AGE - Duration::from_secs(1));
+    assert!(is_good(&first));
+    let again = rotate(&first).unwrap();
+    assert_eq!(again.token.reveal(), rotated.token.reveal());
+    let second = cookie(again.token.reveal());
+    assert!(is_good(&second) && rotate(&second).is_none());
+    fixture.clock.pass(Duration::from_secs(1));
+    assert!(!is_good(&first) && rotate(&first).is_none(), "it was replaced a minute ago");
+    assert!(is_good(&second));
+    fixture.clock.pass(SESSION_VALUE_AGE);
+    let mut with_key = with(header::AUTHORIZATION, &format!("Bearer {}", key.reveal()));
+    with_key.extend(second.clone());
+    assert!(rotate(&with_key).is_none(), "it was let in by its key");
+    let third = cookie(rotate(&second).unwrap().token.reveal());
+    assert!(is_good(&second) && is_good(&third));
+    fixture.ring.sign_out(&second, "/");
+    assert!(!is_good(&second) && !is_good(&third), "they are one session");
+    // Its end stays, however often its text is another one.
+    let (mut text, _) = fixture.ring.sign_in(key.reveal()).unwrap();
+    for _ in 0..SESSION_AGE.as_secs() / SESSION_VALUE_AGE.as_secs() - 1 {
+        fixture.clock.pass(SESSION_VALUE_AGE);
+        text = rotate(&cookie(text.reveal())).unwrap().token;
+    }
+    fixture.clock.pass(SESSION_VALUE_AGE);
+    assert!(!is_good(&cookie(text.reveal())));
 }
 
 #[test]
