@@ -8,10 +8,13 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
     time::{Duration, Instant},
 };
 
 use prost::Message;
+use serde_json::Value as Json;
 use tidings_proto::otlp::KeyValue;
 
 use crate::harness::{
@@ -370,4 +373,79 @@ fn two_thousand_silent_connections_keep_nobody_from_asking() {
         }
         drop(silent);
     }
+}
+
+/// Asks for these paths, each of them several times at once, until all are answered. Returns the
+/// most memory that the server took meanwhile.
+fn peak_of(server: &Server, paths: &[(&str, &str)], check: impl Fn(&str, &Answer) + Sync) -> u64 {
+    const AT_ONCE: usize = 4;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (done, check) = (&done, &check);
+        let peak = scope.spawn(move || server.peak_allocated_bytes_until(done).0);
+        for (address, path) in paths {
+            let asking: Vec<_> = (0..AT_ONCE)
+                .map(|_| scope.spawn(move || check(path, &get(address, path))))
+                .collect();
+            let asked: Vec<_> = asking.into_iter().map(|asking| asking.join()).collect();
+            if asked.iter().any(Result::is_err) {
+                done.store(true, Relaxed);
+            }
+            assert!(asked.iter().all(Result::is_ok), "{path}");
+        }
+        done.store(true, Relaxed);
+        peak.join().unwrap()
+    })
+}
+
+#[test]
+fn traces_of_a_wide_resource_take_no_more_memory_than_the_budget() {
+    const BUDGET: u64 = 256 << 20;
+    const TRACES: u64 = 1_500;
+    // Sent once, and copied to every span by Zipkin's and Jaeger's forms: 100 MiB of text.
+    let wide = (0..150).map(|label| KeyValue::new(format!("host.{label}"), "x".repeat(450)));
+    let server = Server::start_with(&["--memory", &BUDGET.to_string()]);
+    let spans = (1..=TRACES).map(|trace| {
+        let peer = vec![KeyValue::new("peer.service", "stock")];
+        tidings_proto::otlp::Span {
+            attributes: peer,
+            kind: 3,
+            ..span(u128::from(trace), trace, 0, "GET /cart")
+        }
+    });
+    let mut request = traces("shop", spans.collect());
+    for group in &mut request.resource_spans {
+        group.resource.get_or_insert_default().attributes.extend(wide.clone());
+    }
+    let sent = http::post(
+        &server.otlp_http,
+        "/v1/traces",
+        "application/x-protobuf",
+        request.encode_to_vec(),
+    );
+    assert_eq!(sent.status, 200, "{sent:?}");
+    let ids: Vec<String> = (1..=400).map(|trace| format!("{trace:032x}")).collect();
+    let many = format!("/api/v2/traceMany?traceIds={}", ids.join(","));
+    let paths = [
+        (&*server.zipkin, "/api/v2/dependencies?lookback=9000000000000&endTs=9000000000000"),
+        (&*server.zipkin, "/api/v2/traces?limit=10000"),
+        (&*server.zipkin, &many),
+        (&*server.http, "/jaeger/api/traces?service=shop&limit=1500"),
+    ];
+    let peak = peak_of(&server, &paths, |path, answer| {
+        let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]);
+        assert_eq!(answer.status, 200, "{path}: {text}");
+        let body: Json = serde_json::from_slice(&answer.body).unwrap();
+        if path.contains("dependencies") {
+            assert_eq!(body[0]["callCount"], TRACES, "{text}");
+            return;
+        }
+        let shown = body.as_array().or(body["data"].as_array()).unwrap().len();
+        assert!((20..400).contains(&shown), "{path}: {shown} traces");
+        let is_told =
+            answer.headers.contains_key("tidings-incomplete") || !body["errors"].is_null();
+        assert!(is_told, "{path}: {text}");
+    });
+    println!("at most {} MiB", peak >> 20);
+    assert!(peak < BUDGET, "{peak} bytes");
 }

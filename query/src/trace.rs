@@ -82,7 +82,7 @@ impl From<TraceName> for TraceQuestion {
     }
 }
 
-const USE_SKELETON: &str = "read the trace as columns at its /skeleton and its spans one by one \
+pub(crate) const USE_SKELETON: &str = "read the trace as columns at its /skeleton and its spans one by one \
                             under its /spans/, or all that was sent at its /otlp";
 const NO_OTHER_WAY: &str = "a trace of this size can only be read in parts, by searching its spans";
 

@@ -3,6 +3,7 @@
 
 use std::{collections::HashMap, ops::ControlFlow};
 
+use prost::Message;
 use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
 use tidings_storage::{Detail, Scan, SpanFilter};
 
@@ -23,10 +24,54 @@ pub(crate) struct CompleteTraces {
 }
 
 /// These traces, everything that was sent of them. The first one must fit.
+///
+/// A resource that many traces share is stored once and copied for each of them, so what is copied is
+/// bounded as well.
 pub(crate) fn whole(reader: &Reader, ids: &[TraceId]) -> Result<CompleteTraces, QueryError> {
+    let (mut traces, mut bytes) = (Vec::new(), 0);
+    let left_out = visit_whole(reader, ids, |id, trace| {
+        bytes += trace.encoded_len() as u64;
+        if bytes > reader.limits.view_bytes_max && !traces.is_empty() {
+            return Ok(ControlFlow::Break(()));
+        }
+        traces.push((id, trace));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(CompleteTraces { traces, left_out })
+}
+
+/// Gives `visit` these traces, one after the other, until it does not take one. Returns the number of
+/// last traces that were left out. The first one must fit.
+pub(crate) fn visit_whole(
+    reader: &Reader,
+    ids: &[TraceId],
+    mut visit: impl FnMut(TraceId, ExportTraceServiceRequest) -> Result<ControlFlow<()>, QueryError>,
+) -> Result<usize, QueryError> {
     if ids.is_empty() {
-        return Ok(CompleteTraces::default());
+        return Ok(0);
     }
+    let (mut fitting, found) = fitting(reader, ids)?;
+    let gathered = loop {
+        match gather(reader, &fitting) {
+            // Their sizes in bytes are known when they are read.
+            Err(error) if error.is_too_large() && fitting.len() > 1 => {
+                fitting.truncate(fitting.len() / 2);
+            }
+            gathered => break gathered?,
+        }
+    };
+    for (taken, id) in fitting.iter().enumerate() {
+        reader.check()?;
+        let Some(facts) = gathered.traces.get(id) else { continue };
+        if visit(*id, export(facts, &gathered))?.is_break() {
+            return Ok(found - taken);
+        }
+    }
+    Ok(found - fitting.len())
+}
+
+/// Returns those of these traces that fit by the number of their spans, and how many are stored.
+fn fitting(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TraceId>, usize), QueryError> {
     let limit = reader.limits.view_spans_max;
     let counts = counts(reader, ids)?;
     let mut room = limit;
@@ -41,18 +86,7 @@ pub(crate) fn whole(reader: &Reader, ids: &[TraceId]) -> Result<CompleteTraces, 
     if fitting.is_empty() && !found.is_empty() {
         return Err(QueryError::TooManySpans { limit, instead: USE_SKELETON });
     }
-    loop {
-        match read(reader, &fitting) {
-            // Their sizes in bytes are known when they are read.
-            Err(error) if error.is_too_large() && fitting.len() > 1 => {
-                fitting.truncate(fitting.len() / 2);
-            }
-            read => {
-                let left_out = found.len() - fitting.len();
-                return read.map(|traces| CompleteTraces { traces, left_out });
-            }
-        }
-    }
+    Ok((fitting, found.len()))
 }
 
 fn filter_of_ids(ids: &[TraceId]) -> SpanFilter {
@@ -74,22 +108,11 @@ fn counts(reader: &Reader, ids: &[TraceId]) -> Result<HashMap<TraceId, u64>, Que
     Ok(counts)
 }
 
-fn read(
-    reader: &Reader,
-    ids: &[TraceId],
-) -> Result<Vec<(TraceId, ExportTraceServiceRequest)>, QueryError> {
+fn gather(reader: &Reader, ids: &[TraceId]) -> Result<Gathered, QueryError> {
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Gathered::default());
     }
     let spans_max = reader.limits.view_spans_max;
     let gather = Gather { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
-    let gathered = Gathered::read(reader, &filter_of_ids(ids), gather)?;
-    let mut traces = Vec::with_capacity(ids.len());
-    for id in ids {
-        reader.check()?;
-        if let Some(facts) = gathered.traces.get(id) {
-            traces.push((*id, export(facts, &gathered)));
-        }
-    }
-    Ok(traces)
+    Gathered::read(reader, &filter_of_ids(ids), gather)
 }

@@ -3,12 +3,17 @@
 //! Zipkin's conditions hold of whole traces, so candidates are read whole and looked at: the newest
 //! first, in growing numbers, until enough match and no older one can come before them. One
 //! condition that a single span must meet (a tag, a duration, the service) chooses the candidates.
+//!
+//! A span of Zipkin has the attributes of its resource as tags of its own. What many spans share in
+//! the store is copied for each of them, so what is held of an answer is bounded by the bytes of the
+//! copies ([`QueryLimits::view_bytes_max`](crate::QueryLimits::view_bytes_max)).
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::ControlFlow};
 
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
-    zipkin::{Span, from_otlp},
+    otlp::ExportTraceServiceRequest,
+    zipkin::{Endpoint, Span, span_from_otlp},
 };
 use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, TimeRange};
 
@@ -19,10 +24,7 @@ use super::{
 use crate::{
     QueryError,
     execution::Reader,
-    trace::{
-        complete::{CompleteTraces, whole},
-        newest::Newest,
-    },
+    trace::{USE_SKELETON, complete::visit_whole, newest::Newest},
 };
 
 /// A span that meets a condition may be so much later or earlier than its trace began.
@@ -47,15 +49,70 @@ pub(crate) struct ZipkinTraces {
 
 /// The spans of one trace, as they were sent; none when nothing is stored.
 pub(crate) fn get(reader: &Reader, id: TraceId) -> Result<Vec<Span>, QueryError> {
-    let CompleteTraces { traces, .. } = whole(reader, &[id])?;
-    Ok(traces.iter().flat_map(|(_, trace)| from_otlp(trace)).collect())
+    let mut spans = Vec::new();
+    visit_whole(reader, &[id], |_, trace| {
+        spans = HeldSpans::from_trace(&trace, reader.limits.view_bytes_max)?.spans;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(spans)
 }
 
 /// These traces, without those of which nothing is stored.
 pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<ZipkinTraces, QueryError> {
-    let CompleteTraces { traces, left_out } = whole(reader, ids)?;
-    let traces = traces.iter().map(|(_, trace)| from_otlp(trace)).collect();
+    let (mut traces, mut room) = (Vec::new(), reader.limits.view_bytes_max);
+    let left_out = visit_whole(reader, ids, |_, trace| {
+        match HeldSpans::from_trace(&trace, room) {
+            Ok(HeldSpans { spans, bytes }) => {
+                room -= bytes;
+                traces.push(spans);
+            }
+            Err(error) if traces.is_empty() => return Err(error),
+            Err(_) => return Ok(ControlFlow::Break(())),
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(ZipkinTraces { traces, complete: left_out == 0, budget_spent: false })
+}
+
+/// Spans of a trace, with the memory that they take.
+#[derive(Debug)]
+struct HeldSpans {
+    spans: Vec<Span>,
+    bytes: u64,
+}
+
+impl HeldSpans {
+    /// The spans of a trace in its order, unless they take more bytes than this.
+    fn from_trace(trace: &ExportTraceServiceRequest, bytes_max: u64) -> Result<Self, QueryError> {
+        let (mut spans, mut bytes) = (Vec::new(), 0);
+        for group in &trace.resource_spans {
+            let resource = group.resource.as_ref();
+            for of_scope in &group.scope_spans {
+                for otlp in &of_scope.spans {
+                    let span = span_from_otlp(otlp, resource, of_scope.scope.as_ref());
+                    bytes += memory_of(&span);
+                    if bytes > bytes_max {
+                        return Err(QueryError::TooManyBytes { bytes_max, instead: USE_SKELETON });
+                    }
+                    spans.push(span);
+                }
+            }
+        }
+        Ok(Self { spans, bytes })
+    }
+}
+
+/// Memory of a span in bytes.
+fn memory_of(span: &Span) -> u64 {
+    let ids = span.trace_id.len() + span.parent_id.len() + span.id.len();
+    let sides = [&span.local_endpoint, &span.remote_endpoint].into_iter().flatten();
+    let names = sides.map(|Endpoint { service_name, ipv4, ipv6, .. }| {
+        service_name.len() + ipv4.len() + ipv6.len()
+    });
+    let tags = span.tags.iter().map(|tag| size_of_val(tag) + tag.key.len() + tag.value.len());
+    let annotations = span.annotations.iter().map(|said| size_of_val(said) + said.value.len());
+    let parts = names.chain(tags).chain(annotations).sum::<usize>();
+    (size_of::<Span>() + ids + span.name.len() + parts) as u64
 }
 
 /// The newest matching traces, newest first.
@@ -66,6 +123,8 @@ pub(crate) fn find(reader: &Reader, request: &Request) -> Result<ZipkinTraces, Q
         request,
         met: HashSet::new(),
         matching: Vec::new(),
+        held_bytes: 0,
+        is_cut: false,
         spans: 0,
         complete: true,
         budget_spent: !all_known,
@@ -146,7 +205,12 @@ struct SearchState<'a> {
     reader: &'a Reader,
     request: &'a Request,
     met: HashSet<TraceId>,
-    matching: Vec<(u64, Vec<Span>)>,
+    /// By the time at which each began.
+    matching: Vec<(u64, HeldSpans)>,
+    /// Memory of those.
+    held_bytes: u64,
+    /// Set when newest ones were all that fit.
+    is_cut: bool,
     /// Number of spans read with all columns.
     spans: u64,
     complete: bool,
@@ -178,8 +242,12 @@ impl SearchState<'_> {
         let ids = candidates.into_iter().map(|(id, _)| id);
         let mut left: Vec<TraceId> = ids.filter(|id| self.met.insert(*id)).collect();
         while !left.is_empty() && self.has_room() {
-            let found = match whole(self.reader, &left) {
-                Ok(found) => found,
+            let visited = visit_whole(self.reader, &left, |_, trace| {
+                self.keep_if_matching(&trace);
+                Ok(ControlFlow::Continue(()))
+            });
+            let unread = match visited {
+                Ok(unread) => unread,
                 // The first one alone is too large to be shown.
                 Err(error) if error.is_too_large() => {
                     self.complete = false;
@@ -188,14 +256,6 @@ impl SearchState<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            let unread = found.left_out;
-            for (_, trace) in found.traces {
-                let spans = from_otlp(&trace);
-                self.spans += spans.len() as u64;
-                if self.request.matches(&spans) {
-                    self.matching.push((began(&spans), spans));
-                }
-            }
             self.keep_the_newest();
             left.drain(..left.len() - unread);
         }
@@ -203,19 +263,39 @@ impl SearchState<'_> {
         Ok(())
     }
 
+    fn keep_if_matching(&mut self, trace: &ExportTraceServiceRequest) {
+        let bytes_max = self.reader.limits.view_bytes_max;
+        let Ok(held) = HeldSpans::from_trace(trace, bytes_max) else {
+            self.complete = false;
+            return;
+        };
+        self.spans += held.spans.len() as u64;
+        if self.request.matches(&held.spans) {
+            self.held_bytes += held.bytes;
+            self.matching.push((began(&held.spans), held));
+        }
+        // Not after every trace: it goes through all that are kept.
+        if self.held_bytes > bytes_max + bytes_max / 4 {
+            self.keep_the_newest();
+        }
+    }
+
     /// Drops what is beyond the limit, in number and in size.
     fn keep_the_newest(&mut self) {
         self.matching.sort_by_key(|(began, _)| std::cmp::Reverse(*began));
         self.matching.truncate(self.request.limit);
-        let mut room = self.reader.limits.view_spans_max;
-        let fits = self.matching.iter().take_while(|(_, spans)| {
-            let left = room.checked_sub(spans.len() as u64);
-            room = left.unwrap_or_default();
-            left.is_some()
+        let limits = &self.reader.limits;
+        let (mut spans, mut bytes) = (0, 0);
+        let fits = self.matching.iter().take_while(|(_, held)| {
+            spans += held.spans.len() as u64;
+            bytes += held.bytes;
+            spans <= limits.view_spans_max && bytes <= limits.view_bytes_max
         });
         let fits = fits.count();
-        self.complete &= fits == self.matching.len();
+        self.is_cut |= fits < self.matching.len();
+        self.complete &= !self.is_cut;
         self.matching.truncate(fits);
+        self.held_bytes = self.matching.iter().map(|(_, held)| held.bytes).sum();
     }
 
     /// Reports whether more spans may be read.
@@ -227,12 +307,15 @@ impl SearchState<'_> {
 
     /// Reports whether the page is full of traces newer than `oldest`.
     fn is_settled(&self, oldest: UnixNanos) -> bool {
-        let last = self.matching.get(self.request.limit.saturating_sub(1));
+        let last = match self.is_cut {
+            true => self.matching.last(),
+            false => self.matching.get(self.request.limit.saturating_sub(1)),
+        };
         last.is_some_and(|(began, _)| *began >= oldest.0 / 1_000)
     }
 
     fn into_found(self) -> ZipkinTraces {
-        let traces = self.matching.into_iter().map(|(_, spans)| spans).collect();
+        let traces = self.matching.into_iter().map(|(_, held)| held.spans).collect();
         ZipkinTraces { traces, complete: self.complete, budget_spent: self.budget_spent }
     }
 }
