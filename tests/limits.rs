@@ -25,11 +25,11 @@ use crate::harness::{
 };
 
 /// A disk of its own, in memory. Dropping it takes it away.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// A disk with so many bytes; says so in one line when it cannot be had.
-    fn new(bytes: u64) -> Option<Self> {
+    pub(crate) fn new(bytes: u64) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
@@ -42,12 +42,12 @@ impl SmallDisk {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.0.path().join("data")
     }
 
     /// Takes room away that comes back when the file is removed.
-    fn ballast(&self, bytes: u64) -> PathBuf {
+    pub(crate) fn ballast(&self, bytes: u64) -> PathBuf {
         let path = self.0.path().join("ballast");
         fs::write(&path, vec![7_u8; usize::try_from(bytes).unwrap()]).unwrap();
         path
@@ -68,7 +68,7 @@ impl Drop for SmallDisk {
 }
 
 /// A request of one span with a text of so many bytes that hardly compresses.
-fn large(trace: u128, bytes: usize) -> Vec<u8> {
+pub(crate) fn large(trace: u128, bytes: usize) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(u64::try_from(trace).unwrap());
     let text: String = (0..bytes).map(|_| rng.alphanumeric()).collect();
     let attributes = vec![KeyValue::new("payload", text.as_str())];

@@ -4,6 +4,7 @@
 mod commands;
 mod erasing;
 mod existence;
+mod full;
 mod noisy;
 mod requests;
 

@@ -1,0 +1,174 @@
+//! A tenant whose memory or log is full, because it cannot be flushed, leaves the others alone. A disk
+//! is one for all, and when it is full nothing that was acknowledged is lost.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use super::{PROTOBUF, bearer, json, text};
+use crate::{
+    harness::{
+        PATIENCE, Server,
+        http::{Answer, call, frame, send},
+        spans::TRACE_EXPORT,
+    },
+    keys::{REQUIRED, key},
+    limits::{SmallDisk, large},
+};
+
+const BYTES: usize = 200 << 10;
+/// Requests of so many bytes are more than a tenant has room for here.
+const REQUESTS_MAX: u128 = 400;
+/// Traces before and after what fills a tenant.
+const FIRST: u128 = 1 << 40;
+const LAST: u128 = 1 << 41;
+/// The largest request, so that the memory is enough for some tenants.
+const REQUEST: [&str; 4] =
+    ["--http-body-bytes-max", "1MiB", "--otlp-grpc-message-bytes-max", "1MiB"];
+
+/// A tenant's sender and reader, with the traces that were acknowledged.
+struct Tenant {
+    sender: String,
+    reader: String,
+    acknowledged: Vec<u128>,
+}
+
+impl Tenant {
+    fn new(server: &Server, name: &str) -> Self {
+        let make =
+            |role: &str| bearer(&key(server, &format!("{name}-{role}"), role, &["--tenant", name]));
+        Self { sender: make("ingest"), reader: make("read"), acknowledged: Vec::new() }
+    }
+
+    fn send(&mut self, server: &Server, trace: u128) -> Answer {
+        let headers = [("content-type", PROTOBUF), ("authorization", self.sender.as_str())];
+        let sent = send("POST", &server.otlp_http, "/v1/traces", &headers, large(trace, BYTES));
+        if sent.status == 200 {
+            self.acknowledged.push(trace);
+        }
+        sent
+    }
+
+    /// Sends until it is refused for this reason.
+    fn fill(&mut self, server: &Server, reason: &str) {
+        let is_reason = |sent: &Answer| text(sent).contains(reason);
+        let refusals = (1..REQUESTS_MAX).map(|trace| self.send(server, trace));
+        let mut refusals = refusals.filter(|sent| sent.status != 200);
+        let refusal = refusals.find(is_reason).expect("it does not get full");
+        assert_eq!(refusal.status, 503, "{}", text(&refusal));
+        assert!(refusal.headers.contains_key("retry-after"), "{}", text(&refusal));
+        assert!(!self.acknowledged.is_empty());
+    }
+
+    /// Sends until it is taken.
+    fn insist(&mut self, server: &Server, trace: u128) {
+        let begin = Instant::now();
+        while self.send(server, trace).status != 200 {
+            assert!(begin.elapsed() < PATIENCE, "it is refused for ever");
+        }
+    }
+
+    /// Checks that it is refused by gRPC as well, with the time to come back.
+    fn check_refused(&self, server: &Server) {
+        let headers = [("authorization", self.sender.as_str())];
+        let body = frame(false, &large(REQUESTS_MAX, BYTES));
+        let called = call(&server.otlp_grpc, TRACE_EXPORT, &headers, body);
+        assert_eq!(called.code, Some(14), "{called:?}");
+        assert!(called.retry_delay().is_some(), "{called:?}");
+    }
+
+    /// Checks that what was acknowledged is there, and nothing else.
+    fn check(&self, server: &Server) {
+        let headers = [("authorization", self.reader.as_str())];
+        let ask = |path: &str| send("GET", &server.http, path, &headers, "");
+        for trace in &self.acknowledged {
+            let found = ask(&format!("/api/v1/traces/{trace:032x}"));
+            assert_eq!(found.status, 200, "{trace}: {}", text(&found));
+        }
+        let status = json(&ask("/api/v1/status"));
+        assert_eq!(status["spans"]["stored"], self.acknowledged.len(), "{status}");
+    }
+}
+
+/// The files of a tenant's spans, away from their place: no flush succeeds.
+struct Misplaced {
+    place: PathBuf,
+    aside: PathBuf,
+}
+
+impl Misplaced {
+    fn of_spans(data: &Path, tenant: &str) -> Self {
+        let tables = data.join("tenants").join(tenant).join("tables");
+        let (place, aside) = (tables.join("spans"), tables.join("aside"));
+        fs::rename(&place, &aside).unwrap();
+        fs::write(&place, "no folder").unwrap();
+        Self { place, aside }
+    }
+
+    fn put_back(self) {
+        fs::remove_file(&self.place).unwrap();
+        fs::rename(&self.aside, &self.place).unwrap();
+    }
+}
+
+/// A tenant that cannot be flushed gets full by these bounds, and another one goes on.
+fn check_that_others_go_on(bounds: &[&str], reason: &str) {
+    let server = Server::start_with(&[&REQUIRED[..], &REQUEST, bounds, &["--log", "off"]].concat());
+    let [mut alfa, mut bravo] = ["alfa", "bravo"].map(|name| Tenant::new(&server, name));
+    assert_eq!(alfa.send(&server, FIRST).status, 200);
+    let misplaced = Misplaced::of_spans(server.data_dir(), "alfa");
+    alfa.fill(&server, reason);
+    alfa.check_refused(&server);
+    // Half of what it has room for, so that no flush of its own has to be waited for.
+    for trace in 1..=alfa.acknowledged.len() as u128 / 2 {
+        let sent = bravo.send(&server, trace);
+        assert_eq!(sent.status, 200, "{}", text(&sent));
+        assert_eq!(alfa.send(&server, REQUESTS_MAX + trace).status, 503, "it is full still");
+    }
+    alfa.check(&server);
+    bravo.check(&server);
+    misplaced.put_back();
+    alfa.insist(&server, LAST);
+    let server = server.restart();
+    alfa.check(&server);
+    bravo.check(&server);
+}
+
+#[test]
+fn a_tenant_whose_memory_is_full_leaves_the_others_alone() {
+    let bounds = ["--memory-bytes-max", "12MiB", "--memory-flush-bytes", "6MiB"];
+    check_that_others_go_on(&bounds, "the memory table is full");
+}
+
+#[test]
+fn a_tenant_whose_log_is_full_leaves_the_others_alone() {
+    let bounds = ["--wal-bytes-max", "4MiB", "--wal-segment-bytes", "1MiB"];
+    check_that_others_go_on(&bounds, "the write-ahead log is full");
+}
+
+#[test]
+fn a_disk_that_one_tenant_fills_loses_nothing_of_another() {
+    let Some(disk) = SmallDisk::new(40 << 20) else { return };
+    let ballast = disk.ballast(18 << 20);
+    let bounds = ["--disk-reserve-bytes", "8MiB", "--wal-segment-bytes", "1MiB", "--log", "off"];
+    let memory = ["--memory-bytes-max", "12MiB", "--memory-flush-bytes", "6MiB"];
+    let flags = [&REQUIRED[..], &REQUEST, &bounds, &memory].concat();
+    let server = Server::start_in(&disk.data(), &flags);
+    let [mut alfa, mut bravo] = ["alfa", "bravo"].map(|name| Tenant::new(&server, name));
+    assert_eq!(bravo.send(&server, FIRST).status, 200);
+    alfa.fill(&server, "bytes free on disk");
+    // A flush may have given room back meanwhile.
+    let sent = bravo.send(&server, 1);
+    let is_refused = sent.status == 503 && sent.headers.contains_key("retry-after");
+    assert!(sent.status == 200 || is_refused, "{}", text(&sent));
+    alfa.check(&server);
+    bravo.check(&server);
+    fs::remove_file(ballast).unwrap();
+    alfa.insist(&server, LAST);
+    bravo.insist(&server, LAST);
+    let server = server.restart();
+    alfa.check(&server);
+    bravo.check(&server);
+}
