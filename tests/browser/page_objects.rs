@@ -28,7 +28,8 @@ pub(super) use trace::TracePage;
 /// something lies over it.
 ///
 /// A page that gets an answer between this and the click may have drawn something else at the point.
-/// The click is then kept from the page, and `window.clickArrived` stays false.
+/// The click is then kept from the page, and `window.clickArrived` stays false. So it does when what
+/// was pressed is replaced before the button is let go: such a click is one of what both stand in.
 const POINT: &str = "(find => {
     const found = find();
     if (!found) return null;
@@ -36,12 +37,15 @@ const POINT: &str = "(find => {
     const box = found.getBoundingClientRect();
     const point = [box.left + box.width / 2, box.top + box.height / 2];
     const holds = (wanted, hit) => wanted && hit && (wanted.contains(hit) || hit.contains(wanted));
-    if (!holds(found, document.elementFromPoint(...point))) return null;
+    const hit = document.elementFromPoint(...point);
+    if (!holds(found, hit)) return null;
     removeEventListener('click', window.clickGuard, true);
     window.clickArrived = false;
     window.clickGuard = event => {
         removeEventListener('click', window.clickGuard, true);
-        window.clickArrived = Boolean(holds(find(), event.target));
+        const wanted = find();
+        const isWhole = event.target === hit || Boolean(wanted?.contains(event.target));
+        window.clickArrived = isWhole && Boolean(holds(wanted, event.target));
         if (!window.clickArrived) { event.preventDefault(); event.stopImmediatePropagation(); }
     };
     addEventListener('click', window.clickGuard, true);

@@ -261,14 +261,24 @@ impl Browser {
 
     /// Presses the left button of the mouse at a point of the window and lets it go.
     pub(crate) fn click_at(&mut self, x: f64, y: f64) {
-        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
-            let is_press = kind == "mousePressed";
-            let mouse = json!({
-                "type": kind, "x": x, "y": y, "button": if kind == "mouseMoved" { "none" } else { "left" },
-                "buttons": u8::from(is_press), "clickCount": u8::from(kind != "mouseMoved"),
-            });
-            self.command("Input.dispatchMouseEvent", mouse);
-        }
+        self.press_at(x, y);
+        self.mouse("mouseReleased", x, y);
+    }
+
+    /// Presses the left button of the mouse at a point of the window.
+    pub(crate) fn press_at(&mut self, x: f64, y: f64) {
+        self.mouse("mouseMoved", x, y);
+        self.mouse("mousePressed", x, y);
+    }
+
+    /// Sends an event of the mouse with its left button.
+    pub(crate) fn mouse(&mut self, kind: &str, x: f64, y: f64) {
+        let is_press = kind == "mousePressed";
+        let mouse = json!({
+            "type": kind, "x": x, "y": y, "button": if kind == "mouseMoved" { "none" } else { "left" },
+            "buttons": u8::from(is_press), "clickCount": u8::from(kind != "mouseMoved"),
+        });
+        self.command("Input.dispatchMouseEvent", mouse);
     }
 
     /// Drags from one point of the window to another.

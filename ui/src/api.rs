@@ -27,9 +27,12 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, RequestInit, Response};
 
-use crate::url::{
-    LogState, ParsedParam, TimeRange, TraceFilters, TraceQuestion, TraceSort, UrlQuery, encode,
-    traceql::write_traceql,
+use crate::{
+    browser,
+    url::{
+        LogState, ParsedParam, TimeRange, TraceFilters, TraceQuestion, TraceSort, UrlQuery, encode,
+        traceql::write_traceql,
+    },
 };
 
 /// Number of traces on a page.
@@ -149,9 +152,11 @@ impl ApiError {
 }
 
 impl<T: DeserializeOwned> Request<T> {
-    /// Asks and reads the answer; `signal` gives the question up.
+    /// Asks and reads the answer; `signal` gives the question up. The answer comes when the reader
+    /// presses nothing, so that no click is lost to what it draws anew.
     pub async fn send(&self, signal: Option<&AbortSignal>) -> Result<T, ApiError> {
         let (status, text) = self.text("application/json", signal).await?;
+        browser::pointer_released().await;
         read(status, &text)
     }
 

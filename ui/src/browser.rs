@@ -94,6 +94,19 @@ pub(crate) async fn next_frame() {
     let _never_fails = JsFuture::from(js_sys::Promise::new(&mut { wait })).await;
 }
 
+/// Resolves when nothing on the page is pressed. What is drawn anew between press and release gets no
+/// click, so answers wait for it; not for long, as a browser may not tell where a press ends.
+pub(crate) async fn pointer_released() {
+    const FRAMES_MAX: u32 = 120;
+    let is_pressed = || document().query_selector(":active").is_ok_and(|found| found.is_some());
+    for _ in 0..FRAMES_MAX {
+        if !is_pressed() {
+            return;
+        }
+        next_frame().await;
+    }
+}
+
 /// The path of the page with its query.
 pub(crate) fn address() -> String {
     let search = window().location().search().unwrap_or_default();

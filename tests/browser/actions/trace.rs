@@ -1,6 +1,7 @@
 //! A trace: while it runs, its tabs, its pin, its axis.
 
 use prost::Message;
+use serde_json::json;
 use tidings_proto::otlp::{Event, KeyValue, Span};
 
 use super::{incident, traces};
@@ -120,6 +121,37 @@ fn a_frame_of_the_flame_graph_leads_to_its_span() {
     trace.page.choose("What frames are as wide as", "Own time");
     trace.page.wait_for_address("width=own");
     trace.page.press_button("In the waterfall");
+    trace.wait_for_span("Payment.Authorize");
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn an_answer_that_comes_while_a_button_is_pressed_loses_no_click() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &id);
+    let held = json!({ "patterns": [{ "urlPattern": "*/api/v1/red?*" }] });
+    trace.page.browser.command("Fetch.enable", held);
+    trace.tab("Flame graph");
+    trace.page.click("[...document.querySelectorAll('.frame')].find(e => e.textContent.includes('Payment.Authorize'))");
+    let button = "[...document.querySelectorAll('[aria-label=\"The chosen frame\"] button')].find(e => e.innerText === 'In the waterfall')";
+    trace.page.wait_for(button);
+    let point = trace.page.browser.evaluate(&format!(
+        "(box => [box.left + box.width / 2, box.top + box.height / 2])({button}.getBoundingClientRect())"
+    ));
+    let [x, y] = [0, 1].map(|index| point[index].as_f64().unwrap());
+    let answers = "performance.getEntriesByType('resource').filter(e => e.name.includes('/api/v1/red?')).length";
+    let before = trace.page.browser.evaluate(answers);
+    trace.page.browser.press_at(x, y);
+    trace.page.browser.command("Fetch.disable", json!({}));
+    trace.page.wait_for(&format!("{answers} > {before}"));
+    // Frames in which it could be drawn.
+    trace.page.wait_for(
+        "new Promise(done => { let frames = 10; \
+         const next = () => frames-- ? requestAnimationFrame(next) : done(true); next(); })",
+    );
+    trace.page.browser.mouse("mouseReleased", x, y);
     trace.wait_for_span("Payment.Authorize");
     trace.page.browser.assert_no_errors();
 }

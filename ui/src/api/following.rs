@@ -20,7 +20,7 @@ const LARGE_BYTES: usize = 4 << 20;
 
 impl<T: DeserializeOwned> Request<T> {
     /// Asks and reads the answer; `hear` gets the name and the data of everything that is told
-    /// before. `signal` gives the question up.
+    /// before. `signal` gives the question up. The answer comes when the reader presses nothing.
     pub async fn follow(
         &self,
         signal: Option<&AbortSignal>,
@@ -39,6 +39,7 @@ impl<T: DeserializeOwned> Request<T> {
         let is_told = kind.is_some_and(|kind| kind.starts_with(EVENTS));
         let Some(body) = response.body().filter(|_| is_told && response.ok()) else {
             let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+            browser::pointer_released().await;
             return read(response.status(), &text.as_string().unwrap_or_default());
         };
         let bytes: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
@@ -46,7 +47,10 @@ impl<T: DeserializeOwned> Request<T> {
         while let Some(part) = next(&bytes).await? {
             for Event { name, data } in events.push(&part) {
                 match name.as_str() {
-                    "result" => return read_json(&data),
+                    "result" => {
+                        browser::pointer_released().await;
+                        return read_json(&data);
+                    }
                     "problem" => return Err(ApiError::Problem(read_json(&data)?)),
                     _ => hear(&name, &data),
                 }
@@ -85,6 +89,7 @@ impl<T: DeserializeOwned> Request<T> {
             hear(bytes.len());
             browser::next_frame().await;
         }
+        browser::pointer_released().await;
         serde_json::from_slice(&bytes).map_err(|error| ApiError::Unreadable(error.to_string()))
     }
 }

@@ -257,8 +257,9 @@ fn side(
         let many = (calls.count() > 1).then(|| {
             view! { {fact("p50", format::duration(p50))} {fact("p95", format::duration(p95))} {fact("longest", format::duration(longest))} }
         });
-        let usually = usual.map(|usual| {
-            fact("usually", format!("p50 {}, p95 {}", format::duration(usual.p50_nano), format::duration(usual.p95_nano)))
+        // Always a line: what is below it stays where it is when the answer comes.
+        let usually = usual.map_or_else(|| "–".to_owned(), |usual| {
+            format!("p50 {}, p95 {}", format::duration(usual.p50_nano), format::duration(usual.p95_nano))
         });
         let mut rows = calls.rows.clone();
         rows.sort_by_key(|row| std::cmp::Reverse(model.duration(*row)));
@@ -294,7 +295,7 @@ fn side(
                 {fact("own time", nanos(calls.self_nano))}
                 {fact("on critical path", nanos(calls.critical_nano))}
                 {many}
-                {usually}
+                {fact("usually", usually)}
             </div>
             <h3>"Its calls" <span class="mute">"longest first"</span></h3>
             <ul>{list}</ul>
