@@ -1,8 +1,20 @@
 //! Lists and what they lead to: Home, Services, a service, Errors, Transactions, a type, a
 //! transaction, System, Connect.
 
+use prost::Message;
+use serde_json::json;
+use tidings_proto::otlp::{KeyValue, Span};
+
 use super::{incident, traces};
-use crate::{browser::page_objects::Page, harness::browser::Browser};
+use crate::{
+    browser::page_objects::Page,
+    harness::{
+        Server,
+        browser::Browser,
+        http::post,
+        spans::{self, span},
+    },
+};
 
 #[test]
 fn home_lists_transactions_or_services_and_leads_to_each() {
@@ -60,6 +72,73 @@ fn a_service_is_read_by_operation_and_split_by_what_it_runs_on() {
     page.wait_for_address("split=instance");
     page.wait_for_rows("Calls by attribute");
     page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_service_of_very_many_instances_says_that_some_are_left_out() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let call = |number: u64| {
+        let instance = KeyValue::new("service.instance.id", format!("till-{number}").as_str());
+        Span { attributes: vec![instance], kind: 2, ..span(number.into(), number, 0, "POST /sale") }
+    };
+    let body = spans::traces("tills", (1..=520).map(call).collect()).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    let mut page = Page::open(&mut browser, &server, "/services/tills?range=all");
+    page.wait_for_rows("Instances");
+    page.wait_for_text("500 of 520 groups are looked at, those with most calls.");
+    page.wait_for_text("470 more with fewer calls.");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn the_table_of_errors_fits_into_its_panel() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 500, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, "/errors");
+    page.click(
+        "document.querySelector('table[aria-label=Exceptions] tbody button[aria-expanded=false]')",
+    );
+    page.wait_for("document.querySelector('[aria-label=\"Stack trace\"]')");
+    page.wait_until_settled();
+    for width in [360, 500, 700, 900] {
+        page.browser.resize(width, 900);
+        let wider = page.browser.evaluate(
+            "(table => table.scrollWidth - table.closest('.panel-body').clientWidth) \
+             (document.querySelector('table[aria-label=Exceptions]'))",
+        );
+        assert!(wider.as_i64().unwrap() <= 0, "wider by {wider} at {width}");
+        page.browser.screenshot(&format!("errors-open-{width}"));
+    }
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn labels_of_axes_are_not_cut() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    for path in ["/system", "/explore?live=off", "/logs?live=off"] {
+        let mut page = Page::open(&mut browser, &server, path);
+        page.wait_for("document.querySelectorAll('.heat-x').length > 1");
+        // The first one and the last one may stand at the very ends.
+        page.browser.evaluate(
+            "(labels => [[labels[0], '0%'], [labels.at(-1), '100%']].forEach(([label, at]) => \
+                 label.style.left ? label.style.left = at : label.style.setProperty('--at', at))) \
+             ([...document.querySelectorAll('.heat-x')])",
+        );
+        // Labels of which a box around them cuts a part away.
+        let cut = "[...document.querySelectorAll('.heat-x')].filter(label => { \
+             const place = label.getBoundingClientRect(); \
+             for (let box = label.parentElement; box; box = box.parentElement) { \
+                 const room = box.getBoundingClientRect(); \
+                 if (getComputedStyle(box).overflowX !== 'visible' \
+                     && (place.left < room.left - 1 || place.right > room.right + 1)) return true; \
+             } \
+             return false; }).map(label => label.innerText)";
+        assert_eq!(page.browser.evaluate(cut), json!([]), "{path}");
+        page.browser
+            .screenshot(&format!("axis{}", path.split('?').next().unwrap().replace('/', "-")));
+    }
 }
 
 #[test]

@@ -16,7 +16,11 @@ use crate::{
 };
 
 fn send(server: &Server, span: Span) {
-    let body = spans::traces("shop", vec![span]).encode_to_vec();
+    send_all(server, vec![span]);
+}
+
+fn send_all(server: &Server, all: Vec<Span>) {
+    let body = spans::traces("shop", all).encode_to_vec();
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
 }
 
@@ -104,6 +108,38 @@ fn events_of_spans_are_marked_listed_and_lead_to_their_details() {
         trace.page.browser.press("v");
         trace.page.wait_for(&is_at(words));
     }
+
+    // The address leads to the event that is chosen, until another span is.
+    trace.page.wait_for_address("event=1");
+    let address = trace.page.browser.evaluate("location.href");
+    trace.page.browser.open("about:blank");
+    trace.page.wait_for("location.href === 'about:blank'");
+    trace.page.browser.open(address.as_str().unwrap());
+    trace.page.wait_for(&is_at("AcquirerTimeout"));
+    trace.page.browser.press("k");
+    trace.page.wait_for_address_without("event=");
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_trace_with_more_events_than_are_drawn_says_so() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let id = 0xe7e8_u128;
+    let event = || Event { name: "cache.miss".to_owned(), ..Event::default() };
+    let call = |number: u64| Span {
+        events: (0..100).map(|_| event()).collect(),
+        ..span(id, number, number / 2, "charge")
+    };
+    send_all(&server, (1..=102).map(call).collect());
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{id:032x}"));
+    trace.page.wait_for_text("10,000 of 10,200 events are drawn");
+    trace.page.browser.screenshot("trace-events-left-out");
+    let is_in_view = "(box => box.height > 0 && box.bottom < innerHeight) \
+        (document.querySelector('.trace-head .note').getBoundingClientRect())";
+    trace.page.wait_for(is_in_view);
+    trace.tab("Flame graph");
+    trace.page.wait_for("!document.querySelector('.trace-head .note')");
     trace.page.browser.assert_no_errors();
 }
 

@@ -166,7 +166,7 @@ fn durations_view(grid: &Grid<'_>) -> impl IntoView + use<> {
 /// Times under the plot.
 fn times_view(grid: &Grid<'_>, zone_minutes: i32) -> impl IntoView + use<> {
     let times = grid.time_ticks(zone_minutes).into_iter().map(|tick| {
-        view! { <span class="heat-x" style=("left", percent(tick.at))>{tick.label}</span> }
+        view! { <span class="heat-x" style=("--at", percent(tick.at))>{tick.label}</span> }
     });
     times.collect_view()
 }

@@ -64,7 +64,7 @@ pub fn LineChart(
     });
     let across = ticks.into_iter().map(|tick| {
         view! {
-            <span class="heat-x" style=("left", format!("{:.2}%", tick.at * 100.0))>
+            <span class="heat-x" style=("--at", format!("{:.2}%", tick.at * 100.0))>
                 {tick.label}
             </span>
         }

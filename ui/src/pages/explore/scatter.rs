@@ -90,7 +90,7 @@ pub fn Scatter(
         let ticks = ticks.map(|tick| {
             let left = format!("{:.2}%", tick.at * 100.0);
             view! {
-                <span class="heat-x" style=("left", left)>
+                <span class="heat-x" style=("--at", left)>
                     {tick.label}
                 </span>
             }

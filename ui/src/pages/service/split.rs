@@ -119,9 +119,23 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-/// The part of the calls that was not counted, in words.
+/// The part of the calls that was not counted or is not listed, in words.
 pub(super) fn missing(result: &RedResult) -> Option<String> {
-    incomplete(&result.searched)
+    let listed = result.groups.len() as u64;
+    let cut = (result.group_count > listed).then(|| {
+        format!(
+            "{} of {} are looked at, those with most calls.",
+            format::count(listed),
+            format::counted(result.group_count, "group")
+        )
+    });
+    let unknown = (result.other_count > 0).then(|| {
+        let calls = format::counted(result.other_count, "call");
+        format!("{calls} of groups that are not told apart.")
+    });
+    let words: Vec<String> =
+        [incomplete(&result.searched), cut, unknown].into_iter().flatten().collect();
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// Quantities that the rows are measured against.
@@ -271,7 +285,7 @@ mod tests {
         api::{LatencyStats, RedGroup, SpanKindName},
     };
 
-    use super::{Scale, SplitPart};
+    use super::{Scale, SplitPart, missing};
 
     fn group(
         value: Option<&str>,
@@ -314,5 +328,23 @@ mod tests {
         assert_eq!(one[0].error_share(), 0.0);
         let other = SplitPart::from(&group(Some("a"), SpanKindName::Consumer, (1, 1, 1)));
         assert!(Scale::new(&[one[0].clone(), other]).has_kinds);
+    }
+
+    #[test]
+    fn groups_that_are_not_listed_are_said() {
+        let mut result: tidings_proto::api::RedResult = serde_json::from_value(serde_json::json!({
+            "startUnixNano": "0", "endUnixNano": "1", "stepNano": "1", "groups": [],
+            "groupCount": 0, "otherCount": 0, "repeatsCounted": false,
+            "searched": { "rows": 2, "files": 0, "elapsedNano": "0", "complete": true },
+        }))
+        .unwrap();
+        assert_eq!(missing(&result), None);
+        result.group_count = 812;
+        result.groups = vec![group(Some("a"), SpanKindName::Server, (1, 0, 0))];
+        let words = "1 of 812 groups are looked at, those with most calls.";
+        assert_eq!(missing(&result).as_deref(), Some(words));
+        result.other_count = 3;
+        let words = format!("{words} 3 calls of groups that are not told apart.");
+        assert_eq!(missing(&result), Some(words));
     }
 }

@@ -71,10 +71,11 @@ impl EventIndex {
         (drawn, self.count.max(drawn))
     }
 
-    /// The row's event after this one, around the end.
+    /// The row's event after the one in this position among the span's, around the end.
     pub(crate) fn next_of_row(&self, row: u32, shown: Option<u32>) -> Option<u32> {
         let own = self.of_row(row);
-        let at = own.iter().position(|&event| Some(event) == shown);
+        let position = |event: u32| self.get(event).map(|event| event.position);
+        let at = own.iter().position(|&event| shown.is_some() && position(event) == shown);
         own.get(at.map_or(0, |at| at + 1)).or(own.first()).copied()
     }
 }
@@ -125,8 +126,9 @@ mod tests {
         let events = EventIndex::new(3, names(), &columns(), 3);
         let [first, last] = *events.of_row(2) else { panic!() };
         assert_eq!(events.next_of_row(2, None), Some(first));
-        assert_eq!(events.next_of_row(2, Some(first)), Some(last));
-        assert_eq!(events.next_of_row(2, Some(last)), Some(first));
-        assert_eq!(events.next_of_row(1, Some(last)), None);
+        assert_eq!(events.next_of_row(2, Some(0)), Some(last));
+        assert_eq!(events.next_of_row(2, Some(1)), Some(first));
+        assert_eq!(events.next_of_row(2, Some(9)), Some(first));
+        assert_eq!(events.next_of_row(1, Some(1)), None);
     }
 }

@@ -83,16 +83,23 @@ pub(crate) struct PageSignals {
     /// True while the list of problems is open.
     pub(crate) problems_open: RwSignal<bool>,
     /// The event at which the details stand, until another span is selected.
-    pub(crate) shown_event: RwSignal<Option<ShownEvent>>,
+    pub(crate) shown_event: Memo<Option<ShownEvent>>,
+    /// The event that has had the focus since the reader went there.
+    pub(crate) reached_event: RwSignal<Option<ShownEvent>>,
 }
 
 /// An event that the reader went to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ShownEvent {
-    /// Its place in the model's events.
-    pub(crate) event: u32,
-    /// False until the details are drawn and have the focus there.
-    pub(crate) is_reached: bool,
+    pub(crate) span: SpanRef,
+    /// Position among the events of its span.
+    pub(crate) position: u32,
+}
+
+impl ShownEvent {
+    fn of(state: &TraceState) -> Option<Self> {
+        Some(Self { span: state.selected?, position: state.event? })
+    }
 }
 
 /// Asks the server for the matches of the text once the reader has stopped typing. Those of another
@@ -208,7 +215,8 @@ impl PageSignals {
             tab: Memo::new(move |_| state.with(|state| state.tab)),
             panel: Memo::new(move |_| state.with(|state| state.panel)),
             problems_open: RwSignal::new(false),
-            shown_event: RwSignal::new(None),
+            shown_event: Memo::new(move |_| state.with(ShownEvent::of)),
+            reached_event: RwSignal::new(None),
         };
         page.jump_to_matches(find);
         page
@@ -237,24 +245,27 @@ impl PageSignals {
 
     /// Selects a row that is shown.
     pub(crate) fn select(self, row: u32) {
-        let selected = self.model.with_untracked(|model| SpanRef::from_row(model, row));
-        self.state.update(|state| state.selected = Some(selected));
-        self.shown_event.set(None);
+        self.model.with_untracked(|model| self.state.update(|state| state.select(model, row)));
     }
 
     /// Selects the span of an event, and opens its details there.
     pub(crate) fn show_event(self, event: u32) {
         let found = self.model.with_untracked(|model| model.events().get(event));
         let Some(found) = found else { return };
-        self.select(found.row);
-        self.state.update(|state| state.panel = true);
-        self.shown_event.set(Some(ShownEvent { event, is_reached: false }));
+        self.model.with_untracked(|model| {
+            self.state.update(|state| {
+                state.select(model, found.row);
+                state.event = Some(found.position);
+                state.panel = true;
+            });
+        });
+        self.reached_event.set(None);
     }
 
     /// Goes to the first event of the selected span, or to the one after that which is shown.
     pub(crate) fn show_next_event(self) {
         let Some(row) = self.selected.get_untracked() else { return };
-        let shown = self.shown_event.get_untracked().map(|shown| shown.event);
+        let shown = self.shown_event.get_untracked().map(|shown| shown.position);
         let next = self.model.with_untracked(|model| model.events().next_of_row(row, shown));
         next.into_iter().for_each(|event| self.show_event(event));
     }
@@ -262,14 +273,12 @@ impl PageSignals {
     /// Selects a row, unfolds what hides it and shows it in the waterfall.
     pub(crate) fn go_to(self, row: u32) {
         self.model.with_untracked(|model| {
-            let selected = SpanRef::from_row(model, row);
             self.state.update(|state| {
-                state.selected = Some(selected);
+                state.select(model, row);
                 state.folds.reveal(model, row);
                 state.tab = Tab::Waterfall;
             });
         });
-        self.shown_event.set(None);
     }
 
     pub(crate) fn set_folded(self, row: u32, folded: bool) {

@@ -50,6 +50,8 @@ pub(crate) struct SpanRef {
 pub(crate) struct TraceState {
     pub(crate) tab: Tab,
     pub(crate) selected: Option<SpanRef>,
+    /// The event at which the details of the selected span stand: its position among the span's.
+    pub(crate) event: Option<u32>,
     pub(crate) zoom: Option<OffsetRange>,
     pub(crate) critical_path: bool,
     pub(crate) inline_logs: bool,
@@ -75,6 +77,7 @@ impl Default for TraceState {
         Self {
             tab: Tab::default(),
             selected: None,
+            event: None,
             zoom: None,
             critical_path: true,
             inline_logs: false,
@@ -90,9 +93,10 @@ impl Default for TraceState {
 
 impl TraceState {
     /// The names of the parameters [`Self::parameters`] writes.
-    pub(crate) const PARAMETERS: [&str; 11] = [
+    pub(crate) const PARAMETERS: [&str; 12] = [
         "tab",
         "span",
+        "event",
         "zoom",
         "path",
         "logs",
@@ -108,6 +112,7 @@ impl TraceState {
 
     /// Reads the query; what cannot be read is as if it were not there.
     pub(crate) fn read(parameter: impl Fn(&str) -> Option<String>) -> Self {
+        let selected = parameter("span").and_then(|text| SpanRef::read(&text));
         Self {
             tab: match parameter("tab").as_deref() {
                 Some("flame") => Tab::Flame,
@@ -118,7 +123,8 @@ impl TraceState {
                 Some("logs") => Tab::Logs,
                 _ => Tab::Waterfall,
             },
-            selected: parameter("span").and_then(|text| SpanRef::read(&text)),
+            selected,
+            event: selected.and_then(|_| parameter("event")?.parse().ok()),
             zoom: parameter("zoom").and_then(|text| read_zoom(&text)),
             critical_path: parameter("path").as_deref() != Some("0"),
             inline_logs: parameter("logs").as_deref() == Some("1"),
@@ -151,6 +157,7 @@ impl TraceState {
         let values = [
             tab,
             self.selected.map(SpanRef::write),
+            self.selected.and(self.event).map(|position| position.to_string()),
             self.zoom.map(|zoom| format!("{}-{}", zoom.from, zoom.to)),
             (!self.critical_path).then(|| "0".to_owned()),
             self.inline_logs.then(|| "1".to_owned()),
@@ -172,12 +179,18 @@ impl TraceState {
             .collect()
     }
 
+    /// Selects a row.
+    pub(crate) fn select(&mut self, model: &TraceModel, row: u32) {
+        self.selected = Some(SpanRef::from_row(model, row));
+        self.event = None;
+    }
+
     /// Moves the selection out of what is folded, to the row that hides it.
     pub(crate) fn show_selected(&mut self, model: &TraceModel) {
         if let Some(row) = self.selected_row(model) {
             let shown = self.folds.shown_for(model, row);
             if shown != row {
-                self.selected = Some(SpanRef::from_row(model, shown));
+                self.select(model, shown);
             }
         }
     }

@@ -6,7 +6,7 @@ use tidings_proto::{SpanId, UnixNanos, otlp::Event};
 use super::super::{
     bar::Severity,
     lines::{severity_class, severity_word},
-    page_signals::{PageSignals, ShownEvent},
+    page_signals::PageSignals,
 };
 use crate::{browser, components::attribute_rows, format};
 
@@ -31,15 +31,10 @@ fn event_id(position: usize) -> String {
 /// Gives the focus to the event that was asked for, once it is drawn.
 pub(super) fn focus_shown_event(page: PageSignals, drawn: SpanId) {
     Effect::new(move |_| {
-        let shown = page.shown_event.get();
-        let Some(shown) = shown.filter(|shown| !shown.is_reached) else { return };
-        let position = page.model.with_untracked(|model| {
-            let event = model.events().get(shown.event)?;
-            (model.span_id(event.row) == drawn).then_some(event.position as usize)
-        });
-        if let Some(position) = position {
-            browser::focus(&event_id(position));
-            page.shown_event.set(Some(ShownEvent { is_reached: true, ..shown }));
+        let shown = page.shown_event.get().filter(|shown| shown.span.id == drawn);
+        if shown.is_some() && page.reached_event.get() != shown {
+            shown.iter().for_each(|shown| browser::focus(&event_id(shown.position as usize)));
+            page.reached_event.set(shown);
         }
     });
 }

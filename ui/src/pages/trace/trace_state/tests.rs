@@ -22,7 +22,7 @@ fn the_usual_state_needs_no_parameters() {
 fn parameters_that_cannot_be_read_are_ignored() {
     let hostile = TraceState::PARAMETERS.map(|name| (name, "\u{202e}<>%00-1.é".to_owned()));
     let state = read(&hostile);
-    assert_eq!(state.selected, None);
+    assert_eq!((state.selected, state.event), (None, None));
     assert_eq!(state.zoom, None);
     assert_eq!(state.folds, Folds::default());
     assert_eq!(read(&[("zoom", "90-10".to_owned())]).zoom, None);
@@ -56,14 +56,15 @@ fn the_selection_moves_to_the_row_that_hides_it() {
     let shop = TraceModel::new(samples::shop());
     let deep = (0..shop.rows().end).max_by_key(|&row| shop.depth(row)).unwrap();
     assert!(shop.depth(deep) > 1);
-    let mut state =
-        TraceState { selected: Some(SpanRef::from_row(&shop, deep)), ..Default::default() };
+    let selected = Some(SpanRef::from_row(&shop, deep));
+    let mut state = TraceState { selected, event: Some(1), ..Default::default() };
     state.show_selected(&shop);
     assert_eq!(state.selected_row(&shop), Some(deep), "nothing is folded");
+    assert_eq!(state.event, Some(1));
     state.folds = Folds::from_depth(1);
     state.show_selected(&shop);
     let shown = state.selected_row(&shop).unwrap();
-    assert_eq!(shop.depth(shown), 1);
+    assert_eq!((shop.depth(shown), state.event), (1, None), "the event is of the other span");
     assert!(shown < deep && deep < shop.after(shown));
     state.folds = Folds::from_depth(0);
     state.show_selected(&shop);
@@ -106,7 +107,7 @@ fn a_url_forgets_the_oldest_folds_above_its_bound() {
 proptest! {
     #[test]
     fn a_state_survives_the_url(
-        tab in 0_usize..3, occurrence in 0_usize..9, id in 0_u64..u64::MAX - 1,
+        tab in 0_usize..3, event: Option<u32>, occurrence in 0_usize..9, id in 0_u64..u64::MAX - 1,
         from in -9_i64..i64::MAX / 2, nanos in 1_u64..1_000_000_000,
         flags: [bool; 5], shown in 0_usize..3, find in "\\PC{0,40}", depth: Option<u32>, folded in proptest::collection::vec(0_u32..50, 0..20),
     ) {
@@ -119,6 +120,7 @@ proptest! {
         let state = TraceState {
             tab: [Tab::Waterfall, Tab::Services, Tab::Logs][tab],
             selected: Some(SpanRef { id: samples::id(id), occurrence }),
+            event,
             zoom: Some(OffsetRange::lasting(from, nanos)),
             critical_path: flags[0],
             inline_logs: flags[1],
