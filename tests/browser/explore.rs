@@ -4,7 +4,7 @@ use prost::Message;
 use serde_json::json;
 use tidings_proto::otlp::{KeyValue, Span, Status};
 
-use super::{click_text, count};
+use super::{click_text, count, page_objects::ExplorePage, pages::BEYOND};
 use crate::harness::{
     Server,
     browser::Browser,
@@ -105,6 +105,89 @@ fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
     browser.wait_for(
         "location.search.includes('status=error') && !location.search.includes('group=')",
     );
+    browser.assert_no_errors();
+}
+
+#[test]
+fn spans_are_listed_with_attributes_as_columns_and_values_that_filter() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    browser.prefer("dark");
+    let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
+    explore.add_column("payment.acq", "payment.acquirer");
+    let values = |explore: &mut ExplorePage<'_>, table: &str| {
+        let mut values = explore.attribute_values(table);
+        values.sort();
+        values.dedup();
+        values
+    };
+    assert_eq!(values(&mut explore, "Traces"), ["northpay", "southpay"]);
+    explore.page.browser.screenshot("explore-columns-dark");
+    explore.page.choose("What is listed", "Spans");
+    explore.page.wait_for_address("view=spans");
+    explore.page.wait_for_rows("Spans");
+    explore.page.wait_for_text("Spans of 400 traces, newest first");
+    assert_eq!(values(&mut explore, "Spans"), ["northpay", "southpay"]);
+    for (theme, width) in [
+        ("dark", 360),
+        ("light", 360),
+        ("dark", 500),
+        ("light", 500),
+        ("light", 1440),
+        ("dark", 1440),
+    ] {
+        explore.page.browser.prefer(theme);
+        explore.page.browser.resize(width, 900);
+        explore.page.browser.evaluate("document.querySelector('.list-tools').scrollIntoView()");
+        assert_eq!(explore.page.browser.evaluate(BEYOND), json!([]), "{width}");
+        explore.page.browser.screenshot(&format!("explore-spans-{theme}-{width}"));
+    }
+
+    // A value leads to the spans that have it, and a span to its place in the trace.
+    explore.page.press_button("Only spans with payment.acquirer = northpay");
+    explore.page.wait_for_address("attr=payment.acquirer=northpay");
+    explore.page.wait_until_settled();
+    explore.page.wait_for(
+        "[...document.querySelectorAll('table[aria-label=Spans] .attribute-value')].every(e => e.innerText === 'northpay')",
+    );
+    assert_eq!(count(explore.page.browser, "table[aria-label=Spans] [aria-label=failed]"), 50);
+    explore.page.press_button("Take the column payment.acquirer away");
+    explore.page.wait_for_address_without("col=");
+    explore.page.press_button("POST /pay");
+    explore.page.wait_for_address("?span=");
+    explore.page.wait_for("document.querySelector('.wf-selected')");
+    explore.page.browser.assert_no_errors();
+}
+
+#[test]
+fn spans_of_a_query_are_listed_and_those_left_out_are_found_in_their_trace() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let call = |id: u64| {
+        let attributes =
+            vec![KeyValue::new("batch", "42"), KeyValue::new("odd \"key\"", "<b>odd</b>")];
+        Span { attributes, ..span(0xa1, id, id / 2, if id == 1 { "import" } else { "store row" }) }
+    };
+    let body = traces("importer", (1..=41).map(call).collect()).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    // A number that was sent as a text is found in either list.
+    for query in ["attr=batch=42", "attr=batch=42&view=spans"] {
+        browser.open(&format!("http://{}/explore?live=off&range=all&{query}", server.http));
+        browser.wait_for("document.querySelectorAll('.traces-row').length > 0");
+    }
+    let query = "{ name = \"store row\" }";
+    browser.open(&format!(
+        "http://{}/explore?live=off&range=all&view=spans&col=odd%20%22key%22&q={}",
+        server.http,
+        query.replace(' ', "%20").replace('"', "%22")
+    ));
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 20");
+    browser.wait_for_text("20 more spans of this trace");
+    browser.wait_for("document.querySelector('td.traces-attribute').innerText === '<b>odd</b>'");
+    click_text(&mut browser, "20 more spans of this trace");
+    browser.wait_for("document.querySelector('#trace-find')?.value === '{ name = \"store row\" }'");
+    browser.wait_for("document.querySelector('.trace-find-count')?.innerText.includes('40')");
     browser.assert_no_errors();
 }
 

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod analysis;
 mod event_stream;
+pub mod explored_traces;
 mod following;
 pub mod sql;
 pub mod trace_sets;
@@ -27,16 +28,20 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, RequestInit, Response};
 
+use explored_traces::ExploredTraces;
+
 use crate::{
     browser,
     url::{
         LogState, ParsedParam, TimeRange, TraceFilters, TraceQuestion, TraceSort, UrlQuery, encode,
-        traceql::write_traceql,
+        traceql::{search_traceql, selecting},
     },
 };
 
 /// Number of traces on a page.
 pub const TRACE_PAGE: u32 = 50;
+/// The most spans that are listed of a trace.
+pub const MATCHED_SPANS: u32 = 20;
 /// Number of log records on a page.
 pub const LOG_PAGE: u32 = 200;
 /// Maximum number of names that a completion offers.
@@ -309,21 +314,36 @@ pub fn traces(
     cursor: Option<&str>,
 ) -> Request<TraceSearchResult> {
     let question = TraceQuestion { filters: filters.clone(), range, ..TraceQuestion::default() };
-    explored_traces(&question, now, cursor)
+    Request::get("/traces", &trace_query(&question, now, cursor))
 }
 
-/// A page of the traces that are looked for. Filters that exclude are sent as a query.
+/// A page of the traces that are looked for, with the spans that match where they are needed.
 #[must_use]
 pub fn explored_traces(
     question: &TraceQuestion,
     now: UnixNanos,
     cursor: Option<&str>,
-) -> Request<TraceSearchResult> {
+) -> Request<ExploredTraces> {
+    Request::get("/traces", &trace_query(question, now, cursor))
+}
+
+/// The parameters of a search. Filters that exclude are sent as a query, and so are all where spans
+/// are needed.
+fn trace_query(question: &TraceQuestion, now: UnixNanos, cursor: Option<&str>) -> UrlQuery {
     let mut query = UrlQuery::default();
     let filters = question.narrowed();
-    match &question.query {
+    let needs_spans = question.needs_spans();
+    let text = match &question.query {
+        Some(text) => Some(text.clone()),
+        None if needs_spans || !filters.without.is_empty() => Some(search_traceql(&filters)),
+        None => None,
+    };
+    match text {
+        Some(text) if needs_spans => {
+            query.push("q", selecting(&text, &question.columns));
+            query.push("spansPerSpanset", MATCHED_SPANS);
+        }
         Some(text) => query.push("q", text),
-        None if !filters.without.is_empty() => query.push("q", write_traceql(&filters)),
         None => push_filters(&mut query, &filters),
     }
     match question.chosen {
@@ -336,7 +356,7 @@ pub fn explored_traces(
     query.push_some("sort", question.sort.map(TraceSort::name));
     query.push("limit", TRACE_PAGE);
     query.push_some("cursor", cursor);
-    Request::get("/traces", &query)
+    query
 }
 
 /// Filters of spans, but for those that exclude: the API has none.

@@ -14,15 +14,16 @@ use leptos::{prelude::*, task::spawn_local};
 use serde::de::DeserializeOwned;
 use tidings_proto::{
     UnixNanos,
-    api::{
-        FoundTraces, LogSearchResult, LogView, Searched, Total, TraceSearchResult, TraceSummary,
-    },
+    api::{FoundTraces, LogSearchResult, LogView, Searched, Total},
 };
 
 pub use list_facts::{ListFacts, ListTrouble, OlderButton};
 
 use crate::{
-    api::{ApiError, LOG_PAGE, Request, TRACE_PAGE},
+    api::{
+        ApiError, LOG_PAGE, Request, TRACE_PAGE,
+        explored_traces::{ExploredTrace, ExploredTraces},
+    },
     browser,
     components::use_toasts,
     shell::use_live,
@@ -107,9 +108,9 @@ macro_rules! page {
     };
 }
 
-page!(TraceSearchResult, TraceSummary, traces, "trace", TRACE_PAGE, |name, data| {
+page!(ExploredTraces, ExploredTrace, traces, "trace", TRACE_PAGE, |name, data| {
     let found = serde_json::from_str(data).ok().filter(|_| name == "traces");
-    found.map(|FoundTraces { traces }| traces)
+    found.map(|FoundTraces { traces }| traces.into_iter().map(ExploredTrace::from).collect())
 });
 page!(LogSearchResult, LogView, logs, "record", LOG_PAGE, |_, _| None);
 

@@ -21,8 +21,8 @@ mod tests;
 pub mod traceql;
 
 pub use list_state::{
-    AttributeFilter, ExploreState, LogListing, LogState, ParsedParam, TraceFilters, TraceQuestion,
-    TraceSort, parse_duration, phrase,
+    AttributeFilter, COLUMNS_MAX, ExploreState, LogListing, LogState, ParsedParam, TraceFilters,
+    TraceQuestion, TraceSort, parse_duration, phrase,
 };
 pub use range::TimeRange;
 

@@ -26,6 +26,30 @@ impl<'a> ExplorePage<'a> {
         ));
     }
 
+    /// Makes an attribute a column: types a part of its name and takes it from the offered ones.
+    pub(in crate::browser) fn add_column(&mut self, typed: &str, key: &str) {
+        self.page.click("document.querySelector('.columns-menu summary')");
+        self.page.click("document.querySelector('.columns-menu .chip-add')");
+        self.page.wait_for("document.activeElement?.id === 'column-key'");
+        self.page.browser.type_text(typed);
+        self.page.wait_for(&format!(
+            "document.querySelector('#column-key-list [aria-selected=true]')?.innerText.includes({})",
+            json!(key)
+        ));
+        self.page.browser.press("Enter");
+        self.page.wait_for_address(&format!("col={key}"));
+        self.page.wait_for("document.querySelector('.attribute-value')");
+        self.page.click("document.querySelector('.columns-menu summary')");
+    }
+
+    /// Returns what the cells of the attributes that are columns say.
+    pub(in crate::browser) fn attribute_values(&mut self, table: &str) -> Vec<String> {
+        let values = self.page.browser.evaluate(&format!(
+            "[...document.querySelectorAll('table[aria-label={table}] td.traces-attribute')].map(e => e.innerText)"
+        ));
+        super::strings(&values)
+    }
+
     /// Points at the rows, as somebody who reads them.
     pub(in crate::browser) fn point_at_rows(&mut self) {
         self.page.point_at("document.querySelector('table[aria-label=Traces] tbody tr')");

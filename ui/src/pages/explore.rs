@@ -8,13 +8,12 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::{
-    TraceId,
-    api::{TraceSearchResult, TraceSummary},
-};
+use tidings_proto::TraceId;
 
 use crate::{
-    api, browser, colour,
+    api,
+    api::explored_traces::{ExploredTrace, ExploredTraces},
+    browser, colour,
     components::{Chip, EmptyState},
     drawings::heatmap::{HeatmapState, box_words},
     keys::use_keys,
@@ -31,20 +30,24 @@ mod explain_panel;
 mod field;
 pub mod filter_bar;
 mod latency_panel;
+pub mod list_columns;
 pub mod query_box;
 mod query_completion;
 pub mod scatter;
 pub mod span_groups;
+pub mod span_table;
 pub mod trace_table;
 
 use compare_box::compare_panel;
 use explain_panel::explain_panel;
 use filter_bar::FilterBar;
 use latency_panel::latency_panel;
+use list_columns::ListTools;
 use query_box::{QueryBox, QuerySwitch};
 use scatter::Scatter;
 use span_groups::group_panel;
-use trace_table::{ListTools, TraceTable, row_id};
+use span_table::SpanTable;
+use trace_table::{TraceTable, row_id};
 
 impl ListQuery for TraceQuestion {
     fn range(&self) -> TimeRange {
@@ -89,12 +92,12 @@ pub fn ExplorePage() -> impl IntoView {
     let selected = Memo::new(move |_| state.with(|state| state.selected));
     let is_query = Memo::new(move |_| state.with(|state| state.query.is_some()));
     let is_grouped = Memo::new(move |_| state.with(|state| state.group.is_some()));
-    let paged: Paged<TraceSearchResult, TraceQuestion> = Paged::new(question, api::explored_traces);
+    let paged: Paged<ExploredTraces, TraceQuestion> = Paged::new(question, api::explored_traces);
     let traces = paged.items();
     // Before the rows are drawn, so that their colours do not depend on the order of rows.
     let traces = Memo::new(move |_| {
         let traces = traces.get();
-        let services = traces.iter().flat_map(|trace| &trace.services);
+        let services = traces.iter().flat_map(|found| &found.trace.services);
         colour::tell_apart(services.map(|one| one.service.as_str()));
         traces
     });
@@ -105,7 +108,16 @@ pub fn ExplorePage() -> impl IntoView {
     });
     paged.refresh_while_live(held);
     let go = use_go();
-    let open = Callback::new(move |trace| go(&api::trace_address(trace, None), Step::New));
+    let open = Callback::new(move |trace: TraceId| {
+        // A trace of the list of spans opens at the first of them.
+        let span = state.with_untracked(|state| state.lists_spans).then(|| {
+            traces.with_untracked(|traces| {
+                let found = traces.iter().find(|found| found.trace.trace_id == trace)?;
+                found.spans.first().map(|span| span.span_id)
+            })
+        });
+        go(&api::trace_address(trace, span.flatten()), Step::New);
+    });
     let explored = Explored { state, change: use_change(query) };
     bind_keys(explored, paged, open);
     let filtered = Callback::new(move |filters: TraceFilters| {
@@ -168,7 +180,7 @@ fn box_chip(explored: Explored) -> Option<impl IntoView> {
 }
 
 /// The traces of a query as points, when there are some.
-fn scatter_card(traces: Memo<Arc<Vec<TraceSummary>>>) -> impl IntoView {
+fn scatter_card(traces: Memo<Arc<Vec<ExploredTrace>>>) -> impl IntoView {
     let has_rows = Memo::new(move |_| traces.with(|traces| !traces.is_empty()));
     view! {
         <Show when=move || has_rows.get()>
@@ -182,14 +194,15 @@ fn scatter_card(traces: Memo<Arc<Vec<TraceSummary>>>) -> impl IntoView {
 /// The rows and the way to older ones, when there are rows.
 #[component]
 fn TraceList(
-    traces: Memo<Arc<Vec<TraceSummary>>>,
+    traces: Memo<Arc<Vec<ExploredTrace>>>,
     explored: Explored,
-    paged: Paged<TraceSearchResult, TraceQuestion>,
+    paged: Paged<ExploredTraces, TraceQuestion>,
     /// Set while the pointer is over the rows.
     pointed: RwSignal<bool>,
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
     let has_rows = Memo::new(move |_| traces.with(|traces| !traces.is_empty()));
+    let lists_spans = Memo::new(move |_| explored.state.with(|state| state.lists_spans));
     view! {
         <Show when=move || has_rows.get()>
             <div
@@ -198,7 +211,12 @@ fn TraceList(
                 on:pointerenter=move |_| pointed.set(true)
                 on:pointerleave=move |_| pointed.set(false)
             >
-                <TraceTable traces explored on_open />
+                <Show
+                    when=move || lists_spans.get()
+                    fallback=move || view! { <TraceTable traces explored on_open /> }
+                >
+                    <SpanTable traces explored />
+                </Show>
             </div>
             <OlderButton paged />
         </Show>
@@ -207,7 +225,7 @@ fn TraceList(
 
 fn bind_keys(
     explored: Explored,
-    paged: Paged<TraceSearchResult, TraceQuestion>,
+    paged: Paged<ExploredTraces, TraceQuestion>,
     open: Callback<TraceId>,
 ) {
     let Explored { state, change } = explored;
@@ -222,9 +240,9 @@ fn bind_keys(
     let by = move |step: isize| {
         traces.with_untracked(|traces| {
             let selected = state.with_untracked(|state| state.selected);
-            let at = traces.iter().position(|trace| Some(trace.trace_id) == selected);
+            let at = traces.iter().position(|found| Some(found.trace.trace_id) == selected);
             let next = at.map_or(0, |at| at.saturating_add_signed(step));
-            traces.get(next.min(traces.len().saturating_sub(1))).map(|trace| trace.trace_id)
+            traces.get(next.min(traces.len().saturating_sub(1))).map(|found| found.trace.trace_id)
         })
     };
     let (keys, group) = (use_keys(), "Explore");
@@ -250,7 +268,7 @@ fn bind_keys(
 /// Nothing found: which of filters and time range could be the reason, each to be lifted.
 #[component]
 fn Nothing(
-    paged: Paged<TraceSearchResult, TraceQuestion>,
+    paged: Paged<ExploredTraces, TraceQuestion>,
     state: Memo<ExploreState>,
 ) -> impl IntoView {
     let empty = Memo::new(move |_| paged.is_empty());

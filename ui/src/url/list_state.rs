@@ -143,9 +143,19 @@ pub struct TraceQuestion {
     pub chosen: Option<HeatmapBox>,
     /// The order.
     pub sort: Option<TraceSort>,
+    /// Attributes of the spans that match, whose values are asked for.
+    pub columns: Vec<String>,
+    /// Set when the spans that match are asked for too.
+    pub lists_spans: bool,
 }
 
 impl TraceQuestion {
+    /// Returns whether the answer has to have spans, and not only their traces.
+    #[must_use]
+    pub fn needs_spans(&self) -> bool {
+        self.lists_spans || !self.columns.is_empty()
+    }
+
     /// The filters narrowed to the durations of the box.
     #[must_use]
     pub fn narrowed(&self) -> TraceFilters {
@@ -169,6 +179,9 @@ impl TraceQuestion {
     }
 }
 
+/// The most attributes that a list shows as columns.
+pub const COLUMNS_MAX: usize = 8;
+
 /// The state of Explore.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExploreState {
@@ -184,6 +197,10 @@ pub struct ExploreState {
     pub sort: Option<TraceSort>,
     /// By which groups are shown in place of traces, as `service,operation`.
     pub group: Option<String>,
+    /// Set when the spans that match are listed in place of their traces.
+    pub lists_spans: bool,
+    /// Attributes that are shown as columns.
+    pub columns: Vec<String>,
     /// Columns that are not shown.
     pub hidden: Vec<String>,
     /// The row the keyboard is on.
@@ -214,6 +231,13 @@ impl ExploreState {
             chosen: query.get("box").and_then(HeatmapBox::parse),
             sort: query.get("sort").and_then(TraceSort::parse),
             group: text("group"),
+            lists_spans: query.get("view") == Some("spans"),
+            columns: query
+                .all("col")
+                .filter(|key| !key.is_empty())
+                .take(COLUMNS_MAX)
+                .map(str::to_owned)
+                .collect(),
             hidden: query.all("hide").filter(|name| !name.is_empty()).map(str::to_owned).collect(),
             selected: query.get("selected").and_then(|id| id.parse().ok()),
         }
@@ -245,6 +269,8 @@ impl ExploreState {
         query.push_some("box", self.chosen.map(|chosen| chosen.write()));
         query.push_some("sort", self.sort.map(TraceSort::name));
         query.push_some("group", self.group.as_ref());
+        query.push_some("view", self.lists_spans.then_some("spans"));
+        self.columns.iter().for_each(|key| query.push("col", key));
         self.hidden.iter().for_each(|name| query.push("hide", name));
         query.push_some("selected", self.selected);
         self.range.write(&mut query);
@@ -260,6 +286,8 @@ impl ExploreState {
             query: self.query.clone(),
             chosen: self.chosen,
             sort: self.sort,
+            columns: self.columns.clone(),
+            lists_spans: self.lists_spans,
         }
     }
 }

@@ -4,8 +4,8 @@ use proptest::{collection::vec, option, prelude::*};
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 
 use super::{
-    AttributeFilter, ExploreState, LogListing, LogState, ParsedParam, TimeRange, TraceFilters,
-    TraceQuestion, TraceSort, UrlQuery, parse_duration,
+    AttributeFilter, COLUMNS_MAX, ExploreState, LogListing, LogState, ParsedParam, TimeRange,
+    TraceFilters, TraceQuestion, TraceSort, UrlQuery, parse_duration,
 };
 use crate::{api, links::HeatmapBox};
 
@@ -74,9 +74,11 @@ proptest! {
             Just(TraceSort::Duration), Just(TraceSort::Errors), Just(TraceSort::Spans)
         ]),
         group in option::of(word()), hidden in vec("[a-z]{1,8}", 0..3),
+        lists_spans: bool, columns in vec(word(), 0..=COLUMNS_MAX),
     ) {
-        let state =
-            ExploreState { range, filters, query, chosen, sort, group, hidden, selected };
+        let state = ExploreState {
+            range, filters, query, chosen, sort, group, hidden, selected, lists_spans, columns,
+        };
         let address = state.write().to_string();
         prop_assert!(address.is_ascii());
         prop_assert_eq!(ExploreState::read(&UrlQuery::parse(&address)), state);
@@ -247,7 +249,26 @@ fn filters_that_exclude_are_asked_as_a_query() {
     let query = UrlQuery::parse(request.address().split_once('?').unwrap().1);
     assert_eq!(
         query.get("q"),
-        Some("{ resource.service.name = \"shop\" && .service.version != 2 }")
+        Some(
+            "{ resource.service.name = \"shop\" && (.service.version != 2 && .service.version != \"2\") }"
+        )
     );
     assert_eq!(query.get("service"), None);
+}
+
+#[test]
+fn a_list_of_spans_or_with_columns_is_asked_as_a_query_with_their_values() {
+    let mut question = TraceQuestion { lists_spans: true, ..TraceQuestion::default() };
+    let asked = |question: &TraceQuestion| {
+        let request = api::explored_traces(question, UnixNanos(0), None);
+        let query = UrlQuery::parse(request.address().split_once('?').unwrap().1);
+        (query.get("q").unwrap().to_owned(), query.get("spansPerSpanset").map(str::to_owned))
+    };
+    let spans = Some("20".to_owned());
+    assert_eq!(asked(&question), ("{ } | select(status)".to_owned(), spans.clone()));
+    question.lists_spans = false;
+    question.columns = vec!["order.id".to_owned()];
+    question.query = Some("{ status = error } | count() > 2".to_owned());
+    let wanted = "{ status = error } | count() > 2 | select(status, .order.id)";
+    assert_eq!(asked(&question), (wanted.to_owned(), spans));
 }

@@ -17,6 +17,37 @@ const KINDS: [&str; 6] = ["server", "client", "producer", "consumer", "internal"
 /// The query that finds what these filters find.
 #[must_use]
 pub fn write_traceql(filters: &TraceFilters) -> String {
+    write_with(filters, attribute)
+}
+
+/// As [`write_traceql`], for the server alone: filters compare the text of a value, and a number may
+/// have been sent as a text.
+#[must_use]
+pub fn search_traceql(filters: &TraceFilters) -> String {
+    write_with(filters, |filter, relation| {
+        let key = attribute_name(&filter.key);
+        let number = filter.value.as_ref().filter(|value| value_text(value) == **value);
+        let join = if relation == "=" { "||" } else { "&&" };
+        match number {
+            Some(number) => {
+                format!("({key} {relation} {number} {join} {key} {relation} {})", quoted(number))
+            }
+            None => attribute(filter, relation),
+        }
+    })
+}
+
+/// The query with values of these attributes, and of the status, for each span that it finds.
+#[must_use]
+pub fn selecting(query: &str, columns: &[String]) -> String {
+    let keys: String = columns.iter().map(|key| format!(", {}", attribute_name(key))).collect();
+    format!("{query} | select(status{keys})")
+}
+
+fn write_with(
+    filters: &TraceFilters,
+    attribute: impl Fn(&AttributeFilter, &'static str) -> String,
+) -> String {
     let TraceFilters {
         service,
         operation,
@@ -51,7 +82,7 @@ pub fn write_traceql(filters: &TraceFilters) -> String {
     if all.is_empty() { "{ }".to_owned() } else { format!("{{ {} }}", all.join(" && ")) }
 }
 
-fn attribute(filter: &AttributeFilter, relation: &str) -> String {
+fn attribute(filter: &AttributeFilter, relation: &'static str) -> String {
     let key = attribute_name(&filter.key);
     match &filter.value {
         Some(value) => format!("{key} {relation} {}", value_text(value)),

@@ -10,7 +10,9 @@ use tidings_proto::{
     api::{TraceSummary, TransactionState},
 };
 
-use crate::{api, browser, drawings::axis::time_ticks, format};
+use crate::{
+    api, api::explored_traces::ExploredTrace, browser, drawings::axis::time_ticks, format,
+};
 
 /// Dots that are drawn; more overlap.
 const DOTS_MAX: usize = 1_000;
@@ -36,8 +38,9 @@ struct Plot {
 }
 
 /// Durations stand on a logarithmic scale, so that one slow trace does not flatten the others.
-fn plot(traces: &[TraceSummary]) -> Option<Plot> {
-    let shown = traces.get(..traces.len().min(DOTS_MAX))?;
+fn plot(traces: &[ExploredTrace]) -> Option<Plot> {
+    let shown: Vec<&TraceSummary> =
+        traces.iter().take(DOTS_MAX).map(|found| &found.trace).collect();
     let starts = || shown.iter().map(|trace| trace.start_unix_nano.0);
     let lengths = || shown.iter().map(|trace| trace.duration_nano.0.max(1));
     let (first, last) = (starts().min()?, starts().max()?);
@@ -54,7 +57,7 @@ fn plot(traces: &[TraceSummary]) -> Option<Plot> {
         words: format!("{}, {}", trace.root_operation, format::duration(trace.duration_nano)),
     };
     Some(Plot {
-        dots: shown.iter().map(dot).collect(),
+        dots: shown.iter().copied().map(dot).collect(),
         shortest: DurationNanos(shortest),
         longest: DurationNanos(longest),
         first: UnixNanos(first),
@@ -68,7 +71,7 @@ fn plot(traces: &[TraceSummary]) -> Option<Plot> {
 pub fn Scatter(
     /// Traces to plot.
     #[prop(into)]
-    traces: Signal<Arc<Vec<TraceSummary>>>,
+    traces: Signal<Arc<Vec<ExploredTrace>>>,
 ) -> impl IntoView {
     let dot = |Dot { left, bottom, failed, href, words }: Dot| {
         // The table has the same links for the keyboard.
@@ -118,7 +121,7 @@ pub fn Scatter(
 mod tests {
     use tidings_proto::{DurationNanos, TraceId, UnixNanos};
 
-    use super::{TraceSummary, TransactionState, plot};
+    use super::{ExploredTrace, TraceSummary, TransactionState, plot};
 
     fn trace(start: u64, duration: u64) -> TraceSummary {
         TraceSummary {
@@ -140,7 +143,8 @@ mod tests {
 
     #[test]
     fn the_slowest_stands_at_the_top_and_the_newest_at_the_right() {
-        let plot = plot(&[trace(20, 1_000), trace(10, 10), trace(0, 100)]).unwrap();
+        let plot = plot(&[trace(20, 1_000), trace(10, 10), trace(0, 100)].map(ExploredTrace::from))
+            .unwrap();
         let places: Vec<_> =
             plot.dots.iter().map(|dot| (dot.left.round(), dot.bottom.round())).collect();
         assert_eq!(places, [(100.0, 100.0), (50.0, 0.0), (0.0, 50.0)]);
@@ -150,13 +154,13 @@ mod tests {
     fn only_failed_traces_look_so() {
         let completed = TraceSummary { error_count: 3, ..trace(1, 1) };
         let failed = TraceSummary { state: TransactionState::Failed, ..trace(2, 1) };
-        let plot = plot(&[completed, failed]).unwrap();
+        let plot = plot(&[completed.into(), failed.into()]).unwrap();
         assert_eq!(plot.dots.iter().map(|dot| dot.failed).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
     fn one_trace_and_none_are_drawn() {
-        let one = plot(&[trace(5, 0)]).unwrap();
+        let one = plot(&[trace(5, 0).into()]).unwrap();
         assert_eq!((one.dots[0].left, one.dots[0].bottom), (50.0, 50.0));
         assert_eq!(plot(&[]), None);
     }

@@ -60,6 +60,12 @@ pub(super) fn GroupChoice(explored: Explored) -> impl IntoView {
         }
         explored.edit(|state| state.group = Some(value).filter(|group| !group.is_empty()));
     };
+    let choose = Callback::new(move |key: String| {
+        adding.set(false);
+        if let Some(group) = attribute_key(&key) {
+            explored.edit(|state| state.group = Some(group));
+        }
+    });
     let option = move |(value, words): (String, String)| {
         let own = value.clone();
         let is_chosen = move || group.with(|group| group.as_deref().unwrap_or("") == own);
@@ -70,7 +76,7 @@ pub(super) fn GroupChoice(explored: Explored) -> impl IntoView {
         }
     };
     let options = move || {
-        let plain = [("", "Traces, one by one")];
+        let plain = [("", "Nothing")];
         let fixed = plain.into_iter().chain(KEYS);
         let fixed = fixed.map(|(value, words)| (value.to_owned(), words.to_owned()));
         let own = group.get().filter(|group| !KEYS.iter().any(|(key, _)| key == group));
@@ -86,41 +92,32 @@ pub(super) fn GroupChoice(explored: Explored) -> impl IntoView {
             "Group by " <select class="input" on:change=chosen>{options}</select>
         </label>
         <Show when=move || adding.get()>
-            <AttributeChoice explored text adding />
+            <AttributeChoice
+                id="group-key"
+                label="Attribute to group by"
+                text
+                on_choose=choose
+                on_leave=Callback::new(move |()| adding.set(false))
+            />
         </Show>
     }
 }
 
 /// The field that an attribute is typed into, completed from the data.
 #[component]
-fn AttributeChoice(
-    explored: Explored,
+pub(super) fn AttributeChoice(
+    id: &'static str,
+    label: &'static str,
     text: RwSignal<String>,
-    adding: RwSignal<bool>,
+    on_choose: Callback<String>,
+    on_leave: Callback<()>,
 ) -> impl IntoView {
     let keys = Remote::<AttributeKeyList>::new(move || Some(api::attribute_keys(&text.get())));
     let suggestions = Memo::new(move |_| {
         let keys = keys.value().map(|list| list.keys.clone()).unwrap_or_default();
         keys.into_iter().map(|key| Suggestion::counted(key.key, key.count)).collect::<Vec<_>>()
     });
-    let choose = Callback::new(move |key: String| {
-        adding.set(false);
-        if let Some(group) = attribute_key(&key) {
-            explored.edit(|state| state.group = Some(group));
-        }
-    });
-    let leave = Callback::new(move |()| adding.set(false));
-    view! {
-        <Suggest
-            id="group-key"
-            label="Attribute to group by"
-            placeholder="Attribute"
-            text
-            suggestions
-            on_choose=choose
-            on_leave=leave
-        />
-    }
+    view! { <Suggest id label placeholder="Attribute" text suggestions on_choose on_leave /> }
 }
 
 /// The panel.

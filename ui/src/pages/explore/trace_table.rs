@@ -1,5 +1,5 @@
 //! Traces as rows: when, what, how it ended, how long, where the time went. Headings sort the whole
-//! list, not only what is on the page; columns are the reader's to choose.
+//! list, not only what is on the page; columns are the reader's to choose, attributes among them.
 
 use std::sync::Arc;
 
@@ -7,15 +7,22 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::{
     TraceId, UnixNanos,
-    api::{ServiceTime, Total, TraceSummary},
+    api::{ServiceTime, TransactionState},
 };
 
-use super::{Explored, span_groups::GroupChoice};
+use super::{
+    Explored,
+    list_columns::{attribute_heads, hidden_class, use_columns, value_cell},
+};
 use crate::{
-    api, browser, colour,
+    api::{
+        self,
+        explored_traces::{ExploredTrace, values_of},
+    },
+    browser, colour,
     components::{Icon, IconName, ServiceDot, StateBadge},
     format,
-    url::{ExploreState, TraceSort},
+    url::TraceSort,
 };
 
 /// More services than this are a number.
@@ -27,21 +34,14 @@ pub(super) fn row_id(trace: TraceId) -> String {
 }
 
 /// Key of a row; a row is redrawn when it changes.
-type RowKey = (TraceId, u64, u64, u64, tidings_proto::api::TransactionState);
+type RowKey = (TraceId, u64, u64, u64, TransactionState, Vec<Vec<String>>);
 
-fn row_key(trace: &TraceSummary) -> RowKey {
-    (trace.trace_id, trace.span_count, trace.error_count, trace.duration_nano.0, trace.state)
+fn row_key(found: &ExploredTrace, columns: &[String]) -> RowKey {
+    let ExploredTrace { trace, .. } = found;
+    let values = columns.iter().map(|key| values_of(found, key)).collect();
+    let (spans, errors) = (trace.span_count, trace.error_count);
+    (trace.trace_id, spans, errors, trace.duration_nano.0, trace.state, values)
 }
-
-/// Columns that can be hidden: their names in the address and their headings.
-const COLUMNS: [(&str, &str); 6] = [
-    ("state", "State"),
-    ("duration", "Duration"),
-    ("time", "Where the time went"),
-    ("spans", "Spans"),
-    ("errors", "Errors"),
-    ("services", "Services"),
-];
 
 /// The table.
 #[component]
@@ -49,87 +49,99 @@ const COLUMNS: [(&str, &str); 6] = [
 pub(super) fn TraceTable(
     /// The rows.
     #[prop(into)]
-    traces: Signal<Arc<Vec<TraceSummary>>>,
+    traces: Signal<Arc<Vec<ExploredTrace>>>,
     /// The state of the page.
     explored: Explored,
     /// Called with the trace of a row that is clicked.
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
     let longest = Memo::new(move |_| {
-        traces.with(|traces| traces.iter().map(|trace| trace.duration_nano.0).max().unwrap_or(0))
+        traces.with(|traces| {
+            traces.iter().map(|found| found.trace.duration_nano.0).max().unwrap_or(0)
+        })
     });
+    let columns = use_columns(explored);
     let selected = Memo::new(move |_| explored.state.with(|state| state.selected));
-    let rows = move || traces.with(|traces| traces.to_vec());
+    let rows = move || {
+        let columns = columns.get();
+        let keyed = |found: &ExploredTrace| (row_key(found, &columns), found.clone());
+        traces.with(|traces| traces.iter().map(keyed).collect::<Vec<_>>())
+    };
     let hidden = Memo::new(move |_| explored.state.with(hidden_class));
     view! {
-        <table class=move || format!("traces {}", hidden.get()) aria-label="Traces">
-            <thead>
-                <tr>
-                    <Head
-                        explored
-                        sort=None
-                        label="Started"
-                        class="traces-started"
-                        title="The newest first"
-                    />
-                    <th scope="col" class="traces-name">
-                        "Transaction"
-                    </th>
-                    <th scope="col" class="traces-state">
-                        "State"
-                    </th>
-                    <Head
-                        explored
-                        sort=Some(TraceSort::Duration)
-                        label="Duration"
-                        class="traces-duration"
-                        title="The longest first, of all that match"
-                    />
-                    <th scope="col" class="traces-time">
-                        "Where the time went"
-                    </th>
-                    <Head
-                        explored
-                        sort=Some(TraceSort::Spans)
-                        label="Spans"
-                        class="traces-number traces-spans"
-                        title="Those with the most spans first, of all that match"
-                    />
-                    <Head
-                        explored
-                        sort=Some(TraceSort::Errors)
-                        label="Errors"
-                        class="traces-number traces-errors"
-                        title="Those with the most failed spans first, of all that match"
-                    />
-                    <th scope="col" class="traces-services">
-                        "Services"
-                    </th>
-                </tr>
-            </thead>
+        <table
+            class=move || format!("traces {}", hidden.get())
+            aria-label="Traces"
+            style=("--attributes", move || columns.with(Vec::len).to_string())
+        >
+            {headings(explored)}
             <tbody>
                 <For
                     each=rows
-                    key=row_key
-                    let(trace)
+                    key=|(key, _)| key.clone()
+                    let((key, found))
                 >
-                    <TraceRow trace longest selected=selected.into() on_open />
+                    <TraceRow explored found longest values=key.5 selected=selected.into() on_open />
                 </For>
             </tbody>
         </table>
     }
 }
 
-/// The classes that hide columns.
-fn hidden_class(state: &ExploreState) -> String {
-    let names = COLUMNS.iter().map(|(name, _)| *name);
-    let hidden = names.filter(|name| state.hidden.iter().any(|hidden| hidden == name));
-    hidden.map(|name| format!("without-{name} ")).collect()
+/// The headings of the table.
+fn headings(explored: Explored) -> impl IntoView {
+    view! {
+        <thead>
+            <tr>
+                <Head
+                    explored
+                    sort=None
+                    label="Started"
+                    class="traces-started"
+                    title="The newest first"
+                />
+                <th scope="col" class="traces-name">
+                    "Transaction"
+                </th>
+                <th scope="col" class="traces-state">
+                    "State"
+                </th>
+                <Head
+                    explored
+                    sort=Some(TraceSort::Duration)
+                    label="Duration"
+                    class="traces-duration"
+                    title="The longest first, of all that match"
+                />
+                <th scope="col" class="traces-time">
+                    "Where the time went"
+                </th>
+                <Head
+                    explored
+                    sort=Some(TraceSort::Spans)
+                    label="Spans"
+                    class="traces-number traces-spans"
+                    title="Those with the most spans first, of all that match"
+                />
+                <Head
+                    explored
+                    sort=Some(TraceSort::Errors)
+                    label="Errors"
+                    class="traces-number traces-errors"
+                    title="Those with the most failed spans first, of all that match"
+                />
+                <th scope="col" class="traces-services">
+                    "Services"
+                </th>
+                {attribute_heads(explored)}
+            </tr>
+        </thead>
+    }
 }
 
 /// The heading of a column that sorts.
 #[component]
-fn Head(
+pub(super) fn Head(
     explored: Explored,
     sort: Option<TraceSort>,
     label: &'static str,
@@ -157,69 +169,20 @@ fn Head(
     }
 }
 
-/// The line above the list: how many there are, groups, order and columns.
-#[component]
-pub(super) fn ListTools(
-    explored: Explored,
-    /// The total that the search reported.
-    total: Signal<Option<Total>>,
-) -> impl IntoView {
-    let group = Memo::new(move |_| explored.state.with(|state| state.group.clone()));
-    let title = move || match group.with(Option::is_some) {
-        true => "Groups of spans".to_owned(),
-        false => total.get().map_or("Traces".to_owned(), |total| format::total(total, "trace")),
-    };
-    let column = move |(name, words): (&'static str, &'static str)| {
-        let is_shown =
-            move || explored.state.with(|state| !state.hidden.iter().any(|hidden| hidden == name));
-        let toggle = move |_| {
-            explored.edit(|state| match state.hidden.iter().position(|hidden| hidden == name) {
-                Some(at) => drop(state.hidden.remove(at)),
-                None => state.hidden.push(name.to_owned()),
-            });
-        };
-        view! {
-            <label class="column-choice">
-                <input type="checkbox" prop:checked=is_shown on:change=toggle />
-                {words}
-            </label>
-        }
-    };
-    let is_query = Memo::new(move |_| explored.state.with(|state| state.query.is_some()));
-    view! {
-        <div class="list-tools">
-            <h2>{title}</h2>
-            <Show
-                when=move || !is_query.get()
-                fallback=|| {
-                    view! {
-                        <span class="mute list-tool">"Groups are of spans that filters find"</span>
-                    }
-                }
-            >
-                <GroupChoice explored />
-            </Show>
-            <details class="columns-menu">
-                <summary class="button">"Columns"</summary>
-                <div class="menu-body columns-body" role="group" aria-label="Columns">
-                    {COLUMNS.map(column).collect_view()}
-                </div>
-            </details>
-        </div>
-    }
-}
-
 #[component]
 fn TraceRow(
-    trace: TraceSummary,
+    explored: Explored,
+    found: ExploredTrace,
     longest: Memo<u64>,
+    /// Values of the attributes that are columns.
+    values: Vec<Vec<String>>,
     selected: Signal<Option<TraceId>>,
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
+    let trace = found.trace;
     let id = trace.trace_id;
-    let time = trace.start_unix_nano;
-    let zone = browser::zone_minutes(time);
-    let started = format::when(time, browser::now(), zone);
+    let columns = use_columns(explored).get_untracked();
+    let cells = columns.iter().zip(&values).map(|(key, values)| value_cell(explored, key, values));
     let no_root =
         (!trace.has_root).then(|| view! { <span class="faint">" root not received"</span> });
     let errors = trace.error_count;
@@ -234,9 +197,7 @@ fn TraceRow(
             aria-selected=move || (selected.get() == Some(id)).to_string()
             on:click=move |_| on_open.run(id)
         >
-            <td class="traces-started mono faint" title=full_time(time, zone)>
-                {started}
-            </td>
+            {time_cell(trace.start_unix_nano)}
             <td class="traces-name">
                 <A href=api::trace_address(id, None)>{name}</A>
                 " "
@@ -257,8 +218,16 @@ fn TraceRow(
             <td class="traces-services">
                 <Dots services=trace.services />
             </td>
+            {cells.collect_view()}
         </tr>
     }
+}
+
+/// The cell of a moment.
+pub(super) fn time_cell(time: UnixNanos) -> impl IntoView + use<> {
+    let zone = browser::zone_minutes(time);
+    let started = format::when(time, browser::now(), zone);
+    view! { <td class="traces-started mono faint" title=full_time(time, zone)>{started}</td> }
 }
 
 const TOO_LARGE: &str =

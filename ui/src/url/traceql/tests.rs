@@ -1,6 +1,9 @@
 use tidings_proto::DurationNanos;
 
-use super::{AttributeFilter, ParsedParam, TraceFilters, read_traceql, write_traceql};
+use super::{
+    AttributeFilter, ParsedParam, TraceFilters, read_traceql, search_traceql, selecting,
+    write_traceql,
+};
 
 fn filter(key: &str, value: Option<&str>) -> AttributeFilter {
     AttributeFilter { key: key.to_owned(), value: value.map(str::to_owned) }
@@ -62,4 +65,24 @@ fn queries_that_say_more_stay_queries() {
     ] {
         assert_eq!(read_traceql(query), None, "{query}");
     }
+}
+
+#[test]
+fn the_server_is_asked_for_a_number_that_may_be_a_text() {
+    let filters = TraceFilters {
+        attributes: vec![filter("order", Some("42")), filter("tier", Some("gold"))],
+        without: vec![filter("retry", Some("1")), filter("odd key", None)],
+        ..TraceFilters::default()
+    };
+    assert_eq!(
+        search_traceql(&filters),
+        r#"{ (.order = 42 || .order = "42") && .tier = "gold" && (.retry != 1 && .retry != "1") && ."odd key" = nil }"#
+    );
+}
+
+#[test]
+fn columns_are_selected_after_the_query() {
+    let columns = ["order.id".to_owned(), "odd key".to_owned()];
+    assert_eq!(selecting("{ }", &columns), r#"{ } | select(status, .order.id, ."odd key")"#);
+    assert_eq!(selecting("{ } | count() > 2", &[]), "{ } | count() > 2 | select(status)");
 }
