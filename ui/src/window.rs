@@ -138,6 +138,12 @@ impl LiveWindow {
         self.window
     }
 
+    /// The window of questions that cost the server much, as a signal.
+    #[must_use]
+    pub const fn slow_signal(self) -> Memo<Window> {
+        self.slow
+    }
+
     /// The window.
     #[must_use]
     pub fn get(self) -> Window {

@@ -7,7 +7,7 @@ use tidings_proto::otlp::{KeyValue, Span};
 
 use super::{incident, traces};
 use crate::{
-    browser::page_objects::Page,
+    browser::{page_objects::Page, pages::BEYOND},
     harness::{
         Server,
         browser::Browser,
@@ -201,6 +201,51 @@ fn transactions_sort_and_one_leads_to_its_type_and_an_example() {
     page.wait_for_address("examples=slow");
     page.click("document.querySelector('table[aria-label=Examples] tbody a')");
     page.wait_for_address("/trace/");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_type_is_compared_since_a_moment_with_the_time_until_then() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let path = "/transactions/web-gateway/POST%20%2Fcheckout?range=1h";
+    let mut page = Page::open(&mut browser, &server, path);
+    page.choose("Which are compared", "Since a moment");
+    page.wait_for_address("basis=since");
+    // The beginning of the type's change is offered first, and taken.
+    let choice = "document.querySelector('[aria-label=\"Since when\"]')";
+    page.wait_for(&format!("{choice}?.selectedOptions[0]?.innerText.includes('slower')"));
+    let heads = "[...document.querySelectorAll('.pair-head b')].map(e => e.innerText).join()";
+    page.wait_for(&format!("/^Until then,Since [0-9]{{2}}:[0-9]{{2}}$/.test({heads})"));
+    page.wait_for_text("What is different since then");
+    page.wait_until_settled();
+    for (theme, width) in [("dark", 360), ("light", 500), ("dark", 1440)] {
+        page.browser.prefer(theme);
+        page.browser.resize(width, 900);
+        assert_eq!(page.browser.evaluate(BEYOND), json!([]), "{width}");
+        page.browser.screenshot(&format!("transaction-type-since-{theme}-{width}"));
+    }
+
+    // A click into a chart takes another moment, and so does the key.
+    let moment = "new URLSearchParams(location.search).get('since')";
+    page.click("document.querySelector('[aria-label=Calls] .chart-plot')");
+    page.wait_for(&format!("Number({moment}) > 0"));
+    let clicked = page.browser.evaluate(moment);
+    page.browser.evaluate("document.querySelector('[aria-label=Calls] .chart-plot').focus()");
+    page.browser.press("Home");
+    page.browser.press("ArrowRight");
+    page.browser.press("ArrowRight");
+    page.browser.press("m");
+    page.wait_for(&format!("{moment} !== {clicked}"));
+    page.wait_for(&format!("{choice}.value === {moment}"));
+
+    // All that is stored has no begin that could be compared with.
+    page.browser.open(&format!(
+        "http://{}{}",
+        server.http,
+        path.replace("range=1h", "range=all&basis=since")
+    ));
+    page.wait_for_text("choose a time to divide");
     page.browser.assert_no_errors();
 }
 

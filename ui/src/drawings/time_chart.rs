@@ -2,7 +2,8 @@
 //!
 //! The readout stands in the legend: the values of the step under the pointer, or of the step the
 //! arrow keys are at. Dragging, or the arrow keys with Shift and then Enter, makes a stretch the
-//! page's range. Charts that share a cursor show the same step.
+//! page's range; a click, or `m`, takes the moment where the page has a use for one. Charts that
+//! share a cursor show the same step.
 
 use std::fmt::Write as _;
 
@@ -221,6 +222,7 @@ struct Plot {
     cursor: Cursor,
     anchor: RwSignal<Option<usize>>,
     choose: Callback<TimeRange>,
+    on_pick: Option<Callback<UnixNanos>>,
 }
 
 impl Plot {
@@ -250,10 +252,18 @@ impl Plot {
     fn released(self, event: &web_sys::PointerEvent) {
         let anchor = self.anchor.get_untracked();
         self.anchor.set(None);
-        if let (Some(from), Some(to)) = (anchor, self.slot_at(event))
-            && from != to
-        {
+        let (Some(from), Some(to)) = (anchor, self.slot_at(event)) else { return };
+        if from == to {
+            self.pick(to);
+        } else {
             self.choose.run(chosen_range(&self.slots, from, to));
+        }
+    }
+
+    /// Takes the begin of a step, where the page does something with a moment.
+    fn pick(self, slot: usize) {
+        if let Some(pick) = self.on_pick {
+            pick.run(self.slots.start_of(slot));
         }
     }
 
@@ -268,6 +278,11 @@ impl Plot {
             "Escape" if at.is_some() => {
                 self.cursor.set(None);
                 self.anchor.set(None);
+                event.stop_propagation();
+                return;
+            }
+            "m" if self.on_pick.is_some() => {
+                at.into_iter().for_each(|at| self.pick(at));
                 event.stop_propagation();
                 return;
             }
@@ -305,18 +320,22 @@ pub fn TimeChartView(
     chart: TimeChart,
     /// The step that is read; charts side by side share it.
     cursor: Cursor,
+    /// Called with the begin of the step that is clicked.
+    #[prop(optional)]
+    on_pick: Option<Callback<UnixNanos>>,
 ) -> impl IntoView {
     let edit = use_edit_query();
     let choose = Callback::new(move |range: TimeRange| {
         edit(Step::New, &|query| range.write(query));
     });
-    let plot = Plot { slots: chart.slots, cursor, anchor: RwSignal::new(None), choose };
+    let plot = Plot { slots: chart.slots, cursor, anchor: RwSignal::new(None), choose, on_pick };
     let ticks = value_ticks(chart.greatest(), 3);
     let top = ticks.last().copied().unwrap_or(1.0);
     let drawn = series_shapes(&chart, top);
     let scale = value_scale(&ticks, top, chart.unit);
     let label = format!(
-        "{title} over time. Arrow keys read it, Shift and arrow keys choose a stretch, Enter looks at it."
+        "{title} over time. Arrow keys read it, Shift and arrow keys choose a stretch, Enter looks at it.{}",
+        if on_pick.is_some() { " m compares what began since then." } else { "" }
     );
     let name = title.clone();
     view! {

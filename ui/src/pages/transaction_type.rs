@@ -2,14 +2,15 @@
 //! rest has not.
 //!
 //! Owns the questions, which follow from the address: the type in the path, the range, and the
-//! basis of the comparison (`basis=`). The parts draw one answer each.
+//! basis of the comparison (`basis=`, and `since=` for that of a moment). The parts draw one answer
+//! each.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use tidings_proto::{
-    DurationNanos, TraceId,
+    DurationNanos, TraceId, UnixNanos,
     api::{
         ChangeReport, ChangedGroup, Comparison, TraceSearchResult, TransactionKind,
         TransactionKindList, VersionChangeList,
@@ -29,6 +30,7 @@ use crate::{
     url::use_query,
     window::LiveWindow,
 };
+use moment::{OfferedMoment, SINCE};
 
 pub mod call_trees;
 mod callees;
@@ -36,6 +38,7 @@ mod charts;
 mod differences;
 mod examples;
 mod head;
+mod moment;
 
 /// Types that changes are asked for: the most that the API gives.
 const CHANGES_MAX: u32 = 200;
@@ -46,8 +49,12 @@ const SAMPLE: u32 = 300;
 const COUNT_FOR_PERCENTILE: u64 = 500;
 
 /// Pairs of samples that can be compared.
-pub(crate) const BASES: &[(&str, &str)] =
-    &[("slow", "Slowest"), ("failed", "Failed"), ("before", "Now with before")];
+pub(crate) const BASES: &[(&str, &str)] = &[
+    ("slow", "Slowest"),
+    ("failed", "Failed"),
+    ("since", "Since a moment"),
+    ("before", "Now with before"),
+];
 
 /// The type the page is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +80,9 @@ pub(crate) struct TypePage {
     pub(crate) name: Memo<TypeName>,
     pub(crate) window: LiveWindow,
     pub(crate) basis: Memo<&'static str>,
+    /// Moments at which something changed, and the one that divides the window.
+    moments: Memo<Vec<OfferedMoment>>,
+    moment: Memo<Option<UnixNanos>>,
     pub(crate) now: Remote<TransactionKindList>,
     pub(crate) before: Remote<TransactionKindList>,
     /// The type as the samples are chosen by.
@@ -97,44 +107,6 @@ impl TypePage {
         };
         let now = window.ask(move |window| kind(window.analysis()));
         let before = window.ask(move |window| kind(window.analysis_before()?));
-        // Percentiles of a moving window change with every look; samples by them are taken seldom.
-        let measured = window.ask_slowly(move |window| kind(window.analysis()));
-        let slow_from =
-            Memo::new(move |_| measured.value().and_then(|list| slow_from(list.kinds.first()?)));
-        let sample = move |analysis: analysis::Analysis| {
-            name.with(|name| name.filter(analysis)).with("limit", SAMPLE)
-        };
-        let subject = window.ask_slowly(move |window| {
-            let sample = sample(window.analysis());
-            let sample = match basis.get() {
-                "failed" => sample.with("status", "error"),
-                "before" => sample,
-                _ => sample.with("minDuration", slow_from.get()?.0),
-            };
-            Some(trace_sets::trace_sample(&sample))
-        });
-        let reference = window.ask_slowly(move |window| {
-            let analysis = match basis.get() {
-                "before" => window.analysis_before()?,
-                _ => window.analysis(),
-            };
-            Some(trace_sets::trace_sample(&sample(analysis)))
-        });
-        let compared = window.ask_slowly(move |_| {
-            let (subject, reference) = (subject.value()?, reference.value()?);
-            let (left, right) = name.with(|name| (ids(&subject, name), ids(&reference, name)));
-            (!left.is_empty() && !right.is_empty()).then(|| trace_sets::compare_sets(&left, &right))
-        });
-        // A sample of another basis is no sample of this one.
-        Effect::new(move |before: Option<(&'static str, TypeName)>| {
-            let asked = (basis.get(), name.get());
-            if before.is_some_and(|before| before != asked) {
-                subject.forget();
-                reference.forget();
-                compared.forget();
-            }
-            asked
-        });
         let versions = window.ask_slowly(move |window| {
             name.with(|name| Some(deployments(&window.analysis(), &name.service)))
         });
@@ -144,10 +116,34 @@ impl TypePage {
                 .is_some()
                 .then(|| changes(&window.analysis().with("limit", CHANGES_MAX)))
         });
+        let (moments, moment) = moments_of(name, window, versions, report);
+        // Percentiles of a moving window change with every look; samples by them are taken seldom.
+        let measured = window.ask_slowly(move |window| kind(window.analysis()));
+        let slow_from =
+            Memo::new(move |_| measured.value().and_then(|list| slow_from(list.kinds.first()?)));
+        let (subject, reference) = samples(name, window, basis, slow_from, moment);
+        let compared = window.ask_slowly(move |_| {
+            let (subject, reference) = (subject.value()?, reference.value()?);
+            let (left, right) = name.with(|name| (ids(&subject, name), ids(&reference, name)));
+            (!left.is_empty() && !right.is_empty()).then(|| trace_sets::compare_sets(&left, &right))
+        });
+        // A sample of another basis is no sample of this one.
+        Effect::new(move |before: Option<(&'static str, TypeName, Option<UnixNanos>)>| {
+            let since = moment.get().filter(|_| basis.get() == SINCE);
+            let asked = (basis.get(), name.get(), since);
+            if before.is_some_and(|before| before != asked) {
+                subject.forget();
+                reference.forget();
+                compared.forget();
+            }
+            asked
+        });
         Self {
             name,
             window,
             basis,
+            moments,
+            moment,
             now,
             before,
             measured,
@@ -162,12 +158,7 @@ impl TypePage {
     /// The type among the changed ones.
     pub(crate) fn changed(self) -> Option<ChangedGroup> {
         let report = self.report.value()?;
-        let is_it = |group: &&ChangedGroup| {
-            self.name.with(|name| {
-                group.service == name.service && group.operation.as_ref() == Some(&name.operation)
-            })
-        };
-        report.transactions.iter().find(is_it).cloned()
+        self.name.with(|name| changed(&report, name))
     }
 
     /// The type in the window.
@@ -195,6 +186,10 @@ impl TypePage {
         match self.basis.get() {
             "failed" => "Failed".to_owned(),
             "before" => "Now".to_owned(),
+            SINCE => {
+                let since = self.moment.get().map(moment::clock).unwrap_or_default();
+                format!("Since {since}")
+            }
             _ => {
                 let many = self.kind().is_none_or(|kind| kind.count >= COUNT_FOR_PERCENTILE);
                 if many { "Slowest 1 %" } else { "Slowest 5 %" }.to_owned()
@@ -204,8 +199,85 @@ impl TypePage {
 
     /// The ones they are measured by, in words.
     pub(crate) fn reference_words(self) -> &'static str {
-        if self.basis.get() == "before" { "Before" } else { "All" }
+        match self.basis.get() {
+            "before" => "Before",
+            SINCE => "Until then",
+            _ => "All",
+        }
     }
+}
+
+/// Asks for the traces that are measured, and for those they are measured by.
+fn samples(
+    name: Memo<TypeName>,
+    window: LiveWindow,
+    basis: Memo<&'static str>,
+    slow_from: Memo<Option<DurationNanos>>,
+    moment: Memo<Option<UnixNanos>>,
+) -> (Remote<TraceSearchResult>, Remote<TraceSearchResult>) {
+    let sample = move |analysis: analysis::Analysis| {
+        name.with(|name| name.filter(analysis)).with("limit", SAMPLE)
+    };
+    let subject = window.ask_slowly(move |window| {
+        let sample = match basis.get() {
+            "failed" => sample(window.analysis()).with("status", "error"),
+            "before" => sample(window.analysis()),
+            SINCE => {
+                let (_, moment, end) = moment::parts(window, moment.get())?;
+                sample(analysis::Analysis::between(moment, end))
+            }
+            _ => sample(window.analysis()).with("minDuration", slow_from.get()?.0),
+        };
+        Some(trace_sets::trace_sample(&sample))
+    });
+    let reference = window.ask_slowly(move |window| {
+        let analysis = match basis.get() {
+            "before" => window.analysis_before()?,
+            SINCE => {
+                let (start, moment, _) = moment::parts(window, moment.get())?;
+                analysis::Analysis::between(start, moment)
+            }
+            _ => window.analysis(),
+        };
+        Some(trace_sets::trace_sample(&sample(analysis)))
+    });
+    (subject, reference)
+}
+
+/// The type among the changed ones.
+fn changed(report: &ChangeReport, name: &TypeName) -> Option<ChangedGroup> {
+    let is_it = |group: &&ChangedGroup| {
+        group.service == name.service && group.operation.as_ref() == Some(&name.operation)
+    };
+    report.transactions.iter().find(is_it).cloned()
+}
+
+/// Moments at which something changed, and the one that divides the window.
+fn moments_of(
+    name: Memo<TypeName>,
+    window: LiveWindow,
+    versions: Remote<VersionChangeList>,
+    report: Remote<ChangeReport>,
+) -> (Memo<Vec<OfferedMoment>>, Memo<Option<UnixNanos>>) {
+    let query = use_query();
+    let asked = Memo::new(move |_| query.with(|query| query.get(SINCE)?.parse::<u64>().ok()));
+    let moments = Memo::new(move |_| {
+        let changed = report.value().and_then(|report| name.with(|name| changed(&report, name)));
+        let versions = versions.value().map(|list| list.changes.clone()).unwrap_or_default();
+        moment::offered(changed.as_ref(), &versions)
+    });
+    let moment = Memo::new(move |_| {
+        let window = window.slow_signal().get();
+        let bounds = window.bounds()?;
+        // Otherwise what began in the middle would be asked for first.
+        let is_waiting = asked.get().is_none()
+            && (versions.loading() || window.before().is_some() && report.loading());
+        if is_waiting {
+            return None;
+        }
+        moments.with(|moments| moment::taken(asked.get(), moments, bounds))
+    });
+    (moments, moment)
 }
 
 fn slow_from(kind: &TransactionKind) -> Option<DurationNanos> {

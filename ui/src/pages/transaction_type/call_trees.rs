@@ -11,7 +11,10 @@ use tidings_proto::{
     api::{CallStats, ComparedCall, Comparison},
 };
 
-use super::{BASES, TypePage};
+use super::{
+    BASES, TypePage,
+    moment::{SINCE, moment_choice},
+};
 use crate::{
     components::{AddressSegments, Panel},
     drawings::icicle::{Frame, Icicle, SiblingOrder, place},
@@ -132,6 +135,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
         view! {
             <span class="difference-key is-less-key">"less than the others"</span>
             <span class="difference-key is-more-key">"more, in points"</span>
+            {moment_choice(page)}
             <AddressSegments name="basis" offered=BASES label="Which are compared" />
         }
     });
@@ -141,7 +145,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
                 page.name.with(|name| !sample.traces.iter().any(|trace| name.has_trace(trace)))
             })
         };
-        none(page.subject.value()) || none(page.reference.value())
+        has_no_begin(page) || none(page.subject.value()) || none(page.reference.value())
     });
     view! {
         <Show
@@ -152,13 +156,18 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
                         <div class="panel-head">
                             <h2>"Where the time goes"</h2>
                             <span class="panel-tools">
+                                {moment_choice(page)}
                                 <AddressSegments name="basis" offered=BASES label="Which are compared" />
                             </span>
                         </div>
                         <p class="panel-empty">
                             {move || match page.basis.get() {
+                                _ if has_no_begin(page) => {
+                                    "All that is stored is looked at: choose a time to divide."
+                                }
                                 "failed" => "None of them failed in this time.",
                                 "before" => "There is none before this time to compare with.",
+                                SINCE => "There is none on one side of the moment: choose another.",
                                 _ => "There are too few to compare.",
                             }}
                         </p>
@@ -183,6 +192,11 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
             />
         </Show>
     }
+}
+
+/// Tells whether two times are to be compared and the window has no begin.
+fn has_no_begin(page: TypePage) -> bool {
+    matches!(page.basis.get(), "before" | SINCE) && page.window.get().bounds().is_none()
 }
 
 #[component]

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{CallsInStep, LatencyStats, TransactionKindList, VersionChange};
+use tidings_proto::{
+    UnixNanos,
+    api::{CallsInStep, LatencyStats, TransactionKindList, VersionChange},
+};
 
-use super::TypePage;
+use super::{TypePage, moment::SINCE};
 use crate::{
     components::{LoadingRows, PartialNote},
     drawings::{
@@ -13,11 +16,20 @@ use crate::{
         time_chart::{ChartShape, Marker, TimeChart, TimeChartView, ValueUnit},
     },
     figures, format,
+    url::{Step, use_edit_query},
 };
 
 /// The three charts.
 pub(super) fn charts(page: TypePage) -> impl IntoView {
     let cursor = RwSignal::new(None);
+    let edit = use_edit_query();
+    let pick = Callback::new(move |time: UnixNanos| {
+        edit(Step::New, &|query| {
+            query.set("basis", Some(SINCE));
+            query.set(SINCE, Some(time.0 / 1_000_000));
+        });
+    });
+    let since = Memo::new(move |_| page.moment.get().filter(|_| page.basis.get() == SINCE));
     let drawn = move || {
         let list = page.now.value()?;
         let versions = page.versions.value().map(|list| list.changes.clone()).unwrap_or_default();
@@ -26,7 +38,13 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
             label: format!("{}, before {}", change.version, change.previous_version),
             is_suspect: false,
         };
-        Some(three(list, &versions.iter().map(mark).collect::<Vec<_>>(), cursor))
+        let since = since.get().map(|time| Marker {
+            time,
+            label: "compared since".to_owned(),
+            is_suspect: true,
+        });
+        let markers: Vec<_> = versions.iter().map(mark).chain(since).collect();
+        Some(three(list, &markers, cursor, pick))
     };
     let is_loading = Memo::new(move |_| page.now.loading());
     view! {
@@ -41,6 +59,7 @@ fn three(
     list: Arc<TransactionKindList>,
     markers: &[Marker],
     cursor: RwSignal<Option<usize>>,
+    on_pick: Callback<UnixNanos>,
 ) -> Option<impl IntoView + use<>> {
     let kind = list.kinds.first()?;
     let slots = Slots::of_window(&list.window);
@@ -74,9 +93,9 @@ fn three(
     Some(view! {
         {sampled}
         <div class="type-charts">
-            <section class="card"><TimeChartView title="Calls" chart=calls cursor /></section>
-            <section class="card"><TimeChartView title="Failed" note=counted chart=failed cursor /></section>
-            <section class="card"><TimeChartView title="Duration" chart=durations cursor /></section>
+            <section class="card"><TimeChartView title="Calls" note="a click compares since then" chart=calls cursor on_pick /></section>
+            <section class="card"><TimeChartView title="Failed" note=counted chart=failed cursor on_pick /></section>
+            <section class="card"><TimeChartView title="Duration" chart=durations cursor on_pick /></section>
         </div>
     })
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::Explanation;
+use tidings_proto::{UnixNanos, api::Explanation};
 
-use super::TypePage;
+use super::{
+    TypePage,
+    moment::{self, SINCE},
+};
 use crate::{
     addresses::TraceLink,
     api::analysis::{self, Analysis},
@@ -18,6 +21,10 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
     let explanation = page.window.ask_slowly(move |window| {
         let analysis = match page.basis.get() {
             "failed" => window.analysis().with("selectStatus", "error"),
+            SINCE => {
+                let (start, moment, end) = moment::parts(window, page.moment.get())?;
+                Analysis::between(start, end).with("selectStart", moment.0)
+            }
             "before" => {
                 let ((start, middle), (_, end)) = (window.before()?, window.bounds()?);
                 Analysis::between(start, end).with("selectStart", middle.0)
@@ -27,12 +34,13 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
         let analysis = page.name.with(|name| name.filter(analysis)).with("limit", 8);
         Some(analysis::explain(&analysis))
     });
-    Effect::new(move |before: Option<&'static str>| {
+    Effect::new(move |before: Option<(&'static str, Option<UnixNanos>)>| {
         let basis = page.basis.get();
-        if before.is_some_and(|before| before != basis) {
+        let asked = (basis, page.moment.get().filter(|_| basis == SINCE));
+        if before.is_some_and(|before| before != asked) {
             explanation.forget();
         }
-        basis
+        asked
     });
     let draw = move |explanation: Arc<Explanation>| {
         let traces = page.name.with(|name| {
@@ -57,6 +65,7 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
     let title = move || match page.basis.get() {
         "failed" => "What the failed ones have in common",
         "before" => "What is different from before",
+        SINCE => "What is different since then",
         _ => "What the slow ones have in common",
     };
     view! {

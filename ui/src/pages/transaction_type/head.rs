@@ -6,7 +6,7 @@ use tidings_proto::{
     api::{ComparedCall, Comparison, TransactionKind},
 };
 
-use super::{TypePage, call_trees};
+use super::{TypePage, call_trees, moment::SINCE};
 use crate::{
     addresses, browser,
     components::{ChangeBadge, Headline, ServiceName, change::full_words, report::quiet_words},
@@ -135,6 +135,7 @@ fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<
     let ComparedCall { service, operation, left, right, .. } = call;
     let subject = match basis {
         "before" => "of the time now".to_owned(),
+        SINCE => format!("of the time {}", subject.to_lowercase()),
         "failed" => "of the time of the failed ones".to_owned(),
         _ => format!("of the time of the {}", subject.to_lowercase()),
     };
@@ -143,7 +144,10 @@ fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<
     let (p50, was): (DurationNanos, DurationNanos) =
         (left.duration.p50_nano, right.duration.p50_nano);
     let times = figures::factor(p50.0 as f64, was.0 as f64)
-        .map(|times| format!("; it takes {p50} there, {was} usually ({times})"))
+        .map(|times| match basis {
+            SINCE => format!("; it takes {p50}, {was} until then ({times})"),
+            _ => format!("; it takes {p50} there, {was} usually ({times})"),
+        })
         .unwrap_or_default();
     Some(format!(
         "{name} of {service} has {} points more {subject}{times}.",
