@@ -67,6 +67,8 @@ fn a_person_signs_in_makes_a_key_revokes_it_and_signs_out() {
     browser.open(&format!("http://{}/system", server.http));
     browser.wait_for(&format!("{} === 1", rows("collector prod")));
     browser.wait_for(&format!("/\\b(now|\\d+ ?m?s ago)\\b/.test({row}.innerText)"));
+    let counts = format!("[...{row}.querySelectorAll('td.num')].map(cell => cell.innerText)");
+    browser.wait_for(&format!("{counts}.includes('1')"));
     let revoke = format!(
         "[...{row}.querySelectorAll('button')].find(one => one.innerText.startsWith('Revoke'))"
     );
