@@ -97,7 +97,7 @@ pub(crate) struct ShownEvent {
 }
 
 impl ShownEvent {
-    fn of(state: &TraceState) -> Option<Self> {
+    fn from_state(state: &TraceState) -> Option<Self> {
         Some(Self { span: state.selected?, position: state.event? })
     }
 }
@@ -215,7 +215,7 @@ impl PageSignals {
             tab: Memo::new(move |_| state.with(|state| state.tab)),
             panel: Memo::new(move |_| state.with(|state| state.panel)),
             problems_open: RwSignal::new(false),
-            shown_event: Memo::new(move |_| state.with(ShownEvent::of)),
+            shown_event: Memo::new(move |_| state.with(ShownEvent::from_state)),
             reached_event: RwSignal::new(None),
         };
         page.jump_to_matches(find);
