@@ -306,8 +306,9 @@ fn a_session_that_is_used_gets_a_new_text_every_hour() {
     let cookie = |text: &str| with(header::COOKIE, &format!("__Host-tidings-session={text}"));
     let (first, _) = fixture.ring.sign_in(key.reveal()).unwrap();
     let first = cookie(first.reveal());
-    let is_good = |cookie| policy.identify(cookie, Credentials::KeysAndSessions).is_ok();
-    let rotate = |cookie| policy.rotate_session(cookie);
+    let is_good =
+        |cookie: &HeaderMap| policy.identify(cookie, Credentials::KeysAndSessions).is_ok();
+    let rotate = |cookie: &HeaderMap| policy.rotate_session(cookie);
     fixture.clock.pass(SESSION_VALUE_AGE - Duration::from_secs(1));
     assert!(rotate(&first).is_none(), "it is young");
     fixture.clock.pass(Duration::from_secs(1));
