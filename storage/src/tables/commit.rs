@@ -208,8 +208,8 @@ impl CommitEncoder {
     }
 }
 
-/// Returns true if a commit is what was written, as far as it says. A commit is one JSON object per
-/// line, so a cut between two lines shows in their content only. The first commit creates the table.
+/// Returns true if a commit is what was written. One without a checksum is a JSON object per line, so
+/// a cut between two lines shows in their content only. The first commit creates the table.
 pub(super) fn is_whole(path: &Path, commit: &[u8]) -> bool {
     if let Some(digits) = checksum_digits(commit) {
         return commit.get(digits.clone()) == Some(checksum(path, commit, digits).as_bytes());

@@ -168,7 +168,7 @@ pub(crate) struct LogExtent {
     /// The last record that is not in the log because its segment was dropped. `None` when there is
     /// no segment, or the oldest one does not say.
     dropped_through: Option<u64>,
-    /// The committed positions of the tables of spans and of logs, as far as the newest header says.
+    /// The committed positions of the tables of spans and of logs, in the newest header.
     covered: [u64; 2],
 }
 
@@ -207,7 +207,7 @@ impl LogExtent {
         }
     }
 
-    /// The position of a table that was committed, as far as the log knows.
+    /// The committed position of a table, in the newest header.
     pub(crate) fn covered(&self, signal: Signal) -> u64 {
         let [spans, logs] = self.covered;
         match signal {
