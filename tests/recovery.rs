@@ -177,6 +177,11 @@ fn last_commits_that_are_gone_are_missed_by_the_check_and_the_server() {
     assert_eq!([1, 2].map(|trace| status(&server, trace)), [200, 404]);
     let ready = String::from_utf8(get(&server.http, "/ready").body.to_vec()).unwrap();
     assert!(ready.contains(&*commit.to_string_lossy()), "{ready}");
+    // A copy would be one without the rows, and say nothing of it.
+    let to = folder.path().join("backup");
+    let [from, to] = [&data, &to].map(|path| path.to_str().unwrap());
+    let (code, _, said) = Server::command(&["backup", "--data-dir", from, "--to", to]);
+    assert!(code != Some(0) && said.contains(&*commit.to_string_lossy()), "{code:?} {said}");
     send(&server, 3);
     assert_eq!(server.terminate().code(), Some(0));
 
