@@ -156,12 +156,12 @@ impl TelemetryTable {
         Self::opened(log, read).await
     }
 
-    /// Opens a table without changing it; `None` if it does not exist. Beside a server, which may
-    /// be writing files for its next commit, there is no extent.
+    /// Opens a table without changing it; `None` if it does not exist. The extent was read before: a
+    /// server may commit meanwhile, and loses no commit.
     pub(crate) async fn peek(
         tables: &SharedTables,
         signal: Signal,
-        extent: Option<&LogExtent>,
+        extent: &LogExtent,
     ) -> Result<Option<OpenedTable>, StorageError> {
         let log = TableLog::new(tables, signal)?;
         match log.peek(extent).await? {

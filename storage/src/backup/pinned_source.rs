@@ -18,12 +18,12 @@ use super::{
 use crate::{
     StorageError, TablesAt,
     disk::{ReadFile, SharedDisk, failed},
-    paths::{Paths, commit_name, commit_version, index_path},
+    paths::{Paths, commit_version, index_path},
     schema::Signal,
     store::format,
     table_store::{self, LocalTables, SharedTables},
     tables::{TelemetryTable, files_of_version},
-    wal::{self, PinnedLog},
+    wal::{self, LogExtent, PinnedLog},
 };
 
 /// Files and folders of a data directory that are copied as they are. `docs/backup.md` says of each
@@ -129,10 +129,12 @@ impl Source {
     /// # Errors
     /// `Corrupt` when a commit or a position is damaged: that is to be mended first.
     pub(super) fn pin(&self) -> Result<Option<PinnedSource>, StorageError> {
+        let extent = LogExtent::read(&self.disk, self.paths.wal());
         let mut files = Vec::new();
-        let (Some(spans), Some(logs)) =
-            (self.pin_table(Signal::Spans, &mut files)?, self.pin_table(Signal::Logs, &mut files)?)
-        else {
+        let (Some(spans), Some(logs)) = (
+            self.pin_table(Signal::Spans, &extent, &mut files)?,
+            self.pin_table(Signal::Logs, &extent, &mut files)?,
+        ) else {
             return Ok(None);
         };
         let tables = TableStates { spans, logs };
@@ -156,23 +158,12 @@ impl Source {
     /// Returns true if each record of the log is in its table or in the pinned segments. A table
     /// without a commit since it was pinned has let nothing more out of the log, whatever its
     /// position is: a flush without rows for it does not move that.
-    ///
-    /// # Errors
-    /// `Corrupt` when the last commits of a table are gone.
     fn is_covered(&self, tables: &TableStates, log: &PinnedLog) -> Result<bool, StorageError> {
         let missing = log.missing_through();
-        for (signal, committed) in [Signal::Spans, Signal::Logs].into_iter().zip(log.covered()) {
+        for signal in [Signal::Spans, Signal::Logs] {
             let pinned = tables.get(signal);
-            if missing <= pinned.position {
-                continue;
-            }
-            if self.newest_commit(signal)? != Some(pinned.version) {
+            if missing > pinned.position && self.newest_commit(signal)? != Some(pinned.version) {
                 return Ok(false);
-            }
-            if committed > pinned.position {
-                let folder = self.tables.folder(signal.table()).join("_delta_log");
-                let path = folder.join(commit_name(pinned.version + 1));
-                return Err(StorageError::Corrupt { path, reason: "it is missing".to_owned() });
             }
         }
         Ok(true)
@@ -193,6 +184,7 @@ impl Source {
     fn pin_table(
         &self,
         signal: Signal,
+        extent: &LogExtent,
         files: &mut Vec<SourceFile>,
     ) -> Result<Option<TableState>, StorageError> {
         let folder = self.tables.folder(signal.table());
@@ -200,7 +192,7 @@ impl Source {
         let corrupt = |path: &PathBuf, reason: String| {
             Err(StorageError::Corrupt { path: path.clone(), reason })
         };
-        let peeked = TelemetryTable::peek(&self.tables, signal, None);
+        let peeked = TelemetryTable::peek(&self.tables, signal, extent);
         let Some(opened) = self.runtime.block_on(Box::pin(peeked))? else {
             return corrupt(&log_folder, "it has no commits".to_owned());
         };

@@ -137,10 +137,7 @@ impl TableLog {
     }
 
     /// Reads the log and changes nothing; `None` when there is no table.
-    pub(super) async fn peek(
-        &self,
-        extent: Option<&LogExtent>,
-    ) -> Result<Option<ReadLog>, StorageError> {
+    pub(super) async fn peek(&self, extent: &LogExtent) -> Result<Option<ReadLog>, StorageError> {
         let folder = self.folder.clone();
         let examined = self.blocking(move |tables, log_folder| {
             match is_created(tables, &folder, log_folder)? {
@@ -150,10 +147,7 @@ impl TableLog {
         });
         let Some(mut history) = examined.await? else { return Ok(None) };
         let state = self.read(&mut history).await?;
-        let lost = match extent {
-            Some(extent) => self.lost_commit(state.as_ref(), extent).await?,
-            None => None,
-        };
+        let lost = self.lost_commit(state.as_ref(), extent).await?;
         let read = ReadLog { history, state, quarantined: Vec::new() };
         Ok(Some(read.without(lost)))
     }

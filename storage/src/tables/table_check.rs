@@ -31,7 +31,7 @@ pub(crate) async fn check(
     findings: &mut Findings<'_>,
 ) -> Result<u64, StorageError> {
     let log_folder = tables.folder(signal.table()).join("_delta_log");
-    let opened = match TelemetryTable::peek(tables, signal, Some(extent)).await {
+    let opened = match TelemetryTable::peek(tables, signal, extent).await {
         Ok(Some(opened)) => opened,
         Ok(None) => return Ok(0),
         Err(error) => {

@@ -48,10 +48,7 @@ fn log_of(root: &Path, dropped: &[u64], covered: u64) -> LogExtent {
     LogExtent::read(&disk, folder)
 }
 
-async fn peek(
-    root: &Path,
-    log: Option<&LogExtent>,
-) -> Result<Option<super::OpenedTable>, StorageError> {
+async fn peek(root: &Path, log: &LogExtent) -> Result<Option<super::OpenedTable>, StorageError> {
     TelemetryTable::peek(&tables(root), Signal::Spans, log).await
 }
 
@@ -106,7 +103,10 @@ async fn a_table_opens_from_its_checkpoint_after_many_commits() {
     // Nothing else says what the commits said.
     let checkpoint = log.join(format!("{last:020}.checkpoint.parquet"));
     std::fs::write(&checkpoint, b"no checkpoint").unwrap();
-    for opened in [open(root.path()).await, peek(root.path(), None).await.unwrap().unwrap()] {
+    for opened in [
+        open(root.path()).await,
+        peek(root.path(), &log_of(root.path(), &[0], 0)).await.unwrap().unwrap(),
+    ] {
         assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&checkpoint));
         assert!(opened.quarantined.is_empty() && checkpoint.exists());
     }
@@ -145,13 +145,13 @@ async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_r
         }
         for opened in [
             open_beside(root.path(), &log).await.unwrap(),
-            peek(root.path(), Some(&log)).await.unwrap().unwrap(),
+            peek(root.path(), &log).await.unwrap().unwrap(),
         ] {
             assert_eq!(opened.table.damage().map(|damage| &damage.path), Some(&last), "{dropped}");
             assert_eq!((opened.files.len(), opened.covered), (1, 10));
         }
-        let beside_a_server = peek(root.path(), None).await.unwrap().unwrap();
-        assert_eq!(beside_a_server.table.damage(), None);
+        let unlost = peek(root.path(), &log_of(root.path(), &[0], 90)).await.unwrap().unwrap();
+        assert_eq!(unlost.table.damage(), None);
     }
     let log = log_of(root.path(), &[90], 90);
     let (quarantine, given_up) = (root.path().join("quarantine"), (&log, true));
@@ -285,7 +285,7 @@ async fn a_table_that_lost_its_log_is_not_created_again() {
         assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
         assert!(error.to_string().contains("restore the folder"), "{error}");
     }
-    let peeked = peek(root.path(), None).await;
+    let peeked = peek(root.path(), &log_of(root.path(), &[0], 0)).await;
     assert!(matches!(peeked, Err(StorageError::Corrupt { .. })), "{peeked:?}");
 }
 
@@ -327,7 +327,7 @@ async fn a_damaged_table_opens_without_the_entries_that_no_file_can_have() {
         let name = super::commit_name(version + 1 + commit as u64);
         std::fs::write(log.join(name), text).unwrap();
     }
-    let kept = peek(root.path(), None).await.unwrap().unwrap();
+    let kept = peek(root.path(), &log_of(root.path(), &[0], 0)).await.unwrap().unwrap();
     assert_eq!(kept.files.len(), 0, "files that are not there are left out: {:?}", kept.files);
     for name in ["hour=0/b.parquet", "hour=0/c.parquet", "logs/a.parquet"] {
         make(root.path(), name);

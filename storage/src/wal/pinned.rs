@@ -45,12 +45,6 @@ pub(crate) struct PinnedLog {
 }
 
 impl PinnedLog {
-    /// The committed positions of the tables of spans and of logs, as the newest segment says them.
-    pub(crate) fn covered(&self) -> [u64; 2] {
-        let newest = self.segments.last().and_then(|segment| segment.header);
-        newest.map_or([0; 2], |header| header.covered)
-    }
-
     /// The last record that may be missing because its segment was dropped.
     pub(crate) fn missing_through(&self) -> u64 {
         let Some(oldest) = self.segments.first() else { return u64::MAX };
