@@ -82,8 +82,8 @@ impl From<TraceName> for TraceQuestion {
     }
 }
 
-pub(crate) const USE_SKELETON: &str = "read the trace as columns at its /skeleton and its spans one by one \
-                            under its /spans/, or all that was sent at its /otlp";
+pub(crate) const USE_SKELETON: &str = "read the trace as columns at its /skeleton and its spans one \
+                                       by one under its /spans/, or all that was sent at its /otlp";
 const NO_OTHER_WAY: &str = "a trace of this size can only be read in parts, by searching its spans";
 
 /// The trace with everything its spans said.

@@ -55,19 +55,15 @@ const LOCAL_ADDRESSES: [(&str, &str); 3] = [
     ("net.host.ip", "net.host.port"),
 ];
 
-/// The spans of a request, in its order.
-#[must_use]
-pub fn from_otlp(request: &ExportTraceServiceRequest) -> Vec<Span> {
-    let mut spans = Vec::new();
-    for group in &request.resource_spans {
-        for scope_spans in &group.scope_spans {
-            let scope = scope_spans.scope.as_ref();
-            let resource = group.resource.as_ref();
-            spans
-                .extend(scope_spans.spans.iter().map(|otlp| span_from_otlp(otlp, resource, scope)));
-        }
-    }
-    spans
+/// The spans of a request, in its order. Each is made when it is taken.
+pub fn from_otlp(request: &ExportTraceServiceRequest) -> impl Iterator<Item = Span> {
+    request.resource_spans.iter().flat_map(|group| {
+        let resource = group.resource.as_ref();
+        group.scope_spans.iter().flat_map(move |of_scope| {
+            let scope = of_scope.scope.as_ref();
+            of_scope.spans.iter().map(move |otlp| span_from_otlp(otlp, resource, scope))
+        })
+    })
 }
 
 /// One span.

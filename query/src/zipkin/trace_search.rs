@@ -13,7 +13,7 @@ use std::{collections::HashSet, ops::ControlFlow};
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     otlp::ExportTraceServiceRequest,
-    zipkin::{Endpoint, Span, span_from_otlp},
+    zipkin::{Endpoint, Span, from_otlp},
 };
 use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, TimeRange};
 
@@ -85,18 +85,12 @@ impl HeldSpans {
     /// The spans of a trace in its order, unless they take more bytes than this.
     fn from_trace(trace: &ExportTraceServiceRequest, bytes_max: u64) -> Result<Self, QueryError> {
         let (mut spans, mut bytes) = (Vec::new(), 0);
-        for group in &trace.resource_spans {
-            let resource = group.resource.as_ref();
-            for of_scope in &group.scope_spans {
-                for otlp in &of_scope.spans {
-                    let span = span_from_otlp(otlp, resource, of_scope.scope.as_ref());
-                    bytes += memory_of(&span);
-                    if bytes > bytes_max {
-                        return Err(QueryError::TooManyBytes { bytes_max, instead: USE_SKELETON });
-                    }
-                    spans.push(span);
-                }
+        for span in from_otlp(trace) {
+            bytes += memory_of(&span);
+            if bytes > bytes_max {
+                return Err(QueryError::TooManyBytes { bytes_max, instead: USE_SKELETON });
             }
+            spans.push(span);
         }
         Ok(Self { spans, bytes })
     }
