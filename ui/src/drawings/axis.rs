@@ -1,5 +1,6 @@
 //! Ticks of axes: round moments in local time, round durations, round numbers.
 
+use leptos::prelude::*;
 use tidings_proto::{DurationNanos, UnixNanos};
 
 use crate::{format, format::rates};
@@ -11,6 +12,15 @@ pub struct Tick {
     pub at: f64,
     /// Its label.
     pub label: String,
+}
+
+/// Labels under a plot, each at its place.
+pub fn labels_below(ticks: Vec<Tick>) -> impl IntoView {
+    let labels = ticks.into_iter().map(|tick| {
+        let at = format!("{:.2}%", tick.at * 100.0);
+        view! { <span class="heat-x" style=("--at", at)>{tick.label}</span> }
+    });
+    labels.collect_view()
 }
 
 const NANOS: u64 = 1_000_000_000;

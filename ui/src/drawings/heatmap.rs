@@ -16,6 +16,8 @@ mod grid;
 
 use grid::{CellPlace, Grid, Paths};
 
+use super::axis::labels_below;
+
 use crate::{browser, format, links::HeatmapBox};
 
 /// A moment that the drawing points out, as a deployment.
@@ -81,7 +83,7 @@ pub fn HeatmapDrawing(
     let now = browser::now();
     let height = format!("{}px", (grid.rows() * 12).clamp(96, 240));
     let (cells, durations) = (cells_view(&grid), durations_view(&grid));
-    let times = times_view(&grid, browser::zone_minutes(now));
+    let times = labels_below(grid.time_ticks(browser::zone_minutes(now)));
     let markers = markers_view(&grid, &markers);
     let source = Arc::clone(&heatmap);
     let rectangle = move || {
@@ -161,14 +163,6 @@ fn durations_view(grid: &Grid<'_>) -> impl IntoView + use<> {
         view! { <span class="heat-y" style=("bottom", percent(tick.at))>{tick.label}</span> }
     });
     durations.collect_view()
-}
-
-/// Times under the plot.
-fn times_view(grid: &Grid<'_>, zone_minutes: i32) -> impl IntoView + use<> {
-    let times = grid.time_ticks(zone_minutes).into_iter().map(|tick| {
-        view! { <span class="heat-x" style=("--at", percent(tick.at))>{tick.label}</span> }
-    });
-    times.collect_view()
 }
 
 /// A rectangle over the plot, as parts of its width and height.

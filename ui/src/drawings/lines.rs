@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use leptos::prelude::*;
 
-use super::axis::{Tick, number_label, value_ticks};
+use super::axis::{Tick, labels_below, number_label, value_ticks};
 
 /// Most series of a chart.
 pub const SERIES_MAX: usize = 6;
@@ -62,13 +62,6 @@ pub fn LineChart(
             </span>
         }
     });
-    let across = ticks.into_iter().map(|tick| {
-        view! {
-            <span class="heat-x" style=("--at", format!("{:.2}%", tick.at * 100.0))>
-                {tick.label}
-            </span>
-        }
-    });
     let names = series.iter().take(SERIES_MAX).enumerate().map(|(index, one)| {
         view! {
             <li class="legend">
@@ -93,7 +86,7 @@ pub fn LineChart(
                     {lines.collect_view()}
                 </svg>
             </div>
-            <div class="heat-times mono" aria-hidden="true">{across.collect_view()}</div>
+            <div class="heat-times mono" aria-hidden="true">{labels_below(ticks)}</div>
         </div>
     }
 }

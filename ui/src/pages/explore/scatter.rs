@@ -11,7 +11,11 @@ use tidings_proto::{
 };
 
 use crate::{
-    api, api::explored_traces::ExploredTrace, browser, drawings::axis::time_ticks, format,
+    api,
+    api::explored_traces::ExploredTrace,
+    browser,
+    drawings::axis::{labels_below, time_ticks},
+    format,
 };
 
 /// Dots that are drawn; more overlap.
@@ -89,15 +93,7 @@ pub fn Scatter(
     let drawn = move || {
         let Plot { dots, shortest, longest, first, last } = traces.with(|traces| plot(traces))?;
         let note = format!("The {} below", format::counted(dots.len() as u64, "trace"));
-        let ticks = time_ticks(first, last, browser::zone_minutes(first), 8).into_iter();
-        let ticks = ticks.map(|tick| {
-            let left = format!("{:.2}%", tick.at * 100.0);
-            view! {
-                <span class="heat-x" style=("--at", left)>
-                    {tick.label}
-                </span>
-            }
-        });
+        let ticks = time_ticks(first, last, browser::zone_minutes(first), 8);
         Some(view! {
             <div class="scatter-scale mono faint">
                 <span>{format::duration(longest)}</span>
@@ -106,7 +102,7 @@ pub fn Scatter(
             <div class="scatter-field" title=note.clone()>
                 {dots.into_iter().map(dot).collect_view()}
             </div>
-            <div class="heat-times mono">{ticks.collect_view()}</div>
+            <div class="heat-times mono">{labels_below(ticks)}</div>
             <p class="scatter-note mute">{note}", failed ones as squares"</p>
         })
     };

@@ -15,7 +15,7 @@ use crate::{
     asked::{AskedTime, incomplete},
     browser,
     components::{ErrorState, LoadingRows, PartialNote, ShorterRange},
-    drawings::axis::time_ticks,
+    drawings::axis::{labels_below, time_ticks},
     format,
     remote::Remote,
     url::{LogState, Step, TimeRange, use_edit_query},
@@ -112,16 +112,7 @@ fn drawing(histogram: &Arc<LogHistogram>) -> impl IntoView + use<> {
 
 /// Moments under the bars.
 fn time_axis(start: UnixNanos, end: UnixNanos) -> impl IntoView {
-    let ticks = time_ticks(start, end, browser::zone_minutes(start), 9).into_iter();
-    let ticks = ticks.map(|tick| {
-        let left = format!("{:.2}%", tick.at * 100.0);
-        view! {
-            <span class="heat-x" style=("--at", left)>
-                {tick.label}
-            </span>
-        }
-    });
-    ticks.collect_view()
+    labels_below(time_ticks(start, end, browser::zone_minutes(start), 9))
 }
 
 /// Colours of errors and warnings, when there are any, and the length of a step.
