@@ -14,9 +14,7 @@ mod division;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
-    future::pending,
-    io,
+    fmt, io,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
@@ -31,7 +29,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared, join_all},
 };
-use http::{Request, Response, StatusCode, header, request::Parts};
+use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::BodyExt;
 use tidings_access::{AccessError, AccessPolicy, Caller, KeyRing, TenantName};
 use tidings_collector::{
@@ -490,22 +488,11 @@ impl ReadApi for Tenants {
             (None, None) => ClientId::default(),
         };
         head.extensions.insert(client);
-        let end = match (&caller, &self.0.ring) {
-            (Some(caller), Some(ring)) => ring.end_of(caller),
-            _ => Box::pin(pending()),
-        };
         let name = caller.map(|caller| caller.tenant().clone()).unwrap_or_default();
         Box::pin(async move {
-            let Ok(tenant) = tenants.find(&name).await else {
-                return refusal(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE);
-            };
+            let Ok(tenant) = tenants.find(&name).await else { return unavailable() };
             let request = Request::from_parts(head, Body::empty());
-            let answered = tokio::select! {
-                biased;
-                () = end => return key_ended(),
-                answered = tenant.zipkin.clone().oneshot(request) => answered,
-            };
-            let response = match answered {
+            let response = match tenant.zipkin.clone().oneshot(request).await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
@@ -515,17 +502,9 @@ impl ReadApi for Tenants {
 }
 
 /// The answer while a store closes; the receiver has told other reasons before.
-const UNAVAILABLE: &str = "the store cannot be read at present\n";
-
-/// The answer to a read whose key ends before it is answered.
-fn key_ended() -> Response<ReplyBody> {
-    let mut response = refusal(StatusCode::UNAUTHORIZED, "the key was revoked or has expired\n");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, web::CHALLENGE);
-    response
-}
-
-fn refusal(status: StatusCode, text: &'static str) -> Response<ReplyBody> {
-    let mut response = Response::new(Body::from(text).map_err(io::Error::other).boxed_unsync());
-    *response.status_mut() = status;
+fn unavailable() -> Response<ReplyBody> {
+    let body = Body::from("the store cannot be read at present\n");
+    let mut response = Response::new(body.map_err(io::Error::other).boxed_unsync());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 
-pub(crate) use access::{CHALLENGE, client_of_key};
+pub(crate) use access::client_of_key;
 pub(crate) use audit::Auditing;
 pub(crate) use bodies::Bodies;
 pub(crate) use erasures::routes as erasures;

@@ -2,8 +2,8 @@
 //!
 //! The file is read every half second, because commands and other programs change it. One that
 //! cannot be used then is an alarm, and the keys before it stay. A revoked key is refused from the
-//! next look on, and what is still being answered to it ends ([`KeyRing::end_of`]). A key that is revoked here is refused although the file cannot be changed,
-//! and each look tries the change again.
+//! next look on, and what is still being answered to it ends ([`KeyRing::end_of`]). A key that is
+//! revoked here is refused although the file cannot be changed, and each look tries the change again.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,14 +1,14 @@
 //! One listener's requests: checks what holds for every protocol, calls the receiver, writes the
 //! refusal when there is one, counts. A panic is a refusal like any other.
 
-use std::{io, panic::AssertUnwindSafe, sync::Arc};
+use std::{future::pending, io, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
 use http::{Request, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use tidings_access::{AccessPolicy, Caller, Credentials, Role, without_keys};
+use tidings_access::{AccessError, AccessPolicy, Caller, Credentials, Role, without_keys};
 use tidings_audit::{AuditActor, AuditEvent, AuditLog, AuditOutcome};
 use tracing::{Instrument, field::Empty};
 
@@ -206,8 +206,17 @@ impl Server {
             // Answers of receivers are small, those of questions need not be.
             let mut head = head.clone();
             head.extensions.insert(holder.peer());
-            let answer = reads.answer(head, sender.caller).await;
-            return Ok(answer.map(|body| Unread::new(body).boxed_unsync()));
+            let end = match (self.access.ring(), &sender.caller) {
+                (Some(ring), Some(caller)) => ring.end_of(caller),
+                _ => Box::pin(pending()),
+            };
+            return tokio::select! {
+                biased;
+                () = end => Err(AccessError::Unknown.into()),
+                answer = reads.answer(head, sender.caller) => {
+                    Ok(answer.map(|body| Unread::new(body).boxed_unsync()))
+                }
+            };
         }
         let admission = self.ingest.gate.open(holder, sender)?;
         let (reader, ingest) = (self.reader(), &*self.ingest);
