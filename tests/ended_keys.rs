@@ -104,18 +104,37 @@ fn a_request_that_is_not_whole_when_its_key_is_revoked_changes_nothing() {
     assert!(keys.contains("\"admin\"") && !keys.contains("back-door"), "{keys}");
 }
 
+/// Begins a session of a browser; its cookie.
+fn session(server: &Server, key: &str) -> String {
+    let body = format!(r#"{{"key": "{key}"}}"#);
+    let headers = [("content-type", "application/json")];
+    let begun = send("POST", &server.http, "/api/v1/session", &headers, body);
+    assert_eq!(begun.status, 200);
+    begun.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_end_of_the_own_sessions_is_answered_whole() {
+    let server = Server::start_with(&REQUIRED);
+    let admin = key(&server, "admin", "admin", &[]);
+    let (own, other) = (session(&server, &admin), session(&server, &admin));
+    let path = format!("/api/v1/keys/{}/sessions", admin.split('_').nth(1).unwrap());
+    let headers = [("cookie", own.as_str()), ("tidings-request", "1")];
+    let ended = send("DELETE", &server.http, &path, &headers, "");
+    let said: Json = serde_json::from_slice(&ended.body).unwrap();
+    assert_eq!((ended.status, &said["sessions"]), (200, &Json::from(2)), "{said}");
+    for cookie in [own, other] {
+        let headers = [("cookie", cookie.as_str())];
+        assert_eq!(send("GET", &server.http, "/api/v1/services", &headers, "").status, 401);
+    }
+    assert_eq!(status(&server, "/api/v1/services", &admin), 200);
+}
+
 #[test]
 fn a_command_ends_a_key_and_its_sessions_within_seconds() {
     let server = Server::start_with(&REQUIRED);
     let [leaver, other] = ["leaver", "other"].map(|name| key(&server, name, "read", &[]));
-    let session = |key: &str| {
-        let body = format!(r#"{{"key": "{key}"}}"#);
-        let headers = [("content-type", "application/json")];
-        let begun = send("POST", &server.http, "/api/v1/session", &headers, body);
-        assert_eq!(begun.status, 200);
-        begun.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
-    };
-    let (of_leaver, of_other) = (session(&leaver), session(&other));
+    let (of_leaver, of_other) = (session(&server, &leaver), session(&server, &other));
     let by_cookie = |cookie: &str| {
         send("GET", &server.http, "/api/v1/services", &[("cookie", cookie)], "").status
     };

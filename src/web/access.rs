@@ -45,7 +45,7 @@ pub(super) const REFUSALS: [(StatusCode, &str); 3] = [
 
 /// The challenge of a request without a key that is good. Not Basic: a browser would ask for a
 /// password in a window of its own.
-pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidings\"");
 
 /// When to bring a token again whose issuer cannot be asked.
 const ISSUER_RETRY_SECONDS: u32 = 10;
@@ -131,11 +131,11 @@ pub(super) async fn check_key(
             };
             let answered = answered.filter(|_| !has_ended.load(Relaxed));
             let mut response = match answered {
-                Some(response) => with_rotated(
-                    &entry.policy,
-                    &headers,
-                    response.map(|body| Body::new(live(body))),
-                ),
+                Some(response) if is_broken_off => {
+                    let response = response.map(|body| Body::new(live(body)));
+                    with_rotated(&entry.policy, &headers, response)
+                }
+                Some(response) => with_rotated(&entry.policy, &headers, response),
                 None => refuse(&headers, &AccessError::Unknown),
             };
             response.extensions_mut().insert(caller);
