@@ -3,12 +3,12 @@
 //! The budget is what the setting `memory` says, or a quarter of what the process may have: of the
 //! machine's memory, or of the smallest limit of its control groups (version 1 or 2). Each setting
 //! in [`SHARES`] that nobody set is its share of the budget, and at most its default, beyond which
-//! more does not help. What is left, 7 of 32 parts, is for what questions, flushes and merges hold
-//! while they work; they have bounds of their own. A flush holds about as much as the memory table
-//! that it writes, beside it, and a merge at most as much as that table may. `sql-running-max` is one
-//! for each 256 MiB of it at most. Bounds that are no settings follow it where they are
-//! (`QueryLimits::within`, `Bodies::new`). Does not own how the bounds are kept: whoever holds the
-//! memory does.
+//! more does not help. A flush holds about `memory-flush-bytes` beside the memory table, and a merge
+//! of files as much. What is left, 9 of 32 parts, is for what queries gather and what is answered;
+//! these bounds are no settings and follow the budget where they are (`QueryLimits::within`,
+//! `Bodies::new`). Queries in SQL run in processes of their own: their memory is beside the budget,
+//! `sql-running-max` is one for each 256 MiB of it at most. Does not own how the bounds are kept:
+//! whoever holds the memory does.
 
 use std::path::{Path, PathBuf};
 
@@ -24,9 +24,9 @@ const PARTS: u64 = 32;
 /// The smallest number that is no limit: version 1 of control groups writes one in its place.
 const UNLIMITED: u64 = 1 << 60;
 
-/// Settings that are shares of the budget, in 32nds of it; SQL's counts for each query that runs.
+/// Settings that are shares of the budget, in 32nds of it; SQL's is of each process that runs a query.
 const SHARES: [(&str, u64); 6] = [
-    ("memory-flush-bytes", 3), // A part of the next one.
+    ("memory-flush-bytes", 3), // Of the memory table, of a flush beside it, and of a merge.
     ("memory-bytes-max", 6),
     ("in-flight-bytes-max", 4),
     ("index-memory-bytes-max", 4),

@@ -55,9 +55,14 @@ pub(crate) struct Bodies {
 impl Bodies {
     /// For a process with this budget of memory.
     pub(crate) fn new(memory: Option<u64>, clock: Arc<dyn Clock>) -> Self {
-        let part = memory.map_or(MEMORY_BYTES_MAX, |memory| memory / 16);
-        let bytes = part.clamp(2 * BODY_BYTES_MAX, MEMORY_BYTES_MAX);
+        let bytes = Self::bytes_max(memory);
         Self::of_bytes(usize::try_from(bytes).unwrap_or(usize::MAX), clock)
+    }
+
+    /// Bytes of all bodies with this budget of memory.
+    pub(crate) fn bytes_max(memory: Option<u64>) -> u64 {
+        let part = memory.map_or(MEMORY_BYTES_MAX, |memory| memory / 32);
+        part.clamp(2 * BODY_BYTES_MAX, MEMORY_BYTES_MAX)
     }
 
     fn of_bytes(bytes: usize, clock: Arc<dyn Clock>) -> Self {

@@ -389,7 +389,7 @@ impl StoreInner {
     ) -> Result<Vec<Arc<DataFile>>, StorageError> {
         let (tables, inputs) = (Arc::clone(&self.tables_at), files.to_vec());
         let leave = keeps_free(why, self.shared.settings.disk_reserve_bytes);
-        let limits = MergeLimits::within(self.shared.memory.bytes_max());
+        let limits = MergeLimits::within(self.shared.memory.flush_bytes());
         let open = move || Rewrite::open(tables, signal, &inputs, choice, mark, leave, limits);
         let rewrite = blocking(open).await?;
         Ok(self.run(rewrite).await?.files().to_vec())
