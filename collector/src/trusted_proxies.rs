@@ -38,7 +38,8 @@ impl TrustedProxies {
     /// Returns the address that a request came from, before the proxies that are trusted: `peer`,
     /// unless that is one of them. An address that cannot be read ends the list, and the proxy that
     /// wrote it counts as the client.
-    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    #[must_use]
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let lists = headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = lists.flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b','));
         let mut client = peer.to_canonical();

@@ -12,6 +12,7 @@ mod data_files;
 mod durable_records;
 mod http_reads;
 mod parsers;
+mod request_heads;
 mod requests;
 
 /// A fuzz target.
@@ -24,7 +25,7 @@ pub struct FuzzTarget {
 }
 
 /// All targets.
-pub const TARGETS: [FuzzTarget; 25] = [
+pub const TARGETS: [FuzzTarget; 27] = [
     FuzzTarget { name: "otlp_traces_protobuf", run: requests::otlp_traces_protobuf },
     FuzzTarget { name: "otlp_logs_protobuf", run: requests::otlp_logs_protobuf },
     FuzzTarget { name: "otlp_json", run: requests::otlp_json },
@@ -39,6 +40,8 @@ pub const TARGETS: [FuzzTarget; 25] = [
     FuzzTarget { name: "cursors", run: parsers::cursors },
     FuzzTarget { name: "sql_statement", run: parsers::sql_statement },
     FuzzTarget { name: "http_reads", run: http_reads::http_reads },
+    FuzzTarget { name: "json_requests", run: requests::json_requests },
+    FuzzTarget { name: "request_heads", run: request_heads::request_heads },
     FuzzTarget { name: "sql_frames", run: parsers::sql_frames },
     FuzzTarget { name: "flight_sql", run: parsers::flight_sql },
     FuzzTarget { name: "log_segment", run: parsers::log_segment },

@@ -1,12 +1,15 @@
-//! Requests of senders: OTLP, Zipkin, and files that are imported.
+//! Requests of senders: OTLP, Zipkin, files that are imported, and small bodies of JSON.
 
-use std::sync::LazyLock;
+use std::{fmt::Debug, sync::LazyLock};
 
 use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use tidings_access::TenantName;
 use tidings_collector::{
     Prepared, Redactor, Signal, accept_in_place, prepare_logs, prepare_traces,
 };
 use tidings_proto::{
+    api::{ErasureRequest, KeyRequest, PinRequest, SignIn},
     import,
     otlp::{
         ExportLogsServiceRequest, ExportTraceServiceRequest, LogRecord, ResourceLogs, ScopeLogs,
@@ -14,6 +17,7 @@ use tidings_proto::{
     },
     zipkin,
 };
+use tidings_sql::fuzzed_messages::read_query_body;
 use tidings_storage::TelemetryBatch;
 
 static REDACTOR: LazyLock<Redactor> = LazyLock::new(Redactor::default);
@@ -71,7 +75,7 @@ pub(crate) fn otlp_json(input: &[u8]) {
 pub(crate) fn zipkin_json(input: &[u8]) {
     if let Ok(spans) = zipkin::decode_json(input) {
         let (request, _) = zipkin::to_otlp(spans);
-        let _ = zipkin::from_otlp(&request);
+        zipkin::from_otlp(&request).for_each(drop);
         verdict(prepare_traces(request, None));
     }
 }
@@ -106,4 +110,29 @@ pub(crate) fn redaction(input: &[u8]) {
 
 pub(crate) fn import(input: &[u8]) {
     let _ = import::detect(input);
+}
+
+/// Bodies of requests that change something, and of a query in SQL: what is taken can be written and
+/// is then the same.
+pub(crate) fn json_requests(input: &[u8]) {
+    check_json::<KeyRequest>(input);
+    check_json::<SignIn>(input);
+    check_json::<PinRequest>(input);
+    check_json::<ErasureRequest>(input);
+    if let Some((query, limit)) = read_query_body(input) {
+        let again = serde_json::json!({"query": query, "limit": limit}).to_string();
+        assert_eq!(read_query_body(again.as_bytes()), Some((query, limit)));
+    }
+    if let Ok(text) = str::from_utf8(input)
+        && let Ok(name) = text.parse::<TenantName>()
+    {
+        assert_eq!(name.to_string(), text);
+    }
+}
+
+fn check_json<T: Debug + PartialEq + Serialize + DeserializeOwned>(input: &[u8]) {
+    let Ok(request) = serde_json::from_slice::<T>(input) else { return };
+    let written = serde_json::to_vec(&request).expect("a request can be written");
+    let again = serde_json::from_slice::<T>(&written).expect("what was written can be read");
+    assert_eq!(again, request);
 }

@@ -1,9 +1,10 @@
-//! Doors for fuzz targets: the text of a query, the messages of a worker that has been taken over, and
-//! those of Flight SQL. Nothing that ships calls them.
+//! Doors for fuzz targets: the text and the body of a query, the messages of a worker that has been
+//! taken over, and those of Flight SQL. Nothing that ships calls them.
 
 use crate::{
     flight,
     frame::{FrameReader, ServerFrame, WorkerFrame, parse, read_server_frame},
+    http,
     message::{ServerMessage, WorkerMessage},
     statement::{self, Values},
 };
@@ -15,6 +16,12 @@ use crate::{
 pub fn read_statement(text: &str) -> bool {
     let given = statement::parse(text, Values::Given(&[])).is_ok();
     statement::parse(text, Values::Later).is_ok() || given
+}
+
+/// Reads a query and its maximum of rows from a body of JSON; `None` when it is refused.
+#[must_use]
+pub fn read_query_body(json: &[u8]) -> Option<(String, Option<usize>)> {
+    http::read_query_body(json)
 }
 
 /// Reads what a worker writes until it is no frame.
