@@ -65,7 +65,7 @@ pub use server_status::{
     RefusalStatus, ServerStatus, SignalCounts, SlowQuery, SlowQueryList, TaskCondition, TaskStatus,
 };
 pub use service_graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
-pub use sql_result::{SqlColumn, SqlLack, SqlRead, SqlResult};
+pub use sql_result::{SqlColumn, SqlLack, SqlProgress, SqlRead, SqlResult};
 pub use storage_status::{
     HorizonBound, PinList, PinRequest, PinView, RetentionHorizon, StorageStatus, TableStatus,
 };

@@ -4,6 +4,7 @@
 //! stand beside those of the rest of the API, and the description is added to its document.
 
 mod request;
+mod sql_events;
 mod sql_problems;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
@@ -15,13 +16,13 @@ use axum::{
     routing::get,
 };
 use futures::TryStreamExt;
-use tidings_proto::api::SqlResult;
+use tidings_proto::api::{SqlProgress, SqlResult};
 use tidings_query::ClientId;
 use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
 use utoipa::OpenApi;
 
-use crate::{AnswerParts, Query, SqlError, SqlService, flight};
-use request::Ask;
+use crate::{AnswerParts, Query, SqlError, SqlLimits, SqlService, flight};
+use request::{AnswerForm, Ask};
 use sql_problems::Problems;
 
 /// The route.
@@ -33,6 +34,11 @@ const COMPLETE: HeaderName = HeaderName::from_static("tidings-complete");
 /// whoever records what is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedStatement(pub String);
+
+/// Reads a query and its maximum of rows from a body of JSON, for a fuzz target.
+pub(crate) fn read_query_body(json: &[u8]) -> Option<(String, Option<usize>)> {
+    Ask::of_json(json, SqlLimits::default().rows_max).ok().map(|ask| (ask.query, ask.limit))
+}
 
 /// The routes of queries, Flight SQL's among them; `None`: they are switched off, and the answer says so.
 pub fn router(service: Option<SqlService>) -> Router {
@@ -57,7 +63,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(get_sql, post_sql),
-    components(schemas(SqlResult, Ask, tidings_proto::api::ProblemDetails))
+    components(schemas(SqlResult, SqlProgress, Ask, tidings_proto::api::ProblemDetails))
 )]
 struct SqlApi;
 
@@ -66,7 +72,9 @@ struct SqlApi;
 /// One query (`SELECT`, `WITH`, `VALUES`, or `EXPLAIN` of one) over the views `spans`, `logs`,
 /// `traces`, `red` and `edges`, all read at one moment. The answer is JSON unless `Accept` prefers
 /// `text/csv` or `application/vnd.apache.arrow.stream`; the header `Tidings-Complete` says in all
-/// of them whether it has all rows.
+/// of them whether it has all rows. `Accept: text/event-stream` gives `progress` events while the
+/// query runs, and then the answer as JSON in a `result` event, or what went wrong in a `problem`
+/// event.
 #[utoipa::path(
     get,
     path = PATH,
@@ -81,6 +89,7 @@ struct SqlApi;
             (SqlResult = "application/json"),
             (String = "text/csv"),
             (Vec<u8> = "application/vnd.apache.arrow.stream"),
+            (serde_json::Value = "text/event-stream"),
         )),
         Problems
     )
@@ -115,6 +124,7 @@ async fn get_sql(
             (SqlResult = "application/json"),
             (String = "text/csv"),
             (Vec<u8> = "application/vnd.apache.arrow.stream"),
+            (serde_json::Value = "text/event-stream"),
         )),
         Problems
     )
@@ -145,8 +155,12 @@ pub(crate) fn of_client(
 }
 
 async fn answer(service: &SqlService, headers: &HeaderMap, ask: Ask) -> Result<Response, SqlError> {
-    let form = request::form(headers);
-    let answer = service.ask(Query { rows_max: ask.limit, ..Query::new(ask.query) }).await?;
+    let query = Query { rows_max: ask.limit, ..Query::new(ask.query) };
+    let form = match request::form(headers) {
+        AnswerForm::Whole(form) => form,
+        AnswerForm::Events => return sql_events::answer(service, query).await,
+    };
+    let answer = service.ask(query).await?;
     let complete = HeaderValue::from_static(if answer.is_complete() { "true" } else { "false" });
     let media_type = HeaderValue::from_static(request::media_type(form));
     let headers = [(header::CONTENT_TYPE, media_type), (COMPLETE, complete)];

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use tidings_proto::api::QueryOutcome;
 use tidings_query::{ClientId, EndedQuery, QueryOrigin, RecentQueries};
-use tidings_storage::{Clock, Store};
+use tidings_storage::{Clock, ScanWatch, Store};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
@@ -173,13 +173,22 @@ impl SqlService {
     /// # Errors
     /// As [`SqlError`] says. The query ends soon after the returned future is dropped.
     pub async fn ask(&self, query: Query) -> Result<Answer, SqlError> {
+        self.ask_watched(query, Arc::default()).await
+    }
+
+    /// As [`Self::ask`]; what the query has read is counted there while it runs.
+    pub(crate) async fn ask_watched(
+        &self,
+        query: Query,
+        watch: Arc<ScanWatch>,
+    ) -> Result<Answer, SqlError> {
         let question = QueryOrigin::current();
         let question = question.map(|asked| QueryOrigin {
             words: asked.redaction.redacted(&query.text),
             ..(*asked).clone()
         });
         let (start, begun) = (self.clock.now(), self.clock.instant());
-        let result = match self.run(Task::Answer(query)).await {
+        let result = match self.run(Task::Answer(query), watch).await {
             Ok(Reply::Answered(answer)) => Ok(answer),
             Ok(Reply::Described(_)) => Err(other_reply()),
             Err(error) => Err(error),
@@ -212,18 +221,18 @@ impl SqlService {
     }
 
     async fn describe_by(&self, task: Task) -> Result<EncodedSignature, SqlError> {
-        match self.run(task).await? {
+        match self.run(task, Arc::default()).await? {
             Reply::Described(described) => Ok(described),
             Reply::Answered(_) => Err(other_reply()),
         }
     }
 
     /// Does this in a place and a process of its own, and counts how it ends.
-    async fn run(&self, task: Task) -> Result<Reply, SqlError> {
+    async fn run(&self, task: Task, watch: Arc<ScanWatch>) -> Result<Reply, SqlError> {
         let open = self.outcomes.open_query();
         let span =
             tracing::debug_span!("sql query", process.worker.pid = Empty, "error.type" = Empty);
-        let result = self.run_in_place(task).instrument(span.clone()).await;
+        let result = self.run_in_place(task, watch).instrument(span.clone()).await;
         if let Err(error) = &result {
             // What a client did wrong is no failure.
             let kind = error.kind();
@@ -235,7 +244,7 @@ impl SqlService {
         result
     }
 
-    async fn run_in_place(&self, task: Task) -> Result<Reply, SqlError> {
+    async fn run_in_place(&self, task: Task, watch: Arc<ScanWatch>) -> Result<Reply, SqlError> {
         task.check()?;
         let max = self.limits.running_max;
         let place = self.places.take(self.holder.clone()).await;
@@ -243,7 +252,7 @@ impl SqlService {
         let Some(runtime) = &self.threads.0 else {
             return Err(SqlError::Defect { reason: "there are no threads".to_owned() });
         };
-        let stored = self.stored(place);
+        let stored = self.stored(place, watch);
         let withdraw = Withdraw(Arc::clone(&stored.meter));
         let ((begun, begins), (reply, told)) = (oneshot::channel(), oneshot::channel());
         let asker = Asker { begun: Some(begun), reply };
@@ -280,8 +289,8 @@ impl SqlService {
     }
 
     /// Snapshot of the store for one query.
-    fn stored(&self, place: Arc<QueryPlace>) -> Stored {
-        let mut meter = Meter::new(Arc::clone(&self.clock), self.limits);
+    fn stored(&self, place: Arc<QueryPlace>, watch: Arc<ScanWatch>) -> Stored {
+        let mut meter = Meter::new(Arc::clone(&self.clock), self.limits, watch);
         // The caller knows better when the query began.
         meter.deadline += START_MAX;
         let meter = Arc::new(meter);

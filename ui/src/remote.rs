@@ -20,7 +20,17 @@ pub struct Remote<T: Send + Sync + 'static> {
     asked: RwSignal<u32>,
     /// Bytes of a large answer that have come.
     received: RwSignal<usize>,
-    is_large: bool,
+    reading: Reading,
+}
+
+/// How an answer is read.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    AtOnce,
+    /// Part by part, counted.
+    Large,
+    /// After events, whose data this gets.
+    AfterProgress(Callback<String>),
 }
 
 impl<T: Send + Sync + 'static> Clone for Remote<T> {
@@ -36,24 +46,34 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
     /// it says `None`.
     #[must_use]
     pub fn new(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
-        Self::asking(request, false)
+        Self::asking(request, Reading::AtOnce)
     }
 
     /// As [`Self::new`], for an answer that may be large: [`Self::received`] says how much of it has
     /// come.
     #[must_use]
     pub fn large(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
-        Self::asking(request, true)
+        Self::asking(request, Reading::Large)
     }
 
-    fn asking(request: impl Fn() -> Option<Request<T>> + 'static, is_large: bool) -> Self {
+    /// As [`Self::new`], for an answer that takes a while; `hear` gets what the server says of its
+    /// progress.
+    #[must_use]
+    pub fn followed(
+        request: impl Fn() -> Option<Request<T>> + 'static,
+        hear: Callback<String>,
+    ) -> Self {
+        Self::asking(request, Reading::AfterProgress(hear))
+    }
+
+    fn asking(request: impl Fn() -> Option<Request<T>> + 'static, reading: Reading) -> Self {
         let remote = Self {
             value: RwSignal::new(None),
             error: RwSignal::new(None),
             pending: RwSignal::new(false),
             asked: RwSignal::new(0),
             received: RwSignal::new(0),
-            is_large,
+            reading,
         };
         let running = StoredValue::new_local(None::<AbortController>);
         let give_up = move || {
@@ -82,13 +102,18 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
         self.pending.set(true);
         self.received.set(0);
         spawn_local(async move {
-            let answer = if self.is_large {
-                let hear = |bytes| {
-                    self.received.try_set(bytes);
-                };
-                request.download(signal.as_ref(), hear).await
-            } else {
-                request.send(signal.as_ref()).await
+            let answer = match self.reading {
+                Reading::AtOnce => request.send(signal.as_ref()).await,
+                Reading::Large => {
+                    let hear = |bytes| {
+                        self.received.try_set(bytes);
+                    };
+                    request.download(signal.as_ref(), hear).await
+                }
+                Reading::AfterProgress(hear) => {
+                    let hear = |_: &str, data: &str| hear.run(data.to_owned());
+                    request.follow(signal.as_ref(), hear).await
+                }
             };
             if signal.is_some_and(|signal| signal.aborted()) {
                 return;

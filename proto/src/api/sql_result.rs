@@ -54,6 +54,19 @@ pub enum SqlLack {
     Unread,
 }
 
+/// Progress of a query that is still running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SqlProgress {
+    /// Rows and files read so far.
+    pub read: SqlRead,
+    /// Data files that are to be looked at; may grow while the query runs.
+    pub file_count: u64,
+    /// Time since the query began, in nanoseconds.
+    #[schema(value_type = String)]
+    pub elapsed_nano: DurationNanos,
+}
+
 /// Work done by a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

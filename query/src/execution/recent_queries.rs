@@ -64,7 +64,7 @@ impl QueryOrigin {
     }
 
     /// Runs `work` in another task as a part of the same question.
-    pub(crate) async fn carry<T>(question: Option<Arc<Self>>, work: impl Future<Output = T>) -> T {
+    pub async fn carry<T>(question: Option<Arc<Self>>, work: impl Future<Output = T>) -> T {
         match question {
             Some(question) => QUESTION.scope(question, work).await,
             None => work.await,

@@ -26,6 +26,16 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const CSV: &str = "text/csv";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 const JSON: &str = "application/json";
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
+
+/// How an answer is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AnswerForm {
+    /// In this format, when it is there.
+    Whole(AnswerFormat),
+    /// As events: progress, and at last the answer as JSON.
+    Events,
+}
 
 /// A query and how much of its answer is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
@@ -91,7 +101,7 @@ impl Ask {
         Ok(Self { query, limit: None })
     }
 
-    fn of_json(bytes: &[u8], rows_max: usize) -> Result<Self, SqlError> {
+    pub(super) fn of_json(bytes: &[u8], rows_max: usize) -> Result<Self, SqlError> {
         let Fields(fields) = serde_json::from_slice(bytes)
             .map_err(|error| SqlError::parameter("body", error.to_string()))?;
         let mut given = RequestParameters { rows_max, ..RequestParameters::default() };
@@ -193,7 +203,7 @@ async fn read(mut body: Body) -> Result<Vec<u8>, SqlError> {
 /// The form that the client would rather have than any other there is; of those it wants alike, the
 /// one that it names first
 /// ([RFC 9110, 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)).
-pub(super) fn form(headers: &HeaderMap) -> AnswerFormat {
+pub(super) fn form(headers: &HeaderMap) -> AnswerForm {
     let accepted = headers.get_all(header::ACCEPT).into_iter();
     let ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
     let ranges: Vec<(&str, f32)> = ranges.map(range).collect();
@@ -205,11 +215,12 @@ pub(super) fn form(headers: &HeaderMap) -> AnswerFormat {
         })
     };
     let forms = [
-        (AnswerFormat::Json, [JSON, "application/*"]),
-        (AnswerFormat::Csv, [CSV, "text/*"]),
-        (AnswerFormat::Arrow, [ARROW, "application/*"]),
+        (AnswerForm::Whole(AnswerFormat::Json), [JSON, "application/*"]),
+        (AnswerForm::Whole(AnswerFormat::Csv), [CSV, "text/*"]),
+        (AnswerForm::Whole(AnswerFormat::Arrow), [ARROW, "application/*"]),
+        (AnswerForm::Events, [EVENT_STREAM, EVENT_STREAM]),
     ];
-    let mut best: Option<(AnswerFormat, f32, usize)> = None;
+    let mut best: Option<(AnswerForm, f32, usize)> = None;
     for (form, names) in forms {
         let Some((weight, place)) = wanted(names).filter(|(weight, _)| *weight > 0.0) else {
             continue;
@@ -221,7 +232,7 @@ pub(super) fn form(headers: &HeaderMap) -> AnswerFormat {
             best = Some((form, weight, place));
         }
     }
-    best.map_or(AnswerFormat::Json, |(form, ..)| form)
+    best.map_or(AnswerForm::Whole(AnswerFormat::Json), |(form, ..)| form)
 }
 
 /// A media type and how much it is wanted.

@@ -54,36 +54,39 @@ const fn shape(kind: SqlErrorKind) -> ProblemType {
 
 impl IntoResponse for SqlError {
     fn into_response(self) -> Response {
-        let mut shape = shape(self.kind());
-        if matches!(&self, Self::Parameter { name, .. } if name != "query") {
-            shape.2 = "invalid parameter";
-        }
-        if matches!(&self, Self::Body { .. }) {
-            (shape.1, shape.2) = ("too-large", "the body is too large");
-        }
-        if shape.0 == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(error = %self, "a query failed");
-        } else if shape.0.is_server_error() {
-            tracing::warn!(error = %self, "a query was not answered");
-        }
-        let parameter = match &self {
-            Self::Parameter { name, .. } if name.is_empty() => None,
-            Self::Parameter { name, .. } => Some(name.clone()),
-            Self::Syntax { .. }
-            | Self::NotAllowed { .. }
-            | Self::Unknown { .. }
-            | Self::TooComplex { .. }
-            | Self::Evaluation { .. } => Some("query".to_owned()),
-            _ => None,
-        };
-        let kind = self.kind();
-        let waits = kind == SqlErrorKind::Overloaded || kind == SqlErrorKind::Unavailable;
-        let (status, slug, title) = shape;
-        ProblemResponse::new(status, slug, title, self.public_message())
-            .with_parameter(parameter)
-            .with_retry_after(waits.then_some("1"))
-            .into_response()
+        problem(&self).into_response()
     }
+}
+
+/// Returns the problem that tells a client of an error. An error of the server is logged as well.
+pub(super) fn problem(error: &SqlError) -> ProblemResponse {
+    let kind = error.kind();
+    let (status, mut slug, mut title) = shape(kind);
+    if matches!(error, SqlError::Parameter { name, .. } if name != "query") {
+        title = "invalid parameter";
+    }
+    if matches!(error, SqlError::Body { .. }) {
+        (slug, title) = ("too-large", "the body is too large");
+    }
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(%error, "a query failed");
+    } else if status.is_server_error() {
+        tracing::warn!(%error, "a query was not answered");
+    }
+    let parameter = match error {
+        SqlError::Parameter { name, .. } if name.is_empty() => None,
+        SqlError::Parameter { name, .. } => Some(name.clone()),
+        SqlError::Syntax { .. }
+        | SqlError::NotAllowed { .. }
+        | SqlError::Unknown { .. }
+        | SqlError::TooComplex { .. }
+        | SqlError::Evaluation { .. } => Some("query".to_owned()),
+        _ => None,
+    };
+    let waits = kind == SqlErrorKind::Overloaded || kind == SqlErrorKind::Unavailable;
+    ProblemResponse::new(status, slug, title, error.public_message())
+        .with_parameter(parameter)
+        .with_retry_after(waits.then_some("1"))
 }
 
 /// The answer to a method that the route does not have.

@@ -1,5 +1,7 @@
 //! `/api/v1/sql`: how a query arrives, what its answer is, the statuses of its errors.
 
+use std::time::Duration;
+
 use axum::{Router, body::Body};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -85,6 +87,9 @@ async fn the_form_is_the_one_that_the_client_prefers() {
         ("application/json; q=0.2, application/*", "application/vnd.apache.arrow.stream"),
         ("text/csv;q=NaN, application/json;q=9", CSV),
         ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.stream"),
+        ("text/event-stream", "text/event-stream"),
+        ("text/event-stream, application/json;q=0.5", "text/event-stream"),
+        ("text/event-stream;q=0.5, application/json", "application/json"),
     ] {
         let request = Request::get("/api/v1/sql?query=SELECT+1").header("accept", accept);
         let asked = ask(&router, request.body(Body::empty()).unwrap()).await;
@@ -173,10 +178,10 @@ async fn a_wrong_request_is_a_problem_that_names_the_parameter() {
 #[tokio::test]
 async fn what_is_refused_and_what_is_too_much_have_statuses_of_their_own() {
     let limits = SqlLimits {
-        deadline: std::time::Duration::from_millis(1_500),
+        deadline: Duration::from_millis(1_500),
         memory_bytes_max: 4 << 20,
         running_max: 1,
-        place_wait: std::time::Duration::ZERO,
+        place_wait: Duration::ZERO,
         ..SqlLimits::default()
     };
     let harness = Harness::with(limits).await;
@@ -248,4 +253,67 @@ async fn answers_are_compressed_for_those_who_take_that() {
         Request::get("/api/v1/sql?query=SELECT+*+FROM+spans").header("accept-encoding", "gzip");
     let asked = ask(&router, request.body(Body::empty()).unwrap()).await;
     assert_eq!(asked.headers["content-encoding"], "gzip");
+}
+
+/// The events of a query as their names and data.
+async fn events(router: &Router, query: &str) -> Vec<(String, Json)> {
+    let request = Request::post("/api/v1/sql")
+        .header("content-type", "application/sql")
+        .header("accept", "text/event-stream");
+    let asked = ask(router, request.body(query.to_owned().into()).unwrap()).await;
+    assert_eq!(asked.status, StatusCode::OK, "{query}: {}", asked.json());
+    let text = String::from_utf8(asked.body).unwrap();
+    let events = text.strip_suffix("\n\n").unwrap().split("\n\n").map(|event| {
+        let mut lines = event.lines();
+        let name = lines.next().unwrap().strip_prefix("event: ").unwrap();
+        let data: Vec<_> = lines.map(|line| line.strip_prefix("data: ").unwrap()).collect();
+        (name.to_owned(), serde_json::from_str(&data.join("\n")).unwrap())
+    });
+    events.collect()
+}
+
+#[tokio::test]
+async fn events_have_the_progress_of_a_query_and_then_its_answer() {
+    let limits = SqlLimits { deadline: Duration::from_millis(1_500), ..SqlLimits::default() };
+    let harness = Harness::with(limits).await;
+    harness.send("shop", (1..=2_000).map(|id| span(1, id, "a \n\n b")).collect()).await;
+    let router = router(Some(harness.service.clone()));
+    let query = "SELECT span_id, operation FROM spans ORDER BY span_id";
+    let of_events = events(&router, query).await.pop().unwrap();
+    let whole = post(&router, "application/sql", query).await.json();
+    assert_eq!((of_events.0.as_str(), &of_events.1["rows"]), ("result", &whole["rows"]));
+    assert_eq!(whole["rowCount"], 2_000);
+    assert_eq!(events(&router, "SELECT 1 WHERE false").await[0].1["rows"], json!([]));
+
+    let ended = events(&router, "SELECT count(*) FROM spans a, spans b, spans c").await;
+    let (last, progress) = ended.split_last().unwrap();
+    assert_eq!((last.0.as_str(), &last.1["status"]), ("problem", &json!(408)), "{last:?}");
+    assert!(progress.len() > 1 && progress.iter().all(|(name, _)| name == "progress"));
+    let (_, said) = progress.last().unwrap();
+    assert!(said["read"]["rows"].as_u64().unwrap() >= 2_000, "{said}");
+    assert!(said["elapsedNano"].as_str().unwrap().parse::<u64>().unwrap() > 100_000_000, "{said}");
+    // What is known before the first event has a status.
+    let refused = Request::get("/api/v1/sql?query=SELECT+nothing+FROM+spans")
+        .header("accept", "text/event-stream");
+    let refused = ask(&router, refused.body(Body::empty()).unwrap()).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.json());
+}
+
+#[tokio::test]
+async fn a_query_whose_events_nobody_reads_any_more_ends() {
+    let harness = Harness::new().await;
+    harness.send("shop", (1..=2_000).map(|id| span(1, id, "a")).collect()).await;
+    let router = router(Some(harness.service.clone()));
+    let query = "?query=SELECT+count(*)+FROM+spans+a,+spans+b,+spans+c";
+    let request = Request::get(format!("/api/v1/sql{query}")).header("accept", "text/event-stream");
+    let running = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!((running.status(), harness.service.running()), (StatusCode::OK, 1));
+    drop(running);
+    // Sooner than at its deadline of 30 s.
+    let ended = async {
+        while harness.service.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
 }

@@ -45,6 +45,9 @@ fn a_running_query_is_cancelled_and_the_old_result_stays() {
     sql.run("SELECT 41 + 1 AS answer");
     sql.wait_for_rows(&["42"]);
     sql.run(ENDLESS);
+    sql.page.wait_for(
+        "/^Running, .* [\\d,]+ rows? read/.test(document.querySelector('.sql-running')?.innerText)",
+    );
     sql.cancel();
     assert_eq!(sql.rows(), ["42"]);
     sql.run("SELECT 'after it' AS words");

@@ -1,11 +1,10 @@
 //! Questions whose answer takes a while: asked so that the server tells meanwhile how far it is.
 
 use js_sys::Uint8Array;
-use leptos::prelude::window;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestInit, Response};
+use web_sys::{AbortSignal, ReadableStreamDefaultReader};
 
 use super::{
     ApiError, Request,
@@ -26,15 +25,8 @@ impl<T: DeserializeOwned> Request<T> {
         signal: Option<&AbortSignal>,
         hear: impl Fn(&str, &str),
     ) -> Result<T, ApiError> {
-        let options = RequestInit::new();
-        options.set_method(self.method);
-        options.set_signal(signal);
-        let request = web_sys::Request::new_with_str_and_init(&self.address, &options)
-            .map_err(|_| ApiError::Unreachable)?;
-        let _fixed = request.headers().set("accept", "text/event-stream, application/json;q=0.5");
         let failed = |error: JsValue| failure(&error);
-        let response = JsFuture::from(window().fetch_with_request(&request)).await;
-        let response: Response = response.map_err(failed)?.unchecked_into();
+        let response = self.fetch("text/event-stream, application/json;q=0.5", signal).await?;
         let kind = response.headers().get("content-type").ok().flatten();
         let is_told = kind.is_some_and(|kind| kind.starts_with(EVENTS));
         let Some(body) = response.body().filter(|_| is_told && response.ok()) else {
@@ -66,15 +58,8 @@ impl<T: DeserializeOwned> Request<T> {
         signal: Option<&AbortSignal>,
         hear: impl Fn(usize),
     ) -> Result<T, ApiError> {
-        let options = RequestInit::new();
-        options.set_method(self.method);
-        options.set_signal(signal);
-        let request = web_sys::Request::new_with_str_and_init(&self.address, &options)
-            .map_err(|_| ApiError::Unreachable)?;
-        let _fixed = request.headers().set("accept", "application/json");
         let failed = |error: JsValue| failure(&error);
-        let response = JsFuture::from(window().fetch_with_request(&request)).await;
-        let response: Response = response.map_err(failed)?.unchecked_into();
+        let response = self.fetch("application/json", signal).await?;
         let Some(body) = response.body().filter(|_| response.ok()) else {
             let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
             return read(response.status(), &text.as_string().unwrap_or_default());

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use leptos::{prelude::*, task::spawn_local};
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{AttributeKeyList, SqlLack, SqlResult},
+    api::{AttributeKeyList, SqlLack, SqlProgress, SqlResult},
 };
 
 use crate::{
@@ -67,12 +67,19 @@ struct Runner {
     /// The query that the result on screen is of, and when it came.
     answered: RwSignal<Option<(Asked, UnixNanos)>>,
     started: RwSignal<Option<UnixNanos>>,
+    /// Progress of the running query.
+    progress: RwSignal<Option<SqlProgress>>,
 }
 
 impl Runner {
     fn new(text: String) -> Self {
         let asked = RwSignal::new(None::<Asked>);
-        let result = Remote::new(move || asked.get().map(|asked| sql(&asked.text, asked.limit)));
+        let progress = RwSignal::new(None);
+        let hear = Callback::new(move |data: String| {
+            progress.try_set(serde_json::from_str(&data).ok());
+        });
+        let request = move || asked.get().map(|asked| sql(&asked.text, asked.limit));
+        let result = Remote::followed(request, hear);
         let runner = Self {
             text: RwSignal::new(text),
             limit: RwSignal::new(ROWS_USUAL),
@@ -80,6 +87,7 @@ impl Runner {
             result,
             answered: RwSignal::new(None),
             started: RwSignal::new(None),
+            progress,
         };
         let answer = result.signal();
         Effect::new(move |_| {
@@ -99,6 +107,7 @@ impl Runner {
         }
         let run = self.asked.with_untracked(|asked| asked.as_ref().map_or(0, |asked| asked.run));
         self.started.set(Some(browser::now()));
+        self.progress.set(None);
         let limit = self.limit.get_untracked();
         self.asked.set(Some(Asked { text, limit, run: run.wrapping_add(1) }));
     }
@@ -217,10 +226,12 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
                 let tenths = clock.get().since(since).0 / 100_000_000 * 100_000_000;
                 format::duration(DurationNanos(tenths))
             };
+            let read = move || runner.progress.get().map(|progress| read_so_far(&progress));
             view! {
                 <span class="sql-running" role="status">
                     "Running, "
                     <span class="mono">{elapsed}</span>
+                    {read}
                 </span>
                 <button class="button" type="button" on:click=move |_| cancel.run(())>
                     "Cancel "
@@ -261,6 +272,18 @@ fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl Into
             {running}
             <span class="sql-of mute">{of}</span>
         </div>
+    }
+}
+
+/// Progress of a running query, to stand behind its time.
+fn read_so_far(progress: &SqlProgress) -> String {
+    let rows = format::counted(progress.read.rows, "row");
+    match progress.file_count {
+        0 => format!(", {rows} read"),
+        files => {
+            let of = format::counted(files, "file");
+            format!(", {rows} read, {} of {of}", format::count(progress.read.files))
+        }
     }
 }
 
