@@ -450,9 +450,14 @@ fn bytes_of_bodies_are_counted_for_their_receiver_as_they_came() {
     let refused = post(&server.zipkin, "/api/v2/spans", "application/json", "{oops");
     assert_eq!(refused.status, 400);
     let (_, text) = metrics(&server, "*/*");
+    let status = server.get("/api/v1/status").1;
     for (receiver, bytes) in [("otlp/grpc", whole), ("otlp/http", length), ("zipkin", 5)] {
         let sample = format!("tidings_receiver_bytes_total{{receiver=\"{receiver}\"}} {bytes}\n");
         assert!(text.contains(&sample), "{sample} is not in:\n{text}");
+        let mut receivers = status["receivers"].as_array().unwrap().iter();
+        let receiver = receivers.find(|said| said["name"] == receiver).unwrap();
+        assert_eq!(receiver["receivedBytes"], bytes, "{receiver}");
+        assert_eq!(receiver["bytesLastMinute"], bytes, "{receiver}");
     }
 }
 

@@ -81,7 +81,7 @@ impl BodyReader<'_> {
                     }
                     Some(Ok(frame)) => {
                         let Ok(data) = frame.into_data() else { continue };
-                        self.counters.receive(data.len());
+                        self.counters.receive(data.len(), self.clock.now());
                         if data.len() > limit - arrived.len() {
                             return Err(too_large(limit));
                         }
@@ -137,7 +137,7 @@ impl BodyReader<'_> {
         let read_on = async {
             while let Some(Ok(frame)) = body.frame().await {
                 let count = frame.data_ref().map_or(0, Bytes::len);
-                self.counters.receive(count);
+                self.counters.receive(count, self.clock.now());
                 if count > left {
                     return;
                 }

@@ -56,7 +56,8 @@ struct Listener {
 impl Listener {
     fn status(&self, counters: &ReceiverCounters) -> ReceiverStatus {
         let now = self.listening.endpoint.ingest.clock.now();
-        let (accepted_last_minute, refused_last_minute) = counters.last_minute(now);
+        let [accepted_last_minute, refused_last_minute, bytes_last_minute] =
+            counters.last_minute(now);
         ReceiverStatus {
             name: self.listening.endpoint.receiver.name().to_owned(),
             address: self.address.to_string(),
@@ -65,6 +66,8 @@ impl Listener {
             refused_requests: counters.refused(),
             accepted_last_minute,
             refused_last_minute,
+            received_bytes: counters.body_bytes(),
+            bytes_last_minute,
             refusals: counters.refusals(),
         }
     }

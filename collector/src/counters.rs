@@ -33,6 +33,7 @@ pub(crate) struct ReceiverCounters {
     refused_lately: LastMinute,
     /// Bytes of bodies as they came, before decompression, those of refused requests among them.
     body_bytes: AtomicU64,
+    body_bytes_lately: LastMinute,
     refused: [LoggedCounter; Reason::ALL.len()],
     /// The last refusal of each reason there was one of.
     last_refusals: Mutex<BTreeMap<usize, LastRefusal>>,
@@ -48,12 +49,12 @@ struct LastRefusal {
     time: UnixNanos,
 }
 
-/// Count of events in the last minute: a slot for each of its seconds. An event that meets another
+/// Count of requests or bytes in the last minute: a slot for each of its seconds. What meets another
 /// one at the turn of a second may be lost; the counts since the start lose none.
 #[derive(Debug)]
 struct LastMinute([SecondSlot; SECONDS]);
 
-/// Events of one second.
+/// Count of one second.
 #[derive(Debug, Default)]
 struct SecondSlot {
     second: AtomicU64,
@@ -70,14 +71,14 @@ impl Default for LastMinute {
 }
 
 impl LastMinute {
-    fn add(&self, now: UnixNanos) {
+    fn add(&self, count: u64, now: UnixNanos) {
         let second = now.0 / nanos(Duration::from_secs(1));
         let at = usize::try_from(second % SECONDS as u64).unwrap_or(0);
         let Some(slot) = self.0.get(at) else { return };
         if slot.second.swap(second, Relaxed) != second {
             slot.count.store(0, Relaxed);
         }
-        slot.count.fetch_add(1, Relaxed);
+        slot.count.fetch_add(count, Relaxed);
     }
 
     fn count(&self, now: UnixNanos) -> u64 {
@@ -117,12 +118,13 @@ fn nanos(duration: Duration) -> u64 {
 impl ReceiverCounters {
     pub(crate) fn accept(&self, now: UnixNanos) {
         self.accepted.fetch_add(1, Relaxed);
-        self.accepted_lately.add(now);
+        self.accepted_lately.add(1, now);
     }
 
     /// Counts bytes of a body that have come.
-    pub(crate) fn receive(&self, bytes: usize) {
+    pub(crate) fn receive(&self, bytes: usize, now: UnixNanos) {
         self.body_bytes.fetch_add(bytes as u64, Relaxed);
+        self.body_bytes_lately.add(bytes as u64, now);
     }
 
     /// Counts a refusal and writes a log line when none was written lately.
@@ -144,7 +146,7 @@ impl ReceiverCounters {
     pub(crate) fn count(&self, refusal: &Refusal, sender: &str, now: UnixNanos) -> Option<u64> {
         let index = refusal.reason.index();
         let times = self.refused.get(index)?.add(now);
-        self.refused_lately.add(now);
+        self.refused_lately.add(1, now);
         let message = refusal.recorded_message();
         let last = LastRefusal { message, sender: sender.to_owned(), time: now };
         self.last_refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(index, last);
@@ -167,9 +169,10 @@ impl ReceiverCounters {
         self.accepted.load(Relaxed)
     }
 
-    /// Requests accepted and refused in the last minute.
-    pub(crate) fn last_minute(&self, now: UnixNanos) -> (u64, u64) {
-        (self.accepted_lately.count(now), self.refused_lately.count(now))
+    /// Requests accepted and refused, and bytes of bodies, in the last minute.
+    pub(crate) fn last_minute(&self, now: UnixNanos) -> [u64; 3] {
+        [&self.accepted_lately, &self.refused_lately, &self.body_bytes_lately]
+            .map(|lately| lately.count(now))
     }
 
     pub(crate) fn body_bytes(&self) -> u64 {
@@ -249,11 +252,11 @@ mod tests {
     fn the_last_minute_forgets_what_is_older() {
         let (minute, second) = (LastMinute::default(), 1_000_000_000);
         for at in 100..=170 {
-            minute.add(UnixNanos(at * second));
+            minute.add(1, UnixNanos(at * second));
         }
-        minute.add(UnixNanos(170 * second + 5));
+        minute.add(700, UnixNanos(170 * second + 5));
         let counts = [170, 171, 200, 229, 230].map(|at| minute.count(UnixNanos(at * second)));
-        assert_eq!(counts, [61, 60, 31, 2, 0]);
+        assert_eq!(counts, [760, 759, 730, 701, 0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Receivers bring the bytes and their decoder and write the answer; everything between is here
 //! and the same for all of them. Owns the counts of records. The sender's bytes are
-//! acknowledged only when [`Sink::append`] has returned.
+//! acknowledged only when [`Sink::append`](crate::Sink::append) has returned.
 
 use std::{
     sync::{

@@ -116,6 +116,12 @@ pub struct ReceiverStatus {
     /// Requests refused in the last minute.
     #[serde(default)]
     pub refused_last_minute: u64,
+    /// Bytes of bodies since the start, before decompression, those of refused requests among them.
+    #[serde(default)]
+    pub received_bytes: u64,
+    /// The same in the last minute.
+    #[serde(default)]
+    pub bytes_last_minute: u64,
     /// The reasons why requests were refused since the start, the latest first.
     pub refusals: Vec<RefusalStatus>,
 }

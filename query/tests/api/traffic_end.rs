@@ -134,6 +134,8 @@ async fn the_end_of_traffic_names_refusals_since_and_logs_that_still_arrive() {
         refused_requests: 21,
         accepted_last_minute: 0,
         refused_last_minute: 0,
+        received_bytes: 0,
+        bytes_last_minute: 0,
         refusals: vec![refusal("malformed", 50), refusal("busy", 20), refusal("handshake", 57)],
     };
     let states = Arc::new(vec![state]);

@@ -275,6 +275,14 @@ fn system_says_that_all_is_stored_and_counts_what_came() {
     let received = status["spans"]["received"].as_u64().unwrap();
     let shown = page.column("Records", 1);
     assert_eq!(shown[0].replace(',', ""), received.to_string());
+    let bytes: u64 = (status["receivers"].as_array().unwrap().iter())
+        .map(|receiver| receiver["receivedBytes"].as_u64().unwrap())
+        .sum();
+    assert!(bytes > 100_000, "{status}");
+    page.wait_for(
+        "[...document.querySelectorAll('table[aria-label=Receivers] td')]\
+         .some(cell => /^\\d.* [KM]iB since the start$/.test(cell.title))",
+    );
     page.browser.assert_no_errors();
 }
 

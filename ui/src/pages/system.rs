@@ -21,7 +21,7 @@ use crate::{
         lines::{LineChart, LineSeries},
     },
     format,
-    format::rates::three_digits,
+    format::rates::{self, three_digits},
     shell::{
         crumb,
         server_watch::{CounterSample, ServerWatch, rate_series},
@@ -292,6 +292,7 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
             _ => ("receiving", Tone::Good),
         };
         let refused = receiver.refused_requests;
+        let received = format!("{} since the start", rates::bytes(receiver.received_bytes));
         let last = receiver.refusals.first().map(|last| last.message.clone()).unwrap_or_default();
         view! {
             <tr>
@@ -303,6 +304,9 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
                     <Badge tone=tone>{state}</Badge>
                 </td>
                 <td class="num">{rate(receiver.accepted_last_minute)}</td>
+                <td class="num" title=received>
+                    {rates::bytes(receiver.bytes_last_minute / SECONDS_PER_MINUTE)}
+                </td>
                 <td class="num wide">{format::count(receiver.accepted_requests)}</td>
                 <td class="num" class:is-warning=refused != 0>
                     {format::count(refused)}
@@ -323,6 +327,13 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
                     <th scope="col" class="num" title="Requests a second, over the last minute">
                         "Requests/s"
                     </th>
+                    <th
+                        scope="col"
+                        class="num"
+                        title="Bytes a second as they came, over the last minute"
+                    >
+                        "Bytes/s"
+                    </th>
                     <th scope="col" class="num wide">
                         "Since start"
                     </th>
@@ -337,10 +348,14 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
     }
 }
 
+const SECONDS_PER_MINUTE: u64 = 60;
+
 /// Requests a second of a minute's count.
 fn rate(last_minute: u64) -> String {
-    const SECONDS: f64 = 60.0;
-    if last_minute == 0 { "0".to_owned() } else { three_digits(last_minute as f64 / SECONDS) }
+    match last_minute {
+        0 => "0".to_owned(),
+        count => three_digits(count as f64 / SECONDS_PER_MINUTE as f64),
+    }
 }
 
 fn signal_table(spans: SignalCounts, logs: SignalCounts) -> impl IntoView {

@@ -218,6 +218,8 @@ mod tests {
             refused_requests: 0,
             accepted_last_minute: 0,
             refused_last_minute: 0,
+            received_bytes: 0,
+            bytes_last_minute: 0,
             refusals: Vec::new(),
         }
     }
