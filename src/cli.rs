@@ -397,8 +397,8 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 /// Tells the errors that another try cannot mend: a person has to change the machine's setup.
 fn is_setup(kind: std::io::ErrorKind) -> bool {
-    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
-    matches!(kind, PermissionDenied | NotADirectory | ReadOnlyFilesystem)
+    use std::io::ErrorKind::{IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    matches!(kind, PermissionDenied | IsADirectory | NotADirectory | ReadOnlyFilesystem)
 }
 
 /// Reads the settings for a command that ends soon and writes their warnings to standard error.
@@ -433,6 +433,8 @@ fn print_config(sources: &Sources) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use super::{InvalidArgument, StorageError, TaskFailure, exit_code};
 
     #[test]
@@ -443,5 +445,12 @@ mod tests {
         assert_eq!(exit_code(&InvalidArgument("x".to_owned()).into()), 2);
         let (path, reason) = ("format".into(), "it does not say a format".to_owned());
         assert_eq!(exit_code(&StorageError::UnknownFormat { path, reason }.into()), 74);
+        // A folder where a file belongs is not mended by a restart; a disk that fails may be.
+        let failed = |kind: ErrorKind| {
+            let source = std::io::Error::from(kind);
+            exit_code(&StorageError::Io { action: "read", path: "pins".into(), source }.into())
+        };
+        assert_eq!(failed(ErrorKind::IsADirectory), 78);
+        assert_eq!(failed(ErrorKind::TimedOut), 1);
     }
 }

@@ -1,5 +1,4 @@
-//! A disk that is full, a log that is larger than memory, more connections than open files, and more
-//! bodies than memory.
+//! A disk that is full, a log that is larger than memory, and more connections than open files.
 
 use std::{
     collections::BTreeMap,
@@ -278,40 +277,6 @@ fn bodies_that_do_not_end_take_no_more_memory_than_all_of_them_may() {
     };
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 503");
     assert_eq!(get(&server.http, "/live").status, 200);
-}
-
-#[test]
-fn bodies_that_stall_keep_nobody_from_asking() {
-    const BYTES: usize = 15 << 20;
-    let server = Server::start();
-    let head = format!(
-        "POST /jaeger/api/transform HTTP/1.1\r\nhost: localhost\r\ncontent-length: {BYTES}\r\n\r\n"
-    );
-    let unfinished = [head.into_bytes(), vec![b' '; BYTES - 100]].concat();
-    let mut stalled: Vec<_> = (0..5).map(|_| TcpStream::connect(&server.http).unwrap()).collect();
-    for connection in &mut stalled {
-        connection.set_write_timeout(Some(PATIENCE)).unwrap();
-        // Of one that is refused the rest is not taken.
-        let _ = connection.write_all(&unfinished);
-    }
-    let begin = Instant::now();
-    // As large as those, so that it needs what they have.
-    let mut whole = b"{\"data\": []}".to_vec();
-    whole.resize(BYTES, b' ');
-    loop {
-        let headers = [("content-type", "text/plain")];
-        let path = "/jaeger/api/transform";
-        let answer = http::try_send("POST", &server.http, path, &headers, whole.clone());
-        // A refusal may come while the body is still sent, and then the connection ends.
-        if answer.is_ok_and(|answer| answer.status != 503) {
-            break;
-        }
-        // By then they would have been too slow.
-        assert!(begin.elapsed() < Duration::from_secs(25), "they keep their memory");
-    }
-    let query = r#"{"query": "SELECT 1"}"#;
-    let asked = http::post(&server.http, "/api/v1/sql", "application/json", query);
-    assert_eq!(asked.status, 200, "{}", String::from_utf8_lossy(&asked.body));
 }
 
 /// The time in which a new client has its answer: less than the server gives to a head, so it does
