@@ -44,6 +44,17 @@ pub async fn check(
             .push((signal, tables::check(&tables_of_it, signal, &extent, &mut findings).await?));
     }
     let covered = positions.iter().map(|(_, position)| *position).max().unwrap_or(0);
+    // Of a table that is damaged the position is not known.
+    if findings.summary.findings == 0
+        && let Some(dropped) = extent.dropped_behind(covered)
+    {
+        let (path, from) = (paths.wal(), covered + 1);
+        let what = format!(
+            "records {from} to {dropped} are neither in it nor in a table: its oldest segments are \
+             missing, or commits were given up"
+        );
+        findings.add(Finding::new(&path, what));
+    }
     match Pins::read(disk.as_ref(), &paths.pins()) {
         Err(StorageError::Corrupt { path, reason }) => findings.add(Finding::new(&path, reason)),
         read => drop(read?),

@@ -142,6 +142,16 @@ impl Source {
         if !self.is_covered(&tables, &log)? {
             return Ok(None);
         }
+        // Opened after the tables, it reaches at least as far as they do.
+        let position = tables.spans.position.max(tables.logs.position);
+        if !log.segments.is_empty() && log.end < position {
+            let reason = format!(
+                "the tables have it up to record {position}, and it ends with record {}: its newest \
+                 segments are missing",
+                log.end
+            );
+            return Err(StorageError::Corrupt { path: self.paths.wal(), reason });
+        }
         // Before all others: they are kept open until they are copied.
         let segments = log.segments.into_iter().map(|segment| SourceFile {
             opened: Some(segment.file),
@@ -194,7 +204,12 @@ impl Source {
         };
         let peeked = TelemetryTable::peek(&self.tables, signal, extent);
         let Some(opened) = self.runtime.block_on(Box::pin(peeked))? else {
-            return corrupt(&log_folder, "it has no commits".to_owned());
+            if extent.has_lost_commits(signal, 0) {
+                return corrupt(&log_folder, "it has no commits".to_owned());
+            }
+            let reason = "no server has come to the end of its first start on it".to_owned();
+            let at = folder.display().to_string();
+            return Err(StorageError::RefusedBackup { at, reason });
         };
         if let Some(damage) = opened.table.damage() {
             let reason =

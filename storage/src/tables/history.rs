@@ -53,6 +53,26 @@ pub(super) struct History {
     pub(super) damage: Option<Damage>,
 }
 
+impl History {
+    /// Returns true if the damage is that of the last commit.
+    pub(super) fn ends_damaged(&self) -> bool {
+        self.damage.as_ref().is_some_and(|damage| {
+            self.commits.last() == Some(&damage.version)
+                && damage.path.ends_with(commit_name(damage.version))
+        })
+    }
+
+    /// Says what to do about a damaged last commit that the log cannot make again.
+    pub(super) fn name_remedy(&mut self) {
+        let is_last = self.ends_damaged();
+        if let Some(damage) = self.damage.as_mut().filter(|_| is_last) {
+            damage.reason = "it is not what was written, and the write-ahead log no longer has its \
+                             rows: put it back from a backup, or start with \
+                             `tidings serve --recover` to go on without it";
+        }
+    }
+}
+
 /// Returns true if a table has a commit or a checkpoint.
 pub(super) fn is_there(tables: &dyn TableStore, log_folder: &Path) -> Result<bool, StorageError> {
     let is_of_log = |name: &str| commit_version(name).or(checkpoint_version(name)).is_some();

@@ -103,23 +103,20 @@ impl TableLog {
                 .await?;
             quarantined.extend(pointer);
             let error = match self.read(&mut history).await {
-                Ok(state) => match self.discardable(&history, extent).await? {
+                Ok(state) => match self.discardable(&history, extent, recover).await? {
                     Some(damage) => {
                         quarantined.push(self.discard(damage, quarantine).await?);
                         self.prepare().await?;
                         continue;
                     }
                     None => {
+                        history.name_remedy();
                         let lost = self.lost_commit(state.as_ref(), extent).await?;
                         let read = ReadLog { history, state, quarantined };
-                        return Ok(match lost {
-                            Some(lost) if recover => {
-                                tracing::error!(path = %lost.path.display(),
-                                    "the commit is missing and is given up, with its rows");
-                                read
-                            }
-                            lost => read.without(lost),
-                        });
+                        return match lost {
+                            Some(lost) if recover => self.give_up(lost, read, quarantine).await,
+                            lost => Ok(read.without(lost)),
+                        };
                     }
                 },
                 Err(error) => error,
@@ -161,11 +158,55 @@ impl TableLog {
         let Some(TableState { delta, .. }) = state else { return Ok(None) };
         let FoundPosition::Sound(position) = self.position(delta).await? else { return Ok(None) };
         let version = delta.version() + 1;
-        let path = self.log_folder().join(commit_name(version));
-        let reason = "it is missing, and the write-ahead log no longer has its rows: put it back, \
-                      or start with `tidings serve --recover` to go on without it";
+        let (path, reason) = match version {
+            1 => (
+                self.folder.clone(),
+                "the table is new, and the write-ahead log no longer has the rows of the one before: \
+                 put that one's folder in its place, or start with `tidings serve --recover` to go \
+                 on without it",
+            ),
+            _ => (
+                self.log_folder().join(commit_name(version)),
+                "it is missing, and the write-ahead log no longer has its rows: put it back, or \
+                 start with `tidings serve --recover` to go on without it",
+            ),
+        };
         let is_lost = extent.has_lost_commits(self.signal, position);
         Ok(is_lost.then_some(Damage { version, path, reason }))
+    }
+
+    /// Goes on without a commit that is missing. Files that a flush wrote behind the table's position
+    /// are moved aside: they may be of the commits that are gone, and have rows that nothing else has.
+    async fn give_up(
+        &self,
+        lost: Damage,
+        mut read: ReadLog,
+        quarantine: &Path,
+    ) -> Result<ReadLog, StorageError> {
+        tracing::error!(path = %lost.path.display(),
+            "the commit is missing and is given up, with its rows");
+        let Some(TableState { delta, files }) = &read.state else { return Ok(read) };
+        let FoundPosition::Sound(position) = self.position(delta).await? else { return Ok(read) };
+        let known: BTreeSet<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+        let (folder, quarantine) = (self.folder.clone(), quarantine.to_owned());
+        let moved = self.blocking(move |tables, _| {
+            let mut moved = Vec::new();
+            for partition in partitions(tables, &folder)? {
+                for entry in list_existing(tables, &partition)? {
+                    let path = partition.join(&entry.name);
+                    let is_behind = flushed_position(&path).is_some_and(|at| at > position);
+                    if is_behind && !known.contains(&path) {
+                        moved.push(history::move_aside(tables, &path, &quarantine)?);
+                    }
+                }
+            }
+            Ok(moved)
+        });
+        for path in moved.await? {
+            tracing::error!(moved_to = %path.display(), "a data file that no commit has is set aside");
+            read.quarantined.push(path);
+        }
+        Ok(read)
     }
 
     /// Creates the table if it has no log.
@@ -248,14 +289,17 @@ impl TableLog {
     }
 
     /// Returns the damage of a last commit that the table is whole without: the files of the version
-    /// before are there, and the write-ahead log has every record behind its position.
+    /// before are there, and the write-ahead log has every record behind its position. `recover` says
+    /// that the version before is enough.
     async fn discardable<'a>(
         &self,
         history: &'a History,
         extent: &LogExtent,
+        recover: bool,
     ) -> Result<Option<&'a Damage>, StorageError> {
-        let is_last = |damage: &&Damage| history.commits.last() == Some(&damage.version);
-        let Some(damage) = history.damage.as_ref().filter(is_last) else { return Ok(None) };
+        let Some(damage) = history.damage.as_ref().filter(|_| history.ends_damaged()) else {
+            return Ok(None);
+        };
         let Some(before) = damage.version.checked_sub(1) else {
             let folder = self.folder.clone();
             let partitions = self.blocking(move |tables, _| partitions(tables, &folder)).await?;
@@ -265,6 +309,9 @@ impl TableLog {
         let FoundPosition::Sound(position) = self.position(&state.delta).await? else {
             return Ok(None);
         };
+        if recover {
+            return Ok(Some(damage));
+        }
         let files = state.files.len();
         if self.existing(state.files).await?.len() < files {
             return Ok(None);

@@ -33,7 +33,13 @@ pub(crate) async fn check(
     let log_folder = tables.folder(signal.table()).join("_delta_log");
     let opened = match TelemetryTable::peek(tables, signal, extent).await {
         Ok(Some(opened)) => opened,
-        Ok(None) => return Ok(0),
+        Ok(None) => {
+            if extent.has_lost_commits(signal, 0) {
+                let what = "it is missing, and the write-ahead log no longer has its rows";
+                findings.add(Finding::new(&tables.folder(signal.table()), what));
+            }
+            return Ok(0);
+        }
         Err(error) => {
             // Delta's errors may end with a backtrace.
             let error = error.to_string();

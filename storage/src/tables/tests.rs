@@ -1,6 +1,9 @@
 #![expect(clippy::disallowed_methods, reason = "tests look at files behind the store's back")]
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tidings_proto::UnixNanos;
 
@@ -112,19 +115,52 @@ async fn a_table_opens_from_its_checkpoint_after_many_commits() {
     }
 }
 
+/// Opens a table and gives up what is gone.
+async fn recover(root: &Path, log: &LogExtent) -> super::OpenedTable {
+    let (tables, quarantine) = (tables(root), root.join("quarantine"));
+    let opened = TelemetryTable::open(&tables, &quarantine, Signal::Spans, (log, true));
+    opened.await.unwrap()
+}
+
+/// Commits a file at position 10 and one at 90: the last commit, and the file that it added.
+async fn two_flushes(root: &Path) -> (PathBuf, PathBuf) {
+    let mut table = open(root).await.table;
+    let mut last = PathBuf::new();
+    for position in [10_u64, 90] {
+        let name = file_path(7, &format!("{position:020}"), 0);
+        make(root, &name);
+        last = table.folder.join(name);
+        let file = DataFile::new(last.clone(), 7, 3, 4, UnixNanos(1), UnixNanos(2));
+        let change =
+            TableChange { why: CommitReason::Flush, added: vec![Arc::new(file)], removed: vec![] };
+        table.commit(change, position, SystemClock.now()).await.unwrap();
+    }
+    (table.commit_path(table.version), last)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_last_commit_is_given_up_on_request() {
+    let root = tempfile::tempdir().unwrap();
+    let (commit, file) = two_flushes(root.path()).await;
+    std::fs::write(&commit, b"{").unwrap();
+    let log = log_of(root.path(), &[90], 90);
+    let opened = open_beside(root.path(), &log).await.unwrap();
+    let damage = opened.table.damage().unwrap();
+    assert_eq!((&damage.path, opened.files.len()), (&commit, 1), "{damage:?}");
+    assert!(damage.reason.contains("--recover"), "{damage:?}");
+    assert!(commit.exists() && file.exists());
+
+    let opened = recover(root.path(), &log).await;
+    assert_eq!((opened.table.damage(), opened.files.len(), opened.covered), (None, 1, 10));
+    let kept: Vec<_> = opened.quarantined.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    assert_eq!(kept, [b"{".to_vec(), b"rows".to_vec()], "{:?}", opened.quarantined);
+    assert!(!commit.exists() && !file.exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_records() {
     let root = tempfile::tempdir().unwrap();
-    let mut table = open(root.path()).await.table;
-    for position in [10_u64, 90] {
-        let name = file_path(7, &format!("{position:020}"), 0);
-        make(root.path(), &name);
-        let path = table.folder.join(name);
-        let added = vec![Arc::new(DataFile::new(path, 7, 3, 4, UnixNanos(1), UnixNanos(2)))];
-        let change = TableChange { why: CommitReason::Flush, added, removed: Vec::new() };
-        table.commit(change, position, SystemClock.now()).await.unwrap();
-    }
-    let last = table.commit_path(table.version);
+    let (last, file) = two_flushes(root.path()).await;
     // The records behind the position had no rows for this table.
     let idle = open_behind(root.path(), 500).await.unwrap();
     assert_eq!((idle.table.damage(), idle.files.len()), (None, 2));
@@ -154,14 +190,30 @@ async fn last_commits_that_are_gone_are_missed_where_the_log_has_dropped_their_r
         assert_eq!(unlost.table.damage(), None);
     }
     let log = log_of(root.path(), &[90], 90);
-    let (quarantine, given_up) = (root.path().join("quarantine"), (&log, true));
-    let opened =
-        TelemetryTable::open(&tables(root.path()), &quarantine, Signal::Spans, given_up).await;
-    let opened = opened.unwrap();
-    assert_eq!((opened.table.damage(), opened.files.len()), (None, 1));
-    std::fs::write(&last, commit).unwrap();
-    let opened = open_beside(root.path(), &log_of(root.path(), &[90], 90)).await.unwrap();
+    std::fs::write(&last, &commit).unwrap();
+    let opened = open_beside(root.path(), &log).await.unwrap();
     assert_eq!((opened.table.damage(), opened.files.len()), (None, 2));
+
+    std::fs::remove_file(&last).unwrap();
+    let opened = recover(root.path(), &log).await;
+    assert_eq!((opened.table.damage(), opened.files.len()), (None, 1));
+    // Nothing deletes the rows that are still there before the quarantine ages out.
+    let [kept] = opened.quarantined.as_slice() else { panic!("{:?}", opened.quarantined) };
+    assert_eq!((std::fs::read(kept).unwrap(), file.exists()), (b"rows".to_vec(), false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_folder_is_gone_is_missed_by_its_folder() {
+    let root = tempfile::tempdir().unwrap();
+    two_flushes(root.path()).await;
+    let folder = root.path().join("tables/spans");
+    std::fs::remove_dir_all(&folder).unwrap();
+    let log = log_of(root.path(), &[90], 90);
+    let opened = open_beside(root.path(), &log).await.unwrap();
+    let damage = opened.table.damage().unwrap();
+    assert_eq!(damage.path, folder, "{damage:?}");
+    assert!(damage.reason.contains("in its place"), "{damage:?}");
+    assert_eq!(recover(root.path(), &log).await.table.damage(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

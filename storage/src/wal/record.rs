@@ -85,11 +85,17 @@ impl SegmentHeader {
         page
     }
 
-    /// The header in the first bytes of a segment: of the first copy that is sound.
+    /// The header in the first bytes of a segment: of the first copy that is sound, with the
+    /// positions of the first copy whose positions are sound.
     pub(crate) fn decode(start: &[u8]) -> HeaderPage {
         let pages = [start, start.get(HEADER_PAGE..).unwrap_or_default()];
-        let read = pages.map(Self::decode_page);
-        read.into_iter().find(|page| *page != HeaderPage::Damaged).unwrap_or(HeaderPage::Damaged)
+        match pages.map(Self::decode_page) {
+            [HeaderPage::Damaged, other] => other,
+            [HeaderPage::Valid(first), HeaderPage::Valid(other)] if first.covered == [0; 2] => {
+                HeaderPage::Valid(Self { covered: other.covered, ..first })
+            }
+            [first, _] => first,
+        }
     }
 
     /// Returns true if these bytes of a segment can be all that its creation wrote: where a header

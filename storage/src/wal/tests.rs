@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Position, Replay, ReplayEnd, Segments, Wal, WalEntry, WalMonitor, WalRecord, WalSettings,
-    record::{MARKER, RECORD_HEADER, RECORDS_START, SegmentHeader},
+    record::{HeaderPage, MARKER, RECORD_HEADER, RECORDS_START, SegmentHeader},
 };
 use crate::{
     ErrorKind, StorageError, SystemClock,
@@ -326,6 +326,17 @@ async fn one_damaged_copy_of_the_header_costs_nothing() {
         std::fs::write(file, &bytes).unwrap();
         let again = open(&real(), root.path(), settings()).unwrap();
         assert_eq!(again.payloads(), [payload(1)]);
+    }
+}
+
+#[test]
+fn a_damaged_bit_in_one_copy_of_the_header_loses_no_position() {
+    let header = SegmentHeader { first: 7, prior_end: 6, salt: 9, covered: [4, 5] };
+    let encoded = header.encode();
+    for bit in (0..2 * 4096 * 8).filter(|bit| bit % (4096 * 8) < 64 * 8) {
+        let mut bytes = encoded.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(SegmentHeader::decode(&bytes), HeaderPage::Valid(header), "bit {bit}");
     }
 }
 

@@ -216,11 +216,15 @@ impl LogExtent {
         }
     }
 
+    /// The last record that the log has dropped, when it is behind this position.
+    pub(crate) fn dropped_behind(&self, position: u64) -> Option<u64> {
+        self.dropped_through.filter(|dropped| *dropped > position)
+    }
+
     /// Returns true if commits behind a table's position are gone: there was a higher one, and the
     /// log has dropped records behind this one.
     pub(crate) fn has_lost_commits(&self, signal: Signal, position: u64) -> bool {
-        let has_dropped = self.dropped_through.is_some_and(|dropped| dropped > position);
-        has_dropped && self.covered(signal) > position
+        self.dropped_behind(position).is_some() && self.covered(signal) > position
     }
 
     /// Returns true if every record behind a position and up to another one is there. Reads the whole

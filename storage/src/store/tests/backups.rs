@@ -20,13 +20,16 @@ use crate::{
     Retention, StorageError, Store, StoreSettings, SystemClock, TablesAt, back_up,
     backup::{back_up_with, restore_with},
     disk::{RealDisk, faulty::Dice},
-    list_backups, restore_backup,
+    list_backups,
+    paths::segment_name,
+    restore_backup,
     store::{
         simulation::{Ledger, read},
         upkeep::tests::{DAY, MovedClock, open_at},
     },
     table_store::{tests::remote, unreliable::UnreliableStore},
     verify_backup,
+    wal::{RECORDS_START, SegmentHeader},
 };
 
 type Contents = BTreeMap<String, u64>;
@@ -389,4 +392,33 @@ async fn tables_in_a_bucket_are_backed_up_to_one_and_restored_to_another() {
     let (store, _) = super::open(&local).await;
     assert_eq!(contents(&store), all);
     store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_not_start_again_is_not_backed_up() {
+    let (root, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, _) = open(root.path()).await;
+    store.close().await.unwrap();
+    // As a first start leaves it that was ended between the two tables.
+    fs::rename(root.path().join("tables/logs"), root.path().join("aside")).unwrap();
+    let error = back(root.path(), place.path()).await.unwrap_err();
+    assert!(matches!(error, StorageError::RefusedBackup { .. }), "{error}");
+    assert!(error.to_string().contains("first start"), "{error}");
+    fs::rename(root.path().join("aside"), root.path().join("tables/logs")).unwrap();
+
+    let (store, _) = open(root.path()).await;
+    store.append(traces(1, 1)).await.unwrap();
+    store.flush().await.unwrap();
+    store.close().await.unwrap();
+    back(root.path(), place.path()).await.unwrap();
+    let wal = root.path().join("wal");
+    fs::remove_dir_all(&wal).unwrap();
+    fs::create_dir(&wal).unwrap();
+    let header = SegmentHeader { first: 1, prior_end: 0, salt: 7, covered: [0; 2] };
+    let mut segment = header.encode();
+    segment.resize(usize::try_from(RECORDS_START).unwrap(), 0);
+    fs::write(wal.join(segment_name(1)), segment).unwrap();
+    let error = back(root.path(), place.path()).await.unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("newest segments are missing"), "{error}");
 }
