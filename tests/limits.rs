@@ -14,13 +14,13 @@ use std::{
 
 use prost::Message;
 use serde_json::Value as Json;
-use tidings_proto::otlp::KeyValue;
+use tidings_proto::otlp::{InstrumentationScope, KeyValue, ScopeSpans};
 
 use crate::harness::{
     PATIENCE, Server,
     http::{self, Answer, call, frame, get},
     leave_out,
-    spans::{TRACE_EXPORT, span, traces},
+    spans::{TRACE_EXPORT, log, logs, span, traces},
 };
 
 /// A disk of its own, in memory. Dropping it takes it away.
@@ -353,23 +353,24 @@ fn answered(address: &str, path: &str) -> Answer {
     }
 }
 
-/// Asks for these paths, each of them several times at once, until all are answered. Returns the
-/// most memory that the server took meanwhile.
-fn peak_of(server: &Server, paths: &[(&str, &str)], check: impl Fn(&str, &Answer) + Sync) -> u64 {
+/// Something that is asked.
+type Ask<'a> = Box<dyn Fn() + Sync + 'a>;
+
+/// Asks all of these, each of them several times at once, until they are answered. Returns the most
+/// memory that the server took meanwhile.
+fn peak_of(server: &Server, asks: &[Ask<'_>]) -> u64 {
     const AT_ONCE: usize = 4;
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let (done, check) = (&done, &check);
+        let done = &done;
         let peak = scope.spawn(move || server.peak_allocated_bytes_until(done).0);
-        for (address, path) in paths {
-            let asking: Vec<_> = (0..AT_ONCE)
-                .map(|_| scope.spawn(move || check(path, &answered(address, path))))
-                .collect();
+        for ask in asks {
+            let asking: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(ask)).collect();
             let asked: Vec<_> = asking.into_iter().map(|asking| asking.join()).collect();
             if asked.iter().any(Result::is_err) {
                 done.store(true, Relaxed);
             }
-            assert!(asked.iter().all(Result::is_ok), "{path}");
+            assert!(asked.iter().all(Result::is_ok));
         }
         done.store(true, Relaxed);
         peak.join().unwrap()
@@ -410,7 +411,7 @@ fn traces_of_a_wide_resource_take_no_more_memory_than_the_budget() {
         (&*server.zipkin, &many),
         (&*server.http, "/jaeger/api/traces?service=shop&limit=1500"),
     ];
-    let peak = peak_of(&server, &paths, |path, answer| {
+    let check = |path: &str, answer: &Answer| {
         let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]);
         assert_eq!(answer.status, 200, "{path}: {text}");
         let body: Json = serde_json::from_slice(&answer.body).unwrap();
@@ -423,7 +424,98 @@ fn traces_of_a_wide_resource_take_no_more_memory_than_the_budget() {
         let is_told =
             answer.headers.contains_key("tidings-incomplete") || !body["errors"].is_null();
         assert!(is_told, "{path}: {text}");
-    });
+    };
+    let ask = |(address, path)| Box::new(move || check(path, &answered(address, path))) as Ask<'_>;
+    let peak = peak_of(&server, &paths.map(ask));
+    println!("at most {} MiB", peak >> 20);
+    assert!(peak < BUDGET, "{peak} bytes");
+}
+
+/// Sends a request to a receiver of OTLP, which takes it.
+fn export(server: &Server, path: &str, request: &impl Message) {
+    let body = request.encode_to_vec();
+    let sent = http::post(&server.otlp_http, path, "application/x-protobuf", body);
+    assert_eq!(sent.status, 200, "{sent:?}");
+}
+
+/// Sends a trace whose spans are of so many scopes of one resource.
+fn send_wide(server: &Server, trace: u128, spans: u64, scope_names: &[String], resource: &str) {
+    let span = |id| span(trace, id, 0, "GET /cart");
+    let mut request = traces("shop", Vec::new());
+    let group = &mut request.resource_spans[0];
+    let wide = KeyValue::new("host.labels", resource);
+    group.resource.get_or_insert_default().attributes.push(wide);
+    let of_scope = |(at, name): (usize, &String)| {
+        let first = at as u64 * spans;
+        let scope = InstrumentationScope { name: name.clone(), ..InstrumentationScope::default() };
+        let spans = (first + 1..=first + spans).map(span).collect();
+        ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }
+    };
+    group.scope_spans = scope_names.iter().enumerate().map(of_scope).collect();
+    export(server, "/v1/traces", &request);
+}
+
+/// What is stored once for many spans or records, and repeated for each in an answer.
+#[test]
+fn nothing_that_an_answer_repeats_takes_more_memory_than_the_budget() {
+    const BUDGET: u64 = 256 << 20;
+    const LONG: usize = 256 << 10;
+    let server = Server::start_with(&["--memory", &BUDGET.to_string()]);
+    let name = |bytes: usize| vec!["s".repeat(bytes)];
+    let names: Vec<String> = (0..3_000).map(|number| format!("scope {number}")).collect();
+    send_wide(&server, 0xa1, 1_500, &name(LONG), "");
+    send_wide(&server, 0xb2, 4_000, &name(1), &"r".repeat(50_000));
+    send_wide(&server, 0xc3, 1, &names, &"r".repeat(30_000));
+    let mut request = logs("shop", (0..1_000).map(|at| log(0, 0, &format!("{at}"))).collect());
+    let scope = InstrumentationScope { name: "s".repeat(LONG), ..Default::default() };
+    request.resource_logs[0].scope_logs[0].scope = Some(scope);
+    export(&server, "/v1/logs", &request);
+    // 2.4 GiB, with the name of the scope in every span.
+    let spans = vec![r#"{"traceId": "0102", "spanId": "03"}"#; 10_000].join(",");
+    let file = format!(
+        r#"{{"resourceSpans": [{{"scopeSpans": [{{"scope": {{"name": "{}"}}, "spans": [{spans}]}}]}}]}}"#,
+        "s".repeat(LONG)
+    );
+
+    let (http, zipkin) = (&*server.http, &*server.zipkin);
+    let get = |address, path: &'static str, status| {
+        Box::new(move || {
+            let answer = answered(address, path);
+            let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(300)]);
+            assert_eq!(answer.status, status, "{path}: {text}");
+        }) as Ask<'_>
+    };
+    let rpc = |method, message: Vec<u8>, code| {
+        Box::new(move || {
+            let answer = call(http, method, &[], frame(false, &message));
+            assert_eq!(answer.code, Some(code), "{method}: {}", answer.message);
+            assert!(answer.body.len() < 8 << 20, "{method}: {} bytes", answer.body.len());
+        }) as Ask<'_>
+    };
+    let by_bytes = |id: u128| [&[10, 16][..], &id.to_be_bytes()].concat();
+    let by_text = |id: u128| [&[10, 32][..], format!("{id:032x}").as_bytes()].concat();
+    const EXHAUSTED: i32 = 8;
+    let (v2, v3) = ("/jaeger.api_v2.QueryService/GetTrace", "/jaeger.api_v3.QueryService/GetTrace");
+    let transform = || {
+        let answer =
+            http::post(http, "/jaeger/api/transform", "application/json", file.as_bytes().to_vec());
+        assert_eq!(answer.status, 413, "{answer:?}");
+    };
+    let asks = [
+        get(http, "/jaeger/api/traces/000000000000000000000000000000a1", 422),
+        rpc(v2, by_bytes(0xa1), EXHAUSTED),
+        rpc(v2, by_bytes(0xb2), EXHAUSTED),
+        rpc(v3, by_text(0xb2), 0),
+        rpc(v2, by_bytes(0xc3), EXHAUSTED),
+        rpc(v3, by_text(0xc3), 0),
+        get(http, "/jaeger/api/traces/000000000000000000000000000000c3", 200),
+        get(http, "/jaeger/api/v3/traces/000000000000000000000000000000c3", 200),
+        get(http, "/tempo/api/traces/000000000000000000000000000000c3", 200),
+        get(zipkin, "/api/v2/trace/000000000000000000000000000000c3", 422),
+        get(http, "/api/v1/logs?limit=1000", 200),
+        Box::new(transform),
+    ];
+    let peak = peak_of(&server, &asks);
     println!("at most {} MiB", peak >> 20);
     assert!(peak < BUDGET, "{peak} bytes");
 }

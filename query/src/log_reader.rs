@@ -320,7 +320,9 @@ pub(crate) fn read(
 fn size(log: &LogView) -> u64 {
     let attributes = log.attributes.iter().map(Message::encoded_len).sum::<usize>();
     let body = log.body.as_ref().map_or(0, Message::encoded_len);
-    (log.text.len() + body + attributes + log.resource.encoded_len()) as u64
+    let sender = log.resource.encoded_len() + log.scope.encoded_len();
+    let schemas = log.resource_schema_url.len() + log.scope_schema_url.len();
+    (log.text.len() + body + attributes + sender + schemas) as u64
 }
 
 /// One record as people and programs are shown it.

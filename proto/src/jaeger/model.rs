@@ -173,17 +173,20 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// The spans, each with its process: the form of `jaeger.api_v2` on the wire.
-    #[must_use]
-    pub fn into_spans(self) -> Vec<Span> {
+    /// The spans, each with its process: the form of `jaeger.api_v2` on the wire. A process is copied
+    /// when its span is taken.
+    pub fn into_spans(self) -> impl Iterator<Item = Span> {
         let Self { spans, processes } = self;
-        let process_of = |span: &Span| {
+        let process_of = move |span: &Span| {
             let number: usize = span.process_id.strip_prefix('p')?.parse().ok()?;
             processes.get(number.checked_sub(1)?).cloned()
         };
-        let with_process =
-            |span: Span| Span { process: process_of(&span), process_id: String::new(), ..span };
-        spans.into_iter().map(with_process).collect()
+        let with_process = move |span: Span| Span {
+            process: process_of(&span),
+            process_id: String::new(),
+            ..span
+        };
+        spans.into_iter().map(with_process)
     }
 }
 

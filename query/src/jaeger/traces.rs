@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use prost::Message;
 use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
 
 use super::{
@@ -13,6 +14,43 @@ use crate::{
     execution::Reader,
     trace::complete::{CompleteTraces, whole},
 };
+
+/// The parts of a trace that an answer repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeated {
+    /// None: OTLP as a whole.
+    Nothing,
+    /// The name and version of its scope for each span: Jaeger's JSON.
+    Scopes,
+    /// These, and the process for each span: `jaeger.api_v2`.
+    ScopesAndProcesses,
+    /// Resource and scope in each message of at most so many spans: OTLP in messages.
+    Messages(usize),
+}
+
+impl Repeated {
+    /// Bytes that the answer repeats of a trace.
+    pub(crate) fn bytes(self, trace: &ExportTraceServiceRequest) -> usize {
+        let mut bytes = 0_usize;
+        for group in &trace.resource_spans {
+            let resource = group.resource.as_ref().map_or(0, Message::encoded_len);
+            for of_scope in &group.scope_spans {
+                let (scope, spans) = (of_scope.scope.as_ref(), of_scope.spans.len());
+                let words = scope.map_or(0, |scope| scope.name.len() + scope.version.len());
+                bytes = bytes.saturating_add(match self {
+                    Self::Nothing => 0,
+                    Self::Scopes => words * spans,
+                    Self::ScopesAndProcesses => (words + resource) * spans,
+                    Self::Messages(spans_max) => {
+                        let whole = scope.map_or(0, Message::encoded_len) + resource;
+                        whole * (spans / spans_max.max(1))
+                    }
+                });
+            }
+        }
+        bytes
+    }
+}
 
 /// Result of reading traces.
 #[derive(Debug, Default)]
@@ -32,9 +70,10 @@ pub(crate) fn find(
     reader: &Reader,
     question: &JaegerSearch,
     raw: bool,
+    repeated: Repeated,
 ) -> Result<JaegerTraces, QueryError> {
     let FoundIds { ids, budget_spent } = search(reader, question)?;
-    let CompleteTraces { traces, left_out } = whole(reader, &ids)?;
+    let CompleteTraces { traces, left_out } = whole(reader, &ids, |trace| repeated.bytes(trace))?;
     adjusted(
         reader,
         JaegerTraces { left_out, budget_spent, ..JaegerTraces::default() },
@@ -44,10 +83,15 @@ pub(crate) fn find(
 }
 
 /// The traces with these ids, each once.
-pub(crate) fn get(reader: &Reader, ids: &[TraceId], raw: bool) -> Result<JaegerTraces, QueryError> {
+pub(crate) fn get(
+    reader: &Reader,
+    ids: &[TraceId],
+    raw: bool,
+    repeated: Repeated,
+) -> Result<JaegerTraces, QueryError> {
     let mut met = HashSet::with_capacity(ids.len());
     let ids: Vec<TraceId> = ids.iter().copied().filter(|id| met.insert(*id)).collect();
-    let CompleteTraces { traces, left_out } = whole(reader, &ids)?;
+    let CompleteTraces { traces, left_out } = whole(reader, &ids, |trace| repeated.bytes(trace))?;
     let found: HashSet<TraceId> = traces.iter().map(|(id, _)| *id).collect();
     let mut missing: Vec<TraceId> = ids.into_iter().filter(|id| !found.contains(id)).collect();
     if left_out > 0 {

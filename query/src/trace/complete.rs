@@ -26,13 +26,23 @@ pub(crate) struct CompleteTraces {
 /// These traces, everything that was sent of them. The first one must fit.
 ///
 /// A resource that many traces share is stored once and copied for each of them, so what is copied is
-/// bounded as well.
-pub(crate) fn whole(reader: &Reader, ids: &[TraceId]) -> Result<CompleteTraces, QueryError> {
+/// bounded as well, and so is what the answer repeats: `repeated` gives those bytes of a trace.
+pub(crate) fn whole(
+    reader: &Reader,
+    ids: &[TraceId],
+    repeated: impl Fn(&ExportTraceServiceRequest) -> usize,
+) -> Result<CompleteTraces, QueryError> {
+    let bytes_max = reader.limits.view_bytes_max;
     let (mut traces, mut bytes) = (Vec::new(), 0);
     let left_out = visit_whole(reader, ids, |id, trace| {
-        bytes += trace.encoded_len() as u64;
-        if bytes > reader.limits.view_bytes_max && !traces.is_empty() {
-            return Ok(ControlFlow::Break(()));
+        let repeated = repeated(&trace) as u64;
+        bytes += trace.encoded_len() as u64 + repeated;
+        match traces.is_empty() {
+            true if repeated > bytes_max => {
+                return Err(QueryError::TooManyBytes { bytes_max, instead: USE_SKELETON });
+            }
+            false if bytes > bytes_max => return Ok(ControlFlow::Break(())),
+            _ => {}
         }
         traces.push((id, trace));
         Ok(ControlFlow::Continue(()))

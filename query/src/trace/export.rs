@@ -20,8 +20,8 @@ use super::{
     tree::Tree,
 };
 
-/// Senders remembered while rows are read.
-const SENDERS_MAX: usize = 256;
+/// Bytes of resources and scopes that are remembered while rows are read.
+const SENDERS_BYTES_MAX: usize = 4 << 20;
 
 /// Everything that was sent of the trace.
 pub(crate) fn export(trace: &TraceFacts, gathered: &Gathered) -> ExportTraceServiceRequest {
@@ -70,6 +70,18 @@ struct SenderKey {
     scope: (String, String),
 }
 
+impl SenderKey {
+    fn is_of(&self, rows: &SpanRows, row: usize) -> bool {
+        let is = |(key, url): &(String, String), of: (&str, &str)| (&**key, &**url) == of;
+        is(&self.resource, (rows.resource_key(row), rows.resource_schema_url(row)))
+            && is(&self.scope, (rows.scope_key(row), rows.scope_schema_url(row)))
+    }
+
+    fn bytes(&self) -> usize {
+        [&self.resource, &self.scope].into_iter().map(|(key, url)| key.len() + url.len()).sum()
+    }
+}
+
 /// Resource and scope that a span came with.
 #[derive(Debug)]
 struct Sender {
@@ -82,10 +94,22 @@ struct Sender {
 #[derive(Debug, Default)]
 struct Senders {
     known: HashMap<SenderKey, Arc<Sender>>,
+    bytes: usize,
+    /// That of the row before, which is most often that of the next one.
+    last: Option<Arc<Sender>>,
 }
 
 impl Senders {
     fn intern(&mut self, rows: &SpanRows, row: usize) -> Arc<Sender> {
+        if let Some(last) = self.last.as_ref().filter(|last| last.key.is_of(rows, row)) {
+            return Arc::clone(last);
+        }
+        let sender = self.find(rows, row);
+        self.last = Some(Arc::clone(&sender));
+        sender
+    }
+
+    fn find(&mut self, rows: &SpanRows, row: usize) -> Arc<Sender> {
         let key = SenderKey {
             resource: (rows.resource_key(row).to_owned(), rows.resource_schema_url(row).to_owned()),
             scope: (rows.scope_key(row).to_owned(), rows.scope_schema_url(row).to_owned()),
@@ -93,8 +117,10 @@ impl Senders {
         if let Some(known) = self.known.get(&key) {
             return Arc::clone(known);
         }
-        if self.known.len() >= SENDERS_MAX {
+        self.bytes += key.bytes();
+        if self.bytes > SENDERS_BYTES_MAX {
             self.known.clear();
+            self.bytes = key.bytes();
         }
         let (resource, scope) = (rows.resource(row), rows.scope(row));
         let sender = Arc::new(Sender { key: key.clone(), resource, scope });
@@ -108,11 +134,25 @@ impl Senders {
 struct SenderGroups {
     request: ExportTraceServiceRequest,
     resources: HashMap<(String, String), usize>,
-    scopes: HashMap<SenderKey, usize>,
+    /// By the place of their resource: its text is held once, however many scopes it has.
+    scopes: HashMap<(usize, (String, String)), usize>,
+    /// The sender of the span before, and the places of its resource and scope.
+    last: Option<(Arc<Sender>, (usize, usize))>,
 }
 
 impl SenderGroups {
-    fn add(&mut self, sender: &Sender, span: Span) {
+    fn add(&mut self, sender: &Arc<Sender>, span: Span) {
+        let last = self.last.as_ref().filter(|(last, _)| Arc::ptr_eq(last, sender));
+        let (resource, scope) = match last {
+            Some((_, places)) => *places,
+            None => self.places(sender),
+        };
+        self.last = Some((Arc::clone(sender), (resource, scope)));
+        self.request.resource_spans[resource].scope_spans[scope].spans.push(span);
+    }
+
+    /// The places of a resource and of its scope, which are made when they are new.
+    fn places(&mut self, sender: &Sender) -> (usize, usize) {
         let groups = &mut self.request.resource_spans;
         let (key, schema_url) = (&sender.key, |(_, url): &(String, String)| url.clone());
         let resource = *self.resources.entry(key.resource.clone()).or_insert_with(|| {
@@ -124,7 +164,7 @@ impl SenderGroups {
             groups.len() - 1
         });
         let group = &mut groups[resource].scope_spans;
-        let scope = *self.scopes.entry(key.clone()).or_insert_with(|| {
+        let scope = *self.scopes.entry((resource, key.scope.clone())).or_insert_with(|| {
             group.push(ScopeSpans {
                 scope: sender.scope.clone(),
                 schema_url: schema_url(&key.scope),
@@ -132,6 +172,6 @@ impl SenderGroups {
             });
             group.len() - 1
         });
-        group[scope].spans.push(span);
+        (resource, scope)
     }
 }

@@ -183,7 +183,7 @@ fn spans_of_one_resource_share_a_process() {
     assert_eq!(trace.processes[0].service_name, "web");
     assert_eq!(trace.processes[1].service_name, NO_SERVICE);
     let services: Vec<String> =
-        trace.into_spans().into_iter().map(|span| span.process.unwrap().service_name).collect();
+        trace.into_spans().map(|span| span.process.unwrap().service_name).collect();
     assert_eq!(services, ["web", "web", NO_SERVICE]);
 }
 
@@ -230,7 +230,7 @@ fn the_model_is_protobuf() {
     use prost::Message;
 
     let trace: Trace = from_otlp(&request(vec![span()]));
-    let spans = trace.into_spans();
+    let spans: Vec<_> = trace.into_spans().collect();
     let bytes = spans[0].encode_to_vec();
     assert_eq!(crate::jaeger::Span::decode(bytes.as_slice()).unwrap(), spans[0]);
     let tag = Tag { key: "k".into(), v_type: TagType::Bool.into(), v_bool: true, ..Tag::default() };

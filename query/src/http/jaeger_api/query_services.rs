@@ -14,7 +14,7 @@ use tidings_grpc::{self as grpc, GrpcStatus};
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     jaeger::{self, Seconds, Span, rpc},
-    otlp::{Code, ExportTraceServiceRequest, ResourceSpans, ScopeSpans, SpanKind},
+    otlp::{Code, ExportTraceServiceRequest, ScopeSpans, SpanKind},
 };
 use tidings_storage::TimeRange;
 
@@ -28,7 +28,7 @@ use crate::{
     jaeger::{
         dependencies,
         find_traces::{JaegerSearch, kind, search},
-        traces::{self, JaegerTraces},
+        traces::{self, JaegerTraces, Repeated},
     },
 };
 
@@ -132,14 +132,16 @@ async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) ->
             let ids = query.iter().filter_map(|query| TraceId::from_wire(&query.trace_id));
             let ids: Vec<TraceId> = ids.collect();
             let ask = move |reader: &_| {
-                let found = traces::get(reader, &ids, true)?;
+                let found = traces::get(reader, &ids, true, repeated(api))?;
                 Ok(whole(found.left_out).map(|()| answered(api, found)))
             };
             service.ask(ask).await?
         }
         ("FindTraces", _) => {
             let (search, raw) = query(api, &message)?;
-            let ask = move |reader: &_| Ok(answered(api, traces::find(reader, &search, raw)?));
+            let ask = move |reader: &_| {
+                Ok(answered(api, traces::find(reader, &search, raw, repeated(api))?))
+            };
             Ok(service.ask(ask).await?)
         }
         ("FindTraceIDs", Api::Storage) => {
@@ -200,12 +202,20 @@ async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations
 
 async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> RpcResult {
     let ask = move |reader: &_| {
-        let found = traces::get(reader, &[id], raw)?;
+        let found = traces::get(reader, &[id], raw, repeated(api))?;
         let is_there = !found.traces.is_empty();
         Ok(is_there.then(|| answered(api, found)))
     };
     let answered = service.ask(ask).await?;
     answered.ok_or_else(|| GrpcStatus::new(Code::NotFound, "trace not found"))
+}
+
+/// The parts of a trace that the messages of an API repeat.
+fn repeated(api: Api) -> Repeated {
+    match api {
+        Api::V2 => Repeated::ScopesAndProcesses,
+        Api::V3 | Api::Storage => Repeated::Messages(CHUNK_SPANS),
+    }
 }
 
 /// Encodes the answer; runs on a blocking thread and holds the query's permits.
@@ -268,7 +278,7 @@ fn messages(api: Api, traces: Vec<ExportTraceServiceRequest>) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     for trace in traces {
         if api == Api::V2 {
-            let mut spans = jaeger::from_otlp(&trace).into_spans().into_iter().peekable();
+            let mut spans = jaeger::from_otlp(&trace).into_spans().peekable();
             while spans.peek().is_some() {
                 let spans: Vec<Span> = spans.by_ref().take(CHUNK_SPANS).collect();
                 messages.push(rpc::SpansResponseChunk { spans }.encode_to_vec());
@@ -280,24 +290,32 @@ fn messages(api: Api, traces: Vec<ExportTraceServiceRequest>) -> Vec<Vec<u8>> {
     messages
 }
 
-/// The trace in parts.
+/// The trace in parts. A resource is repeated in each part that has spans of it, and not for each of
+/// its scopes.
 fn chunks(trace: ExportTraceServiceRequest) -> Vec<ExportTraceServiceRequest> {
     let mut chunks: Vec<ExportTraceServiceRequest> = Vec::new();
     let mut room = 0;
     for mut group in trace.resource_spans {
-        for mut scope in std::mem::take(&mut group.scope_spans) {
+        let scopes = std::mem::take(&mut group.scope_spans);
+        let mut is_open = false;
+        for mut scope in scopes {
             let mut spans = std::mem::take(&mut scope.spans).into_iter().peekable();
             while spans.peek().is_some() {
                 if room == 0 {
                     chunks.push(ExportTraceServiceRequest::default());
-                    room = CHUNK_SPANS;
+                    (room, is_open) = (CHUNK_SPANS, false);
                 }
                 let spans: Vec<_> = spans.by_ref().take(room).collect();
                 room -= spans.len();
-                let scope_spans = vec![ScopeSpans { spans, ..scope.clone() }];
-                let part = ResourceSpans { scope_spans, ..group.clone() };
-                if let Some(last) = chunks.last_mut() {
-                    last.resource_spans.push(part);
+                let Some(groups) = chunks.last_mut().map(|last| &mut last.resource_spans) else {
+                    continue;
+                };
+                if !is_open {
+                    groups.push(group.clone());
+                    is_open = true;
+                }
+                if let Some(group) = groups.last_mut() {
+                    group.scope_spans.push(ScopeSpans { spans, ..scope.clone() });
                 }
             }
         }

@@ -25,7 +25,7 @@ use crate::{
     jaeger::{
         dependencies,
         find_traces::kind,
-        traces::{self, JaegerTraces},
+        traces::{self, JaegerTraces, Repeated},
     },
     params::raw::{RawParameters, unescaped},
 };
@@ -112,8 +112,8 @@ pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V1R
             let asked = query_parameters::search(&given, reader.now).map_err(wrong)?;
             let raw = query_parameters::truth(&given, "raw").map_err(wrong)?;
             let found = match asked {
-                V1Search::Traces(ids) => traces::get(reader, &ids, raw)?,
-                V1Search::Search(search) => traces::find(reader, &search, raw)?,
+                V1Search::Traces(ids) => traces::get(reader, &ids, raw, Repeated::Scopes)?,
+                V1Search::Search(search) => traces::find(reader, &search, raw, Repeated::Scopes)?,
             };
             Ok((trace_envelope(found), query_parameters::pretty(&given)))
         })
@@ -148,8 +148,9 @@ pub(super) async fn trace(
     let raw = query_parameters::truth(&given, "raw").map_err(V1Error::invalid)?;
     let id = id.ok_or_else(V1Error::not_found)?;
     let (service, turn) = service.keeping_turn();
-    let envelope =
-        service.ask(move |reader| traces::get(reader, &[id], raw).map(trace_envelope)).await?;
+    let envelope = service
+        .ask(move |reader| traces::get(reader, &[id], raw, Repeated::Scopes).map(trace_envelope))
+        .await?;
     if envelope.data.is_empty() {
         return Err(V1Error::not_found());
     }
@@ -190,7 +191,8 @@ enum Untranslatable {
 
 /// Objects take memory however short they are written.
 const OBJECTS_MAX: usize = 600_000;
-/// Limit in bytes for fields that many traces share and that are copied for each trace.
+/// Limit in bytes for fields that many traces share and that are copied for each trace, and for names
+/// and versions of scopes, which are copied for each span.
 const COPIES_BYTES_MAX: usize = 64 << 20;
 
 fn transformed(body: &[u8]) -> Result<Vec<jaeger::Trace>, Untranslatable> {
@@ -218,6 +220,8 @@ fn by_trace(
             let spans = std::mem::take(&mut scope.spans);
             let mut scoped: HashSet<usize> = HashSet::new();
             let scope_size = scope.encoded_len();
+            let words = scope.scope.as_ref().map_or(0, |of| of.name.len() + of.version.len());
+            copied = copied.saturating_add(words.saturating_mul(spans.len()));
             for span in spans {
                 let place = *places.entry(span.trace_id.clone()).or_insert_with(|| {
                     traces.push(ExportTraceServiceRequest::default());

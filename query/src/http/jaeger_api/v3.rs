@@ -24,7 +24,7 @@ use crate::{
     jaeger::{
         dependencies,
         find_traces::{JaegerSearch, kind, search as find_ids},
-        traces::{self, JaegerTraces},
+        traces::{self, JaegerTraces, Repeated},
     },
     params::raw::RawParameters,
     search::trees,
@@ -99,7 +99,8 @@ pub(super) async fn trace(
     let raw = query_parameters::v3_trace(&given).map_err(V3Error::invalid)?;
     let id = id.ok_or_else(V3Error::not_found)?;
     let (service, turn) = service.keeping_turn();
-    let found = service.ask(move |reader| traces::get(reader, &[id], raw)).await?;
+    let found =
+        service.ask(move |reader| traces::get(reader, &[id], raw, Repeated::Nothing)).await?;
     answer(turn, found).await
 }
 
@@ -108,7 +109,8 @@ pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V3R
     let given = RawParameters::read(&uri)?;
     let (search, raw) = query_parameters::v3_search(&given).map_err(V3Error::invalid)?;
     let (service, turn) = service.keeping_turn();
-    let found = service.ask(move |reader| traces::find(reader, &search, raw)).await?;
+    let found =
+        service.ask(move |reader| traces::find(reader, &search, raw, Repeated::Nothing)).await?;
     answer(turn, found).await
 }
 

@@ -139,5 +139,5 @@ impl<'a> PartBuilder<'a> {
 
 /// Encoded size of the span in bytes, with its own copy of resource and scope.
 fn size(span: &Span, sender: &Sender) -> usize {
-    span.encoded_len() + sender.key.resource.0.len() + sender.key.scope.0.len()
+    span.encoded_len() + sender.key.bytes()
 }
