@@ -71,6 +71,7 @@ const UNSUPERVISED: &[(&str, usize, &str)] = &[
     ("query/src/http/searching.rs", 2, "answers one search; a set of its own aborts it"),
     ("sql/src/conversation.rs", 2, "write to and listen to the worker of one query"),
     ("sql/src/conversation/scans.rs", 1, "reads one view for one query"),
+    ("sql/src/http/sql_events.rs", 1, "asks one query; a set of its own aborts it"),
     ("sql/src/pool.rs", 1, "the thread is supervised: its work is a restarting thread"),
     ("sql/src/sql_service.rs", 1, "talks with the worker of one query, whose asker waits for it"),
     ("sql/src/worker.rs", 1, "the query in a worker process, which ends with it"),

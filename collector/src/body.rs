@@ -37,8 +37,9 @@ pub(crate) struct BodyReader<'a> {
     pub(crate) limits: &'a CollectorLimits,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) phases: &'a Phases,
-    /// Counts what comes, also of bodies that are refused.
-    pub(crate) counters: &'a ReceiverCounters,
+    /// Count what comes, also of bodies that are refused: those of the listener, and of the
+    /// destination when it has its own.
+    pub(crate) counters: (&'a ReceiverCounters, Option<&'a ReceiverCounters>),
 }
 
 impl BodyReader<'_> {
@@ -81,7 +82,7 @@ impl BodyReader<'_> {
                     }
                     Some(Ok(frame)) => {
                         let Ok(data) = frame.into_data() else { continue };
-                        self.counters.receive(data.len(), self.clock.now());
+                        self.count(data.len());
                         if data.len() > limit - arrived.len() {
                             return Err(too_large(limit));
                         }
@@ -102,6 +103,15 @@ impl BodyReader<'_> {
                     window = self.clock.sleep(self.window());
                 }
             }
+        }
+    }
+
+    fn count(&self, bytes: usize) {
+        let (all, of_destination) = self.counters;
+        let now = self.clock.now();
+        all.receive(bytes, now);
+        if let Some(counters) = of_destination {
+            counters.receive(bytes, now);
         }
     }
 
@@ -137,7 +147,7 @@ impl BodyReader<'_> {
         let read_on = async {
             while let Some(Ok(frame)) = body.frame().await {
                 let count = frame.data_ref().map_or(0, Bytes::len);
-                self.counters.receive(count, self.clock.now());
+                self.count(count);
                 if count > left {
                     return;
                 }

@@ -15,16 +15,21 @@ const PER_REQUEST: u32 = 10;
 /// Bytes of answers that allow an update of a window. Some clients send two for each frame of an
 /// answer, which rarely has fewer than 64 bytes.
 const BYTES_PER_UPDATE: usize = 32;
-/// Bytes that frames of bodies have on average at least.
-const BYTES_PER_DATA: usize = 16;
+/// Bytes of answers that allow a PING: clients of gRPC in Go send one for each frame of an answer, at
+/// most, to measure how much can be under way.
+const BYTES_PER_PING: usize = 64;
+/// Bytes that frames of bodies have on average at least: encoders of JSON that send each token have
+/// about eight.
+const BYTES_PER_DATA: usize = 4;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Length in three bytes, kind, flags and stream in six.
 const FRAME_HEAD: usize = 9;
 
-/// Frames that carry requests, and those that let answers go on; all others count.
+/// Frames that carry requests, and those that answers allow; all others count.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
@@ -59,7 +64,7 @@ pub(crate) struct FrameMeter {
     excess: u32,
     /// The time up to which `excess` is reckoned.
     reckoned: Instant,
-    /// Bytes of answers for which no window has been updated.
+    /// Bytes of answers for which no window has been updated and no PING was sent.
     answered_bytes: usize,
     /// Bytes of bodies that are more than their frames need.
     body_bytes: usize,
@@ -109,6 +114,7 @@ impl FrameMeter {
                 self.body_bytes = self.body_bytes.saturating_add(length);
                 (&mut self.body_bytes, BYTES_PER_DATA)
             }
+            PING => (&mut self.answered_bytes, BYTES_PER_PING),
             WINDOW_UPDATE => (&mut self.answered_bytes, BYTES_PER_UPDATE),
             _ => return false,
         };
@@ -168,10 +174,9 @@ mod tests {
     use tidings_storage::{Clock, SystemClock};
 
     use super::{
-        BURST, BYTES_PER_UPDATE, DATA, FrameMeter, PER_REQUEST, PER_SECOND, PREFACE, WINDOW_UPDATE,
+        BURST, BYTES_PER_PING, BYTES_PER_UPDATE, DATA, FrameMeter, PER_REQUEST, PER_SECOND, PING,
+        PREFACE, WINDOW_UPDATE,
     };
-
-    const PING: u8 = 6;
 
     fn frame(kind: u8, length: u8) -> Vec<u8> {
         let head = [0, 0, length, kind, 0, 0, 0, 0, 1];
@@ -231,26 +236,30 @@ mod tests {
             let frames: Vec<u8> = lengths.iter().flat_map(|length| frame(DATA, *length)).collect();
             meter.is_flood(&[PREFACE, &frames.repeat(10_000)].concat(), start)
         };
-        for small in [&[100][..], &[16], &[5, 100], &[200, 0, 5, 1]] {
+        for small in [&[100][..], &[4], &[1, 7], &[200, 0, 5, 1]] {
             assert!(!is_flood(small), "{small:?}");
         }
-        for tiny in [&[0][..], &[1], &[13], &[20, 1]] {
+        for tiny in [&[0][..], &[1], &[3], &[5, 1]] {
             assert!(is_flood(tiny), "{tiny:?}");
         }
     }
 
     #[test]
-    fn answers_allow_updates_of_windows_and_nothing_else_does() {
+    fn answers_allow_updates_of_windows_and_pings_and_nothing_else_does() {
         let start = SystemClock.instant();
-        let mut meter = FrameMeter::new(start);
-        let updates = |count: usize| frame(WINDOW_UPDATE, 4).repeat(count);
-        let burst = usize::try_from(BURST).unwrap();
-        assert!(!meter.is_flood(PREFACE, start));
-        for _ in 0..100 {
-            meter.answered(16 << 10);
-            assert!(!meter.is_flood(&updates((16 << 10) / BYTES_PER_UPDATE), start));
+        for (kind, length, price) in
+            [(WINDOW_UPDATE, 4, BYTES_PER_UPDATE), (PING, 8, BYTES_PER_PING)]
+        {
+            let mut meter = FrameMeter::new(start);
+            let frames = |count: usize| frame(kind, length).repeat(count);
+            let burst = usize::try_from(BURST).unwrap();
+            assert!(!meter.is_flood(PREFACE, start));
+            for _ in 0..100 {
+                meter.answered(16 << 10);
+                assert!(!meter.is_flood(&frames((16 << 10) / price), start));
+            }
+            assert!(!meter.is_flood(&frames(burst), start));
+            assert!(meter.is_flood(&frames(1), start));
         }
-        assert!(!meter.is_flood(&updates(burst), start));
-        assert!(meter.is_flood(&updates(1), start));
     }
 }

@@ -141,7 +141,7 @@ impl Server {
                 self.audit_denial(&head, holder.peer(), &refusal);
                 // A body that did not come does not come now.
                 if !holder.is_evicted() {
-                    self.reader().drain(&head, &mut body, &refusal).await;
+                    self.reader(&counted_for).drain(&head, &mut body, &refusal).await;
                 }
                 self.receiver.refuse(&head, &refusal)
             }
@@ -218,8 +218,9 @@ impl Server {
                 }
             };
         }
+        let destination = Arc::clone(&sender.destination);
         let admission = self.ingest.gate.open(holder, sender)?;
-        let (reader, ingest) = (self.reader(), &*self.ingest);
+        let (reader, ingest) = (self.reader(&destination), &*self.ingest);
         self.receiver.receive(Exchange { head, body, reader, ingest, admission }).await
     }
 
@@ -275,12 +276,13 @@ impl Server {
         self.receiver.explain(&refusal)
     }
 
-    fn reader(&self) -> BodyReader<'_> {
+    /// A reader of bodies that are for this destination.
+    fn reader<'a>(&'a self, destination: &'a Destination) -> BodyReader<'a> {
         BodyReader {
             limits: &self.ingest.limits,
             clock: &*self.ingest.clock,
             phases: &self.phases,
-            counters: &self.counters,
+            counters: (&self.counters, destination.of_receiver(self.index)),
         }
     }
 }
