@@ -299,7 +299,7 @@ impl Tenants {
     async fn open_early(&self, name: &TenantName, count: usize) -> Result<(), StorageError> {
         match self.open_store(name.clone(), count).await {
             Ok(_) => Ok(()),
-            Err(error @ (StorageError::Closed | StorageError::Refused { .. })) => Err(error),
+            Err(StorageError::Closed) => Err(StorageError::Closed),
             Err(error) => {
                 self.note_failed(name, error);
                 Ok(())

@@ -75,7 +75,11 @@ pub(crate) struct GrpcClient(Pool);
 impl GrpcClient {
     pub(crate) fn new() -> Self {
         let tls = HttpsConnectorBuilder::new().with_tls_config(client_config(&AUTHORITY, None));
-        let connector = tls.https_or_http().enable_http2().build();
+        // A request is several writes, which would wait for each other.
+        let mut plain = HttpConnector::new();
+        plain.set_nodelay(true);
+        plain.enforce_http(false);
+        let connector = tls.https_or_http().enable_http2().wrap_connector(plain);
         Self(Client::builder(TokioExecutor::new()).http2_only(true).build(connector))
     }
 }
