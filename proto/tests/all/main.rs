@@ -7,5 +7,6 @@
 )]
 
 mod corpora;
+mod oracle;
 mod round_trip;
 mod views;
