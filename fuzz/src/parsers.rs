@@ -67,7 +67,7 @@ pub(crate) fn cursors(input: &[u8]) {
     if let Some(position) = AuditPosition::parse(text) {
         assert_eq!(position.to_string(), text);
     }
-    for rank in [TraceRank::Duration, TraceRank::Errors, TraceRank::Spans] {
+    for rank in TraceRank::ALL {
         if let Some(cursor) = RankCursor::decode(rank, text) {
             assert_eq!(cursor.encode(), text);
         }

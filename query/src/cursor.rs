@@ -13,6 +13,7 @@ const TRACES: u8 = b't';
 const LONGEST: u8 = b'd';
 const MOST_ERRORS: u8 = b'e';
 const MOST_SPANS: u8 = b's';
+const LONGEST_SPAN: u8 = b'l';
 const LOGS_NEWEST: u8 = b'n';
 const LOGS_OLDEST: u8 = b'o';
 
@@ -36,6 +37,13 @@ pub enum TraceRank {
     Errors,
     /// Spans.
     Spans,
+    /// The duration of the longest span that matches.
+    SpanDuration,
+}
+
+impl TraceRank {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Duration, Self::Errors, Self::Spans, Self::SpanDuration];
 }
 
 /// The end of a page of traces in the order of a [`TraceRank`].
@@ -113,6 +121,7 @@ impl TraceRank {
             Self::Duration => LONGEST,
             Self::Errors => MOST_ERRORS,
             Self::Spans => MOST_SPANS,
+            Self::SpanDuration => LONGEST_SPAN,
         }
     }
 }
@@ -184,7 +193,7 @@ mod tests {
 
         #[test]
         fn a_cursor_of_an_order_is_of_no_other(value: u64, id in 1_u8.., at in 0..3_usize) {
-            let ranks = [TraceRank::Duration, TraceRank::Errors, TraceRank::Spans];
+            let ranks = TraceRank::ALL;
             let trace_id = TraceId::from_bytes([id; 16]).unwrap();
             let cursor = RankCursor { rank: ranks[at], value, trace_id };
             for rank in ranks {

@@ -144,6 +144,18 @@ fn spans_are_listed_with_attributes_as_columns_and_values_that_filter() {
         explore.page.browser.screenshot(&format!("explore-spans-{theme}-{width}"));
     }
 
+    // By duration, the longest first.
+    explore.page.press_button("Duration");
+    explore.page.wait_for_address("sort=span-duration");
+    explore.page.wait_until_settled();
+    explore.page.wait_for_text("Spans of 400 traces, longest first");
+    explore.page.wait_for(
+        "document.querySelector('table[aria-label=Spans] td.traces-duration').innerText.startsWith('906')",
+    );
+    explore.page.browser.screenshot("explore-spans-longest-dark");
+    explore.page.press_button("Started");
+    explore.page.wait_for_text("Spans of 400 traces, newest first");
+
     // A value leads to the spans that have it, and a span to its place in the trace.
     explore.page.press_button("Only spans with payment.acquirer = northpay");
     explore.page.wait_for_address("attr=payment.acquirer=northpay");

@@ -57,6 +57,7 @@ const NEWEST: &str = "newest";
 const DURATION: &str = "duration";
 const ERRORS: &str = "errors";
 const SPANS: &str = "spans";
+const SPAN_DURATION: &str = "span-duration";
 
 /// Traces about which the logs say this.
 const LOG_TEXT: Declared = query(
@@ -79,8 +80,8 @@ impl Takes for TraceSearchParameters {
             CURSOR,
             query(
                 "sort",
-                Word(&[NEWEST, DURATION, ERRORS, SPANS]),
-                "`newest` (the default), or the highest of the whole trace first: `duration`, `errors` (failed spans) or `spans`",
+                Word(&[NEWEST, DURATION, ERRORS, SPANS, SPAN_DURATION]),
+                "`newest` (the default), or the highest of the whole trace first: `duration`, `errors` (failed spans) or `spans`; or the longest span that matches first: `span-duration`",
             ),
             query(
                 "q",
@@ -137,8 +138,8 @@ impl Takes for OneTrace {
 /// Finds traces.
 ///
 /// A trace is found when one of its spans matches every filter. Newest first by the earliest
-/// matching span's start, then by trace id; with `sort`, by what the whole trace is, then by trace
-/// id: then all that match are looked at, or `complete` is false, and spans that begin more than an
+/// matching span's start, then by trace id; with `sort`, by what the whole trace is or by its longest
+/// matching span, then by trace id: then all that match are looked at, or `complete` is false, and spans that begin more than an
 /// hour before or after the times asked for have no part in the order. Times choose traces, they do
 /// not cut them: summaries are of whole traces. `Accept: text/event-stream` gives `progress` events while the search goes
 /// on, with the first traces of the page in `traces` events, and then the answer as the data of a
@@ -247,6 +248,7 @@ fn place(params: &Params) -> Result<PageStart, QueryError> {
         Some(DURATION) => TraceRank::Duration,
         Some(ERRORS) => TraceRank::Errors,
         Some(SPANS) => TraceRank::Spans,
+        Some(SPAN_DURATION) => TraceRank::SpanDuration,
         _ => return Ok(PageStart::Newest(params.cursor(TraceCursor::decode)?)),
     };
     Ok(PageStart::Ranked(rank, params.cursor(|text| RankCursor::decode(rank, text))?))

@@ -1,4 +1,5 @@
-//! Finds matching traces ordered by a value of the whole trace: duration, failed spans, or spans.
+//! Finds matching traces ordered by a value of the whole trace (duration, failed spans, or spans) or
+//! by the duration of the longest span that matches.
 //!
 //! Rows give an upper bound of a trace's value, because repeated spans and rules of assembly only
 //! lower it. Traces are assembled from the highest bound down. The search ends when no remaining
@@ -80,15 +81,6 @@ pub(crate) fn ranked(
     })
 }
 
-/// Sort value of a trace.
-fn value(rank: TraceRank, trace: &TraceSummary) -> u64 {
-    match rank {
-        TraceRank::Duration => trace.duration_nano.0,
-        TraceRank::Errors => trace.error_count,
-        TraceRank::Spans => trace.span_count,
-    }
-}
-
 /// The first traces after the cursor, and whether there are more.
 fn best(
     reader: &Reader,
@@ -141,6 +133,8 @@ struct TraceAggregate {
     matches: bool,
     rows: u64,
     errors: u64,
+    /// Nanoseconds of the longest span that matches.
+    longest: u64,
     /// The earliest start that is known.
     start: Option<UnixNanos>,
     /// The earliest end that is known.
@@ -169,7 +163,14 @@ impl TraceAggregate {
             }
             TraceRank::Errors => self.errors,
             TraceRank::Spans => self.rows,
+            TraceRank::SpanDuration => self.longest,
         }
+    }
+
+    /// Takes a span that matches.
+    fn matched(&mut self, start: UnixNanos, end: UnixNanos) {
+        self.matches = true;
+        self.longest = self.longest.max(end.since(start).0);
     }
 }
 
@@ -192,15 +193,17 @@ impl Met {
             met.scan(reader, &wide, &mut stats, |met, id, rows, of_trace| {
                 let Some(trace) = met.trace(id) else { return };
                 for row in of_trace {
-                    trace.matches |= filter.start.contains(rows.start(row));
-                    trace.add(rows.start(row), rows.end(row));
+                    let (start, end) = (rows.start(row), rows.end(row));
+                    if filter.start.contains(start) {
+                        trace.matched(start, end);
+                    }
+                    trace.add(start, end);
                 }
             })?;
         } else {
-            met.scan(reader, filter, &mut stats, |met, id, _, _| {
-                if let Some(trace) = met.trace(id) {
-                    trace.matches = true;
-                }
+            met.scan(reader, filter, &mut stats, |met, id, rows, of_trace| {
+                let Some(trace) = met.trace(id) else { return };
+                of_trace.for_each(|row| trace.matched(rows.start(row), rows.end(row)));
             })?;
         }
         let few = met.traces.len() <= LOOKUP_TRACES_MAX;
@@ -234,7 +237,14 @@ impl Met {
     /// were looked at, and by these the trace would be on no page, or on two.
     fn place(&self, rank: TraceRank, trace: &TraceSummary) -> RankPlace {
         let bound = self.traces.get(&trace.trace_id).map_or(0, |met| met.bound(rank));
-        (Reverse(value(rank, trace).min(bound)), trace.trace_id)
+        let value = match rank {
+            TraceRank::Duration => trace.duration_nano.0,
+            TraceRank::Errors => trace.error_count,
+            TraceRank::Spans => trace.span_count,
+            // Rows say it all.
+            TraceRank::SpanDuration => bound,
+        };
+        (Reverse(value.min(bound)), trace.trace_id)
     }
 
     /// Gives `visit` the matching rows, row groups with the newest first. Adjacent rows of the same

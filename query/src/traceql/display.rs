@@ -25,6 +25,8 @@ pub(crate) struct DisplayLimits {
     pub(crate) spans: usize,
     /// Of all traces.
     pub(crate) spans_together: usize,
+    /// The longest spans of a spanset, instead of those that stand first in it.
+    pub(crate) longest_first: bool,
 }
 
 /// Remaining budget of a page.
@@ -53,11 +55,12 @@ impl DisplayBudget {
 }
 
 impl DisplayLimits {
-    pub(crate) const NOTHING: Self = Self { spansets: 0, spans: 0, spans_together: 0 };
+    pub(crate) const NOTHING: Self =
+        Self { spansets: 0, spans: 0, spans_together: 0, longest_first: false };
 
     /// Shows this number of spans of every spanset.
     pub(crate) fn spans(spans: usize) -> Self {
-        Self { spansets: usize::MAX, spans, spans_together: usize::MAX }
+        Self { spansets: usize::MAX, spans, spans_together: usize::MAX, longest_first: false }
     }
 }
 

@@ -122,7 +122,9 @@ pub(crate) fn ranked_page(
     let next = RankCursor::behind(page.rank, &places).filter(|_| more);
     let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
     // Displayed spans are held only for the traces of the page.
-    let (limit, among, shown) = (ids.len(), Some(ids.clone()), display_limits(query.spans_shown));
+    let longest_first = page.rank == TraceRank::SpanDuration;
+    let shown = DisplayLimits { longest_first, ..display_limits(query.spans_shown) };
+    let (limit, among) = (ids.len(), Some(ids.clone()));
     let wanted = TraceqlSearch { limit, among, shown, ..wanted };
     let of_page = search(reader, &wanted, &mut EarlyResults::none(reader))?;
     found.stats.rows += of_page.stats.rows;
@@ -140,7 +142,12 @@ pub(crate) fn ranked_page(
 }
 
 fn display_limits(spans: usize) -> DisplayLimits {
-    DisplayLimits { spansets: SPANSETS_SHOWN_MAX, spans, spans_together: SPANS_SHOWN_MAX }
+    DisplayLimits {
+        spansets: SPANSETS_SHOWN_MAX,
+        spans,
+        spans_together: SPANS_SHOWN_MAX,
+        longest_first: false,
+    }
 }
 
 fn trace_match(trace: &FoundTrace) -> TraceMatch {
@@ -182,5 +189,6 @@ fn value(rank: TraceRank, trace: &FoundTrace) -> u64 {
         TraceRank::Duration => trace.duration.0,
         TraceRank::Errors => services.map(|(_, failed)| failed).sum(),
         TraceRank::Spans => services.map(|(spans, _)| spans).sum(),
+        TraceRank::SpanDuration => trace.longest_match.0,
     }
 }

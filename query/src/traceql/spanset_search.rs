@@ -7,6 +7,7 @@
 //! out and said so.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashSet},
     ops::ControlFlow,
 };
@@ -65,6 +66,8 @@ pub(crate) struct FoundTrace {
     pub(crate) root: Option<(String, String)>,
     pub(crate) start: UnixNanos,
     pub(crate) duration: DurationNanos,
+    /// That of the longest span in its spansets.
+    pub(crate) longest_match: DurationNanos,
     /// The first of its spansets, and how many there are.
     pub(crate) spansets: Vec<FoundSpanset>,
     pub(crate) spanset_count: usize,
@@ -372,6 +375,9 @@ fn found_trace(
         counts.0 += 1;
         counts.1 += u64::from(tree.failed(node));
     }
+    let duration = |span: &u32| tree.assembled.nodes[*span as usize].duration;
+    let matched = spansets.iter().flat_map(|spanset| &spanset.spans);
+    let longest_match = matched.map(duration).max().unwrap_or_default();
     let span = |span: &u32, left: &mut DisplayBudget| {
         let fact = tree.fact(*span as usize);
         let values = read_values(fields, table.row(*span));
@@ -380,7 +386,7 @@ fn found_trace(
             service: names.text(fact.service).to_owned(),
             name: names.text(fact.operation).to_owned(),
             start: fact.start,
-            duration: tree.assembled.nodes[*span as usize].duration,
+            duration: duration(span),
             attributes: left.take(values),
         }
     };
@@ -389,8 +395,12 @@ fn found_trace(
     let spanset_count = spansets.len();
     let spansets = spansets.iter().take(shown.spansets).map(|spanset| {
         let count = shown.spans.min(left.spans);
+        let mut of_spanset: Vec<&u32> = spanset.spans.iter().collect();
+        if shown.longest_first {
+            of_spanset.sort_by_key(|span| Reverse(duration(span)));
+        }
         let spans: Vec<FoundSpan> =
-            spanset.spans.iter().take(count).map(|of| span(of, left)).collect();
+            of_spanset.into_iter().take(count).map(|of| span(of, left)).collect();
         left.spans -= spans.len();
         let attributes = left.take(spanset.attributes.iter().map(known).collect());
         FoundSpanset { matched: spanset.spans.len(), attributes, spans }
@@ -400,6 +410,7 @@ fn found_trace(
         root,
         start: tree.start,
         duration: tree.end.since(tree.start),
+        longest_match,
         spansets: spansets.collect(),
         spanset_count,
         place,

@@ -120,16 +120,17 @@ fn expected(spans: &[Numbers], question: &Question) -> Vec<String> {
     order.into_iter().map(|(trace, _)| trace_id(trace)).collect()
 }
 
-/// What a list is sorted by, of the spans of a trace.
-type Measure = fn(&[&Numbers]) -> u64;
+/// What a list is sorted by, of the spans of a trace and of those that match.
+type Measure = fn(&[&Numbers], &[&Numbers]) -> u64;
 
-const SORTS: [(&str, Measure); 3] = [
-    ("duration", |spans| {
+const SORTS: [(&str, Measure); 4] = [
+    ("duration", |spans, _| {
         let start = spans.iter().map(|span| span.5).min().unwrap();
         spans.iter().map(|span| span.5 + span.6).max().unwrap() - start
     }),
-    ("errors", |spans| spans.iter().filter(|span| STATUSES[span.4].0 == "error").count() as u64),
-    ("spans", |spans| spans.len() as u64),
+    ("errors", |spans, _| spans.iter().filter(|span| STATUSES[span.4].0 == "error").count() as u64),
+    ("spans", |spans, _| spans.len() as u64),
+    ("span-duration", |_, matching| matching.iter().map(|span| span.6).max().unwrap()),
 ];
 
 fn sorted(spans: &[Numbers], question: &Question, measure: Measure) -> Vec<String> {
@@ -138,8 +139,13 @@ fn sorted(spans: &[Numbers], question: &Question, measure: Measure) -> Vec<Strin
         traces.entry(numbers.0).or_default().push(numbers);
     }
     traces.retain(|_, spans| spans.iter().any(|numbers| question.matches(numbers)));
+    let value = |spans: &[&Numbers]| {
+        let matching: Vec<_> =
+            spans.iter().copied().filter(|span| question.matches(span)).collect();
+        measure(spans, &matching)
+    };
     let mut order: Vec<(u64, u64)> =
-        traces.iter().map(|(trace, spans)| (measure(spans), *trace)).collect();
+        traces.iter().map(|(trace, spans)| (value(spans), *trace)).collect();
     order.sort_by_key(|(value, trace)| (std::cmp::Reverse(*value), *trace));
     order.into_iter().map(|(_, trace)| trace_id(trace)).collect()
 }

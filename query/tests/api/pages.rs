@@ -67,6 +67,16 @@ async fn what_a_query_found_in_a_trace_stands_beside_its_summary() {
             assert_eq!(counts, [(2, 2), (3, 3)], "{order}");
         }
     }
+    // By the longest span that matches, and then its spanset begins with that.
+    let longest = harness
+        .get("/traces?q=%7B%20kind%20!=%20internal%20%7D&sort=span-duration&spansPerSpanset=2")
+        .await;
+    for found in longest["matches"].as_array().unwrap() {
+        let spans = found["spansets"][0]["spans"].as_array().unwrap().iter();
+        let durations: Vec<u64> =
+            spans.map(|span| text(&span["durationNano"]).parse().unwrap()).collect();
+        assert!(durations[0] > durations[1], "{durations:?}");
+    }
     let none = harness.get(&format!("/traces?{query}&spansPerSpanset=0")).await;
     assert_eq!(none["matches"][0]["spansets"][0]["spans"], serde_json::json!([]));
     assert!(harness.get("/traces").await.get("matches").is_none());

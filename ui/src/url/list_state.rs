@@ -110,10 +110,12 @@ pub enum TraceSort {
     Errors,
     /// Traces with the most spans first.
     Spans,
+    /// Traces with the longest span that matches first.
+    SpanDuration,
 }
 
 impl TraceSort {
-    const ALL: [Self; 3] = [Self::Duration, Self::Errors, Self::Spans];
+    const ALL: [Self; 4] = [Self::Duration, Self::Errors, Self::Spans, Self::SpanDuration];
 
     /// Its name, in addresses and in the API.
     #[must_use]
@@ -122,6 +124,7 @@ impl TraceSort {
             Self::Duration => "duration",
             Self::Errors => "errors",
             Self::Spans => "spans",
+            Self::SpanDuration => "span-duration",
         }
     }
 

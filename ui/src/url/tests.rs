@@ -71,7 +71,8 @@ proptest! {
         range in range(), filters in filters(), selected in option::of(trace_id()),
         query in option::of(word()), chosen in option::of(heatmap_box()),
         sort in option::of(prop_oneof![
-            Just(TraceSort::Duration), Just(TraceSort::Errors), Just(TraceSort::Spans)
+            Just(TraceSort::Duration), Just(TraceSort::Errors), Just(TraceSort::Spans),
+            Just(TraceSort::SpanDuration)
         ]),
         group in option::of(word()), hidden in vec("[a-z]{1,8}", 0..3),
         lists_spans: bool, columns in vec(word(), 0..=COLUMNS_MAX),

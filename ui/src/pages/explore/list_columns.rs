@@ -112,6 +112,7 @@ fn title(state: &ExploreState, total: Option<Total>) -> String {
         Some(TraceSort::Duration) => "longest traces first",
         Some(TraceSort::Errors) => "traces with most errors first",
         Some(TraceSort::Spans) => "largest traces first",
+        Some(TraceSort::SpanDuration) => "longest first",
     };
     match total {
         Some(_) => format!("Spans of {traces}, {order}"),

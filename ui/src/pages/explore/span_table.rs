@@ -20,7 +20,7 @@ use crate::{
     colour,
     components::{ServiceName, StateBadge},
     figures, format,
-    url::{Step, traceql::write_traceql, use_go},
+    url::{Step, TraceSort, traceql::write_traceql, use_go},
 };
 
 /// A query that is longer is not handed to the trace's field for finding.
@@ -70,7 +70,13 @@ pub(super) fn SpanTable(
                 <tr>
                     <Head explored sort=None label="Started" class="traces-started" title="The newest first" />
                     <th scope="col" class="traces-name">"Span"</th>
-                    <th scope="col" class="traces-duration">"Duration"</th>
+                    <Head
+                        explored
+                        sort=Some(TraceSort::SpanDuration)
+                        label="Duration"
+                        class="traces-duration"
+                        title="The longest first, of all that match; those of one trace stand together"
+                    />
                     <th scope="col" class="spans-bar"><span class="hidden">"Duration as a bar"</span></th>
                     {attribute_heads(explored)}
                     <th scope="col" class="spans-transaction">"Transaction"</th>
