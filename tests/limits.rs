@@ -519,3 +519,31 @@ fn nothing_that_an_answer_repeats_takes_more_memory_than_the_budget() {
     println!("at most {} MiB", peak >> 20);
     assert!(peak < BUDGET, "{peak} bytes");
 }
+
+#[test]
+fn a_long_name_of_a_service_is_written_to_files_within_the_budget() {
+    const BUDGET: u64 = 256 << 20;
+    const ROWS: u64 = 3_000;
+    let memory = BUDGET.to_string();
+    let server = Server::start_with(&["--memory", &memory, "--memory-flush-seconds", "1"]);
+    let service = "s".repeat(1 << 20);
+    let spans = (1..=ROWS).map(|id| span(u128::from(id), id, 0, "GET /cart")).collect();
+    export(&server, "/v1/traces", &traces(&service, spans));
+    export(&server, "/v1/logs", &logs(&service, (0..ROWS).map(|_| log(0, 0, "said")).collect()));
+    let written = || {
+        let begin = Instant::now();
+        let rows = |table: &Json| table["rows"].as_u64().unwrap();
+        loop {
+            let (_, status) = server.get("/api/v1/status");
+            let tables = status["storage"]["tables"].as_array().unwrap();
+            if tables.iter().map(rows).sum::<u64>() == 2 * ROWS {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{status}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let peak = peak_of(&server, &[Box::new(written)]);
+    println!("at most {} MiB", peak >> 20);
+    assert!(peak < BUDGET, "{peak} bytes");
+}

@@ -142,7 +142,7 @@ impl Source {
         if !self.is_covered(&tables, &log)? {
             return Ok(None);
         }
-        // Opened after the tables, it reaches at least as far as they do.
+        // The log was opened after the tables and reaches at least as far.
         let position = tables.spans.position.max(tables.logs.position);
         if !log.segments.is_empty() && log.end < position {
             let reason = format!(

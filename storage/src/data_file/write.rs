@@ -88,6 +88,10 @@ const LOG_IDS: [&str; 1] = ["trace_id"];
 /// because reading one row decodes both.
 const TEXTS: [&str; 3] = ["attributes.key_value.value.string", "text", "body"];
 const TEXT_PAGE_BYTES: usize = 128 << 10;
+/// Words that rows share, which have statistics. Their dictionary is never given up: it has each word
+/// once, as memory does, and beyond it every row would have a copy of its word, however long.
+const WORDS: [&str; 2] = ["service", "name"];
+const WORD_DICTIONARY_BYTES: usize = 1 << 30;
 /// Columns with the sender's texts, which justify a higher compression level.
 const SENT: [&str; 4] = ["attributes", "events", "text", "body"];
 /// Values that do not repeat at all.
@@ -349,6 +353,10 @@ fn properties(
         properties = properties
             .set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES)
             .set_column_dictionary_page_size_limit(path, TEXT_PAGE_BYTES);
+    }
+    for name in WORDS.iter().filter(has) {
+        properties = properties
+            .set_column_dictionary_page_size_limit(ColumnPath::from(*name), WORD_DICTIONARY_BYTES);
     }
     for leaf in ArrowSchemaConverter::new().convert(schema)?.columns() {
         let root = leaf.path().parts().first().map_or("", String::as_str);

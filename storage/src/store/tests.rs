@@ -10,6 +10,7 @@ mod panics;
 mod private;
 mod recovery;
 mod spanning;
+mod wide_words;
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 

@@ -1,0 +1,98 @@
+//! Long words that thousands of rows share: they are stored once, by a flush and by a merge.
+
+use std::{fs, path::Path};
+
+use tidings_proto::otlp::{
+    ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
+    ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span,
+};
+
+use super::open;
+use crate::{TelemetryBatch, check, store::upkeep::tests::files};
+
+const ROWS: u64 = 1_500;
+/// Together longer than Parquet's usual dictionary, which is 1 MiB.
+const WORDS: u64 = 60;
+const WORD_BYTES: u64 = 20_000;
+
+/// A word in which compression finds nothing but its alphabet.
+fn word(number: u64) -> String {
+    let mut state = number;
+    let letter = |_| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + u8::try_from(state >> 58).unwrap())
+    };
+    (0..WORD_BYTES).map(letter).collect()
+}
+
+fn resource(number: u64) -> Option<Resource> {
+    let attributes = vec![KeyValue::new("service.name", word(number).as_str())];
+    Some(Resource { attributes, ..Resource::default() })
+}
+
+/// The rows of a round that have a word.
+fn rows(round: u64, number: u64) -> impl Iterator<Item = u64> {
+    (round * ROWS..(round + 1) * ROWS).filter(move |row| row % WORDS == number)
+}
+
+fn spans(round: u64) -> TelemetryBatch {
+    let of_word = |number: u64| {
+        let name = word(WORDS + number);
+        let span = |row: u64| Span {
+            trace_id: u128::from(row + 1).to_be_bytes().to_vec(),
+            span_id: (row + 1).to_be_bytes().to_vec(),
+            name: name.clone(),
+            start_time_unix_nano: 1_700_000_000_000_000_000 + row,
+            end_time_unix_nano: 1_700_000_000_000_000_100 + row,
+            ..Span::default()
+        };
+        let spans = rows(round, number).map(span).collect();
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        ResourceSpans { resource: resource(number), scope_spans, ..ResourceSpans::default() }
+    };
+    let resource_spans = (0..WORDS).map(of_word).collect();
+    TelemetryBatch::Traces { request: ExportTraceServiceRequest { resource_spans }, bytes: None }
+}
+
+fn logs(round: u64) -> TelemetryBatch {
+    let log = |row: u64| LogRecord {
+        time_unix_nano: 1_700_000_000_000_000_000 + row,
+        ..LogRecord::default()
+    };
+    let of_word = |number: u64| {
+        let log_records = rows(round, number).map(log).collect();
+        let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+        ResourceLogs { resource: resource(number), scope_logs, ..ResourceLogs::default() }
+    };
+    let resource_logs = (0..WORDS).map(of_word).collect();
+    TelemetryBatch::Logs { request: ExportLogsServiceRequest { resource_logs }, bytes: None }
+}
+
+/// Bytes of all data files and indexes.
+fn stored_bytes(root: &Path) -> u64 {
+    files(root).iter().map(|path| fs::metadata(path).unwrap().len()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_words_that_rows_share_are_stored_once_in_each_file() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    // A few copies in each file: columns of the words and of the resources, and terms of the index.
+    let copies = 12 * WORDS * WORD_BYTES;
+    for round in 0..2 {
+        store.append(spans(round)).await.unwrap();
+        store.append(logs(round)).await.unwrap();
+        store.flush().await.unwrap();
+        let bytes = stored_bytes(root.path());
+        assert!(bytes < (round + 1) * copies, "{bytes} bytes after flush {round}");
+    }
+    store.compact(true).await.unwrap();
+    store.close().await.unwrap();
+    let mut findings = Vec::new();
+    let done = check(root.path(), &mut |finding| findings.push(finding.clone())).await.unwrap();
+    assert_eq!((findings.as_slice(), done.rows), (&[][..], 4 * ROWS));
+    // Files that were merged away are still there for a while.
+    let bytes = stored_bytes(root.path());
+    assert!(bytes < 3 * copies, "{bytes} bytes after the merge");
+}
