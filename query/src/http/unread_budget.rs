@@ -70,12 +70,25 @@ pub(super) async fn hold(
 ) -> Response {
     let room = room.of_client(&request);
     request.extensions_mut().insert(room.clone());
+    let is_grpc = tidings_grpc::is_grpc(request.headers());
     let response = next.run(request).await;
     let said = response.extensions().get::<Holds>().map_or(0, |Holds(bytes)| *bytes);
     let bytes = response.body().size_hint().lower().max(said);
     match room.take(bytes) {
         Ok(place) => response.map(|body| Body::new(Held { body, place: Arc::new(place) })),
-        Err(error) => error.into_response(),
+        // Another try does not help an answer that alone is too large.
+        Err(_) if bytes > room.bytes_max => {
+            refused(QueryError::LongAnswer { bytes_max: room.bytes_max }, is_grpc)
+        }
+        Err(error) => refused(error, is_grpc),
+    }
+}
+
+/// A refusal in the form of the protocol.
+fn refused(error: QueryError, is_grpc: bool) -> Response {
+    match is_grpc {
+        true => tidings_grpc::reply(Err(error.into())).into_response(),
+        false => error.into_response(),
     }
 }
 

@@ -34,18 +34,24 @@ impl Repeated {
         let mut bytes = 0_usize;
         for group in &trace.resource_spans {
             let resource = group.resource.as_ref().map_or(0, Message::encoded_len);
+            let mut of_group = 0;
             for of_scope in &group.scope_spans {
                 let (scope, spans) = (of_scope.scope.as_ref(), of_scope.spans.len());
                 let words = scope.map_or(0, |scope| scope.name.len() + scope.version.len());
+                of_group += spans;
                 bytes = bytes.saturating_add(match self {
                     Self::Nothing => 0,
                     Self::Scopes => words * spans,
                     Self::ScopesAndProcesses => (words + resource) * spans,
                     Self::Messages(spans_max) => {
-                        let whole = scope.map_or(0, Message::encoded_len) + resource;
-                        whole * (spans / spans_max.max(1))
+                        let whole = scope.map_or(0, Message::encoded_len);
+                        (whole + of_scope.schema_url.len()) * (spans / spans_max.max(1))
                     }
                 });
+            }
+            if let Self::Messages(spans_max) = self {
+                let whole = resource + group.schema_url.len();
+                bytes = bytes.saturating_add(whole * (of_group / spans_max.max(1)));
             }
         }
         bytes

@@ -4,7 +4,7 @@
 //! parts depend only on the content. Between parts only the list is held (24 bytes a span) and no
 //! snapshot, so a slow client costs little.
 
-use std::ops::ControlFlow;
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use prost::Message;
 use tidings_proto::{
@@ -86,13 +86,15 @@ pub(crate) fn part(
     part.groups()
 }
 
-type Slot = Option<(Span, std::sync::Arc<Sender>)>;
+type Slot = Option<(Span, Arc<Sender>)>;
 
 /// The spans of a part while they are read: as many of the first ones as have room.
 struct PartBuilder<'a> {
     keys: &'a [ExportKey],
     /// One for each key that may still be in the part.
     slots: Vec<Slot>,
+    /// Number of the spans of each sender, by where it is in memory.
+    senders: HashMap<usize, usize>,
     held: usize,
     bytes: usize,
     bytes_max: usize,
@@ -101,7 +103,7 @@ struct PartBuilder<'a> {
 impl<'a> PartBuilder<'a> {
     fn new(keys: &'a [ExportKey], bytes_max: usize) -> Self {
         let slots = std::iter::repeat_with(|| None).take(keys.len()).collect();
-        Self { keys, slots, held: 0, bytes: 0, bytes_max }
+        Self { keys, slots, senders: HashMap::new(), held: 0, bytes: 0, bytes_max }
     }
 
     /// Where the span belongs, unless it is here or does not belong here.
@@ -111,14 +113,25 @@ impl<'a> PartBuilder<'a> {
     }
 
     /// Takes the span, and gives up the last ones while that is too much; never the first.
-    fn put(&mut self, place: usize, span: Span, sender: std::sync::Arc<Sender>) {
-        self.bytes += size(&span, &sender);
+    fn put(&mut self, place: usize, span: Span, sender: Arc<Sender>) {
+        self.bytes += span.encoded_len();
+        let of_sender = self.senders.entry(Arc::as_ptr(&sender) as usize).or_default();
+        *of_sender += 1;
+        // A part has it once.
+        if *of_sender == 1 {
+            self.bytes += sender.key.bytes();
+        }
         self.held += 1;
         self.slots[place] = Some((span, sender));
         while self.bytes > self.bytes_max && self.held > 1 {
             if let Some((span, sender)) = self.slots.pop().flatten() {
-                self.bytes -= size(&span, &sender);
+                self.bytes -= span.encoded_len();
                 self.held -= 1;
+                let of_sender = self.senders.entry(Arc::as_ptr(&sender) as usize).or_default();
+                *of_sender -= 1;
+                if *of_sender == 0 {
+                    self.bytes -= sender.key.bytes();
+                }
             }
         }
     }
@@ -135,9 +148,4 @@ impl<'a> PartBuilder<'a> {
         }
         Ok((groups.request, taken))
     }
-}
-
-/// Encoded size of the span in bytes, with its own copy of resource and scope.
-fn size(span: &Span, sender: &Sender) -> usize {
-    span.encoded_len() + sender.key.bytes()
 }
