@@ -37,9 +37,11 @@ pub(super) struct DisplayBudget {
 }
 
 impl DisplayBudget {
-    /// For a page of which nothing is shown yet.
-    pub(super) fn new(shown: DisplayLimits) -> Self {
-        Self { spans: shown.spans_together, bytes: SHOWN_BYTES_MAX }
+    /// For a page of which nothing is shown yet, of a query that gathers at most so many bytes: a
+    /// quarter of them is for values.
+    pub(super) fn new(shown: DisplayLimits, gathered_bytes_max: u64) -> Self {
+        let quarter = usize::try_from(gathered_bytes_max / 4).unwrap_or(usize::MAX);
+        Self { spans: shown.spans_together, bytes: SHOWN_BYTES_MAX.min(quarter) }
     }
 
     /// These values, if there is room for them.
@@ -131,7 +133,7 @@ mod tests {
 
     #[test]
     fn values_of_a_page_have_a_bound() {
-        let mut left = DisplayBudget::new(DisplayLimits::spans(3));
+        let mut left = DisplayBudget::new(DisplayLimits::spans(3), u64::MAX);
         let large = Value::text(&"x".repeat(SHOWN_BYTES_MAX / 2));
         let shown = [(); 3].map(|()| left.take(vec![("key", large.clone())]).len());
         assert_eq!(shown, [1, 1, 0]);

@@ -143,7 +143,7 @@ pub(crate) fn search(
     let records = RecordReader::new(reader, &fields, record_times);
     let found = TraceqlResult { exact: candidates.exact, ..TraceqlResult::default() };
     let known = HashSet::new();
-    let left = DisplayBudget::new(search.shown);
+    let left = DisplayBudget::new(search.shown, reader.limits.view_bytes_max);
     let mut run =
         Run { reader, search, fields: &fields, stages, candidates, records, left, known, found };
     run.found.stats.complete = true;

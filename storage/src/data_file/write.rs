@@ -88,9 +88,10 @@ const LOG_IDS: [&str; 1] = ["trace_id"];
 /// because reading one row decodes both.
 const TEXTS: [&str; 3] = ["attributes.key_value.value.string", "text", "body"];
 const TEXT_PAGE_BYTES: usize = 128 << 10;
-/// Words that rows share, which have statistics. Their dictionary is never given up: it has each word
-/// once, as memory does, and beyond it every row would have a copy of its word, however long.
-const WORDS: [&str; 2] = ["service", "name"];
+/// Words that rows share, however long they are. Their dictionary is never given up: it has each word
+/// once, as memory does, and beyond it every row would have a copy.
+const WORDS: [&str; 6] =
+    ["service", "name", "resource", "resource_schema_url", "scope", "scope_schema_url"];
 const WORD_DICTIONARY_BYTES: usize = 1 << 30;
 /// Columns with the sender's texts, which justify a higher compression level.
 const SENT: [&str; 4] = ["attributes", "events", "text", "body"];
