@@ -9,9 +9,7 @@ use std::{
 use super::{CheckSummary, Finding, check};
 use crate::{
     ErrorKind, StorageError,
-    paths::segment_name,
-    store::tests::{contents, logs, open, traces},
-    wal::{RECORDS_START, SegmentHeader},
+    store::tests::{contents, logs, open, replace_log, traces},
 };
 
 async fn found(root: &Path) -> (CheckSummary, Vec<Finding>) {
@@ -76,22 +74,11 @@ async fn damage_in_the_log_is_told_with_its_place() {
     assert!(line.starts_with(&format!("{} at byte 8192: ", path.display())), "{line}");
 }
 
-/// Puts a segment without records behind record 5 in the place of the log.
-fn replace_log(root: &Path, covered: u64) {
-    let folder = root.join("wal");
-    fs::remove_dir_all(&folder).unwrap();
-    fs::create_dir(&folder).unwrap();
-    let header = SegmentHeader { first: 6, prior_end: 5, salt: 7, covered: [covered; 2] };
-    let mut segment = header.encode();
-    segment.resize(usize::try_from(RECORDS_START).unwrap(), 0);
-    fs::write(folder.join(segment_name(6)), segment).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_neither_the_log_nor_a_table_has_are_told() {
     let root = tempfile::tempdir().unwrap();
     filled(root.path()).await;
-    replace_log(root.path(), 2);
+    replace_log(root.path(), 5, 2);
     let (_, findings) = found(root.path()).await;
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };
     assert_eq!(finding.path, root.path().join("wal"));
@@ -104,7 +91,7 @@ async fn a_table_that_is_gone_is_told_where_the_log_has_dropped_its_rows() {
     filled(root.path()).await;
     let spans = root.path().join("tables/spans");
     fs::remove_dir_all(&spans).unwrap();
-    replace_log(root.path(), 2);
+    replace_log(root.path(), 5, 2);
     let (_, findings) = found(root.path()).await;
     assert_eq!(findings.iter().map(|finding| &finding.path).collect::<Vec<_>>(), [&spans]);
 }

@@ -161,9 +161,9 @@ impl TableLog {
         let (path, reason) = match version {
             1 => (
                 self.folder.clone(),
-                "the table is new, and the write-ahead log no longer has the rows of the one before: \
-                 put that one's folder in its place, or start with `tidings serve --recover` to go \
-                 on without it",
+                "it has no commit with rows, and the write-ahead log no longer has them: put the \
+                 folder with its commits in its place, or start with `tidings serve --recover` to \
+                 go on without them",
             ),
             _ => (
                 self.log_folder().join(commit_name(version)),
@@ -190,19 +190,12 @@ impl TableLog {
         let known: BTreeSet<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
         let (folder, quarantine) = (self.folder.clone(), quarantine.to_owned());
         let moved = self.blocking(move |tables, _| {
-            let mut moved = Vec::new();
-            for partition in partitions(tables, &folder)? {
-                for entry in list_existing(tables, &partition)? {
-                    let path = partition.join(&entry.name);
-                    let is_behind = flushed_position(&path).is_some_and(|at| at > position);
-                    if is_behind && !known.contains(&path) {
-                        moved.push(history::move_aside(tables, &path, &quarantine)?);
-                    }
-                }
-            }
-            Ok(moved)
+            let flushed = flushed_files(tables, &folder)?.into_iter();
+            let strays = flushed.filter(|(path, at)| *at > position && !known.contains(path));
+            strays.map(|(path, _)| history::move_aside(tables, &path, &quarantine)).collect()
         });
-        for path in moved.await? {
+        let moved: Vec<PathBuf> = moved.await?;
+        for path in moved {
             tracing::error!(moved_to = %path.display(), "a data file that no commit has is set aside");
             read.quarantined.push(path);
         }
@@ -319,13 +312,8 @@ impl TableLog {
         // The name of a file that the commit added says up to where it had the log.
         let (folder, extent) = (self.folder.clone(), extent.clone());
         let has_rows = self.blocking(move |tables, _| {
-            let mut through = position;
-            for partition in partitions(tables, &folder)? {
-                let names = list_existing(tables, &partition)?.into_iter().map(|entry| entry.name);
-                let flushed = names.filter_map(|name| flushed_position(Path::new(&name)));
-                through = flushed.fold(through, u64::max);
-            }
-            extent.is_whole(position, through)
+            let flushed = flushed_files(tables, &folder)?.into_iter();
+            extent.is_whole(position, flushed.map(|(_, at)| at).fold(position, u64::max))
         });
         Ok(has_rows.await?.then_some(damage))
     }
@@ -375,6 +363,23 @@ impl TableLog {
         let (tables, log_folder) = (Arc::clone(&self.tables), self.log_folder());
         blocking(move || work(tables.as_ref(), &log_folder)).await
     }
+}
+
+/// The data files in a table's folder that a flush wrote, with the position up to which it had the log.
+fn flushed_files(
+    tables: &dyn TableStore,
+    folder: &Path,
+) -> Result<Vec<(PathBuf, u64)>, StorageError> {
+    let mut flushed = Vec::new();
+    for partition in partitions(tables, folder)? {
+        let paths =
+            list_existing(tables, &partition)?.into_iter().map(|entry| partition.join(entry.name));
+        flushed.extend(paths.filter_map(|path| {
+            let position = flushed_position(&path)?;
+            Some((path, position))
+        }));
+    }
+    Ok(flushed)
 }
 
 /// Returns true if a table has a log.

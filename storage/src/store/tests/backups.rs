@@ -14,22 +14,19 @@ use std::{
 
 use object_store::ObjectStore;
 
-use super::{contents, expected, logs, open, open_with, settings, traces};
+use super::{contents, expected, logs, open, open_with, replace_log, settings, traces};
 use crate::{
     BackupMonitor, BackupPlace, BackupReport, BackupSource, ErrorKind, ObjectStoreSettings,
     Retention, StorageError, Store, StoreSettings, SystemClock, TablesAt, back_up,
     backup::{back_up_with, restore_with},
     disk::{RealDisk, faulty::Dice},
-    list_backups,
-    paths::segment_name,
-    restore_backup,
+    list_backups, restore_backup,
     store::{
         simulation::{Ledger, read},
         upkeep::tests::{DAY, MovedClock, open_at},
     },
     table_store::{tests::remote, unreliable::UnreliableStore},
     verify_backup,
-    wal::{RECORDS_START, SegmentHeader},
 };
 
 type Contents = BTreeMap<String, u64>;
@@ -411,13 +408,7 @@ async fn what_would_not_start_again_is_not_backed_up() {
     store.flush().await.unwrap();
     store.close().await.unwrap();
     back(root.path(), place.path()).await.unwrap();
-    let wal = root.path().join("wal");
-    fs::remove_dir_all(&wal).unwrap();
-    fs::create_dir(&wal).unwrap();
-    let header = SegmentHeader { first: 1, prior_end: 0, salt: 7, covered: [0; 2] };
-    let mut segment = header.encode();
-    segment.resize(usize::try_from(RECORDS_START).unwrap(), 0);
-    fs::write(wal.join(segment_name(1)), segment).unwrap();
+    replace_log(root.path(), 0, 0);
     let error = back(root.path(), place.path()).await.unwrap_err();
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains("newest segments are missing"), "{error}");
