@@ -16,11 +16,14 @@ use prost::Message;
 use serde_json::Value as Json;
 use tidings_proto::otlp::{InstrumentationScope, KeyValue, ScopeSpans};
 
-use crate::harness::{
-    PATIENCE, Server,
-    http::{self, Answer, call, frame, get},
-    leave_out,
-    spans::{TRACE_EXPORT, log, logs, span, traces},
+use crate::{
+    harness::{
+        PATIENCE, Server,
+        http::{self, Answer, call, frame, get},
+        leave_out,
+        spans::{TRACE_EXPORT, log, logs, span, traces},
+    },
+    keys::until,
 };
 
 /// A disk of its own, in memory. Dropping it takes it away.
@@ -396,13 +399,7 @@ fn traces_of_a_wide_resource_take_no_more_memory_than_the_budget() {
     for group in &mut request.resource_spans {
         group.resource.get_or_insert_default().attributes.extend(wide.clone());
     }
-    let sent = http::post(
-        &server.otlp_http,
-        "/v1/traces",
-        "application/x-protobuf",
-        request.encode_to_vec(),
-    );
-    assert_eq!(sent.status, 200, "{sent:?}");
+    export(&server, "/v1/traces", &request);
     let ids: Vec<String> = (1..=400).map(|trace| format!("{trace:032x}")).collect();
     let many = format!("/api/v2/traceMany?traceIds={}", ids.join(","));
     let paths = [
@@ -530,19 +527,13 @@ fn a_long_name_of_a_service_is_written_to_files_within_the_budget() {
     let spans = (1..=ROWS).map(|id| span(u128::from(id), id, 0, "GET /cart")).collect();
     export(&server, "/v1/traces", &traces(&service, spans));
     export(&server, "/v1/logs", &logs(&service, (0..ROWS).map(|_| log(0, 0, "said")).collect()));
-    let written = || {
-        let begin = Instant::now();
-        let rows = |table: &Json| table["rows"].as_u64().unwrap();
-        loop {
-            let (_, status) = server.get("/api/v1/status");
-            let tables = status["storage"]["tables"].as_array().unwrap();
-            if tables.iter().map(rows).sum::<u64>() == 2 * ROWS {
-                return;
-            }
-            assert!(begin.elapsed() < PATIENCE, "{status}");
-            thread::sleep(Duration::from_millis(100));
-        }
+    let rows = |table: &Json| table["rows"].as_u64().unwrap();
+    let are_written = || {
+        let (_, status) = server.get("/api/v1/status");
+        let tables = status["storage"]["tables"].as_array().unwrap();
+        tables.iter().map(rows).sum::<u64>() == 2 * ROWS
     };
+    let written = || until(are_written);
     let peak = peak_of(&server, &[Box::new(written)]);
     println!("at most {} MiB", peak >> 20);
     assert!(peak < BUDGET, "{peak} bytes");

@@ -10,7 +10,7 @@ mod change_reports;
 mod comparisons;
 mod encoding;
 mod etag;
-mod event_stream;
+pub(crate) mod event_stream;
 mod exception_groups;
 mod export_body;
 mod filters;

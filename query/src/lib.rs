@@ -44,6 +44,7 @@ pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};
 pub use execution::Bounded;
 pub use execution::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
+pub use http::event_stream::{EVENT_STREAM, event as server_sent_event};
 pub use http::problem::ProblemResponse;
 pub use http::{
     ETag, EndlessLogs, document, router, router_described_by, with_api_headers, zipkin_router,

@@ -34,14 +34,14 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(clock: Arc<dyn Clock>, limits: SqlLimits, watch: Arc<ScanWatch>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, limits: SqlLimits) -> Self {
         let deadline = clock.instant() + limits.deadline;
         Self {
             clock,
             deadline,
             limits,
             stop: Arc::default(),
-            watch,
+            watch: Arc::default(),
             made: AtomicU64::new(0),
             partial: AtomicBool::new(false),
             repeats_counted: AtomicBool::new(false),

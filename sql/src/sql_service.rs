@@ -290,9 +290,10 @@ impl SqlService {
 
     /// Snapshot of the store for one query.
     fn stored(&self, place: Arc<QueryPlace>, watch: Arc<ScanWatch>) -> Stored {
-        let mut meter = Meter::new(Arc::clone(&self.clock), self.limits, watch);
+        let mut meter = Meter::new(Arc::clone(&self.clock), self.limits);
         // The caller knows better when the query began.
         meter.deadline += START_MAX;
+        meter.watch = watch;
         let meter = Arc::new(meter);
         let snapshot = self.store.snapshot();
         let snapshot =

@@ -41,7 +41,7 @@ pub struct Vocabulary {
 /// All names that a query may use.
 #[must_use]
 pub fn vocabulary() -> Vocabulary {
-    let meter = Arc::new(Meter::new(Arc::new(SystemClock), SqlLimits::default(), Arc::default()));
+    let meter = Arc::new(Meter::new(Arc::new(SystemClock), SqlLimits::default()));
     let views = VIEWS.iter().filter_map(|name| {
         let schema = views::schema(name)?;
         let columns = schema.fields().iter();

@@ -20,9 +20,9 @@ use http_body::{Body as HttpBody, Frame};
 
 use super::unread_budget::Holds;
 
-/// The description of the API has any value for it: OpenAPI 3.1 means the whole text, tools that
-/// follow the description look at each event.
-pub(super) const EVENT_STREAM: &str = "text/event-stream";
+/// Media type of events. The description of the API has any value for it: OpenAPI 3.1 means the whole
+/// text, tools that follow the description look at each event.
+pub const EVENT_STREAM: &str = "text/event-stream";
 
 /// Future of the next bytes of a stream and its next state; `None` ends the stream.
 pub(super) type StreamStep<S> = Pin<Box<dyn Future<Output = (Option<S>, Bytes)> + Send>>;
@@ -39,7 +39,8 @@ pub(super) fn events<S: Send + 'static>(
 }
 
 /// An event of this name, with a line of data and, if it has one, its place in the stream.
-pub(super) fn event(name: &str, id: Option<&str>, data: &str) -> String {
+#[must_use]
+pub fn event(name: &str, id: Option<&str>, data: &str) -> String {
     let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
     format!("{id}event: {name}\ndata: {data}\n\n")
 }

@@ -146,9 +146,12 @@ impl SenderGroups {
         let last = self.last.as_ref().filter(|(last, _)| Arc::ptr_eq(last, sender));
         let (resource, scope) = match last {
             Some((_, places)) => *places,
-            None => self.places(sender),
+            None => {
+                let places = self.places(sender);
+                self.last = Some((Arc::clone(sender), places));
+                places
+            }
         };
-        self.last = Some((Arc::clone(sender), (resource, scope)));
         self.request.resource_spans[resource].scope_spans[scope].spans.push(span);
     }
 

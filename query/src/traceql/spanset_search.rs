@@ -395,12 +395,13 @@ fn found_trace(
     let spanset_count = spansets.len();
     let spansets = spansets.iter().take(shown.spansets).map(|spanset| {
         let count = shown.spans.min(left.spans);
-        let mut of_spanset: Vec<&u32> = spanset.spans.iter().collect();
-        if shown.longest_first {
-            of_spanset.sort_by_key(|span| Reverse(duration(span)));
-        }
-        let spans: Vec<FoundSpan> =
-            of_spanset.into_iter().take(count).map(|of| span(of, left)).collect();
+        let longest = shown.longest_first.then(|| {
+            let mut spans = spanset.spans.clone();
+            spans.sort_by_key(|span| Reverse(duration(span)));
+            spans
+        });
+        let in_order = longest.as_ref().unwrap_or(&spanset.spans);
+        let spans: Vec<FoundSpan> = in_order.iter().take(count).map(|of| span(of, left)).collect();
         left.spans -= spans.len();
         let attributes = left.take(spanset.attributes.iter().map(known).collect());
         FoundSpanset { matched: spanset.spans.len(), attributes, spans }

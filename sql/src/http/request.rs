@@ -10,7 +10,7 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::Value as Json;
-use tidings_query::{QueryError, well_encoded};
+use tidings_query::{EVENT_STREAM, QueryError, well_encoded};
 use tidings_storage::Clock;
 use utoipa::ToSchema;
 
@@ -26,7 +26,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const CSV: &str = "text/csv";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 const JSON: &str = "application/json";
-pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 /// How an answer is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,12 +24,12 @@ use tidings_proto::{
     DurationNanos,
     api::{SqlProgress, SqlRead},
 };
-use tidings_query::QueryOrigin;
+use tidings_query::{EVENT_STREAM, QueryOrigin, server_sent_event};
 use tidings_storage::ScanWatch;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::{request::EVENT_STREAM, sql_problems};
+use super::sql_problems;
 use crate::{Answer, AnswerFormat, Query, SqlError, SqlService};
 
 /// Time between two events. An error that is known before the first has a status of its own.
@@ -76,7 +76,7 @@ impl RunningQuery {
             file_count: self.watch.files_found(),
             elapsed_nano: DurationNanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)),
         };
-        let data = serde_json::to_vec(&progress);
+        let data = serde_json::to_string(&progress);
         event("progress", &data.expect("invariant: progress has only string keys"))
     }
 }
@@ -101,12 +101,15 @@ async fn next(running: Option<RunningQuery>) -> Option<(Events, Option<RunningQu
     Some(match running.answer().await {
         None => (running.progress(), Some(running)),
         Some(Ok(answer)) => (result(answer), None),
-        Some(Err(error)) => (event("problem", &sql_problems::problem(&error).to_bytes()), None),
+        Some(Err(error)) => {
+            let problem = sql_problems::problem(&error).to_bytes();
+            (event("problem", &String::from_utf8_lossy(&problem)), None)
+        }
     })
 }
 
-fn event(name: &str, data: &[u8]) -> Events {
-    let event = [b"event: ", name.as_bytes(), b"\ndata: ", data, b"\n\n"].concat();
+fn event(name: &str, data: &str) -> Events {
+    let event = server_sent_event(name, None, data);
     stream::once(ready(Ok(Bytes::from(event)))).boxed()
 }
 

@@ -35,7 +35,7 @@ pub(super) fn run(link: &Arc<ServerLink>, orders: &Receiver<Order>) -> io::Resul
     let runtime = Builder::new_current_thread().build()?;
     let feed = |limits| Feed {
         link: Arc::clone(link),
-        meter: Arc::new(Meter::new(Arc::clone(&clock), limits, Arc::default())),
+        meter: Arc::new(Meter::new(Arc::clone(&clock), limits)),
     };
     warm_up(&runtime, feed(SqlLimits::default()));
     let Ok(Order::Job(job)) = orders.recv() else { return Ok(()) };

@@ -210,7 +210,7 @@ fn by_trace(
 ) -> Result<Vec<ExportTraceServiceRequest>, Untranslatable> {
     let mut traces: Vec<ExportTraceServiceRequest> = Vec::new();
     let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
-    let mut copied = 0_usize;
+    let mut copied = Repeated::Scopes.bytes(&request);
     for mut group in request.resource_spans {
         let scopes = std::mem::take(&mut group.scope_spans);
         let size = group.encoded_len();
@@ -220,8 +220,6 @@ fn by_trace(
             let spans = std::mem::take(&mut scope.spans);
             let mut scoped: HashSet<usize> = HashSet::new();
             let scope_size = scope.encoded_len();
-            let words = scope.scope.as_ref().map_or(0, |of| of.name.len() + of.version.len());
-            copied = copied.saturating_add(words.saturating_mul(spans.len()));
             for span in spans {
                 let place = *places.entry(span.trace_id.clone()).or_insert_with(|| {
                     traces.push(ExportTraceServiceRequest::default());
