@@ -43,9 +43,9 @@ pub async fn check(
         positions
             .push((signal, tables::check(&tables_of_it, signal, &extent, &mut findings).await?));
     }
-    let covered = positions.iter().map(|(_, position)| *position).max().unwrap_or(0);
-    // Of a table that is damaged the position is not known.
-    if findings.summary.findings == 0
+    let covered = positions.iter().filter_map(|(_, position)| *position).max().unwrap_or(0);
+    // Records that a table's position may cover are not missed.
+    if positions.iter().all(|(_, position)| position.is_some())
         && let Some(dropped) = extent.dropped_behind(covered)
     {
         let (path, from) = (paths.wal(), covered + 1);
@@ -62,7 +62,8 @@ pub async fn check(
     if disk.is_folder(&paths.wal()) {
         let end = wal::check(disk.as_ref(), &paths.wal(), covered, &mut findings)?;
         let beyond = |position: u64| end.is_some_and(|end| end < position);
-        for (signal, position) in positions.into_iter().filter(|(_, at)| beyond(*at)) {
+        for (signal, position) in positions {
+            let Some(position) = position.filter(|at| beyond(*at)) else { continue };
             let path = tables_of_it.folder(signal.table()).join("_delta_log");
             let what = format!(
                 "the table says that it has the write-ahead log up to record {position}, and the \

@@ -3,8 +3,9 @@
 //! [`encode_spans`] and [`encode_logs`] build the bytes of new files from chunks. `order` sorts and
 //! partitions the rows. `shred` copies frequent attributes to columns of their own. `write` defines
 //! the layout of a file, and `row_groups` encodes it with the encoders of `encode`. [`Merge`]
-//! returns the rows of several files in order, and a [`FileWriter`] writes them to one. Both use `gatherer` for rows of several
-//! batches, `sizes` for their memory, and `sections` for the number of rows to decode at once.
+//! returns the rows of several files in order, and a [`FileWriter`] writes them to one. Both use
+//! `gatherer` for rows of several batches, `sizes` for their memory, and `sections` for the number of
+//! rows to decode at once.
 //!
 //! [`CandidateGroups`] reads a file, row group by row group. `prune` excludes pages by their
 //! statistics. `read` decodes the filter's columns for the remaining pages, and other columns for
@@ -53,6 +54,7 @@ pub use footer::{metadata_bytes, metadata_reads};
 pub(crate) use groups::CandidateGroups;
 pub(crate) use merge::{Choice, Merge, MergeLimits};
 pub(crate) use read::index_of;
+pub(crate) use sections::word_bytes;
 use write::Layout;
 pub(crate) use write::{FileWriter, WrittenFile};
 

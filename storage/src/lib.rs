@@ -74,8 +74,9 @@ pub use rollup::{
     KindKey, LATENCY_BOUNDS, LastException, Latency, ListedKind, LogCountCell, OtherKinds, Peer,
     Transactions, WantedTraces, graph_calls, transaction_place, without_silence,
 };
-pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows};
+pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows, text_portions};
 pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};
+pub use schema::is_sender_key;
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreMemory, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{

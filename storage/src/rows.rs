@@ -8,12 +8,14 @@ pub(crate) mod column;
 mod derived;
 pub(crate) mod entries;
 mod logs;
+mod portions;
 mod sender;
 mod spans;
 mod texts;
 
 pub use attributes::Scalar;
 pub use logs::LogRows;
+pub use portions::text_portions;
 pub use spans::SpanRows;
 pub use texts::AttributeTexts;
 

@@ -117,6 +117,15 @@ pub(crate) const PROMOTED: [(&str, &[&str]); 6] = [
     ("deployment_environment", &["deployment.environment.name", "deployment.environment"]),
 ];
 
+/// Returns true if this attribute of a resource has a column of its own.
+#[must_use]
+pub fn is_sender_key(key: &str) -> bool {
+    key == SERVICE_NAME || PROMOTED.iter().any(|(_, keys)| keys.contains(&key))
+}
+
+/// The resource attribute that names the service.
+pub(crate) const SERVICE_NAME: &str = "service.name";
+
 /// The spans table.
 pub(crate) const SPAN_COLUMNS: &[ColumnSpec] = &[
     column(HOUR, ColumnKind::Long, None).at(ColumnStage::Partition),
@@ -242,6 +251,13 @@ impl Signal {
             Self::Spans => SPAN_COLUMNS,
             Self::Logs => LOG_COLUMNS,
         }
+    }
+
+    /// The columns of words that rows come with: memory has each word of a request once.
+    pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
+        let is_word =
+            |of: &&ColumnSpec| of.kind == ColumnKind::Word && of.stage == ColumnStage::Row;
+        self.columns().iter().filter(is_word).map(|column| column.name)
     }
 
     /// The column that orders rows and prunes files.

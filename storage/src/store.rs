@@ -204,6 +204,9 @@ struct StoreShared {
     indexes: Arc<Indexes>,
     disk: SharedDisk,
     flush_wanted: Notify,
+    /// True when a request has been refused since the last flush because memory is full: it may be
+    /// larger than what is left.
+    memory_refused: AtomicBool,
     merge_wanted: Notify,
     clock: Arc<dyn Clock>,
     settings: StoreSettings,
@@ -496,6 +499,7 @@ impl StoreInner {
         if bytes.saturating_add(more) <= limit {
             return Ok(());
         }
+        self.shared.memory_refused.store(true, Ordering::Relaxed);
         self.shared.flush_wanted.notify_one();
         Err(StorageError::MemoryFull { bytes, limit })
     }

@@ -144,7 +144,7 @@ struct InDoubtCommit {
 
 impl TelemetryTable {
     /// Opens or creates a table, moving aside what is damaged and can be done without. `recover` says
-    /// that commits that are gone are given up.
+    /// that last commits that are gone or damaged are given up.
     pub(crate) async fn open(
         tables: &SharedTables,
         quarantine: &Path,

@@ -83,6 +83,13 @@ async fn records_that_neither_the_log_nor_a_table_has_are_told() {
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };
     assert_eq!(finding.path, root.path().join("wal"));
     assert!(finding.to_string().contains("records 3 to 5 are neither"), "{finding}");
+
+    // Nor does another finding hide them.
+    let index = files(root.path()).into_keys();
+    let mut index = index.filter(|path| path.extension().is_some_and(|end| end == "index"));
+    fs::remove_file(index.next_back().unwrap()).unwrap();
+    let (_, both) = found(root.path()).await;
+    assert_eq!((both.len(), both.contains(finding)), (2, true), "{both:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ use tidings_proto::otlp::{
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::buffers::WordsBuilder;
-use crate::schema::PROMOTED;
+use crate::schema::{PROMOTED, SERVICE_NAME};
 
 /// Marks stored text that is protobuf in base64 and not JSON, which begins with a brace.
 const PROTOBUF: &str = "protobuf:";
@@ -105,7 +105,7 @@ fn resource(encoded: &[u8]) -> Result<SenderValues, NonCanonical> {
         sent: encoded.to_vec(),
         text: Some(store(&resource, &bytes)),
         bytes: Some(bytes),
-        service: promote(&resource.attributes, &["service.name"]).unwrap_or_default(),
+        service: promote(&resource.attributes, &[SERVICE_NAME]).unwrap_or_default(),
         promoted: PROMOTED.map(|(_, keys)| promote(&resource.attributes, keys)),
     })
 }

@@ -55,7 +55,8 @@ impl MergeLimits {
         Self { decoded_bytes: bytes / 4, pending_bytes: bytes / 4, moved_bytes: bytes / 2 }
     }
 
-    const fn bytes(self) -> usize {
+    /// All of it.
+    pub(crate) const fn bytes(self) -> usize {
         self.decoded_bytes + self.pending_bytes + self.moved_bytes
     }
 

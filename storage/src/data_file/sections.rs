@@ -11,10 +11,11 @@ use arrow_schema::{DataType, Schema};
 use parquet::{
     arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata},
     basic::{Encoding, Type},
-    file::metadata::{ColumnChunkMetaData, ParquetMetaData},
+    file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
 
-use crate::scan::PORTION_ROWS;
+use super::{DataFile, footer::footer};
+use crate::{StorageError, scan::PORTION_ROWS, schema::Signal};
 
 /// At most so much of a file is decoded at once, but for a row that is larger.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +43,26 @@ const UNKNOWN_ROWS: usize = 64;
 /// Portions get smaller by this: each section costs the opening of all columns.
 const STEP: usize = 4;
 /// The keys of attributes, which are codes as soon as they are read.
-const KEYS: &str = "attributes.key_value.key";
+pub(super) const KEYS: &str = "attributes.key_value.key";
+
+/// Returns the bytes of a file's words in memory: those of its largest row group, with their codes.
+///
+/// # Errors
+/// When the file is missing or damaged.
+pub(crate) fn word_bytes(signal: Signal, file: &DataFile) -> Result<u64, StorageError> {
+    let opened = file.open().map_err(|source| file.open_error(source))?;
+    let footer = footer(signal, &file.path, &opened)?;
+    let words: Vec<&str> = signal.words().collect();
+    let is_word = |column: &&ColumnChunkMetaData| match column.column_path().parts() {
+        [name] => words.contains(&name.as_str()),
+        _ => column.column_path().string() == KEYS,
+    };
+    let of_group = |group: &RowGroupMetaData| {
+        let words = group.columns().iter().filter(is_word);
+        words.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum::<u64>()
+    };
+    Ok(footer.metadata().row_groups().iter().map(of_group).max().unwrap_or(0))
+}
 
 /// All rows of a file, of which these columns are decoded.
 pub(super) fn sections(

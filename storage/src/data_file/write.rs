@@ -15,7 +15,7 @@ use tidings_proto::UnixNanos;
 
 use super::{
     EncodedFile, FileStats, STATS_MAX, gatherer::Gather, order::OrderedRow, row_groups::RowGroups,
-    shred::Shredder, sizes,
+    sections::KEYS, shred::Shredder, sizes,
 };
 use crate::{
     StorageError,
@@ -88,10 +88,8 @@ const LOG_IDS: [&str; 1] = ["trace_id"];
 /// because reading one row decodes both.
 const TEXTS: [&str; 3] = ["attributes.key_value.value.string", "text", "body"];
 const TEXT_PAGE_BYTES: usize = 128 << 10;
-/// Words that rows share, however long they are. Their dictionary is never given up: it has each word
-/// once, as memory does, and beyond it every row would have a copy.
-const WORDS: [&str; 6] =
-    ["service", "name", "resource", "resource_schema_url", "scope", "scope_schema_url"];
+/// Dictionaries of words are kept up to a size that no row group reaches: they have each word once,
+/// as memory does, and beyond it every row would have a copy.
 const WORD_DICTIONARY_BYTES: usize = 1 << 30;
 /// Columns with the sender's texts, which justify a higher compression level.
 const SENT: [&str; 4] = ["attributes", "events", "text", "body"];
@@ -350,14 +348,14 @@ fn properties(
         }
     }
     for name in TEXTS {
-        let path = ColumnPath::new(name.split('.').map(str::to_owned).collect());
+        let path = path(name);
         properties = properties
             .set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES)
             .set_column_dictionary_page_size_limit(path, TEXT_PAGE_BYTES);
     }
-    for name in WORDS.iter().filter(has) {
-        properties = properties
-            .set_column_dictionary_page_size_limit(ColumnPath::from(*name), WORD_DICTIONARY_BYTES);
+    for name in signal.words().chain([KEYS]) {
+        properties =
+            properties.set_column_dictionary_page_size_limit(path(name), WORD_DICTIONARY_BYTES);
     }
     for leaf in ArrowSchemaConverter::new().convert(schema)?.columns() {
         let root = leaf.path().parts().first().map_or("", String::as_str);
@@ -375,6 +373,11 @@ fn properties(
     let in_row_group = traces.clamp(1, layout.row_group_rows as u64);
     properties = bloom(properties, "trace_id", in_row_group);
     Ok(bloom(properties, "trace_id_low64", in_row_group).build())
+}
+
+/// The path of a column whose parts have dots between them.
+fn path(name: &str) -> ColumnPath {
+    ColumnPath::new(name.split('.').map(str::to_owned).collect())
 }
 
 fn bloom(properties: WriterPropertiesBuilder, name: &str, values: u64) -> WriterPropertiesBuilder {

@@ -14,7 +14,7 @@ use tidings_proto::{
     TraceId,
     otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Severity, StatusCode, Value},
 };
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use super::{
     postings::{BLOCK_BITS, PostingCollector},
@@ -148,10 +148,10 @@ impl Default for TermCollector {
     }
 }
 
-/// The terms of resources or scopes by their stored text.
+/// The terms of resources or scopes by a hash of their stored text.
 #[derive(Debug)]
 struct Senders {
-    terms: HashMap<String, Arc<[u64]>, RandomState>,
+    terms: HashMap<u128, Arc<[u64]>, RandomState>,
     attributes: fn(&str) -> Vec<KeyValue>,
 }
 
@@ -161,7 +161,8 @@ impl Senders {
     }
 
     fn terms(&mut self, text: &str) -> Arc<[u64]> {
-        if let Some(terms) = self.terms.get(text) {
+        let hash = xxh3_128(text.as_bytes());
+        if let Some(terms) = self.terms.get(&hash) {
             return Arc::clone(terms);
         }
         let mut terms = Vec::new();
@@ -174,7 +175,7 @@ impl Senders {
             self.terms.clear();
         }
         let terms: Arc<[u64]> = terms.into();
-        self.terms.insert(text.to_owned(), Arc::clone(&terms));
+        self.terms.insert(hash, Arc::clone(&terms));
         terms
     }
 }

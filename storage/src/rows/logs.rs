@@ -1,5 +1,7 @@
 //! Log records in columns.
 
+use std::ops::Range;
+
 use arrow_array::{BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
 use prost::Message;
@@ -80,6 +82,13 @@ impl LogRows {
     #[must_use]
     pub fn columns(&self) -> &RecordBatch {
         &self.batch
+    }
+
+    /// Returns a range of the rows, which shares their memory.
+    #[must_use]
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        Self::from_batch(&self.batch.slice(rows.start, rows.len()))
+            .expect("invariant: the columns were checked when the rows were made")
     }
 
     /// Returns true if there are no rows.

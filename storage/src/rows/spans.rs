@@ -1,6 +1,6 @@
 //! Spans in columns.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use arrow_array::{
     Array, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array,
@@ -136,6 +136,13 @@ impl SpanRows {
             open.extend(data.child_data().iter().cloned());
         }
         bytes
+    }
+
+    /// Returns a range of the rows, which shares their memory.
+    #[must_use]
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        Self::from_batch(&self.batch.slice(rows.start, rows.len()))
+            .expect("invariant: the columns were checked when the rows were made")
     }
 
     /// Returns true if there are no rows.

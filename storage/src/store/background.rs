@@ -2,7 +2,11 @@
 //! upkeep, one verifies files. All end when the store stops. The one that flushes is essential, the
 //! others are restarted when they panic.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use tokio::{select, sync::watch, task::JoinHandle};
@@ -152,7 +156,9 @@ impl StoreInner {
         }
         let now = self.shared.clock.instant();
         let age = state.oldest().map(|oldest| now.saturating_duration_since(oldest));
+        let is_refused = self.shared.memory_refused.swap(false, Ordering::Relaxed);
         state.has_unflushed() && !self.shared.damaged.any()
+            || is_refused && state.memory_bytes() > 0
             || age.is_some_and(|age| age >= settings.memory_flush_age)
             || state.memory_bytes() >= self.shared.memory.flush_bytes()
             || self.wal.segments().bytes() > settings.wal_bytes_max / 2

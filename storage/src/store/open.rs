@@ -179,6 +179,7 @@ fn shared(
         indexes: Arc::new(Indexes::new(index_bytes_max)),
         disk: Arc::clone(disk),
         flush_wanted: tokio::sync::Notify::new(),
+        memory_refused: AtomicBool::new(false),
         merge_wanted: tokio::sync::Notify::new(),
         clock,
         memory: MemoryBounds::new(settings.memory()),

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     Clock, ErrorKind, StorageError,
     blocking::blocking,
-    data_file::{Choice, DataFile, MergeLimits},
+    data_file::{Choice, DataFile, MergeLimits, word_bytes},
     disk::Mistake,
     paths::index_path,
     pins::Pins,
@@ -355,6 +355,7 @@ impl StoreInner {
     }
 
     async fn merged(&self, signal: Signal, job: MergeJob) -> Result<TableChange, StorageError> {
+        let job = self.within_memory(signal, job).await?;
         let mark = common_mark(&job.files);
         let why = CommitReason::Compaction;
         let first = usize::from(self.disk.makes(Mistake::MergeWithoutFirst));
@@ -377,6 +378,29 @@ impl StoreInner {
             .await?;
         }
         Ok(TableChange { why, added, removed })
+    }
+
+    /// As many files of the job, from the first on and two at least, as have room for their words:
+    /// those of all files are in memory together.
+    async fn within_memory(
+        &self,
+        signal: Signal,
+        mut job: MergeJob,
+    ) -> Result<MergeJob, StorageError> {
+        let bytes_max = MergeLimits::within(self.shared.memory.flush_bytes()).bytes() as u64;
+        blocking(move || {
+            let (mut bytes, mut fitting) = (0, 0);
+            for file in &job.files {
+                bytes += word_bytes(signal, file)?;
+                if fitting >= 2 && bytes > bytes_max {
+                    break;
+                }
+                fitting += 1;
+            }
+            job.files.truncate(fitting);
+            Ok(job)
+        })
+        .await
     }
 
     /// New files with the chosen rows of these, which are of one hour.

@@ -62,10 +62,9 @@ impl History {
         })
     }
 
-    /// Says what to do about a damaged last commit that the log cannot make again.
-    pub(super) fn name_remedy(&mut self) {
-        let is_last = self.ends_damaged();
-        if let Some(damage) = self.damage.as_mut().filter(|_| is_last) {
+    /// Says of a damaged last commit that the table opens without it, and loses rows.
+    pub(super) fn offer_recovery(&mut self) {
+        if let Some(damage) = &mut self.damage {
             damage.reason = "it is not what was written, and the write-ahead log no longer has its \
                              rows: put it back from a backup, or start with \
                              `tidings serve --recover` to go on without it";

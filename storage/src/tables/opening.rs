@@ -5,8 +5,8 @@
 //! commit is damaged, as one whose checksum does not fit. When the opening program may change the
 //! table, it moves aside what can be done without. That is a checkpoint that cannot be used, as long
 //! as the commits are there; and a damaged last commit, as long as the files before it are there and
-//! the write-ahead log has every record behind their position. All other damage leaves the table as
-//! it is: see `history`.
+//! the write-ahead log has every record behind their position. A recovery does without those records
+//! as well. All other damage leaves the table as it is: see `history`.
 //!
 //! Last commits that are gone leave no hole. What tells of them is the write-ahead log, whose newest
 //! segment says which positions were committed before it began.
@@ -44,6 +44,17 @@ pub(super) struct TableLog {
     pub(super) store: LogStoreRef,
     pub(super) signal: Signal,
     pub(super) folder: PathBuf,
+}
+
+/// How a table with a damage opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    /// It does not.
+    Backup,
+    /// Without its last commit, whose rows the write-ahead log no longer has.
+    GiveUp,
+    /// Without its last commit, whose rows are read from the write-ahead log.
+    Replay,
 }
 
 /// The state of a table at one version.
@@ -84,7 +95,7 @@ impl TableLog {
     }
 
     /// Reads the log of a table that this process may change, and creates one that is not there.
-    /// `recover` says that commits that are gone are given up.
+    /// `recover` says that last commits that are gone or damaged are given up.
     pub(super) async fn open(
         &self,
         quarantine: &Path,
@@ -103,22 +114,25 @@ impl TableLog {
                 .await?;
             quarantined.extend(pointer);
             let error = match self.read(&mut history).await {
-                Ok(state) => match self.discardable(&history, extent, recover).await? {
-                    Some(damage) => {
-                        quarantined.push(self.discard(damage, quarantine).await?);
+                Ok(state) => {
+                    let remedy = self.remedy(&history, extent).await?;
+                    if let Some(damage) = &history.damage
+                        && (remedy == Remedy::Replay || remedy == Remedy::GiveUp && recover)
+                    {
+                        quarantined.push(self.discard(damage, remedy, quarantine).await?);
                         self.prepare().await?;
                         continue;
                     }
-                    None => {
-                        history.name_remedy();
-                        let lost = self.lost_commit(state.as_ref(), extent).await?;
-                        let read = ReadLog { history, state, quarantined };
-                        return match lost {
-                            Some(lost) if recover => self.give_up(lost, read, quarantine).await,
-                            lost => Ok(read.without(lost)),
-                        };
+                    if remedy == Remedy::GiveUp {
+                        history.offer_recovery();
                     }
-                },
+                    let lost = self.lost_commit(state.as_ref(), extent).await?;
+                    let read = ReadLog { history, state, quarantined };
+                    return match recover {
+                        true => self.give_up(lost, read, quarantine).await,
+                        false => Ok(read.without(lost)),
+                    };
+                }
                 Err(error) => error,
             };
             let quarantine = quarantine.to_owned();
@@ -175,16 +189,18 @@ impl TableLog {
         Ok(is_lost.then_some(Damage { version, path, reason }))
     }
 
-    /// Goes on without a commit that is missing. Files that a flush wrote behind the table's position
-    /// are moved aside: they may be of the commits that are gone, and have rows that nothing else has.
+    /// Goes on without last commits. Files that a flush wrote behind the table's position are moved
+    /// aside: they may be of the commits that are gone, and have rows that nothing else has.
     async fn give_up(
         &self,
-        lost: Damage,
+        lost: Option<Damage>,
         mut read: ReadLog,
         quarantine: &Path,
     ) -> Result<ReadLog, StorageError> {
-        tracing::error!(path = %lost.path.display(),
-            "the commit is missing and is given up, with its rows");
+        if let Some(lost) = lost {
+            tracing::error!(path = %lost.path.display(),
+                "the commit is missing and is given up, with its rows");
+        }
         let Some(TableState { delta, files }) = &read.state else { return Ok(read) };
         let FoundPosition::Sound(position) = self.position(delta).await? else { return Ok(read) };
         let known: BTreeSet<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
@@ -281,33 +297,24 @@ impl TableLog {
         Ok(TableState { delta, files })
     }
 
-    /// Returns the damage of a last commit that the table is whole without: the files of the version
-    /// before are there, and the write-ahead log has every record behind its position. `recover` says
-    /// that the version before is enough.
-    async fn discardable<'a>(
-        &self,
-        history: &'a History,
-        extent: &LogExtent,
-        recover: bool,
-    ) -> Result<Option<&'a Damage>, StorageError> {
+    /// Returns how the table opens in spite of its damage. The files of the version before must be
+    /// there: those that a damaged merge replaced are deleted after it.
+    async fn remedy(&self, history: &History, extent: &LogExtent) -> Result<Remedy, StorageError> {
         let Some(damage) = history.damage.as_ref().filter(|_| history.ends_damaged()) else {
-            return Ok(None);
+            return Ok(Remedy::Backup);
         };
         let Some(before) = damage.version.checked_sub(1) else {
             let folder = self.folder.clone();
             let partitions = self.blocking(move |tables, _| partitions(tables, &folder)).await?;
-            return Ok(partitions.is_empty().then_some(damage));
+            return Ok(if partitions.is_empty() { Remedy::Replay } else { Remedy::Backup });
         };
-        let Ok(state) = self.state(Some(before)).await else { return Ok(None) };
+        let Ok(state) = self.state(Some(before)).await else { return Ok(Remedy::Backup) };
         let FoundPosition::Sound(position) = self.position(&state.delta).await? else {
-            return Ok(None);
+            return Ok(Remedy::Backup);
         };
-        if recover {
-            return Ok(Some(damage));
-        }
         let files = state.files.len();
         if self.existing(state.files).await?.len() < files {
-            return Ok(None);
+            return Ok(Remedy::Backup);
         }
         // The name of a file that the commit added says up to where it had the log.
         let (folder, extent) = (self.folder.clone(), extent.clone());
@@ -315,17 +322,28 @@ impl TableLog {
             let flushed = flushed_files(tables, &folder)?.into_iter();
             extent.is_whole(position, flushed.map(|(_, at)| at).fold(position, u64::max))
         });
-        Ok(has_rows.await?.then_some(damage))
+        Ok(if has_rows.await? { Remedy::Replay } else { Remedy::GiveUp })
     }
 
     /// Moves a damaged last commit aside; where to.
-    async fn discard(&self, damage: &Damage, quarantine: &Path) -> Result<PathBuf, StorageError> {
+    async fn discard(
+        &self,
+        damage: &Damage,
+        remedy: Remedy,
+        quarantine: &Path,
+    ) -> Result<PathBuf, StorageError> {
         let (version, path) = (damage.version, damage.path.clone());
         let quarantine = quarantine.to_owned();
         let moved =
             self.blocking(move |tables, _| history::move_aside(tables, &path, &quarantine)).await?;
+        let rows = match remedy {
+            Remedy::Replay => "are read from the write-ahead log",
+            Remedy::GiveUp | Remedy::Backup => {
+                "are given up where the write-ahead log no longer has them"
+            }
+        };
         tracing::error!(version, moved_to = %moved.display(),
-            "the table's last commit is damaged; it is set aside and its rows are read from the log");
+            "the table's last commit is damaged and is set aside; its rows {rows}");
         Ok(moved)
     }
 

@@ -23,22 +23,23 @@ use crate::{
     wal::LogExtent,
 };
 
-/// Reads everything; the sequence up to which the table has the log.
+/// Reads everything; the sequence up to which the table has the log, unless a damage hides it.
 pub(crate) async fn check(
     tables: &SharedTables,
     signal: Signal,
     extent: &LogExtent,
     findings: &mut Findings<'_>,
-) -> Result<u64, StorageError> {
+) -> Result<Option<u64>, StorageError> {
     let log_folder = tables.folder(signal.table()).join("_delta_log");
     let opened = match TelemetryTable::peek(tables, signal, extent).await {
         Ok(Some(opened)) => opened,
         Ok(None) => {
-            if extent.has_lost_commits(signal, 0) {
-                let what = "it is missing, and the write-ahead log no longer has its rows";
-                findings.add(Finding::new(&tables.folder(signal.table()), what));
+            if !extent.has_lost_commits(signal, 0) {
+                return Ok(Some(0));
             }
-            return Ok(0);
+            let what = "it is missing, and the write-ahead log no longer has its rows";
+            findings.add(Finding::new(&tables.folder(signal.table()), what));
+            return Ok(None);
         }
         Err(error) => {
             // Delta's errors may end with a backtrace.
@@ -46,10 +47,11 @@ pub(crate) async fn check(
             let error = error.lines().next().unwrap_or_default();
             let what = format!("the table's log cannot be read: {error}");
             findings.add(Finding::new(&log_folder, what));
-            return Ok(0);
+            return Ok(None);
         }
     };
     findings.summary.commits += opened.commits;
+    let is_known = opened.position_damage.is_none() && opened.table.damage().is_none();
     if let Some(damage) = opened.position_damage {
         findings.add(Finding::new(&damage.path, damage.to_string()));
     }
@@ -65,7 +67,7 @@ pub(crate) async fn check(
             findings.add(finding);
         }
     }
-    Ok(opened.covered)
+    Ok(is_known.then_some(opened.covered))
 }
 
 /// Returns the findings for a data file and its index.

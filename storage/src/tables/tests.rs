@@ -140,21 +140,47 @@ async fn two_flushes(root: &Path) -> (PathBuf, PathBuf) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_last_commit_is_given_up_on_request() {
-    let root = tempfile::tempdir().unwrap();
-    let (commit, file) = two_flushes(root.path()).await;
-    std::fs::write(&commit, b"{").unwrap();
-    let log = log_of(root.path(), &[90], 90);
-    let opened = open_beside(root.path(), &log).await.unwrap();
-    let damage = opened.table.damage().unwrap();
-    assert_eq!((&damage.path, opened.files.len()), (&commit, 1), "{damage:?}");
-    assert!(damage.reason.contains("--recover"), "{damage:?}");
-    assert!(commit.exists() && file.exists());
+    // The log's last segment may have begun before the commit.
+    for covered in [90, 10] {
+        let root = tempfile::tempdir().unwrap();
+        let (commit, file) = two_flushes(root.path()).await;
+        std::fs::write(&commit, b"{").unwrap();
+        let log = log_of(root.path(), &[90], covered);
+        let opened = open_beside(root.path(), &log).await.unwrap();
+        let damage = opened.table.damage().unwrap();
+        assert_eq!((&damage.path, opened.files.len()), (&commit, 1), "{damage:?}");
+        assert!(damage.reason.contains("--recover"), "{damage:?}");
+        assert!(commit.exists() && file.exists());
 
+        let opened = recover(root.path(), &log).await;
+        assert_eq!((opened.table.damage(), opened.files.len(), opened.covered), (None, 1, 10));
+        let moved = opened.quarantined.iter();
+        let kept: Vec<_> = moved.map(|path| std::fs::read(path).unwrap()).collect();
+        assert_eq!(kept, [b"{".to_vec(), b"rows".to_vec()], "{:?}", opened.quarantined);
+        assert!(!commit.exists() && !file.exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_merge_is_not_given_up_when_what_it_merged_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let (_, flushed) = two_flushes(root.path()).await;
+    let mut opened = open(root.path()).await;
+    let merged = file(&opened.table, 1);
+    std::fs::write(&merged.path, b"rows").unwrap();
+    let removed = opened.files.clone();
+    let change =
+        TableChange { why: CommitReason::Compaction, added: vec![Arc::clone(&merged)], removed };
+    opened.table.commit(change, 90, SystemClock.now()).await.unwrap();
+    let commit = opened.table.commit_path(opened.table.version);
+    std::fs::write(&commit, b"{").unwrap();
+    std::fs::remove_file(&flushed).unwrap();
+    let log = log_of(root.path(), &[90], 90);
     let opened = recover(root.path(), &log).await;
-    assert_eq!((opened.table.damage(), opened.files.len(), opened.covered), (None, 1, 10));
-    let kept: Vec<_> = opened.quarantined.iter().map(|path| std::fs::read(path).unwrap()).collect();
-    assert_eq!(kept, [b"{".to_vec(), b"rows".to_vec()], "{:?}", opened.quarantined);
-    assert!(!commit.exists() && !file.exists());
+    let damage = opened.table.damage().unwrap();
+    assert_eq!(damage.path, commit);
+    assert!(!damage.reason.contains("--recover"), "{damage:?}");
+    assert_eq!((commit.exists(), merged.path.exists()), (true, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use tidings_proto::otlp::{
     ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
-    ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span,
+    ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Status,
 };
 
 use super::open;
@@ -27,7 +27,8 @@ fn word(number: u64) -> String {
 }
 
 fn resource(number: u64) -> Option<Resource> {
-    let attributes = vec![KeyValue::new("service.name", word(number).as_str())];
+    let names = ["service.name", "host.name"];
+    let attributes = names.map(|key| KeyValue::new(key, word(number).as_str())).to_vec();
     Some(Resource { attributes, ..Resource::default() })
 }
 
@@ -38,11 +39,14 @@ fn rows(round: u64, number: u64) -> impl Iterator<Item = u64> {
 
 fn spans(round: u64) -> TelemetryBatch {
     let of_word = |number: u64| {
-        let name = word(WORDS + number);
+        let [name, message, key] = [1, 2, 3].map(|kind| word(kind * WORDS + number));
+        let status = Status { message, ..Status::default() };
         let span = |row: u64| Span {
             trace_id: u128::from(row + 1).to_be_bytes().to_vec(),
             span_id: (row + 1).to_be_bytes().to_vec(),
             name: name.clone(),
+            status: Some(status.clone()),
+            attributes: vec![KeyValue::new(&*key, 1_i64)],
             start_time_unix_nano: 1_700_000_000_000_000_000 + row,
             end_time_unix_nano: 1_700_000_000_000_000_100 + row,
             ..Span::default()
@@ -56,11 +60,13 @@ fn spans(round: u64) -> TelemetryBatch {
 }
 
 fn logs(round: u64) -> TelemetryBatch {
-    let log = |row: u64| LogRecord {
-        time_unix_nano: 1_700_000_000_000_000_000 + row,
-        ..LogRecord::default()
-    };
     let of_word = |number: u64| {
+        let severity_text = word(4 * WORDS + number);
+        let log = |row: u64| LogRecord {
+            time_unix_nano: 1_700_000_000_000_000_000 + row,
+            severity_text: severity_text.clone(),
+            ..LogRecord::default()
+        };
         let log_records = rows(round, number).map(log).collect();
         let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
         ResourceLogs { resource: resource(number), scope_logs, ..ResourceLogs::default() }
@@ -79,7 +85,8 @@ async fn long_words_that_rows_share_are_stored_once_in_each_file() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
     // A few copies in each file: columns of the words and of the resources, and terms of the index.
-    let copies = 12 * WORDS * WORD_BYTES;
+    // One more for each row would be 25 of a word.
+    let copies = 24 * WORDS * WORD_BYTES;
     for round in 0..2 {
         store.append(spans(round)).await.unwrap();
         store.append(logs(round)).await.unwrap();
