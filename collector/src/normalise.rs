@@ -3,10 +3,10 @@
 //! Comes after decoding (bytes to wire structs) and before admission to the store. A record that
 //! could never be stored or found is left out and counted, so that the rest of its batch is kept
 //! and the sender is told how many and why. Everything else is kept as it came: values of any
-//! length, unknown enum numbers, odd times, empty keys. Two things are repaired: an all-zero
+//! length, unknown enum numbers, odd times, empty keys. Three things are repaired: an all-zero
 //! parent id (and, in log records, an all-zero trace or span id) means "none" and becomes empty;
-//! attributes beyond the limit are dropped and counted in the record's own dropped count. Values
-//! nested too deep are refused here because the decoder that reads the log again would stop at
+//! attributes beyond the limits are dropped and counted in the record's own dropped count; long
+//! names are cut, because every answer repeats them for each of their records. Values nested too deep are refused here because the decoder that reads the log again would stop at
 //! them: what is accepted can be read.
 //!
 //! Most requests in protobuf need no change, which [`accept_in_place`] finds out without decoding.
@@ -15,14 +15,15 @@ mod in_place;
 mod outcome_counts;
 
 use bytes::Bytes;
+use prost::Message;
 use tidings_proto::{
     SpanId, TraceId,
     otlp::{
         ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope, KeyValue,
-        LogRecord, NOT_HEX, Resource, Span, VALUE_DEPTH_MAX, ValueDepth,
+        LogRecord, NOT_HEX, Resource, Span, VALUE_DEPTH_MAX, Value, ValueDepth,
     },
 };
-use tidings_storage::TelemetryBatch;
+use tidings_storage::{TelemetryBatch, is_sender_key};
 
 use outcome_counts::{Fault, IdFault, OutcomeCounts, RecordPosition};
 
@@ -30,6 +31,16 @@ pub use in_place::{InPlace, accept_in_place};
 
 /// Attributes of one resource, scope, span, event, link or log record; SDKs keep 128.
 pub const ATTRIBUTES_MAX: usize = 1024;
+
+/// Maximum bytes of a name: of a service, span, scope or event, of the key of an attribute, and of
+/// other texts by which records are grouped.
+const NAME_BYTES_MAX: usize = 2 << 10;
+
+/// Maximum bytes of the attributes of a resource or a scope.
+const SENDER_BYTES_MAX: usize = 64 << 10;
+
+/// Maximum bytes of the message of a span's status.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 /// The latest time storage can keep: in the year 2262.
 const UNIX_NANOS_MAX: u64 = i64::MAX as u64;
@@ -65,8 +76,10 @@ pub fn prepare_traces(mut request: ExportTraceServiceRequest, bytes: Option<Byte
     let mut counts = OutcomeCounts::new(Signal::Traces);
     for (resource_index, resource_spans) in request.resource_spans.iter_mut().enumerate() {
         let resource_fault = check_resource(resource_spans.resource.as_mut(), &mut counts);
+        check_name(&mut resource_spans.schema_url, &mut counts);
         for (scope_index, scope_spans) in resource_spans.scope_spans.iter_mut().enumerate() {
             let fault = resource_fault.or(check_scope(scope_spans.scope.as_mut(), &mut counts));
+            check_name(&mut scope_spans.schema_url, &mut counts);
             let mut place = RecordPosition::new(resource_index, scope_index);
             scope_spans.spans.retain_mut(|span| {
                 let result = fault.map_or_else(|| check_span(span, &mut counts), Err);
@@ -90,8 +103,10 @@ pub fn prepare_logs(mut request: ExportLogsServiceRequest, bytes: Option<Bytes>)
     let mut counts = OutcomeCounts::new(Signal::Logs);
     for (resource_index, resource_logs) in request.resource_logs.iter_mut().enumerate() {
         let resource_fault = check_resource(resource_logs.resource.as_mut(), &mut counts);
+        check_name(&mut resource_logs.schema_url, &mut counts);
         for (scope_index, scope_logs) in resource_logs.scope_logs.iter_mut().enumerate() {
             let fault = resource_fault.or(check_scope(scope_logs.scope.as_mut(), &mut counts));
+            check_name(&mut scope_logs.schema_url, &mut counts);
             let mut place = RecordPosition::new(resource_index, scope_index);
             scope_logs.log_records.retain_mut(|record| {
                 let result = fault.map_or_else(|| check_record(record, &mut counts), Err);
@@ -112,7 +127,14 @@ pub fn prepare_logs(mut request: ExportLogsServiceRequest, bytes: Option<Bytes>)
 /// A resource that cannot be stored takes its records with it.
 fn check_resource(resource: Option<&mut Resource>, counts: &mut OutcomeCounts) -> Option<Fault> {
     let resource = resource?;
-    check_attributes(&mut resource.attributes, &mut resource.dropped_attributes_count, counts).err()
+    let (attributes, dropped) = (&mut resource.attributes, &mut resource.dropped_attributes_count);
+    for attribute in attributes.iter_mut() {
+        if let Some(name) = sender_name(attribute) {
+            check_name(name, counts);
+        }
+    }
+    keep_sender_bytes(attributes, dropped, counts);
+    check_attributes(attributes, dropped, counts).err()
 }
 
 fn check_scope(
@@ -120,7 +142,11 @@ fn check_scope(
     counts: &mut OutcomeCounts,
 ) -> Option<Fault> {
     let scope = scope?;
-    check_attributes(&mut scope.attributes, &mut scope.dropped_attributes_count, counts).err()
+    check_name(&mut scope.name, counts);
+    check_name(&mut scope.version, counts);
+    let (attributes, dropped) = (&mut scope.attributes, &mut scope.dropped_attributes_count);
+    keep_sender_bytes(attributes, dropped, counts);
+    check_attributes(attributes, dropped, counts).err()
 }
 
 fn check_span(span: &mut Span, counts: &mut OutcomeCounts) -> Result<(), Fault> {
@@ -130,13 +156,20 @@ fn check_span(span: &mut Span, counts: &mut OutcomeCounts) -> Result<(), Fault> 
         .map_err(Fault::ParentSpanId)?;
     check_time(span.start_time_unix_nano, "start time")?;
     check_time(span.end_time_unix_nano, "end time")?;
+    check_name(&mut span.name, counts);
+    check_name(&mut span.trace_state, counts);
+    if let Some(status) = &mut span.status {
+        cut(&mut status.message, MESSAGE_BYTES_MAX, counts);
+    }
     check_attributes(&mut span.attributes, &mut span.dropped_attributes_count, counts)?;
     for event in &mut span.events {
         check_time(event.time_unix_nano, "event time")?;
+        check_name(&mut event.name, counts);
         check_attributes(&mut event.attributes, &mut event.dropped_attributes_count, counts)?;
     }
     for link in &mut span.links {
         check_link(&link.trace_id, &link.span_id)?;
+        check_name(&mut link.trace_state, counts);
         check_attributes(&mut link.attributes, &mut link.dropped_attributes_count, counts)?;
     }
     Ok(())
@@ -147,6 +180,8 @@ fn check_record(record: &mut LogRecord, counts: &mut OutcomeCounts) -> Result<()
     check_optional_id(&mut record.span_id, SpanId::LEN, counts).map_err(Fault::SpanId)?;
     check_time(record.time_unix_nano, "time")?;
     check_time(record.observed_time_unix_nano, "observed time")?;
+    check_name(&mut record.severity_text, counts);
+    check_name(&mut record.event_name, counts);
     if record.body.value_depth() > VALUE_DEPTH_MAX {
         return Err(Fault::TooDeep);
     }
@@ -199,13 +234,53 @@ fn check_attributes(
     dropped: &mut u32,
     counts: &mut OutcomeCounts,
 ) -> Result<(), Fault> {
-    let extra = attributes.len().saturating_sub(ATTRIBUTES_MAX);
-    if extra > 0 {
-        attributes.truncate(ATTRIBUTES_MAX);
-        *dropped = dropped.saturating_add(u32::try_from(extra).unwrap_or(u32::MAX));
-        counts.drop_attributes(extra);
-    }
+    let sent = attributes.len();
+    attributes.retain(|attribute| attribute.key.len() <= NAME_BYTES_MAX);
+    attributes.truncate(ATTRIBUTES_MAX);
+    count_dropped(sent - attributes.len(), dropped, counts);
     if attributes.value_depth() > VALUE_DEPTH_MAX { Err(Fault::TooDeep) } else { Ok(()) }
+}
+
+/// Drops attributes of a resource or a scope beyond its bytes, but for names.
+fn keep_sender_bytes(
+    attributes: &mut Vec<KeyValue>,
+    dropped: &mut u32,
+    counts: &mut OutcomeCounts,
+) {
+    let (sent, mut room) = (attributes.len(), SENDER_BYTES_MAX);
+    attributes.retain_mut(|attribute| {
+        let left = room.checked_sub(attribute.encoded_len());
+        room = left.unwrap_or(room);
+        left.is_some() || sender_name(attribute).is_some()
+    });
+    count_dropped(sent - attributes.len(), dropped, counts);
+}
+
+fn count_dropped(attributes: usize, dropped: &mut u32, counts: &mut OutcomeCounts) {
+    if attributes > 0 {
+        *dropped = dropped.saturating_add(u32::try_from(attributes).unwrap_or(u32::MAX));
+        counts.drop_attributes(attributes);
+    }
+}
+
+/// The value of a resource attribute that has a column of its own, if it is text.
+fn sender_name(attribute: &mut KeyValue) -> Option<&mut String> {
+    match attribute.value.as_mut()?.value.as_mut()? {
+        Value::String(name) if is_sender_key(&attribute.key) => Some(name),
+        _ => None,
+    }
+}
+
+fn check_name(name: &mut String, counts: &mut OutcomeCounts) {
+    cut(name, NAME_BYTES_MAX, counts);
+}
+
+/// Cuts a text to its first characters of so many bytes.
+fn cut(text: &mut String, bytes_max: usize, counts: &mut OutcomeCounts) {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        counts.cut_text();
+    }
 }
 
 #[cfg(test)]

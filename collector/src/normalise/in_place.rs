@@ -21,8 +21,8 @@ use tidings_proto::{
 use tidings_storage::TelemetryBatch;
 
 use super::{
-    ATTRIBUTES_MAX, OutcomeCounts, Prepared, Signal, check_id, check_link, check_resource,
-    check_scope, check_time,
+    ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OutcomeCounts, Prepared, Signal, check_id,
+    check_link, check_resource, check_scope, check_time,
 };
 use crate::{
     redact::{KeyRule, Redactor, starts_statement},
@@ -130,7 +130,7 @@ impl CanonicalWalk<'_> {
         let redactor = self.redactor;
         for of in RequestView::<R>::read(bytes)?.resources.iter() {
             let of = of?;
-            self.text(of.schema_url)?;
+            self.name(of.schema_url)?;
             if let Some(encoded) = of.resource {
                 let check = |encoded: &[u8]| resource(encoded, redactor);
                 let weight = redactor.resources.weight(encoded, check)?;
@@ -138,7 +138,7 @@ impl CanonicalWalk<'_> {
             }
             for scoped in of.scopes.iter() {
                 let scoped = scoped?;
-                self.text(scoped.schema_url)?;
+                self.name(scoped.schema_url)?;
                 if let Some(encoded) = scoped.scope {
                     let check = |encoded: &[u8]| scope(encoded, redactor);
                     let weight = redactor.scopes.weight(encoded, check)?;
@@ -161,22 +161,24 @@ impl CanonicalWalk<'_> {
         optional_id(span.parent_span_id, SpanId::LEN)?;
         time(span.start_time_unix_nano)?;
         time(span.end_time_unix_nano)?;
-        self.text(span.name)?;
-        self.text(span.trace_state)?;
-        self.text(span.status.map_or(&[], |status| status.message))?;
+        self.name(span.name)?;
+        self.name(span.trace_state)?;
+        let message = span.status.map_or(&[][..], |status| status.message);
+        demand(message.len() <= MESSAGE_BYTES_MAX)?;
+        self.text(message)?;
         self.attributes(span.attributes)?;
         for event in span.events.iter() {
             let event = event?;
             self.entry();
             time(event.time_unix_nano)?;
-            self.text(event.name)?;
+            self.name(event.name)?;
             self.attributes(event.attributes)?;
         }
         for link in span.links.iter() {
             let link = link?;
             self.entry();
             demand(check_link(link.trace_id, link.span_id).is_ok())?;
-            self.text(link.trace_state)?;
+            self.name(link.trace_state)?;
             self.attributes(link.attributes)?;
         }
         Ok(())
@@ -187,8 +189,8 @@ impl CanonicalWalk<'_> {
         optional_id(record.span_id, SpanId::LEN)?;
         time(record.time_unix_nano)?;
         time(record.observed_time_unix_nano)?;
-        self.text(record.severity_text)?;
-        self.text(record.event_name)?;
+        self.name(record.severity_text)?;
+        self.name(record.event_name)?;
         self.value(KeyRule::Text, record.body)?;
         self.attributes(record.attributes)
     }
@@ -201,10 +203,15 @@ impl CanonicalWalk<'_> {
         for attribute in attributes.iter() {
             let attribute = attribute?;
             self.entry();
-            self.text(attribute.key)?;
+            self.name(attribute.key)?;
             self.value(self.redactor.rule(attribute.key), attribute.value)?;
         }
         Ok(())
+    }
+
+    fn name(&self, name: &[u8]) -> Result<(), NonCanonical> {
+        demand(name.len() <= NAME_BYTES_MAX)?;
+        self.text(name)
     }
 
     /// Most requests have nothing that looks like a secret anywhere: their texts are not searched

@@ -5,7 +5,9 @@ use std::fmt;
 use tidings_proto::otlp::VALUE_DEPTH_MAX;
 use tidings_storage::TelemetryBatch;
 
-use super::{ATTRIBUTES_MAX, Prepared, Signal};
+use super::{
+    ATTRIBUTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, Prepared, SENDER_BYTES_MAX, Signal,
+};
 
 /// Different reasons named in one message; a hostile sender could make many.
 const REASONS_MAX: usize = 5;
@@ -89,6 +91,7 @@ pub(super) struct OutcomeCounts {
     reasons: Vec<(Fault, u64, RecordPosition)>,
     other_reasons: u64,
     dropped_attributes: usize,
+    cut_texts: usize,
     changed: bool,
 }
 
@@ -101,6 +104,7 @@ impl OutcomeCounts {
             reasons: Vec::new(),
             other_reasons: 0,
             dropped_attributes: 0,
+            cut_texts: 0,
             changed: false,
         }
     }
@@ -128,6 +132,11 @@ impl OutcomeCounts {
 
     pub(super) fn drop_attributes(&mut self, count: usize) {
         self.dropped_attributes += count;
+        self.changed = true;
+    }
+
+    pub(super) fn cut_text(&mut self) {
+        self.cut_texts += 1;
         self.changed = true;
     }
 
@@ -173,7 +182,17 @@ impl OutcomeCounts {
         }
         if self.dropped_attributes > 0 {
             let count = self.dropped_attributes;
-            parts.push(format!("{count} attributes dropped: a record keeps {ATTRIBUTES_MAX}"));
+            parts.push(format!(
+                "{count} attributes dropped: a record keeps {ATTRIBUTES_MAX}, with keys of at most \
+                 {NAME_BYTES_MAX} bytes, a resource or a scope {SENDER_BYTES_MAX} bytes of them"
+            ));
+        }
+        if self.cut_texts > 0 {
+            let count = self.cut_texts;
+            parts.push(format!(
+                "{count} texts cut: a name keeps {NAME_BYTES_MAX} bytes, the message of a status \
+                 {MESSAGE_BYTES_MAX}"
+            ));
         }
         parts.join("; ")
     }

@@ -1,14 +1,15 @@
 use bytes::Bytes;
 use prost::Message;
 use tidings_proto::otlp::{
-    AnyValue, ArrayValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue,
-    KeyValueList, Link, LogRecord, NOT_HEX, Resource, ResourceLogs, ResourceSpans, ScopeLogs,
-    ScopeSpans, Span, VALUE_DEPTH_MAX, Value,
+    AnyValue, ArrayValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest,
+    InstrumentationScope, KeyValue, KeyValueList, Link, LogRecord, NOT_HEX, Resource, ResourceLogs,
+    ResourceSpans, ScopeLogs, ScopeSpans, Span, Status, VALUE_DEPTH_MAX, Value,
 };
 use tidings_storage::TelemetryBatch;
 
 use super::{
-    ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,
+    ATTRIBUTES_MAX, InPlace, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, Prepared, Signal, accept_in_place,
+    prepare_logs, prepare_traces,
 };
 use crate::redact::Redactor;
 
@@ -141,6 +142,100 @@ fn reasons_are_grouped_and_their_number_is_bounded() {
 }
 
 #[test]
+fn long_names_are_cut_and_attributes_with_long_keys_dropped() {
+    // The border is inside of a character.
+    let long = format!("x{}", "ä".repeat(NAME_BYTES_MAX));
+    let cut = long[..NAME_BYTES_MAX - 1].to_owned();
+    let event = |name: &str| Event { name: name.to_owned(), ..Event::default() };
+    let link = |state: &str| Link { trace_state: state.to_owned(), ..Link::default() };
+    let status = |bytes| Status { message: "m".repeat(bytes), ..Status::default() };
+    let sent = Span {
+        name: long.clone(),
+        trace_state: long.clone(),
+        status: Some(status(MESSAGE_BYTES_MAX + 1)),
+        attributes: vec![KeyValue::new("key", "v".repeat(1 << 20)), KeyValue::new(&*long, 1_i64)],
+        events: vec![event(&long)],
+        links: vec![link(&long)],
+        ..span()
+    };
+    let stored = Span {
+        name: cut.clone(),
+        trace_state: cut.clone(),
+        status: Some(status(MESSAGE_BYTES_MAX)),
+        attributes: vec![KeyValue::new("key", "v".repeat(1 << 20))],
+        dropped_attributes_count: 1,
+        events: vec![event(&cut)],
+        links: vec![link(&cut)],
+        ..span()
+    };
+    let mut request = traces(vec![sent]);
+    let of = &mut request.resource_spans[0];
+    of.schema_url.clone_from(&long);
+    of.scope_spans[0].schema_url.clone_from(&long);
+    of.scope_spans[0].scope = Some(InstrumentationScope {
+        name: long.clone(),
+        version: long.clone(),
+        ..Default::default()
+    });
+    let kept = KeyValue::new("process.command_line", &*long);
+    let attributes =
+        ["service.name", "host.name"].map(|key| KeyValue::new(key, &*long)).into_iter();
+    of.resource.get_or_insert_default().attributes = attributes.chain([kept.clone()]).collect();
+    let prepared = prepare(request);
+    assert_eq!((prepared.accepted, prepared.rejected), (1, 0));
+    let message = "1 attributes dropped: a record keeps 1024, with keys of at most 2048 bytes, \
+                   a resource or a scope 65536 bytes of them; 11 texts cut: a name keeps 2048 bytes, the message of a status 65536";
+    assert_eq!(prepared.message, message);
+    let Some(TelemetryBatch::Traces { request, .. }) = &prepared.batch else { panic!() };
+    let of = &request.resource_spans[0];
+    let scope = of.scope_spans[0].scope.clone().unwrap();
+    let names = [&of.schema_url, &of.scope_spans[0].schema_url, &scope.name, &scope.version];
+    assert_eq!(names, [&cut; 4]);
+    let attributes = &of.resource.as_ref().unwrap().attributes;
+    let senders = ["service.name", "host.name"].map(|key| KeyValue::new(key, &*cut));
+    assert_eq!(attributes[..], [&senders[..], &[kept]].concat());
+    assert_eq!(stored_spans(prepared), [stored]);
+
+    let record =
+        LogRecord { severity_text: long.clone(), event_name: long, ..LogRecord::default() };
+    let prepared = prepare_log_records(logs(vec![record]));
+    let Some(TelemetryBatch::Logs { request, .. }) = prepared.batch else { panic!() };
+    let record = &request.resource_logs[0].scope_logs[0].log_records[0];
+    assert_eq!((&record.severity_text, &record.event_name), (&cut, &cut));
+}
+
+#[test]
+fn attributes_of_a_sender_beyond_its_bytes_are_dropped_but_for_names() {
+    let attribute = |key: &str, bytes| KeyValue::new(key, "v".repeat(bytes));
+    let kept = [attribute("args", 40_000), attribute("last", 20_000), attribute("service.name", 9)];
+    let too_large = attribute("environment", 30_000);
+    let [args, last, service] = kept.clone();
+    let attributes = vec![args, too_large.clone(), last, too_large.clone(), service];
+    let mut request = traces(vec![span()]);
+    request.resource_spans[0].resource =
+        Some(Resource { attributes, dropped_attributes_count: 1, ..Resource::default() });
+    let scope = InstrumentationScope { attributes: vec![too_large; 3], ..Default::default() };
+    request.resource_spans[0].scope_spans[0].scope = Some(scope);
+    let prepared = prepare(request);
+    assert!(prepared.message.starts_with("3 attributes dropped: "), "{}", prepared.message);
+    let Some(TelemetryBatch::Traces { request, .. }) = &prepared.batch else { panic!() };
+    let resource = request.resource_spans[0].resource.as_ref().unwrap();
+    assert_eq!((&resource.attributes[..], resource.dropped_attributes_count), (&kept[..], 3));
+    let scope = request.resource_spans[0].scope_spans[0].scope.as_ref().unwrap();
+    assert_eq!((scope.attributes.len(), scope.dropped_attributes_count), (2, 1));
+}
+
+#[test]
+fn names_of_the_longest_kind_are_kept() {
+    let name = "n".repeat(NAME_BYTES_MAX);
+    let attributes = vec![KeyValue::new(&*name, 1_i64)];
+    let sent = Span { name: name.clone(), trace_state: name, attributes, ..span() };
+    let prepared = prepare(traces(vec![sent.clone()]));
+    assert_eq!(prepared.message, "");
+    assert_eq!(stored_spans(prepared), [sent]);
+}
+
+#[test]
 fn nothing_is_stored_when_every_span_is_bad() {
     let prepared = prepare(traces(vec![Span::default(); 100]));
     assert_eq!((prepared.accepted, prepared.rejected), (0, 100));
@@ -188,7 +283,9 @@ fn attributes_beyond_the_limit_are_dropped_counted_and_told() {
     let long = Span { attributes, dropped_attributes_count: 2, ..span() };
     let prepared = prepare(traces(vec![long]));
     assert_eq!((prepared.accepted, prepared.rejected), (1, 0));
-    assert_eq!(prepared.message, "6 attributes dropped: a record keeps 1024");
+    let message = "6 attributes dropped: a record keeps 1024, with keys of at most 2048 bytes, \
+                   a resource or a scope 65536 bytes of them";
+    assert_eq!(prepared.message, message);
     let spans = stored_spans(prepared);
     assert_eq!(spans[0].attributes.len(), ATTRIBUTES_MAX);
     assert_eq!(spans[0].dropped_attributes_count, 8);
