@@ -363,8 +363,7 @@ impl Tenants {
         let query = inner.default.query.beside(store.clone());
         let tenant = Tenant::new(name.clone(), store.clone(), query);
         if self.insert(name, Arc::clone(&tenant)) {
-            let query = inner.default.query.clone();
-            tokio::spawn(async move { query.leave_room().await });
+            inner.default.query.leave_room();
         }
         if inner.is_closed.load(Relaxed) {
             store.close().await?;

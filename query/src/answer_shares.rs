@@ -32,6 +32,11 @@ impl ClientId {
     }
 }
 
+/// Reports whether so much in all is no more than the share of one client when this stays free.
+pub(crate) fn is_within_share(amount: u64, free: u64) -> bool {
+    amount <= free.saturating_mul(SHARE)
+}
+
 /// One of the tenants whose answers are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TenantNumber(u32);
@@ -82,12 +87,11 @@ impl AnswerShares {
         let bytes = bytes.div_ceil(PIECE_BYTES).saturating_mul(PIECE_BYTES);
         let mut counts = self.counts();
         let free = self.bytes_max.checked_sub(counts.total)?.checked_sub(bytes)?;
-        let share_max = free.saturating_mul(SHARE);
         let of_client = counts.by_client.get(client).copied().unwrap_or_default();
         let of_tenant = counts.by_tenant.get(&tenant).copied().unwrap_or_default();
         let is_divided = self.tenants.load(Relaxed) > 1;
         let had = if is_divided { of_client.max(of_tenant) } else { of_client };
-        if bytes > 0 && had.saturating_add(bytes) > share_max {
+        if bytes > 0 && !is_within_share(had.saturating_add(bytes), free) {
             return None;
         }
         counts.total += bytes;

@@ -6,6 +6,7 @@
 
 mod added_up;
 mod admission;
+mod client_places;
 mod progress;
 mod recent_queries;
 mod spare_threads;
@@ -28,17 +29,18 @@ use tidings_storage::{
     CallAccumulatorFactory, CallAggregate, CallBounds, Clock, CountedLogs, LogFilter, LogRows,
     RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store, TimeRange,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::Semaphore;
 use tracing::field::Empty;
 
-pub(crate) use admission::{Admission, AdmissionSlot};
+pub(crate) use admission::{Admission, AdmissionSlot, Asker};
+pub(crate) use client_places::{ClientPlace, ClientPlaces, WaitingPlace};
 pub(crate) use progress::Progress;
 pub use recent_queries::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
 use spare_threads::SpareThreads;
 
 use crate::{
     QueryError, QueryLimits, QuerySettings,
-    answer_shares::{AnswerShares, TenantNumber},
+    answer_shares::{AnswerShares, ClientId, TenantNumber},
 };
 
 const STOP: ControlFlow<()> = ControlFlow::Break(());
@@ -59,10 +61,8 @@ pub struct Bounded {
 /// Queue of queries.
 #[derive(Debug)]
 pub(crate) struct Execution {
-    /// Semaphore with a permit for each running or waiting query.
-    admitted: Arc<Semaphore>,
-    /// Semaphore with a permit for each running query of this queue.
-    own: Arc<Semaphore>,
+    /// Places of the running queries of this queue, and the queries that wait for one.
+    places: Arc<ClientPlaces>,
     /// Semaphore with a permit for each running query of all queues that share the processors.
     running: Arc<Semaphore>,
     spare_threads: Arc<SpareThreads>,
@@ -96,10 +96,8 @@ struct Withdraw(Arc<AtomicBool>);
 
 impl Execution {
     pub(crate) fn new(clock: Arc<dyn Clock>, limits: QueryLimits) -> Self {
-        let admitted = limits.running_max.saturating_add(limits.waiting_max);
         Self {
-            admitted: Arc::new(Semaphore::new(admitted)),
-            own: Arc::new(Semaphore::new(limits.running_max)),
+            places: ClientPlaces::new(limits.running_max),
             running: Arc::new(Semaphore::new(limits.running_max)),
             spare_threads: Arc::new(SpareThreads::of_machine()),
             recent: RecentQueries::default(),
@@ -114,7 +112,7 @@ impl Execution {
     pub(crate) fn beside(&self) -> Self {
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
         Self {
-            own: Arc::new(Semaphore::new(limits.running_max.div_ceil(2))),
+            places: ClientPlaces::new(limits.running_max.div_ceil(2)),
             running: Arc::clone(&self.running),
             spare_threads: Arc::clone(&self.spare_threads),
             answer_shares: Arc::clone(&self.answer_shares),
@@ -124,12 +122,8 @@ impl Execution {
     }
 
     /// Lets the queries of this queue take at most half of what they run on, from now on.
-    pub(crate) async fn leave_room(&self) {
-        let half = u32::try_from(self.limits.running_max / 2).unwrap_or(u32::MAX);
-        // An error means the semaphore is closed, which nothing does.
-        if let Ok(left) = self.own.acquire_many(half).await {
-            left.forget();
-        }
+    pub(crate) fn leave_room(&self) {
+        self.places.reduce_to(self.limits.running_max.div_ceil(2));
     }
 
     /// Bytes of answers that clients have not read yet, and the tenant of this queue among those that
@@ -158,24 +152,25 @@ impl Execution {
         &self.clock
     }
 
-    /// Runs `work` when a permit is free and returns its result; `progress` is updated meanwhile.
-    /// The permits are released afterwards, unless the service handle keeps them.
+    /// Runs `work` when it is the client's turn and returns its result; `progress` is updated
+    /// meanwhile. The permits are released afterwards, unless the service handle keeps them.
     ///
     /// # Errors
-    /// `Overloaded` at once when the queue is full, `Deadline` when time is up.
+    /// `Overloaded` at once when the queue is full or the client has its share of it, `Deadline`
+    /// when time is up.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         store: &Store,
         settings: &Arc<QuerySettings>,
         progress: Arc<Progress>,
-        kept: Option<AdmissionSlot>,
+        Asker { client, kept }: Asker,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         if let Some(kept) = &kept {
             // It would wait for itself otherwise.
             kept.end();
         }
-        let admitted = self.admit()?;
+        let place = self.admit(client)?;
         let span = tracing::debug_span!(
             "query",
             tidings.waited_seconds = Empty,
@@ -190,16 +185,16 @@ impl Execution {
         let withdrawn = Arc::clone(&withdraw.0);
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
         let spare_threads = Arc::clone(&self.spare_threads);
-        let (own, running) = (Arc::clone(&self.own), Arc::clone(&self.running));
+        let running = Arc::clone(&self.running);
         let answer = async move {
-            let own = own.acquire_owned().await.map_err(|closed| defect(&closed))?;
+            let place = place.granted().await;
             let turn = running.acquire_owned().await.map_err(|closed| defect(&closed))?;
             let waited = clock.instant().saturating_duration_since(started);
             within.record("tidings.waited_seconds", waited.as_secs_f64());
             let task = tokio::task::spawn_blocking(move || {
                 let _within = within.entered();
                 // The permits live as long as the computation does, not as long as its asker.
-                let places = [admitted, own, turn];
+                let permits = (place, turn);
                 let reader = Reader {
                     snapshot: store
                         .snapshot()
@@ -217,8 +212,8 @@ impl Execution {
                 let answer = work(&reader);
                 drop(reader);
                 match kept {
-                    Some(kept) if answer.is_ok() => kept.keep(places),
-                    _ => drop(places),
+                    Some(kept) if answer.is_ok() => kept.keep(permits),
+                    _ => drop(permits),
                 }
                 answer
             });
@@ -241,13 +236,9 @@ impl Execution {
         answer
     }
 
-    fn admit(&self) -> Result<OwnedSemaphorePermit, QueryError> {
-        Arc::clone(&self.admitted).try_acquire_owned().map_err(|refused| match refused {
-            TryAcquireError::NoPermits => {
-                QueryError::Overloaded { waiting: self.limits.waiting_max }
-            }
-            TryAcquireError::Closed => defect(&refused),
-        })
+    fn admit(&self, client: ClientId) -> Result<WaitingPlace, QueryError> {
+        let place = self.places.enter(client, self.limits.waiting_max);
+        place.ok_or_else(|| QueryError::Overloaded { waiting: self.places.waiting() })
     }
 }
 

@@ -22,38 +22,43 @@ use tidings_proto::{
 };
 use tidings_storage::{Clock, LogCondition, Store};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 pub use waiting::VersionWait;
 
 use crate::{
     LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, SpanSearch,
     TraceName, TraceQuestion, TraceSearch,
-    answer_shares::{AnswerShares, TenantNumber},
-    execution::{Admission, AdmissionSlot, Execution, Progress, Reader, RecentQueries},
+    answer_shares::{AnswerShares, ClientId, TenantNumber},
+    execution::{
+        Admission, AdmissionSlot, Asker, ClientPlaces, Execution, Progress, QueryOrigin, Reader,
+        RecentQueries,
+    },
     log_query, log_reader, name_search, resolve, search, span_search, trace, transactions,
 };
 
 pub use export::TraceExport;
 
 /// Answers queries over the stored data. Clones share the queue. Every method fails with
-/// `Overloaded` when too many queries wait and with `Deadline` when it takes too long. A query
-/// stops reading soon after its future is dropped.
+/// `Overloaded` when too many queries wait, of all or of its [client](QueryOrigin::client), and
+/// with `Deadline` when it takes too long. A query stops reading soon after its future is dropped.
 #[derive(Debug, Clone)]
 pub struct QueryService {
     store: Store,
     settings: Arc<QuerySettings>,
     execution: Arc<Execution>,
-    /// One permit for each wait for a version.
-    awaiting: Arc<Semaphore>,
-    /// One permit for each tail.
-    tails: Arc<Semaphore>,
+    /// Places of waits for a version.
+    awaiting: Arc<ClientPlaces>,
+    /// Places of tails.
+    tails: Arc<ClientPlaces>,
     /// Becomes true when tails and long polls must end.
     ended: Arc<watch::Sender<bool>>,
     /// Progress of the queries of this handle.
     progress: Arc<Progress>,
     /// Slot for their permits, when these outlive the query.
     kept: Option<AdmissionSlot>,
+    /// Client of the queries of a handle that outlives its request; otherwise that of the request.
+    client: Option<ClientId>,
     /// States of the receivers that fill the store.
     receivers: ReceiverStates,
     /// Times of the process's answers.
@@ -77,8 +82,8 @@ impl QueryService {
         limits: QueryLimits,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let awaiting = Arc::new(Semaphore::new(limits.versions_awaited_max));
-        let tails = Arc::new(Semaphore::new(limits.tails_max));
+        let awaiting = ClientPlaces::new(limits.versions_awaited_max);
+        let tails = ClientPlaces::new(limits.tails_max);
         let ended = Arc::new(watch::Sender::new(false));
         let execution = Arc::new(Execution::new(clock, limits));
         let (settings, progress) = (Arc::new(settings), Arc::default());
@@ -92,6 +97,7 @@ impl QueryService {
             ended,
             progress,
             kept: None,
+            client: None,
             receivers,
             answer_times: AnswerTimesSource::default(),
             audit: None,
@@ -105,12 +111,13 @@ impl QueryService {
         let limits = self.limits();
         Self {
             store,
-            awaiting: Arc::new(Semaphore::new(limits.versions_awaited_max)),
-            tails: Arc::new(Semaphore::new(limits.tails_max)),
+            awaiting: ClientPlaces::new(limits.versions_awaited_max),
+            tails: ClientPlaces::new(limits.tails_max),
             ended: Arc::new(watch::Sender::new(false)),
             execution: Arc::new(self.execution.beside()),
             progress: Arc::default(),
             kept: None,
+            client: None,
             receivers: ReceiverStates::default(),
             answer_times: AnswerTimesSource::default(),
             audit: None,
@@ -120,8 +127,8 @@ impl QueryService {
 
     /// Lets its queries take at most half of what they run on, from now on: there is a service
     /// [beside](Self::beside) it.
-    pub async fn leave_room(&self) {
-        self.execution.leave_room().await;
+    pub fn leave_room(&self) {
+        self.execution.leave_room();
     }
 
     /// The slowest queries of late. Queries beside this service's, as those in SQL, may be added.
@@ -178,6 +185,16 @@ impl QueryService {
     pub(crate) fn keeping_turn(&self) -> (Self, Admission) {
         let turn = Admission::new(self.limits());
         (Self { kept: Some(turn.kept()), ..self.clone() }, turn)
+    }
+
+    /// Client whose queries those of this handle are.
+    fn client(&self) -> ClientId {
+        self.client.clone().unwrap_or_else(QueryOrigin::current_client)
+    }
+
+    /// Handle whose queries stay those of the present request's client when the request has ended.
+    fn keeping_client(&self) -> Self {
+        Self { client: Some(self.client()), ..self.clone() }
     }
 
     /// Bounds on the cost of queries.
@@ -250,7 +267,7 @@ impl QueryService {
     /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::export_spans_max`].
     pub async fn export(&self, name: TraceName) -> Result<TraceExport, QueryError> {
         let (trace_id, keys) = self.ask(move |reader| trace::export_list(reader, name)).await?;
-        Ok(TraceExport::new(self.clone(), trace_id, keys))
+        Ok(TraceExport::new(self.keeping_client(), trace_id, keys))
     }
 
     /// A page of the traces of which one span matches every filter, newest first.
@@ -379,8 +396,8 @@ impl QueryService {
         // One that nobody hears is of this query alone, so that its rows are counted apart.
         let heard = self.progress.is_heard.then(|| Arc::clone(&self.progress));
         let progress = heard.unwrap_or_default();
-        let kept = self.kept.clone();
-        self.execution.run(&self.store, &self.settings, progress, kept, work).await
+        let asker = Asker { client: self.client(), kept: self.kept.clone() };
+        self.execution.run(&self.store, &self.settings, progress, asker, work).await
     }
 }
 

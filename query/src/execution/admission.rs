@@ -2,16 +2,24 @@
 //!
 //! An answer takes as much memory as the rows read for it, and writing it takes as long as a small
 //! query. Both count as part of the query, so the writer of the answer holds the [`Admission`].
+//! Does not own the places: [`ClientPlaces`](super::ClientPlaces) does.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::QueryLimits;
+use super::client_places::ClientPlace;
+use crate::{QueryLimits, answer_shares::ClientId};
 
-/// Permits of a query: one of the queue, one of the running queries of its service, one of those of
-/// all services.
-pub(super) type AdmissionPermits = [OwnedSemaphorePermit; 3];
+/// Permits of a query: one of the running queries of its service, one of those of all services.
+pub(super) type AdmissionPermits = (ClientPlace, OwnedSemaphorePermit);
+
+/// The client that asks, and the slot for the permits of its query when these outlive it.
+#[derive(Debug, Default)]
+pub(crate) struct Asker {
+    pub(crate) client: ClientId,
+    pub(crate) kept: Option<AdmissionSlot>,
+}
 
 /// Holder of the permits of the last query that ended. Dropping it releases them.
 #[derive(Debug)]

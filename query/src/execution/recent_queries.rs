@@ -15,6 +15,8 @@ use tidings_proto::{
     api::{QueryOutcome, SlowQuery, SlowQueryList},
 };
 
+use crate::answer_shares::ClientId;
+
 /// Queries that are kept.
 const QUERIES_MAX: usize = 50;
 /// Queries that ended longer ago are dropped.
@@ -47,6 +49,8 @@ pub struct QueryOrigin {
     pub redaction: Arc<dyn StatementRedaction>,
     /// Name of the key or person.
     pub asked_by: Option<String>,
+    /// The client that has shares of what is bounded for all.
+    pub client: ClientId,
     /// The asker may read who asked other questions.
     pub may_administer: bool,
 }
@@ -61,6 +65,11 @@ impl QueryOrigin {
     #[must_use]
     pub fn current() -> Option<Arc<Self>> {
         QUESTION.try_with(Arc::clone).ok()
+    }
+
+    /// The client of the request that this task belongs to.
+    pub(crate) fn current_client() -> ClientId {
+        QUESTION.try_with(|question| question.client.clone()).unwrap_or_default()
     }
 
     /// Runs `work` in another task as a part of the same question.
@@ -193,7 +202,7 @@ mod tests {
     use tidings_proto::{UnixNanos, api::QueryOutcome};
 
     use super::{
-        AGE_MAX, EndedQuery, QUERIES_MAX, QueryOrigin, RecentQueries, StatementRedaction,
+        AGE_MAX, ClientId, EndedQuery, QUERIES_MAX, QueryOrigin, RecentQueries, StatementRedaction,
         WORDS_CHARS_MAX, nanos,
     };
 
@@ -212,6 +221,7 @@ mod tests {
             words: words.to_owned(),
             redaction: Arc::new(NoRedaction),
             asked_by: Some("night shift".to_owned()),
+            client: ClientId::default(),
             may_administer: false,
         }
     }

@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::FutureExt;
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 
-use super::{Admission, Execution};
-use crate::{QueryError, QueryLimits, QuerySettings};
+use super::{Admission, AdmissionSlot, Asker, Execution, Reader};
+use crate::{ClientId, QueryError, QueryLimits, QuerySettings};
 
 /// Sleeps for ever, so that only the computation decides.
 #[derive(Debug)]
@@ -37,13 +38,21 @@ async fn store() -> (tempfile::TempDir, Store, Arc<QuerySettings>) {
     (folder, store, Arc::new(settings))
 }
 
+fn asker(name: &str) -> Asker {
+    Asker { client: ClientId::new(name), kept: None }
+}
+
+fn keeping(kept: AdmissionSlot) -> Asker {
+    Asker { kept: Some(kept), ..Asker::default() }
+}
+
 #[tokio::test]
 async fn a_question_that_nobody_waits_for_stops() {
     let (_folder, store, settings) = store().await;
     let execution = Execution::new(Arc::new(StillClock), QueryLimits::default());
     let (started, has_started) = tokio::sync::oneshot::channel();
     let (stopped, has_stopped) = mpsc::sync_channel(1);
-    let question = execution.run(&store, &settings, Arc::default(), None, move |reader| {
+    let question = execution.run(&store, &settings, Arc::default(), asker(""), move |reader| {
         started.send(()).unwrap();
         let error = loop {
             if let Err(error) = reader.check() {
@@ -72,7 +81,8 @@ async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_
     let ask = |work: Box<dyn FnOnce() -> u8 + Send>| {
         let (execution, store, settings) =
             (Arc::clone(&execution), store.clone(), Arc::clone(&settings));
-        async move { execution.run(&store, &settings, Arc::default(), None, move |_| Ok(work())).await }
+        let work = move |_: &Reader| Ok(work());
+        async move { execution.run(&store, &settings, Arc::default(), asker(""), work).await }
     };
     let first = tokio::spawn(ask(Box::new(move || {
         started.send(()).unwrap();
@@ -81,7 +91,7 @@ async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_
     })));
     has_started.await.unwrap();
     let second = tokio::spawn(ask(Box::new(|| 2)));
-    while execution.admitted.available_permits() > 0 {
+    while execution.places.waiting() == 0 {
         tokio::task::yield_now().await;
     }
     let third = ask(Box::new(|| 3)).await;
@@ -92,28 +102,65 @@ async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_
 }
 
 #[tokio::test]
+async fn a_client_that_asks_as_much_as_it_may_keeps_no_other_from_its_answer() {
+    let (_folder, store, settings) = store().await;
+    let limits = QueryLimits { waiting_max: 8, ..QueryLimits::default() };
+    let execution = Execution::new(Arc::new(StillClock), limits);
+    let ask = |client: &str| {
+        let (release, released) = tokio::sync::oneshot::channel::<()>();
+        let work = move |_: &Reader| Ok(released.blocking_recv().is_ok());
+        let asked = execution.run(&store, &settings, Arc::default(), asker(client), work);
+        (release, Box::pin(asked))
+    };
+    let mut held = Vec::new();
+    let refused = loop {
+        let (release, mut asked) = ask("a");
+        match asked.as_mut().now_or_never() {
+            None => held.push((release, asked)),
+            Some(answer) => break answer,
+        }
+    };
+    assert!(matches!(refused, Err(QueryError::Overloaded { waiting: 6 })), "{refused:?}");
+    assert_eq!(held.len(), 3 + 6, "three quarters of what runs, and of what waits");
+    let (release, asked) = ask("b");
+    release.send(()).unwrap();
+    assert!(asked.await.unwrap());
+    // One that is no longer asked for leaves its place in the queue.
+    held.pop();
+    let (_release, mut asked) = ask("a");
+    assert!(asked.as_mut().now_or_never().is_none());
+}
+
+#[tokio::test]
 async fn queues_beside_each_other_leave_room_for_one_another() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { running_max: 2, ..QueryLimits::default() };
     let first = Arc::new(Execution::new(Arc::new(StillClock), limits));
     let second = first.beside();
-    first.leave_room().await;
-    assert_eq!((first.own.available_permits(), second.own.available_permits()), (1, 1));
+    first.leave_room();
     let (release, released) = mpsc::sync_channel::<()>(1);
     let (started, has_started) = tokio::sync::oneshot::channel();
-    let ask = |work: Box<dyn FnOnce() -> u8 + Send>| {
+    let ask = |client: &'static str, work: Box<dyn FnOnce() -> u8 + Send>| {
         let (first, store, settings) = (Arc::clone(&first), store.clone(), Arc::clone(&settings));
-        async move { first.run(&store, &settings, Arc::default(), None, move |_| Ok(work())).await }
+        let work = move |_: &Reader| Ok(work());
+        async move { first.run(&store, &settings, Arc::default(), asker(client), work).await }
     };
-    let running = tokio::spawn(ask(Box::new(move || {
-        started.send(()).unwrap();
-        released.recv().unwrap();
-        1
-    })));
+    let slow = ask(
+        "a",
+        Box::new(move || {
+            started.send(()).unwrap();
+            released.recv().unwrap();
+            1
+        }),
+    );
+    let running = tokio::spawn(slow);
     has_started.await.unwrap();
-    let waiting = tokio::spawn(ask(Box::new(|| 2)));
+    let waiting = tokio::spawn(ask("b", Box::new(|| 2)));
+    while first.places.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
     // Whoever waits in the first queue is not before the second one's.
-    let answer = second.run(&store, &settings, Arc::default(), None, |_| Ok(3)).await;
+    let answer = second.run(&store, &settings, Arc::default(), asker("a"), |_| Ok(3)).await;
     assert_eq!((answer.unwrap(), waiting.is_finished()), (3, false));
     release.send(()).unwrap();
     assert_eq!((running.await.unwrap().unwrap(), waiting.await.unwrap().unwrap()), (1, 2));
@@ -125,10 +172,12 @@ async fn a_question_that_panics_is_an_error_and_frees_its_place() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
     let execution = Execution::new(Arc::new(StillClock), limits);
-    let broken =
-        execution.run::<()>(&store, &settings, Arc::default(), None, |_| panic!("a defect")).await;
+    let broken = execution
+        .run::<()>(&store, &settings, Arc::default(), asker(""), |_| panic!("a defect"))
+        .await;
     assert!(matches!(broken, Err(QueryError::Defect { .. })), "{broken:?}");
-    assert_eq!(execution.run(&store, &settings, Arc::default(), None, |_| Ok(7)).await.unwrap(), 7);
+    let next = execution.run(&store, &settings, Arc::default(), asker(""), |_| Ok(7)).await;
+    assert_eq!(next.unwrap(), 7);
 }
 
 #[tokio::test]
@@ -136,23 +185,23 @@ async fn a_turn_that_is_kept_goes_on_until_the_next_question_or_its_end() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
     let execution = Execution::new(Arc::new(StillClock), limits);
-    let ask = async |kept| {
-        execution.run(&store, &settings, Arc::default(), kept, |_| Ok(7)).await.is_ok()
+    let ask = async |asker| {
+        execution.run(&store, &settings, Arc::default(), asker, |_| Ok(7)).await.is_ok()
     };
     let turn = Admission::default();
     for _ in 0..2 {
-        assert!(ask(Some(turn.kept())).await, "it does not wait for itself");
-        assert!(!ask(None).await, "the turn goes on");
+        assert!(ask(keeping(turn.kept())).await, "it does not wait for itself");
+        assert!(!ask(asker("")).await, "the turn goes on");
     }
     turn.kept().end();
-    assert!(ask(None).await);
-    assert!(ask(Some(turn.kept())).await);
+    assert!(ask(asker("")).await);
+    assert!(ask(keeping(turn.kept())).await);
     drop(turn);
-    assert!(ask(None).await);
+    assert!(ask(asker("")).await);
     let turn = Admission::default();
-    let failed = execution.run(&store, &settings, Arc::default(), Some(turn.kept()), |_| {
-        Err::<(), _>(QueryError::Withdrawn)
-    });
+    let asked = keeping(turn.kept());
+    let failed = execution
+        .run(&store, &settings, Arc::default(), asked, |_| Err::<(), _>(QueryError::Withdrawn));
     assert!(failed.await.is_err());
-    assert!(ask(None).await, "an error needs no turn to be written");
+    assert!(ask(asker("")).await, "an error needs no turn to be written");
 }

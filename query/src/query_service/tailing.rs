@@ -5,16 +5,17 @@
 //! tails and their end.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tidings_storage::LogFilter;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::QueryService;
 use crate::{
     ErrorKind, LogCursor, QueryError,
+    execution::ClientPlace,
     log_reader::log_tail::{NewRecords, ShownRecords},
 };
 
@@ -28,11 +29,12 @@ const QUIET: Duration = Duration::from_secs(15);
 pub(crate) struct LogTail {
     service: QueryService,
     filter: LogFilter,
-    shown: Arc<Mutex<ShownRecords>>,
+    /// Changes only when the answer of a poll is here.
+    shown: Arc<ShownRecords>,
     /// Number of stored records at the last poll.
     stored: u64,
     end: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
+    _place: ClientPlace,
 }
 
 /// Events of a tail.
@@ -60,29 +62,29 @@ impl QueryService {
     /// The records that match and come from now on, or after a place.
     ///
     /// # Errors
-    /// `Overloaded` when there are too many tails.
+    /// `Overloaded` when there are too many tails, of all or of the client.
     pub(crate) async fn tail(
         &self,
         filter: LogFilter,
         after: Option<LogCursor>,
     ) -> Result<LogTail, QueryError> {
-        let place = Arc::clone(&self.tails).try_acquire_owned();
         let waiting = self.limits().tails_max;
-        let place = place.map_err(|_| QueryError::Overloaded { waiting })?;
+        let place = self.tails.take(self.client()).ok_or(QueryError::Overloaded { waiting })?;
         let resumed = after.map(|after| ShownRecords::until((after.time, after.content_hash)));
         let is_resumed = resumed.is_some();
         let shown = resumed.unwrap_or_else(|| ShownRecords::nothing(self.now()));
         let mut tail = LogTail {
-            service: self.clone(),
+            service: self.keeping_client(),
             filter,
-            shown: Arc::new(Mutex::new(shown)),
+            shown: Arc::new(shown),
             stored: 0,
             end: self.ended.subscribe(),
             _place: place,
         };
         if !is_resumed {
             tail.stored = self.log_records_stored();
-            tail.look(|shown, reader, filter| shown.skip(reader, filter)).await?;
+            let shown = tail.look(|shown, reader, filter| shown.skip(reader, filter)).await?;
+            tail.shown = Arc::new(shown);
         }
         Ok(tail)
     }
@@ -107,7 +109,8 @@ impl LogTail {
             let stored = self.service.log_records_stored();
             if stored != self.stored {
                 match self.look(|shown, reader, filter| shown.news(reader, filter)).await {
-                    Ok(news) => {
+                    Ok((news, shown)) => {
+                        self.shown = Arc::new(shown);
                         self.stored = stored;
                         if !news.logs.is_empty() || news.dropped > 0 {
                             return Ok(TailEvent::NewRecords(news));
@@ -130,20 +133,12 @@ impl LogTail {
 
     async fn look<T: Send + 'static>(
         &self,
-        look: impl FnOnce(
-            &mut ShownRecords,
-            &crate::execution::Reader,
-            &LogFilter,
-        ) -> Result<T, QueryError>
+        look: impl FnOnce(&ShownRecords, &crate::execution::Reader, &LogFilter) -> Result<T, QueryError>
         + Send
         + 'static,
     ) -> Result<T, QueryError> {
         let (shown, filter) = (Arc::clone(&self.shown), self.filter.clone());
-        let work = move |reader: &crate::execution::Reader| {
-            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-            look(&mut shown, reader, &filter)
-        };
-        self.service.ask(work).await
+        self.service.ask(move |reader| look(&shown, reader, &filter)).await
     }
 }
 

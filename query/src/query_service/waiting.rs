@@ -3,10 +3,7 @@
 //! A wait holds no permit of the queue. The query runs again when the store has grown, and now and
 //! then because states change with time alone. Owns the number of waits.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tidings_proto::api::{TraceSkeleton, TraceView, TransactionView};
 
@@ -55,7 +52,7 @@ impl QueryService {
     /// trace that is not there yet.
     ///
     /// # Errors
-    /// As [`Self::trace`]; `Overloaded` when too many wait already.
+    /// As [`Self::trace`]; `Overloaded` when too many wait already, of all or of the client.
     pub async fn next_trace(
         &self,
         question: TraceQuestion,
@@ -110,9 +107,7 @@ impl QueryService {
             return answer;
         }
         let waiting = self.limits().versions_awaited_max;
-        let _place = Arc::clone(&self.awaiting)
-            .try_acquire_owned()
-            .map_err(|_| QueryError::Overloaded { waiting })?;
+        let _place = self.awaiting.take(self.client()).ok_or(QueryError::Overloaded { waiting })?;
         // The wait holds neither the known answer nor its permits.
         drop(answer);
         let clock = self.execution.clock();

@@ -11,7 +11,7 @@ use super::{TraceSearch, search};
 use crate::{
     QueryError, QueryLimits, QuerySettings,
     cursor::TraceCursor,
-    execution::{Execution, Progress, Reader},
+    execution::{Asker, Execution, Progress, Reader},
     traceql::native,
 };
 
@@ -76,7 +76,9 @@ async fn told_of(
     }
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000_000 };
     let execution = Execution::new(clock, limits);
-    let answer = execution.run(&store, &Arc::new(settings), Arc::clone(&progress), None, ask).await;
+    let answer = execution
+        .run(&store, &Arc::new(settings), Arc::clone(&progress), Asker::default(), ask)
+        .await;
     (progress.take_traces(), answer.unwrap())
 }
 

@@ -9,7 +9,7 @@ use tidings_storage::{AttributeFilter, Clock, Store, StoreSettings, SystemClock,
 use super::{first_stored, readings, traces_with};
 use crate::{
     QueryError, QueryLimits, QuerySettings,
-    execution::{Execution, Progress, Reader},
+    execution::{Asker, Execution, Progress, Reader},
 };
 
 const UUID: &str = "9b2f4f5c-0a1b-4c2d-8e3f-a0b1c2d3e4f5";
@@ -71,7 +71,9 @@ async fn ask<T: Send + 'static>(
     let settings = QuerySettings { transaction_keys: keys(), search_rows_max };
     let execution = Execution::new(clock, QueryLimits::default());
     let progress = Arc::new(Progress::heard());
-    let answer = execution.run(&store, &Arc::new(settings), Arc::clone(&progress), None, ask).await;
+    let answer = execution
+        .run(&store, &Arc::new(settings), Arc::clone(&progress), Asker::default(), ask)
+        .await;
     (answer.unwrap(), progress.scan.rows())
 }
 

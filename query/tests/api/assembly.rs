@@ -1,13 +1,14 @@
 //! How a trace was put together: rules, gaps, queues, clocks, versions.
 
 use axum::body::Body;
+use futures::future;
 use http::Request;
 use insta::assert_json_snapshot;
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{KeyValue, Link, SpanKind};
 use tidings_query::QueryLimits;
 
-use crate::harness::{BEGIN, Harness, MILLI, checkout, record, span, text, trace_id};
+use crate::harness::{BEGIN, Harness, MILLI, as_client, checkout, record, span, text, trace_id};
 
 #[tokio::test]
 async fn every_place_that_is_not_plain_is_explained() {
@@ -301,6 +302,26 @@ async fn who_waits_for_a_version_keeps_nobody_from_asking() {
     let soon = std::time::Duration::from_secs(10);
     let both = tokio::time::timeout(soon, async { tokio::join!(waits, others) });
     both.await.expect("the others can ask");
+}
+
+#[tokio::test]
+async fn no_client_keeps_others_from_waiting_for_a_version() {
+    let limits = QueryLimits { versions_awaited_max: 2, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness.send(checkout(1)).await;
+    let path = format!("/api/v1/transactions/{}", trace_id(1));
+    let version = text(&harness.get(&format!("/transactions/{}", trace_id(1))).await["version"]);
+    let wait = |client: &'static str, time: &str| {
+        let request = Request::get(format!("{path}?after={version}&wait={time}"));
+        let answer = harness.ask(request.body(Body::empty()).unwrap());
+        Box::pin(as_client(client, async move { answer.await.0.as_u16() }))
+    };
+    // One of them is refused, and the other one waits on.
+    let both = future::select(wait("a", "30s"), wait("a", "30s")).await;
+    let (refused, _waiting) = both.factor_first();
+    assert_eq!(refused, 503);
+    assert_eq!(wait("a", "1ms").await, 503);
+    assert_eq!(wait("b", "1ms").await, 200);
 }
 
 #[tokio::test]

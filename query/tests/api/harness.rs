@@ -23,7 +23,10 @@ use tidings_proto::{
         SpanKind, Status, StatusCode as SpanStatus,
     },
 };
-use tidings_query::{QueryLimits, QueryService, QuerySettings, router, zipkin_router};
+use tidings_query::{
+    ClientId, QueryLimits, QueryOrigin, QueryService, QuerySettings, StatementRedaction, router,
+    zipkin_router,
+};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 use tower::ServiceExt;
 
@@ -54,6 +57,28 @@ impl Clock for TestClock {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         SystemClock.sleep(duration)
     }
+}
+
+#[derive(Debug)]
+struct NoRedaction;
+
+impl StatementRedaction for NoRedaction {
+    fn redacted(&self, statement: &str) -> String {
+        statement.to_owned()
+    }
+}
+
+/// The result of requests that a client sends.
+pub async fn as_client<T>(name: &str, requests: impl Future<Output = T>) -> T {
+    let origin = QueryOrigin {
+        kind: "test",
+        words: String::new(),
+        redaction: Arc::new(NoRedaction),
+        asked_by: None,
+        client: ClientId::new(name),
+        may_administer: false,
+    };
+    origin.scope(requests).await
 }
 
 /// An answer whose keys stand in their order: Tempo's and Prometheus's APIs have no other here.

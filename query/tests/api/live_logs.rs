@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use tidings_proto::otlp::LogRecord;
 use tidings_query::QueryLimits;
 
-use crate::harness::{BEGIN, Harness, MILLI, record, text};
+use crate::harness::{BEGIN, Harness, MILLI, as_client, record, text};
 
 /// When the tests' clock stands still, in milliseconds after the begin.
 const NOW: u64 = 3_600_000;
@@ -145,6 +145,21 @@ async fn there_are_only_so_many_tails() {
     assert_eq!(status, 503);
     drop(one);
     drop(Tail::open(&harness, "", None).await);
+}
+
+#[tokio::test]
+async fn no_client_has_all_tails() {
+    let limits = QueryLimits { tails_max: 4, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let mut tails = Vec::new();
+    for _ in 0..3 {
+        tails.push(as_client("a", Tail::open(&harness, "", None)).await);
+    }
+    assert_eq!(as_client("a", harness.problem("/logs/tail")).await.0, 503);
+    tails.push(as_client("b", Tail::open(&harness, "", None)).await);
+    tails.remove(0);
+    assert_eq!(as_client("a", harness.problem("/logs/tail")).await.0, 503, "one stays free");
+    drop(as_client("c", Tail::open(&harness, "", None)).await);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::Value as Json;
 use tidings_query::QueryLimits;
 
-use crate::harness::{Harness, checkout, record};
+use crate::harness::{Harness, as_client, checkout, record};
 
 /// The events of an answer, read one by one.
 struct Events {
@@ -120,4 +120,32 @@ async fn what_is_wrong_from_the_start_has_a_status() {
     assert!(refused.headers().contains_key(header::RETRY_AFTER));
     drop(waiting);
     assert_eq!(ask("/logs").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn no_client_keeps_others_from_their_turns() {
+    let limits = QueryLimits { waiting_max: 4, ..never_their_turn(Duration::from_secs(60)) };
+    let harness = Harness::with_limits(limits).await;
+    let ask = async |client: &str, path: &str| {
+        let request = Request::get(path).header(header::ACCEPT, "text/event-stream, */*;q=0.1");
+        let request = request.body(Body::empty()).unwrap();
+        as_client(client, harness.send_to_router(request)).await
+    };
+    let mut waiting = Vec::new();
+    for path in ["/api/v1/traces", "/api/v1/logs", "/api/v1/traces"] {
+        waiting.push(ask("a", path).await);
+    }
+    assert!(waiting.iter().all(|response| response.status() == StatusCode::OK));
+    for path in [
+        "/api/v1/traces",
+        "/api/v1/services",
+        "/prometheus/api/v1/query?query=1",
+        "/tempo/api/search",
+        "/jaeger/api/services",
+    ] {
+        let refused = ask("a", path).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(refused.headers().contains_key(header::RETRY_AFTER), "{path}");
+    }
+    assert_eq!(ask("b", "/api/v1/traces").await.status(), StatusCode::OK);
 }

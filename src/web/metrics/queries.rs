@@ -16,7 +16,7 @@ use axum::{
 };
 use tidings_access::{Caller, Role};
 use tidings_proto::{DurationNanos, api::AnswerTimes};
-use tidings_query::QueryOrigin;
+use tidings_query::{ClientId, QueryOrigin};
 use tidings_storage::{Clock, TimeCounts, TimeHistogram};
 
 use crate::web::RequestWords;
@@ -176,6 +176,7 @@ pub(in crate::web) async fn name_origin(
         words: words.of_address(request.method(), uri.path(), uri.query()),
         redaction: words,
         asked_by: caller.map(|caller| caller.name().to_owned()),
+        client: request.extensions().get::<ClientId>().cloned().unwrap_or_default(),
         may_administer: caller.is_some_and(|caller| caller.role() == Role::Admin),
     };
     question.scope(next.run(request)).await

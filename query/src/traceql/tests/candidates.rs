@@ -19,7 +19,10 @@ use super::super::{
     overlap::Times,
     spanset_search::{TraceqlSearch, found},
 };
-use crate::{QueryLimits, QuerySettings, execution::Execution};
+use crate::{
+    QueryLimits, QuerySettings,
+    execution::{Asker, Execution},
+};
 
 const KEYS: [&str; 3] = ["a", "b", "service.name"];
 const TEXTS: [&str; 6] = ["x", "1", "true", "", "0.5", "{\"bytesValue\":\"AA==\"}"];
@@ -160,7 +163,7 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
         all.dedup();
         Ok([found, all])
     };
-    execution.run(store, &Arc::new(settings), Arc::default(), None, work).await.unwrap()
+    execution.run(store, &Arc::new(settings), Arc::default(), Asker::default(), work).await.unwrap()
 }
 
 proptest! {
@@ -234,7 +237,7 @@ async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
             all.extend(found.iter().map(|trace| trace.trace_id.to_string()));
         }
     };
-    execution.run(store, &Arc::new(settings), Arc::default(), None, work).await.unwrap()
+    execution.run(store, &Arc::new(settings), Arc::default(), Asker::default(), work).await.unwrap()
 }
 
 proptest! {

@@ -22,7 +22,10 @@ use super::super::{
     records::needs,
     spanset_search::{TraceqlResult, TraceqlSearch, found},
 };
-use crate::{QueryLimits, QuerySettings, execution::Execution};
+use crate::{
+    QueryLimits, QuerySettings,
+    execution::{Asker, Execution},
+};
 
 const BEGIN: u64 = 1_795_161_600_000_000_000;
 const BODIES: [&str; 6] =
@@ -194,7 +197,7 @@ async fn answer(store: &Store, query: &str) -> TraceqlResult {
         let shown = DisplayLimits::spans(9);
         found(reader, &TraceqlSearch { stages, times, limit, shown, after: None, among: None })
     };
-    execution.run(store, &Arc::new(settings), Arc::default(), None, work).await.unwrap()
+    execution.run(store, &Arc::new(settings), Arc::default(), Asker::default(), work).await.unwrap()
 }
 
 /// Whether a span of a chain is found, by what the two conditions say of each.
