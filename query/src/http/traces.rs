@@ -139,11 +139,12 @@ impl Takes for OneTrace {
 ///
 /// A trace is found when one of its spans matches every filter. Newest first by the earliest
 /// matching span's start, then by trace id; with `sort`, by what the whole trace is or by its longest
-/// matching span, then by trace id: then all that match are looked at, or `complete` is false, and spans that begin more than an
-/// hour before or after the times asked for have no part in the order. Times choose traces, they do
-/// not cut them: summaries are of whole traces. `Accept: text/event-stream` gives `progress` events while the search goes
-/// on, with the first traces of the page in `traces` events, and then the answer as the data of a
-/// `result` event, or what went wrong as that of a `problem` event.
+/// matching span, then by trace id: then all that match are looked at, or `complete` is false, and
+/// spans that begin more than an hour before or after the times asked for have no part in the order.
+/// Times choose traces, they do not cut them: summaries are of whole traces. `Accept:
+/// text/event-stream` gives `progress` events while the search goes on, with the first traces of the
+/// page in `traces` events, and then the answer as the data of a `result` event, or what went wrong as
+/// that of a `problem` event.
 #[utoipa::path(
     get,
     path = "/api/v1/traces",

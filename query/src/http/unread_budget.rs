@@ -74,18 +74,20 @@ pub(super) async fn hold(
     let response = next.run(request).await;
     let said = response.extensions().get::<Holds>().map_or(0, |Holds(bytes)| *bytes);
     let bytes = response.body().size_hint().lower().max(said);
-    match room.take(bytes) {
+    let bytes_max = room.bytes_max;
+    // Another try does not help an answer that alone is too large.
+    let taken = match bytes > bytes_max {
+        true => Err(QueryError::LongAnswer { bytes_max }),
+        false => room.take(bytes),
+    };
+    match taken {
         Ok(place) => response.map(|body| Body::new(Held { body, place: Arc::new(place) })),
-        // Another try does not help an answer that alone is too large.
-        Err(_) if bytes > room.bytes_max => {
-            refused(QueryError::LongAnswer { bytes_max: room.bytes_max }, is_grpc)
-        }
-        Err(error) => refused(error, is_grpc),
+        Err(error) => refusal_response(error, is_grpc),
     }
 }
 
 /// A refusal in the form of the protocol.
-fn refused(error: QueryError, is_grpc: bool) -> Response {
+fn refusal_response(error: QueryError, is_grpc: bool) -> Response {
     match is_grpc {
         true => tidings_grpc::reply(Err(error.into())).into_response(),
         false => error.into_response(),
@@ -141,6 +143,8 @@ mod tests {
     use super::{UnreadBudget, hold};
     use crate::ClientId;
 
+    const PROBLEM: &str = "application/problem+json";
+
     #[tokio::test]
     async fn unread_answers_take_room_until_they_are_read_or_dropped() {
         let app = Router::new()
@@ -159,6 +163,26 @@ mod tests {
         assert_eq!(dropped.status(), 200);
         drop(dropped);
         assert_eq!(ask().await.unwrap().status(), 200);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_longer_than_all_room_is_refused_in_the_form_of_its_protocol() {
+        let app = Router::new()
+            .route("/", get(|| async { vec![b'x'; (1 << 20) + 1] }))
+            .layer(middleware::from_fn_with_state(UnreadBudget::new(1 << 20), hold));
+        let ask = |media_type: &str| {
+            let request = Request::get("/").header("content-type", media_type);
+            app.clone().oneshot(request.body(Body::empty()).unwrap())
+        };
+        let json = ask("application/json").await.unwrap();
+        assert_eq!(
+            (json.status().as_u16(), json.headers()["content-type"] == PROBLEM),
+            (422, true)
+        );
+        let grpc = ask("application/grpc").await.unwrap();
+        assert_eq!(grpc.status(), 200);
+        let trailers = grpc.into_body().collect().await.unwrap().trailers().cloned().unwrap();
+        assert_eq!(trailers["grpc-status"], "8");
     }
 
     #[tokio::test]

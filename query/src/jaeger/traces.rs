@@ -17,7 +17,7 @@ use crate::{
 
 /// The parts of a trace that an answer repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeated {
+pub(crate) enum RepeatedFields {
     /// None: OTLP as a whole.
     Nothing,
     /// The name and version of its scope for each span: Jaeger's JSON.
@@ -28,7 +28,7 @@ pub(crate) enum Repeated {
     Messages(usize),
 }
 
-impl Repeated {
+impl RepeatedFields {
     /// Bytes that the answer repeats of a trace.
     pub(crate) fn bytes(self, trace: &ExportTraceServiceRequest) -> usize {
         let mut bytes = 0_usize;
@@ -45,13 +45,13 @@ impl Repeated {
                     Self::ScopesAndProcesses => (words + resource) * spans,
                     Self::Messages(spans_max) => {
                         let whole = scope.map_or(0, Message::encoded_len);
-                        (whole + of_scope.schema_url.len()) * (spans / spans_max.max(1))
+                        (whole + of_scope.schema_url.len()) * spans.div_ceil(spans_max.max(1))
                     }
                 });
             }
             if let Self::Messages(spans_max) = self {
                 let whole = resource + group.schema_url.len();
-                bytes = bytes.saturating_add(whole * (of_group / spans_max.max(1)));
+                bytes = bytes.saturating_add(whole * of_group.div_ceil(spans_max.max(1)));
             }
         }
         bytes
@@ -76,16 +76,13 @@ pub(crate) fn find(
     reader: &Reader,
     question: &JaegerSearch,
     raw: bool,
-    repeated: Repeated,
+    repeated: RepeatedFields,
 ) -> Result<JaegerTraces, QueryError> {
     let FoundIds { ids, budget_spent } = search(reader, question)?;
-    let CompleteTraces { traces, left_out } = whole(reader, &ids, |trace| repeated.bytes(trace))?;
-    adjusted(
-        reader,
-        JaegerTraces { left_out, budget_spent, ..JaegerTraces::default() },
-        traces,
-        raw,
-    )
+    let CompleteTraces { traces, unvisited } = whole(reader, &ids, |trace| repeated.bytes(trace))?;
+    let left_out = unvisited.count();
+    let found = JaegerTraces { left_out, budget_spent, ..JaegerTraces::default() };
+    adjusted(reader, found, traces, raw)
 }
 
 /// The traces with these ids, each once.
@@ -93,11 +90,12 @@ pub(crate) fn get(
     reader: &Reader,
     ids: &[TraceId],
     raw: bool,
-    repeated: Repeated,
+    repeated: RepeatedFields,
 ) -> Result<JaegerTraces, QueryError> {
     let mut met = HashSet::with_capacity(ids.len());
     let ids: Vec<TraceId> = ids.iter().copied().filter(|id| met.insert(*id)).collect();
-    let CompleteTraces { traces, left_out } = whole(reader, &ids, |trace| repeated.bytes(trace))?;
+    let CompleteTraces { traces, unvisited } = whole(reader, &ids, |trace| repeated.bytes(trace))?;
+    let left_out = unvisited.of_ids(&ids)?;
     let found: HashSet<TraceId> = traces.iter().map(|(id, _)| *id).collect();
     let mut missing: Vec<TraceId> = ids.into_iter().filter(|id| !found.contains(id)).collect();
     if left_out > 0 {

@@ -168,7 +168,7 @@ impl TraceAggregate {
     }
 
     /// Takes a span that matches.
-    fn matched(&mut self, start: UnixNanos, end: UnixNanos) {
+    fn add_match(&mut self, start: UnixNanos, end: UnixNanos) {
         self.matches = true;
         self.longest = self.longest.max(end.since(start).0);
     }
@@ -195,7 +195,7 @@ impl Met {
                 for row in of_trace {
                     let (start, end) = (rows.start(row), rows.end(row));
                     if filter.start.contains(start) {
-                        trace.matched(start, end);
+                        trace.add_match(start, end);
                     }
                     trace.add(start, end);
                 }
@@ -203,7 +203,7 @@ impl Met {
         } else {
             met.scan(reader, filter, &mut stats, |met, id, rows, of_trace| {
                 let Some(trace) = met.trace(id) else { return };
-                of_trace.for_each(|row| trace.matched(rows.start(row), rows.end(row)));
+                of_trace.for_each(|row| trace.add_match(rows.start(row), rows.end(row)));
             })?;
         }
         let few = met.traces.len() <= LOOKUP_TRACES_MAX;

@@ -19,11 +19,38 @@ use crate::{QueryError, execution::Reader};
 pub(crate) struct CompleteTraces {
     /// In the order in which they were asked for; those without spans are left out.
     pub traces: Vec<(TraceId, ExportTraceServiceRequest)>,
-    /// Number of last traces left out because the answer was full.
-    pub left_out: usize,
+    /// The others that are stored.
+    pub unvisited: Unvisited,
 }
 
-/// These traces, everything that was sent of them. The first one must fit.
+/// Stored traces that a visit did not get.
+#[derive(Debug, Default)]
+pub(crate) struct Unvisited {
+    /// Why, of each trace that alone is too large.
+    pub too_large: Vec<QueryError>,
+    /// Number of last traces that had no room beside those before.
+    pub last: usize,
+}
+
+impl Unvisited {
+    /// The number of traces.
+    pub(crate) fn count(&self) -> usize {
+        self.too_large.len() + self.last
+    }
+
+    /// The number of traces, of those with these ids.
+    ///
+    /// # Errors
+    /// When there is one id, and its trace is too large.
+    pub(crate) fn of_ids(mut self, ids: &[TraceId]) -> Result<usize, QueryError> {
+        match self.too_large.pop_if(|_| ids.len() == 1) {
+            Some(error) => Err(error),
+            None => Ok(self.count()),
+        }
+    }
+}
+
+/// These traces, everything that was sent of them.
 ///
 /// A resource that many traces share is stored once and copied for each of them, so what is copied is
 /// bounded as well, and so is what the answer repeats: `repeated` gives those bytes of a trace.
@@ -34,69 +61,86 @@ pub(crate) fn whole(
 ) -> Result<CompleteTraces, QueryError> {
     let bytes_max = reader.limits.view_bytes_max;
     let (mut traces, mut bytes) = (Vec::new(), 0);
-    let left_out = visit_whole(reader, ids, |id, trace| {
+    let unvisited = visit_whole(reader, ids, |id, trace| {
         let repeated = repeated(&trace) as u64;
+        if repeated > bytes_max {
+            return Err(QueryError::TooManyBytes { bytes_max, instead: USE_SKELETON });
+        }
         bytes += trace.encoded_len() as u64 + repeated;
-        match traces.is_empty() {
-            true if repeated > bytes_max => {
-                return Err(QueryError::TooManyBytes { bytes_max, instead: USE_SKELETON });
-            }
-            false if bytes > bytes_max => return Ok(ControlFlow::Break(())),
-            _ => {}
+        if bytes > bytes_max && !traces.is_empty() {
+            return Ok(ControlFlow::Break(()));
         }
         traces.push((id, trace));
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(CompleteTraces { traces, left_out })
+    Ok(CompleteTraces { traces, unvisited })
 }
 
-/// Gives `visit` these traces, one after the other, until it does not take one. Returns the number of
-/// last traces that were left out. The first one must fit.
+/// Gives `visit` these traces, one after the other, until it does not take one. One that is too large,
+/// or that `visit` says is, keeps no other out.
 pub(crate) fn visit_whole(
     reader: &Reader,
     ids: &[TraceId],
     mut visit: impl FnMut(TraceId, ExportTraceServiceRequest) -> Result<ControlFlow<()>, QueryError>,
-) -> Result<usize, QueryError> {
+) -> Result<Unvisited, QueryError> {
     if ids.is_empty() {
-        return Ok(0);
+        return Ok(Unvisited::default());
     }
-    let (mut fitting, found) = fitting(reader, ids)?;
+    let (fitting, mut unvisited) = fitting(reader, ids)?;
+    // Their sizes in bytes are known when they are read.
+    let (mut read, mut last) = (fitting.as_slice(), fitting.len());
     let gathered = loop {
-        match gather(reader, &fitting) {
-            // Their sizes in bytes are known when they are read.
-            Err(error) if error.is_too_large() && fitting.len() > 1 => {
-                fitting.truncate(fitting.len() / 2);
+        match gather(reader, read) {
+            Err(error) if error.is_too_large() && read.len() > 1 => {
+                read = &read[..read.len() / 2];
+            }
+            Err(error) if error.is_too_large() => {
+                unvisited.too_large.push(error);
+                let begin = fitting.len() - last + 1;
+                (read, last) = (&fitting[begin..], last - 1);
             }
             gathered => break gathered?,
         }
     };
-    for (taken, id) in fitting.iter().enumerate() {
+    unvisited.last += last;
+    for id in read {
         reader.check()?;
-        let Some(facts) = gathered.traces.get(id) else { continue };
-        if visit(*id, export(facts, &gathered))?.is_break() {
-            return Ok(found - taken);
+        let Some(facts) = gathered.traces.get(id) else {
+            unvisited.last -= 1;
+            continue;
+        };
+        match visit(*id, export(facts, &gathered)) {
+            Err(error) if error.is_too_large() => unvisited.too_large.push(error),
+            visited => {
+                if visited?.is_break() {
+                    break;
+                }
+            }
         }
+        unvisited.last -= 1;
     }
-    Ok(found - fitting.len())
+    Ok(unvisited)
 }
 
-/// Returns those of these traces that fit by the number of their spans, and how many are stored.
-fn fitting(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TraceId>, usize), QueryError> {
+/// Returns those of these traces that fit by the number of their spans; the others are unvisited.
+fn fitting(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TraceId>, Unvisited), QueryError> {
     let limit = reader.limits.view_spans_max;
     let counts = counts(reader, ids)?;
     let mut room = limit;
-    let mut fitting = Vec::with_capacity(counts.len());
-    let found: Vec<TraceId> = ids.iter().copied().filter(|id| counts.contains_key(id)).collect();
-    for id in &found {
-        let count = counts.get(id).copied().unwrap_or_default();
-        let Some(left) = room.checked_sub(count) else { break };
+    let (mut fitting, mut too_large) = (Vec::with_capacity(counts.len()), Vec::new());
+    let found = ids.iter().filter_map(|id| Some((*id, *counts.get(id)?)));
+    let found: Vec<(TraceId, u64)> = found.collect();
+    for (id, count) in &found {
+        if *count > limit {
+            too_large.push(QueryError::TooManySpans { limit, instead: USE_SKELETON });
+            continue;
+        }
+        let Some(left) = room.checked_sub(*count) else { break };
         room = left;
         fitting.push(*id);
     }
-    if fitting.is_empty() && !found.is_empty() {
-        return Err(QueryError::TooManySpans { limit, instead: USE_SKELETON });
-    }
-    Ok((fitting, found.len()))
+    let last = found.len() - fitting.len() - too_large.len();
+    Ok((fitting, Unvisited { too_large, last }))
 }
 
 fn filter_of_ids(ids: &[TraceId]) -> SpanFilter {

@@ -72,7 +72,7 @@ struct SenderKey {
 
 impl SenderKey {
     /// Returns true if the row was sent with this resource and scope.
-    fn sent(&self, rows: &SpanRows, row: usize) -> bool {
+    fn is_of_row(&self, rows: &SpanRows, row: usize) -> bool {
         let is = |(key, url): &(String, String), of: (&str, &str)| (&**key, &**url) == of;
         is(&self.resource, (rows.resource_key(row), rows.resource_schema_url(row)))
             && is(&self.scope, (rows.scope_key(row), rows.scope_schema_url(row)))
@@ -102,7 +102,7 @@ struct Senders {
 
 impl Senders {
     fn intern(&mut self, rows: &SpanRows, row: usize) -> Arc<Sender> {
-        if let Some(last) = self.last.as_ref().filter(|last| last.key.sent(rows, row)) {
+        if let Some(last) = self.last.as_ref().filter(|last| last.key.is_of_row(rows, row)) {
             return Arc::clone(last);
         }
         let sender = self.find(rows, row);

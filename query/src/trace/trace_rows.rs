@@ -223,6 +223,9 @@ impl Gathered {
             trace.marks.push(marks(rows, row));
             trace.hosts.extend(hosts.get(row));
             if keep {
+                // Answers have them for each span.
+                let texts = [rows.service(row), rows.name(row), rows.status_message(row)];
+                self.bytes += texts.map(str::len).iter().sum::<usize>() as u64;
                 let place = u32::try_from(kept.len()).expect("invariant: spans are bounded");
                 trace.places.push(RowLocation { portion, row: place });
                 kept.push(row);

@@ -50,17 +50,18 @@ pub(crate) struct ZipkinTraces {
 /// The spans of one trace, as they were sent; none when nothing is stored.
 pub(crate) fn get(reader: &Reader, id: TraceId) -> Result<Vec<Span>, QueryError> {
     let mut spans = Vec::new();
-    visit_whole(reader, &[id], |_, trace| {
+    let unvisited = visit_whole(reader, &[id], |_, trace| {
         spans = HeldSpans::from_trace(&trace, reader.limits.view_bytes_max)?.spans;
         Ok(ControlFlow::Continue(()))
     })?;
+    unvisited.of_ids(&[id])?;
     Ok(spans)
 }
 
 /// These traces, without those of which nothing is stored.
 pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<ZipkinTraces, QueryError> {
     let (mut traces, mut room) = (Vec::new(), reader.limits.view_bytes_max);
-    let left_out = visit_whole(reader, ids, |_, trace| {
+    let unvisited = visit_whole(reader, ids, |_, trace| {
         match HeldSpans::from_trace(&trace, room) {
             Ok(HeldSpans { spans, bytes }) => {
                 room -= bytes;
@@ -71,7 +72,8 @@ pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<ZipkinTraces,
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(ZipkinTraces { traces, complete: left_out == 0, budget_spent: false })
+    let complete = unvisited.of_ids(ids)? == 0;
+    Ok(ZipkinTraces { traces, complete, budget_spent: false })
 }
 
 /// Spans of a trace, with the memory that they take.
@@ -236,22 +238,13 @@ impl SearchState<'_> {
         let ids = candidates.into_iter().map(|(id, _)| id);
         let mut left: Vec<TraceId> = ids.filter(|id| self.met.insert(*id)).collect();
         while !left.is_empty() && self.has_room() {
-            let visited = visit_whole(self.reader, &left, |_, trace| {
+            let unvisited = visit_whole(self.reader, &left, |_, trace| {
                 self.keep_if_matching(&trace);
                 Ok(ControlFlow::Continue(()))
-            });
-            let unread = match visited {
-                Ok(unread) => unread,
-                // The first one alone is too large to be shown.
-                Err(error) if error.is_too_large() => {
-                    self.complete = false;
-                    left.remove(0);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            })?;
+            self.complete &= unvisited.too_large.is_empty();
             self.keep_the_newest();
-            left.drain(..left.len() - unread);
+            left.drain(..left.len() - unvisited.last);
         }
         self.complete &= left.is_empty();
         Ok(())

@@ -705,11 +705,16 @@ async fn answers_are_bounded_and_say_so() {
     for trace in 1..=4 {
         harness.send(checkout(trace)).await;
     }
-    harness.send((1..=13).map(|id| span(9, id, "large", "o"))).await;
+    // It is found first, and keeps no other out.
+    harness.send((1..=13).map(|id| span(9, id, "shop", "o").at(500, 510))).await;
     let answer = harness.jaeger("/api/traces?service=shop").await;
     assert_eq!(ids(&answer).len(), 2);
-    let message = "2 more traces match than fit into one answer: lower the limit";
+    let message = "3 more traces match than fit into one answer: lower the limit, or ask for each";
     assert_eq!(answer["errors"], json!([{"msg": message}]));
+    let answer = harness.jaeger("/api/traces?service=shop&limit=1").await;
+    assert!(
+        ids(&answer).is_empty() && answer["errors"].as_array().is_some_and(|all| all.len() == 1)
+    );
     let (status, message) = harness.v1_error(&format!("/api/traces/{}", trace_id(9))).await;
     assert_eq!(status, 422);
     assert!(message.contains("12 spans"), "{message}");

@@ -58,7 +58,9 @@ impl Complaint {
 
     /// That there was no room for some traces.
     pub(super) fn left_out(count: usize) -> Self {
-        let msg = format!("{count} more traces match than fit into one answer: lower the limit");
+        let msg = format!(
+            "{count} more traces match than fit into one answer: lower the limit, or ask for each"
+        );
         Self { msg, ..Self::default() }
     }
 

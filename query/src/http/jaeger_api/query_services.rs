@@ -28,7 +28,7 @@ use crate::{
     jaeger::{
         dependencies,
         find_traces::{JaegerSearch, kind, search},
-        traces::{self, JaegerTraces, Repeated},
+        traces::{self, JaegerTraces, RepeatedFields},
     },
 };
 
@@ -132,7 +132,7 @@ async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) ->
             let ids = query.iter().filter_map(|query| TraceId::from_wire(&query.trace_id));
             let ids: Vec<TraceId> = ids.collect();
             let ask = move |reader: &_| {
-                let found = traces::get(reader, &ids, true, repeated(api))?;
+                let found = traces::get(reader, &ids, true, repeated_fields(api))?;
                 Ok(whole(found.left_out).map(|()| answered(api, found)))
             };
             service.ask(ask).await?
@@ -140,7 +140,7 @@ async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) ->
         ("FindTraces", _) => {
             let (search, raw) = query(api, &message)?;
             let ask = move |reader: &_| {
-                Ok(answered(api, traces::find(reader, &search, raw, repeated(api))?))
+                Ok(answered(api, traces::find(reader, &search, raw, repeated_fields(api))?))
             };
             Ok(service.ask(ask).await?)
         }
@@ -202,7 +202,7 @@ async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations
 
 async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> RpcResult {
     let ask = move |reader: &_| {
-        let found = traces::get(reader, &[id], raw, repeated(api))?;
+        let found = traces::get(reader, &[id], raw, repeated_fields(api))?;
         let is_there = !found.traces.is_empty();
         Ok(is_there.then(|| answered(api, found)))
     };
@@ -211,10 +211,10 @@ async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> RpcR
 }
 
 /// The parts of a trace that the messages of an API repeat.
-fn repeated(api: Api) -> Repeated {
+fn repeated_fields(api: Api) -> RepeatedFields {
     match api {
-        Api::V2 => Repeated::ScopesAndProcesses,
-        Api::V3 | Api::Storage => Repeated::Messages(CHUNK_SPANS),
+        Api::V2 => RepeatedFields::ScopesAndProcesses,
+        Api::V3 | Api::Storage => RepeatedFields::Messages(CHUNK_SPANS),
     }
 }
 

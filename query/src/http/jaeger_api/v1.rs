@@ -25,7 +25,7 @@ use crate::{
     jaeger::{
         dependencies,
         find_traces::kind,
-        traces::{self, JaegerTraces, Repeated},
+        traces::{self, JaegerTraces, RepeatedFields},
     },
     params::raw::{RawParameters, unescaped},
 };
@@ -112,8 +112,10 @@ pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V1R
             let asked = query_parameters::search(&given, reader.now).map_err(wrong)?;
             let raw = query_parameters::truth(&given, "raw").map_err(wrong)?;
             let found = match asked {
-                V1Search::Traces(ids) => traces::get(reader, &ids, raw, Repeated::Scopes)?,
-                V1Search::Search(search) => traces::find(reader, &search, raw, Repeated::Scopes)?,
+                V1Search::Traces(ids) => traces::get(reader, &ids, raw, RepeatedFields::Scopes)?,
+                V1Search::Search(search) => {
+                    traces::find(reader, &search, raw, RepeatedFields::Scopes)?
+                }
             };
             Ok((trace_envelope(found), query_parameters::pretty(&given)))
         })
@@ -149,7 +151,9 @@ pub(super) async fn trace(
     let id = id.ok_or_else(V1Error::not_found)?;
     let (service, turn) = service.keeping_turn();
     let envelope = service
-        .ask(move |reader| traces::get(reader, &[id], raw, Repeated::Scopes).map(trace_envelope))
+        .ask(move |reader| {
+            traces::get(reader, &[id], raw, RepeatedFields::Scopes).map(trace_envelope)
+        })
         .await?;
     if envelope.data.is_empty() {
         return Err(V1Error::not_found());
@@ -210,7 +214,7 @@ fn by_trace(
 ) -> Result<Vec<ExportTraceServiceRequest>, Untranslatable> {
     let mut traces: Vec<ExportTraceServiceRequest> = Vec::new();
     let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
-    let mut copied = Repeated::Scopes.bytes(&request);
+    let mut copied = RepeatedFields::Scopes.bytes(&request);
     for mut group in request.resource_spans {
         let scopes = std::mem::take(&mut group.scope_spans);
         let size = group.encoded_len();

@@ -24,7 +24,7 @@ use crate::{
     jaeger::{
         dependencies,
         find_traces::{JaegerSearch, kind, search as find_ids},
-        traces::{self, JaegerTraces, Repeated},
+        traces::{self, JaegerTraces, RepeatedFields},
     },
     params::raw::RawParameters,
     search::trees,
@@ -100,7 +100,7 @@ pub(super) async fn trace(
     let id = id.ok_or_else(V3Error::not_found)?;
     let (service, turn) = service.keeping_turn();
     let found =
-        service.ask(move |reader| traces::get(reader, &[id], raw, Repeated::Nothing)).await?;
+        service.ask(move |reader| traces::get(reader, &[id], raw, RepeatedFields::Nothing)).await?;
     answer(turn, found).await
 }
 
@@ -109,8 +109,9 @@ pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> V3R
     let given = RawParameters::read(&uri)?;
     let (search, raw) = query_parameters::v3_search(&given).map_err(V3Error::invalid)?;
     let (service, turn) = service.keeping_turn();
-    let found =
-        service.ask(move |reader| traces::find(reader, &search, raw, Repeated::Nothing)).await?;
+    let found = service
+        .ask(move |reader| traces::find(reader, &search, raw, RepeatedFields::Nothing))
+        .await?;
     answer(turn, found).await
 }
 

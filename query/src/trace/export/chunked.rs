@@ -13,7 +13,7 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
 
-use super::{Sender, SenderGroups, Senders};
+use super::{Sender, SenderGroups, SenderKey, Senders};
 use crate::{QueryError, execution::Reader, trace::of_trace};
 
 /// Minimum number of keys before repeated ones are dropped.
@@ -93,8 +93,8 @@ struct PartBuilder<'a> {
     keys: &'a [ExportKey],
     /// One for each key that may still be in the part.
     slots: Vec<Slot>,
-    /// Number of the spans of each sender, by where it is in memory.
-    senders: HashMap<usize, usize>,
+    /// Number of the spans of each sender.
+    senders: HashMap<SenderKey, usize>,
     held: usize,
     bytes: usize,
     bytes_max: usize,
@@ -115,11 +115,13 @@ impl<'a> PartBuilder<'a> {
     /// Takes the span, and gives up the last ones while that is too much; never the first.
     fn put(&mut self, place: usize, span: Span, sender: Arc<Sender>) {
         self.bytes += span.encoded_len();
-        let of_sender = self.senders.entry(Arc::as_ptr(&sender) as usize).or_default();
-        *of_sender += 1;
-        // A part has it once.
-        if *of_sender == 1 {
-            self.bytes += sender.key.bytes();
+        // A part has a sender once.
+        match self.senders.get_mut(&sender.key) {
+            Some(spans) => *spans += 1,
+            None => {
+                self.bytes += sender.key.bytes();
+                self.senders.insert(sender.key.clone(), 1);
+            }
         }
         self.held += 1;
         self.slots[place] = Some((span, sender));
@@ -127,12 +129,18 @@ impl<'a> PartBuilder<'a> {
             if let Some((span, sender)) = self.slots.pop().flatten() {
                 self.bytes -= span.encoded_len();
                 self.held -= 1;
-                let of_sender = self.senders.entry(Arc::as_ptr(&sender) as usize).or_default();
-                *of_sender -= 1;
-                if *of_sender == 0 {
-                    self.bytes -= sender.key.bytes();
-                }
+                self.forget(&sender.key);
             }
+        }
+    }
+
+    /// Takes a span of a sender away, and the sender with its last one.
+    fn forget(&mut self, sender: &SenderKey) {
+        let Some(spans) = self.senders.get_mut(sender) else { return };
+        *spans -= 1;
+        if *spans == 0 {
+            self.senders.remove(sender);
+            self.bytes -= sender.bytes();
         }
     }
 
