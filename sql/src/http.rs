@@ -27,7 +27,7 @@ use sql_problems::Problems;
 
 /// The route.
 const PATH: &str = "/api/v1/sql";
-/// Says in every form whether the answer is whole.
+/// Says in every form but events whether the answer is whole.
 const COMPLETE: HeaderName = HeaderName::from_static("tidings-complete");
 
 /// The text of a query that was in the body of a request: in the extensions of the answer, for
@@ -71,8 +71,8 @@ struct SqlApi;
 ///
 /// One query (`SELECT`, `WITH`, `VALUES`, or `EXPLAIN` of one) over the views `spans`, `logs`,
 /// `traces`, `red` and `edges`, all read at one moment. The answer is JSON unless `Accept` prefers
-/// `text/csv` or `application/vnd.apache.arrow.stream`; the header `Tidings-Complete` says in all
-/// of them whether it has all rows. `Accept: text/event-stream` gives `progress` events while the
+/// `text/csv` or `application/vnd.apache.arrow.stream`; the header `Tidings-Complete` says in each
+/// of these whether it has all rows. `Accept: text/event-stream` gives `progress` events while the
 /// query runs, and then the answer as JSON in a `result` event, or what went wrong in a `problem`
 /// event.
 #[utoipa::path(

@@ -23,7 +23,7 @@ use budget::Held;
 pub(crate) use credits::Credits;
 
 /// A batch has no more bytes than this, unless it is a single row.
-const BATCH_BYTES_MAX: usize = 4 << 20;
+pub(crate) const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Something to read.
 pub(crate) trait Source: fmt::Debug + Send + Sync {

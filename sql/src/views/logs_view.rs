@@ -157,10 +157,12 @@ impl Source for LogSource {
                 // They say only how far the scan is, and have no columns.
                 return Ok(ControlFlow::Continue(()));
             }
-            let batch = view_columns::batch(rows, &self.columns, Arc::clone(&schema))
-                .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
-            let batch = repeats.without(rows.columns(), batch, out)?;
-            out.give(&batch)
+            view_columns::in_portions(rows, |rows| {
+                let batch = view_columns::batch(rows, &self.columns, Arc::clone(&schema))
+                    .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
+                let batch = repeats.without(rows.columns(), batch, out)?;
+                out.give(&batch)
+            })
         };
         if !out.narrows() {
             return scan_logs(stored, &filter, detail, out, give);

@@ -3,7 +3,11 @@
 //! Owns what a column of a view is made of; `spans` and `logs` say which they have. Times become
 //! timestamps, ids text in hex, numbers that stand for words the words.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    ops::{ControlFlow, Range},
+    sync::Arc,
+};
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
@@ -15,9 +19,10 @@ use arrow_array::{
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use tidings_proto::otlp::{InstrumentationScope, Resource, SpanKind, StatusCode};
 use tidings_query::severity_name;
-use tidings_storage::{Detail, LogRows, SpanRows};
+use tidings_storage::{Detail, LogRows, SpanRows, text_portions};
 
 use super::attribute_maps;
+use crate::{SqlError, scan::BATCH_BYTES_MAX};
 
 /// A column of a view.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +94,9 @@ pub(super) fn schema(columns: &[Column]) -> SchemaRef {
 /// Stored rows of either table.
 pub(super) trait Rows {
     fn columns(&self) -> &RecordBatch;
+    fn slice(&self, rows: Range<usize>) -> Self
+    where
+        Self: Sized;
     fn resource_key(&self, row: usize) -> &str;
     fn resource(&self, row: usize) -> Option<Resource>;
     fn scope_key(&self, row: usize) -> &str;
@@ -100,6 +108,10 @@ macro_rules! rows {
         impl Rows for $rows {
             fn columns(&self) -> &RecordBatch {
                 self.columns()
+            }
+
+            fn slice(&self, rows: Range<usize>) -> Self {
+                self.slice(rows)
             }
 
             fn resource_key(&self, row: usize) -> &str {
@@ -123,6 +135,23 @@ macro_rules! rows {
 
 rows!(SpanRows);
 rows!(LogRows);
+
+/// Gives the rows in portions, so that a batch of texts is made of no more than a batch may have.
+pub(super) fn in_portions<R: Rows>(
+    rows: &R,
+    mut give: impl FnMut(&R) -> Result<ControlFlow<()>, SqlError>,
+) -> Result<ControlFlow<()>, SqlError> {
+    let portions = text_portions(rows.columns(), BATCH_BYTES_MAX);
+    if portions.len() == 1 {
+        return give(rows);
+    }
+    for portion in portions {
+        if give(&rows.slice(portion))?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
 
 /// These columns of the rows.
 pub(super) fn batch(

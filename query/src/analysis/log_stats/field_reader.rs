@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tidings_proto::otlp::{KeyValue, Value};
 use tidings_storage::{AttributeOwner, ConditionNumber, Detail, LogColumn, LogCountCell, LogRows};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{log_query::LogField, log_reader::severity_name};
 
@@ -16,8 +17,8 @@ const SENDERS_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(super) struct FieldReader {
     field: LogField,
-    /// Values of resources or scopes, by their stored texts.
-    senders: HashMap<String, Option<String>>,
+    /// Values of resources or scopes, by a hash of their stored texts.
+    senders: HashMap<u128, Option<String>>,
 }
 
 impl FieldReader {
@@ -110,12 +111,13 @@ fn attribute(rows: &LogRows, row: usize, key: &str) -> Option<String> {
 }
 
 fn of_sender(
-    senders: &mut HashMap<String, Option<String>>,
+    senders: &mut HashMap<u128, Option<String>>,
     stored: &str,
     key: &str,
     attributes: impl FnOnce() -> Option<Vec<KeyValue>>,
 ) -> Option<String> {
-    if let Some(known) = senders.get(stored) {
+    let hash = xxh3_128(stored.as_bytes());
+    if let Some(known) = senders.get(&hash) {
         return known.clone();
     }
     let attributes = attributes().unwrap_or_default();
@@ -127,6 +129,6 @@ fn of_sender(
     if senders.len() >= SENDERS_MAX {
         senders.clear();
     }
-    senders.insert(stored.to_owned(), value.clone());
+    senders.insert(hash, value.clone());
     value
 }
