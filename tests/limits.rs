@@ -356,12 +356,12 @@ fn answered(address: &str, path: &str) -> Answer {
     }
 }
 
-/// Something that is asked.
-type Ask<'a> = Box<dyn Fn() + Sync + 'a>;
+/// A request that a test sends.
+type TestRequest<'a> = Box<dyn Fn() + Sync + 'a>;
 
 /// Asks all of these, each of them several times at once, until they are answered. Returns the most
 /// memory that the server took meanwhile.
-fn peak_of(server: &Server, asks: &[Ask<'_>]) -> u64 {
+fn peak_of(server: &Server, asks: &[TestRequest<'_>]) -> u64 {
     const AT_ONCE: usize = 4;
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -385,7 +385,7 @@ fn traces_of_a_wide_resource_take_no_more_memory_than_the_budget() {
     const BUDGET: u64 = 256 << 20;
     const TRACES: u64 = 1_500;
     // Sent once, and copied to every span by Zipkin's and Jaeger's forms: 100 MiB of text.
-    let wide = (0..150).map(|label| KeyValue::new(format!("host.{label}"), "x".repeat(450)));
+    let wide = (0..130).map(|label| KeyValue::new(format!("host.{label}"), "x".repeat(450)));
     let server = Server::start_with(&["--memory", &BUDGET.to_string()]);
     let spans = (1..=TRACES).map(|trace| {
         let peer = vec![KeyValue::new("peer.service", "stock")];
@@ -422,7 +422,9 @@ fn traces_of_a_wide_resource_take_no_more_memory_than_the_budget() {
             answer.headers.contains_key("tidings-incomplete") || !body["errors"].is_null();
         assert!(is_told, "{path}: {text}");
     };
-    let ask = |(address, path)| Box::new(move || check(path, &answered(address, path))) as Ask<'_>;
+    let ask = |(address, path)| {
+        Box::new(move || check(path, &answered(address, path))) as TestRequest<'_>
+    };
     let peak = peak_of(&server, &paths.map(ask));
     println!("at most {} MiB", peak >> 20);
     assert!(peak < BUDGET, "{peak} bytes");
@@ -460,11 +462,12 @@ fn nothing_that_an_answer_repeats_takes_more_memory_than_the_budget() {
     let server = Server::start_with(&["--memory", &BUDGET.to_string()]);
     let name = |bytes: usize| vec!["s".repeat(bytes)];
     let names: Vec<String> = (0..3_000).map(|number| format!("scope {number}")).collect();
-    send_wide(&server, 0xa1, 1_500, &name(LONG), "");
+    send_wide(&server, 0xa1, 6_000, &name(2 << 10), "");
     send_wide(&server, 0xb2, 4_000, &name(1), &"r".repeat(50_000));
     send_wide(&server, 0xc3, 1, &names, &"r".repeat(30_000));
     let mut request = logs("shop", (0..1_000).map(|at| log(0, 0, &format!("{at}"))).collect());
-    let scope = InstrumentationScope { name: "s".repeat(LONG), ..Default::default() };
+    let attributes = vec![KeyValue::new("wide", "s".repeat(60_000))];
+    let scope = InstrumentationScope { attributes, ..Default::default() };
     request.resource_logs[0].scope_logs[0].scope = Some(scope);
     export(&server, "/v1/logs", &request);
     // 2.4 GiB, with the name of the scope in every span.
@@ -480,14 +483,14 @@ fn nothing_that_an_answer_repeats_takes_more_memory_than_the_budget() {
             let answer = answered(address, path);
             let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(300)]);
             assert_eq!(answer.status, status, "{path}: {text}");
-        }) as Ask<'_>
+        }) as TestRequest<'_>
     };
     let rpc = |method, message: Vec<u8>, code| {
         Box::new(move || {
             let answer = call(http, method, &[], frame(false, &message));
             assert_eq!(answer.code, Some(code), "{method}: {}", answer.message);
             assert!(answer.body.len() < 8 << 20, "{method}: {} bytes", answer.body.len());
-        }) as Ask<'_>
+        }) as TestRequest<'_>
     };
     let by_bytes = |id: u128| [&[10, 16][..], &id.to_be_bytes()].concat();
     let by_text = |id: u128| [&[10, 32][..], format!("{id:032x}").as_bytes()].concat();
@@ -518,15 +521,20 @@ fn nothing_that_an_answer_repeats_takes_more_memory_than_the_budget() {
 }
 
 #[test]
-fn a_long_name_of_a_service_is_written_to_files_within_the_budget() {
+fn long_names_of_senders_are_written_to_files_within_the_budget() {
     const BUDGET: u64 = 256 << 20;
     const ROWS: u64 = 3_000;
     let memory = BUDGET.to_string();
     let server = Server::start_with(&["--memory", &memory, "--memory-flush-seconds", "1"]);
-    let service = "s".repeat(1 << 20);
+    let long = "s".repeat(1 << 20);
     let spans = (1..=ROWS).map(|id| span(u128::from(id), id, 0, "GET /cart")).collect();
-    export(&server, "/v1/traces", &traces(&service, spans));
-    export(&server, "/v1/logs", &logs(&service, (0..ROWS).map(|_| log(0, 0, "said")).collect()));
+    let host = KeyValue::new("host.name", &*long);
+    let mut request = traces(&long, spans);
+    request.resource_spans[0].resource.get_or_insert_default().attributes.push(host.clone());
+    export(&server, "/v1/traces", &request);
+    let mut request = logs(&long, (0..ROWS).map(|_| log(0, 0, "said")).collect());
+    request.resource_logs[0].resource.get_or_insert_default().attributes.push(host);
+    export(&server, "/v1/logs", &request);
     let rows = |table: &Json| table["rows"].as_u64().unwrap();
     let are_written = || {
         let (_, status) = server.get("/api/v1/status");

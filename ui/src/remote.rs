@@ -20,12 +20,12 @@ pub struct Remote<T: Send + Sync + 'static> {
     asked: RwSignal<u32>,
     /// Bytes of a large answer that have come.
     received: RwSignal<usize>,
-    reading: Reading,
+    reading: AnswerReading,
 }
 
 /// How an answer is read.
 #[derive(Debug, Clone, Copy)]
-enum Reading {
+enum AnswerReading {
     AtOnce,
     /// Part by part, counted.
     Large,
@@ -46,14 +46,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
     /// it says `None`.
     #[must_use]
     pub fn new(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
-        Self::asking(request, Reading::AtOnce)
+        Self::asking(request, AnswerReading::AtOnce)
     }
 
     /// As [`Self::new`], for an answer that may be large: [`Self::received`] says how much of it has
     /// come.
     #[must_use]
     pub fn large(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
-        Self::asking(request, Reading::Large)
+        Self::asking(request, AnswerReading::Large)
     }
 
     /// As [`Self::new`], for an answer that takes a while; `hear` gets what the server says of its
@@ -63,10 +63,10 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
         request: impl Fn() -> Option<Request<T>> + 'static,
         hear: Callback<String>,
     ) -> Self {
-        Self::asking(request, Reading::AfterProgress(hear))
+        Self::asking(request, AnswerReading::AfterProgress(hear))
     }
 
-    fn asking(request: impl Fn() -> Option<Request<T>> + 'static, reading: Reading) -> Self {
+    fn asking(request: impl Fn() -> Option<Request<T>> + 'static, reading: AnswerReading) -> Self {
         let remote = Self {
             value: RwSignal::new(None),
             error: RwSignal::new(None),
@@ -103,14 +103,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
         self.received.set(0);
         spawn_local(async move {
             let answer = match self.reading {
-                Reading::AtOnce => request.send(signal.as_ref()).await,
-                Reading::Large => {
+                AnswerReading::AtOnce => request.send(signal.as_ref()).await,
+                AnswerReading::Large => {
                     let hear = |bytes| {
                         self.received.try_set(bytes);
                     };
                     request.download(signal.as_ref(), hear).await
                 }
-                Reading::AfterProgress(hear) => {
+                AnswerReading::AfterProgress(hear) => {
                     let hear = |_: &str, data: &str| hear.run(data.to_owned());
                     request.follow(signal.as_ref(), hear).await
                 }

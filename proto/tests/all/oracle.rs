@@ -1,5 +1,6 @@
 //! The crate `opentelemetry-proto`, generated from the published `.proto` files, as the oracle of our
-//! messages: each reads what the other writes, and writes the same.
+//! messages: in protobuf each reads what the other writes, and writes the same; of traces and logs ours
+//! read its JSON.
 
 use std::fmt::Debug;
 
