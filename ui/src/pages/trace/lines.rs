@@ -378,7 +378,7 @@ fn indent(depth: u32) -> impl IntoView {
     let width = plain + (deeper + 1.0).log2() * 5.0;
     let number = (depth > DEPTH_PLAIN_MAX)
         .then(|| view! { <span class="wf-depth">{format::count(depth.into())}</span> });
-    view! { <span class="wf-indent" style=("width", format!("{width:.0}px"))></span> {number} }
+    view! { <span class="wf-indent" style=("--indent", format!("{width:.0}px"))></span> {number} }
 }
 
 fn twisty(
