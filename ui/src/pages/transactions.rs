@@ -261,14 +261,14 @@ fn TypeLine(row: TypeRow, slots: Slots, range: TimeRange) -> impl IntoView {
     let address = addresses::transaction_type(&kind.service, &kind.operation, range);
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let calls = slots.rates(&kind.steps, begin, |step| step.count);
-    let failures = slots.spread(
+    let failures = slots.measures(
         &kind.steps,
         begin,
         |step| Some(figures::ratio(step.error_count, step.count)),
         Some(0.0),
     );
     let p95 = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
-    let slow = slots.spread(&kind.steps, begin, p95, None);
+    let slow = slots.measures(&kind.steps, begin, p95, None);
     let failed = TypeRow::failed(&kind);
     let worse_failed = row.more_failed().is_some_and(|more| more >= 0.005);
     let slowdown = row.slowdown();

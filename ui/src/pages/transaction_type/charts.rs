@@ -73,10 +73,10 @@ fn three(
     let failed = new(ValueUnit::Share, ChartShape::Areas).with(
         "failed",
         "error",
-        slots.spread(&kind.steps, begin, share, None),
+        slots.measures(&kind.steps, begin, share, None),
     );
     let quantile = |of: fn(&LatencyStats) -> u64| {
-        slots.spread(&kind.steps, begin, move |step| Some(of(&step.duration) as f64), None)
+        slots.measures(&kind.steps, begin, move |step| Some(of(&step.duration) as f64), None)
     };
     let durations = new(ValueUnit::Duration, ChartShape::Lines)
         .with("p50", "plain", quantile(|duration| duration.p50_nano.0))
