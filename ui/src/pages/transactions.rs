@@ -145,6 +145,11 @@ impl TypeRow {
         let mut changes = changes.filter(|change| change.kind == kind);
         changes.find(|change| quantile.is_none() || change.quantile == quantile)
     }
+
+    /// The value that its cell shows: since the change, where it changed.
+    fn shown(&self, kind: ChangeKind, quantile: Option<u8>, whole: f64) -> f64 {
+        self.change(kind, quantile).map_or(whole, |change| change.now)
+    }
 }
 
 /// Rows of both windows and of their comparison, paired by name.
@@ -174,9 +179,9 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder) {
         let kind = &row.now;
         match order.column.as_str() {
             "rate" => kind.rate_per_second,
-            "failed" => TypeRow::failed(kind),
-            "p50" => kind.duration.p50_nano.0 as f64,
-            "p95" => kind.duration.p95_nano.0 as f64,
+            "failed" => row.shown(ChangeKind::Errors, None, TypeRow::failed(kind)),
+            "p50" => row.shown(ChangeKind::Latency, Some(50), kind.duration.p50_nano.0 as f64),
+            "p95" => row.shown(ChangeKind::Latency, Some(95), kind.duration.p95_nano.0 as f64),
             "p99" => kind.duration.p99_nano.0 as f64,
             _ => row.score(),
         }

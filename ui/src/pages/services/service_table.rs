@@ -35,9 +35,9 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
         apart.then_with(|| match order.column.as_str() {
             "service" => order.compare(&a.service, &b.service),
             "rate" => order.compare(a.now.rate_per_second, b.now.rate_per_second),
-            "failed" => order.compare(a.now.error_share, b.now.error_share),
-            "p50" => order.compare(a.now.p50_nano, b.now.p50_nano),
-            "p95" => order.compare(a.now.p95_nano, b.now.p95_nano),
+            column @ ("failed" | "p50" | "p95") => {
+                order.compare(shown_number(a, column), shown_number(b, column))
+            }
             // The API's order is by change; the sort is stable.
             _ if order.descending => std::cmp::Ordering::Equal,
             _ => a.score.total_cmp(&b.score),
@@ -150,6 +150,17 @@ fn name_mark(group: &ChangedGroup) -> AnyView {
     } else {
         view! { <ServiceName service=group.service.clone() /> }.into_any()
     }
+}
+
+/// The number that a row shows in a column: since its change, where that changed.
+fn shown_number(group: &ChangedGroup, column: &str) -> f64 {
+    let (kind, quantile, whole) = match column {
+        "failed" => (ChangeKind::Errors, None, group.now.error_share),
+        "p50" => (ChangeKind::Latency, Some(50), group.now.p50_nano.0 as f64),
+        _ => (ChangeKind::Latency, Some(95), group.now.p95_nano.0 as f64),
+    };
+    let change = change_of(group, kind).filter(|change| change.quantile == quantile);
+    change.map_or(whole, |change| change.now)
 }
 
 fn change_of(group: &ChangedGroup, kind: ChangeKind) -> Option<&Change> {
