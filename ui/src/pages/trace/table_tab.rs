@@ -202,7 +202,7 @@ fn row(page: PageSignals, line: &TableLine, total: u64, most: u64) -> impl IntoV
             <td class="num">{many(p95)}</td>
             <td class="num">{format::duration(max)}</td>
             <td class="num was">{line.usual_p95.map_or_else(|| "–".to_owned(), format::duration)}</td>
-            <td class="num" class:is-worse=worse>{times.map(figures::times)}</td>
+            <td class="num" class:is-worse=worse>{usual::slower_words(times)}</td>
         </tr>
     }
 }
