@@ -17,6 +17,13 @@ const LOGS: usize = 200;
 /// Hops that are drawn.
 const HOPS: usize = 400;
 
+/// The time that shares are of: all that elapsed. Critical paths of traces side by side may be
+/// longer together.
+pub(super) fn whole(view: &TransactionView) -> u64 {
+    let critical: u64 = view.services.iter().map(|service| service.critical_nano.0).sum();
+    critical.max(view.elapsed_nano.0)
+}
+
 /// The number of log records, or the least that it can be.
 pub(super) fn log_count(view: &TransactionView) -> String {
     let count = format::count(view.log_count);
@@ -82,7 +89,7 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                     <th scope="col" class="num">"Failed"</th>
                     <th scope="col" class="num" title="The longest response time">"Response"</th>
                     <th scope="col" class="num wide" title="The response times, added up">"Sum"</th>
-                    <th scope="col" class="num" title="Own time on the way to the end">"On the way"</th>
+                    <th scope="col" class="num" title="Own time on the path to the end, which goes on after the answer">"Own time to the end"</th>
                     <th scope="col" class="num" title="How long the end waited for it to begin">"Waited"</th>
                 </tr>
             </thead>
@@ -199,7 +206,7 @@ pub(super) fn traces(view: &Arc<TransactionView>) -> impl IntoView + use<> {
 
 /// The time of each service.
 pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
-    let total: u64 = view.services.iter().map(|service| service.critical_nano.0).sum();
+    let total = whole(view);
     let row = |one: &tidings_proto::api::ServiceTime| {
         let href = addresses::service(&one.service, TimeRange::default());
         let share = figures::ratio(one.critical_nano.0, total);
@@ -225,7 +232,7 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                     <th scope="col" class="num">"Spans"</th>
                     <th scope="col" class="num">"Errors"</th>
                     <th scope="col" class="num">"Own time"</th>
-                    <th scope="col" class="num">"Waited for"</th>
+                    <th scope="col" class="num" title="Share of the elapsed time in which the answer waited for it">"Waited for"</th>
                 </tr>
             </thead>
             <tbody>{rows}</tbody>
