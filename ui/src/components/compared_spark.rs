@@ -25,8 +25,8 @@ pub struct ComparedSeries {
 }
 
 impl ComparedSeries {
-    /// Spreads the steps of a window, and those of the time before it, evenly. A step of which less
-    /// than a quarter is in its time has no value.
+    /// Spreads the steps of a window, and those of the time before it, evenly. A step has no
+    /// value where less than a quarter of it is in its time.
     #[must_use]
     pub fn of_steps(
         window: TimeWindow,

@@ -71,8 +71,8 @@ impl Slots {
         values
     }
 
-    /// Shares and quantiles of the steps. A slot of which less than a quarter is in the window has
-    /// none: of so few calls a share says nothing.
+    /// Shares and quantiles of the steps. A slot has none where less than a quarter of it is in the
+    /// window: a share of so few calls says nothing.
     #[must_use]
     pub fn measures<S>(
         &self,

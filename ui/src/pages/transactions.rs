@@ -147,7 +147,7 @@ impl TypeRow {
     }
 
     /// The value that its cell shows: since the change, where it changed.
-    fn shown(&self, kind: ChangeKind, quantile: Option<u8>, whole: f64) -> f64 {
+    fn value_shown(&self, kind: ChangeKind, quantile: Option<u8>, whole: f64) -> f64 {
         self.change(kind, quantile).map_or(whole, |change| change.now)
     }
 }
@@ -179,9 +179,13 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder) {
         let kind = &row.now;
         match order.column.as_str() {
             "rate" => kind.rate_per_second,
-            "failed" => row.shown(ChangeKind::Errors, None, TypeRow::failed(kind)),
-            "p50" => row.shown(ChangeKind::Latency, Some(50), kind.duration.p50_nano.0 as f64),
-            "p95" => row.shown(ChangeKind::Latency, Some(95), kind.duration.p95_nano.0 as f64),
+            "failed" => row.value_shown(ChangeKind::Errors, None, TypeRow::failed(kind)),
+            "p50" => {
+                row.value_shown(ChangeKind::Latency, Some(50), kind.duration.p50_nano.0 as f64)
+            }
+            "p95" => {
+                row.value_shown(ChangeKind::Latency, Some(95), kind.duration.p95_nano.0 as f64)
+            }
             "p99" => kind.duration.p99_nano.0 as f64,
             _ => row.score(),
         }

@@ -35,11 +35,8 @@ pub(super) fn latency_panel(
     let filters = Memo::new(move |_| explored.state.with(|state| state.filters.clone()));
     let query = use_query();
     let asked = move || time.analysis().with_filters(&filters.get());
-    let answer = Remote::<Heatmap>::new(move || {
-        let step = Window::new(query.with(TimeRange::read), time.now()).bounds();
-        let step = step.map(|(start, end)| step_nanos(end.since(start).0));
-        Some(heatmap(&asked().with_some("step", step)))
-    });
+    let window = move || Window::new(query.with(TimeRange::read), time.now());
+    let answer = Remote::new(move || Some(heatmap(&with_columns(asked(), window()))));
     // The steps of both answers are the same.
     let step = Memo::new(move |_| answer.value().map(|heatmap| heatmap.window.step_nano.0));
     let counts = Remote::<RedResult>::new(move || {
@@ -100,6 +97,12 @@ pub(super) fn latency_panel(
             />
         </div>
     }
+}
+
+/// The question with the step that gives the heatmap its columns; without a begin the API's.
+fn with_columns(asked: Analysis, window: Window) -> Analysis {
+    let length = window.bounds().map(|(start, end)| end.since(start).0);
+    asked.with_some("step", length.map(step_nanos))
 }
 
 /// The shortest round step of which a length of time has no more than [`COLUMNS_MAX`].

@@ -44,7 +44,7 @@ pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> Remote<Transaction
     })
 }
 
-/// The fact: `slower than 97 % of POST /checkout`.
+/// The fact: `slower than 97 % of its type`.
 pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
     let kinds = ask(page, Signal::from(true));
     move || {
@@ -60,7 +60,7 @@ pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
         );
         Some(view! {
             <a class="trace-percentile" class:is-unusual=unusual href=href title=title>
-                {words} <bdi>{format::operation(&kind.operation).to_owned()}</bdi>
+                {words} "its type"
             </a>
         })
     }

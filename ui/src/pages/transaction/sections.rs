@@ -107,9 +107,7 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
         None => view! { <span class="mute">"enters"</span> }.into_any(),
     };
     let width = figures::ratio(hop.response_max_nano.0, elapsed).min(1.0 - left);
-    let nanos = |time: tidings_proto::DurationNanos| {
-        if time.0 == 0 { "–".to_owned() } else { format::duration(time) }
-    };
+    let nanos = format::duration_or_none;
     let name = format::operation(&hop.operation).to_owned();
     let failed = hop.error_count;
     view! {
@@ -218,7 +216,7 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                 </td>
                 <td class="num">{format::counted(one.span_count, "span")}</td>
                 <td class="num" class:is-worse=failed != 0>{format::counted(failed, "error")}</td>
-                <td class="num">{format::duration(one.self_nano)}</td>
+                <td class="num">{format::duration_or_none(one.self_nano)}</td>
                 <td class="num">{figures::share(share)}</td>
             </tr>
         }

@@ -77,6 +77,12 @@ fn greatest_difference(comparison: &Comparison) -> Option<(&ComparedCall, f64, f
         .filter(|(_, subject, reference)| subject - reference >= SUSPECT_FROM)
 }
 
+/// The sentence above the trees.
+fn suspect(page: TypePage, comparison: &Comparison) -> Option<impl IntoView + use<>> {
+    let words = suspect_words(comparison, &page.subject_words(), page.basis.get())?;
+    Some(view! { <p class="panel-words mute">{words}</p> })
+}
+
 /// The place that takes most more of the critical path: `In the slowest 5 %, SELECT rules takes
 /// 36.4 % of the time; in all, 31.7 %.`
 fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<String> {
@@ -145,11 +151,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
     let focus = RwSignal::new(None::<u32>);
     let draw = move |comparison: Arc<Comparison>| {
         let words = (page.reference_words(), page.subject_words());
-        let suspect = suspect_words(&comparison, &words.1, page.basis.get());
-        view! {
-            {suspect.map(|words| view! { <p class="panel-words mute">{words}</p> })}
-            <Pair comparison words selected focus />
-        }
+        view! { {suspect(page, &comparison)} <Pair comparison words selected focus /> }
     };
     let tools = ViewFn::from(move || {
         view! {
