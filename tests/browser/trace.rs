@@ -61,7 +61,7 @@ fn a_trace_is_searched_zoomed_and_read() {
     // The whole and its answer are told apart.
     let facts = browser.evaluate("document.querySelector('.trace-facts').innerText");
     let facts = facts.as_str().unwrap();
-    for wanted in ["1.51 s", "until it answered", "1.63 s", "until its last span ended"] {
+    for wanted in ["1.51 s", "to the answer", "1.63 s", "with what ran after"] {
         assert!(facts.contains(wanted), "{wanted} in {facts}");
     }
 

@@ -243,6 +243,15 @@ pub(crate) fn size_of(node: NodeRef<html::Div>) -> Signal<(f64, f64)> {
     Memo::new(move |_| size.get()).into()
 }
 
+/// Width up to which a window is narrow, as in the style sheets.
+const NARROW_PX: f64 = 640.0;
+
+/// Tells whether the window is as narrow as a phone, where details cover what they are of.
+pub(crate) fn is_narrow() -> bool {
+    let width = window().inner_width().ok().and_then(|width| width.as_f64());
+    width.is_some_and(|width| width <= NARROW_PX)
+}
+
 /// Relative position of a pointer across an element: 0 at its left edge, 1 at its right.
 pub(crate) fn fraction_across(element: &Element, client_x: i32) -> f64 {
     let area = element.get_bounding_client_rect();

@@ -32,6 +32,12 @@ pub fn duration(duration: DurationNanos) -> String {
     duration.to_string()
 }
 
+/// A length of time in a table, where none is a dash.
+#[must_use]
+pub fn duration_or_none(length: DurationNanos) -> String {
+    if length.0 == 0 { "–".to_owned() } else { duration(length) }
+}
+
 /// An offset into a trace: a length of time with its sign, `+270 ms`.
 #[must_use]
 pub fn offset(nanos: i64) -> String {

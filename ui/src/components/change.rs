@@ -125,8 +125,25 @@ pub fn cause_words(cause: &Cause) -> String {
     }
 }
 
+/// The value of a change of durations or failures since its moment, and the one before, as they
+/// stand beside each other in a table: `457 ms`, `p50 212 ms`. A quantile other than the `column`'s
+/// is named.
+#[must_use]
+pub fn value_and_before(change: &Change, column: u8) -> (String, String) {
+    if change.kind == ChangeKind::Errors {
+        return (rates::percent(change.now), rates::percent(change.before));
+    }
+    let of = match change.quantile {
+        Some(0) => "mean ".to_owned(),
+        Some(percent) if percent != column => format!("p{percent} "),
+        _ => String::new(),
+    };
+    (duration(change.now), format!("{of}{}", duration(change.before)))
+}
+
 /// The moment as words, with a space in front: ` since 14:01`.
-fn since(change: &Change, now: UnixNanos) -> String {
+#[must_use]
+pub fn since(change: &Change, now: UnixNanos) -> String {
     change.since_unix_nano.map_or_else(String::new, |time| {
         format!(" since {}", rates::minute(time, now, browser::zone_minutes(time)))
     })
@@ -189,10 +206,12 @@ pub fn ChangeBadge(
     let own = sentence.subject.kind == SubjectKind::Service && sentence.subject.service == service;
     let words = change_words(&sentence.change);
     let at = since(&sentence.change, now);
-    let text = if own {
-        format!("{words}{at}")
-    } else {
-        format!("{}: {words}{at}", subject_words(&sentence.subject))
+    let text = match (own, sentence.change.kind) {
+        (true, _) => format!("{words}{at}"),
+        (false, ChangeKind::NewException | ChangeKind::NewLogPattern | ChangeKind::New) => {
+            format!("{}: {words}{at}", subject_words(&sentence.subject))
+        }
+        (false, _) => format!("{} {words}{at}", subject_words(&sentence.subject)),
     };
     let tone = match change_tone(&sentence.change) {
         Tone::Error if only_feels => Tone::Warning,
@@ -280,6 +299,7 @@ mod tests {
 
     use super::{
         Tone, cause_words, change_tone, change_words, full_words, listed, short, subject_words,
+        value_and_before,
     };
 
     fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
@@ -331,6 +351,19 @@ mod tests {
             full_words(&change(ChangeKind::Callees, 0.0, 0.5), now),
             "calls others than before"
         );
+    }
+
+    #[test]
+    fn numbers_of_a_change_name_a_quantile_that_the_column_is_not_of() {
+        let mut slower = change(ChangeKind::Latency, 212e6, 457e6);
+        let said = |change: &Change| value_and_before(change, 95);
+        let pair = |now: &str, before: &str| (now.to_owned(), before.to_owned());
+        slower.quantile = Some(95);
+        assert_eq!(said(&slower), pair("457 ms", "212 ms"));
+        slower.quantile = Some(50);
+        assert_eq!(said(&slower), pair("457 ms", "p50 212 ms"));
+        let failing = change(ChangeKind::Errors, 0.001, 0.102);
+        assert_eq!(said(&failing), pair("10.2 %", "0.1 %"));
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub struct ComparedSeries {
 }
 
 impl ComparedSeries {
-    /// Spreads the steps of a window, and those of the time before it, evenly.
+    /// Spreads the steps of a window, and those of the time before it, evenly. A step has no
+    /// value where less than a quarter of it is in its time.
     #[must_use]
     pub fn of_steps(
         window: TimeWindow,
@@ -34,9 +35,16 @@ impl ComparedSeries {
         before: &[ChangeStep],
         value: fn(&ChangeStep) -> Option<f64>,
     ) -> Self {
-        let of = |steps: &[ChangeStep], start, end| {
-            let steps = steps.iter().map(|step| (step.start_unix_nano, value(step)));
-            spread(start, end, window.step_nano.0, steps)
+        let of = |steps: &[ChangeStep], start: UnixNanos, end: UnixNanos| {
+            let step_nanos = window.step_nano.0;
+            let inside = |step: &&ChangeStep| {
+                let begin = step.start_unix_nano.0;
+                let until = begin.saturating_add(step_nanos).min(end.0);
+                until.saturating_sub(begin.max(start.0)).saturating_mul(4) >= step_nanos
+            };
+            let steps = steps.iter().filter(inside);
+            let steps = steps.map(|step| (step.start_unix_nano, value(step)));
+            spread(start, end, step_nanos, steps)
         };
         Self {
             now: of(now, window.start_unix_nano, window.end_unix_nano),

@@ -161,13 +161,20 @@ pub fn NumberCell(
     /// Set when the change is bad.
     #[prop(optional)]
     is_worse: bool,
+    /// Moment since which it changed, as ` since 14:01`.
+    #[prop(optional, into)]
+    since: String,
 ) -> impl IntoView {
     let class = match (changed, is_worse) {
         (true, true) => "is-worse",
         (true, false) => "is-better",
         (false, _) => "",
     };
-    let title = format!("it was {before}");
+    let title = if since.is_empty() {
+        format!("it was {before}")
+    } else {
+        format!("{now}{since}, it was {before}")
+    };
     let was = changed.then(|| {
         view! {
             <span class="was">{before}</span>

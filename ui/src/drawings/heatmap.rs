@@ -135,7 +135,10 @@ pub fn HeatmapDrawing(
                 {rectangle}
             </div>
             <div class="heat-times mono" aria-hidden="true">{times}</div>
-            <p class="heat-readout" aria-live="polite">{readout}</p>
+            <div class="heat-foot">
+                <p class="heat-readout" aria-live="polite">{readout}</p>
+                {key_view()}
+            </div>
         </div>
     }
     .into_any()
@@ -149,11 +152,35 @@ fn cells_view(grid: &Grid<'_>) -> impl IntoView + use<> {
         view! { <path class=format!("heat-level heat-{index}") d=path /> }
     };
     let levels = levels.into_iter().enumerate().map(level).collect_view();
+    let failures = |(index, path): (usize, String)| {
+        view! { <path class=format!("heat-errors heat-errors-{index}") d=path /> }
+    };
+    let errors = errors.into_iter().enumerate().map(failures).collect_view();
     view! {
         <svg viewBox=view_box preserveAspectRatio="none" aria-hidden="true">
             {levels}
-            <path class="heat-errors" d=errors />
+            {errors}
         </svg>
+    }
+}
+
+/// The meaning of the colours.
+fn key_view() -> impl IntoView {
+    let shade = |index: usize| {
+        let path = format!("M{index} 0h1v1h-1z");
+        view! { <path class=format!("heat-{index}") d=path /> }
+    };
+    let shades = (0..grid::LEVELS).map(shade).collect_view();
+    view! {
+        <span class="heat-key" aria-hidden="true">
+            "few"
+            <svg viewBox=format!("0 0 {} 1", grid::LEVELS) preserveAspectRatio="none">{shades}</svg>
+            "many spans"
+            <svg class="heat-key-failed" viewBox="0 0 1 1" preserveAspectRatio="none">
+                <path class="heat-errors" d="M0 0h1v1h-1z" />
+            </svg>
+            "failed"
+        </span>
     }
 }
 

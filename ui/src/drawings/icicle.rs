@@ -287,9 +287,15 @@ fn frame_view(
     let is_leaf = place.own > 0.998;
     let wide = place.width > 0.03;
     let dot = frame.difference.map(|_| view! { <span class="dot"></span> });
+    // Words stand on one ground: the wider of what is waited for and what is its own.
+    let mostly_own = is_leaf || own.is_some() && place.own > 0.5;
+    let room = own.is_some().then(|| match mostly_own {
+        true => format!("0 0 0 {}", percent(1.0 - place.own)),
+        false => format!("0 {} 0 0", percent(place.own)),
+    });
     let words = wide.then(|| {
         view! {
-            <span class="frame-words">
+            <span class="frame-words" style=("padding", room)>
                 {dot}
                 <bdi class="frame-name">{frame.name}</bdi>
                 {failed}
@@ -301,7 +307,7 @@ fn frame_view(
         <button
             id=frame_id(picture, at)
             class=tone
-            class:is-leaf=is_leaf
+            class:is-leaf=mostly_own
             class:is-critical=frame.is_critical
             type="button"
             tabindex=move || if is_reached() { "0" } else { "-1" }

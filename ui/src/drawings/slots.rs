@@ -71,6 +71,23 @@ impl Slots {
         values
     }
 
+    /// Shares and quantiles of the steps. A slot has none where less than a quarter of it is in the
+    /// window: a share of so few calls says nothing.
+    #[must_use]
+    pub fn measures<S>(
+        &self,
+        steps: &[S],
+        begin: impl Fn(&S) -> UnixNanos,
+        value: impl Fn(&S) -> Option<f64>,
+        fallback: Option<f64>,
+    ) -> Vec<Option<f64>> {
+        let mut values = self.spread(steps, begin, value, fallback);
+        for (slot, value) in values.iter_mut().enumerate() {
+            *value = value.filter(|_| self.is_measured(slot));
+        }
+        values
+    }
+
     /// Counts as rates by the second. A slot partly outside of the window is measured by its part
     /// inside. It has no rate when that is less than a quarter.
     #[must_use]
@@ -82,11 +99,16 @@ impl Slots {
     ) -> Vec<Option<f64>> {
         let counts = self.spread(steps, begin, |step| Some(count(step) as f64), Some(0.0));
         let rate = |(slot, value): (usize, Option<f64>)| {
-            let inside = self.inside(slot);
-            let known = inside.saturating_mul(4) >= self.step_nanos;
-            value.filter(|_| known).map(|value| value * SECOND as f64 / inside as f64)
+            let inside = self.inside(slot) as f64;
+            let value = value.filter(|_| self.is_measured(slot));
+            value.map(|value| value * SECOND as f64 / inside)
         };
         counts.into_iter().enumerate().map(rate).collect()
+    }
+
+    /// Tells whether so much of a slot lies in the window that its numbers say something.
+    fn is_measured(&self, slot: usize) -> bool {
+        self.inside(slot).saturating_mul(4) >= self.step_nanos
     }
 
     /// Nanoseconds of a slot that lie in the window.
@@ -135,5 +157,7 @@ mod tests {
         let begin = |step: &(u64, u64)| UnixNanos(step.0 * SECOND);
         let rates = slots.rates(&steps, begin, |step| step.1);
         assert_eq!(rates, [Some(1.0), Some(1.0), Some(0.0), None]);
+        let shares = slots.measures(&steps, begin, |step| Some(step.1 as f64), None);
+        assert_eq!(shares, [Some(30.0), Some(60.0), None, None]);
     }
 }

@@ -75,7 +75,7 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
     let (title, words) = if waiting {
         ("Waiting for the first span", "Point a sender here, or send demo traffic and look around.")
     } else {
-        ("Connect a sender", "What arrives where, and how to point a sender here.")
+        ("Connect a sender", "Addresses that receive data, and how to point a sender here.")
     };
     // The cards stay when the status cannot be had any more; the error stands above them.
     let error = Memo::new(move |_| status.error());
@@ -130,7 +130,14 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
 #[component]
 fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
     let ReceiverStatus {
-        name, address, tls, accepted_requests, refused_requests, refusals, ..
+        name,
+        address,
+        tls,
+        accepted_requests,
+        accepted_last_minute,
+        refused_requests,
+        refusals,
+        ..
     } = receiver;
     let words = match name.as_str() {
         "otlp/grpc" => "OTLP over gRPC".to_owned(),
@@ -138,9 +145,10 @@ fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
         "zipkin" => "Zipkin".to_owned(),
         _ => name,
     };
-    let (tone, state) = match (accepted_requests, refused_requests) {
-        (_, 1..) => (Tone::Warning, "refused some"),
-        (0, 0) => (Tone::Plain, "waiting"),
+    let (tone, state) = match (refused_requests, accepted_requests, accepted_last_minute) {
+        (1.., ..) => (Tone::Warning, "refused some"),
+        (0, 0, _) => (Tone::Plain, "waiting"),
+        (0, _, 0) => (Tone::Plain, "quiet for a minute"),
         _ => (Tone::Good, "receiving"),
     };
     let refusal = refusals.into_iter().next().map(|last| {
@@ -180,12 +188,14 @@ fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
 fn Arrivals(status: Remote<ServerStatus>) -> impl IntoView {
     let counts = move || {
         status.value().map(|status| {
-            let rejected = status.spans.rejected.saturating_add(status.logs.rejected);
+            let refused = match status.spans.rejected.saturating_add(status.logs.rejected) {
+                0 => "none refused".to_owned(),
+                rejected => format!("{} refused one by one", format::count(rejected)),
+            };
             format!(
-                "{} and {} received since the start, {} refused one by one. Tidings {}.",
+                "{} and {} received since the start, {refused}. Tidings {}.",
                 format::counted(status.spans.received, "span"),
                 format::counted(status.logs.received, "log record"),
-                format::count(rejected),
                 status.version,
             )
         })

@@ -120,7 +120,7 @@ fn Changes() -> impl IntoView {
             </div>
             <aside class="panel-stack" aria-label="Arriving">
                 {arrivals_card()} {doctor_card()} {fresh_exceptions(report, links)}
-                {fresh_patterns(time, links)}
+                {fresh_patterns(report, time, links)}
             </aside>
         </div>
     }

@@ -325,7 +325,11 @@ fn select_suspect(model: &TraceModel, state: RwSignal<TraceState>) {
 fn in_address() -> RwSignal<TraceState> {
     let (query, edit) = (use_query(), use_edit_query());
     let read = |query: &UrlQuery| TraceState::read(|name| query.get(name).map(str::to_owned));
-    let state = RwSignal::new(query.with_untracked(read));
+    let mut first = query.with_untracked(read);
+    let is_asked = query.with_untracked(|query| query.get("panel").or(query.get("span")).is_some());
+    // On a phone the waterfall comes first; a touch of a line opens its details.
+    first.panel &= is_asked || !browser::is_narrow();
+    let state = RwSignal::new(first);
     // What the address says because this page wrote it is no news.
     let written = StoredValue::new(state.get_untracked());
     Effect::new(move |before: Option<()>| {

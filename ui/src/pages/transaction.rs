@@ -162,7 +162,7 @@ fn sentence(view: &TransactionView) -> String {
 fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
     let start = view.start_unix_nano;
     let started = format::when(start, browser::now(), browser::zone_minutes(start));
-    let total: u64 = view.services.iter().map(|service| service.critical_nano.0).sum();
+    let total = sections::whole(view);
     let parts: Vec<StripPart> = view
         .services
         .iter()

@@ -28,7 +28,7 @@ use crate::{
     remote::Remote,
     shell::{Crumb, set_crumbs},
     url::use_query,
-    window::LiveWindow,
+    window::{LiveWindow, Window},
 };
 use moment::{OfferedMoment, SINCE};
 
@@ -84,7 +84,11 @@ pub(crate) struct TypePage {
     moments: Memo<Vec<OfferedMoment>>,
     moment: Memo<Option<UnixNanos>>,
     pub(crate) now: Remote<TransactionKindList>,
+    /// The type since its change, if it changed.
+    since: Remote<TransactionKindList>,
+    /// The type until its change, the window before included; without a change in that window.
     pub(crate) before: Remote<TransactionKindList>,
+    changed_since: Memo<Option<UnixNanos>>,
     /// The type as the samples are chosen by.
     measured: Remote<TransactionKindList>,
     /// The traces that are measured, and those they are measured by.
@@ -106,7 +110,6 @@ impl TypePage {
             Some(analysis::transaction_types(&analysis))
         };
         let now = window.ask(move |window| kind(window.analysis()));
-        let before = window.ask(move |window| kind(window.analysis_before()?));
         let versions = window.ask_slowly(move |window| {
             name.with(|name| Some(deployments(&window.analysis(), &name.service)))
         });
@@ -116,6 +119,12 @@ impl TypePage {
                 .is_some()
                 .then(|| changes(&window.analysis().with("limit", CHANGES_MAX)))
         });
+        let changed_since = changed_since(name, window, report);
+        let since = window.ask(move |window| {
+            let (_, moment, end) = moment::parts(window, changed_since.get())?;
+            kind(analysis::Analysis::between(moment, end))
+        });
+        let before = window.ask(move |window| kind(analysis_until(window, changed_since.get())?));
         let (moments, moment) = moments_of(name, window, versions, report);
         // Percentiles of a moving window change with every look; samples by them are taken seldom.
         let measured = window.ask_slowly(move |window| kind(window.analysis()));
@@ -145,7 +154,9 @@ impl TypePage {
             moments,
             moment,
             now,
+            since,
             before,
+            changed_since,
             measured,
             subject,
             reference,
@@ -166,7 +177,17 @@ impl TypePage {
         self.now.value()?.kinds.first().cloned()
     }
 
-    /// The type in the window before.
+    /// The type since its change.
+    pub(crate) fn kind_since(self) -> Option<TransactionKind> {
+        self.since.value()?.kinds.first().cloned()
+    }
+
+    /// The moment in the window at which the type became worse.
+    pub(crate) fn changed_since(self) -> Option<UnixNanos> {
+        self.changed_since.get()
+    }
+
+    /// The type until it changed; without a change in the window before.
     pub(crate) fn kind_before(self) -> Option<TransactionKind> {
         self.before.value()?.kinds.first().cloned()
     }
@@ -204,6 +225,29 @@ impl TypePage {
             SINCE => "Until then",
             _ => "All",
         }
+    }
+}
+
+/// The moment in the window at which the type became worse, as its sentence names it.
+fn changed_since(
+    name: Memo<TypeName>,
+    window: LiveWindow,
+    report: Remote<ChangeReport>,
+) -> Memo<Option<UnixNanos>> {
+    Memo::new(move |_| {
+        let group = report.value().and_then(|report| name.with(|name| changed(&report, name)))?;
+        let own = group.changes.iter().filter(|change| change.is_worse);
+        let sentence = group.sentence.iter().map(|sentence| &sentence.change);
+        let since = sentence.chain(own).find_map(|change| change.since_unix_nano)?;
+        Some(moment::parts(window.get(), Some(since))?.1)
+    })
+}
+
+/// The time until the change, the window before included; without a change the window before.
+fn analysis_until(window: Window, changed: Option<UnixNanos>) -> Option<analysis::Analysis> {
+    match moment::parts(window, changed) {
+        Some((_, moment, _)) => Some(analysis::Analysis::between(window.before()?.0, moment)),
+        None => window.analysis_before(),
     }
 }
 

@@ -1,24 +1,33 @@
 //! Transactions: the transaction types, how they do and how they did in the window before.
 //!
-//! Owns the two questions (the window and the one before), the pairing of their rows by name, and
-//! the order of the table. All numbers are the API's.
+//! Owns the questions (the window, the one before, and what changed between them), the pairing of
+//! their rows by name, and the order of the table. All numbers are the API's, and so is which type
+//! changed most.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
-    api::{CallsInStep, TransactionKind, TransactionKindList},
+    api::{
+        BaselineState, CallsInStep, Change, ChangeKind, ChangeReport, ChangedGroup,
+        TransactionKind, TransactionKindList,
+    },
 };
 
 use crate::{
     addresses,
     api::analysis,
+    browser,
     components::{
-        Panel, SortHead, SortOrder, SparkTone, Sparkline, StripPart, TimeStrip, use_sort,
+        ChangeBadge, Panel, ReportSentence, SortHead, SortOrder, SparkTone, Sparkline, StripPart,
+        TimeStrip,
+        change::{since, value_and_before},
+        use_sort,
     },
     drawings::slots::Slots,
     figures, format,
+    links::use_links,
     remote::Remote,
     shell::{crumb, set_crumbs},
     url::{Step, TimeRange, use_go, use_query},
@@ -40,15 +49,21 @@ pub fn TransactionsPage() -> impl IntoView {
         let analysis = window.analysis_before()?.with("limit", LISTED);
         Some(analysis::transaction_types(&analysis))
     });
-    let order = use_sort("-change");
+    let report = window.ask_slowly(|window| {
+        let analysis = window.analysis().with("limit", LISTED);
+        window.before().is_some().then(|| analysis::changes(&analysis))
+    });
+    let (order, links) = (use_sort("-change"), use_links());
     let query = use_query();
     let service = Memo::new(move |_| {
         query.with(|query| query.get("service").filter(|name| !name.is_empty()).map(str::to_owned))
     });
     let range = Memo::new(move |_| window.get().range());
     let draw = move |list: Arc<TransactionKindList>| {
-        view! { <TypeTable list before order range service /> }
+        view! { <TypeTable list before report order range service /> }
     };
+    let sentence =
+        move || report.value().map(|report| view! { <ReportSentence report links=links.get() /> });
     let note = move || {
         now.value().map(|list| format::counted(list.kind_count, "type")).unwrap_or_default()
     };
@@ -62,7 +77,7 @@ pub fn TransactionsPage() -> impl IntoView {
                         <FindTransaction />
                     </span>
                 </div>
-                <p class="sentence">{move || sentence(now, before, range.get())}</p>
+                {sentence}
             </div>
             <Panel
                 title="Types"
@@ -106,11 +121,12 @@ fn missing(list: &TransactionKindList) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join(" "))
 }
 
-/// A type now and before.
+/// A type now and before, and what the comparison of both says.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TypeRow {
     pub(super) now: TransactionKind,
     pub(super) before: Option<TransactionKind>,
+    pub(super) changed: Option<ChangedGroup>,
 }
 
 impl TypeRow {
@@ -118,32 +134,42 @@ impl TypeRow {
         figures::ratio(kind.error_count, kind.count)
     }
 
-    /// Factor of the p95 against before.
-    fn slowdown(&self) -> Option<f64> {
-        let before = self.before.as_ref()?.duration.p95_nano.0;
-        (before > 0).then(|| self.now.duration.p95_nano.0 as f64 / before as f64)
+    /// The weight of its changes.
+    fn score(&self) -> f64 {
+        self.changed.as_ref().map_or(0.0, |group| group.score)
     }
 
-    /// By how much more of the calls fail than before.
-    fn more_failed(&self) -> Option<f64> {
-        Some(Self::failed(&self.now) - Self::failed(self.before.as_ref()?))
+    /// Its change of one aspect, for durations of one quantile.
+    fn change(&self, kind: ChangeKind, quantile: Option<u8>) -> Option<&Change> {
+        let changes = self.changed.iter().flat_map(|group| &group.changes);
+        let mut changes = changes.filter(|change| change.kind == kind);
+        changes.find(|change| quantile.is_none() || change.quantile == quantile)
     }
 
-    /// The measure of *by change*: a doubled p95 counts as much as 20 % more failures.
-    fn change(&self) -> f64 {
-        let slower = self.slowdown().map_or(0.0, |times| times.max(1e-3).log2());
-        let failing = self.more_failed().map_or(0.0, |more| more * 5.0);
-        slower.max(0.0) + failing.max(0.0)
+    /// The value that its cell shows: since the change, where it changed.
+    fn value_shown(&self, kind: ChangeKind, quantile: Option<u8>, whole: f64) -> f64 {
+        self.change(kind, quantile).map_or(whole, |change| change.now)
     }
 }
 
-/// Rows of both windows, paired by name.
-pub(super) fn paired(now: &[TransactionKind], before: Option<&[TransactionKind]>) -> Vec<TypeRow> {
+/// Rows of both windows and of their comparison, paired by name.
+pub(super) fn paired(
+    now: &[TransactionKind],
+    before: Option<&[TransactionKind]>,
+    changed: &[ChangedGroup],
+) -> Vec<TypeRow> {
     let name = |kind: &TransactionKind| (kind.service.clone(), kind.operation.clone());
     let mut earlier: HashMap<_, _> =
         before.unwrap_or_default().iter().map(|kind| (name(kind), kind.clone())).collect();
-    let pair =
-        |kind: &TransactionKind| TypeRow { before: earlier.remove(&name(kind)), now: kind.clone() };
+    let mut groups: HashMap<_, _> = changed
+        .iter()
+        .filter_map(|group| Some(((group.service.clone(), group.operation.clone()?), group)))
+        .collect();
+    let pair = |kind: &TransactionKind| TypeRow {
+        before: earlier.remove(&name(kind)),
+        changed: groups.remove(&name(kind)).cloned(),
+        now: kind.clone(),
+    };
     now.iter().map(pair).collect()
 }
 
@@ -153,11 +179,15 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder) {
         let kind = &row.now;
         match order.column.as_str() {
             "rate" => kind.rate_per_second,
-            "failed" => TypeRow::failed(kind),
-            "p50" => kind.duration.p50_nano.0 as f64,
-            "p95" => kind.duration.p95_nano.0 as f64,
+            "failed" => row.value_shown(ChangeKind::Errors, None, TypeRow::failed(kind)),
+            "p50" => {
+                row.value_shown(ChangeKind::Latency, Some(50), kind.duration.p50_nano.0 as f64)
+            }
+            "p95" => {
+                row.value_shown(ChangeKind::Latency, Some(95), kind.duration.p95_nano.0 as f64)
+            }
             "p99" => kind.duration.p99_nano.0 as f64,
-            _ => row.change(),
+            _ => row.score(),
         }
     };
     rows.sort_by(|left, right| {
@@ -172,61 +202,29 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder) {
     });
 }
 
-/// The type that changed most, in a sentence; how many are as before.
-fn sentence(
-    now: Remote<TransactionKindList>,
-    before: Remote<TransactionKindList>,
-    range: TimeRange,
-) -> Option<AnyView> {
-    let (now, before) = (now.value()?, before.value()?);
-    let rows = paired(&now.kinds, Some(&before.kinds));
-    let row = rows.into_iter().max_by(|left, right| left.change().total_cmp(&right.change()))?;
-    let earlier = row.before.as_ref()?;
-    let (failed, was_failed) = (TypeRow::failed(&row.now), TypeRow::failed(earlier));
-    let slower = row.slowdown().filter(|times| *times >= 1.2).map(|times| {
-        let (p95, was) = (row.now.duration.p95_nano, earlier.duration.p95_nano);
-        format!("p95 {}, {} (it was {})", figures::times(times), p95, was)
-    });
-    let failing = (failed - was_failed >= 0.005).then(|| {
-        format!("{} fail (it was {})", figures::share(failed), figures::share(was_failed))
-    });
-    let words: Vec<String> = slower.into_iter().chain(failing).collect();
-    if words.is_empty() {
-        return Some(view! { "All types are about as they were before." }.into_any());
-    }
-    let address = addresses::transaction_type(&row.now.service, &row.now.operation, range);
-    let name = figures::cut(format::operation(&row.now.operation), 80);
-    Some(
-        view! {
-            <a href=address>{name}</a>
-            " of "
-            {figures::cut(format::service(&row.now.service), 60)}
-            " changed most: "
-            {words.join("; ")}
-            "."
-        }
-        .into_any(),
-    )
-}
-
 #[component]
 fn TypeTable(
     list: Arc<TransactionKindList>,
     before: Remote<TransactionKindList>,
+    report: Remote<ChangeReport>,
     order: Memo<SortOrder>,
     range: Memo<TimeRange>,
     service: Memo<Option<String>>,
 ) -> impl IntoView {
     let slots = Slots::of_window(&list.window);
     let rows = move || {
-        let before = before.value();
-        let mut rows = paired(&list.kinds, before.as_ref().map(|list| list.kinds.as_slice()));
+        let (before, report) = (before.value(), report.value());
+        let before = before.as_ref().map(|list| list.kinds.as_slice());
+        let compared = report.filter(|report| report.baseline.state != BaselineState::Empty);
+        let changed = compared.as_ref().map(|report| report.transactions.as_slice());
+        let mut rows = paired(&list.kinds, before, changed.unwrap_or_default());
+        let most = rows.iter().map(|row| row.now.rate_per_second).fold(0.0, f64::max);
         if let Some(service) = service.get() {
             rows.retain(|row| row.now.service == service);
         }
         order.with(|order| sort(&mut rows, order));
         rows.into_iter()
-            .map(|row| view! { <TypeLine row slots range=range.get() /> })
+            .map(|row| view! { <TypeLine row slots range=range.get() most /> })
             .collect_view()
     };
     view! {
@@ -234,6 +232,7 @@ fn TypeTable(
             <thead>
                 <tr>
                     <SortHead column="name" label="Transaction" order />
+                    <SortHead column="change" label="Change" order numeric=true />
                     <SortHead column="rate" label="Calls" order numeric=true />
                     <th scope="col" class="num wide">"was"</th>
                     <th scope="col" class="wide"><span class="hidden">"Calls over time"</span></th>
@@ -243,75 +242,128 @@ fn TypeTable(
                     <SortHead column="p50" label="p50" order numeric=true />
                     <SortHead column="p95" label="p95" order numeric=true />
                     <th scope="col" class="num">"was"</th>
-                    <th scope="col"><span class="hidden">"p95 over time"</span></th>
+                    <th scope="col" class="types-spark"><span class="hidden">"p95 over time"</span></th>
                     <SortHead column="p99" label="p99" order numeric=true />
-                    <SortHead column="change" label="Change" order numeric=true />
                     <th scope="col" class="types-strip">"Where the time goes"</th>
                 </tr>
             </thead>
-            // The order may hang on the window before: until it is known, rows can still move.
-            <tbody class:is-stale=move || before.pending()>{rows}</tbody>
+            // The order may hang on what changed: until it is known, rows can still move.
+            <tbody class:is-stale=move || before.pending() || report.loading()>{rows}</tbody>
         </table>
     }
 }
 
-#[component]
-fn TypeLine(row: TypeRow, slots: Slots, range: TimeRange) -> impl IntoView {
-    let TypeRow { now: kind, before } = row.clone();
-    let address = addresses::transaction_type(&kind.service, &kind.operation, range);
+/// A number of a row: what changed since a moment, else that of the window.
+struct RowNumber {
+    now: String,
+    was: String,
+    is_worse: bool,
+    title: String,
+}
+
+impl RowNumber {
+    fn new(now: String, was: Option<String>, change: Option<&Change>, quantile: u8) -> Self {
+        let was = was.unwrap_or_else(|| "–".to_owned());
+        let Some(change) = change else {
+            return Self { now, was, is_worse: false, title: String::new() };
+        };
+        let (since_then, was) = value_and_before(change, quantile);
+        let title = format!(
+            "{since_then}{}, it was {was}; {now} in all this time",
+            since(change, browser::now())
+        );
+        Self { now: since_then, was, is_worse: change.is_worse, title }
+    }
+}
+
+/// The name of a type, and what changed of it.
+fn name_cells(row: &TypeRow, address: String) -> impl IntoView + use<> {
+    let name = format::operation(&row.now.operation).to_owned();
+    let change = match row.changed.clone() {
+        Some(ChangedGroup { sentence, service, only_feels, .. }) => {
+            view! { <ChangeBadge sentence service only_feels /> }.into_any()
+        }
+        None => view! { <span class="mute">"–"</span> }.into_any(),
+    };
+    view! {
+        <td class="grow">
+            <a class="type-name" href=address title=name.clone()>{name.clone()}</a>
+            " "
+            <span class="mute">{format::service(&row.now.service).to_owned()}</span>
+        </td>
+        <td class="types-change">{change}</td>
+    }
+}
+
+/// Calls and failures, with what they were and over time. Rates have the unit of the greatest.
+fn call_cells(row: &TypeRow, slots: Slots, most: f64) -> impl IntoView + use<> {
+    let (kind, before) = (&row.now, row.before.as_ref());
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let calls = slots.rates(&kind.steps, begin, |step| step.count);
-    let failures = slots.spread(
-        &kind.steps,
-        begin,
-        |step| Some(figures::ratio(step.error_count, step.count)),
-        Some(0.0),
+    let share = |step: &CallsInStep| Some(figures::ratio(step.error_count, step.count));
+    let failures = slots.measures(&kind.steps, begin, share, Some(0.0));
+    let failed = TypeRow::failed(kind);
+    let failed_number = RowNumber::new(
+        figures::share(failed),
+        before.map(|kind| figures::share(TypeRow::failed(kind))),
+        row.change(ChangeKind::Errors, None),
+        0,
     );
-    let p95 = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
-    let slow = slots.spread(&kind.steps, begin, p95, None);
-    let failed = TypeRow::failed(&kind);
-    let worse_failed = row.more_failed().is_some_and(|more| more >= 0.005);
-    let slowdown = row.slowdown();
-    let worse_slow = slowdown.is_some_and(|times| times >= 1.2);
-    let was =
-        |text: fn(&TransactionKind) -> String| before.as_ref().map_or_else(|| "–".to_owned(), text);
-    let rate = kind.rate_per_second;
-    let was_rate = before.as_ref().map(|kind| figures::rate_beside(kind.rate_per_second, rate));
-    let was_rate = was_rate.unwrap_or_else(|| "–".to_owned());
-    let nanos = |duration: DurationNanos| format::duration(duration);
-    let parts = kind
+    let tone = if failed > 0.0 { SparkTone::Error } else { SparkTone::Plain };
+    let rate = |kind: &TransactionKind| figures::rate_beside(kind.rate_per_second, most);
+    view! {
+        <td class="num">{rate(kind)}</td>
+        <td class="num was wide">{before.map_or_else(|| "–".to_owned(), rate)}</td>
+        <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
+        <td class="num" class:is-worse=failed_number.is_worse title=failed_number.title>
+            {failed_number.now}
+        </td>
+        <td class="num was">{failed_number.was}</td>
+        <td class="wide">
+            <Sparkline values=failures max=1.0_f64.min(failed.max(0.02) * 4.0) tone label="Share of failures over time" />
+        </td>
+    }
+}
+
+/// Quantiles of the duration, and the p95 over time.
+fn duration_cells(row: &TypeRow, slots: Slots) -> impl IntoView + use<> {
+    let (kind, before) = (&row.now, row.before.as_ref());
+    let begin = |step: &CallsInStep| step.start_unix_nano;
+    let p95_of = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
+    let steps = slots.measures(&kind.steps, begin, p95_of, None);
+    let number = |quantile: u8, now: DurationNanos, was: Option<DurationNanos>| {
+        let change = row.change(ChangeKind::Latency, Some(quantile));
+        RowNumber::new(format::duration(now), was.map(format::duration), change, quantile)
+    };
+    let p50 = number(50, kind.duration.p50_nano, None);
+    let p95 = number(95, kind.duration.p95_nano, before.map(|kind| kind.duration.p95_nano));
+    let is_worse = row.change(ChangeKind::Latency, None).is_some_and(|change| change.is_worse);
+    let tone = if is_worse { SparkTone::Accent } else { SparkTone::Plain };
+    view! {
+        <td class="num" class:is-worse=p50.is_worse title=p50.title>{p50.now}</td>
+        <td class="num" class:is-worse=p95.is_worse title=p95.title>{p95.now}</td>
+        <td class="num was">{p95.was}</td>
+        <td class="types-spark"><Sparkline values=steps tone label="p95 over time" /></td>
+        <td class="num">{format::duration(kind.duration.p99_nano)}</td>
+    }
+}
+
+#[component]
+fn TypeLine(row: TypeRow, slots: Slots, range: TimeRange, most: f64) -> impl IntoView {
+    let address = addresses::transaction_type(&row.now.service, &row.now.operation, range);
+    let parts = row
+        .now
         .where_time_goes
         .iter()
         .map(|one| StripPart::of_operation(&one.service, &one.operation, one.critical_share))
         .collect::<Vec<_>>();
-    let failed_tone = if failed > 0.0 { SparkTone::Error } else { SparkTone::Plain };
-    let slow_tone = if worse_slow { SparkTone::Accent } else { SparkTone::Plain };
     let go = use_go();
     let row_address = address.clone();
-    let name = format::operation(&kind.operation).to_owned();
     view! {
         <tr class="row-link" on:click=move |_| go(&row_address, Step::New)>
-            <td class="grow">
-                <a class="type-name" href=address title=name.clone()>{name.clone()}</a>
-                " "
-                <span class="mute">{format::service(&kind.service).to_owned()}</span>
-            </td>
-            <td class="num">{figures::rate(rate)}</td>
-            <td class="num was wide">{was_rate}</td>
-            <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
-            <td class="num" class:is-worse=worse_failed>{figures::share(failed)}</td>
-            <td class="num was">{was(|kind| figures::share(TypeRow::failed(kind)))}</td>
-            <td class="wide">
-                <Sparkline values=failures max=1.0_f64.min(failed.max(0.02) * 4.0) tone=failed_tone label="Share of failures over time" />
-            </td>
-            <td class="num">{nanos(kind.duration.p50_nano)}</td>
-            <td class="num" class:is-worse=worse_slow>{nanos(kind.duration.p95_nano)}</td>
-            <td class="num was">{was(|kind| format::duration(kind.duration.p95_nano))}</td>
-            <td><Sparkline values=slow tone=slow_tone label="p95 over time" /></td>
-            <td class="num">{nanos(kind.duration.p99_nano)}</td>
-            <td class="num" class:is-worse=worse_slow class:was=!worse_slow>
-                {slowdown.map_or_else(|| "new".to_owned(), figures::times)}
-            </td>
+            {name_cells(&row, address)}
+            {call_cells(&row, slots, most)}
+            {duration_cells(&row, slots)}
             <td class="types-strip"><TimeStrip parts /></td>
         </tr>
     }

@@ -15,6 +15,8 @@ use crate::links::HeatmapBox;
 
 /// Shades of the colour scale.
 pub(super) const LEVELS: usize = 7;
+/// Shades of failures.
+pub(super) const ERROR_LEVELS: usize = 3;
 /// Steps that are drawn; the API gives no more.
 const COLUMNS_MAX: u64 = 1_000;
 /// Part of a cell that failures fill at least, so that they are seen.
@@ -40,7 +42,8 @@ pub(super) struct Grid<'a> {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Paths {
     pub(super) levels: [String; LEVELS],
-    pub(super) errors: String,
+    /// Failures, from few to many.
+    pub(super) errors: [String; ERROR_LEVELS],
 }
 
 impl<'a> Grid<'a> {
@@ -81,17 +84,20 @@ impl<'a> Grid<'a> {
     /// The cells as paths, darker with the logarithm of their count.
     pub(super) fn paths(&self) -> Paths {
         let most = self.heatmap.cells.iter().map(|cell| cell.count).max().unwrap_or(1).max(1);
+        let most_errors = self.heatmap.cells.iter().map(|cell| cell.error_count).max().unwrap_or(1);
         let mut paths = Paths::default();
         for cell in self.heatmap.cells.iter().filter(|cell| cell.count > 0) {
             let Some(CellPlace { column, row }) = self.place_of(cell) else { continue };
             let top = self.rows() - 1 - row;
-            let level = &mut paths.levels[level(cell.count, most)];
-            let _ = write!(level, "M{column}.04 {top}.06h.92v.88h-.92z");
+            let shade = &mut paths.levels[level(cell.count, most, LEVELS)];
+            let _ = write!(shade, "M{column}.04 {top}.06h.92v.88h-.92z");
             if cell.error_count > 0 {
                 let share = cell.error_count as f64 / cell.count as f64;
                 let height = share.clamp(ERROR_SHARE_MIN, 1.0) * 0.88;
                 let bottom = top as f64 + 0.94;
-                let _ = write!(paths.errors, "M{column}.04 {bottom:.2}h.92v-{height:.2}h-.92z");
+                let shade = level(cell.error_count, most_errors, ERROR_LEVELS);
+                let _ =
+                    write!(paths.errors[shade], "M{column}.04 {bottom:.2}h.92v-{height:.2}h-.92z");
             }
         }
         paths
@@ -156,7 +162,7 @@ impl<'a> Grid<'a> {
         let rows = &self.heatmap.rows;
         let ends = rows.first().zip(rows.last());
         let Some((first, last)) = ends else { return Vec::new() };
-        let most = (rows.len() / 3).clamp(2, 6);
+        let most = (rows.len() / 3).clamp(2, 9);
         let round = round_durations(first.from_nano, last.up_to_nano, most);
         let tick =
             |duration: DurationNanos| Tick { at: self.up(duration), label: duration.to_string() };
@@ -168,12 +174,12 @@ impl<'a> Grid<'a> {
 }
 
 /// The shade of a count on a logarithmic scale whose top is the greatest count.
-fn level(count: u64, most: u64) -> usize {
+fn level(count: u64, most: u64, levels: usize) -> usize {
     if most <= 1 {
-        return LEVELS / 2;
+        return levels / 2;
     }
     let share = (count.max(1) as f64).ln() / (most as f64).ln();
-    slot(share, LEVELS)
+    slot(share, levels)
 }
 
 fn slot(fraction: f64, count: usize) -> usize {
@@ -233,7 +239,7 @@ mod tests {
         assert_eq!(paths.levels[0], "M0.04 3.06h.92v.88h-.92z");
         assert_eq!(paths.levels[LEVELS - 1], "M1.04 0.06h.92v.88h-.92z");
         // All of one cell failed, a tenth of the other.
-        assert_eq!(paths.errors, "M1.04 0.94h.92v-0.88h-.92zM4.04 2.94h.92v-0.22h-.92z");
+        assert_eq!(paths.errors, ["M4.04 2.94h.92v-0.22h-.92z", "", "M1.04 0.94h.92v-0.88h-.92z"]);
     }
 
     #[test]
@@ -271,8 +277,8 @@ mod tests {
 
     #[test]
     fn shades_follow_the_logarithm() {
-        assert_eq!([1, 10, 100, 1_000].map(|count| level(count, 1_000)), [0, 2, 4, 6]);
-        assert_eq!(level(1, 1), LEVELS / 2);
+        assert_eq!([1, 10, 100, 1_000].map(|count| level(count, 1_000, LEVELS)), [0, 2, 4, 6]);
+        assert_eq!(level(1, 1, LEVELS), LEVELS / 2);
     }
 
     #[test]

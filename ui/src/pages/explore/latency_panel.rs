@@ -15,7 +15,15 @@ use crate::{
     format,
     links::HeatmapBox,
     remote::Remote,
+    url::{TimeRange, use_query},
+    window::Window,
 };
+
+/// Columns of the heatmap.
+const COLUMNS_MAX: u64 = 60;
+/// Lengths of a column, up to a day.
+const ROUND_SECONDS: [u64; 17] =
+    [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400];
 
 /// The panel with the heatmap and the counts below it.
 pub(super) fn latency_panel(
@@ -25,8 +33,10 @@ pub(super) fn latency_panel(
 ) -> impl IntoView {
     let time = use_asked_time();
     let filters = Memo::new(move |_| explored.state.with(|state| state.filters.clone()));
+    let query = use_query();
     let asked = move || time.analysis().with_filters(&filters.get());
-    let answer = Remote::<Heatmap>::new(move || Some(heatmap(&asked())));
+    let window = move || Window::new(query.with(TimeRange::read), time.now());
+    let answer = Remote::new(move || Some(heatmap(&with_columns(asked(), window()))));
     // The steps of both answers are the same.
     let step = Memo::new(move |_| answer.value().map(|heatmap| heatmap.window.step_nano.0));
     let counts = Remote::<RedResult>::new(move || {
@@ -89,6 +99,19 @@ pub(super) fn latency_panel(
     }
 }
 
+/// The question with the step that gives the heatmap its columns; without a begin the API's.
+fn with_columns(asked: Analysis, window: Window) -> Analysis {
+    let length = window.bounds().map(|(start, end)| end.since(start).0);
+    asked.with_some("step", length.map(step_nanos))
+}
+
+/// The shortest round step of which a length of time has no more than [`COLUMNS_MAX`].
+fn step_nanos(length: u64) -> u64 {
+    let round = ROUND_SECONDS.into_iter().map(|seconds| seconds * 1_000_000_000);
+    let least = length.div_ceil(COLUMNS_MAX).max(1);
+    round.into_iter().find(|step| *step >= least).unwrap_or(least)
+}
+
 fn missing(heatmap: &Heatmap) -> Option<String> {
     incomplete(&heatmap.searched)
 }
@@ -108,13 +131,10 @@ fn lanes(counts: &RedResult, window: TimeWindow) -> impl IntoView + use<> {
         let Lane { path, top } = Lane::new(groups, window);
         view! {
             <div class="count-lane">
-                <span class="count-lane-label" title=format!("at most {}", per(top))>
-                    {label}
-                </span>
+                <span class="count-lane-label">{format!("{label}, most {}", per(top))}</span>
                 <svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label=format!("{label}: at most {}", per(top))>
                     <path class=class d=path />
                 </svg>
-                <span class="count-lane-top mono">{format::count(top)}</span>
             </div>
         }
     };
@@ -169,7 +189,7 @@ mod tests {
         api::{CallsInStep, LatencyStats, TimeWindow},
     };
 
-    use super::Lane;
+    use super::{Lane, step_nanos};
 
     fn step(start: u64, count: u64) -> CallsInStep {
         CallsInStep {
@@ -180,6 +200,14 @@ mod tests {
             slowest: None,
             failed: None,
         }
+    }
+
+    #[test]
+    fn columns_have_round_lengths() {
+        let lengths = [30, 900, 3_600, 3_601, 86_400].map(|seconds| seconds * 1_000_000_000);
+        let steps = lengths.map(step_nanos).map(|nanos| nanos / 1_000_000_000);
+        assert_eq!(steps, [1, 15, 60, 120, 1_800]);
+        assert_eq!(step_nanos(0), 1_000_000_000);
     }
 
     #[test]

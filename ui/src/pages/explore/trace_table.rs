@@ -55,11 +55,6 @@ pub(super) fn TraceTable(
     /// Called with the trace of a row that is clicked.
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
-    let longest = Memo::new(move |_| {
-        traces.with(|traces| {
-            traces.iter().map(|found| found.trace.duration_nano.0).max().unwrap_or(0)
-        })
-    });
     let columns = use_columns(explored);
     let selected = Memo::new(move |_| explored.state.with(|state| state.selected));
     let rows = move || {
@@ -81,7 +76,7 @@ pub(super) fn TraceTable(
                     key=|(key, _)| key.clone()
                     let((key, found))
                 >
-                    <TraceRow explored found longest values=key.5 selected=selected.into() on_open />
+                    <TraceRow explored found values=key.5 selected=selected.into() on_open />
                 </For>
             </tbody>
         </table>
@@ -173,7 +168,6 @@ pub(super) fn Head(
 fn TraceRow(
     explored: Explored,
     found: ExploredTrace,
-    longest: Memo<u64>,
     /// Values of the attributes that are columns.
     values: Vec<Vec<String>>,
     selected: Signal<Option<TraceId>>,
@@ -209,7 +203,7 @@ fn TraceRow(
             </td>
             <td class="traces-duration num" title=hint>{format::duration(trace.duration_nano)}</td>
             <td class="traces-time">
-                <TimeBar services=trace.services.clone() duration=trace.duration_nano.0 longest />
+                <TimeBar services=trace.services.clone() />
             </td>
             <td class="traces-spans num" title=hint>{count(trace.span_count)}</td>
             <td class="traces-errors num" class:is-error=errors != 0 class:faint=errors == 0 title=hint>
@@ -248,11 +242,9 @@ fn full_time(time: UnixNanos, zone_minutes: i32) -> String {
     )
 }
 
-/// A bar as long as the trace, against the longest of the list, parted by the services' shares
-/// of the critical path.
+/// A bar parted by the services' shares of the critical path.
 #[component]
-fn TimeBar(services: Vec<ServiceTime>, duration: u64, longest: Memo<u64>) -> impl IntoView {
-    let width = move || format!("{:.2}%", ratio(duration, longest.get()) * 100.0);
+fn TimeBar(services: Vec<ServiceTime>) -> impl IntoView {
     let total: u64 = services.iter().fold(0, |sum, one| sum.saturating_add(one.critical_nano.0));
     let part = |one: ServiceTime| {
         let words = format!("{} {}", one.service, format::share(one.critical_nano.0, total));
@@ -268,7 +260,7 @@ fn TimeBar(services: Vec<ServiceTime>, duration: u64, longest: Memo<u64>) -> imp
     };
     let parts = services.into_iter().filter(|one| one.critical_nano.0 > 0).map(part);
     view! {
-        <div class="strip" style=("width", width)>
+        <div class="strip">
             {parts.collect_view()}
         </div>
     }

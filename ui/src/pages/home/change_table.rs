@@ -6,7 +6,11 @@ use leptos_router::components::A;
 use tidings_proto::api::{Change, ChangeKind, ChangeReport, ChangeStep, ChangedGroup};
 
 use crate::{
-    components::{ChangeBadge, ComparedSeries, ComparedSpark, NumberCell, ServiceDot, SparkTone},
+    browser,
+    components::{
+        ChangeBadge, ComparedSeries, ComparedSpark, NumberCell, ServiceDot, SparkTone,
+        change::{since, value_and_before},
+    },
     format,
     format::rates,
     links::Links,
@@ -46,13 +50,13 @@ pub(super) fn change_table(
                         <th scope="col" class="num">
                             "p95"
                         </th>
-                        <th scope="col">
+                        <th scope="col" class="changes-latency-spark">
                             <span class="hidden">"p95 over time"</span>
                         </th>
                         <th scope="col" class="num">
                             "Failed"
                         </th>
-                        <th scope="col" class="narrow-off">
+                        <th scope="col" class="changes-failure-spark">
                             <span class="hidden">"Failures over time"</span>
                         </th>
                         <th scope="col" class="num">
@@ -129,6 +133,10 @@ fn is_worse(change: Option<&Change>) -> bool {
     change.is_some_and(|change| change.is_worse)
 }
 
+fn since_of(change: Option<&Change>) -> String {
+    change.map_or_else(String::new, |change| since(change, browser::now()))
+}
+
 /// A value over the steps, beside the steps before.
 fn series(
     report: &ChangeReport,
@@ -142,17 +150,22 @@ fn series(
 /// The p95, now and over time.
 fn latency_cells(report: &ChangeReport, group: &ChangedGroup) -> impl IntoView + use<> {
     let latency = change_of(group, &[ChangeKind::Latency]);
+    let (now, before) = latency.map_or_else(
+        || (format::duration(group.now.p95_nano), format::duration(group.before.p95_nano)),
+        |change| value_and_before(change, 95),
+    );
     let tone = if latency.is_some() { SparkTone::Accent } else { SparkTone::Plain };
     let p95 = series(report, group, |step| (step.count > 0).then_some(step.p95_nano.0 as f64));
     let label = format!("p95 of {}", name_of(group));
     view! {
         <NumberCell
-            now=format::duration(group.now.p95_nano)
-            before=format::duration(group.before.p95_nano)
+            now
+            before
             changed=latency.is_some()
             is_worse=is_worse(latency)
+            since=since_of(latency)
         />
-        <td>
+        <td class="changes-latency-spark">
             <ComparedSpark series=p95 tone label />
         </td>
     }
@@ -166,14 +179,19 @@ fn failure_cells(report: &ChangeReport, group: &ChangedGroup) -> impl IntoView +
         (step.count > 0).then(|| step.error_count as f64 / step.count as f64)
     });
     let label = format!("Failures of {}", name_of(group));
+    let (now, before) = errors.map_or_else(
+        || (rates::percent(group.now.error_share), rates::percent(group.before.error_share)),
+        |change| value_and_before(change, 95),
+    );
     view! {
         <NumberCell
-            now=rates::percent(group.now.error_share)
-            before=rates::percent(group.before.error_share)
+            now
+            before
             changed=errors.is_some()
             is_worse=is_worse(errors)
+            since=since_of(errors)
         />
-        <td class="narrow-off">
+        <td class="changes-failure-spark">
             <ComparedSpark series=failures top_min=0.04 tone label />
         </td>
     }

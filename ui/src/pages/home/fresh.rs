@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::{
-    Change, ChangeKind, ChangeReport, ChangedGroup, LogPattern, LogPatternList,
+use tidings_proto::{
+    UnixNanos,
+    api::{Change, ChangeKind, ChangeReport, ChangedGroup, LogPattern, LogPatternList},
 };
 
 use crate::{
@@ -23,6 +24,12 @@ use crate::{
 const SHOWN_MAX: usize = 5;
 /// Patterns that are looked at for new ones.
 const PATTERNS_MAX: u32 = 200;
+
+/// Says that nothing is new since the begin of the window.
+fn none_words(start: UnixNanos) -> String {
+    let moment = rates::minute(start, browser::now(), browser::zone_minutes(start));
+    format!("No new ones since {moment}.")
+}
 
 /// The exceptions that are new, by service.
 pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>) -> impl IntoView {
@@ -63,7 +70,8 @@ pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>)
         };
         let lines: Vec<_> = fresh.into_iter().take(SHOWN_MAX).map(line).collect();
         Some(if lines.is_empty() {
-            view! { <p class="mute">"None that the time before does not have."</p> }.into_any()
+            let words = none_words(report.window.start_unix_nano);
+            view! { <p class="mute">{words}</p> }.into_any()
         } else {
             view! { <ul>{lines}</ul> }.into_any()
         })
@@ -80,7 +88,11 @@ pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>)
 }
 
 /// The log patterns of warnings and worse that are new.
-pub(super) fn fresh_patterns(time: AskedTime, links: Memo<Links>) -> impl IntoView {
+pub(super) fn fresh_patterns(
+    report: Remote<ChangeReport>,
+    time: AskedTime,
+    links: Memo<Links>,
+) -> impl IntoView {
     let answer = Remote::new(move || {
         let analysis = time.analysis().with("severity", "warn").with("limit", PATTERNS_MAX);
         Some(log_patterns(&analysis))
@@ -124,7 +136,12 @@ pub(super) fn fresh_patterns(time: AskedTime, links: Memo<Links>) -> impl IntoVi
             remote=answer
             is_empty=|list| !list.patterns.iter().any(|pattern| pattern.is_new)
             missing=|list| incomplete(&list.searched)
-            empty="None that the time before does not have."
+            empty=Signal::derive(move || {
+                report.value().map_or_else(
+                    || "No new ones.".to_owned(),
+                    |report| none_words(report.window.start_unix_nano),
+                )
+            })
             rows=2
             draw=draw
         />

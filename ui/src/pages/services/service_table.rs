@@ -9,7 +9,7 @@ use tidings_proto::api::{Change, ChangeKind, ChangeStep, ChangedGroup, Deploymen
 use crate::{
     components::{
         ChangeBadge, ComparedSeries, ComparedSpark, Icon, IconName, NumberCell, ServiceName,
-        SortHead, SortOrder, SparkTone,
+        SortHead, SortOrder, SparkTone, change::value_and_before,
     },
     format,
     format::rates,
@@ -35,9 +35,9 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
         apart.then_with(|| match order.column.as_str() {
             "service" => order.compare(&a.service, &b.service),
             "rate" => order.compare(a.now.rate_per_second, b.now.rate_per_second),
-            "failed" => order.compare(a.now.error_share, b.now.error_share),
-            "p50" => order.compare(a.now.p50_nano, b.now.p50_nano),
-            "p95" => order.compare(a.now.p95_nano, b.now.p95_nano),
+            column @ ("failed" | "p50" | "p95") => {
+                order.compare(shown_number(a, column), shown_number(b, column))
+            }
             // The API's order is by change; the sort is stable.
             _ if order.descending => std::cmp::Ordering::Equal,
             _ => a.score.total_cmp(&b.score),
@@ -152,6 +152,17 @@ fn name_mark(group: &ChangedGroup) -> AnyView {
     }
 }
 
+/// The number that a row shows in a column: since its change, where that changed.
+fn shown_number(group: &ChangedGroup, column: &str) -> f64 {
+    let (kind, quantile, whole) = match column {
+        "failed" => (ChangeKind::Errors, None, group.now.error_share),
+        "p50" => (ChangeKind::Latency, Some(50), group.now.p50_nano.0 as f64),
+        _ => (ChangeKind::Latency, Some(95), group.now.p95_nano.0 as f64),
+    };
+    let change = change_of(group, kind).filter(|change| change.quantile == quantile);
+    change.map_or(whole, |change| change.now)
+}
+
 fn change_of(group: &ChangedGroup, kind: ChangeKind) -> Option<&Change> {
     group.changes.iter().find(|change| change.kind == kind)
 }
@@ -195,10 +206,14 @@ fn failure_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + us
         (step.count > 0).then(|| step.error_count as f64 / step.count as f64)
     });
     let label = format!("Failures of {} over time", format::service(&group.service));
+    let (now, before) = errors.map_or_else(
+        || (rates::percent(group.now.error_share), rates::percent(group.before.error_share)),
+        |change| value_and_before(change, 95),
+    );
     view! {
         <NumberCell
-            now=rates::percent(group.now.error_share)
-            before=rates::percent(group.before.error_share)
+            now
+            before
             changed=errors.is_some()
             is_worse
         />
@@ -215,25 +230,31 @@ fn latency_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + us
         latency.is_some_and(|change| change.quantile.is_none_or(|of| of == quantile || of == 0))
     };
     let is_worse = latency.is_some_and(|change| change.is_worse);
+    let numbers = |quantile: u8, now, before| match latency.filter(|_| is_changed(quantile)) {
+        Some(change) if change.quantile == Some(quantile) => value_and_before(change, quantile),
+        _ => (format::duration(now), format::duration(before)),
+    };
+    let (p50, p50_before) = numbers(50, group.now.p50_nano, group.before.p50_nano);
+    let (p95, p95_before) = numbers(95, group.now.p95_nano, group.before.p95_nano);
     let any_changed = is_changed(50) || is_changed(95);
     let tone = if any_changed { SparkTone::Accent } else { SparkTone::Plain };
-    let p95 = series(group, rows, |step| (step.count > 0).then_some(step.p95_nano.0 as f64));
+    let p95_steps = series(group, rows, |step| (step.count > 0).then_some(step.p95_nano.0 as f64));
     let label = format!("p95 of {} over time", format::service(&group.service));
     view! {
         <NumberCell
-            now=format::duration(group.now.p50_nano)
-            before=format::duration(group.before.p50_nano)
+            now=p50
+            before=p50_before
             changed=is_changed(50)
             is_worse
         />
         <NumberCell
-            now=format::duration(group.now.p95_nano)
-            before=format::duration(group.before.p95_nano)
+            now=p95
+            before=p95_before
             changed=is_changed(95)
             is_worse
         />
         <td>
-            <ComparedSpark series=p95 tone label />
+            <ComparedSpark series=p95_steps tone label />
         </td>
     }
 }

@@ -232,7 +232,7 @@ fn own_row(
             <td class="own-bar"><span class="own-fill" style=("width", width)></span></td>
             <td class="num">{format::duration(time)}</td>
             <td class="num was">{p95.map_or_else(|| "–".to_owned(), format::duration)}</td>
-            <td class="num" class:is-worse=worse>{times.map(figures::times)}</td>
+            <td class="num" class:is-worse=worse>{usual::slower_words(times)}</td>
         </tr>
     }
 }

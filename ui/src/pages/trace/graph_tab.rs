@@ -47,38 +47,70 @@ fn sign_of(kind: NodeKind) -> NodeSign {
     }
 }
 
+/// Tells whether the critical path goes along an edge. What sends no spans has none on the path:
+/// the span that calls it decides, of several the slowest.
+fn is_critical(
+    model: &TraceModel,
+    pairs: &HashSet<(String, String)>,
+    graph: &ServiceGraph,
+    edge: &GraphEdge,
+) -> bool {
+    let node = |at: u32| graph.nodes.get(at as usize);
+    let (Some(caller), Some(called)) = (node(edge.from), node(edge.to)) else { return false };
+    if called.kind == NodeKind::Service {
+        return pairs.contains(&(caller.name.clone(), called.name.clone()));
+    }
+    edge.slowest
+        .and_then(|slowest| row_of(model, slowest.span_id))
+        .is_some_and(|row| model.critical_reach(row).is_some())
+}
+
+/// A node on the graph. The user has no spans, and so no numbers.
+fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> NetworkNode {
+    let name = NodeName::from_node(node).words();
+    if node.kind == NodeKind::User {
+        return NetworkNode {
+            sign: sign_of(node.kind),
+            title: name.clone(),
+            name,
+            left: String::new(),
+            right: String::new(),
+            alarm: None,
+            bar: 0.0,
+            bar_is_failures: false,
+            is_lit: false,
+        };
+    }
+    let time = times.get(node.name.as_str()).filter(|_| node.kind == NodeKind::Service);
+    let spans = time.map_or(node.span_count, |time| time.span_count);
+    let errors = time.map_or(node.error_count, |time| time.error_count);
+    let all = time.map_or(node.call_count, |time| time.span_count);
+    let left = match time {
+        Some(_) => format::counted(spans, "span"),
+        None => format::counted(node.call_count, "call"),
+    };
+    let own = time.map_or(node.duration.sum_nano, |time| time.self_nano);
+    NetworkNode {
+        sign: sign_of(node.kind),
+        right: format::duration(own),
+        alarm: (errors > 0).then(|| format!("{} of {}", format::count(errors), format::count(all))),
+        bar: time.map_or(0.0, |time| figures::ratio(time.self_nano.0, most)),
+        bar_is_failures: false,
+        title: format!(
+            "{name}: {left}, own time {}, {} failed",
+            format::duration(own),
+            format::count(errors)
+        ),
+        left,
+        name,
+        is_lit: false,
+    }
+}
+
 fn picture(model: &TraceModel, graph: &ServiceGraph) -> NetworkGraph {
     let times: HashMap<&str, &ServiceTime> =
         model.summary.services.iter().map(|service| (service.service.as_str(), service)).collect();
     let most = model.summary.services.iter().map(|one| one.self_nano.0).max().unwrap_or(1);
-    let card = |node: &GraphNode| {
-        let time = times.get(node.name.as_str()).filter(|_| node.kind == NodeKind::Service);
-        let spans = time.map_or(node.span_count, |time| time.span_count);
-        let errors = time.map_or(node.error_count, |time| time.error_count);
-        let all = time.map_or(node.call_count, |time| time.span_count);
-        let left = match time {
-            Some(_) => format::counted(spans, "span"),
-            None => format::counted(node.call_count, "call"),
-        };
-        let own = time.map_or(node.duration.sum_nano, |time| time.self_nano);
-        let name = NodeName::from_node(node).words();
-        NetworkNode {
-            sign: sign_of(node.kind),
-            right: format::duration(own),
-            alarm: (errors > 0)
-                .then(|| format!("{} of {}", format::count(errors), format::count(all))),
-            bar: time.map_or(0.0, |time| figures::ratio(time.self_nano.0, most)),
-            bar_is_failures: false,
-            title: format!(
-                "{name}: {left}, own time {}, {} failed",
-                format::duration(own),
-                format::count(errors)
-            ),
-            left,
-            name,
-            is_lit: false,
-        }
-    };
     let pairs = critical_pairs(model);
     let name =
         |at: u32| graph.nodes.get(at as usize).map(|node| node.name.clone()).unwrap_or_default();
@@ -102,13 +134,13 @@ fn picture(model: &TraceModel, graph: &ServiceGraph) -> NetworkGraph {
             label,
             has_failed: edge.error_count > 0,
             is_message: edge.kind == EdgeKind::Message,
-            is_critical: pairs.contains(&(name(edge.from), name(edge.to))),
+            is_critical: is_critical(model, &pairs, graph, edge),
             weight: figures::ratio(edge.duration.sum_nano.0, longest).sqrt(),
             is_lit: false,
         }
     };
     NetworkGraph::new(
-        graph.nodes.iter().map(card).collect(),
+        graph.nodes.iter().map(|node| card(node, &times, most)).collect(),
         graph.edges.iter().map(curve).collect(),
     )
 }
@@ -189,6 +221,7 @@ fn node_facts(page: PageSignals, graph: &ServiceGraph, at: u32) -> Option<impl I
             {fact("on critical path", format::duration(time.critical_nano))}
         }
         .into_any(),
+        None if node.kind == NodeKind::User => ().into_any(),
         None => view! {
             {fact("calls", format::count(node.call_count))}
             {fact("failed", format::count(node.error_count))}

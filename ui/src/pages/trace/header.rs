@@ -96,6 +96,25 @@ fn badge_words(model: &TraceModel) -> Option<String> {
     })
 }
 
+/// The number of errors; a click goes to the next one.
+fn error_fact(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
+    let errors = summary.with(|summary| summary.error_count);
+    let class = if errors > 0 { "trace-errors" } else { "" };
+    let go = move |_| page.go_to_error(true);
+    view! {
+        <button
+            class="trace-fact-button"
+            type="button"
+            title="Next error ( e )"
+            disabled=errors == 0
+            on:click=go
+        >
+            <b class=class>{format::count(errors)}</b>
+            <span class="mute">{format::noun_for(errors, "error")}</span>
+        </button>
+    }
+}
+
 #[component]
 fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
     let fact = |number: String, noun: String| {
@@ -106,42 +125,28 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
             </div>
         }
     };
-    let facts = move || {
+    let root = move || page.model.with(|model| model.root_nano());
+    let whole = move |is_first: bool| {
         summary.with(|summary| {
-            let spans = summary.span_count;
-            let services = summary.services.len() as u64;
-            let root = page.model.with(|model| model.root_nano());
-            let duration = match (summary.state, root) {
+            let words = match (summary.state, is_first) {
                 (TransactionState::Running, _) => "so far",
-                (_, Some(_)) => "until its last span ended",
-                (_, None) => "",
+                (_, false) => "with what ran after",
+                (_, true) => "",
             };
-            let root = root.map(|nanos| {
-                fact(format::duration(DurationNanos(nanos)), "until it answered".to_owned())
-            });
-            view! {
-                {root}
-                {fact(format::duration(summary.duration_nano), duration.to_owned())}
-                {fact(format::count(spans), format::noun_for(spans, "span"))}
-                {fact(format::count(services), format::noun_for(services, "service"))}
-            }
+            fact(format::duration(summary.duration_nano), words.to_owned())
         })
     };
-    let errors = move || {
-        let errors = summary.with(|summary| summary.error_count);
-        let class = if errors > 0 { "trace-errors" } else { "" };
-        let go = move |_| page.go_to_error(true);
+    let first = move || match root() {
+        Some(nanos) => fact(format::duration(DurationNanos(nanos)), "to the answer".to_owned()),
+        None => whole(true),
+    };
+    let facts = move || {
+        let (spans, services) =
+            summary.with(|summary| (summary.span_count, summary.services.len() as u64));
         view! {
-            <button
-                class="trace-fact-button"
-                type="button"
-                title="Next error ( e )"
-                disabled=errors == 0
-                on:click=go
-            >
-                <b class=class>{format::count(errors)}</b>
-                <span class="mute">{format::noun_for(errors, "error")}</span>
-            </button>
+            {root().map(|_| whole(false))}
+            {fact(format::count(spans), format::noun_for(spans, "span"))}
+            {fact(format::count(services), format::noun_for(services, "service"))}
         }
     };
     let logs = move || {
@@ -158,9 +163,9 @@ fn Facts(page: PageSignals, summary: Memo<TraceSummary>) -> impl IntoView {
     let id = page.id.to_string();
     view! {
         <div class="trace-facts">
-            {percentile(page)} {facts} {errors} {logs}
+            {first} {percentile(page)} {facts} {move || error_fact(page, summary)} {logs}
             <div class="trace-id">
-                <span class="mono faint">{id.clone()}</span>
+                <span class="mono faint" title=id.clone()>{id.chars().take(8).collect::<String>()}</span>
                 <CopyButton text=id label="Copy the trace id" />
             </div>
             <div>

@@ -86,7 +86,7 @@ fn span_line(page: PageSignals, place: LinePosition, row: u32) -> impl IntoView 
             aria-expanded=(below > 0).then(|| (!folded).to_string())
             aria-selected=move || (page.selected.get() == Some(row)).to_string()
             style=("--hue", hue)
-            on:click=move |_| page.select(row)
+            on:click=move |_| page.select_clicked(row)
             on:dblclick=move |_| zoom_to_row(page, row)
         >
             <div class="wf-name" role="gridcell" title=title>
@@ -142,7 +142,7 @@ fn run_line(page: PageSignals, place: LinePosition, first: u32, open: bool) -> i
             aria-expanded=open.to_string()
             aria-selected=move || selected().to_string()
             style=("--hue", hue)
-            on:click=move |_| page.select(first)
+            on:click=move |_| page.select_clicked(first)
             on:dblclick=move |_| page.set_run_open(first, !open)
         >
             <div class="wf-name" role="gridcell" title="The same call, repeated. Open it to see each.">
@@ -182,7 +182,7 @@ fn log_line(page: PageSignals, place: LinePosition, span: u32, log: u32) -> impl
         at: record.map_or(0, |record| logs.offset(record)),
         mark: "wf-tick",
     };
-    entry_line(page, place, entry, move |_| page.select(span))
+    entry_line(page, place, entry, move |_| page.select_clicked(span))
 }
 
 fn event_line(page: PageSignals, place: LinePosition, event: u32) -> impl IntoView {
@@ -378,7 +378,7 @@ fn indent(depth: u32) -> impl IntoView {
     let width = plain + (deeper + 1.0).log2() * 5.0;
     let number = (depth > DEPTH_PLAIN_MAX)
         .then(|| view! { <span class="wf-depth">{format::count(depth.into())}</span> });
-    view! { <span class="wf-indent" style=("width", format!("{width:.0}px"))></span> {number} }
+    view! { <span class="wf-indent" style=("--indent", format!("{width:.0}px"))></span> {number} }
 }
 
 fn twisty(

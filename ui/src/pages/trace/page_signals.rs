@@ -21,7 +21,7 @@ use super::{
     trace_state::{Folds, SpanRef, SpanSelection, Tab, TraceState},
     visible_rows::{self, Row},
 };
-use crate::{api, remote::Remote};
+use crate::{api, browser, remote::Remote};
 
 /// A search of the server begins so long after the last key press.
 const SETTLE: Duration = Duration::from_millis(150);
@@ -246,6 +246,14 @@ impl PageSignals {
     /// Selects a row that is shown.
     pub(crate) fn select(self, row: u32) {
         self.model.with_untracked(|model| self.state.update(|state| state.select(model, row)));
+    }
+
+    /// Selects a span that was clicked. On a phone, which has no key for it, its details open.
+    pub(crate) fn select_clicked(self, row: u32) {
+        self.select(row);
+        if browser::is_narrow() {
+            self.state.update(|state| state.panel = true);
+        }
     }
 
     /// Selects the span of an event, and opens its details there.

@@ -162,7 +162,12 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
                         }
                     })}
                 <dt>"starts at"</dt>
-                <dd>{format::offset(model.stretch(row).from)}</dd>
+                <dd>
+                    {match model.stretch(row).from {
+                        0 => "the begin".to_owned(),
+                        from => format::offset(from),
+                    }}
+                </dd>
             </dl>
         </header>
     }

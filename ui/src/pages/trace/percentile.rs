@@ -20,8 +20,8 @@ const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
 /// Among fewer transactions a place says nothing.
 const COUNT_MIN: u64 = 20;
 
-/// The fact: `slower than 97 % of POST /checkout`.
-pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
+/// Asks for the place of a duration among those of the trace's type, while it is `wanted`.
+pub(crate) fn ask(page: PageSignals, wanted: Signal<bool>) -> Remote<TransactionKindList> {
     // A root that runs has no duration yet, and one that is missing no type.
     let asked = Memo::new(move |_| {
         page.model.with(|model| {
@@ -33,15 +33,20 @@ pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
             Some((name, model.answer_nano()?, end))
         })
     });
-    let kinds = Remote::<TransactionKindList>::new(move || {
-        let ((service, operation), nanos, end) = asked.get()?;
+    Remote::<TransactionKindList>::new(move || {
+        let ((service, operation), nanos, end) = asked.get().filter(|_| wanted.get())?;
         let analysis = Analysis::between(UnixNanos(end.0.saturating_sub(BEFORE)), end)
             .with("service", service)
             .with("operation", operation)
             .with("than", nanos)
             .with("limit", 1);
         Some(analysis::transaction_types(&analysis))
-    });
+    })
+}
+
+/// The fact: `slower than 97 % of its type`.
+pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
+    let kinds = ask(page, Signal::from(true));
     move || {
         let kind = kinds.value()?.kinds.first().cloned()?;
         let (words, unusual) = words(&kind)?;
@@ -55,14 +60,14 @@ pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
         );
         Some(view! {
             <a class="trace-percentile" class:is-unusual=unusual href=href title=title>
-                {words} <bdi>{format::operation(&kind.operation).to_owned()}</bdi>
+                {words} "its type"
             </a>
         })
     }
 }
 
 /// The words without the type, and whether so long a duration is rare.
-fn words(kind: &TransactionKind) -> Option<(String, bool)> {
+pub(crate) fn words(kind: &TransactionKind) -> Option<(String, bool)> {
     let share = kind.shorter_share.filter(|_| kind.count >= COUNT_MIN)?;
     let percent = share * 100.0;
     let words = if percent >= 50.0 {

@@ -1,7 +1,7 @@
 //! The services of the trace in figures, as the API gave them.
 
 use leptos::prelude::*;
-use tidings_proto::{DurationNanos, api::ServiceTime};
+use tidings_proto::api::ServiceTime;
 
 use super::page_signals::PageSignals;
 use crate::{
@@ -54,7 +54,7 @@ fn sort(services: &mut [ServiceTime], order: &SortOrder) {
 }
 
 fn row(page: PageSignals, service: &ServiceTime, total: u64) -> impl IntoView + use<> {
-    let nanos = |duration: DurationNanos| format::duration(duration);
+    let nanos = format::duration_or_none;
     let critical = service.critical_nano.0;
     let width = if total == 0 { 0.0 } else { critical as f64 * 100.0 / total as f64 };
     let error_class = if service.error_count > 0 { "number trace-errors" } else { "number faint" };
@@ -97,7 +97,9 @@ fn row(page: PageSignals, service: &ServiceTime, total: u64) -> impl IntoView + 
 
 #[cfg(test)]
 mod tests {
-    use super::{DurationNanos, ServiceTime, SortOrder, sort};
+    use tidings_proto::DurationNanos;
+
+    use super::{ServiceTime, SortOrder, sort};
 
     #[test]
     fn headings_order_all_services() {

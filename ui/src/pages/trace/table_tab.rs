@@ -170,7 +170,7 @@ pub(crate) fn table_tab(page: PageSignals) -> impl IntoView {
 fn row(page: PageSignals, line: &TableLine, total: u64, most: u64) -> impl IntoView + use<> {
     let longest = page.model.with_untracked(|model| line.calls.longest(model));
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
-    let nanos = |nanos: u64| format::duration(DurationNanos(nanos));
+    let nanos = |nanos: u64| format::duration_or_none(DurationNanos(nanos));
     let width = format!("{:.1}%", figures::ratio(line.calls.self_nano, most) * 100.0);
     let times = line.times();
     let worse = times.is_some_and(|times| times >= usual::SLOWER_FROM);
@@ -202,7 +202,7 @@ fn row(page: PageSignals, line: &TableLine, total: u64, most: u64) -> impl IntoV
             <td class="num">{many(p95)}</td>
             <td class="num">{format::duration(max)}</td>
             <td class="num was">{line.usual_p95.map_or_else(|| "–".to_owned(), format::duration)}</td>
-            <td class="num" class:is-worse=worse>{times.map(figures::times)}</td>
+            <td class="num" class:is-worse=worse>{usual::slower_words(times)}</td>
         </tr>
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 
 /// Lines that are drawn.
 const DRAWN_MAX: usize = 1_000;
-const FOLDS: &[(&str, &str)] = &[("all", "All"), ("one", "Without what is below 1 %")];
+const FOLDS: &[(&str, &str)] = &[("all", "All"), ("one", "Hide below 1 %")];
 
 /// The places that are shown: none below a folded one, and none too small.
 fn visible_places(

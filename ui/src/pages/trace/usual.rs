@@ -11,6 +11,7 @@ use tidings_proto::{
 use super::page_signals::{IdentityArc, PageSignals};
 use crate::{
     api::analysis::{self, Analysis},
+    figures,
     remote::Remote,
 };
 
@@ -52,6 +53,11 @@ pub(crate) fn ask(page: PageSignals) -> Memo<IdentityArc<Usual>> {
     Memo::new(move |_| {
         IdentityArc::new(red.value().map(|result| Usual::from_groups(&result)).unwrap_or_default())
     })
+}
+
+/// The factor as a table shows it: only what is slower than usual.
+pub(crate) fn slower_words(times: Option<f64>) -> Option<String> {
+    times.filter(|times| *times >= SLOWER_FROM).map(figures::times)
 }
 
 /// Factor against the usual; `None` where the usual is not known.

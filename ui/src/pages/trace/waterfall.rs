@@ -38,7 +38,12 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
         view_px: size.get().1,
         top_px: top_px.get(),
     });
-    let names = names_width();
+    // The head has no scrollbar of its own, and is as wide as a line.
+    let scrollbar_px = Memo::new(move |_| {
+        let _resized = size.get();
+        scroller.get().map_or(0, |area| area.offset_width() - area.client_width())
+    });
+    let names = stored_names();
     follow_selection(page, scroller, scroll);
     let on_scroll = move |_| {
         if let Some(scroller) = scroller.get_untracked() {
@@ -58,7 +63,8 @@ pub(crate) fn waterfall(page: PageSignals) -> impl IntoView {
         <div
             class="wf"
             class:wf-no-path=move || !page.critical_path.get()
-            style=("--names", move || format!("{:.2}%", names.get()))
+            style=("--names", move || names.get().map(|percent| format!("{percent:.2}%")))
+            style=("--wf-scrollbar", move || format!("{}px", scrollbar_px.get()))
         >
             <div class="wf-head" node_ref=head>
                 <div class="wf-head-names">
@@ -214,11 +220,11 @@ fn FoldButtons(page: PageSignals) -> impl IntoView {
 
 /// The border between names and bars, to be dragged or moved with the arrow keys.
 #[component]
-fn Divider(names: RwSignal<f64>, head: NodeRef<html::Div>) -> impl IntoView {
+fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoView {
     let dragging = RwSignal::new(false);
     let set = move |percent: f64| {
         let percent = percent.clamp(NAMES_PERCENT_MIN, NAMES_PERCENT_MAX);
-        names.set(percent);
+        names.set(Some(percent));
         browser::store(NAMES_KEY, Some(&format!("{percent:.2}")));
     };
     let moved = move |event: web_sys::PointerEvent| {
@@ -234,7 +240,11 @@ fn Divider(names: RwSignal<f64>, head: NodeRef<html::Div>) -> impl IntoView {
         };
         event.prevent_default();
         event.stop_propagation();
-        set(names.get_untracked() + step);
+        set(names.get_untracked().unwrap_or(NAMES_PERCENT) + step);
+    };
+    let reset = move |_| {
+        names.set(None);
+        browser::store(NAMES_KEY, None);
     };
     let grabbed = move |event: web_sys::PointerEvent| {
         event.prevent_default();
@@ -249,14 +259,14 @@ fn Divider(names: RwSignal<f64>, head: NodeRef<html::Div>) -> impl IntoView {
             tabindex="0"
             aria-orientation="vertical"
             aria-label="Width of the names"
-            aria-valuenow=move || format!("{:.0}", names.get())
+            aria-valuenow=move || format!("{:.0}", names.get().unwrap_or(NAMES_PERCENT))
             aria-valuemin=NAMES_PERCENT_MIN
             aria-valuemax=NAMES_PERCENT_MAX
             on:pointerdown=grabbed
             on:pointermove=moved
             on:pointerup=move |_| dragging.set(false)
             on:pointercancel=move |_| dragging.set(false)
-            on:dblclick=move |_| set(NAMES_PERCENT)
+            on:dblclick=reset
             on:keydown=pressed
         ></div>
     }
@@ -272,10 +282,10 @@ pub(crate) fn capture(event: &web_sys::PointerEvent) {
     }
 }
 
-fn names_width() -> RwSignal<f64> {
+/// The width that the reader gave the names, in percent; without one the style sheet decides.
+fn stored_names() -> RwSignal<Option<f64>> {
     let stored = browser::stored(NAMES_KEY).and_then(|text| text.parse::<f64>().ok());
-    let width = stored.filter(|width| (NAMES_PERCENT_MIN..=NAMES_PERCENT_MAX).contains(width));
-    RwSignal::new(width.unwrap_or(NAMES_PERCENT))
+    RwSignal::new(stored.filter(|width| (NAMES_PERCENT_MIN..=NAMES_PERCENT_MAX).contains(width)))
 }
 
 /// Scrolls a newly selected row into view.

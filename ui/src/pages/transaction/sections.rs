@@ -17,6 +17,13 @@ const LOGS: usize = 200;
 /// Hops that are drawn.
 const HOPS: usize = 400;
 
+/// The time that shares are of: all that elapsed. Critical paths of traces side by side may be
+/// longer together.
+pub(super) fn whole(view: &TransactionView) -> u64 {
+    let critical: u64 = view.services.iter().map(|service| service.critical_nano.0).sum();
+    critical.max(view.elapsed_nano.0)
+}
+
 /// The number of log records, or the least that it can be.
 pub(super) fn log_count(view: &TransactionView) -> String {
     let count = format::count(view.log_count);
@@ -82,7 +89,7 @@ pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                     <th scope="col" class="num">"Failed"</th>
                     <th scope="col" class="num" title="The longest response time">"Response"</th>
                     <th scope="col" class="num wide" title="The response times, added up">"Sum"</th>
-                    <th scope="col" class="num" title="Own time on the way to the end">"On the way"</th>
+                    <th scope="col" class="num" title="Own time on the path to the end, which goes on after the answer">"Own time to the end"</th>
                     <th scope="col" class="num" title="How long the end waited for it to begin">"Waited"</th>
                 </tr>
             </thead>
@@ -100,9 +107,7 @@ fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
         None => view! { <span class="mute">"enters"</span> }.into_any(),
     };
     let width = figures::ratio(hop.response_max_nano.0, elapsed).min(1.0 - left);
-    let nanos = |time: tidings_proto::DurationNanos| {
-        if time.0 == 0 { "–".to_owned() } else { format::duration(time) }
-    };
+    let nanos = format::duration_or_none;
     let name = format::operation(&hop.operation).to_owned();
     let failed = hop.error_count;
     view! {
@@ -199,7 +204,7 @@ pub(super) fn traces(view: &Arc<TransactionView>) -> impl IntoView + use<> {
 
 /// The time of each service.
 pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
-    let total: u64 = view.services.iter().map(|service| service.critical_nano.0).sum();
+    let total = whole(view);
     let row = |one: &tidings_proto::api::ServiceTime| {
         let href = addresses::service(&one.service, TimeRange::default());
         let share = figures::ratio(one.critical_nano.0, total);
@@ -211,7 +216,7 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                 </td>
                 <td class="num">{format::counted(one.span_count, "span")}</td>
                 <td class="num" class:is-worse=failed != 0>{format::counted(failed, "error")}</td>
-                <td class="num">{format::duration(one.self_nano)}</td>
+                <td class="num">{format::duration_or_none(one.self_nano)}</td>
                 <td class="num">{figures::share(share)}</td>
             </tr>
         }
@@ -225,7 +230,7 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                     <th scope="col" class="num">"Spans"</th>
                     <th scope="col" class="num">"Errors"</th>
                     <th scope="col" class="num">"Own time"</th>
-                    <th scope="col" class="num">"Waited for"</th>
+                    <th scope="col" class="num" title="Share of the elapsed time in which the answer waited for it">"Waited for"</th>
                 </tr>
             </thead>
             <tbody>{rows}</tbody>

@@ -64,16 +64,38 @@ fn own_shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
 }
 
 /// Returns the row whose own part of the critical path is greatest against the other side, with
-/// the difference.
-pub(super) fn greatest_difference(comparison: &Comparison) -> Option<(&ComparedCall, f64)> {
+/// that part on either side, the measured one first.
+fn greatest_difference(comparison: &Comparison) -> Option<(&ComparedCall, f64, f64)> {
     let subject = own_shares(comparison, ComparedSide::Subject);
     let reference = own_shares(comparison, ComparedSide::Reference);
     comparison
         .calls
         .iter()
-        .zip(subject.iter().zip(&reference).map(|(subject, reference)| subject - reference))
-        .max_by(|left, right| left.1.total_cmp(&right.1))
-        .filter(|(_, more)| *more >= SUSPECT_FROM)
+        .zip(subject.into_iter().zip(reference))
+        .map(|(call, (subject, reference))| (call, subject, reference))
+        .max_by(|left, right| (left.1 - left.2).total_cmp(&(right.1 - right.2)))
+        .filter(|(_, subject, reference)| subject - reference >= SUSPECT_FROM)
+}
+
+/// The sentence above the trees.
+fn suspect(page: TypePage, comparison: &Comparison) -> Option<impl IntoView + use<>> {
+    let words = suspect_words(comparison, &page.subject_words(), page.basis.get())?;
+    Some(view! { <p class="panel-words mute">{words}</p> })
+}
+
+/// The place that takes most more of the critical path: `In the slowest 5 %, SELECT rules takes
+/// 36.4 % of the time; in all, 31.7 %.`
+fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<String> {
+    let (call, here, there) = greatest_difference(comparison)?;
+    let name = figures::cut(format::operation(&call.operation), 60);
+    let (first, second) = match basis {
+        "before" => ("Now".to_owned(), "before"),
+        SINCE => (subject.to_owned(), "until then"),
+        "failed" => ("In the failed ones,".to_owned(), "in all"),
+        _ => (format!("In the {},", subject.to_lowercase()), "in all"),
+    };
+    let (here, there) = (figures::share(here), figures::share(there));
+    Some(format!("{first} {name} itself takes {here} of the time; {second}, {there}."))
 }
 
 fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
@@ -129,7 +151,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
     let focus = RwSignal::new(None::<u32>);
     let draw = move |comparison: Arc<Comparison>| {
         let words = (page.reference_words(), page.subject_words());
-        view! { <Pair comparison words selected focus /> }
+        view! { {suspect(page, &comparison)} <Pair comparison words selected focus /> }
     };
     let tools = ViewFn::from(move || {
         view! {
@@ -302,7 +324,7 @@ pub(super) mod tests {
         api::{CallStats, ComparedCall, ComparedSet, Comparison, LatencyStats, SpanKindName},
     };
 
-    use super::{ComparedSide, frames, greatest_difference, shares};
+    use super::{ComparedSide, frames, shares, suspect_words};
 
     fn stats(critical: u64) -> CallStats {
         CallStats { critical_nano: DurationNanos(critical), ..CallStats::default() }
@@ -342,15 +364,16 @@ pub(super) mod tests {
         let frames = frames(&compared, ComparedSide::Subject);
         assert!((frames[1].difference.unwrap() - 0.4).abs() < 1e-9);
         assert_eq!(frames[1].number, "90.0 % +40");
-        let (suspect, more) = greatest_difference(&compared).unwrap();
-        assert_eq!(suspect.operation, "pay");
-        assert!((more - 0.3).abs() < 1e-9);
+        assert_eq!(
+            suspect_words(&compared, "Slowest 5 %", "slow").as_deref(),
+            Some("In the slowest 5 %, pay itself takes 60.0 % of the time; in all, 30.0 %.")
+        );
     }
 
     #[test]
     fn equal_sides_and_none_have_no_suspect() {
         let same = comparison(vec![call(None, "root", 5, 5), call(Some(9), "odd", 0, 0)]);
-        assert_eq!(greatest_difference(&same), None);
+        assert_eq!(suspect_words(&same, "Now", "before"), None);
         assert_eq!(
             shares(&comparison(vec![call(None, "root", 0, 0)]), ComparedSide::Subject),
             [0.0]

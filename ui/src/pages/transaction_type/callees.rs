@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use leptos::prelude::*;
 use tidings_proto::api::{GraphEdge, GraphNode, NodeKind, ServiceGraph};
 
-use super::TypePage;
+use super::{TypePage, analysis_until, moment};
 use crate::{addresses, api::analysis, colour, components::Panel, figures, format, remote::Remote};
 
 /// Edges that are listed.
@@ -14,10 +14,14 @@ const LISTED: usize = 14;
 /// The panel.
 pub(super) fn callees(page: TypePage) -> impl IntoView {
     let graph = page.window.ask_slowly(move |window| {
-        Some(analysis::graph(&page.name.with(|name| name.filter(window.analysis()))))
+        let analysis = match moment::parts(window, page.changed_since()) {
+            Some((_, since, end)) => analysis::Analysis::between(since, end),
+            None => window.analysis(),
+        };
+        Some(analysis::graph(&page.name.with(|name| name.filter(analysis))))
     });
     let before = page.window.ask_slowly(move |window| {
-        let analysis = window.analysis_before()?;
+        let analysis = analysis_until(window, page.changed_since())?;
         Some(analysis::graph(&page.name.with(|name| name.filter(analysis))))
     });
     let draw = move |graph: Arc<ServiceGraph>| view! { <Edges page graph before /> };
@@ -30,7 +34,12 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
             title="What it calls"
             tools=map
             remote=graph
-            is_empty=|graph| graph.edges.is_empty()
+            note=Signal::derive(move || {
+                page.changed_since()
+                    .map(|since| format!("since {}", moment::clock(since)))
+                    .unwrap_or_default()
+            })
+            is_empty=|graph| called(graph).next().is_none()
             missing=|graph| {
                 (!graph.searched.complete)
                     .then(|| "These are the calls of the newest transactions only.".to_owned())
@@ -39,6 +48,12 @@ pub(super) fn callees(page: TypePage) -> impl IntoView {
             draw=draw
         />
     }
+}
+
+/// The edges that the type's services begin: one from the user is the type itself.
+fn called(graph: &ServiceGraph) -> impl Iterator<Item = &GraphEdge> {
+    let kind = |at: u32| graph.nodes.get(at as usize).map(|node| node.kind);
+    graph.edges.iter().filter(move |edge| kind(edge.from) != Some(NodeKind::User))
 }
 
 type EdgeName = (String, String);
@@ -59,9 +74,7 @@ fn Edges(page: TypePage, graph: Arc<ServiceGraph>, before: Remote<ServiceGraph>)
                 graph.edges.iter().filter_map(p95).collect()
             })
             .unwrap_or_default();
-        let mut edges: Vec<(&GraphEdge, Option<u64>)> = graph
-            .edges
-            .iter()
+        let mut edges: Vec<(&GraphEdge, Option<u64>)> = called(&graph)
             .map(|edge| (edge, name(&graph, edge).and_then(|name| earlier.get(&name).copied())))
             .collect();
         let change = |(edge, was): &(&GraphEdge, Option<u64>)| {

@@ -10,7 +10,10 @@ use tidings_proto::{
 
 use super::{TypePage, moment::SINCE};
 use crate::{
-    components::{LoadingRows, PartialNote},
+    components::{
+        LoadingRows, PartialNote,
+        change::{change_words, subject_words},
+    },
     drawings::{
         slots::Slots,
         time_chart::{ChartShape, Marker, TimeChart, TimeChartView, ValueUnit},
@@ -38,12 +41,19 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
             label: format!("{}, before {}", change.version, change.previous_version),
             is_suspect: false,
         };
-        let since = since.get().map(|time| Marker {
+        let since_time = since.get();
+        let since = since_time.map(|time| Marker {
             time,
             label: "compared since".to_owned(),
             is_suspect: true,
         });
-        let markers: Vec<_> = versions.iter().map(mark).chain(since).collect();
+        let changed = page.changed_since().filter(|time| Some(*time) != since_time);
+        let changed = changed.map(|time| Marker {
+            time,
+            label: changed_words(page).unwrap_or_else(|| "changed".to_owned()),
+            is_suspect: true,
+        });
+        let markers: Vec<_> = versions.iter().map(mark).chain(changed).chain(since).collect();
         Some(three(list, &markers, cursor, pick))
     };
     let is_loading = Memo::new(move |_| page.now.loading());
@@ -53,6 +63,13 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
         </Show>
         {drawn}
     }
+}
+
+/// The type's change as the label of its moment: `northpay 3.6× slower`.
+fn changed_words(page: TypePage) -> Option<String> {
+    let sentence = page.changed()?.sentence?;
+    let (subject, change) = (subject_words(&sentence.subject), change_words(&sentence.change));
+    Some(figures::cut(&format!("{subject} {change}"), 40))
 }
 
 fn three(
@@ -73,10 +90,10 @@ fn three(
     let failed = new(ValueUnit::Share, ChartShape::Areas).with(
         "failed",
         "error",
-        slots.spread(&kind.steps, begin, share, None),
+        slots.measures(&kind.steps, begin, share, None),
     );
     let quantile = |of: fn(&LatencyStats) -> u64| {
-        slots.spread(&kind.steps, begin, move |step| Some(of(&step.duration) as f64), None)
+        slots.measures(&kind.steps, begin, move |step| Some(of(&step.duration) as f64), None)
     };
     let durations = new(ValueUnit::Duration, ChartShape::Lines)
         .with("p50", "plain", quantile(|duration| duration.p50_nano.0))
@@ -93,7 +110,7 @@ fn three(
     Some(view! {
         {sampled}
         <div class="type-charts">
-            <section class="card"><TimeChartView title="Calls" note="a click compares since then" chart=calls cursor on_pick /></section>
+            <section class="card"><TimeChartView title="Calls" note="click a moment to compare from it" chart=calls cursor on_pick /></section>
             <section class="card"><TimeChartView title="Failed" note=counted chart=failed cursor on_pick /></section>
             <section class="card"><TimeChartView title="Duration" chart=durations cursor on_pick /></section>
         </div>

@@ -1,12 +1,9 @@
 //! The name, the culprit of its change, the facts with what they were.
 
 use leptos::prelude::*;
-use tidings_proto::{
-    DurationNanos,
-    api::{ComparedCall, Comparison, TransactionKind},
-};
+use tidings_proto::{DurationNanos, api::TransactionKind};
 
-use super::{TypePage, call_trees, moment::SINCE};
+use super::{TypePage, moment};
 use crate::{
     addresses, browser,
     components::{ChangeBadge, Headline, ServiceName, change::full_words, report::quiet_words},
@@ -62,8 +59,7 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
             {move || waits_for_changes(page).then(sentence_ghost)}
             {move || culprit(page)}
             {move || own_changes(page).map(|words| view! { <p class="say mute">{words}</p> })}
-            {move || suspect(page).map(|words| view! { <p class="say mute">{words}</p> })}
-            <div class="page-facts">{move || page.kind().map(|kind| facts(&kind, page.kind_before().as_ref()))}</div>
+            <div class="page-facts">{move || numbers(page)}</div>
         </div>
     }
 }
@@ -119,40 +115,18 @@ fn own_changes(page: TypePage) -> Option<String> {
     (!words.is_empty()).then(|| format!("This type: {}.", words.join("; ")))
 }
 
-/// The call in whose place the time of the measured ones goes.
-fn suspect(page: TypePage) -> Option<String> {
-    // Otherwise it would move down when the sentence about what changed comes.
-    if waits_for_changes(page) {
-        return None;
-    }
-    let comparison = page.compared.value()?;
-    suspect_words(&comparison, &page.subject_words(), page.basis.get())
-}
-
-/// The place of the tree that takes most more of the critical path.
-fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<String> {
-    let (call, more) = call_trees::greatest_difference(comparison)?;
-    let ComparedCall { service, operation, left, right, .. } = call;
-    let subject = match basis {
-        "before" => "of the time now".to_owned(),
-        SINCE => format!("of the time {}", subject.to_lowercase()),
-        "failed" => "of the time of the failed ones".to_owned(),
-        _ => format!("of the time of the {}", subject.to_lowercase()),
+/// The numbers since the change and until then; without a change those of the window and of the
+/// time before.
+fn numbers(page: TypePage) -> Option<impl IntoView> {
+    let since = page.changed_since();
+    let now = match since {
+        Some(_) => page.kind_since().or_else(|| page.kind())?,
+        None => page.kind()?,
     };
-    let name = figures::cut(format::operation(operation), 60);
-    let service = figures::cut(format::service(service), 40);
-    let (p50, was): (DurationNanos, DurationNanos) =
-        (left.duration.p50_nano, right.duration.p50_nano);
-    let times = figures::factor(p50.0 as f64, was.0 as f64)
-        .map(|times| match basis {
-            SINCE => format!("; it takes {p50}, {was} until then ({times})"),
-            _ => format!("; it takes {p50} there, {was} usually ({times})"),
-        })
-        .unwrap_or_default();
-    Some(format!(
-        "{name} of {service} has {} points more {subject}{times}.",
-        figures::points(more).trim_start_matches('+'),
-    ))
+    let words = since.map(|since| {
+        view! { <span class="mute">{format!("since {}", moment::clock(since))}</span> }
+    });
+    Some(view! { {words} {facts(&now, page.kind_before().as_ref())} })
 }
 
 fn facts(now: &TransactionKind, before: Option<&TransactionKind>) -> impl IntoView + use<> {
@@ -184,7 +158,7 @@ fn facts(now: &TransactionKind, before: Option<&TransactionKind>) -> impl IntoVi
     view! {
         {fact(
             figures::rate(now.rate_per_second),
-            was(&|kind| figures::rate(kind.rate_per_second)),
+            was(&|kind| figures::rate_beside(kind.rate_per_second, now.rate_per_second)),
             false,
         )}
         {fact(

@@ -1,9 +1,22 @@
+use serde_json::json;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{LatencyStats, Searched, TimeWindow, TransactionKind, TransactionKindList},
 };
 
-use super::{SortOrder, missing, paired, sort};
+use super::{ChangedGroup, SortOrder, missing, paired, sort};
+
+fn changed(operation: &str, score: f64) -> ChangedGroup {
+    let stats = json!({
+        "count": 1, "ratePerSecond": 1.0, "errorCount": 0, "errorShare": 0.0, "p50Nano": "1",
+        "p95Nano": "1",
+    });
+    serde_json::from_value(json!({
+        "service": "web", "operation": operation, "now": stats, "before": stats, "steps": [],
+        "baselineSteps": [], "changes": [], "score": score,
+    }))
+    .unwrap()
+}
 
 fn kind(operation: &str, count: u64, errors: u64, p95_ms: u64) -> TransactionKind {
     let p95_nano = DurationNanos(p95_ms * 1_000_000);
@@ -24,7 +37,8 @@ fn kind(operation: &str, count: u64, errors: u64, p95_ms: u64) -> TransactionKin
 fn names(order: &str) -> Vec<String> {
     let now = [kind("a", 900, 0, 100), kind("b", 50, 25, 100), kind("c", 10, 0, 400)];
     let before = [kind("a", 900, 0, 100), kind("b", 50, 0, 100), kind("c", 10, 0, 100)];
-    let mut rows = paired(&now, Some(&before));
+    let groups = [changed("c", 2.0), changed("b", 7.5), changed("a", 0.0)];
+    let mut rows = paired(&now, Some(&before), &groups);
     sort(&mut rows, &SortOrder::parse(order));
     rows.into_iter().map(|row| row.now.operation).collect()
 }
@@ -39,10 +53,10 @@ fn what_changed_most_comes_first_and_what_did_not_by_frequency() {
 
 #[test]
 fn a_type_that_was_not_there_before_has_no_change() {
-    let rows = paired(&[kind("new", 5, 1, 10)], Some(&[kind("old", 5, 0, 10)]));
+    let rows = paired(&[kind("new", 5, 1, 10)], Some(&[kind("old", 5, 0, 10)]), &[]);
     assert_eq!(rows[0].before, None);
-    assert_eq!((rows[0].slowdown(), rows[0].more_failed()), (None, None));
-    assert_eq!(paired(&[kind("x", 1, 0, 1)], None)[0].before, None);
+    assert_eq!((rows[0].changed.as_ref(), rows[0].score()), (None, 0.0));
+    assert_eq!(paired(&[kind("x", 1, 0, 1)], None, &[])[0].before, None);
 }
 
 #[test]

@@ -8,10 +8,10 @@ use tidings_proto::{
     api::{LatencyStats, RedGroup, RedResult},
 };
 
-use super::super::page_signals::PageSignals;
+use super::super::{model::TraceModel, page_signals::PageSignals, percentile};
 use crate::{
     api::analysis::{Analysis, red},
-    format,
+    figures, format,
     remote::Remote,
 };
 
@@ -43,6 +43,11 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
             .with("histogram", "true");
         Some(red(&analysis))
     });
+    let is_root = Memo::new(move |_| {
+        let row = page.selected.get();
+        page.model.with(|model| row.is_some_and(|row| is_answer(model, row)))
+    });
+    let kinds = percentile::ask(page, is_root.into());
     // The answer about another operation is not this one's.
     Effect::new(move |_| {
         asked.track();
@@ -53,27 +58,45 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
         let nanos = page.model.with(|model| model.duration(row));
         let answer: Arc<RedResult> = answer.value()?;
         let group = answer.groups.first().filter(|group| group.count >= COUNT_MIN)?;
+        // The same words as in the head of the page.
+        let kind = kinds.value().filter(|_| is_root.get());
+        let place = kind.and_then(|list| percentile::words(list.kinds.first()?));
+        let place = place.map(|(words, _)| words.trim_end_matches(" of ").to_owned());
+        let place = place.unwrap_or_else(|| place_words(&group.duration, nanos));
         Some(view! {
             <section class="usual">
                 <h3>"How usual" <span class="faint">{format::counted(group.count, "span")} " in a day"</span></h3>
-                <p>{words(&group.duration, nanos)}</p>
+                <p>{words(group.duration.p50_nano, nanos, &place)}</p>
                 {picture(group, nanos)}
             </section>
         })
     }
 }
 
-/// Where a duration stands among the percentiles.
-fn words(stats: &LatencyStats, nanos: u64) -> String {
+/// Tells whether a row is the root that the trace's type is measured by.
+fn is_answer(model: &TraceModel, row: u32) -> bool {
+    model.parent(row).is_none()
+        && model.answer_nano() == Some(model.duration(row))
+        && model.service(row) == model.summary.root_service
+        && model.operation(row) == model.summary.root_operation
+}
+
+/// A duration beside the usual one: `5.7× the usual 214 ms, slower than 85 %`.
+fn words(usual: DurationNanos, nanos: u64, place: &str) -> String {
+    let factor = figures::factor(nanos as f64, usual.0 as f64).unwrap_or_else(|| "over".to_owned());
+    format!("{factor} the usual {}, {place}", format::duration(usual))
+}
+
+/// The place of a duration among the percentiles.
+fn place_words(stats: &LatencyStats, nanos: u64) -> String {
     let percentiles = [
-        (stats.p99_nano, "Slower than 99 % of its operation"),
-        (stats.p95_nano, "Slower than 95 % of its operation"),
-        (stats.p90_nano, "Slower than 90 % of its operation"),
-        (stats.p50_nano, "Slower than half of its operation"),
+        (stats.p99_nano, "slower than 99 %"),
+        (stats.p95_nano, "slower than 95 %"),
+        (stats.p90_nano, "slower than 90 %"),
+        (stats.p50_nano, "slower than half"),
     ];
     let above = percentiles.iter().find(|(limit, _)| nanos > limit.0);
-    let words = above.map_or("As fast as half of its operation, or faster", |(_, words)| words);
-    format!("{words}: half take up to {}", format::duration(stats.p50_nano))
+    above.map_or("no slower than half", |(_, words)| words).to_owned()
 }
 
 /// The place of a duration across a logarithmic axis, from 0 to 1.
@@ -128,7 +151,7 @@ fn picture(group: &RedGroup, nanos: u64) -> Option<impl IntoView + use<>> {
 mod tests {
     use tidings_proto::{DurationNanos, api::LatencyStats};
 
-    use super::{across, words};
+    use super::{across, place_words, words};
 
     #[test]
     fn a_duration_is_named_by_the_percentile_it_is_above() {
@@ -139,10 +162,14 @@ mod tests {
             p99_nano: DurationNanos(90_000_000),
             ..LatencyStats::default()
         };
-        assert!(words(&stats, 95_000_000).starts_with("Slower than 99 %"));
-        assert!(words(&stats, 55_000_000).starts_with("Slower than 90 %"));
-        assert!(words(&stats, 11_000_000).starts_with("Slower than half"));
-        assert!(words(&stats, 10_000_000).starts_with("As fast as half"));
+        assert_eq!(place_words(&stats, 95_000_000), "slower than 99 %");
+        assert_eq!(place_words(&stats, 55_000_000), "slower than 90 %");
+        assert_eq!(place_words(&stats, 11_000_000), "slower than half");
+        assert_eq!(place_words(&stats, 10_000_000), "no slower than half");
+        assert_eq!(
+            words(DurationNanos(214_000_000), 1_220_000_000, "slower than 85 %"),
+            "5.7× the usual 214 ms, slower than 85 %"
+        );
     }
 
     #[test]
