@@ -67,6 +67,7 @@ fn picture(model: &TraceModel, graph: &ServiceGraph) -> NetworkGraph {
             right: format::duration(own),
             alarm: (errors > 0)
                 .then(|| format!("{} of {}", format::count(errors), format::count(all))),
+            is_culprit: false,
             bar: time.map_or(0.0, |time| figures::ratio(time.self_nano.0, most)),
             bar_is_failures: false,
             title: format!(
