@@ -126,7 +126,8 @@ pub fn cause_words(cause: &Cause) -> String {
 }
 
 /// The moment as words, with a space in front: ` since 14:01`.
-fn since(change: &Change, now: UnixNanos) -> String {
+#[must_use]
+pub fn since(change: &Change, now: UnixNanos) -> String {
     change.since_unix_nano.map_or_else(String::new, |time| {
         format!(" since {}", rates::minute(time, now, browser::zone_minutes(time)))
     })

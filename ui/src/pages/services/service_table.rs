@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::{Change, ChangeKind, ChangeStep, ChangedGroup, Deployment, TimeWindow};
+use tidings_proto::{
+    DurationNanos,
+    api::{Change, ChangeKind, ChangeStep, ChangedGroup, Deployment, TimeWindow},
+};
 
 use crate::{
+    browser,
     components::{
         ChangeBadge, ComparedSeries, ComparedSpark, Icon, IconName, NumberCell, ServiceName,
-        SortHead, SortOrder, SparkTone,
+        SortHead, SortOrder, SparkTone, change::since,
     },
     format,
     format::rates,
@@ -219,19 +223,25 @@ fn latency_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + us
     let tone = if any_changed { SparkTone::Accent } else { SparkTone::Plain };
     let p95 = series(group, rows, |step| (step.count > 0).then_some(step.p95_nano.0 as f64));
     let label = format!("p95 of {} over time", format::service(&group.service));
+    let cell = |quantile: u8, now: DurationNanos, before: DurationNanos| {
+        // The sentence is about the time since the change: so are the numbers beside it.
+        let changed = latency.filter(|change| change.quantile == Some(quantile));
+        let (now, before) = changed.map_or((now, before), |change| {
+            (DurationNanos(rates::whole(change.now)), DurationNanos(rates::whole(change.before)))
+        });
+        view! {
+            <NumberCell
+                now=format::duration(now)
+                before=format::duration(before)
+                changed=is_changed(quantile)
+                is_worse
+                since=changed.map(|change| since(change, browser::now())).unwrap_or_default()
+            />
+        }
+    };
     view! {
-        <NumberCell
-            now=format::duration(group.now.p50_nano)
-            before=format::duration(group.before.p50_nano)
-            changed=is_changed(50)
-            is_worse
-        />
-        <NumberCell
-            now=format::duration(group.now.p95_nano)
-            before=format::duration(group.before.p95_nano)
-            changed=is_changed(95)
-            is_worse
-        />
+        {cell(50, group.now.p50_nano, group.before.p50_nano)}
+        {cell(95, group.now.p95_nano, group.before.p95_nano)}
         <td>
             <ComparedSpark series=p95 tone label />
         </td>
