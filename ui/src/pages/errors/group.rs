@@ -44,7 +44,7 @@ pub(super) fn details(
     let group = row.group.clone();
     view! {
         <tr class="errors-details">
-            <td colspan="8">
+            <td colspan="9">
                 <div class="errors-columns">
                     {stack(&group)}
                     <div class="errors-side">
