@@ -15,7 +15,8 @@ use tidings_proto::{
 use crate::{
     api::analysis::{self, changes},
     components::{
-        Badge, EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, ShorterRange, Tone,
+        Badge, EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, SentenceGhost,
+        ShorterRange, Tone,
     },
     drawings::{
         network::{Network, Pick, Viewport},
@@ -258,8 +259,11 @@ fn head(page: MapPageState) -> impl IntoView {
         })
     };
     let sentence = move || {
+        if page.report.loading() {
+            return Some(view! { <SentenceGhost /> }.into_any());
+        }
         let (report, links) = (page.report.value()?, Links::within(page.window.get().range()));
-        Some(view! { <ReportSentence report links /> })
+        Some(view! { <ReportSentence report links /> }.into_any())
     };
     view! {
         <div class="page-head">

@@ -74,7 +74,7 @@ impl NodeName {
     #[must_use]
     pub fn words(&self) -> String {
         match (self.kind, self.name.as_str()) {
-            (_, "") => "(not known)".to_owned(),
+            (_, "") => "(unknown)".to_owned(),
             (_, name) => figures::cut(name, 60),
         }
     }

@@ -148,7 +148,7 @@ fn names_of_nodes_survive_an_address() {
         assert_eq!(NodeName::read(name).unwrap().write(), name);
     }
     assert_eq!(NodeName::read("http://x").unwrap().write(), "service:http://x");
-    assert_eq!(NodeName::read("database:").unwrap().words(), "(not known)");
+    assert_eq!(NodeName::read("database:").unwrap().words(), "(unknown)");
 }
 
 #[test]
