@@ -76,28 +76,32 @@ pub(super) fn service_table(
         rows.groups.iter().enumerate().map(row).collect_view()
     };
     view! {
-        <table class="table services-list" aria-label="Services">
+        <table
+            class="table services-list"
+            class:has-versions=move || rows.with(|rows| has_versions(rows))
+            aria-label="Services"
+        >
             <thead>
                 <tr>
                     <SortHead column="service" label="Service" order />
                     <SortHead column="change" label="What changed" order />
                     <SortHead column="rate" label="Calls/min" order numeric=true />
-                    <th scope="col" class="wide">
+                    <th scope="col" class="wide services-spark">
                         <span class="hidden">"Calls over time"</span>
                     </th>
                     <SortHead column="failed" label="Failed" order numeric=true />
-                    <th scope="col">
+                    <th scope="col" class="services-spark">
                         <span class="hidden">"Failures over time"</span>
                     </th>
                     <SortHead column="p50" label="p50" order numeric=true />
                     <SortHead column="p95" label="p95" order numeric=true />
-                    <th scope="col">
+                    <th scope="col" class="services-spark">
                         <span class="hidden">"p95 over time"</span>
                     </th>
-                    <th scope="col" class="wide">
+                    <th scope="col" class="wide services-version">
                         "New version"
                     </th>
-                    <th scope="col">
+                    <th scope="col" class="services-links">
                         <span class="hidden">"Go to"</span>
                     </th>
                 </tr>
@@ -134,7 +138,7 @@ fn service_row(
             {rate_cells(group, rows)}
             {failure_cells(group, rows)}
             {latency_cells(group, rows)}
-            <td class="wide mono">{version_words(&rows.deployments, &group.service)}</td>
+            <td class="wide mono services-version">{version_words(&rows.deployments, &group.service)}</td>
             <td class="services-links">{row_links(group, links)}</td>
         </tr>
     }
@@ -184,7 +188,7 @@ fn rate_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + use<>
             changed=rate.is_some()
             is_worse=rate.is_some_and(|change| change.is_worse)
         />
-        <td class="wide">
+        <td class="wide services-spark">
             <ComparedSpark series=calls label />
         </td>
     }
@@ -206,7 +210,7 @@ fn failure_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + us
             changed=errors.is_some()
             is_worse
         />
-        <td>
+        <td class="services-spark">
             <ComparedSpark series=failures top_min=0.04 tone label />
         </td>
     }
@@ -242,7 +246,7 @@ fn latency_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + us
     view! {
         {cell(50, group.now.p50_nano, group.before.p50_nano)}
         {cell(95, group.now.p95_nano, group.before.p95_nano)}
-        <td>
+        <td class="services-spark">
             <ComparedSpark series=p95 tone label />
         </td>
     }
@@ -255,6 +259,12 @@ pub(super) fn address_of(group: &ChangedGroup, links: Links) -> String {
     } else {
         links.service(&group.service)
     }
+}
+
+/// Tells whether any service of the table has a new version: else the column is not shown.
+fn has_versions(rows: &ServiceRows) -> bool {
+    let services = || rows.groups.iter().map(|group| &group.service);
+    rows.deployments.iter().any(|one| services().any(|service| *service == one.service))
 }
 
 /// `2.14.0 on 2 of 4`: the newest version that came in the window.
