@@ -49,7 +49,7 @@ fn logs_are_counted_grouped_and_linked() {
     );
     browser.screenshot("logs-lines-dark");
     click_text(&mut browser, "error");
-    browser.wait_for("location.search.includes('severity=error')");
+    browser.wait_for("new URLSearchParams(location.search).get('q') === 'severity:error'");
     browser.wait_for("document.querySelectorAll('.log').length === 10");
 
     // The box takes queries; one that is wrong is told of where it is wrong.

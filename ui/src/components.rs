@@ -21,7 +21,7 @@ pub mod toast;
 
 pub use answer_states::{EmptyState, ErrorState, LoadingRows, PartialNote, ShorterRange};
 pub use attribute_table::{AttributeTable, attribute_rows};
-pub use badge::{Badge, Chip, ServiceDot, ServiceName, StateBadge, Tone};
+pub use badge::{Badge, Chip, ServiceDot, ServiceName, StateBadge, Tone, severity_class};
 pub use change::{ChangeBadge, Headline};
 pub use compared_spark::{ComparedSeries, ComparedSpark};
 pub use copy::CopyButton;
@@ -29,7 +29,7 @@ pub use difference_list::{DifferenceList, explanation_missing};
 pub use icon::{Icon, IconName};
 pub use panel::Panel;
 pub use refusals::{RefusalCard, receiver_words, refusals};
-pub use report::{ReportSentence, compared_words};
+pub use report::{ReportSentence, SentenceGhost, compared_words};
 pub use segments::{AddressSegments, Segment, Segments, use_choice};
 pub use spark::{SparkBars, SparkTone, Sparkline};
 pub use suggest::{FirstMark, Suggest, Suggestion};

@@ -38,6 +38,14 @@ pub fn duration_or_none(length: DurationNanos) -> String {
     if length.0 == 0 { "–".to_owned() } else { duration(length) }
 }
 
+/// A length of time without parts that are nothing: `1 h`, `30 min`.
+#[must_use]
+pub fn length(length: DurationNanos) -> String {
+    let text = duration(length);
+    let short = [" 0 min", " 0 s", " 0 h"].iter().find_map(|end| text.strip_suffix(end));
+    short.map_or(text.clone(), str::to_owned)
+}
+
 /// An offset into a trace: a length of time with its sign, `+270 ms`.
 #[must_use]
 pub fn offset(nanos: i64) -> String {

@@ -86,7 +86,7 @@ impl Window {
             3_600 => "the hour before".to_owned(),
             86_400 => "the day before".to_owned(),
             604_800 => "the week before".to_owned(),
-            _ => format!("the {} before", crate::format::duration(end.since(start))),
+            _ => format!("the {} before", crate::format::length(end.since(start))),
         }
     }
 }
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(window.before(), Some((UnixNanos(8 * HOUR), UnixNanos(9 * HOUR))));
         assert_eq!(window.before_words(), "the hour before");
         let half = TimeRange::Between { from_unix_ms: 7_200_000, to_unix_ms: 9_000_000 };
-        assert_eq!(Window::new(half, UnixNanos(0)).before_words(), "the 30 min 0 s before");
+        assert_eq!(Window::new(half, UnixNanos(0)).before_words(), "the 30 min before");
     }
 
     #[test]

@@ -56,6 +56,17 @@ pub fn StateBadge(
     view! { <Badge tone=tone>{words}</Badge> }
 }
 
+/// The class of a log record's severity.
+#[must_use]
+pub fn severity_class(severity: &str) -> &'static str {
+    match severity {
+        "error" | "fatal" => "log-severity is-error",
+        "warn" => "log-severity is-warning",
+        "info" => "log-severity is-info",
+        _ => "log-severity",
+    }
+}
+
 /// A filter that is set, and the way to take it off.
 #[component]
 pub fn Chip(

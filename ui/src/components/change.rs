@@ -192,7 +192,7 @@ pub fn change_tone(change: &Change) -> Tone {
 pub fn ChangeBadge(
     /// The sentence of a group.
     sentence: Option<ChangeSentence>,
-    /// The group's own service, whose name the badge leaves out.
+    /// The group's own service or peer, whose name the badge leaves out.
     service: String,
     /// Set when the group only feels the change of another.
     #[prop(optional)]
@@ -203,7 +203,11 @@ pub fn ChangeBadge(
     };
     let now = browser::now();
     let title = sentence_words(&sentence, now);
-    let own = sentence.subject.kind == SubjectKind::Service && sentence.subject.service == service;
+    let own = match sentence.subject.kind {
+        SubjectKind::Service => sentence.subject.service == service,
+        SubjectKind::Peer => sentence.subject.peer.as_deref() == Some(service.as_str()),
+        SubjectKind::Operation => false,
+    };
     let words = change_words(&sentence.change);
     let at = since(&sentence.change, now);
     let text = match (own, sentence.change.kind) {

@@ -42,12 +42,22 @@ pub fn DifferenceList(
     shown: usize,
 ) -> impl IntoView {
     let rows = differences.into_iter().take(shown).map(|difference| one(&difference, &traces));
-    view! { <ul class="differences">{rows.collect_view()}</ul> }
+    view! {
+        <p class="difference-legend">
+            <span class="difference-key is-selected-key">"these"</span>
+            <span class="difference-key is-rest-key">"the rest"</span>
+        </p>
+        <ul class="differences">{rows.collect_view()}</ul>
+    }
 }
 
 fn one(difference: &Difference, traces: &TraceLink) -> impl IntoView + use<> {
     let Difference { attribute, values, together, .. } = difference;
-    let values = values.iter().take(VALUES_SHOWN).map(|value| value_row(attribute, value, traces));
+    // What is rarer among them says less than what is commoner.
+    let is_commoner = |value: &&ValueShare| value.selected_share > value.rest_share;
+    let has_commoner = values.iter().any(|value| is_commoner(&value));
+    let values = values.iter().filter(|value| !has_commoner || is_commoner(value));
+    let values = values.take(VALUES_SHOWN).map(|value| value_row(attribute, value, traces));
     let together = (!together.is_empty()).then(|| {
         let names = together.iter().take(4).map(|other| figures::cut(&other.attribute.key, 40));
         let words = names.collect::<Vec<_>>().join(", ");

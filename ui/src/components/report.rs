@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use tidings_proto::{
-    DurationNanos, UnixNanos,
+    UnixNanos,
     api::{BaselineState, ChangeReport, TimeWindow, TrafficEnd},
 };
 
@@ -18,6 +18,17 @@ use crate::{browser, format, format::rates, links::Links};
 
 /// Names that a sentence lists.
 const NAMES_MAX: usize = 3;
+
+/// Grey ground in the place of a sentence about what changed, while it is asked for.
+#[component]
+#[must_use]
+pub fn SentenceGhost() -> impl IntoView {
+    view! {
+        <p class="say" role="status" aria-label="Loading what changed">
+            <span class="say-ghost"></span>
+        </p>
+    }
+}
 
 /// The first sentence of a report and what it lacks.
 #[component]
@@ -113,13 +124,6 @@ fn feeling_words(names: &[String]) -> Option<String> {
     (!shown.is_empty()).then(|| format!("{} only {verb} it.", listed(&shown)))
 }
 
-/// A length of time without parts that are nothing: `1 h`, `30 min`.
-fn length_words(length: DurationNanos) -> String {
-    let text = format::duration(length);
-    let short = [" 0 min", " 0 s", " 0 h"].iter().find_map(|end| text.strip_suffix(end));
-    short.map_or(text.clone(), str::to_owned)
-}
-
 /// The times that are compared, in words: `13:43 to 14:13, against 13:13 to 13:43`.
 #[must_use]
 pub fn compared_words(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> String {
@@ -129,7 +133,7 @@ pub fn compared_words(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> S
     let length = window.end_unix_nano.since(window.start_unix_nano);
     let follows = baseline.1 == window.start_unix_nano;
     let before = if follows {
-        format!("against the {} before", length_words(length))
+        format!("against the {} before", format::length(length))
     } else {
         format!("against {}", between(baseline.0, baseline.1))
     };

@@ -52,6 +52,9 @@ pub fn SortHead(
     /// True for a column of numbers: aligned to the right, and descending at the first click.
     #[prop(optional)]
     numeric: bool,
+    /// A class of the column.
+    #[prop(optional)]
+    class: &'static str,
 ) -> impl IntoView {
     let edit = use_edit_query();
     let here = Memo::new(move |_| {
@@ -74,7 +77,7 @@ pub fn SortHead(
         })
     };
     view! {
-        <th scope="col" class:num=numeric aria-sort=state>
+        <th scope="col" class=class class:num=numeric aria-sort=state>
             <button class="sort-head" type="button" on:click=sort>
                 {label}
                 {icon}
@@ -161,7 +164,7 @@ pub fn NumberCell(
     /// Set when the change is bad.
     #[prop(optional)]
     is_worse: bool,
-    /// Moment since which it changed, as ` since 14:01`.
+    /// The moment of the change, as ` since 14:01`; the numbers are those from there on.
     #[prop(optional, into)]
     since: String,
 ) -> impl IntoView {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use leptos::prelude::*;
 
 use super::axis::{Tick, labels_below, number_label, value_ticks};
+use crate::colour;
 
 /// Most series of a chart.
 pub const SERIES_MAX: usize = 6;
@@ -18,6 +19,8 @@ pub struct LineSeries {
     pub name: String,
     /// The points; a value that is not a number is a gap.
     pub points: Vec<(f64, f64)>,
+    /// The service that it is of, whose colour it has.
+    pub service: Option<String>,
 }
 
 /// Lines with their axes.
@@ -37,19 +40,22 @@ pub fn LineChart(
     let write = write.unwrap_or(number_label);
     let values = series.iter().flat_map(|one| one.points.iter().map(|(_, value)| *value));
     let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
-    let ticks_up = value_ticks(values.iter().copied().fold(0.0, f64::max), 2);
+    let highest = values.iter().copied().fold(0.0, f64::max);
+    // Of zeros alone there is no scale.
+    let ticks_up = if highest > 0.0 { value_ticks(highest, 2) } else { vec![0.0] };
     let lowest = values.iter().copied().fold(0.0, f64::min);
     let ticks_down = if lowest < 0.0 { value_ticks(-lowest, 2) } else { Vec::new() };
     let end = |ticks: &[f64]| ticks.last().copied().unwrap_or(0.0);
     let (bottom, top) = (-end(&ticks_down), end(&ticks_up));
     let lines = series.iter().take(SERIES_MAX).enumerate().map(|(index, one)| {
         let path = line(one, bottom, top);
-        view! { <path class=format!("line line-{index}") d=path /> }
+        view! { <path class=class_of(one, index) style=("--hue", hue_of(one)) d=path /> }
     });
+    let height = if top > bottom { top - bottom } else { 1.0 };
     let down = ticks_down.iter().skip(1).map(|value| -value);
     let rows = down
         .chain(ticks_up.iter().copied())
-        .map(|value| Tick { at: (value - bottom) / (top - bottom), label: write(value) });
+        .map(|value| Tick { at: (value - bottom) / height, label: write(value) });
     let rows: Vec<Tick> = rows.collect();
     let grid = rows.iter().map(|tick| {
         let y = (1.0 - tick.at) * 100.0;
@@ -66,7 +72,7 @@ pub fn LineChart(
         view! {
             <li class="legend">
                 <svg width="18" height="6" aria-hidden="true">
-                    <path class=format!("line line-{index}") d="M0 3H18" />
+                    <path class=class_of(one, index) style=("--hue", hue_of(one)) d="M0 3H18" />
                 </svg>
                 <span class="legend-name" title=one.name.clone()>
                     {one.name.clone()}
@@ -89,6 +95,16 @@ pub fn LineChart(
             <div class="heat-times mono" aria-hidden="true">{labels_below(ticks)}</div>
         </div>
     }
+}
+
+/// The class of a series: dashes by its place, and the colour of its service where it has one.
+fn class_of(series: &LineSeries, index: usize) -> String {
+    let of_service = if series.service.is_some() { " line-service" } else { "" };
+    format!("line line-{index}{of_service}")
+}
+
+fn hue_of(series: &LineSeries) -> Option<String> {
+    series.service.as_deref().map(colour::hue_value)
 }
 
 /// The path of a series in a box of 1,000 by 100.

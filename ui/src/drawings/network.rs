@@ -14,11 +14,20 @@ use crate::{browser, colour, figures};
 const WIDTH: f64 = 172.0;
 const HEIGHT: f64 = 58.0;
 const SPACING: Spacing =
-    Spacing { node_width: WIDTH, node_height: HEIGHT, between_layers: 132.0, between_nodes: 26.0 };
+    Spacing { node_width: WIDTH, node_height: HEIGHT, between_layers: 84.0, between_nodes: 26.0 };
 /// Empty room around the picture, in pixels of the screen.
 const MARGIN: f64 = 28.0;
 /// Below this size names are written larger and numbers are left out.
-const FAR_BELOW: f64 = 0.55;
+const FAR_BELOW: f64 = 0.45;
+/// A screen below this width shows a part of the picture at this size, or larger.
+const NARROW_BELOW: f64 = 640.0;
+const NARROW_SCALE: f64 = 0.55;
+/// An alarm of more letters stands below the name, in place of the number on the left.
+const ALARM_BESIDE_NAME_MAX: usize = 8;
+/// Letters of an alarm that have room there beside the number on the right, and without it.
+const ALARM_ROOM: (usize, usize) = (13, 20);
+/// Width of a letter of a label.
+const LETTER: f64 = 6.7;
 /// More edges than this have their labels only when they are lit.
 const LABELLED_MAX: usize = 16;
 const SCALES: (f64, f64) = (0.05, 3.0);
@@ -66,8 +75,10 @@ pub struct NetworkNode {
     pub left: String,
     /// Its number on the right: a duration.
     pub right: String,
-    /// Its trouble in a word, as `10.2 %`; drawn red.
+    /// Its trouble in a word or two, as `10.2 %` or `3.5× slower`; drawn red.
     pub alarm: Option<String>,
+    /// Set when it is the culprit: a narrow screen shows the part around it.
+    pub is_culprit: bool,
     /// Its bar, 0 to 1.
     pub bar: f64,
     /// Set when the bar is of failures.
@@ -120,6 +131,12 @@ impl NetworkGraph {
         let layout = layers::lay_out(nodes.len(), &pairs, SPACING);
         Self { nodes, edges, layout, pairs }
     }
+
+    /// The centre of the culprit's card, or of the first one.
+    fn middle(&self) -> Option<(f64, f64)> {
+        let culprit = self.nodes.iter().position(|node| node.is_culprit);
+        self.layout.nodes.get(culprit.unwrap_or_default()).copied()
+    }
 }
 
 /// A node or an edge of the picture.
@@ -152,6 +169,28 @@ impl Viewport {
         let scale = across.min(down).clamp(SCALES.0, 1.0);
         let middle = |screen: f64, picture: f64| (screen - picture * scale) / 2.0;
         Self { left: middle(screen.0, picture.0), top: middle(screen.1, picture.1), scale }
+    }
+
+    /// All of the picture; on a narrow screen the part around a point, large enough to be read.
+    #[must_use]
+    pub fn readable(picture: (f64, f64), screen: (f64, f64), at: Option<(f64, f64)>) -> Self {
+        let fitting = Self::fitting(picture, screen);
+        let is_narrow = screen.0 > 0.0 && screen.0 < NARROW_BELOW;
+        let Some(at) = at.filter(|_| is_narrow && fitting.scale < NARROW_SCALE) else {
+            return fitting;
+        };
+        let edge = |picture: f64, screen: f64, at: f64| {
+            let room = screen - picture * NARROW_SCALE;
+            if room >= 2.0 * MARGIN {
+                return room / 2.0;
+            }
+            (screen / 2.0 - at * NARROW_SCALE).clamp(room - MARGIN, MARGIN)
+        };
+        Self {
+            left: edge(picture.0, screen.0, at.0),
+            top: edge(picture.1, screen.1, at.1),
+            scale: NARROW_SCALE,
+        }
     }
 
     /// Larger or smaller by a factor, with the point of the screen kept in place.
@@ -221,14 +260,16 @@ fn arrow(route: &Route) -> String {
     }
 }
 
-/// Where an edge's words stand: in the middle of its way.
+/// Where an edge's words stand: at its last bend, where it is flat, or in the middle of its way.
 fn label_at(route: &Route) -> Option<(f64, f64)> {
     if route.is_loop {
         return route.points.first().map(|(x, y)| (*x, y - HEIGHT / 2.0 - 28.0));
     }
-    let middle = route.points.len() / 2;
-    let (before, after) = (route.points.get(middle.checked_sub(1)?)?, route.points.get(middle)?);
-    Some(((before.0 + after.0) / 2.0, (before.1 + after.1) / 2.0))
+    match route.points.as_slice() {
+        [] | [_] => None,
+        [start, end] => Some(((start.0 + end.0) / 2.0, (start.1 + end.1) / 2.0)),
+        [.., bend, _] => Some(*bend),
+    }
 }
 
 /// State that the parts of the picture share.
@@ -361,8 +402,9 @@ pub fn Network(
     let field = NodeRef::<html::Div>::new();
     let size = browser::size_of(field);
     let picture_size = (graph.layout.width, graph.layout.height);
+    let middle = graph.middle();
     let shown = Memo::new(move |_| {
-        view.get().unwrap_or_else(|| Viewport::fitting(picture_size, size.get()))
+        view.get().unwrap_or_else(|| Viewport::readable(picture_size, size.get(), middle))
     });
     let drag = RwSignal::new(None);
     let stored = StoredValue::new(Arc::clone(&graph));
@@ -459,7 +501,8 @@ fn edge_view(
     }
 }
 
-/// The words of an edge. They are drawn after all curves, so that none goes through them.
+/// The words of an edge, a line for each part. They are drawn after all curves, on a ground of
+/// their own, so that none goes through them.
 fn label_view(
     picture: Picture,
     at: u32,
@@ -469,22 +512,35 @@ fn label_view(
     let (x, y) = label_at(route)?;
     let is_picked = move || picture.picked.get() == Some(Pick::Edge(at));
     let is_beside = picture.is_beside(at, edge);
+    let lines: Vec<String> = edge.label.split(" · ").map(str::to_owned).collect();
+    let letters = lines.iter().map(|line| line.chars().count()).max().unwrap_or_default();
+    let (width, height) = (letters as f64 * LETTER + 4.0, lines.len() as f64 * 14.0);
+    let top = y - height / 2.0;
+    let lines = lines.into_iter().zip([11.0, 25.0, 39.0]).map(|(line, down)| {
+        view! { <text x=format!("{x:.1}") y=format!("{:.1}", top + down)>{line}</text> }
+    });
     Some(view! {
-        <text
+        <g
             class="network-label"
             class:has-failed=edge.has_failed
             class:is-lit=edge.is_lit
             class:is-picked=is_picked
             class:is-beside=is_beside
             class:is-pointed=move || picture.pointed.get() == Some(at)
-            x=format!("{x:.1}")
-            y=format!("{:.1}", y + 3.5)
             on:click=move |_| picture.on_pick.run(Some(Pick::Edge(at)))
             on:pointerenter=move |_| picture.pointed.set(Some(at))
             on:pointerleave=move |_| picture.pointed.set(None)
         >
-            {edge.label.clone()}
-        </text>
+            <rect
+                class="network-label-ground"
+                x=format!("{:.1}", x - width / 2.0)
+                y=format!("{top:.1}")
+                width=format!("{width:.1}")
+                height=height
+                rx="3"
+            />
+            {lines.collect_view()}
+        </g>
     })
 }
 
@@ -501,7 +557,8 @@ fn node_view(
     };
     let (left, top) = (-WIDTH / 2.0, -HEIGHT / 2.0);
     let bar = (node.bar.clamp(0.0, 1.0) * (WIDTH - 26.0)).max(0.0);
-    let room = if node.alarm.is_some() { 13 } else { 20 };
+    let (alarm, long_alarm) = alarms(node);
+    let room = if alarm.is_some() { 13 } else { 20 };
     let has_sign = node.sign.path().is_some();
     let room = if has_sign { room - 2 } else { room };
     let sign = node.sign.path().map(|path| {
@@ -533,11 +590,8 @@ fn node_view(
             <rect class="network-edge-mark" x=left y=top + 1.0 width="4" height=HEIGHT - 2.0 rx="2" />
             {sign}
             <text class="network-name" x=name_at y="-9">{figures::cut(&node.name, room)}</text>
-            <text class="network-alarm" x=-left - 12.0 y="-9">
-                {node.alarm.as_ref().map(|alarm| format!("● {alarm}"))}
-            </text>
-            <text class="network-number" x=left + 13.0 y="9">{node.left.clone()}</text>
-            <text class="network-number is-right" x=-left - 12.0 y="9">{node.right.clone()}</text>
+            <text class="network-alarm" x=-left - 12.0 y="-9">{alarm}</text>
+            {numbers_view(node, long_alarm, left)}
             <rect class="network-track" x=left + 13.0 y="17" width=WIDTH - 26.0 height="4" rx="2" />
             <rect
                 class="network-bar"
@@ -552,9 +606,54 @@ fn node_view(
     }
 }
 
+/// The alarm of a card: a short one for the line of the name, a longer one for the line below.
+fn alarms(node: &NetworkNode) -> (Option<String>, Option<String>) {
+    let Some(alarm) = &node.alarm else { return (None, None) };
+    if alarm.chars().count() <= ALARM_BESIDE_NAME_MAX {
+        return (Some(format!("● {alarm}")), None);
+    }
+    (None, Some(format!("● {}", figures::cut(alarm, ALARM_ROOM.1))))
+}
+
+/// The second line of a card: its numbers, of which a long alarm takes the place of those for
+/// which no room is left.
+fn numbers_view(
+    node: &NetworkNode,
+    long_alarm: Option<String>,
+    left: f64,
+) -> impl IntoView + use<> {
+    let letters = long_alarm.as_ref().map_or(0, |alarm| alarm.chars().count());
+    let right = (letters <= ALARM_ROOM.0 + 2).then(|| node.right.clone());
+    let first = match long_alarm {
+        Some(alarm) => view! {
+            <text class="network-alarm is-long" x=left + 13.0 y="9">{alarm}</text>
+        }
+        .into_any(),
+        None => view! {
+            <text class="network-number" x=left + 13.0 y="9">{node.left.clone()}</text>
+        }
+        .into_any(),
+    };
+    view! {
+        {first}
+        <text class="network-number is-right" x=-left - 12.0 y="9">{right}</text>
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Route, Viewport, arrow, curve, label_at};
+
+    #[test]
+    fn a_narrow_screen_shows_the_part_around_the_culprit() {
+        let picture = (2_000.0, 400.0);
+        let wide = Viewport::readable(picture, (1_000.0, 500.0), Some((1_900.0, 200.0)));
+        assert_eq!(wide, Viewport::fitting(picture, (1_000.0, 500.0)));
+        let narrow = Viewport::readable(picture, (400.0, 500.0), Some((1_000.0, 200.0)));
+        assert_eq!(narrow, Viewport { left: -350.0, top: 140.0, scale: 0.55 });
+        let last = Viewport::readable(picture, (400.0, 500.0), Some((1_990.0, 200.0)));
+        assert!((last.left - (400.0 - 1_100.0 - 28.0)).abs() < 1e-9, "no empty room: {last:?}");
+    }
 
     #[test]
     fn a_small_picture_is_not_blown_up_and_a_large_one_fits() {
@@ -591,7 +690,9 @@ mod tests {
         let mut route = Route { points, is_reversed: false, is_loop: false };
         assert_eq!(curve(&route).matches('C').count(), 2);
         assert_eq!(arrow(&route), "M200.0 0.0l-7 -4v8z");
-        assert_eq!(label_at(&route), Some((50.0, 25.0)));
+        assert_eq!(label_at(&route), Some((100.0, 50.0)), "at the bend it is flat");
+        let short = Route { points: vec![(0.0, 0.0), (100.0, 50.0)], ..Route::default() };
+        assert_eq!(label_at(&short), Some((50.0, 25.0)));
         route.is_reversed = true;
         assert_eq!(arrow(&route), "M0.0 0.0l7 -4v8z");
         assert_eq!((curve(&Route::default()), label_at(&Route::default())), (String::new(), None));

@@ -102,6 +102,7 @@ fn sort(rows: &mut [ErrorRow], order: &SortOrder) {
                 order.compare((&one.service, &one.operation), (&other.service, &other.operation))
             }
             "count" => order.compare(one.count, other.count),
+            "before" => order.compare(left.before, right.before),
             "first" => order.compare(one.first_seen_unix_nano, other.first_seen_unix_nano),
             "last" => order.compare(one.last_seen_unix_nano, other.last_seen_unix_nano),
             _ => order.compare(left.change(), right.change()),
@@ -222,7 +223,7 @@ pub fn ErrorsPage() -> impl IntoView {
             </div>
             <Panel
                 title="Exceptions"
-                note=Signal::derive(move || format!("beside {}", page.window.get().before_words()))
+                note=Signal::derive(move || format!("compared with {}", page.window.get().before_words()))
                 remote=page.now
                 is_empty=|list| list.groups.is_empty()
                 missing=missing
@@ -448,12 +449,19 @@ fn ErrorTable(page: ErrorsState, list: Arc<ExceptionList>) -> impl IntoView {
             <thead>
                 <tr>
                     <SortHead column="type" label="Exception" order />
-                    <th scope="col" class="wide">"Message"</th>
+                    <th scope="col" class="errors-message">"Message"</th>
                     <SortHead column="where" label="Where" order />
                     <SortHead column="count" label="Count" order numeric=true />
-                    <SortHead column="change" label="Before" order numeric=true />
-                    <th scope="col">"Over time"</th>
-                    <SortHead column="first" label="First seen" order numeric=true />
+                    <SortHead column="before" label="Before" order numeric=true />
+                    <SortHead column="change" label="Change" order numeric=true />
+                    <th scope="col" class="errors-spark">"Over time"</th>
+                    <SortHead
+                        column="first"
+                        label="First in this time"
+                        order
+                        numeric=true
+                        class="wide"
+                    />
                     <SortHead column="last" label="Last seen" order numeric=true />
                 </tr>
             </thead>
@@ -494,10 +502,15 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
         None => "–".to_owned(),
         Some(before) => format::count(before),
     };
-    let badge = row.is_new().then(|| view! { <Badge tone=Tone::Error>"NEW"</Badge> });
-    let times =
-        multiplied.map(|times| view! { <Badge tone=Tone::Warning>{figures::times(times)}</Badge> });
+    let change = change_view(&row);
     let name = type_words(&group).to_owned();
+    // On a narrow screen it stands below the name, in place of two columns.
+    let second: Vec<String> =
+        [figures::cut(&group.operation, 60), figures::cut(&group.message, 160)]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect();
+    let second = second.join(" · ");
     let toggled = id.clone();
     let toggle = move |_| page.toggle.run(toggled.clone());
     let clicked = id.clone();
@@ -526,10 +539,9 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
                     </span>
                     <span class="errors-name" class:is-worse=is_loud>{name.clone()}</span>
                 </button>
-                {badge}
-                {times}
+                <span class="errors-second" title=second.clone()>{second.clone()}</span>
             </td>
-            <td class="grow mono wide" title=figures::cut(&group.message, 2_000)>
+            <td class="grow mono errors-message" title=figures::cut(&group.message, 2_000)>
                 {figures::cut(&group.message, 240)}
             </td>
             <td class="errors-where">
@@ -541,11 +553,26 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
             </td>
             <td class="num">{format::count(group.count)}</td>
             <td class="num was">{before}</td>
-            <td><SparkBars values=bars tone label="Exceptions over time" /></td>
-            <td class="num">{first}</td>
+            <td class="num">{change}</td>
+            <td class="errors-spark"><SparkBars values=bars tone label="Exceptions over time" /></td>
+            <td class="num wide">{first}</td>
             <td class="num">{last}</td>
         </tr>
         {details}
+    }
+}
+
+/// The change of a kind against the time before, in a word or a factor.
+fn change_view(row: &ErrorRow) -> AnyView {
+    match (row.is_new(), row.multiplied(), row.factor()) {
+        (true, ..) => view! { <Badge tone=Tone::Error>"NEW"</Badge> }.into_any(),
+        (_, Some(times), _) => {
+            view! { <Badge tone=Tone::Warning>{figures::times(times)}</Badge> }.into_any()
+        }
+        (_, _, Some(times)) => {
+            view! { <span class="mute">{figures::times(times)}</span> }.into_any()
+        }
+        _ => view! { <span class="mute">"–"</span> }.into_any(),
     }
 }
 

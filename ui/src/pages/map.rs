@@ -15,7 +15,8 @@ use tidings_proto::{
 use crate::{
     api::analysis::{self, changes},
     components::{
-        Badge, EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, ShorterRange, Tone,
+        Badge, EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, SentenceGhost,
+        ShorterRange, Tone,
     },
     drawings::{
         network::{Network, Pick, Viewport},
@@ -71,10 +72,13 @@ impl MapPageState {
             let graph = now.value();
             Some((graph.map_or(name.clone(), |graph| name.among(&graph.nodes)), depth))
         });
+        let report = window.ask_slowly(|window| Some(changes(&window.analysis())));
         let shown = Memo::new(move |_| {
             let (now, before) = (now.value()?, before.value());
             let lit = trace.get().and_then(|_| of_trace.value());
-            let graph = MapGraph::new(&now, before.as_deref(), lit.as_deref());
+            let report = report.value();
+            let headline = report.as_ref().and_then(|report| report.headline.as_ref());
+            let graph = MapGraph::new(&now, before.as_deref(), lit.as_deref(), headline);
             Some(Arc::new(match focus.get() {
                 Some((name, depth)) => graph.around(&name, depth),
                 None => graph,
@@ -89,7 +93,6 @@ impl MapPageState {
         let edit = Callback::new(move |(step, change, names): QueryEdit| {
             edit(step, &|query| change(query, &names));
         });
-        let report = window.ask_slowly(|window| Some(changes(&window.analysis())));
         Self { window, now, report, focus, shown, picked, edit }
     }
 
@@ -256,8 +259,11 @@ fn head(page: MapPageState) -> impl IntoView {
         })
     };
     let sentence = move || {
+        if page.report.loading() {
+            return Some(view! { <SentenceGhost /> }.into_any());
+        }
         let (report, links) = (page.report.value()?, Links::within(page.window.get().range()));
-        Some(view! { <ReportSentence report links /> })
+        Some(view! { <ReportSentence report links /> }.into_any())
     };
     view! {
         <div class="page-head">

@@ -13,7 +13,7 @@ use crate::{
     api::analysis::{Analysis, changes, deployments, red},
     asked::{AskedTime, before, use_asked_time},
     browser,
-    components::{ChangeBadge, EmptyState, Headline, change::short},
+    components::{ChangeBadge, EmptyState, Headline, SentenceGhost, change::short},
     format,
     format::rates,
     links::{Links, use_links},
@@ -204,6 +204,9 @@ fn service_head(view: ServiceView) -> impl IntoView {
         })
     };
     let sentence = move || {
+        if view.report.loading() {
+            return Some(view! { <SentenceGhost /> }.into_any());
+        }
         let group = view.group()?;
         let links = links.get();
         Some(match group.sentence {

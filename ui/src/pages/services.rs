@@ -21,7 +21,7 @@ use crate::{
     asked::{before, use_asked_time},
     components::{
         EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, Segment, Segments,
-        compared_words, use_sort,
+        SentenceGhost, compared_words, use_sort,
     },
     format,
     keys::use_row_keys,
@@ -190,8 +190,11 @@ fn ServicesHead(
         ))
     };
     let sentence = move || {
+        if answers.report.loading() {
+            return Some(view! { <SentenceGhost /> }.into_any());
+        }
         let report = answers.report.value().filter(|_| answers.report.error().is_none())?;
-        Some(view! { <ReportSentence report links=links.get() /> })
+        Some(view! { <ReportSentence report links=links.get() /> }.into_any())
     };
     let segments = Memo::new(move |_| {
         let changed = all

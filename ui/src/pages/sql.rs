@@ -453,8 +453,8 @@ fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
         let (x, y) = (across(&result), upward(&result));
         let by: Vec<String> = std::iter::once(String::new()).chain(apart(&result)).collect();
         view! {
-            {column_choice("x", "Across", x, move || columns.get().x)}
-            {column_choice("y", "Up", y, move || columns.get().y)}
+            {column_choice("x", "Horizontal", x, move || columns.get().x)}
+            {column_choice("y", "Vertical", y, move || columns.get().y)}
             {column_choice("by", "One line for each", by, move || {
                 columns.get().by.unwrap_or_default()
             })}

@@ -280,7 +280,7 @@ fn line(name: &str, samples: &[CounterSample], of: fn(&CounterSample) -> u64) ->
     let points = samples.iter().skip(1).zip(rates).map(|(sample, rate)| {
         (sample.time.since(start).0 as f64 / length, rate.unwrap_or(f64::NAN))
     });
-    LineSeries { name: name.to_owned(), points: points.collect() }
+    LineSeries { name: name.to_owned(), points: points.collect(), service: None }
 }
 
 fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
@@ -396,7 +396,10 @@ fn mends(server: ServerWatch) -> impl IntoView {
         <section class="card side-card" aria-label="To mend">
             <div class="side-head">
                 <h2>"To mend"</h2>
-                <span class="mute">"each with its line"</span>
+                {move || {
+                    let has_any = all.with(|all| all.as_ref().is_some_and(|all| !all.is_empty()));
+                    has_any.then(|| view! { <span class="mute">"each with its line"</span> })
+                }}
             </div>
             {body}
         </section>

@@ -16,9 +16,13 @@ pub struct Impact {
     pub nanos: f64,
 }
 
-/// A place's time by trace of its side, the calls of a trace together.
+/// A place's time by trace of its side: the median where a trace makes one call, else the mean of
+/// the calls of a trace together.
 #[must_use]
 pub fn time_of(stats: &CallStats) -> DurationNanos {
+    if stats.trace_count > 1 && stats.call_count == stats.trace_count {
+        return stats.duration.p50_nano;
+    }
     DurationNanos(stats.duration.sum_nano.0.checked_div(stats.trace_count).unwrap_or(0))
 }
 
@@ -38,7 +42,7 @@ fn more(comparison: &Comparison, call: &ComparedCall) -> f64 {
     critical(&call.left, &comparison.left) - critical(&call.right, &comparison.right)
 }
 
-/// The rows that differ, those that cost most first; then those that cost no time.
+/// The rows that differ, the greatest difference first, longer or shorter; then those that cost no time.
 #[must_use]
 pub fn ranked(comparison: &Comparison) -> Vec<Impact> {
     let total = total(comparison).abs().max(1.0);
@@ -48,8 +52,9 @@ pub fn ranked(comparison: &Comparison) -> Vec<Impact> {
         .filter(|(impact, call)| impact.nanos.abs() >= total / 100.0 || is_told(call))
         .map(|(impact, _)| impact)
         .collect();
-    impacts
-        .sort_by(|left, right| right.nanos.total_cmp(&left.nanos).then(left.row.cmp(&right.row)));
+    impacts.sort_by(|left, right| {
+        right.nanos.abs().total_cmp(&left.nanos.abs()).then(left.row.cmp(&right.row))
+    });
     impacts
 }
 
@@ -92,8 +97,9 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
         (false, true) => format!("{difference} longer than {than}."),
         (false, false) => format!("{difference} shorter than {than}."),
     };
-    let greatest = ranked(comparison).into_iter().next().filter(|impact| impact.nanos > 0.0);
-    if let Some(impact) = greatest.filter(|_| is_longer)
+    // The cause goes the way of the whole: what is longer makes nothing shorter.
+    let is_cause = |impact: &Impact| impact.nanos != 0.0 && (impact.nanos > 0.0) == is_longer;
+    if let Some(impact) = ranked(comparison).into_iter().find(is_cause).filter(|_| !is_equal)
         && let Some(call) = comparison.calls.get(impact.row as usize)
     {
         words.push(' ');
@@ -122,14 +128,19 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
 
 /// The greatest cause: its time, how often it is called, how long each call takes.
 fn cause(call: &ComparedCall, impact: Impact) -> String {
+    let is_longer = impact.nanos > 0.0;
     let name = figures::cut(format::operation(&call.operation), 60);
-    let nanos = DurationNanos(crate::browser::whole(impact.nanos));
+    let nanos = DurationNanos(crate::browser::whole(impact.nanos.abs()));
     let (now, usual) = (calls_of(&call.left), calls_of(&call.right));
     if call.right.call_count == 0 {
         return format!("{nanos} of it is {name}, which is not called otherwise.");
     }
+    if call.left.call_count == 0 {
+        return format!("{nanos} of it is {name}, which is not called here.");
+    }
     let mut parts = Vec::new();
-    if now > usual * 1.5 {
+    let is_told = if is_longer { now > usual * 1.5 } else { now * 1.5 < usual };
+    if is_told {
         let times = |calls: f64| match figures::three_digits(calls).as_str() {
             "1.00" => "once".to_owned(),
             text => format!("{} times", text.trim_end_matches(".00")),
@@ -138,7 +149,8 @@ fn cause(call: &ComparedCall, impact: Impact) -> String {
     }
     let (p50, was) = (call.left.duration.p50_nano, call.right.duration.p50_nano);
     let factor = p50.0 as f64 / was.0.max(1) as f64;
-    if factor >= 1.2 {
+    let is_told = if is_longer { factor >= 1.2 } else { factor <= 1.0 / 1.2 };
+    if is_told {
         parts.push(format!("each {} as long, {p50}, usually {was}", figures::times(factor)));
     }
     let more = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", and ")) };
@@ -154,7 +166,7 @@ mod tests {
         },
     };
 
-    use super::{ranked, sentence};
+    use super::{ranked, sentence, time_of};
 
     fn stats(traces: u64, calls: u64, each_ms: u64) -> CallStats {
         let nanos = |ms: u64| DurationNanos(ms * 1_000_000);
@@ -217,6 +229,29 @@ mod tests {
             "1.39 s longer than typical. 1.10 s of it is charge: called 3 times, it is usually \
              called once, and each 3.9× as long, 402 ms, usually 103 ms. 1 call did not happen."
         );
+    }
+
+    #[test]
+    fn a_shorter_trace_is_explained_by_what_is_shorter() {
+        let calls = vec![
+            call("log", stats(1, 1, 760), stats(200, 200, 100), &[Deviation::Slower]),
+            call("rules", stats(1, 1, 1_000), stats(200, 200, 4_000), &[Deviation::Faster]),
+        ];
+        let comparison = comparison(2_000, 4_500, calls);
+        let rows: Vec<u32> = ranked(&comparison).iter().map(|impact| impact.row).collect();
+        assert_eq!(rows, [1, 0], "the greatest difference first");
+        let words = sentence(&comparison, false);
+        assert!(words.starts_with("2.50 s shorter than the other. "), "{words}");
+        assert!(words.contains("of it is rules: each 0.25× as long, 1.00 s, usually 4.00 s."));
+    }
+
+    #[test]
+    fn one_call_of_a_trace_takes_the_median_and_several_take_their_sum() {
+        let mut one = stats(200, 200, 158);
+        one.duration.p50_nano = DurationNanos(29_000_000);
+        assert_eq!(time_of(&one), DurationNanos(29_000_000));
+        assert_eq!(time_of(&stats(200, 600, 10)), DurationNanos(30_000_000));
+        assert_eq!(time_of(&stats(0, 0, 0)), DurationNanos(0));
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub(super) fn lanes(
     let (shown, lined) = (use_choice("rows", ROWS), use_choice("lanes", LINED));
     let width = extent(comparison);
     let (this, other) = ("This", if typical { "Typical" } else { "Other" });
+    let measure = typical.then_some(
+        "The median; where a trace makes the call several times, the mean of all of them together",
+    );
     let drawn = Arc::clone(comparison);
     let rows = move || {
         let lined_up = lined.get() == "start";
@@ -63,7 +66,7 @@ pub(super) fn lanes(
             format!("{} of the tree not drawn.", format::counted(left_out as u64, "more place"));
         view! { <p class="panel-empty">{words}</p> }
     });
-    let ticks = value_ticks(width, 4).into_iter().filter(|tick| *tick < width * 0.97);
+    let ticks = value_ticks(width, 3).into_iter().filter(|tick| *tick < width * 0.97);
     let ticks = ticks.map(|tick| {
         let left = format!("{:.2}%", tick / width * 100.0);
         let words = if tick <= 0.0 {
@@ -90,12 +93,12 @@ pub(super) fn lanes(
                     <thead>
                         <tr>
                             <th scope="col">"Call"</th>
-                            <th scope="col">"Differs"</th>
+                            <th scope="col" class="lane-differs">"Differs"</th>
                             <th scope="col" class="lane-cell" aria-label="Time">
                                 <span class="lane-ticks" aria-hidden="true">{ticks}</span>
                             </th>
                             <th scope="col" class="num">{this}</th>
-                            <th scope="col" class="num">{other}</th>
+                            <th scope="col" class="num" title=measure>{other}</th>
                             <th scope="col" class="num">"Difference"</th>
                         </tr>
                     </thead>
@@ -166,7 +169,7 @@ fn lane(
                     <span class="mute lane-service">{service}</span>
                 </span>
             </td>
-            <td>{badge}</td>
+            <td class="lane-differs">{badge}</td>
             <td class="lane-cell"><span class="lane">{bars}</span></td>
             <td class="num">{text(&call.left, this)}</td>
             <td class="num was">{text(&call.right, other)}</td>

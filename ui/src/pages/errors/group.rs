@@ -23,7 +23,7 @@ use crate::{
     components::{
         CopyButton,
         PlainHead::{Number, Words},
-        PlainTable, ServiceName, StateBadge,
+        PlainTable, ServiceName, StateBadge, severity_class,
     },
     figures, format,
     remote::Remote,
@@ -44,7 +44,7 @@ pub(super) fn details(
     let group = row.group.clone();
     view! {
         <tr class="errors-details">
-            <td colspan="8">
+            <td colspan="9">
                 <div class="errors-columns">
                     {stack(&group)}
                     <div class="errors-side">
@@ -374,7 +374,11 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
                 view! {
                     <li class="errors-log">
                         <span class="num mute">{format::offset(offset)}</span>
-                        <span class="mono">{log.severity.clone().to_uppercase()}</span>
+                        <span class="mono">
+                            <span class=severity_class(&log.severity)>
+                                {log.severity.to_uppercase()}
+                            </span>
+                        </span>
                         <span class="mono errors-log-text">{text}</span>
                     </li>
                 }

@@ -69,7 +69,7 @@ pub(super) fn LogDifferences(
 /// The time that is compared with, in words.
 fn compared_with(answer: &LogPatternList) -> String {
     let (from, to) = (answer.known_since_unix_nano, answer.known_until_unix_nano);
-    let length = format::duration(DurationNanos(to.since(from).0));
+    let length = format::length(DurationNanos(to.since(from).0));
     if to == answer.window.start_unix_nano {
         return format!("against the {length} before");
     }
@@ -127,7 +127,7 @@ fn table(
     let rows = answer.patterns.iter().cloned();
     let rows = rows.map(|pattern| view! { <DifferenceRow pattern question open change /> });
     view! {
-        <table class="table log-patterns" aria-label="Log differences">
+        <table class="table log-patterns log-differences" aria-label="Log differences">
             <thead>
                 <tr>
                     <th scope="col">"Severity"</th>

@@ -49,7 +49,7 @@ impl Facet {
     /// Tells whether this value is filtered by.
     fn filters_by(&self, state: &LogState, value: &str) -> bool {
         match self {
-            Self::Severity => state.severity.as_deref() == Some(value),
+            Self::Severity => exact_severity(state.query.as_deref()).1 == Some(value),
             Self::Service => state.service.as_deref() == Some(value),
             Self::Attribute(key) => state
                 .attributes
@@ -62,7 +62,11 @@ impl Facet {
     fn toggled(&self, mut state: LogState, value: &str) -> LogState {
         let next = (!self.filters_by(&state, value)).then(|| value.to_owned());
         match self {
-            Self::Severity => state.severity = next,
+            // The filter above is of a severity and all worse ones; a value here is that one only.
+            Self::Severity => {
+                state.severity = None;
+                state.query = with_severity(state.query.as_deref(), next.as_deref());
+            }
             Self::Service => state.service = next,
             Self::Attribute(key) => {
                 state.attributes.retain(|filter| filter.key != *key);
@@ -74,11 +78,56 @@ impl Facet {
     }
 }
 
+/// Divides a query from the severity that a facet put behind it.
+fn exact_severity(query: Option<&str>) -> (&str, Option<&str>) {
+    let query = query.unwrap_or_default().trim();
+    let (rest, last) = match query.rsplit_once(' ') {
+        Some((rest, last)) => (rest.trim_end(), last),
+        None => ("", query),
+    };
+    let value = last.strip_prefix("severity:").filter(|value| {
+        !value.is_empty() && value.bytes().all(|letter| letter.is_ascii_alphanumeric())
+    });
+    if value.is_some() { (rest, value) } else { (query, None) }
+}
+
+/// A query for one severity only, or for all of them.
+fn with_severity(query: Option<&str>, severity: Option<&str>) -> Option<String> {
+    let (rest, _) = exact_severity(query);
+    let is_either = rest.to_ascii_lowercase().split_whitespace().any(|word| word == "or");
+    let text = match severity {
+        None => rest.to_owned(),
+        Some(severity) if rest.is_empty() => format!("severity:{severity}"),
+        Some(severity) if is_either && !is_wrapped(rest) => format!("({rest}) severity:{severity}"),
+        Some(severity) => format!("{rest} severity:{severity}"),
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// Tells whether one pair of parentheses is around all of a query.
+fn is_wrapped(query: &str) -> bool {
+    let mut depth = 0_u32;
+    for (at, letter) in query.char_indices() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            return letter == ')' && at + 1 == query.len();
+        }
+    }
+    false
+}
+
 /// Asks for a facet's values among the records that the other filters find.
 fn values_query(facet: &Facet, state: &LogState, now: UnixNanos) -> Analysis {
     let mut others = state.clone();
     match facet {
-        Facet::Severity => others.severity = None,
+        Facet::Severity => {
+            others.severity = None;
+            others.query = with_severity(state.query.as_deref(), None);
+        }
         Facet::Service => others.service = None,
         Facet::Attribute(key) => others.attributes.retain(|filter| filter.key != *key),
     }
@@ -218,7 +267,7 @@ fn values(answer: &LogStats) -> Vec<(String, u64)> {
 mod tests {
     use tidings_proto::UnixNanos;
 
-    use super::{Facet, LogState, log_stats, values_query};
+    use super::{Facet, LogState, log_stats, values_query, with_severity};
     use crate::url::{AttributeFilter, TimeRange};
 
     #[test]
@@ -244,6 +293,29 @@ mod tests {
         assert!(!asked(Facet::Severity).contains("severity=warn"));
         let tiers = asked(Facet::Attribute("tier".to_owned()));
         assert!(tiers.contains("by=attribute.tier") && !tiers.contains("gold"), "{tiers}");
+    }
+
+    #[test]
+    fn a_severity_is_filtered_by_exactly() {
+        let state = LogState { severity: Some("warn".to_owned()), ..LogState::default() };
+        let on = Facet::Severity.toggled(state, "warn");
+        assert_eq!((on.query.as_deref(), on.severity.as_deref()), (Some("severity:warn"), None));
+        assert!(Facet::Severity.filters_by(&on, "warn"));
+        let other = Facet::Severity.toggled(on.clone(), "error");
+        assert_eq!(other.query.as_deref(), Some("severity:error"));
+        assert_eq!(Facet::Severity.toggled(on, "warn"), LogState::default());
+        let cases = [
+            (Some("declined"), Some("warn"), Some("declined severity:warn")),
+            (Some("a OR b"), Some("warn"), Some("(a OR b) severity:warn")),
+            (Some("(a OR b) severity:warn"), Some("info"), Some("(a OR b) severity:info")),
+            (Some("(a OR b) severity:warn"), None, Some("(a OR b)")),
+            (Some("(a) or (b)"), Some("warn"), Some("((a) or (b)) severity:warn")),
+            (Some("severity:>=warn"), None, Some("severity:>=warn")),
+            (None, None, None),
+        ];
+        for (query, severity, expected) in cases {
+            assert_eq!(with_severity(query, severity).as_deref(), expected, "{query:?}");
+        }
     }
 
     #[test]

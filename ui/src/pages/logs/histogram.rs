@@ -61,7 +61,7 @@ fn drawing(histogram: &Arc<LogHistogram>) -> impl IntoView + use<> {
     });
     let drag = Drag::new(&bars, choose);
     let times = time_axis(bars.start, bars.end);
-    let step = format::duration(histogram.window.step_nano);
+    let step = format::length(histogram.window.step_nano);
     let loud = format!("errors and warnings: at most {} in {step}", format::count(bars.loud_top));
     let quiet = format!("others: at most {} in {step}", format::count(bars.quiet_top));
     let legend = legend(bars.loud_top > 0, &step);

@@ -120,7 +120,7 @@ fn QueryBox(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> imp
                 id=QUERY_ID
                 class="input"
                 type="text"
-                placeholder="declined AND severity:>=warn NOT service:shop"
+                placeholder="declined AND severity:>=warn"
                 title="Words, \"phrases\", prefix*, near~1, field:value, field:>=5, /pattern/, AND, OR, NOT, ( )"
                 aria-label="Query for log records"
                 autocomplete="off"

@@ -15,7 +15,7 @@ use tidings_proto::{
 use super::log_details::LogDetails;
 use crate::{
     api, browser,
-    components::{ErrorState, ServiceName, attribute_rows},
+    components::{ErrorState, ServiceName, attribute_rows, severity_class},
     format,
     paged::Paged,
     remote::Remote,
@@ -70,16 +70,6 @@ pub fn LogList(
                 <LogLine log columns state change />
             </For>
         </div>
-    }
-}
-
-/// The class of a severity.
-pub(super) fn severity_class(severity: &str) -> &'static str {
-    match severity {
-        "error" | "fatal" => "log-severity is-error",
-        "warn" => "log-severity is-warning",
-        "info" => "log-severity is-info",
-        _ => "log-severity",
     }
 }
 

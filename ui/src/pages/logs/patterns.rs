@@ -6,12 +6,12 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::api::{LogPattern, LogPatternList, PatternChange};
 
-use super::log_list::severity_class;
 use crate::{
     api::{self, analysis::log_patterns},
     asked::{AskedTime, incomplete},
     components::{
-        CopyButton, Panel, ServiceName, SortHead, SortOrder, SparkBars, SparkTone, use_sort,
+        CopyButton, Panel, ServiceName, SortHead, SortOrder, SparkBars, SparkTone, severity_class,
+        use_sort,
     },
     format::{self, rates},
     remote::Remote,
@@ -25,9 +25,9 @@ fn rank(pattern: &LogPattern) -> f64 {
     match pattern.change {
         PatternChange::New => f64::MAX,
         PatternChange::Gone => 0.0,
-        PatternChange::More | PatternChange::Fewer | PatternChange::Same => {
-            pattern.factor.unwrap_or(1.0)
-        }
+        // Its factor is not written: it is one of chance.
+        PatternChange::Same => 1.0,
+        PatternChange::More | PatternChange::Fewer => pattern.factor.unwrap_or(1.0),
     }
 }
 
@@ -65,6 +65,10 @@ pub(super) fn LogPatterns(
             sort(&mut rows, &order.get());
             rows.truncate(SHOWN_MAX);
             let row = |pattern: LogPattern| view! { <Row pattern open question change /> };
+            let window = answer.window;
+            let length = format::length(window.end_unix_nano.since(window.start_unix_nano));
+            let legend =
+                format!("NEW: none in the {length} before. ×: compared with that {length}.");
             view! {
                 <table class="table log-patterns" aria-label="Log patterns">
                     <thead>
@@ -82,7 +86,7 @@ pub(super) fn LogPatterns(
                     <tbody>{rows.into_iter().map(row).collect_view()}</tbody>
                 </table>
                 <p class="log-patterns-note mute">
-                    "New: not once in as long a time before. A factor compares with that time."
+                    {legend}
                 </p>
             }
         }

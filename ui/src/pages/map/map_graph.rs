@@ -4,11 +4,15 @@ use std::{collections::HashMap, sync::Arc};
 
 use tidings_proto::{
     DurationNanos,
-    api::{EdgeKind, GraphEdge, GraphNode, LatencyStats, NodeKind, ServiceGraph, TimeWindow},
+    api::{
+        ChangeSentence, EdgeKind, GraphEdge, GraphNode, LatencyStats, NodeKind, ServiceGraph,
+        SubjectKind, TimeWindow,
+    },
 };
 
 use super::call_words;
 use crate::{
+    components::change::change_words,
     drawings::{
         layers,
         network::{NetworkEdge, NetworkGraph, NetworkNode, NodeSign},
@@ -70,7 +74,7 @@ impl NodeName {
     #[must_use]
     pub fn words(&self) -> String {
         match (self.kind, self.name.as_str()) {
-            (_, "") => "(not known)".to_owned(),
+            (_, "") => "(unknown)".to_owned(),
             (_, name) => figures::cut(name, 60),
         }
     }
@@ -180,12 +184,14 @@ fn edge_name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
 }
 
 impl MapGraph {
-    /// The map of a graph, measured by that of the time before; `lit` is the graph of a trace.
+    /// The map of a graph, measured by that of the time before; `lit` is the graph of a trace, and
+    /// `headline` the sentence of the page, whose subject is marked.
     #[must_use]
     pub fn new(
         now: &ServiceGraph,
         before: Option<&ServiceGraph>,
         lit: Option<&ServiceGraph>,
+        headline: Option<&ChangeSentence>,
     ) -> Self {
         let nodes_before: HashMap<NodeName, CallNumbers> = before
             .map(|graph| {
@@ -229,6 +235,9 @@ impl MapGraph {
             map.curves.push(curve(edge, ends, words, (&numbers, was.as_ref()), weight, is_lit));
             map.edges.push(edge.clone());
             map.edge_numbers.push((numbers, was));
+        }
+        if let Some(headline) = headline.filter(|headline| headline.change.is_worse) {
+            map.mark(headline);
         }
         map.finish()
     }
@@ -280,6 +289,31 @@ struct MapBuilder {
 }
 
 impl MapBuilder {
+    /// Marks the subject of a sentence with the words of its change; of a peer also the calls that
+    /// the sentence is about.
+    fn mark(&mut self, ChangeSentence { subject, change, .. }: &ChangeSentence) {
+        let peer = subject.peer.as_deref().filter(|_| subject.kind == SubjectKind::Peer);
+        let is_service = |name: &NodeName| name.kind == "service" && name.name == subject.service;
+        let is_subject = |name: &NodeName| match peer {
+            Some(peer) => name.kind != "service" && name.name == peer,
+            None => is_service(name),
+        };
+        let words = change_words(change);
+        for (card, _) in self.cards.iter_mut().zip(&self.names).filter(|(_, name)| is_subject(name))
+        {
+            card.is_culprit = true;
+            card.title = format!("{}, {words}", card.title);
+            card.alarm = Some(words.clone());
+        }
+        for curve in self.curves.iter_mut().filter(|_| peer.is_some()) {
+            let name = |at: u32| self.names.get(at as usize);
+            if name(curve.from).is_some_and(is_service) && name(curve.to).is_some_and(is_subject) {
+                curve.has_failed = true;
+                curve.title = format!("{}, {words}", curve.title);
+            }
+        }
+    }
+
     fn finish(self) -> MapGraph {
         MapGraph {
             network: Arc::new(NetworkGraph::new(self.cards, self.curves)),
@@ -326,6 +360,7 @@ fn card(
         left,
         right: p95,
         alarm: failing.then(|| figures::share(numbers.failed())),
+        is_culprit: false,
         bar: numbers.failed(),
         bar_is_failures: true,
         title: format!("{name}{}: {words}", system.unwrap_or_default()),

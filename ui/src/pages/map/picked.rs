@@ -108,12 +108,16 @@ fn of_node(
     let (now, was) = *shown.node_numbers.get(at as usize)?;
     let kind = kind_words(&node);
     let facts = (now.count > 0).then(|| numbers(&now, was.as_ref()));
+    let card = shown.network.nodes.get(at as usize).filter(|card| card.is_culprit);
+    let culprit = card.and_then(|card| card.alarm.clone());
+    let culprit = culprit.map(|words| view! { <p class="is-worse">{words}</p> });
     let is_service = node.kind == NodeKind::Service && !name.words().is_empty();
     let links = is_service.then(|| service_links(&node, range));
     let focus = name.clone();
     Some(view! {
         <h2 class="map-name">{name.words()}</h2>
         <p class="mute">{kind}</p>
+        {culprit}
         {facts}
         <div class="map-links">
             <button class="button" type="button" on:click=move |_| page.focus_on(Some(&focus), 1)>
@@ -160,17 +164,18 @@ fn edge_list(
     let more = edges.len().saturating_sub(LISTED);
     let row = |(edge, other): (u32, u32)| {
         let name = shown.names.get(other as usize).map(NodeName::words).unwrap_or_default();
-        let numbers = shown.edge_numbers[edge as usize].0;
-        let has_failed = shown.network.edges[edge as usize].has_failed;
+        let (numbers, was) = shown.edge_numbers[edge as usize];
+        let fails_more = numbers.fails_more_than(was.as_ref());
+        let is_slower = shown.network.edges[edge as usize].has_failed && !fails_more;
         view! {
             <li>
                 <button class="map-edge" type="button" on:click=move |_| page.pick(Some(Pick::Edge(edge)))>
                     <span class="map-edge-name">{name}</span>
                     <span class="num">{figures::rate(numbers.rate)}</span>
-                    <span class="num" class:is-worse=has_failed>
+                    <span class="num" class:is-worse=is_slower>
                         {format::duration(numbers.duration.p95_nano)}
                     </span>
-                    <span class="num" class:is-worse=has_failed>{figures::share(numbers.failed())}</span>
+                    <span class="num" class:is-worse=fails_more>{figures::share(numbers.failed())}</span>
                 </button>
             </li>
         }
@@ -178,7 +183,7 @@ fn edge_list(
     let rows = edges.into_iter().take(LISTED).map(row).collect_view();
     let title = if is_from { "Calls" } else { "Called by" };
     Some(view! {
-        <h3>{title} <span class="mute">"rate, p95, failed"</span></h3>
+        <h3>{title} " " <span class="mute">"rate, p95, failed"</span></h3>
         <ul>{rows}</ul>
         {(more > 0).then(|| view! { <p class="mute">{format!("and {more} more")}</p> })}
     })

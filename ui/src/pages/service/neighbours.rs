@@ -6,14 +6,17 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::{
     SpanId, TraceId,
-    api::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph},
+    api::{ChangeSentence, EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph, SubjectKind},
 };
 
 use super::ServiceView;
 use crate::{
     api::{self, analysis::graph},
     asked::{before, incomplete},
-    components::{Panel, ServiceName, change::short},
+    components::{
+        Badge, Panel, ServiceName, Tone,
+        change::{change_words, short},
+    },
     format,
     format::rates,
     links::Links,
@@ -58,6 +61,7 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
         let draw = move |graph: Arc<ServiceGraph>| {
             let service = view.name();
             let earlier = earlier.value();
+            let headline = view.report.value().and_then(|report| report.headline.clone());
             let links = view.links.get();
             let all: Vec<_> = edges_of(&graph, &service, side).collect();
             if all.is_empty() {
@@ -71,7 +75,17 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
                     };
                     edges_of(earlier, &service, side).find(same).map(|(_, was)| was)
                 });
-                edge_row(node, edge, was, links)
+                let is_named = |headline: &&ChangeSentence| {
+                    side == Side::Callees && is_subject(headline, node, &service)
+                };
+                let named = headline.as_ref().filter(is_named);
+                edge_row(
+                    node,
+                    edge,
+                    was,
+                    named.map(|headline| change_words(&headline.change)),
+                    links,
+                )
             };
             let rows = all.iter().take(EDGES_MAX).map(row).collect_view();
             let more = (more > 0).then(|| {
@@ -135,10 +149,21 @@ fn missing(graph: &ServiceGraph) -> Option<String> {
     incomplete(&graph.searched).or(cut)
 }
 
+/// Tells whether a sentence is about the calls of a service to an endpoint, which made it worse.
+fn is_subject(headline: &ChangeSentence, node: &GraphNode, caller: &str) -> bool {
+    let subject = &headline.subject;
+    headline.change.is_worse
+        && subject.kind == SubjectKind::Peer
+        && node.kind != NodeKind::Service
+        && subject.service == caller
+        && subject.peer.as_deref() == Some(node.name.as_str())
+}
+
 fn edge_row(
     node: &GraphNode,
     edge: &GraphEdge,
     was: Option<&GraphEdge>,
+    culprit: Option<String>,
     links: Links,
 ) -> impl IntoView + use<> {
     let share = |edge: &GraphEdge| {
@@ -161,9 +186,12 @@ fn edge_row(
     let slow = linked(format::duration(p95(edge)), slowest);
     let was_p95 = was.map_or("–".to_owned(), |was| format::duration(p95(was)));
     let was_share = was.map(|was| format!("it was {}", rates::percent(share(was))));
+    let culprit = culprit.map(|words| {
+        view! { " " <Badge tone=Tone::Error>{words}</Badge> }
+    });
     view! {
         <tr>
-            <td class="grow">{node_name(node, links)} {edge_words(node, edge)}</td>
+            <td class="grow">{node_name(node, links)} {edge_words(node, edge)} {culprit}</td>
             <td class="num">{rates::per_minute(edge.rate_per_second)}</td>
             <td class="num" class:is-worse=fails_more title=was_share>
                 {failed}

@@ -144,8 +144,8 @@ struct Scale {
     /// The longest p95, at least 1, and the shortest.
     longest: u64,
     shortest: u64,
-    /// The least share of failures.
-    least_error_share: f64,
+    /// Failures and calls of the part with the least share of failures.
+    least_failing: (u64, u64),
     /// Set when there is more than one row to compare.
     is_comparison: bool,
     /// Set when rows differ in the part that spans play.
@@ -154,11 +154,12 @@ struct Scale {
 
 impl Scale {
     fn new(parts: &[SplitPart]) -> Self {
-        let shares = parts.iter().map(SplitPart::error_share);
+        let by_share = |a: &&SplitPart, b: &&SplitPart| a.error_share().total_cmp(&b.error_share());
+        let least = parts.iter().filter(|part| part.calls > 0).min_by(by_share);
         Self {
             longest: parts.iter().map(|part| part.p95.0).max().unwrap_or(1).max(1),
             shortest: parts.iter().map(|part| part.p95.0).min().unwrap_or(0),
-            least_error_share: shares.fold(f64::INFINITY, f64::min),
+            least_failing: least.map_or((0, 0), |part| (part.failed, part.calls)),
             is_comparison: parts.len() > 1,
             has_kinds: parts.windows(2).any(|pair| pair[0].kind != pair[1].kind),
         }
@@ -188,7 +189,7 @@ pub(super) fn part_table(
         <table class="table" aria-label=label>
             <thead>
                 <tr>
-                    <th scope="col">"Value"</th>
+                    <th scope="col" class="mono">{short(key)}</th>
                     <th scope="col" class="num">
                         {calls}
                     </th>
@@ -200,7 +201,7 @@ pub(super) fn part_table(
                         "p95"
                     </th>
                     <th scope="col" class="wide">
-                        <span class="hidden">"p95 as a bar"</span>
+                        "p95 to scale"
                     </th>
                 </tr>
             </thead>
@@ -217,7 +218,7 @@ fn part_row(
     scale: Scale,
 ) -> impl IntoView + use<> {
     let is_worst = part.p95.0 as f64 >= scale.shortest as f64 * 1.5 && scale.is_comparison;
-    let fails_more = part.error_share() - scale.least_error_share >= 0.01;
+    let fails_more = fails_more((part.failed, part.calls), scale.least_failing);
     let shown = part.value.as_deref().map_or("(not set)".to_owned(), short);
     let title = part.value.clone();
     let named = match &part.value {
@@ -261,6 +262,19 @@ fn part_row(
     }
 }
 
+/// Tells whether a part fails more than the one that fails least: by a point of a hundred, and by
+/// more than chance gives (two proportions, three standard errors apart).
+fn fails_more((failed, calls): (u64, u64), (least_failed, least_calls): (u64, u64)) -> bool {
+    if calls == 0 || least_calls == 0 {
+        return false;
+    }
+    let (calls, least_calls) = (calls as f64, least_calls as f64);
+    let difference = failed as f64 / calls - least_failed as f64 / least_calls;
+    let share = (failed as f64 + least_failed as f64) / (calls + least_calls);
+    let error = (share * (1.0 - share) * (1.0 / calls + 1.0 / least_calls)).sqrt();
+    difference >= 0.01 && difference >= 3.0 * error
+}
+
 impl SplitPart {
     fn error_share(&self) -> f64 {
         if self.calls == 0 { 0.0 } else { self.failed as f64 / self.calls as f64 }
@@ -285,7 +299,7 @@ mod tests {
         api::{LatencyStats, RedGroup, SpanKindName},
     };
 
-    use super::{Scale, SplitPart, missing};
+    use super::{Scale, SplitPart, fails_more, missing};
 
     fn group(
         value: Option<&str>,
@@ -316,8 +330,16 @@ mod tests {
         let parts: Vec<SplitPart> = groups.iter().map(SplitPart::from).collect();
         assert_eq!((parts[0].calls, parts[0].failed, parts[0].p95.0), (10, 1, 50));
         let scale = Scale::new(&parts);
-        assert_eq!((scale.longest, scale.shortest, scale.least_error_share), (200, 50, 0.0));
+        assert_eq!((scale.longest, scale.shortest, scale.least_failing), (200, 50, (0, 4)));
         assert!(scale.is_comparison && !scale.has_kinds);
+    }
+
+    #[test]
+    fn a_part_fails_more_only_where_chance_does_not_explain_it() {
+        assert!(!fails_more((47, 500), (39, 494)), "9.4 % and 7.9 % of 500 are chance");
+        assert!(fails_more((150, 500), (39, 494)));
+        assert!(!fails_more((1_005, 100_000), (500, 100_000)), "half a point is little");
+        assert!(!fails_more((1, 2), (0, 4)) && !fails_more((0, 0), (0, 0)));
     }
 
     #[test]

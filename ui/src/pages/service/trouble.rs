@@ -71,7 +71,7 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
                             <span class="hidden">"Over time"</span>
                         </th>
                         <th scope="col" class="num">
-                            "First seen"
+                            "First in this time"
                         </th>
                     </tr>
                 </thead>
@@ -204,7 +204,7 @@ fn pattern_row(
     let (class, tone) = match pattern.severity.as_str() {
         "error" | "fatal" => ("log-severity is-error", SparkTone::Error),
         "warn" => ("log-severity is-warning", SparkTone::Warning),
-        "info" => ("log-severity is-info", SparkTone::Accent),
+        "info" => ("log-severity is-info", SparkTone::Plain),
         _ => ("log-severity", SparkTone::Plain),
     };
     let severity = if pattern.severity.is_empty() { "–" } else { &pattern.severity };

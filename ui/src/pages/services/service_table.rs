@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::{Change, ChangeKind, ChangeStep, ChangedGroup, Deployment, TimeWindow};
+use tidings_proto::{
+    DurationNanos,
+    api::{Change, ChangeKind, ChangeStep, ChangedGroup, Deployment, TimeWindow},
+};
 
 use crate::{
+    browser,
     components::{
         ChangeBadge, ComparedSeries, ComparedSpark, Icon, IconName, NumberCell, ServiceName,
-        SortHead, SortOrder, SparkTone, change::value_and_before,
+        SortHead, SortOrder, SparkTone,
+        change::{since, value_and_before},
     },
     format,
     format::rates,
@@ -72,28 +77,32 @@ pub(super) fn service_table(
         rows.groups.iter().enumerate().map(row).collect_view()
     };
     view! {
-        <table class="table services-list" aria-label="Services">
+        <table
+            class="table services-list"
+            class:has-versions=move || rows.with(|rows| has_versions(rows))
+            aria-label="Services"
+        >
             <thead>
                 <tr>
                     <SortHead column="service" label="Service" order />
                     <SortHead column="change" label="What changed" order />
                     <SortHead column="rate" label="Calls/min" order numeric=true />
-                    <th scope="col" class="wide">
+                    <th scope="col" class="wide services-spark">
                         <span class="hidden">"Calls over time"</span>
                     </th>
                     <SortHead column="failed" label="Failed" order numeric=true />
-                    <th scope="col">
+                    <th scope="col" class="services-spark">
                         <span class="hidden">"Failures over time"</span>
                     </th>
                     <SortHead column="p50" label="p50" order numeric=true />
                     <SortHead column="p95" label="p95" order numeric=true />
-                    <th scope="col">
+                    <th scope="col" class="services-spark">
                         <span class="hidden">"p95 over time"</span>
                     </th>
-                    <th scope="col" class="wide">
+                    <th scope="col" class="wide services-version">
                         "New version"
                     </th>
-                    <th scope="col">
+                    <th scope="col" class="services-links">
                         <span class="hidden">"Go to"</span>
                     </th>
                 </tr>
@@ -130,7 +139,7 @@ fn service_row(
             {rate_cells(group, rows)}
             {failure_cells(group, rows)}
             {latency_cells(group, rows)}
-            <td class="wide mono">{version_words(&rows.deployments, &group.service)}</td>
+            <td class="wide mono services-version">{version_words(&rows.deployments, &group.service)}</td>
             <td class="services-links">{row_links(group, links)}</td>
         </tr>
     }
@@ -191,7 +200,7 @@ fn rate_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + use<>
             changed=rate.is_some()
             is_worse=rate.is_some_and(|change| change.is_worse)
         />
-        <td class="wide">
+        <td class="wide services-spark">
             <ComparedSpark series=calls label />
         </td>
     }
@@ -217,7 +226,7 @@ fn failure_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + us
             changed=errors.is_some()
             is_worse
         />
-        <td>
+        <td class="services-spark">
             <ComparedSpark series=failures top_min=0.04 tone label />
         </td>
     }
@@ -230,31 +239,31 @@ fn latency_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + us
         latency.is_some_and(|change| change.quantile.is_none_or(|of| of == quantile || of == 0))
     };
     let is_worse = latency.is_some_and(|change| change.is_worse);
-    let numbers = |quantile: u8, now, before| match latency.filter(|_| is_changed(quantile)) {
-        Some(change) if change.quantile == Some(quantile) => value_and_before(change, quantile),
-        _ => (format::duration(now), format::duration(before)),
-    };
-    let (p50, p50_before) = numbers(50, group.now.p50_nano, group.before.p50_nano);
-    let (p95, p95_before) = numbers(95, group.now.p95_nano, group.before.p95_nano);
     let any_changed = is_changed(50) || is_changed(95);
     let tone = if any_changed { SparkTone::Accent } else { SparkTone::Plain };
-    let p95_steps = series(group, rows, |step| (step.count > 0).then_some(step.p95_nano.0 as f64));
+    let p95 = series(group, rows, |step| (step.count > 0).then_some(step.p95_nano.0 as f64));
     let label = format!("p95 of {} over time", format::service(&group.service));
+    let cell = |quantile: u8, now: DurationNanos, before: DurationNanos| {
+        // The sentence is about the time since the change: so are the numbers beside it.
+        let changed = latency.filter(|change| change.quantile == Some(quantile));
+        let (now, before) = changed.map_or((now, before), |change| {
+            (DurationNanos(rates::whole(change.now)), DurationNanos(rates::whole(change.before)))
+        });
+        view! {
+            <NumberCell
+                now=format::duration(now)
+                before=format::duration(before)
+                changed=is_changed(quantile)
+                is_worse
+                since=changed.map(|change| since(change, browser::now())).unwrap_or_default()
+            />
+        }
+    };
     view! {
-        <NumberCell
-            now=p50
-            before=p50_before
-            changed=is_changed(50)
-            is_worse
-        />
-        <NumberCell
-            now=p95
-            before=p95_before
-            changed=is_changed(95)
-            is_worse
-        />
-        <td>
-            <ComparedSpark series=p95_steps tone label />
+        {cell(50, group.now.p50_nano, group.before.p50_nano)}
+        {cell(95, group.now.p95_nano, group.before.p95_nano)}
+        <td class="services-spark">
+            <ComparedSpark series=p95 tone label />
         </td>
     }
 }
@@ -266,6 +275,12 @@ pub(super) fn address_of(group: &ChangedGroup, links: Links) -> String {
     } else {
         links.service(&group.service)
     }
+}
+
+/// Tells whether any service of the table has a new version: else the column is not shown.
+fn has_versions(rows: &ServiceRows) -> bool {
+    let services = || rows.groups.iter().map(|group| &group.service);
+    rows.deployments.iter().any(|one| services().any(|service| *service == one.service))
 }
 
 /// `2.14.0 on 2 of 4`: the newest version that came in the window.

@@ -75,9 +75,10 @@ pub(super) fn chart(
     let (x, y) = (index(&columns.x)?, index(&columns.y)?);
     let by = columns.by.as_deref().and_then(index);
     let is_time = matches!(result.columns.get(x)?.r#type.as_str(), "timestamp" | "date");
+    let is_of_services = columns.by.as_deref() == Some("service");
     let mut lines: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
-    let mut left_out = std::collections::BTreeSet::new();
-    for row in result.rows.iter().take(POINTS_MAX * SERIES_MAX) {
+    let mut known = std::collections::HashMap::<String, usize>::new();
+    for row in &result.rows {
         let Some(place) =
             row.get(x).and_then(|value| if is_time { moment(value) } else { value.as_f64() })
         else {
@@ -88,14 +89,19 @@ pub(super) fn chart(
             .and_then(|by| row.get(by))
             .map(|name| text_of(name).unwrap_or_else(|| "null".to_owned()));
         let name = name.unwrap_or_default();
-        match lines.iter().position(|(known, _)| *known == name) {
-            Some(at) => lines[at].1.push((place, value)),
-            None if lines.len() < SERIES_MAX => lines.push((name, vec![(place, value)])),
-            None => {
-                left_out.insert(name);
-            }
-        }
+        let at = *known.entry(name).or_insert_with_key(|name| {
+            lines.push((name.clone(), Vec::new()));
+            lines.len() - 1
+        });
+        lines[at].1.push((place, value));
     }
+    // Those with the greatest numbers are drawn, in their order in the result otherwise.
+    let size = |points: &[(f64, f64)]| {
+        points.iter().map(|(_, value)| value.abs()).filter(|value| value.is_finite()).sum::<f64>()
+    };
+    lines.sort_by(|left, right| size(&right.1).total_cmp(&size(&left.1)));
+    let left_out = lines.len().saturating_sub(SERIES_MAX);
+    lines.truncate(SERIES_MAX);
     let places = || lines.iter().flat_map(|(_, points)| points.iter().map(|(place, _)| *place));
     let first = places().fold(f64::INFINITY, f64::min);
     let last = places().fold(f64::NEG_INFINITY, f64::max);
@@ -109,7 +115,8 @@ pub(super) fn chart(
         for (place, _) in &mut points {
             *place = (*place - first) / length;
         }
-        LineSeries { name, points }
+        let service = is_of_services.then(|| name.clone());
+        LineSeries { name, points, service }
     });
     Some(Chart {
         series: series.collect(),
@@ -118,7 +125,7 @@ pub(super) fn chart(
         } else {
             number_axis(first, length)
         },
-        left_out: left_out.len(),
+        left_out,
     })
 }
 
@@ -223,7 +230,9 @@ mod tests {
         assert_eq!(columns, expected);
         let chart = chart(&result, &columns, 0).unwrap();
         assert_eq!((chart.series.len(), chart.left_out), (2, 0));
-        let points = &chart.series[0].points;
+        let names: Vec<&str> = chart.series.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["b", "a"], "the greatest first");
+        let points = &chart.series[1].points;
         assert_eq!((points[0], points[2]), ((0.0, 1.0), (1.0, 3.0)));
         assert!(points[1].1.is_nan() && (points[1].0 - 0.5).abs() < 1e-9);
     }
@@ -242,5 +251,6 @@ mod tests {
         let many = result(&[("a", "bigint"), ("b", "bigint"), ("s", "text")], rows);
         let chart = chart(&many, &suited(&many).unwrap(), 0).unwrap();
         assert_eq!((chart.series.len(), chart.left_out), (6, 34));
+        assert_eq!(chart.series[0].name, "s39");
     }
 }

@@ -103,7 +103,7 @@ pub(super) fn schema_side(
                         type="button"
                         on:click=move |_| editor.insert(inserted, 0)
                     >
-                        <span class="mute">"put the name into the query"</span>
+                        <span class="mute">"Insert view name"</span>
                     </button>
                     <ul>{columns.into_iter().map(column).collect_view()}</ul>
                 </details>

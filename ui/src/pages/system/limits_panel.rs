@@ -48,8 +48,26 @@ fn value_words(limit: &LimitInForce) -> String {
         ("milliseconds", true) => format!("{grouped} ms"),
         ("rows", true) => number.map_or(grouped, |rows| format::counted(rows, "row")),
         ("bytes", true) => format!("{grouped} B"),
+        ("bytes", false) => binary_size(&limit.value).map_or(grouped, format::rates::bytes),
+        (_, false) => apart(&limit.value).unwrap_or(grouped),
         _ => grouped,
     }
+}
+
+/// Bytes of a size as settings write it: `6026MiB`.
+fn binary_size(text: &str) -> Option<u64> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let power = ["B", "KiB", "MiB", "GiB", "TiB"].iter().position(|known| *known == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(1_024_u64.checked_pow(u32::try_from(power).ok()?)?)
+}
+
+/// A number with its unit, set apart: `30d` as `30 d`.
+fn apart(text: &str) -> Option<String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let is_unit = ["ms", "s", "m", "min", "h", "d"].contains(&unit);
+    (!number.is_empty() && is_unit).then(|| format!("{number} {unit}"))
 }
 
 fn table(list: &LimitList, shows_all: RwSignal<bool>) -> impl IntoView + use<> {
@@ -110,8 +128,10 @@ mod tests {
         };
         assert_eq!(words("30", "seconds"), "30 s");
         assert_eq!(words("20000000", "rows"), "20,000,000 rows");
-        assert_eq!(words("560MiB", "bytes"), "560MiB");
-        assert_eq!(words("30d", "age"), "30d");
+        assert_eq!(words("560MiB", "bytes"), "560 MiB");
+        assert_eq!(words("6026MiB", "bytes"), "5.88 GiB");
+        assert_eq!(words("a tenth", "bytes"), "a tenth");
+        assert_eq!(words("30d", "age"), "30 d");
         assert_eq!(words("2000", "count"), "2,000");
     }
 }

@@ -165,7 +165,9 @@ pub(super) fn horizon_words(horizon: &RetentionHorizon) -> String {
     let reach = horizon.reachable_age_nano.map(age);
     match (horizon.bound, reach) {
         (Some(HorizonBound::Age), Some(reach)) => {
-            format!("At this rate there is room for all of it until its age of {reach}.")
+            let reach =
+                reach.strip_suffix(" d").map_or(reach.clone(), |days| format!("{days} days"));
+            format!("At this rate the disk holds all {reach}.")
         }
         (Some(HorizonBound::Size), Some(reach)) => {
             format!(
@@ -226,7 +228,7 @@ mod tests {
             bound: Some(bound),
             ..RetentionHorizon::default()
         };
-        assert!(horizon_words(&horizon(30, HorizonBound::Age)).ends_with("age of 30 d."));
+        assert!(horizon_words(&horizon(30, HorizonBound::Age)).ends_with("holds all 30 days."));
         assert!(horizon_words(&horizon(12, HorizonBound::Size)).contains("reached at 12 d"));
         let disk = horizon_words(&horizon(5, HorizonBound::Disk));
         assert!(disk.contains("room for 5 d") && disk.contains("retention-bytes-max"), "{disk}");

@@ -78,6 +78,7 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
             alarm: None,
             bar: 0.0,
             bar_is_failures: false,
+            is_culprit: false,
             is_lit: false,
         };
     }
@@ -96,6 +97,7 @@ fn card(node: &GraphNode, times: &HashMap<&str, &ServiceTime>, most: u64) -> Net
         alarm: (errors > 0).then(|| format!("{} of {}", format::count(errors), format::count(all))),
         bar: time.map_or(0.0, |time| figures::ratio(time.self_nano.0, most)),
         bar_is_failures: false,
+        is_culprit: false,
         title: format!(
             "{name}: {left}, own time {}, {} failed",
             format::duration(own),

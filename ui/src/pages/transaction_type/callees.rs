@@ -133,7 +133,7 @@ fn row(
 /// A node's name with its sign: dashed where it sends no spans.
 fn node_name(page: TypePage, node: &GraphNode) -> impl IntoView + use<> {
     let is_service = node.kind == NodeKind::Service;
-    let name = if node.name.is_empty() { "(not known)".to_owned() } else { node.name.clone() };
+    let name = if node.name.is_empty() { "(unknown)".to_owned() } else { node.name.clone() };
     let text = figures::cut(&name, 60);
     let words = if is_service {
         let href = addresses::service(&node.name, page.window.get_untracked().range());

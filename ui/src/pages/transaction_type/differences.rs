@@ -53,7 +53,7 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
             _ => traces,
         };
         let words = format!(
-            "{} of {} against the rest. Top: them, below: the rest.",
+            "{} of {} against the rest.",
             format::count(explanation.selected_count),
             format::count(explanation.selected_count.saturating_add(explanation.rest_count)),
         );

@@ -6,7 +6,9 @@ use tidings_proto::{DurationNanos, api::TransactionKind};
 use super::{TypePage, moment};
 use crate::{
     addresses, browser,
-    components::{ChangeBadge, Headline, ServiceName, change::full_words, report::quiet_words},
+    components::{
+        ChangeBadge, Headline, SentenceGhost, ServiceName, change::full_words, report::quiet_words,
+    },
     figures, format,
     links::Links,
 };
@@ -56,7 +58,7 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
                 {move || state_badge(page)}
                 <span class="page-tools">{errors} {traces}</span>
             </div>
-            {move || waits_for_changes(page).then(sentence_ghost)}
+            {move || waits_for_changes(page).then(|| view! { <SentenceGhost /> })}
             {move || culprit(page)}
             {move || own_changes(page).map(|words| view! { <p class="say mute">{words}</p> })}
             <div class="page-facts">{move || numbers(page)}</div>
@@ -79,15 +81,6 @@ fn state_badge(page: TypePage) -> Option<AnyView> {
 /// Tells whether what changed is asked for and not known yet.
 fn waits_for_changes(page: TypePage) -> bool {
     page.window.get().before().is_some() && page.report.loading()
-}
-
-/// Grey ground in the place of the sentence about what changed.
-fn sentence_ghost() -> impl IntoView {
-    view! {
-        <p class="say" role="status" aria-label="Loading what changed">
-            <span class="say-ghost"></span>
-        </p>
-    }
 }
 
 /// The culprit of the type's change, as Home and the services' pages name it.

@@ -1,7 +1,8 @@
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{
-        EdgeKind, GraphEdge, GraphNode, LatencyStats, NodeKind, Searched, ServiceGraph, TimeWindow,
+        Change, ChangeKind, ChangeSentence, EdgeKind, GraphEdge, GraphNode, LatencyStats, NodeKind,
+        Searched, ServiceGraph, Subject, SubjectKind, TimeWindow,
     },
 };
 
@@ -54,11 +55,11 @@ fn graph(edges: Vec<GraphEdge>) -> ServiceGraph {
 
 #[test]
 fn users_and_their_calls_are_those_of_the_api() {
-    let alone = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None);
+    let alone = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None, None);
     assert_eq!((alone.names.len(), alone.network.edges.len()), (4, 1), "nothing is added");
     let mut of_users = graph(vec![edge(0, 1, 100, 0, 10), edge(4, 0, 60, 0, 20)]);
     of_users.nodes.push(node(NodeKind::User, "user", 0, 0));
-    let map = MapGraph::new(&of_users, None, None);
+    let map = MapGraph::new(&of_users, None, None, None);
     assert_eq!((map.names[4].write(), map.names[4].words()), ("user:user".into(), "user".into()));
     assert_eq!(map.network.nodes[4].left, "begins transactions");
     let ends: Vec<_> = map.network.edges.iter().map(|edge| (edge.from, edge.to)).collect();
@@ -70,17 +71,59 @@ fn users_and_their_calls_are_those_of_the_api() {
 fn an_edge_is_red_when_it_is_worse_than_before() {
     let before = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 100, 20, 100)]);
     let now = graph(vec![edge(0, 1, 100, 3, 10), edge(1, 2, 100, 20, 390)]);
-    let map = MapGraph::new(&now, Some(&before), None);
+    let map = MapGraph::new(&now, Some(&before), None, None);
     let red: Vec<bool> = map.network.edges.iter().map(|edge| edge.has_failed).collect();
     assert_eq!(red, [true, true]);
-    let same = MapGraph::new(&before, Some(&before), None);
+    let same = MapGraph::new(&before, Some(&before), None, None);
     assert!(same.network.edges.iter().all(|edge| !edge.has_failed), "as usual is not red");
 }
 
 #[test]
+fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
+    let of = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 100, 0, 10), edge(0, 2, 100, 0, 10)]);
+    let change = Change {
+        kind: ChangeKind::Latency,
+        is_worse: true,
+        before: 118e6,
+        now: 410e6,
+        factor: Some(3.5),
+        difference: 292e6,
+        quantile: Some(50),
+        since_unix_nano: None,
+        p_value: 0.001,
+        text: None,
+        id: None,
+    };
+    let subject = Subject {
+        kind: SubjectKind::Peer,
+        service: "pay".to_owned(),
+        operation: None,
+        peer: Some("bank".to_owned()),
+    };
+    let mut headline = ChangeSentence { subject, change, with: Vec::new(), explained_share: None };
+    let marked = |headline: &ChangeSentence| {
+        let map = MapGraph::new(&of, Some(&of), None, Some(headline));
+        let alarms = map.network.nodes.iter().map(|node| node.alarm.clone().unwrap_or_default());
+        let red = map.network.edges.iter().map(|edge| edge.has_failed);
+        (alarms.collect::<Vec<_>>(), red.collect::<Vec<_>>())
+    };
+    let (alarms, red) = marked(&headline);
+    assert_eq!((alarms.join("|").as_str(), red), ("||3.5× slower|", vec![false, true, false]));
+    headline.subject.kind = SubjectKind::Service;
+    let (alarms, red) = marked(&headline);
+    assert_eq!((alarms.join("|").as_str(), red), ("|3.5× slower||", vec![false; 3]));
+    headline.change.is_worse = false;
+    assert_eq!(marked(&headline).0.join("|"), "|||", "what is better is no alarm");
+}
+
+#[test]
 fn a_focus_keeps_the_numbers_with_their_nodes() {
-    let map =
-        MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 50, 0, 10)]), None, None);
+    let map = MapGraph::new(
+        &graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 50, 0, 10)]),
+        None,
+        None,
+        None,
+    );
     let bank = NodeName::read("external:bank").unwrap();
     let around = map.around(&bank, 1);
     assert_eq!(around.names, [NodeName::read("pay").unwrap(), bank.clone()]);
@@ -93,7 +136,7 @@ fn a_focus_keeps_the_numbers_with_their_nodes() {
 fn a_trace_lights_up_its_nodes_and_edges() {
     let of_trace = graph(vec![edge(1, 2, 1, 0, 1)]);
     let now = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 50, 0, 10)]);
-    let map = MapGraph::new(&now, None, Some(&of_trace));
+    let map = MapGraph::new(&now, None, Some(&of_trace), None);
     let lit: Vec<bool> = map.network.edges.iter().map(|edge| edge.is_lit).collect();
     assert_eq!(lit, [false, true]);
     assert!(map.network.nodes[1].is_lit);
@@ -105,7 +148,7 @@ fn names_of_nodes_survive_an_address() {
         assert_eq!(NodeName::read(name).unwrap().write(), name);
     }
     assert_eq!(NodeName::read("http://x").unwrap().write(), "service:http://x");
-    assert_eq!(NodeName::read("database:").unwrap().words(), "(not known)");
+    assert_eq!(NodeName::read("database:").unwrap().words(), "(unknown)");
 }
 
 #[test]
