@@ -81,15 +81,21 @@ impl GrpcStatus {
 }
 
 /// The form of `grpc-message`: printable ASCII, the rest as `%` and two digits per UTF-8 byte.
+/// Spaces at the begin and the end are encoded too: a field value of HTTP/2 has none there
+/// ([RFC 9113, 8.2.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1)).
 fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        if (b' '..=b'~').contains(&byte) && byte != b'%' {
+    let begin = text.len() - text.trim_start_matches(' ').len();
+    let inside = begin..text.trim_end_matches(' ').len();
+    let mut encoded = String::with_capacity(text.len());
+    for (at, byte) in text.bytes().enumerate() {
+        let is_inner_space = byte == b' ' && inside.contains(&at);
+        if is_inner_space || byte.is_ascii_graphic() && byte != b'%' {
             encoded.push(char::from(byte));
         } else {
             let _ = write!(encoded, "%{byte:02X}");
         }
-        encoded
-    })
+    }
+    encoded
 }
 
 #[cfg(test)]
@@ -100,7 +106,18 @@ mod tests {
 
     #[test]
     fn messages_are_percent_encoded() {
-        assert_eq!(percent_encoded("50% é\n~"), "50%25 %C3%A9%0A~");
+        for (text, expected) in [
+            ("50% é\n~", "50%25 %C3%A9%0A~"),
+            ("a  b", "a  b"),
+            (" is not possible", "%20is not possible"),
+            ("  a b  ", "%20%20a b%20%20"),
+            (" ", "%20"),
+            ("  ", "%20%20"),
+            ("", ""),
+            ("\t\u{a0}", "%09%C2%A0"),
+        ] {
+            assert_eq!(percent_encoded(text), expected, "{text:?}");
+        }
     }
 
     #[test]

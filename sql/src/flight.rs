@@ -269,7 +269,7 @@ async fn action(service: &SqlService, action: Action) -> Result<Messages, GrpcSt
         "CancelFlightInfo" | "CancelQuery" => {
             Err(not_here(&action.kind, "a query runs in its DoGet, and ends when that is ended"))
         }
-        other => Err(not_here(other, "queries can be prepared")),
+        other => Err(not_here(&format!("the action {other:?}"), "queries can be prepared")),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Log tail: records that are new since the previous poll.
 //!
 //! A record is new when it was not shown before and its own time is at most [`LATE_NANOS`] ago.
-//! Later ones are found by searching. Owns the deduplication set of shown records, within bounds.
+//! Later ones are found by searching. Owns the deduplication set of shown records, within bounds. A
+//! poll changes no set but gives the next one, so a poll that fails or is given up loses no record.
 
 use std::{collections::BTreeSet, ops::ControlFlow, slice};
 
@@ -19,7 +20,7 @@ const SHOWN_MAX: usize = 100_000;
 const GIVEN_MAX: usize = 500;
 
 /// Deduplication set of shown records.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ShownRecords {
     /// Nothing before this is looked at.
     from: UnixNanos,
@@ -49,23 +50,26 @@ impl ShownRecords {
         Self { from: key.0, after: Some(key), keys: BTreeSet::new() }
     }
 
-    /// Takes what there is as shown.
-    pub(crate) fn skip(&mut self, reader: &Reader, filter: &LogFilter) -> Result<(), QueryError> {
-        self.look(reader, filter, 0).map(drop)
+    /// The set with what there is taken as shown.
+    pub(crate) fn skip(&self, reader: &Reader, filter: &LogFilter) -> Result<Self, QueryError> {
+        let mut shown = self.clone();
+        shown.look(reader, filter, 0)?;
+        Ok(shown)
     }
 
-    /// Polls for records that are new since the last poll.
+    /// Polls for records that are not in the set. Returns them, and the set with them.
     pub(crate) fn news(
-        &mut self,
+        &self,
         reader: &Reader,
         filter: &LogFilter,
-    ) -> Result<NewRecords, QueryError> {
-        let (keys, dropped) = self.look(reader, filter, GIVEN_MAX)?;
+    ) -> Result<(NewRecords, Self), QueryError> {
+        let mut shown = self.clone();
+        let (keys, dropped) = shown.look(reader, filter, GIVEN_MAX)?;
         let new = keys.len();
         let filters = slice::from_ref(filter);
         let mut logs = read(reader, filters, LogOrder::Newest, keys)?.logs;
         logs.reverse();
-        Ok(NewRecords { dropped: dropped + (new - logs.len()) as u64, logs })
+        Ok((NewRecords { dropped: dropped + (new - logs.len()) as u64, logs }, shown))
     }
 
     /// The newest new keys, and how many more there are.
@@ -104,5 +108,98 @@ impl ShownRecords {
         self.from = self.from.max(late);
         self.keys = self.keys.split_off(&(self.from, 0));
         Ok((new, dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicUsize, Ordering},
+        },
+        time::{Duration, Instant},
+    };
+
+    use tidings_proto::{
+        UnixNanos,
+        otlp::{ExportLogsServiceRequest, LogRecord, ResourceLogs, ScopeLogs},
+    };
+    use tidings_storage::{Clock, LogFilter, Store, StoreSettings, SystemClock, TelemetryBatch};
+
+    use super::ShownRecords;
+    use crate::{
+        QueryError, QueryLimits,
+        execution::{Bounded, Reader},
+    };
+
+    const NOW: UnixNanos = UnixNanos(1_795_161_600_000_000_000);
+
+    /// Lets the deadline pass after it was looked at so many times.
+    #[derive(Debug)]
+    struct LapsingClock {
+        start: Instant,
+        looks: AtomicUsize,
+    }
+
+    impl Clock for LapsingClock {
+        fn now(&self) -> UnixNanos {
+            NOW
+        }
+
+        fn instant(&self) -> Instant {
+            let less = |looks: usize| looks.checked_sub(1);
+            match self.looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+                Ok(_) => self.start,
+                Err(_) => self.start + Duration::from_secs(60),
+            }
+        }
+
+        fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn reader(store: &Store, looks: usize) -> Reader {
+        let start = SystemClock.instant();
+        let clock = Arc::new(LapsingClock { start, looks: AtomicUsize::new(looks) });
+        let stop = Arc::new(AtomicBool::new(false));
+        let deadline = start + Duration::from_secs(30);
+        let bounded = Bounded { snapshot: store.snapshot(), stop, clock, deadline };
+        Reader::over(bounded, QueryLimits::default())
+    }
+
+    #[tokio::test]
+    async fn records_of_a_poll_that_fails_are_new_in_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+        let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
+        let log_records = (1..=3).map(|n| LogRecord {
+            time_unix_nano: NOW.0 + n,
+            body: Some("said".into()),
+            ..LogRecord::default()
+        });
+        let scope_logs =
+            vec![ScopeLogs { log_records: log_records.collect(), ..Default::default() }];
+        let resource_logs = vec![ResourceLogs { scope_logs, ..Default::default() }];
+        let request = ExportLogsServiceRequest { resource_logs };
+        store.append(TelemetryBatch::Logs { request, bytes: None }).await.unwrap();
+        let filter = LogFilter::default();
+        let shown = ShownRecords::nothing(NOW);
+        let mut failed = 0;
+        // The deadline passes at each of the places where a poll looks at it.
+        let (news, shown) = loop {
+            match shown.news(&reader(&store, failed), &filter) {
+                Ok(polled) => break polled,
+                Err(QueryError::Deadline { .. }) => failed += 1,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert!(failed >= 4, "keys and records are read in two scans: {failed}");
+        assert_eq!((news.logs.len(), news.dropped), (3, 0));
+        let (news, _) = shown.news(&reader(&store, usize::MAX), &filter).unwrap();
+        assert_eq!((news.logs.len(), news.dropped), (0, 0));
     }
 }

@@ -9,6 +9,8 @@ mod aggregate;
 mod binary;
 mod functions;
 mod histogram;
+mod label_functions;
+mod made_labels;
 mod over_time;
 
 use std::{
@@ -69,6 +71,10 @@ pub(super) struct Evaluator<'d> {
     pub(super) counted: &'d SeriesData,
     pub(super) asked: EvaluationTimes,
     samples: Cell<usize>,
+    /// Bytes of labels that were made and are held.
+    label_bytes: Cell<usize>,
+    /// Labels of the query's values so far, from the first time on at which it made labels.
+    answered: RefCell<HashSet<Labels>>,
     /// Of functions, which are asked at every time.
     patterns: RefCell<Patterns>,
 }
@@ -76,7 +82,15 @@ pub(super) struct Evaluator<'d> {
 impl<'d> Evaluator<'d> {
     /// An evaluator that has looked at nothing yet.
     pub(super) fn new(reader: &'d Reader, counted: &'d SeriesData, asked: EvaluationTimes) -> Self {
-        Self { reader, counted, asked, samples: Cell::new(0), patterns: RefCell::default() }
+        Self {
+            reader,
+            counted,
+            asked,
+            samples: Cell::new(0),
+            label_bytes: Cell::new(0),
+            answered: RefCell::default(),
+            patterns: RefCell::default(),
+        }
     }
 
     /// The pattern of a text, if it is one and there is room for it.
@@ -84,12 +98,25 @@ impl<'d> Evaluator<'d> {
         self.patterns.borrow_mut().made(text).ok().map(|pattern| pattern.regex)
     }
 
-    /// Evaluates the expression at this time.
+    /// Evaluates the whole query at this time. Labels of all of its values are held together.
     pub(super) fn evaluate(
         &self,
-        of: &Expression,
+        query: &Expression,
         time: i64,
     ) -> Result<EvaluatedValue, PromqlError> {
+        let before = self.label_bytes.get();
+        let value = self.evaluate_part(query, time)?;
+        let samples = match &value {
+            EvaluatedValue::Vector(samples) => samples.as_slice(),
+            EvaluatedValue::Scalar(_) | EvaluatedValue::Text(_) => &[],
+        };
+        let mut answered = self.answered.borrow_mut();
+        self.keep_labels(before, samples, |labels| answered.insert(labels.clone()))?;
+        Ok(value)
+    }
+
+    /// Evaluates an expression of the query at this time.
+    fn evaluate_part(&self, of: &Expression, time: i64) -> Result<EvaluatedValue, PromqlError> {
         Ok(match of {
             Expression::Number(number) => EvaluatedValue::Scalar(*number),
             Expression::Text(text) => EvaluatedValue::Text(text.clone()),
@@ -98,7 +125,7 @@ impl<'d> Evaluator<'d> {
                 let message = "a range vector is only something for functions";
                 return Err(PromqlError::Execution(message.to_owned()));
             }
-            Expression::Negated(inner) => match self.evaluate(inner, time)? {
+            Expression::Negated(inner) => match self.evaluate_part(inner, time)? {
                 EvaluatedValue::Scalar(number) => EvaluatedValue::Scalar(-number),
                 other => EvaluatedValue::Vector(mapped(other.vector(), |value| -value)?),
             },
@@ -111,6 +138,7 @@ impl<'d> Evaluator<'d> {
     }
 
     fn call(&self, call: &FunctionCall, time: i64) -> Result<EvaluatedValue, PromqlError> {
+        self.check()?;
         if let Some(range) = call.arguments.iter().find(|given| is_range(given)) {
             let name = call.function.name;
             if let (Expression::Range { selector, range_ms }, true) = (range, is_exact(name)) {
@@ -133,12 +161,12 @@ impl<'d> Evaluator<'d> {
         of: &Expression,
         time: i64,
     ) -> Result<Vec<SeriesSample>, PromqlError> {
-        Ok(self.evaluate(of, time)?.vector())
+        Ok(self.evaluate_part(of, time)?.vector())
     }
 
     /// Evaluates an expression of type scalar.
     pub(super) fn scalar(&self, of: &Expression, time: i64) -> Result<f64, PromqlError> {
-        match self.evaluate(of, time)? {
+        match self.evaluate_part(of, time)? {
             EvaluatedValue::Scalar(number) => Ok(number),
             _ => Ok(f64::NAN),
         }
@@ -146,7 +174,7 @@ impl<'d> Evaluator<'d> {
 
     /// Evaluates an expression of type string.
     pub(super) fn text(&self, of: &Expression, time: i64) -> Result<String, PromqlError> {
-        match self.evaluate(of, time)? {
+        match self.evaluate_part(of, time)? {
             EvaluatedValue::Text(text) => Ok(text),
             _ => Ok(String::new()),
         }
@@ -172,6 +200,11 @@ impl<'d> Evaluator<'d> {
         if looked > SAMPLES_MAX {
             return Err(too_much());
         }
+        self.check()
+    }
+
+    /// Fails when the deadline has passed or nobody waits for the answer.
+    fn check(&self) -> Result<(), PromqlError> {
         Ok(self.reader.check()?)
     }
 
@@ -221,25 +254,29 @@ impl<'d> Evaluator<'d> {
                 let times: Vec<i64> = multiples(at - range_ms, at, SAMPLED_EVERY_MS).collect();
                 let selected = self.counted.selected(selector.id);
                 self.hold(selected.series.len().saturating_mul(times.len().max(1)))?;
-                let stretch = |series: &Series| SeriesSamples {
-                    labels: series.labels.clone(),
-                    points: times
-                        .iter()
-                        .filter(|at| self.counted.has_calls(series, selected.origin_ms, **at))
-                        .map(|at| (*at, self.counted.between(series, selected.origin_ms, *at)))
-                        .collect(),
-                };
-                let stretches = selected.series.iter().map(stretch);
-                Ok(stretches.filter(|stretch| !stretch.points.is_empty()).collect())
+                let mut stretches = Vec::new();
+                for series in &selected.series {
+                    self.check()?;
+                    let there =
+                        |at: &&i64| self.counted.has_calls(series, selected.origin_ms, **at);
+                    let point =
+                        |at: &i64| (*at, self.counted.between(series, selected.origin_ms, *at));
+                    let points: Vec<_> = times.iter().filter(there).map(point).collect();
+                    if !points.is_empty() {
+                        stretches.push(SeriesSamples { labels: series.labels.clone(), points });
+                    }
+                }
+                Ok(stretches)
             }
             Expression::Subquery(subquery) => {
                 let (mut found, mut points) = (MatrixBuilder::default(), 0_usize);
                 for at in self.asked.inner_times(subquery, time) {
-                    let value = self.evaluate(&subquery.inner, at)?;
-                    let samples = value.vector();
+                    let before = self.label_bytes.get();
+                    let samples = self.vector(&subquery.inner, at)?;
                     self.look(samples.len())?;
                     points = points.saturating_add(samples.len());
                     self.check_points(points)?;
+                    self.keep_labels(before, &samples, |labels| !found.has(labels))?;
                     found.add(at, samples)?;
                 }
                 Ok(found.finish())
@@ -279,6 +316,11 @@ impl MatrixBuilder {
             points.push((time, sample.value));
         }
         Ok(())
+    }
+
+    /// Reports whether there are samples with these labels.
+    fn has(&self, labels: &Labels) -> bool {
+        self.0.contains_key(labels)
     }
 
     /// The series in the order of their labels.

@@ -6,6 +6,7 @@ use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{SpanKind, StatusCode as SpanStatus};
 use tidings_query::QueryLimits;
+use tidings_storage::{Clock, SystemClock};
 
 use crate::harness::{BEGIN, Harness, SpanBuilder, in_order, span, text};
 
@@ -828,5 +829,104 @@ async fn what_a_query_holds_is_bounded_by_memory() {
     ] {
         let (found, answer) = ask(&harness, &path).await;
         assert_eq!(found.as_u16(), status, "{path}: {}", answer["error"]);
+    }
+}
+
+/// `label_join` of so many times the label `a`, nested so deep.
+fn nested_joins(series: &str, times: usize, depth: usize) -> String {
+    let labels = ", \"a\"".repeat(times);
+    (0..depth)
+        .fold(series.to_owned(), |inner, _| format!("label_join({inner}, \"a\", \"\"{labels})"))
+}
+
+#[tokio::test]
+async fn labels_that_functions_make_are_bounded() {
+    let harness = Harness::new().await;
+    let path = |query: &str| format!("/query?query={}&time={BEGIN_S}", encoded(query));
+    let replace = |of: &str, replacement: &str, pattern: &str| {
+        format!("label_replace({of}, \"a\", \"{replacement}\", \"a\", \"{pattern}\")")
+    };
+    let nested = (0..12).fold(a("1"), |inner, _| replace(&inner, "$1$1$1$1", "(.*)"));
+    let groups = |count: usize| replace(&a("1"), "$1", &"(x?)".repeat(count));
+    let begun = SystemClock.instant();
+    refused(
+        &harness,
+        [
+            // 175 to the power of 5, then 174 long separators.
+            (path(&nested_joins(&a("1"), 175, 5)), 400, "bad_data", "label_join() makes"),
+            (
+                path(&format!(
+                    "label_join({}, \"a\", \"{}\"{})",
+                    a("1"),
+                    "-".repeat(4_000),
+                    ", \"a\"".repeat(175)
+                )),
+                400,
+                "bad_data",
+                "at most 65536 bytes",
+            ),
+            // 4 to the power of 12.
+            (path(&nested), 400, "bad_data", "label_replace() makes"),
+            (path(&groups(17)), 400, "bad_data", "at most 16 groups"),
+        ],
+    )
+    .await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+    let x = json!({ "a": "x" });
+    let long = json!({ "a": "x".repeat(65_536) });
+    for (query, labels) in [
+        (groups(16), &x),
+        (replace(&a("1"), "$1", "(.*)"), &x),
+        (replace(&a("1"), "${1}", "(x)(y)?"), &x),
+        (nested_joins(&a("1"), 256, 2), &long),
+    ] {
+        assert_eq!(at(&harness, &query, 0).await, one(labels, 1.0), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn labels_that_a_query_makes_are_bounded_by_memory() {
+    let limits = QueryLimits { metrics_bytes_max: 64 << 10, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let late = |n: u64| 3_590_000 + n * 10;
+    harness
+        .send((1..=20).map(|n| span(n, n, "shop", &format!("work-{n}")).at(late(n), late(n) + 5)))
+        .await;
+    let end = BEGIN_S + 3_600;
+    let calls = "traces_spanmetrics_calls_total";
+    let replaced = |with: &str| format!("label_replace({calls}, \"b\", \"{with}\", \"\", \"\")");
+    let long = "x".repeat(4_000);
+    // A value of 4,000 bytes that is the same at all times, and one that is another at each.
+    let same = format!("label_replace(vector(1), \"b\", \"{long}\", \"\", \"\")");
+    let other = format!(
+        "label_join(label_replace(count_values(\"v\", vector(time())), \"b\", \"{long}\", \"\", \
+         \"\"), \"v\", \"\", \"b\", \"v\")"
+    );
+    let copied = format!("{} * on () group_left (b) {same}", replaced("y"));
+    let over_time = |of: &str| format!("count(count_over_time(({of})[1h:1m]))");
+    for (query, status) in [
+        (replaced("short"), 200),
+        (replaced(&long), 422),
+        (
+            format!("{} * on (service) group_left () count by (service) ({calls})", replaced("y")),
+            200,
+        ),
+        (copied, 422),
+        (same.clone(), 200),
+        (other.clone(), 200),
+        (over_time(&same), 200),
+        (over_time(&other), 422),
+    ] {
+        let (found, answer) =
+            ask(&harness, &format!("/query?query={}&time={end}", encoded(&query))).await;
+        assert_eq!(found.as_u16(), status, "{query:.100}: {}", answer["error"]);
+        let is_refused = text(&answer["status"]) == "error";
+        assert!(!is_refused || text(&answer["error"]).starts_with("the labels that the query"));
+    }
+    for (query, status) in [(same, 200), (other, 422)] {
+        let window = format!("start={BEGIN_S}&end={end}&step=60");
+        let path = format!("/query_range?query={}&{window}", encoded(&query));
+        let (found, answer) = ask(&harness, &path).await;
+        assert_eq!(found.as_u16(), status, "{query:.100}: {}", answer["error"]);
     }
 }

@@ -1,6 +1,9 @@
 //! Several series made one.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 use super::{Evaluator, SeriesSample};
 use crate::prometheus::{
@@ -18,6 +21,7 @@ pub(super) fn aggregate(
     let samples = evaluator.vector(&aggregate.of, time)?;
     let mut groups: BTreeMap<Labels, Vec<SeriesSample>> = BTreeMap::new();
     for sample in samples {
+        evaluator.check()?;
         let key = sample.labels.only(|label| aggregate.grouping.contains(label));
         groups.entry(key).or_default().push(sample);
     }
@@ -29,13 +33,21 @@ pub(super) fn aggregate(
     };
     match aggregate.how {
         how @ (Aggregation::Top | Aggregation::Bottom) => {
-            let best = |group| extreme(group, parameter, how == Aggregation::Top);
-            Ok(groups.into_values().flat_map(best).collect())
+            let mut found = Vec::new();
+            for group in groups.into_values() {
+                evaluator.check()?;
+                found.extend(extreme(group, parameter, how == Aggregation::Top));
+            }
+            Ok(found)
         }
         Aggregation::CountValues => {
             let Some(label) = &aggregate.parameter else { return Ok(Vec::new()) };
             let label = evaluator.text(label, time)?;
-            Ok(groups.into_iter().flat_map(|(key, group)| by_value(&key, &group, &label)).collect())
+            let mut found = Vec::new();
+            for (key, group) in groups {
+                found.extend(by_value(evaluator, &key, &group, &label)?);
+            }
+            Ok(found)
         }
         how => {
             let one = |(labels, group): (Labels, Vec<SeriesSample>)| {
@@ -135,14 +147,26 @@ fn whole(count: f64) -> usize {
 }
 
 /// How often each value occurs.
-fn by_value(key: &Labels, group: &[SeriesSample], label: &str) -> Vec<SeriesSample> {
+fn by_value(
+    evaluator: &Evaluator<'_>,
+    key: &Labels,
+    group: &[SeriesSample],
+    label: &str,
+) -> Result<Vec<SeriesSample>, PromqlError> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for sample in group {
-        *counts.entry(number_text(sample.value)).or_default() += 1;
+        evaluator.check()?;
+        match counts.entry(number_text(sample.value)) {
+            Entry::Occupied(mut count) => *count.get_mut() += 1,
+            Entry::Vacant(new) => {
+                evaluator.hold_label(key, label, new.key().len())?;
+                new.insert(1);
+            }
+        }
     }
     let sample = |(value, count): (String, u64)| SeriesSample {
         labels: key.with(label, &value),
         value: float(count),
     };
-    counts.into_iter().map(sample).collect()
+    Ok(counts.into_iter().map(sample).collect())
 }

@@ -1,13 +1,19 @@
 //! Operators between two expressions, and which series of theirs go together.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::{self, Write as _},
+};
 
 use super::{EvaluatedValue, Evaluator, SeriesSample, distinct};
 use crate::prometheus::{
     Labels, PromqlError,
     labels::NAME,
-    syntax::{ChainLink, Expression, Grouping, Many, Operator},
+    syntax::{ChainLink, Expression, Grouping, Operator},
 };
+
+/// Labels in a message are cut off after so many bytes.
+const SHOWN_BYTES_MAX: usize = 1 << 10;
 
 /// Evaluates a chain of operators from left to right.
 pub(super) fn chain(
@@ -16,13 +22,14 @@ pub(super) fn chain(
     links: &[ChainLink],
     time: i64,
 ) -> Result<EvaluatedValue, PromqlError> {
-    let first = evaluator.evaluate(first, time)?;
-    links
-        .iter()
-        .try_fold(first, |left, link| linked(link, left, evaluator.evaluate(&link.right, time)?))
+    let first = evaluator.evaluate_part(first, time)?;
+    links.iter().try_fold(first, |left, link| {
+        linked(evaluator, link, left, evaluator.evaluate_part(&link.right, time)?)
+    })
 }
 
 fn linked(
+    evaluator: &Evaluator<'_>,
     link: &ChainLink,
     left: EvaluatedValue,
     right: EvaluatedValue,
@@ -38,15 +45,19 @@ fn linked(
             })
         }
         (left, EvaluatedValue::Scalar(right)) => {
+            evaluator.check()?;
             EvaluatedValue::Vector(with_scalar(link, left.vector(), |value| (value, right, value))?)
         }
         (EvaluatedValue::Scalar(left), right) => {
+            evaluator.check()?;
             EvaluatedValue::Vector(with_scalar(link, right.vector(), |value| (left, value, value))?)
         }
         (left, right) if operator.is_of_sets() => {
-            EvaluatedValue::Vector(sets(link, left.vector(), right.vector()))
+            EvaluatedValue::Vector(sets(evaluator, link, left.vector(), right.vector())?)
         }
-        (left, right) => EvaluatedValue::Vector(joined(link, left.vector(), right.vector())?),
+        (left, right) => {
+            EvaluatedValue::Vector(joined(evaluator, link, left.vector(), right.vector())?)
+        }
     })
 }
 
@@ -97,31 +108,45 @@ fn with_scalar(
     distinct(found)
 }
 
-/// The labels by which a series finds its match.
-fn key(link: &ChainLink, sample: &SeriesSample) -> Labels {
-    sample.labels.only(|label| link.matching.labels.contains(label))
+/// The labels by which a series finds its match. Checks the deadline: the list of labels to match
+/// can be long.
+fn key(
+    evaluator: &Evaluator<'_>,
+    link: &ChainLink,
+    sample: &SeriesSample,
+) -> Result<Labels, PromqlError> {
+    evaluator.check()?;
+    Ok(sample.labels.only(|label| link.matching.labels.contains(label)))
 }
 
-fn sets(link: &ChainLink, left: Vec<SeriesSample>, right: Vec<SeriesSample>) -> Vec<SeriesSample> {
-    let keys = |side: &[SeriesSample]| -> HashSet<Labels> {
-        side.iter().map(|sample| key(link, sample)).collect()
+fn sets(
+    evaluator: &Evaluator<'_>,
+    link: &ChainLink,
+    left: Vec<SeriesSample>,
+    right: Vec<SeriesSample>,
+) -> Result<Vec<SeriesSample>, PromqlError> {
+    let keys = |side: &[SeriesSample]| -> Result<HashSet<Labels>, PromqlError> {
+        side.iter().map(|sample| key(evaluator, link, sample)).collect()
     };
-    match link.operator {
+    // Of one side those samples are found whose key the other side has, or has not.
+    let (mut found, side, known, wanted) = match link.operator {
         Operator::Or => {
-            let known = keys(&left);
-            let more = right.into_iter().filter(|sample| !known.contains(&key(link, sample)));
-            left.into_iter().chain(more).collect()
+            let known = keys(&left)?;
+            (left, right, known, false)
         }
-        operator => {
-            let (known, wanted) = (keys(&right), operator == Operator::And);
-            let fits = |sample: &SeriesSample| known.contains(&key(link, sample)) == wanted;
-            left.into_iter().filter(fits).collect()
+        operator => (Vec::new(), left, keys(&right)?, operator == Operator::And),
+    };
+    for sample in side {
+        if known.contains(&key(evaluator, link, &sample)?) == wanted {
+            found.push(sample);
         }
     }
+    Ok(found)
 }
 
 /// The samples that go together, each pair made one.
 fn joined(
+    evaluator: &Evaluator<'_>,
     link: &ChainLink,
     left: Vec<SeriesSample>,
     right: Vec<SeriesSample>,
@@ -131,21 +156,22 @@ fn joined(
     let (many_side, one_side) = if many_left { (left, right) } else { (right, left) };
     let mut ones: HashMap<Labels, SeriesSample> = HashMap::new();
     for sample in one_side {
-        let key = key(link, &sample);
+        let key = key(evaluator, link, &sample)?;
         if let Some(other) = ones.insert(key.clone(), sample) {
             let side = if many_left { "right" } else { "left" };
             return Err(PromqlError::Execution(format!(
-                "found duplicate series for the match group {key} on the {side} hand-side of the \
+                "found duplicate series for the match group {} on the {side} hand-side of the \
                  operation: {}; many-to-many matching not allowed: matching labels must be unique \
                  on one side",
-                other.labels
+                shown(&key),
+                shown(&other.labels)
             )));
         }
     }
     let mut met: HashSet<Labels> = HashSet::new();
     let mut found = Vec::new();
     for sample in many_side {
-        let key = key(link, &sample);
+        let key = key(evaluator, link, &sample)?;
         let Some(one) = ones.get(&key) else { continue };
         if many.is_none() && !met.insert(key) {
             let message = "multiple matches for labels: many-to-one matching must be explicit \
@@ -161,7 +187,7 @@ fn joined(
             (true, false) => left,
             _ => value,
         };
-        found.push(SeriesSample { labels: labels_of(link, &sample, one, many), value });
+        found.push(SeriesSample { labels: labels_of(evaluator, link, &sample, one)?, value });
     }
     if distinct_labels(&found) {
         return Ok(found);
@@ -175,24 +201,66 @@ fn distinct_labels(samples: &[SeriesSample]) -> bool {
     samples.iter().all(|sample| seen.insert(&sample.labels))
 }
 
-/// The labels of two samples that were made one.
+/// The labels of two samples that were made one. Those that come from the side with one sample are
+/// copied for each sample of the other.
 fn labels_of(
+    evaluator: &Evaluator<'_>,
     link: &ChainLink,
     sample: &SeriesSample,
     one: &SeriesSample,
-    many: Option<&Many>,
-) -> Labels {
+) -> Result<Labels, PromqlError> {
     let keeps_name = link.operator.compares() && !link.as_bool;
-    let own = if keeps_name { sample.labels.clone() } else { sample.labels.unnamed() };
-    match many {
-        Some(many) => {
-            many.include.iter().fold(own, |labels, name| labels.with(name, one.labels.get(name)))
-        }
-        None => match &link.matching.labels {
-            Grouping::By(_) => own.only(|label| link.matching.labels.contains(label)),
+    let mut labels = if keeps_name { sample.labels.clone() } else { sample.labels.unnamed() };
+    let Some(many) = &link.matching.many else {
+        return Ok(match &link.matching.labels {
+            Grouping::By(_) => labels.only(|label| link.matching.labels.contains(label)),
             Grouping::Without(out) => {
-                own.only(|label| label == NAME || !out.iter().any(|left_out| left_out == label))
+                labels.only(|label| label == NAME || !out.iter().any(|left_out| left_out == label))
             }
-        },
+        });
+    };
+    for name in &many.include {
+        let value = one.labels.get(name);
+        if labels.get(name) != value {
+            evaluator.hold_label(&labels, name, value.len())?;
+            labels = labels.with(name, value);
+        }
+    }
+    Ok(labels)
+}
+
+/// The labels as a message shows them.
+fn shown(labels: &Labels) -> String {
+    let mut begin = TextBegin(String::new());
+    if write!(begin, "{labels}").is_err() {
+        begin.0.push('…');
+    }
+    begin.0
+}
+
+/// The begin of a text; the rest is refused, so that it is not formatted.
+struct TextBegin(String);
+
+impl fmt::Write for TextBegin {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = SHOWN_BYTES_MAX.saturating_sub(self.0.len());
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        if text.len() > room { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Labels, SHOWN_BYTES_MAX, shown};
+
+    #[test]
+    fn long_labels_are_cut_off_in_messages() {
+        let labels = |value: &str| Labels::new([("a".into(), value.into())]);
+        assert_eq!(shown(&labels("é\u{1}")), "{a=\"é\\u{1}\"}");
+        for long in ["é", "\u{1}", "\""] {
+            let message = shown(&labels(&long.repeat(60_000)));
+            let cut = message.strip_suffix('…').unwrap();
+            assert!((SHOWN_BYTES_MAX - 8..=SHOWN_BYTES_MAX).contains(&cut.len()), "{message}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Functions of what there is at one time.
 
-use super::{EvaluatedValue, Evaluator, SeriesSample, distinct, histogram, mapped};
+use super::{EvaluatedValue, Evaluator, SeriesSample, histogram, label_functions, mapped};
 use crate::prometheus::{
     Labels, PromqlError,
     labels::Test,
@@ -29,7 +29,7 @@ pub(super) fn call(
             return Ok(EvaluatedValue::Scalar(single.map_or(f64::NAN, |sample| sample.value)));
         }
         "vector" => vec![SeriesSample { labels: Labels::default(), value: scalar(0)? }],
-        "histogram_quantile" => histogram::quantiles(scalar(0)?, vector(1)?)?,
+        "histogram_quantile" => histogram::quantiles(evaluator, scalar(0)?, vector(1)?)?,
         "absent" => {
             if vector(0)?.is_empty() {
                 vec![SeriesSample { labels: labels_asked_for(&given[0]), value: 1.0 }]
@@ -65,8 +65,8 @@ pub(super) fn call(
             }
             samples
         }
-        "label_replace" => replaced(evaluator, given, time)?,
-        "label_join" => put_together(evaluator, given, time)?,
+        "label_replace" => label_functions::replaced(evaluator, given, time)?,
+        "label_join" => label_functions::joined(evaluator, given, time)?,
         name => {
             let change = of_number(name).ok_or_else(|| {
                 PromqlError::Execution(format!("function {name:?} takes no instant vector"))
@@ -113,53 +113,4 @@ pub(super) fn labels_asked_for(of: &Expression) -> Labels {
         _ => None,
     });
     Labels::new(equal).unnamed()
-}
-
-fn check_label(name: &str) -> Result<(), PromqlError> {
-    let mut characters = name.chars();
-    let begins = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    if begins && characters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Ok(());
-    }
-    Err(PromqlError::Execution(format!("invalid destination label name in label function: {name}")))
-}
-
-/// `label_replace(vector, to, replacement, from, pattern)`.
-fn replaced(
-    evaluator: &Evaluator<'_>,
-    given: &[Expression],
-    time: i64,
-) -> Result<Vec<SeriesSample>, PromqlError> {
-    let text = |place: usize| evaluator.text(&given[place], time);
-    let (to, replacement, from, pattern) = (text(1)?, text(2)?, text(3)?, text(4)?);
-    check_label(&to)?;
-    let pattern = evaluator.pattern(&pattern).ok_or_else(|| {
-        PromqlError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
-    })?;
-    let mut samples = evaluator.vector(&given[0], time)?;
-    for sample in &mut samples {
-        let Some(groups) = pattern.captures(sample.labels.get(&from)) else { continue };
-        let mut value = String::new();
-        groups.expand(&replacement, &mut value);
-        sample.labels = sample.labels.with(&to, &value);
-    }
-    distinct(samples)
-}
-
-/// `label_join(vector, to, separator, from, …)`.
-fn put_together(
-    evaluator: &Evaluator<'_>,
-    given: &[Expression],
-    time: i64,
-) -> Result<Vec<SeriesSample>, PromqlError> {
-    let text = |place: usize| evaluator.text(&given[place], time);
-    let (to, separator) = (text(1)?, text(2)?);
-    check_label(&to)?;
-    let from: Vec<String> = (3..given.len()).map(text).collect::<Result<_, _>>()?;
-    let mut samples = evaluator.vector(&given[0], time)?;
-    for sample in &mut samples {
-        let values: Vec<&str> = from.iter().map(|name| sample.labels.get(name)).collect();
-        sample.labels = sample.labels.with(&to, &values.join(&separator));
-    }
-    distinct(samples)
 }

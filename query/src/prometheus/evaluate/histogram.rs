@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{SeriesSample, distinct};
+use super::{Evaluator, SeriesSample, distinct};
 use crate::prometheus::{Labels, PromqlError, metric_names::LE, number::number_of};
 
 /// The quantile of each histogram among the samples.
 pub(super) fn quantiles(
+    evaluator: &Evaluator<'_>,
     part: f64,
     samples: Vec<SeriesSample>,
 ) -> Result<Vec<SeriesSample>, PromqlError> {
     let mut histograms: BTreeMap<Labels, Vec<(f64, f64)>> = BTreeMap::new();
     for sample in samples {
+        evaluator.check()?;
         let Some(bound) = bound_of(sample.labels.get(LE)) else { continue };
         let labels = sample.labels.unnamed().only(|label| label != LE);
         histograms.entry(labels).or_default().push((bound, sample.value));

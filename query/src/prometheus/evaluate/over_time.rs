@@ -38,6 +38,7 @@ pub(super) fn over_time(
     };
     let mut samples = Vec::with_capacity(stretches.len());
     for SeriesSamples { labels, points } in stretches {
+        evaluator.check()?;
         let values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
         let found = match name {
             "rate" | "increase" | "delta" => extrapolated(name, &points, range),
