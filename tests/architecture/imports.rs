@@ -45,7 +45,7 @@ const LEFT: &[LeftCircles] = &[
 
 /// Crates of ours, by their folders.
 const CRATES: &str =
-    ". proto assembly storage access audit collector query sql ui xtask bench fuzz";
+    ". proto assembly storage access audit collector grpc query sql ui xtask bench fuzz";
 
 #[test]
 fn imports_of_a_file_are_found() {

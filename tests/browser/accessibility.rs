@@ -71,6 +71,7 @@ fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
             for (key, name) in [("?", "Keys"), (",", "Settings")] {
                 browser.press(key);
                 browser.wait_for(&format!("document.querySelector('.sheet[aria-label={name}]')"));
+                browser.wait_for(SETTLED);
                 let found: Json = browser.evaluate(FAULTS);
                 if found != json!([]) {
                     faults.push(format!("{name}: {found:#}"));
