@@ -9,7 +9,7 @@ use std::{
 
 use prost::Message;
 use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
-use tidings_proto::otlp::{Span, Status};
+use tidings_proto::otlp::{KeyValue, Link, Span};
 
 use crate::{
     harness::{
@@ -81,9 +81,11 @@ fn a_body_that_looks_like_a_refusal_leaves_the_next_answer_alone() {
         for place in 0..PLACES {
             let trace = 1 + place as u128;
             let message = forged(place);
-            let status = Some(Status { message: message.clone(), ..Status::default() });
-            // The status is the last that is written of a span.
-            let looks_like_refusals = Span { status, ..span(trace, 1, 0, "work") };
+            let attributes = vec![KeyValue::new("of.link", message.as_str())];
+            let (trace_id, span_id) = (vec![1; 16], vec![2; 8]);
+            // A link is the last that is written of a span without a status.
+            let links = vec![Link { trace_id, span_id, attributes, ..Link::default() }];
+            let looks_like_refusals = Span { links, status: None, ..span(trace, 1, 0, "work") };
             let body = traces("shop", vec![looks_like_refusals]).encode_to_vec();
             let sent = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
             assert_eq!(sent.status, 200);

@@ -233,7 +233,7 @@ pub(crate) fn json(bytes: &[u8], form: &JsonForm) -> usize {
                 weight = weight.saturating_add(size);
             }
             b'}' => depth = depth.saturating_sub(1),
-            b',' if depth > form.record_depth => weight = weight.saturating_add(form.comma_bytes),
+            b',' => weight = weight.saturating_add(form.comma_bytes),
             _ => {}
         }
     }

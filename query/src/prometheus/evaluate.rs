@@ -95,7 +95,7 @@ impl<'d> Evaluator<'d> {
 
     /// The pattern of a text, if it is one and there is room for it.
     pub(super) fn pattern(&self, text: &str) -> Option<regex::Regex> {
-        self.patterns.borrow_mut().made(text).ok().map(|pattern| pattern.regex)
+        self.patterns.borrow_mut().made_with_groups(text).ok().map(|pattern| pattern.regex)
     }
 
     /// Evaluates the whole query at this time. Labels of all of its values are held together.

@@ -122,6 +122,11 @@ impl Set {
     }
 }
 
+fn label_bytes(groups: &[CallGroup]) -> usize {
+    let labels = groups.iter().flat_map(|group| group.labels.iter());
+    labels.map(|(name, value)| name.len() + value.len()).sum()
+}
+
 /// The calls that have the same labels.
 #[derive(Debug)]
 struct CallGroup {
@@ -149,10 +154,12 @@ impl SeriesData {
             set.bounds_ms.sort_unstable();
             set.bounds_ms.dedup();
             load::load(reader, set, &mut room, &mut warnings)?;
+            room = room.saturating_sub(label_bytes(&set.groups) / size_of::<u64>());
         }
         counted.warnings = warnings.0;
         let mut series_left = series_max(reader);
         for selector in planned {
+            reader.check()?;
             let selected = counted.select(selector, series_left)?;
             series_left = series_left.saturating_sub(selected.series.len());
             counted.selected.push(selected);

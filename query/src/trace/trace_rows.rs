@@ -54,6 +54,11 @@ impl Names {
         }
     }
 
+    /// As [`Self::text`], sharing its memory.
+    pub(crate) fn shared(&self, number: u32) -> Arc<str> {
+        self.texts.get(number as usize).map_or_else(|| "".into(), Arc::clone)
+    }
+
     /// Number of names that are held.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

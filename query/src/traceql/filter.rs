@@ -12,7 +12,7 @@ use super::{
     compiled::{Fields, compile},
     evaluate::evaluate,
     native::stages_of,
-    read::{RowReader, table},
+    read::{RowReader, has_room, table},
     records::{RECORD_BYTES_MAX, RECORDS_MAX, Read, RecordReader},
 };
 use crate::{
@@ -114,6 +114,10 @@ fn selected(
         }
         Read::Exhausted => return Err(QueryError::Deadline { limit: reader.limits.deadline }),
     };
+    if !has_room(&tree, &fields, &reader.limits) {
+        let (bytes_max, instead) = (reader.limits.view_bytes_max, "name fewer attributes");
+        return Err(QueryError::TooManyBytes { bytes_max, instead });
+    }
     let table = table(&tree, &gathered, &records, &mut RowReader::new(&fields));
     let spansets = evaluate(&stages, &table, &|| reader.check())?;
     let selected = spansets.into_iter().flat_map(|spanset| spanset.spans).collect();

@@ -104,14 +104,24 @@ impl Patterns {
         if let Some(known) = self.known.get(text) {
             return Ok(known.clone());
         }
-        let pattern = self.made_between(BEFORE, text, AFTER)?;
+        let pattern = self.made_between(BEFORE, text, AFTER, false)?;
         self.known.insert(text.to_owned(), pattern.clone());
         Ok(pattern)
     }
 
     /// As [`Self::made`], for a pattern that may match anywhere and is not made before.
     pub(crate) fn made_anywhere(&mut self, text: &str) -> Result<Pattern, PatternError> {
-        self.made_between("(?s:", text, ")")
+        self.made_between("(?s:", text, ")", false)
+    }
+
+    /// As [`Self::made`], for a pattern whose groups are read. Those of all others have no texts.
+    pub(crate) fn made_with_groups(&mut self, text: &str) -> Result<Pattern, PatternError> {
+        if let Some(known) = self.known.get(text) {
+            return Ok(known.clone());
+        }
+        let pattern = self.made_between(BEFORE, text, AFTER, true)?;
+        self.known.insert(text.to_owned(), pattern.clone());
+        Ok(pattern)
     }
 
     fn made_between(
@@ -119,15 +129,17 @@ impl Patterns {
         before: &str,
         text: &str,
         after: &str,
+        keeps_groups: bool,
     ) -> Result<Pattern, PatternError> {
-        let translated = translate::translated(text)?;
+        let translated = translate::translated(text, true)?;
         if self.left == 0 {
             return Err(self.too_much());
         }
         // Checked alone first: the parentheses around it could complete a half one.
         let mut alone = regex_syntax::ParserBuilder::new();
         alone.nest_limit(PATTERN_DEPTH_MAX).build().parse(&translated).map_err(Box::new)?;
-        let regex = self.built(&format!("{before}{translated}{after}"))?;
+        let whole = if keeps_groups { translated } else { translate::translated(text, false)? };
+        let regex = self.built(&format!("{before}{whole}{after}"))?;
         Ok(Pattern { text: text.to_owned(), regex })
     }
 
@@ -169,6 +181,24 @@ pub(crate) fn literals(pattern: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::{PatternError, Patterns, literals};
+
+    #[test]
+    fn groups_that_nobody_reads_have_no_places() {
+        let text = "(a+)(?P<n>b)(?<m>c|d)(?:e)(?i:F)((g)\\(h[(])?";
+        let groups = |pattern: Result<super::Pattern, PatternError>| {
+            let regex = pattern.unwrap().regex;
+            let matches = ["aabdef", "abcefg(h("].map(|text| regex.is_match(text));
+            assert!(matches == [true, true] && !regex.is_match("abefg"), "{regex}");
+            regex.captures_len() - 1
+        };
+        assert_eq!(groups(Patterns::default().made(text)), 0);
+        assert_eq!(groups(Patterns::default().made_with_groups(text)), 5);
+        for wrong in
+            ["(?P<n>a)(?P<n>b)", "(?P<>a)", "(?<=a)b", "(?<!a)b", "(a", "a)", "(*a)", "(?P<n"]
+        {
+            assert!(Patterns::default().made(wrong).is_err(), "{wrong}");
+        }
+    }
 
     fn pattern_of(text: &str) -> Result<regex::Regex, PatternError> {
         Patterns::default().made(text).map(|pattern| pattern.regex)

@@ -22,9 +22,12 @@ use super::{
     runtime_value::Value,
     syntax::{Field, Intrinsic, Name, Scope},
 };
-use crate::trace::{
-    trace_rows::{Gathered, Names},
-    tree::Tree,
+use crate::{
+    QueryLimits,
+    trace::{
+        trace_rows::{Gathered, Names},
+        tree::Tree,
+    },
 };
 
 /// Texts and senders that are kept; there are few, hostile ones excepted.
@@ -293,6 +296,12 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Returns true if the table of a trace takes no more memory than a query may gather.
+pub(crate) fn has_room(tree: &Tree, fields: &Fields, limits: &QueryLimits) -> bool {
+    let values = fields.len().saturating_mul(tree.assembled.nodes.len());
+    values.saturating_mul(size_of::<Value>()) as u64 <= limits.view_bytes_max
 }
 
 /// The table of an assembled trace whose rows were kept, and of its log records.

@@ -22,7 +22,7 @@ use super::{
     display::{DisplayBudget, DisplayLimits, bounded, read_values},
     evaluate::{Spanset, Table, evaluate},
     overlap::{Leg, Times},
-    read::{RowReader, detail, table},
+    read::{RowReader, detail, has_room, table},
     records::{self, Read, RecordReader},
     runtime_value::Value,
     syntax::{Field, Stage},
@@ -344,6 +344,10 @@ pub(super) fn each_trace(
             let Some(facts) = traces.remove(id) else { continue };
             reader.check()?;
             let tree = Tree::new(*id, facts);
+            if !has_room(&tree, fields, &reader.limits) {
+                complete = false;
+                continue;
+            }
             let table = table(&tree, &gathered, &of_spans, &mut row_reader);
             let fetched = Fetched { tree, table, gathered: &gathered };
             if visit(place, &fetched)?.is_break() {

@@ -176,11 +176,12 @@ impl<'s> SpanAccumulator<'s> {
     }
 
     fn labels(&self) -> Vec<Labels> {
-        let text = |name: Option<u32>| name.map_or("", |name| self.names.text(name));
+        let text =
+            |name: Option<u32>| name.map_or_else(|| "".into(), |name| self.names.shared(name));
         let of = |key: &SpanGroupKey| {
             Labels::new([
-                ("service".into(), text(key.service).into()),
-                ("span_name".into(), text(key.name).into()),
+                ("service".into(), text(key.service)),
+                ("span_name".into(), text(key.name)),
                 ("span_kind".into(), key.kind.map_or("", SpanKind::otlp_name).into()),
                 ("status_code".into(), key.status.map_or("", StatusCode::otlp_name).into()),
             ])

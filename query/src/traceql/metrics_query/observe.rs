@@ -376,11 +376,12 @@ impl Cell {
         for (bucket, held) in &self.buckets {
             let held = count(*held);
             if below + held >= wanted {
-                let (low, high) = (bound(bucket - 1, FINE), bound(*bucket, FINE));
-                let value = if *bucket == i32::MIN {
-                    self.min
-                } else {
-                    low * (high / low).powf((wanted - below) / held)
+                let value = match bucket.checked_sub(1) {
+                    None => self.min,
+                    Some(before) => {
+                        let (low, high) = (bound(before, FINE), bound(*bucket, FINE));
+                        low * (high / low).powf((wanted - below) / held)
+                    }
                 };
                 return value.clamp(self.min, self.max);
             }

@@ -3,6 +3,8 @@
 //! Owns the differences: `\Q…\E` is text, a `{` that begins no number of times is itself, and so are
 //! `[`, `&` and `~` in a class; a repetition of a repetition is an error, and so is more than
 //! [`REPEATS_MAX`] times, counted through groups. What is wrong otherwise is for the engine to say.
+//! Groups that nobody reads are written without a place for their text: the engine holds the places of
+//! all groups for each state of a pattern.
 
 use std::iter::Peekable;
 
@@ -11,8 +13,8 @@ use super::PatternError;
 /// The most times that Go lets something be repeated.
 pub(super) const REPEATS_MAX: u32 = 1_000;
 
-/// The pattern in the engine's words.
-pub(super) fn translated(pattern: &str) -> Result<String, PatternError> {
+/// The pattern in the engine's words, with its groups or without places for their texts.
+pub(super) fn translated(pattern: &str, keeps_groups: bool) -> Result<String, PatternError> {
     let mut translator = Translator {
         pattern,
         chars: pattern.char_indices().peekable(),
@@ -20,6 +22,7 @@ pub(super) fn translated(pattern: &str) -> Result<String, PatternError> {
         repeat: None,
         times: 1,
         groups: vec![1],
+        keeps_groups,
     };
     while let Some((at, c)) = translator.chars.next() {
         translator.step(at, c)?;
@@ -37,6 +40,7 @@ struct Translator<'a> {
     times: u32,
     /// The same of what came so far in each open group.
     groups: Vec<u32>,
+    keeps_groups: bool,
 }
 
 impl Translator<'_> {
@@ -51,8 +55,7 @@ impl Translator<'_> {
             '[' => self.class(),
             '(' => {
                 self.out.push(c);
-                // What follows is no repetition.
-                self.out.extend(self.chars.next_if(|next| next.1 == '?').map(|next| next.1));
+                self.begin_group();
                 self.groups.push(1);
                 self.times = 1;
                 self.repeat = None;
@@ -70,6 +73,28 @@ impl Translator<'_> {
         self.times = 1;
         self.repeat = None;
         Ok(())
+    }
+
+    /// What follows a parenthesis and is no repetition.
+    fn begin_group(&mut self) {
+        let has_mark = self.chars.next_if(|next| next.1 == '?').is_some();
+        if has_mark || !self.keeps_groups {
+            self.out.push('?');
+        }
+        if self.keeps_groups {
+            return;
+        }
+        let rest = self.chars.peek().map_or("", |next| &self.pattern[next.0..]);
+        let named = rest.strip_prefix("P<").or_else(|| rest.strip_prefix('<'));
+        match named.and_then(|named| named.split_once('>')).filter(|_| has_mark) {
+            Some((_, after)) => {
+                let end = self.pattern.len() - after.len();
+                while self.chars.next_if(|next| next.0 < end).is_some() {}
+                self.out.push(':');
+            }
+            None if !has_mark => self.out.push(':'),
+            None => {}
+        }
     }
 
     /// Notes for the group what the thing before repeats.

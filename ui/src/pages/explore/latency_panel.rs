@@ -149,7 +149,7 @@ fn lanes(counts: &RedResult, window: TimeWindow) -> impl IntoView + use<> {
 
 fn step_words(seconds: f64) -> String {
     let nanos = format::rates::whole(seconds * 1e9);
-    format::duration(tidings_proto::DurationNanos(nanos))
+    format::length(tidings_proto::DurationNanos(nanos))
 }
 
 /// Bars of one lane: groups stand on each other.

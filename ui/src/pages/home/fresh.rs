@@ -63,7 +63,7 @@ pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>)
                         <b class="fresh-name">{shown}</b>
                     </A>
                     <span>{service}</span>
-                    <span class="num">{rates::three_digits(change.now)}</span>
+                    <span class="num">{format::count(rates::whole(change.now))}</span>
                     <span class="mute">{since}</span>
                 </li>
             }
