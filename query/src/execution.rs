@@ -32,7 +32,7 @@ use tidings_storage::{
 use tokio::sync::Semaphore;
 use tracing::field::Empty;
 
-pub(crate) use admission::{Admission, AdmissionSlot, Asker};
+pub(crate) use admission::{Admission, AdmissionSlot, QueryClient};
 pub(crate) use client_places::{ClientPlace, ClientPlaces, WaitingPlace};
 pub(crate) use progress::Progress;
 pub use recent_queries::{EndedQuery, QueryOrigin, RecentQueries, StatementRedaction};
@@ -163,7 +163,7 @@ impl Execution {
         store: &Store,
         settings: &Arc<QuerySettings>,
         progress: Arc<Progress>,
-        Asker { client, kept }: Asker,
+        QueryClient { client, kept }: QueryClient,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         if let Some(kept) = &kept {

@@ -31,8 +31,8 @@ use crate::{
     TraceName, TraceQuestion, TraceSearch,
     answer_shares::{AnswerShares, ClientId, TenantNumber},
     execution::{
-        Admission, AdmissionSlot, Asker, ClientPlaces, Execution, Progress, QueryOrigin, Reader,
-        RecentQueries,
+        Admission, AdmissionSlot, ClientPlaces, Execution, Progress, QueryClient, QueryOrigin,
+        Reader, RecentQueries,
     },
     log_query, log_reader, name_search, resolve, search, span_search, trace, transactions,
 };
@@ -396,7 +396,7 @@ impl QueryService {
         // One that nobody hears is of this query alone, so that its rows are counted apart.
         let heard = self.progress.is_heard.then(|| Arc::clone(&self.progress));
         let progress = heard.unwrap_or_default();
-        let asker = Asker { client: self.client(), kept: self.kept.clone() };
+        let asker = QueryClient { client: self.client(), kept: self.kept.clone() };
         self.execution.run(&self.store, &self.settings, progress, asker, work).await
     }
 }

@@ -16,7 +16,7 @@ pub(super) type AdmissionPermits = (ClientPlace, OwnedSemaphorePermit);
 
 /// The client that asks, and the slot for the permits of its query when these outlive it.
 #[derive(Debug, Default)]
-pub(crate) struct Asker {
+pub(crate) struct QueryClient {
     pub(crate) client: ClientId,
     pub(crate) kept: Option<AdmissionSlot>,
 }

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 
-use super::{Admission, AdmissionSlot, Asker, Execution, Reader};
+use super::{Admission, AdmissionSlot, Execution, QueryClient, Reader};
 use crate::{ClientId, QueryError, QueryLimits, QuerySettings};
 
 /// Sleeps for ever, so that only the computation decides.
@@ -38,12 +38,12 @@ async fn store() -> (tempfile::TempDir, Store, Arc<QuerySettings>) {
     (folder, store, Arc::new(settings))
 }
 
-fn asker(name: &str) -> Asker {
-    Asker { client: ClientId::new(name), kept: None }
+fn asker(name: &str) -> QueryClient {
+    QueryClient { client: ClientId::new(name), kept: None }
 }
 
-fn keeping(kept: AdmissionSlot) -> Asker {
-    Asker { kept: Some(kept), ..Asker::default() }
+fn keeping(kept: AdmissionSlot) -> QueryClient {
+    QueryClient { kept: Some(kept), ..QueryClient::default() }
 }
 
 #[tokio::test]

@@ -276,7 +276,7 @@ impl<'d> Evaluator<'d> {
                     self.look(samples.len())?;
                     points = points.saturating_add(samples.len());
                     self.check_points(points)?;
-                    self.keep_labels(before, &samples, |labels| !found.has(labels))?;
+                    self.keep_labels(before, &samples, |labels| !found.contains(labels))?;
                     found.add(at, samples)?;
                 }
                 Ok(found.finish())
@@ -319,7 +319,7 @@ impl MatrixBuilder {
     }
 
     /// Reports whether there are samples with these labels.
-    fn has(&self, labels: &Labels) -> bool {
+    fn contains(&self, labels: &Labels) -> bool {
         self.0.contains_key(labels)
     }
 

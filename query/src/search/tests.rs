@@ -11,7 +11,7 @@ use super::{TraceSearch, search};
 use crate::{
     QueryError, QueryLimits, QuerySettings,
     cursor::TraceCursor,
-    execution::{Asker, Execution, Progress, Reader},
+    execution::{Execution, Progress, QueryClient, Reader},
     traceql::native,
 };
 
@@ -77,7 +77,7 @@ async fn told_of(
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000_000 };
     let execution = Execution::new(clock, limits);
     let answer = execution
-        .run(&store, &Arc::new(settings), Arc::clone(&progress), Asker::default(), ask)
+        .run(&store, &Arc::new(settings), Arc::clone(&progress), QueryClient::default(), ask)
         .await;
     (progress.take_traces(), answer.unwrap())
 }

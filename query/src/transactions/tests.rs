@@ -9,7 +9,7 @@ use tidings_storage::{AttributeFilter, Clock, Store, StoreSettings, SystemClock,
 use super::{first_stored, readings, traces_with};
 use crate::{
     QueryError, QueryLimits, QuerySettings,
-    execution::{Asker, Execution, Progress, Reader},
+    execution::{Execution, Progress, QueryClient, Reader},
 };
 
 const UUID: &str = "9b2f4f5c-0a1b-4c2d-8e3f-a0b1c2d3e4f5";
@@ -72,7 +72,7 @@ async fn ask<T: Send + 'static>(
     let execution = Execution::new(clock, QueryLimits::default());
     let progress = Arc::new(Progress::heard());
     let answer = execution
-        .run(&store, &Arc::new(settings), Arc::clone(&progress), Asker::default(), ask)
+        .run(&store, &Arc::new(settings), Arc::clone(&progress), QueryClient::default(), ask)
         .await;
     (answer.unwrap(), progress.scan.rows())
 }

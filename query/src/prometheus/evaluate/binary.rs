@@ -163,8 +163,8 @@ fn joined(
                 "found duplicate series for the match group {} on the {side} hand-side of the \
                  operation: {}; many-to-many matching not allowed: matching labels must be unique \
                  on one side",
-                shown(&key),
-                shown(&other.labels)
+                abbreviated(&key),
+                abbreviated(&other.labels)
             )));
         }
     }
@@ -230,7 +230,7 @@ fn labels_of(
 }
 
 /// The labels as a message shows them.
-fn shown(labels: &Labels) -> String {
+fn abbreviated(labels: &Labels) -> String {
     let mut begin = TextBegin(String::new());
     if write!(begin, "{labels}").is_err() {
         begin.0.push('…');
@@ -251,14 +251,14 @@ impl fmt::Write for TextBegin {
 
 #[cfg(test)]
 mod tests {
-    use super::{Labels, SHOWN_BYTES_MAX, shown};
+    use super::{Labels, SHOWN_BYTES_MAX, abbreviated};
 
     #[test]
     fn long_labels_are_cut_off_in_messages() {
         let labels = |value: &str| Labels::new([("a".into(), value.into())]);
-        assert_eq!(shown(&labels("é\u{1}")), "{a=\"é\\u{1}\"}");
+        assert_eq!(abbreviated(&labels("é\u{1}")), "{a=\"é\\u{1}\"}");
         for long in ["é", "\u{1}", "\""] {
-            let message = shown(&labels(&long.repeat(60_000)));
+            let message = abbreviated(&labels(&long.repeat(60_000)));
             let cut = message.strip_suffix('…').unwrap();
             assert!((SHOWN_BYTES_MAX - 8..=SHOWN_BYTES_MAX).contains(&cut.len()), "{message}");
         }

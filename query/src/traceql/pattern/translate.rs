@@ -75,7 +75,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// What follows a parenthesis and is no repetition.
+    /// Begins a group after its parenthesis: a `?` there repeats nothing.
     fn begin_group(&mut self) {
         let has_mark = self.chars.next_if(|next| next.1 == '?').is_some();
         if has_mark || !self.keeps_groups {

@@ -21,7 +21,7 @@ use super::super::{
 };
 use crate::{
     QueryLimits, QuerySettings,
-    execution::{Asker, Execution},
+    execution::{Execution, QueryClient},
 };
 
 const KEYS: [&str; 3] = ["a", "b", "service.name"];
@@ -163,7 +163,10 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
         all.dedup();
         Ok([found, all])
     };
-    execution.run(store, &Arc::new(settings), Arc::default(), Asker::default(), work).await.unwrap()
+    execution
+        .run(store, &Arc::new(settings), Arc::default(), QueryClient::default(), work)
+        .await
+        .unwrap()
 }
 
 proptest! {
@@ -237,7 +240,10 @@ async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
             all.extend(found.iter().map(|trace| trace.trace_id.to_string()));
         }
     };
-    execution.run(store, &Arc::new(settings), Arc::default(), Asker::default(), work).await.unwrap()
+    execution
+        .run(store, &Arc::new(settings), Arc::default(), QueryClient::default(), work)
+        .await
+        .unwrap()
 }
 
 proptest! {

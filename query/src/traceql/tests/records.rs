@@ -24,7 +24,7 @@ use super::super::{
 };
 use crate::{
     QueryLimits, QuerySettings,
-    execution::{Asker, Execution},
+    execution::{Execution, QueryClient},
 };
 
 const BEGIN: u64 = 1_795_161_600_000_000_000;
@@ -197,7 +197,10 @@ async fn answer(store: &Store, query: &str) -> TraceqlResult {
         let shown = DisplayLimits::spans(9);
         found(reader, &TraceqlSearch { stages, times, limit, shown, after: None, among: None })
     };
-    execution.run(store, &Arc::new(settings), Arc::default(), Asker::default(), work).await.unwrap()
+    execution
+        .run(store, &Arc::new(settings), Arc::default(), QueryClient::default(), work)
+        .await
+        .unwrap()
 }
 
 /// Whether a span of a chain is found, by what the two conditions say of each.
