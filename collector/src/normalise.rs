@@ -6,8 +6,9 @@
 //! length, unknown enum numbers, odd times, empty keys. Three things are repaired: an all-zero
 //! parent id (and, in log records, an all-zero trace or span id) means "none" and becomes empty;
 //! attributes beyond the limits are dropped and counted in the record's own dropped count; long
-//! names are cut, because every answer repeats them for each of their records. Values nested too deep are refused here because the decoder that reads the log again would stop at
-//! them: what is accepted can be read.
+//! names are cut, because every answer repeats them for each of their records. Values nested too deep
+//! are refused here because the decoder that reads the log again would stop at them: what is accepted
+//! can be read.
 //!
 //! Most requests in protobuf need no change, which [`accept_in_place`] finds out without decoding.
 
@@ -128,13 +129,7 @@ pub fn prepare_logs(mut request: ExportLogsServiceRequest, bytes: Option<Bytes>)
 fn check_resource(resource: Option<&mut Resource>, counts: &mut OutcomeCounts) -> Option<Fault> {
     let resource = resource?;
     let (attributes, dropped) = (&mut resource.attributes, &mut resource.dropped_attributes_count);
-    for attribute in attributes.iter_mut() {
-        if let Some(name) = sender_name(attribute) {
-            check_name(name, counts);
-        }
-    }
-    keep_sender_bytes(attributes, dropped, counts);
-    check_attributes(attributes, dropped, counts).err()
+    check_sender_attributes(attributes, dropped, counts).err()
 }
 
 fn check_scope(
@@ -145,8 +140,7 @@ fn check_scope(
     check_name(&mut scope.name, counts);
     check_name(&mut scope.version, counts);
     let (attributes, dropped) = (&mut scope.attributes, &mut scope.dropped_attributes_count);
-    keep_sender_bytes(attributes, dropped, counts);
-    check_attributes(attributes, dropped, counts).err()
+    check_sender_attributes(attributes, dropped, counts).err()
 }
 
 fn check_span(span: &mut Span, counts: &mut OutcomeCounts) -> Result<(), Fault> {
@@ -241,19 +235,22 @@ fn check_attributes(
     if attributes.value_depth() > VALUE_DEPTH_MAX { Err(Fault::TooDeep) } else { Ok(()) }
 }
 
-/// Drops attributes of a resource or a scope beyond its bytes, but for names.
-fn keep_sender_bytes(
+/// As [`check_attributes`], of a resource or a scope: names are cut, and other attributes beyond its
+/// bytes dropped.
+fn check_sender_attributes(
     attributes: &mut Vec<KeyValue>,
     dropped: &mut u32,
     counts: &mut OutcomeCounts,
-) {
+) -> Result<(), Fault> {
     let (sent, mut room) = (attributes.len(), SENDER_BYTES_MAX);
     attributes.retain_mut(|attribute| {
+        let name = sender_name(attribute).map(|name| check_name(name, counts));
         let left = room.checked_sub(attribute.encoded_len());
         room = left.unwrap_or(room);
-        left.is_some() || sender_name(attribute).is_some()
+        left.is_some() || name.is_some()
     });
     count_dropped(sent - attributes.len(), dropped, counts);
+    check_attributes(attributes, dropped, counts)
 }
 
 fn count_dropped(attributes: usize, dropped: &mut u32, counts: &mut OutcomeCounts) {

@@ -214,7 +214,10 @@ fn attributes_of_a_sender_beyond_its_bytes_are_dropped_but_for_names() {
     let mut request = traces(vec![span()]);
     request.resource_spans[0].resource =
         Some(Resource { attributes, dropped_attributes_count: 1, ..Resource::default() });
-    let scope = InstrumentationScope { attributes: vec![too_large; 3], ..Default::default() };
+    let mut attributes = vec![too_large; 3];
+    // One that has no column here is cut all the same.
+    attributes.push(attribute("host.name", 100_000));
+    let scope = InstrumentationScope { attributes, ..Default::default() };
     request.resource_spans[0].scope_spans[0].scope = Some(scope);
     let prepared = prepare(request);
     assert!(prepared.message.starts_with("3 attributes dropped: "), "{}", prepared.message);
@@ -222,7 +225,8 @@ fn attributes_of_a_sender_beyond_its_bytes_are_dropped_but_for_names() {
     let resource = request.resource_spans[0].resource.as_ref().unwrap();
     assert_eq!((&resource.attributes[..], resource.dropped_attributes_count), (&kept[..], 3));
     let scope = request.resource_spans[0].scope_spans[0].scope.as_ref().unwrap();
-    assert_eq!((scope.attributes.len(), scope.dropped_attributes_count), (2, 1));
+    assert_eq!((scope.attributes.len(), scope.dropped_attributes_count), (3, 1));
+    assert_eq!(scope.attributes[2], attribute("host.name", NAME_BYTES_MAX));
 }
 
 #[test]
