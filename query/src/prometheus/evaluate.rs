@@ -89,13 +89,13 @@ impl<'d> Evaluator<'d> {
             samples: Cell::new(0),
             label_bytes: Cell::new(0),
             answered: RefCell::default(),
-            patterns: RefCell::default(),
+            patterns: RefCell::new(Patterns::with_groups()),
         }
     }
 
     /// The pattern of a text, if it is one and there is room for it.
     pub(super) fn pattern(&self, text: &str) -> Option<regex::Regex> {
-        self.patterns.borrow_mut().made_with_groups(text).ok().map(|pattern| pattern.regex)
+        self.patterns.borrow_mut().made(text).ok().map(|pattern| pattern.regex)
     }
 
     /// Evaluates the whole query at this time. Labels of all of its values are held together.

@@ -88,32 +88,28 @@ pub(crate) fn visit_whole(
     }
     let (fitting, mut unvisited) = fitting(reader, ids)?;
     // Their sizes in bytes are known when they are read.
-    let (mut read, mut last) = (fitting.as_slice(), fitting.len());
+    let (mut left, mut count) = (fitting.as_slice(), fitting.len());
     let gathered = loop {
-        match gather(reader, read) {
-            Err(error) if error.is_too_large() && read.len() > 1 => {
-                read = &read[..read.len() / 2];
-            }
+        match gather(reader, &left[..count]) {
+            Err(error) if error.is_too_large() && count > 1 => count /= 2,
             Err(error) if error.is_too_large() => {
                 unvisited.too_large.push(error);
-                let begin = fitting.len() - last + 1;
-                (read, last) = (&fitting[begin..], last - 1);
+                left = &left[1..];
+                count = left.len();
             }
             gathered => break gathered?,
         }
     };
-    unvisited.last += last;
-    for id in read {
+    unvisited.last += left.len();
+    for id in &left[..count] {
         reader.check()?;
-        let Some(facts) = gathered.traces.get(id) else {
-            unvisited.last -= 1;
-            continue;
-        };
-        match visit(*id, export(facts, &gathered)) {
-            Err(error) if error.is_too_large() => unvisited.too_large.push(error),
-            visited => {
-                if visited?.is_break() {
-                    break;
+        if let Some(facts) = gathered.traces.get(id) {
+            match visit(*id, export(facts, &gathered)) {
+                Err(error) if error.is_too_large() => unvisited.too_large.push(error),
+                visited => {
+                    if visited?.is_break() {
+                        break;
+                    }
                 }
             }
         }

@@ -80,6 +80,8 @@ pub(crate) struct Patterns {
     known: HashMap<String, Pattern>,
     bytes_max: usize,
     left: usize,
+    /// Set when the groups of a match are read. Those of other patterns have no places for texts.
+    keeps_groups: bool,
 }
 
 impl Default for Patterns {
@@ -91,7 +93,12 @@ impl Default for Patterns {
 impl Patterns {
     /// For patterns that need so much together.
     pub(crate) fn within(bytes_max: usize) -> Self {
-        Self { known: HashMap::new(), bytes_max, left: bytes_max }
+        Self { known: HashMap::new(), bytes_max, left: bytes_max, keeps_groups: false }
+    }
+
+    /// For patterns whose groups are read.
+    pub(crate) fn with_groups() -> Self {
+        Self { keeps_groups: true, ..Self::default() }
     }
 
     /// For a text that has none.
@@ -104,24 +111,14 @@ impl Patterns {
         if let Some(known) = self.known.get(text) {
             return Ok(known.clone());
         }
-        let pattern = self.made_between(BEFORE, text, AFTER, false)?;
+        let pattern = self.made_between(BEFORE, text, AFTER)?;
         self.known.insert(text.to_owned(), pattern.clone());
         Ok(pattern)
     }
 
     /// As [`Self::made`], for a pattern that may match anywhere and is not made before.
     pub(crate) fn made_anywhere(&mut self, text: &str) -> Result<Pattern, PatternError> {
-        self.made_between("(?s:", text, ")", false)
-    }
-
-    /// As [`Self::made`], for a pattern whose groups are read. Those of all others have no texts.
-    pub(crate) fn made_with_groups(&mut self, text: &str) -> Result<Pattern, PatternError> {
-        if let Some(known) = self.known.get(text) {
-            return Ok(known.clone());
-        }
-        let pattern = self.made_between(BEFORE, text, AFTER, true)?;
-        self.known.insert(text.to_owned(), pattern.clone());
-        Ok(pattern)
+        self.made_between("(?s:", text, ")")
     }
 
     fn made_between(
@@ -129,7 +126,6 @@ impl Patterns {
         before: &str,
         text: &str,
         after: &str,
-        keeps_groups: bool,
     ) -> Result<Pattern, PatternError> {
         let translated = translate::translated(text, true)?;
         if self.left == 0 {
@@ -138,7 +134,10 @@ impl Patterns {
         // Checked alone first: the parentheses around it could complete a half one.
         let mut alone = regex_syntax::ParserBuilder::new();
         alone.nest_limit(PATTERN_DEPTH_MAX).build().parse(&translated).map_err(Box::new)?;
-        let whole = if keeps_groups { translated } else { translate::translated(text, false)? };
+        let whole = match self.keeps_groups {
+            true => translated,
+            false => translate::translated(text, false)?,
+        };
         let regex = self.built(&format!("{before}{whole}{after}"))?;
         Ok(Pattern { text: text.to_owned(), regex })
     }
@@ -192,7 +191,7 @@ mod tests {
             regex.captures_len() - 1
         };
         assert_eq!(groups(Patterns::default().made(text)), 0);
-        assert_eq!(groups(Patterns::default().made_with_groups(text)), 5);
+        assert_eq!(groups(Patterns::with_groups().made(text)), 5);
         for wrong in
             ["(?P<n>a)(?P<n>b)", "(?P<>a)", "(?<=a)b", "(?<!a)b", "(a", "a)", "(*a)", "(?P<n"]
         {

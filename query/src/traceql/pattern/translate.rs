@@ -78,22 +78,18 @@ impl Translator<'_> {
     /// Begins a group after its parenthesis: a `?` there repeats nothing.
     fn begin_group(&mut self) {
         let has_mark = self.chars.next_if(|next| next.1 == '?').is_some();
-        if has_mark || !self.keeps_groups {
-            self.out.push('?');
-        }
-        if self.keeps_groups {
+        if !has_mark {
+            self.out.push_str(if self.keeps_groups { "" } else { "?:" });
             return;
         }
+        self.out.push('?');
         let rest = self.chars.peek().map_or("", |next| &self.pattern[next.0..]);
         let named = rest.strip_prefix("P<").or_else(|| rest.strip_prefix('<'));
-        match named.and_then(|named| named.split_once('>')).filter(|_| has_mark) {
-            Some((_, after)) => {
-                let end = self.pattern.len() - after.len();
-                while self.chars.next_if(|next| next.0 < end).is_some() {}
-                self.out.push(':');
-            }
-            None if !has_mark => self.out.push(':'),
-            None => {}
+        let named = named.and_then(|named| named.split_once('>')).filter(|_| !self.keeps_groups);
+        if let Some((_, after)) = named {
+            let end = self.pattern.len() - after.len();
+            while self.chars.next_if(|next| next.0 < end).is_some() {}
+            self.out.push(':');
         }
     }
 

@@ -42,7 +42,8 @@ fn more(comparison: &Comparison, call: &ComparedCall) -> f64 {
     critical(&call.left, &comparison.left) - critical(&call.right, &comparison.right)
 }
 
-/// The rows that differ, the greatest difference first, longer or shorter; then those that cost no time.
+/// The rows that differ, the greatest difference first, longer or shorter; then those that cost no
+/// time.
 #[must_use]
 pub fn ranked(comparison: &Comparison) -> Vec<Impact> {
     let total = total(comparison).abs().max(1.0);
