@@ -54,13 +54,34 @@ pub(crate) fn without(ranges: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range
     left
 }
 
+/// Cuts items of these sizes, in their order, into ranges of at most this many items whose sizes
+/// add up to at most this many bytes. An item that is larger has a range of its own; no items are
+/// one empty range.
+pub(crate) fn portions(
+    sizes: impl IntoIterator<Item = usize>,
+    items_max: usize,
+    bytes_max: usize,
+) -> Vec<Range<usize>> {
+    let (mut portions, mut begin, mut end, mut bytes) = (Vec::new(), 0, 0, 0_usize);
+    for size in sizes {
+        if end > begin && (bytes.saturating_add(size) > bytes_max || end - begin == items_max) {
+            portions.push(begin..end);
+            (begin, bytes) = (end, 0);
+        }
+        bytes = bytes.saturating_add(size);
+        end += 1;
+    }
+    portions.push(begin..end);
+    portions
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeSet, ops::Range};
 
     use proptest::{collection::vec, prelude::*};
 
-    use super::{intersection, merged, without};
+    use super::{intersection, merged, portions, without};
 
     fn ranges() -> impl Strategy<Value = Vec<Range<u64>>> {
         vec((0..60_u64, 1..9_u64).prop_map(|(start, length)| start..start + length), 0..8)
@@ -71,6 +92,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn portions_hold_every_item_once_and_no_more_than_fits(
+            sizes in vec(0..50_usize, 0..40), items_max in 1..10_usize, bytes_max in 0..100_usize,
+        ) {
+            let portions = portions(sizes.iter().copied(), items_max, bytes_max);
+            let items: Vec<_> = portions.iter().cloned().flatten().collect();
+            prop_assert_eq!(items, (0..sizes.len()).collect::<Vec<_>>());
+            let bytes = |range: Range<usize>| sizes[range].iter().sum::<usize>();
+            for (at, range) in portions.iter().enumerate() {
+                prop_assert!(range.len() <= items_max);
+                prop_assert!(range.len() <= 1 || bytes(range.clone()) <= bytes_max);
+                // The first item of the next one had no room.
+                let full = at + 1 == portions.len()
+                    || range.len() == items_max
+                    || bytes(range.start..range.end + 1) > bytes_max;
+                prop_assert!(full, "{range:?} of {sizes:?}");
+            }
+        }
+
         #[test]
         fn ranges_are_sets(left in ranges(), right in ranges()) {
             let (left, right) = (merged(left.clone()), merged(right));

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     StorageError,
     index::{IndexBuilder, Sums},
+    ranges::portions,
     rows::{column::OptionalColumn, without_derived},
     schema::Signal,
 };
@@ -164,18 +165,11 @@ impl Unsorted {
         bytes_max: usize,
     ) -> Vec<&'p [OrderedRow]> {
         let Some(sizes) = &self.sizes else { return placed.chunks(rows_max).collect() };
-        let (mut portions, mut first, mut bytes) = (Vec::new(), 0, 0);
-        for (end, of) in placed.iter().enumerate() {
-            let (batch, row) = self.places[of.row];
-            let more = sizes[batch][row];
-            if end > first && (bytes + more > bytes_max || end - first == rows_max) {
-                portions.push(&placed[first..end]);
-                (first, bytes) = (end, 0);
-            }
-            bytes += more;
-        }
-        portions.push(&placed[first..]);
-        portions
+        let sizes = placed.iter().map(|placed| {
+            let (batch, row) = self.places[placed.row];
+            sizes[batch][row]
+        });
+        portions(sizes, rows_max, bytes_max).into_iter().map(|rows| &placed[rows]).collect()
     }
 
     /// How large a file of so many of the rows becomes at most, about.

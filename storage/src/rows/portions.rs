@@ -6,6 +6,9 @@
 use std::ops::Range;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
+use arrow_buffer::ArrowNativeType as _;
+
+use crate::ranges::portions;
 
 /// Returns the rows in portions whose words and keys of attributes, as a text for each row, take at
 /// most this many bytes, or single rows.
@@ -15,16 +18,7 @@ pub fn text_portions(rows: &RecordBatch, bytes_max: usize) -> Vec<Range<usize>> 
     for column in rows.columns() {
         add_words(column, &mut sizes);
     }
-    let (mut portions, mut begin, mut bytes) = (Vec::new(), 0, 0_usize);
-    for (row, size) in sizes.iter().enumerate() {
-        if row > begin && bytes + size > bytes_max {
-            portions.push(begin..row);
-            (begin, bytes) = (row, 0);
-        }
-        bytes += size;
-    }
-    portions.push(begin..sizes.len());
-    portions
+    portions(sizes, rows.num_rows(), bytes_max)
 }
 
 fn add_words(column: &ArrayRef, sizes: &mut [usize]) {
@@ -36,10 +30,9 @@ fn add_words(column: &ArrayRef, sizes: &mut [usize]) {
         && let Some(lengths) = word_lengths(map.keys())
     {
         for (size, entries) in sizes.iter_mut().zip(map.offsets().windows(2)) {
-            let entries = entries.iter().filter_map(|end| usize::try_from(*end).ok());
-            let (begin, end) =
-                entries.fold((usize::MAX, 0), |(begin, end), at| (begin.min(at), end.max(at)));
-            *size += lengths.get(begin..end).unwrap_or_default().iter().sum::<usize>();
+            let &[begin, end] = entries else { continue };
+            let entries = begin.as_usize()..end.as_usize();
+            *size += lengths.get(entries).unwrap_or_default().iter().sum::<usize>();
         }
     }
 }
