@@ -7,6 +7,7 @@
 mod messages;
 mod query_range;
 mod search_response;
+mod span_json;
 mod status;
 mod streaming_querier;
 mod tags;

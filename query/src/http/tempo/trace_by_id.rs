@@ -1,26 +1,19 @@
 //! One trace, in JSON or protobuf.
-//!
-//! Owns Tempo's JSON of OTLP, which differs from OTLP's own: ids are base64, enums are names.
 
 use ::http::HeaderMap;
 use axum::{
     extract::{Path, State, rejection::PathRejection},
     response::Response,
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::Message;
-use serde::{Serialize, Serializer, ser::Error};
-use serde_json::Value as Json;
+use serde::Serialize;
 use tidings_proto::{
     TraceId,
-    otlp::{
-        ExportTraceServiceRequest, InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span,
-        SpanKind, StatusCode,
-    },
+    otlp::{ExportTraceServiceRequest, InstrumentationScope, Resource, ResourceSpans, ScopeSpans},
 };
 
 use super::{
-    Nothing, TempoError, protobuf,
+    Nothing, TempoError, protobuf, span_json,
     tempo_parameters::{TempoParams, invalid},
     wants_protobuf,
 };
@@ -210,7 +203,7 @@ struct TraceJson<G> {
 #[serde(rename_all = "camelCase")]
 struct ResourceJson<'a, S> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<Sorted<'a, Resource>>,
+    resource: Option<&'a Resource>,
     #[serde(skip_serializing_if = "str::is_empty")]
     schema_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,29 +216,9 @@ struct Scope<'a, S> {
     #[serde(skip_serializing_if = "str::is_empty")]
     schema_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<Sorted<'a, InstrumentationScope>>,
+    scope: Option<&'a InstrumentationScope>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spans: Option<S>,
-}
-
-/// A message with its keys in their order. It is small: one tree at a time is made of it.
-struct Sorted<'a, T>(&'a T);
-
-/// A span in Tempo's JSON, likewise.
-struct InTemposWay<'a>(&'a Span);
-
-impl<T: Serialize> Serialize for Sorted<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::to_value(self.0).map_err(S::Error::custom)?.serialize(serializer)
-    }
-}
-
-impl Serialize for InTemposWay<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut span = serde_json::to_value(self.0).map_err(S::Error::custom)?;
-        in_tempos_way(&mut span);
-        span.serialize(serializer)
-    }
 }
 
 fn groups(resource_spans: &[ResourceSpans]) -> impl Serialize {
@@ -254,7 +227,7 @@ fn groups(resource_spans: &[ResourceSpans]) -> impl Serialize {
 
 fn group(of: &ResourceSpans) -> impl Serialize {
     ResourceJson {
-        resource: of.resource.as_ref().map(Sorted),
+        resource: of.resource.as_ref(),
         schema_url: &of.schema_url,
         scope_spans: (!of.scope_spans.is_empty())
             .then_some(Each(|| of.scope_spans.iter().map(scope))),
@@ -264,37 +237,7 @@ fn group(of: &ResourceSpans) -> impl Serialize {
 fn scope(of: &ScopeSpans) -> impl Serialize {
     Scope {
         schema_url: &of.schema_url,
-        scope: of.scope.as_ref().map(Sorted),
-        spans: (!of.spans.is_empty()).then_some(Each(|| of.spans.iter().map(InTemposWay))),
-    }
-}
-
-fn in_tempos_way(span: &mut Json) {
-    for id in ["traceId", "spanId", "parentSpanId"] {
-        in_base64(span.get_mut(id));
-    }
-    for link in span.get_mut("links").and_then(Json::as_array_mut).into_iter().flatten() {
-        for id in ["traceId", "spanId"] {
-            in_base64(link.get_mut(id));
-        }
-    }
-    named(span.get_mut("kind"), &SpanKind::ALL.map(SpanKind::otlp_name));
-    named(span.pointer_mut("/status/code"), &StatusCode::ALL.map(StatusCode::otlp_name));
-}
-
-fn in_base64(id: Option<&mut Json>) {
-    let Some(id) = id else { return };
-    let hex = id.as_str().unwrap_or_default();
-    let digits = hex.as_bytes().chunks_exact(2).filter_map(|pair| std::str::from_utf8(pair).ok());
-    let bytes: Vec<u8> = digits.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect();
-    *id = STANDARD.encode(bytes).into();
-}
-
-/// The name of a number that has one.
-fn named(number: Option<&mut Json>, names: &[&str]) {
-    let Some(number) = number else { return };
-    let place = number.as_u64().and_then(|place| usize::try_from(place).ok());
-    if let Some(name) = place.and_then(|place| names.get(place)) {
-        *number = (*name).into();
+        scope: of.scope.as_ref(),
+        spans: (!of.spans.is_empty()).then_some(Each(|| of.spans.iter().map(span_json::span))),
     }
 }
