@@ -2,7 +2,7 @@
 //!
 //! A record is new when it was not shown before and its own time is at most [`LATE_NANOS`] ago.
 //! Later ones are found by searching. Owns the deduplication set of shown records, within bounds. A
-//! poll changes no set but gives the next one, so a poll that fails or is given up loses no record.
+//! poll gives what is to be added to the set, so a poll that fails or is given up loses no record.
 
 use std::{collections::BTreeSet, ops::ControlFlow, slice};
 
@@ -29,6 +29,14 @@ pub(crate) struct ShownRecords {
     keys: BTreeSet<RecordKey>,
 }
 
+/// What a poll adds to the deduplication set.
+#[derive(Debug)]
+pub(crate) struct AddedKeys {
+    keys: BTreeSet<RecordKey>,
+    /// Nothing before this is looked at from now on.
+    from: UnixNanos,
+}
+
 /// New records of one poll.
 #[derive(Debug, Default)]
 pub(crate) struct NewRecords {
@@ -50,45 +58,60 @@ impl ShownRecords {
         Self { from: key.0, after: Some(key), keys: BTreeSet::new() }
     }
 
-    /// The set with what there is taken as shown.
-    pub(crate) fn skip(&self, reader: &Reader, filter: &LogFilter) -> Result<Self, QueryError> {
-        let mut shown = self.clone();
-        shown.look(reader, filter, 0)?;
-        Ok(shown)
+    /// Takes what there is as shown.
+    pub(crate) fn skip(
+        &self,
+        reader: &Reader,
+        filter: &LogFilter,
+    ) -> Result<AddedKeys, QueryError> {
+        let (_, _, added) = self.look(reader, filter, 0)?;
+        Ok(added)
     }
 
-    /// Polls for records that are not in the set. Returns them, and the set with them.
+    /// Polls for records that are not in the set. Returns them, and what is to be added.
     pub(crate) fn news(
         &self,
         reader: &Reader,
         filter: &LogFilter,
-    ) -> Result<(NewRecords, Self), QueryError> {
-        let mut shown = self.clone();
-        let (keys, dropped) = shown.look(reader, filter, GIVEN_MAX)?;
+    ) -> Result<(NewRecords, AddedKeys), QueryError> {
+        let (keys, dropped, added) = self.look(reader, filter, GIVEN_MAX)?;
         let new = keys.len();
         let filters = slice::from_ref(filter);
         let mut logs = read(reader, filters, LogOrder::Newest, keys)?.logs;
         logs.reverse();
-        Ok((NewRecords { dropped: dropped + (new - logs.len()) as u64, logs }, shown))
+        Ok((NewRecords { dropped: dropped + (new - logs.len()) as u64, logs }, added))
     }
 
-    /// The newest new keys, and how many more there are.
+    /// Adds what a poll found, and forgets what is too old to come again.
+    pub(crate) fn add(&mut self, added: AddedKeys) {
+        self.from = added.from;
+        self.keys.extend(added.keys);
+        while self.keys.len() > SHOWN_MAX
+            && let Some(oldest) = self.keys.pop_first()
+        {
+            self.from = self.from.max(after(oldest));
+        }
+        self.keys = self.keys.split_off(&(self.from, 0));
+    }
+
+    /// The newest new keys, how many more there are, and all of them.
     fn look(
-        &mut self,
+        &self,
         reader: &Reader,
         filter: &LogFilter,
         given_max: usize,
-    ) -> Result<(BTreeSet<RecordKey>, u64), QueryError> {
+    ) -> Result<(BTreeSet<RecordKey>, u64, AddedKeys), QueryError> {
         let time = TimeRange { start: Some(self.from), end: None };
         let filter = LogFilter { time, ..filter.clone() };
         let (mut new, mut dropped) = (BTreeSet::new(), 0);
+        let mut added = AddedKeys { keys: BTreeSet::new(), from: self.from };
         let rows_max = reader.settings.search_rows_max;
         reader.logs(&filter, Scan { detail: Detail::Keys, rows_max }, |rows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
                 // What was forgotten lies before `from`, which moves while rows come.
-                let is_old = key.0 < self.from || self.after.is_some_and(|after| key <= after);
-                if is_old || !self.keys.insert(key) {
+                let is_old = key.0 < added.from || self.after.is_some_and(|after| key <= after);
+                if is_old || self.keys.contains(&key) || !added.keys.insert(key) {
                     continue;
                 }
                 new.insert(key);
@@ -96,19 +119,23 @@ impl ShownRecords {
                     new.pop_first();
                     dropped += 1;
                 }
-                if self.keys.len() > SHOWN_MAX
-                    && let Some((time, _)) = self.keys.pop_first()
+                if added.keys.len() > SHOWN_MAX
+                    && let Some(oldest) = added.keys.pop_first()
                 {
-                    self.from = self.from.max(UnixNanos(time.0.saturating_add(1)));
+                    added.from = added.from.max(after(oldest));
                 }
             }
             Ok(ControlFlow::Continue(()))
         })?;
         let late = UnixNanos(reader.now.0.saturating_sub(LATE_NANOS));
-        self.from = self.from.max(late);
-        self.keys = self.keys.split_off(&(self.from, 0));
-        Ok((new, dropped))
+        added.from = added.from.max(late);
+        Ok((new, dropped, added))
     }
+}
+
+/// The time after that of a record.
+fn after(record: RecordKey) -> UnixNanos {
+    UnixNanos(record.0.0.saturating_add(1))
 }
 
 #[cfg(test)]
@@ -187,10 +214,10 @@ mod tests {
         let request = ExportLogsServiceRequest { resource_logs };
         store.append(TelemetryBatch::Logs { request, bytes: None }).await.unwrap();
         let filter = LogFilter::default();
-        let shown = ShownRecords::nothing(NOW);
+        let mut shown = ShownRecords::nothing(NOW);
         let mut failed = 0;
         // The deadline passes at each of the places where a poll looks at it.
-        let (news, shown) = loop {
+        let (news, added) = loop {
             match shown.news(&reader(&store, failed), &filter) {
                 Ok(polled) => break polled,
                 Err(QueryError::Deadline { .. }) => failed += 1,
@@ -199,6 +226,7 @@ mod tests {
         };
         assert!(failed >= 4, "keys and records are read in two scans: {failed}");
         assert_eq!((news.logs.len(), news.dropped), (3, 0));
+        shown.add(added);
         let (news, _) = shown.news(&reader(&store, usize::MAX), &filter).unwrap();
         assert_eq!((news.logs.len(), news.dropped), (0, 0));
     }

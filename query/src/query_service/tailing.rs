@@ -83,8 +83,8 @@ impl QueryService {
         };
         if !is_resumed {
             tail.stored = self.log_records_stored();
-            let shown = tail.look(|shown, reader, filter| shown.skip(reader, filter)).await?;
-            tail.shown = Arc::new(shown);
+            let added = tail.look(|shown, reader, filter| shown.skip(reader, filter)).await?;
+            Arc::make_mut(&mut tail.shown).add(added);
         }
         Ok(tail)
     }
@@ -109,8 +109,8 @@ impl LogTail {
             let stored = self.service.log_records_stored();
             if stored != self.stored {
                 match self.look(|shown, reader, filter| shown.news(reader, filter)).await {
-                    Ok((news, shown)) => {
-                        self.shown = Arc::new(shown);
+                    Ok((news, added)) => {
+                        Arc::make_mut(&mut self.shown).add(added);
                         self.stored = stored;
                         if !news.logs.is_empty() || news.dropped > 0 {
                             return Ok(TailEvent::NewRecords(news));
