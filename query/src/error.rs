@@ -96,8 +96,8 @@ pub enum QueryError {
     TooManyRecords {
         /// Maximum number of records.
         limit: usize,
-        /// Maximum total length of their texts, in bytes.
-        bytes_max: usize,
+        /// Maximum bytes of memory that they take.
+        bytes_max: u64,
     },
     /// The maximum number of queries is running and waiting.
     #[error("{waiting} questions are waiting already; try again in a moment")]

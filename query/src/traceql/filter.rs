@@ -13,7 +13,7 @@ use super::{
     evaluate::evaluate,
     native::stages_of,
     read::{RowReader, has_room, table},
-    records::{RECORD_BYTES_MAX, RECORDS_MAX, Read, RecordReader},
+    records::{RECORDS_MAX, Read, RecordReader},
 };
 use crate::{
     QueryError,
@@ -106,10 +106,11 @@ fn selected(
     let stages = compile(&stages_of(query)?, &mut fields);
     let (tree, gathered) = trace::whole_tree(reader, trace_id)?;
     let mut records = RecordReader::new(reader, &fields, TimeRange::default());
-    let records = match records.read(&[trace_id])? {
+    let read = records.read(&[trace_id])?;
+    let records = match read {
         Read::All(records) => records,
         Read::TooMany => {
-            let (limit, bytes_max) = (RECORDS_MAX, RECORD_BYTES_MAX);
+            let (limit, bytes_max) = (RECORDS_MAX, records.bytes_max());
             return Err(QueryError::TooManyRecords { limit, bytes_max });
         }
         Read::Exhausted => return Err(QueryError::Deadline { limit: reader.limits.deadline }),

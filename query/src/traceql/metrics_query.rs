@@ -35,9 +35,9 @@ use crate::{QueryError, execution::Reader, search::by_log::around};
 use budget::MetricsBudget;
 use observe::Observer;
 
-/// Maximum number of spans that are deduplicated; a metric over more is partial, because repeated
-/// spans count again.
-const DISTINCT_SPANS_MAX: usize = 8_000_000;
+/// Bytes of memory of each span that is deduplicated. A metric over more than there is room for is
+/// partial, because repeated spans would count again.
+const DISTINCT_SPAN_BYTES: usize = 16;
 /// Why a metric is partial: for all its terms together.
 const TOO_MANY_SPANS: &str = "there are more spans than one query may look at; narrow it";
 const TOO_MANY_RECORDS: &str = "there are more log records than one query may look at; narrow it";
@@ -204,10 +204,11 @@ fn of_rows(
     observer: &mut Observer,
 ) -> Result<ScanStats, QueryError> {
     let mut known: HashSet<u64> = HashSet::new();
+    let known_max = reader.limits.metrics_bytes_max / DISTINCT_SPAN_BYTES;
     let mut all = true;
     let detail = if observer.needs_attributes() { Detail::Attributes } else { Detail::Facts };
     let mut stats = each_candidate(reader, candidates, fields, detail, |rows, row, values| {
-        if known.len() >= DISTINCT_SPANS_MAX {
+        if known.len() >= known_max {
             all = false;
             return ControlFlow::Break(());
         }

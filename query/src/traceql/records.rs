@@ -23,9 +23,10 @@ use crate::{
     search::by_log::{Mentioned, mentioned},
 };
 
-/// Records that are held in memory at once, and how long their texts are together.
+/// Maximum number of records that are held in memory at once.
 pub(super) const RECORDS_MAX: usize = 200_000;
-pub(super) const RECORD_BYTES_MAX: usize = 64 << 20;
+/// Bytes of memory of a record without its text.
+const RECORD_BYTES: usize = 100;
 
 /// So few traces are evaluated without a look at the logs first.
 const TRACES_FEW: usize = 1_000;
@@ -102,6 +103,11 @@ impl<'a> RecordReader<'a> {
         Self { reader, asks: Asks { body, severity }, time, stats: ScanStats::NOTHING }
     }
 
+    /// Maximum bytes of the records that are held in memory at once.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.reader.limits.view_bytes_max / 2
+    }
+
     /// The records of these traces.
     pub(super) fn read(&mut self, ids: &[TraceId]) -> Result<Read, QueryError> {
         let mut records = Records::default();
@@ -113,21 +119,21 @@ impl<'a> RecordReader<'a> {
         let rows_max = self.reader.settings.search_rows_max.saturating_sub(self.stats.rows);
         let scan = Scan { detail: Detail::Facts, rows_max };
         let (mut count, mut bytes, mut late) = (0, 0, false);
-        let asks = self.asks;
+        let (asks, bytes_max) = (self.asks, self.bytes_max());
         let stats = self.reader.logs(&filter, scan, |rows| {
             for row in 0..rows.len() {
                 let Some((span, record)) = record(rows, row, asks) else { continue };
                 count += 1;
-                bytes += record.body.as_ref().map_or(0, |body| body.len());
+                bytes += RECORD_BYTES + record.body.as_ref().map_or(0, |body| body.len());
                 records.of_spans.entry(span).or_default().push(record);
             }
             late = self.reader.is_late(7);
-            let is_full = count > RECORDS_MAX || bytes > RECORD_BYTES_MAX;
+            let is_full = count > RECORDS_MAX || bytes as u64 > bytes_max;
             Ok(if is_full || late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         self.stats.rows += stats.rows;
         self.stats.files += stats.files;
-        if count > RECORDS_MAX || bytes > RECORD_BYTES_MAX {
+        if count > RECORDS_MAX || bytes as u64 > bytes_max {
             return Ok(Read::TooMany);
         }
         if late || !stats.complete {

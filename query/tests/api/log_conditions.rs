@@ -158,3 +158,22 @@ async fn an_answer_that_could_not_read_all_records_is_of_a_part() {
         assert_eq!(answer["total"]["relation"], relation, "{query}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn records_that_do_not_fit_leave_their_trace_out_and_that_is_said() {
+    let limits = QueryLimits { view_bytes_max: 64 << 10, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    tell(&harness).await;
+    let long = format!("Timeout {}", "x".repeat(30_000));
+    let records = [41, 42].map(|at| ("payment", of_span(record(Some(1), at, 17, &long), 3)));
+    harness.log(records).await;
+    let path = format!("/traces?q={}", encoded("{ log:body =~ \".*(Timeout|session).*\" }"));
+    let answer = harness.get(&path).await;
+    assert_eq!(answer["searched"]["complete"], false, "{answer}");
+    assert_eq!(answer["traces"].as_array().unwrap().len(), 1, "{answer}");
+    assert_eq!(text(&answer["traces"][0]["traceId"]), trace_id(2));
+    let query = encoded("{ log:body != nil }");
+    let path = format!("/tempo/api/v2/traces/{}?q={query}", trace_id(1));
+    let asked = Request::get(&path).body(Body::empty()).unwrap();
+    assert_eq!(harness.ask(asked).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}

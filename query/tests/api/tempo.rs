@@ -696,6 +696,21 @@ async fn every_metric_keeps_to_the_same_points_and_bytes_whatever_makes_its_line
 }
 
 #[tokio::test]
+async fn a_metric_over_more_spans_than_can_be_told_apart_is_partial() {
+    let limits = QueryLimits { metrics_bytes_max: 16 << 10, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let spans = |count: u64| (1..=count).map(|n| span(1, n, "shop", "call").at(10, 11));
+    let path = format!("/api/metrics/query?q={}", encoded("{} | count_over_time()"));
+    let counted = async |sent: u64| {
+        harness.send(spans(sent)).await;
+        let answer = get(&harness, &path).await;
+        (answer["series"][0]["value"].as_f64(), answer["status"] == "PARTIAL")
+    };
+    assert_eq!(counted(1_024).await, (Some(1_024.0), false));
+    assert_eq!(counted(1_030).await, (Some(1_024.0), true));
+}
+
+#[tokio::test]
 async fn the_native_search_takes_queries_and_pages_through_them() {
     let harness = Harness::new().await;
     let call = |n: u64| -> [SpanBuilder; 2] {
