@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz decoders`: libFuzzer on the targets of `fuzz/`.
 //!
-//! Owns the flags and the runs: each target gets the same time, one target on each core. The targets
-//! and their kept inputs are in `fuzz/`.
+//! Owns the flags and the runs: each target gets the same time, two targets on each core. The
+//! targets and their kept inputs are in `fuzz/`.
 
 use std::{
     collections::VecDeque,
@@ -25,6 +25,8 @@ const MEMORY_MIB: u32 = 2_048;
 const INPUT_SECONDS: u32 = 10;
 /// The longest input.
 const INPUT_BYTES: u32 = 16 << 10;
+/// Targets that run on each core at once. CI has not the time for one after the other.
+const TARGETS_OF_CORE: usize = 2;
 
 /// Which targets, and for how long.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ fn build_and_fuzz(compiler: &Path, flags: &Flags) -> Result<()> {
     let queue = Mutex::new(VecDeque::from(targets));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..TARGETS_OF_CORE * thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some(target) = next() {
                     let outcome = fuzz(&target, flags);
