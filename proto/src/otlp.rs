@@ -14,6 +14,7 @@ pub(crate) mod json;
 mod log_data;
 mod metric_data;
 mod rpc;
+mod spellings;
 mod trace_data;
 mod value_text;
 pub mod view;

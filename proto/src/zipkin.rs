@@ -32,7 +32,10 @@ use serde::{
 
 use crate::{
     DecodeError,
-    otlp::json::{self, Object, boolean, excerpt, hex, messages, text},
+    otlp::{
+        SpanKind,
+        json::{self, Object, boolean, excerpt, hex, messages, text},
+    },
 };
 
 pub use from_otlp::{from_otlp, span_from_otlp};
@@ -222,15 +225,14 @@ fn micros<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
 
 fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
     let name = text(deserializer)?;
-    let kind = match name.to_ascii_uppercase().as_str() {
-        "" => Kind::Unspecified,
-        "CLIENT" => Kind::Client,
-        "SERVER" => Kind::Server,
-        "PRODUCER" => Kind::Producer,
-        "CONSUMER" => Kind::Consumer,
-        _ => return Err(D::Error::custom(format!("{:?} is not a kind", excerpt(&name)))),
-    };
-    Ok(kind.into())
+    if name.is_empty() {
+        return Ok(Kind::Unspecified.into());
+    }
+    let kind = SpanKind::from_word_ignoring_case(&name).map(Kind::from_otlp);
+    match kind.filter(|kind| *kind != Kind::Unspecified) {
+        Some(kind) => Ok(kind.into()),
+        None => Err(D::Error::custom(format!("{:?} is not a kind", excerpt(&name)))),
+    }
 }
 
 fn trace_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::{AssemblyNotes, Placement};
 use crate::{
     DurationNanos, OffsetNanos, SpanId, TraceId, UnixNanos,
-    otlp::{Event, InstrumentationScope, KeyValue, Link, Resource},
+    otlp::{Event, InstrumentationScope, KeyValue, Link, Resource, SpanKind, StatusCode},
 };
 
 /// Where a transaction stands.
@@ -127,6 +127,19 @@ pub enum SpanKindName {
     Consumer,
 }
 
+impl From<SpanKind> for SpanKindName {
+    fn from(kind: SpanKind) -> Self {
+        match kind {
+            SpanKind::Unspecified => Self::Unspecified,
+            SpanKind::Internal => Self::Internal,
+            SpanKind::Server => Self::Server,
+            SpanKind::Client => Self::Client,
+            SpanKind::Producer => Self::Producer,
+            SpanKind::Consumer => Self::Consumer,
+        }
+    }
+}
+
 /// Outcome of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -135,6 +148,16 @@ pub enum StatusName {
     Unset,
     Ok,
     Error,
+}
+
+impl From<StatusCode> for StatusName {
+    fn from(status: StatusCode) -> Self {
+        match status {
+            StatusCode::Unset => Self::Unset,
+            StatusCode::Ok => Self::Ok,
+            StatusCode::Error => Self::Error,
+        }
+    }
 }
 
 /// How a span ended.

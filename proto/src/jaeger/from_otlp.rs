@@ -148,11 +148,7 @@ fn tags(otlp: &OtlpSpan, scope: Option<&InstrumentationScope>) -> (Vec<Tag>, Vec
     }
     let span_kind = SpanKind::try_from(otlp.kind).unwrap_or(SpanKind::Unspecified);
     push_text(&mut tags, "span.kind", kind(span_kind));
-    let name = match code {
-        StatusCode::Unset => "",
-        StatusCode::Ok => "OK",
-        StatusCode::Error => "ERROR",
-    };
+    let name = if code == StatusCode::Unset { "" } else { code.capitals() };
     push_text(&mut tags, "otel.status_code", name);
     if code == StatusCode::Error {
         tags.push(Tag {

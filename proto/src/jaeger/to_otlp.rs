@@ -199,17 +199,15 @@ fn take_tags(span: &mut Span, tags: Vec<TagJson>) -> InstrumentationScope {
 }
 
 fn kind(text: &str) -> Option<SpanKind> {
-    SpanKind::from_word(&text.to_ascii_lowercase()).filter(|kind| *kind != SpanKind::Unspecified)
+    SpanKind::from_word_ignoring_case(text).filter(|kind| *kind != SpanKind::Unspecified)
 }
 
 /// The status as its name or, from old exporters, its number.
 fn status_code(value: &Json) -> Option<StatusCode> {
-    Some(match (value.as_str(), value.as_i64()) {
-        (Some("OK"), _) | (_, Some(1)) => StatusCode::Ok,
-        (Some("ERROR"), _) | (_, Some(2)) => StatusCode::Error,
-        (Some("UNSET"), _) | (_, Some(0)) => StatusCode::Unset,
-        _ => return None,
-    })
+    if let Some(name) = value.as_str() {
+        return StatusCode::from_capitals(name);
+    }
+    i32::try_from(value.as_i64()?).ok().and_then(|number| StatusCode::try_from(number).ok())
 }
 
 fn event(log: LogJson) -> Result<Event, String> {

@@ -203,56 +203,6 @@ pub enum SpanKind {
     Consumer = 5,
 }
 
-impl SpanKind {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Unspecified,
-        Self::Internal,
-        Self::Server,
-        Self::Client,
-        Self::Producer,
-        Self::Consumer,
-    ];
-
-    /// Returns a kind as queries, parameters and the API spell it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Unspecified => "unspecified",
-            Self::Internal => "internal",
-            Self::Server => "server",
-            Self::Client => "client",
-            Self::Producer => "producer",
-            Self::Consumer => "consumer",
-        }
-    }
-
-    /// Returns the name of its number in OTLP's schema.
-    #[must_use]
-    pub const fn otlp_name(self) -> &'static str {
-        match self {
-            Self::Unspecified => "SPAN_KIND_UNSPECIFIED",
-            Self::Internal => "SPAN_KIND_INTERNAL",
-            Self::Server => "SPAN_KIND_SERVER",
-            Self::Client => "SPAN_KIND_CLIENT",
-            Self::Producer => "SPAN_KIND_PRODUCER",
-            Self::Consumer => "SPAN_KIND_CONSUMER",
-        }
-    }
-
-    /// Finds a kind by its word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.word() == word)
-    }
-
-    /// Finds a kind by its name in OTLP's schema.
-    #[must_use]
-    pub fn from_otlp_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.otlp_name() == name)
-    }
-}
-
 /// Outcome of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
@@ -263,62 +213,4 @@ pub enum StatusCode {
     Ok = 1,
     /// Failed.
     Error = 2,
-}
-
-impl StatusCode {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Unset, Self::Ok, Self::Error];
-
-    /// Returns a status as queries, parameters and the API spell it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Unset => "unset",
-            Self::Ok => "ok",
-            Self::Error => "error",
-        }
-    }
-
-    /// Returns the name of its number in OTLP's schema.
-    #[must_use]
-    pub const fn otlp_name(self) -> &'static str {
-        match self {
-            Self::Unset => "STATUS_CODE_UNSET",
-            Self::Ok => "STATUS_CODE_OK",
-            Self::Error => "STATUS_CODE_ERROR",
-        }
-    }
-
-    /// Finds a status by its word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.word() == word)
-    }
-
-    /// Finds a status by its name in OTLP's schema.
-    #[must_use]
-    pub fn from_otlp_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.otlp_name() == name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{SpanKind, StatusCode};
-
-    #[test]
-    fn kinds_and_statuses_are_found_by_their_words_and_names() {
-        for (number, kind) in (0..).zip(SpanKind::ALL) {
-            assert_eq!(SpanKind::try_from(number), Ok(kind));
-            assert_eq!(SpanKind::from_word(kind.word()), Some(kind));
-            assert_eq!(SpanKind::from_otlp_name(kind.otlp_name()), Some(kind));
-        }
-        for (number, status) in (0..).zip(StatusCode::ALL) {
-            assert_eq!(StatusCode::try_from(number), Ok(status));
-            assert_eq!(StatusCode::from_word(status.word()), Some(status));
-            assert_eq!(StatusCode::from_otlp_name(status.otlp_name()), Some(status));
-        }
-        assert_eq!(SpanKind::from_word("SERVER"), None);
-        assert_eq!(StatusCode::Error.otlp_name(), "STATUS_CODE_ERROR");
-    }
 }

@@ -99,7 +99,7 @@ pub fn span_from_otlp(
         trace_id: otlp.trace_id.clone(),
         parent_id: if is_parent { parent_id } else { Vec::new() },
         id: otlp.span_id.clone(),
-        kind: kind(span_kind).into(),
+        kind: Kind::from_otlp(span_kind).into(),
         name: otlp.name.to_lowercase(),
         timestamp,
         duration: untimed.unwrap_or(duration),
@@ -109,16 +109,6 @@ pub fn span_from_otlp(
         tags: tags.into_list(),
         debug,
         shared,
-    }
-}
-
-fn kind(kind: SpanKind) -> Kind {
-    match kind {
-        SpanKind::Client => Kind::Client,
-        SpanKind::Server => Kind::Server,
-        SpanKind::Producer => Kind::Producer,
-        SpanKind::Consumer => Kind::Consumer,
-        SpanKind::Internal | SpanKind::Unspecified => Kind::Unspecified,
     }
 }
 
@@ -193,7 +183,7 @@ impl Tags {
 
     fn add_fields(&mut self, otlp: &OtlpSpan) {
         if otlp.kind == i32::from(SpanKind::Internal) {
-            self.add("span.kind", "internal");
+            self.add("span.kind", SpanKind::Internal.word());
         }
         self.add("w3c.tracestate", &otlp.trace_state);
         self.add_count("otel.dropped_attributes_count", otlp.dropped_attributes_count);
@@ -211,17 +201,17 @@ impl Tags {
                 let own = self.0.get("error").filter(|text| !text.eq_ignore_ascii_case("false"));
                 if own.is_none() {
                     self.0.insert("error".to_owned(), status.message);
-                    self.add("otel.status_code", "ERROR");
+                    self.add("otel.status_code", StatusCode::Error.capitals());
                 } else if own
                     .is_some_and(|own| !status.message.is_empty() && *own != status.message)
                 {
-                    self.add("otel.status_code", "ERROR");
+                    self.add("otel.status_code", StatusCode::Error.capitals());
                     self.add("otel.status_description", &status.message);
                 }
             }
             StatusCode::Ok => {
                 self.take("error");
-                self.add("otel.status_code", "OK");
+                self.add("otel.status_code", StatusCode::Ok.capitals());
             }
             StatusCode::Unset => {
                 self.take("error");

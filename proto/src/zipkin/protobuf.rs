@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use crate::DecodeError;
+use crate::{DecodeError, otlp::SpanKind};
 
 /// `zipkin.proto3.ListOfSpans`: what a reporter posts.
 #[derive(Clone, PartialEq, Message)]
@@ -108,6 +108,38 @@ pub enum Kind {
     Producer = 3,
     /// The receiving side of a message.
     Consumer = 4,
+}
+
+impl Kind {
+    /// Returns OTLP's kind; of `Unspecified` that of the same name.
+    #[must_use]
+    pub const fn to_otlp(self) -> SpanKind {
+        match self {
+            Self::Unspecified => SpanKind::Unspecified,
+            Self::Client => SpanKind::Client,
+            Self::Server => SpanKind::Server,
+            Self::Producer => SpanKind::Producer,
+            Self::Consumer => SpanKind::Consumer,
+        }
+    }
+
+    /// Returns Zipkin's kind; Zipkin has none for spans within a service.
+    #[must_use]
+    pub const fn from_otlp(kind: SpanKind) -> Self {
+        match kind {
+            SpanKind::Internal | SpanKind::Unspecified => Self::Unspecified,
+            SpanKind::Client => Self::Client,
+            SpanKind::Server => Self::Server,
+            SpanKind::Producer => Self::Producer,
+            SpanKind::Consumer => Self::Consumer,
+        }
+    }
+
+    /// Returns the word in JSON; `Unspecified` has none.
+    #[must_use]
+    pub fn word(self) -> Option<&'static str> {
+        (self != Self::Unspecified).then(|| self.to_otlp().capitals())
+    }
 }
 
 /// The spans of a `zipkin.proto3.ListOfSpans`, in order.

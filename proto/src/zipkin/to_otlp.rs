@@ -201,14 +201,10 @@ fn nanos(micros: u64) -> Result<u64, String> {
 }
 
 fn otlp_kind(kind: Kind, internal: bool, shared: bool) -> SpanKind {
-    match kind {
-        Kind::Client => SpanKind::Client,
-        Kind::Server => SpanKind::Server,
-        Kind::Producer => SpanKind::Producer,
-        Kind::Consumer => SpanKind::Consumer,
-        Kind::Unspecified if internal => SpanKind::Internal,
-        Kind::Unspecified if shared => SpanKind::Server,
-        Kind::Unspecified => SpanKind::Unspecified,
+    match kind.to_otlp() {
+        SpanKind::Unspecified if internal => SpanKind::Internal,
+        SpanKind::Unspecified if shared => SpanKind::Server,
+        kind => kind,
     }
 }
 
@@ -245,8 +241,8 @@ impl TagFields {
     /// Keeps what the tag means, or the tag itself as an attribute.
     fn take(&mut self, Tag { key, value }: Tag, attributes: &mut UniqueAttributes) {
         match key.as_str() {
-            "otel.status_code" if status_code(&value).is_some() => {
-                self.status_code = status_code(&value);
+            "otel.status_code" if StatusCode::from_word_ignoring_case(&value).is_some() => {
+                self.status_code = StatusCode::from_word_ignoring_case(&value);
             }
             "otel.status_description" => self.description = value,
             "otel.scope.name" | "otel.library.name" if self.scope.name.is_empty() => {
@@ -259,7 +255,9 @@ impl TagFields {
             "otel.scope.name" | "otel.library.name" if self.scope.name == value => {}
             "otel.scope.version" | "otel.library.version" if self.scope.version == value => {}
             "w3c.tracestate" => self.trace_state = value,
-            "span.kind" if value.eq_ignore_ascii_case("internal") => self.internal = true,
+            "span.kind" if value.eq_ignore_ascii_case(SpanKind::Internal.word()) => {
+                self.internal = true;
+            }
             "otel.dropped_attributes_count" if value.parse::<u32>().is_ok() => {
                 self.dropped_attributes = value.parse().unwrap_or_default();
             }
@@ -277,15 +275,6 @@ impl TagFields {
             }
         }
     }
-}
-
-fn status_code(text: &str) -> Option<StatusCode> {
-    Some(match text.to_ascii_uppercase().as_str() {
-        "OK" => StatusCode::Ok,
-        "ERROR" => StatusCode::Error,
-        "UNSET" => StatusCode::Unset,
-        _ => return None,
-    })
 }
 
 fn status(code: Option<StatusCode>, description: String, error: Option<String>) -> Option<Status> {

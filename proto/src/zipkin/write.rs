@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{Annotation, Endpoint, Kind, Span};
+use super::{Annotation, Endpoint, Span};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,13 +65,7 @@ impl Serialize for Span {
             trace_id: self.trace_id_text(),
             parent_id: (!self.parent_id.is_empty()).then(|| hex(&self.parent_id)),
             id: hex(&self.id),
-            kind: match self.kind() {
-                Kind::Unspecified => None,
-                Kind::Client => Some("CLIENT"),
-                Kind::Server => Some("SERVER"),
-                Kind::Producer => Some("PRODUCER"),
-                Kind::Consumer => Some("CONSUMER"),
-            },
+            kind: self.kind().word(),
             name: some(&self.name),
             timestamp: (self.timestamp > 0).then_some(self.timestamp),
             duration: (self.duration > 0).then_some(self.duration),
