@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
     api::{ResolveResult, Resolved},
+    otlp::Severity,
     tid::{Candidate, CandidateId, recognise, span_alone},
 };
 use tidings_storage::{AttributeFilter, Detail, LogFilter, RowsNeeded, Scan};
@@ -139,8 +140,8 @@ fn is_prefix(word: &str) -> bool {
     let word = word.trim_matches(['[', ']', '(', ')', ':', '|', '-']);
     let is_time = word.starts_with(|sign: char| sign.is_ascii_digit())
         && (word.contains(':') || word.matches(['-', '/']).count() == 2);
-    let severities = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "notice"];
-    is_time || severities.iter().any(|severity| word.eq_ignore_ascii_case(severity))
+    let mut severities = Severity::ALL.map(Severity::word).into_iter().chain(["warning", "notice"]);
+    is_time || severities.any(|severity| word.eq_ignore_ascii_case(severity))
 }
 
 /// The newest traces in which transaction keys have the values that the text may mean.

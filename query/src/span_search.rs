@@ -102,8 +102,7 @@ fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanIdenti
         said.meet(rows.status_message(row));
         said.meet(match rows.status(row) {
             StatusCode::Unset => "",
-            StatusCode::Ok => "ok",
-            StatusCode::Error => "error",
+            status => status.word(),
         });
         let resource = of_resources.entry(rows.resource_number(row)).or_insert_with(|| {
             let mut said = WordMatch { words, met: 0 };

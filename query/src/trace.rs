@@ -35,8 +35,6 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, LogFilter, Scan, SpanFilter};
 
-pub(crate) use present::{kind_name, status_name};
-
 use crate::{
     QueryError, QueryLimits,
     execution::Reader,

@@ -21,7 +21,7 @@ use crate::{
     QueryError,
     analysis::transaction_types,
     execution::Reader,
-    trace::{kind_name, summary::plus, trace_rows::Names, tree::Tree},
+    trace::{summary::plus, trace_rows::Names, tree::Tree},
 };
 
 /// Traces that make up the typical one.
@@ -220,7 +220,7 @@ impl Overlay {
                 depth: place.depth,
                 service: self.names.text(service).to_owned(),
                 operation: self.names.text(operation).to_owned(),
-                kind: kind_name(place.kind),
+                kind: place.kind.into(),
                 deviations: deviations(left, right, traces),
                 left: left.view(),
                 right: right.view(),

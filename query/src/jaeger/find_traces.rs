@@ -137,15 +137,11 @@ fn narrow<T: PartialEq>(field: &mut Option<T>, value: T) -> Option<()> {
 
 /// Parses a span kind, ignoring case; an unknown name is `Unspecified`.
 pub(crate) fn kind(text: &str) -> SpanKind {
-    SpanKind::from_word(&text.to_ascii_lowercase()).unwrap_or(SpanKind::Unspecified)
+    SpanKind::from_word_ignoring_case(text).unwrap_or(SpanKind::Unspecified)
 }
 
 fn status(text: &str) -> StatusCode {
-    match text.to_ascii_uppercase().as_str() {
-        "OK" => StatusCode::Ok,
-        "ERROR" => StatusCode::Error,
-        _ => StatusCode::Unset,
-    }
+    StatusCode::from_word_ignoring_case(text).unwrap_or(StatusCode::Unset)
 }
 
 impl Check {

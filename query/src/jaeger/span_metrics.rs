@@ -3,6 +3,8 @@
 //! They are what Jaeger's own reader asks of a Prometheus, asked here of the stored spans. Points
 //! at which nothing was called are left out.
 
+use tidings_proto::otlp::StatusCode;
+
 use crate::{
     QueryError,
     execution::Reader,
@@ -86,8 +88,8 @@ fn query_of(search: &MetricsSearch) -> String {
     match search.which {
         MetricKind::Calls => calls,
         MetricKind::Errors => {
-            let failed = ", status_code=\"STATUS_CODE_ERROR\"";
-            let errors = rate("traces_spanmetrics_calls_total", failed);
+            let failed = format!(", status_code=\"{}\"", StatusCode::Error.otlp_name());
+            let errors = rate("traces_spanmetrics_calls_total", &failed);
             format!("(sum by ({by}) ({errors}) or 0 * {calls}) / ({calls} > 0)")
         }
         MetricKind::Latencies(part) => {

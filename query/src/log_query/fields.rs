@@ -35,18 +35,6 @@ const NAMES: [(&[&str], LogField); 8] = [
     (&["severity_text"], LogField::Column(LogColumn::SeverityText)),
 ];
 
-const SEVERITIES: [(&str, Severity); 9] = [
-    ("trace", Severity::Trace),
-    ("debug", Severity::Debug),
-    ("info", Severity::Info),
-    ("information", Severity::Info),
-    ("warn", Severity::Warn),
-    ("warning", Severity::Warn),
-    ("error", Severity::Error),
-    ("fatal", Severity::Fatal),
-    ("critical", Severity::Fatal),
-];
-
 /// The value of a term.
 #[derive(Debug, Clone)]
 pub(super) enum TermValue {
@@ -238,8 +226,7 @@ const SEVERITY_FORMS: &str = "a severity was expected: trace, debug, info, warn,
                               number from 1 to 24, `>=` one of them, or `*` for any";
 
 fn severity_numbers(text: &str) -> Result<RangeInclusive<i32>, String> {
-    let named = SEVERITIES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-    if let Some((_, severity)) = named {
+    if let Some(severity) = Severity::from_name(text) {
         let first = severity.first_number();
         return Ok(first..=first + 3);
     }

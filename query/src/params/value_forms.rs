@@ -89,16 +89,6 @@ pub(super) fn record_id(text: &str) -> Option<u64> {
     is_id.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
-pub(super) const SEVERITIES: [(&str, Severity); 7] = [
-    ("trace", Severity::Trace),
-    ("debug", Severity::Debug),
-    ("info", Severity::Info),
-    ("warn", Severity::Warn),
-    ("warning", Severity::Warn),
-    ("error", Severity::Error),
-    ("fatal", Severity::Fatal),
-];
-
 /// Looks up the value of a word.
 pub(super) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
     words.iter().find(|(word, _)| *word == text).map(|(_, meant)| *meant)
@@ -110,7 +100,11 @@ pub(super) const SEVERITY: &str =
 /// A severity by name or number.
 pub(super) fn severity(text: &str) -> Option<SeverityNumber> {
     let number = || SeverityNumber::new(i32::try_from(integer(text)?).ok()?);
-    word(&SEVERITIES, text).map(SeverityNumber::from).or_else(number)
+    let named = match text {
+        "warning" => Some(Severity::Warn),
+        word => Severity::from_word(word),
+    };
+    named.map(SeverityNumber::from).or_else(number)
 }
 
 /// An integer as JSON writes it.

@@ -8,10 +8,10 @@ use tidings_assembly::{Node, Spent};
 use tidings_proto::{
     OffsetNanos, UnixNanos,
     api::{
-        AssemblyNotes, CompletionSegment, CriticalSegment, LogSearchResult, SpanKindName,
-        SpanStatus, SpanView, StatusName, TimeSpent, TraceView,
+        AssemblyNotes, CompletionSegment, CriticalSegment, LogSearchResult, SpanStatus, SpanView,
+        TimeSpent, TraceView,
     },
-    otlp::{InstrumentationScope, Resource, SpanKind, StatusCode},
+    otlp::{InstrumentationScope, Resource},
 };
 use tidings_storage::SpanRows;
 
@@ -97,9 +97,9 @@ pub(crate) fn span_view(
         descendant_count: node.descendants,
         service: rows.service(row).to_owned(),
         name: span.name,
-        kind: kind_name(rows.kind(row)),
+        kind: rows.kind(row).into(),
         status: SpanStatus {
-            code: status_name(rows.status(row)),
+            code: rows.status(row).into(),
             message: rows.status_message(row).to_owned(),
         },
         start_unix_nano: rows.start(row),
@@ -126,27 +126,6 @@ pub(crate) fn spent(spent: Spent) -> TimeSpent {
     match spent {
         Spent::Working => TimeSpent::Working,
         Spent::Waiting => TimeSpent::Waiting,
-    }
-}
-
-/// OTLP's kind by name.
-pub(crate) fn kind_name(kind: SpanKind) -> SpanKindName {
-    match kind {
-        SpanKind::Unspecified => SpanKindName::Unspecified,
-        SpanKind::Internal => SpanKindName::Internal,
-        SpanKind::Server => SpanKindName::Server,
-        SpanKind::Client => SpanKindName::Client,
-        SpanKind::Producer => SpanKindName::Producer,
-        SpanKind::Consumer => SpanKindName::Consumer,
-    }
-}
-
-/// OTLP's status by name.
-pub(crate) fn status_name(status: StatusCode) -> StatusName {
-    match status {
-        StatusCode::Unset => StatusName::Unset,
-        StatusCode::Ok => StatusName::Ok,
-        StatusCode::Error => StatusName::Error,
     }
 }
 

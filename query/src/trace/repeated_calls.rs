@@ -14,7 +14,7 @@ use tidings_proto::{
 
 use tidings_storage::Latency;
 
-use super::{kind_name, trace_rows::Names, tree::Tree};
+use super::{trace_rows::Names, tree::Tree};
 
 /// Fewer calls are not a repetition.
 pub(crate) const COUNT_MIN: usize = 3;
@@ -65,7 +65,7 @@ fn group(tree: &Tree, names: &Names, parent: u32, rows: &[usize]) -> RepeatedCal
         parent_index: parent,
         service: names.text(fact.service).to_owned(),
         operation: names.text(fact.operation).to_owned(),
-        kind: kind_name(fact.kind),
+        kind: fact.kind.into(),
         count,
         error_count: rows.iter().filter(|row| tree.failed(**row)).count() as u64,
         busy_nano: DurationNanos(busy),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tidings_assembly::Spent;
 use tidings_proto::{DurationNanos, UnixNanos, api::Hop, otlp::SpanKind};
 
-use crate::trace::{kind_name, summary::plus, trace_rows::Names, tree::Tree};
+use crate::trace::{summary::plus, trace_rows::Names, tree::Tree};
 
 /// Key of a call: calling service, called service, operation and span kind, as numbers of names.
 type HopKey = (Option<u32>, u32, u32, i32);
@@ -34,7 +34,7 @@ pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
                 from_service: caller.map(|service| names.text(service).to_owned()),
                 service: names.text(fact.service).to_owned(),
                 operation: names.text(fact.operation).to_owned(),
-                kind: kind_name(fact.kind),
+                kind: fact.kind.into(),
                 call_count: 0,
                 error_count: 0,
                 first_start_unix_nano: UnixNanos(u64::MAX),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, ops::ControlFlow};
 
 use ahash::RandomState;
 use tidings_proto::{
-    api::{RedGroup, RedResult},
+    api::{RedGroup, RedResult, SpanKindName, StatusName},
     otlp::{KeyValue, SpanKind, StatusCode},
 };
 use tidings_storage::{Call, Calls, DeduplicationSet, Detail, Scan, SpanFilter, SpanRows};
@@ -15,7 +15,7 @@ use crate::{
     analysis::{CallSteps, window::Window},
     execution::{Reader, searched},
     name_search::value_text,
-    trace::{kind_name, status_name, trace_rows::Names},
+    trace::trace_rows::Names,
 };
 
 /// Groups beyond this number are counted as others,
@@ -153,8 +153,8 @@ impl AttributeGroups<'_> {
         let view = |(key, group): (AttributeGroupKey, AttributeGroup)| RedGroup {
             service: text(key.service),
             operation: text(key.operation),
-            kind: key.kind.map(kind_name),
-            status: key.status.map(status_name),
+            kind: key.kind.map(SpanKindName::from),
+            status: key.status.map(StatusName::from),
             attribute: text(key.value),
             count: group.calls.count,
             error_count: group.calls.errors,

@@ -11,7 +11,7 @@ use std::{
 
 use tidings_proto::{
     UnixNanos,
-    api::{CallsInStep, RedGroup},
+    api::{CallsInStep, RedGroup, SpanKindName, StatusName},
     otlp::{SpanKind, StatusCode},
 };
 use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Calls, Cell};
@@ -19,7 +19,7 @@ use tidings_storage::{Call, CallAccumulator, CallAccumulatorFactory, CallKey, Ca
 use super::RedKey;
 use crate::{
     analysis::{in_step, window::Window},
-    trace::{kind_name, status_name, trace_rows::Names},
+    trace::trace_rows::Names,
 };
 
 /// Maximum number of groups; calls of further groups are only counted.
@@ -281,8 +281,7 @@ impl RedGroups {
         let text = |name: Option<u32>| name.map(|name| names.text(name));
         let order = |group: &RedAccumulator| {
             let RedGroupKey { service, operation, kind, status } = group.key;
-            let parts =
-                (kind.map(|kind| kind_name(kind) as u8), status.map(|of| status_name(of) as u8));
+            let parts = (kind.map(|kind| kind as i32), status.map(|status| status as i32));
             (std::cmp::Reverse(group.total.count), text(service), text(operation), parts)
         };
         of.sort_by(|a, b| order(a).cmp(&order(b)));
@@ -293,8 +292,8 @@ impl RedGroups {
             RedGroup {
                 service: text(service).map(str::to_owned),
                 operation: text(operation).map(str::to_owned),
-                kind: kind.map(kind_name),
-                status: status.map(status_name),
+                kind: kind.map(SpanKindName::from),
+                status: status.map(StatusName::from),
                 attribute: None,
                 count: group.total.count,
                 error_count: group.total.errors,

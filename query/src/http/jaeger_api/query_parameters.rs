@@ -236,12 +236,15 @@ pub(super) fn metrics(
         return Err(unreadable("service", "please provide at least one service name"));
     }
     let by_operation = truth(given, "groupByOperation")?;
-    let kinds: Vec<&str> = given.texts("spanKind").collect();
-    if let Some(other) = kinds.iter().find(|kind| SpanKind::from_word(kind).is_none()) {
-        return Err(unreadable("spanKind", &format!("unsupported span kind: '{other}'")));
+    let mut kinds = Vec::new();
+    for word in given.texts("spanKind") {
+        let unsupported = || unreadable("spanKind", &format!("unsupported span kind: '{word}'"));
+        kinds.push(SpanKind::from_word(word).ok_or_else(unsupported)?);
     }
-    let kinds = if kinds.is_empty() { vec!["server"] } else { kinds };
-    let kinds = kinds.iter().map(|kind| format!("SPAN_KIND_{}", kind.to_ascii_uppercase()));
+    if kinds.is_empty() {
+        kinds.push(SpanKind::Server);
+    }
+    let kinds = kinds.into_iter().map(|kind| kind.otlp_name().to_owned());
     let millis = |name: &str, default: i64| {
         let given = units(given, name, MILLI)?.map(|nanos| nanos / MILLI);
         Ok::<i64, Wrong>(given.unwrap_or(default))
