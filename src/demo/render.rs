@@ -8,9 +8,10 @@ use tidings_proto::{
     UnixNanos,
     otlp::{
         Event, ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope, KeyValue,
-        LogRecord, Resource, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, SpanKind,
-        Status, StatusCode, Value,
+        LogRecord, Resource, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Severity, Span,
+        SpanKind, Status, StatusCode, Value,
     },
+    zipkin::Kind,
 };
 
 use super::{
@@ -234,13 +235,9 @@ fn log_records(trace_id: [u8; 16], item: &TimedSpan<'_>) -> impl Iterator<Item =
             time_unix_nano: time,
             observed_time_unix_nano: time,
             severity_number: line.severity,
-            severity_text: match line.severity {
-                ..9 => "DEBUG",
-                9..13 => "INFO",
-                13..17 => "WARN",
-                _ => "ERROR",
-            }
-            .to_owned(),
+            severity_text: Severity::from_number(line.severity)
+                .map_or("", Severity::word)
+                .to_ascii_uppercase(),
             body: Some(line.text.as_str().into()),
             flags: 1,
             trace_id: trace_id.to_vec(),
@@ -338,14 +335,7 @@ fn zipkin_span(
     if let Some(parent) = parent {
         span["parentId"] = format!("{:016x}", u64::from_be_bytes(parent)).into();
     }
-    let kind = match call.kind {
-        SpanKind::Client => Some("CLIENT"),
-        SpanKind::Server => Some("SERVER"),
-        SpanKind::Producer => Some("PRODUCER"),
-        SpanKind::Consumer => Some("CONSUMER"),
-        SpanKind::Internal | SpanKind::Unspecified => None,
-    };
-    if let Some(kind) = kind {
+    if let Some(kind) = Kind::from_otlp(call.kind).word() {
         span["kind"] = kind.into();
     }
     if shared {

@@ -154,7 +154,9 @@ impl OpenSpan {
     fn take_field(&mut self, key: &str, text: &str) -> bool {
         match key {
             "otel.name" => self.span.name = cut(text),
-            "otel.kind" if text == "server" => self.span.kind = SpanKind::Server as i32,
+            "otel.kind" if text == SpanKind::Server.word() => {
+                self.span.kind = SpanKind::Server as i32;
+            }
             "otel.kind" => {}
             "otel.status_message" => self.status_message = cut(text),
             "otel.traceparent" => {
