@@ -71,6 +71,8 @@ impl ColumnSpec {
         self.detail.is_some_and(|at| at <= detail)
     }
 
+    /// The column may be null, and a data file may lack it: a column that files of an earlier
+    /// version do not have must be so.
     const fn nullable(self) -> Self {
         Self { nullable: true, ..self }
     }
@@ -298,6 +300,22 @@ impl Signal {
         self.columns().iter().filter(|column| column.stage == ColumnStage::File)
     }
 
+    /// The columns that every data file has.
+    pub(crate) fn required_columns(self) -> impl Iterator<Item = &'static str> {
+        self.row_columns().filter(|column| !column.nullable).map(|column| column.name)
+    }
+
+    /// The columns of rows that a data file may lack, as they are read: all that may be null. They
+    /// are null in a file of a version that did not have them.
+    pub(crate) fn optional_fields(self) -> impl Iterator<Item = Field> {
+        self.row_columns().filter(|column| column.nullable).map(ColumnSpec::read_field)
+    }
+
+    /// The columns that come into being with a row.
+    fn row_columns(self) -> impl Iterator<Item = &'static ColumnSpec> {
+        self.columns().iter().filter(|column| column.stage == ColumnStage::Row)
+    }
+
     /// Schema of the memtable's chunks.
     pub(crate) fn memory_schema(self) -> SchemaRef {
         static SPANS: LazyLock<SchemaRef> =
@@ -334,7 +352,7 @@ fn table(columns: &[ColumnSpec]) -> SchemaRef {
 
 /// The columns that come into being with a row.
 fn rows(signal: Signal, place: SchemaUse) -> SchemaRef {
-    let columns = signal.columns().iter().filter(|column| column.stage == ColumnStage::Row);
+    let columns = signal.row_columns();
     Arc::new(Schema::new(columns.map(|column| column.field(place)).collect::<Fields>()))
 }
 

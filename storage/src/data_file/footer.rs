@@ -1,4 +1,4 @@
-//! Decoded metadata of data files, kept for the files read last.
+//! Decoded metadata of data files, kept for the files read last, and the columns that files lack.
 
 use std::{
     collections::HashMap,
@@ -8,7 +8,8 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use arrow_schema::Schema;
+use arrow_array::{RecordBatch, new_null_array};
+use arrow_schema::{ArrowError, FieldRef, Schema};
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     errors::ParquetError,
@@ -126,11 +127,9 @@ fn load<T: ChunkReader>(
         .with_page_index_policy(PageIndexPolicy::Optional);
     let plain = ArrowReaderMetadata::load(file, options.clone())?;
     let found = plain.schema();
-    for column in signal.memory_schema().fields() {
-        if found.field_with_name(column.name()).is_err() {
-            let reason = format!("it has no column {}", column.name());
-            return Err(StorageError::Corrupt { path: path.to_owned(), reason });
-        }
+    if let Some(name) = signal.required_columns().find(|name| found.index_of(name).is_err()) {
+        let reason = format!("it has no column {name}");
+        return Err(StorageError::Corrupt { path: path.to_owned(), reason });
     }
     let fields = found.fields().iter().map(|field| match signal.read_field(field.name()) {
         Some(read) => Arc::new(read.with_nullable(field.is_nullable())),
@@ -138,6 +137,27 @@ fn load<T: ChunkReader>(
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     Ok(ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options.with_schema(schema))?)
+}
+
+/// The columns of rows that a file lacks, because a version wrote it that did not have them.
+pub(super) fn absent_fields(signal: Signal, footer: &ArrowReaderMetadata) -> Vec<FieldRef> {
+    let found = footer.schema();
+    let absent = signal.optional_fields().filter(|field| found.index_of(field.name()).is_err());
+    absent.map(Arc::new).collect()
+}
+
+/// The rows with these columns, too, which are null.
+pub(super) fn with_nulls(
+    batch: RecordBatch,
+    absent: &[FieldRef],
+) -> Result<RecordBatch, ArrowError> {
+    if absent.is_empty() {
+        return Ok(batch);
+    }
+    let nulls = absent.iter().map(|field| new_null_array(field.data_type(), batch.num_rows()));
+    let columns = batch.columns().iter().cloned().chain(nulls).collect();
+    let fields: Vec<FieldRef> = batch.schema_ref().fields().iter().chain(absent).cloned().collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// Runs a step of decoding. Any fault of the file, a panic of the decoder included, becomes an

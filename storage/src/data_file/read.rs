@@ -13,7 +13,7 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, FieldRef};
 use bytes::Bytes;
 use parquet::arrow::{
     ProjectionMask,
@@ -28,7 +28,7 @@ use tidings_proto::UnixNanos;
 use super::{
     DataFile,
     column_reader::prefetch,
-    footer::{footer, guarded},
+    footer::{absent_fields, footer, guarded, with_nulls},
     prune::{Pruner, blooms_may_hold},
     sections::{PORTION, portion_of, whole_portion},
 };
@@ -113,8 +113,17 @@ pub(super) struct FileReader<'a> {
     path: &'a Path,
     file: Readable,
     pub(super) footer: ArrowReaderMetadata,
+    /// Columns that the file lacks and that are null.
+    absent: Vec<FieldRef>,
     detail: Detail,
     candidates: Arc<CandidateRows>,
+}
+
+/// Some columns of some rows of a file.
+struct ColumnBatches {
+    batches: ParquetRecordBatchReader,
+    /// Columns among them that the file lacks.
+    absent: Vec<FieldRef>,
 }
 
 /// The number of a row group, and between which times its rows are.
@@ -174,7 +183,8 @@ impl<'a> FileReader<'a> {
         let path = &file.path;
         let opened = file.open_parts().map_err(|source| file.open_error(source))?;
         let footer = footer(signal, path, &opened)?;
-        Ok(Self { path, file: opened, footer, detail, candidates })
+        let absent = absent_fields(signal, &footer);
+        Ok(Self { path, file: opened, footer, absent, detail, candidates })
     }
 
     /// Returns the row groups that may match, with the times of their rows. Those whose latest
@@ -391,9 +401,9 @@ impl<'a> FileReader<'a> {
         plan: &RowGroupPlan,
         columns: &[&str],
         ranges: impl Iterator<Item = Range<usize>>,
-    ) -> Result<ParquetRecordBatchReader, StorageError> {
+    ) -> Result<ColumnBatches, StorageError> {
         let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied());
-        self.masked(plan, mask, ranges)
+        self.masked(plan, columns, mask, ranges)
     }
 
     /// Reads of columns what a filter looks at: of attributes, the keys and the types of values
@@ -404,7 +414,7 @@ impl<'a> FileReader<'a> {
         plan: &RowGroupPlan,
         columns: &[&str],
         ranges: impl Iterator<Item = Range<usize>>,
-    ) -> Result<ParquetRecordBatchReader, StorageError> {
+    ) -> Result<ColumnBatches, StorageError> {
         let schema = self.footer.parquet_schema();
         let mut fields = matcher.value_fields();
         if fields.is_empty() {
@@ -424,34 +434,38 @@ impl<'a> FileReader<'a> {
                 }
         });
         let mask = ProjectionMask::leaves(schema, leaves.map(|(leaf, _)| leaf));
-        self.masked(plan, mask, ranges)
+        self.masked(plan, columns, mask, ranges)
     }
 
     fn masked(
         &self,
         plan: &RowGroupPlan,
+        columns: &[&str],
         mask: ProjectionMask,
         ranges: impl Iterator<Item = Range<usize>>,
-    ) -> Result<ParquetRecordBatchReader, StorageError> {
+    ) -> Result<ColumnBatches, StorageError> {
+        let is_wanted = |field: &&FieldRef| columns.contains(&field.name().as_str());
+        let absent = self.absent.iter().filter(is_wanted).cloned().collect();
         guarded(self.path, || {
             let ranges: Vec<_> = ranges.collect();
             prefetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
             let portion = portion_of(&self.footer, &mask, plan.group, &ranges, PORTION);
             let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), plan.rows);
-            Ok(self
+            let batches = self
                 .builder()
                 .with_row_groups(vec![plan.group])
                 .with_projection(mask)
                 .with_row_selection(selection)
                 .with_batch_size(portion)
-                .build()?)
+                .build()?;
+            Ok(ColumnBatches { batches, absent })
         })
     }
 
-    fn next(
-        &self,
-        batches: &mut ParquetRecordBatchReader,
-    ) -> Result<Option<RecordBatch>, StorageError> {
-        guarded(self.path, || Ok(batches.next().transpose()?))
+    fn next(&self, columns: &mut ColumnBatches) -> Result<Option<RecordBatch>, StorageError> {
+        guarded(self.path, || match columns.batches.next().transpose()? {
+            Some(batch) => Ok(Some(with_nulls(batch, &columns.absent)?)),
+            None => Ok(None),
+        })
     }
 }

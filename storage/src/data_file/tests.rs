@@ -2,14 +2,18 @@ use std::{io::Write, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 use arrow_array::{Array, Int64Array, RecordBatch};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{
+    ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder, arrow_writer::ArrowWriterOptions,
+};
 use tempfile::TempDir;
 use tidings_proto::{
     UnixNanos,
-    otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
+    otlp::{
+        ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span, Status, StatusCode,
+    },
 };
 
-use super::{DataFile, EncodedFile, encode_small, encode_spans};
+use super::{DataFile, EncodedFile, Merge, MergeLimits, encode_small, encode_spans};
 use crate::{
     Detail, ErrorKind, Scan, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     columns::span_rows, memory::Chunk, samples::NOW, schema::Signal, snapshot::TableView,
@@ -164,6 +168,62 @@ fn a_file_has_the_columns_of_the_table_without_the_partition() {
     let expected = Signal::Spans.table_schema();
     let table = expected.fields().iter().filter(|field| field.name() != crate::schema::HOUR);
     assert!(schema.fields().iter().eq(table), "{schema:#?}");
+}
+
+/// The file without these columns.
+fn without(file: &EncodedFile, names: &[&str]) -> Bytes {
+    let batches = batches(file);
+    let fields = batches[0].schema();
+    let kept: Vec<usize> = (0..fields.fields().len())
+        .filter(|number| !names.contains(&fields.field(*number).name().as_str()))
+        .collect();
+    let schema = Arc::new(fields.project(&kept).unwrap());
+    let options = ArrowWriterOptions::new().with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options).unwrap();
+    for batch in batches {
+        writer.write(&batch.project(&kept).unwrap()).unwrap();
+    }
+    writer.into_inner().unwrap().into()
+}
+
+#[test]
+fn columns_that_a_file_of_an_earlier_version_lacks_are_null() {
+    let folder = TempDir::new().unwrap();
+    let failed = Status { code: StatusCode::Error.into(), ..Status::default() };
+    let sent = Span {
+        name: "pay".to_owned(),
+        status: Some(failed),
+        ..span(1, 2, 1, NOW.0, NOW.0 + SECOND)
+    };
+    let encoded = &encode_spans(&[chunk(vec![sent.clone()])], NOW).unwrap()[0];
+    let earlier = without(encoded, &["status_code", "parent_span_id", "host_name"]);
+    let expected = Span { status: None, parent_span_id: Vec::new(), ..sent.clone() };
+    assert_eq!(read(kept(&folder, &earlier)).unwrap(), [expected]);
+
+    let count = |bytes: &[u8], status| {
+        let filter = SpanFilter { status: Some(status), ..SpanFilter::default() };
+        let mut rows = 0;
+        scan(kept(&folder, bytes), &filter, |found| rows += found.len()).unwrap();
+        rows
+    };
+    let counts = |bytes: &[u8]| StatusCode::ALL.map(|status| count(bytes, status));
+    assert_eq!(counts(&encoded.bytes), [0, 0, 1]);
+    assert_eq!(counts(&earlier), [1, 0, 0]);
+
+    let files = [&encoded.bytes, &earlier].map(|bytes| Arc::new(kept(&folder, bytes)));
+    let mut merge = Merge::open(Signal::Spans, &files, None, MergeLimits::LARGEST).unwrap();
+    let merged = merge.next().unwrap().unwrap();
+    assert_eq!(merged.num_rows(), 2);
+    assert_eq!(merged.column_by_name("status_code").unwrap().null_count(), 1);
+}
+
+#[test]
+fn a_file_without_a_column_that_is_never_null_is_damaged() {
+    let folder = TempDir::new().unwrap();
+    let encoded = &encode_spans(&[chunk(vec![span(1, 1, 0, NOW.0, NOW.0)])], NOW).unwrap()[0];
+    let error = read(kept(&folder, &without(encoded, &["content_hash"]))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().ends_with("it has no column content_hash"), "{error}");
 }
 
 #[test]
