@@ -20,29 +20,17 @@ use crate::{
     StorageError, disk::failed, metrics::CacheReads, schema::Signal, table_store::FetchFailure,
 };
 
-/// Memory for metadata of all files together, unless a store says otherwise. A file of 420,000
-/// spans has 800 KB of it, most of it where its 16,000 pages are; reading that again takes as long
-/// as finding a trace in it.
-const BYTES_MAX: usize = 256 << 20;
-
 /// One for the process: files never change once they have their name, so whoever reads one may
-/// use what another has decoded.
+/// use what another has decoded. It keeps nothing before a store says how much.
 static FOOTERS: LazyLock<Mutex<Footers>> = LazyLock::new(Mutex::default);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Footers {
     by_path: HashMap<PathBuf, CachedFooter>,
     bytes: usize,
     bytes_max: usize,
     uses: u64,
     reads: CacheReads,
-}
-
-impl Default for Footers {
-    fn default() -> Self {
-        let (by_path, reads) = (HashMap::new(), CacheReads::default());
-        Self { by_path, bytes: 0, bytes_max: BYTES_MAX, uses: 0, reads }
-    }
 }
 
 #[derive(Debug)]
