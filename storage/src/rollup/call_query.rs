@@ -27,13 +27,17 @@ use std::{
 use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::{Call, CallKey, Cell, LEVELS};
-use crate::{ScanStats, Snapshot, SpanFilter, StorageError, data_file::DataFile, schema::Signal};
+use crate::{
+    ScanStats, Snapshot, SpanFilter, StorageError,
+    data_file::{DataFile, HOUR_NANOS},
+    schema::Signal,
+};
 
 use call_plan::{CallPlan, Hour};
 use hour_aggregate::COARSEST;
 use share::{Ended, RowBudget, ThreadShare};
 
-pub(super) const HOUR: u64 = 3_600_000_000_000;
+pub(super) const HOUR: u64 = HOUR_NANOS;
 
 /// Aggregates calls, one per span.
 pub trait CallAccumulator: Send + Sync {

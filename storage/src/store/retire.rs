@@ -12,7 +12,7 @@ use super::{StoreInner, upkeep::unreadable};
 use crate::{
     Detail, Scan, Snapshot, StorageError,
     blocking::blocking,
-    data_file::{Choice, DataFile},
+    data_file::{Choice, DataFile, HOUR_NANOS},
     filter::Matcher,
     schema::Signal,
     snapshot::TableView,
@@ -20,7 +20,6 @@ use crate::{
     upkeep::{RetentionCondition, Retired, mark},
 };
 
-const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 /// More traces than this are not picked out of an hour: it is kept whole.
 const TRACES_MAX: usize = 4_000_000;
 

@@ -18,7 +18,7 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 use tidings_proto::UnixNanos;
 
 use super::rewrite::is_rewritten;
-use crate::data_file::DataFile;
+use crate::data_file::{DataFile, HOUR_NANOS};
 
 /// How large the files are that a merge makes; those of half that are left alone.
 pub(crate) const FILE_BYTES: u64 = 256 << 20;
@@ -41,7 +41,6 @@ const LATENESS: Duration = Duration::from_secs(10 * 60);
 /// An hour that is over is settled when nothing has come for it for so long: a large file is then
 /// written again at most a few times a day for the sake of what comes late.
 const SETTLING: Duration = Duration::from_secs(6 * 3600);
-const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
 /// Returns true if a file is never merged again.
 pub(crate) fn is_sealed(file: &DataFile) -> bool {

@@ -31,11 +31,11 @@ use super::{
     room::DiskSpace,
 };
 use crate::{
-    AttributeFilter, LogFilter, SpanFilter, data_file::DataFile, schema::Signal,
+    AttributeFilter, LogFilter, SpanFilter,
+    data_file::{DataFile, HOUR_NANOS},
+    schema::Signal,
     table_change::CommitReason,
 };
-
-const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
 /// Age and size limits of telemetry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
