@@ -583,15 +583,18 @@ fn sql_service(
     if !settings.sql.includes(address) {
         return Ok(None);
     }
+    let program = WorkerProgram::this(sql_command::WORKER).context("where this program is")?;
+    let service = SqlService::new(store.clone(), sql_limits(settings), Arc::clone(clock), program);
+    Ok(Some(service.context("no threads for queries in SQL")?))
+}
+
+fn sql_limits(settings: &Settings) -> SqlLimits {
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let limits = SqlLimits {
+    SqlLimits {
         deadline: Duration::from_secs(settings.sql_seconds_max),
         running_max: count(settings.sql_running_max),
         ..SqlLimits::of_memory(count(settings.sql_memory_bytes_max))
-    };
-    let program = WorkerProgram::this(sql_command::WORKER).context("where this program is")?;
-    let service = SqlService::new(store.clone(), limits, Arc::clone(clock), program);
-    Ok(Some(service.context("no threads for queries in SQL")?))
+    }
 }
 
 #[cfg(test)]
@@ -613,9 +616,10 @@ mod tests {
     use tower::ServiceExt;
 
     use super::{
-        AccessPolicy, Arc, Clock, Duration, Health, KeyFile, KeyRing, Phase, Phases, Router,
-        ServerParts, Settings, SocketAddr, Supervision, SystemClock, Tenants, UnixNanos, audit_log,
-        collector_settings, routes, start_collector, watch, web,
+        AccessPolicy, Arc, Clock, CollectorSettings, Duration, Health, KeyFile, KeyRing, Phase,
+        Phases, Router, ServerParts, Settings, SocketAddr, SqlLimits, StoreSettings, Supervision,
+        SystemClock, Tenants, UnixNanos, audit_log, collector_settings, routes, sql_limits,
+        start_collector, store_settings, watch, web,
     };
     use crate::{
         cli::exit_code,
@@ -631,6 +635,23 @@ mod tests {
         let mut sources = Sources::read(None, std::iter::empty(), flags).unwrap();
         sources.divide_memory(MemoryFiles::default().limit());
         sources.settings().unwrap()
+    }
+
+    /// Defaults that a user sees are those of the crates, which tests and benchmarks take.
+    #[test]
+    fn defaults_of_settings_are_those_of_the_crates() {
+        let sources = Sources::read(None, std::iter::empty(), std::iter::empty()).unwrap();
+        let settings = sources.settings().unwrap();
+        // A store on its own keeps everything.
+        let retention = settings.retention.clone();
+        let store = StoreSettings { retention, ..StoreSettings::new("./data") };
+        assert_eq!(store_settings(&settings), store);
+        let (given, default) = (collector_settings(&settings), CollectorSettings::default());
+        assert_eq!(given.limits, default.limits);
+        let addresses = |of: &CollectorSettings| [of.otlp_grpc, of.otlp_http, of.zipkin];
+        assert_eq!(addresses(&given), addresses(&default));
+        assert_eq!(given.redaction, default.redaction);
+        assert_eq!(sql_limits(&settings), SqlLimits::default());
     }
 
     /// A clock that is ahead of the machine's by so many nanoseconds.
