@@ -84,23 +84,33 @@ fn install_deny() -> Result<()> {
     command(cargo().args(["install", "cargo-deny", "--locked", "--debug", "--quiet"]))
 }
 
-/// Licences, sources and known-bad versions. The list of advisories is on the network: without it
-/// the last lines say that they were not checked.
+/// Licences, sources and versions that `deny.toml` bans. The database of advisories is on the
+/// network: where it cannot be reached, the last lines say so and nothing fails, because that says
+/// nothing about the dependencies.
 fn dependencies(report: &mut CheckReport) {
     report.step("dependencies", || {
         command(cargo().args(["deny", "--workspace", "check", "bans", "licenses", "sources"]))
     });
-    let fetched = cargo()
-        .args(["deny", "fetch", "db"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if fetched {
-        report.step("advisories", || command(cargo().args(["deny", "check", "advisories"])));
-    } else {
-        report.not_checked.push("advisories (the RustSec database cannot be reached)".to_owned());
+    match fetch_advisories() {
+        Ok(()) => {
+            report.step("advisories", || command(cargo().args(["deny", "check", "advisories"])));
+        }
+        Err(error) => report.not_checked.push(format!("advisories: {error:#}")),
     }
+}
+
+/// Fetches RustSec's database of advisories.
+fn fetch_advisories() -> Result<()> {
+    let fetched = cargo().args(["deny", "fetch", "db"]).output().context("cargo deny")?;
+    if fetched.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&fetched.stderr);
+    let cause = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    bail!(
+        "the RustSec database cannot be fetched; before a release run `cargo deny check \
+         advisories` where it can ({cause})"
+    )
 }
 
 impl CheckReport {
