@@ -21,6 +21,7 @@ use crate::{
     settings::{MemoryFiles, SETTINGS, Settings, SettingsError, Sources},
     show, sql_command,
     tenants::settings_of,
+    web,
 };
 
 /// The version and, where it is known, the commit of this build.
@@ -72,6 +73,9 @@ pub(crate) fn command() -> Command {
             ),
         )
         .subcommand(Command::new("man").about("Print the manual page, in roff"))
+        .subcommand(
+            Command::new("notices").about("Print the licences of the crates this is built from"),
+        )
 }
 
 fn recover_arg() -> Arg {
@@ -279,6 +283,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         }
         Some(("completions", matches)) => print_completions(matches),
         Some(("man", _)) => print_manual(),
+        Some(("notices", _)) => print_notices(),
         Some((sql_command::WORKER, matches)) => sql_command::run_worker_process(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
@@ -304,6 +309,12 @@ fn print_manual() -> Result<()> {
     let mut text = Vec::new();
     Man::new(command()).render(&mut text)?;
     print(&String::from_utf8(text)?)
+}
+
+/// Prints the licences and notices of third parties.
+fn print_notices() -> Result<()> {
+    let text = web::third_party_notices().context("embedded notices")?;
+    print(&text.context("this program was built without them: `cargo xtask ui` makes them")?)
 }
 
 /// Serves; its warnings go to its log.

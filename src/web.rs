@@ -26,6 +26,7 @@ use std::sync::Arc;
 use axum::{Router, middleware};
 
 pub(crate) use access::client_of_key;
+pub(crate) use assets::third_party_notices;
 pub(crate) use audit::Auditing;
 pub(crate) use bodies::Bodies;
 pub(crate) use erasures::routes as erasures;

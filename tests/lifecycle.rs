@@ -494,6 +494,19 @@ fn the_version_names_the_commit_on_the_command_line_and_in_the_status() {
     assert_eq!(printed, expected);
 }
 
+/// A program that was built before the UI has no notices and says so.
+#[test]
+fn notices_name_the_crates_of_the_server_and_of_the_ui() {
+    let (code, text, error) = Server::command(&["notices"]);
+    if code == Some(0) {
+        for name in ["\ntokio ", "\nleptos ", "Apache License"] {
+            assert!(text.contains(name), "{name:?} is missing");
+        }
+    } else {
+        assert!(error.contains("built without them: `cargo xtask ui` makes them"), "{error}");
+    }
+}
+
 #[test]
 fn completions_and_the_manual_have_every_setting() {
     let (_, settings, _) = Server::command(&["config"]);

@@ -1,6 +1,6 @@
 //! The files of the UI, embedded and compressed when the server was built.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use axum::{
     Router,
@@ -37,6 +37,19 @@ const HOW_TO_BUILD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf
 <pre>cargo xtask run</pre>\
 <p>or <code>cargo xtask ui</code> and then <code>cargo run --release</code>. \
 The API is at <a href=\"/api/v1/openapi.json\">/api/v1</a>, and receiving works.</p>";
+
+/// Licences of the crates that the program and its UI are built from.
+const NOTICES: &str = "assets/third-party-notices.txt";
+
+/// Returns the licences and notices of the crates that the program and its UI are built from;
+/// `None` when it was built without them.
+///
+/// # Errors
+/// When the embedded text cannot be decompressed.
+pub(crate) fn third_party_notices() -> io::Result<Option<String>> {
+    let text = find(NOTICES).map(plain).transpose()?;
+    Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
+}
 
 pub(super) fn routes() -> Router {
     Router::new()
@@ -98,12 +111,18 @@ fn answer(asset: &'static Asset, request: &HeaderMap) -> Response {
     } else if accepts("gzip") {
         (common, [(CONTENT_ENCODING, "gzip")], asset.gz).into_response()
     } else {
-        let mut plain = Vec::new();
-        match GzDecoder::new(asset.gz).read_to_end(&mut plain) {
-            Ok(_) => (common, plain).into_response(),
+        match plain(asset) {
+            Ok(plain) => (common, plain).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         }
     }
+}
+
+/// The content of a file.
+fn plain(asset: &Asset) -> io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    GzDecoder::new(asset.gz).read_to_end(&mut plain)?;
+    Ok(plain)
 }
 
 fn content_type(path: &str) -> &'static str {

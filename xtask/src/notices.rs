@@ -59,8 +59,13 @@ impl Package {
     }
 }
 
-/// Writes the licences and notices of all third-party crates, equal texts once.
+/// Writes the licences and notices of all third-party crates.
 pub(crate) fn write_notices() -> Result<()> {
+    write("THIRD-PARTY-NOTICES.txt", &third_party_notices()?)
+}
+
+/// Returns the licences and notices of all third-party crates, equal texts once.
+pub(crate) fn third_party_notices() -> Result<String> {
     let packages = shipped()?;
     let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut list = String::new();
@@ -77,7 +82,7 @@ pub(crate) fn write_notices() -> Result<()> {
         let line = "-".repeat(80);
         let _ = write!(notices, "\n{line}\n{}\n{line}\n\n{text}\n", names.join(", "));
     }
-    write("THIRD-PARTY-NOTICES.txt", &notices)
+    Ok(notices)
 }
 
 /// Writes a bill of materials in CycloneDX's JSON, version 1.5.

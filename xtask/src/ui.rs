@@ -15,7 +15,10 @@ use anyhow::{Context, Result, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
-use crate::steps::{apt_install, cargo, check, host, output, root, target_dir, works};
+use crate::{
+    notices::third_party_notices,
+    steps::{apt_install, cargo, check, host, output, root, target_dir, works},
+};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// Views of components have one type each, not one for every place they stand in: less to compile
@@ -26,6 +29,8 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 /// The module, and how many bytes of it a browser may have to download.
 const MODULE: &str = "assets/tidings-ui_bg.wasm";
 const MODULE_BYTES_MAX: usize = 1_200_000;
+/// Licences of the crates in the module and in the server, which embeds and prints them.
+const NOTICES: &str = "assets/third-party-notices.txt";
 
 /// Builds everything the browser loads into `ui/dist`.
 pub(crate) fn build() -> Result<()> {
@@ -47,11 +52,18 @@ pub(crate) fn build() -> Result<()> {
         files.push((format!("assets/{name}"), fs::read(glue.join(name))?));
     }
     files.extend(fonts()?);
+    // The sources of crates for other platforms may not be here, and cannot be had offline.
+    match third_party_notices() {
+        Ok(text) => files.push((NOTICES.to_owned(), text.into_bytes())),
+        Err(error) => eprintln!("left out: third-party notices: {error:#}"),
+    }
     let mut total = 0;
     let mut module = 0;
     for (name, content) in &files {
         let size = write_compressed(&dist.join(name), content)?;
-        total += size;
+        if name != NOTICES {
+            total += size;
+        }
         if name == MODULE {
             module = size;
         }
