@@ -562,7 +562,7 @@ fn collector_settings(settings: &Settings) -> CollectorSettings {
             connections_max: count(settings.connections_max),
             ..CollectorLimits::default()
         },
-        ..CollectorSettings::new(settings.otlp_grpc, settings.otlp_http, settings.zipkin)
+        ..CollectorSettings::new(settings.receivers.clone())
     }
 }
 
@@ -616,10 +616,10 @@ mod tests {
     use tower::ServiceExt;
 
     use super::{
-        AccessPolicy, Arc, Clock, CollectorSettings, Duration, Health, KeyFile, KeyRing, Phase,
-        Phases, Router, ServerParts, Settings, SocketAddr, SqlLimits, StoreSettings, Supervision,
-        SystemClock, Tenants, UnixNanos, audit_log, collector_settings, routes, sql_limits,
-        start_collector, store_settings, watch, web,
+        AccessPolicy, Arc, Clock, CollectorLimits, Duration, Health, KeyFile, KeyRing, Phase,
+        Phases, RedactionSettings, Router, ServerParts, Settings, SocketAddr, SqlLimits,
+        StoreSettings, Supervision, SystemClock, Tenants, UnixNanos, audit_log, collector_settings,
+        routes, sql_limits, start_collector, store_settings, watch, web,
     };
     use crate::{
         cli::exit_code,
@@ -646,11 +646,9 @@ mod tests {
         let retention = settings.retention.clone();
         let store = StoreSettings { retention, ..StoreSettings::new("./data") };
         assert_eq!(store_settings(&settings), store);
-        let (given, default) = (collector_settings(&settings), CollectorSettings::default());
-        assert_eq!(given.limits, default.limits);
-        let addresses = |of: &CollectorSettings| [of.otlp_grpc, of.otlp_http, of.zipkin];
-        assert_eq!(addresses(&given), addresses(&default));
-        assert_eq!(given.redaction, default.redaction);
+        let collector = collector_settings(&settings);
+        assert_eq!(collector.limits, CollectorLimits::default());
+        assert_eq!(collector.redaction, RedactionSettings::default());
         assert_eq!(sql_limits(&settings), SqlLimits::default());
     }
 
@@ -684,6 +682,7 @@ mod tests {
         let tenants = Box::pin(tenants).await.unwrap();
         let receivers = collector_settings(&settings);
         let collector = start_collector(receivers, &tenants, &clock).await.unwrap();
+        assert_eq!(collector.receivers().len(), settings.receivers.len(), "a setting names none");
         health.add(collector.supervision());
         let audit = audit_log::open(&settings, &clock, &tasks).await.unwrap();
         let parts = ServerParts { tenants, collector, access, audit, health, own: None, clock };

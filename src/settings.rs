@@ -45,9 +45,8 @@ pub(crate) struct Settings {
     pub(crate) tables_cache_bytes_max: u64,
     pub(crate) aws: AwsVariables,
     pub(crate) http: SocketAddr,
-    pub(crate) otlp_grpc: SocketAddr,
-    pub(crate) otlp_http: SocketAddr,
-    pub(crate) zipkin: SocketAddr,
+    /// Addresses of receivers by the names of their settings.
+    pub(crate) receivers: Vec<(&'static str, SocketAddr)>,
     pub(crate) insecure: bool,
     pub(crate) require_keys: bool,
     /// `None`: the one in the data directory.
@@ -354,9 +353,7 @@ impl Settings {
             tables_cache_bytes_max: 0,
             aws: AwsVariables::default(),
             http: nowhere,
-            otlp_grpc: nowhere,
-            otlp_http: nowhere,
-            zipkin: nowhere,
+            receivers: Vec::new(),
             insecure: false,
             require_keys: false,
             keys_file: None,
@@ -405,25 +402,20 @@ impl Settings {
         }
     }
 
-    fn listeners(&self) -> [(&'static str, SocketAddr); 4] {
-        [
-            ("http", self.http),
-            ("otlp-grpc", self.otlp_grpc),
-            ("otlp-http", self.otlp_http),
-            ("zipkin", self.zipkin),
-        ]
+    fn listeners(&self) -> Vec<(&'static str, SocketAddr)> {
+        std::iter::once(("http", self.http)).chain(self.receivers.iter().copied()).collect()
     }
 
     /// Refuses two listeners at one address.
     fn check_listeners(&self) -> Result<(), SettingsError> {
         let listeners = self.listeners();
-        for (at, (second, address)) in listeners.into_iter().enumerate() {
+        for (at, (second, address)) in listeners.iter().copied().enumerate() {
             let clashes = |other: &SocketAddr| {
                 let everywhere = other.ip().is_unspecified() || address.ip().is_unspecified();
                 let same_port = other.port() == address.port() && address.port() != 0;
                 same_port && (everywhere || other.ip() == address.ip())
             };
-            let mut earlier = listeners.into_iter().take(at);
+            let mut earlier = listeners.iter().copied().take(at);
             if let Some((first, _)) = earlier.find(|(_, other)| clashes(other)) {
                 return Err(SettingsError::SharedPort { first, second, port: address.port() });
             }

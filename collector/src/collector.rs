@@ -124,7 +124,7 @@ impl Collector {
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let mut bound = Vec::new();
-        for (address, receiver) in receive::all(&settings) {
+        for (address, receiver) in receive::listening(&settings) {
             let name = receiver.name();
             let explain = |error: io::Error| {
                 let text = format!("cannot listen on {address} for {name}: {error}");

@@ -79,13 +79,16 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
     }
 }
 
-/// Every receiver with its address.
-pub(crate) fn all(settings: &CollectorSettings) -> [(SocketAddr, Arc<dyn Receiver>); RECEIVERS] {
-    [
-        (settings.otlp_grpc, Arc::new(otlp_grpc::OtlpGrpc)),
-        (settings.otlp_http, Arc::new(otlp_http::OtlpHttp)),
-        (settings.zipkin, Arc::new(zipkin_http::Zipkin)),
-    ]
+/// Every receiver.
+fn all() -> [Arc<dyn Receiver>; RECEIVERS] {
+    [Arc::new(otlp_grpc::OtlpGrpc), Arc::new(otlp_http::OtlpHttp), Arc::new(zipkin_http::Zipkin)]
+}
+
+/// The receivers that have an address, with it.
+pub(crate) fn listening(settings: &CollectorSettings) -> Vec<(SocketAddr, Arc<dyn Receiver>)> {
+    let with_address =
+        |receiver: Arc<dyn Receiver>| Some((settings.address(receiver.name())?, receiver));
+    all().into_iter().filter_map(with_address).collect()
 }
 
 fn full(bytes: impl Into<Bytes>) -> ReplyBody {

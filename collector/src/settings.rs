@@ -17,12 +17,9 @@ const HYPER_HEAD_FACTOR: u32 = 4;
 /// Where the receivers listen and what they bear.
 #[derive(Debug, Clone)]
 pub struct CollectorSettings {
-    /// OTLP over gRPC.
-    pub otlp_grpc: SocketAddr,
-    /// OTLP over HTTP.
-    pub otlp_http: SocketAddr,
-    /// Zipkin v2.
-    pub zipkin: SocketAddr,
+    /// Addresses of receivers by the names of their settings, as `otlp-grpc` of `otlp/grpc`. A
+    /// receiver without one does not listen.
+    pub receivers: Vec<(&'static str, SocketAddr)>,
     /// Names a request may give as `Host`, beside those of the loopback: those of the machine, and
     /// those that an operator adds.
     pub host_names: Vec<String>,
@@ -41,13 +38,11 @@ pub struct CollectorSettings {
 }
 
 impl CollectorSettings {
-    /// Listens on these addresses, with the default bounds.
+    /// Listens on these addresses ([`Self::receivers`]), with the default bounds.
     #[must_use]
-    pub fn new(otlp_grpc: SocketAddr, otlp_http: SocketAddr, zipkin: SocketAddr) -> Self {
+    pub fn new(receivers: Vec<(&'static str, SocketAddr)>) -> Self {
         Self {
-            otlp_grpc,
-            otlp_http,
-            zipkin,
+            receivers,
             host_names: Vec::new(),
             tls: None,
             proxies: TrustedProxies::default(),
@@ -57,13 +52,11 @@ impl CollectorSettings {
             limits: CollectorLimits::default(),
         }
     }
-}
 
-impl Default for CollectorSettings {
-    /// The ports the protocols are known by, on the loopback.
-    fn default() -> Self {
-        let port = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self::new(port(4317), port(4318), port(9411))
+    /// Returns the address of a receiver by its name, as `otlp/grpc`.
+    pub(crate) fn address(&self, receiver: &str) -> Option<SocketAddr> {
+        let name = receiver.replace('/', "-");
+        self.receivers.iter().find(|(known, _)| *known == name).map(|(_, address)| *address)
     }
 }
 

@@ -49,6 +49,22 @@ macro_rules! setting {
     };
 }
 
+/// The address of the receiver of this name, which has `/` where the setting has a hyphen.
+macro_rules! receiver {
+    ($name:literal, $default:literal, $help:literal) => {
+        Setting {
+            name: $name,
+            default: $default,
+            help: $help,
+            unit: None,
+            set: |settings, text| {
+                settings.receivers.push(($name, setting_value::address(text)?));
+                Ok(())
+            },
+        }
+    };
+}
+
 /// Returns the unit of a setting, by what reads it and by its name.
 const fn unit(name: &str, parse: &str) -> Option<&'static str> {
     match parse.as_bytes() {
@@ -81,9 +97,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("tables-allow-http", "false", setting_value::truth, tables_allow_http, "reach a store on another machine unencrypted"),
     setting!("tables-cache-bytes-max", "10GiB", setting_value::bytes, tables_cache_bytes_max, "copies on the local disk of files of tables that are elsewhere"),
     setting!("http", "127.0.0.1:8434", setting_value::address, http, "address of the UI and the API"),
-    setting!("otlp-grpc", "127.0.0.1:4317", setting_value::address, otlp_grpc, "address of the OTLP/gRPC receiver"),
-    setting!("otlp-http", "127.0.0.1:4318", setting_value::address, otlp_http, "address of the OTLP/HTTP receiver"),
-    setting!("zipkin", "127.0.0.1:9411", setting_value::address, zipkin, "address of the Zipkin receiver"),
+    receiver!("otlp-grpc", "127.0.0.1:4317", "address of the OTLP/gRPC receiver"),
+    receiver!("otlp-http", "127.0.0.1:4318", "address of the OTLP/HTTP receiver"),
+    receiver!("zipkin", "127.0.0.1:9411", "address of the Zipkin receiver"),
     setting!("insecure", "false", setting_value::truth, insecure, "listen on addresses that other machines can reach, although nothing checks who sends and who reads"),
     setting!("require-keys", "false", setting_value::truth, require_keys, "every request needs a key, made with `tidings keys create`, of a role that allows it"),
     setting!("keys-file", "", setting_value::file, keys_file, "file with the digests of keys; keys.json in the data directory unless it is set"),

@@ -30,9 +30,10 @@ fn defaults_are_the_documented_ones() {
     let settings = read(None, &[], &[]).unwrap().settings().unwrap();
     assert_eq!(settings.data_dir, PathBuf::from("./data"));
     assert_eq!(settings.http.to_string(), "127.0.0.1:8434");
-    assert_eq!(settings.otlp_grpc.to_string(), "127.0.0.1:4317");
-    assert_eq!(settings.otlp_http.to_string(), "127.0.0.1:4318");
-    assert_eq!(settings.zipkin.to_string(), "127.0.0.1:9411");
+    let receivers = settings.receivers.iter();
+    let receivers: Vec<_> = receivers.map(|(name, at)| (*name, at.to_string())).collect();
+    let expected = [("otlp-grpc", 4317), ("otlp-http", 4318), ("zipkin", 9411)];
+    assert_eq!(receivers, expected.map(|(name, port)| (name, format!("127.0.0.1:{port}"))));
     assert_eq!(settings.otlp_grpc_message_bytes_max, 4 << 20);
     assert!(settings.transaction_keys.contains(&"order.id".to_owned()));
 }
@@ -45,8 +46,11 @@ fn a_later_source_wins_and_is_named() {
         [("TIDINGS_ZIPKIN", "127.0.0.1:2"), ("TIDINGS_OTLP_HTTP", "127.0.0.1:2"), ("HOME", "/")];
     let sources = read(Some(file), &env, &[("otlp-http", "localhost:3")]).unwrap();
     let settings: Settings = sources.settings().unwrap();
-    let ports = [settings.http, settings.zipkin, settings.otlp_http].map(|address| address.port());
-    assert_eq!(ports, [1, 2, 3]);
+    let port = |name: &str| {
+        let receiver = settings.receivers.iter().find(|(receiver, _)| *receiver == name);
+        receiver.unwrap().1.port()
+    };
+    assert_eq!([settings.http.port(), port("zipkin"), port("otlp-http")], [1, 2, 3]);
     assert_eq!(settings.transaction_keys, ["a", "b"]);
     let origin =
         |name| sources.lines().find(|(setting, ..)| setting.name == name).unwrap().2.clone();

@@ -462,7 +462,8 @@ mod tests {
         let settings = StoreSettings::new(folder.join("data"));
         let (store, _) = Store::open(settings, Arc::clone(&clock)).await.unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let receivers = CollectorSettings::new(any, any, any);
+        let receivers = ["otlp-grpc", "otlp-http", "zipkin"].map(|name| (name, any)).to_vec();
+        let receivers = CollectorSettings::new(receivers);
         let sink: Arc<dyn Sink> = Arc::new(FailingSink(tasks.clone()));
         let collector = Collector::start_with(receivers, sink, Arc::clone(&clock)).await.unwrap();
         let collector = Arc::new(collector);

@@ -142,7 +142,8 @@ pub(crate) async fn start_beside_at(reads: Arc<dyn ReadApi>, clock: Arc<dyn Cloc
 /// Free ports and these bounds.
 fn settings(limits: CollectorLimits) -> CollectorSettings {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    CollectorSettings { limits, ..CollectorSettings::new(any, any, any) }
+    let receivers = ["otlp-grpc", "otlp-http", "zipkin"].map(|name| (name, any)).to_vec();
+    CollectorSettings { limits, ..CollectorSettings::new(receivers) }
 }
 
 async fn start_all(

@@ -79,8 +79,11 @@ async fn idle_and_hanging_connections_do_not_hold_up_the_end() {
 #[tokio::test]
 async fn an_address_in_use_is_named() {
     let running = start().await;
-    let settings =
-        tidings_collector::CollectorSettings::new(running.http, running.grpc, running.zipkin);
+    let settings = tidings_collector::CollectorSettings::new(vec![
+        ("otlp-grpc", running.http),
+        ("otlp-http", running.grpc),
+        ("zipkin", running.zipkin),
+    ]);
     let error = tidings_collector::Collector::start_with(
         settings,
         running.sink,
