@@ -45,11 +45,16 @@ const STEP: usize = 4;
 /// The keys of attributes, which are codes as soon as they are read.
 pub(super) const KEYS: &str = "attributes.key_value.key";
 
-/// Returns the bytes of a file's words in memory: those of its largest row group, with their codes.
+/// A page that is longer than this, which no writer makes of short values, counts for a merge: it is
+/// in memory as a whole.
+const PAGE_BYTES: u64 = 1 << 20;
+
+/// Returns the bytes that a merge has in memory of a file, however small its portions are: the words
+/// of the largest row group, with their codes, and the longest page of each column with its values.
 ///
 /// # Errors
 /// When the file is missing or damaged.
-pub(crate) fn word_bytes(signal: Signal, file: &DataFile) -> Result<u64, StorageError> {
+pub(crate) fn least_merge_bytes(signal: Signal, file: &DataFile) -> Result<u64, StorageError> {
     let opened = file.open().map_err(|source| file.open_error(source))?;
     let footer = footer(signal, &file.path, &opened)?;
     let words: Vec<&str> = signal.words().collect();
@@ -61,7 +66,24 @@ pub(crate) fn word_bytes(signal: Signal, file: &DataFile) -> Result<u64, Storage
         let words = group.columns().iter().filter(is_word);
         words.map(|column| u64::try_from(column.uncompressed_size()).unwrap_or(0)).sum::<u64>()
     };
-    Ok(footer.metadata().row_groups().iter().map(of_group).max().unwrap_or(0))
+    let metadata = footer.metadata();
+    let words = metadata.row_groups().iter().map(of_group).max().unwrap_or(0);
+    let columns = 0..metadata.file_metadata().schema_descr().num_columns();
+    let pages = columns.map(|leaf| longest_page(metadata, footer.schema(), leaf));
+    Ok(words + pages.map(|bytes| 2 * bytes.saturating_sub(PAGE_BYTES)).sum::<u64>())
+}
+
+/// The length of the longest page of a column of texts.
+fn longest_page(metadata: &ParquetMetaData, schema: &Schema, leaf: usize) -> u64 {
+    let of_group = |(group, row_group): (usize, &RowGroupMetaData)| {
+        if !has_texts(row_group.column(leaf), schema) {
+            return 0;
+        }
+        let rows = usize::try_from(row_group.num_rows()).unwrap_or_default();
+        let pages = pages(metadata, group, leaf, rows, &(0..rows));
+        pages.into_iter().filter_map(|(_, bytes)| bytes).max().unwrap_or(0)
+    };
+    metadata.row_groups().iter().enumerate().map(of_group).max().unwrap_or(0)
 }
 
 /// All rows of a file, of which these columns are decoded.

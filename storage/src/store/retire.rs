@@ -45,13 +45,18 @@ pub(super) async fn retire(
     let found: Vec<_> = kept.into_iter().filter(|condition| name(condition).is_none()).collect();
     let around = SearchRange::new(&files);
     let traces = kept_traces(inner, around, found.clone(), named).await?;
-    let choice = traces.map(|traces| {
+    let traces = traces.map(Arc::new);
+    let choice = |traces: &Arc<_>| {
         // Only log records can meet a condition without a trace.
         let of_logs = found.iter().filter(|_| signal == Signal::Logs);
         let matchers = of_logs.map(|condition| Matcher::logs(&condition.logs())).collect();
-        Choice::keep(Arc::new(traces), matchers)
-    });
-    let added = inner.rewritten((why, signal), &files, choice, Some(mark)).await?;
+        Choice::keep(Arc::clone(traces), matchers)
+    };
+    let mut added = Vec::new();
+    for portion in inner.memory_portions(signal, &files).await? {
+        let (inputs, choice) = (&files[portion], traces.as_ref().map(choice));
+        added.extend(inner.rewritten((why, signal), inputs, choice, Some(mark)).await?);
+    }
     tracing::info!(table = signal.table(), hour, files = count, "files thinned");
     Ok(TableChange { why, added, removed: files })
 }

@@ -9,6 +9,7 @@
 use std::{
     collections::HashSet,
     fmt, io,
+    ops::Range,
     path::PathBuf,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
@@ -29,10 +30,11 @@ use super::{
 use crate::{
     Clock, ErrorKind, StorageError,
     blocking::blocking,
-    data_file::{Choice, DataFile, MergeLimits, word_bytes},
+    data_file::{Choice, DataFile, MergeLimits, least_merge_bytes},
     disk::Mistake,
     paths::index_path,
     pins::Pins,
+    ranges::portions,
     schema::Signal,
     table_change::{CommitReason, TableChange},
     upkeep::{
@@ -380,30 +382,38 @@ impl StoreInner {
         Ok(TableChange { why, added, removed })
     }
 
-    /// As many files of the job, from the first on and two at least, as have room for their words:
-    /// those of all files are in memory together.
+    /// As many files of the job, from the first on and two at least, as fit in memory together.
     async fn within_memory(
         &self,
         signal: Signal,
         mut job: MergeJob,
     ) -> Result<MergeJob, StorageError> {
-        let bytes_max = MergeLimits::within(self.shared.memory.flush_bytes()).bytes() as u64;
+        let portions = self.memory_portions(signal, &job.files).await?;
+        job.files.truncate(portions.first().map_or(0, Range::len).max(2));
+        Ok(job)
+    }
+
+    /// Cuts files, in their order, into portions that fit in memory together: of every file a
+    /// rewrite holds its words and its longest pages.
+    pub(super) async fn memory_portions(
+        &self,
+        signal: Signal,
+        files: &[Arc<DataFile>],
+    ) -> Result<Vec<Range<usize>>, StorageError> {
+        let bytes_max = MergeLimits::within(self.shared.memory.flush_bytes()).bytes();
+        let files = files.to_vec();
         blocking(move || {
-            let (mut bytes, mut fitting) = (0, 0);
-            for file in &job.files {
-                bytes += word_bytes(signal, file)?;
-                if fitting >= 2 && bytes > bytes_max {
-                    break;
-                }
-                fitting += 1;
-            }
-            job.files.truncate(fitting);
-            Ok(job)
+            let bytes = |file: &Arc<DataFile>| {
+                let bytes = least_merge_bytes(signal, file)?;
+                Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+            };
+            let sizes: Vec<usize> = files.iter().map(bytes).collect::<Result<_, StorageError>>()?;
+            Ok(portions(sizes, usize::MAX, bytes_max))
         })
         .await
     }
 
-    /// New files with the chosen rows of these, which are of one hour.
+    /// New files with the chosen rows of these, which are of one hour and fit in memory together.
     pub(super) async fn rewritten(
         &self,
         (why, signal): (CommitReason, Signal),

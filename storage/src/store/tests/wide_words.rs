@@ -1,4 +1,5 @@
-//! Long words that thousands of rows share: they are stored once, by a flush and by a merge.
+//! Long words that thousands of rows share: they are stored once, by a flush and by a merge. And long
+//! texts of single rows: as many files are merged as have room for them.
 
 use std::{fs, path::Path};
 
@@ -8,7 +9,7 @@ use tidings_proto::otlp::{
 };
 
 use super::open;
-use crate::{TelemetryBatch, check, store::upkeep::tests::files};
+use crate::{StoreMemory, TelemetryBatch, check, schema::Signal, store::upkeep::tests::files};
 
 const ROWS: u64 = 1_500;
 /// Together longer than Parquet's usual dictionary, which is 1 MiB.
@@ -102,4 +103,56 @@ async fn long_words_that_rows_share_are_stored_once_in_each_file() {
     // Files that were merged away are still there for a while.
     let bytes = stored_bytes(root.path());
     assert!(bytes < 3 * copies, "{bytes} bytes after the merge");
+}
+
+fn of_text(signal: Signal, text: &str, time_unix_nano: u64) -> TelemetryBatch {
+    let logs = || {
+        let body = Some(text.into());
+        let log_records = vec![LogRecord { time_unix_nano, body, ..LogRecord::default() }];
+        let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+        let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+        TelemetryBatch::Logs { request: ExportLogsServiceRequest { resource_logs }, bytes: None }
+    };
+    let spans = || {
+        let span = Span {
+            trace_id: vec![1; 16],
+            span_id: vec![2; 8],
+            attributes: vec![KeyValue::new("text", text)],
+            start_time_unix_nano: time_unix_nano,
+            end_time_unix_nano: time_unix_nano,
+            ..Span::default()
+        };
+        let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        let request = ExportTraceServiceRequest { resource_spans };
+        TelemetryBatch::Traces { request, bytes: None }
+    };
+    if signal == Signal::Logs { logs() } else { spans() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_with_long_rows_are_merged_a_few_at_a_time() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    let texts = [(Signal::Logs, "x".repeat(4 << 20)), (Signal::Spans, "y".repeat(100))];
+    for (signal, text) in &texts {
+        for at in 0..5 {
+            let batch = of_text(*signal, text, 1_700_000_000_000_000_000 + at);
+            store.append(batch).await.unwrap();
+            store.flush().await.unwrap();
+        }
+    }
+    // A merge may then hold 16 MiB, the least there is.
+    store.set_memory(StoreMemory { flush_bytes: 1, bytes_max: 1 << 30, index_bytes_max: 1 << 20 });
+    let inner = &store.owner.0;
+    for (signal, expected) in [(Signal::Logs, vec![2, 2, 1]), (Signal::Spans, vec![5])] {
+        let files = inner.shared.state.files(signal);
+        let portions = inner.memory_portions(signal, &files).await.unwrap();
+        let sizes: Vec<usize> = portions.iter().map(ExactSizeIterator::len).collect();
+        // A page of 4 MiB and its values are twice that, but for the mebibyte that pages have.
+        assert_eq!(sizes, expected, "{signal:?}");
+    }
+    let report = store.compact(true).await.unwrap();
+    assert!(report.merged_files >= 10, "{report:?}");
+    store.close().await.unwrap();
 }
