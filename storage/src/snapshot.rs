@@ -216,6 +216,7 @@ impl TableView {
         mut progress: Progress<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<ScanStats, StorageError> {
+        matcher.stop = progress.stop();
         let mut sources = Sources::new(&self.chunks, &self.files, matcher.time);
         let mut files = sources.files();
         progress.watch.find_files(files);

@@ -3,6 +3,8 @@
 //! Works on a list of candidate rows that every predicate shortens, the cheap ones first; texts
 //! that repeat are looked at once per distinct value.
 
+use std::sync::Arc;
+
 use arrow_array::{
     Array, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
 };
@@ -90,7 +92,8 @@ impl<'a> Bound<'a> {
             .map(|wanted| AttributeColumn::from_batch(batch, matcher.column(wanted.key())))
             .collect::<Result<_, _>>()?;
         let condition = matcher.condition.as_ref();
-        let condition = condition.map(|condition| BoundCondition::new(condition, batch));
+        let condition = condition
+            .map(|condition| BoundCondition::new(condition, Arc::clone(&matcher.stop), batch));
         Ok(Self {
             condition: condition.transpose()?,
             columns,

@@ -1,6 +1,9 @@
 //! A filter of either table, made ready to be evaluated many times.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
@@ -44,6 +47,8 @@ pub(crate) struct Matcher {
     pub(super) any_attribute: Vec<AttributeMatcher>,
     pub(crate) links_to: Option<TraceId>,
     pub(super) condition: Option<ConditionMatcher>,
+    /// Set when nobody waits for the rows: none matches from then on.
+    pub(crate) stop: Arc<AtomicBool>,
     /// Keys for which columns of the file that is being read tell everything, with the columns.
     columns: Vec<(&'static str, &'static str)>,
 }
@@ -70,6 +75,7 @@ impl Matcher {
             any_attribute: wanted(&filter.any_attribute),
             links_to: filter.links_to,
             condition: None,
+            stop: Arc::default(),
             columns: Vec::new(),
         }
     }
@@ -99,6 +105,7 @@ impl Matcher {
             any_attribute: wanted(&filter.any_attribute),
             links_to: None,
             condition: filter.condition.as_ref().map(ConditionMatcher::new),
+            stop: Arc::default(),
             columns: Vec::new(),
         }
     }

@@ -119,6 +119,11 @@ impl<'a> Progress<'a> {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// The flag that stops the scan.
+    pub(crate) fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
     /// Narrows the filter to what the visitor still needs, before rows of these times are looked
     /// at; whether it can need any of them.
     pub(crate) fn narrow(

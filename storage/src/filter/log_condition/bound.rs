@@ -3,6 +3,11 @@
 //! Every part of the tree shortens a list of candidate rows, as the rest of a filter does. Texts
 //! that repeat are looked at once for each distinct value.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use arrow_array::{BinaryArray, Int32Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
 use tidings_proto::{SpanId, TraceId, otlp::InstrumentationScope};
@@ -34,11 +39,15 @@ pub(in crate::filter) struct BoundCondition {
     answers: Vec<[OfWords<bool>; 2]>,
     /// Of each part that must hold, true if its columns are all there.
     ready: Vec<bool>,
+    /// Set when nobody waits for the rows. A pattern takes long in a long text, so it is looked at
+    /// before each row.
+    stop: Arc<AtomicBool>,
 }
 
 impl BoundCondition {
     pub(in crate::filter) fn new(
         matcher: &ConditionMatcher,
+        stop: Arc<AtomicBool>,
         batch: &RecordBatch,
     ) -> Result<Self, ArrowError> {
         let is_there = |column: &&str| batch.column_by_name(column).is_some();
@@ -56,6 +65,7 @@ impl BoundCondition {
             attributes: AttributeEntries::from_batch(batch, "attributes")?,
             answers: matcher.tests.iter().map(|_| Default::default()).collect(),
             ready: ready.collect(),
+            stop,
         })
     }
 
@@ -102,7 +112,10 @@ impl BoundCondition {
     fn keep_tested(&mut self, number: usize, test: &mut Test, rows: &mut Vec<usize>) {
         match test {
             Test::Body(predicate) => {
-                rows.retain(|row| predicate.matches(self.text.text(*row).unwrap_or_default()));
+                rows.retain(|row| {
+                    let text = self.text.text(*row).unwrap_or_default();
+                    !self.is_stopped() && predicate.matches(text)
+                });
             }
             Test::Severity(numbers) => {
                 rows.retain(|row| numbers.contains(&self.severity.int(*row).unwrap_or_default()));
@@ -121,9 +134,15 @@ impl BoundCondition {
             }
             Test::Column(column, predicate) => self.keep_words(number, *column, predicate, rows),
             Test::Attribute(owner, test) => {
-                rows.retain(|row| self.has_attribute(number, *owner, test, *row));
+                rows.retain(|row| {
+                    !self.is_stopped() && self.has_attribute(number, *owner, test, *row)
+                });
             }
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     fn keep_words(
