@@ -583,11 +583,18 @@ impl Reader {
         self.snapshot.lacks_spans()
     }
 
+    /// Fails when nobody waits for the answer any more, also because the deadline has passed. It costs
+    /// no look at the clock: loops ask before each row, whose texts may take a pattern seconds.
+    pub(crate) fn check_asker(&self) -> Result<(), QueryError> {
+        match self.withdrawn.load(Ordering::Relaxed) {
+            true => Err(QueryError::Withdrawn),
+            false => Ok(()),
+        }
+    }
+
     /// Fails when the query is cancelled or its deadline has passed.
     pub(crate) fn check(&self) -> Result<(), QueryError> {
-        if self.withdrawn.load(Ordering::Relaxed) {
-            return Err(QueryError::Withdrawn);
-        }
+        self.check_asker()?;
         if self.clock.instant() >= self.deadline {
             return Err(QueryError::Deadline { limit: self.limits.deadline });
         }

@@ -118,10 +118,10 @@ impl<'a> CandidateScan<'a> {
             if is_only {
                 reader.reached(reached);
             }
-            each_row(rows_of, candidates, rows, |row| {
+            each_row((reader, rows_of), candidates, rows, |row| {
                 unsettled += 1;
                 stopped |= !meet(met, (rows.start(row), rows.trace_id(row)), met_max);
-            });
+            })?;
             if stopped {
                 return Ok(RowsNeeded::Nothing);
             }
@@ -200,11 +200,12 @@ impl<'a> CandidateScan<'a> {
             for filter in &self.candidates.filters {
                 let filter = SpanFilter { trace_ids: Some(ids.to_vec()), start, ..filter.clone() };
                 let scan = Scan { detail: detail(self.fields), rows_max: u64::MAX };
-                let (rows_of, candidates) = (&mut self.rows, self.candidates);
-                self.reader.spans(&filter, scan, |rows| {
-                    each_row(rows_of, candidates, rows, |row| {
+                let (reader, candidates) = (self.reader, self.candidates);
+                let rows_of = &mut self.rows;
+                reader.spans(&filter, scan, |rows| {
+                    each_row((reader, rows_of), candidates, rows, |row| {
                         older.insert(rows.trace_id(row));
-                    });
+                    })?;
                     Ok(ControlFlow::Continue(()))
                 })?;
             }
@@ -252,17 +253,19 @@ fn nth_newest(met: &HashMap<TraceId, UnixNanos>, number: usize) -> UnixNanos {
 
 /// Gives `visit` each row that can be of a span of a result.
 fn each_row(
-    reader: &mut RowReader<'_>,
+    (reader, rows_of): (&Reader, &mut RowReader<'_>),
     candidates: &Candidates,
     rows: &SpanRows,
     mut visit: impl FnMut(usize),
-) {
+) -> Result<(), QueryError> {
     let mut values = Vec::new();
     for row in 0..rows.len() {
+        reader.check_asker()?;
         values.clear();
-        reader.read(rows, row, &mut values);
+        rows_of.read(rows, row, &mut values);
         if candidates.may_hold(&values) {
             visit(row);
         }
     }
+    Ok(())
 }

@@ -4,10 +4,7 @@
 //! trace; each stage makes spansets of spansets. Spans are numbers of rows in the order of the
 //! call tree, and a spanset has each once, in that order.
 
-use std::{
-    cell::Cell,
-    collections::{BTreeSet, HashMap},
-};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Node},
@@ -66,7 +63,7 @@ pub(crate) fn evaluate(
 ) -> Result<Vec<Spanset>, QueryError> {
     let spans = u32::try_from(table.len()).unwrap_or(u32::MAX);
     let all = Spanset { spans: (0..spans).collect(), attributes: Vec::new() };
-    let evaluation = Evaluation { table, check, looked_at: Cell::new(0), pace: Pace::new(check) };
+    let evaluation = Evaluation { table, check, pace: Pace::new(check) };
     let mut spansets = evaluation.run(stages, vec![all])?;
     spansets.retain(|spanset| !spanset.spans.is_empty());
     Ok(spansets)
@@ -86,24 +83,17 @@ pub(crate) fn merged(spansets: &[Spanset]) -> Vec<u32> {
     }
 }
 
-/// Spans and spansets that are looked at before `check` is asked again. A span may take some tens
-/// of microseconds, when the query has as many conditions as it may.
-const UNCHECKED_MAX: u32 = 64;
-
 /// The work on one trace.
 struct Evaluation<'a> {
     table: &'a Table,
     check: Check<'a>,
-    looked_at: Cell<u32>,
     pace: Pace<'a>,
 }
 
 impl Evaluation<'_> {
-    /// Counts a span or a spanset that is looked at.
+    /// Asks before a span or a spanset is looked at: a pattern may take seconds in a long text.
     fn tick(&self) -> Result<(), QueryError> {
-        let looked_at = self.looked_at.get() + 1;
-        self.looked_at.set(looked_at % UNCHECKED_MAX);
-        if looked_at < UNCHECKED_MAX { Ok(()) } else { (self.check)() }
+        (self.check)()
     }
 
     fn run(

@@ -163,7 +163,7 @@ fn of_spans(
         let mut records = RecordReader::new(reader, &fields, times);
         let of = (reader, &fields, &mut records);
         stats.complete &= each_trace(of, &places, 64, |_, trace| {
-            let spansets = evaluate(&stages, &trace.table, &|| reader.check())?;
+            let spansets = evaluate(&stages, &trace.table, &|| reader.check_asker())?;
             for span in merged(&spansets) {
                 let fact = trace.tree.fact(span as usize);
                 if start.contains(fact.start) {
