@@ -18,7 +18,7 @@ mod tree;
 
 use std::collections::BTreeSet;
 
-use tidings_proto::zipkin::span_from_otlp;
+use tidings_proto::{otlp::Value, zipkin::span_from_otlp};
 use tidings_storage::{AttributeFilter, Detail, RowsNeeded, Scan, SpanFilter};
 
 use crate::{QueryError, execution::Reader};
@@ -31,6 +31,8 @@ const ROWS_MAX: u64 = 100_000;
 const KEY_ROWS_MAX: u64 = 10_000;
 /// The most keys, and the most values of one.
 const KEYS_MAX: usize = 1_000;
+/// Longer names and values are not offered: nobody picks them from a list.
+const OFFERED_BYTES_MAX: usize = 1_024;
 
 /// Every service.
 pub(crate) fn services(reader: &Reader) -> Result<Vec<String>, QueryError> {
@@ -69,7 +71,8 @@ pub(crate) fn remote_services(reader: &Reader, service: &str) -> Result<Vec<Stri
     newest(reader, &filter, ROWS_MAX, |rows, row| {
         let span = span_from_otlp(&rows.span(row), rows.resource(row).as_ref(), None);
         let remote = span.remote_endpoint.map(|remote| remote.service_name).unwrap_or_default();
-        if !remote.is_empty() && names.len() < reader.limits.names_counted_max {
+        let is_offered = !remote.is_empty() && remote.len() <= OFFERED_BYTES_MAX;
+        if is_offered && names.len() < reader.limits.names_counted_max {
             names.insert(remote);
         }
     })?;
@@ -97,9 +100,9 @@ pub(crate) fn tag_values(reader: &Reader, key: &str) -> Result<Vec<String>, Quer
     newest(reader, &filter, ROWS_MAX, |rows, row| {
         let attributes = rows.attributes(row).into_iter();
         for attribute in attributes.filter(|attribute| attribute.key == key) {
-            if let Some(value) = attribute.value().filter(|_| values.len() < KEYS_MAX) {
-                values.insert(value.to_text());
-            }
+            let value = attribute.value().filter(|_| values.len() < KEYS_MAX);
+            let text = value.map(Value::to_text);
+            values.extend(text.filter(|text| text.len() <= OFFERED_BYTES_MAX));
         }
     })?;
     Ok(values.into_iter().collect())

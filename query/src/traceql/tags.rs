@@ -4,7 +4,8 @@
 //! first within the row budget. An unfinished query is read leniently.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
+    hash::{BuildHasher as _, RandomState},
     ops::ControlFlow,
 };
 
@@ -31,8 +32,8 @@ use crate::{QueryError, execution::Reader};
 const NAME_ROWS_MAX: u64 = 100_000;
 /// Maximum number of distinct names or values.
 const KEPT_MAX: usize = 10_000;
-/// Longer values are not offered: nobody picks them from a list.
-const VALUE_BYTES_MAX: usize = 1_024;
+/// Longer names and values are not offered: nobody picks them from a list.
+const OFFERED_BYTES_MAX: usize = 1_024;
 
 /// Which names or values.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +54,8 @@ pub(crate) fn names(
     let stages = compile(&lenient(&search.query), &mut fields);
     let candidates = Candidates::from_stages(&stages, &fields, search.start);
     let mut names: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
-    let mut senders: BTreeSet<String> = BTreeSet::new();
+    // By hash: a resource is up to 64 KiB.
+    let (hasher, mut senders) = (RandomState::new(), HashSet::new());
     let narrow = [Scope::Span, Scope::Resource];
     let all_narrow = scopes.iter().all(|scope| narrow.contains(scope));
     let wanted = if all_narrow { Detail::Attributes } else { Detail::Full };
@@ -64,6 +66,7 @@ pub(crate) fn names(
         let scan = Scan { detail: detail(&fields).max(wanted), rows_max };
         reader.spans(filter, scan, |rows| {
             for row in 0..rows.len() {
+                reader.check_asker()?;
                 values.clear();
                 row_reader.read(rows, row, &mut values);
                 if !candidates.may_hold(&values) {
@@ -73,7 +76,9 @@ pub(crate) fn names(
                     if scopes.contains(&scope) {
                         let known = names.entry(scope).or_default();
                         let room = KEPT_MAX.saturating_sub(known.len());
-                        known.extend(keys.filter(|key| !key.is_empty()).take(room));
+                        let is_offered =
+                            |key: &String| (1..=OFFERED_BYTES_MAX).contains(&key.len());
+                        known.extend(keys.filter(is_offered).take(room));
                     }
                 };
                 add(Scope::Span, &mut rows.attributes(row).into_iter().map(|each| each.key));
@@ -82,8 +87,8 @@ pub(crate) fn names(
                     (Scope::Instrumentation, rows.scope_key(row)),
                 ] {
                     // Spans share few senders: each is read once.
-                    if senders.len() < KEPT_MAX && senders.insert(format!("{}{key}", scope.word()))
-                    {
+                    let sender = hasher.hash_one((scope.word(), key));
+                    if senders.len() < KEPT_MAX && senders.insert(sender) {
                         let attributes = match scope {
                             Scope::Resource => rows.resource(row).unwrap_or_default().attributes,
                             _ => rows.scope(row).unwrap_or_default().attributes,
@@ -176,7 +181,7 @@ pub(crate) fn values(
             value.key(&mut key);
             if let Some((count, _)) = counts.get_mut(&key) {
                 *count += 1;
-            } else if counts.len() < KEPT_MAX && key.len() <= VALUE_BYTES_MAX && !value.is_nil() {
+            } else if counts.len() < KEPT_MAX && key.len() <= OFFERED_BYTES_MAX && !value.is_nil() {
                 counts.insert(key, (1, value));
             }
         }

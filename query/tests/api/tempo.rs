@@ -696,6 +696,17 @@ async fn every_metric_keeps_to_the_same_points_and_bytes_whatever_makes_its_line
 }
 
 #[tokio::test]
+async fn long_names_of_attributes_are_not_offered() {
+    let harness = Harness::new().await;
+    let [short, long] = [1_024, 1_025].map(|length| "x".repeat(length));
+    harness
+        .send([span(1, 1, "shop", "call").attribute(&short, 1_i64).attribute(&long, 1_i64)])
+        .await;
+    let answer = get(&harness, "/api/v2/search/tags?scope=span").await;
+    assert_eq!(answer["scopes"][0]["tags"], json!([short]), "{answer}");
+}
+
+#[tokio::test]
 async fn a_metric_over_more_spans_than_can_be_told_apart_is_partial() {
     let limits = QueryLimits { metrics_bytes_max: 16 << 10, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;

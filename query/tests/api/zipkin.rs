@@ -114,6 +114,23 @@ async fn nothing_stored_is_an_empty_list() {
 }
 
 #[tokio::test]
+async fn long_names_and_values_are_not_offered() {
+    let harness = Harness::new().await;
+    let [short, long] = [1_024, 1_025].map(|length| "x".repeat(length));
+    harness
+        .send([(1, &short), (2, &long)].map(|(id, text)| {
+            span(id, id, "shop", "call")
+                .kind(SpanKind::Client)
+                .attribute("blob", text.as_str())
+                .attribute("peer.service", text.as_str())
+        }))
+        .await;
+    for path in ["/api/v2/autocompleteValues?key=blob", "/api/v2/remoteServices?serviceName=shop"] {
+        assert_eq!(harness.zipkin(path).await, json!([short]), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_parameters_are_refused_in_zipkins_words() {
     let harness = Harness::new().await;
     let long = "a".repeat(33);
