@@ -12,7 +12,7 @@ use std::{
 
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     activity::{Activity, Busy, ConnectionEnd, Verdict},
     endpoint::{ConnectionLimits, Endpoint, UnreadableHead},
-    head_errors::{Explain, Explained, Explanation},
+    head_errors::{Explain, Explained},
     listener::{self, Listening, Slot},
     phase::Phase,
     shares::{PeerAddress, RequestHolder, ShareHolder},
@@ -180,8 +180,7 @@ async fn answer<E: Endpoint>(
     let (head, body) = request.into_parts();
     let peer = PeerAddress::from(listening.proxies.client(slot.address(), &head.headers));
     if head.headers.len() > HEAD_FIELDS_MAX {
-        let unreadable = UnreadableHead::Refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        return head_refusal(endpoint.explain(unreadable, peer));
+        return endpoint.refuse_fields(&head, HEAD_FIELDS_MAX, peer);
     }
     let is_health = endpoint.is_health(&head);
     if !is_health && !slot.is_regular() {
@@ -202,16 +201,6 @@ async fn answer<E: Endpoint>(
     busy.let_in(&holder);
     let request = Request::from_parts(head, body);
     Arc::clone(endpoint).answer(request, holder).await
-}
-
-/// The answer to a request whose head has too many fields.
-fn head_refusal(explanation: Explanation) -> Response<ReplyBody> {
-    let body = Full::new(explanation.body).map_err(|never| match never {});
-    let mut response = Response::new(body.boxed_unsync());
-    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    let media_type = HeaderValue::from_static(explanation.media_type);
-    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
-    response
 }
 
 fn builder(limits: &ConnectionLimits, clock: &Arc<dyn Clock>) -> Builder<StreamTasks> {

@@ -35,6 +35,14 @@ pub trait Endpoint: Send + Sync + 'static {
     /// Refuses a request because there are too many connections or requests.
     fn refuse_overloaded(&self, head: &Parts, peer: PeerAddress) -> Response<ReplyBody>;
 
+    /// Refuses a request whose head has more fields than this many.
+    fn refuse_fields(
+        &self,
+        head: &Parts,
+        fields_max: usize,
+        peer: PeerAddress,
+    ) -> Response<ReplyBody>;
+
     /// Words the refusal of a head that did not become a request, and counts it.
     fn explain(&self, head: UnreadableHead, peer: PeerAddress) -> Explanation;
 

@@ -86,6 +86,20 @@ impl Endpoint for Server {
         self.receiver.refuse(head, &refusal)
     }
 
+    fn refuse_fields(
+        &self,
+        head: &Parts,
+        fields_max: usize,
+        peer: PeerAddress,
+    ) -> Response<ReplyBody> {
+        let count = head.headers.len();
+        let message = format!("the request has {count} headers, the limit is {fields_max}");
+        let refusal = Refusal::new(Reason::HeadTooLarge, message);
+        let common = self.ingest.destinations.common();
+        let refusal = self.counted(refusal, &sender(head, peer), common);
+        self.receiver.refuse(head, &refusal)
+    }
+
     fn explain(&self, head: UnreadableHead, peer: PeerAddress) -> Explanation {
         self.explain_head(head, peer)
     }

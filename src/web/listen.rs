@@ -124,6 +124,19 @@ impl Endpoint for WebEndpoint {
         response.map(|body| body.map_err(io::Error::other).boxed_unsync())
     }
 
+    fn refuse_fields(
+        &self,
+        head: &Parts,
+        fields_max: usize,
+        _peer: PeerAddress,
+    ) -> http::Response<ReplyBody> {
+        let count = head.headers.len();
+        let detail = format!("it has {count} headers, the limit is {fields_max}");
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let response = ProblemResponse::new(status, UNREADABLE, HEAD_TOO_LARGE, detail);
+        response.into_response().map(|body| body.map_err(io::Error::other).boxed_unsync())
+    }
+
     fn explain(&self, head: UnreadableHead, _peer: PeerAddress) -> Explanation {
         unreadable(head)
     }
@@ -144,6 +157,11 @@ pub(crate) fn client_at(address: PeerAddress) -> ClientId {
     ClientId::new(format!("address {address}"))
 }
 
+/// Slug of the problem of a head that is not read.
+const UNREADABLE: &str = "unreadable-request";
+/// Its title where the head is too large.
+const HEAD_TOO_LARGE: &str = "The request's head is too large";
+
 /// The words for a head that did not become a request.
 fn unreadable(head: UnreadableHead) -> Explanation {
     let status = match head {
@@ -157,11 +175,11 @@ fn unreadable(head: UnreadableHead) -> Explanation {
             ("This is not a request", "what was sent is not an HTTP request".to_owned())
         }
         _ => (
-            "The request's head is too large",
+            HEAD_TOO_LARGE,
             format!("its line and headers may have {HEADER_BYTES_MAX} bytes and 100 fields"),
         ),
     };
-    let problem = ProblemResponse::new(status, "unreadable-request", title, detail);
+    let problem = ProblemResponse::new(status, UNREADABLE, title, detail);
     Explanation { media_type: ProblemResponse::MEDIA_TYPE, body: problem.to_bytes().into() }
 }
 
