@@ -460,10 +460,16 @@ impl HttpApi {
     }
 }
 
+/// Signal of a file that is larger than the process may make one (`LimitFSIZE` of systemd).
+const FILE_TOO_LARGE: i32 = 25;
+
 /// The signals that end the process.
 struct End {
     terminate: Signal,
     interrupt: Signal,
+    /// It would end the process too. With a listener it does not: the write fails instead, and is
+    /// answered as on a full disk.
+    _file_too_large: Signal,
 }
 
 impl End {
@@ -471,6 +477,7 @@ impl End {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _file_too_large: signal(SignalKind::from_raw(FILE_TOO_LARGE))?,
         })
     }
 

@@ -252,6 +252,32 @@ fn as_many_files_may_be_open_as_the_system_allows() {
     assert_eq!(line.split_whitespace().nth(3), Some("256"), "{line}");
 }
 
+/// No file may have more than 8,192 blocks, so the log cannot grow.
+#[test]
+fn a_limit_of_the_size_of_files_refuses_and_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -f 8192 && exec \"$@\"", "sh"]);
+    let flags = ["--log", "off", "--memory-flush-seconds", "3600"];
+    let mut server = Server::start_under(shell, folder.path(), &flags);
+    let mut stored = BTreeMap::new();
+    let refused = (1..200).find(|trace| {
+        let answer = post(&server, *trace, 256 << 10);
+        if answer.status == 200 {
+            stored.insert(*trace, true);
+        }
+        answer.status != 200
+    });
+    let refused = refused.expect("the log has a bound");
+    assert_eq!(post(&server, refused, 256 << 10).status, 503);
+    assert_eq!(get(&server.http, "/live").status, 200);
+    assert!(!stored.is_empty());
+    check(&server, &stored);
+    server.kill();
+    let server = Server::start_in(folder.path(), &[]);
+    check(&server, &stored);
+}
+
 #[test]
 fn bodies_that_do_not_end_take_no_more_memory_than_all_of_them_may() {
     const BYTES: usize = 15 << 20;
