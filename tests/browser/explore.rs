@@ -63,7 +63,11 @@ fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
         let mouse = json!({ "type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1 });
         browser.command("Input.dispatchMouseEvent", mouse);
     }
-    browser.wait_for("location.search.includes('box=')");
+    // The range is fixed with the box, so that the link shows the same later.
+    browser.wait_for(
+        "['box', 'from', 'to'].every(key => new URLSearchParams(location.search).has(key))",
+    );
+    browser.wait_for("new URLSearchParams(location.search).get('range-before') === '15m'");
     // The failures and the acquirer are of the same spans: one is ranked, the other named with it.
     browser.wait_for("document.querySelector('.explain-row')?.innerText.includes('northpay')");
     browser.wait_for("document.querySelector('.list-tools h2').innerText === '80 traces'");
@@ -74,6 +78,8 @@ fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
     browser.wait_for("/status=error|attr=payment.acquirer%3Dnorthpay/.test(location.search)");
     browser.press("Escape");
     browser.wait_for("!location.search.includes('box=')");
+    browser.wait_for("new URLSearchParams(location.search).get('range') === '15m'");
+    browser.wait_for("!/from=|to=|range-before=/.test(location.search)");
     browser.wait_for("!document.querySelector('.explain-value')");
 
     // Headings order all that match, and the crumb of a trace leads back to the list as it was.

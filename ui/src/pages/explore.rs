@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::TraceId;
+use tidings_proto::{TraceId, UnixNanos};
 
 use crate::{
     api,
@@ -74,8 +74,13 @@ impl Explored {
         self.change.run((state, Step::New));
     }
 
-    fn choose(self, chosen: Option<HeatmapBox>) {
-        self.edit(|state| state.chosen = chosen);
+    /// Takes a box of the picture that was drawn at `now`, or drops the one there is.
+    fn choose(self, chosen: Option<HeatmapBox>, now: UnixNanos) {
+        self.edit(|state| *state = std::mem::take(state).with_box(chosen, now));
+    }
+
+    fn drop_box(self) {
+        self.choose(None, browser::now());
     }
 }
 
@@ -172,7 +177,7 @@ fn use_change(query: Memo<UrlQuery>) -> Callback<(ExploreState, Step)> {
 /// The box as a chip; editing and removing drop it.
 fn box_chip(explored: Explored) -> Option<impl IntoView> {
     let chosen = explored.state.with(|state| state.chosen)?;
-    let drop_box = Callback::new(move |()| explored.choose(None));
+    let drop_box = Callback::new(move |()| explored.drop_box());
     let value = box_words(chosen, browser::now());
     Some(view! {
         <Chip name="box".to_owned() relation="=" value on_edit=drop_box on_remove=drop_box />
@@ -259,7 +264,7 @@ fn bind_keys(
         let (selected, chosen) = state.with_untracked(|state| (state.selected, state.chosen));
         match (selected, chosen) {
             (Some(_), _) => select(None),
-            (None, Some(_)) => explored.choose(None),
+            (None, Some(_)) => explored.drop_box(),
             (None, None) => paged.stop(),
         }
     });
@@ -278,18 +283,13 @@ fn Nothing(
             let href = state.write().on("/explore");
             view! { <a class="button" href=href>{words}</a> }
         };
-        let no_box = state
-            .chosen
-            .map(|_| lifted(ExploreState { chosen: None, ..state.clone() }, "Drop the box"));
+        let unboxed = state.clone().with_box(None, browser::now());
+        let no_box = state.chosen.map(|_| lifted(unboxed.clone(), "Drop the box"));
         let is_filtered = !state.filters.is_empty() || state.query.is_some();
-        let unfiltered = ExploreState {
-            filters: TraceFilters::default(),
-            query: None,
-            chosen: None,
-            ..state.clone()
-        };
+        let unfiltered =
+            ExploreState { filters: TraceFilters::default(), query: None, ..unboxed.clone() };
         let no_filters = is_filtered.then(|| lifted(unfiltered, "Take the filters off"));
-        let unbounded = ExploreState { range: TimeRange::All, chosen: None, ..state.clone() };
+        let unbounded = ExploreState { range: TimeRange::All, ..unboxed };
         let no_range =
             (state.range != TimeRange::All).then(|| lifted(unbounded, "Look at all time"));
         view! {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tidings_proto::{DurationNanos, SpanId, TraceId};
+use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 
 use super::{TimeRange, UrlQuery};
 use crate::links::HeatmapBox;
@@ -190,6 +190,8 @@ pub const COLUMNS_MAX: usize = 8;
 pub struct ExploreState {
     /// When.
     pub range: TimeRange,
+    /// The moving range that was there before a box was chosen; the box is of a fixed one.
+    pub range_before: Option<TimeRange>,
     /// Filters.
     pub filters: TraceFilters,
     /// A query in TraceQL in place of the filters.
@@ -229,6 +231,7 @@ impl ExploreState {
         };
         Self {
             range: TimeRange::read(query),
+            range_before: TimeRange::read_before(query),
             filters,
             query: text("q"),
             chosen: query.get("box").and_then(HeatmapBox::parse),
@@ -277,7 +280,24 @@ impl ExploreState {
         self.hidden.iter().for_each(|name| query.push("hide", name));
         query.push_some("selected", self.selected);
         self.range.write(&mut query);
+        if let Some(range) = self.range_before {
+            range.write_before(&mut query);
+        }
         query
+    }
+
+    /// The same with this box, or without one. A box is of certain moments, so a moving range is
+    /// fixed at `now` with it, and moves again without it.
+    #[must_use]
+    pub fn with_box(mut self, chosen: Option<HeatmapBox>, now: UnixNanos) -> Self {
+        self.chosen = chosen;
+        if chosen.is_none() {
+            self.range = self.range_before.take().unwrap_or(self.range);
+        } else if self.range.moves() && self.range != TimeRange::All {
+            self.range_before = Some(self.range);
+            self.range = self.range.fixed_at(now);
+        }
+        self
     }
 
     /// Says what is looked for.

@@ -5,6 +5,9 @@ use tidings_proto::UnixNanos;
 use super::UrlQuery;
 use crate::format;
 
+/// The parameter of the moving range that a fixed one stands in for.
+const RANGE_BEFORE: &str = "range-before";
+
 /// A stretch of time, relative to now or fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeRange {
@@ -54,16 +57,46 @@ impl TimeRange {
         }
         match query.get("range") {
             Some("all") => Self::All,
-            Some(text) => {
-                parse_seconds(text).map_or_else(Self::default, |seconds| Self::Last { seconds })
-            }
+            Some(text) => Self::read_last(text).unwrap_or_default(),
             None => Self::default(),
         }
     }
 
-    /// Writes the range into a query string, in place of the one that is there.
+    /// The moving range in place of which the query string has a fixed one.
+    #[must_use]
+    pub fn read_before(query: &UrlQuery) -> Option<Self> {
+        let fixed = Self::read(query);
+        query.get(RANGE_BEFORE).and_then(Self::read_last).filter(|_| !fixed.moves())
+    }
+
+    /// Writes the moving range in place of which the query string has a fixed one.
+    pub fn write_before(self, query: &mut UrlQuery) {
+        if let Self::Last { seconds } = self {
+            query.set(RANGE_BEFORE, Some(write_seconds(seconds)));
+        }
+    }
+
+    fn read_last(text: &str) -> Option<Self> {
+        parse_seconds(text).map(|seconds| Self::Last { seconds })
+    }
+
+    /// The stretch that a range is at a moment, as a fixed one; everything stored stays that.
+    #[must_use]
+    pub fn fixed_at(self, now: UnixNanos) -> Self {
+        match self {
+            Self::Last { seconds } => {
+                let to_unix_ms = now.0.div_ceil(1_000_000);
+                let length = seconds.saturating_mul(1_000);
+                Self::Between { from_unix_ms: to_unix_ms.saturating_sub(length), to_unix_ms }
+            }
+            Self::Between { .. } | Self::All => self,
+        }
+    }
+
+    /// Writes the range into a query string, in place of the one that is there and of the one
+    /// that was before it.
     pub fn write(self, query: &mut UrlQuery) {
-        for key in ["range", "from", "to"] {
+        for key in ["range", "from", "to", RANGE_BEFORE] {
             query.remove(key);
         }
         match self {

@@ -76,9 +76,12 @@ proptest! {
         ]),
         group in option::of(word()), hidden in vec("[a-z]{1,8}", 0..3),
         lists_spans: bool, columns in vec(word(), 0..=COLUMNS_MAX),
+        seconds_before in option::of(1..10_000_000_u64),
     ) {
+        let range_before = seconds_before.filter(|_| !range.moves());
+        let range_before = range_before.map(|seconds| TimeRange::Last { seconds });
         let state = ExploreState {
-            range, filters, query, chosen, sort, group, hidden, selected, lists_spans, columns,
+            range, range_before, filters, query, chosen, sort, group, hidden, selected, lists_spans, columns,
         };
         let address = state.write().to_string();
         prop_assert!(address.is_ascii());
@@ -209,14 +212,38 @@ fn ranges_are_named_in_words() {
     assert_eq!(label(fixed), "00:16:40 to 00:17:40");
 }
 
-#[test]
-fn a_box_narrows_what_filters_find() {
-    let chosen = HeatmapBox {
+fn minute_box() -> HeatmapBox {
+    HeatmapBox {
         from: UnixNanos(60_000_000_000),
         to: UnixNanos(120_000_000_000),
         shortest: DurationNanos(1_000_000),
         longest: DurationNanos(9_000_000),
-    };
+    }
+}
+
+#[test]
+fn a_box_fixes_a_moving_range_until_it_is_dropped() {
+    let (hour, now) = (TimeRange::default(), UnixNanos(3_700_000_000_000));
+    let boxed = ExploreState::default().with_box(Some(minute_box()), now);
+    let fixed = TimeRange::Between { from_unix_ms: 100_000, to_unix_ms: 3_700_000 };
+    assert_eq!((boxed.range, boxed.range_before), (fixed, Some(hour)));
+    let later = UnixNanos(now.0 + 60_000_000_000);
+    let other = boxed.with_box(Some(minute_box()), later);
+    assert_eq!((other.range, other.range_before), (fixed, Some(hour)), "of the same time");
+    assert_eq!(other.clone().with_box(None, later), ExploreState::default());
+
+    // Another range that is chosen meanwhile stays.
+    let mut query = other.write();
+    TimeRange::Between { from_unix_ms: 1, to_unix_ms: 2 }.write(&mut query);
+    let chosen = ExploreState::read(&query).with_box(None, later);
+    assert_eq!(chosen.range, TimeRange::Between { from_unix_ms: 1, to_unix_ms: 2 });
+    let all = ExploreState { range: TimeRange::All, ..ExploreState::default() };
+    assert_eq!(all.with_box(Some(minute_box()), now).range, TimeRange::All);
+}
+
+#[test]
+fn a_box_narrows_what_filters_find() {
+    let chosen = minute_box();
     let filters = TraceFilters {
         service: Some("shop".to_owned()),
         duration_min: Some(ParsedParam::Read(DurationNanos(2_000_000))),

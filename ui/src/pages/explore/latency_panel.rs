@@ -47,7 +47,9 @@ pub(super) fn latency_panel(
         held.get() || drawing.is_busy() || answer.pending() || counts.pending()
     });
     let chosen = Memo::new(move |_| explored.state.with(|state| state.chosen));
-    let choose = Callback::new(move |chosen: Option<HeatmapBox>| explored.choose(chosen));
+    let choose = Callback::new(move |chosen: Option<HeatmapBox>| {
+        explored.choose(chosen, untrack(|| time.now()));
+    });
     let note = move || {
         let without = filters.with(|filters| !filters.without.is_empty());
         let counted = answer.value().map(|heatmap| format::counted(heatmap.count, "span"));
@@ -75,7 +77,7 @@ pub(super) fn latency_panel(
         chosen.get().map(|_| {
             view! {
                 {compare_switch()}
-                <button class="button" type="button" on:click=move |_| explored.choose(None)>
+                <button class="button" type="button" on:click=move |_| explored.drop_box()>
                     "Clear"
                     <kbd>"Esc"</kbd>
                 </button>
