@@ -1,6 +1,7 @@
 //! Logs: links to a record, patterns, fields at the side, JSON, text that is selected.
 
 use prost::Message;
+use serde_json::json;
 use tidings_proto::otlp::{KeyValue, LogRecord};
 
 use super::{click_text, count, send_logs};
@@ -8,7 +9,7 @@ use crate::harness::{
     Server,
     browser::Browser,
     http::post,
-    spans::{log, now, span, traces},
+    spans::{log, logs, now, span, traces},
 };
 
 fn record(number: u64, severity: i32, text: &str) -> LogRecord {
@@ -98,6 +99,72 @@ fn logs_are_counted_grouped_and_linked() {
     browser.assert_no_errors();
 }
 
+/// Presses a tool of an attribute of the record that is open.
+fn press_tool(browser: &mut Browser, attribute: &str, tool: &str) {
+    let found = format!(
+        "[...([...document.querySelectorAll('.log-attribute-tools li')].find(e => \
+         e.querySelector('.log-tool-name').textContent === {})?.querySelectorAll('button') ?? [])] \
+         .find(e => e.textContent === {})",
+        json!(attribute),
+        json!(tool)
+    );
+    browser.wait_for(&found);
+    browser.evaluate(&format!("{found}.closest('details').open = true, {found}.click()"));
+}
+
+#[test]
+fn a_record_is_filtered_by_its_sender_and_without_a_value() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    for (host, numbers) in [("node-1", 0..4), ("node-2", 4..10)] {
+        let records = numbers.map(|number| record(number, 9, &format!("order {number}")));
+        let mut request = logs("shop", records.collect());
+        let resource = request.resource_logs[0].resource.as_mut().unwrap();
+        resource.attributes.push(KeyValue::new("host.name", host));
+        resource.attributes.push(KeyValue::new("deployment.environment.name", "test"));
+        let body = request.encode_to_vec();
+        let answer = post(&server.otlp_http, "/v1/logs", "application/x-protobuf", body);
+        assert_eq!(answer.status, 200);
+    }
+    let opened = |browser: &mut Browser, count: usize| {
+        browser.wait_for(&format!("document.querySelectorAll('.log').length === {count}"));
+        browser.press("j");
+        browser.wait_for("document.querySelector('.log-attribute-tools')");
+    };
+    browser.open(&format!("http://{}/logs?live=off", server.http));
+    opened(&mut browser, 10);
+
+    // Keys stand whole.
+    browser.evaluate("document.querySelector('.log-attribute-tools').open = true");
+    let cut = browser.evaluate(
+        "[...document.querySelectorAll('.log-details .kv-key, .log-tool-name')] \
+         .filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)",
+    );
+    assert_eq!(cut, json!([]));
+    browser.screenshot("logs-record-tools");
+
+    // A column, values at the side, and the filter, all of an attribute of the resource.
+    press_tool(&mut browser, "resource.host.name", "Column");
+    browser.wait_for("document.querySelector('.log-cell')?.innerText === 'node-2'");
+    press_tool(&mut browser, "resource.host.name", "+ its values");
+    browser.wait_for(
+        "document.querySelectorAll('[aria-label=\"resource.host.name\"] .facet-value').length === 2",
+    );
+    press_tool(&mut browser, "resource.host.name", "Only this value");
+    browser.wait_for("new URLSearchParams(location.search).get('attr') === 'host.name=node-2'");
+    opened(&mut browser, 6);
+
+    // Without a value: the query says it.
+    press_tool(&mut browser, "tier", "Without it");
+    browser.wait_for(
+        "new URLSearchParams(location.search).get('q') === 'NOT attribute.tier:=\"basic\"'",
+    );
+    opened(&mut browser, 3);
+    press_tool(&mut browser, "resource.host.name", "Without it");
+    browser.wait_for_text("No log records match");
+    browser.assert_no_errors();
+}
+
 /// Pastes into the box, as a reader does.
 fn paste(browser: &mut Browser, text: &str) {
     let not_taken = browser.evaluate(&format!(
@@ -105,7 +172,7 @@ fn paste(browser: &mut Browser, text: &str) {
          const paste = new ClipboardEvent('paste', \
          {{ clipboardData: data, bubbles: true, cancelable: true }}); \
          return document.querySelector('#omni').dispatchEvent(paste); }})()",
-        serde_json::json!(text)
+        json!(text)
     ));
     // A page's own event does not type; the browser would, where the page leaves it alone.
     if not_taken == true {

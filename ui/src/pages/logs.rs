@@ -31,6 +31,7 @@ pub mod log_filters;
 pub mod log_list;
 pub mod mini_trace;
 pub mod patterns;
+mod query_terms;
 
 use differences::LogDifferences;
 use facets::Facets;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{UnixNanos, api::LogStats};
 
+use super::query_terms::{LogAttribute, exact_severity, with_severity};
 use crate::{
     api::analysis::{Analysis, log_stats},
     browser, colour,
@@ -25,7 +26,7 @@ const ATTRIBUTES_MAX: usize = 4;
 enum Facet {
     Severity,
     Service,
-    Attribute(String),
+    Attribute(LogAttribute),
 }
 
 impl Facet {
@@ -33,7 +34,7 @@ impl Facet {
         match self {
             Self::Severity => "Severity".to_owned(),
             Self::Service => "Service".to_owned(),
-            Self::Attribute(key) => key.clone(),
+            Self::Attribute(attribute) => attribute.name(),
         }
     }
 
@@ -42,7 +43,7 @@ impl Facet {
         match self {
             Self::Severity => "severity".to_owned(),
             Self::Service => "service".to_owned(),
-            Self::Attribute(key) => format!("attribute.{key}"),
+            Self::Attribute(attribute) => attribute.field(),
         }
     }
 
@@ -51,10 +52,9 @@ impl Facet {
         match self {
             Self::Severity => exact_severity(state.query.as_deref()).1 == Some(value),
             Self::Service => state.service.as_deref() == Some(value),
-            Self::Attribute(key) => state
-                .attributes
-                .iter()
-                .any(|filter| filter.key == *key && filter.value.as_deref() == Some(value)),
+            Self::Attribute(attribute) => state.attributes.iter().any(|filter| {
+                filter.key == attribute.key() && filter.value.as_deref() == Some(value)
+            }),
         }
     }
 
@@ -68,56 +68,15 @@ impl Facet {
                 state.query = with_severity(state.query.as_deref(), next.as_deref());
             }
             Self::Service => state.service = next,
-            Self::Attribute(key) => {
-                state.attributes.retain(|filter| filter.key != *key);
-                let filter = |value| AttributeFilter { key: key.clone(), value: Some(value) };
+            Self::Attribute(attribute) => {
+                let key = attribute.key();
+                state.attributes.retain(|filter| filter.key != key);
+                let filter = |value| AttributeFilter { key: key.to_owned(), value: Some(value) };
                 state.attributes.extend(next.map(filter));
             }
         }
         state
     }
-}
-
-/// Divides a query from the severity that a facet put behind it.
-fn exact_severity(query: Option<&str>) -> (&str, Option<&str>) {
-    let query = query.unwrap_or_default().trim();
-    let (rest, last) = match query.rsplit_once(' ') {
-        Some((rest, last)) => (rest.trim_end(), last),
-        None => ("", query),
-    };
-    let value = last.strip_prefix("severity:").filter(|value| {
-        !value.is_empty() && value.bytes().all(|letter| letter.is_ascii_alphanumeric())
-    });
-    if value.is_some() { (rest, value) } else { (query, None) }
-}
-
-/// A query for one severity only, or for all of them.
-fn with_severity(query: Option<&str>, severity: Option<&str>) -> Option<String> {
-    let (rest, _) = exact_severity(query);
-    let is_either = rest.to_ascii_lowercase().split_whitespace().any(|word| word == "or");
-    let text = match severity {
-        None => rest.to_owned(),
-        Some(severity) if rest.is_empty() => format!("severity:{severity}"),
-        Some(severity) if is_either && !is_wrapped(rest) => format!("({rest}) severity:{severity}"),
-        Some(severity) => format!("{rest} severity:{severity}"),
-    };
-    Some(text).filter(|text| !text.is_empty())
-}
-
-/// Tells whether one pair of parentheses is around all of a query.
-fn is_wrapped(query: &str) -> bool {
-    let mut depth = 0_u32;
-    for (at, letter) in query.char_indices() {
-        match letter {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth == 0 {
-            return letter == ')' && at + 1 == query.len();
-        }
-    }
-    false
 }
 
 /// Asks for a facet's values among the records that the other filters find.
@@ -129,7 +88,9 @@ fn values_query(facet: &Facet, state: &LogState, now: UnixNanos) -> Analysis {
             others.query = with_severity(state.query.as_deref(), None);
         }
         Facet::Service => others.service = None,
-        Facet::Attribute(key) => others.attributes.retain(|filter| filter.key != *key),
+        Facet::Attribute(attribute) => {
+            others.attributes.retain(|filter| filter.key != attribute.key());
+        }
     }
     // One more: records without the field may be a group.
     Analysis::within(state.range, now)
@@ -152,7 +113,8 @@ pub(super) fn Facets(
         })
     });
     let attributes = move || {
-        let facets = chosen.get().into_iter().map(Facet::Attribute);
+        let attributes = chosen.get().into_iter().map(|name| LogAttribute::of_name(&name));
+        let facets = attributes.map(Facet::Attribute);
         facets.map(|facet| view! { <FacetList facet state on_change /> }).collect_view()
     };
     view! {
@@ -182,7 +144,7 @@ fn FacetList(
     let answer = Remote::<LogStats>::new(move || Some(question.with(log_stats)));
     let edit = use_edit_query();
     let removable = match &facet {
-        Facet::Attribute(key) => Some(key.clone()),
+        Facet::Attribute(attribute) => Some(attribute.name()),
         _ => None,
     };
     let remove = removable.map(|key| {
@@ -267,7 +229,7 @@ fn values(answer: &LogStats) -> Vec<(String, u64)> {
 mod tests {
     use tidings_proto::UnixNanos;
 
-    use super::{Facet, LogState, log_stats, values_query, with_severity};
+    use super::{Facet, LogAttribute, LogState, log_stats, values_query};
     use crate::url::{AttributeFilter, TimeRange};
 
     #[test]
@@ -291,8 +253,10 @@ mod tests {
         assert!(!services.contains("service=shop"), "{services}");
         assert!(asked(Facet::Severity).contains("service=shop"));
         assert!(!asked(Facet::Severity).contains("severity=warn"));
-        let tiers = asked(Facet::Attribute("tier".to_owned()));
+        let tiers = asked(Facet::Attribute(LogAttribute::of_name("tier")));
         assert!(tiers.contains("by=attribute.tier") && !tiers.contains("gold"), "{tiers}");
+        let hosts = asked(Facet::Attribute(LogAttribute::of_name("resource.host.name")));
+        assert!(hosts.contains("by=resource.host.name") && hosts.contains("gold"), "{hosts}");
     }
 
     #[test]
@@ -304,23 +268,11 @@ mod tests {
         let other = Facet::Severity.toggled(on.clone(), "error");
         assert_eq!(other.query.as_deref(), Some("severity:error"));
         assert_eq!(Facet::Severity.toggled(on, "warn"), LogState::default());
-        let cases = [
-            (Some("declined"), Some("warn"), Some("declined severity:warn")),
-            (Some("a OR b"), Some("warn"), Some("(a OR b) severity:warn")),
-            (Some("(a OR b) severity:warn"), Some("info"), Some("(a OR b) severity:info")),
-            (Some("(a OR b) severity:warn"), None, Some("(a OR b)")),
-            (Some("(a) or (b)"), Some("warn"), Some("((a) or (b)) severity:warn")),
-            (Some("severity:>=warn"), None, Some("severity:>=warn")),
-            (None, None, None),
-        ];
-        for (query, severity, expected) in cases {
-            assert_eq!(with_severity(query, severity).as_deref(), expected, "{query:?}");
-        }
     }
 
     #[test]
     fn a_value_is_filtered_by_and_no_longer() {
-        let facet = Facet::Attribute("tier".to_owned());
+        let facet = Facet::Attribute(LogAttribute::of_name("tier"));
         let on = facet.toggled(LogState::default(), "gold");
         assert!(facet.filters_by(&on, "gold"));
         let other = facet.toggled(on.clone(), "basic");

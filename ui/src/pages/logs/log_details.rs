@@ -4,7 +4,7 @@
 use leptos::prelude::*;
 use tidings_proto::{api::LogView, otlp::KeyValue};
 
-use super::{log_around::LogAround, mini_trace::MiniTrace};
+use super::{log_around::LogAround, mini_trace::MiniTrace, query_terms::LogAttribute};
 use crate::{
     browser,
     components::{AttributeTable, CopyButton, attribute_rows},
@@ -102,11 +102,16 @@ fn Fields(
             </section>
         }
     };
-    let own = attribute_rows(&log.attributes);
-    let tools = own.into_iter().map(|(key, value)| {
-        view! { <AttributeTools key_name=key value state change /> }
+    let rows = |attributes: &[KeyValue], owned: fn(String) -> LogAttribute| {
+        let rows = attribute_rows(attributes).into_iter();
+        rows.map(|(key, value)| (owned(key), value)).collect::<Vec<_>>()
+    };
+    let mut attributes = rows(&log.attributes, LogAttribute::Record);
+    attributes.extend(rows(&log.resource.attributes, LogAttribute::Resource));
+    let has_some = !attributes.is_empty();
+    let tools = attributes.into_iter().map(|(attribute, value)| {
+        view! { <AttributeTools attribute value state change /> }
     });
-    let has_own = !log.attributes.is_empty();
     view! {
         <div class="log-columns">
             <section>
@@ -116,7 +121,7 @@ fn Fields(
             {list("Attributes", &log.attributes, log.dropped_attributes_count)}
             {list("Resource", &log.resource.attributes, log.resource.dropped_attributes_count)}
         </div>
-        {has_own
+        {has_some
             .then(|| {
                 view! {
                     <details class="log-attribute-tools">
@@ -128,16 +133,17 @@ fn Fields(
     }
 }
 
-/// Buttons for one attribute: filter, column, values.
+/// Buttons for one attribute: only its value, without it, column, values.
 #[component]
 fn AttributeTools(
-    key_name: String,
+    attribute: LogAttribute,
     value: String,
     state: Memo<LogState>,
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     let edit = use_edit_query();
-    let (column, filter, facet) = (key_name.clone(), key_name.clone(), key_name.clone());
+    let name = attribute.name();
+    let (column, facet) = (name.clone(), name.clone());
     let show = move |_| {
         let mut state = state.get_untracked();
         if !state.columns.contains(&column) {
@@ -145,17 +151,22 @@ fn AttributeTools(
         }
         change.run((state, Step::Replace));
     };
-    let filtered = value.clone();
+    let (filtered, excluded) = ((attribute.key().to_owned(), value.clone()), value.clone());
     let only = move |_| {
+        let (key, value) = filtered.clone();
         let mut state = state.get_untracked().opened(None);
-        state.attributes.retain(|one| one.key != filter);
-        let filter = AttributeFilter { key: filter.clone(), value: Some(filtered.clone()) };
-        state.attributes.push(filter);
+        state.attributes.retain(|one| one.key != key);
+        state.attributes.push(AttributeFilter { key, value: Some(value) });
         change.run((state, Step::New));
+    };
+    let without = move |_| {
+        let state = state.get_untracked().opened(None);
+        let query = attribute.without(state.query.as_deref(), &excluded);
+        change.run((LogState { query, ..state }, Step::New));
     };
     let list = move |_| {
         edit(Step::Replace, &|query| {
-            if !query.all("facet").any(|key| key == facet) {
+            if !query.all("facet").any(|name| name == facet) {
                 query.push("facet", &facet);
             }
         });
@@ -163,10 +174,13 @@ fn AttributeTools(
     view! {
         <li>
             <span class="log-tool-name mono" title=value.clone()>
-                <bdi>{key_name}</bdi>
+                <bdi>{name}</bdi>
             </span>
             <button class="button button-small" type="button" on:click=only>
                 "Only this value"
+            </button>
+            <button class="button button-small" type="button" on:click=without>
+                "Without it"
             </button>
             <button class="button button-small" type="button" on:click=show>
                 "Column"

@@ -12,10 +12,10 @@ use tidings_proto::{
     api::{LogContext, LogSearchResult, LogView},
 };
 
-use super::log_details::LogDetails;
+use super::{log_details::LogDetails, query_terms::LogAttribute};
 use crate::{
     api, browser,
-    components::{ErrorState, ServiceName, attribute_rows, severity_class},
+    components::{ErrorState, ServiceName, severity_class},
     format,
     paged::Paged,
     remote::Remote,
@@ -161,14 +161,12 @@ fn LogLine(
     // One line: a message's first; the rest is in the open record.
     let text = log.text.lines().next().unwrap_or_default().to_owned();
     let text = if text.is_empty() { log.event_name.clone() } else { text };
-    let values = StoredValue::new(attribute_rows(&log.attributes));
+    let log = StoredValue::new(log);
     let cells = move || {
-        let cell = |key: String| {
-            let value = values.with_value(|values| {
-                let found = values.iter().find(|(name, _)| *name == key);
-                found.map(|(_, value)| value.clone()).unwrap_or_default()
-            });
-            let title = format!("{key} = {value}");
+        let cell = |name: String| {
+            let attribute = LogAttribute::of_name(&name);
+            let value = log.with_value(|log| attribute.value_of(log)).unwrap_or_default();
+            let title = format!("{name} = {value}");
             view! {
                 <span class="log-cell" title=title>
                     {value}
@@ -177,7 +175,6 @@ fn LogLine(
         };
         columns.get().into_iter().map(cell).collect_view()
     };
-    let log = StoredValue::new(log);
     view! {
         <div id=row class="log" class:is-open=move || is_open.get() role="listitem">
             <div class="log-line" on:click=click>

@@ -1,0 +1,173 @@
+//! Parts of a query for log records that the page itself writes: one severity, what is left out, and
+//! the attributes of records by name.
+//!
+//! Owns how an attribute is named in addresses: a bare name is of the record, `resource.` stands
+//! before one of its resource, as in the query language. Asks for nothing.
+
+use tidings_proto::api::LogView;
+
+use crate::{format, url::phrase};
+
+/// An attribute of records, or of what sent them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LogAttribute {
+    Record(String),
+    Resource(String),
+}
+
+impl LogAttribute {
+    /// Reads the name of a column or a facet.
+    pub(super) fn of_name(name: &str) -> Self {
+        if let Some(key) = name.strip_prefix("resource.") {
+            return Self::Resource(key.to_owned());
+        }
+        Self::Record(name.strip_prefix("attribute.").unwrap_or(name).to_owned())
+    }
+
+    /// The name that [`Self::of_name`] reads.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Record(key) if Self::of_name(key) == *self => key.clone(),
+            Self::Record(_) | Self::Resource(_) => self.field(),
+        }
+    }
+
+    /// The field's name in queries.
+    pub(super) fn field(&self) -> String {
+        match self {
+            Self::Record(key) => format!("attribute.{key}"),
+            Self::Resource(key) => format!("resource.{key}"),
+        }
+    }
+
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Self::Record(key) | Self::Resource(key) => key,
+        }
+    }
+
+    /// The value that a record has for it, as text.
+    pub(super) fn value_of(&self, log: &LogView) -> Option<String> {
+        let (key, attributes) = match self {
+            Self::Record(key) => (key, &log.attributes[..]),
+            Self::Resource(key) => (key, &log.resource.attributes[..]),
+        };
+        let found = attributes.iter().find(|attribute| attribute.key == *key)?;
+        Some(found.value.as_ref().map(format::value).unwrap_or_default())
+    }
+
+    /// The query narrowed to records that do not have this value.
+    pub(super) fn without(&self, query: Option<&str>, value: &str) -> Option<String> {
+        let field = self.field();
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        let field = if field.chars().all(is_plain) { field } else { phrase(&field) };
+        let term = format!("NOT {field}:={}", phrase(value));
+        // A severity stays last, where it is recognised.
+        let (rest, severity) = exact_severity(query);
+        if rest.contains(&term) {
+            return query.map(str::to_owned);
+        }
+        with_severity(Some(&with_term(rest, &term)), severity)
+    }
+}
+
+/// Divides a query from the severity that a facet put behind it.
+pub(super) fn exact_severity(query: Option<&str>) -> (&str, Option<&str>) {
+    let query = query.unwrap_or_default().trim();
+    let (rest, last) = match query.rsplit_once(' ') {
+        Some((rest, last)) => (rest.trim_end(), last),
+        None => ("", query),
+    };
+    let value = last.strip_prefix("severity:").filter(|value| {
+        !value.is_empty() && value.bytes().all(|letter| letter.is_ascii_alphanumeric())
+    });
+    if value.is_some() { (rest, value) } else { (query, None) }
+}
+
+/// A query for one severity only, or for all of them.
+pub(super) fn with_severity(query: Option<&str>, severity: Option<&str>) -> Option<String> {
+    let (rest, _) = exact_severity(query);
+    let text = match severity {
+        None => rest.to_owned(),
+        Some(severity) => with_term(rest, &format!("severity:{severity}")),
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// A query with one more term that must hold.
+fn with_term(query: &str, term: &str) -> String {
+    let is_either = query.to_ascii_lowercase().split_whitespace().any(|word| word == "or");
+    if query.is_empty() {
+        term.to_owned()
+    } else if is_either && !is_wrapped(query) {
+        format!("({query}) {term}")
+    } else {
+        format!("{query} {term}")
+    }
+}
+
+/// Tells whether one pair of parentheses is around all of a query.
+fn is_wrapped(query: &str) -> bool {
+    let mut depth = 0_u32;
+    for (at, letter) in query.char_indices() {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            return letter == ')' && at + 1 == query.len();
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LogAttribute, with_severity};
+
+    #[test]
+    fn one_severity_is_a_part_of_a_query() {
+        let cases = [
+            (Some("declined"), Some("warn"), Some("declined severity:warn")),
+            (Some("a OR b"), Some("warn"), Some("(a OR b) severity:warn")),
+            (Some("(a OR b) severity:warn"), Some("info"), Some("(a OR b) severity:info")),
+            (Some("(a OR b) severity:warn"), None, Some("(a OR b)")),
+            (Some("(a) or (b)"), Some("warn"), Some("((a) or (b)) severity:warn")),
+            (Some("severity:>=warn"), None, Some("severity:>=warn")),
+            (None, None, None),
+        ];
+        for (query, severity, expected) in cases {
+            assert_eq!(with_severity(query, severity).as_deref(), expected, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_left_out_beside_what_the_query_says() {
+        let tier = LogAttribute::Record("tier".to_owned());
+        let host = LogAttribute::Resource("host name".to_owned());
+        let cases = [
+            (&tier, None, "gold", r#"NOT attribute.tier:="gold""#),
+            (&tier, Some("a or b"), "x\"y", r#"(a or b) NOT attribute.tier:="x\"y""#),
+            (&host, Some("a severity:warn"), "", r#"a NOT "resource.host name":="" severity:warn"#),
+        ];
+        for (attribute, query, value, expected) in cases {
+            let narrowed = attribute.without(query, value);
+            assert_eq!(narrowed.as_deref(), Some(expected));
+            assert_eq!(attribute.without(narrowed.as_deref(), value), narrowed, "once is enough");
+        }
+    }
+
+    #[test]
+    fn names_of_attributes_say_whose_they_are() {
+        for (attribute, name) in [
+            (LogAttribute::Record("tier".to_owned()), "tier"),
+            (LogAttribute::Resource("host.name".to_owned()), "resource.host.name"),
+            (LogAttribute::Record("resource.id".to_owned()), "attribute.resource.id"),
+            (LogAttribute::Record("attribute.x".to_owned()), "attribute.attribute.x"),
+        ] {
+            assert_eq!(attribute.name(), name);
+            assert_eq!(LogAttribute::of_name(name), attribute);
+        }
+    }
+}
