@@ -4,7 +4,7 @@ use prost::Message;
 use serde_json::json;
 use tidings_proto::otlp::{KeyValue, LogRecord};
 
-use super::{click_text, count, send_logs};
+use super::{click_text, count, page_objects::Page, send_logs};
 use crate::harness::{
     Server,
     browser::Browser,
@@ -163,6 +163,41 @@ fn a_record_is_filtered_by_its_sender_and_without_a_value() {
     press_tool(&mut browser, "resource.host.name", "Without it");
     browser.wait_for_text("No log records match");
     browser.assert_no_errors();
+}
+
+#[test]
+fn a_stretch_of_the_histogram_is_chosen_by_keys() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_logs(
+        &server,
+        (0..40).map(|number| record(0, 17, &format!("declined {number}"))).collect(),
+    );
+    let mut page = Page::open(&mut browser, &server, "/logs?range=15m");
+    page.wait_for("document.querySelector('.log-bar-error')?.getAttribute('d').length > 5");
+    page.wait_until_settled();
+    page.browser.evaluate("document.querySelector('#log-plot').focus()");
+    page.browser.press("Home");
+    page.wait_for("document.querySelector('.log-plot .brush-chosen')");
+    page.wait_for(
+        "document.querySelector('.log-read').innerText.endsWith('error 0 warn 0 others 0')",
+    );
+    page.browser.press("Escape");
+    page.wait_for("!document.querySelector('.log-plot .brush-chosen')");
+    // To the step that has records, from the end.
+    for _ in 0..60 {
+        page.browser.press("ArrowLeft");
+        let read = page.browser.evaluate("document.querySelector('.log-read').innerText");
+        if read.as_str().unwrap().contains("error 40") {
+            break;
+        }
+    }
+    page.wait_for("document.querySelector('.log-read').innerText.includes('error 40')");
+    page.browser.press("Enter");
+    page.wait_for("['from', 'to'].every(key => new URLSearchParams(location.search).has(key))");
+    page.wait_for("document.querySelectorAll('.log').length === 40");
+    page.wait_for("document.activeElement?.id === 'log-plot'");
+    page.browser.assert_no_errors();
 }
 
 /// Pastes into the box, as a reader does.

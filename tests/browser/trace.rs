@@ -68,8 +68,16 @@ fn a_trace_is_searched_zoomed_and_read() {
     // Labels stay with their bars through a zoom and back.
     browser.wait_for(&format!("{DRIFT} < 30"));
     browser.press("+");
-    browser.press("+");
     browser.wait_for("location.search.includes('zoom=')");
+    // Keys move what is zoomed, later and back.
+    let zoom = "new URLSearchParams(location.search).get('zoom')";
+    browser.evaluate(&format!("window.zoomed = {zoom}"));
+    browser.press(">");
+    browser.wait_for(&format!("parseInt({zoom}) > parseInt(window.zoomed)"));
+    browser.press("<");
+    browser.wait_for(&format!("{zoom} === window.zoomed"));
+    browser.press("+");
+    browser.wait_for(&format!("{zoom} !== window.zoomed"));
     browser.press("0");
     browser.wait_for("!location.search.includes('zoom=')");
     browser.wait_for(&format!("{DRIFT} < 30"));

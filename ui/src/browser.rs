@@ -192,6 +192,11 @@ pub(crate) fn reveal(id: &str) {
     }
 }
 
+/// Tells whether the element with this id has the focus.
+pub(crate) fn has_focus(id: &str) -> bool {
+    document().active_element().is_some_and(|element| element.id() == id)
+}
+
 /// Gives the element with this id the focus.
 pub(crate) fn focus(id: &str) {
     if let Some(element) = document().get_element_by_id(id)

@@ -204,7 +204,7 @@ fn line(series: &ChartSeries, width: f64, height: impl Fn(f64) -> f64) -> (Strin
 }
 
 /// The stretch that two slots choose, in either order, as a range in whole milliseconds.
-fn chosen_range(slots: &Slots, one: usize, other: usize) -> TimeRange {
+pub(crate) fn chosen_range(slots: &Slots, one: usize, other: usize) -> TimeRange {
     let milliseconds = |slot: usize| slots.start_of(slot).0 / 1_000_000;
     TimeRange::Between {
         from_unix_ms: milliseconds(one.min(other)),

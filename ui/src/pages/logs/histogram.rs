@@ -1,5 +1,6 @@
 //! Log records over time: errors and warnings on a scale of their own, the others below, so that a
-//! thousand lines of information drown no error. A drag chooses a stretch of time.
+//! thousand lines of information drown no error. A drag, or the keys of a chart, chooses a stretch of
+//! time.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -15,7 +16,11 @@ use crate::{
     asked::{AskedTime, incomplete},
     browser,
     components::{ErrorState, LoadingRows, PartialNote, ShorterRange},
-    drawings::axis::{labels_below, time_ticks},
+    drawings::{
+        axis::{labels_below, time_ticks},
+        slots::Slots,
+        time_chart::chosen_range,
+    },
     format,
     remote::Remote,
     url::{LogState, Step, TimeRange, use_edit_query},
@@ -23,6 +28,8 @@ use crate::{
 
 /// A drag shorter than this part of the picture is a click.
 const DRAG_MIN: f64 = 0.01;
+const PLOT_ID: &str = "log-plot";
+const KEYS: &str = "Records over time. Arrow keys read a step, Shift and arrow keys choose a stretch, Enter looks at it.";
 const WIDTH: f64 = 1_000.0;
 const HEIGHT: f64 = 100.0;
 
@@ -33,10 +40,18 @@ pub(super) fn LogHistogramCard(question: Memo<LogState>, time: AskedTime) -> imp
         let analysis = time.analysis();
         Some(log_histogram(&question.with(|state| analysis.with_log_filters(state))))
     });
-    time.refresh_while_live(move || answer.pending());
+    let walked = RwSignal::new(None::<(usize, usize)>);
+    // What is read step by step must not move.
+    time.refresh_while_live(move || answer.pending() || walked.get().is_some());
     let retry = Callback::new(move |()| answer.refresh());
     let failed = move || answer.error().map(|error| view! { <ErrorState error on_retry=retry /> });
-    let drawn = move || answer.value().map(|histogram| drawing(&histogram));
+    let drawn = move || {
+        let histogram = answer.value()?;
+        if browser::has_focus(PLOT_ID) {
+            request_animation_frame(|| browser::focus(PLOT_ID));
+        }
+        Some(drawing(&histogram, walked))
+    };
     let missing = move || {
         let words = answer.value().and_then(|histogram| incomplete(&histogram.searched))?;
         Some(view! { <PartialNote>{words} " " <ShorterRange /></PartialNote> })
@@ -53,14 +68,20 @@ pub(super) fn LogHistogramCard(question: Memo<LogState>, time: AskedTime) -> imp
     }
 }
 
-fn drawing(histogram: &Arc<LogHistogram>) -> impl IntoView + use<> {
+fn drawing(
+    histogram: &Arc<LogHistogram>,
+    walked: RwSignal<Option<(usize, usize)>>,
+) -> impl IntoView + use<> {
     let bars = Bars::new(histogram);
     let edit = use_edit_query();
     let choose = Callback::new(move |range: TimeRange| {
         edit(Step::New, &|query| range.write(query));
     });
     let drag = Drag::new(&bars, choose);
-    let times = time_axis(bars.start, bars.end);
+    let walk = StepWalk { slots: Slots::of_window(&histogram.window), walked, choose };
+    let read = Arc::clone(histogram);
+    let (start, end) = (bars.start, bars.end);
+    let times = time_axis(start, end);
     let step = format::length(histogram.window.step_nano);
     let loud = format!("errors and warnings: at most {} in {step}", format::count(bars.loud_top));
     let quiet = format!("others: at most {} in {step}", format::count(bars.quiet_top));
@@ -75,9 +96,17 @@ fn drawing(histogram: &Arc<LogHistogram>) -> impl IntoView + use<> {
                 </span>
             </div>
             <div
+                id=PLOT_ID
                 class="log-plot"
+                role="application"
+                tabindex="0"
+                aria-label=KEYS
                 node_ref=drag.area
                 title="Drag to look at a part of this time"
+                on:keydown=move |event| walk.pressed(&event)
+                on:blur=move |_| {
+                    walked.try_set(None);
+                }
                 on:pointerdown=move |event| drag.grabbed(&event)
                 on:pointermove=move |event| drag.moved(&event)
                 on:pointerup=move |_| drag.released()
@@ -103,7 +132,8 @@ fn drawing(histogram: &Arc<LogHistogram>) -> impl IntoView + use<> {
                     <path class="log-bar-quiet" d=bars.quiet />
                 </svg>
                 {legend}
-                {move || drag.chosen()}
+                <span class="log-read mono" role="status">{move || walk.words(&read)}</span>
+                {move || drag.part.get().or_else(|| walk.part(start, end)).map(band)}
             </div>
             <div class="heat-times mono">{times}</div>
         </div>
@@ -184,18 +214,72 @@ impl Drag {
             self.choose.run(TimeRange::Between { from_unix_ms, to_unix_ms });
         }
     }
+}
 
-    /// The part as a band.
-    fn chosen(self) -> Option<impl IntoView> {
-        let (from, to) = self.part.get()?;
-        let (left, width) = (from.min(to) * 100.0, (from - to).abs() * 100.0);
-        Some(view! {
-            <span
-                class="brush-chosen"
-                style=("left", format!("{left:.2}%"))
-                style=("width", format!("{width:.2}%"))
-            ></span>
-        })
+/// A part of the plot's width as a band.
+fn band((from, to): (f64, f64)) -> impl IntoView {
+    let (left, width) = (from.min(to) * 100.0, (from - to).abs() * 100.0);
+    view! {
+        <span
+            class="brush-chosen"
+            style=("left", format!("{left:.2}%"))
+            style=("width", format!("{width:.2}%"))
+        ></span>
+    }
+}
+
+/// The steps that the keys are at: the one where Shift was pressed, and the last one.
+#[derive(Debug, Clone, Copy)]
+struct StepWalk {
+    slots: Slots,
+    walked: RwSignal<Option<(usize, usize)>>,
+    choose: Callback<TimeRange>,
+}
+
+impl StepWalk {
+    fn pressed(self, event: &web_sys::KeyboardEvent) {
+        let last = self.slots.count - 1;
+        let walked = self.walked.get_untracked();
+        let at = walked.map(|(_, at)| at);
+        let next = match (event.key().as_str(), walked) {
+            ("ArrowLeft", _) => Some(at.map_or(last, |at| at.saturating_sub(1))),
+            ("ArrowRight", _) => Some(at.map_or(0, |at| at.saturating_add(1).min(last))),
+            ("Home", _) => Some(0),
+            ("End", _) => Some(last),
+            ("Escape", Some(_)) => None,
+            ("Enter", Some((from, to))) => {
+                self.choose.run(chosen_range(&self.slots, from, to));
+                None
+            }
+            _ => return,
+        };
+        event.prevent_default();
+        event.stop_propagation();
+        let anchor = walked.map(|(from, _)| from).filter(|_| event.shift_key());
+        self.walked.set(next.map(|next| (anchor.unwrap_or(next), next)));
+    }
+
+    /// The steps as a part of the plot's width.
+    fn part(self, start: UnixNanos, end: UnixNanos) -> Option<(f64, f64)> {
+        let (from, to) = self.walked.get()?;
+        let length = end.since(start).0.max(1) as f64;
+        let at = |step: usize| self.slots.start_of(step).since(start).0 as f64 / length;
+        Some((at(from.min(to)), at(from.max(to).saturating_add(1)).min(1.0)))
+    }
+
+    /// The records of the step that the keys are at.
+    fn words(self, histogram: &LogHistogram) -> Option<String> {
+        let (_, at) = self.walked.get()?;
+        let begin = self.slots.start_of(at);
+        let step = histogram.steps.iter().find(|step| step.start_unix_nano == begin);
+        let time = format::when(begin, browser::now(), browser::zone_minutes(begin));
+        let count = |of: fn(&LogsInStep) -> u64| format::count(step.map_or(0, of));
+        Some(format!(
+            "{time} error {} warn {} others {}",
+            count(errors),
+            count(|step| step.warn),
+            count(quiet)
+        ))
     }
 }
 

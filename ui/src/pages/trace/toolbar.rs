@@ -335,6 +335,8 @@ pub(crate) fn bind_keys(page: PageSignals) {
     keys.bind("r", "Group repeated calls or not", VIEW, move || page.toggle_groups());
     keys.bind("+", "Zoom in", VIEW, move || page.zoom_by(0.5, 0.5));
     keys.bind("-", "Zoom out", VIEW, move || page.zoom_by(0.5, 2.0));
+    keys.bind("<", "Earlier, when zoomed in", VIEW, move || page.pan_by(-0.2));
+    keys.bind(">", "Later, when zoomed in", VIEW, move || page.pan_by(0.2));
     keys.bind("0", "Show the whole trace", VIEW, move || page.zoom_to(None));
     keys.bind("Escape", "Back: zoom, find, details", VIEW, move || page.step_back());
 }
