@@ -5,7 +5,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{SETTLED, pages::cases};
+use super::{
+    SETTLED,
+    pages::{Case, cases},
+};
 use crate::{
     clients::{
         NPM,
@@ -45,6 +48,22 @@ const FAULTS: &str =
     .map(one => [one.id, one.impact, one.nodes.length, one.nodes.slice(0, 4)
         .map(node => node.html.slice(0, 200) + ' | ' + node.failureSummary)]))";
 
+/// States of pages that have links within text.
+fn states() -> [Case; 2] {
+    [
+        Case {
+            name: "unknown trace",
+            path: format!("/trace/{:032x}", 0xdead),
+            is_drawn: "document.querySelectorAll('.state-body a').length > 1",
+        },
+        Case {
+            name: "explore-spans",
+            path: "/explore?live=off&view=spans".to_owned(),
+            is_drawn: "document.querySelectorAll('table[aria-label=Spans] tbody tr').length > 3",
+        },
+    ]
+}
+
 #[test]
 fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
     let server = Server::start();
@@ -55,7 +74,7 @@ fn axe_finds_no_serious_fault_on_any_page_in_either_theme() {
     // Colours that are on their way to others are no colours of the page.
     browser.still();
     let mut faults = Vec::new();
-    for case in cases(&server) {
+    for case in cases(&server).into_iter().chain(states()) {
         browser.open(&format!("http://{}{}", server.http, case.path));
         browser.wait_for(case.is_drawn);
         browser.wait_for(SETTLED);
