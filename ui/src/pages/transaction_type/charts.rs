@@ -5,7 +5,9 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
-    api::{CallsInStep, LatencyStats, TransactionKindList, VersionChange},
+    api::{
+        CallsInStep, ChangeSentence, Deployment, LatencyStats, TransactionKindList, VersionChange,
+    },
 };
 
 use super::{TypePage, moment::SINCE};
@@ -53,7 +55,14 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
             label: changed_words(page).unwrap_or_else(|| "changed".to_owned()),
             is_suspect: true,
         });
-        let markers: Vec<_> = versions.iter().map(mark).chain(changed).chain(since).collect();
+        let others = deployments_behind(page).into_iter().map(|one| Marker {
+            time: one.first_seen_unix_nano,
+            label: figures::cut(&format!("{} {}", one.service, one.version), 40),
+            is_suspect: false,
+        });
+        let marks = versions.iter().map(mark).chain(others).chain(changed).chain(since);
+        let mut markers: Vec<_> = marks.collect();
+        markers.sort_by_key(|marker| marker.time);
         Some(three(list, &markers, cursor, pick))
     };
     let is_loading = Memo::new(move |_| page.now.loading());
@@ -70,6 +79,28 @@ fn changed_words(page: TypePage) -> Option<String> {
     let sentence = page.changed()?.sentence?;
     let (subject, change) = (subject_words(&sentence.subject), change_words(&sentence.change));
     Some(figures::cut(&format!("{subject} {change}"), 40))
+}
+
+/// New versions of the other services that the sentence about the type's change names.
+fn deployments_behind(page: TypePage) -> Vec<Deployment> {
+    let sentence = page.changed().and_then(|group| group.sentence);
+    let (Some(sentence), Some(report)) = (sentence, page.report.value()) else {
+        return Vec::new();
+    };
+    page.name.with(|name| named_deployments(&report.deployments, &sentence, &name.service))
+}
+
+fn named_deployments(
+    deployments: &[Deployment],
+    sentence: &ChangeSentence,
+    own: &str,
+) -> Vec<Deployment> {
+    let is_named = |service: &str| {
+        sentence.subject.service == service
+            || sentence.with.iter().any(|cause| cause.service == service)
+    };
+    let named = deployments.iter().filter(|one| one.service != own && is_named(&one.service));
+    named.cloned().collect()
 }
 
 fn three(
