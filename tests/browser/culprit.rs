@@ -1,5 +1,7 @@
 //! One culprit on all pages: Home, the transaction type, the service and the Map say the same.
 
+use serde_json::json;
+
 use super::{SETTLED, page_objects::Page};
 use crate::harness::{Server, browser::Browser};
 
@@ -52,4 +54,31 @@ fn a_types_charts_mark_the_version_that_its_sentence_names() {
     }
     page.browser.screenshot("type-marks-other-version");
     page.browser.assert_no_errors();
+}
+
+/// Pages say what they do not know about changes, and nothing in its place.
+#[test]
+fn a_comparison_that_fails_is_said_where_it_is_missing() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    server.send_incident("slow-dependency");
+    let block = |page: &mut Page<'_>, urls| {
+        page.browser.command("Network.setBlockedURLs", json!({ "urls": urls }));
+    };
+    let mut page = Page::open(&mut browser, &server, "/connect");
+    block(&mut page, json!(["*/api/v1/changes*"]));
+    let mut page = Page::open(&mut browser, &server, "/");
+    let fresh = "document.querySelector('[aria-label=\"New exceptions\"]')";
+    page.wait_for(&format!("{fresh}?.querySelector('.note button')"));
+    let mut page = Page::open(&mut browser, &server, "/services");
+    page.wait_for_rows("Services");
+    page.wait_for_text("What changed is not known");
+    let said = page.browser.evaluate("document.querySelector('main').innerText");
+    assert!(!said.as_str().unwrap().contains("as usual"), "{said}");
+    // The server answers again.
+    block(&mut page, json!([]));
+    let mut page = Page::open(&mut browser, &server, "/");
+    page.wait_for(&format!("{fresh}?.querySelector('ul, p') && !{fresh}.querySelector('.note')"));
+    let errors = page.browser.take_errors();
+    assert!(errors.iter().all(|error| error.contains("BLOCKED")), "{errors:#?}");
 }

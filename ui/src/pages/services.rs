@@ -75,6 +75,7 @@ impl Answers {
                 window: report.window,
                 before_start: report.baseline.start_unix_nano,
                 deployments: report.deployments.clone(),
+                is_compared: true,
             });
         }
         let rates = self.rates.value().filter(|_| self.report.error().is_some())?;
@@ -85,6 +86,7 @@ impl Answers {
             window: rates.window,
             before_start: earlier_start.unwrap_or(rates.window.start_unix_nano),
             deployments: Vec::new(),
+            is_compared: false,
         })
     }
 
@@ -158,6 +160,7 @@ fn nothing() -> ServiceRows {
         },
         before_start: zero,
         deployments: Vec::new(),
+        is_compared: false,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     api::{self, analysis::log_patterns},
     asked::{AskedTime, incomplete},
     browser,
-    components::{Panel, change::short},
+    components::{LoadingRows, Panel, PartialNote, change::short, severity_class},
     format,
     format::rates,
     links::Links,
@@ -76,12 +76,29 @@ pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>)
             view! { <ul>{lines}</ul> }.into_any()
         })
     };
+    let is_loading = Memo::new(move |_| report.loading());
+    let failed = move || {
+        let error = report.error()?;
+        let again = move |_| report.refresh();
+        Some(view! {
+            <PartialNote>
+                {error.title()} " "
+                <button class="link" type="button" title=error.detail() on:click=again>
+                    "Try again"
+                </button>
+            </PartialNote>
+        })
+    };
     view! {
         <section class="card side-card" aria-label="New exceptions">
             <div class="side-head">
                 <h2>"New exceptions"</h2>
                 <A href=move || links.get().errors(&[])>"All"</A>
             </div>
+            {failed}
+            <Show when=move || is_loading.get()>
+                <LoadingRows count=2 />
+            </Show>
             {lines}
         </section>
     }
@@ -103,11 +120,7 @@ pub(super) fn fresh_patterns(
                 || links.get().logs(&[("service", &pattern.service), ("severity", "warn")]),
                 |trace| api::trace_address(trace, None),
             );
-            let class = if matches!(pattern.severity.as_str(), "error" | "fatal") {
-                "log-severity is-error"
-            } else {
-                "log-severity is-warning"
-            };
+            let class = severity_class(&pattern.severity);
             let (template, example) = (short(&pattern.template), short(&pattern.example));
             let service = format::service(&pattern.service).to_owned();
             view! {

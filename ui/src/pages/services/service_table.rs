@@ -28,6 +28,8 @@ pub(super) struct ServiceRows {
     pub(super) window: TimeWindow,
     pub(super) before_start: tidings_proto::UnixNanos,
     pub(super) deployments: Vec<Deployment>,
+    /// Set when the server compared them with the time before: else nothing is said of changes.
+    pub(super) is_compared: bool,
 }
 
 /// The id of a row is this and its index.
@@ -121,6 +123,10 @@ fn service_row(
 ) -> impl IntoView + use<> {
     let name = format::service(&group.service).to_owned();
     let (address, name_mark) = (address_of(group, links), name_mark(group));
+    let change = rows.is_compared.then(|| {
+        let (sentence, service) = (group.sentence.clone(), group.service.clone());
+        view! { <ChangeBadge sentence service only_feels=group.only_feels /> }
+    });
     view! {
         <tr
             id=format!("{ROW}-{index}")
@@ -129,13 +135,7 @@ fn service_row(
             <td class="services-name" title=name>
                 <A href=address>{name_mark}</A>
             </td>
-            <td class="grow">
-                <ChangeBadge
-                    sentence=group.sentence.clone()
-                    service=group.service.clone()
-                    only_feels=group.only_feels
-                />
-            </td>
+            <td class="grow">{change}</td>
             {rate_cells(group, rows)}
             {failure_cells(group, rows)}
             {latency_cells(group, rows)}
