@@ -82,3 +82,26 @@ fn a_comparison_that_fails_is_said_where_it_is_missing() {
     let errors = page.browser.take_errors();
     assert!(errors.iter().all(|error| error.contains("BLOCKED")), "{errors:#?}");
 }
+
+#[test]
+fn answers_of_a_part_of_the_time_lead_to_one_that_is_read_whole() {
+    let server = Server::start_with(&["--search-rows-max", "2000"]);
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    server.send_incident("slow-dependency");
+    for path in [
+        "/",
+        "/errors",
+        "/transactions",
+        "/transactions/web-gateway/POST%20%2Fcheckout",
+        "/services/payment",
+    ] {
+        let mut page = Page::open(&mut browser, &server, path);
+        let link = "[...document.querySelectorAll('.note-warning a')] \
+             .find(e => e.innerText === 'Read Last 15 min whole')";
+        page.wait_for(link);
+        page.wait_for(SETTLED);
+        page.browser.evaluate(&format!("{link}.click()"));
+        page.wait_for_address("range=15m");
+    }
+    browser.assert_no_errors();
+}

@@ -4,7 +4,7 @@
 use leptos::prelude::*;
 use tidings_proto::api::{AttributeName, Difference, Explanation, ValueShare};
 
-use crate::{addresses::TraceLink, figures, format};
+use crate::{addresses::TraceLink, asked::incomplete, figures, format};
 
 /// Values that are shown of an attribute.
 const VALUES_SHOWN: usize = 2;
@@ -15,9 +15,6 @@ const LETTERS_MAX: usize = 60;
 #[must_use]
 pub fn explanation_missing(explanation: &Explanation) -> Option<String> {
     let mut words = Vec::new();
-    if !explanation.searched.complete {
-        words.push("Not everything in this time was read: choose a shorter time.".to_owned());
-    }
     let sampled = explanation.selected_sampled < explanation.selected_count
         || explanation.rest_sampled < explanation.rest_count;
     if sampled {
@@ -27,6 +24,8 @@ pub fn explanation_missing(explanation: &Explanation) -> Option<String> {
             format::count(explanation.rest_sampled)
         ));
     }
+    // Last: the link that reads the rest stands behind it.
+    words.extend(incomplete(&explanation.searched));
     (!words.is_empty()).then(|| words.join(" "))
 }
 

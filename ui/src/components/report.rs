@@ -6,15 +6,15 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
-    api::{BaselineState, ChangeReport, TimeWindow, TrafficEnd},
+    api::{BaselineState, ChangeReport, PartialReason, TimeWindow, TrafficEnd},
 };
 
 use super::{
-    Headline, PartialNote,
+    Headline, PartialNote, ShorterRange,
     change::{listed, short},
     refusals::receiver_words,
 };
-use crate::{browser, format, format::rates, links::Links};
+use crate::{asked::SHORTER, browser, format, format::rates, links::Links};
 
 /// Names that a sentence lists.
 const NAMES_MAX: usize = 3;
@@ -65,12 +65,24 @@ pub fn ReportSentence(
         .filter(|name| Some(name) != subject.as_ref())
         .collect();
     let feels = feeling_words(&names).map(|words| view! { <p class="say mute">{words}</p> });
-    let reasons = report.partial.iter().map(|partial| partial.reason.clone()).collect::<Vec<_>>();
-    let partial = (!reasons.is_empty()).then(|| {
-        let words = reasons.join(" ");
-        view! { <PartialNote>{words} " A shorter time range can be read whole."</PartialNote> }
+    let partial = partial_words(&report.partial).map(|words| {
+        view! { <PartialNote>{words} " " {SHORTER} " " <ShorterRange /></PartialNote> }
     });
     view! { {end} {first} {feels} {partial} }
+}
+
+/// Gaps of a report as sentences; each once, whichever parts it is of.
+fn partial_words(partial: &[PartialReason]) -> Option<String> {
+    let mut sentences: Vec<String> = Vec::new();
+    for PartialReason { reason, .. } in partial {
+        let mut letters = reason.chars();
+        let Some(first) = letters.next() else { continue };
+        let sentence = format!("{}{}.", first.to_uppercase(), letters.as_str());
+        if !sentences.contains(&sentence) {
+            sentences.push(sentence);
+        }
+    }
+    (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
 /// The end of all traffic as a sentence.

@@ -14,6 +14,7 @@ use crate::{
         self,
         analysis::{self, Analysis},
     },
+    asked::incomplete,
     browser,
     components::{
         AddressSegments, Badge, Chip, Icon, IconName, Panel, ServiceName, SortHead, SortOrder,
@@ -240,9 +241,6 @@ pub fn ErrorsPage() -> impl IntoView {
 
 fn missing(list: &ExceptionList) -> Option<String> {
     let mut words = Vec::new();
-    if !list.searched.complete {
-        words.push("Not everything in this time was read: choose a shorter time.".to_owned());
-    }
     let listed = list.groups.len() as u64;
     if list.group_count > listed {
         words.push(format!(
@@ -254,6 +252,8 @@ fn missing(list: &ExceptionList) -> Option<String> {
         let count = format::counted(list.other_count, "exception");
         words.push(format!("{count} of kinds that are not told apart."));
     }
+    // Last: the link that reads the rest stands behind it.
+    words.extend(incomplete(&list.searched));
     (!words.is_empty()).then(|| words.join(" "))
 }
 

@@ -18,6 +18,7 @@ use tidings_proto::{
 use crate::{
     addresses,
     api::analysis,
+    asked::incomplete,
     browser,
     components::{
         ChangeBadge, Panel, ReportSentence, SortHead, SortOrder, SparkTone, Sparkline, StripPart,
@@ -98,9 +99,6 @@ pub fn TransactionsPage() -> impl IntoView {
 /// The words of an incomplete list.
 fn missing(list: &TransactionKindList) -> Option<String> {
     let mut reasons = Vec::new();
-    if !list.searched.complete {
-        reasons.push("Not everything in this time was read: choose a shorter time.".to_owned());
-    }
     if list.sampled_one_in > 1 {
         reasons.push(format!(
             "Counts are estimates from every {}th transaction.",
@@ -118,6 +116,8 @@ fn missing(list: &TransactionKindList) -> Option<String> {
         let count = format::count(listed);
         reasons.push(format!("Only the {count} most frequent types are listed."));
     }
+    // Last: the link that reads the rest stands behind it.
+    reasons.extend(incomplete(&list.searched));
     (!reasons.is_empty()).then(|| reasons.join(" "))
 }
 

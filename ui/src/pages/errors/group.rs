@@ -19,11 +19,12 @@ use crate::{
         analysis::{Analysis, exception_transactions},
         trace_sets,
     },
+    asked::incomplete,
     browser,
     components::{
-        CopyButton,
+        CopyButton, PartialNote,
         PlainHead::{Number, Words},
-        PlainTable, ServiceName, StateBadge, severity_class,
+        PlainTable, ServiceName, ShorterRange, StateBadge, severity_class,
     },
     figures, format,
     remote::Remote,
@@ -266,6 +267,8 @@ fn kind_rows(answer: &ExceptionTransactions, range: TimeRange) -> impl IntoView 
         }
     };
     let rows = answer.kinds.iter().map(row).collect_view();
+    let unread = incomplete(&answer.searched)
+        .map(|words| view! { <PartialNote>{words} " " <ShorterRange /></PartialNote> });
     view! {
         <table class="table" aria-label="Affected transaction types">
             <thead>
@@ -280,6 +283,7 @@ fn kind_rows(answer: &ExceptionTransactions, range: TimeRange) -> impl IntoView 
             <tbody>{rows}</tbody>
         </table>
         {left_out(answer).map(|words| view! { <p class="mute">{words}</p> })}
+        {unread}
     }
 }
 
@@ -296,9 +300,6 @@ fn left_out(answer: &ExceptionTransactions) -> Option<String> {
             format::count(answer.analysed_count),
             format::counted(answer.transaction_count, "transaction")
         ));
-    }
-    if !answer.searched.complete {
-        words.push("Not all spans could be read. A shorter time range is read whole.".to_owned());
     }
     (!words.is_empty()).then(|| words.join(" "))
 }

@@ -80,7 +80,7 @@ fn an_incomplete_list_says_what_is_missing() {
     (list.kind_count, list.sampled_one_in, list.other_count) = (900, 4, 12);
     list.searched.complete = false;
     let words = missing(&list).unwrap();
-    for part in ["shorter time", "every 4th", "12 transactions", "Only the 1 most"] {
+    for part in ["A shorter range", "every 4th", "12 transactions", "Only the 1 most"] {
         assert!(words.contains(part), "{words}");
     }
 }
