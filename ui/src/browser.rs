@@ -249,7 +249,7 @@ pub(crate) fn size_of(node: NodeRef<html::Div>) -> Signal<(f64, f64)> {
 }
 
 /// Width up to which a window is narrow, as in the style sheets.
-const NARROW_PX: f64 = 640.0;
+pub(crate) const NARROW_PX: f64 = 640.0;
 
 /// Tells whether the window is as narrow as a phone, where details cover what they are of.
 pub(crate) fn is_narrow() -> bool {

@@ -9,6 +9,7 @@ use tidings_proto::{
 };
 
 use super::SparkTone;
+use crate::drawings::slots::is_measured;
 
 const WIDTH: f64 = 84.0;
 const HEIGHT: f64 = 20.0;
@@ -37,12 +38,9 @@ impl ComparedSeries {
     ) -> Self {
         let of = |steps: &[ChangeStep], start: UnixNanos, end: UnixNanos| {
             let step_nanos = window.step_nano.0;
-            let inside = |step: &&ChangeStep| {
-                let begin = step.start_unix_nano.0;
-                let until = begin.saturating_add(step_nanos).min(end.0);
-                until.saturating_sub(begin.max(start.0)).saturating_mul(4) >= step_nanos
-            };
-            let steps = steps.iter().filter(inside);
+            let steps = steps
+                .iter()
+                .filter(|step| is_measured(step.start_unix_nano, step_nanos, (start, end)));
             let steps = steps.map(|step| (step.start_unix_nano, value(step)));
             spread(start, end, step_nanos, steps)
         };

@@ -25,8 +25,8 @@ pub fn labels_below(ticks: Vec<Tick>) -> impl IntoView {
 
 const NANOS: u64 = 1_000_000_000;
 const DAY: u64 = 86_400;
-/// Distances of time ticks that people know, in seconds.
-const TIME_STEPS: [u64; 24] = [
+/// Lengths of time that people know, in seconds: distances of time ticks, widths of columns.
+pub const ROUND_SECONDS: [u64; 24] = [
     1,
     2,
     5,
@@ -61,7 +61,8 @@ pub fn time_ticks(start: UnixNanos, end: UnixNanos, zone_minutes: i32, most: u64
         return Vec::new();
     }
     let fits = |step: &&u64| length / NANOS / **step <= most.max(1);
-    let step = TIME_STEPS.iter().find(fits).copied().unwrap_or(TIME_STEPS[TIME_STEPS.len() - 1]);
+    let step =
+        ROUND_SECONDS.iter().find(fits).copied().unwrap_or(ROUND_SECONDS[ROUND_SECONDS.len() - 1]);
     let zone = i64::from(zone_minutes) * 60;
     let local = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_add(zone);
     let step_signed = i64::try_from(step).unwrap_or(1);

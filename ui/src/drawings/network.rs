@@ -19,8 +19,7 @@ const SPACING: Spacing =
 const MARGIN: f64 = 28.0;
 /// Below this size names are written larger and numbers are left out.
 const FAR_BELOW: f64 = 0.45;
-/// A screen below this width shows a part of the picture at this size, or larger.
-const NARROW_BELOW: f64 = 640.0;
+/// A narrow screen shows a part of the picture at this size, or larger.
 const NARROW_SCALE: f64 = 0.55;
 /// An alarm of more letters stands below the name, in place of the number on the left.
 const ALARM_BESIDE_NAME_MAX: usize = 8;
@@ -175,7 +174,7 @@ impl Viewport {
     #[must_use]
     pub fn readable(picture: (f64, f64), screen: (f64, f64), at: Option<(f64, f64)>) -> Self {
         let fitting = Self::fitting(picture, screen);
-        let is_narrow = screen.0 > 0.0 && screen.0 < NARROW_BELOW;
+        let is_narrow = screen.0 > 0.0 && screen.0 < browser::NARROW_PX;
         let Some(at) = at.filter(|_| is_narrow && fitting.scale < NARROW_SCALE) else {
             return fitting;
         };

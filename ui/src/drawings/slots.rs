@@ -16,7 +16,7 @@ pub struct Slots {
     /// Number of slots.
     pub count: usize,
     /// The window that the slots hold.
-    window: (u64, u64),
+    window: (UnixNanos, UnixNanos),
 }
 
 impl Slots {
@@ -25,9 +25,9 @@ impl Slots {
     #[must_use]
     pub fn of_window(window: &TimeWindow) -> Self {
         let step_nanos = window.step_nano.0.max(1);
-        let (start, end) = (window.start_unix_nano.0, window.end_unix_nano.0);
-        let first = start / step_nanos * step_nanos;
-        let count = end.saturating_sub(first).div_ceil(step_nanos).clamp(1, SLOTS_MAX);
+        let (start, end) = (window.start_unix_nano, window.end_unix_nano);
+        let first = start.0 / step_nanos * step_nanos;
+        let count = end.0.saturating_sub(first).div_ceil(step_nanos).clamp(1, SLOTS_MAX);
         let count = usize::try_from(count).unwrap_or(1);
         Self { first: UnixNanos(first), step_nanos, count, window: (start, end) }
     }
@@ -106,17 +106,26 @@ impl Slots {
         counts.into_iter().enumerate().map(rate).collect()
     }
 
-    /// Tells whether so much of a slot lies in the window that its numbers say something.
     fn is_measured(&self, slot: usize) -> bool {
-        self.inside(slot).saturating_mul(4) >= self.step_nanos
+        is_measured(self.start_of(slot), self.step_nanos, self.window)
     }
 
-    /// Nanoseconds of a slot that lie in the window.
+    /// Nanoseconds of a slot that lie in the window, never 0.
     fn inside(&self, slot: usize) -> u64 {
-        let begin = self.start_of(slot).0;
-        let end = begin.saturating_add(self.step_nanos).min(self.window.1);
-        end.saturating_sub(begin.max(self.window.0)).max(1)
+        inside(self.start_of(slot), self.step_nanos, self.window).max(1)
     }
+}
+
+/// Tells whether so much of a step lies in a window that its numbers say something: a quarter.
+#[must_use]
+pub fn is_measured(begin: UnixNanos, step_nanos: u64, window: (UnixNanos, UnixNanos)) -> bool {
+    inside(begin, step_nanos, window).saturating_mul(4) >= step_nanos
+}
+
+/// Nanoseconds of a step that lie in a window.
+fn inside(begin: UnixNanos, step_nanos: u64, (start, end): (UnixNanos, UnixNanos)) -> u64 {
+    let until = begin.0.saturating_add(step_nanos).min(end.0);
+    until.saturating_sub(begin.0.max(start.0))
 }
 
 #[cfg(test)]

@@ -11,7 +11,10 @@ use crate::{
     api::analysis::{Analysis, heatmap, red},
     asked::{incomplete, use_asked_time},
     components::Panel,
-    drawings::heatmap::{HeatmapDrawing, HeatmapState},
+    drawings::{
+        axis::ROUND_SECONDS,
+        heatmap::{HeatmapDrawing, HeatmapState},
+    },
     format,
     links::HeatmapBox,
     remote::Remote,
@@ -21,9 +24,6 @@ use crate::{
 
 /// Columns of the heatmap.
 const COLUMNS_MAX: u64 = 60;
-/// Lengths of a column, up to a day.
-const ROUND_SECONDS: [u64; 17] =
-    [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400];
 
 /// The panel with the heatmap and the counts below it.
 pub(super) fn latency_panel(

@@ -16,7 +16,9 @@ use crate::{
     },
     asked::{before, incomplete},
     browser,
-    components::{Panel, SparkBars, SparkTone, change::short, compared_spark::spread},
+    components::{
+        Panel, SparkBars, SparkTone, change::short, compared_spark::spread, severity_class,
+    },
     format,
     format::rates,
     remote::Remote,
@@ -201,11 +203,11 @@ fn pattern_row(
     pattern: &LogPattern,
     window: TimeWindow,
 ) -> impl IntoView + use<> {
-    let (class, tone) = match pattern.severity.as_str() {
-        "error" | "fatal" => ("log-severity is-error", SparkTone::Error),
-        "warn" => ("log-severity is-warning", SparkTone::Warning),
-        "info" => ("log-severity is-info", SparkTone::Plain),
-        _ => ("log-severity", SparkTone::Plain),
+    let class = severity_class(&pattern.severity);
+    let tone = match pattern.severity.as_str() {
+        "error" | "fatal" => SparkTone::Error,
+        "warn" => SparkTone::Warning,
+        _ => SparkTone::Plain,
     };
     let severity = if pattern.severity.is_empty() { "–" } else { &pattern.severity };
     let fresh = pattern.is_new.then(|| view! { " " <span class="new">"NEW"</span> });

@@ -246,13 +246,14 @@ fn latency_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + us
     let cell = |quantile: u8, now: DurationNanos, before: DurationNanos| {
         // The sentence is about the time since the change: so are the numbers beside it.
         let changed = latency.filter(|change| change.quantile == Some(quantile));
-        let (now, before) = changed.map_or((now, before), |change| {
-            (DurationNanos(rates::whole(change.now)), DurationNanos(rates::whole(change.before)))
-        });
+        let (now, before) = changed.map_or_else(
+            || (format::duration(now), format::duration(before)),
+            |change| value_and_before(change, quantile),
+        );
         view! {
             <NumberCell
-                now=format::duration(now)
-                before=format::duration(before)
+                now
+                before
                 changed=is_changed(quantile)
                 is_worse
                 since=changed.map(|change| since(change, browser::now())).unwrap_or_default()

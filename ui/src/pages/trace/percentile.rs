@@ -60,13 +60,13 @@ pub(crate) fn percentile(page: PageSignals) -> impl IntoView {
         );
         Some(view! {
             <a class="trace-percentile" class:is-unusual=unusual href=href title=title>
-                {words} "its type"
+                {words} " of its type"
             </a>
         })
     }
 }
 
-/// The words without the type, and whether so long a duration is rare.
+/// The place, as `slower than 97 %`, and whether so long a duration is rare.
 pub(crate) fn words(kind: &TransactionKind) -> Option<(String, bool)> {
     let share = kind.shorter_share.filter(|_| kind.count >= COUNT_MIN)?;
     let percent = share * 100.0;
@@ -74,13 +74,13 @@ pub(crate) fn words(kind: &TransactionKind) -> Option<(String, bool)> {
         // Rounded down: it is never slower than all.
         let shown = (percent * 10.0).floor() / 10.0;
         if (99.0..100.0).contains(&shown) {
-            format!("slower than {shown:.1} % of ")
+            format!("slower than {shown:.1} %")
         } else {
-            format!("slower than {:.0} % of ", percent.floor())
+            format!("slower than {:.0} %", percent.floor())
         }
     } else {
         // It is among those that took as long: never faster than all.
-        format!("faster than {:.0} % of ", (100.0 - percent).floor().min(99.0))
+        format!("faster than {:.0} %", (100.0 - percent).floor().min(99.0))
     };
     Some((words, percent >= 95.0))
 }
@@ -112,11 +112,11 @@ mod tests {
     #[test]
     fn a_place_is_rounded_down_and_named_by_the_nearer_end() {
         let said = |share: f64| words(&kind(500, Some(share))).unwrap();
-        assert_eq!(said(0.978), ("slower than 97 % of ".to_owned(), true));
-        assert_eq!(said(0.998), ("slower than 99.8 % of ".to_owned(), true));
-        assert_eq!(said(0.5), ("slower than 50 % of ".to_owned(), false));
-        assert_eq!(said(0.12), ("faster than 88 % of ".to_owned(), false));
-        assert_eq!(said(0.0), ("faster than 99 % of ".to_owned(), false));
+        assert_eq!(said(0.978), ("slower than 97 %".to_owned(), true));
+        assert_eq!(said(0.998), ("slower than 99.8 %".to_owned(), true));
+        assert_eq!(said(0.5), ("slower than 50 %".to_owned(), false));
+        assert_eq!(said(0.12), ("faster than 88 %".to_owned(), false));
+        assert_eq!(said(0.0), ("faster than 99 %".to_owned(), false));
     }
 
     #[test]

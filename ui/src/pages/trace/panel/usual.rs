@@ -61,8 +61,7 @@ pub(super) fn usual(page: PageSignals) -> impl IntoView {
         // The same words as in the head of the page.
         let kind = kinds.value().filter(|_| is_root.get());
         let place = kind.and_then(|list| percentile::words(list.kinds.first()?));
-        let place = place.map(|(words, _)| words.trim_end_matches(" of ").to_owned());
-        let place = place.unwrap_or_else(|| place_words(&group.duration, nanos));
+        let place = place.map_or_else(|| place_words(&group.duration, nanos), |(words, _)| words);
         Some(view! {
             <section class="usual">
                 <h3>"How usual" <span class="faint">{format::counted(group.count, "span")} " in a day"</span></h3>
