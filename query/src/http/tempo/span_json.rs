@@ -1,6 +1,7 @@
 //! A span in Tempo's JSON of OTLP, which differs from OTLP's own: ids are base64, enums are names.
 //!
-//! Attributes are written as they are held: a tree of their values takes a hundred times the memory.
+//! The keys of objects are in their order, as everywhere in this API. Attributes are written as they
+//! are held: a tree of their values takes a hundred times the memory.
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
@@ -16,7 +17,7 @@ pub(super) fn span(of: &Span) -> impl Serialize {
         dropped_events_count: of.dropped_events_count,
         dropped_links_count: of.dropped_links_count,
         end_time_unix_nano: time(of.end_time_unix_nano),
-        events: &of.events,
+        events: (!of.events.is_empty()).then_some(Each(|| of.events.iter().map(event))),
         flags: of.flags,
         kind: named(of.kind, &SpanKind::ALL.map(SpanKind::otlp_name)),
         links: (!of.links.is_empty()).then_some(Each(|| of.links.iter().map(link))),
@@ -32,7 +33,7 @@ pub(super) fn span(of: &Span) -> impl Serialize {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SpanJson<'a, L> {
+struct SpanJson<'a, E, L> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     attributes: &'a [KeyValue],
     #[serde(skip_serializing_if = "is_default")]
@@ -43,8 +44,8 @@ struct SpanJson<'a, L> {
     dropped_links_count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     end_time_unix_nano: Option<String>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    events: &'a [Event],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<E>,
     #[serde(skip_serializing_if = "is_default")]
     flags: u32,
     #[serde(skip_serializing_if = "EnumJson::is_default")]
@@ -65,6 +66,28 @@ struct SpanJson<'a, L> {
     trace_id: Base64<'a>,
     #[serde(skip_serializing_if = "str::is_empty")]
     trace_state: &'a str,
+}
+
+fn event(of: &Event) -> EventJson<'_> {
+    EventJson {
+        attributes: &of.attributes,
+        dropped_attributes_count: of.dropped_attributes_count,
+        name: &of.name,
+        time_unix_nano: time(of.time_unix_nano),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventJson<'a> {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    attributes: &'a [KeyValue],
+    #[serde(skip_serializing_if = "is_default")]
+    dropped_attributes_count: u32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_unix_nano: Option<String>,
 }
 
 fn link(of: &Link) -> LinkJson<'_> {

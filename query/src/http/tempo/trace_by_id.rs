@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 use prost::Message;
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::Error};
 use tidings_proto::{
     TraceId,
     otlp::{ExportTraceServiceRequest, InstrumentationScope, Resource, ResourceSpans, ScopeSpans},
@@ -203,7 +203,7 @@ struct TraceJson<G> {
 #[serde(rename_all = "camelCase")]
 struct ResourceJson<'a, S> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<&'a Resource>,
+    resource: Option<Sorted<'a, Resource>>,
     #[serde(skip_serializing_if = "str::is_empty")]
     schema_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,9 +216,19 @@ struct Scope<'a, S> {
     #[serde(skip_serializing_if = "str::is_empty")]
     schema_url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'a InstrumentationScope>,
+    scope: Option<Sorted<'a, InstrumentationScope>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spans: Option<S>,
+}
+
+/// A message with its keys in their order. One tree at a time is made of it: the attributes of a sender
+/// are cut to 64 KiB when they arrive.
+struct Sorted<'a, T>(&'a T);
+
+impl<T: Serialize> Serialize for Sorted<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_value(self.0).map_err(S::Error::custom)?.serialize(serializer)
+    }
 }
 
 fn groups(resource_spans: &[ResourceSpans]) -> impl Serialize {
@@ -227,7 +237,7 @@ fn groups(resource_spans: &[ResourceSpans]) -> impl Serialize {
 
 fn group(of: &ResourceSpans) -> impl Serialize {
     ResourceJson {
-        resource: of.resource.as_ref(),
+        resource: of.resource.as_ref().map(Sorted),
         schema_url: &of.schema_url,
         scope_spans: (!of.scope_spans.is_empty())
             .then_some(Each(|| of.scope_spans.iter().map(scope))),
@@ -237,7 +247,7 @@ fn group(of: &ResourceSpans) -> impl Serialize {
 fn scope(of: &ScopeSpans) -> impl Serialize {
     Scope {
         schema_url: &of.schema_url,
-        scope: of.scope.as_ref(),
+        scope: of.scope.as_ref().map(Sorted),
         spans: (!of.spans.is_empty()).then_some(Each(|| of.spans.iter().map(span_json::span))),
     }
 }
