@@ -54,7 +54,7 @@ pub use footer::{metadata_bytes, metadata_reads};
 pub(crate) use groups::CandidateGroups;
 pub(crate) use merge::{Choice, Merge, MergeLimits};
 pub(crate) use read::index_of;
-pub(crate) use sections::least_merge_bytes;
+pub(crate) use sections::merge_bytes_min;
 use write::Layout;
 pub(crate) use write::{FileWriter, WrittenFile};
 

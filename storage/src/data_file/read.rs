@@ -68,10 +68,15 @@ pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, Storage
     let mut index = IndexBuilder::new(signal);
     guarded(path, || {
         let mask = ProjectionMask::columns(footer.parquet_schema(), IndexBuilder::columns(signal));
+        let is_indexed = |field: &FieldRef| {
+            IndexBuilder::columns(signal).any(|column| column == field.name().as_str())
+        };
+        let absent: Vec<_> =
+            absent_fields(signal, &footer).into_iter().filter(is_indexed).collect();
         let portion = whole_portion(&footer, &mask, PORTION);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
         for batch in builder.with_projection(mask).with_batch_size(portion).build()? {
-            index.push(&batch?)?;
+            index.push(&with_nulls(batch?, &absent)?)?;
         }
         Ok(())
     })?;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use arrow_schema::{DataType, Schema};
 use parquet::{
     arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata},
-    basic::{Encoding, Type},
+    basic::{Encoding, EncodingMask, Type},
     file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
 
@@ -45,8 +45,7 @@ const STEP: usize = 4;
 /// The keys of attributes, which are codes as soon as they are read.
 pub(super) const KEYS: &str = "attributes.key_value.key";
 
-/// A page that is longer than this, which no writer makes of short values, counts for a merge: it is
-/// in memory as a whole.
+/// A page whose texts are longer than this counts for a merge: it is in memory as a whole.
 const PAGE_BYTES: u64 = 1 << 20;
 
 /// Returns the bytes that a merge has in memory of a file, however small its portions are: the words
@@ -54,7 +53,7 @@ const PAGE_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// When the file is missing or damaged.
-pub(crate) fn least_merge_bytes(signal: Signal, file: &DataFile) -> Result<u64, StorageError> {
+pub(crate) fn merge_bytes_min(signal: Signal, file: &DataFile) -> Result<u64, StorageError> {
     let opened = file.open().map_err(|source| file.open_error(source))?;
     let footer = footer(signal, &file.path, &opened)?;
     let words: Vec<&str> = signal.words().collect();
@@ -70,13 +69,16 @@ pub(crate) fn least_merge_bytes(signal: Signal, file: &DataFile) -> Result<u64, 
     let words = metadata.row_groups().iter().map(of_group).max().unwrap_or(0);
     let columns = 0..metadata.file_metadata().schema_descr().num_columns();
     let pages = columns.map(|leaf| longest_page(metadata, footer.schema(), leaf));
-    Ok(words + pages.map(|bytes| 2 * bytes.saturating_sub(PAGE_BYTES)).sum::<u64>())
+    let pages = pages.map(|bytes| bytes.saturating_sub(PAGE_BYTES).saturating_mul(2));
+    Ok(pages.fold(words, u64::saturating_add))
 }
 
 /// The length of the longest page of a column of texts.
 fn longest_page(metadata: &ParquetMetaData, schema: &Schema, leaf: usize) -> u64 {
     let of_group = |(group, row_group): (usize, &RowGroupMetaData)| {
-        if !has_texts(row_group.column(leaf), schema) {
+        let chunk = row_group.column(leaf);
+        // Pages of codes are short, and their dictionary has each text once.
+        if !has_texts(chunk, schema) || is_coded(chunk) {
             return 0;
         }
         let rows = usize::try_from(row_group.num_rows()).unwrap_or_default();
@@ -288,10 +290,15 @@ fn has_texts(chunk: &ColumnChunkMetaData, schema: &Schema) -> bool {
     let root = path.parts().first().map_or("", String::as_str);
     let field = schema.field_with_name(root);
     let is_word = field.is_ok_and(|field| matches!(field.data_type(), DataType::Dictionary(..)));
-    let is_coded = |only: &parquet::basic::EncodingMask| {
+    !((is_word || path.string() == KEYS) && is_coded(chunk))
+}
+
+/// Returns true if all pages have codes of a dictionary.
+fn is_coded(chunk: &ColumnChunkMetaData) -> bool {
+    let is_only = |only: &EncodingMask| {
         only.is_only(Encoding::RLE_DICTIONARY) || only.is_only(Encoding::PLAIN_DICTIONARY)
     };
-    !((is_word || path.string() == KEYS) && chunk.page_encoding_stats_mask().is_some_and(is_coded))
+    chunk.page_encoding_stats_mask().is_some_and(is_only)
 }
 
 /// Bytes of a value besides its text, null or not.

@@ -13,7 +13,9 @@ use tidings_proto::{
     },
 };
 
-use super::{DataFile, EncodedFile, Merge, MergeLimits, encode_small, encode_spans};
+use super::{
+    DataFile, EncodedFile, Merge, MergeLimits, encode_small, encode_spans, read::index_of,
+};
 use crate::{
     Detail, ErrorKind, Scan, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     columns::span_rows, memory::Chunk, samples::NOW, schema::Signal, snapshot::TableView,
@@ -211,6 +213,8 @@ fn columns_that_a_file_of_an_earlier_version_lacks_are_null() {
     assert_eq!(counts(&earlier), [1, 0, 0]);
 
     let files = [&encoded.bytes, &earlier].map(|bytes| Arc::new(kept(&folder, bytes)));
+    let indexes = files.each_ref().map(|file| index_of(Signal::Spans, file).unwrap());
+    assert!(indexes.iter().all(|index| !index.is_empty()));
     let mut merge = Merge::open(Signal::Spans, &files, None, MergeLimits::LARGEST).unwrap();
     let merged = merge.next().unwrap().unwrap();
     assert_eq!(merged.num_rows(), 2);

@@ -47,7 +47,7 @@ pub(crate) struct Matcher {
     pub(super) any_attribute: Vec<AttributeMatcher>,
     pub(crate) links_to: Option<TraceId>,
     pub(super) condition: Option<ConditionMatcher>,
-    /// Set when nobody waits for the rows: none matches from then on.
+    /// Set when nobody waits for the rows: which of them match has no meaning from then on.
     pub(crate) stop: Arc<AtomicBool>,
     /// Keys for which columns of the file that is being read tell everything, with the columns.
     columns: Vec<(&'static str, &'static str)>,

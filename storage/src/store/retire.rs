@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    ops::{ControlFlow, RangeInclusive},
+    ops::{ControlFlow, Range, RangeInclusive},
     sync::Arc,
 };
 
@@ -28,11 +28,10 @@ pub(super) async fn retire(
     inner: &StoreInner,
     retired: Retired,
 ) -> Result<TableChange, StorageError> {
-    let Retired { signal, files, kept } = retired;
+    let Retired { signal, mut files, kept } = retired;
     let why = CommitReason::Retention;
-    let count = files.len();
     let Some(hour) = files.first().map(|file| file.hour).filter(|_| !kept.is_empty()) else {
-        tracing::info!(table = signal.table(), files = count, "files are no longer kept");
+        tracing::info!(table = signal.table(), files = files.len(), "files are no longer kept");
         return Ok(TableChange { why, added: Vec::new(), removed: files });
     };
     let mark = mark(&kept);
@@ -52,12 +51,11 @@ pub(super) async fn retire(
         let matchers = of_logs.map(|condition| Matcher::logs(&condition.logs())).collect();
         Choice::keep(Arc::clone(traces), matchers)
     };
-    let mut added = Vec::new();
-    for portion in inner.memory_portions(signal, &files).await? {
-        let (inputs, choice) = (&files[portion], traces.as_ref().map(choice));
-        added.extend(inner.rewritten((why, signal), inputs, choice, Some(mark)).await?);
-    }
-    tracing::info!(table = signal.table(), hour, files = count, "files thinned");
+    // The others are still due, and are next.
+    files.truncate(inner.memory_portions(signal, &files).await?.first().map_or(0, Range::len));
+    let choice = traces.as_ref().map(choice);
+    let added = inner.rewritten((why, signal), &files, choice, Some(mark)).await?;
+    tracing::info!(table = signal.table(), hour, files = files.len(), "files thinned");
     Ok(TableChange { why, added, removed: files })
 }
 

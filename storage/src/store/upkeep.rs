@@ -30,7 +30,7 @@ use super::{
 use crate::{
     Clock, ErrorKind, StorageError,
     blocking::blocking,
-    data_file::{Choice, DataFile, MergeLimits, least_merge_bytes},
+    data_file::{Choice, DataFile, MergeLimits, merge_bytes_min},
     disk::Mistake,
     paths::index_path,
     pins::Pins,
@@ -404,7 +404,7 @@ impl StoreInner {
         let files = files.to_vec();
         blocking(move || {
             let bytes = |file: &Arc<DataFile>| {
-                let bytes = least_merge_bytes(signal, file)?;
+                let bytes = merge_bytes_min(signal, file)?;
                 Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
             };
             let sizes: Vec<usize> = files.iter().map(bytes).collect::<Result<_, StorageError>>()?;
@@ -566,7 +566,8 @@ fn passes(error: &StorageError) -> bool {
     }
 }
 
-/// Returns true if the disk was full, by the reserve or by the system's error.
+/// Returns true if the disk was full, by the reserve or by the system's error, or a file as large as
+/// the process may make one.
 fn is_full(error: &StorageError) -> bool {
     let source = match error {
         StorageError::DiskFull { .. } => return true,
@@ -574,7 +575,8 @@ fn is_full(error: &StorageError) -> bool {
         StorageError::Parquet(ParquetError::External(source)) => source.downcast_ref(),
         _ => None,
     };
-    source.is_some_and(|source: &io::Error| source.kind() == io::ErrorKind::StorageFull)
+    let is_full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge);
+    source.is_some_and(|source: &io::Error| is_full(source.kind()))
 }
 
 /// The file that is damaged or gone, when that is what is wrong.
