@@ -585,7 +585,7 @@ impl Reader {
 
     /// Fails when nobody waits for the answer any more, also because the deadline has passed. It costs
     /// no look at the clock: loops ask before each row, whose texts may take a pattern seconds.
-    pub(crate) fn check_asker(&self) -> Result<(), QueryError> {
+    pub(crate) fn check_cancelled(&self) -> Result<(), QueryError> {
         match self.withdrawn.load(Ordering::Relaxed) {
             true => Err(QueryError::Withdrawn),
             false => Ok(()),
@@ -594,7 +594,7 @@ impl Reader {
 
     /// Fails when the query is cancelled or its deadline has passed.
     pub(crate) fn check(&self) -> Result<(), QueryError> {
-        self.check_asker()?;
+        self.check_cancelled()?;
         if self.clock.instant() >= self.deadline {
             return Err(QueryError::Deadline { limit: self.limits.deadline });
         }

@@ -9,6 +9,9 @@ const BUDGET_MAX: u64 = 4 << 30;
 /// A budget below which bounds are no smaller: traces and graphs of some size still have to fit.
 const BUDGET_MIN: u64 = 256 << 20;
 
+/// Longer names and values are not offered for completion: nobody picks them from a list.
+pub(crate) const OFFERED_BYTES_MAX: usize = 1_024;
+
 /// The bounds of the query service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryLimits {

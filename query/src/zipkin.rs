@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use tidings_proto::{otlp::Value, zipkin::span_from_otlp};
 use tidings_storage::{AttributeFilter, Detail, RowsNeeded, Scan, SpanFilter};
 
-use crate::{QueryError, execution::Reader};
+use crate::{QueryError, execution::Reader, query_limits::OFFERED_BYTES_MAX};
 
 pub(crate) use merge::merge;
 
@@ -31,8 +31,6 @@ const ROWS_MAX: u64 = 100_000;
 const KEY_ROWS_MAX: u64 = 10_000;
 /// The most keys, and the most values of one.
 const KEYS_MAX: usize = 1_000;
-/// Longer names and values are not offered: nobody picks them from a list.
-const OFFERED_BYTES_MAX: usize = 1_024;
 
 /// Every service.
 pub(crate) fn services(reader: &Reader) -> Result<Vec<String>, QueryError> {
@@ -84,7 +82,9 @@ pub(crate) fn tag_keys(reader: &Reader) -> Result<Vec<String>, QueryError> {
     let mut keys = BTreeSet::new();
     newest(reader, &SpanFilter::default(), KEY_ROWS_MAX, |rows, row| {
         for attribute in rows.attributes(row) {
-            if keys.len() < KEYS_MAX && !attribute.key.starts_with("zipkin.") {
+            let is_offered =
+                attribute.key.len() <= OFFERED_BYTES_MAX && !attribute.key.starts_with("zipkin.");
+            if keys.len() < KEYS_MAX && is_offered {
                 keys.insert(attribute.key);
             }
         }

@@ -260,7 +260,7 @@ fn each_row(
 ) -> Result<(), QueryError> {
     let mut values = Vec::new();
     for row in 0..rows.len() {
-        reader.check_asker()?;
+        reader.check_cancelled()?;
         values.clear();
         rows_of.read(rows, row, &mut values);
         if candidates.may_hold(&values) {

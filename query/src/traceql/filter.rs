@@ -120,7 +120,7 @@ fn selected(
         return Err(QueryError::TooManyBytes { bytes_max, instead });
     }
     let table = table(&tree, &gathered, &records, &mut RowReader::new(&fields));
-    let spansets = evaluate(&stages, &table, &|| reader.check_asker())?;
+    let spansets = evaluate(&stages, &table, &|| reader.check_cancelled())?;
     let selected = spansets.into_iter().flat_map(|spanset| spanset.spans).collect();
     Ok((tree, gathered, selected))
 }

@@ -35,9 +35,9 @@ use crate::{QueryError, execution::Reader, search::by_log::around};
 use budget::MetricsBudget;
 use observe::Observer;
 
-/// Bytes of memory of each span that is deduplicated. A metric over more than there is room for is
+/// Bytes of memory of each span that is deduplicated, at most. A metric over more than there is room for is
 /// partial, because repeated spans would count again.
-const DISTINCT_SPAN_BYTES: usize = 16;
+const DISTINCT_SPAN_BYTES: usize = 18;
 /// Why a metric is partial: for all its terms together.
 const TOO_MANY_SPANS: &str = "there are more spans than one query may look at; narrow it";
 const TOO_MANY_RECORDS: &str = "there are more log records than one query may look at; narrow it";
@@ -163,7 +163,7 @@ fn of_spans(
         let mut records = RecordReader::new(reader, &fields, times);
         let of = (reader, &fields, &mut records);
         stats.complete &= each_trace(of, &places, 64, |_, trace| {
-            let spansets = evaluate(&stages, &trace.table, &|| reader.check_asker())?;
+            let spansets = evaluate(&stages, &trace.table, &|| reader.check_cancelled())?;
             for span in merged(&spansets) {
                 let fact = trace.tree.fact(span as usize);
                 if start.contains(fact.start) {

@@ -210,7 +210,7 @@ impl Run<'_> {
                 if search.times.is_of_trace() {
                     known.insert(place.1);
                 }
-                let spansets = evaluate(stages, &trace.table, &|| reader.check_asker())?;
+                let spansets = evaluate(stages, &trace.table, &|| reader.check_cancelled())?;
                 if is_in_time(search.times, &trace.tree, &spansets) {
                     let shown = (search.shown, &mut *left);
                     found.traces.push(found_trace(trace, place, self.fields, &spansets, shown));
@@ -274,7 +274,7 @@ pub(crate) fn each_candidate(
                 return Ok(ControlFlow::Break(()));
             }
             for row in 0..rows.len() {
-                reader.check_asker()?;
+                reader.check_cancelled()?;
                 values.clear();
                 row_reader.read(rows, row, &mut values);
                 if candidates.may_hold(&values) && visit(rows, row, &values).is_break() {

@@ -26,14 +26,12 @@ use super::{
         Spansets, Stage, Static,
     },
 };
-use crate::{QueryError, execution::Reader};
+use crate::{QueryError, execution::Reader, query_limits::OFFERED_BYTES_MAX};
 
 /// Maximum number of the newest rows read for names, because names need whole rows.
 const NAME_ROWS_MAX: u64 = 100_000;
 /// Maximum number of distinct names or values.
 const KEPT_MAX: usize = 10_000;
-/// Longer names and values are not offered: nobody picks them from a list.
-const OFFERED_BYTES_MAX: usize = 1_024;
 
 /// Which names or values.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +64,7 @@ pub(crate) fn names(
         let scan = Scan { detail: detail(&fields).max(wanted), rows_max };
         reader.spans(filter, scan, |rows| {
             for row in 0..rows.len() {
-                reader.check_asker()?;
+                reader.check_cancelled()?;
                 values.clear();
                 row_reader.read(rows, row, &mut values);
                 if !candidates.may_hold(&values) {

@@ -708,7 +708,7 @@ async fn long_names_of_attributes_are_not_offered() {
 
 #[tokio::test]
 async fn a_metric_over_more_spans_than_can_be_told_apart_is_partial() {
-    let limits = QueryLimits { metrics_bytes_max: 16 << 10, ..QueryLimits::default() };
+    let limits = QueryLimits { metrics_bytes_max: 18 << 10, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;
     let spans = |count: u64| (1..=count).map(|n| span(1, n, "shop", "call").at(10, 11));
     let path = format!("/api/metrics/query?q={}", encoded("{} | count_over_time()"));
