@@ -74,13 +74,16 @@ impl Explored {
         self.change.run((state, Step::New));
     }
 
-    /// Takes a box of the picture that was drawn at `now`, or drops the one there is.
+    /// Chooses a box of the picture that was drawn at `now`, or drops the one there is.
     fn choose(self, chosen: Option<HeatmapBox>, now: UnixNanos) {
-        self.edit(|state| *state = std::mem::take(state).with_box(chosen, now));
+        self.edit(|state| match chosen {
+            Some(chosen) => state.choose_box(chosen, now),
+            None => state.drop_box(),
+        });
     }
 
     fn drop_box(self) {
-        self.choose(None, browser::now());
+        self.edit(ExploreState::drop_box);
     }
 }
 
@@ -283,7 +286,8 @@ fn Nothing(
             let href = state.write().on("/explore");
             view! { <a class="button" href=href>{words}</a> }
         };
-        let unboxed = state.clone().with_box(None, browser::now());
+        let mut unboxed = state.clone();
+        unboxed.drop_box();
         let no_box = state.chosen.map(|_| lifted(unboxed.clone(), "Drop the box"));
         let is_filtered = !state.filters.is_empty() || state.query.is_some();
         let unfiltered =

@@ -286,18 +286,19 @@ impl ExploreState {
         query
     }
 
-    /// The same with this box, or without one. A box is of certain moments, so a moving range is
-    /// fixed at `now` with it, and moves again without it.
-    #[must_use]
-    pub fn with_box(mut self, chosen: Option<HeatmapBox>, now: UnixNanos) -> Self {
-        self.chosen = chosen;
-        if chosen.is_none() {
-            self.range = self.range_before.take().unwrap_or(self.range);
-        } else if self.range.moves() && self.range != TimeRange::All {
+    /// Chooses a box. It is of certain moments, so a moving range is fixed at `now`.
+    pub fn choose_box(&mut self, chosen: HeatmapBox, now: UnixNanos) {
+        self.chosen = Some(chosen);
+        if self.range.moves() && self.range != TimeRange::All {
             self.range_before = Some(self.range);
             self.range = self.range.fixed_at(now);
         }
-        self
+    }
+
+    /// Drops the box. A range that moved before it moves again.
+    pub fn drop_box(&mut self) {
+        self.chosen = None;
+        self.range = self.range_before.take().unwrap_or(self.range);
     }
 
     /// Says what is looked for.

@@ -224,21 +224,25 @@ fn minute_box() -> HeatmapBox {
 #[test]
 fn a_box_fixes_a_moving_range_until_it_is_dropped() {
     let (hour, now) = (TimeRange::default(), UnixNanos(3_700_000_000_000));
-    let boxed = ExploreState::default().with_box(Some(minute_box()), now);
+    let mut state = ExploreState::default();
+    state.choose_box(minute_box(), now);
     let fixed = TimeRange::Between { from_unix_ms: 100_000, to_unix_ms: 3_700_000 };
-    assert_eq!((boxed.range, boxed.range_before), (fixed, Some(hour)));
+    assert_eq!((state.range, state.range_before), (fixed, Some(hour)));
     let later = UnixNanos(now.0 + 60_000_000_000);
-    let other = boxed.with_box(Some(minute_box()), later);
-    assert_eq!((other.range, other.range_before), (fixed, Some(hour)), "of the same time");
-    assert_eq!(other.clone().with_box(None, later), ExploreState::default());
+    state.choose_box(minute_box(), later);
+    assert_eq!((state.range, state.range_before), (fixed, Some(hour)), "of the same time");
+    let mut query = state.write();
+    state.drop_box();
+    assert_eq!(state, ExploreState::default());
 
     // Another range that is chosen meanwhile stays.
-    let mut query = other.write();
     TimeRange::Between { from_unix_ms: 1, to_unix_ms: 2 }.write(&mut query);
-    let chosen = ExploreState::read(&query).with_box(None, later);
+    let mut chosen = ExploreState::read(&query);
+    chosen.drop_box();
     assert_eq!(chosen.range, TimeRange::Between { from_unix_ms: 1, to_unix_ms: 2 });
-    let all = ExploreState { range: TimeRange::All, ..ExploreState::default() };
-    assert_eq!(all.with_box(Some(minute_box()), now).range, TimeRange::All);
+    let mut all = ExploreState { range: TimeRange::All, ..ExploreState::default() };
+    all.choose_box(minute_box(), now);
+    assert_eq!(all.range, TimeRange::All);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
     let apply = move || {
         let typed = text.get_untracked().trim().to_owned();
         explored.edit(|state| {
-            state.chosen = None;
+            state.drop_box();
             match read_traceql(&typed) {
                 Some(filters) => (state.filters, state.query) = (filters, None),
                 None if typed.is_empty() => {

@@ -238,6 +238,9 @@ struct StepWalk {
 
 impl StepWalk {
     fn pressed(self, event: &web_sys::KeyboardEvent) {
+        if event.ctrl_key() || event.meta_key() || event.alt_key() {
+            return;
+        }
         let last = self.slots.count - 1;
         let walked = self.walked.get_untracked();
         let at = walked.map(|(_, at)| at);

@@ -2,7 +2,10 @@
 //! with the lines around it and its moment in its trace.
 
 use leptos::prelude::*;
-use tidings_proto::{api::LogView, otlp::KeyValue};
+use tidings_proto::{
+    api::LogView,
+    otlp::{KeyValue, Value},
+};
 
 use super::{log_around::LogAround, mini_trace::MiniTrace, query_terms::LogAttribute};
 use crate::{
@@ -103,14 +106,15 @@ fn Fields(
         }
     };
     let rows = |attributes: &[KeyValue], owned: fn(String) -> LogAttribute| {
-        let rows = attribute_rows(attributes).into_iter();
-        rows.map(|(key, value)| (owned(key), value)).collect::<Vec<_>>()
+        let rows = attribute_rows(attributes).into_iter().zip(attributes);
+        rows.map(|((key, text), attribute)| (owned(key), text, is_comparable(attribute)))
+            .collect::<Vec<_>>()
     };
     let mut attributes = rows(&log.attributes, LogAttribute::Record);
     attributes.extend(rows(&log.resource.attributes, LogAttribute::Resource));
     let has_some = !attributes.is_empty();
-    let tools = attributes.into_iter().map(|(attribute, value)| {
-        view! { <AttributeTools attribute value state change /> }
+    let tools = attributes.into_iter().map(|(attribute, value, comparable)| {
+        view! { <AttributeTools attribute value comparable state change /> }
     });
     view! {
         <div class="log-columns">
@@ -133,11 +137,21 @@ fn Fields(
     }
 }
 
+/// Tells whether a query can compare the value: lists, maps and bytes it cannot.
+fn is_comparable(attribute: &KeyValue) -> bool {
+    match attribute.value() {
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Bool(_) | Value::Int(_) | Value::Double(_)) => true,
+        _ => false,
+    }
+}
+
 /// Buttons for one attribute: only its value, without it, column, values.
 #[component]
 fn AttributeTools(
     attribute: LogAttribute,
     value: String,
+    comparable: bool,
     state: Memo<LogState>,
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
@@ -179,9 +193,14 @@ fn AttributeTools(
             <button class="button button-small" type="button" on:click=only>
                 "Only this value"
             </button>
-            <button class="button button-small" type="button" on:click=without>
-                "Without it"
-            </button>
+            {comparable
+                .then(|| {
+                    view! {
+                        <button class="button button-small" type="button" on:click=without>
+                            "Without it"
+                        </button>
+                    }
+                })}
             <button class="button button-small" type="button" on:click=show>
                 "Column"
             </button>
