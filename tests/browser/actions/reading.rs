@@ -159,6 +159,34 @@ fn an_exception_opens_with_its_stack_and_leads_to_the_last_one() {
 }
 
 #[test]
+fn an_exception_is_new_at_its_source_and_its_callers_only_follow() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    server.send_incident("failing-version");
+    let mut page = Page::open(&mut browser, &server, "/errors");
+    let rows = "[...document.querySelectorAll('table[aria-label=Exceptions] tbody tr[id]')] \
+         .filter(e => e.innerText.includes('CurrencyMissing'))";
+    let is_told = |of: &str, words: &str| {
+        format!(
+            "(rows => rows.length > 0 && rows.every(e => e.cells[5].innerText.startsWith('{words}'))) \
+             ({rows}.filter(e => e.cells[2].innerText.startsWith('{of}')))"
+        )
+    };
+    page.wait_for(&is_told("checkout", "follows payment"));
+    page.wait_for(&is_told("web-gateway", "follows payment"));
+    page.wait_for(&is_told("payment", "NEW"));
+    page.wait_for_text("from there.");
+    page.browser.screenshot("errors-follow");
+    let follower = format!("{rows}.find(e => e.cells[2].innerText.startsWith('checkout'))");
+    page.click(&format!("{follower}?.querySelector('button[aria-expanded=false]')"));
+    page.press_button("Open the source");
+    page.wait_for(&format!(
+        "{rows}.find(e => e.getAttribute('aria-selected') === 'true')?.cells[2].innerText.startsWith('payment')"
+    ));
+    page.browser.assert_no_errors();
+}
+
+#[test]
 fn exceptions_are_narrowed_to_a_service_and_lead_to_the_affected_transactions() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };

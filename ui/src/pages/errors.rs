@@ -1,18 +1,19 @@
 //! Errors: exceptions, the same ones together, the new and multiplied ones first.
 //!
-//! Owns the questions (the window and the one before, by which a group is new or multiplied), the
-//! filters, which group is open, and the order. Groups and their numbers are the API's.
+//! Owns the questions (the window and the one before, by which a group is new or multiplied; the
+//! changes, by which it is a source or only follows), the filters, which group is open, and the
+//! order. Groups and their numbers are the API's.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
-use tidings_proto::api::{ExceptionGroup, ExceptionList, NameList};
+use tidings_proto::api::{ChangeReport, ChangedGroup, ExceptionGroup, ExceptionList, NameList};
 
 use crate::{
     addresses,
     api::{
         self,
-        analysis::{self, Analysis},
+        analysis::{self, Analysis, changes},
     },
     asked::incomplete,
     browser,
@@ -47,6 +48,19 @@ pub(crate) struct ErrorRow {
     pub(crate) group: ExceptionGroup,
     /// How often before; absent while that is not known.
     pub(crate) before: Option<u64>,
+    /// Source of a group that only follows.
+    source: Option<SourceGroup>,
+}
+
+/// The group that others follow from: it is of the service whose own change is behind theirs, and
+/// its exception has their type and message.
+#[derive(Debug, Clone, PartialEq)]
+struct SourceGroup {
+    id: String,
+    service: String,
+    operation: String,
+    /// Its measure of *what changed*.
+    change: f64,
 }
 
 impl ErrorRow {
@@ -65,6 +79,15 @@ impl ErrorRow {
         self.factor().filter(|times| self.group.count >= COUNT_MIN && *times >= MULTIPLIED_FROM)
     }
 
+    /// Set when it is new or multiplied by itself.
+    fn is_loud(&self) -> bool {
+        self.source.is_none() && self.came_or_grew()
+    }
+
+    fn came_or_grew(&self) -> bool {
+        self.is_new() || self.multiplied().is_some()
+    }
+
     /// The measure of *what changed*: new ones first, then by factor.
     fn change(&self) -> f64 {
         let many = (self.group.count as f64).ln_1p() / 100.0;
@@ -74,11 +97,24 @@ impl ErrorRow {
             self.factor().unwrap_or(1.0).clamp(0.0, 99.0) + many
         }
     }
+
+    /// Sort key of *what changed*: followers stand behind their source.
+    fn place(&self) -> (f64, &str, bool) {
+        match &self.source {
+            Some(source) => (source.change, &source.id, false),
+            None => (self.change(), &self.group.id, true),
+        }
+    }
 }
 
 /// Rows of a list against that of the time before. Where that list does not hold all groups, what
-/// it lacks may have been there all the same and is not called new.
-fn measured(now: &ExceptionList, before: Option<&ExceptionList>) -> Vec<ErrorRow> {
+/// it lacks may have been there all the same and is not called new. `services` are those of the
+/// report of changes.
+fn measured(
+    now: &ExceptionList,
+    before: Option<&ExceptionList>,
+    services: &[ChangedGroup],
+) -> Vec<ErrorRow> {
     let counts: HashMap<&str, u64> = before
         .map(|list| list.groups.iter().map(|group| (group.id.as_str(), group.count)).collect())
         .unwrap_or_default();
@@ -89,9 +125,41 @@ fn measured(now: &ExceptionList, before: Option<&ExceptionList>) -> Vec<ErrorRow
     });
     let row = |group: &ExceptionGroup| {
         let counted = counts.get(group.id.as_str()).copied();
-        ErrorRow { group: group.clone(), before: counted.or(is_whole.then_some(0)) }
+        let before = counted.or(is_whole.then_some(0));
+        ErrorRow { group: group.clone(), before, source: None }
     };
-    now.groups.iter().map(row).collect()
+    let mut rows: Vec<ErrorRow> = now.groups.iter().map(row).collect();
+    let sources = sources(&rows, services);
+    for (row, source) in rows.iter_mut().zip(sources) {
+        row.source = source;
+    }
+    rows
+}
+
+/// Returns the source of each row. A row has one when the API finds that its service only
+/// feels the change of another, and that one has the same exception, new or multiplied.
+fn sources(rows: &[ErrorRow], services: &[ChangedGroup]) -> Vec<Option<SourceGroup>> {
+    let behind: HashMap<&str, &str> = services
+        .iter()
+        .filter(|group| group.only_feels)
+        .filter_map(|group| {
+            let cause = group.sentence.as_ref()?.subject.service.as_str();
+            (cause != group.service).then_some((group.service.as_str(), cause))
+        })
+        .collect();
+    let source = |row: &ErrorRow| {
+        let service = *behind.get(row.group.service.as_str())?;
+        let is_same = |other: &&ErrorRow| {
+            other.group.service == service
+                && other.came_or_grew()
+                && other.group.exception_type == row.group.exception_type
+                && other.group.message == row.group.message
+        };
+        let found = rows.iter().filter(is_same).max_by_key(|other| other.group.count)?;
+        let ExceptionGroup { id, service, operation, .. } = found.group.clone();
+        Some(SourceGroup { id, service, operation, change: found.change() })
+    };
+    rows.iter().map(source).collect()
 }
 
 fn sort(rows: &mut [ErrorRow], order: &SortOrder) {
@@ -106,7 +174,7 @@ fn sort(rows: &mut [ErrorRow], order: &SortOrder) {
             "before" => order.compare(left.before, right.before),
             "first" => order.compare(one.first_seen_unix_nano, other.first_seen_unix_nano),
             "last" => order.compare(one.last_seen_unix_nano, other.last_seen_unix_nano),
-            _ => order.compare(left.change(), right.change()),
+            _ => order.compare(left.place(), right.place()),
         };
         let by_count = other.count.cmp(&one.count);
         if chosen == Ordering::Equal { by_count } else { chosen }
@@ -146,6 +214,8 @@ pub(crate) struct ErrorsState {
     pub(crate) window: LiveWindow,
     now: Remote<ExceptionList>,
     before: Remote<ExceptionList>,
+    /// Changes and what is behind them: the same question that Home asks.
+    report: Remote<ChangeReport>,
     filters: Memo<ErrorFilters>,
     shown: Memo<&'static str>,
     order: Memo<SortOrder>,
@@ -165,6 +235,7 @@ impl ErrorsState {
             let analysis = window.analysis_before()?;
             Some(analysis::exceptions(&filters.with(|filters| filters.on(analysis))))
         });
+        let report = window.ask_slowly(|window| Some(changes(&window.analysis())));
         let open = Memo::new(move |_| {
             query.with(|query| query.get("open").filter(|id| !id.is_empty()).map(str::to_owned))
         });
@@ -175,16 +246,22 @@ impl ErrorsState {
         });
         let shown = use_choice("show", SHOWN);
         let order = use_sort("-change");
-        Self { window, now, before, filters, shown, order, open, toggle }
+        Self { window, now, before, report, filters, shown, order, open, toggle }
+    }
+
+    /// All rows, in the order of the answer.
+    fn measured(self) -> Option<Vec<ErrorRow>> {
+        let (before, report) = (self.before.value(), self.report.value());
+        let services = report.as_ref().map_or(&[][..], |report| &report.services);
+        Some(measured(self.now.value()?.as_ref(), before.as_deref(), services))
     }
 
     /// The rows in their order.
     fn rows(self) -> Vec<ErrorRow> {
-        let Some(now) = self.now.value() else { return Vec::new() };
-        let mut rows = measured(&now, self.before.value().as_deref());
+        let Some(mut rows) = self.measured() else { return Vec::new() };
         match self.shown.get() {
             "new" => rows.retain(ErrorRow::is_new),
-            "more" => rows.retain(|row| row.is_new() || row.multiplied().is_some()),
+            "more" => rows.retain(ErrorRow::came_or_grew),
             _ => {}
         }
         self.order.with(|order| sort(&mut rows, order));
@@ -257,19 +334,22 @@ fn missing(list: &ExceptionList) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// Names the new kinds and the one that came more often, in a sentence.
+/// Names the new kinds and the one that came more often, in a sentence; those that follow from
+/// others are counted only.
 fn sentence(page: ErrorsState) -> Option<String> {
-    let (now, before) = (page.now.value()?, page.before.value()?);
-    let rows = measured(&now, Some(&before));
+    page.before.value()?;
+    let rows = page.measured()?;
+    let (loud, follow): (Vec<&ErrorRow>, Vec<&ErrorRow>) =
+        rows.iter().filter(|row| row.came_or_grew()).partition(|row| row.is_loud());
     let name = |row: &ErrorRow| {
         let group = &row.group;
         let name = figures::cut(type_words(group), 60);
         format!("{name} of {}", figures::cut(format::service(&group.service), 40))
     };
     let mut multiplied: Vec<&ErrorRow> =
-        rows.iter().filter(|row| row.multiplied().is_some()).collect();
+        loud.iter().copied().filter(|row| row.multiplied().is_some()).collect();
     multiplied.sort_by(|left, right| right.change().total_cmp(&left.change()));
-    let mut new: Vec<&ErrorRow> = rows.iter().filter(|row| row.is_new()).collect();
+    let mut new: Vec<&ErrorRow> = loud.iter().copied().filter(|row| row.is_new()).collect();
     new.sort_by_key(|row| std::cmp::Reverse(row.group.count));
     let mut words = Vec::new();
     if let Some(row) = multiplied.first() {
@@ -289,6 +369,11 @@ fn sentence(page: ErrorsState) -> Option<String> {
                 names.join(", ")
             ));
         }
+    }
+    if !follow.is_empty() {
+        let verb = if follow.len() == 1 { "follows" } else { "follow" };
+        let kinds = format::counted(follow.len() as u64, "kind");
+        words.push(format!("{kinds} of other services {verb} from there."));
     }
     Some(if words.is_empty() {
         "Nothing new, and nothing that comes much more often.".to_owned()
@@ -495,8 +580,7 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
         text.split_once('.').map_or(text.clone(), |(text, _)| text.to_owned())
     };
     let last = format::ago(group.last_seen_unix_nano, now);
-    let multiplied = row.multiplied();
-    let is_loud = row.is_new() || multiplied.is_some();
+    let is_loud = row.is_loud();
     let tone = if is_loud { SparkTone::Error } else { SparkTone::Plain };
     let before = match row.before {
         None => "–".to_owned(),
@@ -562,8 +646,23 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
     }
 }
 
-/// The change of a kind against the time before, in a word or a factor.
+/// The change of a kind against the time before, in a word or a factor; of one that follows from
+/// another service, the name of that one.
 fn change_view(row: &ErrorRow) -> AnyView {
+    if let Some(source) = &row.source {
+        let service = format::service(&source.service);
+        let title = format!(
+            "{service} has the same exception, and its own change is behind that of {}",
+            format::service(&row.group.service)
+        );
+        return view! {
+            <span class="mute errors-follows" title=title>
+                "follows "
+                <span class="errors-source-name">{figures::cut(service, 30)}</span>
+            </span>
+        }
+        .into_any();
+    }
     match (row.is_new(), row.multiplied(), row.factor()) {
         (true, ..) => view! { <Badge tone=Tone::Error>"NEW"</Badge> }.into_any(),
         (_, Some(times), _) => {

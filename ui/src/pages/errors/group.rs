@@ -8,7 +8,7 @@ use tidings_proto::api::{
 };
 
 use super::{
-    ErrorRow, ErrorsState,
+    ErrorRow, ErrorsState, SourceGroup, row_id,
     stack::{StackPart, package_of, parts},
     type_words,
 };
@@ -46,6 +46,7 @@ pub(super) fn details(
     view! {
         <tr class="errors-details">
             <td colspan="9">
+                {row.source.as_ref().map(|source| source_note(page, source))}
                 <div class="errors-columns">
                     {stack(&group)}
                     <div class="errors-side">
@@ -55,6 +56,25 @@ pub(super) fn details(
                 </div>
             </td>
         </tr>
+    }
+}
+
+/// Names the source of the opened group, with the way to it.
+fn source_note(page: ErrorsState, source: &SourceGroup) -> impl IntoView + use<> {
+    let SourceGroup { id, service, operation, .. } = source.clone();
+    let open = move |_| {
+        page.toggle.run(id.clone());
+        browser::reveal(&row_id(&id));
+    };
+    view! {
+        <p class="errors-source">
+            "It only follows: the same exception comes from "
+            <ServiceName service />
+            " "
+            <span class="mute" title=operation.clone()>{figures::cut(&operation, 60)}</span>
+            ", whose own change is behind it. "
+            <button class="button" type="button" on:click=open>"Open the source"</button>
+        </p>
     }
 }
 

@@ -1,6 +1,9 @@
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{ExceptionGroup, ExceptionList, Searched, TimeWindow},
+    api::{
+        Change, ChangeKind, ChangeSentence, ChangedGroup, ExceptionGroup, ExceptionList,
+        GroupStats, Searched, Subject, SubjectKind, TimeWindow,
+    },
 };
 
 use super::{SortOrder, measured, missing, sort};
@@ -44,7 +47,7 @@ fn list(groups: Vec<ExceptionGroup>) -> ExceptionList {
 fn new_and_multiplied_kinds_come_first() {
     let now = list(vec![group("usual", 900), group("timeout", 610), group("declined", 5)]);
     let before = list(vec![group("usual", 850), group("timeout", 10)]);
-    let mut rows = measured(&now, Some(&before));
+    let mut rows = measured(&now, Some(&before), &[]);
     sort(&mut rows, &SortOrder::parse("-change"));
     let order: Vec<&str> = rows.iter().map(|row| row.group.id.as_str()).collect();
     assert_eq!(order, ["declined", "timeout", "usual"]);
@@ -57,14 +60,70 @@ fn new_and_multiplied_kinds_come_first() {
 #[test]
 fn nothing_is_new_while_the_time_before_is_not_wholly_known() {
     let now = list(vec![group("declined", 5)]);
-    assert!(!measured(&now, None)[0].is_new());
+    assert!(!measured(&now, None, &[])[0].is_new());
     let mut before = list(Vec::new());
     before.searched.complete = false;
-    assert!(!measured(&now, Some(&before))[0].is_new());
+    assert!(!measured(&now, Some(&before), &[])[0].is_new());
     let mut cut = list(vec![group("other", 1)]);
     cut.group_count = 900;
-    assert_eq!(measured(&now, Some(&cut))[0].before, None);
-    assert!(measured(&now, Some(&list(Vec::new())))[0].is_new());
+    assert_eq!(measured(&now, Some(&cut), &[])[0].before, None);
+    assert!(measured(&now, Some(&list(Vec::new())), &[])[0].is_new());
+}
+
+/// A service that only feels the change of `pay`, as the report has it.
+fn feels(service: &str) -> ChangedGroup {
+    let change = Change {
+        kind: ChangeKind::Errors,
+        is_worse: true,
+        before: 0.0,
+        now: 0.5,
+        factor: None,
+        difference: 0.5,
+        quantile: None,
+        since_unix_nano: None,
+        p_value: 0.0,
+        text: None,
+        id: None,
+    };
+    let subject = Subject {
+        kind: SubjectKind::Service,
+        service: "pay".to_owned(),
+        operation: None,
+        peer: None,
+    };
+    ChangedGroup {
+        service: service.to_owned(),
+        operation: None,
+        uninstrumented: false,
+        now: GroupStats::default(),
+        before: GroupStats::default(),
+        steps: Vec::new(),
+        baseline_steps: Vec::new(),
+        changes: Vec::new(),
+        sentence: Some(ChangeSentence { subject, change, with: Vec::new(), explained_share: None }),
+        score: 0.5,
+        only_feels: true,
+    }
+}
+
+#[test]
+fn an_exception_that_passes_through_callers_is_loud_at_its_source_only() {
+    let of = |id: &str, service: &str, count: u64| {
+        let group = group(id, count);
+        let exception_type = "CurrencyMissing".to_owned();
+        ExceptionGroup { service: service.to_owned(), exception_type, ..group }
+    };
+    let other = ExceptionGroup { message: "another".to_owned(), ..of("other", "shop", 9) };
+    let now = list(vec![of("gateway", "shop", 40), of("source", "pay", 30), other]);
+    let before = list(Vec::new());
+    let mut rows = measured(&now, Some(&before), &[feels("shop")]);
+    sort(&mut rows, &SortOrder::parse("-change"));
+    let order: Vec<(&str, bool)> =
+        rows.iter().map(|row| (row.group.id.as_str(), row.is_loud())).collect();
+    assert_eq!(order, [("source", true), ("gateway", false), ("other", true)]);
+    assert_eq!(rows[1].source.as_ref().unwrap().id, "source");
+    let alone = measured(&now, Some(&before), &[]);
+    assert!(alone.iter().all(super::ErrorRow::is_loud), "nothing is known of what is behind");
 }
 
 #[test]
