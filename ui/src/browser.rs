@@ -199,10 +199,9 @@ pub(crate) fn has_focus(id: &str) -> bool {
 
 /// Gives the element with this id the focus.
 pub(crate) fn focus(id: &str) {
-    if let Some(element) = document().get_element_by_id(id)
-        && let Some(element) = element.dyn_ref::<HtmlElement>()
-    {
-        let _refused = element.focus();
+    if let Some(element) = document().get_element_by_id(id) {
+        // Elements of drawings are no HTML elements, and take the focus in the same way.
+        let _refused = element.unchecked_ref::<HtmlElement>().focus();
     }
 }
 

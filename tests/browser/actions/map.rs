@@ -1,7 +1,19 @@
 //! The map: the focus and its depth, edges, the time below.
 
-use super::incident;
-use crate::{browser::page_objects::MapPage, harness::browser::Browser};
+use prost::Message;
+use serde_json::json;
+use tidings_proto::otlp::Span;
+
+use super::{incident, traces};
+use crate::{
+    browser::page_objects::{MapPage, Page},
+    harness::{
+        Server,
+        browser::Browser,
+        http::post,
+        spans::{self, span},
+    },
+};
 
 #[test]
 fn the_map_is_narrowed_to_what_is_around_a_service_and_widened_by_calls() {
@@ -52,4 +64,87 @@ fn a_stretch_of_the_requests_below_the_map_becomes_its_time() {
     map.page.wait_for_address("from=");
     map.page.wait_for_address("to=");
     map.page.browser.assert_no_errors();
+}
+
+/// Sends calls between so many services, each of which calls three others.
+fn send_fleet(server: &Server, services: u64) {
+    for at in 1..=services {
+        let call = Span { kind: 2, ..span(0xf1ee7, at, at / 3, "GET /") };
+        let body = spans::traces(&format!("member-{at:03}"), vec![call]).encode_to_vec();
+        let path = "/v1/traces";
+        assert_eq!(post(&server.otlp_http, path, "application/x-protobuf", body).status, 200);
+    }
+}
+
+/// Heights of the names that stand over a small map, in pixels of the screen.
+const NAMES: &str = "[...document.querySelectorAll('.network-far-name')]";
+
+#[test]
+fn names_on_a_map_of_very_many_services_are_readable_and_lie_over_no_other() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_fleet(&server, 150);
+    let mut map = MapPage::open(&mut browser, &server);
+    map.page.wait_for(&format!("{NAMES}.length > 10"));
+    let faults = map.page.browser.evaluate(&format!(
+        "(boxes => boxes.flatMap((one, at) => [one.height >= 11 ? [] : ['small'], \
+         boxes.some((other, place) => place > at && one.left < other.right && other.left < one.right \
+             && one.top < other.bottom - 2 && other.top < one.bottom - 2) ? ['over another'] : []].flat())) \
+         ({NAMES}.map(e => e.getBoundingClientRect()))"
+    ));
+    assert_eq!(faults, json!([]));
+    let all = map.nodes().len();
+    let drawn = map.page.browser.evaluate(&format!("{NAMES}.length")).as_u64().unwrap();
+    assert!(drawn < all as u64, "{drawn} names of {all}");
+    map.page.browser.screenshot("map-150");
+    // A node that is pointed at has its name, whatever else has.
+    let names = format!("{NAMES}.map(e => e.textContent)");
+    let hidden = map.page.browser.evaluate(&format!(
+        "(names => [...document.querySelectorAll('.network-node .network-name')] \
+         .map(e => e.textContent).find(name => !names.includes(name)))({names})"
+    ));
+    map.page.point_at(&format!(
+        "[...document.querySelectorAll('.network-node')].find(e => e.querySelector('.network-name') \
+         .textContent === {hidden})?.querySelector('rect')"
+    ));
+    map.page.wait_for(&format!("{names}.includes({hidden})"));
+    // Large enough, the cards have all names themselves.
+    for _ in 0..12 {
+        map.page.browser.evaluate("document.querySelector('[aria-label=Larger]').click()");
+    }
+    map.page.wait_for(&format!("{NAMES}.length === 0"));
+    map.page.browser.assert_no_errors();
+}
+
+#[test]
+fn keys_go_from_node_to_node_of_the_map() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut map = MapPage::open(&mut browser, &server);
+    map.page.browser.evaluate("document.querySelector('.network-node[tabindex=\"0\"]').focus()");
+    let focused = "document.activeElement?.id ?? ''";
+    let first = map.page.browser.evaluate(focused);
+    map.page.browser.press("ArrowRight");
+    map.page
+        .wait_for(&format!("({focused}).startsWith('network-node-') && ({focused}) !== {first}"));
+    map.page.browser.press("Enter");
+    map.page.wait_for("document.querySelector('[aria-label=\"What is picked\"]')");
+    map.page.browser.assert_no_errors();
+}
+
+#[test]
+fn the_services_of_a_trace_light_up_on_the_map() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let [id, _] = traces(&server);
+    let mut page = Page::open(&mut browser, &server, &format!("/map?trace={id}"));
+    page.wait_for("document.querySelector('.network.has-lit')");
+    page.wait_for(
+        "[...document.querySelectorAll('.network-node.is-lit .network-name')] \
+         .some(e => e.textContent === 'payment')",
+    );
+    page.wait_for("document.querySelectorAll('.network-edge.is-lit').length > 1");
+    // What the trace does not pass through stays pale.
+    page.wait_for("document.querySelector('.network-node:not(.is-lit)')");
+    page.browser.assert_no_errors();
 }

@@ -1,7 +1,7 @@
 //! A graph of calls as cards and curves, to be panned, zoomed and walked through by keyboard.
 //!
 //! Owns the picture's geometry: [`Viewport`] (what part of it is seen at what size) and the curves.
-//! [`super::layers`] places the cards; the page fills them.
+//! [`super::layers`] places the cards; the page fills them; [`names`] are those of a small picture.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -11,13 +11,15 @@ use wasm_bindgen::JsCast;
 use super::layers::{self, Layout, Route, Spacing};
 use crate::{browser, colour, figures};
 
+mod names;
+
 const WIDTH: f64 = 172.0;
 const HEIGHT: f64 = 58.0;
 const SPACING: Spacing =
     Spacing { node_width: WIDTH, node_height: HEIGHT, between_layers: 84.0, between_nodes: 26.0 };
 /// Empty room around the picture, in pixels of the screen.
 const MARGIN: f64 = 28.0;
-/// Below this size names are written larger and numbers are left out.
+/// Below this size numbers are left out, and names stand over the cards at one size.
 const FAR_BELOW: f64 = 0.45;
 /// A narrow screen shows a part of the picture at this size, or larger.
 const NARROW_SCALE: f64 = 0.55;
@@ -283,6 +285,8 @@ struct Picture {
     drag: RwSignal<Option<(i32, i32, bool)>>,
     /// The edge that the pointer is on.
     pointed: RwSignal<Option<u32>>,
+    /// The node that the pointer or the focus is on.
+    pointed_node: RwSignal<Option<u32>>,
 }
 
 impl Picture {
@@ -407,8 +411,9 @@ pub fn Network(
     });
     let drag = RwSignal::new(None);
     let stored = StoredValue::new(Arc::clone(&graph));
-    let pointed = RwSignal::new(None);
-    let picture = Picture { graph: stored, size, view, shown, picked, on_pick, drag, pointed };
+    let (pointed, pointed_node) = (RwSignal::new(None), RwSignal::new(None));
+    let picture =
+        Picture { graph: stored, size, view, shown, picked, on_pick, drag, pointed, pointed_node };
     let transform = move || {
         let Viewport { left, top, scale } = shown.get();
         format!("translate({left:.2} {top:.2}) scale({scale:.4})")
@@ -452,6 +457,7 @@ pub fn Network(
                     {edges}
                     {labels}
                     {nodes}
+                    {names::names_view(picture)}
                 </g>
             </svg>
             <div class="network-tools">
@@ -583,6 +589,10 @@ fn node_view(
             style=("--hue", colour::hue_value(&node.name))
             on:click=move |_| picture.on_pick.run(Some(Pick::Node(at)))
             on:keydown=move |event| picture.key(&event, at)
+            on:pointerenter=move |_| picture.pointed_node.set(Some(at))
+            on:pointerleave=move |_| picture.pointed_node.set(None)
+            on:focus=move |_| picture.pointed_node.set(Some(at))
+            on:blur=move |_| picture.pointed_node.set(None)
         >
             <title>{node.title.clone()}</title>
             <rect class="network-card" x=left y=top width=WIDTH height=HEIGHT rx="7" />

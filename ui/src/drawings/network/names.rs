@@ -1,0 +1,185 @@
+//! Names of a picture that is too small for its cards: few, at one size on the screen.
+//!
+//! Owns the choice of the nodes that have a name. Those that the reader is at come first, then the
+//! culprit, their neighbours, those in trouble, and those with most calls; a name that would lie
+//! over an earlier one is left out until the picture is larger.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use leptos::prelude::*;
+
+use super::{FAR_BELOW, NetworkGraph, Pick, Picture};
+use crate::figures;
+
+/// Size of the letters in pixels of the screen, and the width of one.
+const LETTER: (f64, f64) = (12.0, 7.0);
+/// Height of a line in pixels of the screen.
+const LINE: f64 = 15.0;
+/// Length of a drawn name in letters.
+const LETTERS_MAX: usize = 24;
+
+impl NetworkGraph {
+    /// Returns the nodes whose names have room at this scale, the most important first.
+    fn named(&self, scale: f64, pointed: Option<u32>, picked: Option<Pick>) -> Vec<u32> {
+        let at: Vec<u32> = match (pointed, picked) {
+            (Some(node), Some(Pick::Node(picked))) => vec![node, picked],
+            (Some(node), _) | (None, Some(Pick::Node(node))) => vec![node],
+            (None, Some(Pick::Edge(edge))) => {
+                let edge = self.edges.get(edge as usize);
+                edge.map(|edge| vec![edge.from, edge.to]).unwrap_or_default()
+            }
+            (None, None) => Vec::new(),
+        };
+        let mut calls = vec![0.0; self.nodes.len()];
+        let mut is_near = vec![false; self.nodes.len()];
+        for edge in &self.edges {
+            for (end, other) in [(edge.from, edge.to), (edge.to, edge.from)] {
+                if let Some(calls) = calls.get_mut(end as usize) {
+                    *calls += edge.weight;
+                }
+                if let Some(is_near) = is_near.get_mut(end as usize) {
+                    *is_near |= at.contains(&other);
+                }
+            }
+        }
+        let rank = |node: u32| {
+            let place = node as usize;
+            let card = self.nodes.get(place);
+            let has = |test: fn(&super::NetworkNode) -> bool| card.is_some_and(test);
+            (
+                at.contains(&node),
+                has(|card| card.is_culprit),
+                is_near.get(place) == Some(&true),
+                has(|card| card.alarm.is_some() || card.is_lit),
+            )
+        };
+        let mut order: Vec<u32> = (0..).take(self.nodes.len()).collect();
+        order.sort_by(|one, other| {
+            let size = |node: u32| calls.get(node as usize).copied().unwrap_or(0.0);
+            let by_size = size(*other).total_cmp(&size(*one));
+            Reverse(rank(*one)).cmp(&Reverse(rank(*other))).then(by_size)
+        });
+        self.without_overlap(order, scale)
+    }
+
+    /// Leaves out nodes whose name would cover an earlier one.
+    fn without_overlap(&self, order: Vec<u32>, scale: f64) -> Vec<u32> {
+        let mut placed: Vec<(f64, f64, f64)> = Vec::new();
+        let fits = |node: &u32| {
+            let place = *node as usize;
+            let (Some(card), Some((x, y))) = (self.nodes.get(place), self.layout.nodes.get(place))
+            else {
+                return false;
+            };
+            let letters = card.name.chars().count().min(LETTERS_MAX) as f64;
+            let half = (letters + 1.0) * LETTER.1 / 2.0;
+            let (x, y) = (x * scale, y * scale);
+            let lies_over = |(other_x, other_y, other_half): &(f64, f64, f64)| {
+                (x - other_x).abs() < half + other_half && (y - other_y).abs() < LINE
+            };
+            let is_free = !placed.iter().any(lies_over);
+            if is_free {
+                placed.push((x, y, half));
+            }
+            is_free
+        };
+        order.into_iter().filter(fits).collect()
+    }
+}
+
+/// The names over the cards of a small picture; clicks go to the cards.
+pub(super) fn names_view(picture: Picture) -> impl IntoView {
+    let scale = Memo::new(move |_| picture.shown.get().scale);
+    let named = Memo::new(move |_| {
+        let scale = scale.get();
+        let (pointed, picked) = (picture.pointed_node.get(), picture.picked.get());
+        let named = |graph: &Arc<NetworkGraph>| graph.named(scale, pointed, picked);
+        if scale < FAR_BELOW { picture.graph.with_value(named) } else { Vec::new() }
+    });
+    let size = move || format!("{:.2}px", LETTER.0 / scale.get());
+    let one = |graph: &NetworkGraph, node: u32| {
+        let card = graph.nodes.get(node as usize)?;
+        let (x, y) = *graph.layout.nodes.get(node as usize)?;
+        Some(view! {
+            <text
+                class="network-far-name"
+                class:has-failed=card.alarm.is_some()
+                class:is-lit=card.is_lit
+                x=format!("{x:.1}")
+                y=format!("{y:.1}")
+            >
+                {figures::cut(&card.name, LETTERS_MAX)}
+            </text>
+        })
+    };
+    let names = move || {
+        let named = named.get();
+        picture.graph.with_value(|graph| {
+            named.into_iter().filter_map(|node| one(graph, node)).collect_view()
+        })
+    };
+    view! { <g class="network-far-names" aria-hidden="true" style=("font-size", size)>{names}</g> }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NetworkGraph, Pick};
+    use crate::drawings::network::{NetworkEdge, NetworkNode, NodeSign};
+
+    fn node(name: &str) -> NetworkNode {
+        NetworkNode {
+            name: name.to_owned(),
+            sign: NodeSign::Service,
+            left: String::new(),
+            right: String::new(),
+            alarm: None,
+            is_culprit: false,
+            bar: 0.0,
+            bar_is_failures: false,
+            title: String::new(),
+            is_lit: false,
+        }
+    }
+
+    fn edge(from: u32, to: u32, weight: f64) -> NetworkEdge {
+        NetworkEdge {
+            from,
+            to,
+            label: String::new(),
+            title: String::new(),
+            has_failed: false,
+            is_message: false,
+            is_critical: false,
+            weight,
+            is_lit: false,
+        }
+    }
+
+    /// A service that calls 40 others in one column, each more often than the one above.
+    fn star() -> NetworkGraph {
+        let nodes = (0..41).map(|at| node(&format!("service-{at}"))).collect();
+        let edges = (1..41_u32).map(|to| edge(0, to, f64::from(to) / 40.0)).collect();
+        NetworkGraph::new(nodes, edges)
+    }
+
+    #[test]
+    fn names_that_have_no_room_are_left_out_and_those_with_most_calls_stay() {
+        let graph = star();
+        let few = graph.named(0.1, None, None);
+        assert!(few.len() > 3 && few.len() < 30, "{few:?}");
+        assert_eq!(few[0], 0, "it has most calls");
+        assert_eq!(graph.named(0.4, None, None).len(), 41, "all have room");
+    }
+
+    #[test]
+    fn where_the_reader_is_and_the_culprit_always_have_their_names() {
+        let mut graph = star();
+        graph.nodes[7].is_culprit = true;
+        graph.nodes[9].alarm = Some("5 %".to_owned());
+        assert_eq!(graph.named(0.05, None, None)[0], 7);
+        assert_eq!(graph.named(0.05, Some(3), None)[0], 3);
+        assert_eq!(graph.named(0.05, None, Some(Pick::Node(20)))[0], 20);
+        let ends = graph.named(0.4, None, Some(Pick::Edge(4)));
+        assert_eq!(ends[..3], [0, 5, 7]);
+    }
+}
