@@ -15,13 +15,15 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A step of the person.
 enum Step {
-    /// Clicks what says these words.
+    /// Clicks what says these words, or has them as its title.
     Click(&'static str),
     /// Reads these words: without them there is no way on.
     Read(&'static str),
+    /// Reads a cell of the table with this label: a regular expression.
+    ReadCell(&'static str, &'static str),
 }
 
-use Step::{Click, Read};
+use Step::{Click, Read, ReadCell};
 
 struct Incident {
     name: &'static str,
@@ -61,11 +63,20 @@ const INCIDENTS: [Incident; 10] = [
         culprits: &["mailer"],
         steps: &[Click("POST /checkout"), Click("slow"), Read("orders.created process")],
     },
-    Incident { name: "clock-skew", culprits: &["fraud"], steps: &[Read("clock 1.50 s off")] },
+    Incident {
+        name: "clock-skew",
+        culprits: &["fraud"],
+        steps: &[
+            Click("fraud"),
+            Read("clock 1.50 s off"),
+            Read("s ahead of the clock of payment:"),
+        ],
+    },
     Incident {
         name: "lost-spans",
         culprits: &["cart"],
-        steps: &[Click("cart"), Click("Instance"), Read("Calls/min")],
+        // The instances that fell silent when it began.
+        steps: &[Click("cart"), ReadCell("Instances", "^([5-9]|[1-9]\\d+) min ago$")],
     },
     Incident {
         name: "noisy-neighbour",
@@ -80,8 +91,8 @@ const INCIDENTS: [Incident; 10] = [
     Incident {
         name: "one-customers-order",
         culprits: &["orders"],
-        // The order itself is among the causes when enough of its orders came.
-        steps: &[Click("orders"), Read("Orders.Create")],
+        // The slowest of the calls that checkout makes is of the order.
+        steps: &[Click("orders"), Click("the slowest call, checkout"), Read("A-20931")],
     },
 ];
 
@@ -91,7 +102,7 @@ const POINT: &str = "(words => {
     const kinds = 'a, button, summary, [role=tab], [role=option], [role=treeitem], [role=button], tr.row-link, .wf-line, .network-node, .frame';
     const text = e => (e.innerText ?? e.textContent).replace(/\\s+/g, ' ').trim();
     const isShown = e => e.getClientRects().length > 0 && getComputedStyle(e).visibility !== 'hidden';
-    const found = [...document.querySelectorAll(kinds)].filter(e => isShown(e) && text(e).includes(words))
+    const found = [...document.querySelectorAll(kinds)].filter(e => isShown(e) && (text(e).includes(words) || e.title === words))
         .sort((one, other) => text(one).length - text(other).length)[0];
     if (!found) return null;
     found.scrollIntoView({ block: 'nearest', inline: 'nearest' });
@@ -130,14 +141,16 @@ fn ten_incidents_are_solved_from_home_within_eight_clicks_and_a_minute() {
         browser.open(&format!("http://{}/", server.http));
         let sentence = first_sentence(&mut browser);
         let is_named = culprits.iter().any(|culprit| sentence.contains(culprit));
-        if !is_named {
-            // The demo is dated by the time of the run, and what is sampled of it differs: who is
-            // misled has no way to go on, and the count below says how often that may be.
-            println!("| {name} | {sentence} | misled | | |");
-            continue;
-        }
-        named += 1;
+        named += usize::from(is_named);
         let mut path = Vec::new();
+        if let (false, Some(Click(first))) = (is_named, steps.first())
+            && !first.contains(' ')
+        {
+            // The demo is dated by the time of the run, and what is sampled of it differs: who is
+            // misled about the service looks at all of them.
+            click(&mut browser, "Services");
+            path.push("Services");
+        }
         for step in steps {
             match step {
                 Click(words) => {
@@ -145,12 +158,21 @@ fn ten_incidents_are_solved_from_home_within_eight_clicks_and_a_minute() {
                     path.push(*words);
                 }
                 Read(words) => browser.wait_for_text(words),
+                ReadCell(table, words) => browser.wait_for(&format!(
+                    "[...document.querySelectorAll('table[aria-label={table}] td')] \
+                     .some(cell => new RegExp({}).test(cell.innerText.trim()))",
+                    json!(words)
+                )),
             }
         }
         let took = begin.elapsed();
         browser.assert_no_errors();
         let (clicks, seconds) = (path.len(), took.as_secs_f64());
-        println!("| {name} | {sentence} | {} | {clicks} | {seconds:.1} |", path.join(" → "));
+        let misled = if is_named { "" } else { " (misled)" };
+        println!(
+            "| {name} | {sentence}{misled} | {} | {clicks} | {seconds:.1} |",
+            path.join(" → ")
+        );
         assert!(clicks <= CLICKS_MAX, "{name}: {clicks} clicks");
         assert!(took <= TIME_MAX, "{name}: {took:?}");
     }

@@ -61,8 +61,13 @@ pub(super) fn instances_panel(view: ServiceView) -> impl IntoView {
     let draw = move |result: Arc<RedResult>| {
         let parts: Vec<SplitPart> = served(&result.groups).map(SplitPart::from).collect();
         let (_, key) = chosen.get_untracked();
-        let table =
-            part_table(view, parts.get(..SHOWN).unwrap_or(&parts), key, SplitScope::Service);
+        let step = result.window.step_nano;
+        let table = part_table(
+            view,
+            parts.get(..SHOWN).unwrap_or(&parts),
+            key,
+            (SplitScope::Service, step),
+        );
         let more = parts.len().saturating_sub(SHOWN);
         let more = (more > 0).then(|| {
             let words = format!("{} more with fewer calls.", format::count(more as u64));

@@ -175,10 +175,13 @@ fn edge_row(
         p95(was).0 > 0 && p95(edge).0 as f64 >= p95(was).0 as f64 * WORSE_FACTOR
     });
     let trace = |trace: TraceId, span: SpanId| api::trace_address(trace, Some(span));
+    // Links are figures: their titles say which call they lead to.
+    let titled = |words: &str| format!("{words}, {}", short(&node.name));
     let example =
-        edge.failed.map(|of| (trace(of.trace_id, of.span_id), "the last call that failed"));
-    let slowest = edge.slowest.map(|of| (trace(of.trace_id, of.span_id), "the slowest call"));
-    let linked = |text: String, link: Option<(String, &'static str)>| match link {
+        edge.failed.map(|of| (trace(of.trace_id, of.span_id), titled("the last call that failed")));
+    let slowest =
+        edge.slowest.map(|of| (trace(of.trace_id, of.span_id), titled("the slowest call")));
+    let linked = |text: String, link: Option<(String, String)>| match link {
         Some((href, title)) => view! { <A href=href attr:title=title>{text}</A> }.into_any(),
         None => text.into_any(),
     };

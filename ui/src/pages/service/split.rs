@@ -6,7 +6,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::{
-    DurationNanos,
+    DurationNanos, UnixNanos,
     api::{RedGroup, RedResult, SpanKindName},
 };
 
@@ -14,6 +14,7 @@ use super::{ServiceView, kind_name};
 use crate::{
     api::analysis::red,
     asked::incomplete,
+    browser,
     components::{Panel, Segment, Segments, change::short},
     format,
     format::rates,
@@ -24,6 +25,8 @@ use crate::{
 
 /// Values that are listed.
 const VALUES_MAX: u32 = 20;
+/// Steps without a call, while others have some, after which a part has become silent.
+const SILENT_STEPS: u64 = 3;
 /// The attributes that are offered, with their name in the address.
 const KEYS: [(&str, &str, &str); 5] = [
     ("version", "Version", "service.version"),
@@ -44,6 +47,8 @@ pub(super) struct SplitPart {
     per_second: f64,
     p50: DurationNanos,
     p95: DurationNanos,
+    /// Begin of the last step with a call.
+    last: Option<UnixNanos>,
 }
 
 impl From<&RedGroup> for SplitPart {
@@ -56,6 +61,7 @@ impl From<&RedGroup> for SplitPart {
             per_second: group.rate_per_second,
             p50: group.duration.p50_nano,
             p95: group.duration.p95_nano,
+            last: group.steps.iter().map(|step| step.start_unix_nano).max(),
         }
     }
 }
@@ -103,7 +109,8 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
     };
     let draw = move |result: Arc<RedResult>| {
         let parts: Vec<SplitPart> = result.groups.iter().map(SplitPart::from).collect();
-        part_table(view, &parts, &key.get_untracked(), SplitScope::Operation)
+        let step = result.window.step_nano;
+        part_table(view, &parts, &key.get_untracked(), (SplitScope::Operation, step))
     };
     view! {
         <Panel
@@ -150,10 +157,14 @@ struct Scale {
     is_comparison: bool,
     /// Set when rows differ in the part that spans play.
     has_kinds: bool,
+    /// Begin of the last step with a call of any.
+    last: Option<UnixNanos>,
+    /// Length of a step.
+    step: DurationNanos,
 }
 
 impl Scale {
-    fn new(parts: &[SplitPart]) -> Self {
+    fn new(parts: &[SplitPart], step: DurationNanos) -> Self {
         let by_share = |a: &&SplitPart, b: &&SplitPart| a.error_share().total_cmp(&b.error_share());
         let least = parts.iter().filter(|part| part.calls > 0).min_by(by_share);
         Self {
@@ -162,7 +173,15 @@ impl Scale {
             least_failing: least.map_or((0, 0), |part| (part.failed, part.calls)),
             is_comparison: parts.len() > 1,
             has_kinds: parts.windows(2).any(|pair| pair[0].kind != pair[1].kind),
+            last: parts.iter().filter_map(|part| part.last).max(),
+            step,
         }
+    }
+
+    /// Tells whether a part has no more calls while others have some.
+    fn is_silent(&self, part: &SplitPart) -> bool {
+        let silence = self.last.zip(part.last).map(|(all, own)| all.since(own).0);
+        silence.is_some_and(|silence| silence > self.step.0.saturating_mul(SILENT_STEPS))
     }
 }
 
@@ -171,7 +190,7 @@ pub(super) fn part_table(
     view: ServiceView,
     parts: &[SplitPart],
     key: &str,
-    scope: SplitScope,
+    (scope, step): (SplitScope, DurationNanos),
 ) -> AnyView {
     if parts.iter().all(|part| part.value.is_none()) {
         return view! {
@@ -179,12 +198,15 @@ pub(super) fn part_table(
         }
         .into_any();
     }
-    let scale = Scale::new(parts);
+    let scale = Scale::new(parts, step);
     let rows = parts.iter().map(|part| part_row(view, part, (key, scope), scale)).collect_view();
     let (label, calls, usual) = match scope {
         SplitScope::Operation => ("Calls by attribute", "Calls/min", Some("p50")),
         SplitScope::Service => ("Instances", "Calls", None),
     };
+    let last = (scope == SplitScope::Service).then(|| {
+        view! { <th scope="col" class="num split-last">"Last call"</th> }
+    });
     view! {
         <table class="table" aria-label=label>
             <thead>
@@ -200,6 +222,7 @@ pub(super) fn part_table(
                     <th scope="col" class="num">
                         "p95"
                     </th>
+                    {last}
                     <th scope="col" class="wide">
                         "p95 to scale"
                     </th>
@@ -239,6 +262,11 @@ fn part_row(
     let usual = (scope == SplitScope::Operation).then(|| {
         view! { <td class="num">{format::duration(part.p50)}</td> }
     });
+    let last = (scope == SplitScope::Service).then(|| {
+        let words = part.last.map(|last| format::ago(last, browser::now()));
+        let is_silent = scale.is_silent(part);
+        view! { <td class="num split-last" class:is-worse=is_silent>{words}</td> }
+    });
     let width = format!("{:.1}%", part.p95.0 as f64 / scale.longest as f64 * 100.0);
     view! {
         <tr>
@@ -253,6 +281,7 @@ fn part_row(
             <td class="num" class:is-worse=is_worst>
                 {format::duration(part.p95)}
             </td>
+            {last}
             <td class="split-bar wide" aria-hidden="true">
                 <span class="bar-track">
                     <span class="bar-fill" class:is-worse=is_worst style=("width", width)></span>
@@ -295,7 +324,7 @@ fn explore(view: ServiceView, key: &str, value: &str, scope: SplitScope) -> Stri
 #[cfg(test)]
 mod tests {
     use tidings_proto::{
-        DurationNanos,
+        DurationNanos, UnixNanos,
         api::{LatencyStats, RedGroup, SpanKindName},
     };
 
@@ -329,7 +358,7 @@ mod tests {
         ];
         let parts: Vec<SplitPart> = groups.iter().map(SplitPart::from).collect();
         assert_eq!((parts[0].calls, parts[0].failed, parts[0].p95.0), (10, 1, 50));
-        let scale = Scale::new(&parts);
+        let scale = Scale::new(&parts, DurationNanos(1));
         assert_eq!((scale.longest, scale.shortest, scale.least_failing), (200, 50, (0, 4)));
         assert!(scale.is_comparison && !scale.has_kinds);
     }
@@ -345,11 +374,23 @@ mod tests {
     #[test]
     fn kinds_are_named_only_where_they_differ_and_one_row_is_no_comparison() {
         let one = [SplitPart::from(&group(Some("a"), SpanKindName::Server, (0, 0, 0)))];
-        let scale = Scale::new(&one);
+        let scale = Scale::new(&one, DurationNanos(1));
         assert_eq!((scale.longest, scale.is_comparison, scale.has_kinds), (1, false, false));
         assert_eq!(one[0].error_share(), 0.0);
         let other = SplitPart::from(&group(Some("a"), SpanKindName::Consumer, (1, 1, 1)));
-        assert!(Scale::new(&[one[0].clone(), other]).has_kinds);
+        assert!(Scale::new(&[one[0].clone(), other], DurationNanos(1)).has_kinds);
+    }
+
+    #[test]
+    fn a_part_is_silent_when_others_have_had_calls_for_some_steps() {
+        let part = |last: u64| {
+            let part = SplitPart::from(&group(Some("a"), SpanKindName::Server, (9, 0, 1)));
+            SplitPart { last: Some(UnixNanos(last)), ..part }
+        };
+        let parts = [part(100), part(70), part(69)];
+        let scale = Scale::new(&parts, DurationNanos(10));
+        let silent = parts.each_ref().map(|part| scale.is_silent(part));
+        assert_eq!(silent, [false, false, true]);
     }
 
     #[test]
