@@ -14,7 +14,7 @@ use web_sys::Element;
 
 mod grid;
 
-use grid::{CellPlace, Grid, Paths};
+use grid::{CellPlace, Grid, Paths, coarser};
 
 use super::axis::labels_below;
 
@@ -79,6 +79,7 @@ pub fn HeatmapDrawing(
     #[prop(into)]
     label: String,
 ) -> impl IntoView {
+    let heatmap = coarser(heatmap);
     let Some(grid) = Grid::new(&heatmap) else { return ().into_any() };
     let now = browser::now();
     let height = format!("{}px", (grid.rows() * 12).clamp(96, 240));

@@ -3,11 +3,11 @@
 //! Columns are steps, rows ranges of durations, the shortest at the bottom. A place is a pair of
 //! fractions of the plot, from its left and from its bottom.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Heatmap, HeatmapCell},
+    api::{Heatmap, HeatmapCell, HeatmapRow},
 };
 
 use super::super::axis::{Tick, round_durations, time_ticks};
@@ -19,6 +19,8 @@ pub(super) const LEVELS: usize = 7;
 pub(super) const ERROR_LEVELS: usize = 3;
 /// Steps that are drawn; the API gives no more.
 const COLUMNS_MAX: u64 = 1_000;
+/// Rows that are drawn; thinner ones are lines. The API gives four for each power of two.
+const ROWS_MAX: usize = 24;
 /// Part of a cell that failures fill at least, so that they are seen.
 const ERROR_SHARE_MIN: f64 = 0.25;
 
@@ -173,6 +175,45 @@ impl<'a> Grid<'a> {
     }
 }
 
+/// The same counts with 2, 4 or more rows drawn as one, where cells would be too thin.
+pub(super) fn coarser(heatmap: Arc<Heatmap>) -> Arc<Heatmap> {
+    let rows = &heatmap.rows;
+    let Some(joined) =
+        (0..16).map(|bits| 1_usize << bits).find(|joined| rows.len() <= joined * ROWS_MAX)
+    else {
+        return heatmap;
+    };
+    if joined == 1 {
+        return heatmap;
+    }
+    let mut cells: BTreeMap<(UnixNanos, u32), (u64, u64)> = BTreeMap::new();
+    let by = u32::try_from(joined).unwrap_or(u32::MAX);
+    for cell in &heatmap.cells {
+        let (count, errors) = cells.entry((cell.start_unix_nano, cell.row / by)).or_default();
+        *count += cell.count;
+        *errors += cell.error_count;
+    }
+    let row = |rows: &[HeatmapRow]| {
+        let (first, last) = (rows.first()?, rows.last()?);
+        Some(HeatmapRow { from_nano: first.from_nano, up_to_nano: last.up_to_nano })
+    };
+    let cell = |((start_unix_nano, row), (count, error_count))| HeatmapCell {
+        start_unix_nano,
+        row,
+        count,
+        error_count,
+    };
+    Arc::new(Heatmap {
+        window: heatmap.window,
+        rows: rows.chunks(joined).filter_map(row).collect(),
+        cells: cells.into_iter().map(cell).collect(),
+        count: heatmap.count,
+        unfinished_count: heatmap.unfinished_count,
+        repeats_counted: heatmap.repeats_counted,
+        searched: heatmap.searched,
+    })
+}
+
 /// The shade of a count on a logarithmic scale whose top is the greatest count.
 fn level(count: u64, most: u64, levels: usize) -> usize {
     if most <= 1 {
@@ -273,6 +314,24 @@ mod tests {
         assert_eq!(grid.cell(CellPlace { column: 1, row: 3 }).map(|cell| cell.count), Some(100));
         assert_eq!(grid.cell(CellPlace { column: 2, row: 3 }), None);
         assert_eq!(grid.at(-1.0, 7.0), CellPlace { column: 0, row: 3 });
+    }
+
+    #[test]
+    fn rows_that_are_too_many_are_drawn_together() {
+        let few = std::sync::Arc::new(heatmap());
+        assert_eq!(super::coarser(std::sync::Arc::clone(&few)), few);
+        let mut many = heatmap();
+        let row = |at: u64| HeatmapRow {
+            from_nano: DurationNanos(at * 10),
+            up_to_nano: DurationNanos(at * 10 + 9),
+        };
+        many.rows = (0..50).map(row).collect();
+        let coarse = super::coarser(std::sync::Arc::new(many));
+        assert_eq!(coarse.rows.len(), 13);
+        assert_eq!((coarse.rows[12].from_nano.0, coarse.rows[12].up_to_nano.0), (480, 499));
+        let counts: u64 = coarse.cells.iter().map(|cell| cell.count).sum();
+        assert_eq!((counts, coarse.cells.len()), (113, 5));
+        assert_eq!(Grid::new(&coarse).map(|grid| grid.rows()), Some(13));
     }
 
     #[test]

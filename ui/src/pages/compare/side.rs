@@ -69,7 +69,11 @@ fn row(
     let time = if costs { format!("{sign}{nanos}") } else { "no time".to_owned() };
     let width = format!("{:.1}%", impact.nanos.abs() / most * 100.0);
     let worse = impact.nanos > 0.0 && costs;
-    let badge = call.deviations.first().copied().map(|deviation| {
+    // A place that is slower as well says so in a second badge.
+    let is_told =
+        |(at, deviation): &(usize, Deviation)| *at == 0 || *deviation == Deviation::Slower;
+    let told = call.deviations.iter().copied().enumerate().filter(is_told);
+    let badge = told.map(|(_, deviation)| {
         let tone = match deviation {
             Deviation::NewlyFailing => Tone::Error,
             Deviation::Missing | Deviation::FewerCalls | Deviation::Faster => Tone::Plain,
@@ -77,6 +81,7 @@ fn row(
         };
         view! { <Badge tone=tone>{deviation_words(deviation)}</Badge> }
     });
+    let badge = badge.collect_view();
     let at = impact.row;
     let choose = move |_| {
         selected.set(Some(at));

@@ -31,6 +31,8 @@ const PROBLEMS_MAX: usize = 200;
 /// Name, badges, facts and the strip.
 pub(crate) fn header(page: PageSignals) -> impl IntoView {
     let summary = Memo::new(move |_| page.model.with(|model| model.summary.clone()));
+    // A phone has room for one button.
+    let has_actions = RwSignal::new(false);
     view! {
         <div class="trace-title">
             <h1>
@@ -43,6 +45,19 @@ pub(crate) fn header(page: PageSignals) -> impl IntoView {
             </Show>
             <ProblemBadge page=page />
             <span class="spacer"></span>
+            <button
+                class="button trace-actions-open"
+                type="button"
+                aria-controls="trace-actions"
+                aria-expanded=move || has_actions.get().to_string()
+                on:click=move |_| has_actions.update(|open| *open = !*open)
+            >
+                "Actions"
+                <span class="caret" aria-hidden="true">
+                    "▾"
+                </span>
+            </button>
+            <div class="trace-actions" id="trace-actions" class:is-open=move || has_actions.get()>
             <a
                 class="button"
                 href=crate::addresses::compare(page.id, None)
@@ -53,6 +68,7 @@ pub(crate) fn header(page: PageSignals) -> impl IntoView {
             {pin_button(page.id)}
             <CopyLink />
             <ExportMenu page=page />
+            </div>
         </div>
         <Facts page=page summary=summary />
         {move || summary.with(|summary| strip(&summary.services))}
