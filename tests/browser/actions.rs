@@ -8,11 +8,14 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::harness::Server;
 
 mod compare;
+mod explore;
 mod live;
 mod map;
 mod reading;
+mod reading_logs;
 mod sql;
 mod trace;
+mod trace_tools;
 
 /// The server that tests which only read share.
 fn incident() -> Arc<Server> {

@@ -329,3 +329,26 @@ fn connect_shows_the_setup_of_the_language_that_is_chosen_by_key() {
     page.wait_for("document.activeElement.id === 'guide-tab-1'");
     page.browser.assert_no_errors();
 }
+
+#[test]
+fn a_refused_sender_is_told_with_the_line_that_mends_it() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let body = spans::traces("shop", vec![span(1, 1, 0, "GET /")]).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    let refused = post(&server.otlp_http, "/v1/traces", "text/plain", "spans".to_owned()).status;
+    assert!((400..500).contains(&refused), "{refused}");
+    let line = "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf";
+    let is_told = |within: &str| {
+        format!(
+            "[...document.querySelectorAll('{within} .refusal')].some(e => \
+             e.innerText.includes('OTLP over HTTP') && e.querySelector('code')?.innerText === '{line}' \
+             && e.querySelector('button[aria-label=\"Copy the line\"]'))"
+        )
+    };
+    let mut page = Page::open(&mut browser, &server, "/");
+    page.wait_for(&is_told("[aria-label=\"Ingest doctor\"]"));
+    let mut page = Page::open(&mut browser, &server, "/system");
+    page.wait_for(&is_told("main"));
+    page.browser.assert_no_errors();
+}

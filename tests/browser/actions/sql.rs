@@ -128,3 +128,27 @@ fn a_query_is_kept_run_again_and_forgotten() {
     sql.page.wait_for_text("None yet. This browser keeps them.");
     sql.page.browser.assert_no_errors();
 }
+
+#[test]
+fn a_column_is_completed_and_one_is_taken_from_the_schema() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut sql = SqlPage::open(&mut browser, &server);
+    // The schema comes view by view.
+    let column = "document.querySelector('details.sql-view[open] ul .sql-column span')";
+    sql.page.wait_for(column);
+    sql.write("SELECT dur");
+    let first = "document.querySelector('#sql-offered [role=option] .suggest-value')";
+    sql.page.wait_for(&format!("{first}?.innerText.startsWith('dur')"));
+    let completed = sql.page.browser.evaluate(&format!("{first}.innerText"));
+    sql.page.browser.press("Enter");
+    let text = "document.querySelector('main textarea').value";
+    sql.page.wait_for(&format!("{text} === 'SELECT ' + {completed}"));
+    sql.page.wait_for("!document.querySelector('#sql-offered')");
+    let name = sql.page.browser.evaluate(&format!("{column}.innerText"));
+    sql.write("SELECT ");
+    sql.page.browser.press("Escape");
+    sql.page.click(column);
+    sql.page.wait_for(&format!("{text} === 'SELECT ' + {name}"));
+    sql.page.browser.assert_no_errors();
+}

@@ -1,0 +1,118 @@
+//! Explore: the box of the heatmap, older pages.
+
+use prost::Message;
+use tidings_proto::otlp::{KeyValue, Span};
+
+use crate::{
+    browser::page_objects::ExplorePage,
+    harness::{
+        Server,
+        browser::Browser,
+        http::post,
+        spans::{self, span},
+    },
+};
+
+/// Sends calls of the last minutes; each fifth is slow, through an acquirer of its own.
+fn send_calls(server: &Server) {
+    let begin = spans::now() - 600_000_000_000;
+    let call = |number: u64| {
+        let is_slow = number.is_multiple_of(5);
+        let start = begin + number * 2_000_000_000;
+        let millis = if is_slow { 900 + number % 7 } else { 20 + number % 9 };
+        let acquirer = if is_slow { "northpay" } else { "southpay" };
+        Span {
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + millis * 1_000_000,
+            attributes: vec![KeyValue::new("payment.acquirer", acquirer)],
+            ..span(u128::from(number + 1), number + 1, 0, "POST /pay")
+        }
+    };
+    let body = spans::traces("payment", (0..200).map(call).collect()).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+}
+
+/// Draws a box over the slow calls.
+fn draw_box(explore: &mut ExplorePage<'_>) {
+    let page = &mut explore.page;
+    page.wait_for("document.querySelector('.heat-plot svg path')");
+    let place = page.browser.evaluate(
+        "(() => { const r = document.querySelector('.heat-plot').getBoundingClientRect(); \
+         return [r.left + 2, r.top + 2, r.right - 2, r.top + r.height * 0.4]; })()",
+    );
+    let at = |index: usize| place[index].as_f64().unwrap();
+    page.browser.drag([at(0), at(1)], [at(2), at(3)]);
+    page.wait_for_address("box=");
+    page.wait_for("document.querySelector('.explain-value')?.innerText.includes('northpay')");
+}
+
+#[test]
+fn a_value_of_the_box_is_left_out_with_shift() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
+    draw_box(&mut explore);
+    explore.page.wait_for("document.querySelector('.list-tools h2').innerText === '40 traces'");
+    explore.page.browser.evaluate(
+        "document.querySelector('.explain-value').dispatchEvent( \
+         new MouseEvent('click', { bubbles: true, shiftKey: true }))",
+    );
+    explore.page.wait_for_address("not=payment.acquirer=northpay");
+    explore.page.wait_for("!document.querySelector('table[aria-label=Traces] tbody tr')");
+    explore.page.browser.assert_no_errors();
+}
+
+#[test]
+fn the_traces_of_a_box_are_compared_with_all() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
+    draw_box(&mut explore);
+    explore.page.press_button("Compare with all");
+    explore.page.wait_for_address("trees=on");
+    explore.page.wait_for_text("Where the time goes");
+    explore.page.wait_until_settled();
+    explore.page.press_button("Compare with all");
+    explore.page.wait_for_address_without("trees=");
+    explore.page.browser.assert_no_errors();
+}
+
+#[test]
+fn older_traces_are_loaded_below_those_that_stand_there() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
+    let rows = "document.querySelectorAll('table[aria-label=Traces] tbody tr').length";
+    explore.page.wait_for(&format!("{rows} === 50"));
+    let first = "document.querySelector('table[aria-label=Traces] tbody tr').id";
+    let before = explore.page.browser.evaluate(first);
+    explore.page.press_button("Load older traces");
+    explore.page.wait_for(&format!("{rows} === 100"));
+    assert_eq!(explore.page.browser.evaluate(first), before, "nothing moves");
+    explore.page.browser.assert_no_errors();
+}
+
+#[test]
+fn the_heatmap_has_rows_that_are_told_apart() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let begin = spans::now() - 300_000_000_000;
+    // From a microsecond to two minutes.
+    let call = |number: u64| Span {
+        start_time_unix_nano: begin + number,
+        end_time_unix_nano: begin + number + (1_000_u64 << number),
+        ..span(u128::from(number + 1), number + 1, 0, "any")
+    };
+    let body = spans::traces("shop", (0..28).map(call).collect()).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
+    explore.page.wait_for("document.querySelector('.heat-plot svg path')");
+    let rows = explore.page.browser.evaluate(
+        "Number(document.querySelector('.heat-plot svg').getAttribute('viewBox').split(' ')[3])",
+    );
+    assert!((2..=24).contains(&rows.as_u64().unwrap()), "{rows} rows");
+    explore.page.browser.assert_no_errors();
+}

@@ -1,0 +1,80 @@
+//! An opened log record: the lines around it, and its moment in its trace.
+
+use prost::Message;
+use tidings_proto::otlp::{LogRecord, Span};
+
+use crate::{
+    browser::{page_objects::Page, send_logs},
+    harness::{
+        Server,
+        browser::Browser,
+        http::post,
+        spans::{self, log, span},
+    },
+};
+
+/// Sends records of one sender, one in each millisecond, all of one trace with two spans.
+fn send_records(server: &Server) {
+    let begin = spans::now() - 60_000_000_000;
+    let record = |number: u64| LogRecord {
+        time_unix_nano: begin + number * 1_000_000,
+        ..log(0x109, 1, &format!("line {number} of the order"))
+    };
+    send_logs(server, (0..100).map(record).collect());
+    let timed = |id: u64, parent: u64, millis: u64, name: &str| Span {
+        start_time_unix_nano: begin,
+        end_time_unix_nano: begin + millis * 1_000_000,
+        ..span(0x109, id, parent, name)
+    };
+    let all = vec![timed(1, 0, 120, "POST /order"), timed(2, 1, 80, "charge")];
+    let body = spans::traces("shop", all).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+}
+
+/// Opens the page and its record with these words.
+fn open<'a>(browser: &'a mut Browser, server: &Server, words: &str) -> Page<'a> {
+    let mut page = Page::open(browser, server, "/logs?live=off");
+    page.click(&format!(
+        "[...document.querySelectorAll('.log')].find(e => e.innerText.includes('{words}')) \
+         ?.querySelector('.log-text')"
+    ));
+    page.wait_for("document.querySelector('.log-details')");
+    page
+}
+
+#[test]
+fn lines_around_a_record_are_read() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_records(&server);
+    let mut page = open(&mut browser, &server, "line 90 of");
+    page.press_button("Lines around it");
+    page.wait_for_address("around=");
+    let lines = "[...document.querySelectorAll('.around-line')].map(e => e.innerText)";
+    page.wait_for(&format!("{lines}.some(text => text.includes('line 89 of'))"));
+    page.wait_for(&format!("{lines}.some(text => text.includes('line 91 of'))"));
+    page.wait_for("document.querySelector('.around-line.is-this')?.innerText.includes('line 90')");
+    // Another number of lines.
+    let before = page.browser.evaluate(&format!("{lines}.length"));
+    page.click("document.querySelector('.around-sizes button[aria-pressed=false]')");
+    page.wait_for(&format!("{lines}.length !== {before}"));
+    page.press_button("Lines around it");
+    page.wait_for_address_without("around=");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_record_stands_in_its_trace_and_leads_to_it() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_records(&server);
+    let mut page = open(&mut browser, &server, "line 60 of");
+    page.press_button("In its trace");
+    page.wait_for("document.querySelectorAll('.mini-trace .mini-bar').length === 2");
+    page.wait_for("document.querySelector('.mini-moment').innerText.includes('+60')");
+    page.wait_for("document.querySelector('.mini-facts').innerText.includes('POST /order')");
+    page.press_button("Open the trace");
+    page.wait_for_address(&format!("/trace/{:032x}", 0x109));
+    page.wait_for("document.querySelector('.wf-selected')?.innerText.includes('POST /order')");
+    page.browser.assert_no_errors();
+}

@@ -1,0 +1,159 @@
+//! A trace: its switches, its files, links to other traces.
+
+use prost::Message;
+use tidings_proto::otlp::{KeyValue, Link, Span};
+
+use crate::{
+    browser::page_objects::TracePage,
+    harness::{
+        PATIENCE, Server,
+        browser::Browser,
+        http::post,
+        spans::{self, span},
+    },
+};
+
+/// The trace that has something for each switch.
+const FAULTY: u128 = 0xfa017;
+
+fn send(server: &Server, service: &str, host: &str, all: Vec<Span>) {
+    let mut request = spans::traces(service, all);
+    let resource = request.resource_spans[0].resource.as_mut().unwrap();
+    resource.attributes.push(KeyValue::new("host.name", host));
+    let body = request.encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+}
+
+/// Sends a trace with repeated calls, with calls of a host whose clock is two seconds ahead, and
+/// with a span whose parent is missing.
+fn send_faulty(server: &Server) {
+    let begin = spans::now() - 60_000_000_000;
+    let timed = |id: u64, parent: u64, (from, millis): (u64, u64), name: &str| Span {
+        start_time_unix_nano: begin + from * 1_000_000,
+        end_time_unix_nano: begin + (from + millis) * 1_000_000,
+        ..span(FAULTY, id, parent, name)
+    };
+    let mut own = vec![timed(1, 0, (0, 1_000), "POST /order"), timed(9, 99, (10, 5), "lost call")];
+    own.extend((10..22).map(|id| timed(id, 1, (id * 10, 8), "SELECT item")));
+    own.extend((30..36).map(|id| Span { kind: 3, ..timed(id, 1, (id * 20, 18), "charge") }));
+    send(server, "shop", "till-1", own);
+    let served = (30..36).map(|id| timed(id + 10, id, (id * 20 + 2_004, 10), "charge"));
+    send(server, "bank", "vault-1", served.collect());
+}
+
+#[test]
+fn what_a_waterfall_shows_is_switched() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1920, 900) else { return };
+    send_faulty(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
+    let lines = "document.querySelectorAll('.wf-scroll .wf-line').length";
+
+    trace.page.press_button("Critical path");
+    trace.page.wait_for_address("path=0");
+    trace.page.wait_for("document.querySelector('.wf-no-path')");
+    trace.page.press_button("Critical path");
+    trace.page.wait_for_address_without("path=0");
+
+    let grouped = trace.page.browser.evaluate(lines);
+    trace.page.press_button("Group repeats");
+    trace.page.wait_for_address("group=0");
+    trace.page.wait_for(&format!("{lines} > {grouped} + 5"));
+    trace.page.press_button("Group repeats");
+    trace.page.wait_for_address_without("group=0");
+    trace.page.wait_for(&format!("{lines} === {grouped}"));
+
+    trace.page.press_button("Adjust clocks");
+    trace.page.wait_for_address("clocks=1");
+    trace.page.wait_until_settled();
+    trace.page.press_button("Adjust clocks");
+    trace.page.wait_for_address_without("clocks=1");
+    trace.page.wait_until_settled();
+
+    trace.page.press_button("Only problems");
+    trace.page.wait_for_address("only=problems");
+    trace.page.wait_for(
+        "[...document.querySelectorAll('.wf-line')].some(e => e.innerText.includes('lost call')) \
+         && ![...document.querySelectorAll('.wf-line')].some(e => e.innerText.includes('SELECT item'))",
+    );
+    trace.page.press_button("Only problems");
+    trace.page.wait_for_address_without("only=");
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_trace_is_saved_as_otlp_and_copied_as_a_tree() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_faulty(&server);
+    let folder = tempfile::tempdir().unwrap();
+    browser.save_into(folder.path());
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
+    trace.page.press_button("Export");
+    trace.page.press_button("Download as OTLP JSON");
+    let file = folder.path().join(format!("trace-{FAULTY:032x}.json"));
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let saved = loop {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        if let Ok(json) = serde_json::from_str::<serde_json::Value>(&text) {
+            break json;
+        }
+        assert!(std::time::Instant::now() < deadline, "no file in {:?}", folder.path());
+        trace.page.wait_for("new Promise(done => requestAnimationFrame(() => done(1)))");
+    };
+    assert_eq!(saved["resourceSpans"].as_array().map(Vec::len), Some(2), "{saved}");
+
+    // A clipboard of the test's own: the browser's may ask the reader first.
+    trace.page.browser.evaluate(
+        "navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }, 1",
+    );
+    trace.page.press_button("Export");
+    trace.page.press_button("Copy as text");
+    trace.page.wait_for(
+        "['POST /order', 'SELECT item', 'lost call'].every(name => window.copied?.includes(name))",
+    );
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn links_of_spans_lead_to_the_other_trace_and_back() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let (batch, order) = (0x1ba7_u128, 0x0de5_u128);
+    let link = Link {
+        trace_id: order.to_be_bytes().to_vec(),
+        span_id: 7_u64.to_be_bytes().to_vec(),
+        ..Link::default()
+    };
+    send(&server, "shop", "till-1", vec![span(order, 7, 0, "publish order")]);
+    let linked = Span { links: vec![link], ..span(batch, 5, 0, "process orders") };
+    send(&server, "mailer", "post-1", vec![linked]);
+    let mut trace =
+        TracePage::open(&mut browser, &server, &format!("{batch:032x}?span={:016x}", 5));
+    trace.page.press_button(&format!("Trace {order:032x}"));
+    trace.page.wait_for_address(&format!("/trace/{order:032x}"));
+    trace.wait_for_span("publish order");
+    trace.page.wait_for_text("Linked from");
+    trace.page.press_button("process orders of mailer");
+    trace.page.wait_for_address(&format!("/trace/{batch:032x}"));
+    trace.wait_for_span("process orders");
+    trace.page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_phone_has_one_menu_of_the_actions_of_a_trace() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
+    send_faulty(&server);
+    let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
+    let shown = "document.querySelector('#trace-actions').getClientRects().length > 0";
+    trace.page.wait_for(&format!("!({shown})"));
+    trace.page.press_button("Actions");
+    trace.page.wait_for(shown);
+    trace.page.browser.screenshot("trace-actions-390");
+    let wide = trace.page.browser.evaluate("document.documentElement.scrollWidth - innerWidth");
+    assert!(wide.as_i64().unwrap() <= 0, "wider by {wide}");
+    trace.page.press_button("Compare with typical");
+    trace.page.wait_for_address("/compare");
+    trace.page.browser.assert_no_errors();
+}
