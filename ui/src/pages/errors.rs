@@ -18,8 +18,8 @@ use crate::{
     asked::incomplete,
     browser,
     components::{
-        AddressSegments, Badge, Chip, Icon, IconName, Panel, ServiceName, SortHead, SortOrder,
-        SparkBars, SparkTone, Suggest, Suggestion, Tone, use_choice, use_sort,
+        AddressSegments, Badge, Chip, Icon, IconName, Panel, PartialNote, ServiceName, SortHead,
+        SortOrder, SparkBars, SparkTone, Suggest, Suggestion, Tone, use_choice, use_sort,
     },
     drawings::slots::Slots,
     figures, format,
@@ -285,6 +285,15 @@ pub fn ErrorsPage() -> impl IntoView {
             )
         })
     };
+    let unknown_sources = move || {
+        page.report.error().map(|_| {
+            view! {
+                <PartialNote>
+                    "What changed is not known: those that only follow are not marked."
+                </PartialNote>
+            }
+        })
+    };
     let draw = move |list: Arc<ExceptionList>| view! { <ErrorTable page list /> };
     view! {
         <div class="page">
@@ -297,6 +306,7 @@ pub fn ErrorsPage() -> impl IntoView {
                     </span>
                 </div>
                 <p class="sentence">{move || sentence(page)}</p>
+                {unknown_sources}
                 <FilterChips page />
             </div>
             <Panel
