@@ -1,7 +1,7 @@
 //! A graph of calls as cards and curves, to be panned, zoomed and walked through by keyboard.
 //!
 //! Owns the picture's geometry: [`Viewport`] (what part of it is seen at what size) and the curves.
-//! [`super::layers`] places the cards; the page fills them; [`names`] are those of a small picture.
+//! [`super::layers`] places the cards; the page fills them; `names` are those of a small picture.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -404,8 +404,7 @@ pub fn Network(
 ) -> impl IntoView {
     let field = NodeRef::<html::Div>::new();
     let size = browser::size_of(field);
-    let picture_size = (graph.layout.width, graph.layout.height);
-    let middle = graph.middle();
+    let (picture_size, middle) = ((graph.layout.width, graph.layout.height), graph.middle());
     let shown = Memo::new(move |_| {
         view.get().unwrap_or_else(|| Viewport::readable(picture_size, size.get(), middle))
     });
