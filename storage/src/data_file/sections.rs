@@ -24,8 +24,9 @@ pub(super) struct Portion {
     pub(super) bytes: usize,
 }
 
-/// Of a scan, and of whoever reads some columns.
-pub(super) const PORTION: Portion = Portion { rows: PORTION_ROWS, bytes: 64 << 20 };
+/// Of a scan, and of whoever reads some columns. Several copies of it are in memory where rows are sent
+/// on; 8,192 rows of 2 KiB fit.
+pub(super) const PORTION: Portion = Portion { rows: PORTION_ROWS, bytes: 16 << 20 };
 
 /// Rows that follow each other, and how many of them are decoded at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +74,16 @@ pub(crate) fn merge_bytes_min(signal: Signal, file: &DataFile) -> Result<u64, St
     Ok(pages.fold(words, u64::saturating_add))
 }
 
-/// The length of the longest page of a column of texts.
+/// The length of the longest page of a column of texts, with its values as texts.
 fn longest_page(metadata: &ParquetMetaData, schema: &Schema, leaf: usize) -> u64 {
     let of_group = |(group, row_group): (usize, &RowGroupMetaData)| {
         let chunk = row_group.column(leaf);
-        // Pages of codes are short, and their dictionary has each text once.
-        if !has_texts(chunk, schema) || is_coded(chunk) {
+        if !has_texts(chunk, schema) {
             return 0;
+        }
+        // Pages of codes are short. Their dictionary, which has each text once, is one page.
+        if is_coded(chunk) {
+            return u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
         }
         let rows = usize::try_from(row_group.num_rows()).unwrap_or_default();
         let pages = pages(metadata, group, leaf, rows, &(0..rows));
