@@ -29,7 +29,7 @@ pub(crate) struct ShownRecords {
     keys: BTreeSet<RecordKey>,
 }
 
-/// What a poll adds to the deduplication set.
+/// Keys that a poll adds to the deduplication set.
 #[derive(Debug)]
 pub(crate) struct AddedKeys {
     keys: BTreeSet<RecordKey>,
