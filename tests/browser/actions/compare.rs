@@ -25,11 +25,6 @@ fn a_call_of_most_impact_is_opened_in_the_lanes() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let [left, _] = traces(&server);
     let mut compare = ComparePage::open(&mut browser, &server, &left, "typical");
-    // A call that is slower says so, whatever else it is.
-    compare.page.wait_for(
-        "[...document.querySelectorAll('[aria-label=\"Most impact first\"] .badge')] \
-         .some(e => e.innerText === 'slower')",
-    );
     let name = compare.open_impact();
     compare.wait_for_chosen(&name);
     compare.page.wait_for_text("Is it the only one?");

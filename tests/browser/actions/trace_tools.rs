@@ -130,7 +130,10 @@ fn links_of_spans_lead_to_the_other_trace_and_back() {
     send(&server, "mailer", "post-1", vec![linked]);
     let mut trace =
         TracePage::open(&mut browser, &server, &format!("{batch:032x}?span={:016x}", 5));
-    trace.page.press_button(&format!("Trace {order:032x}"));
+    // The words of the link go over two lines: its middle may lie between them.
+    let link = "document.querySelector('.span-links a')";
+    trace.page.wait_for(&format!("{link}?.innerText.startsWith('Trace {order:032x}')"));
+    trace.page.browser.evaluate(&format!("{link}.click()"));
     trace.page.wait_for_address(&format!("/trace/{order:032x}"));
     trace.wait_for_span("publish order");
     trace.page.wait_for_text("Linked from");
@@ -146,7 +149,8 @@ fn a_phone_has_one_menu_of_the_actions_of_a_trace() {
     let Some(mut browser) = Browser::start(&server, 390, 844) else { return };
     send_faulty(&server);
     let mut trace = TracePage::open(&mut browser, &server, &format!("{FAULTY:032x}"));
-    let shown = "document.querySelector('#trace-actions').getClientRects().length > 0";
+    let shown = "document.querySelector('#trace-actions')?.getClientRects().length > 0";
+    trace.page.wait_for("document.querySelector('#trace-actions') !== null");
     trace.page.wait_for(&format!("!({shown})"));
     trace.page.press_button("Actions");
     trace.page.wait_for(shown);
