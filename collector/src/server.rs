@@ -80,10 +80,7 @@ impl Endpoint for Server {
 
     fn refuse_overloaded(&self, head: &Parts, peer: PeerAddress) -> Response<ReplyBody> {
         let message = "too many connections or requests at a time";
-        let refusal = Refusal::new(Reason::Busy, message);
-        let common = self.ingest.destinations.common();
-        let refusal = self.counted(refusal, &sender(head, peer), common);
-        self.receiver.refuse(head, &refusal)
+        self.refuse_head(head, peer, Refusal::new(Reason::Busy, message))
     }
 
     fn refuse_fields(
@@ -94,10 +91,7 @@ impl Endpoint for Server {
     ) -> Response<ReplyBody> {
         let count = head.headers.len();
         let message = format!("the request has {count} headers, the limit is {fields_max}");
-        let refusal = Refusal::new(Reason::HeadTooLarge, message);
-        let common = self.ingest.destinations.common();
-        let refusal = self.counted(refusal, &sender(head, peer), common);
-        self.receiver.refuse(head, &refusal)
+        self.refuse_head(head, peer, Refusal::new(Reason::HeadTooLarge, message))
     }
 
     fn explain(&self, head: UnreadableHead, peer: PeerAddress) -> Explanation {
@@ -246,6 +240,18 @@ impl Server {
         let needed = if self.question(head).is_some() { Role::Read } else { Role::Ingest };
         self.access.consult(&head.headers, Credentials::Keys).await?;
         Ok(self.access.admit(&head.headers, Credentials::Keys, needed)?)
+    }
+
+    /// Refuses a request by its head, before it is known for whom it is.
+    fn refuse_head(
+        &self,
+        head: &Parts,
+        peer: PeerAddress,
+        refusal: Refusal,
+    ) -> Response<ReplyBody> {
+        let common = self.ingest.destinations.common();
+        let refusal = self.counted(refusal, &sender(head, peer), common);
+        self.receiver.refuse(head, &refusal)
     }
 
     /// Query API that answers the request, when the request is a query.
