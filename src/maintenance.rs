@@ -70,7 +70,7 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         (Some(id), None) => Erasure::Trace(setting_value::trace_id(id).map_err(wrong)?),
         (None, Some(key)) if key.contains('=') => return Err(wrong(VALUE_IN_ARGUMENTS.to_owned())),
         (None, Some(key)) if !key.is_empty() => {
-            Erasure::Attribute(AttributeFilter::new(key, Some(cli::standard_input()?)))
+            Erasure::Attribute(AttributeFilter::everywhere(key, cli::standard_input()?))
         }
         _ => {
             let reason =

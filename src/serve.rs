@@ -56,6 +56,9 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     allocator::keep_free_memory(settings.memory);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    if clock.now() == UnixNanos(0) {
+        return Err(SettingsError::Clock.into());
+    }
     let own = OwnTelemetry::new(settings.own_telemetry, Arc::clone(&clock));
     let log = log::start_sparingly(&settings.log, own.as_ref(), Arc::clone(&clock))?;
     let connections_max = file_limit::connections_max(settings.connections_max);

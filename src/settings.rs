@@ -175,6 +175,8 @@ pub(crate) enum SettingsError {
         "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set require-keys = true and make keys with `tidings keys create`, or oidc-issuer, or insecure = true if that is meant"
     )]
     Exposed { name: &'static str, address: SocketAddr },
+    #[error("the clock of this machine is before 1970: set it, answers have its time")]
+    Clock,
     #[error("{0}")]
     Oidc(String),
     #[error(

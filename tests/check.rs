@@ -129,7 +129,7 @@ fn a_directory_of_a_newer_format_is_refused_with_78() {
     fs::write(folder.path().join("format"), "tidings data directory, format 7\n").unwrap();
     for (code, _, error) in [serve(folder.path()), check(folder.path())] {
         assert_eq!(code, Some(78), "{error}");
-        assert!(error.contains("format 7, this program reads up to 1"), "{error}");
+        assert!(error.contains("format 7, this program reads up to 2"), "{error}");
     }
 }
 

@@ -175,6 +175,8 @@ fn adornment() -> Vec<KeyValue> {
         one("int", Value::Int(i64::MIN)),
         one("double", Value::Double(0.1)),
         one("truth", Value::Bool(true)),
+        one("http.route", Value::String("/pay".to_owned())),
+        one("http.response.status_code", Value::Int(200)),
     ]
 }
 
@@ -224,7 +226,7 @@ fn said_by_the_api(server: &Server) -> Json {
     })
 }
 
-/// OTLP's attributes as [key, type, value].
+/// OTLP's attributes as [key, type, value], ordered by the JSON of their keys.
 fn typed(attributes: &Json) -> Json {
     let one = |attribute: &Json| {
         let (kind, value) = attribute["value"].as_object().unwrap().iter().next().unwrap();
@@ -235,7 +237,9 @@ fn typed(attributes: &Json) -> Json {
         };
         json!([attribute["key"], kind, value])
     };
-    attributes.as_array().unwrap().iter().map(one).collect()
+    let mut typed: Vec<Json> = attributes.as_array().unwrap().iter().map(one).collect();
+    typed.sort_by_key(|attribute| attribute[0].to_string());
+    Json::Array(typed)
 }
 
 /// How often the API has each log record's text.

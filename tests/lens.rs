@@ -34,7 +34,9 @@ fn lens() -> PathBuf {
                 .args(["--quiet", "--batch-mode", UNPACK])
                 .arg(format!("-Dartifact={SERVER}"))
                 .arg(format!("-Dmdep.unpack.includes={LENS}"))
-                .arg(format!("-DoutputDirectory={}", folder.display())),
+                .arg(format!("-DoutputDirectory={}", folder.display()))
+                // It leaves a file in the folder in which it runs.
+                .current_dir(folder),
         );
         make(Command::new("jar").arg("xf").arg(folder.join(LENS)).current_dir(folder));
     });

@@ -118,6 +118,8 @@ fn search(folder: &Path, query: &AuditQuery) -> Result<AuditPage, StorageError> 
                     page.events.push(event);
                 }
                 Some(_) => {}
+                // A process that opened the file ended a line that another one was writing.
+                None if line.is_empty() => {}
                 None => page.unreadable_lines += 1,
             }
             last = Some(AuditPosition { day, before: offset });

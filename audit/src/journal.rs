@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -133,7 +134,15 @@ impl AuditLog {
             written: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         };
-        drop(log.day_file(log.clock.now())?);
+        match log.day_file(log.clock.now()) {
+            Err(AuditError::Storage(StorageError::Io { source, path, .. }))
+                if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                // As when it becomes so later: there is nothing new to record but reads.
+                log.report(0, &format!("{}: {source}", path.display()));
+            }
+            opened => drop(opened?),
+        }
         Ok(log)
     }
 

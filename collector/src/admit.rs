@@ -2,14 +2,18 @@
 //!
 //! Memory is accounted before it is used: arriving bytes, decompressed bytes and the estimated
 //! decoded form are all held from one budget until the request is answered. When the budget is
-//! used up, bodies that do not arrive lose theirs ([`crate::shares`]); when none of them does, the
-//! answer is an immediate "try again", never a queue.
+//! used up, bodies that do not arrive lose theirs ([`crate::shares`]), and for one that has come
+//! whole, others of its address that are on their way; when there are none of them, the answer is an
+//! immediate "try again", never a queue.
 
 use std::sync::Arc;
 
 use tidings_access::Caller;
 use tidings_storage::Clock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use crate::{
     CollectorLimits,
@@ -79,6 +83,19 @@ fn no_memory(_: Scarce) -> Refusal {
     Refusal::new(Reason::Busy, "too many bytes under way at a time")
 }
 
+/// The refusal to a body whose room others needed.
+pub(crate) fn lost_its_room() -> Refusal {
+    Refusal::new(Reason::Busy, "others needed the room of this body")
+}
+
+/// The wait of a form for the bytes that others lose, a second at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FormWait {
+    No,
+    /// On a thread that may block.
+    Blocking,
+}
+
 /// The sender of a request: where its records go, and its key where one is needed.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestSender {
@@ -100,6 +117,21 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
+    /// Holds the memory of the form of a body that has come. A body of its address that asked
+    /// before may have taken its room.
+    pub(crate) fn hold_form(&mut self, bytes: usize, wait: FormWait) -> Result<(), Refusal> {
+        self.check_size(bytes)?;
+        if self.holder.is_evicted() {
+            return Err(lost_its_room());
+        }
+        self.memory.has_arrived();
+        let held = match wait {
+            FormWait::No => self.memory.grow(bytes),
+            FormWait::Blocking => Handle::current().block_on(self.memory.grow_soon(bytes)),
+        };
+        held.map_err(no_memory)
+    }
+
     /// Holds this much more memory.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.check_size(bytes)?;
@@ -111,11 +143,6 @@ impl Admission {
     pub(crate) async fn hold_arriving(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.check_size(bytes)?;
         self.memory.grow_arriving(bytes).await.map_err(no_memory)
-    }
-
-    /// Notes that the body has been decoded, or that there is room for it.
-    pub(crate) fn decoded(&self) {
-        self.memory.has_arrived();
     }
 
     /// Refuses what never fits: to be told to try again would be to try again for ever.

@@ -12,7 +12,7 @@ use tidings_storage::Clock;
 
 use crate::{
     CollectorLimits,
-    admit::Admission,
+    admit::{Admission, lost_its_room},
     counters::ReceiverCounters,
     decompress::too_large,
     pace::{PACE_WINDOW, Pace},
@@ -161,10 +161,6 @@ impl BodyReader<'_> {
             () = phases.reached(Phase::Closing) => {}
         }
     }
-}
-
-fn lost_its_room() -> Refusal {
-    Refusal::new(Reason::Busy, "the body did not come while others needed its room")
 }
 
 fn broken_off(error: &hyper::Error) -> Refusal {

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     CollectorLimits,
-    admit::{Admission, Gate, RequestSender},
+    admit::{Admission, FormWait, Gate, RequestSender, lost_its_room},
     counters::SignalCounters,
     decompress::{Bound, Compression, decompress},
     destination::Destinations,
@@ -149,15 +149,20 @@ impl Ingest {
     ) -> Result<(Admission, Prepared), Refusal> {
         let (memory_max, now) = (self.limits.request_memory_bytes_max, self.clock.instant());
         if payload.compression == Compression::None && payload.bytes.len() <= INLINE_BYTES_MAX {
-            return prepare(admission, payload, memory_max, &self.redactor, now);
+            return prepare(admission, payload, memory_max, &self.redactor, now, FormWait::No);
         }
         let redactor = Arc::clone(&self.redactor);
         // An error means the semaphore is closed, which nothing does.
-        let place = Arc::clone(&self.decoders).acquire_owned().await;
+        let holder = Arc::clone(&admission.holder);
+        let place = tokio::select! {
+            biased;
+            () = holder.evicted() => return Err(lost_its_room()),
+            place = Arc::clone(&self.decoders).acquire_owned() => place,
+        };
         let work = move || {
             // Kept to the end, also when the client has gone.
             let _place = place;
-            prepare(admission, payload, memory_max, &redactor, now)
+            prepare(admission, payload, memory_max, &redactor, now, FormWait::Blocking)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| panicked())?
     }
@@ -182,13 +187,15 @@ pub(crate) fn panicked() -> Refusal {
 }
 
 /// Everything that keeps the processor busy, on one thread: a request is read by its rules and then
-/// again for its rows, and meanwhile its bytes stay in the caches.
+/// again for its rows, and meanwhile its bytes stay in the caches. `wait` is for the memory
+/// of the form.
 fn prepare(
     mut admission: Admission,
     payload: Payload,
     memory_max: usize,
     redactor: &Redactor,
     now: Instant,
+    wait: FormWait,
 ) -> Result<(Admission, Prepared), Refusal> {
     let Payload { bytes, compression, limit, broken, format } = payload;
     let RequestSender { caller, destination } = admission.sender.clone();
@@ -206,8 +213,7 @@ fn prepare(
             let message = format!("takes {weight} bytes when decoded, the limit is {memory_max}");
             return Err(Refusal::new(Reason::TooLarge, message));
         }
-        admission.hold(weight)?;
-        admission.decoded();
+        admission.hold_form(weight, wait)?;
         // A request that found no room comes again, and costs its sender nothing.
         charge(length);
         Ok(())

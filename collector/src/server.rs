@@ -147,8 +147,8 @@ impl Server {
                 }
                 let refusal = self.counted(refusal, &sender(&head, holder.peer()), &counted_for);
                 self.audit_denial(&head, holder.peer(), &refusal);
-                // A body that did not come does not come now.
-                if !holder.is_evicted() {
+                // A body that did not come does not come now; one that gave way is on its way.
+                if !holder.is_evicted() || holder.is_arriving() {
                     self.reader(&counted_for).drain(&head, &mut body, &refusal).await;
                 }
                 self.receiver.refuse(&head, &refusal)

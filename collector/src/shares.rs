@@ -4,7 +4,9 @@
 //! evicted first, those of the address that has the most before others: silent connections, idle
 //! ones, bodies that do not arrive. So one client, or one machine with many of them, keeps nobody
 //! out, and a new client of the same address gets in as well, which matters where a proxy gives all
-//! of them one address. Work that is under way is not evicted for the sake of its own address.
+//! of them one address. Work that is under way is not evicted for the sake of its own address. Of
+//! bodies that do not fit together, the first that asks for the room of its form goes before all of
+//! its address that have not, so that one is always stored.
 //!
 //! Owns the counts and the choice of who is evicted. Does not own what eviction means: a
 //! [`ShareHolder`] ends itself.
@@ -89,6 +91,12 @@ impl HolderState {
             Self::Working => "working",
         }
     }
+
+    /// Returns whether a body is awaited of which nothing came for so long that others may have
+    /// its share.
+    fn is_stalled(self, rest: Duration) -> bool {
+        self == Self::Receiving && rest >= STALLED
+    }
 }
 
 /// A connection or a request that has a part of a budget.
@@ -150,6 +158,13 @@ struct BudgetEntry {
     peer: PeerAddress,
     amount: Amount,
     is_evicted: bool,
+}
+
+impl BudgetEntry {
+    /// Reports whether it is a body that comes, or that has come and waits for its form.
+    fn has_no_form(&self, state: HolderState) -> bool {
+        state == HolderState::Receiving || self.amount.arriving > 0
+    }
 }
 
 /// A part of a budget.
@@ -340,7 +355,8 @@ impl Shares {
             _ => (own, wish.peer),
         };
         let is_foreign = peer != wish.peer;
-        let pick = |may: &dyn Fn(PeerAddress, HolderState, Duration) -> bool| {
+        let has_precedence = !is_foreign && self.has_precedence(budget, wish, excess);
+        let pick = |may: &dyn Fn(&BudgetEntry, HolderState, Duration) -> bool| {
             let others = budget.entries.iter();
             let others = others.filter(|(id, entry)| {
                 **id != wish.id && !entry.is_evicted && entry.amount.part(excess.bound) > 0
@@ -348,18 +364,17 @@ impl Shares {
             let states = others.filter_map(|(id, entry)| {
                 let (state, since) = entry.holder.state();
                 let rest = now.saturating_duration_since(since);
-                may(entry.peer, state, rest).then_some((state, since, *id))
+                may(entry, state, rest).then_some((state, since, *id))
             });
             states.min().map(|(.., id)| id)
         };
-        let does_nothing = |state, rest| match state {
-            HolderState::Silent | HolderState::Idle => true,
-            HolderState::Receiving => rest >= STALLED,
-            HolderState::Working => false,
+        let does_nothing = |state: HolderState, rest| {
+            matches!(state, HolderState::Silent | HolderState::Idle) || state.is_stalled(rest)
         };
-        let of_greediest = pick(&|at, state, rest| {
+        let of_greediest = pick(&|entry, state, rest| {
             let receives = is_foreign && state == HolderState::Receiving;
-            at == peer && (does_nothing(state, rest) || receives)
+            let yields = has_precedence && entry.has_no_form(state);
+            entry.peer == peer && (does_nothing(state, rest) || receives || yields)
         });
         if of_greediest.is_some() || excess.of_peer > 0 {
             return of_greediest;
@@ -367,8 +382,26 @@ impl Shares {
         let gives_up_work = is_foreign
             && self.kind == BudgetKind::Connections
             && used > own.saturating_add(wish.more);
-        let working = || gives_up_work.then(|| pick(&|at, _, _| at == peer))?;
+        let working = || gives_up_work.then(|| pick(&|entry, _, _| entry.peer == peer))?;
         pick(&|_, state, rest| does_nothing(state, rest)).or_else(working)
+    }
+
+    /// Reports whether bodies of the wish's own address that have no form give way to it: it is for
+    /// the form of one, and what they hold is enough, or leaves it alone.
+    fn has_precedence(&self, budget: &Budget, wish: Wish, excess: Excess) -> bool {
+        let has_no_form = |entry: &BudgetEntry| entry.has_no_form(entry.holder.state().0);
+        let own = budget.entries.get(&wish.id);
+        if self.kind != BudgetKind::Bytes || own.is_none_or(has_no_form) {
+            return false;
+        }
+        let own = budget.entries.iter().filter(|(_, entry)| entry.peer == wish.peer);
+        let (mut yields, mut stays) = (0_usize, 0_usize);
+        for (_, entry) in own.filter(|(id, _)| **id != wish.id) {
+            let has_no_form = entry.is_evicted || has_no_form(entry);
+            let of = if has_no_form { &mut yields } else { &mut stays };
+            *of = of.saturating_add(entry.amount.part(excess.bound));
+        }
+        yields >= excess.of_total && (yields >= excess.of_peer || stays == 0)
     }
 
     /// Ends a holder; the amount that it has, or had.
@@ -460,7 +493,8 @@ impl BudgetShare {
         self.grow_by_soon(self.wish(more, true)).await
     }
 
-    /// Notes that the body is there and its form has its room: both still count, neither as arriving.
+    /// Notes that the body is there and its form comes next: both count, neither as arriving, and
+    /// bodies of its address that still arrive give way to it.
     pub(crate) fn has_arrived(&self) {
         self.shares.budget().stop_arriving(self.id);
         self.shares.notify_freed();
@@ -549,6 +583,13 @@ impl RequestHolder {
     /// Returns whether the client gave the request up.
     pub(crate) fn is_broken_off(&self) -> bool {
         self.is_broken_off.load(Relaxed)
+    }
+
+    /// Returns whether a body is awaited of which something came within the last second.
+    pub(crate) fn is_arriving(&self) -> bool {
+        let (state, since) = *self.lock();
+        let rest = self.clock.instant().saturating_duration_since(since);
+        state == HolderState::Receiving && !state.is_stalled(rest)
     }
 
     /// Returns whether others have its share.

@@ -94,7 +94,7 @@ static AUDIT_LOG: LazyLock<InputLog> = LazyLock::new(|| {
 
 /// The first two bytes are half the number of blanks that stand before the second line: a line may
 /// be in several blocks of the search, and longer than events are. Page by page there are the events
-/// of all lines, the newest first.
+/// of all lines, the newest first. An empty line is neither an event nor damage.
 fn audit_lines(input: &[u8]) {
     let Some((blanks, lines)) = input.split_first_chunk() else { return };
     let blanks = vec![b' '; 2 * usize::from(u16::from_le_bytes(*blanks))];
@@ -104,6 +104,7 @@ fn audit_lines(input: &[u8]) {
     // Bytes after the last line break are a line that is being written.
     let ended = content.iter().rposition(|byte| *byte == b'\n').map(|end| &content[..end]);
     let lines = ended.into_iter().flat_map(|ended| ended.split(|byte| *byte == b'\n'));
+    let lines = lines.filter(|line| !line.is_empty());
     let read = |line: &[u8]| {
         let event = serde_json::from_slice::<AuditEvent>(line).ok();
         event.filter(|_| line.len() < LINE_BYTES_MAX)

@@ -7,6 +7,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 use tidings_proto::otlp::{Any, Code, ProtoDuration, RetryInfo, RpcStatus};
 
+/// Messages for people are cut to this many bytes: they are in headers, which no flow control holds
+/// back, and can repeat what a client sent.
+const MESSAGE_BYTES_MAX: usize = 1 << 10;
+
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
@@ -23,13 +27,13 @@ impl GrpcStatus {
     /// A status with a message for people.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: Vec::new() }
+        Self { code, message: cut(message.into()), details: Vec::new() }
     }
 
     /// A status with details.
     #[must_use]
     pub fn with_details(code: Code, RpcStatus { message, details, .. }: RpcStatus) -> Self {
-        Self { code, message, details }
+        Self { code, message: cut(message), details }
     }
 
     /// Status of a malformed request.
@@ -80,6 +84,16 @@ impl GrpcStatus {
     }
 }
 
+/// The begin of a long message.
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+        message.push('…');
+        message.shrink_to_fit();
+    }
+    message
+}
+
 /// The form of `grpc-message`: printable ASCII, the rest as `%` and two digits per UTF-8 byte.
 /// Spaces at the begin and the end are encoded too: a field value of HTTP/2 has none there
 /// ([RFC 9113, 8.2.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1)).
@@ -103,6 +117,17 @@ mod tests {
     use tidings_proto::otlp::Code;
 
     use super::{GRPC_DETAILS, GRPC_MESSAGE, GRPC_STATUS, GrpcStatus, percent_encoded};
+
+    #[test]
+    fn a_long_message_is_cut_at_a_letter() {
+        let long = format!("a{}", "é".repeat(1 << 20));
+        let trailers = GrpcStatus::invalid(long).with_retry(1).trailers();
+        let message = trailers[GRPC_MESSAGE].to_str().unwrap();
+        assert!(message.starts_with("a%C3%A9"), "{message}");
+        assert!(message.ends_with("%C3%A9%E2%80%A6"), "{message}");
+        assert_eq!(message.len(), 1 + 511 * 6 + 9);
+        assert!(trailers[GRPC_DETAILS].len() < 2_000);
+    }
 
     #[test]
     fn messages_are_percent_encoded() {

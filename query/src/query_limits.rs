@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::answer_shares::AnswerShares;
+use crate::{QueryError, answer_shares::AnswerShares};
 
 /// A budget of memory from which on all bounds are their defaults.
 const BUDGET_MAX: u64 = 4 << 30;
@@ -11,6 +11,18 @@ const BUDGET_MIN: u64 = 256 << 20;
 
 /// Longer names and values are not offered for completion: nobody picks them from a list.
 pub(crate) const OFFERED_BYTES_MAX: usize = 1_024;
+
+/// Tags of a search by Jaeger's or Tempo's API: the answers for each are kept for every sender.
+const TAGS_MAX: usize = 32;
+
+/// Checks the number of tags of a search.
+pub(crate) fn check_tags(count: usize) -> Result<(), QueryError> {
+    if count <= TAGS_MAX {
+        return Ok(());
+    }
+    let reason = format!("a search has {TAGS_MAX} tags at most, and this one has {count}");
+    Err(QueryError::parameter("tags", reason))
+}
 
 /// The bounds of the query service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +82,9 @@ pub struct QueryLimits {
     pub graph_spans_max: u64,
     /// Maximum bytes of the service graph's rollups; beyond it the same applies.
     pub graph_bytes_max: usize,
+    /// Maximum number of spans whose traces are assembled to find calls of steps that are not in
+    /// rollups.
+    pub assembled_spans_max: u64,
     /// Maximum number of points of all lines of a metrics query, those of its terms included (8
     /// bytes each, and about 50 in the answer).
     pub metrics_points_max: usize,
@@ -119,6 +134,7 @@ impl Default for QueryLimits {
             kinds_bytes_max: 128 << 20,
             graph_spans_max: 1_000_000,
             graph_bytes_max: 128 << 20,
+            assembled_spans_max: 150_000,
             metrics_points_max: 1_000_000,
             metrics_bytes_max: 128 << 20,
             names_counted_max: 10_000,

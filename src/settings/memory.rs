@@ -73,11 +73,11 @@ impl MemoryFiles {
     pub(crate) fn limit(&self) -> Option<MemoryLimit> {
         let machine = self.machine().map(|bytes| MemoryLimit {
             bytes,
-            source: format!("this machine's {}", in_units(bytes)),
+            source: format!("this machine's {}", rounded_gib(bytes)),
         });
         let groups = self.group_files().into_iter().filter_map(|path| {
             let bytes = number(&path).filter(|bytes| *bytes < UNLIMITED)?;
-            let source = format!("the {} of {}", in_units(bytes), path.display());
+            let source = format!("the {} of {}", rounded_gib(bytes), path.display());
             Some(MemoryLimit { bytes, source })
         });
         machine.into_iter().chain(groups).min_by_key(|limit| limit.bytes)
@@ -123,6 +123,16 @@ impl MemoryFiles {
 /// A number alone in a file; `None` also for `max`.
 fn number(path: &Path) -> Option<u64> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Bytes in words, to a tenth of a GiB.
+fn rounded_gib(bytes: u64) -> String {
+    let (gib, tenths) = (bytes >> 30, ((bytes % (1 << 30)) * 10) >> 30);
+    match (gib, tenths) {
+        (0, _) => format!("{} MiB", bytes >> 20),
+        (gib, 0) => format!("{gib} GiB"),
+        (gib, tenths) => format!("{gib}.{tenths} GiB"),
+    }
 }
 
 /// Bytes in the largest unit that says them exactly, or to the MiB.

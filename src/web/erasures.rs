@@ -36,6 +36,8 @@ use super::{
 use crate::audit_log;
 
 const ERASURES: &str = "/api/v1/erasures";
+/// The largest body: values of attributes may be long.
+const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// State of these routes.
 #[derive(Debug, Clone)]
@@ -154,7 +156,8 @@ async fn erase(
     body: Body,
 ) -> Result<Response, ErasureRefusal> {
     without_parameters(&uri)?;
-    let request = read_json::<ErasureRequest>(&headers, body, erasing.clock.as_ref()).await?;
+    let clock = erasing.clock.as_ref();
+    let request = read_json::<ErasureRequest>(&headers, body, BODY_BYTES_MAX, clock).await?;
     let what = asked(request.unwrap_or_default())?;
     let told = audit_log::describe_erasure(&what);
     let begun = view(erasing.store.begin_erasure(what).await?);
@@ -176,7 +179,7 @@ fn asked(request: ErasureRequest) -> Result<Erasure, ErasureRefusal> {
                 let detail = "`attribute` needs the key of an attribute";
                 return Err(ErasureRefusal::parameter("body", detail));
             }
-            Ok(Erasure::Attribute(AttributeFilter::new(key, Some(value))))
+            Ok(Erasure::Attribute(AttributeFilter::everywhere(key, value)))
         }
         _ => {
             let detail = "one of `traceId` and `attribute` must say what is erased";

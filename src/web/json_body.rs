@@ -15,7 +15,7 @@ use tidings_storage::Clock;
 use super::problem::InvalidParameter;
 
 /// The largest body: a note of the largest size whose every sign JSON escapes, and what is around it.
-const BODY_BYTES_MAX: usize = 8 << 10;
+pub(super) const BODY_BYTES_MAX: usize = 8 << 10;
 /// Time in which a body must arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const JSON: &str = "application/json";
@@ -23,7 +23,8 @@ const JSON: &str = "application/json";
 /// The reason that a body is not taken.
 #[derive(Debug)]
 pub(super) enum BodyRefusal {
-    TooLong,
+    /// It has more bytes than this.
+    TooLong(usize),
     TooSlow,
     MediaType,
     Malformed(String),
@@ -36,12 +37,13 @@ pub(super) enum BodyRefusal {
 pub(super) async fn read_json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
+    bytes_max: usize,
     clock: &dyn Clock,
 ) -> Result<Option<T>, BodyRefusal> {
-    let read = Limited::new(body, BODY_BYTES_MAX).collect();
+    let read = Limited::new(body, bytes_max).collect();
     let bytes = tokio::select! {
         read = read => read.map_err(|error| match error.is::<LengthLimitError>() {
-            true => BodyRefusal::TooLong,
+            true => BodyRefusal::TooLong(bytes_max),
             false => BodyRefusal::Malformed("it broke off".to_owned()),
         })?.to_bytes(),
         () = clock.sleep(BODY_TIMEOUT) => return Err(BodyRefusal::TooSlow),
@@ -61,8 +63,8 @@ pub(super) async fn read_json<T: DeserializeOwned>(
 impl IntoResponse for BodyRefusal {
     fn into_response(self) -> Response {
         match self {
-            Self::TooLong => {
-                let detail = format!("a body has at most {BODY_BYTES_MAX} bytes here");
+            Self::TooLong(bytes_max) => {
+                let detail = format!("a body has at most {bytes_max} bytes here");
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
                 ProblemResponse::new(status, "too-large", "the body is too large", detail)
                     .into_response()

@@ -33,7 +33,7 @@ use utoipa::OpenApi;
 use super::{
     access,
     audit::AuditDetail,
-    json_body::{BodyRefusal, read_json},
+    json_body::{BODY_BYTES_MAX, BodyRefusal, read_json},
     problem::{InvalidParameter, without_parameters},
     sign_in::BrowserAccess,
     status::wrong_method,
@@ -134,7 +134,8 @@ async fn create_key(
     body: Body,
 ) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
-    let request: KeyRequest = required(read_json(&headers, body, routes.clock.as_ref()).await?)?;
+    let clock = routes.clock.as_ref();
+    let request: KeyRequest = required(read_json(&headers, body, BODY_BYTES_MAX, clock).await?)?;
     let end = request.expires_seconds.map(|seconds| {
         let nanos = seconds.saturating_mul(1_000_000_000);
         UnixNanos(routes.clock.now().0.saturating_add(nanos))
@@ -269,7 +270,8 @@ async fn sign_in(
     body: Body,
 ) -> Result<Response, KeyRefusal> {
     without_parameters(&uri)?;
-    let SignIn { key } = required(read_json(&headers, body, routes.clock.as_ref()).await?)?;
+    let clock = routes.clock.as_ref();
+    let SignIn { key } = required(read_json(&headers, body, BODY_BYTES_MAX, clock).await?)?;
     let ring = routes.ring()?;
     let (token, caller) = match ring.sign_in(&key) {
         Ok(begun) => begun,

@@ -22,7 +22,7 @@ use tidings_storage::{Clock, PINS_MAX, Pin, StorageError, Store};
 use utoipa::OpenApi;
 
 use super::{
-    json_body::{BodyRefusal, read_json},
+    json_body::{BODY_BYTES_MAX, BodyRefusal, read_json},
     problem::{InvalidParameter, store_failure, without_parameters},
     status::wrong_method,
 };
@@ -101,7 +101,8 @@ async fn pin(
     body: Body,
 ) -> Result<Response, PinRefusal> {
     let trace = trace(path, &uri)?;
-    let request = read_json::<Option<PinRequest>>(&headers, body, pinning.clock.as_ref()).await?;
+    let clock = pinning.clock.as_ref();
+    let request = read_json::<Option<PinRequest>>(&headers, body, BODY_BYTES_MAX, clock).await?;
     let note = request.flatten().unwrap_or_default().note;
     let (pin, is_new) = pinning.store.pin(trace, note).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };

@@ -34,8 +34,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn now(&self) -> UnixNanos {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        unix_nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
@@ -59,6 +58,12 @@ impl Clock for SystemClock {
     }
 }
 
+/// Returns the time so long after 1970, the last that columns and commits can have from then on,
+/// which is in the year 2262.
+fn unix_nanos(since_1970: Duration) -> UnixNanos {
+    UnixNanos(i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX).unsigned_abs())
+}
+
 /// Returns the uptime by Linux's boot-time clock, suspension included, to a hundredth of a second.
 #[cfg(target_os = "linux")]
 fn uptime() -> Option<Duration> {
@@ -66,12 +71,26 @@ fn uptime() -> Option<Duration> {
     Duration::try_from_secs_f64(said.split_whitespace().next()?.parse().ok()?).ok()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use tidings_proto::UnixNanos;
+
+    use super::unix_nanos;
+    #[cfg(target_os = "linux")]
     use super::{Clock, SystemClock, uptime};
 
+    #[test]
+    fn a_clock_beyond_2262_says_the_last_time_of_columns() {
+        const YEAR: Duration = Duration::from_secs(31_557_600);
+
+        assert_eq!(unix_nanos(Duration::from_nanos(7)), UnixNanos(7));
+        assert_eq!(unix_nanos(YEAR * 400), UnixNanos(i64::MAX.unsigned_abs()));
+        assert_eq!(unix_nanos(YEAR * 1000), UnixNanos(i64::MAX.unsigned_abs()));
+    }
+
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_machine_that_is_awake_has_not_slept() {
         let before = uptime().unwrap();

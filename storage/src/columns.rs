@@ -22,7 +22,6 @@ use tidings_proto::{
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest, view::NonCanonical},
 };
 
-pub(crate) use buffers::WordsBuilder;
 pub(crate) use sender::load;
 pub use text::json_text;
 

@@ -1,8 +1,9 @@
 //! Data files: the tables' rows in Parquet, clustered by trace.
 //!
 //! [`encode_spans`] and [`encode_logs`] build the bytes of new files from chunks. `order` sorts and
-//! partitions the rows. `shred` copies frequent attributes to columns of their own. `write` defines
-//! the layout of a file, and `row_groups` encodes it with the encoders of `encode`. [`Merge`]
+//! partitions the rows. `write` defines the layout of a file, and `row_groups` encodes it with the
+//! encoders of `encode`. `shred` puts frequent attributes into columns of their own when a file is
+//! written, and `attributes` puts them together again when it is read. [`Merge`]
 //! returns the rows of several files in order, and a [`FileWriter`] writes them to one. Both use
 //! `gatherer` for rows of several batches, `sizes` for their memory, and `sections` for the number of
 //! rows to decode at once.
@@ -13,9 +14,9 @@
 //! and prefetches pages, and `footer` caches decoded metadata. `docs/formats/tables.md` describes the
 //! format. Writes and deletes no file itself.
 
+mod attributes;
 mod column_reader;
 mod encode;
-mod entries_builder;
 mod footer;
 pub(crate) mod fuzzed_rows;
 mod gatherer;
@@ -39,6 +40,7 @@ use tidings_proto::UnixNanos;
 
 use crate::{
     StorageError,
+    attribute_column::{AttributeColumn, DeclaredColumns},
     damage::{Finding, MISSING},
     disk::failed,
     memory::Chunk,
@@ -48,7 +50,8 @@ use crate::{
     table_store::{DataFileStore, Readable},
 };
 
-pub(crate) use column_reader::{columns, whole_columns};
+pub(crate) use attributes::CompleteKeys;
+pub(crate) use column_reader::{attributes_of, columns, whole_columns};
 pub(crate) use footer::set_metadata_bytes_max;
 pub use footer::{metadata_bytes, metadata_reads};
 pub(crate) use groups::CandidateGroups;
@@ -163,6 +166,8 @@ pub(crate) struct EncodedFile {
     pub(crate) rows: u64,
     /// Statistics for pruning the file.
     pub(crate) stats: FileStats,
+    /// Its columns of attributes.
+    pub(crate) columns: Vec<AttributeColumn>,
 }
 
 /// Statistics that prune a file.
@@ -176,8 +181,21 @@ pub(crate) struct FileStats {
     pub(crate) received_max: UnixNanos,
 }
 
-/// The rows of these chunks as files: one per hour of their starts, and one for hours that have no
-/// file of their own.
+/// The rows of these chunks as files of a table that declares these columns: one per hour of their
+/// times, and one for hours that have no file of their own.
+///
+/// # Errors
+/// When Arrow or Parquet refuse the rows.
+pub(crate) fn encode_flush(
+    signal: Signal,
+    chunks: &[Arc<Chunk>],
+    now: UnixNanos,
+    declared: &DeclaredColumns,
+) -> Result<Vec<EncodedFile>, StorageError> {
+    encode(signal, chunks, now, Layout::FLUSHED, declared)
+}
+
+/// As [`encode_flush`], of spans of a new table.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.
@@ -185,11 +203,10 @@ pub(crate) fn encode_spans(
     chunks: &[Arc<Chunk>],
     now: UnixNanos,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    encode(Signal::Spans, chunks, now, Layout::FLUSHED)
+    encode_flush(Signal::Spans, chunks, now, &DeclaredColumns::default())
 }
 
-/// The records of these chunks as files: one per hour of their times, and one for hours that have
-/// no file of their own.
+/// As [`encode_flush`], of log records of a new table.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.
@@ -197,7 +214,7 @@ pub(crate) fn encode_logs(
     chunks: &[Arc<Chunk>],
     now: UnixNanos,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    encode(Signal::Logs, chunks, now, Layout::FLUSHED)
+    encode_flush(Signal::Logs, chunks, now, &DeclaredColumns::default())
 }
 
 fn encode(
@@ -205,6 +222,7 @@ fn encode(
     chunks: &[Arc<Chunk>],
     now: UnixNanos,
     layout: Layout,
+    declared: &DeclaredColumns,
 ) -> Result<Vec<EncodedFile>, StorageError> {
     let batches: Vec<RecordBatch> = chunks.iter().map(|chunk| chunk.batch().clone()).collect();
     let Some(first) = batches.first() else { return Ok(Vec::new()) };
@@ -217,7 +235,7 @@ fn encode(
         Signal::Spans => order::place_spans(&facts, &order::traces(&facts)?, now)?,
         Signal::Logs => order::place_logs(&facts, now)?,
     };
-    write::files(signal, &batches, &placed, layout)
+    write::files(signal, &batches, &placed, layout, declared)
 }
 
 /// Files of many small row groups and pages, so that little data has much to prune.
@@ -230,7 +248,9 @@ pub(crate) fn encode_small(
     chunks: &[Arc<Chunk>],
     now: UnixNanos,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    encode(signal, chunks, now, Layout { row_group_rows: 64, page_rows: 16, ..Layout::FLUSHED })
+    let layout =
+        Layout { row_group_rows: 64, page_rows: 16, column_values_min: 1, ..Layout::FLUSHED };
+    encode(signal, chunks, now, layout, &DeclaredColumns::default())
 }
 
 #[cfg(test)]

@@ -62,8 +62,19 @@ pub struct AttributeFilter {
     pub key: String,
     /// The value as text; `None`: the key exists with any value.
     pub value: Option<String>,
-    /// True to match an array by one of its elements. Nested arrays are no elements.
-    pub elements: bool,
+    /// Where in the value of an attribute the text is looked for.
+    pub nesting: Nesting,
+}
+
+/// How deep in a value a filter looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Nesting {
+    /// The whole value: of an array or a map the JSON, of bytes the base64.
+    Whole,
+    /// A single value, or an element of an array. Nested arrays are no elements.
+    Elements,
+    /// The whole value, or one at any depth of arrays and maps.
+    Everywhere,
 }
 
 impl AttributeFilter {
@@ -71,13 +82,19 @@ impl AttributeFilter {
     /// any.
     #[must_use]
     pub fn new(key: impl Into<String>, value: Option<String>) -> Self {
-        Self { key: key.into(), value, elements: true }
+        Self { key: key.into(), value, nesting: Nesting::Elements }
     }
 
     /// An attribute with this very value.
     #[must_use]
     pub fn single(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { key: key.into(), value: Some(value.into()), elements: false }
+        Self { key: key.into(), value: Some(value.into()), nesting: Nesting::Whole }
+    }
+
+    /// An attribute that has this value at any depth.
+    #[must_use]
+    pub fn everywhere(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { key: key.into(), value: Some(value.into()), nesting: Nesting::Everywhere }
     }
 }
 

@@ -8,6 +8,7 @@
 //! read:   Snapshot = memory table ∪ data files, consistent ─► scan ─► SpanRows / LogRows
 //! ```
 
+mod attribute_column;
 mod backup;
 mod blocking;
 mod check;
@@ -58,8 +59,8 @@ pub use data_file::{metadata_bytes, metadata_reads};
 pub use error::{ErrorKind, StorageError};
 pub use filter::{
     AttributeFilter, AttributeOwner, ConditionNumber, FuzzyWord, Glyph, LogColumn, LogCondition,
-    LogExpression, LogFilter, Needle, NumberBound, Phrase, SpanFilter, TextBound, TextPattern,
-    TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
+    LogExpression, LogFilter, Needle, Nesting, NumberBound, Phrase, SpanFilter, TextBound,
+    TextPattern, TextPredicate, TimeRange, ValuePredicate, Wildcard, WildcardScope,
 };
 pub use findings::CheckSummary;
 pub use line_file::LineFile;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use arrow_array::{StringArray, StructArray, UInt8Array, cast::AsArray};
 
 /// Type of an entry's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum ValueKind {
     /// No value.
@@ -66,13 +66,44 @@ const BITS: u32 = 7;
 
 impl ValueKind {
     /// By code.
-    const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::None, Self::Empty, Self::Text, Self::Int, Self::Double, Self::Bool, Self::Nested];
 
     /// As a column has it.
     #[inline]
     pub(crate) fn code(self) -> u8 {
         self as u8
+    }
+}
+
+impl EntryValue<'_> {
+    /// Appends the value's text, and returns its kind.
+    #[inline]
+    pub(crate) fn push_packed(self, out: &mut Vec<u8>) -> ValueKind {
+        match self {
+            Self::None => ValueKind::None,
+            Self::Empty => ValueKind::Empty,
+            Self::Text(text) => {
+                out.extend_from_slice(text.as_bytes());
+                ValueKind::Text
+            }
+            Self::Int(number) => {
+                push_int(number, out);
+                ValueKind::Int
+            }
+            Self::Double(number) => {
+                push_double(number, out);
+                ValueKind::Double
+            }
+            Self::Bool(truth) => {
+                push_truth(truth, out);
+                ValueKind::Bool
+            }
+            Self::Nested(nested) => {
+                push_bytes(&nested.encoded(), out);
+                ValueKind::Nested
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`SpanRows`] and [`LogRows`] look at a batch of columns, from memory or from a file alike. A
 //! column that the scan's [`crate::Detail`] left out reads as empty values.
 
+pub(crate) mod attribute_values;
 pub(crate) mod attributes;
 pub(crate) mod column;
 mod derived;

@@ -22,7 +22,7 @@ use tidings_proto::{
 };
 
 use crate::{
-    AttributeFilter, LogFilter, SpanFilter, TimeRange, packed::EntryValue,
+    AttributeFilter, LogFilter, Nesting, SpanFilter, TimeRange, packed::EntryValue,
     rows::entries::AttributeEntries, schema,
 };
 
@@ -262,8 +262,9 @@ fn times() -> impl Strategy<Value = Vec<UnixNanos>> {
 
 fn wanted() -> impl Strategy<Value = Vec<AttributeFilter>> {
     let value = option::of(select(&VALUES[..]));
-    let one = (select(&KEYS[..]), value, any::<bool>()).prop_map(|(key, value, elements)| {
-        AttributeFilter { elements, ..AttributeFilter::new(key, value.map(str::to_owned)) }
+    let nesting = select(&[Nesting::Whole, Nesting::Elements, Nesting::Everywhere][..]);
+    let one = (select(&KEYS[..]), value, nesting).prop_map(|(key, value, nesting)| {
+        AttributeFilter { nesting, ..AttributeFilter::new(key, value.map(str::to_owned)) }
     });
     prop_oneof![2 => Just(vec![]), 1 => vec(one, 1..3)]
 }
@@ -358,13 +359,26 @@ fn spells(text: &str, value: Option<&Value>) -> bool {
     }
 }
 
+/// Reports whether a value, or one within it, is spelled so.
+fn is_within(text: &str, value: &Value) -> bool {
+    let inner: Vec<&Value> = match value {
+        Value::Array(array) => array.values.iter().filter_map(|of| of.value.as_ref()).collect(),
+        Value::Kvlist(map) => map.values.iter().filter_map(KeyValue::value).collect(),
+        _ => Vec::new(),
+    };
+    spells(text, Some(value))
+        || value.to_text() == text
+        || inner.into_iter().any(|value| is_within(text, value))
+}
+
 fn has_attribute(attributes: &[KeyValue], filter: &AttributeFilter) -> bool {
     let is = |text: &str, value: Option<&Value>| match value {
-        Some(Value::Array(array)) if filter.elements => {
+        Some(Value::Array(array)) if filter.nesting == Nesting::Elements => {
             array.values.iter().any(|element| spells(text, element.value.as_ref()))
         }
+        Some(value) if filter.nesting == Nesting::Everywhere => is_within(text, value),
         Some(value @ (Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_))) => {
-            !filter.elements && value.to_text() == text
+            filter.nesting == Nesting::Whole && value.to_text() == text
         }
         value => spells(text, value),
     };

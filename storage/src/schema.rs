@@ -1,10 +1,11 @@
 //! The columns of the two tables: the one definition that writer, reader and Delta share.
 //!
 //! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
-//! from the lists: the table's (what Delta declares: all columns), memory's (without the columns
-//! that copy attributes; repetitive texts and the keys of attributes are dictionaries, values of
-//! attributes are packed), and the data files' (without the partition column) as they are read,
-//! with a column for each type of value. `docs/formats/tables.md` says what each column means.
+//! from the lists: the table's (what Delta declares: all columns), memory's (repetitive texts and
+//! the keys of attributes are dictionaries, values of attributes are packed), and the data files'
+//! (without the partition column) as they are read, with a column for each type of value. Files have
+//! more columns, of single attributes: see `attribute_column`. `docs/formats/tables.md` says what
+//! each column means.
 
 use std::sync::{Arc, LazyLock};
 
@@ -21,8 +22,6 @@ pub(crate) struct ColumnSpec {
     kind: ColumnKind,
     nullable: bool,
     stage: ColumnStage,
-    /// The attributes that fill it: the first key that has a value of its type.
-    pub(crate) keys: &'static [&'static str],
     /// From which detail on rows carry it; `None`: only filters and SQL read it.
     pub(crate) detail: Option<Detail>,
 }
@@ -49,21 +48,19 @@ enum ColumnStage {
     Row,
     /// When the file is written.
     File,
+    /// When the file is written, if its rows have the attribute often enough.
+    Attribute,
     /// By the folder the file is in.
     Partition,
 }
 
 const fn column(name: &'static str, kind: ColumnKind, detail: Option<Detail>) -> ColumnSpec {
-    ColumnSpec { name, kind, nullable: false, stage: ColumnStage::Row, keys: &[], detail }
+    ColumnSpec { name, kind, nullable: false, stage: ColumnStage::Row, detail }
 }
 
-/// A column of attributes that are frequent and of few values: what people group by.
-const fn shredded(
-    name: &'static str,
-    kind: ColumnKind,
-    keys: &'static [&'static str],
-) -> ColumnSpec {
-    ColumnSpec { keys, ..column(name, kind, None).nullable().at(ColumnStage::File) }
+/// A column of an attribute that tables declare when they are created: what people group by.
+const fn declared(name: &'static str, kind: ColumnKind) -> ColumnSpec {
+    column(name, kind, None).nullable().at(ColumnStage::Attribute)
 }
 
 impl ColumnSpec {
@@ -104,6 +101,9 @@ const CALLS: [&str; 7] = [
     "status_code",
     "content_hash",
 ];
+
+/// The column that has the order of a row's attributes.
+pub(crate) const ATTRIBUTE_ORDER: &str = "attribute_order";
 
 /// The partition column of both tables.
 pub(crate) const HOUR: &str = "hour";
@@ -166,34 +166,23 @@ pub(crate) const SPAN_COLUMNS: &[ColumnSpec] = &[
     column(PROMOTED[5].0, ColumnKind::Word, None).nullable(),
     column("received_unix_nanos", ColumnKind::Long, FACTS),
     column("content_hash", ColumnKind::Long, FACTS),
-    shredded("http_request_method", ColumnKind::Word, &["http.request.method", "http.method"]),
-    shredded("http_route", ColumnKind::Word, &["http.route"]),
-    shredded(
-        "http_response_status_code",
-        ColumnKind::Long,
-        &["http.response.status_code", "http.status_code"],
-    ),
-    shredded("rpc_system", ColumnKind::Word, &["rpc.system", "rpc.system.name"]),
-    shredded("rpc_service", ColumnKind::Word, &["rpc.service"]),
-    shredded("rpc_method", ColumnKind::Word, &["rpc.method"]),
-    shredded("db_system_name", ColumnKind::Word, &["db.system.name", "db.system"]),
-    shredded("db_namespace", ColumnKind::Word, &["db.namespace", "db.name"]),
-    shredded("db_operation_name", ColumnKind::Word, &["db.operation.name", "db.operation"]),
-    shredded("db_collection_name", ColumnKind::Word, &["db.collection.name", "db.sql.table"]),
-    shredded("messaging_system", ColumnKind::Word, &["messaging.system"]),
-    shredded(
-        "messaging_destination_name",
-        ColumnKind::Word,
-        &["messaging.destination.name", "messaging.destination"],
-    ),
-    shredded(
-        "messaging_operation_type",
-        ColumnKind::Word,
-        &["messaging.operation.type", "messaging.operation"],
-    ),
-    shredded("peer_service", ColumnKind::Word, &["peer.service"]),
-    shredded("server_address", ColumnKind::Word, &["server.address", "net.peer.name"]),
-    shredded("error_type", ColumnKind::Word, &["error.type"]),
+    column(ATTRIBUTE_ORDER, ColumnKind::Word, None).nullable().at(ColumnStage::File),
+    declared("string.http.request.method", ColumnKind::Text),
+    declared("string.http.route", ColumnKind::Text),
+    declared("int.http.response.status_code", ColumnKind::Long),
+    declared("string.rpc.system", ColumnKind::Text),
+    declared("string.rpc.service", ColumnKind::Text),
+    declared("string.rpc.method", ColumnKind::Text),
+    declared("string.db.system.name", ColumnKind::Text),
+    declared("string.db.namespace", ColumnKind::Text),
+    declared("string.db.operation.name", ColumnKind::Text),
+    declared("string.db.collection.name", ColumnKind::Text),
+    declared("string.messaging.system", ColumnKind::Text),
+    declared("string.messaging.destination.name", ColumnKind::Text),
+    declared("string.messaging.operation.type", ColumnKind::Text),
+    declared("string.peer.service", ColumnKind::Text),
+    declared("string.server.address", ColumnKind::Text),
+    declared("string.error.type", ColumnKind::Text),
 ];
 
 /// The logs table.
@@ -225,6 +214,9 @@ pub(crate) const LOG_COLUMNS: &[ColumnSpec] = &[
     column(PROMOTED[5].0, ColumnKind::Word, None).nullable(),
     column("received_unix_nanos", ColumnKind::Long, None),
     column("content_hash", ColumnKind::Long, IDS),
+    column(ATTRIBUTE_ORDER, ColumnKind::Word, None).nullable().at(ColumnStage::File),
+    declared("string.error.type", ColumnKind::Text),
+    declared("string.exception.type", ColumnKind::Text),
 ];
 
 /// Which of the two tables.
@@ -284,20 +276,20 @@ impl Signal {
             .map(|column| column.name)
     }
 
-    /// Schema of rows that a merge reads: the file's columns without [`Self::shreds`].
-    pub(crate) fn merged_schema(self) -> SchemaRef {
-        rows(self, SchemaUse::Read)
-    }
-
-    /// The data files' columns as they are read.
+    /// The columns of every data file that is written, as they are read. The columns of single
+    /// attributes come after them.
     pub(crate) fn written_schema(self) -> SchemaRef {
-        let columns = self.columns().iter().filter(|column| column.stage != ColumnStage::Partition);
+        let columns = self
+            .columns()
+            .iter()
+            .filter(|column| matches!(column.stage, ColumnStage::Row | ColumnStage::File));
         Arc::new(Schema::new(columns.map(ColumnSpec::read_field).collect::<Fields>()))
     }
 
-    /// The columns that attributes fill when a file is written: its last ones.
-    pub(crate) fn shreds(self) -> impl Iterator<Item = &'static ColumnSpec> {
-        self.columns().iter().filter(|column| column.stage == ColumnStage::File)
+    /// The columns of single attributes that tables declare when they are created.
+    pub(crate) fn declared_attributes(self) -> impl Iterator<Item = &'static str> {
+        let of_attributes = |column: &&ColumnSpec| column.stage == ColumnStage::Attribute;
+        self.columns().iter().filter(of_attributes).map(|column| column.name)
     }
 
     /// The columns that every data file has.

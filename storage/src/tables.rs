@@ -59,6 +59,7 @@ use self::{
 };
 use crate::{
     StorageError,
+    attribute_column::{AttributeColumn, DeclaredColumns},
     blocking::blocking,
     data_file::{DataFile, EncodedFile},
     disk::{Mistake, failed},
@@ -93,8 +94,8 @@ pub(crate) struct TelemetryTable {
     covered: u64,
     /// The last version that has a checkpoint.
     checkpointed: u64,
-    /// Protocol or metadata that the next commit has to declare.
-    lacking: Option<Value>,
+    /// The action that declares the table; none while it is damaged.
+    declaration: Option<Value>,
     unsettled: Option<InDoubtCommit>,
     /// Files of ours that other programs' commits removed since the table was opened.
     removed_elsewhere: HashSet<PathBuf>,
@@ -201,8 +202,8 @@ impl TelemetryTable {
             }
             (None, None) => (Vec::new(), 0, 0),
         };
-        let lacking = delta.as_ref().map(|state| delta_columns::lacking(signal, state.metadata()));
-        let lacking = lacking.transpose()?.flatten();
+        let declaration = delta.as_ref().map(|state| delta_columns::declaration(state.metadata()));
+        let declaration = declaration.transpose()?;
         let id = delta.as_ref().and_then(|state| delta_columns::table_id(state.metadata()));
         let newest = delta.and_then(|state| {
             let views = state.log_data();
@@ -216,7 +217,7 @@ impl TelemetryTable {
             version,
             covered,
             checkpointed: history.checkpoint.unwrap_or(0),
-            lacking,
+            declaration,
             unsettled: None,
             removed_elsewhere: HashSet::new(),
             damage: history.damage,
@@ -232,6 +233,11 @@ impl TelemetryTable {
 
     pub(crate) fn signal(&self) -> Signal {
         self.signal
+    }
+
+    /// The columns of attributes that the table declares.
+    pub(crate) fn declared_columns(&self) -> DeclaredColumns {
+        self.declaration.as_ref().map(delta_columns::declared).unwrap_or_default()
     }
 
     /// The committed position in the write-ahead log.
@@ -257,7 +263,9 @@ impl TelemetryTable {
     ) -> Result<TableChange, StorageError> {
         let tables = Arc::clone(&self.tables);
         let (home, mut added, mut parts) = (DataFileStore::new(&tables), Vec::new(), Vec::new());
+        let mut columns = Vec::new();
         for file in encoded {
+            columns.extend(file.columns);
             let name = file_path(file.hour, &format!("{covered:020}"), added.len());
             let (path, bytes) = (self.folder.join(name), file.bytes.len() as u64);
             let (min, max) = (file.stats.start_min, file.stats.start_max);
@@ -268,12 +276,10 @@ impl TelemetryTable {
         }
         self.expect_commit(self.version).await?;
         blocking(move || write_all(tables.as_ref(), &parts)).await?;
-        self.commit(
-            TableChange { why: CommitReason::Flush, added, removed: Vec::new() },
-            covered,
-            now,
-        )
-        .await
+        columns.sort_unstable();
+        columns.dedup();
+        let change = TableChange { why: CommitReason::Flush, added, removed: Vec::new() };
+        self.commit(change, &columns, covered, now).await
     }
 
     /// Commits that these durable files take the place of those, and nothing else of the table
@@ -286,7 +292,8 @@ impl TelemetryTable {
         change: TableChange,
         now: UnixNanos,
     ) -> Result<TableChange, StorageError> {
-        self.commit(change, self.covered, now).await
+        // Files of rows of the table have columns that it declares.
+        self.commit(change, &[], self.covered, now).await
     }
 
     /// Resolves an in-doubt commit. Returns its change if it is in the log, `None` if another
@@ -324,17 +331,20 @@ impl TelemetryTable {
     async fn commit(
         &mut self,
         change: TableChange,
+        columns: &[AttributeColumn],
         covered: u64,
         now: UnixNanos,
     ) -> Result<TableChange, StorageError> {
+        let declaration = self.declaration.as_ref();
+        let lacking = declaration.map(|known| delta_columns::lacking(self.signal, known, columns));
+        let lacking = lacking.transpose()?.flatten();
         if let Some(file) = change.removed.iter().find(|file| self.is_removed_elsewhere(file)) {
             let reason = "another program has removed it from the table".to_owned();
             return Err(StorageError::Conflict { path: file.path.clone(), reason });
         }
         for _ in 0..TRIES {
             let version = self.version + 1;
-            let bytes =
-                self.encoder.encode(version, self.lacking.as_ref(), &change, covered, now)?;
+            let bytes = self.encoder.encode(version, lacking.as_ref(), &change, covered, now)?;
             let unsettled = InDoubtCommit { version, bytes: bytes.clone(), change: change.clone() };
             self.unsettled = Some(unsettled);
             let fate = self.attempt(version, &bytes).await?;
@@ -365,7 +375,9 @@ impl TelemetryTable {
     /// Updates the remembered state after a commit that is in the log.
     fn landed(&mut self, version: u64, bytes: &[u8]) {
         self.version = version;
-        self.lacking = None;
+        if let Some(declaration) = self.encoder.declaration(bytes) {
+            self.declaration = Some(declaration);
+        }
         self.covered = self.covered.max(self.encoder.position(bytes).unwrap_or(0));
     }
 

@@ -4,7 +4,7 @@ use prost::Message;
 use serde_json::json;
 use tidings_proto::otlp::{KeyValue, LogRecord};
 
-use super::{click_text, count, page_objects::Page, send_logs};
+use super::{SETTLED, click, click_text, count, page_objects::Page, send_logs};
 use crate::harness::{
     Server,
     browser::Browser,
@@ -66,6 +66,8 @@ fn logs_are_counted_grouped_and_linked() {
     );
     browser.type_text(" AND");
     browser.wait_for_text("at character 49: a term was expected");
+    // The counts at the side ask the same, and are told so later.
+    browser.wait_for(SETTLED);
     let errors = browser.take_errors();
     assert!(errors.iter().all(|error| error.contains("400")), "{errors:#?}");
 
@@ -76,7 +78,7 @@ fn logs_are_counted_grouped_and_linked() {
     browser.wait_for("location.search.includes('view=patterns')");
     browser.wait_for("document.querySelectorAll('.log-pattern').length === 2");
     browser.wait_for("document.querySelector('.log-patterns .new')?.innerText === 'NEW'");
-    browser.evaluate("document.querySelector('.log-pattern').click()");
+    click(&mut browser, "document.querySelector('.log-pattern')");
     browser.wait_for("document.querySelector('.log-pattern-details')");
     browser.screenshot("logs-patterns-dark");
     browser.prefer("light");
@@ -162,6 +164,28 @@ fn a_record_is_filtered_by_its_sender_and_without_a_value() {
     opened(&mut browser, 3);
     press_tool(&mut browser, "resource.host.name", "Without it");
     browser.wait_for_text("No log records match");
+    browser.assert_no_errors();
+}
+
+#[test]
+fn a_value_at_the_side_is_left_out() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let severity = |number| if number < 4 { 17 } else { 9 };
+    let one = |number| record(number, severity(number), &format!("order {number}"));
+    send_logs(&server, (0..10).map(one).collect());
+    browser.open(&format!("http://{}/logs?live=off&facet=tier", server.http));
+    let without_errors = r#"NOT severity:="error""#;
+    let without_both = format!(r#"{without_errors} NOT attribute.tier:="gold""#);
+    for (value, query, left) in [("error", without_errors, 6), ("gold", &without_both, 3)] {
+        let button = format!(
+            "[...document.querySelectorAll('.facet-without')].find(e => e.title === 'Without {value}')"
+        );
+        click(&mut browser, &button);
+        let query = json!(query);
+        browser.wait_for(&format!("new URLSearchParams(location.search).get('q') === {query}"));
+        browser.wait_for(&format!("document.querySelectorAll('.log').length === {left}"));
+    }
     browser.assert_no_errors();
 }
 

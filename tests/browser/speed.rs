@@ -1,5 +1,6 @@
-//! When each page is there: its first paint, and the time until everything on it is drawn, measured
-//! by the page itself from the start of its navigation.
+//! When each page is there: its first paint, the first rows or drawing of what it is about, and the
+//! time until everything on it is drawn, measured by the page itself from the start of its
+//! navigation.
 //!
 //! `PAGES_DATA_DIR` of the environment names a data directory whose pages are measured (as
 //! `cargo xtask bench query -- --keep yes` leaves one) instead of those of a small incident, and
@@ -8,6 +9,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use serde_json::json;
+use url::form_urlencoded;
 
 use super::SETTLED;
 use crate::{
@@ -37,7 +39,8 @@ fn every_page_is_there_soon() {
     let (_, found) = server.get("/api/v1/traces?limit=1");
     let [trace, root, operation] = ["traceId", "rootService", "rootOperation"]
         .map(|field| found["traces"][0][field].as_str().expect("a trace").to_owned());
-    let operation = operation.replace('/', "%2F").replace(' ', "%20");
+    let operation: String = form_urlencoded::byte_serialize(operation.as_bytes()).collect();
+    let operation = operation.replace('+', "%20");
     let millis_max = number("PAGES_MILLIS", MILLIS_MAX) as f64;
     let mut late = Vec::new();
     for path in [
@@ -58,18 +61,21 @@ fn every_page_is_there_soon() {
         "/connect".to_owned(),
     ] {
         // Once more where it is measured: the first time warms the server and the browser's cache.
-        let [mut paint, mut there] = [0.0; 2];
+        let [mut paint, mut rows, mut there] = [0.0; 3];
         for _ in 0..if given.is_some() { 2 } else { 1 } {
             browser.open("about:blank");
             browser.wait_for("location.href === 'about:blank'");
             browser.open(&format!("http://{}{path}", server.http));
             let wanted = json!(format!("http://{}{path}", server.http));
             browser.wait_at_most(PATIENCE, &format!("location.href.startsWith({wanted})"));
-            [paint, there] = times(&mut browser);
+            [paint, rows, there] = times(&mut browser);
         }
         let name = path.split('/').nth(1).and_then(|name| name.split('?').next());
         browser.screenshot(&format!("there-{}", name.unwrap_or_default()));
-        println!("{path}: painted after {paint:.0} ms, all there after {there:.0} ms");
+        println!(
+            "{path}: painted after {paint:.0} ms, rows after {rows:.0} ms, all there after \
+             {there:.0} ms"
+        );
         if there > millis_max || path == "/" && paint > millis_max * PAINT_PART {
             late.push(format!("{path}: {paint:.0} ms, {there:.0} ms"));
         }
@@ -83,24 +89,30 @@ const COUNT_REQUESTS: &str = "window.unanswered = 0; const send = window.fetch; 
     window.fetch = async (...request) => { unanswered++; \
         try { return await send(...request); } finally { unanswered--; } };";
 
-/// Milliseconds from the start of the navigation until the first paint, and until the page has been
-/// there for ten frames without anything that it waits for.
-fn times(browser: &mut Browser) -> [f64; 2] {
+/// Milliseconds from the start of the navigation until the first paint, until the first rows or the
+/// drawing of what the page is about (or what stands in their place where there are none), and until
+/// the page has been there for ten frames without anything that it waits for.
+fn times(browser: &mut Browser) -> [f64; 3] {
     let script = "new Promise(done => {
             const is_there = () => unanswered === 0 && document.querySelector('main h1, main h2, \
                 main table, main svg, main canvas, main pre, main textarea, main [role=row], .log')
                 && SETTLED;
-            let frames = 0, since = 0;
+            let frames = 0, since = 0, rows = 0;
             const look = () => {
+                const is_empty = [...document.querySelectorAll('main .panel-empty, main .empty')]
+                    .some(words => !words.innerText.endsWith('…'));
+                if (!rows && (is_empty || document.querySelector('main tbody tr, main [role=row], \
+                    main .log, main .network-node, main pre, main textarea')))
+                    rows = performance.now();
                 if (!is_there()) frames = 0;
                 else if (frames++ === 0) since = performance.now();
                 if (frames > 10) {
                     const paint = performance.getEntriesByName('first-contentful-paint')[0];
-                    done([paint ? paint.startTime : -1, since]);
+                    done([paint ? paint.startTime : -1, rows || since, since]);
                 } else requestAnimationFrame(look);
             };
             look();
         })";
     let there = browser.evaluate(&script.replace("SETTLED", SETTLED));
-    [0, 1].map(|at| there[at].as_f64().unwrap())
+    [0, 1, 2].map(|at| there[at].as_f64().unwrap())
 }

@@ -2,6 +2,7 @@
 //! <https://chromedevtools.github.io/devtools-protocol/>
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::TcpStream,
     path::Path,
@@ -28,6 +29,9 @@ const FLAGS: [&str; 10] = [
     "--remote-debugging-port=0",
     "about:blank",
 ];
+
+/// A script that takes longer has no end, or its page has crashed.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 
 /// A browser with one page. Dropping it ends it.
 pub(crate) struct Browser {
@@ -159,6 +163,36 @@ impl Browser {
             result["exceptionDetails"]
         );
         result["result"]["value"].clone()
+    }
+
+    /// Memory of the process that draws the page, in bytes, without pages of files.
+    pub(crate) fn renderer_bytes(&self) -> u64 {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let sizes = pids.filter(|pid| self.is_renderer(*pid));
+        sizes
+            .filter_map(|pid| super::memory_of(pid, "RssAnon:"))
+            .max()
+            .expect("a process that draws")
+    }
+
+    /// Whether a process draws pages for this browser: it descends from it.
+    fn is_renderer(&self, pid: u32) -> bool {
+        let read = |pid: u32, file: &str| {
+            let content = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            String::from_utf8_lossy(&content).into_owned()
+        };
+        if !read(pid, "cmdline").contains("--type=renderer") {
+            return false;
+        }
+        let mut parent = pid;
+        while parent > 1 && parent != self.process.id() {
+            let stat = read(parent, "stat");
+            // The name in parentheses may have spaces.
+            let after = stat.rsplit(')').next().unwrap_or_default();
+            parent = after.split_whitespace().nth(1).and_then(|of| of.parse().ok()).unwrap_or(0);
+        }
+        parent == self.process.id()
     }
 
     /// Waits until an expression is true.
@@ -337,8 +371,8 @@ impl Browser {
         let png = base64::engine::general_purpose::STANDARD
             .decode(shot["data"].as_str().unwrap())
             .unwrap();
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, png).unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, png).unwrap();
     }
 
     /// Returns the errors of the console and violations of the content security policy so far.
@@ -363,7 +397,11 @@ fn page_socket(host: &str) -> WebSocket<MaybeTlsStream<TcpStream>> {
         let pages = list.as_array().unwrap();
         let page = pages.iter().find(|target| target["type"] == "page");
         if let Some(url) = page.and_then(|page| page["webSocketDebuggerUrl"].as_str()) {
-            return tungstenite::connect(url).unwrap().0;
+            let socket = tungstenite::connect(url).unwrap().0;
+            if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
+                stream.set_read_timeout(Some(ANSWER_PATIENCE)).unwrap();
+            }
+            return socket;
         }
         assert!(Instant::now() < deadline, "Chromium opens no page");
     }

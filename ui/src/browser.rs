@@ -194,7 +194,12 @@ pub(crate) fn reveal(id: &str) {
 
 /// Tells whether the element with this id has the focus.
 pub(crate) fn has_focus(id: &str) -> bool {
-    document().active_element().is_some_and(|element| element.id() == id)
+    focused_id().is_some_and(|focused| focused == id)
+}
+
+/// Returns the id of the element that has the focus.
+pub(crate) fn focused_id() -> Option<String> {
+    document().active_element().map(|element| element.id())
 }
 
 /// Gives the element with this id the focus.
@@ -254,6 +259,20 @@ pub(crate) const NARROW_PX: f64 = 640.0;
 pub(crate) fn is_narrow() -> bool {
     let width = window().inner_width().ok().and_then(|width| width.as_f64());
     width.is_some_and(|width| width <= NARROW_PX)
+}
+
+/// Sends the pointer's further events to the element it went down on.
+pub(crate) fn capture(event: &web_sys::PointerEvent) {
+    if let Some(element) =
+        event.current_target().and_then(|target| target.dyn_into::<Element>().ok())
+    {
+        let _refused = element.set_pointer_capture(event.pointer_id());
+    }
+}
+
+/// Reports whether a key was pressed with Ctrl, Meta or Alt: such keys are the browser's.
+pub(crate) fn has_command_key(event: &web_sys::KeyboardEvent) -> bool {
+    event.ctrl_key() || event.meta_key() || event.alt_key()
 }
 
 /// Relative position of a pointer across an element: 0 at its left edge, 1 at its right.

@@ -36,7 +36,7 @@ pub use suggest::{FirstMark, Suggest, Suggestion};
 pub use table_parts::{
     NumberCell, PlainHead, PlainTable, SortHead, SortOrder, facts_table, use_sort,
 };
-pub use time_strip::{StripPart, TimeStrip};
+pub use time_strip::{SHARE_PER_LETTER, StripPart, TimeStrip};
 pub use toast::{Toasts, use_toasts};
 
 pub(crate) use toast::ToastStack;

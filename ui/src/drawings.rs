@@ -6,6 +6,7 @@
 //! them fetches.
 
 pub mod axis;
+pub mod brush;
 pub mod heatmap;
 pub mod icicle;
 pub mod layers;

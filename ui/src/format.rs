@@ -49,6 +49,17 @@ pub fn length(length: DurationNanos) -> String {
     short.map_or(text.clone(), str::to_owned)
 }
 
+/// The time of a length before another, in words: `the hour before`, `the 30 min before`.
+#[must_use]
+pub fn time_before(of: DurationNanos) -> String {
+    match of.0 / 1_000_000_000 {
+        3_600 => "the hour before".to_owned(),
+        86_400 => "the day before".to_owned(),
+        604_800 => "the week before".to_owned(),
+        _ => format!("the {} before", length(of)),
+    }
+}
+
 /// An offset into a trace: a length of time with its sign, `+270 ms`.
 #[must_use]
 pub fn offset(nanos: i64) -> String {

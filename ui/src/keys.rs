@@ -90,7 +90,7 @@ impl Keys {
     }
 
     fn pressed(self, event: &web_sys::KeyboardEvent) {
-        let modified = event.ctrl_key() || event.meta_key() || event.alt_key();
+        let modified = browser::has_command_key(event);
         if modified || event.default_prevented() || (browser::typing() && event.key() != "Escape") {
             return;
         }

@@ -82,12 +82,7 @@ impl Window {
     #[must_use]
     pub fn before_words(self) -> String {
         let Some((start, end)) = self.before() else { return "before".to_owned() };
-        match end.since(start).0 / 1_000_000_000 {
-            3_600 => "the hour before".to_owned(),
-            86_400 => "the day before".to_owned(),
-            604_800 => "the week before".to_owned(),
-            _ => format!("the {} before", crate::format::length(end.since(start))),
-        }
+        crate::format::time_before(end.since(start))
     }
 }
 

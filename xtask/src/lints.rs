@@ -20,6 +20,9 @@ const END_OF_ARGUMENT: &str = "__CLIPPY_HACKERY__";
 /// Options of rustc that rustdoc has too, with their value as the next argument.
 const SHARED_WITH_VALUE: [&str; 7] =
     ["--crate-name", "--crate-type", "--cfg", "--check-cfg", "--extern", "-L", "--cap-lints"];
+/// The crate of which only tests are compiled for this machine: code for all of its views takes
+/// minutes.
+const TESTS_ONLY: &str = "tidings_ui";
 /// Options of both whose value stands behind `=`.
 const SHARED: [&str; 5] = ["--edition=", "--allow=", "--warn=", "--deny=", "--forbid="];
 
@@ -90,10 +93,15 @@ pub(crate) fn compile(args: &[String]) -> Result<ExitCode> {
 /// test, a build script, or no crate at all.
 fn rustdoc_arguments(args: &[String]) -> Option<Vec<&str>> {
     let source = args.iter().find(|arg| arg.ends_with(".rs"))?;
-    if args.iter().any(|arg| arg == "--test") || source.ends_with("build.rs") {
+    let is_test = args.iter().any(|arg| arg == "--test");
+    let is_library = is_test && args.iter().any(|arg| arg == TESTS_ONLY);
+    if is_test && !is_library || source.ends_with("build.rs") {
         return None;
     }
     let mut kept = vec![source.as_str()];
+    if is_library {
+        kept.extend(["--crate-type", "lib"]);
+    }
     let mut rest = args.iter().map(String::as_str).skip(1);
     while let Some(arg) = rest.next() {
         if SHARED_WITH_VALUE.contains(&arg) {
@@ -123,6 +131,17 @@ mod tests {
         assert!(is_compiler_call(&arguments("/usr/lib/bin/rustc -vV")));
         assert!(!is_compiler_call(&arguments("test")));
         assert!(!is_compiler_call(&[]));
+    }
+
+    #[test]
+    fn a_library_of_which_only_tests_are_compiled_is_documented_too() {
+        let of = |name: &str| {
+            let line = format!("rustc --crate-name {name} src/lib.rs --test -L target/deps");
+            rustdoc_arguments(&arguments(&line)).map(|found| found.join(" "))
+        };
+        let expected = "src/lib.rs --crate-type lib --crate-name tidings_ui -L target/deps";
+        assert_eq!(of("tidings_ui").as_deref(), Some(expected));
+        assert_eq!(of("tidings_query"), None);
     }
 
     #[test]

@@ -24,6 +24,9 @@ const STEPS: usize = 7;
 /// Seconds of each fuzz target, in CI and elsewhere.
 const FUZZ_SECONDS: [u64; 2] = [60, 5];
 
+/// Lines of the output of a failed test that stand again at the end.
+const MESSAGE_LINES_MAX: usize = 12;
+
 /// Results of the checks.
 #[derive(Debug)]
 struct CheckReport {
@@ -31,10 +34,15 @@ struct CheckReport {
     passed: u64,
     failed: u64,
     failures: Vec<String>,
+    /// The beginning of what each failed test printed, again at the end of a long log.
+    messages: Vec<String>,
     left_out: Vec<String>,
     /// Parts that could not be checked here, and do not count as failed.
     not_checked: Vec<String>,
 }
+
+/// All that tests need: libraries that no program has are left to their tests.
+const TARGETS: [&str; 6] = ["build", "--workspace", "--bins", "--tests", "--benches", "--examples"];
 
 /// Runs everything and ends with `N passed, N failed`.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -48,7 +56,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     report.step("ui", ui::build);
     let deny = deny.join().unwrap_or_else(|_| bail!("the installation panicked"));
     report.step("compile all, with lints and documentation", || {
-        command(compiler.lint(cargo().args(["build", "--workspace", "--all-targets"])))
+        command(compiler.lint(cargo().args(TARGETS)))
     });
     report.tests(&compiler)?;
     if works("c++", &["--version"]) {
@@ -115,9 +123,10 @@ fn fetch_advisories() -> Result<()> {
 
 impl CheckReport {
     fn new() -> Self {
-        let (failures, left_out, not_checked) = (Vec::new(), Vec::new(), Vec::new());
+        let (failures, messages) = (Vec::new(), Vec::new());
+        let (left_out, not_checked) = (Vec::new(), Vec::new());
         let progress = StepReport::new(STEPS);
-        Self { progress, passed: 0, failed: 0, failures, left_out, not_checked }
+        Self { progress, passed: 0, failed: 0, failures, messages, left_out, not_checked }
     }
 
     /// One check that passes or fails as a whole.
@@ -138,6 +147,7 @@ impl CheckReport {
         self.passed += counted.passed;
         self.failed += counted.failed;
         self.failures.extend(counted.failures);
+        self.messages.extend(counted.messages);
         self.left_out.extend(counted.left_out);
         Ok(())
     }
@@ -149,6 +159,9 @@ impl CheckReport {
         if is_ci() && !self.left_out.is_empty() {
             self.failed += u64::try_from(self.left_out.len()).unwrap_or(1);
             self.failures.push("parts were left out, and CI needs every part".to_owned());
+        }
+        for line in &self.messages {
+            eprintln!("{line}");
         }
         for name in &self.failures {
             eprintln!("failed: {name}");
@@ -167,6 +180,8 @@ struct TestCounts {
     passed: u64,
     failed: u64,
     failures: Vec<String>,
+    /// The beginning of what each failed test printed.
+    messages: Vec<String>,
     left_out: Vec<String>,
 }
 
@@ -182,9 +197,20 @@ fn counted_tests(compiler: &LintingCompiler) -> Result<TestCounts> {
         .context("cargo test")?;
     let output = tests.stdout.take().context("cargo test has no output")?;
     let mut counted = TestCounts::default();
+    // The lines of a failure that still belong to its message.
+    let mut message_lines = 0;
     for line in BufReader::new(output).lines() {
         let line = line?;
         writeln!(std::io::stdout(), "{line}")?;
+        if line.starts_with("---- ") && line.ends_with(" stdout ----") {
+            message_lines = MESSAGE_LINES_MAX;
+        } else if line == "failures:" {
+            message_lines = 0;
+        }
+        if message_lines > 0 && !line.is_empty() {
+            message_lines -= 1;
+            counted.messages.push(line.clone());
+        }
         if let Some((passed, failed)) = counts(&line) {
             counted.passed += passed;
             counted.failed += failed;

@@ -92,7 +92,7 @@ fn compile() -> Result<PathBuf> {
     let target_dir = target_dir().join("ui");
     let mut command = if has_rustup_target() { cargo() } else { debian_cargo()? };
     command
-        .args(["build", "--package", "tidings-ui", "--bin", "tidings-ui"])
+        .args(["build", "--package", "tidings-ui", "--bin", "tidings-ui", "--features", "module"])
         .args(["--profile", "wasm", "--target", TARGET])
         .env("CARGO_TARGET_DIR", &target_dir)
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", ERASED_VIEWS)

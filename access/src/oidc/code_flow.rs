@@ -56,10 +56,12 @@ impl SignInError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotBegun | Self::NoCode => StatusCode::BAD_REQUEST,
+            Self::Unavailable | Self::Access(AccessError::IssuerUnavailable) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Denied(_) | Self::Token(_) | Self::Access(_) => StatusCode::FORBIDDEN,
             Self::Issuer(IssuerError::Refused(_)) => StatusCode::FORBIDDEN,
             Self::Issuer(_) => StatusCode::BAD_GATEWAY,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -124,6 +124,16 @@ fn the_end_of_a_long_line_is_no_event() {
 }
 
 #[test]
+fn an_empty_line_is_no_damage() {
+    let events = [event(START, "a", "ops")];
+    let folder = log_of(&events);
+    let mut file = LineFile::open(&Day::from(UnixNanos(START)).path(folder.path())).unwrap();
+    file.append("").unwrap();
+    let page = search(folder.path(), &AuditQuery { limit: 10, ..AuditQuery::default() }).unwrap();
+    assert_eq!((page.events.as_slice(), page.unreadable_lines), (&events[..], 0));
+}
+
+#[test]
 fn positions_of_other_forms_are_refused() {
     for text in ["", "2026-11-23", "2026-11-23_", "2026-11-23_-1", "2026-13-23_1", "x_1", "_"] {
         assert_eq!(AuditPosition::parse(text), None, "{text}");

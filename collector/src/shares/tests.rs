@@ -11,7 +11,9 @@ use std::{
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 
-use super::{BudgetKind, BudgetShare, HolderState, PeerAddress, Scarce, ShareHolder, Shares};
+use super::{
+    BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, Scarce, ShareHolder, Shares,
+};
 
 /// A clock that is set.
 #[derive(Debug)]
@@ -299,6 +301,52 @@ async fn room_for_bodies_is_taken_from_those_that_have_it() {
     assert!(!decoded.is_evicted());
     drop(stalled.remove(0));
     late.grow_arriving(20).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_form_of_an_address_goes_before_its_bodies_without_one() {
+    let world = BudgetWorld::new(Bytes, 800);
+    let (whole, share) = world.take(1, Receiving, 80);
+    let share = share.unwrap();
+    let mut arriving: Vec<_> = (0..4).map(|_| world.take(1, Receiving, 80)).collect();
+    // It has come, and asks later.
+    let (arrived, its_share) = world.take(1, Working, 0);
+    its_share.as_ref().unwrap().grow_arriving(80).await.unwrap();
+    arriving.push((arrived, its_share));
+    assert_eq!(share.grow(500).unwrap_err(), Scarce { is_passing: false }, "it arrives, too");
+    whole.state.lock().unwrap().0 = Working;
+    let (working, worked_on) = world.take(1, Working, 80);
+    assert_eq!(share.grow(560).unwrap_err(), Scarce { is_passing: false }, "not for nothing");
+    assert!(arriving.iter().all(|(holder, _)| !holder.is_evicted()));
+    assert_eq!(share.grow(200).unwrap_err(), Scarce { is_passing: true });
+    assert_eq!(arriving.iter().filter(|(holder, _)| holder.is_evicted()).count(), 2);
+    drop(worked_on);
+    // Alone, it may have all.
+    let waiting = tokio::spawn(async move { share.grow_soon(560).await.map(|()| share) });
+    while !arriving.iter().all(|(holder, _)| holder.is_evicted()) {
+        tokio::task::yield_now().await;
+    }
+    drop(arriving);
+    let _share = waiting.await.unwrap().unwrap();
+    assert_eq!((world.shares.used(), working.is_evicted()), (640, false));
+}
+
+#[test]
+fn a_body_arrives_while_something_has_come_of_it_lately() {
+    let clock = SetClock::new();
+    let peer = PeerAddress::from(IpAddr::from([192, 0, 2, 1]));
+    let holder = RequestHolder::new(peer, true, Arc::clone(&clock) as Arc<dyn Clock>);
+    holder.evict();
+    assert!(holder.is_arriving(), "it is read on, so that its client sees the answer");
+    clock.advance(Duration::from_millis(900));
+    holder.progressed();
+    clock.advance(Duration::from_millis(900));
+    assert!(holder.is_arriving());
+    clock.advance(Duration::from_millis(200));
+    assert!(!holder.is_arriving());
+    holder.progressed();
+    holder.received();
+    assert!(!holder.is_arriving());
 }
 
 #[test]

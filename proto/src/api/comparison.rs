@@ -53,8 +53,8 @@ pub enum Deviation {
     MoreCalls,
     /// The left makes it less than two thirds as often.
     FewerCalls,
-    /// Its median is longer on the left: than 95 % of ten or more on the right, or by over 20 %
-    /// where the right has fewer; and by over 0.1 ms.
+    /// Its median is longer on the left: than 95 % of ten or more on the right, by over 20 % where
+    /// the right has fewer, or over four times as long; and by over 0.1 ms.
     Slower,
     /// Its median is shorter on the left, by the same measure.
     Faster,

@@ -26,7 +26,7 @@ mod statistics;
 mod symptoms;
 mod traffic_end;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
@@ -61,7 +61,9 @@ const DAY: u64 = 24 * 60 * MINUTE;
 const WINDOW_DEFAULT: u64 = 30 * MINUTE;
 /// Transaction types that are compared.
 const TRANSACTIONS_MAX: usize = 200;
-/// Traces of each side that self times are taken from.
+/// Types of one side that are read: one that is frequent on one side only is counted on both.
+const TRANSACTIONS_READ_MAX: usize = 1_000;
+/// Traces of each side that self times are taken from, those of the most changed types first.
 const TRACES_MAX: usize = 600;
 /// The same when the explanation may take longer.
 const TRACES_EXPLAINED_MAX: usize = 2_000;
@@ -213,9 +215,17 @@ impl ChangeQuery<'_> {
             let mut numbered = Names::default();
             let begin = self.changed_from(&transactions, &services);
             let changed = begin.map(|begin| self.changed_part(begin, traces_max, &names));
-            let changed = changed.transpose()?;
+            let now = changed.transpose()?.unwrap_or(wanted.now);
+            let mut wanted = Sides { now, before: wanted.before };
+            let ranked = transactions
+                .iter()
+                .filter_map(|of| number(&names, &of.service, of.operation.as_deref()?));
+            if reading::retain_first(&mut wanted, ranked, traces_max) {
+                let reason = "self times are of the transaction types that changed most";
+                self.lacks(ReportPart::Culprits, reason);
+            }
             let sample = Sides {
-                now: self.sample(changed.as_ref().unwrap_or(&wanted.now), &mut numbered)?,
+                now: self.sample(&wanted.now, &mut numbered)?,
                 before: self.sample(&wanted.before, &mut numbered)?,
             };
             let traces = sample.as_ref().map(|sample| sample.traces.as_slice());
@@ -314,22 +324,29 @@ impl ChangeQuery<'_> {
     ) -> Result<Vec<(u32, Vec<TraceId>)>, QueryError> {
         let range = TimeRange { start: Some(begin), end: self.windows.now.range().end };
         let part = Window::new(self.reader, range, Some(self.windows.now.step()))?;
-        let roots =
-            transaction_types::root_operations(self.reader, part, TRANSACTIONS_MAX, traces_max)?;
-        let number = |root: &RootOperation| {
-            let name = names.iter().position(|name| {
-                name.service == root.service && name.operation == root.operation
-            })?;
-            Some((u32::try_from(name).ok()?, root.traces.clone()))
+        let roots = transaction_types::root_operations(
+            self.reader,
+            part,
+            TRANSACTIONS_READ_MAX,
+            traces_max,
+        )?;
+        let numbered = |root: &RootOperation| {
+            Some((number(names, &root.service, &root.operation)?, root.traces.clone()))
         };
-        Ok(roots.listed.iter().filter_map(number).collect())
+        Ok(roots.listed.iter().filter_map(numbered).collect())
     }
 
     fn roots(&mut self, traces_max: usize) -> Result<Sides<RootOperations>, QueryError> {
         let read = |window| {
-            transaction_types::root_operations(self.reader, window, TRANSACTIONS_MAX, traces_max)
+            transaction_types::root_operations(
+                self.reader,
+                window,
+                TRANSACTIONS_READ_MAX,
+                traces_max,
+            )
         };
-        let roots = Sides { now: read(self.windows.now)?, before: read(self.windows.before)? };
+        let mut roots = Sides { now: read(self.windows.now)?, before: read(self.windows.before)? };
+        retain_comparable(&mut roots);
         for (part, of) in [(ReportPart::Window, &roots.now), (ReportPart::Baseline, &roots.before)]
         {
             self.stats += of.scan;
@@ -477,6 +494,41 @@ impl ChangeQuery<'_> {
             .flat_map(|((party, _), cases)| cases.reasons(&findings.subject(party), REASONS_MAX));
         Ok(reasons.collect())
     }
+}
+
+/// Keeps the types that are most frequent on both sides together. One that is missing on a side
+/// whose rarer types are not known is in neither.
+fn retain_comparable(roots: &mut Sides<RootOperations>) {
+    let name = |root: &RootOperation| (root.service.clone(), root.operation.clone());
+    let mut counts: HashMap<(String, String), [u64; 2]> = HashMap::new();
+    for (side, of) in [&roots.now, &roots.before].into_iter().enumerate() {
+        for root in &of.listed {
+            counts.entry(name(root)).or_default()[side] += root.calls.count;
+        }
+    }
+    let is_cut = [roots.now.other_count > 0, roots.before.other_count > 0];
+    counts.retain(|_, counts| !counts.iter().zip(is_cut).any(|(count, cut)| *count == 0 && cut));
+    let mut ranked: Vec<_> = counts.into_iter().collect();
+    let sum = |counts: &[u64; 2]| counts[0].saturating_add(counts[1]);
+    ranked
+        .sort_unstable_by(|(a, of_a), (b, of_b)| sum(of_b).cmp(&sum(of_a)).then_with(|| a.cmp(b)));
+    ranked.truncate(TRANSACTIONS_MAX);
+    let kept: HashSet<_> = ranked.into_iter().map(|(name, _)| name).collect();
+    for side in [&mut roots.now, &mut roots.before] {
+        let mut left_out = 0;
+        side.listed.retain(|root| {
+            let is_kept = kept.contains(&name(root));
+            left_out += if is_kept { 0 } else { root.calls.count };
+            is_kept
+        });
+        side.other_count += left_out;
+    }
+}
+
+/// The number of a transaction type.
+fn number(names: &[TransactionName], service: &str, operation: &str) -> Option<u32> {
+    let is_named = |name: &TransactionName| name.service == service && name.operation == operation;
+    names.iter().position(is_named).and_then(|number| u32::try_from(number).ok())
 }
 
 /// The names of transaction types and the traces of each, by its number.

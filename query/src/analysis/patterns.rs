@@ -131,6 +131,10 @@ pub(crate) fn patterns(
     })?;
     reader.check()?;
     let mut patterns = put_together(forms, times);
+    if !stats.complete {
+        // The newest records are read first: what is missing is in the time compared.
+        patterns.iter_mut().for_each(leave_uncompared);
+    }
     let count = patterns.iter().map(|pattern| pattern.count).sum::<u64>() + other;
     if search.is_of_changes {
         patterns.retain(|pattern| pattern.change != PatternChange::Same);
@@ -165,6 +169,11 @@ fn deviations(pattern: &LogPattern, times: ComparedTimes) -> f64 {
     let ratio = seconds / base_seconds;
     let (count, base) = (pattern.count as f64, pattern.base_count as f64);
     (count - base * ratio).abs() / (count + base * ratio * ratio).max(1.0).sqrt()
+}
+
+/// Says nothing of the time compared, which was not read whole.
+fn leave_uncompared(pattern: &mut LogPattern) {
+    (pattern.is_new, pattern.change, pattern.factor) = (false, PatternChange::Same, None);
 }
 
 fn change(pattern: &LogPattern, times: ComparedTimes) -> PatternChange {

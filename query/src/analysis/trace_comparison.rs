@@ -309,13 +309,15 @@ fn deviations(left: &SideTotals, right: &SideTotals, traces: [u64; 2]) -> Vec<De
     .collect()
 }
 
+/// Compares medians: beyond the usual of the faster side, or many times its median where a part of
+/// that side is slow too.
 fn is_slower(slow: &Latency, fast: &Latency) -> bool {
-    let median = slow.quantile(50).0;
-    let bound = if fast.count() >= CALLS_FOR_PERCENTILE {
-        fast.quantile(95).0
-    } else {
-        let median = fast.quantile(50).0;
-        median.saturating_add(median / 5)
+    const TIMES_MIN: u64 = 4;
+    let (median, usual) = (slow.quantile(50).0, fast.quantile(50).0);
+    let bound = match fast.count() >= CALLS_FOR_PERCENTILE {
+        true => fast.quantile(95).0,
+        false => usual.saturating_add(usual / 5),
     };
-    median > bound && median - fast.quantile(50).0 > NOISE_NANOS
+    let is_beyond = median > bound.min(usual.saturating_mul(TIMES_MIN));
+    is_beyond && median.saturating_sub(usual) > NOISE_NANOS
 }

@@ -64,6 +64,8 @@ pub struct KindSearch {
     pub above: Above,
     /// The duration that the transactions are compared with; their time is not broken down then.
     pub than: Option<DurationNanos>,
+    /// Does not break the time down.
+    pub without_breakdown: bool,
     /// Maximum number of types.
     pub limit: usize,
 }
@@ -99,12 +101,12 @@ pub(crate) fn kinds(
 ) -> Result<TransactionKindList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
     let asked = (search.service.clone(), search.operation.clone());
+    let has_breakdown = !search.without_breakdown && search.than.is_none();
     let CountedTypes { kinds, kind_count, others, samples, level, scan } =
-        found(reader, window, asked, search.limit, |kinds| match search.than {
-            None => wanted(kinds, search),
-            Some(_) => Vec::new(),
+        found(reader, window, asked, search.limit, |kinds| {
+            if has_breakdown { wanted(kinds, search) } else { Vec::new() }
         })?;
-    let samples = if search.than.is_some() { vec![Vec::new(); kinds.len()] } else { samples };
+    let samples = if has_breakdown { samples } else { vec![Vec::new(); kinds.len()] };
     let factor = 1_u64 << level;
     let mut views = Vec::with_capacity(samples.len());
     for (((service, operation), kind), ids) in kinds.into_iter().zip(samples) {

@@ -11,7 +11,7 @@ mod query_services;
 mod v1;
 mod v3;
 
-use ::http::StatusCode;
+use ::http::{Method, StatusCode, Uri};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -54,6 +54,13 @@ pub(super) fn routes() -> Router<QueryService> {
         .route("/jaeger", any(no_such_page))
         .route("/jaeger/", any(no_such_page))
         .route("/jaeger/{*path}", any(no_such_page))
+        .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// Response for a method that a path of Jaeger's API does not have.
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    let text = format!("{method} is not allowed on {}\n", uri.path());
+    envelope::text(StatusCode::METHOD_NOT_ALLOWED, text)
 }
 
 /// As Jaeger answers to paths of its API that it does not have.

@@ -52,6 +52,7 @@ pub(super) fn routes() -> Router<QueryService> {
         .route("/prometheus", any(api_response::no_such_path))
         .route("/prometheus/", any(api_response::no_such_path))
         .route("/prometheus/{*path}", any(api_response::no_such_path))
+        .method_not_allowed_fallback(api_response::method_not_allowed)
         .layer(DefaultBodyLimit::max(request_parameters::FORM_BYTES_MAX))
 }
 

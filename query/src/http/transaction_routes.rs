@@ -17,7 +17,7 @@ use crate::{
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, path, query},
-        form::ParameterForm::{Above, Duration, Text},
+        form::ParameterForm::{Above, Duration, Flag, Text},
         in_path,
     },
 };
@@ -44,6 +44,11 @@ impl Takes for Kinds {
                 Duration,
                 "Say what share of each kind took less than this (`shorterShare`), in place of where the time goes",
             ),
+            query(
+                "withoutBreakdown",
+                Flag,
+                "`true`: leaves `whereTimeGoes` out; no traces are read for it",
+            ),
             limit(20, 200, "At most so many kinds, the most frequent"),
         ],
     ];
@@ -62,8 +67,8 @@ impl Takes for Transaction {
 /// A transaction type is the service and operation of a trace's root: its earliest span without a
 /// parent, or its earliest span when every span has one. A trace counts once, in the window in
 /// which its root begins; it ends after an hour without a new span. The breakdown of time is
-/// computed from whole traces, at most 1,000 of them over all types; `analysedCount` is their
-/// number.
+/// computed from whole traces, at most 1,000 of them over all types, or ten of each type if there
+/// are more types than a hundred; `analysedCount` is their number.
 #[utoipa::path(
     get,
     path = "/api/v1/transactions",
@@ -84,6 +89,7 @@ pub(super) async fn kinds(
         operation: params.owned("operation"),
         above: params.above()?,
         than: params.duration("than")?,
+        without_breakdown: params.flag("withoutBreakdown"),
         limit: params.limit(),
     };
     let (service, turn) = service.keeping_turn();

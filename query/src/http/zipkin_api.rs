@@ -11,7 +11,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use ::http::{StatusCode, Uri, header};
+use ::http::{Method, StatusCode, Uri, header};
 use axum::{
     Router,
     extract::{FromRef, RawPathParams, State},
@@ -48,6 +48,7 @@ pub fn zipkin_router(service: QueryService) -> Router {
     let routes = api()
         .nest("/zipkin", api())
         .fallback(no_such_path)
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(Zipkin { service, services_seen: Arc::default() })
         .layer(middleware::from_fn_with_state(room, unread_budget::hold));
     compressed(routes)
@@ -209,4 +210,9 @@ async fn no_such_path(uri: Uri) -> ZipkinError {
         path => format!("nothing at {path:?}: see /api/v2/traces, and send spans to /api/v2/spans"),
     };
     ZipkinError::new(StatusCode::NOT_FOUND, message)
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> ZipkinError {
+    let message = format!("{method} is not allowed on {}; use GET", uri.path());
+    ZipkinError::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }

@@ -14,7 +14,9 @@ use tidings_proto::{
 use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, SpanRows, TimeRange};
 
 use super::stored;
-use crate::{QueryError, execution::Reader, params::go, trace::newest::Newest};
+use crate::{
+    QueryError, execution::Reader, params::go, query_limits::check_tags, trace::newest::Newest,
+};
 
 /// Which traces, and how many.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,6 +64,7 @@ enum Check {
 
 /// The traces that match.
 pub(crate) fn search(reader: &Reader, search: &JaegerSearch) -> Result<FoundIds, QueryError> {
+    check_tags(search.tags.len())?;
     let Some((filter, checks)) = plan(search) else {
         return Ok(FoundIds { ids: Vec::new(), budget_spent: false });
     };

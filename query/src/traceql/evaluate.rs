@@ -86,16 +86,12 @@ pub(crate) fn merged(spansets: &[Spanset]) -> Vec<u32> {
 /// The work on one trace.
 struct Evaluation<'a> {
     table: &'a Table,
+    /// Asked before each span and spanset: a pattern may take seconds in a long text.
     check: Check<'a>,
     pace: Pace<'a>,
 }
 
 impl Evaluation<'_> {
-    /// Asks before a span or a spanset is looked at: a pattern may take seconds in a long text.
-    fn tick(&self) -> Result<(), QueryError> {
-        (self.check)()
-    }
-
     fn run(
         &self,
         stages: &[CompiledStage],
@@ -108,7 +104,7 @@ impl Evaluation<'_> {
             }
             let mut next = Vec::new();
             for spanset in spansets {
-                self.tick()?;
+                (self.check)()?;
                 match stage {
                     CompiledStage::Spansets(of) => {
                         let selected = self.select(of, &spanset)?.into_iter();
@@ -129,7 +125,7 @@ impl Evaluation<'_> {
     }
 
     fn select(&self, of: &CompiledSpansets, input: &Spanset) -> Result<Vec<Spanset>, QueryError> {
-        self.tick()?;
+        (self.check)()?;
         let same = |spans: Vec<u32>| vec![Spanset { spans, attributes: input.attributes.clone() }];
         let side = |of: &CompiledSpansets| self.select(of, input).map(|found| merged(&found));
         Ok(match of {
@@ -137,7 +133,7 @@ impl Evaluation<'_> {
             CompiledSpansets::Filter(node) => {
                 let mut spans = Vec::new();
                 for span in &input.spans {
-                    self.tick()?;
+                    (self.check)()?;
                     if node.holds(self.table.row(*span)) {
                         spans.push(*span);
                     }
@@ -230,7 +226,7 @@ impl Evaluation<'_> {
         };
         let (mut count, mut folded) = (0_i64, None);
         for span in spans {
-            self.tick()?;
+            (self.check)()?;
             let next = of.value(self.table.row(*span)).into_owned();
             if next.number().is_none() {
                 continue;
@@ -262,7 +258,7 @@ impl Evaluation<'_> {
         let mut groups: Vec<Spanset> = Vec::new();
         let mut known: HashMap<String, usize> = HashMap::new();
         for span in spanset.spans {
-            self.tick()?;
+            (self.check)()?;
             let value = of.value(self.table.row(span));
             let mut key = String::new();
             value.key(&mut key);

@@ -26,7 +26,11 @@ use super::{
         Spansets, Stage, Static,
     },
 };
-use crate::{QueryError, execution::Reader, query_limits::OFFERED_BYTES_MAX};
+use crate::{
+    QueryError,
+    execution::Reader,
+    query_limits::{OFFERED_BYTES_MAX, check_tags},
+};
 
 /// Maximum number of the newest rows read for names, because names need whole rows.
 const NAME_ROWS_MAX: u64 = 100_000;
@@ -197,6 +201,7 @@ pub(crate) fn of_tags(
     min_nanos: Option<i64>,
     max_nanos: Option<i64>,
 ) -> Result<Vec<Stage>, QueryError> {
+    check_tags(tags.len())?;
     let mut patterns = Patterns::default();
     let mut stages: Vec<Stage> = Vec::new();
     let filters = tags.iter().map(|(key, value)| of_tag(key, value, &mut patterns));

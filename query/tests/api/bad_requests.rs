@@ -157,6 +157,27 @@ async fn unknown_paths_and_methods_have_problems_too() {
 }
 
 #[tokio::test]
+async fn a_wrong_method_is_named_in_the_form_of_the_api_that_has_the_path() {
+    let harness = Harness::new().await;
+    for (path, allowed, form) in [
+        ("/prometheus/api/v1/query", "GET,HEAD,POST", r#""error":"DELETE is not allowed on"#),
+        ("/prometheus/api/v1/metadata", "GET,HEAD", r#""errorType":"bad_data""#),
+        ("/jaeger/api/services", "GET,HEAD", "DELETE is not allowed on /jaeger/api/services\n"),
+        ("/tempo/api/search", "GET,HEAD", "DELETE is not allowed on /api/search; use GET"),
+    ] {
+        let request = Request::delete(path).body(Body::empty()).unwrap();
+        let (status, headers, body) = harness.ask(request).await;
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert_eq!(
+            (status.as_u16(), &headers["allow"]),
+            (405, &allowed.parse().unwrap()),
+            "{path}"
+        );
+        assert!(body.contains(form), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
 async fn a_trace_that_is_too_large_points_to_its_skeleton() {
     let limits = QueryLimits { view_spans_max: 4, skeleton_spans_max: 5, ..QueryLimits::default() };
     let harness = Harness::with_limits(limits).await;

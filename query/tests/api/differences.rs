@@ -239,6 +239,26 @@ async fn a_trace_is_compared_with_the_typical_one_of_its_kind() {
 }
 
 #[tokio::test]
+async fn a_call_many_times_as_slow_is_slower_where_a_part_of_the_others_is_slow_too() {
+    let harness = Harness::new().await;
+    for trace in 1..=21 {
+        let start = trace * 1_000;
+        let took = if trace <= 3 || trace == 21 { 300 } else { 10 };
+        harness
+            .send([
+                span(trace, 1, "shop", "work").at(start, start + 500),
+                span(trace, 2, "disk", "read").parent(1).at(start + 5, start + 5 + took),
+            ])
+            .await;
+    }
+    let right = (1..=20).map(trace_id).collect::<Vec<_>>().join(",");
+    let answer = harness.get(&format!("/compare?left={}&right={right}", trace_id(21))).await;
+    assert_eq!(deviations(&answer), ["0:work ", "1:read slower"]);
+    let fast = harness.get(&format!("/compare?left={}&right={right}", trace_id(20))).await;
+    assert_eq!(deviations(&fast), ["0:work ", "1:read "]);
+}
+
+#[tokio::test]
 async fn calls_that_repeat_are_grouped_and_one_query_for_each_row_is_called_out() {
     let harness = Harness::new().await;
     let mut spans = vec![span(1, 1, "shop", "list").at(0, 1_000)];

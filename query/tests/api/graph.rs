@@ -500,3 +500,36 @@ async fn transactions_with_an_exception_are_counted_by_type() {
         assert_eq!(harness.get(&format!("{path}&{other}")).await["kinds"], nothing, "{other}");
     }
 }
+
+#[tokio::test]
+async fn endpoints_are_compared_by_sums_of_longer_periods_than_steps() {
+    let limits =
+        QueryLimits { graph_spans_max: 20, assembled_spans_max: 0, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let minute = |number: u64| {
+        let at = number * 60_000;
+        let duration = if number < 30 { 5 } else { 500 };
+        [
+            span(number + 1, 1, "shop", "GET /").at(at, at + 600).kind(SpanKind::Server),
+            span(number + 1, 2, "shop", "SELECT")
+                .parent(1)
+                .at(at + 2, at + 2 + duration)
+                .kind(SpanKind::Client)
+                .attribute("db.system.name", "postgresql")
+                .attribute("db.namespace", "accounts"),
+        ]
+    };
+    harness.send((0..60).flat_map(minute)).await;
+    harness.store.flush().await.unwrap();
+    let half_hour = 1_800_000 * MILLI;
+    let path = format!("/changes?start={}&end={}", BEGIN + half_hour, BEGIN + 2 * half_hour);
+    let report = harness.get(&path).await;
+    let services = report["services"].as_array().unwrap();
+    let endpoint = services.iter().find(|of| of["uninstrumented"] == json!(true));
+    let endpoint = endpoint.unwrap_or_else(|| panic!("{report}"));
+    for side in ["now", "before"] {
+        assert_eq!(endpoint[side]["count"], 30, "{endpoint}");
+    }
+    assert_eq!((&endpoint["steps"], &endpoint["baselineSteps"]), (&json!([]), &json!([])));
+    assert_eq!(endpoint["changes"][0]["kind"], "latency", "{endpoint}");
+}

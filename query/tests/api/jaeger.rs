@@ -165,6 +165,7 @@ async fn a_trace_is_named_in_every_form_that_jaeger_takes() {
 #[expect(clippy::too_many_lines, reason = "one table of cases")]
 async fn wrong_parameters_are_refused_in_jaegers_words() {
     let harness = Harness::new().await;
+    let many = (0..33).fold("service=s".to_owned(), |query, tag| format!("{query}&tag=t{tag}:v"));
     let deep = format!("tags={}", "%7B%22a%22:".repeat(200));
     for (query, message) in [
         ("", "parameter 'service' is required"),
@@ -193,6 +194,7 @@ async fn wrong_parameters_are_refused_in_jaegers_words() {
         ("service=s&tag=k:v&tag=k", "malformed 'tag' parameter, expecting key:value, received: k"),
         ("service=s&tags=%7B%22a%22:1%7D", "malformed 'tags' parameter, cannot unmarshal JSON"),
         ("service=s&tags=x", "malformed 'tags' parameter, cannot unmarshal JSON"),
+        (&many, "a search has 32 tags at most"),
         (&deep, "parameter 'service' is required"),
         ("service=s&limit=0", "invalid parameter: limit must be greater than 0"),
         ("service=s&limit=-5", "invalid parameter: limit must be greater than 0"),

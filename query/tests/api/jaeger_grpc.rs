@@ -222,6 +222,13 @@ async fn what_is_wrong_has_a_status() {
     backwards.query.as_mut().unwrap().start_time_max = at(-2_000);
     let expected = (3, "start_time_min must be before start_time_max".to_owned());
     assert_eq!(harness.grpc_error(V3, "FindTraces", &backwards).await, expected);
+    let mut many = query("shop");
+    many.query.as_mut().unwrap().tags = (0..33).map(|tag| (tag.to_string(), "".into())).collect();
+    for service in [V2, V3] {
+        let (code, message) = harness.grpc_error(service, "FindTraces", &many).await;
+        assert_eq!(code, 3);
+        assert!(message.contains("a search has 32 tags at most, and this one has 33"), "{message}");
+    }
     let expected = (3, "StartTime and EndTime must be initialized.".to_owned());
     assert_eq!(harness.grpc_error(V2, "GetDependencies", &()).await, expected);
     let expected = (12, "archive span storage was not configured".to_owned());

@@ -70,6 +70,20 @@ async fn slow_transactions_can_be_looked_at_alone() {
 }
 
 #[tokio::test]
+async fn the_breakdown_can_be_left_out() {
+    let harness = Harness::new().await;
+    harness.send([span(1, 1, "shop", "work").at(0, 10)]).await;
+    for (without, count) in [("false", 1), ("true", 0)] {
+        let answer = harness.get(&format!("/transactions?withoutBreakdown={without}")).await;
+        let kind = &answer["kinds"][0];
+        assert_eq!((&kind["count"], &kind["analysedCount"]), (&json!(1), &json!(count)));
+        assert_eq!(kind["whereTimeGoes"].as_array().unwrap().len(), count);
+    }
+    let (status, problem) = harness.problem("/transactions?withoutBreakdown=no").await;
+    assert_eq!((status, &problem["parameter"]), (400, &json!("withoutBreakdown")));
+}
+
+#[tokio::test]
 async fn a_duration_is_placed_among_those_of_its_kind() {
     let harness = Harness::new().await;
     for trace in 1..=20 {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop, prop_assert_eq, proptest};
 use serde_json::{Value as Json, json};
+use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, record, text, trace_id};
 
@@ -124,6 +125,24 @@ async fn patterns_are_paired_with_those_of_the_time_before() {
     assert_eq!(told(&other)[0], "cart was restored: fewer 110 100");
     assert_eq!(other["knownUntilUnixNano"], (BEGIN + 500 * MILLI).to_string());
     assert!(!told(&other).iter().any(|one| one.contains("goodbye")), "gone ones are no patterns");
+}
+
+#[tokio::test]
+async fn nothing_is_new_where_the_time_before_was_not_read_whole() {
+    for (rows_max, is_whole) in [(6, false), (1_000, true)] {
+        let harness = Harness::with(QueryLimits::default(), rows_max).await;
+        for at in [0, 100, 1_100, 1_200, 1_300, 1_400] {
+            harness.log([("shop", record(None, at, 9, "cart was restored"))]).await;
+        }
+        harness.log([("shop", record(None, 1_500, 9, "new acquirer opened"))]).await;
+        let path = format!("/logs/patterns?start={}", BEGIN + 1_000 * MILLI);
+        let answer = harness.get(&format!("{path}&end={}", BEGIN + 2_000 * MILLI)).await;
+        assert_eq!(answer["searched"]["complete"], is_whole, "{answer}");
+        let patterns = answer["patterns"].as_array().unwrap();
+        let new = patterns.iter().filter(|one| one["isNew"] == true).count();
+        let changed = patterns.iter().filter(|one| one["change"] != "same").count();
+        assert_eq!((new, changed > 0), (usize::from(is_whole), is_whole), "{answer}");
+    }
 }
 
 #[tokio::test]

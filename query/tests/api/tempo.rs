@@ -335,6 +335,7 @@ async fn bad_requests_are_told_in_plain_text() {
     let harness = stories().await;
     let long =
         format!("/api/search?q={}", encoded(&format!("{{ .a = \"{}\" }}", "x".repeat(20_000))));
+    let many = (0..33).fold("/api/search?tags=".to_owned(), |path, tag| format!("{path}t{tag}%20"));
     let cases = [
         (
             "/api/search?q=%7B%20durration%20%3E%201s%7D",
@@ -360,6 +361,7 @@ async fn bad_requests_are_told_in_plain_text() {
             "/api/search?minDuration=5s&maxDuration=1s",
             "invalid maxDuration: must be greater than minDuration",
         ),
+        (many.as_str(), "a search has 32 tags at most, and this one has 33"),
         ("/api/search?tags=a%3D%22x", "invalid tags: unterminated quoted value"),
         ("/api/search/tags?scope=nowhere", "invalid scope: nowhere"),
         ("/api/metrics/query_range", "invalid q: a TraceQL metrics query is missing"),

@@ -6,14 +6,19 @@
 
 use arrow_ipc::{
     Buffer, DateUnit, Field, FieldNode, Message, MessageHeader, Precision, RecordBatch, TimeUnit,
-    Type, root_as_message,
+    Type, root_as_message_with_opts,
 };
+use flatbuffers::VerifierOptions;
 use tidings_grpc::GrpcStatus;
 
 use super::messages::FlightData;
 use crate::{Parameter, limits::PLACEHOLDERS_MAX};
 
 const SECOND: i64 = 1_000_000_000;
+/// A field has its own table, its type's and that of a dictionary; a message has few more.
+const TABLES_MAX: usize = 4 * PLACEHOLDERS_MAX;
+/// Tables can lie in each other only as fields of structs do, which no value has.
+const DEPTH_MAX: usize = 8;
 
 /// The types that a value may have, as it lies in the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +51,7 @@ enum ParameterType {
 pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, GrpcStatus> {
     let (mut kinds, mut row) = (None, None);
     for data in messages.iter().filter(|data| !data.data_header.is_empty()) {
-        let message = root_as_message(&data.data_header).map_err(|error| {
-            GrpcStatus::invalid(format!("this is no message of Arrow's: {error}"))
-        })?;
+        let message = verified(&data.data_header)?;
         match message.header_type() {
             MessageHeader::Schema => kinds = Some(kinds_of(&message)?),
             MessageHeader::RecordBatch => {
@@ -73,6 +76,19 @@ pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, GrpcStat
         (None, Some(kinds)) if kinds.is_empty() => Ok(Vec::new()),
         (None, _) => Err(GrpcStatus::invalid("no row of values was sent")),
     }
+}
+
+/// The message of these bytes. Parts that lie in several others are verified once for each of
+/// them, so that the work is bounded by the bytes and not by what they claim.
+fn verified(bytes: &[u8]) -> Result<Message<'_>, GrpcStatus> {
+    let options = VerifierOptions {
+        max_depth: DEPTH_MAX,
+        max_tables: TABLES_MAX,
+        max_apparent_size: 4 * bytes.len(),
+        ..VerifierOptions::default()
+    };
+    root_as_message_with_opts(&options, bytes)
+        .map_err(|error| GrpcStatus::invalid(format!("this is no message of Arrow's: {error}")))
 }
 
 fn broken() -> GrpcStatus {

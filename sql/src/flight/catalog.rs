@@ -18,6 +18,8 @@ use crate::{
 
 /// The only type of table.
 const VIEW: &str = "VIEW";
+/// A pattern longer than this is no name's.
+const PATTERN_BYTES_MAX: usize = 1 << 10;
 
 /// The rows of everything that is not a query; `None` for a query.
 pub(super) fn rows(command: &Command, limits: &SqlLimits) -> Result<Option<RecordBatch>, SqlError> {
@@ -147,6 +149,9 @@ fn tables(asked: &GetTables) -> Result<RecordBatch, SqlError> {
 /// Matches a name against a `LIKE` pattern: `%` is any text, `_` any letter, and a backslash
 /// escapes. Names are short, and so are patterns that match them.
 fn matches(pattern: &str, name: &str) -> bool {
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return false;
+    }
     let mut ends: Vec<bool> = std::iter::once(true).chain(name.chars().map(|_| false)).collect();
     let mut signs = pattern.chars();
     while let Some(sign) = signs.next() {

@@ -13,7 +13,7 @@ use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     otlp::{SeverityNumber, SpanKind, StatusCode},
 };
-use tidings_storage::{AttributeFilter, LogFilter, RowsNeeded, SpanFilter, TimeRange};
+use tidings_storage::{AttributeFilter, LogFilter, Nesting, RowsNeeded, SpanFilter, TimeRange};
 
 use super::{
     attribute_maps::may_be_nested,
@@ -93,7 +93,8 @@ fn attribute(attributes: &mut Vec<AttributeFilter>, condition: &Condition) {
         _ => None,
     };
     if attributes.len() < ATTRIBUTES_MAX {
-        attributes.push(AttributeFilter { elements: false, ..AttributeFilter::new(key, value) });
+        attributes
+            .push(AttributeFilter { nesting: Nesting::Whole, ..AttributeFilter::new(key, value) });
     }
 }
 

@@ -22,7 +22,7 @@ use tidings_storage::{Clock, TimeCounts, TimeHistogram};
 use crate::web::RequestWords;
 
 /// The APIs by the beginning of their paths; the first that fits counts.
-const APIS: [(&str, &str); 14] = [
+const APIS: [(&str, &str); 17] = [
     ("/api/v1/sql", "sql"),
     ("/arrow.flight.protocol.FlightService/", "flight_sql"),
     ("/api/v1/logs", "logs"),
@@ -32,6 +32,9 @@ const APIS: [(&str, &str); 14] = [
     ("/api/v1/graph", "graph"),
     ("/api/v1/heatmap", "heatmap"),
     ("/api/v1/exceptions", "exceptions"),
+    ("/api/v1/changes", "changes"),
+    ("/api/v1/explain", "explain"),
+    ("/api/v1/compare", "compare"),
     ("/api/v1/", "other"),
     ("/prometheus/", "prometheus"),
     ("/tempo", "tempo"),

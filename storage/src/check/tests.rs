@@ -9,7 +9,10 @@ use std::{
 use super::{CheckSummary, Finding, check};
 use crate::{
     ErrorKind, StorageError,
-    store::tests::{contents, logs, open, replace_log, traces},
+    store::{
+        format::FORMAT,
+        tests::{contents, logs, open, replace_log, traces},
+    },
 };
 
 async fn found(root: &Path) -> (CheckSummary, Vec<Finding>) {
@@ -129,14 +132,15 @@ async fn a_directory_in_use_or_not_there_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_format_is_refused_before_anything_is_written() {
-    for newer in ["directory", "segment"] {
+    for (newer, wanted) in [("directory", (FORMAT + 1, FORMAT)), ("segment", (2, 1))] {
         let root = tempfile::tempdir().unwrap();
         filled(root.path()).await;
         if newer == "directory" {
             let path = root.path().join("format");
             let text = fs::read_to_string(&path).unwrap();
-            assert_eq!(text, "tidings data directory, format 1\n");
-            fs::write(&path, text.replace('1', "2")).unwrap();
+            let text_of = |format: u32| format!("tidings data directory, format {format}\n");
+            assert_eq!(text, text_of(FORMAT));
+            fs::write(&path, text_of(FORMAT + 1)).unwrap();
         } else {
             let is_segment = |path: &PathBuf| path.extension().is_some_and(|end| end == "wal");
             let segment = files(root.path()).into_keys().find(is_segment).unwrap();
@@ -152,10 +156,8 @@ async fn a_newer_format_is_refused_before_anything_is_written() {
         let disk = std::sync::Arc::new(crate::disk::RealDisk);
         let settings = crate::store::tests::settings(root.path());
         let refused = crate::store::tests::open_with(disk, settings).await.unwrap_err();
-        assert!(
-            matches!(refused, StorageError::Format { found: 2, supported: 1, .. }),
-            "{newer}: {refused}"
-        );
+        let StorageError::Format { found, supported, .. } = refused else { panic!("{refused}") };
+        assert_eq!((found, supported), wanted, "{newer}");
         assert!(matches!(
             check(root.path(), &mut |_| {}).await.unwrap_err(),
             StorageError::Format { .. }

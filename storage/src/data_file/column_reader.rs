@@ -13,12 +13,16 @@ use parquet::arrow::{
 
 use super::{
     DataFile,
-    footer::{footer, guarded},
+    attributes::{ATTRIBUTES, WantedAttributes},
+    footer::{file_footer, guarded},
     read,
     sections::{PORTION, portion_of},
-    shred,
 };
-use crate::{StorageError, schema::Signal, table_store::Readable};
+use crate::{
+    StorageError,
+    schema::{self, Signal},
+    table_store::Readable,
+};
 
 /// Gives `visit` these columns of these rows, which are ascending and apart, or of all rows, in
 /// the order of the file, until it breaks.
@@ -30,13 +34,43 @@ pub(crate) fn columns(
     file: &DataFile,
     names: &[&str],
     rows: Option<&[Range<u64>]>,
-    visit: &mut dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, StorageError>,
+    visit: &mut VisitColumns<'_>,
+) -> Result<(), StorageError> {
+    read_columns(signal, file, names, &WantedAttributes::All, rows, visit)
+}
+
+/// As [`columns`], of the column of attributes, where those of other keys may be missing.
+///
+/// # Errors
+/// As [`columns`].
+pub(crate) fn attributes_of(
+    signal: Signal,
+    file: &DataFile,
+    keys: &[&str],
+    rows: Option<&[Range<u64>]>,
+    visit: &mut VisitColumns<'_>,
+) -> Result<(), StorageError> {
+    let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+    read_columns(signal, file, &[ATTRIBUTES], &WantedAttributes::Keys(keys), rows, visit)
+}
+
+/// Takes some columns of rows.
+type VisitColumns<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, StorageError> + 'a;
+
+fn read_columns(
+    signal: Signal,
+    file: &DataFile,
+    names: &[&str],
+    wanted: &WantedAttributes,
+    rows: Option<&[Range<u64>]>,
+    visit: &mut VisitColumns<'_>,
 ) -> Result<(), StorageError> {
     let path = &file.path;
     let opened = file.open_parts().map_err(|source| file.open_error(source))?;
-    let footer = footer(signal, path, &opened).inspect_err(|error| file.note_damage(error))?;
+    let (footer, attributes) =
+        file_footer(signal, path, &opened).inspect_err(|error| file.note_damage(error))?;
     let read = guarded(path, || {
-        let mask = ProjectionMask::columns(footer.parquet_schema(), names.iter().copied());
+        let mask = attributes.mask(&footer, names, wanted);
         let portion = fetch(&opened, &footer, &mask, rows)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
         let mut builder = builder.with_projection(mask).with_batch_size(portion);
@@ -48,7 +82,7 @@ pub(crate) fn columns(
             builder = builder.with_row_selection(selection);
         }
         for batch in builder.build()? {
-            if visit(&batch?)?.is_break() {
+            if visit(&attributes.assemble(batch?, wanted)?)?.is_break() {
                 break;
             }
         }
@@ -78,18 +112,29 @@ fn fetch(
     Ok(portion)
 }
 
-/// The keys of attributes for which columns of the file tell everything, each with its column.
+/// The keys of attributes of which one column of words has everything in the file, each with its
+/// column.
 ///
 /// # Errors
 /// As [`columns`].
 pub(crate) fn whole_columns(
     signal: Signal,
     file: &DataFile,
-) -> Result<Vec<(&'static str, &'static str)>, StorageError> {
+) -> Result<Vec<(String, String)>, StorageError> {
     let path = &file.path;
     let opened = file.open_parts().map_err(|source| file.open_error(source))?;
-    let footer = footer(signal, path, &opened).inspect_err(|error| file.note_damage(error))?;
-    Ok(shred::whole(signal, &footer))
+    let (footer, attributes) =
+        file_footer(signal, path, &opened).inspect_err(|error| file.note_damage(error))?;
+    let is_word = |name: &str| {
+        let field = footer.schema().field_with_name(name);
+        field.is_ok_and(|field| *field.data_type() == schema::word())
+    };
+    let whole = attributes.whole(|_| true).into_iter();
+    let words = whole.filter_map(|(key, columns)| match columns.as_slice() {
+        [column] if is_word(column) => Some((key, column.clone())),
+        _ => None,
+    });
+    Ok(words.collect())
 }
 
 /// Prefetches the pages that these leaves have of these rows of a row group, which are ascending.

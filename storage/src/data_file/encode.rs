@@ -1,11 +1,11 @@
-//! Encoders for some columns of data files (decision 0034): attributes, dictionary-encoded words,
-//! and numbers that have a dictionary.
+//! Encoders for some columns of data files (decision 0034): attributes in the map and in columns of
+//! their own, dictionary-encoded words, and numbers that have a dictionary.
 //!
 //! Arrow's writer looks up every value in the dictionary and computes the levels of every column.
 //! Memory already holds words and attribute keys as dictionaries. The levels of attributes follow
-//! from offsets, and from validity or the packed kinds of values. `levels` computes and packs
-//! levels. `values` gathers values, plain or as codes of a `dictionary`. `chunk` puts pages
-//! together, and `pages` does all of that for one column.
+//! from offsets and the packed kinds of values. `levels` computes and packs levels. `values` gathers
+//! values, plain or as codes of a `dictionary`. `chunk` puts pages together, and `pages` does all of
+//! that for one column.
 //!
 //! The output is standard Parquet: data pages of version 1. Sizes of pages and dictionaries and the
 //! compression follow the file's properties. `row_groups` puts the chunks into row groups.
@@ -16,11 +16,18 @@ mod dictionary;
 mod flat;
 mod levels;
 mod pages;
+mod sparse;
 mod values;
 
 use parquet::errors::ParquetError;
 
-pub(super) use self::{attribute_encoder::AttributesEncoder, chunk::Codec, flat::FlatEncoder};
+pub(super) use self::{
+    attribute_encoder::AttributesEncoder,
+    chunk::Codec,
+    flat::FlatEncoder,
+    sparse::{RowEntry, SparseEncoder},
+    values::{TextSlices, ValueSource},
+};
 
 fn unexpected(what: &str) -> ParquetError {
     ParquetError::General(format!("rows that are to be written have {what}"))

@@ -9,20 +9,28 @@ use std::{
 };
 
 use arrow_array::{RecordBatch, new_null_array};
-use arrow_schema::{ArrowError, FieldRef, Schema};
+use arrow_schema::{ArrowError, Field, FieldRef, Schema};
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     errors::ParquetError,
     file::{metadata::PageIndexPolicy, reader::ChunkReader},
 };
 
+use super::attributes::FileAttributes;
 use crate::{
-    StorageError, disk::failed, metrics::CacheReads, schema::Signal, table_store::FetchFailure,
+    StorageError,
+    disk::failed,
+    metrics::CacheReads,
+    schema::{self, Signal},
+    table_store::FetchFailure,
 };
 
 /// One for the process: files never change once they have their name, so whoever reads one may
 /// use what another has decoded. It keeps nothing before a store says how much.
 static FOOTERS: LazyLock<Mutex<Footers>> = LazyLock::new(Mutex::default);
+
+/// About what a column takes in Arrow's schema and in what readers derive from it.
+const FIELD_BYTES: usize = 400;
 
 #[derive(Debug, Default)]
 struct Footers {
@@ -33,15 +41,18 @@ struct Footers {
     reads: CacheReads,
 }
 
+/// The metadata of a file, and the columns of attributes that it has.
+pub(super) type FileFooter = (ArrowReaderMetadata, Arc<FileAttributes>);
+
 #[derive(Debug)]
 struct CachedFooter {
-    footer: ArrowReaderMetadata,
+    footer: FileFooter,
     bytes: usize,
     last_use: u64,
 }
 
 impl Footers {
-    fn get(&mut self, path: &Path) -> Option<ArrowReaderMetadata> {
+    fn get(&mut self, path: &Path) -> Option<FileFooter> {
         self.uses += 1;
         let kept = self.by_path.get_mut(path);
         self.reads.count(kept.is_some());
@@ -50,8 +61,9 @@ impl Footers {
         Some(kept.footer.clone())
     }
 
-    fn keep(&mut self, path: &Path, footer: ArrowReaderMetadata) {
-        let bytes = footer.metadata().memory_size();
+    fn keep(&mut self, path: &Path, footer: FileFooter) {
+        let fields = footer.0.parquet_schema().num_columns() * FIELD_BYTES;
+        let bytes = footer.0.metadata().memory_size() + footer.1.memory_size() + fields;
         self.uses += 1;
         let kept = CachedFooter { footer, bytes, last_use: self.uses };
         self.bytes += bytes;
@@ -96,6 +108,15 @@ pub(super) fn footer<T: ChunkReader>(
     path: &Path,
     file: &T,
 ) -> Result<ArrowReaderMetadata, StorageError> {
+    file_footer(signal, path, file).map(|(footer, _)| footer)
+}
+
+/// The metadata of an open file and its columns of attributes.
+pub(super) fn file_footer<T: ChunkReader>(
+    signal: Signal,
+    path: &Path,
+    file: &T,
+) -> Result<FileFooter, StorageError> {
     let kept = FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).get(path);
     if let Some(footer) = kept {
         return Ok(footer);
@@ -105,11 +126,7 @@ pub(super) fn footer<T: ChunkReader>(
     Ok(footer)
 }
 
-fn load<T: ChunkReader>(
-    signal: Signal,
-    path: &Path,
-    file: &T,
-) -> Result<ArrowReaderMetadata, StorageError> {
+fn load<T: ChunkReader>(signal: Signal, path: &Path, file: &T) -> Result<FileFooter, StorageError> {
     let options = ArrowReaderOptions::new()
         .with_skip_arrow_metadata(true)
         .with_page_index_policy(PageIndexPolicy::Optional);
@@ -119,12 +136,19 @@ fn load<T: ChunkReader>(
         let reason = format!("it has no column {name}");
         return Err(StorageError::Corrupt { path: path.to_owned(), reason });
     }
+    let attributes = FileAttributes::new(&plain);
+    let coded = attributes.coded_texts(&plain);
     let fields = found.fields().iter().map(|field| match signal.read_field(field.name()) {
         Some(read) => Arc::new(read.with_nullable(field.is_nullable())),
+        None if coded.contains(field.name().as_str()) => {
+            Arc::new(Field::clone(field).with_data_type(schema::word()))
+        }
         None => Arc::clone(field),
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    Ok(ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options.with_schema(schema))?)
+    let footer = Arc::clone(plain.metadata());
+    let footer = ArrowReaderMetadata::try_new(footer, options.with_schema(schema))?;
+    Ok((footer, Arc::new(attributes)))
 }
 
 /// The columns of rows that a file lacks, because a version wrote it that did not have them.

@@ -2,11 +2,9 @@
 //!
 //! A flush gathers portion after portion of the same batches: what has to be found out of a batch
 //! is found out once, not once per portion. `word_columns` puts dictionaries together by the
-//! numbers that `codes` gives their texts, and so do `packed_columns` and `attribute_columns` with
-//! attributes as memory and as files have them; `id_columns` copies short bytes, `constant_column`
-//! has what is the same everywhere, and Arrow copies the rest.
+//! numbers that `codes` gives their texts, and so does `packed_columns` with attributes; `id_columns`
+//! copies short bytes, `constant_column` has what is the same everywhere, and Arrow copies the rest.
 
-mod attribute_columns;
 mod codes;
 mod constant_column;
 mod id_columns;
@@ -20,8 +18,8 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::interleave::interleave;
 
 use self::{
-    attribute_columns::AttributeGatherer, constant_column::ConstantColumn, id_columns::IdGatherer,
-    packed_columns::PackedGatherer, word_columns::WordGatherer,
+    constant_column::ConstantColumn, id_columns::IdGatherer, packed_columns::PackedGatherer,
+    word_columns::WordGatherer,
 };
 
 /// These rows, each named by its batch and its place there.
@@ -45,7 +43,6 @@ pub(super) struct Gather<'a> {
 
 /// A column of all of them.
 enum GatheredColumn<'a> {
-    Attributes(AttributeGatherer<'a>),
     Packed(PackedGatherer<'a>),
     Words(WordGatherer<'a>),
     Ids(IdGatherer<'a>),
@@ -68,7 +65,6 @@ impl<'a> Gather<'a> {
                 of if packed_columns::is_packed(of) => {
                     GatheredColumn::Packed(PackedGatherer::new(arrays)?)
                 }
-                DataType::Map(..) => GatheredColumn::Attributes(AttributeGatherer::new(arrays)?),
                 DataType::Binary => GatheredColumn::Ids(IdGatherer::new(arrays)?),
                 _ => {
                     let arrays: Vec<&dyn Array> = arrays.collect();
@@ -92,7 +88,6 @@ impl<'a> Gather<'a> {
         let stretches = stretches(rows);
         let near = Near::from_rows(rows, self.batches.len());
         let columns = self.columns.iter_mut().map(|column| match column {
-            GatheredColumn::Attributes(attributes) => attributes.rows(&stretches),
             GatheredColumn::Packed(packed) => packed.rows(&stretches),
             GatheredColumn::Words(words) => words.rows(rows),
             GatheredColumn::Ids(ids) => ids.rows(rows),

@@ -7,9 +7,9 @@ use tidings_proto::UnixNanos;
 
 use super::{
     DataFile,
+    attributes::CompleteKeys,
     prune::Pruner,
     read::{FileReader, GroupTimes},
-    shred::{self, CompleteKeys},
 };
 use crate::{
     Detail, StorageError,
@@ -48,7 +48,8 @@ impl<'a> CandidateGroups<'a> {
         let (candidates, signal) = (Arc::new(candidates), matcher.signal);
         let source = FileReader::open(file, Arc::clone(&candidates), signal, detail)?;
         let whole = if matcher.needs_columns() {
-            shred::whole(signal, &source.footer)
+            let keys = matcher.attribute_keys();
+            source.attributes.whole(|key| keys.contains(key))
         } else {
             CompleteKeys::default()
         };

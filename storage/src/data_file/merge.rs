@@ -6,7 +6,6 @@
 //! read ahead.
 
 mod choose;
-mod entries_reader;
 mod read_ahead;
 mod source;
 mod trace_runs;
@@ -18,8 +17,19 @@ use arrow_schema::SchemaRef;
 
 pub(crate) use self::choose::Choice;
 use self::source::{MergeKey, MergeSource};
-use super::{DataFile, gatherer, sections::Portion, sizes};
-use crate::{StorageError, scan::PORTION_ROWS, schema::Signal};
+use super::{
+    DataFile, gatherer,
+    sections::Portion,
+    shred::{AttributeCounts, ColumnMinimum},
+    sizes,
+    write::Layout,
+};
+use crate::{
+    StorageError,
+    attribute_column::{AttributeColumn, DeclaredColumns},
+    scan::PORTION_ROWS,
+    schema::Signal,
+};
 
 /// Traces of up to so many rows are given in one batch.
 const TRACE_ROWS_MAX: usize = 65_536;
@@ -84,6 +94,7 @@ pub(crate) struct Merge {
     pending: Vec<(usize, usize)>,
     group: MergeGroup,
     traces: u64,
+    columns: Vec<AttributeColumn>,
     choice: Option<Choice>,
 }
 
@@ -115,8 +126,16 @@ impl Merge {
         choice: Option<Choice>,
         limits: MergeLimits,
     ) -> Result<Self, StorageError> {
-        let schema = signal.merged_schema();
+        let schema = signal.memory_schema();
         let opened = source::open(signal, files)?;
+        let mut counts = AttributeCounts::default();
+        opened.iter().for_each(|file| file.count_attributes(&mut counts));
+        // The table declares the columns of its files.
+        let minimum = ColumnMinimum { values: Layout::MERGED.column_values_min, values_new: 0 };
+        let mut columns = counts.columns(signal, minimum, &mut DeclaredColumns::default());
+        // The name of a column would stay in the new file when all of its values are erased.
+        let erased = choice.as_ref().map(Choice::erased_keys).unwrap_or_default();
+        columns.retain(|column| !erased.contains(&column.key));
         let (sources, traces) = match signal {
             Signal::Spans => {
                 let plan = trace_runs::plan(&opened, limits.portion(1))?;
@@ -139,6 +158,7 @@ impl Merge {
             pending: Vec::new(),
             group: MergeGroup::default(),
             traces,
+            columns,
             choice,
         })
     }
@@ -146,6 +166,11 @@ impl Merge {
     /// Returns an upper bound of the number of traces.
     pub(crate) fn traces(&self) -> u64 {
         self.traces
+    }
+
+    /// Returns the columns of attributes for files of these rows.
+    pub(crate) fn columns(&self) -> Vec<AttributeColumn> {
+        self.columns.clone()
     }
 
     /// The next rows; a trace ends where its batch ends, unless it is very long. `None` after the

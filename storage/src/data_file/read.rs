@@ -7,6 +7,7 @@
 
 use std::{
     cmp::Reverse,
+    collections::HashSet,
     ops::{ControlFlow, Range},
     path::Path,
     sync::Arc,
@@ -27,8 +28,9 @@ use tidings_proto::UnixNanos;
 
 use super::{
     DataFile,
+    attributes::{ATTRIBUTES, FileAttributes, WantedAttributes, columns_of_orders},
     column_reader::prefetch,
-    footer::{absent_fields, footer, guarded, with_nulls},
+    footer::{absent_fields, file_footer, guarded, with_nulls},
     prune::{Pruner, blooms_may_hold},
     sections::{PORTION, portion_of, whole_portion},
 };
@@ -38,9 +40,8 @@ use crate::{
     filter::{Bound, Matcher},
     index::{CandidateRows, IndexBuilder, Sums},
     ranges::intersection,
-    rows::entries::LINKED_TRACE,
     scan::{Progress, Visit, project, select},
-    schema::{ENTRIES, Signal},
+    schema::Signal,
     table_store::Readable,
 };
 
@@ -48,6 +49,8 @@ use crate::{
 const FEW_ROWS: usize = 128;
 /// A gap of so few rows costs less to read than to skip.
 const GAP_ROWS: usize = 8;
+/// Of at most so many rows the orders of attributes are read first.
+const ORDERS_READ: usize = 2048;
 /// Rows of the first stretch of a row group in a scan with a dynamic filter. Each further stretch
 /// has four times as many, because each costs the decoding of dictionaries.
 const STRETCH_ROWS: usize = 2048;
@@ -64,10 +67,12 @@ pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, Storage
         let reason = format!("it has {} bytes and not {}", sums.bytes(), file.bytes);
         return Err(StorageError::Corrupt { path: path.clone(), reason });
     }
-    let footer = footer(signal, path, &opened)?;
+    let (footer, attributes) = file_footer(signal, path, &opened)?;
     let mut index = IndexBuilder::new(signal);
     guarded(path, || {
-        let mask = ProjectionMask::columns(footer.parquet_schema(), IndexBuilder::columns(signal));
+        let wanted = WantedAttributes::All;
+        let names: Vec<&str> = IndexBuilder::columns(signal).collect();
+        let mask = attributes.mask(&footer, &names, &wanted);
         let is_indexed = |field: &FieldRef| {
             IndexBuilder::columns(signal).any(|column| column == field.name().as_str())
         };
@@ -76,7 +81,7 @@ pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, Storage
         let portion = whole_portion(&footer, &mask, PORTION);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
         for batch in builder.with_projection(mask).with_batch_size(portion).build()? {
-            index.push(&with_nulls(batch?, &absent)?)?;
+            index.push(&with_nulls(attributes.assemble(batch?, &wanted)?, &absent)?)?;
         }
         Ok(())
     })?;
@@ -91,12 +96,6 @@ pub(super) fn in_group(rows: &[Range<u64>], group: &Range<u64>) -> Vec<Range<usi
     inside
         .map(|range| place(range.start.max(group.start))..place(range.end.min(group.end)))
         .collect()
-}
-
-/// Returns true for the column with the trace ids of links.
-fn is_linked_trace(parts: &[String]) -> bool {
-    let ends = (parts.first().map(String::as_str), parts.last().map(String::as_str));
-    ends == (Some("links"), Some(LINKED_TRACE))
 }
 
 /// Ranges that hold these rows, which are ascending, and the small gaps between them.
@@ -118,6 +117,7 @@ pub(super) struct FileReader<'a> {
     path: &'a Path,
     file: Readable,
     pub(super) footer: ArrowReaderMetadata,
+    pub(super) attributes: Arc<FileAttributes>,
     /// Columns that the file lacks and that are null.
     absent: Vec<FieldRef>,
     detail: Detail,
@@ -127,6 +127,7 @@ pub(super) struct FileReader<'a> {
 /// Some columns of some rows of a file.
 struct ColumnBatches {
     batches: ParquetRecordBatchReader,
+    wanted: WantedAttributes,
     /// Columns among them that the file lacks.
     absent: Vec<FieldRef>,
 }
@@ -187,9 +188,9 @@ impl<'a> FileReader<'a> {
     ) -> Result<Self, StorageError> {
         let path = &file.path;
         let opened = file.open_parts().map_err(|source| file.open_error(source))?;
-        let footer = footer(signal, path, &opened)?;
+        let (footer, attributes) = file_footer(signal, path, &opened)?;
         let absent = absent_fields(signal, &footer);
-        Ok(Self { path, file: opened, footer, absent, detail, candidates })
+        Ok(Self { path, file: opened, footer, attributes, absent, detail, candidates })
     }
 
     /// Returns the row groups that may match, with the times of their rows. Those whose latest
@@ -293,12 +294,13 @@ impl<'a> FileReader<'a> {
         matcher: &mut Matcher,
         plan: &RowGroupPlan,
         ranges: &[Range<usize>],
-        filter_columns: &[&'static str],
+        filter_columns: &[String],
         progress: &mut Progress<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, StorageError> {
         let detail = matcher.signal.detail_columns(self.detail).collect::<Vec<_>>();
-        let columns = [filter_columns, &detail].concat();
+        let filter_columns = filter_columns.iter().map(String::as_str);
+        let columns: Vec<&str> = filter_columns.chain(detail.iter().copied()).collect();
         let mut batches = self.reader(plan, &columns, ranges.iter().cloned())?;
         while let Some(batch) = self.next(&mut batches)? {
             let granted = progress.spend(batch.num_rows());
@@ -322,15 +324,16 @@ impl<'a> FileReader<'a> {
         matcher: &mut Matcher,
         plan: &RowGroupPlan,
         ranges: &[Range<usize>],
-        stages: &[Vec<&'static str>],
+        stages: &[Vec<String>],
         progress: &mut Progress<'_>,
     ) -> Result<Matching, StorageError> {
         let (mut left, mut spent) = (Vec::new(), false);
         for (number, columns) in stages.iter().enumerate() {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             let over = if number == 0 { ranges.to_vec() } else { around(&left) };
             let before = std::mem::take(&mut left);
             let mut places = over.iter().cloned().flatten();
-            let mut batches = self.filter_reader(matcher, plan, columns, over.iter().cloned())?;
+            let mut batches = self.filter_reader(matcher, plan, &columns, over.iter().cloned())?;
             while let Some(batch) = self.next(&mut batches)? {
                 let places: Vec<usize> = places.by_ref().take(batch.num_rows()).collect();
                 let mut rows: Vec<usize> = if number == 0 {
@@ -407,11 +410,37 @@ impl<'a> FileReader<'a> {
         columns: &[&str],
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> Result<ColumnBatches, StorageError> {
-        let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied());
-        self.masked(plan, columns, mask, ranges)
+        let ranges: Vec<_> = ranges.collect();
+        let wanted = self.wanted(plan, columns, &ranges)?;
+        let mask = self.attributes.mask(&self.footer, columns, &wanted);
+        self.masked(plan, columns, mask, wanted, ranges)
     }
 
-    /// Reads of columns what a filter looks at: of attributes, the keys and the types of values
+    /// Returns the columns of attributes that rows of these ranges have. They are found by the
+    /// orders of a few rows, because each column costs more to open than to decode.
+    fn wanted(
+        &self,
+        plan: &RowGroupPlan,
+        columns: &[&str],
+        ranges: &[Range<usize>],
+    ) -> Result<WantedAttributes, StorageError> {
+        let rows: usize = ranges.iter().map(Range::len).sum();
+        // A remote file answers one request for all columns sooner than two.
+        if rows > ORDERS_READ || self.file.is_remote() || !columns.contains(&ATTRIBUTES) {
+            return Ok(WantedAttributes::All);
+        }
+        let Some(mask) = self.attributes.order_mask(&self.footer) else {
+            return Ok(WantedAttributes::All);
+        };
+        let mut orders = self.masked(plan, &[], mask, WantedAttributes::All, ranges.to_vec())?;
+        let mut numbers = HashSet::new();
+        while let Some(batch) = self.next(&mut orders)? {
+            columns_of_orders(&batch, &mut numbers);
+        }
+        Ok(WantedAttributes::Columns(numbers))
+    }
+
+    /// Reads of columns what a filter looks at: of attributes, its keys and the types of values
     /// that it compares.
     fn filter_reader(
         &self,
@@ -420,26 +449,16 @@ impl<'a> FileReader<'a> {
         columns: &[&str],
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> Result<ColumnBatches, StorageError> {
-        let schema = self.footer.parquet_schema();
         let mut fields = matcher.value_fields();
         if fields.is_empty() {
             // A map cannot be read without values; these take the least room.
             fields.insert("bool");
         }
-        let leaves = schema.columns().iter().enumerate().filter(|(_, leaf)| {
-            let parts = leaf.path().parts();
-            let is_asked = parts.first().is_some_and(|root| columns.contains(&root.as_str()));
-            is_asked
-                && match parts.iter().position(|part| part == ENTRIES).map(|at| &parts[at + 1..]) {
-                    Some([key]) => key == "key",
-                    Some([_, field]) => fields.contains(field.as_str()),
-                    Some(_) => false,
-                    None if parts.len() == 1 => true,
-                    None => matcher.links_to.is_some() && is_linked_trace(parts),
-                }
-        });
-        let mask = ProjectionMask::leaves(schema, leaves.map(|(leaf, _)| leaf));
-        self.masked(plan, columns, mask, ranges)
+        let keys = matcher.attribute_keys();
+        let linked_traces = matcher.links_to.is_some();
+        let wanted = WantedAttributes::Filtered { keys, fields, linked_traces };
+        let mask = self.attributes.mask(&self.footer, columns, &wanted);
+        self.masked(plan, columns, mask, wanted, ranges.collect())
     }
 
     fn masked(
@@ -447,12 +466,12 @@ impl<'a> FileReader<'a> {
         plan: &RowGroupPlan,
         columns: &[&str],
         mask: ProjectionMask,
-        ranges: impl Iterator<Item = Range<usize>>,
+        wanted: WantedAttributes,
+        ranges: Vec<Range<usize>>,
     ) -> Result<ColumnBatches, StorageError> {
         let is_wanted = |field: &&FieldRef| columns.contains(&field.name().as_str());
         let absent = self.absent.iter().filter(is_wanted).cloned().collect();
         guarded(self.path, || {
-            let ranges: Vec<_> = ranges.collect();
             prefetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
             let portion = portion_of(&self.footer, &mask, plan.group, &ranges, PORTION);
             let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), plan.rows);
@@ -463,13 +482,16 @@ impl<'a> FileReader<'a> {
                 .with_row_selection(selection)
                 .with_batch_size(portion)
                 .build()?;
-            Ok(ColumnBatches { batches, absent })
+            Ok(ColumnBatches { batches, wanted, absent })
         })
     }
 
     fn next(&self, columns: &mut ColumnBatches) -> Result<Option<RecordBatch>, StorageError> {
         guarded(self.path, || match columns.batches.next().transpose()? {
-            Some(batch) => Ok(Some(with_nulls(batch, &columns.absent)?)),
+            Some(batch) => {
+                let batch = self.attributes.assemble(batch, &columns.wanted)?;
+                Ok(Some(with_nulls(batch, &columns.absent)?))
+            }
             None => Ok(None),
         })
     }

@@ -1,24 +1,29 @@
 //! Row groups of a file: the columns of rows, attributes and what has a dictionary and no
-//! statistics by encoders of ours, all others by Arrow's.
+//! statistics by encoders of ours, all others by Arrow's. Attributes are dealt out to the map and the
+//! columns that `shred` has for them.
 //!
 //! `write` says when a row group ends, besides at its most rows, and what the properties of the
 //! file are.
 
 use std::{io::Write, sync::Arc};
 
-use arrow_array::{Array, MapArray, RecordBatch};
-use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_array::{Array, ArrayRef, MapArray, RecordBatch};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use parquet::{
     arrow::{
         ArrowSchemaConverter,
         arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
     },
     errors::{ParquetError, Result},
-    file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
+    file::{properties::WriterProperties, writer::SerializedFileWriter},
     schema::types::{ColumnDescPtr, ColumnPath},
 };
 
-use super::encode::{AttributesEncoder, Codec, FlatEncoder};
+use super::{
+    encode::{AttributesEncoder, Codec, FlatEncoder, SparseEncoder, ValueSource},
+    shred::{RowOrders, Shredder, steps},
+};
+use crate::schema::ATTRIBUTE_ORDER;
 
 /// The column that has an encoder of its own.
 const ATTRIBUTES: &str = "attributes";
@@ -37,8 +42,13 @@ pub(super) struct RowGroups<W: Write + Send> {
     factory: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     attributes: AttributesEncoder,
+    shredder: Shredder,
+    /// Of the columns of single attributes, which come after all others.
+    sparse: Vec<SparseEncoder>,
     /// Of flat columns.
     codec: Codec,
+    /// Of the columns of single attributes.
+    sparse_codec: Codec,
     /// Of each column, with how many columns of Parquet it is.
     encoders: Vec<(ColumnEncoder, usize)>,
     rows_max: usize,
@@ -48,14 +58,18 @@ pub(super) struct RowGroups<W: Write + Send> {
 }
 
 impl<W: Write + Send> RowGroups<W> {
-    /// Of rows of this schema, each row group of so many at most.
+    /// Of rows of this schema and of columns of single attributes, each row group of so many rows at
+    /// most.
     pub(super) fn new(
         sink: W,
         schema: SchemaRef,
+        shredder: Shredder,
         properties: WriterProperties,
         rows_max: usize,
     ) -> Result<Self> {
-        let parquet = ArrowSchemaConverter::new().convert(&schema)?;
+        let all = schema.fields().iter().cloned().chain(shredder.fields());
+        let all = Arc::new(Schema::new(all.collect::<Vec<_>>()));
+        let parquet = ArrowSchemaConverter::new().convert(&all)?;
         let mut leaves = parquet.columns();
         let (mut encoders, mut attributes) = (Vec::new(), None);
         for field in schema.fields() {
@@ -75,14 +89,28 @@ impl<W: Write + Send> RowGroups<W> {
             };
             encoders.push((encoder, own.len()));
         }
+        let sparse = leaves.iter().map(|leaf| SparseEncoder::new(leaf, &properties)).collect();
         let attributes = attributes.ok_or_else(|| ParquetError::General(NO_COLUMN.to_owned()))?;
         let codec = Codec::new(properties.compression(&ColumnPath::new(Vec::new())))?;
+        let of_sparse =
+            leaves.first().map_or_else(|| ColumnPath::new(Vec::new()), |leaf| leaf.path().clone());
+        let sparse_codec = Codec::new(properties.compression(&of_sparse))?;
         let root = parquet.root_schema_ptr();
         let writer = SerializedFileWriter::new(sink, root, Arc::new(properties))?;
-        let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
-        let columns = Vec::new();
-        let rows = 0;
-        Ok(Self { writer, factory, schema, attributes, codec, encoders, rows_max, columns, rows })
+        Ok(Self {
+            factory: ArrowRowGroupWriterFactory::new(&writer, all),
+            writer,
+            schema,
+            attributes,
+            shredder,
+            sparse,
+            codec,
+            sparse_codec,
+            encoders,
+            rows_max,
+            columns: Vec::new(),
+            rows: 0,
+        })
     }
 
     /// Adds rows.
@@ -114,14 +142,14 @@ impl<W: Write + Send> RowGroups<W> {
                 self.columns.push(columns);
             }
         }
+        let order = self.push_attributes(rows)?;
         let encoders = self.encoders.iter_mut().zip(&mut self.columns);
-        let fields = self.schema.fields().iter().zip(rows.columns());
-        for ((field, column), ((encoder, _), columns)) in fields.zip(encoders) {
+        let mut of_rows = rows.columns().iter();
+        for (field, ((encoder, _), columns)) in self.schema.fields().iter().zip(encoders) {
+            let next = if field.name() == ATTRIBUTE_ORDER { Some(&order) } else { of_rows.next() };
+            let Some(column) = next else { return Err(no_column(field)) };
             match encoder {
-                ColumnEncoder::Attributes => {
-                    let map = column.as_any().downcast_ref::<MapArray>();
-                    self.attributes.push(map.ok_or_else(|| no_map(column))?)?;
-                }
+                ColumnEncoder::Attributes => {}
                 ColumnEncoder::Flat(flat) => flat.push(column, &mut self.codec)?,
                 ColumnEncoder::Arrow => {
                     for (leaf, column) in compute_leaves(field, column)?.iter().zip(columns) {
@@ -134,6 +162,36 @@ impl<W: Write + Send> RowGroups<W> {
         Ok(())
     }
 
+    /// Takes the attributes of rows, and returns their order.
+    fn push_attributes(&mut self, rows: &RecordBatch) -> Result<ArrayRef> {
+        let column = rows.column_by_name(ATTRIBUTES);
+        let column = column.ok_or_else(|| ParquetError::General(NO_COLUMN.to_owned()))?;
+        let map = column.as_any().downcast_ref::<MapArray>().ok_or_else(|| no_map(column))?;
+        let mut orders = RowOrders::new(map.len());
+        let places = self.shredder.places(map)?;
+        let sources = (0..self.sparse.len()).map(|number| self.shredder.source(number, map));
+        let sources: Option<Vec<ValueSource<'_>>> = sources.collect();
+        let sources = sources.ok_or_else(|| no_map(column))?;
+        for step in steps(map).ok_or_else(|| no_map(column))? {
+            let step = map.slice(step.start, step.len());
+            let shredded = self.shredder.shred(&step, &places, &mut orders)?;
+            self.attributes.push(&shredded.rest)?;
+            let columns = self.sparse.iter_mut().zip(&sources).zip(&shredded.entries);
+            for ((encoder, source), entries) in columns {
+                encoder.push(source, step.len(), entries, &mut self.sparse_codec)?;
+            }
+        }
+        Ok(orders.finish()?)
+    }
+
+    /// Looks at rows for attributes that are not in the columns of single attributes.
+    pub(super) fn look_elsewhere(
+        &mut self,
+        rows: &RecordBatch,
+    ) -> std::result::Result<(), ArrowError> {
+        self.shredder.look_elsewhere(rows)
+    }
+
     /// About how large the row group is that is not written yet.
     pub(super) fn unfinished_bytes(&self) -> usize {
         let columns =
@@ -142,7 +200,8 @@ impl<W: Write + Send> RowGroups<W> {
             ColumnEncoder::Flat(flat) => flat.bytes(),
             ColumnEncoder::Attributes | ColumnEncoder::Arrow => 0,
         });
-        columns.sum::<usize>() + flat.sum::<usize>() + self.attributes.bytes()
+        let sparse = self.sparse.iter().map(SparseEncoder::bytes);
+        columns.chain(flat).chain(sparse).sum::<usize>() + self.attributes.bytes()
     }
 
     /// Returns the number of bytes written.
@@ -172,13 +231,11 @@ impl<W: Write + Send> RowGroups<W> {
                 }
             }
         }
+        for sparse in &mut self.sparse {
+            sparse.append_to(&mut row_group, &mut self.sparse_codec)?;
+        }
         row_group.close()?;
         Ok(())
-    }
-
-    /// Has this in the footer too.
-    pub(super) fn say(&mut self, what: KeyValue) {
-        self.writer.append_key_value_metadata(what);
     }
 
     /// Ends the file.
@@ -187,8 +244,15 @@ impl<W: Write + Send> RowGroups<W> {
     /// When the sink cannot take the rest.
     pub(super) fn finish(mut self) -> Result<W> {
         self.end_row_group()?;
+        if let Some(list) = self.shredder.list() {
+            self.writer.append_key_value_metadata(list);
+        }
         self.writer.into_inner()
     }
+}
+
+fn no_column(field: &Field) -> ParquetError {
+    ParquetError::General(format!("rows have no column {}", field.name()))
 }
 
 fn no_map(column: &dyn Array) -> ArrowError {

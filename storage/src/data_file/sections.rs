@@ -10,7 +10,7 @@ use std::ops::Range;
 use arrow_schema::{DataType, Schema};
 use parquet::{
     arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata},
-    basic::{Encoding, EncodingMask, Type},
+    basic::{Compression, Encoding, EncodingMask, Type},
     file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
 };
 
@@ -48,9 +48,15 @@ pub(super) const KEYS: &str = "attributes.key_value.key";
 
 /// A page whose texts are longer than this counts for a merge: it is in memory as a whole.
 const PAGE_BYTES: u64 = 1 << 20;
+/// A decompressor takes so much, and one is open for each compressed column.
+const DECOMPRESSOR_BYTES: u64 = 128 << 10;
+/// A column of an attribute has a page and a dictionary of at most about so many bytes in memory.
+const ATTRIBUTE_BYTES: u64 = 256 << 10;
 
 /// Returns the bytes that a merge has in memory of a file, however small its portions are: the words
-/// of the largest row group, with their codes, and the longest page of each column with its values.
+/// of the largest row group, with their codes, the longest page of each column with its values, and
+/// for the columns of attributes what an open one takes. Other columns are few, and as many in every
+/// file.
 ///
 /// # Errors
 /// When the file is missing or damaged.
@@ -69,9 +75,28 @@ pub(crate) fn merge_bytes_min(signal: Signal, file: &DataFile) -> Result<u64, St
     let metadata = footer.metadata();
     let words = metadata.row_groups().iter().map(of_group).max().unwrap_or(0);
     let columns = 0..metadata.file_metadata().schema_descr().num_columns();
-    let pages = columns.map(|leaf| longest_page(metadata, footer.schema(), leaf));
+    let pages = columns.clone().map(|leaf| longest_page(metadata, footer.schema(), leaf));
     let pages = pages.map(|bytes| bytes.saturating_sub(PAGE_BYTES).saturating_mul(2));
-    Ok(pages.fold(words, u64::saturating_add))
+    let open = columns.map(|leaf| attribute_bytes(metadata, leaf));
+    Ok(pages.chain(open).fold(words, u64::saturating_add))
+}
+
+/// Returns what an open column of an attribute takes, and 0 for all other columns.
+fn attribute_bytes(metadata: &ParquetMetaData, leaf: usize) -> u64 {
+    let of_group = |group: &RowGroupMetaData| {
+        let chunk = group.column(leaf);
+        let has_decompressor = chunk.compression() != Compression::UNCOMPRESSED;
+        let bytes = u64::try_from(chunk.uncompressed_size()).unwrap_or(0).min(ATTRIBUTE_BYTES);
+        bytes + if has_decompressor { DECOMPRESSOR_BYTES } else { 0 }
+    };
+    let groups = metadata.row_groups().iter();
+    let groups = groups.filter(|group| is_attribute(group.column(leaf)));
+    groups.map(of_group).max().unwrap_or(0)
+}
+
+/// Returns true of the columns of single attributes: no others have a dot in their names.
+fn is_attribute(chunk: &ColumnChunkMetaData) -> bool {
+    chunk.column_path().parts().first().is_some_and(|root| root.contains('.'))
 }
 
 /// The length of the longest page of a column of texts, with its values as texts.
@@ -158,6 +183,11 @@ struct Block {
     rows: Range<usize>,
     bytes: u64,
     rows_max: usize,
+    /// The longest page of the column that is looked at, and those of all columns before together.
+    page_bytes: u64,
+    pages_bytes: u64,
+    /// Rows of the page with the most rows.
+    page_rows: usize,
 }
 
 impl Block {
@@ -189,6 +219,9 @@ impl Density {
             rows: start..rows.min(start + block_rows),
             bytes: 0,
             rows_max: usize::MAX,
+            page_bytes: 0,
+            pages_bytes: 0,
+            page_rows: 0,
         };
         let before = wanted.start.min(rows) / block_rows;
         let wanted = before * block_rows..wanted.end.min(rows);
@@ -206,13 +239,10 @@ impl Density {
                 continue;
             }
             for (rows, bytes) in pages(metadata, group, leaf, rows, &wanted) {
-                let rows_max = match bytes {
-                    None => UNKNOWN_ROWS,
-                    Some(bytes) => rows_of_page(rows.len(), bytes, portion),
-                };
-                density.limit(&rows, rows_max);
+                density.limit(&rows, bytes, portion);
                 density.add(&rows, bytes.unwrap_or(0));
             }
+            density.end_column(portion);
         }
         density
     }
@@ -235,8 +265,26 @@ impl Density {
         }
     }
 
-    fn limit(&mut self, rows: &Range<usize>, rows_max: usize) {
+    /// Limits the rows of a portion by a page.
+    fn limit(&mut self, rows: &Range<usize>, bytes: Option<u64>, portion: Portion) {
+        let rows_max = match bytes {
+            None => UNKNOWN_ROWS,
+            Some(bytes) => rows_of_page(rows.len(), bytes, portion),
+        };
         for block in self.among(rows) {
+            block.rows_max = block.rows_max.min(rows_max);
+            block.page_bytes = block.page_bytes.max(bytes.unwrap_or(0));
+            block.page_rows = block.page_rows.max(rows.len());
+        }
+    }
+
+    /// Limits the rows of a portion by the pages of all columns so far together: the same few rows
+    /// may have what is in all of them.
+    fn end_column(&mut self, portion: Portion) {
+        for block in &mut self.blocks {
+            let bytes = std::mem::take(&mut block.page_bytes);
+            block.pages_bytes = block.pages_bytes.saturating_add(bytes);
+            let rows_max = rows_of_page(block.page_rows, block.pages_bytes, portion);
             block.rows_max = block.rows_max.min(rows_max);
         }
     }
@@ -285,20 +333,24 @@ fn pages(
 }
 
 /// Returns true if the column has texts that are copied for each row. Words are not copied while
-/// all of them are in the file's dictionary.
+/// all of them are in the file's dictionary, but for those of attributes.
 fn has_texts(chunk: &ColumnChunkMetaData, schema: &Schema) -> bool {
     if chunk.column_type() != Type::BYTE_ARRAY {
         return false;
     }
     let path = chunk.column_path();
     let root = path.parts().first().map_or("", String::as_str);
-    let field = schema.field_with_name(root);
-    let is_word = field.is_ok_and(|field| matches!(field.data_type(), DataType::Dictionary(..)));
-    !((is_word || path.string() == KEYS) && is_coded(chunk))
+    let is_word = || {
+        let field = schema.field_with_name(root);
+        field.is_ok_and(|field| matches!(field.data_type(), DataType::Dictionary(..)))
+    };
+    // Those of attributes are copied when a row's attributes are put together.
+    let is_shared = !is_attribute(chunk) && is_word();
+    !((is_shared || path.string() == KEYS) && is_coded(chunk))
 }
 
 /// Returns true if all pages have codes of a dictionary.
-fn is_coded(chunk: &ColumnChunkMetaData) -> bool {
+pub(super) fn is_coded(chunk: &ColumnChunkMetaData) -> bool {
     let is_only = |only: &EncodingMask| {
         only.is_only(Encoding::RLE_DICTIONARY) || only.is_only(Encoding::PLAIN_DICTIONARY)
     };

@@ -1,261 +1,368 @@
-//! Attributes in columns of their own.
+//! Attributes in columns of their own: the side that writes.
 //!
-//! Frequent keys with few values are copied from the map of attributes to columns when a file is
-//! written, so that filters and other engines need not decode the map for them. The map keeps them
-//! all. A file says for which keys its columns tell everything there is; filters read the map for
-//! all others, so no answer depends on which keys have a column. `schema` lists them.
+//! A file has a column for each key and type of value that many of its rows have (`counts`). All
+//! other entries stay in the map of attributes, and so do those of a key that a row has more than
+//! once, but for the first of each type. A row's order has a character for each entry: the column it
+//! is in, or the map. So a row that is read again has its entries as they were sent.
+//!
+//! A file lists its columns, and for which of them nothing else in the file has their key. Filters
+//! read only the column then. `attributes` reads all of it.
 
-use std::{collections::HashSet, sync::Arc};
+mod counts;
 
-use arrow_array::{ArrayRef, RecordBatch, builder::Int64Builder};
-use arrow_schema::{ArrowError, DataType, Field, Schema};
-use memchr::memmem;
-use parquet::{arrow::arrow_reader::ArrowReaderMetadata, file::metadata::KeyValue};
+use std::{collections::HashSet, ops::Range, sync::Arc};
+
+use ahash::RandomState;
+use arrow_array::{
+    Array, ArrayRef, DictionaryArray, Int32Array, MapArray, RecordBatch, StringArray, StructArray,
+    UInt8Array, cast::AsArray, types::Int32Type,
+};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{ArrowError, FieldRef};
+use parquet::file::metadata::KeyValue;
+use serde_json::json;
 use xxhash_rust::xxh3::xxh3_128;
 
+pub(super) use self::counts::{AttributeCounts, ColumnMinimum};
+use super::encode::{RowEntry, TextSlices, ValueSource};
 use crate::{
-    columns::WordsBuilder,
-    rows::{
-        column::WordColumn,
-        entries::{AttributeEntries, ElementEntries},
-    },
-    schema::Signal,
+    attribute_column::AttributeColumn,
+    packed::{self, ValueKind},
+    ranges::portions,
+    rows::{column::WordColumn, entries::ElementEntries},
+    schema,
 };
 
-/// Under this name a file lists the keys for which its columns tell everything.
-const WHOLE: &str = "tidings.columns";
+/// Under this name a file lists its columns of attributes.
+pub(super) const LISTED: &str = "tidings.attributes";
+/// Character of an entry that is the map's next one.
+pub(super) const IN_MAP: char = ' ';
+/// Character of an entry in the first column; the others follow.
+const FIRST_COLUMN: u8 = b'!';
+/// Number of columns of a file at most: each has a character of ASCII that can be printed. Twice as
+/// many take one byte less of a realistic span (decision 0100).
+pub(super) const COLUMNS_MAX: usize = 94;
 /// Resources and scopes that are remembered as looked at.
 const SENDERS_MAX: usize = 65_536;
+/// Rows that are dealt out at once, and about how many bytes of values.
+const STEP_ROWS: usize = 2048;
+const STEP_BYTES: usize = 1 << 20;
+/// No column.
+const NONE: u8 = u8::MAX;
 
-/// Finds the keys that have a column.
+type Map<K, V> = std::collections::HashMap<K, V, RandomState>;
+
+/// Returns the character of the column of this number.
+fn character(column: u8) -> char {
+    char::from(FIRST_COLUMN + column)
+}
+
+/// Returns the number of the column with this character.
+pub(super) fn column_of(character: char) -> Option<usize> {
+    let number = u32::from(character).checked_sub(u32::from(FIRST_COLUMN))?;
+    usize::try_from(number).ok()
+}
+
+/// Deals entries out to the columns of a file.
 #[derive(Debug)]
 pub(super) struct Shredder {
-    columns: Vec<Arc<Field>>,
-    keys: Vec<ShredKey>,
-    /// Places in `keys` by [`cell`].
-    cells: Vec<Vec<usize>>,
+    columns: Vec<ShreddedColumn>,
+    /// Of each key its column for each kind of value.
+    places: Map<String, [u8; ValueKind::ALL.len()]>,
     /// The hashes of resources and scopes.
     senders: HashSet<u128>,
 }
 
-/// A key that fills a column.
 #[derive(Debug)]
-struct ShredKey {
-    key: &'static str,
-    column: usize,
-    /// Number of row attributes with the key.
-    entries: u64,
-    /// Number of attributes that were copied to the column.
-    copied: u64,
-    /// True if an event, a link, a resource or a scope has the key too.
+struct ShreddedColumn {
+    column: AttributeColumn,
+    /// Number of rows with a value.
+    rows: u64,
+    /// True if the map, an event, a link, a resource or a scope has the key too.
     elsewhere: bool,
 }
 
-/// Value for a column of one row: the position of its key, the lowest of the column's keys, and the
-/// entry.
-type ShredValue = Option<(usize, usize)>;
+/// Of each key of a dictionary its column for each kind of value.
+pub(super) type KeyPlaces = Vec<[u8; ValueKind::ALL.len()]>;
 
-const CELLS: usize = 256;
-
-/// Most keys are nobody's: this says so without comparing them.
-fn cell(key: &str) -> usize {
-    let key = key.as_bytes();
-    let middle = key.get(key.len() / 2).copied().unwrap_or_default();
-    let last = key.last().copied().unwrap_or_default();
-    (key.len() * 37 + usize::from(middle) * 11 + usize::from(last)) % CELLS
+/// The attributes of some rows, dealt out.
+pub(super) struct ShreddedRows {
+    /// Entries of each column.
+    pub(super) entries: Vec<Vec<RowEntry>>,
+    /// The map of all other entries.
+    pub(super) rest: MapArray,
 }
 
 impl Shredder {
-    pub(super) fn new(signal: Signal) -> Self {
-        let mut keys = Vec::new();
-        let mut cells = vec![Vec::new(); CELLS];
-        for (column, of) in signal.shreds().enumerate() {
-            for key in of.keys {
-                cells[cell(key)].push(keys.len());
-                keys.push(ShredKey { key, column, entries: 0, copied: 0, elsewhere: false });
-            }
+    /// For a file that has these columns.
+    pub(super) fn new(columns: Vec<AttributeColumn>) -> Self {
+        let mut places: Map<String, [u8; ValueKind::ALL.len()]> = Map::default();
+        for (number, column) in (0..NONE).zip(&columns) {
+            let of_key = places.entry(column.key.clone()).or_insert([NONE; ValueKind::ALL.len()]);
+            of_key[usize::from(column.kind.code())] = number;
         }
-        let columns = signal.shreds().map(|column| Arc::new(column.read_field())).collect();
-        Self { columns, keys, cells, senders: HashSet::new() }
+        let columns = columns.into_iter();
+        let columns = columns.map(|column| ShreddedColumn { column, rows: 0, elsewhere: false });
+        Self { columns: columns.collect(), places, senders: HashSet::new() }
     }
 
-    /// The rows with the columns at the end.
-    pub(super) fn widen(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let Some(entries) =
-            AttributeEntries::from_batch(rows, "attributes")?.filter(|_| !self.columns.is_empty())
-        else {
-            return Ok(rows.clone());
-        };
-        self.look_elsewhere(rows)?;
-        let mut builders: Vec<Builder<'_>> =
-            self.columns.iter().map(|field| Builder::new(field, rows.num_rows())).collect();
-        // The columns that the row has something for, which are few.
-        let mut filled = Vec::with_capacity(self.columns.len());
-        let places: Vec<Vec<usize>> =
-            entries.keys.iter().map(|key| self.places(key).collect()).collect();
-        let mut found: Vec<ShredValue> = vec![None; self.columns.len()];
-        for row in 0..rows.num_rows() {
-            for entry in entries.of_row(row) {
-                for place in &places[entries.keys.code(entry)] {
-                    filled.push(self.look(*place, &entries, entry, &mut found));
-                }
-            }
-            for column in filled.drain(..) {
-                if let Some((key, entry)) = found[column].take() {
-                    builders[column].push(&entries, row, entry);
-                    self.keys[key].copied += 1;
-                }
-            }
+    /// The columns as files have them.
+    pub(super) fn fields(&self) -> impl Iterator<Item = FieldRef> {
+        self.columns.iter().map(|of| Arc::new(of.column.field()))
+    }
+
+    /// Returns the columns of the keys of these attributes, whose slices `shred` deals out.
+    pub(super) fn places(&self, map: &MapArray) -> Result<KeyPlaces, ArrowError> {
+        if self.columns.is_empty() {
+            return Ok(Vec::new());
         }
-        let fields = rows.schema_ref().fields().iter().chain(&self.columns).cloned();
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let mut columns = rows.columns().to_vec();
-        for builder in builders {
-            columns.push(builder.finish(rows.num_rows())?);
-        }
-        RecordBatch::try_new(schema, columns)
+        let codes = map.keys().as_dictionary_opt::<Int32Type>().ok_or_else(not_packed)?;
+        let keys: &StringArray = codes.values().as_string_opt().ok_or_else(not_packed)?;
+        Ok(keys.iter().map(|key| self.place(key.unwrap_or_default())).collect())
     }
 
-    /// Returns the file's metadata entry that lists the complete keys, if there are any.
-    pub(super) fn whole(&self) -> Option<KeyValue> {
-        let is_alone = |key: &ShredKey| {
-            let of_column = self.keys.iter().filter(|other| other.column == key.column);
-            of_column.map(|other| other.copied).sum::<u64>() == key.copied
-        };
-        let is_whole = |key: &&ShredKey| {
-            key.copied > 0 && key.copied == key.entries && !key.elsewhere && is_alone(key)
-        };
-        let keys: Vec<_> = self.keys.iter().filter(is_whole).map(|key| key.key).collect();
-        (!keys.is_empty()).then(|| KeyValue::new(WHOLE.to_owned(), keys.join(",")))
-    }
-
-    /// The places of a key.
-    fn places(&self, key: &str) -> impl Iterator<Item = usize> {
-        let places = self.cells[cell(key)].iter().copied();
-        places.filter(move |place| self.keys[*place].key == key)
-    }
-
-    /// Looks at an entry of the key at this place; the column that it may be for.
-    fn look(
+    /// Deals out the attributes of rows. What stays in the map is copied.
+    pub(super) fn shred(
         &mut self,
-        place: usize,
-        entries: &AttributeEntries,
-        entry: usize,
-        found: &mut [ShredValue],
-    ) -> usize {
-        let known = &mut self.keys[place];
-        known.entries += 1;
-        let is_of_type = match self.columns[known.column].data_type() {
-            DataType::Int64 => entries.int(entry).is_some(),
-            _ => entries.text(entry).is_some(),
-        };
-        let found = &mut found[known.column];
-        if is_of_type && found.is_none_or(|(best, _)| place < best) {
-            *found = Some((place, entry));
+        map: &MapArray,
+        places: &KeyPlaces,
+        orders: &mut RowOrders,
+    ) -> Result<ShreddedRows, ArrowError> {
+        if self.columns.is_empty() {
+            orders.skip(map.len());
+            return Ok(ShreddedRows { entries: Vec::new(), rest: map.clone() });
         }
-        known.column
+        let codes = map.keys().as_dictionary_opt::<Int32Type>().ok_or_else(not_packed)?;
+        let (kinds, _) =
+            map.values().as_struct_opt().and_then(packed::parts).ok_or_else(not_packed)?;
+        let mut dealt = DealtEntries::new(map.len(), self.columns.len());
+        for row in 0..map.len() {
+            for entry in packed_range(map, row) {
+                let of_key = &places[usize::try_from(codes.keys().value(entry)).unwrap_or(0)];
+                let column = of_key[usize::from(kinds.value(entry))];
+                let column = dealt.push(row, entry, column);
+                if column == NONE {
+                    for other in of_key.iter().filter(|other| **other != NONE) {
+                        self.columns[usize::from(*other)].elsewhere = true;
+                    }
+                }
+                orders.push(column);
+            }
+            dealt.rest_lengths.push(orders.end_row());
+        }
+        for (column, entries) in self.columns.iter_mut().zip(&dealt.entries) {
+            column.rows += entries.len() as u64;
+        }
+        let rest = rest(map, &dealt.rest, dealt.rest_lengths)?;
+        Ok(ShreddedRows { entries: dealt.entries, rest })
     }
 
-    /// Finds keys where filters look for attributes besides the map.
-    fn look_elsewhere(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
+    fn place(&self, key: &str) -> [u8; ValueKind::ALL.len()] {
+        self.places.get(key).copied().unwrap_or([NONE; ValueKind::ALL.len()])
+    }
+
+    /// Returns the values of a column in the attributes of rows.
+    pub(super) fn source<'a>(&self, column: usize, map: &'a MapArray) -> Option<ValueSource<'a>> {
+        let (_, texts) = packed::parts(map.values().as_struct_opt()?)?;
+        let texts =
+            TextSlices { codes: None, offsets: texts.value_offsets(), bytes: texts.value_data() };
+        Some(match self.columns.get(column)?.column.kind {
+            ValueKind::Int => ValueSource::PackedLongs(texts),
+            ValueKind::Double => ValueSource::PackedDoubles(texts),
+            ValueKind::Bool => ValueSource::PackedBools(texts),
+            ValueKind::Nested => ValueSource::PackedBytes(texts),
+            ValueKind::Text | ValueKind::None | ValueKind::Empty => ValueSource::Texts(texts),
+        })
+    }
+
+    /// Returns the file's metadata entry that lists the columns, if there are any.
+    pub(super) fn list(&self) -> Option<KeyValue> {
+        let of_column = |of: &ShreddedColumn| json!([of.column.name(), of.rows, !of.elsewhere]);
+        let list: Vec<_> = self.columns.iter().map(of_column).collect();
+        (!list.is_empty()).then(|| KeyValue::new(LISTED.to_owned(), json!(list).to_string()))
+    }
+
+    /// Finds the columns' keys where filters look for attributes besides those of the row.
+    pub(super) fn look_elsewhere(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
         for name in ["events", "links"] {
             let Some(elements) = ElementEntries::from_batch(rows, name)? else { continue };
             for entry in elements.of_rows(&(0..rows.num_rows())) {
-                let key = elements.entries.keys.value(entry);
-                for place in &self.cells[cell(key)] {
-                    self.keys[*place].elsewhere |= self.keys[*place].key == key;
+                for place in self.place(elements.entries.keys.value(entry)) {
+                    if let Some(column) = self.columns.get_mut(usize::from(place)) {
+                        column.elsewhere = true;
+                    }
                 }
             }
         }
         for name in ["resource", "scope"] {
             let Some(words) = WordColumn::from_batch(rows, name)? else { continue };
-            for text in words.values.iter().flatten().map(str::as_bytes) {
-                if self.senders.len() >= SENDERS_MAX {
-                    self.senders.clear();
-                }
-                if !self.senders.insert(xxh3_128(text)) {
-                    continue;
-                }
-                // What is not JSON is encoded, and may have any key.
-                let is_json = text.first() == Some(&b'{');
-                for key in &mut self.keys {
-                    key.elsewhere |= !is_json || memmem::find(text, key.key.as_bytes()).is_some();
-                }
-            }
+            words.values.iter().flatten().for_each(|text| self.look_at_sender(text));
         }
         Ok(())
     }
+
+    fn look_at_sender(&mut self, text: &str) {
+        if self.senders.len() >= SENDERS_MAX {
+            self.senders.clear();
+        }
+        if !self.senders.insert(xxh3_128(text.as_bytes())) {
+            return;
+        }
+        // What is not JSON is encoded, and may have any key.
+        let is_json = text.starts_with('{');
+        for of in &mut self.columns {
+            of.elsewhere |= !is_json || !of.column.key.bytes().all(is_plain_in_json);
+        }
+        // A key stands between two quotes, neither of which is part of it.
+        for quoted in text.split('"') {
+            for place in self.place(quoted) {
+                if let Some(column) = self.columns.get_mut(usize::from(place)) {
+                    column.elsewhere = true;
+                }
+            }
+        }
+    }
 }
 
-/// Keys for which a file's columns tell everything, each with its column.
-pub(super) type CompleteKeys = Vec<(&'static str, &'static str)>;
-
-/// Returns the keys whose columns are complete in a file, with their columns.
-pub(super) fn whole(signal: Signal, footer: &ArrowReaderMetadata) -> CompleteKeys {
-    let said = footer.metadata().file_metadata().key_value_metadata().into_iter().flatten();
-    let said = said.filter(|said| said.key == WHOLE).find_map(|said| said.value.as_deref());
-    let listed: HashSet<&str> = said.unwrap_or_default().split(',').collect();
-    let is_there = |name: &str| footer.schema().field_with_name(name).is_ok();
-    signal
-        .shreds()
-        .filter(|column| is_there(column.name))
-        .flat_map(|column| column.keys.iter().map(|key| (*key, column.name)))
-        .filter(|(key, _)| listed.contains(key))
-        .collect()
+/// Returns true if JSON has the byte as it is.
+fn is_plain_in_json(byte: u8) -> bool {
+    (byte.is_ascii_graphic() || byte == b' ') && !b"\"\\".contains(&byte)
 }
 
-/// A column under construction.
-struct Builder<'a> {
-    values: ColumnValues<'a>,
-    /// Number of rows in it.
-    rows: usize,
+/// Entries of some rows.
+struct DealtEntries {
+    entries: Vec<Vec<RowEntry>>,
+    /// The last row of which the column has an entry, counted from 1.
+    last_rows: Vec<usize>,
+    rest: Vec<usize>,
+    rest_lengths: Vec<usize>,
 }
 
-enum ColumnValues<'a> {
-    Words(WordsBuilder<'a>),
-    Longs(Int64Builder),
+impl DealtEntries {
+    fn new(rows: usize, columns: usize) -> Self {
+        Self {
+            entries: vec![Vec::new(); columns],
+            last_rows: vec![0; columns],
+            rest: Vec::new(),
+            rest_lengths: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Gives an entry to the column of this number, or else to the map, and returns which has it.
+    fn push(&mut self, row: usize, entry: usize, column: u8) -> u8 {
+        let place = usize::from(column);
+        let is_first = self.last_rows.get(place).is_some_and(|last| *last <= row);
+        if !is_first {
+            self.rest.push(entry);
+            return NONE;
+        }
+        self.last_rows[place] = row + 1;
+        self.entries[place].push(RowEntry { row, entry });
+        column
+    }
 }
 
-impl<'a> Builder<'a> {
-    fn new(field: &Field, rows: usize) -> Self {
-        let values = match field.data_type() {
-            DataType::Int64 => ColumnValues::Longs(Int64Builder::with_capacity(rows)),
-            _ => ColumnValues::Words(WordsBuilder::new(rows)),
+/// Texts that say of each row in which columns its entries are.
+pub(super) struct RowOrders {
+    /// The columns of the row that has not ended, entry by entry.
+    now: Vec<u8>,
+    codes: Vec<Option<i32>>,
+    texts: Vec<String>,
+    known: Map<Vec<u8>, i32>,
+}
+
+impl RowOrders {
+    /// Of so many rows.
+    pub(super) fn new(rows: usize) -> Self {
+        Self {
+            now: Vec::new(),
+            codes: Vec::with_capacity(rows),
+            texts: Vec::new(),
+            known: Map::default(),
+        }
+    }
+
+    /// Adds rows of which the map has everything.
+    fn skip(&mut self, rows: usize) {
+        self.codes.resize(self.codes.len() + rows, None);
+    }
+
+    fn push(&mut self, column: u8) {
+        self.now.push(column);
+    }
+
+    /// Returns how many entries of the row the map has.
+    fn end_row(&mut self) -> usize {
+        let in_map = self.now.iter().filter(|column| **column == NONE).count();
+        // What is left of the map follows.
+        let length = self.now.iter().rposition(|column| *column != NONE).map_or(0, |at| at + 1);
+        self.now.truncate(length);
+        let code = match self.known.get(&self.now) {
+            _ if length == 0 => None,
+            Some(code) => Some(*code),
+            None => {
+                let code = i32::try_from(self.texts.len()).unwrap_or(i32::MAX);
+                let of_entry = |column: &u8| match *column {
+                    NONE => IN_MAP,
+                    column => character(column),
+                };
+                self.texts.push(self.now.iter().map(of_entry).collect());
+                self.known.insert(self.now.clone(), code);
+                Some(code)
+            }
         };
-        Self { values, rows: 0 }
+        self.codes.push(code);
+        self.now.clear();
+        in_map
     }
 
-    /// Gives the row the entry's value; those before it that have none stay without.
-    fn push(&mut self, entries: &'a AttributeEntries, row: usize, entry: usize) {
-        self.skip_to(row);
-        self.rows += 1;
-        match &mut self.values {
-            ColumnValues::Words(words) => {
-                words.push(entries.text(entry).map(str::as_bytes), 1);
-            }
-            ColumnValues::Longs(longs) => {
-                longs.append_option(entries.int(entry));
-            }
-        }
+    pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {
+        let texts = Arc::new(StringArray::from(self.texts));
+        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(Int32Array::from(self.codes), texts)?))
     }
+}
 
-    fn skip_to(&mut self, row: usize) {
-        let nothing = row - self.rows;
-        self.rows = row;
-        match &mut self.values {
-            ColumnValues::Words(words) => words.push(None, nothing),
-            ColumnValues::Longs(longs) => longs.append_nulls(nothing),
-        }
-    }
+/// Cuts rows into steps that are dealt out one after the other: what stays in the map is copied.
+/// `None` when they are not packed.
+pub(super) fn steps(map: &MapArray) -> Option<Vec<Range<usize>>> {
+    let (_, texts) = packed::parts(map.values().as_struct_opt()?)?;
+    let bytes = |row: usize| {
+        let entries = packed_range(map, row);
+        let ends = texts.value_offsets();
+        usize::try_from(ends[entries.end] - ends[entries.start]).unwrap_or_default()
+    };
+    Some(portions((0..map.len()).map(bytes), STEP_ROWS, STEP_BYTES))
+}
 
-    /// The column of so many rows.
-    fn finish(mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
-        self.skip_to(rows);
-        match self.values {
-            ColumnValues::Words(words) => words.finish(),
-            ColumnValues::Longs(mut longs) => Ok(Arc::new(longs.finish())),
-        }
-    }
+/// The entries of a row.
+fn packed_range(map: &MapArray, row: usize) -> Range<usize> {
+    let offset = |row: usize| usize::try_from(map.value_offsets()[row]).unwrap_or_default();
+    offset(row)..offset(row + 1)
+}
+
+fn not_packed() -> ArrowError {
+    ArrowError::SchemaError("attributes are not as memory has them".to_owned())
+}
+
+/// The map of these entries, so many of each row.
+fn rest(map: &MapArray, entries: &[usize], lengths: Vec<usize>) -> Result<MapArray, ArrowError> {
+    let codes = map.keys().as_dictionary_opt::<Int32Type>().ok_or_else(not_packed)?;
+    let (kinds, texts) =
+        map.values().as_struct_opt().and_then(packed::parts).ok_or_else(not_packed)?;
+    let of_entries = entries.iter().map(|entry| codes.keys().value(*entry));
+    let keys = DictionaryArray::<Int32Type>::try_new(
+        Int32Array::from_iter_values(of_entries),
+        Arc::clone(codes.values()),
+    )?;
+    let kinds = UInt8Array::from_iter_values(entries.iter().map(|entry| kinds.value(*entry)));
+    let texts = StringArray::from_iter_values(entries.iter().map(|entry| texts.value(*entry)));
+    let fields: Vec<ArrayRef> = vec![Arc::new(kinds), Arc::new(texts)];
+    let values = StructArray::try_new(schema::packed_fields(), fields, None)?;
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    schema::map(schema::packed_attributes(), offsets, Arc::new(keys), values)
 }
 
 #[cfg(test)]

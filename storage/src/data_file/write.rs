@@ -14,15 +14,22 @@ use parquet::{
 use tidings_proto::UnixNanos;
 
 use super::{
-    EncodedFile, FileStats, STATS_MAX, gatherer::Gather, order::OrderedRow, row_groups::RowGroups,
-    sections::KEYS, shred::Shredder, sizes,
+    EncodedFile, FileStats, STATS_MAX,
+    attributes::WRITER,
+    gatherer::Gather,
+    order::OrderedRow,
+    row_groups::RowGroups,
+    sections::KEYS,
+    shred::{AttributeCounts, ColumnMinimum, Shredder},
+    sizes,
 };
 use crate::{
     StorageError,
+    attribute_column::{AttributeColumn, DeclaredColumns},
     index::{IndexBuilder, Sums},
     ranges::portions,
     rows::{column::OptionalColumn, without_derived},
-    schema::Signal,
+    schema::{ATTRIBUTE_ORDER, Signal},
 };
 
 /// How rows are cut up and compressed.
@@ -34,14 +41,21 @@ pub(super) struct Layout {
     pub(super) page_rows: usize,
     /// How hard zstd tries on what senders write: attributes and texts.
     pub(super) zstd_level_sent: i32,
+    /// Values of an attribute for which it has a column of its own, in small files: columns cost some
+    /// hundred bytes each.
+    pub(super) column_values_min: u64,
 }
 
 impl Layout {
     /// Files that a flush writes; unless they are large, they are merged soon.
-    pub(super) const FLUSHED: Self =
-        Self { row_group_rows: 131_072, page_rows: 2048, zstd_level_sent: ZSTD_LEVEL };
+    pub(super) const FLUSHED: Self = Self {
+        row_group_rows: 131_072,
+        page_rows: 2048,
+        zstd_level_sent: ZSTD_LEVEL,
+        column_values_min: 32,
+    };
     /// Files that a merge writes.
-    const MERGED: Self = Self { zstd_level_sent: ZSTD_LEVEL_MERGED, ..Self::FLUSHED };
+    pub(super) const MERGED: Self = Self { zstd_level_sent: ZSTD_LEVEL_MERGED, ..Self::FLUSHED };
 }
 
 /// Rows that a flush puts in order at once. Each time, every chunk in memory is looked at for every
@@ -56,6 +70,10 @@ const MEMORY_OF_FILE: usize = 5;
 const WRITE_ROWS: usize = 1024;
 /// Rows may be large: a row group is closed at this size too, because it is in memory until then.
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
+/// A table declares a new column for an attribute that has so many values in a file, or as many as a
+/// hundredth of all rows of the flush: what is rare has used up its columns otherwise.
+const VALUES_NEW_MIN: usize = 4096;
+const ROWS_OF_NEW: usize = 100;
 /// How often a bloom filter is wrong.
 const BLOOM_FPP: f64 = 0.01;
 const ZSTD_LEVEL: i32 = 1;
@@ -87,7 +105,7 @@ const IDS: [&str; 2] = ["span_id", "parent_span_id"];
 const LOG_IDS: [&str; 1] = ["trace_id"];
 /// Texts of which few rows are read. Their pages and dictionaries have at most this many bytes,
 /// because reading one row decodes both.
-const TEXTS: [&str; 3] = ["attributes.key_value.value.string", "text", "body"];
+const TEXTS: [&str; 4] = ["attributes.key_value.value.string", "text", "body", ATTRIBUTE_ORDER];
 const TEXT_PAGE_BYTES: usize = 128 << 10;
 /// Dictionaries of words are kept up to a size that no row group reaches: they have each word once,
 /// as memory does, and beyond it every row would have a copy.
@@ -119,12 +137,24 @@ pub(super) fn files(
     batches: &[RecordBatch],
     placed: &[OrderedRow],
     layout: Layout,
+    declared: &DeclaredColumns,
 ) -> Result<Vec<EncodedFile>, StorageError> {
     let rows = Unsorted::new(signal, batches, TAKEN_BYTES)?;
     let mut gather = Gather::new(&signal.memory_schema(), batches)?;
+    // One for all files, which one commit adds.
+    let mut declared = declared.clone();
+    let new_min = (placed.len() / ROWS_OF_NEW).min(VALUES_NEW_MIN) as u64;
     placed
         .chunk_by(|left, right| left.target == right.target)
-        .map(|placed| file(&rows, &mut gather, placed, layout))
+        .map(|placed| {
+            let of_file = placed.iter().map(|placed| rows.places[placed.row]);
+            let counts = AttributeCounts::from_rows(batches, of_file)?;
+            // Of the rows that were counted.
+            let values_new = new_min * counts.rows() / placed.len().max(1) as u64;
+            let minimum = ColumnMinimum { values: layout.column_values_min, values_new };
+            let columns = counts.columns(signal, minimum, &mut declared);
+            file(&rows, &mut gather, placed, layout, columns)
+        })
         .collect()
 }
 
@@ -193,10 +223,11 @@ fn file(
     gather: &mut Gather<'_>,
     placed: &[OrderedRow],
     layout: Layout,
+    columns: Vec<AttributeColumn>,
 ) -> Result<EncodedFile, StorageError> {
     let traces = rows.traces(placed);
     let sink = Vec::with_capacity(rows.file_bytes(placed.len()));
-    let mut writer = FileWriter::laid_out(rows.signal, sink, traces, layout)?;
+    let mut writer = FileWriter::laid_out(rows.signal, sink, traces, layout, columns.clone())?;
     for portion in rows.portions(placed, TAKEN_ROWS, TAKEN_BYTES) {
         writer.push(&rows.take(gather, portion)?)?;
     }
@@ -207,6 +238,7 @@ fn file(
         bytes: Bytes::from(bytes),
         rows: count,
         stats,
+        columns,
     })
 }
 
@@ -214,7 +246,6 @@ fn file(
 pub(crate) struct FileWriter<W: Write + Send> {
     writer: RowGroups<W>,
     time_column: &'static str,
-    shredder: Shredder,
     rows: u64,
     stats: FileStats,
     index: IndexBuilder,
@@ -230,12 +261,18 @@ pub(crate) struct WrittenFile {
 }
 
 impl<W: Write + Send> FileWriter<W> {
-    /// Writes to `sink` a file that stays, with rows of up to so many traces.
+    /// Writes to `sink` a file that stays, with rows of up to so many traces and with these columns of
+    /// attributes.
     ///
     /// # Errors
     /// When Parquet refuses the schema.
-    pub(crate) fn new(signal: Signal, sink: W, traces: u64) -> Result<Self, StorageError> {
-        Self::laid_out(signal, sink, traces, Layout::MERGED)
+    pub(crate) fn new(
+        signal: Signal,
+        sink: W,
+        traces: u64,
+        columns: Vec<AttributeColumn>,
+    ) -> Result<Self, StorageError> {
+        Self::laid_out(signal, sink, traces, Layout::MERGED, columns)
     }
 
     fn laid_out(
@@ -243,13 +280,14 @@ impl<W: Write + Send> FileWriter<W> {
         sink: W,
         traces: u64,
         layout: Layout,
+        columns: Vec<AttributeColumn>,
     ) -> Result<Self, StorageError> {
         let schema = signal.written_schema();
-        let properties = properties(signal, &schema, traces, layout)?;
+        let properties = properties(signal, &schema, traces, layout, &columns)?;
+        let shredder = Shredder::new(columns);
         Ok(Self {
-            writer: RowGroups::new(sink, schema, properties, layout.row_group_rows)?,
+            writer: RowGroups::new(sink, schema, shredder, properties, layout.row_group_rows)?,
             time_column: signal.time_column(),
-            shredder: Shredder::new(signal),
             rows: 0,
             stats: FileStats {
                 start_min: STATS_MAX,
@@ -275,7 +313,8 @@ impl<W: Write + Send> FileWriter<W> {
         }
         self.rows += rows.num_rows() as u64;
         self.index.push(rows)?;
-        self.writer.push(&self.shredder.widen(&without_derived(rows)?)?)?;
+        self.writer.look_elsewhere(rows)?;
+        self.writer.push(&without_derived(rows)?)?;
         if self.writer.unfinished_bytes() >= ROW_GROUP_BYTES_MAX {
             self.writer.end_row_group()?;
         }
@@ -291,10 +330,7 @@ impl<W: Write + Send> FileWriter<W> {
     ///
     /// # Errors
     /// When the sink cannot take the rest.
-    pub(crate) fn finish(mut self) -> Result<(W, WrittenFile), StorageError> {
-        if let Some(whole) = self.shredder.whole() {
-            self.writer.say(whole);
-        }
+    pub(crate) fn finish(self) -> Result<(W, WrittenFile), StorageError> {
         let written = WrittenFile { rows: self.rows, stats: self.stats, index: self.index };
         Ok((self.writer.finish()?, written))
     }
@@ -311,12 +347,13 @@ fn properties(
     schema: &SchemaRef,
     traces: u64,
     layout: Layout,
+    columns: &[AttributeColumn],
 ) -> Result<WriterProperties, StorageError> {
     let zstd = |level| {
         Compression::ZSTD(ZstdLevel::try_new(level).expect("invariant: zstd has this level"))
     };
     let mut properties = WriterProperties::builder()
-        .set_created_by(concat!("tidings ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_created_by(format!("{WRITER}{}", env!("CARGO_PKG_VERSION")))
         .set_compression(zstd(ZSTD_LEVEL))
         .set_data_page_row_count_limit(layout.page_rows)
         .set_write_batch_size(WRITE_ROWS.min(layout.page_rows))
@@ -363,6 +400,13 @@ fn properties(
             _ => Compression::UNCOMPRESSED,
         };
         properties = properties.set_column_compression(leaf.path().clone(), compression);
+    }
+    for column in columns {
+        let path = ColumnPath::from(column.name());
+        properties = properties
+            .set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES)
+            .set_column_dictionary_page_size_limit(path.clone(), TEXT_PAGE_BYTES)
+            .set_column_compression(path, zstd(layout.zstd_level_sent));
     }
     let in_row_group = traces.clamp(1, layout.row_group_rows as u64);
     properties = bloom(properties, "trace_id", in_row_group);

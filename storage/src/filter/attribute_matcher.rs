@@ -6,7 +6,7 @@ use prost::Message;
 use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value};
 
 use crate::{
-    AttributeFilter,
+    AttributeFilter, Nesting,
     columns::load,
     index::{self, LegacyTerms},
     packed::EntryValue,
@@ -32,19 +32,27 @@ struct Spellings {
     int: Option<i64>,
     double: Option<f64>,
     truth: Option<bool>,
-    /// True to match an array by one of its elements.
-    elements: bool,
-    /// True if the text can represent an array, a map or bytes.
+    nesting: Nesting,
+    /// True if arrays, maps or bytes can match.
     nested: bool,
+    /// True if the text can be that of an array, a map or bytes as a whole, and counts as such.
+    is_nested: bool,
 }
 
 impl Spellings {
     fn matches(&self, value: Option<&Value>) -> bool {
-        match value {
-            Some(Value::Array(array)) if self.elements => {
+        match (value, self.nesting) {
+            (Some(Value::Array(array)), Nesting::Elements) => {
                 array.values.iter().any(|element| self.is_single(element.value.as_ref()))
             }
-            value => self.is_single(value) || self.is_shown(value),
+            (Some(Value::Array(array)), Nesting::Everywhere) => {
+                self.is_shown(value)
+                    || array.values.iter().any(|element| self.matches(element.value.as_ref()))
+            }
+            (Some(Value::Kvlist(map)), Nesting::Everywhere) => {
+                self.is_shown(value) || map.values.iter().any(|entry| self.matches(entry.value()))
+            }
+            _ => self.is_single(value) || self.is_shown(value),
         }
     }
 
@@ -62,7 +70,7 @@ impl Spellings {
     fn is_shown(&self, value: Option<&Value>) -> bool {
         let nested = value
             .filter(|value| matches!(value, Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)));
-        self.nested && nested.is_some_and(|value| value.to_text() == self.text)
+        self.is_nested && nested.is_some_and(|value| value.to_text() == self.text)
     }
 
     fn is_double(&self, number: f64) -> bool {
@@ -72,14 +80,19 @@ impl Spellings {
 
 impl AttributeMatcher {
     pub(super) fn new(filter: &AttributeFilter) -> Self {
-        let value = filter.value.as_ref().map(|text| Spellings {
-            text: text.clone(),
-            int: text.parse().ok(),
-            double: text.parse().ok(),
-            truth: text.parse().ok(),
-            elements: filter.elements,
-            nested: !filter.elements && may_be_nested(text),
-        });
+        let spellings = |text: &String| {
+            let may_be_nested = may_be_nested(text);
+            Spellings {
+                text: text.clone(),
+                int: text.parse().ok(),
+                double: text.parse().ok(),
+                truth: text.parse().ok(),
+                nesting: filter.nesting,
+                nested: filter.nesting != Nesting::Whole || may_be_nested,
+                is_nested: filter.nesting != Nesting::Elements && may_be_nested,
+            }
+        };
+        let value = filter.value.as_ref().map(spellings);
         Self { key: filter.key.clone(), value, resources: HashMap::new(), scopes: HashMap::new() }
     }
 
@@ -88,14 +101,9 @@ impl AttributeMatcher {
         &self.key
     }
 
-    /// Returns true if an attribute of its key with this text matches.
-    pub(super) fn is_text(&self, text: &str) -> bool {
-        self.value.as_ref().is_none_or(|value| value.text == text)
-    }
-
-    /// Returns true if an attribute of its key with this number matches.
-    pub(super) fn is_int(&self, number: i64) -> bool {
-        self.value.as_ref().is_none_or(|value| value.int == Some(number))
+    /// Returns true if an attribute of its key with this value matches.
+    pub(super) fn is_value(&self, value: EntryValue<'_>) -> bool {
+        self.value.as_ref().is_none_or(|wanted| is_value(wanted, value))
     }
 
     /// The types of value it has to be compared with, as the fields that hold them.
@@ -106,7 +114,7 @@ impl AttributeMatcher {
             ("int", value.is_some_and(|value| value.int.is_some())),
             ("double", value.is_some_and(|value| value.double.is_some())),
             ("bool", value.is_some_and(|value| value.truth.is_some())),
-            ("bytes", value.is_some_and(|value| value.elements || value.nested)),
+            ("bytes", value.is_some_and(|value| value.nested)),
         ]
         .into_iter()
         .filter_map(|(field, needed)| needed.then_some(field))
@@ -117,19 +125,21 @@ impl AttributeMatcher {
     pub(super) fn terms(&self) -> (Vec<u64>, LegacyTerms) {
         let key = index::key_term(&self.key);
         let Some(value) = &self.value else { return (vec![key], LegacyTerms::Same) };
+        if value.nesting == Nesting::Everywhere {
+            return (vec![key], LegacyTerms::Same); // Indexes know no values within maps.
+        }
         let mut terms = vec![index::text_term(key, &value.text)];
         terms.extend(value.int.map(|number| index::int_term(key, number)));
         terms.extend(value.double.map(|number| index::double_term(key, number)));
         terms.extend(value.truth.map(|truth| index::truth_term(key, truth)));
-        let is_single = !value.elements && !value.nested;
-        (terms, if is_single { LegacyTerms::Same } else { LegacyTerms::Instead(key) })
+        (terms, if value.nested { LegacyTerms::Instead(key) } else { LegacyTerms::Same })
     }
 
     /// Returns true if one of these entries of a column matches.
     pub(super) fn is_among(&self, column: &AttributeEntries, mut entries: Range<usize>) -> bool {
         entries.any(|entry| {
             column.keys.value(entry) == self.key
-                && self.value.as_ref().is_none_or(|value| is_value(value, column, entry))
+                && self.value.as_ref().is_none_or(|value| is_value(value, column.value(entry)))
         })
     }
 
@@ -177,16 +187,14 @@ pub(super) fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: 
     answer
 }
 
-fn is_value(value: &Spellings, column: &AttributeEntries, entry: usize) -> bool {
-    match column.value(entry) {
+fn is_value(value: &Spellings, found: EntryValue<'_>) -> bool {
+    match found {
         EntryValue::Text(text) => text == value.text,
         EntryValue::Int(number) => value.int == Some(number),
         EntryValue::Double(number) => value.is_double(number),
         EntryValue::Bool(truth) => value.truth == Some(truth),
-        EntryValue::Nested(nested) if value.elements || value.nested => {
-            AnyValue::decode(&*nested.encoded())
-                .is_ok_and(|decoded| value.matches(decoded.value.as_ref()))
-        }
+        EntryValue::Nested(nested) if value.nested => AnyValue::decode(&*nested.encoded())
+            .is_ok_and(|decoded| value.matches(decoded.value.as_ref())),
         EntryValue::Nested(_) | EntryValue::None | EntryValue::Empty => false,
     }
 }

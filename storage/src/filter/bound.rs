@@ -15,9 +15,13 @@ use tidings_proto::{
 };
 
 use super::{Matcher, attribute_matcher::AttributeMatcher, log_condition::BoundCondition};
-use crate::rows::{
-    column::{OptionalColumn, WordColumn, word},
-    entries::{AttributeEntries, ElementEntries, Linked},
+use crate::{
+    packed::EntryValue,
+    rows::{
+        attribute_values::AttributeValues,
+        column::{OptionalColumn, WordColumn, word},
+        entries::{AttributeEntries, ElementEntries, Linked},
+    },
 };
 
 /// A filter and the columns it looks at. Columns that the filter does not need may be missing:
@@ -44,38 +48,40 @@ pub(crate) struct Bound<'a> {
     scope: Option<WordColumn>,
     /// One per attribute condition: first those that must all match, then those of which one must.
     sender_answers: Vec<(Answers, Answers)>,
-    /// As many: the column that tells everything of it, when it was read.
-    columns: Vec<Option<AttributeColumn>>,
+    /// As many: the columns that tell everything of it, when they were read.
+    columns: Vec<Option<Vec<AnsweredValues>>>,
     condition: Option<BoundCondition>,
 }
 
-/// The values of an attribute.
+/// A column of an attribute, with answers for the values that repeat.
 #[derive(Debug)]
-enum AttributeColumn {
-    Words(Memo),
-    Longs(Int64Array),
+struct AnsweredValues {
+    values: AttributeValues,
+    answers: Answers,
 }
 
-impl AttributeColumn {
-    fn from_batch(batch: &RecordBatch, name: Option<&str>) -> Result<Option<Self>, ArrowError> {
-        let Some((name, array)) = name.and_then(|name| Some((name, batch.column_by_name(name)?)))
-        else {
-            return Ok(None);
+impl AnsweredValues {
+    /// The columns that tell everything of an attribute, if they are in the batch.
+    fn of_key(
+        batch: &RecordBatch,
+        names: Option<&[String]>,
+    ) -> Result<Option<Vec<Self>>, ArrowError> {
+        let Some(names) = names else { return Ok(None) };
+        let columns = names.iter().map(|name| Some((batch.column_by_name(name)?, name)));
+        let Some(columns) = columns.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let column = |(array, name): (_, &String)| {
+            Ok(Self { values: AttributeValues::new(array, name)?, answers: Answers::default() })
         };
-        if let Some(longs) = array.as_any().downcast_ref::<Int64Array>() {
-            return Ok(Some(Self::Longs(longs.clone())));
-        }
-        Ok(WordColumn::from_batch(batch, name)?.map(Memo::new).map(Self::Words))
+        columns.into_iter().map(column).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Returns true if the row matches. The column must be the one of the attribute's key.
+    /// Returns true if the row matches. The column must be one of the attribute's key.
     fn matches(&mut self, wanted: &AttributeMatcher, row: usize) -> bool {
-        match self {
-            Self::Words(memo) => {
-                memo.words.key(row).is_some() && memo.answer(row, |text| wanted.is_text(text))
-            }
-            Self::Longs(longs) => longs.is_valid(row) && wanted.is_int(longs.value(row)),
+        if let AttributeValues::Words(words) = &self.values {
+            let is_text = |text: &str| wanted.is_value(EntryValue::Text(text));
+            return self.answers.answer(Some(words), row, is_text);
         }
+        self.values.value(row).is_some_and(|value| wanted.is_value(value))
     }
 }
 
@@ -83,13 +89,10 @@ impl<'a> Bound<'a> {
     pub(crate) fn new(matcher: &'a mut Matcher, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let resource = WordColumn::from_batch(batch, "resource")?;
         let scope = WordColumn::from_batch(batch, "scope")?;
-        let answers = |words: &Option<WordColumn>| {
-            Answers(vec![None; words.as_ref().map_or(0, |words| words.values.len())])
-        };
         let attributes = || matcher.attributes.iter().chain(&matcher.any_attribute);
-        let sender_answers = attributes().map(|_| (answers(&resource), answers(&scope))).collect();
+        let sender_answers = attributes().map(|_| Default::default()).collect();
         let columns = attributes()
-            .map(|wanted| AttributeColumn::from_batch(batch, matcher.column(wanted.key())))
+            .map(|wanted| AnsweredValues::of_key(batch, matcher.columns_of(wanted.key())))
             .collect::<Result<_, _>>()?;
         let condition = matcher.condition.as_ref();
         let condition = condition
@@ -197,9 +200,9 @@ impl<'a> Bound<'a> {
     }
 
     fn retain_columns(&mut self, rows: &mut Vec<usize>) {
-        for (wanted, column) in self.matcher.attributes.iter().zip(&mut self.columns) {
-            if let Some(column) = column {
-                rows.retain(|row| column.matches(wanted, *row));
+        for (wanted, columns) in self.matcher.attributes.iter().zip(&mut self.columns) {
+            if let Some(columns) = columns {
+                rows.retain(|row| columns.iter_mut().any(|column| column.matches(wanted, *row)));
             }
         }
     }
@@ -235,8 +238,8 @@ impl<'a> Bound<'a> {
         let (answers, columns) = (&mut self.sender_answers, &mut self.columns);
         rows.retain(|row| {
             let parts = answers.iter_mut().zip(&mut *columns).skip(attributes.len());
-            any_attribute.iter_mut().zip(parts).any(|(wanted, (answers, column))| match column {
-                Some(column) => column.matches(wanted, *row),
+            any_attribute.iter_mut().zip(parts).any(|(wanted, (answers, columns))| match columns {
+                Some(columns) => columns.iter_mut().any(|column| column.matches(wanted, *row)),
                 None => places.have(wanted, answers, *row),
             })
         });
@@ -278,8 +281,8 @@ impl<'a> AttributeSources<'a> {
     }
 }
 
-/// Memoised answers for each distinct value of a column.
-#[derive(Debug)]
+/// Memoised answers for each distinct value of a column, with room from the first question on.
+#[derive(Debug, Default)]
 struct Answers(Vec<Option<bool>>);
 
 impl Answers {
@@ -293,6 +296,7 @@ impl Answers {
         let Some((words, key)) = words.and_then(|words| Some((words, words.key(row)?))) else {
             return false;
         };
+        self.0.resize(words.values.len(), None);
         *self.0[key].get_or_insert_with(|| ask(words.values.value(key)))
     }
 }
@@ -306,7 +310,7 @@ struct Memo {
 
 impl Memo {
     fn new(words: WordColumn) -> Self {
-        Self { answers: Answers(vec![None; words.values.len()]), words }
+        Self { answers: Answers::default(), words }
     }
 
     fn answer(&mut self, row: usize, ask: impl FnOnce(&str) -> bool) -> bool {

@@ -300,6 +300,14 @@ impl ConditionMatcher {
         self.condition.0.compares_values()
     }
 
+    /// The keys of attributes that are looked at.
+    pub(super) fn attribute_keys(&self) -> impl Iterator<Item = &str> {
+        self.tests.iter().filter_map(|test| match test {
+            Test::Attribute(_, test) => Some(test.key()),
+            _ => None,
+        })
+    }
+
     /// The columns of each part; a part is evaluated where all of its columns are there.
     pub(super) fn columns(&self) -> impl Iterator<Item = &[&'static str]> {
         self.conjuncts.iter().map(|(_, columns)| columns.as_slice())

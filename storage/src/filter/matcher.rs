@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     LogFilter, SpanFilter, TimeRange,
+    data_file::CompleteKeys,
     index::{self, IndexLookup, LegacyTerms},
     schema::Signal,
 };
@@ -50,7 +51,7 @@ pub(crate) struct Matcher {
     /// Set when nobody waits for the rows: which of them match has no meaning from then on.
     pub(crate) stop: Arc<AtomicBool>,
     /// Keys for which columns of the file that is being read tell everything, with the columns.
-    columns: Vec<(&'static str, &'static str)>,
+    columns: CompleteKeys,
 }
 
 impl Matcher {
@@ -144,16 +145,22 @@ impl Matcher {
     }
 
     /// Takes what the file that is read next says of its columns: keys for which they tell
-    /// everything, each with its column.
-    pub(crate) fn set_columns(&mut self, whole: &[(&'static str, &'static str)]) {
-        self.columns.clear();
-        self.columns.extend_from_slice(whole);
+    /// everything, each with its columns.
+    pub(crate) fn set_columns(&mut self, whole: &CompleteKeys) {
+        self.columns.clone_from(whole);
     }
 
-    /// The column that tells everything of a key, when there is one.
-    pub(super) fn column(&self, key: &str) -> Option<&'static str> {
-        let of_key = self.columns.iter().find(|(of_column, _)| *of_column == key);
-        of_key.map(|(_, column)| *column)
+    /// The columns that tell everything of a key, when there are some.
+    pub(super) fn columns_of(&self, key: &str) -> Option<&[String]> {
+        let of_key = self.columns.iter().find(|(of_columns, _)| *of_columns == key);
+        of_key.map(|(_, columns)| columns.as_slice())
+    }
+
+    /// The keys of the attributes that the filter looks for.
+    pub(crate) fn attribute_keys(&self) -> HashSet<String> {
+        let own = self.attributes.iter().chain(&self.any_attribute);
+        let of_condition = self.condition.iter().flat_map(ConditionMatcher::attribute_keys);
+        own.map(AttributeMatcher::key).chain(of_condition).map(str::to_owned).collect()
     }
 
     /// Returns the index lookup of this filter.
@@ -222,15 +229,12 @@ impl Matcher {
 
     /// The columns the filter looks at, of rows with times between these two, in the order in
     /// which looking is cheap. No stages at all: every row matches.
-    pub(crate) fn stages(
-        &self,
-        time_min: UnixNanos,
-        time_max: UnixNanos,
-    ) -> Vec<Vec<&'static str>> {
+    pub(crate) fn stages(&self, time_min: UnixNanos, time_max: UnixNanos) -> Vec<Vec<String>> {
         let all_in_time = self.time.contains(time_min) && self.time.contains(time_max);
-        let columns = self.attributes.iter().filter_map(|wanted| self.column(wanted.key()));
+        let columns_of = |wanted: &AttributeMatcher| self.columns_of(wanted.key());
+        let columns = self.attributes.iter().filter_map(columns_of).flatten();
         let attributes = !self.any_attribute.is_empty()
-            || self.attributes.iter().any(|wanted| self.column(wanted.key()).is_none());
+            || self.attributes.iter().any(|wanted| columns_of(wanted).is_none());
         let numbers = vec![
             (self.signal.time_column(), !all_in_time || self.times.is_some()),
             ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
@@ -245,7 +249,7 @@ impl Matcher {
             ("service", self.services.is_some()),
             ("name", self.operation.is_some()),
         ];
-        words.extend(columns.map(|column| (column, true)));
+        words.extend(columns.map(|column| (column.as_str(), true)));
         let mut texts = vec![
             ("text", self.text.is_some()),
             ("attributes", attributes),
@@ -255,10 +259,11 @@ impl Matcher {
             ("links", attributes && self.signal == Signal::Spans || self.links_to.is_some()),
         ];
         // One of several can only be told of when everything is there.
-        let any = self.any_attribute.iter().filter_map(|wanted| self.column(wanted.key()));
-        texts.extend(any.map(|column| (column, true)));
-        let needed = |stage: Vec<(&'static str, bool)>| {
-            stage.into_iter().filter_map(|(name, needed)| needed.then_some(name)).collect()
+        let any = self.any_attribute.iter().filter_map(columns_of).flatten();
+        texts.extend(any.map(|column| (column.as_str(), true)));
+        let needed = |stage: Vec<(&str, bool)>| {
+            let needed = stage.into_iter().filter_map(|(name, needed)| needed.then_some(name));
+            needed.map(str::to_owned).collect()
         };
         let mut stages = [numbers, words, texts].map(needed);
         self.add_condition(&mut stages);
@@ -266,7 +271,7 @@ impl Matcher {
     }
 
     /// Adds the columns of each part of the condition to the stage of the dearest of them.
-    fn add_condition(&self, stages: &mut [Vec<&'static str>; 3]) {
+    fn add_condition(&self, stages: &mut [Vec<String>; 3]) {
         for columns in self.condition.iter().flat_map(ConditionMatcher::columns) {
             let stage_of = |column: &&str| match *column {
                 "severity_number" => 0,
@@ -275,9 +280,9 @@ impl Matcher {
             };
             // A part without columns is about no row, and checked with the first stage there is.
             let stage = &mut stages[columns.iter().map(stage_of).max().unwrap_or_default()];
-            stage.extend(columns);
+            stage.extend(columns.iter().map(|column| (*column).to_owned()));
             if columns.is_empty() {
-                stage.push("severity_number");
+                stage.push("severity_number".to_owned());
             }
             stage.sort_unstable();
             stage.dedup();

@@ -136,10 +136,14 @@ pub(crate) struct WordColumn {
 impl WordColumn {
     /// The column of this name, when it is there.
     pub(crate) fn from_batch(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
-        let Some(array) = batch.column_by_name(name) else { return Ok(None) };
+        batch.column_by_name(name).map(|array| Self::new(array, name)).transpose()
+    }
+
+    /// The array as such a column. The name is for the error.
+    pub(crate) fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
         let dictionary: DictionaryArray<Int32Type> = downcast(array, name)?;
         let values = downcast(dictionary.values(), name)?;
-        Ok(Some(Self { keys: dictionary.keys().clone(), values }))
+        Ok(Self { keys: dictionary.keys().clone(), values })
     }
 
     /// The number of the row's value.

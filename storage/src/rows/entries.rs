@@ -154,17 +154,6 @@ impl AttributeEntries {
         }
     }
 
-    /// The number of an entry that is a whole one.
-    #[inline]
-    pub(crate) fn int(&self, entry: usize) -> Option<i64> {
-        match &self.values {
-            EntryValues::Packed(of) => {
-                of.is(entry, ValueKind::Int).then(|| packed::int(of.texts.value(entry).as_bytes()))
-            }
-            EntryValues::Typed(typed) => typed.ints.valid(entry).map(|ints| ints.value(entry)),
-        }
-    }
-
     /// The entries of a row.
     pub(crate) fn of_row(&self, row: usize) -> Range<usize> {
         super::attributes::range(self.map.value_offsets(), row)

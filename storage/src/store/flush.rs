@@ -102,11 +102,9 @@ impl StoreShared {
             return Ok(());
         }
         let now = self.clock.now();
-        let encoded = blocking(move || match signal {
-            Signal::Spans => data_file::encode_spans(&chunks, now),
-            Signal::Logs => data_file::encode_logs(&chunks, now),
-        })
-        .await?;
+        let declared = table.declared_columns();
+        let encoded =
+            blocking(move || data_file::encode_flush(signal, &chunks, now, &declared)).await?;
         let more = if self.disk.makes(Mistake::CoverTooMuch) { 1 } else { 0 };
         let change = table.write(encoded, cut + more, now).await?;
         self.state.apply(signal, &change, now);

@@ -1,19 +1,20 @@
 //! Which format a data directory has, so that an older program leaves a newer one's alone.
 //!
-//! `<data-dir>/format` says it. Format 1 is the log of `docs/formats/wal.md` and the tables of
-//! `docs/formats/tables.md`; a directory without the file is of format 1 too.
+//! `<data-dir>/format` says it. Format 2 is the log of `docs/formats/wal.md` and the tables of
+//! `docs/formats/tables.md`. Format 1, which a directory without the file has too, has no columns
+//! of attributes: a program of format 1 would read rows without those values.
 
 use std::{io, path::Path};
 
 use crate::{
     StorageError,
-    disk::{Disk, failed, read_all, replace_durably, write_durably},
+    disk::{Disk, failed, read_all, replace_durably},
     paths::Paths,
     wal,
 };
 
 /// The newest format this program reads, and the one it writes.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 const WORDS: &str = "tidings data directory, format ";
 /// In the place of the format, until a restore has ended: every program refuses the directory.
 const RESTORING: &str = "tidings data directory, being restored from a backup\n";
@@ -32,23 +33,21 @@ pub(crate) fn check(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError> 
     Ok(())
 }
 
-/// Says in the directory which format it has, once.
+/// Says in the directory which format it has: in a new one, and in one of an older format before
+/// anything of this one is written. Where nothing can be written, an older one stays what it is.
 pub(super) fn record(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError> {
-    let path = paths.format();
-    if recorded(disk, &path)?.is_some() {
+    let found = recorded(disk, &paths.format())?;
+    if found.is_some_and(|found| found >= FORMAT) {
         return Ok(());
     }
-    let unfinished = path.with_extension("new");
-    let written = (|| {
-        match disk.remove(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    match replace(disk, paths, FORMAT) {
+        Err(StorageError::Io { source, .. })
+            if found.is_some() && source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+        {
+            Ok(())
         }
-        write_durably(disk, &unfinished, &[format!("{WORDS}{FORMAT}\n").as_bytes()])?;
-        disk.rename(&unfinished, &path)?;
-        disk.sync_folder(paths.root())
-    })();
-    written.map_err(failed("write", &path))
+        replaced => replaced,
+    }
 }
 
 /// Makes every program refuse the directory until [`end_restore`].
@@ -59,6 +58,10 @@ pub(crate) fn begin_restore(disk: &dyn Disk, paths: &Paths) -> Result<(), Storag
 
 /// Says that everything of this format is there.
 pub(crate) fn end_restore(disk: &dyn Disk, paths: &Paths, format: u32) -> Result<(), StorageError> {
+    replace(disk, paths, format)
+}
+
+fn replace(disk: &dyn Disk, paths: &Paths, format: u32) -> Result<(), StorageError> {
     let path = paths.format();
     let text = format!("{WORDS}{format}\n");
     replace_durably(disk, &path, text.as_bytes()).map_err(failed("write", &path))
@@ -84,4 +87,27 @@ pub(crate) fn recorded(disk: &dyn Disk, path: &Path) -> Result<Option<u32>, Stor
     };
     let unknown = || StorageError::UnknownFormat { path: path.to_owned(), reason: reason() };
     number.map(Some).ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{FORMAT, WORDS, check, record, replace};
+    use crate::{disk::RealDisk, paths::Paths};
+
+    #[test]
+    fn an_older_directory_gets_the_number_and_a_newer_one_keeps_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let paths = Paths::new(root.path());
+        for (before, after) in [(None, FORMAT), (Some(1), FORMAT), (Some(FORMAT + 1), FORMAT + 1)] {
+            if let Some(before) = before {
+                replace(&RealDisk, &paths, before).unwrap();
+            }
+            record(&RealDisk, &paths).unwrap();
+            let text = fs::read_to_string(paths.format()).unwrap();
+            assert_eq!(text, format!("{WORDS}{after}\n"));
+            assert_eq!(check(&RealDisk, &paths).is_ok(), after == FORMAT);
+        }
+    }
 }

@@ -357,7 +357,8 @@ impl StoreInner {
     }
 
     async fn merged(&self, signal: Signal, job: MergeJob) -> Result<TableChange, StorageError> {
-        let job = self.within_memory(signal, job).await?;
+        let portions = self.memory_portions(signal, &job.files).await?;
+        let job = job.narrowed(portions);
         let mark = common_mark(&job.files);
         let why = CommitReason::Compaction;
         let first = usize::from(self.disk.makes(Mistake::MergeWithoutFirst));
@@ -380,17 +381,6 @@ impl StoreInner {
             .await?;
         }
         Ok(TableChange { why, added, removed })
-    }
-
-    /// As many files of the job, from the first on and two at least, as fit in memory together.
-    async fn within_memory(
-        &self,
-        signal: Signal,
-        mut job: MergeJob,
-    ) -> Result<MergeJob, StorageError> {
-        let portions = self.memory_portions(signal, &job.files).await?;
-        job.files.truncate(portions.first().map_or(0, Range::len).max(2));
-        Ok(job)
     }
 
     /// Cuts files, in their order, into portions that fit in memory together: of every file a

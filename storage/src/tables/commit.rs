@@ -97,6 +97,11 @@ impl CommitEncoder {
         Ok(with_checksum(&path, lines.join("\n").into_bytes()))
     }
 
+    /// The action of a commit that declares the table anew.
+    pub(super) fn declaration(&self, commit: &[u8]) -> Option<Value> {
+        actions(commit).flatten().find(|action| action.get("metaData").is_some())
+    }
+
     /// The position in the log that a commit of ours says; `None` when it does not fit its
     /// checksum.
     pub(super) fn position(&self, commit: &[u8]) -> Option<u64> {

@@ -10,6 +10,7 @@ use tidings_proto::UnixNanos;
 use super::{DataFile, TelemetryTable, checkpoint, file_path};
 use crate::{
     Clock, StorageError, SystemClock,
+    attribute_column::AttributeColumn,
     disk::{RealDisk, SharedDisk},
     paths::segment_name,
     schema::Signal,
@@ -133,7 +134,7 @@ async fn two_flushes(root: &Path) -> (PathBuf, PathBuf) {
         let file = DataFile::new(last.clone(), 7, 3, 4, UnixNanos(1), UnixNanos(2));
         let change =
             TableChange { why: CommitReason::Flush, added: vec![Arc::new(file)], removed: vec![] };
-        table.commit(change, position, SystemClock.now()).await.unwrap();
+        table.commit(change, &[], position, SystemClock.now()).await.unwrap();
     }
     (table.commit_path(table.version), last)
 }
@@ -171,7 +172,7 @@ async fn a_damaged_merge_is_not_given_up_when_what_it_merged_is_gone() {
     let removed = opened.files.clone();
     let change =
         TableChange { why: CommitReason::Compaction, added: vec![Arc::clone(&merged)], removed };
-    opened.table.commit(change, 90, SystemClock.now()).await.unwrap();
+    opened.table.commit(change, &[], 90, SystemClock.now()).await.unwrap();
     let commit = opened.table.commit_path(opened.table.version);
     std::fs::write(&commit, b"{").unwrap();
     std::fs::remove_file(&flushed).unwrap();
@@ -467,7 +468,7 @@ async fn a_table_of_an_older_program_gets_the_new_columns_with_its_next_commit()
             let mut schema: serde_json::Value =
                 serde_json::from_str(text.as_str().unwrap()).unwrap();
             let fields = schema["fields"].as_array_mut().unwrap();
-            fields.retain(|field| !field["name"].as_str().unwrap().starts_with("http_"));
+            fields.retain(|field| !field["name"].as_str().unwrap().starts_with("string.http."));
             let end = fields.iter_mut().find(|field| field["name"] == "end_unix_nanos").unwrap();
             end["nullable"] = false.into();
             fields.push(serde_json::json!({
@@ -505,5 +506,7 @@ async fn a_table_of_an_older_program_gets_the_new_columns_with_its_next_commit()
     assert_eq!(is_nullable("start_unix_nanos"), Some(false));
     let again = open(root.path()).await;
     assert_eq!(again.files.len(), 3);
-    assert!(again.table.lacking.is_none());
+    let declared = again.table.declared_columns();
+    let column = AttributeColumn::parse("string.http.route").unwrap();
+    assert!(declared.contains(&column));
 }

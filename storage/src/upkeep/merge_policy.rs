@@ -13,7 +13,7 @@
 //! themselves: the others keep what only files of one hour can have, such as rollups of use. They
 //! are never split into hours: whoever chooses times chooses how many hours those are.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use tidings_proto::UnixNanos;
 
@@ -24,7 +24,7 @@ use crate::data_file::{DataFile, HOUR_NANOS};
 pub(crate) const FILE_BYTES: u64 = 256 << 20;
 const SEALED_BYTES: u64 = FILE_BYTES / 2;
 /// So are those that a flush wrote from here on: hardly less than a full memory of realistic spans.
-const FLUSHED_BYTES: u64 = 48 << 20;
+const FLUSHED_BYTES: u64 = 32 << 20;
 /// The most that is merged at a time: it is done again when the process ends before.
 const JOB_BYTES: u64 = 4 * FILE_BYTES;
 /// So many files of about one size become one.
@@ -59,6 +59,22 @@ impl MergeJob {
     /// How large the files are together.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Narrowed to one of these portions of it: to one of the most files, and of these to the
+    /// smallest. The first file is what was merged last. Taken each time, it would be written again
+    /// for each few new ones.
+    pub(crate) fn narrowed(mut self, portions: Vec<Range<usize>>) -> Self {
+        let bytes = |portion: &Range<usize>| {
+            self.files[portion.clone()].iter().map(|file| file.bytes).sum::<u64>()
+        };
+        let of_several = portions.into_iter().filter(|portion| portion.len() > 1);
+        let chosen = of_several.max_by_key(|portion| (portion.len(), Reverse(bytes(portion))));
+        let pairs = (0..self.files.len()).map(|first| first..(first + 2).min(self.files.len()));
+        let pair = || pairs.filter(|pair| pair.len() > 1).min_by_key(bytes);
+        let chosen = chosen.or_else(pair).unwrap_or(0..self.files.len());
+        self.files = self.files.drain(chosen).collect();
+        self
     }
 }
 

@@ -144,7 +144,8 @@ impl Rewrite {
         let path = self.folder.join(file_path(self.hour, &self.prefix, self.written.len()));
         let file = self.tables.create(&path).map_err(failed("create", &path))?;
         let sink = Sink { file, summer: Summer::default() };
-        let writer = FileWriter::new(self.signal, sink, self.merge.traces())?;
+        let (traces, columns) = (self.merge.traces(), self.merge.columns());
+        let writer = FileWriter::new(self.signal, sink, traces, columns)?;
         Ok(RewriteOutput { path, writer })
     }
 

@@ -121,9 +121,18 @@ fn keys_go_from_node_to_node_of_the_map() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut map = MapPage::open(&mut browser, &server);
-    map.page.browser.evaluate("document.querySelector('.network-node[tabindex=\"0\"]').focus()");
+    // What is hidden takes no focus.
+    map.page.wait_for("document.querySelector('.network-drawing.is-ready')");
     let focused = "document.activeElement?.id ?? ''";
-    let first = map.page.browser.evaluate(focused);
+    let first = map.page.browser.evaluate(&format!(
+        "window.drawings = 0; \
+         new MutationObserver(() => drawings++).observe( \
+             document.querySelector('.network-drawing'), {{ attributeFilter: ['class'] }}); \
+         document.querySelector('.network-node[tabindex=\"0\"]').focus(); {focused}"
+    ));
+    // The picture of newer spans, which is hidden until its size is known, has the focus where it
+    // was.
+    map.page.wait_for(&format!("drawings > 0 && ({focused}) === {first}"));
     map.page.browser.press("ArrowRight");
     map.page
         .wait_for(&format!("({focused}).startsWith('network-node-') && ({focused}) !== {first}"));

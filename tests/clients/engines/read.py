@@ -4,11 +4,12 @@ Usage: read.py <data directory>/tables <span id>
 
 One line per engine: {"engine": …, "spans": …, "logs": …}. A span that was sent twice is two rows;
 `unique` counts rows that differ in what the sender said. The span id names the span whose attributes
-are printed, in order, as [key, type, value].
+are printed, ordered by key, as [key, type, value].
 """
 
 import json
 import sys
+from urllib.parse import unquote
 
 import duckdb
 import polars
@@ -27,6 +28,16 @@ def attribute(key, value):
         return [key, None, None]
     name, given = typed[0]
     return [key, name, given.hex() if name == "bytes" else given]
+
+
+def attributes(columns, entries):
+    """The attributes of a row: those of its columns and those of the map."""
+    found = [attribute(*entry) for entry in entries]
+    for name, value in columns.items():
+        kind, dot, key = name.partition(".")
+        if dot and kind in TYPES and value is not None:
+            found.append([unquote(key), kind, value.hex() if kind == "bytes" else value])
+    return sorted(found, key=lambda one: json.dumps(one[0]))
 
 
 def with_deltalake(tables, span):
@@ -53,7 +64,7 @@ def with_deltalake(tables, span):
                 compute.max(spans["start_unix_nanos"]).as_py(),
             ],
             "hours": compute.count_distinct(spans["hour"]).as_py(),
-            "attributes": [attribute(*entry) for entry in one["attributes"][0].as_py()],
+            "attributes": attributes(one.to_pylist()[0], one["attributes"][0].as_py()),
         },
         "logs": {
             "rows": logs.num_rows,
@@ -75,7 +86,7 @@ def with_polars(tables, span):
         last=start.max(),
         hours=polars.col("hour").n_unique(),
     ).collect()
-    one = spans.filter(polars.col("span_id") == span).select("attributes").head(1).collect()
+    one = spans.filter(polars.col("span_id") == span).head(1).collect()
     logs = polars.scan_delta(f"{tables}/logs")
     texts = logs.group_by("text").agg(polars.len()).collect()
     per_service = per_service.collect().rows()
@@ -88,7 +99,9 @@ def with_polars(tables, span):
             "services": {name: [count, duration] for name, count, duration in per_service},
             "start": [facts["first"][0], facts["last"][0]],
             "hours": facts["hours"][0],
-            "attributes": [attribute(*entry) for entry in entries(one.to_arrow())],
+            "attributes": attributes(
+                one.drop("attributes").row(0, named=True), entries(one.select("attributes").to_arrow())
+            ),
         },
         "logs": {"rows": sum(count for _, count in texts.rows()), "texts": dict(texts.rows())},
     }
@@ -106,7 +119,7 @@ def with_duckdb(tables, span):
 
     def of(table):
         files = DeltaTable(f"{tables}/{table}").file_uris()
-        return f"read_parquet({files!r}, hive_partitioning = true)"
+        return f"read_parquet({files!r}, hive_partitioning = true, union_by_name = true)"
 
     def rows(sql, *values):
         return duckdb.execute(sql, list(values)).fetchall()
@@ -120,7 +133,11 @@ def with_duckdb(tables, span):
     per_service = rows(
         f"select service, count(*), sum(duration_nanos)::bigint from {unique} group by service"
     )
-    given = rows(f"select map_entries(attributes) from {spans} where span_id = ? limit 1", span)
+    one = duckdb.execute(
+        f"select *, map_entries(attributes) as entries from {spans} where span_id = ? limit 1", [span]
+    )
+    given = dict(zip([column[0] for column in one.description], one.fetchone()))
+    in_map = [(entry["key"], entry["value"]) for entry in given["entries"]]
     texts = dict(rows(f"select text, count(*) from {of('logs')} group by text"))
     return {
         "spans": {
@@ -131,7 +148,7 @@ def with_duckdb(tables, span):
             "services": {name: [count, duration] for name, count, duration in per_service},
             "start": [facts[2], facts[3]],
             "hours": facts[4],
-            "attributes": [attribute(one["key"], one["value"]) for one in given[0][0]],
+            "attributes": attributes(given, in_map),
         },
         "logs": {"rows": sum(texts.values()), "texts": texts},
     }

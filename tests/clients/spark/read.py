@@ -7,6 +7,7 @@ Prints one line like those of `engines/read.py`.
 
 import json
 import sys
+from urllib.parse import unquote
 
 from delta import configure_spark_with_delta_pip
 from pyspark.sql import SparkSession, functions
@@ -42,6 +43,16 @@ def attribute(key, value):
     return [key, *(typed[0] if typed else (None, None))]
 
 
+def attributes(row):
+    """The attributes of a row: those of its columns and those of the map."""
+    found = [attribute(entry["key"], entry["value"]) for entry in row["entries"]]
+    for name, value in row.asDict().items():
+        kind, dot, key = name.partition(".")
+        if dot and kind in TYPES and value is not None:
+            found.append([unquote(key), kind, value.hex() if kind == "bytes" else value])
+    return sorted(found, key=lambda one: json.dumps(one[0]))
+
+
 def spans(table, span):
     """What the other engines are asked for, too."""
     unique = table.dropDuplicates(["trace_id", "span_id", "content_hash"])
@@ -56,8 +67,8 @@ def spans(table, span):
         functions.max("start_unix_nanos").alias("last"),
         functions.countDistinct("hour").alias("hours"),
     ).first()
-    given = table.filter(table["span_id"] == functions.lit(span)).select(
-        functions.map_entries("attributes").alias("entries")
+    given = table.filter(table["span_id"] == functions.lit(span)).withColumn(
+        "entries", functions.map_entries("attributes")
     )
     return {
         "rows": facts["rows"],
@@ -67,7 +78,7 @@ def spans(table, span):
         "services": services,
         "start": [facts["first"], facts["last"]],
         "hours": facts["hours"],
-        "attributes": [attribute(entry["key"], entry["value"]) for entry in given.first()["entries"]],
+        "attributes": attributes(given.first()),
     }
 
 

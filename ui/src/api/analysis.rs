@@ -69,6 +69,12 @@ impl Analysis {
         self
     }
 
+    /// Asks for one step, where nothing is drawn over time.
+    #[must_use]
+    pub fn in_one_step(self) -> Self {
+        self.with("step", "87600h")
+    }
+
     /// The parameters.
     pub(super) fn query(&self) -> &UrlQuery {
         &self.query
@@ -111,7 +117,14 @@ pub fn heatmap(analysis: &Analysis) -> Request<Heatmap> {
 /// Returns the request for transaction types.
 #[must_use]
 pub fn transaction_types(analysis: &Analysis) -> Request<TransactionKindList> {
-    Request::get("/transactions", &analysis.query)
+    Request::get("/transactions", analysis.clone().with("withoutBreakdown", true).query())
+}
+
+/// Returns the request for transaction types with where their time goes, for which the server reads
+/// traces.
+#[must_use]
+pub fn time_of_types(analysis: &Analysis) -> Request<TransactionKindList> {
+    Request::get("/transactions", analysis.query())
 }
 
 /// Returns the request for everything that belongs to one transaction id.

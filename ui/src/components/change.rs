@@ -8,7 +8,9 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Cause, CauseKind, Change, ChangeKind, ChangeSentence, Subject, SubjectKind},
+    api::{
+        Cause, CauseKind, Change, ChangeKind, ChangeSentence, ChangedGroup, Subject, SubjectKind,
+    },
 };
 
 use super::Tone;
@@ -73,11 +75,17 @@ pub fn change_words(change: &Change) -> String {
     }
 }
 
-/// The value before, where the words of the change do not say how much it is: `it was 0.1 %`.
+/// The value before, where the words of the change do not say how much it is: `it was 0.1 %`,
+/// `p50 402 ms, it was 103 ms`.
 fn was_words(change: &Change) -> Option<String> {
     match change.kind {
         ChangeKind::Latency if change.before > 0.0 => {
-            Some(format!("{}, it was {}", duration(change.now), duration(change.before)))
+            let of = match change.quantile {
+                Some(0) => "mean ".to_owned(),
+                Some(percent) => format!("p{percent} "),
+                None => String::new(),
+            };
+            Some(format!("{of}{}, it was {}", duration(change.now), duration(change.before)))
         }
         ChangeKind::Errors => Some(format!("it was {}", rates::percent(change.before))),
         ChangeKind::Missing if change.now <= 0.0 => {
@@ -127,7 +135,7 @@ pub fn cause_words(cause: &Cause) -> String {
 
 /// The value of a change of durations or failures since its moment, and the one before, as they
 /// stand beside each other in a table: `457 ms`, `p50 212 ms`. A quantile other than the `column`'s
-/// is named.
+/// is named: each where the column is 0, of no quantile.
 #[must_use]
 pub fn value_and_before(change: &Change, column: u8) -> (String, String) {
     if change.kind == ChangeKind::Errors {
@@ -187,6 +195,26 @@ pub fn change_tone(change: &Change) -> Tone {
     }
 }
 
+/// Tells whether a subject is the service or the peer of that name itself.
+fn is_itself(subject: &Subject, name: &str) -> bool {
+    match subject.kind {
+        SubjectKind::Service => subject.service == name,
+        SubjectKind::Peer => subject.peer.as_deref() == Some(name),
+        SubjectKind::Operation => false,
+    }
+}
+
+/// The change of a group's durations. Of the culprit it is the one that its sentence says: its
+/// calls by others may have changed more than all of its calls.
+#[must_use]
+pub fn latency_of(group: &ChangedGroup) -> Option<&Change> {
+    let own = group.sentence.as_ref().filter(|sentence| {
+        group.operation.is_none() && is_itself(&sentence.subject, &group.service)
+    });
+    let mut changes = own.map(|sentence| &sentence.change).into_iter().chain(&group.changes);
+    changes.find(|change| change.kind == ChangeKind::Latency)
+}
+
 /// A change as a badge whose whole sentence is its title; `as usual` when nothing did.
 #[component]
 pub fn ChangeBadge(
@@ -194,6 +222,9 @@ pub fn ChangeBadge(
     sentence: Option<ChangeSentence>,
     /// The group's own service or peer, whose name the badge leaves out.
     service: String,
+    /// The group's own operation, if it is one.
+    #[prop(default = None)]
+    operation: Option<String>,
     /// Set when the group only feels the change of another.
     #[prop(optional)]
     only_feels: bool,
@@ -204,11 +235,19 @@ pub fn ChangeBadge(
     let now = browser::now();
     let title = sentence_words(&sentence, now);
     let own = match sentence.subject.kind {
-        SubjectKind::Service => sentence.subject.service == service,
-        SubjectKind::Peer => sentence.subject.peer.as_deref() == Some(service.as_str()),
-        SubjectKind::Operation => false,
+        SubjectKind::Operation => {
+            sentence.subject.service == service && sentence.subject.operation == operation
+        }
+        _ => is_itself(&sentence.subject, &service),
     };
-    let words = change_words(&sentence.change);
+    let is_more = sentence.change.now > sentence.change.before;
+    let words = match sentence.change.kind {
+        // Each caller feels another factor: only the culprit's own is said, and this in the title.
+        ChangeKind::Latency if only_feels && !own => {
+            if is_more { "slower" } else { "faster" }.to_owned()
+        }
+        _ => change_words(&sentence.change),
+    };
     let at = since(&sentence.change, now);
     let text = match (own, sentence.change.kind) {
         (true, _) => format!("{words}{at}"),
@@ -349,8 +388,12 @@ mod tests {
     #[test]
     fn a_change_is_said_with_what_it_was() {
         let now = tidings_proto::UnixNanos(1);
-        let slower = change(ChangeKind::Latency, 103e6, 402e6);
-        assert_eq!(full_words(&slower, now), "3.9× slower (402 ms, it was 103 ms)");
+        let mut slower = change(ChangeKind::Latency, 103e6, 402e6);
+        for (quantile, of) in [(None, ""), (Some(0), "mean "), (Some(50), "p50 ")] {
+            slower.quantile = quantile;
+            let expected = format!("3.9× slower ({of}402 ms, it was 103 ms)");
+            assert_eq!(full_words(&slower, now), expected);
+        }
         assert_eq!(
             full_words(&change(ChangeKind::Callees, 0.0, 0.5), now),
             "calls others than before"
@@ -366,6 +409,7 @@ mod tests {
         assert_eq!(said(&slower), pair("457 ms", "212 ms"));
         slower.quantile = Some(50);
         assert_eq!(said(&slower), pair("457 ms", "p50 212 ms"));
+        assert_eq!(value_and_before(&slower, 0), pair("457 ms", "p50 212 ms"));
         let failing = change(ChangeKind::Errors, 0.001, 0.102);
         assert_eq!(said(&failing), pair("10.2 %", "0.1 %"));
     }

@@ -145,7 +145,7 @@ pub fn compared_words(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> S
     let length = window.end_unix_nano.since(window.start_unix_nano);
     let follows = baseline.1 == window.start_unix_nano;
     let before = if follows {
-        format!("against the {} before", format::length(length))
+        format!("against {}", format::time_before(length))
     } else {
         format!("against {}", between(baseline.0, baseline.1))
     };

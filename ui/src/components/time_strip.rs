@@ -6,6 +6,8 @@ use crate::{colour, figures, format};
 
 /// A part narrower than this is joined with the other narrow ones.
 const SHARE_MIN: f64 = 0.005;
+/// A letter of a part's name needs about this share of a strip across a page.
+pub const SHARE_PER_LETTER: f64 = 0.0085;
 
 /// A part of a strip.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,31 +34,45 @@ impl StripPart {
 pub fn TimeStrip(
     /// The parts, the greatest first.
     parts: Vec<StripPart>,
+    /// Words for the grey; parts of a strip that has them show their names, where there is room.
+    #[prop(optional)]
+    rest_words: Option<&'static str>,
 ) -> impl IntoView {
     let spoken =
         parts.iter().take(6).map(|part| format!("{} {}", part.words, figures::share(part.share)));
     let spoken = spoken.collect::<Vec<_>>().join(", ");
     let shown: f64 = parts.iter().map(|part| part.share).filter(|share| *share >= SHARE_MIN).sum();
     let rest = (1.0 - shown).clamp(0.0, 1.0);
+    let name = |words: &str, share: f64| {
+        let fits = words.chars().count() as f64 * SHARE_PER_LETTER < share;
+        (fits && rest_words.is_some()).then(|| view! { <bdi>{words.to_owned()}</bdi> })
+    };
     let part = |part: StripPart| {
         let title = format!("{} {}", part.words, figures::share(part.share));
+        let name = name(&title, part.share);
         view! {
             <span
                 class="strip-part"
                 style=("--hue", colour::hue_value(&part.service))
                 style=("flex-grow", format!("{:.4}", part.share))
                 title=title
-            ></span>
+            >
+                {name}
+            </span>
         }
     };
     let drawn = parts.into_iter().filter(|part| part.share >= SHARE_MIN).map(part).collect_view();
     let rest = (rest > SHARE_MIN).then(|| {
+        let title = format!("{} {}", rest_words.unwrap_or("the rest"), figures::share(rest));
+        let name = name(&title, rest);
         view! {
             <span
                 class="strip-part strip-rest"
                 style=("flex-grow", format!("{rest:.4}"))
-                title=format!("the rest {}", figures::share(rest))
-            ></span>
+                title=title
+            >
+                {name}
+            </span>
         }
     });
     view! {

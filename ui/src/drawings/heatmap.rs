@@ -299,10 +299,7 @@ impl Pointer {
         if event.button() != 0 {
             return;
         }
-        if let Some(plot) = self.plot.get_untracked() {
-            let plot: Element = plot.unchecked_into();
-            let _refused = plot.set_pointer_capture(event.pointer_id());
-        }
+        browser::capture(event);
         self.state.dragging.set(true);
         self.state.span.set(self.cell_under(event).map(|at| (at, at)));
     }

@@ -331,11 +331,8 @@ impl Picture {
         if !has_moved && across.abs() + down.abs() < 4 {
             return;
         }
-        if !has_moved
-            && let Some(area) =
-                event.current_target().and_then(|t| t.dyn_into::<web_sys::Element>().ok())
-        {
-            let _refused = area.set_pointer_capture(event.pointer_id());
+        if !has_moved {
+            browser::capture(event);
         }
         self.drag.set(Some((event.client_x(), event.client_y(), true)));
         let shown = self.shown.get_untracked();
@@ -381,8 +378,24 @@ impl Picture {
     }
 }
 
+const NODE_ID: &str = "network-node-";
+
 fn node_id(node: u32) -> String {
-    format!("network-node-{node}")
+    format!("{NODE_ID}{node}")
+}
+
+/// Leaves the focus on the node that has it in the picture that this one replaces, once the new one
+/// is seen: what is hidden takes no focus.
+fn keep_focus(size: Signal<(f64, f64)>) {
+    let Some(id) = browser::focused_id().filter(|id| id.starts_with(NODE_ID)) else { return };
+    Effect::new(move |is_kept: Option<bool>| {
+        let is_seen = size.get().0 > 0.0;
+        if is_seen && is_kept != Some(true) {
+            let id = id.clone();
+            request_animation_frame(move || browser::focus(&id));
+        }
+        is_seen || is_kept == Some(true)
+    });
 }
 
 /// The picture. It fills its container, which gives it its height.
@@ -429,7 +442,7 @@ pub fn Network(
     let nodes = (0_u32..).zip(&graph.nodes).zip(&graph.layout.nodes);
     let nodes =
         nodes.map(|((at, node), place)| node_view(picture, at, node, *place)).collect_view();
-    let is_ready = move || size.get().0 > 0.0;
+    keep_focus(size);
     view! {
         <div
             node_ref=field
@@ -442,7 +455,7 @@ pub fn Network(
         >
             <svg
                 class="network-drawing"
-                class:is-ready=is_ready
+                class:is-ready=move || { size.get().0 > 0.0 }
                 role="group"
                 aria-label=label
                 on:wheel=move |event| picture.wheel(&event)
@@ -506,7 +519,7 @@ fn edge_view(
 }
 
 /// The words of an edge, a line for each part. They are drawn after all curves, on a ground of
-/// their own, so that none goes through them.
+/// their own, so that none goes through them; below the words of a failing edge they are pale.
 fn label_view(
     picture: Picture,
     at: u32,

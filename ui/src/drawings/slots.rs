@@ -46,6 +46,20 @@ impl Slots {
         UnixNanos(self.first.0.saturating_add(offset))
     }
 
+    /// The slot that a key goes to from one: the arrows, Home and End. From outside, an arrow comes
+    /// in at the edge.
+    #[must_use]
+    pub fn walk(&self, at: Option<usize>, key: &str) -> Option<usize> {
+        let last = self.count - 1;
+        match key {
+            "ArrowLeft" => Some(at.map_or(last, |at| at.saturating_sub(1))),
+            "ArrowRight" => Some(at.map_or(0, |at| at.saturating_add(1).min(last))),
+            "Home" => Some(0),
+            "End" => Some(last),
+            _ => None,
+        }
+    }
+
     /// Place of a moment between the picture's left edge (0) and its right edge (1).
     #[must_use]
     pub fn fraction(&self, time: UnixNanos) -> f64 {

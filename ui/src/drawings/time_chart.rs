@@ -241,11 +241,7 @@ impl Plot {
     fn pressed(self, event: &web_sys::PointerEvent) {
         if event.button() == 0 {
             self.anchor.set(self.slot_at(event));
-            if let Some(plot) =
-                event.current_target().and_then(|t| t.dyn_into::<web_sys::Element>().ok())
-            {
-                let _refused = plot.set_pointer_capture(event.pointer_id());
-            }
+            browser::capture(event);
         }
     }
 
@@ -268,33 +264,26 @@ impl Plot {
     }
 
     fn key(self, event: &web_sys::KeyboardEvent) {
-        let last = self.slots.count - 1;
+        if browser::has_command_key(event) {
+            return;
+        }
         let at = self.cursor.get_untracked();
-        let next = match event.key().as_str() {
-            "ArrowLeft" => at.map_or(last, |at| at.saturating_sub(1)),
-            "ArrowRight" => at.map_or(0, |at| (at + 1).min(last)),
-            "Home" => 0,
-            "End" => last,
-            "Escape" if at.is_some() => {
-                self.cursor.set(None);
-                self.anchor.set(None);
-                event.stop_propagation();
-                return;
-            }
-            "m" if self.on_pick.is_some() => {
-                at.into_iter().for_each(|at| self.pick(at));
-                event.stop_propagation();
-                return;
-            }
-            "Enter" => {
-                if let Some(at) = at {
+        let key = event.key();
+        let Some(next) = self.slots.walk(at, &key) else {
+            match (key.as_str(), at) {
+                ("Escape", Some(_)) => {
+                    self.cursor.set(None);
+                    self.anchor.set(None);
+                }
+                ("m", at) if self.on_pick.is_some() => at.into_iter().for_each(|at| self.pick(at)),
+                ("Enter", Some(at)) => {
                     let from = self.anchor.get_untracked().unwrap_or(at);
                     self.choose.run(chosen_range(&self.slots, from, at));
-                    event.stop_propagation();
                 }
-                return;
+                _ => return,
             }
-            _ => return,
+            event.stop_propagation();
+            return;
         };
         event.prevent_default();
         event.stop_propagation();

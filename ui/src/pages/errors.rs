@@ -311,7 +311,7 @@ pub fn ErrorsPage() -> impl IntoView {
             </div>
             <Panel
                 title="Exceptions"
-                note=Signal::derive(move || format!("compared with {}", page.window.get().before_words()))
+                note=Signal::derive(move || format!("against {}", page.window.get().before_words()))
                 remote=page.now
                 is_empty=|list| list.groups.is_empty()
                 missing=missing

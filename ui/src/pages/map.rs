@@ -24,6 +24,7 @@ use crate::{
         time_chart::{ChartShape, TimeChart, TimeChartView, ValueUnit},
     },
     figures, format,
+    format::rates,
     keys::use_keys,
     links::Links,
     remote::Remote,
@@ -374,7 +375,12 @@ fn requests(red: &RedResult) -> TimeChart {
     chart
 }
 
+/// A rate by the minute, however small: those of a map are compared with each other.
+fn per_minute(rate: f64) -> String {
+    format!("{} /min", rates::per_minute(rate))
+}
+
 /// A rate and a share of failures as a card says them.
 fn call_words(rate: f64, failed: f64) -> String {
-    format!("{}, {} failed", figures::rate(rate), figures::share(failed))
+    format!("{}, {} failed", per_minute(rate), figures::share(failed))
 }

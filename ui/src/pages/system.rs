@@ -244,8 +244,7 @@ fn taken_in(server: ServerWatch) -> impl IntoView {
     let chart = move || {
         let samples = server.samples();
         if samples.len() < 3 {
-            return view! { <p class="panel-empty">"Counting since you opened Tidings…"</p> }
-                .into_any();
+            return view! { <p class="panel-empty">"Counting…"</p> }.into_any();
         }
         let series = vec![
             line("spans/s", &samples, |sample| sample.spans),
@@ -289,6 +288,7 @@ fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
             (_, 1..) if receiver.refused_last_minute > 0 => ("refuses now", Tone::Error),
             (_, 1..) => ("refused some", Tone::Warning),
             (0, 0) => ("no sender yet", Tone::Plain),
+            _ if receiver.accepted_last_minute == 0 => ("quiet for a minute", Tone::Plain),
             _ => ("receiving", Tone::Good),
         };
         let refused = receiver.refused_requests;

@@ -177,7 +177,7 @@ fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         view! {
             <div class="tx-strip">
                 <span class="mute">"Where the time went"</span>
-                <TimeStrip parts />
+                <TimeStrip parts rest_words="nobody waited" />
             </div>
         }
     });

@@ -1,7 +1,7 @@
 //! Transactions: the transaction types, how they do and how they did in the window before.
 //!
-//! Owns the questions (the window, the one before, and what changed between them), the pairing of
-//! their rows by name, and the order of the table. All numbers are the API's, and so is which type
+//! Owns the questions (the window, the one before, where the time goes, and what changed), the
+//! pairing of their rows by name, and the order of the table. All numbers are the API's, and so is which type
 //! changed most.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
@@ -10,7 +10,7 @@ use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
     api::{
-        BaselineState, CallsInStep, Change, ChangeKind, ChangeReport, ChangedGroup,
+        BaselineState, CallsInStep, Change, ChangeKind, ChangeReport, ChangedGroup, TimeShare,
         TransactionKind, TransactionKindList,
     },
 };
@@ -47,8 +47,12 @@ pub fn TransactionsPage() -> impl IntoView {
     let now = window
         .ask(|window| Some(analysis::transaction_types(&window.analysis().with("limit", LISTED))));
     let before = window.ask(|window| {
-        let analysis = window.analysis_before()?.with("limit", LISTED);
+        let analysis = window.analysis_before()?.in_one_step().with("limit", LISTED);
         Some(analysis::transaction_types(&analysis))
+    });
+    let time = window.ask_slowly(|window| {
+        let analysis = window.analysis().in_one_step().with("limit", LISTED);
+        Some(analysis::time_of_types(&analysis))
     });
     let report = window.ask_slowly(|window| {
         let analysis = window.analysis().with("limit", LISTED);
@@ -61,7 +65,7 @@ pub fn TransactionsPage() -> impl IntoView {
     });
     let range = Memo::new(move |_| window.get().range());
     let draw = move |list: Arc<TransactionKindList>| {
-        view! { <TypeTable list before report order range service /> }
+        view! { <TypeTable list before time report order range service /> }
     };
     let sentence =
         move || report.value().map(|report| view! { <ReportSentence report links=links.get() /> });
@@ -83,7 +87,7 @@ pub fn TransactionsPage() -> impl IntoView {
             <Panel
                 title="Types"
                 note=Signal::derive(move || {
-                    format!("beside {}", window.get().before_words())
+                    format!("against {}", window.get().before_words())
                 })
                 remote=now
                 is_empty=|list| list.kinds.is_empty()
@@ -127,6 +131,8 @@ pub(super) struct TypeRow {
     pub(super) now: TransactionKind,
     pub(super) before: Option<TransactionKind>,
     pub(super) changed: Option<ChangedGroup>,
+    /// Where its time goes; `None` until that is known.
+    pub(super) time: Option<Vec<TimeShare>>,
 }
 
 impl TypeRow {
@@ -145,29 +151,30 @@ impl TypeRow {
         let mut changes = changes.filter(|change| change.kind == kind);
         changes.find(|change| quantile.is_none() || change.quantile == quantile)
     }
-
-    /// The value that its cell shows: since the change, where it changed.
-    fn value_shown(&self, kind: ChangeKind, quantile: Option<u8>, whole: f64) -> f64 {
-        self.change(kind, quantile).map_or(whole, |change| change.now)
-    }
 }
 
-/// Rows of both windows and of their comparison, paired by name.
+/// Rows of both windows, of their comparison and of where the time goes, paired by name.
 pub(super) fn paired(
     now: &[TransactionKind],
-    before: Option<&[TransactionKind]>,
+    before: &[TransactionKind],
+    time: &[TransactionKind],
     changed: &[ChangedGroup],
 ) -> Vec<TypeRow> {
-    let name = |kind: &TransactionKind| (kind.service.clone(), kind.operation.clone());
-    let mut earlier: HashMap<_, _> =
-        before.unwrap_or_default().iter().map(|kind| (name(kind), kind.clone())).collect();
-    let mut groups: HashMap<_, _> = changed
+    fn name(kind: &TransactionKind) -> (&str, &str) {
+        (&kind.service, &kind.operation)
+    }
+    fn by_name(kinds: &[TransactionKind]) -> HashMap<(&str, &str), &TransactionKind> {
+        kinds.iter().map(|kind| (name(kind), kind)).collect()
+    }
+    let (earlier, time) = (by_name(before), by_name(time));
+    let groups: HashMap<_, _> = changed
         .iter()
-        .filter_map(|group| Some(((group.service.clone(), group.operation.clone()?), group)))
+        .filter_map(|group| Some(((&*group.service, group.operation.as_deref()?), group)))
         .collect();
     let pair = |kind: &TransactionKind| TypeRow {
-        before: earlier.remove(&name(kind)),
-        changed: groups.remove(&name(kind)).cloned(),
+        before: earlier.get(&name(kind)).copied().cloned(),
+        changed: groups.get(&name(kind)).copied().cloned(),
+        time: time.get(&name(kind)).map(|kind| kind.where_time_goes.clone()),
         now: kind.clone(),
     };
     now.iter().map(pair).collect()
@@ -179,13 +186,9 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder) {
         let kind = &row.now;
         match order.column.as_str() {
             "rate" => kind.rate_per_second,
-            "failed" => row.value_shown(ChangeKind::Errors, None, TypeRow::failed(kind)),
-            "p50" => {
-                row.value_shown(ChangeKind::Latency, Some(50), kind.duration.p50_nano.0 as f64)
-            }
-            "p95" => {
-                row.value_shown(ChangeKind::Latency, Some(95), kind.duration.p95_nano.0 as f64)
-            }
+            "failed" => TypeRow::failed(kind),
+            "p50" => kind.duration.p50_nano.0 as f64,
+            "p95" => kind.duration.p95_nano.0 as f64,
             "p99" => kind.duration.p99_nano.0 as f64,
             _ => row.score(),
         }
@@ -206,6 +209,7 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder) {
 fn TypeTable(
     list: Arc<TransactionKindList>,
     before: Remote<TransactionKindList>,
+    time: Remote<TransactionKindList>,
     report: Remote<ChangeReport>,
     order: Memo<SortOrder>,
     range: Memo<TimeRange>,
@@ -213,18 +217,21 @@ fn TypeTable(
 ) -> impl IntoView {
     let slots = Slots::of_window(&list.window);
     let rows = move || {
-        let (before, report) = (before.value(), report.value());
-        let before = before.as_ref().map(|list| list.kinds.as_slice());
+        let (before, of_time, report) = (before.value(), time.value(), report.value());
+        fn kinds(list: &Option<Arc<TransactionKindList>>) -> &[TransactionKind] {
+            list.as_ref().map_or(&[], |list| &list.kinds)
+        }
         let compared = report.filter(|report| report.baseline.state != BaselineState::Empty);
         let changed = compared.as_ref().map(|report| report.transactions.as_slice());
-        let mut rows = paired(&list.kinds, before, changed.unwrap_or_default());
+        let (before, of_time) = (kinds(&before), kinds(&of_time));
+        let mut rows = paired(&list.kinds, before, of_time, changed.unwrap_or_default());
         let most = rows.iter().map(|row| row.now.rate_per_second).fold(0.0, f64::max);
         if let Some(service) = service.get() {
             rows.retain(|row| row.now.service == service);
         }
         order.with(|order| sort(&mut rows, order));
         rows.into_iter()
-            .map(|row| view! { <TypeLine row slots range=range.get() most /> })
+            .map(|row| view! { <TypeLine row slots range=range.get() most time /> })
             .collect_view()
     };
     view! {
@@ -253,7 +260,8 @@ fn TypeTable(
     }
 }
 
-/// A number of a row: what changed since a moment, else that of the window.
+/// A number of a row, and that of the time before. All numbers of a row are of one time: a median
+/// since a change may be longer than the p95 of the whole. The title says what changed since when.
 struct RowNumber {
     now: String,
     was: String,
@@ -267,12 +275,12 @@ impl RowNumber {
         let Some(change) = change else {
             return Self { now, was, is_worse: false, title: String::new() };
         };
-        let (since_then, was) = value_and_before(change, quantile);
+        let (since_then, until_then) = value_and_before(change, quantile);
         let title = format!(
-            "{since_then}{}, it was {was}; {now} in all this time",
+            "{since_then}{}, it was {until_then}; {now} in all this time",
             since(change, browser::now())
         );
-        Self { now: since_then, was, is_worse: change.is_worse, title }
+        Self { now, was, is_worse: change.is_worse, title }
     }
 }
 
@@ -280,8 +288,8 @@ impl RowNumber {
 fn name_cells(row: &TypeRow, address: String) -> impl IntoView + use<> {
     let name = format::operation(&row.now.operation).to_owned();
     let change = match row.changed.clone() {
-        Some(ChangedGroup { sentence, service, only_feels, .. }) => {
-            view! { <ChangeBadge sentence service only_feels /> }.into_any()
+        Some(ChangedGroup { sentence, service, operation, only_feels, .. }) => {
+            view! { <ChangeBadge sentence service operation only_feels /> }.into_any()
         }
         None => view! { <span class="mute">"–"</span> }.into_any(),
     };
@@ -349,14 +357,14 @@ fn duration_cells(row: &TypeRow, slots: Slots) -> impl IntoView + use<> {
 }
 
 #[component]
-fn TypeLine(row: TypeRow, slots: Slots, range: TimeRange, most: f64) -> impl IntoView {
+fn TypeLine(
+    row: TypeRow,
+    slots: Slots,
+    range: TimeRange,
+    most: f64,
+    time: Remote<TransactionKindList>,
+) -> impl IntoView {
     let address = addresses::transaction_type(&row.now.service, &row.now.operation, range);
-    let parts = row
-        .now
-        .where_time_goes
-        .iter()
-        .map(|one| StripPart::of_operation(&one.service, &one.operation, one.critical_share))
-        .collect::<Vec<_>>();
     let go = use_go();
     let row_address = address.clone();
     view! {
@@ -364,8 +372,27 @@ fn TypeLine(row: TypeRow, slots: Slots, range: TimeRange, most: f64) -> impl Int
             {name_cells(&row, address)}
             {call_cells(&row, slots, most)}
             {duration_cells(&row, slots)}
-            <td class="types-strip"><TimeStrip parts /></td>
+            <td class="types-strip" class:is-stale=move || time.pending()>
+                {time_cell(row.time, time)}
+            </td>
         </tr>
+    }
+}
+
+/// Where the time goes: its parts, that they are still looked for, or why they are not known.
+fn time_cell(shares: Option<Vec<TimeShare>>, time: Remote<TransactionKindList>) -> impl IntoView {
+    let part =
+        |one: &TimeShare| StripPart::of_operation(&one.service, &one.operation, one.critical_share);
+    let parts = shares.map(|shares| shares.iter().map(part).collect::<Vec<_>>());
+    move || {
+        if let Some(error) = time.error() {
+            return view! { <span class="mute" title=error.title()>"not known"</span> }.into_any();
+        }
+        match parts.clone() {
+            Some(parts) => view! { <TimeStrip parts /> }.into_any(),
+            None if time.pending() => view! { <span class="types-ghost"></span> }.into_any(),
+            None => view! { <span class="mute">"–"</span> }.into_any(),
+        }
     }
 }
 

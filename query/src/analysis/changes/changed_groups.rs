@@ -317,6 +317,11 @@ fn rate(
     if !stretches.is_full || seconds.now <= 0.0 || seconds.before <= 0.0 {
         return None;
     }
+    // Without steps it is not known how much rates vary.
+    let lacks_steps = |of: &GroupCalls| of.all.count > 0 && of.steps.is_empty();
+    if lacks_steps(&group.sides.now) || lacks_steps(&group.sides.before) {
+        return None;
+    }
     let (was, is) = (float(before.count) / seconds.before, float(now.count) / seconds.now);
     let expected = was * seconds.now;
     let (kind, is_worse) = match (now.count, before.count) {

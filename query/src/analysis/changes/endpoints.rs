@@ -36,6 +36,15 @@ pub(super) enum Party {
     },
 }
 
+impl Party {
+    fn service(self) -> Option<u32> {
+        match self {
+            Self::Service(service) => Some(service),
+            Self::Peer { .. } => None,
+        }
+    }
+}
+
 impl Unit {
     /// The party that it counts for by itself.
     pub(super) fn party(self) -> Party {
@@ -57,45 +66,44 @@ impl Unit {
 /// The party of each edge: its callee, or the service that explains it together with others. `own`
 /// is the time that services take longer by themselves.
 pub(super) fn owners(waiting: &[Waiting], own: &BTreeMap<u32, f64>) -> BTreeMap<Unit, Party> {
-    let mut owners = BTreeMap::new();
-    let mut left: BTreeSet<usize> =
-        (0..waiting.len()).filter(|edge| waiting[*edge].more > 0.0).collect();
-    let services: BTreeSet<u32> = waiting.iter().map(|edge| edge.unit.from()).collect();
-    while !left.is_empty() {
-        let callees = left.iter().map(|edge| waiting[*edge].unit.party());
-        let of_callees = callees.collect::<BTreeSet<_>>().into_iter().map(|party| {
-            let edges: Vec<usize> =
-                left.iter().copied().filter(|edge| waiting[*edge].unit.party() == party).collect();
-            let own = match party {
-                Party::Service(service) => own.get(&service).copied().unwrap_or_default(),
-                Party::Peer { .. } => 0.0,
-            };
-            let explained: f64 = edges.iter().map(|edge| time(&waiting[*edge])).sum();
-            (explained + own, party, edges)
-        });
-        let of_services = services.iter().filter_map(|service| {
-            let (explained, edges) = around(*service, waiting, &left)?;
-            let own = own.get(service).copied().unwrap_or_default();
-            Some((explained + own, Party::Service(*service), edges))
-        });
-        let best = of_callees.chain(of_services).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, party, edges)) = best else { break };
-        for edge in edges {
-            left.remove(&edge);
-            owners.insert(waiting[edge].unit, party);
+    let mut of_callees: BTreeMap<Party, Vec<usize>> = BTreeMap::new();
+    let mut of_services: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (edge, waiting) in waiting.iter().enumerate() {
+        let (from, party) = (waiting.unit.from(), waiting.unit.party());
+        of_callees.entry(party).or_default().push(edge);
+        for service in BTreeSet::from([Some(from), party.service()]).into_iter().flatten() {
+            of_services.entry(service).or_default().push(edge);
         }
+    }
+    of_services.retain(|service, edges| {
+        *edges = around(*service, waiting, edges);
+        !edges.is_empty()
+    });
+    let of_services = of_services.into_iter().map(|(of, edges)| (Party::Service(of), edges));
+    let candidates: Vec<(Party, Vec<usize>)> = of_callees.into_iter().chain(of_services).collect();
+    let mut is_left: Vec<bool> = waiting.iter().map(|edge| edge.more > 0.0).collect();
+    let mut owners = BTreeMap::new();
+    loop {
+        let explained = candidates.iter().filter_map(|(party, edges)| {
+            let left = edges.iter().filter(|edge| is_left[**edge]);
+            let (count, sum) = left.fold((0_usize, 0.0), |(count, sum), edge| {
+                (count + 1, sum + time(&waiting[*edge]))
+            });
+            let own = party.service().and_then(|service| own.get(&service)).copied();
+            (count > 0).then_some((sum + own.unwrap_or_default(), *party, edges))
+        });
+        let best = explained.max_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((_, party, edges)) = best else { break };
+        for edge in edges.iter().filter(|edge| is_left[**edge]) {
+            owners.insert(waiting[*edge].unit, party);
+        }
+        edges.iter().for_each(|edge| is_left[*edge] = false);
     }
     owners
 }
 
-/// The edges that a service explains from both its sides, and their time.
-fn around(service: u32, waiting: &[Waiting], left: &BTreeSet<usize>) -> Option<(f64, Vec<usize>)> {
-    let all: Vec<usize> = (0..waiting.len())
-        .filter(|edge| {
-            let unit = waiting[*edge].unit;
-            unit.from() == service || unit.party() == Party::Service(service)
-        })
-        .collect();
+/// Of all edges of a service, those that it explains from both its sides.
+fn around(service: u32, waiting: &[Waiting], all: &[usize]) -> Vec<usize> {
     let out: BTreeSet<Party> = all
         .iter()
         .filter(|edge| waiting[**edge].unit.from() == service)
@@ -110,13 +118,8 @@ fn around(service: u32, waiting: &[Waiting], left: &BTreeSet<usize>) -> Option<(
     };
     let alike: Vec<usize> = all.iter().copied().filter(is_alike).collect();
     let is_certain = alike.iter().any(|edge| waiting[*edge].is_certain);
-    let enough = calls(&alike) >= SLOWER_MIN * calls(&all) && alike.len() >= 2;
-    if !is_around || usual <= 0.0 || !is_certain || !enough {
-        return None;
-    }
-    let edges: Vec<usize> = alike.into_iter().filter(|edge| left.contains(edge)).collect();
-    let explained = edges.iter().map(|edge| time(&waiting[*edge])).sum();
-    (!edges.is_empty()).then_some((explained, edges))
+    let enough = calls(&alike) >= SLOWER_MIN * calls(all) && alike.len() >= 2;
+    if is_around && usual > 0.0 && is_certain && enough { alike } else { Vec::new() }
 }
 
 /// The value that half of the weight does not exceed.

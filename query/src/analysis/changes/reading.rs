@@ -1,8 +1,10 @@
 //! Reads the sampled traces and makes them what culprits are found in.
 
+use std::collections::{HashMap, HashSet};
+
 use tidings_proto::{DurationNanos, TraceId};
 
-use super::sampled::{SampledSpan, SampledTrace};
+use super::sampled::{SampledSpan, SampledTrace, Sides};
 use crate::{
     QueryError,
     analysis::each_tree,
@@ -22,6 +24,37 @@ pub(super) struct TraceSample {
     /// Traces were left out because there are too many spans.
     pub is_cut: bool,
     spans: usize,
+}
+
+/// Keeps the types that come first in `ranked`, while neither side has more traces than this: with
+/// very many types those of all of them take long to read. Types that have traces on one side only
+/// get what the others leave. Returns whether a type was left out.
+pub(super) fn retain_first(
+    wanted: &mut Sides<Vec<(u32, Vec<TraceId>)>>,
+    ranked: impl IntoIterator<Item = u32>,
+    traces_max: usize,
+) -> bool {
+    let counts = wanted.as_ref().map(|types| {
+        types.iter().map(|(number, ids)| (*number, ids.len())).collect::<HashMap<_, _>>()
+    });
+    let counts =
+        |number: u32| [&counts.now, &counts.before].map(|of| of.get(&number).copied().unwrap_or(0));
+    let (both, one): (Vec<u32>, Vec<u32>) =
+        ranked.into_iter().partition(|number| !counts(*number).contains(&0));
+    let (mut kept, mut sums) = (HashSet::new(), [0, 0]);
+    for number in both.into_iter().chain(one) {
+        let [now, before] = counts(number);
+        let with = [sums[0] + now, sums[1] + before];
+        if with.iter().all(|sum| *sum <= traces_max) {
+            sums = with;
+            kept.insert(number);
+        }
+    }
+    let all = wanted.now.len() + wanted.before.len();
+    for types in [&mut wanted.now, &mut wanted.before] {
+        types.retain(|(number, _)| kept.contains(number));
+    }
+    wanted.now.len() + wanted.before.len() < all
 }
 
 /// The traces of each transaction type, in turns, until there are too many spans.
@@ -96,5 +129,44 @@ impl TraceSample {
             failed: spans[entry].failed,
             spans,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(counts: &[(u32, usize)]) -> Vec<(u32, Vec<TraceId>)> {
+        let id = TraceId::from_wire(&[1; 16]).unwrap();
+        counts.iter().map(|(number, count)| (*number, vec![id; *count])).collect()
+    }
+
+    fn kept(now: &[(u32, usize)], before: &[(u32, usize)], ranked: &[u32]) -> [Vec<u32>; 2] {
+        let mut wanted = Sides { now: types(now), before: types(before) };
+        let all = now.len() + before.len();
+        let has_left_out = retain_first(&mut wanted, ranked.iter().copied(), 20);
+        let numbers = |types: Vec<(u32, Vec<TraceId>)>| {
+            types.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
+        };
+        let kept = [numbers(wanted.now), numbers(wanted.before)];
+        assert_eq!(has_left_out, kept.iter().map(Vec::len).sum::<usize>() < all);
+        kept
+    }
+
+    #[test]
+    fn the_first_types_are_kept_while_neither_side_is_full() {
+        let (now, before) = ([(0, 10), (1, 10), (2, 10)], [(0, 10), (1, 10), (2, 10)]);
+        assert_eq!(kept(&now, &before, &[2, 0, 1]), [vec![0, 2], vec![0, 2]]);
+        assert_eq!(kept(&now[..2], &before[..2], &[1, 0]), [vec![0, 1], vec![0, 1]]);
+        // One that does not fit leaves room for those after it.
+        assert_eq!(kept(&[(0, 15), (1, 10), (2, 5)], &before, &[0, 1, 2])[0], [0, 2]);
+    }
+
+    #[test]
+    fn types_of_one_side_leave_the_others_their_room() {
+        let gone = [(0, 10), (1, 10), (2, 10), (3, 10)];
+        let left = [(3, 10)];
+        assert_eq!(kept(&left, &gone, &[0, 1, 2, 3]), [vec![3], vec![0, 3]]);
+        assert_eq!(kept(&[], &gone, &[0, 1, 2, 3]), [vec![], vec![0, 1]]);
     }
 }

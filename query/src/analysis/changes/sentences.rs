@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use tidings_proto::{
     OffsetNanos, UnixNanos,
     api::{
-        Cause, ChangeKind, ChangeSentence, ChangedGroup, CulpritRanking, ServiceClock, Subject,
-        SubjectKind, TransactionName,
+        Cause, ChangeKind, ChangeSentence, ChangedGroup, Culprit, CulpritRanking, ServiceClock,
+        Subject, SubjectKind, TransactionName,
     },
 };
 
@@ -21,6 +21,9 @@ const CAUSES_MAX: usize = 3;
 const SURE_SCORE: f64 = 0.05;
 /// and when chance is less likely than this.
 const SURE_P_VALUE: f64 = 1e-4;
+/// No culprit is named whose change chance explains at least that well. A few calls of one order
+/// among hundreds of sampled traces are not significant, and still what others wait for.
+const LIKELY_P_VALUE: f64 = 0.5;
 /// A party of less than this part of the best one's score is not named as the cause.
 const SHARE_MIN: f64 = 0.25;
 
@@ -45,7 +48,7 @@ pub(super) fn give(
     }
     let best = culprits.services.first().map_or(0.0, |culprit| culprit.score);
     let at_fault = |group: &ChangedGroup| {
-        let mut culprits = culprits.services.iter();
+        let mut culprits = culprits.services.iter().filter(|culprit| is_likely(culprit));
         culprits.find(|culprit| {
             is_about(&culprit.subject, group) && culprit.score >= best * SHARE_MIN && best > 0.0
         })
@@ -53,7 +56,8 @@ pub(super) fn give(
     for group in services.iter_mut().filter(|group| is_changed(group)) {
         let is_worse = group.changes.first().is_some_and(|change| change.is_worse);
         let own_fault = at_fault(group);
-        let other = culprits.services.first().filter(|_| is_worse && own_fault.is_none());
+        let other = culprits.services.first().filter(|culprit| is_likely(culprit));
+        let other = other.filter(|_| is_worse && own_fault.is_none());
         group.only_feels = other.is_some();
         group.sentence = match own_fault.or(other) {
             Some(culprit) if is_worse => Some(ChangeSentence {
@@ -85,7 +89,7 @@ pub(super) fn headline(
     let first = groups.next();
     let culprit = culprits.services.first().filter(|culprit| {
         let is_sure = culprit.score >= SURE_SCORE && culprit.change.p_value < SURE_P_VALUE;
-        culprit.change.is_worse && (first.is_some() || is_sure)
+        culprit.change.is_worse && (first.is_some() && is_likely(culprit) || is_sure)
     });
     match culprit {
         Some(culprit) => Some(ChangeSentence {
@@ -96,6 +100,11 @@ pub(super) fn headline(
         }),
         None => first.and_then(|group| group.sentence.clone()),
     }
+}
+
+/// Chance does not explain the change of a culprit.
+fn is_likely(culprit: &Culprit) -> bool {
+    culprit.change.p_value < LIKELY_P_VALUE
 }
 
 /// The sentence of a clock, where nothing else changed.

@@ -29,8 +29,6 @@ use crate::{
 
 /// Groups of service and kind that are read.
 const GROUPS_MAX: usize = 10_000;
-/// Where calls are not added up, those of so many spans are found by assembling them.
-const ASSEMBLED_MAX: u64 = 150_000;
 
 /// Groups of one service by kind.
 type ByService = BTreeMap<String, HashMap<Option<SpanKindName>, SpanKindCalls>>;
@@ -207,8 +205,32 @@ fn merged(one: &[(u64, u64)], other: &[(u64, u64)]) -> Vec<(u64, u64)> {
     same.map(|of| (of[0].0, of.iter().map(|(_, count)| count).sum())).collect()
 }
 
+/// The calls of endpoints without spans, by their names.
+struct EndpointCalls {
+    window: Window,
+    calls: BTreeMap<String, (tidings_storage::Calls, CallSteps)>,
+}
+
+impl EndpointCalls {
+    /// Adds calls of a node from this time on, if it is an endpoint.
+    fn add(
+        &mut self,
+        (kind, name): &(NodeKind, String),
+        start: UnixNanos,
+        of: &tidings_storage::Calls,
+    ) {
+        let is_endpoint = !matches!(kind, NodeKind::Service | NodeKind::Messaging);
+        if is_endpoint && !name.is_empty() {
+            let (all, steps) = self.calls.entry(name.clone()).or_default();
+            all.merge(of);
+            steps.merge(self.window.step_of(start), of);
+        }
+    }
+}
+
 /// The endpoints without spans of one stretch of time, by name; `None` where there are too many
-/// calls that storage has not added up.
+/// calls that storage has not added up. Where it has those of the stretch and not those of its
+/// steps, they have no steps and no recent parts.
 pub(super) fn endpoints(
     reader: &Reader,
     window: Window,
@@ -216,38 +238,37 @@ pub(super) fn endpoints(
     span_count: u64,
 ) -> Result<Option<BTreeMap<String, GroupCalls>>, QueryError> {
     let bounds = window.bounds();
-    let mut calls: BTreeMap<String, (tidings_storage::Calls, CallSteps)> = BTreeMap::new();
-    let mut add =
-        |(kind, name): (NodeKind, String), start: UnixNanos, of: &tidings_storage::Calls| {
-            let is_endpoint = kind != NodeKind::Service && kind != NodeKind::Messaging;
-            if is_endpoint && !name.is_empty() {
-                let (all, steps) = calls.entry(name).or_default();
-                all.merge(of);
-                steps.merge(window.step_of(start), of);
-            }
-        };
-    if let Some(sums) = service_graph::sums(reader, &bounds)? {
+    let mut calls = EndpointCalls { window, calls: BTreeMap::new() };
+    let (mut sums, mut has_steps) = (service_graph::sums(reader, &bounds)?, true);
+    if sums.is_none() && span_count > reader.limits.assembled_spans_max {
+        // With many edges storage has sums of longer periods than steps.
+        (sums, has_steps) = (service_graph::sums(reader, &window.times())?, false);
+        if sums.is_none() {
+            return Ok(None);
+        }
+    }
+    if let Some(sums) = sums {
         for of in sums {
             for (stretch, edge) in of.calls {
                 let start = bounds.get(stretch as usize).copied().unwrap_or_default();
-                add(of.to.clone(), start, &edge.calls);
+                calls.add(&of.to, start, &edge.calls);
             }
         }
-    } else if span_count <= ASSEMBLED_MAX {
+    } else {
         for of in service_graph::calls(reader, window.range())?.0 {
             for call in of.calls {
                 let mut single = tidings_storage::Calls::default();
                 (single.count, single.errors) = (1, u64::from(call.failed));
                 call.called.into_iter().for_each(|duration| single.latency.add(duration));
-                add(of.to.clone(), call.start, &single);
+                calls.add(&of.to, call.start, &single);
             }
         }
-    } else {
-        return Ok(None);
     }
-    let group =
-        |(all, steps): (tidings_storage::Calls, CallSteps)| GroupCalls::new(&all, &steps, recent);
-    Ok(Some(calls.into_iter().map(|(name, calls)| (name, group(calls))).collect()))
+    let group = |(all, steps): (tidings_storage::Calls, CallSteps)| match has_steps {
+        true => GroupCalls::new(&all, &steps, recent),
+        false => GroupCalls::new(&all, &CallSteps::default(), &[]),
+    };
+    Ok(Some(calls.calls.into_iter().map(|(name, calls)| (name, group(calls))).collect()))
 }
 
 /// The endpoints of both stretches.

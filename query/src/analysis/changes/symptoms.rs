@@ -49,7 +49,8 @@ pub(super) fn add_exceptions(
         };
         let found = exceptions::exceptions(asked.reader, &search)?;
         if found.group_count > EXCEPTIONS_MAX as u64 || !found.searched.complete {
-            let reason = format!("the {EXCEPTIONS_MAX} most frequent groups were compared");
+            let reason =
+                format!("the {EXCEPTIONS_MAX} most frequent groups of exceptions were compared");
             asked.lacks(ReportPart::Exceptions, &reason);
         }
         Ok::<Vec<ExceptionGroup>, QueryError>(found.groups)

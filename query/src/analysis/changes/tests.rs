@@ -1,12 +1,18 @@
 //! Culprits among made-up traces: what waits is not at fault, what changed by itself is.
 
 use tidings_proto::{SpanId, TraceId, otlp::SpanKind};
+use tidings_storage::{Calls, ScanStats};
 
 use super::{
     attribution::{Aspect, Attribution, attribute},
     endpoints::Party,
+    retain_comparable,
     roles::Unit,
     sampled::{SampledSpan, SampledTrace, Sides},
+};
+use crate::analysis::{
+    CallSteps,
+    transaction_types::{RootOperation, RootOperations},
 };
 
 const GATEWAY: u32 = 0;
@@ -202,4 +208,41 @@ fn nothing_stands_out_where_nothing_changed() {
     let found = against_usual(|_| USUAL);
     let best = found.parties(None).first().map_or(0.0, |(_, score)| *score);
     assert!(best < 0.01, "{:?}", found.parts);
+}
+
+fn root_operations(counts: &[(&str, u64)], other_count: u64) -> RootOperations {
+    let listed = counts.iter().map(|(operation, count)| {
+        let mut calls = Calls::default();
+        calls.count = *count;
+        RootOperation {
+            service: "web".to_owned(),
+            operation: (*operation).to_owned(),
+            calls,
+            steps: CallSteps::default(),
+            traces: Vec::new(),
+        }
+    });
+    let (scan, sampled_one_in) = (ScanStats::NOTHING, 1);
+    RootOperations { listed: listed.collect(), other_count, sampled_one_in, scan }
+}
+
+#[test]
+fn a_type_that_may_be_among_the_rarer_ones_of_a_side_is_not_called_missing() {
+    let compared = |other_count| {
+        let mut roots = Sides {
+            now: root_operations(&[("a", 100), ("b", 50)], other_count),
+            before: root_operations(&[("a", 90), ("c", 60)], 0),
+        };
+        retain_comparable(&mut roots);
+        roots.map(|of| {
+            let names: Vec<String> = of.listed.into_iter().map(|root| root.operation).collect();
+            (names.join(" "), of.other_count)
+        })
+    };
+    // All types of both sides are known: one is new, and one is missing.
+    let Sides { now, before } = compared(0);
+    assert_eq!((now, before), (("a b".to_owned(), 0), ("a c".to_owned(), 0)));
+    // What is now rare is not known to be missing.
+    let Sides { now, before } = compared(5);
+    assert_eq!((now, before), (("a b".to_owned(), 5), ("a".to_owned(), 60)));
 }

@@ -1,6 +1,6 @@
 //! Answers and errors in Prometheus's forms.
 
-use ::http::{StatusCode, Uri, header};
+use ::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 use serde_json::json;
@@ -84,6 +84,13 @@ impl IntoResponse for PrometheusError {
 pub(super) async fn no_such_path(uri: Uri) -> Response {
     let reason = format!("{} is not a path of Prometheus's API here", uri.path());
     let (status, kind) = (StatusCode::NOT_FOUND, "not_found");
+    PrometheusError { status, kind, reason, retry_after: None }.into_response()
+}
+
+/// Response for a method that a path of Prometheus's API does not have.
+pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    let reason = format!("{method} is not allowed on {}; use GET or POST", uri.path());
+    let (status, kind) = (StatusCode::METHOD_NOT_ALLOWED, "bad_data");
     PrometheusError { status, kind, reason, retry_after: None }.into_response()
 }
 

@@ -2,15 +2,11 @@
 //!
 //! A map of attributes is six columns of a file, which share their repetition levels and nearly
 //! share their definition levels. Arrow's writer computes both value by value and column by column.
-//! This encoder takes them from the offsets and the validity of a portion of rows, or from the
-//! packed kinds of values.
+//! This encoder takes them from the offsets of a portion of rows and the packed kinds of values.
 
 use std::{borrow::Cow, io::Write, ops::Range, sync::Arc};
 
-use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int64Array,
-    MapArray, StringArray, StructArray, types::Int32Type,
-};
+use arrow_array::{Array, DictionaryArray, MapArray, StringArray, StructArray, types::Int32Type};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use parquet::{
     errors::Result,
@@ -93,11 +89,9 @@ impl AttributesEncoder {
         }
         let (offsets, entries) = own_entries(map);
         let [keys, values] = entries.columns() else { return Err(unexpected("other entries")) };
-        let (keys, values) = (self::keys(keys)?, downcast::<StructArray>(values)?);
-        let columns = match packed::parts(values) {
-            Some((kinds, texts)) => packed_columns(keys, kinds.values(), texts),
-            None => columns(keys, values)?,
-        };
+        let parts = packed::parts(downcast::<StructArray>(values)?);
+        let (kinds, texts) = parts.ok_or_else(|| unexpected("values that are not packed"))?;
+        let columns = columns(self::keys(keys)?, kinds.values(), texts);
         self.leaves.iter_mut().for_each(|leaf| leaf.pages.values.begin_portion());
         let mut begin = 0;
         while begin < map.len() {
@@ -263,7 +257,7 @@ fn own_entries(map: &MapArray) -> (Cow<'_, [i32]>, StructArray) {
 }
 
 /// Returns the columns of packed values with these kinds, after the keys column.
-fn packed_columns<'a>(
+fn columns<'a>(
     keys: ValueSource<'a>,
     kinds: &'a [u8],
     texts: &'a StringArray,
@@ -307,46 +301,14 @@ fn which(kinds: &[u8], kind: ValueKind) -> BooleanBuffer {
     BooleanBuffer::new(bits.into(), 0, kinds.len())
 }
 
-/// Returns the columns of these values, after the keys column.
-fn columns<'a>(keys: ValueSource<'a>, values: &'a StructArray) -> Result<Vec<LeafColumn<'a>>> {
-    let whole = values.nulls();
-    let mut columns = vec![LeafColumn { source: keys, valid: None, levels: vec![] }];
-    for column in values.columns() {
-        let valid = NullBuffer::union(whole, column.nulls());
-        let levels = vec![whole.cloned(), valid.clone()];
-        columns.push(LeafColumn { source: source(column)?, valid, levels });
-    }
-    Ok(columns)
-}
-
-fn keys(keys: &ArrayRef) -> Result<ValueSource<'_>> {
-    let Some(coded) = keys.as_any().downcast_ref::<DictionaryArray<Int32Type>>() else {
-        return source(keys);
-    };
+fn keys(keys: &dyn Array) -> Result<ValueSource<'_>> {
+    let coded = downcast::<DictionaryArray<Int32Type>>(keys)?;
     let texts = downcast::<StringArray>(coded.values())?;
     Ok(ValueSource::Texts(TextSlices {
         codes: Some(coded.keys().values()),
         offsets: texts.value_offsets(),
         bytes: texts.value_data(),
     }))
-}
-
-fn source(array: &dyn Array) -> Result<ValueSource<'_>> {
-    let array = array.as_any();
-    let texts = |offsets, bytes| ValueSource::Texts(TextSlices { codes: None, offsets, bytes });
-    if let Some(strings) = array.downcast_ref::<StringArray>() {
-        Ok(texts(strings.value_offsets(), strings.value_data()))
-    } else if let Some(bytes) = array.downcast_ref::<BinaryArray>() {
-        Ok(texts(bytes.value_offsets(), bytes.value_data()))
-    } else if let Some(longs) = array.downcast_ref::<Int64Array>() {
-        Ok(ValueSource::Longs(longs.values()))
-    } else if let Some(doubles) = array.downcast_ref::<Float64Array>() {
-        Ok(ValueSource::Doubles(doubles.values()))
-    } else if let Some(bools) = array.downcast_ref::<BooleanArray>() {
-        Ok(ValueSource::Bools(bools.values()))
-    } else {
-        Err(unexpected("values of another type"))
-    }
 }
 
 fn downcast<A: 'static>(array: &dyn Array) -> Result<&A> {

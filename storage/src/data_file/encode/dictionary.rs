@@ -52,6 +52,20 @@ impl Dictionary {
         self.ends.len() + self.words
     }
 
+    /// Returns true if the values are texts, and not words of one length.
+    pub(super) fn has_texts(&self) -> bool {
+        self.words == 0
+    }
+
+    /// The value with this code.
+    pub(super) fn value(&self, code: usize) -> &[u8] {
+        if self.has_texts() {
+            return self.text_of(code);
+        }
+        let length = self.page.len() / self.words;
+        &self.page[code * length..(code + 1) * length]
+    }
+
     /// The code of a text, unless there is no room for it.
     pub(super) fn text(&mut self, text: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash_one(text);

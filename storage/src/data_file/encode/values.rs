@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use arrow_buffer::{BooleanBuffer, NullBuffer, bit_iterator::BitIndexIterator};
+use arrow_buffer::{NullBuffer, bit_iterator::BitIndexIterator};
 use parquet::basic::Encoding;
 
 use super::{
@@ -13,12 +13,10 @@ use crate::packed;
 
 /// Values of a portion of rows.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum ValueSource<'a> {
+pub(in crate::data_file) enum ValueSource<'a> {
     Texts(TextSlices<'a>),
     Longs(&'a [i64]),
     Ints(&'a [i32]),
-    Doubles(&'a [f64]),
-    Bools(&'a BooleanBuffer),
     /// As memory has them: see `crate::packed`.
     PackedLongs(TextSlices<'a>),
     PackedDoubles(TextSlices<'a>),
@@ -28,10 +26,10 @@ pub(super) enum ValueSource<'a> {
 
 /// Texts one after the other, or codes of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TextSlices<'a> {
-    pub(super) codes: Option<&'a [i32]>,
-    pub(super) offsets: &'a [i32],
-    pub(super) bytes: &'a [u8],
+pub(in crate::data_file) struct TextSlices<'a> {
+    pub(in crate::data_file) codes: Option<&'a [i32]>,
+    pub(in crate::data_file) offsets: &'a [i32],
+    pub(in crate::data_file) bytes: &'a [u8],
 }
 
 impl TextSlices<'_> {
@@ -193,7 +191,8 @@ impl PageValues {
         }
     }
 
-    fn push_each(
+    /// As [`Self::push`], of entries that all have a value.
+    pub(super) fn push_each(
         &mut self,
         source: &ValueSource<'_>,
         entries: impl Iterator<Item = usize>,
@@ -203,13 +202,6 @@ impl PageValues {
             ValueSource::Texts(texts) => self.push_texts(texts, entries),
             ValueSource::Longs(longs) => self.push_words(entries.map(|at| longs[at].to_le_bytes())),
             ValueSource::Ints(ints) => self.push_words(entries.map(|at| ints[at].to_le_bytes())),
-            ValueSource::Doubles(doubles) => {
-                self.push_words(entries.map(|at| doubles[at].to_le_bytes()))
-            }
-            ValueSource::Bools(bools) => {
-                entries.for_each(|at| self.push_bool(bools.value(at)));
-                Some(())
-            }
             ValueSource::PackedLongs(texts) => {
                 self.push_words(entries.map(|at| packed::int(texts.get(at)).to_le_bytes()))
             }
@@ -227,6 +219,48 @@ impl PageValues {
             self.text_bytes = text_bytes;
             DictionaryFull
         })
+    }
+
+    /// Returns how many of these entries, which all have a value, fit into a page of at most this
+    /// many bytes, or of this many bytes of texts where they are codes. Only texts count.
+    pub(super) fn fitting_entries(
+        &self,
+        source: &ValueSource<'_>,
+        entries: impl ExactSizeIterator<Item = usize>,
+        bytes_max: usize,
+        coded_max: usize,
+    ) -> usize {
+        let (ValueSource::Texts(texts) | ValueSource::PackedBytes(texts)) = source else {
+            return entries.len();
+        };
+        let mut left = match self.dictionary {
+            Some(_) => coded_max.saturating_sub(self.text_bytes),
+            None => bytes_max.saturating_sub(self.texts.used),
+        };
+        let fits = |entry: &usize| {
+            let rest = left.checked_sub(texts.range(texts.number(*entry)).len() + LENGTH_BYTES);
+            left = rest.unwrap_or(0);
+            rest.is_some()
+        };
+        entries.take_while(fits).count()
+    }
+
+    /// Number of values in the dictionary, if there is one.
+    pub(super) fn dictionary_len(&self) -> usize {
+        self.dictionary.as_ref().map_or(0, Dictionary::len)
+    }
+
+    /// Has the values of the page plain. The dictionary stays.
+    pub(super) fn spell_out(&mut self) {
+        let Some(dictionary) = &self.dictionary else { return };
+        for code in self.codes.drain(..) {
+            let value = dictionary.value(code as usize);
+            if dictionary.has_texts() {
+                self.texts.push(value, 0..value.len());
+            } else {
+                self.words.extend_from_slice(value);
+            }
+        }
     }
 
     fn push_texts(

@@ -1,7 +1,4 @@
-use std::sync::Arc;
-
-use arrow_array::{ArrayRef, RecordBatch, cast::AsArray};
-use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
+use arrow_array::{ArrayRef, cast::AsArray};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -10,7 +7,7 @@ use crate::{
     LogRows, SpanRows,
     columns::{log_rows, span_rows},
     samples,
-    schema::{Signal, coded_attributes},
+    schema::Signal,
 };
 
 /// Rows of several batches in any order, some of them neighbours, some more than once.
@@ -33,32 +30,6 @@ fn picks() -> impl Strategy<Value = Vec<(prop::sample::Index, usize)>> {
     prop::collection::vec((any::<prop::sample::Index>(), 1..4_usize), 0..12)
 }
 
-fn read_schema() -> SchemaRef {
-    let fields = Signal::Spans.memory_schema();
-    let fields = fields.fields().iter().map(|field| match field.name().as_str() {
-        "attributes" => Arc::new(Field::clone(field).with_data_type(coded_attributes())),
-        _ => Arc::clone(field),
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn read(batch: &RecordBatch) -> RecordBatch {
-    let of_column = |(field, column): (&FieldRef, &ArrayRef)| -> ArrayRef {
-        match field.name().as_str() {
-            "attributes" => Arc::new(samples::typed(column)),
-            _ => Arc::clone(column),
-        }
-    };
-    let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(of_column);
-    RecordBatch::try_new(read_schema(), columns.collect()).unwrap()
-}
-
-/// The spans, encoded, because what is not a number equals nothing.
-fn said(batch: &RecordBatch) -> Vec<Vec<u8>> {
-    let rows = SpanRows::from_batch(batch).unwrap();
-    (0..rows.len()).map(|row| rows.span(row).encode_to_vec()).collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -71,10 +42,6 @@ proptest! {
         let sizes: Vec<usize> = batches.iter().map(|batch| batch.num_rows()).collect();
         let picked = picked(&sizes, &picks);
         let gathered = rows(&Signal::Spans.memory_schema(), &batches, &picked).unwrap();
-        // Attributes as they are read of files are put together in another way.
-        let read: Vec<_> = batches.iter().map(read).collect();
-        let gathered_of_read = rows(&read_schema(), &read, &picked).unwrap();
-        prop_assert_eq!(said(&gathered_of_read), said(&gathered));
         let gathered = SpanRows::from_batch(&gathered).unwrap();
         let sources: Vec<_> = batches.iter().map(|batch| SpanRows::from_batch(batch).unwrap()).collect();
         prop_assert_eq!(gathered.len(), picked.len());

@@ -30,6 +30,12 @@ impl Choice {
         Self { traces: Arc::default(), matchers: vec![matcher], keep: false }
     }
 
+    /// Returns the keys of the attributes whose rows are dropped.
+    pub(super) fn erased_keys(&self) -> HashSet<String> {
+        let matchers = self.matchers.iter().filter(|_| !self.keep);
+        matchers.flat_map(Matcher::attribute_keys).collect()
+    }
+
     /// The rows that are kept, ascending.
     pub(super) fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<usize>, StorageError> {
         let mut found = vec![false; batch.num_rows()];

@@ -3,7 +3,7 @@
 use std::{fs::File, ops::Range, path::PathBuf, sync::Arc, vec};
 
 use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch, new_null_array};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{
@@ -15,7 +15,6 @@ use parquet::arrow::{
 use super::{
     MergeLimits,
     choose::Choice,
-    entries_reader::EntriesReader,
     read_ahead::ReadAheadRuns,
     trace_runs::{MergePlan, TraceRun},
 };
@@ -23,9 +22,11 @@ use crate::{
     StorageError,
     data_file::{
         DataFile,
-        footer::{footer, guarded},
+        attributes::{FileAttributes, WantedAttributes},
+        footer::{file_footer, guarded},
         order::SLOT_NANOS,
         sections::{Portion, Section, sections},
+        shred::AttributeCounts,
     },
     ranges::intersection,
     rows::column::{OptionalColumn, WordColumn, word},
@@ -43,17 +44,12 @@ pub(super) struct MergeKey<'a> {
     time: u64,
 }
 
-/// Column that [`EntriesReader`] reads.
-const ATTRIBUTES: &str = "attributes";
-
 /// Some columns of some rows, a portion at a time.
 pub(super) struct PortionReader {
     columns: ParquetRecordBatchReader,
-    /// Columns that are not in `entries`.
     mask: ProjectionMask,
     /// Following stretches, the next one last.
     later: Vec<ReadSection>,
-    entries: Option<EntriesReader>,
 }
 
 /// Rows that are read in portions of one size; none of them are named when they are all.
@@ -67,6 +63,7 @@ pub(super) struct MergeFile {
     path: PathBuf,
     file: File,
     footer: ArrowReaderMetadata,
+    attributes: Arc<FileAttributes>,
 }
 
 pub(super) fn open(
@@ -76,8 +73,9 @@ pub(super) fn open(
     let open = |file: &Arc<DataFile>| {
         let path = file.path.clone();
         let opened = file.open().map_err(|source| file.open_error(source))?;
-        let footer = footer(signal, &path, &opened).inspect_err(|error| file.note_damage(error))?;
-        Ok(MergeFile { path, file: opened, footer })
+        let opening = file_footer(signal, &path, &opened);
+        let (footer, attributes) = opening.inspect_err(|error| file.note_damage(error))?;
+        Ok(MergeFile { path, file: opened, footer, attributes })
     };
     files.iter().map(open).collect()
 }
@@ -91,21 +89,19 @@ impl MergeFile {
         portion: Portion,
     ) -> Result<PortionReader, StorageError> {
         guarded(&self.path, || {
-            let entries = match columns.contains(&ATTRIBUTES) {
-                true => EntriesReader::open(&self.file, &self.footer, ranges)?,
-                false => None,
-            };
-            let mask = |columns: &mut dyn Iterator<Item = &str>| {
-                ProjectionMask::columns(self.footer.parquet_schema(), columns)
-            };
-            let all = mask(&mut columns.iter().copied());
-            let mut later = stretches(sections(&self.footer, &all, portion), ranges);
+            let mask = self.attributes.mask(&self.footer, columns, &WantedAttributes::All);
+            let mut later = stretches(sections(&self.footer, &mask, portion), ranges);
             let nothing = ReadSection { ranges: Some(Vec::new()), portion: portion.rows };
             let first = later.pop().unwrap_or(nothing);
-            let is_read = |name: &&str| entries.is_none() || *name != ATTRIBUTES;
-            let mask = mask(&mut columns.iter().copied().filter(is_read));
-            Ok(PortionReader { columns: self.columns(&mask, first)?, mask, later, entries })
+            Ok(PortionReader { columns: self.columns(&mask, first)?, mask, later })
         })
+    }
+
+    /// Adds the attributes that the file has columns of to these counts.
+    pub(super) fn count_attributes(&self, counts: &mut AttributeCounts) {
+        let rows = self.footer.metadata().file_metadata().num_rows();
+        counts.add_rows(u64::try_from(rows).unwrap_or_default());
+        self.attributes.count(counts);
     }
 
     /// Returns sections of the file with the number of rows to decode at once in each.
@@ -115,8 +111,7 @@ impl MergeFile {
         portion: Portion,
     ) -> Result<Vec<Section>, StorageError> {
         guarded(&self.path, || {
-            let columns = columns.iter().copied();
-            let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns);
+            let mask = self.attributes.mask(&self.footer, columns, &WantedAttributes::All);
             Ok(sections(&self.footer, &mask, portion))
         })
     }
@@ -154,13 +149,7 @@ impl MergeFile {
                 let Some(stretch) = rows.later.pop() else { return Ok(None) };
                 rows.columns = self.columns(&rows.mask, stretch)?;
             };
-            let Some(entries) = &mut rows.entries else { return Ok(Some(batch)) };
-            let attributes = entries.next(batch.num_rows())?;
-            let field = Field::new(ATTRIBUTES, attributes.data_type().clone(), false);
-            let fields = batch.schema_ref().fields().iter().cloned().chain([Arc::new(field)]);
-            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-            let columns = batch.columns().iter().cloned().chain([attributes]);
-            Ok(Some(RecordBatch::try_new(schema, columns.collect())?))
+            Ok(Some(self.attributes.assemble(batch, &WantedAttributes::All)?))
         })
     }
 

@@ -15,6 +15,7 @@ use tidings_proto::{
 use super::{Arc, DataFile, Merge, MergeLimits, RecordBatch, Signal};
 use crate::{
     LogRows, SpanRows,
+    attribute_column::DeclaredColumns,
     columns::{log_rows, span_rows},
     data_file::{
         EncodedFile, encode_logs, encode_small, encode_spans, order,
@@ -54,7 +55,11 @@ fn slotted(folder: &TempDir, chunk: &Chunk) -> Vec<Arc<DataFile>> {
     // Rows of a trace are by start already.
     placed.sort_by_key(|placed| (placed.target, places[placed.row]));
     let layout = Layout::FLUSHED;
-    keep(folder, write::files(Signal::Spans, &batches, &placed, layout).unwrap())
+    keep(
+        folder,
+        write::files(Signal::Spans, &batches, &placed, layout, &DeclaredColumns::default())
+            .unwrap(),
+    )
 }
 
 fn keep(folder: &TempDir, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFile>> {

@@ -1,14 +1,15 @@
-use std::{collections::BTreeSet, fs::File, io::Write, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, fs::File, io::Write, ops::Range, path::PathBuf, sync::Arc};
 
-use parquet::arrow::ProjectionMask;
-use tidings_proto::otlp::{
-    AnyValue, ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span, Value,
+use parquet::arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata};
+use tempfile::TempDir;
+use tidings_proto::otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span};
+
+use super::{
+    BLOCK_ROWS, DECOMPRESSOR_BYTES, Portion, merge_bytes_min, pages, portion_of, sections,
 };
-
-use super::{BLOCK_ROWS, Portion, portion_of, sections};
 use crate::{
     columns::span_rows,
-    data_file::{encode_spans, footer::footer},
+    data_file::{DataFile, encode_spans, footer::footer},
     memory::Chunk,
     samples::NOW,
     schema::Signal,
@@ -17,39 +18,51 @@ use crate::{
 
 const ROWS: usize = 9 * BLOCK_ROWS + 100;
 
-/// Spans with a note that is long in some stretches.
-fn spans() -> Vec<Span> {
-    let span = |row: usize| {
-        let length = if (row / 1500).is_multiple_of(2) { 20 } else { 600 };
-        let text = Value::String(format!("{row:0length$}"));
-        Span {
-            trace_id: (row as u128 + 1).to_be_bytes().to_vec(),
-            span_id: vec![1; 8],
-            start_time_unix_nano: NOW.0 + row as u64,
-            end_time_unix_nano: NOW.0 + row as u64,
-            attributes: vec![KeyValue {
-                key: "note".to_owned(),
-                value: Some(AnyValue { value: Some(text) }),
-            }],
-            ..Span::default()
-        }
+/// Spans with these attributes.
+fn spans(rows: usize, attributes: impl Fn(usize) -> Vec<KeyValue>) -> Vec<Span> {
+    let span = |row: usize| Span {
+        trace_id: (row as u128 + 1).to_be_bytes().to_vec(),
+        span_id: vec![1; 8],
+        start_time_unix_nano: NOW.0 + row as u64,
+        end_time_unix_nano: NOW.0 + row as u64,
+        attributes: attributes(row),
+        ..Span::default()
     };
-    (0..ROWS).map(span).collect()
+    (0..rows).map(span).collect()
 }
 
-#[test]
-fn asking_of_a_few_rows_says_what_asking_of_all_says_of_them() {
-    let scope_spans = vec![ScopeSpans { spans: spans(), ..ScopeSpans::default() }];
+/// A note that is long in some stretches.
+fn note(row: usize) -> Vec<KeyValue> {
+    let length = if (row / 1500).is_multiple_of(2) { 20 } else { 600 };
+    vec![KeyValue::new("note", format!("{row:0length$}"))]
+}
+
+/// A file of these spans, as a flush writes it.
+fn file(folder: &TempDir, spans: Vec<Span>) -> DataFile {
+    let rows = spans.len() as u64;
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
     let request = ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
     };
     let chunk = Arc::new(Chunk::new(span_rows(&request, NOW).unwrap()).unwrap());
-    let encoded = encode_spans(&[chunk], NOW).unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let encoded = encode_spans(&[chunk], NOW).unwrap().remove(0);
     let mut file = tempfile::Builder::new().tempfile_in(folder.path()).unwrap();
-    file.write_all(&encoded[0].bytes).unwrap();
-    let readable = Readable::whole(File::open(file.path()).unwrap()).unwrap();
-    let footer = footer(Signal::Spans, file.path(), &readable).unwrap();
+    file.write_all(&encoded.bytes).unwrap();
+    let path: PathBuf = file.keep().unwrap().1;
+    let bytes = encoded.bytes.len() as u64;
+    let (min, max) = (encoded.stats.start_min, encoded.stats.start_max);
+    DataFile::new(path, encoded.hour, rows, bytes, min, max)
+}
+
+fn footer_of(file: &DataFile) -> ArrowReaderMetadata {
+    let readable = Readable::whole(File::open(&file.path).unwrap()).unwrap();
+    footer(Signal::Spans, &file.path, &readable).unwrap()
+}
+
+#[test]
+fn asking_of_a_few_rows_says_what_asking_of_all_says_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let footer = footer_of(&file(&folder, spans(ROWS, note)));
     assert_eq!(footer.metadata().num_row_groups(), 1);
     let (mask, portion) = (ProjectionMask::all(), Portion { rows: 4096, bytes: 200_000 });
     let all = sections(&footer, &mask, portion);
@@ -80,4 +93,55 @@ fn asking_of_a_few_rows_says_what_asking_of_all_says_of_them() {
     }
     assert!(said.len() > 1, "{said:?}");
     assert_eq!(portion_of(&footer, &mask, 0, &[], portion), portion.rows);
+}
+
+const BUNCHED_ROWS: usize = 1000;
+/// Rows that follow each other, enough for a column of their own.
+const BUNCH: Range<usize> = 400..528;
+
+#[test]
+fn few_rows_are_decoded_at_once_where_they_may_have_the_values_of_all_columns() {
+    const COLUMNS: usize = 60;
+    let keys: Vec<String> = (0..COLUMNS).map(|number| format!("k{number}")).collect();
+    let text = "x".repeat(1 << 10);
+    let attributes = |row: usize| match BUNCH.contains(&row) {
+        true => keys.iter().map(|key| KeyValue::new(key, text.as_str())).collect(),
+        false => vec![],
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let footer = footer_of(&file(&folder, spans(BUNCHED_ROWS, attributes)));
+    assert!(footer.schema().field_with_name("string.k59").is_ok());
+    let portion = Portion { rows: 4096, bytes: 1 << 20 };
+    let rows = portion_of(&footer, &ProjectionMask::all(), 0, &[BUNCH], portion);
+    let bytes = rows.min(BUNCH.len()) * COLUMNS * text.len();
+    assert!(bytes <= 2 << 20, "{rows} rows have {bytes} bytes");
+}
+
+#[test]
+fn a_page_of_a_column_ends_by_its_texts_although_it_has_only_codes() {
+    let text = "x".repeat(32 << 10);
+    let attributes = |row: usize| match BUNCH.contains(&row) {
+        true => vec![KeyValue::new("k", text.as_str())],
+        false => vec![],
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let footer = footer_of(&file(&folder, spans(BUNCHED_ROWS, attributes)));
+    let columns = footer.parquet_schema().columns();
+    let leaf = columns.iter().position(|leaf| leaf.name() == "string.k").unwrap();
+    let pages = pages(footer.metadata(), 0, leaf, BUNCHED_ROWS, &(0..BUNCHED_ROWS));
+    let lengths: Vec<u64> = pages.into_iter().filter_map(|(_, bytes)| bytes).collect();
+    assert_eq!(lengths.iter().sum::<u64>(), (BUNCH.len() * text.len()) as u64);
+    assert!(lengths.iter().all(|length| *length <= 1 << 20), "{lengths:?}");
+}
+
+#[test]
+fn a_merge_counts_what_each_open_column_of_an_attribute_takes() {
+    let bytes = |columns: usize| {
+        let keys: Vec<String> = (0..columns).map(|number| format!("k{number}")).collect();
+        let attributes = |_: usize| keys.iter().map(|key| KeyValue::new(key, "x")).collect();
+        let folder = tempfile::tempdir().unwrap();
+        merge_bytes_min(Signal::Spans, &file(&folder, spans(64, attributes))).unwrap()
+    };
+    let (few, many) = (bytes(1), bytes(61));
+    assert!(many - few >= 60 * DECOMPRESSOR_BYTES, "{few} {many}");
 }

@@ -191,6 +191,11 @@ pub(super) struct ValueTest {
 }
 
 impl ValueTest {
+    /// Returns the key of the attribute.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(super) fn new(key: &str, predicate: &ValuePredicate) -> Self {
         let equal = match predicate {
             ValuePredicate::Equals(value) => {

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     SpanRows, StorageError,
-    data_file::{DataFile, columns, whole_columns},
+    data_file::{DataFile, attributes_of, columns, whole_columns},
     index::Indexes,
     ranges::merged,
     rollup::{query_failure::GoOn, splits::RowRanges},
@@ -35,7 +35,7 @@ use crate::{
 
 const ATTRIBUTES: &str = "attributes";
 /// Keys of so many columns at most are told by them.
-const TELLING_MAX: usize = 8;
+const TELLING_MAX: usize = 12;
 /// So many files are remembered.
 const REMEMBERED_MAX: usize = 65_536;
 
@@ -54,7 +54,7 @@ enum KeySource {
 #[derive(Debug, Default)]
 struct PeerKeySources {
     told: HashMap<&'static str, KeySource>,
-    telling: Vec<&'static str>,
+    telling: Vec<String>,
 }
 
 /// Where files say what spans called. Files never change, so it is found out once.
@@ -92,7 +92,7 @@ impl PeerKeySources {
         let scan = indexes.begin_scan();
         let mut keys = Self::default();
         for key in KEYS {
-            let column = whole.iter().find(|(of, _)| *of == key).map(|(_, column)| *column);
+            let column = whole.iter().find(|(of, _)| of == key).map(|(_, column)| column);
             let told = match column.and_then(|column| keys.place(column)) {
                 Some(place) => KeySource::Column(place),
                 None if indexes.lacks_key(scan, file, key) => KeySource::Nowhere,
@@ -104,12 +104,10 @@ impl PeerKeySources {
     }
 
     /// The place of a telling column, while there is one.
-    fn place(&mut self, column: &'static str) -> Option<usize> {
-        let known = self.telling.iter().position(|known| *known == column);
-        known.or_else(|| {
-            self.telling.push(column);
-            Some(self.telling.len() - 1).filter(|place| *place < TELLING_MAX)
-        })
+    fn place(&mut self, column: &str) -> Option<usize> {
+        let place = self.telling.len();
+        (place < TELLING_MAX).then(|| self.telling.push(column.to_owned()))?;
+        Some(place)
     }
 }
 
@@ -174,7 +172,7 @@ pub(super) fn read(
     }
     let keys = indexes.peer_keys.get(indexes, file)?;
     let facts = COLUMNS.into_iter().filter(|name| *name != ATTRIBUTES);
-    let names: Vec<&str> = facts.chain(keys.telling.iter().copied()).collect();
+    let names: Vec<&str> = facts.chain(keys.telling.iter().map(String::as_str)).collect();
     let mut places = rows.iter().flat_map(|rows| rows.start..rows.end.min(file.rows));
     let mut spans: Vec<(TraceId, GraphSpan)> = Vec::new();
     // Places in `spans`, and rows of the file.
@@ -222,7 +220,7 @@ fn tell(
     }
     let rows: Vec<Range<u64>> = merged(untold.iter().map(|(_, row)| *row..*row + 1).collect());
     let mut places = untold.iter().map(|(place, _)| *place);
-    columns(Signal::Spans, file, &[ATTRIBUTES], Some(&rows), &mut |batch| {
+    attributes_of(Signal::Spans, file, &KEYS, Some(&rows), &mut |batch| {
         let Some(attributes) = PeerEntries::from_batch(batch)? else { return Ok(flow) };
         for (row, place) in (0..batch.num_rows()).zip(&mut places) {
             let (_, span) = &mut spans[place];

@@ -14,8 +14,8 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{
-        Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord,
-        ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span,
+        ArrayValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue,
+        KeyValueList, LogRecord, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, Value,
     },
 };
 
@@ -146,6 +146,34 @@ fn count_of(files: &[PathBuf], ending: &str) -> usize {
 
 fn of_secret() -> Erasure {
     Erasure::Attribute(AttributeFilter::new("peer.service", Some(SECRET.to_owned())))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_within_arrays_and_maps_is_erased_too() {
+    let map =
+        |value: Value| Value::Kvlist(KeyValueList { values: vec![KeyValue::new("in", value)] });
+    let array = |value: Value| Value::Array(ArrayValue { values: vec![value.into()] });
+    let text = |text: &str| Value::String(text.to_owned());
+    let secrets = [map(text(SECRET)), array(array(text(SECRET))), array(map(array(text(SECRET))))];
+    let others = [map(text("harmless")), array(array(text("harmless")))];
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    let with_value = |(span_id, value): (u64, Value)| {
+        let mut span = call(7, span_id, None);
+        span.attributes.push(KeyValue::new("k", value));
+        span
+    };
+    let sent: Vec<_> = (1..).zip(secrets.into_iter().chain(others)).map(with_value).collect();
+    let count = sent.len() as u64;
+    store.append(spans(sent)).await.unwrap();
+    for _ in 0..2 {
+        keep_up(&store).await;
+    }
+    let erased = Erasure::Attribute(AttributeFilter::everywhere("k", SECRET));
+    assert_eq!(store.erase(&erased).await.unwrap().spans, 3);
+    assert_eq!(store.counts().spans, count - 3);
+    assert_eq!(with(root.path(), SECRET), Vec::<PathBuf>::new());
+    store.close().await.unwrap();
 }
 
 fn of_trace() -> Erasure {

@@ -3,6 +3,7 @@ use std::{path::PathBuf, sync::Arc};
 use tidings_proto::UnixNanos;
 
 use super::{DataFile, FILE_BYTES, HOUR_NANOS, MergeJob, MergePace, plan};
+use crate::ranges::portions;
 
 const FIRST_HOUR: u64 = 500_000;
 const SECOND: u64 = 1_000_000_000;
@@ -22,6 +23,8 @@ struct Simulation {
     flushed_bytes: u64,
     merged_bytes: u64,
     most_files: usize,
+    /// Number of files that fit in memory together; 0 is no limit.
+    portion: usize,
 }
 
 impl Simulation {
@@ -39,6 +42,12 @@ impl Simulation {
 
     fn keep_up(&mut self, now: UnixNanos, pace: MergePace) {
         while let Some(job) = first(&self.files, now, pace) {
+            let in_memory = |job: MergeJob| {
+                let sizes = job.files.iter().map(|_| 1);
+                let portions = portions(sizes, self.portion, usize::MAX);
+                job.narrowed(portions)
+            };
+            let job = if self.portion > 0 { in_memory(job) } else { job };
             assert!(job.files.len() >= 2 && job.files.iter().all(|file| file.hour == job.hour));
             self.files.retain(|file| !job.files.contains(file));
             let bytes = job.files.iter().map(|file| file.bytes).sum();
@@ -96,6 +105,21 @@ fn every_byte_is_written_less_than_three_times_at_any_rate() {
             assert!(table.files.len() <= whole + 40, "{} files\n{said}", table.files.len());
             assert!(table.most_files <= whole + 100, "{} files\n{said}", table.most_files);
         }
+    }
+}
+
+#[test]
+fn what_was_merged_is_not_written_again_for_each_few_new_files() {
+    for (portion, most) in [(1, 8.0), (2, 8.0), (4, 5.0), (8, 4.0)] {
+        let mut table = Simulation { portion, ..Simulation::default() };
+        for flush in 1..=600 {
+            let now = now(flush * 6);
+            table.flush((now.0 / HOUR_NANOS).cast_signed(), 3 * MIB, now);
+            table.keep_up(now, MergePace::Running);
+        }
+        let factor = table.amplification();
+        assert!(factor < most, "{portion} files at once: {factor:.2}");
+        assert!(table.most_files < 100, "{portion} files at once: {}", table.most_files);
     }
 }
 
@@ -168,25 +192,25 @@ fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
 fn two_tiny_files_do_not_keep_those_that_are_enough_apart() {
     let mut table = Simulation::default();
     let tiny = [KIB, KIB].into_iter();
-    for (bytes, flush) in tiny.chain([40 * MIB; 4]).zip(0..) {
+    for (bytes, flush) in tiny.chain([30 * MIB; 5]).zip(0..) {
         table.flush(500_000, bytes, now(flush));
     }
-    assert_eq!(first(&table.files, now(60), MergePace::Running).unwrap().files.len(), 4);
+    assert_eq!(first(&table.files, now(60), MergePace::Running).unwrap().files.len(), 5);
 }
 
 #[test]
 fn an_hour_with_much_is_merged_in_the_order_in_which_it_came() {
     let mut table = Simulation::default();
     // The later, the smaller.
-    for flush in 0..40 {
-        table.flush(500_000, (47 - flush) * MIB, now(flush));
+    for flush in 0..80 {
+        table.flush(500_000, 31 * MIB - flush * 300 * KIB, now(flush));
     }
-    let merged = first(&table.files, now(60), MergePace::Offline).unwrap().files;
+    let merged = first(&table.files, now(100), MergePace::Offline).unwrap().files;
     let expected: Vec<UnixNanos> = (0..merged.len() as u64).map(now).collect();
     assert_eq!(merged.iter().map(|file| file.received_max).collect::<Vec<_>>(), expected);
     let bytes: u64 = merged.iter().map(|file| file.bytes).sum();
     assert!((super::JOB_BYTES - 60 * MIB..=super::JOB_BYTES).contains(&bytes), "{bytes}");
-    table.keep_up(now(60), MergePace::Offline);
+    table.keep_up(now(100), MergePace::Offline);
     assert!(table.amplification() <= 2.1, "{}", table.amplification());
 }
 

@@ -7,6 +7,9 @@ use tidings_proto::{
 
 use crate::{figures, format};
 
+/// A place with a smaller part of the whole difference is not named as its cause.
+const CAUSE_PART_MIN: f64 = 0.1;
+
 /// A place whose difference is worth a word.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impact {
@@ -98,13 +101,17 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
         (false, true) => format!("{difference} longer than {than}."),
         (false, false) => format!("{difference} shorter than {than}."),
     };
-    // The cause goes the way of the whole: what is longer makes nothing shorter.
-    let is_cause = |impact: &Impact| impact.nanos != 0.0 && (impact.nanos > 0.0) == is_longer;
+    // The cause goes the way of the whole, and is more than a small part of it: what is longer makes
+    // nothing shorter.
+    let is_cause = |impact: &Impact| {
+        let part = impact.nanos.abs() / total(comparison).abs().max(1.0);
+        part >= CAUSE_PART_MIN && (impact.nanos > 0.0) == is_longer
+    };
     if let Some(impact) = ranked(comparison).into_iter().find(is_cause).filter(|_| !is_equal)
         && let Some(call) = comparison.calls.get(impact.row as usize)
     {
         words.push(' ');
-        words.push_str(&cause(call, impact));
+        words.push_str(&cause(call, impact, typical));
     }
     let count = |deviation: Deviation| {
         comparison.calls.iter().filter(|call| call.deviations.contains(&deviation)).count() as u64
@@ -128,13 +135,15 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
 }
 
 /// The greatest cause: its time, how often it is called, how long each call takes.
-fn cause(call: &ComparedCall, impact: Impact) -> String {
+fn cause(call: &ComparedCall, impact: Impact, typical: bool) -> String {
+    let (usually, otherwise) =
+        if typical { ("usually", "otherwise") } else { ("in the other", "in the other") };
     let is_longer = impact.nanos > 0.0;
     let name = figures::cut(format::operation(&call.operation), 60);
     let nanos = DurationNanos(crate::browser::whole(impact.nanos.abs()));
     let (now, usual) = (calls_of(&call.left), calls_of(&call.right));
     if call.right.call_count == 0 {
-        return format!("{nanos} of it is {name}, which is not called otherwise.");
+        return format!("{nanos} of it is {name}, which is not called {otherwise}.");
     }
     if call.left.call_count == 0 {
         return format!("{nanos} of it is {name}, which is not called here.");
@@ -146,13 +155,13 @@ fn cause(call: &ComparedCall, impact: Impact) -> String {
             "1.00" => "once".to_owned(),
             text => format!("{} times", text.trim_end_matches(".00")),
         };
-        parts.push(format!("called {}, it is usually called {}", times(now), times(usual)));
+        parts.push(format!("called {}, {usually} {}", times(now), times(usual)));
     }
     let (p50, was) = (call.left.duration.p50_nano, call.right.duration.p50_nano);
     let factor = p50.0 as f64 / was.0.max(1) as f64;
     let is_told = if is_longer { factor >= 1.2 } else { factor <= 1.0 / 1.2 };
     if is_told {
-        parts.push(format!("each {} as long, {p50}, usually {was}", figures::times(factor)));
+        parts.push(format!("each {} as long, {p50}, {usually} {was}", figures::times(factor)));
     }
     let more = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", and ")) };
     format!("{nanos} of it is {name}{more}.")
@@ -227,8 +236,8 @@ mod tests {
         assert_eq!(rows, [1, 2]);
         assert_eq!(
             sentence(&comparison, true),
-            "1.39 s longer than typical. 1.10 s of it is charge: called 3 times, it is usually \
-             called once, and each 3.9× as long, 402 ms, usually 103 ms. 1 call did not happen."
+            "1.39 s longer than typical. 1.10 s of it is charge: called 3 times, usually once, \
+             and each 3.9× as long, 402 ms, usually 103 ms. 1 call did not happen."
         );
     }
 
@@ -243,7 +252,7 @@ mod tests {
         assert_eq!(rows, [1, 0], "the greatest difference first");
         let words = sentence(&comparison, false);
         assert!(words.starts_with("2.50 s shorter than the other. "), "{words}");
-        assert!(words.contains("of it is rules: each 0.25× as long, 1.00 s, usually 4.00 s."));
+        assert!(words.contains("of it is rules: each 0.25× as long, 1.00 s, in the other 4.00 s."));
     }
 
     #[test]
@@ -261,6 +270,9 @@ mod tests {
         assert_eq!(sentence(&same, false), "About as long as the other.");
         let shorter = comparison(200, 450, Vec::new());
         assert_eq!(sentence(&shorter, true), "250 ms shorter than typical.");
+        let small = call("x", stats(1, 1, 9), stats(1, 1, 1), &[]);
+        let longer = comparison(450, 200, vec![small]);
+        assert_eq!(sentence(&longer, true), "250 ms longer than typical.");
         let nothing = comparison(0, 0, Vec::new());
         assert_eq!(ranked(&nothing), []);
     }

@@ -9,7 +9,7 @@ use crate::{
     browser,
     components::{
         ChangeBadge, ComparedSeries, ComparedSpark, NumberCell, ServiceDot, SparkTone,
-        change::{since, value_and_before},
+        change::{latency_of, since, value_and_before},
     },
     format,
     format::rates,
@@ -48,7 +48,7 @@ pub(super) fn change_table(
                         <th scope="col">"Transaction"</th>
                         <th scope="col">"What changed"</th>
                         <th scope="col" class="num">
-                            "p95"
+                            "Duration"
                         </th>
                         <th scope="col" class="changes-latency-spark">
                             <span class="hidden">"p95 over time"</span>
@@ -90,6 +90,7 @@ fn change_row(
                 <ChangeBadge
                     sentence=group.sentence.clone()
                     service=group.service.clone()
+                    operation=group.operation.clone()
                     only_feels=group.only_feels
                 />
             </td>
@@ -147,12 +148,12 @@ fn series(
     ComparedSeries::of_steps(report.window, report.baseline.start_unix_nano, now, before, value)
 }
 
-/// The p95, now and over time.
+/// The p95, or the quantile that changed, each with its name; the p95 over time.
 fn latency_cells(report: &ChangeReport, group: &ChangedGroup) -> impl IntoView + use<> {
-    let latency = change_of(group, &[ChangeKind::Latency]);
+    let latency = latency_of(group);
     let (now, before) = latency.map_or_else(
         || (format::duration(group.now.p95_nano), format::duration(group.before.p95_nano)),
-        |change| value_and_before(change, 95),
+        |change| value_and_before(change, 0),
     );
     let tone = if latency.is_some() { SparkTone::Accent } else { SparkTone::Plain };
     let p95 = series(report, group, |step| (step.count > 0).then_some(step.p95_nano.0 as f64));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use tidings_proto::{
-    DurationNanos, UnixNanos,
+    UnixNanos,
     api::{LogPattern, LogPatternList},
 };
 
@@ -69,9 +69,8 @@ pub(super) fn LogDifferences(
 /// The time that is compared with, in words.
 fn compared_with(answer: &LogPatternList) -> String {
     let (from, to) = (answer.known_since_unix_nano, answer.known_until_unix_nano);
-    let length = format::length(DurationNanos(to.since(from).0));
     if to == answer.window.start_unix_nano {
-        return format!("against the {length} before");
+        return format!("against {}", format::time_before(to.since(from)));
     }
     let now = browser::now();
     let moment = |time| rates::minute(time, now, browser::zone_minutes(time));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{UnixNanos, api::LogStats};
 
-use super::query_terms::{LogAttribute, exact_severity, with_severity};
+use super::query_terms::{LogAttribute, exact_severity, with_severity, without};
 use crate::{
     api::analysis::{Analysis, log_stats},
     browser, colour,
@@ -75,6 +75,14 @@ impl Facet {
                 state.attributes.extend(next.map(filter));
             }
         }
+        state
+    }
+
+    /// Leaves the records with the value out.
+    fn without(&self, state: LogState, value: &str) -> LogState {
+        let mut state =
+            if self.filters_by(&state, value) { self.toggled(state, value) } else { state };
+        state.query = without(state.query.as_deref(), &self.field(), value);
         state
     }
 }
@@ -168,36 +176,12 @@ fn FacetList(
         let answer = answer.value()?;
         let rows = values(&answer);
         let most = rows.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
-        let is_service = *facet == Facet::Service;
-        if is_service {
+        if *facet == Facet::Service {
             colour::tell_apart(rows.iter().map(|(value, _)| value.as_str()));
         }
         let row = |(value, count): (String, u64)| {
-            let (facet, toggled) = (Arc::clone(&facet), Arc::clone(&facet));
-            let (shown, clicked) = (value.clone(), value.clone());
-            let is_on = Memo::new(move |_| state.with(|state| facet.filters_by(state, &value)));
-            let toggle = move |_| {
-                let next = toggled.toggled(state.get_untracked(), &clicked);
-                on_change.run((next, Step::New));
-            };
-            let width = format!("{:.1}%", count as f64 / most as f64 * 100.0);
-            let dot = is_service.then(|| view! { <ServiceDot service=shown.clone() /> });
-            view! {
-                <li>
-                    <button
-                        class="facet-value"
-                        type="button"
-                        title=shown.clone()
-                        aria-pressed=move || is_on.get().to_string()
-                        on:click=toggle
-                    >
-                        {dot}
-                        <bdi class="facet-name">{shown.clone()}</bdi>
-                        <span class="num mute">{format::count(count)}</span>
-                        <span class="facet-bar" style=("width", width) aria-hidden="true"></span>
-                    </button>
-                </li>
-            }
+            let (facet, share) = (Arc::clone(&facet), count as f64 / most as f64);
+            view! { <FacetRow facet value count share state on_change /> }
         };
         let none = rows.is_empty().then(|| view! { <li class="mute">"None"</li> });
         Some(view! { {rows.into_iter().map(row).collect_view()} {none} })
@@ -215,6 +199,57 @@ fn FacetList(
             {failed}
             <ul aria-label=title>{rows}</ul>
         </section>
+    }
+}
+
+/// A value: only the records with it, or all others.
+#[component]
+fn FacetRow(
+    facet: Arc<Facet>,
+    value: String,
+    count: u64,
+    /// Its records beside those of the most frequent value.
+    share: f64,
+    state: Memo<LogState>,
+    on_change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    let dot = (*facet == Facet::Service).then(|| view! { <ServiceDot service=value.clone() /> });
+    let (of_state, filtered) = (Arc::clone(&facet), value.clone());
+    let is_on = Memo::new(move |_| state.with(|state| of_state.filters_by(state, &filtered)));
+    let (toggled, clicked) = (Arc::clone(&facet), value.clone());
+    let toggle = move |_| {
+        on_change.run((toggled.toggled(state.get_untracked(), &clicked), Step::New));
+    };
+    let (excluded, shown) = (value.clone(), value.clone());
+    let exclude = move |_| {
+        on_change.run((facet.without(state.get_untracked(), &excluded), Step::New));
+    };
+    let width = format!("{:.1}%", share * 100.0);
+    let without = format!("Without {value}");
+    view! {
+        <li class="facet-row">
+            <button
+                class="facet-value"
+                type="button"
+                title=value
+                aria-pressed=move || is_on.get().to_string()
+                on:click=toggle
+            >
+                {dot}
+                <bdi class="facet-name">{shown}</bdi>
+                <span class="num mute">{format::count(count)}</span>
+                <span class="facet-bar" style=("width", width) aria-hidden="true"></span>
+            </button>
+            <button
+                class="button button-ghost button-small facet-without"
+                type="button"
+                aria-label=without.clone()
+                title=without
+                on:click=exclude
+            >
+                "≠"
+            </button>
+        </li>
     }
 }
 
@@ -278,5 +313,17 @@ mod tests {
         let other = facet.toggled(on.clone(), "basic");
         assert!(facet.filters_by(&other, "basic") && !facet.filters_by(&other, "gold"));
         assert_eq!(facet.toggled(on, "gold"), LogState::default());
+    }
+
+    #[test]
+    fn a_value_is_left_out_and_no_longer_filtered_by() {
+        let facet = Facet::Attribute(LogAttribute::of_name("tier"));
+        let only = facet.toggled(LogState::default(), "gold");
+        let left_out = facet.without(only, "gold");
+        assert_eq!(left_out.query.as_deref(), Some("NOT attribute.tier:=\"gold\""));
+        assert!(!facet.filters_by(&left_out, "gold"));
+        let severities = Facet::Severity.without(left_out, "warn");
+        let query = "NOT attribute.tier:=\"gold\" NOT severity:=\"warn\"";
+        assert_eq!(severities.query.as_deref(), Some(query));
     }
 }

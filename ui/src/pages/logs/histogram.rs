@@ -4,12 +4,11 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use leptos::{html, prelude::*};
+use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
     api::{LogHistogram, LogsInStep},
 };
-use wasm_bindgen::JsCast;
 
 use crate::{
     api::analysis::log_histogram,
@@ -18,6 +17,7 @@ use crate::{
     components::{ErrorState, LoadingRows, PartialNote, ShorterRange},
     drawings::{
         axis::{labels_below, time_ticks},
+        brush::{Brush, WidthPart, band},
         slots::Slots,
         time_chart::chosen_range,
     },
@@ -26,8 +26,6 @@ use crate::{
     url::{LogState, Step, TimeRange, use_edit_query},
 };
 
-/// A drag shorter than this part of the picture is a click.
-const DRAG_MIN: f64 = 0.01;
 const PLOT_ID: &str = "log-plot";
 const KEYS: &str = "Records over time. Arrow keys read a step, Shift and arrow keys choose a stretch, Enter looks at it.";
 const WIDTH: f64 = 1_000.0;
@@ -77,15 +75,19 @@ fn drawing(
     let choose = Callback::new(move |range: TimeRange| {
         edit(Step::New, &|query| range.write(query));
     });
-    let drag = Drag::new(&bars, choose);
+    let area = NodeRef::new();
+    let drag = Brush::over(area);
     let walk = StepWalk { slots: Slots::of_window(&histogram.window), walked, choose };
     let read = Arc::clone(histogram);
     let (start, end) = (bars.start, bars.end);
-    let times = time_axis(start, end);
+    let released = move |_: web_sys::PointerEvent| {
+        if let Some(part) = drag.release() {
+            choose.run(range_of(start, end, part));
+        }
+    };
     let step = format::length(histogram.window.step_nano);
     let loud = format!("errors and warnings: at most {} in {step}", format::count(bars.loud_top));
     let quiet = format!("others: at most {} in {step}", format::count(bars.quiet_top));
-    let legend = legend(bars.loud_top > 0, &step);
     view! {
         <div class="log-bars">
             <div class="log-scale mono mute" aria-hidden="true">
@@ -101,16 +103,16 @@ fn drawing(
                 role="application"
                 tabindex="0"
                 aria-label=KEYS
-                node_ref=drag.area
+                node_ref=area
                 title="Drag to look at a part of this time"
                 on:keydown=move |event| walk.pressed(&event)
                 on:blur=move |_| {
                     walked.try_set(None);
                 }
-                on:pointerdown=move |event| drag.grabbed(&event)
-                on:pointermove=move |event| drag.moved(&event)
-                on:pointerup=move |_| drag.released()
-                on:pointercancel=move |_| drag.part.set(None)
+                on:pointerdown=move |event| drag.press(&event)
+                on:pointermove=move |event| drag.extend(&event)
+                on:pointerup=released
+                on:pointercancel=move |_| drag.cancel()
             >
                 <svg
                     class="log-loud"
@@ -131,11 +133,11 @@ fn drawing(
                 >
                     <path class="log-bar-quiet" d=bars.quiet />
                 </svg>
-                {legend}
+                {legend(bars.loud_top > 0, &step)}
                 <span class="log-read mono" role="status">{move || walk.words(&read)}</span>
-                {move || drag.part.get().or_else(|| walk.part(start, end)).map(band)}
+                {move || drag.part().or_else(|| walk.part(start, end)).map(band)}
             </div>
-            <div class="heat-times mono">{times}</div>
+            <div class="heat-times mono">{time_axis(start, end)}</div>
         </div>
     }
 }
@@ -162,72 +164,6 @@ fn legend(has_loud: bool, step: &str) -> impl IntoView + use<> {
     }
 }
 
-/// A drag over the bars, which chooses a stretch of their time.
-#[derive(Debug, Clone, Copy)]
-struct Drag {
-    /// The time of the bars.
-    start: UnixNanos,
-    end: UnixNanos,
-    /// The plot.
-    area: NodeRef<html::Div>,
-    /// From where to where the pointer drags, as parts of the plot's width.
-    part: RwSignal<Option<(f64, f64)>>,
-    choose: Callback<TimeRange>,
-}
-
-impl Drag {
-    fn new(bars: &Bars, choose: Callback<TimeRange>) -> Self {
-        let (start, end) = (bars.start, bars.end);
-        Self { start, end, area: NodeRef::new(), part: RwSignal::new(None), choose }
-    }
-
-    /// Part of the plot's width that is left of the pointer.
-    fn at(self, event: &web_sys::PointerEvent) -> Option<f64> {
-        let area: web_sys::Element = self.area.get_untracked()?.unchecked_into();
-        let place = area.get_bounding_client_rect();
-        let width = place.width().max(1.0);
-        Some(((f64::from(event.client_x()) - place.left()) / width).clamp(0.0, 1.0))
-    }
-
-    fn grabbed(self, event: &web_sys::PointerEvent) {
-        if event.button() == 0 {
-            if let Some(area) = self.area.get_untracked() {
-                let area: web_sys::Element = area.unchecked_into();
-                let _refused = area.set_pointer_capture(event.pointer_id());
-            }
-            self.part.set(self.at(event).map(|at| (at, at)));
-        }
-    }
-
-    fn moved(self, event: &web_sys::PointerEvent) {
-        if let (Some((from, _)), Some(to)) = (self.part.get_untracked(), self.at(event)) {
-            self.part.set(Some((from, to)));
-        }
-    }
-
-    fn released(self) {
-        let Some((from, to)) = self.part.get_untracked() else { return };
-        self.part.set(None);
-        if (from - to).abs() >= DRAG_MIN {
-            let moment = |fraction: f64| moment(self.start, self.end, fraction);
-            let (from_unix_ms, to_unix_ms) = (moment(from.min(to)), moment(from.max(to)));
-            self.choose.run(TimeRange::Between { from_unix_ms, to_unix_ms });
-        }
-    }
-}
-
-/// A part of the plot's width as a band.
-fn band((from, to): (f64, f64)) -> impl IntoView {
-    let (left, width) = (from.min(to) * 100.0, (from - to).abs() * 100.0);
-    view! {
-        <span
-            class="brush-chosen"
-            style=("left", format!("{left:.2}%"))
-            style=("width", format!("{width:.2}%"))
-        ></span>
-    }
-}
-
 /// The steps that the keys are at: the one where Shift was pressed, and the last one.
 #[derive(Debug, Clone, Copy)]
 struct StepWalk {
@@ -238,19 +174,16 @@ struct StepWalk {
 
 impl StepWalk {
     fn pressed(self, event: &web_sys::KeyboardEvent) {
-        if event.ctrl_key() || event.meta_key() || event.alt_key() {
+        if browser::has_command_key(event) {
             return;
         }
-        let last = self.slots.count - 1;
         let walked = self.walked.get_untracked();
         let at = walked.map(|(_, at)| at);
-        let next = match (event.key().as_str(), walked) {
-            ("ArrowLeft", _) => Some(at.map_or(last, |at| at.saturating_sub(1))),
-            ("ArrowRight", _) => Some(at.map_or(0, |at| at.saturating_add(1).min(last))),
-            ("Home", _) => Some(0),
-            ("End", _) => Some(last),
-            ("Escape", Some(_)) => None,
-            ("Enter", Some((from, to))) => {
+        let key = event.key();
+        let next = match (self.slots.walk(at, &key), key.as_str(), walked) {
+            (Some(next), _, _) => Some(next),
+            (None, "Escape", Some(_)) => None,
+            (None, "Enter", Some((from, to))) => {
                 self.choose.run(chosen_range(&self.slots, from, to));
                 None
             }
@@ -263,7 +196,7 @@ impl StepWalk {
     }
 
     /// The steps as a part of the plot's width.
-    fn part(self, start: UnixNanos, end: UnixNanos) -> Option<(f64, f64)> {
+    fn part(self, start: UnixNanos, end: UnixNanos) -> Option<WidthPart> {
         let (from, to) = self.walked.get()?;
         let length = end.since(start).0.max(1) as f64;
         let at = |step: usize| self.slots.start_of(step).since(start).0 as f64 / length;
@@ -284,6 +217,12 @@ impl StepWalk {
             count(quiet)
         ))
     }
+}
+
+/// The time that a part of the plot's width shows.
+fn range_of(start: UnixNanos, end: UnixNanos, (from, to): WidthPart) -> TimeRange {
+    let (from_unix_ms, to_unix_ms) = (moment(start, end, from), moment(start, end, to));
+    TimeRange::Between { from_unix_ms, to_unix_ms }
 }
 
 /// Milliseconds since 1970 at a fraction of a stretch.

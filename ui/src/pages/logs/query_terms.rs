@@ -58,17 +58,21 @@ impl LogAttribute {
 
     /// The query narrowed to records that do not have this value.
     pub(super) fn without(&self, query: Option<&str>, value: &str) -> Option<String> {
-        let field = self.field();
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-        let field = if field.chars().all(is_plain) { field } else { phrase(&field) };
-        let term = format!("NOT {field}:={}", phrase(value));
-        // A severity stays last, where it is recognised.
-        let (rest, severity) = exact_severity(query);
-        if rest.contains(&term) {
-            return query.map(str::to_owned);
-        }
-        with_severity(Some(&with_term(rest, &term)), severity)
+        without(query, &self.field(), value)
     }
+}
+
+/// A query narrowed to records whose field does not have this value.
+pub(super) fn without(query: Option<&str>, field: &str, value: &str) -> Option<String> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let field = if field.chars().all(is_plain) { field.to_owned() } else { phrase(field) };
+    let term = format!("NOT {field}:={}", phrase(value));
+    // A severity stays last, where it is recognised.
+    let (rest, severity) = exact_severity(query);
+    if rest.contains(&term) {
+        return query.map(str::to_owned);
+    }
+    with_severity(Some(&with_term(rest, &term)), severity)
 }
 
 /// Divides a query from the severity that a facet put behind it.

@@ -10,7 +10,7 @@ use tidings_proto::{
     },
 };
 
-use super::call_words;
+use super::{call_words, per_minute};
 use crate::{
     components::change::change_words,
     drawings::{
@@ -344,7 +344,7 @@ fn card(
     } else if numbers.count == 0 {
         node.system.clone().unwrap_or_default()
     } else {
-        figures::rate(numbers.rate)
+        per_minute(numbers.rate)
     };
     let words = if is_user {
         "here transactions begin".to_owned()
@@ -381,7 +381,7 @@ fn curve(
     NetworkEdge {
         from,
         to,
-        label: format!("{} · {p95}", figures::rate(numbers.rate)),
+        label: format!("{} · {p95}", per_minute(numbers.rate)),
         title: format!(
             "{caller} calls {called}: {}, p95 {p95}",
             call_words(numbers.rate, numbers.failed())

@@ -11,6 +11,7 @@ use tidings_proto::{
 use super::{
     MapPageState,
     map_graph::{CallNumbers, MapGraph, NodeName},
+    per_minute,
 };
 use crate::{
     addresses::{self, TraceLink, traceql_text},
@@ -68,7 +69,7 @@ fn numbers(now: &CallNumbers, was: Option<&CallNumbers>) -> impl IntoView + use<
     };
     view! {
         <div class="map-numbers">
-            {row("calls", figures::rate(now.rate), was.map(|was| figures::rate(was.rate)), false)}
+            {row("calls", per_minute(now.rate), was.map(|was| per_minute(was.rate)), false)}
             {row(
                 "failed",
                 figures::share(now.failed()),
@@ -171,7 +172,7 @@ fn edge_list(
             <li>
                 <button class="map-edge" type="button" on:click=move |_| page.pick(Some(Pick::Edge(edge)))>
                     <span class="map-edge-name">{name}</span>
-                    <span class="num">{figures::rate(numbers.rate)}</span>
+                    <span class="num">{per_minute(numbers.rate)}</span>
                     <span class="num" class:is-worse=is_slower>
                         {format::duration(numbers.duration.p95_nano)}
                     </span>

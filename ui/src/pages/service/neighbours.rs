@@ -189,12 +189,14 @@ fn edge_row(
     let slow = linked(format::duration(p95(edge)), slowest);
     let was_p95 = was.map_or("–".to_owned(), |was| format::duration(p95(was)));
     let was_share = was.map(|was| format!("it was {}", rates::percent(share(was))));
-    let culprit = culprit.map(|words| {
-        view! { " " <Badge tone=Tone::Error>{words}</Badge> }
-    });
+    // Both do not fit beside a name.
+    let words = match culprit {
+        Some(words) => view! { " " <Badge tone=Tone::Error>{words}</Badge> }.into_any(),
+        None => edge_words(node, edge).into_any(),
+    };
     view! {
         <tr>
-            <td class="grow">{node_name(node, links)} {edge_words(node, edge)} {culprit}</td>
+            <td class="grow">{node_name(node, links)} {words}</td>
             <td class="num">{rates::per_minute(edge.rate_per_second)}</td>
             <td class="num" class:is-worse=fails_more title=was_share>
                 {failed}

@@ -97,6 +97,10 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
         let word = known.map_or_else(|| short(&name), |(_, label, _)| label.to_lowercase());
         format!("By {word}")
     });
+    let note = Memo::new(move |_| {
+        let chosen = view.chosen.get();
+        chosen.map_or(String::new(), |of| format!("of {}", short(format::operation(&of.name))))
+    });
     let segments: Vec<Segment> =
         KEYS.iter().map(|(name, label, _)| Segment::new(name, *label)).collect();
     let choose = Callback::new(move |which: &'static str| {
@@ -115,6 +119,7 @@ pub(super) fn split_panel(view: ServiceView) -> impl IntoView {
     view! {
         <Panel
             title=title
+            note=note
             tools=tools.into()
             remote=answer
             is_empty=|result| result.groups.is_empty()

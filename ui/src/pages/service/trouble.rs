@@ -49,7 +49,7 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
     });
     let note = Memo::new(move |_| {
         now.value().filter(|list| list.group_count > 0).map_or(String::new(), |list| {
-            let kinds = format::counted(list.group_count, "group");
+            let kinds = format::counted(list.group_count, "kind");
             format!("{} in {kinds}", format::count(list.count))
         })
     });

@@ -14,7 +14,7 @@ use crate::{
     components::{
         ChangeBadge, ComparedSeries, ComparedSpark, Icon, IconName, NumberCell, ServiceName,
         SortHead, SortOrder, SparkTone,
-        change::{since, value_and_before},
+        change::{latency_of, since, value_and_before},
     },
     format,
     format::rates,
@@ -168,7 +168,11 @@ fn shown_number(group: &ChangedGroup, column: &str) -> f64 {
         "p50" => (ChangeKind::Latency, Some(50), group.now.p50_nano.0 as f64),
         _ => (ChangeKind::Latency, Some(95), group.now.p95_nano.0 as f64),
     };
-    let change = change_of(group, kind).filter(|change| change.quantile == quantile);
+    let change = match kind {
+        ChangeKind::Latency => latency_of(group),
+        _ => change_of(group, kind),
+    };
+    let change = change.filter(|change| change.quantile == quantile);
     change.map_or(whole, |change| change.now)
 }
 
@@ -234,7 +238,7 @@ fn failure_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + us
 
 /// Durations, and the p95 over time.
 fn latency_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + use<> {
-    let latency = change_of(group, ChangeKind::Latency);
+    let latency = latency_of(group);
     let is_changed = |quantile: u8| {
         latency.is_some_and(|change| change.quantile.is_none_or(|of| of == quantile || of == 0))
     };
@@ -319,9 +323,10 @@ fn row_links(group: &ChangedGroup, links: Links) -> impl IntoView + use<> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use tidings_proto::api::{ChangedGroup, GroupStats};
 
-    use super::{SortOrder, sorted};
+    use super::{SortOrder, latency_of, shown_number, sorted};
 
     fn group(service: &str, rate: f64, score: f64, uninstrumented: bool) -> ChangedGroup {
         let now = GroupStats { rate_per_second: rate, ..GroupStats::default() };
@@ -337,6 +342,30 @@ mod tests {
             sentence: None,
             score,
             only_feels: false,
+        }
+    }
+
+    #[test]
+    fn durations_of_the_culprit_are_those_of_its_sentence() {
+        let change = |before: f64, now: f64| {
+            json!({
+                "kind": "latency", "isWorse": true, "before": before, "now": now,
+                "factor": now / before, "difference": now - before, "quantile": 50,
+                "pValue": 0.001,
+            })
+        };
+        let mut northpay = group("northpay", 1.0, 9.0, true);
+        northpay.changes = vec![serde_json::from_value(change(114e6, 340e6)).unwrap()];
+        let sentence = |kind: &str| {
+            let subject = json!({ "kind": kind, "service": "payment", "peer": "northpay" });
+            let sentence =
+                json!({ "subject": subject, "change": change(118e6, 410e6), "with": [] });
+            serde_json::from_value(sentence).unwrap()
+        };
+        for (kind, now) in [("peer", 410e6), ("service", 340e6)] {
+            northpay.sentence = Some(sentence(kind));
+            assert_eq!(latency_of(&northpay).map(|change| change.now), Some(now), "{kind}");
+            assert_eq!(shown_number(&northpay, "p50"), now, "{kind}");
         }
     }
 

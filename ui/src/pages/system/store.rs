@@ -93,8 +93,8 @@ fn gauges(status: &ServerStatus) -> impl IntoView + use<> {
     let memory =
         status.memory.and_then(|memory| Some((memory.resident_bytes, memory.budget_bytes?)));
     let disk = storage.disk_free_bytes.zip(storage.disk_reserve_bytes).map(|(free, reserve)| {
-        let words =
-            format!("{} free, {} kept", format::rates::bytes(free), format::rates::bytes(reserve));
+        let (left, least) = (format::rates::bytes(free), format::rates::bytes(reserve));
+        let words = format!("{left} free, refuses below {least}");
         let is_bad = free < reserve.saturating_mul(2);
         Gauge { name: "Disk", used: reserve.min(free), bound: free, words, is_bad }
     });
@@ -102,7 +102,7 @@ fn gauges(status: &ServerStatus) -> impl IntoView + use<> {
         memory.map(|(used, budget)| Gauge {
             // The budget is of what takes much; the process has more besides.
             is_bad: used > budget.saturating_mul(2),
-            ..Gauge::new("Memory of the process", used, budget)
+            ..Gauge::new("Memory", used, budget)
         }),
         disk,
         Some(Gauge::new("Rows in memory", storage.memory_bytes, storage.memory_bytes_max)),

@@ -16,14 +16,12 @@ use super::{
 };
 use crate::{
     api, browser, colour,
-    components::{CopyButton, StateBadge, use_toasts},
+    components::{CopyButton, SHARE_PER_LETTER, StateBadge, use_toasts},
     format,
 };
 
 /// A share of the strip narrower than this is joined with others of its kind.
 const SHARE_MIN: f64 = 0.004;
-/// A share needs this much room for its words, by letter.
-const SHARE_PER_LETTER: f64 = 0.0085;
 
 /// So many problems are listed.
 const PROBLEMS_MAX: usize = 200;
@@ -58,16 +56,16 @@ pub(crate) fn header(page: PageSignals) -> impl IntoView {
                 </span>
             </button>
             <div class="trace-actions" id="trace-actions" class:is-open=move || has_actions.get()>
-            <a
-                class="button"
-                href=crate::addresses::compare(page.id, None)
-                title="What is different from other transactions of its type"
-            >
-                "Compare with typical"
-            </a>
-            {pin_button(page.id)}
-            <CopyLink />
-            <ExportMenu page=page />
+                <a
+                    class="button"
+                    href=crate::addresses::compare(page.id, None)
+                    title="What is different from other transactions of its type"
+                >
+                    "Compare with typical"
+                </a>
+                {pin_button(page.id)}
+                <CopyLink />
+                <ExportMenu page=page />
             </div>
         </div>
         <Facts page=page summary=summary />

@@ -164,7 +164,7 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
                 <dt>"starts at"</dt>
                 <dd>
                     {match model.stretch(row).from {
-                        0 => "the begin".to_owned(),
+                        0 => "the start".to_owned(),
                         from => format::offset(from),
                     }}
                 </dd>

@@ -171,7 +171,10 @@ fn row(page: PageSignals, line: &TableLine, total: u64, most: u64) -> impl IntoV
     let longest = page.model.with_untracked(|model| line.calls.longest(model));
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
     let nanos = |nanos: u64| format::duration_or_none(DurationNanos(nanos));
-    let width = format!("{:.1}%", figures::ratio(line.calls.self_nano, most) * 100.0);
+    let bar = (line.calls.self_nano > 0).then(|| {
+        let width = format!("{:.1}%", figures::ratio(line.calls.self_nano, most) * 100.0);
+        view! { <span class="own-fill" style=("width", width)></span> }
+    });
     let times = line.times();
     let worse = times.is_some_and(|times| times >= usual::SLOWER_FROM);
     let errors = u64::from(line.calls.errors);
@@ -195,7 +198,7 @@ fn row(page: PageSignals, line: &TableLine, total: u64, most: u64) -> impl IntoV
             <td class="num" class:is-worse=errors != 0>{format::count(errors)}</td>
             <td class="num">{nanos(line.calls.duration_nano)}</td>
             <td class="num">{nanos(line.calls.self_nano)}</td>
-            <td class="own-bar"><span class="own-fill" style=("width", width)></span></td>
+            <td class="own-bar">{bar}</td>
             <td class="num">{figures::share(figures::ratio(line.calls.self_nano, total))}</td>
             <td class="num">{nanos(line.calls.critical_nano)}</td>
             <td class="num">{many(p50)}</td>

@@ -6,14 +6,11 @@ use leptos::{html, prelude::*};
 use super::{
     page_signals::PageSignals,
     scale::{OffsetRange, axis_label, ticks},
-    waterfall::capture,
 };
-use crate::browser::fraction_across;
+use crate::drawings::brush::{Brush, band};
 
 /// A label needs about so many pixels.
 const LABEL_PX: f64 = 110.0;
-/// A drag shorter than this is a click.
-const DRAG_FRACTION_MIN: f64 = 0.004;
 
 /// A layer over `area`, which shows `scope`: a drag zooms, a double click shows the whole trace.
 pub(crate) fn brush(
@@ -21,52 +18,24 @@ pub(crate) fn brush(
     area: NodeRef<html::Div>,
     scope: Signal<OffsetRange>,
 ) -> impl IntoView {
-    let drag = RwSignal::new(None::<(f64, f64)>);
-    let at = move |event: &web_sys::PointerEvent| {
-        area.get_untracked().map(|area| fraction_across(&area, event.client_x()))
-    };
-    let grabbed = move |event: web_sys::PointerEvent| {
-        if event.button() == 0 {
-            capture(&event);
-            drag.set(at(&event).map(|at| (at, at)));
-        }
-    };
-    let moved = move |event: web_sys::PointerEvent| {
-        if let (Some((from, _)), Some(to)) = (drag.get_untracked(), at(&event)) {
-            drag.set(Some((from, to)));
-        }
-    };
+    let drag = Brush::over(area);
     let released = move |_: web_sys::PointerEvent| {
-        let Some((from, to)) = drag.get_untracked() else { return };
-        drag.set(None);
-        if (from - to).abs() >= DRAG_FRACTION_MIN {
+        if let Some((from, to)) = drag.release() {
             let scope = scope.get_untracked();
             let extent = page.model.with_untracked(|model| model.extent());
             page.zoom_to(Some(OffsetRange::dragged(scope.at(from), scope.at(to), extent)));
         }
     };
-    let chosen = move || {
-        drag.get().map(|(from, to)| {
-            let (left, width) = (from.min(to) * 100.0, (from - to).abs() * 100.0);
-            view! {
-                <span
-                    class="brush-chosen"
-                    style=("left", format!("{left:.2}%"))
-                    style=("width", format!("{width:.2}%"))
-                ></span>
-            }
-        })
-    };
     view! {
         <div
             class="brush"
-            on:pointerdown=grabbed
-            on:pointermove=moved
+            on:pointerdown=move |event| drag.press(&event)
+            on:pointermove=move |event| drag.extend(&event)
             on:pointerup=released
-            on:pointercancel=move |_| drag.set(None)
+            on:pointercancel=move |_| drag.cancel()
             on:dblclick=move |_| page.zoom_to(None)
         >
-            {chosen}
+            {move || drag.part().map(band)}
         </div>
     }
 }

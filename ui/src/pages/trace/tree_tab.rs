@@ -220,11 +220,17 @@ fn tree_line(
             <td class="num">{many(p50)}</td>
             <td class="num">{many(p95)}</td>
             <td class="num">{figures::share(critical)}</td>
-            <td class="own-bar">
-                <span class="own-fill is-critical" style=("width", format!("{:.1}%", critical * 100.0))></span>
-            </td>
+            <td class="own-bar">{critical_bar(critical)}</td>
         </tr>
     }
+}
+
+/// A share of the critical path as a bar; of none there is no bar.
+fn critical_bar(share: f64) -> Option<impl IntoView> {
+    (share > 0.0).then(|| {
+        let width = format!("{:.1}%", share * 100.0);
+        view! { <span class="own-fill is-critical" style=("width", width)></span> }
+    })
 }
 
 /// The groups of calls that one span makes again and again, as the API found them.

@@ -248,7 +248,7 @@ fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoV
     };
     let grabbed = move |event: web_sys::PointerEvent| {
         event.prevent_default();
-        capture(&event);
+        browser::capture(&event);
         dragging.set(true);
     };
     view! {
@@ -269,16 +269,6 @@ fn Divider(names: RwSignal<Option<f64>>, head: NodeRef<html::Div>) -> impl IntoV
             on:dblclick=reset
             on:keydown=pressed
         ></div>
-    }
-}
-
-/// Sends the pointer's further events to the element it went down on.
-pub(crate) fn capture(event: &web_sys::PointerEvent) {
-    use leptos::wasm_bindgen::JsCast;
-    if let Some(element) =
-        event.current_target().and_then(|target| target.dyn_into::<web_sys::Element>().ok())
-    {
-        let _refused = element.set_pointer_capture(event.pointer_id());
     }
 }
 
@@ -307,7 +297,7 @@ fn follow_selection(page: PageSignals, scroller: NodeRef<html::Div>, scroll: Mem
 
 /// Keys that mean something only while the grid has the focus.
 fn on_key(page: PageSignals, scroll: Memo<Scroll>, event: &web_sys::KeyboardEvent) {
-    if event.ctrl_key() || event.meta_key() || event.alt_key() {
+    if browser::has_command_key(event) {
         return;
     }
     let screen = isize::try_from(scroll.get_untracked().on_screen().len()).unwrap_or(0) / 2;

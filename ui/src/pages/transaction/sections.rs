@@ -214,8 +214,8 @@ pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
                 <td class="grow">
                     <a href=href><ServiceName service=one.service.clone() /></a>
                 </td>
-                <td class="num">{format::counted(one.span_count, "span")}</td>
-                <td class="num" class:is-worse=failed != 0>{format::counted(failed, "error")}</td>
+                <td class="num">{format::count(one.span_count)}</td>
+                <td class="num" class:is-worse=failed != 0>{format::count(failed)}</td>
                 <td class="num">{format::duration_or_none(one.self_nano)}</td>
                 <td class="num">{figures::share(share)}</td>
             </tr>

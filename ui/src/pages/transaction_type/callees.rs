@@ -3,9 +3,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
-use tidings_proto::api::{GraphEdge, GraphNode, NodeKind, ServiceGraph};
+use tidings_proto::{
+    DurationNanos,
+    api::{GraphEdge, GraphNode, NodeKind, ServiceGraph},
+};
 
-use super::{TypePage, analysis_until, moment};
+use super::{
+    TypePage, analysis_until,
+    head::{WORSE_FROM, is_failing_more},
+    moment,
+};
 use crate::{addresses, api::analysis, colour, components::Panel, figures, format, remote::Remote};
 
 /// Edges that are listed.
@@ -58,6 +65,13 @@ fn called(graph: &ServiceGraph) -> impl Iterator<Item = &GraphEdge> {
 
 type EdgeName = (String, String);
 
+/// An edge before: its p95 in nanoseconds and its share of failures.
+type EdgeBefore = (u64, f64);
+
+fn failed(edge: &GraphEdge) -> f64 {
+    figures::ratio(edge.error_count, edge.call_count)
+}
+
 /// The names of an edge's ends.
 fn name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
     let node = |at: u32| graph.nodes.get(at as usize).map(|node| node.name.clone());
@@ -67,19 +81,23 @@ fn name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
 #[component]
 fn Edges(page: TypePage, graph: Arc<ServiceGraph>, before: Remote<ServiceGraph>) -> impl IntoView {
     let rows = move || {
-        let earlier: HashMap<EdgeName, u64> = before
+        let earlier: HashMap<EdgeName, EdgeBefore> = before
             .value()
             .map(|graph| {
-                let p95 = |edge: &GraphEdge| Some((name(&graph, edge)?, edge.duration.p95_nano.0));
-                graph.edges.iter().filter_map(p95).collect()
+                let numbers = |edge: &GraphEdge| {
+                    Some((name(&graph, edge)?, (edge.duration.p95_nano.0, failed(edge))))
+                };
+                graph.edges.iter().filter_map(numbers).collect()
             })
             .unwrap_or_default();
-        let mut edges: Vec<(&GraphEdge, Option<u64>)> = called(&graph)
+        let mut edges: Vec<(&GraphEdge, Option<EdgeBefore>)> = called(&graph)
             .map(|edge| (edge, name(&graph, edge).and_then(|name| earlier.get(&name).copied())))
             .collect();
-        let change = |(edge, was): &(&GraphEdge, Option<u64>)| {
-            let failing = figures::ratio(edge.error_count, edge.call_count);
-            let slower = was.map_or(1.0, |was| edge.duration.p95_nano.0 as f64 / was.max(1) as f64);
+        let change = |(edge, was): &(&GraphEdge, Option<EdgeBefore>)| {
+            let now = edge.duration.p95_nano.0 as f64;
+            let (slower, failing) = was.map_or((1.0, failed(edge)), |(p95, share)| {
+                (now / p95.max(1) as f64, (failed(edge) - share).max(0.0))
+            });
             slower.max(1.0).log2() + failing * 5.0
         };
         edges.sort_by(|left, right| change(right).total_cmp(&change(left)));
@@ -106,16 +124,16 @@ fn row(
     page: TypePage,
     graph: &ServiceGraph,
     edge: &GraphEdge,
-    was: Option<u64>,
+    was: Option<EdgeBefore>,
 ) -> Option<impl IntoView + use<>> {
     let (caller, called) =
         (graph.nodes.get(edge.from as usize)?, graph.nodes.get(edge.to as usize)?);
     let p95 = edge.duration.p95_nano;
-    let slower = was.is_some_and(|was| was > 0 && p95.0 as f64 / was as f64 >= 1.2);
-    let failed = figures::ratio(edge.error_count, edge.call_count);
-    let failing = failed >= 0.005;
-    let was = was
-        .map_or_else(|| "–".to_owned(), |was| format::duration(tidings_proto::DurationNanos(was)));
+    let slower = was.is_some_and(|(was, _)| was > 0 && p95.0 as f64 / was as f64 >= WORSE_FROM);
+    let failed = failed(edge);
+    let failing = was.is_some_and(|(_, was)| is_failing_more(failed, was));
+    let failed_before = was.map(|(_, was)| format!("it was {}", figures::share(was)));
+    let was = was.map_or_else(|| "–".to_owned(), |(was, _)| format::duration(DurationNanos(was)));
     Some(view! {
         <tr>
             <td class="grow">
@@ -125,7 +143,7 @@ fn row(
             <td class="num">{figures::rate(edge.rate_per_second)}</td>
             <td class="num" class:is-worse=slower>{format::duration(p95)}</td>
             <td class="num was">{was}</td>
-            <td class="num" class:is-worse=failing>{figures::share(failed)}</td>
+            <td class="num" class:is-worse=failing title=failed_before>{figures::share(failed)}</td>
         </tr>
     })
 }

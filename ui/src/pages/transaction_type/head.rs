@@ -1,7 +1,10 @@
 //! The name, the culprit of its change, the facts with what they were.
 
 use leptos::prelude::*;
-use tidings_proto::{DurationNanos, api::TransactionKind};
+use tidings_proto::{
+    DurationNanos,
+    api::{ChangeKind, ChangedGroup, TransactionKind},
+};
 
 use super::{TypePage, moment};
 use crate::{
@@ -15,9 +18,9 @@ use crate::{
 
 /// Changes of the type itself that a sentence says.
 const OWN_CHANGES_MAX: usize = 2;
-/// A quantile that is longer by this factor is marked.
-const SLOWER_FROM: f64 = 1.2;
-/// A share of failures that is greater by this much is marked.
+/// A quantile or a share of failures that is greater by this factor is marked.
+pub(super) const WORSE_FROM: f64 = 1.2;
+/// A share of failures is marked when it is greater by this much, too.
 const FAILING_FROM: f64 = 0.005;
 
 /// The head of the page.
@@ -66,6 +69,11 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
     }
 }
 
+/// Tells whether a share of failures is to be marked beside the one before.
+pub(super) fn is_failing_more(now: f64, before: f64) -> bool {
+    now - before >= FAILING_FROM && now >= before * WORSE_FROM
+}
+
 fn failed(kind: &TransactionKind) -> f64 {
     figures::ratio(kind.error_count, kind.count)
 }
@@ -73,9 +81,9 @@ fn failed(kind: &TransactionKind) -> f64 {
 /// The change of the type as a badge; one that waits for another is not at fault.
 fn state_badge(page: TypePage) -> Option<AnyView> {
     let group = page.changed()?;
-    let sentence = group.sentence?;
-    let (service, only_feels) = (group.service, group.only_feels);
-    Some(view! { <ChangeBadge sentence=Some(sentence) service only_feels /> }.into_any())
+    let sentence = group.sentence.clone()?;
+    let ChangedGroup { service, operation, only_feels, .. } = group;
+    Some(view! { <ChangeBadge sentence=Some(sentence) service operation only_feels /> }.into_any())
 }
 
 /// Tells whether what changed is asked for and not known yet.
@@ -99,11 +107,14 @@ fn culprit(page: TypePage) -> Option<AnyView> {
     Some(view! { <Headline sentence links /> }.into_any())
 }
 
-/// The type's own changes for the worse: `3.9× slower since 14:01 (3.68 s, it was 1.43 s)`.
+/// The type's own changes for the worse: `10.2 % fail since 14:01 (it was 0.1 %)`.
 fn own_changes(page: TypePage) -> Option<String> {
     let group = page.changed()?;
     let now = browser::now();
-    let worse = group.changes.iter().filter(|change| change.is_worse).take(OWN_CHANGES_MAX);
+    // The facts say the durations, by every quantile.
+    let worse =
+        group.changes.iter().filter(|change| change.is_worse && change.kind != ChangeKind::Latency);
+    let worse = worse.take(OWN_CHANGES_MAX);
     let words: Vec<String> = worse.map(|change| full_words(change, now)).collect();
     (!words.is_empty()).then(|| format!("This type: {}.", words.join("; ")))
 }
@@ -135,11 +146,11 @@ fn facts(now: &TransactionKind, before: Option<&TransactionKind>) -> impl IntoVi
         before.map_or_else(String::new, |before| format!("was {}", text(before)))
     };
     let share = failed(now);
-    let worse_share = before.is_some_and(|before| share - failed(before) >= FAILING_FROM);
+    let worse_share = before.is_some_and(|before| is_failing_more(share, failed(before)));
     let quantile = |name: &'static str, of: fn(&TransactionKind) -> DurationNanos| {
         let (now, was_nanos) = (of(now), before.map(of));
         let worse =
-            was_nanos.is_some_and(|was| was.0 > 0 && now.0 as f64 / was.0 as f64 >= SLOWER_FROM);
+            was_nanos.is_some_and(|was| was.0 > 0 && now.0 as f64 / was.0 as f64 >= WORSE_FROM);
         view! {
             <span class="page-fact">
                 {name}
@@ -164,5 +175,19 @@ fn facts(now: &TransactionKind, before: Option<&TransactionKind>) -> impl IntoVi
         {quantile("p50", |kind| kind.duration.p50_nano)}
         {quantile("p95", |kind| kind.duration.p95_nano)}
         {quantile("p99", |kind| kind.duration.p99_nano)}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_failing_more;
+
+    #[test]
+    fn a_share_of_failures_is_marked_when_it_is_greater_by_size_and_by_factor() {
+        let cases =
+            [(0.115, 0.107, false), (0.02, 0.01, true), (0.01, 0.0, true), (0.004, 0.0, false)];
+        for (now, before, expected) in cases {
+            assert_eq!(is_failing_more(now, before), expected, "{before} to {now}");
+        }
     }
 }

@@ -38,7 +38,7 @@ fn names(order: &str) -> Vec<String> {
     let now = [kind("a", 900, 0, 100), kind("b", 50, 25, 100), kind("c", 10, 0, 400)];
     let before = [kind("a", 900, 0, 100), kind("b", 50, 0, 100), kind("c", 10, 0, 100)];
     let groups = [changed("c", 2.0), changed("b", 7.5), changed("a", 0.0)];
-    let mut rows = paired(&now, Some(&before), &groups);
+    let mut rows = paired(&now, &before, &[], &groups);
     sort(&mut rows, &SortOrder::parse(order));
     rows.into_iter().map(|row| row.now.operation).collect()
 }
@@ -53,10 +53,17 @@ fn what_changed_most_comes_first_and_what_did_not_by_frequency() {
 
 #[test]
 fn a_type_that_was_not_there_before_has_no_change() {
-    let rows = paired(&[kind("new", 5, 1, 10)], Some(&[kind("old", 5, 0, 10)]), &[]);
+    let rows = paired(&[kind("new", 5, 1, 10)], &[kind("old", 5, 0, 10)], &[], &[]);
     assert_eq!(rows[0].before, None);
     assert_eq!((rows[0].changed.as_ref(), rows[0].score()), (None, 0.0));
-    assert_eq!(paired(&[kind("x", 1, 0, 1)], None, &[])[0].before, None);
+}
+
+#[test]
+fn the_time_of_a_type_is_not_known_until_it_is_answered() {
+    let now = [kind("x", 1, 0, 1)];
+    let rows = paired(&now, &[], &[], &[]);
+    assert_eq!((&rows[0].before, &rows[0].time), (&None, &None));
+    assert_eq!(paired(&now, &[], &now, &[])[0].time, Some(Vec::new()));
 }
 
 #[test]

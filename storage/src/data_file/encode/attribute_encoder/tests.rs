@@ -24,7 +24,7 @@ use parquet::{
 use proptest::prelude::*;
 
 use crate::{
-    data_file::row_groups::RowGroups,
+    data_file::{row_groups::RowGroups, shred::Shredder},
     packed::{ValueKind, push_bytes, push_double, push_int, push_truth},
     schema,
 };
@@ -73,6 +73,11 @@ impl Cut {
     }
 }
 
+fn row_groups(cut: Cut, rows_max: usize) -> parquet::errors::Result<RowGroups<Vec<u8>>> {
+    let shredder = Shredder::new(Vec::new());
+    RowGroups::new(Vec::new(), file_schema(), shredder, cut.properties(), rows_max)
+}
+
 fn file_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("number", arrow_schema::DataType::Int64, false),
@@ -81,7 +86,8 @@ fn file_schema() -> SchemaRef {
     ]))
 }
 
-/// The rows, with numbers around their attributes; keys as they are or as codes.
+/// The rows with a column for each type of value, and numbers around their attributes; keys as they
+/// are or as codes.
 fn batch(rows: &[Row], has_codes: bool) -> RecordBatch {
     let entries = || rows.iter().flatten();
     let values = || entries().map(|(_, value)| value);
@@ -134,7 +140,8 @@ fn batch(rows: &[Row], has_codes: bool) -> RecordBatch {
 }
 
 /// The same rows as memory has them.
-fn packed(coded: &RecordBatch, rows: &[Row]) -> RecordBatch {
+fn packed(rows: &[Row]) -> RecordBatch {
+    let coded = batch(rows, true);
     let (mut kinds, mut texts) = (Vec::new(), Vec::new());
     for (_, value) in rows.iter().flatten() {
         let mut text = Vec::new();
@@ -181,8 +188,7 @@ fn packed(coded: &RecordBatch, rows: &[Row]) -> RecordBatch {
 
 /// These rows in a file, in portions of these sizes over and over again.
 fn written(rows: &RecordBatch, portions: &[usize], cut: Cut) -> Bytes {
-    let mut writer =
-        RowGroups::new(Vec::new(), file_schema(), cut.properties(), cut.row_group_rows).unwrap();
+    let mut writer = row_groups(cut, cut.row_group_rows).unwrap();
     let mut begin = 0;
     for portion in portions.iter().cycle() {
         if begin == rows.num_rows() {
@@ -232,21 +238,17 @@ const LEAVES: Range<usize> = 1..7;
 
 /// Whoever reads the file finds the rows, whole or parts of them, as in the file that Arrow writes.
 fn check(rows: &[Row], portions: &[usize], cut: Cut, ranges: &[Range<usize>]) {
-    let (plain, coded) = (batch(rows, false), batch(rows, true));
-    let expected = written_by_arrow(&plain, cut);
-    let packed = packed(&coded, rows);
-    for rows in [plain, coded, packed] {
-        let file = written(&rows, portions, cut);
-        let all = 0..rows.num_rows();
-        let whole = read(&file, std::slice::from_ref(&all), &ALL);
-        assert_eq!(whole, read(&expected, std::slice::from_ref(&all), &ALL));
-        assert_eq!(read(&file, ranges, &ALL), read(&expected, ranges, &ALL));
-        for leaf in LEAVES.skip(1) {
-            let leaves = [0, LEAVES.start, leaf];
-            assert_eq!(read(&file, ranges, &leaves), read(&expected, ranges, &leaves));
-        }
-        check_pages(&file, &expected, cut);
+    let expected = written_by_arrow(&batch(rows, false), cut);
+    let file = written(&packed(rows), portions, cut);
+    let all = 0..rows.len();
+    let whole = read(&file, std::slice::from_ref(&all), &ALL);
+    assert_eq!(whole, read(&expected, std::slice::from_ref(&all), &ALL));
+    assert_eq!(read(&file, ranges, &ALL), read(&expected, ranges, &ALL));
+    for leaf in LEAVES.skip(1) {
+        let leaves = [0, LEAVES.start, leaf];
+        assert_eq!(read(&file, ranges, &leaves), read(&expected, ranges, &leaves));
     }
+    check_pages(&file, &expected, cut);
 }
 
 /// Pages end as they are to, and the footer says of the columns what Arrow's says.
@@ -362,7 +364,7 @@ fn a_row_that_the_page_has_no_room_for_begins_another() {
     let rows: Vec<Row> =
         (0..20).map(|row| vec![(format!("{row:050}"), text(format!("{row:090}")))]).collect();
     let cut = Cut { page_bytes: 300, dictionary_bytes: 10, ..AS_FILES };
-    let file = metadata(&written(&batch(&rows, false), &[20], cut));
+    let file = metadata(&written(&packed(&rows), &[20], cut));
     let pages = |leaf: usize| file.offset_index().unwrap()[0][leaf].page_locations().len();
     assert_eq!((pages(1), pages(2), pages(3)), (4, 7, 1));
 }
@@ -378,7 +380,7 @@ fn columns_go_on_plain_when_their_dictionary_is_full() {
             ]
         })
         .collect();
-    let file = metadata(&written(&batch(&rows, false), &[10_000], AS_FILES));
+    let file = metadata(&written(&packed(&rows), &[10_000], AS_FILES));
     let encodings = |leaf: usize| -> Vec<(PageType, Encoding)> {
         let stats = file.row_group(0).column(leaf).page_encoding_stats().cloned().unwrap();
         stats.iter().map(|stats| (stats.page_type, stats.encoding)).collect()
@@ -401,7 +403,7 @@ fn numbers_keep_their_bits() {
         doubles.iter().map(|double| vec![("d".to_owned(), Value::Double(*double))]).collect();
     for dictionary_bytes in [1000, 1] {
         let cut = Cut { dictionary_bytes, ..AS_FILES };
-        let file = written(&batch(&rows, false), &[8], cut);
+        let file = written(&packed(&rows), &[8], cut);
         let read = read(&file, std::slice::from_ref(&(0..8)), &ALL);
         let map = read.column(1).as_any().downcast_ref::<MapArray>().unwrap().clone();
         let values = map.values().as_any().downcast_ref::<StructArray>().unwrap().clone();
@@ -418,10 +420,10 @@ fn a_row_group_in_the_making_is_as_large_as_what_was_taken() {
             vec![("k".to_owned(), text(format!("{:x}", row.wrapping_mul(0x9e37_79b9_7f4a_7c15))))]
         })
         .collect();
-    let rows = batch(&rows, false);
+    let rows = packed(&rows);
     // Numbers of a page are many bytes until it ends.
     let cut = Cut { dictionary_bytes: 100, page_bytes: 2000, page_rows: 500, ..AS_FILES };
-    let mut writer = RowGroups::new(Vec::new(), file_schema(), cut.properties(), 5000).unwrap();
+    let mut writer = row_groups(cut, 5000).unwrap();
     let mut before = 0;
     for _ in 0..4 {
         writer.push(&rows).unwrap();
@@ -436,7 +438,7 @@ fn a_row_group_in_the_making_is_as_large_as_what_was_taken() {
 
 #[test]
 fn rows_without_a_map_are_refused() {
-    let rows = batch(&[vec![], vec![]], false);
+    let rows = packed(&[vec![], vec![]]);
     let map = rows.column(1).as_any().downcast_ref::<MapArray>().unwrap();
     let nulls = Some(NullBuffer::from(vec![true, false]));
     let (field, offsets, entries, _, ordered) = map.clone().into_parts();
@@ -448,8 +450,7 @@ fn rows_without_a_map_are_refused() {
     ];
     let rows =
         RecordBatch::try_from_iter_with_nullable(columns.map(|(n, c)| (n, c, true))).unwrap();
-    let mut writer =
-        RowGroups::new(Vec::new(), file_schema(), AS_FILES.properties(), 5000).unwrap();
+    let mut writer = row_groups(AS_FILES, 5000).unwrap();
     assert!(writer.push(&rows).is_err());
 }
 

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray,
     cast::AsArray,
     types::{Int32Type, Int64Type},
 };
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::{
@@ -16,8 +16,8 @@ use parquet::{
 use proptest::prelude::*;
 
 use crate::{
-    data_file::{entries_builder::EntriesBuilder, row_groups::RowGroups},
-    schema::{coded_attributes, word},
+    data_file::{row_groups::RowGroups, shred::Shredder},
+    schema::{self, coded_attributes, packed_attributes, packed_fields, word},
 };
 
 type Words = Vec<Option<String>>;
@@ -38,9 +38,10 @@ fn column(words: &[Option<String>]) -> ArrayRef {
 }
 
 fn no_attributes(rows: usize) -> ArrayRef {
-    let mut entries = EntriesBuilder::new(rows, 0, 0);
-    (0..rows).for_each(|_| entries.end_row().unwrap());
-    entries.finish(StringArray::from(Vec::<&str>::new())).unwrap()
+    let keys = column(&[]);
+    let values = StructArray::from(RecordBatch::new_empty(Arc::new(Schema::new(packed_fields()))));
+    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(0, rows));
+    Arc::new(schema::map(packed_attributes(), offsets, keys, values).unwrap())
 }
 
 /// A file of these portions of rows, each of these columns besides attributes.
@@ -50,15 +51,19 @@ fn file(
     properties: WriterProperties,
     row_group_rows: usize,
 ) -> Bytes {
-    let mut fields = columns.to_vec();
-    fields.insert(1, Field::new("attributes", coded_attributes(), false));
-    let schema = Arc::new(Schema::new(fields));
+    let with = |attributes| {
+        let mut fields = columns.to_vec();
+        fields.insert(1, Field::new("attributes", attributes, false));
+        Arc::new(Schema::new(fields))
+    };
+    let (schema, in_memory) = (with(coded_attributes()), with(packed_attributes()));
+    let shredder = Shredder::new(Vec::new());
     let mut writer =
-        RowGroups::new(Vec::new(), Arc::clone(&schema), properties, row_group_rows).unwrap();
+        RowGroups::new(Vec::new(), schema, shredder, properties, row_group_rows).unwrap();
     for portion in portions {
         let mut columns = portion.clone();
         columns.insert(1, no_attributes(portion[0].len()));
-        writer.push(&RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()).unwrap();
+        writer.push(&RecordBatch::try_new(Arc::clone(&in_memory), columns).unwrap()).unwrap();
     }
     writer.finish().unwrap().into()
 }

@@ -58,7 +58,7 @@ fn fewer_rows_are_decoded_at_once_where_values_are_long() {
         assert!(file.bytes < 1 << 20);
         let opened = source::open(Signal::Spans, &[file]).unwrap().remove(0);
         let portion = Portion { rows: 1024, bytes: 1 << 20 };
-        let schema = Signal::Spans.merged_schema();
+        let schema = Signal::Spans.memory_schema();
         let columns: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         for ranges in [None, Some(vec![100..2700, 2800..5900])] {
             let mut reader = opened.reader(&columns, ranges.as_deref(), portion).unwrap();
@@ -160,7 +160,7 @@ fn going_on(folder: &TempDir, traces: u16, begins: usize, bytes: usize) -> Vec<A
 
 /// What moves of these files, with how many rounds there are and the most bytes at once.
 fn moved(inputs: &[Arc<DataFile>], bytes_max: usize) -> (Vec<RecordBatch>, usize, usize) {
-    let schema = Signal::Spans.merged_schema();
+    let schema = Signal::Spans.memory_schema();
     let portion = Portion { rows: 64, bytes: 128 * KIB };
     let opened = source::open(Signal::Spans, inputs).unwrap();
     let mut plan = trace_runs::plan(&opened, portion).unwrap();

@@ -80,10 +80,11 @@ fn is_answer(model: &TraceModel, row: u32) -> bool {
         && model.operation(row) == model.summary.root_operation
 }
 
-/// A duration beside the usual one: `5.7× the usual 214 ms, slower than 85 %`.
-fn words(usual: DurationNanos, nanos: u64, place: &str) -> String {
-    let factor = figures::factor(nanos as f64, usual.0 as f64).unwrap_or_else(|| "over".to_owned());
-    format!("{factor} the usual {}, {place}", format::duration(usual))
+/// A duration beside the median: `5.7× the median 214 ms, slower than 85 %`.
+fn words(median: DurationNanos, nanos: u64, place: &str) -> String {
+    let factor =
+        figures::factor(nanos as f64, median.0 as f64).unwrap_or_else(|| "over".to_owned());
+    format!("{factor} the median {}, {place}", format::duration(median))
 }
 
 /// The place of a duration among the percentiles.
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(place_words(&stats, 10_000_000), "no slower than half");
         assert_eq!(
             words(DurationNanos(214_000_000), 1_220_000_000, "slower than 85 %"),
-            "5.7× the usual 214 ms, slower than 85 %"
+            "5.7× the median 214 ms, slower than 85 %"
         );
     }
 

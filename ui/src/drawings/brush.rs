@@ -1,0 +1,97 @@
+//! A brush: a part of a drawing's width is chosen by dragging over it.
+
+use leptos::{html, prelude::*};
+
+use crate::browser;
+
+/// A drag shorter than this is a click.
+const DRAG_FRACTION_MIN: f64 = 0.005;
+
+/// A part of a drawing's width: two fractions of it, in either order.
+pub type WidthPart = (f64, f64);
+
+/// The state of one brush.
+#[derive(Debug, Clone, Copy)]
+pub struct Brush {
+    /// The drawing.
+    area: NodeRef<html::Div>,
+    /// From where to where the pointer drags.
+    dragged: RwSignal<Option<WidthPart>>,
+}
+
+impl Brush {
+    /// Makes the brush of an area.
+    #[must_use]
+    pub fn over(area: NodeRef<html::Div>) -> Self {
+        Self { area, dragged: RwSignal::new(None) }
+    }
+
+    /// Begins a drag with the main button.
+    pub fn press(self, event: &web_sys::PointerEvent) {
+        if event.button() == 0 {
+            browser::capture(event);
+            self.dragged.set(self.at(event).map(|at| (at, at)));
+        }
+    }
+
+    /// Extends the drag, if there is one.
+    pub fn extend(self, event: &web_sys::PointerEvent) {
+        if let (Some((from, _)), Some(to)) = (self.dragged.get_untracked(), self.at(event)) {
+            self.dragged.set(Some((from, to)));
+        }
+    }
+
+    /// Ends the drag without a choice.
+    pub fn cancel(self) {
+        self.dragged.set(None);
+    }
+
+    /// Ends the drag. Returns its part from left to right; nothing for a click.
+    pub fn release(self) -> Option<WidthPart> {
+        let part = self.dragged.get_untracked()?;
+        self.dragged.set(None);
+        chosen(part)
+    }
+
+    /// The part under the drag, for [`band`].
+    #[must_use]
+    pub fn part(self) -> Option<WidthPart> {
+        self.dragged.get()
+    }
+
+    fn at(self, event: &web_sys::PointerEvent) -> Option<f64> {
+        let area = self.area.get_untracked()?;
+        Some(browser::fraction_across(&area, event.client_x()))
+    }
+}
+
+/// The part from left to right, if it is wider than a click.
+fn chosen((from, to): WidthPart) -> Option<WidthPart> {
+    let part = (from.min(to), from.max(to));
+    (part.1 - part.0 >= DRAG_FRACTION_MIN).then_some(part)
+}
+
+/// A part of the width, drawn.
+pub fn band((from, to): WidthPart) -> impl IntoView {
+    let (left, width) = (from.min(to) * 100.0, (from - to).abs() * 100.0);
+    view! {
+        <span
+            class="brush-chosen"
+            style=("left", format!("{left:.2}%"))
+            style=("width", format!("{width:.2}%"))
+        ></span>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chosen;
+
+    #[test]
+    fn a_drag_chooses_from_left_to_right_and_a_click_nothing() {
+        assert_eq!(chosen((0.2, 0.5)), Some((0.2, 0.5)));
+        assert_eq!(chosen((0.5, 0.2)), Some((0.2, 0.5)));
+        assert_eq!(chosen((0.5, 0.5)), None);
+        assert_eq!(chosen((0.5, 0.503)), None);
+    }
+}
