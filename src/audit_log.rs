@@ -67,7 +67,7 @@ pub(crate) fn record_command<T>(
     describe: impl FnOnce(&T) -> String,
 ) {
     // A command that did nothing in a folder without a store leaves it as it was.
-    let is_data_dir = settings.data_dir.join("format").is_file();
+    let is_data_dir = settings.store.data_dir.join("format").is_file();
     if result.is_err() && !is_data_dir && settings.audit_dir.is_none() {
         return;
     }
@@ -81,7 +81,7 @@ pub(crate) fn record_command<T>(
     let event = AuditEvent {
         outcome,
         // The folder of a tenant's store has its name.
-        tenant: settings.audit_dir.as_ref().and(settings.data_dir.file_name()).and_then(text),
+        tenant: settings.audit_dir.as_ref().and(settings.store.data_dir.file_name()).and_then(text),
         actor: AuditActor { kind: AuditActorKind::Command, id: user, name: None },
         ..server_event(SystemClock.now(), action, detail)
     };

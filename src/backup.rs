@@ -12,8 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tidings_access::TenantName;
 use tidings_storage::{
     BackupId, BackupMonitor, BackupPlace, BackupReport, BackupSource, Finding, ListedBackup,
-    ObjectStoreSettings, RestoreReport, SystemClock, back_up, list_backups, restore_backup,
-    verify_backup,
+    RestoreReport, SystemClock, back_up, list_backups, restore_backup, verify_backup,
 };
 
 use crate::{
@@ -21,7 +20,6 @@ use crate::{
     cli::{self, OF_TENANT, VERSION},
     keys_command::tenant_arg,
     log,
-    serve::{object_store_settings, store_settings},
     settings::Settings,
     tenants,
 };
@@ -101,7 +99,7 @@ pub(crate) fn backup(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         return print_list(&backups);
     }
     let to = place(matches, "to", settings)?;
-    let stored = store_settings(settings);
+    let stored = settings.store.clone();
     let source = BackupSource {
         data_dir: stored.data_dir,
         tables: stored.tables,
@@ -114,11 +112,11 @@ pub(crate) fn backup(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     let report = run(settings, back_up(source, to, monitor()));
     // A copy of everything that is stored: recorded as a change is.
     let words = |report: &BackupReport| format!("backup {}", report.id);
-    if settings.data_dir.is_dir() {
+    if settings.store.data_dir.is_dir() {
         audit_log::record_command(settings, "data.backup", &report, words);
     }
     let report = report?;
-    if settings.keys_file.as_ref().is_some_and(|keys| !keys.starts_with(&settings.data_dir)) {
+    if settings.keys_file.as_ref().is_some_and(|keys| !keys.starts_with(&settings.store.data_dir)) {
         eprintln!("tidings: warning: keys-file is not in the data directory and not in the backup");
     }
     for warning in &report.warnings {
@@ -129,7 +127,7 @@ pub(crate) fn backup(matches: &ArgMatches, settings: &Settings) -> Result<()> {
 
 /// Names what else is in the data directory and not in its backup: other tenants, and the audit log.
 fn left_out(settings: &Settings) -> Result<String> {
-    let tenants = tenants::folders(&settings.data_dir)?;
+    let tenants = tenants::folders(&settings.store.data_dir)?;
     let names: Vec<_> = tenants.iter().map(TenantName::as_str).collect();
     let mut left_out = Vec::new();
     if !names.is_empty() {
@@ -165,7 +163,7 @@ pub(crate) fn restore(matches: &ArgMatches, settings: &Settings) -> Result<()> {
     if matches.get_flag("verify") {
         return verify(settings, from, id);
     }
-    let stored = store_settings(settings);
+    let stored = settings.store.clone();
     let restoring = restore_backup(from, id, stored.data_dir, stored.tables, monitor());
     let report = run(settings, restoring);
     let words = |report: &RestoreReport| format!("backup {}", report.id);
@@ -176,7 +174,7 @@ pub(crate) fn restore(matches: &ArgMatches, settings: &Settings) -> Result<()> {
         report.id,
         report.files,
         report.bytes,
-        settings.data_dir.display()
+        settings.store.data_dir.display()
     ))
 }
 
@@ -230,11 +228,10 @@ fn place(matches: &ArgMatches, name: &str, settings: &Settings) -> Result<Backup
         )
     })?;
     let given = |name: &str| matches.get_one::<String>(name).cloned();
-    let mut reached = settings.clone();
-    reached.tables_endpoint = given("endpoint").unwrap_or(reached.tables_endpoint);
-    reached.tables_region = given("region").unwrap_or(reached.tables_region);
-    let settings: ObjectStoreSettings = object_store_settings(&reached, address);
-    Ok(BackupPlace::ObjectStore(settings))
+    let mut bucket = settings.bucket.clone();
+    bucket.endpoint = given("endpoint").unwrap_or(bucket.endpoint);
+    bucket.region = given("region").unwrap_or(bucket.region);
+    Ok(BackupPlace::ObjectStore(bucket.at(address)))
 }
 
 /// Reports progress on standard error.

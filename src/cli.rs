@@ -18,8 +18,8 @@ use crate::{
     demo,
     health::TaskFailure,
     import, keys_command, maintenance, serve,
-    settings::{MemoryFiles, SETTINGS, Settings, SettingsError, Sources},
-    show, sql_command,
+    settings::{MemoryFiles, SETTINGS, Setting, Settings, SettingsError, Sources},
+    show, sql_command, tail_command,
     tenants::settings_of,
     web,
 };
@@ -52,6 +52,7 @@ pub(crate) fn command() -> Command {
         .subcommand(trace_command())
         .subcommand(sql_command())
         .subcommand(sql_command::worker_command())
+        .subcommand(tail_command())
         .subcommand(compact_command())
         .subcommand(erase_command())
         .subcommand(check_command())
@@ -169,6 +170,25 @@ fn sql_command() -> Command {
         .arg(config_arg())
 }
 
+fn tail_command() -> Command {
+    Command::new("tail")
+        .about("Print log records as the server stores them, until Ctrl-C")
+        .arg(
+            Arg::new("query").value_name("QUERY").help(
+                "A query for log records, as `severity:>=warn declined` [default: every record]",
+            ),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print each record as a line of JSON, as the API shows it"),
+        )
+        .arg(server("http", "The API"))
+        .args(ClientIdentity::args())
+        .arg(config_arg())
+}
+
 fn compact_command() -> Command {
     Command::new("compact")
         .about("Merge files and delete what is no longer kept, on a directory no server works on")
@@ -226,11 +246,7 @@ fn text(name: &'static str, default: &'static str, help: &'static str) -> Arg {
 fn server(name: &'static str, about: &str) -> Arg {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
     let setting = setting.expect("invariant: every listener has a setting");
-    Arg::new(name).long(name).value_name("ADDRESS").help(help(
-        about,
-        setting.default,
-        &setting.variable(),
-    ))
+    Arg::new(name).long(name).value_name("ADDRESS").help(help(about, setting))
 }
 
 fn config_arg() -> Arg {
@@ -248,13 +264,13 @@ fn setting_args() -> Vec<Arg> {
             .value_name("VALUE")
             .action(ArgAction::Set)
             .hide_short_help(setting.name.ends_with("-max"))
-            .help(help(setting.help, setting.default, &setting.variable()))
+            .help(help(setting.help, setting))
     });
     std::iter::once(config_arg()).chain(settings).collect()
 }
 
-fn help(help: &str, default: &str, variable: &str) -> String {
-    format!("{help} [default: {default}] [env: {variable}]")
+fn help(help: &str, setting: &Setting) -> String {
+    format!("{help} [default: {}] [env: {}]", setting.default_text(), setting.variable())
 }
 
 /// Does what the command line says.
@@ -271,6 +287,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("import", matches)) => import::run(matches, &sources(matches)?),
         Some(("trace", matches)) => show::run(matches, &sources(matches)?),
         Some(("sql", matches)) => sql_command::run(matches, &sources(matches)?),
+        Some(("tail", matches)) => tail_command::run(matches, &sources(matches)?),
         Some(("check", matches)) => maintenance::check(matches),
         Some(("backup", matches)) => {
             let (_, given) = matches.subcommand().unwrap_or(("", matches));
@@ -320,7 +337,8 @@ fn print_notices() -> Result<()> {
 /// Serves; its warnings go to its log.
 fn serve(matches: &ArgMatches) -> Result<()> {
     let sources = read_sources(matches)?;
-    let settings = Settings { recover: matches.get_flag("recover"), ..sources.settings()? };
+    let mut settings = sources.settings()?;
+    settings.store.recover = matches.get_flag("recover");
     serve::run(settings, sources.warnings())
 }
 

@@ -1,6 +1,6 @@
 //! Sends OTLP and Zipkin to a receiver, and asks the API, for the commands that are clients.
 
-use std::error::Error;
+use std::{error::Error, fmt::Write};
 
 use anyhow::{Context, Result, bail};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,6 +11,7 @@ use hyper_util::{
     client::legacy::{Client as Pool, Error as PoolError, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use tidings_proto::api::ProblemDetails;
 
 use crate::client_identity::{ClientIdentity, ClientKey};
 
@@ -60,7 +61,24 @@ impl Client {
     /// Gets a path of the server at this address.
     pub(crate) async fn get(&self, address: &str, path: &str) -> Result<HttpAnswer> {
         let request = self.request(address, path)?.body(Full::default())?;
-        read(self.http1.request(request).await.map_err(|error| unreached(address, error))?).await
+        let sent = self.http1.request(request).await;
+        HttpAnswer::read(sent.map_err(|error| unreached(address, error))?).await
+    }
+
+    /// Opens a stream of server-sent events that goes on after the event with this id.
+    pub(crate) async fn events(
+        &self,
+        address: &str,
+        path: &str,
+        after: Option<&str>,
+    ) -> Result<Response<Incoming>> {
+        let request = self.request(address, path)?.header("accept", "text/event-stream");
+        let request = match after {
+            Some(id) => request.header("last-event-id", id),
+            None => request,
+        };
+        let request = request.body(Full::default())?;
+        self.http1.request(request).await.map_err(|error| unreached(address, error))
     }
 
     /// Posts a body of this type.
@@ -76,7 +94,8 @@ impl Client {
             .method(Method::POST)
             .header("content-type", kind)
             .body(Full::new(body))?;
-        read(self.http1.request(request).await.map_err(|error| unreached(address, error))?).await
+        let sent = self.http1.request(request).await;
+        HttpAnswer::read(sent.map_err(|error| unreached(address, error))?).await
     }
 
     /// Makes a unary gRPC call and gives the answering message.
@@ -157,11 +176,32 @@ fn has_tls_fault(error: &PoolError) -> bool {
     false
 }
 
-async fn read(response: Response<Incoming>) -> Result<HttpAnswer> {
-    let (parts, body) = response.into_parts();
-    let body = http_body_util::Limited::new(body, ANSWER_BYTES_MAX)
-        .collect()
-        .await
-        .map_err(|error| anyhow::anyhow!("the answer could not be read: {error}"))?;
-    Ok(HttpAnswer { status: parts.status, body: body.to_bytes() })
+impl HttpAnswer {
+    /// Reads an answer to its end.
+    pub(crate) async fn read(response: Response<Incoming>) -> Result<Self> {
+        let (parts, body) = response.into_parts();
+        let body = http_body_util::Limited::new(body, ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| anyhow::anyhow!("the answer could not be read: {error}"))?;
+        Ok(Self { status: parts.status, body: body.to_bytes() })
+    }
+
+    /// Returns what the problem in the answer says, or else its status.
+    pub(crate) fn detail(&self) -> String {
+        serde_json::from_slice::<ProblemDetails>(&self.body)
+            .map_or_else(|_| self.status.to_string(), |problem| problem.detail)
+    }
+}
+
+/// Percent-encodes everything but letters, digits, `-`, `.` and `_`.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
 }

@@ -19,6 +19,7 @@ mod serve;
 mod settings;
 mod show;
 mod sql_command;
+mod tail_command;
 mod tenants;
 mod web;
 

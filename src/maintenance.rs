@@ -16,7 +16,6 @@ use crate::{
     audit_log,
     cli::{self, InvalidArgument},
     log,
-    serve::store_settings,
     settings::{Settings, setting_value},
 };
 
@@ -124,12 +123,12 @@ fn erase_from(settings: &Settings, what: &Erasure) -> Result<()> {
 
 fn on_store(settings: &Settings, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
     log::start(&settings.log)?;
-    if !settings.data_dir.join("format").is_file() {
-        bail!("{} is no data directory", settings.data_dir.display());
+    if !settings.store.data_dir.join("format").is_file() {
+        bail!("{} is no data directory", settings.store.data_dir.display());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let opened = Store::open(store_settings(settings), Arc::new(SystemClock)).await;
+        let opened = Store::open(settings.store.clone(), Arc::new(SystemClock)).await;
         let (store, _) = opened?;
         let done = work(&store).await;
         store.close().await.context("the last flush failed; the log has everything")?;

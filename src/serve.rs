@@ -12,16 +12,13 @@ use axum::Router;
 use tidings_access::{AccessPolicy, Issuer, KeyFile, KeyRing};
 use tidings_audit::AuditLog;
 use tidings_collector::{
-    Collector, CollectorLimits, CollectorSettings, Destinations, Guard, Phase, Phases, ReadApi,
-    RedactionSettings, Redactor, Tls, listen,
+    Collector, CollectorSettings, Destinations, Guard, Phase, Phases, ReadApi, Redactor, Tls,
+    listen,
 };
 use tidings_proto::{UnixNanos, api::LimitInForce};
-use tidings_query::{AnswerTimesSource, QuerySettings, ReceiverStates};
-use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
-use tidings_storage::{
-    Clock, ObjectAddress, ObjectStoreSettings, Store, StoreSettings, Supervision, SystemClock,
-    TablesAt,
-};
+use tidings_query::{AnswerTimesSource, ReceiverStates};
+use tidings_sql::{SqlService, WorkerProgram};
+use tidings_storage::{Clock, Store, Supervision, SystemClock};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -61,11 +58,13 @@ pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     }
     let own = OwnTelemetry::new(settings.own_telemetry, Arc::clone(&clock));
     let log = log::start_sparingly(&settings.log, own.as_ref(), Arc::clone(&clock))?;
-    let connections_max = file_limit::connections_max(settings.connections_max);
-    if connections_max != settings.connections_max {
+    let wanted = settings.collector.limits.connections_max;
+    let connections_max = file_limit::connections_max(wanted as u64);
+    if connections_max != wanted as u64 {
         settings.lower_limit("connections-max", connections_max, "open files of the process");
     }
-    settings.connections_max = connections_max;
+    let connections_max = usize::try_from(connections_max).unwrap_or(usize::MAX);
+    settings.collector.limits.connections_max = connections_max;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_keep_alive(THREAD_KEEP_ALIVE)
@@ -95,15 +94,15 @@ async fn serve(
     // learn that the process lives and is not ready.
     let (app, apps) = watch::channel(web::starting());
     let (stop, stopped) = watch::channel(Phase::Running);
-    let connections_max = usize::try_from(settings.connections_max).unwrap_or(usize::MAX);
+    let connections_max = settings.collector.limits.connections_max;
     let phases = Phases::new(stopped);
     let web_tasks = Supervision::default();
     let tls = open_tls(&settings, &clock, &phases, &web_tasks).await?;
     let access = open_keys(&settings, &clock, &web_tasks).await?;
     let listening = web::connections(apps, Arc::clone(&clock), connections_max, phases);
-    let listening = listening.over(tls.clone()).behind(settings.trusted_proxies.clone());
+    let listening = listening.over(tls.clone()).behind(settings.collector.proxies.clone());
     let listening = Arc::new(listening);
-    let bound = TcpListener::bind(settings.http).await;
+    let bound = TcpListener::bind(settings.http.address).await;
     let http = bound.and_then(|listener| {
         let address = listener.local_addr()?;
         let serving = listen(listener, Arc::clone(&listening));
@@ -118,14 +117,15 @@ async fn serve(
     };
     // Only now, because a data directory that another process has explains a port that it has.
     let (address, web) =
-        http.with_context(|| format!("cannot listen on {} for HTTP", settings.http))?;
+        http.with_context(|| format!("cannot listen on {} for HTTP", settings.http.address))?;
 
     let audit = audit_log::open(&settings, &clock, &web_tasks).await?;
     let receivers = CollectorSettings {
         tls,
         access: access.clone(),
         audit: Some(Arc::clone(&audit)),
-        ..collector_settings(&settings)
+        host_names: host_names(&settings.configured_hosts()),
+        ..settings.collector.clone()
     };
     let collector = start_collector(receivers, &tenants, &clock).await?;
     health.add(collector.supervision());
@@ -262,7 +262,7 @@ impl ServerParts {
         let Some(own) = &self.own else { return };
         let destination = Arc::new(OwnDestination {
             store: self.tenants.default_tenant().store.clone(),
-            redactor: Redactor::new(&redaction_settings(settings)),
+            redactor: Redactor::new(&settings.collector.redaction),
             resource: web::own_resource(&own_instance(address)),
         });
         let own = Arc::clone(own);
@@ -321,15 +321,15 @@ async fn routes(
             insecure: settings.insecure && !settings.asks_who(),
             tls: settings.tls(),
             access: access.clone(),
-            transaction_keys: settings.transaction_keys.clone(),
-            redaction: redaction_settings(settings),
+            transaction_keys: settings.query.transaction_keys.clone(),
+            redaction: settings.collector.redaction.clone(),
             memory_budget: settings.memory,
         },
         limits: settings.limits.clone(),
         browsers: browsers.clone(),
         listening,
         queries: web::QueryTimes::new(Arc::clone(clock)),
-        words: Arc::new(web::RequestWords::new(settings.redact_keys.clone())),
+        words: Arc::new(web::RequestWords::new(settings.collector.redaction.keys.clone())),
         sql: sql_service(settings, address, &tenants.default_tenant().store, clock)?,
         memory_budget: settings.memory,
         pushes: Arc::default(),
@@ -518,78 +518,6 @@ fn print_addresses(http: SocketAddr, collector: &Collector, has_tls: bool) -> Re
     Ok(())
 }
 
-pub(crate) fn store_settings(settings: &Settings) -> StoreSettings {
-    StoreSettings {
-        data_dir: settings.data_dir.clone(),
-        tables: tables_at(settings),
-        memory_flush_bytes: settings.memory_flush_bytes,
-        memory_flush_age: Duration::from_secs(settings.memory_flush_seconds),
-        memory_bytes_max: settings.memory_bytes_max,
-        wal_segment_bytes: settings.wal_segment_bytes,
-        wal_bytes_max: settings.wal_bytes_max,
-        index_memory_bytes_max: settings.index_memory_bytes_max,
-        metadata_memory_bytes_max: settings.metadata_memory_bytes_max,
-        disk_reserve_bytes: settings.disk_reserve_bytes,
-        scrub_bytes_per_second: settings.scrub_bytes_per_second.unwrap_or(0),
-        removed_file_age: settings.removed_files_age.unwrap_or(Duration::MAX),
-        retention: settings.retention.clone(),
-        quarantine_age: settings.quarantine_age,
-        recover: settings.recover,
-    }
-}
-
-fn tables_at(settings: &Settings) -> TablesAt {
-    let Some(address) = settings.tables.clone() else { return TablesAt::DataDirectory };
-    TablesAt::ObjectStore(object_store_settings(settings, address))
-}
-
-/// How a bucket is reached: as the settings say of that of the tables.
-pub(crate) fn object_store_settings(
-    settings: &Settings,
-    address: ObjectAddress,
-) -> ObjectStoreSettings {
-    let mut options = settings.aws.0.clone();
-    let ours =
-        [("AWS_ENDPOINT_URL", &settings.tables_endpoint), ("AWS_REGION", &settings.tables_region)];
-    for (name, value) in ours.into_iter().filter(|(_, value)| !value.is_empty()) {
-        options.push((name.to_owned(), value.clone()));
-    }
-    ObjectStoreSettings {
-        address,
-        options,
-        allow_http: settings.tables_allow_http,
-        cache_bytes_max: settings.tables_cache_bytes_max,
-    }
-}
-
-fn redaction_settings(settings: &Settings) -> RedactionSettings {
-    RedactionSettings { enabled: settings.redact, keys: settings.redact_keys.clone() }
-}
-
-fn collector_settings(settings: &Settings) -> CollectorSettings {
-    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    CollectorSettings {
-        host_names: host_names(&settings.configured_hosts()),
-        proxies: settings.trusted_proxies.clone(),
-        redaction: redaction_settings(settings),
-        limits: CollectorLimits {
-            grpc_message_bytes_max: count(settings.otlp_grpc_message_bytes_max),
-            http_body_bytes_max: count(settings.http_body_bytes_max),
-            in_flight_bytes_max: count(settings.in_flight_bytes_max),
-            connections_max: count(settings.connections_max),
-            ..CollectorLimits::default()
-        },
-        ..CollectorSettings::new(settings.receivers.clone())
-    }
-}
-
-pub(crate) fn query_settings(settings: &Settings) -> QuerySettings {
-    QuerySettings {
-        transaction_keys: settings.transaction_keys.clone(),
-        search_rows_max: settings.search_rows_max,
-    }
-}
-
 /// `None` where queries in SQL are switched off.
 fn sql_service(
     settings: &Settings,
@@ -601,17 +529,8 @@ fn sql_service(
         return Ok(None);
     }
     let program = WorkerProgram::this(sql_command::WORKER).context("where this program is")?;
-    let service = SqlService::new(store.clone(), sql_limits(settings), Arc::clone(clock), program);
+    let service = SqlService::new(store.clone(), settings.sql_limits, Arc::clone(clock), program);
     Ok(Some(service.context("no threads for queries in SQL")?))
-}
-
-fn sql_limits(settings: &Settings) -> SqlLimits {
-    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    SqlLimits {
-        deadline: Duration::from_secs(settings.sql_seconds_max),
-        running_max: count(settings.sql_running_max),
-        ..SqlLimits::of_memory(count(settings.sql_memory_bytes_max))
-    }
 }
 
 #[cfg(test)]
@@ -629,14 +548,14 @@ mod tests {
     };
     use http_body_util::BodyExt;
     use tidings_access::{KeyRequest, Role};
+    use tidings_collector::RECEIVERS;
     use tokio::net::TcpStream;
     use tower::ServiceExt;
 
     use super::{
-        AccessPolicy, Arc, Clock, CollectorLimits, Duration, Health, KeyFile, KeyRing, Phase,
-        Phases, RedactionSettings, Router, ServerParts, Settings, SocketAddr, SqlLimits,
-        StoreSettings, Supervision, SystemClock, Tenants, UnixNanos, audit_log, collector_settings,
-        routes, sql_limits, start_collector, store_settings, watch, web,
+        AccessPolicy, Arc, Clock, Duration, Health, KeyFile, KeyRing, Phase, Phases, Router,
+        ServerParts, Settings, SocketAddr, Supervision, SystemClock, Tenants, UnixNanos, audit_log,
+        routes, start_collector, watch, web,
     };
     use crate::{
         cli::exit_code,
@@ -645,28 +564,14 @@ mod tests {
 
     fn settings(folder: &Path) -> Settings {
         let folder = folder.join("data").to_str().unwrap().to_owned();
-        let listeners = ["http", "otlp-grpc", "otlp-http", "zipkin"];
+        let receivers = RECEIVERS.iter().map(|receiver| receiver.setting);
+        let listeners = std::iter::once("http").chain(receivers);
         let listeners = listeners.map(|name| (name, "127.0.0.1:0".to_owned()));
         let others = [("data-dir", folder), ("sql", "off".to_owned())];
-        let flags = listeners.into_iter().chain(others);
+        let flags = listeners.chain(others);
         let mut sources = Sources::read(None, std::iter::empty(), flags).unwrap();
         sources.divide_memory(MemoryFiles::default().limit());
         sources.settings().unwrap()
-    }
-
-    /// Defaults that a user sees are those of the crates, which tests and benchmarks take.
-    #[test]
-    fn defaults_of_settings_are_those_of_the_crates() {
-        let sources = Sources::read(None, std::iter::empty(), std::iter::empty()).unwrap();
-        let settings = sources.settings().unwrap();
-        // A store on its own keeps everything.
-        let retention = settings.retention.clone();
-        let store = StoreSettings { retention, ..StoreSettings::new("./data") };
-        assert_eq!(store_settings(&settings), store);
-        let collector = collector_settings(&settings);
-        assert_eq!(collector.limits, CollectorLimits::default());
-        assert_eq!(collector.redaction, RedactionSettings::default());
-        assert_eq!(sql_limits(&settings), SqlLimits::default());
     }
 
     /// A clock that is ahead of the machine's by so many nanoseconds.
@@ -697,9 +602,10 @@ mod tests {
         let health = Health::new(vec![tasks.clone()]);
         let tenants = Tenants::open(&settings, &access, &health, &clock);
         let tenants = Box::pin(tenants).await.unwrap();
-        let receivers = collector_settings(&settings);
+        let receivers = settings.collector.clone();
         let collector = start_collector(receivers, &tenants, &clock).await.unwrap();
-        assert_eq!(collector.receivers().len(), settings.receivers.len(), "a setting names none");
+        let listening = collector.receivers().len();
+        assert_eq!(listening, settings.collector.receivers.len(), "a setting names none");
         health.add(collector.supervision());
         let audit = audit_log::open(&settings, &clock, &tasks).await.unwrap();
         let parts = ServerParts { tenants, collector, access, audit, health, own: None, clock };

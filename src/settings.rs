@@ -5,7 +5,12 @@
 //! command line. A name that is not in the table is an error in the file and on the command line. A
 //! variable of an unknown name is a warning: Kubernetes sets some in every container beside a
 //! Service that is called like this program. `memory` is divided among settings that nobody set.
+//!
+//! A setting that bounds a crate is a field of that crate's settings, which have its default, and a
+//! line of the table. Does not own the fields of crates, nor what they mean.
 
+mod bucket_access;
+mod default_text;
 mod environment;
 mod memory;
 mod oidc;
@@ -17,6 +22,7 @@ use std::{
     collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration,
 };
 
+use bucket_access::{AwsVariables, BucketAccess};
 use environment::Environment;
 pub(crate) use memory::MemoryFiles;
 pub(crate) use oidc::OidcValues;
@@ -27,42 +33,38 @@ pub(crate) use setting_value::{age as parse_age, bytes as parse_bytes};
 pub(crate) use settings_table::{SETTINGS, Setting};
 use thiserror::Error;
 use tidings_access::ClientSecret;
-use tidings_collector::{TlsFiles, TrustedProxies};
+use tidings_collector::{CollectorSettings, TlsFiles};
 use tidings_proto::api::LimitInForce;
-use tidings_storage::{ObjectAddress, Retention};
+use tidings_query::QuerySettings;
+use tidings_sql::SqlLimits;
+use tidings_storage::{StoreSettings, TablesAt};
 
 use crate::client_identity::ClientKey;
 
-/// The effective settings.
-#[derive(Debug, Clone)]
+/// The effective settings: those of each crate, as it takes them, and those of the process. Their
+/// defaults are in the table, or are the crates'.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    pub(crate) data_dir: PathBuf,
-    /// `None`: in the data directory.
-    pub(crate) tables: Option<ObjectAddress>,
-    pub(crate) tables_endpoint: String,
-    pub(crate) tables_region: String,
-    pub(crate) tables_allow_http: bool,
-    pub(crate) tables_cache_bytes_max: u64,
-    pub(crate) aws: AwsVariables,
-    pub(crate) http: SocketAddr,
-    /// Addresses of receivers by the names of their settings.
-    pub(crate) receivers: Vec<(&'static str, SocketAddr)>,
+    pub(crate) store: StoreSettings,
+    pub(crate) bucket: BucketAccess,
+    /// Without what a server opens: keys, TLS, the audit log, names of the host.
+    pub(crate) collector: CollectorSettings,
+    pub(crate) query: QuerySettings,
+    pub(crate) sql: SqlAt,
+    pub(crate) sql_limits: SqlLimits,
+    pub(crate) http: HttpListener,
     pub(crate) insecure: bool,
     pub(crate) require_keys: bool,
     /// `None`: the one in the data directory.
     pub(crate) keys_file: Option<PathBuf>,
     pub(crate) oidc: OidcValues,
     pub(crate) public_url: Option<String>,
-    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) tenants_max: u64,
     pub(crate) tls_certificate: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) allow_origins: Vec<String>,
-    pub(crate) transaction_keys: Vec<String>,
-    pub(crate) redact: bool,
-    pub(crate) redact_keys: Vec<String>,
     /// `None`: in the data directory. Commands on a tenant's store have that of `default`.
     pub(crate) audit_dir: Option<PathBuf>,
     pub(crate) audit_reads: bool,
@@ -71,43 +73,33 @@ pub(crate) struct Settings {
     pub(crate) log: String,
     pub(crate) metrics_push: MetricsPushValues,
     pub(crate) own_telemetry: OwnTelemetrySettings,
-    pub(crate) otlp_grpc_message_bytes_max: u64,
-    pub(crate) http_body_bytes_max: u64,
     /// `None` before it is measured.
     pub(crate) memory: Option<u64>,
-    pub(crate) in_flight_bytes_max: u64,
-    pub(crate) connections_max: u64,
-    pub(crate) memory_flush_bytes: u64,
-    pub(crate) memory_flush_seconds: u64,
-    pub(crate) memory_bytes_max: u64,
-    pub(crate) wal_segment_bytes: u64,
-    pub(crate) wal_bytes_max: u64,
-    pub(crate) index_memory_bytes_max: u64,
-    pub(crate) metadata_memory_bytes_max: u64,
-    pub(crate) disk_reserve_bytes: u64,
-    pub(crate) search_rows_max: u64,
-    pub(crate) sql: SqlAt,
-    pub(crate) sql_seconds_max: u64,
-    pub(crate) sql_memory_bytes_max: u64,
-    pub(crate) sql_running_max: u64,
-    pub(crate) removed_files_age: Option<Duration>,
-    pub(crate) quarantine_age: Option<Duration>,
-    pub(crate) scrub_bytes_per_second: Option<u64>,
-    pub(crate) retention: Retention,
-    /// Start without what cannot be read of the log; of one start, and so no setting.
-    pub(crate) recover: bool,
     /// The settings that bound something, as they were given.
     pub(crate) limits: Vec<LimitInForce>,
 }
 
+/// The listener of the UI and the API.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HttpListener {
+    pub(crate) address: SocketAddr,
+}
+
+impl Default for HttpListener {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 8434)) }
+    }
+}
+
 /// Where queries in SQL are answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SqlAt {
     /// Where only this machine can ask.
     Loopback,
     /// Everywhere.
     On,
     /// Nowhere.
+    #[default]
     Off,
 }
 
@@ -119,17 +111,6 @@ impl SqlAt {
             Self::Off => false,
             Self::Loopback => address.ip().is_loopback(),
         }
-    }
-}
-
-/// The environment's variables whose names begin with `AWS_`. Some are secret: they are never
-/// shown.
-#[derive(Clone, Default)]
-pub(crate) struct AwsVariables(pub(crate) Vec<(String, String)>);
-
-impl fmt::Debug for AwsVariables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} variables", self.0.len())
     }
 }
 
@@ -216,7 +197,7 @@ impl Sources {
     ) -> Result<Self, SettingsError> {
         let mut sources = Self::default();
         for setting in SETTINGS {
-            sources.set(setting, setting.default.to_owned(), Origin::Default);
+            sources.set(setting, setting.default_text(), Origin::Default);
         }
         let Environment { config, values, aws, key, oidc_secret, warnings } =
             Environment::read(environment)?;
@@ -264,18 +245,24 @@ impl Sources {
 
     /// The settings, every value checked.
     pub(crate) fn settings(&self) -> Result<Settings, SettingsError> {
-        let mut settings = Settings::empty();
+        let mut settings = Settings::default();
         for setting in SETTINGS {
             let Some((value, origin)) = self.values.get(setting.name) else { continue };
-            (setting.set)(&mut settings, value).map_err(|reason| SettingsError::Value {
-                name: setting.name,
-                value: value.clone(),
-                origin: origin.clone(),
-                reason,
+            (setting.set)(&mut settings, setting.name, value).map_err(|reason| {
+                SettingsError::Value {
+                    name: setting.name,
+                    value: value.clone(),
+                    origin: origin.clone(),
+                    reason,
+                }
             })?;
         }
         settings.limits = self.limits();
-        settings.aws = self.aws.clone();
+        settings.sql_limits = settings.sql_limits.within_memory();
+        settings.bucket.aws = self.aws.clone();
+        if let TablesAt::ObjectStore(tables) = &mut settings.store.tables {
+            *tables = settings.bucket.at(tables.address.clone());
+        }
         settings.oidc.client_secret = self.oidc_secret.clone();
         settings.check_listeners()?;
         settings.check_exposure()?;
@@ -298,7 +285,7 @@ impl Sources {
                 name: setting.name.to_owned(),
                 value: value.to_owned(),
                 unit: setting.unit?.to_owned(),
-                default_value: setting.default.to_owned(),
+                default_value: setting.default_text(),
                 origin,
                 help: setting.help.to_owned(),
             })
@@ -344,68 +331,9 @@ fn suggestion(wrong: &str) -> String {
 }
 
 impl Settings {
-    fn empty() -> Self {
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self {
-            data_dir: PathBuf::new(),
-            tables: None,
-            tables_endpoint: String::new(),
-            tables_region: String::new(),
-            tables_allow_http: false,
-            tables_cache_bytes_max: 0,
-            aws: AwsVariables::default(),
-            http: nowhere,
-            receivers: Vec::new(),
-            insecure: false,
-            require_keys: false,
-            keys_file: None,
-            oidc: OidcValues::default(),
-            public_url: None,
-            trusted_proxies: TrustedProxies::default(),
-            tenants_max: 0,
-            tls_certificate: None,
-            tls_key: None,
-            tls_client_ca: None,
-            allowed_hosts: Vec::new(),
-            allow_origins: Vec::new(),
-            transaction_keys: Vec::new(),
-            redact: true,
-            redact_keys: Vec::new(),
-            audit_dir: None,
-            audit_reads: false,
-            audit_age: None,
-            log: String::new(),
-            metrics_push: MetricsPushValues::default(),
-            own_telemetry: OwnTelemetrySettings::default(),
-            otlp_grpc_message_bytes_max: 0,
-            http_body_bytes_max: 0,
-            memory: None,
-            in_flight_bytes_max: 0,
-            connections_max: 0,
-            memory_flush_bytes: 0,
-            memory_flush_seconds: 0,
-            memory_bytes_max: 0,
-            wal_segment_bytes: 0,
-            wal_bytes_max: 0,
-            index_memory_bytes_max: 0,
-            metadata_memory_bytes_max: 0,
-            disk_reserve_bytes: 0,
-            search_rows_max: 0,
-            sql: SqlAt::Off,
-            sql_seconds_max: 0,
-            sql_memory_bytes_max: 0,
-            sql_running_max: 0,
-            removed_files_age: None,
-            quarantine_age: None,
-            scrub_bytes_per_second: None,
-            retention: Retention::default(),
-            recover: false,
-            limits: Vec::new(),
-        }
-    }
-
     fn listeners(&self) -> Vec<(&'static str, SocketAddr)> {
-        std::iter::once(("http", self.http)).chain(self.receivers.iter().copied()).collect()
+        let receivers = self.collector.receivers.iter().copied();
+        std::iter::once(("http", self.http.address)).chain(receivers).collect()
     }
 
     /// Refuses two listeners at one address.
@@ -456,12 +384,12 @@ impl Settings {
 
     /// Returns the folder of the audit log.
     pub(crate) fn audit_folder(&self) -> PathBuf {
-        self.audit_dir.clone().unwrap_or_else(|| self.data_dir.join("audit"))
+        self.audit_dir.clone().unwrap_or_else(|| self.store.data_dir.join("audit"))
     }
 
     /// Returns the path of the file of keys.
     pub(crate) fn key_file(&self) -> PathBuf {
-        self.keys_file.clone().unwrap_or_else(|| self.data_dir.join("keys.json"))
+        self.keys_file.clone().unwrap_or_else(|| self.store.data_dir.join("keys.json"))
     }
 
     /// Returns the files of TLS, if it is set up.
@@ -520,28 +448,29 @@ impl Settings {
 
     /// Refuses sizes that cannot work together.
     fn check_order(&self) -> Result<(), SettingsError> {
-        let flush = ("memory-flush-bytes", self.memory_flush_bytes);
-        let in_flight = ("in-flight-bytes-max", self.in_flight_bytes_max);
+        let (store, receivers) = (&self.store, &self.collector.limits);
+        let flush = ("memory-flush-bytes", store.memory_flush_bytes);
+        let in_flight = ("in-flight-bytes-max", receivers.in_flight_bytes_max as u64);
         let never_fits = "a request of that size could never be taken";
         let pairs = [
             (
                 flush,
-                ("disk-reserve-bytes", self.disk_reserve_bytes),
+                ("disk-reserve-bytes", store.disk_reserve_bytes),
                 "a flush would find no room on a disk that is full",
             ),
             (
                 flush,
-                ("memory-bytes-max", self.memory_bytes_max),
+                ("memory-bytes-max", store.memory_bytes_max),
                 "memory would be full before it is written to files",
             ),
             (
-                ("wal-segment-bytes", self.wal_segment_bytes),
-                ("wal-bytes-max", self.wal_bytes_max),
+                ("wal-segment-bytes", store.wal_segment_bytes),
+                ("wal-bytes-max", store.wal_bytes_max),
                 "the log would be full before its first segment is closed",
             ),
-            (("http-body-bytes-max", self.http_body_bytes_max), in_flight, never_fits),
+            (("http-body-bytes-max", receivers.http_body_bytes_max as u64), in_flight, never_fits),
             (
-                ("otlp-grpc-message-bytes-max", self.otlp_grpc_message_bytes_max),
+                ("otlp-grpc-message-bytes-max", receivers.grpc_message_bytes_max as u64),
                 in_flight,
                 never_fits,
             ),

@@ -8,10 +8,15 @@ use clap::ArgMatches;
 use tidings_access::is_printable;
 use tidings_proto::{
     DurationNanos,
-    api::{ProblemDetails, ResolveResult, SpanFlags, TraceSkeleton, TransactionState},
+    api::{ResolveResult, SpanFlags, TraceSkeleton, TransactionState},
 };
 
-use crate::{cli, client::Client, client_identity::ClientIdentity, settings::Sources};
+use crate::{
+    cli,
+    client::{Client, percent_encoded},
+    client_identity::ClientIdentity,
+    settings::Sources,
+};
 
 /// Asks the API for the trace and draws it.
 pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
@@ -25,7 +30,7 @@ pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
 
 async fn fetch(client: &Client, server: &str, id: &str) -> Result<TraceSkeleton> {
     let resolved: ResolveResult =
-        get(client, server, &format!("/api/v1/resolve?text={}", escape(id))).await?;
+        get(client, server, &format!("/api/v1/resolve?text={}", percent_encoded(id))).await?;
     let Some(found) = resolved.matches.first() else {
         bail!("nothing stored matches {id:?}; it was tried as {}", resolved.tried.join(", "));
     };
@@ -39,24 +44,9 @@ async fn get<T: serde::de::DeserializeOwned>(
 ) -> Result<T> {
     let answer = client.get(server, path).await?;
     if !answer.status.is_success() {
-        let detail = serde_json::from_slice::<ProblemDetails>(&answer.body)
-            .map_or_else(|_| answer.status.to_string(), |problem| problem.detail);
-        bail!("{detail}");
+        bail!("{}", answer.detail());
     }
     serde_json::from_slice(&answer.body).context("the answer is not what this version expects")
-}
-
-/// Percent-encodes everything but letters, digits, `-`, `.` and `_`.
-fn escape(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        use std::fmt::Write as _;
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
 
 /// Deeper spans are indented no further.

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::Value as Json;
 use tidings_access::is_printable;
-use tidings_proto::api::{ProblemDetails, SqlResult};
+use tidings_proto::api::SqlResult;
 use tidings_sql::{WorkerLimits, run_worker};
 
 use crate::{cli, client::Client, client_identity::ClientIdentity, settings::Sources};
@@ -28,9 +28,7 @@ pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
 async fn fetch(client: &Client, server: &str, query: String) -> Result<SqlResult> {
     let answer = client.post(server, "/api/v1/sql", "application/sql", query.into()).await?;
     if !answer.status.is_success() {
-        let detail = serde_json::from_slice::<ProblemDetails>(&answer.body)
-            .map_or_else(|_| answer.status.to_string(), |problem| problem.detail);
-        bail!("{detail}");
+        bail!("{}", answer.detail());
     }
     serde_json::from_slice(&answer.body).context("the answer is not what this version expects")
 }

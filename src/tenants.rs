@@ -42,12 +42,7 @@ use tower::ServiceExt;
 use division::divided;
 pub(crate) use division::{folders, possible, settings_of};
 
-use crate::{
-    health::Health,
-    serve::{query_settings, store_settings},
-    settings::Settings,
-    web,
-};
+use crate::{health::Health, settings::Settings, web};
 
 /// A store that could not be opened is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
@@ -145,7 +140,7 @@ impl Tenants {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self> {
         let ring = access.ring().map(Arc::clone);
-        let found = folders(&settings.data_dir)?;
+        let found = folders(&settings.store.data_dir)?;
         let named = ring.as_ref().map(|ring| ring.tenants()).unwrap_or_default();
         let names = match ring {
             Some(_) => without_default(&found, &named),
@@ -153,7 +148,7 @@ impl Tenants {
         };
         let (names, unserved) = names.split_at(names.len().min(possible(settings) - 1));
         let count = names.len() + 1;
-        let opened = divided(store_settings(settings), count);
+        let opened = divided(settings.store.clone(), count);
         let (store, recovery) = Store::open(opened, Arc::clone(clock)).await?;
         let default = TenantName::default();
         tell_opened(&default, settings, &recovery);
@@ -167,7 +162,7 @@ impl Tenants {
         }
         let query = QueryService::with_limits(
             store.clone(),
-            query_settings(settings),
+            settings.query.clone(),
             settings.memory.map_or_else(QueryLimits::default, QueryLimits::within),
             Arc::clone(clock),
         );
@@ -357,7 +352,7 @@ impl Tenants {
         let settings = settings_of(&inner.settings, &name)?;
         // The others give room first: there is never more in use than the budget.
         self.divide(count);
-        let opened = divided(store_settings(&settings), count);
+        let opened = divided(settings.store.clone(), count);
         let (store, recovery) = Store::open(opened, Arc::clone(&inner.clock)).await?;
         tell_opened(&name, &settings, &recovery);
         let query = inner.default.query.beside(store.clone());
@@ -395,7 +390,7 @@ impl Tenants {
 
     /// Divides the memory of stores among so many.
     fn divide(&self, count: usize) {
-        let share = divided(store_settings(&self.0.settings), count).memory();
+        let share = divided(self.0.settings.store.clone(), count).memory();
         self.all().iter().for_each(|tenant| tenant.store.set_memory(share));
     }
 }
@@ -425,7 +420,7 @@ impl OpenTenants {
     fn named(&self) -> Option<impl Fn(&TenantName) -> bool> {
         let named = self.ring.as_ref()?.tenants();
         let has_folder = |name: &TenantName| {
-            settings_of(&self.settings, name).is_ok_and(|of| of.data_dir.is_dir())
+            settings_of(&self.settings, name).is_ok_and(|of| of.store.data_dir.is_dir())
         };
         Some(move |name: &TenantName| named.contains(name) || has_folder(name))
     }
@@ -446,7 +441,7 @@ fn without_default(with_folder: &[TenantName], named: &BTreeSet<TenantName>) -> 
 fn tell_opened(name: &TenantName, settings: &Settings, recovery: &Recovery) {
     tracing::info!(
         tenant = %name,
-        data_dir = %settings.data_dir.display(),
+        data_dir = %settings.store.data_dir.display(),
         replayed_records = recovery.replayed_records,
         torn_bytes = recovery.torn_bytes,
         quarantined_files = recovery.quarantined.len(),

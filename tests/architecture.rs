@@ -2,6 +2,7 @@
 //! length of files, and words that do not belong in the tree.
 
 mod imports;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+use tidings_collector::RECEIVERS;
 
 /// Which crates of ours each crate may use. `docs/ARCHITECTURE.md` draws the same picture.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -151,6 +154,107 @@ fn files_are_named_after_what_is_in_them() {
         let empty = name.iter().find(|part| EMPTY.iter().any(|name| part == name));
         assert!(empty.is_none(), "{}: find the noun", path.display());
     }
+}
+
+/// A receiver is a file and a line of the list, which has its setting: no other file has the name
+/// of the setting, but for commands that send to some receivers and find their addresses by it.
+#[test]
+fn a_receiver_is_one_file_and_one_line() {
+    const SENDERS: [&str; 3] = ["src/cli.rs", "src/demo.rs", "src/import.rs"];
+    let mut implementations = 0;
+    for path in sources() {
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+        let is_of_server = name.starts_with("src/") || name.starts_with("collector/src/");
+        if !is_of_server || name.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let is_receiver = name.starts_with("collector/src/receive/");
+        if code.contains("impl Receiver for ") {
+            assert!(is_receiver, "{name}: a receiver is a file in collector/src/receive");
+            implementations += 1;
+        }
+        if is_receiver || name == "collector/src/receive.rs" || SENDERS.contains(&name) {
+            continue;
+        }
+        for receiver in RECEIVERS {
+            let setting = format!("\"{}\"", receiver.setting);
+            assert!(!code.contains(&setting), "{name} has {setting}");
+        }
+    }
+    assert_eq!(implementations, RECEIVERS.len(), "receivers are listed in receive.rs");
+}
+
+/// A page is a file, and its `mod` and its line in one list: no other file of the web interface has
+/// its component, and each file of a page is in the list. `docs/ui.md` describes it.
+#[test]
+fn a_page_is_one_file_and_one_line() {
+    let list = root().join("ui/src/pages.rs");
+    let text = fs::read_to_string(&list).unwrap();
+    let documented = fs::read_to_string(root().join("docs/ui.md")).unwrap();
+    let mut listed = BTreeSet::new();
+    let ui: Vec<_> =
+        sources().into_iter().filter(|path| path.starts_with(root().join("ui"))).collect();
+    for line in text.lines().filter(|line| line.starts_with("    \"/")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let address = words[0].trim_matches('"').split('/').map(|part| {
+            part.strip_prefix(':').map_or(part.to_owned(), |name| format!("{{{name}}}"))
+        });
+        let row = format!("| `{}` ", address.collect::<Vec<_>>().join("/"));
+        assert!(documented.contains(&row), "docs/ui.md has no row {row}");
+        let (module, component) = words[1].split_once("::").unwrap();
+        let file = root().join("ui/src/pages").join(module).with_extension("rs");
+        assert!(listed.insert(file.clone()), "{line}");
+        for path in ui.iter().filter(|path| **path != list && **path != file) {
+            let code = fs::read_to_string(path).unwrap();
+            let knows =
+                code.split(|sign: char| !sign.is_alphanumeric()).any(|word| word == component);
+            assert!(!knows, "{} has {component}", path.display());
+        }
+    }
+    let pages = root().join("ui/src/pages");
+    let files = ui.into_iter().filter(|path| path.parent() == Some(pages.as_path()));
+    let files: BTreeSet<PathBuf> = files.collect();
+    assert_eq!(listed, files, "the list of pages, and their files");
+}
+
+/// A resource of the API that reads is a file, with its types and functions behind it, and its `mod`
+/// and its line in one list: no other line there names its handlers, and `docs/api.md` has it.
+#[test]
+fn an_api_resource_is_one_file_and_one_line() {
+    const HANDLER: &str = "#[utoipa::path(";
+    let list = fs::read_to_string(root().join("query/src/http.rs")).unwrap();
+    let documented = fs::read_to_string(root().join("docs/api.md")).unwrap();
+    let (mut files, mut resources) = (BTreeSet::new(), 0);
+    for path in sources().into_iter().filter(|path| path.starts_with(root().join("query/src"))) {
+        let text = fs::read_to_string(&path).unwrap();
+        let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let mut handlers = BTreeSet::new();
+        for handler in text.split(HANDLER).skip(1) {
+            let address = handler.split("path = \"").nth(1).unwrap().split('"').next().unwrap();
+            let row = format!("`GET {address}`");
+            assert!(documented.contains(&row), "docs/api.md has no {row}");
+            let name = handler.split("async fn ").nth(1).unwrap().split('(').next().unwrap();
+            assert!(handlers.insert(name), "{}: {name}", path.display());
+        }
+        if handlers.is_empty() {
+            continue;
+        }
+        assert_eq!(path, root().join("query/src/http").join(&module).with_extension("rs"));
+        let listed = text.split("\nendpoints![").nth(1).unwrap().split(']').next().unwrap();
+        let listed = listed.split(',').map(str::trim).filter(|name| !name.is_empty());
+        assert_eq!(listed.collect::<BTreeSet<_>>(), handlers, "{}", path.display());
+        assert!(list.contains(&format!("\nmod {module};\n")), "{module}");
+        let line = format!("{module}::endpoints(),");
+        let begin = format!("{module}::");
+        let lines = list.lines().map(str::trim).filter(|line| line.starts_with(&begin));
+        assert_eq!(lines.collect::<Vec<_>>(), [line], "query/src/http.rs");
+        resources += handlers.len();
+        files.insert(module);
+    }
+    assert_eq!(list.matches("::endpoints(),\n").count(), files.len(), "{files:?}");
+    assert!(resources > 30, "{resources}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! `docs/api.md` has the parameters that the API takes, with their defaults and bounds, and the
-//! glossary's names are those of the code.
+//! `docs/api.md` has the parameters that the API takes, with their defaults and bounds, and tables
+//! for each resource. The glossary's names are those of the code. Links lead somewhere, paths of
+//! sources exist, and decisions are short and listed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +14,14 @@ use crate::harness::Server;
 
 const API: &str = include_str!("../docs/api.md");
 const HEADER: &str = "| Parameter | Form | Default | Bound | Meaning |";
+/// Stands for a table of parameters where no request of a resource has one.
+const NO_PARAMETERS: &str = "These take no parameters.";
+/// Begins of the lines that list a resource's requests.
+const METHODS: [&str; 4] = ["`GET", "`POST", "`PUT", "`DELETE"];
 /// Described on a page of its own.
 const ELSEWHERE: &str = "/api/v1/sql";
+/// Longest decision, by what white space separates.
+const DECISION_WORDS_MAX: usize = 600;
 
 /// A row of a table of parameters.
 #[derive(Debug, Clone)]
@@ -164,6 +171,38 @@ fn the_pages_parameters_are_those_of_the_description() {
     assert!(tables.by_path.len() > 20, "{}", tables.by_path.len());
 }
 
+#[test]
+fn each_resource_has_tables_of_its_parameters_and_limits() {
+    let mut sections: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in API.lines() {
+        if line.starts_with('#') {
+            sections.push((line, Vec::new()));
+        } else if let Some((_, lines)) = sections.last_mut() {
+            lines.push(line);
+        }
+    }
+    let is_request = |line: &str| {
+        line.contains("/api/v1/") && METHODS.iter().any(|method| line.starts_with(method))
+    };
+    let is_limits =
+        |line: &str| line.starts_with("| Limit") && line.ends_with(" | Value | Beyond it |");
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (heading, lines) in sections {
+        if !lines.iter().any(|line| is_request(line)) {
+            continue;
+        }
+        count += 1;
+        if !lines.iter().any(|line| [HEADER, NO_PARAMETERS].contains(line)) {
+            wrong.push(format!("{heading}: no table of parameters"));
+        }
+        if !lines.iter().any(|line| is_limits(line)) {
+            wrong.push(format!("{heading}: no table of limits"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 30, "{count}");
+}
+
 /// Every Rust source of the crates that the glossary names.
 fn sources(folder: &Path, texts: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -243,16 +282,30 @@ fn every_link_of_the_documentation_leads_somewhere() {
     assert!(count > 100, "{count}");
 }
 
+/// The decisions: their files' names and texts.
+fn decisions() -> impl Iterator<Item = (String, String)> {
+    pages().into_iter().filter_map(|page| {
+        let name = page.file_name()?.to_str()?.to_owned();
+        let is_decision = name.starts_with(|first: char| first.is_ascii_digit());
+        is_decision.then(|| (name, fs::read_to_string(&page).unwrap()))
+    })
+}
+
+#[test]
+fn a_decision_is_a_page_at_most() {
+    let long = decisions().filter_map(|(name, text)| {
+        let words = text.split_whitespace().count();
+        (words > DECISION_WORDS_MAX).then(|| format!("{name} has {words} words"))
+    });
+    let long: Vec<String> = long.collect();
+    assert!(long.is_empty(), "more than {DECISION_WORDS_MAX} words: {long:?}");
+}
+
 #[test]
 fn the_index_of_decisions_has_each_with_its_title() {
     let index = include_str!("../docs/decisions/README.md");
-    let decisions = pages().into_iter().filter_map(|page| {
-        let name = page.file_name()?.to_str()?.to_owned();
-        name.starts_with(|first: char| first.is_ascii_digit()).then_some((name, page))
-    });
     let mut count = 0;
-    for (name, page) in decisions {
-        let text = fs::read_to_string(page).unwrap();
+    for (name, text) in decisions() {
         let (number, title) = text.lines().next().unwrap()[2..].split_once(": ").unwrap();
         assert!(name.starts_with(number), "{name} is titled {number}");
         let line = format!("| {number} | [{title}]({name}) |");
@@ -262,21 +315,31 @@ fn the_index_of_decisions_has_each_with_its_title() {
     assert_eq!(count, index.matches(".md) |").count(), "the index has a decision that is gone");
 }
 
+/// Returns true if a text in backticks is a path of this repository: it begins with one of its
+/// folders, or ends as a Rust source does. What is built or stored has no fixed paths.
+fn is_source_path(part: &str, root: &Path) -> bool {
+    let folder = part.split('/').next().unwrap_or_default();
+    let is_variable = part.contains(|sign: char| sign.is_whitespace() || sign == '<');
+    part.contains('/')
+        && !is_variable
+        && !["", "..", "data", "target"].contains(&folder)
+        && (root.join(folder).is_dir() || part.ends_with(".rs"))
+}
+
 #[test]
-fn the_paths_of_architecture_and_dependencies_exist() {
+fn paths_of_sources_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pages = [include_str!("../docs/ARCHITECTURE.md"), include_str!("../docs/dependencies.md")];
     let (mut missing, mut count) = (Vec::new(), 0);
-    for part in pages.iter().flat_map(|page| page.split('`').skip(1).step_by(2)) {
-        let folder = part.split('/').next().unwrap_or_default();
-        let is_path = part.contains('/') && !part.contains(' ') && root.join(folder).is_dir();
-        if is_path && !folder.is_empty() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let parts = text.split('`').skip(1).step_by(2);
+        for part in parts.filter(|part| is_source_path(part, root)) {
             count += 1;
             if !root.join(part).exists() {
-                missing.push(part);
+                missing.push(format!("{}: {part}", page.display()));
             }
         }
     }
-    assert!(missing.is_empty(), "{missing:?}");
-    assert!(count > 50, "{count}");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(count > 200, "{count}");
 }

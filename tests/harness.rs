@@ -20,6 +20,7 @@ use std::{
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
+use tidings_collector::{RECEIVERS, RegisteredReceiver};
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,13 +87,16 @@ impl Server {
         environment: Vec<(String, String)>,
     ) -> Self {
         let log = !flags.iter().any(|flag| flag == "--log");
+        let listener = |receiver: &RegisteredReceiver| {
+            [format!("--{}", receiver.setting), "127.0.0.1:0".to_owned()]
+        };
         let mut child = command
             .envs(environment.iter().cloned())
             .arg("serve")
             .arg("--data-dir")
             .arg(folder.path())
-            .args(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"])
-            .args(["--otlp-http", "127.0.0.1:0", "--zipkin", "127.0.0.1:0"])
+            .args(["--http", "127.0.0.1:0"])
+            .args(RECEIVERS.iter().flat_map(listener))
             .args(log.then_some(["--log", "error"]).into_iter().flatten())
             .args(&flags)
             .stdout(Stdio::piped())
@@ -108,6 +112,8 @@ impl Server {
         let http = address("UI and API");
         let (otlp_grpc, otlp_http, zipkin) =
             (address("otlp/grpc"), address("otlp/http"), address("zipkin"));
+        // A receiver that no test knows has a line too.
+        lines.take(RECEIVERS.len().saturating_sub(3)).for_each(drop);
         Self { child, flags, environment, http, otlp_grpc, otlp_http, zipkin, folder }
     }
 

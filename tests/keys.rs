@@ -654,6 +654,8 @@ fn commands_bring_their_key_by_a_variable_or_a_file_and_never_show_it() {
     let sql = ["sql", query, "--http", &server.http, "--key-file", file.to_str().unwrap()];
     let (code, text) = run(None, &sql);
     assert!(code == Some(0) && text.starts_with('n'), "{text}");
+    let (code, text) = run(None, &["tail", "--http", &server.http]);
+    assert!(code == Some(1) && text.contains("key"), "{text}");
     let (_, text) = run(Some(&admin), &["config"]);
     assert!(!text.contains(&admin[12..]), "{text}");
 }

@@ -502,6 +502,9 @@ fn notices_name_the_crates_of_the_server_and_of_the_ui() {
         for name in ["\ntokio ", "\nleptos ", "Apache License"] {
             assert!(text.contains(name), "{name:?} is missing");
         }
+        let server = Server::start();
+        let served = http::get(&server.http, "/assets/third-party-notices.txt");
+        assert!(String::from_utf8_lossy(&served.body) == text, "the link of the System page");
     } else {
         assert!(error.contains("built without them: `cargo xtask ui` makes them"), "{error}");
     }

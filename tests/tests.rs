@@ -58,6 +58,7 @@ mod sql_generated;
 mod sql_processes;
 mod storm;
 mod syscalls;
+mod tail;
 mod task_failure;
 mod tenants;
 mod tls;

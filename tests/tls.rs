@@ -438,6 +438,7 @@ fn commands_that_are_clients_speak_tls() {
     assert!(out.contains("sent 2 transactions"), "{out}");
     for (args, says) in [
         (&["trace", &id, "--http", &server.http, "--ca", &other][..], "UnknownIssuer"),
+        (&["tail", "--http", &server.http, "--ca", &other], "UnknownIssuer"),
         (&["trace", &id, "--http", &server.http], "--ca FILE is needed"),
         (&["trace", &id, "--http", port(&server.http)], NEEDED),
         (&["import", &export, "--otlp-http", port(&server.otlp_http)], NEEDED),

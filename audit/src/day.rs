@@ -2,25 +2,26 @@
 
 use std::{
     fmt, io,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
-use chrono::{DateTime, NaiveDate, NaiveTime};
-use tidings_proto::UnixNanos;
+use tidings_proto::{CivilDate, UnixNanos};
 use tidings_storage::StorageError;
 
-const FORMAT: &str = "%Y-%m-%d";
 const SUFFIX: &str = ".jsonl";
 
 /// A day in UTC, written as `2026-11-23`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Day(NaiveDate);
+pub(crate) struct Day(CivilDate);
 
 impl Day {
     /// Reads a day as it is written, with all digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let day = NaiveDate::parse_from_str(text, FORMAT).ok().map(Self)?;
-        (day.to_string() == text).then_some(day)
+        let number = |range: Range<usize>| text.get(range)?.parse::<i64>().ok();
+        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+        let day = Self(CivilDate { year, month, day });
+        (day.to_string() == text && day.0.exists()).then_some(day)
     }
 
     /// Returns its file.
@@ -30,8 +31,7 @@ impl Day {
 
     /// Returns its first moment.
     pub(crate) fn start(self) -> UnixNanos {
-        let seconds = self.0.and_time(NaiveTime::MIN).and_utc().timestamp();
-        UnixNanos(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000_000))
+        self.0.start()
     }
 
     /// Lists the days that have a file, the newest first; none where there is no folder.
@@ -57,14 +57,14 @@ impl Day {
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.format(FORMAT))
+        let CivilDate { year, month, day } = self.0;
+        write!(f, "{year:04}-{month:02}-{day:02}")
     }
 }
 
 impl From<UnixNanos> for Day {
     fn from(time: UnixNanos) -> Self {
-        let seconds = i64::try_from(time.0 / 1_000_000_000).unwrap_or_default();
-        Self(DateTime::from_timestamp(seconds, 0).unwrap_or_default().date_naive())
+        Self(time.into())
     }
 }
 
@@ -87,7 +87,16 @@ mod tests {
         for time in [last_second, next] {
             LineFile::open(&Day::from(time).path(folder.path())).unwrap();
         }
-        for name in ["2026-11-99.jsonl", "2026-11-2.jsonl", "+2026-11-23.jsonl", "notes.txt"] {
+        for name in [
+            "2026-11-99.jsonl",
+            "2026-02-29.jsonl",
+            "2026-11-2.jsonl",
+            "2026:11-23.jsonl",
+            "2026-11-23a.jsonl",
+            "+026-11-23.jsonl",
+            "+2026-11-23.jsonl",
+            "notes.txt",
+        ] {
             LineFile::open(&folder.path().join(name)).unwrap();
         }
         let days = Day::list(folder.path()).unwrap();

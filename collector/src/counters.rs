@@ -22,9 +22,6 @@ use crate::refusal::{Reason, Refusal};
 /// One line per receiver and reason in this time.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Number of receivers.
-pub(crate) const RECEIVERS: usize = 3;
-
 /// Counts of one receiver.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiverCounters {

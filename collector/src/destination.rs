@@ -19,7 +19,7 @@ use tidings_storage::StorageError;
 
 use crate::{
     Sink,
-    counters::{RECEIVERS, ReceiverCounters, SignalCounters},
+    counters::{ReceiverCounters, SignalCounters},
     refusal::{Reason, Refusal},
 };
 
@@ -70,20 +70,19 @@ pub struct Destination {
     pub(crate) spans: SignalCounters,
     pub(crate) logs: SignalCounters,
     pub(crate) redacted: AtomicU64,
-    /// Of each receiver.
-    receivers: [ReceiverCounters; RECEIVERS],
+    /// Of each receiver, in the order of their list.
+    receivers: Box<[ReceiverCounters]>,
 }
 
 impl Destination {
-    /// Nothing was sent to this sink yet.
-    #[must_use]
-    pub fn new(sink: Arc<dyn Sink>) -> Self {
+    /// A destination that none of so many receivers has sent to.
+    pub(crate) fn with_receivers(sink: Arc<dyn Sink>, receivers: usize) -> Self {
         Self {
             sink,
             spans: SignalCounters::default(),
             logs: SignalCounters::default(),
             redacted: AtomicU64::new(0),
-            receivers: std::array::from_fn(|_| ReceiverCounters::default()),
+            receivers: (0..receivers).map(|_| ReceiverCounters::default()).collect(),
         }
     }
 

@@ -61,6 +61,7 @@ pub use pace::{PACE_WINDOW, Pace};
 pub use phase::{Phase, Phases};
 #[doc(hidden)]
 pub use receive::fuzzed_bodies;
+pub use receive::{RECEIVERS, RegisteredReceiver};
 pub use redact::{MARKER, RedactionSettings, Redactor};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use shares::{

@@ -2,7 +2,8 @@
 //!
 //! A receiver knows its protocol's requests and answers. It owns no socket, limit, count or
 //! record: [`crate::server`] calls it for each request and [`Ingest`] does the rest. A new
-//! protocol is one more file and one more line in [`all`].
+//! protocol is one more file, its `mod`, and one more line in [`RECEIVERS`], which has the setting
+//! of its address too.
 
 pub mod fuzzed_bodies;
 mod grpc;
@@ -23,12 +24,12 @@ use crate::{
     CollectorSettings,
     admit::Admission,
     body::BodyReader,
-    counters::RECEIVERS,
     decompress::Compression,
+    destination::Destination,
     head_errors::Explanation,
     ingest::Ingest,
     refusal::{Reason, Refusal},
-    sink::ReplyBody,
+    sink::{ReplyBody, Sink},
 };
 
 /// The content type of words for people.
@@ -79,16 +80,52 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
     }
 }
 
-/// Every receiver.
-fn all() -> [Arc<dyn Receiver>; RECEIVERS] {
-    [Arc::new(otlp_grpc::OtlpGrpc), Arc::new(otlp_http::OtlpHttp), Arc::new(zipkin_http::Zipkin)]
+/// A receiver, and the setting of its address.
+#[derive(Debug)]
+pub struct RegisteredReceiver {
+    /// Name of the setting, as `otlp-grpc`.
+    pub setting: &'static str,
+    /// Default of the setting.
+    pub address: &'static str,
+    /// Description of the setting.
+    pub help: &'static str,
+    receiver: &'static dyn Receiver,
 }
 
+impl RegisteredReceiver {
+    const fn new(
+        setting: &'static str,
+        address: &'static str,
+        help: &'static str,
+        receiver: &'static dyn Receiver,
+    ) -> Self {
+        Self { setting, address, help, receiver }
+    }
+}
+
+/// Every receiver, in the order of the settings and of the status.
+#[rustfmt::skip]
+pub const RECEIVERS: &[RegisteredReceiver] = &[
+    RegisteredReceiver::new("otlp-grpc", "127.0.0.1:4317", "address of the OTLP/gRPC receiver", &otlp_grpc::OtlpGrpc),
+    RegisteredReceiver::new("otlp-http", "127.0.0.1:4318", "address of the OTLP/HTTP receiver", &otlp_http::OtlpHttp),
+    RegisteredReceiver::new("zipkin", "127.0.0.1:9411", "address of the Zipkin receiver", &zipkin_http::Zipkin),
+];
+
 /// The receivers that have an address, with it.
-pub(crate) fn listening(settings: &CollectorSettings) -> Vec<(SocketAddr, Arc<dyn Receiver>)> {
-    let with_address =
-        |receiver: Arc<dyn Receiver>| Some((settings.address(receiver.name())?, receiver));
-    all().into_iter().filter_map(with_address).collect()
+pub(crate) fn listening(settings: &CollectorSettings) -> Vec<(SocketAddr, &'static dyn Receiver)> {
+    let with_address = |registered: &RegisteredReceiver| {
+        Some((settings.address(registered.setting)?, registered.receiver))
+    };
+    RECEIVERS.iter().filter_map(with_address).collect()
+}
+
+// It stands here because the number of receivers is known here.
+impl Destination {
+    /// Nothing was sent to this sink yet.
+    #[must_use]
+    pub fn new(sink: Arc<dyn Sink>) -> Self {
+        Self::with_receivers(sink, RECEIVERS.len())
+    }
 }
 
 fn full(bytes: impl Into<Bytes>) -> ReplyBody {

@@ -36,7 +36,7 @@ const AGENT_CHARS_MAX: usize = 100;
 /// The state that the connections of one listener share.
 #[derive(Debug)]
 pub(crate) struct Server {
-    pub(crate) receiver: Arc<dyn Receiver>,
+    pub(crate) receiver: &'static dyn Receiver,
     /// Its place in the list of receivers.
     pub(crate) index: usize,
     /// Answers the receiver's questions.

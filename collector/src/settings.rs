@@ -17,7 +17,7 @@ const HYPER_HEAD_FACTOR: u32 = 4;
 /// Where the receivers listen and what they bear.
 #[derive(Debug, Clone)]
 pub struct CollectorSettings {
-    /// Addresses of receivers by the names of their settings, as `otlp-grpc` of `otlp/grpc`. A
+    /// Addresses of receivers by the names of their settings, as [`crate::RECEIVERS`] has them. A
     /// receiver without one does not listen.
     pub receivers: Vec<(&'static str, SocketAddr)>,
     /// Names a request may give as `Host`, beside those of the loopback: those of the machine, and
@@ -53,10 +53,16 @@ impl CollectorSettings {
         }
     }
 
-    /// Returns the address of a receiver by its name, as `otlp/grpc`.
-    pub(crate) fn address(&self, receiver: &str) -> Option<SocketAddr> {
-        let name = receiver.replace('/', "-");
-        self.receivers.iter().find(|(known, _)| *known == name).map(|(_, address)| *address)
+    /// Returns the address of a receiver by the name of its setting.
+    pub(crate) fn address(&self, setting: &str) -> Option<SocketAddr> {
+        self.receivers.iter().find(|(known, _)| *known == setting).map(|(_, address)| *address)
+    }
+}
+
+impl Default for CollectorSettings {
+    /// Listens nowhere, with the default bounds.
+    fn default() -> Self {
+        Self::new(Vec::new())
     }
 }
 

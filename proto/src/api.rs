@@ -37,7 +37,8 @@ pub use change_report::{
     ServiceEnd, Subject, SubjectKind, TrafficEnd, TransactionName,
 };
 pub use comparison::{
-    CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList, RepeatedCall,
+    CallMedians, CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList,
+    RepeatedCall,
 };
 pub use culprits::{Culprit, CulpritRanking, OwnStats, Reason};
 pub use erasures::{ErasedAttribute, ErasureList, ErasureRequest, ErasureStatus, ErasureView};
@@ -55,7 +56,7 @@ pub use log_analysis::{
     PatternChange,
 };
 pub use problem_details::ProblemDetails;
-pub use red_result::{Heatmap, HeatmapCell, HeatmapRow, RedGroup, RedResult};
+pub use red_result::{Heatmap, HeatmapCell, HeatmapRow, HeatmapStep, RedGroup, RedResult};
 pub use search_result::{
     AttributeKey, AttributeKeyList, FoundTraces, MatchedSpan, NameCount, NameList, SearchProgress,
     Searched, SpanMatches, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,

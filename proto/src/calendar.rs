@@ -4,6 +4,10 @@
 //! algorithms](https://howardhinnant.github.io/date_algorithms.html)). Owns no time zones and no
 //! forms of text.
 
+use crate::UnixNanos;
+
+/// Nanoseconds of a day.
+const DAY_NANOS: u64 = 86_400_000_000_000;
 /// Days of 400 years.
 const ERA_DAYS: i64 = 146_097;
 /// Days from 0000-03-01 to 1970-01-01.
@@ -45,14 +49,34 @@ impl CivilDate {
         let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
         era * ERA_DAYS + day_of_era - SHIFT_DAYS
     }
+
+    /// Reports whether the calendar has the date. The caller checks that the year has few digits.
+    #[must_use]
+    pub fn exists(self) -> bool {
+        Self::from_days(self.days()) == self
+    }
+
+    /// Returns the date's first moment in UTC: 1970 for earlier dates, and no later than the last
+    /// moment that has a number.
+    #[must_use]
+    pub fn start(self) -> UnixNanos {
+        UnixNanos(u64::try_from(self.days()).unwrap_or(0).saturating_mul(DAY_NANOS))
+    }
+}
+
+impl From<UnixNanos> for CivilDate {
+    /// Returns the date of a time in UTC.
+    fn from(time: UnixNanos) -> Self {
+        Self::from_days(i64::try_from(time.0 / DAY_NANOS).unwrap_or(0))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::{Datelike, NaiveDate, TimeDelta};
-    use proptest::{prop_assert_eq, proptest};
+    use proptest::{prop_assert, prop_assert_eq, proptest};
 
-    use super::CivilDate;
+    use super::{CivilDate, UnixNanos};
 
     proptest! {
         #[test]
@@ -64,6 +88,24 @@ mod tests {
             prop_assert_eq!(date.year, i64::from(year));
             prop_assert_eq!((date.month, date.day), (i64::from(month), i64::from(day)));
             prop_assert_eq!(date.days(), days);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn dates_that_exist_are_those_that_chrono_makes(
+            year in 1_900_i32..2_500, month in 0_u32..15, day in 0_u32..40,
+        ) {
+            let date = CivilDate { year: year.into(), month: month.into(), day: day.into() };
+            prop_assert_eq!(date.exists(), NaiveDate::from_ymd_opt(year, month, day).is_some());
+        }
+
+        #[test]
+        fn a_date_begins_at_its_first_moment(time in 0_u64..) {
+            let date = CivilDate::from(UnixNanos(time));
+            let (start, next) = (date.start(), CivilDate::from_days(date.days() + 1).start());
+            prop_assert!(start.0 <= time && (time < next.0 || next.0 == u64::MAX));
+            prop_assert_eq!(CivilDate::from(start), date);
         }
     }
 

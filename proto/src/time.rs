@@ -55,7 +55,7 @@ nanos!(
 );
 
 nanos!(
-    /// A difference between two clocks in nanoseconds.
+    /// A difference between two clocks or two lengths of time in nanoseconds.
     OffsetNanos,
     i64
 );

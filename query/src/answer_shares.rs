@@ -37,12 +37,12 @@ pub(crate) fn is_within_share(amount: u64, free: u64) -> bool {
     amount <= free.saturating_mul(SHARE)
 }
 
-/// One of the tenants whose answers are counted together.
+/// Number of a tenant, whose answers are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TenantNumber(u32);
 
 impl TenantNumber {
-    /// That of the first tenant.
+    /// The number of the first tenant.
     pub(crate) const FIRST: Self = Self(0);
 }
 

@@ -31,7 +31,7 @@ pub struct TraceCursor {
 /// Sort keys of trace lists; the highest value comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceRank {
-    /// From the first start to the last end.
+    /// Time from the first start to the last end.
     Duration,
     /// Failed spans.
     Errors,
@@ -51,7 +51,7 @@ impl TraceRank {
 pub struct RankCursor {
     /// Sort key of the list.
     pub rank: TraceRank,
-    /// That of the last trace: nanoseconds, or a count.
+    /// Key of the last trace: nanoseconds, or a count.
     pub value: u64,
     /// The last trace.
     pub trace_id: TraceId,

@@ -506,6 +506,23 @@ impl Reader {
         })
     }
 
+    /// As [`Self::newest_logs_counting`], for the oldest: later ones than `visit` says it needs may
+    /// be left out.
+    pub(crate) fn oldest_logs_counting(
+        &self,
+        counted_rows: u64,
+        filter: &LogFilter,
+        scan: Scan,
+        mut visit: impl FnMut(&LogRows) -> Result<RowsNeeded, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        let mut failure = None;
+        self.check()?;
+        let visit =
+            &mut |rows: &LogRows, _| self.step(visit(rows), RowsNeeded::Nothing, &mut failure);
+        let stats = self.snapshot.scan_oldest_logs(filter, scan, counted_rows, visit)?;
+        self.ended(stats, failure)
+    }
+
     /// As [`Self::newest_logs`], after this many rows were read for counting.
     fn newest_logs_past(
         &self,

@@ -1,9 +1,25 @@
 //! The native API over HTTP: routes, headers, the OpenAPI document; beside it the APIs of other
 //! systems, each in a module of its own.
 //!
-//! Owns the list of endpoints: a route's path and parameters are said once, in the
-//! `#[utoipa::path]` of its handler. Handlers parse, call [`QueryService`] and write the answer;
-//! they know no rule about traces.
+//! Owns the list of endpoints: a module of them is a line of it. A route's path and parameters are
+//! said once, in the `#[utoipa::path]` of its handler. Handlers parse, call [`QueryService`] and
+//! write the answer; they know no rule about traces.
+
+/// Makes the endpoints of a module from its handlers, which answer to GET.
+macro_rules! endpoints {
+    ($($handler:ident),+ $(,)?) => {
+        /// Returns the endpoints of this module.
+        pub(super) fn endpoints() -> Vec<$crate::http::RouteEntry> {
+            vec![$({
+                #[derive(utoipa::OpenApi)]
+                #[openapi(paths($handler))]
+                struct Described;
+                let document = <Described as utoipa::OpenApi>::openapi();
+                $crate::http::RouteEntry::new(document, axum::routing::get($handler))
+            }),+]
+        }
+    };
+}
 
 mod audit;
 mod change_reports;
@@ -71,7 +87,7 @@ pub fn router_described_by(
     let routes = Router::new().route(OPENAPI_PATH, get(openapi));
     let routes = endpoints()
         .into_iter()
-        .fold(routes, |routes, (path, endpoint)| routes.route(&path, endpoint));
+        .fold(routes, |routes, RouteEntry { path, method, .. }| routes.route(&path, method));
     let routes = routes
         .route("/api/v1", any(problem::no_such_path))
         .route("/api/v1/", any(problem::no_such_path))
@@ -139,7 +155,8 @@ fn drop_defaults(document: &mut utoipa::openapi::OpenApi) {
 /// The description of the API, made from its handlers and types.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    QueryApi::openapi()
+    let described = endpoints().into_iter().map(|endpoint| endpoint.document);
+    described.fold(QueryApi::openapi(), utoipa::openapi::OpenApi::merge_from)
 }
 
 /// Where [`document`] is served.
@@ -152,41 +169,6 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         description = "Assembled traces, search, transactions and logs. JSON in OTLP's manner: \
                        lower camel case, hex ids, 64-bit nanoseconds as strings.",
     ),
-    paths(
-        traces::search,
-        traces::trace,
-        traces::skeleton,
-        traces::find,
-        traces::span,
-        traces::otlp,
-        transaction_routes::kinds,
-        transaction_routes::transaction,
-        change_reports::changes,
-        change_reports::deployments,
-        red_metrics::red,
-        graph::graph,
-        red_metrics::heatmap,
-        exception_groups::exceptions,
-        exception_groups::transactions,
-        comparisons::explain,
-        comparisons::compare,
-        comparisons::repeats,
-        traces::links,
-        log_analysis::histogram,
-        log_analysis::patterns,
-        log_analysis::stats,
-        log_search::search,
-        log_search::of_trace,
-        live_logs::tail,
-        live_logs::context,
-        name_lists::services,
-        name_lists::operations,
-        name_lists::attribute_keys,
-        name_lists::attribute_values,
-        transaction_routes::resolve,
-        audit::audit,
-        audit::queries,
-    ),
     components(schemas(
         tidings_proto::api::ProblemDetails,
         tidings_proto::api::SearchProgress,
@@ -195,49 +177,41 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 )]
 struct QueryApi;
 
-/// Every documented endpoint with its path.
-fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
-    vec![
-        endpoint::<traces::__path_search>(get(traces::search)),
-        endpoint::<traces::__path_trace>(get(traces::trace)),
-        endpoint::<traces::__path_skeleton>(get(traces::skeleton)),
-        endpoint::<traces::__path_find>(get(traces::find)),
-        endpoint::<traces::__path_span>(get(traces::span)),
-        endpoint::<traces::__path_otlp>(get(traces::otlp)),
-        endpoint::<transaction_routes::__path_kinds>(get(transaction_routes::kinds)),
-        endpoint::<change_reports::__path_changes>(get(change_reports::changes)),
-        endpoint::<change_reports::__path_deployments>(get(change_reports::deployments)),
-        endpoint::<red_metrics::__path_red>(get(red_metrics::red)),
-        endpoint::<graph::__path_graph>(get(graph::graph)),
-        endpoint::<red_metrics::__path_heatmap>(get(red_metrics::heatmap)),
-        endpoint::<exception_groups::__path_exceptions>(get(exception_groups::exceptions)),
-        endpoint::<exception_groups::__path_transactions>(get(exception_groups::transactions)),
-        endpoint::<comparisons::__path_explain>(get(comparisons::explain)),
-        endpoint::<comparisons::__path_compare>(get(comparisons::compare)),
-        endpoint::<comparisons::__path_repeats>(get(comparisons::repeats)),
-        endpoint::<traces::__path_links>(get(traces::links)),
-        endpoint::<log_analysis::__path_histogram>(get(log_analysis::histogram)),
-        endpoint::<log_analysis::__path_patterns>(get(log_analysis::patterns)),
-        endpoint::<log_analysis::__path_stats>(get(log_analysis::stats)),
-        endpoint::<transaction_routes::__path_transaction>(get(transaction_routes::transaction)),
-        endpoint::<log_search::__path_search>(get(log_search::search)),
-        endpoint::<log_search::__path_of_trace>(get(log_search::of_trace)),
-        endpoint::<live_logs::__path_tail>(get(live_logs::tail)),
-        endpoint::<live_logs::__path_context>(get(live_logs::context)),
-        endpoint::<name_lists::__path_services>(get(name_lists::services)),
-        endpoint::<name_lists::__path_operations>(get(name_lists::operations)),
-        endpoint::<name_lists::__path_attribute_keys>(get(name_lists::attribute_keys)),
-        endpoint::<name_lists::__path_attribute_values>(get(name_lists::attribute_values)),
-        endpoint::<transaction_routes::__path_resolve>(get(transaction_routes::resolve)),
-        endpoint::<audit::__path_audit>(get(audit::audit)),
-        endpoint::<audit::__path_queries>(get(audit::queries)),
+/// Every documented endpoint.
+fn endpoints() -> Vec<RouteEntry> {
+    [
+        audit::endpoints(),
+        change_reports::endpoints(),
+        comparisons::endpoints(),
+        exception_groups::endpoints(),
+        graph::endpoints(),
+        live_logs::endpoints(),
+        log_analysis::endpoints(),
+        log_search::endpoints(),
+        name_lists::endpoints(),
+        red_metrics::endpoints(),
+        traces::endpoints(),
+        transaction_routes::endpoints(),
     ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
-fn endpoint<P: utoipa::Path>(
+/// A documented endpoint.
+struct RouteEntry {
+    path: String,
     method: MethodRouter<QueryService>,
-) -> (String, MethodRouter<QueryService>) {
-    (P::path(), method)
+    /// Describes this endpoint and its types alone.
+    document: utoipa::openapi::OpenApi,
+}
+
+impl RouteEntry {
+    fn new(document: utoipa::openapi::OpenApi, method: MethodRouter<QueryService>) -> Self {
+        let path = document.paths.paths.keys().next().cloned();
+        let path = path.expect("invariant: the description of a handler has its path");
+        Self { path, method, document }
+    }
 }
 
 fn always(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

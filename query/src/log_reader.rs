@@ -2,8 +2,8 @@
 //!
 //! The order is time, then content hash, newest first unless asked otherwise; records that are
 //! equal in both are one record that came twice. Two scans: the first finds the keys of the page
-//! and counts, the second reads the records of the page. Where data files have counted what is asked
-//! for, the first ends with the page, and a third counts the rows of what they leave out.
+//! and counts, the second reads the records of these keys. Where data files have counted what is
+//! asked for, the first ends with the page, and a third counts the rows of what they leave out.
 
 pub(crate) mod context;
 pub(crate) mod correlated;
@@ -88,14 +88,11 @@ pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchRes
         Some(counted) if counted.is_exact => page.keys.len() as u64 >= counted.records,
         _ => page.keys.len() as u64 >= matched && is_exact,
     };
-    let last = match search.order {
-        LogOrder::Newest => page.keys.first(),
-        LogOrder::Oldest => page.keys.last(),
-    };
-    let next = last.filter(|_| !ends_here).map(|(time, content_hash)| LogCursor {
+    let last = last_key(&page.keys, search.order).filter(|_| !ends_here);
+    let next = last.map(|(time, content_hash)| LogCursor {
         order: search.order,
-        time: *time,
-        content_hash: *content_hash,
+        time,
+        content_hash,
         seen: seen.saturating_add(page.keys.len() as u64),
     });
     Ok(LogSearchResult {
@@ -125,21 +122,22 @@ struct CountedRecords {
     rows: u64,
 }
 
-/// Counts the records after the cursor, newest first, from counts of data files, and from rows where
-/// they leave something out. `None` when they have none of them.
+/// Counts the records after the cursor from counts of data files, and from rows where they leave
+/// something out. `None` when they have none of them.
 fn count(reader: &Reader, search: &LogSearch) -> Result<Option<CountedRecords>, QueryError> {
-    let ([filter], LogOrder::Newest) = (search.filters.as_slice(), search.order) else {
-        return Ok(None);
-    };
+    let [filter] = search.filters.as_slice() else { return Ok(None) };
     let mut filter = filter.clone();
     let mut of_cursor = None;
     if let Some(cursor) = search.cursor {
         // Of the records at the cursor's time, some are before it.
-        let end = narrowed(&filter, search).time.end;
-        let time = TimeRange { start: Some(cursor.time), end };
-        of_cursor =
-            Some(time).filter(|time| filter.time.contains(cursor.time) && time.end.is_some());
-        filter.time.end = Some(filter.time.end.map_or(cursor.time, |end| end.min(cursor.time)));
+        let (time, next) = (cursor.time, UnixNanos(cursor.time.0.saturating_add(1)));
+        let at_cursor = TimeRange { start: Some(time), end: Some(next) };
+        of_cursor = filter.time.contains(time).then_some(at_cursor);
+        let range = &mut filter.time;
+        match search.order {
+            LogOrder::Newest => range.end = Some(range.end.map_or(time, |end| end.min(time))),
+            LogOrder::Oldest => range.start = Some(range.start.map_or(next, |from| from.max(next))),
+        }
     }
     let CountedLogs { cells, mut uncounted } = reader.count_logs(&filter, COUNT_STEP)?;
     if cells.is_empty() {
@@ -189,7 +187,7 @@ impl Page {
     ) -> Result<ScanStats, QueryError> {
         let filter = narrowed(filter, search);
         let scan = Scan { detail: Detail::Keys, rows_max: search.rows_max };
-        reader.newest_logs_counting(counted_rows, &filter, scan, |rows| {
+        let visit = |rows: &LogRows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
                 if is_after(key, search.cursor) {
@@ -197,12 +195,12 @@ impl Page {
                 }
             }
             reader.found(self.met.len());
-            let is_full = search.order == LogOrder::Newest && self.keys.len() >= search.limit;
-            Ok(match self.keys.first() {
-                Some((oldest, _)) if is_full => RowsNeeded::Since(*oldest),
-                _ => RowsNeeded::All,
-            })
-        })
+            Ok(rows_needed(&self.keys, search.order, search.limit))
+        };
+        match search.order {
+            LogOrder::Newest => reader.newest_logs_counting(counted_rows, &filter, scan, visit),
+            LogOrder::Oldest => reader.oldest_logs_counting(counted_rows, &filter, scan, visit),
+        }
     }
 
     fn meet(&mut self, key: RecordKey, search: &LogSearch, counted_max: usize) {
@@ -215,16 +213,34 @@ impl Page {
             self.keys.insert(key);
             return;
         }
-        let last = match search.order {
-            LogOrder::Newest => self.keys.first(),
-            LogOrder::Oldest => self.keys.last(),
-        };
-        if last.is_some_and(|last| is_before(search.order, key, *last)) && self.keys.insert(key) {
-            match search.order {
-                LogOrder::Newest => self.keys.pop_first(),
-                LogOrder::Oldest => self.keys.pop_last(),
-            };
+        let last = last_key(&self.keys, search.order);
+        if last.is_some_and(|last| is_before(search.order, key, last)) && self.keys.insert(key) {
+            pop_last_key(&mut self.keys, search.order);
         }
+    }
+}
+
+/// The key that comes last in this order.
+fn last_key(keys: &BTreeSet<RecordKey>, order: LogOrder) -> Option<RecordKey> {
+    match order {
+        LogOrder::Newest => keys.first().copied(),
+        LogOrder::Oldest => keys.last().copied(),
+    }
+}
+
+fn pop_last_key(keys: &mut BTreeSet<RecordKey>, order: LogOrder) {
+    match order {
+        LogOrder::Newest => keys.pop_first(),
+        LogOrder::Oldest => keys.pop_last(),
+    };
+}
+
+/// The rows that a search for the first `count` keys in this order needs when it has these.
+fn rows_needed(keys: &BTreeSet<RecordKey>, order: LogOrder, count: usize) -> RowsNeeded {
+    match (last_key(keys, order).filter(|_| keys.len() >= count), order) {
+        (None, _) => RowsNeeded::All,
+        (Some((time, _)), LogOrder::Newest) => RowsNeeded::Since(time),
+        (Some((time, _)), LogOrder::Oldest) => RowsNeeded::Until(time),
     }
 }
 
@@ -275,15 +291,17 @@ pub(crate) fn read(
     let (Some(first), Some(last)) = (keys.first().copied(), keys.last().copied()) else {
         return Ok(RecordPage::default());
     };
-    let times: Vec<UnixNanos> = keys.iter().map(|(time, _)| *time).collect();
     let mut found: BTreeMap<RecordKey, (LogView, u64)> = BTreeMap::new();
     let (mut bytes, mut cut) = (0, None);
     for filter in filters {
+        if keys.is_empty() {
+            break;
+        }
         let mut filter = filter.clone();
         filter.time.start = Some(first.0);
         filter.time.end = Some(UnixNanos(last.0.0.saturating_add(1)));
-        // Of the rows that match, few are of the page: texts of the others are not read again.
-        filter.times = Some(times.clone());
+        // The first scan evaluated the filter: its texts are not read again.
+        filter.keys = Some(keys.iter().copied().collect());
         reader.logs(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));

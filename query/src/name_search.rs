@@ -91,13 +91,7 @@ pub(crate) fn attribute_values(
 
 /// A value as the text that an attribute filter matches it by.
 pub(crate) fn value_text(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::String(text) => text.clone(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::Int(number) => number.to_string(),
-        Value::Double(number) => number.to_string(),
-        Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => return None,
-    })
+    Some(value.scalar_text()?.into_owned())
 }
 
 /// Where an attribute was found.

@@ -196,6 +196,26 @@ pub struct QuerySettings {
     pub search_rows_max: u64,
 }
 
+impl Default for QuerySettings {
+    fn default() -> Self {
+        let transaction_keys = [
+            "tid",
+            "transaction.id",
+            "order.id",
+            "request.id",
+            "x-request-id",
+            "http.request.header.x-request-id",
+            "correlation.id",
+            "correlation_id",
+            "messaging.message.id",
+        ];
+        Self {
+            transaction_keys: transaction_keys.map(str::to_owned).to_vec(),
+            search_rows_max: 20_000_000,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::QueryLimits;

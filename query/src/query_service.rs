@@ -1,9 +1,9 @@
-//! Query service: one method for each query, independent of HTTP.
+//! Query service: runs queries, independent of HTTP.
 //!
-//! Owns only the handles. Each method runs its module's function on a blocking thread over one
-//! snapshot, within the bounds of [`crate::QueryLimits`].
+//! Owns only the handles. `ask` runs the function of a query's module on a blocking
+//! thread over one snapshot, within the bounds of [`crate::QueryLimits`]. A query that needs more
+//! than that, or that other crates ask, has a method.
 
-mod analysis_methods;
 mod export;
 pub(crate) mod tailing;
 mod waiting;
@@ -14,9 +14,9 @@ use tidings_audit::{AuditLog, AuditPage, AuditQuery};
 use tidings_proto::{
     SpanId, UnixNanos,
     api::{
-        AnswerTimes, AttributeKeyList, LogContext, LogSearchResult, NameList, ReceiverRefusal,
-        ReceiverStatus, ResolveResult, SpanDetails, SpanMatches, TraceSearchResult, TraceSkeleton,
-        TraceView, TransactionView,
+        AnswerTimes, AttributeKeyList, ChangeReport, LogContext, LogSearchResult, NameList,
+        ReceiverRefusal, ReceiverStatus, ResolveResult, SpanDetails, SpanMatches,
+        TraceSearchResult, TraceSkeleton, TraceView, TransactionView,
     },
     otlp::ExportTraceServiceRequest,
 };
@@ -29,6 +29,7 @@ pub use waiting::VersionWait;
 use crate::{
     LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, SpanSearch,
     TraceName, TraceQuestion, TraceSearch,
+    analysis::{ChangeSearch, changes},
     answer_shares::{AnswerShares, ClientId, TenantNumber},
     execution::{
         Admission, AdmissionSlot, ClientPlaces, Execution, Progress, QueryClient, QueryOrigin,
@@ -311,6 +312,19 @@ impl QueryService {
         self.ask(move |reader| log_reader::context::context(reader, &search)).await
     }
 
+    /// Changes of transactions and services against an earlier time, and their culprits, with what
+    /// receivers refused since the end of traffic.
+    ///
+    /// # Errors
+    /// `Parameter` when a window has too many steps, or nothing lies before it.
+    pub async fn changes(&self, search: ChangeSearch) -> Result<ChangeReport, QueryError> {
+        let mut report = self.ask(move |reader| changes::changes(reader, &search)).await?;
+        if let Some(end) = &mut report.traffic_end {
+            end.refusals = self.receivers.refusals_since(end.since_unix_nano);
+        }
+        Ok(report)
+    }
+
     /// Services by number of spans.
     ///
     /// # Errors
@@ -388,7 +402,8 @@ impl QueryService {
         }
     }
 
-    /// Runs a query of another system's API, or a part of an answer.
+    /// Runs a query: a function that reads one snapshot. Analyses are asked so, the queries of other
+    /// systems' APIs, and parts of an answer.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,

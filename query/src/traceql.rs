@@ -4,7 +4,8 @@
 //! text ─► lexer ─► parser (types checked on the way) ─► syntax ─► compiled
 //!     log records ─► records (whose spans say what the query asks of logs)
 //!     rows ─► candidates ─► traces, assembled ─► evaluate ─► search   (Tempo's and the native API)
-//!                        └► observe ───────────────────────► metrics
+//!                        └► matched_spans ─► observe ──────► metrics
+//!                                         └────────────────► heatmaps, explanations
 //! ```
 //!
 //! Owns the language: syntax, semantics and the text of errors. Recursion is bounded by
@@ -20,6 +21,7 @@ mod evaluate;
 pub(crate) mod filter;
 mod lenient;
 mod lexer;
+pub(crate) mod matched_spans;
 pub(crate) mod metrics_query;
 pub(crate) mod native;
 mod normal;

@@ -60,13 +60,18 @@ impl SqlLimits {
     /// other bounds of memory are smaller by the same factor, down to an eighth.
     #[must_use]
     pub fn of_memory(memory_bytes_max: usize) -> Self {
-        let memory = memory_bytes_max.clamp(MEMORY_BYTES_MAX / 8, MEMORY_BYTES_MAX);
+        Self { memory_bytes_max, ..Self::default() }.within_memory()
+    }
+
+    /// Returns these bounds with the other bounds of memory as [`Self::of_memory`] has them.
+    #[must_use]
+    pub fn within_memory(self) -> Self {
+        let memory = self.memory_bytes_max.clamp(MEMORY_BYTES_MAX / 8, MEMORY_BYTES_MAX);
         Self {
-            memory_bytes_max,
             answer_bytes_max: memory / (MEMORY_BYTES_MAX / ANSWER_BYTES_MAX),
             made_bytes_max: MADE_BYTES_MAX.min(memory as u64 / 2),
             remembered_max: memory / REPEAT_BYTES,
-            ..Self::default()
+            ..self
         }
     }
 }

@@ -181,7 +181,7 @@ impl Sources {
         for (name, parts) in SHARES {
             let setting = setting(name);
             let is_default = is_default(self, name);
-            let most = setting_value::bytes(setting.default).unwrap_or(u64::MAX);
+            let most = setting_value::bytes(&setting.default_text()).unwrap_or(u64::MAX);
             let share = budget / PARTS * parts;
             if is_default && share < most {
                 self.set(setting, in_units(share), Origin::Share { parts, of: PARTS });

@@ -20,7 +20,7 @@ pub(crate) struct MetricsPushSettings {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MetricsPushValues {
     pub(super) endpoint: Option<Uri>,
-    pub(super) interval_seconds: u64,
+    pub(super) interval: Duration,
     pub(super) ca: Option<PathBuf>,
 }
 
@@ -28,8 +28,7 @@ impl MetricsPushValues {
     /// `None` where metrics are not sent.
     pub(crate) fn read(&self) -> Option<MetricsPushSettings> {
         let endpoint = self.endpoint.clone()?;
-        let interval = Duration::from_secs(self.interval_seconds);
-        Some(MetricsPushSettings { endpoint, interval, ca: self.ca.clone() })
+        Some(MetricsPushSettings { endpoint, interval: self.interval, ca: self.ca.clone() })
     }
 
     /// Refuses TLS with a collector whose certificate nothing checks.

@@ -6,9 +6,10 @@ use axum::http::{Uri, uri::Authority};
 use tidings_access::IssuerUrl;
 use tidings_collector::TrustedProxies;
 use tidings_proto::TraceId;
-use tidings_storage::{AttributeFilter, ObjectAddress, RetentionCondition, RetentionRule};
+use tidings_storage::{AttributeFilter, RetentionCondition, RetentionRule, TablesAt};
 
-use super::{SqlAt, memory::BUDGET_MIN};
+pub(super) use super::own_signals::{endpoint, records};
+use super::{BucketAccess, SqlAt, memory::BUDGET_MIN};
 
 /// A folder.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
@@ -26,9 +27,13 @@ pub(super) fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Where tables are: `local`, or the address of a place in an object store.
-pub(super) fn tables(text: &str) -> Result<Option<ObjectAddress>, String> {
-    if text == "local" { Ok(None) } else { text.parse().map(Some) }
+/// Where tables are: `local`, or the address of a place in an object store, which is not told yet
+/// how it is reached.
+pub(super) fn tables(text: &str) -> Result<TablesAt, String> {
+    if text == "local" {
+        return Ok(TablesAt::DataDirectory);
+    }
+    text.parse().map(|address| TablesAt::ObjectStore(BucketAccess::default().at(address)))
 }
 
 /// Checks a filter of log lines, in the syntax of `RUST_LOG`.
@@ -64,15 +69,19 @@ pub(super) fn sql(text: &str) -> Result<SqlAt, String> {
 }
 
 /// A positive whole number.
-pub(super) fn count(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err("a whole number above 0 is needed".to_owned()),
-    }
+pub(super) fn count<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
+    let number = text.parse::<u64>().ok().filter(|number| *number > 0);
+    let number = number.and_then(|number| N::try_from(number).ok());
+    number.ok_or_else(|| "a whole number above 0 is needed".to_owned())
+}
+
+/// A positive whole number of seconds.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    count(text).map(Duration::from_secs)
 }
 
 /// A number of bytes, with or without a binary unit.
-pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
     let wrong = || "a number of bytes is needed, as 4MiB (B, KiB, MiB, GiB)".to_owned();
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit: u64 = match &text[digits.len()..] {
@@ -83,7 +92,8 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err(wrong()),
     };
     let number: u64 = digits.trim_end().parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(wrong)
+    let bytes = number.checked_mul(unit).filter(|bytes| *bytes > 0);
+    bytes.and_then(|bytes| N::try_from(bytes).ok()).ok_or_else(wrong)
 }
 
 /// A number of bytes that everything works in, or `auto`.
@@ -91,7 +101,7 @@ pub(super) fn budget(text: &str) -> Result<Option<u64>, String> {
     if text == "auto" {
         return Ok(None);
     }
-    let budget = bytes(text).map_err(|wrong| format!("{wrong}, or auto"))?;
+    let budget: u64 = bytes(text).map_err(|wrong| format!("{wrong}, or auto"))?;
     if budget < BUDGET_MIN {
         return Err(format!("at least {}MiB are needed", BUDGET_MIN >> 20));
     }
@@ -101,6 +111,11 @@ pub(super) fn budget(text: &str) -> Result<Option<u64>, String> {
 /// A number of bytes, or `none`.
 pub(super) fn limit(text: &str) -> Result<Option<u64>, String> {
     if text == "none" { Ok(None) } else { bytes(text).map(Some) }
+}
+
+/// A number of bytes, or `none`, which is 0.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    limit(text).map(Option::unwrap_or_default)
 }
 
 /// A number of days, hours or minutes, or `forever`.
@@ -119,6 +134,11 @@ pub(crate) fn age(text: &str) -> Result<Option<Duration>, String> {
     };
     let number: u64 = number.parse().map_err(|_| wrong())?;
     Ok(Some(Duration::from_secs(number.checked_mul(unit).ok_or_else(wrong)?)))
+}
+
+/// As [`age`]; the longest time for `forever`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    age(text).map(|age| age.unwrap_or(Duration::MAX))
 }
 
 /// Rules of retention with commas between them.

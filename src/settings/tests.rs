@@ -1,4 +1,6 @@
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use tidings_storage::{StoreSettings, TablesAt};
 
 use super::{Origin, SETTINGS, Settings, SettingsError, Sources};
 
@@ -28,14 +30,80 @@ fn error(file: Option<&str>, env: &[(&str, &str)], flags: &[(&'static str, &str)
 #[test]
 fn defaults_are_the_documented_ones() {
     let settings = read(None, &[], &[]).unwrap().settings().unwrap();
-    assert_eq!(settings.data_dir, PathBuf::from("./data"));
-    assert_eq!(settings.http.to_string(), "127.0.0.1:8434");
-    let receivers = settings.receivers.iter();
+    assert_eq!(settings.store.data_dir, PathBuf::from("./data"));
+    assert_eq!(settings.http.address.to_string(), "127.0.0.1:8434");
+    let rows = include_str!("../../docs/receiving.md").lines();
+    let rows = rows.skip_while(|line| !line.starts_with("| Receiver | Address | Setting |"));
+    let rows = rows.skip(2).take_while(|line| !line.is_empty()).map(|row| {
+        let mut cells = row.split('|').skip(2).map(|cell| cell.trim().trim_matches('`'));
+        let address = cells.next().unwrap().trim_start_matches("http://");
+        (cells.next().unwrap(), address.to_owned())
+    });
+    let documented: Vec<_> = rows.collect();
+    let receivers = settings.collector.receivers.iter();
     let receivers: Vec<_> = receivers.map(|(name, at)| (*name, at.to_string())).collect();
-    let expected = [("otlp-grpc", 4317), ("otlp-http", 4318), ("zipkin", 9411)];
-    assert_eq!(receivers, expected.map(|(name, port)| (name, format!("127.0.0.1:{port}"))));
-    assert_eq!(settings.otlp_grpc_message_bytes_max, 4 << 20);
-    assert!(settings.transaction_keys.contains(&"order.id".to_owned()));
+    assert_eq!(receivers, documented);
+    assert!(receivers.contains(&("zipkin", "127.0.0.1:9411".to_owned())), "{receivers:?}");
+    assert_eq!(settings.collector.limits.grpc_message_bytes_max, 4 << 20);
+    assert!(settings.query.transaction_keys.contains(&"order.id".to_owned()));
+}
+
+/// Defaults that a user sees are those of the crates, which tests and benchmarks take.
+#[test]
+fn defaults_of_crates_are_shown_as_users_write_them() {
+    let settings = read(None, &[], &[]).unwrap().settings().unwrap();
+    let crates = Settings::default();
+    // A store on its own keeps everything.
+    let retention = settings.store.retention.clone();
+    assert_eq!(settings.store, StoreSettings { retention, ..crates.store });
+    assert_eq!(settings.collector.limits, crates.collector.limits);
+    assert_eq!(settings.collector.redaction, crates.collector.redaction);
+    assert_eq!(settings.query, crates.query);
+    assert_eq!(settings.sql_limits, crates.sql_limits);
+    for (name, default, unit) in [
+        ("data-dir", "./data", None),
+        ("http", "127.0.0.1:8434", None),
+        ("redact", "true", None),
+        ("redact-keys", "", None),
+        ("otlp-grpc-message-bytes-max", "4MiB", Some("bytes")),
+        ("connections-max", "2000", Some("count")),
+        ("memory-flush-seconds", "60", Some("seconds")),
+        ("memory-bytes-max", "560MiB", Some("bytes")),
+        ("wal-bytes-max", "2GiB", Some("bytes")),
+        ("removed-files-age", "60m", Some("age")),
+        ("quarantine-age", "30d", Some("age")),
+        ("scrub-bytes-per-second", "8MiB", Some("bytes")),
+        ("search-rows-max", "20000000", Some("rows")),
+        ("sql-seconds-max", "30", Some("seconds")),
+        ("metrics-interval-seconds", "60", Some("seconds")),
+        ("own-telemetry-slow-millis", "1000", Some("milliseconds")),
+    ] {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name).unwrap();
+        assert_eq!((setting.default_text().as_str(), setting.unit), (default, unit), "{name}");
+    }
+}
+
+#[test]
+fn ages_and_rates_without_an_end_reach_the_store() {
+    let flags = [("removed-files-age", "forever"), ("scrub-bytes-per-second", "none")];
+    let store = read(None, &[], &flags).unwrap().settings().unwrap().store;
+    assert_eq!((store.removed_file_age, store.scrub_bytes_per_second), (Duration::MAX, 0));
+}
+
+#[test]
+fn the_bucket_of_the_tables_is_reached_by_settings_and_variables() {
+    let env = [("AWS_ACCESS_KEY_ID", "id"), ("TIDINGS_TABLES_REGION", "eu-1")];
+    let flags = [("tables", "s3://bucket/a"), ("tables-cache-bytes-max", "1GiB")];
+    let store = read(None, &env, &flags).unwrap().settings().unwrap().store;
+    let TablesAt::ObjectStore(tables) = store.tables else { panic!() };
+    assert_eq!(
+        (tables.address.to_string().as_str(), tables.cache_bytes_max),
+        ("s3://bucket/a", 1 << 30)
+    );
+    let options = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_REGION", "eu-1")];
+    assert_eq!(tables.options, options.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let local = read(None, &env, &[]).unwrap().settings().unwrap().store;
+    assert_eq!(local.tables, TablesAt::DataDirectory);
 }
 
 #[test]
@@ -47,11 +115,11 @@ fn a_later_source_wins_and_is_named() {
     let sources = read(Some(file), &env, &[("otlp-http", "localhost:3")]).unwrap();
     let settings: Settings = sources.settings().unwrap();
     let port = |name: &str| {
-        let receiver = settings.receivers.iter().find(|(receiver, _)| *receiver == name);
+        let receiver = settings.collector.receivers.iter().find(|(receiver, _)| *receiver == name);
         receiver.unwrap().1.port()
     };
-    assert_eq!([settings.http.port(), port("zipkin"), port("otlp-http")], [1, 2, 3]);
-    assert_eq!(settings.transaction_keys, ["a", "b"]);
+    assert_eq!([settings.http.address.port(), port("zipkin"), port("otlp-http")], [1, 2, 3]);
+    assert_eq!(settings.query.transaction_keys, ["a", "b"]);
     let origin =
         |name| sources.lines().find(|(setting, ..)| setting.name == name).unwrap().2.clone();
     assert!(matches!(origin("http"), Origin::File(_)));
@@ -296,18 +364,18 @@ fn names_are_unique() {
 
 #[test]
 fn retention_is_read() {
-    use std::time::Duration;
     use tidings_storage::RetentionCondition;
 
     let day = Duration::from_secs(24 * 3600);
     let settings = read(None, &[], &[]).unwrap().settings().unwrap();
-    assert_eq!(settings.retention.age, Some(30 * day));
-    assert_eq!((settings.retention.rules.len(), settings.retention.bytes_max), (0, None));
+    let retention = settings.store.retention;
+    assert_eq!(retention.age, Some(30 * day));
+    assert_eq!((retention.rules.len(), retention.bytes_max), (0, None));
     let rules = "errors:30d, service=pay:12h,trace=0af7651916cd43dd8448eb211c80319c:forever,\
                  attribute=url=http://a:8080/:45m";
     let flags =
         [("retention-age", "forever"), ("retention-rules", rules), ("retention-bytes-max", "2GiB")];
-    let retention = read(None, &[], &flags).unwrap().settings().unwrap().retention;
+    let retention = read(None, &[], &flags).unwrap().settings().unwrap().store.retention;
     assert_eq!((retention.age, retention.bytes_max), (None, Some(2 << 30)));
     let ages: Vec<_> = retention.rules.iter().map(|rule| rule.age).collect();
     assert_eq!(ages, [Some(30 * day), Some(day / 2), None, Some(Duration::from_secs(45 * 60))]);
@@ -400,8 +468,9 @@ fn odd_values_are_read_or_refused_with_the_name_of_their_setting() {
 fn broken_files_are_read_or_refused_with_the_name_of_the_file_or_of_a_setting() {
     let sound: String = SETTINGS
         .iter()
-        .filter(|setting| !setting.default.is_empty())
-        .map(|setting| format!("{} = \"{}\"\n", setting.key(), setting.default))
+        .map(|setting| (setting.key(), setting.default_text()))
+        .filter(|(_, default)| !default.is_empty())
+        .map(|(key, default)| format!("{key} = \"{default}\"\n"))
         .collect();
     read(Some(&sound), &[], &[]).and_then(|sources| sources.settings()).unwrap();
     let mut random = fastrand::Rng::with_seed(20);

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use tidings_access::TenantName;
-use tidings_storage::{StorageError, StoreSettings};
+use tidings_storage::{StorageError, StoreSettings, TablesAt};
 
 use crate::settings::Settings;
 
@@ -28,16 +28,18 @@ pub(crate) fn settings_of(
     if name.is_default() {
         return Ok(settings.clone());
     }
-    let below = format!("{FOLDER}/{name}");
-    let tables = settings.tables.as_ref().map(|address| address.below(&below)).transpose();
-    let tables = tables.map_err(|reason| StorageError::Refused { at: below, reason })?;
-    Ok(Settings {
+    let mut own = Settings {
         keys_file: Some(settings.key_file()),
         audit_dir: Some(settings.audit_folder()),
-        data_dir: folder_of(&settings.data_dir, name),
-        tables,
         ..settings.clone()
-    })
+    };
+    own.store.data_dir = folder_of(&settings.store.data_dir, name);
+    if let TablesAt::ObjectStore(tables) = &mut own.store.tables {
+        let below = format!("{FOLDER}/{name}");
+        tables.address = (tables.address.below(&below))
+            .map_err(|reason| StorageError::Refused { at: below, reason })?;
+    }
+    Ok(own)
 }
 
 /// Returns the names of the tenants that have a folder. What else lies there is left alone.
@@ -64,8 +66,9 @@ pub(crate) fn folders(data_dir: &Path) -> Result<Vec<TenantName>, StorageError> 
 /// Returns how many tenants there may be, `default` among them: each has room for the largest
 /// request.
 pub(crate) fn possible(settings: &Settings) -> usize {
-    let request = settings.http_body_bytes_max.max(settings.otlp_grpc_message_bytes_max).max(1);
-    let room = settings.memory_bytes_max / request;
+    let receivers = &settings.collector.limits;
+    let request = receivers.http_body_bytes_max.max(receivers.grpc_message_bytes_max).max(1);
+    let room = settings.store.memory_bytes_max / request as u64;
     usize::try_from(settings.tenants_max.min(room)).unwrap_or(usize::MAX).max(1)
 }
 
@@ -82,7 +85,7 @@ pub(super) fn divided(settings: StoreSettings, count: usize) -> StoreSettings {
 
 #[cfg(test)]
 mod tests {
-    use tidings_storage::StoreSettings;
+    use tidings_storage::{StoreSettings, TablesAt};
 
     use super::{divided, folder_of, folders, possible, settings_of};
     use crate::settings::{MemoryFiles, Sources};
@@ -124,11 +127,12 @@ mod tests {
         let flags = [("data-dir", "/d"), ("tables", "s3://bucket/a")];
         let (all, name) = (settings(&flags), "team-b".parse().unwrap());
         let own = settings_of(&all, &name).unwrap();
-        assert_eq!(own.data_dir, std::path::Path::new("/d/tenants/team-b"));
-        assert_eq!(own.tables.unwrap().to_string(), "s3://bucket/a/tenants/team-b");
+        assert_eq!(own.store.data_dir, std::path::Path::new("/d/tenants/team-b"));
+        let TablesAt::ObjectStore(tables) = own.store.tables else { panic!() };
+        assert_eq!(tables.address.to_string(), "s3://bucket/a/tenants/team-b");
         assert_eq!(own.keys_file.as_deref(), Some(std::path::Path::new("/d/keys.json")));
         let default = settings_of(&all, &Default::default()).unwrap();
-        assert_eq!((default.data_dir, default.tables), (all.data_dir, all.tables));
+        assert_eq!(default.store, all.store);
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Default for DeclaredColumns {
 }
 
 impl DeclaredColumns {
-    /// Of a table that declares columns of these names, among others.
+    /// Returns the columns of attributes among the names of columns that a table declares.
     pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let names = names.filter(|name| AttributeColumn::parse(name).is_some());
         let names: HashSet<String> = names.map(str::to_owned).collect();

@@ -20,15 +20,15 @@ mod restore;
 
 use std::{
     fmt,
+    ops::Range,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
 };
 
-use chrono::{DateTime, NaiveDateTime};
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
-use tidings_proto::UnixNanos;
+use tidings_proto::{CivilDate, UnixNanos};
 use tokio::runtime::Handle;
 
 pub use self::manifest::ManifestContent;
@@ -61,12 +61,8 @@ pub enum BackupPlace {
 pub struct BackupId(String);
 
 impl BackupId {
-    const TIME: &'static str = "%Y%m%dT%H%M%SZ";
-
     fn new(began: UnixNanos) -> Self {
-        let nanos = i64::try_from(began.0).unwrap_or(i64::MAX);
-        let time = DateTime::from_timestamp_nanos(nanos).format(Self::TIME);
-        Self(format!("{time}-{:08x}", began.0 % 1_000_000_000))
+        Self(format!("{}-{:08x}", second_text(began), began.0 % 1_000_000_000))
     }
 
     /// The id of a backup that begins now, after this one, even if the clock was set back since.
@@ -82,6 +78,28 @@ impl BackupId {
     }
 }
 
+/// Writes the second of a time in UTC, as `20260131T235959Z`.
+fn second_text(time: UnixNanos) -> String {
+    let date = CivilDate::from(time);
+    let CivilDate { year, month, day } = date;
+    let seconds = time.since(date.start()).0 / 1_000_000_000;
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// Reports whether the text is a second as [`second_text`] writes it.
+fn is_second(text: &str) -> bool {
+    let number = |range: Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let time = || {
+        let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
+        let (hour, minute, second) = (number(9..11)?, number(11..13)?, number(13..15)?);
+        let days = CivilDate { year, month, day }.days();
+        let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+        u64::try_from(seconds).ok()?.checked_mul(1_000_000_000).map(UnixNanos)
+    };
+    time().is_some_and(|time| second_text(time) == text)
+}
+
 impl FromStr for BackupId {
     type Err = String;
 
@@ -89,7 +107,7 @@ impl FromStr for BackupId {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let is_id = text.split_once('-').is_some_and(|(time, number)| {
             let is_number = number.len() == 8 && number.bytes().all(is_digit);
-            time.len() == 16 && is_number && NaiveDateTime::parse_from_str(time, Self::TIME).is_ok()
+            is_number && is_second(time)
         });
         match is_id {
             true => Ok(Self(text.to_owned())),
@@ -409,8 +427,28 @@ mod tests {
         }
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
         assert_eq!(ids[0].to_string(), "20231114T221320Z-00000005");
-        for wrong in ["", "20231114T221320Z", "20231114T221320Z-5", "20231314T221320Z-00000005"] {
+        for wrong in [
+            "",
+            "20231114T221320Z",
+            "20231114T221320Z-5",
+            "20231314T221320Z-00000005",
+            "20230229T221320Z-00000005",
+            "20231114T241320Z-00000005",
+            "20231114 221320Z-00000005",
+            "20231114T221320+-00000005",
+            "20231114T221320ZZ-00000005",
+            "+0231114T221320Z-00000005",
+        ] {
             assert!(wrong.parse::<BackupId>().is_err(), "{wrong}");
+        }
+        for (nanos, second) in [
+            (0, "19700101T000000Z"),
+            (1_709_251_199_999_999_999, "20240229T235959Z"),
+            (u64::MAX, "25540721T233433Z"),
+        ] {
+            let id = BackupId::new(UnixNanos(nanos));
+            assert_eq!(id.to_string().split_once('-').unwrap().0, second);
+            assert_eq!(id.to_string().parse(), Ok(id));
         }
     }
 }

@@ -51,6 +51,33 @@ impl TimeRange {
     }
 }
 
+/// Order in which a scan looks at rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeOrder {
+    NewestFirst,
+    OldestFirst,
+}
+
+impl TimeOrder {
+    /// Place of a time in the order: the greatest is looked at first. It is its own inverse.
+    pub(crate) fn place(self, time: u64) -> u64 {
+        match self {
+            Self::NewestFirst => time,
+            Self::OldestFirst => u64::MAX - time,
+        }
+    }
+
+    /// Rank of rows between two times of which those in a range are asked for. The greatest is
+    /// looked at first: by the place of the first row that may match, then by that of the last row.
+    pub(crate) fn rank(self, asked: TimeRange, (min, max): (UnixNanos, UnixNanos)) -> (u64, u64) {
+        let (first, last) = match self {
+            Self::NewestFirst => (asked.end.map_or(max, |end| max.min(end)), min),
+            Self::OldestFirst => (asked.start.map_or(min, |start| min.max(start)), max),
+        };
+        (self.place(first.0), self.place(last.0))
+    }
+}
+
 /// An attribute with a value. It matches on the span or record itself, on its resource, on its
 /// scope and on a span's events and links. `value` matches a string attribute that equals it and a
 /// number or truth value that it is a spelling of (`200` matches the integer 200 and the text
@@ -140,8 +167,10 @@ pub struct LogFilter {
     pub span_id: Option<SpanId>,
     /// The record's time (or observed time, when it has none) is in this range.
     pub time: TimeRange,
-    /// The record's time is one of these, ascending.
-    pub times: Option<Vec<UnixNanos>>,
+    /// The record's time and content hash are one of these keys, which are ascending. The caller
+    /// found them with the other fields: those then only exclude files, row groups and pages, and
+    /// are not evaluated again.
+    pub keys: Option<Vec<(UnixNanos, u64)>>,
     /// `service.name` is one of these.
     pub services: Option<Vec<String>>,
     /// The severity is at least this.

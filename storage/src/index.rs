@@ -115,7 +115,7 @@ impl IndexLookup {
         Self { signal, traces, terms: Vec::new(), text: Vec::new(), one_of: Vec::new() }
     }
 
-    /// And the row has one of these terms.
+    /// Demands one of these terms as well.
     pub(crate) fn and_any(&mut self, terms: Vec<u64>) {
         self.and_any_since(terms, LegacyTerms::Same);
     }
@@ -132,12 +132,12 @@ impl IndexLookup {
         is_earlier && self.terms.iter().any(|any| any.earlier != LegacyTerms::Same)
     }
 
-    /// And the row's text has these of [`text_bits`].
+    /// Demands these of [`text_bits`] of the row's text as well.
     pub(crate) fn and_text(&mut self, bits: Vec<u32>) {
         self.text.extend(bits);
     }
 
-    /// And the row fits one of these. Nothing is added when one of them fits every row.
+    /// Demands one of these lookups as well. Adds nothing when one of them fits every row.
     pub(crate) fn and_one_of(&mut self, lookups: Vec<Self>) {
         if !lookups.iter().any(Self::is_nothing) {
             self.one_of.push(lookups);
@@ -224,7 +224,7 @@ impl RolledUp {
         traces.runs(usize::try_from(page).ok()?, &mut |range| self.page(range))
     }
 
-    /// Between which hashes the traces on this page are.
+    /// Returns the range of the hashes of the traces on this page.
     pub(crate) fn trace_places(&self, page: u64) -> Option<RangeInclusive<u64>> {
         self.head.traces.as_ref()?.hashes(usize::try_from(page).ok()?)
     }

@@ -78,7 +78,7 @@ impl LockedFile {
 /// reads it would wait for ever.
 ///
 /// # Errors
-/// Those of the system, and anything else than a regular file.
+/// Errors of the system; `InvalidInput` for anything else than a regular file.
 pub fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));

@@ -101,7 +101,7 @@ impl Chunk {
     }
 }
 
-/// One chunk with the rows of all of these, which are of one table, in their order.
+/// Merges chunks of one table into one, in their order.
 ///
 /// # Errors
 /// When Arrow cannot join the columns.

@@ -65,7 +65,7 @@ pub(crate) fn parts(values: &StructArray) -> Option<(&UInt8Array, &StringArray)>
 const BITS: u32 = 7;
 
 impl ValueKind {
-    /// By code.
+    /// All kinds, in the order of their codes.
     pub(crate) const ALL: [Self; 7] =
         [Self::None, Self::Empty, Self::Text, Self::Int, Self::Double, Self::Bool, Self::Nested];
 

@@ -88,14 +88,14 @@ impl Pins {
         pins
     }
 
-    /// These and another one, in the place of that of the same trace.
+    /// Returns the pins with another one, which replaces that of the same trace.
     pub(crate) fn with(&self, pin: Pin) -> Self {
         let mut pins = self.0.clone();
         pins.insert(pin.trace_id, pin);
         Self(pins)
     }
 
-    /// These without that of a trace.
+    /// Returns the pins without that of a trace.
     pub(crate) fn without(&self, trace: TraceId) -> Self {
         let mut pins = self.0.clone();
         pins.remove(&trace);

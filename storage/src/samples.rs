@@ -253,13 +253,6 @@ fn range() -> impl Strategy<Value = TimeRange> {
     (end(), end()).prop_map(|(start, end)| TimeRange { start, end })
 }
 
-fn times() -> impl Strategy<Value = Vec<UnixNanos>> {
-    vec(time().prop_map(UnixNanos), 0..40).prop_map(|mut times| {
-        times.sort_unstable();
-        times
-    })
-}
-
 fn wanted() -> impl Strategy<Value = Vec<AttributeFilter>> {
     let value = option::of(select(&VALUES[..]));
     let nesting = select(&[Nesting::Whole, Nesting::Elements, Nesting::Everywhere][..]);
@@ -327,24 +320,21 @@ pub(crate) fn log_filter() -> impl Strategy<Value = LogFilter> {
         option::weighted(0.2, severity),
         option::weighted(0.3, text),
         (wanted(), wanted()),
-        option::weighted(0.2, times()),
     )
-        .prop_map(
-            |((trace_ids, span_id, time, services), severity_min, text, attributes, times)| {
-                LogFilter {
-                    trace_ids,
-                    span_id,
-                    time,
-                    times,
-                    services,
-                    severity_min,
-                    text: text.map(str::to_owned),
-                    attributes: attributes.0,
-                    any_attribute: attributes.1,
-                    condition: None,
-                }
-            },
-        )
+        .prop_map(|((trace_ids, span_id, time, services), severity_min, text, attributes)| {
+            LogFilter {
+                trace_ids,
+                span_id,
+                time,
+                keys: None,
+                services,
+                severity_min,
+                text: text.map(str::to_owned),
+                attributes: attributes.0,
+                any_attribute: attributes.1,
+                condition: None,
+            }
+        })
 }
 
 fn spells(text: &str, value: Option<&Value>) -> bool {
@@ -457,7 +447,6 @@ pub(crate) fn log_matches(
     filter.trace_ids.as_ref().is_none_or(|ids| id.is_some_and(|id| ids.contains(&id)))
         && filter.span_id.is_none_or(|id| id.as_bytes().as_slice() == record.span_id)
         && filter.time.contains(time)
-        && filter.times.as_ref().is_none_or(|times| times.contains(&time))
         && filter.services.as_ref().is_none_or(|services| services.contains(&service(resource)))
         && filter.severity_min.is_none_or(|min| {
             SeverityNumber::new(record.severity_number).is_some_and(|severity| severity >= min)

@@ -12,7 +12,7 @@ use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
 use tidings_proto::UnixNanos;
 
-pub(crate) use progress::{Floor, Progress};
+pub(crate) use progress::{DynamicFilter, Progress};
 
 /// The most rows that are looked at or given at once.
 pub(crate) const PORTION_ROWS: usize = 8192;
@@ -62,6 +62,9 @@ pub enum RowsNeeded {
     /// Matches from this time on. The scan may skip older rows, and is not complete then; some may
     /// still come.
     Since(UnixNanos),
+    /// Matches up to this time, of a scan for the oldest. The scan may skip later rows, and is not
+    /// complete then; some may still come.
+    Until(UnixNanos),
     /// Nothing more.
     Nothing,
 }

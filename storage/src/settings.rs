@@ -83,6 +83,13 @@ impl StoreSettings {
     }
 }
 
+impl Default for StoreSettings {
+    /// The defaults, in `./data`.
+    fn default() -> Self {
+        Self::new("./data")
+    }
+}
+
 /// Memory that a store may hold. It can change while the store is open, because several stores of
 /// a process divide what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

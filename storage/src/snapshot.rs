@@ -15,10 +15,10 @@ use crate::{
     Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
     StorageError,
     data_file::{CandidateGroups, DataFile},
-    filter::{Bound, Matcher},
+    filter::{Bound, Matcher, TimeOrder},
     index::Indexes,
     memory::Chunk,
-    scan::{Floor, PORTION_ROWS, Progress, Visit, project, select},
+    scan::{DynamicFilter, PORTION_ROWS, Progress, Visit, project, select},
 };
 
 use sources::{DueSource, ScanSource, Sources};
@@ -57,8 +57,7 @@ impl Snapshot {
         Self { spans, logs, stop, watch, indexes, lacking: [false; 2] }
     }
 
-    /// The same view, of whose tables (spans, logs) these may lack rows: no scan of them is
-    /// complete.
+    /// Marks the tables (spans, logs) that may lack rows: no scan of them is complete.
     pub(crate) fn lacking(self, lacking: [bool; 2]) -> Self {
         Self { lacking, ..self }
     }
@@ -162,10 +161,10 @@ impl Snapshot {
     ) -> Result<ScanStats, StorageError> {
         let progress = self.progress(scan.rows_max, SPANS);
         let matcher = Matcher::spans(filter);
-        let floor = Floor::new(matcher.time.start, counted_rows);
-        let progress = progress.above(&floor);
+        let needed = DynamicFilter::new(TimeOrder::NewestFirst, matcher.time, counted_rows);
+        let progress = progress.narrowed_by(&needed);
         self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
-            Ok(floor.take(visit(&SpanRows::from_batch(batch)?, floor.reached())))
+            Ok(needed.take(visit(&SpanRows::from_batch(batch)?, needed.reached())))
         })
     }
 
@@ -196,12 +195,36 @@ impl Snapshot {
         counted_rows: u64,
         visit: &mut dyn FnMut(&LogRows, UnixNanos) -> RowsNeeded,
     ) -> Result<ScanStats, StorageError> {
-        let progress = self.progress(scan.rows_max, LOGS);
-        let matcher = Matcher::logs(filter);
-        let floor = Floor::new(matcher.time.start, counted_rows);
-        let progress = progress.above(&floor);
-        self.logs.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
-            Ok(floor.take(visit(&LogRows::from_batch(batch)?, floor.reached())))
+        let needed = DynamicFilter::new(TimeOrder::NewestFirst, filter.time, counted_rows);
+        self.scan_needed_logs(filter, scan, &needed, visit)
+    }
+
+    /// As [`Self::scan_newest_logs`], the other way around: `visit` returns the time up to which it
+    /// still needs records, and no record is earlier than the time passed to it.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn scan_oldest_logs(
+        &self,
+        filter: &LogFilter,
+        scan: Scan,
+        counted_rows: u64,
+        visit: &mut dyn FnMut(&LogRows, UnixNanos) -> RowsNeeded,
+    ) -> Result<ScanStats, StorageError> {
+        let needed = DynamicFilter::new(TimeOrder::OldestFirst, filter.time, counted_rows);
+        self.scan_needed_logs(filter, scan, &needed, visit)
+    }
+
+    fn scan_needed_logs(
+        &self,
+        filter: &LogFilter,
+        scan: Scan,
+        needed: &DynamicFilter,
+        visit: &mut dyn FnMut(&LogRows, UnixNanos) -> RowsNeeded,
+    ) -> Result<ScanStats, StorageError> {
+        let progress = self.progress(scan.rows_max, LOGS).narrowed_by(needed);
+        self.logs.scan(&self.indexes, Matcher::logs(filter), scan.detail, progress, &mut |batch| {
+            Ok(needed.take(visit(&LogRows::from_batch(batch)?, needed.reached())))
         })
     }
 }
@@ -217,17 +240,18 @@ impl TableView {
         visit: &mut Visit<'_>,
     ) -> Result<ScanStats, StorageError> {
         matcher.stop = progress.stop();
-        let mut sources = Sources::new(&self.chunks, &self.files, matcher.time);
+        matcher.order = progress.order();
+        let mut sources = Sources::new(&self.chunks, &self.files, matcher.time, matcher.order);
         let mut files = sources.files();
         progress.watch.find_files(files);
         let (scan, wanted) = (indexes.begin_scan(), matcher.wanted());
-        while let Some(DueSource { latest, times, number, source }) = sources.next() {
-            if progress.tell(latest, visit)?.is_break() {
+        while let Some(DueSource { rank: (place, _), times, number, source }) = sources.next() {
+            if progress.tell(place, visit)?.is_break() {
                 progress.stats.complete = false;
                 break;
             }
             if !progress.narrow(&mut matcher, times) {
-                break; // What follows is older still.
+                break; // What follows is further on in the order.
             }
             let (flow, is_done) = match source {
                 ScanSource::Chunk(chunk) => {
@@ -240,7 +264,7 @@ impl TableView {
                         progress.stats.files += 1;
                         let groups = CandidateGroups::open(file, rows, &matcher, detail)
                             .inspect_err(|error| file.note_damage(error))?;
-                        sources.put_back(file, Box::new(groups), (latest, number))
+                        sources.put_back(file, Box::new(groups), (place, number))
                     };
                     (ControlFlow::Continue(()), !is_left)
                 }
@@ -248,7 +272,7 @@ impl TableView {
                     let flow = groups
                         .scan_next(&mut matcher, &mut progress, visit)
                         .inspect_err(|error| file.note_damage(error))?;
-                    (flow, !sources.put_back(file, groups, (latest, number)))
+                    (flow, !sources.put_back(file, groups, (place, number)))
                 }
             };
             if is_done {

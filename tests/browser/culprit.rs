@@ -38,6 +38,64 @@ fn home_type_service_and_map_name_one_culprit() {
     browser.assert_no_errors();
 }
 
+/// Words of a service's row about its change.
+fn change_of(page: &mut Page<'_>, service: &str) -> String {
+    let cell = format!(
+        "[...document.querySelectorAll('table[aria-label=Services] tbody tr[id]')] \
+         .find(row => row.cells[0].innerText.trim() === '{service}')?.cells[1].innerText"
+    );
+    page.wait_for(&cell);
+    page.browser.evaluate(&cell).as_str().unwrap().replace('\n', " ")
+}
+
+#[test]
+fn the_caller_that_the_sentence_names_does_not_only_feel_it() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    server.send_incident("slow-dependency");
+    let mut page = Page::open(&mut browser, &server, "/services");
+    page.wait_for(&format!("{SENTENCE}.startsWith('northpay, called by payment')"));
+    let change = change_of(&mut page, "payment");
+    assert!(change.contains("northpay") && change.contains("× slower since"), "{change}");
+    assert!(!change.starts_with("feels"), "{change}");
+    // The numbers of the culprit name their quantile and stand in order of time.
+    let change = change_of(&mut page, "northpay");
+    let is_named = ["p50 ", "p95 ", "mean "].iter().any(|quantile| change.contains(quantile));
+    assert!(is_named && change.contains(" → "), "{change}");
+    let mut page = Page::open(&mut browser, &server, "/services/payment");
+    page.wait_for(
+        "document.querySelector('.page-title .badge')?.innerText.includes('slower since')",
+    );
+    let badge = page.browser.evaluate("document.querySelector('.page-title .badge').innerText");
+    assert!(!badge.as_str().unwrap().starts_with("feels"), "{badge}");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn nothing_is_as_usual_or_new_without_data_of_the_time_before() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    server.send_incident("slow-dependency");
+    for path in ["/", "/?by=services", "/services", "/services/payment", "/transactions", "/errors"]
+    {
+        let path = format!("{path}{}range=24h", if path.contains('?') { '&' } else { '?' });
+        let mut page = Page::open(&mut browser, &server, &path);
+        page.wait_for_text("othing to compare with");
+        page.wait_until_settled();
+        let said = page.browser.evaluate("document.querySelector('main').innerText");
+        let said = said.as_str().unwrap();
+        // The state of log patterns is the server's to say.
+        let said = said.split("Log patterns").next().unwrap();
+        let said = said.split("New log patterns").next().unwrap();
+        for wrong in ["as usual", "answers as before", "NEW"] {
+            assert!(!said.contains(wrong), "{path} says {wrong}: {said}");
+        }
+        let is_said = said.contains("no calls before");
+        assert!(is_said || path.starts_with("/errors"), "{path}: {said}");
+    }
+    browser.assert_no_errors();
+}
+
 #[test]
 fn a_types_charts_mark_the_version_that_its_sentence_names() {
     let server = Server::start();

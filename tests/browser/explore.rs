@@ -189,8 +189,8 @@ fn spans_of_a_query_are_listed_and_those_left_out_are_found_in_their_trace() {
     };
     let body = traces("importer", (1..=41).map(call).collect()).encode_to_vec();
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
-    // A number that was sent as a text is found in either list.
-    for query in ["attr=batch=42", "attr=batch=42&view=spans"] {
+    // A number that was sent as a text is found in either list, and is another than one left out.
+    for query in ["attr=batch=42", "attr=batch=42&view=spans", "not=batch=41"] {
         browser.open(&format!("http://{}/explore?live=off&range=all&{query}", server.http));
         browser.wait_for("document.querySelectorAll('.traces-row').length > 0");
     }
@@ -244,8 +244,9 @@ fn filters_and_traceql_say_the_same_and_errors_have_a_place() {
     assert_eq!(count(&mut browser, ".query-caret"), 1);
     browser.screenshot("explore-query-error");
     write(&mut browser, "{ duration > 500ms } | count() > 0");
-    browser.wait_for("document.querySelector('.scatter .heat-x')");
     browser.wait_for("!document.querySelector('.query-error')");
+    browser.wait_for("document.querySelector('.heat-plot svg path')");
+    browser.wait_for_text("80 spans; drag a box to explain it");
 
     // Enter takes the option that is marked.
     browser.open(&format!("http://{}/explore?live=off&range=15m", server.http));
@@ -260,6 +261,50 @@ fn filters_and_traceql_say_the_same_and_errors_have_a_place() {
     browser.wait_for("document.querySelector('[role=option][aria-selected=true]')?.innerText.startsWith('payment')");
     browser.press("Enter");
     browser.wait_for("location.search.includes('service=payment')");
+}
+
+#[test]
+fn a_query_that_filters_cannot_say_has_its_heatmap_and_a_box_in_it_is_explained() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    browser.prefer("dark");
+    let query = "%7B%20.payment.acquirer%20!%3D%20nil%20%7D%20%7C%20count()%20%3E%200";
+    browser.open(&format!("http://{}/explore?live=off&range=15m&q={query}", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 50");
+    browser.wait_for_text("400 spans; drag a box to explain it");
+    // Each fifth span failed.
+    browser.wait_for("document.querySelectorAll('.count-lane').length === 2");
+    browser.screenshot("explore-query-heatmap-dark");
+
+    let place = browser.evaluate(
+        "(() => { const r = document.querySelector('.heat-plot').getBoundingClientRect(); \
+         return [r.left + 2, r.top + 2, r.right - 2, r.top + r.height * 0.4]; })()",
+    );
+    let at = |index: usize| place[index].as_f64().unwrap();
+    browser.drag([at(0), at(1)], [at(2), at(3)]);
+    browser.wait_for("location.search.includes('box=') && location.search.includes('q=')");
+    browser.wait_for_text("80 spans against 320 others");
+    browser.wait_for("document.querySelector('.explain-row')?.innerText.includes('northpay')");
+    browser.screenshot("explore-query-box-dark");
+    // Those that are left took 900 ms to 906 ms.
+    browser.wait_for(
+        "(all => all.length === 50 && all.every(e => e.innerText.startsWith('90'))) \
+         ([...document.querySelectorAll('.traces-row .traces-duration')])",
+    );
+    click_text(&mut browser, "Compare with all");
+    browser.wait_for("location.search.includes('trees=on')");
+    browser.wait_for_text("Where the time goes");
+    // A value narrows the query, and the box stays.
+    browser.evaluate("document.querySelector('.explain-value').click()");
+    browser.wait_for(
+        "new URLSearchParams(location.search).get('q').endsWith(' > 0 | { status = error }')",
+    );
+    browser.wait_for_text("80 spans against 0 others");
+    click_text(&mut browser, "Clear");
+    browser.wait_for("!location.search.includes('box=') && location.search.includes('q=')");
+    browser.wait_for_text("80 spans; drag a box to explain it");
+    browser.assert_no_errors();
 }
 
 #[test]

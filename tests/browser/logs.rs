@@ -101,6 +101,20 @@ fn logs_are_counted_grouped_and_linked() {
     browser.assert_no_errors();
 }
 
+#[test]
+fn a_pattern_leads_to_its_first_record() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let stored = (0..40).map(|number| record(number, 9, &format!("order A-{number} stored")));
+    send_logs(&server, stored.collect());
+    browser.open(&format!("http://{}/logs?live=off&view=patterns", server.http));
+    click(&mut browser, "document.querySelector('.log-pattern')");
+    click_text(&mut browser, "Show the first one, ");
+    browser.wait_for("document.querySelectorAll('.log').length === 1");
+    browser.wait_for("document.querySelector('.log').innerText.includes('order A-0 stored')");
+    browser.assert_no_errors();
+}
+
 /// Presses a tool of an attribute of the record that is open.
 fn press_tool(browser: &mut Browser, attribute: &str, tool: &str) {
     let found = format!(

@@ -2,17 +2,26 @@
 //! service of one picture.
 //!
 //! A service's name is hashed to its home: one of a few hues that are well apart from each other
-//! and from the red of errors. Where two services of one picture have the same home, the second
-//! one moves to the next free shade by a fixed probe sequence; so it does on every reload, because
-//! names are taken in the order of their hashes. Shades are the hues in two tones. The theme has
-//! lightness and chroma of both tones (`--service-l`, `--service-l2` …), so that every service is
-//! equally loud and readable. Elements take a shade as the custom property `--hue`, set through the
-//! CSSOM: the content security policy forbids style attributes. 360 more is the same hue in the
-//! second tone.
+//! and from the red of errors. Where two services of one picture have the same home, the one that
+//! comes second moves to the next free shade by a fixed probe sequence. Answers come in any order,
+//! so this browser keeps the shade of each service: on the next page, and after a reload, the
+//! service has it again, unless another one of that picture took it first. While fewer services are
+//! known than there are shades, no other takes it. Pictures with more services than shades have
+//! some shades twice, and who shares one depends on the order of answers.
 //!
-//! Owns the picture of the present page: the services on it and the shades they have.
+//! Shades are the hues in two tones. The theme has lightness and chroma of both tones
+//! (`--service-l`, `--service-l2` …), so that every service is equally loud and readable. Elements
+//! take a shade as the custom property `--hue`, set through the CSSOM: the content security policy
+//! forbids style attributes. 360 more is the same hue in the second tone.
+//!
+//! Owns the picture of the present page: the services on it and the shades they have. What the
+//! browser keeps is read when a picture begins, and bounded by `saved`.
 
 use std::{cell::RefCell, collections::HashMap};
+
+use tidings_proto::UnixNanos;
+
+use crate::saved::{self, SavedText};
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +39,8 @@ const PROBE: u32 = 7;
 const SALT: u32 = 45_068;
 /// More services than this keep their home, taken or not.
 const SERVICES_MAX: usize = 10_000;
+/// Where shades are kept.
+const KEPT: &str = "tidings.shades";
 
 /// The services of one picture with their shades.
 #[derive(Debug, Default)]
@@ -37,6 +48,10 @@ struct ShadeMap {
     page: String,
     shades: HashMap<String, u32>,
     taken: [bool; SHADES],
+    /// Shades by service, as this picture has them and then as earlier ones had them.
+    kept: Vec<SavedText>,
+    /// Set when there are new ones to keep.
+    is_changed: bool,
 }
 
 thread_local! {
@@ -45,10 +60,13 @@ thread_local! {
 
 impl ShadeMap {
     /// Gives every service that has no shade yet a free one; the same ones whatever their order.
+    /// Services whose shade is kept come first.
     fn tell_apart<'a>(&mut self, services: impl IntoIterator<Item = &'a str>) {
         let is_new = |service: &&str| !self.shades.contains_key(*service);
         let mut new: Vec<&str> = services.into_iter().filter(is_new).collect();
-        new.sort_unstable_by_key(|service| (hash(service), *service));
+        new.sort_unstable_by_key(|service| {
+            (self.kept_shade(service).is_none(), hash(service), *service)
+        });
         new.dedup();
         for service in new {
             self.shade(service);
@@ -61,34 +79,68 @@ impl ShadeMap {
             return *shade;
         }
         let home = hash(service) % HUES;
+        let kept = self.kept_shade(service);
         let probes = (0..HUES).map(|probe| (home + probe * PROBE) % HUES);
         let shades = probes.clone().chain(probes.map(|hue| hue + HUES));
-        let free = shades.into_iter().find(|shade| !self.taken[*shade as usize]);
+        let is_few = self.kept.len() < SHADES;
+        let is_kept = |shade: u32| self.kept.iter().any(|one| one.text == shade.to_string());
+        let of_nobody = shades.clone().filter(|shade| !(is_few && is_kept(*shade)));
+        let mut tried = kept.into_iter().chain(of_nobody).chain(shades);
+        let free = tried.find(|shade| !self.taken[*shade as usize]);
         let shade = free.unwrap_or(home);
         if self.shades.len() < SERVICES_MAX {
             self.taken[shade as usize] = true;
             self.shades.insert(service.to_owned(), shade);
+            if free.is_some() {
+                self.keep(service, shade);
+                self.is_changed |= kept != Some(shade);
+            }
         }
         shade
     }
+
+    /// Keeps the shade of a service as the newest.
+    fn keep(&mut self, service: &str, shade: u32) {
+        let (name, text) = (service.to_owned(), shade.to_string());
+        self.kept.retain(|one| one.name != service);
+        self.kept.insert(0, SavedText { name, text, time: UnixNanos(0) });
+        self.kept.truncate(saved::KEPT_MAX);
+    }
+
+    fn kept_shade(&self, service: &str) -> Option<u32> {
+        let kept = self.kept.iter().find(|one| one.name == service)?;
+        kept.text.parse().ok().filter(|shade| (*shade as usize) < SHADES)
+    }
 }
 
-/// Begins the picture of another page: its services have their homes again.
+/// Changes the picture of a page; the browser keeps its new shades.
+fn paint<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
+    PICTURE.with_borrow_mut(|picture| {
+        let painted = change(picture);
+        if std::mem::take(&mut picture.is_changed) && !picture.page.is_empty() {
+            saved::store(KEPT, &picture.kept);
+        }
+        painted
+    })
+}
+
+/// Begins the picture of another page, with the shades that are kept.
 pub(crate) fn begin_picture(page: &str) {
     PICTURE.with_borrow_mut(|picture| {
         if picture.page != page {
-            *picture = ShadeMap { page: page.to_owned(), ..ShadeMap::default() };
+            let (page, kept) = (page.to_owned(), saved::load(KEPT));
+            *picture = ShadeMap { page, kept, ..ShadeMap::default() };
         }
     });
 }
 
 /// Gives the services of a picture shades that tell them apart. Those that have one keep it.
 pub(crate) fn tell_apart<'a>(services: impl IntoIterator<Item = &'a str>) {
-    PICTURE.with_borrow_mut(|picture| picture.tell_apart(services));
+    paint(|picture| picture.tell_apart(services));
 }
 
 fn shade(service: &str) -> u32 {
-    PICTURE.with_borrow_mut(|picture| picture.shade(service))
+    paint(|picture| picture.shade(service))
 }
 
 fn hue_of(shade: u32) -> f64 {

@@ -21,7 +21,9 @@ pub mod toast;
 
 pub use answer_states::{EmptyState, ErrorState, LoadingRows, PartialNote, ShorterRange};
 pub use attribute_table::{AttributeTable, attribute_rows};
-pub use badge::{Badge, Chip, ServiceDot, ServiceName, StateBadge, Tone, severity_class};
+pub use badge::{
+    Badge, Chip, ServiceDot, ServiceName, StateBadge, Tone, severity_class, severity_tone,
+};
 pub use change::{ChangeBadge, Headline};
 pub use compared_spark::{ComparedSeries, ComparedSpark};
 pub use copy::CopyButton;

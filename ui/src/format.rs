@@ -4,6 +4,8 @@
 //! `proto`'s to write, as in the terminal. Owns no state and asks
 //! nobody for the time zone: callers say how far local time is ahead of UTC.
 
+use std::borrow::Cow;
+
 use tidings_proto::{
     CivilDate, DurationNanos, UnixNanos,
     api::{SearchProgress, Total, TotalRelation},
@@ -194,14 +196,8 @@ pub fn field(time: UnixNanos, zone_minutes: i32) -> String {
 /// An attribute's value as text: strings as they are, the rest as JSON.
 #[must_use]
 pub fn value(value: &AnyValue) -> String {
-    match &value.value {
-        None => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Bool(truth)) => truth.to_string(),
-        Some(Value::Int(number)) => number.to_string(),
-        Some(Value::Double(number)) => number.to_string(),
-        Some(Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)) => nested(value),
-    }
+    let Some(typed) = &value.value else { return String::new() };
+    typed.scalar_text().map_or_else(|| nested(value), Cow::into_owned)
 }
 
 /// Containers, written without recursion: a client may have nested them deeply.

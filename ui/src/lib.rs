@@ -1,13 +1,12 @@
 //! The web interface: pages over the native HTTP API, drawn in the browser.
 //!
-//! Owns what is on screen: the shell ([`app`]), the pages ([`pages`]), what they are made of
+//! Owns what is on screen: the shell ([`shell`]), the pages ([`pages`]), what they are made of
 //! ([`components`]) and the state of a page in its address ([`url`]). [`api`] is the only place
 //! that fetches. Computes nothing about traces: what it draws, the query service computed.
 //! Telemetry is hostile text, so it only ever becomes text nodes.
 
 pub mod addresses;
 pub mod api;
-pub mod app;
 pub mod asked;
 mod browser;
 pub mod colour;
@@ -28,4 +27,4 @@ pub mod theme;
 pub mod url;
 pub mod window;
 
-pub use app::start;
+pub use pages::start;

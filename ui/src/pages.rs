@@ -1,4 +1,22 @@
-//! The pages. Only pages fetch.
+//! The application: the pages, their list, and the frame around them. Only pages fetch.
+//!
+//! A page is a file, its `mod` here and a line of [`PAGES`]: address, component, place on the rail.
+//! The routes, the rail, the keys that lead to pages and the header's time range follow the list.
+
+use leptos::{mount::mount_to_body, prelude::*};
+use leptos_router::{
+    components::{Route, Router, Routes},
+    path,
+};
+
+use crate::{
+    components::{EmptyState, IconName},
+    shell::{
+        Shell,
+        rail::{PageEntry, RailPart, below, item},
+        set_crumbs,
+    },
+};
 
 pub mod compare;
 pub mod connect;
@@ -16,18 +34,106 @@ pub mod transaction;
 pub mod transaction_type;
 pub mod transactions;
 
-pub use compare::ComparePage;
-pub use connect::ConnectPage;
-pub use errors::ErrorsPage;
-pub use explore::ExplorePage;
-pub use home::HomePage;
-pub use logs::LogsPage;
-pub use map::MapPage;
-pub use service::ServicePage;
-pub use services::ServicesPage;
-pub use sql::SqlPage;
-pub use system::SystemPage;
-pub use trace::TracePage;
-pub use transaction::TransactionPage;
-pub use transaction_type::TransactionTypePage;
-pub use transactions::TransactionsPage;
+macro_rules! pages {
+    ($($path:tt $module:ident::$view:ident $entry:expr;)*) => {
+        /// Every page, in the order of the rail.
+        pub const PAGES: &[PageEntry] = &[$(PageEntry { path: $path, ..$entry }),*];
+
+        /// Draws the page at the address.
+        fn page_routes() -> impl IntoView {
+            view! {
+                <Routes fallback=NotFound>
+                    $(<Route path=path!($path) view=$module::$view />)*
+                </Routes>
+            }
+        }
+    };
+}
+
+pages! {
+    "/" home::HomePage item(RailPart::Edge, "Home", IconName::Home, "g h", "Go to Home");
+    "/explore" explore::ExplorePage item(RailPart::Edge, "Explore", IconName::Search, "g e", "Go to Explore");
+    "/trace/:id" trace::TracePage below("/explore").unranged();
+    "/transactions" transactions::TransactionsPage item(RailPart::Traffic, "Transactions", IconName::Transactions, "g t", "Go to Transactions");
+    "/transactions/:service/:operation" transaction_type::TransactionTypePage below("/transactions");
+    "/tx/:tid" transaction::TransactionPage below("/transactions").unranged();
+    "/services" services::ServicesPage item(RailPart::Traffic, "Services", IconName::Services, "g s", "Go to Services");
+    "/services/:name" service::ServicePage below("/services");
+    "/map" map::MapPage item(RailPart::Traffic, "Map", IconName::Map, "g m", "Go to Map");
+    "/logs" logs::LogsPage item(RailPart::Edge, "Logs", IconName::Logs, "g l", "Go to Logs");
+    "/errors" errors::ErrorsPage item(RailPart::Edge, "Errors", IconName::Warning, "g x", "Go to Errors");
+    "/compare" compare::ComparePage below("/explore").unranged();
+    "/sql" sql::SqlPage item(RailPart::Traffic, "SQL", IconName::Database, "g q", "Go to SQL").unranged();
+    "/connect" connect::ConnectPage item(RailPart::End, "Connect", IconName::Plug, "g c", "Go to Connect").unranged();
+    "/system" system::SystemPage item(RailPart::End, "System", IconName::System, "g y", "Go to System").unranged();
+}
+
+/// Mounts the application on the page's body.
+pub fn start() {
+    mount_to_body(App);
+}
+
+/// Everything on screen.
+#[component]
+#[must_use]
+pub fn App() -> impl IntoView {
+    view! {
+        <Router>
+            <Shell pages=PAGES>{page_routes()}</Shell>
+        </Router>
+    }
+}
+
+#[component]
+fn NotFound() -> impl IntoView {
+    set_crumbs(vec![]);
+    view! {
+        <div class="page">
+            <EmptyState title="There is no such page">
+                <p>
+                    "The address may be mistyped. " <a href="/explore">"Go to Explore"</a> "."
+                </p>
+            </EmptyState>
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::PAGES;
+    use crate::shell::rail::{PagePlace, is_ranged, marked};
+
+    /// Addresses of a trace and so on with names in them.
+    fn example(path: &str) -> String {
+        path.replace(':', "a ")
+    }
+
+    #[test]
+    fn every_page_has_an_item_or_belongs_to_one() {
+        let items = |path: &str| {
+            PAGES.iter().any(|page| page.path == path && matches!(page.place, PagePlace::Item(_)))
+        };
+        for page in PAGES {
+            let marked = marked(PAGES, &example(page.path)).unwrap();
+            assert!(items(marked), "{} belongs to {marked}, which is no item", page.path);
+            assert_eq!(is_ranged(PAGES, &example(page.path)), page.ranged, "{}", page.path);
+        }
+        assert_eq!(marked(PAGES, "/services/a/b?c"), Some("/services"), "names have any signs");
+        assert_eq!(marked(PAGES, "/nowhere"), None);
+        assert!(!is_ranged(PAGES, "/nowhere"));
+    }
+
+    #[test]
+    fn no_two_pages_share_an_address_a_label_or_keys() {
+        let mut seen = BTreeSet::new();
+        for page in PAGES {
+            assert!(seen.insert(page.path), "{}", page.path);
+            if let PagePlace::Item(item) = page.place {
+                assert!(seen.insert(item.label) && seen.insert(item.keys), "{}", page.path);
+                assert_eq!(item.key_label, format!("Go to {}", item.label));
+            }
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! Named texts that this browser keeps, the newest first: queries in SQL, and addresses of views.
+//! Named texts that this browser keeps, the newest first: queries in SQL, addresses of views, and
+//! shades of services.
 
 use serde::{Deserialize, Serialize};
 use tidings_proto::UnixNanos;
@@ -10,7 +11,7 @@ pub(crate) const QUERIES: &str = "tidings.sql.saved";
 /// Where addresses of views are kept.
 pub(crate) const VIEWS: &str = "tidings.views";
 /// Entries that are kept; the oldest goes when there is one more.
-const KEPT_MAX: usize = 50;
+pub(crate) const KEPT_MAX: usize = 50;
 /// Characters of a name.
 const NAME_MAX: usize = 80;
 

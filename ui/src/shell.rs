@@ -25,7 +25,7 @@ pub mod sign_in;
 
 use notices::notices;
 use omni::Omni;
-use rail::{PAGES, Rail};
+use rail::{PageEntry, Rail};
 use range_picker::{LiveToggle, RangePicker};
 use server_watch::ServerWatch;
 use settings::SettingsSheet;
@@ -88,9 +88,9 @@ pub(crate) fn crumb_to_list() -> Crumb {
     Crumb { text: text.to_owned(), href: Some(address) }
 }
 
-/// The frame.
+/// The frame of these pages.
 #[component]
-pub(crate) fn Shell(children: Children) -> impl IntoView {
+pub(crate) fn Shell(pages: &'static [PageEntry], children: Children) -> impl IntoView {
     preferences::load();
     let theme = ThemeChoice::provide();
     let keys = Keys::provide();
@@ -101,13 +101,13 @@ pub(crate) fn Shell(children: Children) -> impl IntoView {
     let sheet_open = RwSignal::new(false);
     let settings_open = RwSignal::new(false);
     one_at_a_time(sheet_open, settings_open);
-    bind_keys(keys, sheet_open, settings_open);
+    bind_keys(keys, pages, sheet_open, settings_open);
     let needs_key = Memo::new(move |_| server.needs_key());
     let path = use_location().pathname;
-    let ranged = move || path.with(|path| rail::is_ranged(path));
+    let ranged = move || path.with(|path| rail::is_ranged(pages, path));
     view! {
         <a class="skip" href="#content" rel="external">"Skip to content"</a>
-        <Rail sheet_open settings_open />
+        <Rail pages sheet_open settings_open />
         <header class="header">
             <Breadcrumb crumbs />
             <Omni />
@@ -145,7 +145,12 @@ fn one_at_a_time(one: RwSignal<bool>, other: RwSignal<bool>) {
     }
 }
 
-fn bind_keys(keys: Keys, sheet_open: RwSignal<bool>, settings_open: RwSignal<bool>) {
+fn bind_keys(
+    keys: Keys,
+    pages: &[PageEntry],
+    sheet_open: RwSignal<bool>,
+    settings_open: RwSignal<bool>,
+) {
     let group = "Everywhere";
     let go = use_go();
     let to = move |address: &'static str| {
@@ -153,8 +158,8 @@ fn bind_keys(keys: Keys, sheet_open: RwSignal<bool>, settings_open: RwSignal<boo
         move || go(address, Step::New)
     };
     keys.bind("/", "Paste or type an id", group, || crate::browser::focus(omni::FIELD_ID));
-    for page in PAGES {
-        keys.bind(page.keys, page.key_label, group, to(page.path));
+    for (path, item) in pages.iter().filter_map(|page| Some((page.path, page.item()?))) {
+        keys.bind(item.keys, item.key_label, group, to(path));
     }
     keys.bind(",", "Show the settings", group, move || settings_open.update(|open| *open = !*open));
     keys.bind("?", "Show this sheet", group, move || sheet_open.update(|open| *open = !*open));

@@ -36,7 +36,8 @@ pub struct ChangeReport {
     pub deployments: Vec<Deployment>,
     /// Services whose clock differs from that of their callers since the baseline, the worst first.
     pub clocks: Vec<ServiceClock>,
-    /// Parts of the answer that are incomplete, and why; empty when nothing is missing.
+    /// Incomplete parts of the answer with the reason of each; empty when nothing is missing. Parts
+    /// that a shorter range completes come last.
     pub partial: Vec<PartialReason>,
     /// Rows and files that were read.
     pub searched: Searched,
@@ -124,6 +125,9 @@ pub struct PartialReason {
     pub part: ReportPart,
     /// The reason, as a short sentence.
     pub reason: String,
+    /// Set when a shorter window with a baseline as short completes the part. Not set for types
+    /// beyond a limit and for samples: a shorter window has them as well.
+    pub shorter_range_helps: bool,
 }
 
 /// A part of a [`ChangeReport`].

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{LatencyStats, SpanKindName};
-use crate::{DurationNanos, TraceId};
+use crate::{DurationNanos, OffsetNanos, TraceId};
 
 /// Two traces, or two sets of traces, laid over each other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -16,6 +16,10 @@ pub struct Comparison {
     pub right: ComparedSet,
     /// The calls, depth first: calls of one operation at one place of the tree are one row.
     pub calls: Vec<ComparedCall>,
+    /// The difference of the median durations less `impactNano` of all calls: medians of parts need
+    /// not add up to the median of the whole.
+    #[schema(value_type = String)]
+    pub unattributed_nano: OffsetNanos,
     /// True if rows beyond the first 20,000 are left out.
     pub truncated: bool,
 }
@@ -38,26 +42,43 @@ pub struct ComparedSet {
 }
 
 /// How the left differs from the right at one place of the tree.
+///
+/// Against `typical`, a count or a time is compared with the traces on the right that make the
+/// call. It is out of the ordinary when it exceeds their 95th percentile by more than that exceeds
+/// their median, or when it is below their 5th percentile by a greater factor than that is below
+/// their median. Of fewer than 20 traces, it is above twice the greatest or below half of the
+/// least.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Deviation {
-    /// Only the right has the call.
+    /// At least half of the traces on the right have the call, and none on the left.
     Missing,
     /// Only the left has it.
     Extra,
     /// It fails more often on the left: by over 5 % of the calls.
     NewlyFailing,
-    /// The left makes it more than one and a half times as often in a trace.
+    /// A trace on the left makes it more than one and a half times as often. Against `typical`, the
+    /// count is out of the ordinary as well.
     MoreCalls,
-    /// The left makes it less than two thirds as often.
+    /// A trace on the left makes it less than two thirds as often. Against `typical`, the count is
+    /// out of the ordinary as well.
     FewerCalls,
-    /// Its median is longer on the left: than 95 % of ten or more on the right, by over 20 % where
-    /// the right has fewer, or over four times as long; and by over 0.1 ms.
+    /// It takes longer on the left.
+    ///
+    /// Against `typical`, the mean time of a trace's calls is out of the ordinary. The time of all
+    /// of them is longer by at least 0.1 ms, by a hundredth of the whole trace, and by a tenth of
+    /// the difference of the whole traces.
+    ///
+    /// Against named traces, the median call is longer by over 0.1 ms. It also exceeds 95 % of ten
+    /// or more calls on the right, or the median of fewer by over 20 %, or it is over four times as
+    /// long.
     Slower,
-    /// Its median is shorter on the left, by the same measure.
+    /// It takes a shorter time on the left, by the same measure.
     Faster,
+    /// At least half of the traces on the left have it, and fewer than half of those on the right.
+    Rare,
 }
 
 /// The calls of one operation at one place of the tree.
@@ -77,6 +98,12 @@ pub struct ComparedCall {
     pub kind: SpanKindName,
     /// Differences between the two sides, the most severe first; empty when there are none.
     pub deviations: Vec<Deviation>,
+    /// Additional own time of a trace on the left, in nanoseconds. Against `typical`, it is the
+    /// part of the difference of median self times that lies on the critical path; a side that
+    /// makes the call in fewer than half of its traces has no time. Against named traces, it is the
+    /// difference of the mean times on the critical path.
+    #[schema(value_type = String)]
+    pub impact_nano: OffsetNanos,
     /// On the left.
     pub left: CallStats,
     /// On the right.
@@ -101,15 +128,33 @@ pub struct CallStats {
     /// Its time on the critical path, added up.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
-    /// The start of the first such call of a trace, after the start of the trace: the mean over the
-    /// traces that make it.
-    #[serde(default)]
+    /// True if at least half of the traces of the side make the call.
+    pub is_usual: bool,
+    /// Medians over the traces that make the call.
+    pub median: CallMedians,
+}
+
+/// Medians of a call, each over the traces of a side that make it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallMedians {
+    /// Number of calls of a trace.
+    pub call_count: u64,
+    /// Sum of the durations of a trace's calls.
+    #[schema(value_type = String)]
+    pub duration_nano: DurationNanos,
+    /// Sum of their self times.
+    #[schema(value_type = String)]
+    pub self_nano: DurationNanos,
+    /// Sum of their times on the critical path.
+    #[schema(value_type = String)]
+    pub critical_nano: DurationNanos,
+    /// The start of a trace's first such call after the start of the trace.
     #[schema(value_type = String)]
     pub start_offset_nano: DurationNanos,
-    /// The end of the last such call of a trace, by the same measure.
-    #[serde(default)]
+    /// From the start of a trace's first such call to the end of its last.
     #[schema(value_type = String)]
-    pub end_offset_nano: DurationNanos,
+    pub extent_nano: DurationNanos,
 }
 
 /// The calls that a trace makes again and again.

@@ -74,6 +74,8 @@ pub struct Heatmap {
     pub rows: Vec<HeatmapRow>,
     /// The cells that are not empty, by step, then row.
     pub cells: Vec<HeatmapCell>,
+    /// The steps that have spans. Spans without an end count, too.
+    pub steps: Vec<HeatmapStep>,
     /// Number of spans in the cells.
     pub count: u64,
     /// Number of unfinished spans, which are in no cell.
@@ -105,6 +107,19 @@ pub struct HeatmapCell {
     pub start_unix_nano: UnixNanos,
     /// The row in [`Heatmap::rows`].
     pub row: u32,
+    /// Number of spans.
+    pub count: u64,
+    /// Number of failed spans.
+    pub error_count: u64,
+}
+
+/// Spans of one step, of any duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeatmapStep {
+    /// When the step begins.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
     /// Number of spans.
     pub count: u64,
     /// Number of failed spans.

@@ -13,7 +13,7 @@ pub struct ServiceGraph {
     /// was asked for when that is too much.
     #[serde(flatten)]
     pub window: TimeWindow,
-    /// The nodes, by kind and name.
+    /// The nodes, by kind and name; folded ones last.
     pub nodes: Vec<GraphNode>,
     /// The edges, most calls first, at most 10,000.
     pub edges: Vec<GraphEdge>,
@@ -44,19 +44,45 @@ pub enum NodeKind {
     User,
 }
 
+impl NodeKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Service, Self::Database, Self::Messaging, Self::External, Self::Unknown, Self::User];
+
+    /// Returns a kind as the API spells it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Database => "database",
+            Self::Messaging => "messaging",
+            Self::External => "external",
+            Self::Unknown => "unknown",
+            Self::User => "user",
+        }
+    }
+
+    /// Finds a kind by its word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.word() == word)
+    }
+}
+
 /// A service or something that services call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GraphNode {
-    /// Its name; empty when not known.
+    /// Its name; empty when not known. A folded node has the name of its system, if it has one.
     pub name: String,
     /// Kind of the node.
     pub kind: NodeKind,
     /// `postgresql`, `kafka` and the like, where its callers say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// Requests it served and messages it took: its SERVER and CONSUMER spans. Of a node that sends
-    /// no spans the calls to it, as its callers saw them.
+    /// Requests it served and messages it took: its SERVER and CONSUMER spans. For a node that
+    /// sends no spans, these are the calls that its callers saw; for a queue without a known
+    /// sender, the messages that are taken from it.
     pub call_count: u64,
     /// Number of failed requests and messages.
     pub error_count: u64,
@@ -66,6 +92,13 @@ pub struct GraphNode {
     pub span_count: u64,
     /// Durations of its requests and messages.
     pub duration: LatencyStats,
+    /// Number of peers of one kind and system that a folded node stands for; absent for any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folded_count: Option<u64>,
+    /// The peers with most calls, at most 20 of them, most calls first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
+    pub largest: Vec<GraphNode>,
 }
 
 /// How one node calls another.
@@ -92,6 +125,9 @@ pub struct GraphEdge {
     pub kind: EdgeKind,
     /// Number of calls.
     pub call_count: u64,
+    /// Number of calls for which only the caller sent a span, although the called node sends spans
+    /// of other calls. `callCount` of the called node leaves them out.
+    pub caller_only_count: u64,
     /// Number of calls that failed according to either side.
     pub error_count: u64,
     /// Calls per second of the window.

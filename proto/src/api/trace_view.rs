@@ -127,6 +127,15 @@ pub enum SpanKindName {
     Consumer,
 }
 
+impl SpanKindName {
+    /// Returns the kind as queries and parameters spell it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        // Both list the kinds in the order of their numbers.
+        SpanKind::ALL[self as usize].word()
+    }
+}
+
 impl From<SpanKind> for SpanKindName {
     fn from(kind: SpanKind) -> Self {
         match kind {
@@ -148,6 +157,15 @@ pub enum StatusName {
     Unset,
     Ok,
     Error,
+}
+
+impl StatusName {
+    /// Returns the status as queries and parameters spell it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        // Both list the statuses in the order of their numbers.
+        StatusCode::ALL[self as usize].word()
+    }
 }
 
 impl From<StatusCode> for StatusName {

@@ -6,128 +6,78 @@
 
 use super::{Severity, SpanKind, StatusCode};
 
-/// The spellings of one value of OTLP's schema.
-struct Spelling {
-    word: &'static str,
-    capitals: &'static str,
-    otlp_name: &'static str,
-}
+/// Spells the values of a type of OTLP's schema, which stand in the order of their numbers.
+macro_rules! spelled {
+    ($kind:ident, $prefix:literal: $($value:ident $word:literal $capitals:literal),+) => {
+        impl $kind {
+            /// All of them, in the order of their numbers.
+            pub const ALL: [Self; [$($word),+].len()] = [$(Self::$value),+];
 
-const fn spelling(word: &'static str, capitals: &'static str, otlp_name: &'static str) -> Spelling {
-    Spelling { word, capitals, otlp_name }
-}
+            /// Returns the value as queries, parameters and the API spell it.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$value => $word,)+
+                }
+            }
 
-impl SpanKind {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Unspecified,
-        Self::Internal,
-        Self::Server,
-        Self::Client,
-        Self::Producer,
-        Self::Consumer,
-    ];
+            /// Returns the word in capitals, as Zipkin and `otel.status_code` spell it.
+            #[must_use]
+            pub const fn capitals(self) -> &'static str {
+                match self {
+                    $(Self::$value => $capitals,)+
+                }
+            }
 
-    const fn spelling(self) -> Spelling {
-        match self {
-            Self::Unspecified => spelling("unspecified", "UNSPECIFIED", "SPAN_KIND_UNSPECIFIED"),
-            Self::Internal => spelling("internal", "INTERNAL", "SPAN_KIND_INTERNAL"),
-            Self::Server => spelling("server", "SERVER", "SPAN_KIND_SERVER"),
-            Self::Client => spelling("client", "CLIENT", "SPAN_KIND_CLIENT"),
-            Self::Producer => spelling("producer", "PRODUCER", "SPAN_KIND_PRODUCER"),
-            Self::Consumer => spelling("consumer", "CONSUMER", "SPAN_KIND_CONSUMER"),
+            /// Returns the name of its number in OTLP's schema.
+            #[must_use]
+            pub const fn otlp_name(self) -> &'static str {
+                match self {
+                    $(Self::$value => concat!($prefix, $capitals),)+
+                }
+            }
+
+            /// Finds a value by its word.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|known| known.word() == word)
+            }
+
+            /// Finds a value by its word in capitals, small letters or both.
+            #[must_use]
+            pub fn from_word_ignoring_case(word: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|known| known.word().eq_ignore_ascii_case(word))
+            }
+
+            /// Finds a value by its name in OTLP's schema.
+            #[must_use]
+            pub fn from_otlp_name(name: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|known| known.otlp_name() == name)
+            }
         }
-    }
-
-    /// Returns a kind as queries, parameters and the API spell it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        self.spelling().word
-    }
-
-    /// Returns a kind as Zipkin spells it.
-    #[must_use]
-    pub const fn capitals(self) -> &'static str {
-        self.spelling().capitals
-    }
-
-    /// Returns the name of its number in OTLP's schema.
-    #[must_use]
-    pub const fn otlp_name(self) -> &'static str {
-        self.spelling().otlp_name
-    }
-
-    /// Finds a kind by its word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.word() == word)
-    }
-
-    /// Finds a kind by its word in capitals, small letters or both.
-    #[must_use]
-    pub fn from_word_ignoring_case(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.word().eq_ignore_ascii_case(word))
-    }
-
-    /// Finds a kind by its name in OTLP's schema.
-    #[must_use]
-    pub fn from_otlp_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.otlp_name() == name)
-    }
+    };
 }
+
+spelled!(SpanKind, "SPAN_KIND_":
+    Unspecified "unspecified" "UNSPECIFIED",
+    Internal "internal" "INTERNAL",
+    Server "server" "SERVER",
+    Client "client" "CLIENT",
+    Producer "producer" "PRODUCER",
+    Consumer "consumer" "CONSUMER"
+);
+
+spelled!(StatusCode, "STATUS_CODE_":
+    Unset "unset" "UNSET",
+    Ok "ok" "OK",
+    Error "error" "ERROR"
+);
 
 impl StatusCode {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Unset, Self::Ok, Self::Error];
-
-    const fn spelling(self) -> Spelling {
-        match self {
-            Self::Unset => spelling("unset", "UNSET", "STATUS_CODE_UNSET"),
-            Self::Ok => spelling("ok", "OK", "STATUS_CODE_OK"),
-            Self::Error => spelling("error", "ERROR", "STATUS_CODE_ERROR"),
-        }
-    }
-
-    /// Returns a status as queries, parameters and the API spell it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        self.spelling().word
-    }
-
-    /// Returns a status as the tag `otel.status_code` spells it.
-    #[must_use]
-    pub const fn capitals(self) -> &'static str {
-        self.spelling().capitals
-    }
-
-    /// Returns the name of its number in OTLP's schema.
-    #[must_use]
-    pub const fn otlp_name(self) -> &'static str {
-        self.spelling().otlp_name
-    }
-
-    /// Finds a status by its word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.word() == word)
-    }
-
-    /// Finds a status by its word in capitals, small letters or both.
-    #[must_use]
-    pub fn from_word_ignoring_case(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.word().eq_ignore_ascii_case(word))
-    }
-
     /// Finds a status by its word in capitals.
     #[must_use]
     pub fn from_capitals(capitals: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.capitals() == capitals)
-    }
-
-    /// Finds a status by its name in OTLP's schema.
-    #[must_use]
-    pub fn from_otlp_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.otlp_name() == name)
     }
 }
 
@@ -229,12 +179,14 @@ mod tests {
             assert_eq!(kind.capitals(), capitals);
             assert_eq!(kind.otlp_name(), format!("SPAN_KIND_{capitals}"));
             assert_eq!(json!(SpanKindName::from(kind)), json!(kind.word()));
+            assert_eq!(SpanKindName::from(kind).word(), kind.word());
         }
         for status in StatusCode::ALL {
             let capitals = status.word().to_ascii_uppercase();
             assert_eq!(status.capitals(), capitals);
             assert_eq!(status.otlp_name(), format!("STATUS_CODE_{capitals}"));
             assert_eq!(json!(StatusName::from(status)), json!(status.word()));
+            assert_eq!(StatusName::from(status).word(), status.word());
         }
     }
 

@@ -1,10 +1,24 @@
-//! A value as text, for formats that know only texts: as OpenTelemetry's collector writes it.
+//! Values as text. Texts, numbers and truth values have the text that attribute filters compare.
+//! For formats that know only texts, any value has the text that OpenTelemetry's collector writes.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use super::{Value, json::base64};
 
 impl Value {
+    /// Returns the text that attribute filters compare: of a text, a number or a truth value.
+    /// Lists, maps and bytes have none.
+    #[must_use]
+    pub fn scalar_text(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::String(text) => Cow::Borrowed(text),
+            Self::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
+            Self::Int(number) => Cow::Owned(number.to_string()),
+            Self::Double(number) => Cow::Owned(number.to_string()),
+            Self::Bytes(_) | Self::Array(_) | Self::Kvlist(_) => return None,
+        })
+    }
+
     /// Texts, numbers and truth values as they are written, bytes in base64, lists and maps as
     /// JSON with the keys of maps in order.
     #[must_use]
@@ -121,6 +135,24 @@ mod tests {
             (map(vec![KeyValue::new("a\"b", "\n")]), r#"{"a\"b":"\n"}"#),
         ] {
             assert_eq!(value.to_text(), text);
+        }
+    }
+
+    #[test]
+    fn only_values_without_parts_have_a_text_of_their_own() {
+        let list = Value::Array(ArrayValue { values: vec!["x".into()] });
+        for (value, text) in [
+            (Value::String("a \"b\"".into()), Some("a \"b\"")),
+            (Value::Bool(false), Some("false")),
+            (Value::Int(-7), Some("-7")),
+            (Value::Double(1.0), Some("1")),
+            (Value::Double(1e21), Some("1000000000000000000000")),
+            (Value::Double(f64::INFINITY), Some("inf")),
+            (Value::Bytes(vec![1]), None),
+            (list, None),
+            (Value::Kvlist(KeyValueList::default()), None),
+        ] {
+            assert_eq!(value.scalar_text().as_deref(), text, "{value:?}");
         }
     }
 

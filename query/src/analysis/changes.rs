@@ -32,7 +32,7 @@ use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{
         Baseline, BaselineState, ChangeReport, ChangedGroup, CulpritRanking, PartialReason, Reason,
-        ReportPart, TransactionName,
+        ReportPart,
     },
 };
 use tidings_storage::{ScanStats, TimeRange};
@@ -194,10 +194,11 @@ impl ChangeQuery<'_> {
         let traffic_end = traffic_end.transpose()?.flatten();
         let stretches = self.stretches(&roots, calls.as_ref(), traffic_end.is_some());
         let baseline = self.baseline(&roots, calls.before.span_count(), stretches);
-        let (names, wanted) = transaction_names(&roots);
-        let transaction_count = names.len() as u64;
+        let (types, wanted) = TransactionNumbers::new(&roots);
+        let transaction_count = types.names.len() as u64;
         let recent = self.recent();
-        let mut transactions = judge(transaction_groups(&names, &roots, &recent), stretches);
+        let groups = transaction_groups(&types, &roots, &wanted, &recent);
+        let mut transactions = judge(groups, stretches);
         let mut service_groups = services::services(calls.as_ref());
         service_groups.extend(self.endpoints(calls.as_ref())?);
         let service_count = service_groups.len() as u64;
@@ -214,12 +215,12 @@ impl ChangeQuery<'_> {
         if baseline.state != BaselineState::Empty && !roots.now.listed.is_empty() {
             let mut numbered = Names::default();
             let begin = self.changed_from(&transactions, &services);
-            let changed = begin.map(|begin| self.changed_part(begin, traces_max, &names));
+            let changed = begin.map(|begin| self.changed_part(begin, traces_max, &types));
             let now = changed.transpose()?.unwrap_or(wanted.now);
             let mut wanted = Sides { now, before: wanted.before };
             let ranked = transactions
                 .iter()
-                .filter_map(|of| number(&names, &of.service, of.operation.as_deref()?));
+                .filter_map(|of| types.number(&of.service, of.operation.as_deref()?));
             if reading::retain_first(&mut wanted, ranked, traces_max) {
                 let reason = "self times are of the transaction types that changed most";
                 self.lacks(ReportPart::Culprits, reason);
@@ -234,7 +235,7 @@ impl ChangeQuery<'_> {
                 attribution: &attribution,
                 traces,
                 names: &numbered,
-                roots: &names,
+                types: &types,
                 begin: begin.or_else(|| stretches.contiguous.then(|| self.windows.now.times()[0])),
                 peers: BTreeMap::new(),
             };
@@ -252,7 +253,8 @@ impl ChangeQuery<'_> {
         }
         let ranges = self.windows.map(Window::range);
         let deployments = if self.reader.is_late(7) {
-            self.lacks(ReportPart::Reasons, "time was short: new versions were not looked for");
+            let reason = "time was short: new versions were not looked for";
+            self.lacks_by_length(ReportPart::Reasons, reason);
             Vec::new()
         } else {
             let spans_of = |service: &str| calls.now.spans_of(service);
@@ -261,7 +263,10 @@ impl ChangeQuery<'_> {
         changed_groups::rank(&mut services);
         transactions.truncate(self.search.limit);
         services.truncate(self.search.limit);
-        self.partial.sort_by(|a, b| (a.part, &a.reason).cmp(&(b.part, &b.reason)));
+        self.partial.sort_by(|a, b| {
+            let order = |of: &PartialReason| (of.shorter_range_helps, of.part);
+            order(a).cmp(&order(b)).then_with(|| a.reason.cmp(&b.reason))
+        });
         self.partial.dedup();
         Ok(ChangeReport {
             window: self.windows.now.view(),
@@ -280,8 +285,16 @@ impl ChangeQuery<'_> {
         })
     }
 
+    /// Notes a part that is incomplete in a shorter range as well.
     fn lacks(&mut self, part: ReportPart, reason: &str) {
-        self.partial.push(PartialReason { part, reason: reason.to_owned() });
+        let reason = reason.to_owned();
+        self.partial.push(PartialReason { part, reason, shorter_range_helps: false });
+    }
+
+    /// Notes a part that is incomplete because the range is long.
+    fn lacks_by_length(&mut self, part: ReportPart, reason: &str) {
+        let reason = reason.to_owned();
+        self.partial.push(PartialReason { part, reason, shorter_range_helps: true });
     }
 
     /// The end of the window; where the last span is long before it, that span.
@@ -320,7 +333,7 @@ impl ChangeQuery<'_> {
         &self,
         begin: UnixNanos,
         traces_max: usize,
-        names: &[TransactionName],
+        types: &TransactionNumbers<'_>,
     ) -> Result<Vec<(u32, Vec<TraceId>)>, QueryError> {
         let range = TimeRange { start: Some(begin), end: self.windows.now.range().end };
         let part = Window::new(self.reader, range, Some(self.windows.now.step()))?;
@@ -330,10 +343,10 @@ impl ChangeQuery<'_> {
             TRANSACTIONS_READ_MAX,
             traces_max,
         )?;
-        let numbered = |root: &RootOperation| {
-            Some((number(names, &root.service, &root.operation)?, root.traces.clone()))
+        let numbered = |root: RootOperation| {
+            Some((types.number(&root.service, &root.operation)?, root.traces))
         };
-        Ok(roots.listed.iter().filter_map(numbered).collect())
+        Ok(roots.listed.into_iter().filter_map(numbered).collect())
     }
 
     fn roots(&mut self, traces_max: usize) -> Result<Sides<RootOperations>, QueryError> {
@@ -351,11 +364,12 @@ impl ChangeQuery<'_> {
         {
             self.stats += of.scan;
             if !of.scan.complete {
-                self.lacks(part, "more spans than a question may read: the newest were read");
+                let reason = "more spans than a question may read: the newest were read";
+                self.lacks_by_length(part, reason);
             }
             if of.sampled_one_in > 1 {
                 let reason = format!("one transaction in {} was counted", of.sampled_one_in);
-                self.lacks(part, &reason);
+                self.lacks_by_length(part, &reason);
             }
             if of.other_count > 0 {
                 let reason = format!("{} transactions of rarer types are in none", of.other_count);
@@ -374,7 +388,11 @@ impl ChangeQuery<'_> {
         {
             self.stats += of.stats;
             if !of.stats.complete {
-                self.lacks(part, "not every span of the services was counted");
+                self.lacks_by_length(part, "not every span of the services was counted");
+            }
+            if of.other_count > 0 {
+                let reason = format!("{} spans of rarer services are in none", of.other_count);
+                self.lacks(ReportPart::Groups, &reason);
             }
         }
         Ok(calls)
@@ -387,7 +405,7 @@ impl ChangeQuery<'_> {
         let before = services::endpoints(self.reader, before, &[], counts.before)?;
         let Some((now, before)) = now.zip(before) else {
             let reason = "calls to endpoints without spans are not added up yet";
-            self.lacks(ReportPart::Groups, reason);
+            self.lacks_by_length(ReportPart::Groups, reason);
             return Ok(Vec::new());
         };
         Ok(services::of_endpoints(Sides { now, before }))
@@ -464,7 +482,7 @@ impl ChangeQuery<'_> {
         let reasoned = if self.search.explain { REASONED_EXPLAINED_MAX } else { REASONED_MAX };
         if self.reader.is_late(6) {
             let reason = "time was short: attributes of culprits were not compared";
-            self.lacks(ReportPart::Reasons, reason);
+            self.lacks_by_length(ReportPart::Reasons, reason);
             return Ok(Vec::new());
         }
         let (mut parties, mut sets) = (Vec::new(), Vec::new());
@@ -525,62 +543,62 @@ fn retain_comparable(roots: &mut Sides<RootOperations>) {
     }
 }
 
-/// The number of a transaction type.
-fn number(names: &[TransactionName], service: &str, operation: &str) -> Option<u32> {
-    let is_named = |name: &TransactionName| name.service == service && name.operation == operation;
-    names.iter().position(is_named).and_then(|number| u32::try_from(number).ok())
-}
-
-/// The names of transaction types and the traces of each, by its number.
+/// The traces of transaction types, each with its number.
 type TracesByType = Sides<Vec<(u32, Vec<TraceId>)>>;
 
-fn transaction_names(roots: &Sides<RootOperations>) -> (Vec<TransactionName>, TracesByType) {
-    let mut names: Vec<TransactionName> = Vec::new();
-    let mut numbers: HashMap<TransactionName, u32> = HashMap::new();
-    let wanted = roots.as_ref().map(|roots| {
-        let wanted = roots.listed.iter().map(|root| {
-            let name = TransactionName {
-                service: root.service.clone(),
-                operation: root.operation.clone(),
-            };
-            let number = *numbers.entry(name.clone()).or_insert_with(|| {
-                names.push(name);
-                u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
-            });
-            (number, root.traces.clone())
-        });
-        wanted.collect::<Vec<_>>()
-    });
-    (names, wanted)
+/// Transaction types by service and operation, numbered in the order of the window, then in that of
+/// the baseline.
+#[derive(Debug, Default)]
+struct TransactionNumbers<'a> {
+    names: Vec<(&'a str, &'a str)>,
+    numbers: HashMap<(&'a str, &'a str), u32>,
 }
 
+impl<'a> TransactionNumbers<'a> {
+    /// Numbers the types of the window and of the baseline.
+    fn new(roots: &'a Sides<RootOperations>) -> (Self, TracesByType) {
+        let mut types = Self::default();
+        let traces = roots.as_ref().map(|roots| {
+            let of_type = |root: &'a RootOperation| (types.add(root), root.traces.clone());
+            roots.listed.iter().map(of_type).collect()
+        });
+        (types, traces)
+    }
+
+    fn add(&mut self, root: &'a RootOperation) -> u32 {
+        let name = (root.service.as_str(), root.operation.as_str());
+        *self.numbers.entry(name).or_insert_with(|| {
+            self.names.push(name);
+            u32::try_from(self.names.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+
+    fn number(&self, service: &str, operation: &str) -> Option<u32> {
+        self.numbers.get(&(service, operation)).copied()
+    }
+}
+
+/// The types as groups, by number.
 fn transaction_groups(
-    names: &[TransactionName],
+    types: &TransactionNumbers<'_>,
     roots: &Sides<RootOperations>,
+    traces: &TracesByType,
     recent: &[UnixNanos],
 ) -> Vec<ComparedGroup> {
-    let sides = roots.as_ref().map(|roots| {
-        let of = roots.listed.iter().map(|root| ((&root.service, &root.operation), root));
-        of.collect::<HashMap<_, _>>()
-    });
-    let calls = |of: &HashMap<(&String, &String), &RootOperation>,
-                 recent: &[UnixNanos],
-                 name: &TransactionName| {
-        let root = of.get(&(&name.service, &name.operation));
-        root.map_or_else(GroupCalls::default, |root| {
-            GroupCalls::new(&root.calls, &root.steps, recent)
-        })
-    };
-    let group = |name: &TransactionName| ComparedGroup {
-        service: name.service.clone(),
-        operation: Some(name.operation.clone()),
+    let group = |(service, operation): &(&str, &str)| ComparedGroup {
+        service: (*service).to_owned(),
+        operation: Some((*operation).to_owned()),
         uninstrumented: false,
-        sides: Sides {
-            now: calls(&sides.now, recent, name),
-            before: calls(&sides.before, &[], name),
-        },
+        sides: Sides::default(),
     };
-    names.iter().map(group).collect()
+    let mut groups: Vec<ComparedGroup> = types.names.iter().map(group).collect();
+    for (root, (number, _)) in roots.now.listed.iter().zip(&traces.now) {
+        groups[*number as usize].sides.now = GroupCalls::new(&root.calls, &root.steps, recent);
+    }
+    for (root, (number, _)) in roots.before.listed.iter().zip(&traces.before) {
+        groups[*number as usize].sides.before = GroupCalls::new(&root.calls, &root.steps, &[]);
+    }
+    groups
 }
 
 /// Traces of all types in turns.
@@ -617,10 +635,14 @@ fn ranking(findings: &Findings<'_>, reasons: Vec<Reason>) -> CulpritRanking {
         seen.push(key);
     }
     let mut operations = Vec::new();
-    let mut named = Vec::new();
+    let (mut named, mut seen) = (Vec::new(), HashSet::new());
     for part in &attribution.parts {
         if operations.len() >= CULPRITS_MAX {
             break;
+        }
+        // The parts of one unit, in all its transaction types, name the same operation.
+        if !seen.insert(part.unit) {
+            continue;
         }
         let subject = findings.operation(part);
         if !named.contains(&subject) {

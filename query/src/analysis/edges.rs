@@ -32,7 +32,7 @@ pub struct StretchEdge {
 /// Calls between nodes.
 #[derive(Debug)]
 pub struct StretchEdges {
-    /// By who calls, who is called, how, and stretch.
+    /// Edges ordered by caller, callee, kind and stretch.
     pub edges: Vec<StretchEdge>,
     /// True when every call is counted. Where no rollup exists, only the newest spans are read.
     pub complete: bool,

@@ -29,15 +29,15 @@ const ANALYSED_MAX: usize = 1_000;
 /// Which exceptions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExceptionTransactionSearch {
-    /// Of spans that begin in this range.
+    /// Range in which the spans of the exceptions begin.
     pub start: TimeRange,
-    /// Of these services.
+    /// Services of these spans; `None`: all.
     pub services: Option<Vec<String>>,
-    /// Of this operation.
+    /// Operation of these spans; `None`: all.
     pub operation: Option<String>,
-    /// Of this type.
+    /// Type of the exceptions; `None`: all.
     pub exception_type: Option<String>,
-    /// Of the group with this id.
+    /// Id of the group of the exceptions; `None`: all.
     pub group: Option<String>,
     /// Maximum number of transaction types returned.
     pub limit: usize,

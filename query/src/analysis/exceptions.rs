@@ -39,15 +39,15 @@ const MESSAGE: &str = "exception.message";
 /// Which exceptions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExceptionSearch {
-    /// Of spans that begin in this range, and log records of it.
+    /// Range in which spans begin, and of the times of log records.
     pub start: TimeRange,
     /// The length of a step.
     pub step: Option<DurationNanos>,
-    /// Of these services.
+    /// Services of the exceptions; `None`: all.
     pub services: Option<Vec<String>>,
-    /// Of this operation; then no log records.
+    /// Operation of the spans; with one, no log records are read. `None`: all.
     pub operation: Option<String>,
-    /// Of this type.
+    /// Type of the exceptions; `None`: all.
     pub exception_type: Option<String>,
     /// Maximum number of groups returned.
     pub limit: usize,

@@ -1,10 +1,10 @@
 //! Attributes that distinguish selected spans from the rest.
 //!
-//! Two scans: the first counts both sides, the second samples each side by the hash of the spans'
-//! content (`sample`), so that equal queries give equal answers. Every value of every attribute is
-//! a test of two proportions (`statistics`). Differences that chance explains are left out, as are
-//! ids, where nearly every span has its own value. Of attributes whose values select the same
-//! spans, one is shown and names the others.
+//! The spans are those of a filter or those that a query finds. One scan counts both sides and
+//! samples each by the hash of the spans' content (`sample`), so that equal queries give equal
+//! answers. Every value of every attribute is a test of two proportions (`statistics`). Differences
+//! that chance explains are left out, as are ids, where nearly every span has its own value. Of
+//! attributes whose values select the same spans, one is shown and names the others.
 
 mod sample;
 pub(super) mod statistics;
@@ -25,15 +25,13 @@ use crate::{
     QueryError,
     execution::{Reader, searched},
     name_search::value_text,
-    version::mixed,
+    traceql::matched_spans::each_span,
 };
 pub(super) use sample::range_of;
 use sample::{ComparedSpans, Counts};
 
 /// The scope of what every span has: service, operation, kind and status.
 const INTRINSIC: &str = "intrinsic";
-/// Spans of either side that are compared, roughly.
-const SAMPLED_MAX: u64 = 200_000;
 /// Chance must be less likely than this, after correction.
 const P_VALUE_MAX: f64 = 0.01;
 /// Values shown of an attribute.
@@ -69,48 +67,34 @@ pub struct Selection {
 /// Which spans, and which of them are selected.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExplainSearch {
-    /// All of them.
+    /// All of them; their start is in the window.
     pub filter: SpanFilter,
+    /// A query in TraceQL that finds them, in place of all filters but the start.
+    pub query: Option<String>,
     /// The selected.
     pub selected: Selection,
     /// Maximum number of differences returned.
     pub limit: usize,
 }
 
-/// One side's number of spans.
-#[derive(Debug, Clone, Copy, Default)]
-struct SideCounts {
-    selected: u64,
-    rest: u64,
-}
-
-/// Compares the selected spans with all other spans of the filter, attribute by attribute.
+/// Compares the selected spans with all other spans of the filter or the query, attribute by
+/// attribute.
 pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explanation, QueryError> {
     let window = Window::new(reader, search.filter.start, None)?;
-    let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
-    let mut all = SideCounts::default();
-    visit(reader, &filter, &search.selected, search.selected.detail(), |_, wanted| {
-        for (_, is_selected) in wanted {
-            *if *is_selected { &mut all.selected } else { &mut all.rest } += 1;
-        }
-    })?;
-    let mut sample = ComparedSpans::default();
-    let stats = visit(reader, &filter, &search.selected, Detail::Attributes, |rows, wanted| {
-        let sampled = wanted.iter().copied().filter(|(row, is_selected)| {
-            let side = if *is_selected { all.selected } else { all.rest };
-            is_sampled(rows.content_hash(*row), side)
-        });
-        sample.add(rows, sampled);
-    })?;
+    let (mut sample, selected) = (ComparedSpans::default(), &search.selected);
+    let stats = match &search.query {
+        Some(query) => of_query(reader, (query.as_str(), selected), window, &mut sample)?,
+        None => of_filter(reader, (&search.filter, selected), window, &mut sample)?,
+    };
     reader.check()?;
     let counts = sample.counts();
     let left_out = counts.left_out();
-    let found = differences(&sample, &counts, &search.selected);
+    let found = differences(&sample, &counts, selected);
     let differences = merged(&sample, found, search.limit);
     Ok(Explanation {
         window: window.view(),
-        selected_count: all.selected,
-        rest_count: all.rest,
+        selected_count: sample.count(true),
+        rest_count: sample.count(false),
         selected_sampled: counts.selected,
         rest_sampled: counts.rest,
         differences,
@@ -120,36 +104,36 @@ pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explana
     })
 }
 
-/// Gives `take` every span once, in portions, and whether it is selected.
-fn visit(
+/// Adds every span that a query finds.
+fn of_query(
     reader: &Reader,
-    filter: &SpanFilter,
-    selection: &Selection,
-    detail: Detail,
-    mut take: impl FnMut(&SpanRows, &[(usize, bool)]),
+    (query, selected): (&str, &Selection),
+    window: Window,
+    sample: &mut ComparedSpans,
 ) -> Result<ScanStats, QueryError> {
+    each_span(reader, query, window.range(), Detail::Attributes, |rows, row| {
+        sample.add(rows, std::iter::once((row, selected.holds(rows, row))));
+    })
+}
+
+/// Adds every span of a filter, once.
+fn of_filter(
+    reader: &Reader,
+    (filter, selected): (&SpanFilter, &Selection),
+    window: Window,
+    sample: &mut ComparedSpans,
+) -> Result<ScanStats, QueryError> {
+    let filter = SpanFilter { start: window.range(), ..filter.clone() };
     let mut seen = DeduplicationSet::new(reader.limits.counted_max);
-    let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
-    reader.spans_ahead(filter, scan, |rows| {
+    let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+    reader.spans_ahead(&filter, scan, |rows| {
         let new = (0..rows.len()).filter(|row| seen.is_new(rows.content_hash(*row)));
-        let new: Vec<_> = new.map(|row| (row, selection.holds(rows, row))).collect();
-        take(rows, &new);
+        sample.add(rows, new.map(|row| (row, selected.holds(rows, row))));
         Ok(ControlFlow::Continue(()))
     })
 }
 
-/// Decides by a hash whether the span is in a sample of about [`SAMPLED_MAX`] of `of` spans.
-fn is_sampled(content_hash: u64, of: u64) -> bool {
-    let place = (u128::from(mixed(content_hash)) * u128::from(of)) >> u64::BITS;
-    of <= SAMPLED_MAX || place < u128::from(SAMPLED_MAX)
-}
-
 impl Selection {
-    /// Columns that evaluating the selection needs.
-    fn detail(&self) -> Detail {
-        if self.attributes.is_empty() { Detail::Calls } else { Detail::Attributes }
-    }
-
     /// Reports whether the selection itself filters by this attribute, so that a difference in it
     /// is no finding.
     fn restates(&self, name: &AttributeName) -> bool {

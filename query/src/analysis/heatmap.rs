@@ -1,20 +1,25 @@
 //! Spans by when they began and how long they took.
+//!
+//! Spans that filters find are counted from rollups where these know them; those that a query finds
+//! are read one by one.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Heatmap, HeatmapCell, HeatmapRow},
+    api::{Heatmap, HeatmapCell, HeatmapRow, HeatmapStep},
     otlp::StatusCode,
 };
 use tidings_storage::{
-    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Cell, SpanFilter,
+    Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallKey, Cell, Detail, ScanStats,
+    SpanFilter,
 };
 
 use super::window::Window;
 use crate::{
     QueryError,
     execution::{Reader, searched},
+    traceql::matched_spans::each_span,
 };
 
 /// Which spans.
@@ -22,6 +27,8 @@ use crate::{
 pub struct HeatmapSearch {
     /// The spans; their start is in the window.
     pub filter: SpanFilter,
+    /// A query in TraceQL that finds them, in place of all filters but the start.
+    pub query: Option<String>,
     /// The length of a step.
     pub step: Option<DurationNanos>,
 }
@@ -31,6 +38,8 @@ const PART_BITS: u32 = 2;
 
 /// Number of duration rows.
 const ROWS: usize = 252;
+/// Index behind the rows, of spans without an end.
+const UNFINISHED: usize = ROWS;
 
 /// Counts the spans of a window.
 #[derive(Debug)]
@@ -40,10 +49,11 @@ struct Counting(Window);
 #[derive(Debug)]
 struct HeatmapCounts {
     window: Window,
-    /// Number of spans and of failed spans by step and duration row.
-    steps: BTreeMap<UnixNanos, Box<[(u64, u64); ROWS]>>,
-    unfinished_count: u64,
+    steps: BTreeMap<UnixNanos, Box<StepCounts>>,
 }
+
+/// Number of spans and of failed spans of a step, by duration row.
+type StepCounts = [(u64, u64); ROWS + 1];
 
 /// The groups of calls: those that failed, and the others.
 const FAILED: u32 = 1;
@@ -52,7 +62,7 @@ impl CallAccumulatorFactory for Counting {
     type Accumulator = HeatmapCounts;
 
     fn unordered(&self) -> HeatmapCounts {
-        HeatmapCounts { window: self.0, steps: BTreeMap::new(), unfinished_count: 0 }
+        HeatmapCounts { window: self.0, steps: BTreeMap::new() }
     }
 
     fn for_range(&self, _: Range<UnixNanos>, _: &Arc<HeatmapCounts>) -> HeatmapCounts {
@@ -66,35 +76,34 @@ impl CallAccumulator for HeatmapCounts {
     }
 
     fn call(&mut self, _: u32, call: &Call) {
-        if call.timed {
-            let row = place(call.exemplar.duration_nano.0);
-            let counts = &mut self.step(call.exemplar.start_unix_nano)[row as usize];
-            *counts = (counts.0 + 1, counts.1 + u64::from(call.failed));
-        } else {
-            self.unfinished_count += 1;
-        }
+        let duration = call.exemplar.duration_nano.0;
+        let at = if call.timed { place(duration) as usize } else { UNFINISHED };
+        let counts = &mut self.step(call.exemplar.start_unix_nano)[at];
+        *counts = (counts.0 + 1, counts.1 + u64::from(call.failed));
     }
 
     fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
         let (step, mut timed) = (self.step(cell.start()), 0);
-        cell.spread(|duration, count| {
-            let counts = &mut step[place(duration.0) as usize];
+        let mut add = |at: usize, count: u64| {
+            let counts = &mut step[at];
             *counts = (counts.0 + count, counts.1 + if group == FAILED { count } else { 0 });
+        };
+        cell.spread(|duration, count| {
+            add(place(duration.0) as usize, count);
             timed += count;
         })?;
-        self.unfinished_count += cell.count().saturating_sub(timed);
+        add(UNFINISHED, cell.count().saturating_sub(timed));
         Some(())
     }
 }
 
 impl HeatmapCounts {
-    fn step(&mut self, time: UnixNanos) -> &mut [(u64, u64); ROWS] {
+    fn step(&mut self, time: UnixNanos) -> &mut StepCounts {
         let step = self.steps.entry(self.window.step_of(time));
-        step.or_insert_with(|| Box::new([(0, 0); ROWS]))
+        step.or_insert_with(|| Box::new([(0, 0); ROWS + 1]))
     }
 
     fn join(&mut self, other: &Self) {
-        self.unfinished_count += other.unfinished_count;
         for (start, more) in &other.steps {
             for (counts, more) in self.step(*start).iter_mut().zip(more.iter()) {
                 *counts = (counts.0 + more.0, counts.1 + more.1);
@@ -105,8 +114,17 @@ impl HeatmapCounts {
     /// The counts of steps and rows that have any.
     fn cells(&self) -> impl Iterator<Item = (UnixNanos, u32, (u64, u64))> {
         self.steps.iter().flat_map(|(start, counts)| {
-            let there = (0..).zip(counts.iter()).filter(|(_, counts)| counts.0 > 0);
+            let there = (0..).zip(&counts[..ROWS]).filter(|(_, counts)| counts.0 > 0);
             there.map(|(row, counts)| (*start, row, *counts))
+        })
+    }
+
+    /// The spans of each step.
+    fn totals(&self) -> impl Iterator<Item = HeatmapStep> {
+        self.steps.iter().map(|(start, counts)| {
+            let add = |sum: (u64, u64), more: &(u64, u64)| (sum.0 + more.0, sum.1 + more.1);
+            let (count, error_count) = counts.iter().fold((0, 0), add);
+            HeatmapStep { start_unix_nano: *start, count, error_count }
         })
     }
 }
@@ -114,12 +132,10 @@ impl HeatmapCounts {
 /// The heatmap.
 pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
-    let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
-    let counting = Counting(window);
-    let CallAggregate { scan, repeats_counted, unordered, shares } =
-        reader.aggregate_calls(&filter, window.step(), &counting)?;
-    let mut all = counting.unordered();
-    shares.iter().chain([&*unordered]).for_each(|counted| all.join(counted));
+    let (all, repeats_counted, stats) = match &search.query {
+        Some(query) => of_query(reader, query, window)?,
+        None => of_filter(reader, &search.filter, window)?,
+    };
     let places = all.cells().map(|(_, place, _)| place);
     let (first, last) = (places.min(), all.cells().map(|(_, place, _)| place).max());
     let rows = first.zip(last).into_iter().flat_map(|(first, last)| first..=last).map(row);
@@ -131,11 +147,40 @@ pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap
         window: window.view(),
         rows: rows.collect(),
         cells: all.cells().map(cell).collect(),
+        steps: all.totals().filter(|step| step.count > 0).collect(),
         count: all.cells().map(|(_, _, (count, _))| count).sum(),
-        unfinished_count: all.unfinished_count,
+        unfinished_count: all.steps.values().map(|counts| counts[UNFINISHED].0).sum(),
         repeats_counted,
-        searched: searched(reader, scan),
+        searched: searched(reader, stats),
     })
+}
+
+/// Counts the spans that a query finds, and says that none is counted twice.
+fn of_query(
+    reader: &Reader,
+    query: &str,
+    window: Window,
+) -> Result<(HeatmapCounts, bool, ScanStats), QueryError> {
+    let mut all = Counting(window).unordered();
+    let stats = each_span(reader, query, window.range(), Detail::Facts, |rows, row| {
+        all.call(0, &Call::from_row(rows, row));
+    })?;
+    Ok((all, false, stats))
+}
+
+/// Counts the spans that a filter finds, and says whether some may be counted twice.
+fn of_filter(
+    reader: &Reader,
+    filter: &SpanFilter,
+    window: Window,
+) -> Result<(HeatmapCounts, bool, ScanStats), QueryError> {
+    let filter = SpanFilter { start: window.range(), ..filter.clone() };
+    let counting = Counting(window);
+    let CallAggregate { scan, repeats_counted, unordered, shares } =
+        reader.aggregate_calls(&filter, window.step(), &counting)?;
+    let mut all = counting.unordered();
+    shares.iter().chain([&*unordered]).for_each(|counted| all.join(counted));
+    Ok((all, repeats_counted, scan))
 }
 
 /// The row of a duration: below four nanoseconds each is one, then four for each power of two.

@@ -4,6 +4,7 @@
 //! and values in length; what does not fit is counted.
 
 mod field_reader;
+mod number_reader;
 mod quantiles;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::{
     version::mixed,
 };
 use field_reader::FieldReader;
+use number_reader::NumberReader;
 use quantiles::NumberSketch;
 
 /// Maximum number of values of all groups that are counted.
@@ -41,7 +43,8 @@ pub struct LogStatsSearch {
     pub filter: LogFilter,
     /// The names of the fields to group by, as queries name them.
     pub by: Vec<String>,
-    /// The name of the field whose numbers are summed up.
+    /// The name of the field whose numbers are summed up, or a field and a pattern that captures
+    /// them: `body:/took (\d+) ms/`.
     pub number: Option<String>,
     /// The length of a step; none to leave steps out.
     pub step: Option<DurationNanos>,
@@ -110,8 +113,9 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
     let filter = LogFilter { time: window.range(), ..search.filter.clone() };
     let mut fields: Vec<FieldReader> =
         search.by.iter().map(|name| FieldReader::new(LogField::of_name(name))).collect();
-    let mut number = search.number.as_ref().map(|name| FieldReader::new(LogField::of_name(name)));
-    let details = fields.iter().chain(&number).map(FieldReader::detail);
+    let mut number = search.number.as_deref().map(NumberReader::new).transpose()?;
+    let details = fields.iter().map(FieldReader::detail);
+    let details = details.chain(number.iter().map(NumberReader::detail));
     let detail = details.max().unwrap_or(Detail::Facts);
     let groups_max = if number.is_some() { SKETCHES_MAX } else { VALUES_MAX };
     let mut table = GroupTable {
@@ -135,6 +139,7 @@ pub(crate) fn log_stats(reader: &Reader, search: &LogStatsSearch) -> Result<LogS
     let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
     let stats = reader.logs_within(&filter, &uncounted, scan, |rows| {
         for row in 0..rows.len() {
+            reader.check_cancelled()?;
             let time = rows.time(row);
             if !seen.is_new(mixed(time.0) ^ rows.content_hash(row)) {
                 continue;

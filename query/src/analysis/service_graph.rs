@@ -5,15 +5,16 @@
 //! window in which its called span began. Storage has rollups of most calls. Where too many files
 //! lack rollups, the answer covers the newest part of the window. Where no rollup exists (a single
 //! trace, spans received just now), the newest spans are read here. The answer says when it is
-//! partial.
+//! partial. Parts of the graph are chosen and peers are folded last, on the whole graph.
 
 mod graph_reader;
+mod graph_rows;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
-    api::{EdgeKind, Exemplar, GraphEdge, GraphNode, NodeKind, ServiceGraph},
+    api::{EdgeKind, Exemplar, GraphEdge, NodeKind, ServiceGraph},
     otlp::SpanKind,
 };
 use tidings_storage::{
@@ -29,6 +30,7 @@ use crate::{
 
 pub(crate) use graph_reader::graph_spans;
 use graph_reader::{gather, selection};
+use graph_rows::{EdgeRow, GraphRowKey};
 
 /// The newest part of a window that is looked at, when it is too much, is no shorter.
 const PART_MIN: DurationNanos = DurationNanos(10 * 60 * 1_000_000_000);
@@ -43,23 +45,39 @@ const FEW_STRETCHES: usize = 16;
 /// The parents of the window's first spans began at most so long before it.
 const LEAD: DurationNanos = DurationNanos(60_000_000_000);
 
-/// Which calls.
+/// Selection of calls, and of the nodes and edges that they become.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GraphSearch {
     /// Of traces of which one span is like this and starts in the window.
     pub filter: SpanFilter,
     /// Of this trace alone; the filter then has no say.
     pub trace_id: Option<TraceId>,
+    /// Only nodes at most `depth` calls above or below this one: its kind, if given, and its name.
+    pub around: Option<(Option<NodeKind>, String)>,
+    /// Maximum number of calls between a node and that one.
+    pub depth: u32,
+    /// Maximum number of single destinations of a system; more become one node. Other peers of one
+    /// kind and system become one node when they are more than four times as many.
+    pub fold: Option<u32>,
+    /// Names of peers that are not folded.
+    pub single: Vec<String>,
+    /// Number of peers of a group that stay single: those with most failed calls.
+    pub failing: u32,
 }
 
 /// A node: what it is and its name.
 pub(crate) type NodeKey = (NodeKind, String);
 
+/// An edge: the caller, the called, and how.
+type EdgeKey = (NodeKey, NodeKey, EdgeKind);
+
 /// The nodes and edges as they grow.
 #[derive(Debug)]
 struct Graph<K> {
     nodes: BTreeMap<NodeKey, NodeTotals>,
-    edges: BTreeMap<(NodeKey, NodeKey, EdgeKind), K>,
+    edges: BTreeMap<EdgeKey, K>,
+    /// Number of calls for which a called service sent no span, although it sends others.
+    caller_only: BTreeMap<EdgeKey, u64>,
 }
 
 /// Accumulator of the single calls of an edge.
@@ -183,13 +201,13 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
     if let Some(window) = window.filter(|_| is_of_all(search))
         && let Some((part, aggregate)) = added_up(reader, window)?
     {
-        return Ok(Graph::from_aggregate(&aggregate).view(reader, part, aggregate.scan));
+        return Ok(Graph::from_aggregate(&aggregate).view(reader, search, part, aggregate.scan));
     }
     if let Some(window) = window.filter(|_| !is_of_all(search)) {
         let bounds = bounds(reader, &window.times());
         let bounds = GraphBounds { rows_max: bounds.rows_max.min(CHOSEN_SPANS_MAX), ..bounds };
         let aggregate = reader.aggregate_graph_of(&bounds, &choice(reader, search, window))?;
-        return Ok(Graph::from_aggregate(&aggregate).view(reader, window, aggregate.scan));
+        return Ok(Graph::from_aggregate(&aggregate).view(reader, search, window, aggregate.scan));
     }
     let filter = selection(search, window);
     let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window)?;
@@ -204,7 +222,7 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
             return Err(QueryError::NotFound { what });
         }
     };
-    Ok(graph.view(reader, window, stats))
+    Ok(graph.view(reader, search, window, stats))
 }
 
 /// Reports whether the query covers every trace of its window, so that rollups can answer it.
@@ -301,7 +319,7 @@ pub(crate) fn calls(
     range: TimeRange,
 ) -> Result<(Vec<SingleCalls>, bool), QueryError> {
     let filter = SpanFilter { start: range, ..SpanFilter::default() };
-    let search = GraphSearch { filter, trace_id: None };
+    let search = GraphSearch { filter, ..GraphSearch::default() };
     let window = Some(Window::new(reader, range, None)?);
     let (graph, _, stats) = gather::<Vec<EdgeCall>>(reader, &selection(&search, window), window)?;
     Ok((graph.into_calls(), stats.complete))
@@ -379,7 +397,7 @@ impl<K: SingleCallAccumulator> Graph<K> {
 
 impl<K: Default> Graph<K> {
     fn new() -> Self {
-        Self { nodes: BTreeMap::new(), edges: BTreeMap::new() }
+        Self { nodes: BTreeMap::new(), edges: BTreeMap::new(), caller_only: BTreeMap::new() }
     }
 
     fn node(&mut self, key: NodeKey) -> &mut NodeTotals {
@@ -411,12 +429,15 @@ impl<K: Default> Graph<K> {
         if kind == SpanKind::Consumer {
             let node = self.node(here.clone());
             node.entries = node.entries.saturating_sub(calls);
+            return self.edge(there, here, EdgeKind::Message);
         }
-        match kind {
-            SpanKind::Consumer => self.edge(there, here, EdgeKind::Message),
-            SpanKind::Producer => self.edge(here, there, EdgeKind::Message),
-            _ => self.edge(here, there, EdgeKind::Call),
+        let is_message = kind == SpanKind::Producer;
+        let how = if is_message { EdgeKind::Message } else { EdgeKind::Call };
+        if there.0 == NodeKind::Service {
+            let key = (here.clone(), there.clone(), how);
+            *self.caller_only.entry(key).or_default() += calls;
         }
+        self.edge(here, there, how)
     }
 
     fn into_calls(self) -> Vec<EdgeCalls<K>> {
@@ -468,7 +489,8 @@ impl<K: RollupAccumulator> Graph<K> {
 }
 
 impl Graph<Edge> {
-    /// Gives nodes that send no spans the calls that others make to them.
+    /// Counts calls at nodes that send no spans: those that others make to them. Queues without a
+    /// known sender have the messages that are taken from them.
     fn count_uninstrumented(&mut self) {
         for ((_, to, _), edge) in &self.edges {
             if to.0 != NodeKind::Service
@@ -477,20 +499,41 @@ impl Graph<Edge> {
                 node.served.merge(&edge.calls);
             }
         }
+        let queues = self.nodes.iter().filter(|(key, _)| key.0 == NodeKind::Messaging);
+        let only_taken = queues.filter(|(_, node)| node.served.count == 0);
+        let only_taken: BTreeSet<NodeKey> = only_taken.map(|(key, _)| key.clone()).collect();
+        for ((from, _, _), edge) in &self.edges {
+            if only_taken.contains(from)
+                && let Some(node) = self.nodes.get_mut(from)
+            {
+                node.served.merge(&edge.calls);
+            }
+        }
     }
 
-    fn view(mut self, reader: &Reader, window: Window, stats: ScanStats) -> ServiceGraph {
+    fn view(
+        mut self,
+        reader: &Reader,
+        search: &GraphSearch,
+        window: Window,
+        stats: ScanStats,
+    ) -> ServiceGraph {
         self.count_uninstrumented();
-        let places: BTreeMap<&NodeKey, u32> = self.nodes.keys().zip(0..).collect();
-        let edge_count = self.edges.len() as u64;
-        let mut edges: Vec<GraphEdge> = self
+        if let Some(centre) = &search.around {
+            self.keep_around(centre, search.depth);
+        }
+        let rows = self.into_rows(search);
+        let places: BTreeMap<&GraphRowKey, u32> = rows.nodes.keys().zip(0..).collect();
+        let edge_count = rows.edges.len() as u64;
+        let mut edges: Vec<GraphEdge> = rows
             .edges
             .iter()
-            .map(|((from, to, kind), edge)| GraphEdge {
+            .map(|((from, to, kind), EdgeRow { edge, caller_only })| GraphEdge {
                 from: places[from],
                 to: places[to],
                 kind: *kind,
                 call_count: edge.calls.count,
+                caller_only_count: *caller_only,
                 error_count: edge.calls.errors,
                 rate_per_second: window.rate(edge.calls.count),
                 duration: edge.calls.latency.stats(),
@@ -501,19 +544,9 @@ impl Graph<Edge> {
             .collect();
         edges.sort_by_key(|edge| std::cmp::Reverse(edge.call_count));
         edges.truncate(EDGES_MAX);
-        let node = |((kind, name), node): (NodeKey, NodeTotals)| GraphNode {
-            name,
-            kind,
-            system: node.system,
-            call_count: node.served.count,
-            error_count: node.served.errors,
-            entry_count: node.entries,
-            span_count: node.spans,
-            duration: node.served.latency.stats(),
-        };
         ServiceGraph {
             window: window.view(),
-            nodes: self.nodes.into_iter().map(node).collect(),
+            nodes: rows.nodes.into_iter().map(|(key, row)| row.view(key)).collect(),
             edges,
             edge_count,
             searched: searched(reader, stats),

@@ -34,7 +34,7 @@ pub(crate) struct Admission {
 pub(crate) struct AdmissionSlot(Arc<Mutex<Option<AdmissionPermits>>>);
 
 impl Admission {
-    /// Without permits so far.
+    /// Creates an admission without permits.
     pub(crate) fn new(limits: &QueryLimits) -> Self {
         let slot = AdmissionSlot::default();
         Self { slot, answer_bytes_max: limits.answer_bytes_max() }
@@ -46,7 +46,7 @@ impl Admission {
     }
 }
 
-/// For answers of a known size.
+/// Admission of answers whose size is known.
 impl Default for Admission {
     fn default() -> Self {
         Self::new(&QueryLimits::default())

@@ -45,7 +45,7 @@ pub struct QueryOrigin {
     pub kind: &'static str,
     /// Method, path and parameters, without keys and secrets.
     pub words: String,
-    /// Of a statement that the request brings in its body.
+    /// Redaction of a statement in the body of the request.
     pub redaction: Arc<dyn StatementRedaction>,
     /// Name of the key or person.
     pub asked_by: Option<String>,

@@ -15,6 +15,8 @@ use crate::{
     },
 };
 
+endpoints![audit, queries];
+
 /// The parameters of a search of the audit log.
 pub(super) struct Audit;
 
@@ -44,10 +46,7 @@ impl Takes for Audit {
     params(Of<Audit>),
     responses((status = 200, body = AuditEventList), Problems)
 )]
-pub(super) async fn audit(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn audit(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Audit>(&uri)?;
     let range = params.time_range()?;
     let search = AuditQuery {
@@ -99,7 +98,7 @@ impl Takes for SlowQueries {
     operation_id = "listSlowQueries",
     responses((status = 200, body = SlowQueryList), Problems)
 )]
-pub(super) async fn queries(
+async fn queries(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Json<SlowQueryList>, QueryError> {

@@ -11,13 +11,15 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    analysis::{BaselineChoice, ChangeSearch, DeploymentSearch},
+    analysis::{BaselineChoice, ChangeSearch, DeploymentSearch, deployments},
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
         form::ParameterForm::{Flag, Text, Time, Word},
     },
 };
+
+endpoints![changes, deployments];
 
 /// The parameters of a question for changes.
 pub(super) struct Changes;
@@ -75,10 +77,7 @@ impl Takes for Changes {
     params(Of<Changes>),
     responses((status = 200, body = ChangeReport), Problems)
 )]
-pub(super) async fn changes(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn changes(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Changes>(&uri)?;
     let search = ChangeSearch {
         start: params.time_range()?,
@@ -137,7 +136,7 @@ impl Takes for Deployments {
     params(Of<Deployments>),
     responses((status = 200, body = VersionChangeList), Problems)
 )]
-pub(super) async fn deployments(
+async fn deployments(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
@@ -147,5 +146,6 @@ pub(super) async fn deployments(
         start: params.time_range()?,
     };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.deployments(search).await?).await
+    let found = service.ask(move |reader| deployments::deployments(reader, &search)).await?;
+    encoding::json(turn, found).await
 }

@@ -12,20 +12,23 @@ use tidings_proto::{
 
 use super::{
     encoding,
-    filters::{SELECTED, SPAN_FILTERS, WINDOW, selection, span_filter},
+    filters::{SELECTED, SPAN_FILTERS, SPAN_QUERY, WINDOW, selection, span_filter, span_query},
     problem::Problems,
     traces::OneTrace,
 };
 use crate::{
     QueryError, QueryService,
-    analysis::{CompareSearch, ComparedWith, ExplainSearch},
+    analysis::{CompareSearch, ComparedWith, ExplainSearch, explain, trace_comparison},
     params::{
         Params, TYPICAL,
         declared::{Lists, Of, Takes, limit, query},
         form::ParameterForm::{TraceIds, TraceIdsOrTypical},
         trace_in_path,
     },
+    trace,
 };
+
+endpoints![compare, repeats, explain];
 
 /// Traces on one side.
 const TRACES_MAX: usize = 500;
@@ -61,7 +64,8 @@ impl Takes for Compare {
 /// Lays the traces on the left over those on the right: calls of one operation at one place of the
 /// tree are one row, with how often, how long and how failing on either side, and how the left
 /// deviates: missing, extra, slower, newly failing calls and so on. `right=typical` compares with
-/// up to 200 transactions of the same kind.
+/// up to 200 transactions of the same kind: medians over them are what is typical, and their range
+/// tells what is out of the ordinary.
 #[utoipa::path(
     get,
     path = "/api/v1/compare",
@@ -70,10 +74,7 @@ impl Takes for Compare {
     params(Of<Compare>),
     responses((status = 200, body = Comparison), Problems)
 )]
-pub(super) async fn compare(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn compare(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Compare>(&uri)?;
     let range = params.time_range()?;
     let right = match params.texts("right")[..] {
@@ -82,7 +83,8 @@ pub(super) async fn compare(
     };
     let search = CompareSearch { left: trace_ids(&params, "left")?, right };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.compare(search).await?).await
+    let found = service.ask(move |reader| trace_comparison::compare(reader, &search)).await?;
+    encoding::json(turn, found).await
 }
 
 /// The calls that a trace makes again and again.
@@ -97,14 +99,15 @@ pub(super) async fn compare(
     params(Of<OneTrace>),
     responses((status = 200, body = RepeatList), Problems)
 )]
-pub(super) async fn repeats(
+async fn repeats(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
     Params::read::<OneTrace>(&uri)?;
+    let name = trace_in_path(&path?)?;
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.repeats(trace_in_path(&path?)?).await?).await
+    encoding::json(turn, service.ask(move |reader| trace::repeats(reader, name)).await?).await
 }
 
 /// The ids of one side, each once.
@@ -121,17 +124,22 @@ fn trace_ids(params: &Params, name: &str) -> Result<Vec<TraceId>, QueryError> {
 pub(super) struct Explain;
 
 impl Takes for Explain {
-    const LISTS: Lists =
-        &[SPAN_FILTERS, WINDOW, SELECTED, &[limit(20, 200, "At most so many differences")]];
+    const LISTS: Lists = &[
+        SPAN_FILTERS,
+        WINDOW,
+        SELECTED,
+        &[SPAN_QUERY, limit(20, 200, "At most so many differences")],
+    ];
 }
 
 /// Attributes that distinguish selected spans from the rest.
 ///
-/// Among the spans that match the filters in the window, those for which every `select…` parameter
-/// holds are compared with all others. Attributes are ranked by the difference in the shares of
-/// their values. Differences that chance explains (G-test, corrected for the number of values) and
-/// ids are left out. Attributes that select the same spans are shown together. At least one
-/// `select…` parameter is required.
+/// Among the spans that match the filters, or that the query finds, in the window, those for which
+/// every `select…` parameter holds are compared with all others. Attributes are ranked by the
+/// difference in the shares of their values. Differences that chance explains (G-test, corrected
+/// for the number of values) and ids are left out. Attributes that select the same spans are shown
+/// together. At least one `select…` parameter is required. A query has the bounds that it has in
+/// `/api/v1/heatmap`: `searched.complete` is false when one left spans out.
 #[utoipa::path(
     get,
     path = "/api/v1/explain",
@@ -140,18 +148,19 @@ impl Takes for Explain {
     params(Of<Explain>),
     responses((status = 200, body = Explanation), Problems)
 )]
-pub(super) async fn explain(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn explain(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Explain>(&uri)?;
     let selected = selection(&params)?;
     if selected == Default::default() {
         let reason = "one of the `select…` parameters must say which spans are to be explained";
         return Err(QueryError::parameter("selectMinDuration", reason));
     }
-    let filter = span_filter(&params)?;
-    let limit = params.limit();
+    let search = ExplainSearch {
+        filter: span_filter(&params)?,
+        query: span_query(&params)?,
+        selected,
+        limit: params.limit(),
+    };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.explain(ExplainSearch { filter, selected, limit }).await?).await
+    encoding::json(turn, service.ask(move |reader| explain::explain(reader, &search)).await?).await
 }

@@ -6,13 +6,13 @@ use std::io;
 use ::http::{HeaderMap, header};
 use axum::{
     Extension,
-    body::{Body, Bytes},
+    body::Bytes,
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, Serializer};
 
 use super::{
-    export_body::{ExportBody, ExportFormat},
+    export_body::{ExportFormat, export_body},
     unread_budget::Holds,
 };
 use crate::{QueryError, TraceExport, execution::Admission};
@@ -122,10 +122,10 @@ pub(super) async fn otlp(
 ) -> Result<Response, QueryError> {
     let form = if prefers_protobuf(headers) { ExportFormat::Protobuf } else { ExportFormat::Json };
     let holds = Holds(export.bytes_held());
-    let first = export.next().await?;
-    let body = ExportBody::new(export, form, first);
+    let first = export.next().await?.unwrap_or_default();
+    let body = export_body(export, form, first);
     let content_type = [(header::CONTENT_TYPE, form.content_type())];
-    Ok((content_type, Extension(holds), Body::new(body)).into_response())
+    Ok((content_type, Extension(holds), body).into_response())
 }
 
 /// Reports whether protobuf is the first acceptable type that the server can give.

@@ -4,11 +4,7 @@
 //! The next event is made when the connection has taken the last, so nothing is buffered here; the
 //! source is dropped when the client goes.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::convert::Infallible;
 
 use ::http::header;
 use axum::{
@@ -16,7 +12,7 @@ use axum::{
     body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
-use http_body::{Body as HttpBody, Frame};
+use futures::{future::BoxFuture, stream};
 
 use super::unread_budget::Holds;
 
@@ -25,7 +21,7 @@ use super::unread_budget::Holds;
 pub const EVENT_STREAM: &str = "text/event-stream";
 
 /// Future of the next bytes of a stream and its next state; `None` ends the stream.
-pub(super) type StreamStep<S> = Pin<Box<dyn Future<Output = (Option<S>, Bytes)> + Send>>;
+pub(super) type StreamStep<S> = BoxFuture<'static, (Option<S>, Bytes)>;
 
 /// Response with the events that `next` makes of a source; reserves `holds` bytes of memory.
 pub(super) fn events<S: Send + 'static>(
@@ -33,9 +29,12 @@ pub(super) fn events<S: Send + 'static>(
     next: fn(S) -> StreamStep<S>,
     holds: u64,
 ) -> Response {
-    let body = Events { step: Some(next(source)), next };
+    let events = stream::unfold(Some(source), move |source| async move {
+        let (source, bytes) = next(source?).await;
+        Some((Ok::<_, Infallible>(bytes), source))
+    });
     let content_type = [(header::CONTENT_TYPE, EVENT_STREAM)];
-    (content_type, Extension(Holds(holds)), Body::new(body)).into_response()
+    (content_type, Extension(Holds(holds)), Body::from_stream(events)).into_response()
 }
 
 /// An event of this name, with a line of data and, if it has one, its place in the stream.
@@ -45,26 +44,38 @@ pub fn event(name: &str, id: Option<&str>, data: &str) -> String {
     format!("{id}event: {name}\ndata: {data}\n\n")
 }
 
-struct Events<S> {
-    step: Option<StreamStep<S>>,
-    next: fn(S) -> StreamStep<S>,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
 
-impl<S> HttpBody for Events<S> {
-    type Data = Bytes;
-    type Error = Infallible;
+    use futures::FutureExt;
+    use http_body_util::BodyExt;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(pending) = &mut self.step else { return Poll::Ready(None) };
-        let (source, bytes) = ready!(pending.as_mut().poll(context));
-        self.step = source.map(self.next);
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    use super::{Bytes, StreamStep, event, events};
+
+    fn next(made: Arc<AtomicU32>) -> StreamStep<Arc<AtomicU32>> {
+        async move {
+            let number = made.fetch_add(1, Ordering::Relaxed) + 1;
+            let bytes = Bytes::from(event("count", Some("7"), &number.to_string()));
+            ((number < 3).then_some(made), bytes)
+        }
+        .boxed()
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.step.is_none()
+    #[tokio::test]
+    async fn an_event_is_made_when_the_last_was_taken_and_none_after_the_end() {
+        let made = Arc::new(AtomicU32::new(0));
+        let mut body = events(Arc::clone(&made), next, 0).into_body();
+        assert_eq!(made.load(Ordering::Relaxed), 0);
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, "id: 7\nevent: count\ndata: 1\n\n");
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+        let rest = body.collect().await.unwrap().to_bytes();
+        let later = "id: 7\nevent: count\ndata: 2\n\nid: 7\nevent: count\ndata: 3\n\n";
+        assert_eq!(rest, later);
+        assert_eq!((made.load(Ordering::Relaxed), Arc::strong_count(&made)), (3, 1));
     }
 }

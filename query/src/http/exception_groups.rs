@@ -11,13 +11,18 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    analysis::{ExceptionSearch, ExceptionTransactionSearch},
+    analysis::{
+        ExceptionSearch, ExceptionTransactionSearch,
+        exception_transactions::exception_transactions, exceptions,
+    },
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
         form::ParameterForm::Text,
     },
 };
+
+endpoints![exceptions, transactions];
 
 /// Parameters of a list of exceptions.
 pub(super) struct Exceptions;
@@ -47,10 +52,7 @@ impl Takes for Exceptions {
     params(Of<Exceptions>),
     responses((status = 200, body = ExceptionList), Problems)
 )]
-pub(super) async fn exceptions(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn exceptions(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Exceptions>(&uri)?;
     let search = ExceptionSearch {
         start: params.time_range()?,
@@ -61,7 +63,8 @@ pub(super) async fn exceptions(
         limit: params.limit(),
     };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.exceptions(search).await?).await
+    let found = service.ask(move |reader| exceptions::exceptions(reader, &search)).await?;
+    encoding::json(turn, found).await
 }
 
 /// Parameters of the transactions that exceptions affect.
@@ -92,7 +95,7 @@ impl Takes for AffectedTransactions {
     params(Of<AffectedTransactions>),
     responses((status = 200, body = ExceptionTransactions), Problems)
 )]
-pub(super) async fn transactions(
+async fn transactions(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
@@ -106,5 +109,6 @@ pub(super) async fn transactions(
         limit: params.limit(),
     };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.exception_transactions(search).await?).await
+    let found = service.ask(move |reader| exception_transactions(reader, &search)).await?;
+    encoding::json(turn, found).await
 }

@@ -3,13 +3,8 @@
 //! Holds one part at a time; the next one is asked for when the connection has taken the last. A
 //! part that fails ends the connection before the body's end, which clients notice.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
-
-use axum::body::Bytes;
-use http_body::{Body as HttpBody, Frame};
+use axum::body::{Body, Bytes};
+use futures::{TryStreamExt, stream};
 use prost::Message;
 use tidings_proto::otlp::ExportTraceServiceRequest;
 
@@ -62,75 +57,32 @@ impl ExportFormat {
 const JSON_BEGIN: &[u8] = br#"{"resourceSpans":["#;
 const JSON_END: &[u8] = b"]}";
 
-/// The export with its next bytes, if there are any.
-type ExportStep = (TraceExport, Result<Option<Bytes>, QueryError>);
+/// An export with its first part until that is written; `None` after the end.
+type ExportState = Option<(TraceExport, Option<ExportTraceServiceRequest>)>;
 
-/// The body.
-pub(super) struct ExportBody {
+/// The body of an export whose first part was read already.
+pub(super) fn export_body(
+    export: TraceExport,
     form: ExportFormat,
-    /// Future of the next part; `None` after the end.
-    step: Option<Pin<Box<dyn Future<Output = ExportStep> + Send>>>,
+    first: ExportTraceServiceRequest,
+) -> Body {
+    let parts = stream::try_unfold(Some((export, Some(first))), move |state| next(state, form));
+    let parts =
+        parts.inspect_err(|error| tracing::error!(%error, "an export ended before its end"));
+    Body::from_stream(parts)
 }
 
-impl ExportBody {
-    /// The body of this export, whose first part was read already.
-    pub(super) fn new(
-        export: TraceExport,
-        form: ExportFormat,
-        first: Option<ExportTraceServiceRequest>,
-    ) -> Self {
-        let step = async move {
-            let bytes = encoded(first, form, true).await;
-            (export, bytes)
-        };
-        Self { form, step: Some(Box::pin(step)) }
-    }
-}
-
-async fn step(mut export: TraceExport, form: ExportFormat) -> ExportStep {
-    let bytes = match export.next().await {
-        Ok(part) => encoded(part, form, false).await,
-        Err(error) => Err(error),
+async fn next(
+    state: ExportState,
+    form: ExportFormat,
+) -> Result<Option<(Bytes, ExportState)>, QueryError> {
+    let Some((mut export, first)) = state else { return Ok(None) };
+    let (part, is_first) = match first {
+        Some(first) => (Some(first), true),
+        None => (export.next().await?, false),
     };
-    (export, bytes)
-}
-
-async fn encoded(
-    part: Option<ExportTraceServiceRequest>,
-    form: ExportFormat,
-    first: bool,
-) -> Result<Option<Bytes>, QueryError> {
-    let Some(part) = part else { return Ok(None) };
-    let encoded = tokio::task::spawn_blocking(move || form.encode(&part, first)).await;
-    encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?.map(Some)
-}
-
-impl HttpBody for ExportBody {
-    type Data = Bytes;
-    type Error = QueryError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, QueryError>>> {
-        let Some(pending) = &mut self.step else { return Poll::Ready(None) };
-        let (export, bytes) = ready!(pending.as_mut().poll(context));
-        let form = self.form;
-        self.step = None;
-        Poll::Ready(Some(match bytes {
-            Ok(Some(bytes)) => {
-                self.step = Some(Box::pin(step(export, form)));
-                Ok(Frame::data(bytes))
-            }
-            Ok(None) => Ok(Frame::data(Bytes::from_static(form.end()))),
-            Err(error) => {
-                tracing::error!(%error, "an export ended before its end");
-                Err(error)
-            }
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.step.is_none()
-    }
+    let Some(part) = part else { return Ok(Some((Bytes::from_static(form.end()), None))) };
+    let encoded = tokio::task::spawn_blocking(move || form.encode(&part, is_first)).await;
+    let bytes = encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })??;
+    Ok(Some((bytes, Some((export, None)))))
 }

@@ -36,6 +36,13 @@ pub(super) const SPAN_FILTERS: &[Declared] = &[
     query("maxDuration", Duration, "The span took at most this long"),
 ];
 
+/// A query in place of [`SPAN_FILTERS`].
+pub(super) const SPAN_QUERY: Declared = query(
+    "q",
+    Text,
+    "A TraceQL query in place of the filters, as `{ resource.service.name = \"shop\" } >> { status = error }`: the spans are those that it finds",
+);
+
 /// When spans start.
 pub(super) const SPAN_TIMES: &[Declared] = &[
     query("start", Time, "The span starts at this time or later: Unix nanoseconds or RFC 3339"),
@@ -159,6 +166,19 @@ pub(super) fn span_filter(params: &Params) -> Result<SpanFilter, QueryError> {
         attributes: params.attributes()?,
         ..SpanFilter::default()
     })
+}
+
+/// The query that finds the spans; it stands without [`SPAN_FILTERS`].
+pub(super) fn span_query(params: &Params) -> Result<Option<String>, QueryError> {
+    let query = params.owned(SPAN_QUERY.name);
+    let mut filters = SPAN_FILTERS.iter().map(|filter| filter.name);
+    match filters.find(|name| query.is_some() && params.text(name).is_some()) {
+        Some(filter) => {
+            let reason = format!("`{filter}` does not go with `q`: say it in the query");
+            Err(QueryError::parameter(filter, reason))
+        }
+        None => Ok(query),
+    }
 }
 
 /// The spans that the `select…` parameters select of the others.

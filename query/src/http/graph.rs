@@ -2,7 +2,7 @@
 
 use ::http::Uri;
 use axum::{extract::State, response::Response};
-use tidings_proto::api::ServiceGraph;
+use tidings_proto::api::{NodeKind, ServiceGraph};
 
 use super::{
     encoding,
@@ -11,13 +11,15 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    analysis::GraphSearch,
+    analysis::{GraphSearch, service_graph},
     params::{
         Params,
         declared::{Lists, Of, Takes, query},
-        form::ParameterForm::TraceId,
+        form::ParameterForm::{Integer, Text, TraceId},
     },
 };
+
+endpoints![graph];
 
 /// Parameters of a service graph.
 pub(super) struct Graph;
@@ -26,7 +28,35 @@ impl Takes for Graph {
     const LISTS: Lists = &[
         SPAN_FILTERS,
         WINDOW,
-        &[query("traceId", TraceId, "Only of this trace (32 hex digits); no other parameter then")],
+        &[
+            query("traceId", TraceId, "Only of this trace (32 hex digits); no filter and no window then"),
+            query(
+                "around",
+                Text,
+                "Only what is around this node, as `database:accounts` or by its name alone; a service comes before others of its name",
+            ),
+            query(
+                "depth",
+                Integer { min: 1, max: 10, default: Some(1) },
+                "With `around`: calls above or below that a node may be away",
+            ),
+            query(
+                "fold",
+                Integer { min: 1, max: 10_000, default: None },
+                "Where there are more destinations of a messaging system than this, they are one node; so are databases of one system, and hosts, where there are more than four times as many. Nothing is folded when not given",
+            ),
+            query(
+                "single",
+                Text,
+                "With `fold`: the peer of this name is a node of its own; repeat it for several. So is that of `around`",
+            )
+            .repeated(),
+            query(
+                "failing",
+                Integer { min: 0, max: 100, default: Some(5) },
+                "With `fold`: so many peers of one kind and system are nodes of their own, those with most failed calls",
+            ),
+        ],
     ];
 }
 
@@ -36,7 +66,8 @@ impl Takes for Graph {
 /// and the edges between them. The traces are one trace, or those that have a span matching every
 /// filter in the window. A call counts in the window in which its called span begins. Rollups
 /// answer queries without filters; otherwise at most the newest 1,000,000 spans are read, and
-/// `searched.complete` says whether those are all.
+/// `searched.complete` says whether those are all. With `fold`, peers of one kind and system are
+/// one node, and their edges are added up.
 #[utoipa::path(
     get,
     path = "/api/v1/graph",
@@ -45,10 +76,7 @@ impl Takes for Graph {
     params(Of<Graph>),
     responses((status = 200, body = ServiceGraph), Problems)
 )]
-pub(super) async fn graph(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn graph(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Graph>(&uri)?;
     let trace_id = params.trace_id()?;
     let filter = span_filter(&params)?;
@@ -56,6 +84,26 @@ pub(super) async fn graph(
         let reason = "`traceId` stands alone: the graph is of the whole trace";
         return Err(QueryError::parameter("traceId", reason));
     }
+    let search = GraphSearch {
+        filter,
+        trace_id,
+        around: params.text("around").map(node),
+        depth: params.integer("depth").unwrap_or(1),
+        fold: params.integer("fold"),
+        single: params.texts("single").into_iter().map(str::to_owned).collect(),
+        failing: params.integer("failing").unwrap_or_default(),
+    };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.graph(GraphSearch { filter, trace_id }).await?).await
+    let found = service.ask(move |reader| service_graph::graph(reader, &search)).await?;
+    encoding::json(turn, found).await
+}
+
+/// A node as `database:accounts`; a text that begins with no kind is a name.
+fn node(text: &str) -> (Option<NodeKind>, String) {
+    let named =
+        text.split_once(':').and_then(|(kind, name)| Some((NodeKind::from_word(kind)?, name)));
+    match named {
+        Some((kind, name)) => (Some(kind), name.to_owned()),
+        None => (None, text.to_owned()),
+    }
 }

@@ -58,7 +58,7 @@ struct HealthCheckResponse {
 enum ServingStatus {
     Serving = 1,
     NotServing = 2,
-    /// Of `Watch` only.
+    /// Answered by `Watch` only.
     ServiceUnknown = 3,
 }
 

@@ -32,6 +32,8 @@ use crate::{
     query_service::tailing::{LogTail, TailEvent},
 };
 
+endpoints![tail, context];
+
 /// Bytes reserved for one tail: the records of one poll.
 const TAIL_BYTES: u64 = 1 << 20;
 const AROUND: ParameterForm = ParameterForm::Integer { min: 0, max: 200, default: Some(10) };
@@ -87,7 +89,7 @@ impl Takes for Around {
         Problems
     )
 )]
-pub(super) async fn tail(
+async fn tail(
     State(service): State<QueryService>,
     uri: Uri,
     headers: HeaderMap,
@@ -151,7 +153,7 @@ fn encode_records(news: &NewRecords) -> Bytes {
     params(Of<Around>),
     responses((status = 200, body = LogContext), Problems)
 )]
-pub(super) async fn context(
+async fn context(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,

@@ -15,13 +15,18 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    analysis::{LogHistogramSearch, LogStatsSearch, PatternSearch},
+    analysis::{
+        LogHistogramSearch, LogStatsSearch, PatternSearch, log_histogram::log_histogram,
+        log_stats::log_stats, patterns,
+    },
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
         form::ParameterForm::{Duration, Text, Time, Word},
     },
 };
+
+endpoints![histogram, patterns, stats];
 
 /// Parameters of a log histogram.
 pub(super) struct Histogram;
@@ -75,7 +80,7 @@ impl Takes for Stats {
             query(
                 "number",
                 Text,
-                "A field with numbers, whose percentiles are wanted for each group",
+                "A field with numbers, whose percentiles are wanted for each group; or a field and a pattern whose first group captures them, as `body:/took (\\d+) ms/`",
             ),
             query(
                 "step",
@@ -98,15 +103,12 @@ impl Takes for Stats {
     params(Of<Histogram>),
     responses((status = 200, body = LogHistogram), Problems)
 )]
-pub(super) async fn histogram(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn histogram(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Histogram>(&uri)?;
     let filter = log_filter(&service, &params).await?;
     let search = LogHistogramSearch { filter, step: params.step()? };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.log_histogram(search).await?).await
+    encoding::json(turn, service.ask(move |reader| log_histogram(reader, &search)).await?).await
 }
 
 /// Log messages that are alike.
@@ -122,10 +124,7 @@ pub(super) async fn histogram(
     params(Of<Patterns>),
     responses((status = 200, body = LogPatternList), Problems)
 )]
-pub(super) async fn patterns(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn patterns(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Patterns>(&uri)?;
     let filter = log_filter(&service, &params).await?;
     let search = PatternSearch {
@@ -136,7 +135,8 @@ pub(super) async fn patterns(
         is_of_changes: params.text("list") == Some(CHANGED),
     };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.log_patterns(search).await?).await
+    let found = service.ask(move |reader| patterns::patterns(reader, &search)).await?;
+    encoding::json(turn, found).await
 }
 
 /// The time that the window is compared with, when it is given.
@@ -160,7 +160,7 @@ fn base(params: &Params) -> Result<Option<(UnixNanos, UnixNanos)>, QueryError> {
 /// Log records by the values of fields.
 ///
 /// The most frequent values of a field, their counts over time, and the percentiles of a number in
-/// an attribute. A record that came twice is counted once. Without `by` all records are one group.
+/// an attribute or in the message. A record that came twice is counted once. Without `by` all records are one group.
 #[utoipa::path(
     get,
     path = "/api/v1/logs/stats",
@@ -169,10 +169,7 @@ fn base(params: &Params) -> Result<Option<(UnixNanos, UnixNanos)>, QueryError> {
     params(Of<Stats>),
     responses((status = 200, body = LogStats), Problems)
 )]
-pub(super) async fn stats(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn stats(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Stats>(&uri)?;
     let search = LogStatsSearch {
         filter: log_filter(&service, &params).await?,
@@ -182,5 +179,5 @@ pub(super) async fn stats(
         limit: params.limit(),
     };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.log_stats(search).await?).await
+    encoding::json(turn, service.ask(move |reader| log_stats(reader, &search)).await?).await
 }

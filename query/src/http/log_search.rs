@@ -25,7 +25,10 @@ use crate::{
         form::ParameterForm::{self, Word},
         malformed, trace_in_path,
     },
+    trace,
 };
+
+endpoints![search, of_trace];
 
 const DESCENDING: &str = "desc";
 const ASCENDING: &str = "asc";
@@ -68,7 +71,7 @@ impl Takes for LogSearchParameters {
         Problems
     )
 )]
-pub(super) async fn search(
+async fn search(
     State(service): State<QueryService>,
     Extension(room): Extension<UnreadBudget>,
     uri: Uri,
@@ -100,14 +103,15 @@ pub(super) async fn search(
     params(Of<OneTrace>),
     responses((status = 200, body = LogSearchResult), Problems)
 )]
-pub(super) async fn of_trace(
+async fn of_trace(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
     Params::read::<OneTrace>(&uri)?;
+    let name = trace_in_path(&path?)?;
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.log_records(trace_in_path(&path?)?).await?).await
+    encoding::json(turn, service.ask(move |reader| trace::log_records(reader, name)).await?).await
 }
 
 /// The records that the parameters select.

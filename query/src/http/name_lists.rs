@@ -15,6 +15,8 @@ use crate::{
     },
 };
 
+endpoints![services, operations, attribute_keys, attribute_values];
+
 const NAMES: &[Declared] = &[
     query("prefix", Text, "Those that start with this, in any case"),
     query(
@@ -57,10 +59,7 @@ impl Takes for Values {
     params(Of<ServiceListParameters>),
     responses((status = 200, body = NameList), Problems)
 )]
-pub(super) async fn services(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn services(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<ServiceListParameters>(&uri)?;
     let (service, turn) = service.keeping_turn();
     encoding::json(turn, service.services(name_search(&params)?).await?).await
@@ -75,10 +74,7 @@ pub(super) async fn services(
     params(Of<NameParameters>),
     responses((status = 200, body = NameList), Problems)
 )]
-pub(super) async fn operations(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn operations(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<NameParameters>(&uri)?;
     let (service, turn) = service.keeping_turn();
     encoding::json(turn, service.operations(name_search(&params)?).await?).await
@@ -93,7 +89,7 @@ pub(super) async fn operations(
     params(Of<NameParameters>),
     responses((status = 200, body = AttributeKeyList), Problems)
 )]
-pub(super) async fn attribute_keys(
+async fn attribute_keys(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
@@ -111,7 +107,7 @@ pub(super) async fn attribute_keys(
     params(Of<Values>),
     responses((status = 200, body = NameList), Problems)
 )]
-pub(super) async fn attribute_values(
+async fn attribute_values(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {

@@ -6,18 +6,20 @@ use tidings_proto::api::{Heatmap, RedResult};
 
 use super::{
     encoding,
-    filters::{SPAN_FILTERS, STEP, WINDOW, span_filter},
+    filters::{SPAN_FILTERS, SPAN_QUERY, STEP, WINDOW, span_filter, span_query},
     problem::Problems,
 };
 use crate::{
     QueryError, QueryService,
-    analysis::{HeatmapSearch, RedKey, RedKeys, RedSearch},
+    analysis::{HeatmapSearch, RedKey, RedKeys, RedSearch, heatmap, red},
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
         form::ParameterForm::{Flag, Keys},
     },
 };
+
+endpoints![red, heatmap];
 
 /// Parameters of RED metrics.
 pub(super) struct Red;
@@ -52,10 +54,7 @@ impl Takes for Red {
     params(Of<Red>),
     responses((status = 200, body = RedResult), Problems)
 )]
-pub(super) async fn red(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn red(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Red>(&uri)?;
     let search = RedSearch {
         filter: span_filter(&params)?,
@@ -67,20 +66,22 @@ pub(super) async fn red(
         limit: params.limit(),
     };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.red(search).await?).await
+    encoding::json(turn, service.ask(move |reader| red::red(reader, &search)).await?).await
 }
 
 /// Parameters of a heatmap.
 pub(super) struct HeatmapParameters;
 
 impl Takes for HeatmapParameters {
-    const LISTS: Lists = &[SPAN_FILTERS, WINDOW, &[STEP]];
+    const LISTS: Lists = &[SPAN_FILTERS, WINDOW, &[STEP, SPAN_QUERY]];
 }
 
 /// Heatmap of span durations over time.
 ///
-/// Counts every span that matches the filters and starts in the window once, by step and by
-/// duration. There are four rows for each power of two of nanoseconds.
+/// Counts every span that matches the filters, or that the query finds, and starts in the window
+/// once, by step and by duration. There are four rows for each power of two of nanoseconds. A query
+/// is evaluated on spans and traces that are read, the newest first, within the row budget and most
+/// of the time that a request has; when either ends, `searched.complete` is false.
 #[utoipa::path(
     get,
     path = "/api/v1/heatmap",
@@ -89,12 +90,13 @@ impl Takes for HeatmapParameters {
     params(Of<HeatmapParameters>),
     responses((status = 200, body = Heatmap), Problems)
 )]
-pub(super) async fn heatmap(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn heatmap(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<HeatmapParameters>(&uri)?;
-    let search = HeatmapSearch { filter: span_filter(&params)?, step: params.step()? };
+    let search = HeatmapSearch {
+        filter: span_filter(&params)?,
+        query: span_query(&params)?,
+        step: params.step()?,
+    };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.heatmap(search).await?).await
+    encoding::json(turn, service.ask(move |reader| heatmap::heatmap(reader, &search)).await?).await
 }

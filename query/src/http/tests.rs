@@ -21,7 +21,7 @@ fn operations() -> BTreeMap<String, Operation> {
 
 #[test]
 fn every_route_is_documented_and_every_documented_path_is_a_route() {
-    let routes: BTreeSet<String> = endpoints().into_iter().map(|(path, _)| path).collect();
+    let routes: BTreeSet<String> = endpoints().into_iter().map(|endpoint| endpoint.path).collect();
     let documented: BTreeSet<String> = operations().into_keys().collect();
     assert_eq!(routes, documented);
 }

@@ -35,8 +35,11 @@ use crate::{
         by_log::with_logs,
         ranked::{self, Ranking},
     },
+    trace,
     traceql::native::{self, TraceQuery},
 };
+
+endpoints![search, trace, skeleton, find, span, otlp, links];
 
 /// Traces that link to one.
 const LINKS_TO: Declared = query(
@@ -159,7 +162,7 @@ impl Takes for OneTrace {
         Problems
     )
 )]
-pub(super) async fn search(
+async fn search(
     State(service): State<QueryService>,
     Extension(room): Extension<UnreadBudget>,
     uri: Uri,
@@ -267,7 +270,7 @@ fn place(params: &Params) -> Result<PageStart, QueryError> {
     params(Of<Assembled>),
     responses((status = 200, body = TraceView), Problems)
 )]
-pub(super) async fn trace(
+async fn trace(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
@@ -289,7 +292,7 @@ pub(super) async fn trace(
     params(Of<Assembled>),
     responses((status = 200, body = TraceSkeleton), Problems)
 )]
-pub(super) async fn skeleton(
+async fn skeleton(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
@@ -314,7 +317,7 @@ pub(super) async fn skeleton(
     params(Of<SpansOfTrace>),
     responses((status = 200, body = SpanMatches), Problems)
 )]
-pub(super) async fn find(
+async fn find(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
@@ -347,7 +350,7 @@ pub(super) async fn find(
     params(Of<OneSpan>),
     responses((status = 200, body = SpanDetails), Problems)
 )]
-pub(super) async fn span(
+async fn span(
     State(service): State<QueryService>,
     path: Result<Path<(String, String)>, PathRejection>,
     uri: Uri,
@@ -379,7 +382,7 @@ pub(super) async fn span(
         Problems
     )
 )]
-pub(super) async fn otlp(
+async fn otlp(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
@@ -400,12 +403,13 @@ pub(super) async fn otlp(
     params(Of<OneTrace>),
     responses((status = 200, body = TraceLinks), Problems)
 )]
-pub(super) async fn links(
+async fn links(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
     Params::read::<OneTrace>(&uri)?;
+    let name = trace_in_path(&path?)?;
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.links(trace_in_path(&path?)?).await?).await
+    encoding::json(turn, service.ask(move |reader| trace::links(reader, name)).await?).await
 }

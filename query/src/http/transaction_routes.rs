@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     KindSearch, QueryError, QueryService,
+    analysis::transaction_types,
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, path, query},
@@ -21,6 +22,8 @@ use crate::{
         in_path,
     },
 };
+
+endpoints![kinds, transaction, resolve];
 
 /// Parameters of a list of transaction types.
 pub(super) struct Kinds;
@@ -77,10 +80,7 @@ impl Takes for Transaction {
     params(Of<Kinds>),
     responses((status = 200, body = TransactionKindList), Problems)
 )]
-pub(super) async fn kinds(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn kinds(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Kinds>(&uri)?;
     let search = KindSearch {
         start: params.time_range()?,
@@ -93,7 +93,8 @@ pub(super) async fn kinds(
         limit: params.limit(),
     };
     let (service, turn) = service.keeping_turn();
-    encoding::json(turn, service.transaction_kinds(search).await?).await
+    let found = service.ask(move |reader| transaction_types::kinds(reader, &search)).await?;
+    encoding::json(turn, found).await
 }
 
 /// Everything that belongs to a transaction id, hop by hop.
@@ -108,7 +109,7 @@ pub(super) async fn kinds(
     params(Of<Transaction>),
     responses((status = 200, body = TransactionView), Problems)
 )]
-pub(super) async fn transaction(
+async fn transaction(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
@@ -135,10 +136,7 @@ impl Takes for Pasted {
     params(Of<Pasted>),
     responses((status = 200, body = ResolveResult), Problems)
 )]
-pub(super) async fn resolve(
-    State(service): State<QueryService>,
-    uri: Uri,
-) -> Result<Response, QueryError> {
+async fn resolve(State(service): State<QueryService>, uri: Uri) -> Result<Response, QueryError> {
     let params = Params::read::<Pasted>(&uri)?;
     let text = params.required("text")?.to_owned();
     let (service, turn) = service.keeping_turn();

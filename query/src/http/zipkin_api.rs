@@ -68,7 +68,7 @@ impl FromRef<Zipkin> for QueryService {
     }
 }
 
-/// From how many names on a client may keep a list.
+/// Number of names from which on a client may cache a list.
 const CACHED_FROM: usize = 4;
 
 async fn services(State(zipkin): State<Zipkin>) -> ZipkinResult {

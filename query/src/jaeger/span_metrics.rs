@@ -19,13 +19,13 @@ use crate::{
 pub(crate) struct MetricsSearch {
     /// Which numbers.
     pub(crate) which: MetricKind,
-    /// Of these services.
+    /// Services whose spans are counted.
     pub(crate) services: Vec<String>,
-    /// Of spans of these kinds, in OTLP's names.
+    /// Kinds of spans that are counted, in OTLP's names.
     pub(crate) kinds: Vec<String>,
-    /// For each operation.
+    /// Set when each operation has numbers of its own.
     pub(crate) by_operation: bool,
-    /// When.
+    /// Times at which the numbers are evaluated.
     pub(crate) asked: EvaluationTimes,
     /// Over so long a time each.
     pub(crate) rate_ms: i64,

@@ -18,7 +18,7 @@ use crate::{
 /// The parts of a trace that an answer repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RepeatedFields {
-    /// None: OTLP as a whole.
+    /// No field: OTLP as a whole.
     Nothing,
     /// The name and version of its scope for each span: Jaeger's JSON.
     Scopes,

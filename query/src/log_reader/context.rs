@@ -1,7 +1,7 @@
 //! The records around one: what the same sender said just before and after.
 //!
-//! The same sender is the same resource: one instance of one service. Going forward there is no
-//! scan that stops at the oldest, so it looks ahead in stretches that grow.
+//! The same sender is the same resource: one instance of one service. Each side is a scan that stops
+//! when it has the nearest records.
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
@@ -9,19 +9,14 @@ use tidings_proto::{
     UnixNanos,
     api::{LogContext, LogView},
 };
-use tidings_storage::{Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, TimeRange};
+use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, TimeRange};
 
-use super::{RecordKey, log_view, read};
+use super::{RecordKey, is_before, log_view, pop_last_key, read, rows_needed};
 use crate::{
     QueryError,
     cursor::LogOrder,
     execution::{Reader, searched},
 };
-
-const SECOND: u64 = 1_000_000_000;
-/// Lengths of time to read ahead, tried in turn until enough records are found; the last has no
-/// end.
-const AHEAD_NANOS: [u64; 4] = [10 * SECOND, 600 * SECOND, 6 * 3_600 * SECOND, u64::MAX];
 
 /// Around which record, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +60,10 @@ pub(crate) fn context(
     };
     let services = (!found.service.is_empty()).then(|| vec![found.service.clone()]);
     let filter = LogFilter { services, ..LogFilter::default() };
-    let before = before(reader, &filter, &found, search.before, &mut stats)?;
-    let after = after(reader, &filter, &found, search.after, &mut stats)?;
+    let before = (LogOrder::Newest, search.before);
+    let before = nearest(reader, &filter, &found, before, &mut stats)?;
+    let after = (LogOrder::Oldest, search.after);
+    let after = nearest(reader, &filter, &found, after, &mut stats)?;
     let filters = [filter];
     // The nearest first: those are shown if there is no room for all.
     let mut before = read(reader, &filters, LogOrder::Newest, before)?;
@@ -118,66 +115,43 @@ fn of_sender(rows: &LogRows, found: &ContextRecord) -> impl Iterator<Item = Reco
     (0..rows.len()).filter(same).map(|row| (rows.time(row), rows.content_hash(row)))
 }
 
-fn before(
+/// The keys of the records of its sender that are nearest to it in this order, `count` at most.
+fn nearest(
     reader: &Reader,
     filter: &LogFilter,
     found: &ContextRecord,
-    count: usize,
+    (order, count): (LogOrder, usize),
     stats: &mut ScanStats,
 ) -> Result<BTreeSet<RecordKey>, QueryError> {
     let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
     if count == 0 {
         return Ok(keys);
     }
-    let end = Some(UnixNanos(found.key.0.0.saturating_add(1)));
-    let filter = LogFilter { time: TimeRange { start: None, end }, ..filter.clone() };
+    let start = found.key.0;
+    let time = match order {
+        LogOrder::Newest => {
+            TimeRange { start: None, end: Some(UnixNanos(start.0.saturating_add(1))) }
+        }
+        LogOrder::Oldest => TimeRange { start: Some(start), end: None },
+    };
+    let filter = LogFilter { time, ..filter.clone() };
     let rows_max = reader.settings.search_rows_max;
     let scan = Scan { detail: Detail::Attributes, rows_max };
-    let read = reader.newest_logs(&filter, scan, |rows| {
-        for key in of_sender(rows, found).filter(|key| *key < found.key) {
+    let visit = |rows: &LogRows| {
+        for key in of_sender(rows, found).filter(|key| is_before(order, found.key, *key)) {
             keys.insert(key);
             if keys.len() > count {
-                keys.pop_first();
+                pop_last_key(&mut keys, order);
             }
         }
-        let full = keys.first().filter(|_| keys.len() >= count);
-        Ok(full.map_or(RowsNeeded::All, |(time, _)| RowsNeeded::Since(*time)))
-    })?;
+        Ok(rows_needed(&keys, order, count))
+    };
+    let read = match order {
+        LogOrder::Newest => reader.newest_logs_counting(0, &filter, scan, visit)?,
+        LogOrder::Oldest => reader.oldest_logs_counting(0, &filter, scan, visit)?,
+    };
     add(stats, read);
-    // A scan that had enough left older rows out; one that did not may have missed some.
+    // A scan that had enough left rows out; one that did not may have missed some.
     stats.complete &= read.complete || (keys.len() >= count && read.rows < rows_max);
-    Ok(keys)
-}
-
-fn after(
-    reader: &Reader,
-    filter: &LogFilter,
-    found: &ContextRecord,
-    count: usize,
-    stats: &mut ScanStats,
-) -> Result<BTreeSet<RecordKey>, QueryError> {
-    let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
-    let mut start = found.key.0;
-    for ahead in AHEAD_NANOS {
-        if keys.len() >= count {
-            break;
-        }
-        let end = UnixNanos(found.key.0.0.saturating_add(ahead));
-        let time = TimeRange { start: Some(start), end: Some(end) };
-        let filter = LogFilter { time, ..filter.clone() };
-        let rows_max = reader.settings.search_rows_max;
-        let read = reader.logs(&filter, Scan { detail: Detail::Attributes, rows_max }, |rows| {
-            for key in of_sender(rows, found).filter(|key| *key > found.key) {
-                keys.insert(key);
-                if keys.len() > count {
-                    keys.pop_last();
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        add(stats, read);
-        stats.complete &= read.complete;
-        start = end;
-    }
     Ok(keys)
 }

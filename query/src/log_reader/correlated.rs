@@ -24,7 +24,8 @@ use crate::{QueryError, cursor::LogOrder, execution::Reader};
 
 /// Logs are looked for so long before and after the spans.
 const MARGIN_NANOS: u64 = 60_000_000_000;
-/// Of a longer time, logs are looked for in its last hour: a span may say that it took centuries.
+/// Longest time that is searched for logs; of a longer one the last hour is: a span may say that it
+/// took centuries.
 const WINDOW_NANOS: u64 = 3_600_000_000_000;
 /// No notation of an id is shorter.
 const ID_BYTES_MIN: usize = 15;

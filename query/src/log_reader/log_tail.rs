@@ -22,9 +22,9 @@ const GIVEN_MAX: usize = 500;
 /// Deduplication set of shown records.
 #[derive(Debug, Clone)]
 pub(crate) struct ShownRecords {
-    /// Nothing before this is looked at.
+    /// Time before which no record is looked at.
     from: UnixNanos,
-    /// Nothing up to this is new.
+    /// Key up to which no record is new.
     after: Option<RecordKey>,
     keys: BTreeSet<RecordKey>,
 }
@@ -33,7 +33,7 @@ pub(crate) struct ShownRecords {
 #[derive(Debug)]
 pub(crate) struct AddedKeys {
     keys: BTreeSet<RecordKey>,
-    /// Nothing before this is looked at from now on.
+    /// Time before which no record is looked at from now on.
     from: UnixNanos,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct NewRecords {
 }
 
 impl ShownRecords {
-    /// Nothing yet: new is what comes from now on.
+    /// Starts a tail without shown records: every record from now on is new.
     pub(crate) fn nothing(now: UnixNanos) -> Self {
         let from = UnixNanos(now.0.saturating_sub(LATE_NANOS));
         Self { from, after: None, keys: BTreeSet::new() }

@@ -60,7 +60,7 @@ pub(super) struct SeriesSample {
 #[derive(Debug)]
 pub(super) struct SeriesSamples {
     pub(super) labels: Labels,
-    /// In order, with their times.
+    /// Values with their times, in order.
     pub(super) points: Vec<(i64, f64)>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Evaluator<'d> {
     label_bytes: Cell<usize>,
     /// Labels of the query's values so far, from the first time on at which it made labels.
     answered: RefCell<HashSet<Labels>>,
-    /// Of functions, which are asked at every time.
+    /// Compiled patterns of functions, which are evaluated at every time.
     patterns: RefCell<Patterns>,
 }
 

@@ -43,7 +43,7 @@ impl Default for Columns {
 }
 
 impl Columns {
-    /// And those that a metric is made of.
+    /// Adds the columns that a metric is made of.
     pub(super) fn add(&mut self, metric: &Metric) {
         match metric.shape {
             MetricColumns::Counter(place) | MetricColumns::Count(place) => self.0 |= 1 << place,

@@ -24,7 +24,7 @@ const TIMES_OF_ALL_MAX: usize = 2_000_000;
 pub(crate) struct EvaluationTimes {
     /// The first.
     pub(crate) start_ms: i64,
-    /// None is later.
+    /// The bound that no time exceeds.
     pub(crate) end_ms: i64,
     /// The distance between two.
     pub(crate) step_ms: i64,
@@ -73,11 +73,11 @@ pub(super) fn multiples(after: i64, until: i64, step: i64) -> impl Iterator<Item
 pub(super) struct Planned {
     /// Label matchers.
     pub(super) matchers: Vec<Matcher>,
-    /// From when on its counters count.
+    /// Time from which on its counters count.
     pub(super) origin_ms: i64,
-    /// Between which times calls are counted.
+    /// Times between which calls are counted.
     pub(super) bounds_ms: BTreeSet<i64>,
-    /// By which labels its series are added up, and nothing else is done with them.
+    /// Labels that its series are aggregated by, when nothing else is done with them.
     pub(super) added_up: Option<Grouping>,
 }
 
@@ -105,7 +105,7 @@ struct SelectorPlanner {
     asked: EvaluationTimes,
     /// Time in milliseconds by which counters begin before the first evaluated time.
     before_ms: i64,
-    /// By which labels what is visited next is added up.
+    /// Labels that the next visited expression is aggregated by.
     added_up: Option<Grouping>,
     /// Number of planned times.
     times: usize,

@@ -48,7 +48,7 @@ fn series_max(reader: &Reader) -> usize {
 #[derive(Debug)]
 pub(super) struct SeriesData {
     sets: Vec<Set>,
-    /// By the ids of the selectors.
+    /// Selected series, by the ids of the selectors.
     selected: Vec<Selected>,
     /// Warnings for the user.
     pub(super) warnings: Vec<&'static str>,
@@ -57,9 +57,9 @@ pub(super) struct SeriesData {
 /// Data of one selector.
 #[derive(Debug)]
 pub(super) struct Selected {
-    /// From when on its counters count.
+    /// Time from which on its counters count.
     pub(super) origin_ms: i64,
-    /// In the order of their labels.
+    /// Series in the order of their labels.
     pub(super) series: Vec<Series>,
 }
 
@@ -87,7 +87,7 @@ struct Set {
     groups: Vec<CallGroup>,
 }
 
-/// By which labels groups are added up. Which of them count has to be known before.
+/// Labels that groups are aggregated by. The groups that count have to be known before.
 #[derive(Debug, Clone)]
 struct AddedUp {
     by: Grouping,

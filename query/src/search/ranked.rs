@@ -87,7 +87,7 @@ fn best(
     met: &Met,
     Ranking { rank, limit, cursor }: Ranking,
 ) -> Result<(Vec<(RankPlace, TraceSummary)>, bool), QueryError> {
-    // Of what the budget did not suffice for, nothing is known to order it by.
+    // Traces that the budget did not suffice for have no key to be ordered by.
     let known = met.matching().filter(|(_, trace)| trace.rows > 0);
     // The best place that each can have, first of all the first.
     let mut bounds: BinaryHeap<Reverse<(RankPlace, u64)>> =

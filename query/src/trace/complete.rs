@@ -17,7 +17,7 @@ use crate::{QueryError, execution::Reader};
 /// Some traces.
 #[derive(Debug, Default)]
 pub(crate) struct CompleteTraces {
-    /// In the order in which they were asked for; those without spans are left out.
+    /// Traces in the order in which they were asked for; those without spans are left out.
     pub traces: Vec<(TraceId, ExportTraceServiceRequest)>,
     /// The others that are stored.
     pub unvisited: Unvisited,

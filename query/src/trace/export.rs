@@ -96,7 +96,7 @@ struct Sender {
 struct Senders {
     known: HashMap<SenderKey, Arc<Sender>>,
     bytes: usize,
-    /// That of the row before, which is most often that of the next one.
+    /// Sender of the row before, which is most often that of the next one.
     last: Option<Arc<Sender>>,
 }
 
@@ -135,7 +135,8 @@ impl Senders {
 struct SenderGroups {
     request: ExportTraceServiceRequest,
     resources: HashMap<(String, String), usize>,
-    /// By the place of their resource: its text is held once, however many scopes it has.
+    /// Places of scopes, by the place of their resource and their texts. The resource's text is held
+    /// once, however many scopes it has.
     scopes: HashMap<(usize, (String, String)), usize>,
     /// The sender of the span before, and the places of its resource and scope.
     last: Option<(Arc<Sender>, (usize, usize))>,

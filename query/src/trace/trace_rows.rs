@@ -108,7 +108,7 @@ pub(crate) struct Gathered {
     pub names: Names,
     /// Hosts of the spans; empty when hosts are not determined.
     pub hosts: Hosts,
-    /// By trace.
+    /// Facts of the spans of each trace.
     pub traces: HashMap<TraceId, TraceFacts>,
     /// Number of distinct spans.
     spans: u64,
@@ -260,7 +260,7 @@ impl TraceFacts {
         }
     }
 
-    /// Nothing more is gathered: lets go of what only that needs.
+    /// Ends gathering: frees what only that needs.
     fn finish(&mut self) {
         self.known = HashMap::new();
     }

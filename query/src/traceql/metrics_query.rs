@@ -4,8 +4,7 @@
 //! spans of a pipeline ─► observe (cells by series and interval) ─► series ─► math
 //! ```
 //!
-//! Owns how spans are found for a metric: by a scan when single rows tell which they are, else
-//! trace by trace; a span that came twice counts once either way. A metric that hits a bound is
+//! Owns what is computed of the spans that `matched_spans` finds. A metric that hits a bound is
 //! partial and says why.
 
 mod budget;
@@ -14,30 +13,21 @@ mod math;
 mod observe;
 mod range;
 
-use std::{collections::HashSet, ops::ControlFlow};
-
-use tidings_proto::{SpanId, TraceId, UnixNanos};
-use tidings_storage::{Detail, ScanStats, SpanRows, TimeRange};
+use tidings_proto::UnixNanos;
+use tidings_storage::{Detail, ScanStats, TimeRange};
 
 pub(crate) use range::Range;
 
 use super::{
-    candidates::Candidates,
     compiled::{Fields, compile},
-    evaluate::{evaluate, merged},
-    read::needs_tree,
-    records::{self, RecordReader},
+    matched_spans::{MatchStats, each_match},
     runtime_value::Value,
-    spanset_search::{candidate_traces, each_candidate, each_trace},
     syntax::{Field, Measure, Metrics, Stage, Step},
 };
-use crate::{QueryError, execution::Reader, search::by_log::around};
+use crate::{QueryError, execution::Reader};
 use budget::MetricsBudget;
 use observe::Observer;
 
-/// Bytes of memory of each span that is deduplicated, at most. A metric over more than there is room for is
-/// partial, because repeated spans would count again.
-const DISTINCT_SPAN_BYTES: usize = 18;
 /// Why a metric is partial: for all its terms together.
 const TOO_MANY_SPANS: &str = "there are more spans than one query may look at; narrow it";
 const TOO_MANY_RECORDS: &str = "there are more log records than one query may look at; narrow it";
@@ -79,16 +69,6 @@ pub(crate) struct MetricsFound {
     pub(crate) stats: ScanStats,
     /// Why it is not everything.
     pub(crate) partial: Option<&'static str>,
-}
-
-/// A span to be counted.
-pub(super) struct Observed<'a> {
-    row: &'a [Value],
-    start: UnixNanos,
-    trace_id: TraceId,
-    span_id: SpanId,
-    /// Where its attributes are.
-    rows: (&'a SpanRows, usize),
 }
 
 /// Computes the series.
@@ -151,43 +131,16 @@ fn of_spans(
     let mut fields = Fields::default();
     let stages = compile(pipeline, &mut fields);
     let mut observer = Observer::new(search, measure, by, &mut fields, room);
-    let start = search.range.starts();
-    let mut candidates = Candidates::from_stages(&stages, &fields, start);
-    let (times, filters) = (around(start), &mut candidates.filters);
-    let mut of_logs = records::narrow(reader, (&stages, &fields), times, filters)?;
-    let by_row = candidates.exact && !fields.iter().any(needs_tree);
-    let stats = if by_row {
-        of_rows(reader, &candidates, &fields, &mut observer)?
-    } else {
-        let (places, mut stats) = candidate_traces(reader, &candidates, &fields, start)?;
-        let mut records = RecordReader::new(reader, &fields, times);
-        let of = (reader, &fields, &mut records);
-        stats.complete &= each_trace(of, &places, 64, |_, trace| {
-            let spansets = evaluate(&stages, &trace.table, &|| reader.check_cancelled())?;
-            for span in merged(&spansets) {
-                let fact = trace.tree.fact(span as usize);
-                if start.contains(fact.start) {
-                    observer.observe(&Observed {
-                        row: trace.table.row(span),
-                        start: fact.start,
-                        trace_id: trace.tree.trace_id,
-                        span_id: fact.span_id,
-                        rows: trace.gathered.row(trace.tree.place(span as usize)),
-                    });
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        of_logs += records.stats;
-        stats
-    };
-    found.stats.rows += stats.rows + of_logs.rows;
-    found.stats.files += stats.files + of_logs.files;
-    found.stats.complete &= stats.complete && of_logs.complete;
-    if !stats.complete {
+    let at_least = if observer.needs_attributes() { Detail::Attributes } else { Detail::Facts };
+    let (of, start) = ((stages.as_slice(), &fields), search.range.starts());
+    let MatchStats { spans, records } =
+        each_match(reader, of, start, at_least, |span| observer.observe(span))?;
+    found.stats += spans;
+    found.stats += records;
+    if !spans.complete {
         found.partial = Some(TOO_MANY_SPANS);
     }
-    if !of_logs.complete {
+    if !records.complete {
         found.partial = Some(TOO_MANY_RECORDS);
     }
     let (series, all) = observer.series();
@@ -195,37 +148,6 @@ fn of_spans(
         found.partial = Some(TOO_MANY_LINES);
     }
     Ok(series)
-}
-
-fn of_rows(
-    reader: &Reader,
-    candidates: &Candidates,
-    fields: &Fields,
-    observer: &mut Observer,
-) -> Result<ScanStats, QueryError> {
-    let mut known: HashSet<u64> = HashSet::new();
-    let known_max = reader.limits.metrics_bytes_max / DISTINCT_SPAN_BYTES;
-    let mut all = true;
-    let detail = if observer.needs_attributes() { Detail::Attributes } else { Detail::Facts };
-    let mut stats = each_candidate(reader, candidates, fields, detail, |rows, row, values| {
-        if known.len() >= known_max {
-            all = false;
-            return ControlFlow::Break(());
-        }
-        // The hash is of all that the span says, its ids included.
-        if known.insert(rows.content_hash(row)) {
-            observer.observe(&Observed {
-                row: values,
-                start: rows.start(row),
-                trace_id: rows.trace_id(row),
-                span_id: rows.span_id(row),
-                rows: (rows, row),
-            });
-        }
-        ControlFlow::Continue(())
-    })?;
-    stats.complete &= all;
-    Ok(stats)
 }
 
 impl Range {

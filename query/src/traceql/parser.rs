@@ -13,7 +13,7 @@ use super::{
     lexer::{Token, TokenKind, tokens},
     normal::normal,
     pattern::Patterns,
-    syntax::{Operator, Query, Root, Scalar, Spansets, Stage, Static},
+    syntax::{Measure, Operator, Query, Root, Scalar, Spansets, Stage, Static, function_words},
 };
 use crate::suggest::did_you_mean;
 use terms::{Term, TermKind};
@@ -41,29 +41,6 @@ pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Query, T
             .fail(format!("the query should end here, but {} follows", parser.describe_next())),
     }
 }
-
-/// The words that begin a stage or an aggregate.
-const FUNCTIONS: [&str; 19] = [
-    "count",
-    "min",
-    "max",
-    "avg",
-    "sum",
-    "by",
-    "select",
-    "coalesce",
-    "rate",
-    "count_over_time",
-    "min_over_time",
-    "max_over_time",
-    "avg_over_time",
-    "sum_over_time",
-    "quantile_over_time",
-    "histogram_over_time",
-    "compare",
-    "topk",
-    "bottomk",
-];
 
 struct Parser<'a> {
     text: &'a str,
@@ -224,7 +201,7 @@ impl Parser<'_> {
                     format!("`{word}` needs metrics before it: `{{}} | rate() | {word}(5)`");
                 self.fail(message)
             }
-            Some(word) if metrics_stage::is_function(word) => {
+            Some(word) if Measure::form(word).is_some() => {
                 self.fail_at(start, format!("`{word}` needs spans before it: `{{}} | {word}(…)`"))
             }
             _ => self.stage(),
@@ -308,10 +285,10 @@ impl Parser<'_> {
             self.tokens.get(self.at + 1),
             Some(Token { kind: TokenKind::OpenParenthesis, .. })
         ) {
-            let guess = did_you_mean(word, FUNCTIONS);
+            let guess = did_you_mean(word, function_words());
             return self.fail(format!("unknown function `{word}`{guess}"));
         }
-        if FUNCTIONS.contains(&word) {
+        if function_words().any(|known| known == word) {
             return self.fail(format!("`{word}` is a function: `(` is missing after it"));
         }
         self.fail(format!("`{word}` has no meaning here; spans are selected in braces: `{{ … }}`"))

@@ -1,6 +1,6 @@
 //! The tree of a query.
 //!
-//! Owns the names of operators, scopes and intrinsics. A tree is at most
+//! Owns the names of operators, scopes, intrinsics and functions. A tree is at most
 //! [`super::DEPTH_MAX`] deep: what stands in a row is a list, and the parser counts the rest.
 
 use std::fmt;
@@ -369,6 +369,21 @@ pub(crate) enum Fold {
     Sum,
 }
 
+impl Fold {
+    /// Aggregates with their words.
+    pub(crate) const WORDS: [(&'static str, Self); 5] = [
+        ("count", Self::Count),
+        ("min", Self::Min),
+        ("max", Self::Max),
+        ("avg", Self::Avg),
+        ("sum", Self::Sum),
+    ];
+
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(known, _)| *known == word).map(|(_, fold)| fold)
+    }
+}
+
 /// A number about a spanset.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Scalar {
@@ -399,6 +414,11 @@ pub(crate) enum Stage {
     Select(Vec<Field>),
 }
 
+impl Stage {
+    /// Words that begin a stage of their own.
+    const WORDS: [&'static str; 3] = ["by", "select", "coalesce"];
+}
+
 /// Measures of a metrics query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Measure {
@@ -420,7 +440,36 @@ pub(crate) enum Measure {
     },
 }
 
+/// Arguments of a measure, and the measure that they make.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MeasureForm {
+    Bare(fn() -> Measure),
+    OfField(fn(Field) -> Measure),
+    /// A field and numbers from 0 to 1.
+    Quantiles,
+    /// A filter and up to three numbers.
+    Compare,
+}
+
 impl Measure {
+    /// Measures with their names.
+    pub(crate) const WORDS: [(&'static str, MeasureForm); 9] = [
+        ("rate", MeasureForm::Bare(|| Self::Rate)),
+        ("count_over_time", MeasureForm::Bare(|| Self::CountOverTime)),
+        ("min_over_time", MeasureForm::OfField(Self::MinOverTime)),
+        ("max_over_time", MeasureForm::OfField(Self::MaxOverTime)),
+        ("avg_over_time", MeasureForm::OfField(Self::AvgOverTime)),
+        ("sum_over_time", MeasureForm::OfField(Self::SumOverTime)),
+        ("quantile_over_time", MeasureForm::Quantiles),
+        ("histogram_over_time", MeasureForm::OfField(Self::HistogramOverTime)),
+        ("compare", MeasureForm::Compare),
+    ];
+
+    /// Finds the arguments of the measure of this name.
+    pub(crate) fn form(name: &str) -> Option<MeasureForm> {
+        Self::WORDS.into_iter().find(|(known, _)| *known == name).map(|(_, form)| form)
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Rate => "rate",
@@ -459,6 +508,18 @@ pub(crate) enum Step {
     Top { limit: usize, largest: bool },
     /// Leaves the values for which this holds.
     Compare(Operator, f64),
+}
+
+impl Step {
+    /// Words that begin a step.
+    const WORDS: [&'static str; 2] = ["topk", "bottomk"];
+}
+
+/// Lists the words of functions: of each that a parenthesis follows.
+pub(crate) fn function_words() -> impl Iterator<Item = &'static str> {
+    let folds = Fold::WORDS.into_iter().map(|(word, _)| word);
+    let measures = Measure::WORDS.into_iter().map(|(word, _)| word);
+    folds.chain(Stage::WORDS).chain(measures).chain(Step::WORDS)
 }
 
 /// A whole query.

@@ -234,9 +234,8 @@ fn of_tag(key: &str, value: &str, patterns: &mut Patterns) -> Result<Expression,
         Expression::Binary(Operator::Equal, Box::new(of), Box::new(Expression::Static(value)))
     };
     let status = match (key, value) {
-        ("error", "true") | ("status.code", "error") => Some(StatusCode::Error),
-        ("status.code", "ok") => Some(StatusCode::Ok),
-        ("status.code", "unset") => Some(StatusCode::Unset),
+        ("error", "true") => Some(StatusCode::Error),
+        ("status.code", word) => StatusCode::from_word(word),
         _ => None,
     };
     if let Some(status) = status {

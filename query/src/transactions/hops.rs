@@ -72,7 +72,7 @@ struct OnWay {
     waiting: DurationNanos,
 }
 
-/// By node.
+/// Returns the time of each node on the path to completion.
 fn on_way(tree: &Tree) -> Vec<OnWay> {
     let mut on_way = vec![OnWay::default(); tree.assembled.nodes.len()];
     for segment in tree.completion().path {

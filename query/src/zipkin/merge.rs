@@ -43,8 +43,8 @@ pub(crate) fn merge(mut spans: Vec<Span>) -> Vec<Span> {
     merged
 }
 
-/// By id, what is shared last, clients first; then by endpoint, what has none first, so that it
-/// joins the next.
+/// Orders spans by id: clients first, shared ones last; then by endpoint: those without one first, so
+/// that they join the next.
 fn order(one: &Span, other: &Span) -> Ordering {
     let rank = |span: &Span| match (span.shared, span.kind()) {
         (true, _) => 2,

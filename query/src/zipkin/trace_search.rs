@@ -201,7 +201,7 @@ struct SearchState<'a> {
     reader: &'a Reader,
     request: &'a Request,
     met: HashSet<TraceId>,
-    /// By the time at which each began.
+    /// Matching traces by the time at which each began.
     matching: Vec<(u64, HeldSpans)>,
     /// Memory of those.
     held_bytes: u64,
@@ -261,7 +261,7 @@ impl SearchState<'_> {
             self.held_bytes += held.bytes;
             self.matching.push((began(&held.spans), held));
         }
-        // Not after every trace: it goes through all that are kept.
+        // Evicting goes through all held traces, so it waits for a quarter more than the maximum.
         if self.held_bytes > bytes_max + bytes_max / 4 {
             self.keep_the_newest();
         }

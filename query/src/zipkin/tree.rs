@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use tidings_proto::zipkin::{Endpoint, Span};
 
-/// By what spans find each other.
+/// Key by which spans find each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum NodeKey {
     Id(Vec<u8>),

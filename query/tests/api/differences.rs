@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, span, text, trace_id};
 
@@ -115,6 +116,111 @@ async fn a_selection_can_be_a_box_in_time_and_must_be_given() {
     assert!(text(&problem["detail"]).contains("`selectKind`"));
 }
 
+/// An explanation of the spans that a query finds.
+fn explained(query: &str, parameters: &str) -> String {
+    let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!("/explain?{parameters}&q={query}")
+}
+
+#[tokio::test]
+async fn an_explanation_of_a_query_that_filters_can_say_is_theirs() {
+    let harness = Harness::new().await;
+    let (first, second): (Vec<_>, Vec<_>) =
+        requests().into_iter().partition(|span| span.span.start_time_unix_nano % 2 == 0);
+    harness.send(first.clone()).await;
+    harness.store.flush().await.unwrap();
+    harness.send(second).await;
+    harness.send(first.into_iter().take(50)).await;
+    let slow = "selectMinDuration=500ms";
+    let part = format!("selectStart={}&selectEnd={}", BEGIN + 200 * MILLI, BEGIN + 600 * MILLI);
+    for (query, filter, selected) in [
+        ("{ }", "", slow),
+        ("{ name = \"GET /cart\" } | count() > 0", "operation=GET%20/cart", slow),
+        ("{ span.region = \"eu\" }", "attribute=region=eu", "selectStatus=error"),
+        ("{ span.coin = \"heads\" }", "attribute=coin=heads", "selectAttribute=browser=old"),
+        (
+            "{ duration >= 20ms } | { duration <= 940ms }",
+            "minDuration=20ms&maxDuration=940ms",
+            part.as_str(),
+        ),
+    ] {
+        let asked = harness.get(&explained(query, selected)).await;
+        let filtered = harness.get(&format!("/explain?{filter}&{selected}")).await;
+        assert_eq!(asked["searched"]["complete"], true, "{query}");
+        for name in ["selectedCount", "restCount", "selectedSampled", "restSampled"] {
+            assert_eq!(asked[name], filtered[name], "{query}: {name}");
+        }
+        assert_eq!(asked["differences"], filtered["differences"], "{query}");
+        assert_eq!(asked["leftOut"], filtered["leftOut"], "{query}");
+        assert_eq!(asked["comparedCount"], filtered["comparedCount"], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn spans_of_a_query_are_compared_with_others_that_it_finds() {
+    let harness = Harness::new().await;
+    // Payment is slow in one region when shop calls it, and in another when nobody does.
+    let mut spans = Vec::new();
+    for trace in 1..=300_u64 {
+        let (is_called, is_slow) = (trace <= 200, trace > 200 || trace.is_multiple_of(4));
+        let region = if is_called && is_slow { "eu" } else { "us" };
+        let took = if is_slow { 500 } else { 5 };
+        let call = span(trace, 2, "payment", "POST /pay").attribute("region", region);
+        let call = call.at(trace + 1, trace + 1 + took);
+        if is_called {
+            let caller = span(trace, 1, "shop", "POST /checkout").at(trace, trace + 600);
+            spans.extend([caller, call.parent(1)]);
+        } else {
+            spans.push(call);
+        }
+    }
+    harness.send(spans).await;
+    let called = "{ resource.service.name = \"shop\" } >> { resource.service.name = \"payment\" }";
+    let path = explained(called, "selectMinDuration=100ms&selectMaxDuration=1s");
+    for is_flushed in [false, true] {
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let answer = harness.get(&path).await;
+        assert_eq!((&answer["selectedCount"], &answer["restCount"]), (&json!(50), &json!(150)));
+        assert_eq!(keys(&answer), ["span.region"], "{answer}");
+        let eu = &answer["differences"][0]["values"][0];
+        assert_eq!(
+            (&eu["value"], &eu["selectedCount"], &eu["restCount"]),
+            (&json!("eu"), &json!(50), &json!(0))
+        );
+        assert_eq!(answer["searched"]["complete"], true);
+    }
+    let narrowed = format!("{called} | {{ !(span.region = \"eu\") }}");
+    let answer = harness.get(&explained(&narrowed, "selectMinDuration=100ms")).await;
+    assert_eq!((&answer["selectedCount"], &answer["restCount"]), (&json!(0), &json!(150)));
+}
+
+#[tokio::test]
+async fn an_explanation_of_a_query_says_what_a_bound_left_out_and_what_does_not_go_with_it() {
+    let harness = Harness::with(QueryLimits::default(), 3).await;
+    harness.send(checkout(1)).await;
+    let answer = harness.get(&explained("{ }", "selectMinDuration=50ms")).await;
+    let counts = ["selectedCount", "restCount"].map(|name| answer[name].as_u64().unwrap());
+    assert_eq!((counts.iter().sum::<u64>(), &answer["searched"]["complete"]), (3, &json!(false)));
+    let answer = harness.get(&explained("{ } >> { }", "selectMinDuration=50ms")).await;
+    assert_eq!(answer["searched"]["complete"], false);
+    for (query, parameters, parameter, reason) in [
+        ("{ durration > 1s }", "selectStatus=error", "q", "did you mean"),
+        ("{ } | rate()", "selectStatus=error", "q", "this computes a metric"),
+        ("{ }", "selectStatus=error&kind=server", "kind", "does not go with `q`"),
+        ("{ }", "limit=5", "selectMinDuration", "must say which spans"),
+    ] {
+        let (status, problem) = harness.problem(&explained(query, parameters)).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)), "{problem}");
+        assert!(text(&problem["detail"]).contains(reason), "{problem}");
+    }
+}
+
+fn nanos(milliseconds: u64) -> String {
+    (milliseconds * MILLI).to_string()
+}
+
 /// The deviations of each place, by operation.
 fn deviations(answer: &Json) -> Vec<String> {
     let calls = answer["calls"].as_array().unwrap().iter();
@@ -155,16 +261,20 @@ async fn two_traces_are_compared_place_by_place() {
     assert_eq!((&audit["parentIndex"], &audit["left"]["callCount"]), (&json!(2), &json!(1)));
     assert_eq!(answer["left"]["traceIds"], json!([trace_id(2)]));
     let stretch = |side: &Json| {
-        let offset = |end: &str| text(&side[format!("{end}OffsetNano")]);
-        (offset("start"), offset("end"))
+        let median = |name: &str| text(&side["median"][name]);
+        (median("startOffsetNano"), median("extentNano"))
     };
-    let nanos = |milliseconds: u64| (milliseconds * MILLI).to_string();
     let select = &answer["calls"][3];
-    assert_eq!(stretch(&select["left"]), (nanos(20), nanos(52)), "from the first to the last");
-    assert_eq!(stretch(&select["right"]), (nanos(20), nanos(50)));
+    assert_eq!(stretch(&select["left"]), (nanos(20), nanos(32)), "from the first to the last");
+    assert_eq!(stretch(&select["right"]), (nanos(20), nanos(30)));
     assert_eq!(stretch(&audit["right"]), (nanos(0), nanos(0)), "the right does not make it");
+    assert_eq!(
+        (&audit["left"]["isUsual"], &audit["right"]["isUsual"]),
+        (&json!(true), &json!(false))
+    );
     let same = harness.get(&format!("/compare?left={}&right={}", trace_id(1), trace_id(1))).await;
     assert!(deviations(&same).iter().all(|call| call.ends_with(' ')), "{same}");
+    assert_eq!(same["unattributedNano"], "0");
 
     let (one, other, none) = (trace_id(1), trace_id(2), trace_id(9));
     let partly = harness.get(&format!("/compare?left={none},{other}&right={one}")).await;
@@ -234,8 +344,66 @@ async fn a_trace_is_compared_with_the_typical_one_of_its_kind() {
         (&json!(1), &json!(20))
     );
     assert_eq!(deviations(&answer), ["0:work slower", "1:read slower"]);
+    let impacts = [0, 1].map(|row| text(&answer["calls"][row]["impactNano"]));
+    assert_eq!(impacts, [nanos(56), nanos(294)], "own time: 100 ms, not 44; 300 ms, not 6");
+    assert_eq!(answer["unattributedNano"], "0");
     let alone = harness.problem(&format!("/compare?left={}&right=typical", trace_id(30))).await;
     assert_eq!((alone.0, &alone.1["parameter"]), (404, &json!("right")));
+}
+
+/// A request that reads for so long and makes these calls besides.
+fn reading(trace: u64, start: u64, read: u64, others: &[&str]) -> Vec<SpanBuilder> {
+    let after = start + 5 + read;
+    let mut spans = vec![
+        span(trace, 1, "shop", "work").at(start, after + 45),
+        span(trace, 2, "disk", "read").parent(1).at(start + 5, after),
+    ];
+    for (id, (name, begin, end)) in
+        (3..).zip([("audit", start + 1, start + 4), ("refresh", after + 5, after + 15)])
+    {
+        if others.contains(&name) {
+            spans.push(span(trace, id, "shop", name).parent(1).at(begin, end));
+        }
+    }
+    spans
+}
+
+#[tokio::test]
+async fn what_is_typical_is_the_median_and_ordinary_traces_do_not_deviate() {
+    let harness = Harness::new().await;
+    // One in five reads four times as long as most: 24 ms in the median, 98 ms at 95 %.
+    for n in 0..60 {
+        let read = if n % 20 < 16 { 15 + n % 20 } else { 80 + n % 20 };
+        let others: &[&str] = if n % 3 == 0 { &["audit", "refresh"] } else { &["audit"] };
+        harness.send(reading(n + 1, n * 1_000, read, others)).await;
+    }
+    harness.send(reading(101, 100_000, 97, &["audit"])).await;
+    harness.send(reading(102, 101_000, 240, &["audit", "refresh"])).await;
+    harness.send(reading(103, 102_000, 20, &[])).await;
+    let typical = |trace| format!("/compare?left={}&right=typical", trace_id(trace));
+
+    let ordinary = harness.get(&typical(101)).await;
+    assert_eq!(deviations(&ordinary), ["0:work ", "1:audit ", "1:read ", "1:refresh "]);
+    assert_eq!(ordinary["right"]["traceCount"], 60);
+    assert_eq!(ordinary["right"]["duration"]["p50Nano"], json!(nanos(74)));
+    let [work, read, refresh] = [0, 2, 3].map(|row| &ordinary["calls"][row]);
+    let median = &read["right"]["median"];
+    assert_eq!((&median["callCount"], &median["startOffsetNano"]), (&json!(1), &json!(nanos(5))));
+    for name in ["durationNano", "selfNano", "criticalNano", "extentNano"] {
+        assert_eq!(median[name], json!(nanos(24)), "{name}");
+    }
+    assert_eq!((&work["impactNano"], &read["impactNano"]), (&json!("0"), &json!(nanos(73))));
+    assert_eq!(ordinary["unattributedNano"], "0");
+    assert_eq!(
+        (&refresh["right"]["isUsual"], &refresh["right"]["traceCount"], &refresh["impactNano"]),
+        (&json!(false), &json!(20), &json!("0"))
+    );
+
+    let slow = harness.get(&typical(102)).await;
+    assert_eq!(deviations(&slow), ["0:work slower", "1:audit ", "1:read slower", "1:refresh rare"]);
+    assert_eq!(slow["calls"][3]["impactNano"], json!(nanos(10)), "most do not refresh");
+    let without = harness.get(&typical(103)).await;
+    assert_eq!(deviations(&without), ["0:work ", "1:audit missing", "1:read ", "1:refresh "]);
 }
 
 #[tokio::test]

@@ -168,6 +168,13 @@ async fn the_graph_has_services_what_they_call_and_the_messages_between_them() {
     assert_eq!(bank["duration"]["maxNano"], (40 * MILLI).to_string());
     assert_eq!(bank["callerDuration"]["maxNano"], (50 * MILLI).to_string());
     assert_eq!(bank["failed"]["spanId"], "0000000000000003");
+    assert_eq!(
+        (&bank["callCount"], &bank["callerOnlyCount"], &node("bank")["callCount"]),
+        (&json!(4), &json!(2), &json!(2)),
+        "of two calls the bank has no span"
+    );
+    let mut others = graph["edges"].as_array().unwrap().iter().filter(|edge| *edge != bank);
+    assert!(others.all(|edge| edge["callerOnlyCount"] == 0), "{graph}");
     assert_eq!(graph["searched"]["complete"], true);
 }
 
@@ -387,6 +394,134 @@ proptest! {
         let ended = spans.iter().filter(|span| span.3).count();
         prop_assert_eq!(&answer["count"], ended);
         prop_assert_eq!(&answer["unfinishedCount"], spans.len() - ended);
+        let mut expected: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for (start, _, failed, _) in &spans {
+            let step = expected.entry(start / 1_000).or_default();
+            *step = (step.0 + 1, step.1 + u64::from(*failed));
+        }
+        prop_assert_eq!(steps(&answer), expected.into_iter().collect::<Vec<_>>());
+    }
+}
+
+/// The second of each step of a heatmap, with the spans that began in it and those of them that
+/// failed.
+fn steps(answer: &Json) -> Vec<(u64, (u64, u64))> {
+    let of = answer["steps"].as_array().unwrap().iter().map(|step| {
+        let start: u64 = text(&step["startUnixNano"]).parse().unwrap();
+        let counts = (number(&step["count"]), number(&step["errorCount"]));
+        ((start - BEGIN) / (1_000 * MILLI), counts)
+    });
+    of.collect()
+}
+
+/// A heatmap of the spans that a query finds, second by second.
+fn heatmap_of(query: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    let query: String = query.bytes().map(byte).collect();
+    format!("/heatmap?step=1s&start={BEGIN}&end={}&q={query}", BEGIN + 60_000 * MILLI)
+}
+
+/// A call of payment by shop in each of seven seconds, of which the third and the sixth failed and
+/// the seventh has no end, and one by nobody. The first is sent twice.
+async fn calls_of_payment() -> Harness {
+    let harness = Harness::new().await;
+    for second in 1..=7_u64 {
+        let at = second * 1_000;
+        let call = span(second, 2, "payment", "POST /pay").parent(1).at(at + 10, at + 10 + second);
+        let call = match second {
+            3 | 6 => call.status(StatusCode::Error, "declined"),
+            7 => call.unfinished(),
+            _ => call,
+        };
+        let caller = span(second, 1, "shop", "POST /checkout").at(at, at + 100);
+        harness.send([caller, call.clone()]).await;
+        if second == 1 {
+            harness.send([call]).await;
+        }
+    }
+    harness.send([span(8, 1, "payment", "POST /pay").at(8_000, 8_100)]).await;
+    harness
+}
+
+#[tokio::test]
+async fn a_heatmap_of_a_query_counts_the_spans_that_it_finds() {
+    let harness = calls_of_payment().await;
+    let called = "{ resource.service.name = \"shop\" } >> { resource.service.name = \"payment\" }";
+    for is_flushed in [false, true] {
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let answer = harness.get(&heatmap_of(called)).await;
+        let failed = |second: u64| u64::from(second.is_multiple_of(3));
+        let expected: Vec<_> = (1..=7).map(|second| (second, (1, failed(second)))).collect();
+        assert_eq!(steps(&answer), expected);
+        assert_eq!((&answer["count"], &answer["unfinishedCount"]), (&json!(6), &json!(1)));
+        assert_eq!(answer["searched"]["complete"], true);
+        // From 1 ms to 6 ms, each in its second.
+        let cells = answer["cells"].as_array().unwrap();
+        assert_eq!(cells.len(), 6, "{answer}");
+        for (cell, second) in cells.iter().zip(1_u64..) {
+            let row = &answer["rows"][usize::try_from(number(&cell["row"])).unwrap()];
+            let [from, up_to] = ["fromNano", "upToNano"].map(|name| text(&row[name]));
+            let range = from.parse::<u64>().unwrap()..=up_to.parse().unwrap();
+            assert!(range.contains(&(second * MILLI)), "{cell} in {row}");
+            assert_eq!(cell["errorCount"], failed(second));
+        }
+        for (query, count) in [
+            (format!("{called} | {{ duration >= 4ms && duration <= 5ms }}"), 2),
+            ("{ name = \"POST /checkout\" } | count() > 0".to_owned(), 7),
+            ("{ } | count() > 1".to_owned(), 13),
+            ("{ status = error } || { duration >= 100ms }".to_owned(), 10),
+            ("{ trace:rootName = \"POST /pay\" }".to_owned(), 1),
+            ("{ status = error } >> { }".to_owned(), 0),
+        ] {
+            assert_eq!(harness.get(&heatmap_of(&query)).await["count"], count, "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_heatmap_of_a_query_that_filters_can_say_is_theirs() {
+    let harness = calls_of_payment().await;
+    for (query, filter) in [
+        ("{ }", ""),
+        ("{ status = error }", "&status=error"),
+        (
+            "{ resource.service.name = \"payment\" && duration >= 3ms }",
+            "&service=payment&minDuration=3ms",
+        ),
+    ] {
+        let asked = heatmap_of(query);
+        let filtered = format!("{}{filter}", asked.split_once("&q=").unwrap().0);
+        let [mut asked, mut filtered] = [harness.get(&asked).await, harness.get(&filtered).await];
+        for answer in [&mut asked, &mut filtered] {
+            answer.as_object_mut().unwrap().remove("searched");
+        }
+        assert_eq!(asked, filtered, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_heatmap_of_a_query_says_what_a_bound_left_out_and_what_is_no_query_for_it() {
+    let harness = Harness::with(QueryLimits::default(), 3).await;
+    harness.send(checkout(1)).await;
+    let answer = harness.get(&heatmap_of("{ }")).await;
+    assert_eq!((&answer["count"], &answer["searched"]["complete"]), (&json!(3), &json!(false)));
+    for query in ["{ } >> { }", "{ } | count() > 0"] {
+        let answer = harness.get(&heatmap_of(query)).await;
+        assert_eq!(answer["searched"]["complete"], false, "{query}");
+    }
+    for (asked, parameter, reason) in [
+        (heatmap_of("{ durration > 1s }"), "q", "did you mean"),
+        (heatmap_of("{ } | rate()"), "q", "this computes a metric"),
+        (format!("{}&service=shop", heatmap_of("{ }")), "service", "does not go with `q`"),
+    ] {
+        let (status, problem) = harness.problem(&asked).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)), "{problem}");
+        assert!(text(&problem["detail"]).contains(reason), "{problem}");
     }
 }
 
@@ -532,4 +667,24 @@ async fn endpoints_are_compared_by_sums_of_longer_periods_than_steps() {
     }
     assert_eq!((&endpoint["steps"], &endpoint["baselineSteps"]), (&json!([]), &json!([])));
     assert_eq!(endpoint["changes"][0]["kind"], "latency", "{endpoint}");
+}
+
+#[tokio::test]
+async fn what_a_report_of_changes_lacks_says_whether_a_shorter_range_helps() {
+    let limits = QueryLimits { assembled_spans_max: 0, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    // One type more than are compared, and nothing of them is in rollups.
+    let request = |number: u64| {
+        let name = format!("GET /{number}");
+        span(number, 1, "shop", &name).at(number, number + 5).kind(SpanKind::Server)
+    };
+    harness.send((1..=201).map(request)).await;
+    let path = format!("/changes?start={BEGIN}&end={}", BEGIN + 60_000 * MILLI);
+    let report = harness.get(&path).await;
+    let gap = |reason: &str, helps: bool| json!({"part": "groups", "reason": reason, "shorterRangeHelps": helps});
+    let expected = [
+        gap("1 transactions of rarer types are in none", false),
+        gap("calls to endpoints without spans are not added up yet", true),
+    ];
+    assert_eq!(report["partial"], json!(expected));
 }

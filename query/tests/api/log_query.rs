@@ -224,6 +224,29 @@ async fn groups_have_counts_steps_and_percentiles() {
     assert_eq!(numbers["mean"], 131.25);
     assert!((numbers["p99"].as_f64().unwrap() - 250.0).abs() < 2.5, "{numbers}");
     assert!((numbers["p50"].as_f64().unwrap() - 12.5).abs() < 0.125, "{numbers}");
+    let long = format!("{} took 7 ms", "x".repeat(2_000));
+    harness.log([("shop", record(None, 40, 9, &long))]).await;
+    for (number, expected) in [
+        (r"body:/took (\d+) ms/", json!([2, 7.0, 1_200.0])),
+        (r"message:/card (\d+) of user_(\d)/", json!([1, 42.0, 42.0])),
+        (r"order.id:/^A-(?P<number>\d+)$/", json!([2, 17.0, 18.0])),
+        (r"service:/(\d+)/", json!([null, null, null])),
+    ] {
+        let path = format!("/logs/stats?number={}&{window}", encoded(number));
+        let numbers = harness.get(&path).await["groups"][0]["numbers"].clone();
+        let brief = json!([numbers["count"], numbers["min"], numbers["max"]]);
+        assert_eq!(brief, expected, "{number}");
+    }
+    for (number, detail) in [
+        (r"body:/took (\d+", "invalid number at character 16: `/` was expected at the end of the "),
+        (r"body:/took \d+/", "invalid number at character 6: a group was expected around the "),
+        (r"body:/took (\d+/", "invalid number at character 6: this is not a regular expression: "),
+    ] {
+        let path = format!("/logs/stats?number={}", encoded(number));
+        let (status, problem) = harness.problem(&path).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!("number")), "{number}");
+        assert!(text(&problem["detail"]).starts_with(detail), "{problem}");
+    }
     for (by, expected) in [
         ("trace_id", json!([null])),
         ("resource.host.name", json!(["payment-1"])),

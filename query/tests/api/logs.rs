@@ -7,7 +7,7 @@ use tidings_proto::otlp::{
 use tidings_query::QueryLimits;
 use tidings_storage::TelemetryBatch;
 
-use crate::harness::{Harness, record, text, trace_id};
+use crate::harness::{BEGIN, Harness, MILLI, record, text, trace_id};
 
 async fn with_logs() -> Harness {
     let harness = Harness::new().await;
@@ -122,6 +122,47 @@ async fn pages_visit_every_record_once_in_both_orders_while_records_come_in() {
         let ascending = times.is_sorted();
         let descending = times.iter().rev().is_sorted();
         assert_eq!((ascending, descending), (order == "asc", order == "desc"));
+    }
+}
+
+#[tokio::test]
+async fn pages_in_both_orders_end_their_scan_with_the_page() {
+    let limits = QueryLimits { counted_logs_min: 0, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let message = |n: u64| format!("record {n}");
+    for file in 0..5_u64 {
+        // Of one millisecond there are ten.
+        let number = |n: u64| (file * 600_000 + n / 10, message(file * 100 + n));
+        let records = (0..100).map(number);
+        harness.log(records.map(|(at, text)| ("shop", record(None, at, 9, &text)))).await;
+        harness.store.flush().await.unwrap();
+    }
+    for (order, file) in [("asc", 0), ("desc", 4)] {
+        for filter in ["text=record", "service=shop"] {
+            let page = harness.get(&format!("/logs?{filter}&order={order}&limit=1")).await;
+            let first: u64 = text(&page["logs"][0]["timeUnixNano"]).parse().unwrap();
+            let place = if order == "asc" { 0 } else { 9 };
+            assert_eq!(first, BEGIN + (file * 600_000 + place) * MILLI, "{order} {filter}");
+            assert!(page["searched"]["rows"].as_u64().unwrap() <= 100, "{order} {page}");
+            let is_counted = filter == "service=shop";
+            let relation = if is_counted { "exact" } else { "atLeast" };
+            assert_eq!(page["total"]["relation"], relation, "{order} {page}");
+            assert!(!is_counted || page["total"]["value"] == 500, "{order} {page}");
+            let (mut visited, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let path = format!("/logs?{filter}&order={order}&limit=33{cursor}");
+                let page = harness.get(&path).await;
+                assert!(!is_counted || page["total"]["value"] == 500, "{order} {page}");
+                let logs = page["logs"].as_array().unwrap();
+                visited.extend(logs.iter().map(|log| text(&log["text"])));
+                let Some(next) = page["nextCursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            let mut unique = visited.clone();
+            unique.sort();
+            unique.dedup();
+            assert_eq!((visited.len(), unique.len()), (500, 500), "{order} {filter}");
+        }
     }
 }
 

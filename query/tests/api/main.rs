@@ -16,6 +16,7 @@ mod differences;
 mod documented;
 mod exports;
 mod graph;
+mod graph_rows;
 mod harness;
 mod headers;
 mod jaeger;

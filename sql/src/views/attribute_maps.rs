@@ -2,13 +2,13 @@
 //!
 //! Storage defines the text of stored values: see [`AttributeTexts`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use arrow_array::{ArrayRef, MapArray, StringArray, StructArray, builder::StringBuilder};
 use arrow_buffer::OffsetBuffer;
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, Field, Fields};
-use tidings_proto::otlp::{KeyValue, Value};
+use tidings_proto::otlp::KeyValue;
 use tidings_storage::{AttributeTexts, json_text};
 
 use super::view_columns::Rows;
@@ -71,13 +71,9 @@ pub(super) fn of_resources(rows: &dyn Rows) -> Result<ArrayRef, ArrowError> {
 }
 
 fn entry(attribute: KeyValue) -> (String, Option<String>) {
-    let text = attribute.value.and_then(|any| match &any.value {
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Bool(truth)) => Some(truth.to_string()),
-        Some(Value::Int(number)) => Some(number.to_string()),
-        Some(Value::Double(number)) => Some(number.to_string()),
-        Some(Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)) => Some(json_text(&any)),
-        None => None,
+    let text = attribute.value.and_then(|any| {
+        let scalar = any.value.as_ref()?.scalar_text();
+        Some(scalar.map_or_else(|| json_text(&any), Cow::into_owned))
     });
     (attribute.key, text)
 }

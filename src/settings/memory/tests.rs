@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use tidings_query::QueryLimits;
+use tidings_sql::SqlLimits;
 
 use super::{BUDGET_MIN, MemoryFiles, MemoryLimit, SHARES};
 use crate::{
@@ -32,11 +33,12 @@ fn settings(flags: &[(&'static str, &str)], bytes: u64) -> Result<Settings, Sett
 /// indexes, metadata, answers, what queries gather, bodies at the HTTP address.
 fn together(settings: &Settings) -> u64 {
     let queries = QueryLimits::within(settings.memory.unwrap());
-    settings.memory_bytes_max
-        + 2 * settings.memory_flush_bytes
-        + settings.in_flight_bytes_max
-        + settings.index_memory_bytes_max
-        + settings.metadata_memory_bytes_max
+    let store = &settings.store;
+    store.memory_bytes_max
+        + 2 * store.memory_flush_bytes
+        + settings.collector.limits.in_flight_bytes_max as u64
+        + store.index_memory_bytes_max
+        + store.metadata_memory_bytes_max
         + queries.unread_bytes_max
         + queries.running_max as u64 * queries.view_bytes_max
         + Bodies::bytes_max(settings.memory)
@@ -51,13 +53,13 @@ fn a_quarter_of_the_machine_is_divided_and_never_exceeded() {
         // The least bounds of small machines are more than their shares.
         let (together, least) = (together(&settings), if budget < GIB { 42 * MIB } else { 0 });
         assert!(together <= budget + least, "{machine}: {together} of {budget}");
-        assert!(settings.memory_flush_bytes <= settings.memory_bytes_max);
-        assert!(settings.http_body_bytes_max <= settings.in_flight_bytes_max);
+        assert!(settings.store.memory_flush_bytes <= settings.store.memory_bytes_max);
+        let receivers = &settings.collector.limits;
+        assert!(receivers.http_body_bytes_max <= receivers.in_flight_bytes_max);
     }
-    let workers =
-        [GIB, 2 * GIB, 4 * GIB, 16 * GIB].map(|of| settings(&[], of).unwrap().sql_running_max);
-    assert_eq!(workers, [1, 2, 4, 4]);
-    assert_eq!(settings(&[("sql-running-max", "4")], GIB).unwrap().sql_running_max, 4);
+    let workers = |flags, machine| settings(flags, machine).unwrap().sql_limits.running_max;
+    assert_eq!([GIB, 2 * GIB, 4 * GIB, 16 * GIB].map(|of| workers(&[], of)), [1, 2, 4, 4]);
+    assert_eq!(workers(&[("sql-running-max", "4")], GIB), 4);
     // A small machine starts, too.
     assert_eq!(settings(&[], 256 * MIB).unwrap().memory, Some(BUDGET_MIN));
     assert!(divided(&[], None).settings().unwrap().memory.is_some());
@@ -66,8 +68,10 @@ fn a_quarter_of_the_machine_is_divided_and_never_exceeded() {
 #[test]
 fn a_large_machine_gets_the_defaults_and_no_more() {
     let (large, plain) = (settings(&[], 64 * GIB).unwrap(), divided(&[], limit(64 * GIB)));
-    assert_eq!((large.memory_flush_bytes, large.memory_bytes_max), (320 * MIB, 560 * MIB));
-    assert_eq!((large.in_flight_bytes_max, large.index_memory_bytes_max), (256 * MIB, 256 * MIB));
+    let store = &large.store;
+    assert_eq!((store.memory_flush_bytes, store.memory_bytes_max), (320 * MIB, 560 * MIB));
+    assert_eq!(store.index_memory_bytes_max, 256 * MIB);
+    assert_eq!(large.collector.limits.in_flight_bytes_max as u64, 256 * MIB);
     for (setting, _, origin) in plain.lines() {
         let is_share = SHARES.iter().any(|(name, _)| *name == setting.name);
         assert!(!is_share || *origin == Origin::Default, "{setting:?} {origin}");
@@ -79,11 +83,13 @@ fn what_is_set_counts_and_the_rest_is_divided() {
     let flags = [("memory", "512MiB"), ("index-memory-bytes-max", "1MiB")];
     let settings = settings(&flags, 64 * GIB).unwrap();
     assert_eq!(settings.memory, Some(512 * MIB));
-    assert_eq!(settings.index_memory_bytes_max, MIB);
-    assert_eq!(settings.memory_bytes_max, 96 * MIB);
-    assert_eq!(settings.memory_flush_bytes, 48 * MIB);
-    assert_eq!(settings.in_flight_bytes_max, 64 * MIB);
-    assert_eq!(settings.sql_memory_bytes_max, 32 * MIB);
+    assert_eq!(settings.store.index_memory_bytes_max, MIB);
+    assert_eq!(settings.store.memory_bytes_max, 96 * MIB);
+    assert_eq!(settings.store.memory_flush_bytes, 48 * MIB);
+    assert_eq!(settings.collector.limits.in_flight_bytes_max as u64, 64 * MIB);
+    assert_eq!(settings.sql_limits.memory_bytes_max as u64, 32 * MIB);
+    // The other bounds of memory of a query in SQL are smaller, too.
+    assert!(settings.sql_limits.answer_bytes_max < SqlLimits::default().answer_bytes_max);
     let lines: Vec<String> = divided(&flags, None)
         .lines()
         .map(|(setting, value, origin)| format!("{} {value} {origin}", setting.name))

@@ -14,7 +14,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 use tidings_proto::otlp::{
-    InstrumentationScope, KeyValue, Resource, Value,
+    InstrumentationScope, KeyValue, Resource,
     view::{NonCanonical, Repeated, ResourceView, ScopeView},
 };
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -173,13 +173,7 @@ fn hash(seed: u64, bytes: Option<&[u8]>, schema_url: &[u8]) -> u64 {
 fn promote(attributes: &[KeyValue], keys: &[&str]) -> Option<String> {
     keys.iter().find_map(|key| {
         let attribute = attributes.iter().find(|attribute| attribute.key == *key)?;
-        Some(match attribute.value()? {
-            Value::String(text) => text.clone(),
-            Value::Int(number) => number.to_string(),
-            Value::Double(number) => number.to_string(),
-            Value::Bool(truth) => truth.to_string(),
-            Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => return None,
-        })
+        Some(attribute.value()?.scalar_text()?.into_owned())
     })
 }
 

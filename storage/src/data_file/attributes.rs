@@ -212,14 +212,14 @@ fn listed(footer: &ArrowReaderMetadata) -> Option<Vec<(String, u64, bool)>> {
 /// Attributes that a reader of rows wants.
 #[derive(Debug, Clone)]
 pub(super) enum WantedAttributes {
-    /// All of them, in order.
+    /// All attributes, in order.
     All,
-    /// All of rows whose entries are in no other columns than these, in order.
+    /// All attributes of rows that have entries in no other columns than these, in order.
     Columns(HashSet<usize>),
-    /// At least those of these keys, in order.
+    /// At least the attributes with these keys, in order.
     Keys(HashSet<String>),
-    /// At least those of these keys, in any order. Of all maps no values but those of these types,
-    /// and of links the traces if they are wanted.
+    /// At least the attributes with these keys, in any order. Maps give values of these types only,
+    /// and links give their traces if they are wanted.
     Filtered { keys: HashSet<String>, fields: HashSet<&'static str>, linked_traces: bool },
 }
 
@@ -273,7 +273,7 @@ pub(super) fn columns_of_orders(batch: &RecordBatch, columns: &mut HashSet<usize
 
 /// The attributes of some rows in the columns of a file.
 struct RowAttributes<'a> {
-    /// Of each column of the file its values, if they were read.
+    /// Values of each column of the file, if they were read.
     columns: Vec<Option<AttributeValues>>,
     keys: Vec<&'a str>,
     map: AttributeEntries,
@@ -288,7 +288,7 @@ struct RowAttributes<'a> {
 /// and of the map those that rows have: a row group may have any number of them.
 struct PackedEntries<'a> {
     keys: Vec<&'a str>,
-    /// Of each key of the map `UNKNOWN`, `UNWANTED` or its code plus `KNOWN`.
+    /// For each key of the map, `UNKNOWN`, `UNWANTED` or its code plus `KNOWN`.
     map_codes: Vec<u32>,
     /// Number of entries that came of columns.
     of_columns: usize,
@@ -422,7 +422,7 @@ fn misfit() -> ArrowError {
 }
 
 impl<'a> PackedEntries<'a> {
-    /// For so many rows, with these keys and of the map some of so many.
+    /// Creates room for `rows` rows, with these keys of columns and `of_map` keys of the map.
     fn new(keys: Vec<&'a str>, of_map: usize, rows: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);

@@ -1,7 +1,6 @@
-//! Decoded metadata of data files, kept for the files read last, and the columns that files lack.
+//! Decoded metadata of data files, cached within a bound of bytes, and the columns that files lack.
 
 use std::{
-    collections::HashMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -15,6 +14,7 @@ use parquet::{
     errors::ParquetError,
     file::{metadata::PageIndexPolicy, reader::ChunkReader},
 };
+use quick_cache::{Weighter, unsync::Cache};
 
 use super::attributes::FileAttributes;
 use crate::{
@@ -27,19 +27,14 @@ use crate::{
 
 /// One for the process: files never change once they have their name, so whoever reads one may
 /// use what another has decoded. It keeps nothing before a store says how much.
-static FOOTERS: LazyLock<Mutex<Footers>> = LazyLock::new(Mutex::default);
+static FOOTERS: LazyLock<Mutex<Footers>> = LazyLock::new(|| Mutex::new(Footers::new(0)));
 
 /// About what a column takes in Arrow's schema and in what readers derive from it.
 const FIELD_BYTES: usize = 400;
 
-#[derive(Debug, Default)]
-struct Footers {
-    by_path: HashMap<PathBuf, CachedFooter>,
-    bytes: usize,
-    bytes_max: usize,
-    uses: u64,
-    reads: CacheReads,
-}
+/// Files whose metadata is about as much as the bound. Half as many paths of evicted files are
+/// remembered: the metadata of one that is read again stays longer.
+const FILES_EXPECTED: usize = 4096;
 
 /// The metadata of a file, and the columns of attributes that it has.
 pub(super) type FileFooter = (ArrowReaderMetadata, Arc<FileAttributes>);
@@ -47,53 +42,54 @@ pub(super) type FileFooter = (ArrowReaderMetadata, Arc<FileAttributes>);
 #[derive(Debug)]
 struct CachedFooter {
     footer: FileFooter,
-    bytes: usize,
-    last_use: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct FooterBytes;
+
+impl Weighter<PathBuf, CachedFooter> for FooterBytes {
+    fn weight(&self, _path: &PathBuf, cached: &CachedFooter) -> u64 {
+        cached.bytes
+    }
+}
+
+/// Evicts what is read once before what is read again. What takes nearly the whole bound is not
+/// kept, and evicts nothing.
+#[derive(Debug)]
+struct Footers {
+    by_path: Cache<PathBuf, CachedFooter, FooterBytes>,
+    reads: CacheReads,
 }
 
 impl Footers {
+    fn new(bytes_max: u64) -> Self {
+        let by_path = Cache::with_weighter(FILES_EXPECTED, bytes_max, FooterBytes);
+        Self { by_path, reads: CacheReads::default() }
+    }
+
     fn get(&mut self, path: &Path) -> Option<FileFooter> {
-        self.uses += 1;
-        let kept = self.by_path.get_mut(path);
-        self.reads.count(kept.is_some());
-        let kept = kept?;
-        kept.last_use = self.uses;
-        Some(kept.footer.clone())
+        let cached = self.by_path.get(path);
+        self.reads.count(cached.is_some());
+        cached.map(|cached| cached.footer.clone())
     }
 
     fn keep(&mut self, path: &Path, footer: FileFooter) {
         let fields = footer.0.parquet_schema().num_columns() * FIELD_BYTES;
         let bytes = footer.0.metadata().memory_size() + footer.1.memory_size() + fields;
-        self.uses += 1;
-        let kept = CachedFooter { footer, bytes, last_use: self.uses };
-        self.bytes += bytes;
-        if let Some(replaced) = self.by_path.insert(path.to_owned(), kept) {
-            self.bytes -= replaced.bytes;
-        }
-        self.shrink();
-    }
-
-    /// Drops what was read longest ago until the rest fits.
-    fn shrink(&mut self) {
-        while self.bytes > self.bytes_max {
-            let oldest = self.by_path.iter().min_by_key(|(_, kept)| kept.last_use);
-            let Some(oldest) = oldest.map(|(path, _)| path.clone()) else { break };
-            self.bytes -= self.by_path.remove(&oldest).map_or(0, |kept| kept.bytes);
-        }
+        self.by_path.insert(path.to_owned(), CachedFooter { footer, bytes: bytes as u64 });
     }
 }
 
 /// From now on the metadata of all files together takes at most so many bytes.
 pub(crate) fn set_metadata_bytes_max(bytes_max: u64) {
-    let mut footers = FOOTERS.lock().unwrap_or_else(PoisonError::into_inner);
-    footers.bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    footers.shrink();
+    FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).by_path.set_capacity(bytes_max);
 }
 
 /// Returns the bytes of the metadata of files, of every store of the process, that is in memory.
 #[must_use]
 pub fn metadata_bytes() -> u64 {
-    FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).bytes as u64
+    FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).by_path.weight()
 }
 
 /// Returns how often metadata was wanted that was in memory, and that was not.
@@ -198,5 +194,67 @@ pub(super) fn guarded<T>(
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
             Err(damaged(format!("decoding panicked: {}", text.unwrap_or("no reason given"))))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::DataType;
+    use bytes::Bytes;
+    use parquet::arrow::ArrowWriter;
+
+    use super::{
+        Arc, ArrowReaderMetadata, ArrowReaderOptions, Field, FileAttributes, FileFooter, Footers,
+        Path, PathBuf, Schema,
+    };
+
+    fn footer(columns: usize) -> FileFooter {
+        let field = |n: usize| Field::new(format!("column {n}"), DataType::Int64, false);
+        let schema = Arc::new(Schema::new((0..columns).map(field).collect::<Vec<_>>()));
+        let mut bytes = Vec::new();
+        ArrowWriter::try_new(&mut bytes, schema, None).unwrap().close().unwrap();
+        let options = ArrowReaderOptions::new();
+        let metadata = ArrowReaderMetadata::load(&Bytes::from(bytes), options).unwrap();
+        let attributes = Arc::new(FileAttributes::new(&metadata));
+        (metadata, attributes)
+    }
+
+    fn path(number: usize) -> PathBuf {
+        PathBuf::from(format!("{number}.parquet"))
+    }
+
+    #[test]
+    fn metadata_never_takes_more_than_its_bound_whatever_the_bound_becomes() {
+        let footer = footer(3);
+        let mut footers = Footers::new(1 << 30);
+        footers.keep(&path(0), footer.clone());
+        let one = footers.by_path.weight();
+        let mut footers = Footers::new(0);
+        let mut paths = (0..).map(path);
+        for files in [0, 10, 3, 0, 40] {
+            footers.by_path.set_capacity(files * one);
+            assert!(footers.by_path.weight() <= files * one, "{files}");
+            for path in paths.by_ref().take(200) {
+                footers.keep(&path, footer.clone());
+                assert!(footers.by_path.weight() <= files * one, "{files}");
+                assert_eq!(footers.get(&path).is_some(), files > 0, "{files}");
+            }
+            assert!(footers.by_path.weight() * 2 >= files * one, "{files}");
+        }
+        assert_eq!((footers.reads.hits, footers.reads.misses), (600, 400));
+    }
+
+    #[test]
+    fn metadata_that_does_not_fit_evicts_nothing() {
+        let (small, large) = (footer(1), footer(1_000));
+        let mut footers = Footers::new(1 << 30);
+        footers.keep(&path(0), large.clone());
+        let mut footers = Footers::new(footers.by_path.weight() - 1);
+        for number in 0..3 {
+            footers.keep(&path(number), small.clone());
+        }
+        footers.keep(Path::new("large.parquet"), large);
+        assert!(footers.get(Path::new("large.parquet")).is_none());
+        assert!((0..3).all(|number| footers.get(&path(number)).is_some()));
     }
 }

@@ -51,7 +51,7 @@ enum GatheredColumn<'a> {
 }
 
 impl<'a> Gather<'a> {
-    /// Of these batches, which have this schema.
+    /// Creates a gatherer over batches of this schema.
     pub(super) fn new(schema: &SchemaRef, batches: &'a [RecordBatch]) -> Result<Self, ArrowError> {
         let columns = schema.fields().iter().enumerate().map(|(number, field)| {
             let arrays = batches.iter().map(|batch| batch.column(number).as_ref());
@@ -102,7 +102,7 @@ impl<'a> Gather<'a> {
 /// column consists of.
 struct Near {
     batches: Vec<usize>,
-    /// Of each row the place of its batch among these, and its place there.
+    /// For each row, the place of its batch among these, and its place there.
     rows: Vec<(usize, usize)>,
 }
 
@@ -127,7 +127,7 @@ impl Near {
     }
 }
 
-/// Without copying, when all are neighbours in one batch.
+/// Returns the rows without copying, when all are neighbours in one batch.
 fn slice(batches: &[RecordBatch], rows: &[(usize, usize)]) -> Option<RecordBatch> {
     let (batch, first) = *rows.first()?;
     let together = rows.iter().zip(first..).all(|(row, place)| *row == (batch, place));

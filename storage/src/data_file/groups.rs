@@ -20,7 +20,7 @@ use crate::{
     schema::Signal,
 };
 
-/// Row groups that may match, the newest first.
+/// Row groups that may match, in the scan's order.
 pub(crate) struct CandidateGroups<'a> {
     file: &'a DataFile,
     candidates: Arc<CandidateRows>,
@@ -53,7 +53,7 @@ impl<'a> CandidateGroups<'a> {
         } else {
             CompleteKeys::default()
         };
-        let left = source.newest_first(matcher)?.into_iter().peekable();
+        let left = source.in_order(matcher)?.into_iter().peekable();
         Ok(Self { file, candidates, signal, detail, source: Some(source), whole, left })
     }
 
@@ -96,15 +96,15 @@ impl<'a> CandidateGroups<'a> {
         };
         let source = self.source.insert(source);
         matcher.set_columns(&self.whole);
-        let planned = matcher.time.start;
+        let planned = matcher.time;
         let Some(plan) = source.plan(matcher, group, times)? else {
             return Ok(ControlFlow::Continue(()));
         };
-        for mut stretch in plan.stretches(progress.may_narrow()) {
+        for mut stretch in plan.stretches(progress.may_narrow(), matcher.order) {
             if !progress.narrow(matcher, times) {
                 break;
             }
-            if matcher.time.start != planned {
+            if matcher.time != planned {
                 let pages = Pruner::new(&source.footer, matcher).pages(group);
                 stretch = intersection(&stretch, &pages);
             }

@@ -1,6 +1,6 @@
 //! Reads the rows of a data file that match a filter.
 //!
-//! Row groups newest first. The filter's columns are decoded in stages, the cheap ones first, each
+//! Row groups in the scan's order. The filter's columns are decoded in stages, the cheap ones first, each
 //! only for the rows that the stage before left; then the columns that rows carry, for the rows
 //! that match. A few rows that an index names are read in one go: there the setting up costs more
 //! than the decoding.
@@ -37,7 +37,7 @@ use super::{
 use crate::{
     Detail, StorageError,
     disk::failed,
-    filter::{Bound, Matcher},
+    filter::{Bound, Matcher, TimeOrder},
     index::{CandidateRows, IndexBuilder, Sums},
     ranges::intersection,
     scan::{Progress, Visit, project, select},
@@ -49,7 +49,7 @@ use crate::{
 const FEW_ROWS: usize = 128;
 /// A gap of so few rows costs less to read than to skip.
 const GAP_ROWS: usize = 8;
-/// Of at most so many rows the orders of attributes are read first.
+/// Maximum number of rows whose orders of attributes are read before their columns.
 const ORDERS_READ: usize = 2048;
 /// Rows of the first stretch of a row group in a scan with a dynamic filter. Each further stretch
 /// has four times as many, because each costs the decoding of dictionaries.
@@ -145,29 +145,41 @@ pub(super) struct RowGroupPlan {
 }
 
 impl RowGroupPlan {
-    /// The ranges, cut into pieces to be read one after the other: the last rows first, which are
-    /// the newest for the most part.
-    pub(super) fn stretches(&self, growing: bool) -> Vec<Vec<Range<usize>>> {
+    /// The ranges, cut into pieces to be read one after the other: for the newest the last rows
+    /// first, which are the newest for the most part.
+    pub(super) fn stretches(&self, growing: bool, order: TimeOrder) -> Vec<Vec<Range<usize>>> {
+        let mut ranges = self.ranges.clone();
         if !growing {
-            return vec![self.ranges.clone()];
+            return vec![ranges];
+        }
+        if order == TimeOrder::OldestFirst {
+            ranges.reverse();
         }
         let mut stretches = vec![Vec::new()];
         let (mut size, mut room) = (STRETCH_ROWS, STRETCH_ROWS);
-        for range in self.ranges.iter().rev() {
-            let mut rest = range.clone();
+        while let Some(mut rest) = ranges.pop() {
             while !rest.is_empty() {
                 if room == 0 {
                     stretches.push(Vec::new());
                     size = size.saturating_mul(4);
                     room = size;
                 }
-                let part = rest.start.max(rest.end.saturating_sub(room))..rest.end;
-                room -= part.len();
-                rest.end = part.start;
+                let count = rest.len().min(room);
+                room -= count;
+                let part = match order {
+                    TimeOrder::NewestFirst => rest.end - count..rest.end,
+                    TimeOrder::OldestFirst => rest.start..rest.start + count,
+                };
+                match order {
+                    TimeOrder::NewestFirst => rest.end = part.start,
+                    TimeOrder::OldestFirst => rest.start = part.end,
+                }
                 stretches.last_mut().expect("invariant: there is one").push(part);
             }
         }
-        stretches.iter_mut().for_each(|ranges| ranges.reverse());
+        if order == TimeOrder::NewestFirst {
+            stretches.iter_mut().for_each(|ranges| ranges.reverse());
+        }
         stretches
     }
 }
@@ -193,9 +205,9 @@ impl<'a> FileReader<'a> {
         Ok(Self { path, file: opened, footer, attributes, absent, detail, candidates })
     }
 
-    /// Returns the row groups that may match, with the times of their rows. Those whose latest
-    /// possible match is later are first; among equals, those that begin later.
-    pub(super) fn newest_first(&self, matcher: &Matcher) -> Result<Vec<GroupTimes>, StorageError> {
+    /// Returns the row groups that may match, with the times of their rows. The order is that of
+    /// the sources of a scan.
+    pub(super) fn in_order(&self, matcher: &Matcher) -> Result<Vec<GroupTimes>, StorageError> {
         guarded(self.path, || {
             let pruner = Pruner::new(&self.footer, matcher);
             let has_candidates = |group: usize| {
@@ -206,8 +218,9 @@ impl<'a> FileReader<'a> {
                 .filter(|group| pruner.may_hold(*group) && has_candidates(*group))
                 .map(|group| (group, pruner.times(group)))
                 .collect();
-            let end = matcher.time.end.unwrap_or(UnixNanos(u64::MAX));
-            groups.sort_by_key(|(group, (min, max))| Reverse((*max.min(&end), *min, *group)));
+            groups.sort_by_key(|(group, times)| {
+                Reverse((matcher.order.rank(matcher.time, *times), *group))
+            });
             Ok(groups)
         })
     }

@@ -43,13 +43,13 @@ pub(super) struct RowGroups<W: Write + Send> {
     schema: SchemaRef,
     attributes: AttributesEncoder,
     shredder: Shredder,
-    /// Of the columns of single attributes, which come after all others.
+    /// Encoders of the columns of single attributes, which come after all others.
     sparse: Vec<SparseEncoder>,
-    /// Of flat columns.
+    /// Codec of flat columns.
     codec: Codec,
-    /// Of the columns of single attributes.
+    /// Codec of the columns of single attributes.
     sparse_codec: Codec,
-    /// Of each column, with how many columns of Parquet it is.
+    /// Encoder of each column, and the number of its columns in Parquet.
     encoders: Vec<(ColumnEncoder, usize)>,
     rows_max: usize,
     /// Arrow's, of the row group; none when it has no rows.
@@ -58,8 +58,8 @@ pub(super) struct RowGroups<W: Write + Send> {
 }
 
 impl<W: Write + Send> RowGroups<W> {
-    /// Of rows of this schema and of columns of single attributes, each row group of so many rows at
-    /// most.
+    /// Creates a writer of these columns and of columns of single attributes, in row groups of at
+    /// most `rows_max` rows.
     pub(super) fn new(
         sink: W,
         schema: SchemaRef,

@@ -24,8 +24,8 @@ pub(super) struct Portion {
     pub(super) bytes: usize,
 }
 
-/// Of a scan, and of whoever reads some columns. Several copies of it are in memory where rows are sent
-/// on; 8,192 rows of 2 KiB fit.
+/// Portion of a scan, and of readers of some columns. Several copies of it are in memory where rows
+/// are sent on; 8,192 rows of 2 KiB fit.
 pub(super) const PORTION: Portion = Portion { rows: PORTION_ROWS, bytes: 16 << 20 };
 
 /// Rows that follow each other, and how many of them are decoded at once.
@@ -290,8 +290,8 @@ impl Density {
     }
 }
 
-/// Of a page that takes more than a portion may, all the fewer rows: what it has need not be spread
-/// over them evenly.
+/// Returns the rows to decode of a page. A page that takes more than a portion may gives all the
+/// fewer rows, because its bytes need not be spread over them evenly.
 fn rows_of_page(rows: usize, bytes: u64, portion: Portion) -> usize {
     let limit = portion.bytes as u64;
     if bytes <= limit {
@@ -344,7 +344,7 @@ fn has_texts(chunk: &ColumnChunkMetaData, schema: &Schema) -> bool {
         let field = schema.field_with_name(root);
         field.is_ok_and(|field| matches!(field.data_type(), DataType::Dictionary(..)))
     };
-    // Those of attributes are copied when a row's attributes are put together.
+    // Texts of attributes are copied when a row's attributes are put together.
     let is_shared = !is_attribute(chunk) && is_word();
     !((is_shared || path.string() == KEYS) && is_coded(chunk))
 }

@@ -67,7 +67,7 @@ pub(super) fn column_of(character: char) -> Option<usize> {
 #[derive(Debug)]
 pub(super) struct Shredder {
     columns: Vec<ShreddedColumn>,
-    /// Of each key its column for each kind of value.
+    /// Columns of each key, by kind of value.
     places: Map<String, [u8; ValueKind::ALL.len()]>,
     /// The hashes of resources and scopes.
     senders: HashSet<u128>,
@@ -82,7 +82,7 @@ struct ShreddedColumn {
     elsewhere: bool,
 }
 
-/// Of each key of a dictionary its column for each kind of value.
+/// Columns of each key of a dictionary, by kind of value.
 pub(super) type KeyPlaces = Vec<[u8; ValueKind::ALL.len()]>;
 
 /// The attributes of some rows, dealt out.
@@ -94,7 +94,7 @@ pub(super) struct ShreddedRows {
 }
 
 impl Shredder {
-    /// For a file that has these columns.
+    /// Creates a shredder for a file with these columns.
     pub(super) fn new(columns: Vec<AttributeColumn>) -> Self {
         let mut places: Map<String, [u8; ValueKind::ALL.len()]> = Map::default();
         for (number, column) in (0..NONE).zip(&columns) {
@@ -275,7 +275,7 @@ pub(super) struct RowOrders {
 }
 
 impl RowOrders {
-    /// Of so many rows.
+    /// Creates room for the orders of this many rows.
     pub(super) fn new(rows: usize) -> Self {
         Self {
             now: Vec::new(),

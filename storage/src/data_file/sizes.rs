@@ -16,7 +16,7 @@ pub(super) fn bytes(batch: &RecordBatch, rows: &Range<usize>) -> usize {
     size[0]
 }
 
-/// The same of each row for itself.
+/// Returns the bytes of each row.
 pub(super) fn of_rows(batch: &RecordBatch) -> Vec<usize> {
     let mut sizes = vec![0; batch.num_rows()];
     let rows: Vec<Range<usize>> = (0..batch.num_rows()).map(|row| row..row + 1).collect();
@@ -63,7 +63,8 @@ fn add(column: &dyn Array, rows: &[Range<usize>], sizes: &mut [usize]) {
     }
 }
 
-/// Of a dictionary no more than what these rows have of it: many portions share one.
+/// Adds the bytes of these rows' words. The rest of the dictionary does not count: many portions
+/// share it.
 fn add_words(column: &dyn Array, rows: &[Range<usize>], sizes: &mut [usize]) {
     let Some(words) = column.as_dictionary_opt::<Int32Type>() else { return };
     let (Some(texts), codes) = (words.values().as_string_opt::<i32>(), words.keys()) else {

@@ -61,7 +61,7 @@ impl Layout {
 /// Rows that a flush puts in order at once. Each time, every chunk in memory is looked at for every
 /// column, whether it has one of them or not.
 const TAKEN_ROWS: usize = 32 << 10;
-/// And at most so many bytes of them. It is only looked at each row when all of memory has more.
+/// Maximum bytes of these rows. Each row is measured only when all of memory has more.
 const TAKEN_BYTES: usize = 256 << 20;
 /// Rows take so many times less in a file than in memory, or less still. What of its room a file
 /// does not fill is never touched; one that outgrows it is copied.
@@ -100,7 +100,7 @@ const DELTAS: [&str; 3] = ["time_unix_nanos", "observed_unix_nanos", "duration_n
 const PLAIN: [&str; 2] = ["start_unix_nanos", "trace_id_low64"];
 /// Ids that differ from most of the rows before: one after the other, lengths apart.
 const IDS: [&str; 2] = ["span_id", "parent_span_id"];
-/// The same of log records, which are not in the order of their traces. Spans of a trace are
+/// The same for log records, which are not in the order of their traces. Spans of a trace are
 /// neighbours: a dictionary has their trace's id once.
 const LOG_IDS: [&str; 1] = ["trace_id"];
 /// Texts of which few rows are read. Their pages and dictionaries have at most this many bytes,
@@ -120,14 +120,13 @@ const RANDOM: [&str; 2] = ["span_id", "content_hash"];
 /// Rows that wait for their places.
 struct Unsorted {
     signal: Signal,
-    /// Of every row its batch and its place there.
+    /// Batch of every row, and its place there.
     places: Vec<(usize, usize)>,
-    /// Of every batch the ids of its traces.
+    /// Trace ids of every batch.
     ids: Vec<OptionalColumn<BinaryArray>>,
     /// Bytes of all rows.
     bytes: usize,
-    /// Of every batch what each of its rows takes, when all together take more than may be taken at
-    /// once.
+    /// Bytes of each row of every batch, when all rows take more than may be taken at once.
     sizes: Option<Vec<Vec<usize>>>,
 }
 
@@ -141,7 +140,7 @@ pub(super) fn files(
 ) -> Result<Vec<EncodedFile>, StorageError> {
     let rows = Unsorted::new(signal, batches, TAKEN_BYTES)?;
     let mut gather = Gather::new(&signal.memory_schema(), batches)?;
-    // One for all files, which one commit adds.
+    // All files share the list: one commit adds them.
     let mut declared = declared.clone();
     let new_min = (placed.len() / ROWS_OF_NEW).min(VALUES_NEW_MIN) as u64;
     placed
@@ -149,7 +148,7 @@ pub(super) fn files(
         .map(|placed| {
             let of_file = placed.iter().map(|placed| rows.places[placed.row]);
             let counts = AttributeCounts::from_rows(batches, of_file)?;
-            // Of the rows that were counted.
+            // The minimum is in proportion to the rows that were counted.
             let values_new = new_min * counts.rows() / placed.len().max(1) as u64;
             let minimum = ColumnMinimum { values: layout.column_values_min, values_new };
             let columns = counts.columns(signal, minimum, &mut declared);
@@ -202,7 +201,7 @@ impl Unsorted {
         portions(sizes, rows_max, bytes_max).into_iter().map(|rows| &placed[rows]).collect()
     }
 
-    /// How large a file of so many of the rows becomes at most, about.
+    /// Estimates the largest size of a file with this many of the rows.
     fn file_bytes(&self, rows: usize) -> usize {
         self.bytes / self.places.len().max(1) * rows / MEMORY_OF_FILE
     }
@@ -256,7 +255,7 @@ pub(crate) struct FileWriter<W: Write + Send> {
 pub(crate) struct WrittenFile {
     pub(crate) rows: u64,
     pub(crate) stats: FileStats,
-    /// To be told the file's checksums.
+    /// Builder of the index, which still needs the file's checksums.
     pub(crate) index: IndexBuilder,
 }
 

@@ -299,7 +299,8 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
-    /// Not behind the gate: asking has no effect, and is done where nothing may wait.
+    /// Answers without waiting at the gate: a question has no effect, and is asked where nothing may
+    /// wait.
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
         if self.gate.is_some() {
             return Ok(self.lock().free());

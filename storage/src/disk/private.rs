@@ -20,11 +20,12 @@ const OTHERS: u32 = 0o077;
 /// Files and folders that others could read or change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct OpenToOthers {
-    /// They no longer can.
+    /// Number of those that others no longer can.
     pub(crate) closed: u64,
-    /// They still can: files that belong to somebody else, a folder that has other things too.
+    /// Number of those that others still can: files that belong to somebody else, a folder that has
+    /// other things too.
     pub(crate) left: u64,
-    /// One of them that still can be.
+    /// One of the latter.
     pub(crate) example: Option<PathBuf>,
 }
 

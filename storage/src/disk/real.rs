@@ -16,7 +16,7 @@ use super::{
     private::{FILE_MODE, FOLDER_MODE},
 };
 
-/// One for the process, as the machine's disk is.
+/// Folders of the machine's disk that are durable. The process has one list, as it has one disk.
 static DURABLE: LazyLock<DurableFolders> = LazyLock::new(DurableFolders::default);
 
 /// Opens files for writing that nobody but their owner can read, whatever the process's umask is.

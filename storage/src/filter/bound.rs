@@ -10,11 +10,14 @@ use arrow_array::{
 };
 use arrow_schema::ArrowError;
 use tidings_proto::{
-    SpanId, TraceId,
+    SpanId, TraceId, UnixNanos,
     otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 
-use super::{Matcher, attribute_matcher::AttributeMatcher, log_condition::BoundCondition};
+use super::{
+    Matcher, attribute_matcher::AttributeMatcher, log_condition::BoundCondition,
+    matcher::CONTENT_HASH,
+};
 use crate::{
     packed::EntryValue,
     rows::{
@@ -32,6 +35,7 @@ pub(crate) struct Bound<'a> {
     trace_id: OptionalColumn<BinaryArray>,
     span_id: OptionalColumn<BinaryArray>,
     time: OptionalColumn<Int64Array>,
+    content_hash: OptionalColumn<Int64Array>,
     service: Option<Memo>,
     name: Option<Memo>,
     kind: OptionalColumn<Int32Array>,
@@ -94,7 +98,7 @@ impl<'a> Bound<'a> {
         let columns = attributes()
             .map(|wanted| AnsweredValues::of_key(batch, matcher.columns_of(wanted.key())))
             .collect::<Result<_, _>>()?;
-        let condition = matcher.condition.as_ref();
+        let condition = matcher.condition.as_ref().filter(|_| matcher.keys.is_none());
         let condition = condition
             .map(|condition| BoundCondition::new(condition, Arc::clone(&matcher.stop), batch));
         Ok(Self {
@@ -103,6 +107,7 @@ impl<'a> Bound<'a> {
             trace_id: OptionalColumn::from_batch(batch, "trace_id")?,
             span_id: OptionalColumn::from_batch(batch, "span_id")?,
             time: OptionalColumn::from_batch(batch, matcher.signal.time_column())?,
+            content_hash: OptionalColumn::from_batch(batch, CONTENT_HASH)?,
             service: WordColumn::from_batch(batch, "service")?.map(Memo::new),
             name: WordColumn::from_batch(batch, "name")?.map(Memo::new),
             kind: OptionalColumn::from_batch(batch, "kind")?,
@@ -124,6 +129,10 @@ impl<'a> Bound<'a> {
 
     /// Keeps the rows that match.
     pub(crate) fn retain(&mut self, rows: &mut Vec<usize>) {
+        if let Some(keys) = &self.matcher.keys {
+            self.retain_keys(keys, rows);
+            return;
+        }
         self.retain_ids(rows);
         self.retain_numbers(rows);
         self.retain_texts(rows);
@@ -136,6 +145,18 @@ impl<'a> Bound<'a> {
         if let (Some(bound), Some(condition)) = (&mut self.condition, &mut self.matcher.condition) {
             bound.retain(condition, rows);
         }
+    }
+
+    /// Keeps the rows of these keys, or of their times where hashes were not read.
+    fn retain_keys(&self, keys: &[(UnixNanos, u64)], rows: &mut Vec<usize>) {
+        rows.retain(|row| {
+            let time = self.time.time(*row);
+            if self.content_hash.is_there() {
+                return keys.binary_search(&(time, self.content_hash.unsigned(*row))).is_ok();
+            }
+            let first = keys.partition_point(|(of_key, _)| *of_key < time);
+            keys.get(first).is_some_and(|(of_key, _)| *of_key == time)
+        });
     }
 
     fn retain_ids(&self, rows: &mut Vec<usize>) {
@@ -157,9 +178,6 @@ impl<'a> Bound<'a> {
         let time = matcher.time;
         if self.time.is_there() && (time.start.is_some() || time.end.is_some()) {
             rows.retain(|row| time.contains(self.time.time(*row)));
-        }
-        if let (Some(times), true) = (&matcher.times, self.time.is_there()) {
-            rows.retain(|row| times.binary_search(&self.time.time(*row)).is_ok());
         }
         if self.duration.is_there() {
             if let Some(min) = matcher.duration_min {

@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 
 use super::{
-    AttributeFilter, LogCondition, attribute_matcher::AttributeMatcher,
+    AttributeFilter, LogCondition, TimeOrder, attribute_matcher::AttributeMatcher,
     log_condition::ConditionMatcher, text::Needle,
 };
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
     index::{self, IndexLookup, LegacyTerms},
     schema::Signal,
 };
+
+/// The column that, with the time, names a row.
+pub(super) const CONTENT_HASH: &str = "content_hash";
 
 /// The fields that hold values of attributes, by type.
 const VALUE_FIELDS: [&str; 5] = ["string", "int", "double", "bool", "bytes"];
@@ -32,8 +35,8 @@ pub(crate) struct Matcher {
     pub(super) trace_id_low64: Option<u64>,
     pub(super) span_id: Option<SpanId>,
     pub(crate) time: TimeRange,
-    /// The only times that match, ascending.
-    pub(super) times: Option<Vec<UnixNanos>>,
+    /// Times and content hashes of the only rows that match, ascending.
+    pub(super) keys: Option<Vec<(UnixNanos, u64)>>,
     pub(super) services: Option<HashSet<String>>,
     pub(super) operation: Option<String>,
     pub(super) kind: Option<SpanKind>,
@@ -48,6 +51,8 @@ pub(crate) struct Matcher {
     pub(super) any_attribute: Vec<AttributeMatcher>,
     pub(crate) links_to: Option<TraceId>,
     pub(super) condition: Option<ConditionMatcher>,
+    /// Order in which rows are looked at.
+    pub(crate) order: TimeOrder,
     /// Set when nobody waits for the rows: which of them match has no meaning from then on.
     pub(crate) stop: Arc<AtomicBool>,
     /// Keys for which columns of the file that is being read tell everything, with the columns.
@@ -62,7 +67,7 @@ impl Matcher {
             trace_id_low64: filter.trace_id_low64,
             span_id: filter.span_id,
             time: filter.start,
-            times: None,
+            keys: None,
             services: services(filter.services.as_ref()),
             operation: filter.operation.clone(),
             kind: filter.kind,
@@ -76,6 +81,7 @@ impl Matcher {
             any_attribute: wanted(&filter.any_attribute),
             links_to: filter.links_to,
             condition: None,
+            order: TimeOrder::NewestFirst,
             stop: Arc::default(),
             columns: Vec::new(),
         }
@@ -92,7 +98,7 @@ impl Matcher {
             trace_id_low64: None,
             span_id: filter.span_id,
             time: filter.time,
-            times: filter.times.clone(),
+            keys: filter.keys.clone(),
             services: services(filter.services.as_ref().or(of_condition.as_ref())),
             operation: None,
             kind: None,
@@ -106,6 +112,7 @@ impl Matcher {
             any_attribute: wanted(&filter.any_attribute),
             links_to: None,
             condition: filter.condition.as_ref().map(ConditionMatcher::new),
+            order: TimeOrder::NewestFirst,
             stop: Arc::default(),
             columns: Vec::new(),
         }
@@ -141,7 +148,7 @@ impl Matcher {
 
     /// Returns true if the filter can use the file's list of complete attribute columns.
     pub(crate) fn needs_columns(&self) -> bool {
-        !self.attributes.is_empty() || !self.any_attribute.is_empty()
+        self.keys.is_none() && !(self.attributes.is_empty() && self.any_attribute.is_empty())
     }
 
     /// Takes what the file that is read next says of its columns: keys for which they tell
@@ -225,18 +232,27 @@ impl Matcher {
     /// Returns true if rows between these times can match.
     pub(crate) fn may_match(&self, time_min: UnixNanos, time_max: UnixNanos) -> bool {
         self.time.overlaps(time_min, time_max)
+            && self.keys.as_deref().is_none_or(|keys| {
+                let first = keys.partition_point(|(time, _)| *time < time_min);
+                keys.get(first).is_some_and(|(time, _)| *time <= time_max)
+            })
     }
 
     /// The columns the filter looks at, of rows with times between these two, in the order in
-    /// which looking is cheap. No stages at all: every row matches.
+    /// which looking is cheap. No stages at all: every row matches. Keys need no other columns.
     pub(crate) fn stages(&self, time_min: UnixNanos, time_max: UnixNanos) -> Vec<Vec<String>> {
+        let time = self.signal.time_column();
+        if self.keys.is_some() {
+            let columns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            return vec![columns(&[time]), columns(&[time, CONTENT_HASH])];
+        }
         let all_in_time = self.time.contains(time_min) && self.time.contains(time_max);
         let columns_of = |wanted: &AttributeMatcher| self.columns_of(wanted.key());
         let columns = self.attributes.iter().filter_map(columns_of).flatten();
         let attributes = !self.any_attribute.is_empty()
             || self.attributes.iter().any(|wanted| columns_of(wanted).is_none());
         let numbers = vec![
-            (self.signal.time_column(), !all_in_time || self.times.is_some()),
+            (time, !all_in_time),
             ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
             ("kind", self.kind.is_some()),
             ("status_code", self.status.is_some()),
@@ -296,4 +312,31 @@ fn services(services: Option<&Vec<String>>) -> Option<HashSet<String>> {
 
 fn wanted(attributes: &[AttributeFilter]) -> Vec<AttributeMatcher> {
     attributes.iter().map(AttributeMatcher::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::UnixNanos;
+
+    use super::Matcher;
+    use crate::{AttributeFilter, LogFilter};
+
+    #[test]
+    fn of_keys_only_the_columns_of_keys_are_looked_at() {
+        let filter = LogFilter {
+            text: Some("declined".to_owned()),
+            attributes: vec![AttributeFilter::new("order.id", None)],
+            ..LogFilter::default()
+        };
+        let (min, max) = (UnixNanos(1), UnixNanos(9));
+        let stages = |filter: &LogFilter| Matcher::logs(filter).stages(min, max).concat();
+        assert!(stages(&filter).contains(&"text".to_owned()));
+        let keys = Some(vec![(UnixNanos(3), 7), (UnixNanos(5), 7)]);
+        let filter = LogFilter { keys, ..filter };
+        assert_eq!(stages(&filter), ["time_unix_nanos", "time_unix_nanos", "content_hash"]);
+        let matcher = Matcher::logs(&filter);
+        for (min, max, may_match) in [(0, 2, false), (0, 3, true), (4, 4, false), (6, 9, false)] {
+            assert_eq!(matcher.may_match(UnixNanos(min), UnixNanos(max)), may_match, "{min}");
+        }
+    }
 }

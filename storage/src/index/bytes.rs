@@ -3,7 +3,7 @@
 /// No number takes more.
 const VARINT_BYTES_MAX: usize = 10;
 
-/// In eight bytes, the bits that the last one of a number does not have.
+/// The bit of each of eight bytes that is unset in the last byte of a number.
 const LAST_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// Takes numbers off the front of bytes; `None` when they end too early.

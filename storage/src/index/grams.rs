@@ -1,4 +1,4 @@
-//! In which blocks of rows a text can be contained, whatever part of a word it is.
+//! N-gram signatures: the blocks of rows that can contain a text, whatever part of a word it is.
 //!
 //! A block's signature is a set of bits: one for every four bytes in a row of its texts, ASCII
 //! letters in lower case. A block can contain a text only if it has the bits of all of that. The
@@ -17,7 +17,7 @@ const GRAM_BYTES: usize = 4;
 /// The most bits of a signature: 8 KiB for 1,024 rows.
 const LOG2_MAX: u32 = 16;
 const LOG2_MIN: u32 = 8;
-/// Of so many bits the blocks' presence is in one page.
+/// Number of bits whose blocks are in one page.
 const PAGE_BITS: usize = 8;
 const CRC_BYTES: usize = 4;
 /// More of a long text are not asked for: what is left then is hardly ever wrong.

@@ -31,7 +31,7 @@ pub(super) struct PostingRun {
     pub(super) count: u32,
 }
 
-/// Between which hashes that of a value is, and where it is.
+/// Range of the hashes of a value, and range of its places.
 pub(crate) type HashedRun = (RangeInclusive<u64>, Range<u64>);
 
 impl PostingRun {
@@ -164,7 +164,7 @@ impl Directory {
         (self.begins.len() + self.offsets.len()) * size_of::<u64>()
     }
 
-    /// Between which hashes the entries of a page are.
+    /// Returns the range of the hashes of a page's entries.
     pub(super) fn hashes(&self, page: usize) -> Option<RangeInclusive<u64>> {
         let last = self.begins.get(page + 1).map_or(u64::MAX, |begin| *self.whole(*begin).end());
         Some(*self.whole(*self.begins.get(page)?).start()..=last)

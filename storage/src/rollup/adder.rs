@@ -79,7 +79,7 @@ pub(super) struct Adder {
 }
 
 impl Adder {
-    /// One that adds nothing up.
+    /// Returns an adder that aggregates nothing.
     pub(super) fn nothing() -> Self {
         Self { level: LEVELS.len(), ..Self::default() }
     }

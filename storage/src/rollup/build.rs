@@ -104,7 +104,7 @@ impl TraceSpanSet {
 }
 
 impl RollupBuilder {
-    /// One that has no rollups to give.
+    /// Returns a builder that makes no rollups.
     pub(crate) fn nothing() -> Self {
         Self { adder: Adder::nothing(), ..Self::default() }
     }

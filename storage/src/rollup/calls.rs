@@ -47,7 +47,7 @@ pub struct Calls {
 }
 
 impl<'a> CallKey<'a> {
-    /// That of a row with facts.
+    /// Returns the key of a row that has the columns of `Detail::Facts`.
     #[must_use]
     pub fn from_row(rows: &'a SpanRows, row: usize) -> Self {
         Self {

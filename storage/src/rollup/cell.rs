@@ -11,13 +11,13 @@ use super::{
 };
 use crate::index::{Bytes, push_varint};
 
-/// Of the flags: durations are in buckets.
+/// Flag: durations are in buckets.
 const BUCKETS: u8 = 1;
-/// One of the calls has ended, and the slowest follows.
+/// Flag: one of the calls has ended, and the slowest follows.
 const SLOWEST: u8 = 2;
-/// One of the calls has failed, and the last of them follows,
+/// Flag: one of the calls has failed, and the last of them follows, unless the next flag is set.
 const FAILED: u8 = 4;
-/// unless it is the slowest too.
+/// Flag: the last failed call is the slowest one.
 const FAILED_IS_SLOWEST: u8 = 8;
 
 /// The calls of a group that began in one period.

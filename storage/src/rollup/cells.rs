@@ -23,8 +23,8 @@ const CRC_BYTES: usize = 4;
 /// A level is left out when it takes more than its part of the file's rows allows
 /// ([`LevelLimits`]), and more than so many bytes in all,
 const BYTES_MIN: usize = 64 << 10;
-/// Of the longest periods: more than any cell of one call. A file always has them, because without
-/// them every question reads its rows.
+/// Bytes a row that cells of the longest periods may take: more than any cell of one call. So a file
+/// always has these periods; without them every question reads its rows.
 const COARSEST_BYTES_OF_ROW: usize = 96;
 /// or when one of its pages is larger.
 const PAGE_BYTES_MAX: usize = 8 << 20;
@@ -46,7 +46,7 @@ type OfTexts = HashMap<[i32; 2], GroupNumber, RandomState>;
 /// The groups of a file, numbered as they came.
 #[derive(Debug, Default)]
 pub(super) struct GroupTable {
-    /// By the texts.
+    /// Numbers of the groups by their texts.
     numbers: HashMap<String, HashMap<String, OfTexts, RandomState>, RandomState>,
     bytes: Vec<u8>,
     len: GroupNumber,

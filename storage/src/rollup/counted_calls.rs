@@ -40,7 +40,7 @@ struct CountedCall {
 }
 
 impl CountedCalls {
-    /// None yet, of so many files.
+    /// Creates an empty set of calls of this many files.
     pub(super) fn new(files: usize) -> Self {
         Self { files, traces: HashMap::default() }
     }
@@ -67,7 +67,7 @@ impl CountedCalls {
         let first = of.calls.partition_point(|own| place(&own.call) < place(&call));
         let same = &mut of.calls[first..];
         let count = same.partition_point(|own| place(&own.call) == place(&call));
-        // Those that stay come first: there may be very many that are equal.
+        // Calls that stay come first, so that a search finds the first other one among many equal ones.
         let next = same[..count].partition_point(|own| own.stays);
         let next = same[..count].get_mut(next).filter(|own| !own.is_away);
         next.map(|own| own.stays = true).is_some()

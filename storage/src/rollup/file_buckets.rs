@@ -131,7 +131,7 @@ pub(super) fn add(
             }
             let mut calls = cell.decoded()?;
             let left = calls.retract(&of_pairs.unwrap_or_default(), taken);
-            // Of shorter periods more may be known.
+            // Shorter periods may know an exemplar that this one lost.
             match left == Remainder::Exact || left <= wanted && finer.is_none() {
                 true => of_period.push((group, calls)),
                 false => _ = unsettled.insert(group),
@@ -181,7 +181,7 @@ fn began_in<'a>(taken: &'a [RetractedCall], period: &Range<u64>) -> &'a [Retract
 /// Retractions that pairs have for a period.
 #[derive(Default)]
 struct PeriodRetractions {
-    /// By group: the calls that are none, and those that count elsewhere too.
+    /// Calls to retract by group: those that are none, and those that another file counts as well.
     calls: HashMap<GroupNumber, [Calls; 2]>,
     /// Number of calls of groups that are only counted.
     others: u64,

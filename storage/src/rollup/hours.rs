@@ -51,11 +51,11 @@ fn stretch(files: &[&Arc<DataFile>]) -> Option<HourRange> {
 /// Result of a cache lookup.
 #[derive(Debug)]
 pub(super) enum HourLookup {
-    /// All of it.
+    /// The aggregates of the hours.
     Sums(Arc<Sums>),
-    /// Nothing, but it was asked for before and would be kept.
+    /// No aggregates yet: the hours were asked for before, and theirs would be kept.
     Wanted,
-    /// Nothing.
+    /// No aggregates, and none are kept.
     Nothing,
 }
 
@@ -68,7 +68,7 @@ pub(crate) struct Hours {
 
 #[derive(Debug, Default)]
 struct HourCache {
-    /// By the first and the last hour, counted from 1970.
+    /// Cached hours by the first and the last of them, counted from 1970.
     of: HashMap<HourRange, CachedHours>,
     bytes: usize,
     /// Number of queries so far.
@@ -86,7 +86,8 @@ struct CachedHours {
 
 #[derive(Debug)]
 enum HourEntry {
-    /// That somebody asked. The sums take so much, when they were made once and had no room.
+    /// The hours were asked for once. `bytes` is the size of the aggregates, when they were made and
+    /// had no room.
     Asked {
         bytes: usize,
     },

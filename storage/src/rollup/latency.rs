@@ -38,9 +38,9 @@ const FIRST_BOUND: u64 = 2_000_000;
 /// The durations of some calls. Adding them in another order, or in parts, changes nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Latency {
-    /// In no order.
+    /// Single durations, in no order.
     exact: Vec<u64>,
-    /// Once there are too many to keep.
+    /// Buckets, once there are too many durations to keep.
     divided: Option<Box<BucketCounts>>,
     pub(super) count: u64,
     sum: u128,

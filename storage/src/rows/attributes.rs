@@ -29,6 +29,17 @@ pub enum Scalar<'a> {
 }
 
 impl<'a> Scalar<'a> {
+    /// Returns an entry's value, if it has no parts.
+    pub(crate) fn from_entry(value: EntryValue<'a>) -> Option<Self> {
+        Some(match value {
+            EntryValue::Text(text) => Self::Text(text),
+            EntryValue::Int(number) => Self::Int(number),
+            EntryValue::Double(number) => Self::Double(number),
+            EntryValue::Bool(truth) => Self::Bool(truth),
+            EntryValue::None | EntryValue::Empty | EntryValue::Nested(_) => return None,
+        })
+    }
+
     /// The value as the text that [`crate::AttributeFilter`] matches it by.
     #[must_use]
     pub fn to_text(self) -> Cow<'a, str> {
@@ -57,14 +68,9 @@ impl AttributesColumn {
         mut visit: impl FnMut(&'a str, Scalar<'a>),
     ) {
         for entry in self.0.of_row(row) {
-            let value = match self.0.value(entry) {
-                EntryValue::Text(text) => Scalar::Text(text),
-                EntryValue::Int(number) => Scalar::Int(number),
-                EntryValue::Double(number) => Scalar::Double(number),
-                EntryValue::Bool(truth) => Scalar::Bool(truth),
-                EntryValue::None | EntryValue::Empty | EntryValue::Nested(_) => continue,
-            };
-            visit(self.0.keys.value(entry), value);
+            if let Some(value) = Scalar::from_entry(self.0.value(entry)) {
+                visit(self.0.keys.value(entry), value);
+            }
         }
     }
 

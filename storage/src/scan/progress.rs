@@ -14,41 +14,59 @@ use arrow_schema::{ArrowError, Schema};
 use tidings_proto::UnixNanos;
 
 use super::{RowsNeeded, ScanStats, ScanWatch, Visit};
-use crate::filter::Matcher;
+use crate::filter::{Matcher, TimeOrder, TimeRange};
 
-/// Dynamic filter that a scan shares with its visitor. Rows before `since`, which only rises, are
-/// no longer needed. All rows after `reached`, which only falls, were read.
+/// Dynamic filter that a scan shares with its visitor. Its numbers are places of times in the
+/// scan's order, the greatest of which comes first. Rows below `floor`, which only rises, are no
+/// longer needed. All rows above `reached`, which only falls, were read.
 #[derive(Debug)]
-pub(crate) struct Floor {
-    since: Cell<UnixNanos>,
-    reached: Cell<UnixNanos>,
-    /// From when on the filter asks for rows.
-    asked: UnixNanos,
+pub(crate) struct DynamicFilter {
+    order: TimeOrder,
+    floor: Cell<u64>,
+    reached: Cell<u64>,
+    /// Place of the last time that the filter asks for.
+    asked: u64,
     /// The floor does not count before so many rows were looked at.
     counted_rows: u64,
 }
 
-impl Floor {
-    pub(crate) fn new(asked: Option<UnixNanos>, counted_rows: u64) -> Self {
-        let asked = asked.unwrap_or_default();
-        let reached = Cell::new(UnixNanos(u64::MAX));
-        Self { since: Cell::new(asked), reached, asked, counted_rows }
+impl DynamicFilter {
+    /// Creates the filter of a scan over this range, in this order of rows.
+    pub(crate) fn new(order: TimeOrder, range: TimeRange, counted_rows: u64) -> Self {
+        let last = match order {
+            TimeOrder::NewestFirst => range.start.unwrap_or_default().0,
+            TimeOrder::OldestFirst => range.end.map_or(u64::MAX, |end| end.0.saturating_sub(1)),
+        };
+        let asked = order.place(last);
+        let (floor, reached) = (Cell::new(asked), Cell::new(u64::MAX));
+        Self { order, floor, reached, asked, counted_rows }
     }
 
-    /// All rows after this time were looked at.
+    /// All rows after this time, or before it when the oldest come first, were looked at.
     pub(crate) fn reached(&self) -> UnixNanos {
-        self.reached.get()
+        UnixNanos(self.order.place(self.reached.get()))
     }
 
     /// Takes what the visitor says.
     pub(crate) fn take(&self, need: RowsNeeded) -> ControlFlow<()> {
-        match need {
-            RowsNeeded::All => ControlFlow::Continue(()),
-            RowsNeeded::Since(time) => {
-                self.since.set(self.since.get().max(time));
+        match (need, self.order) {
+            (RowsNeeded::Since(time), TimeOrder::NewestFirst)
+            | (RowsNeeded::Until(time), TimeOrder::OldestFirst) => {
+                self.floor.set(self.floor.get().max(self.order.place(time.0)));
                 ControlFlow::Continue(())
             }
-            RowsNeeded::Nothing => ControlFlow::Break(()),
+            (RowsNeeded::Nothing, _) => ControlFlow::Break(()),
+            // A bound at the begin of the order leaves nothing out.
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Narrows a range of times to what is needed.
+    fn narrow(&self, range: &mut TimeRange) {
+        let last = self.order.place(self.floor.get());
+        match self.order {
+            TimeOrder::NewestFirst => range.start = Some(UnixNanos(last)),
+            TimeOrder::OldestFirst => range.end = Some(UnixNanos(last.saturating_add(1))),
         }
     }
 }
@@ -60,13 +78,13 @@ pub(crate) struct Progress<'a> {
     rows_max: u64,
     stop: Arc<AtomicBool>,
     pub(crate) watch: Arc<ScanWatch>,
-    floor: Option<&'a Floor>,
+    dynamic: Option<&'a DynamicFilter>,
 }
 
 impl<'a> Progress<'a> {
     pub(crate) fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
         let stats = ScanStats::NOTHING;
-        Self { stats, rows_max, stop, watch: Arc::default(), floor: None }
+        Self { stats, rows_max, stop, watch: Arc::default(), dynamic: None }
     }
 
     /// Seen by this watch.
@@ -74,30 +92,36 @@ impl<'a> Progress<'a> {
         Self { watch, ..self }
     }
 
-    /// Of a table that may lack rows: then the scan is never complete.
+    /// Marks the table as one that may lack rows: then the scan is never complete.
     pub(crate) fn with_lacking(mut self, lacking: bool) -> Self {
         self.stats.complete &= !lacking;
         self
     }
 
-    pub(crate) fn above(self, floor: &'a Floor) -> Self {
-        Self { floor: Some(floor), ..self }
+    /// Adds a filter that the visitor of the scan may narrow while it runs.
+    pub(crate) fn narrowed_by(self, dynamic: &'a DynamicFilter) -> Self {
+        Self { dynamic: Some(dynamic), ..self }
     }
 
-    /// Returns true if the visitor may raise the floor during the scan.
+    /// Returns true if the visitor may narrow the filter during the scan.
     pub(crate) fn may_narrow(&self) -> bool {
-        self.floor.is_some()
+        self.dynamic.is_some()
+    }
+
+    /// Order in which rows are looked at.
+    pub(crate) fn order(&self) -> TimeOrder {
+        self.dynamic.map_or(TimeOrder::NewestFirst, |dynamic| dynamic.order)
     }
 
     /// Tells a visitor that may need less how far the scan has come, with a portion of no rows: all
-    /// rows that match and are later than this were looked at.
+    /// rows that match and come before this place in the order were looked at.
     pub(crate) fn tell(
         &self,
-        latest: UnixNanos,
+        place: u64,
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, ArrowError> {
-        let Some(floor) = self.floor else { return Ok(ControlFlow::Continue(())) };
-        floor.reached.set(floor.reached.get().min(latest));
+        let Some(dynamic) = self.dynamic else { return Ok(ControlFlow::Continue(())) };
+        dynamic.reached.set(dynamic.reached.get().min(place));
         visit(&RecordBatch::new_empty(Arc::new(Schema::empty())))
     }
 
@@ -131,15 +155,15 @@ impl<'a> Progress<'a> {
         matcher: &mut Matcher,
         (min, max): (UnixNanos, UnixNanos),
     ) -> bool {
-        let Some(floor) = self.floor.filter(|floor| self.stats.rows >= floor.counted_rows) else {
-            return true;
-        };
-        let since = floor.since.get();
-        if since == floor.asked {
+        let is_due = |dynamic: &&DynamicFilter| self.stats.rows >= dynamic.counted_rows;
+        let Some(dynamic) = self.dynamic.filter(is_due) else { return true };
+        let floor = dynamic.floor.get();
+        if floor == dynamic.asked {
             return true;
         }
-        self.stats.complete &= since <= min;
-        matcher.time.start = Some(since);
-        since <= max
+        let (one, other) = (dynamic.order.place(min.0), dynamic.order.place(max.0));
+        self.stats.complete &= floor <= one.min(other);
+        dynamic.narrow(&mut matcher.time);
+        floor <= one.max(other)
     }
 }

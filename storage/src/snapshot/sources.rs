@@ -1,8 +1,9 @@
-//! Sources that a scan has yet to read, the newest first.
+//! Sources that a scan has yet to read, the newest first or the oldest first.
 //!
-//! Owns the order: by the latest row within the filter's time, file by file, and row group by row
-//! group of open files. Without the order by row group, a file with old and new rows would be read
-//! whole. A search for the newest rows would then read its old rows before newer files.
+//! Owns the order: by the latest (or the earliest) row within the filter's time, file by file, and
+//! row group by row group of open files. Without the order by row group, a file with old and new
+//! rows would be read whole. A search for the newest rows would then read its old rows before newer
+//! files.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -14,13 +15,13 @@ use tidings_proto::UnixNanos;
 
 use crate::{
     data_file::{CandidateGroups, DataFile},
-    filter::TimeRange,
+    filter::{TimeOrder, TimeRange},
     memory::Chunk,
 };
 
 pub(super) enum ScanSource<'a> {
     Chunk(&'a Chunk),
-    /// One that was not opened yet.
+    /// A file that was not opened yet.
     File(&'a Arc<DataFile>),
     /// Remaining row groups of an open file.
     Groups(&'a Arc<DataFile>, Box<CandidateGroups<'a>>),
@@ -28,26 +29,21 @@ pub(super) enum ScanSource<'a> {
 
 /// A source that is to be looked at.
 pub(super) struct DueSource<'a> {
-    /// Its latest row that may match is not later.
-    pub(super) latest: UnixNanos,
+    /// Order of sources: the greatest is next. No row that may match has a greater place than the
+    /// first part. Among sources whose first possible match is of one time, the one that ends the
+    /// soonest in the scan's order is next. Its begin is a weak hint, because clocks of senders may
+    /// be wrong.
+    pub(super) rank: (u64, u64),
     /// Between which times its rows are.
     pub(super) times: (UnixNanos, UnixNanos),
-    /// Position in the input; the first wins among equally late sources.
+    /// Position in the input; the first wins among sources of equal rank.
     pub(super) number: usize,
     pub(super) source: ScanSource<'a>,
 }
 
-impl DueSource<'_> {
-    /// Order of sources. Among those whose latest possible match is equal, the one that begins last
-    /// is first. Its end is a weak hint, because clocks of senders may be ahead.
-    fn rank(&self) -> (UnixNanos, UnixNanos, Reverse<usize>) {
-        (self.latest, self.times.0, Reverse(self.number))
-    }
-}
-
 impl Ord for DueSource<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.rank().cmp(&other.rank())
+        (self.rank, Reverse(self.number)).cmp(&(other.rank, Reverse(other.number)))
     }
 }
 
@@ -69,6 +65,7 @@ impl Eq for DueSource<'_> {}
 pub(super) struct Sources<'a> {
     due: BinaryHeap<DueSource<'a>>,
     asked: TimeRange,
+    order: TimeOrder,
 }
 
 impl<'a> Sources<'a> {
@@ -77,22 +74,19 @@ impl<'a> Sources<'a> {
         chunks: &'a [Arc<Chunk>],
         files: &'a [Arc<DataFile>],
         asked: TimeRange,
+        order: TimeOrder,
     ) -> Self {
         let chunks = chunks.iter().map(|chunk| (chunk.times(), ScanSource::Chunk(chunk)));
         let files = files.iter().map(|file| (file.times(), ScanSource::File(file)));
-        let mut sources = Self { due: BinaryHeap::new(), asked };
+        let mut sources = Self { due: BinaryHeap::new(), asked, order };
         for (number, (times, source)) in chunks.chain(files).enumerate() {
-            // One without rows says that it begins after its end.
+            // The times of a source without rows begin after their end.
             if times.0 <= times.1 && asked.overlaps(times.0, times.1) {
-                let latest = sources.latest(times);
-                sources.due.push(DueSource { latest, times, number, source });
+                let rank = order.rank(asked, times);
+                sources.due.push(DueSource { rank, times, number, source });
             }
         }
         sources
-    }
-
-    fn latest(&self, (_, max): (UnixNanos, UnixNanos)) -> UnixNanos {
-        self.asked.end.map_or(max, |end| max.min(end))
     }
 
     /// Returns the number of files that were not opened yet.
@@ -110,13 +104,14 @@ impl<'a> Sources<'a> {
         &mut self,
         file: &'a Arc<DataFile>,
         mut groups: Box<CandidateGroups<'a>>,
-        before: (UnixNanos, usize),
+        before: (u64, usize),
     ) -> bool {
         let Some(times) = groups.next_times() else { return false };
         // Statistics that say nothing must not put it before what was looked at.
-        let latest = self.latest(times).min(before.0);
+        let (place, end) = self.order.rank(self.asked, times);
+        let rank = (place.min(before.0), end);
         let source = ScanSource::Groups(file, groups);
-        let mut due = DueSource { latest, times, number: before.1, source };
+        let mut due = DueSource { rank, times, number: before.1, source };
         if self.due.peek().is_some_and(|next| *next > due)
             && let ScanSource::Groups(_, groups) = &mut due.source
         {
@@ -142,7 +137,7 @@ mod tests {
         Detail, SpanFilter,
         columns::span_rows,
         data_file::{self, CandidateGroups},
-        filter::{Matcher, TimeRange},
+        filter::{Matcher, TimeOrder, TimeRange},
         index::tests::stored,
         memory::Chunk,
         samples,
@@ -175,16 +170,19 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let files = stored(folder.path(), overlapping(12));
         let groups_max = files.len() * 4;
-        for end in [None, Some(UnixNanos(samples::NOW.0 - 20_000_000_000))] {
+        let end = Some(UnixNanos(samples::NOW.0 - 20_000_000_000));
+        let (newest, oldest) = (TimeOrder::NewestFirst, TimeOrder::OldestFirst);
+        for (end, order) in [(None, newest), (end, newest), (end, oldest)] {
             let asked = TimeRange { start: None, end };
             let filter = SpanFilter { start: asked, ..SpanFilter::default() };
             let mut matcher = Matcher::spans(&filter);
+            matcher.order = order;
             let mut progress = Progress::new(u64::MAX, std::sync::Arc::default());
-            let mut sources = Sources::new(&[], &files, asked);
-            let (mut looked_at, mut resting_most, mut latest_before) = (0, 0, None);
-            while let Some(DueSource { latest, number, source, .. }) = sources.next() {
-                assert!(latest_before.is_none_or(|before| latest <= before));
-                latest_before = Some(latest);
+            let mut sources = Sources::new(&[], &files, asked, order);
+            let (mut looked_at, mut resting_most, mut before) = (0, 0, u64::MAX);
+            while let Some(DueSource { rank: (place, _), number, source, .. }) = sources.next() {
+                assert!(place <= before);
+                before = place;
                 let (file, groups) = match source {
                     ScanSource::Chunk(_) => unreachable!("there are none"),
                     ScanSource::File(file) => {
@@ -200,7 +198,7 @@ mod tests {
                         (file, groups)
                     }
                 };
-                sources.put_back(file, groups, (latest, number));
+                sources.put_back(file, groups, (place, number));
                 let waiting = sources.due.iter().filter_map(|due| match &due.source {
                     ScanSource::Groups(_, groups) => Some(groups.rests()),
                     _ => None,

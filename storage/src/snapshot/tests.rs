@@ -1,4 +1,4 @@
-use std::{ops::ControlFlow, path::Path, sync::Arc};
+use std::{collections::BTreeSet, ops::ControlFlow, path::Path, sync::Arc};
 
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
@@ -6,7 +6,8 @@ use tidings_proto::{TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
 
 use super::{Snapshot, TableView};
 use crate::{
-    Detail, LogFilter, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows, TimeRange,
+    Detail, LogFilter, LogRows, RowsNeeded, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
+    TimeRange,
     columns::{log_rows, span_rows},
     data_file,
     index::{
@@ -79,8 +80,57 @@ fn found_logs(view: &TableView, filter: &LogFilter, scan: Scan) -> (Vec<Vec<u8>>
     (found, stats)
 }
 
+/// The records that match, each with its key.
+fn keyed_logs(view: &TableView, filter: &LogFilter) -> Vec<((UnixNanos, u64), Vec<u8>)> {
+    use prost::Message;
+    let mut found = Vec::new();
+    let snapshot = Snapshot::new(TableView::default(), view.clone()).indexed_by(indexes());
+    let visit = &mut |rows: &LogRows| {
+        let key = |row| (rows.time(row), rows.content_hash(row));
+        found.extend((0..rows.len()).map(|row| (key(row), rows.log_record(row).encode_to_vec())));
+        ControlFlow::<()>::Continue(())
+    };
+    snapshot.scan_logs(filter, ALL, visit).unwrap();
+    found.sort_unstable();
+    found
+}
+
 fn span_chunk(request: &ExportTraceServiceRequest) -> Arc<Chunk> {
     Arc::new(Chunk::new(span_rows(request, samples::NOW).unwrap()).unwrap())
+}
+
+/// The times of the records that match, the oldest first, of which so many are needed.
+fn oldest_logs(
+    view: &TableView,
+    filter: &LogFilter,
+    counted_rows: u64,
+    count: usize,
+) -> (Vec<UnixNanos>, ScanStats) {
+    let snapshot = Snapshot::new(TableView::default(), view.clone()).indexed_by(indexes());
+    let scan = Scan { detail: Detail::Keys, rows_max: u64::MAX };
+    let mut times = Vec::new();
+    let visit = &mut |rows: &LogRows, reached| {
+        assert!((0..rows.len()).all(|row| rows.time(row) >= reached), "{reached:?}");
+        times.extend((0..rows.len()).map(|row| rows.time(row)));
+        times.sort_unstable();
+        times.get(count - 1).map_or(RowsNeeded::All, |last| RowsNeeded::Until(*last))
+    };
+    let stats = snapshot.scan_oldest_logs(filter, scan, counted_rows, visit).unwrap();
+    (times, stats)
+}
+
+fn log_chunk(records: impl Iterator<Item = (UnixNanos, String)>) -> Arc<Chunk> {
+    use tidings_proto::otlp::{ExportLogsServiceRequest, LogRecord, ResourceLogs, ScopeLogs};
+    let record = |(time, body): (UnixNanos, String)| LogRecord {
+        time_unix_nano: time.0,
+        body: Some(body.as_str().into()),
+        ..LogRecord::default()
+    };
+    let log_records = records.map(record).collect();
+    let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+    let request = ExportLogsServiceRequest { resource_logs };
+    Arc::new(Chunk::new(log_rows(&request, samples::NOW).unwrap()).unwrap())
 }
 
 fn matching(requests: &[ExportTraceServiceRequest], filter: &SpanFilter) -> Vec<Vec<u8>> {
@@ -134,7 +184,7 @@ proptest! {
             for filter in filters.iter().chain([&LogFilter::default()]) {
                 let mut expected = Vec::new();
                 for (request, batch) in requests.iter().zip(&batches) {
-                    let rows = crate::LogRows::from_batch(batch).unwrap();
+                    let rows = LogRows::from_batch(batch).unwrap();
                     let mut row = 0;
                     for of in &request.resource_logs {
                         for scope in &of.scope_logs {
@@ -154,7 +204,41 @@ proptest! {
                 let (found, stats) = found_logs(&view, filter, ALL);
                 prop_assert!(stats.complete);
                 prop_assert_eq!(found, expected, "{:?}", filter);
+                // A second scan reads some of them by key.
+                let mut keyed = keyed_logs(&view, filter);
+                let keys: BTreeSet<_> = keyed.iter().map(|(key, _)| *key).step_by(2).collect();
+                let by_key = LogFilter {
+                    keys: Some(keys.iter().copied().collect()),
+                    ..filter.clone()
+                };
+                keyed.retain(|(key, _)| keys.contains(key));
+                prop_assert_eq!(keyed_logs(&view, &by_key), keyed, "{:?}", by_key);
             }
+        }
+    }
+
+    #[test]
+    fn a_scan_for_the_oldest_gives_all_rows_that_are_still_needed(
+        requests in vec(samples::logs(), 1..6),
+        filter in samples::log_filter(),
+        count in 1..6_usize,
+        counted_rows in 0..40_u64,
+    ) {
+        let folder = TempDir::new().unwrap();
+        let rows = requests.iter().map(|request| log_rows(request, samples::NOW).unwrap());
+        let chunks: Vec<_> = rows.map(|rows| Arc::new(Chunk::new(rows).unwrap())).collect();
+        let half = chunks.len() / 2;
+        let [.., mut mixed] = views(Signal::Logs, folder.path(), chunks[..half.max(1)].to_vec());
+        mixed.chunks.extend(chunks[half.max(1)..].iter().cloned());
+        for view in views(Signal::Logs, folder.path(), chunks).into_iter().chain([mixed]) {
+            let ((all, whole), (mut found, stats)) = (
+                oldest_logs(&view, &filter, counted_rows, usize::MAX),
+                oldest_logs(&view, &filter, counted_rows, count),
+            );
+            prop_assert!(whole.complete && stats.rows <= whole.rows);
+            prop_assert!(!stats.complete || found == all);
+            found.truncate(count);
+            prop_assert_eq!(&found[..], &all[..count.min(all.len())]);
         }
     }
 
@@ -274,6 +358,23 @@ fn reads_of_indexes_are_counted_by_where_they_are_found() {
 }
 
 #[test]
+fn rows_of_one_time_are_told_apart_by_their_hashes() {
+    let folder = TempDir::new().unwrap();
+    let chunk = log_chunk((0..1_000).map(|number| (samples::NOW, format!("line {number}"))));
+    // The first row came twice.
+    let again = log_chunk([(samples::NOW, "line 0".to_owned())].into_iter());
+    for view in views(Signal::Logs, folder.path(), vec![chunk, again]) {
+        let filter = LogFilter { text: Some("line".to_owned()), ..LogFilter::default() };
+        let all = keyed_logs(&view, &filter);
+        assert_eq!(all.len(), 1_001);
+        let keys: BTreeSet<_> = all.iter().map(|(key, _)| *key).step_by(200).collect();
+        let wanted: Vec<_> = all.into_iter().filter(|(key, _)| keys.contains(key)).collect();
+        let keys = Some(keys.into_iter().collect());
+        assert_eq!(keyed_logs(&view, &LogFilter { keys, ..filter }), wanted);
+    }
+}
+
+#[test]
 fn a_chunk_of_no_rows_hides_none_that_have_no_time() {
     let mut timeless = traces_of(1, 1);
     timeless.resource_spans[0].scope_spans[0].spans[0].start_time_unix_nano = 0;
@@ -319,6 +420,30 @@ fn the_newest_of_many_files_are_found_in_one() {
     assert_eq!(watch.rows(), stats.rows);
     assert!(watch.files_found() > 1, "{watch:?}");
     assert_eq!(watch.files(), watch.files_found(), "what is not needed is done");
+}
+
+#[test]
+fn the_oldest_of_many_files_are_found_in_one() {
+    let folder = TempDir::new().unwrap();
+    let time = |hour: u64, place: u64| {
+        UnixNanos(samples::NOW.0 - hour * 3_600_000_000_000 + place * 1_000_000)
+    };
+    let mut files = Vec::new();
+    for hour in 0..50 {
+        let chunk = log_chunk((0..200).map(|place| (time(hour, place), format!("line {place}"))));
+        let encoded = data_file::encode_small(Signal::Logs, &[chunk], samples::NOW);
+        files.extend(stored(folder.path(), encoded.unwrap()));
+    }
+    let view = TableView { chunks: vec![], files };
+    let text = LogFilter { text: Some("line".to_owned()), ..LogFilter::default() };
+    let from = TimeRange { start: Some(time(20, 10)), end: None };
+    let later = LogFilter { time: from, ..LogFilter::default() };
+    for (filter, hour, first) in [(LogFilter::default(), 49, 0), (text, 49, 0), (later, 20, 10)] {
+        let (times, stats) = oldest_logs(&view, &filter, 0, 20);
+        let expected: Vec<UnixNanos> = (0..20).map(|place| time(hour, first + place)).collect();
+        assert_eq!(times[..20], expected, "{filter:?}");
+        assert!(!stats.complete && stats.files == 1 && stats.rows <= 64, "{filter:?} {stats:?}");
+    }
 }
 
 #[test]

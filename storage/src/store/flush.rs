@@ -17,7 +17,7 @@ use crate::{
     tables::TelemetryTable,
 };
 
-/// Both tables, and up to where they cover the log.
+/// Both tables, and the flushed position.
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) spans: TelemetryTable,

@@ -16,7 +16,7 @@ use crate::{
 /// The newest format this program reads, and the one it writes.
 pub(crate) const FORMAT: u32 = 2;
 const WORDS: &str = "tidings data directory, format ";
-/// In the place of the format, until a restore has ended: every program refuses the directory.
+/// Stands in the place of the format until a restore has ended: every program refuses the directory.
 const RESTORING: &str = "tidings data directory, being restored from a backup\n";
 
 /// Refuses a directory of a newer format. Writes nothing.

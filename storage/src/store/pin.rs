@@ -77,7 +77,7 @@ pub(super) struct PinnedFiles {
 }
 
 impl PinnedFiles {
-    /// Of these pins, and of files that are still there.
+    /// Forgets files that are gone, and all of them when the pinned traces are others.
     pub(super) fn renew(&mut self, pins: &Arc<Pins>, files: &[(Signal, Vec<Arc<DataFile>>)]) {
         if *self.pins != **pins {
             // A note that changed costs a look, which is little.
@@ -91,7 +91,7 @@ impl PinnedFiles {
         }
     }
 
-    /// Which a file has; `None`: nobody has looked.
+    /// Returns the pinned traces that a file has; `None` when it was not searched yet.
     pub(super) fn pins_of(&self, file: &DataFile) -> Option<&[TraceId]> {
         if self.pins.len() == 0 {
             return Some(&[]);

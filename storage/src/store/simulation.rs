@@ -71,7 +71,7 @@ fn history(mut world: World) -> Result<Vec<String>, String> {
     ran.map_err(|wrong| with_steps(&trace, &wrong)).map(|()| trace)
 }
 
-/// What was wrong, below the steps to it for whoever asks about one seed.
+/// Returns the fault, below the steps that led to it when one seed is asked for.
 fn with_steps(steps: &[String], wrong: &str) -> String {
     match number("TIDINGS_SIMULATION_SEED") {
         Some(_) => format!("{}\n{wrong}", steps.join("\n")),
@@ -79,7 +79,8 @@ fn with_steps(steps: &[String], wrong: &str) -> String {
     }
 }
 
-/// What a seed is: of eight, three histories, three stories on a disk and two with a bucket.
+/// Simulates a seed. Of eight seeds, three are histories, three are stories on a disk and two are
+/// stories with a bucket.
 fn simulate_seed(seed: u64) -> Result<Vec<String>, String> {
     match seed % 8 {
         0 | 3 | 6 => simulate(seed, None),

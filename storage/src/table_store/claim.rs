@@ -174,7 +174,7 @@ async fn attempt(
     let text = json!({ "id": id }).to_string();
     match create(store, &owner, text.into()).await {
         Ok(_) => Ok(None),
-        // By whom, is yet to be seen.
+        // Another process was first: the file says whose the tables are.
         Err(Error::AlreadyExists { .. }) => Ok(owned(store, &owner, id).await?.flatten()),
         Err(error) => Err(error),
     }

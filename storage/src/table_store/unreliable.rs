@@ -35,7 +35,7 @@ pub(crate) enum RequestFault {
 }
 
 impl RequestFault {
-    /// Those of one request, and the one that does not end by itself.
+    /// The faults of one request, and the outage that does not end by itself.
     pub(crate) const ALL: [Self; 4] = [Self::Refused, Self::Lost, Self::Late, Self::Down];
 }
 

@@ -254,7 +254,8 @@ fn checksum_digits(commit: &[u8]) -> Option<Range<usize>> {
     Some(start..start + NO_CHECKSUM.len())
 }
 
-/// Of another table's commit, or of another version's, it is another one.
+/// Returns the checksum of a commit. It covers the names of table and version, so that a copy of
+/// another commit does not fit.
 fn checksum(path: &Path, commit: &[u8], digits: Range<usize>) -> String {
     let table = path.parent().and_then(Path::parent).and_then(Path::file_name);
     let names = [table, path.file_name()].map(|name| name.unwrap_or_default().as_encoded_bytes());

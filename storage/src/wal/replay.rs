@@ -328,7 +328,7 @@ fn open(
     }
 }
 
-/// That a segment could not be read from an offset on.
+/// Returns the error of a segment that could not be read from an offset on.
 fn unread(path: &Path, file: &dyn ReadFile, from: u64, error: io::Error) -> StorageError {
     if !is_unreadable(&error) {
         return failed("read", path)(error);

@@ -23,8 +23,8 @@ pub(crate) struct Sealed {
     pub(crate) bytes: u64,
 }
 
-/// Up to which sequence the records of each segment count, of what their headers say was the end
-/// before them, oldest first; nothing when a header cannot be read.
+/// Returns the sequence up to which the records of each segment count, from the ends that the headers
+/// of later segments give, oldest first; nothing when a header cannot be read.
 pub(super) fn limits(prior_ends: impl DoubleEndedIterator<Item = Option<u64>>) -> Vec<u64> {
     let mut limits: Vec<u64> = prior_ends
         .rev()

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use serde_json::json;
-use tidings_proto::otlp::Span;
+use tidings_proto::otlp::{KeyValue, Span, Status};
 
 use super::{incident, traces};
 use crate::{
@@ -25,15 +25,15 @@ fn the_map_is_narrowed_to_what_is_around_a_service_and_widened_by_calls() {
     map.page.press_button("Only what is around it");
     map.page.wait_for_address("focus=");
     map.page.wait_for_text("Whole map");
+    map.wait_for_nodes(&format!("< {all}"));
     let near = map.nodes();
     assert!(near.len() < all && near.iter().any(|name| name == "fraud"), "{near:?} of {all}");
     map.page.choose("How far around", "2 calls");
     map.page.wait_for_address("depth=2");
-    let wide = map.nodes().len();
-    assert!(wide > near.len(), "{wide} nodes within 2 calls, {} within 1", near.len());
+    map.wait_for_nodes(&format!("> {}", near.len()));
     map.page.press_button("Whole map");
     map.page.wait_for_address_without("focus=");
-    assert_eq!(map.nodes().len(), all);
+    map.wait_for_nodes(&format!("=== {all}"));
     map.page.browser.assert_no_errors();
 }
 
@@ -43,7 +43,7 @@ fn an_edge_is_opened_from_the_list_and_from_the_picture() {
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut map = MapPage::open(&mut browser, &server);
     map.pick("payment");
-    map.pick_edge_of_list("northpay");
+    map.pick_of_list("northpay");
     map.wait_for_panel("payment → northpay");
     map.page.wait_for_address("caller=");
     map.page.press_button("Close");
@@ -74,6 +74,58 @@ fn send_fleet(server: &Server, services: u64) {
         let path = "/v1/traces";
         assert_eq!(post(&server.otlp_http, path, "application/x-protobuf", body).status, 200);
     }
+}
+
+/// Sends a message of each of three services to each of so many topics; those to the last one fail.
+fn send_messages(server: &Server, topics: u64) {
+    for service in 0..3 {
+        let message = |topic: u64| {
+            let code = if topic + 1 == topics { 2 } else { 0 };
+            Span {
+                kind: 4,
+                status: Some(Status { code, ..Status::default() }),
+                attributes: vec![
+                    KeyValue::new("messaging.system", "kafka"),
+                    KeyValue::new("messaging.destination.name", format!("topic-{topic:02}")),
+                ],
+                ..span(u128::from(0x70_000 + service * 100 + topic), topic + 1, 0, "send")
+            }
+        };
+        let spans = (0..topics).map(message).collect();
+        let body = spans::traces(&format!("sender-{service}"), spans).encode_to_vec();
+        let path = "/v1/traces";
+        assert_eq!(post(&server.otlp_http, path, "application/x-protobuf", body).status, 200);
+    }
+}
+
+#[test]
+fn many_destinations_are_one_node_until_each_is_asked_for() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_messages(&server, 30);
+    send_fleet(&server, 3);
+    let mut map = MapPage::open(&mut browser, &server);
+    // Six services, the users, the topic that fails, and the others as one node.
+    map.page.wait_until_settled();
+    let all = map.nodes();
+    assert!(all.iter().any(|name| name == "topic-29"), "what fails stays single: {all:?}");
+    assert!(!all.iter().any(|name| name == "topic-03"), "{all:?}");
+    map.pick_described("29 kafka destinations");
+    map.page.wait_for_address("node=messaging*:kafka");
+    map.page.browser.screenshot("map-folded");
+    map.page.press_button("Each by itself");
+    map.page.wait_for_address("each=1");
+    map.wait_for_nodes("> 30");
+    map.page.press_button("Each by itself");
+    map.page.wait_for_address_without("each=");
+    map.wait_for_nodes(&format!("=== {}", all.len()));
+    // A destination of the list becomes the middle, beside those that send to it.
+    map.pick_described("29 kafka destinations");
+    map.pick_of_list("topic-03");
+    map.page.wait_for_address("focus=messaging:topic-03");
+    map.wait_for_nodes("=== 4");
+    assert!(map.nodes().iter().any(|name| name == "topic-03"));
+    map.page.browser.assert_no_errors();
 }
 
 /// Heights of the names that stand over a small map, in pixels of the screen.
@@ -126,12 +178,11 @@ fn keys_go_from_node_to_node_of_the_map() {
     let focused = "document.activeElement?.id ?? ''";
     let first = map.page.browser.evaluate(&format!(
         "window.drawings = 0; \
-         new MutationObserver(() => drawings++).observe( \
-             document.querySelector('.network-drawing'), {{ attributeFilter: ['class'] }}); \
+         new MutationObserver(() => drawings++).observe(document.querySelector('.network-drawing'), \
+             {{ subtree: true, childList: true, characterData: true, attributes: true }}); \
          document.querySelector('.network-node[tabindex=\"0\"]').focus(); {focused}"
     ));
-    // The picture of newer spans, which is hidden until its size is known, has the focus where it
-    // was.
+    // The picture with what changed has the focus where the first one had it.
     map.page.wait_for(&format!("drawings > 0 && ({focused}) === {first}"));
     map.page.browser.press("ArrowRight");
     map.page

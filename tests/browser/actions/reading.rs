@@ -91,8 +91,80 @@ fn a_service_of_very_many_instances_says_that_some_are_left_out() {
     page.browser.assert_no_errors();
 }
 
+/// Places of the rows, and of the numbers behind what changed.
+const PLACES: &str = "[...document.querySelectorAll('.types tbody tr')].map(row => \
+     [row.getBoundingClientRect().top, row.cells[5].getBoundingClientRect().left])";
+
+/// Keeps answers about changes back, as a slow server would, or lets them go.
+fn hold_changes(browser: &mut Browser, is_held: bool) {
+    if is_held {
+        let params = json!({ "patterns": [{ "urlPattern": "*/api/v1/changes?*" }] });
+        browser.command("Fetch.enable", params);
+    } else {
+        browser.command("Fetch.disable", json!({}));
+    }
+}
+
+/// Opens the transaction types with all of their numbers but for what changed.
+fn open_types<'a>(browser: &'a mut Browser, server: &Server) -> Page<'a> {
+    hold_changes(browser, true);
+    let mut page = Page::open(browser, server, "/transactions?live=off");
+    page.wait_for("document.querySelectorAll('.types tbody tr .time-strip').length > 2");
+    page.wait_for("/[0-9]/.test(document.querySelector('.types td.was')?.textContent ?? '')");
+    page.wait_for("document.querySelector('.page-head .say-ghost')");
+    page
+}
+
 #[test]
-fn the_table_of_errors_fits_into_its_panel() {
+fn rows_of_transactions_stay_where_they_are_when_it_comes_what_changed() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    for width in [1280, 1440, 1920, 390] {
+        browser.resize(width, 900);
+        let mut page = open_types(&mut browser, &server);
+        let before = page.browser.evaluate(PLACES);
+        hold_changes(page.browser, false);
+        page.wait_for("document.querySelector('.page-head .say a')");
+        page.wait_for("document.querySelector('.types .badge')");
+        page.wait_until_settled();
+        assert_eq!(page.browser.evaluate(PLACES), before, "{width}");
+        page.browser.screenshot(&format!("transactions-changed-{width}"));
+    }
+    browser.assert_no_errors();
+}
+
+#[test]
+fn transactions_are_not_ordered_anew_under_the_pointer_or_the_focus() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    // It changes a type that is not the most frequent one.
+    server.send_incident("cache-stampede");
+    let names = "[...document.querySelectorAll('.types .type-name')].map(e => e.innerText).join()";
+    let row = "document.querySelector('.types tbody tr')";
+    for is_focus in [false, true] {
+        let mut page = open_types(&mut browser, &server);
+        if is_focus {
+            page.browser.evaluate(&format!("{row}.querySelector('a').focus()"));
+        } else {
+            page.point_at(row);
+        }
+        let before = page.browser.evaluate(names);
+        hold_changes(page.browser, false);
+        page.wait_for("document.querySelector('.types .badge')");
+        page.wait_until_settled();
+        assert_eq!(page.browser.evaluate(names), before, "with the focus: {is_focus}");
+        if is_focus {
+            page.browser.evaluate("document.activeElement.blur()");
+        } else {
+            page.point_at("document.querySelector('.crumbs')");
+        }
+        page.wait_for(&format!("{names} !== {before}"));
+    }
+    browser.assert_no_errors();
+}
+
+#[test]
+fn tables_of_errors_and_transactions_fit_into_their_panels() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 500, 900) else { return };
     let mut page = Page::open(&mut browser, &server, "/errors");
@@ -100,17 +172,25 @@ fn the_table_of_errors_fits_into_its_panel() {
         "document.querySelector('table[aria-label=Exceptions] tbody button[aria-expanded=false]')",
     );
     page.wait_for("document.querySelector('[aria-label=\"Stack trace\"]')");
-    page.wait_until_settled();
-    for width in [360, 500, 700, 900] {
-        page.browser.resize(width, 900);
-        let wider = page.browser.evaluate(
-            "(table => table.scrollWidth - table.closest('.panel-body').clientWidth) \
-             (document.querySelector('table[aria-label=Exceptions]'))",
-        );
-        assert!(wider.as_i64().unwrap() <= 0, "wider by {wider} at {width}");
-        page.browser.screenshot(&format!("errors-open-{width}"));
-    }
+    fits(&mut page, "Exceptions", &[360, 500, 700, 900]);
+    let mut page = Page::open(&mut browser, &server, "/transactions");
+    page.wait_for_rows("Transaction types");
+    fits(&mut page, "Transaction types", &[360, 390, 500, 700, 900, 1280]);
     page.browser.assert_no_errors();
+}
+
+/// Fails where a table is wider than its panel in windows of these widths.
+fn fits(page: &mut Page<'_>, table: &str, widths: &[u32]) {
+    page.wait_until_settled();
+    for width in widths {
+        page.browser.resize(*width, 900);
+        let wider = page.browser.evaluate(&format!(
+            "(table => table.scrollWidth - table.closest('.panel-body').clientWidth) \
+             (document.querySelector('table[aria-label=\"{table}\"]'))"
+        ));
+        assert!(wider.as_i64().unwrap() <= 0, "{table}: wider by {wider} at {width}");
+        page.browser.screenshot(&format!("{}-{width}", table.to_lowercase().replace(' ', "-")));
+    }
 }
 
 #[test]
@@ -350,5 +430,6 @@ fn a_refused_sender_is_told_with_the_line_that_mends_it() {
     page.wait_for(&is_told("[aria-label=\"Ingest doctor\"]"));
     let mut page = Page::open(&mut browser, &server, "/system");
     page.wait_for(&is_told("main"));
+    page.wait_for("document.querySelector('main a[href=\"/assets/third-party-notices.txt\"]')");
     page.browser.assert_no_errors();
 }

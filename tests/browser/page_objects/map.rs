@@ -28,6 +28,20 @@ impl<'a> MapPage<'a> {
         strings(&names)
     }
 
+    /// Waits until a number of nodes is drawn, as `< 5`.
+    pub(in crate::browser) fn wait_for_nodes(&mut self, number: &str) {
+        self.page.wait_for(&format!("{NODES}.length {number}"));
+    }
+
+    /// Clicks the node whose description begins so.
+    pub(in crate::browser) fn pick_described(&mut self, words: &str) {
+        self.page.click(&format!(
+            "{NODES}.find(e => e.getAttribute('aria-label').startsWith({}))?.querySelector('rect')",
+            json!(words)
+        ));
+        self.wait_for_panel(words);
+    }
+
     /// Clicks the node of this name.
     pub(in crate::browser) fn pick(&mut self, name: &str) {
         self.page.click(&format!(
@@ -37,8 +51,8 @@ impl<'a> MapPage<'a> {
         self.wait_for_panel(name);
     }
 
-    /// Clicks an edge in the list of what the picked node calls, or of those that call it.
-    pub(in crate::browser) fn pick_edge_of_list(&mut self, name: &str) {
+    /// Clicks a row of a list of the panel: an edge of the picked node, or a peer that it stands for.
+    pub(in crate::browser) fn pick_of_list(&mut self, name: &str) {
         self.page.click(&format!(
             "[...document.querySelectorAll('[aria-label=\"What is picked\"] li button')] \
              .find(e => e.innerText.trim().startsWith({}))",

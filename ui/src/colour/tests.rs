@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HUES, SHADES, ShadeMap, css, hue_of, hue_value};
+use crate::saved::{KEPT_MAX, SavedText};
 
 const SHOP: [&str; 12] = [
     "web-gateway",
@@ -95,6 +96,81 @@ fn services_that_come_later_move_nobody() {
     picture.tell_apart(ASTRONOMY_SHOP.iter().copied());
     let after: Vec<_> = ASTRONOMY_SHOP[..8].iter().map(|name| picture.shade(name)).collect();
     assert_eq!(before, after);
+}
+
+/// The picture of a page after a reload, or of another page.
+fn next(picture: &ShadeMap) -> ShadeMap {
+    ShadeMap { kept: picture.kept.clone(), ..ShadeMap::default() }
+}
+
+/// The shades of services that arrive in this order, one or several at a time.
+fn arrive(picture: &mut ShadeMap, services: &[&str], at_a_time: usize) -> BTreeMap<String, u32> {
+    for part in services.chunks(at_a_time) {
+        picture.tell_apart(part.iter().copied());
+    }
+    services.iter().map(|service| ((*service).to_owned(), picture.shade(service))).collect()
+}
+
+#[test]
+fn shades_after_a_reload_are_those_before_whatever_the_order_of_answers() {
+    let numbered: Vec<String> = (0..SHADES).map(|number| format!("service-{number}")).collect();
+    let numbered: Vec<&str> = numbered.iter().map(String::as_str).collect();
+    for services in [&ASTRONOMY_SHOP[..], &numbered[..12], &numbered] {
+        for first in 0..services.len() {
+            let mut order = services.to_vec();
+            order.rotate_left(first);
+            let mut picture = ShadeMap::default();
+            let shades = arrive(&mut picture, &order, 1 + first % 4);
+            assert_eq!(shades.values().collect::<BTreeSet<_>>().len(), services.len());
+            for at_a_time in 1..4 {
+                order.reverse();
+                order.rotate_left(5);
+                picture = next(&picture);
+                assert_eq!(arrive(&mut picture, &order, at_a_time), shades, "{order:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_has_its_shade_on_every_page() {
+    let mut first = ShadeMap::default();
+    let shades = arrive(&mut first, &ASTRONOMY_SHOP, 1);
+    for (service, shade) in &shades {
+        assert_eq!(next(&first).shade(service), *shade);
+    }
+    // Others that come first on another page take none of these shades.
+    let others: Vec<String> = (0..10).map(|number| format!("service-{number}")).collect();
+    let mut second = next(&first);
+    let of_others: Vec<u32> = others.iter().map(|other| second.shade(other)).collect();
+    assert_eq!(arrive(&mut second, &ASTRONOMY_SHOP, 1), shades);
+    assert!(of_others.iter().all(|shade| !shades.values().any(|of_shop| of_shop == shade)));
+}
+
+#[test]
+fn shades_are_kept_of_the_newest_services_only() {
+    let mut picture = ShadeMap::default();
+    for page in 0..20 {
+        let services: Vec<String> = (0..12).map(|number| format!("s{page}-{number}")).collect();
+        let services: Vec<&str> = services.iter().map(String::as_str).collect();
+        picture = next(&picture);
+        let shades = arrive(&mut picture, &services, 1);
+        assert_eq!(shades.values().collect::<BTreeSet<_>>().len(), services.len());
+        picture = next(&picture);
+        assert_eq!(arrive(&mut picture, &services, 12), shades);
+        assert!(picture.kept.len() <= KEPT_MAX);
+    }
+    assert_eq!((picture.kept.len(), picture.kept_shade("s0-0")), (KEPT_MAX, None));
+}
+
+#[test]
+fn what_is_kept_and_no_shade_is_not_taken_for_one() {
+    let mut picture = ShadeMap::default();
+    let home = picture.shade("checkout");
+    for text in ["", "-1", "30", "4294967296", "x"] {
+        let kept = vec![SavedText { text: text.to_owned(), ..picture.kept[0].clone() }];
+        assert_eq!(ShadeMap { kept, ..ShadeMap::default() }.shade("checkout"), home, "{text}");
+    }
 }
 
 #[test]

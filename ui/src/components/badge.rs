@@ -1,9 +1,9 @@
 //! Small labels: badges, filters that are set, services with their colour on every page.
 
 use leptos::prelude::*;
-use tidings_proto::api::TransactionState;
+use tidings_proto::{api::TransactionState, otlp::Severity};
 
-use super::{Icon, IconName};
+use super::{Icon, IconName, SparkTone};
 use crate::{colour, format};
 
 /// Meaning of a badge, which sets its colour.
@@ -56,13 +56,23 @@ pub fn StateBadge(
     view! { <Badge tone=tone>{words}</Badge> }
 }
 
+/// The colour of a log record's severity: of errors, of warnings, or of what is neither.
+#[must_use]
+pub fn severity_tone(severity: &str) -> SparkTone {
+    match Severity::from_word(severity) {
+        Some(Severity::Error | Severity::Fatal) => SparkTone::Error,
+        Some(Severity::Warn) => SparkTone::Warning,
+        _ => SparkTone::Plain,
+    }
+}
+
 /// The class of a log record's severity.
 #[must_use]
 pub fn severity_class(severity: &str) -> &'static str {
-    match severity {
-        "error" | "fatal" => "log-severity is-error",
-        "warn" => "log-severity is-warning",
-        "info" => "log-severity is-info",
+    match severity_tone(severity) {
+        SparkTone::Error => "log-severity is-error",
+        SparkTone::Warning => "log-severity is-warning",
+        _ if severity == Severity::Info.word() => "log-severity is-info",
         _ => "log-severity",
     }
 }
@@ -127,5 +137,27 @@ pub fn ServiceName(
             <span class="dot" style=("--hue", hue) aria-hidden="true"></span>
             <span class="service-name">{shown}</span>
         </span>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Severity, SparkTone, severity_class, severity_tone};
+
+    #[test]
+    fn every_severity_has_a_tone_and_a_class() {
+        use SparkTone::{Error, Plain, Warning};
+        let tones = Severity::ALL.map(|severity| severity_tone(severity.word()));
+        assert_eq!(tones, [Plain, Plain, Plain, Warning, Error, Error]);
+        assert_eq!(severity_tone("loud"), Plain);
+        for (word, class) in [
+            ("fatal", "log-severity is-error"),
+            ("warn", "log-severity is-warning"),
+            ("info", "log-severity is-info"),
+            ("debug", "log-severity"),
+            ("", "log-severity"),
+        ] {
+            assert_eq!(severity_class(word), class, "{word}");
+        }
     }
 }

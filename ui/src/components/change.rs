@@ -1,5 +1,5 @@
-//! A change in words: a badge of a few, or a sentence that names the thing, the moment and what
-//! came with it.
+//! A change in words: a badge of a few with its numbers, or a sentence that names the thing, the
+//! moment and what came with it.
 //!
 //! The API says what changed and what it came with; this chooses the words. Every text of a sender
 //! is cut to a length that a line has room for.
@@ -75,17 +75,22 @@ pub fn change_words(change: &Change) -> String {
     }
 }
 
+/// The quantile of a change with a space behind: `p50 `, `mean `; nothing where it has none.
+fn quantile_words(change: &Change) -> String {
+    match change.quantile {
+        Some(0) => "mean ".to_owned(),
+        Some(percent) => format!("p{percent} "),
+        None => String::new(),
+    }
+}
+
 /// The value before, where the words of the change do not say how much it is: `it was 0.1 %`,
 /// `p50 402 ms, it was 103 ms`.
 fn was_words(change: &Change) -> Option<String> {
     match change.kind {
         ChangeKind::Latency if change.before > 0.0 => {
-            let of = match change.quantile {
-                Some(0) => "mean ".to_owned(),
-                Some(percent) => format!("p{percent} "),
-                None => String::new(),
-            };
-            Some(format!("{of}{}, it was {}", duration(change.now), duration(change.before)))
+            let (now, before) = (duration(change.now), duration(change.before));
+            Some(format!("{}{now}, it was {before}", quantile_words(change)))
         }
         ChangeKind::Errors => Some(format!("it was {}", rates::percent(change.before))),
         ChangeKind::Missing if change.now <= 0.0 => {
@@ -133,25 +138,21 @@ pub fn cause_words(cause: &Cause) -> String {
     }
 }
 
-/// The value of a change of durations or failures since its moment, and the one before, as they
-/// stand beside each other in a table: `457 ms`, `p50 212 ms`. A quantile other than the `column`'s
-/// is named: each where the column is 0, of no quantile.
-#[must_use]
-pub fn value_and_before(change: &Change, column: u8) -> (String, String) {
-    if change.kind == ChangeKind::Errors {
-        return (rates::percent(change.now), rates::percent(change.before));
-    }
-    let of = match change.quantile {
-        Some(0) => "mean ".to_owned(),
-        Some(percent) if percent != column => format!("p{percent} "),
-        _ => String::new(),
+/// The value until a change and the one since, as they stand in a table: `p50 103 ms → 402 ms`,
+/// `0.1 % → 10.2 %`. `None` where the words of the change say all.
+fn number_words(change: &Change) -> Option<String> {
+    let (write, unit): (fn(f64) -> String, _) = match change.kind {
+        ChangeKind::Latency if change.before > 0.0 => (duration, ""),
+        ChangeKind::Errors => (rates::percent, ""),
+        ChangeKind::Throughput => (rates::per_minute, " /min"),
+        _ => return None,
     };
-    (duration(change.now), format!("{of}{}", duration(change.before)))
+    let (before, now) = (write(change.before), write(change.now));
+    Some(format!("{}{before} → {now}{unit}", quantile_words(change)))
 }
 
 /// The moment as words, with a space in front: ` since 14:01`.
-#[must_use]
-pub fn since(change: &Change, now: UnixNanos) -> String {
+fn since(change: &Change, now: UnixNanos) -> String {
     change.since_unix_nano.map_or_else(String::new, |time| {
         format!(" since {}", rates::minute(time, now, browser::zone_minutes(time)))
     })
@@ -195,27 +196,84 @@ pub fn change_tone(change: &Change) -> Tone {
     }
 }
 
-/// Tells whether a subject is the service or the peer of that name itself.
-fn is_itself(subject: &Subject, name: &str) -> bool {
+/// Tells whether a subject is a group's own service, peer or operation.
+fn is_own(subject: &Subject, service: &str, operation: Option<&str>) -> bool {
     match subject.kind {
-        SubjectKind::Service => subject.service == name,
-        SubjectKind::Peer => subject.peer.as_deref() == Some(name),
-        SubjectKind::Operation => false,
+        SubjectKind::Service => subject.service == service,
+        SubjectKind::Peer => subject.peer.as_deref() == Some(service),
+        SubjectKind::Operation => {
+            subject.service == service && subject.operation.as_deref() == operation
+        }
     }
 }
 
-/// The change of a group's durations. Of the culprit it is the one that its sentence says: its
-/// calls by others may have changed more than all of its calls.
-#[must_use]
-pub fn latency_of(group: &ChangedGroup) -> Option<&Change> {
-    let own = group.sentence.as_ref().filter(|sentence| {
-        group.operation.is_none() && is_itself(&sentence.subject, &group.service)
-    });
-    let mut changes = own.map(|sentence| &sentence.change).into_iter().chain(&group.changes);
-    changes.find(|change| change.kind == ChangeKind::Latency)
+/// Tells whether a sentence names a group: as its subject, as the caller of an endpoint, or as the
+/// one that has a cause.
+fn is_named(sentence: &ChangeSentence, group: &ChangedGroup) -> bool {
+    let subject = &sentence.subject;
+    if group.uninstrumented {
+        return subject.peer.as_ref() == Some(&group.service);
+    }
+    let is_of_service = subject.service == group.service;
+    match &group.operation {
+        Some(_) => is_of_service && subject.operation == group.operation,
+        None => is_of_service || sentence.with.iter().any(|cause| cause.service == group.service),
+    }
 }
 
-/// A change as a badge whose whole sentence is its title; `as usual` when nothing did.
+/// The sentence of a group, with true if the group only feels the change of another. A group that
+/// the headline names has the headline as its sentence, unless it changed by itself.
+#[must_use]
+pub fn sentence_of<'a>(
+    group: &'a ChangedGroup,
+    headline: Option<&'a ChangeSentence>,
+) -> Option<(&'a ChangeSentence, bool)> {
+    let own = group.sentence.as_ref().map(|sentence| (sentence, group.only_feels));
+    match headline.filter(|headline| is_named(headline, group)) {
+        Some(headline) if own.is_none_or(|(_, only_feels)| only_feels) => Some((headline, false)),
+        _ => own,
+    }
+}
+
+/// The change of a group as a badge, under the headline of its report. A group without a change has
+/// words on its calls.
+pub fn change_badge(
+    group: &ChangedGroup,
+    headline: Option<&ChangeSentence>,
+) -> impl IntoView + use<> {
+    let ChangedGroup { service, operation, .. } = group;
+    if let Some((sentence, only_feels)) = sentence_of(group, headline) {
+        let (service, operation) = (service.clone(), operation.clone());
+        let sentence = Some(sentence.clone());
+        return view! { <ChangeBadge sentence service operation only_feels /> }.into_any();
+    }
+    view! { <span class="mute">{unchanged_words(group)}</span> }.into_any()
+}
+
+fn unchanged_words(group: &ChangedGroup) -> &'static str {
+    match (group.now.count, group.before.count) {
+        (_, 0) => "no calls before",
+        (0, _) => "no calls now",
+        _ => "as usual",
+    }
+}
+
+/// The change of a group as a badge, and its numbers until then and since where there is room.
+/// Columns beside it are of the whole window: a median since a change may exceed the p95 there.
+pub fn change_cell(
+    group: &ChangedGroup,
+    headline: Option<&ChangeSentence>,
+) -> impl IntoView + use<> {
+    let own = sentence_of(group, headline)
+        .map(|(sentence, _)| sentence)
+        .filter(|own| is_own(&own.subject, &group.service, group.operation.as_deref()));
+    let change = own.map(|own| &own.change).or(group.changes.first());
+    let numbers = change.and_then(number_words);
+    let numbers = numbers.map(|numbers| view! { <span class="mono mute">{numbers}</span> });
+    view! { <div class="change-cell">{change_badge(group, headline)} {numbers}</div> }
+}
+
+/// A change as a badge whose whole sentence is its title.
 #[component]
 pub fn ChangeBadge(
     /// The sentence of a group.
@@ -229,45 +287,52 @@ pub fn ChangeBadge(
     #[prop(optional)]
     only_feels: bool,
 ) -> impl IntoView {
-    let Some(sentence) = sentence else {
-        return view! { <span class="mute">"as usual"</span> }.into_any();
-    };
-    let now = browser::now();
-    let title = sentence_words(&sentence, now);
-    let own = match sentence.subject.kind {
-        SubjectKind::Operation => {
-            sentence.subject.service == service && sentence.subject.operation == operation
-        }
-        _ => is_itself(&sentence.subject, &service),
-    };
-    let is_more = sentence.change.now > sentence.change.before;
-    let words = match sentence.change.kind {
+    sentence.map(|sentence| {
+        let now = browser::now();
+        let title = sentence_words(&sentence, now);
+        let text =
+            badge_words(&sentence, (service.as_str(), operation.as_deref()), only_feels, now);
+        let tone = match change_tone(&sentence.change) {
+            Tone::Error if only_feels => Tone::Warning,
+            tone => tone,
+        };
+        let class = match tone {
+            Tone::Error => "badge badge-cut badge-error",
+            Tone::Warning => "badge badge-cut badge-warning",
+            Tone::Good => "badge badge-cut badge-good",
+            Tone::Plain => "badge badge-cut",
+        };
+        let feels = only_feels.then(|| view! { <span class="badge-feels">"feels "</span> });
+        view! { <span class=class title=title>{feels}{text}</span> }
+    })
+}
+
+/// The words of a badge. They name the subject if it is not the group, and in front of it the cause
+/// that the group has.
+fn badge_words(
+    ChangeSentence { subject, change, with, .. }: &ChangeSentence,
+    (service, operation): (&str, Option<&str>),
+    only_feels: bool,
+    now: UnixNanos,
+) -> String {
+    let at = since(change, now);
+    if is_own(subject, service, operation) {
+        return format!("{}{at}", change_words(change));
+    }
+    let words = match change.kind {
         // Each caller feels another factor: only the culprit's own is said, and this in the title.
-        ChangeKind::Latency if only_feels && !own => {
-            if is_more { "slower" } else { "faster" }.to_owned()
-        }
-        _ => change_words(&sentence.change),
+        ChangeKind::Latency if only_feels && change.now > change.before => "slower".to_owned(),
+        ChangeKind::Latency if only_feels => "faster".to_owned(),
+        _ => change_words(change),
     };
-    let at = since(&sentence.change, now);
-    let text = match (own, sentence.change.kind) {
-        (true, _) => format!("{words}{at}"),
-        (false, ChangeKind::NewException | ChangeKind::NewLogPattern | ChangeKind::New) => {
-            format!("{}: {words}{at}", subject_words(&sentence.subject))
-        }
-        (false, _) => format!("{} {words}{at}", subject_words(&sentence.subject)),
+    let colon = match change.kind {
+        ChangeKind::NewException | ChangeKind::NewLogPattern | ChangeKind::New => ":",
+        _ => "",
     };
-    let tone = match change_tone(&sentence.change) {
-        Tone::Error if only_feels => Tone::Warning,
-        tone => tone,
-    };
-    let class = match tone {
-        Tone::Error => "badge badge-cut badge-error",
-        Tone::Warning => "badge badge-cut badge-warning",
-        Tone::Good => "badge badge-cut badge-good",
-        Tone::Plain => "badge badge-cut",
-    };
-    let feels = only_feels.then(|| view! { <span class="badge-feels">"feels "</span> });
-    view! { <span class=class title=title>{feels}{text}</span> }.into_any()
+    let cause = with.iter().find(|cause| cause.service == service && !only_feels);
+    let cause = cause.and_then(|cause| cause.value.as_deref());
+    let cause = cause.map(|value| format!("{}: ", short(value))).unwrap_or_default();
+    format!("{cause}{}{colon} {words}{at}", subject_words(subject))
 }
 
 /// The first sentence of a page: the thing as a link, its change, and what came with it.
@@ -341,8 +406,8 @@ mod tests {
     };
 
     use super::{
-        Tone, cause_words, change_tone, change_words, full_words, listed, short, subject_words,
-        value_and_before,
+        ChangeSentence, ChangedGroup, Tone, badge_words, cause_words, change_tone, change_words,
+        full_words, listed, number_words, sentence_of, short, subject_words, unchanged_words,
     };
 
     fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
@@ -401,17 +466,89 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_a_change_name_a_quantile_that_the_column_is_not_of() {
+    fn numbers_of_a_change_name_their_quantile_and_stand_in_order_of_time() {
         let mut slower = change(ChangeKind::Latency, 212e6, 457e6);
-        let said = |change: &Change| value_and_before(change, 95);
-        let pair = |now: &str, before: &str| (now.to_owned(), before.to_owned());
-        slower.quantile = Some(95);
-        assert_eq!(said(&slower), pair("457 ms", "212 ms"));
         slower.quantile = Some(50);
-        assert_eq!(said(&slower), pair("457 ms", "p50 212 ms"));
-        assert_eq!(value_and_before(&slower, 0), pair("457 ms", "p50 212 ms"));
+        assert_eq!(number_words(&slower).as_deref(), Some("p50 212 ms → 457 ms"));
         let failing = change(ChangeKind::Errors, 0.001, 0.102);
-        assert_eq!(said(&failing), pair("10.2 %", "0.1 %"));
+        assert_eq!(number_words(&failing).as_deref(), Some("0.1 % → 10.2 %"));
+        let more = change(ChangeKind::Throughput, 0.5, 2.0);
+        assert_eq!(number_words(&more).as_deref(), Some("30.0 → 120 /min"));
+        for kind in [ChangeKind::New, ChangeKind::NewException, ChangeKind::ClockSkew] {
+            assert_eq!(number_words(&change(kind, 1.0, 2.0)), None, "{kind:?}");
+        }
+    }
+
+    /// A service, called as often now as before, that has not changed.
+    fn service(name: &str) -> ChangedGroup {
+        let stats = serde_json::json!({
+            "count": 9, "ratePerSecond": 1.0, "errorCount": 0, "errorShare": 0.0,
+            "p50Nano": "1", "p95Nano": "1",
+        });
+        serde_json::from_value(serde_json::json!({
+            "service": name, "now": stats, "before": stats, "steps": [], "baselineSteps": [],
+            "changes": [], "score": 0.0,
+        }))
+        .unwrap()
+    }
+
+    /// `northpay`, called by `payment`, slower with a version of `mesh`.
+    fn headline() -> ChangeSentence {
+        let subject = Subject {
+            kind: SubjectKind::Peer,
+            service: "payment".to_owned(),
+            operation: None,
+            peer: Some("northpay".to_owned()),
+        };
+        let cause = Cause {
+            kind: CauseKind::Version,
+            service: "mesh".to_owned(),
+            attribute: None,
+            value: Some("1.9.0".to_owned()),
+            changed_share: 0.9,
+            rest_share: 0.1,
+            before_share: 0.0,
+            first_seen_unix_nano: None,
+        };
+        let change = change(ChangeKind::Latency, 103e6, 402e6);
+        ChangeSentence { subject, change, with: vec![cause], explained_share: None }
+    }
+
+    #[test]
+    fn a_service_that_the_headline_names_is_not_as_usual_and_feels_nothing() {
+        let headline = headline();
+        let role = |group: &ChangedGroup| {
+            let (sentence, only_feels) = sentence_of(group, Some(&headline))?;
+            let name = (group.service.as_str(), None);
+            Some(badge_words(sentence, name, only_feels, tidings_proto::UnixNanos(1)))
+        };
+        let northpay = ChangedGroup { uninstrumented: true, ..service("northpay") };
+        let feels = |name: &str| ChangedGroup {
+            sentence: Some(headline.clone()),
+            only_feels: true,
+            ..service(name)
+        };
+        for (group, expected) in [
+            (northpay, Some("3.9× slower")),
+            (service("northpay"), None),
+            (service("payment"), Some("northpay 3.9× slower")),
+            (feels("payment"), Some("northpay 3.9× slower")),
+            (service("mesh"), Some("1.9.0: northpay 3.9× slower")),
+            (feels("web"), Some("northpay slower")),
+            (service("cart"), None),
+        ] {
+            assert_eq!(role(&group).as_deref(), expected, "{group:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_as_usual_without_calls_to_compare_with() {
+        let mut group = service("cart");
+        assert_eq!(unchanged_words(&group), "as usual");
+        group.now.count = 0;
+        assert_eq!(unchanged_words(&group), "no calls now");
+        group.before.count = 0;
+        assert_eq!(unchanged_words(&group), "no calls before");
     }
 
     #[test]

@@ -1,20 +1,19 @@
-//! A sparkline of two series on one scale: the window, and the time before it behind, pale.
+//! A group of a report beside its own past: numbers of the window in cells, and sparklines of two
+//! series on one scale, the time before behind, pale.
 
 use std::fmt::Write as _;
 
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
-    api::{ChangeStep, TimeWindow},
+    api::{Change, ChangeKind, ChangeStep, ChangedGroup, GroupStats, TimeWindow},
 };
 
-use super::SparkTone;
-use crate::drawings::slots::is_measured;
+use super::{NumberCell, SparkTone};
+use crate::{drawings::slots::Slots, format, format::rates};
 
 const WIDTH: f64 = 84.0;
 const HEIGHT: f64 = 20.0;
-/// Steps that are drawn: a row has no room for more.
-const STEPS_MAX: u64 = 1_000;
 
 /// A series of steps and the one before it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -25,54 +24,119 @@ pub struct ComparedSeries {
     pub before: Vec<Option<f64>>,
 }
 
-impl ComparedSeries {
-    /// Spreads the steps of a window, and those of the time before it, evenly. A step has no
-    /// value where less than a quarter of it is in its time.
-    #[must_use]
-    pub fn of_steps(
-        window: TimeWindow,
-        before_start: UnixNanos,
-        now: &[ChangeStep],
-        before: &[ChangeStep],
-        value: fn(&ChangeStep) -> Option<f64>,
-    ) -> Self {
-        let of = |steps: &[ChangeStep], start: UnixNanos, end: UnixNanos| {
-            let step_nanos = window.step_nano.0;
-            let steps = steps
-                .iter()
-                .filter(|step| is_measured(step.start_unix_nano, step_nanos, (start, end)));
-            let steps = steps.map(|step| (step.start_unix_nano, value(step)));
-            spread(start, end, step_nanos, steps)
-        };
-        Self {
-            now: of(now, window.start_unix_nano, window.end_unix_nano),
-            before: of(before, before_start, window.start_unix_nano),
-        }
+/// The window that groups are of, and the start of the time before it.
+pub type ComparedTimes = (TimeWindow, UnixNanos);
+
+/// The steps of a group in the slots of its window, and of the time before where it was called.
+fn series(
+    group: &ChangedGroup,
+    (window, before_start): ComparedTimes,
+    spread: impl Fn(Slots, &[ChangeStep]) -> Vec<Option<f64>>,
+) -> ComparedSeries {
+    let before = TimeWindow {
+        start_unix_nano: before_start,
+        end_unix_nano: window.start_unix_nano,
+        step_nano: window.step_nano,
+    };
+    let steps = &group.baseline_steps;
+    let before = (!steps.is_empty()).then(|| spread(Slots::of_window(&before), steps));
+    ComparedSeries {
+        now: spread(Slots::of_window(&window), &group.steps),
+        before: before.unwrap_or_default(),
     }
 }
 
-/// Values by step in even distances from `start` to `end`; a step that is not listed has none.
-/// Steps begin at multiples of their length since 1970.
-#[must_use]
-pub fn spread(
-    start: UnixNanos,
-    end: UnixNanos,
-    step_nanos: u64,
-    values: impl Iterator<Item = (UnixNanos, Option<f64>)>,
-) -> Vec<Option<f64>> {
-    if step_nanos == 0 || end <= start {
-        return Vec::new();
+fn step_start(step: &ChangeStep) -> UnixNanos {
+    step.start_unix_nano
+}
+
+/// A change of a group of one of these kinds.
+fn change_of<'a>(group: &'a ChangedGroup, kinds: &[ChangeKind]) -> Option<&'a Change> {
+    group.changes.iter().find(|change| kinds.contains(&change.kind))
+}
+
+fn label(what: &str, group: &ChangedGroup) -> String {
+    let name = match &group.operation {
+        Some(operation) => format::operation(operation),
+        None => format::service(&group.service),
+    };
+    format!("{what} of {name} over time")
+}
+
+/// Two cells: calls by the minute, and over time.
+pub fn rate_cells(
+    group: &ChangedGroup,
+    times: ComparedTimes,
+    class: &'static str,
+) -> impl IntoView + use<> {
+    let kinds = [ChangeKind::Throughput, ChangeKind::Missing, ChangeKind::New];
+    let calls =
+        series(group, times, |slots, steps| slots.rates(steps, step_start, |step| step.count));
+    view! {
+        <NumberCell
+            now=rates::per_minute(group.now.rate_per_second)
+            before=format!("{} /min", rates::per_minute(group.before.rate_per_second))
+            change_is_worse=change_of(group, &kinds).map(|change| change.is_worse)
+        />
+        <td class=class>
+            <ComparedSpark series=calls label=label("Calls", group) />
+        </td>
     }
-    let first = start.0 / step_nanos;
-    let count = (end.0.div_ceil(step_nanos) - first).min(STEPS_MAX);
-    let mut spread = vec![None; usize::try_from(count).unwrap_or(0)];
-    for (time, value) in values {
-        let slot = (time.0 / step_nanos).checked_sub(first).and_then(|at| usize::try_from(at).ok());
-        if let Some(slot) = slot.and_then(|slot| spread.get_mut(slot)) {
-            *slot = value;
-        }
+}
+
+/// Two cells: the share of failures, and over time.
+pub fn failure_cells(
+    group: &ChangedGroup,
+    times: ComparedTimes,
+    class: &'static str,
+) -> impl IntoView + use<> {
+    let change_is_worse = change_of(group, &[ChangeKind::Errors]).map(|change| change.is_worse);
+    let tone = if change_is_worse == Some(true) { SparkTone::Error } else { SparkTone::Plain };
+    let share =
+        |step: &ChangeStep| (step.count > 0).then(|| step.error_count as f64 / step.count as f64);
+    let failures =
+        series(group, times, |slots, steps| slots.measures(steps, step_start, share, None));
+    let (now, before) = (failed_words(&group.now), failed_words(&group.before));
+    view! {
+        <NumberCell now before change_is_worse />
+        <td class=class>
+            <ComparedSpark series=failures top_min=0.04 tone label=label("Failures", group) />
+        </td>
     }
-    spread
+}
+
+/// The share of failures; of no calls a dash.
+fn failed_words(stats: &GroupStats) -> String {
+    if stats.count == 0 { "–".to_owned() } else { rates::percent(stats.error_share) }
+}
+
+/// The cell of a quantile, 50 or 95, of the durations.
+pub fn duration_cell(group: &ChangedGroup, quantile: u8) -> impl IntoView + use<> {
+    let of = |stats: &GroupStats| {
+        format::duration_or_none(if quantile == 50 { stats.p50_nano } else { stats.p95_nano })
+    };
+    let change = change_of(group, &[ChangeKind::Latency])
+        .filter(|change| change.quantile.is_none_or(|of| of == quantile || of == 0));
+    let change_is_worse = change.map(|change| change.is_worse);
+    view! { <NumberCell now=of(&group.now) before=of(&group.before) change_is_worse /> }
+}
+
+/// Two cells: the p95 of the durations, and over time.
+pub fn p95_cells(
+    group: &ChangedGroup,
+    times: ComparedTimes,
+    class: &'static str,
+) -> impl IntoView + use<> {
+    let latency = change_of(group, &[ChangeKind::Latency]);
+    let tone = if latency.is_some() { SparkTone::Accent } else { SparkTone::Plain };
+    let p95 = |step: &ChangeStep| (step.count > 0).then_some(step.p95_nano.0 as f64);
+    let p95 = series(group, times, |slots, steps| slots.measures(steps, step_start, p95, None));
+    view! {
+        {duration_cell(group, 95)}
+        <td class=class>
+            <ComparedSpark series=p95 tone label=label("p95", group) />
+        </td>
+    }
 }
 
 /// The two series.
@@ -168,24 +232,53 @@ fn area(values: &[Option<f64>], top: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::UnixNanos;
+    use serde_json::json;
+    use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::{area, line, spread};
+    use super::{ChangedGroup, GroupStats, area, failed_words, line, series, step_start};
 
     #[test]
-    fn steps_that_are_not_listed_are_gaps() {
-        let values =
-            [(UnixNanos(20), Some(1.0)), (UnixNanos(40), Some(2.0)), (UnixNanos(900), None)];
-        let spread = spread(UnixNanos(15), UnixNanos(60), 10, values.into_iter());
-        assert_eq!(spread, [None, Some(1.0), None, Some(2.0), None]);
+    fn counts_of_a_step_that_has_not_ended_are_no_drop() {
+        let step = |start: u64, count: u64| {
+            json!({
+                "startUnixNano": start.to_string(), "count": count, "errorCount": 0,
+                "p50Nano": "1", "p95Nano": "1",
+            })
+        };
+        let stats = json!({
+            "count": 9, "ratePerSecond": 1.0, "errorCount": 0, "errorShare": 0.0, "p50Nano": "1",
+            "p95Nano": "1",
+        });
+        let second = 1_000_000_000;
+        let mut group: ChangedGroup = serde_json::from_value(json!({
+            "service": "web", "now": stats, "before": stats, "changes": [], "score": 0.0,
+            "steps": [step(20 * second, 10), step(40 * second, 3)],
+            "baselineSteps": [step(0, 10)],
+        }))
+        .unwrap();
+        let window = TimeWindow {
+            start_unix_nano: UnixNanos(20 * second),
+            end_unix_nano: UnixNanos(46 * second),
+            step_nano: DurationNanos(10 * second),
+        };
+        let calls = |group: &ChangedGroup| {
+            series(group, (window, UnixNanos(0)), |slots, steps| {
+                slots.rates(steps, step_start, |step| step.count)
+            })
+        };
+        let drawn = calls(&group);
+        assert_eq!(drawn.now, [Some(1.0), Some(0.0), None]);
+        assert_eq!(drawn.before, [Some(1.0), Some(0.0)]);
+        group.baseline_steps.clear();
+        assert!(calls(&group).before.is_empty(), "no calls before draw no line of zeros");
     }
 
     #[test]
-    fn a_window_without_length_has_no_steps() {
-        let none = || std::iter::empty();
-        assert!(spread(UnixNanos(5), UnixNanos(5), 10, none()).is_empty());
-        assert!(spread(UnixNanos(5), UnixNanos(9), 0, none()).is_empty());
-        assert_eq!(spread(UnixNanos(0), UnixNanos(u64::MAX), 1, none()).len(), 1_000);
+    fn no_calls_have_no_share_of_failures() {
+        let mut stats = GroupStats::default();
+        assert_eq!(failed_words(&stats), "–");
+        stats.count = 1;
+        assert_eq!(failed_words(&stats), "0 %");
     }
 
     #[test]

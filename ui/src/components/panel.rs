@@ -12,6 +12,12 @@ use serde::de::DeserializeOwned;
 use super::{ErrorState, LoadingRows, PartialNote, ShorterRange};
 use crate::{asked::SHORTER, remote::Remote};
 
+/// Words about missing parts, with a link to a shorter range where they offer it.
+pub(super) fn missing_note(words: String) -> impl IntoView {
+    let shorter = words.contains(SHORTER).then(|| view! { <ShorterRange /> });
+    view! { <PartialNote>{words} " " {shorter}</PartialNote> }
+}
+
 /// A card whose content is one answer.
 #[component]
 pub fn Panel<T, D, V>(
@@ -53,10 +59,7 @@ where
             view! { <ErrorState error on_retry=retry /> }
         });
         let drawn = answer.map(|answer| {
-            let note = missing.and_then(|missing| missing(&answer)).map(|words| {
-                let shorter = words.ends_with(SHORTER).then(|| view! { <ShorterRange /> });
-                view! { <PartialNote>{words} " " {shorter}</PartialNote> }
-            });
+            let note = missing.and_then(|missing| missing(&answer)).map(missing_note);
             let body = if is_empty(&answer) {
                 view! { <p class="panel-empty">{move || empty.get()}</p> }.into_any()
             } else {

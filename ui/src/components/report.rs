@@ -10,8 +10,9 @@ use tidings_proto::{
 };
 
 use super::{
-    Headline, PartialNote, ShorterRange,
+    Headline,
     change::{listed, short},
+    panel::missing_note,
     refusals::receiver_words,
 };
 use crate::{asked::SHORTER, browser, format, format::rates, links::Links};
@@ -65,13 +66,12 @@ pub fn ReportSentence(
         .filter(|name| Some(name) != subject.as_ref())
         .collect();
     let feels = feeling_words(&names).map(|words| view! { <p class="say mute">{words}</p> });
-    let partial = partial_words(&report.partial).map(|words| {
-        view! { <PartialNote>{words} " " {SHORTER} " " <ShorterRange /></PartialNote> }
-    });
+    let partial = partial_words(&report.partial).map(missing_note);
     view! { {end} {first} {feels} {partial} }
 }
 
-/// Gaps of a report as sentences; each once, whichever parts it is of.
+/// Gaps of a report as sentences, each once even if several parts have it. A shorter range is
+/// offered where it helps.
 fn partial_words(partial: &[PartialReason]) -> Option<String> {
     let mut sentences: Vec<String> = Vec::new();
     for PartialReason { reason, .. } in partial {
@@ -81,6 +81,9 @@ fn partial_words(partial: &[PartialReason]) -> Option<String> {
         if !sentences.contains(&sentence) {
             sentences.push(sentence);
         }
+    }
+    if partial.iter().any(|of| of.shorter_range_helps) {
+        sentences.push(SHORTER.to_owned());
     }
     (!sentences.is_empty()).then(|| sentences.join(" "))
 }
@@ -156,10 +159,29 @@ pub fn compared_words(window: TimeWindow, baseline: (UnixNanos, UnixNanos)) -> S
 mod tests {
     use tidings_proto::{
         UnixNanos,
-        api::{ReceiverRefusal, RefusalStatus, ServiceEnd, TrafficEnd},
+        api::{PartialReason, ReceiverRefusal, RefusalStatus, ReportPart, ServiceEnd, TrafficEnd},
     };
 
-    use super::{end_words, feeling_words, refused_words};
+    use super::{end_words, feeling_words, partial_words, refused_words};
+
+    #[test]
+    fn a_shorter_range_is_offered_only_for_gaps_that_it_mends() {
+        let gap = |part, reason: &str, shorter_range_helps| PartialReason {
+            part,
+            reason: reason.to_owned(),
+            shorter_range_helps,
+        };
+        let rare = gap(ReportPart::Groups, "rare types are in none", false);
+        let cut = |part| gap(part, "the newest were read", true);
+        assert_eq!(partial_words(&[]), None);
+        let words = partial_words(std::slice::from_ref(&rare));
+        assert_eq!(words.as_deref(), Some("Rare types are in none."));
+        let words = partial_words(&[rare, cut(ReportPart::Window), cut(ReportPart::Baseline)]);
+        assert_eq!(
+            words.as_deref(),
+            Some("Rare types are in none. The newest were read. A shorter range is read whole.")
+        );
+    }
 
     #[test]
     fn the_end_of_traffic_says_since_when_and_who_was_refused() {

@@ -68,6 +68,9 @@ pub fn Sparkline(
 pub fn SparkBars(
     /// The values, oldest first, evenly spaced.
     values: Vec<f64>,
+    /// Set when the step of the last value has not ended: its bar is pale.
+    #[prop(optional)]
+    ends_open: bool,
     /// The colour.
     #[prop(optional)]
     tone: SparkTone,
@@ -77,11 +80,13 @@ pub fn SparkBars(
 ) -> impl IntoView {
     let top = greatest(values.iter().copied());
     let step = WIDTH / values.len().max(1) as f64;
-    let mut bars = String::new();
+    let (mut bars, mut open_bar) = (String::new(), String::new());
     for (index, value) in values.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+        let is_open = ends_open && index + 1 == values.len();
+        let path = if is_open { &mut open_bar } else { &mut bars };
         let height = (value / top * HEIGHT).max(1.0);
         let (left, width) = (index as f64 * step, step * 0.75);
-        let _ = write!(bars, "M{left:.1} {HEIGHT}v{:.1}h{width:.1}V{HEIGHT}z", -height);
+        let _ = write!(path, "M{left:.1} {HEIGHT}v{:.1}h{width:.1}V{HEIGHT}z", -height);
     }
     view! {
         <svg
@@ -93,6 +98,7 @@ pub fn SparkBars(
             aria-label=label
         >
             <path class="spark-bars" d=bars />
+            <path class="spark-bars spark-open" d=open_bar />
         </svg>
     }
 }

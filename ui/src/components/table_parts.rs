@@ -1,6 +1,5 @@
-//! Parts of tables: headings of columns, plain ones and those that sort; numbers beside what they
-//! were. The order is in the page's address as
-//! `sort=column` or `sort=-column`, the minus for the greatest first.
+//! Parts of tables: headings of columns, plain ones and those that sort; cells of numbers. The order
+//! is in the page's address as `sort=column` or `sort=-column`, the minus for the greatest first.
 
 use leptos::prelude::*;
 
@@ -152,42 +151,25 @@ pub fn facts_table<const N: usize>(
     }
 }
 
-/// A cell of a table: the number, behind what it was when it changed.
+/// A cell of a table: a number of the window; its title is that of the time before.
 #[component]
 pub fn NumberCell(
     /// The number as text.
     now: String,
     /// The number of the time before.
     before: String,
-    /// Set when it changed more than by chance.
-    changed: bool,
-    /// Set when the change is bad.
-    #[prop(optional)]
-    is_worse: bool,
-    /// The moment of the change, as ` since 14:01`; the numbers are those from there on.
-    #[prop(optional, into)]
-    since: String,
+    /// Set when it changed more than by chance: true when that is bad.
+    change_is_worse: Option<bool>,
 ) -> impl IntoView {
-    let class = match (changed, is_worse) {
-        (true, true) => "is-worse",
-        (true, false) => "is-better",
-        (false, _) => "",
+    let class = match change_is_worse {
+        Some(true) => "num is-worse",
+        Some(false) => "num is-better",
+        None => "num",
     };
-    let title = if since.is_empty() {
-        format!("it was {before}")
-    } else {
-        format!("{now}{since}, it was {before}")
-    };
-    let was = changed.then(|| {
-        view! {
-            <span class="was">{before}</span>
-            <span class="was-arrow" aria-label="now">"→"</span>
-        }
-    });
+    let title = format!("it was {before}");
     view! {
-        <td class="num" title=title>
-            {was}
-            <span class=class>{now}</span>
+        <td class=class title=title>
+            {now}
         </td>
     }
 }

@@ -266,34 +266,6 @@ fn with_bends(layers: &[u32], edges: &[(u32, u32)]) -> (Layered, Vec<Vec<u32>>) 
     (layered, bends)
 }
 
-/// The nodes that are at most `depth` calls above or below `focus`, and `focus` itself.
-#[must_use]
-pub fn around(node_count: usize, edges: &[(u32, u32)], focus: u32, depth: u32) -> Vec<bool> {
-    let known: Vec<(u32, u32)> = edges
-        .iter()
-        .copied()
-        .filter(|(from, to)| (*from as usize) < node_count && (*to as usize) < node_count)
-        .collect();
-    let turned: Vec<(u32, u32)> = known.iter().map(|(from, to)| (*to, *from)).collect();
-    let mut kept = vec![false; node_count];
-    for edges in [known, turned] {
-        let below = callees(node_count, &edges);
-        let mut met = vec![false; node_count];
-        let mut row = vec![focus];
-        for _ in 0..=depth {
-            let mut next = Vec::new();
-            for node in row {
-                let Some(met) = met.get_mut(node as usize).filter(|met| !**met) else { continue };
-                *met = true;
-                kept[node as usize] = true;
-                next.extend(below[node as usize].iter().copied());
-            }
-            row = next;
-        }
-    }
-    kept
-}
-
 /// Returns the node to which an arrow key leads from `at`: a neighbour in the picture.
 #[must_use]
 pub fn neighbour(layout: &Layout, edges: &[(u32, u32)], at: u32, key: &str) -> Option<u32> {

@@ -384,18 +384,21 @@ fn node_id(node: u32) -> String {
     format!("{NODE_ID}{node}")
 }
 
-/// Leaves the focus on the node that has it in the picture that this one replaces, once the new one
-/// is seen: what is hidden takes no focus.
-fn keep_focus(size: Signal<(f64, f64)>) {
-    let Some(id) = browser::focused_id().filter(|id| id.starts_with(NODE_ID)) else { return };
-    Effect::new(move |is_kept: Option<bool>| {
-        let is_seen = size.get().0 > 0.0;
-        if is_seen && is_kept != Some(true) {
-            let id = id.clone();
-            request_animation_frame(move || browser::focus(&id));
-        }
-        is_seen || is_kept == Some(true)
-    });
+/// Keeps the focus on its node when this picture replaces another.
+fn keep_focus() {
+    if let Some(id) = browser::focused_id().filter(|id| id.starts_with(NODE_ID)) {
+        request_animation_frame(move || browser::focus(&id));
+    }
+}
+
+/// Size of a picture. At first it is that of the replaced picture, so that the new one is seen at
+/// once and keeps the focus.
+fn size_of(field: NodeRef<html::Div>) -> Signal<(f64, f64)> {
+    let replaced = document().query_selector(".network").ok().flatten();
+    let first = replaced
+        .map_or((0.0, 0.0), |old| (f64::from(old.client_width()), f64::from(old.client_height())));
+    let seen = browser::size_of(field);
+    Memo::new(move |_| if seen.get().0 > 0.0 { seen.get() } else { first }).into()
 }
 
 /// The picture. It fills its container, which gives it its height.
@@ -416,7 +419,7 @@ pub fn Network(
     label: String,
 ) -> impl IntoView {
     let field = NodeRef::<html::Div>::new();
-    let size = browser::size_of(field);
+    let size = size_of(field);
     let (picture_size, middle) = ((graph.layout.width, graph.layout.height), graph.middle());
     let shown = Memo::new(move |_| {
         view.get().unwrap_or_else(|| Viewport::readable(picture_size, size.get(), middle))
@@ -442,7 +445,7 @@ pub fn Network(
     let nodes = (0_u32..).zip(&graph.nodes).zip(&graph.layout.nodes);
     let nodes =
         nodes.map(|((at, node), place)| node_view(picture, at, node, *place)).collect_view();
-    keep_focus(size);
+    keep_focus();
     view! {
         <div
             node_ref=field
@@ -584,6 +587,8 @@ fn node_view(
     });
     let name_at = left + if has_sign { 31.0 } else { 13.0 };
     let is_outside = !matches!(node.sign, NodeSign::Service | NodeSign::User);
+    // Only services have colours, of which there are few.
+    let hue = (node.sign == NodeSign::Service).then(|| colour::hue_value(&node.name));
     view! {
         <g
             id=node_id(at)
@@ -598,7 +603,7 @@ fn node_view(
             role="button"
             aria-label=node.title.clone()
             aria-pressed=move || is_picked().to_string()
-            style=("--hue", colour::hue_value(&node.name))
+            style=("--hue", hue)
             on:click=move |_| picture.on_pick.run(Some(Pick::Node(at)))
             on:keydown=move |event| picture.key(&event, at)
             on:pointerenter=move |_| picture.pointed_node.set(Some(at))

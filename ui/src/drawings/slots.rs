@@ -1,6 +1,9 @@
 //! Steps of a window as slots of a picture.
 
-use tidings_proto::{UnixNanos, api::TimeWindow};
+use tidings_proto::{
+    UnixNanos,
+    api::{CountInStep, TimeWindow},
+};
 
 /// A chart has at most so many steps; more are cut at its end.
 const SLOTS_MAX: u64 = 2_000;
@@ -85,6 +88,20 @@ impl Slots {
         values
     }
 
+    /// Counts of the steps as heights of bars.
+    #[must_use]
+    pub fn counts(&self, steps: &[CountInStep]) -> Vec<f64> {
+        let count = |step: &CountInStep| Some(step.count as f64);
+        let counts = self.spread(steps, |step| step.start_unix_nano, count, Some(0.0));
+        counts.into_iter().flatten().collect()
+    }
+
+    /// Returns true if the last slot ends after the window: its count is then that of a part.
+    #[must_use]
+    pub fn ends_open(&self) -> bool {
+        self.start_of(self.count) > self.window.1
+    }
+
     /// Shares and quantiles of the steps. A slot has none where less than a quarter of it is in the
     /// window: a share of so few calls says nothing.
     #[must_use]
@@ -95,15 +112,11 @@ impl Slots {
         value: impl Fn(&S) -> Option<f64>,
         fallback: Option<f64>,
     ) -> Vec<Option<f64>> {
-        let mut values = self.spread(steps, begin, value, fallback);
-        for (slot, value) in values.iter_mut().enumerate() {
-            *value = value.filter(|_| self.is_measured(slot));
-        }
-        values
+        self.measured(self.spread(steps, begin, value, fallback), 4)
     }
 
-    /// Counts as rates by the second. A slot partly outside of the window is measured by its part
-    /// inside. It has no rate when that is less than a quarter.
+    /// Counts as rates by the second. A slot partly outside of the window has none: its last calls
+    /// are still on their way, which would draw as a drop.
     #[must_use]
     pub fn rates<S>(
         &self,
@@ -111,42 +124,33 @@ impl Slots {
         begin: impl Fn(&S) -> UnixNanos,
         count: impl Fn(&S) -> u64,
     ) -> Vec<Option<f64>> {
-        let counts = self.spread(steps, begin, |step| Some(count(step) as f64), Some(0.0));
-        let rate = |(slot, value): (usize, Option<f64>)| {
-            let inside = self.inside(slot) as f64;
-            let value = value.filter(|_| self.is_measured(slot));
-            value.map(|value| value * SECOND as f64 / inside)
-        };
-        counts.into_iter().enumerate().map(rate).collect()
+        let seconds = self.step_nanos as f64 / SECOND as f64;
+        let rate = |step: &S| Some(count(step) as f64 / seconds);
+        self.measured(self.spread(steps, begin, rate, Some(0.0)), 1)
     }
 
-    fn is_measured(&self, slot: usize) -> bool {
-        is_measured(self.start_of(slot), self.step_nanos, self.window)
+    /// Drops the values of slots with less than one part in `parts` in the window.
+    fn measured(&self, mut values: Vec<Option<f64>>, parts: u64) -> Vec<Option<f64>> {
+        for (slot, value) in values.iter_mut().enumerate() {
+            let is_measured = self.inside(slot).saturating_mul(parts) >= self.step_nanos;
+            *value = value.filter(|_| is_measured);
+        }
+        values
     }
 
-    /// Nanoseconds of a slot that lie in the window, never 0.
+    /// Nanoseconds of a slot that lie in the window.
     fn inside(&self, slot: usize) -> u64 {
-        inside(self.start_of(slot), self.step_nanos, self.window).max(1)
+        let (begin, (start, end)) = (self.start_of(slot), self.window);
+        let until = begin.0.saturating_add(self.step_nanos).min(end.0);
+        until.saturating_sub(begin.0.max(start.0))
     }
-}
-
-/// Tells whether so much of a step lies in a window that its numbers say something: a quarter.
-#[must_use]
-pub fn is_measured(begin: UnixNanos, step_nanos: u64, window: (UnixNanos, UnixNanos)) -> bool {
-    inside(begin, step_nanos, window).saturating_mul(4) >= step_nanos
-}
-
-/// Nanoseconds of a step that lie in a window.
-fn inside(begin: UnixNanos, step_nanos: u64, (start, end): (UnixNanos, UnixNanos)) -> u64 {
-    let until = begin.0.saturating_add(step_nanos).min(end.0);
-    until.saturating_sub(begin.0.max(start.0))
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::{SECOND, Slots};
+    use super::{CountInStep, SECOND, Slots};
 
     fn window(start: u64, end: u64, step: u64) -> TimeWindow {
         TimeWindow {
@@ -174,13 +178,21 @@ mod tests {
     }
 
     #[test]
-    fn a_step_cut_by_the_window_is_measured_by_what_is_inside() {
+    fn a_step_cut_by_the_window_has_no_rate_and_a_quantile_of_a_quarter() {
         let slots = Slots::of_window(&window(90, 241, 60));
         let steps = [(60, 30_u64), (120, 60), (240, 5)];
         let begin = |step: &(u64, u64)| UnixNanos(step.0 * SECOND);
         let rates = slots.rates(&steps, begin, |step| step.1);
-        assert_eq!(rates, [Some(1.0), Some(1.0), Some(0.0), None]);
+        assert_eq!(rates, [None, Some(1.0), Some(0.0), None]);
         let shares = slots.measures(&steps, begin, |step| Some(step.1 as f64), None);
         assert_eq!(shares, [Some(30.0), Some(60.0), None, None]);
+        assert!(slots.ends_open() && !Slots::of_window(&window(90, 240, 60)).ends_open());
+    }
+
+    #[test]
+    fn bars_have_the_count_of_each_step_and_none_of_the_others() {
+        let step = |start: u64, count| CountInStep { start_unix_nano: UnixNanos(start), count };
+        let slots = Slots::of_window(&window(60, 240, 60));
+        assert_eq!(slots.counts(&[step(120 * SECOND, 7), step(900 * SECOND, 9)]), [0.0, 7.0, 0.0]);
     }
 }

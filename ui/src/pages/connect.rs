@@ -10,7 +10,9 @@ use tidings_proto::api::{ReceiverStatus, ServerStatus};
 
 use crate::{
     api, browser,
-    components::{Badge, CopyButton, ErrorState, LoadingRows, PartialNote, Tone, use_toasts},
+    components::{
+        Badge, CopyButton, ErrorState, LoadingRows, PartialNote, Tone, receiver_words, use_toasts,
+    },
     format,
     remote::Remote,
     shell::{crumb, set_crumbs},
@@ -139,12 +141,7 @@ fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
         refusals,
         ..
     } = receiver;
-    let words = match name.as_str() {
-        "otlp/grpc" => "OTLP over gRPC".to_owned(),
-        "otlp/http" => "OTLP over HTTP".to_owned(),
-        "zipkin" => "Zipkin".to_owned(),
-        _ => name,
-    };
+    let words = receiver_words(&name);
     let (tone, state) = match (refused_requests, accepted_requests, accepted_last_minute) {
         (1.., ..) => (Tone::Warning, "refused some"),
         (0, 0, _) => (Tone::Plain, "waiting"),

@@ -7,7 +7,9 @@
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use leptos::prelude::*;
-use tidings_proto::api::{ChangeReport, ChangedGroup, ExceptionGroup, ExceptionList, NameList};
+use tidings_proto::api::{
+    BaselineState, ChangeReport, ChangedGroup, ExceptionGroup, ExceptionList, NameList,
+};
 
 use crate::{
     addresses,
@@ -19,7 +21,8 @@ use crate::{
     browser,
     components::{
         AddressSegments, Badge, Chip, Icon, IconName, Panel, PartialNote, ServiceName, SortHead,
-        SortOrder, SparkBars, SparkTone, Suggest, Suggestion, Tone, use_choice, use_sort,
+        SortOrder, SparkBars, SparkTone, Suggest, Suggestion, Tone, report::quiet_words,
+        use_choice, use_sort,
     },
     drawings::slots::Slots,
     figures, format,
@@ -249,9 +252,25 @@ impl ErrorsState {
         Self { window, now, before, report, filters, shown, order, open, toggle }
     }
 
+    /// Returns true if the time before has no data: then no exception counts as new.
+    fn lacks_baseline(self) -> bool {
+        self.before.value().is_some_and(|before| before.count == 0)
+            && self
+                .report
+                .value()
+                .is_some_and(|report| report.baseline.state == BaselineState::Empty)
+    }
+
+    /// The list of the time before, once it is known to have data.
+    fn baseline(self) -> Option<Arc<ExceptionList>> {
+        let before = self.before.value()?;
+        let is_known = before.count > 0 || !self.report.loading() && !self.lacks_baseline();
+        is_known.then_some(before)
+    }
+
     /// All rows, in the order of the answer.
     fn measured(self) -> Option<Vec<ErrorRow>> {
-        let (before, report) = (self.before.value(), self.report.value());
+        let (before, report) = (self.baseline(), self.report.value());
         let services = report.as_ref().map_or(&[][..], |report| &report.services);
         Some(measured(self.now.value()?.as_ref(), before.as_deref(), services))
     }
@@ -347,7 +366,10 @@ fn missing(list: &ExceptionList) -> Option<String> {
 /// Names the new kinds and the one that came more often, in a sentence; those that follow from
 /// others are counted only.
 fn sentence(page: ErrorsState) -> Option<String> {
-    page.before.value()?;
+    if page.lacks_baseline() {
+        return Some(quiet_words(BaselineState::Empty).to_owned());
+    }
+    page.baseline()?;
     let rows = page.measured()?;
     let (loud, follow): (Vec<&ErrorRow>, Vec<&ErrorRow>) =
         rows.iter().filter(|row| row.came_or_grew()).partition(|row| row.is_loud());
@@ -576,13 +598,7 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
         let id = id.clone();
         Memo::new(move |_| page.open.with(|open| open.as_ref() == Some(&id)))
     };
-    let counts = slots.spread(
-        &group.steps,
-        |step| step.start_unix_nano,
-        |step| Some(step.count as f64),
-        Some(0.0),
-    );
-    let bars: Vec<f64> = counts.into_iter().map(|count| count.unwrap_or(0.0)).collect();
+    let (bars, ends_open) = (slots.counts(&group.steps), slots.ends_open());
     let now = browser::now();
     let first = {
         let zone = browser::zone_minutes(group.first_seen_unix_nano);
@@ -648,7 +664,9 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
             <td class="num">{format::count(group.count)}</td>
             <td class="num was">{before}</td>
             <td class="num">{change}</td>
-            <td class="errors-spark"><SparkBars values=bars tone label="Exceptions over time" /></td>
+            <td class="errors-spark">
+                <SparkBars values=bars ends_open tone label="Exceptions over time" />
+            </td>
             <td class="num wide">{first}</td>
             <td class="num">{last}</td>
         </tr>

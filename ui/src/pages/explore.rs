@@ -1,9 +1,9 @@
 //! Explore: traces by what one of their spans is like, and what sets some of them apart.
 //!
 //! Owns the question (filters or a query, range, box, order; all in the address) and the keys. The
-//! heatmap shows the spans that the filters find; a box in it narrows the list and is explained.
-//! New traces appear by themselves, but never under a reader who points at a row, has one selected
-//! or has asked for older pages.
+//! heatmap shows the spans that they find; a box in it narrows the list and is explained. New
+//! traces appear by themselves, but never under a reader who points at a row, has one selected or
+//! has asked for older pages.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use tidings_proto::{TraceId, UnixNanos};
 
 use crate::{
     api,
+    api::analysis::Analysis,
     api::explored_traces::{ExploredTrace, ExploredTraces},
     browser, colour,
     components::{Chip, EmptyState},
@@ -33,7 +34,6 @@ mod latency_panel;
 pub mod list_columns;
 pub mod query_box;
 mod query_completion;
-pub mod scatter;
 pub mod span_groups;
 pub mod span_table;
 pub mod trace_table;
@@ -44,7 +44,6 @@ use filter_bar::FilterBar;
 use latency_panel::latency_panel;
 use list_columns::ListTools;
 use query_box::{QueryBox, QuerySwitch};
-use scatter::Scatter;
 use span_groups::group_panel;
 use span_table::SpanTable;
 use trace_table::{TraceTable, row_id};
@@ -95,7 +94,7 @@ pub fn ExplorePage() -> impl IntoView {
     let query = use_query();
     let state = Memo::new(move |_| query.with(ExploreState::read));
     remember_list("/explore", query);
-    let question = Memo::new(move |_| state.with(ExploreState::question));
+    let question = Memo::new(move |_| state.with(question_of));
     let filters = Memo::new(move |_| state.with(|state| state.filters.clone()));
     let selected = Memo::new(move |_| state.with(|state| state.selected));
     let is_query = Memo::new(move |_| state.with(|state| state.query.is_some()));
@@ -128,6 +127,8 @@ pub fn ExplorePage() -> impl IntoView {
     });
     let explored = Explored { state, change: use_change(query) };
     bind_keys(explored, paged, open);
+    let is_refused = Memo::new(move |_| is_query.get() && paged.error().is_some());
+    let is_explained = Memo::new(move |_| state.with(|state| state.chosen.is_some()));
     let filtered = Callback::new(move |filters: TraceFilters| {
         explored.edit(|state| state.filters = filters);
     });
@@ -143,11 +144,9 @@ pub fn ExplorePage() -> impl IntoView {
                 </div>
             </div>
             <QueryBox explored error=Signal::derive(move || paged.error()) />
-            <Show when=move || !is_query.get() fallback=move || scatter_card(traces)>
-                <div
-                    class="explore-panels"
-                    class:is-split=move || state.with(|state| state.chosen.is_some())
-                >
+            // The box of a query says why it is refused.
+            <Show when=move || !is_refused.get()>
+                <div class="explore-panels" class:is-split=move || is_explained.get()>
                     {latency_panel(explored, heatmap, held)} {explain_panel(explored)}
                 </div>
                 {compare_panel(explored)}
@@ -187,15 +186,24 @@ fn box_chip(explored: Explored) -> Option<impl IntoView> {
     })
 }
 
-/// The traces of a query as points, when there are some.
-fn scatter_card(traces: Memo<Arc<Vec<ExploredTrace>>>) -> impl IntoView {
-    let has_rows = Memo::new(move |_| traces.with(|traces| !traces.is_empty()));
-    view! {
-        <Show when=move || has_rows.get()>
-            <div class="card">
-                <Scatter traces />
-            </div>
-        </Show>
+/// The question of the list. A box narrows a query to its durations, as it narrows filters.
+fn question_of(state: &ExploreState) -> TraceQuestion {
+    let question = state.question();
+    let Some((query, chosen)) = question.query.as_ref().zip(question.chosen) else {
+        return question;
+    };
+    // A query takes no longer duration.
+    let longest = chosen.longest.0.min(i64::MAX.unsigned_abs());
+    let shortest = chosen.shortest.0;
+    let query = format!("{query} | {{ duration >= {shortest}ns && duration <= {longest}ns }}");
+    TraceQuestion { query: Some(query), ..question }
+}
+
+/// Asks about the spans that a query finds, or that the filters find without those that exclude.
+fn asked_spans(asked: Analysis, filters: &TraceFilters, query: Option<&str>) -> Analysis {
+    match query {
+        Some(query) => asked.with("q", query),
+        None => asked.with_filters(filters),
     }
 }
 
@@ -307,4 +315,31 @@ fn Nothing(
         }
     };
     view! { <Show when=move || empty.get()>{body}</Show> }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, UnixNanos};
+
+    use super::{ExploreState, HeatmapBox, question_of};
+
+    #[test]
+    fn a_box_narrows_a_query_to_its_durations() {
+        let chosen = HeatmapBox {
+            from: UnixNanos(0),
+            to: UnixNanos(60),
+            shortest: DurationNanos(80),
+            longest: DurationNanos(u64::MAX),
+        };
+        let query = Some("{ } >> { }".to_owned());
+        let unboxed = ExploreState { query, ..ExploreState::default() };
+        assert_eq!(question_of(&unboxed), unboxed.question());
+        let boxed = ExploreState { chosen: Some(chosen), ..unboxed };
+        assert_eq!(
+            question_of(&boxed).query.as_deref(),
+            Some("{ } >> { } | { duration >= 80ns && duration <= 9223372036854775807ns }")
+        );
+        let filtered = ExploreState { query: None, ..boxed };
+        assert_eq!(question_of(&filtered), filtered.question());
+    }
 }

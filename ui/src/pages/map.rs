@@ -1,8 +1,9 @@
 //! Map: services, what they call, and how that goes.
 //!
 //! Owns the questions (the graph of the window, that of the one before, what changed, the rates
-//! under it, the graph of a trace that lights up) and the address: the focus with its depth, what is picked, the
-//! trace. What the picture shows follows from these in [`map_graph`].
+//! under it, the graph of a trace that lights up) and the address: the focus with its depth, whether
+//! peers are folded, what is picked, the trace. The server finds what is around a focus and folds
+//! peers; what the picture shows of it follows in [`map_graph`].
 
 use std::sync::Arc;
 
@@ -13,7 +14,10 @@ use tidings_proto::{
 };
 
 use crate::{
-    api::analysis::{self, changes},
+    api::{
+        Request,
+        analysis::{self, Analysis, changes},
+    },
     components::{
         Badge, EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, SentenceGhost,
         ShorterRange, Tone,
@@ -41,6 +45,44 @@ use map_graph::{MapGraph, NodeName};
 /// Calls that a focus may be away.
 const DEPTHS: [u32; 3] = [1, 2, 3];
 
+/// A messaging system with more destinations is one node.
+const FOLDED_ABOVE: u32 = 8;
+/// Destinations of a system that stay single because calls of them fail.
+const FAILING_SINGLE: u32 = 5;
+
+/// The part of the graph that the address asks for, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MapShape {
+    /// The name of the node in the middle, and the maximum number of calls to others.
+    focus: Option<(String, u32)>,
+    /// Set when no peers are folded.
+    is_each: bool,
+}
+
+impl MapShape {
+    fn read(query: &UrlQuery) -> Self {
+        let focus = query.get("focus").filter(|name| !name.is_empty()).map(|name| {
+            let depth = query.get("depth").and_then(|depth| depth.parse().ok());
+            (name.to_owned(), depth.filter(|depth| DEPTHS.contains(depth)).unwrap_or(1))
+        });
+        Self { focus, is_each: query.get("each").is_some() }
+    }
+
+    /// The question for its graph. Peers of these names stay single, and `failing` of those with
+    /// failed calls.
+    fn graph(&self, of: Analysis, single: &[String], failing: u32) -> Request<ServiceGraph> {
+        let mut asked = of;
+        if let Some((name, depth)) = &self.focus {
+            asked = asked.with("around", name).with("depth", depth);
+        }
+        if !self.is_each {
+            asked = asked.with("fold", FOLDED_ABOVE).with("failing", failing);
+            asked = single.iter().fold(asked, |asked, name| asked.with("single", name));
+        }
+        analysis::graph(&asked)
+    }
+}
+
 /// An edit of the address: how it enters the history, the change, and the names to write.
 type QueryEdit = (Step, fn(&mut UrlQuery, &[String]), Vec<String>);
 
@@ -51,6 +93,7 @@ struct MapPageState {
     now: Remote<ServiceGraph>,
     /// Changes and the culprit behind them: the same question that Home asks.
     report: Remote<ChangeReport>,
+    shape: Memo<MapShape>,
     focus: Memo<Option<(NodeName, u32)>>,
     shown: Memo<Option<Arc<MapGraph>>>,
     picked: Memo<Option<Pick>>,
@@ -60,30 +103,41 @@ struct MapPageState {
 impl MapPageState {
     fn follow() -> Self {
         let window = LiveWindow::follow();
-        let now = window.ask(|window| Some(analysis::graph(&window.analysis())));
-        let before = window.ask(|window| Some(analysis::graph(&window.analysis_before()?)));
         let query = use_query();
         let trace = Memo::new(move |_| {
             query.with(|query| query.get("trace").and_then(|id| id.parse::<TraceId>().ok()))
         });
         let of_trace =
             Remote::<ServiceGraph>::new(move || trace.get().map(analysis::graph_of_trace));
-        let focus = Memo::new(move |_| {
-            let (name, depth) = query.with(read_focus)?;
-            let graph = now.value();
-            Some((graph.map_or(name.clone(), |graph| name.among(&graph.nodes)), depth))
-        });
+        let lit = move || trace.get().and_then(|_| of_trace.value());
         let report = window.ask_slowly(|window| Some(changes(&window.analysis())));
-        let shown = Memo::new(move |_| {
-            let (now, before) = (now.value()?, before.value());
-            let lit = trace.get().and_then(|_| of_trace.value());
+        let shape = Memo::new(move |_| query.with(MapShape::read));
+        let named = Memo::new(move |_| {
             let report = report.value();
             let headline = report.as_ref().and_then(|report| report.headline.as_ref());
-            let graph = MapGraph::new(&now, before.as_deref(), lit.as_deref(), headline);
-            Some(Arc::new(match focus.get() {
-                Some((name, depth)) => graph.around(&name, depth),
-                None => graph,
-            }))
+            map_graph::named_peers(headline, lit().as_deref())
+        });
+        let now = window.ask(move |window| {
+            let single = named.get();
+            Some(shape.get().graph(window.analysis(), &single, FAILING_SINGLE))
+        });
+        let beside = Memo::new(move |_| {
+            now.value().map(|graph| map_graph::beside_folded(&graph)).unwrap_or_default()
+        });
+        let before = window.ask(move |window| {
+            Some(shape.get().graph(window.analysis_before()?, &beside.get(), 0))
+        });
+        let focus = Memo::new(move |_| {
+            let (name, depth) = shape.get().focus?;
+            let (name, graph) = (NodeName::read(&name), now.value());
+            Some((graph.map_or(name.clone(), |graph| name.among(&graph.nodes)), depth))
+        });
+        let shown = Memo::new(move |_| {
+            let (now, before) = (now.value()?, before.value());
+            let report = report.value();
+            let headline = report.as_ref().and_then(|report| report.headline.as_ref());
+            let graph = MapGraph::new(&now, before.as_deref(), lit().as_deref(), headline);
+            Some(Arc::new(graph))
         });
         let picked = Memo::new(move |_| {
             let shown = shown.get()?;
@@ -94,7 +148,7 @@ impl MapPageState {
         let edit = Callback::new(move |(step, change, names): QueryEdit| {
             edit(step, &|query| change(query, &names));
         });
-        Self { window, now, report, focus, shown, picked, edit }
+        Self { window, now, report, shape, focus, shown, picked, edit }
     }
 
     fn pick(self, pick: Option<Pick>) {
@@ -133,14 +187,8 @@ impl MapPageState {
     }
 }
 
-fn read_focus(query: &UrlQuery) -> Option<(NodeName, u32)> {
-    let name = NodeName::read(query.get("focus")?)?;
-    let depth = query.get("depth").and_then(|depth| depth.parse().ok());
-    Some((name, depth.filter(|depth| DEPTHS.contains(depth)).unwrap_or(1)))
-}
-
 fn read_pick(query: &UrlQuery, shown: &MapGraph, nodes: &[GraphNode]) -> Option<Pick> {
-    let node = |key| shown.place(&NodeName::read(query.get(key)?)?.among(nodes));
+    let node = |key| shown.place(&NodeName::read(query.get(key)?).among(nodes));
     if let Some(node) = node("node") {
         return Some(Pick::Node(node));
     }
@@ -157,12 +205,12 @@ pub fn MapPage() -> impl IntoView {
     let page = MapPageState::follow();
     let view = RwSignal::new(None::<Viewport>);
     // Another part of the map is looked at from its own place.
-    Effect::new(move |before: Option<Option<(NodeName, u32)>>| {
-        let focus = page.focus.get();
-        if before.is_some_and(|before| before != focus) {
+    Effect::new(move |before: Option<MapShape>| {
+        let shape = page.shape.get();
+        if before.is_some_and(|before| before != shape) {
             view.set(None);
         }
-        focus
+        shape
     });
     bind_keys(page, view);
     let on_pick = Callback::new(move |pick| page.pick(pick));
@@ -212,7 +260,9 @@ fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
     keys.bind("f", "Look at what is around the picked node", group, move || {
         let focus =
             page.shown.get_untracked().and_then(|graph| match page.picked.get_untracked()? {
-                Pick::Node(node) => graph.names.get(node as usize).cloned(),
+                Pick::Node(node) => {
+                    graph.names.get(node as usize).filter(|name| !name.is_folded()).cloned()
+                }
                 Pick::Edge(_) => None,
             });
         if let Some(focus) = focus {
@@ -226,7 +276,8 @@ fn head(page: MapPageState) -> impl IntoView {
     let counts = move || {
         let graph = page.now.value()?;
         let services = graph.nodes.iter().filter(|node| node.span_count > 0).count() as u64;
-        let known = graph.nodes.iter().filter(|node| node.kind != NodeKind::User).count() as u64;
+        let known = graph.nodes.iter().filter(|node| node.kind != NodeKind::User);
+        let known: u64 = known.map(|node| node.folded_count.unwrap_or(1)).sum();
         let others = known.saturating_sub(services);
         let services = format::counted(services, "service");
         Some(if others == 0 {
@@ -271,13 +322,39 @@ fn head(page: MapPageState) -> impl IntoView {
             <div class="page-title">
                 <h1>"Map"</h1>
                 <span class="mute">{counts}</span>
-                <span class="page-tools">{move || focus_tools(page)}</span>
+                <span class="page-tools">
+                    {move || each_switch(page)} {move || focus_tools(page)}
+                </span>
             </div>
             {sentence}
             {missing}
             {edges_left_out}
         </div>
     }
+}
+
+/// The switch between folded peers and each of them; nothing where none are folded.
+fn each_switch(page: MapPageState) -> Option<impl IntoView> {
+    let is_each = page.shape.get().is_each;
+    let has_folded = page.now.value()?.nodes.iter().any(|node| node.folded_count.is_some());
+    (is_each || has_folded).then(|| {
+        let flip = move |_| {
+            let each = if is_each { Vec::new() } else { vec!["1".to_owned()] };
+            let write = |query: &mut UrlQuery, each: &[String]| query.set("each", each.first());
+            page.edit.run((Step::New, write, each));
+        };
+        view! {
+            <button
+                class="button"
+                type="button"
+                aria-pressed=is_each.to_string()
+                title="Draw each destination, database and host as a node of its own"
+                on:click=flip
+            >
+                "Each by itself"
+            </button>
+        }
+    })
 }
 
 /// The focus with its depth, and the way out of it.

@@ -3,21 +3,28 @@
 //! Owns the questions and the choices in the address: the operation, the box in the heatmap, the
 //! attribute that calls are split by. The panels below draw one answer each.
 
+use std::sync::Arc;
+
 use leptos::prelude::*;
 use leptos_router::{components::A, hooks::use_params_map};
 use tidings_proto::{
     DurationNanos,
     api::{
-        ChangeReport, ChangedGroup, Deployment, RedResult, ServiceClock, SpanKindName,
-        VersionChangeList,
+        BaselineState, ChangeReport, ChangedGroup, Deployment, RedResult, ServiceClock,
+        SpanKindName, VersionChangeList,
     },
+    otlp::SpanKind,
 };
 
 use crate::{
     api::analysis::{Analysis, changes, deployments, red},
     asked::{AskedTime, before, use_asked_time},
     browser,
-    components::{ChangeBadge, EmptyState, Headline, SentenceGhost, change::short},
+    components::{
+        EmptyState, Headline, SentenceGhost,
+        change::{change_badge, sentence_of, short},
+        report::quiet_words,
+    },
     format,
     format::rates,
     links::{Links, use_links},
@@ -106,6 +113,12 @@ impl ServiceView {
         report.services.iter().find(|group| group.service == name && !group.uninstrumented).cloned()
     }
 
+    /// Tells whether there is data of the time before to compare with.
+    fn has_baseline(self) -> bool {
+        let is_full = |report: Arc<ChangeReport>| report.baseline.state != BaselineState::Empty;
+        !self.report.loading() && self.report.value().is_none_or(is_full)
+    }
+
     fn deployments(self) -> Vec<Deployment> {
         self.report.value().map(|report| report.deployments.clone()).unwrap_or_default()
     }
@@ -115,33 +128,15 @@ impl ServiceView {
         let ChosenOperation { name, kind } = self.chosen.get()?;
         let analysis = self.time.analysis().with("service", self.name());
         let analysis = analysis.with_some("operation", (!name.is_empty()).then_some(name));
-        Some(analysis.with_some("kind", kind.map(kind_name)))
+        Some(analysis.with_some("kind", kind.map(SpanKindName::word)))
     }
 }
 
 /// The operation in an address.
 fn chosen_in(query: &UrlQuery) -> Option<ChosenOperation> {
     let name = query.get("operation")?.to_owned();
-    let kind = query.get("kind").and_then(kind_of);
+    let kind = query.get("kind").and_then(SpanKind::from_word).map(SpanKindName::from);
     Some(ChosenOperation { name, kind })
-}
-
-const KINDS: [(SpanKindName, &str); 6] = [
-    (SpanKindName::Server, "server"),
-    (SpanKindName::Consumer, "consumer"),
-    (SpanKindName::Client, "client"),
-    (SpanKindName::Producer, "producer"),
-    (SpanKindName::Internal, "internal"),
-    (SpanKindName::Unspecified, "unspecified"),
-];
-
-/// A kind as the API's parameter.
-fn kind_name(kind: SpanKindName) -> &'static str {
-    KINDS.iter().find(|(known, _)| *known == kind).map_or("unspecified", |(_, name)| name)
-}
-
-fn kind_of(name: &str) -> Option<SpanKindName> {
-    KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
 }
 
 /// The page of the service that the address names.
@@ -198,28 +193,23 @@ fn service_head(view: ServiceView) -> impl IntoView {
         view! { <A href=href attr:class="button">{words}</A> }
     };
     let badge = move || {
-        let group = view.group()?;
-        Some(view! {
-            <ChangeBadge
-                sentence=group.sentence
-                service=group.service
-                only_feels=group.only_feels
-            />
-        })
+        let (group, report) = (view.group()?, view.report.value()?);
+        Some(change_badge(&group, report.headline.as_ref()))
     };
     let sentence = move || {
         if view.report.loading() {
             return Some(view! { <SentenceGhost /> }.into_any());
         }
-        let group = view.group()?;
-        let links = links.get();
-        Some(match group.sentence {
-            Some(sentence) => view! { <Headline sentence links /> }.into_any(),
-            None => view! {
-                <p class="say mute">"It answers as before: nothing changed more than by chance."</p>
-            }
-            .into_any(),
-        })
+        let (group, report) = (view.group()?, view.report.value()?);
+        if let Some((sentence, _)) = sentence_of(&group, report.headline.as_ref()) {
+            let (sentence, links) = (sentence.clone(), links.get());
+            return Some(view! { <Headline sentence links /> }.into_any());
+        }
+        let words = match group.before.count {
+            0 => "There is nothing to compare with: it had no calls in the time before.",
+            _ => quiet_words(report.baseline.state),
+        };
+        Some(view! { <p class="say mute">{words}</p> }.into_any())
     };
     let clocks = move || {
         let (name, report) = (view.name(), view.report.value()?);
@@ -321,9 +311,7 @@ fn silence(view: ServiceView) -> impl IntoView {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::{UnixNanos, api::SpanKindName};
-
-    use super::{KINDS, UrlQuery, chosen_in, kind_name, kind_of};
+    use super::{SpanKind, SpanKindName, UrlQuery, chosen_in};
 
     #[test]
     fn the_operation_comes_from_the_address() {
@@ -334,10 +322,10 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_a_name_that_is_read_back() {
-        for (kind, name) in KINDS {
-            assert_eq!((kind_name(kind), kind_of(name)), (name, Some(kind)));
+    fn every_kind_is_read_back_from_the_address() {
+        for kind in SpanKind::ALL.map(SpanKindName::from) {
+            let query = UrlQuery::parse(&format!("?operation=x&kind={}", kind.word()));
+            assert_eq!(chosen_in(&query).unwrap().kind, Some(kind));
         }
-        assert_eq!(UnixNanos(0).0, 0);
     }
 }

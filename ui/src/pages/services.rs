@@ -72,8 +72,8 @@ impl Answers {
         if let (Some(report), None) = (self.report.value(), self.report.error()) {
             return Some(ServiceRows {
                 groups: report.services.clone(),
-                window: report.window,
-                before_start: report.baseline.start_unix_nano,
+                times: (report.window, report.baseline.start_unix_nano),
+                headline: report.headline.clone(),
                 deployments: report.deployments.clone(),
                 is_compared: true,
             });
@@ -83,8 +83,8 @@ impl Answers {
         let earlier_start = earlier.as_ref().map(|earlier| earlier.window.start_unix_nano);
         Some(ServiceRows {
             groups: groups_of_rates(&rates, earlier.as_deref()),
-            window: rates.window,
-            before_start: earlier_start.unwrap_or(rates.window.start_unix_nano),
+            times: (rates.window, earlier_start.unwrap_or(rates.window.start_unix_nano)),
+            headline: None,
             deployments: Vec::new(),
             is_compared: false,
         })
@@ -111,7 +111,7 @@ pub fn ServicesPage() -> impl IntoView {
         let wanted = name.get().to_lowercase();
         let shown = all.groups.iter().filter(|group| {
             group.service.to_lowercase().contains(&wanted)
-                && (!only_changed.get() || group.sentence.is_some())
+                && (!only_changed.get() || all.is_changed(group))
         });
         let groups = order.with(|order| sorted(shown.cloned().collect(), order));
         Some(Arc::new(ServiceRows { groups, ..(*all).clone() }))
@@ -151,14 +151,15 @@ pub fn ServicesPage() -> impl IntoView {
 
 fn nothing() -> ServiceRows {
     let zero = tidings_proto::UnixNanos(0);
+    let window = tidings_proto::api::TimeWindow {
+        start_unix_nano: zero,
+        end_unix_nano: zero,
+        step_nano: tidings_proto::DurationNanos(1),
+    };
     ServiceRows {
         groups: Vec::new(),
-        window: tidings_proto::api::TimeWindow {
-            start_unix_nano: zero,
-            end_unix_nano: zero,
-            step_nano: tidings_proto::DurationNanos(1),
-        },
-        before_start: zero,
+        times: (window, zero),
+        headline: None,
         deployments: Vec::new(),
         is_compared: false,
     }
@@ -202,7 +203,7 @@ fn ServicesHead(
     let segments = Memo::new(move |_| {
         let changed = all
             .get()
-            .map_or(0, |all| all.groups.iter().filter(|group| group.sentence.is_some()).count());
+            .map_or(0, |all| all.groups.iter().filter(|group| all.is_changed(group)).count());
         vec![Segment::new("all", "All"), Segment::new("changed", format!("Changed {changed}"))]
     });
     let chosen = Memo::new(move |_| if only_changed.get() { "changed" } else { "all" }.to_owned());

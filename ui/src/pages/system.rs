@@ -41,6 +41,9 @@ use limits_panel::limits_panel;
 use slow_queries::query_panels;
 use store::{horizon_facts, horizon_words, storage_facts, table_sizes, task_table};
 
+/// Licences of the crates that the program and this interface are built from.
+const NOTICES: &str = "/assets/third-party-notices.txt";
+
 /// The page.
 #[component]
 #[must_use]
@@ -188,6 +191,9 @@ fn head(server: ServerWatch) -> impl IntoView {
                 {badges}
                 <span class="page-tools">
                     <span class="mute">{version}</span>
+                    <a class="button button-ghost" href=NOTICES rel="external">
+                        "Third-party notices"
+                    </a>
                     <CopyButton text=report label="Copy the state of the server" />
                 </span>
             </div>

@@ -1,8 +1,8 @@
 //! Transactions: the transaction types, how they do and how they did in the window before.
 //!
 //! Owns the questions (the window, the one before, where the time goes, and what changed), the
-//! pairing of their rows by name, and the order of the table. All numbers are the API's, and so is which type
-//! changed most.
+//! pairing of their rows by name, and the order of the table, which waits while the reader is at a
+//! row. All numbers are the API's, and so is which type changed most.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
@@ -10,8 +10,8 @@ use leptos::prelude::*;
 use tidings_proto::{
     DurationNanos,
     api::{
-        BaselineState, CallsInStep, Change, ChangeKind, ChangeReport, ChangedGroup, TimeShare,
-        TransactionKind, TransactionKindList,
+        CallsInStep, ChangeKind, ChangeReport, ChangedGroup, TimeShare, TransactionKind,
+        TransactionKindList,
     },
 };
 
@@ -19,12 +19,9 @@ use crate::{
     addresses,
     api::analysis,
     asked::incomplete,
-    browser,
     components::{
-        ChangeBadge, Panel, ReportSentence, SortHead, SortOrder, SparkTone, Sparkline, StripPart,
-        TimeStrip,
-        change::{since, value_and_before},
-        use_sort,
+        Panel, PartialNote, ReportSentence, SentenceGhost, SortHead, SortOrder, SparkTone,
+        Sparkline, StripPart, TimeStrip, change::change_cell, use_sort,
     },
     drawings::slots::Slots,
     figures, format,
@@ -37,6 +34,8 @@ use crate::{
 
 /// Types that are listed.
 const LISTED: u32 = 200;
+/// Finds the rows while the pointer or the focus is in one of them.
+const READ_ROWS: &str = ".types > tbody:is(:hover, :focus-within)";
 
 /// The page.
 #[component]
@@ -58,17 +57,15 @@ pub fn TransactionsPage() -> impl IntoView {
         let analysis = window.analysis().with("limit", LISTED);
         window.before().is_some().then(|| analysis::changes(&analysis))
     });
-    let (order, links) = (use_sort("-change"), use_links());
+    let (order, ranking) = (use_sort("-change"), Ranking::follow(report));
     let query = use_query();
     let service = Memo::new(move |_| {
         query.with(|query| query.get("service").filter(|name| !name.is_empty()).map(str::to_owned))
     });
     let range = Memo::new(move |_| window.get().range());
     let draw = move |list: Arc<TransactionKindList>| {
-        view! { <TypeTable list before time report order range service /> }
+        view! { <TypeTable list before time report ranking order range service /> }
     };
-    let sentence =
-        move || report.value().map(|report| view! { <ReportSentence report links=links.get() /> });
     let note = move || {
         now.value().map(|list| format::counted(list.kind_count, "type")).unwrap_or_default()
     };
@@ -82,7 +79,7 @@ pub fn TransactionsPage() -> impl IntoView {
                         <FindTransaction />
                     </span>
                 </div>
-                {sentence}
+                {report_sentence(window, report)}
             </div>
             <Panel
                 title="Types"
@@ -97,6 +94,54 @@ pub fn TransactionsPage() -> impl IntoView {
                 draw=draw
             />
         </div>
+    }
+}
+
+/// Changes, in room that is reserved before the answer: rows below do not move when it comes.
+fn report_sentence(window: LiveWindow, report: Remote<ChangeReport>) -> impl IntoView {
+    let links = use_links();
+    let is_asked = Memo::new(move |_| window.get().before().is_some());
+    let sentence = move || match (report.value(), report.error()) {
+        (Some(report), _) => view! { <ReportSentence report links=links.get() /> }.into_any(),
+        (None, None) => view! { <SentenceGhost /> }.into_any(),
+        (None, Some(error)) => view! {
+            <PartialNote>
+                "What changed is not known: " {error.detail()} " "
+                <button class="link" type="button" on:click=move |_| report.refresh()>
+                    "Try again"
+                </button>
+            </PartialNote>
+        }
+        .into_any(),
+    };
+    move || is_asked.get().then(|| view! { <div class="say-room">{sentence}</div> })
+}
+
+/// The report by which rows are ordered. A newer one waits while the reader is at a row: nothing
+/// moves under what one is about to click.
+#[derive(Debug, Clone, Copy)]
+struct Ranking {
+    report: Memo<Option<Arc<ChangeReport>>>,
+    left: RwSignal<()>,
+}
+
+impl Ranking {
+    fn follow(newest: Remote<ChangeReport>) -> Self {
+        let left = RwSignal::new(());
+        let report = Memo::new(move |last: Option<&Option<Arc<ChangeReport>>>| {
+            left.track();
+            let newest = newest.value();
+            let is_read = || document().query_selector(READ_ROWS).is_ok_and(|rows| rows.is_some());
+            last.filter(|_| is_read()).cloned().unwrap_or(newest)
+        });
+        Self { report, left }
+    }
+
+    /// Checks whether the reader is at a row, once the pointer or the focus has moved.
+    fn leave(self) {
+        request_animation_frame(move || {
+            self.left.try_set(());
+        });
     }
 }
 
@@ -140,17 +185,28 @@ impl TypeRow {
         figures::ratio(kind.error_count, kind.count)
     }
 
-    /// The weight of its changes.
-    fn score(&self) -> f64 {
-        self.changed.as_ref().map_or(0.0, |group| group.score)
+    /// Tells whether an aspect changed for the worse, durations in one quantile.
+    fn is_worse(&self, kind: ChangeKind, quantile: Option<u8>) -> bool {
+        let mut changes = self.changed.iter().flat_map(|group| &group.changes);
+        changes.any(|change| {
+            change.kind == kind
+                && change.is_worse
+                && (quantile.is_none() || change.quantile == quantile)
+        })
     }
+}
 
-    /// Its change of one aspect, for durations of one quantile.
-    fn change(&self, kind: ChangeKind, quantile: Option<u8>) -> Option<&Change> {
-        let changes = self.changed.iter().flat_map(|group| &group.changes);
-        let mut changes = changes.filter(|change| change.kind == kind);
-        changes.find(|change| quantile.is_none() || change.quantile == quantile)
-    }
+/// The name that rows are paired by.
+fn name(kind: &TransactionKind) -> (&str, &str) {
+    (&kind.service, &kind.operation)
+}
+
+/// Groups of a report by the name of their type.
+fn groups_by_name(groups: &[ChangedGroup]) -> HashMap<(&str, &str), &ChangedGroup> {
+    groups
+        .iter()
+        .filter_map(|group| Some(((group.service.as_str(), group.operation.as_deref()?), group)))
+        .collect()
 }
 
 /// Rows of both windows, of their comparison and of where the time goes, paired by name.
@@ -160,17 +216,11 @@ pub(super) fn paired(
     time: &[TransactionKind],
     changed: &[ChangedGroup],
 ) -> Vec<TypeRow> {
-    fn name(kind: &TransactionKind) -> (&str, &str) {
-        (&kind.service, &kind.operation)
-    }
     fn by_name(kinds: &[TransactionKind]) -> HashMap<(&str, &str), &TransactionKind> {
         kinds.iter().map(|kind| (name(kind), kind)).collect()
     }
     let (earlier, time) = (by_name(before), by_name(time));
-    let groups: HashMap<_, _> = changed
-        .iter()
-        .filter_map(|group| Some(((&*group.service, group.operation.as_deref()?), group)))
-        .collect();
+    let groups = groups_by_name(changed);
     let pair = |kind: &TransactionKind| TypeRow {
         before: earlier.get(&name(kind)).copied().cloned(),
         changed: groups.get(&name(kind)).copied().cloned(),
@@ -180,8 +230,10 @@ pub(super) fn paired(
     now.iter().map(pair).collect()
 }
 
-/// Puts rows in the order of a column; equals stay in order of frequency.
-fn sort(rows: &mut [TypeRow], order: &SortOrder) {
+/// Sorts rows by a column, the column of changes by these groups. Equal rows stay in order of
+/// frequency.
+fn sort(rows: &mut [TypeRow], order: &SortOrder, ranked: &[ChangedGroup]) {
+    let groups = groups_by_name(ranked);
     let key = |row: &TypeRow| -> f64 {
         let kind = &row.now;
         match order.column.as_str() {
@@ -190,7 +242,7 @@ fn sort(rows: &mut [TypeRow], order: &SortOrder) {
             "p50" => kind.duration.p50_nano.0 as f64,
             "p95" => kind.duration.p95_nano.0 as f64,
             "p99" => kind.duration.p99_nano.0 as f64,
-            _ => row.score(),
+            _ => groups.get(&name(kind)).map_or(0.0, |group| group.score),
         }
     };
     rows.sort_by(|left, right| {
@@ -211,6 +263,7 @@ fn TypeTable(
     before: Remote<TransactionKindList>,
     time: Remote<TransactionKindList>,
     report: Remote<ChangeReport>,
+    ranking: Ranking,
     order: Memo<SortOrder>,
     range: Memo<TimeRange>,
     service: Memo<Option<String>>,
@@ -221,18 +274,22 @@ fn TypeTable(
         fn kinds(list: &Option<Arc<TransactionKindList>>) -> &[TransactionKind] {
             list.as_ref().map_or(&[], |list| &list.kinds)
         }
-        let compared = report.filter(|report| report.baseline.state != BaselineState::Empty);
-        let changed = compared.as_ref().map(|report| report.transactions.as_slice());
+        fn groups(report: &Option<Arc<ChangeReport>>) -> &[ChangedGroup] {
+            report.as_ref().map_or(&[], |report| &report.transactions)
+        }
         let (before, of_time) = (kinds(&before), kinds(&of_time));
-        let mut rows = paired(&list.kinds, before, of_time, changed.unwrap_or_default());
+        let mut rows = paired(&list.kinds, before, of_time, groups(&report));
         let most = rows.iter().map(|row| row.now.rate_per_second).fold(0.0, f64::max);
         if let Some(service) = service.get() {
             rows.retain(|row| row.now.service == service);
         }
-        order.with(|order| sort(&mut rows, order));
-        rows.into_iter()
-            .map(|row| view! { <TypeLine row slots range=range.get() most time /> })
-            .collect_view()
+        let ranked = ranking.report.get();
+        order.with(|order| sort(&mut rows, order, groups(&ranked)));
+        let line = |row: TypeRow| {
+            let report = report.clone();
+            view! { <TypeLine row slots range=range.get() most time report /> }
+        };
+        rows.into_iter().map(line).collect_view()
     };
     view! {
         <table class="table types" aria-label="Transaction types">
@@ -255,42 +312,27 @@ fn TypeTable(
                 </tr>
             </thead>
             // The order may hang on what changed: until it is known, rows can still move.
-            <tbody class:is-stale=move || before.pending() || report.loading()>{rows}</tbody>
+            <tbody
+                class:is-stale=move || before.pending() || (report.pending() && report.loading())
+                on:pointerleave=move |_| ranking.leave()
+                on:focusout=move |_| ranking.leave()
+            >
+                {rows}
+            </tbody>
         </table>
     }
 }
 
-/// A number of a row, and that of the time before. All numbers of a row are of one time: a median
-/// since a change may be longer than the p95 of the whole. The title says what changed since when.
-struct RowNumber {
-    now: String,
-    was: String,
-    is_worse: bool,
-    title: String,
-}
-
-impl RowNumber {
-    fn new(now: String, was: Option<String>, change: Option<&Change>, quantile: u8) -> Self {
-        let was = was.unwrap_or_else(|| "–".to_owned());
-        let Some(change) = change else {
-            return Self { now, was, is_worse: false, title: String::new() };
-        };
-        let (since_then, until_then) = value_and_before(change, quantile);
-        let title = format!(
-            "{since_then}{}, it was {until_then}; {now} in all this time",
-            since(change, browser::now())
-        );
-        Self { now, was, is_worse: change.is_worse, title }
-    }
-}
-
 /// The name of a type, and what changed of it.
-fn name_cells(row: &TypeRow, address: String) -> impl IntoView + use<> {
+fn name_cells(
+    row: &TypeRow,
+    report: Option<&ChangeReport>,
+    address: String,
+) -> impl IntoView + use<> {
     let name = format::operation(&row.now.operation).to_owned();
-    let change = match row.changed.clone() {
-        Some(ChangedGroup { sentence, service, operation, only_feels, .. }) => {
-            view! { <ChangeBadge sentence service operation only_feels /> }.into_any()
-        }
+    let headline = report.and_then(|report| report.headline.as_ref());
+    let change = match &row.changed {
+        Some(group) => change_cell(group, headline).into_any(),
         None => view! { <span class="mute">"–"</span> }.into_any(),
     };
     view! {
@@ -311,22 +353,17 @@ fn call_cells(row: &TypeRow, slots: Slots, most: f64) -> impl IntoView + use<> {
     let share = |step: &CallsInStep| Some(figures::ratio(step.error_count, step.count));
     let failures = slots.measures(&kind.steps, begin, share, Some(0.0));
     let failed = TypeRow::failed(kind);
-    let failed_number = RowNumber::new(
-        figures::share(failed),
-        before.map(|kind| figures::share(TypeRow::failed(kind))),
-        row.change(ChangeKind::Errors, None),
-        0,
-    );
+    let was = before.map_or_else(|| "–".to_owned(), |kind| figures::share(TypeRow::failed(kind)));
     let tone = if failed > 0.0 { SparkTone::Error } else { SparkTone::Plain };
     let rate = |kind: &TransactionKind| figures::rate_beside(kind.rate_per_second, most);
     view! {
         <td class="num">{rate(kind)}</td>
         <td class="num was wide">{before.map_or_else(|| "–".to_owned(), rate)}</td>
         <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
-        <td class="num" class:is-worse=failed_number.is_worse title=failed_number.title>
-            {failed_number.now}
+        <td class="num" class:is-worse=row.is_worse(ChangeKind::Errors, None)>
+            {figures::share(failed)}
         </td>
-        <td class="num was">{failed_number.was}</td>
+        <td class="num was">{was}</td>
         <td class="wide">
             <Sparkline values=failures max=1.0_f64.min(failed.max(0.02) * 4.0) tone label="Share of failures over time" />
         </td>
@@ -339,20 +376,17 @@ fn duration_cells(row: &TypeRow, slots: Slots) -> impl IntoView + use<> {
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let p95_of = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
     let steps = slots.measures(&kind.steps, begin, p95_of, None);
-    let number = |quantile: u8, now: DurationNanos, was: Option<DurationNanos>| {
-        let change = row.change(ChangeKind::Latency, Some(quantile));
-        RowNumber::new(format::duration(now), was.map(format::duration), change, quantile)
-    };
-    let p50 = number(50, kind.duration.p50_nano, None);
-    let p95 = number(95, kind.duration.p95_nano, before.map(|kind| kind.duration.p95_nano));
-    let is_worse = row.change(ChangeKind::Latency, None).is_some_and(|change| change.is_worse);
-    let tone = if is_worse { SparkTone::Accent } else { SparkTone::Plain };
+    let is_worse = |quantile: u8| row.is_worse(ChangeKind::Latency, Some(quantile));
+    let any_worse = row.is_worse(ChangeKind::Latency, None);
+    let tone = if any_worse { SparkTone::Accent } else { SparkTone::Plain };
+    let was = before.map_or(DurationNanos(0), |kind| kind.duration.p95_nano);
+    let number = format::duration_or_none;
     view! {
-        <td class="num" class:is-worse=p50.is_worse title=p50.title>{p50.now}</td>
-        <td class="num" class:is-worse=p95.is_worse title=p95.title>{p95.now}</td>
-        <td class="num was">{p95.was}</td>
+        <td class="num" class:is-worse=is_worse(50)>{number(kind.duration.p50_nano)}</td>
+        <td class="num" class:is-worse=is_worse(95)>{number(kind.duration.p95_nano)}</td>
+        <td class="num was">{number(was)}</td>
         <td class="types-spark"><Sparkline values=steps tone label="p95 over time" /></td>
-        <td class="num">{format::duration(kind.duration.p99_nano)}</td>
+        <td class="num" class:is-worse=is_worse(99)>{number(kind.duration.p99_nano)}</td>
     }
 }
 
@@ -363,13 +397,14 @@ fn TypeLine(
     range: TimeRange,
     most: f64,
     time: Remote<TransactionKindList>,
+    report: Option<Arc<ChangeReport>>,
 ) -> impl IntoView {
     let address = addresses::transaction_type(&row.now.service, &row.now.operation, range);
     let go = use_go();
     let row_address = address.clone();
     view! {
         <tr class="row-link" on:click=move |_| go(&row_address, Step::New)>
-            {name_cells(&row, address)}
+            {name_cells(&row, report.as_deref(), address)}
             {call_cells(&row, slots, most)}
             {duration_cells(&row, slots)}
             <td class="types-strip" class:is-stale=move || time.pending()>

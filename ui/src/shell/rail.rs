@@ -1,6 +1,7 @@
 //! The rail: every page that has a place of its own, with its label, its icon and its keys.
 //!
-//! [`PAGES`] is the one list of them; the sheet of keys and the header's time range follow it.
+//! Owns what the frame knows of a page ([`PageEntry`]); which pages there are is the list of
+//! [`crate::pages`]. The sheet of keys and the header's time range follow that list too.
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
@@ -10,11 +11,31 @@ use crate::{
     links::use_links,
 };
 
-/// A page on the rail.
+/// A page as the frame knows it.
 #[derive(Debug, Clone, Copy)]
-pub struct RailPage {
-    /// Its address.
+pub struct PageEntry {
+    /// Its address; a part that begins with a colon stands for any text.
     pub path: &'static str,
+    /// Its place on the rail.
+    pub place: PagePlace,
+    /// True when its content depends on the header's time range.
+    pub ranged: bool,
+}
+
+/// Place of a page on the rail.
+#[derive(Debug, Clone, Copy)]
+pub enum PagePlace {
+    /// It has an item.
+    Item(RailItem),
+    /// It is reached by links; the item of this address is marked meanwhile.
+    Below(&'static str),
+}
+
+/// An item of the rail.
+#[derive(Debug, Clone, Copy)]
+pub struct RailItem {
+    /// Its part of the rail.
+    pub part: RailPart,
     /// Its label.
     pub label: &'static str,
     /// Its icon.
@@ -23,79 +44,90 @@ pub struct RailPage {
     pub keys: &'static str,
     /// The line of the sheet of keys.
     pub key_label: &'static str,
-    /// Addresses that begin so belong to it, too.
-    pub below: &'static [&'static str],
-    /// True when its content depends on the header's time range.
-    pub ranged: bool,
-    /// True when it stands at the rail's end, apart from the pages about traffic.
-    pub at_end: bool,
 }
 
-const fn page(
-    path: &'static str,
+/// Part of the rail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RailPart {
+    /// The pages about traffic that a narrow screen shows at its lower edge; the rest stands behind
+    /// *More*.
+    Edge,
+    /// Other pages about traffic.
+    Traffic,
+    /// The rail's end, apart from the pages about traffic.
+    End,
+}
+
+/// Returns a page with an item of the rail, whose content depends on the header's time range.
+#[must_use]
+pub const fn item(
+    part: RailPart,
     label: &'static str,
     icon: IconName,
     keys: &'static str,
     key_label: &'static str,
-) -> RailPage {
-    RailPage { path, label, icon, keys, key_label, below: &[], ranged: true, at_end: false }
+) -> PageEntry {
+    let place = PagePlace::Item(RailItem { part, label, icon, keys, key_label });
+    PageEntry { path: "", place, ranged: true }
 }
 
-/// The pages in the order of the rail.
-pub const PAGES: [RailPage; 10] = [
-    page("/", "Home", IconName::Home, "g h", "Go to Home"),
-    RailPage {
-        below: &["/trace/", "/compare"],
-        ..page("/explore", "Explore", IconName::Search, "g e", "Go to Explore")
-    },
-    RailPage {
-        below: &["/transactions/", "/tx/"],
-        ..page("/transactions", "Transactions", IconName::Transactions, "g t", "Go to Transactions")
-    },
-    RailPage {
-        below: &["/services/"],
-        ..page("/services", "Services", IconName::Services, "g s", "Go to Services")
-    },
-    page("/map", "Map", IconName::Map, "g m", "Go to Map"),
-    page("/logs", "Logs", IconName::Logs, "g l", "Go to Logs"),
-    page("/errors", "Errors", IconName::Warning, "g x", "Go to Errors"),
-    RailPage { ranged: false, ..page("/sql", "SQL", IconName::Database, "g q", "Go to SQL") },
-    RailPage {
-        ranged: false,
-        at_end: true,
-        ..page("/connect", "Connect", IconName::Plug, "g c", "Go to Connect")
-    },
-    RailPage {
-        ranged: false,
-        at_end: true,
-        ..page("/system", "System", IconName::System, "g y", "Go to System")
-    },
-];
+/// Returns a page that belongs to the item of this address, whose content depends on the header's
+/// time range.
+#[must_use]
+pub const fn below(path: &'static str) -> PageEntry {
+    PageEntry { path: "", place: PagePlace::Below(path), ranged: true }
+}
 
-/// The pages that a narrow screen shows at its lower edge; the rest stands behind *More*.
-const NARROW: [&str; 4] = ["/", "/explore", "/logs", "/errors"];
+impl PageEntry {
+    /// Returns the same page, whose content does not depend on the header's time range.
+    #[must_use]
+    pub const fn unranged(self) -> Self {
+        Self { ranged: false, ..self }
+    }
+
+    /// Returns its item, if it has one.
+    pub(super) fn item(&self) -> Option<&RailItem> {
+        match &self.place {
+            PagePlace::Item(item) => Some(item),
+            PagePlace::Below(_) => None,
+        }
+    }
+
+    fn is_at(&self, path: &str) -> bool {
+        match self.path.split_once(':') {
+            Some((start, _)) => path.starts_with(start),
+            None => path == self.path,
+        }
+    }
+}
 
 /// Reports whether the page at this address depends on the header's time range.
-pub(super) fn is_ranged(path: &str) -> bool {
-    // A trace, a comparison and a transaction have the times they have.
-    let own_time = ["/trace/", "/compare", "/tx/"].iter().any(|start| path.starts_with(start));
-    !own_time && PAGES.iter().any(|page| page.ranged && page.owns(path))
+pub(crate) fn is_ranged(pages: &[PageEntry], path: &str) -> bool {
+    pages.iter().find(|page| page.is_at(path)).is_some_and(|page| page.ranged)
 }
 
-impl RailPage {
-    fn owns(&self, path: &str) -> bool {
-        path == self.path || self.below.iter().any(|start| path.starts_with(start))
-    }
+/// Returns the address of the item that is marked while the page at this address is open.
+pub(crate) fn marked(pages: &[PageEntry], path: &str) -> Option<&'static str> {
+    let page = pages.iter().find(|page| page.is_at(path))?;
+    Some(match page.place {
+        PagePlace::Item(_) => page.path,
+        PagePlace::Below(path) => path,
+    })
 }
 
 /// The rail.
 #[component]
-pub(super) fn Rail(sheet_open: RwSignal<bool>, settings_open: RwSignal<bool>) -> impl IntoView {
+pub(super) fn Rail(
+    pages: &'static [PageEntry],
+    sheet_open: RwSignal<bool>,
+    settings_open: RwSignal<bool>,
+) -> impl IntoView {
     let path = use_location().pathname;
     let links = use_links();
     let more = RwSignal::new(false);
-    let item = move |page: &'static RailPage| {
-        let here = move || path.with(|path| page.owns(path));
+    let item = move |(page, item): (&'static PageEntry, &'static RailItem)| {
+        let here = move || path.with(|path| marked(pages, path)) == Some(page.path);
+        let at_edge = item.part == RailPart::Edge;
         // Pages about traffic keep the time that is looked at.
         let href = move || {
             if page.ranged { links.get().page(page.path) } else { page.path.to_owned() }
@@ -103,18 +135,19 @@ pub(super) fn Rail(sheet_open: RwSignal<bool>, settings_open: RwSignal<bool>) ->
         view! {
             <a
                 class="nav-item"
-                class:nav-narrow=NARROW.contains(&page.path)
+                class:nav-narrow=at_edge
                 href=href
                 aria-current=move || here().then_some("page")
                 on:click=move |_| more.set(false)
             >
-                <Icon name=page.icon />
-                <span class="nav-label">{page.label}</span>
+                <Icon name=item.icon />
+                <span class="nav-label">{item.label}</span>
             </a>
         }
     };
     let items = move |at_end: bool| {
-        PAGES.iter().filter(|page| page.at_end == at_end).map(item).collect_view()
+        let all = pages.iter().filter_map(|page| Some((page, page.item()?)));
+        all.filter(|(_, item)| (item.part == RailPart::End) == at_end).map(item).collect_view()
     };
     view! {
         <nav class="nav" class:is-open=move || more.get() aria-label="Pages">

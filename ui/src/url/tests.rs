@@ -282,7 +282,7 @@ fn filters_that_exclude_are_asked_as_a_query() {
     assert_eq!(
         query.get("q"),
         Some(
-            "{ resource.service.name = \"shop\" && (.service.version != 2 && .service.version != \"2\") }"
+            "{ resource.service.name = \"shop\" && (.service.version != 2 || .service.version != \"2\") }"
         )
     );
     assert_eq!(query.get("service"), None);

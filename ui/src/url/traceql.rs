@@ -3,7 +3,11 @@
 //! Owns the subset of the language that filters have: one spanset of conditions joined by `&&`.
 //! Everything else is a query, which is sent as it stands.
 
-use tidings_proto::DurationNanos;
+use tidings_proto::{
+    DurationNanos,
+    api::AttributeName,
+    otlp::{SpanKind, StatusCode},
+};
 
 use super::{AttributeFilter, ParsedParam, TraceFilters, parse_duration};
 
@@ -11,8 +15,6 @@ use super::{AttributeFilter, ParsedParam, TraceFilters, parse_duration};
 mod tests;
 
 const SERVICE: &str = "resource.service.name";
-const STATUSES: [&str; 3] = ["error", "ok", "unset"];
-const KINDS: [&str; 6] = ["server", "client", "producer", "consumer", "internal", "unspecified"];
 
 /// The query that finds what these filters find.
 #[must_use]
@@ -24,23 +26,34 @@ pub fn write_traceql(filters: &TraceFilters) -> String {
 /// have been sent as a text.
 #[must_use]
 pub fn search_traceql(filters: &TraceFilters) -> String {
-    write_with(filters, |filter, relation| {
-        let key = attribute_name(&filter.key);
-        let number = filter.value.as_ref().filter(|value| value_text(value) == **value);
-        let join = if relation == "=" { "||" } else { "&&" };
-        match number {
-            Some(number) => {
-                format!("({key} {relation} {number} {join} {key} {relation} {})", quoted(number))
-            }
-            None => attribute(filter, relation),
+    write_with(filters, |filter, relation| match &filter.value {
+        Some(value) => {
+            let any = spellings(&attribute_name("", &filter.key), relation, value);
+            if any.len() > 1 { format!("({})", any.join(" || ")) } else { any.concat() }
         }
+        None => attribute(filter, relation),
     })
+}
+
+/// The query narrowed to its spans that have this value of an attribute, or to the others.
+#[must_use]
+pub fn narrowed(query: &str, name: &AttributeName, value: &str, leave_out: bool) -> String {
+    let condition = match (name.scope.as_str(), name.key.as_str()) {
+        ("intrinsic", "service") => format!("{SERVICE} = {}", quoted(value)),
+        ("intrinsic", "operation") => format!("name = {}", quoted(value)),
+        // The words of the status and the kind.
+        ("intrinsic", key) => format!("{key} = {value}"),
+        (scope, key) => spellings(&attribute_name(scope, key), "=", value).join(" || "),
+    };
+    // With `!=` a span without the attribute would be left out, too.
+    let condition = if leave_out { format!("!({condition})") } else { condition };
+    format!("{query} | {{ {condition} }}")
 }
 
 /// The query with values of these attributes, and of the status, for each span that it finds.
 #[must_use]
 pub fn selecting(query: &str, columns: &[String]) -> String {
-    let keys: String = columns.iter().map(|key| format!(", {}", attribute_name(key))).collect();
+    let keys: String = columns.iter().map(|key| format!(", {}", attribute_name("", key))).collect();
     format!("{query} | select(status{keys})")
 }
 
@@ -83,7 +96,7 @@ fn write_with(
 }
 
 fn attribute(filter: &AttributeFilter, relation: &'static str) -> String {
-    let key = attribute_name(&filter.key);
+    let key = attribute_name("", &filter.key);
     match &filter.value {
         Some(value) => format!("{key} {relation} {}", value_text(value)),
         // Any value, or none.
@@ -92,10 +105,22 @@ fn attribute(filter: &AttributeFilter, relation: &'static str) -> String {
     }
 }
 
-/// An attribute of the span or its resource.
-fn attribute_name(key: &str) -> String {
+/// An attribute of `span` or `resource`, or without a scope of either.
+fn attribute_name(scope: &str, key: &str) -> String {
     let is_plain = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '_' | '-' | '/');
-    if key.chars().all(is_plain) { format!(".{key}") } else { format!(".{}", quoted(key)) }
+    let key = if key.chars().all(is_plain) { key.to_owned() } else { quoted(key) };
+    format!("{scope}.{key}")
+}
+
+/// Conditions that compare an attribute with this value, sent as a text or as a number; one of them
+/// holds. A value of another type fulfils none.
+fn spellings(key: &str, relation: &str, value: &str) -> Vec<String> {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|sign| sign.is_ascii_digit());
+    let decimal = value.strip_prefix('-').unwrap_or(value).split_once('.');
+    let is_number = value_text(value) == value
+        || decimal.is_some_and(|(whole, part)| is_digits(whole) && is_digits(part));
+    let number = is_number.then(|| format!("{key} {relation} {value}"));
+    number.into_iter().chain([format!("{key} {relation} {}", quoted(value))]).collect()
 }
 
 /// Numbers and truth values are compared as such.
@@ -222,10 +247,10 @@ fn read_condition(tokens: &[TraceqlToken], filters: &mut TraceFilters) -> Option
             one(&mut filters.service, value.clone())
         }
         ("name", "=", TraceqlToken::Quoted(value)) => one(&mut filters.operation, value.clone()),
-        ("status", "=", TraceqlToken::Bare(value)) if STATUSES.contains(&value.as_str()) => {
+        ("status", "=", TraceqlToken::Bare(value)) if StatusCode::from_word(value).is_some() => {
             one(&mut filters.status, value.clone())
         }
-        ("kind", "=", TraceqlToken::Bare(value)) if KINDS.contains(&value.as_str()) => {
+        ("kind", "=", TraceqlToken::Bare(value)) if SpanKind::from_word(value).is_some() => {
             one(&mut filters.kind, value.clone())
         }
         ("duration", ">=" | "<=", TraceqlToken::Bare(value)) => {

@@ -165,11 +165,10 @@ pub(super) fn judge(groups: Vec<ComparedGroup>, stretches: Stretches) -> Vec<Cha
 pub(super) fn rank(groups: &mut [ChangedGroup]) {
     groups.sort_by(|a, b| {
         let calls = |of: &ChangedGroup| of.now.count.max(of.before.count);
-        let names = |of: &ChangedGroup| (of.service.clone(), of.operation.clone());
         b.score
             .total_cmp(&a.score)
             .then_with(|| calls(b).cmp(&calls(a)))
-            .then_with(|| names(a).cmp(&names(b)))
+            .then_with(|| (&a.service, &a.operation).cmp(&(&b.service, &b.operation)))
     });
 }
 

@@ -27,10 +27,9 @@ type Edges = BTreeMap<(u32, u32), Offsets>;
 pub(super) fn clocks(traces: Sides<&[SampledTrace]>, names: &Names) -> Vec<ServiceClock> {
     let Sides { now, before } = traces.map(edges);
     let mut clocks: Vec<ServiceClock> = Vec::new();
-    for ((service, caller), mut of) in now {
+    for ((service, caller), of) in now {
         let was = before.get(&(service, caller)).and_then(usual).unwrap_or(0);
         let Some(is) = usual(&of) else { continue };
-        of.outside.sort_unstable();
         if (is - was).abs() < OFFSET_MIN {
             continue;
         }

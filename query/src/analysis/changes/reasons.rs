@@ -286,8 +286,8 @@ impl Cases {
             }
         }
         found.sort_by(|a, b| {
-            let name = |of: &FoundValue<'_>| (of.attribute.name.clone(), of.value.to_owned());
-            b.preference.total_cmp(&a.preference).then_with(|| name(a).cmp(&name(b)))
+            let names = || (&a.attribute.name, a.value).cmp(&(&b.attribute.name, b.value));
+            b.preference.total_cmp(&a.preference).then_with(names)
         });
         let mut shown: Vec<(Reason, &[u32])> = Vec::new();
         for value in found {

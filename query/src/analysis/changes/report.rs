@@ -9,9 +9,10 @@ use tidings_proto::{
 };
 
 use super::{
+    TransactionNumbers,
     attribution::{Aspect, Attribution, Contribution},
     changed_groups::change,
-    effects::Observation,
+    effects::{Observation, UnitCalls},
     endpoints::Party,
     onset,
     reasons::{Case, Class},
@@ -34,14 +35,14 @@ pub(super) struct Findings<'a> {
     pub attribution: &'a Attribution,
     pub traces: Sides<&'a [SampledTrace]>,
     pub names: &'a Names,
-    pub roots: &'a [TransactionName],
+    pub types: &'a TransactionNumbers<'a>,
     /// The begin of what was sampled of the window, where the change is known to begin there.
     pub begin: Option<UnixNanos>,
     /// Names of endpoints without spans, by the service and the operation that call them.
     pub peers: BTreeMap<(u32, u32), String>,
 }
 
-/// The calls of a unit, of one transaction type or of all.
+/// The calls of a unit in some transaction types.
 type Pooled<'a> = Sides<Vec<&'a Observation>>;
 
 impl Findings<'_> {
@@ -98,27 +99,26 @@ impl Findings<'_> {
     /// The operation that most calls over an edge enter.
     fn entered(&self, unit: Unit) -> Option<u32> {
         let mut entered: BTreeMap<u32, u64> = BTreeMap::new();
-        let pooled = self.pooled(unit, None);
-        let sides =
-            [(pooled.now, self.traces.now), (pooled.before, self.traces.before)].into_iter();
-        for (call, traces) in
-            sides.flat_map(|(calls, of)| calls.into_iter().map(move |it| (it, of)))
-        {
-            let trace = &traces[call.trace as usize];
-            if let Some(child) = remote_child(trace, call.span) {
-                *entered.entry(trace.span(child).operation).or_default() += 1;
+        let mut add = |calls: &UnitCalls, traces: &[SampledTrace]| {
+            for call in &calls.all {
+                let trace = &traces[call.trace as usize];
+                if let Some(child) = remote_child(trace, call.span) {
+                    *entered.entry(trace.span(child).operation).or_default() += 1;
+                }
             }
+        };
+        for (_, sides) in self.attribution.calls.iter().filter(|((_, of), _)| *of == unit) {
+            add(&sides.now, self.traces.now);
+            add(&sides.before, self.traces.before);
         }
         entered.into_iter().max_by_key(|(_, count)| *count).map(|(operation, _)| operation)
     }
 
-    fn pooled(&self, unit: Unit, roots: Option<&BTreeSet<u32>>) -> Pooled<'_> {
-        let mut pooled: Pooled<'_> = Sides { now: Vec::new(), before: Vec::new() };
-        for ((of_root, of), sides) in &self.attribution.calls {
-            if *of == unit && roots.is_none_or(|roots| roots.contains(of_root)) {
-                pooled.now.extend(&sides.now.all);
-                pooled.before.extend(&sides.before.all);
-            }
+    fn pooled(&self, unit: Unit, roots: &BTreeSet<u32>) -> Pooled<'_> {
+        let mut pooled: Pooled<'_> = Sides::default();
+        for sides in roots.iter().filter_map(|root| self.attribution.calls.get(&(*root, unit))) {
+            pooled.now.extend(&sides.now.all);
+            pooled.before.extend(&sides.before.all);
         }
         pooled.now.sort_by_key(|call| call.start);
         pooled.before.sort_by_key(|call| call.start);
@@ -136,8 +136,12 @@ impl Findings<'_> {
     /// The culprit that a part shows, named as `subject`.
     pub(super) fn culprit(&self, subject: Subject, part: &Contribution, score: f64) -> Culprit {
         let roots = self.roots_of(part);
-        let pooled = self.pooled(part.unit, Some(&roots));
-        let transactions = roots.into_iter().filter_map(|root| self.roots.get(root as usize));
+        let pooled = self.pooled(part.unit, &roots);
+        let names = roots.into_iter().filter_map(|root| self.types.names.get(root as usize));
+        let name = |(service, operation): &(&str, &str)| TransactionName {
+            service: (*service).to_owned(),
+            operation: (*operation).to_owned(),
+        };
         let bad = self.bad(part, &pooled);
         Culprit {
             subject,
@@ -146,15 +150,14 @@ impl Findings<'_> {
             explained_share: part.explained,
             now: own_stats(&pooled.now),
             before: own_stats(&pooled.before),
-            transactions: transactions.take(TRANSACTIONS_MAX).cloned().collect(),
+            transactions: names.take(TRANSACTIONS_MAX).map(name).collect(),
             trace_ids: self.examples(&pooled, &bad),
         }
     }
 
-    /// The change that a part shows in one transaction type or in all.
-    pub(super) fn change_of(&self, part: &Contribution, root: Option<u32>) -> Change {
-        let roots = root.map_or_else(|| self.roots_of(part), |root| BTreeSet::from([root]));
-        let pooled = self.pooled(part.unit, Some(&roots));
+    /// The change that a part shows in one transaction type.
+    pub(super) fn change_of(&self, part: &Contribution, root: u32) -> Change {
+        let pooled = self.pooled(part.unit, &BTreeSet::from([root]));
         let bad = self.bad(part, &pooled);
         self.change(part, &pooled, &bad)
     }
@@ -224,23 +227,25 @@ impl Findings<'_> {
 
     /// The calls of the window that show the change.
     fn bad(&self, part: &Contribution, pooled: &Pooled<'_>) -> Vec<bool> {
-        let shapes = self.attribution.shapes.iter();
-        let shapes = shapes.filter(|((_, unit), _)| *unit == part.unit).map(|(_, shape)| shape);
-        let bound = {
-            let times = counted(pooled.before.iter().map(|call| call.own).collect());
-            quantile(&times, 95)
-        };
-        let marked: BTreeSet<(u32, u32)> = match part.aspect {
-            Aspect::Callees => shapes.flat_map(|shape| shape.charged.iter().copied()).collect(),
-            Aspect::Repeats => shapes.flat_map(|shape| shape.repeating.iter().copied()).collect(),
-            Aspect::Slower | Aspect::Failing => BTreeSet::new(),
-        };
-        let bad = pooled.now.iter().map(|call| match part.aspect {
-            Aspect::Slower => call.own > bound,
-            Aspect::Failing => call.failed,
-            Aspect::Callees | Aspect::Repeats => marked.contains(&(call.trace, call.span)),
-        });
-        bad.collect()
+        let calls = pooled.now.iter();
+        match part.aspect {
+            Aspect::Slower => {
+                let times = counted(pooled.before.iter().map(|call| call.own).collect());
+                let bound = quantile(&times, 95);
+                calls.map(|call| call.own > bound).collect()
+            }
+            Aspect::Failing => calls.map(|call| call.failed).collect(),
+            Aspect::Callees | Aspect::Repeats => {
+                let shapes = self.attribution.shapes.iter();
+                let of_unit = shapes.filter(|((_, unit), _)| *unit == part.unit);
+                let marked = of_unit.flat_map(|(_, shape)| match part.aspect {
+                    Aspect::Repeats => &shape.repeating,
+                    _ => &shape.charged,
+                });
+                let marked: BTreeSet<&(u32, u32)> = marked.collect();
+                calls.map(|call| marked.contains(&(call.trace, call.span))).collect()
+            }
+        }
     }
 
     fn examples(&self, pooled: &Pooled<'_>, bad: &[bool]) -> Vec<TraceId> {
@@ -262,7 +267,7 @@ impl Findings<'_> {
 
     /// The calls of a part whose attributes are compared, evenly chosen from each class.
     pub(super) fn cases(&self, part: &Contribution) -> Vec<Case> {
-        let pooled = self.pooled(part.unit, Some(&self.roots_of(part)));
+        let pooled = self.pooled(part.unit, &self.roots_of(part));
         let bad = self.bad(part, &pooled);
         let of_class = |class: Class| {
             let calls: Vec<&Observation> = match class {

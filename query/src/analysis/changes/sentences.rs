@@ -1,12 +1,10 @@
 //! Sentences: the subject that changed by itself, its change, and what came with it.
 
-use std::collections::HashMap;
-
 use tidings_proto::{
     OffsetNanos, UnixNanos,
     api::{
         Cause, ChangeKind, ChangeSentence, ChangedGroup, Culprit, CulpritRanking, ServiceClock,
-        Subject, SubjectKind, TransactionName,
+        Subject, SubjectKind,
     },
 };
 
@@ -34,13 +32,10 @@ pub(super) fn give(
     transactions: &mut [ChangedGroup],
     services: &mut [ChangedGroup],
 ) {
-    let numbers: HashMap<&TransactionName, u32> = findings.roots.iter().zip(0..).collect();
     for group in transactions.iter_mut().filter(|group| is_changed(group)) {
-        let name = TransactionName {
-            service: group.service.clone(),
-            operation: group.operation.clone().unwrap_or_default(),
-        };
-        let cause = numbers.get(&name).and_then(|root| of_transaction(findings, culprits, *root));
+        let operation = group.operation.as_deref().unwrap_or_default();
+        let number = findings.types.number(&group.service, operation);
+        let cause = number.and_then(|root| of_transaction(findings, culprits, root));
         let is_worse = group.changes.first().is_some_and(|change| change.is_worse);
         group.only_feels =
             is_worse && cause.as_ref().is_some_and(|cause| cause.subject.service != group.service);
@@ -61,10 +56,8 @@ pub(super) fn give(
         group.only_feels = other.is_some();
         group.sentence = match own_fault.or(other) {
             Some(culprit) if is_worse => Some(ChangeSentence {
-                subject: culprit.subject.clone(),
-                change: culprit.change.clone(),
-                with: causes(culprits, &culprit.subject),
                 explained_share: other.map(|_| culprit.explained_share),
+                ..of_culprit(culprits, culprit)
             }),
             _ => own(group),
         };
@@ -85,19 +78,13 @@ pub(super) fn headline(
     transactions: &[ChangedGroup],
     services: &[ChangedGroup],
 ) -> Option<ChangeSentence> {
-    let mut groups = transactions.iter().chain(services).filter(|group| is_changed(group));
-    let first = groups.next();
+    let first = transactions.iter().chain(services).find(|group| is_changed(group));
     let culprit = culprits.services.first().filter(|culprit| {
         let is_sure = culprit.score >= SURE_SCORE && culprit.change.p_value < SURE_P_VALUE;
-        culprit.change.is_worse && (first.is_some() && is_likely(culprit) || is_sure)
+        culprit.change.is_worse && is_likely(culprit) && (first.is_some() || is_sure)
     });
     match culprit {
-        Some(culprit) => Some(ChangeSentence {
-            subject: culprit.subject.clone(),
-            change: culprit.change.clone(),
-            with: causes(culprits, &culprit.subject),
-            explained_share: Some(culprit.explained_share),
-        }),
+        Some(culprit) => Some(of_culprit(culprits, culprit)),
         None => first.and_then(|group| group.sentence.clone()),
     }
 }
@@ -105,6 +92,16 @@ pub(super) fn headline(
 /// Chance does not explain the change of a culprit.
 fn is_likely(culprit: &Culprit) -> bool {
     culprit.change.p_value < LIKELY_P_VALUE
+}
+
+/// The sentence of a culprit.
+fn of_culprit(culprits: &CulpritRanking, culprit: &Culprit) -> ChangeSentence {
+    ChangeSentence {
+        subject: culprit.subject.clone(),
+        change: culprit.change.clone(),
+        with: causes(culprits, &culprit.subject),
+        explained_share: Some(culprit.explained_share),
+    }
 }
 
 /// The sentence of a clock, where nothing else changed.
@@ -138,7 +135,7 @@ fn of_transaction(
         subject.operation = None;
     }
     let with = causes(culprits, &subject);
-    let change = findings.change_of(part, Some(root));
+    let change = findings.change_of(part, root);
     Some(ChangeSentence { subject, change, with, explained_share: Some(part.explained) })
 }
 

@@ -46,6 +46,8 @@ pub(super) struct ServiceCalls {
     groups: ByService,
     /// The services of its last parts.
     recent: Vec<ByService>,
+    /// Number of spans of groups beyond [`GROUPS_MAX`].
+    pub other_count: u64,
     pub stats: ScanStats,
 }
 
@@ -98,7 +100,8 @@ impl ServiceCalls {
         };
         let found = red::red(reader, &search)?;
         let Searched { rows, files, complete, .. } = found.searched;
-        self.stats += ScanStats { rows, files, complete: complete && found.other_count == 0 };
+        self.stats += ScanStats { rows, files, complete };
+        self.other_count += found.other_count;
         for group in found.groups {
             let of_service = self.groups.entry(group.service.unwrap_or_default()).or_default();
             let calls = of_service.entry(group.kind).or_default();

@@ -48,7 +48,10 @@ pub(super) fn add_exceptions(
             ..ExceptionSearch::default()
         };
         let found = exceptions::exceptions(asked.reader, &search)?;
-        if found.group_count > EXCEPTIONS_MAX as u64 || !found.searched.complete {
+        if !found.searched.complete {
+            asked.lacks_by_length(ReportPart::Exceptions, "not every exception was read");
+        }
+        if found.group_count > EXCEPTIONS_MAX as u64 {
             let reason =
                 format!("the {EXCEPTIONS_MAX} most frequent groups of exceptions were compared");
             asked.lacks(ReportPart::Exceptions, &reason);
@@ -97,7 +100,8 @@ pub(super) fn add_log_patterns(
     };
     let found = patterns::patterns(asked.reader, &search)?;
     if !found.searched.complete {
-        asked.lacks(ReportPart::LogPatterns, "not every log record of the window was read");
+        let reason = "not every log record of the window was read";
+        asked.lacks_by_length(ReportPart::LogPatterns, reason);
     }
     let stretches = Stretches {
         windows,

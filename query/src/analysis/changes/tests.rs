@@ -4,11 +4,13 @@ use tidings_proto::{SpanId, TraceId, otlp::SpanKind};
 use tidings_storage::{Calls, ScanStats};
 
 use super::{
+    TransactionNumbers,
     attribution::{Aspect, Attribution, attribute},
     endpoints::Party,
     retain_comparable,
     roles::Unit,
     sampled::{SampledSpan, SampledTrace, Sides},
+    transaction_groups,
 };
 use crate::analysis::{
     CallSteps,
@@ -245,4 +247,30 @@ fn a_type_that_may_be_among_the_rarer_ones_of_a_side_is_not_called_missing() {
     // What is now rare is not known to be missing.
     let Sides { now, before } = compared(5);
     assert_eq!((now, before), (("a b".to_owned(), 5), ("a".to_owned(), 60)));
+}
+
+#[test]
+fn a_type_of_both_times_has_one_number_and_one_group() {
+    let roots = Sides {
+        now: root_operations(&[("a", 100), ("b", 50)], 0),
+        before: root_operations(&[("c", 60), ("a", 90)], 0),
+    };
+    let (types, traces) = TransactionNumbers::new(&roots);
+    let Sides { now, before } = traces.as_ref().map(|of| {
+        let numbers = of.iter().map(|(number, _)| *number);
+        numbers.collect::<Vec<_>>()
+    });
+    assert_eq!((now, before), (vec![0, 1], vec![2, 0]));
+    let numbers = ["a", "b", "c", "d"].map(|operation| types.number("web", operation));
+    assert_eq!(numbers, [Some(0), Some(1), Some(2), None]);
+    assert_eq!(types.number("shop", "a"), None);
+    let groups = transaction_groups(&types, &roots, &traces, &[]);
+    let counts: Vec<(Option<&str>, u64, u64)> = groups
+        .iter()
+        .map(|group| {
+            let Sides { now, before } = &group.sides;
+            (group.operation.as_deref(), now.all.count, before.all.count)
+        })
+        .collect();
+    assert_eq!(counts, [(Some("a"), 100, 90), (Some("b"), 50, 0), (Some("c"), 0, 60)]);
 }

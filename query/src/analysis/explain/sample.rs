@@ -3,6 +3,9 @@
 //! Owns what an attribute of a sample is: the intrinsics, the attributes of the span and those of
 //! its resource, texts and truth values as they are, numbers as they are while they are few and by
 //! ranges of powers of two when they are many. Lists, maps and bytes are left aside.
+//!
+//! Owns the sample, too: a side that has too many spans keeps those whose hash begins with a
+//! further zero bit, which are the same in every order of the spans.
 
 mod counts;
 
@@ -18,8 +21,10 @@ use tidings_storage::{Scalar, SpanRows};
 pub(super) use counts::Counts;
 
 use super::INTRINSIC;
-use crate::name_search::value_text;
+use crate::{name_search::value_text, version::mixed};
 
+/// Maximum number of spans of either side that are compared.
+const SAMPLED_MAX: u64 = 200_000;
 /// Maximum number of distinct values of one attribute; further values are counted as one.
 const VALUES_MAX: usize = 2_000;
 /// Attributes that are compared.
@@ -45,10 +50,31 @@ pub(super) struct ComparedSpans {
     values: Vec<(u32, String)>,
     /// The values of all spans, span after span.
     entries: Vec<u32>,
-    /// Where each span's values end, and whether it is selected.
-    spans: Vec<(usize, bool)>,
+    /// The spans, in the order of their values.
+    spans: Vec<SampledSpan>,
+    /// The rest, and the selected.
+    sides: [SampleSide; 2],
     /// The values of resources, which many spans share.
     resources: HashMap<String, Vec<u32>, RandomState>,
+}
+
+/// A span that is compared.
+#[derive(Debug)]
+struct SampledSpan {
+    /// Where its values end.
+    end: usize,
+    is_selected: bool,
+    /// Zero bits that its hash begins with.
+    zeros: u32,
+}
+
+/// The spans of one side.
+#[derive(Debug, Default)]
+struct SampleSide {
+    count: u64,
+    sampled: u64,
+    /// Minimum number of zero bits that the hash of a compared span begins with.
+    zeros_min: u32,
 }
 
 /// Scopes of attributes; intrinsics come first.
@@ -68,8 +94,8 @@ struct Attribute {
     last: Option<u32>,
     /// True while every value so far is a number.
     numeric: bool,
-    /// Number of values beyond the maximum of distinct values, repeats included.
-    overflowed: u64,
+    /// Stands for the values beyond the maximum of distinct values.
+    overflow: Option<u32>,
 }
 
 /// The values that portions of rows share, by their numbers there.
@@ -81,12 +107,13 @@ struct Shared {
 }
 
 impl ComparedSpans {
-    /// More spans: these rows, each with whether it is selected.
-    pub(super) fn add(&mut self, rows: &SpanRows, wanted: impl Iterator<Item = (usize, bool)>) {
+    /// Counts these rows, each with true if it is selected, and compares those in the sample.
+    pub(super) fn add(&mut self, rows: &SpanRows, new: impl Iterator<Item = (usize, bool)>) {
         let mut shared = Shared::default();
-        for (row, is_selected) in wanted {
-            if self.entries.len() >= ENTRIES_MAX {
-                return;
+        for (row, is_selected) in new {
+            let zeros = mixed(rows.content_hash(row)).leading_zeros();
+            if !self.takes(is_selected, zeros) {
+                continue;
             }
             self.add_intrinsics(rows, row, &mut shared);
             let mut number = 0;
@@ -98,8 +125,55 @@ impl ComparedSpans {
             let of_resource = shared.resources.entry(rows.resource_number(row));
             let of_resource = of_resource.or_insert_with(|| self.values_of_resource(rows, row));
             self.entries.extend(of_resource.iter());
-            self.spans.push((self.entries.len(), is_selected));
+            self.end_span(is_selected, zeros);
         }
+    }
+
+    /// Counts a span. Returns true if it is compared.
+    fn takes(&mut self, is_selected: bool, zeros: u32) -> bool {
+        let side = &mut self.sides[usize::from(is_selected)];
+        side.count += 1;
+        zeros >= side.zeros_min
+    }
+
+    /// Ends the span whose values were added last, and halves the sample when it is too large.
+    fn end_span(&mut self, is_selected: bool, zeros: u32) {
+        self.spans.push(SampledSpan { end: self.entries.len(), is_selected, zeros });
+        let side = &mut self.sides[usize::from(is_selected)];
+        side.sampled += 1;
+        if side.sampled > SAMPLED_MAX {
+            self.halve(is_selected);
+        } else if self.entries.len() >= ENTRIES_MAX {
+            let is_selected_larger = self.sides[1].sampled > self.sides[0].sampled;
+            self.halve(is_selected_larger);
+        }
+    }
+
+    /// Drops the spans of a side whose hash does not begin with a further zero bit.
+    fn halve(&mut self, is_selected: bool) {
+        let side = &mut self.sides[usize::from(is_selected)];
+        side.zeros_min += 1;
+        let (mut start, mut end) = (0, 0);
+        self.spans.retain_mut(|span| {
+            let values = start..span.end;
+            start = span.end;
+            let is_kept = span.is_selected != is_selected || span.zeros >= side.zeros_min;
+            if is_kept {
+                let length = values.len();
+                self.entries.copy_within(values, end);
+                end += length;
+                span.end = end;
+            } else {
+                side.sampled -= 1;
+            }
+            is_kept
+        });
+        self.entries.truncate(end);
+    }
+
+    /// The number of all spans of a side.
+    pub(super) fn count(&self, is_selected: bool) -> u64 {
+        self.sides[usize::from(is_selected)].count
     }
 
     fn add_intrinsics(&mut self, rows: &SpanRows, row: usize, shared: &mut Shared) {
@@ -193,8 +267,11 @@ impl ComparedSpans {
         let text = match (many, is_number) {
             (true, true) => range_of(text),
             (true, false) => {
-                attribute.overflowed += 1;
-                return None;
+                if attribute.overflow.is_none() {
+                    attribute.overflow = Some(u32::try_from(self.values.len()).ok()?);
+                    self.values.push((attribute.number, String::new()));
+                }
+                return attribute.overflow;
             }
             (false, _) => text.to_owned(),
         };
@@ -222,7 +299,7 @@ impl ComparedSpans {
             ints: HashMap::default(),
             last: None,
             numeric: true,
-            overflowed: 0,
+            overflow: None,
         });
         self.places[scope].insert(key.to_owned(), place);
         Some(place)
@@ -253,10 +330,10 @@ impl ComparedSpans {
 
     /// Every span's values, and whether it is selected.
     fn each(&self) -> impl Iterator<Item = (&[u32], bool)> {
-        let starts = std::iter::once(0).chain(self.spans.iter().map(|(end, _)| *end));
+        let starts = std::iter::once(0).chain(self.spans.iter().map(|span| span.end));
         starts
             .zip(&self.spans)
-            .map(|(start, (end, is_selected))| (&self.entries[start..*end], *is_selected))
+            .map(|(start, span)| (&self.entries[start..span.end], span.is_selected))
     }
 }
 
@@ -278,7 +355,61 @@ pub(in crate::analysis) fn range_of(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::range_of;
+    use super::{ComparedSpans, OF_SPAN, SAMPLED_MAX, VALUES_MAX, mixed, range_of};
+
+    /// Spans of which each thousandth is selected, in this order.
+    fn sampled(numbers: impl Iterator<Item = u64>) -> ComparedSpans {
+        let mut sample = ComparedSpans::default();
+        for number in numbers {
+            let (is_selected, zeros) =
+                (number.is_multiple_of(1_000), mixed(number).leading_zeros());
+            if sample.takes(is_selected, zeros) {
+                let service = if is_selected { "rare" } else { "common" };
+                let value = sample.intrinsic("service", service);
+                sample.entries.extend(value);
+                sample.end_span(is_selected, zeros);
+            }
+        }
+        sample
+    }
+
+    #[test]
+    fn a_side_with_too_many_spans_is_sampled_and_the_other_stays_whole() {
+        let spans = 5 * SAMPLED_MAX;
+        let mut known = None;
+        for mut sample in [sampled(0..spans), sampled((0..spans).rev())] {
+            assert_eq!((sample.count(true), sample.count(false)), (spans / 1_000, 999_000));
+            let counts = sample.counts();
+            assert_eq!(counts.selected, spans / 1_000);
+            // A quarter is too many, an eighth is not.
+            assert!((120_000..130_000).contains(&counts.rest), "{}", counts.rest);
+            assert_eq!(*known.get_or_insert(counts.rest), counts.rest, "in either order");
+            let values = &counts.attributes[0].values;
+            let with = |text: &str| {
+                let value = values
+                    .iter()
+                    .find(|value| value.number.is_some_and(|number| sample.text(number) == text));
+                value.map(|value| (value.selected, value.rest)).unwrap()
+            };
+            assert_eq!(with("rare"), (counts.selected, 0));
+            assert_eq!(with("common"), (0, counts.rest));
+        }
+    }
+
+    #[test]
+    fn values_beyond_the_maximum_are_one() {
+        let mut sample = ComparedSpans::default();
+        let place = sample.place_of(OF_SPAN, "id").unwrap();
+        for number in 0..2 * VALUES_MAX {
+            let value = sample.value(place, &format!("id-{number}"), false);
+            sample.entries.extend(value);
+            sample.end_span(false, 0);
+        }
+        assert_eq!(sample.values.len(), VALUES_MAX + 1);
+        let counts = sample.counts();
+        assert!(counts.attributes.is_empty());
+        assert_eq!(counts.left_out().len(), 1);
+    }
 
     #[test]
     fn numbers_are_put_into_ranges_of_powers_of_two() {

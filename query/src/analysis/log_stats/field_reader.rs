@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tidings_proto::otlp::{KeyValue, Value};
-use tidings_storage::{AttributeOwner, ConditionNumber, Detail, LogColumn, LogCountCell, LogRows};
+use tidings_storage::{AttributeOwner, Detail, LogColumn, LogCountCell, LogRows};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{log_query::LogField, log_reader::severity_name};
@@ -72,11 +72,6 @@ impl FieldReader {
                 AttributeOwner::Scope => self.of_scope(rows, row),
             },
         }
-    }
-
-    /// The value as a number.
-    pub(super) fn number(&mut self, rows: &LogRows, row: usize) -> Option<f64> {
-        ConditionNumber::new(&self.text(rows, row)?).map(ConditionNumber::double)
     }
 
     fn of_resource(&mut self, rows: &LogRows, row: usize) -> Option<String> {

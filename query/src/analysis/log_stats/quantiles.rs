@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use tidings_proto::api::NumberSummary;
 
-/// From one bucket's bound to the next.
+/// Factor from one bucket's bound to the next.
 const GROWTH: f64 = 1.02;
 /// Larger than the number of any bucket: numbers of 64 bits have exponents up to 1,074.
 const ZERO: i32 = 40_000;
@@ -18,7 +18,7 @@ const BUCKETS_MAX: usize = 2_048;
 /// Numbers by size.
 #[derive(Debug, Default)]
 pub(super) struct NumberSketch {
-    /// By the bucket's number, which has the number's sign; 0 is zero.
+    /// Counts by the number of the bucket, which has the sign of its values; 0 is zero.
     buckets: BTreeMap<i32, u64>,
     count: u64,
     sum: f64,

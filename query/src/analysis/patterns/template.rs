@@ -320,6 +320,41 @@ mod tests {
         assert_eq!(groups.len() as u64, case["expect_clusters"].as_u64().unwrap());
     }
 
+    /// Logs of Kafka's brokers, whose records begin with time and level: the most patterns of each.
+    #[test]
+    fn records_of_a_broker_fall_into_few_patterns() {
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../shared/corpora/kafka-logs-elastic-examples"
+        );
+        for (name, records, patterns_max) in [
+            ("kafka1-state-change.log.2016-12-19-19", 583, 29),
+            ("kafka0-controller.log.2016-12-19-17", 96, 9),
+            ("kafka0-server.log.2016-12-19-16", 399, 39),
+            ("kafka1-server.log.2016-12-19-20", 426, 39),
+        ] {
+            let Ok(text) = std::fs::read_to_string(format!("{folder}/{name}")) else {
+                eprintln!("skipped: no {folder}/{name}");
+                return;
+            };
+            let mut counts: HashMap<Vec<String>, usize> = HashMap::new();
+            for record in text.split("\n[20") {
+                let (_, rest) = record.split_once("] ").unwrap();
+                let (_, message) = rest.split_once(' ').unwrap();
+                *counts.entry(form(message)).or_default() += 1;
+            }
+            assert_eq!(counts.values().sum::<usize>(), records, "{name}");
+            let mut forms: Vec<(Vec<String>, usize)> = counts.into_iter().collect();
+            forms.sort_by(|(form, one), (other_form, other)| {
+                other.cmp(one).then_with(|| form.cmp(other_form))
+            });
+            let forms: Vec<Vec<String>> = forms.into_iter().map(|(form, _)| form).collect();
+            let found: Vec<String> =
+                templates(&forms).into_iter().map(|(words, _)| words.join(" ")).collect();
+            assert!(found.len() <= patterns_max, "{name}: {}\n{}", found.len(), found.join("\n"));
+        }
+    }
+
     /// The groups of one file of Loghub: event ids by people, messages, and ours of the same lines.
     fn accuracy_of(csv: &Path) -> f64 {
         let mut reader = csv::Reader::from_path(csv).unwrap();

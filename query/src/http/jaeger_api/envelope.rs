@@ -47,7 +47,7 @@ fn is_zero(code: &u16) -> bool {
 }
 
 impl Complaint {
-    /// That nothing is stored of a trace.
+    /// Reports that nothing is stored of a trace.
     pub(super) fn missing(trace_id: TraceId) -> Self {
         Self {
             msg: "trace not found".to_owned(),
@@ -56,7 +56,7 @@ impl Complaint {
         }
     }
 
-    /// That there was no room for some traces.
+    /// Reports that there was no room for some traces.
     pub(super) fn left_out(count: usize) -> Self {
         let msg = format!(
             "{count} more traces match than fit into one answer: lower the limit, or ask for each"
@@ -64,7 +64,7 @@ impl Complaint {
         Self { msg, ..Self::default() }
     }
 
-    /// That not everything was looked at.
+    /// Reports that the row budget ended before everything was searched.
     pub(super) fn budget_spent() -> Self {
         Self { msg: BUDGET_SPENT.to_owned(), ..Self::default() }
     }
@@ -126,7 +126,7 @@ impl V3Error {
         Self { status: StatusCode::NOT_FOUND, message, retry_after: None }
     }
 
-    /// Nothing was found in a part of what may match.
+    /// Reports that nothing was found before the row budget ended.
     pub(super) fn none_looked_at() -> Self {
         let message = format!("No traces found: {BUDGET_SPENT}");
         Self { message, ..Self::not_found() }

@@ -59,7 +59,8 @@ fn since_1970(nanos: i64) -> UnixNanos {
     UnixNanos(u64::try_from(nanos).unwrap_or_default())
 }
 
-/// Both included, as Jaeger's v1 reads it. A range that ends before 1970 is empty.
+/// Returns the range with both ends included, as Jaeger's v1 reads it. A range that ends before 1970
+/// is empty.
 fn range(start: i64, end: i64) -> TimeRange {
     let after = end.saturating_add(1);
     TimeRange { start: Some(since_1970(start)), end: Some(since_1970(after)) }

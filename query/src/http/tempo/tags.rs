@@ -161,10 +161,10 @@ pub(super) async fn plain_values(
     search: TagSearch,
 ) -> Result<Vec<String>, TempoError> {
     let (name, limit) = (decode(tag), search.limit);
-    let always: &[&str] = match name.as_str() {
-        "status.code" => &["unset", "ok", "error"],
-        "error" => &["true"],
-        _ => &[],
+    let always = match name.as_str() {
+        "status.code" => StatusCode::ALL.map(StatusCode::word).to_vec(),
+        "error" => vec!["true"],
+        _ => Vec::new(),
     };
     let field = field_named(&name).unwrap_or_else(|| Field::attribute(Scope::Any, name));
     let values = values_of(service, field, search).await?;

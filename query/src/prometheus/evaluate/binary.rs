@@ -128,7 +128,7 @@ fn sets(
     let keys = |side: &[SeriesSample]| -> Result<HashSet<Labels>, PromqlError> {
         side.iter().map(|sample| key(evaluator, link, sample)).collect()
     };
-    // Of one side those samples are found whose key the other side has, or has not.
+    // The result has the samples of one side whose keys the other side has, or lacks.
     let (mut found, side, known, wanted) = match link.operator {
         Operator::Or => {
             let known = keys(&left)?;

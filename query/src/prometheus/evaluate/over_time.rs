@@ -77,7 +77,7 @@ fn of_values(name: &str, parameter: f64, values: Vec<f64>) -> Option<f64> {
     })
 }
 
-/// By the last two numbers.
+/// Returns the difference of the last two values, or their rate.
 fn last_two(name: &str, points: &[(i64, f64)]) -> Option<f64> {
     let [.., (before, from), (at, to)] = points else { return None };
     if name == "idelta" {

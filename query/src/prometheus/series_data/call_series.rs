@@ -82,7 +82,7 @@ impl EdgeGroups<'_> {
         (to_kind, server): NodeKey,
         kind: EdgeKind,
     ) -> Option<u32> {
-        // Of what is called nothing is known, not even whether it is one thing.
+        // An unknown peer may be several.
         if [from_kind, to_kind].contains(&NodeKind::Unknown) {
             return None;
         }

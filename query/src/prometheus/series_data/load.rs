@@ -84,10 +84,10 @@ pub(super) fn load(
 pub(super) struct BucketColumns<'b> {
     bounds: &'b [UnixNanos],
     pub(super) columns: Columns,
-    /// By group, where those of the stretch that ends at a bound are: so many of as many before.
+    /// Places of each group's numbers, by the bound at which their stretch ends.
     places: Vec<BTreeMap<u32, u32>>,
     numbers: Vec<u64>,
-    /// For how many more there is room, here and in those beside it.
+    /// Room for more numbers, shared with the counters beside it.
     room: Arc<AtomicUsize>,
     /// True when memory ran out before all numbers were stored.
     pub(super) is_full: bool,
@@ -108,7 +108,7 @@ impl<'b> BucketColumns<'b> {
         }
     }
 
-    /// Others, that have the same room together with these.
+    /// Creates counters that share the room of these.
     pub(super) fn beside(&self) -> Self {
         let room = Arc::clone(&self.room);
         Self { room, ..Self::new(self.bounds, self.columns, 0) }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use super::{
-    Observed, Range, Series,
+    Range, Series,
     budget::{MetricsBudget, line_bytes},
     math,
 };
 use crate::traceql::{
     compiled::Node,
     display::bounded,
+    matched_spans::MatchedSpan,
     runtime_value::Value,
     syntax::{Field, Intrinsic, Scope},
 };
@@ -63,7 +64,12 @@ impl Comparison {
         Self { range, selection, top, window, sides, overflowed: false }
     }
 
-    pub(super) fn observe(&mut self, span: &Observed<'_>, interval: u32, room: &mut MetricsBudget) {
+    pub(super) fn observe(
+        &mut self,
+        span: &MatchedSpan<'_>,
+        interval: u32,
+        room: &mut MetricsBudget,
+    ) {
         let start = i64::try_from(span.start.0).unwrap_or(i64::MAX);
         let in_window = self.window == (0, 0) || (self.window.0 < start && start <= self.window.1);
         let selected = in_window && self.selection.holds(span.row);
@@ -177,7 +183,7 @@ impl RankedLine {
 }
 
 /// Counted fields of a span: its attributes, its resource's, and intrinsics with few values.
-fn attributes(span: &Observed<'_>) -> Vec<(String, Value)> {
+fn attributes(span: &MatchedSpan<'_>) -> Vec<(String, Value)> {
     let (rows, row) = span.rows;
     let mut all: Vec<(String, Value)> = vec![
         (Intrinsic::Name.name().to_owned(), Value::text(rows.name(row))),

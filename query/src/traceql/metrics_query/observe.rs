@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    Exemplar, MetricsSearch, Observed, Range, Series,
+    Exemplar, MetricsSearch, Range, Series,
     budget::{MetricsBudget, line_bytes},
     compare::Comparison,
 };
 use crate::traceql::{
     compiled::{Fields, Node},
     display::bounded,
+    matched_spans::MatchedSpan,
     runtime_value::Value,
     syntax::{Field, Measure},
     types::Type,
@@ -111,7 +112,7 @@ impl Observer {
     }
 
     /// Counts a span.
-    pub(super) fn observe(&mut self, span: &Observed<'_>) {
+    pub(super) fn observe(&mut self, span: &MatchedSpan<'_>) {
         let Some(interval) = self.range.interval(span.start) else { return };
         if let Some(comparison) = &mut self.comparison {
             comparison.observe(span, interval, &mut self.room);
@@ -156,7 +157,7 @@ impl Observer {
     }
 
     /// Makes the series that a span is the first of, if there is room for it.
-    fn start_series(&mut self, key: &str, span: &Observed<'_>) -> bool {
+    fn start_series(&mut self, key: &str, span: &MatchedSpan<'_>) -> bool {
         let values = self.by.iter().map(|(column, _)| bounded(&span.row[*column], true));
         let values: Vec<Value> = values.collect();
         let lines = match &self.measure {

@@ -24,23 +24,25 @@ pub(super) struct Operand {
     pub(super) start: usize,
 }
 
-/// The words that are values.
-const WORDS: [(&str, Static); 14] = [
+/// Words of values that are neither statuses nor kinds.
+const CONSTANTS: [(&str, Static); 5] = [
     ("true", Static::Bool(true)),
     ("false", Static::Bool(false)),
     ("nil", Static::Nil),
-    ("ok", Static::Status(StatusCode::Ok)),
-    ("error", Static::Status(StatusCode::Error)),
-    ("unset", Static::Status(StatusCode::Unset)),
-    ("unspecified", Static::Kind(SpanKind::Unspecified)),
-    ("internal", Static::Kind(SpanKind::Internal)),
-    ("server", Static::Kind(SpanKind::Server)),
-    ("client", Static::Kind(SpanKind::Client)),
-    ("producer", Static::Kind(SpanKind::Producer)),
-    ("consumer", Static::Kind(SpanKind::Consumer)),
     ("minInt", Static::Int(i64::MIN)),
     ("maxInt", Static::Int(i64::MAX)),
 ];
+
+/// Lists the words that are values.
+fn value_words() -> impl Iterator<Item = (&'static str, Static)> {
+    let statuses = StatusCode::ALL.into_iter().map(|code| (code.word(), Static::Status(code)));
+    let kinds = SpanKind::ALL.into_iter().map(|kind| (kind.word(), Static::Kind(kind)));
+    CONSTANTS.into_iter().chain(statuses).chain(kinds)
+}
+
+fn value_of(word: &str) -> Option<Static> {
+    value_words().find(|(known, _)| *known == word).map(|(_, value)| value)
+}
 
 /// How strongly the operator binds its operands. `!` binds like 4 and `-` before a value like 3.
 fn strength(operator: Operator) -> Option<u8> {
@@ -126,9 +128,7 @@ impl Parser<'_> {
                 return Ok(Operand { expression, value_type: Type::Bool, depth, start, ..inner });
             }
             TokenKind::Attribute { .. } | TokenKind::ScopedWord(..) => self.read_field()?,
-            TokenKind::Word(word) if !WORDS.iter().any(|(known, _)| *known == word) => {
-                self.read_field()?
-            }
+            TokenKind::Word(word) if value_of(&word).is_none() => self.read_field()?,
             _ => {
                 let value = self.literal()?;
                 let value_type = type_of(&value);
@@ -183,8 +183,9 @@ impl Parser<'_> {
         match Severity::ALL.into_iter().find(is_named) {
             Some(severity) => Ok(severity),
             None => {
-                let known = "trace, debug, info, warn, error and fatal";
-                self.fail(format!("`{name}` is not a severity; these are: {known}"))
+                let [less_severe @ .., last] = Severity::ALL.map(Severity::word);
+                let known = less_severe.join(", ");
+                self.fail(format!("`{name}` is not a severity; these are: {known} and {last}"))
             }
         }
     }
@@ -196,8 +197,8 @@ impl Parser<'_> {
             TokenKind::Int(number) => Static::Int(number),
             TokenKind::Float(number) => Static::Float(number),
             TokenKind::Duration(nanos) => Static::Duration(nanos),
-            TokenKind::Word(word) => match WORDS.into_iter().find(|(known, _)| *known == word) {
-                Some((_, value)) => value,
+            TokenKind::Word(word) => match value_of(&word) {
+                Some(value) => value,
                 None => return self.fail(format!("`{word}` is not a value; text needs quotes")),
             },
             _ => {
@@ -252,7 +253,7 @@ impl Parser<'_> {
 
     fn unknown_intrinsic<T>(&self, word: &str) -> Result<T, TraceqlError> {
         let names = INTRINSICS.iter().flat_map(|(_, shown, other)| [*shown, *other]);
-        let values = WORDS.iter().map(|(word, _)| *word);
+        let values = value_words().map(|(word, _)| word);
         let guess = did_you_mean(word, names.filter(|name| !name.is_empty()).chain(values));
         if guess.is_empty() && !word.contains(':') {
             let cure = format!("attributes begin with a dot or a scope: `.{word}`, `span.{word}`");

@@ -7,7 +7,7 @@ use super::{
 use crate::traceql::{
     TraceqlError,
     lexer::TokenKind,
-    syntax::{Expression, Field, Measure, Metrics, Operator, Stage, Static, Step},
+    syntax::{Expression, Measure, MeasureForm, Metrics, Operator, Stage, Static, Step},
 };
 
 /// Maximum number of attributes to group series by.
@@ -18,27 +18,21 @@ const QUANTILES_MAX: usize = 20;
 const COMPARE_TOP: usize = 10;
 const COMPARE_TOP_MAX: usize = 1000;
 
-/// Reports whether the word begins a metrics function.
-pub(super) fn is_function(word: &str) -> bool {
-    matches!(word, "rate" | "compare") || word.ends_with("_over_time")
-}
-
 impl Parser<'_> {
     /// The metrics function that comes next, if one does.
     pub(super) fn metrics_function(
         &mut self,
         pipeline: &[Stage],
     ) -> Result<Option<Metrics>, TraceqlError> {
-        let Some(name) = self.peek_word().map(str::to_owned) else { return Ok(None) };
-        if !is_function(&name) {
-            return Ok(None);
-        }
-        if !super::FUNCTIONS.contains(&name.as_str()) {
-            return self.unknown_word(&name);
-        }
+        let Some(form) = self.peek_word().and_then(Measure::form) else { return Ok(None) };
         self.advance();
         self.expect(&TokenKind::OpenParenthesis, "(")?;
-        let measure = self.measure(&name)?;
+        let measure = match form {
+            MeasureForm::Bare(measure) => measure(),
+            MeasureForm::OfField(measure) => measure(self.field()?),
+            MeasureForm::Quantiles => self.quantiles()?,
+            MeasureForm::Compare => self.compare()?,
+        };
         self.expect(&TokenKind::CloseParenthesis, ")")?;
         let mut by = Vec::new();
         if self.peek_word() == Some("by") {
@@ -55,36 +49,19 @@ impl Parser<'_> {
         Ok(Some(Metrics::Spans { pipeline: pipeline.to_vec(), measure, by }))
     }
 
-    fn measure(&mut self, name: &str) -> Result<Measure, TraceqlError> {
-        Ok(match name {
-            "rate" => Measure::Rate,
-            "count_over_time" => Measure::CountOverTime,
-            "compare" => self.compare()?,
-            "quantile_over_time" => {
-                let field = self.field()?;
-                let mut quantiles = Vec::new();
-                while self.eat(&TokenKind::Comma) {
-                    quantiles.push(self.quantile()?);
-                }
-                if quantiles.len() > QUANTILES_MAX {
-                    return self.fail(format!("at most {QUANTILES_MAX} quantiles at once"));
-                }
-                if quantiles.is_empty() {
-                    return self.fail("a quantile is missing: `quantile_over_time(duration, 0.9)`");
-                }
-                Measure::QuantileOverTime(field, quantiles)
-            }
-            other => {
-                let field: Field = self.field()?;
-                match other {
-                    "min_over_time" => Measure::MinOverTime(field),
-                    "max_over_time" => Measure::MaxOverTime(field),
-                    "avg_over_time" => Measure::AvgOverTime(field),
-                    "sum_over_time" => Measure::SumOverTime(field),
-                    _ => Measure::HistogramOverTime(field),
-                }
-            }
-        })
+    fn quantiles(&mut self) -> Result<Measure, TraceqlError> {
+        let field = self.field()?;
+        let mut quantiles = Vec::new();
+        while self.eat(&TokenKind::Comma) {
+            quantiles.push(self.quantile()?);
+        }
+        if quantiles.len() > QUANTILES_MAX {
+            return self.fail(format!("at most {QUANTILES_MAX} quantiles at once"));
+        }
+        if quantiles.is_empty() {
+            return self.fail("a quantile is missing: `quantile_over_time(duration, 0.9)`");
+        }
+        Ok(Measure::QuantileOverTime(field, quantiles))
     }
 
     fn quantile(&mut self) -> Result<f64, TraceqlError> {

@@ -137,7 +137,7 @@ impl Parser<'_> {
             TokenKind::Int(_) | TokenKind::Float(_) | TokenKind::Duration(_) => {
                 Ok(Term { form: TermKind::Static(self.literal()?), start, depth: 1 })
             }
-            TokenKind::Word(word) => match fold_of(&word) {
+            TokenKind::Word(word) => match Fold::from_word(&word) {
                 Some(fold) => self.aggregate(fold),
                 None => self.unknown_word(&word),
             },
@@ -342,15 +342,4 @@ fn scalar(form: TermKind) -> Option<Scalar> {
         TermKind::Static(value) => Some(Scalar::Static(value)),
         _ => None,
     }
-}
-
-fn fold_of(word: &str) -> Option<Fold> {
-    Some(match word {
-        "count" => Fold::Count,
-        "min" => Fold::Min,
-        "max" => Fold::Max,
-        "avg" => Fold::Avg,
-        "sum" => Fold::Sum,
-        _ => return None,
-    })
 }

@@ -2,7 +2,10 @@
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::super::{DEPTH_MAX, TEXT_BYTES_MAX, parse};
+use super::super::{
+    DEPTH_MAX, TEXT_BYTES_MAX, parse,
+    syntax::{Fold, Measure, MeasureForm, Metrics, Root, Stage, function_words},
+};
 
 /// One query a line; lines that begin with `#` and empty ones are not queries.
 fn queries(text: &str) -> Vec<&str> {
@@ -102,6 +105,30 @@ fn errors_say_where_and_what_was_meant() {
 }
 
 #[test]
+fn every_word_of_a_function_is_read_and_suggested() {
+    for (word, fold) in Fold::WORDS {
+        let argument = if fold == Fold::Count { "" } else { "duration" };
+        let parsed = format!("{:?}", parse(&format!("{{}} | {word}({argument}) > 1")).unwrap());
+        assert!(parsed.contains(&format!("fold: {fold:?}")), "{word}: {parsed}");
+    }
+    for (word, form) in Measure::WORDS {
+        let arguments = match form {
+            MeasureForm::Bare(_) => "",
+            MeasureForm::OfField(_) => "duration",
+            MeasureForm::Quantiles => "duration, 0.5",
+            MeasureForm::Compare => "{}",
+        };
+        let parsed = parse(&format!("{{}} | {word}({arguments})")).unwrap();
+        let Root::Metrics(Metrics::Spans { measure, .. }) = parsed.root else { panic!("{word}") };
+        assert_eq!(measure.name(), word);
+    }
+    for word in function_words() {
+        let error = parse(&format!("{{}} | {word}x(duration)")).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("did you mean `{word}`?")), "{error}");
+    }
+}
+
+#[test]
 fn a_hostile_query_is_refused_quickly() {
     let deep = DEPTH_MAX as usize + 1;
     let hostile = [
@@ -167,10 +194,8 @@ fn a_field_reads_back_as_it_is_shown() {
         let parsed = parse(&query).unwrap();
         let again = format!("{parsed:?}");
         assert!(again.contains("Select"), "{again}");
-        let super::super::syntax::Root::Search(stages) = &parsed.root else { panic!("{query}") };
-        let Some(super::super::syntax::Stage::Select(shown)) = stages.last() else {
-            panic!("{query}")
-        };
+        let Root::Search(stages) = &parsed.root else { panic!("{query}") };
+        let Some(Stage::Select(shown)) = stages.last() else { panic!("{query}") };
         assert_eq!(shown[0].to_string(), field);
     }
 }

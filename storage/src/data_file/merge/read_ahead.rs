@@ -62,11 +62,11 @@ struct MovingRun {
 /// The rows of a round, in the order of a file.
 struct InOrder {
     batches: Vec<RecordBatch>,
-    /// Of each row of each of them when its trace began.
+    /// Begin of the trace of each row, by batch.
     begins: Vec<Vec<i64>>,
-    /// Of each row of each of them what it takes.
+    /// Bytes of each row, by batch.
     sizes: Vec<Vec<usize>>,
-    /// Of each row its batch and its place there.
+    /// Batch of each row, and its place there.
     places: Peekable<vec::IntoIter<(usize, usize)>>,
 }
 

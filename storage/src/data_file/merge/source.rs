@@ -37,7 +37,7 @@ use crate::{
 /// Where a row goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MergeKey<'a> {
-    /// Of a span when its trace began, of a log record the number of its time slot.
+    /// Begin of a span's trace, or the number of a log record's time slot.
     pub(super) begin: i64,
     /// The trace of a span, the service of a log record.
     pub(super) group: &'a [u8],
@@ -193,7 +193,7 @@ fn stretches(sections: Vec<Section>, ranges: Option<&[Range<usize>]>) -> Vec<Rea
 enum MergeInput {
     File(Arc<MergeFile>, Box<PortionReader>),
     Moved(Box<ReadAheadRuns>),
-    /// Nothing more. What was read, and with what, is given back.
+    /// The source has no more rows. Its reader and its buffers are freed.
     Ended,
 }
 

@@ -25,7 +25,7 @@ pub(super) struct TraceRun {
     pub(super) trace: [u8; TraceId::LEN],
     /// When the trace began, by what its file says.
     pub(super) begin: i64,
-    /// And by what all files say: where the run goes.
+    /// Begin of the trace by all files, which says where the run goes.
     pub(super) goes_to: i64,
     /// Its first row in the file.
     pub(super) first: u32,

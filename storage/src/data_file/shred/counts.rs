@@ -17,7 +17,7 @@ use crate::{
 const ROWS_OF_COLUMN: u64 = 8;
 /// About so many rows of a file are looked at.
 const ROWS_COUNTED: usize = 16_384;
-/// And at most so many of their entries: each may have a key that no other has.
+/// Maximum number of entries of these rows that are counted: each may have a key that no other has.
 const ENTRIES_COUNTED: usize = 262_144;
 
 /// Number of rows with each key and type.
@@ -46,9 +46,9 @@ impl RowCount {
 /// Number of values from which an attribute has a column of its own.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::data_file) struct ColumnMinimum {
-    /// In the counted rows.
+    /// Values in the counted rows of a column that the table declares.
     pub(in crate::data_file) values: u64,
-    /// The same of a column that the table does not declare.
+    /// Values in the counted rows of a column that the table does not declare yet.
     pub(in crate::data_file) values_new: u64,
 }
 

@@ -27,8 +27,8 @@ pub(super) const LISTED_MAX: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct ExceptionBuilder {
     rows: u64,
-    /// By the number of service and operation, type and stack: what spans are called is looked at
-    /// once for each of them, however many exceptions it has.
+    /// Numbers of groups by the number of service and operation, the type and the stack. The names
+    /// of a span are looked up once, however many exceptions it has.
     numbers: HashMap<(u32, String, u128), u32, RandomState>,
     callers: HashMap<(String, String), u32, RandomState>,
     list: List,
@@ -40,7 +40,7 @@ pub(crate) struct ExceptionBuilder {
 }
 
 impl ExceptionBuilder {
-    /// One that has no list to give.
+    /// Returns a builder that makes no list.
     pub(crate) fn nothing() -> Self {
         Self { is_full: true, ..Self::default() }
     }

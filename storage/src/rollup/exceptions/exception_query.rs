@@ -38,7 +38,8 @@ mod last;
 
 pub use last::LastException;
 
-/// Of exceptions at the very same time, so many are looked at for the last of a group.
+/// Maximum number of exceptions of the same nanosecond that are compared to find the last one of a
+/// group.
 const TIES_MAX: usize = 64;
 /// Maximum bytes of group names. Further groups are only counted.
 const GROUP_BYTES_MAX: usize = 64 << 20;
@@ -48,23 +49,24 @@ const OTHERS: usize = usize::MAX;
 /// A question for exceptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExceptionBounds {
-    /// Of spans that began in this range,
+    /// Range in which the spans of the exceptions began.
     pub start: TimeRange,
-    /// of these services,
+    /// Services of these spans; `None`: all.
     pub services: Option<Vec<String>>,
-    /// of this operation,
+    /// Operation of these spans; `None`: all.
     pub operation: Option<String>,
-    /// and of this type.
+    /// Type of the exceptions; `None`: all.
     pub exception_type: Option<String>,
-    /// They are counted by steps of this length, counted from 1970.
+    /// Length of the steps that exceptions are counted by, from 1970 on.
     pub step: DurationNanos,
-    /// Maximum number of spans with exceptions to read where there is no list,
+    /// Maximum number of spans with exceptions to read where there is no list.
     pub spans_max: u64,
-    /// and so many rows for them.
+    /// Maximum number of rows to read for these spans.
     pub rows_max: u64,
     /// Maximum number of groups. Further groups are only counted.
     pub groups_max: usize,
-    /// So many spans of lists are remembered at a time, to tell them from those of other lists.
+    /// Maximum number of spans of lists that are remembered at a time, to recognise repeats in other
+    /// lists.
     pub remembered_max: u64,
 }
 
@@ -128,7 +130,7 @@ struct ExceptionQuery<'a> {
     numbers: HashMap<ExceptionKey, usize, RandomState>,
     /// Bytes of the group names.
     group_bytes: usize,
-    /// By number; [`OTHERS`] has no place.
+    /// Aggregates by the number of their group; [`OTHERS`] has none.
     sums: Vec<Option<ExceptionSums>>,
     others: u64,
     /// Spans that others may have again, whatever their hour.

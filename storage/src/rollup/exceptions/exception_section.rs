@@ -10,7 +10,7 @@ use crate::{
 
 /// Exceptions of a page.
 const PAGE_EXCEPTIONS: usize = 8_192;
-/// In the place of the rule's number: there is no list.
+/// Stands in the place of the rule's number where there is no list.
 const UNLISTED: u64 = 0;
 
 /// Part of the section that stays in memory.
@@ -81,7 +81,7 @@ fn push_exceptions(pages: &mut Vec<u8>, exceptions: &[ListedException], first: u
         let row = listed.row - before.unwrap_or(0);
         push_varint(pages, row);
         push_varint(pages, u64::from(listed.group));
-        // Of a span with several exceptions the rest is said once.
+        // Several exceptions of one span share its start and its hash, which are written once.
         if row > 0 || before.is_none() {
             push_varint(pages, listed.start.0 - first);
             pages.extend(listed.content_hash.to_le_bytes());

@@ -4,7 +4,6 @@
 use tidings_proto::otlp::{Event, KeyValue, Value};
 
 use super::stack;
-use crate::Scalar;
 
 const TYPE: &str = "exception.type";
 const MESSAGE: &str = "exception.message";
@@ -56,12 +55,5 @@ impl ExceptionSaid {
 }
 
 fn text(value: &Value) -> Option<String> {
-    let scalar = match value {
-        Value::String(text) => Scalar::Text(text),
-        Value::Bool(truth) => Scalar::Bool(*truth),
-        Value::Int(number) => Scalar::Int(*number),
-        Value::Double(number) => Scalar::Double(*number),
-        Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => return None,
-    };
-    Some(scalar.to_text().into_owned())
+    Some(value.scalar_text()?.into_owned())
 }

@@ -1,6 +1,6 @@
 //! Adds up the calls between services of a data file while it is written.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use ahash::RandomState;
 use arrow_array::RecordBatch;
@@ -18,8 +18,7 @@ use super::{
     trace_calls::each_graph_call,
 };
 use crate::{
-    SpanRows,
-    packed::EntryValue,
+    Scalar, SpanRows,
     rollup::{
         adder::{Adder, GroupNumber},
         call_query::HOUR,
@@ -75,7 +74,7 @@ pub(crate) struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// One that has no rollups to give.
+    /// Returns a builder that makes no rollups.
     pub(crate) fn nothing() -> Self {
         Self { adder: Adder::nothing(), ..Self::default() }
     }
@@ -196,7 +195,7 @@ pub(super) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
 #[derive(Debug)]
 pub(super) struct PeerEntries {
     entries: AttributeEntries,
-    /// Of the distinct keys: its place among those that are looked at.
+    /// Place of each distinct key among the keys that name a peer; `None` for other keys.
     asked: Vec<Option<usize>>,
 }
 
@@ -227,13 +226,7 @@ impl PeerEntries {
         }
         BorrowedPeer::from_attributes(kind, |key| {
             let entry = said[key]?;
-            Some(match self.entries.value(entry) {
-                EntryValue::Text(text) => Cow::Borrowed(text),
-                EntryValue::Int(number) => number.to_string().into(),
-                EntryValue::Double(number) => number.to_string().into(),
-                EntryValue::Bool(truth) => truth.to_string().into(),
-                EntryValue::None | EntryValue::Empty | EntryValue::Nested(_) => return None,
-            })
+            Some(Scalar::from_entry(self.entries.value(entry))?.to_text())
         })
     }
 }

@@ -1,5 +1,4 @@
-//! By what the calls between services change when the parts of traces in two files are put
-//! together.
+//! Corrections of the edges of two files, for the traces that are split across them.
 
 use std::{slice::from_ref, sync::Arc};
 

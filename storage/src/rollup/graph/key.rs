@@ -1,4 +1,4 @@
-//! By what the calls of the graph are counted: names as texts, or as numbers for them.
+//! Keys by which calls of the graph are counted: names as texts, or as numbers for them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -208,7 +208,7 @@ const CALLED: i32 = 3;
 const WAITED: i32 = 4;
 const SYSTEM: i32 = 5;
 const USER: i32 = 6;
-/// And the number of the kind of span.
+/// First number of open calls; the number of the kind of span is added.
 const OPEN: i32 = 16;
 
 const EDGE_KINDS: [EdgeKind; 2] = [EdgeKind::Call, EdgeKind::Message];
@@ -221,7 +221,7 @@ const NODE_KINDS: [NodeKind; 5] = [
 ];
 
 impl<'a> GraphKey<&'a str> {
-    /// It as a group of a file.
+    /// Returns the key as a group of a file has it.
     pub(super) fn raw(self) -> RawKey<'a> {
         match self {
             Self::Spans(service) => ([service, ""], [SPANS, 0]),

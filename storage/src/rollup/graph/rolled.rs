@@ -28,7 +28,7 @@ use crate::{
     schema::Signal,
 };
 
-/// Such a file.
+/// A file whose rollups answer a question about edges.
 #[derive(Debug)]
 pub(super) struct GraphRollupFile<'a> {
     pub(super) file: &'a Arc<DataFile>,
@@ -49,7 +49,7 @@ impl RollupFile for GraphRollupFile<'_> {
         &self.rollup
     }
 
-    /// Of others a question cuts traces in two.
+    /// Returns true if the query covers all times of the file. It cuts traces of other files in two.
     fn is_whole(&self) -> bool {
         let (min, max) = self.file.times();
         is_inside(&merged(self.covered.clone()), min.0, max.0)

@@ -44,9 +44,9 @@ const REMEMBERED_MAX: usize = 65_536;
 enum KeySource {
     /// Nothing in the file has the key.
     Nowhere,
-    /// In this one of the telling columns.
+    /// The key is in this one of the columns that tell a peer.
     Column(usize),
-    /// In the map of attributes.
+    /// The key is in the map of attributes.
     Map,
 }
 

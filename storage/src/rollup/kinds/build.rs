@@ -61,12 +61,12 @@ pub(crate) struct KindBuilder {
     rows: usize,
     adder: Adder,
     open: Option<OpenTrace>,
-    /// In the order of their rows.
+    /// Summaries of traces, in the order of their rows.
     traces: Vec<Traced>,
 }
 
 impl KindBuilder {
-    /// One that has no rollups to give.
+    /// Returns a builder that makes no rollups.
     pub(crate) fn nothing() -> Self {
         Self { adder: Adder::nothing(), ..Self::default() }
     }

@@ -244,7 +244,7 @@ impl Transactions {
         KindCalls::from_totals(totals, 0).among(kind_count)
     }
 
-    /// Of how many traces they are.
+    /// Returns the number of traces that the spans are of.
     #[must_use]
     pub fn trace_count(&self) -> usize {
         self.pool.len()

@@ -28,9 +28,9 @@ const FEWER: usize = 4;
 /// Kinds that a query lists separately.
 #[derive(Debug)]
 pub(super) enum KindSelection {
-    /// All.
+    /// All kinds.
     All,
-    /// None yet: they are counted by their hashes.
+    /// No kind yet: kinds are counted by their hashes first.
     None,
     /// Kinds with some of the hashes.
     Some(Frequent),
@@ -42,9 +42,9 @@ pub(super) enum KindSelection {
 pub(super) struct Frequent {
     counts: Vec<u64>,
     is_apart: Vec<bool>,
-    /// Of so many hashes.
+    /// Number of hashes that are counted apart.
     apart: usize,
-    /// No other has more.
+    /// Largest count of the other hashes.
     others_max: u64,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct KindTotals<'a> {
 }
 
 impl<'a> KindTotals<'a> {
-    /// None yet.
+    /// Creates totals without any kind.
     pub(super) fn new(
         bounds: &'a KindBounds,
         hashing: &'a RandomState,

@@ -25,9 +25,9 @@ use crate::{
 /// The entries of traces in two files.
 #[derive(Debug)]
 pub(in crate::rollup) struct PairEntries {
-    /// By the last halves of their ids, the place of the file that has the entry.
+    /// Places of the files that have the entries, by the last halves of the trace ids.
     pub(in crate::rollup) places: HashMap<u64, u8>,
-    /// By what the transactions of both change.
+    /// Correction of the transactions of both files.
     pub(in crate::rollup) change: PairCorrection,
     /// The names of their kinds.
     pub(in crate::rollup) names: GroupNames,

@@ -46,7 +46,7 @@ impl MinuteSet {
     }
 }
 
-/// Such a file.
+/// A file whose rollups answer a question about transaction types.
 #[derive(Debug)]
 pub(super) struct KindRollupFile<'a> {
     pub(super) file: &'a Arc<DataFile>,

@@ -14,10 +14,10 @@ const OCTAVES: usize = 59;
 /// Number of durations in each bucket.
 #[derive(Debug, Clone)]
 pub(in crate::rollup) struct BucketCounts {
-    /// By octave, where its counts are: 1 for the first run of [`PARTS`]; 0 for nowhere.
+    /// Run of counts of each octave: 1 for the first run of [`PARTS`]; 0 for none.
     runs: [u8; OCTAVES],
     counts: Vec<u64>,
-    /// Of the bucket that holds each bound, how many are no longer than the bound.
+    /// For each bound, the number of durations in its bucket that are no longer than the bound.
     within: [u64; BOUNDS],
 }
 
@@ -37,7 +37,7 @@ impl PartialEq for BucketCounts {
 impl Eq for BucketCounts {}
 
 impl BucketCounts {
-    /// To add more.
+    /// Returns a filler that adds durations.
     pub(in crate::rollup) fn filling(&mut self) -> BucketFiller<'_> {
         BucketFiller { divided: self, octave: OCTAVES, run: 0 }
     }

@@ -16,7 +16,7 @@ use crate::{
 const COLUMNS: [&str; 4] = ["time_unix_nanos", "severity_number", "content_hash", "service"];
 /// A file with more cells has no counts.
 const CELLS_MAX: usize = 1 << 17;
-/// Nor has one whose groups have longer names together.
+/// A file whose groups have longer names together has no counts either.
 const GROUP_BYTES_MAX: usize = 1 << 20;
 /// A set for more records of one time is not used for the next.
 const SEEN_KEPT_MAX: usize = 64;

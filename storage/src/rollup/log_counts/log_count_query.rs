@@ -56,7 +56,7 @@ impl LogFilter {
             trace_ids,
             span_id,
             time: _,
-            times,
+            keys,
             services: _,
             severity_min: _,
             text,
@@ -66,7 +66,7 @@ impl LogFilter {
         } = self;
         trace_ids.is_none()
             && span_id.is_none()
-            && times.is_none()
+            && keys.is_none()
             && text.is_none()
             && attributes.is_empty()
             && any_attribute.is_empty()

@@ -37,7 +37,7 @@ use crate::{
 /// About so many rows of traces are held at a time.
 const PORTION_ROWS: usize = 1 << 16;
 
-/// By how much sums change when the parts of some traces in two files are put together.
+/// Correction of aggregates for the traces that are split across two files.
 #[derive(Debug, Default)]
 pub(in crate::rollup) struct PairCorrection {
     /// Calls to retract from each file,

@@ -10,7 +10,8 @@ use crate::{
     },
 };
 
-/// Of more traces that two files have, none is settled: a page of them would be too large.
+/// Maximum number of traces that two files share. When they share more, none is settled: a page of
+/// them would be too large.
 pub(super) const TRACES_MAX: usize = 1 << 20;
 const LOW64_BYTES: usize = 8;
 /// Cells may take as much as those of a file with so many rows.
@@ -26,7 +27,7 @@ pub(crate) struct CorrectionSection {
     offset: u64,
     /// The names of the files that it was compared with; ascending.
     pub(super) compared: Box<[u64]>,
-    /// Of these, the ones that have some of its traces; ascending.
+    /// Corrections with those of these files that have some of its traces; ascending.
     pub(super) pairs: Box<[Pair]>,
 }
 
@@ -37,9 +38,9 @@ pub(in crate::rollup) struct Pair {
     pub(super) other: u64,
     settled: Range<u64>,
     apart: Range<u64>,
-    /// By what the sums of calls between services change,
+    /// Directory of the corrections of edges.
     pub(in crate::rollup) graph: Directory,
-    /// and those of kinds of transactions.
+    /// Directory of the corrections of transaction types.
     pub(in crate::rollup) kinds: Directory,
 }
 
@@ -48,7 +49,7 @@ pub(in crate::rollup) struct Pair {
 pub(in crate::rollup) struct ResolvedTraces {
     /// The last halves of their ids, ascending.
     pub(in crate::rollup) low64s: Vec<u64>,
-    /// Of each the place in the pair of the file that has its entry: 0 for the other file.
+    /// For each, the place in the pair of the file that has its entry: 0 for the other file.
     pub(in crate::rollup) entries: Vec<u8>,
 }
 

@@ -134,7 +134,7 @@ impl Pairs {
                 used.join(indexes, files, &apart);
             }
         }
-        // By file: how many rows were joined when it was looked at, and of which traces they are.
+        // For each file, the number of rows that were joined when it was looked at, and their traces.
         let mut known: HashMap<usize, (u64, HashSet<u64>)> = HashMap::new();
         let mut settled: HashMap<usize, ResolvedTraces> = HashMap::new();
         loop {
@@ -267,7 +267,7 @@ impl UsedPair {
         }
     }
 
-    /// That the section is damaged.
+    /// Returns the error of a damaged section.
     pub(in crate::rollup) fn damaged<R: RollupFile>(
         &self,
         indexes: &Indexes,

@@ -215,8 +215,8 @@ impl Story {
         Ok(store)
     }
 
-    /// What somebody sees: all of it, or an error while the bucket fails, or the disk that copies
-    /// are written to.
+    /// Returns the contents that a reader sees. They are read again without faults when the bucket
+    /// fails, or the disk that has the copies.
     fn see(&self, look: impl Fn() -> Result<Contents, String>) -> Result<Contents, String> {
         match &self.objects {
             None => look(),
@@ -318,7 +318,8 @@ impl Story {
         }
     }
 
-    /// What happens to the bucket before a step, if there is one.
+    /// Troubles the bucket before a step, if there is one: with a fault, or a commit of another
+    /// program.
     async fn trouble_objects(&mut self) {
         let Some(objects) = self.objects.clone() else { return };
         let outage = RequestFault::Outage(self.dice.roll(30));

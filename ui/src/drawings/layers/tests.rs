@@ -1,4 +1,4 @@
-use super::{Layout, Spacing, around, crossings, lay_out, layers_of, neighbour, with_bends};
+use super::{Layout, Spacing, crossings, lay_out, layers_of, neighbour, with_bends};
 
 const SPACING: Spacing =
     Spacing { node_width: 160.0, node_height: 50.0, between_layers: 100.0, between_nodes: 20.0 };
@@ -90,19 +90,6 @@ fn edges_to_nowhere_and_empty_graphs_are_no_trouble() {
     let layout = laid_out(2, &[(0, 9), (7, 1)]);
     assert!(layout.routes.iter().all(|route| route.points.is_empty()));
     assert_eq!(layout.layers, [0, 0]);
-}
-
-#[test]
-fn a_focus_keeps_callers_of_callers_and_callees_of_callees() {
-    //          0 → 1 → 2 → 3, and 4 → 2, 1 → 5
-    let edges = [(0, 1), (1, 2), (2, 3), (4, 2), (1, 5)];
-    let kept = |depth| {
-        let kept = around(6, &edges, 2, depth);
-        (0..6_usize).filter(|node| kept[*node]).collect::<Vec<_>>()
-    };
-    assert_eq!(kept(1), [1, 2, 3, 4]);
-    assert_eq!(kept(2), [0, 1, 2, 3, 4], "what a caller calls besides is not around");
-    assert!(around(3, &[(0, 1)], 9, 2).iter().all(|kept| !kept));
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! Costs of differences: the time of the critical path that a place of the tree has more in a trace.
+//! Costs of differences, in words and in order. The API computes each cost.
 
 use tidings_proto::{
     DurationNanos,
-    api::{CallStats, ComparedCall, ComparedSet, Comparison, Deviation},
+    api::{CallStats, ComparedCall, Comparison, Deviation},
 };
 
-use crate::{figures, format};
+use crate::{components::Tone, figures, format};
 
 /// A place with a smaller part of the whole difference is not named as its cause.
 const CAUSE_PART_MIN: f64 = 0.1;
@@ -15,34 +15,14 @@ const CAUSE_PART_MIN: f64 = 0.1;
 pub struct Impact {
     /// The row.
     pub row: u32,
-    /// Additional own time on the critical path, by trace, in nanoseconds.
+    /// Additional own time of a trace, in nanoseconds.
     pub nanos: f64,
 }
 
-/// A place's time by trace of its side: the median where a trace makes one call, else the mean of
-/// the calls of a trace together.
+/// A place's time in the median trace of its side; `None` where fewer than half make the call.
 #[must_use]
-pub fn time_of(stats: &CallStats) -> DurationNanos {
-    if stats.trace_count > 1 && stats.call_count == stats.trace_count {
-        return stats.duration.p50_nano;
-    }
-    DurationNanos(stats.duration.sum_nano.0.checked_div(stats.trace_count).unwrap_or(0))
-}
-
-/// Calls of a trace that makes any.
-#[must_use]
-pub fn calls_of(stats: &CallStats) -> f64 {
-    figures::ratio(stats.call_count, stats.trace_count)
-}
-
-/// A place's own time on the critical path, by trace of the whole side.
-fn critical(stats: &CallStats, side: &ComparedSet) -> f64 {
-    figures::ratio(stats.critical_nano.0, side.trace_count)
-}
-
-/// Additional time on the critical path that a row has on the left.
-fn more(comparison: &Comparison, call: &ComparedCall) -> f64 {
-    critical(&call.left, &comparison.left) - critical(&call.right, &comparison.right)
+pub fn time_of(stats: &CallStats) -> Option<DurationNanos> {
+    stats.is_usual.then_some(stats.median.duration_nano)
 }
 
 /// The rows that differ, the greatest difference first, longer or shorter; then those that cost no
@@ -52,7 +32,7 @@ pub fn ranked(comparison: &Comparison) -> Vec<Impact> {
     let total = total(comparison).abs().max(1.0);
     let rows = (0_u32..).zip(&comparison.calls);
     let mut impacts: Vec<Impact> = rows
-        .map(|(row, call)| (Impact { row, nanos: more(comparison, call) }, call))
+        .map(|(row, call)| (Impact { row, nanos: call.impact_nano.0 as f64 }, call))
         .filter(|(impact, call)| impact.nanos.abs() >= total / 100.0 || is_told(call))
         .map(|(impact, _)| impact)
         .collect();
@@ -85,6 +65,17 @@ pub const fn deviation_words(deviation: Deviation) -> &'static str {
         Deviation::FewerCalls => "fewer calls",
         Deviation::Slower => "slower",
         Deviation::Faster => "faster",
+        Deviation::Rare => "rare",
+    }
+}
+
+/// The tone of a deviation's badge.
+#[must_use]
+pub const fn deviation_tone(deviation: Deviation) -> Tone {
+    match deviation {
+        Deviation::NewlyFailing => Tone::Error,
+        Deviation::Slower | Deviation::Extra | Deviation::MoreCalls => Tone::Warning,
+        _ => Tone::Plain,
     }
 }
 
@@ -111,7 +102,7 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
         && let Some(call) = comparison.calls.get(impact.row as usize)
     {
         words.push(' ');
-        words.push_str(&cause(call, impact, typical));
+        words.push_str(&cause(call, impact, total(comparison), typical));
     }
     let count = |deviation: Deviation| {
         comparison.calls.iter().filter(|call| call.deviations.contains(&deviation)).count() as u64
@@ -135,26 +126,35 @@ pub fn sentence(comparison: &Comparison, typical: bool) -> String {
 }
 
 /// The greatest cause: its time, how often it is called, how long each call takes.
-fn cause(call: &ComparedCall, impact: Impact, typical: bool) -> String {
+fn cause(call: &ComparedCall, impact: Impact, total: f64, typical: bool) -> String {
     let (usually, otherwise) =
         if typical { ("usually", "otherwise") } else { ("in the other", "in the other") };
     let is_longer = impact.nanos > 0.0;
     let name = figures::cut(format::operation(&call.operation), 60);
     let nanos = DurationNanos(crate::browser::whole(impact.nanos.abs()));
-    let (now, usual) = (calls_of(&call.left), calls_of(&call.right));
+    let words = if impact.nanos.abs() <= total.abs() {
+        format!("{nanos} of it is {name}")
+    } else {
+        // Others make up for a part of it.
+        format!("{name} alone takes {nanos} {}", if is_longer { "more" } else { "less" })
+    };
     if call.right.call_count == 0 {
-        return format!("{nanos} of it is {name}, which is not called {otherwise}.");
+        return format!("{words}, which is not called {otherwise}.");
     }
     if call.left.call_count == 0 {
-        return format!("{nanos} of it is {name}, which is not called here.");
+        return format!("{words}, which is not called here.");
+    }
+    if !call.right.is_usual {
+        return format!("{words}, which most of them do not call.");
     }
     let mut parts = Vec::new();
-    let is_told = if is_longer { now > usual * 1.5 } else { now * 1.5 < usual };
-    if is_told {
-        let times = |calls: f64| match figures::three_digits(calls).as_str() {
-            "1.00" => "once".to_owned(),
-            text => format!("{} times", text.trim_end_matches(".00")),
+    let told = if is_longer { Deviation::MoreCalls } else { Deviation::FewerCalls };
+    if call.deviations.contains(&told) {
+        let times = |calls: u64| match calls {
+            1 => "once".to_owned(),
+            _ => format!("{} times", format::count(calls)),
         };
+        let (now, usual) = (call.left.median.call_count, call.right.median.call_count);
         parts.push(format!("called {}, {usually} {}", times(now), times(usual)));
     }
     let (p50, was) = (call.left.duration.p50_nano, call.right.duration.p50_nano);
@@ -164,31 +164,34 @@ fn cause(call: &ComparedCall, impact: Impact, typical: bool) -> String {
         parts.push(format!("each {} as long, {p50}, {usually} {was}", figures::times(factor)));
     }
     let more = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", and ")) };
-    format!("{nanos} of it is {name}{more}.")
+    format!("{words}{more}.")
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_proto::{
-        DurationNanos,
+        DurationNanos, OffsetNanos,
         api::{
-            CallStats, ComparedCall, ComparedSet, Comparison, Deviation, LatencyStats, SpanKindName,
+            CallMedians, CallStats, ComparedCall, ComparedSet, Comparison, Deviation, LatencyStats,
+            SpanKindName,
         },
     };
 
     use super::{ranked, sentence, time_of};
 
+    /// So many calls in each of these traces, of 200 or of one: 80 are fewer than half.
     fn stats(traces: u64, calls: u64, each_ms: u64) -> CallStats {
         let nanos = |ms: u64| DurationNanos(ms * 1_000_000);
         CallStats {
             trace_count: traces,
-            call_count: calls,
-            critical_nano: nanos(calls * each_ms),
-            duration: LatencyStats {
-                sum_nano: nanos(calls * each_ms),
-                p50_nano: nanos(each_ms),
-                ..LatencyStats::default()
+            call_count: traces * calls,
+            is_usual: traces != 80,
+            median: CallMedians {
+                call_count: calls,
+                duration_nano: nanos(calls * each_ms),
+                ..CallMedians::default()
             },
+            duration: LatencyStats { p50_nano: nanos(each_ms), ..LatencyStats::default() },
             ..CallStats::default()
         }
     }
@@ -197,6 +200,7 @@ mod tests {
         name: &str,
         left: CallStats,
         right: CallStats,
+        impact_ms: i64,
         deviations: &[Deviation],
     ) -> ComparedCall {
         ComparedCall {
@@ -206,6 +210,7 @@ mod tests {
             operation: name.to_owned(),
             kind: SpanKindName::Client,
             deviations: deviations.to_vec(),
+            impact_nano: OffsetNanos(impact_ms * 1_000_000),
             left,
             right,
         }
@@ -221,15 +226,18 @@ mod tests {
                 ..LatencyStats::default()
             },
         };
-        Comparison { left: set(1, left_ms), right: set(200, right_ms), calls, truncated: false }
+        let (left, right) = (set(1, left_ms), set(200, right_ms));
+        Comparison { left, right, calls, unattributed_nano: OffsetNanos(0), truncated: false }
     }
 
     #[test]
     fn what_costs_most_comes_first_and_what_costs_nothing_last() {
+        let more = [Deviation::MoreCalls, Deviation::Slower];
         let calls = vec![
-            call("fast", stats(1, 1, 50), stats(200, 200, 48), &[]),
-            call("charge", stats(1, 3, 402), stats(200, 200, 103), &[Deviation::MoreCalls]),
-            call("publish", CallStats::default(), stats(199, 199, 0), &[Deviation::Missing]),
+            call("fast", stats(1, 1, 50), stats(200, 1, 48), 2, &[]),
+            call("charge", stats(1, 3, 402), stats(200, 1, 103), 1_103, &more),
+            call("publish", CallStats::default(), stats(199, 1, 0), 0, &[Deviation::Missing]),
+            call("refresh", CallStats::default(), stats(80, 1, 9), 0, &[]),
         ];
         let comparison = comparison(1_840, 450, calls);
         let rows: Vec<u32> = ranked(&comparison).iter().map(|impact| impact.row).collect();
@@ -243,34 +251,47 @@ mod tests {
 
     #[test]
     fn a_shorter_trace_is_explained_by_what_is_shorter() {
+        let slower = [Deviation::Slower];
         let calls = vec![
-            call("log", stats(1, 1, 760), stats(200, 200, 100), &[Deviation::Slower]),
-            call("rules", stats(1, 1, 1_000), stats(200, 200, 4_000), &[Deviation::Faster]),
+            call("log", stats(1, 1, 760), stats(200, 1, 100), 660, &slower),
+            call("rules", stats(1, 1, 1_000), stats(200, 1, 4_000), -3_000, &[Deviation::Faster]),
         ];
-        let comparison = comparison(2_000, 4_500, calls);
+        let comparison = comparison(2_000, 5_500, calls);
         let rows: Vec<u32> = ranked(&comparison).iter().map(|impact| impact.row).collect();
         assert_eq!(rows, [1, 0], "the greatest difference first");
         let words = sentence(&comparison, false);
-        assert!(words.starts_with("2.50 s shorter than the other. "), "{words}");
+        assert!(words.starts_with("3.50 s shorter than the other. "), "{words}");
         assert!(words.contains("of it is rules: each 0.25× as long, 1.00 s, in the other 4.00 s."));
     }
 
     #[test]
-    fn one_call_of_a_trace_takes_the_median_and_several_take_their_sum() {
-        let mut one = stats(200, 200, 158);
-        one.duration.p50_nano = DurationNanos(29_000_000);
-        assert_eq!(time_of(&one), DurationNanos(29_000_000));
-        assert_eq!(time_of(&stats(200, 600, 10)), DurationNanos(30_000_000));
-        assert_eq!(time_of(&stats(0, 0, 0)), DurationNanos(0));
+    fn more_than_the_whole_is_no_part_of_it() {
+        let found = call("load", stats(1, 1, 900), stats(200, 1, 300), 600, &[Deviation::Slower]);
+        assert_eq!(
+            sentence(&comparison(900, 500, vec![found]), true),
+            "400 ms longer than typical. load alone takes 600 ms more: each 3.0× as long, 900 ms, \
+             usually 300 ms."
+        );
+    }
+
+    #[test]
+    fn a_call_that_most_do_not_make_has_no_usual_time() {
+        assert_eq!(time_of(&stats(200, 3, 10)), Some(DurationNanos(30_000_000)));
+        assert_eq!((time_of(&stats(80, 1, 10)), time_of(&CallStats::default())), (None, None));
+        let found = call("load", stats(1, 1, 90), stats(80, 1, 85), 90, &[Deviation::Rare]);
+        assert_eq!(
+            sentence(&comparison(200, 100, vec![found]), true),
+            "100 ms longer than typical. 90.0 ms of it is load, which most of them do not call."
+        );
     }
 
     #[test]
     fn equal_traces_are_about_as_long() {
-        let same = comparison(450, 450, vec![call("x", stats(1, 1, 9), stats(1, 1, 9), &[])]);
+        let same = comparison(450, 450, vec![call("x", stats(1, 1, 9), stats(1, 1, 9), 0, &[])]);
         assert_eq!(sentence(&same, false), "About as long as the other.");
         let shorter = comparison(200, 450, Vec::new());
         assert_eq!(sentence(&shorter, true), "250 ms shorter than typical.");
-        let small = call("x", stats(1, 1, 9), stats(1, 1, 1), &[]);
+        let small = call("x", stats(1, 1, 9), stats(1, 1, 1), 8, &[]);
         let longer = comparison(450, 200, vec![small]);
         assert_eq!(sentence(&longer, true), "250 ms longer than typical.");
         let nothing = comparison(0, 0, Vec::new());

@@ -8,10 +8,10 @@ use tidings_proto::{
     api::{CallStats, ComparedCall, Comparison, Deviation},
 };
 
-use super::impact::{calls_of, deviation_words, time_of};
+use super::impact::{deviation_tone, deviation_words, time_of};
 use crate::{
     browser, colour,
-    components::{AddressSegments, Badge, Tone, use_choice},
+    components::{AddressSegments, Badge, use_choice},
     drawings::axis::value_ticks,
     figures, format,
 };
@@ -22,18 +22,17 @@ const DRAWN_MAX: usize = 500;
 const ROWS: &[(&str, &str)] = &[("all", "All"), ("differ", "Differ")];
 const LINED: &[(&str, &str)] = &[("time", "As it happened"), ("start", "Starts lined up")];
 
-/// Begin and end of a side's calls at a place, in nanoseconds; `None` where it makes none.
+/// Begin and end of the calls in the median trace of a side, in nanoseconds; `None` where fewer
+/// than half of its traces make one.
 fn stretch(stats: &CallStats, lined_up: bool) -> Option<(f64, f64)> {
-    let (begin, end) = (stats.start_offset_nano.0 as f64, stats.end_offset_nano.0 as f64);
-    let begin = begin.min(end);
-    let shift = if lined_up { begin } else { 0.0 };
-    (stats.call_count > 0).then_some((begin - shift, end - shift))
+    let begin = if lined_up { 0.0 } else { stats.median.start_offset_nano.0 as f64 };
+    stats.is_usual.then_some((begin, begin + stats.median.extent_nano.0 as f64))
 }
 
 /// The last moment of any call.
 fn extent(comparison: &Comparison) -> f64 {
-    let ends = comparison.calls.iter().flat_map(|call| [&call.left, &call.right]);
-    ends.map(|stats| stats.end_offset_nano.0 as f64).fold(1.0, f64::max)
+    let sides = comparison.calls.iter().flat_map(|call| [&call.left, &call.right]);
+    sides.filter_map(|stats| stretch(stats, false)).map(|(_, end)| end).fold(1.0, f64::max)
 }
 
 /// The table.
@@ -45,9 +44,7 @@ pub(super) fn lanes(
     let (shown, lined) = (use_choice("rows", ROWS), use_choice("lanes", LINED));
     let width = extent(comparison);
     let (this, other) = ("This", if typical { "Typical" } else { "Other" });
-    let measure = typical.then_some(
-        "The median; where a trace makes the call several times, the mean of all of them together",
-    );
+    let measure = typical.then_some("The median of the traces that make the call");
     let drawn = Arc::clone(comparison);
     let rows = move || {
         let lined_up = lined.get() == "start";
@@ -56,7 +53,10 @@ pub(super) fn lanes(
             .zip(&drawn.calls)
             .filter(|(_, call)| !only_differing || !call.deviations.is_empty())
             .take(DRAWN_MAX)
-            .map(|(row, call)| lane(row, call, width, lined_up, selected))
+            .map(|(row, call)| {
+                let share = format::share(call.right.trace_count, drawn.right.trace_count);
+                lane(row, call, share, (width, lined_up), selected)
+            })
             .collect_view()
     };
     let count = comparison.calls.len();
@@ -113,8 +113,8 @@ pub(super) fn lanes(
 fn lane(
     row: u32,
     call: &ComparedCall,
-    width: f64,
-    lined_up: bool,
+    share: String,
+    (width, lined_up): (f64, bool),
     selected: RwSignal<Option<u32>>,
 ) -> impl IntoView + use<> {
     let bar = |stats: &CallStats, class: &'static str| {
@@ -125,24 +125,22 @@ fn lane(
         })
     };
     let is_missing = call.deviations.contains(&Deviation::Missing);
-    let is_extra = call.deviations.contains(&Deviation::Extra);
     let (this, other) = (time_of(&call.left), time_of(&call.right));
-    let text = |stats: &CallStats, time: DurationNanos| {
-        if stats.call_count == 0 { "none".to_owned() } else { format::duration(time) }
-    };
-    let worse = call.deviations.iter().any(|deviation| {
-        matches!(deviation, Deviation::Slower | Deviation::MoreCalls | Deviation::Extra)
-    }) && this > other;
-    let times = repeats_words(calls_of(&call.left));
+    let text = |time: Option<DurationNanos>| time.map_or("none".to_owned(), format::duration);
+    let worse = this > other
+        && call.deviations.iter().any(|deviation| {
+            matches!(deviation, Deviation::Slower | Deviation::MoreCalls | Deviation::Extra)
+        });
+    let count = call.left.median.call_count;
+    let times = (count > 1).then(|| format!("×{}", format::count(count)));
     let badge = call.deviations.first().copied().map(|deviation| {
-        let tone = match deviation {
-            Deviation::NewlyFailing => Tone::Error,
-            Deviation::Slower | Deviation::Extra | Deviation::MoreCalls => Tone::Warning,
-            Deviation::Missing | Deviation::FewerCalls | Deviation::Faster => Tone::Plain,
-        };
+        let tone = deviation_tone(deviation);
         let all: Vec<&str> = call.deviations.iter().copied().map(deviation_words).collect();
         view! { <span title=all.join(", ")><Badge tone=tone>{deviation_words(deviation)}</Badge></span> }
     });
+    // In most of the others there is no such call.
+    let is_in_some = call.right.call_count > 0 && !call.right.is_usual;
+    let some = is_in_some.then(|| view! { <span class="mute">{format!(" in {share}")}</span> });
     let name = figures::cut(format::operation(&call.operation), 120);
     let service = format::service(&call.service).to_owned();
     let title = format!("{service}: {name}");
@@ -169,30 +167,15 @@ fn lane(
                     <span class="mute lane-service">{service}</span>
                 </span>
             </td>
-            <td class="lane-differs">{badge}</td>
+            <td class="lane-differs">{badge} {some}</td>
             <td class="lane-cell"><span class="lane">{bars}</span></td>
-            <td class="num">{text(&call.left, this)}</td>
-            <td class="num was">{text(&call.right, other)}</td>
+            <td class="num">{text(this)}</td>
+            <td class="num was">{text(other)}</td>
             <td class="num" class:is-worse=worse>
-                {if is_missing || is_extra || this != other {
-                    figures::more_time(this, other)
-                } else {
-                    "±0".to_owned()
-                }}
+                {figures::more_time(this.unwrap_or_default(), other.unwrap_or_default())}
             </td>
         </tr>
     }
-}
-
-/// Calls of a trace that makes more than one: `×14`, `×2.5`.
-fn repeats_words(calls: f64) -> Option<String> {
-    if calls < 1.05 {
-        return None;
-    }
-    let text =
-        if calls < 9.95 { format!("{calls:.1}") } else { figures::three_digits(calls.round()) };
-    let text = text.strip_suffix(".0").unwrap_or(&text);
-    Some(format!("×{text}"))
 }
 
 /// The id of a row's lane.
@@ -202,27 +185,24 @@ pub(super) fn lane_id(row: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::{DurationNanos, api::CallStats};
+    use tidings_proto::{
+        DurationNanos,
+        api::{CallMedians, CallStats},
+    };
 
-    use super::{repeats_words, stretch};
+    use super::stretch;
 
     #[test]
-    fn bars_stand_where_the_calls_were_or_all_at_the_start() {
-        let stats = CallStats {
-            call_count: 2,
+    fn bars_stand_where_the_median_trace_has_the_calls_or_all_at_the_start() {
+        let median = CallMedians {
             start_offset_nano: DurationNanos(30),
-            end_offset_nano: DurationNanos(90),
-            ..CallStats::default()
+            extent_nano: DurationNanos(60),
+            ..CallMedians::default()
         };
+        let stats = CallStats { is_usual: true, median, ..CallStats::default() };
         assert_eq!(stretch(&stats, false), Some((30.0, 90.0)));
         assert_eq!(stretch(&stats, true), Some((0.0, 60.0)));
-        assert_eq!(stretch(&CallStats::default(), false), None);
-    }
-
-    #[test]
-    fn repeated_calls_say_how_many() {
-        let words =
-            [1.0, 2.5, 3.0, 14.0, 1_000.0].map(|calls| repeats_words(calls).unwrap_or_default());
-        assert_eq!(words, ["", "×2.5", "×3", "×14", "×1,000"].map(str::to_owned));
+        let rare = CallStats { is_usual: false, ..stats };
+        assert_eq!(stretch(&rare, false), None);
     }
 }

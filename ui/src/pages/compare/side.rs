@@ -9,14 +9,14 @@ use tidings_proto::{
 };
 
 use super::{
-    impact::{self, Impact, calls_of, deviation_words},
+    impact::{self, Impact, deviation_tone, deviation_words},
     lanes::lane_id,
 };
 use crate::{
     addresses::{self, TraceLink},
     api::analysis::{self, Analysis},
     browser, colour,
-    components::{Badge, DifferenceList, Panel, Tone},
+    components::{Badge, DifferenceList, Panel},
     figures, format,
     remote::Remote,
     url::TimeRange,
@@ -38,6 +38,14 @@ pub(super) fn side(
         Some(row(call, *impact, most, selected))
     });
     let rows = rows.collect_view();
+    let apart = DurationNanos(comparison.unattributed_nano.0.unsigned_abs());
+    let is_apart = comparison.right.trace_count > 1 && apart.0 >= 1_000;
+    let note = is_apart.then(|| {
+        let words = format!(
+            "Medians of parts need not add up to the median of the whole: here they are {apart} apart."
+        );
+        view! { <p class="panel-words mute">{words}</p> }
+    });
     let none = impacts.is_empty().then(|| view! { <p class="panel-empty">"They do the same."</p> });
     let sign = if total < 0.0 { "−" } else { "+" };
     let of = format!("of {sign}{}", DurationNanos(browser::whole(total.abs())));
@@ -49,7 +57,7 @@ pub(super) fn side(
                     <span class="mute">{of}</span>
                 </div>
                 <ul class="impacts">{rows}</ul>
-                {none}
+                {none} {note}
             </section>
             {only_one(comparison)}
         </div>
@@ -74,12 +82,7 @@ fn row(
         |(at, deviation): &(usize, Deviation)| *at == 0 || *deviation == Deviation::Slower;
     let told = call.deviations.iter().copied().enumerate().filter(is_told);
     let badge = told.map(|(_, deviation)| {
-        let tone = match deviation {
-            Deviation::NewlyFailing => Tone::Error,
-            Deviation::Missing | Deviation::FewerCalls | Deviation::Faster => Tone::Plain,
-            _ => Tone::Warning,
-        };
-        view! { <Badge tone=tone>{deviation_words(deviation)}</Badge> }
+        view! { <Badge tone=deviation_tone(deviation)>{deviation_words(deviation)}</Badge> }
     });
     let badge = badge.collect_view();
     let at = impact.row;
@@ -114,16 +117,18 @@ fn words(call: &ComparedCall) -> String {
     if right.call_count == 0 {
         return "not called on the other side".to_owned();
     }
-    let (now, usual) = (calls_of(left), calls_of(right));
-    if now > usual * 1.5 || now * 1.5 < usual {
-        let number = |calls: f64| figures::three_digits(calls).trim_end_matches(".00").to_owned();
-        return format!("×{} calls, ×{} in the other", number(now), number(usual));
+    let (now, usual) = (left.median, right.median);
+    let took = format::duration(usual.duration_nano);
+    if !right.is_usual {
+        let traces = format::counted(right.trace_count, "trace");
+        return format!("in {traces} on the other side, {took} there");
     }
-    format!(
-        "{}, {} in the other",
-        format::duration(left.duration.p50_nano),
-        format::duration(right.duration.p50_nano)
-    )
+    let told = [Deviation::MoreCalls, Deviation::FewerCalls];
+    if call.deviations.iter().any(|deviation| told.contains(deviation)) {
+        let [now, usual] = [now, usual].map(|median| format::count(median.call_count));
+        return format!("×{now} calls, ×{usual} in the other");
+    }
+    format!("{}, {took} in the other", format::duration(now.duration_nano))
 }
 
 /// Other transactions of the type that take as long, and what they have in common.
@@ -184,4 +189,50 @@ fn only_one(comparison: &Arc<Comparison>) -> Option<impl IntoView + use<>> {
             draw=draw
         />
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{
+        DurationNanos, OffsetNanos,
+        api::{CallMedians, CallStats, ComparedCall, Deviation, SpanKindName},
+    };
+
+    use super::words;
+
+    #[test]
+    fn a_rows_numbers_are_those_of_the_table() {
+        let stats = |trace_count: u64, call_count: u64, ms: u64| CallStats {
+            trace_count,
+            call_count: trace_count * call_count,
+            is_usual: trace_count != 80,
+            median: CallMedians {
+                call_count,
+                duration_nano: DurationNanos(ms * 1_000_000),
+                ..CallMedians::default()
+            },
+            ..CallStats::default()
+        };
+        let told = |left: CallStats, right: CallStats, deviations: &[Deviation]| {
+            words(&ComparedCall {
+                parent_index: None,
+                depth: 0,
+                service: "pay".to_owned(),
+                operation: "charge".to_owned(),
+                kind: SpanKindName::Client,
+                deviations: deviations.to_vec(),
+                impact_nano: OffsetNanos(0),
+                left,
+                right,
+            })
+        };
+        let (usual, rare, none) = (stats(200, 2, 20), stats(80, 1, 9), CallStats::default());
+        assert_eq!(told(stats(1, 3, 34), usual, &[]), "34.0 ms, 20.0 ms in the other");
+        let more = [Deviation::MoreCalls];
+        assert_eq!(told(stats(1, 6, 60), usual, &more), "×6 calls, ×2 in the other");
+        let words = "in 80 traces on the other side, 9.00 ms there";
+        assert_eq!(told(stats(1, 1, 30), rare, &[Deviation::Rare]), words);
+        assert_eq!(told(none, usual, &[Deviation::Missing]), "in 200 traces on the other side");
+        assert_eq!(told(usual, none, &[Deviation::Extra]), "not called on the other side");
+    }
 }

@@ -1,5 +1,5 @@
-//! The call trees of the traces in the box beside those of all that the filters find, with where the
-//! time goes in each.
+//! The call trees of the traces in the box beside those of all that are found, with where the time
+//! goes in each.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tidings_proto::{
     api::{Comparison, TraceSearchResult},
 };
 
-use super::Explored;
+use super::{Explored, asked_spans, question_of};
 use crate::{
     api::{
         analysis::Analysis,
@@ -57,9 +57,8 @@ pub(super) fn compare_switch() -> impl IntoView {
 /// The panel, while there is a box and it is open.
 pub(super) fn compare_panel(explored: Explored) -> impl IntoView {
     let open = use_open();
-    let shown = Memo::new(move |_| {
-        open.get() && explored.state.with(|state| state.chosen.is_some() && state.query.is_none())
-    });
+    let shown =
+        Memo::new(move |_| open.get() && explored.state.with(|state| state.chosen.is_some()));
     view! { <Show when=move || shown.get()>{move || compared(explored)}</Show> }
 }
 
@@ -67,9 +66,11 @@ fn compared(explored: Explored) -> impl IntoView {
     let asked = Memo::new(move |_| {
         explored.state.with(|state| {
             let chosen = state.chosen?;
+            let question = question_of(state);
             let inside = Analysis::between(chosen.from, chosen.to);
-            let inside = inside.with_filters(&state.question().narrowed());
-            let all = Analysis::within(state.range, browser::now()).with_filters(&state.filters);
+            let inside = asked_spans(inside, &question.narrowed(), question.query.as_deref());
+            let all = Analysis::within(state.range, browser::now());
+            let all = asked_spans(all, &state.filters, state.query.as_deref());
             Some([inside, all].map(|analysis| analysis.with("limit", SAMPLE)))
         })
     });

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use tidings_proto::api::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
 
 use super::{
-    Explored,
+    Explored, asked_spans,
     field::{Field, exclude, set},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     components::Panel,
     format::{self, rates},
     remote::Remote,
-    url::TraceFilters,
+    url::{ExploreState, traceql::narrowed},
 };
 
 /// Differences that are drawn.
@@ -30,12 +30,15 @@ const NAMED_MAX: usize = 3;
 /// The panel, while there is a box.
 pub(super) fn explain_panel(explored: Explored) -> impl IntoView {
     let asked = Memo::new(move |_| {
-        explored.state.with(|state| Some((state.filters.clone(), state.range, state.chosen?)))
+        explored.state.with(|state| {
+            Some((state.filters.clone(), state.query.clone(), state.range, state.chosen?))
+        })
     });
     let answer = Remote::<Explanation>::new(move || {
-        let (filters, range, chosen) = asked.get()?;
-        let analysis = Analysis::within(range, browser::now()).with_filters(&filters);
-        Some(explain(&analysis.selecting(chosen)))
+        let (filters, query, range, chosen) = asked.get()?;
+        let all = Analysis::within(range, browser::now());
+        let all = asked_spans(all, &filters, query.as_deref());
+        Some(explain(&all.selecting(chosen)))
     });
     Effect::new(move |_| {
         if asked.with(Option::is_none) {
@@ -157,7 +160,7 @@ fn one(explored: Explored, name: &AttributeName, value: &ValueShare) -> impl Int
     let is_plain = filter.is_none();
     let click = move |event: web_sys::MouseEvent| {
         if let Some(filter) = &filter {
-            explored.edit(|state| filter.apply(&mut state.filters, event.shift_key()));
+            explored.edit(|state| filter.apply(state, event.shift_key()));
         }
     };
     let bar = |class: &'static str, share: f64| {
@@ -184,9 +187,7 @@ fn one(explored: Explored, name: &AttributeName, value: &ValueShare) -> impl Int
 /// A value as a filter of spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct KeptOrLeftOut {
-    field: Field,
-    /// Its name where it is an attribute that can be excluded.
-    key: Option<String>,
+    name: AttributeName,
     value: String,
 }
 
@@ -197,26 +198,29 @@ impl KeptOrLeftOut {
         let is_range = value
             .split_once("..")
             .is_some_and(|(from, to)| from.parse::<f64>().is_ok() && to.parse::<f64>().is_ok());
-        if is_range {
-            return None;
-        }
-        let (field, key) = match (name.scope.as_str(), name.key.as_str()) {
-            ("intrinsic", "service") => (Field::Service, Some("service.name".to_owned())),
-            ("intrinsic", "operation" | "name") => (Field::Operation, None),
-            ("intrinsic", "status") => (Field::Status, None),
-            ("intrinsic", "kind") => (Field::Kind, None),
-            ("intrinsic", _) => return None,
-            (_, key) => (Field::Attribute(key.to_owned()), Some(key.to_owned())),
-        };
-        Some(Self { field, key, value })
+        (!is_range).then(|| Self { name: name.clone(), value })
     }
 
-    fn apply(&self, filters: &mut TraceFilters, leave_out: bool) {
-        match &self.key {
-            Some(key) if leave_out => exclude(filters, key, &self.value),
+    /// Narrows the query, or else the filters.
+    fn apply(&self, state: &mut ExploreState, leave_out: bool) {
+        let Self { name, value } = self;
+        if let Some(query) = &mut state.query {
+            *query = narrowed(query, name, value, leave_out);
+            return;
+        }
+        // With its name where it is an attribute that can be excluded.
+        let (field, key) = match (name.scope.as_str(), name.key.as_str()) {
+            ("intrinsic", "service") => (Field::Service, Some("service.name")),
+            ("intrinsic", "status") => (Field::Status, None),
+            ("intrinsic", "kind") => (Field::Kind, None),
+            ("intrinsic", _) => (Field::Operation, None),
+            (_, key) => (Field::Attribute(key.to_owned()), Some(key)),
+        };
+        match key {
+            Some(key) if leave_out => exclude(&mut state.filters, key, value),
             None if leave_out => {}
             _ => {
-                let _unknown_words_stay_out = set(filters, &self.field, Some(&self.value));
+                let _unknown_words_stay_out = set(&mut state.filters, &field, Some(value));
             }
         }
     }
@@ -226,8 +230,8 @@ impl KeptOrLeftOut {
 mod tests {
     use tidings_proto::api::{AttributeName, ValueShare};
 
-    use super::{KeptOrLeftOut, left_out};
-    use crate::url::{TraceFilters, traceql::write_traceql};
+    use super::{ExploreState, KeptOrLeftOut, left_out};
+    use crate::url::traceql::write_traceql;
 
     fn name(scope: &str, key: &str) -> AttributeName {
         AttributeName { scope: scope.to_owned(), key: key.to_owned() }
@@ -253,11 +257,27 @@ mod tests {
             ("intrinsic", "status", "error", false, "{ status = error }"),
             ("intrinsic", "status", "error", true, "{ }"),
         ] {
-            let mut filters = TraceFilters::default();
+            let mut state = ExploreState::default();
             let filter = KeptOrLeftOut::from_share(&name(scope, key), &share(Some(value))).unwrap();
-            filter.apply(&mut filters, leave_out);
-            assert_eq!(write_traceql(&filters), wanted);
+            filter.apply(&mut state, leave_out);
+            assert_eq!((write_traceql(&state.filters).as_str(), state.query), (wanted, None));
         }
+    }
+
+    #[test]
+    fn a_value_of_what_a_query_finds_is_kept_or_left_out_by_the_query() {
+        let query = Some("{ } >> { }".to_owned());
+        let mut state = ExploreState { query, ..ExploreState::default() };
+        let of = |scope, key, value| {
+            KeptOrLeftOut::from_share(&name(scope, key), &share(Some(value))).unwrap()
+        };
+        of("resource", "zone", "eu-1").apply(&mut state, false);
+        of("intrinsic", "status", "error").apply(&mut state, true);
+        assert_eq!(
+            state.query.as_deref(),
+            Some("{ } >> { } | { resource.zone = \"eu-1\" } | { !(status = error) }")
+        );
+        assert!(state.filters.is_empty());
     }
 
     #[test]

@@ -1,9 +1,24 @@
 //! The fields traces are filtered by, and how each is shown, set and taken off.
 
+use tidings_proto::otlp::{SpanKind, StatusCode};
+
 use crate::{
     format,
     url::{AttributeFilter, ParsedParam, TraceFilters, parse_duration},
 };
+
+/// Statuses in the order they are offered.
+const STATUSES: [&str; 3] =
+    [StatusCode::Error.word(), StatusCode::Ok.word(), StatusCode::Unset.word()];
+/// Kinds in the order they are offered.
+const KINDS: [&str; 6] = [
+    SpanKind::Server.word(),
+    SpanKind::Client.word(),
+    SpanKind::Producer.word(),
+    SpanKind::Consumer.word(),
+    SpanKind::Internal.word(),
+    SpanKind::Unspecified.word(),
+];
 
 /// A field to filter by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +80,8 @@ impl Field {
     /// Values that need no asking.
     pub(super) fn values(&self) -> &'static [&'static str] {
         match self {
-            Self::Status => &["error", "ok", "unset"],
-            Self::Kind => &["server", "client", "producer", "consumer", "internal", "unspecified"],
+            Self::Status => &STATUSES,
+            Self::Kind => &KINDS,
             Self::DurationMin | Self::DurationMax => {
                 &["1ms", "10ms", "100ms", "250ms", "500ms", "1s", "5s", "30s"]
             }
@@ -181,7 +196,9 @@ pub(super) fn exclude(filters: &mut TraceFilters, key: &str, value: &str) {
 mod tests {
     use tidings_proto::DurationNanos;
 
-    use super::{Field, ParsedParam, TraceFilters, exclude, set, set_filters};
+    use super::{
+        Field, ParsedParam, SpanKind, StatusCode, TraceFilters, exclude, set, set_filters,
+    };
 
     fn chips(filters: &TraceFilters) -> Vec<String> {
         let words =
@@ -221,6 +238,13 @@ mod tests {
         let [first, _] = &set_filters(&filters)[..] else { unreachable!() };
         set(&mut filters, &first.field, None).unwrap();
         assert_eq!(chips(&filters), ["service.version ≠ 2"]);
+    }
+
+    #[test]
+    fn every_status_and_kind_is_offered() {
+        let (statuses, kinds) = (Field::Status.values(), Field::Kind.values());
+        assert!(StatusCode::ALL.iter().all(|status| statuses.contains(&status.word())));
+        assert!(SpanKind::ALL.iter().all(|kind| kinds.contains(&kind.word())));
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! Durations over time of the spans that the filters find, with a box to be drawn; below it counts
-//! and failures, each on its own scale.
+//! Durations over time of the spans that the filters or the query find, with a box to be drawn;
+//! below it counts and failures, each on its own scale.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{CallsInStep, Heatmap, RedResult, StatusName, TimeWindow};
+use tidings_proto::{
+    DurationNanos,
+    api::{Heatmap, HeatmapStep, TimeWindow},
+};
 
-use super::{Explored, compare_box::compare_switch};
+use super::{Explored, asked_spans, compare_box::compare_switch};
 use crate::{
-    api::analysis::{Analysis, heatmap, red},
+    api::analysis::{Analysis, heatmap},
     asked::{incomplete, use_asked_time},
     components::Panel,
     drawings::{
@@ -18,12 +21,16 @@ use crate::{
     format,
     links::HeatmapBox,
     remote::Remote,
-    url::{TimeRange, use_query},
+    shell::use_live,
+    url::{ExploreState, TimeRange, use_query},
     window::Window,
 };
 
 /// Columns of the heatmap.
 const COLUMNS_MAX: u64 = 60;
+/// A heatmap that took longer is not asked for again while the page is live: a query may read for
+/// as long as a request may take.
+const LIVE_MAX: DurationNanos = DurationNanos(3_000_000_000);
 
 /// The panel with the heatmap and the counts below it.
 pub(super) fn latency_panel(
@@ -32,36 +39,34 @@ pub(super) fn latency_panel(
     held: Memo<bool>,
 ) -> impl IntoView {
     let time = use_asked_time();
-    let filters = Memo::new(move |_| explored.state.with(|state| state.filters.clone()));
-    let query = use_query();
-    let asked = move || time.analysis().with_filters(&filters.get());
-    let window = move || Window::new(query.with(TimeRange::read), time.now());
-    let answer = Remote::new(move || Some(heatmap(&with_columns(asked(), window()))));
-    // The steps of both answers are the same.
-    let step = Memo::new(move |_| answer.value().map(|heatmap| heatmap.window.step_nano.0));
-    let counts = Remote::<RedResult>::new(move || {
-        let with_step: Analysis = asked().with("by", "status").with("step", step.get()?);
-        Some(red(&with_step))
+    let condition = Memo::new(move |_| {
+        explored.state.with(|state| (state.filters.clone(), state.query.clone()))
     });
+    let address = use_query();
+    let window = move || Window::new(address.with(TimeRange::read), time.now());
+    let answer = Remote::new(move || {
+        let (filters, query) = condition.get();
+        let asked = asked_spans(time.analysis(), &filters, query.as_deref());
+        Some(heatmap(&with_columns(asked, window())))
+    });
+    let is_slow =
+        move || answer.value().is_some_and(|found| found.searched.elapsed_nano > LIVE_MAX);
     time.refresh_while_live(move || {
-        held.get() || drawing.is_busy() || answer.pending() || counts.pending()
+        held.get() || drawing.is_busy() || answer.pending() || is_slow()
     });
+    let live = use_live();
     let chosen = Memo::new(move |_| explored.state.with(|state| state.chosen));
     let choose = Callback::new(move |chosen: Option<HeatmapBox>| {
         explored.choose(chosen, untrack(|| time.now()));
     });
     let note = move || {
-        let without = filters.with(|filters| !filters.without.is_empty());
-        let counted = answer.value().map(|heatmap| format::counted(heatmap.count, "span"));
-        let counted = counted.unwrap_or_default();
-        match (chosen.get(), without) {
-            (_, true) => format!("{counted}; what is excluded is still in the picture"),
-            (None, false) => format!("{counted}; drag a box to explain it"),
-            (Some(_), false) => counted,
-        }
+        let Some(found) = answer.value() else { return String::new() };
+        let hint = explored.state.with(hint);
+        let slow = if live.get() && is_slow() { "; too slow to be live" } else { "" };
+        format!("{}{hint}{slow}", format::counted(found.count, "span"))
     };
     let draw = move |heatmap: Arc<Heatmap>| {
-        let window = heatmap.window;
+        let counts = lanes(&heatmap);
         view! {
             <HeatmapDrawing
                 heatmap
@@ -70,7 +75,7 @@ pub(super) fn latency_panel(
                 on_choose=choose
                 label="Durations of spans over time"
             />
-            {move || counts.value().map(|counts| lanes(&counts, window))}
+            {counts}
         }
     };
     let tools = move || {
@@ -101,6 +106,17 @@ pub(super) fn latency_panel(
     }
 }
 
+/// Words on the use of a box, behind the number of spans.
+fn hint(state: &ExploreState) -> &'static str {
+    match state.chosen {
+        _ if state.query.is_none() && !state.filters.without.is_empty() => {
+            "; what is excluded is still in the picture"
+        }
+        None => "; drag a box to explain it",
+        Some(_) => "",
+    }
+}
+
 /// The question with the step that gives the heatmap its columns; without a begin the API's.
 fn with_columns(asked: Analysis, window: Window) -> Analysis {
     let length = window.bounds().map(|(start, end)| end.since(start).0);
@@ -119,68 +135,57 @@ fn missing(heatmap: &Heatmap) -> Option<String> {
 }
 
 /// Spans by step, those that failed above on a scale of their own.
-fn lanes(counts: &RedResult, window: TimeWindow) -> impl IntoView + use<> {
-    let steps = |failed: bool| {
-        let groups = counts.groups.iter();
-        groups.filter(move |group| (group.status == Some(StatusName::Error)) == failed)
-    };
-    let errors: Vec<&[CallsInStep]> = steps(true).map(|group| &group.steps[..]).collect();
-    let others: Vec<&[CallsInStep]> = steps(false).map(|group| &group.steps[..]).collect();
-    let error_count: u64 = steps(true).map(|group| group.count).sum();
-    let seconds = window.step_nano.0 as f64 / 1e9;
-    let per = |count: u64| format!("{} in {}", format::count(count), step_words(seconds));
-    let lane = |label: &'static str, class: &'static str, groups: &[&[CallsInStep]]| {
-        let Lane { path, top } = Lane::new(groups, window);
-        view! {
+fn lanes(heatmap: &Heatmap) -> impl IntoView + use<> {
+    let Heatmap { window, steps, .. } = heatmap;
+    let length = format::length(window.step_nano);
+    let lane = |label: &'static str, class: &'static str, count: fn(&HeatmapStep) -> u64| {
+        let Lane { path, top } = Lane::new(steps, *window, count)?;
+        let most = format!("{} in {length}", format::count(top));
+        Some(view! {
             <div class="count-lane">
-                <span class="count-lane-label">{format!("{label}, most {}", per(top))}</span>
-                <svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label=format!("{label}: at most {}", per(top))>
+                <span class="count-lane-label">{format!("{label}, most {most}")}</span>
+                <svg viewBox="0 0 1000 100" preserveAspectRatio="none" role="img" aria-label=format!("{label}: at most {most}")>
                     <path class=class d=path />
                 </svg>
             </div>
-        }
+        })
     };
-    let failed = (error_count > 0).then(|| lane("failed", "count-lane-errors", &errors));
     view! {
         <div class="count-lanes">
-            {failed}
-            {lane("spans", "count-lane-calls", &others)}
+            {lane("failed", "count-lane-errors", |step| step.error_count)}
+            {lane("spans", "count-lane-calls", |step| step.count)}
         </div>
     }
 }
 
-fn step_words(seconds: f64) -> String {
-    let nanos = format::rates::whole(seconds * 1e9);
-    format::length(tidings_proto::DurationNanos(nanos))
-}
-
-/// Bars of one lane: groups stand on each other.
+/// Bars of one lane.
 struct Lane {
     path: String,
     top: u64,
 }
 
 impl Lane {
-    fn new(groups: &[&[CallsInStep]], window: TimeWindow) -> Self {
-        use std::{collections::BTreeMap, fmt::Write as _};
+    /// Draws a bar for each step that has any; `None` when none has.
+    fn new(
+        steps: &[HeatmapStep],
+        window: TimeWindow,
+        count: fn(&HeatmapStep) -> u64,
+    ) -> Option<Self> {
+        use std::fmt::Write as _;
 
-        let mut stacked: BTreeMap<u64, u64> = BTreeMap::new();
-        for step in groups.iter().copied().flatten() {
-            *stacked.entry(step.start_unix_nano.0).or_default() += step.count;
-        }
-        let top = stacked.values().copied().max().unwrap_or(0);
-        let step = window.step_nano.0.max(1);
-        let start = window.start_unix_nano.0 / step * step;
-        let length = window.end_unix_nano.0.saturating_sub(start).max(step);
-        let across = |nanos: u64| nanos as f64 / length as f64 * 1_000.0;
-        let width = across(step) * 0.86;
+        let top = steps.iter().map(count).max().filter(|top| *top > 0)?;
+        let length = window.step_nano.0.max(1);
+        let start = window.start_unix_nano.0 / length * length;
+        let whole = window.end_unix_nano.0.saturating_sub(start).max(length);
+        let across = |nanos: u64| nanos as f64 / whole as f64 * 1_000.0;
+        let width = across(length) * 0.86;
         let mut path = String::new();
-        for (at, count) in stacked {
-            let left = across(at.saturating_sub(start));
-            let height = (count as f64 / top.max(1) as f64 * 100.0).max(4.0);
+        for step in steps.iter().filter(|step| count(step) > 0) {
+            let left = across(step.start_unix_nano.0.saturating_sub(start));
+            let height = (count(step) as f64 / top as f64 * 100.0).max(4.0);
             let _ = write!(path, "M{left:.1} 100v-{height:.1}h{width:.1}V100z");
         }
-        Self { path, top }
+        Some(Self { path, top })
     }
 }
 
@@ -188,21 +193,10 @@ impl Lane {
 mod tests {
     use tidings_proto::{
         DurationNanos, UnixNanos,
-        api::{CallsInStep, LatencyStats, TimeWindow},
+        api::{HeatmapStep, TimeWindow},
     };
 
     use super::{Lane, step_nanos};
-
-    fn step(start: u64, count: u64) -> CallsInStep {
-        CallsInStep {
-            start_unix_nano: UnixNanos(start),
-            count,
-            error_count: 0,
-            duration: LatencyStats::default(),
-            slowest: None,
-            failed: None,
-        }
-    }
 
     #[test]
     fn columns_have_round_lengths() {
@@ -213,16 +207,23 @@ mod tests {
     }
 
     #[test]
-    fn groups_stand_on_each_other_and_steps_where_they_began() {
+    fn bars_stand_where_their_steps_began_and_none_where_there_are_no_spans() {
         let window = TimeWindow {
             start_unix_nano: UnixNanos(100),
             end_unix_nano: UnixNanos(200),
             step_nano: DurationNanos(10),
         };
-        let (ok, unset) = ([step(100, 3), step(150, 1)], [step(100, 1)]);
-        let lane = Lane::new(&[&ok, &unset], window);
+        let step = |start: u64, count: u64, error_count: u64| HeatmapStep {
+            start_unix_nano: UnixNanos(start),
+            count,
+            error_count,
+        };
+        let steps = [step(100, 4, 0), step(150, 1, 1)];
+        let lane = Lane::new(&steps, window, |step| step.count).unwrap();
         assert_eq!(lane.top, 4);
         assert_eq!(lane.path, "M0.0 100v-100.0h86.0V100zM500.0 100v-25.0h86.0V100z");
-        assert_eq!(Lane::new(&[], window).path, "");
+        let failed = Lane::new(&steps, window, |step| step.error_count).unwrap();
+        assert_eq!(failed.path, "M500.0 100v-100.0h86.0V100z");
+        assert!(Lane::new(&steps[..1], window, |step| step.error_count).is_none());
     }
 }

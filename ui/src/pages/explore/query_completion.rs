@@ -5,7 +5,10 @@
 
 use std::collections::HashSet;
 
-use tidings_proto::api::AttributeKey;
+use tidings_proto::{
+    api::AttributeKey,
+    otlp::{SpanKind, StatusCode},
+};
 
 /// Words that are offered at once.
 const OFFERED_MAX: usize = 12;
@@ -18,14 +21,14 @@ const WORDS: [(&str, &str); 29] = [
     ("status", "ok, error, unset"),
     ("kind", "of the span"),
     ("statusMessage", "of the span"),
-    ("error", "status"),
-    ("ok", "status"),
-    ("unset", "status"),
-    ("server", "kind"),
-    ("client", "kind"),
-    ("producer", "kind"),
-    ("consumer", "kind"),
-    ("internal", "kind"),
+    (StatusCode::Error.word(), "status"),
+    (StatusCode::Ok.word(), "status"),
+    (StatusCode::Unset.word(), "status"),
+    (SpanKind::Server.word(), "kind"),
+    (SpanKind::Client.word(), "kind"),
+    (SpanKind::Producer.word(), "kind"),
+    (SpanKind::Consumer.word(), "kind"),
+    (SpanKind::Internal.word(), "kind"),
     ("rootName", "operation of the root"),
     ("rootServiceName", "service of the root"),
     ("traceDuration", "of the whole trace"),

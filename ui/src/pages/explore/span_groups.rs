@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{AttributeKeyList, RedGroup, RedResult, SpanKindName, StatusName};
+use tidings_proto::api::{AttributeKeyList, RedGroup, RedResult};
 
 use super::{
     Explored,
@@ -210,8 +210,8 @@ fn row(explored: Explored, group: &RedGroup, attribute: Option<&str>) -> impl In
     let service = group.service.clone().map(|service| view! { <ServiceName service /> });
     let rest = [
         group.operation.clone().map(|name| format::operation(&name).to_owned()),
-        group.kind.map(|kind| kind_word(kind).to_owned()),
-        group.status.map(|status| status_word(status).to_owned()),
+        group.kind.map(|kind| kind.word().to_owned()),
+        group.status.map(|status| status.word().to_owned()),
         group.attribute.clone(),
         // A group of spans that lack the attribute.
         attribute.filter(|_| group.attribute.is_none()).map(|_| NOT_SET.to_owned()),
@@ -251,8 +251,8 @@ const NOT_SET: &str = "not set";
 /// The filters that find the spans of a group. Those that lack an attribute are found by no filter
 /// but one that excludes it.
 fn of_group(group: &RedGroup, attribute: Option<&str>) -> Vec<(Field, String)> {
-    let kind = group.kind.map(|kind| kind_word(kind).to_owned());
-    let status = group.status.map(|status| status_word(status).to_owned());
+    let kind = group.kind.map(|kind| kind.word().to_owned());
+    let status = group.status.map(|status| status.word().to_owned());
     let all = [
         (Field::Service, group.service.clone()),
         (Field::Operation, group.operation.clone()),
@@ -266,25 +266,6 @@ fn of_group(group: &RedGroup, attribute: Option<&str>) -> Vec<(Field, String)> {
 fn apply(filters: &mut TraceFilters, group: &[(Field, String)]) {
     for (field, value) in group.iter().filter(|(_, value)| !value.is_empty()) {
         let _known_words = set(filters, field, Some(value));
-    }
-}
-
-fn kind_word(kind: SpanKindName) -> &'static str {
-    match kind {
-        SpanKindName::Unspecified => "unspecified",
-        SpanKindName::Internal => "internal",
-        SpanKindName::Server => "server",
-        SpanKindName::Client => "client",
-        SpanKindName::Producer => "producer",
-        SpanKindName::Consumer => "consumer",
-    }
-}
-
-fn status_word(status: StatusName) -> &'static str {
-    match status {
-        StatusName::Unset => "unset",
-        StatusName::Ok => "ok",
-        StatusName::Error => "error",
     }
 }
 

@@ -9,7 +9,7 @@ use tidings_proto::{
     api::{LogPattern, LogPatternList},
 };
 
-use super::patterns::{PatternCells, change_view, details_of, is_open_in};
+use super::patterns::{NANOS_PER_MILLI, PatternCells, change_view, details_of, is_open_in};
 use crate::{
     api::analysis::log_patterns,
     asked::{AskedTime, incomplete},
@@ -19,8 +19,6 @@ use crate::{
     remote::Remote,
     url::{LogState, Step, TimeRange},
 };
-
-const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// The table of differences.
 #[component]

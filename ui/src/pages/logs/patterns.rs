@@ -9,17 +9,20 @@ use tidings_proto::api::{LogPattern, LogPatternList, PatternChange};
 use crate::{
     api::{self, analysis::log_patterns},
     asked::{AskedTime, incomplete},
+    browser,
     components::{
         CopyButton, Panel, ServiceName, SortHead, SortOrder, SparkBars, SparkTone, severity_class,
-        use_sort,
+        severity_tone, use_sort,
     },
     format::{self, rates},
     remote::Remote,
-    url::{LogListing, LogState, Step, phrase},
+    url::{LogListing, LogState, Step, TimeRange, phrase},
 };
 
 /// Patterns that are drawn.
 const SHOWN_MAX: usize = 200;
+pub(super) const NANOS_PER_MILLI: u64 = 1_000_000;
+
 /// Distance of a pattern from usual, for sorting: new ones first, gone ones last.
 fn rank(pattern: &LogPattern) -> f64 {
     match pattern.change {
@@ -124,11 +127,7 @@ fn Row(
 ) -> impl IntoView {
     let is_open = is_open_in(open, &pattern);
     let values = pattern.steps.iter().map(|step| step.count as f64).collect();
-    let tone = match pattern.severity.as_str() {
-        "error" | "fatal" => SparkTone::Error,
-        "warn" => SparkTone::Warning,
-        _ => SparkTone::Plain,
-    };
+    let tone = severity_tone(&pattern.severity);
     let changed = change_view(&pattern);
     let label = format!("Records like {}", pattern.template);
     let details = StoredValue::new(pattern.clone());
@@ -211,7 +210,7 @@ fn template(template: &str) -> impl IntoView + use<> {
 
 /// The change of a pattern in a word or a factor.
 pub(super) fn change_view(pattern: &LogPattern) -> AnyView {
-    let is_bad = matches!(pattern.severity.as_str(), "warn" | "error" | "fatal");
+    let is_bad = severity_tone(&pattern.severity) != SparkTone::Plain;
     match (pattern.change, pattern.factor) {
         (PatternChange::New, _) if is_bad => view! { <span class="new">"NEW"</span> }.into_any(),
         (PatternChange::New, _) => view! { <span class="badge">"NEW"</span> }.into_any(),
@@ -224,7 +223,7 @@ pub(super) fn change_view(pattern: &LogPattern) -> AnyView {
     }
 }
 
-/// The last record of a pattern, and the ways on.
+/// The last record of a pattern, and the ways on: to its lines, to the first of them, to a trace.
 pub(super) fn details_of(
     pattern: &LogPattern,
     question: Memo<LogState>,
@@ -232,16 +231,22 @@ pub(super) fn details_of(
 ) -> impl IntoView + use<> {
     let words = longest_words(&pattern.template);
     let service = pattern.service.clone();
-    let lines = move |_| {
+    let lines = Callback::new(move |range: Option<TimeRange>| {
+        let asked = question.get_untracked();
         let state = LogState {
             query: (!words.is_empty()).then(|| phrase(&words)),
             service: (!service.is_empty()).then(|| service.clone()),
             view: LogListing::Lines,
             open: None,
-            ..question.get_untracked()
+            range: range.unwrap_or(asked.range),
+            ..asked
         };
         change.run((state, Step::New));
-    };
+    });
+    let first = pattern.first_seen_unix_nano;
+    let from_unix_ms = first.0 / NANOS_PER_MILLI;
+    let moment = TimeRange::Between { from_unix_ms, to_unix_ms: from_unix_ms + 1 };
+    let first = format::when(first, browser::now(), browser::zone_minutes(first));
     let trace = pattern.trace_id.map(|trace| {
         view! {
             <A href=api::trace_address(trace, None) attr:class="button">
@@ -258,8 +263,11 @@ pub(super) fn details_of(
                 <CopyButton text=example label="Copy the message" />
             </div>
             <div class="state-actions log-pattern-actions">
-                <button class="button" type="button" on:click=lines>
+                <button class="button" type="button" on:click=move |_| lines.run(None)>
                     "Show its lines"
+                </button>
+                <button class="button" type="button" on:click=move |_| lines.run(Some(moment))>
+                    {format!("Show the first one, {first}")}
                 </button>
                 {trace}
             </div>

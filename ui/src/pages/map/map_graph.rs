@@ -13,10 +13,7 @@ use tidings_proto::{
 use super::{call_words, per_minute};
 use crate::{
     components::change::change_words,
-    drawings::{
-        layers,
-        network::{NetworkEdge, NetworkGraph, NetworkNode, NodeSign},
-    },
+    drawings::network::{NetworkEdge, NetworkGraph, NetworkNode, NodeSign},
     figures, format,
 };
 
@@ -27,10 +24,15 @@ const FAILING_FROM: f64 = 0.005;
 /// Without a time before, so many failures are trouble.
 const FAILING_ALONE: f64 = 0.05;
 
+/// Maximum number of names that a request keeps single.
+const SINGLE_MAX: usize = 32;
+
 /// The name of a node in an address: its kind and its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeName {
-    kind: &'static str,
+    kind: NodeKind,
+    /// Set when it stands for peers of this kind, whose system is the name.
+    is_folded: bool,
     name: String,
 }
 
@@ -38,57 +40,89 @@ impl NodeName {
     /// That of a node of the API.
     #[must_use]
     pub fn from_node(node: &GraphNode) -> Self {
-        Self { kind: kind_name(node.kind), name: node.name.clone() }
+        let is_folded = node.folded_count.is_some();
+        Self { kind: node.kind, is_folded, name: node.name.clone() }
     }
 
-    /// As it stands in an address: `service:payment`.
+    /// As it stands in an address: `service:payment`, and `messaging*:kafka` when it is folded.
     #[must_use]
     pub fn write(&self) -> String {
-        format!("{}:{}", self.kind, self.name)
+        let folded = if self.is_folded { "*" } else { "" };
+        format!("{}{folded}:{}", self.kind.word(), self.name)
     }
 
     /// Reads it from an address; a name without a kind is a service's.
     #[must_use]
-    pub fn read(text: &str) -> Option<Self> {
-        let kinds = ["service", "database", "messaging", "external", "unknown", "user"];
-        let (kind, name) = match text.split_once(':') {
-            Some((kind, name)) if kinds.contains(&kind) => (kind, name),
-            _ => ("service", text),
-        };
-        let kind = kinds.into_iter().find(|known| *known == kind)?;
-        Some(Self { kind, name: name.to_owned() })
+    pub fn read(text: &str) -> Self {
+        let (kind, name) = text.split_once(':').unwrap_or_default();
+        let word = kind.trim_end_matches('*');
+        match NodeKind::from_word(word) {
+            Some(known) => Self { kind: known, is_folded: word != kind, name: name.to_owned() },
+            None => Self { kind: NodeKind::Service, is_folded: false, name: text.to_owned() },
+        }
     }
 
     /// The name with the kind that it has among these nodes: links that know none say *service*.
     #[must_use]
     pub fn among(self, nodes: &[GraphNode]) -> Self {
         let names = || nodes.iter().map(Self::from_node);
-        if self.kind != "service" || names().any(|other| other == self) {
+        if self.kind != NodeKind::Service || names().any(|other| other == self) {
             return self;
         }
-        let found = names().find(|other| other.name == self.name);
+        let found = names().find(|other| !other.is_folded && other.name == self.name);
         found.unwrap_or(self)
+    }
+
+    /// Tells whether it stands for several peers.
+    #[must_use]
+    pub fn is_folded(&self) -> bool {
+        self.is_folded
     }
 
     /// As it is drawn.
     #[must_use]
     pub fn words(&self) -> String {
-        match (self.kind, self.name.as_str()) {
-            (_, "") => "(unknown)".to_owned(),
-            (_, name) => figures::cut(name, 60),
-        }
+        if self.name.is_empty() { "(unknown)".to_owned() } else { figures::cut(&self.name, 60) }
     }
 }
 
-const fn kind_name(kind: NodeKind) -> &'static str {
-    match kind {
-        NodeKind::Service => "service",
+/// The name of a node as it is drawn; of folded peers their number, system and kind.
+#[must_use]
+pub fn node_words(node: &GraphNode) -> String {
+    let Some(count) = node.folded_count else { return NodeName::from_node(node).words() };
+    let kind = match node.kind {
+        NodeKind::Messaging => "destination",
         NodeKind::Database => "database",
-        NodeKind::Messaging => "messaging",
-        NodeKind::External => "external",
-        NodeKind::Unknown => "unknown",
-        NodeKind::User => "user",
-    }
+        _ => "host",
+    };
+    format::counted(count, format!("{} {kind}", figures::cut(&node.name, 30)).trim_start())
+}
+
+/// Tells whether a node is a single peer that has a name.
+fn is_peer(node: &GraphNode) -> bool {
+    let sends_none = !matches!(node.kind, NodeKind::Service | NodeKind::User);
+    sends_none && node.folded_count.is_none() && !node.name.is_empty()
+}
+
+/// The peers that the page is about, which stay single: the subject of its sentence, and those of
+/// the trace that lights up.
+#[must_use]
+pub fn named_peers(headline: Option<&ChangeSentence>, lit: Option<&ServiceGraph>) -> Vec<String> {
+    let subject = headline.and_then(|headline| headline.subject.peer.clone());
+    let nodes = lit.into_iter().flat_map(|graph| &graph.nodes);
+    let of_trace = nodes.filter(|node| is_peer(node)).map(|node| node.name.clone());
+    subject.filter(|name| !name.is_empty()).into_iter().chain(of_trace).take(SINGLE_MAX).collect()
+}
+
+/// The single peers of folded kinds and systems. The time before has them single too, so that each
+/// node is compared with itself.
+#[must_use]
+pub fn beside_folded(graph: &ServiceGraph) -> Vec<String> {
+    let group = |node: &GraphNode| (node.kind, node.system.clone());
+    let folded = graph.nodes.iter().filter(|node| node.folded_count.is_some());
+    let folded: Vec<_> = folded.map(group).collect();
+    let single = graph.nodes.iter().filter(|node| is_peer(node) && folded.contains(&group(node)));
+    single.map(|node| node.name.clone()).take(SINGLE_MAX).collect()
 }
 
 const fn sign_of(kind: NodeKind) -> NodeSign {
@@ -115,7 +149,9 @@ pub struct CallNumbers {
 }
 
 impl CallNumbers {
-    fn of_node(node: &GraphNode, window: &TimeWindow) -> Self {
+    /// Numbers of a node.
+    #[must_use]
+    pub fn of_node(node: &GraphNode, window: &TimeWindow) -> Self {
         let rate = node.call_count as f64 / seconds(window);
         let (count, errors) = (node.call_count, node.error_count);
         Self { count, errors, rate, duration: node.duration }
@@ -230,7 +266,8 @@ impl MapGraph {
             let was = edges_before.get(&name).copied();
             let ends = (edge.from, edge.to);
             let weight = ((edge.call_count as f64).ln_1p() / (most as f64).ln_1p()).powi(2);
-            let words = (name.0.words(), name.1.words());
+            let words = |at: u32| now.nodes.get(at as usize).map(node_words).unwrap_or_default();
+            let words = (words(edge.from), words(edge.to));
             let is_lit = lit_edges.contains(&name);
             map.curves.push(curve(edge, ends, words, (&numbers, was.as_ref()), weight, is_lit));
             map.edges.push(edge.clone());
@@ -242,30 +279,10 @@ impl MapGraph {
         map.finish()
     }
 
-    /// Only what is at most `depth` calls above or below a node.
+    /// The name of the node at a place, as it is drawn.
     #[must_use]
-    pub fn around(&self, name: &NodeName, depth: u32) -> Self {
-        let Some(focus) = self.place(name) else { return MapBuilder::default().finish() };
-        let pairs: Vec<(u32, u32)> =
-            self.network.edges.iter().map(|edge| (edge.from, edge.to)).collect();
-        let kept = layers::around(self.names.len(), &pairs, focus, depth);
-        let mut places = vec![None; self.names.len()];
-        let mut parts = MapBuilder::default();
-        for (at, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
-            places[at] = u32::try_from(parts.names.len()).ok();
-            parts.names.push(self.names[at].clone());
-            parts.nodes.push(self.nodes[at].clone());
-            parts.node_numbers.push(self.node_numbers[at]);
-            parts.cards.push(self.network.nodes[at].clone());
-        }
-        for (at, edge) in self.network.edges.iter().enumerate() {
-            let place = |node: u32| places.get(node as usize).copied().flatten();
-            let (Some(from), Some(to)) = (place(edge.from), place(edge.to)) else { continue };
-            parts.curves.push(NetworkEdge { from, to, ..edge.clone() });
-            parts.edges.push(self.edges[at].clone());
-            parts.edge_numbers.push(self.edge_numbers[at]);
-        }
-        parts.finish()
+    pub fn words(&self, at: u32) -> String {
+        self.nodes.get(at as usize).map(node_words).unwrap_or_default()
     }
 
     /// The place of a node by its name.
@@ -293,9 +310,10 @@ impl MapBuilder {
     /// the sentence is about.
     fn mark(&mut self, ChangeSentence { subject, change, .. }: &ChangeSentence) {
         let peer = subject.peer.as_deref().filter(|_| subject.kind == SubjectKind::Peer);
-        let is_service = |name: &NodeName| name.kind == "service" && name.name == subject.service;
+        let is_service =
+            |name: &NodeName| name.kind == NodeKind::Service && name.name == subject.service;
         let is_subject = |name: &NodeName| match peer {
-            Some(peer) => name.kind != "service" && name.name == peer,
+            Some(peer) => name.kind != NodeKind::Service && !name.is_folded && name.name == peer,
             None => is_service(name),
         };
         let words = change_words(change);
@@ -353,8 +371,9 @@ fn card(
     } else {
         format!("{}, p95 {p95}", call_words(numbers.rate, numbers.failed()))
     };
-    let name = NodeName::from_node(node).words();
-    let system = node.system.as_ref().map(|system| format!(" ({})", figures::cut(system, 30)));
+    let name = node_words(node);
+    let system = node.system.as_ref().filter(|_| node.folded_count.is_none());
+    let system = system.map(|system| format!(" ({})", figures::cut(system, 30)));
     NetworkNode {
         sign: sign_of(node.kind),
         left,

@@ -9,7 +9,7 @@ use tidings_proto::{
 };
 
 use super::{
-    MapPageState,
+    MapPageState, each_switch,
     map_graph::{CallNumbers, MapGraph, NodeName},
     per_minute,
 };
@@ -84,6 +84,9 @@ fn numbers(now: &CallNumbers, was: Option<&CallNumbers>) -> impl IntoView + use<
 }
 
 fn kind_words(node: &GraphNode) -> String {
+    if node.folded_count.is_some() {
+        return "one node for all of them; they send no spans".to_owned();
+    }
     let kind = match node.kind {
         NodeKind::Service => return "service".to_owned(),
         NodeKind::Database => "database",
@@ -114,19 +117,23 @@ fn of_node(
     let culprit = culprit.map(|words| view! { <p class="is-worse">{words}</p> });
     let is_service = node.kind == NodeKind::Service && !name.words().is_empty();
     let links = is_service.then(|| service_links(&node, range));
-    let focus = name.clone();
-    Some(view! {
-        <h2 class="map-name">{name.words()}</h2>
-        <p class="mute">{kind}</p>
-        {culprit}
-        {facts}
-        <div class="map-links">
-            <button class="button" type="button" on:click=move |_| page.focus_on(Some(&focus), 1)>
+    let largest = largest_list(page, &node);
+    let focus = (!name.is_folded()).then(|| {
+        view! {
+            <button class="button" type="button" on:click=move |_| page.focus_on(Some(&name), 1)>
                 "Only what is around it"
                 <kbd>"f"</kbd>
             </button>
-            {links}
-        </div>
+        }
+    });
+    let each = node.folded_count.and_then(|_| each_switch(page));
+    Some(view! {
+        <h2 class="map-name">{shown.words(at)}</h2>
+        <p class="mute">{kind}</p>
+        {culprit}
+        {facts}
+        <div class="map-links">{focus} {each} {links}</div>
+        {largest}
         {edge_list(page, shown, at, true)}
         {edge_list(page, shown, at, false)}
     })
@@ -164,30 +171,58 @@ fn edge_list(
     }
     let more = edges.len().saturating_sub(LISTED);
     let row = |(edge, other): (u32, u32)| {
-        let name = shown.names.get(other as usize).map(NodeName::words).unwrap_or_default();
-        let (numbers, was) = shown.edge_numbers[edge as usize];
-        let fails_more = numbers.fails_more_than(was.as_ref());
-        let is_slower = shown.network.edges[edge as usize].has_failed && !fails_more;
-        view! {
-            <li>
-                <button class="map-edge" type="button" on:click=move |_| page.pick(Some(Pick::Edge(edge)))>
-                    <span class="map-edge-name">{name}</span>
-                    <span class="num">{per_minute(numbers.rate)}</span>
-                    <span class="num" class:is-worse=is_slower>
-                        {format::duration(numbers.duration.p95_nano)}
-                    </span>
-                    <span class="num" class:is-worse=fails_more>{figures::share(numbers.failed())}</span>
-                </button>
-            </li>
-        }
+        let is_red = shown.network.edges[edge as usize].has_failed;
+        let open = Callback::new(move |()| page.pick(Some(Pick::Edge(edge))));
+        row_view(shown.words(other), shown.edge_numbers[edge as usize], is_red, open).into_any()
     };
-    let rows = edges.into_iter().take(LISTED).map(row).collect_view();
-    let title = if is_from { "Calls" } else { "Called by" };
-    Some(view! {
+    let rows = edges.into_iter().take(LISTED).map(row).collect();
+    Some(list_view(if is_from { "Calls" } else { "Called by" }, rows, more))
+}
+
+/// The peers of a folded node that have most calls. Each leads to the graph around it.
+fn largest_list(page: MapPageState, node: &GraphNode) -> Option<impl IntoView + use<>> {
+    let count = usize::try_from(node.folded_count?).unwrap_or(usize::MAX);
+    let window = page.now.value()?.window;
+    let row = |peer: &GraphNode| {
+        let name = NodeName::from_node(peer);
+        let (words, numbers) = (name.words(), CallNumbers::of_node(peer, &window));
+        let open = Callback::new(move |()| page.focus_on(Some(&name), 1));
+        row_view(words, (numbers, None), false, open).into_any()
+    };
+    let rows = node.largest.iter().map(row).collect();
+    Some(list_view("Most calls", rows, count.saturating_sub(node.largest.len())))
+}
+
+/// A list with its title, and the number of rows that it leaves out.
+fn list_view(title: &'static str, rows: Vec<AnyView>, more: usize) -> impl IntoView {
+    view! {
         <h3>{title} " " <span class="mute">"rate, p95, failed"</span></h3>
         <ul>{rows}</ul>
         {(more > 0).then(|| view! { <p class="mute">{format!("and {more} more")}</p> })}
-    })
+    }
+}
+
+/// A row of a list: numbers now against those before. `is_red` is set when something is wrong.
+fn row_view(
+    words: String,
+    (numbers, was): (CallNumbers, Option<CallNumbers>),
+    is_red: bool,
+    open: Callback<()>,
+) -> impl IntoView {
+    let fails_more = numbers.fails_more_than(was.as_ref());
+    let is_slower = is_red && !fails_more;
+    view! {
+        <li>
+            <button class="map-edge" type="button" on:click=move |_| open.run(())>
+                <span class="map-edge-name">{words}</span>
+                <span class="num">{per_minute(numbers.rate)}</span>
+                <span class="num" class:is-worse=is_slower>
+                    {format::duration(numbers.duration.p95_nano)}
+                </span>
+                <span class="num" class:is-worse=fails_more>{figures::share(numbers.failed())}</span>
+            </button>
+        </li>
+    }
 }
 
 fn of_edge(
@@ -199,7 +234,7 @@ fn of_edge(
     let curve = shown.network.edges.get(at as usize)?;
     let (from, to) = (curve.from, curve.to);
     let (now, was) = *shown.edge_numbers.get(at as usize)?;
-    let name = |node: u32| shown.names.get(node as usize).map(NodeName::words).unwrap_or_default();
+    let name = |node: u32| shown.words(node);
     let edge = shown.edges.get(at as usize)?.clone();
     let is_message = curve.is_message;
     let end = move |node: u32, name: String| {

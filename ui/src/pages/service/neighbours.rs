@@ -28,6 +28,9 @@ const EDGES_MAX: usize = 20;
 /// A duration rose by as much: the number is red.
 const WORSE_FACTOR: f64 = 1.5;
 const WORSE_SHARE: f64 = 0.01;
+/// Meaning of the words in rows.
+const CALLER_ONLY: &str =
+    "Caller only: the called service has no span of these calls and does not count them.";
 
 /// The direction of edges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,11 +91,15 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
                 )
             };
             let rows = all.iter().take(EDGES_MAX).map(row).collect_view();
+            let mut listed = all.iter().take(EDGES_MAX);
+            let has_caller_only = listed.any(|(_, edge)| edge.caller_only_count > 0);
+            let caller_only =
+                has_caller_only.then(|| view! { <p class="panel-empty">{CALLER_ONLY}</p> });
             let more = (more > 0).then(|| {
                 let words = format!("{} more on the map", format::count(more as u64));
                 view! { <p class="panel-empty"><A href=links.map(Some(&service))>{words}</A></p> }
             });
-            view! { {edge_table(title, rows.into_any())} {more} }.into_any()
+            view! { {edge_table(title, rows.into_any())} {caller_only} {more} }.into_any()
         };
         view! {
             <Panel
@@ -192,7 +199,7 @@ fn edge_row(
     // Both do not fit beside a name.
     let words = match culprit {
         Some(words) => view! { " " <Badge tone=Tone::Error>{words}</Badge> }.into_any(),
-        None => edge_words(node, edge).into_any(),
+        None => view! { " " <span class="mute">{edge_words(node, edge)}</span> }.into_any(),
     };
     view! {
         <tr>
@@ -228,8 +235,9 @@ fn node_name(node: &GraphNode, links: Links) -> impl IntoView + use<> {
     .into_any()
 }
 
-/// Words behind a name: the system of a database, and that calls are messages.
-fn edge_words(node: &GraphNode, edge: &GraphEdge) -> impl IntoView + use<> {
+/// Words behind a name: the system of a database, a note that calls are messages, and the share of
+/// calls for which the called side sent no span.
+fn edge_words(node: &GraphNode, edge: &GraphEdge) -> String {
     let kind = match node.kind {
         NodeKind::Service => None,
         NodeKind::Database => Some("database"),
@@ -239,9 +247,13 @@ fn edge_words(node: &GraphNode, edge: &GraphEdge) -> impl IntoView + use<> {
         NodeKind::User => Some("without a parent span"),
     };
     let system = node.system.as_deref().map(short).or_else(|| kind.map(str::to_owned));
-    let message = (edge.kind == EdgeKind::Message).then_some("messages");
-    let words: Vec<String> = system.into_iter().chain(message.map(str::to_owned)).collect();
-    view! { " " <span class="mute">{words.join(", ")}</span> }
+    let message = (edge.kind == EdgeKind::Message).then(|| "messages".to_owned());
+    let caller_only = (edge.caller_only_count > 0).then(|| {
+        let share = edge.caller_only_count as f64 / edge.call_count as f64;
+        format!("{} caller only", rates::percent(share))
+    });
+    let words: Vec<String> = [system, message, caller_only].into_iter().flatten().collect();
+    words.join(", ")
 }
 
 #[cfg(test)]
@@ -254,7 +266,7 @@ mod tests {
         },
     };
 
-    use super::{Side, edges_of};
+    use super::{Side, edge_words, edges_of};
 
     #[test]
     fn edges_are_those_of_the_service_and_not_of_its_namesake() {
@@ -267,12 +279,15 @@ mod tests {
             entry_count: 0,
             span_count: 0,
             duration: LatencyStats::default(),
+            folded_count: None,
+            largest: Vec::new(),
         };
         let edge = |from, to| GraphEdge {
             from,
             to,
             kind: EdgeKind::Call,
-            call_count: 1,
+            call_count: 4,
+            caller_only_count: 1,
             error_count: 0,
             rate_per_second: 1.0,
             duration: LatencyStats::default(),
@@ -302,5 +317,7 @@ mod tests {
         assert_eq!(names("redis", Side::Callers), ["shop"]);
         assert_eq!(names("redis", Side::Callees), ["redis"]);
         assert_eq!(names("shop", Side::Callees), ["redis", "redis"]);
+        let words = |node: usize| edge_words(&graph.nodes[node], &graph.edges[0]);
+        assert_eq!([words(0), words(2)], ["25.0 % caller only", "database, 25.0 % caller only"]);
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::Heatmap;
+use tidings_proto::api::{Heatmap, SpanKindName};
 
-use super::{ServiceView, kind_name};
+use super::ServiceView;
 use crate::{
     api::analysis::heatmap,
     asked::incomplete,
@@ -101,7 +101,7 @@ fn box_bar(
     let address = move || {
         let operation = view.chosen.get();
         let name = operation.as_ref().map(|chosen| chosen.name.clone()).unwrap_or_default();
-        let kind = operation.and_then(|chosen| chosen.kind).map_or("", kind_name);
+        let kind = operation.and_then(|chosen| chosen.kind).map_or("", SpanKindName::word);
         let service = view.name();
         Links::explore_box(&[("service", &service), ("operation", &name), ("kind", kind)], chosen)
     };

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{CallsInStep, RedGroup, RedResult, SpanKindName, TimeWindow};
+use tidings_proto::api::{CallsInStep, RedGroup, RedResult, SpanKindName};
 
-use super::{ChosenOperation, ServiceView, kind_name};
+use super::{ChosenOperation, ServiceView};
 use crate::{
     asked::incomplete,
     components::{
         ComparedSeries, ComparedSpark, Panel, Segment, Segments, SortHead, SortOrder, SparkTone,
-        compared_spark::spread, use_sort,
+        use_sort,
     },
+    drawings::slots::Slots,
     format,
     format::rates,
     keys::use_row_keys,
@@ -121,11 +122,11 @@ pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
         }
     });
     let draw = move |result: Arc<RedResult>| {
-        let window = result.window;
+        let slots = Slots::of_window(&result.window);
         let body = move || {
             let rows = table.get().unwrap_or_default();
             let row = |(index, row): (usize, &Row)| {
-                operation_row(row, index, window, view.chosen, marked, choose)
+                operation_row(row, index, slots, view.chosen, marked, choose)
             };
             rows.iter().enumerate().map(row).collect_view()
         };
@@ -172,7 +173,7 @@ fn use_choose() -> Callback<(String, Option<SpanKindName>)> {
     Callback::new(move |(name, kind): (String, Option<SpanKindName>)| {
         edit(Step::Replace, &|query| {
             query.set("operation", Some(&name));
-            query.set("kind", kind.map(kind_name));
+            query.set("kind", kind.map(SpanKindName::word));
             query.remove("box");
         });
     })
@@ -208,21 +209,23 @@ fn missing(result: &RedResult) -> Option<String> {
 fn operation_row(
     row: &Row,
     index: usize,
-    window: TimeWindow,
+    slots: Slots,
     chosen: Memo<Option<ChosenOperation>>,
     marked: RwSignal<Option<usize>>,
     choose: Callback<(String, Option<SpanKindName>)>,
 ) -> impl IntoView + use<> {
-    let failures = series(&row.now, window, |step| {
-        (step.count > 0).then(|| step.error_count as f64 / step.count as f64)
-    });
-    let calls = series(&row.now, window, |step| Some(step.count as f64));
+    let begin = |step: &CallsInStep| step.start_unix_nano;
+    let share =
+        |step: &CallsInStep| (step.count > 0).then(|| step.error_count as f64 / step.count as f64);
+    let alone = |now| ComparedSeries { now, before: Vec::new() };
+    let failures = alone(slots.measures(&row.now.steps, begin, share, None));
+    let calls = alone(slots.rates(&row.now.steps, begin, |step| step.count));
     let shown = row.words();
     let (fails_more, is_slower) = (row.fails_more(), row.is_slower());
     let was = row
         .before
         .as_ref()
-        .map_or("–".to_owned(), |before| format::duration(before.duration.p95_nano));
+        .map_or("–".to_owned(), |before| format::duration_or_none(before.duration.p95_nano));
     let failed_before = row
         .before
         .as_ref()
@@ -253,24 +256,13 @@ fn operation_row(
                     label=format!("Failures of {shown} over time")
                 />
             </td>
-            <td class="num">{format::duration(row.now.duration.p50_nano)}</td>
+            <td class="num">{format::duration_or_none(row.now.duration.p50_nano)}</td>
             <td class="num" class:is-worse=is_slower>
-                {format::duration(row.now.duration.p95_nano)}
+                {format::duration_or_none(row.now.duration.p95_nano)}
             </td>
             <td class="num mute">{was}</td>
         </tr>
     }
-}
-
-/// A value of the steps, over the window.
-fn series(
-    group: &RedGroup,
-    window: TimeWindow,
-    value: fn(&CallsInStep) -> Option<f64>,
-) -> ComparedSeries {
-    let (start, end) = (window.start_unix_nano, window.end_unix_nano);
-    let steps = group.steps.iter().map(|step| (step.start_unix_nano, value(step)));
-    ComparedSeries { now: spread(start, end, window.step_nano.0, steps), before: Vec::new() }
 }
 
 /// The name, as a button that chooses it, and the kind.
@@ -279,25 +271,26 @@ fn name_cell(
     chosen: Memo<Option<ChosenOperation>>,
     choose: Callback<(String, Option<SpanKindName>)>,
 ) -> impl IntoView + use<> {
-    let kind = row.now.kind.map(kind_name);
+    let kind = row.now.kind.map(SpanKindName::word);
     let (shown, target, row) = (row.words(), row.target(), row.clone());
     let title = shown.clone();
     view! {
         <td class="grow">
-            <button
-                class="row-name"
-                type="button"
-                title=title
-                aria-current=move || row.is_chosen(chosen).then_some("true")
-                on:click=move |event| {
-                    event.stop_propagation();
-                    choose.run(target.clone());
-                }
-            >
-                {shown}
-            </button>
-            " "
-            <span class="mute">{kind}</span>
+            <span class="row-names">
+                <button
+                    class="row-name"
+                    type="button"
+                    title=title
+                    aria-current=move || row.is_chosen(chosen).then_some("true")
+                    on:click=move |event| {
+                        event.stop_propagation();
+                        choose.run(target.clone());
+                    }
+                >
+                    {shown}
+                </button>
+                <span class="mute">{kind}</span>
+            </span>
         </td>
     }
 }

@@ -10,7 +10,7 @@ use tidings_proto::{
     api::{RedGroup, RedResult, SpanKindName},
 };
 
-use super::{ServiceView, kind_name};
+use super::ServiceView;
 use crate::{
     api::analysis::red,
     asked::incomplete,
@@ -257,7 +257,7 @@ fn part_row(
         None => view! { <span class="mute">{shown}</span> }.into_any(),
     };
     let kind = part.kind.filter(|_| scale.has_kinds).map(|kind| {
-        view! { " " <span class="mute">{kind_name(kind)}</span> }
+        view! { " " <span class="mute">{kind.word()}</span> }
     });
     let rate = rates::per_minute(part.per_second);
     let (calls, rate) = match scope {
@@ -265,7 +265,7 @@ fn part_row(
         SplitScope::Service => (format::count(part.calls), Some(format!("{rate} a minute"))),
     };
     let usual = (scope == SplitScope::Operation).then(|| {
-        view! { <td class="num">{format::duration(part.p50)}</td> }
+        view! { <td class="num">{format::duration_or_none(part.p50)}</td> }
     });
     let last = (scope == SplitScope::Service).then(|| {
         let words = part.last.map(|last| format::ago(last, browser::now()));
@@ -284,7 +284,7 @@ fn part_row(
             </td>
             {usual}
             <td class="num" class:is-worse=is_worst>
-                {format::duration(part.p95)}
+                {format::duration_or_none(part.p95)}
             </td>
             {last}
             <td class="split-bar wide" aria-hidden="true">

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::{
-    CountInStep, ExceptionGroup, ExceptionList, LogPattern, LogPatternList, TimeWindow,
-};
+use tidings_proto::api::{ExceptionGroup, ExceptionList, LogPattern, LogPatternList};
 
 use super::ServiceView;
 use crate::{
@@ -16,9 +14,8 @@ use crate::{
     },
     asked::{before, incomplete},
     browser,
-    components::{
-        Panel, SparkBars, SparkTone, change::short, compared_spark::spread, severity_class,
-    },
+    components::{Panel, SparkBars, SparkTone, change::short, severity_class, severity_tone},
+    drawings::slots::Slots,
     format,
     format::rates,
     remote::Remote,
@@ -28,12 +25,6 @@ use crate::{
 const ROWS_MAX: u32 = 8;
 /// Groups that are looked at to tell which are new.
 const KNOWN_MAX: u32 = 500;
-
-fn bars(window: TimeWindow, steps: &[CountInStep]) -> Vec<f64> {
-    let counts = steps.iter().map(|step| (step.start_unix_nano, Some(step.count as f64)));
-    let spread = spread(window.start_unix_nano, window.end_unix_nano, window.step_nano.0, counts);
-    spread.into_iter().map(|count| count.unwrap_or(0.0)).collect()
-}
 
 /// The exceptions, most frequent first.
 pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
@@ -54,10 +45,11 @@ pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
         })
     });
     let draw = move |list: Arc<ExceptionList>| {
-        let known = known.value();
+        let known = known.value().filter(|known| !known.groups.is_empty() || view.has_baseline());
+        let slots = Slots::of_window(&list.window);
         let row = |group: &ExceptionGroup| {
             let is_new = known.as_ref().is_some_and(|known| is_new(known, group));
-            exception_row(view, group, list.window, is_new)
+            exception_row(view, group, slots, is_new)
         };
         let rows = list.groups.iter().map(row).collect_view();
         view! {
@@ -112,7 +104,7 @@ fn is_new(known: &ExceptionList, group: &ExceptionGroup) -> bool {
 fn exception_row(
     view: ServiceView,
     group: &ExceptionGroup,
-    window: TimeWindow,
+    slots: Slots,
     is_new: bool,
 ) -> impl IntoView + use<> {
     let seen = group.first_seen_unix_nano;
@@ -124,7 +116,7 @@ fn exception_row(
     });
     let fresh = is_new.then(|| view! { " " <span class="new">"NEW"</span> });
     let tone = if is_new { SparkTone::Error } else { SparkTone::Plain };
-    let values = bars(window, &group.steps);
+    let values = slots.counts(&group.steps);
     let label = format!("{name} over time");
     view! {
         <tr>
@@ -139,7 +131,7 @@ fn exception_row(
             </td>
             <td class="num">{format::count(group.count)}</td>
             <td class="wide">
-                <SparkBars values tone label=label />
+                <SparkBars values ends_open=slots.ends_open() tone label=label />
             </td>
             <td class="num mute">{seen}</td>
         </tr>
@@ -159,7 +151,8 @@ pub(super) fn pattern_panel(view: ServiceView) -> impl IntoView {
         })
     });
     let draw = move |list: Arc<LogPatternList>| {
-        let row = |pattern: &LogPattern| pattern_row(view, pattern, list.window);
+        let slots = Slots::of_window(&list.window);
+        let row = |pattern: &LogPattern| pattern_row(view, pattern, slots);
         let rows = list.patterns.iter().map(row).collect_view();
         view! {
             <table class="table" aria-label="Log patterns">
@@ -198,20 +191,12 @@ pub(super) fn pattern_panel(view: ServiceView) -> impl IntoView {
     }
 }
 
-fn pattern_row(
-    view: ServiceView,
-    pattern: &LogPattern,
-    window: TimeWindow,
-) -> impl IntoView + use<> {
+fn pattern_row(view: ServiceView, pattern: &LogPattern, slots: Slots) -> impl IntoView + use<> {
     let class = severity_class(&pattern.severity);
-    let tone = match pattern.severity.as_str() {
-        "error" | "fatal" => SparkTone::Error,
-        "warn" => SparkTone::Warning,
-        _ => SparkTone::Plain,
-    };
+    let tone = severity_tone(&pattern.severity);
     let severity = if pattern.severity.is_empty() { "–" } else { &pattern.severity };
     let fresh = pattern.is_new.then(|| view! { " " <span class="new">"NEW"</span> });
-    let values = bars(window, &pattern.steps);
+    let values = slots.counts(&pattern.steps);
     let words = template(&pattern.template);
     let href = pattern.trace_id.map_or_else(
         || {
@@ -232,7 +217,12 @@ fn pattern_row(
             </td>
             <td class="num">{format::count(pattern.count)}</td>
             <td class="wide">
-                <SparkBars values tone label="Lines over time" />
+                <SparkBars
+                    values
+                    ends_open=slots.ends_open()
+                    tone
+                    label="Lines over time"
+                />
             </td>
         </tr>
     }

@@ -1,23 +1,18 @@
-//! The table of services: what changed, and rate, failures and durations beside what they were.
+//! The table of services: what changed, and rate, failures and durations of the window.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::{
-    DurationNanos,
-    api::{Change, ChangeKind, ChangeStep, ChangedGroup, Deployment, TimeWindow},
-};
+use tidings_proto::api::{ChangeSentence, ChangedGroup, Deployment};
 
 use crate::{
-    browser,
     components::{
-        ChangeBadge, ComparedSeries, ComparedSpark, Icon, IconName, NumberCell, ServiceName,
-        SortHead, SortOrder, SparkTone,
-        change::{latency_of, since, value_and_before},
+        Icon, IconName, ServiceName, SortHead, SortOrder,
+        change::{change_cell, sentence_of},
+        compared_spark::{ComparedTimes, duration_cell, failure_cells, p95_cells, rate_cells},
     },
     format,
-    format::rates,
     links::Links,
 };
 
@@ -25,11 +20,19 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ServiceRows {
     pub(super) groups: Vec<ChangedGroup>,
-    pub(super) window: TimeWindow,
-    pub(super) before_start: tidings_proto::UnixNanos,
+    pub(super) times: ComparedTimes,
+    /// The sentence of the page.
+    pub(super) headline: Option<ChangeSentence>,
     pub(super) deployments: Vec<Deployment>,
     /// Set when the server compared them with the time before: else nothing is said of changes.
     pub(super) is_compared: bool,
+}
+
+impl ServiceRows {
+    /// Tells whether a group changed, or is one that the sentence of the page names.
+    pub(super) fn is_changed(&self, group: &ChangedGroup) -> bool {
+        sentence_of(group, self.headline.as_ref()).is_some()
+    }
 }
 
 /// The id of a row is this and its index.
@@ -42,9 +45,9 @@ pub(super) fn sorted(mut groups: Vec<ChangedGroup>, order: &SortOrder) -> Vec<Ch
         apart.then_with(|| match order.column.as_str() {
             "service" => order.compare(&a.service, &b.service),
             "rate" => order.compare(a.now.rate_per_second, b.now.rate_per_second),
-            column @ ("failed" | "p50" | "p95") => {
-                order.compare(shown_number(a, column), shown_number(b, column))
-            }
+            "failed" => order.compare(a.now.error_share, b.now.error_share),
+            "p50" => order.compare(a.now.p50_nano, b.now.p50_nano),
+            "p95" => order.compare(a.now.p95_nano, b.now.p95_nano),
             // The API's order is by change; the sort is stable.
             _ if order.descending => std::cmp::Ordering::Equal,
             _ => a.score.total_cmp(&b.score),
@@ -123,10 +126,8 @@ fn service_row(
 ) -> impl IntoView + use<> {
     let name = format::service(&group.service).to_owned();
     let (address, name_mark) = (address_of(group, links), name_mark(group));
-    let change = rows.is_compared.then(|| {
-        let (sentence, service) = (group.sentence.clone(), group.service.clone());
-        view! { <ChangeBadge sentence service only_feels=group.only_feels /> }
-    });
+    let change = rows.is_compared.then(|| change_cell(group, rows.headline.as_ref()));
+    let times = rows.times;
     view! {
         <tr
             id=format!("{ROW}-{index}")
@@ -136,9 +137,10 @@ fn service_row(
                 <A href=address>{name_mark}</A>
             </td>
             <td class="grow">{change}</td>
-            {rate_cells(group, rows)}
-            {failure_cells(group, rows)}
-            {latency_cells(group, rows)}
+            {rate_cells(group, times, "wide services-spark")}
+            {failure_cells(group, times, "services-spark")}
+            {duration_cell(group, 50)}
+            {p95_cells(group, times, "services-spark")}
             <td class="wide mono services-version">{version_words(&rows.deployments, &group.service)}</td>
             <td class="services-links">{row_links(group, links)}</td>
         </tr>
@@ -158,118 +160,6 @@ fn name_mark(group: &ChangedGroup) -> AnyView {
         .into_any()
     } else {
         view! { <ServiceName service=group.service.clone() /> }.into_any()
-    }
-}
-
-/// The number that a row shows in a column: since its change, where that changed.
-fn shown_number(group: &ChangedGroup, column: &str) -> f64 {
-    let (kind, quantile, whole) = match column {
-        "failed" => (ChangeKind::Errors, None, group.now.error_share),
-        "p50" => (ChangeKind::Latency, Some(50), group.now.p50_nano.0 as f64),
-        _ => (ChangeKind::Latency, Some(95), group.now.p95_nano.0 as f64),
-    };
-    let change = match kind {
-        ChangeKind::Latency => latency_of(group),
-        _ => change_of(group, kind),
-    };
-    let change = change.filter(|change| change.quantile == quantile);
-    change.map_or(whole, |change| change.now)
-}
-
-fn change_of(group: &ChangedGroup, kind: ChangeKind) -> Option<&Change> {
-    group.changes.iter().find(|change| change.kind == kind)
-}
-
-/// A value over the steps, beside the steps before.
-fn series(
-    group: &ChangedGroup,
-    rows: &ServiceRows,
-    value: fn(&ChangeStep) -> Option<f64>,
-) -> ComparedSeries {
-    let (now, before) = (&group.steps, &group.baseline_steps);
-    ComparedSeries::of_steps(rows.window, rows.before_start, now, before, value)
-}
-
-/// Calls per minute and calls over time.
-fn rate_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + use<> {
-    let rate = change_of(group, ChangeKind::Throughput)
-        .or(change_of(group, ChangeKind::Missing))
-        .or(change_of(group, ChangeKind::New));
-    let calls = series(group, rows, |step| Some(step.count as f64));
-    let label = format!("Calls of {} over time", format::service(&group.service));
-    view! {
-        <NumberCell
-            now=rates::per_minute(group.now.rate_per_second)
-            before=format!("{} /min", rates::per_minute(group.before.rate_per_second))
-            changed=rate.is_some()
-            is_worse=rate.is_some_and(|change| change.is_worse)
-        />
-        <td class="wide services-spark">
-            <ComparedSpark series=calls label />
-        </td>
-    }
-}
-
-/// The share of failures, now and over time.
-fn failure_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + use<> {
-    let errors = change_of(group, ChangeKind::Errors);
-    let is_worse = errors.is_some_and(|change| change.is_worse);
-    let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
-    let failures = series(group, rows, |step| {
-        (step.count > 0).then(|| step.error_count as f64 / step.count as f64)
-    });
-    let label = format!("Failures of {} over time", format::service(&group.service));
-    let (now, before) = errors.map_or_else(
-        || (rates::percent(group.now.error_share), rates::percent(group.before.error_share)),
-        |change| value_and_before(change, 95),
-    );
-    view! {
-        <NumberCell
-            now
-            before
-            changed=errors.is_some()
-            is_worse
-        />
-        <td class="services-spark">
-            <ComparedSpark series=failures top_min=0.04 tone label />
-        </td>
-    }
-}
-
-/// Durations, and the p95 over time.
-fn latency_cells(group: &ChangedGroup, rows: &ServiceRows) -> impl IntoView + use<> {
-    let latency = latency_of(group);
-    let is_changed = |quantile: u8| {
-        latency.is_some_and(|change| change.quantile.is_none_or(|of| of == quantile || of == 0))
-    };
-    let is_worse = latency.is_some_and(|change| change.is_worse);
-    let any_changed = is_changed(50) || is_changed(95);
-    let tone = if any_changed { SparkTone::Accent } else { SparkTone::Plain };
-    let p95 = series(group, rows, |step| (step.count > 0).then_some(step.p95_nano.0 as f64));
-    let label = format!("p95 of {} over time", format::service(&group.service));
-    let cell = |quantile: u8, now: DurationNanos, before: DurationNanos| {
-        // The sentence is about the time since the change: so are the numbers beside it.
-        let changed = latency.filter(|change| change.quantile == Some(quantile));
-        let (now, before) = changed.map_or_else(
-            || (format::duration(now), format::duration(before)),
-            |change| value_and_before(change, quantile),
-        );
-        view! {
-            <NumberCell
-                now
-                before
-                changed=is_changed(quantile)
-                is_worse
-                since=changed.map(|change| since(change, browser::now())).unwrap_or_default()
-            />
-        }
-    };
-    view! {
-        {cell(50, group.now.p50_nano, group.before.p50_nano)}
-        {cell(95, group.now.p95_nano, group.before.p95_nano)}
-        <td class="services-spark">
-            <ComparedSpark series=p95 tone label />
-        </td>
     }
 }
 
@@ -324,9 +214,9 @@ fn row_links(group: &ChangedGroup, links: Links) -> impl IntoView + use<> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidings_proto::api::{ChangedGroup, GroupStats};
+    use tidings_proto::api::{ChangedGroup, GroupStats, TimeWindow};
 
-    use super::{SortOrder, latency_of, shown_number, sorted};
+    use super::{ServiceRows, SortOrder, sorted};
 
     fn group(service: &str, rate: f64, score: f64, uninstrumented: bool) -> ChangedGroup {
         let now = GroupStats { rate_per_second: rate, ..GroupStats::default() };
@@ -346,27 +236,30 @@ mod tests {
     }
 
     #[test]
-    fn durations_of_the_culprit_are_those_of_its_sentence() {
-        let change = |before: f64, now: f64| {
-            json!({
-                "kind": "latency", "isWorse": true, "before": before, "now": now,
-                "factor": now / before, "difference": now - before, "quantile": 50,
-                "pValue": 0.001,
-            })
+    fn a_service_that_the_sentence_names_is_among_the_changed_ones() {
+        let headline = json!({
+            "subject": { "kind": "peer", "service": "payment", "peer": "northpay" },
+            "change": {
+                "kind": "latency", "isWorse": true, "before": 1.0, "now": 4.0, "factor": 4.0,
+                "difference": 3.0, "pValue": 0.001,
+            },
+            "with": [],
+        });
+        let zero = tidings_proto::UnixNanos(0);
+        let window = TimeWindow {
+            start_unix_nano: zero,
+            end_unix_nano: zero,
+            step_nano: tidings_proto::DurationNanos(1),
         };
-        let mut northpay = group("northpay", 1.0, 9.0, true);
-        northpay.changes = vec![serde_json::from_value(change(114e6, 340e6)).unwrap()];
-        let sentence = |kind: &str| {
-            let subject = json!({ "kind": kind, "service": "payment", "peer": "northpay" });
-            let sentence =
-                json!({ "subject": subject, "change": change(118e6, 410e6), "with": [] });
-            serde_json::from_value(sentence).unwrap()
+        let rows = ServiceRows {
+            groups: Vec::new(),
+            times: (window, zero),
+            headline: Some(serde_json::from_value(headline).unwrap()),
+            deployments: Vec::new(),
+            is_compared: true,
         };
-        for (kind, now) in [("peer", 410e6), ("service", 340e6)] {
-            northpay.sentence = Some(sentence(kind));
-            assert_eq!(latency_of(&northpay).map(|change| change.now), Some(now), "{kind}");
-            assert_eq!(shown_number(&northpay, "p50"), now, "{kind}");
-        }
+        let is_changed = |name| rows.is_changed(&group(name, 1.0, 0.0, name == "northpay"));
+        assert_eq!(["payment", "northpay", "cart"].map(is_changed), [true, true, false]);
     }
 
     #[test]

@@ -96,11 +96,7 @@ pub(crate) fn problem_explanation(kind: ProblemKind) -> &'static str {
 pub(crate) fn kind(kind: SpanKindName) -> &'static str {
     match kind {
         SpanKindName::Unspecified => "kind not given",
-        SpanKindName::Internal => "internal",
-        SpanKindName::Server => "server",
-        SpanKindName::Client => "client",
-        SpanKindName::Producer => "producer",
-        SpanKindName::Consumer => "consumer",
+        kind => kind.word(),
     }
 }
 

@@ -7,7 +7,7 @@ use tidings_proto::api::{Hop, LogView, TotalRelation, TraceSummary, TransactionV
 
 use crate::{
     addresses, api, browser, colour,
-    components::{ServiceName, StateBadge},
+    components::{ServiceName, SparkTone, StateBadge, severity_tone},
     figures, format,
     url::{Step, TimeRange, use_go},
 };
@@ -249,9 +249,9 @@ pub(super) fn logs(view: &Arc<TransactionView>) -> impl IntoView + use<> {
         } else {
             -i64::try_from(begin.since(log.time_unix_nano).0).unwrap_or(i64::MAX)
         };
-        let class = match log.severity.as_str() {
-            "error" | "fatal" => "tx-severity is-error mono",
-            "warn" => "tx-severity is-warning mono",
+        let class = match severity_tone(&log.severity) {
+            SparkTone::Error => "tx-severity is-error mono",
+            SparkTone::Warning => "tx-severity is-warning mono",
             _ => "tx-severity mono",
         };
         let text = figures::cut(&log.text, 600);

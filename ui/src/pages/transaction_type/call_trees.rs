@@ -320,7 +320,7 @@ fn call_facts(call: &ComparedCall) -> impl IntoView + use<> {
 #[cfg(test)]
 pub(super) mod tests {
     use tidings_proto::{
-        DurationNanos,
+        DurationNanos, OffsetNanos,
         api::{CallStats, ComparedCall, ComparedSet, Comparison, LatencyStats, SpanKindName},
     };
 
@@ -338,6 +338,7 @@ pub(super) mod tests {
             operation: name.to_owned(),
             kind: SpanKindName::Server,
             deviations: Vec::new(),
+            impact_nano: OffsetNanos(0),
             left: stats(left),
             right: stats(right),
         }
@@ -350,7 +351,8 @@ pub(super) mod tests {
             missing_trace_ids: Vec::new(),
             duration: LatencyStats::default(),
         };
-        Comparison { left: set(), right: set(), calls, truncated: false }
+        let unattributed_nano = OffsetNanos(0);
+        Comparison { left: set(), right: set(), calls, unattributed_nano, truncated: false }
     }
 
     #[test]

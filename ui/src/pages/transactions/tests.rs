@@ -39,7 +39,7 @@ fn names(order: &str) -> Vec<String> {
     let before = [kind("a", 900, 0, 100), kind("b", 50, 0, 100), kind("c", 10, 0, 100)];
     let groups = [changed("c", 2.0), changed("b", 7.5), changed("a", 0.0)];
     let mut rows = paired(&now, &before, &[], &groups);
-    sort(&mut rows, &SortOrder::parse(order));
+    sort(&mut rows, &SortOrder::parse(order), &groups);
     rows.into_iter().map(|row| row.now.operation).collect()
 }
 
@@ -52,10 +52,22 @@ fn what_changed_most_comes_first_and_what_did_not_by_frequency() {
 }
 
 #[test]
+fn rows_keep_their_order_until_they_are_ranked_by_the_newest_report() {
+    let (now, newest) = ([kind("a", 900, 0, 1), kind("b", 50, 0, 1)], [changed("b", 7.5)]);
+    let order = |ranked: &[ChangedGroup]| -> Vec<(String, bool)> {
+        let mut rows = paired(&now, &[], &[], &newest);
+        sort(&mut rows, &SortOrder::parse("-change"), ranked);
+        rows.into_iter().map(|row| (row.now.operation, row.changed.is_some())).collect()
+    };
+    let row = |name: &str, is_known| (name.to_owned(), is_known);
+    assert_eq!(order(&[]), [row("a", false), row("b", true)]);
+    assert_eq!(order(&newest), [row("b", true), row("a", false)]);
+}
+
+#[test]
 fn a_type_that_was_not_there_before_has_no_change() {
     let rows = paired(&[kind("new", 5, 1, 10)], &[kind("old", 5, 0, 10)], &[], &[]);
-    assert_eq!(rows[0].before, None);
-    assert_eq!((rows[0].changed.as_ref(), rows[0].score()), (None, 0.0));
+    assert_eq!((&rows[0].before, &rows[0].changed), (&None, &None));
 }
 
 #[test]

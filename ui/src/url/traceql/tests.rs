@@ -1,7 +1,7 @@
-use tidings_proto::DurationNanos;
+use tidings_proto::{DurationNanos, api::AttributeName};
 
 use super::{
-    AttributeFilter, ParsedParam, TraceFilters, read_traceql, search_traceql, selecting,
+    AttributeFilter, ParsedParam, TraceFilters, narrowed, read_traceql, search_traceql, selecting,
     write_traceql,
 };
 
@@ -70,14 +70,38 @@ fn queries_that_say_more_stay_queries() {
 #[test]
 fn the_server_is_asked_for_a_number_that_may_be_a_text() {
     let filters = TraceFilters {
-        attributes: vec![filter("order", Some("42")), filter("tier", Some("gold"))],
+        attributes: vec![
+            filter("order", Some("42")),
+            filter("ratio", Some("-0.5")),
+            filter("tier", Some("gold")),
+            filter("version", Some("1.2.3")),
+        ],
         without: vec![filter("retry", Some("1")), filter("odd key", None)],
         ..TraceFilters::default()
     };
     assert_eq!(
         search_traceql(&filters),
-        r#"{ (.order = 42 || .order = "42") && .tier = "gold" && (.retry != 1 && .retry != "1") && ."odd key" = nil }"#
+        r#"{ (.order = 42 || .order = "42") && (.ratio = -0.5 || .ratio = "-0.5") && .tier = "gold" && .version = "1.2.3" && (.retry != 1 || .retry != "1") && ."odd key" = nil }"#
     );
+}
+
+#[test]
+fn a_query_is_narrowed_to_a_value_or_to_all_others() {
+    for (scope, key, value, leave_out, condition) in [
+        ("intrinsic", "service", r#"a "b""#, false, r#"resource.service.name = "a \"b\"""#),
+        ("intrinsic", "operation", "GET /", true, r#"!(name = "GET /")"#),
+        ("intrinsic", "status", "error", false, "status = error"),
+        ("intrinsic", "kind", "server", true, "!(kind = server)"),
+        ("span", "acquirer", "northpay", false, r#"span.acquirer = "northpay""#),
+        ("resource", "odd key", "", true, r#"!(resource."odd key" = "")"#),
+        ("span", "retry", "2", true, r#"!(span.retry = 2 || span.retry = "2")"#),
+        ("span", "up", "true", false, r#"span.up = true || span.up = "true""#),
+        ("span", "part", "1.", false, r#"span.part = "1.""#),
+    ] {
+        let name = AttributeName { scope: scope.to_owned(), key: key.to_owned() };
+        let query = narrowed("{ } >> { } | count() > 1", &name, value, leave_out);
+        assert_eq!(query, format!("{{ }} >> {{ }} | count() > 1 | {{ {condition} }}"));
+    }
 }
 
 #[test]

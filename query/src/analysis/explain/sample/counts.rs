@@ -48,6 +48,7 @@ impl Counts {
 impl ComparedSpans {
     /// Counts everything. Numbers that are many are put into ranges, here and in the spans.
     pub(in crate::analysis::explain) fn counts(&mut self) -> Counts {
+        self.drop_unused();
         self.put_into_ranges();
         let mut by_value = vec![(0_u64, 0_u64); self.values.len()];
         let mut counts = Counts::default();
@@ -75,18 +76,19 @@ impl ComparedSpans {
                     let (selected, rest) = by_value[*number as usize];
                     ValueCounts { number: Some(*number), selected, rest }
                 })
-                .filter(|value| value.selected + value.rest > 0)
                 .collect();
             values.sort_unstable_by_key(|value| value.number);
             let has = |of: fn(&ValueCounts) -> u64| values.iter().map(of).sum::<u64>();
             let (selected, rest) = (has(|value| value.selected), has(|value| value.rest));
-            let spans = selected + rest + attribute.overflowed;
-            let different = values.len() as u64 + attribute.overflowed;
+            let of_overflow = attribute.overflow.map(|number| by_value[number as usize]);
+            let overflowed = of_overflow.map_or(0, |(selected, rest)| selected + rest);
+            let spans = selected + rest + overflowed;
+            let different = values.len() as u64 + overflowed;
             if spans >= ID_SPANS_MIN && different * 100 > spans * ID_VALUES_PERCENT {
                 counts.ids.push(name.clone());
                 continue;
             }
-            if attribute.overflowed == 0 {
+            if overflowed == 0 {
                 values.push(ValueCounts {
                     number: None,
                     selected: counts.selected.saturating_sub(selected),
@@ -96,6 +98,15 @@ impl ComparedSpans {
             counts.attributes.push(AttributeCounts { name: name.clone(), values });
         }
         counts
+    }
+
+    /// Drops the values that no span of the sample has any more.
+    fn drop_unused(&mut self) {
+        let mut used = vec![false; self.values.len()];
+        self.entries.iter().for_each(|value| used[*value as usize] = true);
+        for attribute in &mut self.attributes {
+            attribute.values.retain(|_, value| used[*value as usize]);
+        }
     }
 
     fn put_into_ranges(&mut self) {

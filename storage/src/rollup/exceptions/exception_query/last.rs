@@ -22,7 +22,7 @@ const COLUMNS: [&str; 3] = ["trace_id", "span_id", "events"];
 pub struct LastException {
     /// Span that recorded it.
     pub span_id: SpanId,
-    /// And in which trace.
+    /// Trace of that span.
     pub trace_id: TraceId,
     /// Attributes of the exception.
     pub said: ExceptionSaid,
@@ -38,7 +38,7 @@ impl Snapshot {
         &self,
         groups: &[(&ExceptionKey, &ExceptionSums)],
     ) -> Result<(Vec<Option<LastException>>, ScanStats), StorageError> {
-        // By source and row, whose last it may be.
+        // Numbers of the groups whose last exception may be in a row, by source and row.
         let mut wanted: BTreeMap<usize, BTreeMap<u64, Vec<usize>>> = BTreeMap::new();
         for (number, (_, sums)) in groups.iter().enumerate() {
             for place in &sums.places {

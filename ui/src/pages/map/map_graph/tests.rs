@@ -6,7 +6,7 @@ use tidings_proto::{
     },
 };
 
-use super::{MapGraph, NodeName};
+use super::{MapGraph, NodeName, beside_folded, named_peers, node_words};
 
 fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
     GraphNode {
@@ -18,7 +18,22 @@ fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
         entry_count: entries,
         span_count: calls,
         duration: LatencyStats::default(),
+        folded_count: None,
+        largest: Vec::new(),
     }
+}
+
+/// Destinations of kafka as one node, beside one that is single.
+fn folded() -> ServiceGraph {
+    let mut graph = graph(vec![edge(0, 4, 90, 0, 10), edge(0, 5, 10, 10, 20)]);
+    let of_kafka = |name, calls| GraphNode {
+        system: Some("kafka".to_owned()),
+        ..node(NodeKind::Messaging, name, calls, 0)
+    };
+    let largest = vec![of_kafka("orders", 50)];
+    let fold = GraphNode { folded_count: Some(263), largest, ..of_kafka("kafka", 90) };
+    graph.nodes.extend([fold, of_kafka("kafka", 10)]);
+    graph
 }
 
 fn edge(from: u32, to: u32, calls: u64, errors: u64, p95_ms: u64) -> GraphEdge {
@@ -28,6 +43,7 @@ fn edge(from: u32, to: u32, calls: u64, errors: u64, p95_ms: u64) -> GraphEdge {
         to,
         kind: EdgeKind::Call,
         call_count: calls,
+        caller_only_count: 0,
         error_count: errors,
         rate_per_second: calls as f64 / 60.0,
         duration: LatencyStats { p95_nano, max_nano: p95_nano, ..LatencyStats::default() },
@@ -51,6 +67,30 @@ fn graph(edges: Vec<GraphEdge>) -> ServiceGraph {
     };
     let searched = Searched { rows: 0, files: 0, elapsed_nano: DurationNanos(0), complete: true };
     ServiceGraph { window, nodes, edge_count: edges.len() as u64, edges, searched }
+}
+
+/// A sentence about slower calls of pay to a peer.
+fn slower(peer: &str) -> ChangeSentence {
+    let change = Change {
+        kind: ChangeKind::Latency,
+        is_worse: true,
+        before: 118e6,
+        now: 410e6,
+        factor: Some(3.5),
+        difference: 292e6,
+        quantile: Some(50),
+        since_unix_nano: None,
+        p_value: 0.001,
+        text: None,
+        id: None,
+    };
+    let subject = Subject {
+        kind: SubjectKind::Peer,
+        service: "pay".to_owned(),
+        operation: None,
+        peer: Some(peer.to_owned()),
+    };
+    ChangeSentence { subject, change, with: Vec::new(), explained_share: None }
 }
 
 #[test]
@@ -81,26 +121,7 @@ fn an_edge_is_red_when_it_is_worse_than_before() {
 #[test]
 fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
     let of = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 100, 0, 10), edge(0, 2, 100, 0, 10)]);
-    let change = Change {
-        kind: ChangeKind::Latency,
-        is_worse: true,
-        before: 118e6,
-        now: 410e6,
-        factor: Some(3.5),
-        difference: 292e6,
-        quantile: Some(50),
-        since_unix_nano: None,
-        p_value: 0.001,
-        text: None,
-        id: None,
-    };
-    let subject = Subject {
-        kind: SubjectKind::Peer,
-        service: "pay".to_owned(),
-        operation: None,
-        peer: Some("bank".to_owned()),
-    };
-    let mut headline = ChangeSentence { subject, change, with: Vec::new(), explained_share: None };
+    let mut headline = slower("bank");
     let marked = |headline: &ChangeSentence| {
         let map = MapGraph::new(&of, Some(&of), None, Some(headline));
         let alarms = map.network.nodes.iter().map(|node| node.alarm.clone().unwrap_or_default());
@@ -117,19 +138,40 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
 }
 
 #[test]
-fn a_focus_keeps_the_numbers_with_their_nodes() {
-    let map = MapGraph::new(
-        &graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 50, 0, 10)]),
-        None,
-        None,
-        None,
+fn folded_peers_are_named_by_their_number_system_and_kind() {
+    let now = folded();
+    let map = MapGraph::new(&now, Some(&now), None, None);
+    assert_eq!(map.words(4), "263 kafka destinations");
+    assert_eq!(map.words(5), "kafka");
+    assert_eq!(
+        map.network.edges[0].title,
+        "web calls 263 kafka destinations: 90.0 /min, 0 % failed, p95 10.0 ms"
     );
-    let bank = NodeName::read("external:bank").unwrap();
-    let around = map.around(&bank, 1);
-    assert_eq!(around.names, [NodeName::read("pay").unwrap(), bank.clone()]);
-    assert_eq!(around.edge_numbers.len(), 1);
-    assert_eq!(around.edge_numbers[0].0.count, 50);
-    assert!(map.around(&NodeName::read("nowhere").unwrap(), 2).names.is_empty());
+    let of_none =
+        GraphNode { kind: NodeKind::External, name: String::new(), ..now.nodes[4].clone() };
+    assert_eq!(node_words(&of_none), "263 hosts");
+    // A peer that is named as its system is another node, in addresses and in the time before.
+    let names = [4, 5].map(|at: usize| map.names[at].write());
+    assert_eq!(names, ["messaging*:kafka", "messaging:kafka"]);
+    for at in [4, 5] {
+        assert_eq!(map.place(&NodeName::read(&names[at - 4])), u32::try_from(at).ok());
+        assert_eq!(map.node_numbers[at].1, Some(map.node_numbers[at].0));
+    }
+}
+
+#[test]
+fn peers_that_the_page_is_about_stay_single() {
+    let now = folded();
+    assert_eq!(beside_folded(&now), ["kafka"], "not those of kinds without a folded node");
+    assert!(beside_folded(&graph(Vec::new())).is_empty());
+    assert_eq!(named_peers(None, Some(&now)), ["bank", "kafka"]);
+    let mut headline = slower("kafka");
+    assert_eq!(named_peers(Some(&headline), None), ["kafka"]);
+    let map = MapGraph::new(&now, None, None, Some(&headline));
+    let culprits = map.network.nodes.iter().map(|node| node.is_culprit);
+    assert_eq!(culprits.collect::<Vec<_>>(), [false, false, false, false, false, true]);
+    headline.subject.peer = None;
+    assert!(named_peers(Some(&headline), None).is_empty());
 }
 
 #[test]
@@ -144,17 +186,17 @@ fn a_trace_lights_up_its_nodes_and_edges() {
 
 #[test]
 fn names_of_nodes_survive_an_address() {
-    for name in ["service:pay", "database:", "messaging:a:b", "user:user"] {
-        assert_eq!(NodeName::read(name).unwrap().write(), name);
+    for name in ["service:pay", "database:", "messaging:a:b", "messaging*:kafka", "user:user"] {
+        assert_eq!(NodeName::read(name).write(), name);
     }
-    assert_eq!(NodeName::read("http://x").unwrap().write(), "service:http://x");
-    assert_eq!(NodeName::read("database:").unwrap().words(), "(unknown)");
+    assert_eq!(NodeName::read("http://x").write(), "service:http://x");
+    assert_eq!(NodeName::read("database:").words(), "(unknown)");
 }
 
 #[test]
 fn a_name_without_a_kind_means_the_node_that_has_it() {
     let nodes = graph(Vec::new()).nodes;
-    let kind = |text: &str| NodeName::read(text).unwrap().among(&nodes).write();
+    let kind = |text: &str| NodeName::read(text).among(&nodes).write();
     assert_eq!(
         ["pay", "bank", "service:bank", "database:bank", "nobody"].map(kind),
         ["service:pay", "external:bank", "external:bank", "database:bank", "service:nobody"]

@@ -1,0 +1,199 @@
+//! Rows of a graph's answer: the part of the graph around a node, and peers folded into one node.
+//!
+//! Runs on the whole graph, after its calls are counted and before edges are left out. Edges that
+//! become one are added up as any others: counts, exemplars and histograms. Owns the choice of the
+//! peers that stay single. Does not own the numbers of nodes and edges.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
+};
+
+use tidings_proto::api::{EdgeKind, GraphNode, NodeKind};
+
+use super::{Edge, Graph, GraphSearch, NodeKey, NodeTotals};
+
+/// Peers of a folded node that are listed.
+const LARGEST_MAX: usize = 20;
+/// Databases and hosts are folded at so many times the number of destinations: each is a part of
+/// the picture, and few systems have many.
+const OTHERS_FACTOR: u64 = 4;
+
+/// Peers that are folded together: their kind, and the system that runs them.
+type PeerGroup = (NodeKind, Option<String>);
+
+/// Key of a row of the answer: single nodes come first, by kind and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum GraphRowKey {
+    Single(NodeKey),
+    Folded(PeerGroup),
+}
+
+/// A node of the answer.
+#[derive(Debug, Default)]
+pub(super) struct NodeRow {
+    totals: NodeTotals,
+    /// The peers that it stands for, by name.
+    folded: Vec<(String, NodeTotals)>,
+}
+
+/// An edge of the answer.
+#[derive(Debug)]
+pub(super) struct EdgeRow {
+    pub(super) edge: Edge,
+    /// Number of calls for which a called service sent no span, although it sends others.
+    pub(super) caller_only: u64,
+}
+
+/// Nodes and edges of the answer.
+#[derive(Debug, Default)]
+pub(super) struct GraphRows {
+    pub(super) nodes: BTreeMap<GraphRowKey, NodeRow>,
+    pub(super) edges: BTreeMap<(GraphRowKey, GraphRowKey, EdgeKind), EdgeRow>,
+}
+
+impl Graph<Edge> {
+    /// Leaves the nodes at most `depth` calls above or below a node, with the edges between them.
+    /// Without a kind, a service comes before other nodes of its name.
+    pub(super) fn keep_around(&mut self, (kind, name): &(Option<NodeKind>, String), depth: u32) {
+        let is_centre =
+            |(of, other): &&NodeKey| other == name && kind.is_none_or(|kind| kind == *of);
+        let centre: BTreeSet<NodeKey> =
+            self.nodes.keys().find(is_centre).cloned().into_iter().collect();
+        let mut kept = centre.clone();
+        for is_below in [true, false] {
+            let (mut last, mut met) = (centre.clone(), centre.clone());
+            for _ in 0..depth {
+                let next = self.edges.keys().filter_map(|(from, to, _)| {
+                    let (near, far) = if is_below { (from, to) } else { (to, from) };
+                    (last.contains(near) && !met.contains(far)).then(|| far.clone())
+                });
+                last = next.collect();
+                met.extend(last.iter().cloned());
+            }
+            kept.append(&mut met);
+        }
+        self.nodes.retain(|key, _| kept.contains(key));
+        self.edges.retain(|(from, to, _), _| kept.contains(from) && kept.contains(to));
+    }
+
+    /// Returns the rows of the answer, with peers folded as the search asks.
+    pub(super) fn into_rows(self, search: &GraphSearch) -> GraphRows {
+        let folded = search.fold.map(|above| self.folded(above, search)).unwrap_or_default();
+        let row = |key: NodeKey| match folded.get(&key) {
+            Some(group) => GraphRowKey::Folded(group.clone()),
+            None => GraphRowKey::Single(key),
+        };
+        let mut rows = GraphRows::default();
+        for (key, totals) in self.nodes {
+            let name = key.1.clone();
+            match row(key) {
+                key @ GraphRowKey::Single(_) => {
+                    rows.nodes.insert(key, NodeRow { totals, folded: Vec::new() });
+                }
+                key @ GraphRowKey::Folded(_) => {
+                    rows.nodes.entry(key).or_default().fold(name, totals);
+                }
+            }
+        }
+        for (key, edge) in self.edges {
+            let caller_only = self.caller_only.get(&key).copied().unwrap_or_default();
+            let (from, to, kind) = key;
+            match rows.edges.entry((row(from), row(to), kind)) {
+                Entry::Vacant(place) => {
+                    place.insert(EdgeRow { edge, caller_only });
+                }
+                Entry::Occupied(sum) => sum.into_mut().merge(&edge, caller_only),
+            }
+        }
+        rows
+    }
+
+    /// Returns the folded peers with their groups. A group of more than `above` is folded, except
+    /// the peers that the search names and those with most failed calls.
+    fn folded(&self, above: u32, search: &GraphSearch) -> HashMap<NodeKey, PeerGroup> {
+        let mut groups: BTreeMap<PeerGroup, Vec<&NodeKey>> = BTreeMap::new();
+        for (key, totals) in &self.nodes {
+            if matches!(key.0, NodeKind::Database | NodeKind::Messaging | NodeKind::External) {
+                groups.entry((key.0, totals.system.clone())).or_default().push(key);
+            }
+        }
+        let mut failed: HashMap<&NodeKey, u64> = HashMap::new();
+        for ((from, to, _), edge) in &self.edges {
+            for end in [from, to] {
+                *failed.entry(end).or_default() += edge.calls.errors;
+            }
+        }
+        let failed = |key: &NodeKey| failed.get(key).copied().unwrap_or_default();
+        let is_named = |name: &String| {
+            search.single.contains(name)
+                || search.around.as_ref().is_some_and(|(_, centre)| centre == name)
+        };
+        let mut folded = HashMap::new();
+        for (group, mut peers) in groups {
+            let factor = if group.0 == NodeKind::Messaging { 1 } else { OTHERS_FACTOR };
+            if peers.len() as u64 <= factor * u64::from(above) {
+                continue;
+            }
+            // Stable: of peers with as many the first by name.
+            peers.sort_by_key(|key| Reverse(failed(key)));
+            let failing = peers.iter().take_while(|key| failed(key) > 0).count();
+            let single = failing.min(search.failing as usize);
+            let rest: Vec<&NodeKey> =
+                peers.into_iter().skip(single).filter(|(_, name)| !is_named(name)).collect();
+            if rest.len() > 1 {
+                folded.extend(rest.into_iter().map(|key| (key.clone(), group.clone())));
+            }
+        }
+        folded
+    }
+}
+
+impl EdgeRow {
+    fn merge(&mut self, edge: &Edge, caller_only: u64) {
+        self.edge.calls.merge(&edge.calls);
+        self.edge.caller.merge(&edge.caller);
+        self.caller_only += caller_only;
+    }
+}
+
+impl NodeRow {
+    fn fold(&mut self, name: String, totals: NodeTotals) {
+        self.totals.served.merge(&totals.served);
+        self.folded.push((name, totals));
+    }
+
+    /// The node of the API.
+    pub(super) fn view(mut self, key: GraphRowKey) -> GraphNode {
+        match key {
+            GraphRowKey::Single((kind, name)) => view(kind, name, self.totals),
+            GraphRowKey::Folded((kind, system)) => {
+                let folded_count = Some(self.folded.len() as u64);
+                self.folded.sort_by_key(|(_, totals)| Reverse(totals.served.count));
+                self.folded.truncate(LARGEST_MAX);
+                let largest =
+                    self.folded.into_iter().map(|(name, totals)| view(kind, name, totals));
+                let largest = largest.collect();
+                let totals = NodeTotals { system: system.clone(), ..self.totals };
+                let name = system.unwrap_or_default();
+                GraphNode { folded_count, largest, ..view(kind, name, totals) }
+            }
+        }
+    }
+}
+
+fn view(kind: NodeKind, name: String, totals: NodeTotals) -> GraphNode {
+    let NodeTotals { system, served, entries, spans } = totals;
+    GraphNode {
+        name,
+        kind,
+        system,
+        call_count: served.count,
+        error_count: served.errors,
+        entry_count: entries,
+        span_count: spans,
+        duration: served.latency.stats(),
+        folded_count: None,
+        largest: Vec::new(),
+    }
+}

@@ -1,0 +1,193 @@
+//! The rows of a service graph's answer: peers folded into one node, and what is around a node.
+
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{SpanKind, StatusCode};
+
+use crate::harness::{Harness, SpanBuilder, span, text, trace_id};
+
+/// A message to a topic of kafka, or from it, that took as many milliseconds as its trace's number.
+fn message(trace: u64, service: &str, kind: SpanKind, topic: &str) -> SpanBuilder {
+    span(trace, 1, service, "message")
+        .kind(kind)
+        .at(0, trace)
+        .attribute("messaging.system", "kafka")
+        .attribute("messaging.destination.name", topic)
+}
+
+/// Messages of shop to twelve topics, of which those to the eighth fail, and of store to ten; mailer
+/// takes one from the sixth. `name` names the topics.
+fn messages(name: impl Fn(u64) -> String) -> Vec<SpanBuilder> {
+    let mut spans = vec![message(500, "mailer", SpanKind::Consumer, &name(5))];
+    for topic in 0..12 {
+        for time in 0..=topic % 3 {
+            let sent = message(topic * 10 + time + 1, "shop", SpanKind::Producer, &name(topic));
+            let status = if topic == 7 { StatusCode::Error } else { StatusCode::Unset };
+            spans.push(sent.status(status, ""));
+        }
+        if topic < 10 {
+            spans.push(message(topic * 10 + 9, "store", SpanKind::Producer, &name(topic)));
+        }
+    }
+    spans
+}
+
+fn topic(number: u64) -> String {
+    format!("topic-{number:02}")
+}
+
+/// The names of the nodes in order; of folded ones with their numbers.
+fn names(graph: &Json) -> Vec<String> {
+    let nodes = graph["nodes"].as_array().unwrap().iter();
+    let name = |node: &Json| match &node["foldedCount"] {
+        Json::Null => text(&node["name"]),
+        count => format!("{count} of {}", text(&node["name"])),
+    };
+    nodes.map(name).collect()
+}
+
+/// Nodes and edges by name, without what says that a node is folded.
+fn numbers(graph: &Json) -> [Vec<Json>; 2] {
+    let mut nodes = graph["nodes"].as_array().unwrap().clone();
+    let names: Vec<Json> = nodes.iter().map(|node| node["name"].clone()).collect();
+    for node in &mut nodes {
+        let node = node.as_object_mut().unwrap();
+        node.remove("foldedCount");
+        node.remove("largest");
+    }
+    let mut edges = graph["edges"].as_array().unwrap().clone();
+    for edge in &mut edges {
+        for end in ["from", "to"] {
+            let place = usize::try_from(edge[end].as_u64().unwrap()).unwrap();
+            edge[end] = names[place].clone();
+        }
+    }
+    nodes.sort_by_key(Json::to_string);
+    edges.sort_by_key(Json::to_string);
+    [nodes, edges]
+}
+
+fn sum(rows: &Json, field: &str) -> u64 {
+    rows.as_array().unwrap().iter().map(|row| row[field].as_u64().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn folded_destinations_have_the_numbers_of_one_that_has_all_their_messages() {
+    let (harness, one) = (Harness::new().await, Harness::new().await);
+    harness.send(messages(topic)).await;
+    let of_one = |number| if number == 7 { topic(7) } else { "kafka".to_owned() };
+    one.send(messages(of_one)).await;
+    for is_flushed in [false, true] {
+        if is_flushed {
+            harness.store.flush().await.unwrap();
+            one.store.flush().await.unwrap();
+        }
+        let (all, folded) = (harness.get("/graph").await, harness.get("/graph?fold=8").await);
+        assert_eq!(all["nodes"].as_array().unwrap().len(), 15, "not folded when not asked for");
+        let expected = ["mailer", "shop", "store", "topic-07", "11 of kafka"];
+        assert_eq!(names(&folded), expected, "the failing one stays single");
+        assert_eq!(numbers(&folded), numbers(&one.get("/graph").await));
+        assert_eq!(folded["edgeCount"], 5);
+        for field in ["callCount", "errorCount"] {
+            assert_eq!(sum(&folded["edges"], field), sum(&all["edges"], field), "{field}");
+            assert_eq!(sum(&folded["nodes"], field), sum(&all["nodes"], field), "{field}");
+        }
+        let fold = &folded["nodes"][4];
+        let (kind, system, name) = (&fold["kind"], &fold["system"], &fold["name"]);
+        assert_eq!([kind, system, name], ["messaging", "kafka", "kafka"]);
+        let largest = &fold["largest"];
+        assert_eq!(sum(largest, "callCount"), fold["callCount"].as_u64().unwrap());
+        let of_all = all["nodes"].as_array().unwrap();
+        assert!(largest.as_array().unwrap().iter().all(|node| of_all.contains(node)), "{fold}");
+        let calls = |at: usize| (text(&largest[at]["name"]), largest[at]["callCount"].as_u64());
+        assert_eq!(calls(0), (topic(2), Some(4)), "most first, of as many the first by name");
+        assert_eq!(calls(10), (topic(10), Some(2)));
+    }
+}
+
+#[tokio::test]
+async fn a_search_says_from_how_many_on_peers_are_folded_and_which_stay_single() {
+    let harness = Harness::new().await;
+    harness.send(messages(topic)).await;
+    let query = |number: u64| {
+        span(600 + number, 1, "shop", "SELECT")
+            .kind(SpanKind::Client)
+            .attribute("db.system.name", "postgresql")
+            .attribute("db.namespace", format!("db-{number}"))
+    };
+    harness.send((0..9).map(query)).await;
+    let folded = async |parameters: &str| {
+        let names = names(&harness.get(&format!("/graph?{parameters}")).await);
+        names.into_iter().filter(|name| name.contains(" of ")).collect::<Vec<_>>()
+    };
+    assert_eq!(folded("fold=12").await, [""; 0]);
+    assert_eq!(folded("fold=11&failing=0").await, ["12 of kafka"]);
+    assert_eq!(folded("fold=8&single=topic-03&single=topic-07").await, ["10 of kafka"]);
+    assert_eq!(folded("fold=8&single=topic-03&failing=0").await, ["11 of kafka"]);
+    assert_eq!(folded("fold=3&failing=0").await, ["12 of kafka"], "databases from 13 on");
+    assert_eq!(folded("fold=2&failing=0").await, ["9 of postgresql", "12 of kafka"]);
+    let single: String = (0..11).map(|number| format!("&single={}", topic(number))).collect();
+    assert_eq!(folded(&format!("fold=8{single}")).await, [""; 0], "one alone is not folded");
+    assert_eq!(folded(&format!("fold=1&traceId={}", trace_id(1))).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn folded_are_the_peers_around_a_node_and_never_that_node() {
+    let harness = Harness::new().await;
+    harness.send(messages(topic)).await;
+    let around = async |parameters: &str| {
+        names(&harness.get(&format!("/graph?fold=8&failing=0&{parameters}")).await)
+    };
+    assert_eq!(around("around=store").await, ["store", "10 of kafka"]);
+    assert_eq!(around("around=mailer").await, ["mailer", "topic-05"]);
+    assert_eq!(around("around=mailer&depth=2").await, ["mailer", "shop", "store", "topic-05"]);
+    for name in ["topic-05", "messaging:topic-05"] {
+        let found = around(&format!("around={name}&depth=10")).await;
+        assert_eq!(found, ["mailer", "shop", "store", "topic-05"], "{name}");
+    }
+    let whole = harness.get("/graph").await;
+    let part = harness.get("/graph?around=topic-05").await;
+    let node = |graph: &Json| {
+        let nodes = graph["nodes"].as_array().unwrap();
+        nodes.iter().find(|node| node["name"] == "topic-05").unwrap().clone()
+    };
+    assert_eq!(node(&part), node(&whole), "numbers of nodes are of all their calls");
+}
+
+#[tokio::test]
+async fn around_a_node_are_callers_of_callers_and_callees_of_callees() {
+    let harness = Harness::new().await;
+    // 0 → 1 → 2 → 3, and 4 → 2, 1 → 5
+    let service = |trace: u64, id: u64, name: &str| span(trace, id, name, "work");
+    harness
+        .send([
+            service(1, 1, "s0"),
+            service(1, 2, "s1").parent(1),
+            service(1, 3, "s2").parent(2),
+            service(1, 4, "s3").parent(3),
+            service(1, 5, "s5").parent(2),
+            service(2, 1, "s4"),
+            service(2, 2, "s2").parent(1),
+        ])
+        .await;
+    let around = async |node: &str, depth: u32| {
+        names(&harness.get(&format!("/graph?around={node}&depth={depth}")).await)
+    };
+    assert_eq!(around("s2", 1).await, ["s1", "s2", "s3", "s4"]);
+    let wide = around("service:s2", 2).await;
+    assert_eq!(wide, ["s0", "s1", "s2", "s3", "s4"], "what a caller calls besides is not around");
+    for nowhere in ["s9", "database:s2", "service:", "user:user"] {
+        assert_eq!(around(nowhere, 2).await, [""; 0], "{nowhere}");
+    }
+    assert_eq!(harness.get("/graph?around=s9").await["edges"], json!([]));
+}
+
+#[tokio::test]
+async fn a_queue_to_which_nobody_is_known_to_send_has_the_messages_taken_from_it() {
+    let harness = Harness::new().await;
+    harness.send((1..=3).map(|n| message(n, "mailer", SpanKind::Consumer, "mails"))).await;
+    let graph = harness.get("/graph").await;
+    assert_eq!(names(&graph), ["mailer", "mails"]);
+    assert_eq!((&graph["nodes"][1]["callCount"], &graph["edgeCount"]), (&json!(3), &json!(1)));
+    let longest = &graph["nodes"][1]["duration"]["maxNano"];
+    assert_eq!(*longest, graph["edges"][0]["duration"]["maxNano"]);
+}
