@@ -46,6 +46,8 @@ struct TailReader {
     is_json: bool,
     /// The id of the last record.
     last: Option<String>,
+    /// True when the present connection gave a record.
+    has_record: bool,
 }
 
 /// Reason why a connection gives no more records.
@@ -70,6 +72,7 @@ pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
         path: format!("/api/v1/logs/tail{query}"),
         is_json: matches.get_flag("json"),
         last: None,
+        has_record: false,
     };
     runtime.block_on(async {
         tokio::select! {
@@ -85,9 +88,10 @@ impl TailReader {
         let mut was_connected = false;
         let mut wait = WAIT_MIN;
         loop {
+            self.has_record = false;
             let end = match self.connect().await {
                 Ok(body) => {
-                    (was_connected, wait) = (true, WAIT_MIN);
+                    was_connected = true;
                     self.print(body).await
                 }
                 Err(end) => end,
@@ -95,8 +99,15 @@ impl TailReader {
             match end {
                 TailEnd::Unread => return Ok(()),
                 TailEnd::Broken(error) if was_connected => {
+                    if self.has_record {
+                        wait = WAIT_MIN;
+                    }
                     let reason = printable(&format!("{error:#}"));
-                    eprintln!("tidings: {reason}; connecting again in {} s", wait.as_secs());
+                    let gap = match self.last {
+                        Some(_) => "",
+                        None => "; records that come before that are not shown",
+                    };
+                    eprintln!("tidings: {reason}; connecting again in {} s{gap}", wait.as_secs());
                     SystemClock.sleep(wait).await;
                     wait = (wait * 2).min(WAIT_MAX);
                 }
@@ -157,7 +168,10 @@ impl TailReader {
                 };
                 let printed = line.context("the answer is not what this version expects");
                 match printed.map(|line| writeln!(std::io::stdout(), "{line}")) {
-                    Ok(Ok(())) => self.last = event.id.or(self.last.take()),
+                    Ok(Ok(())) => {
+                        self.last = event.id.or(self.last.take());
+                        self.has_record = true;
+                    }
                     Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {
                         return ControlFlow::Break(TailEnd::Unread);
                     }
@@ -217,7 +231,9 @@ fn json_line(data: &str) -> String {
         if is_printable(sign) {
             line.push(sign);
         } else {
-            let _ = write!(line, "\\u{:04x}", u32::from(sign));
+            for unit in sign.encode_utf16(&mut [0; 2]) {
+                let _ = write!(line, "\\u{unit:04x}");
+            }
         }
         line
     })

@@ -126,7 +126,7 @@ pub struct PartialReason {
     /// The reason, as a short sentence.
     pub reason: String,
     /// Set when a shorter window with a baseline as short completes the part. Not set for types
-    /// beyond a limit and for samples: a shorter window has them as well.
+    /// beyond a limit and for samples of traces: a shorter window has them as well.
     pub shorter_range_helps: bool,
 }
 

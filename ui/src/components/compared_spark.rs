@@ -50,9 +50,9 @@ fn step_start(step: &ChangeStep) -> UnixNanos {
     step.start_unix_nano
 }
 
-/// A change of a group of one of these kinds.
-fn change_of<'a>(group: &'a ChangedGroup, kinds: &[ChangeKind]) -> Option<&'a Change> {
-    group.changes.iter().find(|change| kinds.contains(&change.kind))
+/// A change of a group of this kind.
+fn change_of(group: &ChangedGroup, kind: ChangeKind) -> Option<&Change> {
+    group.changes.iter().find(|change| change.kind == kind)
 }
 
 fn label(what: &str, group: &ChangedGroup) -> String {
@@ -69,14 +69,12 @@ pub fn rate_cells(
     times: ComparedTimes,
     class: &'static str,
 ) -> impl IntoView + use<> {
-    let kinds = [ChangeKind::Throughput, ChangeKind::Missing, ChangeKind::New];
     let calls =
         series(group, times, |slots, steps| slots.rates(steps, step_start, |step| step.count));
     view! {
         <NumberCell
             now=rates::per_minute(group.now.rate_per_second)
             before=format!("{} /min", rates::per_minute(group.before.rate_per_second))
-            change_is_worse=change_of(group, &kinds).map(|change| change.is_worse)
         />
         <td class=class>
             <ComparedSpark series=calls label=label("Calls", group) />
@@ -90,15 +88,16 @@ pub fn failure_cells(
     times: ComparedTimes,
     class: &'static str,
 ) -> impl IntoView + use<> {
-    let change_is_worse = change_of(group, &[ChangeKind::Errors]).map(|change| change.is_worse);
-    let tone = if change_is_worse == Some(true) { SparkTone::Error } else { SparkTone::Plain };
+    let change = change_of(group, ChangeKind::Errors);
+    let is_worse = change.is_some_and(|change| change.is_worse);
+    let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
     let share =
         |step: &ChangeStep| (step.count > 0).then(|| step.error_count as f64 / step.count as f64);
     let failures =
         series(group, times, |slots, steps| slots.measures(steps, step_start, share, None));
     let (now, before) = (failed_words(&group.now), failed_words(&group.before));
     view! {
-        <NumberCell now before change_is_worse />
+        <NumberCell now before />
         <td class=class>
             <ComparedSpark series=failures top_min=0.04 tone label=label("Failures", group) />
         </td>
@@ -115,10 +114,7 @@ pub fn duration_cell(group: &ChangedGroup, quantile: u8) -> impl IntoView + use<
     let of = |stats: &GroupStats| {
         format::duration_or_none(if quantile == 50 { stats.p50_nano } else { stats.p95_nano })
     };
-    let change = change_of(group, &[ChangeKind::Latency])
-        .filter(|change| change.quantile.is_none_or(|of| of == quantile || of == 0));
-    let change_is_worse = change.map(|change| change.is_worse);
-    view! { <NumberCell now=of(&group.now) before=of(&group.before) change_is_worse /> }
+    view! { <NumberCell now=of(&group.now) before=of(&group.before) /> }
 }
 
 /// Two cells: the p95 of the durations, and over time.
@@ -127,7 +123,7 @@ pub fn p95_cells(
     times: ComparedTimes,
     class: &'static str,
 ) -> impl IntoView + use<> {
-    let latency = change_of(group, &[ChangeKind::Latency]);
+    let latency = change_of(group, ChangeKind::Latency);
     let tone = if latency.is_some() { SparkTone::Accent } else { SparkTone::Plain };
     let p95 = |step: &ChangeStep| (step.count > 0).then_some(step.p95_nano.0 as f64);
     let p95 = series(group, times, |slots, steps| slots.measures(steps, step_start, p95, None));

@@ -151,24 +151,17 @@ pub fn facts_table<const N: usize>(
     }
 }
 
-/// A cell of a table: a number of the window; its title is that of the time before.
+/// A cell of a table: a number of the window; its title is that of the time before. A change of a
+/// part of the window is no property of the number: the badge beside it says that.
 #[component]
 pub fn NumberCell(
     /// The number as text.
     now: String,
     /// The number of the time before.
     before: String,
-    /// Set when it changed more than by chance: true when that is bad.
-    change_is_worse: Option<bool>,
 ) -> impl IntoView {
-    let class = match change_is_worse {
-        Some(true) => "num is-worse",
-        Some(false) => "num is-better",
-        None => "num",
-    };
-    let title = format!("it was {before}");
     view! {
-        <td class=class title=title>
+        <td class="num" title=format!("it was {before}")>
             {now}
         </td>
     }

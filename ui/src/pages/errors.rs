@@ -615,11 +615,11 @@ fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -
     let change = change_view(&row);
     let name = type_words(&group).to_owned();
     // On a narrow screen it stands below the name, in place of two columns.
-    let second: Vec<String> =
-        [figures::cut(&group.operation, 60), figures::cut(&group.message, 160)]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect();
+    let second: Vec<String> = [&group.service, &group.operation, &group.message]
+        .into_iter()
+        .map(|part| figures::cut(part, 100))
+        .filter(|part| !part.is_empty())
+        .collect();
     let second = second.join(" · ");
     let toggled = id.clone();
     let toggle = move |_| page.toggle.run(toggled.clone());

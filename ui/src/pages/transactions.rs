@@ -4,7 +4,7 @@
 //! pairing of their rows by name, and the order of the table, which waits while the reader is at a
 //! row. All numbers are the API's, and so is which type changed most.
 
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc, time::Duration};
 
 use leptos::prelude::*;
 use tidings_proto::{
@@ -36,6 +36,8 @@ use crate::{
 const LISTED: u32 = 200;
 /// Finds the rows while the pointer or the focus is in one of them.
 const READ_ROWS: &str = ".types > tbody:is(:hover, :focus-within)";
+/// From one look for the reader to the next.
+const READ_AGAIN_EVERY: Duration = Duration::from_millis(500);
 
 /// The page.
 #[component]
@@ -57,7 +59,7 @@ pub fn TransactionsPage() -> impl IntoView {
         let analysis = window.analysis().with("limit", LISTED);
         window.before().is_some().then(|| analysis::changes(&analysis))
     });
-    let (order, ranking) = (use_sort("-change"), Ranking::follow(report));
+    let (order, ranking) = (use_sort("-change"), ranking(report));
     let query = use_query();
     let service = Memo::new(move |_| {
         query.with(|query| query.get("service").filter(|name| !name.is_empty()).map(str::to_owned))
@@ -119,30 +121,17 @@ fn report_sentence(window: LiveWindow, report: Remote<ChangeReport>) -> impl Int
 
 /// The report by which rows are ordered. A newer one waits while the reader is at a row: nothing
 /// moves under what one is about to click.
-#[derive(Debug, Clone, Copy)]
-struct Ranking {
-    report: Memo<Option<Arc<ChangeReport>>>,
-    left: RwSignal<()>,
-}
-
-impl Ranking {
-    fn follow(newest: Remote<ChangeReport>) -> Self {
-        let left = RwSignal::new(());
-        let report = Memo::new(move |last: Option<&Option<Arc<ChangeReport>>>| {
-            left.track();
-            let newest = newest.value();
-            let is_read = || document().query_selector(READ_ROWS).is_ok_and(|rows| rows.is_some());
-            last.filter(|_| is_read()).cloned().unwrap_or(newest)
-        });
-        Self { report, left }
+fn ranking(newest: Remote<ChangeReport>) -> Memo<Option<Arc<ChangeReport>>> {
+    let due = RwSignal::new(());
+    if let Ok(timer) = set_interval_with_handle(move || due.set(()), READ_AGAIN_EVERY) {
+        on_cleanup(move || timer.clear());
     }
-
-    /// Checks whether the reader is at a row, once the pointer or the focus has moved.
-    fn leave(self) {
-        request_animation_frame(move || {
-            self.left.try_set(());
-        });
-    }
+    Memo::new(move |last: Option<&Option<Arc<ChangeReport>>>| {
+        due.track();
+        let newest = newest.value();
+        let is_read = || document().query_selector(READ_ROWS).is_ok_and(|rows| rows.is_some());
+        last.filter(|_| is_read()).cloned().unwrap_or(newest)
+    })
 }
 
 /// The words of an incomplete list.
@@ -185,14 +174,10 @@ impl TypeRow {
         figures::ratio(kind.error_count, kind.count)
     }
 
-    /// Tells whether an aspect changed for the worse, durations in one quantile.
-    fn is_worse(&self, kind: ChangeKind, quantile: Option<u8>) -> bool {
+    /// Tells whether an aspect changed for the worse.
+    fn is_worse(&self, kind: ChangeKind) -> bool {
         let mut changes = self.changed.iter().flat_map(|group| &group.changes);
-        changes.any(|change| {
-            change.kind == kind
-                && change.is_worse
-                && (quantile.is_none() || change.quantile == quantile)
-        })
+        changes.any(|change| change.kind == kind && change.is_worse)
     }
 }
 
@@ -263,7 +248,7 @@ fn TypeTable(
     before: Remote<TransactionKindList>,
     time: Remote<TransactionKindList>,
     report: Remote<ChangeReport>,
-    ranking: Ranking,
+    ranking: Memo<Option<Arc<ChangeReport>>>,
     order: Memo<SortOrder>,
     range: Memo<TimeRange>,
     service: Memo<Option<String>>,
@@ -283,7 +268,7 @@ fn TypeTable(
         if let Some(service) = service.get() {
             rows.retain(|row| row.now.service == service);
         }
-        let ranked = ranking.report.get();
+        let ranked = ranking.get();
         order.with(|order| sort(&mut rows, order, groups(&ranked)));
         let line = |row: TypeRow| {
             let report = report.clone();
@@ -312,13 +297,9 @@ fn TypeTable(
                 </tr>
             </thead>
             // The order may hang on what changed: until it is known, rows can still move.
-            <tbody
-                class:is-stale=move || before.pending() || (report.pending() && report.loading())
-                on:pointerleave=move |_| ranking.leave()
-                on:focusout=move |_| ranking.leave()
-            >
-                {rows}
-            </tbody>
+            <tbody class:is-stale=move || {
+                before.pending() || (report.pending() && report.loading())
+            }>{rows}</tbody>
         </table>
     }
 }
@@ -354,15 +335,14 @@ fn call_cells(row: &TypeRow, slots: Slots, most: f64) -> impl IntoView + use<> {
     let failures = slots.measures(&kind.steps, begin, share, Some(0.0));
     let failed = TypeRow::failed(kind);
     let was = before.map_or_else(|| "–".to_owned(), |kind| figures::share(TypeRow::failed(kind)));
-    let tone = if failed > 0.0 { SparkTone::Error } else { SparkTone::Plain };
+    let is_worse = row.is_worse(ChangeKind::Errors);
+    let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
     let rate = |kind: &TransactionKind| figures::rate_beside(kind.rate_per_second, most);
     view! {
         <td class="num">{rate(kind)}</td>
         <td class="num was wide">{before.map_or_else(|| "–".to_owned(), rate)}</td>
         <td class="wide"><Sparkline values=calls label="Calls over time" /></td>
-        <td class="num" class:is-worse=row.is_worse(ChangeKind::Errors, None)>
-            {figures::share(failed)}
-        </td>
+        <td class="num">{figures::share(failed)}</td>
         <td class="num was">{was}</td>
         <td class="wide">
             <Sparkline values=failures max=1.0_f64.min(failed.max(0.02) * 4.0) tone label="Share of failures over time" />
@@ -376,17 +356,16 @@ fn duration_cells(row: &TypeRow, slots: Slots) -> impl IntoView + use<> {
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let p95_of = |step: &CallsInStep| Some(step.duration.p95_nano.0 as f64);
     let steps = slots.measures(&kind.steps, begin, p95_of, None);
-    let is_worse = |quantile: u8| row.is_worse(ChangeKind::Latency, Some(quantile));
-    let any_worse = row.is_worse(ChangeKind::Latency, None);
-    let tone = if any_worse { SparkTone::Accent } else { SparkTone::Plain };
+    let is_worse = row.is_worse(ChangeKind::Latency);
+    let tone = if is_worse { SparkTone::Accent } else { SparkTone::Plain };
     let was = before.map_or(DurationNanos(0), |kind| kind.duration.p95_nano);
     let number = format::duration_or_none;
     view! {
-        <td class="num" class:is-worse=is_worse(50)>{number(kind.duration.p50_nano)}</td>
-        <td class="num" class:is-worse=is_worse(95)>{number(kind.duration.p95_nano)}</td>
+        <td class="num">{number(kind.duration.p50_nano)}</td>
+        <td class="num">{number(kind.duration.p95_nano)}</td>
         <td class="num was">{number(was)}</td>
         <td class="types-spark"><Sparkline values=steps tone label="p95 over time" /></td>
-        <td class="num" class:is-worse=is_worse(99)>{number(kind.duration.p99_nano)}</td>
+        <td class="num">{number(kind.duration.p99_nano)}</td>
     }
 }
 

@@ -5,7 +5,8 @@
 //! ranges of powers of two when they are many. Lists, maps and bytes are left aside.
 //!
 //! Owns the sample, too: a side that has too many spans keeps those whose hash begins with a
-//! further zero bit, which are the same in every order of the spans.
+//! further zero bit, which are the same in every order of the spans. Only where all values together
+//! are too many does the order decide which side is halved.
 
 mod counts;
 
@@ -73,6 +74,8 @@ struct SampledSpan {
 struct SampleSide {
     count: u64,
     sampled: u64,
+    /// Number of the values of its compared spans.
+    entries: usize,
     /// Minimum number of zero bits that the hash of a compared span begins with.
     zeros_min: u32,
 }
@@ -138,13 +141,16 @@ impl ComparedSpans {
 
     /// Ends the span whose values were added last, and halves the sample when it is too large.
     fn end_span(&mut self, is_selected: bool, zeros: u32) {
-        self.spans.push(SampledSpan { end: self.entries.len(), is_selected, zeros });
+        let start = self.spans.last().map_or(0, |span| span.end);
+        let end = self.entries.len();
+        self.spans.push(SampledSpan { end, is_selected, zeros });
         let side = &mut self.sides[usize::from(is_selected)];
         side.sampled += 1;
+        side.entries += end - start;
         if side.sampled > SAMPLED_MAX {
             self.halve(is_selected);
-        } else if self.entries.len() >= ENTRIES_MAX {
-            let is_selected_larger = self.sides[1].sampled > self.sides[0].sampled;
+        } else if end >= ENTRIES_MAX {
+            let is_selected_larger = self.sides[1].entries > self.sides[0].entries;
             self.halve(is_selected_larger);
         }
     }
@@ -165,6 +171,7 @@ impl ComparedSpans {
                 span.end = end;
             } else {
                 side.sampled -= 1;
+                side.entries -= values.len();
             }
             is_kept
         });
@@ -409,6 +416,25 @@ mod tests {
         let counts = sample.counts();
         assert!(counts.attributes.is_empty());
         assert_eq!(counts.left_out().len(), 1);
+    }
+
+    #[test]
+    fn spans_without_an_attribute_are_known_when_it_has_too_many_values() {
+        let mut sample = ComparedSpans::default();
+        let dropped = sample.place_of(OF_SPAN, "dropped").unwrap();
+        sample.value(dropped, "of no span in the sample", false);
+        let place = sample.place_of(OF_SPAN, "shard").unwrap();
+        let numbers = (0..VALUES_MAX + 100).chain(0..VALUES_MAX).chain(0..VALUES_MAX);
+        for number in numbers.map(Some).chain([None; 50]) {
+            let text = number.map(|number| format!("shard-{number}"));
+            let value = text.and_then(|text| sample.value(place, &text, false));
+            sample.entries.extend(value);
+            sample.end_span(number.is_none(), 0);
+        }
+        let counts = sample.counts();
+        assert_eq!(counts.attributes.len(), 1);
+        let absent = counts.attributes[0].values.last().unwrap();
+        assert_eq!((absent.number, absent.selected, absent.rest), (None, 50, 0));
     }
 
     #[test]

@@ -157,11 +157,14 @@ fn cause(call: &ComparedCall, impact: Impact, total: f64, typical: bool) -> Stri
         let (now, usual) = (call.left.median.call_count, call.right.median.call_count);
         parts.push(format!("called {}, {usually} {}", times(now), times(usual)));
     }
-    let (p50, was) = (call.left.duration.p50_nano, call.right.duration.p50_nano);
-    let factor = p50.0 as f64 / was.0.max(1) as f64;
+    let each = |side: &CallStats| {
+        DurationNanos(side.median.duration_nano.0 / side.median.call_count.max(1))
+    };
+    let (now, was) = (each(&call.left), each(&call.right));
+    let factor = now.0 as f64 / was.0.max(1) as f64;
     let is_told = if is_longer { factor >= 1.2 } else { factor <= 1.0 / 1.2 };
     if is_told {
-        parts.push(format!("each {} as long, {p50}, {usually} {was}", figures::times(factor)));
+        parts.push(format!("each {} as long, {now}, {usually} {was}", figures::times(factor)));
     }
     let more = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", and ")) };
     format!("{words}{more}.")

@@ -126,9 +126,9 @@ fn words(call: &ComparedCall) -> String {
     let told = [Deviation::MoreCalls, Deviation::FewerCalls];
     if call.deviations.iter().any(|deviation| told.contains(deviation)) {
         let [now, usual] = [now, usual].map(|median| format::count(median.call_count));
-        return format!("×{now} calls, ×{usual} in the other");
+        return format!("×{now} calls, ×{usual} on the other side");
     }
-    format!("{}, {took} in the other", format::duration(now.duration_nano))
+    format!("{}, {took} on the other side", format::duration(now.duration_nano))
 }
 
 /// Other transactions of the type that take as long, and what they have in common.
@@ -227,9 +227,9 @@ mod tests {
             })
         };
         let (usual, rare, none) = (stats(200, 2, 20), stats(80, 1, 9), CallStats::default());
-        assert_eq!(told(stats(1, 3, 34), usual, &[]), "34.0 ms, 20.0 ms in the other");
+        assert_eq!(told(stats(1, 3, 34), usual, &[]), "34.0 ms, 20.0 ms on the other side");
         let more = [Deviation::MoreCalls];
-        assert_eq!(told(stats(1, 6, 60), usual, &more), "×6 calls, ×2 in the other");
+        assert_eq!(told(stats(1, 6, 60), usual, &more), "×6 calls, ×2 on the other side");
         let words = "in 80 traces on the other side, 9.00 ms there";
         assert_eq!(told(stats(1, 1, 30), rare, &[Deviation::Rare]), words);
         assert_eq!(told(none, usual, &[Deviation::Missing]), "in 200 traces on the other side");

@@ -176,7 +176,9 @@ impl Lane {
         let top = steps.iter().map(count).max().filter(|top| *top > 0)?;
         let length = window.step_nano.0.max(1);
         let start = window.start_unix_nano.0 / length * length;
-        let whole = window.end_unix_nano.0.saturating_sub(start).max(length);
+        let end = window.end_unix_nano.0.max(start + 1);
+        // As wide as the columns of the heatmap above it, which are whole.
+        let whole = (end - start).div_ceil(length) * length;
         let across = |nanos: u64| nanos as f64 / whole as f64 * 1_000.0;
         let width = across(length) * 0.86;
         let mut path = String::new();

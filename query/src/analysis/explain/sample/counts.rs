@@ -81,20 +81,23 @@ impl ComparedSpans {
             let has = |of: fn(&ValueCounts) -> u64| values.iter().map(of).sum::<u64>();
             let (selected, rest) = (has(|value| value.selected), has(|value| value.rest));
             let of_overflow = attribute.overflow.map(|number| by_value[number as usize]);
-            let overflowed = of_overflow.map_or(0, |(selected, rest)| selected + rest);
+            let (selected_more, rest_more) = of_overflow.unwrap_or_default();
+            let overflowed = selected_more + rest_more;
             let spans = selected + rest + overflowed;
+            // Spans that had the attribute are not in the sample any more.
+            if spans == 0 {
+                continue;
+            }
             let different = values.len() as u64 + overflowed;
             if spans >= ID_SPANS_MIN && different * 100 > spans * ID_VALUES_PERCENT {
                 counts.ids.push(name.clone());
                 continue;
             }
-            if overflowed == 0 {
-                values.push(ValueCounts {
-                    number: None,
-                    selected: counts.selected.saturating_sub(selected),
-                    rest: counts.rest.saturating_sub(rest),
-                });
-            }
+            values.push(ValueCounts {
+                number: None,
+                selected: counts.selected.saturating_sub(selected + selected_more),
+                rest: counts.rest.saturating_sub(rest + rest_more),
+            });
             counts.attributes.push(AttributeCounts { name: name.clone(), values });
         }
         counts
