@@ -23,7 +23,8 @@ pub struct ExceptionSaid {
 }
 
 impl ExceptionSaid {
-    /// Extracts the exception from these attributes.
+    /// Extracts the exception from these attributes. Of several with one key the first counts, and
+    /// a list or a map counts as missing.
     #[must_use]
     pub fn from_attributes(attributes: &[KeyValue]) -> Self {
         let said = |key: &str| {
