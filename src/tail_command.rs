@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use hyper::{StatusCode, body::Incoming};
 use serde_json::Value as Json;
 use tidings_access::is_printable;
-use tidings_proto::{CivilDate, UnixNanos, api::LogView};
+use tidings_proto::{UnixNanos, api::LogView, rfc_3339};
 use tidings_storage::{Clock, SystemClock};
 
 use crate::{
@@ -206,13 +206,9 @@ fn line(log: &LogView) -> String {
     format!("{} {severity:<5} {service} {}", time(log.time_unix_nano), printable(&log.text))
 }
 
-/// A time in UTC, as RFC 3339 writes it, to the millisecond.
+/// A time as RFC 3339 writes it.
 fn time(time: UnixNanos) -> String {
-    let CivilDate { year, month, day } = time.into();
-    let milliseconds = time.0 / 1_000_000 % 86_400_000;
-    let (seconds, rest) = (milliseconds / 1_000, milliseconds % 1_000);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{rest:03}Z")
+    rfc_3339(i64::try_from(time.0 / 1_000_000).unwrap_or(i64::MAX))
 }
 
 /// A text on one line, without anything that a terminal would obey.

@@ -1,8 +1,8 @@
 //! The Gregorian calendar: dates by days since 1970-01-01, and days by dates.
 //!
 //! Years are counted from March, so that leap days come last ([Howard Hinnant's
-//! algorithms](https://howardhinnant.github.io/date_algorithms.html)). Owns no time zones and no
-//! forms of text.
+//! algorithms](https://howardhinnant.github.io/date_algorithms.html)). Owns no time zones, and of
+//! forms of text the one that RFC 3339 gives a time.
 
 use crate::UnixNanos;
 
@@ -71,12 +71,23 @@ impl From<UnixNanos> for CivilDate {
     }
 }
 
+/// Returns a time in UTC, given in milliseconds since 1970, as RFC 3339 writes it.
+#[must_use]
+pub fn rfc_3339(milliseconds: i64) -> String {
+    const DAY: i64 = 86_400_000;
+    let CivilDate { year, month, day } = CivilDate::from_days(milliseconds.div_euclid(DAY));
+    let of_day = milliseconds.rem_euclid(DAY);
+    let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1_000 % 60);
+    let rest = of_day % 1_000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{rest:03}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::{Datelike, NaiveDate, TimeDelta};
     use proptest::{prop_assert, prop_assert_eq, proptest};
 
-    use super::{CivilDate, UnixNanos};
+    use super::{CivilDate, UnixNanos, rfc_3339};
 
     proptest! {
         #[test]
@@ -121,6 +132,19 @@ mod tests {
         ] {
             let date = CivilDate { year, month, day };
             assert_eq!((CivilDate::from_days(days), date.days()), (date, days));
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_people_do() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_795_161_600_123, "2026-11-20T08:00:00.123Z"),
+            (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(rfc_3339(millis), text);
         }
     }
 }

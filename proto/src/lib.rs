@@ -17,7 +17,7 @@ pub mod tid;
 mod time;
 pub mod zipkin;
 
-pub use calendar::CivilDate;
+pub use calendar::{CivilDate, rfc_3339};
 pub use error::{DecodeError, IdError};
 pub use id::{SpanId, TraceId};
 pub use time::{DurationNanos, OffsetNanos, UnixNanos};

@@ -197,10 +197,7 @@ impl Page {
             reader.found(self.met.len());
             Ok(rows_needed(&self.keys, search.order, search.limit))
         };
-        match search.order {
-            LogOrder::Newest => reader.newest_logs_counting(counted_rows, &filter, scan, visit),
-            LogOrder::Oldest => reader.oldest_logs_counting(counted_rows, &filter, scan, visit),
-        }
+        scan_in_order(reader, (search.order, counted_rows), &filter, scan, visit)
     }
 
     fn meet(&mut self, key: RecordKey, search: &LogSearch, counted_max: usize) {
@@ -217,6 +214,20 @@ impl Page {
         if last.is_some_and(|last| is_before(search.order, key, last)) && self.keys.insert(key) {
             pop_last_key(&mut self.keys, search.order);
         }
+    }
+}
+
+/// Scans records in this order, with this many rows read at least, for counting.
+fn scan_in_order(
+    reader: &Reader,
+    (order, counted_rows): (LogOrder, u64),
+    filter: &LogFilter,
+    scan: Scan,
+    visit: impl FnMut(&LogRows) -> Result<RowsNeeded, QueryError>,
+) -> Result<ScanStats, QueryError> {
+    match order {
+        LogOrder::Newest => reader.newest_logs_counting(counted_rows, filter, scan, visit),
+        LogOrder::Oldest => reader.oldest_logs_counting(counted_rows, filter, scan, visit),
     }
 }
 

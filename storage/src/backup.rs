@@ -28,7 +28,7 @@ use std::{
 
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
-use tidings_proto::{CivilDate, UnixNanos};
+use tidings_proto::{CivilDate, UnixNanos, rfc_3339};
 use tokio::runtime::Handle;
 
 pub use self::manifest::ManifestContent;
@@ -80,11 +80,11 @@ impl BackupId {
 
 /// Writes the second of a time in UTC, as `20260131T235959Z`.
 fn second_text(time: UnixNanos) -> String {
-    let date = CivilDate::from(time);
-    let CivilDate { year, month, day } = date;
-    let seconds = time.since(date.start()).0 / 1_000_000_000;
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    let mut text = rfc_3339(i64::try_from(time.0 / 1_000_000).unwrap_or(i64::MAX));
+    text.retain(|sign| !['-', ':'].contains(&sign));
+    // Without the fraction.
+    text.replace_range("20260131T235959".len().., "Z");
+    text
 }
 
 /// Reports whether the text is a second as [`second_text`] writes it.

@@ -5,7 +5,7 @@
 //! figures are of a release build, the tests only want what a debug build on a busy machine has.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -193,22 +193,23 @@ fn a_tail_of_many_records_leaves_the_page_responsive() {
     let server = Server::start();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let rate = number("TAIL_RATE", 1_000).max(REQUESTS);
-    let done = AtomicBool::new(false);
+    let (done, ended) = mpsc::channel::<()>();
     send_logs(&server, vec![log(1, 1, "before the tail")]);
     browser.open(&format!("http://{}/logs?tail=on", server.http));
     browser.wait_for_text("Waiting for the next record");
     let took = thread::scope(|scope| {
-        scope.spawn(|| {
+        let server = &server;
+        scope.spawn(move || {
             let begin = Instant::now();
             for request in 0..SECONDS_MAX * REQUESTS {
-                if done.load(Relaxed) {
-                    break;
-                }
                 let records = (0..rate / REQUESTS)
                     .map(|number| log(2, 2, &format!("record {number} of request {request}")));
-                send_logs(&server, records.collect());
+                send_logs(server, records.collect());
                 let next = Duration::from_millis((request + 1) * 1_000 / REQUESTS);
-                thread::sleep(next.saturating_sub(begin.elapsed()));
+                let pause = next.saturating_sub(begin.elapsed());
+                if ended.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
             }
         });
         let patience = Duration::from_secs(60);
@@ -217,7 +218,7 @@ fn a_tail_of_many_records_leaves_the_page_responsive() {
         // A key works while records come.
         browser.press("j");
         browser.wait_for("document.querySelector('.log.is-open')");
-        done.store(true, Relaxed);
+        drop(done);
         took
     });
     let drawn: Json = browser.evaluate("document.querySelectorAll('.log').length");

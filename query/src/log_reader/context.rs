@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, TimeRange};
 
-use super::{RecordKey, is_before, log_view, pop_last_key, read, rows_needed};
+use super::{RecordKey, is_before, log_view, pop_last_key, read, rows_needed, scan_in_order};
 use crate::{
     QueryError,
     cursor::LogOrder,
@@ -146,10 +146,7 @@ fn nearest(
         }
         Ok(rows_needed(&keys, order, count))
     };
-    let read = match order {
-        LogOrder::Newest => reader.newest_logs_counting(0, &filter, scan, visit)?,
-        LogOrder::Oldest => reader.oldest_logs_counting(0, &filter, scan, visit)?,
-    };
+    let read = scan_in_order(reader, (order, 0), &filter, scan, visit)?;
     add(stats, read);
     // A scan that had enough left rows out; one that did not may have missed some.
     stats.complete &= read.complete || (keys.len() >= count && read.rows < rows_max);

@@ -32,13 +32,8 @@ fn requests() -> Vec<SpanBuilder> {
         .collect()
 }
 
-fn keys(answer: &Json) -> Vec<String> {
-    let differences = answer["differences"].as_array().unwrap().iter();
-    differences.map(|one| format!("{}.{}", text(&one["scope"]), text(&one["key"]))).collect()
-}
-
-#[tokio::test]
-async fn what_explains_the_selected_spans_comes_first_and_chance_does_not_come_at_all() {
+/// A server with the requests: half of them in files, half in memory, and some of both.
+async fn with_requests() -> Harness {
     let harness = Harness::new().await;
     let (first, second): (Vec<_>, Vec<_>) =
         requests().into_iter().partition(|span| span.span.start_time_unix_nano % 2 == 0);
@@ -46,6 +41,17 @@ async fn what_explains_the_selected_spans_comes_first_and_chance_does_not_come_a
     harness.store.flush().await.unwrap();
     harness.send(second).await;
     harness.send(first.into_iter().take(50)).await;
+    harness
+}
+
+fn keys(answer: &Json) -> Vec<String> {
+    let differences = answer["differences"].as_array().unwrap().iter();
+    differences.map(|one| format!("{}.{}", text(&one["scope"]), text(&one["key"]))).collect()
+}
+
+#[tokio::test]
+async fn what_explains_the_selected_spans_comes_first_and_chance_does_not_come_at_all() {
+    let harness = with_requests().await;
     let path = "/explain?selectMinDuration=500ms&operation=GET%20/cart";
     let answer = harness.get(path).await;
     assert_eq!((&answer["selectedCount"], &answer["restCount"]), (&json!(100), &json!(900)));
@@ -124,13 +130,7 @@ fn explained(query: &str, parameters: &str) -> String {
 
 #[tokio::test]
 async fn an_explanation_of_a_query_that_filters_can_say_is_theirs() {
-    let harness = Harness::new().await;
-    let (first, second): (Vec<_>, Vec<_>) =
-        requests().into_iter().partition(|span| span.span.start_time_unix_nano % 2 == 0);
-    harness.send(first.clone()).await;
-    harness.store.flush().await.unwrap();
-    harness.send(second).await;
-    harness.send(first.into_iter().take(50)).await;
+    let harness = with_requests().await;
     let slow = "selectMinDuration=500ms";
     let part = format!("selectStart={}&selectEnd={}", BEGIN + 200 * MILLI, BEGIN + 600 * MILLI);
     for (query, filter, selected) in [

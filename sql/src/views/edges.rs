@@ -8,10 +8,7 @@ use std::{
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use tidings_proto::{
-    UnixNanos,
-    api::{EdgeKind, NodeKind},
-};
+use tidings_proto::{UnixNanos, api::EdgeKind};
 use tidings_query::{Bounded, QueryError, StretchEdge, edges_between};
 use tidings_storage::{
     Call, CallAccumulator, CallAccumulatorFactory, CallBounds, CallKey, Cell, SpanFilter, TimeRange,
@@ -239,17 +236,6 @@ fn failure(error: QueryError, meter: &crate::meter::Meter) -> SqlError {
     }
 }
 
-fn node_word(kind: NodeKind) -> &'static str {
-    match kind {
-        NodeKind::Service => "service",
-        NodeKind::Database => "database",
-        NodeKind::Messaging => "messaging",
-        NodeKind::External => "external",
-        NodeKind::Unknown => "unknown",
-        NodeKind::User => "user",
-    }
-}
-
 fn edge_word(kind: EdgeKind) -> &'static str {
     match kind {
         EdgeKind::Call => "call",
@@ -268,9 +254,9 @@ fn batch(edges: &[StretchEdge], first: u64) -> Result<RecordBatch, ArrowError> {
     let mut columns: Vec<ArrayRef> = vec![
         minutes(edges.iter().map(|edge| first + u64::from(edge.stretch))),
         text(|edge| &edge.from.1),
-        text(|edge| node_word(edge.from.0)),
+        text(|edge| edge.from.0.word()),
         text(|edge| &edge.to.1),
-        text(|edge| node_word(edge.to.0)),
+        text(|edge| edge.to.0.word()),
         text(|edge| edge_word(edge.kind)),
         count(|edge| edge.calls.count),
         count(|edge| edge.calls.errors),

@@ -161,7 +161,7 @@ pub(super) fn restore(
             (monitor.report)(&format!("{done} of {all} files are restored"));
         }
     }
-    format::end_restore(disk, &paths, manifest.directory_format)?;
+    format::write(disk, &paths, manifest.directory_format)?;
     Ok(report)
 }
 

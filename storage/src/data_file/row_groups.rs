@@ -20,13 +20,12 @@ use parquet::{
 };
 
 use super::{
+    attributes::ATTRIBUTES,
     encode::{AttributesEncoder, Codec, FlatEncoder, SparseEncoder, ValueSource},
     shred::{RowOrders, Shredder, steps},
 };
 use crate::schema::ATTRIBUTE_ORDER;
 
-/// The column that has an encoder of its own.
-const ATTRIBUTES: &str = "attributes";
 const NO_COLUMN: &str = "there is no column of attributes";
 
 /// Writer of a column.

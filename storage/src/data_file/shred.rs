@@ -137,18 +137,18 @@ impl Shredder {
             map.values().as_struct_opt().and_then(packed::parts).ok_or_else(not_packed)?;
         let mut dealt = DealtEntries::new(map.len(), self.columns.len());
         for row in 0..map.len() {
+            let before = dealt.rest.len();
             for entry in packed_range(map, row) {
                 let of_key = &places[usize::try_from(codes.keys().value(entry)).unwrap_or(0)];
                 let column = of_key[usize::from(kinds.value(entry))];
                 let column = dealt.push(row, entry, column);
                 if column == NONE {
-                    for other in of_key.iter().filter(|other| **other != NONE) {
-                        self.columns[usize::from(*other)].elsewhere = true;
-                    }
+                    self.note_elsewhere(*of_key);
                 }
                 orders.push(column);
             }
-            dealt.rest_lengths.push(orders.end_row());
+            dealt.rest_lengths.push(dealt.rest.len() - before);
+            orders.end_row();
         }
         for (column, entries) in self.columns.iter_mut().zip(&dealt.entries) {
             column.rows += entries.len() as u64;
@@ -159,6 +159,15 @@ impl Shredder {
 
     fn place(&self, key: &str) -> [u8; ValueKind::ALL.len()] {
         self.places.get(key).copied().unwrap_or([NONE; ValueKind::ALL.len()])
+    }
+
+    /// Notes that a key with these columns stands in another place, too; [`NONE`] is no column.
+    fn note_elsewhere(&mut self, places: [u8; ValueKind::ALL.len()]) {
+        for place in places {
+            if let Some(column) = self.columns.get_mut(usize::from(place)) {
+                column.elsewhere = true;
+            }
+        }
     }
 
     /// Returns the values of a column in the attributes of rows.
@@ -190,11 +199,7 @@ impl Shredder {
         for name in ["events", "links"] {
             let Some(elements) = ElementEntries::from_batch(rows, name)? else { continue };
             for entry in elements.of_rows(&(0..rows.num_rows())) {
-                for place in self.place(elements.entries.keys.value(entry)) {
-                    if let Some(column) = self.columns.get_mut(usize::from(place)) {
-                        column.elsewhere = true;
-                    }
-                }
+                self.note_elsewhere(self.place(elements.entries.keys.value(entry)));
             }
         }
         for name in ["resource", "scope"] {
@@ -218,11 +223,7 @@ impl Shredder {
         }
         // A key stands between two quotes, neither of which is part of it.
         for quoted in text.split('"') {
-            for place in self.place(quoted) {
-                if let Some(column) = self.columns.get_mut(usize::from(place)) {
-                    column.elsewhere = true;
-                }
-            }
+            self.note_elsewhere(self.place(quoted));
         }
     }
 }
@@ -294,9 +295,8 @@ impl RowOrders {
         self.now.push(column);
     }
 
-    /// Returns how many entries of the row the map has.
-    fn end_row(&mut self) -> usize {
-        let in_map = self.now.iter().filter(|column| **column == NONE).count();
+    /// Ends the row: its order is that of the entries since the row before.
+    fn end_row(&mut self) {
         // What is left of the map follows.
         let length = self.now.iter().rposition(|column| *column != NONE).map_or(0, |at| at + 1);
         self.now.truncate(length);
@@ -316,7 +316,6 @@ impl RowOrders {
         };
         self.codes.push(code);
         self.now.clear();
-        in_map
     }
 
     pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {

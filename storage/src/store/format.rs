@@ -40,7 +40,7 @@ pub(super) fn record(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError>
     if found.is_some_and(|found| found >= FORMAT) {
         return Ok(());
     }
-    match replace(disk, paths, FORMAT) {
+    match write(disk, paths, FORMAT) {
         Err(StorageError::Io { source, .. })
             if found.is_some() && source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
         {
@@ -50,18 +50,14 @@ pub(super) fn record(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError>
     }
 }
 
-/// Makes every program refuse the directory until [`end_restore`].
+/// Makes every program refuse the directory until [`write`].
 pub(crate) fn begin_restore(disk: &dyn Disk, paths: &Paths) -> Result<(), StorageError> {
     let path = paths.format();
     replace_durably(disk, &path, RESTORING.as_bytes()).map_err(failed("write", &path))
 }
 
 /// Says that everything of this format is there.
-pub(crate) fn end_restore(disk: &dyn Disk, paths: &Paths, format: u32) -> Result<(), StorageError> {
-    replace(disk, paths, format)
-}
-
-fn replace(disk: &dyn Disk, paths: &Paths, format: u32) -> Result<(), StorageError> {
+pub(crate) fn write(disk: &dyn Disk, paths: &Paths, format: u32) -> Result<(), StorageError> {
     let path = paths.format();
     let text = format!("{WORDS}{format}\n");
     replace_durably(disk, &path, text.as_bytes()).map_err(failed("write", &path))
@@ -93,7 +89,7 @@ pub(crate) fn recorded(disk: &dyn Disk, path: &Path) -> Result<Option<u32>, Stor
 mod tests {
     use std::fs;
 
-    use super::{FORMAT, WORDS, check, record, replace};
+    use super::{FORMAT, WORDS, check, record, write};
     use crate::{disk::RealDisk, paths::Paths};
 
     #[test]
@@ -102,7 +98,7 @@ mod tests {
         let paths = Paths::new(root.path());
         for (before, after) in [(None, FORMAT), (Some(1), FORMAT), (Some(FORMAT + 1), FORMAT + 1)] {
             if let Some(before) = before {
-                replace(&RealDisk, &paths, before).unwrap();
+                write(&RealDisk, &paths, before).unwrap();
             }
             record(&RealDisk, &paths).unwrap();
             let text = fs::read_to_string(paths.format()).unwrap();

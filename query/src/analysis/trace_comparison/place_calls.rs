@@ -59,9 +59,8 @@ pub(super) struct SideCalls {
 /// Nearest-rank quantile of values in any order; `None` without values.
 fn quantile(values: impl Iterator<Item = u64>, percent: usize) -> Option<u64> {
     let mut values: Vec<u64> = values.collect();
-    values.sort_unstable();
-    let rank = (values.len() * percent).div_ceil(100);
-    values.get(rank.saturating_sub(1)).copied()
+    let rank = (values.len() * percent).div_ceil(100).saturating_sub(1);
+    (rank < values.len()).then(|| *values.select_nth_unstable(rank).1)
 }
 
 /// The difference of two lengths of time in nanoseconds.

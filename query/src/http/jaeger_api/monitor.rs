@@ -11,7 +11,7 @@ use super::{
     envelope::{Envelope, V1Error, json as written},
     query_parameters,
 };
-use tidings_proto::CivilDate;
+use tidings_proto::rfc_3339;
 
 use crate::{
     QueryError, QueryService,
@@ -146,21 +146,11 @@ impl Double {
     }
 }
 
-/// Milliseconds since 1970 as a time of day, in UTC.
-fn rfc_3339(millis: i64) -> String {
-    let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
-    let CivilDate { year, month, day } = CivilDate::from_days(days);
-    let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (seconds, millis) = (of_day / 1_000 % 60, of_day % 1_000);
-    let clock = format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}");
-    format!("{year:04}-{month:02}-{day:02}T{clock}Z")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::{Metric, ServiceSeries, rfc_3339};
+    use super::{Metric, ServiceSeries};
 
     #[test]
     fn numbers_that_json_has_not_are_texts() {
@@ -172,18 +162,5 @@ mod tests {
         let values: Vec<_> = points.map(|point| &point["gaugeValue"]["doubleValue"]).collect();
         let expected = [json!("NaN"), json!("Infinity"), json!("-Infinity"), json!(0.5)];
         assert_eq!(values, expected.iter().collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn times_are_written_as_people_do() {
-        for (millis, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (1_795_161_600_123, "2026-11-20T08:00:00.123Z"),
-            (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
-            (-1, "1969-12-31T23:59:59.999Z"),
-        ] {
-            assert_eq!(rfc_3339(millis), text);
-        }
     }
 }

@@ -8,6 +8,7 @@ use arrow_schema::ArrowError;
 use super::{COLUMNS_MAX, Map, packed_range};
 use crate::{
     attribute_column::{AttributeColumn, DeclaredColumns},
+    data_file::attributes::ATTRIBUTES,
     packed::{self, ValueKind},
     schema::Signal,
 };
@@ -62,7 +63,7 @@ impl AttributeCounts {
         let wrong = || ArrowError::SchemaError("rows have no attributes as memory's".to_owned());
         let mut parts = Vec::with_capacity(batches.len());
         for batch in batches {
-            let map = batch.column_by_name("attributes").and_then(|column| column.as_map_opt());
+            let map = batch.column_by_name(ATTRIBUTES).and_then(|column| column.as_map_opt());
             let map = map.ok_or_else(wrong)?;
             let codes = map.keys().as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
             let keys: &StringArray = codes.values().as_string_opt().ok_or_else(wrong)?;

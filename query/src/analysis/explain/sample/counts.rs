@@ -51,11 +51,11 @@ impl ComparedSpans {
         self.drop_unused();
         self.put_into_ranges();
         let mut by_value = vec![(0_u64, 0_u64); self.values.len()];
-        let mut counts = Counts::default();
+        let [rest, selected] = self.sides.each_ref().map(|side| side.sampled);
+        let mut counts = Counts { selected, rest, ..Counts::default() };
         // The span, counted from 1, that had the value last: a span has a value once.
         let mut had_last = vec![0_u32; self.values.len()];
         for ((values, is_selected), span) in self.each().zip(1_u32..) {
-            *if is_selected { &mut counts.selected } else { &mut counts.rest } += 1;
             for value in values {
                 let value = *value as usize;
                 if had_last[value] != span {
