@@ -26,8 +26,8 @@ use tidings_proto::{
     api::{QueryOutcome, Searched, Total, TotalRelation, TraceSummary},
 };
 use tidings_storage::{
-    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, CountedLogs, LogFilter, LogRows,
-    RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store, TimeRange,
+    CallAccumulatorFactory, CallAggregate, CallBounds, Clock, CountedForms, CountedLogs, LogFilter,
+    LogRows, RowsNeeded, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store, TimeRange,
 };
 use tokio::sync::Semaphore;
 use tracing::field::Empty;
@@ -54,7 +54,7 @@ pub struct Bounded {
     pub stop: Arc<AtomicBool>,
     /// Clock that the deadline is checked with.
     pub clock: Arc<dyn Clock>,
-    /// When it ends in any case.
+    /// Time at which it ends in any case.
     pub deadline: Instant,
 }
 
@@ -420,6 +420,18 @@ impl Reader {
     ) -> Result<CountedLogs, QueryError> {
         self.check()?;
         let counted = self.snapshot.count_logs(filter, step);
+        self.check()?;
+        Ok(counted)
+    }
+
+    /// As [`Self::count_logs`], by service and form of the message.
+    pub(crate) fn count_log_forms(
+        &self,
+        filter: &LogFilter,
+        step: DurationNanos,
+    ) -> Result<CountedForms, QueryError> {
+        self.check()?;
+        let counted = self.snapshot.count_log_forms(filter, step);
         self.check()?;
         Ok(counted)
     }

@@ -61,8 +61,9 @@ use crate::{
     metrics::CacheReads,
     paths::index_path,
     rollup::{
-        CorrectionSection, CountPages, Directory, ExceptionListing, ExceptionSection, GraphSection,
-        Hours, KindSection, LogCountSection, PeerKeys, SharedRepeats, SplitTraces,
+        CorrectionSection, CountPages, Directory, ExceptionListing, ExceptionSection, FormPage,
+        GraphSection, Hours, KindSection, LogCountSection, LogFormSection, PeerKeys, SharedRepeats,
+        SplitTraces,
     },
     schema::Signal,
 };
@@ -208,6 +209,14 @@ impl RolledUp {
     pub(crate) fn log_counts(&self) -> Option<&CountPages> {
         match &self.head.log_counts {
             Some(LogCountSection::Counted(pages)) => Some(pages),
+            _ => None,
+        }
+    }
+
+    /// Where the forms of messages are counted.
+    pub(crate) fn log_forms(&self) -> Option<&FormPage> {
+        match &self.head.log_forms {
+            Some(LogFormSection::Counted(page)) => Some(page),
             _ => None,
         }
     }
@@ -361,6 +370,12 @@ impl Indexes {
     /// same. An index of a program that made none is made again.
     pub(crate) fn log_counts(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         self.rolled_up(Signal::Logs, scan, file, |head| head.log_counts.is_some())
+    }
+
+    /// As [`Self::log_counts`], by the form of the message.
+    pub(crate) fn log_forms(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
+        let has = |head: &Head| head.log_counts.is_some() && head.log_forms.is_some();
+        self.rolled_up(Signal::Logs, scan, file, has)
     }
 
     /// Returns true if the data file's index has corrections for split traces.

@@ -69,11 +69,12 @@ pub use metrics::{CacheReads, StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHi
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
     AggregationWatch, Call, CallAccumulator, CallAccumulatorFactory, CallAggregate, CallBounds,
-    CallKey, Calls, Cell, CountVisit, CountedLogs, DeduplicationSet, Durations, ExceptionBounds,
-    ExceptionGroups, ExceptionKey, ExceptionSaid, ExceptionSums, GraphAggregate, GraphBounds,
-    GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, KindAnswer, KindBounds, KindCalls,
-    KindKey, LATENCY_BOUNDS, LastException, Latency, ListedKind, LogCountCell, OtherKinds, Peer,
-    Transactions, WantedTraces, graph_calls, transaction_place, without_silence,
+    CallKey, Calls, Cell, CountVisit, CountedForms, CountedLogs, DeduplicationSet, Durations,
+    ExceptionBounds, ExceptionGroups, ExceptionKey, ExceptionSaid, ExceptionSums, FORM_WILDCARD,
+    FormRecords, FormWriter, GraphAggregate, GraphBounds, GraphCall, GraphChoice, GraphKey,
+    GraphPart, GraphSpan, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS,
+    LastException, Latency, ListedKind, LogCountCell, OtherKinds, Peer, Transactions, WantedTraces,
+    graph_calls, transaction_place, without_silence,
 };
 pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows, text_portions};
 pub use scan::{Detail, RowsNeeded, Scan, ScanStats, ScanWatch};

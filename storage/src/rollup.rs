@@ -62,7 +62,9 @@ pub use kinds::{
     transaction_place,
 };
 pub use latency::{LATENCY_BOUNDS, Latency};
-pub use log_counts::{CountedLogs, LogCountCell};
+pub use log_counts::{
+    CountedForms, CountedLogs, FORM_WILDCARD, FormRecords, FormWriter, LogCountCell,
+};
 pub use names::CountVisit;
 
 pub(crate) use builders::RollupBuilders;
@@ -71,7 +73,9 @@ pub(crate) use exceptions::{ExceptionBuilder, ExceptionListing, ExceptionSection
 pub(crate) use graph::{GraphBuilder, GraphSection, PeerKeys};
 pub(crate) use hours::Hours;
 pub(crate) use kinds::{KindBuilder, KindSection};
-pub(crate) use log_counts::{CountPages, LogCountBuilder, LogCountSection};
+pub(crate) use log_counts::{
+    CountPages, FormPage, LogCountBuilder, LogCountSection, LogFormSection,
+};
 pub(crate) use repeats::SharedRepeats;
 pub(crate) use split_corrections::{CorrectionBytes, CorrectionSection, joined};
 pub(crate) use splits::SplitTraces;

@@ -1,28 +1,33 @@
 //! Messages that are alike, with counts, and which of them are new.
 //!
-//! One scan over the window and the time that it is compared with, as long a time before it unless
-//! another is given, counts the forms of messages: their words without those that surely differ.
-//! `template` then puts forms together. A pattern is new when none of its forms is in the time
-//! compared, and gone when none is in the window.
+//! The records of the window, and those of the time that it is compared with, as long a time before
+//! it unless another is given, are counted by the forms of their messages: the words without those
+//! that surely differ. Counts of data files answer where they can, and rows elsewhere. `template`
+//! then puts forms together. A pattern is new when none of its forms is in the time compared, and
+//! gone when none is in the window. The examples are read last, of the patterns that are listed.
 
 mod template;
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap},
     ops::ControlFlow,
 };
 
+use ahash::RandomState;
 use tidings_proto::{
-    DurationNanos, TraceId, UnixNanos,
+    DurationNanos, UnixNanos,
     api::{CountInStep, LogPattern, LogPatternList, PatternChange},
 };
-use tidings_storage::{DeduplicationSet, Detail, LogFilter, LogRows, Scan, TimeRange};
+use tidings_storage::{
+    CountedForms, DeduplicationSet, Detail, FormRecords, FormWriter, LogFilter, Scan, ScanStats,
+    TimeRange,
+};
 
 use super::window::Window;
 use crate::{
     QueryError,
     execution::{Reader, searched},
-    log_reader::severity_name,
+    log_reader::{RecordKey, severity_name},
     version::{self, mixed},
 };
 
@@ -34,6 +39,8 @@ const FACTOR_MIN: f64 = 1.5;
 const DEVIATIONS_MIN: f64 = 3.0;
 /// Characters of an example.
 const EXAMPLE_CHARS_MAX: usize = 1_000;
+/// Records of the time compared are counted by steps of this length, which nobody sees.
+const BASE_STEP: DurationNanos = DurationNanos(24 * 3_600 * 1_000_000_000);
 
 /// Which log records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,10 +65,6 @@ struct ComparedTimes {
 }
 
 impl ComparedTimes {
-    fn is_in_base(self, time: UnixNanos) -> bool {
-        (self.base.0..self.base.1).contains(&time)
-    }
-
     /// Lengths of both in seconds.
     fn seconds(self) -> (f64, f64) {
         let seconds = |from: UnixNanos, to: UnixNanos| to.since(from).0.max(1) as f64 / 1e9;
@@ -70,26 +73,54 @@ impl ComparedTimes {
     }
 }
 
+/// One of the two times.
+#[derive(Debug, Clone, Copy)]
+enum PatternSide {
+    Window(Window),
+    Base,
+}
+
 /// The records of one form, or of one pattern.
 #[derive(Debug, Default)]
 struct PatternRecords {
-    /// Number of records in the time compared.
-    base: u64,
-    /// The highest severity among those.
-    base_severity: i32,
-    /// The first and the last of those; the last is kept while the window has none.
-    base_first: Option<UnixNanos>,
-    base_last: Option<(UnixNanos, Option<TraceId>, String)>,
+    window: SideRecords,
+    /// Records of the time compared.
+    base: SideRecords,
+}
+
+/// Records of one of the two times.
+#[derive(Debug, Default)]
+struct SideRecords {
     count: u64,
+    /// The highest severity number.
     severity: i32,
     first: Option<UnixNanos>,
-    /// The last one: time, trace, message.
-    last: Option<(UnixNanos, Option<TraceId>, String)>,
+    /// The last one; among those of one time the one with the greatest content hash.
+    last: Option<RecordKey>,
+    /// Counts by step, of the window.
     steps: BTreeMap<UnixNanos, u64>,
 }
 
-/// A service and the words of its messages.
-type MessageForm = (String, Vec<String>);
+/// The records of all forms.
+#[derive(Debug, Default)]
+struct FormTable {
+    forms: Vec<MessageForm>,
+    /// The place of each form, by service.
+    places: HashMap<String, HashMap<String, usize, RandomState>, RandomState>,
+    /// Records of the window whose form has no place any more.
+    other: u64,
+}
+
+/// A service, the form of its messages, and the records.
+type MessageForm = (String, String, PatternRecords);
+
+/// A pattern whose example is not read yet.
+#[derive(Debug)]
+struct FoundPattern {
+    view: LogPattern,
+    /// Its last record, which is the example.
+    last: RecordKey,
+}
 
 /// The patterns.
 pub(crate) fn patterns(
@@ -97,69 +128,152 @@ pub(crate) fn patterns(
     search: &PatternSearch,
 ) -> Result<LogPatternList, QueryError> {
     let window = Window::of_logs(reader, search.filter.time, search.step)?;
-    let [start, end] = window.times();
-    let base = search.base.unwrap_or((window.before(), start));
+    let base = search.base.unwrap_or((window.before(), window.times()[0]));
     let times = ComparedTimes { window, base };
-    let time = TimeRange { start: Some(start.min(base.0)), end: Some(end.max(base.1)) };
-    let filter = LogFilter { time, ..search.filter.clone() };
-    let mut seen = DeduplicationSet::new(reader.limits.counted_max);
-    let mut forms: HashMap<MessageForm, PatternRecords> = HashMap::new();
-    let mut other = 0;
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-    let stats = reader.logs(&filter, scan, |rows| {
-        for row in 0..rows.len() {
-            let time = rows.time(row);
-            if !window.contains(time) && !times.is_in_base(time) {
-                continue;
-            }
-            if !seen.is_new(mixed(rows.time(row).0) ^ rows.content_hash(row)) {
-                continue;
-            }
-            let full = forms.len() >= FORMS_MAX;
-            let form = (rows.service(row).to_owned(), template::form(rows.text(row)));
-            match forms.entry(form) {
-                Entry::Occupied(known) => known.into_mut().add(rows, row, times),
-                Entry::Vacant(_) if full => {
-                    other += u64::from(window.contains(rows.time(row)));
-                }
-                Entry::Vacant(new) => {
-                    new.insert_entry(PatternRecords::default()).into_mut().add(rows, row, times);
-                }
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
+    let of_window = LogFilter { time: window.range(), ..search.filter.clone() };
+    let of_base = TimeRange { start: Some(base.0), end: Some(base.1) };
+    let of_base = LogFilter { time: of_base, ..search.filter.clone() };
+    let mut table = FormTable::default();
+    let rows_max = reader.settings.search_rows_max;
+    // The window is read first: what is missing is in the time compared.
+    let mut stats = table.add(reader, &of_window, PatternSide::Window(window), rows_max)?;
+    let rows_max = rows_max.saturating_sub(stats.rows);
+    stats += table.add(reader, &of_base, PatternSide::Base, rows_max)?;
+    let other = table.other;
+    let mut patterns = put_together(table.forms, times);
     reader.check()?;
-    let mut patterns = put_together(forms, times);
     if !stats.complete {
-        // The newest records are read first: what is missing is in the time compared.
-        patterns.iter_mut().for_each(leave_uncompared);
+        patterns.iter_mut().for_each(|found| leave_uncompared(&mut found.view));
     }
-    let count = patterns.iter().map(|pattern| pattern.count).sum::<u64>() + other;
-    if search.is_of_changes {
-        patterns.retain(|pattern| pattern.change != PatternChange::Same);
-        patterns.sort_by(|a, b| {
-            let changed = deviations(b, times).total_cmp(&deviations(a, times));
-            changed.then_with(|| (&a.service, &a.template).cmp(&(&b.service, &b.template)))
-        });
-    } else {
-        patterns.retain(|pattern| pattern.count > 0);
-        patterns.sort_by(|a, b| {
-            (b.count, &a.service, &a.template).cmp(&(a.count, &b.service, &b.template))
-        });
-    }
+    let count = patterns.iter().map(|found| found.view.count).sum::<u64>() + other;
+    select(&mut patterns, search.is_of_changes, times);
     let pattern_count = patterns.len() as u64;
     patterns.truncate(search.limit);
+    read_examples(reader, &search.filter, &mut patterns)?;
     Ok(LogPatternList {
         window: window.view(),
         known_since_unix_nano: base.0,
         known_until_unix_nano: base.1,
-        patterns,
+        patterns: patterns.into_iter().map(|found| found.view).collect(),
         pattern_count,
         count,
         other_count: other,
         searched: searched(reader, stats),
     })
+}
+
+/// Keeps the patterns that are listed, in the order of the list.
+fn select(patterns: &mut Vec<FoundPattern>, is_of_changes: bool, times: ComparedTimes) {
+    if is_of_changes {
+        patterns.retain(|found| found.view.change != PatternChange::Same);
+        patterns.sort_by(|FoundPattern { view: a, .. }, FoundPattern { view: b, .. }| {
+            let changed = deviations(b, times).total_cmp(&deviations(a, times));
+            changed.then_with(|| (&a.service, &a.template).cmp(&(&b.service, &b.template)))
+        });
+    } else {
+        patterns.retain(|found| found.view.count > 0);
+        patterns.sort_by(|FoundPattern { view: a, .. }, FoundPattern { view: b, .. }| {
+            (b.count, &a.service, &a.template).cmp(&(a.count, &b.service, &b.template))
+        });
+    }
+}
+
+/// Reads the last record of each pattern, by its key.
+fn read_examples(
+    reader: &Reader,
+    filter: &LogFilter,
+    patterns: &mut [FoundPattern],
+) -> Result<(), QueryError> {
+    let mut wanted: BTreeMap<RecordKey, &mut LogPattern> =
+        patterns.iter_mut().map(|found| (found.last, &mut found.view)).collect();
+    let keys: Vec<RecordKey> = wanted.keys().copied().collect();
+    let (Some((first, _)), Some((last, _))) = (keys.first(), keys.last()) else { return Ok(()) };
+    let end = UnixNanos(last.0.saturating_add(1));
+    let time = TimeRange { start: Some(*first), end: Some(end) };
+    let filter = LogFilter { time, keys: Some(keys), ..filter.clone() };
+    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    reader.logs(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            let key = (rows.time(row), rows.content_hash(row));
+            if let Some(pattern) = wanted.remove(&key) {
+                pattern.example = rows.text(row).chars().take(EXAMPLE_CHARS_MAX).collect();
+                pattern.trace_id = rows.trace_id(row);
+            }
+        }
+        let done = wanted.is_empty();
+        Ok(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(())
+}
+
+impl FormTable {
+    /// Adds the records of one of the times, which the filter has. Returns the work of reading rows.
+    fn add(
+        &mut self,
+        reader: &Reader,
+        filter: &LogFilter,
+        side: PatternSide,
+        rows_max: u64,
+    ) -> Result<ScanStats, QueryError> {
+        let step = match side {
+            PatternSide::Window(window) => window.step(),
+            PatternSide::Base => BASE_STEP,
+        };
+        let CountedForms { forms, uncounted } = reader.count_log_forms(filter, step)?;
+        for form in forms {
+            match self.records(&form.service, &form.form) {
+                Some(records) => records.side(side).add_counted(form),
+                None => self.add_other(side, form.steps.values().sum()),
+            }
+        }
+        let mut seen = DeduplicationSet::new(reader.limits.counted_max);
+        let mut writer = FormWriter::default();
+        let scan = Scan { detail: Detail::Facts, rows_max };
+        reader.logs_within(filter, &uncounted, scan, |rows| {
+            for row in 0..rows.len() {
+                let (time, hash) = (rows.time(row), rows.content_hash(row));
+                if !seen.is_new(mixed(time.0) ^ hash) {
+                    continue;
+                }
+                match self.records(rows.service(row), writer.write(rows.text(row))) {
+                    Some(records) => {
+                        let severity = rows.severity_number(row);
+                        let records = records.side(side);
+                        records.add(1, severity, time, (time, hash));
+                        if let PatternSide::Window(window) = side {
+                            *records.steps.entry(window.step_of(time)).or_default() += 1;
+                        }
+                    }
+                    None => self.add_other(side, 1),
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// The records of a form; `None` when there are too many forms.
+    fn records(&mut self, service: &str, form: &str) -> Option<&mut PatternRecords> {
+        let known = self.places.get(service).and_then(|forms| forms.get(form)).copied();
+        let place = match known {
+            Some(place) => place,
+            None if self.forms.len() >= FORMS_MAX => return None,
+            None => {
+                let place = self.forms.len();
+                let forms = self.places.entry(service.to_owned()).or_default();
+                forms.insert(form.to_owned(), place);
+                let records = PatternRecords::default();
+                self.forms.push((service.to_owned(), form.to_owned(), records));
+                place
+            }
+        };
+        self.forms.get_mut(place).map(|(.., records)| records)
+    }
+
+    fn add_other(&mut self, side: PatternSide, count: u64) {
+        if matches!(side, PatternSide::Window(_)) {
+            self.other += count;
+        }
+    }
 }
 
 /// Difference of a pattern's count from the one that its rate in the time compared leads to expect,
@@ -194,18 +308,16 @@ fn change(pattern: &LogPattern, times: ComparedTimes) -> PatternChange {
 }
 
 /// The patterns that have a record in the window or in the time compared.
-fn put_together(
-    forms: HashMap<MessageForm, PatternRecords>,
-    times: ComparedTimes,
-) -> Vec<LogPattern> {
+fn put_together(forms: Vec<MessageForm>, times: ComparedTimes) -> Vec<FoundPattern> {
     let mut services: BTreeMap<String, Vec<(Vec<String>, PatternRecords)>> = BTreeMap::new();
-    for ((service, form), records) in forms {
-        services.entry(service).or_default().push((form, records));
+    for (service, form, records) in forms {
+        let words = form.split_whitespace().map(str::to_owned).collect();
+        services.entry(service).or_default().push((words, records));
     }
     let mut patterns = Vec::new();
     for (service, mut forms) in services {
         forms.sort_by(|(form, one), (other_form, other)| {
-            let all = |records: &PatternRecords| records.count + records.base;
+            let all = |records: &PatternRecords| records.window.count + records.base.count;
             all(other).cmp(&all(one)).then_with(|| form.cmp(other_form))
         });
         let (words, records): (Vec<Vec<String>>, Vec<PatternRecords>) = forms.into_iter().unzip();
@@ -213,86 +325,84 @@ fn put_together(
         for (template, of) in template::templates(&words) {
             let of = of.into_iter().filter_map(|at| records[at].take());
             let records = of.fold(PatternRecords::default(), PatternRecords::join);
-            patterns.push(records.view(service.clone(), template.join(" "), times));
+            patterns.push(records.found(service.clone(), template.join(" "), times));
         }
     }
     patterns
 }
 
-impl PatternRecords {
-    fn add(&mut self, rows: &LogRows, row: usize, times: ComparedTimes) {
-        let time = rows.time(row);
-        let record = || {
-            let text: String = rows.text(row).chars().take(EXAMPLE_CHARS_MAX).collect();
-            (time, rows.trace_id(row), text)
-        };
-        if times.is_in_base(time) {
-            self.base += 1;
-            self.base_severity = self.base_severity.max(rows.severity_number(row));
-            self.base_first = Some(self.base_first.map_or(time, |first| first.min(time)));
-            let is_later = self.base_last.as_ref().is_none_or(|(last, ..)| *last <= time);
-            if self.count == 0 && is_later {
-                self.base_last = Some(record()).max(self.base_last.take());
-            }
+impl SideRecords {
+    /// Adds so many records, the first at this time.
+    fn add(&mut self, count: u64, severity: i32, first: UnixNanos, last: RecordKey) {
+        self.count += count;
+        self.severity = self.severity.max(severity);
+        self.first = Some(self.first.map_or(first, |known| known.min(first)));
+        self.last = self.last.max(Some(last));
+    }
+
+    fn add_counted(&mut self, form: FormRecords) {
+        let count = form.steps.values().sum();
+        self.add(count, form.severity_number, form.first, form.last);
+        self.add_steps(form.steps);
+    }
+
+    fn add_steps(&mut self, steps: BTreeMap<UnixNanos, u64>) {
+        for (step, count) in steps {
+            *self.steps.entry(step).or_default() += count;
         }
-        if !times.window.contains(time) {
-            return;
-        }
-        self.base_last = None;
-        self.count += 1;
-        self.severity = self.severity.max(rows.severity_number(row));
-        self.first = Some(self.first.map_or(time, |first| first.min(time)));
-        if self.last.as_ref().is_none_or(|(last, ..)| *last <= time) {
-            self.last = Some(record()).max(self.last.take());
-        }
-        *self.steps.entry(times.window.step_of(time)).or_default() += 1;
     }
 
     fn join(mut self, other: Self) -> Self {
-        self.base += other.base;
-        self.base_severity = self.base_severity.max(other.base_severity);
-        self.base_first = [self.base_first, other.base_first].into_iter().flatten().min();
-        self.base_last = self.base_last.max(other.base_last);
         self.count += other.count;
         self.severity = self.severity.max(other.severity);
         self.first = [self.first, other.first].into_iter().flatten().min();
         self.last = self.last.max(other.last);
-        for (step, count) in other.steps {
-            *self.steps.entry(step).or_default() += count;
-        }
+        self.add_steps(other.steps);
         self
     }
+}
 
-    fn view(self, service: String, template: String, times: ComparedTimes) -> LogPattern {
-        let is_gone = self.count == 0;
+impl PatternRecords {
+    fn side(&mut self, side: PatternSide) -> &mut SideRecords {
+        match side {
+            PatternSide::Window(_) => &mut self.window,
+            PatternSide::Base => &mut self.base,
+        }
+    }
+
+    fn join(self, other: Self) -> Self {
+        Self { window: self.window.join(other.window), base: self.base.join(other.base) }
+    }
+
+    fn found(self, service: String, template: String, times: ComparedTimes) -> FoundPattern {
         let (seconds, base_seconds) = times.seconds();
-        let last = if is_gone { self.base_last } else { self.last };
-        let first = if is_gone { self.base_first } else { self.first };
-        let severity = if is_gone { self.base_severity } else { self.severity };
-        let (last, trace_id, example) = last.unwrap_or_default();
+        let (count, base_count) = (self.window.count, self.base.count);
+        let shown = if count == 0 { self.base } else { self.window };
+        let last = shown.last.unwrap_or_default();
         let step = |(start_unix_nano, count)| CountInStep { start_unix_nano, count };
-        let mut pattern = LogPattern {
+        let steps = shown.steps.into_iter().filter(|_| count > 0).map(step).collect();
+        let mut view = LogPattern {
             id: format!("{:016x}", version::of_texts([service.as_str(), template.as_str()])),
             service,
             template,
-            count: self.count,
-            severity: severity_name(severity).to_owned(),
-            is_new: self.base == 0,
-            base_count: self.base,
-            per_second: self.count as f64 / seconds,
-            base_per_second: self.base as f64 / base_seconds,
+            count,
+            severity: severity_name(shown.severity).to_owned(),
+            is_new: base_count == 0,
+            base_count,
+            per_second: count as f64 / seconds,
+            base_per_second: base_count as f64 / base_seconds,
             factor: None,
             change: PatternChange::Same,
-            first_seen_unix_nano: first.unwrap_or_default(),
-            last_seen_unix_nano: last,
-            steps: self.steps.into_iter().map(step).collect(),
-            example,
-            trace_id,
+            first_seen_unix_nano: shown.first.unwrap_or_default(),
+            last_seen_unix_nano: last.0,
+            steps,
+            example: String::new(),
+            trace_id: None,
         };
-        if pattern.count > 0 && pattern.base_count > 0 {
-            pattern.factor = Some(pattern.per_second / pattern.base_per_second);
+        if view.count > 0 && view.base_count > 0 {
+            view.factor = Some(view.per_second / view.base_per_second);
         }
-        pattern.change = change(&pattern, times);
-        pattern
+        view.change = change(&view, times);
+        FoundPattern { view, last }
     }
 }

@@ -79,6 +79,77 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+
+    #[test]
+    fn patterns_from_counts_of_files_are_those_of_rows(
+        records in prop::collection::vec(
+            (0..600_u64, 0..4_usize, 0..4_usize, 0..100_u64, 0..3_usize), 1..60
+        ),
+        (start, length) in (120..400_u64, 60..300_u64),
+        is_whole in prop::bool::ANY,
+        base in prop::option::of((0..300_u64, 1..300_u64)),
+        limit in 1..6_usize,
+        parameters in prop::sample::select(&["", "&severity=warn", "&service=app", "&list=changed"][..]),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let second = |second: u64| BEGIN + second * 1_000 * MILLI;
+        let whole = |of: u64| if is_whole { of / 60 * 60 } else { of };
+        let (start, end) = (whole(start), whole(start + length));
+        let times = format!("start={}&end={}&step=1m", second(start), second(end));
+        let base = base.map_or_else(String::new, |(from, length)| {
+            let (from, to) = (second(from), second(from + length));
+            format!("&baselineStart={from}&baselineEnd={to}")
+        });
+        let path = format!("/logs/patterns?{times}{base}{parameters}&limit={limit}");
+        let sent = |records: &[(u64, usize, usize, u64, usize)]| -> Vec<_> {
+            records.iter().map(|(at, severity, kind, number, who)| {
+                let text = message(*kind, *number, *who);
+                (["app", "job"][who % 2], record(Some(7), at * 1_000, SEVERITIES[*severity].0, &text))
+            }).collect()
+        };
+        let ask = async |is_flushed: bool| {
+            let harness = Harness::new().await;
+            // Some records are in two files.
+            for part in [&records[..records.len() / 2], &records[records.len() / 3..]] {
+                harness.log(sent(part)).await;
+                if is_flushed {
+                    harness.store.flush().await.unwrap();
+                }
+            }
+            let mut answer = harness.get(&path).await;
+            answer["searched"] = Json::Null;
+            answer
+        };
+        prop_assert_eq!(runtime.block_on(ask(true)), runtime.block_on(ask(false)));
+    }
+}
+
+#[tokio::test]
+async fn patterns_of_whole_minutes_are_counted_without_reading_rows() {
+    let harness = Harness::new().await;
+    let records =
+        (0..240).map(|at| ("shop", record(Some(at + 1), at * 1_000, 9, "cart 7 restored")));
+    harness.log(records).await;
+    harness.store.flush().await.unwrap();
+    let minute = |minute: u64| BEGIN + minute * 60_000 * MILLI;
+    let path = |start: u64| format!("/logs/patterns?start={start}&end={}&step=1m", minute(4));
+    let answer = harness.get(&path(minute(2))).await;
+    assert_eq!(
+        (&answer["searched"]["rows"], &answer["searched"]["complete"]),
+        (&json!(0), &json!(true))
+    );
+    let pattern = &answer["patterns"][0];
+    assert_eq!((&pattern["count"], &pattern["baseCount"]), (&json!(120), &json!(120)));
+    assert_eq!(pattern["template"], "cart <*> restored");
+    assert_eq!(pattern["example"], "cart 7 restored");
+    assert_eq!(pattern["traceId"], trace_id(240));
+    let answer = harness.get(&path(minute(2) + 1)).await;
+    assert_eq!(answer["patterns"][0]["count"], 119);
+    assert!(answer["searched"]["rows"].as_u64().unwrap() > 0, "a part of a minute is read");
+}
+
 #[tokio::test]
 async fn patterns_are_paired_with_those_of_the_time_before() {
     let harness = Harness::new().await;

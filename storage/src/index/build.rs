@@ -44,13 +44,14 @@ pub(crate) struct IndexBuilder {
     terms: TermCollector,
     grams: GramCollector,
     rollups: RollupBuilders,
-    log_counts: LogCountBuilder,
+    /// Boxed, because the futures of flushes and merges hold it.
+    log_counts: Box<LogCountBuilder>,
 }
 
 impl IndexBuilder {
     pub(crate) fn new(signal: Signal) -> Self {
         let (terms, grams) = (TermCollector::default(), GramCollector::default());
-        let (rollups, log_counts) = (RollupBuilders::default(), LogCountBuilder::default());
+        let (rollups, log_counts) = (RollupBuilders::default(), Box::default());
         Self { signal, rows: 0, traces: Vec::new(), terms, grams, rollups, log_counts }
     }
 
@@ -126,7 +127,7 @@ impl IndexBuilder {
         };
         let log_counts = match is_counted {
             true => self.log_counts,
-            false => LogCountBuilder::nothing(),
+            false => Box::new(LogCountBuilder::nothing()),
         };
         let parts = IndexSections {
             traces: is_counted.then_some(self.traces),

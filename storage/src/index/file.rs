@@ -24,7 +24,7 @@ use crate::{
     data_file::DataFile,
     rollup::{
         self, CorrectionSection, ExceptionSection, GraphSection, KindSection, LogCountBuilder,
-        LogCountSection, RollupBuilders,
+        LogCountSection, LogFormSection, RollupBuilders,
     },
 };
 
@@ -48,6 +48,7 @@ const EXCEPTIONS: u32 = 15;
 const JOINT: u32 = 16;
 const TRACE_FILTER: u32 = 17;
 const LOG_COUNTS: u32 = 18;
+const LOG_FORMS: u32 = 19;
 /// Sections of earlier programs: trace filters with a higher error rate, which are still read,
 /// buckets without duration bounds, element terms without texts. A check of such an index verifies
 /// its checksums only, and does not rebuild it from the data file.
@@ -70,7 +71,7 @@ pub(super) struct IndexSections {
     /// Rollups of the rows; `None` when the rows are not spans.
     pub(super) rollups: Option<RollupBuilders>,
     /// Counts of the rows; `None` when the rows are not log records.
-    pub(super) log_counts: Option<LogCountBuilder>,
+    pub(super) log_counts: Option<Box<LogCountBuilder>>,
 }
 
 /// The bytes of the index of a data file with these checksums and so many rows.
@@ -117,9 +118,11 @@ pub(super) fn encode(parts: IndexSections, data: &Sums, data_rows: u64) -> Bytes
         pages.extend(more);
     }
     if let Some(counts) = parts.log_counts {
-        let (section, more) = counts.finish(pages.len() as u64);
-        sections.push((LOG_COUNTS, section));
-        pages.extend(more);
+        let counts = counts.finish(pages.len() as u64);
+        for (kind, (section, more)) in [LOG_COUNTS, LOG_FORMS].into_iter().zip(counts) {
+            sections.push((kind, section));
+            pages.extend(more);
+        }
     }
     sections.push((DATA_SUMS, data.encode()));
     let mut fixed = MAGIC.to_vec();
@@ -232,6 +235,7 @@ pub(super) struct Head {
     pub(super) exceptions: Option<ExceptionSection>,
     pub(super) corrections: Option<CorrectionSection>,
     pub(super) log_counts: Option<LogCountSection>,
+    pub(super) log_forms: Option<LogFormSection>,
 }
 
 impl Head {
@@ -262,6 +266,7 @@ impl Head {
             exceptions: None,
             corrections: None,
             log_counts: None,
+            log_forms: None,
         };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
@@ -281,6 +286,7 @@ impl Head {
                 EXCEPTIONS => decoded.exceptions = Some(ExceptionSection::decode(bytes)?),
                 JOINT => decoded.corrections = Some(CorrectionSection::decode(bytes)?),
                 LOG_COUNTS => decoded.log_counts = Some(LogCountSection::decode(bytes)?),
+                LOG_FORMS => decoded.log_forms = Some(LogFormSection::decode(bytes)?),
                 _ => {}
             }
         }
@@ -372,7 +378,11 @@ pub(crate) fn read_sealed(sections: &[u8], pages: &[u8]) -> Option<()> {
         let _ = grams.find(&text_bits(pages), &mut fetch);
     }
     if let Some(LogCountSection::Counted(counts)) = &head.log_counts {
-        let _ = (counts.minutes(&mut fetch), counts.cells(&mut fetch).is_some());
+        let minutes = counts.minutes(&mut fetch);
+        let _ = counts.cells(&mut fetch);
+        if let (Some(minutes), Some(LogFormSection::Counted(forms))) = (minutes, &head.log_forms) {
+            let _ = forms.cells(&minutes, &mut fetch);
+        }
     }
     Some(())
 }

@@ -1,21 +1,32 @@
-//! Log records counted by minute, service and severity, beside every data file of log records.
+//! Log records counted by minute, beside every data file of log records: by service and severity, and
+//! by the form of the message.
 //!
 //! `log_count_builder` counts the records of a file while its index is made, each once.
-//! `log_count_section` encodes the counts. `log_count_query` adds the counts of a snapshot up.
+//! `log_count_section` encodes the counts by severity, `log_count_query` adds those of a snapshot up.
+//! `log_form_builder`, `log_form_section` and `log_form_query` do the same by form, and
+//! `message_form` has the form of a message. `count_plan` finds the minutes whose counts hold.
 //!
 //! A record is in two sources when it was sent again, and both times it has the same time. So the
 //! counts of a minute hold where no two sources have records of one time in it, which the first and
 //! the last time of each source in the minute show. Of all other times, and of memory, rows are
 //! counted. An answer from counts equals the answer from rows.
 
+mod count_plan;
 mod log_count_builder;
 mod log_count_query;
 mod log_count_section;
+mod log_form_builder;
+mod log_form_query;
+mod log_form_section;
+mod message_form;
 
 pub use log_count_query::CountedLogs;
+pub use log_form_query::{CountedForms, FormRecords};
+pub use message_form::{FORM_WILDCARD, FormWriter};
 
 pub(crate) use log_count_builder::LogCountBuilder;
 pub(crate) use log_count_section::{CountPages, LogCountSection};
+pub(crate) use log_form_section::{FormPage, LogFormSection};
 
 use std::sync::Arc;
 
@@ -69,6 +80,32 @@ impl MinuteTimes {
 
 /// The number of records of a minute in a group, by the group's number.
 pub(crate) type GroupCount = (u32, u64);
+
+/// The records of a minute that have one form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FormCell {
+    /// Number of records.
+    count: u64,
+    /// The earliest time, in nanoseconds.
+    first: u64,
+    /// The latest.
+    last: u64,
+    /// The greatest content hash of the records of the latest time.
+    last_hash: u64,
+}
+
+impl FormCell {
+    /// No records yet, of which this will be the first.
+    fn at(time: u64) -> Self {
+        Self { count: 0, first: time, last: time, last_hash: 0 }
+    }
+
+    fn add(&mut self, time: u64, hash: u64) {
+        self.count += 1;
+        self.first = self.first.min(time);
+        (self.last, self.last_hash) = (self.last, self.last_hash).max((time, hash));
+    }
+}
 
 #[cfg(test)]
 mod tests;

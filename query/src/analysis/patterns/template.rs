@@ -1,6 +1,6 @@
-//! From messages to templates.
+//! From the forms of messages to templates.
 //!
-//! Messages of equally many words that begin alike and share half of their words are one group, as
+//! Forms of equally many words that begin alike and share half of their words are one group, as
 //! in [Drain](https://doi.org/10.1109/ICWS.2017.13). All forms of a window are there at once, so
 //! the most frequent is taken first and the order of records does not matter. The whole group
 //! also tells a state from a value: at a position with few distinct words (`started`, `stopped`)
@@ -10,24 +10,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Stands for a parameter.
-pub(super) const WILDCARD: &str = "<*>";
-/// The number of that word.
+use tidings_storage::FORM_WILDCARD as WILDCARD;
+
+/// The number of [`WILDCARD`] as a word, which stands for a parameter, too.
 const WILDCARD_NUMBER: usize = 0;
-/// Words of a message that are looked at.
-const WORDS_MAX: usize = 60;
-/// Characters of a message that are looked at.
-const CHARS_MAX: usize = 600;
 /// Templates that begin alike and are compared with a form.
 const COMPARED_MAX: usize = 500;
 /// Distinct words at a position up to which they are states and no parameters.
 const STATES_MAX: usize = 4;
-/// Parameters in a row that are kept of a longer list.
-const LIST_WORDS_MAX: usize = 3;
 
-/// Ends of a word's parts.
-const DELIMITERS: &[char] =
-    &['=', ':', ',', ';', '(', ')', '[', ']', '{', '}', '<', '>', '"', '\'', '|'];
 /// Units after a number, of sizes and times.
 const UNITS: [&str; 23] = [
     "B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB", "bytes", "ns", "us", "µs", "ms", "s",
@@ -40,60 +31,6 @@ const CALENDAR: [&str; 19] = [
 ];
 /// Words that the name of somebody follows.
 const BEFORE_NAMES: [&str; 3] = ["user", "User", "username"];
-
-/// The words of a message, with wildcards for the parts that are values by their look.
-pub(super) fn form(text: &str) -> Vec<String> {
-    let end = text.char_indices().nth(CHARS_MAX).map_or(text.len(), |(at, _)| at);
-    let mut words = text[..end].split_whitespace();
-    let mut form: Vec<String> = Vec::new();
-    let mut wildcards = 0;
-    for word in words.by_ref().take(WORDS_MAX) {
-        let word = without_values(word);
-        wildcards = if word == WILDCARD { wildcards + 1 } else { 0 };
-        if wildcards <= LIST_WORDS_MAX {
-            form.push(word);
-        }
-    }
-    if end < text.len() || words.next().is_some() {
-        form.push("…".to_owned());
-    }
-    form
-}
-
-/// The word with a wildcard for each part that is a value: `uid=17` becomes `uid=<*>`. Values with
-/// a colon or a comma between them are one, as those of a time.
-fn without_values(word: &str) -> String {
-    if !is_value(word) {
-        return word.to_owned();
-    }
-    let mut result = String::new();
-    for part in word.split_inclusive(DELIMITERS) {
-        let value = part.trim_end_matches(DELIMITERS);
-        if !is_value(value) {
-            result.push_str(part);
-            continue;
-        }
-        let before = result.trim_end_matches([':', ',']);
-        if before.len() < result.len() && before.ends_with(WILDCARD) {
-            result.truncate(before.len());
-        } else {
-            result.push_str(WILDCARD);
-        }
-        result.push_str(&part[value.len()..]);
-    }
-    result
-}
-
-/// Returns true for a part with digits, unless it is a name in capitals with one digit, such as
-/// `SOCKS5` and `IPV6`.
-fn is_value(part: &str) -> bool {
-    let digits = part.bytes().filter(u8::is_ascii_digit).count();
-    let is_name = || {
-        let capitals = part.trim_end_matches(|last: char| last.is_ascii_digit());
-        capitals.len() >= 2 && capitals.bytes().all(|byte| byte.is_ascii_uppercase())
-    };
-    digits > 1 || digits == 1 && !is_name()
-}
 
 /// Returns true if the word at this position looks like a parameter: a value and nothing else, a
 /// path, a dotted name, an address, the unit of a number, a part of a date, the name of a user.
@@ -224,24 +161,20 @@ mod tests {
     use std::{collections::HashMap, path::Path};
 
     use proptest::prelude::*;
+    use tidings_storage::FormWriter;
 
-    use super::{WILDCARD, form, templates};
+    use super::{WILDCARD, templates};
+
+    /// The words of a message's form.
+    fn form(message: &str) -> Vec<String> {
+        FormWriter::default().write(message).split_whitespace().map(str::to_owned).collect()
+    }
 
     fn check(messages: &[&str], expected: &[&str]) {
         let forms: Vec<Vec<String>> = messages.iter().map(|message| form(message)).collect();
         let found: Vec<String> =
             templates(&forms).into_iter().map(|(words, _)| words.join(" ")).collect();
         assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn values_inside_words_are_replaced() {
-        check(&["order 17 took 3ms"], &["order <*> took <*>"]);
-        check(&["id=7 user=bob"], &["id=<*> user=bob"]);
-        check(&["lock(7,\"wake\",0x1f), at 10:05:25,801"], &["lock(<*>,\"wake\",<*>), at <*>"]);
-        check(&["proxy over SOCKS5 and IPV6 to node7"], &["proxy over SOCKS5 and IPV6 to <*>"]);
-        check(&["at 1 2 3 4 5 6 end"], &["at <*> <*> <*> end"]);
-        check(&["", "a"], &["", "a"]);
     }
 
     #[test]
@@ -292,12 +225,6 @@ mod tests {
             members.sort_unstable();
             prop_assert_eq!(members, (0..forms.len()).collect::<Vec<usize>>());
         }
-    }
-
-    #[test]
-    fn long_messages_are_cut() {
-        assert_eq!(form(&"word ".repeat(100)).len(), 61);
-        assert_eq!(form(&"ä".repeat(10_000)).len(), 2);
     }
 
     /// The case that Drain's own tests have of sshd: two patterns.

@@ -1,19 +1,23 @@
-//! Counts the log records of a data file, in the order they have there.
+//! Counts the log records of a data file, in the order they have there, by severity and by form.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ahash::RandomState;
-use arrow_array::{Int32Array, Int64Array, RecordBatch};
+use arrow_array::{Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
 
-use super::{MINUTE, MinuteTimes, SeverityGroup, log_count_section};
+use super::{
+    MINUTE, MinuteTimes, SeverityGroup, log_count_section, log_form_builder::LogFormBuilder,
+    log_form_section,
+};
 use crate::{
     rows::column::{OptionalColumn, WordColumn, word},
     schema::Signal,
 };
 
 /// Columns that it reads.
-const COLUMNS: [&str; 4] = ["time_unix_nanos", "severity_number", "content_hash", "service"];
+const COLUMNS: [&str; 5] =
+    ["time_unix_nanos", "severity_number", "content_hash", "service", "text"];
 /// A file with more cells has no counts.
 const CELLS_MAX: usize = 1 << 17;
 /// A file whose groups have longer names together has no counts either.
@@ -29,6 +33,7 @@ pub(crate) struct LogCountBuilder {
     group_bytes: usize,
     minutes: BTreeMap<u64, MinuteTimes>,
     cells: HashMap<(u64, u32), u64, RandomState>,
+    forms: LogFormBuilder,
     /// The time of the record before, and the content hashes of the records of that time. Records
     /// that are equal have one time and one service, and are neighbours in a file.
     seen_time: u64,
@@ -39,7 +44,7 @@ pub(crate) struct LogCountBuilder {
 impl LogCountBuilder {
     /// Returns a builder without counts.
     pub(crate) fn nothing() -> Self {
-        Self { is_full: true, ..Self::default() }
+        Self { is_full: true, forms: LogFormBuilder::nothing(), ..Self::default() }
     }
 
     /// Returns true if it reads this column.
@@ -56,14 +61,15 @@ impl LogCountBuilder {
         let severities = OptionalColumn::<Int32Array>::from_batch(batch, "severity_number")?;
         let hashes = OptionalColumn::<Int64Array>::from_batch(batch, "content_hash")?;
         let services = WordColumn::from_batch(batch, "service")?;
+        let texts = OptionalColumn::<StringArray>::from_batch(batch, "text")?;
         // The numbers of groups by the words of this batch: a text is looked up once for each.
         let mut of_words: HashMap<(Option<usize>, i32), u32, RandomState> = HashMap::default();
         for row in 0..batch.num_rows() {
             if self.is_full {
                 return Ok(());
             }
-            let time = times.unsigned(row);
-            if !self.is_new(time, hashes.unsigned(row)) {
+            let (time, hash) = (times.unsigned(row), hashes.unsigned(row));
+            if !self.is_new(time, hash) {
                 continue;
             }
             let severity_number = severities.int(row).unwrap_or_default();
@@ -80,6 +86,7 @@ impl LogCountBuilder {
                 }
             };
             self.count(time, group);
+            self.forms.count((time, hash), group, texts.text(row).unwrap_or_default());
         }
         Ok(())
     }
@@ -124,14 +131,17 @@ impl LogCountBuilder {
         }
     }
 
-    /// The bytes of the section and of its pages, which will start at this offset of the file.
-    pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
+    /// The bytes of each section and of its pages: of the counts by severity, whose pages will start
+    /// at this offset of the file, and of those by form, whose pages follow.
+    pub(crate) fn finish(self, offset: u64) -> [(Vec<u8>, Vec<u8>); 2] {
         if self.is_full {
-            return log_count_section::nothing();
+            return [log_count_section::nothing(), log_form_section::nothing()];
         }
         let mut cells: Vec<_> = self.cells.into_iter().collect();
         cells.sort_unstable();
         let minutes: Vec<_> = self.minutes.into_values().collect();
-        log_count_section::encode(&self.groups, &minutes, &cells, offset)
+        let counts = log_count_section::encode(&self.groups, &minutes, &cells, offset);
+        let forms = self.forms.finish(&self.groups, offset + counts.1.len() as u64);
+        [counts, forms]
     }
 }

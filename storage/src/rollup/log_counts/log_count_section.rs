@@ -52,12 +52,7 @@ pub(super) fn encode(
     }
     seal(&mut pages, 0);
     let minutes_bytes = pages.len();
-    push_varint(&mut pages, groups.len() as u64);
-    for group in groups {
-        push_varint(&mut pages, group.service.len() as u64);
-        pages.extend(group.service.as_bytes());
-        push_varint(&mut pages, u64::from(group.severity_number.cast_unsigned()));
-    }
+    push_groups(&mut pages, groups);
     for of_minute in cells.chunk_by(|((one, _), _), ((other, _), _)| one == other) {
         push_varint(&mut pages, of_minute.len() as u64);
         let mut next = 0;
@@ -73,6 +68,28 @@ pub(super) fn encode(
         push_varint(&mut section, number);
     }
     (section, pages)
+}
+
+/// Adds the groups in the order of their numbers.
+pub(super) fn push_groups(page: &mut Vec<u8>, groups: &[SeverityGroup]) {
+    push_varint(page, groups.len() as u64);
+    for group in groups {
+        push_varint(page, group.service.len() as u64);
+        page.extend(group.service.as_bytes());
+        push_varint(page, u64::from(group.severity_number.cast_unsigned()));
+    }
+}
+
+/// Takes the groups that [`push_groups`] wrote; `None` when they are damaged.
+pub(super) fn read_groups(bytes: &mut Bytes<'_>) -> Option<Vec<SeverityGroup>> {
+    let mut groups = Vec::new();
+    for _ in 0..bytes.varint()? {
+        let length = usize::try_from(bytes.varint()?).ok()?;
+        let service = String::from_utf8(bytes.take(length)?.to_vec()).ok()?;
+        let severity_number = u32::try_from(bytes.varint()?).ok()?.cast_signed();
+        groups.push(SeverityGroup { service, severity_number });
+    }
+    Some(groups)
 }
 
 impl LogCountSection {
@@ -118,13 +135,7 @@ impl CountPages {
         let offset = self.offset.checked_add(self.minutes_bytes)?;
         let page = fetch(offset..offset.checked_add(self.cells_bytes)?)?;
         let mut bytes = Bytes::new(unsealed(&page)?);
-        let mut groups = Vec::new();
-        for _ in 0..bytes.varint()? {
-            let length = usize::try_from(bytes.varint()?).ok()?;
-            let service = String::from_utf8(bytes.take(length)?.to_vec()).ok()?;
-            let severity_number = u32::try_from(bytes.varint()?).ok()?.cast_signed();
-            groups.push(SeverityGroup { service, severity_number });
-        }
+        let groups = read_groups(&mut bytes)?;
         let mut minutes = Vec::new();
         while !bytes.is_empty() {
             let (mut cells, mut next) = (Vec::new(), 0_u64);

@@ -1,0 +1,87 @@
+//! Counts the log records of a data file by the forms of their messages.
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
+
+use super::{
+    FormCell, MINUTE, SeverityGroup, log_form_section,
+    log_form_section::{FormSums, MessageGroup},
+    message_form::FormWriter,
+};
+
+/// A file with more forms has no counts of them.
+const FORMS_MAX: usize = 4_096;
+/// Nor has one whose forms are longer together.
+const FORM_BYTES_MAX: usize = 1 << 19;
+/// Nor one with more cells.
+const CELLS_MAX: usize = 1 << 16;
+
+/// Takes the records of one data file, each once.
+#[derive(Debug, Default)]
+pub(super) struct LogFormBuilder {
+    groups: Vec<MessageGroup>,
+    /// The number of each group: by the number of the records' severity group, and by form.
+    numbers: Vec<HashMap<String, u32, RandomState>>,
+    form_bytes: usize,
+    cells: HashMap<(u64, u32), FormCell, RandomState>,
+    records: u64,
+    writer: FormWriter,
+    is_full: bool,
+}
+
+impl LogFormBuilder {
+    /// Returns a builder without counts.
+    pub(super) fn nothing() -> Self {
+        Self { is_full: true, ..Self::default() }
+    }
+
+    /// Counts a record of this time and content hash in the severity group of this number.
+    pub(super) fn count(&mut self, (time, hash): (u64, u64), severity_group: u32, text: &str) {
+        if self.is_full {
+            return;
+        }
+        let Some(group) = self.group(severity_group, text) else {
+            *self = Self::nothing();
+            return;
+        };
+        self.records += 1;
+        let cell = self.cells.entry((time / MINUTE, group)).or_insert(FormCell::at(time));
+        cell.add(time, hash);
+        if self.cells.len() > CELLS_MAX {
+            *self = Self::nothing();
+        }
+    }
+
+    /// The number of the group; `None` when there are too many.
+    fn group(&mut self, severity_group: u32, text: &str) -> Option<u32> {
+        let of_severity = severity_group as usize;
+        if self.numbers.len() <= of_severity {
+            self.numbers.resize_with(of_severity + 1, HashMap::default);
+        }
+        let form = self.writer.write(text);
+        let numbers = &mut self.numbers[of_severity];
+        if let Some(number) = numbers.get(form) {
+            return Some(*number);
+        }
+        self.form_bytes += form.len();
+        if self.groups.len() == FORMS_MAX || self.form_bytes > FORM_BYTES_MAX {
+            return None;
+        }
+        let number = u32::try_from(self.groups.len()).ok()?;
+        numbers.insert(form.to_owned(), number);
+        self.groups.push(MessageGroup { severity_group, form: form.to_owned() });
+        Some(number)
+    }
+
+    /// The bytes of the section and of its page, which will start at this offset of the file.
+    pub(super) fn finish(self, severities: &[SeverityGroup], offset: u64) -> (Vec<u8>, Vec<u8>) {
+        if self.is_full {
+            return log_form_section::nothing();
+        }
+        let mut cells: Vec<_> = self.cells.into_iter().collect();
+        cells.sort_unstable_by_key(|(at, _)| *at);
+        let sums = FormSums { severities, groups: &self.groups, cells: &cells };
+        log_form_section::encode(&sums, self.records, offset)
+    }
+}

@@ -1,0 +1,140 @@
+//! The bytes of a file's counts of the forms of messages, described in `docs/formats/index.md`.
+
+use super::{
+    FormCell, MINUTE, MinuteTimes, SeverityGroup,
+    log_count_section::{push_groups, read_groups},
+};
+use crate::{
+    index::{Bytes, Fetch, push_varint},
+    rollup::cells::{seal, unsealed},
+};
+
+/// A page up to this length is kept of every file.
+const PAGE_BYTES_MIN: u64 = 64 << 10;
+/// And a longer one up to so many bytes for each record.
+const RECORD_BYTES: u64 = 4;
+
+/// Part of the section that stays in memory.
+#[derive(Debug)]
+pub(crate) enum LogFormSection {
+    /// The file has no counts of forms.
+    Uncounted,
+    /// Where the counts are.
+    Counted(FormPage),
+}
+
+/// Where the counts are. Their minutes are those of the counts by severity.
+#[derive(Debug)]
+pub(crate) struct FormPage {
+    offset: u64,
+    bytes: u64,
+}
+
+/// The records of one severity group that have one form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MessageGroup {
+    /// Number of the severity group.
+    pub(super) severity_group: u32,
+    pub(super) form: String,
+}
+
+/// The counts of a file.
+pub(super) struct FormSums<'a> {
+    pub(super) severities: &'a [SeverityGroup],
+    pub(super) groups: &'a [MessageGroup],
+    /// By minute and number of the group, ascending.
+    pub(super) cells: &'a [((u64, u32), FormCell)],
+}
+
+/// The groups of a file, and each minute's cells in the order of the minutes.
+pub(crate) struct FormCells {
+    pub(super) severities: Vec<SeverityGroup>,
+    pub(super) groups: Vec<MessageGroup>,
+    pub(super) minutes: Vec<Vec<(usize, FormCell)>>,
+}
+
+/// The section of a file without counts.
+pub(super) fn nothing() -> (Vec<u8>, Vec<u8>) {
+    (Vec::new(), Vec::new())
+}
+
+/// The section and its page, which begins at this offset; nothing when the page would be too long
+/// for so many records.
+pub(super) fn encode(sums: &FormSums<'_>, records: u64, offset: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut page = Vec::new();
+    push_groups(&mut page, sums.severities);
+    push_varint(&mut page, sums.groups.len() as u64);
+    for group in sums.groups {
+        push_varint(&mut page, u64::from(group.severity_group));
+        push_varint(&mut page, group.form.len() as u64);
+        page.extend(group.form.as_bytes());
+    }
+    for of_minute in sums.cells.chunk_by(|((one, _), _), ((other, _), _)| one == other) {
+        push_varint(&mut page, of_minute.len() as u64);
+        let mut next = 0;
+        for ((minute, group), cell) in of_minute {
+            push_varint(&mut page, u64::from(group - next));
+            push_varint(&mut page, cell.count);
+            push_varint(&mut page, cell.first - minute * MINUTE);
+            push_varint(&mut page, cell.last - cell.first);
+            page.extend(cell.last_hash.to_le_bytes());
+            next = group + 1;
+        }
+    }
+    seal(&mut page, 0);
+    let bytes = page.len() as u64;
+    if bytes > PAGE_BYTES_MIN.max(records.saturating_mul(RECORD_BYTES)) {
+        return nothing();
+    }
+    let mut section = Vec::new();
+    push_varint(&mut section, offset);
+    push_varint(&mut section, bytes);
+    (section, page)
+}
+
+impl LogFormSection {
+    /// From the bytes of the section; `None` when they are damaged.
+    pub(crate) fn decode(section: &[u8]) -> Option<Self> {
+        if section.is_empty() {
+            return Some(Self::Uncounted);
+        }
+        let mut bytes = Bytes::new(section);
+        Some(Self::Counted(FormPage { offset: bytes.varint()?, bytes: bytes.varint()? }))
+    }
+}
+
+impl FormPage {
+    /// The cells of these minutes, which are all of the file; `None` when they cannot be read.
+    pub(crate) fn cells(&self, of: &[MinuteTimes], fetch: &mut Fetch<'_>) -> Option<FormCells> {
+        let page = fetch(self.offset..self.offset.checked_add(self.bytes)?)?;
+        let mut bytes = Bytes::new(unsealed(&page)?);
+        let severities = read_groups(&mut bytes)?;
+        let mut groups = Vec::new();
+        for _ in 0..bytes.varint()? {
+            let severity_group = u32::try_from(bytes.varint()?).ok()?;
+            severities.get(severity_group as usize)?;
+            let length = usize::try_from(bytes.varint()?).ok()?;
+            let form = String::from_utf8(bytes.take(length)?.to_vec()).ok()?;
+            groups.push(MessageGroup { severity_group, form });
+        }
+        let mut minutes = Vec::new();
+        for times in of {
+            let (mut cells, mut next) = (Vec::new(), 0_u64);
+            for _ in 0..bytes.varint()? {
+                let group = usize::try_from(next.checked_add(bytes.varint()?)?).ok()?;
+                groups.get(group)?;
+                let count = bytes.varint()?;
+                let first = (times.minute * MINUTE).checked_add(bytes.varint()?)?;
+                let last = first.checked_add(bytes.varint()?)?;
+                if first < times.first || times.last < last {
+                    return None;
+                }
+                let last_hash = bytes.u64()?;
+                cells.push((group, FormCell { count, first, last, last_hash }));
+                next = group as u64 + 1;
+            }
+            minutes.push(cells);
+        }
+        bytes.is_empty().then_some(FormCells { severities, groups, minutes })
+    }
+}

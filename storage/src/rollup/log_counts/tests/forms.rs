@@ -1,0 +1,218 @@
+//! Counts by the form of the message.
+
+use std::{
+    collections::{BTreeMap, HashSet, btree_map::Entry},
+    fs,
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use proptest::{prelude::*, sample::select};
+use tempfile::TempDir;
+use tidings_proto::{DurationNanos, UnixNanos, otlp::Severity};
+
+use super::{SentRecord, filter, flushes, parts, record, snapshot, step_of};
+use crate::{
+    Detail, FormRecords, FormWriter, LogFilter, LogRows, Scan, Snapshot, TimeRange,
+    index::is_of_earlier,
+    paths::index_path,
+    rollup::tests::{BEGIN, HOUR, MINUTE, SECOND},
+};
+
+/// The records of each form, by service and form.
+type Forms = BTreeMap<(String, String), FormRecords>;
+
+fn add(forms: &mut Forms, more: FormRecords) {
+    match forms.entry((more.service.as_ref().to_owned(), more.form.clone())) {
+        Entry::Vacant(new) => {
+            new.insert(more);
+        }
+        Entry::Occupied(known) => {
+            let known = known.into_mut();
+            known.severity_number = known.severity_number.max(more.severity_number);
+            known.first = known.first.min(more.first);
+            known.last = known.last.max(more.last);
+            for (step, count) in more.steps {
+                *known.steps.entry(step).or_default() += count;
+            }
+        }
+    }
+}
+
+/// Adds the rows that match, each once.
+fn add_rows(forms: &mut Forms, snapshot: &Snapshot, filter: &LogFilter, step: u64) {
+    let (mut seen, mut writer) = (HashSet::new(), FormWriter::default());
+    let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+    let visit = &mut |rows: &LogRows| {
+        for row in 0..rows.len() {
+            let key = (rows.time(row), rows.content_hash(row));
+            if seen.insert(key) {
+                let record = FormRecords {
+                    service: Arc::from(rows.service(row)),
+                    form: writer.write(rows.text(row)).to_owned(),
+                    severity_number: rows.severity_number(row),
+                    first: key.0,
+                    last: key,
+                    steps: BTreeMap::from([(step_of(key.0, step), 1)]),
+                };
+                add(forms, record);
+            }
+        }
+        ControlFlow::Continue(())
+    };
+    assert!(snapshot.scan_logs(filter, scan, visit).unwrap().complete);
+}
+
+fn forms_of_rows(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> Forms {
+    let mut forms = Forms::new();
+    add_rows(&mut forms, snapshot, filter, step);
+    forms
+}
+
+/// The counts, with the rows of the times that they leave out, and these times.
+fn forms_of_counts(snapshot: &Snapshot, filter: &LogFilter, step: u64) -> (Forms, Vec<TimeRange>) {
+    let counted = snapshot.count_log_forms(filter, DurationNanos(step));
+    let mut forms = Forms::new();
+    for records in counted.forms {
+        let key = (records.service.as_ref().to_owned(), records.form.clone());
+        assert_eq!(forms.insert(key, records), None, "a form is there twice");
+    }
+    for time in &counted.uncounted {
+        let filter = LogFilter { time: *time, ..filter.clone() };
+        add_rows(&mut forms, snapshot, &filter, step);
+    }
+    (forms, counted.uncounted)
+}
+
+proptest! {
+    #[test]
+    fn forms_that_are_counted_and_those_of_other_rows_are_those_of_all_rows(
+        parts in parts(),
+        filter in filter(),
+        step in select(&[MINUTE, 5 * MINUTE, 24 * HOUR][..]),
+    ) {
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        let (forms, _) = forms_of_counts(&snapshot, &filter, step);
+        prop_assert_eq!(forms, forms_of_rows(&snapshot, &filter, step));
+    }
+}
+
+/// A snapshot of one file that has these records.
+fn of_one_file(folder: &TempDir, records: Vec<SentRecord>) -> Snapshot {
+    snapshot(folder, &[records, Vec::new()])
+}
+
+/// The index of a snapshot's first data file.
+fn index_file(snapshot: &Snapshot) -> PathBuf {
+    index_path(&snapshot.logs.files[0].path)
+}
+
+#[test]
+fn messages_that_differ_in_values_are_one_form_of_which_no_row_is_read() {
+    let folder = TempDir::new().unwrap();
+    let record = |number: u64, severity: i32| {
+        let text = format!("order {number} was paid");
+        record("shop", BEGIN + number * SECOND, severity, &text)
+    };
+    let mut records: Vec<SentRecord> = (0..90).map(|number| record(number, 9)).collect();
+    records.push(record(30, 17));
+    let snapshot = of_one_file(&folder, records);
+    let (forms, uncounted) = forms_of_counts(&snapshot, &LogFilter::default(), MINUTE);
+    assert_eq!(uncounted, []);
+    let (_, only) = forms.first_key_value().unwrap();
+    assert_eq!((forms.len(), only.form.as_str()), (1, "order <*> was paid"));
+    assert_eq!((only.severity_number, only.first), (17, UnixNanos(BEGIN)));
+    assert_eq!(only.last.0, UnixNanos(BEGIN + 89 * SECOND));
+    let steps = [(UnixNanos(BEGIN), 61), (UnixNanos(BEGIN + MINUTE), 30)];
+    assert_eq!(only.steps, BTreeMap::from(steps));
+    let errors = LogFilter { severity_min: Some(Severity::Error.into()), ..LogFilter::default() };
+    let (forms, uncounted) = forms_of_counts(&snapshot, &errors, MINUTE);
+    assert_eq!((forms, uncounted), (forms_of_rows(&snapshot, &errors, MINUTE), Vec::new()));
+}
+
+#[test]
+fn forms_that_are_damaged_are_left_to_rows_and_counts_by_severity_stay() {
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &flushes());
+    let filter = LogFilter::default();
+    let index = index_file(&snapshot);
+    let mut bytes = fs::read(&index).unwrap();
+    let last = bytes.len() - 6;
+    bytes[last] ^= 0x5a;
+    fs::write(&index, bytes).unwrap();
+    assert_eq!(snapshot.count_logs(&filter, DurationNanos(MINUTE)).uncounted, []);
+    assert!(snapshot.indexes.next_missing().is_none(), "counts by severity are whole");
+    let (forms, uncounted) = forms_of_counts(&snapshot, &filter, MINUTE);
+    assert_eq!((forms, uncounted.len()), (forms_of_rows(&snapshot, &filter, MINUTE), 1));
+    assert!(snapshot.indexes.next_missing().is_some(), "it is made again");
+}
+
+#[test]
+fn an_index_without_forms_is_one_of_an_earlier_program_and_made_again() {
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &flushes());
+    let index = index_file(&snapshot);
+    let made = fs::read(&index).unwrap();
+    let earlier = without_forms(&made);
+    assert!(is_of_earlier(&earlier, &made));
+    fs::write(&index, earlier).unwrap();
+    let filter = LogFilter::default();
+    assert_eq!(snapshot.count_logs(&filter, DurationNanos(MINUTE)).uncounted, []);
+    let (forms, uncounted) = forms_of_counts(&snapshot, &filter, MINUTE);
+    assert_eq!((forms, uncounted.len()), (forms_of_rows(&snapshot, &filter, MINUTE), 1));
+    assert!(snapshot.indexes.next_missing().is_some(), "it is made again");
+}
+
+/// The index of a program that did not count forms.
+fn without_forms(index: &[u8]) -> Vec<u8> {
+    const FORMS: u32 = 19;
+    let number = |at: usize| u32::from_le_bytes(index[at..at + 4].try_into().unwrap());
+    let end = usize::try_from(number(12)).unwrap();
+    let (mut at, mut head) = (32, index[..32].to_vec());
+    while at < end - 4 {
+        let start = at;
+        at += 8 + usize::try_from(number(start + 4)).unwrap();
+        if number(start) != FORMS {
+            head.extend(&index[start..at]);
+        }
+    }
+    let length = u32::try_from(head.len() + 4).unwrap();
+    head[12..16].copy_from_slice(&length.to_le_bytes());
+    let crc = crc32c::crc32c(&head);
+    head.extend(crc.to_le_bytes());
+    head.extend(&index[end..]);
+    head
+}
+
+#[test]
+fn forms_of_a_file_that_are_too_many_for_its_records_are_not_counted() {
+    let file = |forms: u64, records: u64, length: usize| -> Vec<SentRecord> {
+        let record = |number: u64| {
+            let digits = (number % forms).to_string();
+            let word: String =
+                digits.bytes().map(|digit| char::from(digit + b'a' - b'0')).collect();
+            let text = format!("{word} {}", "x".repeat(length));
+            record("shop", BEGIN + number * SECOND / 1_000, 9, &text)
+        };
+        (0..records).map(record).collect()
+    };
+    for (records, is_counted) in [
+        (file(4_096, 40_000, 1), true),
+        (file(4_097, 40_000, 1), false),
+        // Pages of over 64 KiB: 40 bytes a record, 3 and 5.
+        (file(3_000, 8_000, 100), false),
+        (file(300, 40_000, 400), true),
+        (file(500, 40_000, 400), false),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let snapshot = of_one_file(&folder, records);
+        let filter = LogFilter::default();
+        let (forms, uncounted) = forms_of_counts(&snapshot, &filter, MINUTE);
+        assert_eq!(uncounted.is_empty(), is_counted, "{} forms", forms.len());
+        assert_eq!(forms, forms_of_rows(&snapshot, &filter, MINUTE));
+        assert_eq!(snapshot.count_logs(&filter, DurationNanos(MINUTE)).uncounted, []);
+        assert!(snapshot.indexes.next_missing().is_none(), "it would be the same again");
+    }
+}
