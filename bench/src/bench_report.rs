@@ -4,7 +4,7 @@ use std::{fmt::Write, fs, path::Path};
 
 use anyhow::{Context, Result};
 
-/// Rows by name and columns by what was measured.
+/// Rows by name, columns by system and amount of data.
 #[derive(Debug, Default)]
 pub struct Report {
     columns: Vec<String>,
@@ -20,12 +20,13 @@ struct ReportRow {
 }
 
 impl Report {
-    /// A new column; the following cells are in it.
+    /// Begins a column; the cells that follow are in it.
     pub(crate) fn column(&mut self, name: String) {
         self.columns.push(name);
     }
 
-    /// A cell of the newest column. `target` is what the project wants: at least, and aimed at.
+    /// Adds a cell to the newest column. `target` has what the project requires and what it aims
+    /// at.
     pub(crate) fn cell(&mut self, name: &str, target: &'static str, value: String) {
         eprintln!("{name}: {value}");
         let column = self.columns.len();
@@ -38,13 +39,13 @@ impl Report {
         }
     }
 
-    /// A sentence below the table.
+    /// Adds a sentence below the table.
     pub(crate) fn note(&mut self, note: String) {
         eprintln!("{note}");
         self.notes.push(note);
     }
 
-    /// The table and the notes.
+    /// Returns the table and the notes.
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut text = String::from("| measured | must; aim |");
@@ -90,7 +91,7 @@ fn replaced(text: &str, name: &str, table: &str) -> Option<String> {
     Some(format!("{before}{begin}\n{table}\n{end}{after}"))
 }
 
-/// A number of spans in words.
+/// Formats a number of spans, log records or rows, shortened to thousands or millions.
 pub(crate) fn count(spans: u64) -> String {
     match spans {
         0..1000 => spans.to_string(),

@@ -17,25 +17,25 @@ use serde_json::Value as Json;
 use crate::machine;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// gRPC status codes that ask the client to retry: 8 `RESOURCE_EXHAUSTED` and 14 `UNAVAILABLE`,
+/// gRPC status codes that ask the client to retry: 8 `RESOURCE_EXHAUSTED` and 14 `UNAVAILABLE`.
 const AGAIN: [&str; 2] = ["8", "14"];
-/// and what OTLP over HTTP does.
+/// HTTP status codes with which OTLP asks the client to retry.
 const AGAIN_HTTP: [u16; 4] = [429, 502, 503, 504];
 /// Length in bytes of the prefix of a gRPC message.
 const GRPC_HEAD: usize = 5;
-/// How servers say that they took all spans: nothing, or a partial success without anything in it.
+/// Bodies with which servers say that they took all spans: none, or an empty partial success.
 const ALL: [&[u8]; 2] = [b"", b"\x0a\x00"];
-/// Exporters wait for a second or longer.
+/// Time until the next try. Exporters wait for a second or longer.
 const BACKOFF: Duration = Duration::from_millis(100);
 /// A server that is still busy after this many tries is broken.
 const TRIES_MAX: u32 = 600;
 
-/// Where a server takes OTLP.
+/// Protocol and address at which a server takes OTLP.
 #[derive(Debug, Clone)]
 pub(crate) enum Otlp {
-    /// At this address.
+    /// OTLP over gRPC at this address.
     Grpc(String),
-    /// At this URL.
+    /// OTLP over HTTP at this URL.
     Http(String),
 }
 
@@ -45,12 +45,12 @@ enum SendOutcome {
     Again,
 }
 
-/// How a sender of OTLP shows who it is, and whom it trusts.
+/// Credentials of a sender of OTLP, and the server that it trusts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SenderSecurity {
     /// Its key.
     pub(crate) key: Option<String>,
-    /// The server's certificate; `None`: no TLS.
+    /// The server's certificate; `None` without TLS.
     pub(crate) certificate: Option<CertificateDer<'static>>,
 }
 
@@ -67,9 +67,9 @@ pub(crate) struct Client {
 /// A request that was acknowledged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Acknowledged {
-    /// Of the try that succeeded.
+    /// Duration of the try that succeeded.
     pub(crate) took: Duration,
-    /// How often the server said "try again" before.
+    /// Number of tries before it that the server refused as busy.
     pub(crate) refusals: u64,
 }
 
@@ -82,12 +82,12 @@ pub(crate) struct Got {
 }
 
 impl Client {
-    /// One that shows no key and speaks no TLS.
+    /// Makes a client without a key and without TLS.
     pub(crate) fn new() -> Result<Self> {
         Self::with_security(&SenderSecurity::default())
     }
 
-    /// One of this sender.
+    /// Makes a client with the credentials of this sender.
     pub(crate) fn with_security(sender: &SenderSecurity) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         if let Some(certificate) = &sender.certificate {
@@ -169,7 +169,7 @@ impl Client {
         Ok(SendOutcome::Stored)
     }
 
-    /// Asks the API: the answer, `None` when there is no such thing, and how long it took.
+    /// Asks the API. Returns the answer, `None` for 404, and how long it took.
     pub(crate) async fn ask(&self, address: &str, path: &str) -> Result<(Option<Json>, Duration)> {
         let answer = self.get(address, &format!("/api/v1{path}")).await?;
         match answer.status {
@@ -191,14 +191,14 @@ impl Client {
 
 fn connector() -> HttpConnector {
     let mut connector = HttpConnector::new();
-    // As exporters do. Else the end of a request waits for the acknowledgement of what came before
-    // it, which the server's kernel holds back for 40 ms.
+    // Exporters do so, too. Otherwise the end of a request waits for the acknowledgement of the
+    // bytes before it, which the server's kernel delays by 40 ms.
     connector.set_nodelay(true);
     connector.enforce_http(false);
     connector
 }
 
-/// A message as gRPC has it: not compressed, and how long it is.
+/// Frames a message for gRPC: the flag for no compression, the length, the message.
 fn framed(message: &[u8]) -> Result<Bytes> {
     let mut frame = BytesMut::with_capacity(message.len() + GRPC_HEAD);
     frame.put_u8(0);
@@ -207,7 +207,7 @@ fn framed(message: &[u8]) -> Result<Bytes> {
     Ok(frame.freeze())
 }
 
-/// As it stands in a query string.
+/// Percent-encodes a text for a query string.
 pub(crate) fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match byte {

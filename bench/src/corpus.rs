@@ -17,14 +17,14 @@ use crate::{
     world::{self, Entry, OperationCall, Service},
 };
 
-/// Spans of a request, about.
+/// Approximate number of spans in a request.
 const REQUEST_SPANS: usize = 500;
-/// Spans of a group, at least.
+/// Minimum number of spans in a group.
 const GROUP_SPANS: usize = 4_000;
 /// Share of spans that arrive late, and share of all spans that are sent twice.
 const LATE: f64 = 0.01;
 const TWICE: f64 = 0.001;
-/// Late spans come with the requests of so many groups later.
+/// Number of groups by which late spans are delayed.
 const LATE_GROUPS: usize = 8;
 /// The pace at which the traces are said to have happened, whatever the pace of sending, when
 /// nothing else is asked for.
@@ -42,7 +42,7 @@ pub enum TelemetryKind {
 }
 
 impl TelemetryKind {
-    /// Its name in commands and reports.
+    /// Returns its name in commands and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ pub(crate) struct RequestTemplate {
 #[derive(Debug, Clone, Copy)]
 pub struct Send {
     group: usize,
-    /// Which of the group's requests; the late one is behind the others.
+    /// Position among the group's requests; the late one is after the others.
     request: usize,
     round: u64,
     /// Number of spans in it, repeated spans included.
@@ -125,7 +125,7 @@ pub struct Plan<'a> {
 }
 
 impl Corpus {
-    /// Requests of this shape with about so many spans, for this seed always the same.
+    /// Makes requests of this kind with about this many spans, always the same for a seed.
     #[must_use]
     pub fn new(shape: TelemetryKind, spans: usize, seed: u64) -> Self {
         let mut random = Random::new(mix(seed, 1));
@@ -152,7 +152,7 @@ impl Corpus {
         self.plan_within(spans, end_unix_nanos, None)
     }
 
-    /// The same, spread evenly over so many nanoseconds.
+    /// Plans as [`Self::plan`] does, with the spans spread evenly over this window.
     #[must_use]
     pub fn plan_within(
         &self,
@@ -205,7 +205,7 @@ impl Plan<'_> {
         })
     }
 
-    /// Some of the traces, spread evenly over everything that is sent.
+    /// Returns some of the traces, spread evenly over everything that is sent.
     #[must_use]
     pub fn traces(&self, count: usize) -> Vec<SentTrace> {
         let mut random = Random::new(mix(self.corpus.seed, 2));
@@ -270,7 +270,7 @@ impl Plan<'_> {
         sizes
     }
 
-    /// From when on spans begin, and until when at the latest.
+    /// Returns the earliest and the latest start of a span.
     pub(crate) fn bounds_unix_nanos(&self) -> (u64, u64) {
         let last = self.rounds.iter().map(|(group, round)| {
             let traces = self.corpus.groups[*group].trace_spans.len() as u64;

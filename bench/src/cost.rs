@@ -1,4 +1,4 @@
-//! Processor time, and how it is told: the median of several rounds, and between what they were.
+//! Processor time, and its format in the table: the median of several rounds with their range.
 
 use std::{
     fmt,
@@ -8,9 +8,9 @@ use std::{
 /// Processor time of a process in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Cpu {
-    /// In its own code.
+    /// Seconds in its own code.
     pub(crate) user: f64,
-    /// In the system's, for it.
+    /// Seconds that the system spent for it.
     pub(crate) system: f64,
 }
 
@@ -52,7 +52,7 @@ impl Costs {
 }
 
 impl fmt::Display for Costs {
-    /// The median, what of it was the system's, and the least and the most when there were more.
+    /// Writes the median and the system's part of it, and the range when there were several rounds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rounds = self.0.clone();
         rounds.sort_by(|one, other| one.total().total_cmp(&other.total()));

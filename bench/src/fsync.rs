@@ -1,4 +1,4 @@
-//! How fast the disk is under what was measured: the same kind of write as the log's, alone.
+//! Speed of the disk below a measurement: writes with a sync, as those of the log, alone.
 
 use std::{
     fs::OpenOptions,
@@ -20,7 +20,7 @@ use crate::{latency_samples::Latencies, machine};
 const BYTES: usize = 64 << 10;
 const APART: Duration = Duration::from_millis(20);
 
-/// Writes and syncs now and then, until it is stopped.
+/// A thread that writes and syncs at intervals until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Probe {
     stop: Arc<AtomicBool>,
@@ -28,7 +28,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// Starts in a thread of its own, in a file in this folder.
+    /// Starts the thread, which writes to a file in this folder.
     pub(crate) fn start(folder: &Path) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let path = folder.join("fsync-probe");
@@ -36,7 +36,7 @@ impl Probe {
         Self { stop, thread: std::thread::spawn(move || run(path, &stopped)) }
     }
 
-    /// Ends it: how long each write with its sync took.
+    /// Ends the thread. Returns how long each write with its sync took.
     pub(crate) fn finish(self) -> Result<Latencies> {
         self.stop.store(true, Relaxed);
         self.thread.join().map_err(|_| anyhow!("the probe of the disk panicked"))?

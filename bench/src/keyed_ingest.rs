@@ -43,7 +43,7 @@ pub struct KeysOptions {
     pub corpus_spans: usize,
     /// Seed of the random numbers.
     pub seed: u64,
-    /// No load lasts longer.
+    /// Maximum time of a load.
     pub longest: Duration,
 }
 
@@ -106,12 +106,13 @@ pub fn measure_keys(options: &KeysOptions) -> Result<Report> {
     Ok(report)
 }
 
-/// The median, the interval in which the true median lies with 95 %, the least and the most.
+/// Formats the median, the interval in which the true median lies with 95 %, the least and the
+/// most.
 fn spread(mut ratios: Vec<f64>) -> String {
     ratios.sort_by(f64::total_cmp);
     let at = |index: usize| ratios.get(index).copied().unwrap_or_default();
     let (count, last) = (ratios.len() as f64, ratios.len().saturating_sub(1));
-    // By ranks: how many of the ratios are below the true median is binomial.
+    // The interval is one of ranks: the number of ratios below the true median is binomial.
     let rank = whole((count / 2.0 - 0.98 * count.sqrt()).max(1.0));
     let rank = usize::try_from(rank).unwrap_or(1);
     let (low, high) = (at(rank.saturating_sub(1)), at((last + 1).saturating_sub(rank)));
@@ -130,7 +131,7 @@ struct KeysBench<'a> {
 }
 
 impl KeysBench<'_> {
-    /// Fills a server. Processor time from when it rested before the load until it rests again.
+    /// Fills a server. Returns its processor time from before the load until it is idle again.
     fn measure(&self, demand: Demand) -> Result<(Cpu, LoadResult)> {
         let folder = &self.options.folder;
         let folder = tempfile::tempdir_in(folder).with_context(|| folder.display().to_string())?;

@@ -19,7 +19,7 @@ impl Latencies {
         self.0.extend(other.0);
     }
 
-    /// The duration that this part of all is not above; zero when there are none.
+    /// Returns the quantile of this part of all durations; zero when there are none.
     pub(crate) fn at(&self, part: f64) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -35,7 +35,7 @@ impl fmt::Display for Latencies {
     }
 }
 
-/// Milliseconds in three digits or more.
+/// Formats milliseconds with three digits or more.
 pub(crate) fn millis(duration: Duration) -> String {
     let millis = duration.as_secs_f64() * 1000.0;
     match millis {

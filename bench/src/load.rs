@@ -15,14 +15,14 @@ use crate::{
     machine,
 };
 
-/// How to send.
+/// Number of connections and pace of a load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoadRate {
     /// Requests under way at a time, each on a connection of its own.
     pub(crate) connections: usize,
-    /// Spans per second; `None`: as fast as the server answers.
+    /// Spans per second; `None` for as fast as the server answers.
     pub(crate) spans_per_second: Option<f64>,
-    /// Nothing more is sent after this.
+    /// Time after which nothing more is sent.
     pub(crate) longest: Duration,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct LoadResult {
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
     pub(crate) refusals: u64,
-    /// From when a request was due until it was acknowledged.
+    /// Times from when a request was due until it was acknowledged.
     pub(crate) acknowledged: Latencies,
     /// True if everything was sent before the time limit.
     pub(crate) complete: bool,
@@ -47,7 +47,8 @@ impl LoadResult {
 
 /// Requests to send, in order.
 pub(crate) trait RequestSource {
-    /// The body of a request and the number of spans or log records in it; `None` behind the last.
+    /// Returns the body of a request and the number of spans or log records in it; `None` after the
+    /// last.
     fn request(&self, index: usize) -> Option<(Vec<u8>, u64)>;
 }
 
@@ -64,7 +65,7 @@ struct Course<'a> {
     pace: LoadRate,
     begin: Instant,
     next: AtomicUsize,
-    /// Spans of the requests given out so far.
+    /// Number of spans in the requests that connections have taken so far.
     given: AtomicU64,
 }
 
@@ -77,7 +78,7 @@ pub(crate) async fn send(
     send_as(&SenderSecurity::default(), plan, otlp, pace).await
 }
 
-/// The same as a sender who shows a key, or speaks TLS.
+/// Sends as [`send`] does, with the credentials of a sender.
 pub(crate) async fn send_as(
     sender: &SenderSecurity,
     plan: &dyn RequestSource,

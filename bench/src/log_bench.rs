@@ -4,10 +4,15 @@
 //! Both get the same records by the same client, OTLP over HTTP, on an empty folder. Processor time is
 //! that of the process until it has ended, for ours with `tidings compact`. Then it is started again
 //! and asked one question after the other. Lists and counts must be those of what was sent; of
-//! patterns only the total is compared.
+//! patterns only the total is compared. An answer about more records than a search reads may be
+//! partial, and its cell says so.
+//!
+//! Records are generated for each request, and again for the expected answers, and are not kept. Free
+//! disk is compared with their number before anything is sent.
 
 mod log_plan;
 mod log_questions;
+mod question_samples;
 
 use std::{
     path::{Path, PathBuf},
@@ -20,14 +25,14 @@ use tokio::runtime::Runtime;
 
 use self::{
     log_plan::LogPlan,
-    log_questions::{LogQuestion, questions},
+    log_questions::{AnswerExtent, LogQuestion, questions},
+    question_samples::{AskBounds, sample_question},
 };
 use crate::{
     Report,
     bench_report::count,
     client::{Client, Otlp},
     cost::{Costs, Cpu},
-    latency_samples::{Latencies, millis},
     load::{self, LoadRate, LoadResult},
     machine,
     peers::victoria,
@@ -46,33 +51,41 @@ pub struct LogsOptions {
     pub folder: PathBuf,
     /// Number of records, for each column of the table.
     pub records: Vec<u64>,
-    /// The records are of so long a time, evenly.
+    /// Length of the time over which the records are spread, evenly.
     pub window: Duration,
     /// Seed of the random numbers.
     pub seed: u64,
-    /// No load lasts longer.
+    /// Maximum time to send all records.
     pub longest: Duration,
-    /// A question is asked no more often once it took so long altogether,
+    /// An ask without an answer after this time is given up, and its question with it.
     pub patience: Duration,
-    /// and no more often than this.
+    /// Number of times that each question is asked after the first time.
     pub repeats: usize,
 }
 
 const CONNECTIONS: usize = 4;
-/// VictoriaLogs does nothing more when it takes less than a fiftieth of one processor for so long.
+/// Disk that a record takes at the peak of a run. Merged files take 60 bytes; the log and the files
+/// that merged ones replace come on top.
+const DISK_BYTES_PER_RECORD: u64 = 300;
+/// VictoriaLogs is idle when it takes less than a fiftieth of one processor for this long.
 const REST: IdleCriterion = IdleCriterion {
     window: Duration::from_secs(20),
     part: 0.02,
     patience: Duration::from_secs(180),
 };
-/// A process that has not ended so long after it was told to is killed.
+/// Time to end after SIGTERM; a process that takes longer is killed.
 const END_MAX: Duration = Duration::from_secs(60);
 
 /// Measures all columns.
 ///
 /// # Errors
-/// When a system cannot be started, refuses records, or answers something that is not so.
+/// When the disk is too small, or a system cannot be started, refuses records, or answers something
+/// that is not so.
 pub fn measure_logs(options: &LogsOptions) -> Result<Report> {
+    let records_max = options.records.iter().copied().max().unwrap_or(0);
+    if let Some(free_bytes) = machine::free_disk_bytes(&options.folder) {
+        ensure_disk_fits(records_max, free_bytes, &options.folder)?;
+    }
     let runtime = Runtime::new()?;
     let mut report = Report::default();
     for records in &options.records {
@@ -92,6 +105,20 @@ pub fn measure_logs(options: &LogsOptions) -> Result<Report> {
         report.note(note);
     }
     Ok(report)
+}
+
+/// Fails when this number of records may not fit into the free disk of a folder.
+fn ensure_disk_fits(records: u64, free_bytes: u64, folder: &Path) -> Result<()> {
+    let needed_bytes = records.saturating_mul(DISK_BYTES_PER_RECORD);
+    ensure!(
+        needed_bytes <= free_bytes,
+        "{}: {} records take up to {} MiB of disk, and {} MiB are free",
+        folder.display(),
+        count(records),
+        needed_bytes >> 20,
+        free_bytes >> 20
+    );
+    Ok(())
 }
 
 struct LogsBench<'a> {
@@ -179,32 +206,42 @@ impl LogsBench<'_> {
         report.cell("resident memory while it takes them, most", "", resident);
     }
 
-    /// Asks once, and then as often as there is time.
+    /// Asks one question and returns its cell.
     fn ask(
         &self,
         client: &Client,
         address: &str,
         path: &str,
-        check: impl Fn(&[u8]) -> Result<()>,
+        check: impl Fn(&[u8]) -> Result<AnswerExtent>,
     ) -> Result<String> {
-        let (begin, mut first, mut latencies) = (machine::now(), None, Latencies::default());
-        while latencies.len() == 0
-            || latencies.len() < self.options.repeats && begin.elapsed() < self.options.patience
-        {
-            let got = self.runtime.block_on(client.get(address, path))?;
-            ensure!(got.status == 200, "{path}: {}", String::from_utf8_lossy(&got.body));
-            check(&got.body).with_context(|| path.to_owned())?;
-            match first {
-                None => first = Some(got.took),
-                Some(_) => latencies.add(got.took),
-            }
-        }
-        let first = millis(first.unwrap_or_default());
-        Ok(format!("{latencies} (first {first}; {}×)", latencies.len()))
+        let longest = self.options.patience;
+        let get = || {
+            let answer = async { tokio::time::timeout(longest, client.get(address, path)).await };
+            self.runtime.block_on(answer).ok().transpose()
+        };
+        let bounds = AskBounds { repeats: self.options.repeats, longest };
+        sample_question(bounds, get, check).with_context(|| path.to_owned())
     }
 
     fn folder(&self) -> Result<TempDir> {
         let folder = &self.options.folder;
         tempfile::tempdir_in(folder).with_context(|| folder.display().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::ensure_disk_fits;
+
+    #[test]
+    fn records_that_do_not_fit_the_disk_are_not_sent() {
+        let folder = Path::new("target/bench");
+        ensure_disk_fits(100_000_000, 30_000_000_000, folder).unwrap();
+        let error = ensure_disk_fits(100_000_000, 20_000_000_000, folder).unwrap_err().to_string();
+        let expected =
+            "target/bench: 100 M records take up to 28610 MiB of disk, and 19073 MiB are free";
+        assert_eq!(error, expected);
     }
 }

@@ -18,7 +18,7 @@ tidings-bench keys    --server PROGRAM --folder FOLDER [--spans N] [--rounds N] 
 tidings-bench query   --server PROGRAM --folder FOLDER [--spans N,N…] [--window HOURS]
                       [--keep yes] [--seconds N] [--only WORDS] [--into PAGE]
 tidings-bench logs    --server PROGRAM --folder FOLDER [--records N,N…] [--window HOURS]
-                      [--seconds N] [--victoria-logs PROGRAM] [--into PAGE]
+                      [--asks N] [--ask-seconds N] [--victoria-logs PROGRAM] [--into PAGE]
 tidings-bench peers   --server PROGRAM --folder FOLDER [--spans N] [--rounds N] [--into PAGE]
                       [--victoria-traces PROGRAM] [--jaeger PROGRAM] [--tempo PROGRAM]
 
@@ -33,12 +33,14 @@ storage:
   --costs-only  measure nothing else
 query, logs:
   --window   within how many hours the spans begin (24)
-  --seconds  how long each question is asked again and again (20; logs 5)
 query:
+  --seconds  how long each question is asked again and again (20)
   --keep     leave data in the folder, and measure what was left there without sending it again
   --only     only questions with these words in their names
 logs:
   --records  how many log records, for each column of the table (1000000)
+  --asks     how often each question is asked after the first time (30)
+  --ask-seconds  how long one ask may take; a question that takes longer is given up (60)
   --victoria-logs  the program of VictoriaLogs, to measure it beside
 peers:
   --victoria-traces, --jaeger, --tempo  programs to measure beside";
@@ -119,9 +121,9 @@ fn query(flags: &Flags) -> Result<QueryOptions> {
 }
 
 fn logs(flags: &Flags) -> Result<LogsOptions> {
-    flags.allow(&["--records", "--window", "--seconds", "--victoria-logs"])?;
+    flags.allow(&["--records", "--window", "--asks", "--ask-seconds", "--victoria-logs"])?;
     let hours = flags.number("--window")?.unwrap_or(24);
-    let seconds = flags.number("--seconds")?.unwrap_or(5);
+    let seconds = flags.number("--ask-seconds")?.unwrap_or(60);
     Ok(LogsOptions {
         server: flags.text("--server").unwrap_or_default().into(),
         victoria_logs: flags.text("--victoria-logs").map(Into::into),
@@ -131,7 +133,7 @@ fn logs(flags: &Flags) -> Result<LogsOptions> {
         seed: 1,
         longest: Duration::from_secs(2 * 3600),
         patience: Duration::from_secs(seconds as u64),
-        repeats: 100,
+        repeats: flags.number("--asks")?.unwrap_or(30),
     })
 }
 

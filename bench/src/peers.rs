@@ -44,19 +44,19 @@ const SYSTEMS: &[System] =
     &[tidings::SYSTEM, victoria::TRACES, jaeger_badger::SYSTEM, tempo::SYSTEM];
 
 const CONNECTIONS: usize = 4;
-/// Traces that every system must give back whole,
+/// Number of sampled traces that every system must return whole.
 const SAMPLED: usize = 100;
-/// and those of them that are asked for as soon as everything is sent.
+/// Number of these that are asked for as soon as everything is sent.
 const WATCHED: usize = 5;
 /// Maximum time from the last acknowledgement until the spans are visible.
 const VISIBLE_MAX: Duration = Duration::from_secs(300);
-/// A system does nothing more when it takes less than a fiftieth of one processor for so long.
+/// A system is idle when it takes less than a fiftieth of one processor for this long.
 const REST: IdleCriterion = IdleCriterion {
     window: Duration::from_secs(20),
     part: 0.02,
     patience: Duration::from_secs(180),
 };
-/// One that has not ended so long after it was told to is killed.
+/// Time to end after SIGTERM; a system that takes longer is killed.
 const END_MAX: Duration = Duration::from_secs(60);
 /// Searches for the newest traces of a service.
 const SEARCHES: usize = 40;
@@ -70,14 +70,14 @@ pub struct PeersOptions {
     pub folder: PathBuf,
     /// Number of spans sent to each system.
     pub spans: u64,
-    /// How often; every second time in the opposite order.
+    /// Number of rounds; every second one is in the opposite order.
     pub rounds: usize,
     /// Number of spans that requests are encoded for. Requests are sent repeatedly with new ids and
     /// values.
     pub corpus_spans: usize,
     /// Seed of the random numbers.
     pub seed: u64,
-    /// No load lasts longer.
+    /// Maximum time of a load.
     pub longest: Duration,
     /// True to wait until systems are idle, which takes 20 seconds or longer.
     pub rest: bool,
@@ -97,7 +97,7 @@ struct Measured {
     seconds: Vec<f64>,
     per_second: Vec<f64>,
     refusals: u64,
-    /// How often it did not end by itself.
+    /// Number of times that it did not end by itself.
     kills: u32,
     resident_bytes: u64,
     bytes_per_span: f64,
@@ -194,7 +194,8 @@ impl PeersBench<'_> {
         tempfile::tempdir_in(folder).with_context(|| folder.display().to_string())
     }
 
-    /// Asks for the traces until all of them have all spans that were sent. How long that took.
+    /// Asks for the traces until all of them have all spans that were sent. Returns how long that
+    /// took.
     fn whole(&self, system: &System, running: &Running, traces: &[SentTrace]) -> Result<Duration> {
         let client = Client::new()?;
         let begin = machine::now();

@@ -13,14 +13,14 @@ use crate::{cost::Cpu, machine};
 /// Linux counts a process's time in these on every architecture that we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// When a process rests.
+/// Definition of an idle process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IdleCriterion {
-    /// In so long
+    /// Length of the time in which processor time is counted.
     pub(crate) window: Duration,
-    /// it takes no more processor time than this part of it.
+    /// Part of the window that an idle process takes of a processor, at most.
     pub(crate) part: f64,
-    /// One that does not rest within this has something else to do.
+    /// Maximum time to wait until the process is idle.
     pub(crate) patience: Duration,
 }
 
@@ -50,7 +50,8 @@ impl ChildProcess {
         Ok(Cpu { user: seconds(11)?, system: seconds(12)? })
     }
 
-    /// Processor time until it rests: what requests left to do after their answer is done by then.
+    /// Waits until the process is idle, when work that requests left behind is done. Returns its
+    /// processor time so far.
     pub(crate) fn cpu_at_rest(&self, rest: IdleCriterion) -> Result<Cpu> {
         let deadline = machine::now() + rest.patience;
         let mut before = self.cpu()?;
@@ -65,7 +66,7 @@ impl ChildProcess {
         Ok(before)
     }
 
-    /// The most memory that was resident at a time, in bytes.
+    /// Returns the peak of its resident memory, in bytes.
     pub(crate) fn peak_resident_bytes(&self) -> Result<u64> {
         let status = self.proc("status")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -73,20 +74,22 @@ impl ChildProcess {
         Ok(kibibytes.parse::<u64>()? * 1024)
     }
 
-    /// SIGKILL.
+    /// Ends it with SIGKILL.
     pub(crate) fn kill(mut self) -> Result<()> {
         self.0.kill()?;
         self.0.wait()?;
         Ok(())
     }
 
-    /// SIGTERM: servers write what they have and end. All its processor time.
+    /// Sends SIGTERM, at which servers write their memory to files, and waits for the end. Returns
+    /// all its processor time.
     pub(crate) fn stop(self, patience: Duration) -> Result<Cpu> {
         self.terminate()?;
         self.end(patience)
     }
 
-    /// The same for one that may not end by itself: whether it had to be killed.
+    /// Sends SIGTERM and kills the process when it does not end in time. Also returns true if it
+    /// was killed.
     pub(crate) fn stop_or_kill(mut self, patience: Duration) -> Result<(Cpu, bool)> {
         self.terminate()?;
         let was_killed = !self.ends_within(patience)?;
@@ -103,7 +106,7 @@ impl ChildProcess {
         Ok(())
     }
 
-    /// Waits until it has ended well. All its processor time.
+    /// Waits until it has ended with success. Returns all its processor time.
     pub(crate) fn end(mut self, patience: Duration) -> Result<Cpu> {
         ensure!(self.ends_within(patience)?, "it did not end within {patience:?}");
         let cpu = self.cpu()?;

@@ -1,9 +1,9 @@
 //! Measures how long the query service's questions take, on the real server as it comes configured.
 //!
-//! Per number of spans: a data directory is filled, and what it has is merged; a server is started
-//! on it and asked one question after the other, each as often as there is time. A directory can be
-//! kept, with what was sent to it written down beside it, and is measured again without being
-//! filled. Every answer is held against what was sent.
+//! For each number of spans a data directory is filled and compacted. A server is started on it and
+//! asked one question after the other, each as often as there is time. A directory can be kept,
+//! with a description of its telemetry beside it, and be measured again without being filled. Every
+//! answer is compared with the telemetry that was sent.
 
 mod answers;
 mod questions;
@@ -39,22 +39,22 @@ pub struct QueryOptions {
     pub folder: PathBuf,
     /// Number of spans, for each column of the table.
     pub spans: Vec<u64>,
-    /// The spans begin within so long a time, evenly.
+    /// Length of the time over which the spans begin, evenly.
     pub window: Duration,
     /// True to keep data directories, and to reuse those that exist.
     pub keep: bool,
-    /// Only questions whose name has this in it, when it is given.
+    /// Part of a name: only questions with it are asked. `None` for all questions.
     pub only: Option<String>,
     /// Number of spans that requests are encoded for. Requests are sent repeatedly with new ids and
     /// values.
     pub corpus_spans: usize,
     /// Seed of the random numbers.
     pub seed: u64,
-    /// Filling takes no longer.
+    /// Maximum time to fill a directory.
     pub longest: Duration,
-    /// A question is asked no more often once it took so long altogether,
+    /// Time for a question, after which it is not asked again.
     pub patience: Duration,
-    /// and no more often than this.
+    /// Maximum number of times that a question is asked.
     pub repeats: usize,
 }
 
@@ -85,7 +85,7 @@ struct QueryBench<'a> {
     runtime: &'a Runtime,
 }
 
-/// Where a data directory is, which goes with it unless it is kept.
+/// Folder of a data directory; a passing one is removed when it is dropped.
 enum Folder {
     Kept(PathBuf),
     Passing(TempDir),
@@ -150,7 +150,7 @@ impl QueryBench<'_> {
         })
     }
 
-    /// When the spans end that are there already, if there are any.
+    /// Returns when the spans end that the directory already has; `None` when it is empty.
     fn end_of(&self, loaded: &Path, spans: u64) -> Result<Option<u64>> {
         let Ok(text) = fs::read_to_string(loaded) else { return Ok(None) };
         let json: Json = serde_json::from_str(&text)?;
@@ -163,7 +163,7 @@ impl QueryBench<'_> {
         json["endUnixNanos"].as_u64().map(Some).context("the end is missing")
     }
 
-    /// Sends everything and merges it. When the spans end.
+    /// Sends everything and compacts it. Returns when the spans end.
     #[expect(clippy::disallowed_methods, reason = "a note beside what is measured")]
     fn fill(&self, launch: &Launch, loaded: &Path, spans: u64) -> Result<u64> {
         ensure!(

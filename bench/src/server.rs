@@ -18,13 +18,13 @@ use crate::{
     process::{ChildProcess, IdleCriterion},
 };
 
-/// Maximum time the server may take to start or stop,
+/// Maximum time for the server to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// and to merge what was sent: that takes longer the more there is.
+/// Maximum time to compact all data, which grows with its size.
 const MERGE_PATIENCE: Duration = Duration::from_secs(2 * 3600);
-/// Linux counts what files take on the disk in these.
+/// Linux counts disk usage of files in blocks of this size.
 const BLOCK_BYTES: u64 = 512;
-/// A server that rests takes no more than a tick in 300 ms.
+/// An idle server takes at most one tick in 300 ms.
 const REST: IdleCriterion = IdleCriterion {
     window: Duration::from_millis(300),
     part: 0.05,
@@ -40,7 +40,7 @@ pub(crate) const IN_MEMORY: [[&str; 2]; 5] = [
     ["--wal-bytes-max", "64GiB"],
 ];
 
-/// A running server, until it is dropped.
+/// A running server. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct RunningServer {
     pub(crate) process: ChildProcess,
@@ -48,11 +48,11 @@ pub(crate) struct RunningServer {
     pub(crate) otlp: Otlp,
     /// The address of OTLP over HTTP.
     pub(crate) otlp_http: String,
-    /// From starting the process to its being ready.
+    /// Time from the start of the process until it is ready.
     pub(crate) started_in: Duration,
 }
 
-/// How to start a server.
+/// Program, data directory and flags of a server to start.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     pub(crate) binary: PathBuf,
@@ -101,14 +101,14 @@ impl Launch {
 }
 
 impl Launch {
-    /// Does all upkeep that is due, with no server running; the processor time it took.
+    /// Does all maintenance that is due, while no server runs. Returns the processor time it took.
     pub(crate) fn compact(&self) -> Result<Cpu> {
         let mut command = Command::new(&self.binary);
         command
             .arg("compact")
             .arg("--data-dir")
             .arg(&self.data_dir)
-            // What was replaced would be counted otherwise.
+            // Replaced files would be counted otherwise.
             .args(["--removed-files-age", "0m", "--log", "error"])
             .stdout(Stdio::null());
         ChildProcess::start(&mut command)?.end(MERGE_PATIENCE)
@@ -116,28 +116,28 @@ impl Launch {
 }
 
 impl RunningServer {
-    /// Processor time until it rests.
+    /// Waits until it is idle and returns its processor time so far.
     pub(crate) fn cpu_at_rest(&self) -> Result<Cpu> {
         self.process.cpu_at_rest(REST)
     }
 
-    /// The most memory that was resident at a time, in bytes.
+    /// Returns the peak of its resident memory, in bytes.
     pub(crate) fn peak_resident_bytes(&self) -> Result<u64> {
         self.process.peak_resident_bytes()
     }
 
-    /// SIGKILL.
+    /// Ends it with SIGKILL.
     pub(crate) fn kill(self) -> Result<()> {
         self.process.kill()
     }
 
-    /// SIGTERM: the server flushes and ends. All its processor time.
+    /// Sends SIGTERM, at which the server flushes and ends. Returns all its processor time.
     pub(crate) fn stop(self) -> Result<Cpu> {
         self.process.stop(PATIENCE)
     }
 }
 
-/// Bytes of all files below a folder, without holes.
+/// Returns the bytes that all files below a folder take, holes left out.
 pub(crate) fn folder_bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     let mut folders = vec![folder.to_path_buf()];

@@ -38,7 +38,7 @@ pub struct StorageOptions {
     pub folder: PathBuf,
     /// Number of spans, for each column of the table.
     pub spans: Vec<u64>,
-    /// How often what storing costs is measured.
+    /// Number of rounds in which the cost of storing is measured.
     pub rounds: usize,
     /// True to measure ingest costs only.
     pub costs_only: bool,
@@ -49,17 +49,17 @@ pub struct StorageOptions {
     pub seed: u64,
     /// Duration of the load at half the highest rate.
     pub half_load: Duration,
-    /// No load lasts longer.
+    /// Maximum time of a load.
     pub longest: Duration,
-    /// Traces that are looked up, and other questions asked.
+    /// Number of traces that are looked up, and of other questions.
     pub questions: usize,
 }
 
-/// So many spans at most stay in memory when it is measured without files.
+/// Maximum number of spans in memory where memory is measured without files.
 const IN_MEMORY_MAX: u64 = 400_000;
-/// So many in the log that is replayed, which are about a gibibyte.
+/// Maximum number of spans in the log that is replayed, which take about a gibibyte.
 const RESTART_MAX: u64 = 1_250_000;
-/// So many for the shape of published figures.
+/// Number of spans for the shape of published figures.
 const PUBLISHED_MAX: u64 = 1_000_000;
 const CONNECTIONS: usize = 4;
 /// Times that a sent span is waited for.
@@ -95,10 +95,10 @@ pub fn measure(options: &StorageOptions) -> Result<Report> {
 /// A data directory with everything in it.
 struct Filled {
     sent: LoadResult,
-    /// From the server's start to its end.
+    /// Processor time from the start of the server to its end.
     in_files: Cpu,
     compacting: Cpu,
-    /// The most memory.
+    /// Peak of resident memory.
     resident_bytes: u64,
     bytes: u64,
     compacted_bytes: u64,
@@ -118,7 +118,7 @@ const SIZE_COMPACTED: &str = "the same, compacted";
 const RATE: &str = "spans per second taken in, load on the same machine";
 
 impl StorageBench<'_> {
-    /// Into the log and into memory.
+    /// Measures storing in the log and in memory only.
     fn without_files(&self, report: &mut Report, spans: u64) -> Result<()> {
         let mut costs = Costs::default();
         for round in 1..=self.options.rounds {
@@ -140,7 +140,8 @@ impl StorageBench<'_> {
         Ok(())
     }
 
-    /// A log of which nothing is in files, read by a server as it comes configured.
+    /// Measures the replay of a log of which nothing is in files, by a server with default
+    /// settings.
     fn restart(&self, report: &mut Report, spans: u64) -> Result<()> {
         let folder = self.folder()?;
         let launch = self.launch(folder.path(), IN_MEMORY.as_flattened());
@@ -162,7 +163,7 @@ impl StorageBench<'_> {
         server.kill()
     }
 
-    /// As configured by default, with everything that is asked afterwards.
+    /// Measures a server with default settings, and the questions afterwards.
     fn with_files(&self, report: &mut Report, spans: u64) -> Result<()> {
         let folder = self.folder()?;
         let launch = self.launch(folder.path(), &[]);
@@ -181,7 +182,7 @@ impl StorageBench<'_> {
         server.stop().map(|_| ())
     }
 
-    /// The size and the cost of the shape that others publish figures of.
+    /// Measures size and cost for the shape that others publish figures of.
     fn published(&self, report: &mut Report, spans: u64) -> Result<()> {
         let folder = self.folder()?;
         let launch = self.launch(folder.path(), &[]);

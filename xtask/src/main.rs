@@ -1,7 +1,8 @@
-//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask fuzz`, `cargo xtask simulate`, `cargo xtask bench`.
+//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask fuzz`,
+//! `cargo xtask simulate`, `cargo xtask bench`.
 //!
-//! Owns how the project is built and checked. What a command installs or cannot run it says in one
-//! line.
+//! Owns how the project is built and checked. A command reports in one line what it installs and
+//! what it cannot run.
 
 mod bench;
 mod coverage;
@@ -21,7 +22,7 @@ use anyhow::{Result, bail};
 
 use crate::steps::StepReport;
 
-/// The step that every command with a page begins with.
+/// First step of every command that needs the UI.
 const UI: &str = "UI: compile to WebAssembly, compress into ui/dist";
 
 const USAGE: &str = "\
@@ -38,6 +39,7 @@ cargo xtask sbom             the same crates as a bill of materials (CycloneDX)
 cargo xtask bench storage    measure the release build; -- --spans N,N… says with how much
 cargo xtask bench keys       the same of what keys and TLS cost the ingest
 cargo xtask bench query      the same of how long questions take
+cargo xtask bench logs       the same of log records; -- --records N,N… says with how many
 cargo xtask bench peers      the same of other systems; -- --tempo PROGRAM says with which
 cargo xtask bench layout     print bytes per span by column, flushed and compacted";
 

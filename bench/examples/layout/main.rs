@@ -174,9 +174,9 @@ struct Sizes {
     columns: BTreeMap<String, ColumnSize>,
     /// Bytes of files outside of columns: footers, page indexes, filters.
     besides: u64,
-    /// The files of `_index`,
+    /// Bytes of the files of `_index`.
     indexes: u64,
-    /// and their sections.
+    /// Bytes of their sections, by name.
     sections: BTreeMap<&'static str, u64>,
 }
 

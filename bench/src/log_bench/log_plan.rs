@@ -1,7 +1,7 @@
-//! Log records to send: made for each request, always the same for a seed.
+//! Log records to send: generated for each request, always the same for a seed.
 //!
-//! Forty templates of twelve services, with ids, amounts, hosts, paths and users in them. What an
-//! answer must have is found by making all records again.
+//! Forty templates of twelve services, with ids, amounts, hosts, paths and users in them. Expected
+//! answers are found by generating all records again.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use crate::{
     random::{Random, mix},
 };
 
-/// Records of a request.
+/// Number of records in a request.
 const REQUEST_RECORDS: u64 = 500;
-/// A phrase of this share of all records.
+/// A phrase that a share of all records has.
 pub(super) const PHRASE: &str = "payment declined";
 const PHRASES: f64 = 0.001;
 /// A word of one template.
 pub(super) const WORD: &str = "deadlock";
-/// A regular expression of which no part is a rare word: one record or two in a million.
+/// A regular expression without a rare word, which one record or two in a million match.
 pub(super) const PATTERN: &str = "order [0-9a-f]{9}[01]a7 failed";
-/// Records of a list.
+/// Number of records in a list.
 pub(super) const LISTED: usize = 100;
-/// The service of what failed most often.
+/// The service with most errors.
 pub(super) const PAYMENT: &str = "payment";
 /// Numbers and names of severities, and the share of records up to each.
 const SEVERITIES: [(u64, &str, f64); 4] =
@@ -126,9 +126,9 @@ pub(super) enum RecordSubset {
     PaymentErrors,
     Phrase,
     Word,
-    /// Of the order that [`LogPlan::order`] names.
+    /// Records of the order that [`LogPlan::order`] returns.
     Order,
-    /// With the word that [`LogPlan::needle`] is.
+    /// Records with the word that [`LogPlan::needle`] returns.
     Needle,
     Pattern,
 }
@@ -145,7 +145,7 @@ impl RecordSubset {
     ];
 }
 
-/// Records of a plan, as answers must have them.
+/// Records and counts that answers must have.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LogFacts {
     /// Time and body of the newest [`LISTED`] records of each subset, the newest first.
@@ -155,24 +155,24 @@ pub(super) struct LogFacts {
 }
 
 impl LogPlan {
-    /// So many records, spread evenly over this window.
+    /// Plans this many records, spread evenly over a window.
     pub(super) fn new(records: u64, seed: u64, end_unix_nanos: u64, window_nanos: u64) -> Self {
         let nanos_per_record = window_nanos / records.max(1);
         let begin_unix_nanos = end_unix_nanos.saturating_sub(records * nanos_per_record);
         Self { records, seed, begin_unix_nanos, nanos_per_record }
     }
 
-    /// When the last record is over.
+    /// Returns the end of the window.
     pub(super) fn end_unix_nanos(&self) -> u64 {
         self.begin_unix_nanos + self.records * self.nanos_per_record
     }
 
-    /// A word that one record has.
+    /// Returns a word that one record has.
     pub(super) fn needle(&self) -> String {
         format!("needle{:016x}", mix(self.seed, 91))
     }
 
-    /// An order that a record in the middle has.
+    /// Returns an order that a record in the middle has.
     pub(super) fn order(&self) -> Option<String> {
         (self.records / 2..self.records).find_map(|index| self.record(index).order)
     }
@@ -211,7 +211,7 @@ impl LogPlan {
         }
     }
 
-    /// Makes all records, the newest first.
+    /// Generates all records, the newest first, and collects the expected answers.
     pub(super) fn facts(&self) -> LogFacts {
         let (order, needle) = (self.order(), self.needle());
         let mut facts = LogFacts::default();
@@ -239,13 +239,13 @@ impl LogPlan {
     }
 }
 
-/// Returns true if [`PATTERN`] finds something: orders have twelve digits.
+/// Returns true if [`PATTERN`] matches; orders have twelve digits.
 fn fits_pattern(body: &str) -> bool {
     let order = body.strip_prefix("order ").and_then(|rest| rest.split_once(" failed"));
     order.is_some_and(|(order, _)| order.ends_with("0a7") || order.ends_with("1a7"))
 }
 
-/// The text with values for its signs.
+/// Fills the signs of a template with values.
 fn filled(text: &str, random: &mut Random) -> String {
     let mut body = String::with_capacity(text.len() + 32);
     for sign in text.chars() {
@@ -266,7 +266,7 @@ fn filled(text: &str, random: &mut Random) -> String {
 }
 
 impl RequestSource for LogPlan {
-    /// OTLP's `ExportLogsServiceRequest`: a resource for each service.
+    /// Encodes OTLP's `ExportLogsServiceRequest` with a resource for each service.
     fn request(&self, index: usize) -> Option<(Vec<u8>, u64)> {
         let first = index as u64 * REQUEST_RECORDS;
         let end = (first + REQUEST_RECORDS).min(self.records);
@@ -290,7 +290,7 @@ impl RequestSource for LogPlan {
 }
 
 impl PlannedRecord {
-    /// OTLP's `LogRecord`.
+    /// Encodes OTLP's `LogRecord`.
     fn encode(&self) -> Piece {
         let (number, name, _) = SEVERITIES[self.severity];
         let mut record = Piece::default();
@@ -322,14 +322,14 @@ impl PlannedRecord {
     }
 }
 
-/// `AnyValue` of a text.
+/// Encodes OTLP's `AnyValue` of a text.
 fn text_value(text: &str) -> Piece {
     let mut value = Piece::default();
     value.text(1, &[TextPart::Text(text)]);
     value
 }
 
-/// `KeyValue`.
+/// Encodes OTLP's `KeyValue`.
 fn attribute(key: &str, value: &Piece) -> Piece {
     let mut attribute = Piece::default();
     attribute.text(1, &[TextPart::Text(key)]);

@@ -25,7 +25,7 @@ const START_MAX: Duration = Duration::from_secs(120);
 pub(super) struct System {
     /// Its name on the command line.
     pub(super) name: &'static str,
-    /// As the table has it.
+    /// Its name in the table.
     pub(super) title: &'static str,
     /// State of spans that the system has acknowledged, for the report.
     pub(super) acknowledges: &'static str,
@@ -33,11 +33,11 @@ pub(super) struct System {
     pub(super) start: fn(&Path, &Path) -> Result<Running>,
     /// Work left before the state that other systems reach while idle. Returns its processor time.
     pub(super) after: Option<fn(&Path, &Path) -> Result<Cpu>>,
-    /// Where in its folder what it stores is, without a log that is written over.
+    /// Path of its data in its folder, without a log that is written over.
     pub(super) stored: &'static str,
-    /// Where it has Jaeger's API.
+    /// Path of Jaeger's API, if it has one.
     pub(super) jaeger: Option<&'static str>,
-    /// Where it has Tempo's.
+    /// Path of Tempo's API, if it has one.
     pub(super) tempo: Option<&'static str>,
 }
 

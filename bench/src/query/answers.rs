@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::{corpus::hex, facts::Facts};
 
-/// Where the APIs tell how many rows they looked at.
+/// Paths at which the APIs tell how many rows they read.
 const ROWS: [&str; 3] = ["/searched/rows", "/read/rows", "/metrics/inspectedSpans"];
 
 /// Returns the number of rows read, if the answer has it.
@@ -30,18 +30,18 @@ pub(super) fn is_cut(answer: &Json) -> bool {
     listed.is_some_and(|listed| answer["groupCount"].as_u64() > Some(listed))
 }
 
-/// A number, or a text of one: numbers of 64 bits are texts in some APIs.
+/// Reads a number, or a text of one: numbers of 64 bits are texts in some APIs.
 fn number(json: &Json) -> Option<u64> {
     json.as_u64().or_else(|| json.as_str()?.parse().ok())
 }
 
-/// The sum of a number of every element of a list.
+/// Adds up a number of every element of a list.
 pub(super) fn sum(list: &Json, name: &str) -> Result<u64> {
     let list = list.as_array().context("a list is missing")?;
     list.iter().map(|of| number(&of[name]).with_context(|| format!("{name} is missing"))).sum()
 }
 
-/// The number with this name.
+/// Reads the number with this name.
 pub(super) fn field(answer: &Json, name: &str) -> Result<u64> {
     number(&answer[name]).with_context(|| format!("{name} is missing"))
 }
@@ -60,7 +60,7 @@ pub(super) fn of_services(graph: &Json) -> Result<u64> {
     called.map(|edge| field(edge, "callCount")).sum()
 }
 
-/// All samples of a Prometheus matrix added up.
+/// Adds up all samples of a Prometheus matrix.
 pub(super) fn samples(answer: &Json) -> Result<f64> {
     let series = answer.pointer("/data/result").and_then(Json::as_array).context("no series")?;
     let values = series.iter().filter_map(|series| series["values"].as_array()).flatten();
@@ -68,7 +68,7 @@ pub(super) fn samples(answer: &Json) -> Result<f64> {
     texts.map(|text| Ok(text?.parse::<f64>()?)).sum()
 }
 
-/// Fails when a number is not one of these.
+/// Fails when a number is not in this range.
 pub(super) fn within(what: &str, found: u64, least: u64, most: u64) -> Result<()> {
     ensure!((least..=most).contains(&found), "{found} {what}, but {least} to {most} were sent");
     Ok(())
@@ -77,7 +77,7 @@ pub(super) fn within(what: &str, found: u64, least: u64, most: u64) -> Result<()
 /// Conditions that the traces of a list must meet.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TraceConditions {
-    /// So many at least, whichever they are.
+    /// Minimum number of traces.
     pub(super) least: usize,
     pub(super) service: Option<String>,
     pub(super) failed: bool,

@@ -21,22 +21,22 @@ pub(super) struct BenchQuery<'a> {
     pub(super) paths: Vec<String>,
     /// True if the answer's counts hold only when the answer is complete.
     pub(super) counts: bool,
-    /// Given the number of the wording.
+    /// Checks an answer, given the number of the wording.
     pub(super) check: AnswerCheck<'a>,
 }
 
 type AnswerCheck<'a> = Box<dyn Fn(usize, &Json) -> Result<()> + 'a>;
 
-/// Of numbers over all spans, from what is added up and from rows.
+/// Targets of numbers over all spans, from rollups and from rows.
 const FROM_SUMS: &str = "50 ms; 10 ms";
 const FROM_ROWS: &str = "2.5 s; 0.8 s";
 const PAGE: &str = "300 ms, for a page";
 const EXPLAIN: &str = "1 s; 300 ms, for a page";
-/// Spans that are explained, and as many that they are compared with.
+/// Number of spans that are explained; as many are compared with them.
 const EXPLAINED: u64 = 200_000;
 const COMPARED: usize = 100;
 const TRACES: usize = 100;
-/// So many moments lists end at.
+/// Number of moments that lists end at.
 const MOMENTS: u64 = 24;
 
 /// Data that was sent, in the terms of queries.
@@ -44,13 +44,13 @@ pub(super) struct Asked<'a> {
     plan: &'a Plan<'a>,
     facts: Facts,
     sizes: HashMap<[u8; 16], u32>,
-    /// All spans begin in it; as it comes, at no round time.
+    /// Window in which all spans begin; its ends are no round times.
     window: String,
     begin_unix_nanos: u64,
     end_unix_nanos: u64,
-    /// So many spans came twice.
+    /// Number of spans that were sent twice.
     repeated: u64,
-    /// Where most traces enter.
+    /// Root operation of most traces.
     kind: String,
     /// A stretch in the middle with two times [`EXPLAINED`] spans, about, and the half of it.
     stretch: String,
@@ -60,7 +60,7 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Asks what has to be known before.
+    /// Asks for names and counts that the questions need.
     pub(super) fn new(plan: &'a Plan<'a>, ask: impl Fn(&str) -> Result<Json>) -> Result<Self> {
         let facts = plan.facts();
         let (begin, end) = plan.bounds_unix_nanos();
@@ -470,7 +470,7 @@ fn counting<'a>(
     BenchQuery { name, target, paths: vec![path], counts: true, check }
 }
 
-/// A trace at least.
+/// Returns the condition that the answer has a trace, for any wording.
 fn one(_place: usize) -> TraceConditions {
     TraceConditions { least: 1, ..TraceConditions::default() }
 }
