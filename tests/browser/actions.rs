@@ -9,6 +9,7 @@ use crate::harness::Server;
 
 mod compare;
 mod explore;
+mod first_occurrence;
 mod live;
 mod map;
 mod reading;
@@ -16,6 +17,7 @@ mod reading_logs;
 mod sql;
 mod trace;
 mod trace_tools;
+mod transaction_type;
 
 /// The server that tests which only read share.
 fn incident() -> Arc<Server> {

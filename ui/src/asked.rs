@@ -8,12 +8,13 @@ use std::time::Duration;
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
-    api::{Searched, TimeWindow},
+    api::{BaselineState, ChangeReport, Searched, TimeWindow},
 };
 
 use crate::{
     api::analysis::Analysis,
     browser, format,
+    remote::Remote,
     shell::use_live,
     url::{TimeRange, use_query},
 };
@@ -81,6 +82,13 @@ pub fn before(window: TimeWindow) -> Analysis {
     let length = window.end_unix_nano.since(window.start_unix_nano).0;
     let start = UnixNanos(window.start_unix_nano.0.saturating_sub(length));
     Analysis::between(start, window.start_unix_nano)
+}
+
+/// Tells whether there is data of the time before to compare with; false while it is asked for.
+#[must_use]
+pub fn has_baseline(report: Remote<ChangeReport>) -> bool {
+    !report.loading()
+        && report.value().is_none_or(|report| report.baseline.state != BaselineState::Empty)
 }
 
 /// End of the words about a part of a range: the way to read the rest is a shorter one.

@@ -49,7 +49,7 @@ struct ShadeMap {
     shades: HashMap<String, u32>,
     taken: [bool; SHADES],
     /// Shades by service, as this picture has them and then as earlier ones had them.
-    kept: Vec<SavedText>,
+    kept: Vec<(String, u32)>,
     /// Set when there are new ones to keep.
     is_changed: bool,
 }
@@ -64,7 +64,7 @@ impl ShadeMap {
     fn tell_apart<'a>(&mut self, services: impl IntoIterator<Item = &'a str>) {
         let is_new = |service: &&str| !self.shades.contains_key(*service);
         let mut new: Vec<&str> = services.into_iter().filter(is_new).collect();
-        new.sort_unstable_by_key(|service| {
+        new.sort_by_cached_key(|service| {
             (self.kept_shade(service).is_none(), hash(service), *service)
         });
         new.dedup();
@@ -83,7 +83,7 @@ impl ShadeMap {
         let probes = (0..HUES).map(|probe| (home + probe * PROBE) % HUES);
         let shades = probes.clone().chain(probes.map(|hue| hue + HUES));
         let is_few = self.kept.len() < SHADES;
-        let is_kept = |shade: u32| self.kept.iter().any(|one| one.text == shade.to_string());
+        let is_kept = |shade: u32| self.kept.iter().any(|(_, kept)| *kept == shade);
         let of_nobody = shades.clone().filter(|shade| !(is_few && is_kept(*shade)));
         let mut tried = kept.into_iter().chain(of_nobody).chain(shades);
         let free = tried.find(|shade| !self.taken[*shade as usize]);
@@ -101,16 +101,24 @@ impl ShadeMap {
 
     /// Keeps the shade of a service as the newest.
     fn keep(&mut self, service: &str, shade: u32) {
-        let (name, text) = (service.to_owned(), shade.to_string());
-        self.kept.retain(|one| one.name != service);
-        self.kept.insert(0, SavedText { name, text, time: UnixNanos(0) });
+        self.kept.retain(|(name, _)| name != service);
+        self.kept.insert(0, (service.to_owned(), shade));
         self.kept.truncate(saved::KEPT_MAX);
     }
 
     fn kept_shade(&self, service: &str) -> Option<u32> {
-        let kept = self.kept.iter().find(|one| one.name == service)?;
-        kept.text.parse().ok().filter(|shade| (*shade as usize) < SHADES)
+        self.kept.iter().find(|(name, _)| name == service).map(|(_, shade)| *shade)
     }
+}
+
+/// The service and the shade of an entry that the browser kept; `None` if it is no shade.
+fn read_shade(entry: SavedText) -> Option<(String, u32)> {
+    let shade = entry.text.parse::<u32>().ok().filter(|shade| (*shade as usize) < SHADES)?;
+    Some((entry.name, shade))
+}
+
+fn saved_shade((service, shade): &(String, u32)) -> SavedText {
+    SavedText { name: service.clone(), text: shade.to_string(), time: UnixNanos(0) }
 }
 
 /// Changes the picture of a page; the browser keeps its new shades.
@@ -118,7 +126,7 @@ fn paint<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
     PICTURE.with_borrow_mut(|picture| {
         let painted = change(picture);
         if std::mem::take(&mut picture.is_changed) && !picture.page.is_empty() {
-            saved::store(KEPT, &picture.kept);
+            saved::store(KEPT, &picture.kept.iter().map(saved_shade).collect::<Vec<_>>());
         }
         painted
     })
@@ -128,8 +136,8 @@ fn paint<T>(change: impl FnOnce(&mut ShadeMap) -> T) -> T {
 pub(crate) fn begin_picture(page: &str) {
     PICTURE.with_borrow_mut(|picture| {
         if picture.page != page {
-            let (page, kept) = (page.to_owned(), saved::load(KEPT));
-            *picture = ShadeMap { page, kept, ..ShadeMap::default() };
+            let kept = saved::load(KEPT).into_iter().filter_map(read_shade).collect();
+            *picture = ShadeMap { page: page.to_owned(), kept, ..ShadeMap::default() };
         }
     });
 }

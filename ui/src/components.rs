@@ -4,9 +4,9 @@ pub mod answer_states;
 pub mod attribute_table;
 pub mod badge;
 pub mod change;
-pub mod compared_spark;
 pub mod copy;
 pub mod difference_list;
+pub mod group_cells;
 pub mod icon;
 pub mod mend;
 pub mod panel;
@@ -25,7 +25,6 @@ pub use badge::{
     Badge, Chip, ServiceDot, ServiceName, StateBadge, Tone, severity_class, severity_tone,
 };
 pub use change::{ChangeBadge, Headline};
-pub use compared_spark::{ComparedSeries, ComparedSpark};
 pub use copy::CopyButton;
 pub use difference_list::{DifferenceList, explanation_missing};
 pub use icon::{Icon, IconName};

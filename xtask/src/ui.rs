@@ -21,25 +21,32 @@ use crate::{
 };
 
 const TARGET: &str = "wasm32-unknown-unknown";
-/// Views of components have one type each, not one for every place they stand in: less to compile
-/// and to download.
+/// Gives views of components one type each, not one for every place of use: less to compile and to
+/// download.
 const ERASED_VIEWS: &str = "--cfg erase_components";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
-/// The module, and how many bytes of it a browser may have to download.
+/// The module, and the maximum of its bytes that a browser has to download.
 const MODULE: &str = "assets/tidings-ui_bg.wasm";
 const MODULE_BYTES_MAX: usize = 1_200_000;
 /// Licences of the crates in the module and in the server, which embeds and prints them.
 const NOTICES: &str = "assets/third-party-notices.txt";
 
-/// Builds everything the browser loads into `ui/dist`.
+/// Builds everything that the browser loads into `ui/dist`.
 pub(crate) fn build() -> Result<()> {
     let wasm = compile()?;
     let glue = target_dir().join("ui-glue");
     wasm_bindgen_cli_support::Bindgen::new()
         .input_path(&wasm)
         .web(true)
-        .and_then(|bindgen| bindgen.typescript(false).out_name("tidings-ui").generate(&glue))
+        .and_then(|bindgen| {
+            bindgen
+                .typescript(false)
+                .remove_name_section(true)
+                .remove_producers_section(true)
+                .out_name("tidings-ui")
+                .generate(&glue)
+        })
         .context("wasm-bindgen")?;
     let dist = root().join("ui/dist");
     let mut files = vec![
@@ -52,7 +59,7 @@ pub(crate) fn build() -> Result<()> {
         files.push((format!("assets/{name}"), fs::read(glue.join(name))?));
     }
     files.extend(fonts()?);
-    // The sources of crates for other platforms may not be here, and cannot be had offline.
+    // The sources of crates for other platforms may be missing, and offline they cannot be fetched.
     match third_party_notices() {
         Ok(text) => files.push((NOTICES.to_owned(), text.into_bytes())),
         Err(error) => eprintln!("left out: third-party notices: {error:#}"),
@@ -74,7 +81,7 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-/// Refuses a compressed module that is larger than a browser may have to download.
+/// Refuses a compressed module that is larger than the maximum download.
 fn check_module_size(size: usize) -> Result<()> {
     let megabytes = |bytes: usize| bytes as f64 / 1e6;
     if size > MODULE_BYTES_MAX {
@@ -87,7 +94,7 @@ fn check_module_size(size: usize) -> Result<()> {
     Ok(())
 }
 
-/// Compiles the crate `tidings-ui` and gives the path of the WebAssembly module.
+/// Compiles the crate `tidings-ui` and returns the path of the WebAssembly module.
 fn compile() -> Result<PathBuf> {
     let target_dir = target_dir().join("ui");
     let mut command = if has_rustup_target() { cargo() } else { debian_cargo()? };
@@ -109,8 +116,8 @@ fn has_rustup_target() -> bool {
     installed || works("rustup", &["target", "add", TARGET])
 }
 
-/// Debian's cargo and compiler with the standard library's source, linking with the `rust-lld` of
-/// the installed toolchain.
+/// Returns Debian's cargo and compiler with the standard library's source, linking with the
+/// `rust-lld` of the installed toolchain.
 fn debian_cargo() -> Result<Command> {
     let std_source = Path::new("/usr/lib/rustlib/src/rust/library").exists();
     if !(works(DEBIAN_CARGO, &["--version"]) && works(DEBIAN_RUSTC, &["--version"]) && std_source) {
@@ -135,7 +142,7 @@ fn debian_cargo() -> Result<Command> {
     Ok(command)
 }
 
-/// The style sheets in the order of their names.
+/// Joins the style sheets in the order of their names.
 fn stylesheet() -> Result<Vec<u8>> {
     let folder = root().join("ui/style");
     let mut paths = fs::read_dir(&folder)
@@ -152,8 +159,8 @@ fn stylesheet() -> Result<Vec<u8>> {
     Ok(css)
 }
 
-/// The page of a trace that opens without a server. Its policy lets its own style and script run,
-/// by their hashes, and nothing else.
+/// Builds the page of a trace that opens without a server. Its policy allows only its own style and
+/// script, by their hashes.
 fn trace_page() -> Result<String> {
     let page = fs::read_to_string(root().join("ui/trace-page.html"))?;
     let hash = |element: &str| -> Result<String> {
@@ -170,7 +177,7 @@ fn trace_page() -> Result<String> {
     Ok(page.replace("{{policy}}", &policy))
 }
 
-/// The fonts and their licences.
+/// Returns the fonts and their licences.
 fn fonts() -> Result<Vec<(String, Vec<u8>)>> {
     let folder = root().join("ui/fonts");
     let mut files = Vec::new();
@@ -183,8 +190,8 @@ fn fonts() -> Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-/// Writes `path.br` and `path.gz`, unless they are there for the same content, and gives the
-/// size of the smaller.
+/// Writes `path.br` and `path.gz`, unless they exist for the same content, and returns the size of
+/// the smaller.
 fn write_compressed(path: &Path, content: &[u8]) -> Result<usize> {
     let with_suffix = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();
@@ -212,7 +219,7 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
     fs::write(path, content).with_context(|| path.display().to_string())
 }
 
-/// Removes what an earlier build left and this one does not have.
+/// Removes files of an earlier build that this build does not have.
 #[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
 fn remove_others(dist: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
     for folder in [dist.to_owned(), dist.join("assets")] {

@@ -1,7 +1,55 @@
 //! Compare: ghost bars, what costs most, another side.
 
+use prost::Message;
+use tidings_proto::otlp::Span;
+
 use super::{incident, traces};
-use crate::{browser::page_objects::ComparePage, harness::browser::Browser};
+use crate::{
+    browser::page_objects::ComparePage,
+    harness::{
+        Server,
+        browser::Browser,
+        http::post,
+        spans::{self, now, span},
+    },
+};
+
+/// Sends a trace whose one call takes so long.
+fn send_read(server: &Server, trace: u128, milliseconds: u64) {
+    let start = now() - 60_000_000_000;
+    let call = |id: u64, parent: u64, name: &str, from: u64, until: u64| Span {
+        start_time_unix_nano: start + from * 1_000_000,
+        end_time_unix_nano: start + until * 1_000_000,
+        ..span(trace, id, parent, name)
+    };
+    let root = call(1, 0, "work", 0, milliseconds + 200);
+    let read = call(2, 1, "read", 100, milliseconds + 100);
+    let body = spans::traces("shop", vec![root, read]).encode_to_vec();
+    let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+}
+
+#[test]
+fn where_no_call_deviates_those_with_the_time_are_named_and_listed() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_read(&server, 1, 800);
+    send_read(&server, 2, 600);
+    let [left, right] = [1, 2].map(|trace| format!("{trace:032x}"));
+    let mut compare = ComparePage::open(&mut browser, &server, &left, &right);
+    compare.page.wait_for_text("No call differs much; the time is in read (+200 ms).");
+    compare.page.choose("Which calls", "Differ");
+    compare.page.wait_for_address("rows=differ");
+    let rows = "document.querySelectorAll('table[aria-label=\"Calls of both\"] tbody tr')";
+    compare.page.wait_for(&format!("{rows}.length === 1 && {rows}[0].innerText.includes('read')"));
+    compare.page.press_button("Swap");
+    compare.page.wait_for_text("each 1.3× shorter, 600 ms, in the other 800 ms");
+    compare.page.wait_for_text("the time is in read (−200 ms).");
+    // A number below zero has the sign for minus, not a hyphen.
+    let hyphen = "/(^|[\\s(])-[0-9]/.test(document.querySelector('main').innerText)";
+    assert_eq!(compare.page.browser.evaluate(hyphen), false);
+    compare.page.browser.assert_no_errors();
+}
 
 #[test]
 fn the_other_trace_stands_behind_this_one_as_ghost_bars() {

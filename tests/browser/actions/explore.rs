@@ -1,4 +1,6 @@
-//! Explore: the box of the heatmap, older pages.
+//! Explore: the box of the heatmap, bars of traces, older pages.
+
+use std::collections::HashMap;
 
 use prost::Message;
 use tidings_proto::otlp::{KeyValue, Span};
@@ -92,6 +94,38 @@ fn older_traces_are_loaded_below_those_that_stand_there() {
     explore.page.press_button("Load older traces");
     explore.page.wait_for(&format!("{rows} === 100"));
     assert_eq!(explore.page.browser.evaluate(first), before, "nothing moves");
+    explore.page.browser.assert_no_errors();
+}
+
+#[test]
+fn the_bar_of_a_trace_is_as_long_as_its_share_of_the_longest() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    let (_, found) = server.get("/api/v1/traces?limit=200");
+    let durations: HashMap<String, f64> = (found["traces"].as_array().unwrap().iter())
+        .map(|trace| {
+            let nanos = trace["durationNano"].as_str().unwrap().parse().unwrap();
+            (format!("trace-{}", trace["traceId"].as_str().unwrap()), nanos)
+        })
+        .collect();
+    let mut explore = ExplorePage::open(&mut browser, &server, "live=off&range=15m");
+    explore.page.wait_until_settled();
+    // Of each row its id, the width of its bar and that of the column.
+    let rows = explore.page.browser.evaluate(
+        "[...document.querySelectorAll('table[aria-label=Traces] tbody tr')].map(row => { \
+         const bar = row.querySelector('.strip'), cell = getComputedStyle(bar.parentElement); \
+         const sides = parseFloat(cell.paddingLeft) + parseFloat(cell.paddingRight); \
+         return [row.id, bar.getBoundingClientRect().width, \
+             bar.parentElement.getBoundingClientRect().width - sides]; })",
+    );
+    let rows: Vec<(String, f64, f64)> = serde_json::from_value(rows).unwrap();
+    let longest = rows.iter().map(|(id, ..)| durations[id]).fold(0.0, f64::max);
+    assert_eq!(rows.len(), 50);
+    for (id, bar, column) in rows {
+        let wanted = (column * durations[&id] / longest).max(3.0);
+        assert!((bar - wanted).abs() < 0.5, "{id}: {bar} of {column}, not {wanted}");
+    }
     explore.page.browser.assert_no_errors();
 }
 

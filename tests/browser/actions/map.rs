@@ -20,6 +20,7 @@ fn the_map_is_narrowed_to_what_is_around_a_service_and_widened_by_calls() {
     let server = incident();
     let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     let mut map = MapPage::open(&mut browser, &server);
+    map.page.wait_until_settled();
     let all = map.nodes().len();
     map.pick("fraud");
     map.page.press_button("Only what is around it");
@@ -53,6 +54,43 @@ fn an_edge_is_opened_from_the_list_and_from_the_picture() {
     map.page.press_button("Its calls");
     map.page.wait_for_address("/explore");
     map.page.browser.assert_no_errors();
+}
+
+#[test]
+fn cards_are_readable_on_a_laptop_and_the_culprit_is_in_view_with_its_caller() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let mut map = MapPage::open(&mut browser, &server);
+    for name in ["northpay", "payment"] {
+        map.wait_for_card(name);
+    }
+    let (nodes, smallest) = (map.nodes().len(), map.smallest_letters());
+    assert!(smallest >= 11.0, "letters of {smallest} px with {nodes} nodes");
+    map.page.browser.screenshot("map-1280");
+    // All of it is seen on demand: names have their size, and numbers are left out.
+    map.page.press_button("Fit");
+    for name in map.nodes() {
+        map.wait_for_card(&name);
+    }
+    map.page.wait_for(&format!("{NAMES}.length > 0"));
+    let smallest = map.smallest_letters();
+    assert!(smallest >= 11.0, "names of {smallest} px with {nodes} nodes");
+    map.page.browser.assert_no_errors();
+}
+
+#[test]
+fn the_map_counts_services_and_endpoints_as_the_page_of_services() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let counts = r"document.querySelector('main')?.innerText
+        .match(/\d+ services and \d+ endpoints without spans/)?.[0]";
+    let [services, map] = ["/services", "/map"].map(|path| {
+        let mut page = Page::open(&mut browser, &server, path);
+        page.wait_for(counts);
+        page.browser.evaluate(counts)
+    });
+    assert_eq!(services, map);
+    browser.assert_no_errors();
 }
 
 #[test]

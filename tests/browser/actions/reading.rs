@@ -58,8 +58,11 @@ fn a_service_is_read_by_operation_and_split_by_what_it_runs_on() {
     );
     page.wait_for_address("operation=");
     page.wait_for_rows("Instances");
-    let calls = page.column("Instances", 1);
-    assert!(calls.iter().all(|calls| calls.replace(',', "").parse::<u64>().is_ok()), "{calls:?}");
+    page.wait_for(
+        "(rows => rows.length > 0 \
+         && rows.every(row => /^[0-9]+$/.test(row.cells[1].innerText.trim().replaceAll(',', '')))) \
+         ([...document.querySelectorAll('table[aria-label=Instances] tbody tr')])",
+    );
     page.choose("What calls are served by", "Host");
     page.wait_for_address("instances=host");
     page.wait_for_rows("Instances");
@@ -91,9 +94,27 @@ fn a_service_of_very_many_instances_says_that_some_are_left_out() {
     page.browser.assert_no_errors();
 }
 
-/// Places of the rows, and of the numbers behind what changed.
-const PLACES: &str = "[...document.querySelectorAll('.types tbody tr')].map(row => \
-     [row.getBoundingClientRect().top, row.cells[5].getBoundingClientRect().left])";
+/// Tops of the rows on their page, with the edges of all cells where these stand in columns. Where
+/// a row is a grid, only the right edge of a number does not hang on its digits.
+const PLACES: &str = "(page => [...document.querySelectorAll('.types tbody tr')].map(row => { \
+     const cells = [...row.cells].map(cell => cell.getBoundingClientRect()); \
+     const edges = getComputedStyle(row).display === 'table-row' \
+         ? cells.flatMap(cell => [cell.left, cell.right]) : [cells[5].right]; \
+     return [row.getBoundingClientRect().top - page.top, ...edges]; \
+     }))(document.querySelector('.page').getBoundingClientRect())";
+
+/// Distance from the top of a page's head to what is below it.
+const BELOW_HEAD: &str = "(head => head.nextElementSibling.getBoundingClientRect().top \
+     - head.getBoundingClientRect().top)(document.querySelector('.page-head'))";
+
+/// Fails where a sentence leaves more than a line of its room free.
+fn fills_its_room(page: &mut Page<'_>, width: u32) {
+    let free = page.browser.evaluate(
+        "(room => room.getBoundingClientRect().bottom \
+         - room.lastElementChild.getBoundingClientRect().bottom)(document.querySelector('.say-room'))",
+    );
+    assert!(free.as_f64().unwrap() <= 21.0, "{free} px are free at {width}");
+}
 
 /// Keeps answers about changes back, as a slow server would, or lets them go.
 fn hold_changes(browser: &mut Browser, is_held: bool) {
@@ -128,7 +149,30 @@ fn rows_of_transactions_stay_where_they_are_when_it_comes_what_changed() {
         page.wait_for("document.querySelector('.types .badge')");
         page.wait_until_settled();
         assert_eq!(page.browser.evaluate(PLACES), before, "{width}");
+        fills_its_room(&mut page, width);
         page.browser.screenshot(&format!("transactions-changed-{width}"));
+    }
+    browser.assert_no_errors();
+}
+
+#[test]
+fn rows_of_services_come_where_they_are_waited_for() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    for width in [1280, 1440, 1920, 390] {
+        browser.resize(width, 900);
+        hold_changes(&mut browser, true);
+        let mut page = Page::open(&mut browser, &server, "/services?live=off");
+        page.wait_for("document.querySelector('.page-head .say-ghost')");
+        page.wait_for("document.fonts.status === 'loaded'");
+        let before = page.browser.evaluate(BELOW_HEAD);
+        hold_changes(page.browser, false);
+        page.wait_for("document.querySelector('.page-head .say a')");
+        page.wait_for_rows("Services");
+        page.wait_until_settled();
+        assert_eq!(page.browser.evaluate(BELOW_HEAD), before, "{width}");
+        fills_its_room(&mut page, width);
+        page.browser.screenshot(&format!("services-changed-{width}"));
     }
     browser.assert_no_errors();
 }
@@ -200,14 +244,11 @@ fn labels_of_axes_are_not_cut() {
     for path in ["/system", "/explore?live=off", "/logs?live=off"] {
         let mut page = Page::open(&mut browser, &server, path);
         page.wait_for("document.querySelectorAll('.heat-x').length > 1");
-        // The first one and the last one may stand at the very ends.
-        page.browser.evaluate(
-            "(labels => [[labels[0], '0%'], [labels.at(-1), '100%']].forEach(([label, at]) => \
-                 label.style.left ? label.style.left = at : label.style.setProperty('--at', at))) \
-             ([...document.querySelectorAll('.heat-x')])",
-        );
-        // Labels of which a box around them cuts a part away.
-        let cut = "[...document.querySelectorAll('.heat-x')].filter(label => { \
+        // The first one and the last one may stand at the very ends, which holds until they are
+        // drawn anew. Finds labels of which a box around them cuts a part away.
+        let cut = "(labels => { [[labels[0], '0%'], [labels.at(-1), '100%']].forEach(([label, at]) => \
+                 label.style.left ? label.style.left = at : label.style.setProperty('--at', at)); \
+             return labels; })([...document.querySelectorAll('.heat-x')]).filter(label => { \
              const place = label.getBoundingClientRect(); \
              for (let box = label.parentElement; box; box = box.parentElement) { \
                  const room = box.getBoundingClientRect(); \
@@ -324,7 +365,8 @@ fn a_type_is_compared_since_a_moment_with_the_time_until_then() {
     let choice = "document.querySelector('[aria-label=\"Since when\"]')";
     page.wait_for(&format!("{choice}?.selectedOptions[0]?.innerText.includes('slower')"));
     let heads = "[...document.querySelectorAll('.pair-head b')].map(e => e.innerText).join()";
-    page.wait_for(&format!("/^Until then,Since [0-9]{{2}}:[0-9]{{2}}$/.test({heads})"));
+    // With its date in front on another day.
+    page.wait_for(&format!("/^Until then,Since ([-0-9]+ )?[0-9]{{2}}:[0-9]{{2}}$/.test({heads})"));
     page.wait_for_text("What is different since then");
     page.wait_until_settled();
     for (theme, width) in [("dark", 360), ("light", 500), ("dark", 1440)] {

@@ -60,6 +60,28 @@ impl<'a> MapPage<'a> {
         ));
     }
 
+    /// Waits until the card of the node of this name is in view, all of it.
+    pub(in crate::browser) fn wait_for_card(&mut self, name: &str) {
+        self.page.wait_for(&format!(
+            "((card, frame) => card && card.left >= frame.left && card.right <= frame.right \
+             && card.top >= frame.top && card.bottom <= frame.bottom)\
+             ({NODES}.find(e => e.querySelector('text').textContent.trim() === {})\
+             ?.querySelector('rect').getBoundingClientRect(), \
+             document.querySelector('.network').getBoundingClientRect())",
+            json!(name)
+        ));
+    }
+
+    /// Height of the smallest letters that are drawn, in pixels of the screen.
+    pub(in crate::browser) fn smallest_letters(&mut self) -> f64 {
+        let smallest = self.page.browser.evaluate(
+            "Math.min(...[...document.querySelectorAll('.network-drawing text')] \
+             .filter(e => e.textContent && e.getClientRects().length) \
+             .map(e => parseFloat(getComputedStyle(e).fontSize) * e.getScreenCTM().a))",
+        );
+        smallest.as_f64().unwrap()
+    }
+
     /// Waits until the panel is of this.
     pub(in crate::browser) fn wait_for_panel(&mut self, name: &str) {
         self.page.wait_for(&format!(

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HUES, SHADES, ShadeMap, css, hue_of, hue_value};
+use super::{HUES, SHADES, ShadeMap, css, hue_of, hue_value, read_shade, saved_shade};
 use crate::saved::{KEPT_MAX, SavedText};
 
 const SHOP: [&str; 12] = [
@@ -165,11 +165,15 @@ fn shades_are_kept_of_the_newest_services_only() {
 
 #[test]
 fn what_is_kept_and_no_shade_is_not_taken_for_one() {
-    let mut picture = ShadeMap::default();
-    let home = picture.shade("checkout");
+    let kept = ("checkout".to_owned(), 29);
+    let entry = saved_shade(&kept);
+    assert_eq!(read_shade(entry.clone()), Some(kept));
     for text in ["", "-1", "30", "4294967296", "x"] {
-        let kept = vec![SavedText { text: text.to_owned(), ..picture.kept[0].clone() }];
-        assert_eq!(ShadeMap { kept, ..ShadeMap::default() }.shade("checkout"), home, "{text}");
+        assert_eq!(
+            read_shade(SavedText { text: text.to_owned(), ..entry.clone() }),
+            None,
+            "{text}"
+        );
     }
 }
 

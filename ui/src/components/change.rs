@@ -140,7 +140,8 @@ pub fn cause_words(cause: &Cause) -> String {
 
 /// The value until a change and the one since, as they stand in a table: `p50 103 ms → 402 ms`,
 /// `0.1 % → 10.2 %`. `None` where the words of the change say all.
-fn number_words(change: &Change) -> Option<String> {
+#[must_use]
+pub fn number_words(change: &Change) -> Option<String> {
     let (write, unit): (fn(f64) -> String, _) = match change.kind {
         ChangeKind::Latency if change.before > 0.0 => (duration, ""),
         ChangeKind::Errors => (rates::percent, ""),
@@ -237,14 +238,11 @@ pub fn sentence_of<'a>(
 
 /// The change of a group as a badge, under the headline of its report. A group without a change has
 /// words on its calls.
-pub fn change_badge(
-    group: &ChangedGroup,
-    headline: Option<&ChangeSentence>,
-) -> impl IntoView + use<> {
+pub fn change_badge(group: &ChangedGroup, headline: Option<&ChangeSentence>) -> AnyView {
     let ChangedGroup { service, operation, .. } = group;
     if let Some((sentence, only_feels)) = sentence_of(group, headline) {
         let (service, operation) = (service.clone(), operation.clone());
-        let sentence = Some(sentence.clone());
+        let sentence = sentence.clone();
         return view! { <ChangeBadge sentence service operation only_feels /> }.into_any();
     }
     view! { <span class="mute">{unchanged_words(group)}</span> }.into_any()
@@ -258,8 +256,7 @@ fn unchanged_words(group: &ChangedGroup) -> &'static str {
     }
 }
 
-/// The change of a group as a badge, and its numbers until then and since where there is room.
-/// Columns beside it are of the whole window: a median since a change may exceed the p95 there.
+/// The change of a group as a badge with its numbers.
 pub fn change_cell(
     group: &ChangedGroup,
     headline: Option<&ChangeSentence>,
@@ -268,16 +265,22 @@ pub fn change_cell(
         .map(|(sentence, _)| sentence)
         .filter(|own| is_own(&own.subject, &group.service, group.operation.as_deref()));
     let change = own.map(|own| &own.change).or(group.changes.first());
+    with_numbers(change_badge(group, headline), change)
+}
+
+/// A badge, and the numbers of its change until then and since. Columns beside it are of the whole
+/// window: a median since a change may exceed the p95 there.
+pub fn with_numbers(badge: AnyView, change: Option<&Change>) -> impl IntoView + use<> {
     let numbers = change.and_then(number_words);
     let numbers = numbers.map(|numbers| view! { <span class="mono mute">{numbers}</span> });
-    view! { <div class="change-cell">{change_badge(group, headline)} {numbers}</div> }
+    view! { <div class="change-cell">{badge} {numbers}</div> }
 }
 
 /// A change as a badge whose whole sentence is its title.
 #[component]
 pub fn ChangeBadge(
     /// The sentence of a group.
-    sentence: Option<ChangeSentence>,
+    sentence: ChangeSentence,
     /// The group's own service or peer, whose name the badge leaves out.
     service: String,
     /// The group's own operation, if it is one.
@@ -287,24 +290,21 @@ pub fn ChangeBadge(
     #[prop(optional)]
     only_feels: bool,
 ) -> impl IntoView {
-    sentence.map(|sentence| {
-        let now = browser::now();
-        let title = sentence_words(&sentence, now);
-        let text =
-            badge_words(&sentence, (service.as_str(), operation.as_deref()), only_feels, now);
-        let tone = match change_tone(&sentence.change) {
-            Tone::Error if only_feels => Tone::Warning,
-            tone => tone,
-        };
-        let class = match tone {
-            Tone::Error => "badge badge-cut badge-error",
-            Tone::Warning => "badge badge-cut badge-warning",
-            Tone::Good => "badge badge-cut badge-good",
-            Tone::Plain => "badge badge-cut",
-        };
-        let feels = only_feels.then(|| view! { <span class="badge-feels">"feels "</span> });
-        view! { <span class=class title=title>{feels}{text}</span> }
-    })
+    let now = browser::now();
+    let title = sentence_words(&sentence, now);
+    let text = badge_words(&sentence, (service.as_str(), operation.as_deref()), only_feels, now);
+    let tone = match change_tone(&sentence.change) {
+        Tone::Error if only_feels => Tone::Warning,
+        tone => tone,
+    };
+    let class = match tone {
+        Tone::Error => "badge badge-cut badge-error",
+        Tone::Warning => "badge badge-cut badge-warning",
+        Tone::Good => "badge badge-cut badge-good",
+        Tone::Plain => "badge badge-cut",
+    };
+    let feels = only_feels.then(|| view! { <span class="badge-feels">"feels "</span> });
+    view! { <span class=class title=title>{feels}{text}</span> }
 }
 
 /// The words of a badge. They name the subject if it is not the group, and in front of it the cause

@@ -60,6 +60,16 @@ pub fn use_choice(
     name: &'static str,
     offered: &'static [(&'static str, &'static str)],
 ) -> Memo<&'static str> {
+    use_choice_or(name, offered, move || offered.first().map_or("", |(value, _)| *value))
+}
+
+/// As [`use_choice`], where the page decides which choice is the usual one.
+#[must_use]
+pub fn use_choice_or(
+    name: &'static str,
+    offered: &'static [(&'static str, &'static str)],
+    usual: impl Fn() -> &'static str + Send + Sync + 'static,
+) -> Memo<&'static str> {
     let query = use_query();
     Memo::new(move |_| {
         let chosen = query.with(|query| {
@@ -68,12 +78,12 @@ pub fn use_choice(
                 .find(|(value, _)| query.get(name) == Some(*value))
                 .map(|(value, _)| *value)
         });
-        chosen.or_else(|| offered.first().map(|(value, _)| *value)).unwrap_or_default()
+        chosen.unwrap_or_else(&usual)
     })
 }
 
 /// The row of buttons for a choice in the address. The first one is the usual one and is not
-/// written into the address.
+/// written into the address, unless the page decides which is the usual one.
 #[component]
 pub fn AddressSegments(
     /// The parameter of the address.
@@ -82,11 +92,15 @@ pub fn AddressSegments(
     offered: &'static [(&'static str, &'static str)],
     /// The subject of the choice, for those who do not see it.
     label: &'static str,
+    /// The choice of [`use_choice_or`].
+    #[prop(optional)]
+    decided: Option<Memo<&'static str>>,
 ) -> impl IntoView {
-    let chosen = use_choice(name, offered);
+    let chosen = decided.unwrap_or_else(|| use_choice(name, offered));
     let edit = use_edit_query();
     let choose = Callback::new(move |value: &'static str| {
-        let usual = offered.first().is_some_and(|(first, _)| *first == value);
+        let first = offered.first().map(|(first, _)| *first);
+        let usual = decided.is_none() && first == Some(value);
         edit(Step::New, &|query| query.set(name, (!usual).then_some(value)));
     });
     let segments: Vec<_> =

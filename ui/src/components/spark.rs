@@ -37,9 +37,15 @@ impl SparkTone {
 pub fn Sparkline(
     /// The values, oldest first, evenly spaced.
     values: Vec<Option<f64>>,
+    /// The values of the time before, drawn as a pale line behind, on the same scale.
+    #[prop(optional)]
+    before: Vec<Option<f64>>,
     /// The value at the top; the greatest one unless given.
     #[prop(optional)]
     max: Option<f64>,
+    /// The least value at the top, so that noise near zero stays low.
+    #[prop(optional)]
+    top_min: f64,
     /// The colour.
     #[prop(optional)]
     tone: SparkTone,
@@ -47,20 +53,15 @@ pub fn Sparkline(
     #[prop(into)]
     label: String,
 ) -> impl IntoView {
-    let (line, area) = paths(&values, max);
-    view! {
-        <svg
-            class=tone.class()
-            width=WIDTH.to_string()
-            height=HEIGHT.to_string()
-            viewBox=format!("0 0 {WIDTH} {HEIGHT}")
-            role="img"
-            aria-label=label
-        >
-            <path class="spark-area" d=area />
-            <path class="spark-line" d=line />
-        </svg>
-    }
+    let known = values.iter().chain(&before).flatten().copied();
+    let top = max.unwrap_or_else(|| greatest(known.chain([top_min])) * 1.1);
+    let (line, area) = paths(&values, top);
+    let (before, _) = paths(&before, top);
+    drawing(
+        tone,
+        label,
+        [("spark-before", before), ("spark-area", area), ("spark-line", line)].into(),
+    )
 }
 
 /// A series as bars.
@@ -88,19 +89,25 @@ pub fn SparkBars(
         let (left, width) = (index as f64 * step, step * 0.75);
         let _ = write!(path, "M{left:.1} {HEIGHT}v{:.1}h{width:.1}V{HEIGHT}z", -height);
     }
+    drawing(tone, label, [("spark-bars", bars), ("spark-bars spark-open", open_bar)].into())
+}
+
+/// The drawing of paths, each with its class.
+fn drawing(tone: SparkTone, label: String, paths: Vec<(&'static str, String)>) -> AnyView {
+    let paths = paths.into_iter().map(|(class, d)| view! { <path class=class d=d /> });
     view! {
         <svg
             class=tone.class()
-            width=WIDTH.to_string()
-            height=HEIGHT.to_string()
+            width=WIDTH
+            height=HEIGHT
             viewBox=format!("0 0 {WIDTH} {HEIGHT}")
             role="img"
             aria-label=label
         >
-            <path class="spark-bars" d=bars />
-            <path class="spark-bars spark-open" d=open_bar />
+            {paths.collect_view()}
         </svg>
     }
+    .into_any()
 }
 
 fn greatest(values: impl Iterator<Item = f64>) -> f64 {
@@ -108,9 +115,8 @@ fn greatest(values: impl Iterator<Item = f64>) -> f64 {
     if top > 0.0 { top } else { 1.0 }
 }
 
-/// The line, and the area between it and the ground.
-fn paths(values: &[Option<f64>], max: Option<f64>) -> (String, String) {
-    let top = max.unwrap_or_else(|| greatest(values.iter().flatten().copied()) * 1.1);
+/// The line of values below `top`, and the area between it and the ground.
+fn paths(values: &[Option<f64>], top: f64) -> (String, String) {
     let (mut line, mut area) = (String::new(), String::new());
     let spacing = WIDTH / (values.len().max(2) - 1) as f64;
     let mut begun_at = None;
@@ -142,24 +148,25 @@ fn close(area: &mut String, begun_at: &mut Option<f64>, end: f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::paths;
+    use super::{greatest, paths};
 
     #[test]
     fn a_gap_divides_the_line() {
-        let (line, area) = paths(&[Some(1.0), Some(2.0), None, Some(1.0)], Some(2.0));
+        let (line, area) = paths(&[Some(1.0), Some(2.0), None, Some(1.0)], 2.0);
         assert_eq!(line, "M0.0 10.0L28.0 1.0M84.0 10.0h1");
         assert_eq!(area.matches('z').count(), 2, "{area}");
     }
 
     #[test]
     fn values_that_are_not_numbers_draw_nothing() {
-        let (line, area) = paths(&[Some(f64::NAN), Some(f64::INFINITY), None], None);
+        let (line, area) = paths(&[Some(f64::NAN), Some(f64::INFINITY), None], 1.0);
         assert!(line.is_empty() && area.is_empty(), "{line} {area}");
-        assert_eq!(paths(&[], None), (String::new(), String::new()));
+        assert_eq!(paths(&[], 1.0), (String::new(), String::new()));
     }
 
     #[test]
     fn a_series_of_zeros_lies_on_the_ground() {
-        assert_eq!(paths(&[Some(0.0), Some(0.0)], None).0, "M0.0 19.0L84.0 19.0");
+        let top = greatest([0.0, f64::NAN].into_iter());
+        assert_eq!(paths(&[Some(0.0), Some(0.0)], top).0, "M0.0 19.0L84.0 19.0");
     }
 }

@@ -45,8 +45,9 @@ pub struct Layout {
 /// The way of an edge.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Route {
-    /// Points from left to right: where it leaves a node, its bends, where it arrives. Empty for
-    /// an edge that is not drawn.
+    /// Points from left to right: where it leaves a node, the begin and the end of each bend, where
+    /// it arrives. A bend is flat across its layer, and heights change between layers only, so that
+    /// the way passes behind no node. Empty for an edge that is not drawn.
     pub points: Vec<(f64, f64)>,
     /// Set when the call goes from right to left, against the layers.
     pub is_reversed: bool,
@@ -133,7 +134,8 @@ pub fn lay_out(node_count: usize, edges: &[(u32, u32)], spacing: Spacing) -> Lay
         let (start, end) = (nodes[left as usize], nodes[right as usize]);
         let mut points = vec![(start.0 + half, start.1)];
         if let Ok(at) = acyclic.binary_search(&(left, right)) {
-            points.extend(bends[at].iter().map(|bend| centre(*bend)));
+            let bends = bends[at].iter().map(|bend| centre(*bend));
+            points.extend(bends.flat_map(|(x, y)| [(x - half, y), (x + half, y)]));
         }
         points.push((end.0 - half, end.1));
         Route { points, is_reversed, is_loop: false }

@@ -1,6 +1,6 @@
 //! A graph of calls as cards and curves, to be panned, zoomed and walked through by keyboard.
 //!
-//! Owns the picture's geometry: [`Viewport`] (what part of it is seen at what size) and the curves.
+//! Owns the curves and the choice of the part that is seen first; [`Viewport`] is that part.
 //! [`super::layers`] places the cards; the page fills them; `names` are those of a small picture.
 
 use std::{fmt::Write as _, sync::Arc};
@@ -12,17 +12,20 @@ use super::layers::{self, Layout, Route, Spacing};
 use crate::{browser, colour, figures};
 
 mod names;
+mod viewport;
+
+pub use viewport::Viewport;
 
 const WIDTH: f64 = 172.0;
 const HEIGHT: f64 = 58.0;
 const SPACING: Spacing =
     Spacing { node_width: WIDTH, node_height: HEIGHT, between_layers: 84.0, between_nodes: 26.0 };
-/// Empty room around the picture, in pixels of the screen.
-const MARGIN: f64 = 28.0;
+/// Room between the layers of a crowded picture: its labels are hidden.
+const CROWDED_GAP: f64 = 64.0;
 /// Below this size numbers are left out, and names stand over the cards at one size.
-const FAR_BELOW: f64 = 0.45;
-/// A narrow screen shows a part of the picture at this size, or larger.
-const NARROW_SCALE: f64 = 0.55;
+const FAR_BELOW: f64 = 0.8;
+/// A picture of more cards is first seen as a whole, although its cards cannot be read.
+const READABLE_CARDS_MAX: usize = 40;
 /// An alarm of more letters stands below the name, in place of the number on the left.
 const ALARM_BESIDE_NAME_MAX: usize = 8;
 /// Letters of an alarm that have room there beside the number on the right, and without it.
@@ -31,7 +34,6 @@ const ALARM_ROOM: (usize, usize) = (13, 20);
 const LETTER: f64 = 6.7;
 /// More edges than this have their labels only when they are lit.
 const LABELLED_MAX: usize = 16;
-const SCALES: (f64, f64) = (0.05, 3.0);
 
 /// The sign of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +76,12 @@ pub struct NetworkNode {
     pub sign: NodeSign,
     /// Its number on the left: a rate, a count.
     pub left: String,
-    /// Its number on the right: a duration.
+    /// Its number on the right: a duration. Of the culprit the numbers of its change, which stand
+    /// below its alarm.
     pub right: String,
     /// Its trouble in a word or two, as `10.2 %` or `3.5× slower`; drawn red.
     pub alarm: Option<String>,
-    /// Set when it is the culprit: a narrow screen shows the part around it.
+    /// Set when it is the culprit: of a large picture the part around it is seen first.
     pub is_culprit: bool,
     /// Its bar, 0 to 1.
     pub bar: f64,
@@ -129,14 +132,33 @@ impl NetworkGraph {
     #[must_use]
     pub fn new(nodes: Vec<NetworkNode>, edges: Vec<NetworkEdge>) -> Self {
         let pairs: Vec<(u32, u32)> = edges.iter().map(|edge| (edge.from, edge.to)).collect();
-        let layout = layers::lay_out(nodes.len(), &pairs, SPACING);
+        let mut spacing = SPACING;
+        if pairs.len() > LABELLED_MAX {
+            spacing.between_layers = CROWDED_GAP;
+        }
+        let layout = layers::lay_out(nodes.len(), &pairs, spacing);
         Self { nodes, edges, layout, pairs }
     }
 
-    /// The centre of the culprit's card, or of the first one.
-    fn middle(&self) -> Option<(f64, f64)> {
+    /// The place of the card that is seen first: the culprit's, or the first one of the first layer.
+    fn first_card(&self) -> usize {
         let culprit = self.nodes.iter().position(|node| node.is_culprit);
-        self.layout.nodes.get(culprit.unwrap_or_default()).copied()
+        let entry = || self.layout.layers.iter().position(|layer| *layer == 0);
+        culprit.or_else(entry).unwrap_or_default()
+    }
+
+    /// The first view: all of the picture where it fits at life size, else the part around the first
+    /// card at life size. Too many cards are seen as a whole, except on a narrow screen.
+    fn first_view(&self, screen: (f64, f64)) -> Viewport {
+        let is_overview = self.nodes.len() > READABLE_CARDS_MAX && screen.0 >= browser::NARROW_PX;
+        match self.layout.nodes.get(self.first_card()) {
+            Some(at) if !is_overview => Viewport::around(*at, self.size(), screen),
+            _ => Viewport::fitting(self.size(), screen),
+        }
+    }
+
+    fn size(&self) -> (f64, f64) {
+        (self.layout.width, self.layout.height)
     }
 }
 
@@ -147,87 +169,6 @@ pub enum Pick {
     Node(u32),
     /// The edge at this place of the list.
     Edge(u32),
-}
-
-/// The part of the picture that is seen.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Viewport {
-    /// Where the picture's left edge stands on the screen.
-    pub left: f64,
-    /// Where its upper edge stands.
-    pub top: f64,
-    /// Pixels of the screen for one of the picture.
-    pub scale: f64,
-}
-
-impl Viewport {
-    /// All of the picture in the middle of the screen, no larger than life.
-    #[must_use]
-    pub fn fitting(picture: (f64, f64), screen: (f64, f64)) -> Self {
-        let room = |screen: f64| (screen - 2.0 * MARGIN).max(1.0);
-        let across = room(screen.0) / picture.0.max(1.0);
-        let down = room(screen.1) / picture.1.max(1.0);
-        let scale = across.min(down).clamp(SCALES.0, 1.0);
-        let middle = |screen: f64, picture: f64| (screen - picture * scale) / 2.0;
-        Self { left: middle(screen.0, picture.0), top: middle(screen.1, picture.1), scale }
-    }
-
-    /// All of the picture; on a narrow screen the part around a point, large enough to be read.
-    #[must_use]
-    pub fn readable(picture: (f64, f64), screen: (f64, f64), at: Option<(f64, f64)>) -> Self {
-        let fitting = Self::fitting(picture, screen);
-        let is_narrow = screen.0 > 0.0 && screen.0 < browser::NARROW_PX;
-        let Some(at) = at.filter(|_| is_narrow && fitting.scale < NARROW_SCALE) else {
-            return fitting;
-        };
-        let edge = |picture: f64, screen: f64, at: f64| {
-            let room = screen - picture * NARROW_SCALE;
-            if room >= 2.0 * MARGIN {
-                return room / 2.0;
-            }
-            (screen / 2.0 - at * NARROW_SCALE).clamp(room - MARGIN, MARGIN)
-        };
-        Self {
-            left: edge(picture.0, screen.0, at.0),
-            top: edge(picture.1, screen.1, at.1),
-            scale: NARROW_SCALE,
-        }
-    }
-
-    /// Larger or smaller by a factor, with the point of the screen kept in place.
-    #[must_use]
-    pub fn zoomed(self, factor: f64, at: (f64, f64)) -> Self {
-        let scale = (self.scale * factor).clamp(SCALES.0, SCALES.1);
-        let kept = scale / self.scale;
-        let moved = |edge: f64, at: f64| at - (at - edge) * kept;
-        Self { left: moved(self.left, at.0), top: moved(self.top, at.1), scale }
-    }
-
-    /// Moved by pixels of the screen.
-    #[must_use]
-    pub fn panned(self, across: f64, down: f64) -> Self {
-        Self { left: self.left + across, top: self.top + down, ..self }
-    }
-
-    /// Moved until a card is in view.
-    #[must_use]
-    pub fn showing(self, node: (f64, f64), screen: (f64, f64)) -> Self {
-        let shift = |edge: f64, centre: f64, half: f64, screen: f64| {
-            let (low, high) =
-                (edge + (centre - half) * self.scale, edge + (centre + half) * self.scale);
-            if low < MARGIN {
-                MARGIN - low
-            } else if high > screen - MARGIN {
-                screen - MARGIN - high
-            } else {
-                0.0
-            }
-        };
-        self.panned(
-            shift(self.left, node.0, WIDTH / 2.0, screen.0),
-            shift(self.top, node.1, HEIGHT / 2.0, screen.1),
-        )
-    }
 }
 
 /// The curve through the points of a route.
@@ -261,15 +202,16 @@ fn arrow(route: &Route) -> String {
     }
 }
 
-/// Where an edge's words stand: at its last bend, where it is flat, or in the middle of its way.
+/// Where an edge's words stand: in the middle of its last bend, or of its way without one.
 fn label_at(route: &Route) -> Option<(f64, f64)> {
     if route.is_loop {
         return route.points.first().map(|(x, y)| (*x, y - HEIGHT / 2.0 - 28.0));
     }
     match route.points.as_slice() {
-        [] | [_] => None,
-        [start, end] => Some(((start.0 + end.0) / 2.0, (start.1 + end.1) / 2.0)),
-        [.., bend, _] => Some(*bend),
+        [start, end] | [.., start, end, _] => {
+            Some(((start.0 + end.0) / 2.0, (start.1 + end.1) / 2.0))
+        }
+        _ => None,
     }
 }
 
@@ -304,6 +246,13 @@ impl Picture {
         let (width, height) = self.size.get_untracked();
         let shown = self.shown.get_untracked();
         self.view.set(Some(shown.zoomed(factor, (width / 2.0, height / 2.0))));
+    }
+
+    /// Shows all of the picture.
+    fn fit(self) {
+        let size = self.size.get_untracked();
+        let all = self.graph.with_value(|graph| Viewport::fitting(graph.size(), size));
+        self.view.set(Some(all));
     }
 
     fn wheel(self, event: &web_sys::WheelEvent) {
@@ -401,6 +350,24 @@ fn size_of(field: NodeRef<html::Div>) -> Signal<(f64, f64)> {
     Memo::new(move |_| if seen.get().0 > 0.0 { seen.get() } else { first }).into()
 }
 
+/// The part that is seen while the reader has moved nothing: the first view, moved until the picked
+/// node is in it.
+fn initial_view(
+    graph: StoredValue<Arc<NetworkGraph>>,
+    size: Signal<(f64, f64)>,
+    picked: Signal<Option<Pick>>,
+) -> Viewport {
+    let size = size.get();
+    graph.with_value(|graph| {
+        let first = graph.first_view(size);
+        let picked = match picked.get() {
+            Some(Pick::Node(node)) => graph.layout.nodes.get(node as usize),
+            _ => None,
+        };
+        picked.map_or(first, |at| first.showing(*at, size))
+    })
+}
+
 /// The picture. It fills its container, which gives it its height.
 #[component]
 pub fn Network(
@@ -411,8 +378,8 @@ pub fn Network(
     picked: Signal<Option<Pick>>,
     /// Called with what is clicked or entered; with nothing for a click beside everything.
     on_pick: Callback<Option<Pick>>,
-    /// The part that is seen; all of it while `None`. Kept by the page, so that a newer graph is
-    /// seen from the same place.
+    /// The part that is seen; the first view while `None`. Kept by the page, so that a newer graph
+    /// is seen from the same place.
     view: RwSignal<Option<Viewport>>,
     /// The subject, for those who do not see it.
     #[prop(into)]
@@ -420,12 +387,10 @@ pub fn Network(
 ) -> impl IntoView {
     let field = NodeRef::<html::Div>::new();
     let size = size_of(field);
-    let (picture_size, middle) = ((graph.layout.width, graph.layout.height), graph.middle());
-    let shown = Memo::new(move |_| {
-        view.get().unwrap_or_else(|| Viewport::readable(picture_size, size.get(), middle))
-    });
-    let drag = RwSignal::new(None);
     let stored = StoredValue::new(Arc::clone(&graph));
+    let shown =
+        Memo::new(move |_| view.get().unwrap_or_else(|| initial_view(stored, size, picked)));
+    let drag = RwSignal::new(None);
     let (pointed, pointed_node) = (RwSignal::new(None), RwSignal::new(None));
     let picture =
         Picture { graph: stored, size, view, shown, picked, on_pick, drag, pointed, pointed_node };
@@ -482,7 +447,7 @@ pub fn Network(
                 <button class="button button-icon" type="button" aria-label="Smaller" title="Smaller ( - )" on:click=move |_| picture.zoom(1.0 / 1.3)>
                     "−"
                 </button>
-                <button class="button" type="button" title="Show all of it ( 0 )" on:click=move |_| view.set(None)>
+                <button class="button" type="button" title="Show all of it" on:click=move |_| picture.fit()>
                     "Fit"
                 </button>
             </div>
@@ -571,9 +536,10 @@ fn node_view(
     place: (f64, f64),
 ) -> impl IntoView + use<> {
     let is_picked = move || picture.picked.get() == Some(Pick::Node(at));
+    let is_first = picture.graph.with_value(|graph| graph.first_card() == at as usize);
     let is_reached = move || match picture.picked.get() {
         Some(Pick::Node(node)) => node == at,
-        _ => at == 0,
+        _ => is_first,
     };
     let (left, top) = (-WIDTH / 2.0, -HEIGHT / 2.0);
     let bar = (node.bar.clamp(0.0, 1.0) * (WIDTH - 26.0)).max(0.0);
@@ -595,6 +561,7 @@ fn node_view(
             class="network-node"
             class:is-outside=is_outside
             class:is-user=node.sign == NodeSign::User
+            class:is-culprit=node.is_culprit
             class:has-failed=node.alarm.is_some()
             class:is-lit=node.is_lit
             class:is-picked=is_picked
@@ -642,14 +609,15 @@ fn alarms(node: &NetworkNode) -> (Option<String>, Option<String>) {
 }
 
 /// The second line of a card: its numbers, of which a long alarm takes the place of those for
-/// which no room is left.
+/// which no room is left. Numbers of the culprit's change stand below, in place of the bar.
 fn numbers_view(
     node: &NetworkNode,
     long_alarm: Option<String>,
     left: f64,
 ) -> impl IntoView + use<> {
     let letters = long_alarm.as_ref().map_or(0, |alarm| alarm.chars().count());
-    let right = (letters <= ALARM_ROOM.0 + 2).then(|| node.right.clone());
+    let right = (node.is_culprit || letters <= ALARM_ROOM.0 + 2).then(|| node.right.clone());
+    let (right_at, down) = if node.is_culprit { (left + 13.0, "22") } else { (-left - 12.0, "9") };
     let first = match long_alarm {
         Some(alarm) => view! {
             <text class="network-alarm is-long" x=left + 13.0 y="9">{alarm}</text>
@@ -662,59 +630,63 @@ fn numbers_view(
     };
     view! {
         {first}
-        <text class="network-number is-right" x=-left - 12.0 y="9">{right}</text>
+        <text class="network-number is-right" x=right_at y=down>{right}</text>
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Route, Viewport, arrow, curve, label_at};
+    use super::{
+        NetworkGraph, Route, Viewport, arrow, curve, label_at,
+        names::tests::{edge, node},
+    };
 
-    #[test]
-    fn a_narrow_screen_shows_the_part_around_the_culprit() {
-        let picture = (2_000.0, 400.0);
-        let wide = Viewport::readable(picture, (1_000.0, 500.0), Some((1_900.0, 200.0)));
-        assert_eq!(wide, Viewport::fitting(picture, (1_000.0, 500.0)));
-        let narrow = Viewport::readable(picture, (400.0, 500.0), Some((1_000.0, 200.0)));
-        assert_eq!(narrow, Viewport { left: -350.0, top: 140.0, scale: 0.55 });
-        let last = Viewport::readable(picture, (400.0, 500.0), Some((1_990.0, 200.0)));
-        assert!((last.left - (400.0 - 1_100.0 - 28.0)).abs() < 1e-9, "no empty room: {last:?}");
+    /// A chain of calls between so many services.
+    fn chain(count: u32) -> NetworkGraph {
+        let nodes = (0..count).map(|at| node(&format!("service-{at}"))).collect();
+        NetworkGraph::new(nodes, (1..count).map(|to| edge(to - 1, to, 1.0)).collect())
     }
 
     #[test]
-    fn a_small_picture_is_not_blown_up_and_a_large_one_fits() {
-        let small = Viewport::fitting((200.0, 100.0), (1_000.0, 500.0));
-        assert_eq!(small, Viewport { left: 400.0, top: 200.0, scale: 1.0 });
-        let large = Viewport::fitting((10_000.0, 1_000.0), (1_056.0, 556.0));
-        assert!((large.scale - 0.1).abs() < 1e-9);
-        assert!((large.left - 28.0).abs() < 1e-9);
-        let nothing = Viewport::fitting((0.0, 0.0), (0.0, 0.0));
-        assert!(nothing.left.is_finite() && nothing.scale > 0.0);
+    fn a_picture_that_does_not_fit_is_seen_at_life_size_around_the_culprit() {
+        let (small, screen) = (chain(3), (1_000.0, 500.0));
+        let picture = (small.layout.width, small.layout.height);
+        assert_eq!(small.first_view(screen), Viewport::fitting(picture, screen));
+        for count in [8, 15, 40] {
+            let mut graph = chain(count);
+            let begin = graph.first_view(screen);
+            assert_eq!((begin.left, begin.scale), (28.0, 1.0), "transactions begin there");
+            let last = graph.nodes.len() - 1;
+            graph.nodes[last].is_culprit = true;
+            let view = graph.first_view(screen);
+            assert_eq!(view.scale, 1.0);
+            let right = view.left + graph.layout.width;
+            assert!((right - (screen.0 - 28.0)).abs() < 1e-9, "no empty room: {view:?}");
+            graph.nodes[last].is_culprit = false;
+            graph.nodes[4].is_culprit = true;
+            let view = graph.first_view(screen);
+            for near in 3..=5 {
+                let at = graph.layout.nodes[near];
+                assert_eq!(view.showing(at, screen), view, "{near} of {count} is in view");
+            }
+        }
+        assert!(chain(41).first_view(screen).scale < 0.2, "many are seen as a whole");
+        assert_eq!(chain(41).first_view((400.0, 500.0)).scale, 1.0, "but not on a narrow screen");
     }
 
     #[test]
-    fn zooming_keeps_the_point_under_the_pointer() {
-        let view = Viewport { left: 10.0, top: 20.0, scale: 0.5 };
-        let zoomed = view.zoomed(2.0, (110.0, 220.0));
-        assert_eq!(zoomed, Viewport { left: -90.0, top: -180.0, scale: 1.0 });
-        assert!((view.zoomed(1e9, (0.0, 0.0)).scale - 3.0).abs() < 1e-9);
-        assert!((view.zoomed(0.0, (0.0, 0.0)).scale - 0.05).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_card_outside_is_moved_into_view() {
-        let view = Viewport { left: 0.0, top: 0.0, scale: 1.0 };
-        assert_eq!(view.showing((500.0, 300.0), (1_000.0, 600.0)), view);
-        let moved = view.showing((1_200.0, 300.0), (1_000.0, 600.0));
-        assert!((moved.left + 314.0).abs() < 1e-9, "{moved:?}");
-        assert!(view.showing((-50.0, 300.0), (1_000.0, 600.0)).left > 0.0);
+    fn layers_of_a_crowded_picture_stand_nearer_to_each_other() {
+        let labelled = chain(17).layout.nodes;
+        let crowded = chain(18).layout.nodes;
+        let step = |nodes: &[(f64, f64)]| nodes[1].0 - nodes[0].0;
+        assert_eq!((step(&labelled), step(&crowded)), (256.0, 236.0));
     }
 
     #[test]
     fn curves_go_through_their_bends_and_point_at_the_called() {
-        let points = vec![(0.0, 0.0), (100.0, 50.0), (200.0, 0.0)];
+        let points = vec![(0.0, 0.0), (80.0, 50.0), (120.0, 50.0), (200.0, 0.0)];
         let mut route = Route { points, is_reversed: false, is_loop: false };
-        assert_eq!(curve(&route).matches('C').count(), 2);
+        assert_eq!(curve(&route).matches('C').count(), 3);
         assert_eq!(arrow(&route), "M200.0 0.0l-7 -4v8z");
         assert_eq!(label_at(&route), Some((100.0, 50.0)), "at the bend it is flat");
         let short = Route { points: vec![(0.0, 0.0), (100.0, 50.0)], ..Route::default() };

@@ -13,15 +13,16 @@ pub fn three_digits(number: f64) -> String {
     }
     let decimals = match size {
         0.0 => 0,
-        _ if size >= 99.95 => return signed(number, count(whole(size.round()))),
+        _ if size < 0.005 => return "<0.01".to_owned(),
+        _ if size >= 99.95 => 0,
         _ if size >= 9.995 => 1,
         _ => 2,
     };
-    if size > 0.0 && size < 0.005 { "<0.01".to_owned() } else { format!("{number:.decimals$}") }
-}
-
-fn signed(number: f64, text: String) -> String {
-    if number < 0.0 { format!("−{text}") } else { text }
+    let sign = if number < 0.0 { "−" } else { "" };
+    if size >= 999.5 {
+        return format!("{sign}{}", count(whole(size.round())));
+    }
+    format!("{sign}{size:.decimals$}")
 }
 
 /// Calls in a minute, for a column whose heading has the unit.
@@ -96,9 +97,10 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        let written = [0.0, 0.001, 0.05, 4.1, 9.999, 41.94, 99.96, 1238.4, -250.0, f64::NAN];
-        let expected = ["0", "<0.01", "0.05", "4.10", "10.0", "41.9", "100", "1,238", "−250", "–"];
+        let written = [0.0, 0.001, 0.05, 4.1, 9.999, 41.94, 99.96, 1238.4, f64::NAN];
+        let expected = ["0", "<0.01", "0.05", "4.10", "10.0", "41.9", "100", "1,238", "–"];
         assert_eq!(written.map(three_digits), expected);
+        assert_eq!([-4.1, -41.94, -250.0].map(three_digits), ["−4.10", "−41.9", "−250"]);
         assert_eq!(per_minute(20.634), "1,238");
     }
 

@@ -17,7 +17,7 @@ use crate::{
         self,
         analysis::{self, Analysis, changes},
     },
-    asked::incomplete,
+    asked::{has_baseline, incomplete},
     browser,
     components::{
         AddressSegments, Badge, Chip, Icon, IconName, Panel, PartialNote, ServiceName, SortHead,
@@ -140,7 +140,8 @@ fn measured(
 }
 
 /// Returns the source of each row. A row has one when the API finds that its service only
-/// feels the change of another, and that one has the same exception, new or multiplied.
+/// feels the change of another, and that one has the same exception. The source of a new or
+/// multiplied one came or grew with it: else nothing would be loud.
 fn sources(rows: &[ErrorRow], services: &[ChangedGroup]) -> Vec<Option<SourceGroup>> {
     let behind: HashMap<&str, &str> = services
         .iter()
@@ -154,7 +155,7 @@ fn sources(rows: &[ErrorRow], services: &[ChangedGroup]) -> Vec<Option<SourceGro
         let service = *behind.get(row.group.service.as_str())?;
         let is_same = |other: &&ErrorRow| {
             other.group.service == service
-                && other.came_or_grew()
+                && (other.came_or_grew() || !row.came_or_grew())
                 && other.group.exception_type == row.group.exception_type
                 && other.group.message == row.group.message
         };
@@ -252,20 +253,9 @@ impl ErrorsState {
         Self { window, now, before, report, filters, shown, order, open, toggle }
     }
 
-    /// Returns true if the time before has no data: then no exception counts as new.
-    fn lacks_baseline(self) -> bool {
-        self.before.value().is_some_and(|before| before.count == 0)
-            && self
-                .report
-                .value()
-                .is_some_and(|report| report.baseline.state == BaselineState::Empty)
-    }
-
-    /// The list of the time before, once it is known to have data.
+    /// The list of the time before, once it is known to have data: else no exception counts as new.
     fn baseline(self) -> Option<Arc<ExceptionList>> {
-        let before = self.before.value()?;
-        let is_known = before.count > 0 || !self.report.loading() && !self.lacks_baseline();
-        is_known.then_some(before)
+        self.before.value().filter(|before| before.count > 0 || has_baseline(self.report))
     }
 
     /// All rows, in the order of the answer.
@@ -366,10 +356,10 @@ fn missing(list: &ExceptionList) -> Option<String> {
 /// Names the new kinds and the one that came more often, in a sentence; those that follow from
 /// others are counted only.
 fn sentence(page: ErrorsState) -> Option<String> {
-    if page.lacks_baseline() {
-        return Some(quiet_words(BaselineState::Empty).to_owned());
+    if page.baseline().is_none() {
+        let is_empty = page.before.value().is_some() && !page.report.loading();
+        return is_empty.then(|| quiet_words(BaselineState::Empty).to_owned());
     }
-    page.baseline()?;
     let rows = page.measured()?;
     let (loud, follow): (Vec<&ErrorRow>, Vec<&ErrorRow>) =
         rows.iter().filter(|row| row.came_or_grew()).partition(|row| row.is_loud());

@@ -249,7 +249,7 @@ pub fn MapPage() -> impl IntoView {
 
 fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
     let (keys, group) = (use_keys(), "Map");
-    keys.bind("0", "Show all of the map", group, move || view.set(None));
+    keys.bind("0", "Show the map as at first", group, move || view.set(None));
     keys.bind("Escape", "Close the panel, then leave the focus", group, move || {
         if page.picked.get_untracked().is_some() {
             page.pick(None);
@@ -271,21 +271,25 @@ fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
     });
 }
 
+/// The numbers of services and of endpoints, as the page of services counts them: queues, users and
+/// nodes without a name are no endpoints.
+fn count_words(nodes: &[GraphNode]) -> String {
+    let services = nodes.iter().filter(|node| node.span_count > 0).count() as u64;
+    let endpoints = nodes.iter().filter(|node| match node.kind {
+        NodeKind::Service | NodeKind::Messaging | NodeKind::User => false,
+        _ => node.folded_count.is_some() || !node.name.is_empty(),
+    });
+    let endpoints: u64 = endpoints.map(|node| node.folded_count.unwrap_or(1)).sum();
+    let services = format::counted(services, "service");
+    if endpoints == 0 {
+        return services;
+    }
+    format!("{services} and {} without spans", format::counted(endpoints, "endpoint"))
+}
+
 /// The name, the sentence, the focus.
 fn head(page: MapPageState) -> impl IntoView {
-    let counts = move || {
-        let graph = page.now.value()?;
-        let services = graph.nodes.iter().filter(|node| node.span_count > 0).count() as u64;
-        let known = graph.nodes.iter().filter(|node| node.kind != NodeKind::User);
-        let known: u64 = known.map(|node| node.folded_count.unwrap_or(1)).sum();
-        let others = known.saturating_sub(services);
-        let services = format::counted(services, "service");
-        Some(if others == 0 {
-            services
-        } else {
-            format!("{services}, {} without spans", format::counted(others, "other"))
-        })
-    };
+    let counts = move || page.now.value().map(|graph| count_words(&graph.nodes));
     let missing = move || {
         let graph = page.now.value()?;
         let start = page.window.get().bounds().map(|(start, _)| start);

@@ -3,22 +3,20 @@
 //! Owns the questions and the choices in the address: the operation, the box in the heatmap, the
 //! attribute that calls are split by. The panels below draw one answer each.
 
-use std::sync::Arc;
-
 use leptos::prelude::*;
 use leptos_router::{components::A, hooks::use_params_map};
 use tidings_proto::{
     DurationNanos,
     api::{
-        BaselineState, ChangeReport, ChangedGroup, Deployment, RedResult, ServiceClock,
-        SpanKindName, VersionChangeList,
+        ChangeReport, ChangedGroup, Deployment, RedResult, ServiceClock, SpanKindName,
+        VersionChangeList,
     },
     otlp::SpanKind,
 };
 
 use crate::{
     api::analysis::{Analysis, changes, deployments, red},
-    asked::{AskedTime, before, use_asked_time},
+    asked::{AskedTime, before, has_baseline, use_asked_time},
     browser,
     components::{
         EmptyState, Headline, SentenceGhost,
@@ -51,6 +49,10 @@ use trouble::{exception_panel, pattern_panel};
 const CHANGES_MAX: u32 = 200;
 /// Operations that are listed.
 const OPERATIONS_MAX: u32 = 200;
+/// A share of failures rose by as much: the number is red.
+const WORSE_SHARE: f64 = 0.01;
+/// A duration rose by as much: the number is red.
+const WORSE_FACTOR: f64 = 1.5;
 
 /// An operation, and the part it plays in calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,8 +117,7 @@ impl ServiceView {
 
     /// Tells whether there is data of the time before to compare with.
     fn has_baseline(self) -> bool {
-        let is_full = |report: Arc<ChangeReport>| report.baseline.state != BaselineState::Empty;
-        !self.report.loading() && self.report.value().is_none_or(is_full)
+        has_baseline(self.report)
     }
 
     fn deployments(self) -> Vec<Deployment> {
@@ -130,6 +131,11 @@ impl ServiceView {
         let analysis = analysis.with_some("operation", (!name.is_empty()).then_some(name));
         Some(analysis.with_some("kind", kind.map(SpanKindName::word)))
     }
+}
+
+/// Tells whether a duration is to be marked beside the one before.
+fn is_slower(now: DurationNanos, before: DurationNanos) -> bool {
+    before.0 > 0 && now.0 as f64 >= before.0 as f64 * WORSE_FACTOR
 }
 
 /// The operation in an address.

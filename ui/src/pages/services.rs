@@ -219,7 +219,7 @@ fn ServicesHead(
         <header class="page-head">
             <div class="page-title">
                 <h1>"Services"</h1>
-                <span class="mute">{words}</span>
+                <span class="mute services-times">{words}</span>
                 <span class="page-tools">
                     <input
                         class="input"
@@ -235,7 +235,7 @@ fn ServicesHead(
                     </A>
                 </span>
             </div>
-            {sentence}
+            <div class="say-room">{sentence}</div>
         </header>
     }
 }

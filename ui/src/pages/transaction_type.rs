@@ -2,8 +2,9 @@
 //! rest has not.
 //!
 //! Owns the questions, which follow from the address: the type in the path, the range, and the
-//! basis of the comparison (`basis=`, and `since=` for that of a moment). The parts draw one answer
-//! each.
+//! basis of the comparison (`basis=`, and `since=` for that of a moment). Where the address names
+//! no basis, it is the moment at which the type changed, or the slowest where it did not. The parts
+//! draw one answer each.
 
 use std::sync::Arc;
 
@@ -23,14 +24,15 @@ use crate::{
         analysis::{self, changes, deployments},
         trace_sets,
     },
-    components::{ErrorState, use_choice},
+    components::{ErrorState, segments::use_choice_or},
+    drawings::time_chart::Marker,
     figures, format,
     remote::Remote,
     shell::{Crumb, set_crumbs},
     url::use_query,
     window::{LiveWindow, Window},
 };
-use moment::{OfferedMoment, SINCE};
+use moment::SINCE;
 
 pub mod call_trees;
 mod callees;
@@ -55,6 +57,9 @@ pub(crate) const BASES: &[(&str, &str)] = &[
     ("since", "Since a moment"),
     ("before", "Now with before"),
 ];
+
+/// Stands for the basis until it is known whether the type changed: nothing is compared.
+const UNDECIDED: &str = "";
 
 /// The type the page is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +86,7 @@ pub(crate) struct TypePage {
     pub(crate) window: LiveWindow,
     pub(crate) basis: Memo<&'static str>,
     /// Moments at which something changed, and the one that divides the window.
-    moments: Memo<Vec<OfferedMoment>>,
+    moments: Memo<Vec<Marker>>,
     moment: Memo<Option<UnixNanos>>,
     pub(crate) now: Remote<TransactionKindList>,
     /// The type since its change, if it changed.
@@ -104,7 +109,6 @@ pub(crate) struct TypePage {
 impl TypePage {
     fn follow(name: Memo<TypeName>) -> Self {
         let window = LiveWindow::follow();
-        let basis = use_choice("basis", BASES);
         let kind = move |analysis: analysis::Analysis| {
             let analysis = name.with(|name| name.filter(analysis)).with("limit", 1);
             Some(analysis::transaction_types(&analysis))
@@ -120,12 +124,17 @@ impl TypePage {
                 .then(|| changes(&window.analysis().with("limit", CHANGES_MAX)))
         });
         let changed_since = changed_since(name, window, report);
+        let basis = use_choice_or("basis", BASES, move || match changed_since.get() {
+            Some(_) => SINCE,
+            None if is_report_awaited(window, report) => UNDECIDED,
+            None => "slow",
+        });
         let since = window.ask(move |window| {
             let (_, moment, end) = moment::parts(window, changed_since.get())?;
             kind(analysis::Analysis::between(moment, end))
         });
         let before = window.ask(move |window| kind(analysis_until(window, changed_since.get())?));
-        let (moments, moment) = moments_of(name, window, versions, report);
+        let (moments, moment) = moments_of(name, window, versions, report, now);
         // Percentiles of a moving window change with every look; samples by them are taken seldom.
         let measured = window.ask_slowly(move |window| kind(window.analysis()));
         let slow_from =
@@ -228,6 +237,17 @@ impl TypePage {
     }
 }
 
+/// Tells whether the report of changes is asked for and not there yet; without a time before it is
+/// not asked for.
+fn is_report_awaited(window: LiveWindow, report: Remote<ChangeReport>) -> bool {
+    window.get().before().is_some() && report.loading()
+}
+
+/// The step of the charts.
+fn step_of(now: Remote<TransactionKindList>) -> DurationNanos {
+    now.value().map(|list| list.window.step_nano).unwrap_or_default()
+}
+
 /// The moment in the window at which the type became worse, as its sentence names it.
 fn changed_since(
     name: Memo<TypeName>,
@@ -236,9 +256,7 @@ fn changed_since(
 ) -> Memo<Option<UnixNanos>> {
     Memo::new(move |_| {
         let group = report.value().and_then(|report| name.with(|name| changed(&report, name)))?;
-        let own = group.changes.iter().filter(|change| change.is_worse);
-        let sentence = group.sentence.iter().map(|sentence| &sentence.change);
-        let since = sentence.chain(own).find_map(|change| change.since_unix_nano)?;
+        let since = moment::of_change(&group)?.time;
         Some(moment::parts(window.get(), Some(since))?.1)
     })
 }
@@ -270,6 +288,7 @@ fn samples(
                 let (_, moment, end) = moment::parts(window, moment.get())?;
                 sample(analysis::Analysis::between(moment, end))
             }
+            UNDECIDED => return None,
             _ => sample(window.analysis()).with("minDuration", slow_from.get()?.0),
         };
         Some(trace_sets::trace_sample(&sample))
@@ -281,6 +300,7 @@ fn samples(
                 let (start, moment, _) = moment::parts(window, moment.get())?;
                 analysis::Analysis::between(start, moment)
             }
+            UNDECIDED => return None,
             _ => window.analysis(),
         };
         Some(trace_sets::trace_sample(&sample(analysis)))
@@ -302,21 +322,19 @@ fn moments_of(
     window: LiveWindow,
     versions: Remote<VersionChangeList>,
     report: Remote<ChangeReport>,
-) -> (Memo<Vec<OfferedMoment>>, Memo<Option<UnixNanos>>) {
+    now: Remote<TransactionKindList>,
+) -> (Memo<Vec<Marker>>, Memo<Option<UnixNanos>>) {
     let query = use_query();
     let asked = Memo::new(move |_| query.with(|query| query.get(SINCE)?.parse::<u64>().ok()));
     let moments = Memo::new(move |_| {
         let changed = report.value().and_then(|report| name.with(|name| changed(&report, name)));
         let versions = versions.value().map(|list| list.changes.clone()).unwrap_or_default();
-        moment::offered(changed.as_ref(), &versions)
+        moment::offered(changed.as_ref(), &versions, step_of(now))
     });
     let moment = Memo::new(move |_| {
-        let window = window.slow_signal().get();
-        let bounds = window.bounds()?;
+        let bounds = window.slow_signal().get().bounds()?;
         // Otherwise what began in the middle would be asked for first.
-        let is_waiting = asked.get().is_none()
-            && (versions.loading() || window.before().is_some() && report.loading());
-        if is_waiting {
+        if asked.get().is_none() && (versions.loading() || is_report_awaited(window, report)) {
             return None;
         }
         moments.with(|moments| moment::taken(asked.get(), moments, bounds))

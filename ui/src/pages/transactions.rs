@@ -103,7 +103,7 @@ pub fn TransactionsPage() -> impl IntoView {
 fn report_sentence(window: LiveWindow, report: Remote<ChangeReport>) -> impl IntoView {
     let links = use_links();
     let is_asked = Memo::new(move |_| window.get().before().is_some());
-    let sentence = move || match (report.value(), report.error()) {
+    let words = move || match (report.value(), report.error()) {
         (Some(report), _) => view! { <ReportSentence report links=links.get() /> }.into_any(),
         (None, None) => view! { <SentenceGhost /> }.into_any(),
         (None, Some(error)) => view! {
@@ -116,7 +116,7 @@ fn report_sentence(window: LiveWindow, report: Remote<ChangeReport>) -> impl Int
         }
         .into_any(),
     };
-    move || is_asked.get().then(|| view! { <div class="say-room">{sentence}</div> })
+    view! { <div class="say-room">{move || is_asked.get().then(words)}</div> }
 }
 
 /// The report by which rows are ordered. A newer one waits while the reader is at a row: nothing

@@ -1,4 +1,4 @@
-use super::{Layout, Spacing, crossings, lay_out, layers_of, neighbour, with_bends};
+use super::{Layout, Route, Spacing, crossings, lay_out, layers_of, neighbour, with_bends};
 
 const SPACING: Spacing =
     Spacing { node_width: 160.0, node_height: 50.0, between_layers: 100.0, between_nodes: 20.0 };
@@ -37,7 +37,48 @@ fn callers_stand_on_the_left_of_what_they_call() {
         let ends = (route.points[0].1, route.points[route.points.len() - 1].1);
         assert_eq!(ends, (layout.nodes[from as usize].1, layout.nodes[to as usize].1));
     }
-    assert_eq!(layout.routes[4].points.len(), 3, "an edge over a layer has a bend there");
+    assert_eq!(layout.routes[4].points.len(), 4, "an edge over a layer has a bend there");
+}
+
+/// Points of the way of an edge as it is drawn: a curve between two points that is flat at both.
+fn drawn(route: &Route) -> Vec<(f64, f64)> {
+    let curve = |pair: &[(f64, f64)]| {
+        let ((x, y), (to_x, to_y)) = (pair[0], pair[1]);
+        (0..=24).map(f64::from).map(move |step| {
+            let t = step / 24.0;
+            let (early, late) = (3.0 * t * (1.0 - t) * (1.0 - t), 3.0 * t * t * (1.0 - t));
+            let across = early / 2.0 + late / 2.0 + t.powi(3);
+            (x + (to_x - x) * across, y + (to_y - y) * (late + t.powi(3)))
+        })
+    };
+    route.points.windows(2).flat_map(curve).collect()
+}
+
+#[test]
+fn an_edge_passes_behind_no_node_but_its_ends() {
+    let mut next = numbers(11);
+    let mut graphs = vec![
+        (5, vec![(0, 1), (1, 2), (2, 3), (3, 4), (0, 4), (0, 3), (1, 4), (4, 0)]),
+        (40, (1..40).flat_map(|at| [(at / 3, at), (at / 9, at), (0, at)]).collect()),
+    ];
+    for _ in 0..40 {
+        let count = 2 + next(60);
+        graphs.push((count, (0..count * 2).map(|_| (next(count), next(count))).collect()));
+    }
+    let mut bent = 0;
+    for (count, edges) in graphs {
+        let layout = laid_out(count as usize, &edges);
+        for (route, (from, to)) in layout.routes.iter().zip(&edges).filter(|(of, _)| !of.is_loop) {
+            bent += usize::from(route.points.len() > 2);
+            for (at, node) in (0..).zip(&layout.nodes).filter(|(at, _)| at != from && at != to) {
+                let is_behind =
+                    |(x, y): &(f64, f64)| (x - node.0).abs() < 79.9 && (y - node.1).abs() < 24.9;
+                let points = drawn(route);
+                assert!(!points.iter().any(is_behind), "{from} to {to} is behind {at} of {count}");
+            }
+        }
+    }
+    assert!(bent > 100, "{bent} edges have bends");
 }
 
 #[test]
@@ -86,7 +127,7 @@ fn large_and_dense_graphs_have_the_same_picture_each_time() {
 
 #[test]
 fn edges_to_nowhere_and_empty_graphs_are_no_trouble() {
-    assert_eq!(lay_out(0, &[(0, 1)], SPACING).routes, [super::Route::default()]);
+    assert_eq!(lay_out(0, &[(0, 1)], SPACING).routes, [Route::default()]);
     let layout = laid_out(2, &[(0, 9), (7, 1)]);
     assert!(layout.routes.iter().all(|route| route.points.is_empty()));
     assert_eq!(layout.layers, [0, 0]);

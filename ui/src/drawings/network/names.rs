@@ -122,11 +122,11 @@ pub(super) fn names_view(picture: Picture) -> impl IntoView {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{NetworkGraph, Pick};
     use crate::drawings::network::{NetworkEdge, NetworkNode, NodeSign};
 
-    fn node(name: &str) -> NetworkNode {
+    pub(in crate::drawings::network) fn node(name: &str) -> NetworkNode {
         NetworkNode {
             name: name.to_owned(),
             sign: NodeSign::Service,
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    fn edge(from: u32, to: u32, weight: f64) -> NetworkEdge {
+    pub(in crate::drawings::network) fn edge(from: u32, to: u32, weight: f64) -> NetworkEdge {
         NetworkEdge {
             from,
             to,

@@ -5,10 +5,16 @@ use tidings_proto::{
     api::{CallStats, ComparedCall, Comparison, Deviation},
 };
 
-use crate::{components::Tone, figures, format};
+use crate::{
+    components::Tone,
+    figures,
+    format::{self, rates},
+};
 
 /// A place with a smaller part of the whole difference is not named as its cause.
 const CAUSE_PART_MIN: f64 = 0.1;
+/// Places that are named where none deviates.
+const CAUSES_MAX: usize = 3;
 
 /// A place whose difference is worth a word.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,17 +35,22 @@ pub fn time_of(stats: &CallStats) -> Option<DurationNanos> {
 /// time.
 #[must_use]
 pub fn ranked(comparison: &Comparison) -> Vec<Impact> {
-    let total = total(comparison).abs().max(1.0);
+    let total = total(comparison);
     let rows = (0_u32..).zip(&comparison.calls);
     let mut impacts: Vec<Impact> = rows
-        .map(|(row, call)| (Impact { row, nanos: call.impact_nano.0 as f64 }, call))
-        .filter(|(impact, call)| impact.nanos.abs() >= total / 100.0 || is_told(call))
-        .map(|(impact, _)| impact)
+        .filter(|(_, call)| is_costly(call, total) || is_told(call))
+        .map(|(row, call)| Impact { row, nanos: call.impact_nano.0 as f64 })
         .collect();
     impacts.sort_by(|left, right| {
         right.nanos.abs().total_cmp(&left.nanos.abs()).then(left.row.cmp(&right.row))
     });
     impacts
+}
+
+/// Tells whether a row has a part of the difference of the whole, `total`.
+#[must_use]
+pub fn is_costly(call: &ComparedCall, total: f64) -> bool {
+    (call.impact_nano.0 as f64).abs() >= total.abs().max(1.0) / 100.0
 }
 
 /// Tells whether a row's deviation is worth a word although it costs no time.
@@ -79,30 +90,53 @@ pub const fn deviation_tone(deviation: Deviation) -> Tone {
     }
 }
 
+/// Tells whether both sides take about as long.
+fn is_equal(comparison: &Comparison) -> bool {
+    let (left, right) = (comparison.left.duration.p50_nano.0, comparison.right.duration.p50_nano.0);
+    left.abs_diff(right).saturating_mul(50) < right.max(1)
+}
+
+/// The calls that the difference of the whole is in, the greatest part first. They go its way, and
+/// are more than a small part of it: what is longer makes nothing shorter.
+fn causes(comparison: &Comparison) -> Vec<(Impact, &ComparedCall)> {
+    if is_equal(comparison) {
+        return Vec::new();
+    }
+    let total = total(comparison);
+    let ranked = ranked(comparison).into_iter();
+    let causes = ranked.filter(|impact| impact.nanos / total >= CAUSE_PART_MIN);
+    causes.filter_map(|impact| Some((impact, comparison.calls.get(impact.row as usize)?))).collect()
+}
+
+/// Says where the time is when no call deviates.
+#[must_use]
+pub fn undeviating(comparison: &Comparison, typical: bool) -> String {
+    let none = if typical { "No call is out of the ordinary" } else { "No call differs much" };
+    let causes = causes(comparison).into_iter().take(CAUSES_MAX).map(|(_, call)| {
+        let name = figures::cut(format::operation(&call.operation), 60);
+        format!("{name} ({})", format::offset(call.impact_nano.0))
+    });
+    let causes: Vec<String> = causes.collect();
+    if causes.is_empty() {
+        return format!("{none}.");
+    }
+    format!("{none}; the time is in {}.", causes.join(", "))
+}
+
 /// Says how much longer the left takes, and by which call.
 #[must_use]
 pub fn sentence(comparison: &Comparison, typical: bool) -> String {
     let (left, right) = (&comparison.left.duration.p50_nano, &comparison.right.duration.p50_nano);
     let than = if typical { "typical" } else { "the other" };
     let difference = DurationNanos(left.0.abs_diff(right.0));
-    let is_equal = difference.0.saturating_mul(50) < right.0.max(1);
-    let is_longer = !is_equal && left.0 > right.0;
-    let mut words = match (is_equal, is_longer) {
+    let mut words = match (is_equal(comparison), left.0 > right.0) {
         (true, _) => format!("About as long as {than}."),
         (false, true) => format!("{difference} longer than {than}."),
         (false, false) => format!("{difference} shorter than {than}."),
     };
-    // The cause goes the way of the whole, and is more than a small part of it: what is longer makes
-    // nothing shorter.
-    let is_cause = |impact: &Impact| {
-        let part = impact.nanos.abs() / total(comparison).abs().max(1.0);
-        part >= CAUSE_PART_MIN && (impact.nanos > 0.0) == is_longer
-    };
-    if let Some(impact) = ranked(comparison).into_iter().find(is_cause).filter(|_| !is_equal)
-        && let Some(call) = comparison.calls.get(impact.row as usize)
-    {
+    if let Some((impact, call)) = causes(comparison).first() {
         words.push(' ');
-        words.push_str(&cause(call, impact, total(comparison), typical));
+        words.push_str(&cause(call, *impact, total(comparison), typical));
     }
     let count = |deviation: Deviation| {
         comparison.calls.iter().filter(|call| call.deviations.contains(&deviation)).count() as u64
@@ -161,10 +195,11 @@ fn cause(call: &ComparedCall, impact: Impact, total: f64, typical: bool) -> Stri
         DurationNanos(side.median.duration_nano.0 / side.median.call_count.max(1))
     };
     let (now, was) = (each(&call.left), each(&call.right));
-    let factor = now.0 as f64 / was.0.max(1) as f64;
-    let is_told = if is_longer { factor >= 1.2 } else { factor <= 1.0 / 1.2 };
-    if is_told {
-        parts.push(format!("each {} as long, {now}, {usually} {was}", figures::times(factor)));
+    let (more, less, size) = if is_longer { (now, was, "as long") } else { (was, now, "shorter") };
+    let factor = more.0 as f64 / less.0.max(1) as f64;
+    if factor >= 1.2 {
+        let factor = rates::factor(factor);
+        parts.push(format!("each {factor} {size}, {now}, {usually} {was}"));
     }
     let more = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", and ")) };
     format!("{words}{more}.")
@@ -180,7 +215,7 @@ mod tests {
         },
     };
 
-    use super::{ranked, sentence, time_of};
+    use super::{is_costly, ranked, sentence, time_of, undeviating};
 
     /// So many calls in each of these traces, of 200 or of one: 80 are fewer than half.
     fn stats(traces: u64, calls: u64, each_ms: u64) -> CallStats {
@@ -264,7 +299,7 @@ mod tests {
         assert_eq!(rows, [1, 0], "the greatest difference first");
         let words = sentence(&comparison, false);
         assert!(words.starts_with("3.50 s shorter than the other. "), "{words}");
-        assert!(words.contains("of it is rules: each 0.25× as long, 1.00 s, in the other 4.00 s."));
+        assert!(words.contains("of it is rules: each 4.0× shorter, 1.00 s, in the other 4.00 s."));
     }
 
     #[test]
@@ -286,6 +321,30 @@ mod tests {
             sentence(&comparison(200, 100, vec![found]), true),
             "100 ms longer than typical. 90.0 ms of it is load, which most of them do not call."
         );
+    }
+
+    #[test]
+    fn where_no_call_deviates_words_say_where_the_time_is() {
+        let calls = vec![
+            call("pay", stats(1, 1, 90), stats(200, 1, 75), 15, &[]),
+            call("charge", stats(1, 1, 160), stats(200, 1, 120), 40, &[]),
+            call("log", stats(1, 1, 5), stats(200, 1, 15), -10, &[]),
+            call("read", stats(1, 1, 9), stats(200, 1, 9), 0, &[]),
+        ];
+        let longer = comparison(260, 210, calls);
+        let costly: Vec<bool> = longer.calls.iter().map(|call| is_costly(call, 50e6)).collect();
+        assert_eq!(costly, [true, true, true, false]);
+        assert_eq!(
+            undeviating(&longer, true),
+            "No call is out of the ordinary; the time is in charge (+40.0 ms), pay (+15.0 ms)."
+        );
+        let faster = call("rules", stats(1, 1, 70), stats(1, 1, 100), -30, &[]);
+        assert_eq!(
+            undeviating(&comparison(170, 200, vec![faster]), false),
+            "No call differs much; the time is in rules (−30.0 ms)."
+        );
+        let words = undeviating(&comparison(260, 210, Vec::new()), true);
+        assert_eq!(words, "No call is out of the ordinary.");
     }
 
     #[test]

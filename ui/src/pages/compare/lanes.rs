@@ -8,7 +8,7 @@ use tidings_proto::{
     api::{CallStats, ComparedCall, Comparison, Deviation},
 };
 
-use super::impact::{deviation_tone, deviation_words, time_of};
+use super::impact::{self, deviation_tone, deviation_words, time_of};
 use crate::{
     browser, colour,
     components::{AddressSegments, Badge, use_choice},
@@ -45,13 +45,22 @@ pub(super) fn lanes(
     let width = extent(comparison);
     let (this, other) = ("This", if typical { "Typical" } else { "Other" });
     let measure = typical.then_some("The median of the traces that make the call");
+    let deviates = comparison.calls.iter().any(|call| !call.deviations.is_empty());
+    let words = (!deviates).then(|| {
+        view! { <p class="panel-words mute">{impact::undeviating(comparison, typical)}</p> }
+    });
     let drawn = Arc::clone(comparison);
+    let total = impact::total(comparison);
     let rows = move || {
         let lined_up = lined.get() == "start";
         let only_differing = shown.get() == "differ";
+        // Where no call deviates, those that make the difference are the ones that differ.
+        let differs = |call: &ComparedCall| {
+            !call.deviations.is_empty() || !deviates && impact::is_costly(call, total)
+        };
         (0_u32..)
             .zip(&drawn.calls)
-            .filter(|(_, call)| !only_differing || !call.deviations.is_empty())
+            .filter(|(_, call)| !only_differing || differs(call))
             .take(DRAWN_MAX)
             .map(|(row, call)| {
                 let share = format::share(call.right.trace_count, drawn.right.trace_count);
@@ -66,17 +75,6 @@ pub(super) fn lanes(
             format!("{} of the tree not drawn.", format::counted(left_out as u64, "more place"));
         view! { <p class="panel-empty">{words}</p> }
     });
-    let ticks = value_ticks(width, 3).into_iter().filter(|tick| *tick < width * 0.97);
-    let ticks = ticks.map(|tick| {
-        let left = format!("{:.2}%", tick / width * 100.0);
-        let words = if tick <= 0.0 {
-            "0".to_owned()
-        } else {
-            format::duration(DurationNanos(browser::whole(tick)))
-        };
-        view! { <span style=("left", left)>{words}</span> }
-    });
-    let ticks = ticks.collect_view();
     view! {
         <section class="card panel" aria-label="Calls">
             <div class="panel-head">
@@ -88,6 +86,7 @@ pub(super) fn lanes(
                     <AddressSegments name="lanes" offered=LINED label="Where bars begin" />
                 </span>
             </div>
+            {words}
             <div class="panel-body">
                 <table class="table lanes-table" aria-label="Calls of both">
                     <thead>
@@ -95,7 +94,7 @@ pub(super) fn lanes(
                             <th scope="col">"Call"</th>
                             <th scope="col" class="lane-differs">"Differs"</th>
                             <th scope="col" class="lane-cell" aria-label="Time">
-                                <span class="lane-ticks" aria-hidden="true">{ticks}</span>
+                                <span class="lane-ticks" aria-hidden="true">{ticks(width)}</span>
                             </th>
                             <th scope="col" class="num">{this}</th>
                             <th scope="col" class="num" title=measure>{other}</th>
@@ -108,6 +107,21 @@ pub(super) fn lanes(
             {more}
         </section>
     }
+}
+
+/// Times along the bars, in nanoseconds up to `width`.
+fn ticks(width: f64) -> impl IntoView {
+    let ticks = value_ticks(width, 3).into_iter().filter(|tick| *tick < width * 0.97);
+    let ticks = ticks.map(|tick| {
+        let left = format!("{:.2}%", tick / width * 100.0);
+        let words = if tick <= 0.0 {
+            "0".to_owned()
+        } else {
+            format::duration(DurationNanos(browser::whole(tick)))
+        };
+        view! { <span style=("left", left)>{words}</span> }
+    });
+    ticks.collect_view()
 }
 
 fn lane(

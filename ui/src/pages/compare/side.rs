@@ -9,7 +9,7 @@ use tidings_proto::{
 };
 
 use super::{
-    impact::{self, Impact, deviation_tone, deviation_words},
+    impact::{Impact, deviation_tone, deviation_words},
     lanes::lane_id,
 };
 use crate::{
@@ -31,7 +31,6 @@ pub(super) fn side(
     impacts: &Arc<Vec<Impact>>,
     selected: RwSignal<Option<u32>>,
 ) -> impl IntoView + use<> {
-    let total = impact::total(comparison);
     let most = impacts.first().map_or(1.0, |impact| impact.nanos.abs()).max(1.0);
     let rows = impacts.iter().take(LISTED).filter_map(|impact| {
         let call = comparison.calls.get(impact.row as usize)?;
@@ -47,8 +46,8 @@ pub(super) fn side(
         view! { <p class="panel-words mute">{words}</p> }
     });
     let none = impacts.is_empty().then(|| view! { <p class="panel-empty">"They do the same."</p> });
-    let sign = if total < 0.0 { "−" } else { "+" };
-    let of = format!("of {sign}{}", DurationNanos(browser::whole(total.abs())));
+    let (left, right) = (comparison.left.duration.p50_nano, comparison.right.duration.p50_nano);
+    let of = format!("of {}", figures::more_time(left, right));
     view! {
         <div class="compare-side">
             <section class="card panel" aria-label="Most impact first">
@@ -71,10 +70,8 @@ fn row(
     selected: RwSignal<Option<u32>>,
 ) -> impl IntoView + use<> {
     let name = figures::cut(format::operation(&call.operation), 60);
-    let nanos = DurationNanos(browser::whole(impact.nanos.abs()));
-    let costs = nanos.0 >= 1_000;
-    let sign = if impact.nanos < 0.0 { "−" } else { "+" };
-    let time = if costs { format!("{sign}{nanos}") } else { "no time".to_owned() };
+    let costs = impact.nanos.abs() >= 1_000.0;
+    let time = if costs { format::offset(call.impact_nano.0) } else { "no time".to_owned() };
     let width = format!("{:.1}%", impact.nanos.abs() / most * 100.0);
     let worse = impact.nanos > 0.0 && costs;
     // A place that is slower as well says so in a second badge.

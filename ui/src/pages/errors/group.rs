@@ -15,7 +15,7 @@ use super::{
 use crate::{
     addresses::{self, TraceLink, traceql_text},
     api::{
-        self,
+        self, ApiError,
         analysis::{Analysis, exception_transactions},
         trace_sets,
     },
@@ -72,7 +72,7 @@ fn source_note(page: ErrorsState, source: &SourceGroup) -> impl IntoView + use<>
             <ServiceName service />
             " "
             <span class="mute" title=operation.clone()>{figures::cut(&operation, 60)}</span>
-            ", whose own change is behind it. "
+            ". "
             <button class="button" type="button" on:click=open>"Open the source"</button>
         </p>
     }
@@ -90,9 +90,8 @@ fn stack(group: &ExceptionGroup) -> impl IntoView + use<> {
         let all = shown_all.get();
         lines.iter().map(|part| stack_part(part, all)).collect_view()
     };
-    let empty = group.stack_trace.trim().is_empty().then(|| {
-        view! { <p class="mute">"It was recorded without a stack."</p> }
-    });
+    let is_empty = group.stack_trace.trim().is_empty();
+    let empty = is_empty.then(|| note("It was recorded without a stack."));
     let button = has_library.then(|| {
         let words = move || if shown_all.get() { "Our code" } else { "All frames" };
         view! {
@@ -177,18 +176,14 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
         let analysis = page.window.get().analysis().with("q", &asked).with("limit", TRACES);
         (!only_logs).then(|| trace_sets::trace_sample(&analysis))
     });
-    let rows = move || {
-        if let Some(error) = found.error() {
-            return view! { <p class="mute" role="alert">{error.title()} ". " {error.detail()}</p> }.into_any();
+    let rows = move || match (found.value(), found.error()) {
+        (_, Some(error)) => failure_note(&error),
+        (None, None) if only_logs => ().into_any(),
+        (None, None) => waiting_note("Looking for traces…"),
+        (Some(answer), None) if answer.traces.is_empty() => {
+            note("No trace with it is stored in this time.")
         }
-        match found.value() {
-            None if only_logs => ().into_any(),
-            None => view! { <p class="mute" role="status">"Looking for traces…"</p> }.into_any(),
-            Some(answer) if answer.traces.is_empty() => {
-                view! { <p class="mute">"No trace with it is stored in this time."</p> }.into_any()
-            }
-            Some(answer) => trace_rows(&answer, range).into_any(),
-        }
+        (Some(answer), None) => trace_rows(&answer, range).into_any(),
     };
     let found_count = move || found.value().map(|answer| format::total(answer.total, "trace"));
     let mut all = UrlQuery::default();
@@ -239,22 +234,27 @@ fn affected_kinds(
             .with("limit", KINDS);
         (!only_logs).then(|| exception_transactions(&analysis))
     });
-    move || {
-        if let Some(error) = found.error() {
-            return view! { <p class="mute" role="alert">{error.title()} ". " {error.detail()}</p> }
-                .into_any();
+    move || match (found.value(), found.error()) {
+        (_, Some(error)) => failure_note(&error),
+        (None, None) if only_logs => {
+            note("It was recorded in the logs alone, which belong to no type.")
         }
-        match found.value() {
-            None if only_logs => view! {
-                <p class="mute">"It was recorded in the logs alone, which belong to no type."</p>
-            }
-            .into_any(),
-            None => view! { <p class="mute" role="status">"Counting transactions by type…"</p> }
-                .into_any(),
-            Some(answer) if answer.kinds.is_empty() => ().into_any(),
-            Some(answer) => kind_rows(&answer, range).into_any(),
-        }
+        (None, None) => waiting_note("Counting transactions by type…"),
+        (Some(answer), None) if answer.kinds.is_empty() => ().into_any(),
+        (Some(answer), None) => kind_rows(&answer, range).into_any(),
     }
+}
+
+fn note(words: &'static str) -> AnyView {
+    view! { <p class="mute">{words}</p> }.into_any()
+}
+
+fn waiting_note(words: &'static str) -> AnyView {
+    view! { <p class="mute" role="status">{words}</p> }.into_any()
+}
+
+fn failure_note(error: &ApiError) -> AnyView {
+    view! { <p class="mute" role="alert">{error.title()} ". " {error.detail()}</p> }.into_any()
 }
 
 /// Transaction types with their counts, and what these leave out.
@@ -382,8 +382,7 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
     let rows = move || match found.value() {
         None => ().into_any(),
         Some(answer) if answer.logs.is_empty() => {
-            view! { <p class="mute">"Its service wrote no log record in the last one's trace."</p> }
-                .into_any()
+            note("Its service wrote no log record in the last one's trace.")
         }
         Some(answer) => {
             let row = |log: &tidings_proto::api::LogView| {

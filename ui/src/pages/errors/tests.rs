@@ -124,6 +124,15 @@ fn an_exception_that_passes_through_callers_is_loud_at_its_source_only() {
     assert_eq!(rows[1].source.as_ref().unwrap().id, "source");
     let alone = measured(&now, Some(&before), &[]);
     assert!(alone.iter().all(super::ErrorRow::is_loud), "nothing is known of what is behind");
+
+    // Kinds that were there before follow as well, but nothing new follows from one of them.
+    let rows = measured(&now, Some(&now), &[feels("shop")]);
+    let sources: Vec<Option<&str>> =
+        rows.iter().map(|row| Some(row.source.as_ref()?.id.as_str())).collect();
+    assert_eq!(sources, [Some("source"), None, None]);
+    let before = list(vec![of("source", "pay", 30)]);
+    let rows = measured(&now, Some(&before), &[feels("shop")]);
+    assert!(rows[0].source.is_none() && rows[0].is_loud());
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::{
     drawings::{
         axis::ROUND_SECONDS,
         heatmap::{HeatmapDrawing, HeatmapState},
+        slots::Slots,
     },
     format,
     links::HeatmapBox,
@@ -139,7 +140,7 @@ fn lanes(heatmap: &Heatmap) -> impl IntoView + use<> {
     let Heatmap { window, steps, .. } = heatmap;
     let length = format::length(window.step_nano);
     let lane = |label: &'static str, class: &'static str, count: fn(&HeatmapStep) -> u64| {
-        let Lane { path, top } = Lane::new(steps, *window, count)?;
+        let Lane { path, top } = Lane::new(steps, window, count)?;
         let most = format!("{} in {length}", format::count(top));
         Some(view! {
             <div class="count-lane">
@@ -168,22 +169,18 @@ impl Lane {
     /// Draws a bar for each step that has any; `None` when none has.
     fn new(
         steps: &[HeatmapStep],
-        window: TimeWindow,
+        window: &TimeWindow,
         count: fn(&HeatmapStep) -> u64,
     ) -> Option<Self> {
         use std::fmt::Write as _;
 
         let top = steps.iter().map(count).max().filter(|top| *top > 0)?;
-        let length = window.step_nano.0.max(1);
-        let start = window.start_unix_nano.0 / length * length;
-        let end = window.end_unix_nano.0.max(start + 1);
         // As wide as the columns of the heatmap above it, which are whole.
-        let whole = (end - start).div_ceil(length) * length;
-        let across = |nanos: u64| nanos as f64 / whole as f64 * 1_000.0;
-        let width = across(length) * 0.86;
+        let slots = Slots::of_window(window);
+        let width = 860.0 / slots.count as f64;
         let mut path = String::new();
         for step in steps.iter().filter(|step| count(step) > 0) {
-            let left = across(step.start_unix_nano.0.saturating_sub(start));
+            let left = slots.fraction(step.start_unix_nano) * 1_000.0;
             let height = (count(step) as f64 / top as f64 * 100.0).max(4.0);
             let _ = write!(path, "M{left:.1} 100v-{height:.1}h{width:.1}V100z");
         }
@@ -221,11 +218,11 @@ mod tests {
             error_count,
         };
         let steps = [step(100, 4, 0), step(150, 1, 1)];
-        let lane = Lane::new(&steps, window, |step| step.count).unwrap();
+        let lane = Lane::new(&steps, &window, |step| step.count).unwrap();
         assert_eq!(lane.top, 4);
         assert_eq!(lane.path, "M0.0 100v-100.0h86.0V100zM500.0 100v-25.0h86.0V100z");
-        let failed = Lane::new(&steps, window, |step| step.error_count).unwrap();
+        let failed = Lane::new(&steps, &window, |step| step.error_count).unwrap();
         assert_eq!(failed.path, "M500.0 100v-100.0h86.0V100z");
-        assert!(Lane::new(&steps[..1], window, |step| step.error_count).is_none());
+        assert!(Lane::new(&steps[..1], &window, |step| step.error_count).is_none());
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{AttributeKeyList, RedGroup, RedResult};
+use tidings_proto::api::{AttributeKeyList, CallsInStep, RedGroup, RedResult};
 
 use super::{
     Explored,
@@ -14,6 +14,8 @@ use crate::{
     api::{self, analysis::red},
     asked::{incomplete, use_asked_time},
     components::{Panel, ServiceName, SparkBars, SparkTone, Suggest, Suggestion},
+    drawings::slots::Slots,
+    figures,
     format::{self, rates},
     remote::Remote,
     url::{AttributeFilter, TraceFilters},
@@ -169,7 +171,8 @@ pub(super) fn group_panel(explored: Explored) -> impl IntoView {
 
 fn table(explored: Explored, answer: &RedResult, attribute: Option<&str>) -> impl IntoView + use<> {
     let rows = answer.groups.iter().take(SHOWN_MAX);
-    let rows = rows.map(|group| row(explored, group, attribute)).collect_view();
+    let slots = Slots::of_window(&answer.window);
+    let rows = rows.map(|group| row(explored, group, slots, attribute)).collect_view();
     let head = attribute.map_or("Group".to_owned(), str::to_owned);
     view! {
         <table class="table groups" aria-label="Groups of spans">
@@ -189,7 +192,12 @@ fn table(explored: Explored, answer: &RedResult, attribute: Option<&str>) -> imp
     }
 }
 
-fn row(explored: Explored, group: &RedGroup, attribute: Option<&str>) -> impl IntoView + use<> {
+fn row(
+    explored: Explored,
+    group: &RedGroup,
+    slots: Slots,
+    attribute: Option<&str>,
+) -> impl IntoView + use<> {
     let filters = of_group(group, attribute);
     let words = filters.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" · ");
     let words = if words.trim().is_empty() { "(no name)".to_owned() } else { words };
@@ -217,8 +225,10 @@ fn row(explored: Explored, group: &RedGroup, attribute: Option<&str>) -> impl In
         attribute.filter(|_| group.attribute.is_none()).map(|_| NOT_SET.to_owned()),
     ];
     let rest = rest.into_iter().flatten().collect::<Vec<_>>().join(" · ");
-    let failed = rates::percent(ratio(group.error_count, group.count));
-    let values = group.steps.iter().map(|step| step.count as f64).collect();
+    let failed = rates::percent(figures::ratio(group.error_count, group.count));
+    let count = |step: &CallsInStep| Some(step.count as f64);
+    let values = slots.spread(&group.steps, |step| step.start_unix_nano, count, Some(0.0));
+    let values = values.into_iter().flatten().collect();
     let tone = if group.error_count > 0 { SparkTone::Error } else { SparkTone::Plain };
     view! {
         <tr>
@@ -235,14 +245,10 @@ fn row(explored: Explored, group: &RedGroup, attribute: Option<&str>) -> impl In
             <td class="num">{format::duration(group.duration.p50_nano)}</td>
             <td class="num">{format::duration(group.duration.p99_nano)}</td>
             <td class="wide">
-                <SparkBars values tone label=format!("Spans of {words} over time") />
+                <SparkBars values ends_open=slots.ends_open() tone label=format!("Spans of {words} over time") />
             </td>
         </tr>
     }
-}
-
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// Words for spans that do not have the attribute.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::{SpanId, TraceId, api::MatchedSpan};
+use tidings_proto::{DurationNanos, SpanId, TraceId, api::MatchedSpan};
 
 use super::{
     Explored,
     list_columns::{attribute_heads, use_columns, value_cell},
-    trace_table::{Head, row_id, time_cell},
+    trace_table::{Head, bar_width, longest, row_id, time_cell},
 };
 use crate::{
     api::{
@@ -19,7 +19,7 @@ use crate::{
     },
     colour,
     components::{ServiceName, StateBadge},
-    figures, format,
+    format,
     url::{Step, TraceSort, traceql::write_traceql, use_go},
 };
 
@@ -52,7 +52,7 @@ pub(super) fn SpanTable(
     let longest = Memo::new(move |_| {
         traces.with(|traces| {
             let spans = traces.iter().flat_map(|found| found.spans.iter());
-            spans.map(|span| span.duration_nano.0).max().unwrap_or(0)
+            longest(spans.map(|span| span.duration_nano))
         })
     });
     let rows = move || {
@@ -94,7 +94,7 @@ pub(super) fn SpanTable(
 fn TraceBody(
     found: ExploredTrace,
     explored: Explored,
-    longest: Memo<u64>,
+    longest: Memo<DurationNanos>,
     columns: Vec<String>,
 ) -> impl IntoView {
     let id = found.trace.trace_id;
@@ -146,7 +146,7 @@ fn view_of_span(
     trace: TraceId,
     span: &MatchedSpan,
     first: Option<&ExploredTrace>,
-    (columns, is_selected, longest): (&[String], Memo<bool>, Memo<u64>),
+    (columns, is_selected, longest): (&[String], Memo<bool>, Memo<DurationNanos>),
 ) -> impl IntoView + use<> {
     let href = api::trace_address(trace, Some(span.span_id));
     let (go, target) = (use_go(), href.clone());
@@ -155,7 +155,7 @@ fn view_of_span(
     let failed = has_failed(span)
         .then(|| view! { <span class="wf-error" role="img" aria-label="failed">"●"</span> });
     let duration = span.duration_nano;
-    let width = move || format!("{:.2}%", figures::ratio(duration.0, longest.get()) * 100.0);
+    let width = move || bar_width(duration, longest.get());
     let cells = columns.iter().map(|key| {
         let values: Vec<String> = selected_value(span, key).into_iter().collect();
         value_cell(explored, key, &values)

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::{
-    TraceId, UnixNanos,
-    api::{ServiceTime, TransactionState},
+    DurationNanos, TraceId, UnixNanos,
+    api::{ServiceTime, TraceSummary, TransactionState},
 };
 
 use super::{
@@ -21,7 +21,7 @@ use crate::{
     },
     browser, colour,
     components::{Icon, IconName, ServiceDot, StateBadge},
-    format,
+    figures, format,
     url::TraceSort,
 };
 
@@ -57,6 +57,9 @@ pub(super) fn TraceTable(
 ) -> impl IntoView {
     let columns = use_columns(explored);
     let selected = Memo::new(move |_| explored.state.with(|state| state.selected));
+    let longest = Memo::new(move |_| {
+        traces.with(|traces| longest(traces.iter().map(|found| found.trace.duration_nano)))
+    });
     let rows = move || {
         let columns = columns.get();
         let keyed = |found: &ExploredTrace| (row_key(found, &columns), found.clone());
@@ -76,7 +79,7 @@ pub(super) fn TraceTable(
                     key=|(key, _)| key.clone()
                     let((key, found))
                 >
-                    <TraceRow explored found values=key.5 selected=selected.into() on_open />
+                    <TraceRow explored found values=key.5 selected longest on_open />
                 </For>
             </tbody>
         </table>
@@ -108,7 +111,11 @@ fn headings(explored: Explored) -> impl IntoView {
                     class="traces-duration"
                     title="The longest first, of all that match"
                 />
-                <th scope="col" class="traces-time">
+                <th
+                    scope="col"
+                    class="traces-time"
+                    title="As long as the trace, parted by the services' shares of the critical path"
+                >
                     "Where the time went"
                 </th>
                 <Head
@@ -170,7 +177,9 @@ fn TraceRow(
     found: ExploredTrace,
     /// Values of the attributes that are columns.
     values: Vec<Vec<String>>,
-    selected: Signal<Option<TraceId>>,
+    selected: Memo<Option<TraceId>>,
+    /// The longest duration among the rows.
+    longest: Memo<DurationNanos>,
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
     let trace = found.trace;
@@ -202,9 +211,7 @@ fn TraceRow(
                 <StateBadge state=trace.state />
             </td>
             <td class="traces-duration num" title=hint>{format::duration(trace.duration_nano)}</td>
-            <td class="traces-time">
-                <TimeBar services=trace.services.clone() />
-            </td>
+            <td class="traces-time">{time_bar(&trace, longest)}</td>
             <td class="traces-spans num" title=hint>{count(trace.span_count)}</td>
             <td class="traces-errors num" class:is-error=errors != 0 class:faint=errors == 0 title=hint>
                 {count(errors)}
@@ -242,13 +249,23 @@ fn full_time(time: UnixNanos, zone_minutes: i32) -> String {
     )
 }
 
-/// A bar parted by the services' shares of the critical path.
-#[component]
-fn TimeBar(services: Vec<ServiceTime>) -> impl IntoView {
+/// The longest of these durations: the one whose bar is as wide as its column.
+pub(super) fn longest(durations: impl Iterator<Item = DurationNanos>) -> DurationNanos {
+    durations.max().unwrap_or(DurationNanos(0))
+}
+
+/// The width of a duration's bar in its column.
+pub(super) fn bar_width(duration: DurationNanos, longest: DurationNanos) -> String {
+    format!("{:.2}%", figures::ratio(duration.0, longest.0) * 100.0)
+}
+
+/// A bar as long as the trace, parted by the services' shares of the critical path.
+fn time_bar(trace: &TraceSummary, longest: Memo<DurationNanos>) -> impl IntoView + use<> {
+    let (services, duration) = (&trace.services, trace.duration_nano);
     let total: u64 = services.iter().fold(0, |sum, one| sum.saturating_add(one.critical_nano.0));
-    let part = |one: ServiceTime| {
+    let part = |one: &ServiceTime| {
         let words = format!("{} {}", one.service, format::share(one.critical_nano.0, total));
-        let grow = format!("{:.4}", ratio(one.critical_nano.0, total));
+        let grow = format!("{:.4}", figures::ratio(one.critical_nano.0, total));
         view! {
             <span
                 class="strip-part"
@@ -258,16 +275,12 @@ fn TimeBar(services: Vec<ServiceTime>) -> impl IntoView {
             ></span>
         }
     };
-    let parts = services.into_iter().filter(|one| one.critical_nano.0 > 0).map(part);
+    let parts = services.iter().filter(|one| one.critical_nano.0 > 0).map(part).collect_view();
     view! {
-        <div class="strip">
-            {parts.collect_view()}
+        <div class="strip" style=("width", move || bar_width(duration, longest.get()))>
+            {parts}
         </div>
     }
-}
-
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[component]
@@ -287,7 +300,18 @@ fn Dots(services: Vec<ServiceTime>) -> impl IntoView {
 
 #[cfg(test)]
 mod tests {
-    use super::counted;
+    use tidings_proto::DurationNanos;
+
+    use super::{bar_width, counted, longest};
+
+    #[test]
+    fn a_bar_is_as_long_as_its_share_of_the_longest() {
+        let durations = [900, 9, 0].map(DurationNanos);
+        let of_all = longest(durations.into_iter());
+        let widths = durations.map(|duration| bar_width(duration, of_all));
+        assert_eq!(widths, ["100.00%", "1.00%", "0.00%"]);
+        assert_eq!(bar_width(DurationNanos(0), longest([].into_iter())), "0.00%");
+    }
 
     #[test]
     fn what_was_not_counted_to_the_end_is_a_lower_bound() {

@@ -8,7 +8,7 @@ use crate::{
     components::{
         ServiceDot,
         change::change_cell,
-        compared_spark::{failure_cells, p95_cells, rate_cells},
+        group_cells::{failure_cells, p95_cells, rate_cells},
     },
     format,
     links::Links,

@@ -14,6 +14,7 @@ use crate::{
         CopyButton, Panel, ServiceName, SortHead, SortOrder, SparkBars, SparkTone, severity_class,
         severity_tone, use_sort,
     },
+    drawings::slots::Slots,
     format::{self, rates},
     remote::Remote,
     url::{LogListing, LogState, Step, TimeRange, phrase},
@@ -67,8 +68,9 @@ pub(super) fn LogPatterns(
             let mut rows = answer.patterns.clone();
             sort(&mut rows, &order.get());
             rows.truncate(SHOWN_MAX);
-            let row = |pattern: LogPattern| view! { <Row pattern open question change /> };
             let window = answer.window;
+            let slots = Slots::of_window(&window);
+            let row = |pattern: LogPattern| view! { <Row pattern slots open question change /> };
             let length = format::length(window.end_unix_nano.since(window.start_unix_nano));
             let legend =
                 format!("NEW: none in the {length} before. ×: compared with that {length}.");
@@ -121,12 +123,13 @@ fn sort(rows: &mut [LogPattern], order: &SortOrder) {
 #[component]
 fn Row(
     pattern: LogPattern,
+    slots: Slots,
     open: Memo<Option<String>>,
     question: Memo<LogState>,
     change: Callback<(LogState, Step)>,
 ) -> impl IntoView {
     let is_open = is_open_in(open, &pattern);
-    let values = pattern.steps.iter().map(|step| step.count as f64).collect();
+    let values = slots.counts(&pattern.steps);
     let tone = severity_tone(&pattern.severity);
     let changed = change_view(&pattern);
     let label = format!("Records like {}", pattern.template);
@@ -136,7 +139,7 @@ fn Row(
             <PatternCells details is_open question change />
             <td class="num">{format::count(pattern.count)}</td>
             <td class="wide">
-                <SparkBars values tone label />
+                <SparkBars values ends_open=slots.ends_open() tone label />
             </td>
             <td class="num">{changed}</td>
         </tr>

@@ -12,7 +12,7 @@ use tidings_proto::{
 
 use super::{call_words, per_minute};
 use crate::{
-    components::change::change_words,
+    components::change::{change_words, number_words},
     drawings::network::{NetworkEdge, NetworkGraph, NetworkNode, NodeSign},
     figures, format,
 };
@@ -306,8 +306,8 @@ struct MapBuilder {
 }
 
 impl MapBuilder {
-    /// Marks the subject of a sentence with the words of its change; of a peer also the calls that
-    /// the sentence is about.
+    /// Marks the subject of a sentence with the words and the numbers of its change; of a peer also
+    /// the calls that the sentence is about.
     fn mark(&mut self, ChangeSentence { subject, change, .. }: &ChangeSentence) {
         let peer = subject.peer.as_deref().filter(|_| subject.kind == SubjectKind::Peer);
         let is_service =
@@ -316,18 +316,23 @@ impl MapBuilder {
             Some(peer) => name.kind != NodeKind::Service && !name.is_folded && name.name == peer,
             None => is_service(name),
         };
-        let words = change_words(change);
+        let (words, numbers) = (change_words(change), number_words(change));
+        let measured = match &numbers {
+            Some(numbers) => format!("{words}, {numbers}"),
+            None => words.clone(),
+        };
         for (card, _) in self.cards.iter_mut().zip(&self.names).filter(|(_, name)| is_subject(name))
         {
             card.is_culprit = true;
-            card.title = format!("{}, {words}", card.title);
+            card.title = format!("{}, {measured}", card.title);
             card.alarm = Some(words.clone());
+            card.right = numbers.clone().unwrap_or_default();
         }
         for curve in self.curves.iter_mut().filter(|_| peer.is_some()) {
             let name = |at: u32| self.names.get(at as usize);
             if name(curve.from).is_some_and(is_service) && name(curve.to).is_some_and(is_subject) {
                 curve.has_failed = true;
-                curve.title = format!("{}, {words}", curve.title);
+                curve.title = format!("{}, {measured}", curve.title);
             }
         }
     }

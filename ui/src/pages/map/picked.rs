@@ -113,8 +113,10 @@ fn of_node(
     let kind = kind_words(&node);
     let facts = (now.count > 0).then(|| numbers(&now, was.as_ref()));
     let card = shown.network.nodes.get(at as usize).filter(|card| card.is_culprit);
-    let culprit = card.and_then(|card| card.alarm.clone());
-    let culprit = culprit.map(|words| view! { <p class="is-worse">{words}</p> });
+    let culprit = card.map(|card| {
+        let (words, numbers) = (card.alarm.clone(), card.right.clone());
+        view! { <p class="is-worse">{words} " " <span class="mono mute">{numbers}</span></p> }
+    });
     let is_service = node.kind == NodeKind::Service && !name.words().is_empty();
     let links = is_service.then(|| service_links(&node, range));
     let largest = largest_list(page, &node);

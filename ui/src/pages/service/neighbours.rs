@@ -6,18 +6,20 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::{
     SpanId, TraceId,
-    api::{ChangeSentence, EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph, SubjectKind},
+    api::{
+        Change, ChangeSentence, EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph, SubjectKind,
+    },
 };
 
-use super::ServiceView;
+use super::{ServiceView, WORSE_SHARE, is_slower};
 use crate::{
     api::{self, analysis::graph},
     asked::{before, incomplete},
     components::{
         Badge, Panel, ServiceName, Tone,
-        change::{change_words, short},
+        change::{change_words, short, with_numbers},
     },
-    format,
+    figures, format,
     format::rates,
     links::Links,
     remote::Remote,
@@ -25,9 +27,6 @@ use crate::{
 
 /// Edges that a panel lists.
 const EDGES_MAX: usize = 20;
-/// A duration rose by as much: the number is red.
-const WORSE_FACTOR: f64 = 1.5;
-const WORSE_SHARE: f64 = 0.01;
 /// Meaning of the words in rows.
 const CALLER_ONLY: &str =
     "Caller only: the called service has no span of these calls and does not count them.";
@@ -81,14 +80,8 @@ pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
                 let is_named = |headline: &&ChangeSentence| {
                     side == Side::Callees && is_subject(headline, node, &service)
                 };
-                let named = headline.as_ref().filter(is_named);
-                edge_row(
-                    node,
-                    edge,
-                    was,
-                    named.map(|headline| change_words(&headline.change)),
-                    links,
-                )
+                let named = headline.as_ref().filter(is_named).map(|headline| &headline.change);
+                edge_row(node, edge, was, named, links)
             };
             let rows = all.iter().take(EDGES_MAX).map(row).collect_view();
             let mut listed = all.iter().take(EDGES_MAX);
@@ -170,17 +163,13 @@ fn edge_row(
     node: &GraphNode,
     edge: &GraphEdge,
     was: Option<&GraphEdge>,
-    culprit: Option<String>,
+    culprit: Option<&Change>,
     links: Links,
 ) -> impl IntoView + use<> {
-    let share = |edge: &GraphEdge| {
-        if edge.call_count == 0 { 0.0 } else { edge.error_count as f64 / edge.call_count as f64 }
-    };
+    let share = |edge: &GraphEdge| figures::ratio(edge.error_count, edge.call_count);
     let p95 = |edge: &GraphEdge| edge.duration.p95_nano;
     let fails_more = was.is_some_and(|was| share(edge) - share(was) >= WORSE_SHARE);
-    let is_slower = was.is_some_and(|was| {
-        p95(was).0 > 0 && p95(edge).0 as f64 >= p95(was).0 as f64 * WORSE_FACTOR
-    });
+    let is_slower = was.is_some_and(|was| is_slower(p95(edge), p95(was)));
     let trace = |trace: TraceId, span: SpanId| api::trace_address(trace, Some(span));
     // Links are figures: their titles say which call they lead to.
     let titled = |words: &str| format!("{words}, {}", short(&node.name));
@@ -198,7 +187,11 @@ fn edge_row(
     let was_share = was.map(|was| format!("it was {}", rates::percent(share(was))));
     // Both do not fit beside a name.
     let words = match culprit {
-        Some(words) => view! { " " <Badge tone=Tone::Error>{words}</Badge> }.into_any(),
+        Some(change) => {
+            let badge = change_words(change);
+            let badge = view! { <Badge tone=Tone::Error>{badge}</Badge> };
+            with_numbers(badge.into_any(), Some(change)).into_any()
+        }
         None => view! { " " <span class="mute">{edge_words(node, edge)}</span> }.into_any(),
     };
     view! {
@@ -249,7 +242,7 @@ fn edge_words(node: &GraphNode, edge: &GraphEdge) -> String {
     let system = node.system.as_deref().map(short).or_else(|| kind.map(str::to_owned));
     let message = (edge.kind == EdgeKind::Message).then(|| "messages".to_owned());
     let caller_only = (edge.caller_only_count > 0).then(|| {
-        let share = edge.caller_only_count as f64 / edge.call_count as f64;
+        let share = figures::ratio(edge.caller_only_count, edge.call_count);
         format!("{} caller only", rates::percent(share))
     });
     let words: Vec<String> = [system, message, caller_only].into_iter().flatten().collect();

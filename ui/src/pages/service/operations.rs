@@ -5,25 +5,18 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::api::{CallsInStep, RedGroup, RedResult, SpanKindName};
 
-use super::{ChosenOperation, ServiceView};
+use super::{ChosenOperation, ServiceView, WORSE_SHARE, is_slower};
 use crate::{
     asked::incomplete,
-    components::{
-        ComparedSeries, ComparedSpark, Panel, Segment, Segments, SortHead, SortOrder, SparkTone,
-        use_sort,
-    },
+    components::{Panel, Segment, Segments, SortHead, SortOrder, SparkTone, Sparkline, use_sort},
     drawings::slots::Slots,
-    format,
+    figures, format,
     format::rates,
     keys::use_row_keys,
     url::{Step, use_edit_query, use_query},
 };
 
 const ROW: &str = "operation-row";
-/// Failures rose by as much: the number is red.
-const WORSE_SHARE: f64 = 0.01;
-/// A duration rose by as much: the number is red.
-const WORSE_FACTOR: f64 = 1.5;
 
 /// Operations that others call, or all of them where none is called.
 pub(super) fn served(groups: &[RedGroup]) -> impl Iterator<Item = &RedGroup> {
@@ -62,7 +55,7 @@ impl Row {
     }
 
     fn error_share(group: &RedGroup) -> f64 {
-        if group.count == 0 { 0.0 } else { group.error_count as f64 / group.count as f64 }
+        figures::ratio(group.error_count, group.count)
     }
 
     fn fails_more(&self) -> bool {
@@ -71,10 +64,8 @@ impl Row {
     }
 
     fn is_slower(&self) -> bool {
-        self.before.as_ref().is_some_and(|before| {
-            let (now, before) = (self.now.duration.p95_nano.0, before.duration.p95_nano.0);
-            before > 0 && now as f64 >= before as f64 * WORSE_FACTOR
-        })
+        let p95 = |group: &RedGroup| group.duration.p95_nano;
+        self.before.as_ref().is_some_and(|before| is_slower(p95(&self.now), p95(before)))
     }
 }
 
@@ -216,10 +207,9 @@ fn operation_row(
 ) -> impl IntoView + use<> {
     let begin = |step: &CallsInStep| step.start_unix_nano;
     let share =
-        |step: &CallsInStep| (step.count > 0).then(|| step.error_count as f64 / step.count as f64);
-    let alone = |now| ComparedSeries { now, before: Vec::new() };
-    let failures = alone(slots.measures(&row.now.steps, begin, share, None));
-    let calls = alone(slots.rates(&row.now.steps, begin, |step| step.count));
+        |step: &CallsInStep| (step.count > 0).then(|| figures::ratio(step.error_count, step.count));
+    let failures = slots.measures(&row.now.steps, begin, share, None);
+    let calls = slots.rates(&row.now.steps, begin, |step| step.count);
     let shown = row.words();
     let (fails_more, is_slower) = (row.fails_more(), row.is_slower());
     let was = row
@@ -243,14 +233,14 @@ fn operation_row(
             {name_cell(row, chosen, choose)}
             <td class="num">{rates::per_minute(row.now.rate_per_second)}</td>
             <td class="wide">
-                <ComparedSpark series=calls label=format!("Calls of {shown} over time") />
+                <Sparkline values=calls label=format!("Calls of {shown} over time") />
             </td>
             <td class="num" class:is-worse=fails_more title=failed_before>
                 {rates::percent(Row::error_share(&row.now))}
             </td>
             <td class="wide">
-                <ComparedSpark
-                    series=failures
+                <Sparkline
+                    values=failures
                     top_min=0.04
                     tone
                     label=format!("Failures of {shown} over time")

@@ -2,6 +2,8 @@
 
 use tidings_proto::api::{CallsInStep, ChangeStep, ChangedGroup, GroupStats, RedGroup, RedResult};
 
+use crate::figures;
+
 /// The services of a window beside the same ones of the time before, most calls first.
 pub(super) fn groups_of_rates(now: &RedResult, before: Option<&RedResult>) -> Vec<ChangedGroup> {
     let group = |group: &RedGroup| {
@@ -27,12 +29,11 @@ pub(super) fn groups_of_rates(now: &RedResult, before: Option<&RedResult>) -> Ve
 }
 
 fn stats(group: &RedGroup) -> GroupStats {
-    let share = if group.count == 0 { 0.0 } else { group.error_count as f64 / group.count as f64 };
     GroupStats {
         count: group.count,
         rate_per_second: group.rate_per_second,
         error_count: group.error_count,
-        error_share: share,
+        error_share: figures::ratio(group.error_count, group.count),
         p50_nano: group.duration.p50_nano,
         p95_nano: group.duration.p95_nano,
     }

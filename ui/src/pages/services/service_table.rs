@@ -10,7 +10,7 @@ use crate::{
     components::{
         Icon, IconName, ServiceName, SortHead, SortOrder,
         change::{change_cell, sentence_of},
-        compared_spark::{ComparedTimes, duration_cell, failure_cells, p95_cells, rate_cells},
+        group_cells::{ComparedTimes, duration_cell, failure_cells, p95_cells, rate_cells},
     },
     format,
     links::Links,

@@ -42,17 +42,14 @@ impl ComparedSide {
 
 /// Shares of the critical path, of every row with all below it.
 fn shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
-    let own = |call: &ComparedCall| side.stats(call).critical_nano.0 as f64;
-    let mut sums: Vec<f64> = comparison.calls.iter().map(own).collect();
-    let total: f64 = sums.iter().sum();
+    let mut sums = own_shares(comparison, side);
     for row in (0..sums.len()).rev() {
         let above = comparison.calls[row].parent_index.map(|above| above as usize);
         if let Some(above) = above.filter(|above| *above < row) {
             sums[above] += sums[row];
         }
     }
-    let share = |sum: f64| if total > 0.0 { sum / total } else { 0.0 };
-    sums.into_iter().map(share).collect()
+    sums
 }
 
 /// Share of the critical path that is a row's own.
@@ -145,6 +142,14 @@ fn mean(sum: DurationNanos, count: u64) -> String {
     format::duration(DurationNanos(sum.0.checked_div(count).unwrap_or(0)))
 }
 
+/// The choice of the basis and of its moment.
+fn choices(page: TypePage) -> impl IntoView {
+    view! {
+        {moment_choice(page)}
+        <AddressSegments name="basis" offered=BASES label="Which are compared" decided=page.basis />
+    }
+}
+
 /// The panel.
 pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
     let selected = RwSignal::new(None::<u32>);
@@ -157,8 +162,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
         view! {
             <span class="difference-key is-less-key">"less than the others"</span>
             <span class="difference-key is-more-key">"more, in points"</span>
-            {moment_choice(page)}
-            <AddressSegments name="basis" offered=BASES label="Which are compared" />
+            {choices(page)}
         }
     });
     let empty = Memo::new(move |_| {
@@ -177,10 +181,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
                     <section class="card panel">
                         <div class="panel-head">
                             <h2>"Where the time goes"</h2>
-                            <span class="panel-tools">
-                                {moment_choice(page)}
-                                <AddressSegments name="basis" offered=BASES label="Which are compared" />
-                            </span>
+                            <span class="panel-tools">{choices(page)}</span>
                         </div>
                         <p class="panel-empty">
                             {move || match page.basis.get() {
@@ -362,7 +363,11 @@ pub(super) mod tests {
             call(Some(0), "pay", 60, 30),
             call(Some(1), "bank", 30, 20),
         ]);
-        assert_eq!(shares(&compared, ComparedSide::Subject), [1.0, 0.9, 0.3]);
+        for (share, expected) in
+            shares(&compared, ComparedSide::Subject).iter().zip([1.0, 0.9, 0.3])
+        {
+            assert!((share - expected).abs() < 1e-9, "{share}, not {expected}");
+        }
         let frames = frames(&compared, ComparedSide::Subject);
         assert!((frames[1].difference.unwrap() - 0.4).abs() < 1e-9);
         assert_eq!(frames[1].number, "90.0 % +40");

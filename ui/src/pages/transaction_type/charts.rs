@@ -5,17 +5,15 @@ use std::sync::Arc;
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
-    api::{
-        CallsInStep, ChangeSentence, Deployment, LatencyStats, TransactionKindList, VersionChange,
-    },
+    api::{CallsInStep, ChangeSentence, Deployment, LatencyStats, TransactionKindList},
 };
 
-use super::{TypePage, moment::SINCE};
+use super::{
+    TypePage,
+    moment::{self, SINCE},
+};
 use crate::{
-    components::{
-        LoadingRows, PartialNote,
-        change::{change_words, subject_words},
-    },
+    components::{LoadingRows, PartialNote},
     drawings::{
         slots::Slots,
         time_chart::{ChartShape, Marker, TimeChart, TimeChartView, ValueUnit},
@@ -29,39 +27,27 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
     let cursor = RwSignal::new(None);
     let edit = use_edit_query();
     let pick = Callback::new(move |time: UnixNanos| {
-        edit(Step::New, &|query| {
-            query.set("basis", Some(SINCE));
-            query.set(SINCE, Some(time.0 / 1_000_000));
-        });
+        let milliseconds = (time.0 / 1_000_000).to_string();
+        edit(Step::New, &|query| moment::choose(query, &milliseconds));
     });
     let since = Memo::new(move |_| page.moment.get().filter(|_| page.basis.get() == SINCE));
     let drawn = move || {
         let list = page.now.value()?;
         let versions = page.versions.value().map(|list| list.changes.clone()).unwrap_or_default();
-        let mark = |change: &VersionChange| Marker {
-            time: change.first_seen_unix_nano,
-            label: format!("{}, before {}", change.version, change.previous_version),
-            is_suspect: false,
-        };
-        let since_time = since.get();
-        let since = since_time.map(|time| Marker {
+        let since = since.get().map(|time| Marker {
             time,
             label: "compared since".to_owned(),
             is_suspect: true,
         });
-        let changed = page.changed_since().filter(|time| Some(*time) != since_time);
-        let changed = changed.map(|time| Marker {
-            time,
-            label: changed_words(page).unwrap_or_else(|| "changed".to_owned()),
-            is_suspect: true,
-        });
+        let changed = page.changed().and_then(|group| moment::of_change(&group));
         let others = deployments_behind(page).into_iter().map(|one| Marker {
             time: one.first_seen_unix_nano,
             label: figures::cut(&format!("{} {}", one.service, one.version), 40),
             is_suspect: false,
         });
-        let marks = versions.iter().map(mark).chain(others).chain(changed).chain(since);
-        let mut markers: Vec<_> = marks.collect();
+        let versions = versions.iter().map(moment::of_version);
+        let marks = changed.into_iter().chain(versions).chain(others).chain(since);
+        let mut markers = moment::together(marks, list.window.step_nano);
         markers.sort_by_key(|marker| marker.time);
         Some(three(list, &markers, cursor, pick))
     };
@@ -72,13 +58,6 @@ pub(super) fn charts(page: TypePage) -> impl IntoView {
         </Show>
         {drawn}
     }
-}
-
-/// The type's change as the label of its moment: `northpay 3.6× slower`.
-fn changed_words(page: TypePage) -> Option<String> {
-    let sentence = page.changed()?.sentence?;
-    let (subject, change) = (subject_words(&sentence.subject), change_words(&sentence.change));
-    Some(figures::cut(&format!("{subject} {change}"), 40))
 }
 
 /// New versions of the other services that the sentence about the type's change names.

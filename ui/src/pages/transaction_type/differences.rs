@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use tidings_proto::{UnixNanos, api::Explanation};
 
 use super::{
-    TypePage,
+    TypePage, UNDECIDED,
     moment::{self, SINCE},
 };
 use crate::{
@@ -29,6 +29,7 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
                 let ((start, middle), (_, end)) = (window.before()?, window.bounds()?);
                 Analysis::between(start, end).with("selectStart", middle.0)
             }
+            UNDECIDED => return None,
             _ => window.analysis().with("selectMinDuration", page.slow_from()?.0),
         };
         let analysis = page.name.with(|name| name.filter(analysis)).with("limit", 8);
@@ -66,6 +67,7 @@ pub(super) fn differences(page: TypePage) -> impl IntoView {
         "failed" => "What the failed ones have in common",
         "before" => "What is different from before",
         SINCE => "What is different since then",
+        UNDECIDED => "What is different",
         _ => "What the slow ones have in common",
     };
     view! {

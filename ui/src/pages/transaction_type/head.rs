@@ -6,7 +6,7 @@ use tidings_proto::{
     api::{ChangeKind, ChangedGroup, TransactionKind},
 };
 
-use super::{TypePage, moment};
+use super::{TypePage, is_report_awaited, moment};
 use crate::{
     addresses, browser,
     components::{
@@ -61,7 +61,9 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
                 {move || state_badge(page)}
                 <span class="page-tools">{errors} {traces}</span>
             </div>
-            {move || waits_for_changes(page).then(|| view! { <SentenceGhost /> })}
+            {move || {
+                is_report_awaited(page.window, page.report).then(|| view! { <SentenceGhost /> })
+            }}
             {move || culprit(page)}
             {move || own_changes(page).map(|words| view! { <p class="say mute">{words}</p> })}
             <div class="page-facts">{move || numbers(page)}</div>
@@ -83,12 +85,7 @@ fn state_badge(page: TypePage) -> Option<AnyView> {
     let group = page.changed()?;
     let sentence = group.sentence.clone()?;
     let ChangedGroup { service, operation, only_feels, .. } = group;
-    Some(view! { <ChangeBadge sentence=Some(sentence) service operation only_feels /> }.into_any())
-}
-
-/// Tells whether what changed is asked for and not known yet.
-fn waits_for_changes(page: TypePage) -> bool {
-    page.window.get().before().is_some() && page.report.loading()
+    Some(view! { <ChangeBadge sentence service operation only_feels /> }.into_any())
 }
 
 /// The culprit of the type's change, as Home and the services' pages name it.

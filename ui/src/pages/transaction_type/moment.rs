@@ -1,55 +1,94 @@
 //! The moment since which transactions are compared with those until then.
 //!
 //! Owns the moments that are offered (where a change of the type began, where a version was first
-//! seen) and which of them is taken: that of the address (`since=`), else the first of them, else the
-//! middle of the window.
+//! seen), which of them are one, and which is taken: that of the address (`since=`), else the first
+//! of them, else the middle of the window.
 
 use leptos::prelude::*;
 use tidings_proto::{
-    UnixNanos,
+    DurationNanos, UnixNanos,
     api::{ChangedGroup, VersionChange},
 };
 
-use super::TypePage;
+use super::{TypePage, step_of};
 use crate::{
     browser,
-    components::change::change_words,
+    components::change::{change_words, subject_words},
+    drawings::time_chart::Marker,
     figures, format,
-    url::{Step, use_edit_query},
+    url::{Step, UrlQuery, use_edit_query},
     window::Window,
 };
 
-/// The parameter of the address, in milliseconds since 1970.
+/// The parameter of the address, in milliseconds since 1970, and the basis that it is of.
 pub(super) const SINCE: &str = "since";
 /// Moments that are offered.
 const OFFERED_MAX: usize = 12;
+/// Letters of a moment's words.
+const LETTERS_MAX: usize = 40;
+/// Moments at most this far apart are one.
+const MINUTE: DurationNanos = DurationNanos(60_000_000_000);
 
-/// A moment at which something changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OfferedMoment {
-    pub(super) time: UnixNanos,
-    pub(super) words: String,
+/// The moment at which the type became worse, as its sentence names it: `northpay 3.6× slower`.
+pub(super) fn of_change(group: &ChangedGroup) -> Option<Marker> {
+    let named = group.sentence.iter().map(|sentence| (Some(&sentence.subject), &sentence.change));
+    let worse = group.changes.iter().filter(|change| change.is_worse);
+    named.chain(worse.map(|change| (None, change))).find_map(|(subject, change)| {
+        let time = change.since_unix_nano?;
+        let subject = subject.map(|subject| subject_words(subject) + " ").unwrap_or_default();
+        let label = figures::cut(&(subject + &change_words(change)), LETTERS_MAX);
+        Some(Marker { time, label, is_suspect: true })
+    })
 }
 
-/// The beginnings of the type's changes, the heaviest first, then new versions, the earliest first.
+/// The moment at which a version was first seen.
+pub(super) fn of_version(change: &VersionChange) -> Marker {
+    let label = format!("{}, before {}", change.version, change.previous_version);
+    let label = figures::cut(&label, LETTERS_MAX);
+    Marker { time: change.first_seen_unix_nano, label, is_suspect: false }
+}
+
+/// Puts moments together that are at most a step of the drawing, or a minute, apart. The first of
+/// them is the one, and has the words of all.
+pub(super) fn together(moments: impl Iterator<Item = Marker>, step: DurationNanos) -> Vec<Marker> {
+    let mut all = Vec::new();
+    for moment in moments {
+        put(&mut all, moment, step.max(MINUTE));
+    }
+    all
+}
+
+/// Adds a moment, or its words to one that is near.
+fn put(all: &mut Vec<Marker>, moment: Marker, apart: DurationNanos) {
+    let is_near = |one: &&mut Marker| one.time.0.abs_diff(moment.time.0) <= apart.0;
+    match all.iter_mut().find(is_near) {
+        None => all.push(moment),
+        Some(one) => {
+            one.is_suspect |= moment.is_suspect;
+            if one.label.is_empty() {
+                one.label = moment.label;
+            } else if !one.label.contains(&moment.label) {
+                one.label.push_str("; ");
+                one.label.push_str(&moment.label);
+            }
+        }
+    }
+}
+
+/// The moment of the type's change, then those of its other changes, the heaviest first, then new
+/// versions, the earliest first.
 pub(super) fn offered(
     changed: Option<&ChangedGroup>,
     versions: &[VersionChange],
-) -> Vec<OfferedMoment> {
+    step: DurationNanos,
+) -> Vec<Marker> {
     let changes = changed.into_iter().flat_map(|group| &group.changes);
     let changes = changes.filter_map(|change| {
-        Some(OfferedMoment { time: change.since_unix_nano?, words: change_words(change) })
+        let (time, label) = (change.since_unix_nano?, change_words(change));
+        Some(Marker { time, label, is_suspect: change.is_worse })
     });
-    let versions = versions.iter().map(|change| OfferedMoment {
-        time: change.first_seen_unix_nano,
-        words: format!("version {}", figures::cut(&change.version, 40)),
-    });
-    let mut moments: Vec<OfferedMoment> = Vec::new();
-    for moment in changes.chain(versions) {
-        if !moments.iter().any(|known| known.time == moment.time) {
-            moments.push(moment);
-        }
-    }
+    let named = changed.and_then(of_change).into_iter();
+    let mut moments = together(named.chain(changes).chain(versions.iter().map(of_version)), step);
     moments.truncate(OFFERED_MAX);
     moments
 }
@@ -57,7 +96,7 @@ pub(super) fn offered(
 /// The moment that is taken, inside of the bounds of the window.
 pub(super) fn taken(
     asked_milliseconds: Option<u64>,
-    offered: &[OfferedMoment],
+    offered: &[Marker],
     (start, end): (UnixNanos, UnixNanos),
 ) -> Option<UnixNanos> {
     let is_inside = |time: &UnixNanos| start < *time && *time < end;
@@ -82,26 +121,33 @@ pub(super) fn clock(time: UnixNanos) -> String {
     format::time_of_day(time, browser::zone_minutes(time)).chars().take(5).collect()
 }
 
+/// Writes the moment that the reader chose, in milliseconds, and its basis.
+pub(super) fn choose(query: &mut UrlQuery, milliseconds: &str) {
+    query.set("basis", Some(SINCE));
+    query.set(SINCE, Some(milliseconds));
+}
+
 /// The choice among the offered moments, for the heads of panels.
 pub(super) fn moment_choice(page: TypePage) -> impl IntoView {
     let edit = use_edit_query();
     let chosen = move |event| {
         let value = event_target_value(&event);
-        edit(Step::New, &|query| query.set(SINCE, Some(&value)));
+        edit(Step::New, &|query| choose(query, &value));
     };
-    let option = move |OfferedMoment { time, words }: OfferedMoment| {
+    let option = move |Marker { time, label, .. }: Marker| {
         let is_taken = move || page.moment.get() == Some(time);
         view! {
             <option value=time.0 / 1_000_000 selected=is_taken>
-                {format!("{} {words}", clock(time))}
+                {format!("{} {label}", clock(time))}
             </option>
         }
     };
     let options = move || {
-        let mut all = page.moments.get();
         let taken = page.moment.get();
-        let own = taken.filter(|taken| !all.iter().any(|moment| moment.time == *taken));
-        all.extend(own.map(|time| OfferedMoment { time, words: String::new() }));
+        let taken = taken.map(|time| Marker { time, label: String::new(), is_suspect: false });
+        let all = taken.into_iter().chain(page.moments.get());
+        let mut all = together(all, step_of(page.now));
+        all.sort_by_key(|moment| moment.time);
         all.into_iter().map(option).collect_view()
     };
     view! {
@@ -122,11 +168,11 @@ pub(super) fn moment_choice(page: TypePage) -> impl IntoView {
 mod tests {
     use serde_json::json;
     use tidings_proto::{
-        UnixNanos,
-        api::{ChangedGroup, VersionChange},
+        DurationNanos, UnixNanos,
+        api::{ChangeSentence, ChangedGroup, VersionChange},
     };
 
-    use super::{offered, taken};
+    use super::{MINUTE, Marker, of_change, offered, taken, together};
 
     fn changed() -> ChangedGroup {
         let stats = json!({
@@ -146,7 +192,7 @@ mod tests {
         serde_json::from_value(json!({
             "service": "shop", "operation": "pay", "now": stats, "before": stats, "steps": [],
             "baselineSteps": [], "score": 1.0,
-            "changes": [change("latency", Some("70000000")), change("errors", None)],
+            "changes": [change("latency", Some("600000000000")), change("errors", None)],
         }))
         .unwrap()
     }
@@ -159,23 +205,62 @@ mod tests {
         }
     }
 
+    /// The moment of the change, and one far from it.
+    const CHANGED: u64 = 10 * MINUTE.0;
+    const EARLY: u64 = 5 * MINUTE.0;
+
     #[test]
     fn moments_are_those_of_changes_and_of_versions() {
-        let all = offered(Some(&changed()), &[version(60_000_000), version(70_000_000)]);
+        let all = offered(Some(&changed()), &[version(EARLY)], MINUTE);
         let times: Vec<u64> = all.iter().map(|moment| moment.time.0).collect();
-        assert_eq!(times, [70_000_000, 60_000_000], "one moment is offered once");
-        assert_eq!(all[1].words, "version 2.14.0");
-        assert!(offered(None, &[]).is_empty());
+        assert_eq!(times, [CHANGED, EARLY]);
+        assert_eq!(all[0].label, "4.0× slower");
+        assert_eq!((all[1].label.as_str(), all[1].is_suspect), ("2.14.0, before 2.13.0", false));
+        assert!(offered(None, &[], MINUTE).is_empty());
+    }
+
+    #[test]
+    fn moments_a_step_apart_are_one_with_the_words_of_both() {
+        let versions = [version(CHANGED - MINUTE.0), version(EARLY)];
+        let all = offered(Some(&changed()), &versions, DurationNanos(0));
+        assert_eq!(all.len(), 2, "{all:?}");
+        let (time, label) = (all[0].time.0, all[0].label.as_str());
+        assert_eq!((time, label), (CHANGED, "4.0× slower; 2.14.0, before 2.13.0"));
+        let wide = offered(Some(&changed()), &versions, DurationNanos(5 * MINUTE.0));
+        assert_eq!(wide.len(), 1, "steps of five minutes: {wide:?}");
+        let chosen = Marker { time: UnixNanos(EARLY + 1), label: String::new(), is_suspect: false };
+        let named = together(std::iter::once(chosen).chain(all), MINUTE);
+        assert_eq!((named.len(), named[0].label.as_str()), (2, "2.14.0, before 2.13.0"));
+    }
+
+    #[test]
+    fn the_moment_of_a_change_is_the_one_that_its_sentence_names() {
+        let mut group = changed();
+        assert_eq!(of_change(&group).map(|moment| moment.time), Some(UnixNanos(CHANGED)));
+        let mut change = group.changes[0].clone();
+        change.since_unix_nano = Some(UnixNanos(EARLY));
+        let subject = json!({"kind": "service", "service": "northpay"});
+        group.sentence = Some(ChangeSentence {
+            subject: serde_json::from_value(subject).unwrap(),
+            change,
+            with: Vec::new(),
+            explained_share: None,
+        });
+        let moment = of_change(&group).unwrap();
+        assert_eq!((moment.time.0, moment.label.as_str()), (EARLY, "northpay 4.0× slower"));
+        let first = offered(Some(&group), &[], MINUTE).remove(0);
+        assert_eq!(first, moment, "it is offered first");
     }
 
     #[test]
     fn the_moment_of_the_address_is_taken_where_it_divides_the_window() {
-        let all = offered(Some(&changed()), &[version(60_000_000)]);
-        let bounds = (UnixNanos(50_000_000), UnixNanos(90_000_000));
-        assert_eq!(taken(Some(80), &all, bounds), Some(UnixNanos(80_000_000)));
-        assert_eq!(taken(Some(95), &all, bounds), Some(UnixNanos(70_000_000)));
-        assert_eq!(taken(None, &all[1..], bounds), Some(UnixNanos(60_000_000)));
-        assert_eq!(taken(None, &[], bounds), Some(UnixNanos(70_000_000)), "the middle");
+        let all = offered(Some(&changed()), &[version(EARLY)], MINUTE);
+        let milliseconds = |minutes: u64| minutes * MINUTE.0 / 1_000_000;
+        let bounds = (UnixNanos(4 * MINUTE.0), UnixNanos(12 * MINUTE.0));
+        assert_eq!(taken(Some(milliseconds(8)), &all, bounds), Some(UnixNanos(8 * MINUTE.0)));
+        assert_eq!(taken(Some(milliseconds(20)), &all, bounds), Some(UnixNanos(CHANGED)));
+        assert_eq!(taken(None, &all[1..], bounds), Some(UnixNanos(EARLY)));
+        assert_eq!(taken(None, &[], bounds), Some(UnixNanos(8 * MINUTE.0)), "the middle");
         assert_eq!(taken(None, &[], (UnixNanos(5), UnixNanos(5))), None);
     }
 }

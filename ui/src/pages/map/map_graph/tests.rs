@@ -6,7 +6,7 @@ use tidings_proto::{
     },
 };
 
-use super::{MapGraph, NodeName, beside_folded, named_peers, node_words};
+use super::{super::count_words, MapGraph, NodeName, beside_folded, named_peers, node_words};
 
 fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
     GraphNode {
@@ -108,6 +108,21 @@ fn users_and_their_calls_are_those_of_the_api() {
 }
 
 #[test]
+fn endpoints_are_counted_as_on_the_page_of_services() {
+    let mut nodes = graph(Vec::new()).nodes;
+    nodes.iter_mut().skip(2).for_each(|node| node.span_count = 0);
+    assert_eq!(count_words(&nodes), "2 services and 1 endpoint without spans", "one has no name");
+    let queue = node(NodeKind::Messaging, "orders", 9, 0);
+    let user = node(NodeKind::User, "user", 0, 9);
+    nodes.extend([queue, user].map(|node| GraphNode { span_count: 0, ..node }));
+    assert_eq!(count_words(&nodes), "2 services and 1 endpoint without spans");
+    let hosts = GraphNode { folded_count: Some(40), span_count: 0, ..nodes[3].clone() };
+    nodes.push(hosts);
+    assert_eq!(count_words(&nodes), "2 services and 41 endpoints without spans");
+    assert_eq!(count_words(&nodes[..2]), "2 services");
+}
+
+#[test]
 fn an_edge_is_red_when_it_is_worse_than_before() {
     let before = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 100, 20, 100)]);
     let now = graph(vec![edge(0, 1, 100, 3, 10), edge(1, 2, 100, 20, 390)]);
@@ -130,6 +145,12 @@ fn the_subject_of_the_sentence_is_marked_and_the_calls_that_it_is_about() {
     };
     let (alarms, red) = marked(&headline);
     assert_eq!((alarms.join("|").as_str(), red), ("||3.5× slower|", vec![false, true, false]));
+    // Numbers of the change stand beside its factor, and not the p95 of the window.
+    let map = MapGraph::new(&of, Some(&of), None, Some(&headline));
+    assert_eq!(map.network.nodes[2].right, "p50 118 ms → 410 ms");
+    for title in [&map.network.nodes[2].title, &map.network.edges[1].title] {
+        assert!(title.ends_with(", 3.5× slower, p50 118 ms → 410 ms"), "{title}");
+    }
     headline.subject.kind = SubjectKind::Service;
     let (alarms, red) = marked(&headline);
     assert_eq!((alarms.join("|").as_str(), red), ("|3.5× slower||", vec![false; 3]));

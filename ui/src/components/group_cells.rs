@@ -1,27 +1,19 @@
 //! A group of a report beside its own past: numbers of the window in cells, and sparklines of two
 //! series on one scale, the time before behind, pale.
 
-use std::fmt::Write as _;
-
 use leptos::prelude::*;
 use tidings_proto::{
     UnixNanos,
     api::{Change, ChangeKind, ChangeStep, ChangedGroup, GroupStats, TimeWindow},
 };
 
-use super::{NumberCell, SparkTone};
-use crate::{drawings::slots::Slots, format, format::rates};
+use super::{NumberCell, SparkTone, Sparkline};
+use crate::{drawings::slots::Slots, figures, format, format::rates};
 
-const WIDTH: f64 = 84.0;
-const HEIGHT: f64 = 20.0;
-
-/// A series of steps and the one before it.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ComparedSeries {
-    /// The window; `None` is a step without a value.
-    pub now: Vec<Option<f64>>,
-    /// The time before it.
-    pub before: Vec<Option<f64>>,
+/// A series of steps and the one before it; `None` is a step without a value.
+struct ComparedSeries {
+    now: Vec<Option<f64>>,
+    before: Vec<Option<f64>>,
 }
 
 /// The window that groups are of, and the start of the time before it.
@@ -77,7 +69,7 @@ pub fn rate_cells(
             before=format!("{} /min", rates::per_minute(group.before.rate_per_second))
         />
         <td class=class>
-            <ComparedSpark series=calls label=label("Calls", group) />
+            <Sparkline values=calls.now before=calls.before label=label("Calls", group) />
         </td>
     }
 }
@@ -92,14 +84,20 @@ pub fn failure_cells(
     let is_worse = change.is_some_and(|change| change.is_worse);
     let tone = if is_worse { SparkTone::Error } else { SparkTone::Plain };
     let share =
-        |step: &ChangeStep| (step.count > 0).then(|| step.error_count as f64 / step.count as f64);
+        |step: &ChangeStep| (step.count > 0).then(|| figures::ratio(step.error_count, step.count));
     let failures =
         series(group, times, |slots, steps| slots.measures(steps, step_start, share, None));
     let (now, before) = (failed_words(&group.now), failed_words(&group.before));
     view! {
         <NumberCell now before />
         <td class=class>
-            <ComparedSpark series=failures top_min=0.04 tone label=label("Failures", group) />
+            <Sparkline
+                values=failures.now
+                before=failures.before
+                top_min=0.04
+                tone
+                label=label("Failures", group)
+            />
         </td>
     }
 }
@@ -130,100 +128,9 @@ pub fn p95_cells(
     view! {
         {duration_cell(group, 95)}
         <td class=class>
-            <ComparedSpark series=p95 tone label=label("p95", group) />
+            <Sparkline values=p95.now before=p95.before tone label=label("p95", group) />
         </td>
     }
-}
-
-/// The two series.
-#[component]
-pub fn ComparedSpark(
-    /// The series.
-    series: ComparedSeries,
-    /// The least value at the top, so that noise near zero stays low.
-    #[prop(optional)]
-    top_min: f64,
-    /// The colour of the window.
-    #[prop(optional)]
-    tone: SparkTone,
-    /// A description for those who do not see it.
-    #[prop(into)]
-    label: String,
-) -> impl IntoView {
-    let values = series.now.iter().chain(&series.before).flatten().copied();
-    let top = values.filter(|value| value.is_finite()).fold(top_min, f64::max) * 1.1;
-    let now = line(&series.now, top);
-    let before = line(&series.before, top);
-    let area = area(&series.now, top);
-    let class = match tone {
-        SparkTone::Plain => "spark",
-        SparkTone::Accent => "spark spark-accent",
-        SparkTone::Error => "spark spark-error",
-        SparkTone::Warning => "spark spark-warning",
-    };
-    view! {
-        <svg
-            class=class
-            width=WIDTH.to_string()
-            height=HEIGHT.to_string()
-            viewBox=format!("0 0 {WIDTH} {HEIGHT}")
-            role="img"
-            aria-label=label
-        >
-            <path class="spark-before" d=before />
-            <path class="spark-area" d=area />
-            <path class="spark-line" d=now />
-        </svg>
-    }
-}
-
-/// Points of the values that are there, in runs between the gaps.
-fn runs(values: &[Option<f64>], top: f64) -> Vec<Vec<(f64, f64)>> {
-    let spacing = WIDTH / (values.len().max(2) - 1) as f64;
-    let mut runs = vec![Vec::new()];
-    for (index, value) in values.iter().enumerate() {
-        match value.filter(|value| value.is_finite()) {
-            Some(value) => {
-                let share = if top > 0.0 { (value / top).clamp(0.0, 1.0) } else { 0.0 };
-                let point = (index as f64 * spacing, HEIGHT - 1.0 - share * (HEIGHT - 2.0));
-                if let Some(run) = runs.last_mut() {
-                    run.push(point);
-                }
-            }
-            None if runs.last().is_some_and(|run| !run.is_empty()) => runs.push(Vec::new()),
-            None => {}
-        }
-    }
-    runs.retain(|run| !run.is_empty());
-    runs
-}
-
-fn line(values: &[Option<f64>], top: f64) -> String {
-    let mut path = String::new();
-    for run in runs(values, top) {
-        for (index, (x, y)) in run.iter().enumerate() {
-            let command = if index == 0 { 'M' } else { 'L' };
-            let _ = write!(path, "{command}{x:.1} {y:.1}");
-        }
-        // A value between two gaps is a short line and not nothing.
-        if run.len() == 1 {
-            path.push_str("h1");
-        }
-    }
-    path
-}
-
-fn area(values: &[Option<f64>], top: f64) -> String {
-    let mut path = String::new();
-    for run in runs(values, top) {
-        let (Some((begin, _)), Some((end, _))) = (run.first(), run.last()) else { continue };
-        let _ = write!(path, "M{begin:.1} {HEIGHT}");
-        for (x, y) in &run {
-            let _ = write!(path, "L{x:.1} {y:.1}");
-        }
-        let _ = write!(path, "L{end:.1} {HEIGHT}z");
-    }
-    path
 }
 
 #[cfg(test)]
@@ -231,7 +138,7 @@ mod tests {
     use serde_json::json;
     use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 
-    use super::{ChangedGroup, GroupStats, area, failed_words, line, series, step_start};
+    use super::{ChangedGroup, GroupStats, failed_words, series, step_start};
 
     #[test]
     fn counts_of_a_step_that_has_not_ended_are_no_drop() {
@@ -275,13 +182,5 @@ mod tests {
         assert_eq!(failed_words(&stats), "–");
         stats.count = 1;
         assert_eq!(failed_words(&stats), "0 %");
-    }
-
-    #[test]
-    fn a_gap_divides_line_and_area() {
-        let values = [Some(1.0), Some(2.0), None, Some(0.0)];
-        assert_eq!(line(&values, 2.0), "M0.0 10.0L28.0 1.0M84.0 19.0h1");
-        assert_eq!(area(&values, 2.0).matches('z').count(), 2);
-        assert_eq!(line(&[Some(0.0)], 0.0), "M0.0 19.0h1");
     }
 }

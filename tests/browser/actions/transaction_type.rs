@@ -1,0 +1,68 @@
+//! A transaction type: what is compared where the reader has chosen nothing, and the moments that
+//! charts and choices show.
+
+use super::incident;
+use crate::{browser::page_objects::Page, harness::browser::Browser};
+
+const CHECKOUT: &str = "/transactions/web-gateway/POST%20%2Fcheckout?range=1h";
+/// The names of both samples whose call trees are drawn.
+const SAMPLES: &str = "[...document.querySelectorAll('.pair-head b')].map(e => e.innerText).join()";
+
+#[test]
+fn a_type_that_changed_is_compared_since_the_moment_that_its_sentence_names() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, CHECKOUT);
+    page.wait_for(&format!("/^Until then,Since [0-9]{{2}}:[0-9]{{2}}$/.test({SAMPLES})"));
+    page.wait_for_text("What is different since then");
+    let moment = page.browser.evaluate(&format!("{SAMPLES}.slice(-5)"));
+    let sentence = page.browser.evaluate("document.querySelector('.page-head .say').innerText");
+    let (moment, sentence) = (moment.as_str().unwrap(), sentence.as_str().unwrap());
+    assert!(sentence.contains(&format!("{moment} (")), "{moment}: {sentence}");
+    assert_eq!(page.browser.evaluate("location.search.includes('basis')"), false);
+    page.wait_until_settled();
+    // Neither the trees nor the attributes were first asked for on another basis.
+    let asked = "performance.getEntriesByType('resource').map(e => e.name).filter(name => \
+                 name.includes('selectMinDuration') \
+                 || name.includes('limit=300') && name.includes('minDuration'))";
+    assert_eq!(page.browser.evaluate(asked), serde_json::json!([]));
+
+    // The reader's choice wins, and is in the address.
+    page.choose("Which are compared", "Slowest");
+    page.wait_for_address("basis=slow");
+    page.wait_for(&format!("{SAMPLES}.startsWith('All,Slowest')"));
+    let mut page = Page::open(&mut browser, &server, &format!("{CHECKOUT}&basis=slow"));
+    page.wait_for(&format!("{SAMPLES}.startsWith('All,Slowest')"));
+    page.wait_for_text("What the slow ones have in common");
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn a_type_without_a_time_before_is_compared_by_its_slowest() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let path = CHECKOUT.replace("range=1h", "range=all");
+    let mut page = Page::open(&mut browser, &server, &path);
+    page.wait_for(&format!("{SAMPLES}.startsWith('All,Slowest')"));
+    page.browser.assert_no_errors();
+}
+
+#[test]
+fn one_moment_has_one_mark_and_is_offered_once() {
+    let server = incident();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let mut page = Page::open(&mut browser, &server, CHECKOUT);
+    for chart in ["Calls", "Failed", "Duration"] {
+        page.wait_for(&format!(
+            "(marks => marks.length === 1 && marks[0].includes('slower'))\
+             ([...document.querySelectorAll('[aria-label={chart}] .chart-mark')]\
+             .map(e => e.title).filter(title => title.includes('compared since')))"
+        ));
+    }
+    page.wait_for(
+        "(times => times.length > 0 && times.every((time, at) => at === 0 \
+         || time - times[at - 1] > 60_000))\
+         ([...document.querySelectorAll('[aria-label=\"Since when\"] option')].map(e => Number(e.value)))",
+    );
+    page.browser.assert_no_errors();
+}
