@@ -53,12 +53,12 @@ pub use transaction_types::{Above, KindSearch};
 pub(crate) struct CallSteps(BTreeMap<UnixNanos, Calls>);
 
 impl CallSteps {
-    /// More calls in this step.
+    /// Adds several calls in this step.
     pub(crate) fn merge(&mut self, step: UnixNanos, calls: &Calls) {
         self.0.entry(step).or_default().merge(calls);
     }
 
-    /// One more call in this step.
+    /// Adds a call in this step.
     pub(crate) fn add(&mut self, step: UnixNanos, call: &Call) {
         self.0.entry(step).or_default().add(call);
     }

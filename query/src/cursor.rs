@@ -70,7 +70,7 @@ pub enum LogOrder {
 /// The end of a page of log records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogCursor {
-    /// Which way the pages go.
+    /// Order of the pages.
     pub order: LogOrder,
     /// The time of the last record.
     pub time: UnixNanos,

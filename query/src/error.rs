@@ -47,7 +47,7 @@ pub(crate) const fn status_of(kind: ErrorKind) -> (StatusCode, Option<&'static s
     }
 }
 
-/// Why there is no answer.
+/// Reason why there is no answer.
 #[derive(Debug, Error)]
 pub enum QueryError {
     /// A parameter is wrong.

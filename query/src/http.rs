@@ -159,7 +159,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     described.fold(QueryApi::openapi(), utoipa::openapi::OpenApi::merge_from)
 }
 
-/// Where [`document`] is served.
+/// Path at which [`document`] is served.
 const OPENAPI_PATH: &str = "/api/v1/openapi.json";
 
 #[derive(Debug, OpenApi)]

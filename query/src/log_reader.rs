@@ -34,16 +34,16 @@ use crate::{
 /// Steps in which records are counted for the number of all.
 const COUNT_STEP: DurationNanos = DurationNanos(24 * 3_600 * 1_000_000_000);
 
-/// Which log records, and which page of them.
+/// Selection of log records, and of a page of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSearch {
     /// A record matches when one of these does.
     pub filters: Vec<LogFilter>,
-    /// Which come first.
+    /// Order of the records.
     pub order: LogOrder,
     /// Maximum number of records on a page; 0 only counts.
     pub limit: usize,
-    /// Where the page before ended; its order is [`Self::order`].
+    /// Position at which the page before ended; its order is [`Self::order`].
     pub cursor: Option<LogCursor>,
     /// Stop after looking at this many rows.
     pub rows_max: u64,
@@ -129,7 +129,7 @@ fn count(reader: &Reader, search: &LogSearch) -> Result<Option<CountedRecords>, 
     let mut filter = filter.clone();
     let mut of_cursor = None;
     if let Some(cursor) = search.cursor {
-        // Of the records at the cursor's time, some are before it.
+        // Some of the records at the cursor's time are before it.
         let (time, next) = (cursor.time, UnixNanos(cursor.time.0.saturating_add(1)));
         let at_cursor = TimeRange { start: Some(time), end: Some(next) };
         of_cursor = filter.time.contains(time).then_some(at_cursor);

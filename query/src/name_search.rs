@@ -18,14 +18,15 @@ use tidings_storage::{
 
 use crate::{QueryError, execution::Reader};
 
-/// Which names, and how many.
+/// Selection of names, and their maximum number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameSearch {
     /// The names start with this, letter case ignored.
     pub prefix: String,
-    /// From spans that start in this range; the last 24 hours of data when it is unbounded.
+    /// Range in which the spans start that have the names; the last 24 hours of data when it is
+    /// unbounded.
     pub start: TimeRange,
-    /// From spans of this service.
+    /// Service whose spans have the names.
     pub service: Option<String>,
     /// Maximum number of names.
     pub limit: usize,
@@ -94,7 +95,7 @@ pub(crate) fn value_text(value: &Value) -> Option<String> {
     Some(value.scalar_text()?.into_owned())
 }
 
-/// Where an attribute was found.
+/// Part of a span in which an attribute was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum AttributeOwner {
     Span,
@@ -135,7 +136,7 @@ impl<'a> NameCounter<'a> {
         if let Some(count) = counts.get_mut(name) {
             *count += rows;
         } else if name.is_empty() || !name.to_lowercase().starts_with(&self.prefix) {
-            // Not asked for.
+            // The search does not ask for it.
         } else if self.names < self.names_max {
             self.names += 1;
             counts.insert(name.to_owned(), rows);

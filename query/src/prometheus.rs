@@ -41,7 +41,7 @@ pub(crate) enum PromqlError {
         message: String,
         /// Counted from 1.
         line: usize,
-        /// In characters, counted from 1.
+        /// Position in characters, counted from 1.
         column: usize,
     },
     /// It cannot be evaluated over what is stored.

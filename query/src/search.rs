@@ -35,14 +35,14 @@ use crate::{
     },
 };
 
-/// Which traces, and which page of them.
+/// Selection of traces, and of a page of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceSearch {
     /// Condition that one span of the trace must fulfil.
     pub filter: SpanFilter,
     /// Maximum number of traces on a page.
     pub limit: usize,
-    /// Where the page before ended.
+    /// Position at which the page before ended.
     pub cursor: Option<TraceCursor>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn summaries(reader: &Reader, ids: &[TraceId]) -> Result<Vec<TraceSum
     Ok(summaries)
 }
 
-/// These traces, assembled, in this order. Ids without spans are left out.
+/// Reads and assembles these traces, in this order. Ids without spans are left out.
 pub(crate) fn trees(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<Tree>, Gathered), QueryError> {
     let mut trees = Vec::with_capacity(ids.len());
     let gathered = each_tree(reader, ids, |tree, _| trees.push(tree))?;

@@ -49,13 +49,13 @@ use tree::Tree;
 /// Name of a trace in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceName {
-    /// By its id.
+    /// The whole id.
     Id(TraceId),
-    /// By the last 8 bytes of its id, as systems with 64-bit ids know it.
+    /// The last 8 bytes of the id, as systems with 64-bit ids know it.
     Low64(u64),
 }
 
-/// Which times an answer has.
+/// Choice of the times that an answer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClockView {
     /// Times as sent.
@@ -68,9 +68,9 @@ pub enum ClockView {
 /// A trace, and how it is to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceQuestion {
-    /// Which trace.
+    /// Name of the trace.
     pub name: TraceName,
-    /// With which times.
+    /// Times of the answer.
     pub clocks: ClockView,
 }
 
@@ -237,7 +237,7 @@ pub(crate) fn of_trace(trace_id: TraceId) -> SpanFilter {
     SpanFilter { trace_ids: Some(vec![trace_id]), ..SpanFilter::default() }
 }
 
-/// The id of the named trace. Of several traces that end alike the one with the smallest id: that
+/// Returns the id of the named trace. When several traces end alike, it is the smallest id, which
 /// is the one that has only 8 bytes.
 pub(crate) fn locate(reader: &Reader, name: TraceName) -> Result<TraceId, QueryError> {
     let low64 = match name {

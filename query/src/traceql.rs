@@ -57,7 +57,7 @@ pub(crate) struct TraceqlError {
     pub(crate) message: String,
     /// Counted from 1.
     pub(crate) line: usize,
-    /// In characters, counted from 1.
+    /// Position in characters, counted from 1.
     pub(crate) column: usize,
 }
 

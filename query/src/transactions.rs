@@ -40,7 +40,7 @@ const TRACE_IDS_MAX: usize = 100_000;
 /// Match of an id.
 struct IdMatch {
     matched: MatchedBy,
-    /// With the latest matching start.
+    /// Traces with their latest matching start.
     traces: BTreeMap<TraceId, UnixNanos>,
     /// The key and value that log records may have without a trace.
     attribute: Option<AttributeFilter>,
@@ -253,8 +253,7 @@ fn logs_of(reader: &Reader, ids: &[TraceId], attribute: Option<AttributeFilter>)
     search
 }
 
-/// Which state stands for several traces: one that failed before one with gaps before one that
-/// runs.
+/// Ranks the states, of which the worst stands for several traces: failed, with gaps, running.
 fn badness(state: TransactionState) -> u8 {
     match state {
         TransactionState::Completed => 0,
@@ -264,7 +263,7 @@ fn badness(state: TransactionState) -> u8 {
     }
 }
 
-/// From the earliest start to the latest end; a transaction without spans has its log records.
+/// Returns the earliest start and the latest end; those of log records where there are no spans.
 fn bounds(trees: &[Tree], logs: &[LogView]) -> (UnixNanos, UnixNanos) {
     if trees.is_empty() {
         let times = || logs.iter().map(|log| log.time_unix_nano);

@@ -1,4 +1,4 @@
-//! How traces differ in the shape of their trees, and what is called again and again.
+//! Differences between traces in the shape of their trees, and repeated calls.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,15 +65,13 @@ pub enum Deviation {
     /// A trace on the left makes it less than two thirds as often. Against `typical`, the count is
     /// out of the ordinary as well.
     FewerCalls,
-    /// It takes longer on the left.
+    /// It takes longer on the left. The time of all calls of a trace is longer by at least 0.1 ms,
+    /// by a hundredth of the whole trace, and by a tenth of the difference of the whole traces.
     ///
-    /// Against `typical`, the mean time of a trace's calls is out of the ordinary. The time of all
-    /// of them is longer by at least 0.1 ms, by a hundredth of the whole trace, and by a tenth of
-    /// the difference of the whole traces.
+    /// Against `typical`, the mean time of a trace's calls is out of the ordinary as well.
     ///
-    /// Against named traces, the median call is longer by over 0.1 ms. It also exceeds 95 % of ten
-    /// or more calls on the right, or the median of fewer by over 20 %, or it is over four times as
-    /// long.
+    /// Against named traces, the median call exceeds 95 % of ten or more calls on the right, or one
+    /// and a half times the median of fewer, or it is over four times as long.
     Slower,
     /// It takes a shorter time on the left, by the same measure.
     Faster,

@@ -95,7 +95,7 @@ pub enum BaselineChoice {
     Day,
     /// The same time one week before.
     Week,
-    /// From one moment to another.
+    /// The time from one moment to another.
     Between(UnixNanos, UnixNanos),
 }
 
@@ -110,7 +110,7 @@ pub struct ChangeSearch {
     pub step: Option<DurationNanos>,
     /// Looks longer: more traces, reasons of more culprits, patterns of log records.
     pub explain: bool,
-    /// At most so many transaction types and services.
+    /// Maximum number of transaction types, and of services.
     pub limit: usize,
 }
 
@@ -494,7 +494,7 @@ impl ChangeQuery<'_> {
             let Some(part) = findings.best_part(party, None).copied() else { continue };
             let mut cases = findings.cases(&part);
             if !is_reasoned {
-                // Only the name is wanted.
+                // A few cases are enough to find the name.
                 cases.truncate(20);
             }
             parties.push((party, is_reasoned));

@@ -15,13 +15,13 @@ use crate::{
 /// The calls of one node by another that began in one stretch of time.
 #[derive(Debug)]
 pub struct StretchEdge {
-    /// Which stretch, counted from 0.
+    /// Number of the stretch, counted from 0.
     pub stretch: u32,
     /// Calling node.
     pub from: (NodeKind, String),
     /// Called node.
     pub to: (NodeKind, String),
-    /// How.
+    /// Kind of the calls.
     pub kind: EdgeKind,
     /// The calls as the called saw them.
     pub calls: Calls,

@@ -26,7 +26,7 @@ use crate::{
 /// Traces that are assembled to know their types.
 const ANALYSED_MAX: usize = 1_000;
 
-/// Which exceptions.
+/// Selection of exceptions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExceptionTransactionSearch {
     /// Range in which the spans of the exceptions begin.

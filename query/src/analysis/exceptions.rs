@@ -36,7 +36,7 @@ const REMEMBERED_MAX: u64 = 3 << 20;
 const TYPE: &str = "exception.type";
 const MESSAGE: &str = "exception.message";
 
-/// Which exceptions.
+/// Selection of exceptions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExceptionSearch {
     /// Range in which spans begin, and of the times of log records.

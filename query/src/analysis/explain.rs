@@ -25,7 +25,7 @@ use crate::{
     QueryError,
     execution::{Reader, searched},
     name_search::value_text,
-    traceql::matched_spans::each_span,
+    traceql::matched_spans::spans_by_portion,
 };
 pub(super) use sample::range_of;
 use sample::{ComparedSpans, Counts};
@@ -43,7 +43,7 @@ const TOGETHER_AMONG: usize = 50;
 /// Two values stand on the same spans when this part of the spans that have one has both.
 const TOGETHER_MIN: f64 = 0.95;
 
-/// Which of the spans are selected: those for which every set field holds.
+/// Condition of the selected spans: every set field holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     /// The span starts in this range.
@@ -64,7 +64,7 @@ pub struct Selection {
     pub attributes: Vec<AttributeFilter>,
 }
 
-/// Which spans, and which of them are selected.
+/// All spans that are compared, and the selection among them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExplainSearch {
     /// All of them; their start is in the window.
@@ -111,8 +111,8 @@ fn of_query(
     window: Window,
     sample: &mut ComparedSpans,
 ) -> Result<ScanStats, QueryError> {
-    each_span(reader, query, window.range(), Detail::Attributes, |rows, row| {
-        sample.add(rows, std::iter::once((row, selected.holds(rows, row))));
+    spans_by_portion(reader, query, window.range(), Detail::Attributes, |rows, found| {
+        sample.add(rows, found.iter().map(|row| (*row, selected.holds(rows, *row))));
     })
 }
 
@@ -220,7 +220,7 @@ fn differences(
                 (value.rest, counts.rest),
                 tests,
             );
-            // Of two values that differ alike, the one that the selected have more often.
+            // When two values differ alike, the one that the selected have more often is preferred.
             let preference = (score, share.selected_share > share.rest_share);
             let known = best.map_or((0.0, false), |(known, _, _)| known);
             if chance < P_VALUE_MAX && preference > known {

@@ -19,10 +19,10 @@ use super::window::Window;
 use crate::{
     QueryError,
     execution::{Reader, searched},
-    traceql::matched_spans::each_span,
+    traceql::matched_spans::spans_by_portion,
 };
 
-/// Which spans.
+/// Selection of spans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HeatmapSearch {
     /// The spans; their start is in the window.
@@ -162,8 +162,8 @@ fn of_query(
     window: Window,
 ) -> Result<(HeatmapCounts, bool, ScanStats), QueryError> {
     let mut all = Counting(window).unordered();
-    let stats = each_span(reader, query, window.range(), Detail::Facts, |rows, row| {
-        all.call(0, &Call::from_row(rows, row));
+    let stats = spans_by_portion(reader, query, window.range(), Detail::Facts, |rows, found| {
+        found.iter().for_each(|row| all.call(0, &Call::from_row(rows, *row)));
     })?;
     Ok((all, false, stats))
 }

@@ -18,7 +18,7 @@ use crate::{
     version::mixed,
 };
 
-/// Which log records.
+/// Selection of log records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogHistogramSearch {
     /// The records; their time is in the window.

@@ -36,7 +36,7 @@ const SKETCHES_MAX: usize = 1_000;
 /// Maximum number of steps of all groups that have records. Records beyond count as others.
 const STEPS_MAX: usize = 500_000;
 
-/// Which log records, and by which fields.
+/// Selection of log records, and the fields that group them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogStatsSearch {
     /// The records; their time is in the window.

@@ -25,7 +25,7 @@ pub enum RedKey {
     Operation,
     /// The part it plays.
     Kind,
-    /// How it ended.
+    /// Status of the span.
     Status,
 }
 
@@ -38,7 +38,7 @@ pub struct RedKeys {
     pub attribute: Option<String>,
 }
 
-/// Which spans, and how they are grouped.
+/// Selection of spans, and the keys that group them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RedSearch {
     /// The spans; their start is in the window.

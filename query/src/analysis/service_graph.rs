@@ -32,25 +32,25 @@ pub(crate) use graph_reader::graph_spans;
 use graph_reader::{gather, selection};
 use graph_rows::{EdgeRow, GraphRowKey};
 
-/// The newest part of a window that is looked at, when it is too much, is no shorter.
+/// Minimum length of the newest part of a window that is looked at when the window is too much.
 const PART_MIN: DurationNanos = DurationNanos(10 * 60 * 1_000_000_000);
-/// The newest traces that a filter chooses,
+/// Maximum number of traces that a filter chooses: the newest.
 const CHOSEN_MAX: usize = 20_000;
-/// and how many spans of them, where the graph may not read fewer.
+/// Maximum number of spans of these traces, where the graph may not read fewer.
 const CHOSEN_SPANS_MAX: u64 = 200_000;
-/// Edges that are given.
+/// Maximum number of edges of an answer.
 const EDGES_MAX: usize = 10_000;
-/// With so many stretches, the next part of a question is as long as the one before.
+/// Number of stretches from which on the next part of a question is as long as the one before.
 const FEW_STRETCHES: usize = 16;
-/// The parents of the window's first spans began at most so long before it.
+/// Maximum time by which the parents of the window's first spans began before it.
 const LEAD: DurationNanos = DurationNanos(60_000_000_000);
 
 /// Selection of calls, and of the nodes and edges that they become.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GraphSearch {
-    /// Of traces of which one span is like this and starts in the window.
+    /// Filter that a span of a chosen trace matches, which starts in the window.
     pub filter: SpanFilter,
-    /// Of this trace alone; the filter then has no say.
+    /// The only trace of the graph; the filter then does not count.
     pub trace_id: Option<TraceId>,
     /// Only nodes at most `depth` calls above or below this one: its kind, if given, and its name.
     pub around: Option<(Option<NodeKind>, String)>,
@@ -88,7 +88,7 @@ trait SingleCallAccumulator: Default {
 
 /// Accumulator of the pre-aggregated calls of an edge.
 trait RollupAccumulator: Default {
-    /// Some more calls that began in this stretch of time.
+    /// Adds calls that began in this stretch of time.
     fn add_calls(&mut self, stretch: u32, calls: &Calls);
 
     /// Adds the caller-side latency of calls that began in this time bucket.
@@ -144,10 +144,10 @@ impl RollupAccumulator for ByStretch {
     }
 }
 
-/// One call of one node by another.
+/// A call of one node by another.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EdgeCall {
-    /// When the called began.
+    /// Time at which the called began.
     pub start: UnixNanos,
     /// True when the call failed.
     pub failed: bool,
@@ -172,7 +172,7 @@ pub(crate) struct EdgeCalls<K> {
     pub from: NodeKey,
     /// Called node.
     pub to: NodeKey,
-    /// How.
+    /// Kind of the calls.
     pub kind: EdgeKind,
     /// The calls.
     pub calls: K,
@@ -201,13 +201,13 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
     if let Some(window) = window.filter(|_| is_of_all(search))
         && let Some((part, aggregate)) = added_up(reader, window)?
     {
-        return Ok(Graph::from_aggregate(&aggregate).view(reader, search, part, aggregate.scan));
+        return Graph::from_aggregate(&aggregate).view(reader, search, part, aggregate.scan);
     }
     if let Some(window) = window.filter(|_| !is_of_all(search)) {
         let bounds = bounds(reader, &window.times());
         let bounds = GraphBounds { rows_max: bounds.rows_max.min(CHOSEN_SPANS_MAX), ..bounds };
         let aggregate = reader.aggregate_graph_of(&bounds, &choice(reader, search, window))?;
-        return Ok(Graph::from_aggregate(&aggregate).view(reader, search, window, aggregate.scan));
+        return Graph::from_aggregate(&aggregate).view(reader, search, window, aggregate.scan);
     }
     let filter = selection(search, window);
     let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window)?;
@@ -222,7 +222,7 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
             return Err(QueryError::NotFound { what });
         }
     };
-    Ok(graph.view(reader, search, window, stats))
+    graph.view(reader, search, window, stats)
 }
 
 /// Reports whether the query covers every trace of its window, so that rollups can answer it.
@@ -423,7 +423,8 @@ impl<K: Default> Graph<K> {
         node.system = node.system.take().max(Some(system.to_owned()));
     }
 
-    /// Where so many calls of the node by spans of this kind, or messages from there, count.
+    /// Returns the edge that counts so many calls of the node by spans of this kind, or messages
+    /// from there.
     fn open_edge(&mut self, of: &str, kind: SpanKind, there: NodeKey, calls: u64) -> &mut K {
         let here = service(of);
         if kind == SpanKind::Consumer {
@@ -517,9 +518,10 @@ impl Graph<Edge> {
         search: &GraphSearch,
         window: Window,
         stats: ScanStats,
-    ) -> ServiceGraph {
+    ) -> Result<ServiceGraph, QueryError> {
         self.count_uninstrumented();
         if let Some(centre) = &search.around {
+            self.check_kind(centre)?;
             self.keep_around(centre, search.depth);
         }
         let rows = self.into_rows(search);
@@ -544,12 +546,12 @@ impl Graph<Edge> {
             .collect();
         edges.sort_by_key(|edge| std::cmp::Reverse(edge.call_count));
         edges.truncate(EDGES_MAX);
-        ServiceGraph {
+        Ok(ServiceGraph {
             window: window.view(),
             nodes: rows.nodes.into_iter().map(|(key, row)| row.view(key)).collect(),
             edges,
             edge_count,
             searched: searched(reader, stats),
-        }
+        })
     }
 }

@@ -37,10 +37,10 @@ const ANALYSED_MIN: usize = 10;
 /// Operations shown of where the time goes.
 const SHARES_MAX: usize = 100;
 
-/// Which of a kind's transactions are looked at for where the time goes.
+/// Transactions of a kind in which it is looked where the time goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Above {
-    /// All of them.
+    /// All transactions.
     #[default]
     All,
     /// Traces that took at least this percentile of their type's duration.
@@ -52,19 +52,19 @@ pub enum Above {
 /// Filter of transaction types.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KindSearch {
-    /// They begin in this range.
+    /// Range in which the transactions begin.
     pub start: TimeRange,
     /// The length of a step.
     pub step: Option<DurationNanos>,
-    /// They enter this service.
+    /// Service that the transactions enter.
     pub service: Option<String>,
-    /// They enter at this operation.
+    /// Operation at which the transactions enter.
     pub operation: Option<String>,
     /// Traces whose time is broken down.
     pub above: Above,
     /// The duration that the transactions are compared with; their time is not broken down then.
     pub than: Option<DurationNanos>,
-    /// Does not break the time down.
+    /// True when the time is not broken down.
     pub without_breakdown: bool,
     /// Maximum number of types.
     pub limit: usize,
@@ -182,9 +182,9 @@ pub(crate) struct RootOperation {
     pub operation: String,
     /// Its transactions.
     pub calls: Calls,
-    /// They by step.
+    /// Its transactions by step.
     pub steps: CallSteps,
-    /// Some of its traces: no matter which, but the same ones every time.
+    /// Some of its traces, arbitrary but the same every time.
     pub traces: Vec<TraceId>,
 }
 
@@ -361,7 +361,7 @@ struct OperationTime {
     spans: u64,
 }
 
-/// Where the time of these traces goes, and over how many of them that is.
+/// Returns where the time of these traces goes, and how many of them were looked at.
 fn shares(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<TimeShare>, u64), QueryError> {
     let mut shares: BTreeMap<(String, String), OperationTime> = BTreeMap::new();
     let mut analysed = 0;

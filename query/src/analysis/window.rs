@@ -16,7 +16,7 @@ use crate::{
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
-/// More steps than a screen has columns help nobody.
+/// Maximum number of steps; more than a screen has columns help nobody.
 const STEPS_MAX: u64 = 1_000;
 /// Maximum number of steps when the client does not set a step.
 const STEPS_DEFAULT: u64 = 60;
@@ -105,17 +105,17 @@ impl Window {
         TimeRange { start: Some(UnixNanos(self.start)), end: Some(UnixNanos(self.end)) }
     }
 
-    /// Its begin and its end.
+    /// Returns its begin and its end.
     pub(crate) fn times(self) -> [UnixNanos; 2] {
         [UnixNanos(self.start), UnixNanos(self.end)]
     }
 
-    /// Its last part of this length.
+    /// Returns its last part of this length.
     pub(crate) fn newest(self, length: DurationNanos) -> Self {
         Self { start: self.start.max(self.end.saturating_sub(length.0)), ..self }
     }
 
-    /// Its begin, the begin of every step in it, and its end.
+    /// Returns its begin, the begin of every step in it, and its end.
     pub(crate) fn bounds(self) -> Vec<UnixNanos> {
         let first = (self.start / self.step).saturating_add(1).saturating_mul(self.step);
         let steps = (0..STEPS_MAX).map(|step| first.saturating_add(self.step.saturating_mul(step)));

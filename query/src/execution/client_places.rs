@@ -37,13 +37,13 @@ struct PlaceClaim {
 }
 
 impl ClientPlaces {
-    /// So many places.
+    /// Makes this number of places.
     pub(crate) fn new(places_max: usize) -> Arc<Self> {
         let (taken, waiting, turns) = (Vec::new(), Vec::new(), VecDeque::new());
         Arc::new(Self(Mutex::new(PlacesState { places_max, taken, waiting, turns })))
     }
 
-    /// Lets no more than so many be taken from now on. Those that are taken stay.
+    /// Lets no more than this number be taken from now on. Places that are taken stay taken.
     pub(crate) fn reduce_to(&self, places_max: usize) {
         let mut state = self.state();
         state.places_max = state.places_max.min(places_max);

@@ -48,7 +48,7 @@ impl Progress {
         self.found.load(Ordering::Relaxed)
     }
 
-    /// From when on everything was looked at; `None` before anything was.
+    /// Returns the time from which on everything was looked at; `None` before anything was.
     pub(crate) fn since(&self) -> Option<UnixNanos> {
         let reached = self.reached.load(Ordering::Relaxed);
         (reached < u64::MAX).then_some(UnixNanos(reached))

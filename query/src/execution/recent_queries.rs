@@ -84,7 +84,7 @@ impl QueryOrigin {
 /// The end of a query.
 #[derive(Debug, Clone, Copy)]
 pub struct EndedQuery {
-    /// When it was asked.
+    /// Time at which it was asked.
     pub start: UnixNanos,
     /// The time that it took.
     pub duration: Duration,

@@ -17,7 +17,7 @@ pub(super) struct SpareThreads {
     free: AtomicUsize,
 }
 
-/// Some that are taken as long as this lives.
+/// Threads that are taken as long as this lives.
 #[derive(Debug)]
 pub(super) struct ThreadLease<'a> {
     of: &'a SpareThreads,

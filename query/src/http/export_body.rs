@@ -11,7 +11,7 @@ use tidings_proto::otlp::ExportTraceServiceRequest;
 use super::encoding::{JSON, PROTOBUF};
 use crate::{QueryError, TraceExport};
 
-/// How spans are encoded.
+/// Encoding of spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExportFormat {
     Json,

@@ -43,13 +43,13 @@ pub(super) const SPAN_QUERY: Declared = query(
     "A TraceQL query in place of the filters, as `{ resource.service.name = \"shop\" } >> { status = error }`: the spans are those that it finds",
 );
 
-/// When spans start.
+/// Parameters of the time in which spans start.
 pub(super) const SPAN_TIMES: &[Declared] = &[
     query("start", Time, "The span starts at this time or later: Unix nanoseconds or RFC 3339"),
     query("end", Time, "The span starts before this time, which is later than `start`"),
 ];
 
-/// When log records were written.
+/// Parameters of the time at which log records were written.
 pub(super) const LOG_TIMES: &[Declared] = &[
     query("start", Time, "At this time or later: Unix nanoseconds or RFC 3339"),
     query("end", Time, "Before this time, which is later than `start`"),
@@ -100,7 +100,7 @@ pub(super) const LOG_FILTERS: &[Declared] = &[
     .repeated(),
 ];
 
-/// Which of the spans are selected.
+/// Parameters that select some of the spans.
 pub(super) const SELECTED: &[Declared] = &[
     query(
         "selectService",
@@ -127,14 +127,14 @@ pub(super) const SELECTED: &[Declared] = &[
 pub(super) const IN_PATH: Declared =
     path("traceId", TraceName, "32 hex digits in either case, or the last 16 of them");
 
-/// How the times of a trace are shown.
+/// Parameter that chooses the times of a trace.
 pub(super) const ADJUST: Declared = query(
     "adjust",
     Word(&[CLOCK]),
     "`clock`: with times brought together by the calls between hosts; as sent when not given",
 );
 
-/// Which version of an answer is waited for.
+/// Parameters of the version of an answer that is waited for.
 pub(super) const AWAITED: &[Declared] = &[
     query(
         "after",

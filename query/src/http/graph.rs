@@ -33,7 +33,7 @@ impl Takes for Graph {
             query(
                 "around",
                 Text,
-                "Only what is around this node, as `database:accounts` or by its name alone; a service comes before others of its name",
+                "Only what is around this node, as `database:accounts` or by its name alone; a service comes before others of its name. Nothing is around a node that the window does not have",
             ),
             query(
                 "depth",

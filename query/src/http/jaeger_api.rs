@@ -21,7 +21,7 @@ use axum::{
 
 use crate::QueryService;
 
-/// Why a search in the words of another system may lack traces.
+/// Reason why a search in the words of another system may lack traces.
 pub(super) const BUDGET_SPENT: &str =
     "the search ended at its row budget: other traces may match; narrow the range or the filters";
 

@@ -30,7 +30,7 @@ use crate::{
     execution::{Admission, Progress, defect},
 };
 
-/// So often there is news. An error that is known before the first has a status of its own.
+/// Interval between two news. An error that is known before the first has a status of its own.
 const NEWS_EVERY: Duration = Duration::from_millis(100);
 
 /// An event, and the room that it takes until it has gone to the connection.

@@ -48,7 +48,7 @@ impl UnreadBudget {
         Self { shares: Arc::clone(shares), tenant, client, bytes_max }
     }
 
-    /// The same for the client of this request.
+    /// Returns the budget for the client of this request.
     fn of_client(&self, request: &Request) -> Self {
         let client = request.extensions().get::<ClientId>().cloned().unwrap_or_default();
         Self { client, ..self.clone() }

@@ -18,7 +18,7 @@ use crate::{
     QueryError, execution::Reader, params::go, query_limits::check_tags, trace::newest::Newest,
 };
 
-/// Which traces, and how many.
+/// Selection of traces, and their maximum number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct JaegerSearch {
     /// The span's service.
@@ -27,7 +27,7 @@ pub(crate) struct JaegerSearch {
     pub operation: Option<String>,
     /// The span's tags.
     pub tags: BTreeMap<String, String>,
-    /// When the span starts.
+    /// Range in which the span starts.
     pub start: TimeRange,
     /// Minimum duration of a span.
     pub duration_min: Option<DurationNanos>,

@@ -18,7 +18,7 @@ use crate::params::go;
 struct SkewNode {
     id: Option<SpanId>,
     parent: Option<SpanId>,
-    /// Which of the hosts; 0 is not known.
+    /// Number of the host; 0 when it is not known.
     host: usize,
     start: i64,
     end: i64,

@@ -17,7 +17,7 @@ use crate::{
 /// Request for metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MetricsSearch {
-    /// Which numbers.
+    /// Kind of the numbers.
     pub(crate) which: MetricKind,
     /// Services whose spans are counted.
     pub(crate) services: Vec<String>,
@@ -27,11 +27,11 @@ pub(crate) struct MetricsSearch {
     pub(crate) by_operation: bool,
     /// Times at which the numbers are evaluated.
     pub(crate) asked: EvaluationTimes,
-    /// Over so long a time each.
+    /// Time that each number covers.
     pub(crate) rate_ms: i64,
 }
 
-/// Which numbers.
+/// Kind of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum MetricKind {
     /// A quantile of the latencies, in milliseconds.
@@ -49,7 +49,7 @@ pub(crate) struct ServiceSeries {
     pub(crate) service: String,
     /// The operation, when it was asked for.
     pub(crate) operation: Option<String>,
-    /// With their times in milliseconds.
+    /// Numbers with their times in milliseconds.
     pub(crate) points: Vec<(i64, f64)>,
 }
 

@@ -43,7 +43,8 @@ pub(crate) struct CorrelatedLogs {
     pub(crate) logs: Vec<LogView>,
     /// Their number.
     pub(crate) count: u64,
-    /// Rows looked at. Not complete: some records from the first start to the last end were not.
+    /// Rows looked at. The scan is not complete when it left out records from the first start to
+    /// the last end.
     pub(crate) stats: ScanStats,
 }
 

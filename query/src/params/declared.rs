@@ -11,10 +11,10 @@ use utoipa::{
 
 use super::form::ParameterForm;
 
-/// How often a repeatable parameter may be given.
+/// Maximum number of times that a repeatable parameter is given.
 pub(crate) const REPEATS_MAX: usize = 32;
 
-/// Where a parameter stands.
+/// Part of a request in which a parameter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ParameterLocation {
     Query,
@@ -22,7 +22,7 @@ enum ParameterLocation {
     Header,
 }
 
-/// How often it is given.
+/// Number of times that a parameter is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Times {
     OnceOrNot,
@@ -114,7 +114,7 @@ impl Declared {
         self.place == ParameterLocation::Query && self.name == name
     }
 
-    /// How often it may be given.
+    /// Maximum number of times that it is given.
     pub(crate) fn times_max(&self) -> usize {
         if self.may_repeat() { REPEATS_MAX } else { 1 }
     }

@@ -43,7 +43,7 @@ impl Labels {
         self.only(|name| name != NAME)
     }
 
-    /// With this label instead of the one it had.
+    /// Returns the labels with this one in place of the one of its name.
     pub(super) fn with(&self, name: &str, value: &str) -> Self {
         Self::new(self.0.iter().cloned().chain([(name.into(), value.into())]))
     }
@@ -82,9 +82,9 @@ pub(crate) enum Test {
     Equal(String),
     /// Any but this text.
     NotEqual(String),
-    /// Like this pattern, from begin to end.
+    /// Any text that matches this pattern from begin to end.
     Like(Regex),
-    /// Not like this pattern.
+    /// Any text that does not match this pattern.
     NotLike(Regex),
 }
 

@@ -26,17 +26,17 @@ pub(super) enum Family {
 pub(super) const COUNT: usize = 0;
 /// The number of failed ones.
 pub(super) const FAILED: usize = 1;
-/// Where the durations of the called begin.
+/// First column of the durations of the called.
 pub(super) const CALLED: usize = 2;
-/// Where the durations of the callers begin.
+/// First column of the durations of the callers.
 pub(super) const CALLING: usize = 2 + DURATION_WIDTH;
 
-/// Which numbers are kept of the groups of a family.
+/// Choice of the numbers that are kept of the groups of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Columns(u64);
 
 impl Default for Columns {
-    /// Only the count of calls, which decides whether a series exists.
+    /// Has only the count of calls, which decides if a series exists.
     fn default() -> Self {
         Self(1 << COUNT)
     }
@@ -60,7 +60,7 @@ impl Columns {
         self.0.count_ones() as usize
     }
 
-    /// Where the number with this place in its family is kept.
+    /// Returns the column of the number with this place in its family.
     pub(super) fn column(self, place: usize) -> Option<usize> {
         let before = self.0 & ((1 << place) - 1);
         (self.0 >> place & 1 > 0).then_some(before.count_ones() as usize)

@@ -14,9 +14,9 @@ use super::{
 pub(super) const SAMPLED_EVERY_MS: i64 = 15_000;
 /// The step of a subquery that does not say one.
 const SUBQUERY_STEP_MS: i64 = 60_000;
-/// More times than this are not looked at for one selector.
+/// Maximum number of times that are looked at for one selector.
 const TIMES_MAX: usize = 100_000;
-/// More are not looked at for all selectors of a query.
+/// Maximum number of times that are looked at for all selectors of a query.
 const TIMES_OF_ALL_MAX: usize = 2_000_000;
 
 /// The times a query is evaluated at.
@@ -28,7 +28,7 @@ pub(crate) struct EvaluationTimes {
     pub(crate) end_ms: i64,
     /// The distance between two.
     pub(crate) step_ms: i64,
-    /// So long after its last call a series is still there.
+    /// Time after its last call in which a series is still there.
     pub(crate) lookback_ms: i64,
 }
 

@@ -26,11 +26,11 @@ pub(crate) enum Expression {
     },
     /// A stretch of what an expression gives.
     Subquery(Box<Subquery>),
-    /// The same with the other sign.
+    /// The expression with the other sign.
     Negated(Box<Expression>),
     /// Expressions and what is done with them, from the left to the right.
     Chain(Box<Expression>, Vec<ChainLink>),
-    /// Several series made one.
+    /// Aggregate that makes one series of several.
     Aggregate(Box<Aggregate>),
     /// A function.
     Call(FunctionCall),
@@ -80,21 +80,21 @@ impl Expression {
     }
 }
 
-/// Which series of which metric.
+/// Selection of series of a metric.
 #[derive(Debug, Clone)]
 pub(crate) struct Selector {
     /// Its place among the query's selectors.
     pub(crate) id: usize,
     /// Label matchers, including the one of the metric's name.
     pub(crate) matchers: Vec<Matcher>,
-    /// When.
+    /// Time that is looked at.
     pub(crate) moment: Moment,
 }
 
 /// At which time something is looked at, from the time that is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Moment {
-    /// So long before it.
+    /// Time by which the selector looks back from it.
     pub(crate) offset_ms: i64,
     /// Instead of it.
     pub(crate) at: Option<At>,
@@ -118,9 +118,9 @@ pub(crate) struct Subquery {
     pub(crate) inner: Expression,
     /// Length of the range in milliseconds.
     pub(crate) range_ms: i64,
-    /// How often; a minute when not said.
+    /// Length of a step; a minute when not given.
     pub(crate) step_ms: Option<i64>,
-    /// When.
+    /// Time that is looked at.
     pub(crate) moment: Moment,
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct ChainLink {
     pub(crate) right: Expression,
     /// True when a comparison returns 0 or 1 (`bool`) and does not filter.
     pub(crate) as_bool: bool,
-    /// Which series go together.
+    /// Labels by which series go together.
     pub(crate) matching: Matching,
 }
 
@@ -170,7 +170,7 @@ impl Operator {
         matches!(self, Self::And | Self::Or | Self::Unless)
     }
 
-    /// How tightly it binds.
+    /// Returns how tightly it binds.
     pub(super) fn precedence(self) -> u8 {
         match self {
             Self::Or => 1,
@@ -183,12 +183,12 @@ impl Operator {
     }
 }
 
-/// Which series go together.
+/// Labels by which series of two sides go together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Matching {
     /// Labels on which both sides must agree: `on` these labels, or `ignoring` them.
     pub(crate) labels: Grouping,
-    /// Which side may have several for one of the other.
+    /// Side that may have several series for one of the other.
     pub(crate) many: Option<Many>,
 }
 
@@ -201,12 +201,12 @@ pub(crate) struct Many {
     pub(crate) include: Vec<String>,
 }
 
-/// Some labels.
+/// Choice of labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Grouping {
-    /// These.
+    /// The labels with these names.
     By(Vec<String>),
-    /// All but these and the metric's name.
+    /// All labels but these and the metric's name.
     Without(Vec<String>),
 }
 
@@ -228,10 +228,10 @@ impl Grouping {
     }
 }
 
-/// Several series made one.
+/// Aggregate that makes one series of several.
 #[derive(Debug, Clone)]
 pub(crate) struct Aggregate {
-    /// How.
+    /// Aggregation that makes one series of several.
     pub(crate) how: Aggregation,
     /// Parameter: the number of series, the quantile, or the label.
     pub(crate) parameter: Option<Expression>,
@@ -241,7 +241,7 @@ pub(crate) struct Aggregate {
     pub(crate) grouping: Grouping,
 }
 
-/// How several series are made one.
+/// Function that makes one series of several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aggregation {
     Sum,
@@ -259,7 +259,7 @@ pub(crate) enum Aggregation {
 }
 
 impl Aggregation {
-    /// By its name, in lower case.
+    /// Returns the function with this name, which is in lower case.
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "sum" => Self::Sum,

@@ -19,9 +19,9 @@ use crate::{
     log_reader::log_tail::{NewRecords, ShownRecords},
 };
 
-/// How often the size of the store is looked at.
+/// Interval at which the size of the store is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// After so long without news a tail says that it is still there.
+/// Time without news after which a tail says that it is still there.
 const QUIET: Duration = Duration::from_secs(15);
 
 /// Log records as they come.

@@ -10,15 +10,15 @@ use tidings_proto::api::{TraceSkeleton, TraceView, TransactionView};
 use super::QueryService;
 use crate::{QueryError, TraceQuestion};
 
-/// How often the size of the store is looked at.
+/// Interval at which the size of the store is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Number of polls after which the query runs again even without new data.
 const LOOKS_MAX: u32 = 10;
 
-/// Which version of an answer is wanted.
+/// Version of an answer that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VersionWait {
-    /// Any but this one.
+    /// Version that is not wanted again.
     pub after: Option<String>,
     /// Wait for so long before giving the one that is there.
     pub wait: Duration,

@@ -19,10 +19,9 @@ const LATE_TENTHS: u32 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Mentioned {
     pub(crate) traces: HashSet<TraceId>,
-    /// There are more of them.
+    /// True when there are more traces than are held.
     pub(crate) overflowed: bool,
-    /// Statistics of the scan. Not complete when records were left out; the oldest are left out
-    /// first.
+    /// Statistics of the scan; not complete when records were left out, the oldest first.
     pub(crate) stats: ScanStats,
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Ranking {
     pub(crate) rank: TraceRank,
     /// Maximum number of traces on a page.
     pub(crate) limit: usize,
-    /// Where the page before ended.
+    /// Position at which the page before ended.
     pub(crate) cursor: Option<RankCursor>,
 }
 

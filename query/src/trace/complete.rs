@@ -14,19 +14,19 @@ use super::{
 };
 use crate::{QueryError, execution::Reader};
 
-/// Some traces.
+/// Traces that were read.
 #[derive(Debug, Default)]
 pub(crate) struct CompleteTraces {
     /// Traces in the order in which they were asked for; those without spans are left out.
     pub traces: Vec<(TraceId, ExportTraceServiceRequest)>,
-    /// The others that are stored.
+    /// Stored traces that were not visited.
     pub unvisited: Unvisited,
 }
 
 /// Stored traces that a visit did not get.
 #[derive(Debug, Default)]
 pub(crate) struct Unvisited {
-    /// Why, of each trace that alone is too large.
+    /// Errors of the traces that are too large by themselves.
     pub too_large: Vec<QueryError>,
     /// Number of last traces that had no room beside those before.
     pub last: usize,
@@ -50,7 +50,7 @@ impl Unvisited {
     }
 }
 
-/// These traces, everything that was sent of them.
+/// Reads everything that was sent of these traces.
 ///
 /// A resource that many traces share is stored once and copied for each of them, so what is copied is
 /// bounded as well, and so is what the answer repeats: `repeated` gives those bytes of a trace.

@@ -35,7 +35,7 @@ fn parentless(tree: &Tree) -> u64 {
     tree.indexes().filter(|node| tree.fact(*node).parent_span_id.is_none()).count() as u64
 }
 
-/// Why the node stands where it stands.
+/// Reason why the node stands where it stands.
 pub(crate) fn placement(tree: &Tree, names: &Names, node: u32) -> Placement {
     let at = node as usize;
     let rule = tree.assembled.nodes[at].rule;

@@ -21,7 +21,7 @@ pub(crate) struct Hosts {
 impl Hosts {
     /// The hosts of these rows, which have their resources.
     pub(super) fn host_numbers(&mut self, rows: &SpanRows) -> Vec<Option<u32>> {
-        // Not kept from portion to portion: how long resources are has no bound here.
+        // The map is not kept from portion to portion: the length of resources has no bound here.
         let mut of_resources = HashMap::new();
         let host = |row| {
             let resource = rows.resource_number(row)?;

@@ -47,7 +47,7 @@ pub(super) fn log_records(
     })
 }
 
-/// From the first start to the last end of the spans; `None` without a span that says when it began.
+/// Returns the first start and the last end of the spans; `None` when no span has a start.
 fn bounds(
     reader: &Reader,
     trace_id: TraceId,

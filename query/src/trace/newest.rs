@@ -1,4 +1,4 @@
-//! Which traces have the newest of the spans that a scan gives.
+//! Finds the traces that have the newest of the spans that a scan gives.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! How a trace was put together, as the API tells it.
+//! Notes of the API on how a trace was put together.
 
 use tidings_assembly::Clocks;
 use tidings_proto::api::{

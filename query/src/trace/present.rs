@@ -121,7 +121,7 @@ pub(crate) fn span_view(
     }
 }
 
-/// How time was spent, by name.
+/// Returns the name of a use of time.
 pub(crate) fn spent(spent: Spent) -> TimeSpent {
     match spent {
         Spent::Working => TimeSpent::Working,

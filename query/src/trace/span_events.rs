@@ -46,7 +46,7 @@ struct PlacedEvent {
     /// Position among the events of its span.
     position: u32,
     name: String,
-    /// Of an exception; its name when it says no type.
+    /// Type of an exception; the event's name when it says no type.
     exception_type: Option<String>,
 }
 

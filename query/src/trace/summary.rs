@@ -55,10 +55,10 @@ pub(crate) fn summary(tree: &Tree, names: &Names, moment: Moment) -> TraceSummar
     }
 }
 
-/// Where the trace stands. A failed entry settles it, whatever else is still missing. A span that
-/// has not ended counts as running while something of the trace was received lately, by our own
-/// clock: its sender may have died. A trace with gaps counts as running while its last span is so
-/// recent that the rest may be on its way.
+/// Returns the state of a trace. A failed entry settles it, whatever else is still missing. A span
+/// that has not ended counts as running while something of the trace was received lately, by our
+/// own clock: its sender may have died. A trace with gaps counts as running while its last span is
+/// so recent that the rest may be on its way.
 pub(crate) fn state(tree: &Tree, moment: Moment) -> TransactionState {
     let entry_failed = tree.has_root() && tree.entry.is_some_and(|node| tree.failed(node));
     let unfinished = |node| tree.flags(node) & SpanFlags::UNFINISHED != 0;
@@ -78,7 +78,7 @@ pub(crate) fn state(tree: &Tree, moment: Moment) -> TransactionState {
 #[derive(Debug, Default)]
 pub(crate) struct ServiceClock {
     sums: BTreeMap<u32, ServiceTotals>,
-    /// When spans of a service were open: service, start, end.
+    /// Times in which spans of a service were open: service, start, end.
     open: Vec<(u32, UnixNanos, UnixNanos)>,
 }
 

@@ -71,11 +71,13 @@ impl Names {
     }
 }
 
-/// Where a gathered span came from.
+/// Position of the row of a gathered span.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowLocation {
-    portion: u32,
-    row: u32,
+    /// Index in [`Gathered::portions()`].
+    pub portion: u32,
+    /// Index in that portion.
+    pub row: u32,
 }
 
 /// Facts about the distinct spans of one trace.
@@ -83,15 +85,15 @@ pub(crate) struct RowLocation {
 pub(crate) struct TraceFacts {
     /// Input of assembly.
     pub facts: Vec<SpanFacts>,
-    /// How often a span came after its first time, by its place in `facts`.
+    /// Number of repetitions of a span, by its place in `facts`.
     pub repeats: BTreeMap<u32, u64>,
     /// The [`SpanFlags`] a span has by itself.
     pub marks: Vec<u32>,
-    /// Where each is in [`Gathered::portions`], when rows are kept.
+    /// Rows of the spans in [`Gathered::portions()`], when rows are kept.
     pub places: Vec<RowLocation>,
     /// Host number of each span; empty when hosts are not determined.
     pub hosts: Vec<Option<u32>>,
-    /// When the last of them was received, or came again.
+    /// Time at which the last of them was received, or came again.
     pub received: UnixNanos,
     /// True when the trace has further spans.
     pub is_cut: bool,
@@ -127,7 +129,7 @@ pub(crate) struct Gather {
     /// Maximum number of spans of a trace for which hosts are determined, which needs resource
     /// columns.
     pub hosts_max: u64,
-    /// More distinct spans than this are an error.
+    /// Maximum number of distinct spans; more are an error.
     pub spans_max: u64,
     /// Narrower query that the error suggests.
     pub instead: &'static str,
@@ -182,6 +184,11 @@ impl Gathered {
     /// Memory of rows, names and host names in bytes.
     fn bytes_held(&self) -> u64 {
         self.bytes.saturating_add(self.names.bytes).saturating_add(self.hosts.bytes)
+    }
+
+    /// The rows, when they are kept.
+    pub(crate) fn portions(&self) -> &[SpanRows] {
+        &self.portions
     }
 
     /// The row a gathered span came from.

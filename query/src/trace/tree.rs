@@ -72,12 +72,12 @@ impl Tree {
         &self.facts.facts[self.assembled.nodes[node].fact as usize]
     }
 
-    /// Where the node's row is, when rows were kept.
+    /// Returns the position of the node's row, when rows were kept.
     pub(crate) fn place(&self, node: usize) -> RowLocation {
         self.facts.places[self.assembled.nodes[node].fact as usize]
     }
 
-    /// How often the node's span came.
+    /// Returns the number of times that the node's span came.
     pub(crate) fn times_received(&self, node: usize) -> u64 {
         let fact = self.assembled.nodes[node].fact;
         self.facts.repeats.get(&fact).map_or(1, |more| more.saturating_add(1))
@@ -103,7 +103,7 @@ impl Tree {
         })
     }
 
-    /// Why the whole transaction ended when it did.
+    /// Returns the path that the end of the whole transaction waited for.
     pub(crate) fn completion(&self) -> Completion {
         completion(&self.assembled, &self.facts.facts)
     }
@@ -145,7 +145,7 @@ impl Tree {
         &self.offsets
     }
 
-    /// When the last of its spans was received.
+    /// Returns the time at which the last of its spans was received.
     pub(crate) fn received(&self) -> UnixNanos {
         self.facts.received
     }

@@ -17,6 +17,7 @@ use super::{
     candidates::Candidates,
     compiled::Fields,
     read::{RowReader, detail},
+    runtime_value::Value,
 };
 use crate::{QueryError, execution::Reader};
 
@@ -118,7 +119,7 @@ impl<'a> CandidateScan<'a> {
             if is_only {
                 reader.reached(reached);
             }
-            each_row((reader, rows_of), candidates, rows, |row| {
+            each_row((reader, rows_of), candidates, rows, |row, _| {
                 unsettled += 1;
                 stopped |= !meet(met, (rows.start(row), rows.trace_id(row)), met_max);
             })?;
@@ -163,8 +164,8 @@ impl<'a> CandidateScan<'a> {
             }
             let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
             let scan = Scan { detail: Detail::Times, rows_max: u64::MAX };
-            // From the first to the last of all its times, which is no shorter than the trace,
-            // whichever of them are plausible.
+            // The first and the last of all times of a trace. They are no less apart than its start
+            // and its end, whichever of them are plausible.
             let mut times: HashMap<TraceId, (UnixNanos, UnixNanos)> = HashMap::new();
             self.reader.spans(&filter, scan, |rows| {
                 for row in 0..rows.len() {
@@ -203,7 +204,7 @@ impl<'a> CandidateScan<'a> {
                 let (reader, candidates) = (self.reader, self.candidates);
                 let rows_of = &mut self.rows;
                 reader.spans(&filter, scan, |rows| {
-                    each_row((reader, rows_of), candidates, rows, |row| {
+                    each_row((reader, rows_of), candidates, rows, |row, _| {
                         older.insert(rows.trace_id(row));
                     })?;
                     Ok(ControlFlow::Continue(()))
@@ -219,9 +220,9 @@ impl<'a> CandidateScan<'a> {
 
 /// Result of scanning one step.
 struct Scanned {
-    /// From when on everything was looked at; `None`: from the beginning.
+    /// Time from which on everything was looked at; `None` from the beginning.
     since: Option<UnixNanos>,
-    /// It ended before that.
+    /// True when the scan ended before that.
     stopped: bool,
 }
 
@@ -251,12 +252,12 @@ fn nth_newest(met: &HashMap<TraceId, UnixNanos>, number: usize) -> UnixNanos {
     *starts.select_nth_unstable_by(number - 1, |a, b| b.cmp(a)).1
 }
 
-/// Gives `visit` each row that can be of a span of a result.
-fn each_row(
+/// Gives `visit` each row that can be of a span of a result, with its values.
+pub(super) fn each_row(
     (reader, rows_of): (&Reader, &mut RowReader<'_>),
     candidates: &Candidates,
     rows: &SpanRows,
-    mut visit: impl FnMut(usize),
+    mut visit: impl FnMut(usize, &[Value]),
 ) -> Result<(), QueryError> {
     let mut values = Vec::new();
     for row in 0..rows.len() {
@@ -264,7 +265,7 @@ fn each_row(
         values.clear();
         rows_of.read(rows, row, &mut values);
         if candidates.may_hold(&values) {
-            visit(row);
+            visit(row, &values);
         }
     }
     Ok(())

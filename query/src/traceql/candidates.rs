@@ -20,7 +20,7 @@ use super::{
 
 /// Below this every whole number is a float of its own.
 const WHOLE_FLOATS: f64 = 9_007_199_254_740_992.0;
-/// More scans than this are not better than one over everything.
+/// Maximum number of scans; more are not better than one over everything.
 const FILTERS_MAX: usize = 3;
 
 /// Filters and conditions of the scan.
@@ -96,8 +96,8 @@ fn of_spansets(of: &CompiledSpansets) -> Vec<Node> {
     match of {
         CompiledSpansets::Filter(node) => vec![node.clone()],
         CompiledSpansets::Joined(first, rest) => {
-            // Of the spans to the left of the last relation that gives those on its right, none
-            // is in the result.
+            // No span to the left of the last relation that gives those on its right is in the
+            // result.
             let is_given = |(join, _): &(Join, CompiledSpansets)| {
                 matches!(join, Join::Related(_, Side::Right | Side::NotRight))
             };

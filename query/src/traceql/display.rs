@@ -19,11 +19,11 @@ const SHOWN_BYTES_MAX: usize = 16 << 20;
 /// Bounds on the spans shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DisplayLimits {
-    /// Of each trace.
+    /// Spansets shown of each trace.
     pub(crate) spansets: usize,
-    /// Of each spanset.
+    /// Spans shown of each spanset.
     pub(crate) spans: usize,
-    /// Of all traces.
+    /// Spans shown of all traces together.
     pub(crate) spans_together: usize,
     /// The longest spans of a spanset, instead of those that stand first in it.
     pub(crate) longest_first: bool,
@@ -44,7 +44,7 @@ impl DisplayBudget {
         Self { spans: shown.spans_together, bytes: SHOWN_BYTES_MAX.min(quarter) }
     }
 
-    /// These values, if there is room for them.
+    /// Takes these values, if there is room for them.
     pub(super) fn take<N>(&mut self, values: Vec<(N, Value)>) -> Vec<(N, Value)> {
         let bytes: usize = values.iter().map(|(_, value)| value.bytes()).sum();
         if bytes > self.bytes {
@@ -77,7 +77,7 @@ pub(super) fn read_values(fields: &Fields, row: &[Value]) -> Vec<(Field, Value)>
     read.collect()
 }
 
-/// Value as shown. Of log records only the first texts are shown, cut to a maximum of bytes.
+/// Value as shown: the first texts of log records, cut to a maximum of bytes, and others whole.
 pub(super) fn bounded(value: &Value, is_of_logs: bool) -> Value {
     if !is_of_logs {
         return value.clone();

@@ -43,7 +43,7 @@ pub(crate) struct Around {
 pub(crate) enum Levels {
     /// At most this number of levels.
     Upto(u32),
-    /// To the end.
+    /// All levels.
     All,
 }
 

@@ -34,9 +34,9 @@ pub(super) enum TokenKind {
     Text(String),
     Int(i64),
     Float(f64),
-    /// In nanoseconds.
+    /// A duration in nanoseconds.
     Duration(i64),
-    /// Of the text.
+    /// The end of the text.
     End,
 }
 
@@ -89,7 +89,7 @@ const OPERATORS: [(&str, Operator); 34] = [
     ("¬", Operator::Not),
 ];
 
-/// Of [`OPERATORS`], how many are TraceQL's.
+/// Number of [`OPERATORS`] that are TraceQL's.
 const OPERATORS_VALID: usize = 29;
 
 /// The tokens of a text, the last of them [`TokenKind::End`].

@@ -1,8 +1,9 @@
 //! Every span that a pipeline finds in a time, each once: for metrics, heatmaps and explanations.
 //!
 //! Owns how the spans are found: by a scan when single rows tell which they are, else trace by
-//! trace; a span that came twice is given once either way. Does not own what is computed of them.
-//! The newest are read first, so that a bound leaves out the oldest.
+//! trace. A span that came twice is given once either way. Owns which of them lie in the same rows,
+//! too. Does not own what is computed of them. The newest are read first, so that a bound leaves
+//! out the oldest.
 
 use std::{collections::HashSet, ops::ControlFlow};
 
@@ -10,6 +11,7 @@ use tidings_proto::{SpanId, TraceId, UnixNanos};
 use tidings_storage::{Detail, ScanStats, SpanRows, TimeRange};
 
 use super::{
+    candidate_scan::each_row,
     candidates::Candidates,
     compiled::{CompiledStage, Fields, compile},
     evaluate::{evaluate, merged},
@@ -17,7 +19,7 @@ use super::{
     read::needs_tree,
     records::{self, RecordReader},
     runtime_value::Value,
-    spanset_search::{candidate_traces, each_candidate, each_trace},
+    spanset_search::{TraceStep, candidate_traces, each_portion, each_trace},
 };
 use crate::{QueryError, execution::Reader, search::by_log::around};
 
@@ -36,6 +38,40 @@ pub(super) struct MatchedSpan<'a> {
     pub(super) span_id: SpanId,
     /// Rows with its other columns, and its row.
     pub(super) rows: (&'a SpanRows, usize),
+    /// Index of these rows among the portions that end next.
+    portion: usize,
+}
+
+/// Visitor of the spans that a pipeline finds.
+pub(super) trait MatchVisitor {
+    /// Visits a span.
+    fn span(&mut self, span: &MatchedSpan<'_>);
+
+    /// Ends portions of rows: the spans that were visited since the last end lie in them, and no
+    /// later span does.
+    fn end(&mut self, _portions: &[SpanRows]) {}
+}
+
+/// Visitor that passes the spans on, portion by portion.
+struct PortionVisitor<F> {
+    /// The portions and the rows of the spans that were visited since the last end.
+    spans: Vec<(usize, usize)>,
+    visit: F,
+}
+
+impl<F: FnMut(&SpanRows, &[usize])> MatchVisitor for PortionVisitor<F> {
+    fn span(&mut self, span: &MatchedSpan<'_>) {
+        self.spans.push((span.portion, span.rows.1));
+    }
+
+    fn end(&mut self, portions: &[SpanRows]) {
+        self.spans.sort_unstable();
+        for spans in self.spans.chunk_by(|(one, _), (other, _)| one == other) {
+            let rows: Vec<usize> = spans.iter().map(|(_, row)| *row).collect();
+            (self.visit)(&portions[spans[0].0], &rows);
+        }
+        self.spans.clear();
+    }
 }
 
 /// Scans of spans, and of the log records that the pipeline asks for. Each is complete when no
@@ -46,57 +82,66 @@ pub(super) struct MatchStats {
     pub(super) records: ScanStats,
 }
 
-/// Passes `visit` the row of each span that the query finds and that starts in this time. Rows have
-/// at least this detail.
+/// Passes `visit` the rows of the spans that the query finds and that start in this time, portion
+/// by portion and ascending. Rows have at least this detail.
 ///
 /// # Errors
 /// `Parameter` when it is no query that finds traces.
-pub(crate) fn each_span(
+pub(crate) fn spans_by_portion(
     reader: &Reader,
     query: &str,
     start: TimeRange,
     at_least: Detail,
-    mut visit: impl FnMut(&SpanRows, usize),
+    visit: impl FnMut(&SpanRows, &[usize]),
 ) -> Result<ScanStats, QueryError> {
     let mut fields = Fields::default();
     let stages = compile(&stages_of(query)?, &mut fields);
     let of = (stages.as_slice(), &fields);
-    let MatchStats { mut spans, records } =
-        each_match(reader, of, start, at_least, |span| visit(span.rows.0, span.rows.1))?;
+    let mut visitor = PortionVisitor { spans: Vec::new(), visit };
+    let MatchStats { mut spans, records } = each_match(reader, of, start, at_least, &mut visitor)?;
     spans += records;
     Ok(spans)
 }
 
-/// Passes `visit` each span that the stages find and that starts in this time. Spans have at least
-/// this detail.
+/// Visits each span that the stages find and that starts in this time. Spans have at least this
+/// detail.
 pub(super) fn each_match(
     reader: &Reader,
     (stages, fields): (&[CompiledStage], &Fields),
     start: TimeRange,
     at_least: Detail,
-    mut visit: impl FnMut(&MatchedSpan<'_>),
+    visitor: &mut impl MatchVisitor,
 ) -> Result<MatchStats, QueryError> {
     let mut candidates = Candidates::from_stages(stages, fields, start);
     let (times, filters) = (around(start), &mut candidates.filters);
     let narrowed = records::narrow(reader, (stages, fields), times, filters)?;
     if candidates.exact && !fields.iter().any(needs_tree) {
-        let spans = each_row(reader, (&candidates, fields), at_least, visit)?;
+        let spans = of_scan(reader, (&candidates, fields), at_least, visitor)?;
         return Ok(MatchStats { spans, records: narrowed });
     }
     let (places, mut spans) = candidate_traces(reader, &candidates, fields, start)?;
     let mut of_logs = RecordReader::new(reader, fields, times);
     let of = (reader, fields, &mut of_logs);
-    spans.complete &= each_trace(of, &places, FIRST_TRACES, |_, trace| {
+    spans.complete &= each_trace(of, &places, FIRST_TRACES, |step| {
+        let trace = match step {
+            TraceStep::Trace(_, trace) => trace,
+            TraceStep::BatchEnd(gathered) => {
+                visitor.end(gathered.portions());
+                return Ok(ControlFlow::Continue(()));
+            }
+        };
         let spansets = evaluate(stages, &trace.table, &|| reader.check_cancelled())?;
         for span in merged(&spansets) {
             let fact = trace.tree.fact(span as usize);
             if start.contains(fact.start) {
-                visit(&MatchedSpan {
+                let place = trace.tree.place(span as usize);
+                visitor.span(&MatchedSpan {
                     row: trace.table.row(span),
                     start: fact.start,
                     trace_id: trace.tree.trace_id,
                     span_id: fact.span_id,
-                    rows: trace.gathered.row(trace.tree.place(span as usize)),
+                    rows: trace.gathered.row(place),
+                    portion: place.portion as usize,
                 });
             }
         }
@@ -108,31 +153,32 @@ pub(super) fn each_match(
 }
 
 /// As [`each_match`], where each candidate is a match.
-fn each_row(
+fn of_scan(
     reader: &Reader,
     (candidates, fields): (&Candidates, &Fields),
     at_least: Detail,
-    mut visit: impl FnMut(&MatchedSpan<'_>),
+    visitor: &mut impl MatchVisitor,
 ) -> Result<ScanStats, QueryError> {
     let mut known: HashSet<u64> = HashSet::new();
     let known_max = reader.limits.metrics_bytes_max / DISTINCT_SPAN_BYTES;
     let mut all = true;
-    let mut stats = each_candidate(reader, candidates, fields, at_least, |rows, row, values| {
-        if known.len() >= known_max {
-            all = false;
-            return ControlFlow::Break(());
-        }
-        // The hash is of the whole span, its ids included.
-        if known.insert(rows.content_hash(row)) {
-            visit(&MatchedSpan {
-                row: values,
-                start: rows.start(row),
-                trace_id: rows.trace_id(row),
-                span_id: rows.span_id(row),
-                rows: (rows, row),
-            });
-        }
-        ControlFlow::Continue(())
+    let mut stats = each_portion(reader, candidates, fields, at_least, |rows, row_reader| {
+        each_row((reader, row_reader), candidates, rows, |row, values| {
+            all &= known.len() < known_max;
+            // The hash is of the whole span, its ids included.
+            if all && known.insert(rows.content_hash(row)) {
+                visitor.span(&MatchedSpan {
+                    row: values,
+                    start: rows.start(row),
+                    trace_id: rows.trace_id(row),
+                    span_id: rows.span_id(row),
+                    rows: (rows, row),
+                    portion: 0,
+                });
+            }
+        })?;
+        visitor.end(std::slice::from_ref(rows));
+        Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     stats.complete &= all;
     Ok(stats)

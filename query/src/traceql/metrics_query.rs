@@ -28,7 +28,7 @@ use crate::{QueryError, execution::Reader};
 use budget::MetricsBudget;
 use observe::Observer;
 
-/// Why a metric is partial: for all its terms together.
+/// Reasons why a metric is partial: for all its terms together.
 const TOO_MANY_SPANS: &str = "there are more spans than one query may look at; narrow it";
 const TOO_MANY_RECORDS: &str = "there are more log records than one query may look at; narrow it";
 const TOO_MANY_LINES: &str = "there are more series, or points of them, than one answer may have; group by less, or use a larger step";
@@ -64,10 +64,10 @@ pub(crate) struct Exemplar {
 /// Result of a metrics query.
 #[derive(Debug, Default)]
 pub(crate) struct MetricsFound {
-    /// By their labels.
+    /// Series in the order of their labels.
     pub(crate) series: Vec<Series>,
     pub(crate) stats: ScanStats,
-    /// Why it is not everything.
+    /// Reason why it is not everything.
     pub(crate) partial: Option<&'static str>,
 }
 
@@ -133,8 +133,7 @@ fn of_spans(
     let mut observer = Observer::new(search, measure, by, &mut fields, room);
     let at_least = if observer.needs_attributes() { Detail::Attributes } else { Detail::Facts };
     let (of, start) = ((stages.as_slice(), &fields), search.range.starts());
-    let MatchStats { spans, records } =
-        each_match(reader, of, start, at_least, |span| observer.observe(span))?;
+    let MatchStats { spans, records } = each_match(reader, of, start, at_least, &mut observer)?;
     found.stats += spans;
     found.stats += records;
     if !spans.complete {
@@ -151,7 +150,7 @@ fn of_spans(
 }
 
 impl Range {
-    /// When spans start that are in the range.
+    /// Returns the time in which spans of the range start.
     fn starts(&self) -> TimeRange {
         let (first, last) = self.starts_between();
         TimeRange { start: Some(first), end: Some(UnixNanos(last.0.saturating_add(1))) }

@@ -28,14 +28,14 @@ use crate::{
     },
 };
 
-/// Which traces, and what of them.
+/// Selection of traces, and of what is shown of them.
 #[derive(Debug, Clone)]
 pub(crate) struct TraceQuery {
     pub(crate) query: String,
     pub(crate) start: TimeRange,
     /// Maximum number of spans shown for each spanset.
     pub(crate) spans_shown: usize,
-    /// Only these traces, when there are some.
+    /// The only traces that are looked at, when there are some.
     pub(crate) among: Option<Vec<TraceId>>,
 }
 

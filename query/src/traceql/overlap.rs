@@ -18,7 +18,7 @@ const REACH: u64 = 3_600 * 1_000_000_000;
 /// Traces looked up at once.
 const LOOKUP_TRACES_MAX: usize = 4096;
 
-/// Which traces a search may find.
+/// Traces that a search may find, by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Times {
     /// A span of the result starts in this range.
@@ -27,10 +27,10 @@ pub(crate) enum Times {
     OfTrace(TimeRange),
 }
 
-/// Where spans of results are looked for.
+/// Part of the time in which spans of results are looked for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leg {
-    /// When they start.
+    /// Range in which they start.
     pub(super) start: TimeRange,
     edge: Option<Edge>,
 }
@@ -66,7 +66,7 @@ impl Times {
         }
     }
 
-    /// When log records count: up to an hour around the time in which spans are looked for.
+    /// Returns the time in which log records count: up to an hour around that of the spans.
     pub(super) fn of_records(self) -> TimeRange {
         match self {
             Self::OfResult(range) => around(range),
@@ -76,7 +76,7 @@ impl Times {
         }
     }
 
-    /// Where to look, the most promising first.
+    /// Returns where to look, the most promising first.
     pub(super) fn legs(self) -> Vec<Leg> {
         let within = Leg { start: self.range(), edge: None };
         let (Self::OfTrace(range), true) = (self, self.range() != TimeRange::default()) else {

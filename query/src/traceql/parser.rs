@@ -69,7 +69,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Where the next token begins.
+    /// Returns the position at which the next token begins.
     fn start(&self) -> usize {
         self.tokens[self.at].start
     }

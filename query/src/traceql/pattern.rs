@@ -46,7 +46,7 @@ const PATTERN_BYTES_MIN: usize = 16 << 10;
 const MATCHING_BYTES: usize = 512 << 10;
 /// The patterns of one query may need so much together.
 const PATTERNS_BYTES_MAX: usize = 64 << 20;
-/// How deep the groups of a pattern nest.
+/// Maximum depth to which the groups of a pattern nest.
 const PATTERN_DEPTH_MAX: u32 = 50;
 
 /// Text put around a pattern to anchor it.
@@ -91,17 +91,17 @@ impl Default for Patterns {
 }
 
 impl Patterns {
-    /// For patterns that need so much together.
+    /// Makes patterns that need at most so much memory together.
     pub(crate) fn within(bytes_max: usize) -> Self {
         Self { known: HashMap::new(), bytes_max, left: bytes_max, keeps_groups: false }
     }
 
-    /// For patterns whose groups are read.
+    /// Makes patterns whose groups are read.
     pub(crate) fn with_groups() -> Self {
         Self { keeps_groups: true, ..Self::default() }
     }
 
-    /// For a text that has none.
+    /// Makes no patterns: the text has none.
     pub(crate) fn none() -> Self {
         Self::within(0)
     }

@@ -362,7 +362,7 @@ impl TraceValues {
     }
 }
 
-/// Where the spans of an assembled trace hang.
+/// Returns where the spans of an assembled trace hang.
 pub(crate) fn shape(tree: &Tree) -> TreeShape {
     let missing = missing_parents(tree);
     let nodes = &tree.assembled.nodes;
@@ -381,7 +381,7 @@ fn child_counts(tree: &Tree) -> Vec<i64> {
     counts
 }
 
-/// Which nodes hang nowhere because no span has the id of the parent they name.
+/// Marks the nodes that hang nowhere because no span has the id of the parent that they name.
 fn missing_parents(tree: &Tree) -> Vec<bool> {
     let ids: HashSet<SpanId> = tree.indexes().map(|node| tree.fact(node).span_id).collect();
     let is_missing = |node: usize| {

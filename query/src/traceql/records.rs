@@ -28,7 +28,7 @@ pub(super) const RECORDS_MAX: usize = 200_000;
 /// Bytes of memory of a record without its text.
 const RECORD_BYTES: usize = 100;
 
-/// So few traces are evaluated without a look at the logs first.
+/// Number of traces that are evaluated without a look at the logs first.
 const TRACES_FEW: usize = 1_000;
 
 /// Fields of a log record that the query reads.
@@ -70,7 +70,7 @@ impl Records {
 /// Result of reading the records of some traces.
 pub(super) enum Read {
     All(Records),
-    /// They do not fit in memory.
+    /// The records do not fit in memory.
     TooMany,
     /// A bound of the query was reached.
     Exhausted,
@@ -87,9 +87,9 @@ struct Asks {
 pub(super) struct RecordReader<'a> {
     reader: &'a Reader,
     asks: Asks,
-    /// When records count.
+    /// Time in which records count.
     time: TimeRange,
-    /// Statistics of the scans so far. Not complete when a bound of the query was reached.
+    /// Statistics of the scans so far; not complete when a bound of the query was reached.
     pub(super) stats: ScanStats,
 }
 

@@ -11,7 +11,7 @@ use tidings_proto::SpanId;
 use super::syntax::{Relation, Side};
 use crate::QueryError;
 
-/// Where the spans of a trace hang.
+/// Shape of the tree of a trace's spans.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TreeShape {
     /// The parent of each span; a smaller number.
@@ -62,7 +62,7 @@ impl TreeShape {
         }
     }
 
-    /// Which of these spans are a child (parent, …) of a marked one. Both are in order.
+    /// Returns these spans that are a child (parent, …) of a marked one. Both are in order.
     fn having(
         &self,
         relation: Relation,
@@ -81,7 +81,7 @@ impl TreeShape {
                 pace.each(of, |span| marks.have(span))
             }
             Relation::Descendant => {
-                // Where the last span ends that is below one of the marked before.
+                // End of the last span that is below one of the marked before.
                 let mut end = 0;
                 let is_below = |span| {
                     while let Some(marked) = ahead.next_if(|marked| *marked < span) {
@@ -165,14 +165,14 @@ impl<'a> Pace<'a> {
         Self { check, steps: Cell::new(0) }
     }
 
-    /// One step more.
+    /// Counts one step more.
     fn step(&self) -> Result<(), QueryError> {
         let steps = self.steps.get() + 1;
         self.steps.set(steps % STEPS_MAX);
         if steps < STEPS_MAX { Ok(()) } else { (self.check)() }
     }
 
-    /// Of each span whether it is one.
+    /// Tells of each span if it is one.
     fn each(&self, of: &[u32], is_one: impl Fn(u32) -> bool) -> Result<Vec<bool>, QueryError> {
         of.iter().map(|span| self.step().map(|()| is_one(*span))).collect()
     }
@@ -218,9 +218,9 @@ impl<'a> Pace<'a> {
 /// of so many.
 const SPARSE: usize = 32;
 
-/// Some spans of a trace.
+/// Marked spans of a trace.
 enum Marks {
-    /// In order; some may be there more than once.
+    /// A few spans in order; some may be there more than once.
     Few(Vec<u32>),
     /// Membership flag of each span of the trace.
     Many(Vec<bool>),

@@ -20,7 +20,7 @@ pub(crate) enum Value {
     Float(f64),
     Text(Arc<str>),
     Bool(bool),
-    /// In nanoseconds.
+    /// A duration in nanoseconds.
     Duration(i64),
     Status(StatusCode),
     Kind(SpanKind),

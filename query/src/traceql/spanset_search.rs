@@ -16,7 +16,7 @@ use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
 
 use super::{
-    candidate_scan::{CandidateScan, ResultPosition, newest_first},
+    candidate_scan::{CandidateScan, ResultPosition, each_row, newest_first},
     candidates::Candidates,
     compiled::{CompiledStage, Fields, compile},
     display::{DisplayBudget, DisplayLimits, bounded, read_values},
@@ -46,15 +46,15 @@ const BATCH_TRACES_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct TraceqlSearch {
     pub(crate) stages: Vec<Stage>,
-    /// Which traces, by time.
+    /// Choice of traces by time.
     pub(crate) times: Times,
     /// Maximum number of traces.
     pub(crate) limit: usize,
     /// Bounds on the spans shown.
     pub(crate) shown: DisplayLimits,
-    /// Only traces that stand after this one in the list.
+    /// Position after which the traces stand in the list.
     pub(crate) after: Option<ResultPosition>,
-    /// Only these traces, when there are some.
+    /// The only traces that are looked at, when there are some.
     pub(crate) among: Option<Vec<TraceId>>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct FoundTrace {
     pub(crate) root: Option<(String, String)>,
     pub(crate) start: UnixNanos,
     pub(crate) duration: DurationNanos,
-    /// That of the longest span in its spansets.
+    /// Duration of the longest span in its spansets.
     pub(crate) longest_match: DurationNanos,
     /// The first of its spansets, and how many there are.
     pub(crate) spansets: Vec<FoundSpanset>,
@@ -79,7 +79,7 @@ pub(crate) struct FoundTrace {
 /// A spanset of a trace that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FoundSpanset {
-    /// Of all its spans.
+    /// Number of all its spans.
     pub(crate) matched: usize,
     pub(crate) attributes: Vec<(String, Value)>,
     /// The first of them.
@@ -203,7 +203,10 @@ impl Run<'_> {
             leg.retain(reader, &mut places)?;
             let mut at = 0;
             let of = (reader, self.fields, &mut *records);
-            complete &= each_trace(of, &places, first, |place, trace| {
+            complete &= each_trace(of, &places, first, |step| {
+                let TraceStep::Trace(place, trace) = step else {
+                    return Ok(ControlFlow::Continue(()));
+                };
                 at = place + 1;
                 found.inspected += 1;
                 let place = places[place];
@@ -254,47 +257,58 @@ pub(crate) fn candidate_traces(
     Ok((places, walk.stats))
 }
 
-/// Gives `visit` each row that can be of a span of a result, with its values, until it breaks or
-/// half the time is over.
+/// Gives `visit` each row that can be of a span of a result, with its values, until half the time
+/// is over.
 pub(crate) fn each_candidate(
     reader: &Reader,
     candidates: &Candidates,
     fields: &Fields,
+    mut visit: impl FnMut(&SpanRows, usize, &[Value]),
+) -> Result<ScanStats, QueryError> {
+    each_portion(reader, candidates, fields, Detail::Facts, |rows, row_reader| {
+        each_row((reader, row_reader), candidates, rows, |row, values| visit(rows, row, values))?;
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// Gives `visit` the rows among which are those of spans that can be in a result, until it breaks
+/// or half the time is over. The rows have at least this detail.
+pub(super) fn each_portion(
+    reader: &Reader,
+    candidates: &Candidates,
+    fields: &Fields,
     at_least: Detail,
-    mut visit: impl FnMut(&SpanRows, usize, &[Value]) -> ControlFlow<()>,
+    mut visit: impl FnMut(&SpanRows, &mut RowReader<'_>) -> Result<ControlFlow<()>, QueryError>,
 ) -> Result<ScanStats, QueryError> {
     let mut total = ScanStats::NOTHING;
-    let mut values = Vec::with_capacity(fields.len());
     let mut row_reader = RowReader::new(fields);
     for filter in &candidates.filters {
         let rows_max = reader.settings.search_rows_max.saturating_sub(total.rows);
         let scan = Scan { detail: detail(fields).max(at_least), rows_max };
-        let stats = reader.spans(filter, scan, |rows| {
-            if reader.is_late(5) {
-                return Ok(ControlFlow::Break(()));
-            }
-            for row in 0..rows.len() {
-                reader.check_cancelled()?;
-                values.clear();
-                row_reader.read(rows, row, &mut values);
-                if candidates.may_hold(&values) && visit(rows, row, &values).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-            }
-            Ok(ControlFlow::Continue(()))
+        let stats = reader.spans(filter, scan, |rows| match reader.is_late(5) {
+            true => Ok(ControlFlow::Break(())),
+            false => visit(rows, &mut row_reader),
         })?;
         total += stats;
     }
     Ok(total)
 }
 
-/// Fetches and assembles the traces in order and gives `visit` each, until it breaks or time is
-/// nearly up. Gives whether none was left out.
+/// A step through traces that are fetched.
+pub(super) enum TraceStep<'a> {
+    /// A trace, with its index in the list.
+    Trace(usize, &'a Fetched<'a>),
+    /// The end of the traces that were fetched together, with their spans.
+    BatchEnd(&'a Gathered),
+}
+
+/// Fetches and assembles the traces in order and gives `visit` each step, until it breaks or time
+/// is nearly up. Returns true when no trace was left out.
 pub(super) fn each_trace(
     (reader, fields, records): (&Reader, &Fields, &mut RecordReader<'_>),
     places: &[ResultPosition],
     first: usize,
-    mut visit: impl FnMut(usize, &Fetched<'_>) -> Result<ControlFlow<()>, QueryError>,
+    mut visit: impl FnMut(TraceStep<'_>) -> Result<ControlFlow<()>, QueryError>,
 ) -> Result<bool, QueryError> {
     // Rows are kept only when more than facts are read.
     let detail = detail(fields).max(Detail::Attributes);
@@ -351,9 +365,12 @@ pub(super) fn each_trace(
             }
             let table = table(&tree, &gathered, &of_spans, &mut row_reader);
             let fetched = Fetched { tree, table, gathered: &gathered };
-            if visit(place, &fetched)?.is_break() {
+            if visit(TraceStep::Trace(place, &fetched))?.is_break() {
                 return Ok(complete);
             }
+        }
+        if visit(TraceStep::BatchEnd(&gathered))?.is_break() {
+            return Ok(complete);
         }
         at += batch.len();
         size = (size * 2).min(BATCH_TRACES_MAX);

@@ -97,10 +97,10 @@ impl fmt::Display for Operator {
     }
 }
 
-/// Where an attribute is.
+/// Part of a span that an attribute belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Scope {
-    /// On the span, or else on its resource.
+    /// The span, or else its resource.
     Any,
     Resource,
     Span,
@@ -290,7 +290,7 @@ pub(crate) enum Static {
     Float(f64),
     Text(String),
     Bool(bool),
-    /// In nanoseconds.
+    /// A duration in nanoseconds.
     Duration(i64),
     Status(StatusCode),
     Kind(SpanKind),
@@ -319,7 +319,7 @@ pub(crate) enum Expression {
     Binary(Operator, Box<Self>, Box<Self>),
 }
 
-/// How two spansets are combined.
+/// Operator that combines two spansets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Relation {
     Child,
@@ -329,7 +329,7 @@ pub(crate) enum Relation {
     Sibling,
 }
 
-/// Which spans of a relation are the result.
+/// Side of a relation whose spans are the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
     /// Spans on the right that have the relation.
@@ -340,12 +340,12 @@ pub(crate) enum Side {
     Both,
 }
 
-/// How a spanset is joined to what stands to the left of it.
+/// Operator that joins a spanset to what stands to the left of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Join {
-    /// Both sides, when neither is empty.
+    /// The spans of both sides, when neither is empty.
     And,
-    /// Both sides.
+    /// The spans of both sides.
     Or,
     Related(Relation, Side),
 }
@@ -359,7 +359,7 @@ pub(crate) enum Spansets {
     Pipeline(Vec<Stage>),
 }
 
-/// How an aggregate makes one number of many.
+/// Function by which an aggregate makes one number of many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Fold {
     Count,
@@ -430,8 +430,8 @@ pub(crate) enum Measure {
     SumOverTime(Field),
     QuantileOverTime(Field, Vec<f64>),
     HistogramOverTime(Field),
-    /// Which spans are the selection, how many values of each attribute are shown, and from when
-    /// to when (nanoseconds, 0 and 0: always) a span can be selected.
+    /// Condition of selected spans, number of values shown of each attribute, and time in which a
+    /// span can be selected (nanoseconds; 0 and 0 for any time).
     Compare {
         selection: Expression,
         top: usize,

@@ -37,7 +37,7 @@ const NAME_ROWS_MAX: u64 = 100_000;
 /// Maximum number of distinct names or values.
 const KEPT_MAX: usize = 10_000;
 
-/// Which names or values.
+/// Selection of names or values.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TagSearch {
     /// Query that selects the spans; may be unfinished.
@@ -173,7 +173,7 @@ pub(crate) fn values(
     let candidates = Candidates::from_stages(&stages, &fields, search.start);
     let column = fields.number(&field);
     let mut counts: BTreeMap<String, (u64, Value)> = BTreeMap::new();
-    each_candidate(reader, &candidates, &fields, Detail::Facts, |_, _, row| {
+    each_candidate(reader, &candidates, &fields, |_, _, row| {
         let singles = match &row[column] {
             Value::Many(many) => many.to_vec(),
             single => vec![single.clone()],
@@ -187,7 +187,6 @@ pub(crate) fn values(
                 counts.insert(key, (1, value));
             }
         }
-        ControlFlow::Continue(())
     })?;
     let mut values: Vec<(u64, Value)> = counts.into_values().collect();
     values.sort_by_key(|(count, _)| std::cmp::Reverse(*count));

@@ -20,7 +20,7 @@ use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
 use super::{merge::merge, tree::LinkTree};
 use crate::{QueryError, execution::Reader};
 
-/// How often one service called another.
+/// Number of calls of one service by another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Link {
@@ -28,9 +28,9 @@ pub(crate) struct Link {
     pub parent: String,
     /// The called.
     pub child: String,
-    /// How often.
+    /// Number of calls.
     pub call_count: u64,
-    /// How often it failed.
+    /// Number of calls that failed.
     #[serde(skip_serializing_if = "is_zero")]
     pub error_count: u64,
 }

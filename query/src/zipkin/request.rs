@@ -5,7 +5,8 @@
 
 use tidings_proto::zipkin::Span;
 
-/// Which traces. Names are in lower case; times are in milliseconds, durations in microseconds.
+/// Selection of traces. Names are in lower case; times are in milliseconds, durations in
+/// microseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Request {
     /// The spans that the other conditions are about are of this service.
@@ -20,7 +21,7 @@ pub(crate) struct Request {
     pub duration_min: Option<u64>,
     /// Maximum duration of the same span in microseconds.
     pub duration_max: Option<u64>,
-    /// When the trace began at the latest.
+    /// Latest time at which the trace began.
     pub end_millis: u64,
     /// Length of the range before `end_millis`.
     pub lookback_millis: u64,
@@ -52,7 +53,7 @@ pub(crate) fn terms(query: &str) -> Vec<(String, String)> {
     terms
 }
 
-/// When a trace began: its root's time, or else its earliest; 0 when no span has one.
+/// Returns when a trace began: its root's time, or else its earliest; 0 when no span has one.
 pub(crate) fn began(spans: &[Span]) -> u64 {
     let timed = || spans.iter().filter(|span| span.timestamp > 0);
     let root = timed().find(|span| span.parent_id.is_empty());
@@ -61,7 +62,7 @@ pub(crate) fn began(spans: &[Span]) -> u64 {
 }
 
 impl Request {
-    /// From and to, in microseconds, both included.
+    /// Returns the first and the last time in microseconds, both included.
     pub(crate) fn micros(&self) -> (u64, u64) {
         let begin = self.end_millis.saturating_sub(self.lookback_millis);
         (begin.saturating_mul(1_000), self.end_millis.saturating_mul(1_000))

@@ -36,7 +36,7 @@ const LARGEST_ROUND: usize = 5_000;
 /// Traces whose matching span has no time of its own.
 const UNTIMED_MAX: usize = 1_000;
 
-/// Some traces, each as the parts that were sent.
+/// Traces, each as the parts that were sent.
 #[derive(Debug, Default)]
 pub(crate) struct ZipkinTraces {
     /// The traces.
@@ -58,7 +58,7 @@ pub(crate) fn get(reader: &Reader, id: TraceId) -> Result<Vec<Span>, QueryError>
     Ok(spans)
 }
 
-/// These traces, without those of which nothing is stored.
+/// Reads these traces. Ids of which nothing is stored are left out.
 pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<ZipkinTraces, QueryError> {
     let (mut traces, mut room) = (Vec::new(), reader.limits.view_bytes_max);
     let unvisited = visit_whole(reader, ids, |_, trace| {

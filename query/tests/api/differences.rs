@@ -252,7 +252,7 @@ async fn two_traces_are_compared_place_by_place() {
             "0:POST /checkout ",
             "1:POST /pay ",
             "2:POST /pay ",
-            "3:SELECT account moreCalls,faster",
+            "3:SELECT account moreCalls",
             "3:UPDATE account missing",
             "3:audit extra,newlyFailing",
         ]
@@ -295,6 +295,26 @@ async fn two_traces_are_compared_place_by_place() {
         let (status, problem) = harness.problem(&format!("/compare?{query}")).await;
         assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)));
     }
+}
+
+#[tokio::test]
+async fn two_traces_differ_in_what_matters_to_the_whole() {
+    let harness = Harness::new().await;
+    // One call is twice as long as in the first trace: 2 ms, then 400 ms of two seconds.
+    for (trace, short, long) in [(1, 2, 400), (2, 4, 400), (3, 2, 800)] {
+        let spans = [
+            span(trace, 1, "shop", "work").at(0, 1_600 + long),
+            span(trace, 2, "cache", "get").parent(1).at(5, 5 + short),
+            span(trace, 3, "disk", "read").parent(1).at(20, 20 + long),
+        ];
+        harness.send(spans).await;
+    }
+    let with_first = |left| format!("/compare?left={}&right={}", trace_id(left), trace_id(1));
+    let little = harness.get(&with_first(2)).await;
+    assert_eq!(deviations(&little), ["0:work ", "1:get ", "1:read "]);
+    let much = harness.get(&with_first(3)).await;
+    assert_eq!(deviations(&much), ["0:work ", "1:get ", "1:read slower"]);
+    assert_eq!(much["calls"][2]["impactNano"], json!(nanos(400)));
 }
 
 #[tokio::test]

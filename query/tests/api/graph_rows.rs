@@ -182,6 +182,24 @@ async fn around_a_node_are_callers_of_callers_and_callees_of_callees() {
 }
 
 #[tokio::test]
+async fn a_misspelt_kind_of_a_node_is_refused_and_a_name_with_a_colon_is_not() {
+    let harness = Harness::new().await;
+    harness.send([message(1, "mailer", SpanKind::Consumer, "users:created")]).await;
+    for (kind, meant) in [("servise", "service"), ("Service", "service"), ("datbase", "database")] {
+        let (status, problem) = harness.problem(&format!("/graph?around={kind}:mailer")).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!("around")), "{problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        let expected = format!("`{kind}` is no kind: did you mean `{meant}`? Kinds are service, ");
+        assert!(detail.contains(&expected), "{detail}");
+    }
+    let around = async |node: &str| names(&harness.get(&format!("/graph?around={node}")).await);
+    assert_eq!(around("users:created").await, ["mailer", "users:created"]);
+    for nowhere in ["messaging:user:created", "example.com:443", "service:store"] {
+        assert_eq!(around(nowhere).await, [""; 0], "{nowhere}");
+    }
+}
+
+#[tokio::test]
 async fn a_queue_to_which_nobody_is_known_to_send_has_the_messages_taken_from_it() {
     let harness = Harness::new().await;
     harness.send((1..=3).map(|n| message(n, "mailer", SpanKind::Consumer, "mails"))).await;

@@ -16,9 +16,9 @@ use super::{
     statistics::{corrected, float, share_test},
 };
 
-/// Least confidence: what is not certain comes last, but comes.
+/// Minimum confidence: a part that is not certain comes last, but is not left out.
 const CONFIDENCE_MIN: f64 = 0.001;
-/// So unlikely to be chance that more makes no difference, as a power of ten.
+/// Negative power of ten of a chance that is so unlikely that more makes no difference.
 const CERTAIN_POWER: f64 = 6.0;
 /// Weight of changed callees against failures.
 const CALLEES_WEIGHT: f64 = 0.8;
@@ -51,7 +51,7 @@ pub(super) struct Contribution {
 /// Contributions of all units, with the calls and shapes that they were computed from.
 #[derive(Debug)]
 pub(super) struct Attribution {
-    /// By score, the best first.
+    /// Contributions by score, the best first.
     pub parts: Vec<Contribution>,
     pub calls: ByUnit,
     pub shapes: ShapeChanges,

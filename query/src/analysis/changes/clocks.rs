@@ -20,7 +20,7 @@ struct Offsets {
     outside: Vec<i64>,
 }
 
-/// By service and its caller.
+/// Clock offsets by service and its caller.
 type Edges = BTreeMap<(u32, u32), Offsets>;
 
 /// The clocks that differ in the window and did not in the baseline, the worst first.

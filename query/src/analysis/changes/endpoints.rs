@@ -102,7 +102,7 @@ pub(super) fn owners(waiting: &[Waiting], own: &BTreeMap<u32, f64>) -> BTreeMap<
     owners
 }
 
-/// Of all edges of a service, those that it explains from both its sides.
+/// Returns the edges of a service that it explains from both its sides.
 fn around(service: u32, waiting: &[Waiting], all: &[usize]) -> Vec<usize> {
     let out: BTreeSet<Party> = all
         .iter()

@@ -46,11 +46,11 @@ const OWN_BONUS: f64 = 0.02;
 /// The class of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Of the window, and slow, failed, or of another shape.
+    /// A call of the window that is slow, failed, or of another shape.
     Changed,
-    /// Of the window.
+    /// Another call of the window.
     Rest,
-    /// Of the baseline.
+    /// A call of the baseline.
     Before,
 }
 
@@ -437,7 +437,7 @@ impl ComparedAttribute {
         !self.own && is_outcome(&self.name.key)
     }
 
-    /// By which reasons are ordered.
+    /// Returns the number that reasons are ordered by.
     fn preference(&self, score: f64, subject: &Subject) -> f64 {
         let version = if self.kind() == CauseKind::Version { VERSION_BONUS } else { 0.0 };
         let own = if self.own && self.service == subject.service { OWN_BONUS } else { 0.0 };

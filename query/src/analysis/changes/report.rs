@@ -291,7 +291,7 @@ impl Findings<'_> {
 fn case(unit: Unit, class: Class, traces: &[SampledTrace], call: &Observation) -> Case {
     let trace = &traces[call.trace as usize];
     let mut chain: Vec<SpanId> = Vec::new();
-    // Of a call to another service it is that service's span that says on what version and host.
+    // The span of the called service says on which version and host a call to it ran.
     if matches!(unit, Unit::Edge { .. }) {
         chain.extend(remote_child(trace, call.span).map(|child| trace.span(child).id));
     }

@@ -43,11 +43,11 @@ struct SpanKey {
 struct SpanCounts {
     spans: u64,
     entries: u64,
-    /// With a single child, of another service.
+    /// Number of spans with a single child, of another service.
     single: u64,
-    /// With other children than that.
+    /// Number of spans with other children than that.
     others: u64,
-    /// By the service of a remote child.
+    /// Number of spans by the service of a remote child.
     callees: HashMap<u32, u64, RandomState>,
 }
 

@@ -167,7 +167,7 @@ fn charge(
 }
 
 impl ShapeChange {
-    /// Nothing changed.
+    /// Makes a change in which nothing changed.
     pub(super) fn none() -> Self {
         Self { p_value: 1.0, ..Self::default() }
     }

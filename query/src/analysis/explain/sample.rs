@@ -47,13 +47,13 @@ pub(super) struct ComparedSpans {
     places: [HashMap<String, usize, RandomState>; SCOPES.len()],
     /// The places of the attributes of the last span: the next one's are often the same.
     order: Vec<usize>,
-    /// Of each value: its attribute's number and its text.
+    /// Values, each with its attribute's number and its text.
     values: Vec<(u32, String)>,
     /// The values of all spans, span after span.
     entries: Vec<u32>,
     /// The spans, in the order of their values.
     spans: Vec<SampledSpan>,
-    /// The rest, and the selected.
+    /// Sides of the rest, and of the selected.
     sides: [SampleSide; 2],
     /// The values of resources, which many spans share.
     resources: HashMap<String, Vec<u32>, RandomState>,
@@ -62,7 +62,7 @@ pub(super) struct ComparedSpans {
 /// A span that is compared.
 #[derive(Debug)]
 struct SampledSpan {
-    /// Where its values end.
+    /// Index at which its values end.
     end: usize,
     is_selected: bool,
     /// Zero bits that its hash begins with.
@@ -317,8 +317,8 @@ impl ComparedSpans {
         self.values[value as usize].1.clone()
     }
 
-    /// Of each of these values, which are different, the spans that have it, or one of the numbers
-    /// of a range; ascending.
+    /// Returns for each of these values, which are different, the spans that have it, or one of the
+    /// numbers of a range; ascending.
     pub(super) fn spans_with(&self, wanted: &[u32]) -> Vec<Vec<u32>> {
         let mut lists: Vec<Option<usize>> = vec![None; self.values.len()];
         for (list, value) in wanted.iter().enumerate() {
@@ -335,7 +335,7 @@ impl ComparedSpans {
         spans
     }
 
-    /// Every span's values, and whether it is selected.
+    /// Returns every span's values, and true if it is selected.
     fn each(&self) -> impl Iterator<Item = (&[u32], bool)> {
         let starts = std::iter::once(0).chain(self.spans.iter().map(|span| span.end));
         starts

@@ -12,6 +12,10 @@ use crate::{
     traceql::pattern::Patterns,
 };
 
+/// Bytes of a text that a pattern searches; it leaves out the rest. A match cannot be stopped: a
+/// query is cancelled between two records only.
+const SEARCHED_BYTES_MAX: usize = 64 << 10;
+
 /// Reads numbers.
 #[derive(Debug)]
 pub(super) struct NumberReader {
@@ -24,7 +28,8 @@ pub(super) struct NumberReader {
 struct NumberCapture {
     regex: Regex,
     groups: CaptureLocations,
-    /// True if the message is searched. It is read where it lies, and whole.
+    /// True if the message is searched. It is read where it lies, and not cut to the length of a
+    /// value.
     is_of_body: bool,
 }
 
@@ -83,6 +88,7 @@ impl NumberCapture {
 
     /// The number that the first match captures.
     fn number(&mut self, text: &str) -> Option<f64> {
+        let text = &text[..text.floor_char_boundary(SEARCHED_BYTES_MAX)];
         self.regex.captures_read(&mut self.groups, text)?;
         let (start, end) = self.groups.get(1)?;
         number(&text[start..end])
@@ -95,7 +101,7 @@ fn number(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::NumberReader;
+    use super::{NumberReader, SEARCHED_BYTES_MAX};
 
     /// The number that a text has, or the error.
     fn check(number: &str, text: &str) -> Result<Option<f64>, String> {
@@ -118,6 +124,11 @@ mod tests {
         ] {
             assert_eq!(check(&format!("body:{pattern}"), text), Ok(expected), "{pattern}");
         }
+        let long = format!("é{} 7 ms", "x".repeat(SEARCHED_BYTES_MAX - 5));
+        assert_eq!(check(r"body:/ (\d) ?/", &long), Ok(Some(7.0)), "within the searched bytes");
+        assert_eq!(check(r"body:/ (\d) ms/", &long), Ok(None), "behind the searched bytes");
+        let cut_inside = format!("took 7 ms{}", "é".repeat(SEARCHED_BYTES_MAX));
+        assert_eq!(check(r"body:/^took (\d) msé+$/", &cut_inside), Ok(Some(7.0)));
         assert_eq!(check("took_ms", "took 5 ms"), Ok(None), "it is a field");
         assert!(NumberReader::new("http://took").is_ok(), "it is a field");
     }

@@ -110,7 +110,7 @@ impl CallAccumulatorFactory for AllCalls<'_> {
     }
 
     fn for_range(&self, range: Range<UnixNanos>, unordered: &Arc<RedGroups>) -> RedGroups {
-        // With the same numbers of groups.
+        // A group has the same number as in `unordered`.
         let of = unordered.of.iter().map(|group| RedAccumulator::new(group.key)).collect();
         RedGroups {
             range,

@@ -12,6 +12,7 @@ use std::{
 use tidings_proto::api::{EdgeKind, GraphNode, NodeKind};
 
 use super::{Edge, Graph, GraphSearch, NodeKey, NodeTotals};
+use crate::{QueryError, suggest::closest};
 
 /// Peers of a folded node that are listed.
 const LARGEST_MAX: usize = 20;
@@ -53,6 +54,27 @@ pub(super) struct GraphRows {
 }
 
 impl Graph<Edge> {
+    /// Refuses a centre that begins with a misspelt kind: `servise:shop`, where no node has that
+    /// name. Other names with a colon are those of peers, which need not be in this graph.
+    pub(super) fn check_kind(
+        &self,
+        (kind, name): &(Option<NodeKind>, String),
+    ) -> Result<(), QueryError> {
+        let kinds = NodeKind::ALL.map(NodeKind::word);
+        let word = name.split_once(':').filter(|_| kind.is_none()).map(|(word, _)| word);
+        let Some((word, meant)) = word.and_then(|word| Some((word, closest(word, kinds)?))) else {
+            return Ok(());
+        };
+        if self.nodes.keys().any(|(_, known)| known == name) {
+            return Ok(());
+        }
+        let reason = format!(
+            "`around` names no node of this graph, and `{word}` is no kind: did you mean `{meant}`? Kinds are {}",
+            kinds.join(", ")
+        );
+        Err(QueryError::parameter("around", reason))
+    }
+
     /// Leaves the nodes at most `depth` calls above or below a node, with the edges between them.
     /// Without a kind, a service comes before other nodes of its name.
     pub(super) fn keep_around(&mut self, (kind, name): &(Option<NodeKind>, String), depth: u32) {

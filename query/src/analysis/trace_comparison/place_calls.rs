@@ -137,16 +137,21 @@ pub(super) fn deviations(
         return std::iter::once(Deviation::Extra).chain(failing).collect();
     }
     let failing = |side: &SideCalls| ratio(side.errors, side.latency.count());
-    let [more, fewer, slower, faster] = match sides.is_typical {
-        true => among_peers(left, right, sides),
+    let [more, fewer, is_beyond, is_below] = match sides.is_typical {
+        true => among_peers(left, right),
         false => between_sets(left, right, sides.traces),
+    };
+    let time = |side: &SideCalls| side.quantile(50, |calls| calls.duration_nanos);
+    let relevant = relevant_nanos(sides);
+    let is_longer = |longer: &SideCalls, shorter: &SideCalls| {
+        time(longer).saturating_sub(time(shorter)) >= relevant
     };
     [
         (Deviation::NewlyFailing, failing(left) > failing(right) + ERRORS_MORE),
         (Deviation::MoreCalls, more),
         (Deviation::FewerCalls, fewer),
-        (Deviation::Slower, slower),
-        (Deviation::Faster, faster),
+        (Deviation::Slower, is_beyond && is_longer(left, right)),
+        (Deviation::Faster, is_below && is_longer(right, left)),
         (Deviation::Rare, is_usual_left && !is_usual_right),
     ]
     .into_iter()
@@ -155,26 +160,21 @@ pub(super) fn deviations(
 }
 
 /// Compares the left with the ordinary traces of the right that make the call: more calls, fewer
-/// calls, slower, faster.
-fn among_peers(left: &SideCalls, right: &SideCalls, sides: &ComparedSides) -> [bool; 4] {
+/// calls, calls above their range, calls below it.
+fn among_peers(left: &SideCalls, right: &SideCalls) -> [bool; 4] {
     let count: fn(&TraceCalls) -> u64 = |calls| calls.calls;
     let each: fn(&TraceCalls) -> u64 =
         |calls| calls.duration_nanos.checked_div(calls.calls).unwrap_or(0);
     let is_many = |one: u64, other: u64| one.saturating_mul(2) > other.saturating_mul(3);
     let (calls, usual) = (left.quantile(50, count), right.quantile(50, count));
-    let time = |side: &SideCalls| side.quantile(50, |calls| calls.duration_nanos);
-    let relevant = relevant_nanos(sides);
-    let is_relevant = |longer: &SideCalls, shorter: &SideCalls| {
-        time(longer).saturating_sub(time(shorter)) >= relevant
-    };
     let [fewest, most] = ordinary_bounds(right, count);
     let [shortest, longest] = ordinary_bounds(right, each);
     let took = left.quantile(50, each);
     [
         is_many(calls, usual) && calls > most,
         is_many(usual, calls) && calls < fewest,
-        is_relevant(left, right) && took > longest,
-        is_relevant(right, left) && took < shortest,
+        took > longest,
+        took < shortest,
     ]
 }
 
@@ -212,16 +212,16 @@ fn between_sets(left: &SideCalls, right: &SideCalls, traces: [u64; 2]) -> [bool;
 }
 
 /// Compares medians. The slower one exceeds the usual range of the faster side, or many times its
-/// median where a part of that side is slow too.
+/// median where a part of that side is slow too. A few calls have no range: one and a half times
+/// their median stands for it.
 fn is_slower(slow: &Latency, fast: &Latency) -> bool {
     const TIMES_MIN: u64 = 4;
     let (median, usual) = (slow.quantile(50).0, fast.quantile(50).0);
     let bound = match fast.count() >= CALLS_FOR_PERCENTILE {
         true => fast.quantile(95).0,
-        false => usual.saturating_add(usual / 5),
+        false => usual.saturating_add(usual / 2),
     };
-    let is_beyond = median > bound.min(usual.saturating_mul(TIMES_MIN));
-    is_beyond && median.saturating_sub(usual) > NOISE_NANOS
+    median > bound.min(usual.saturating_mul(TIMES_MIN))
 }
 
 /// Additional own time that a trace of the left has at the place, in nanoseconds.

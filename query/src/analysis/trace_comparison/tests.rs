@@ -165,6 +165,24 @@ fn a_difference_that_is_a_small_part_of_the_whole_does_not_make_a_call_slower() 
 }
 
 #[test]
+fn a_call_of_a_named_trace_is_slower_where_it_matters_to_the_whole() {
+    let told = |left_micros: u64, right_micros: u64, whole_ms: [u64; 2]| {
+        let sides = ComparedSides {
+            traces: [1, 1],
+            duration_nanos: whole_ms.map(|whole| whole * MILLI),
+            is_typical: false,
+        };
+        deviations(&side([left_micros * 1_000]), &side([right_micros * 1_000]), &sides)
+    };
+    assert_eq!(told(508, 200, [900, 900]), [], "308 µs of 900 ms");
+    assert_eq!(told(508, 200, [20, 20]), [Deviation::Slower], "308 µs of 20 ms");
+    assert_eq!(told(200, 508, [20, 20]), [Deviation::Faster]);
+    assert_eq!(told(60_000, 45_000, [900, 900]), [], "less than one and a half times as long");
+    assert_eq!(told(75_000, 45_000, [900, 900]), [Deviation::Slower]);
+    assert_eq!(told(75_000, 45_000, [1_800, 900]), [], "a small part of the 900 ms more");
+}
+
+#[test]
 fn every_number_of_a_side_is_the_median_of_its_traces() {
     // Four in five take 29 ms, the rest 674 ms: the mean is 158 ms.
     let (usual, long) = (29 * MILLI, 674 * MILLI);

@@ -206,13 +206,13 @@ pub(super) async fn json<T: Serialize + Send + 'static>(
     Ok(encoding::written_json(encoding::blocking(turn, encode).await?))
 }
 
-/// Why traces that were found are not all that match.
+/// Returns the reason why the traces that were found are not all that match.
 pub(super) fn incomplete(found: &JaegerTraces) -> Option<&'static str> {
     const NO_ROOM: &str = "more traces match than fit into one answer";
     if found.budget_spent { Some(BUDGET_SPENT) } else { (found.left_out > 0).then_some(NO_ROOM) }
 }
 
-/// Why a graph of calls is not of the whole range.
+/// Returns the reason why a graph of calls is not of the whole range.
 pub(super) fn not_counted(complete: bool) -> Option<&'static str> {
     (!complete).then_some("only the newest spans of the range were counted")
 }

@@ -44,11 +44,11 @@ type RpcResult = Result<Answered, GrpcStatus>;
 /// The messages of an answer.
 struct Answered {
     messages: Vec<Vec<u8>>,
-    /// Why they are not about everything: metadata of the answer.
+    /// Reason why they are not about everything: metadata of the answer.
     incomplete: Option<&'static str>,
 }
 
-/// Which of the services.
+/// API of Jaeger that is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Api {
     V2,
@@ -255,7 +255,7 @@ fn query(api: Api, message: &[u8]) -> Result<(JaegerSearch, bool), GrpcStatus> {
     Ok((search, query.raw_traces))
 }
 
-/// Both included.
+/// Returns the range between two times, both included.
 fn range(from: Option<u64>, to: Option<u64>) -> TimeRange {
     let after = to.map(|to| UnixNanos(to.saturating_add(1)));
     TimeRange { start: from.map(UnixNanos), end: after }

@@ -32,7 +32,7 @@ use crate::{
 
 type V1Result = Result<Response, V1Error>;
 
-/// Every service.
+/// Lists every service.
 pub(super) async fn services(State(service): State<QueryService>, uri: Uri) -> V1Result {
     let given = RawParameters::read(&uri)?;
     let (service, turn) = service.keeping_turn();
@@ -138,7 +138,7 @@ fn named(path: &RawPathParams) -> Result<Option<TraceId>, V1Error> {
     query_parameters::trace_id(id).map_err(V1Error::invalid)
 }
 
-/// One trace.
+/// Answers one trace.
 pub(super) async fn trace(
     State(service): State<QueryService>,
     path: RawPathParams,
@@ -187,7 +187,7 @@ pub(super) async fn transform(
     Ok(json(turn, Envelope::new(traces, 0), query_parameters::pretty(&given)).await?)
 }
 
-/// Why a file is not translated.
+/// Reason why a file is not translated.
 enum Untranslatable {
     Malformed(String),
     TooLarge,
@@ -218,7 +218,7 @@ fn by_trace(
     for mut group in request.resource_spans {
         let scopes = std::mem::take(&mut group.scope_spans);
         let size = group.encoded_len();
-        // Which traces have this group, and which this scope of it.
+        // Numbers of the traces that have this group, and of those that have this scope of it.
         let mut grouped: HashSet<usize> = HashSet::new();
         for mut scope in scopes {
             let spans = std::mem::take(&mut scope.spans);
@@ -260,7 +260,7 @@ struct LinkJson {
     call_count: u64,
 }
 
-/// Which service calls which.
+/// Answers which service calls which.
 pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> V1Result {
     let given = RawParameters::read(&uri)?;
     let (service, turn) = service.keeping_turn();

@@ -38,7 +38,7 @@ struct Services {
     services: Vec<String>,
 }
 
-/// Every service.
+/// Lists every service.
 pub(super) async fn services(State(service): State<QueryService>) -> V3Result {
     let (service, turn) = service.keeping_turn();
     let services = service.ask(crate::jaeger::services).await?;
@@ -85,7 +85,7 @@ struct Wrapper {
     result: ExportTraceServiceRequest,
 }
 
-/// One trace.
+/// Answers one trace.
 pub(super) async fn trace(
     State(service): State<QueryService>,
     path: RawPathParams,
@@ -129,7 +129,7 @@ async fn answer(turn: Admission, found: JaegerTraces) -> V3Result {
     Ok(mark(response, incomplete))
 }
 
-/// With empty messages where Jaeger writes them.
+/// Adds empty messages where Jaeger writes them.
 fn complete(mut group: ResourceSpans) -> ResourceSpans {
     group.resource.get_or_insert_default();
     for scope in &mut group.scope_spans {
@@ -241,7 +241,7 @@ struct Dependency {
     call_count: String,
 }
 
-/// Which service calls which.
+/// Answers which service calls which.
 pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> V3Result {
     let range =
         query_parameters::v3_dependencies(&RawParameters::read(&uri)?).map_err(V3Error::invalid)?;

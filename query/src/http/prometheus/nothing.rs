@@ -13,7 +13,7 @@ use crate::QueryService;
 /// The time of what never was, as Go writes it.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// Where nothing is found, and how Prometheus says so.
+/// Path at which nothing is found, and Prometheus's answer there.
 type Nothing = (&'static str, fn() -> Json);
 
 /// Routes with empty answers.

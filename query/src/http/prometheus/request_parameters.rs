@@ -23,8 +23,8 @@ use crate::{
 
 /// The largest form.
 pub(super) const FORM_BYTES_MAX: usize = 32 << 10;
-/// So long after its last call a series is still there, when nothing else is asked for: as long as
-/// Tempo goes on telling it.
+/// Time after its last call in which a series is still there, when nothing else is asked for: as
+/// long as Tempo goes on telling it.
 const LOOKBACK_MS: i64 = 900_000;
 /// Names in a list, when nothing else is asked for and at most.
 const LIMIT_MAX: usize = 100_000;

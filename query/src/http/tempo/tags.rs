@@ -97,7 +97,7 @@ pub(super) async fn names_v2(
     Ok(encoding::json(turn, TagScopes { metrics: Nothing {}, scopes }).await?)
 }
 
-/// Which scopes are asked for, and whether intrinsics are.
+/// Returns the scopes that are asked for, and true if intrinsics are.
 fn scopes_of(params: &TempoParams) -> Result<(Vec<Scope>, bool), TempoError> {
     scopes_named(params.text("scope").unwrap_or_default())
 }

@@ -146,7 +146,7 @@ fn whole(count: f64) -> usize {
     count
 }
 
-/// How often each value occurs.
+/// Counts how often each value occurs.
 fn by_value(
     evaluator: &Evaluator<'_>,
     key: &Labels,

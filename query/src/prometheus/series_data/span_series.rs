@@ -158,7 +158,7 @@ impl<'s> SpanAccumulator<'s> {
         if group == NONE { None } else { self.numbers.columns_at(group, time) }
     }
 
-    /// With others beside these.
+    /// Adds others beside these.
     fn joined(mut self, other: Self) -> Self {
         self.left_out |= other.left_out;
         let mut groups = Vec::with_capacity(other.keys.len());
@@ -190,7 +190,7 @@ impl<'s> SpanAccumulator<'s> {
     }
 }
 
-/// How finely calls between these times are asked for.
+/// Returns how finely calls between these times are asked for.
 fn fineness(bounds: &[UnixNanos]) -> DurationNanos {
     DurationNanos(bounds.iter().fold(0, |common, bound| gcd(common, bound.0)).max(1))
 }

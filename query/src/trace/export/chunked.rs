@@ -106,7 +106,7 @@ impl<'a> PartBuilder<'a> {
         Self { keys, slots, senders: HashMap::new(), held: 0, bytes: 0, bytes_max }
     }
 
-    /// Where the span belongs, unless it is here or does not belong here.
+    /// Returns where the span belongs, unless it is here or does not belong here.
     fn place(&self, key: &ExportKey) -> Option<usize> {
         let place = self.keys.binary_search(key).ok()?;
         self.slots.get(place).filter(|slot| slot.is_none()).map(|_| place)

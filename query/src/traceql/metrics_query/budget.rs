@@ -19,13 +19,13 @@ pub(super) struct MetricsBudget {
 }
 
 impl MetricsBudget {
-    /// Of a whole query.
+    /// Returns the budget of a whole query.
     pub(super) fn new(search: &MetricsSearch, limits: &QueryLimits) -> Self {
         let lines = limits.metrics_points_max / search.range.count().max(1);
         Self { lines, bytes: limits.metrics_bytes_max }
     }
 
-    /// Of a term, while these are held.
+    /// Returns the budget of a term, while these are held.
     pub(super) fn beside(mut self, held: &[Series]) -> Self {
         self.lines = self.lines.saturating_sub(held.len());
         let bytes = held.iter().map(|series| line_bytes(&series.labels)).sum();

@@ -36,9 +36,9 @@ pub(super) struct Comparison {
     range: Range,
     selection: Node,
     top: usize,
-    /// When selected spans start, in nanoseconds; any time when both are 0.
+    /// Time in which selected spans start, in nanoseconds; any time when both are 0.
     window: (i64, i64),
-    /// The rest, and the selected.
+    /// Attributes of the rest, and of the selected.
     sides: [HashMap<String, Attribute>; 2],
     overflowed: bool,
 }
@@ -52,7 +52,7 @@ struct Attribute {
 
 /// A line that has no room yet.
 struct RankedLine {
-    /// Of all intervals.
+    /// Number of spans in all intervals.
     count: u64,
     labels: Vec<(String, Value)>,
     counts: IntervalCounts,

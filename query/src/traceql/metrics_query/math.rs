@@ -107,7 +107,7 @@ pub(super) fn with_number(
     series
 }
 
-/// Only the values for which the comparison holds.
+/// Keeps only the values for which the comparison holds.
 pub(super) fn compared(operator: Operator, number: f64, mut series: Vec<Series>) -> Vec<Series> {
     let holds = |value: f64| match operator {
         Operator::Greater => value > number,

@@ -12,7 +12,7 @@ use super::{
 use crate::traceql::{
     compiled::{Fields, Node},
     display::bounded,
-    matched_spans::MatchedSpan,
+    matched_spans::{MatchVisitor, MatchedSpan},
     runtime_value::Value,
     syntax::{Field, Measure},
     types::Type,
@@ -47,7 +47,7 @@ struct Observations {
     /// Memory of one of its lines, in bytes.
     line_bytes: usize,
     cells: BTreeMap<u32, Cell>,
-    /// Of all cells of a histogram: each makes a line.
+    /// Buckets of all cells of a histogram: each makes a line.
     buckets: BTreeSet<i32>,
     exemplars: Vec<Exemplar>,
 }
@@ -111,8 +111,50 @@ impl Observer {
         self.comparison.is_some()
     }
 
-    /// Counts a span.
-    pub(super) fn observe(&mut self, span: &MatchedSpan<'_>) {
+    /// Makes the series that a span is the first of, if there is room for it.
+    fn start_series(&mut self, key: &str, span: &MatchedSpan<'_>) -> bool {
+        let values = self.by.iter().map(|(column, _)| bounded(&span.row[*column], true));
+        let values: Vec<Value> = values.collect();
+        let lines = match &self.measure {
+            Measure::QuantileOverTime(_, quantiles) => quantiles.len(),
+            // A line for each bucket, as they come.
+            Measure::HistogramOverTime(_) => 0,
+            _ => 1,
+        };
+        let line_bytes = line_bytes(&labels(&self.by, &values, &self.measure));
+        if !self.room.take(key.len()) || !self.room.take_lines(lines, line_bytes) {
+            return false;
+        }
+        let series = Observations { labels: values, line_bytes, ..Observations::default() };
+        self.series.insert(key.to_owned(), series);
+        true
+    }
+
+    /// The series, and whether they are all that there are and of all spans.
+    pub(super) fn series(mut self) -> (Vec<Series>, bool) {
+        if let Some(comparison) = self.comparison {
+            return comparison.series(&mut self.room);
+        }
+        let (range, unit) = (self.range, self.measured.map_or(1.0, |(_, unit)| unit));
+        let mut all = Vec::new();
+        for (_, observations) in self.series {
+            let labels = labels(&self.by, &observations.labels, &self.measure);
+            let lines = Lines { range, unit, labels, observations };
+            match &self.measure {
+                Measure::QuantileOverTime(_, quantiles) => all.extend(lines.quantiles(quantiles)),
+                Measure::HistogramOverTime(_) => all.extend(lines.buckets()),
+                measure => all.push(lines.single(measure)),
+            }
+        }
+        for series in &mut all {
+            place_exemplars(series, range);
+        }
+        (all, !self.overflowed)
+    }
+}
+
+impl MatchVisitor for Observer {
+    fn span(&mut self, span: &MatchedSpan<'_>) {
         let Some(interval) = self.range.interval(span.start) else { return };
         if let Some(comparison) = &mut self.comparison {
             comparison.observe(span, interval, &mut self.room);
@@ -154,47 +196,6 @@ impl Observer {
                 series.exemplars.push(Exemplar { labels, value, time: span.start });
             }
         }
-    }
-
-    /// Makes the series that a span is the first of, if there is room for it.
-    fn start_series(&mut self, key: &str, span: &MatchedSpan<'_>) -> bool {
-        let values = self.by.iter().map(|(column, _)| bounded(&span.row[*column], true));
-        let values: Vec<Value> = values.collect();
-        let lines = match &self.measure {
-            Measure::QuantileOverTime(_, quantiles) => quantiles.len(),
-            // A line for each bucket, as they come.
-            Measure::HistogramOverTime(_) => 0,
-            _ => 1,
-        };
-        let line_bytes = line_bytes(&labels(&self.by, &values, &self.measure));
-        if !self.room.take(key.len()) || !self.room.take_lines(lines, line_bytes) {
-            return false;
-        }
-        let series = Observations { labels: values, line_bytes, ..Observations::default() };
-        self.series.insert(key.to_owned(), series);
-        true
-    }
-
-    /// The series, and whether they are all that there are and of all spans.
-    pub(super) fn series(mut self) -> (Vec<Series>, bool) {
-        if let Some(comparison) = self.comparison {
-            return comparison.series(&mut self.room);
-        }
-        let (range, unit) = (self.range, self.measured.map_or(1.0, |(_, unit)| unit));
-        let mut all = Vec::new();
-        for (_, observations) in self.series {
-            let labels = labels(&self.by, &observations.labels, &self.measure);
-            let lines = Lines { range, unit, labels, observations };
-            match &self.measure {
-                Measure::QuantileOverTime(_, quantiles) => all.extend(lines.quantiles(quantiles)),
-                Measure::HistogramOverTime(_) => all.extend(lines.buckets()),
-                measure => all.push(lines.single(measure)),
-            }
-        }
-        for series in &mut all {
-            place_exemplars(series, range);
-        }
-        (all, !self.overflowed)
     }
 }
 

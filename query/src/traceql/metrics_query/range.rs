@@ -4,7 +4,7 @@ use tidings_proto::UnixNanos;
 
 use crate::QueryError;
 
-/// More points than this are not drawn anyway.
+/// Maximum number of points; more are not drawn anyway.
 const POINTS_MAX: u64 = 11_000;
 const SECOND: u64 = 1_000_000_000;
 
@@ -36,7 +36,7 @@ impl Range {
         Ok(range)
     }
 
-    /// One interval.
+    /// Makes one interval of the whole range.
     pub(crate) fn instant(start: u64, end: u64) -> Self {
         Self { start, end, step: end.saturating_sub(start).max(1), instant: true }
     }

@@ -44,7 +44,8 @@ fn value_of(word: &str) -> Option<Static> {
     value_words().find(|(known, _)| *known == word).map(|(_, value)| value)
 }
 
-/// How strongly the operator binds its operands. `!` binds like 4 and `-` before a value like 3.
+/// Returns how strongly the operator binds its operands. `!` binds like 4 and `-` before a value
+/// like 3.
 fn strength(operator: Operator) -> Option<u8> {
     use Operator::{Add, And, Div, Mod, Mul, NotRegex, Or, Pow, Regex, Sub};
     Some(match operator {

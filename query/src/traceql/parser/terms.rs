@@ -62,7 +62,7 @@ impl TermKind {
     }
 }
 
-/// How strongly the operator binds its operands.
+/// Returns how strongly the operator binds its operands.
 fn strength(operator: Operator) -> Option<u8> {
     use Operator::{Add, And, Div, Mod, Mul, Not, Or, Pow, Regex, Sub};
     Some(match operator {
@@ -123,7 +123,7 @@ impl Parser<'_> {
             }
             TokenKind::Operator(Operator::Sub) => {
                 self.advance();
-                // Only a number: `-` binds more strongly than any operator here.
+                // A number must follow: `-` binds more strongly than any operator here.
                 let inner = self.nested(Self::term)?;
                 let TermKind::Static(value) = inner.form else {
                     return self.fail_at(

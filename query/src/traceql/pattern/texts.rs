@@ -4,7 +4,7 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 
 /// Shorter ones are in everything.
 pub(crate) const TEXT_CHARS_MIN: usize = 3;
-/// More alternatives than this are not looked for.
+/// Maximum number of alternatives that are looked for.
 const ALTERNATIVES_MAX: usize = 8;
 
 /// Texts of which one, the case of its ASCII letters aside, is in everything that a pattern made

@@ -34,9 +34,9 @@ struct Translator<'a> {
     pattern: &'a str,
     chars: Peekable<std::str::CharIndices<'a>>,
     out: String,
-    /// Where the repetition began that ended just before.
+    /// Position at which the repetition began that ended just before.
     repeat: Option<usize>,
-    /// How often at most the thing before repeats what is in it.
+    /// Maximum number of times that the thing before repeats what is in it.
     times: u32,
     /// The same of what came so far in each open group.
     groups: Vec<u32>,

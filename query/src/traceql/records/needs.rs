@@ -14,7 +14,7 @@ use crate::traceql::{
     syntax::{Field, Intrinsic, Join, Name, Operator, Side},
 };
 
-/// More scans than this are not better than reading spans.
+/// Maximum number of scans; more are not better than reading spans.
 const FILTERS_MAX: usize = 3;
 /// Minimum severity that is worth a filter; nearly every trace has records below it.
 const SEVERITY_MIN: Severity = Severity::Warn;

@@ -8,16 +8,17 @@ use tidings_proto::otlp::{
     ResourceSpans, ScopeSpans, Span, Value,
 };
 use tidings_storage::{
-    Clock, SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch, TimeRange,
+    Clock, Detail, SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch, TimeRange,
 };
 
 use super::super::{
     candidates::Candidates,
     compiled::{Fields, compile},
     display::DisplayLimits,
+    matched_spans::spans_by_portion,
     native::stages_of,
     overlap::Times,
-    spanset_search::{TraceqlSearch, found},
+    spanset_search::{TraceqlSearch, each_candidate, found},
 };
 use crate::{
     QueryLimits, QuerySettings,
@@ -135,17 +136,9 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
         let mut everything = Candidates::from_stages(&compiled, &fields, TimeRange::default());
         everything.filters = vec![SpanFilter::default()];
         let mut all = Vec::new();
-        let detail = tidings_storage::Detail::Full;
-        super::super::spanset_search::each_candidate(
-            reader,
-            &everything,
-            &fields,
-            detail,
-            |rows, row, _| {
-                all.push(rows.trace_id(row).to_string());
-                std::ops::ControlFlow::Continue(())
-            },
-        )?;
+        each_candidate(reader, &everything, &fields, |rows, row, _| {
+            all.push(rows.trace_id(row).to_string());
+        })?;
         let times = Times::OfResult(TimeRange::default());
         let wanted = TraceqlSearch {
             stages,
@@ -211,10 +204,14 @@ fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
             name: format!("of {}", id % 3),
             ..Span::default()
         });
-        let scope_spans = vec![ScopeSpans { spans: spans.collect(), ..ScopeSpans::default() }];
-        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
-        ExportTraceServiceRequest { resource_spans }
+        of_spans(spans.collect())
     })
+}
+
+fn of_spans(spans: Vec<Span>) -> ExportTraceServiceRequest {
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    ExportTraceServiceRequest { resource_spans }
 }
 
 /// The traces that a query finds when it is asked for so many at once, in their order.
@@ -275,6 +272,46 @@ proptest! {
             }
             Ok(())
         })?;
+    }
+}
+
+/// The rows of the spans that a query finds, portion by portion.
+async fn portions(store: &Store, query: &'static str) -> Vec<Vec<usize>> {
+    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
+    let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
+    let work = move |reader: &crate::execution::Reader| {
+        let mut portions = Vec::new();
+        spans_by_portion(reader, query, TimeRange::default(), Detail::Facts, |_, rows| {
+            portions.push(rows.to_vec());
+        })?;
+        Ok(portions)
+    };
+    execution
+        .run(store, &Arc::new(settings), Arc::default(), QueryClient::default(), work)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn spans_that_lie_in_the_same_rows_are_given_together() {
+    const BEGIN: u64 = 1_795_161_600_000_000_000;
+    let spans = (1..=300_u64).map(|id| Span {
+        trace_id: vec![u8::try_from(id % 100 + 1).unwrap(); 16],
+        span_id: id.to_be_bytes().to_vec(),
+        start_time_unix_nano: BEGIN + id,
+        end_time_unix_nano: BEGIN + 2 * id,
+        ..Span::default()
+    });
+    let request = of_spans(spans.collect());
+    for is_flushed in [false, true] {
+        let (_folder, store) = store_of(&request, is_flushed).await;
+        // Rows tell which spans the first finds; the second looks at whole traces.
+        for query in ["{ }", "{ trace:duration >= 0ns }"] {
+            let found = portions(&store, query).await;
+            assert_eq!(found.iter().map(Vec::len).sum::<usize>(), 300, "{query} {is_flushed}");
+            assert!(found.len() <= 30, "{query} {is_flushed}: {} portions", found.len());
+            assert!(found.iter().all(|rows| rows.is_sorted()), "{query} {is_flushed}");
+        }
     }
 }
 

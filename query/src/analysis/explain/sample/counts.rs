@@ -1,4 +1,4 @@
-//! How often the sample has which values.
+//! Counts of the values in the sample.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use super::{Attribute, ComparedSpans, range_of};
 const NUMBERS_MAX: usize = 20;
 /// An attribute is an id when it has more values than this part of the spans that have it.
 const ID_VALUES_PERCENT: u64 = 50;
-/// And is on so many spans at least.
+/// An attribute on fewer spans than this is no id.
 const ID_SPANS_MIN: u64 = 20;
 
-/// How often what was seen on either side.
+/// Numbers of spans on either side, in all and by value.
 #[derive(Debug, Default)]
 pub(in crate::analysis::explain) struct Counts {
     pub(in crate::analysis::explain) selected: u64,
